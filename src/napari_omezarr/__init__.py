@@ -1,0 +1,1 @@
+"""Open and save remote OME-Zarr in napari."""

@@ -1,0 +1,126 @@
+"""Every error that this package raises on purpose.
+
+Each says one sentence, offers at most one action, and carries the facts it was
+made from. Backend exceptions become these in one place, ``store.translation``.
+"""
+
+from __future__ import annotations
+
+
+class OMEZarrError(Exception):
+    """The base of all our errors: one sentence, one action, the facts.
+
+    Parameters
+    ----------
+    sentence : str
+        What happened, for the person who reads it; never holds a secret.
+    action : str, optional
+        What she can do about it, as an imperative sentence.
+    url : str, optional
+        The address that the error is about, without query and sign-in.
+    """
+
+    def __init__(self, sentence: str, *, action: str = "", url: str = "") -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.action = action
+        self.url = url
+
+    def __str__(self) -> str:
+        return f"{self.sentence} {self.action}".rstrip()
+
+
+class LocationError(OMEZarrError, ValueError):
+    """What was pasted is not an address that we can make sense of."""
+
+
+class MetadataError(OMEZarrError, ValueError):
+    """A document cannot be understood as OME-Zarr, even with tolerance.
+
+    Parameters
+    ----------
+    problem : str
+        What is wrong, in words.
+    where : str
+        The path inside the document, like ``multiscales/0/datasets``.
+    url : str, optional
+        The address of the document.
+    """
+
+    def __init__(self, problem: str, *, where: str = "", url: str = "") -> None:
+        place = " in ".join(part for part in (where, url) if part)
+        super().__init__(f"{problem} ({place})." if place else f"{problem}.", url=url)
+        self.problem = problem
+        self.where = where
+
+
+class OptionError(OMEZarrError, ValueError):
+    """An option asks for something that this image does not have."""
+
+
+class UnsupportedDataError(OMEZarrError, ValueError):
+    """The data are valid, but nothing here can show them (a codec, a dtype)."""
+
+
+class NodeNotFoundError(OMEZarrError, FileNotFoundError):
+    """There is no OME-Zarr, no array and no group at the address."""
+
+
+class StoreError(OMEZarrError, OSError):
+    """A place did not give its bytes; the base of all that a store raises."""
+
+
+class AccessDeniedError(StoreError, PermissionError):
+    """The sign-in is known, and may not read this."""
+
+
+class SignInNeededError(AccessDeniedError):
+    """The place answers nobody who has not signed in."""
+
+
+class SignInExpiredError(AccessDeniedError):
+    """The session token, the SSO sign-in or the signed address has ended."""
+
+
+class KeyNotAcceptedError(AccessDeniedError):
+    """The access key or its secret is wrong."""
+
+
+class ClockSkewError(AccessDeniedError):
+    """The clock of this computer differs too much from the server's."""
+
+
+class BucketNotFoundError(StoreError, FileNotFoundError):
+    """The endpoint has no such bucket."""
+
+
+class WrongRegionError(StoreError):
+    """The bucket lives in another region, and following it did not help."""
+
+
+class CertificateError(StoreError, ConnectionError):
+    """The certificate of the host is not trusted."""
+
+
+class StoreConnectionError(StoreError, ConnectionError):
+    """No connection: refused, reset, or the host's name is unknown."""
+
+
+class StoreTimeoutError(StoreError, TimeoutError):
+    """The place did not answer in time, after all tries."""
+
+
+class ServerBusyError(StoreError):
+    """The server asks to slow down (429, 503), after all tries."""
+
+
+class ServerError(StoreError):
+    """The server failed (5xx) or answered out of turn, after all tries."""
+
+
+class WebPageError(StoreError):
+    """The address answers with a web page instead of data."""
+
+
+class TruncatedBodyError(StoreError):
+    """An answer ended before its announced length, after all tries."""

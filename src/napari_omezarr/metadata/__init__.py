@@ -1,0 +1,1 @@
+"""OME-Zarr documents of every version as frozen values; no I/O, no zarr."""
