@@ -1,0 +1,111 @@
+"""Pyramid: one image with its metadata and lazy levels; nothing is read yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .blocks import to_dask
+from .pixels import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import dask.array as da
+
+    from napari_omezarr.location import Location
+    from napari_omezarr.metadata import Affine, Axis, ImageLabel, ResolvedChannel
+
+    from .pixels import Pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One resolution of an image.
+
+    ``affine`` maps an index of ``pixels`` to world coordinates, N x (N+1), the
+    centre of the first pixel being index 0.
+    """
+
+    path: str
+    pixels: Pixels
+    affine: Affine
+
+
+@dataclass(frozen=True, slots=True)
+class Pyramid:
+    """One image or label image, finest level first; all levels have ``axes``.
+
+    Parameters
+    ----------
+    location : Location
+        The group, or the array, that it was read from.
+    name : str
+        The image's name, never empty.
+    axes : tuple of Axis
+        In the order of the arrays.
+    levels : tuple of Level
+        At least one, each smaller than the one before.
+    channel_axis : int or None
+        Which axis is the channel axis.
+    channels : tuple of ResolvedChannel
+        One for each index of the channel axis; one when there is none.
+    rgb : bool
+        The channels are red, green, blue (and alpha) of one picture.
+    label : ImageLabel or None
+        Colours and properties; not None makes this a label image.
+    version : str or None
+        The OME-Zarr version; None for a plain zarr array.
+    attributes : Mapping
+        The group's original attributes.
+    warnings : tuple of str
+        What had to be tolerated to open it, a sentence each.
+    default_point : dict of int to int
+        The index to show first, by axis (``omero``'s defaultT and defaultZ).
+    """
+
+    location: Location
+    name: str
+    axes: tuple[Axis, ...]
+    levels: tuple[Level, ...]
+    channel_axis: int | None
+    channels: tuple[ResolvedChannel, ...]
+    rgb: bool = False
+    label: ImageLabel | None = None
+    version: str | None = None
+    attributes: Mapping[str, Any] | None = None
+    warnings: tuple[str, ...] = ()
+    default_point: Mapping[int, int] | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the finest level."""
+        return self.levels[0].pixels.shape
+
+    def channel(self, index: int) -> tuple[Pixels, ...]:
+        """Give the levels of one channel, without the channel axis.
+
+        Raises
+        ------
+        IndexError
+            There is no such channel.
+        """
+        if not 0 <= index < len(self.channels):
+            msg = f"channel {index} of {len(self.channels)}"
+            raise IndexError(msg)
+        if self.channel_axis is None:
+            return tuple(level.pixels for level in self.levels)
+        fixed = {self.channel_axis: index}
+        return tuple(Window(level.pixels, fixed) for level in self.levels)
+
+    def data(self, index: int | None = None) -> tuple[da.Array, ...]:
+        """Give lazy dask arrays of the levels, finest first.
+
+        Parameters
+        ----------
+        index : int or None, optional
+            One channel, without its axis; None gives all axes.
+        """
+        if index is None:
+            return tuple(to_dask(level.pixels) for level in self.levels)
+        return tuple(to_dask(pixels) for pixels in self.channel(index))

@@ -1,0 +1,143 @@
+"""The pixels of one level, read when asked for and never before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from uuid import uuid4
+
+import numpy as np
+
+from napari_omezarr.store import run
+
+from .concurrency import reading_at
+from .selection import bounded
+
+if TYPE_CHECKING:
+    import zarr
+
+    from .selection import Bounds
+
+
+@runtime_checkable
+class Pixels(Protocol):
+    """What the display, dask and a writer need of a level.
+
+    ``chunks`` is the shape of the smallest part that is worth reading, on a grid
+    that begins at 0. ``token`` names the pixels: equal tokens, equal pixels.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    @property
+    def ndim(self) -> int: ...
+    @property
+    def chunks(self) -> tuple[int, ...]: ...
+    @property
+    def token(self) -> str: ...
+    @property
+    def concurrency(self) -> int: ...
+    async def read(self, bounds: Bounds) -> np.ndarray: ...
+    def __getitem__(self, key: Any) -> np.ndarray: ...
+
+
+class _Indexable:
+    """Reading by key, in the calling thread, for everything that can ``read``."""
+
+    def __getitem__(self: Pixels, key: Any) -> np.ndarray:  # type: ignore[misc]
+        selection = bounded(key, self.shape)
+        sizes = [stop - start for start, stop in selection.bounds]
+        if 0 in sizes:
+            return selection.taken_from(np.empty(sizes, self.dtype))
+        with reading_at(self.concurrency):
+            box = run(self.read(selection.bounds))
+        return selection.taken_from(box)
+
+    @property
+    def ndim(self: Pixels) -> int:  # type: ignore[misc]
+        return len(self.shape)
+
+
+class ArrayPixels(_Indexable):
+    """The pixels of a zarr array, in native byte order.
+
+    Parameters
+    ----------
+    array : zarr.AsyncArray
+        Opened from its metadata document, without a request.
+    address : str
+        The array's address without secrets; names the pixels.
+    concurrency : int
+        How many chunks may be asked for at a time.
+    """
+
+    def __init__(
+        self, array: zarr.AsyncArray[Any], address: str, concurrency: int
+    ) -> None:
+        self._array = array
+        self.address = address
+        self.concurrency = concurrency
+        self.shape: tuple[int, ...] = tuple(array.shape)
+        self.dtype: np.dtype[Any] = np.dtype(array.dtype).newbyteorder("=")
+        self.chunks: tuple[int, ...] = tuple(
+            min(chunk, max(1, size))
+            for chunk, size in zip(array.chunks, self.shape, strict=True)
+        )
+        self.shards: tuple[int, ...] | None = (
+            None if array.shards is None else tuple(array.shards)
+        )
+        # Unique for each opening: what lies at the address may have changed since.
+        self.token = uuid4().hex
+
+    def __repr__(self) -> str:
+        return f"<ArrayPixels {self.address} {self.shape} {self.dtype}>"
+
+    async def read(self, bounds: Bounds) -> np.ndarray:
+        """Read a box, on the I/O loop.
+
+        Raises
+        ------
+        StoreError
+            A chunk could not be had; a missing chunk is the fill value instead.
+        """
+        selection = tuple(slice(start, stop) for start, stop in bounds)
+        return np.asarray(await self._array.getitem(selection), dtype=self.dtype)
+
+
+class Window(_Indexable):
+    """Other pixels with some axes fixed at one index; nothing is copied or read.
+
+    Parameters
+    ----------
+    pixels : Pixels
+        What is looked at.
+    fixed : dict of int to int
+        The index at which each of these axes is held; they vanish from the shape.
+    """
+
+    def __init__(self, pixels: Pixels, fixed: dict[int, int]) -> None:
+        self.source = pixels
+        self.fixed = dict(fixed)
+        self._kept = tuple(a for a in range(len(pixels.shape)) if a not in fixed)
+        self.shape: tuple[int, ...] = tuple(pixels.shape[a] for a in self._kept)
+        self.chunks: tuple[int, ...] = tuple(pixels.chunks[a] for a in self._kept)
+        self.dtype = pixels.dtype
+        self.concurrency = pixels.concurrency
+        held = "-".join(f"{axis}.{index}" for axis, index in sorted(fixed.items()))
+        self.token = f"{pixels.token}-{held}"
+
+    def __repr__(self) -> str:
+        return f"<Window {self.fixed} of {self.source!r}>"
+
+    async def read(self, bounds: Bounds) -> np.ndarray:
+        """Read a box of the kept axes, on the I/O loop."""
+        whole = [(i, i + 1) for i in (self.fixed.get(a, 0) for a in self._all)]
+        for axis, bound in zip(self._kept, bounds, strict=True):
+            whole[axis] = bound
+        box = await self.source.read(tuple(whole))
+        return box.reshape([stop - start for start, stop in bounds])
+
+    @property
+    def _all(self) -> range:
+        return range(len(self.source.shape))

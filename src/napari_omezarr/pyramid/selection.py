@@ -1,0 +1,103 @@
+"""What numpy and dask may ask of an array, as plain bounded ranges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Bounds = tuple[tuple[int, int], ...]
+"""Start and stop along each axis, 0 <= start <= stop <= size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A request split into the box to read and what to take out of it.
+
+    ``bounds`` is the smallest box that holds everything asked for; ``inner``
+    indexes the box's array, axis by axis, so that the answer is what numpy gives
+    for orthogonal indexing.
+    """
+
+    bounds: Bounds
+    inner: tuple[Any, ...]
+
+    def taken_from(self, box: np.ndarray) -> np.ndarray:
+        """Give what was asked for, out of the array of ``bounds``."""
+        if all(isinstance(part, slice) and part == slice(None) for part in self.inner):
+            return box
+        # From the last axis on, so that a dropped axis does not move the others.
+        for axis in reversed(range(box.ndim)):
+            box = box[(slice(None),) * axis + (self.inner[axis],)]
+        return box
+
+
+def bounded(key: Any, shape: Sequence[int]) -> Selection:
+    """Bring any basic or orthogonal key into bounds.
+
+    Parameters
+    ----------
+    key : int, slice, Ellipsis, sequence of int or bool, or a tuple of them
+        As in ``array[key]``; integers drop their axis.
+    shape : sequence of int
+        The shape of the array.
+
+    Raises
+    ------
+    IndexError
+        An index lies outside, or there are more indices than axes.
+    """
+    parts = _expanded(key if isinstance(key, tuple) else (key,), len(shape))
+    pairs = [_along(part, size) for part, size in zip(parts, shape, strict=True)]
+    return Selection(tuple(b for b, _ in pairs), tuple(i for _, i in pairs))
+
+
+def _expanded(key: tuple[Any, ...], ndim: int) -> tuple[Any, ...]:
+    where = [i for i, part in enumerate(key) if part is Ellipsis]
+    if where:
+        missing = ndim - (len(key) - 1)
+        middle = (slice(None),) * missing
+        key = key[: where[0]] + middle + key[where[0] + 1 :]
+    if len(key) > ndim or len(where) > 1:
+        msg = f"too many indices for an array of {ndim} dimensions"
+        raise IndexError(msg)
+    return key + (slice(None),) * (ndim - len(key))
+
+
+def _along(part: Any, size: int) -> tuple[tuple[int, int], Any]:
+    if isinstance(part, slice):
+        return _along_slice(part, size)
+    if np.ndim(part) == 0:
+        index = int(part)
+        if not -size <= index < size:
+            msg = f"index {index} is out of bounds for an axis of size {size}"
+            raise IndexError(msg)
+        index %= size
+        return (index, index + 1), 0
+    return _along_list(np.asarray(part), size)
+
+
+def _along_slice(part: slice, size: int) -> tuple[tuple[int, int], slice]:
+    indices = range(*part.indices(size))
+    if not indices:
+        return (0, 0), slice(None)
+    low, high = min(indices[0], indices[-1]), max(indices[0], indices[-1])
+    if indices.step == 1:
+        return (low, high + 1), slice(None)
+    return (low, high + 1), slice(None, None, indices.step)
+
+
+def _along_list(part: np.ndarray, size: int) -> tuple[tuple[int, int], np.ndarray]:
+    indices = np.flatnonzero(part) if part.dtype == bool else part.astype(np.intp)
+    if indices.size == 0:
+        return (0, 0), indices
+    if indices.min() < -size or indices.max() >= size:
+        msg = f"an index is out of bounds for an axis of size {size}"
+        raise IndexError(msg)
+    indices = np.where(indices < 0, indices + size, indices)
+    low = int(indices.min())
+    return (low, int(indices.max()) + 1), indices - low

@@ -1,0 +1,158 @@
+"""The nodes of a zarr hierarchy, from their documents alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from napari_omezarr.errors import MetadataError, StoreError, WebPageError
+
+from .waves import ask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from .waves import Answers, Questions
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group: its path below the store, zarr format (2 or 3) and attributes."""
+
+    path: str
+    zarr_format: int
+    attributes: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """An array: its path, zarr format (2 or 3), metadata document, attributes."""
+
+    path: str
+    zarr_format: int
+    document: Mapping[str, Any]
+    attributes: Mapping[str, Any]
+
+
+Node = Group | Array
+
+
+def joined(path: str, *names: str) -> str:
+    """Join parts of a path; empty parts are nothing."""
+    return "/".join(part.strip("/") for part in (path, *names) if part.strip("/"))
+
+
+def group_keys(path: str, zarr_format: int | None = None) -> tuple[str, ...]:
+    """Give the keys that hold a group's attributes (both formats if unknown)."""
+    names = {3: ("zarr.json",), 2: (".zattrs",), None: ("zarr.json", ".zattrs")}
+    return tuple(joined(path, name) for name in names[zarr_format])
+
+
+def array_key(path: str, zarr_format: int) -> str:
+    """Give the key that holds an array's metadata."""
+    return joined(path, "zarr.json" if zarr_format == 3 else ".zarray")
+
+
+def node(path: str, answers: Answers, zarr_format: int | None = None) -> Node | None:
+    """Make the node at a path from the answers to ``group_keys``.
+
+    Where both formats answer, the one that says more is taken.
+
+    Raises
+    ------
+    StoreError
+        Nothing answered, and one question failed.
+    MetadataError
+        A document is not a JSON object.
+    """
+    found: list[Node] = []
+    for key in group_keys(path, zarr_format):
+        body = answers[key]
+        if isinstance(body, bytes):
+            found.append(_node(path, key, parsed(body, key)))
+    if not found:
+        raise_failures(answers[key] for key in group_keys(path, zarr_format))
+        return None
+    return max(found, key=lambda n: (isinstance(n, Array), bool(n.attributes)))
+
+
+def find_node(path: str) -> Questions[Node | None]:
+    """Find a node that is not a group with attributes: an array, a bare group."""
+    keys = {name: joined(path, name) for name in (".zarray", ".zgroup")}
+    answers = yield from ask(keys.values())
+    array = answers[keys[".zarray"]]
+    if isinstance(array, bytes):
+        return Array(path, 2, parsed(array, keys[".zarray"]), {})
+    if isinstance(answers[keys[".zgroup"]], bytes):
+        return Group(path, 2, {})
+    raise_failures(answers.values())
+    return None
+
+
+def array(path: str, answers: Answers, zarr_format: int) -> Array | None:
+    """Make the array at a path from the answer to ``array_key``; None if missing.
+
+    Raises
+    ------
+    StoreError
+        The question failed.
+    MetadataError
+        The document is not one of an array.
+    """
+    key = array_key(path, zarr_format)
+    body = answers[key]
+    if isinstance(body, StoreError):
+        raise body
+    if body is None:
+        return None
+    document = parsed(body, key)
+    if zarr_format == 3 and document.get("node_type", "array") != "array":
+        msg = "A level must be an array and this is a group"
+        raise MetadataError(msg, where=key)
+    return Array(path, zarr_format, document, _object(document.get("attributes")))
+
+
+def parsed(body: bytes, key: str) -> dict[str, Any]:
+    """Parse a metadata document.
+
+    Raises
+    ------
+    WebPageError
+        It is HTML.
+    MetadataError
+        It is not a JSON object.
+    """
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        if body.lstrip()[:1] == b"<":
+            msg = "This address answers with a web page."
+            action = "Look for the address of the data themselves."
+            raise WebPageError(msg, action=action) from None
+        msg = "This document is not JSON"
+        raise MetadataError(msg, where=key) from None
+    if not isinstance(document, dict):
+        msg = "This document is not a JSON object"
+        raise MetadataError(msg, where=key)
+    return document
+
+
+def raise_failures(answers: Iterable[bytes | StoreError | None]) -> None:
+    """Raise the first failure among some answers, if there is one."""
+    for answer in answers:
+        if isinstance(answer, StoreError):
+            raise answer
+
+
+def _node(path: str, key: str, document: dict[str, Any]) -> Node:
+    if key.endswith(".zattrs"):
+        return Group(path, 2, document)
+    attributes = _object(document.get("attributes"))
+    if document.get("node_type") == "array":
+        return Array(path, 3, document, attributes)
+    return Group(path, 3, attributes)
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,82 @@
+"""Questions to a store, gathered into waves; the only part of reading that asks.
+
+What must be known to open something is written as generators: each yields the
+keys it needs next and is sent their answers. ``together`` joins generators so
+that all of one depth ask at once, and ``answered`` runs one against a store:
+one request wave for each round, however many images, labels or wells there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping
+from typing import TYPE_CHECKING, TypeVar
+
+from napari_omezarr.errors import StoreError
+
+from .consolidated import Consolidated
+
+if TYPE_CHECKING:
+    from napari_omezarr.store import PlaceStore
+
+T = TypeVar("T")
+
+Answers = Mapping[str, bytes | StoreError | None]
+"""By key: the bytes, None where nothing is there, or what went wrong."""
+
+Questions = Generator[frozenset[str], Answers, T]
+"""Yields keys, is sent their answers, returns what it found out."""
+
+
+def ask(keys: Iterable[str]) -> Questions[Answers]:
+    """Ask for some keys at once."""
+    wanted = frozenset(keys)
+    if not wanted:
+        return {}
+    answers = yield wanted
+    return {key: answers[key] for key in wanted}
+
+
+def together(parts: Iterable[Questions[T]]) -> Questions[list[T]]:
+    """Run several generators side by side: each round of theirs is one wave."""
+    generators = list(parts)
+    results: dict[int, T] = {}
+    waiting: dict[int, frozenset[str]] = {}
+
+    def advance(number: int, answers: Answers | None) -> None:
+        generator = generators[number]
+        try:
+            waiting[number] = (
+                next(generator) if answers is None else generator.send(answers)
+            )
+        except StopIteration as stop:
+            results[number] = stop.value
+
+    for number in range(len(generators)):
+        advance(number, None)
+    while waiting:
+        answers = yield frozenset().union(*waiting.values())
+        for number, keys in list(waiting.items()):
+            del waiting[number]
+            advance(number, {key: answers[key] for key in keys})
+    return [results[number] for number in range(len(generators))]
+
+
+def answered(questions: Questions[T], store: PlaceStore) -> T:
+    """Run a generator to its end against a store.
+
+    Consolidated metadata that turns up on the way answers what it can, without a
+    request.
+    """
+    consolidated = Consolidated()
+    answers: Answers | None = None
+    while True:
+        try:
+            keys = next(questions) if answers is None else questions.send(answers)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        held = {key: consolidated.answer(key) for key in keys}
+        missing = [key for key, body in held.items() if body is None]
+        fresh = store.fetch(missing) if missing else {}
+        consolidated.learn(fresh)
+        answers = {**held, **fresh}
