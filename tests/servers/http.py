@@ -1,0 +1,73 @@
+"""A folder over HTTP, with ranges and ETags; knows nothing of OME-Zarr."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING
+
+from servers.wire import Answer, Request, WireServer
+
+if TYPE_CHECKING:
+    import ssl
+    from pathlib import Path
+
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)$")
+
+
+class FileServer(WireServer):
+    """Serve the files below a folder.
+
+    Parameters
+    ----------
+    root : Path
+        The folder.
+    forbid_missing : bool
+        Answer 403 where a file is missing, as S3 does to those who may not list.
+    tls : ssl.SSLContext, optional
+        Serve https with this certificate.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        forbid_missing: bool = False,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.root = root
+        self.forbid_missing = forbid_missing
+        super().__init__(tls)
+
+    async def answer(self, request: Request) -> Answer:
+        file = (self.root / request.path.lstrip("/")).resolve()
+        if not (file.is_file() and file.is_relative_to(self.root.resolve())):
+            return Answer(403 if self.forbid_missing else 404)
+        body = file.read_bytes()
+        kind = (
+            "application/json" if file.suffix == ".json" else "application/octet-stream"
+        )
+        headers = {
+            "Content-Type": kind,
+            "Accept-Ranges": "bytes",
+            "ETag": f'"{hashlib.sha256(body).hexdigest()[:16]}"',
+        }
+        return _cut(body, request.range, headers)
+
+
+def _cut(body: bytes, wanted: str, headers: dict[str, str]) -> Answer:
+    """The answer for a ``Range`` header: 200, 206 or 416."""
+    match = _RANGE.match(wanted)
+    if not match or match.group() == "bytes=-":
+        return Answer(200, headers, body)
+    first, last = match.groups()
+    size = len(body)
+    start = int(first) if first else max(0, size - int(last))
+    stop = min(size, int(last) + 1) if first and last else size
+    if start >= stop:
+        return Answer(416, {"Content-Range": f"bytes */{size}"})
+    return Answer(
+        206,
+        headers | {"Content-Range": f"bytes {start}-{stop - 1}/{size}"},
+        body[start:stop],
+    )

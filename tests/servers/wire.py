@@ -1,0 +1,356 @@
+"""HTTP/1.1 over plain sockets, in a thread: what the test servers share.
+
+Plain sockets, because a fault such as a reset in the middle of a body is below
+what web frameworks let one do, and because a proxy must not touch a signed head.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fnmatch
+import socket
+import ssl
+import struct
+import threading
+from collections import deque
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Self
+from urllib.parse import unquote
+
+from servers.faults import Dropped, Fault, Proceed, Reset, Stalled, Status, Truncated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request as it arrived; `status` is 0 until the answer is decided."""
+
+    method: str
+    path: str
+    query: str
+    range: str
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+    raw: bytes = field(default=b"", repr=False, compare=False)
+    body: bytes = field(default=b"", repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer; `announced` is the length of a body that is not sent (HEAD)."""
+
+    status: int
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    announced: int | None = None
+
+    def head(self) -> bytes:
+        lines = [f"HTTP/1.1 {self.status} {'OK' if self.status < 400 else 'Sorry'}"]
+        lines += [f"{name}: {value}" for name, value in self.headers.items()]
+        length = len(self.body) if self.announced is None else self.announced
+        lines += [f"Content-Length: {length}", "", ""]
+        return "\r\n".join(lines).encode("latin-1")
+
+
+@dataclass
+class Waves:
+    """How many waves of requests there were, and how many requests each had."""
+
+    sizes: list[int] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        return len(self.sizes)
+
+
+class _Gate:
+    """Hold every request until no further one came for a moment, then let all go."""
+
+    def __init__(self, quiet: float) -> None:
+        self.waves = Waves()
+        self._quiet = quiet
+        self._held = 0
+        self._open = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def pass_through(self) -> None:
+        self._held += 1
+        if self._timer:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(self._quiet, self._let_go)
+        await self._open.wait()
+
+    def _let_go(self) -> None:
+        self.waves.sizes.append(self._held)
+        self._open.set()
+        self._held, self._open, self._timer = 0, asyncio.Event(), None
+
+
+class _Plan:
+    """The faults for the paths of one pattern, used up one by one."""
+
+    def __init__(
+        self, pattern: str, method: str | None, faults: tuple[Fault, ...], forever: bool
+    ) -> None:
+        self._pattern, self._method, self._forever = pattern, method, forever
+        self._faults = deque(faults)
+
+    def next_for(self, request: Request) -> Fault | None:
+        wanted = self._method in (None, request.method)
+        if not (
+            wanted and self._faults and fnmatch.fnmatchcase(request.path, self._pattern)
+        ):
+            return None
+        return self._faults[0] if self._forever else self._faults.popleft()
+
+
+class WireServer:
+    """A server in a thread, with a log, faults, and a way to count waves.
+
+    Attributes
+    ----------
+    delay : float
+        Seconds by which each answer is held: a simulated round trip.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self.delay = 0.0
+        self._tls = tls
+        self._log: list[Request] = []
+        self._arrived = threading.Condition()
+        self._plans: list[_Plan] = []
+        self._gate: _Gate | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._server = self._run(self._listen())
+        self._released = self._run(self._new_event())
+        self.port: int = self._server.sockets[0].getsockname()[1]
+
+    async def answer(self, request: Request) -> Answer:
+        """The answer if there is no fault; each kind of server has its own."""
+        raise NotImplementedError
+
+    @property
+    def url(self) -> str:
+        """The address, without a slash at its end."""
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
+
+    @property
+    def requests(self) -> list[Request]:
+        """What arrived so far, in order."""
+        with self._arrived:
+            return list(self._log)
+
+    def clear(self) -> None:
+        """Forget the requests and the faults; let stalled answers go."""
+        with self._arrived:
+            self._log.clear()
+        self._plans.clear()
+        self.release()
+
+    def fault(
+        self,
+        pattern: str,
+        *faults: Fault,
+        method: str | None = None,
+        forever: bool = False,
+    ) -> None:
+        """Answer requests whose path matches with these faults, one after another.
+
+        `pattern` is a shell pattern over the whole decoded path (``*`` also matches
+        slashes). When they are used up, answers are normal again; with `forever`
+        the (one) fault stays.
+        """
+        self._plans.append(_Plan(pattern, method, faults, forever))
+
+    def release(self) -> None:
+        """Let the answers go that are stalled now."""
+        released = self._run(self._new_event())
+        self._released, before = released, self._released
+        self._loop.call_soon_threadsafe(before.set)
+
+    def wait_for(self, count: int, timeout: float = 20) -> None:
+        """Block until that many requests have arrived since the last `clear`."""
+        with self._arrived:
+            if not self._arrived.wait_for(lambda: len(self._log) >= count, timeout):
+                raise TimeoutError(f"{len(self._log)} requests came, not {count}")
+
+    @contextmanager
+    def wave_count(self, quiet: float = 0.1) -> Iterator[Waves]:
+        """Count waves: a wave is all that a client asks before it needs an answer.
+
+        Every answer waits until the client has been quiet for `quiet` seconds.
+        """
+        gate = self._gate = _Gate(quiet)
+        try:
+            yield gate.waves
+        finally:
+            self._gate = None
+
+    def close(self) -> None:
+        """Stop listening, drop all connections, end the thread."""
+        self._run(self._stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _run(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(20)
+
+    async def _new_event(self) -> asyncio.Event:
+        return asyncio.Event()
+
+    async def _listen(self) -> asyncio.Server:
+        return await asyncio.start_server(
+            self._accept, "127.0.0.1", 0, ssl=self._tls, limit=1 << 20, backlog=1024
+        )
+
+    async def _stop(self) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _accept(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        task = asyncio.ensure_future(self._converse(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _converse(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        try:
+            with suppress(
+                asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError
+            ):
+                while await self._exchange(reader, writer):
+                    pass
+        finally:
+            writer.close()
+            with suppress(ConnectionError, ssl.SSLError, asyncio.CancelledError):
+                await writer.wait_closed()
+
+    async def _exchange(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
+        request = await read_request(reader)
+        index = self._record(request)
+        if self._gate:
+            await self._gate.pass_through()
+        if self.delay:
+            await asyncio.sleep(self.delay)
+        fault = self._next_fault(request)
+        if isinstance(fault, Stalled):
+            await self._released.wait()
+        if isinstance(fault, Dropped):
+            return False
+        answer = await self._decide(request, fault)
+        self._settle(index, request, answer.status)
+        return await _send(request, answer, fault, writer)
+
+    async def _decide(self, request: Request, fault: Fault | None) -> Answer:
+        if isinstance(fault, Status):
+            answer = Answer(fault.code, fault.headers, fault.body)
+        else:
+            answer = await self.answer(request)
+        if request.method == "HEAD" and answer.announced is None:
+            answer = replace(answer, body=b"", announced=len(answer.body))
+        return answer
+
+    def _next_fault(self, request: Request) -> Fault | None:
+        return next(
+            (fault for plan in self._plans if (fault := plan.next_for(request))), None
+        )
+
+    def _record(self, request: Request) -> int:
+        with self._arrived:
+            self._log.append(request)
+            self._arrived.notify_all()
+            return len(self._log) - 1
+
+    def _settle(self, index: int, request: Request, status: int) -> None:
+        with self._arrived:
+            if index < len(self._log) and self._log[index] is request:
+                self._log[index] = replace(request, status=status)
+
+
+async def _send(
+    request: Request, answer: Answer, fault: Fault | None, writer: asyncio.StreamWriter
+) -> bool:
+    """Send the answer; true if the connection may be used again."""
+    whole = answer.body
+    if isinstance(fault, (Reset, Truncated)):
+        whole = whole[: fault.after]
+    writer.write(answer.head() + whole if len(whole) < 65536 else answer.head())
+    if len(whole) >= 65536:
+        writer.write(whole)
+    await writer.drain()
+    if isinstance(fault, Reset):
+        # A linger time of zero makes the close a reset (RST) instead of an end (FIN).
+        door = writer.get_extra_info("socket")
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+    if isinstance(fault, (Reset, Truncated)):
+        return False
+    return request.headers.get("connection", "").lower() != "close"
+
+
+async def read_request(reader: asyncio.StreamReader) -> Request:
+    """Read one request with its body."""
+    raw = await reader.readuntil(b"\r\n\r\n")
+    first, headers = parse_head(raw)
+    method, target, _ = first.split(" ", 2)
+    path, _, query = target.partition("?")
+    body = await read_body(reader, headers)
+    return Request(
+        method=method,
+        path=unquote(path),
+        query=query,
+        range=headers.get("range", ""),
+        headers=headers,
+        raw=raw,
+        body=body,
+    )
+
+
+def parse_head(raw: bytes) -> tuple[str, dict[str, str]]:
+    """The first line of a head, and its headers by their lower-case names."""
+    first, *lines = raw.decode("latin-1").split("\r\n")
+    pairs = (line.partition(":") for line in lines if line)
+    return first, {name.lower(): value.strip() for name, _, value in pairs}
+
+
+async def read_body(reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
+    """Read a body, with the framing of a chunked one removed."""
+    if headers.get("transfer-encoding", "").lower() != "chunked":
+        return await reader.readexactly(int(headers.get("content-length", 0)))
+    parts = []
+    while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
+        parts.append(await reader.readexactly(size))
+        await reader.readexactly(2)
+    await reader.readuntil(b"\r\n")
+    return b"".join(parts)
+
+
+__all__ = [
+    "Answer",
+    "Proceed",
+    "Request",
+    "Waves",
+    "WireServer",
+    "parse_head",
+    "read_body",
+]
