@@ -1,0 +1,67 @@
+# Every command of this project; CONTRIBUTING.md lists them with what they are for.
+#   PYTHON=python3.12 make test     another interpreter (3.11 or newer)
+#   make test ARGS="-k labels -x"   further arguments for pytest or the demo
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+BIN = $(VENV)/bin
+HEADLESS = scripts/headless
+DEMO_OUTPUT ?= demo-output
+
+.PHONY: help env system lint format test test-core test-newest demo build clean
+
+help: ## list the commands
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+env: $(VENV)/.complete ## make the environment, or renew it when pyproject.toml has changed
+
+$(VENV)/.complete: pyproject.toml scripts/environment
+	@scripts/environment "$(PYTHON)" "$(VENV)"
+	@touch $@
+
+system: ## install the system libraries of Qt and Xvfb where they are missing
+	@scripts/system-packages
+
+lint: env ## ruff, mypy, the direction of imports, the plugin manifest
+	@echo "== lint: ruff, mypy, import-linter, npe2"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/npe2 validate napari-omezarr
+
+format: env ## let ruff sort imports and lay out the code
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+test: env system lint ## lint and the whole suite, GUI tests included, with coverage
+	@echo "== test: the whole suite on $$($(BIN)/python --version), coverage at the end"
+	@$(HEADLESS) $(BIN)/python -m pytest --cov $(ARGS)
+
+test-core: env ## the tests that need neither Qt nor napari, in an environment without them
+	@echo "== test-core: no Qt, no napari"
+	@scripts/core-environment "$(BIN)" "$(VENV)-core"
+	@$(VENV)-core/bin/python -m pytest -m "not gui and not network" $(ARGS)
+
+# Found by running it: a version manager may have put a name on PATH that does not start.
+NEWEST ?= $(shell for name in python3.14 python3.13 python3.12; do \
+  "$$name" -c "" 2>/dev/null && { echo "$$name"; break; }; done)
+
+test-newest: ## the same as `make test` on the newest Python that is on PATH
+	@test -n "$(NEWEST)" || { echo "No Python newer than 3.11 runs here; set NEWEST=/path/to/python."; exit 1; }
+	@$(MAKE) test PYTHON="$(NEWEST)" VENV=.venv-newest
+
+demo: env system ## napari on a remote OME-Zarr, from an S3 server that is started here
+	@$(HEADLESS) --announce $(BIN)/python -m napari_omezarr.demo --output "$(DEMO_OUTPUT)" $(ARGS)
+
+build: env ## the sdist and the wheel, in dist/
+	@$(BIN)/uv build --python $(BIN)/python
+
+clean: ## remove what the commands have made, the environments included
+	@rm -rf .venv .venv-* build dist demo-output .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,26 @@
+"""What is in this folder needs napari and a Qt binding, and says so to pytest.
+
+Where either is missing the folder is left out whole, so that the other tests can be
+run in an environment without them: ``make test-core``.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+BINDINGS = ("PyQt6", "PySide6")
+
+if not find_spec("napari") or not any(find_spec(name) for name in BINDINGS):
+    collect_ignore_glob = ["test_*.py"]
+
+
+# First, because pytest's own hook then selects by marker.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.gui)
