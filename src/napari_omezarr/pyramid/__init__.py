@@ -3,11 +3,14 @@
 from .blocks import merged_chunks, to_dask
 from .image import Level, Pyramid
 from .mosaic import Mosaic, Tile
-from .pixels import ArrayPixels, Pixels, Window
+from .pixels import ArrayPixels, Pixels
 from .selection import Selection, bounded
+from .views import Cast, ChannelsLast, Window
 
 __all__ = [
     "ArrayPixels",
+    "Cast",
+    "ChannelsLast",
     "Level",
     "Mosaic",
     "Pixels",

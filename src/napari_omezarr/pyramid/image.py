@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .blocks import to_dask
-from .pixels import Window
+from .views import Window
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

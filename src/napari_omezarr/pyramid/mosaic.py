@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from .pixels import _Indexable
+from .pixels import Readable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +26,7 @@ class Tile(Protocol):
         ...
 
 
-class Mosaic(_Indexable):
+class Mosaic(Readable):
     """Tiles laid out in a grid over the last two axes (y, x).
 
     A tile that is smaller than the template leaves the rest of its place at 0, a
@@ -87,9 +87,7 @@ class Mosaic(_Indexable):
             range(top // height, (bottom - 1) // height + 1),
             range(left // width, (right - 1) // width + 1),
         )
-        await asyncio.gather(
-            *(self._paste(place, bounds, box) for place in places)
-        )
+        await asyncio.gather(*(self._paste(place, bounds, box) for place in places))
         return box
 
     async def _paste(

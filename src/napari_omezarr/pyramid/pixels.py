@@ -22,27 +22,49 @@ if TYPE_CHECKING:
 class Pixels(Protocol):
     """What the display, dask and a writer need of a level.
 
-    ``chunks`` is the shape of the smallest part that is worth reading, on a grid
-    that begins at 0. ``token`` names the pixels: equal tokens, equal pixels.
+    Chunks lie on a regular grid that begins at 0.
     """
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """The size along each axis."""
+        ...
+
     @property
-    def dtype(self) -> np.dtype[Any]: ...
+    def dtype(self) -> np.dtype[Any]:
+        """The data type, in native byte order."""
+        ...
+
     @property
-    def ndim(self) -> int: ...
+    def ndim(self) -> int:
+        """The number of axes."""
+        ...
+
     @property
-    def chunks(self) -> tuple[int, ...]: ...
+    def chunks(self) -> tuple[int, ...]:
+        """The shape of the smallest part that is worth reading."""
+        ...
+
     @property
-    def token(self) -> str: ...
+    def token(self) -> str:
+        """A name: equal tokens, equal pixels."""
+        ...
+
     @property
-    def concurrency(self) -> int: ...
-    async def read(self, bounds: Bounds) -> np.ndarray: ...
-    def __getitem__(self, key: Any) -> np.ndarray: ...
+    def concurrency(self) -> int:
+        """How many chunks may be asked for at a time."""
+        ...
+
+    async def read(self, bounds: Bounds) -> np.ndarray:
+        """Read a box, on the I/O loop."""
+        ...
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        """Read in the calling thread; any basic or orthogonal key."""
+        ...
 
 
-class _Indexable:
+class Readable:
     """Reading by key, in the calling thread, for everything that can ``read``."""
 
     def __getitem__(self: Pixels, key: Any) -> np.ndarray:  # type: ignore[misc]
@@ -56,10 +78,11 @@ class _Indexable:
 
     @property
     def ndim(self: Pixels) -> int:  # type: ignore[misc]
+        """The number of axes."""
         return len(self.shape)
 
 
-class ArrayPixels(_Indexable):
+class ArrayPixels(Readable):
     """The pixels of a zarr array, in native byte order.
 
     Parameters
@@ -103,41 +126,3 @@ class ArrayPixels(_Indexable):
         """
         selection = tuple(slice(start, stop) for start, stop in bounds)
         return np.asarray(await self._array.getitem(selection), dtype=self.dtype)
-
-
-class Window(_Indexable):
-    """Other pixels with some axes fixed at one index; nothing is copied or read.
-
-    Parameters
-    ----------
-    pixels : Pixels
-        What is looked at.
-    fixed : dict of int to int
-        The index at which each of these axes is held; they vanish from the shape.
-    """
-
-    def __init__(self, pixels: Pixels, fixed: dict[int, int]) -> None:
-        self.source = pixels
-        self.fixed = dict(fixed)
-        self._kept = tuple(a for a in range(len(pixels.shape)) if a not in fixed)
-        self.shape: tuple[int, ...] = tuple(pixels.shape[a] for a in self._kept)
-        self.chunks: tuple[int, ...] = tuple(pixels.chunks[a] for a in self._kept)
-        self.dtype = pixels.dtype
-        self.concurrency = pixels.concurrency
-        held = "-".join(f"{axis}.{index}" for axis, index in sorted(fixed.items()))
-        self.token = f"{pixels.token}-{held}"
-
-    def __repr__(self) -> str:
-        return f"<Window {self.fixed} of {self.source!r}>"
-
-    async def read(self, bounds: Bounds) -> np.ndarray:
-        """Read a box of the kept axes, on the I/O loop."""
-        whole = [(i, i + 1) for i in (self.fixed.get(a, 0) for a in self._all)]
-        for axis, bound in zip(self._kept, bounds, strict=True):
-            whole[axis] = bound
-        box = await self.source.read(tuple(whole))
-        return box.reshape([stop - start for start, stop in bounds])
-
-    @property
-    def _all(self) -> range:
-        return range(len(self.source.shape))

@@ -1,0 +1,116 @@
+"""One call from an address to napari layer data, for scripts."""
+
+from __future__ import annotations
+
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from napari_omezarr.location import Location
+from napari_omezarr.reading import ReadOptions, read
+
+from .data import layer_data
+from .sampling import estimate_contrast
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from .spec import LayerData, LayerSpec
+
+
+def read_layers(  # noqa: PLR0913 - one verb, all its choices by name
+    address: str | os.PathLike[str] | Location,
+    *,
+    channels: Sequence[int] | None = None,
+    labels: bool | Sequence[str] = True,
+    level: int | None = None,
+    multiscale: int | str | None = None,
+    series: int | str | None = None,
+    coordinate_system: str | None = None,
+    endpoint: str | None = None,
+    region: str | None = None,
+    profile: str | None = None,
+    anonymous: bool | None = None,
+) -> list[LayerData]:
+    """Open an OME-Zarr as napari layer data.
+
+    Parameters
+    ----------
+    address : str, path or Location
+        Anything that names an OME-Zarr: a path, an http(s), s3, gs or az address,
+        a zip file, a link of a web viewer.
+    channels : sequence of int or None, optional
+        Only these channels of each image.
+    labels : bool or sequence of str, optional
+        The label images of an image: all, none, or those of these paths.
+    level : int or None, optional
+        Only this resolution level, 0 being the finest.
+    multiscale : int, str or None, optional
+        Which of several multiscales, by number or name; None is the first.
+    series : int, str or None, optional
+        Only this image of a series or a scene, by number or path.
+    coordinate_system : str or None, optional
+        The 0.6 coordinate system to show the image in.
+    endpoint, region, profile : str or None, optional
+        Where and how to sign in to an ``s3://`` address; None leaves it to the
+        address and the environment.
+    anonymous : bool or None, optional
+        True never signs in, False never tries without; None finds out.
+
+    Returns
+    -------
+    list of (data, options, kind)
+        One for each channel and label image. ``data`` is a dask array, or a list
+        of them, finest first; lazy. Only where the metadata give no contrast, a
+        few chunks of the coarsest level are read.
+
+    Raises
+    ------
+    OMEZarrError
+        See ``reading.read``.
+
+    Examples
+    --------
+    >>> from napari_omezarr import read_layers
+    >>> for layer in read_layers(
+    ...     "https://example.org/cells.ome.zarr"
+    ... ):  # doctest: +SKIP
+    ...     viewer.add_layer(napari.layers.Layer.create(*layer))
+    """
+    location = Location.parse(
+        address,
+        endpoint=endpoint,
+        region=region,
+        profile=profile,
+        anonymous=anonymous,
+    )
+    options = ReadOptions(
+        labels=labels if isinstance(labels, bool) else tuple(labels),
+        level=level,
+        multiscale=multiscale,
+        series=series,
+        coordinate_system=coordinate_system,
+    )
+    layers = layer_data(read(location, options).pyramids, channels=channels)
+    return [layer.layer_data for layer in with_contrast(layers)]
+
+
+def with_contrast(layers: Sequence[LayerSpec]) -> list[LayerSpec]:
+    """Estimate the contrast of the layers that need it, all at once; blocks.
+
+    Raises
+    ------
+    StoreError
+        The chunks could not be read.
+    """
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        return list(pool.map(_with_contrast, layers))
+
+
+def _with_contrast(layer: LayerSpec) -> LayerSpec:
+    if not layer.needs_contrast:
+        return layer
+    limits = estimate_contrast(layer.levels)
+    options = {**layer.options, "contrast_limits": limits}
+    return dataclasses.replace(layer, options=options, needs_contrast=False)

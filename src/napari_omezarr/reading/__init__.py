@@ -1,0 +1,6 @@
+"""From a location to pyramids: which documents to ask for, in which wave."""
+
+from .opening import Reading, ReadOptions
+from .read import read
+
+__all__ = ["ReadOptions", "Reading", "read"]

@@ -1,0 +1,249 @@
+"""Plates and wells: one lazy mosaic, whose tiles are found out when looked at."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from zarr.buffer.cpu import buffer_prototype
+
+from napari_omezarr.errors import MetadataError, NodeNotFoundError
+from napari_omezarr.metadata import Affine, Plate, Well, parse_document
+from napari_omezarr.pyramid import Level, Mosaic, Pyramid, Tile
+
+from .image import open_multiscale
+from .levels import open_array
+from .nodes import Array, Group, array_key, group_keys, joined, node, parsed
+from .waves import ask, together
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from napari_omezarr.pyramid import Pixels
+
+    from .opening import Opening
+    from .waves import Answers, Questions
+
+_PROBED_WELLS = 8
+"""How many more wells are asked at once when the first has nothing to show."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldTile:
+    """One level of one field of view.
+
+    Parameters
+    ----------
+    opening : Opening
+        The opening that the plate belongs to.
+    group : str
+        The well's path, or the field's where the well is the root.
+    field : str
+        The field that other wells have; asked for first.
+    level : str
+        The level's path below the field.
+    zarr_format : int
+        2 or 3.
+    """
+
+    opening: Opening
+    group: str
+    field: str
+    level: str
+    zarr_format: int
+
+    async def open(self) -> Pixels | None:
+        """Ask for the level at once, and only if it is not there for the well.
+
+        Raises
+        ------
+        StoreError
+            A document could not be had.
+        """
+        pixels = await self._pixels(self.field)
+        if pixels is not None:
+            return pixels
+        field = await self._first_field()
+        return None if field in (None, self.field) else await self._pixels(field)
+
+    async def _pixels(self, field: str) -> Pixels | None:
+        path = joined(self.group, field, self.level)
+        key = array_key(path, self.zarr_format)
+        body = await self._document(key)
+        if body is None:
+            return None
+        node = Array(path, self.zarr_format, parsed(body, key), {})
+        return open_array(self.opening, node)
+
+    async def _first_field(self) -> str | None:
+        (key,) = group_keys(self.group, self.zarr_format)
+        body = await self._document(key)
+        if body is None:
+            return None
+        found = node(self.group, {key: body}, self.zarr_format)
+        return None if found is None else _first_field(found)
+
+    async def _document(self, key: str) -> bytes | None:
+        buffer = await self.opening.store.get(key, buffer_prototype)
+        return None if buffer is None else buffer.to_bytes()
+
+
+def open_plate(opening: Opening, group: Group, kind: Plate) -> Questions[list[Pyramid]]:
+    """Open a plate as one mosaic of the first field of each well.
+
+    Asks for one well, one field and that field's levels, whatever the plate's
+    size: every other well is found out when it is looked at, and where it holds
+    nothing its place stays 0.
+
+    Raises
+    ------
+    NodeNotFoundError
+        None of the wells asked has an image.
+    """
+    found = yield from _template(opening, group, kind)
+    well, field, template = found
+    tiles = {(w.row, w.column): joined(group.path, w.path) for w in kind.wells}
+    grid = (len(kind.rows), len(kind.columns))
+    place = joined(group.path, well)
+    return [
+        dataclasses.replace(
+            _mosaic(opening, template, grid, tiles, field),
+            name=kind.name or opening.location.stem,
+            attributes=group.attributes,
+            warnings=tuple(w.replace(place, "the wells") for w in template.warnings),
+        )
+    ]
+
+
+def open_well(opening: Opening, group: Group, kind: Well) -> Questions[list[Pyramid]]:
+    """Open a well: its fields where they say they lie, else side by side.
+
+    Fields with different translations are images of their own, each in its
+    place; fields without are laid out in a grid, in order, near to a square.
+
+    Raises
+    ------
+    NodeNotFoundError
+        No field is there.
+    """
+    paths = [joined(group.path, image.path) for image in kind.images]
+    answers = yield from ask(
+        key for path in paths for key in group_keys(path, group.zarr_format)
+    )
+    groups = [node(path, answers, group.zarr_format) for path in paths]
+    fields = [field for field in groups if isinstance(field, Group)]
+    if not fields:
+        msg = "This well lists fields of view, but none of them is there."
+        raise NodeNotFoundError(msg, url=opening.location.display)
+    if len(fields) > 1 and _apart(opening, fields):
+        opened = yield from together(
+            open_multiscale(opening, field, f"{opening.location.stem} {field.path}")
+            for field in fields
+        )
+        return [pyramid for pyramid in opened if pyramid is not None]
+    template = yield from open_multiscale(opening, fields[0], opening.location.stem)
+    if template is None or len(paths) == 1:
+        return [] if template is None else [template]
+    columns = math.ceil(math.sqrt(len(paths)))
+    grid = (math.ceil(len(paths) / columns), columns)
+    tiles = {divmod(number, columns): path for number, path in enumerate(paths)}
+    return [_mosaic(opening, template, grid, tiles, "")]
+
+
+def _template(
+    opening: Opening, group: Group, kind: Plate
+) -> Questions[tuple[str, str, Pyramid]]:
+    """Find one well with an image; the first one nearly always has it."""
+    for wells in (kind.wells[:1], kind.wells[1 : 1 + _PROBED_WELLS]):
+        paths = {well.path: joined(group.path, well.path) for well in wells}
+        answers = yield from ask(
+            key
+            for path in paths.values()
+            for key in group_keys(path, group.zarr_format)
+        )
+        for well, path in paths.items():
+            field = _field_of(path, answers, group.zarr_format)
+            if field is not None:
+                template = yield from _field(opening, joined(path, field), group)
+                if template is not None:
+                    return well, field, template
+    msg = "This plate lists wells, but none of the first ones is there."
+    raise NodeNotFoundError(msg, url=opening.location.display)
+
+
+def _field(opening: Opening, path: str, group: Group) -> Questions[Pyramid | None]:
+    answers = yield from ask(group_keys(path, group.zarr_format))
+    found = node(path, answers, group.zarr_format)
+    if not isinstance(found, Group):
+        return None
+    return (yield from open_multiscale(opening, found))
+
+
+def _field_of(path: str, answers: Answers, zarr_format: int) -> str | None:
+    well = node(path, answers, zarr_format)
+    return None if well is None else _first_field(well)
+
+
+def _first_field(well: Group | Array) -> str | None:
+    document = parse_document(well.attributes, zarr_format=well.zarr_format)
+    if not isinstance(document.kind, Well) or not document.kind.images:
+        return None
+    return document.kind.images[0].path
+
+
+def _mosaic(
+    opening: Opening,
+    template: Pyramid,
+    grid: tuple[int, int],
+    places: Mapping[tuple[int, int], str],
+    field: str,
+) -> Pyramid:
+    zarr_format = 2 if (template.version or "0.5") < "0.5" else 3
+
+    def level(number: int) -> Level:
+        source = template.levels[number]
+        tiles: dict[tuple[int, int], Tile] = {
+            place: FieldTile(opening, path, field, source.path, zarr_format)
+            for place, path in places.items()
+        }
+        pixels = Mosaic(source.pixels, grid, tiles)
+        return Level(source.path, pixels, _scale_only(template, number))
+
+    levels = tuple(level(number) for number in range(len(template.levels)))
+    return dataclasses.replace(template, location=opening.location, levels=levels)
+
+
+def _scale_only(template: Pyramid, number: int) -> Affine:
+    """Give a mosaic's scale: tiles touch, so each level's follows from its size.
+
+    Where sizes are odd, a level's own scale times its size is not the tile's
+    extent; over sixteen rows the difference would be as many pixels.
+    """
+    finest, source = template.levels[0], template.levels[number]
+    base = np.asarray(finest.affine.scale)
+    factor = np.asarray(finest.pixels.shape) / np.asarray(source.pixels.shape)
+    ndim = len(base)
+    scale = np.where(np.arange(ndim) >= ndim - 2, base * factor, source.affine.scale)
+    return Affine.from_scale(tuple(float(s) for s in scale))
+
+
+def _apart(opening: Opening, fields: list[Group]) -> bool:
+    """Tell whether the fields of a well give positions of their own."""
+    positions = set()
+    for field in fields:
+        document = parse_document(field.attributes, zarr_format=field.zarr_format)
+        multiscales = getattr(document.kind, "multiscales", ())
+        if not multiscales:
+            msg = "A field of view is no image"
+            raise MetadataError(msg, url=opening.location.display)
+        positions.add(multiscales[0].datasets[0].affine.translation)
+    return len(positions) == len(fields)
+
+
+async def gathered(tiles: list[Tile]) -> list[Pixels | None]:
+    """Open several tiles at once, on the I/O loop."""
+    return await asyncio.gather(*(tile.open() for tile in tiles))

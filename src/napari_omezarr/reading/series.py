@@ -1,0 +1,153 @@
+"""Several images under one roof: bioformats2raw series and 0.6 scenes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree
+
+from napari_omezarr.errors import NodeNotFoundError, OMEZarrError, OptionError
+from napari_omezarr.metadata import Image, Scene, Series, parse_document
+
+from .image import find_image, image_keys, moved, open_image
+from .nodes import Group, group_keys, joined, node
+from .waves import ask, together
+
+if TYPE_CHECKING:
+    from napari_omezarr.pyramid import Pyramid
+
+    from .opening import Opening
+    from .waves import Answers, Questions
+
+_PROBED_IMAGES = 8
+"""How many numbered images are asked for at once where nothing lists them."""
+
+
+def open_series(opening: Opening, group: Group) -> Questions[list[Pyramid]]:
+    """Open the images of a bioformats2raw layout, with the names of its OME-XML.
+
+    "bioformats2raw.layout: 3": the paths are what ``OME`` lists as ``series``,
+    else one for each image of the OME-XML, else 0, 1, 2 … as long as they exist.
+
+    Raises
+    ------
+    NodeNotFoundError
+        No image is there.
+    """
+    folder = joined(group.path, "OME")
+    xml_key = joined(folder, "METADATA.ome.xml")
+    answers = yield from ask((*group_keys(folder, group.zarr_format), xml_key))
+    names = _names(opening, answers[xml_key])
+    listed = _listed(opening, folder, answers, group.zarr_format)
+    paths = listed or tuple(str(number) for number in range(len(names)))
+    if not paths:
+        return (yield from _numbered(opening, group))
+    wanted = _wanted(opening, paths)
+    opened = yield from together(
+        find_image(
+            opening,
+            joined(group.path, paths[number]),
+            group.zarr_format,
+            names[number] if number < len(names) else "",
+        )
+        for number in wanted
+    )
+    return _some(opening, [pyramid for part in opened for pyramid in part])
+
+
+def open_scene(opening: Opening, group: Group, kind: Scene) -> Questions[list[Pyramid]]:
+    """Open the images of a scene, each where the scene's transforms put it (0.6).
+
+    Raises
+    ------
+    NodeNotFoundError
+        No image is there.
+    """
+    wanted = _wanted(opening, tuple(image.path for image in kind.images))
+    images = [kind.images[number] for number in wanted]
+    parts = yield from together(
+        find_image(opening, joined(group.path, image.path), group.zarr_format)
+        for image in images
+    )
+    placed: list[Pyramid] = []
+    for image, pyramids in zip(images, parts, strict=True):
+        for pyramid in pyramids:
+            ndim = len(pyramid.axes)
+            if image.affine is None or image.affine.shape != (ndim, ndim + 1):
+                opening.warnings.append(
+                    f"{image.path} is shown in its own coordinates: the scene's "
+                    "transform has no matrix that fits it."
+                )
+                placed.append(pyramid)
+            else:
+                placed.append(moved(pyramid, image.affine))
+    return _some(opening, placed)
+
+
+def _numbered(opening: Opening, group: Group) -> Questions[list[Pyramid]]:
+    pyramids: list[Pyramid] = []
+    first = 0
+    while True:
+        numbers = range(first, first + _PROBED_IMAGES)
+        paths = [joined(group.path, str(number)) for number in numbers]
+        keys = [key for p in paths for key in image_keys(p, group.zarr_format)]
+        answers = yield from ask(keys)
+        groups = [node(path, answers, group.zarr_format) for path in paths]
+        there = [found for found in groups if isinstance(found, Group)]
+        opened = yield from together(
+            open_image(opening, found, answers) for found in there if _is_image(found)
+        )
+        pyramids += [pyramid for part in opened for pyramid in part]
+        if len(there) < len(paths):
+            return _some(opening, pyramids)
+        first += _PROBED_IMAGES
+
+
+def _is_image(group: Group) -> bool:
+    document = parse_document(group.attributes, zarr_format=group.zarr_format)
+    return isinstance(document.kind, Image)
+
+
+def _listed(
+    opening: Opening, folder: str, answers: Answers, zarr_format: int
+) -> tuple[str, ...]:
+    try:
+        group = node(folder, answers, zarr_format)
+    except OMEZarrError as error:
+        opening.warnings.append(f"The list of series could not be read. {error}")
+        return ()
+    if group is None:
+        return ()
+    document = parse_document(group.attributes, zarr_format=zarr_format, url=folder)
+    kind = document.kind
+    return (kind.paths or ()) if isinstance(kind, Series) else ()
+
+
+def _names(opening: Opening, body: object) -> tuple[str, ...]:
+    """Give the images' names of an OME-XML document, in order."""
+    if not isinstance(body, bytes):
+        return ()
+    try:
+        root = ElementTree.fromstring(body)
+    except ElementTree.ParseError as error:
+        opening.warnings.append(f"The OME-XML could not be read: {error}.")
+        return ()
+    images = [element for element in root if element.tag.rpartition("}")[2] == "Image"]
+    return tuple(element.get("Name", "") for element in images)
+
+
+def _wanted(opening: Opening, paths: tuple[str, ...]) -> list[int]:
+    series = opening.options.series
+    if series is None:
+        return list(range(len(paths)))
+    number = paths.index(series) if series in paths else series
+    if not isinstance(number, int) or not 0 <= number < len(paths):
+        msg = f"There is no image {series}; there are: {', '.join(paths)}."
+        raise OptionError(msg, url=opening.location.display)
+    return [number]
+
+
+def _some(opening: Opening, pyramids: list[Pyramid]) -> list[Pyramid]:
+    if not pyramids:
+        msg = f"{opening.location.display} promises images, but none is there."
+        raise NodeNotFoundError(msg, url=opening.location.display)
+    return pyramids

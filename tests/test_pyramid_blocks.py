@@ -1,0 +1,52 @@
+"""Chunks merged into blocks that dask can bear."""
+
+from __future__ import annotations
+
+from math import ceil, prod
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_omezarr.pyramid import merged_chunks, to_dask
+from pixel_sources import MemoryPixels
+
+SIZES = st.lists(
+    st.tuples(st.integers(1, 5000), st.integers(1, 64)), min_size=1, max_size=5
+)
+
+
+@given(SIZES, st.integers(1, 10_000))
+def test_blocks_are_few_and_made_of_whole_chunks(sizes, most):
+    shape = [size for size, _ in sizes]
+    chunks = [min(size, chunk) for size, chunk in sizes]
+    blocks = merged_chunks(shape, chunks, most)
+    counts = [ceil(size / block) for size, block in zip(shape, blocks, strict=True)]
+    assert prod(counts) <= most
+    for size, chunk, block in zip(shape, chunks, blocks, strict=True):
+        assert block == size or block % chunk == 0
+
+
+def test_few_chunks_stay_as_they_are():
+    assert merged_chunks((4, 512, 512), (1, 256, 256)) == (1, 256, 256)
+
+
+def test_the_first_axis_is_merged_first():
+    blocks = merged_chunks((2000, 5120, 5120), (1, 64, 64), 10_000)
+    assert blocks[1:] == (64, 64)
+
+
+@pytest.mark.parametrize("key", [(5, slice(2, 9)), (slice(None, None, -3), 4)])
+def test_a_slice_of_the_dask_array_reads_only_what_it_needs(key):
+    pixels = MemoryPixels(np.arange(20 * 30).reshape(20, 30), chunks=(10, 10))
+    array = to_dask(pixels)
+    np.testing.assert_array_equal(array[5, 2:9].compute(), pixels.array[5, 2:9])
+    assert pixels.reads == [((5, 6), (2, 9))]
+    np.testing.assert_array_equal(array[key].compute(), pixels.array[key])
+
+
+def test_making_the_dask_array_reads_nothing():
+    pixels = MemoryPixels(np.zeros((20, 30)), chunks=(1, 1))
+    assert to_dask(pixels).shape == (20, 30)
+    assert pixels.reads == []

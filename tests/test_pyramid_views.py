@@ -1,0 +1,109 @@
+"""Views of pixels: the same values, seen differently, read through the source."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_omezarr.pyramid import Cast, ChannelsLast, Mosaic, Pixels, Window
+from pixel_sources import MemoryPixels
+
+
+@pytest.fixture
+def source():
+    array = np.arange(3 * 4 * 5 * 6, dtype=np.uint16).reshape(3, 4, 5, 6)
+    return MemoryPixels(array, chunks=(1, 2, 3, 3))
+
+
+def test_a_window_holds_an_axis(source):
+    window = Window(source, {0: 2})
+    assert isinstance(window, Pixels)
+    assert (window.shape, window.chunks, window.ndim) == ((4, 5, 6), (2, 3, 3), 3)
+    np.testing.assert_array_equal(window[1:3, ::2, -1], source.array[2, 1:3, ::2, -1])
+    assert source.reads == [((2, 3), (1, 3), (0, 5), (5, 6))]
+
+
+def test_two_channels_have_two_tokens(source):
+    tokens = {Window(source, {0: channel}).token for channel in range(3)}
+    assert len(tokens) == 3
+
+
+def test_channels_last_reads_all_channels_at_the_end(source):
+    picture = ChannelsLast(source, 0)
+    assert (picture.shape, picture.chunks) == ((4, 5, 6, 3), (2, 3, 3, 3))
+    expected = np.moveaxis(source.array, 0, -1)
+    np.testing.assert_array_equal(picture[...], expected)
+    np.testing.assert_array_equal(picture[1, 2:4], expected[1, 2:4])
+
+
+def test_cast_makes_whole_numbers_of_floats():
+    values = np.array([[0.0, 1.0], [np.nan, 7.0]])
+    cast = Cast(MemoryPixels(values, (1, 2)), np.dtype(np.int32))
+    assert cast[...].dtype == np.int32
+    np.testing.assert_array_equal(cast[...], [[0, 1], [0, 7]])
+
+
+class KnownTile:
+    def __init__(self, pixels):
+        self.pixels = pixels
+        self.opened = 0
+
+    async def open(self):
+        self.opened += 1
+        return self.pixels
+
+
+class BrokenTile:
+    def __init__(self):
+        self.broken = True
+
+    async def open(self):
+        if self.broken:
+            raise TimeoutError
+        return MemoryPixels(np.full((4, 4), 9, np.uint8), (2, 2))
+
+
+def tile(value, shape=(4, 4)):
+    return KnownTile(MemoryPixels(np.full(shape, value, np.uint8), (2, 2)))
+
+
+def test_a_mosaic_shows_each_tile_in_its_place_and_holes_as_zero():
+    template = tile(1).pixels
+    tiles = {(0, 0): tile(1), (0, 2): tile(3), (1, 1): KnownTile(None)}
+    mosaic = Mosaic(template, (2, 3), tiles)
+    expected = np.zeros((8, 12), np.uint8)
+    expected[:4, :4], expected[:4, 8:] = 1, 3
+    np.testing.assert_array_equal(mosaic[...], expected)
+    np.testing.assert_array_equal(mosaic[2:6, 3:9], expected[2:6, 3:9])
+
+
+def test_only_the_tiles_that_are_looked_at_are_opened_and_each_once():
+    tiles = {(0, column): tile(column) for column in range(5)}
+    mosaic = Mosaic(tiles[0, 0].pixels, (1, 5), tiles)
+    for _ in range(2):
+        mosaic[:, 5:11]
+    assert [t.opened for t in tiles.values()] == [0, 1, 1, 0, 0]
+
+
+def test_tiles_of_another_size_are_cut_or_leave_zero():
+    tiles = {(0, 0): tile(1, (2, 6)), (0, 1): tile(2, (6, 3))}
+    mosaic = Mosaic(tile(0).pixels, (1, 2), tiles)
+    expected = np.zeros((4, 8), np.uint8)
+    expected[:2, :4], expected[:4, 4:7] = 1, 2
+    np.testing.assert_array_equal(mosaic[...], expected)
+
+
+def test_a_tile_that_fails_raises_and_is_asked_again():
+    broken = BrokenTile()
+    mosaic = Mosaic(tile(0).pixels, (1, 1), {(0, 0): broken})
+    with pytest.raises(TimeoutError):
+        mosaic[...]
+    broken.broken = False
+    assert mosaic[0, 0] == 9
+
+
+def test_a_mosaic_never_splits_a_chunk_over_two_tiles():
+    odd = MemoryPixels(np.zeros((2, 5, 7), np.uint8), (1, 2, 2))
+    assert Mosaic(odd, (2, 2), {}).chunks == (1, 5, 7)
+    even = MemoryPixels(np.zeros((2, 4, 6), np.uint8), (1, 2, 2))
+    assert Mosaic(even, (2, 2), {}).chunks == (1, 2, 2)
