@@ -1,1 +1,64 @@
 """OME-Zarr documents of every version as frozen values; no I/O, no zarr."""
+
+from .affine import Affine
+from .axes import channel_axis, default_axes, normalized_unit
+from .channels import ResolvedChannel, is_rgb, resolve_channels
+from .document import parse_document
+from .fitting import fit_axes, placed
+from .model import (
+    Acquisition,
+    Axis,
+    Channel,
+    Dataset,
+    Document,
+    Image,
+    ImageLabel,
+    Kind,
+    Labels,
+    Multiscale,
+    Plate,
+    PlateWell,
+    Rendering,
+    Scene,
+    SceneImage,
+    Series,
+    Well,
+    WellImage,
+    Window,
+)
+from .parameters import stored_parameters
+from .units import known_unit
+
+__all__ = [
+    "Acquisition",
+    "Affine",
+    "Axis",
+    "Channel",
+    "Dataset",
+    "Document",
+    "Image",
+    "ImageLabel",
+    "Kind",
+    "Labels",
+    "Multiscale",
+    "Plate",
+    "PlateWell",
+    "Rendering",
+    "ResolvedChannel",
+    "Scene",
+    "SceneImage",
+    "Series",
+    "Well",
+    "WellImage",
+    "Window",
+    "channel_axis",
+    "default_axes",
+    "fit_axes",
+    "is_rgb",
+    "known_unit",
+    "normalized_unit",
+    "parse_document",
+    "placed",
+    "resolve_channels",
+    "stored_parameters",
+]

@@ -93,6 +93,11 @@ class ImageLabel:
 class Multiscale:
     """One image as a pyramid; ``datasets`` are ordered finest first.
 
+    ``axes`` are those of the arrays. ``world_axes`` are those of the coordinates
+    that the affines lead to, with the unit of the world: equal to ``axes`` but
+    where the document names another system (0.6) or permutes axes.
+    ``axes_assumed`` says that the document gives none (0.1, 0.2).
+
     ``label`` is not None where the group carries an ``image-label`` block.
     ``coordinate_system`` names the system that the affines lead to (0.6), and
     ``coordinate_systems`` all that the document defines.
@@ -105,6 +110,8 @@ class Multiscale:
     label: ImageLabel | None = None
     coordinate_system: str | None = None
     coordinate_systems: tuple[str, ...] = ()
+    world_axes: tuple[Axis, ...] = ()
+    axes_assumed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +183,8 @@ class Series:
 class SceneImage:
     """An image of a scene; ``affine`` maps its own ``system`` to the scene's world.
 
-    ``affine`` is None where the chain holds a transform without a matrix.
+    ``affine`` is None where no matrix leads there (a warning says why) or only an
+    identity does: the image is then shown at its own place.
     """
 
     path: str
@@ -186,11 +194,17 @@ class SceneImage:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A 0.6 scene: several images in one world."""
+    """A 0.6 scene: several images in one world.
+
+    ``world`` is the name of a system of the scene itself, or of the image at
+    ``world_path``. ``coordinate_systems`` are the scene's own, in document order.
+    """
 
     images: tuple[SceneImage, ...]
     axes: tuple[Axis, ...] = ()
     world: str | None = None
+    world_path: str = ""
+    coordinate_systems: tuple[str, ...] = ()
 
 
 Kind = Image | Labels | Plate | Well | Series | Scene
@@ -205,16 +219,21 @@ class Document:
     ----------
     version : str or None
         The version the document was read as, like ``0.4``; None for a group that
-        says nothing of OME-Zarr.
+        says nothing of OME-Zarr, or has no place for a version (labels groups and
+        bioformats2raw roots up to 0.4).
     kind : Kind or None
         What the group is; None where it is no OME-Zarr node.
     attributes : Mapping
         The group's attributes as they were found (below ``ome`` from 0.5).
     warnings : tuple of str
         One sentence each for everything that had to be tolerated.
+    label : ImageLabel or None
+        The ``image-label`` block of a group that has no multiscales to go with it
+        (``kind`` is None then); else it is with each multiscale.
     """
 
     version: str | None
     kind: Kind | None
     attributes: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
+    label: ImageLabel | None = None

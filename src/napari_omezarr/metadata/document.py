@@ -1,0 +1,141 @@
+"""The one way in: a group's attributes become a document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from napari_omezarr.errors import MetadataError
+
+from .labels import parse_image_label, parse_labels, parse_paths
+from .model import Document, Kind, Series
+from .multiscale import Request, parse_image
+from .node import Node, Notes
+from .plate import parse_plate, parse_well
+from .scene import parse_scene
+from .version import read_version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+LAYOUT = "bioformats2raw.layout"
+
+KINDS = ("plate", "well", "multiscales", "scene", "labels", "series", LAYOUT)
+"""What a group can be, by key. Of several the first counts: the larger container,
+and the image rather than what may be below it. (0.4 "bioformats2raw.layout": a
+plate wins.)"""
+
+
+def parse_document(
+    attributes: Mapping[str, Any],
+    *,
+    zarr_format: int | None = None,
+    url: str = "",
+    parameters: Mapping[str, NDArray[Any]] | None = None,
+    coordinate_system: str | None = None,
+) -> Document:
+    """Parse the attributes of a group, of any version of OME-Zarr.
+
+    Parameters
+    ----------
+    attributes : Mapping
+        As stored: ``attributes`` of ``zarr.json`` (Zarr v3), or ``.zattrs`` (v2).
+    zarr_format : int, optional
+        2 or 3, to warn where it does not go with the version.
+    url : str, optional
+        The group's address, for errors; without query and sign-in.
+    parameters : Mapping, optional
+        The arrays that `stored_parameters` names, by path. Transforms whose array
+        is not there are left out, with a warning.
+    coordinate_system : str, optional
+        The system to show images in, by name; else the document's world.
+
+    Returns
+    -------
+    Document
+        With ``kind`` None where the attributes say nothing of OME-Zarr.
+
+    Raises
+    ------
+    MetadataError
+        When they do, and cannot be understood even with tolerance.
+    OptionError
+        When the coordinate system is not there.
+    """
+    if not isinstance(attributes, Mapping):
+        raise MetadataError("The attributes are not an object", url=url)
+    notes = Notes(url)
+    root = _namespace(Node(attributes, "", notes))
+    namespaced = root.value is not attributes
+    label = root.child("image-label")
+    kinds = [key for key in KINDS if root.child(key).exists]
+    if not kinds and not label.exists:
+        return Document(None, None, root.value, notes.collected())
+    version = read_version(root, namespaced=namespaced)
+    _note_format(root, version, zarr_format)
+    if not kinds:
+        label.note("there are no multiscales for these labels; nothing can be shown")
+        block = parse_image_label(label)
+        return Document(version, None, root.value, notes.collected(), block)
+    _note_others(root, kinds)
+    request = Request(version, parameters or {}, coordinate_system)
+    kind = _parse_kind(kinds[0], root, request)
+    return Document(version, kind, root.value, notes.collected())
+
+
+def _namespace(node: Node) -> Node:
+    """Return what holds the metadata: ``ome`` (0.5) where it says something.
+
+    Notes
+    -----
+    Attributes with ``ome`` and older metadata beside it belong to a group that was
+    converted: the newer counts.
+    """
+    inner = node.child("ome")
+    keys = (*KINDS, "image-label")
+    if any(inner.child(key).exists for key in keys):
+        return Node(inner.value, "ome", node.notes)
+    if inner.exists and not isinstance(inner.value, Mapping):
+        inner.note("is no object; it is ignored")
+    return node
+
+
+def _note_format(root: Node, version: str | None, zarr_format: int | None) -> None:
+    old = version in ("0.1", "0.2", "0.3", "0.4")
+    if version is not None and zarr_format == (3 if old else 2):
+        root.note(f"OME-Zarr {version} is not defined for Zarr version {zarr_format}.")
+
+
+def _note_others(root: Node, kinds: list[str]) -> None:
+    others = [key for key in kinds[1:] if key != LAYOUT or kinds[0] == "multiscales"]
+    if others:
+        root.note(f"The group is also {', '.join(others)}; read as {kinds[0]}.")
+
+
+def _parse_kind(key: str, root: Node, request: Request) -> Kind:
+    if key == "multiscales":
+        return parse_image(root, request)
+    if key == "scene":
+        return parse_scene(root.child(key), request)
+    return _PARSERS[key](root.child(key))
+
+
+def _parse_series(node: Node) -> Series:
+    return Series(parse_paths(node))
+
+
+def _parse_layout(node: Node) -> Series:
+    if node.value != 3:
+        node.note("is not 3; read as if it were")
+    return Series()
+
+
+_PARSERS: dict[str, Callable[[Node], Kind]] = {
+    "plate": parse_plate,
+    "well": parse_well,
+    "labels": parse_labels,
+    "series": _parse_series,
+    LAYOUT: _parse_layout,
+}

@@ -1,0 +1,179 @@
+"""One image: its axes, its levels, and where they lie in the world."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from napari_omezarr.errors import MetadataError, OptionError
+
+from .axes import default_axes, note_unusual_axes, parse_axes
+from .labels import parse_image_label
+from .levels import (
+    intrinsic_system,
+    level_affine,
+    parse_levels,
+    stated_ndim,
+    transforms_of,
+)
+from .model import Dataset, Image, Multiscale
+from .rendering import parse_rendering
+from .systems import parse_systems
+from .transforms import Ends
+from .world import graph_world, listed_world
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_omezarr.errors import OMEZarrError
+
+    from .affine import Affine
+    from .model import Axis, ImageLabel, Rendering
+    from .node import Node
+    from .world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """How a document is to be read.
+
+    Parameters
+    ----------
+    version : str or None
+        The version that it is read as.
+    arrays : Mapping
+        The arrays of stored parameters, by path.
+    coordinate_system : str or None
+        The system that the reader asks for; None for the document's world.
+    """
+
+    version: str | None = None
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    coordinate_system: str | None = None
+
+
+def parse_multiscale(
+    node: Node,
+    request: Request,
+    rendering: Rendering | None = None,
+    label: ImageLabel | None = None,
+) -> Multiscale:
+    """Parse one entry of ``multiscales``, of any version.
+
+    The structure decides how it is read, not the version: named coordinate systems
+    (0.6) where there are some, lists of transforms (0.4, 0.5) else, and neither for
+    0.1 to 0.3.
+
+    Parameters
+    ----------
+    node : Node
+        The entry.
+    request : Request
+        How to read it.
+    rendering, label : optional
+        The group's ``omero`` and ``image-label`` blocks.
+
+    Raises
+    ------
+    MetadataError
+        When it lists no level, or one outside the group.
+    OptionError
+        When it has not the coordinate system asked for.
+    """
+    levels = parse_levels(node.child("datasets"))
+    systems = parse_systems(node.child("coordinateSystems"))
+    system = intrinsic_system(levels, systems, node) if systems else None
+    listed = systems[system] if system else parse_axes(node.child("axes"))
+    axes = listed or default_axes(stated_ndim(levels) or 5)
+    _note_axes(node, listed, axes, request.version)
+    names = tuple(axis.name for axis in axes)
+    ends = Ends(len(axes), names, names, request.arrays)
+    if system:
+        every = {**systems, system: axes}
+        world = graph_world(node, system, every, ends, request.coordinate_system)
+    else:
+        world = listed_world(node, axes, ends, request.coordinate_system)
+    _note_scales(node, levels, request.version)
+    return Multiscale(
+        name=node.child("name").text() or "",
+        axes=_with_types(axes, world),
+        datasets=tuple(
+            Dataset(path, _lifted(level, world, level_affine(level, ends, system)))
+            for path, level in levels
+        ),
+        rendering=rendering,
+        label=label,
+        coordinate_system=world.name,
+        coordinate_systems=world.names,
+        world_axes=world.axes,
+        axes_assumed=not listed,
+    )
+
+
+def _note_axes(
+    node: Node, listed: Sequence[Axis], axes: Sequence[Axis], version: str | None
+) -> None:
+    if not listed and version not in ("0.1", "0.2"):
+        names = ", ".join(axis.name for axis in axes)
+        node.note(f"has no axes; taken as {names}")
+    elif listed and version != "0.9.dev1":
+        note_unusual_axes(node, listed)
+
+
+def _note_scales(
+    node: Node, levels: Sequence[tuple[str, Node]], version: str | None
+) -> None:
+    """Note levels without transforms, which are required from 0.4 on."""
+    if version in ("0.1", "0.2", "0.3"):
+        return
+    bare = [path for path, level in levels if not transforms_of(level)]
+    if bare:
+        node.note(f"has no scale for {', '.join(bare[:5])}; pixels are taken as units")
+
+
+def _with_types(axes: Sequence[Axis], world: World) -> tuple[Axis, ...]:
+    """Take over the type of a world axis for an array axis that has none."""
+    return tuple(
+        axis
+        if axis.type not in (None, "array") or output is None
+        else replace(axis, type=world.axes[output].type)
+        for axis, output in zip(
+            axes, map(world.affine.output_of, range(len(axes))), strict=True
+        )
+    )
+
+
+def _lifted(node: Node, world: World, level: Affine) -> Affine:
+    """Return the multiscale's transform after the level's (0.4: "applied after")."""
+    total = world.affine @ level
+    if total.is_invertible:
+        return total
+    node.note("its transforms together have no inverse; only its own are applied")
+    return level
+
+
+def parse_image(root: Node, request: Request) -> Image:
+    """Parse all ``multiscales`` of a group, with its ``omero`` and ``image-label``.
+
+    Raises
+    ------
+    MetadataError
+        When none of them can be read; else what cannot leaves a note.
+    OptionError
+        When none of them has the coordinate system asked for.
+    """
+    rendering = parse_rendering(root.child("omero"))
+    label = parse_image_label(root.child("image-label"))
+    images: list[Multiscale] = []
+    failure: OMEZarrError = root.child("multiscales").error("The group lists no image")
+    for element in root.child("multiscales").elements():
+        try:
+            images.append(parse_multiscale(element, request, rendering, label))
+        except (MetadataError, OptionError) as error:
+            failure = error
+            element.note(f"is left out: {error.sentence}")
+    if not images:
+        raise failure
+    return Image(tuple(images))
