@@ -12,7 +12,6 @@ VENV ?= .venv
 ARGS ?=
 BIN = $(VENV)/bin
 HEADLESS = scripts/headless
-DEMO_OUTPUT ?= demo-output
 
 .PHONY: help env system lint format test test-core test-newest demo build clean
 
@@ -58,7 +57,12 @@ test-newest: ## the same as `make test` on the newest Python that is on PATH
 	@$(MAKE) test PYTHON="$(NEWEST)" VENV=.venv-newest
 
 demo: env system ## napari on a remote OME-Zarr, from an S3 server that is started here
-	@$(HEADLESS) --announce $(BIN)/python -m napari_omezarr.demo --output "$(DEMO_OUTPUT)" $(ARGS)
+	@if [ -n "$${DISPLAY:-}$${WAYLAND_DISPLAY:-}" ] || [ "$$(uname -s)" != Linux ]; then \
+	  exec $(BIN)/python -m napari_omezarr.demo $(ARGS); \
+	else \
+	  echo "== demo: no display here, so a virtual one, and a screenshot"; \
+	  exec $(HEADLESS) $(BIN)/python -m napari_omezarr.demo --screenshot demo-output $(ARGS); \
+	fi
 
 build: env ## the sdist and the wheel, in dist/
 	@$(BIN)/uv build --python $(BIN)/python
