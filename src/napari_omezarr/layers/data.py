@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from .geometry import placement
+from napari_omezarr.metadata import normalized_unit
+
 from .images import image_layers
 from .labels import label_layer
 
@@ -66,19 +67,17 @@ def _units(pyramids: Sequence[Pyramid]) -> list[dict[str, str]]:
     result: list[dict[str, str]] = []
     for pyramid in pyramids:
         if pyramid.label is None:
-            options = placement(pyramid)
-            names = [axis.name for axis in pyramid.axes]
-            found = dict(zip(names, options["units"], strict=True))
+            axes = pyramid.world_axes
+            found = {a.name: unit for a in axes if (unit := normalized_unit(a))}
         result.append(found)
     return result
 
 
 def _with_units(layer: LayerSpec, units: dict[str, str]) -> LayerSpec:
     options = dict(layer.options)
-    names = options.get("axis_labels", ())
-    if not names:
+    if "axis_labels" not in options or "units" not in options:
         return layer
-    pairs = zip(names, options["units"], strict=True)
+    pairs = zip(options["axis_labels"], options["units"], strict=True)
     options["units"] = tuple(
         units.get(name, "pixel") if unit == "pixel" else unit for name, unit in pairs
     )

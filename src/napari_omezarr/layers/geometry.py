@@ -11,7 +11,7 @@ from napari_omezarr.metadata import normalized_unit
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_omezarr.metadata import Axis
+    from napari_omezarr.metadata import Affine, Axis
     from napari_omezarr.pyramid import Pyramid
 
 
@@ -29,22 +29,29 @@ def placement(pyramid: Pyramid, dropped: int | None = None) -> dict[str, Any]:
     dropped : int or None, optional
         The axis that the layer does not have (its channel axis).
     """
-    kept = [axis for axis in range(len(pyramid.axes)) if axis != dropped]
-    matrix = np.asarray(pyramid.levels[0].affine.matrix, dtype=float)
-    linear, shift = matrix[np.ix_(kept, kept)], matrix[kept, -1]
-    axes = [pyramid.axes[axis] for axis in kept]
-    return {**_transform(linear, shift), **_axes(axes)}
+    affine, axes = pyramid.levels[0].affine, pyramid.world_axes
+    if dropped is not None:
+        output = affine.output_of(dropped)
+        if output is None:
+            return _index_coordinates(pyramid, dropped)
+        affine = affine.without(dropped)
+        axes = axes[:output] + axes[output + 1 :]
+    return {**_transform(affine), **_axes(axes)}
 
 
-def _transform(linear: np.ndarray, shift: np.ndarray) -> dict[str, Any]:
-    diagonal = np.diag(linear)
-    if np.array_equal(linear, np.diag(diagonal)):
-        return {"scale": tuple(diagonal.tolist()), "translate": tuple(shift.tolist())}
-    sizes = np.linalg.norm(linear, axis=0)
-    affine = np.eye(len(shift) + 1)
-    affine[:-1, :-1] = linear / sizes
-    affine[:-1, -1] = shift
-    return {"scale": tuple(sizes.tolist()), "affine": affine}
+def _index_coordinates(pyramid: Pyramid, dropped: int) -> dict[str, Any]:
+    """Place a layer whose world cannot be had without its channel axis."""
+    axes = [axis for i, axis in enumerate(pyramid.axes) if i != dropped]
+    return {"axis_labels": tuple(axis.name for axis in axes)}
+
+
+def _transform(affine: Affine) -> dict[str, Any]:
+    if affine.is_diagonal:
+        return {"scale": affine.scale, "translate": affine.translation}
+    matrix = np.eye(affine.ndim_in + 1)
+    matrix[:-1, :-1] = affine.linear / affine.scale
+    matrix[:-1, -1] = affine.offset
+    return {"scale": affine.scale, "affine": matrix}
 
 
 def _axes(axes: Sequence[Axis]) -> dict[str, Any]:

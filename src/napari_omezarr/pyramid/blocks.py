@@ -65,7 +65,7 @@ def to_dask(pixels: Pixels) -> da.Array:
         Lazy; each block is read when it is computed, whole or only the part that
         a slice asks for. Computing it raises ``StoreError`` when a read fails.
     """
-    return da.from_array(
+    array: da.Array = da.from_array(
         pixels,
         chunks=merged_chunks(pixels.shape, pixels.chunks),
         # A name of our own: dask would hash the whole object to make one.
@@ -73,3 +73,4 @@ def to_dask(pixels: Pixels) -> da.Array:
         meta=np.empty((0,) * len(pixels.shape), pixels.dtype),
         inline_array=True,
     )
+    return array

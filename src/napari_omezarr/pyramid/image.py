@@ -42,8 +42,9 @@ class Pyramid:
         The group, or the array, that it was read from.
     name : str
         The image's name, never empty.
-    axes : tuple of Axis
-        In the order of the arrays.
+    axes, world_axes : tuple of Axis
+        Those of the arrays, in order, and those of the world that the affines lead
+        to; the same but where a 0.6 document permutes or names another system.
     levels : tuple of Level
         At least one, each smaller than the one before.
     channel_axis : int or None
@@ -67,6 +68,7 @@ class Pyramid:
     location: Location
     name: str
     axes: tuple[Axis, ...]
+    world_axes: tuple[Axis, ...]
     levels: tuple[Level, ...]
     channel_axis: int | None
     channels: tuple[ResolvedChannel, ...]

@@ -67,7 +67,7 @@ class Pixels(Protocol):
 class Readable:
     """Reading by key, in the calling thread, for everything that can ``read``."""
 
-    def __getitem__(self: Pixels, key: Any) -> np.ndarray:  # type: ignore[misc]
+    def __getitem__(self: Pixels, key: Any) -> np.ndarray:
         selection = bounded(key, self.shape)
         sizes = [stop - start for start, stop in selection.bounds]
         if 0 in sizes:
@@ -77,7 +77,7 @@ class Readable:
         return selection.taken_from(box)
 
     @property
-    def ndim(self: Pixels) -> int:  # type: ignore[misc]
+    def ndim(self: Pixels) -> int:
         """The number of axes."""
         return len(self.shape)
 

@@ -15,6 +15,7 @@ from napari_omezarr.metadata import (
     Image,
     ImageLabel,
     Labels,
+    channel_axis,
     is_rgb,
     parse_document,
     resolve_channels,
@@ -158,15 +159,7 @@ def open_multiscale(
 ) -> Questions[Pyramid | None]:
     """Open one multiscale of a group whose attributes have been read."""
     parameters = yield from _stored_parameters(opening, group)
-    document = parse_document(
-        group.attributes,
-        zarr_format=group.zarr_format,
-        url=(opening.location / group.path).display
-        if group.path
-        else opening.location.display,
-        parameters=parameters,
-        coordinate_system=opening.options.coordinate_system,
-    )
+    document = _parse(opening, group, parameters, is_label=is_label)
     if not isinstance(document.kind, Image):
         msg = "This group lists no image"
         raise MetadataError(msg, url=opening.location.display)
@@ -189,18 +182,19 @@ def pyramid(
 ) -> Pyramid:
     """Put together what is known of an image; asks nothing."""
     finest = levels[0].pixels
-    channel_axis = find_channel_axis(multiscale.axes)
-    count = 1 if channel_axis is None else finest.shape[channel_axis]
+    axis = channel_axis(multiscale.axes)
+    count = 1 if axis is None else finest.shape[axis]
     channels, warnings = resolve_channels(multiscale.rendering, count, finest.dtype)
     place = opening.location / group.path if group.path else opening.location
     given = "" if multiscale.label else multiscale.name.strip()
-    rgb = channel_axis is not None and is_rgb(multiscale.rendering, count, finest.dtype)
+    rgb = axis is not None and is_rgb(multiscale.rendering, count, finest.dtype)
     return Pyramid(
         location=place,
         name=name or (given if given.lower() not in _NAMELESS else "") or place.stem,
         axes=multiscale.axes,
+        world_axes=multiscale.world_axes,
         levels=levels,
-        channel_axis=channel_axis,
+        channel_axis=axis,
         channels=channels,
         rgb=rgb,
         label=multiscale.label,
@@ -211,20 +205,41 @@ def pyramid(
     )
 
 
-def moved(image: Pyramid, affine: Affine) -> Pyramid:
-    """Give an image whose world is seen through one more transform."""
+def moved(image: Pyramid, affine: Affine, axes: tuple[Axis, ...]) -> Pyramid:
+    """Give an image whose world is seen through one more transform, with its axes."""
     levels = tuple(
         dataclasses.replace(level, affine=affine @ level.affine)
         for level in image.levels
     )
-    return dataclasses.replace(image, levels=levels)
+    world_axes = axes if len(axes) == len(image.axes) else image.world_axes
+    return dataclasses.replace(image, levels=levels, world_axes=world_axes)
 
 
-def find_channel_axis(axes: tuple[Axis, ...]) -> int | None:
-    """Find the channel axis: by type, else an untyped axis that is called ``c``."""
-    typed = [i for i, axis in enumerate(axes) if axis.type == "channel"]
-    named = [i for i, a in enumerate(axes) if a.type is None and a.name.lower() == "c"]
-    return next(iter(typed + named), None)
+def _parse(
+    opening: Opening,
+    group: Group,
+    parameters: Mapping[str, np.ndarray],
+    *,
+    is_label: bool,
+) -> Document:
+    place = opening.location / group.path if group.path else opening.location
+
+    def parse(coordinate_system: str | None) -> Document:
+        return parse_document(
+            group.attributes,
+            zarr_format=group.zarr_format,
+            url=place.display,
+            parameters=parameters,
+            coordinate_system=coordinate_system,
+        )
+
+    try:
+        return parse(opening.options.coordinate_system)
+    except OptionError:
+        # The choice is meant for the image: its labels may have one system only.
+        if not is_label:
+            raise
+        return parse(None)
 
 
 def _default_point(multiscale: Multiscale) -> dict[int, int]:

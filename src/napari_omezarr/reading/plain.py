@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_omezarr.errors import NodeNotFoundError
-from napari_omezarr.metadata import Affine, Axis, resolve_channels
+from napari_omezarr.metadata import Affine, Axis, channel_axis, resolve_channels
 from napari_omezarr.pyramid import Level, Pyramid
 
 from .levels import open_array
@@ -31,8 +31,8 @@ def open_plain_array(opening: Opening, node: Array) -> list[Pyramid]:
     names = node.document.get("dimension_names")
     names = names or node.attributes.get("_ARRAY_DIMENSIONS")
     axes = _axes(names, pixels.ndim)
-    channel_axis = next((i for i, a in enumerate(axes) if a.type == "channel"), None)
-    count = 1 if channel_axis is None else pixels.shape[channel_axis]
+    axis = channel_axis(axes)
+    count = 1 if axis is None else pixels.shape[axis]
     channels, _ = resolve_channels(None, count, pixels.dtype)
     affine = Affine.identity(pixels.ndim)
     place = opening.location / node.path if node.path else opening.location
@@ -41,8 +41,9 @@ def open_plain_array(opening: Opening, node: Array) -> list[Pyramid]:
             location=place,
             name=place.stem,
             axes=axes,
+            world_axes=axes,
             levels=(Level(node.path, pixels, affine),),
-            channel_axis=channel_axis,
+            channel_axis=axis,
             channels=channels,
             attributes=node.attributes,
             warnings=("This is a plain zarr array: no scale, no unit, no colours.",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
@@ -13,6 +14,7 @@ from .nodes import Group, group_keys, joined, node
 from .waves import ask, together
 
 if TYPE_CHECKING:
+    from napari_omezarr.metadata import Affine, SceneImage
     from napari_omezarr.pyramid import Pyramid
 
     from .opening import Opening
@@ -65,22 +67,36 @@ def open_scene(opening: Opening, group: Group, kind: Scene) -> Questions[list[Py
     wanted = _wanted(opening, tuple(image.path for image in kind.images))
     images = [kind.images[number] for number in wanted]
     parts = yield from together(
-        find_image(opening, joined(group.path, image.path), group.zarr_format)
+        _placed(opening, joined(group.path, image.path), group.zarr_format, image, kind)
         for image in images
     )
-    placed: list[Pyramid] = []
-    for image, pyramids in zip(images, parts, strict=True):
-        for pyramid in pyramids:
-            ndim = len(pyramid.axes)
-            if image.affine is None or image.affine.shape != (ndim, ndim + 1):
-                opening.warnings.append(
-                    f"{image.path} is shown in its own coordinates: the scene's "
-                    "transform has no matrix that fits it."
-                )
-                placed.append(pyramid)
-            else:
-                placed.append(moved(pyramid, image.affine))
-    return _some(opening, placed)
+    return _some(opening, [pyramid for part in parts for pyramid in part])
+
+
+def _placed(
+    opening: Opening, path: str, zarr_format: int, image: SceneImage, scene: Scene
+) -> Questions[list[Pyramid]]:
+    options = dataclasses.replace(opening.options, coordinate_system=image.system)
+    inside = dataclasses.replace(opening, options=options)
+    pyramids = yield from find_image(inside, path, zarr_format)
+    if image.affine is None:
+        opening.warnings.append(
+            f"{image.path} is shown in its own coordinates: the scene's transform "
+            "has no matrix."
+        )
+        return pyramids
+    return [_moved(opening, pyramid, image.affine, scene) for pyramid in pyramids]
+
+
+def _moved(opening: Opening, pyramid: Pyramid, affine: Affine, scene: Scene) -> Pyramid:
+    count = len(pyramid.axes)
+    if affine.shape != (count, count + 1) or not affine.is_invertible:
+        opening.warnings.append(
+            f"{pyramid.name} is shown in its own coordinates: the scene's transform "
+            f"is not one of {count} axes."
+        )
+        return pyramid
+    return moved(pyramid, affine, scene.axes)
 
 
 def _numbered(opening: Opening, group: Group) -> Questions[list[Pyramid]]:
