@@ -1,0 +1,45 @@
+"""What ``napari.yaml`` names; each opens a door and does nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import napari.viewer
+
+
+def get_reader(path: str | Sequence[str]) -> Callable[..., list[Any]] | None:
+    """Give the reader of an address, by its name alone."""
+    from .reader import reader_for
+
+    return reader_for(path)
+
+
+def open_dialog(viewer: napari.viewer.Viewer) -> None:
+    """Show the dialog that opens any address."""
+    from .widgets.open_dialog import show_open_dialog
+
+    show_open_dialog(viewer)
+
+
+def prefer_reader() -> None:
+    """Make this plugin the preferred reader."""
+    from .widgets.preference import prefer
+
+    prefer()
+
+
+def stop_preferring_reader() -> None:
+    """Take that back."""
+    from .widgets.preference import stop_preferring
+
+    stop_preferring()
+
+
+def sample_cells() -> list[tuple[Any, dict[str, Any], str]]:
+    """Compute the sample image."""
+    from .sample_layers import cells_layers
+
+    return cells_layers()

@@ -1,0 +1,71 @@
+"""What napari hands to a reader: whose it is, by its name alone, and which place."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from .location import Location
+
+_BUCKET_SCHEMES = frozenset({"s3", "gs", "gcs", "az", "abfs"})
+_STORE = re.compile(r"\.(zarr|ozx|zarr\.zip)$", re.IGNORECASE)
+_INSIDE = re.compile(r"\.(zarr|ozx|zarr\.zip)/", re.IGNORECASE)
+_FOREIGN = re.compile(
+    r"\.(avi|bmp|csv|czi|gif|h5|hdf5|jpe?g|lif|mp4|mrc|nd2|nii|np[yz]|parquet|pdf|png"
+    r"|svg|tiff?|tsv|txt)$",
+    re.IGNORECASE,
+)
+_DOCUMENTS = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
+
+
+def is_claimed(address: str) -> bool:
+    """Say whether an address that napari offers is one of an OME-Zarr.
+
+    napari has matched the manifest's patterns before: what is left is to decline
+    what they catch too much. Of a local folder whose name says nothing, the names
+    of the files in it do.
+
+    Parameters
+    ----------
+    address : str
+        A path or a URL, as napari hands it over; a query may follow.
+    """
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return False
+    remote = bool(parts.scheme and parts.netloc)
+    path = parts.path if remote else address.replace(os.sep, "/")
+    path = path.rstrip("/")
+    if _STORE.search(path):
+        return True
+    if _FOREIGN.search(path):
+        return False
+    if _INSIDE.search(path) or parts.scheme.lower() in _BUCKET_SCHEMES:
+        return True
+    return not remote and _holds_zarr(Path(address))
+
+
+def place_of(address: str) -> Location:
+    """Parse an address that napari hands over; existing files by the letter.
+
+    Raises
+    ------
+    LocationError
+        It is none.
+    """
+    local = Path(address)
+    return Location.parse(local if _exists(local) else address)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _holds_zarr(folder: Path) -> bool:
+    return any(_exists(folder / name) for name in _DOCUMENTS)

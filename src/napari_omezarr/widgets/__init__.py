@@ -1,0 +1,1 @@
+"""What needs Qt or napari: opening in a viewer, the dialog, the preference."""
