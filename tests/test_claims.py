@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_omezarr.claims import is_claimed, place_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("address", "ours"),
+    [
+        ("https://h/a.zarr", True),
+        ("https://h/a.ome.zarr/", True),
+        ("https://h/a.ZARR", True),
+        ("https://h/a.zarr/0", True),
+        ("https://h/a.zarr/zarr.json", True),
+        ("https://h/a b.zarr?sig=x/y.tif", True),
+        ("https://h/a.zarr.zip?sig=x", True),
+        ("https://h/a.ozx/labels/cells", True),
+        ("https://h/a.zarr/thumbnail.png", False),
+        ("https://h/x.tif?from=a.zarr", False),
+        ("https://h/prefix", False),
+        ("https://[broken/a.zarr", False),
+        ("s3://b", True),
+        ("gs://b/a/prefix", True),
+        ("s3://b/table.csv", False),
+        (r"C:\data\a.zarr", True),
+        ("/nowhere/a.zarr.zip", True),
+        ("/nowhere/folder", False),
+        ("", False),
+    ],
+)
+def test_the_name_decides(address: str, ours: bool) -> None:
+    assert is_claimed(address) is ours
+
+
+@pytest.mark.parametrize("document", ["zarr.json", ".zattrs", ".zgroup", ".zarray"])
+def test_a_local_folder_without_the_name_is_claimed_by_its_documents(
+    tmp_path: Path, document: str
+) -> None:
+    assert not is_claimed(str(tmp_path))
+    (tmp_path / document).touch()
+    assert is_claimed(str(tmp_path))
+
+
+@given(st.text())
+def test_no_text_makes_it_fail(text: str) -> None:
+    assert is_claimed(text) in (True, False)
+
+
+def test_a_path_that_exists_is_taken_by_the_letter(tmp_path: Path) -> None:
+    strange = tmp_path / "100% <a>, b#c.zarr"
+    strange.mkdir()
+    assert place_of(str(strange)).local_path() == strange
+
+
+def test_other_addresses_are_parsed() -> None:
+    place = place_of("https://h/a b.zarr?sig=x%2Fy")
+    assert place.display == "https://h/a b.zarr"
+    assert place.query == "sig=x%2Fy"
