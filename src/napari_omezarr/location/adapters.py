@@ -24,7 +24,7 @@ _SEPARATOR_OPTION = re.compile(
 _CHAIN = re.compile(
     r"^(?:(zip)(?:://([^:]*))?|simplecache|filecache|blockcache)::", re.IGNORECASE
 )
-_PIPE = re.compile(r"\|([a-z][a-z0-9-]*)(?::([^|]*))?$", re.IGNORECASE)
+_PIPE = re.compile(r"([a-z][a-z0-9-]*)(?::([^?]*))?", re.IGNORECASE | re.DOTALL)
 _HAS_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:/")
 _FORMATS = {"zarr", "zarr2", "zarr3", "auto"}
 _OPTIONS = {"profile", "region", "anonymous"}
@@ -59,19 +59,26 @@ def split_adapters(text: str) -> tuple[str, tuple[Adapter, ...]]:
     chained: list[Adapter] = []
     while found := _CHAIN.match(text):
         if found[1]:
-            chained.insert(0, Adapter("zip", decode(found[2] or "")))
+            chained.append(Adapter("zip", decode(found[2] or "")))
         text = text[found.end() :]
     piped: list[Adapter] = []
-    while _HAS_SCHEME.match(text) and (found := _PIPE.search(text)):
-        piped.insert(0, Adapter(found[1].lower(), decode(found[2] or "")))
-        text = text[: found.start()]
-    for adapter in piped:
-        if adapter.name not in _FORMATS | _OPTIONS | {"zip"}:
-            raise LocationError(
-                f"The address is said to hold {adapter.name}, which is not Zarr.",
-                action="Paste the address of a Zarr store.",
-            )
-    return text, (*chained, *piped)
+    while _HAS_SCHEME.match(text):
+        base, _, pipe = text.rpartition("|")
+        found = _PIPE.fullmatch(pipe)
+        if not base or not found:
+            break
+        piped.append(_checked(Adapter(found[1].lower(), decode(found[2] or ""))))
+        text = base
+    return text, (*reversed(chained), *reversed(piped))
+
+
+def _checked(adapter: Adapter) -> Adapter:
+    if adapter.name in _FORMATS | _OPTIONS | {"zip"}:
+        return adapter
+    raise LocationError(
+        f"The address is said to hold {adapter.name}, which is not Zarr.",
+        action="Paste the address of a Zarr store.",
+    )
 
 
 def apply_adapters(address: Address, adapters: tuple[Adapter, ...]) -> Address:

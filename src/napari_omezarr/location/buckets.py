@@ -13,12 +13,12 @@ from .percent import decode, encode_rest, join
 from .web import guess_protocol, parse_endpoint
 
 _BUCKET = re.compile(r"^//?([^/]*)(.*)$", re.DOTALL)
+_ENDPOINT_AND_BUCKET = re.compile(r"^//?([^/]+)/([^/]+)(.*)$", re.DOTALL)
 _NAME = re.compile(r"^\$?[\w.:-]+$", re.ASCII)
 _HOST_WITH_PORT = re.compile(r"^[\w.-]+:\d{1,5}$", re.ASCII)
 _AZURE = re.compile(r"^([\w$-]+)@([\w-]+)\.(?:dfs|blob)\.([\w.-]+)$", re.ASCII)
-_SIGNED = re.compile(
-    r"\?.*(?:X-Amz-|X-Goog-|Signature=|AWSAccessKeyId=|Policy=|sig=|token=)",
-    re.IGNORECASE | re.DOTALL,
+_SIGNATURE = re.compile(
+    r"X-Amz-|X-Goog-|Signature=|AWSAccessKeyId=|Policy=|sig=|token=", re.IGNORECASE
 )
 
 
@@ -52,14 +52,13 @@ def parse_with_endpoint(protocol: str, scheme: str, rest: str) -> Address:
     LocationError
         If the host or the bucket is missing.
     """
-    host, _, place = rest.lstrip("/").partition("/")
-    if "@" in host:
+    found = _ENDPOINT_AND_BUCKET.match(rest)
+    if "@" in (rest if not found else found[1]):
         raise _secret_in_address()
-    endpoint = parse_endpoint(f"{scheme}://{host}")
-    bucket, slash, key = place.partition("/")
-    if not bucket:
+    if not found:
         raise _no_bucket(f"{protocol}+{scheme}", "host/bucket")
-    return replace(_address(protocol, bucket, slash + key), endpoint=endpoint)
+    endpoint = parse_endpoint(f"{scheme}://{found[1]}")
+    return replace(_address(protocol, found[2], found[3]), endpoint=endpoint)
 
 
 def _address(protocol: str, place: str, key: str) -> Address:
@@ -69,7 +68,7 @@ def _address(protocol: str, place: str, key: str) -> Address:
         if account := _AZURE.match(place):
             place = account[1]
             endpoint = f"https://{account[2]}.blob.{account[3]}".lower()
-    elif _SIGNED.search(key):
+    elif _SIGNATURE.search(key.partition("?")[2]):
         raise LocationError(
             f"A signature does not work with {protocol}:// addresses.",
             action="Paste the https:// address that was signed.",

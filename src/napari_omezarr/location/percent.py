@@ -11,7 +11,7 @@ from napari_omezarr.errors import LocationError
 QUERY_SAFE = "%/?:@!$&'()*+,;=~-._"
 USERINFO_SAFE = "%:!$&'()*+,;=~-._"
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_TRAILING_STOP = re.compile(r"[.,;]$")
+_TRAILING_STOP = re.compile(r"[ .,;]\Z")
 
 
 def as_unicode(text: str) -> str:
@@ -49,7 +49,7 @@ def encode(text: str) -> str:
 
 def encode_address(path: str) -> str:
     """Encode a path so that it survives being pasted: no full stop at its end."""
-    return _TRAILING_STOP.sub(lambda stop: f"%{ord(stop[0]):02X}", encode(path))
+    return _TRAILING_STOP.sub(_escape, encode(path))
 
 
 def encode_rest(text: str, safe: str = QUERY_SAFE) -> str:
@@ -60,15 +60,13 @@ def encode_rest(text: str, safe: str = QUERY_SAFE) -> str:
 
 def readable(path: str, special: str) -> str:
     """Encode only what cannot be read or, in `special`, would be misread."""
-    last = len(path) - 1
-    return "".join(
+    path = "".join(
         quote(character, safe="", errors="surrogateescape")
-        if character in special
-        or not character.isprintable()
-        or (index == last and character == " ")
+        if character in special or not character.isprintable()
         else character
-        for index, character in enumerate(path)
+        for character in path
     )
+    return _TRAILING_STOP.sub(_escape, path) if special else path
 
 
 def join(base: str, *keys: str) -> str:
@@ -84,3 +82,7 @@ def join(base: str, *keys: str) -> str:
             elif part != ".":
                 parts.append(part)
     return "/".join(parts).strip("/")
+
+
+def _escape(found: re.Match[str]) -> str:
+    return f"%{ord(found[0]):02X}"
