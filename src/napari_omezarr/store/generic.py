@@ -1,0 +1,177 @@
+"""Everything that fsspec knows and we have no way of our own for: gs, az, memory."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import fsspec
+from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
+
+from .refusal import Refusal, Refused
+from .tally import Tally
+from .translation import Place
+from .transport import LOCAL_CONCURRENCY, REMOTE_CONCURRENCY
+
+if TYPE_CHECKING:
+    from zarr.abc.store import ByteRequest
+
+    from napari_omezarr.location import Location
+
+    from .patience import Patience
+    from .transport import Transport
+
+_DRIVERS = {"gs": "gcsfs", "az": "adlfs"}
+EXTRAS = {"gs": "gcs", "az": "azure"}
+_FOREIGN_ERRORS = {
+    "gs": (("gcsfs.retry", "HttpError"), ("google.auth.exceptions", "GoogleAuthError")),
+    "az": (("azure.core.exceptions", "AzureError"),),
+}
+
+
+class GenericTransport:
+    """The keys below a path of an fsspec filesystem.
+
+    Parameters
+    ----------
+    filesystem : fsspec.AbstractFileSystem
+        If it is asynchronous, it must belong to fsspec's own loop, as by default.
+    path : str
+        The path in its terms.
+    place : Place
+        Whom to name in an error.
+    foreign : tuple of types, optional
+        The filesystem's own exceptions that are no OSErrors.
+    """
+
+    def __init__(
+        self,
+        filesystem: Any,
+        path: str,
+        place: Place,
+        foreign: tuple[type[Exception], ...] = (),
+    ) -> None:
+        self.tally = Tally()
+        self.concurrency = (
+            REMOTE_CONCURRENCY if filesystem.async_impl else LOCAL_CONCURRENCY
+        )
+        self._filesystem = filesystem
+        self._path = path
+        self._place = place
+        self._errors: tuple[type[Exception], ...] = (OSError, *foreign)
+
+    async def read(self, key: str, wanted: ByteRequest | None) -> bytes | None:
+        """Read a key, or a part of it."""
+        path = f"{self._path}/{key}".rstrip("/")
+        start, end = _bounds(wanted)
+        self.tally.requests += 1
+        try:
+            body: bytes = await self._cat(path, start, end)
+        except (FileNotFoundError, IsADirectoryError):
+            return None
+        except self._errors as error:
+            status = _status(error)
+            if not status and isinstance(error, OSError):
+                raise
+        else:
+            self.tally.received += len(body)
+            return body
+        raise Refused(Refusal(status, signed=True))
+
+    def verdict(self, refused: Refused) -> Refusal:
+        """Return the only answer there is."""
+        return refused.refusal
+
+    def place(self, url: str) -> Place:
+        """Describe this place for the words of an error about `url`."""
+        return Place(url, self._place.host, bucket=self._place.bucket)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Nothing happens here that is worth a sentence."""
+        return ()
+
+    async def _cat(self, path: str, start: int | None, end: int | None) -> Any:
+        if self._filesystem.async_impl:
+            # The asynchronous half of fsspec's contract: same names, an underscore.
+            return await self._filesystem._cat_file(path, start=start, end=end)
+        cat = self._filesystem.cat_file
+        return await asyncio.to_thread(cat, path, start=start, end=end)
+
+
+def generic_transport(location: Location, patience: Patience) -> Transport:
+    """Choose how to read a place that is neither local, on the web nor in S3.
+
+    Public objects of Google and Azure are read as what they are, files on the web,
+    and so are those with a shared access signature. The libraries that sign in
+    there are extras.
+    """
+    if location.protocol == "memory":
+        memory = fsspec.filesystem("memory")
+        return GenericTransport(memory, f"/{location.path}", Place("", "memory"))
+    if _web_is_enough(location):
+        return _as_files_on_the_web(location, patience)
+    filesystem = fsspec.filesystem(location.protocol, **_options(location))
+    place = Place("", location.protocol, bucket=location.root)
+    path = f"{location.root}/{location.path}".rstrip("/")
+    return GenericTransport(filesystem, path, place, _foreign(location.protocol))
+
+
+def _web_is_enough(location: Location) -> bool:
+    if location.protocol == "az" and not location.endpoint:
+        return False
+    public = location.anonymous or bool(location.query)
+    return public or find_spec(_DRIVERS[location.protocol]) is None
+
+
+def _as_files_on_the_web(location: Location, patience: Patience) -> Transport:
+    from . import web
+    from .http import HttpTransport
+
+    endpoint = location.endpoint or "https://storage.googleapis.com"
+    path = f"{location.root}/{location.path}".rstrip("/")
+    query = f"?{location.query}" if location.query else ""
+
+    def address(key: str) -> str:
+        below = f"{path}/{key}" if key else path
+        return f"{endpoint}/{quote(below, safe='/')}{query}"
+
+    access = web.Access(patience, proxy=web.proxy_for(endpoint))
+    return HttpTransport(address, access, extra=EXTRAS[location.protocol])
+
+
+def _options(location: Location) -> dict[str, Any]:
+    """Say the wishes of a location as gcsfs and adlfs call them."""
+    if location.protocol == "gs":
+        return {"endpoint_url": location.endpoint} if location.endpoint else {}
+    account = (location.endpoint or "").removeprefix("https://").partition(".")[0]
+    return {"account_name": account} if account else {}
+
+
+def _foreign(protocol: str) -> tuple[type[Exception], ...]:
+    names = _FOREIGN_ERRORS[protocol]
+    return tuple(getattr(import_module(module), name) for module, name in names)
+
+
+def _bounds(wanted: ByteRequest | None) -> tuple[int | None, int | None]:
+    match wanted:
+        case RangeByteRequest(start, end):
+            return start, end
+        case OffsetByteRequest(offset):
+            return offset, None
+        case SuffixByteRequest(suffix):
+            return -suffix, None
+        case None:
+            return None, None
+
+
+def _status(error: Exception) -> int:
+    """Find the HTTP status that the libraries keep under several names."""
+    for name in ("status", "code", "status_code"):
+        value = getattr(error, name, None)
+        if isinstance(value, (int, str)) and str(value).isdigit():
+            return int(value)
+    return 403 if "Forbidden" in str(error) else 0

@@ -1,0 +1,92 @@
+"""Files on a web server: plain GETs, the query with each, redirects followed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from . import web
+from .byterange import cut, range_header
+from .refusal import Refused, refusal_of
+from .tally import Tally
+from .translation import Place
+from .transport import REMOTE_CONCURRENCY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from zarr.abc.store import ByteRequest
+
+    from .refusal import Refusal
+
+
+class HttpTransport:
+    """The keys below a web address.
+
+    Parameters
+    ----------
+    address : callable
+        From a key to its whole address, encoded and with the query.
+    access : web.Access
+        What to trust and how long to wait.
+    extra : str, optional
+        Our extra dependency that could sign in here.
+    """
+
+    concurrency = REMOTE_CONCURRENCY
+
+    def __init__(
+        self, address: Callable[[str], str], access: web.Access, extra: str = ""
+    ) -> None:
+        self.tally = Tally()
+        self._extra = extra
+        self._address = address
+        self._access = access
+
+    async def read(self, key: str, wanted: ByteRequest | None) -> bytes | None:
+        """Read a key by one GET."""
+        headers = {} if wanted is None else {"Range": range_header(wanted)}
+        answer = await web.get(self._address(key), headers, self._access, self.tally)
+        return body_of(answer, wanted)
+
+    def verdict(self, refused: Refused) -> Refusal:
+        """Return the only answer there is."""
+        return refused.refusal
+
+    def place(self, url: str) -> Place:
+        """Describe this place for the words of an error about `url`."""
+        parts = urlsplit(self._address(""))
+        host = parts.netloc.rpartition("@")[2]
+        return Place(url, host, has_query=bool(parts.query), extra=self._extra)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Nothing happens here that is worth a sentence."""
+        return ()
+
+
+def body_of(answer: web.Answer, wanted: ByteRequest | None) -> bytes | None:
+    """Take the bytes from an answer.
+
+    Returns
+    -------
+    bytes or None
+        What was asked for; None if the object does not exist; nothing if it ends
+        before the range begins.
+
+    Raises
+    ------
+    Refused
+        If the answer is neither.
+    """
+    match answer.status:
+        case 200:
+            return cut(web.decoded(answer), wanted)
+        case 206 if wanted is not None:
+            return answer.body
+        case 416:
+            return b""
+    refusal = refusal_of(answer.status, answer.headers, answer.body)
+    if answer.status in (404, 410) and refusal.code != "NoSuchBucket":
+        return None
+    raise Refused(refusal)

@@ -1,0 +1,64 @@
+"""Files of this computer, read in threads."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING
+
+from .byterange import span
+from .tally import Tally
+from .translation import Place
+from .transport import LOCAL_CONCURRENCY
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from zarr.abc.store import ByteRequest
+
+    from .refusal import Refusal, Refused
+
+
+class LocalTransport:
+    """The files below a folder, or one file (its key is ``""``)."""
+
+    concurrency = LOCAL_CONCURRENCY
+
+    def __init__(self, folder: Path) -> None:
+        self.tally = Tally()
+        self._folder = folder
+
+    async def read(self, key: str, wanted: ByteRequest | None) -> bytes | None:
+        """Read a file, or a part of it."""
+        self.tally.requests += 1
+        file = self._folder / key if key else self._folder
+        body = await asyncio.to_thread(_read, file, wanted)
+        self.tally.received += len(body or b"")
+        return body
+
+    def verdict(self, refused: Refused) -> Refusal:
+        """Return the only answer there is."""
+        return refused.refusal
+
+    def place(self, url: str) -> Place:
+        """Describe this place for the words of an error about `url`."""
+        return Place(url)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Nothing happens here that is worth a sentence."""
+        return ()
+
+
+def _read(file: Path, wanted: ByteRequest | None) -> bytes | None:
+    try:
+        with file.open("rb") as opened:
+            start, end = span(wanted, os.fstat(opened.fileno()).st_size)
+            opened.seek(start)
+            return opened.read(end - start)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    except PermissionError:
+        if file.is_dir():  # how Windows refuses to open a folder as a file
+            return None
+        raise

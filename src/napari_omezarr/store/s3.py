@@ -1,0 +1,138 @@
+"""Objects of a bucket: one GET each, signed if somebody signs; no HEAD, no LIST.
+
+The requests go through our own session, signed by botocore. aiobotocore's client,
+on which s3fs builds, needs two to three times the processor time for each request,
+and asks for the size of an object before it asks for the object.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from napari_omezarr.errors import StoreError
+
+from . import web
+from .byterange import range_header
+from .http import body_of
+from .refusal import Refused
+from .signing import signed
+from .tally import Tally
+from .transport import REMOTE_CONCURRENCY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from botocore.credentials import ReadOnlyCredentials
+    from zarr.abc.store import ByteRequest
+
+    from .bucket import Bucket
+    from .refusal import Refusal
+    from .translation import Place
+
+_CORRECTIONS = 2  # the region, and how the bucket is named
+
+
+class S3Transport:
+    """The keys below a prefix of a bucket.
+
+    Parameters
+    ----------
+    bucket : callable
+        Gives what is known of the bucket; called with the first read, on the I/O
+        loop, as it may read AWS's configuration files.
+    prefix : str
+        The key below which the keys are; ``""`` for the whole bucket.
+    access : web.Access
+        What to trust and how long to wait.
+    """
+
+    concurrency = REMOTE_CONCURRENCY
+
+    def __init__(
+        self, bucket: Callable[[], Bucket], prefix: str, access: web.Access
+    ) -> None:
+        self.tally = Tally()
+        self._find_bucket = bucket
+        self._bucket: Bucket | None = None
+        self._prefix = prefix
+        self._access = replace(access, redirects=False)
+
+    async def read(self, key: str, wanted: ByteRequest | None) -> bytes | None:
+        """Read an object by one GET, or two if signing in turns out to be no good."""
+        bucket = self._opened()
+        credentials = await bucket.credentials()
+        if isinstance(credentials, StoreError):
+            return await self._unsigned(key, wanted, credentials)
+        try:
+            body = await self._get(key, wanted, credentials)
+        except Refused as refused:
+            if credentials is None or not bucket.may_go_anonymous(refused.refusal):
+                raise
+            problem = refused.refusal
+        else:
+            bucket.was_read(signed=credentials is not None)
+            return body
+        return await self._unsigned(key, wanted, problem)
+
+    def verdict(self, refused: Refused) -> Refusal | StoreError:
+        """Return the answer that counts: the anonymous one only if those are read."""
+        if refused.before is None or self._opened().anonymous:
+            return refused.refusal
+        return refused.before
+
+    def place(self, url: str) -> Place:
+        """Describe this place for the words of an error about `url`."""
+        return self._opened().place(url)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about what happened in this bucket."""
+        return self._bucket.notes.sentences if self._bucket else ()
+
+    def _opened(self) -> Bucket:
+        if self._bucket is None:
+            self._bucket = self._find_bucket()
+            ca_file = self._access.ca_file or self._bucket.ca_file
+            proxy = web.proxy_for(self._bucket.address.host)
+            self._access = replace(self._access, ca_file=ca_file, proxy=proxy)
+        return self._bucket
+
+    async def _unsigned(
+        self, key: str, wanted: ByteRequest | None, problem: Refusal | StoreError
+    ) -> bytes | None:
+        try:
+            body = await self._get(key, wanted, None)
+        except Refused as refused:
+            refusal = refused.refusal
+        else:
+            self._opened().go_anonymous(problem)
+            return body
+        self._opened().sign_in_failed(problem)
+        raise Refused(refusal, before=problem)
+
+    async def _get(
+        self,
+        key: str,
+        wanted: ByteRequest | None,
+        credentials: ReadOnlyCredentials | None,
+    ) -> bytes | None:
+        """Ask for an object, elsewhere if the answer says where."""
+        bucket = self._opened()
+        path = f"{self._prefix}/{key}".strip("/")
+        headers = {} if wanted is None else {"Range": range_header(wanted)}
+        for attempt in range(1 + _CORRECTIONS):
+            address = bucket.address
+            url = address.url(path)
+            sent = headers
+            if credentials is not None:
+                sent = signed(url, headers, credentials, address.region)
+            answer = await web.get(url, sent, self._access, self.tally)
+            try:
+                return body_of(answer, wanted)
+            except Refused as refused:
+                refusal = replace(refused.refusal, signed=credentials is not None)
+            moved = bucket.address != address or bucket.learn(refusal)
+            if attempt == _CORRECTIONS or not moved:
+                break
+        raise Refused(refusal)

@@ -1,0 +1,317 @@
+"""From what went wrong below to our errors: one sentence and one action each.
+
+The only module that knows what backends mean. Nothing that a server or a library
+wrote is quoted: it may hold keys, signatures or signed addresses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from botocore import exceptions as aws
+
+from napari_omezarr import errors
+
+from .interruption import Interrupted, Kind
+from .refusal import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_omezarr.errors import StoreError
+
+_SIGN_IN = "Choose a profile, or sign in with AWS (AWS_PROFILE)."
+_LATER = "Try again a little later."
+_CHECK = "Check the address, and whether this computer is online."
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something went wrong, in words that hold no secret.
+
+    Attributes
+    ----------
+    url : str
+        The address of the key, without query and sign-in.
+    host : str
+        Who was asked.
+    bucket : str
+        The bucket, if there is one.
+    profile : str or None
+        The AWS profile that signs in.
+    has_query : bool
+        Whether the address carries a query, which may be a signature.
+    extra : str
+        Our extra dependency that could sign in there; it is not installed.
+    """
+
+    url: str
+    host: str = ""
+    bucket: str = ""
+    profile: str | None = None
+    has_query: bool = False
+    extra: str = ""
+
+
+Problem = Refusal | Interrupted | OSError
+
+
+def translate(problem: Problem | StoreError, place: Place) -> StoreError:
+    """Say what went wrong as one of our errors.
+
+    Parameters
+    ----------
+    problem : Refusal, Interrupted, OSError or StoreError
+        What a transport met; a StoreError is returned as it is.
+    place : Place
+        Where.
+    """
+    if isinstance(problem, errors.StoreError):
+        return problem
+    if isinstance(problem, Refusal):
+        return _refused(problem, place)
+    if isinstance(problem, Interrupted):
+        return _interrupted(problem.kind, place)
+    return _failed(problem, place)
+
+
+def _refused(refusal: Refusal, place: Place) -> StoreError:
+    code = "ExpiredToken" if refusal.expired else refusal.code
+    say = _CODES.get(code) or _STATUSES.get(refusal.status)
+    if say is None and refusal.busy:
+        say = _busy
+    elif say is None and refusal.status >= 500:
+        say = _server_failed
+    return (say or _odd)(refusal, place)
+
+
+def _denied(refusal: Refusal, place: Place) -> StoreError:
+    if refusal.signed:
+        sentence = f"This key may not read {place.url}."
+        action = "Choose another profile."
+        return errors.AccessDeniedError(sentence, action=action, url=place.url)
+    if place.bucket:
+        sentence = f"{place.url} is not open to everybody."
+        return errors.SignInNeededError(sentence, action=_SIGN_IN, url=place.url)
+    sentence = f"{place.host} does not let {place.url} be read."
+    action = "Check the address."
+    if place.extra:
+        action = f"To sign in, run: pip install 'napari-omezarr[{place.extra}]'"
+    if place.has_query:
+        action = "Ask for a new link: the signature in this one is not accepted."
+    return errors.AccessDeniedError(sentence, action=action, url=place.url)
+
+
+def _sign_in_needed(_: Refusal, place: Place) -> StoreError:
+    sentence = f"{place.host} answers only those who have signed in."
+    action = _SIGN_IN if place.bucket else "Use an address that needs no sign-in."
+    return errors.SignInNeededError(sentence, action=action, url=place.url)
+
+
+def _expired(refusal: Refusal, place: Place) -> StoreError:
+    if not refusal.signed and not place.bucket:
+        sentence = "The signature of this address has ended."
+        action = "Ask for a new link."
+        return errors.SignInExpiredError(sentence, action=action, url=place.url)
+    return _sign_in_ended(place.profile, place.url)
+
+
+def _sign_in_ended(profile: str | None, url: str = "") -> StoreError:
+    named = f" for profile {profile}" if profile else ""
+    option = f" --profile {profile}" if profile else ""
+    return errors.SignInExpiredError(
+        f"Your AWS sign-in{named} has ended.",
+        action=f"Run: aws sso login{option}",
+        url=url,
+    )
+
+
+def _key_not_accepted(_: Refusal, place: Place) -> StoreError:
+    sentence = f"{place.host} does not accept the key or its secret."
+    action = "Edit the profile, or the AWS_ variables that hold the key."
+    return errors.KeyNotAcceptedError(sentence, action=action, url=place.url)
+
+
+def _clock(refusal: Refusal, place: Place) -> StoreError:
+    minutes = round(refusal.skew / 60)
+    by = f" by {minutes} min" if minutes else ""
+    sentence = f"The clock of this computer differs{by} from that of {place.host}."
+    return errors.ClockSkewError(sentence, action="Set the clock.", url=place.url)
+
+
+def _no_bucket(_: Refusal, place: Place) -> StoreError:
+    sentence = f"There is no bucket {place.bucket or place.url} at {place.host}."
+    action = "Check its name and the endpoint."
+    return errors.BucketNotFoundError(sentence, action=action, url=place.url)
+
+
+def _elsewhere(refusal: Refusal, place: Place) -> StoreError:
+    where = f"in region {refusal.region}" if refusal.region else "in another region"
+    sentence = f"The bucket {place.bucket or place.url} lives {where}."
+    action = "Set the region of the profile, or AWS_REGION."
+    return errors.WrongRegionError(sentence, action=action, url=place.url)
+
+
+def _busy(_: Refusal, place: Place) -> StoreError:
+    sentence = f"{place.host} asks to slow down, and still did after all tries."
+    return errors.ServerBusyError(sentence, action=_LATER, url=place.url)
+
+
+def _server_failed(refusal: Refusal, place: Place) -> StoreError:
+    sentence = f"{place.host} failed (status {refusal.status}) in all tries."
+    return errors.ServerError(sentence, action=_LATER, url=place.url)
+
+
+def _archived(_: Refusal, place: Place) -> StoreError:
+    sentence = f"{place.url} is in cold storage."
+    action = "Ask its owner to restore it."
+    return errors.AccessDeniedError(sentence, action=action, url=place.url)
+
+
+def _odd(refusal: Refusal, place: Place) -> StoreError:
+    sentence = f"{place.host} answers with status {refusal.status} at {place.url}."
+    return errors.ServerError(sentence, action="Check the address.", url=place.url)
+
+
+_CODES: dict[str, Callable[[Refusal, Place], StoreError]] = {
+    "AccessDenied": _denied,
+    "AllAccessDisabled": _denied,
+    "AuthFailure": _key_not_accepted,
+    "AuthorizationHeaderMalformed": _elsewhere,
+    "ExpiredToken": _expired,
+    "IllegalLocationConstraintException": _elsewhere,
+    "InvalidAccessKeyId": _key_not_accepted,
+    "InvalidClientTokenId": _key_not_accepted,
+    "InvalidObjectState": _archived,
+    "InvalidSecurity": _key_not_accepted,
+    "InvalidToken": _key_not_accepted,
+    "NoSuchBucket": _no_bucket,
+    "PermanentRedirect": _elsewhere,
+    "RequestTimeTooSkewed": _clock,
+    "SignatureDoesNotMatch": _key_not_accepted,
+    "TemporaryRedirect": _elsewhere,
+    "TokenRefreshRequired": _expired,
+}
+_STATUSES: dict[int, Callable[[Refusal, Place], StoreError]] = {
+    401: _sign_in_needed,
+    403: _denied,
+}
+
+
+def _interrupted(kind: Kind, place: Place) -> StoreError:
+    made, sentence, action = _KINDS[kind]
+    return made(
+        sentence.format(host=place.host or place.url, url=place.url),
+        action=action,
+        url=place.url,
+    )
+
+
+_KINDS: dict[Kind, tuple[type[StoreError], str, str]] = {
+    Kind.CERTIFICATE: (
+        errors.CertificateError,
+        "The certificate of {host} is not trusted.",
+        "Name the CA file of your institution in SSL_CERT_FILE or AWS_CA_BUNDLE.",
+    ),
+    Kind.ENCRYPTION: (
+        errors.StoreConnectionError,
+        "No encrypted connection to {host} comes about.",
+        "Check whether its address begins with http:// instead of https://.",
+    ),
+    Kind.UNKNOWN_HOST: (
+        errors.StoreConnectionError,
+        "No host is called {host}.",
+        _CHECK,
+    ),
+    Kind.NO_CONNECTION: (
+        errors.StoreConnectionError,
+        "{host} takes no connection.",
+        _CHECK,
+    ),
+    Kind.BROKEN: (
+        errors.StoreConnectionError,
+        "The connection to {host} breaks off, in all tries.",
+        _LATER,
+    ),
+    Kind.SILENCE: (
+        errors.StoreTimeoutError,
+        "{host} does not answer in time, in all tries.",
+        _LATER,
+    ),
+    Kind.TRUNCATED: (
+        errors.TruncatedBodyError,
+        "{url} ends before its announced length, in all tries.",
+        _LATER,
+    ),
+    Kind.CIRCLES: (
+        errors.ServerError,
+        "{host} sends {url} on in circles.",
+        "Check the address.",
+    ),
+    Kind.UNUSABLE: (
+        errors.StoreConnectionError,
+        "{url} is not an address that can be asked.",
+        "Check the address.",
+    ),
+    Kind.WEB_PAGE: (
+        errors.WebPageError,
+        "{url} answers with a web page.",
+        "Use the address of the data, not of the page that shows them.",
+    ),
+}
+
+
+def _failed(error: OSError, place: Place) -> StoreError:
+    """Translate what the operating system says of a file, or of a filesystem."""
+    made: type[StoreError] = errors.StoreError
+    sentence = f"{place.url} cannot be read ({error.strerror or 'unknown reason'})."
+    action = "Check the disk, or the connection to it."
+    if isinstance(error, PermissionError):
+        made = errors.AccessDeniedError
+        sentence = f"{place.url} may not be read by you."
+        action = "Ask its owner, or change the permissions."
+    return made(sentence, action=action, url=place.url)
+
+
+def sign_in_error(error: Exception, profile: str | None) -> StoreError:
+    """Say why AWS's chain could not sign in.
+
+    Parameters
+    ----------
+    error : BotoCoreError, ClientError or OSError
+        What it raised.
+    profile : str or None
+        The profile it was asked with.
+    """
+    if isinstance(error, aws.ProfileNotFound):
+        sentence = f"There is no AWS profile {profile}."
+        action = "Choose another, or run: aws configure"
+        return errors.SignInNeededError(sentence, action=action)
+    if isinstance(error, aws.PartialCredentialsError):
+        sentence = "Your AWS credentials are not complete."
+        action = "Set both the access key and its secret, or neither."
+        return errors.KeyNotAcceptedError(sentence, action=action)
+    if isinstance(error, _ENDED) or _code(error) in _ENDED_CODES:
+        return _sign_in_ended(profile)
+    sentence = "Your AWS sign-in fails."
+    action = "Run: aws sts get-caller-identity"
+    return errors.SignInNeededError(sentence, action=action)
+
+
+_ENDED = (aws.SSOError, aws.TokenRetrievalError, aws.LoginError)
+_ENDED_CODES = {"ExpiredToken", "ForbiddenException", "UnauthorizedException"}
+
+
+def _code(error: Exception) -> str:
+    response = error.response if isinstance(error, aws.ClientError) else {}
+    return str(response.get("Error", {}).get("Code", ""))
+
+
+def sign_in_problem(problem: Refusal | StoreError | None, place: Place) -> str:
+    """Say in a sentence what was wrong with a sign-in that is not needed after all."""
+    if problem is None:
+        return "No AWS credentials were found."
+    if isinstance(problem, Refusal) and problem.denied:
+        return "Your AWS sign-in gives no access here."
+    return translate(problem, place).sentence

@@ -1,0 +1,199 @@
+"""GETs over HTTP: one session for all stores, nothing decided about an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import ssl
+import urllib.request
+import zlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import aiohttp
+from yarl import URL
+
+from .interruption import Interrupted, Kind
+from .loop import io_loop
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .patience import Patience
+    from .tally import Tally
+
+CONNECTIONS = 64
+_READ_BUFFER = 1 << 20
+_KEEP_ALIVE = 20
+_REMEMBER_ADDRESS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer with its whole body, as it came."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Access:
+    """How to reach the hosts of one store.
+
+    Attributes
+    ----------
+    ca_file : str or None
+        Certificates to trust besides those that this computer trusts.
+    proxy : str or None
+        The proxy that the environment or the system names for the host.
+    redirects : bool
+        Whether to follow redirects.
+    """
+
+    patience: Patience
+    ca_file: str | None = None
+    proxy: str | None = field(default=None, repr=False)
+    redirects: bool = True
+
+    @cached_property
+    def timeout(self) -> aiohttp.ClientTimeout:
+        """The same bounds as aiohttp has them: on silence, not on the whole body."""
+        return aiohttp.ClientTimeout(
+            total=None,
+            sock_connect=self.patience.connect,
+            sock_read=self.patience.silence,
+        )
+
+
+# From the special to the general: aiohttp's exceptions are each other's subclasses.
+_KINDS: tuple[tuple[tuple[type[Exception], ...], Kind], ...] = (
+    (
+        (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError),
+        Kind.CERTIFICATE,
+    ),
+    ((aiohttp.ClientSSLError, ssl.SSLError), Kind.ENCRYPTION),
+    ((aiohttp.ClientConnectorDNSError,), Kind.UNKNOWN_HOST),
+    ((TimeoutError,), Kind.SILENCE),
+    ((aiohttp.ClientConnectorError,), Kind.NO_CONNECTION),
+    ((aiohttp.ClientPayloadError,), Kind.TRUNCATED),
+    ((aiohttp.TooManyRedirects,), Kind.CIRCLES),
+    ((aiohttp.InvalidURL, ValueError), Kind.UNUSABLE),
+    ((Exception,), Kind.BROKEN),
+)
+_Place = tuple[asyncio.AbstractEventLoop, str | None]
+_sessions: dict[_Place, aiohttp.ClientSession] = {}
+
+
+async def get(
+    url: str, headers: Mapping[str, str], access: Access, tally: Tally
+) -> Answer:
+    """Send one GET and take its whole answer; runs on the I/O loop.
+
+    Parameters
+    ----------
+    url : str
+        Sent exactly as it is: signatures depend on the encoding.
+    headers : Mapping
+        Headers besides the usual.
+    access : Access
+        What to trust and how long to wait.
+    tally : Tally
+        Where the request and its bytes are counted.
+
+    Returns
+    -------
+    Answer
+        Whatever the status.
+
+    Raises
+    ------
+    Interrupted
+        If there is no whole answer.
+    """
+    tally.requests += 1
+    try:
+        async with _session(access.ca_file).get(
+            URL(url, encoded=True),
+            headers=headers,
+            allow_redirects=access.redirects,
+            proxy=access.proxy,
+            timeout=access.timeout,
+        ) as response:
+            body = await response.read()
+            tally.received += len(body)
+            return Answer(response.status, response.headers, body)
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        kind = _kind(error)
+    # Raised here, where the error that may quote the address is not its context.
+    raise Interrupted(kind)
+
+
+def decoded(answer: Answer) -> bytes:
+    """Undo a ``Content-Encoding`` that was not asked for: files stored gzipped.
+
+    Raises
+    ------
+    Interrupted
+        If the body is not what the header says.
+    """
+    if answer.headers.get("Content-Encoding", "").lower() not in ("gzip", "x-gzip"):
+        return answer.body
+    try:
+        return zlib.decompress(answer.body, wbits=31)
+    except zlib.error:
+        raise Interrupted(Kind.TRUNCATED) from None
+
+
+def _kind(error: Exception) -> Kind:
+    """Say what an exception of the network means; the first row that fits decides."""
+    return next(kind for types, kind in _KINDS if isinstance(error, types))
+
+
+def _session(ca_file: str | None) -> aiohttp.ClientSession:
+    loop = io_loop()
+    if (loop, ca_file) not in _sessions:
+        _sessions[loop, ca_file] = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0,
+                limit_per_host=CONNECTIONS,
+                keepalive_timeout=_KEEP_ALIVE,
+                ttl_dns_cache=_REMEMBER_ADDRESS,
+                ssl=_trust(ca_file),
+            ),
+            headers={"Accept-Encoding": "identity", "User-Agent": "napari-omezarr"},
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            read_bufsize=_READ_BUFFER,
+            requote_redirect_url=False,
+        )
+    return _sessions[loop, ca_file]
+
+
+def _trust(ca_file: str | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if ca_file:
+        context.load_verify_locations(cafile=os.fspath(ca_file))
+    return context
+
+
+def proxy_for(url: str) -> str | None:
+    """Find the proxy that the environment or the system names for an address."""
+    parts = urlsplit(url)
+    proxies = urllib.request.getproxies()
+    found = proxies.get(parts.scheme) or proxies.get("all")
+    if not found or urllib.request.proxy_bypass(parts.hostname or ""):
+        return None
+    return found
+
+
+@atexit.register
+def _close() -> None:
+    """Close the sessions while their loop still turns, so that nothing warns."""
+    for (loop, _), session in list(_sessions.items()):
+        if loop.is_running():
+            asyncio.run_coroutine_threadsafe(session.close(), loop).result(5)
+    _sessions.clear()
