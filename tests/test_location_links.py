@@ -237,6 +237,12 @@ def test_several_addresses_are_refused_by_parse_and_taken_by_parse_many(text):
     assert first.parent == second.parent
 
 
+def test_an_aws_command_signs_in_unless_it_says_otherwise():
+    location = Location.parse("aws s3 ls s3://bucket/x.zarr/")
+    assert location == Location.parse("s3://bucket/x.zarr")
+    assert location.anonymous is None
+
+
 def test_the_same_place_twice_is_one():
     text = f"# a text/uri-list\r\n{STORE}\r\n{ENCODED}/zarr.json\r\n"
     assert parse_many(text) == (Location.parse(text),)
