@@ -55,7 +55,9 @@ def test_ngff_zarr(tmp_path, data, version):
         translation={"c": 0.0, "z": 0.0, "y": 10.0, "x": 20.0},
         axes_units=dict.fromkeys("zyx", "micrometer"),
     )
-    multiscales = ngff_zarr.to_multiscales(image, scale_factors=[2], chunks=16)
+    multiscales = ngff_zarr.to_multiscales(
+        image, scale_factors=[2], chunks=16, method=ngff_zarr.Methods.DASK_BIN_SHRINK
+    )
     ngff_zarr.to_ngff_zarr(str(tmp_path / "a.zarr"), multiscales, version=version)
     check(tmp_path / "a.zarr", data, (2, 0.5, 0.5))
     assert read_layers(tmp_path / "a.zarr")[0][1]["translate"] == (0, 10, 20)

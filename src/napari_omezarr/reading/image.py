@@ -10,6 +10,7 @@ from napari_omezarr.errors import (
     NodeNotFoundError,
     OMEZarrError,
     OptionError,
+    UnsupportedDataError,
 )
 from napari_omezarr.metadata import (
     Image,
@@ -50,13 +51,25 @@ def image_keys(path: str, zarr_format: int | None = None) -> tuple[str, ...]:
 def find_image(
     opening: Opening, path: str, zarr_format: int, name: str = ""
 ) -> Questions[list[Pyramid]]:
-    """Open the image at a path, with its labels, from nothing but the path."""
+    """Open one of several images, with its labels, from nothing but its path.
+
+    One that is missing or broken costs itself and a warning, not the others.
+
+    Raises
+    ------
+    StoreError
+        The place could not be read.
+    """
     answers = yield from ask(image_keys(path, zarr_format))
-    group = node(path, answers, zarr_format)
-    if not isinstance(group, Group):
-        opening.warnings.append(f"The image {path} is listed, but it is not there.")
+    try:
+        group = node(path, answers, zarr_format)
+        if not isinstance(group, Group):
+            opening.warnings.append(f"The image {path} is listed, but it is not there.")
+            return []
+        return (yield from open_image(opening, group, answers, name))
+    except (MetadataError, NodeNotFoundError, UnsupportedDataError) as error:
+        opening.warnings.append(f"The image {path} could not be opened. {error}")
         return []
-    return (yield from open_image(opening, group, answers, name))
 
 
 def open_image(
@@ -80,7 +93,7 @@ def open_image(
     list of Pyramid
         The image, then its label images.
     """
-    parts = [open_multiscale(opening, group, name)]
+    parts: list[Questions[Pyramid | None]] = [open_multiscale(opening, group, name)]
     if opening.options.labels is not False:
         parts += label_images(opening, group, answers)
     opened = yield from together(parts)
@@ -156,8 +169,16 @@ def _find_label(
 
 def open_multiscale(
     opening: Opening, group: Group, name: str = "", *, is_label: bool = False
-) -> Questions[Pyramid | None]:
-    """Open one multiscale of a group whose attributes have been read."""
+) -> Questions[Pyramid]:
+    """Open one multiscale of a group whose attributes have been read.
+
+    Raises
+    ------
+    MetadataError
+        The group lists no image, or its document cannot be understood.
+    OMEZarrError
+        See ``find_levels``.
+    """
     parameters = yield from _stored_parameters(opening, group)
     document = _parse(opening, group, parameters, is_label=is_label)
     if not isinstance(document.kind, Image):
@@ -167,9 +188,20 @@ def open_multiscale(
     multiscale, levels = yield from find_levels(
         opening, group.path, multiscale, group.zarr_format
     )
-    label = multiscale.label or (ImageLabel() if is_label else None)
-    multiscale = dataclasses.replace(multiscale, label=label)
+    if multiscale.label is None and (
+        is_label or _lies_among_labels(opening, group, multiscale, levels)
+    ):
+        multiscale = dataclasses.replace(multiscale, label=ImageLabel())
     return pyramid(opening, group, document, multiscale, levels, name)
+
+
+def _lies_among_labels(
+    opening: Opening, group: Group, multiscale: Multiscale, levels: tuple[Level, ...]
+) -> bool:
+    """Tell a label image that lacks its block (a SHOULD) by the folder it lies in."""
+    place = opening.location / group.path if group.path else opening.location
+    integers = levels[0].pixels.dtype.kind in "biu"
+    return place.parent.name == "labels" and multiscale.rendering is None and integers
 
 
 def pyramid(

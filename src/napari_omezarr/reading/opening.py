@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from .consolidated import Consolidated
+
 if TYPE_CHECKING:
     from napari_omezarr.location import Location
     from napari_omezarr.pyramid import Pyramid
@@ -45,6 +47,7 @@ class Opening:
     store: PlaceStore
     options: ReadOptions
     warnings: list[str] = field(default_factory=list)
+    consolidated: Consolidated = field(default_factory=Consolidated)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import math
 from dataclasses import dataclass
@@ -104,8 +103,7 @@ def open_plate(opening: Opening, group: Group, kind: Plate) -> Questions[list[Py
     NodeNotFoundError
         None of the wells asked has an image.
     """
-    found = yield from _template(opening, group, kind)
-    well, field, template = found
+    well, field, template = yield from _template(opening, group, kind)
     tiles = {(w.row, w.column): joined(group.path, w.path) for w in kind.wells}
     grid = (len(kind.rows), len(kind.columns))
     place = joined(group.path, well)
@@ -140,14 +138,15 @@ def open_well(opening: Opening, group: Group, kind: Well) -> Questions[list[Pyra
         msg = "This well lists fields of view, but none of them is there."
         raise NodeNotFoundError(msg, url=opening.location.display)
     if len(fields) > 1 and _apart(opening, fields):
-        opened = yield from together(
-            open_multiscale(opening, field, f"{opening.location.stem} {field.path}")
-            for field in fields
+        return (
+            yield from together(
+                open_multiscale(opening, field, f"{opening.location.stem} {field.path}")
+                for field in fields
+            )
         )
-        return [pyramid for pyramid in opened if pyramid is not None]
     template = yield from open_multiscale(opening, fields[0], opening.location.stem)
-    if template is None or len(paths) == 1:
-        return [] if template is None else [template]
+    if len(paths) == 1:
+        return [template]
     columns = math.ceil(math.sqrt(len(paths)))
     grid = (math.ceil(len(paths) / columns), columns)
     tiles = {divmod(number, columns): path for number, path in enumerate(paths)}
@@ -242,8 +241,3 @@ def _apart(opening: Opening, fields: list[Group]) -> bool:
             raise MetadataError(msg, url=opening.location.display)
         positions.add(multiscales[0].datasets[0].affine.translation)
     return len(positions) == len(fields)
-
-
-async def gathered(tiles: list[Tile]) -> list[Pixels | None]:
-    """Open several tiles at once, on the I/O loop."""
-    return await asyncio.gather(*(tile.open() for tile in tiles))

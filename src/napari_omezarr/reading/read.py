@@ -64,12 +64,13 @@ def read(location: Location, options: ReadOptions | None = None) -> Reading:
     """
     options = options or ReadOptions()
     opening = Opening(location, open_store(location), options)
-    first, answers = answered(_root(opening), opening.store)
+    first, answers = answered(_root(opening), opening.store, opening.consolidated)
     if isinstance(first, Array):
         owner = _owner(location, options)
         if owner is not None:
             return owner
-    pyramids = answered(_open(opening, first, answers), opening.store)
+    questions = _open(opening, first, answers)
+    pyramids = answered(questions, opening.store, opening.consolidated)
     return _reading(opening, pyramids)
 
 

@@ -164,6 +164,7 @@ def _wanted(opening: Opening, paths: tuple[str, ...]) -> list[int]:
 
 def _some(opening: Opening, pyramids: list[Pyramid]) -> list[Pyramid]:
     if not pyramids:
-        msg = f"{opening.location.display} promises images, but none is there."
-        raise NodeNotFoundError(msg, url=opening.location.display)
+        place = opening.location.display
+        why = opening.warnings[-1] if opening.warnings else "None is there."
+        raise NodeNotFoundError(f"{place} lists images. {why}", url=place)
     return pyramids

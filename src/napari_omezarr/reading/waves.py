@@ -61,13 +61,17 @@ def together(parts: Iterable[Questions[T]]) -> Questions[list[T]]:
     return [results[number] for number in range(len(generators))]
 
 
-def answered(questions: Questions[T], store: PlaceStore) -> T:
-    """Run a generator to its end against a store.
+def answered(
+    questions: Questions[T],
+    store: PlaceStore,
+    consolidated: Consolidated | None = None,
+) -> T:
+    """Run a generator to its end against a store; blocks for each wave.
 
-    Consolidated metadata that turns up on the way answers what it can, without a
-    request.
+    Consolidated metadata that turns up on the way are taken up in
+    ``consolidated``, and answer what they can without a request.
     """
-    consolidated = Consolidated()
+    consolidated = consolidated or Consolidated()
     answers: Answers | None = None
     while True:
         try:
