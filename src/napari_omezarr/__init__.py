@@ -1,1 +1,50 @@
-"""Open and save remote OME-Zarr in napari."""
+"""Open and save remote OME-Zarr in napari.
+
+>>> from napari_omezarr import read_layers
+>>> layers = read_layers("https://example.org/cells.ome.zarr")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .errors import OMEZarrError
+    from .layers import read_layers
+    from .location import Location
+    from .pyramid import Pyramid
+    from .reading import Reading, ReadOptions, read
+
+__all__ = [
+    "Location",
+    "OMEZarrError",
+    "Pyramid",
+    "ReadOptions",
+    "Reading",
+    "read",
+    "read_layers",
+]
+
+_HOMES = {
+    "Location": "location",
+    "OMEZarrError": "errors",
+    "Pyramid": "pyramid",
+    "ReadOptions": "reading",
+    "Reading": "reading",
+    "read": "reading",
+    "read_layers": "layers",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # napari imports this package to ask whether it claims a name: that must not
+    # cost the second that zarr, dask and aiohttp take.
+    if name not in _HOMES:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

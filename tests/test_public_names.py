@@ -1,0 +1,40 @@
+"""What scripts may rely on; a change here is a change for them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import napari_omezarr
+
+
+def test_the_public_names_are_these():
+    assert sorted(napari_omezarr.__all__) == [
+        "Location",
+        "OMEZarrError",
+        "Pyramid",
+        "ReadOptions",
+        "Reading",
+        "read",
+        "read_layers",
+    ]
+
+
+@pytest.mark.parametrize("name", napari_omezarr.__all__)
+def test_each_public_name_is_there_and_documented(name):
+    assert getattr(napari_omezarr, name).__doc__
+    assert name in dir(napari_omezarr)
+
+
+def test_no_other_name_is():
+    with pytest.raises(AttributeError, match="no attribute 'write'"):
+        _ = napari_omezarr.write
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    code = "import sys, napari_omezarr; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    loaded = set(run.stdout.decode().split())
+    assert not loaded & {"zarr", "dask", "numpy", "aiohttp", "napari", "qtpy"}
