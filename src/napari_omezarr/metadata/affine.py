@@ -73,6 +73,11 @@ class Affine:
         return len(self.rows)
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """M and N + 1."""
+        return len(self.rows), len(self.rows[0])
+
+    @property
     def matrix(self) -> NDArray[np.float64]:
         """A new M x (N+1) array."""
         return np.array(self.rows, dtype=float)

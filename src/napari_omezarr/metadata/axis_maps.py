@@ -49,10 +49,11 @@ def map_axis(
     inputs, outputs : sequence of str
         Axis names on both sides, empty where unknown.
     """
-    sources = node.elements()
     if isinstance(node.value, Mapping):
         names = outputs if set(outputs) == set(node.value) else tuple(node.value)
         sources = tuple(node.child(str(name)) for name in names)
+    else:
+        sources = node.elements()
     columns = MOST_AXES if ndim is None else ndim
     feeding = []
     for source in sources[:MOST_AXES]:

@@ -95,7 +95,7 @@ def level_affine(node: Node, ends: Ends, system: str | None) -> Affine:
     if affine is not None and affine.ndim_out == ndim and affine.is_invertible:
         return affine
     if transforms:
-        node.note("its transforms give no scale; its pixels are taken as units")
+        node.note("its transforms give no scale; a pixel counts as 1")
     return Affine.identity(ndim)
 
 

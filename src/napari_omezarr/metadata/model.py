@@ -93,9 +93,9 @@ class ImageLabel:
 class Multiscale:
     """One image as a pyramid; ``datasets`` are ordered finest first.
 
-    ``axes`` are those of the arrays. ``world_axes`` are those of the coordinates
-    that the affines lead to, with the unit of the world: equal to ``axes`` but
-    where the document names another system (0.6) or permutes axes.
+    ``axes`` are those of the arrays, with the unit that the affines lead to.
+    ``world_axes`` are those of the world: equal to ``axes`` but where the document
+    names another system (0.6), which may have them in another order.
     ``axes_assumed`` says that the document gives none (0.1, 0.2).
 
     ``label`` is not None where the group carries an ``image-label`` block.

@@ -98,7 +98,7 @@ def parse_multiscale(
     _note_scales(node, levels, request.version)
     return Multiscale(
         name=node.child("name").text() or "",
-        axes=_with_types(axes, world),
+        axes=_in_world(axes, world),
         datasets=tuple(
             Dataset(path, _lifted(level, world, level_affine(level, ends, system)))
             for path, level in levels
@@ -130,19 +130,23 @@ def _note_scales(
         return
     bare = [path for path, level in levels if not transforms_of(level)]
     if bare:
-        node.note(f"has no scale for {', '.join(bare[:5])}; pixels are taken as units")
+        node.note(f"has no scale for {', '.join(bare[:5])}; a pixel counts as 1")
 
 
-def _with_types(axes: Sequence[Axis], world: World) -> tuple[Axis, ...]:
-    """Take over the type of a world axis for an array axis that has none."""
-    return tuple(
-        axis
-        if axis.type not in (None, "array") or output is None
-        else replace(axis, type=world.axes[output].type)
-        for axis, output in zip(
-            axes, map(world.affine.output_of, range(len(axes))), strict=True
-        )
-    )
+def _in_world(axes: Sequence[Axis], world: World) -> tuple[Axis, ...]:
+    """Give array axes the unit of the world, and its type where they have none.
+
+    The affines lead to the world, so a pixel's size is in the world's unit.
+    """
+    seen = []
+    for index, axis in enumerate(axes):
+        output = world.affine.output_of(index)
+        if output is not None:
+            there = world.axes[output]
+            type_ = there.type if axis.type in (None, "array") else axis.type
+            axis = replace(axis, type=type_, unit=there.unit)
+        seen.append(axis)
+    return tuple(seen)
 
 
 def _lifted(node: Node, world: World, level: Affine) -> Affine:

@@ -55,7 +55,7 @@ def parse_color(node: Node) -> str | None:
     digits = match[1].upper()
     if len(digits) == 3:
         digits = "".join(digit * 2 for digit in digits)
-    if digits != text.upper():
+    if digits[:6] != text.upper():
         node.note(f"{shown(text)} is no colour of six hex digits; read as {digits[:6]}")
     return digits[:6]
 

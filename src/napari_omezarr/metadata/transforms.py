@@ -109,7 +109,8 @@ def _kind(node: Node) -> str | None:
 
 
 def _identity(node: Node, ends: Ends) -> Affine | None:
-    return None if ends.ndim is None else Affine.identity(ends.ndim)
+    ndim = ends.ndim or len(ends.outputs)
+    return Affine.identity(ndim) if ndim else None
 
 
 def _scale(node: Node, ends: Ends) -> Affine | None:
