@@ -1,0 +1,69 @@
+"""The one cache and the one fetcher that all layers and viewers share."""
+
+from __future__ import annotations
+
+from collections import Counter
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from .cache import ChunkCache
+from .fetcher import Fetcher
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from .place import Retrying
+
+
+class Engine:
+    """A cache, the fetcher that fills it, and the settings that both go by.
+
+    Parameters
+    ----------
+    settings : Settings
+        May be set anew at any time; the cache follows.
+    retrying : Retrying, optional
+        How often and when a chunk that failed is asked for again.
+    """
+
+    def __init__(self, settings: Settings, retrying: Retrying | None = None) -> None:
+        self._settings = settings
+        self.cache = ChunkCache(settings.cache_bytes)
+        self.fetcher = Fetcher(self.cache, retrying=retrying)
+        self._users: Counter[str] = Counter()
+        self._lock = Lock()
+
+    @property
+    def settings(self) -> Settings:
+        """What a person has set."""
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: Settings) -> None:
+        self._settings = settings
+        self.cache.resize(settings.cache_bytes)
+
+    def use(self, tokens: Collection[str]) -> None:
+        """Note that a layer shows these pixels."""
+        with self._lock:
+            self._users.update(tokens)
+
+    def disuse(self, tokens: Collection[str]) -> None:
+        """Note that a layer is gone; drops the chunks that no other layer shows."""
+        with self._lock:
+            self._users.subtract(tokens)
+            unused = {token for token in tokens if self._users[token] <= 0}
+            for token in unused:
+                del self._users[token]
+        self.cache.discard(unused)
+
+
+_engines: list[Engine] = []
+
+
+def engine() -> Engine:
+    """Give the engine of this process, made with default settings on the first call."""
+    if not _engines:
+        _engines.append(Engine(Settings.of()))
+    return _engines[0]

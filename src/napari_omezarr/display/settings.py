@@ -1,0 +1,63 @@
+"""What a person can set about the display."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+MEGABYTE = 2**20
+GIGABYTE = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the display spends memory and requests; sizes in bytes.
+
+    Attributes
+    ----------
+    enabled : bool
+        False leaves every layer an ordinary dask layer.
+    cache_bytes : int
+        How much the decoded chunks of all layers may take together.
+    volume_bytes : int
+        How large the volume of one layer may be in 3-D.
+    prefetch_bytes : int
+        How much may be fetched ahead of each view; 0 fetches nothing ahead.
+    """
+
+    enabled: bool
+    cache_bytes: int
+    volume_bytes: int
+    prefetch_bytes: int
+
+    @classmethod
+    def of(cls, options: Any = None) -> Settings:
+        """Read napari's plugin settings, sizes in their units there; else defaults.
+
+        Parameters
+        ----------
+        options : object, optional
+            Has the attributes ``progressive`` (bool), ``cache_gb``, ``volume_mb`` and
+            ``prefetch_mb`` (numbers); a missing one, or a cache
+            of 0, means the default.
+        """
+        cache = getattr(options, "cache_gb", 0)
+        return cls(
+            enabled=bool(getattr(options, "progressive", True)),
+            cache_bytes=int(cache * GIGABYTE) or default_cache_bytes(),
+            volume_bytes=int(getattr(options, "volume_mb", 256) * MEGABYTE),
+            prefetch_bytes=int(getattr(options, "prefetch_mb", 64) * MEGABYTE),
+        )
+
+
+def default_cache_bytes() -> int:
+    """Give a quarter of this machine's memory, at most 4 GB."""
+    return min(4 * GIGABYTE, _memory() // 4)
+
+
+def _memory() -> int:
+    # Windows has no sysconf: 8 GB are assumed there.
+    if not hasattr(os, "sysconf"):
+        return 8 * GIGABYTE
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
