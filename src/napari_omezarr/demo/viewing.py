@@ -7,15 +7,20 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import napari
-from qtpy.QtCore import QEventLoop, QTimer
+from napari.layers import Labels
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
+from napari_omezarr.display.attach import wait_until_sharp
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 TICK = 100
-"""Milliseconds between looks at what Qt does not announce."""
+"""Milliseconds between looks for signals."""
+CONTOUR = 2
+"""Labels are shown as outlines of so many pixels, for the image below them."""
 
 
 @contextmanager
@@ -37,6 +42,9 @@ def opened(address: str) -> Iterator[napari.Viewer]:
     viewer.window.resize(1280, 860)
     viewer.open(address, plugin="napari-omezarr")
     viewer.scale_bar.visible = True
+    for layer in viewer.layers:
+        if isinstance(layer, Labels):
+            layer.contour = CONTOUR
 
     def close(_number: int, _frame: object) -> None:
         viewer.close()
@@ -57,7 +65,7 @@ def stay() -> None:
 
 
 def save(viewer: napari.Viewer, folder: Path) -> list[Path]:
-    """Save pictures once the pixels are there, and close the viewer.
+    """Save pictures once the finest pixels are there, and close the viewer.
 
     Parameters
     ----------
@@ -73,18 +81,14 @@ def save(viewer: napari.Viewer, folder: Path) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     window, canvas = folder / "window.png", folder / "canvas.png"
-    _wait(lambda: all(layer.loaded for layer in viewer.layers))
+    # The levels to wait for depend on the canvas, which has its size only now.
+    QApplication.processEvents()
+    for layer in viewer.layers:
+        wait_until_sharp(layer)
     viewer.screenshot(window, canvas_only=False, flash=False)
     viewer.screenshot(canvas, canvas_only=True, flash=False)
     viewer.close()
     return [window.resolve(), canvas.resolve()]
-
-
-def _wait(ready: Callable[[], bool]) -> None:
-    """Let Qt work until something is so; the ticking timer wakes this up."""
-    QApplication.processEvents()
-    while not ready():
-        QApplication.processEvents(QEventLoop.ProcessEventsFlag.WaitForMoreEvents)
 
 
 def _nothing() -> None:
