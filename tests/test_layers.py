@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-import stores
+import small_images
 from napari_omezarr.errors import OptionError
 from napari_omezarr.layers import estimate_contrast, layer_data, read_layers
 from napari_omezarr.location import Location
@@ -27,7 +27,7 @@ def names(path):
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_channel_becomes_a_layer_with_all_that_the_document_says(tmp_path, version):
-    levels = stores.put_image(tmp_path / "a.zarr", version)
+    levels = small_images.put_image(tmp_path / "a.zarr", version)
     first, second = read_layers(tmp_path / "a.zarr")
     data, options, kind = first
     assert kind == "image"
@@ -46,19 +46,19 @@ def test_a_channel_becomes_a_layer_with_all_that_the_document_says(tmp_path, ver
 
 
 def test_the_range_of_the_slider_is_the_windows(tmp_path):
-    stores.put_image(tmp_path / "a.zarr")
+    small_images.put_image(tmp_path / "a.zarr")
     assert layers(tmp_path / "a.zarr")[0].contrast_range == (0, 1000)
 
 
 def test_one_level_is_no_multiscale(tmp_path):
-    stores.put_image(tmp_path / "a.zarr", count=1)
+    small_images.put_image(tmp_path / "a.zarr", count=1)
     data, options, _ = read_layers(tmp_path / "a.zarr")[0]
     assert options["multiscale"] is False
     assert data.shape == (4, 16, 24)
 
 
 def test_metadata_keep_where_a_layer_came_from(tmp_path):
-    stores.put_image(tmp_path / "a.zarr", "0.4")
+    small_images.put_image(tmp_path / "a.zarr", "0.4")
     kept = layers(tmp_path / "a.zarr")[1].options["metadata"]["omezarr"]
     assert kept["address"] == str(tmp_path / "a.zarr")
     assert (kept["version"], kept["channel"]) == ("0.4", 1)
@@ -81,29 +81,33 @@ def test_a_colour_is_naparis_own_colormap_where_they_are_equal(
     tmp_path, color, colormap
 ):
     channel = {"label": "a", "color": color, "active": True}
-    stores.put_image(tmp_path / "a.zarr", extra={"omero": {"channels": [channel] * 2}})
+    small_images.put_image(
+        tmp_path / "a.zarr", extra={"omero": {"channels": [channel] * 2}}
+    )
     assert layers(tmp_path / "a.zarr")[0].options["colormap"] == colormap
 
 
 def test_an_inverted_channel_runs_from_its_colour_to_black(tmp_path):
     channel = {"label": "a", "color": "FF0000", "inverted": True}
-    stores.put_image(tmp_path / "a.zarr", extra={"omero": {"channels": [channel] * 2}})
+    small_images.put_image(
+        tmp_path / "a.zarr", extra={"omero": {"channels": [channel] * 2}}
+    )
     assert layers(tmp_path / "a.zarr")[0].options["colormap"] == ("#ff0000", "#000000")
 
 
 def test_an_image_without_channels_goes_by_its_name(tmp_path):
-    stores.put_image(tmp_path / "cells.ome.zarr", names="zyx", shape=(4, 16, 24))
+    small_images.put_image(tmp_path / "cells.ome.zarr", names="zyx", shape=(4, 16, 24))
     assert names(tmp_path / "cells.ome.zarr") == ["cells"]
     assert "blending" not in layers(tmp_path / "cells.ome.zarr")[0].options
 
 
 def test_channels_without_labels_are_numbered(tmp_path):
-    stores.put_image(tmp_path / "cells.zarr", extra={"omero": None})
+    small_images.put_image(tmp_path / "cells.zarr", extra={"omero": None})
     assert names(tmp_path / "cells.zarr") == ["cells channel 0", "cells channel 1"]
 
 
 def test_of_several_images_each_layer_names_its_own(tmp_path):
-    stores.put_series(tmp_path / "a.zarr", count=2)
+    small_images.put_series(tmp_path / "a.zarr", count=2)
     assert names(tmp_path / "a.zarr") == [
         "scan 0 marker 0",
         "scan 0 marker 1",
@@ -113,7 +117,7 @@ def test_of_several_images_each_layer_names_its_own(tmp_path):
 
 
 def test_channels_can_be_chosen(tmp_path):
-    stores.put_image(tmp_path / "a.zarr")
+    small_images.put_image(tmp_path / "a.zarr")
     (only,) = read_layers(tmp_path / "a.zarr", channels=[1])
     assert only[1]["name"] == "marker 1"
     with pytest.raises(OptionError, match="no channel 2"):
@@ -124,7 +128,7 @@ def put_rgb(path, channels=3, dtype=np.uint8):
     colors = ("FF0000", "00FF00", "0000FF", "FFFFFF")[:channels]
     window = {"min": 0, "max": 255, "start": 0, "end": 255}
     listed = [{"color": c, "active": True, "window": window} for c in colors]
-    return stores.put_image(
+    return small_images.put_image(
         path,
         shape=(channels, 4, 16, 24),
         extra={"omero": {"channels": listed}},
@@ -149,12 +153,12 @@ def test_red_green_blue_of_sixteen_bits_are_channels(tmp_path):
 
 def put_transform(path, transform):
     """An image of 0.6 whose world is another system than the physical one."""
-    multiscale = stores.multiscales("0.6", "yx", 1)[0]
+    multiscale = small_images.multiscales("0.6", "yx", 1)[0]
     systems = multiscale["coordinateSystems"]
-    systems.append({"name": "stage", "axes": stores.axes("yx")})
+    systems.append({"name": "stage", "axes": small_images.axes("yx")})
     ends = {"input": {"name": "physical"}, "output": {"name": "stage"}}
     multiscale["coordinateTransformations"] = [transform | ends]
-    stores.put_image(
+    small_images.put_image(
         path,
         "0.6",
         names="yx",
@@ -191,15 +195,15 @@ def test_a_flip_is_a_negative_scale(tmp_path):
 
 
 def put_labelled(path, data, **change):
-    stores.put_image(path)
-    stores.put_labels(path, cells=data)
+    small_images.put_image(path)
+    small_images.put_labels(path, cells=data)
     document = json.loads((path / "labels" / "cells" / "zarr.json").read_text())
     document["attributes"]["ome"] |= change
     (path / "labels" / "cells" / "zarr.json").write_text(json.dumps(document))
 
 
 def test_labels_have_their_colours_and_features_and_lie_on_top(tmp_path):
-    put_labelled(tmp_path / "a.zarr", stores.pixels((4, 16, 24), np.uint8))
+    put_labelled(tmp_path / "a.zarr", small_images.pixels((4, 16, 24), np.uint8))
     *images, cells = layers(tmp_path / "a.zarr")
     assert [image.kind for image in images] == ["image", "image"]
     assert cells.kind == "labels"
@@ -210,7 +214,7 @@ def test_labels_have_their_colours_and_features_and_lie_on_top(tmp_path):
 
 
 def test_labels_without_colours_are_napari_coloured(tmp_path):
-    data = stores.pixels((4, 16, 24), np.uint8)
+    data = small_images.pixels((4, 16, 24), np.uint8)
     put_labelled(tmp_path / "a.zarr", data, **{"image-label": {}})
     cells = layers(tmp_path / "a.zarr")[-1]
     assert "colormap" not in cells.options
@@ -218,10 +222,10 @@ def test_labels_without_colours_are_napari_coloured(tmp_path):
 
 
 def test_labels_without_units_take_their_images(tmp_path):
-    bare = stores.multiscales("0.5", "zyx", 2)
+    bare = small_images.multiscales("0.5", "zyx", 2)
     for axis in bare[0]["axes"]:
         axis.pop("unit")
-    data = stores.pixels((4, 16, 24), np.uint8)
+    data = small_images.pixels((4, 16, 24), np.uint8)
     put_labelled(tmp_path / "a.zarr", data, multiscales=bare)
     assert {layer.options["units"] for layer in layers(tmp_path / "a.zarr")} == {
         ("micrometer",) * 3
@@ -232,7 +236,7 @@ def test_labels_without_units_take_their_images(tmp_path):
     ("dtype", "expected"), [("f4", "i4"), ("?", "u1"), ("u8", "u8"), ("i2", "i2")]
 )
 def test_label_values_become_integers_that_napari_takes(tmp_path, dtype, expected):
-    data = stores.pixels((4, 16, 24)).astype(dtype)
+    data = small_images.pixels((4, 16, 24)).astype(dtype)
     put_labelled(tmp_path / "a.zarr", data)
     cells = layers(tmp_path / "a.zarr")[-1]
     assert (cells.kind, cells.data[0].dtype) == ("labels", np.dtype(expected))
@@ -240,21 +244,21 @@ def test_label_values_become_integers_that_napari_takes(tmp_path, dtype, expecte
 
 
 def test_labels_with_fractions_are_an_image(tmp_path):
-    put_labelled(tmp_path / "a.zarr", stores.pixels((4, 16, 24)) / np.float32(3))
+    put_labelled(tmp_path / "a.zarr", small_images.pixels((4, 16, 24)) / np.float32(3))
     cells = layers(tmp_path / "a.zarr")[-1]
     assert (cells.kind, cells.needs_contrast) == ("image", True)
 
 
 def test_labels_with_one_channel_lose_its_axis(tmp_path):
-    stores.put_image(tmp_path / "a.zarr")
-    data = stores.pixels((1, 4, 16, 24), np.uint8)
-    stores.put_labels(tmp_path / "a.zarr", names="czyx", cells=data)
+    small_images.put_image(tmp_path / "a.zarr")
+    data = small_images.pixels((1, 4, 16, 24), np.uint8)
+    small_images.put_labels(tmp_path / "a.zarr", names="czyx", cells=data)
     assert layers(tmp_path / "a.zarr")[-1].data[0].shape == (4, 16, 24)
 
 
 def test_without_a_window_contrast_comes_from_the_coarsest_level(tmp_path):
-    stores.put_image(
-        tmp_path / "a.zarr", extra={"omero": stores.omero(2, window=False)}
+    small_images.put_image(
+        tmp_path / "a.zarr", extra={"omero": small_images.omero(2, window=False)}
     )
     assert layers(tmp_path / "a.zarr")[0].needs_contrast
     low, high = read_layers(tmp_path / "a.zarr")[0][1]["contrast_limits"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import zarr
 
-import stores
+import small_images
 from napari_omezarr.errors import (
     MetadataError,
     NodeNotFoundError,
@@ -36,7 +36,7 @@ def edit(path, change):
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_an_image_has_its_levels_axes_channels_and_world(tmp_path, version):
-    levels = stores.put_image(tmp_path / "a.zarr", version)
+    levels = small_images.put_image(tmp_path / "a.zarr", version)
     (image,) = opened(tmp_path / "a.zarr").pyramids
     assert image.version == version
     assert image.name == "a"
@@ -54,7 +54,7 @@ def test_an_image_has_its_levels_axes_channels_and_world(tmp_path, version):
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_channel_is_one_array_without_its_axis(tmp_path, version):
-    levels = stores.put_image(tmp_path / "a.zarr", version)
+    levels = small_images.put_image(tmp_path / "a.zarr", version)
     (image,) = opened(tmp_path / "a.zarr").pyramids
     for data, level in zip(image.data(1), levels, strict=True):
         np.testing.assert_array_equal(data.compute(), level[1])
@@ -64,9 +64,9 @@ def test_a_channel_is_one_array_without_its_axis(tmp_path, version):
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_labels_come_with_their_image(tmp_path, version):
-    stores.put_image(tmp_path / "a.zarr", version)
-    data = stores.pixels((4, 16, 24), np.uint8)
-    stores.put_labels(tmp_path / "a.zarr", version, cells=data, nuclei=data + 1)
+    small_images.put_image(tmp_path / "a.zarr", version)
+    data = small_images.pixels((4, 16, 24), np.uint8)
+    small_images.put_labels(tmp_path / "a.zarr", version, cells=data, nuclei=data + 1)
     image, cells, nuclei = opened(tmp_path / "a.zarr").pyramids
     assert (image.label, cells.name, nuclei.name) == (None, "cells", "nuclei")
     assert cells.label.colors == {1: (255, 0, 0, 255)}
@@ -75,9 +75,9 @@ def test_labels_come_with_their_image(tmp_path, version):
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_labels_open_from_their_own_addresses(tmp_path, version):
-    stores.put_image(tmp_path / "a.zarr", version)
-    data = stores.pixels((4, 16, 24), np.uint8)
-    stores.put_labels(tmp_path / "a.zarr", version, cells=data, nuclei=data)
+    small_images.put_image(tmp_path / "a.zarr", version)
+    data = small_images.pixels((4, 16, 24), np.uint8)
+    small_images.put_labels(tmp_path / "a.zarr", version, cells=data, nuclei=data)
     (cells,) = opened(tmp_path / "a.zarr" / "labels" / "cells").pyramids
     assert (cells.name, cells.label is not None) == ("cells", True)
     both = opened(tmp_path / "a.zarr" / "labels").pyramids
@@ -85,26 +85,26 @@ def test_labels_open_from_their_own_addresses(tmp_path, version):
 
 
 def test_a_label_image_without_its_block_is_known_by_its_place(tmp_path):
-    stores.put_image(tmp_path / "a.zarr")
+    small_images.put_image(tmp_path / "a.zarr")
     folder = tmp_path / "a.zarr" / "labels" / "cells"
-    stores.put_image(folder, names="zyx", shape=(4, 16, 24), dtype=np.uint8)
+    small_images.put_image(folder, names="zyx", shape=(4, 16, 24), dtype=np.uint8)
     (cells,) = opened(folder).pyramids
     assert cells.label is not None
 
 
 def test_some_labels_can_be_chosen(tmp_path):
-    stores.put_image(tmp_path / "a.zarr")
-    data = stores.pixels((4, 16, 24), np.uint8)
-    stores.put_labels(tmp_path / "a.zarr", cells=data, nuclei=data)
+    small_images.put_image(tmp_path / "a.zarr")
+    data = small_images.pixels((4, 16, 24), np.uint8)
+    small_images.put_labels(tmp_path / "a.zarr", cells=data, nuclei=data)
     assert len(opened(tmp_path / "a.zarr", labels=False).pyramids) == 1
     chosen = opened(tmp_path / "a.zarr", labels=("nuclei",)).pyramids
     assert [pyramid.name for pyramid in chosen] == ["a", "nuclei"]
 
 
 def test_a_label_that_is_listed_and_missing_costs_only_itself(tmp_path):
-    stores.put_image(tmp_path / "a.zarr")
-    data = stores.pixels((4, 16, 24), np.uint8)
-    stores.put_labels(tmp_path / "a.zarr", cells=data, nuclei=data)
+    small_images.put_image(tmp_path / "a.zarr")
+    data = small_images.pixels((4, 16, 24), np.uint8)
+    small_images.put_labels(tmp_path / "a.zarr", cells=data, nuclei=data)
     shutil.rmtree(tmp_path / "a.zarr" / "labels" / "cells")
     reading = opened(tmp_path / "a.zarr")
     assert [pyramid.name for pyramid in reading.pyramids] == ["a", "nuclei"]
@@ -113,7 +113,7 @@ def test_a_label_that_is_listed_and_missing_costs_only_itself(tmp_path):
 
 @pytest.mark.parametrize("text", ["{", "[]", '"labels"', '{"ome": 3}'])
 def test_a_broken_labels_group_costs_only_the_labels(tmp_path, text):
-    stores.put_image(tmp_path / "a.zarr", "0.4")
+    small_images.put_image(tmp_path / "a.zarr", "0.4")
     (tmp_path / "a.zarr" / "labels").mkdir()
     (tmp_path / "a.zarr" / "labels" / ".zattrs").write_text(text)
     assert len(opened(tmp_path / "a.zarr").pyramids) == 1
@@ -121,7 +121,7 @@ def test_a_broken_labels_group_costs_only_the_labels(tmp_path, text):
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_level_opens_the_image_it_belongs_to(tmp_path, version):
-    stores.put_image(tmp_path / "a.zarr", version)
+    small_images.put_image(tmp_path / "a.zarr", version)
     reading = opened(tmp_path / "a.zarr" / "1")
     assert reading.pyramids[0].name == "a"
     assert len(reading.pyramids[0].levels) == 3
@@ -130,7 +130,7 @@ def test_a_level_opens_the_image_it_belongs_to(tmp_path, version):
 
 @pytest.mark.parametrize("level", [0, 2, -1])
 def test_one_level_can_be_asked_for(tmp_path, level):
-    levels = stores.put_image(tmp_path / "a.zarr")
+    levels = small_images.put_image(tmp_path / "a.zarr")
     (image,) = opened(tmp_path / "a.zarr", level=level).pyramids
     assert len(image.levels) == 1
     np.testing.assert_array_equal(image.levels[0].pixels[...], levels[level])
@@ -140,14 +140,14 @@ def test_one_level_can_be_asked_for(tmp_path, level):
     "options", [{"level": 3}, {"multiscale": "other"}, {"multiscale": 4}]
 )
 def test_an_option_that_does_not_fit_says_what_there_is(tmp_path, options):
-    stores.put_image(tmp_path / "a.zarr")
+    small_images.put_image(tmp_path / "a.zarr")
     with pytest.raises(OptionError, match="There is no"):
         opened(tmp_path / "a.zarr", **options)
 
 
 def test_of_several_multiscales_the_first_opens_and_others_by_name(tmp_path):
-    stores.put_image(tmp_path / "a.zarr")
-    second = stores.multiscales("0.5", "czyx", 1, name="coarse")
+    small_images.put_image(tmp_path / "a.zarr")
+    second = small_images.multiscales("0.5", "czyx", 1, name="coarse")
     second[0]["datasets"][0]["path"] = "2"
     edit(
         tmp_path / "a.zarr" / "zarr.json",
@@ -161,7 +161,7 @@ def test_of_several_multiscales_the_first_opens_and_others_by_name(tmp_path):
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_series_gives_all_its_images_with_their_names(tmp_path, version):
-    data = stores.put_series(tmp_path / "a.zarr", version)
+    data = small_images.put_series(tmp_path / "a.zarr", version)
     images = opened(tmp_path / "a.zarr").pyramids
     assert [image.name for image in images] == ["scan 0", "scan 1", "scan 2"]
     for image, first in zip(images, data, strict=True):
@@ -171,26 +171,26 @@ def test_a_series_gives_all_its_images_with_their_names(tmp_path, version):
 
 
 def test_a_series_without_ome_xml_uses_its_list(tmp_path):
-    stores.put_series(tmp_path / "a.zarr")
+    small_images.put_series(tmp_path / "a.zarr")
     (tmp_path / "a.zarr" / "OME" / "METADATA.ome.xml").unlink()
     assert len(opened(tmp_path / "a.zarr").pyramids) == 3
 
 
 def test_a_series_without_a_list_uses_its_ome_xml(tmp_path):
-    stores.put_series(tmp_path / "a.zarr")
+    small_images.put_series(tmp_path / "a.zarr")
     (tmp_path / "a.zarr" / "OME" / "zarr.json").unlink()
     assert len(opened(tmp_path / "a.zarr").pyramids) == 3
 
 
 @pytest.mark.parametrize("count", [1, 8, 9])
 def test_a_series_without_any_list_is_counted(tmp_path, count):
-    stores.put_series(tmp_path / "a.zarr", count=count)
+    small_images.put_series(tmp_path / "a.zarr", count=count)
     shutil.rmtree(tmp_path / "a.zarr" / "OME")
     assert len(opened(tmp_path / "a.zarr").pyramids) == count
 
 
 def test_broken_ome_xml_costs_only_the_names(tmp_path):
-    stores.put_series(tmp_path / "a.zarr")
+    small_images.put_series(tmp_path / "a.zarr")
     (tmp_path / "a.zarr" / "OME" / "METADATA.ome.xml").write_text("<OME>")
     reading = opened(tmp_path / "a.zarr")
     assert len(reading.pyramids) == 3
@@ -198,7 +198,7 @@ def test_broken_ome_xml_costs_only_the_names(tmp_path):
 
 
 def test_an_image_missing_from_a_series_costs_only_itself(tmp_path):
-    stores.put_series(tmp_path / "a.zarr")
+    small_images.put_series(tmp_path / "a.zarr")
     shutil.rmtree(tmp_path / "a.zarr" / "1")
     reading = opened(tmp_path / "a.zarr")
     assert [image.name for image in reading.pyramids] == ["scan 0", "scan 2"]
@@ -206,7 +206,7 @@ def test_an_image_missing_from_a_series_costs_only_itself(tmp_path):
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_plate_is_one_mosaic_with_holes(tmp_path, version):
-    found = stores.put_plate(tmp_path / "a.zarr", version, missing=("A/2", "B/3"))
+    found = small_images.put_plate(tmp_path / "a.zarr", version, missing=("A/2", "B/3"))
     (plate,) = opened(tmp_path / "a.zarr").pyramids
     assert (plate.name, plate.shape) == ("screen", (2, 32, 72))
     expected = np.zeros((2, 32, 72), np.uint16)
@@ -214,18 +214,20 @@ def test_a_plate_is_one_mosaic_with_holes(tmp_path, version):
         top, left = row * 16, column * 24
         expected[:, top : top + 16, left : left + 24] = field
     np.testing.assert_array_equal(plate.levels[0].pixels[...], expected)
-    np.testing.assert_array_equal(plate.levels[1].pixels[...], stores.halved(expected))
+    np.testing.assert_array_equal(
+        plate.levels[1].pixels[...], small_images.halved(expected)
+    )
     np.testing.assert_array_equal(plate.data(1)[0].compute(), expected[1])
 
 
 def test_a_plate_whose_first_well_is_missing_opens(tmp_path):
-    stores.put_plate(tmp_path / "a.zarr", missing=("A/1",))
+    small_images.put_plate(tmp_path / "a.zarr", missing=("A/1",))
     (plate,) = opened(tmp_path / "a.zarr").pyramids
     assert plate.shape == (2, 32, 72)
 
 
 def test_a_plate_with_no_well_at_all_says_so(tmp_path):
-    stores.put_plate(
+    small_images.put_plate(
         tmp_path / "a.zarr", missing=tuple(f"{r}/{c}" for r in "AB" for c in "123")
     )
     with pytest.raises(NodeNotFoundError, match="wells"):
@@ -233,17 +235,17 @@ def test_a_plate_with_no_well_at_all_says_so(tmp_path):
 
 
 def test_a_well_whose_field_has_another_name_is_found(tmp_path):
-    found = stores.put_plate(tmp_path / "a.zarr")
+    found = small_images.put_plate(tmp_path / "a.zarr")
     well = tmp_path / "a.zarr" / "B" / "2"
     (well / "0").rename(well / "17")
-    stores.put_group(well, "0.5", {"well": {"images": [{"path": "17"}]}})
+    small_images.put_group(well, "0.5", {"well": {"images": [{"path": "17"}]}})
     (plate,) = opened(tmp_path / "a.zarr").pyramids
     np.testing.assert_array_equal(plate.levels[0].pixels[:, 16:32, 24:48], found[1, 1])
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_well_shows_its_fields_side_by_side(tmp_path, version):
-    stores.put_plate(tmp_path / "a.zarr", version, fields=3)
+    small_images.put_plate(tmp_path / "a.zarr", version, fields=3)
     (well,) = opened(tmp_path / "a.zarr" / "A" / "1").pyramids
     assert well.shape == (2, 32, 48)
     assert not well.levels[0].pixels[:, 16:, 24:].any()
@@ -251,7 +253,7 @@ def test_a_well_shows_its_fields_side_by_side(tmp_path, version):
 
 
 def test_a_well_whose_fields_know_their_place_shows_them_there(tmp_path):
-    stores.put_plate(tmp_path / "a.zarr", fields=2)
+    small_images.put_plate(tmp_path / "a.zarr", fields=2)
 
     def shift(document):
         dataset = document["attributes"]["ome"]["multiscales"][0]["datasets"][0]
@@ -266,7 +268,9 @@ def test_a_well_whose_fields_know_their_place_shows_them_there(tmp_path):
 
 def test_a_scene_puts_each_image_in_its_place(tmp_path):
     for name in ("left", "right"):
-        stores.put_image(tmp_path / "a.zarr" / name, "0.6", names="yx", shape=(16, 24))
+        small_images.put_image(
+            tmp_path / "a.zarr" / name, "0.6", names="yx", shape=(16, 24)
+        )
     step = {
         "type": "translation",
         "translation": [0, 12],
@@ -277,23 +281,25 @@ def test_a_scene_puts_each_image_in_its_place(tmp_path):
         "translation": [0, 0],
         "input": {"path": "left", "name": "physical"},
     }
-    system = {"name": "world", "axes": stores.axes("yx")}
+    system = {"name": "world", "axes": small_images.axes("yx")}
     scene = {"coordinateTransformations": [still, step], "coordinateSystems": [system]}
-    stores.put_group(tmp_path / "a.zarr", "0.6", {"scene": scene})
+    small_images.put_group(tmp_path / "a.zarr", "0.6", {"scene": scene})
     images = opened(tmp_path / "a.zarr").pyramids
     shifts = [np.asarray(i.levels[0].affine.matrix)[:, -1].tolist() for i in images]
     assert shifts == [[0, 0], [0, 12]]
 
 
 def test_a_matrix_in_an_array_of_its_own_is_read(tmp_path):
-    stores.put_image(tmp_path / "a.zarr", "0.6", names="yx", shape=(16, 24), count=1)
+    small_images.put_image(
+        tmp_path / "a.zarr", "0.6", names="yx", shape=(16, 24), count=1
+    )
     matrix = np.array([[0.0, 2.0, 5.0], [3.0, 0.0, 7.0]])
-    stores.put_array(tmp_path / "a.zarr" / "matrix", "0.6", matrix, "ij")
+    small_images.put_array(tmp_path / "a.zarr" / "matrix", "0.6", matrix, "ij")
 
     def turn(document):
         multiscale = document["attributes"]["ome"]["multiscales"][0]
         multiscale["coordinateSystems"].append(
-            {"name": "stage", "axes": stores.axes("yx")}
+            {"name": "stage", "axes": small_images.axes("yx")}
         )
         multiscale["coordinateTransformations"] = [
             {
@@ -312,8 +318,8 @@ def test_a_matrix_in_an_array_of_its_own_is_read(tmp_path):
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_a_plain_array_opens(tmp_path, version):
-    data = stores.pixels((3, 16, 24))
-    stores.put_array(tmp_path / "plain.zarr", version, data, "zyx")
+    data = small_images.pixels((3, 16, 24))
+    small_images.put_array(tmp_path / "plain.zarr", version, data, "zyx")
     (image,) = opened(tmp_path / "plain.zarr").pyramids
     np.testing.assert_array_equal(image.levels[0].pixels[...], data)
     assert (image.version, image.name) == (None, "plain")
@@ -323,7 +329,7 @@ def test_a_plain_array_opens(tmp_path, version):
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_a_plain_group_says_what_it_holds(tmp_path, version):
-    stores.put_image(tmp_path / "a.zarr" / "0", version)
+    small_images.put_image(tmp_path / "a.zarr" / "0", version)
     if version == "0.5":
         document = {"zarr_format": 3, "node_type": "group", "attributes": {"x": 1}}
         (tmp_path / "a.zarr" / "zarr.json").write_text(json.dumps(document))
@@ -354,7 +360,7 @@ def test_what_is_not_json_is_named(tmp_path):
 
 @pytest.mark.parametrize("missing", [0, 1, 2])
 def test_a_missing_level_is_left_out(tmp_path, missing):
-    stores.put_image(tmp_path / "a.zarr")
+    small_images.put_image(tmp_path / "a.zarr")
     shutil.rmtree(tmp_path / "a.zarr" / str(missing))
     reading = opened(tmp_path / "a.zarr")
     paths = [level.path for level in reading.pyramids[0].levels]
@@ -363,7 +369,7 @@ def test_a_missing_level_is_left_out(tmp_path, missing):
 
 
 def test_no_level_at_all_is_not_found(tmp_path):
-    stores.put_image(tmp_path / "a.zarr")
+    small_images.put_image(tmp_path / "a.zarr")
     for number in range(3):
         shutil.rmtree(tmp_path / "a.zarr" / str(number))
     with pytest.raises(NodeNotFoundError, match="Level 0"):
@@ -371,15 +377,15 @@ def test_no_level_at_all_is_not_found(tmp_path):
 
 
 def test_a_level_that_is_not_smaller_is_left_out(tmp_path):
-    levels = stores.put_image(tmp_path / "a.zarr")
-    stores.put_array(tmp_path / "a.zarr" / "1", "0.5", levels[0], "czyx")
+    levels = small_images.put_image(tmp_path / "a.zarr")
+    small_images.put_array(tmp_path / "a.zarr" / "1", "0.5", levels[0], "czyx")
     reading = opened(tmp_path / "a.zarr")
     assert [level.path for level in reading.pyramids[0].levels] == ["0", "2"]
     assert any("not smaller" in warning for warning in reading.warnings)
 
 
 def test_levels_that_are_listed_coarsest_first_are_turned_round(tmp_path):
-    stores.put_image(tmp_path / "a.zarr")
+    small_images.put_image(tmp_path / "a.zarr")
     edit(
         tmp_path / "a.zarr" / "zarr.json",
         lambda d: d["attributes"]["ome"]["multiscales"][0]["datasets"].reverse(),
@@ -389,7 +395,7 @@ def test_levels_that_are_listed_coarsest_first_are_turned_round(tmp_path):
 
 
 def test_a_codec_that_is_not_known_is_named(tmp_path):
-    stores.put_image(tmp_path / "a.zarr", count=1)
+    small_images.put_image(tmp_path / "a.zarr", count=1)
     edit(
         tmp_path / "a.zarr" / "0" / "zarr.json",
         lambda d: d["codecs"].append({"name": "squash", "configuration": {}}),
@@ -401,7 +407,7 @@ def test_a_codec_that_is_not_known_is_named(tmp_path):
 @pytest.mark.parametrize("dtype", [">u2", "<f4", "?", "i8"])
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_any_number_comes_in_native_byte_order(tmp_path, dtype, order):
-    data = stores.pixels((5, 7)).astype(dtype)
+    data = small_images.pixels((5, 7)).astype(dtype)
     array = zarr.create_array(
         str(tmp_path / "a.zarr"),
         shape=data.shape,
@@ -435,9 +441,18 @@ def test_a_missing_chunk_is_the_fill_value(tmp_path):
 
 
 def test_the_first_point_is_what_the_document_says(tmp_path):
-    block = stores.omero(2) | {
+    block = small_images.omero(2) | {
         "rdefs": {"defaultT": 1, "defaultZ": 3, "model": "color"}
     }
-    stores.put_image(tmp_path / "a.zarr", extra={"omero": block})
+    small_images.put_image(tmp_path / "a.zarr", extra={"omero": block})
     (image,) = opened(tmp_path / "a.zarr").pyramids
     assert image.default_point == {1: 3}
+
+
+def test_a_level_of_other_dimensions_is_left_out(tmp_path):
+    small_images.put_image(tmp_path / "a.zarr")
+    flat = small_images.pixels((8, 12))
+    small_images.put_array(tmp_path / "a.zarr" / "1", "0.5", flat, "yx")
+    reading = opened(tmp_path / "a.zarr")
+    assert [level.path for level in reading.pyramids[0].levels] == ["0", "2"]
+    assert any("2 dimensions, not 4" in warning for warning in reading.warnings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import stores
+import small_images
 from napari_omezarr.layers import read_layers
 
 SHAPE = (2, 4, 32, 48)
@@ -13,7 +13,7 @@ SHAPE = (2, 4, 32, 48)
 
 @pytest.fixture
 def data():
-    return stores.pixels(SHAPE)
+    return small_images.pixels(SHAPE)
 
 
 def check(path, data, scale):
@@ -70,20 +70,20 @@ def test_yaozarrs(tmp_path, data):
     image = v05.Image.model_validate(
         {
             "version": "0.5",
-            "multiscales": stores.multiscales("0.5", "czyx", 2),
-            "omero": stores.omero(2),
+            "multiscales": small_images.multiscales("0.5", "czyx", 2),
+            "omero": small_images.omero(2),
         }
     )
-    write.write_image(tmp_path / "a.zarr", image, stores.levels_of(data, 2))
+    write.write_image(tmp_path / "a.zarr", image, small_images.levels_of(data, 2))
     check(tmp_path / "a.zarr", data, (0.5, 0.5, 0.5))
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_tensorstore(tmp_path, data, version):
     tensorstore = pytest.importorskip("tensorstore")
-    attributes = {"multiscales": stores.multiscales(version, "czyx", 2)}
-    stores.put_group(tmp_path / "a.zarr", version, attributes)
-    for number, level in enumerate(stores.levels_of(data, 2)):
+    attributes = {"multiscales": small_images.multiscales(version, "czyx", 2)}
+    small_images.put_group(tmp_path / "a.zarr", version, attributes)
+    for number, level in enumerate(small_images.levels_of(data, 2)):
         spec = {
             "driver": "zarr" if version == "0.4" else "zarr3",
             "kvstore": {"driver": "file", "path": f"{tmp_path}/a.zarr/{number}/"},

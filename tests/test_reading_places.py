@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-import stores
+import small_images
 from napari_omezarr.demo.server import OWNER
 from napari_omezarr.errors import AccessDeniedError
 from napari_omezarr.layers import read_layers
@@ -39,9 +39,9 @@ def image(tmp_path, version):
     """A folder with an image and a label image; and their finest levels."""
     folder = tmp_path / "a.ome.zarr"
     sharded = {} if version == "0.4" else {"shards": (1, 4, 16, 16)}
-    levels = stores.put_image(folder, version, chunks=(1, 1, 8, 8), **sharded)
-    cells = stores.pixels((4, 16, 24), np.uint8)
-    stores.put_labels(folder, version, cells=cells)
+    levels = small_images.put_image(folder, version, chunks=(1, 1, 8, 8), **sharded)
+    cells = small_images.pixels((4, 16, 24), np.uint8)
+    small_images.put_labels(folder, version, cells=cells)
     return folder, levels[0], cells
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import zarr
 
-import stores
+import small_images
 from napari_omezarr.location import Location
 from napari_omezarr.reading import ReadOptions, read
 
@@ -28,7 +28,7 @@ def only_gets(requests):
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_an_image_opens_in_two_waves(http_server, tmp_path, version):
-    stores.put_image(tmp_path / "a.zarr", version)
+    small_images.put_image(tmp_path / "a.zarr", version)
     reading, waves, requests = opened(http_server, "a.zarr")
     assert len(reading.pyramids) == 1
     assert waves == 2
@@ -38,10 +38,10 @@ def test_an_image_opens_in_two_waves(http_server, tmp_path, version):
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_an_image_with_labels_opens_in_three_waves(http_server, tmp_path, version):
-    stores.put_image(tmp_path / "a.zarr", version)
-    data = stores.pixels((4, 16, 24), np.uint8)
+    small_images.put_image(tmp_path / "a.zarr", version)
+    data = small_images.pixels((4, 16, 24), np.uint8)
     labels = dict.fromkeys(("cells", "nuclei", "spots"), data)
-    stores.put_labels(tmp_path / "a.zarr", version, **labels)
+    small_images.put_labels(tmp_path / "a.zarr", version, **labels)
     reading, waves, requests = opened(http_server, "a.zarr")
     assert len(reading.pyramids) == 4
     assert waves == 3
@@ -50,7 +50,7 @@ def test_an_image_with_labels_opens_in_three_waves(http_server, tmp_path, versio
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_series_opens_in_four_waves(http_server, tmp_path, version):
-    stores.put_series(tmp_path / "a.zarr", version, count=6)
+    small_images.put_series(tmp_path / "a.zarr", version, count=6)
     reading, waves, requests = opened(http_server, "a.zarr")
     assert len(reading.pyramids) == 6
     assert waves <= 4
@@ -62,7 +62,7 @@ def test_a_series_opens_in_four_waves(http_server, tmp_path, version):
 def test_a_plate_opens_in_four_waves_and_twelve_requests(
     http_server, tmp_path, version, rows, columns
 ):
-    stores.put_plate(tmp_path / "a.zarr", version, rows=1, columns=1, count=4)
+    small_images.put_plate(tmp_path / "a.zarr", version, rows=1, columns=1, count=4)
     put_plate_document(tmp_path / "a.zarr", version, rows, columns)
     reading, waves, requests = opened(http_server, "a.zarr")
     assert reading.pyramids[0].shape == (2, rows * 16, columns * 24)
@@ -85,19 +85,21 @@ def put_plate_document(path, version, rows, columns):
         "columns": [{"name": name} for name in names[1]],
         "wells": wells,
     }
-    stores.put_group(path, version, {"plate": plate})
+    small_images.put_group(path, version, {"plate": plate})
 
 
 def test_a_level_opens_its_image_with_one_more_wave(http_server, tmp_path):
-    stores.put_image(tmp_path / "a.zarr")
+    small_images.put_image(tmp_path / "a.zarr")
     reading, waves, _ = opened(http_server, "a.zarr/1")
     assert len(reading.pyramids[0].levels) == 3
     assert waves <= 4
 
 
 def test_consolidated_metadata_of_zarr_3_make_it_one_wave(http_server, tmp_path):
-    stores.put_image(tmp_path / "a.zarr")
-    stores.put_labels(tmp_path / "a.zarr", cells=stores.pixels((4, 16, 24), np.uint8))
+    small_images.put_image(tmp_path / "a.zarr")
+    small_images.put_labels(
+        tmp_path / "a.zarr", cells=small_images.pixels((4, 16, 24), np.uint8)
+    )
     with pytest.warns(UserWarning, match="Consolidated"):
         zarr.consolidate_metadata(str(tmp_path / "a.zarr"))
     reading, waves, requests = opened(http_server, "a.zarr")
@@ -107,31 +109,35 @@ def test_consolidated_metadata_of_zarr_3_make_it_one_wave(http_server, tmp_path)
 
 
 def test_consolidated_metadata_of_zarr_2_make_it_one_wave(http_server, tmp_path):
-    stores.put_image(tmp_path / "a.zarr", "0.4")
+    small_images.put_image(tmp_path / "a.zarr", "0.4")
     zarr.consolidate_metadata(str(tmp_path / "a.zarr"), zarr_format=2)
     _, waves, _ = opened(http_server, "a.zarr")
     assert waves == 1
 
 
 def test_a_label_that_consolidated_metadata_do_not_know_is_found(http_server, tmp_path):
-    stores.put_image(tmp_path / "a.zarr")
+    small_images.put_image(tmp_path / "a.zarr")
     with pytest.warns(UserWarning, match="Consolidated"):
         zarr.consolidate_metadata(str(tmp_path / "a.zarr"))
-    stores.put_labels(tmp_path / "a.zarr", cells=stores.pixels((4, 16, 24), np.uint8))
+    small_images.put_labels(
+        tmp_path / "a.zarr", cells=small_images.pixels((4, 16, 24), np.uint8)
+    )
     reading, _, _ = opened(http_server, "a.zarr")
     assert [pyramid.label is not None for pyramid in reading.pyramids] == [False, True]
 
 
 def test_labels_that_are_not_wanted_cost_nothing(http_server, tmp_path):
-    stores.put_image(tmp_path / "a.zarr")
-    stores.put_labels(tmp_path / "a.zarr", cells=stores.pixels((4, 16, 24), np.uint8))
+    small_images.put_image(tmp_path / "a.zarr")
+    small_images.put_labels(
+        tmp_path / "a.zarr", cells=small_images.pixels((4, 16, 24), np.uint8)
+    )
     reading, waves, _ = opened(http_server, "a.zarr", ReadOptions(labels=False))
     assert len(reading.pyramids) == 1
     assert waves == 2
 
 
 def test_opening_asks_no_chunk(http_server, tmp_path):
-    stores.put_image(tmp_path / "a.zarr")
+    small_images.put_image(tmp_path / "a.zarr")
     _, _, requests = opened(http_server, "a.zarr")
     names = {request.path.rpartition("/")[2] for request in requests}
     assert names <= {"zarr.json", ".zattrs", ".zmetadata", ".zarray", ".zgroup"}
@@ -140,7 +146,7 @@ def test_opening_asks_no_chunk(http_server, tmp_path):
 def test_the_number_of_chunks_changes_no_request(http_server, tmp_path):
     counts = []
     for name, side in (("few", 32), ("many", 32 * 3163)):
-        stores.put_image(tmp_path / name, names="yx", shape=(16, 16), count=1)
+        small_images.put_image(tmp_path / name, names="yx", shape=(16, 16), count=1)
         document = json.loads((tmp_path / name / "0" / "zarr.json").read_text())
         document["shape"] = [side, side]
         document["chunk_grid"]["configuration"]["chunk_shape"] = [32, 32]

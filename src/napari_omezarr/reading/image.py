@@ -179,7 +179,7 @@ def open_multiscale(
     OMEZarrError
         See ``find_levels``.
     """
-    parameters = yield from _stored_parameters(opening, group)
+    parameters = yield from find_parameters(opening, group)
     document = _parse(opening, group, parameters, is_label=is_label)
     if not isinstance(document.kind, Image):
         msg = "This group lists no image"
@@ -303,7 +303,7 @@ def _pick(opening: Opening, image: Image) -> Multiscale:
     return several[number]
 
 
-def _stored_parameters(
+def find_parameters(
     opening: Opening, group: Group
 ) -> Questions[Mapping[str, np.ndarray]]:
     """Read the few transforms whose matrix lies in an array of its own (0.6)."""

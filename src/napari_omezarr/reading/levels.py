@@ -72,11 +72,15 @@ def find_levels(
     multiscale, warnings = fit_axes(multiscale, ndim)
     opening.warnings.extend(warnings)
     affines = {dataset.path: dataset.affine for dataset in multiscale.datasets}
-    levels = [
-        Level(dataset.path, pixels, affines[dataset.path])
-        for dataset, pixels in found
-        if len(pixels.shape) == ndim
-    ]
+    levels = []
+    for dataset, pixels in found:
+        if pixels.ndim == ndim:
+            levels.append(Level(dataset.path, pixels, affines[dataset.path]))
+        else:
+            opening.warnings.append(
+                f"Level {dataset.path} has {pixels.ndim} dimensions, not {ndim}; "
+                "left out."
+            )
     return multiscale, chosen(opening, ordered(opening, levels))
 
 

@@ -17,7 +17,7 @@ from napari_omezarr.metadata import (
 )
 from napari_omezarr.store import open_store
 
-from .image import image_keys, open_image, open_labels
+from .image import find_parameters, image_keys, open_image, open_labels
 from .nodes import Array, Group, find_node, group_keys, node
 from .opening import Opening, Reading, ReadOptions
 from .plain import describe_group, open_plain_array
@@ -110,10 +110,12 @@ def _says_much(group: Group) -> bool:
 def _open(opening: Opening, found: Node, answers: Answers) -> Questions[list[Pyramid]]:
     if isinstance(found, Array):
         return open_plain_array(opening, found)
+    parameters = yield from find_parameters(opening, found)
     document = parse_document(
         found.attributes,
         zarr_format=found.zarr_format,
         url=opening.location.display,
+        parameters=parameters,
     )
     return (yield from _open_kind(opening, found, document.kind, answers))
 
