@@ -1,0 +1,194 @@
+"""Contenders against each other: fresh processes, one after another, round by round.
+
+A B C, A B C, …: what disturbs the machine for a while then disturbs all of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from statistics import median
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from latency import Latency, Tally
+
+SLOW = 15
+"""A contender that takes longer than so many seconds is not asked again."""
+OURS = ("napari-omezarr", "napari-omezarr (dask)")
+READY = "trial: ready\n"
+RESULT = "trial: result "
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """Where a contest takes place.
+
+    Attributes
+    ----------
+    server : Latency
+        What is measured against, and counts.
+    url, warm_url : str
+        The store behind it, and one behind another server to warm up with.
+    rtt : float
+        Milliseconds.
+    environment : Mapping
+        What the processes find in their environment besides the usual.
+    """
+
+    server: Latency
+    url: str
+    warm_url: str
+    rtt: float
+    environment: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one trial went; `failure` says why there are no numbers."""
+
+    seconds: float = 0
+    cpu: float = 0
+    memory: int = 0
+    result: int | None = None
+    tally: Tally | None = None
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The medians of one contender."""
+
+    seconds: float
+    cpu: float
+    memory: float
+    requests: float
+    waves: float
+    result: int | None
+    rounds: int
+
+
+def race(
+    kind: str, names: Sequence[str], course: Course, rounds: int, peers: str
+) -> dict[str, Standing | str]:
+    """Run all contenders, round by round.
+
+    Parameters
+    ----------
+    kind : {"open", "read"}
+        What they do.
+    names : sequence of str
+        Who.
+    course : Course
+        Where.
+    rounds : int
+        How often each.
+    peers : str
+        The Python of the environment in which all but ours are.
+
+    Returns
+    -------
+    dict
+        By contender its medians, or why it has none.
+
+    Raises
+    ------
+    ValueError
+        Two contenders read different pixels.
+    """
+    outcomes: dict[str, list[Outcome]] = {name: [] for name in names}
+    for _ in range(rounds):
+        for name in names:
+            if not any(o.failure or o.seconds > SLOW for o in outcomes[name]):
+                python = sys.executable if name in OURS else peers
+                outcomes[name].append(_trial(kind, name, course, python))
+    if kind == "read":
+        _compare(outcomes)
+    return {name: _standing(tried) for name, tried in outcomes.items()}
+
+
+def _trial(kind: str, name: str, course: Course, python: str) -> Outcome:
+    """Run one contender; what it asks before it is ready is not counted."""
+    script = str(Path(__file__).with_name("trial.py"))
+    course.server.reset(0)
+    with subprocess.Popen(
+        [python, script, kind, name, course.url, course.warm_url],
+        env={**os.environ, "PYTHONWARNINGS": "ignore", **course.environment},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        for line in process.stdout:
+            if line == READY:
+                course.server.reset(course.rtt)
+                process.stdin.write("go\n")
+                process.stdin.flush()
+            elif line.startswith(RESULT):
+                said = json.loads(line.removeprefix(RESULT))
+                return Outcome(**said, tally=course.server.tally())
+    return Outcome(failure=f"ended with status {process.returncode}")
+
+
+def _compare(outcomes: Mapping[str, Iterable[Outcome]]) -> None:
+    sums = {o.result for tried in outcomes.values() for o in tried} - {None}
+    if len(sums) > 1:
+        raise ValueError(f"The contenders read different pixels: {outcomes}.")
+
+
+def _standing(tried: Sequence[Outcome]) -> Standing | str:
+    for outcome in tried:
+        if outcome.failure:
+            return outcome.failure
+    tallies = [outcome.tally for outcome in tried if outcome.tally]
+    return Standing(
+        median(o.seconds for o in tried),
+        median(o.cpu for o in tried),
+        median(o.memory for o in tried),
+        median(t.requests for t in tallies),
+        median(t.waves for t in tallies),
+        tried[0].result,
+        len(tried),
+    )
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Lay out a table in Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def versions(peers: str) -> str:
+    """Name the versions of what is compared, here and in the peers' environment."""
+    here = _versions_here()
+    said = subprocess.run(
+        [peers, __file__], stdout=subprocess.PIPE, text=True, check=True
+    ).stdout.strip()
+    python = ".".join(map(str, sys.version_info[:3]))
+    return f"Python {python}. Ours with {here}. Peers: {said}."
+
+
+def _versions_here() -> str:
+    found = []
+    for name in ("zarr", "dask", "aiohttp", "fsspec", "s3fs", *PEERS):
+        try:
+            found.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            continue
+    return ", ".join(found)
+
+
+PEERS = ("tensorstore", "ome-zarr", "napari-ome-zarr")
+
+if __name__ == "__main__":
+    print(_versions_here())

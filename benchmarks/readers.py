@@ -1,0 +1,117 @@
+"""Ways to read an image's finest level in full, each with its defaults.
+
+A way is opened first, and gives a function that reads: only that is timed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import product
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+from peers import (
+    is_anonymous,
+    napari_ome_zarr_layers,
+    tensorstore_place,
+    web_address,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import zarr
+
+    Read = Callable[[], Any]
+
+AT_ONCE = 32
+"""How many plain GETs are sent at once."""
+
+
+def ours(url: str) -> Read:
+    """Read as the display, dask and a writer of ours do: from ``Pixels``."""
+    from napari_omezarr.location import Location
+    from napari_omezarr.reading import read
+
+    pixels = read(Location.parse(url)).pyramids[0].levels[0].pixels
+    return lambda: pixels[...]
+
+
+def ours_by_dask(url: str) -> Read:
+    """Compute the dask array that ours gives to napari, scripts and other plugins."""
+    from napari_omezarr.location import Location
+    from napari_omezarr.reading import read
+
+    array = read(Location.parse(url)).pyramids[0].data()[0]
+    return lambda: array.compute()
+
+
+def napari_ome_zarr(url: str) -> Read:
+    """Compute the dask arrays, one for each channel, that it gives to napari."""
+    import dask
+    import dask.array
+
+    finest = [levels[0] for levels, *_ in napari_ome_zarr_layers(url)]
+    return lambda: dask.compute(dask.array.stack(finest))[0]
+
+
+def tensorstore(url: str) -> Read:
+    """Read by tensorstore with its defaults."""
+    import tensorstore as library
+
+    spec = {"driver": "zarr3", "kvstore": tensorstore_place(f"{url}/0")}
+    array = library.open(spec, read=True, open=True).result()
+    return lambda: array.read().result()
+
+
+def zarr_by_fsspec(url: str) -> Read:
+    """Read by zarr through fsspec's HTTP or s3fs, nothing tuned."""
+    array = _array(url)
+    return lambda: array[...]
+
+
+def plain_gets(url: str) -> Read:
+    """Get the same objects and throw them away: what the network and the rig allow."""
+    array = _array(url)
+    keys = _chunk_keys(array.shape, array.chunks)
+    places = [web_address(f"{url}/0/{key}") for key in keys]
+    return lambda: asyncio.run(_get_all(places))
+
+
+async def _get_all(places: Sequence[str]) -> None:
+    import aiohttp
+    from yarl import URL
+
+    left = iter(places)
+
+    async def work(session: aiohttp.ClientSession) -> None:
+        for place in left:
+            async with session.get(URL(place, encoded=True)) as answer:
+                answer.raise_for_status()
+                await answer.read()
+
+    async with aiohttp.ClientSession() as session:
+        await asyncio.gather(*(work(session) for _ in range(AT_ONCE)))
+
+
+def _array(url: str) -> zarr.Array[Any]:
+    import zarr
+
+    options = {"anon": True} if is_anonymous(url) else None
+    return zarr.open_array(f"{url}/0", mode="r", storage_options=options)
+
+
+def _chunk_keys(shape: Sequence[int], chunks: Sequence[int]) -> list[str]:
+    counts = [ceil(size / chunk) for size, chunk in zip(shape, chunks, strict=True)]
+    return ["/".join(map(str, ("c", *place))) for place in product(*map(range, counts))]
+
+
+READERS: dict[str, Callable[[str], Read]] = {
+    "plain GETs, 32 at once": plain_gets,
+    "napari-omezarr": ours,
+    "napari-omezarr (dask)": ours_by_dask,
+    "tensorstore": tensorstore,
+    "zarr with fsspec / s3fs": zarr_by_fsspec,
+    "napari-ome-zarr (dask)": napari_ome_zarr,
+}
+"""By name; each gives a function that gives the pixels (plain GETs: nothing)."""

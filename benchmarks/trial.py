@@ -1,0 +1,78 @@
+"""One contender, once, in this process; it prints how that went.
+
+What a first use costs (imports, thread pools, plugins) is paid before the clock
+starts, on another store; over HTTP behind another port, so that connections are new
+all the same. By hand (Enter starts it)::
+
+    python benchmarks/trial.py open napari-omezarr URL WARM_URL
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from contest import READY, RESULT
+from openers import OPENERS
+from readers import READERS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def prepared(kind: str, name: str, url: str) -> Callable[[], Any]:
+    """Give what is to be timed."""
+    if kind == "open":
+        return partial(OPENERS[name], url)
+    return READERS[name](url)
+
+
+def run(task: Callable[[], Any]) -> dict[str, Any]:
+    """Do a task once; give seconds, seconds of the processor, and a check."""
+    cpu = time.process_time()
+    begin = time.perf_counter()
+    result = task()
+    seconds = time.perf_counter() - begin
+    cpu = time.process_time() - cpu
+    return {"seconds": seconds, "cpu": cpu, "result": _reduced(result)}
+
+
+def main() -> None:
+    """Warm up, prepare, wait for the signal, run, and report."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("kind", choices=("open", "read"))
+    for name in ("name", "url", "warm_url"):
+        parser.add_argument(name)
+    arguments = parser.parse_args()
+    try:
+        run(prepared(arguments.kind, arguments.name, arguments.warm_url))
+        task = prepared(arguments.kind, arguments.name, arguments.url)
+        print(READY, end="", flush=True)
+        sys.stdin.readline()
+        before = _memory()
+        outcome = run(task)
+        outcome["memory"] = _memory() - before
+    # Whatever a contender fails with is an outcome of the benchmark.
+    except Exception as error:  # noqa: BLE001
+        outcome = {"failure": f"{type(error).__name__}: {error}"}
+    print(f"{RESULT}{json.dumps(outcome)}", flush=True)
+
+
+def _reduced(result: Any) -> int | None:
+    """Give a number that must be the same for all who read the same."""
+    return int(result.sum(dtype="uint64")) if hasattr(result, "sum") else result
+
+
+def _memory() -> int:
+    """Give the most bytes that this process has held so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+if __name__ == "__main__":
+    main()
