@@ -47,6 +47,7 @@ def fields(location):
         ("file://localhost/data/x", ("file", "", "data/x")),
         ("file:///C:/data/x", ("file", "C:", "data/x")),
         ("file://C:/data/x", ("file", "C:", "data/x")),
+        ("file:///c%3A/data/x", ("file", "C:", "data/x")),
         ("file://server/share/x", ("file", "//server/share", "x")),
         ("/data//x.zarr/", ("file", "", "data/x.zarr")),
         ("/", ("file", "", "")),
@@ -510,6 +511,12 @@ def test_parsing_is_total(text):
 @example("s3://b/x|profile:a%20b|region:c|anonymous:false")
 @example("file:///data/s3%3A/bucket/x")
 @example("file:///C%3A/x")
+@example("https://h/x|zip:0./|profile:me%2E|region:%20")
+@example("/C:/x")
+@example("/C|")
+@example("file:C:x")
+@example("file:////server/share/x ")
+@example("\\\\server\\share\\")
 def test_text_and_place_round_trip(text):
     location = parsed(text)
     assume(location is not None)
@@ -518,6 +525,7 @@ def test_text_and_place_round_trip(text):
 
 @quick
 @given(addresses)
+@example("https://host/%20s3://a, ;")
 def test_what_is_shown_leads_there_too(text):
     location = parsed(text)
     assume(location is not None)

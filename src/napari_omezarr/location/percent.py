@@ -12,6 +12,7 @@ QUERY_SAFE = "%/?:@!$&'()*+,;=~-._"
 USERINFO_SAFE = "%:!$&'()*+,;=~-._"
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _TRAILING_STOP = re.compile(r"[ .,;]\Z")
+_MISREAD_MARK = re.compile(r"[ .,;]\Z|:(?=/)")  # the end of a sentence, a scheme
 
 
 def as_unicode(text: str) -> str:
@@ -66,7 +67,7 @@ def readable(path: str, special: str) -> str:
         else character
         for character in path
     )
-    return _TRAILING_STOP.sub(_escape, path) if special else path
+    return _MISREAD_MARK.sub(_escape, path) if special else path
 
 
 def join(base: str, *keys: str) -> str:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _PLAIN_PATH = re.compile(
     r"(?:[A-Za-z]:)?(?:/[\w.()+,=@~#-][\w.()+,=@~# -]*)+(?<=[\w)])"
 )
+# A folder "C:" of a POSIX root, which a URI could not tell from a drive.
+_LIKE_DRIVE = re.compile(r"[A-Za-z][:|](?:[\\/]|$)")
 _MISREAD = '%#?|"<>`'
 
 
@@ -29,7 +31,7 @@ def full_text(address: Address) -> str:
         is_named = address.member is None or is_archive_name(address.path)
         if is_named and _PLAIN_PATH.fullmatch(plain) and not plain.startswith("//"):
             return plain
-    base = _base(address, encode(address.root)) + encode_address(_path(address))
+    base = _base(address, address.userinfo) + encode_address(_path(address))
     if address.query:
         base += f"?{address.query}"
     return base + _pipes(address)
@@ -41,7 +43,7 @@ def display_text(address: Address) -> str:
         path = _join(f"{address.root}/{address.path}", address.member)
         path = path.replace("/", "\\") if address.root.startswith("//") else path
         return readable(path, "")
-    return _base(address, address.root, "") + readable(_path(address), _MISREAD)
+    return _base(address, "") + readable(_path(address), _MISREAD)
 
 
 def _path(address: Address) -> str:
@@ -54,31 +56,36 @@ def _join(path: str, member: str | None) -> str:
     return f"{path}/{member}" if member else path
 
 
-def _base(address: Address, file_root: str, userinfo: str | None = None) -> str:
+def _base(address: Address, userinfo: str) -> str:
     match address.protocol:
-        case "file" if address.root.startswith("//"):
-            return f"file:{file_root}/"
         case "file":
-            return f"file:///{address.root}/" if address.root else "file:///"
+            return _file_base(address)
         case "memory":
             return "memory://"
         case "http" | "https":
-            user = address.userinfo if userinfo is None else userinfo
-            at = f"{user}@" if user else ""
+            at = f"{userinfo}@" if userinfo else ""
             return f"{address.protocol}://{at}{address.root}/"
     if address.endpoint:
         return f"{address.protocol}+{address.endpoint}/{address.root}/"
     return f"{address.protocol}://{address.root}/"
 
 
+def _file_base(address: Address) -> str:
+    if address.root.startswith("//"):
+        return f"file:{encode(address.root)}/"
+    if address.root:
+        return f"file:///{address.root}/"
+    return "file:///./" if _LIKE_DRIVE.match(address.path) else "file:///"
+
+
 def _pipes(address: Address) -> str:
     pipes = []
     if address.member is not None and not is_archive_name(address.path):
-        pipes.append(f"|zip:{encode(address.member)}")
+        pipes.append(f"|zip:{encode_address(address.member)}")
     if address.region:
-        pipes.append(f"|region:{encode(address.region)}")
+        pipes.append(f"|region:{encode_address(address.region)}")
     if address.profile:
-        pipes.append(f"|profile:{encode(address.profile)}")
+        pipes.append(f"|profile:{encode_address(address.profile)}")
     if address.anonymous is not None:
         pipes.append(f"|anonymous:{str(address.anonymous).lower()}")
     return "".join(pipes)
