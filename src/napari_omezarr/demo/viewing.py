@@ -46,14 +46,22 @@ def opened(address: str) -> Iterator[napari.Viewer]:
         if isinstance(layer, Labels):
             layer.contour = CONTOUR
 
-    def close(_number: int, _frame: object) -> None:
-        viewer.close()
+    asked = False
 
-    signal.signal(signal.SIGINT, close)
-    signal.signal(signal.SIGTERM, close)
-    # Python looks for signals only while it runs, which Qt's loop need not let it.
+    def ask(_number: int, _frame: object) -> None:
+        nonlocal asked
+        asked = True
+
+    def close_if_asked() -> None:
+        if asked:
+            viewer.close()
+
+    signal.signal(signal.SIGINT, ask)
+    signal.signal(signal.SIGTERM, ask)
+    # Python looks for signals only while it runs, which Qt's loop need not let it;
+    # and a window that is closed before the loop runs would not end the loop.
     ticking = QTimer()
-    ticking.timeout.connect(_nothing)
+    ticking.timeout.connect(close_if_asked)
     ticking.start(TICK)
     yield viewer
     ticking.stop()
@@ -89,7 +97,3 @@ def save(viewer: napari.Viewer, folder: Path) -> list[Path]:
     viewer.screenshot(canvas, canvas_only=True, flash=False)
     viewer.close()
     return [window.resolve(), canvas.resolve()]
-
-
-def _nothing() -> None:
-    """Let Python run, in which it handles signals."""

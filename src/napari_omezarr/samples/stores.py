@@ -32,6 +32,8 @@ FACTORS = ((1, 1, 1), (1, 2, 2), (2, 4, 4))
 """How much coarser each level is; z follows once y and x are as coarse as it is."""
 CHANNELS = (("Nuclei", "00FFFF", (120, 2600)), ("Membranes", "FF00FF", (120, 2000)))
 CHUNK = (16, 256, 256)
+PLATE_DEPTH = 12
+"""Planes of which a field of the plate is the middle one."""
 LABELS = "nuclei"
 """The name of the label image of the cells."""
 
@@ -148,8 +150,10 @@ def write_plate(
 def _write_well(
     plate: zarr.Group, path: str, version: Version, size: int, seed: int
 ) -> Pixels:
-    """Write a well with one field: what a widefield microscope sees of some cells."""
-    pixels: Pixels = cells((12, size, size), seed=seed).image.max(axis=1)
+    """Write a well with one field: one plane of some cells."""
+    pixels: Pixels = cells((PLATE_DEPTH, size, size), seed=seed).image[
+        :, PLATE_DEPTH // 2
+    ]
     factors = ((1, 1), (2, 2))
     places = [
         LevelPlace(place.path, (1.0, *place.scale), (0.0, *place.translation))
