@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from napari_omezarr.configuration import FOLDER_VARIABLE
 from napari_omezarr.demo.server import S3Server
 from servers.http import FileServer
 
@@ -34,6 +35,16 @@ def clean_aws_environment(
         (folder / name).touch()
         monkeypatch.setenv(variable, str(folder / name))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def configuration(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Our own files (recent places) in an empty folder, not in the person's."""
+    folder = tmp_path_factory.mktemp("configuration")
+    monkeypatch.setenv(FOLDER_VARIABLE, str(folder))
     return folder
 
 

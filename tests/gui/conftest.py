@@ -6,10 +6,14 @@ run in an environment without them: ``make test-core``.
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+# Read when napari is imported: the tests have no settings file, and write none.
+os.environ["NAPARI_CONFIG"] = ""
 
 HERE = Path(__file__).parent
 BINDINGS = ("PyQt6", "PySide6")

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-_running: set[Job] = set()
-"""Keeps a job until the GUI thread has seen its end: there it must be deleted."""
+running: set[Job] = set()
+"""The jobs whose end the GUI thread has not seen: in it they must be deleted."""
 
 
 class Job(QObject):
@@ -46,7 +46,7 @@ class Job(QObject):
     def start(self, callback: Callable[[Future[Any]], None] | None = None) -> Job:
         """Start; `callback` gets the outcome later, in the GUI thread."""
         self._callback = callback
-        _running.add(self)
+        running.add(self)
         Thread(target=self._run, name="napari-omezarr job", daemon=True).start()
         return self
 
@@ -75,6 +75,6 @@ class Job(QObject):
         return error is not None
 
     def _deliver(self) -> None:
-        _running.discard(self)
+        running.discard(self)
         if self._callback is not None:
             self._callback(self.outcome)

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING
 from napari.qt import get_current_stylesheet
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
-    QApplication,
     QDialog,
     QHBoxLayout,
     QLabel,
-    QMainWindow,
     QProgressBar,
     QPushButton,
     QVBoxLayout,
@@ -26,16 +24,19 @@ from .address_line import AddressLine
 from .job import Job
 from .opening import make_layers, open_place
 from .recent_list import RecentList
+from .session import main_window
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from napari.components import ViewerModel
-    from qtpy.QtCore import QObject
     from qtpy.QtGui import QCloseEvent, QKeyEvent
     from qtpy.QtWidgets import QWidget
 
     from .opening import Opened
+
+_shown: dict[QWidget | None, OpenDialog] = {}
+"""By the window they lie on. Python would drop one that lies on none."""
 
 
 class OpenDialog(QDialog):
@@ -108,7 +109,7 @@ class OpenDialog(QDialog):
         if self.busy:
             self.cancel()
         else:
-            self.close()
+            super().reject()
 
     def closeEvent(self, event: QCloseEvent | None) -> None:
         """Give up what is being opened, and close."""
@@ -189,26 +190,18 @@ class OpenDialog(QDialog):
 
 def show_open_dialog(viewer: ViewerModel) -> OpenDialog:
     """Show the dialog over the viewer's window, or bring back the one that is open."""
-    window = _window()
-    if window is not None and (shown := window.findChild(OpenDialog)) is not None:
-        dialog: OpenDialog = shown
-    else:
-        dialog = OpenDialog(viewer, window)
-        dialog.setStyleSheet(get_current_stylesheet())
+    window = main_window()
+    dialog = _shown.get(window)
+    if dialog is None:
+        dialog = _shown[window] = OpenDialog(viewer, window)
+        if window is None:
+            dialog.setStyleSheet(get_current_stylesheet())
+        dialog.destroyed.connect(lambda: _shown.pop(window, None))
     dialog.show()
     dialog.raise_()
     dialog.activateWindow()
     dialog.line.setFocus()
     return dialog
-
-
-def _window() -> QWidget | None:
-    """Give the main window that the person works in."""
-    active = QApplication.activeWindow()
-    owner: QObject | None = active
-    while owner is not None and not isinstance(owner, QMainWindow):
-        owner = owner.parent()
-    return owner or active
 
 
 def _abandon(jobs: list[Job], *_: object) -> None:

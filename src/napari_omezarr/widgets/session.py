@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import napari
 from qtpy.QtCore import QThread
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QMainWindow
+
+if TYPE_CHECKING:
+    from qtpy.QtCore import QObject
 
 
 def in_gui_of_viewer() -> bool:
@@ -15,3 +20,14 @@ def in_gui_of_viewer() -> bool:
         and QThread.currentThread() == application.thread()
         and napari.current_viewer() is not None
     )
+
+
+def main_window() -> QMainWindow | None:
+    """Give the main window that the person works in; None where none is shown."""
+    owner: QObject | None = QApplication.activeWindow()
+    while owner is not None and not isinstance(owner, QMainWindow):
+        owner = owner.parent()
+    # Not every window manager says which window is active.
+    tops = QApplication.topLevelWidgets()
+    shown = (w for w in tops if isinstance(w, QMainWindow) and w.isVisible())
+    return owner or next(shown, None)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QEventLoop, Qt
-from qtpy.QtWidgets import QApplication, QProgressDialog
+from napari.qt import get_current_stylesheet
+from qtpy.QtCore import QEventLoop, Qt, QTimer
+from qtpy.QtWidgets import QProgressDialog
+
+from .session import main_window
 
 if TYPE_CHECKING:
     from .job import Job
@@ -35,24 +39,36 @@ def wait_for(job: Job, text: str) -> bool:
     bool
         True when it has ended; False when it was cancelled, or napari quits.
     """
-    loop = QEventLoop()
+    loop, patience = QEventLoop(), QTimer()
+    dialogs: list[QProgressDialog] = []
     job.on_end(lambda _: loop.quit())
-    dialog = _progress_dialog(text)
-    dialog.canceled.connect(loop.quit)
+    patience.setSingleShot(True)
+    patience.timeout.connect(lambda: dialogs.append(_offer_to_cancel(text, loop)))
+    patience.start(SHOWN_AFTER)
     if not job.outcome.done():
         loop.exec()
+    patience.stop()
+    # The window, if it was closed meanwhile, took its dialog with it.
+    with suppress(RuntimeError):
+        for dialog in dialogs:
+            dialog.hide()
+            dialog.deleteLater()
     ended = job.outcome.done()
     if not ended:
         job.abandon()
-    dialog.hide()
-    dialog.deleteLater()
     return ended
 
 
-def _progress_dialog(text: str) -> QProgressDialog:
-    dialog = QProgressDialog(text, "Cancel", 0, 0, QApplication.activeWindow())
+def _offer_to_cancel(text: str, loop: QEventLoop) -> QProgressDialog:
+    """Show a dialog that ends the loop when it is cancelled, or goes."""
+    window = main_window()
+    dialog = QProgressDialog(text, "Cancel", 0, 0, window)
+    if window is None:
+        dialog.setStyleSheet(get_current_stylesheet())
     dialog.setWindowTitle("OME-Zarr")
     dialog.setWindowModality(Qt.WindowModality.WindowModal)
-    dialog.setMinimumDuration(SHOWN_AFTER)
     dialog.setMinimumWidth(300)
+    dialog.canceled.connect(loop.quit)
+    dialog.destroyed.connect(loop.quit)
+    dialog.show()
     return dialog

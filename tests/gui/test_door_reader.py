@@ -1,0 +1,244 @@
+"""Opening by napari's own ways: a drop, ``viewer.open``, a sample."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Image, Labels
+from napari.utils.notifications import NotificationSeverity, notification_manager
+from qtpy.QtCore import QMimeData, QPointF, Qt, QTimer, QUrl
+from qtpy.QtGui import QDropEvent
+from qtpy.QtWidgets import QApplication, QProgressDialog, QPushButton
+
+from napari_omezarr.errors import OMEZarrError
+from napari_omezarr.recents import Recents
+from napari_omezarr.samples import write_cells
+from napari_omezarr.widgets.job import running
+from servers.faults import Stalled, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from pytestqt.qtbot import QtBot
+
+    from servers.http import FileServer
+
+PLUGIN = "napari-omezarr"
+NAMES = ["Nuclei", "Membranes", "nuclei"]
+
+
+@pytest.fixture
+def cells(tmp_path: Path, http_server: FileServer) -> str:
+    """The address of an image with two channels and labels."""
+    write_cells(tmp_path / "cells.ome.zarr", shape=(2, 64, 64))
+    return f"{http_server.url}/cells.ome.zarr"
+
+
+@pytest.fixture
+def viewer(make_napari_viewer: Callable[..., Any], qtbot: QtBot) -> Iterator[Any]:
+    viewer = make_napari_viewer()
+    yield viewer
+    qtbot.waitUntil(lambda: not running)
+
+
+@pytest.fixture
+def told() -> Iterator[list[Any]]:
+    """What napari's notifications have said since the test began."""
+    notification_manager.records.clear()
+    yield notification_manager.records
+    notification_manager.records.clear()
+
+
+def drop(viewer: Any, *addresses: str) -> None:
+    mime = QMimeData()
+    mime.setUrls([QUrl(address) for address in addresses])
+    event = QDropEvent(
+        QPointF(5, 5),
+        Qt.DropAction.CopyAction,
+        mime,
+        Qt.MouseButton.LeftButton,
+        Qt.KeyboardModifier.NoModifier,
+    )
+    viewer.window._qt_viewer.dropEvent(event)
+
+
+def every_turn(action: Callable[[], None]) -> QTimer:
+    """Call something whenever the event loop runs."""
+    timer = QTimer()
+    timer.timeout.connect(action)
+    timer.start(1)
+    return timer
+
+
+def names(layers: Any) -> list[str]:
+    return [layer.name.split(" (")[0] for layer in layers]
+
+
+def test_an_address_opens_as_layers(viewer: Any, cells: str) -> None:
+    layers = viewer.open(cells, plugin=PLUGIN)
+    assert names(layers) == names(viewer.layers) == NAMES
+    assert [type(layer) for layer in layers] == [Image, Image, Labels]
+    assert layers[0].source.reader_plugin == PLUGIN
+    assert layers[0].metadata["omezarr"]["address"] == cells
+    assert [layer.visible for layer in layers[:2]] == [True, True]
+
+
+def test_the_slider_has_the_range_of_the_metadata(viewer: Any, cells: str) -> None:
+    nuclei = viewer.open(cells, plugin=PLUGIN)[0]
+    assert tuple(nuclei.contrast_limits) == (120, 2600)
+    assert tuple(nuclei.contrast_limits_range) == (0, 4095)
+
+
+def test_several_addresses_open_together(
+    viewer: Any, cells: str, tmp_path: Path, http_server: FileServer
+) -> None:
+    write_cells(tmp_path / "more.ome.zarr", shape=(2, 64, 64), version="0.4")
+    more = f"{http_server.url}/more.ome.zarr"
+    layers = viewer.open([cells, more], stack=True, plugin=PLUGIN)
+    assert len(layers) == 2 * len(NAMES)
+    addresses = {layer.metadata["omezarr"]["address"] for layer in layers}
+    assert cells in addresses
+    assert more in addresses
+
+
+def test_a_dropped_link_opens(
+    viewer: Any, tmp_path: Path, http_server: FileServer
+) -> None:
+    (tmp_path / "a b").mkdir()
+    write_cells(tmp_path / "a b" / "cells.ome.zarr", shape=(2, 64, 64))
+    # Only ours claims a link with a query, so napari does not ask; Qt decodes its
+    # path and leaves the query.
+    drop(viewer, f"{http_server.url}/a%20b/cells.ome.zarr?signature=x%2Fy")
+    assert names(viewer.layers) == NAMES
+    assert {request.query for request in http_server.requests} == {"signature=x%2Fy"}
+
+
+def test_the_place_is_remembered_without_its_signature(viewer: Any, cells: str) -> None:
+    viewer.open(f"{cells}?signature=hush", plugin=PLUGIN)
+    assert [entry.address for entry in Recents().entries()] == [cells]
+
+
+def test_without_a_window_there_are_plain_layers(
+    cells: str, qapp: QApplication
+) -> None:
+    layers = ViewerModel().open(cells, plugin=PLUGIN)
+    assert names(layers) == NAMES
+
+
+def test_no_pixel_is_waited_for(
+    viewer: Any, cells: str, http_server: FileServer
+) -> None:
+    http_server.fault("*/c/*", Stalled(), forever=True)
+    assert names(viewer.open(cells, plugin=PLUGIN)) == NAMES
+    http_server.clear()
+
+
+def test_the_window_lives_while_a_server_stalls(
+    viewer: Any, cells: str, http_server: FileServer
+) -> None:
+    http_server.fault("*", Stalled())
+    turns = 0
+
+    def turn() -> None:
+        nonlocal turns
+        turns += 1
+        if http_server.requests and turns >= 50:
+            http_server.release()
+
+    timer = every_turn(turn)
+    layers = viewer.open(cells, plugin=PLUGIN)
+    timer.stop()
+    assert turns >= 50
+    assert names(layers) == NAMES
+
+
+def test_a_stalled_opening_can_be_cancelled(
+    viewer: Any, cells: str, http_server: FileServer, told: list[Any]
+) -> None:
+    http_server.fault("*", Stalled())
+
+    def cancel() -> None:
+        for widget in QApplication.topLevelWidgets():
+            if isinstance(widget, QProgressDialog) and widget.isVisible():
+                assert "cells.ome.zarr" in widget.labelText()
+                widget.findChild(QPushButton).click()
+
+    timer = every_turn(cancel)
+    layers = viewer.open(cells, plugin=PLUGIN)
+    timer.stop()
+    assert layers == []
+    assert not viewer.layers
+    assert told == []
+    http_server.release()
+
+
+def test_a_failure_is_raised_and_told_once(
+    viewer: Any, cells: str, http_server: FileServer, told: list[Any], qtbot: QtBot
+) -> None:
+    http_server.fault("*", Status(403), forever=True)
+    with pytest.raises(OMEZarrError) as raised:
+        viewer.open(cells, plugin=PLUGIN)
+    qtbot.waitUntil(lambda: bool(told))
+    assert [record.message for record in told] == [str(raised.value)]
+    assert told[0].severity == NotificationSeverity.ERROR
+    assert Recents().entries() == ()
+
+
+def test_a_failure_that_napari_has_shown_is_not_shown_again(
+    viewer: Any, http_server: FileServer, told: list[Any], qtbot: QtBot
+) -> None:
+    address = f"{http_server.url}/cells.ozx"  # claimed by no other reader
+    with pytest.raises(ValueError, match=r"cells\.ozx") as raised:
+        drop(viewer, address)
+    # What napari's hook does with an error that leaves an event handler.
+    notification_manager.receive_error(raised.type, raised.value, raised.tb)
+    cause = raised.value.original_error
+    assert isinstance(cause, OMEZarrError)
+    turns = 0
+
+    def turn() -> None:
+        nonlocal turns
+        turns += 1
+
+    timer = every_turn(turn)
+    qtbot.waitUntil(lambda: turns > 5)
+    timer.stop()
+    assert [cause.sentence in record.message for record in told] == [True]
+
+
+def test_what_is_no_address_is_explained_too(
+    viewer: Any, told: list[Any], qtbot: QtBot
+) -> None:
+    with pytest.raises(OMEZarrError) as raised:
+        viewer.open("https://:bad/a.zarr", plugin=PLUGIN)
+    qtbot.waitUntil(lambda: bool(told))
+    assert [record.message for record in told] == [str(raised.value)]
+
+
+def test_warnings_come_in_one_notification(
+    viewer: Any, tmp_path: Path, told: list[Any]
+) -> None:
+    folder = tmp_path / "labelled.ome.zarr"
+    write_cells(folder, shape=(2, 64, 64))
+    listed = folder / "labels" / "zarr.json"
+    listed.write_text(listed.read_text().replace('"nuclei"', '"nuclei", "lost"'))
+    assert names(viewer.open(folder, plugin=PLUGIN)) == NAMES
+    assert [record.severity for record in told] == [NotificationSeverity.WARNING]
+    assert "lost" in told[0].message
+
+
+def test_the_computed_sample_opens(viewer: Any) -> None:
+    layers = viewer.open_sample(PLUGIN, "epithelium")
+    assert names(layers) == NAMES
+
+
+def test_a_folder_opens_from_a_script_without_an_event_loop(
+    viewer: Any, tmp_path: Path
+) -> None:
+    write_cells(tmp_path / "cells.ome.zarr", shape=(2, 64, 64))
+    assert names(viewer.open(tmp_path / "cells.ome.zarr", plugin=PLUGIN)) == NAMES
+    assert sys.modules["napari"].current_viewer() is viewer
