@@ -58,16 +58,17 @@ class Gate:
     have not passed, ``cancelled`` those that were given up.
     """
 
-    def __init__(self, open=False):
+    def __init__(self, *, is_open=False):
         self.asked = Counter()
         self.cancelled = Counter()
         self.waiting = {}
         self.errors = {}
-        self._open = open
+        self._open = is_open
         self._news = Condition()
 
     async def passed(self, read):
         event = asyncio.Event()
+        event.task = asyncio.current_task()
         with self._news:
             self.asked[read] += 1
             if not self._open:
@@ -101,6 +102,14 @@ class Gate:
             events = [e for r, e in self.waiting.items() if not reads or r in reads]
         for event in events:
             io_loop().call_soon_threadsafe(event.set)
+
+    def interrupt(self):
+        """End the reads that wait, as a connection that breaks may do."""
+        with self._news:
+            events = list(self.waiting.values())
+            self.waiting.clear()
+        for event in events:
+            io_loop().call_soon_threadsafe(event.task.cancel)
 
     def wait_for(self, condition):
         """Wait until a condition on this gate holds; fails the test after long."""

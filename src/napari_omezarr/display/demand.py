@@ -6,6 +6,8 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING
 
+from napari_omezarr.errors import StoreTimeoutError
+
 from .chunks import place_of
 from .place import TRANSIENT, Place, Retrying
 from .request import FOREGROUND, Entry, Failure, Notice, Request, Want
@@ -108,14 +110,15 @@ class Demand:
             elif best is None or self._head(place) < self._head(best):
                 best = place
         if best is None:
-            probes = [p.probe_at for p in self.places.values() if p.probe_at]
-            return min(moments + probes, default=None)
+            for place in self.places.values():
+                moments += [m for m in (place.probe_at, place.silent_from()) if m]
+            return min(moments, default=None)
         entry = heappop(self._queues[best.name])[2]
         entry.started = now
         best.reading.add(entry)
         return entry
 
-    def arrived(self, entry: Entry) -> None:
+    def arrived(self, entry: Entry, now: float = 0.0) -> None:
         """Note that a chunk was read."""
         entry.place.reading.discard(entry)
         self.failures.pop(entry.chunk.key, None)
@@ -123,7 +126,7 @@ class Demand:
             want = self.wants[owner]
             want.arrived += 1
             want.bytes += entry.chunk.nbytes
-        if entry.place.succeeded():
+        if entry.place.succeeded(now):
             self.retry(entry.place)
 
     def cancelled(self, entry: Entry) -> None:
@@ -134,10 +137,11 @@ class Demand:
         """Note a read that failed: it is asked for again later, or given up."""
         place = entry.place
         place.reading.discard(entry)
-        place.failed(error, entry.started or now, now)
+        place.failed(entry, error, now)
         if self.entries.get(entry.chunk.key) is not entry:
             return
-        self._tell(place, error)
+        if place.tells(error):
+            self.notices.append(Notice(place.name, error))
         entry.attempts += 1
         entry.started = None
         transient = isinstance(error, TRANSIENT)
@@ -215,11 +219,6 @@ class Demand:
                 self._demand(owner, key, 0.0)
                 self.changed.add(owner)
 
-    def _tell(self, place: Place, error: BaseException) -> None:
-        if type(error) not in place.told:
-            place.told.add(type(error))
-            self.notices.append(Notice(place.name, error))
-
     def _place(self, chunk: Chunk) -> Place:
         name = place_of(chunk.pixels)
         place = self.places.get(name)
@@ -273,9 +272,17 @@ class Demand:
         for place in self.places.values():
             if place.probe_at is not None and place.probe_at <= now:
                 place.probe_at = self._probe(place, now)
+            if (moment := place.silent_from()) is not None and moment <= now:
+                place.silent = True
+                seconds = f"{self.retrying.silence:.0f} seconds"
+                error = StoreTimeoutError(f"{place.name} gave no answer for {seconds}.")
+                self.notices.append(Notice(place.name, error))
 
     def _probe(self, place: Place, now: float) -> float | None:
         """Ask again for one chunk that a place owes; say when to do so next."""
+        if any(entry.place is place for entry in self.entries.values()):
+            # What is still to be asked for will tell as well, and has its turn first.
+            return now + self.retrying.longest
         for key, failure in self.failures.items():
             wanted = any(key in want.failed for want in self.wants.values())
             if failure.place is place and failure.again_at and wanted:

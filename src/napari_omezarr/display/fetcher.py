@@ -13,6 +13,7 @@ from napari_omezarr.errors import StoreConnectionError, TruncatedBodyError
 from napari_omezarr.store.loop import io_loop
 
 from .demand import Demand
+from .request import Entry
 
 if TYPE_CHECKING:
     import asyncio
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from .cache import ChunkCache
     from .chunks import Chunk, ChunkKey
     from .place import Retrying
-    from .request import Entry, Notice, Request
+    from .request import Notice, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +84,7 @@ class Fetcher:
         with self._lock:
             for owner, requests in wants.items():
                 self._demand.want(owner, requests, generation, time.monotonic())
-            changed = bool(self._demand.changed)
         self._pump_soon()
-        if changed:
-            self._notify()
 
     def forget(self, *owners: Hashable) -> None:
         """Drop what some owners want."""
@@ -153,12 +151,14 @@ class Fetcher:
             now = time.monotonic()
             with self._lock:
                 step = self._demand.next(now)
-            if step is None:
-                return
-            if isinstance(step, float):
-                self._timer = self._loop.call_later(step - now, self._pump)
-                return
+                heard = bool(self._demand.changed or self._demand.notices)
+            if not isinstance(step, Entry):
+                break
             self._start(step)
+        if step is not None:
+            self._timer = self._loop.call_later(step - now, self._pump)
+        if heard:
+            self._notify()
 
     def _start(self, entry: Entry) -> None:
         task = self._loop.create_task(_read(entry.chunk))
@@ -173,16 +173,13 @@ class Fetcher:
             self._cache.put(entry.chunk.key, task.result())
         with self._lock:
             if not task.cancelled() and error is None:
-                self._demand.arrived(entry)
+                self._demand.arrived(entry, time.monotonic())
             elif not entry.owners:
                 self._demand.cancelled(entry)
             else:
                 error = error or StoreConnectionError("The read was interrupted.")
                 self._demand.failed(entry, error, time.monotonic())
-            heard = bool(self._demand.changed or self._demand.notices)
         self._pump()
-        if heard:
-            self._notify()
 
     def _notify(self) -> None:
         for listener in self._listeners:

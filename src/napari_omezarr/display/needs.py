@@ -81,8 +81,9 @@ def visible(
 
 def hull(grid: ChunkGrid, indices: Sequence[ChunkIndex]) -> Bounds:
     """Give the smallest box around some chunks."""
-    boxes = np.array([grid.bounds(index) for index in indices])
-    starts, stops = boxes[..., 0].min(axis=0), boxes[..., 1].max(axis=0)
+    numbers = np.array(indices)
+    starts = numbers.min(axis=0) * grid.chunks
+    stops = np.minimum((numbers.max(axis=0) + 1) * grid.chunks, grid.shape)
     return tuple(zip(starts.tolist(), stops.tolist(), strict=True))
 
 
