@@ -124,3 +124,39 @@ class WebPageError(StoreError):
 
 class TruncatedBodyError(StoreError):
     """An answer ended before its announced length, after all tries."""
+
+
+class DiskFullError(StoreError):
+    """There is no room left where something was to be written."""
+
+
+class ReadOnlyError(AccessDeniedError):
+    """The place can be read, and nothing can be written to it."""
+
+
+class TargetExistsError(OMEZarrError, FileExistsError):
+    """Something is already where an image was to be written."""
+
+
+class TargetInUseError(OMEZarrError, ValueError):
+    """The target is what an open layer, or a source of the plan, reads."""
+
+
+class UnfinishedWriteError(OMEZarrError):
+    """A save that broke off lies at the target: resume it or remove it."""
+
+
+class LossError(OptionError):
+    """Saving like this would lose something, and nobody has agreed to that."""
+
+
+class ConflictError(OMEZarrError):
+    """What was to be changed has been changed by somebody else meanwhile."""
+
+
+class VerificationError(OMEZarrError):
+    """What was read back differs from what was written."""
+
+
+class WriteCancelledError(OMEZarrError):
+    """Saving was cancelled; what is done is kept until it is resumed or removed."""

@@ -1,6 +1,6 @@
 """An image as napari, a script or a writer needs it: metadata and lazy levels."""
 
-from .blocks import merged_chunks, to_dask
+from .blocks import merged_chunks, pixels_of, to_dask
 from .image import Level, Pyramid
 from .mosaic import Mosaic, Tile
 from .pixels import ArrayPixels, Pixels
@@ -20,5 +20,6 @@ __all__ = [
     "Window",
     "bounded",
     "merged_chunks",
+    "pixels_of",
     "to_dask",
 ]

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from math import ceil, prod
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 import dask.array as da
 import numpy as np
 
+from .pixels import Pixels
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .pixels import Pixels
+_PIXELS: WeakValueDictionary[str, Pixels] = WeakValueDictionary()
+"""The pixels behind each array of `to_dask`, as long as somebody holds them."""
 
 MOST_BLOCKS = 10_000
 """Dask's own cost grows with the blocks of an array, so a level has no more."""
@@ -65,12 +69,23 @@ def to_dask(pixels: Pixels) -> da.Array:
         Lazy; each block is read when it is computed, whole or only the part that
         a slice asks for. Computing it raises ``StoreError`` when a read fails.
     """
+    # A name of our own: dask would hash the whole object to make one.
+    name = f"omezarr-{pixels.token}"
+    _PIXELS[name] = pixels
     array: da.Array = da.from_array(
         pixels,
         chunks=merged_chunks(pixels.shape, pixels.chunks),
-        # A name of our own: dask would hash the whole object to make one.
-        name=f"omezarr-{pixels.token}",
+        name=name,
         meta=np.empty((0,) * len(pixels.shape), pixels.dtype),
         inline_array=True,
     )
     return array
+
+
+def pixels_of(array: da.Array) -> Pixels | None:
+    """Give the pixels that an array of `to_dask` reads; None for any other array.
+
+    A writer reads them with many requests at once, where dask would ask for as
+    many chunks at a time as there are processors.
+    """
+    return _PIXELS.get(array.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .blocks import to_dask
@@ -63,6 +63,9 @@ class Pyramid:
         What had to be tolerated to open it, a sentence each.
     default_point : dict of int to int
         The index to show first, by axis (``omero``'s defaultT and defaultZ).
+    extras : Mapping
+        The group's attributes that are none of OME-Zarr's: other programs' keys,
+        and ``napari``, under which we save what OME-Zarr has no word for.
     """
 
     location: Location
@@ -78,6 +81,7 @@ class Pyramid:
     attributes: Mapping[str, Any] | None = None
     warnings: tuple[str, ...] = ()
     default_point: Mapping[int, int] | None = None
+    extras: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, ...]:

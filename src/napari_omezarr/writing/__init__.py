@@ -1,0 +1,18 @@
+"""Save layers as OME-Zarr: plan, write in one pass, commit, change what is there."""
+
+from .api import plan_write, write_image, write_layers
+from .engine import Progress
+from .options import Conduct, WriteOptions
+from .plan import Plan
+from .saving import Saved
+
+__all__ = [
+    "Conduct",
+    "Plan",
+    "Progress",
+    "Saved",
+    "WriteOptions",
+    "plan_write",
+    "write_image",
+    "write_layers",
+]

@@ -1,0 +1,155 @@
+"""All documents of a plan, in the order in which they are to be written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from .arrays import Document, array_documents, group_documents
+from .multiscale import multiscale_document
+from .plan import level_document
+from .rendering import (
+    NAPARI,
+    image_label_document,
+    napari_document,
+    omero_document,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from .options import Version
+    from .plan import ImagePlan, Plan
+
+OURS = frozenset(
+    {
+        "version", "multiscales", "omero", "image-label", "labels", "plate", "well",
+        "series", "scene", "bioformats2raw.layout",
+    }
+)  # fmt: skip
+"""Keys of OME-Zarr: what is saved says them anew."""
+
+
+def plan_documents(plan: Plan) -> tuple[Document, ...]:
+    """Give the documents of all arrays, then of groups, the root's last.
+
+    A reader that comes while they are being written finds no image, or a whole
+    one: the document that makes a group an image is written after all that it
+    speaks of.
+    """
+    version = plan.options.version
+    arrays = [
+        document
+        for image in plan.images
+        for level in image.levels
+        for document in array_documents(
+            image.array_path(level), level_document(plan, image, level)
+        )
+    ]
+    groups: list[Document] = []
+    # Labels stand behind their image in the plan, and are written before it.
+    for image in reversed(plan.images):
+        if image.labels:
+            groups += _labels_group(image.path, image.labels, version)
+        groups += group_documents(image.path, image_attributes(plan, image), version)
+    if plan.collection:
+        groups += _collection(plan)
+    documents = (*arrays, *groups)
+    return consolidated(documents, version) if plan.options.consolidated else documents
+
+
+def image_attributes(plan: Plan, image: ImagePlan) -> dict[str, Any]:
+    """Give the attributes of a group that is an image, or a label image."""
+    version = plan.options.version
+    picture = image.picture
+    original = picture.origin.attributes if picture.origin else {}
+    block: dict[str, Any] = {k: v for k, v in original.items() if k not in OURS}
+    multiscale = multiscale_document(
+        version, picture.name or plan.name, picture.axes, image.levels, image.method
+    )
+    block["multiscales"] = [multiscale]
+    if picture.label is not None:
+        inside = "labels/" in image.path
+        block["image-label"] = image_label_document(
+            picture.label, version, _mapping(original, "image-label"), of_image=inside
+        )
+    else:
+        omero = omero_document(picture.looks, _mapping(original, "omero"))
+        if omero is not None:
+            block["omero"] = omero
+    extras = dict(picture.origin.extras) if picture.origin else {}
+    extras.pop(NAPARI, None)
+    state = napari_document(picture)
+    return namespaced(version, block, extras | ({NAPARI: state} if state else {}))
+
+
+def namespaced(
+    version: Version, block: Mapping[str, Any], extras: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Put the metadata where a version has them: below ``ome`` from 0.5 on."""
+    others = {key: value for key, value in (extras or {}).items() if key != "ome"}
+    if version == "0.4":
+        return {**others, **block}
+    return {**others, "ome": {"version": version, **block}}
+
+
+def consolidated(
+    documents: Sequence[Document], version: Version
+) -> tuple[Document, ...]:
+    """Put all metadata into the root's document as well: opening is one request.
+
+    Zarr v3 has them in the root's ``zarr.json``, v2 in ``.zmetadata``, which comes
+    last: by itself it makes an image visible.
+    """
+    if version == "0.4":
+        content = {
+            "zarr_consolidated_format": 1,
+            "metadata": {document.key: document.content for document in documents},
+        }
+        return (*documents, Document(".zmetadata", content))
+    *below, root = documents
+    return (*below, Document(root.key, {**root.content, **inline(below)}))
+
+
+def inline(documents: Iterable[Document]) -> dict[str, Any]:
+    """Give the part of a Zarr v3 group document that holds those below it."""
+    entries = {
+        document.key.removesuffix("/zarr.json"): document.content
+        for document in documents
+    }
+    return {
+        "consolidated_metadata": {
+            "kind": "inline",
+            "must_understand": False,
+            "metadata": dict(sorted(entries.items())),
+        }
+    }
+
+
+def labels_attributes(version: Version, names: Sequence[str]) -> dict[str, Any]:
+    """Give the attributes of a ``labels`` group."""
+    return namespaced(version, {"labels": list(names)})
+
+
+def _labels_group(
+    path: str, names: Sequence[str], version: Version
+) -> tuple[Document, ...]:
+    place = f"{path}/labels" if path else "labels"
+    return group_documents(place, labels_attributes(version, names), version)
+
+
+def _collection(plan: Plan) -> list[Document]:
+    """Give the groups of several images side by side (0.4, bioformats2raw.layout)."""
+    version = plan.options.version
+    paths = [image.path for image in plan.images if "/" not in image.path]
+    series = namespaced(version, {"series": paths})
+    layout = namespaced(version, {"bioformats2raw.layout": 3})
+    return [
+        *group_documents("OME", series, version),
+        *group_documents("", layout, version),
+    ]
+
+
+def _mapping(attributes: Mapping[str, Any], key: str) -> Mapping[str, Any] | None:
+    value = attributes.get(key)
+    return value if isinstance(value, Mapping) else None

@@ -1,0 +1,103 @@
+"""A zarr hierarchy in a folder of this computer."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from zarr.storage import LocalStore
+
+from napari_omezarr.errors import ConflictError
+
+from .failures import explained
+from .target import Listing, Stored
+
+if TYPE_CHECKING:
+    from zarr.abc.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A hierarchy below a path; see `target.Hierarchy`."""
+
+    path: Path
+    address: str
+    concurrency: int = 8
+
+    @property
+    def store(self) -> Store:
+        """The zarr store of the folder."""
+        return LocalStore(self.path)
+
+    def read(self, key: str) -> Stored | None:
+        """Read a document; None where there is none."""
+        with explained(self.address):
+            try:
+                body = (self.path / key).read_bytes()
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+        return Stored(body, hashlib.blake2b(body, digest_size=16).hexdigest())
+
+    def put(self, key: str, body: bytes) -> None:
+        """Write a document beside its place and rename it."""
+        with explained(self.address):
+            file = self.path / key
+            file.parent.mkdir(parents=True, exist_ok=True)
+            fresh = file.with_name(f".{uuid4().hex}.partial")
+            try:
+                fresh.write_bytes(body)
+                fresh.replace(file)
+            finally:
+                fresh.unlink(missing_ok=True)
+
+    def replace(self, key: str, body: bytes, expected: Stored | None) -> None:
+        """Write a document if it is still as it was read.
+
+        Raises
+        ------
+        ConflictError
+            It has been changed meanwhile.
+        """
+        found = self.read(key)
+        if (found and found.tag) != (expected and expected.tag):
+            raise ConflictError(
+                f"{self.address}/{key} has been changed by somebody else.",
+                action="Look at it again, and then repeat.",
+                url=self.address,
+            )
+        self.put(key, body)
+
+    def listing(self, prefix: str) -> Listing:
+        """Count the files below a path."""
+        with explained(self.address):
+            return listing(self.path / prefix if prefix else self.path)
+
+    def remove(self, prefix: str) -> None:
+        """Remove a path with all that lies below it."""
+        with explained(self.address):
+            remove(self.path / prefix if prefix else self.path)
+
+
+def listing(path: Path) -> Listing:
+    """Count the files of a tree, or a file as one; links are not followed."""
+    if not path.is_dir() or path.is_symlink():
+        return Listing(1, path.lstat().st_size)
+    sizes = [
+        (Path(top) / name).lstat().st_size
+        for top, _, names in os.walk(path)
+        for name in names
+    ]
+    return Listing(len(sizes), sum(sizes))
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a tree, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,103 @@
+"""Which blocks of a save are done, in a file that survives the process."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from .failures import explained
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+Key = tuple[int, int, int]
+"""The numbers of an image, of one of its passes, and of a block in that."""
+Checks = tuple[tuple[int, int], ...]
+"""Level and checksum of what a block wrote there; only of blocks that are verified."""
+
+
+class Journal:
+    """A line for each finished block; a line that is cut off counts as not there.
+
+    Parameters
+    ----------
+    path : Path
+        The file; an empty or absent one begins anew.
+    digest : str
+        Of the plan: blocks of another plan are others.
+    """
+
+    def __init__(self, path: Path, digest: str) -> None:
+        self.path = path
+        self.digest = digest
+        self.done: dict[Key, Checks] = {}
+        first, *lines = _lines(path) or [None]
+        if isinstance(first, dict) and first.get("plan") == digest:
+            self.done = {_key(line): _checks(line) for line in lines}
+            self._valid = len(self.done) + 1
+        else:
+            self._valid = 0
+
+    def __enter__(self) -> Journal:
+        """Open the file to go on, without the line that was cut off."""
+        with explained(str(self.path)):
+            kept = _complete(self.path)[: self._valid]
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("w", encoding="utf-8")
+            header = json.dumps({"plan": self.digest})
+            self._file.write("".join(f"{line}\n" for line in kept or [header]))
+            self._file.flush()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def add(self, key: Key, checks: Checks) -> None:
+        """Note that a block is stored, with all its coarser levels."""
+        line = json.dumps({"block": key, "checks": checks})
+        with explained(str(self.path)):
+            self._file.write(f"{line}\n")
+            self._file.flush()
+        self.done[key] = checks
+
+
+def journal_digest(path: Path) -> str | None:
+    """Give the digest of the plan that a journal is about; None where it says none."""
+    first = next(iter(_lines(path)), None)
+    digest = first.get("plan") if isinstance(first, dict) else None
+    return digest if isinstance(digest, str) else None
+
+
+def _complete(path: Path) -> list[str]:
+    """Give the lines up to the first that is not JSON."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    lines = []
+    for line in text.splitlines():
+        try:
+            json.loads(line)
+        except ValueError:
+            break
+        lines.append(line)
+    return lines
+
+
+def _lines(path: Path) -> list[Any]:
+    return [json.loads(line) for line in _complete(path)]
+
+
+def _key(line: dict[str, Any]) -> Key:
+    image, turn, block = line["block"]
+    return image, turn, block
+
+
+def _checks(line: dict[str, Any]) -> Checks:
+    return tuple((level, checksum) for level, checksum in line["checks"])

@@ -1,0 +1,145 @@
+"""Targets on this computer: written beside their place, then renamed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from napari_omezarr.errors import TargetExistsError
+
+from .failures import explained
+from .folder import Folder, listing, remove
+from .pack import pack
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from .arrays import Document
+    from .target import Hierarchy, Listing
+
+_ZARR = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
+_HALF = "*.partial"
+"""What zarr leaves where a chunk was being written when the process ended."""
+
+
+class LocalTarget:
+    """A folder that will appear whole: a rename is its commit.
+
+    Until then everything lies in ``<name>.partial`` beside it, with its journal.
+
+    Parameters
+    ----------
+    path : Path
+        Of the folder.
+    address : str, optional
+        What to call it.
+    """
+
+    is_object_store = False
+
+    def __init__(self, path: Path, address: str = "") -> None:
+        self.path = path
+        self.address = address or str(path)
+        self.partial = path.with_name(f"{path.name}.partial")
+        self.journal = self.partial / "journal"
+
+    @property
+    def staged(self) -> Hierarchy:
+        """The folder that will be renamed."""
+        return Folder(self.partial / "data", self.address)
+
+    def occupied(self) -> Listing | None:
+        """Say what is at the place; None where it is free.
+
+        Raises
+        ------
+        TargetExistsError
+            It is no zarr hierarchy, so that it is never replaced.
+        """
+        with explained(self.address):
+            if not self.path.exists() and not self.path.is_symlink():
+                return None
+            if self._is_replaceable():
+                return listing(self.path)
+        raise TargetExistsError(
+            f"{self.address} is there, and it is no OME-Zarr.",
+            action="Choose another name.",
+            url=self.address,
+        )
+
+    def unfinished(self) -> bool:
+        """Whether there is a journal, and the data that it is about."""
+        return self.journal.is_file() and (self.partial / "data").is_dir()
+
+    def begin(self, replaced: Listing | None = None) -> None:
+        """Make the folder beside the place; what is there stays until the end."""
+        with explained(self.address):
+            if not self.unfinished():
+                remove(self.partial)
+            (self.partial / "data").mkdir(parents=True, exist_ok=True)
+
+    def commit(
+        self, documents: Sequence[Document], replaced: Listing | None = None
+    ) -> None:
+        """Write the documents and rename; see `target.Target`."""
+        for document in documents:
+            self.staged.put(document.key, document.body)
+        with explained(self.address):
+            for half in (self.partial / "data").rglob(_HALF):
+                half.unlink()
+            finished = self._finished()
+            self._give_way(replaced)
+            finished.rename(self.path)
+            remove(self.partial)
+
+    def discard(self) -> None:
+        """Remove the folder beside the place."""
+        with explained(self.address):
+            remove(self.partial)
+
+    def _finished(self) -> Path:
+        return self.partial / "data"
+
+    def _is_replaceable(self) -> bool:
+        if not self.path.is_dir():
+            return False
+        known = any((self.path / name).is_file() for name in _ZARR)
+        return known or not any(self.path.iterdir())
+
+    def _give_way(self, replaced: Listing | None) -> None:
+        """Remove what is to be replaced, if it is what the person was shown."""
+        found = self.occupied()
+        if found is None:
+            return
+        if found != replaced:
+            said = "has changed since" if replaced else "appeared meanwhile"
+            raise TargetExistsError(
+                f"{self.address} {said}; it was left as it is.",
+                action="Look at it, then resume or save beside it.",
+                url=self.address,
+            )
+        # Renamed first, so that there is never half of it under its name.
+        old = self.path.with_name(f"{self.path.name}.{uuid4().hex[:8]}.removed")
+        self.path.rename(old)
+        remove(old)
+
+
+class ArchiveTarget(LocalTarget):
+    """One zip file (``.ozx``, ``.zarr.zip``), packed from a folder beside it.
+
+    Chunks come in any order, and an archive can only grow: it is made once all
+    is there, with the root's document first (RFC-9).
+    """
+
+    def __init__(self, path: Path, version: str, address: str = "") -> None:
+        super().__init__(path, address)
+        self.version = version
+
+    def _finished(self) -> Path:
+        packed = self.partial / "packed"
+        pack(self.partial / "data", packed, self.version)
+        return packed
+
+    def _is_replaceable(self) -> bool:
+        return self.path.is_file()

@@ -1,0 +1,162 @@
+"""What a person may choose when she saves; values only, checked when made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from napari_omezarr.errors import OptionError
+
+Version = Literal["0.4", "0.5", "0.6"]
+Codec = Literal["auto", "zstd", "blosc-zstd", "blosc-lz4", "gzip", "none"]
+ImageMethod = Literal["mean", "nearest", "max"]
+LabelMethod = Literal["nearest", "mode"]
+Method = Literal["mean", "nearest", "max", "mode"]
+Layout = Literal["auto", "plane", "volume"]
+Existing = Literal["refuse", "replace", "beside"]
+Unfinished = Literal["refuse", "resume", "remove"]
+Verify = Literal["sample", "all", "none"]
+
+Sizes = Mapping[str, int] | Sequence[int]
+"""A size by axis name, or for all axes of the first image in order."""
+
+LEVELS = {
+    "zstd": range(-7, 23),
+    "blosc-zstd": range(10),
+    "blosc-lz4": range(10),
+    "gzip": range(10),
+}
+"""The levels that each codec knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOptions:
+    """What is written.
+
+    Parameters
+    ----------
+    version : {"0.5", "0.4", "0.6"}
+        The version of OME-Zarr.
+    chunks : Mapping of str to int, sequence of int or None
+        Pixels of a chunk; what is left out is chosen (about 1 MB).
+    shards : bool, Mapping, sequence or None
+        Pixels of a shard; True and False ask for some or none, None leaves it to
+        the number of objects. Coarser levels get shards of the same region.
+    layout : {"auto", "plane", "volume"}
+        Whether chunks are flat in z or near cubes.
+    codec, label_codec : str
+        ``auto`` is zstd, in Blosc with shuffle for 0.4 (its readers all have it).
+    level, label_level : int or None
+        The codec's level; None is its usual one.
+    levels : int or None
+        How many resolution levels; None: until no side is longer than 256.
+    factors : Mapping of str to int, sequence of int or None
+        By how much each step shrinks each axis; None halves y and x, and z where
+        the voxel is about as fine there.
+    image_method : {"mean", "nearest", "max"}
+        How a coarser pixel is made of finer ones.
+    label_method : {"nearest", "mode"}
+        The same for labels, which are never averaged.
+    name : str or None
+        The image's name; None keeps the one that it has.
+    axis_names : Mapping of str to str
+        New names for axes, by their present ones.
+    units : Mapping of str to str
+        Units by axis name, instead of those of the layers.
+    merge : bool
+        Make one image of layers that lie on the same grid, along a channel axis.
+    consolidated : bool
+        Put all metadata into the root's document as well.
+    accept_losses : bool
+        Write even what this version cannot hold completely.
+    memory : int
+        Bytes that may be used above what the source holds.
+    """
+
+    version: Version = "0.5"
+    chunks: Sizes | None = None
+    shards: Sizes | bool | None = None
+    layout: Layout = "auto"
+    codec: Codec = "auto"
+    level: int | None = None
+    label_codec: Codec = "auto"
+    label_level: int | None = None
+    levels: int | None = None
+    factors: Sizes | None = None
+    image_method: ImageMethod = "mean"
+    label_method: LabelMethod = "nearest"
+    name: str | None = None
+    axis_names: Mapping[str, str] | None = None
+    units: Mapping[str, str] | None = None
+    merge: bool = True
+    consolidated: bool = True
+    accept_losses: bool = False
+    memory: int = 192 * 2**20
+
+    def __post_init__(self) -> None:
+        _one_of("version", self.version, get_args(Version))
+        _one_of("layout", self.layout, get_args(Layout))
+        _one_of("image method", self.image_method, get_args(ImageMethod))
+        _one_of("label method", self.label_method, get_args(LabelMethod))
+        _codec("codec", self.codec, self.level)
+        _codec("label codec", self.label_codec, self.label_level)
+        if self.levels is not None and self.levels < 1:
+            raise OptionError(f"An image has at least one level, not {self.levels}.")
+        for sizes in (self.chunks, self.shards, self.factors):
+            _positive(sizes)
+        if self.version == "0.4" and self.shards not in (None, False):
+            raise OptionError(
+                "OME-Zarr 0.4 has no shards.", action="Choose 0.5, or no shards."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Conduct:
+    """How it is written, and what gives way.
+
+    Parameters
+    ----------
+    existing : {"refuse", "replace", "beside"}
+        What to do with something that is at the target already.
+    unfinished : {"refuse", "resume", "remove"}
+        What to do with a save to the same target that broke off.
+    verify : {"sample", "all", "none"}
+        How much is read back and compared.
+    workers : int or None
+        Blocks in work at a time; None goes by the memory and the processors.
+    """
+
+    existing: Existing = "refuse"
+    unfinished: Unfinished = "refuse"
+    verify: Verify = "sample"
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        _one_of("choice for an existing target", self.existing, get_args(Existing))
+        _one_of("choice for an unfinished save", self.unfinished, get_args(Unfinished))
+        _one_of("amount to verify", self.verify, get_args(Verify))
+        if self.workers is not None and self.workers < 1:
+            raise OptionError(f"There must be a worker, not {self.workers}.")
+
+
+def _one_of(what: str, value: object, known: Sequence[str]) -> None:
+    if value not in known:
+        raise OptionError(
+            f"{value!r} is no {what}.", action=f"Choose one of {', '.join(known)}."
+        )
+
+
+def _codec(what: str, name: str, level: int | None) -> None:
+    _one_of(what, name, get_args(Codec))
+    known = LEVELS.get("zstd" if name == "auto" else name)
+    if level is not None and (known is None or level not in known):
+        raise OptionError(f"{level} is no level of the {what} {name}.")
+
+
+def _positive(sizes: Sizes | bool | None) -> None:
+    if sizes is None or isinstance(sizes, bool):
+        return
+    values = sizes.values() if isinstance(sizes, Mapping) else sizes
+    if any(value < 1 for value in values):
+        raise OptionError(f"Sizes and factors are at least 1, not {min(values)}.")

@@ -1,0 +1,162 @@
+"""What a writer needs of a place; local folders, archives and stores implement it.
+
+Two ways of coming into being hide behind `Target`. A folder is written beside its
+place and renamed. An object store has no rename: arrays are written where they
+will stay, and the group metadata that makes them an image come last, so that
+until then no reader takes them for one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from zarr.abc.store import Store
+
+    from .arrays import Document
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What lies at a place: how many objects, and their bytes altogether."""
+
+    objects: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A document as it was read; ``tag`` names this state of it (its ETag)."""
+
+    body: bytes
+    tag: str
+
+
+class Hierarchy(Protocol):
+    """A zarr hierarchy of which documents and chunks can be changed.
+
+    Keys are relative to it, with ``/``. All methods block, may be called from any
+    thread but that of the I/O loop, and raise ``StoreError``.
+    """
+
+    @property
+    def address(self) -> str:
+        """Where it is, without secrets."""
+        ...
+
+    @property
+    def store(self) -> Store:
+        """The zarr store of the pixels; picklable if the place can be shared."""
+        ...
+
+    @property
+    def concurrency(self) -> int:
+        """How many objects may be written at a time."""
+        ...
+
+    def read(self, key: str) -> Stored | None:
+        """Read a document; None where there is none."""
+        ...
+
+    def put(self, key: str, body: bytes) -> None:
+        """Write a document, whole or not at all."""
+        ...
+
+    def replace(self, key: str, body: bytes, expected: Stored | None) -> None:
+        """Write a document if it is still as it was read (None: not there).
+
+        Raises
+        ------
+        ConflictError
+            It has been changed meanwhile.
+        """
+        ...
+
+    def listing(self, prefix: str) -> Listing:
+        """Count what lies below a path; the one question here that may list."""
+        ...
+
+    def remove(self, prefix: str) -> None:
+        """Remove a path with all that lies below it, or nothing if it is absent."""
+        ...
+
+
+class Target(Protocol):
+    """A place where an image, or several, will come into being."""
+
+    @property
+    def address(self) -> str:
+        """Where, without secrets."""
+        ...
+
+    @property
+    def is_object_store(self) -> bool:
+        """Whether many small objects are worth avoiding."""
+        ...
+
+    @property
+    def staged(self) -> Hierarchy:
+        """Where arrays are written before they are an image."""
+        ...
+
+    @property
+    def journal(self) -> Path:
+        """The file that says which blocks are done."""
+        ...
+
+    def occupied(self) -> Listing | None:
+        """Say what is at the place; None where it is free.
+
+        Raises
+        ------
+        TargetExistsError
+            What is there is no zarr hierarchy, so that it is never replaced.
+        """
+        ...
+
+    def unfinished(self) -> bool:
+        """Whether there is a journal, and what it is about."""
+        ...
+
+    def begin(self, replaced: Listing | None = None) -> None:
+        """Make ready for the first block; harmless when it was done before.
+
+        Parameters
+        ----------
+        replaced : Listing or None, optional
+            What the person agreed to lose. Only a place without rename has to
+            remove it before the first block.
+
+        Raises
+        ------
+        TargetExistsError
+            What is there is not what was agreed to.
+        """
+        ...
+
+    def commit(
+        self, documents: Sequence[Document], replaced: Listing | None = None
+    ) -> None:
+        """Write the documents, in their order, and make the image visible.
+
+        Parameters
+        ----------
+        documents : sequence of Document
+            Those of arrays first, the root's last.
+        replaced : Listing or None, optional
+            What the person agreed to lose; None: the place has to be free.
+
+        Raises
+        ------
+        TargetExistsError
+            Something else is there by now. What was written is kept.
+        """
+        ...
+
+    def discard(self) -> None:
+        """Remove what an unfinished save has left, and its journal."""
+        ...
