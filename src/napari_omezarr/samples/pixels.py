@@ -149,7 +149,9 @@ def _expose(signal: Volume, rng: np.random.Generator) -> NDArray[np.uint16]:
     light = 1 - 0.12 * (y[:, None] ** 2 + x**2)
     counts = signal * light + 30
     noise = rng.standard_normal(signal.shape, np.float32)
-    return np.clip(100 + counts + noise * np.sqrt(counts), 0, 4095).astype(np.uint16)
+    read = np.clip(100 + counts + noise * np.sqrt(counts), 0, 4095)
+    exposed: NDArray[np.uint16] = read.astype(np.uint16)
+    return exposed
 
 
 def _box(
