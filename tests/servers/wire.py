@@ -89,6 +89,10 @@ class _Gate:
         self._held, self._open, self._timer = 0, asyncio.Event(), None
 
 
+class _Encrypted(Exception):
+    """The client shakes hands for TLS, where plain HTTP is spoken."""
+
+
 class _Plan:
     """The faults for the paths of one pattern, used up one by one."""
 
@@ -123,7 +127,7 @@ class WireServer:
         self._arrived = threading.Condition()
         self._plans: list[_Plan] = []
         self._gate: _Gate | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._talks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -146,10 +150,14 @@ class WireServer:
         with self._arrived:
             return list(self._log)
 
-    def clear(self) -> None:
-        """Forget the requests and the faults; let stalled answers go."""
+    def clear_log(self) -> None:
+        """Forget the requests."""
         with self._arrived:
             self._log.clear()
+
+    def clear(self) -> None:
+        """Forget the requests and the faults; let stalled answers go."""
+        self.clear_log()
         self._plans.clear()
         self.release()
 
@@ -192,6 +200,10 @@ class WireServer:
         finally:
             self._gate = None
 
+    def close_door(self) -> None:
+        """Take no further connections, so that nobody is there."""
+        self._run(self._close_door())
+
     def close(self) -> None:
         """Stop listening, drop all connections, end the thread."""
         self._run(self._stop())
@@ -216,18 +228,25 @@ class WireServer:
             self._accept, "127.0.0.1", 0, ssl=self._tls, limit=1 << 20, backlog=1024
         )
 
+    async def _close_door(self) -> None:
+        self._server.close()
+
     async def _stop(self) -> None:
         self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await _turn_over()  # connections that were being accepted
+        while self._talks:
+            for task, writer in list(self._talks.items()):
+                writer.transport.abort()
+                task.cancel()
+            await asyncio.gather(*self._talks, return_exceptions=True)
+            await _turn_over()  # the ends of the connections
 
     def _accept(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         task = asyncio.ensure_future(self._converse(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._talks[task] = writer
+        task.add_done_callback(self._talks.pop)
 
     async def _converse(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -238,6 +257,8 @@ class WireServer:
             ):
                 while await self._exchange(reader, writer):
                     pass
+        except _Encrypted:
+            writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         finally:
             writer.close()
             with suppress(ConnectionError, ssl.SSLError, asyncio.CancelledError):
@@ -287,6 +308,12 @@ class WireServer:
                 self._log[index] = replace(request, status=status)
 
 
+async def _turn_over() -> None:
+    """Let the loop call what is due by now."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
 async def _send(
     request: Request, answer: Answer, fault: Fault | None, writer: asyncio.StreamWriter
 ) -> bool:
@@ -310,7 +337,10 @@ async def _send(
 
 async def read_request(reader: asyncio.StreamReader) -> Request:
     """Read one request with its body."""
-    raw = await reader.readuntil(b"\r\n\r\n")
+    first_byte = await reader.readexactly(1)
+    if first_byte == b"\x16":
+        raise _Encrypted
+    raw = first_byte + await reader.readuntil(b"\r\n\r\n")
     first, headers = parse_head(raw)
     method, target, _ = first.split(" ", 2)
     path, _, query = target.partition("?")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from botocore.auth import S3SigV4Auth
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from botocore.credentials import ReadOnlyCredentials
+
+# At DEBUG the signer writes what it signs, session tokens included.
+logging.getLogger("botocore.auth").setLevel(logging.INFO)
 
 
 def signed(

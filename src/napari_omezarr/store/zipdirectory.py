@@ -24,7 +24,7 @@ _LOCATOR_64 = struct.Struct("<4sLQL")
 _ENTRY = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
 _EXTRA = struct.Struct("<2H")
-_MORE_32, _MORE_16 = 0xFFFFFFFF, 0xFFFF
+_MORE_32 = 0xFFFFFFFF
 _ENCRYPTED, _UTF8 = 0x1, 0x800
 _METADATA = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 
@@ -121,12 +121,8 @@ def parse_end(tail: bytes) -> End:
     at = tail.rfind(b"PK\x05\x06")
     if at < 0 or at + _END.size > len(tail):
         raise NotAnArchive
-    *_, entries, size, start, _ = _END.unpack_from(tail, at)
-    if _MORE_32 in (size, start) or entries == _MORE_16:
-        large = _parse_end_64(tail, at)
-        if large:
-            return large
-    return End(start, size, start + size - at)
+    *_, size, start, _ = _END.unpack_from(tail, at)
+    return _parse_end_64(tail, at) or End(start, size, start + size - at)
 
 
 def _parse_end_64(tail: bytes, end: int) -> End | None:

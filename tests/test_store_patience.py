@@ -1,0 +1,33 @@
+"""How often, and how long."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_omezarr.store import Patience
+
+
+@given(st.integers(1, 20), st.floats(0, 200), st.floats(0, 1000))
+def test_pauses_are_bounded(failures, elapsed, asked):
+    patience = Patience()
+    pause = patience.pause(failures, elapsed, asked)
+    if pause is None:
+        assert failures >= patience.tries or elapsed + patience.longest_pause >= 75
+    else:
+        assert min(asked, patience.longest_pause) <= pause <= patience.longest_pause
+        assert elapsed + pause < patience.total
+
+
+def test_pauses_grow_and_are_spread():
+    patience = Patience(tries=9, first_pause=1, longest_pause=100)
+    for failures, bound in [(1, 1), (2, 2), (3, 4), (8, 100)]:
+        pauses = [patience.pause(failures, 0) or 0.0 for _ in range(200)]
+        assert max(pauses) <= bound
+        assert max(pauses) > bound / 2
+        assert min(pauses) < bound / 4
+
+
+def test_the_last_try_is_the_last():
+    assert Patience(tries=3).pause(3, 0) is None
+    assert Patience(tries=3, total=9).pause(1, 9) is None
