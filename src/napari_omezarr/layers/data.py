@@ -53,6 +53,7 @@ def _metadata(pyramid: Pyramid) -> dict[str, Any]:
         "paths": [level.path for level in pyramid.levels],
         "axes": [axis.name for axis in pyramid.axes],
         "attributes": dict(pyramid.attributes or {}),
+        "extras": dict(pyramid.extras),
         "warnings": list(pyramid.warnings),
     }
 

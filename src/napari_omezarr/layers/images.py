@@ -10,6 +10,7 @@ from napari_omezarr.errors import OptionError
 from napari_omezarr.pyramid import ChannelsLast, to_dask
 
 from .geometry import placement
+from .kept import kept_channel
 from .spec import LayerSpec
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ def _channel_layer(
     }
     if len(pyramid.channels) > 1:
         options["blending"] = "additive"
+    options |= kept_channel(pyramid, number)
     return _layer(
         levels, options, contrast_range=channel.contrast_range, needs=limits is None
     )
@@ -112,6 +114,8 @@ def _rgb_layer(pyramid: Pyramid, metadata: dict[str, Any]) -> LayerSpec:
         "metadata": {"omezarr": dict(metadata)},
         **placement(pyramid, pyramid.channel_axis),
     }
+    kept = kept_channel(pyramid, 0)
+    options |= {key: kept[key] for key in kept if key not in ("name", "colormap")}
     return _layer(levels, options)
 
 

@@ -10,6 +10,7 @@ from napari_omezarr.pyramid import Cast, Window, to_dask
 
 from .geometry import placement
 from .images import makeshift_limits
+from .kept import kept_default_color, kept_labels
 from .sampling import integral
 from .spec import LayerSpec
 
@@ -51,7 +52,8 @@ def label_layer(pyramid: Pyramid, metadata: dict[str, Any]) -> LayerSpec:
         levels = tuple(Cast(pixels, np.dtype(np.uint8)) for pixels in levels)
     label = pyramid.label
     if label is not None:
-        options |= _colors(label) | _features(label)
+        options |= _colors(label, kept_default_color(pyramid)) | _features(label)
+    options |= kept_labels(pyramid)
     return LayerSpec("labels", _lazy(levels), levels, options)
 
 
@@ -67,11 +69,13 @@ def _lazy(levels: tuple[Pixels, ...]) -> tuple[Any, ...]:
     return tuple(to_dask(pixels) for pixels in levels)
 
 
-def _colors(label: ImageLabel) -> dict[str, Any]:
-    if not label.colors:
+def _colors(
+    label: ImageLabel, others: tuple[float, ...] | None = None
+) -> dict[str, Any]:
+    if not label.colors and others is None:
         return {}
     colors: dict[int | None, tuple[float, ...]] = {
-        None: UNLISTED,
+        None: others or UNLISTED,
         0: (0.0, 0.0, 0.0, 0.0),
     }
     for value, rgba in label.colors.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_omezarr.errors import (
     MetadataError,
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .opening import Opening
     from .waves import Answers, Questions
 
+_KEYS = {"version", "multiscales", "omero", "image-label", "labels", "series"}
 _NAMELESS = {"", "/", "0", "image", "default", "multiscales"}
 
 
@@ -234,6 +235,7 @@ def pyramid(
         attributes=document.attributes,
         warnings=(*document.warnings, *warnings),
         default_point=_default_point(multiscale),
+        extras=_extras(group, document),
     )
 
 
@@ -272,6 +274,13 @@ def _parse(
         if not is_label:
             raise
         return parse(None)
+
+
+def _extras(group: Group, document: Document) -> dict[str, Any]:
+    """Give the attributes that are none of OME-Zarr's."""
+    namespaced = document.attributes is not group.attributes
+    known = {"ome"} if namespaced else _KEYS
+    return {key: value for key, value in group.attributes.items() if key not in known}
 
 
 def _default_point(multiscale: Multiscale) -> dict[int, int]:

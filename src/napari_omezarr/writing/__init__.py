@@ -1,6 +1,7 @@
 """Save layers as OME-Zarr: plan, write in one pass, commit, change what is there."""
 
 from .api import plan_write, write_image, write_layers
+from .editing import add_labels, patch, update_rendering
 from .engine import Progress
 from .options import Conduct, WriteOptions
 from .plan import Plan
@@ -12,7 +13,10 @@ __all__ = [
     "Progress",
     "Saved",
     "WriteOptions",
+    "add_labels",
+    "patch",
     "plan_write",
+    "update_rendering",
     "write_image",
     "write_layers",
 ]

@@ -58,7 +58,7 @@ def plan_write(layers: Iterable[Any], address: Address, **choices: Any) -> Plan:
     place = parsed(address)
     target = open_target(place, options.version)
     return plan_layers(
-        layers, name_of(place), options, object_store=target.is_object_store
+        layers, name_of(place), options, object_store=target.staged.is_object_store
     )
 
 
@@ -111,7 +111,7 @@ def write_layers(
     options, conduct = split_choices(choices)
     here, target = _chosen_place(parsed(address), options, conduct)
     plan = plan_layers(
-        layers, name_of(here), options, object_store=target.is_object_store
+        layers, name_of(here), options, object_store=target.staged.is_object_store
     )
     not_in_use(target.address, [*plan.places, *in_use])
     running = Running(progress, cancel, conduct.verify)

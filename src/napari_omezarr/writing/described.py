@@ -45,7 +45,7 @@ _RGB_NAMES = ("red", "green", "blue", "alpha")
 
 
 LayerData = tuple[Any, dict[str, Any], str]
-"""What napari calls layer data: data, options of the constructor, layer type."""
+"""Data, options of the constructor, and layer type, as napari has them."""
 
 SAVED = ("image", "labels")
 """The layer types that OME-Zarr has a place for."""
@@ -54,8 +54,8 @@ SAVED = ("image", "labels")
 def layer_data(layer: Any) -> Pyramid | Picture | LayerData:
     """Bring a napari layer, or an incomplete tuple, into the form of layer data.
 
-    Pyramids and pictures pass through. A layer's contrast range joins its options: layer
-    data does not carry it.
+    Pyramids and pictures pass through. A layer's contrast range joins its options,
+    because layer data does not carry it.
     """
     if isinstance(layer, Pyramid | Picture):
         return layer

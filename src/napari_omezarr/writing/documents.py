@@ -63,7 +63,12 @@ def image_attributes(plan: Plan, image: ImagePlan) -> dict[str, Any]:
     version = plan.options.version
     picture = image.picture
     original = picture.origin.attributes if picture.origin else {}
-    block: dict[str, Any] = {k: v for k, v in original.items() if k not in OURS}
+    extras = dict(picture.origin.extras) if picture.origin else {}
+    block: dict[str, Any] = {
+        key: value
+        for key, value in original.items()
+        if key not in OURS and key not in extras  # up to 0.4 they lie side by side
+    }
     multiscale = multiscale_document(
         version, picture.name or plan.name, picture.axes, image.levels, image.method
     )
@@ -77,9 +82,8 @@ def image_attributes(plan: Plan, image: ImagePlan) -> dict[str, Any]:
         omero = omero_document(picture.looks, _mapping(original, "omero"))
         if omero is not None:
             block["omero"] = omero
-    extras = dict(picture.origin.extras) if picture.origin else {}
     extras.pop(NAPARI, None)
-    state = napari_document(picture)
+    state = napari_document(picture, image.path, named=plan.collection)
     return namespaced(version, block, extras | ({NAPARI: state} if state else {}))
 
 

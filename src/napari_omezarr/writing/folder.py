@@ -28,6 +28,7 @@ class Folder:
     path: Path
     address: str
     concurrency: int = 8
+    is_object_store: bool = False
 
     @property
     def store(self) -> Store:

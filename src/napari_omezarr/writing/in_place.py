@@ -40,12 +40,22 @@ class StoreHierarchy:
         What to call it.
     concurrency : int, optional
         How many objects may be written at a time.
+    is_object_store : bool, optional
+        Whether many small objects are worth avoiding.
     """
 
-    def __init__(self, store: Store, address: str, concurrency: int = 8) -> None:
+    def __init__(
+        self,
+        store: Store,
+        address: str,
+        concurrency: int = 8,
+        *,
+        is_object_store: bool = False,
+    ) -> None:
         self.store = store
         self.address = address
         self.concurrency = concurrency
+        self.is_object_store = is_object_store
 
     def read(self, key: str) -> Stored | None:
         """Read a document; None where there is none."""
@@ -111,8 +121,6 @@ class InPlaceTarget:
     announce : callable, optional
         What else makes the image visible, once its documents are there: listing
         it as a label of its image.
-    is_object_store : bool, optional
-        Whether many small objects are worth avoiding.
     """
 
     def __init__(
@@ -120,18 +128,21 @@ class InPlaceTarget:
         hierarchy: Hierarchy,
         path: str = "",
         announce: Callable[[], None] | None = None,
-        *,
-        is_object_store: bool = False,
     ) -> None:
         self.staged = hierarchy
         self.path = path
-        self.is_object_store = is_object_store
         self.address = f"{hierarchy.address}/{path}" if path else hierarchy.address
         self._announce = announce
         self.journal = journal_path(self.address)
+        self._committing = self.journal.with_suffix(".committing")
 
     def occupied(self) -> Listing | None:
-        """Say what is at the place; None where no group is there yet."""
+        """Say what is at the place; None where no group is there yet.
+
+        A group of ours whose commit broke off counts as not there.
+        """
+        if self._committing.is_file():
+            return None
         below = f"{self.path}/" if self.path else ""
         if all(self.staged.read(f"{below}{name}") is None for name in _ROOT):
             return None
@@ -168,11 +179,12 @@ class InPlaceTarget:
         """
         if self.occupied() is not None:
             raise self._changed()
+        self._committing.touch()
         for document in documents:
             self.staged.put(document.key, document.body)
         if self._announce is not None:
             self._announce()
-        self.journal.unlink(missing_ok=True)
+        self._forget()
 
     def _changed(self) -> TargetExistsError:
         return TargetExistsError(
@@ -184,7 +196,11 @@ class InPlaceTarget:
     def discard(self) -> None:
         """Remove the arrays that no document has made an image of."""
         self.staged.remove(self.path)
+        self._forget()
+
+    def _forget(self) -> None:
         self.journal.unlink(missing_ok=True)
+        self._committing.unlink(missing_ok=True)
 
 
 def journal_path(address: str) -> Path:

@@ -36,8 +36,6 @@ class LocalTarget:
         What to call it.
     """
 
-    is_object_store = False
-
     def __init__(self, path: Path, address: str = "") -> None:
         self.path = path
         self.address = address or str(path)

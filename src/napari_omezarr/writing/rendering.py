@@ -100,9 +100,22 @@ def image_label_document(
     return block
 
 
-def napari_document(picture: Picture) -> dict[str, Any]:
+def napari_document(
+    picture: Picture, path: str = "", *, named: bool = False
+) -> dict[str, Any]:
     """Describe what only napari knows; empty where that is nothing.
 
+    Parameters
+    ----------
+    picture : Picture
+        An image or labels.
+    path : str, optional
+        The group; its last part is what a label image is called elsewhere.
+    named : bool, optional
+        The names of channels are those of layers, not to be put behind another.
+
+    Notes
+    -----
     Each channel's entry repeats label and colour: a reader takes it only where
     they still hold, so that a change by another program is not undone.
     """
@@ -110,8 +123,10 @@ def napari_document(picture: Picture) -> dict[str, Any]:
         state = dict(picture.label.state)
         if not picture.label.visible:
             state["visible"] = False
+        if picture.name != path.rpartition("/")[2]:
+            state["name"] = picture.name
         return {"labels": state} if state else {}
-    if not any(look.state for look in picture.looks):
+    if not named and not any(look.state for look in picture.looks):
         return {}
     return {
         "channels": [

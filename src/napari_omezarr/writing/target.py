@@ -58,6 +58,11 @@ class Hierarchy(Protocol):
         """How many objects may be written at a time."""
         ...
 
+    @property
+    def is_object_store(self) -> bool:
+        """Whether many small objects are worth avoiding."""
+        ...
+
     def read(self, key: str) -> Stored | None:
         """Read a document; None where there is none."""
         ...
@@ -91,11 +96,6 @@ class Target(Protocol):
     @property
     def address(self) -> str:
         """Where, without secrets."""
-        ...
-
-    @property
-    def is_object_store(self) -> bool:
-        """Whether many small objects are worth avoiding."""
         ...
 
     @property

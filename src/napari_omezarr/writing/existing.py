@@ -1,0 +1,204 @@
+"""An image that is there, as far as a writer must know it to change it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast, get_args
+
+from napari_omezarr.errors import MetadataError, NodeNotFoundError, OptionError
+from napari_omezarr.metadata import Image, Multiscale, fit_axes, parse_document
+
+from .options import Version
+from .planning import Structure
+from .work import StoredArray
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from .target import Hierarchy, Stored
+
+
+@dataclass(frozen=True, slots=True)
+class ExistingImage:
+    """An image, or a label image, of a hierarchy.
+
+    Parameters
+    ----------
+    hierarchy : Hierarchy
+        Where.
+    path : str
+        Of its group.
+    version : {"0.4", "0.5", "0.6"}
+        What is added has to be of the same version (0.5: uniform in a hierarchy).
+    multiscale : Multiscale
+        The first one.
+    levels : tuple of StoredArray
+        Finest first.
+    method : str or None
+        How the image says that its coarser levels were made.
+    """
+
+    hierarchy: Hierarchy
+    path: str
+    version: Version
+    multiscale: Multiscale
+    levels: tuple[StoredArray, ...]
+    method: str | None = None
+
+    @property
+    def structure(self) -> Structure:
+        """How its levels follow each other.
+
+        Raises
+        ------
+        OptionError
+            They do not shrink by whole numbers.
+        """
+        shapes = [level.shape for level in self.levels]
+        steps = [(1,) * len(shapes[0])]
+        for finer, coarser in itertools.pairwise(shapes):
+            steps.append(_step(finer, coarser, self.hierarchy.address))
+        names = tuple(axis.name for axis in self.multiscale.axes)
+        return Structure(names, tuple(shapes), tuple(steps))
+
+
+@dataclass(frozen=True, slots=True)
+class GroupDocument:
+    """The document that holds a group's attributes, as it was read.
+
+    ``content`` is the whole document, ``block`` the OME-Zarr metadata in it;
+    changing either changes ``content``.
+    """
+
+    key: str
+    stored: Stored
+    content: dict[str, Any]
+    zarr_format: int
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """The group's attributes."""
+        if self.zarr_format == 2:
+            return self.content
+        attributes: dict[str, Any] = self.content.setdefault("attributes", {})
+        return attributes
+
+    @property
+    def block(self) -> dict[str, Any]:
+        """The OME-Zarr metadata: below ``ome`` from 0.5 on."""
+        inner = self.attributes.get("ome")
+        return inner if isinstance(inner, dict) else self.attributes
+
+    @property
+    def body(self) -> bytes:
+        """The document's bytes."""
+        return json.dumps(self.content, indent=2, ensure_ascii=False).encode()
+
+
+def read_group(hierarchy: Hierarchy, path: str) -> GroupDocument | None:
+    """Read what holds a group's attributes; None where there is no group.
+
+    Raises
+    ------
+    MetadataError
+        It is no JSON object.
+    StoreError
+        It could not be read.
+    """
+    below = f"{path}/" if path else ""
+    for name, zarr_format in (("zarr.json", 3), (".zattrs", 2)):
+        stored = hierarchy.read(f"{below}{name}")
+        if stored is not None:
+            content = document_of(stored, f"{below}{name}")
+            return GroupDocument(f"{below}{name}", stored, content, zarr_format)
+    return None
+
+
+def open_existing(hierarchy: Hierarchy, path: str = "") -> ExistingImage:
+    """Read the documents of an image; no pixel is read.
+
+    Raises
+    ------
+    NodeNotFoundError
+        There is no image, or one of its levels is missing.
+    OptionError
+        It is of a version that is not written here.
+    MetadataError
+        Its documents cannot be understood.
+    StoreError
+        They could not be read.
+    """
+    group = read_group(hierarchy, path)
+    place = f"{hierarchy.address}/{path}" if path else hierarchy.address
+    document = parse_document(group.attributes, url=place) if group else None
+    if group is None or document is None or not isinstance(document.kind, Image):
+        raise NodeNotFoundError(
+            f"There is no OME-Zarr image at {place}.",
+            action="Choose an image.",
+            url=place,
+        )
+    if document.version not in get_args(Version):
+        raise OptionError(
+            f"{place} is OME-Zarr {document.version}, which is not written any more.",
+            action="Save the image anew, with the labels.",
+            url=place,
+        )
+    multiscale = document.kind.multiscales[0]
+    levels = tuple(
+        _level(hierarchy, path, dataset.path, group.zarr_format)
+        for dataset in multiscale.datasets
+    )
+    multiscale, _ = fit_axes(multiscale, len(levels[0].shape))
+    version = cast("Version", document.version)
+    said = group.block["multiscales"][0].get("type")
+    return ExistingImage(hierarchy, path, version, multiscale, levels, said)
+
+
+def document_of(stored: Stored, key: str) -> dict[str, Any]:
+    """Parse a document.
+
+    Raises
+    ------
+    MetadataError
+        It is no JSON object.
+    """
+    try:
+        content = json.loads(stored.body)
+    except ValueError as error:
+        raise MetadataError("This is no JSON", where=key) from error
+    if not isinstance(content, dict):
+        raise MetadataError("This is no JSON object", where=key)
+    return content
+
+
+def _level(hierarchy: Hierarchy, path: str, name: str, zarr_format: int) -> StoredArray:
+    place = f"{path}/{name}" if path else name
+    key = f"{place}/{'zarr.json' if zarr_format == 3 else '.zarray'}"
+    stored = hierarchy.read(key)
+    if stored is None:
+        raise NodeNotFoundError(
+            f"Level {name} of {hierarchy.address} is not there.", url=hierarchy.address
+        )
+    document: Mapping[str, Any] = document_of(stored, key)
+    return StoredArray(
+        hierarchy.store, place, document, hierarchy.address, hierarchy.concurrency
+    )
+
+
+def _step(
+    finer: Sequence[int], coarser: Sequence[int], address: str
+) -> tuple[int, ...]:
+    """Find by how much a level shrank; odd sizes may have been cut or kept."""
+    step = []
+    for large, small in zip(finer, coarser, strict=True):
+        factor = max(1, round(large / small))
+        if small not in (large // factor, -(-large // factor)):
+            raise OptionError(
+                f"The levels of {address} do not shrink by whole numbers, so that "
+                "nothing can be added that matches them.",
+                url=address,
+            )
+        step.append(factor)
+    return tuple(step)

@@ -1,0 +1,186 @@
+"""Add labels to an image that is there, without touching anything else of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from napari_omezarr.errors import OptionError
+
+from .arrays import Document, group_documents, zarr_format
+from .consolidation import changed, refresh
+from .described import describe
+from .documents import labels_attributes, plan_documents
+from .existing import ExistingImage, open_existing, read_group
+from .grouping import ordered, same_grid
+from .in_place import InPlaceTarget
+from .picture import Picture
+from .plan import Plan
+from .planning import plan_image
+from .rendering import folder_name
+from .saving import save
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .engine import Executor, Running
+    from .options import Conduct, Version, WriteOptions
+    from .saving import Saved
+    from .target import Hierarchy
+
+
+def plan_labels(
+    layer: Any, image: ExistingImage, name: str, options: WriteOptions
+) -> Plan:
+    """Decide how labels are written into an image: on its grid, with its levels.
+
+    Parameters
+    ----------
+    layer : napari layer, layer data tuple or Picture
+        Labels.
+    image : ExistingImage
+        What they belong to.
+    name : str
+        Of their group.
+    options : WriteOptions
+        The version is that of the image, whatever they say.
+
+    Raises
+    ------
+    OptionError
+        They are no labels, or do not lie on the image's grid.
+    """
+    picture = ordered(describe(layer))
+    if picture.label is None:
+        raise OptionError(
+            f"{picture.name} is an image, and only labels are added to an image.",
+            action="Save it as an image of its own.",
+        )
+    reason = same_grid(picture, _picture(image))
+    if reason:
+        raise OptionError(
+            f"These labels do not fit the image: {reason}.",
+            action="Save them as an image of their own.",
+        )
+    options = replace(options, version=image.version, consolidated=False)
+    path = f"{image.path}/labels/{name}" if image.path else f"labels/{name}"
+    planned = plan_image(
+        picture,
+        path,
+        options,
+        object_store=image.hierarchy.is_object_store,
+        structure=image.structure,
+    )
+    pictured = planned.picture
+    return Plan((planned,), options, name, losses=pictured.losses, notes=pictured.notes)
+
+
+def save_labels(  # noqa: PLR0913 - what to save, where, and how
+    layer: Any,
+    hierarchy: Hierarchy,
+    options: WriteOptions,
+    conduct: Conduct,
+    executor: Executor,
+    running: Running | None = None,
+    *,
+    name: str | None = None,
+    above: Iterable[tuple[Hierarchy, str]] = (),
+) -> Saved:
+    """Write labels into an image; the image lists them once they are whole.
+
+    Parameters
+    ----------
+    layer : napari layer, layer data tuple or Picture
+        Labels.
+    hierarchy : Hierarchy
+        The image's group.
+    options, conduct, executor, running
+        As for `saving.save`. Labels of the same name are what ``existing`` is
+        about.
+    name : str or None, optional
+        Of the labels' group; None makes one of the layer's name.
+    above : iterable of (Hierarchy, str), optional
+        Groups above the image that may hold consolidated metadata.
+
+    Raises
+    ------
+    OMEZarrError
+        See `plan_labels`, `open_existing` and `saving.save`.
+    """
+    image = open_existing(hierarchy)
+    listed = label_names(hierarchy)
+    beside = listed if conduct.existing == "beside" else ()
+    folder = folder_name(name or describe(layer).name, beside)
+    plan = plan_labels(layer, image, folder, options)
+
+    def announce() -> None:
+        _list(hierarchy, folder, image.version)
+        listing = _labels_documents(hierarchy, image.version)
+        documents = [*plan_documents(plan), *listing]
+        refresh([(hierarchy, ""), *above], documents)
+
+    target = InPlaceTarget(hierarchy, plan.images[0].path, announce)
+    return save(plan, target, conduct, executor, running)
+
+
+def label_names(hierarchy: Hierarchy) -> tuple[str, ...]:
+    """Give the labels that an image lists; none where it has no labels group."""
+    group = read_group(hierarchy, "labels")
+    return tuple(_listed(group.content)) if group else ()
+
+
+def _picture(image: ExistingImage) -> Picture:
+    """Describe the image that is there, so that a grid can be compared with it."""
+    multiscale = image.multiscale
+    finest = image.levels[0]
+    name = multiscale.name or "the image"
+    return Picture(name, finest, multiscale.axes, multiscale.datasets[0].affine)
+
+
+def _list(hierarchy: Hierarchy, name: str, version: Version) -> None:
+    """Put a name into the list of labels, which is read again for that.
+
+    Raises
+    ------
+    ConflictError
+        Somebody else changes the list all the time.
+    """
+    old = zarr_format(version) == 2
+
+    def extended(document: dict[str, Any] | None) -> dict[str, Any] | None:
+        if document is None:
+            documents = group_documents(
+                "labels", labels_attributes(version, [name]), version
+            )
+            return dict(documents[-1].content)
+        if name in _listed(document):
+            return None
+        attributes = document if old else document.setdefault("attributes", {})
+        inner = attributes.get("ome")
+        block = inner if isinstance(inner, dict) else attributes
+        block["labels"] = [*_listed(document), name]
+        return document
+
+    if old:
+        changed(
+            hierarchy, "labels/.zgroup", lambda d: None if d else {"zarr_format": 2}
+        )
+    changed(hierarchy, "labels/.zattrs" if old else "labels/zarr.json", extended)
+
+
+def _labels_documents(hierarchy: Hierarchy, version: Version) -> list[Document]:
+    """Give the documents of the labels group as they are now."""
+    group = read_group(hierarchy, "labels")
+    if group is None:
+        return []
+    marker = Document("labels/.zgroup", {"zarr_format": 2})
+    own = Document(group.key, group.content)
+    return [marker, own] if zarr_format(version) == 2 else [own]
+
+
+def _listed(document: dict[str, Any] | None) -> list[str]:
+    attributes = (document or {}).get("attributes", document) or {}
+    inner = attributes.get("ome")
+    block = inner if isinstance(inner, dict) else attributes
+    names = block.get("labels")
+    return [str(n) for n in names] if isinstance(names, list) else []

@@ -1,0 +1,198 @@
+"""Write an edited region into an array that is there, and into its coarser levels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_omezarr.errors import ConflictError, OptionError
+
+from .downsample import downsample
+from .work import coarser_bounds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from napari_omezarr.pyramid.selection import Bounds
+
+    from .existing import ExistingImage
+    from .options import Method
+    from .work import StoredArray
+
+
+@dataclass(frozen=True, slots=True)
+class Patched:
+    """What a patch changed: objects of the finest level, and boxes of all levels."""
+
+    objects: int
+    boxes: tuple[Bounds, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A region of the finest level as somebody left it.
+
+    Parameters
+    ----------
+    start : tuple of int
+        Where it begins, for all axes.
+    values : numpy.ndarray
+        What is to be there.
+    original : numpy.ndarray or None
+        What was there when editing began; None overwrites whatever is there now.
+    """
+
+    start: tuple[int, ...]
+    values: np.ndarray
+    original: np.ndarray | None = None
+
+    @property
+    def bounds(self) -> Bounds:
+        """The region."""
+        return tuple(
+            (first, first + size)
+            for first, size in zip(self.start, self.values.shape, strict=True)
+        )
+
+
+def patch_image(image: ExistingImage, edit: Edit, method: Method) -> Patched:
+    """Write a region, and what follows from it at the coarser levels.
+
+    Only chunks, or shards, in which something was edited are written. All is
+    compared before the first of them.
+
+    Parameters
+    ----------
+    image : ExistingImage
+        What is changed.
+    edit : Edit
+        The region; it has to fit into memory.
+    method : {"mean", "nearest", "max", "mode"}
+        How coarser pixels are made; the one that the image was made with.
+
+    Raises
+    ------
+    OptionError
+        The region lies outside, or is of another type.
+    ConflictError
+        Pixels that were edited have been changed by somebody else. Nothing was
+        written.
+    StoreError
+        Reading or writing failed; finer levels may be written already, and doing
+        it again mends that.
+    """
+    finest = image.levels[0]
+    values = _fitting(edit, finest)
+    now = finest.read(edit.bounds)
+    mine = np.ones(values.shape, bool)
+    if edit.original is not None:
+        mine = _differs(values, edit.original)
+        _without_conflict(edit, values, mine, now, image.hierarchy.address)
+    wanted = np.where(mine, values, now)
+    written = []
+    for box in units(edit.bounds, finest):
+        inner = _inside(box, edit.bounds)
+        if _differs(wanted[inner], now[inner]).any():
+            finest.write(box, wanted[inner])
+            written.append(box)
+    boxes = [_around(written)] if written else []
+    steps = image.structure.steps
+    for level in range(1, len(image.levels) if written else 0):
+        finer, coarser = image.levels[level - 1], image.levels[level]
+        boxes.append(_coarsen(finer, coarser, steps[level], boxes[-1], method))
+    return Patched(len(written), tuple(boxes))
+
+
+def units(bounds: Bounds, array: StoredArray) -> Iterator[Bounds]:
+    """Cut a region at the borders of what is stored as one object."""
+    cuts = []
+    for (start, stop), unit in zip(bounds, array.chunks, strict=True):
+        first = start // unit * unit
+        cuts.append(
+            [
+                (max(edge, start), min(edge + unit, stop))
+                for edge in range(first, stop, unit)
+            ]
+        )
+    yield from product(*cuts)
+
+
+def _fitting(edit: Edit, array: StoredArray) -> np.ndarray:
+    pairs = zip(edit.bounds, array.shape, strict=True)
+    if len(edit.start) != len(array.shape) or any(
+        start < 0 or stop > size for (start, stop), size in pairs
+    ):
+        raise OptionError("The edited region lies outside of the image.")
+    if not np.can_cast(edit.values.dtype, array.dtype, "same_kind"):
+        raise OptionError(
+            f"{edit.values.dtype} does not go into an image of {array.dtype}.",
+            action="Convert it first.",
+        )
+    values = edit.values.astype(array.dtype)
+    if _differs(values, edit.values).any():
+        raise OptionError(f"Some values do not fit into {array.dtype}.")
+    return values
+
+
+def _without_conflict(
+    edit: Edit, values: np.ndarray, mine: np.ndarray, now: np.ndarray, address: str
+) -> None:
+    """Check that nobody changed the same pixels in another way (3-way)."""
+    theirs = _differs(now, np.asarray(edit.original))
+    clash = mine & theirs & _differs(values, now)
+    if not clash.any():
+        return
+    where = np.argwhere(clash)
+    first = ", ".join(str(edit.start[a] + int(where[0][a])) for a in range(clash.ndim))
+    raise ConflictError(
+        f"{len(where):,} edited pixels of {address} have been changed by somebody "
+        f"else, the first at {first}.",
+        action="Look at them again, and then repeat.",
+        url=address,
+    )
+
+
+def _differs(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Compare values; NaN is equal to NaN."""
+    differs: np.ndarray = one != other
+    if one.dtype.kind == "f" and other.dtype.kind == "f":
+        differs &= ~(np.isnan(one) & np.isnan(other))
+    return differs
+
+
+def _coarsen(
+    finer: StoredArray,
+    coarser: StoredArray,
+    step: Sequence[int],
+    changed: Bounds,
+    method: Method,
+) -> Bounds:
+    """Make the part of a level anew that a changed box of the finer one reaches."""
+    cells = tuple(
+        (start // by * by, min(-(-stop // by) * by, size))
+        for (start, stop), by, size in zip(changed, step, finer.shape, strict=True)
+    )
+    target = coarser_bounds(cells, tuple(step), coarser.shape)
+    values = downsample(finer.read(cells), step, method)
+    values = values[tuple(slice(0, stop - start) for start, stop in target)]
+    if values.size:
+        coarser.write(target, values)
+    return target
+
+
+def _inside(box: Bounds, region: Bounds) -> tuple[slice, ...]:
+    return tuple(
+        slice(start - first, stop - first)
+        for (start, stop), (first, _) in zip(box, region, strict=True)
+    )
+
+
+def _around(boxes: Sequence[Bounds]) -> Bounds:
+    """Give the smallest box around others."""
+    return tuple(
+        (min(start for start, _ in along), max(stop for _, stop in along))
+        for along in zip(*boxes, strict=True)
+    )
