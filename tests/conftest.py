@@ -10,6 +10,7 @@ import pytest
 
 from napari_omezarr.configuration import FOLDER_VARIABLE
 from napari_omezarr.demo.server import S3Server
+from napari_omezarr.writing.in_place import CACHE_VARIABLE
 from servers.http import FileServer
 
 if TYPE_CHECKING:
@@ -42,10 +43,18 @@ def clean_aws_environment(
 def configuration(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """Our own files (recent places) in an empty folder, not in the person's."""
+    """Our own files (recent places, journals) in empty folders, not in the person's."""
     folder = tmp_path_factory.mktemp("configuration")
     monkeypatch.setenv(FOLDER_VARIABLE, str(folder))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No proxy between the tests and their servers."""
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
 
 import numpy as np
@@ -192,6 +193,24 @@ def test_what_is_no_archive(tmp_path, content):
     assert "not a zip archive" in error.sentence
 
 
+def test_names_in_the_code_page_of_old(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("cell", b"content")
+    old = (tmp_path / "a.zip").read_bytes().replace(b"cell", b"c\x84ll")  # cäll
+    (tmp_path / "a.zip").write_bytes(old)
+    store = open_store(Location.parse(tmp_path / "a.zip"))
+    assert store.fetch(["cäll"]) == {"cäll": b"content"}
+
+
+def test_two_folders_are_no_image(folder, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("one", "two"):
+            archive.write(folder / "zarr.json", f"{name}/zarr.json")
+    store = open_store(Location.parse(tmp_path / "a.zip"))
+    assert store.fetch(["zarr.json"]) == {"zarr.json": None}
+    assert isinstance(store.fetch(["one/zarr.json"])["one/zarr.json"], bytes)
+
+
 def test_an_archive_that_was_cut(folder, tmp_path):
     file = pack(folder, tmp_path / "a.zip")
     file.write_bytes(file.read_bytes()[:-30])
@@ -245,7 +264,9 @@ def test_no_bytes_are_too_strange(junk):
         except NotAnArchive:
             continue
         assert end.size >= 0
-    for listing in (junk, b"PK\x01\x02" + junk):
+    sizes = [0, 2**32 - 1, 2**32 - 1, 0, len(junk), 0, 0, 0, 0, 0]
+    larger = struct.pack("<4s6H3L5H2L", b"PK\1\2", *[0] * 6, *sizes) + junk
+    for listing in (junk, b"PK\x01\x02" + junk, larger):
         try:
             parse_directory(listing, 0)
         except NotAnArchive:

@@ -181,6 +181,18 @@ def test_an_unknown_certificate_is_refused(https_server, tmp_path, authority):
     assert trusting.fetch(["a"]) == {"a": b"a"}
 
 
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_certificates_that_cannot_be_read(https_server, tmp_path, content):
+    file = tmp_path / "ca.pem"
+    if content:
+        file.write_text(content)
+    profile = Profile("lab", ca_file=str(file))
+    (error,) = store_at(https_server.url, profile=profile).fetch(["a"]).values()
+    assert isinstance(error, errors.CertificateError)
+    assert "cannot be read" in error.sentence
+    assert https_server.requests == []
+
+
 def test_https_where_there_is_only_http(http_server):
     address = http_server.url.replace("http:", "https:")
     (error,) = store_at(address).fetch(["a"]).values()

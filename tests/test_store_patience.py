@@ -13,7 +13,7 @@ def test_pauses_are_bounded(failures, elapsed, asked):
     patience = Patience()
     pause = patience.pause(failures, elapsed, asked)
     if pause is None:
-        assert failures >= patience.tries or elapsed + patience.longest_pause >= 75
+        assert failures >= patience.tries or elapsed + patience.longest_pause >= 60
     else:
         assert min(asked, patience.longest_pause) <= pause <= patience.longest_pause
         assert elapsed + pause < patience.total

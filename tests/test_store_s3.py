@@ -208,6 +208,29 @@ def test_clocks_that_differ(place, proxy, sign_in):
 # Profiles and configuration files
 
 
+def test_a_web_address_of_a_bucket_is_signed_on_demand(images, http_server, configure):
+    # Nobody outside of this machine answers to the name, so the file server does.
+    configure(
+        credentials="""
+        [lab]
+        aws_access_key_id = key
+        aws_secret_access_key = secret
+        """
+    )
+    address = "http://s3.invalid/cells/a.zarr"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("http_proxy", http_server.url)
+        plain = open_store(Location.parse(address), patience=HASTY)
+        plain.fetch(["zarr.json"])
+        named = open_store(Location.parse(address, profile="lab"), patience=HASTY)
+        named.fetch(["zarr.json"])
+        http_server.fault("*", faults.s3_error(403, "AccessDenied"), forever=True)
+        (error,) = plain.fetch(["zarr.json"]).values()
+    assert [signed(request) for request in http_server.requests[:2]] == [False, True]
+    assert len({request.path for request in http_server.requests}) == 1
+    assert isinstance(error, errors.SignInNeededError)
+
+
 @pytest.fixture
 def configure(clean_aws_environment):
     def configure(config="", credentials=""):

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import pickle
+import subprocess
+import sys
+import textwrap
 import threading
 
 import numpy as np
@@ -231,6 +234,24 @@ def test_cancelling_ends_a_pause_between_tries(http_server):
     asyncio.run(give_up())
     assert stopped.is_set()
     assert len(http_server.requests) == 1
+
+
+def test_python_ends_without_a_word(http_server, tmp_path):
+    write_image(tmp_path / "a.zarr")
+    program = f"""
+        from napari_omezarr.location import Location
+        from napari_omezarr.store import open_store
+        store = open_store(Location.parse({http_server.url!r} + "/a.zarr"))
+        assert store.fetch(["zarr.json"])["zarr.json"]
+    """
+    # asyncio's debug mode, which -X dev brings, reports slow steps of a busy machine.
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_no_more_at_once_than_allowed(image, http_server):

@@ -29,6 +29,8 @@ class HttpTransport:
         From a key to its whole address, encoded and with the query.
     access : web.Access
         What to trust and how long to wait.
+    bucket : str, optional
+        The bucket behind the address, if it is one.
     extra : str, optional
         Our extra dependency that could sign in here.
     """
@@ -36,9 +38,15 @@ class HttpTransport:
     concurrency = REMOTE_CONCURRENCY
 
     def __init__(
-        self, address: Callable[[str], str], access: web.Access, extra: str = ""
+        self,
+        address: Callable[[str], str],
+        access: web.Access,
+        *,
+        bucket: str = "",
+        extra: str = "",
     ) -> None:
         self.tally = Tally()
+        self._bucket = bucket
         self._extra = extra
         self._address = address
         self._access = access
@@ -57,7 +65,13 @@ class HttpTransport:
         """Describe this place for the words of an error about `url`."""
         parts = urlsplit(self._address(""))
         host = parts.netloc.rpartition("@")[2]
-        return Place(url, host, has_query=bool(parts.query), extra=self._extra)
+        return Place(
+            url,
+            host,
+            bucket=self._bucket,
+            has_query=bool(parts.query),
+            extra=self._extra,
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:

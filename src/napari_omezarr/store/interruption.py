@@ -13,6 +13,7 @@ class Kind(Enum):
     """Ways in which an answer fails to come."""
 
     CERTIFICATE = "the certificate is not trusted"
+    NO_CA_FILE = "the certificates to trust cannot be read"
     ENCRYPTION = "the two sides do not agree how to encrypt"
     UNKNOWN_HOST = "no such host"
     NO_CONNECTION = "refused, or no way there"

@@ -25,9 +25,9 @@ class Patience:
     """
 
     connect: float = 15
-    silence: float = 30
+    silence: float = 20
     tries: int = 6
-    total: float = 75
+    total: float = 60
     first_pause: float = 0.25
     longest_pause: float = 10
 

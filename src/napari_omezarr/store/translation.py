@@ -91,7 +91,7 @@ def _denied(refusal: Refusal, place: Place) -> StoreError:
         sentence = f"This key may not read {place.url}."
         action = "Choose another profile."
         return errors.AccessDeniedError(sentence, action=action, url=place.url)
-    if place.bucket:
+    if place.bucket and not place.has_query:
         sentence = f"{place.url} is not open to everybody."
         return errors.SignInNeededError(sentence, action=_SIGN_IN, url=place.url)
     sentence = f"{place.host} does not let {place.url} be read."
@@ -109,8 +109,8 @@ def _sign_in_needed(_: Refusal, place: Place) -> StoreError:
     return errors.SignInNeededError(sentence, action=action, url=place.url)
 
 
-def _expired(refusal: Refusal, place: Place) -> StoreError:
-    if not refusal.signed and not place.bucket:
+def _expired(_: Refusal, place: Place) -> StoreError:
+    if place.has_query:
         sentence = "The signature of this address has ended."
         action = "Ask for a new link."
         return errors.SignInExpiredError(sentence, action=action, url=place.url)
@@ -118,13 +118,12 @@ def _expired(refusal: Refusal, place: Place) -> StoreError:
 
 
 def _sign_in_ended(profile: str | None, url: str = "") -> StoreError:
-    named = f" for profile {profile}" if profile else ""
-    option = f" --profile {profile}" if profile else ""
-    return errors.SignInExpiredError(
-        f"Your AWS sign-in{named} has ended.",
-        action=f"Run: aws sso login{option}",
-        url=url,
-    )
+    sentence = "Your AWS sign-in has ended."
+    action = "Sign in with AWS again, or renew AWS_SESSION_TOKEN."
+    if profile:
+        sentence = f"Your AWS sign-in for profile {profile} has ended."
+        action = f"Run: aws sso login --profile {profile}"
+    return errors.SignInExpiredError(sentence, action=action, url=url)
 
 
 def _key_not_accepted(_: Refusal, place: Place) -> StoreError:
@@ -213,6 +212,11 @@ _KINDS: dict[Kind, tuple[type[StoreError], str, str]] = {
         errors.CertificateError,
         "The certificate of {host} is not trusted.",
         "Name the CA file of your institution in SSL_CERT_FILE or AWS_CA_BUNDLE.",
+    ),
+    Kind.NO_CA_FILE: (
+        errors.CertificateError,
+        "The file of the certificates to trust at {host} cannot be read.",
+        "Choose another CA file, or correct AWS_CA_BUNDLE.",
     ),
     Kind.ENCRYPTION: (
         errors.StoreConnectionError,

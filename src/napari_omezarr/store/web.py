@@ -8,6 +8,7 @@ import os
 import ssl
 import urllib.request
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -84,7 +85,7 @@ _KINDS: tuple[tuple[tuple[type[Exception], ...], Kind], ...] = (
     ((aiohttp.InvalidURL, ValueError), Kind.UNUSABLE),
     ((Exception,), Kind.BROKEN),
 )
-_Place = tuple[asyncio.AbstractEventLoop, str | None]
+_Place = tuple[int, asyncio.AbstractEventLoop, str | None]
 _sessions: dict[_Place, aiohttp.ClientSession] = {}
 
 
@@ -154,9 +155,9 @@ def _kind(error: Exception) -> Kind:
 
 
 def _session(ca_file: str | None) -> aiohttp.ClientSession:
-    loop = io_loop()
-    if (loop, ca_file) not in _sessions:
-        _sessions[loop, ca_file] = aiohttp.ClientSession(
+    place = (os.getpid(), io_loop(), ca_file)  # a fork has a loop of its own
+    if place not in _sessions:
+        _sessions[place] = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0,
                 limit_per_host=CONNECTIONS,
@@ -170,13 +171,16 @@ def _session(ca_file: str | None) -> aiohttp.ClientSession:
             read_bufsize=_READ_BUFFER,
             requote_redirect_url=False,
         )
-    return _sessions[loop, ca_file]
+    return _sessions[place]
 
 
 def _trust(ca_file: str | None) -> ssl.SSLContext:
     context = ssl.create_default_context()
     if ca_file:
-        context.load_verify_locations(cafile=os.fspath(ca_file))
+        try:
+            context.load_verify_locations(cafile=ca_file)
+        except OSError:  # ssl.SSLError is one
+            raise Interrupted(Kind.NO_CA_FILE) from None
     return context
 
 
@@ -193,7 +197,8 @@ def proxy_for(url: str) -> str | None:
 @atexit.register
 def _close() -> None:
     """Close the sessions while their loop still turns, so that nothing warns."""
-    for (loop, _), session in list(_sessions.items()):
-        if loop.is_running():
-            asyncio.run_coroutine_threadsafe(session.close(), loop).result(5)
-    _sessions.clear()
+    for (process, loop, _), session in _sessions.items():
+        if process == os.getpid() and loop.is_running():
+            closing = asyncio.run_coroutine_threadsafe(session.close(), loop)
+            with suppress(TimeoutError):
+                closing.result(5)

@@ -202,7 +202,9 @@ def _larger(extra: bytes, small: tuple[int, int, int]) -> tuple[int, int, int]:
         kind, size = _EXTRA.unpack_from(extra, at)
         at += _EXTRA.size
         if kind == 1:
-            large = iter(struct.unpack_from(f"<{size // 8}Q", extra, at))
+            numbers = extra[at : at + size]
+            count = len(numbers) // 8
+            large = iter(struct.unpack(f"<{count}Q", numbers[: count * 8]))
             first, second, third = (
                 next(large, number) if number == _MORE_32 else number
                 for number in small
