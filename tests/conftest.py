@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from napari_omezarr.configuration import FOLDER_VARIABLE
+from napari_omezarr.configuration import CACHE_VARIABLE, FOLDER_VARIABLE
 from napari_omezarr.demo.server import S3Server
-from napari_omezarr.writing.in_place import CACHE_VARIABLE
 from servers.http import FileServer
 
 if TYPE_CHECKING:

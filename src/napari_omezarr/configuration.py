@@ -13,6 +13,16 @@ import platformdirs
 FOLDER_VARIABLE = "NAPARI_OMEZARR_CONFIG"
 """An environment variable that names another folder, for tests and shared homes."""
 
+CACHE_VARIABLE = "NAPARI_OMEZARR_CACHE"
+"""The same for what may be lost: the journals of unfinished saves."""
+
+
+def cache_folder() -> Path:
+    """Give the folder of files that may be deleted at any time; it need not exist."""
+    if folder := os.environ.get(CACHE_VARIABLE):
+        return Path(folder)
+    return Path(platformdirs.user_cache_dir("napari-omezarr", appauthor=False))
+
 
 def configuration_folder() -> Path:
     """Give the folder of our files; it need not exist."""

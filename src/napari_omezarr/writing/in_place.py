@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import platformdirs
 from zarr.buffer import default_buffer_prototype
 
+from napari_omezarr.configuration import cache_folder
 from napari_omezarr.errors import ConflictError, TargetExistsError
 from napari_omezarr.store import run
 
@@ -18,14 +16,13 @@ from .target import Listing, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from zarr.abc.store import Store
 
     from .arrays import Document
     from .target import Hierarchy
 
-CACHE_VARIABLE = "NAPARI_OMEZARR_CACHE"
-"""An environment variable that names another folder for journals."""
 _ROOT = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 
 
@@ -205,8 +202,5 @@ class InPlaceTarget:
 
 def journal_path(address: str) -> Path:
     """Give the file in the person's cache that belongs to an address."""
-    folder = os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir(
-        "napari-omezarr", appauthor=False
-    )
     name = hashlib.blake2b(address.encode(), digest_size=16).hexdigest()
-    return Path(folder) / "unfinished" / f"{name}.jsonl"
+    return cache_folder() / "unfinished" / f"{name}.jsonl"

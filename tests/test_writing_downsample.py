@@ -1,0 +1,150 @@
+"""Coarser pixels against plain numpy, cell by cell."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from napari_omezarr.writing.downsample import coarser_shape, downsample
+
+INTEGERS = [f"{sign}{bits}" for sign in ("int", "uint") for bits in (8, 16, 32, 64)]
+FLOATS = ["float16", "float32", "float64"]
+
+
+def cells(block, factors):
+    """Every cell of a block, by its coarse index, as a flat array in C order."""
+    for index in np.ndindex(*coarser_shape(block.shape, factors)):
+        box = tuple(
+            slice(i * f, (i + 1) * f) for i, f in zip(index, factors, strict=True)
+        )
+        yield index, block[box].ravel()
+
+
+def reference(block, factors, value):
+    coarse = np.empty(coarser_shape(block.shape, factors), block.dtype)
+    for index, cell in cells(block, factors):
+        coarse[index] = value(cell)
+    return coarse
+
+
+def exact_mean(cell):
+    """The mean of integers with halves rounded up, in Python's unlimited ones."""
+    total, count = sum(int(v) for v in cell), len(cell)
+    return (2 * total + count) // (2 * count)
+
+
+@st.composite
+def blocks(draw, dtypes):
+    dtype = np.dtype(draw(st.sampled_from(dtypes)))
+    ndim = draw(st.integers(1, 4))
+    shape = tuple(draw(st.integers(1, 7 if ndim < 3 else 4)) for _ in range(ndim))
+    factors = tuple(draw(st.sampled_from([1, 2, 2, 3])) for _ in range(ndim))
+    return draw(hnp.arrays(dtype, shape)), factors
+
+
+@given(blocks(INTEGERS))
+def test_the_mean_of_integers_is_exact_and_rounds_halves_up(case):
+    block, factors = case
+    found = downsample(block, factors, "mean")
+    np.testing.assert_array_equal(found, reference(block, factors, exact_mean))
+    assert found.dtype == block.dtype
+
+
+@given(blocks(["float32", "float64"]))
+def test_the_mean_of_floats_leaves_nan_out(case):
+    block, factors = case
+    block = np.where(np.isfinite(block), np.clip(block, -1e30, 1e30), np.nan)
+    block = block.astype(case[0].dtype)
+
+    def mean(cell):
+        numbers = cell[~np.isnan(cell)].astype(np.float64)
+        return numbers.mean() if len(numbers) else np.nan
+
+    found = downsample(block, factors, "mean")
+    assert found.dtype == block.dtype
+    scale = np.nanmax(np.abs(block), initial=1.0)
+    expected = reference(block, factors, mean)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6 * scale)
+
+
+def test_half_floats_do_not_overflow():
+    block = np.full((2, 2), 60000, np.float16)
+    np.testing.assert_array_equal(downsample(block, (2, 2), "mean"), [[60000]])
+
+
+def test_the_mean_of_booleans_is_the_majority():
+    block = np.array([[1, 1, 0, 0], [0, 0, 1, 0]], bool)
+    np.testing.assert_array_equal(downsample(block, (2, 2), "mean"), [[True, False]])
+
+
+@given(blocks([*INTEGERS, "bool"]))
+def test_max_is_the_largest_of_each_cell(case):
+    block, factors = case
+    expected = reference(block, factors, np.max)
+    np.testing.assert_array_equal(downsample(block, factors, "max"), expected)
+
+
+def test_max_leaves_nan_out():
+    block = np.array([[1.0, np.nan], [np.nan, np.nan]])
+    np.testing.assert_array_equal(downsample(block, (1, 2), "max"), [[1.0], [np.nan]])
+
+
+@given(blocks([*INTEGERS, "bool"]))
+def test_nearest_takes_the_pixel_next_to_the_centre(case):
+    block, factors = case
+    found = downsample(block, factors, "nearest")
+    for index in np.ndindex(*found.shape):
+        place = tuple(
+            min(i * f + (f - 1) // 2, size - 1)
+            for i, f, size in zip(index, factors, block.shape, strict=True)
+        )
+        assert found[index] == block[place]
+
+
+def most_common(cell):
+    values, counts = np.unique(cell, return_counts=True)
+    winners = set(values[counts == counts.max()].tolist())
+    return next(value for value in cell.tolist() if value in winners)
+
+
+@given(blocks(["uint8", "int64"]))
+def test_mode_is_the_value_that_is_there_most_often(case):
+    block, factors = case
+    block = block % np.array(4, block.dtype)  # so that values do repeat
+    expected = reference(block, factors, most_common)
+    np.testing.assert_array_equal(downsample(block, factors, "mode"), expected)
+
+
+@pytest.mark.parametrize("method", ["nearest", "mode"])
+@given(case=blocks(["int32", "uint64"]))
+def test_labels_have_only_values_that_were_in_their_cell(method, case):
+    block, factors = case
+    found = downsample(block, factors, method)
+    for index, cell in cells(block, factors):
+        assert found[index] in cell
+
+
+@pytest.mark.parametrize("method", ["mean", "nearest", "max", "mode"])
+def test_factors_of_one_leave_a_block_alone(method):
+    block = np.arange(6).reshape(2, 3)
+    assert downsample(block, (1, 1), method) is block
+
+
+@pytest.mark.parametrize("method", ["mean", "nearest", "max", "mode"])
+def test_blocks_of_whole_cells_give_what_the_whole_gives(method):
+    whole = np.random.default_rng(3).integers(0, 9, (7, 12)).astype(np.uint16)
+    expected = downsample(whole, (2, 3), method)
+    for rows, columns in product(
+        (slice(0, 4), slice(4, 7)), (slice(0, 6), slice(6, 12))
+    ):
+        part = downsample(whole[rows, columns], (2, 3), method)
+        top, left = rows.start // 2, columns.start // 3
+        height, width = part.shape
+        np.testing.assert_array_equal(
+            part, expected[top : top + height, left : left + width]
+        )

@@ -1,0 +1,311 @@
+"""One suite for every kind of target: what holds for a folder holds for a store.
+
+A target on an object store is added by one more entry of ``TARGETS``.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import zipfile
+
+import numpy as np
+import pytest
+import zarr
+from zarr.storage import MemoryStore
+
+from napari_omezarr.errors import (
+    ConflictError,
+    DiskFullError,
+    TargetExistsError,
+    TargetInUseError,
+    UnfinishedWriteError,
+    WriteCancelledError,
+)
+from napari_omezarr.layers import read_layers
+from napari_omezarr.location import Location
+from napari_omezarr.writing import Conduct, WriteOptions, write_image, write_layers
+from napari_omezarr.writing.engine import Running, Threads
+from napari_omezarr.writing.folder import Folder
+from napari_omezarr.writing.in_place import InPlaceTarget, StoreHierarchy
+from napari_omezarr.writing.local import ArchiveTarget, LocalTarget
+from napari_omezarr.writing.opening import beside
+from napari_omezarr.writing.planning import plan_layers
+from napari_omezarr.writing.saving import save
+
+TARGETS = {
+    "folder": lambda folder: LocalTarget(folder / "a.ome.zarr"),
+    "archive": lambda folder: ArchiveTarget(folder / "a.ozx", "0.5"),
+    "folder in place": lambda folder: InPlaceTarget(
+        Folder(folder / "b.zarr", str(folder / "b.zarr"))
+    ),
+    "store": lambda folder: InPlaceTarget(StoreHierarchy(MemoryStore(), str(folder))),
+}
+
+IMAGE = np.random.default_rng(5).integers(1, 900, (6, 130, 120)).astype(np.uint16)
+OPTIONS = WriteOptions(chunks=(1, 60, 60), memory=50_000, levels=3)
+
+
+@pytest.fixture(params=TARGETS)
+def target(request, tmp_path):
+    return TARGETS[request.param](tmp_path)
+
+
+def layers(image=IMAGE):
+    return [(image, {"name": "cells", "axis_labels": ("z", "y", "x")}, "image")]
+
+
+def saved(target, image=IMAGE, *, progress=None, cancel=None, **conduct):
+    plan = plan_layers(layers(image), "cells", OPTIONS)
+    chosen = Conduct(**conduct)
+    executor = Threads(OPTIONS.memory, 1)
+    try:
+        running = Running(progress, cancel, chosen.verify)
+        return save(plan, target, chosen, executor, running)
+    finally:
+        executor.close()
+
+
+def opened(target):
+    """The finest level as zarr itself reads it; None while there is no image."""
+    if isinstance(target, InPlaceTarget):
+        store = target.staged.store
+    elif isinstance(target, ArchiveTarget):
+        if not target.path.exists():
+            return None
+        store = zarr.storage.ZipStore(target.path, mode="r")
+    else:
+        store = str(target.path)
+    try:
+        group = zarr.open_group(store, mode="r")
+        return group["0"][...]
+    except FileNotFoundError:
+        return None
+    finally:
+        if isinstance(store, zarr.storage.ZipStore):
+            store.close()
+
+
+def broken_off(target, after=4, image=IMAGE):
+    """Begin a save and cancel it after some blocks."""
+    cancel = threading.Event()
+
+    def stop(progress):
+        if progress.done >= after:
+            cancel.set()
+
+    with pytest.raises(WriteCancelledError):
+        saved(target, image, progress=stop, cancel=cancel)
+
+
+def test_what_is_saved_is_there_and_verified(target):
+    assert target.occupied() is None
+    result = saved(target, verify="all")
+    np.testing.assert_array_equal(opened(target), IMAGE)
+    assert result.verified >= result.plan.images[0].passes[0].count
+    assert target.occupied().objects > 0
+    assert not target.unfinished()
+    assert not target.journal.exists()
+
+
+def test_nothing_is_visible_until_the_end(target):
+    broken_off(target)
+    assert opened(target) is None
+    assert target.occupied() is None
+    assert target.unfinished()
+
+
+def test_a_save_that_broke_off_is_neither_resumed_nor_removed_unasked(target):
+    broken_off(target)
+    with pytest.raises(UnfinishedWriteError):
+        saved(target)
+    assert target.unfinished()
+
+
+def test_resuming_writes_only_what_is_missing(target):
+    broken_off(target, after=4)
+    done = []
+    saved(target, progress=done.append, unfinished="resume", verify="all")
+    assert done[0].done == 5
+    assert len(done) == done[0].total - 4
+    np.testing.assert_array_equal(opened(target), IMAGE)
+
+
+def test_removing_begins_anew(target):
+    broken_off(target, image=IMAGE + np.uint16(1))
+    done = []
+    saved(target, progress=done.append, unfinished="remove")
+    assert done[0].done == 1
+    np.testing.assert_array_equal(opened(target), IMAGE)
+
+
+def test_discarding_leaves_nothing(target):
+    broken_off(target)
+    target.discard()
+    assert not target.unfinished()
+    assert not target.journal.exists()
+    saved(target)
+    np.testing.assert_array_equal(opened(target), IMAGE)
+
+
+def test_resuming_with_other_pixels_is_noticed(target):
+    broken_off(target)
+    with pytest.raises(ConflictError, match="changed"):
+        saved(target, IMAGE + np.uint16(1), unfinished="resume")
+
+
+def test_resuming_with_other_options_is_refused(target):
+    broken_off(target)
+    plan = plan_layers(layers(), "cells", WriteOptions(chunks=(2, 60, 60)))
+    executor = Threads(10**8)
+    with pytest.raises(UnfinishedWriteError, match="other options"):
+        save(plan, target, Conduct(unfinished="resume"), executor)
+    executor.close()
+
+
+def test_a_line_of_the_journal_that_was_cut_off_does_not_count(target):
+    broken_off(target)
+    text = target.journal.read_text()
+    target.journal.write_text(text + '{"block": [0, 0, 5], "che')
+    saved(target, unfinished="resume", verify="all")
+    np.testing.assert_array_equal(opened(target), IMAGE)
+
+
+def test_an_existing_image_is_refused_and_left_alone(target):
+    saved(target)
+    with pytest.raises(TargetExistsError, match="objects"):
+        saved(target, IMAGE + np.uint16(1))
+    np.testing.assert_array_equal(opened(target), IMAGE)
+
+
+def test_an_existing_image_is_replaced_if_that_is_asked_for(target):
+    saved(target)
+    other = IMAGE + np.uint16(1)
+    saved(target, other, existing="replace")
+    np.testing.assert_array_equal(opened(target), other)
+
+
+def test_an_image_that_appears_meanwhile_is_left_alone(target):
+    other = IMAGE + np.uint16(1)
+
+    def appear(progress):
+        if progress.done == progress.total:
+            rival = type(target).__new__(type(target))
+            rival.__dict__.update(target.__dict__)
+            write_rival(rival, other)
+
+    with pytest.raises(TargetExistsError, match="appeared"):
+        saved(target, progress=appear)
+    assert target.unfinished()
+
+
+def write_rival(target, image):
+    if isinstance(target, ArchiveTarget):
+        write_image(image, target.path.with_name("rival.ozx"), "zyx")
+        target.path.with_name("rival.ozx").rename(target.path)
+    elif isinstance(target, LocalTarget):
+        write_image(image, target.path.with_name("rival.zarr"), "zyx")
+        target.path.with_name("rival.zarr").rename(target.path)
+    else:
+        target.staged.put("zarr.json", b'{"zarr_format": 3, "node_type": "group"}')
+
+
+def test_equal_plans_give_equal_objects_whether_or_not_they_broke_off(tmp_path):
+    whole = LocalTarget(tmp_path / "whole.zarr")
+    saved(whole)
+    resumed = LocalTarget(tmp_path / "resumed.zarr")
+    for after in (2, 5, 7):
+        cancel = threading.Event()
+        with pytest.raises(WriteCancelledError):
+            saved(
+                resumed,
+                unfinished="resume",
+                cancel=cancel,
+                progress=lambda p, n=after, c=cancel: p.done >= n and c.set(),
+            )
+    saved(resumed, unfinished="resume")
+    assert contents(whole.path) == contents(resumed.path)
+
+
+def contents(folder):
+    return {
+        file.relative_to(folder).as_posix(): file.read_bytes()
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
+
+
+def test_a_folder_that_is_no_zarr_is_never_replaced(tmp_path):
+    folder = tmp_path / "thesis"
+    folder.mkdir()
+    (folder / "chapter.txt").write_text("years of work")
+    with pytest.raises(TargetExistsError, match="no OME-Zarr"):
+        write_image(IMAGE, folder, "zyx", existing="replace")
+    assert (folder / "chapter.txt").exists()
+
+
+def test_saving_beside_finds_the_next_free_name(tmp_path):
+    for _ in range(3):
+        write_image(IMAGE, tmp_path / "a.ome.zarr", "zyx", existing="beside")
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["a-2.ome.zarr", "a-3.ome.zarr", "a.ome.zarr"]
+    assert beside(Location.parse("s3://b/x.ozx"), 2).name == "x-2.ozx"
+
+
+def test_a_source_is_never_written_over(tmp_path):
+    place = tmp_path / "a.ome.zarr"
+    write_image(IMAGE, place, "zyx")
+    for target in (place, tmp_path, place / "labels" / "new.zarr"):
+        with pytest.raises(TargetInUseError):
+            write_layers(read_layers(place), target, existing="replace")
+    array = zarr.open_array(str(place / "0"), mode="r")
+    with pytest.raises(TargetInUseError):
+        write_image(array, place, "zyx", existing="replace")
+    other = tmp_path / "b.ome.zarr"
+    with pytest.raises(TargetInUseError):
+        write_layers(layers(), other, in_use=[str(other)])
+    link = tmp_path / "link.ome.zarr"
+    link.symlink_to(place, target_is_directory=True)
+    with pytest.raises(TargetInUseError):
+        write_layers(read_layers(place), link, existing="replace")
+    np.testing.assert_array_equal(read_layers(place)[0][0], IMAGE)
+
+
+def test_an_archive_has_the_root_first_and_nothing_compressed(tmp_path):
+    write_image(IMAGE, tmp_path / "a.ozx", "zyx", labels={"x": IMAGE.astype(int)})
+    with zipfile.ZipFile(tmp_path / "a.ozx") as archive:
+        names = archive.namelist()
+        assert names[0] == "zarr.json"
+        documents = [name for name in names if name.endswith("zarr.json")]
+        assert names[: len(documents)] == documents
+        depths = [name.count("/") for name in documents]
+        assert depths == sorted(depths)
+        assert {i.compress_type for i in archive.infolist()} == {zipfile.ZIP_STORED}
+        assert json.loads(archive.comment) == {"ome": {"version": "0.5"}}
+    assert [path.name for path in tmp_path.iterdir()] == ["a.ozx"]
+    np.testing.assert_array_equal(read_layers(tmp_path / "a.ozx")[0][0], IMAGE)
+
+
+def test_equal_images_give_equal_archives(tmp_path):
+    for name in ("a.ozx", "b.ozx"):
+        write_image(IMAGE, tmp_path / name, "zyx", name="same")
+    assert (tmp_path / "a.ozx").read_bytes() == (tmp_path / "b.ozx").read_bytes()
+
+
+def test_a_source_that_fails_leaves_what_is_done_to_be_resumed(tmp_path):
+    class Failing:
+        shape, dtype = IMAGE.shape, IMAGE.dtype
+        broken = True
+
+        def __getitem__(self, key):
+            if self.broken and key[0].start >= 3:
+                raise DiskFullError("no more")
+            return IMAGE[key]
+
+    source = Failing()
+    target = LocalTarget(tmp_path / "a.zarr")
+    with pytest.raises(DiskFullError):
+        saved(target, source)
+    source.broken = False
+    saved(target, source, unfinished="resume")
+    np.testing.assert_array_equal(opened(target), IMAGE)
