@@ -9,8 +9,14 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pytestqt.qtbot import QtBot
 
 # Read when napari is imported: the tests have no settings file, and write none.
 os.environ["NAPARI_CONFIG"] = ""
@@ -28,3 +34,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.gui)
+
+
+@pytest.fixture
+def viewer(make_napari_viewer: Callable[..., Any], qtbot: QtBot) -> Iterator[Any]:
+    """A viewer; the test is over when what it has opened is."""
+    from napari_omezarr.widgets.job import running
+
+    yield make_napari_viewer()
+    qtbot.waitUntil(lambda: not running, timeout=30_000)

@@ -11,28 +11,24 @@ import pytest
 import zarr
 from hypothesis import given
 from hypothesis import strategies as st
+from napari.layers import Image
 
-from napari_omezarr.widgets.contrast import slider_range
+from gui.door import PLUGIN, until
+from napari_omezarr.location import Location
+from napari_omezarr.widgets.contrast import estimate_later, slider_range
 from napari_omezarr.widgets.job import running
+from napari_omezarr.widgets.opening import open_place
 from servers.faults import Stalled, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from pytestqt.qtbot import QtBot
+    from qtpy.QtWidgets import QApplication
 
     from servers.http import FileServer
 
-PLUGIN = "napari-omezarr"
 MAKESHIFT = (0, 65535)
-
-
-@pytest.fixture
-def viewer(make_napari_viewer: Callable[..., Any], qtbot: QtBot) -> Iterator[Any]:
-    viewer = make_napari_viewer()
-    yield viewer
-    qtbot.waitUntil(lambda: not running)
 
 
 @pytest.fixture
@@ -54,7 +50,7 @@ def test_it_is_set_when_it_is_there(
     (layer,) = viewer.open(plane, plugin=PLUGIN)
     assert limits(layer) == MAKESHIFT
     http_server.clear()
-    qtbot.waitUntil(lambda: limits(layer) != MAKESHIFT)
+    until(qtbot, lambda: limits(layer) != MAKESHIFT)
     low, high = limits(layer)
     assert 100 <= low < 102
     assert 197 < high <= 199
@@ -70,22 +66,23 @@ def test_it_is_not_set_when_the_person_was_faster(
     (layer,) = viewer.open(plane, plugin=PLUGIN)
     layer.contrast_limits = (10, 20)
     http_server.clear()
-    qtbot.waitUntil(lambda: not running)
+    until(qtbot, lambda: not running)
     assert limits(layer) == (10, 20)
 
 
 def test_a_layer_that_is_gone_is_let_go(
-    viewer: Any, plane: str, http_server: FileServer, qtbot: QtBot
+    qapp: QApplication, plane: str, http_server: FileServer, qtbot: QtBot
 ) -> None:
+    levels = open_place(Location.parse(plane)).specs[0].levels
     http_server.fault("*/c/*", Stalled(), forever=True)
-    (layer,) = viewer.open(plane, plugin=PLUGIN)
+    layer = Image(np.zeros((64, 64), np.uint16), contrast_limits=MAKESHIFT)
+    estimate_later(layer, levels)
     gone = weakref.ref(layer)
-    viewer.layers.clear()
     del layer
     gc.collect()
     assert gone() is None
     http_server.clear()
-    qtbot.waitUntil(lambda: not running)
+    until(qtbot, lambda: not running)
 
 
 def test_a_failure_leaves_the_makeshift(
@@ -93,7 +90,7 @@ def test_a_failure_leaves_the_makeshift(
 ) -> None:
     http_server.fault("*/c/*", Status(401), forever=True)
     (layer,) = viewer.open(plane, plugin=PLUGIN)
-    qtbot.waitUntil(lambda: not running)
+    until(qtbot, lambda: not running)
     assert limits(layer) == MAKESHIFT
 
 

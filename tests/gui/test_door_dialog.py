@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import qtpy
 from napari._app_model import get_app_model
-from qtpy.QtCore import QMimeData, QPointF, Qt, QTimer, QUrl
-from qtpy.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication
+from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from qtpy.QtGui import QDragEnterEvent, QGuiApplication
 from qtpy.QtWidgets import QApplication, QMainWindow
 
+from gui.door import NAMES, dropped, every_turn, names, until
 from napari_omezarr import _commands
 from napari_omezarr.location import Location
 from napari_omezarr.recents import Recents
@@ -19,14 +22,12 @@ from napari_omezarr.widgets.open_dialog import OpenDialog, show_open_dialog
 from servers.faults import Stalled, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from pytestqt.qtbot import QtBot
 
     from servers.http import FileServer
-
-NAMES = ["Nuclei", "Membranes", "nuclei"]
 
 
 @pytest.fixture
@@ -37,13 +38,6 @@ def cells(tmp_path: Path, http_server: FileServer) -> str:
 
 
 @pytest.fixture
-def viewer(make_napari_viewer: Callable[..., Any], qtbot: QtBot) -> Iterator[Any]:
-    viewer = make_napari_viewer()
-    yield viewer
-    qtbot.waitUntil(lambda: not running)
-
-
-@pytest.fixture
 def dialog(viewer: Any, qtbot: QtBot) -> Iterator[OpenDialog]:
     dialog = show_open_dialog(viewer)
     closed = []
@@ -51,7 +45,16 @@ def dialog(viewer: Any, qtbot: QtBot) -> Iterator[OpenDialog]:
     yield dialog
     if not closed:
         dialog.close()
-    qtbot.waitUntil(lambda: bool(closed))
+    until(qtbot, lambda: closed)
+
+
+@contextmanager
+def closing(dialog: OpenDialog, qtbot: QtBot) -> Iterator[None]:
+    """Expect that the dialog closes and is deleted."""
+    gone: list[bool] = []
+    dialog.destroyed.connect(lambda: gone.append(True))
+    yield
+    until(qtbot, lambda: gone)
 
 
 def copy(text: str) -> None:
@@ -60,17 +63,13 @@ def copy(text: str) -> None:
     clipboard.setText(text)
 
 
-def names(viewer: Any) -> list[str]:
-    return [layer.name.split()[0] for layer in viewer.layers]
-
-
 def test_enter_opens_what_is_typed_and_closes(
     dialog: OpenDialog, viewer: Any, cells: str, qtbot: QtBot
 ) -> None:
     qtbot.keyClicks(dialog.line, cells)
-    with qtbot.waitSignal(dialog.destroyed):
+    with closing(dialog, qtbot):
         qtbot.keyClick(dialog.line, Qt.Key.Key_Return)
-    assert names(viewer) == NAMES
+    assert names(viewer.layers) == NAMES
     assert [entry.address for entry in Recents().entries()] == [cells]
 
 
@@ -79,9 +78,9 @@ def test_the_paste_button_takes_text_around_the_address(
 ) -> None:
     copy(f"  'The data are at <{cells}>.'  ")
     dialog.paste_button.click()
-    with qtbot.waitSignal(dialog.destroyed):
+    with closing(dialog, qtbot):
         dialog.open_button.click()
-    assert names(viewer) == NAMES
+    assert names(viewer.layers) == NAMES
 
 
 def test_several_pasted_lines_are_several_addresses(
@@ -94,9 +93,9 @@ def test_several_pasted_lines_are_several_addresses(
     write_cells(tmp_path / "a b.ome.zarr", shape=(2, 64, 64), version="0.4")
     copy(f"{tmp_path / 'a b.ome.zarr'}\n\n{cells}\n")
     qtbot.keyClick(dialog.line, Qt.Key.Key_V, Qt.KeyboardModifier.ControlModifier)
-    with qtbot.waitSignal(dialog.destroyed):
+    with closing(dialog, qtbot):
         qtbot.keyClick(dialog.line, Qt.Key.Key_Return)
-    assert sorted(names(viewer)) == sorted(2 * NAMES)
+    assert sorted(names(viewer.layers)) == sorted(2 * NAMES)
 
 
 def test_pasting_into_what_is_there_inserts(dialog: OpenDialog, qtbot: QtBot) -> None:
@@ -128,14 +127,8 @@ def test_text_and_links_can_be_dropped_on_the_line(
         local = kind == "file"
         mime.setUrls([QUrl.fromLocalFile(address) if local else QUrl(address)])
     enter = QDragEnterEvent(
-        QPointF(1, 1).toPoint(),
-        Qt.DropAction.CopyAction,
-        mime,
-        Qt.MouseButton.LeftButton,
-        Qt.KeyboardModifier.NoModifier,
-    )
-    event = QDropEvent(
-        QPointF(1, 1),
+        # PyQt6 knows only the one, PySide6 warns that it is deprecated.
+        QPointF(5, 5) if qtpy.PYSIDE6 else QPoint(5, 5),
         Qt.DropAction.CopyAction,
         mime,
         Qt.MouseButton.LeftButton,
@@ -144,7 +137,7 @@ def test_text_and_links_can_be_dropped_on_the_line(
     enter.ignore()
     QApplication.sendEvent(dialog.line, enter)
     assert enter.isAccepted()
-    QApplication.sendEvent(dialog.line, event)
+    QApplication.sendEvent(dialog.line, dropped(mime))
     assert dialog.line.address_text() == address
 
 
@@ -156,7 +149,7 @@ def test_what_is_no_address_is_said_inside(
 ) -> None:
     dialog.line.setText(text)
     qtbot.keyClick(dialog.line, Qt.Key.Key_Return)
-    qtbot.waitUntil(lambda: not dialog.busy)
+    until(qtbot, lambda: not dialog.busy)
     assert dialog.message.isVisible()
     assert dialog.message.text()
     assert not viewer.layers
@@ -168,7 +161,7 @@ def test_a_failure_is_said_inside_and_the_dialog_stays(
     http_server.fault("*", Status(403), forever=True)
     dialog.line.set_address(f"{cells}?signature=hush")
     dialog.open_address()
-    qtbot.waitUntil(lambda: not dialog.busy)
+    until(qtbot, lambda: not dialog.busy)
     said = dialog.message.text()
     assert said.count(".") >= 1
     assert "hush" not in said
@@ -181,8 +174,8 @@ def test_one_of_two_that_fails_does_not_stop_the_other(
 ) -> None:
     dialog.line.set_address(f"{cells}-not-there\n{cells}")
     dialog.open_address()
-    qtbot.waitUntil(lambda: not dialog.busy)
-    assert names(viewer) == NAMES
+    until(qtbot, lambda: not dialog.busy)
+    assert names(viewer.layers) == NAMES
     assert "cells-not-there" in dialog.message.text()
     assert dialog.isVisible()
 
@@ -192,12 +185,11 @@ def test_escape_cancels_then_closes_while_the_window_lives(
 ) -> None:
     http_server.fault("*", Stalled())
     turns: list[None] = []
-    timer = QTimer()
-    timer.timeout.connect(lambda: turns.append(None))
-    timer.start(1)
+    timer = every_turn(lambda: turns.append(None))
     dialog.line.set_address(cells)
     qtbot.keyClick(dialog.line, Qt.Key.Key_Return)
-    qtbot.waitUntil(lambda: bool(http_server.requests) and len(turns) > 20)
+    until(qtbot, lambda: bool(http_server.requests) and len(turns) > 20)
+    timer.stop()
     assert dialog.busy
     assert dialog.progress.isVisible()
     assert not dialog.open_button.isEnabled()
@@ -205,9 +197,9 @@ def test_escape_cancels_then_closes_while_the_window_lives(
     assert not dialog.busy
     assert dialog.isVisible()
     http_server.release()
-    qtbot.waitUntil(lambda: not running)
+    until(qtbot, lambda: not running)
     assert not viewer.layers
-    with qtbot.waitSignal(dialog.destroyed):
+    with closing(dialog, qtbot):
         qtbot.keyClick(dialog.line, Qt.Key.Key_Escape)
 
 
@@ -217,11 +209,11 @@ def test_closing_gives_up(
     http_server.fault("*", Stalled())
     dialog.line.set_address(cells)
     dialog.open_address()
-    qtbot.waitUntil(lambda: bool(http_server.requests))
-    with qtbot.waitSignal(dialog.destroyed):
+    until(qtbot, lambda: http_server.requests)
+    with closing(dialog, qtbot):
         dialog.close()
     http_server.release()
-    qtbot.waitUntil(lambda: not running)
+    until(qtbot, lambda: not running)
     assert not viewer.layers
 
 
@@ -255,12 +247,12 @@ def test_down_and_enter_open_a_recent_place(
     Recents().add(Location.parse(cells))
     dialog = show_open_dialog(viewer)
     dialog.line.setFocus()
-    qtbot.waitUntil(dialog.line.hasFocus)
+    until(qtbot, dialog.line.hasFocus)
     qtbot.keyClick(dialog.line, Qt.Key.Key_Down)
     assert dialog.recent.hasFocus()
-    with qtbot.waitSignal(dialog.destroyed):
+    with closing(dialog, qtbot):
         qtbot.keyClick(dialog.recent, Qt.Key.Key_Return)
-    assert names(viewer) == NAMES
+    assert names(viewer.layers) == NAMES
 
 
 def test_delete_forgets_a_recent_place(
@@ -278,11 +270,11 @@ def test_the_command_shows_one_dialog_for_a_window(viewer: Any, qtbot: QtBot) ->
     qtbot.addWidget(window)
     window.show()
     window.activateWindow()
-    qtbot.waitUntil(lambda: QApplication.activeWindow() is window)
+    until(qtbot, lambda: QApplication.activeWindow() is window)
     _commands.open_dialog(viewer)
     _commands.open_dialog(viewer)
     (dialog,) = window.findChildren(OpenDialog)
-    with qtbot.waitSignal(dialog.destroyed):
+    with closing(dialog, qtbot):
         dialog.close()
     _commands.open_dialog(viewer)
     (another,) = window.findChildren(OpenDialog)
@@ -294,5 +286,5 @@ def test_napari_gives_the_command_its_viewer(viewer: Any, qtbot: QtBot) -> None:
     application.commands.execute_command("napari-omezarr.open_dialog").result()
     dialogs = [w for w in QApplication.topLevelWidgets() if isinstance(w, OpenDialog)]
     assert [dialog.isVisible() for dialog in dialogs] == [True]
-    with qtbot.waitSignal(dialogs[0].destroyed):
+    with closing(dialogs[0], qtbot):
         dialogs[0].close()

@@ -10,18 +10,16 @@ from hypothesis import strategies as st
 from napari.plugins.utils import get_preferred_reader
 from napari.settings import get_settings
 from napari.utils.notifications import notification_manager
-from qtpy.QtCore import QMimeData, QPointF, Qt, QTimer, QUrl
-from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import QApplication, QDialog
 
+from gui.door import drop, every_turn, until
 from napari_omezarr import _commands
 from napari_omezarr.samples import write_cells
-from napari_omezarr.widgets.job import running
 from napari_omezarr.widgets.preference import PATTERNS, PLUGIN, preferred, restored
 from servers.faults import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from pytestqt.qtbot import QtBot
@@ -44,13 +42,6 @@ def choices() -> Iterator[Any]:
 
 
 @pytest.fixture
-def viewer(make_napari_viewer: Callable[..., Any], qtbot: QtBot) -> Iterator[Any]:
-    viewer = make_napari_viewer()
-    yield viewer
-    qtbot.waitUntil(lambda: not running)
-
-
-@pytest.fixture
 def choosers() -> Iterator[list[str]]:
     """The labels of napari's "Choose reader" dialogs, which are closed as they come."""
     seen: list[str] = []
@@ -61,9 +52,7 @@ def choosers() -> Iterator[list[str]]:
                 seen.append(widget.windowTitle())
                 widget.reject()
 
-    timer = QTimer()
-    timer.timeout.connect(refuse)
-    timer.start(1)
+    timer = every_turn(refuse)
     yield seen
     timer.stop()
 
@@ -72,19 +61,6 @@ def choosers() -> Iterator[list[str]]:
 def cells(tmp_path: Path, http_server: FileServer) -> str:
     write_cells(tmp_path / "cells.ome.zarr", shape=(2, 64, 64))
     return f"{http_server.url}/cells.ome.zarr"
-
-
-def drop(viewer: Any, address: str) -> None:
-    mime = QMimeData()
-    mime.setUrls([QUrl(address)])
-    event = QDropEvent(
-        QPointF(5, 5),
-        Qt.DropAction.CopyAction,
-        mime,
-        Qt.MouseButton.LeftButton,
-        Qt.KeyboardModifier.NoModifier,
-    )
-    viewer.window._qt_viewer.dropEvent(event)
 
 
 @pytest.mark.parametrize(
@@ -195,6 +171,6 @@ def test_a_failed_drop_is_explained_beside_naparis_question(
     drop(viewer, cells)
     # napari offers the readers that are left, in a dialog of its own.
     assert len(choosers) == 1
-    qtbot.waitUntil(lambda: bool(notification_manager.records))
+    until(qtbot, lambda: notification_manager.records)
     assert len(notification_manager.records) == 1
     assert not viewer.layers

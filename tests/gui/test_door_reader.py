@@ -9,26 +9,25 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from napari.utils.notifications import NotificationSeverity, notification_manager
-from qtpy.QtCore import QMimeData, QPointF, Qt, QTimer, QUrl
-from qtpy.QtGui import QDropEvent
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QProgressDialog, QPushButton
 
+from gui.door import NAMES, PLUGIN, drop, every_turn, names, until
 from napari_omezarr.errors import OMEZarrError
+from napari_omezarr.location import Location
+from napari_omezarr.reading import Reading
 from napari_omezarr.recents import Recents
 from napari_omezarr.samples import write_cells
-from napari_omezarr.widgets.job import running
+from napari_omezarr.widgets.notices import MOST, tell
 from servers.faults import Stalled, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from pytestqt.qtbot import QtBot
 
     from servers.http import FileServer
-
-PLUGIN = "napari-omezarr"
-NAMES = ["Nuclei", "Membranes", "nuclei"]
 
 
 @pytest.fixture
@@ -39,43 +38,11 @@ def cells(tmp_path: Path, http_server: FileServer) -> str:
 
 
 @pytest.fixture
-def viewer(make_napari_viewer: Callable[..., Any], qtbot: QtBot) -> Iterator[Any]:
-    viewer = make_napari_viewer()
-    yield viewer
-    qtbot.waitUntil(lambda: not running)
-
-
-@pytest.fixture
 def told() -> Iterator[list[Any]]:
     """What napari's notifications have said since the test began."""
     notification_manager.records.clear()
     yield notification_manager.records
     notification_manager.records.clear()
-
-
-def drop(viewer: Any, *addresses: str) -> None:
-    mime = QMimeData()
-    mime.setUrls([QUrl(address) for address in addresses])
-    event = QDropEvent(
-        QPointF(5, 5),
-        Qt.DropAction.CopyAction,
-        mime,
-        Qt.MouseButton.LeftButton,
-        Qt.KeyboardModifier.NoModifier,
-    )
-    viewer.window._qt_viewer.dropEvent(event)
-
-
-def every_turn(action: Callable[[], None]) -> QTimer:
-    """Call something whenever the event loop runs."""
-    timer = QTimer()
-    timer.timeout.connect(action)
-    timer.start(1)
-    return timer
-
-
-def names(layers: Any) -> list[str]:
-    return [layer.name.split(" (")[0] for layer in layers]
 
 
 def test_an_address_opens_as_layers(viewer: Any, cells: str) -> None:
@@ -182,7 +149,7 @@ def test_a_failure_is_raised_and_told_once(
     http_server.fault("*", Status(403), forever=True)
     with pytest.raises(OMEZarrError) as raised:
         viewer.open(cells, plugin=PLUGIN)
-    qtbot.waitUntil(lambda: bool(told))
+    until(qtbot, lambda: told)
     assert [record.message for record in told] == [str(raised.value)]
     assert told[0].severity == NotificationSeverity.ERROR
     assert Recents().entries() == ()
@@ -205,7 +172,7 @@ def test_a_failure_that_napari_has_shown_is_not_shown_again(
         turns += 1
 
     timer = every_turn(turn)
-    qtbot.waitUntil(lambda: turns > 5)
+    until(qtbot, lambda: turns > 5)
     timer.stop()
     assert [cause.sentence in record.message for record in told] == [True]
 
@@ -215,7 +182,7 @@ def test_what_is_no_address_is_explained_too(
 ) -> None:
     with pytest.raises(OMEZarrError) as raised:
         viewer.open("https://:bad/a.zarr", plugin=PLUGIN)
-    qtbot.waitUntil(lambda: bool(told))
+    until(qtbot, lambda: told)
     assert [record.message for record in told] == [str(raised.value)]
 
 
@@ -229,6 +196,37 @@ def test_warnings_come_in_one_notification(
     assert names(viewer.open(folder, plugin=PLUGIN)) == NAMES
     assert [record.severity for record in told] == [NotificationSeverity.WARNING]
     assert "lost" in told[0].message
+
+
+def reading(*, notes: tuple[str, ...] = (), warnings: tuple[str, ...] = ()) -> Reading:
+    return Reading(Location.parse("s3://bucket/a.zarr"), (), warnings, notes)
+
+
+def test_a_note_is_told_once_and_a_warning_each_time(told: list[Any]) -> None:
+    same = reading(notes=("Read without signing in there.",))
+    tell([same, same])
+    tell([same])
+    assert [record.severity for record in told] == [NotificationSeverity.INFO]
+    for _ in range(2):
+        tell([reading(warnings=("A level is missing.",))])
+    assert [record.message for record in told[1:]] == ["A level is missing."] * 2
+
+
+def test_many_warnings_are_counted(told: list[Any]) -> None:
+    tell([reading(warnings=tuple(f"Level {n} is odd." for n in range(MOST + 3)))])
+    lines = told[0].message.splitlines()
+    assert lines[0] == "Level 0 is odd."
+    assert len(lines) == MOST + 1
+    assert "3 more" in lines[-1]
+
+
+def test_under_a_running_event_loop_the_layers_are_returned_too(
+    viewer: Any, cells: str, qtbot: QtBot
+) -> None:
+    returned: list[Any] = []
+    QTimer.singleShot(0, lambda: returned.extend(viewer.open(cells, plugin=PLUGIN)))
+    until(qtbot, lambda: returned)
+    assert names(returned) == NAMES
 
 
 def test_the_computed_sample_opens(viewer: Any) -> None:

@@ -20,14 +20,22 @@ if TYPE_CHECKING:
     from napari_omezarr.reading import Reading
 
 MOST = 5
-"""Sentences in one notification; the layers' metadata hold all."""
+"""Sentences in one notification; the layers' metadata hold all warnings."""
+
+_noted: set[str] = set()
 
 
 def tell(readings: Iterable[Reading]) -> None:
-    """Show the warnings and notes of what was opened, in one notification."""
+    """Show the warnings and notes of what was opened, in one notification.
+
+    Warnings are of the data, and come each time. Notes say how a place was reached
+    (without signing in, at its new host), and one is enough until napari ends.
+    """
     opened = list(readings)
     warnings = _unique(text for reading in opened for text in reading.warnings)
     notes = _unique(text for reading in opened for text in reading.notes)
+    notes = [text for text in notes if text not in _noted]
+    _noted.update(notes)
     sentences = [*notes, *warnings]
     if sentences:
         show = show_warning if warnings else show_info
@@ -57,8 +65,7 @@ def _unique(texts: Iterable[str]) -> list[str]:
 
 def _joined(sentences: Sequence[str]) -> str:
     shown = list(sentences[:MOST])
-    if hidden := len(sentences) - MOST:
-        shown += (
-            [f"… and {hidden} more, in the layers' metadata."] if hidden > 0 else []
-        )
+    hidden = len(sentences) - MOST
+    if hidden > 0:
+        shown.append(f"… and {hidden} more, in the layers' metadata.")
     return "\n".join(shown)
