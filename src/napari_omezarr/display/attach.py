@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections import deque
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from napari.utils.notifications import (
 from qtpy.QtCore import QEventLoop, QObject, QTimer, Signal
 from qtpy.QtWidgets import QApplication
 
-from .engine import engine
+from .engine import Engine, engine
 from .settings import Settings
 from .shown import REQUEST_FIELDS, Shown
 from .status import Status, sentence
@@ -52,8 +53,8 @@ def attach(layer: Layer, levels: Sequence[Pixels], *, label: bool = False) -> bo
 
     Call it in the GUI thread, best on a layer that was constructed with
     ``visible=False``: a visible one has read its first slice in its constructor.
-    ``layer.data`` stays what it is, for everybody else; when it is replaced or
-    painted on, the layer becomes an ordinary one again.
+    ``layer.data`` stays what it is, for everybody else; when it is replaced, the
+    layer becomes an ordinary one again.
 
     Parameters
     ----------
@@ -79,16 +80,16 @@ def attach(layer: Layer, levels: Sequence[Pixels], *, label: bool = False) -> bo
     if shapes != [tuple(pixels.shape) for pixels in levels]:
         msg = f"levels of {[p.shape for p in levels]} for a layer of {shapes}"
         raise ValueError(msg)
-    settings = _settings()
-    if not settings.enabled or QApplication.instance() is None:
+    if QApplication.instance() is None:
         return False
     desk = _desk()
+    desk.drop(layer)
+    if not desk.engine.settings.enabled:
+        return False
     if not _has_place(layer):
         desk.hint_at_async()
         return False
-    engine().settings = settings
-    desk.drop(layer)
-    desk.adopt(layer, View(levels, engine()), label=label)
+    desk.adopt(layer, View(levels, desk.engine), label=label)
     return True
 
 
@@ -136,22 +137,31 @@ def wait_until_sharp(layer: Layer, timeout: float = 30.0) -> bool:
             return True
         if shown is not None and shown.view.errors:
             raise shown.view.errors[0]
-        if layer.loaded and (shown is None or shown.is_settled()):
+        if layer.loaded and (shown is None or _is_settled(shown)):
             return True
         if time.monotonic() > deadline:
             return False
+
+
+def _is_settled(shown: Shown) -> bool:
+    """Say whether nothing more is to come for a layer, and all that came is shown."""
+    # In this order: what arrived is no longer pending, and may not be shown yet.
+    if shown.view.status().pending:
+        return False
+    _desk().gather()
+    return not shown.dirty and shown.view.climbed() is None
 
 
 def _arrays(layer: Layer) -> list[Any]:
     return list(layer.data) if layer.multiscale else [layer.data]
 
 
-def _settings() -> Settings:
-    """Read the plugin's settings; defaults where the manifest is not installed."""
+def _options() -> Any:
+    """Give the person's settings of the display, None where the manifest is not."""
     try:
-        return Settings.of(getattr(get_plugin_settings(PLUGIN), "display", None))
+        return getattr(get_plugin_settings(PLUGIN), "display", None)
     except KeyError:
-        return Settings.of()
+        return None
 
 
 def _has_place(layer: Layer) -> bool:
@@ -178,7 +188,8 @@ def _hook(layer: Layer, answered: Callable[[Any], Any]) -> Callable[[Layer], Non
 
     def undo(layer: Layer) -> None:
         delattr(layer._slicing_state, _PLACE)
-        if materializer is not None:
+        # New data have made a new one.
+        if materializer is not None and layer._level_materializer is None:
             layer._level_materializer = materializer
 
     return undo
@@ -189,8 +200,9 @@ class _Desk(QObject):
 
     _woken = Signal()
 
-    def __init__(self) -> None:
+    def __init__(self, engine: Engine) -> None:
         super().__init__()
+        self.engine = engine
         self.shown: weakref.WeakKeyDictionary[Layer, Shown] = (
             weakref.WeakKeyDictionary()
         )
@@ -206,19 +218,29 @@ class _Desk(QObject):
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._refresh)
         self._woken.connect(self._wake)
-        engine().fetcher.listen(self._woken.emit)
+        engine.fetcher.listen(self._call)
+        if engine.follows:
+            self._follow()
+            options = _options()
+            if options is not None:
+                options.events.connect(self._follow)
+
+    def _call(self) -> None:
+        """Have ``_wake`` run in the GUI thread; for any thread."""
+        # Chunks may still arrive when Qt is gone, at the end of the program.
+        with suppress(RuntimeError):
+            self._woken.emit()
 
     def adopt(self, layer: Layer, view: View, *, label: bool) -> None:
-        shown = Shown(layer, view, label=label, look_again=_steer_soon)
-        engine().use(view.tokens)
+        shown = Shown(layer, _arrays(layer), view, label=label)
+        shown.look_again = _steer_soon
+        self.engine.use(view.tokens)
         self.shown[layer] = shown
         self._undo[layer] = _hook(layer, shown.answered)
         # Garbage is collected in any thread, even one that holds a lock of ours.
         weakref.finalize(layer, self._gone.append, view).atexit = False
         layer.events.visible.connect(self._on_visible)
         layer.events.data.connect(self._on_data)
-        if hasattr(layer.events, "paint"):
-            layer.events.paint.connect(self._on_data)
         self._meet_viewer()
 
     def drop(self, layer: Layer) -> None:
@@ -228,24 +250,32 @@ class _Desk(QObject):
         self._undo.pop(layer)(layer)
         layer.events.visible.disconnect(self._on_visible)
         layer.events.data.disconnect(self._on_data)
-        if hasattr(layer.events, "paint"):
-            layer.events.paint.disconnect(self._on_data)
         shown.free()
+
+    def _follow(self, _event: Event | None = None) -> None:
+        """Go by what the person has set, from now on."""
+        self.engine.settings = Settings.of(_options())
+        if not self.engine.settings.enabled:
+            for layer in list(self.shown):
+                self.drop(layer)
 
     def hint_at_async(self) -> None:
         if not self._hinted and not get_settings().experimental.async_:
             self._hinted = True
             show_info(_ASYNC_HINT)
 
-    def _wake(self) -> None:
-        fetcher = engine().fetcher
-        changed = fetcher.take_changed()
+    def gather(self) -> None:
+        """Note which layers have something new to show."""
+        changed = self.engine.fetcher.take_changed()
         for shown in list(self.shown.values()):
             shown.dirty |= shown.view.concerns(changed)
             if shown.view.has_climbed(changed):
                 shown.steer()
-        for notice in fetcher.take_notices():
-            _notify(notice.error, fetcher.retry)
+
+    def _wake(self) -> None:
+        self.gather()
+        for notice in self.engine.fetcher.take_notices():
+            _notify(notice.error, self.engine.fetcher.retry)
         self._bury()
         if not self._timer.isActive():
             self._timer.start(int(1000 * self._throttle.wait(time.monotonic())))
@@ -276,8 +306,8 @@ class _Desk(QObject):
         while self._gone:
             view = self._gone.popleft()
             view.release()
-            engine().fetcher.forget(*view.owners)
-            engine().disuse(view.tokens)
+            self.engine.fetcher.forget(*view.owners)
+            self.engine.disuse(view.tokens)
 
     def _meet_viewer(self) -> None:
         viewer = napari.current_viewer()
@@ -318,8 +348,8 @@ _desks: list[_Desk] = []
 
 def _desk() -> _Desk:
     """Give the desk of this process, made in the GUI thread on the first call."""
-    if not _desks:
-        _desks.append(_Desk())
+    if not _desks or _desks[0].engine is not engine():
+        _desks[:] = [_Desk(engine())]
     return _desks[0]
 
 

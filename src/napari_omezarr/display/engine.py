@@ -21,22 +21,30 @@ class Engine:
 
     Parameters
     ----------
-    settings : Settings
-        May be set anew at any time; the cache follows.
+    settings : Settings, optional
+        Kept, whatever the person sets; without them, hers are followed.
     retrying : Retrying, optional
         How often and when a chunk that failed is asked for again.
+
+    Attributes
+    ----------
+    follows : bool
+        The settings are the person's.
     """
 
-    def __init__(self, settings: Settings, retrying: Retrying | None = None) -> None:
-        self._settings = settings
-        self.cache = ChunkCache(settings.cache_bytes)
+    def __init__(
+        self, settings: Settings | None = None, retrying: Retrying | None = None
+    ) -> None:
+        self.follows = settings is None
+        self._settings = settings or Settings.of()
+        self.cache = ChunkCache(self._settings.cache_bytes)
         self.fetcher = Fetcher(self.cache, retrying=retrying)
         self._users: Counter[str] = Counter()
         self._lock = Lock()
 
     @property
     def settings(self) -> Settings:
-        """What a person has set."""
+        """What is kept to; the cache follows when it is set."""
         return self._settings
 
     @settings.setter
@@ -63,7 +71,12 @@ _engines: list[Engine] = []
 
 
 def engine() -> Engine:
-    """Give the engine of this process, made with default settings on the first call."""
+    """Give the engine of this process, made on the first call."""
     if not _engines:
-        _engines.append(Engine(Settings.of()))
-    return _engines[0]
+        _engines.append(Engine())
+    return _engines[-1]
+
+
+def install(new: Engine) -> None:
+    """Have another engine for all layers from now on: for tests and benchmarks."""
+    _engines[:] = [new]

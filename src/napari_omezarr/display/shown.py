@@ -39,27 +39,31 @@ class Shown:
     ----------
     layer : napari.layers.Layer
         The layer; only what is public of it is used here.
+    arrays : list of array
+        The layer's data; requests for any others are not answered.
     view : View
         What it looks at.
     label : bool
         It shows labels.
+
+    Attributes
+    ----------
+    dirty : bool
+        Another look would show more than the last one.
     look_again : callable
         Called after a look in 3-D, or the first one after, with this object; it is
         to call ``steer`` soon, though not at once.
     """
 
+    look_again: Callable[[Shown], None]
+
     def __init__(
-        self,
-        layer: Any,
-        view: View,
-        *,
-        label: bool,
-        look_again: Callable[[Shown], None],
+        self, layer: Any, arrays: list[Any], view: View, *, label: bool
     ) -> None:
         self._layer = weakref.ref(layer)
+        self._arrays = arrays
         self.view = view
         self.label = label
-        self._look_again = look_again
         self._lock: int | None = None
         self._flat = True
         self.dirty = False
@@ -72,7 +76,8 @@ class Shown:
     def answered(self, request: Any) -> Any:
         """Give napari's slice request with levels in it that answer at once."""
         layer = self.layer
-        if layer is None:
+        level = request.data_level
+        if layer is None or request.data_at_data_level is not self._arrays[level]:
             return request
         self.dirty = False
         request = self._affordable(layer, request)
@@ -80,7 +85,7 @@ class Shown:
         picture, thumbnail = self.view.look(look)
         self._flat = len(look.displayed) == 2
         if look.climbs or self._lock is not None:
-            self._look_again(self)
+            self.look_again(self)
         return dataclasses.replace(
             request, data_at_data_level=picture, data_at_thumbnail_level=thumbnail
         )
@@ -100,11 +105,6 @@ class Shown:
         self.view.release()
         if self.layer is not None:
             self._lock_at(None)
-
-    def is_settled(self) -> bool:
-        """Say whether nothing more is to come for the layer."""
-        pending = self.dirty or self.view.status().pending
-        return not pending and self.view.climbed() is None
 
     def _lock_at(self, level: int | None) -> None:
         before, self._lock = self._lock, level
