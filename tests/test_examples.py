@@ -1,0 +1,73 @@
+"""What the README and the examples show works, on a sample instead of public data."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from napari_omezarr.samples import write_cells
+
+if TYPE_CHECKING:
+    from napari_omezarr.samples import Cells
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+PLACEHOLDER = "s3://bucket/image.ome.zarr"
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Cells]:
+    place = tmp_path_factory.mktemp("sample") / "cells.ome.zarr"
+    return place, write_cells(place, shape=(8, 96, 128))
+
+
+def run(path: Path, address: Path) -> None:
+    runpy.run_path(str(path))["main"](str(address))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_runs_and_says_how(
+    path: Path,
+    sample: tuple[Path, Cells],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert f"python examples/{path.name} {PLACEHOLDER}" in path.read_text()
+    run(path, sample[0])
+    assert "Nuclei" in capsys.readouterr().out
+
+
+def test_layers_are_printed_with_their_pixel_size(
+    sample: tuple[Path, Cells],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run(ROOT / "examples" / "print_layers.py", sample[0])
+    said = capsys.readouterr().out
+    assert "pixel along z: 0.5 micrometer" in said
+    assert "pixel along x: 0.2 micrometer" in said
+    assert "level: 8 x 96 x 128" in said
+    assert said.startswith("image Nuclei: uint16")
+
+
+def test_means_are_those_of_the_pixels(
+    sample: tuple[Path, Cells],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    place, made = sample
+    run(ROOT / "examples" / "mean_by_label.py", place)
+    background = made.image[0][made.labels == 0].mean()
+    assert f"Nuclei: background {background:.0f}, cells" in capsys.readouterr().out
+
+
+def test_the_code_in_the_readme_runs(
+    sample: tuple[Path, Cells], capsys: pytest.CaptureFixture[str]
+) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert blocks
+    for block in blocks:
+        assert PLACEHOLDER in block
+        exec(block.replace(PLACEHOLDER, str(sample[0])), {})
+    assert "image Nuclei (0.5, 0.2, 0.2) (8, 96, 128)" in capsys.readouterr().out
