@@ -52,6 +52,8 @@ class FileServer(WireServer):
             "Accept-Ranges": "bytes",
             "ETag": f'"{hashlib.sha256(body).hexdigest()[:16]}"',
         }
+        if request.headers.get("if-none-match") == headers["ETag"]:
+            return Answer(304, headers)
         return _cut(body, request.range, headers)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import fnmatch
 import socket
-import ssl
 import struct
 import threading
 from collections import deque
@@ -21,6 +20,7 @@ from urllib.parse import unquote
 from servers.faults import Dropped, Fault, Proceed, Reset, Stalled, Status, Truncated
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator
 
 
@@ -127,13 +127,15 @@ class WireServer:
         self._arrived = threading.Condition()
         self._plans: list[_Plan] = []
         self._gate: _Gate | None = None
-        self._talks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._talks: dict[asyncio.Task[None], socket.socket] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._server = self._run(self._listen())
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self._listener.setblocking(False)
+        self.port: int = self._listener.getsockname()[1]
         self._released = self._run(self._new_event())
-        self.port: int = self._server.sockets[0].getsockname()[1]
+        self._accepting = asyncio.run_coroutine_threadsafe(self._accept(), self._loop)
 
     async def answer(self, request: Request) -> Answer:
         """The answer if there is no fault; each kind of server has its own."""
@@ -223,45 +225,47 @@ class WireServer:
     async def _new_event(self) -> asyncio.Event:
         return asyncio.Event()
 
-    async def _listen(self) -> asyncio.Server:
-        return await asyncio.start_server(
-            self._accept, "127.0.0.1", 0, ssl=self._tls, limit=1 << 20, backlog=1024
-        )
-
     async def _close_door(self) -> None:
-        self._server.close()
+        self._accepting.cancel()
+        await _turn_over()
+        self._listener.close()
 
     async def _stop(self) -> None:
-        self._server.close()
-        await _turn_over()  # connections that were being accepted
-        while self._talks:
-            for task, writer in list(self._talks.items()):
-                writer.transport.abort()
-                task.cancel()
-            await asyncio.gather(*self._talks, return_exceptions=True)
-            await _turn_over()  # the ends of the connections
+        await self._close_door()
+        talks = dict(self._talks)
+        for task in talks:
+            task.cancel()
+        await asyncio.gather(*talks, return_exceptions=True)
+        await _turn_over()  # the ends of the connections
+        for door in talks.values():
+            door.close()
 
-    def _accept(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        task = asyncio.ensure_future(self._converse(reader, writer))
-        self._talks[task] = writer
-        task.add_done_callback(self._talks.pop)
+    async def _accept(self) -> None:
+        # Not asyncio's own server: it forgets connections that come while it closes.
+        while True:
+            door, _ = await self._loop.sock_accept(self._listener)
+            task = self._loop.create_task(self._converse(door))
+            self._talks[task] = door
+            task.add_done_callback(self._talks.pop)
 
-    async def _converse(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        try:
-            with suppress(
-                asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError
-            ):
+    async def _converse(self, door: socket.socket) -> None:
+        reader = asyncio.StreamReader(limit=1 << 20)
+        protocol = asyncio.StreamReaderProtocol(reader)
+        ends = (asyncio.IncompleteReadError, OSError, asyncio.CancelledError)
+        with suppress(*ends):
+            transport, _ = await self._loop.connect_accepted_socket(
+                lambda: protocol, door, ssl=self._tls
+            )
+            writer = asyncio.StreamWriter(transport, protocol, reader, self._loop)
+            try:
                 while await self._exchange(reader, writer):
                     pass
-        except _Encrypted:
-            writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-        finally:
-            writer.close()
-            with suppress(ConnectionError, ssl.SSLError, asyncio.CancelledError):
+            except _Encrypted:
+                writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            except asyncio.CancelledError:
+                transport.abort()
+            finally:
+                writer.close()
                 await writer.wait_closed()
 
     async def _exchange(
