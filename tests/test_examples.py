@@ -65,9 +65,11 @@ def test_means_are_those_of_the_pixels(
 def test_the_code_in_the_readme_runs(
     sample: tuple[Path, Cells], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    blocks = re.findall(
+        r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S
+    )
     assert blocks
     for block in blocks:
         assert PLACEHOLDER in block
-        exec(block.replace(PLACEHOLDER, str(sample[0])), {})
+        exec(block.replace(PLACEHOLDER, sample[0].as_posix()), {})
     assert "image Nuclei (0.5, 0.2, 0.2) (8, 96, 128)" in capsys.readouterr().out

@@ -48,16 +48,16 @@ def test_the_wheel_names_its_manifest_and_its_licence(wheel: zipfile.Path) -> No
     assert "[napari.manifest]\nnapari-omezarr = napari_omezarr:napari.yaml" in (
         entry_points
     )
-    assert "BSD-3-Clause" in (info / "METADATA").read_text()
+    assert "BSD-3-Clause" in (info / "METADATA").read_text("utf-8")
     assert (info / "licenses" / "LICENSE").is_file()
 
 
 def test_the_manifest_at_the_top_is_the_one_in_the_package() -> None:
     link = ROOT / "napari.yaml"
     # A checkout on Windows may hold the link as a file with its target's path.
-    content = link.read_text()
+    content = link.read_text("utf-8")
     assert (
-        content == (PACKAGE / "napari.yaml").read_text()
+        content == (PACKAGE / "napari.yaml").read_text("utf-8")
         or (ROOT / content.strip()) == PACKAGE / "napari.yaml"
     )
 
