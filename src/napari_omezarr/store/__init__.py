@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+from .disk_cache import (
+    DiskCacheFacts,
+    clear_disk_cache,
+    default_disk_cache_folder,
+    disk_cache_facts,
+    set_disk_cache,
+)
 from .loop import run
 from .opening import open_store
 from .patience import Patience
 from .place import PlaceStore
 
-__all__ = ["Patience", "PlaceStore", "open_store", "run"]
+__all__ = [
+    "DiskCacheFacts",
+    "Patience",
+    "PlaceStore",
+    "clear_disk_cache",
+    "default_disk_cache_folder",
+    "disk_cache_facts",
+    "open_store",
+    "run",
+    "set_disk_cache",
+]

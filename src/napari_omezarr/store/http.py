@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from . import web
-from .byterange import cut, range_header
-from .refusal import Refused, refusal_of
+from .reply import headers_for, reply_of
 from .tally import Tally
 from .translation import Place
 from .transport import REMOTE_CONCURRENCY
@@ -17,7 +16,8 @@ if TYPE_CHECKING:
 
     from zarr.abc.store import ByteRequest
 
-    from .refusal import Refusal
+    from .refusal import Refusal, Refused
+    from .reply import Reply
 
 
 class HttpTransport:
@@ -53,9 +53,19 @@ class HttpTransport:
 
     async def read(self, key: str, wanted: ByteRequest | None) -> bytes | None:
         """Read a key by one GET."""
-        headers = {} if wanted is None else {"Range": range_header(wanted)}
+        return (await self.reply(key, wanted)).part(wanted)
+
+    async def reply(
+        self, key: str, wanted: ByteRequest | None, validator: str = ""
+    ) -> Reply:
+        """Read a key by one GET, unless the object is of the version that is named."""
+        headers = headers_for(wanted, validator)
         answer = await web.get(self._address(key), headers, self._access, self.tally)
-        return body_of(answer, wanted)
+        return reply_of(answer, headers)
+
+    def identity(self, key: str) -> str:
+        """Return the address, with whatever signs it."""
+        return self._address(key)
 
     def verdict(self, refused: Refused) -> Refusal:
         """Return the only answer there is."""
@@ -77,30 +87,3 @@ class HttpTransport:
     def notes(self) -> tuple[str, ...]:
         """Nothing happens here that is worth a sentence."""
         return ()
-
-
-def body_of(answer: web.Answer, wanted: ByteRequest | None) -> bytes | None:
-    """Take the bytes from an answer.
-
-    Returns
-    -------
-    bytes or None
-        What was asked for; None if the object does not exist; nothing if it ends
-        before the range begins.
-
-    Raises
-    ------
-    Refused
-        If the answer is neither.
-    """
-    match answer.status:
-        case 200:
-            return cut(web.decoded(answer), wanted)
-        case 206 if wanted is not None:
-            return answer.body
-        case 416:
-            return b""
-    refusal = refusal_of(answer.status, answer.headers, answer.body)
-    if answer.status in (404, 410) and refusal.code != "NoSuchBucket":
-        return None
-    raise Refused(refusal)

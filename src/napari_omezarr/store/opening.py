@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from napari_omezarr.profiles import Profile, find_profile
 
+from .disk_cache import with_disk_cache
 from .patience import Patience
 from .place import PlaceStore
 
@@ -47,6 +48,7 @@ def open_store(
     """
     patience = patience or Patience()
     transport = _transport(location, profile, patience)
+    transport = with_disk_cache(transport, location, profile)
     if location.member is not None:
         from .archive import ArchiveTransport
 

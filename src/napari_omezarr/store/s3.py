@@ -9,25 +9,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from napari_omezarr.errors import StoreError
 
 from . import web
-from .byterange import range_header
-from .http import body_of
 from .refusal import Refused
+from .reply import headers_for, reply_of
 from .signing import signed
 from .tally import Tally
 from .transport import REMOTE_CONCURRENCY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from botocore.credentials import ReadOnlyCredentials
     from zarr.abc.store import ByteRequest
 
     from .bucket import Bucket
     from .refusal import Refusal
+    from .reply import Reply
     from .translation import Place
 
 _CORRECTIONS = 2  # the region, and how the bucket is named
@@ -60,20 +61,33 @@ class S3Transport:
 
     async def read(self, key: str, wanted: ByteRequest | None) -> bytes | None:
         """Read an object by one GET, or two if signing in turns out to be no good."""
+        return (await self.reply(key, wanted)).part(wanted)
+
+    async def reply(
+        self, key: str, wanted: ByteRequest | None, validator: str = ""
+    ) -> Reply:
+        """Read as `read` does, unless the object is of the version that is named."""
+        headers = headers_for(wanted, validator)
         bucket = self._opened()
         credentials = await bucket.credentials()
         if isinstance(credentials, StoreError):
-            return await self._unsigned(key, wanted, credentials)
+            return await self._unsigned(key, headers, credentials)
         try:
-            body = await self._get(key, wanted, credentials)
+            reply = await self._get(key, headers, credentials)
         except Refused as refused:
             if credentials is None or not bucket.may_go_anonymous(refused.refusal):
                 raise
             problem = refused.refusal
         else:
             bucket.was_read(signed=credentials is not None)
-            return body
-        return await self._unsigned(key, wanted, problem)
+            return reply
+        return await self._unsigned(key, headers, problem)
+
+    def identity(self, key: str) -> str:
+        """Return an address of the object, whatever is learnt of its bucket's."""
+        address = self._opened().address
+        path = quote(f"{self._prefix}/{key}".strip("/"))
+        return f"{address.endpoint or 's3:/'}/{address.bucket}/{path}"
 
     def verdict(self, refused: Refused) -> Refusal | StoreError:
         """Return the answer that counts: the anonymous one only if those are read."""
@@ -99,28 +113,27 @@ class S3Transport:
         return self._bucket
 
     async def _unsigned(
-        self, key: str, wanted: ByteRequest | None, problem: Refusal | StoreError
-    ) -> bytes | None:
+        self, key: str, headers: Mapping[str, str], problem: Refusal | StoreError
+    ) -> Reply:
         try:
-            body = await self._get(key, wanted, None)
+            reply = await self._get(key, headers, None)
         except Refused as refused:
             refusal = refused.refusal
         else:
             self._opened().go_anonymous(problem)
-            return body
+            return reply
         self._opened().sign_in_failed(problem)
         raise Refused(refusal, before=problem)
 
     async def _get(
         self,
         key: str,
-        wanted: ByteRequest | None,
+        headers: Mapping[str, str],
         credentials: ReadOnlyCredentials | None,
-    ) -> bytes | None:
+    ) -> Reply:
         """Ask for an object, elsewhere if the answer says where."""
         bucket = self._opened()
         path = f"{self._prefix}/{key}".strip("/")
-        headers = {} if wanted is None else {"Range": range_header(wanted)}
         for attempt in range(1 + _CORRECTIONS):
             address = bucket.address
             url = address.url(path)
@@ -129,7 +142,7 @@ class S3Transport:
                 sent = signed(url, headers, credentials, address.region)
             answer = await web.get(url, sent, self._access, self.tally)
             try:
-                return body_of(answer, wanted)
+                return reply_of(answer, headers)
             except Refused as refused:
                 refusal = replace(refused.refusal, signed=credentials is not None)
             moved = bucket.address != address or bucket.learn(refusal)
