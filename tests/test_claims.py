@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -64,3 +66,12 @@ def test_other_addresses_are_parsed() -> None:
     place = place_of("https://h/a b.zarr?sig=x%2Fy")
     assert place.display == "https://h/a b.zarr"
     assert place.query == "sig=x%2Fy"
+
+
+def test_claiming_an_address_imports_no_library_that_reads():
+    code = (
+        "import sys; from napari_omezarr._commands import get_reader; "
+        "assert get_reader('s3://bucket/a.zarr'); print(*sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert not {"zarr", "dask", "aiohttp", "napari"} & set(run.stdout.decode().split())

@@ -6,7 +6,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from .claims import is_claimed, place_of
-from .layers import read_layers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,9 +39,15 @@ def read(path: str | Sequence[str]) -> list[Any]:
         It could not be opened; the error says why, and what to do.
     """
     if _viewer_runs():
+        from .widgets.loading import core_is_loaded
+
+        if not core_is_loaded():
+            return [(None,)]  # napari's sign for "nothing, and ask no other reader"
         from .widgets.opening import open_for_viewer
 
         return open_for_viewer(_addresses(path))
+    from .layers import read_layers
+
     places = [place_of(address) for address in _addresses(path)]
     return [layer for place in places for layer in read_layers(place)]
 

@@ -22,7 +22,6 @@ from napari_omezarr.recents import Recents
 
 from .address_line import AddressLine
 from .job import Job
-from .opening import make_layers, open_place
 from .recent_list import RecentList
 from .session import main_window
 
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from qtpy.QtGui import QCloseEvent, QKeyEvent
     from qtpy.QtWidgets import QWidget
+
+    from napari_omezarr.location import Location
 
     from .opening import Opened
 
@@ -92,7 +93,7 @@ class OpenDialog(QDialog):
             self._say("There is no address. Paste one, or choose a recent place.")
             return
         self._say("")
-        jobs = [Job(partial(open_place, location)) for location in locations]
+        jobs = [Job(partial(_open, location)) for location in locations]
         self._jobs.extend(jobs)
         for job in jobs:
             job.start(partial(self._receive, job))
@@ -168,6 +169,8 @@ class OpenDialog(QDialog):
         if isinstance(error, OMEZarrError):
             self._failures.append(str(error))
         else:
+            from .opening import make_layers
+
             for layer in make_layers([outcome.result()]):
                 self._viewer.add_layer(layer)
         self._say("\n".join(self._failures))
@@ -202,6 +205,13 @@ def show_open_dialog(viewer: ViewerModel) -> OpenDialog:
     dialog.activateWindow()
     dialog.line.setFocus()
     return dialog
+
+
+def _open(location: Location) -> Opened:
+    # Imported here, in the job's thread: the first time it takes a second or more.
+    from .opening import open_place
+
+    return open_place(location)
 
 
 def _abandon(jobs: list[Job], *_: object) -> None:
