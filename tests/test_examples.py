@@ -73,3 +73,12 @@ def test_the_code_in_the_readme_runs(
         assert PLACEHOLDER in block
         exec(block.replace(PLACEHOLDER, sample[0].as_posix()), {})
     assert "image Nuclei (0.5, 0.2, 0.2) (8, 96, 128)" in capsys.readouterr().out
+
+
+def test_the_code_in_the_guide_runs(sample: tuple[Path, Cells]) -> None:
+    text = (ROOT / "docs" / "opening.md").read_text("utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.S)
+    (block,) = [block for block in blocks if PLACEHOLDER in block]
+    names: dict[str, list[tuple[object, dict[str, object], str]]] = {}
+    exec(block.replace(PLACEHOLDER, sample[0].as_posix()), names)
+    assert [kind for _, _, kind in names["layers"]] == ["image", "labels"]
