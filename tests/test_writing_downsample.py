@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -47,6 +47,7 @@ def blocks(draw, dtypes):
     return draw(hnp.arrays(dtype, shape)), factors
 
 
+@settings(deadline=None)
 @given(blocks(INTEGERS))
 def test_the_mean_of_integers_is_exact_and_rounds_halves_up(case):
     block, factors = case
@@ -55,6 +56,7 @@ def test_the_mean_of_integers_is_exact_and_rounds_halves_up(case):
     assert found.dtype == block.dtype
 
 
+@settings(deadline=None)
 @given(blocks(["float32", "float64"]))
 def test_the_mean_of_floats_leaves_nan_out(case):
     block, factors = case
@@ -82,6 +84,7 @@ def test_the_mean_of_booleans_is_the_majority():
     np.testing.assert_array_equal(downsample(block, (2, 2), "mean"), [[True, False]])
 
 
+@settings(deadline=None)
 @given(blocks([*INTEGERS, "bool"]))
 def test_max_is_the_largest_of_each_cell(case):
     block, factors = case
@@ -94,6 +97,7 @@ def test_max_leaves_nan_out():
     np.testing.assert_array_equal(downsample(block, (1, 2), "max"), [[1.0], [np.nan]])
 
 
+@settings(deadline=None)
 @given(blocks([*INTEGERS, "bool"]))
 def test_nearest_takes_the_pixel_next_to_the_centre(case):
     block, factors = case
@@ -112,6 +116,7 @@ def most_common(cell):
     return next(value for value in cell.tolist() if value in winners)
 
 
+@settings(deadline=None)
 @given(blocks(["uint8", "int64"]))
 def test_mode_is_the_value_that_is_there_most_often(case):
     block, factors = case
@@ -121,6 +126,7 @@ def test_mode_is_the_value_that_is_there_most_often(case):
 
 
 @pytest.mark.parametrize("method", ["nearest", "mode"])
+@settings(deadline=None)
 @given(case=blocks(["int32", "uint64"]))
 def test_labels_have_only_values_that_were_in_their_cell(method, case):
     block, factors = case

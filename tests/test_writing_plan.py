@@ -284,7 +284,7 @@ def images(draw):
     )
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(images())
 def test_no_two_blocks_touch_the_same_object_and_together_they_are_all(case):
     ours, choices = case
@@ -318,6 +318,7 @@ def test_no_two_blocks_touch_the_same_object_and_together_they_are_all(case):
     assert image.passes[-1].last == len(image.levels) - 1
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([1, 2, 3]), min_size=2, max_size=3), st.integers(0, 50))
 def test_a_coarse_pixel_lies_at_the_mean_of_its_finer_pixels(factors, index):
     finest = Affine.from_translation([7.0] * len(factors)) @ Affine.from_scale(

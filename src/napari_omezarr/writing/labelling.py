@@ -110,8 +110,11 @@ def save_labels(  # noqa: PLR0913 - what to save, where, and how
     image = open_existing(hierarchy)
     listed = label_names(hierarchy)
     beside = listed if conduct.existing == "beside" else ()
-    folder = folder_name(name or describe(layer).name, beside)
-    plan = plan_labels(layer, image, folder, options)
+    picture = describe(layer)
+    folder = folder_name(name or picture.name, beside)
+    if folder != folder_name(picture.name, ()):  # it is to be called otherwise
+        picture = replace(picture, name=folder)
+    plan = plan_labels(picture, image, folder, options)
 
     def announce() -> None:
         _list(hierarchy, folder, image.version)

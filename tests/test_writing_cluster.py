@@ -1,0 +1,98 @@
+"""Blocks as tasks of a cluster of processes."""
+
+from __future__ import annotations
+
+import threading
+
+import dask.array as da
+import numpy as np
+import pytest
+import zarr
+
+from napari_omezarr.errors import WriteCancelledError
+from napari_omezarr.layers import read_layers
+from napari_omezarr.writing import write_image, write_layers
+from napari_omezarr.writing.cluster import active_client
+
+distributed = pytest.importorskip("distributed")
+
+IMAGE = np.random.default_rng(2).integers(1, 900, (2, 12, 130, 120)).astype(np.uint16)
+OPTIONS = {"chunks": (1, 2, 64, 64), "levels": 3, "memory": 10**6, "verify": "all"}
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(scope="module")
+def client():
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+@pytest.mark.parametrize("kind", ["numpy", "dask", "zarr", "ours"])
+def test_a_cluster_writes_what_threads_write(kind, client, tmp_path):
+    write_image(IMAGE, tmp_path / "threads.zarr", "czyx", name="a", **OPTIONS)
+    layers = None
+    if kind == "numpy":
+        source = IMAGE
+    elif kind == "dask":
+        source = da.from_array(IMAGE, chunks=(1, 5, 50, 70)) + 0
+    elif kind == "zarr":
+        source = zarr.open_array(str(tmp_path / "threads.zarr" / "0"), mode="r")
+    else:
+        layers = read_layers(tmp_path / "threads.zarr")
+    place = tmp_path / "cluster.zarr"
+    if layers is None:
+        write_image(source, place, "czyx", name="a", client=client, **OPTIONS)
+    else:
+        write_layers(layers, place, client=client, **OPTIONS)
+    one, two = (
+        {
+            file.relative_to(folder): file.read_bytes()
+            for file in folder.rglob("c/**/*")
+            if file.is_file()
+        }
+        for folder in (tmp_path / "threads.zarr", place)
+    )
+    assert one == two
+    assert one
+
+
+def test_a_failure_on_a_worker_is_the_callers_failure(client, tmp_path):
+    source = da.from_array(IMAGE, chunks=-1).map_blocks(_fail, dtype=IMAGE.dtype)
+    with pytest.raises(ArithmeticError, match="on purpose"):
+        write_image(source, tmp_path / "a.zarr", "czyx", client=client)
+    assert not (tmp_path / "a.zarr").exists()
+
+
+def _fail(block):
+    if block.size > 1:
+        raise ArithmeticError("on purpose")
+    return block
+
+
+def test_what_a_cluster_began_threads_can_finish(client, tmp_path):
+    cancel = threading.Event()
+    with pytest.raises(WriteCancelledError):
+        write_image(
+            IMAGE,
+            tmp_path / "a.zarr",
+            "czyx",
+            client=client,
+            cancel=cancel,
+            progress=lambda progress: progress.done >= 2 and cancel.set(),
+            **OPTIONS,
+        )
+    write_image(IMAGE, tmp_path / "a.zarr", "czyx", unfinished="resume", **OPTIONS)
+    for index, layer in enumerate(read_layers(tmp_path / "a.zarr")):
+        np.testing.assert_array_equal(np.asarray(layer[0][0]), IMAGE[index])
+
+
+def test_the_client_that_is_active_is_found(client):
+    assert active_client() is None
+    with client.as_current():
+        assert active_client() is client

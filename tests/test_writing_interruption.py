@@ -1,0 +1,155 @@
+"""Killed, full, forbidden: the target is whole or invisible, and resuming equals."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from interrupted_save import OPTIONS, image
+from napari_omezarr.errors import (
+    AccessDeniedError,
+    DiskFullError,
+    ReadOnlyError,
+    StoreError,
+)
+from napari_omezarr.layers import read_layers
+from napari_omezarr.writing import write_image
+from napari_omezarr.writing.failures import explained
+from napari_omezarr.writing.journal import Journal, journal_digest
+
+SCRIPT = Path(__file__).with_name("interrupted_save.py")
+POSIX = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals and limits")
+
+
+def started(target, **options):
+    return subprocess.Popen(
+        [sys.executable, str(SCRIPT), str(target)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def contents(path):
+    if path.is_file():
+        return path.read_bytes()
+    return {
+        file.relative_to(path).as_posix(): file.read_bytes()
+        for file in path.rglob("*")
+        if file.is_file()
+    }
+
+
+@POSIX
+@pytest.mark.parametrize("name", ["a.ome.zarr", "a.ozx"])
+def test_a_killed_save_is_invisible_and_resumes_to_the_same_bytes(name, tmp_path):
+    target = tmp_path / "killed" / name
+    target.parent.mkdir()
+    moments = random.Random(name)
+    kills = 0
+    for _ in range(2):
+        process = started(target)
+        for _ in range(moments.randint(1, 4)):
+            process.stdout.readline()
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        kills += process.returncode == -signal.SIGKILL
+        if target.exists():
+            break
+        assert [path.name for path in target.parent.iterdir()] == [f"{name}.partial"]
+    assert kills
+    process = started(target)
+    process.communicate()
+    assert process.returncode == 0
+    whole = tmp_path / "whole" / name
+    whole.parent.mkdir()
+    write_image(image(), whole, "zyx", **OPTIONS)
+    assert contents(target) == contents(whole)
+    assert [path.name for path in target.parent.iterdir()] == [name]
+
+
+@POSIX
+def test_a_full_disk_is_said_and_leaves_nothing_visible(tmp_path):
+    """No file may grow beyond 8 kB there, which is how a quota ends."""
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (8192,) * 2)"
+    script = f"{limited}\nimport runpy, sys\nsys.argv = sys.argv[1:]\n"
+    script += f"runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parent)}
+    target = tmp_path / "a.ome.zarr"
+    process = subprocess.run(
+        [sys.executable, "-c", script, "save", str(target)],
+        capture_output=True, text=True, env=environment, check=False,
+    )  # fmt: skip
+    assert process.returncode == 1
+    assert "DiskFullError: There is no room left" in process.stderr
+    assert not target.exists()
+    write_image(image(), target, "zyx", unfinished="resume", **OPTIONS)
+    np.testing.assert_array_equal(np.asarray(read_layers(target)[0][0][0]), image())
+
+
+@pytest.mark.skipif(
+    os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere"
+)
+def test_a_place_without_permission_is_said(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(AccessDeniedError, match="may not write"):
+        write_image(image(), tmp_path / "a.zarr", "zyx")
+    tmp_path.chmod(0o700)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_way_of_a_folder_is_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError):
+        write_image(image(), tmp_path / "file" / "a.zarr", "zyx")
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (errno.ENOSPC, DiskFullError),
+        (errno.EROFS, ReadOnlyError),
+        (errno.EACCES, AccessDeniedError),
+        (errno.EIO, StoreError),
+    ],
+)
+def test_what_the_system_refuses_becomes_one_of_our_errors(number, kind):
+    with pytest.raises(kind) as caught, explained("here"):
+        raise OSError(number, os.strerror(number))
+    assert "here" in str(caught.value)
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+def test_our_own_errors_pass_unchanged():
+    with pytest.raises(DiskFullError, match="as it was"), explained("here"):
+        raise DiskFullError("as it was")
+
+
+def test_a_journal_of_another_plan_begins_anew(tmp_path):
+    file = tmp_path / "journal"
+    with Journal(file, "one") as journal:
+        journal.add((0, 0, 3), ((0, 77),))
+    assert journal_digest(file) == "one"
+    assert Journal(file, "one").done == {(0, 0, 3): ((0, 77),)}
+    with Journal(file, "two") as journal:
+        assert journal.done == {}
+    assert journal_digest(file) == "two"
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"plan": "one"', "7\n", "[]\n{}"])
+def test_a_broken_journal_says_nothing(text, tmp_path):
+    file = tmp_path / "journal"
+    file.write_text(text)
+    assert journal_digest(file) is None
+    with Journal(file, "one") as journal:
+        journal.add((0, 0, 0), ())
+    assert Journal(file, "one").done == {(0, 0, 0): ()}
