@@ -164,3 +164,9 @@ def test_every_row_of_the_table_leads_on_and_says_its_source(move):
     moved = Location.parse(f"https://{move.host}/any/x.zarr")
     assert moved.root not in {move.host for move in MOVES}
     assert moved.path == "any/x.zarr"
+
+
+def test_a_plain_http_address_gives_a_plain_http_endpoint():
+    bucket = Location.parse("http://s3.lab.example:9000/data/a.zarr").as_s3()
+    assert bucket is not None
+    assert bucket.endpoint == "http://s3.lab.example:9000"

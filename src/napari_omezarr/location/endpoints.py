@@ -105,6 +105,8 @@ def as_bucket(address: Address, *, path_style: bool = False) -> Address | None:
         return _first_folder(address, f"{address.protocol}://{address.root}")
     groups = found.groupdict()
     endpoint = service.endpoint and service.endpoint.format(**groups)
+    if endpoint and address.protocol == "http":
+        endpoint = endpoint.replace("https:", "http:", 1)
     region = groups.get("region") or service.region
     if groups["bucket"] is None:
         return _first_folder(address, endpoint, region)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -92,19 +91,13 @@ def _web(location: Location, profile: Profile | None, patience: Patience) -> Tra
 
     bucket = None if location.query else location.as_s3()
     if bucket is not None and (location.profile or (profile and profile.aws_profile)):
-        return _s3(_same_scheme(bucket, location.protocol), profile, patience)
+        return _s3(bucket, profile, patience)
     access = web.Access(
         patience,
         ca_file=profile.ca_file if profile else None,
         proxy=web.proxy_for(location.url()),
     )
     return HttpTransport(location.url, access, bucket=bucket.root if bucket else "")
-
-
-def _same_scheme(bucket: Location, scheme: str) -> Location:
-    """Ask a bucket by the scheme of the web address that it was read from."""
-    host = (bucket.endpoint or "").partition("://")[2]
-    return replace(bucket, endpoint=f"{scheme}://{host}") if host else bucket
 
 
 def _s3(location: Location, profile: Profile | None, patience: Patience) -> Transport:
