@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from napari_omezarr.display.chunks import ChunkGrid
@@ -147,6 +147,7 @@ slices = st.builds(
 )
 
 
+@example(first=[slice(None)] * 3, second=[0, 0, 0])
 @given(
     st.lists(slices, min_size=3, max_size=3),
     st.lists(slices | st.integers(0, 0), max_size=3),

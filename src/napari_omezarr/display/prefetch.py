@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from .needs import requests, scaled
@@ -22,6 +22,9 @@ PLANES = 4
 
 MOST_WARM = 1024
 """A coarsest level of more chunks is not read whole, however small it is."""
+
+MOST_AHEAD = 512
+"""No more chunks than these are read ahead of a look, however small they are."""
 
 
 @dataclass(slots=True)
@@ -49,11 +52,7 @@ class Travel:
         self.axis, self.stride = None, 0.0
         if len(old) != len(new):
             return
-        moved = [
-            axis
-            for axis, pair in enumerate(zip(old, new, strict=True))
-            if len({*pair}) > 1
-        ]
+        moved = [axis for axis in range(len(new)) if old[axis] != new[axis]]
         if len(moved) != 1:
             return
         before, after = old[moved[0]], new[moved[0]]
@@ -178,8 +177,8 @@ def _in_boxes(
 
 
 def _within(budget: int, asked: Iterable[Request]) -> list[Request]:
-    taken = []
-    for request in asked:
+    taken: list[Request] = []
+    for request in islice(asked, MOST_AHEAD):
         budget -= request.chunk.nbytes
         if budget < 0:
             break

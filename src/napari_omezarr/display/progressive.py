@@ -78,5 +78,5 @@ class ProgressiveLevel:
             slice(None, None, axis.step) if isinstance(axis, range) else 0
             for axis in self._axes
         )
-        array = self._show(bounds)[inner]
+        array = np.asarray(self._show(bounds)[inner])
         return array if dtype is None else array.astype(dtype, copy=False)

@@ -43,7 +43,8 @@ class Request:
     @property
     def priority(self) -> Priority:
         """Lower is sooner."""
-        return self.tier, self.step, self.distance
+        # A plain number: queues compare it often, and an enumeration's is slow.
+        return int(self.tier), self.step, self.distance
 
 
 @dataclass(slots=True, eq=False)

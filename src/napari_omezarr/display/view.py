@@ -95,6 +95,7 @@ class View:
         self._level = 0
         self._climbed_for: Look | None = None
         self._climbing: dict[int, set[ChunkKey]] = {}
+        self._heading: tuple[Any, ...] = ()
         self._foreseen: tuple[Any, Sequence[Request]] = (None, ())
 
     @property
@@ -187,7 +188,13 @@ class View:
                 self.grids, look.level, assembly.missing, look.centre, cache
             )
         }
-        wants[self._ahead] = self._next(look, bounds)
+        heading = look.level, look.displayed, self._travel.axis, self._travel.stride
+        if not assembly.missing:
+            wants[self._ahead] = self._next(look, bounds)
+            self._heading = heading
+        elif heading != self._heading:
+            # It turned round: what lies ahead is found out when this look is sharp.
+            wants[self._ahead] = ()
         fetcher.want(wants, generation)
         return assembly.array
 
