@@ -3,79 +3,31 @@
 from __future__ import annotations
 
 import email.utils
-import os
-import signal
-import subprocess
-import sys
-import textwrap
 import zipfile
 
 import numpy as np
 import pytest
 import zarr
 from zarr.abc.store import RangeByteRequest, SuffixByteRequest
-from zarr.buffer.cpu import buffer_prototype
 
 import small_images
-from hurried import HASTY, PIXELS, write_image
+from hurried import PIXELS, write_image
 from napari_omezarr import errors
 from napari_omezarr.demo.server import OWNER
 from napari_omezarr.layers import read_layers
-from napari_omezarr.location import Location
-from napari_omezarr.store import (
-    clear_disk_cache,
-    disk_cache_facts,
-    open_store,
-    run,
-    set_disk_cache,
-)
-from napari_omezarr.store.cachekey import cache_key
-from napari_omezarr.store.reply import Reply
-from napari_omezarr.store.shelf import Shelf
+from napari_omezarr.store import clear_disk_cache, disk_cache_facts, set_disk_cache
 from servers import faults
 from servers.http import FileServer
 from servers.proxy import Proxy
+from shelving import DAY, SIZE, cache_in, files, get, grow_old, pixels, store_at
 
-SIZE = 64 << 20
-DAY = 24 * 3600
 OFFLINE = "You are offline; shown from the cache."
 
 
 @pytest.fixture
 def cache(tmp_path_factory):
-    """The folder of a disk cache that is on, with files fresh for an hour."""
-    folder = tmp_path_factory.mktemp("cache")
-    set_disk_cache(folder, size=SIZE, max_age=3600)
-    yield folder
-    set_disk_cache(size=0)
-
-
-def files(folder):
-    return [
-        file
-        for file in folder.rglob("*")
-        if file.is_file() and file.name != "CACHEDIR.TAG"
-    ]
-
-
-def grow_old(folder, seconds=DAY):
-    """Make all that is kept look as if it had been fetched long ago."""
-    for file in files(folder):
-        times = file.stat()
-        os.utime(file, (times.st_atime - seconds, times.st_mtime - seconds))
-
-
-def store_at(address, **options):
-    return open_store(Location.parse(address, **options), patience=HASTY)
-
-
-def pixels(store):
-    return zarr.open_array(store, path="0", mode="r")[...]
-
-
-def get(store, key, wanted=None):
-    buffer = run(store.get(key, buffer_prototype, wanted))
-    return None if buffer is None else buffer.to_bytes()
+    with cache_in(tmp_path_factory.mktemp("cache")) as folder:
+        yield folder
 
 
 def statuses(server):
@@ -393,223 +345,6 @@ def test_a_zip_file_on_the_web(cache, http_server, tmp_path):
     assert http_server.requests == []
 
 
-def cut_off(bodies):
-    return [body[: len(body) // 2] for body in bodies]
-
-
-def empty(bodies):
-    return [b""] * len(bodies)
-
-
-def flip_the_last_bit(bodies):
-    return [body[:-1] + bytes([body[-1] ^ 1]) for body in bodies]
-
-
-def change_the_label(bodies):
-    return [body.replace(b'"lifetime": null', b'"lifetime": 1234') for body in bodies]
-
-
-def mix_up(bodies):
-    return [*bodies[1:], bodies[0]]
-
-
-@pytest.mark.parametrize(
-    "damage", [cut_off, empty, flip_the_last_bit, change_the_label, mix_up]
-)
-@pytest.mark.parametrize("shards", [False, True])
-def test_damaged_files_are_fetched_again(cache, http_server, tmp_path, damage, shards):
-    write_image(tmp_path / "a.zarr", shards=shards)
-    address = f"{http_server.url}/a.zarr"
-    pixels(store_at(address))
-    kept = [file for file in files(cache) if file.stat().st_size]
-    damaged = damage([file.read_bytes() for file in kept])
-    for file, body in zip(kept, damaged, strict=True):
-        assert file.read_bytes() != body
-        file.write_bytes(body)
-    http_server.clear()
-    np.testing.assert_array_equal(pixels(store_at(address)), PIXELS)
-    assert len(http_server.requests) == len(kept)
-    http_server.clear()
-    np.testing.assert_array_equal(pixels(store_at(address)), PIXELS)
-    assert http_server.requests == []
-
-
-def test_what_else_lies_in_the_folder_does_no_harm(cache, http_server, tmp_path):
-    (tmp_path / "a").write_bytes(b"a")
-    store_at(http_server.url).fetch(["a"])
-    (kept,) = files(cache)
-    for name in (f"{kept.name}-0-x", "README", f"{kept.name}-12345678-9-1-4"):
-        (kept.parent / name).write_bytes(b"?")
-    (cache / "mine.txt").write_text("mine")
-    assert get(store_at(http_server.url), "a", RangeByteRequest(0, 1)) == b"a"
-    clear_disk_cache()
-    assert [file.name for file in files(cache)] == ["mine.txt"]
-
-
-def test_a_folder_that_cannot_be_used(cache, http_server, tmp_path):
-    (tmp_path / "a").write_bytes(b"a")
-    file = tmp_path / "file"
-    file.touch()
-    set_disk_cache(file, size=SIZE)
-    for _ in range(2):
-        store = store_at(http_server.url)
-        assert store.fetch(["a"]) == {"a": b"a"}
-        (note,) = store.notes
-        assert note.startswith("The disk cache keeps nothing: ")
-    clear_disk_cache()
-    assert disk_cache_facts().entries == 0
-
-
-def test_the_size_is_kept_to(cache, http_server, tmp_path):
-    size = 4 << 20
-    set_disk_cache(cache, size=size)
-    names = [f"{number}" for number in range(200)]
-    for name in names:
-        (tmp_path / name).write_bytes(os.urandom(50_000))
-    store = store_at(http_server.url)
-    for name in names:
-        store.fetch([name])
-        assert disk_cache_facts().bytes <= size
-    assert size / 2 < disk_cache_facts().bytes <= size
-    http_server.clear()
-    store.fetch(names[-10:])
-    assert http_server.requests == []
-    (tmp_path / "large").write_bytes(bytes(size // 4))
-    assert len(store.fetch(["large"])["large"]) == size // 4
-    assert disk_cache_facts().bytes <= size
-
-
-READ = """
-    import sys, zarr
-    from napari_omezarr.location import Location
-    from napari_omezarr.store import open_store, set_disk_cache
-    set_disk_cache(sys.argv[1], size=64 << 20)
-    for _ in range(5):
-        store = open_store(Location.parse(sys.argv[2]))
-        print(zarr.open_array(store, path="0", mode="r")[...].sum())
-"""
-
-
-def started(script, *arguments):
-    code = textwrap.dedent(script)
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
-@pytest.mark.parametrize("image", ["http"], indirect=True)
-def test_processes_share_the_folder(cache, image):
-    server, opened = image
-    location = opened().location
-    processes = [started(READ, cache, location) for _ in range(2)]
-    sums = [process.communicate()[0].split() for process in processes]
-    assert sums == [[f"{PIXELS.sum()}"] * 5] * 2
-    server.clear()
-    np.testing.assert_array_equal(pixels(opened()), PIXELS)
-    assert server.requests == []
-
-
-WRITE = """
-    import sys
-    from pathlib import Path
-    from napari_omezarr.store.cachekey import cache_key
-    from napari_omezarr.store.reply import Reply
-    from napari_omezarr.store.shelf import Shelf
-    shelf = Shelf(Path(sys.argv[1]), 1 << 30)
-    if len(sys.argv) > 2:
-        import resource, signal
-        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
-    for number in range(1000):
-        body = bytes([number % 256]) * 3_000_000
-        reply = Reply(body, total=len(body), validator='"1"')
-        shelf.keep(cache_key(f"http://a/{number % 3}"), reply)
-        print(number, flush=True)
-"""
-
-
-def usable(folder):
-    """Say how many of the answers of `WRITE` are found; each must be a whole one."""
-    shelf = Shelf(folder, 1 << 30)
-    found = [shelf.find(cache_key(f"http://a/{number}"), None) for number in range(3)]
-    bodies = [kept.body for kept in found if kept]
-    assert all(len(body) == 3_000_000 and len(set(body)) == 1 for body in bodies)
-    key = cache_key("http://a/0")
-    shelf.keep(key, Reply(b"new", total=3, validator='"2"'))
-    assert shelf.find(key, None).body == b"new"
-    return len(bodies)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="has no such limit")
-def test_a_process_that_dies_in_the_middle_of_a_file_leaves_no_half(tmp_path):
-    process = started(WRITE, tmp_path, 1_000_000)
-    process.communicate()
-    assert process.returncode == -signal.SIGXFSZ
-    (half,) = files(tmp_path)
-    assert half.stat().st_size == 1_000_000
-    assert usable(tmp_path) == 0
-    room = Shelf(tmp_path, SIZE).room
-    room.make_room()
-    assert half.exists()
-    grow_old(tmp_path, 3601)
-    room.make_room()
-    assert not half.exists()
-
-
-def test_a_killed_process_leaves_a_usable_cache(tmp_path):
-    process = started(WRITE, tmp_path)
-    for _ in range(5):
-        process.stdout.readline()
-    process.kill()
-    process.communicate()
-    assert usable(tmp_path) >= 2
-
-
-SECRETS = {
-    "user": "//ann:PLANTED@",
-    "aws": "?X-Amz-Credential=PLANTED&X-Amz-Signature=PLANTED&X-Amz-Expires=60",
-    "azure": "?sv=2024-01-01&se=PLANTED&sp=r&sig=PLANTED%2F",
-    "google": "?X-Goog-Signature=PLANTED&GoogleAccessId=PLANTED",
-    "token": "?token=PLANTED",
-    "other": "?whatever=PLANTED",
-}
-
-
-@pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
-def test_no_secret_is_on_disk(cache, http_server, tmp_path, secret):
-    write_image(tmp_path / "a.zarr", shards=True)
-    if secret.startswith("//"):
-        address = http_server.url.replace("//", secret) + "/a.zarr"
-    else:
-        address = f"{http_server.url}/a.zarr{secret}"
-    np.testing.assert_array_equal(pixels(store_at(address)), PIXELS)
-    assert len(files(cache)) > 3
-    for file in files(cache):
-        assert "PLANTED" not in str(file)
-        assert "127.0.0.1" not in str(file)
-        assert b"PLANTED" not in file.read_bytes()
-    assert "PLANTED" not in repr(disk_cache_facts())
-
-
-def test_keys_of_s3_are_not_on_disk(cache, image):
-    _, opened = image
-    pixels(opened())
-    planted = [OWNER.key.encode(), OWNER.secret.encode(), b"Signature="]
-    for file in files(cache):
-        assert not any(secret in file.read_bytes() for secret in planted)
-
-
-def test_a_new_signature_is_not_a_new_image(cache, http_server, tmp_path):
-    write_image(tmp_path / "a.zarr")
-    address = f"{http_server.url}/a.zarr?X-Amz-Date=1&X-Amz-Signature="
-    pixels(store_at(f"{address}a"))
-    http_server.clear()
-    pixels(store_at(f"{address}b"))
-    assert http_server.requests == []
-
-
 def test_one_sign_in_is_not_shown_what_another_saw(
     cache, s3_server, s3_prefix, monkeypatch
 ):
@@ -671,3 +406,40 @@ def test_offline_is_said_once(cache, request, tmp_path, protocol):
     np.testing.assert_array_equal(pixels(stale), PIXELS)
     assert stale.notes.count(OFFLINE) == 1
     assert 0 < stale.requests < 5  # of twenty keys: those that were asked for at once
+
+
+ROLE = """
+[profile lab]
+role_arn = arn:aws:iam::1:role/lab
+source_profile = base
+region = us-east-1
+[profile base]
+aws_access_key_id = a
+aws_secret_access_key = b
+"""
+ASSUMED = f"""<AssumeRoleResponse><AssumeRoleResult><Credentials>
+<AccessKeyId>{OWNER.key}</AccessKeyId><SecretAccessKey>{OWNER.secret}</SecretAccessKey>
+<SessionToken></SessionToken><Expiration>2999-01-01T00:00:00Z</Expiration>
+</Credentials></AssumeRoleResult></AssumeRoleResponse>"""
+
+
+def test_offline_nobody_can_sign_in_and_need_not(
+    cache, s3_server, s3_prefix, clean_aws_environment, tmp_path, monkeypatch
+):
+    (clean_aws_environment / "config").write_text(ROLE)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    s3_server.put(f"private/{s3_prefix}/zarr.json", b"{}")
+    place = f"s3://private/{s3_prefix}"
+    options = {"endpoint": s3_server.endpoint, "profile": "lab"}
+    with FileServer(tmp_path) as sign_in:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sign_in.url)
+        sign_in.fault("*", faults.Status(200, ASSUMED.encode()), forever=True)
+        expected = store_at(place, **options).fetch(["zarr.json"])
+        assert expected == {"zarr.json": b"{}"}
+    grow_old(cache)
+    monkeypatch.setenv("AWS_REGION", "us-east-1")  # what was learnt begins anew
+    store = store_at(place, **options)
+    assert store.fetch(["zarr.json"]) == expected
+    assert OFFLINE in store.notes
+    (answer,) = store.fetch(["other.json"]).values()
+    assert isinstance(answer, errors.StoreConnectionError)

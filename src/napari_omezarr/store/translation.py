@@ -298,6 +298,10 @@ def sign_in_error(error: Exception, profile: str | None) -> StoreError:
         return errors.KeyNotAcceptedError(sentence, action=action)
     if isinstance(error, _ENDED) or _code(error) in _ENDED_CODES:
         return _sign_in_ended(profile)
+    if isinstance(error, (aws.ConnectionError, aws.HTTPClientError)):
+        sentence = "The service that signs you in with AWS does not answer."
+        action = "Check your connection to the network."
+        return errors.StoreConnectionError(sentence, action=action)
     sentence = "Your AWS sign-in fails."
     action = "Run: aws sts get-caller-identity"
     return errors.SignInNeededError(sentence, action=action)
