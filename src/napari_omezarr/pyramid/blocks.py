@@ -9,10 +9,10 @@ from weakref import WeakValueDictionary
 import dask.array as da
 import numpy as np
 
-from .pixels import Pixels
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from .pixels import Pixels
 
 _PIXELS: WeakValueDictionary[str, Pixels] = WeakValueDictionary()
 """The pixels behind each array of `to_dask`, as long as somebody holds them."""
