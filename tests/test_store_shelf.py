@@ -242,3 +242,13 @@ def test_parts_cover_exactly_what_they_hold(extents, wanted):
 def test_names_of_parts_are_read_as_they_are_written(numbers):
     part = Part(cache_key("http://a"), "0123abcd", *numbers)
     assert Part.parse(str(part)) == part
+
+
+def test_parts_of_two_versions_or_sizes_are_not_joined():
+    first, second = Part("k", "v", 0, 50, 100), Part("k", "v", 50, 100, 100)
+    assert len(covering([second, first], None)) == 2
+    for other in (Part("k", "w", 50, 100, 100), Part("k", "v", 50, 101, 101)):
+        assert covering([first, other], None) == []
+        assert not first.fits_beside(other)
+    assert first.fits_beside(second)
+    assert not first.fits_beside(Part("k", "v", 0, 60, 100))
