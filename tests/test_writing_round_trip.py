@@ -15,11 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from zarr.storage import MemoryStore
 
+from napari_omezarr.errors import OMEZarrError, OptionError
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
 from napari_omezarr.pyramid import to_dask
 from napari_omezarr.reading import read
-from napari_omezarr.writing import write_image, write_layers
+from napari_omezarr.writing import add_labels, write_image, write_layers
 from pixel_sources import MemoryPixels
 from stores import put_image, put_labels
 
@@ -445,3 +446,66 @@ def test_a_store_object_is_written_to_as_it_is():
     data = np.arange(12).reshape(3, 4)
     write_image(data, store, "yx")
     np.testing.assert_array_equal(zarr.open_group(store, mode="r")["0"][...], data)
+
+
+def test_labels_whose_axes_nobody_named_take_those_of_their_image(tmp_path):
+    data = np.zeros((3, 20, 30), np.uint8)
+    named = {"axis_labels": ("t", "y", "x"), "units": ("s", "um", "um")}
+    painted = {"name": "painted", "axis_labels": ("-3", "-2", "-1")}
+    layers = [(data, {"name": "movie", **named}, "image"), (data, painted, "labels")]
+    write_layers(layers, tmp_path / "a.zarr")
+    labels = read_layers(tmp_path / "a.zarr")[1][1]
+    assert labels["axis_labels"] == ("t", "y", "x")
+    assert labels["units"] == ("second", "micrometer", "micrometer")
+    add_labels((data, painted | {"name": "more"}, "labels"), tmp_path / "a.zarr")
+    assert read_layers(tmp_path / "a.zarr")[2][1]["axis_labels"] == ("t", "y", "x")
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ({"axes": "zz"}, "does not name"),
+        ({"axes": "czyx"}, "does not name"),
+        ({"scale": (1, 2)}, "do not fit"),
+        ({"translation": {"q": 1}}, "no axis q"),
+        ({"axes": "cyx", "channels": ["a"]}, "1 names do not fit 3 channels"),
+        ({"labels": {"a": np.zeros((2, 2), int)}}, "have 2 axes"),
+        ({"labels": {"a": np.zeros((3, 8, 9))}}, "whole numbers"),
+    ],
+)
+def test_write_image_refuses_what_does_not_fit(said, problem, tmp_path):
+    data = np.zeros((3, 8, 9), np.uint8)
+    with pytest.raises(OMEZarrError, match=problem):
+        write_image(data, tmp_path / "a.zarr", **{"axes": "zyx", **said})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_array_of_four_axes_must_name_them(tmp_path):
+    with pytest.raises(OptionError, match="many things"):
+        write_image(np.zeros((2, 3, 4, 5)), tmp_path / "a.zarr")
+
+
+def test_names_of_an_array_that_has_them_are_taken():
+    class Named:
+        dims = ("t", "y", "x")
+        data = np.zeros((2, 3, 4), np.uint8)
+        shape, dtype = data.shape, data.dtype
+
+    store = MemoryStore()
+    write_image(Named(), store)
+    group = zarr.open_group(store, mode="r")
+    assert group["0"].metadata.dimension_names == ("t", "y", "x")
+
+
+@pytest.mark.parametrize(
+    ("address", "version", "problem"),
+    [
+        ("https://example.org/a.zarr", "0.5", "Nothing can be saved"),
+        ("a.ozx", "0.4", "zip file"),
+        ("a.ozx/inside.zarr", "0.5", "Nothing can be saved"),
+    ],
+)
+def test_places_that_cannot_be_written_are_said(address, version, problem, tmp_path):
+    place = address if "://" in address else tmp_path / address
+    with pytest.raises(OptionError, match=problem):
+        write_image(np.zeros((3, 4)), str(place), version=version)

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from .options import Layout
 
 CHUNK_BYTES = 2**20
-SHARD_BYTES = 2**25
+SHARD_BYTES = 2**24
+"""Larger ones leave too few to be on their way at a time within the memory."""
 MANY_OBJECTS = 4000
 """From so many objects on, an object store is better off with shards."""
 _ABOUT_AS_FINE = 1.5
@@ -70,7 +71,7 @@ def default_chunks(
 def default_shards(
     axes: Sequence[Axis], shape: Sequence[int], chunks: Sequence[int], itemsize: int
 ) -> tuple[int, ...]:
-    """Choose a shard of whole chunks, about 32 MB, near a cube of chunks."""
+    """Choose a shard of whole chunks, about 16 MB, near a cube of chunks."""
     shard = list(chunks)
     growing = spatial(axes, shape) or tuple(range(len(shape)))
     while 2 * math.prod(shard) * itemsize <= SHARD_BYTES:

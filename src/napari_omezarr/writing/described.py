@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_omezarr.errors import OMEZarrError, UnsupportedDataError
-from napari_omezarr.metadata import Affine, Axis, Image, parse_document
+from napari_omezarr.errors import UnsupportedDataError
+from napari_omezarr.metadata import Affine, Axis
 from napari_omezarr.pyramid import Pyramid
 
 from .colormaps import channel_color, label_colors
 from .features import label_properties
-from .geometry import extended, layer_affine, named_axes
+from .geometry import are_placeholders, extended, layer_affine, named_axes
+from .origin import (
+    finite_pair,
+    layer_origin,
+    original_channel,
+    original_span,
+    read_origin,
+)
 from .picture import LabelLook, Look, Origin, Picture
 from .source import Converted, as_source
 
@@ -93,7 +99,7 @@ def describe(layer: Any) -> Picture:
             f"OME-Zarr has no place for {kind} layers.",
             action="Save it in another format.",
         )
-    origin = _origin(options)
+    origin = layer_origin(options)
     places = frozenset({origin.address} if origin and origin.address else ())
     source = as_source(_finest(data, options), places)
     if kind == "labels":
@@ -138,12 +144,15 @@ def _labels(source: Source, options: dict[str, Any], origin: Origin | None) -> P
     rows = label_properties(options.get("features"), options.get("properties"))
     visible = bool(options.get("visible", True))
     look = LabelLook(colors, rows, visible, _state(options, _LABEL_STATE) | state)
-    return Picture(name, source, axes, affine, label=look, origin=origin)
+    assumed = are_placeholders(_names(options, len(source.shape)))
+    return Picture(
+        name, source, axes, affine, label=look, origin=origin, axes_assumed=assumed
+    )
 
 
 def _pyramid(pyramid: Pyramid) -> Picture:
     finest = pyramid.levels[0]
-    origin = _read_origin(
+    origin = read_origin(
         {
             "address": pyramid.location.display,
             "attributes": pyramid.attributes or {},
@@ -175,9 +184,7 @@ def _pyramid(pyramid: Pyramid) -> Picture:
 def _placed(
     options: Mapping[str, Any], origin: Origin | None, ndim: int
 ) -> tuple[tuple[Axis, ...], Affine]:
-    names = [str(name) for name in options.get("axis_labels") or ()]
-    if len(names) != ndim:
-        names = [str(index - ndim) for index in range(ndim)]
+    names = _names(options, ndim)
     units = [str(unit) for unit in options.get("units") or ()]
     if len(units) != ndim:
         units = ["pixel"] * ndim
@@ -185,13 +192,20 @@ def _placed(
     return named_axes(names, units, known), layer_affine(options, ndim)
 
 
+def _names(options: Mapping[str, Any], ndim: int) -> list[str]:
+    names = [str(name) for name in options.get("axis_labels") or ()]
+    if len(names) == ndim:
+        return names
+    return [str(index - ndim) for index in range(ndim)]
+
+
 def _look(
     name: str, dtype: np.dtype[Any], options: Mapping[str, Any], origin: Origin | None
 ) -> Look:
     color, inverted, state = channel_color(options.get("colormap"))
-    limits = _pair(options.get("contrast_limits"))
-    original = _original_channel(origin)
-    given = _pair(options.get("contrast_limits_range")) or _original_span(original)
+    limits = finite_pair(options.get("contrast_limits"))
+    original = original_channel(origin)
+    given = finite_pair(options.get("contrast_limits_range")) or original_span(original)
     return Look(
         name=name,
         color=color,
@@ -241,32 +255,6 @@ def _span(
     return min(span[0], limits[0]), max(span[1], limits[1])
 
 
-def _original_channel(origin: Origin | None) -> Mapping[str, Any]:
-    """Give what the image that a layer came from says of its channel."""
-    if origin is None or origin.channel is None:
-        return {}
-    try:
-        channel = origin.attributes["omero"]["channels"][origin.channel]
-    except (KeyError, IndexError, TypeError):
-        return {}
-    return channel if isinstance(channel, Mapping) else {}
-
-
-def _original_span(channel: Mapping[str, Any]) -> tuple[float, float] | None:
-    try:
-        return _pair((channel["window"]["min"], channel["window"]["max"]))
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
-def _pair(value: Any) -> tuple[float, float] | None:
-    """Give two finite numbers in rising order; None where there are none."""
-    if value is None or len(value) != 2:
-        return None
-    low, high = float(value[0]), float(value[1])
-    return (low, high) if math.isfinite(high - low) and low < high else None
-
-
 def _state(options: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
     state: dict[str, Any] = {}
     for key, default in usual.items():
@@ -278,27 +266,3 @@ def _state(options: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, An
     if state.get("rendering") not in ("iso", "iso_categorical"):
         state.pop("iso_threshold", None)
     return state
-
-
-def _origin(options: Mapping[str, Any]) -> Origin | None:
-    metadata = options.get("metadata")
-    record = metadata.get("omezarr") if isinstance(metadata, Mapping) else None
-    return _read_origin(record) if isinstance(record, Mapping) else None
-
-
-def _read_origin(record: Mapping[str, Any]) -> Origin:
-    attributes = record.get("attributes") or {}
-    channel = record.get("channel")
-    try:
-        kind = parse_document(attributes).kind
-    except OMEZarrError:
-        kind = None
-    first = kind.multiscales[0] if isinstance(kind, Image) else None
-    return Origin(
-        address=str(record.get("address") or ""),
-        channel=channel if isinstance(channel, int) else None,
-        attributes=attributes,
-        extras=record.get("extras") or {},
-        axes={axis.name: axis for axis in first.axes} if first else {},
-        name=first.name if first else "",
-    )

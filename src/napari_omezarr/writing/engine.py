@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from napari_omezarr.errors import WriteCancelledError
 
-from .plan import block_bytes, level_document
-from .pyramid_plan import COPIES
+from .plan import level_document, width
 from .work import StoredArray, Work, write_block
 
 if TYPE_CHECKING:
@@ -92,8 +91,7 @@ class Threads:
 
     def width(self, image: ImagePlan, walk: Pass) -> int:
         """Give as many blocks as fit into the memory, and a processor each."""
-        fitting = int(self.memory / COPIES / max(1, block_bytes(image, walk)))
-        return max(1, min(self.most, fitting))
+        return min(self.most, width(image, walk, self.memory))
 
     def start(self, work: Work) -> Work:
         """Need nothing."""
@@ -137,7 +135,7 @@ def run_plan(
             if (number, turn, index) not in journal.done
         )
         started = executor.start(work)
-        width = executor.width(image, walk)
+        room = executor.width(image, walk)
         chosen = checked_blocks(walk, running.verify)
         pending: dict[Future[Checks], tuple[Key, Bounds]] = {}
         try:
@@ -145,7 +143,7 @@ def run_plan(
                 _stop_if_asked(running)
                 check = chosen(key[2])
                 pending[executor.submit(started, bounds, check=check)] = key, bounds
-                if len(pending) >= width:
+                if len(pending) >= room:
                     _collect(pending, journal, meter, image)
             while pending:
                 _stop_if_asked(running)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 from napari_omezarr.errors import MetadataError, NodeNotFoundError, OptionError
 from napari_omezarr.metadata import Image, Multiscale, fit_axes, parse_document
 
+from .cutting import Structure
 from .options import Version
-from .planning import Structure
 from .work import StoredArray
 
 if TYPE_CHECKING:

@@ -85,9 +85,14 @@ def extended(affine: Affine, position: int) -> Affine:
     return Affine.from_matrix(matrix)
 
 
+def are_placeholders(names: Sequence[str]) -> bool:
+    """Whether axis labels are what napari puts where nobody named the axes."""
+    return list(names) == [str(index - len(names)) for index in range(len(names))]
+
+
 def _proper_names(names: list[str]) -> list[str]:
     ndim = len(names)
-    if names == [str(index - ndim) for index in range(ndim)]:
+    if are_placeholders(names):
         known = "tzyx" if ndim <= 4 else "tczyx"
         spare = [f"dim_{index}" for index in range(ndim - 5)]
         return [*spare, *known[-ndim:]]

@@ -101,6 +101,15 @@ def ordered(picture: Picture) -> Picture:
     )
 
 
+def adopted(label: Picture, image: Picture) -> Picture:
+    """Give labels whose axes nobody named those of an image, from the last one on."""
+    named = [axis for axis in image.axes if axis.type != "channel"]
+    count = len(label.axes)
+    if not label.axes_assumed or count > len(named):
+        return label
+    return dataclasses.replace(label, axes=tuple(named[len(named) - count :]))
+
+
 def same_grid(label: Picture, image: Picture) -> str:
     """Say why labels do not lie on the grid of an image; empty where they do.
 
@@ -156,9 +165,10 @@ def _attach(label: Picture, groups: list[Group]) -> None:
     candidates.sort(key=lambda pair: not _read_with(label, pair[1].image))
     reason = ""
     for index, owner in candidates:
-        difference = same_grid(label, owner.image)
+        fitted = adopted(label, owner.image)
+        difference = same_grid(fitted, owner.image)
         if not difference:
-            labels = (*owner.labels, label)
+            labels = (*owner.labels, fitted)
             groups[index] = dataclasses.replace(owner, labels=labels)
             return
         reason = reason or difference

@@ -12,7 +12,7 @@ from .consolidation import changed, refresh
 from .described import describe
 from .documents import labels_attributes, plan_documents
 from .existing import ExistingImage, open_existing, read_group
-from .grouping import ordered, same_grid
+from .grouping import adopted, ordered, same_grid
 from .in_place import InPlaceTarget
 from .picture import Picture
 from .plan import Plan
@@ -50,13 +50,14 @@ def plan_labels(
     OptionError
         They are no labels, or do not lie on the image's grid.
     """
-    picture = ordered(describe(layer))
+    there = _picture(image)
+    picture = ordered(adopted(describe(layer), there))
     if picture.label is None:
         raise OptionError(
             f"{picture.name} is an image, and only labels are added to an image.",
             action="Save it as an image of its own.",
         )
-    reason = same_grid(picture, _picture(image))
+    reason = same_grid(picture, there)
     if reason:
         raise OptionError(
             f"These labels do not fit the image: {reason}.",

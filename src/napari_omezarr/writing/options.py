@@ -92,7 +92,7 @@ class WriteOptions:
     merge: bool = True
     consolidated: bool = True
     accept_losses: bool = False
-    memory: int = 192 * 2**20
+    memory: int = 128 * 2**20
 
     def __post_init__(self) -> None:
         _one_of("version", self.version, get_args(Version))

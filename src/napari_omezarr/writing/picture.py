@@ -110,6 +110,8 @@ class Picture:
         The channels are red, green, blue (and alpha) of one picture.
     origin : Origin or None
         Where it was read from.
+    axes_assumed : bool
+        Nobody named the axes: they take the names of the image they belong to.
     losses, notes : tuple of str
         What cannot be kept, and what is worth knowing, a sentence each.
     """
@@ -122,6 +124,7 @@ class Picture:
     label: LabelLook | None = None
     rgb: bool = False
     origin: Origin | None = None
+    axes_assumed: bool = False
     losses: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .arrays import Compression, array_document
-from .pyramid_plan import COPIES, IN_WORK, Level, Pass
+from .pyramid_plan import COPIES, Level, Pass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -148,13 +148,12 @@ class Plan:
 
     @property
     def memory(self) -> int:
-        """Bytes that are needed above what the source holds."""
-        return int(
-            max(
-                COPIES * min(IN_WORK, walk.count) * block_bytes(image, walk)
-                for image in self.images
-                for walk in image.passes
-            )
+        """Bytes that are needed above what the source holds, at most."""
+        most = self.options.memory
+        return max(
+            int(COPIES * block_bytes(image, walk)) * width(image, walk, most)
+            for image in self.images
+            for walk in image.passes
         )
 
     @property
@@ -193,6 +192,12 @@ def level_document(plan: Plan, image: ImagePlan, level: Level) -> dict[str, Any]
         codec=image.codec,
         names=[axis.name for axis in image.picture.axes],
     )
+
+
+def width(image: ImagePlan, walk: Pass, memory: int) -> int:
+    """Give how many blocks of a pass may be in work at a time; at least one."""
+    fitting = int(memory / COPIES / max(1, block_bytes(image, walk)))
+    return max(1, min(walk.count, fitting))
 
 
 def block_bytes(image: ImagePlan, walk: Pass) -> int:

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_omezarr.errors import LossError, OptionError
-from napari_omezarr.metadata import Affine, normalized_unit
 from napari_omezarr.pyramid import Pyramid
 
 from .arrays import compression
+from .checking import checked
 from .chunking import (
-    MANY_OBJECTS,
-    default_chunks,
-    default_shards,
-    named_sizes,
-    objects,
     whole_chunks,
 )
+from .cutting import Structure, level_shapes, stored_units
 from .described import SAVED, describe, layer_data
-from .downsample import coarser_shape
 from .grouping import group
 from .picture import Picture
 from .plan import ImagePlan, Plan
-from .pyramid_plan import Level, level_affine, passes, steps
+from .pyramid_plan import Level, level_affine, passes
 from .rendering import folder_name
 
 if TYPE_CHECKING:
@@ -34,18 +29,6 @@ if TYPE_CHECKING:
     from .options import WriteOptions
 
 _MOST_AXES = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Structure:
-    """What the levels of labels take over from their image.
-
-    ``names`` are the axes; ``shapes`` and ``steps`` those of all its levels.
-    """
-
-    names: tuple[str, ...]
-    shapes: tuple[tuple[int, ...], ...]
-    steps: tuple[tuple[int, ...], ...]
 
 
 def plan_layers(
@@ -162,9 +145,9 @@ def plan_image(
     structure : Structure or None, optional
         The levels of the image that these labels belong to.
     """
-    picture = _checked(picture, options)
-    shapes, factors = _shapes(picture, options, structure)
-    chunks, shards = _units(picture, options, object_store=object_store)
+    picture = checked(picture, options)
+    shapes, factors = level_shapes(picture, options, structure)
+    chunks, shards = stored_units(picture, options, object_store=object_store)
     levels = []
     total = (1,) * len(picture.shape)
     for number, (shape, step) in enumerate(zip(shapes, factors, strict=True)):
@@ -278,115 +261,3 @@ def _by_name(options: WriteOptions, axes: Sequence[Axis]) -> WriteOptions:
         shards=named("shard sizes", options.shards),
         factors=named("factors", options.factors),
     )
-
-
-def _checked(picture: Picture, options: WriteOptions) -> Picture:
-    """Take out what the version cannot hold, and say so."""
-    losses, notes = list(picture.losses), list(picture.notes)
-    affine = picture.affine
-    if 0 in picture.shape:
-        raise OptionError(f"{picture.name} has no pixels: it is empty along an axis.")
-    if not affine.is_invertible:
-        raise OptionError(f"{picture.name} has a pixel of no size along some axis.")
-    if not affine.is_diagonal and options.version != "0.6":
-        losses.append(
-            f"OME-Zarr {options.version} cannot hold the rotation or shear of "
-            f"{picture.name}; 0.6 can."
-        )
-        affine = Affine.from_translation(affine.translation) @ Affine.from_scale(
-            affine.scale
-        )
-    notes += _axis_notes(picture)
-    return replace(picture, affine=affine, losses=tuple(losses), notes=tuple(notes))
-
-
-def _axis_notes(picture: Picture) -> list[str]:
-    axes, name = picture.axes, picture.name
-    if len(axes) < 2:
-        raise OptionError(f"{name} has {len(axes)} axis, and OME-Zarr needs 2.")
-    notes = []
-    types = [axis.type for axis in axes]
-    several = types.count("time") > 1 or types.count("channel") > 1
-    other = sum(type_ not in ("time", "space") for type_ in types)
-    if len(axes) > _MOST_AXES or several or other > 1 or types.count("space") < 2:
-        notes.append(
-            f"The axes of {name} are more, or others, than OME-Zarr allows up to 0.6 "
-            "(at most one time, one channel, two or three of space); other programs "
-            "may not open it."
-        )
-    notes += [
-        f"{axis.unit} is no unit that OME-Zarr knows for {axis.name}."
-        for axis in axes
-        if axis.unit and axis.type != "channel" and normalized_unit(axis) is None
-    ]
-    if picture.rgb and picture.source.dtype.name != "uint8":
-        notes.append(f"{name} opens as three channels: only 8-bit RGB is known as RGB.")
-    return notes
-
-
-def _shapes(
-    picture: Picture, options: WriteOptions, structure: Structure | None
-) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
-    if structure is not None:
-        return _like(picture, structure)
-    fixed = options.factors
-    spacing = picture.affine.scale
-    ones = (1,) * len(picture.shape)
-    chosen = steps(
-        picture.axes,
-        picture.shape,
-        spacing,
-        options.levels,
-        named_sizes(fixed, picture.axes, ones) if isinstance(fixed, Mapping) else None,
-    )
-    shapes = [picture.shape]
-    for step in chosen[1:]:
-        shapes.append(coarser_shape(shapes[-1], step))
-    return shapes, list(chosen)
-
-
-def _like(
-    picture: Picture, structure: Structure
-) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
-    """Give labels the levels of their image, along the axes that they have."""
-    where = [structure.names.index(axis.name) for axis in picture.axes]
-    single = [size == 1 for size in picture.shape]
-
-    def taken(sizes: Sequence[int]) -> tuple[int, ...]:
-        return tuple(
-            1 if one else sizes[i] for i, one in zip(where, single, strict=True)
-        )
-
-    shapes = [taken(shape) for shape in structure.shapes]
-    return shapes, [taken(step) for step in structure.steps]
-
-
-def _units(
-    picture: Picture, options: WriteOptions, *, object_store: bool
-) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
-    """Decide on chunks and shards of the finest level."""
-    shape, axes = picture.shape, picture.axes
-    itemsize = picture.source.dtype.itemsize
-    spacing = picture.affine.scale
-    chunks = default_chunks(axes, shape, itemsize, spacing, options.layout)
-    if isinstance(options.chunks, Mapping):
-        chunks = named_sizes(options.chunks, axes, chunks)
-        chunks = tuple(min(c, max(1, s)) for c, s in zip(chunks, shape, strict=True))
-    wanted = options.shards
-    if isinstance(wanted, Mapping):
-        sizes = named_sizes(wanted, axes, chunks)
-        parts = zip(sizes, chunks, shape, strict=True)
-        if any(size % chunk and size < full for size, chunk, full in parts):
-            raise OptionError(
-                f"Shards of {_times(sizes)} are no whole chunks of {_times(chunks)}.",
-                action="Choose multiples of the chunk.",
-            )
-        return chunks, whole_chunks(sizes, chunks, shape)
-    many = object_store and objects(shape, chunks) > MANY_OBJECTS
-    if options.version != "0.4" and (wanted or (wanted is None and many)):
-        return chunks, default_shards(axes, shape, chunks, itemsize)
-    return chunks, None
-
-
-def _times(sizes: Sequence[int]) -> str:
-    return " x ".join(map(str, sizes))
