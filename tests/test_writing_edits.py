@@ -167,7 +167,10 @@ def test_labels_that_broke_off_are_not_listed_and_can_be_resumed(tmp_path):
         add_labels(labels(values=source), place, **choices)
     assert [layer[1]["name"] for layer in read_layers(place)[2:]] == ["old"]
     source.broken = False
+    half = place / "labels" / "new" / "0" / "c" / "0" / "0" / "0.abc.partial"
+    half.write_bytes(b"what a killed process leaves")
     add_labels(labels(values=source), place, unfinished="resume", **choices)
+    assert not half.exists()
     np.testing.assert_array_equal(np.asarray(read_layers(place)[3][0][0]), LABELS)
 
 

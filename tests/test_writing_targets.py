@@ -309,3 +309,20 @@ def test_a_source_that_fails_leaves_what_is_done_to_be_resumed(tmp_path):
     source.broken = False
     saved(target, source, unfinished="resume")
     np.testing.assert_array_equal(opened(target), IMAGE)
+
+
+def test_a_folder_that_only_looks_like_an_unfinished_save_is_left_alone(tmp_path):
+    (tmp_path / "a.zarr.partial").mkdir()
+    (tmp_path / "a.zarr.partial" / "notes.txt").write_text("mine")
+    with pytest.raises(TargetExistsError, match="in the way"):
+        write_image(IMAGE, tmp_path / "a.zarr", "zyx")
+    assert (tmp_path / "a.zarr.partial" / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize("value", [0.0, -0.0, np.nan, np.inf])
+def test_chunks_of_one_value_are_verified_like_others(value, version, tmp_path):
+    image = np.full((40, 50), value, np.float32)
+    write_image(image, tmp_path / "a.zarr", "yx", version=version, verify="all")
+    found = np.asarray(read_layers(tmp_path / "a.zarr")[0][0])
+    np.testing.assert_array_equal(found, image)

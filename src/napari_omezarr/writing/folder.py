@@ -20,6 +20,9 @@ from .target import Listing, Stored
 if TYPE_CHECKING:
     from zarr.abc.store import Store
 
+_HALF = "*.partial"
+"""How zarr, and `Folder.put`, call a file until it is whole and renamed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Folder:
@@ -82,6 +85,12 @@ class Folder:
         """Remove a path with all that lies below it."""
         with explained(self.address):
             remove(self.path / prefix if prefix else self.path)
+
+    def sweep(self, prefix: str) -> None:
+        """Remove the files into which a chunk or document was being written."""
+        with explained(self.address):
+            for half in (self.path / prefix).rglob(_HALF):
+                half.unlink()
 
 
 def listing(path: Path) -> Listing:

@@ -92,6 +92,9 @@ class StoreHierarchy:
         """Remove a path with all that lies below it."""
         run(self._remove(prefix))
 
+    def sweep(self, prefix: str) -> None:
+        """Nothing is half written in a store."""
+
     async def _listing(self, prefix: str) -> Listing:
         keys = await self._keys(prefix)
         sizes = await asyncio.gather(*map(self.store.getsize, keys))
@@ -177,6 +180,7 @@ class InPlaceTarget:
         if self.occupied() is not None:
             raise self._changed()
         self._committing.touch()
+        self.staged.sweep(self.path)
         for document in documents:
             self.staged.put(document.key, document.body)
         if self._announce is not None:

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from .target import Hierarchy, Listing
 
 _ZARR = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
-_HALF = "*.partial"
-"""What zarr leaves where a chunk was being written when the process ended."""
+_OURS = frozenset({"data", "journal", "packed"})
 
 
 class LocalTarget:
@@ -74,7 +73,7 @@ class LocalTarget:
         """Make the folder beside the place; what is there stays until the end."""
         with explained(self.address):
             if not self.unfinished():
-                remove(self.partial)
+                self._clear()
             (self.partial / "data").mkdir(parents=True, exist_ok=True)
 
     def commit(
@@ -83,18 +82,38 @@ class LocalTarget:
         """Write the documents and rename; see `target.Target`."""
         for document in documents:
             self.staged.put(document.key, document.body)
+        self.staged.sweep("")
         with explained(self.address):
-            for half in (self.partial / "data").rglob(_HALF):
-                half.unlink()
             finished = self._finished()
             self._give_way(replaced)
             finished.rename(self.path)
-            remove(self.partial)
+            self._clear()
 
     def discard(self) -> None:
         """Remove the folder beside the place."""
         with explained(self.address):
-            remove(self.partial)
+            self._clear()
+
+    def _clear(self) -> None:
+        """Remove the folder beside the place, if it is one of ours.
+
+        Raises
+        ------
+        TargetExistsError
+            Something else has that name.
+        """
+        if not self.partial.exists():
+            return
+        ours = self.partial.is_dir() and {p.name for p in self.partial.iterdir()} <= (
+            _OURS
+        )
+        if not ours:
+            raise TargetExistsError(
+                f"{self.partial} is in the way, and it is not a save of ours.",
+                action="Rename it, or choose another name.",
+                url=self.address,
+            )
+        remove(self.partial)
 
     def _finished(self) -> Path:
         return self.partial / "data"

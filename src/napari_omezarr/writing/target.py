@@ -89,6 +89,10 @@ class Hierarchy(Protocol):
         """Remove a path with all that lies below it, or nothing if it is absent."""
         ...
 
+    def sweep(self, prefix: str) -> None:
+        """Remove what a process left half written below a path when it ended."""
+        ...
+
 
 class Target(Protocol):
     """A place where an image, or several, will come into being."""
