@@ -23,7 +23,7 @@ def test_defaults_leave_most_of_the_memory_to_others():
     settings = Settings.of()
     assert settings.enabled
     assert 0 < settings.cache_bytes <= 4 * GIGABYTE
-    assert settings.volume_bytes == 256 * MEGABYTE
+    assert settings.volume_bytes == 128 * MEGABYTE
     assert settings.prefetch_bytes == 64 * MEGABYTE
 
 

@@ -105,6 +105,7 @@ def test_what_is_released_wants_nothing_even_when_sliced_late(gate):
     np.asarray(late[1])
     gate.wait_for(lambda: not gate.waiting)
     assert view.status().pending == 0
+    assert view.errors == ()
 
 
 def test_two_views_of_one_array_share_everything(gate):
@@ -260,6 +261,42 @@ def test_chunks_go_with_the_last_layer_that_shows_them():
     assert ("b", (0,)) not in cache
     watch.engine.disuse({"a"})
     assert ("a", (0,)) not in cache
+
+
+def test_scrolling_through_much_more_than_the_cache_holds_leaves_nothing(gate):
+    small = Settings(
+        enabled=True, cache_bytes=10**5, volume_bytes=10**6, prefetch_bytes=10**5
+    )
+    watch = Watch(small)
+    levels = planes(gate, count=60)
+    view = View(levels, watch.engine)
+    gate.open()
+    for z in range(60):
+        see(view, a_look(z))
+        watch.sharp(view)
+        picture, _ = see(view, a_look(z))
+        assert np.array_equal(picture, levels[0].array[z])
+        # What is on screen never goes, though it may not fit.
+        on_screen = 2 * (128 * 128 + 32 * 32)
+        assert watch.engine.cache.statistics.bytes <= 10**5 + on_screen
+    watch.until(lambda: not watch.engine.fetcher.progress(*view.owners).pending)
+    view.release()
+    assert watch.engine.cache.statistics.bytes <= 10**5
+
+
+def test_failures_of_pixels_that_are_gone_are_forgotten(gate):
+    watch = Watch()
+    levels = planes(gate)
+    gate.errors[None] = AccessDeniedError("no")
+    gate.open()
+    view = View(levels, watch.engine)
+    watch.engine.use(view.tokens)
+    see(view, a_look(0))
+    watch.sharp(view)
+    assert watch.engine.fetcher.has_failed(view.grids[0].key((0, 0, 0)))
+    view.release()
+    watch.engine.disuse(view.tokens)
+    assert not watch.engine.fetcher.has_failed(view.grids[0].key((0, 0, 0)))
 
 
 def test_there_is_one_engine_and_it_follows_the_person():

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from napari.components import Dims
 from napari.layers import Image, Labels
-from napari.settings import get_settings
+from napari.settings import get_plugin_settings, get_settings
 from napari.utils.notifications import notification_manager
+from npe2 import PluginManifest
 from qtpy.QtWidgets import QApplication
 
 from gated import Gate, pyramid
@@ -103,7 +104,7 @@ def picture(layer):
 
 def all_owners(layer):
     """What the layer's view wants chunks as, its prefetch included."""
-    return _desk().shown[layer].view.owners
+    return _desk().roster.get(layer).view.owners
 
 
 def exact(layer, levels, *index):
@@ -617,6 +618,28 @@ def test_a_store_that_vanishes_while_scrolling_and_returns(viewer, gate, told):
     assert len(told) == 1
 
 
+def test_a_chunk_that_cannot_be_decoded_says_where_it_came_from(
+    sync_viewer, gate, told
+):
+    levels = pyramid(noise(128, 128), (64, 64), gate, levels=1)
+    gate.errors[None] = RuntimeError("bad magic number")
+    gate.open()
+    layer = shown(sync_viewer, levels)
+    with pytest.raises(RuntimeError, match="magic"):
+        wait_until_sharp(layer)
+    settle(sync_viewer, layer)
+    (notice,) = told
+    assert notice.message == "A chunk from far cannot be decoded: bad magic number"
+
+
+def test_waiting_ends_when_the_time_is_up(sync_viewer, gate):
+    levels = pyramid(noise(128, 128), (64, 64), gate, levels=1)
+    layer = shown(sync_viewer, levels)
+    assert not wait_until_sharp(layer, timeout=0)
+    gate.open()
+    assert wait_until_sharp(layer)
+
+
 def test_one_bad_chunk_leaves_the_rest_exact(sync_viewer, gate, told):
     levels = pyramid(noise(1, 128, 128), (1, 64, 64), gate, levels=1)
     gate.errors[levels[0], (0, 1, 1)] = ServerError("The server failed.")
@@ -662,6 +685,23 @@ def test_switched_off_layers_are_ordinary_ones(gate):
     assert np.array_equal(picture(layer), levels[1].array)
     assert wait_until_sharp(layer)
     assert status(layer).place == ""
+
+
+def test_what_a_person_sets_is_followed(plugin_settings, npe2pm, qapp, gate):
+    npe2pm.register(PluginManifest.from_distribution("napari-omezarr"))
+    options = get_plugin_settings("napari-omezarr").display
+    install(Engine())
+    levels = pyramid(noise(128, 128), (64, 64), gate, levels=2)
+    layer = image_of(levels)
+    assert attach(layer, levels)
+    assert engine().settings == Settings.of()
+    options.cache_gb = 0.5
+    options.prefetch_mb = 7
+    assert engine().cache.statistics.capacity == 512 * MEGABYTE
+    assert engine().settings.prefetch_bytes == 7 * MEGABYTE
+    options.progressive = False
+    assert status(layer).place == ""
+    assert not attach(layer, levels)
 
 
 def test_this_napari_has_the_place_that_the_display_hooks_into(gate):

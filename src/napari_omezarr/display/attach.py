@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections import deque
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -25,10 +24,13 @@ from napari.utils.notifications import (
 from qtpy.QtCore import QEventLoop, QObject, QTimer, Signal
 from qtpy.QtWidgets import QApplication
 
+from napari_omezarr.errors import OMEZarrError
+
 from .engine import Engine, engine
+from .roster import Roster, arrays_of
 from .settings import Settings
-from .shown import REQUEST_FIELDS, Shown
-from .status import Status, sentence
+from .shown import REQUEST_FIELDS
+from .status import Status
 from .throttle import Throttle
 from .view import View
 
@@ -39,6 +41,9 @@ if TYPE_CHECKING:
     from napari.utils.events import Event
 
     from napari_omezarr.pyramid import Pixels
+
+    from .request import Notice
+    from .shown import Shown
 
 PLUGIN = "napari-omezarr"
 _PLACE = "_make_slice_request_internal"
@@ -76,7 +81,7 @@ def attach(layer: Layer, levels: Sequence[Pixels], *, label: bool = False) -> bo
     ValueError
         The levels do not have the shapes of the layer's data.
     """
-    shapes = [tuple(array.shape) for array in _arrays(layer)]
+    shapes = [tuple(array.shape) for array in arrays_of(layer)]
     if shapes != [tuple(pixels.shape) for pixels in levels]:
         msg = f"levels of {[p.shape for p in levels]} for a layer of {shapes}"
         raise ValueError(msg)
@@ -100,7 +105,7 @@ def detach(layer: Layer) -> None:
 
 def status(layer: Layer) -> Status:
     """Say how far a layer is; nothing is pending for one that is not attached."""
-    shown = _desk().shown.get(layer)
+    shown = _desk().roster.get(layer)
     return Status() if shown is None else shown.view.status()
 
 
@@ -132,28 +137,16 @@ def wait_until_sharp(layer: Layer, timeout: float = 30.0) -> bool:
     deadline = time.monotonic() + timeout
     while True:
         loop.exec()
-        shown = _desk().shown.get(layer)
+        roster = _desk().roster
+        shown = roster.get(layer)
         if not layer.visible:
             return True
         if shown is not None and shown.view.errors:
             raise shown.view.errors[0]
-        if layer.loaded and (shown is None or _is_settled(shown)):
+        if layer.loaded and roster.is_settled(layer):
             return True
         if time.monotonic() > deadline:
             return False
-
-
-def _is_settled(shown: Shown) -> bool:
-    """Say whether nothing more is to come for a layer, and all that came is shown."""
-    # In this order: what arrived is no longer pending, and may not be shown yet.
-    if shown.view.status().pending:
-        return False
-    _desk().gather()
-    return not shown.dirty and shown.view.climbed() is None
-
-
-def _arrays(layer: Layer) -> list[Any]:
-    return list(layer.data) if layer.multiscale else [layer.data]
 
 
 def _options() -> Any:
@@ -203,16 +196,12 @@ class _Desk(QObject):
     def __init__(self, engine: Engine) -> None:
         super().__init__()
         self.engine = engine
-        self.shown: weakref.WeakKeyDictionary[Layer, Shown] = (
-            weakref.WeakKeyDictionary()
-        )
+        self.roster = Roster(engine)
         self._undo: weakref.WeakKeyDictionary[Layer, Callable[[Layer], None]] = (
             weakref.WeakKeyDictionary()
         )
-        self._gone: deque[View] = deque()
-        self._viewers: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._said: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
         self._throttle = Throttle()
-        self._said = ""
         self._hinted = False
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -232,19 +221,15 @@ class _Desk(QObject):
             self._woken.emit()
 
     def adopt(self, layer: Layer, view: View, *, label: bool) -> None:
-        shown = Shown(layer, _arrays(layer), view, label=label)
+        shown = self.roster.add(layer, view, label=label)
         shown.look_again = _steer_soon
-        self.engine.use(view.tokens)
-        self.shown[layer] = shown
         self._undo[layer] = _hook(layer, shown.answered)
-        # Garbage is collected in any thread, even one that holds a lock of ours.
-        weakref.finalize(layer, self._gone.append, view).atexit = False
         layer.events.visible.connect(self._on_visible)
         layer.events.data.connect(self._on_data)
         self._meet_viewer()
 
     def drop(self, layer: Layer) -> None:
-        shown = self.shown.pop(layer, None)
+        shown = self.roster.pop(layer)
         if shown is None:
             return
         self._undo.pop(layer)(layer)
@@ -256,7 +241,7 @@ class _Desk(QObject):
         """Go by what the person has set, from now on."""
         self.engine.settings = Settings.of(_options())
         if not self.engine.settings.enabled:
-            for layer in list(self.shown):
+            for layer in self.roster.layers:
                 self.drop(layer)
 
     def hint_at_async(self) -> None:
@@ -264,27 +249,18 @@ class _Desk(QObject):
             self._hinted = True
             show_info(_ASYNC_HINT)
 
-    def gather(self) -> None:
-        """Note which layers have something new to show."""
-        changed = self.engine.fetcher.take_changed()
-        for shown in list(self.shown.values()):
-            shown.dirty |= shown.view.concerns(changed)
-            if shown.view.has_climbed(changed):
-                shown.steer()
-
     def _wake(self) -> None:
-        self.gather()
+        self.roster.gather()
         for notice in self.engine.fetcher.take_notices():
-            _notify(notice.error, self.engine.fetcher.retry)
-        self._bury()
+            _notify(notice, self.engine.fetcher.retry)
+        self.roster.bury()
         if not self._timer.isActive():
             self._timer.start(int(1000 * self._throttle.wait(time.monotonic())))
 
     def _refresh(self) -> None:
         began = time.monotonic()
-        for layer, shown in list(self.shown.items()):
-            if shown.dirty and layer.visible:
-                layer.refresh(extent=False, highlight=False)
+        for layer in self.roster.due():
+            layer.refresh(extent=False, highlight=False)
         self._say_what_loads()
         self._throttle.spent(began, time.monotonic())
         # Comes after the paint events of what was refreshed, so that they count.
@@ -295,52 +271,42 @@ class _Desk(QObject):
 
     def _say_what_loads(self) -> None:
         self._meet_viewer()
-        said = sentence(shown.view.status() for shown in self.shown.values())
-        for viewer in list(self._viewers):
-            if said or viewer.status == self._said:
+        for viewer, before in list(self._said.items()):
+            said = self.roster.sentence(viewer.layers)
+            # Whatever else stands there now is somebody else's, and stays.
+            if said or (before and viewer.status == before):
                 viewer.status = said or "Ready"
-        self._said = said
-
-    def _bury(self) -> None:
-        """Drop all that is kept for layers that are gone."""
-        while self._gone:
-            view = self._gone.popleft()
-            view.release()
-            self.engine.fetcher.forget(*view.owners)
-            self.engine.disuse(view.tokens)
+            self._said[viewer] = said
 
     def _meet_viewer(self) -> None:
         viewer = napari.current_viewer()
-        if viewer is not None and viewer not in self._viewers:
-            self._viewers.add(viewer)
+        if viewer is not None and viewer not in self._said:
+            self._said[viewer] = ""
             viewer.layers.events.inserted.connect(self._on_inserted)
             viewer.layers.events.removed.connect(self._on_removed)
 
     def _on_visible(self, event: Event) -> None:
-        shown = self.shown.get(event.source)
-        if shown is not None and not event.source.visible:
+        if not event.source.visible:
+            self._release(event.source)
+
+    def _on_removed(self, event: Event) -> None:
+        self._release(event.value)
+
+    def _release(self, layer: Layer) -> None:
+        """Drop what is not to be seen; the layer looks again when it is shown."""
+        shown = self.roster.get(layer)
+        if shown is not None:
             shown.view.release()
             self._wake()
 
     def _on_data(self, event: Event) -> None:
         self.drop(event.source)
 
-    def _on_removed(self, event: Event) -> None:
-        shown = self.shown.get(event.value)
-        if shown is not None:
-            shown.view.release()
-            self._wake()
-
     def _on_inserted(self, event: Event) -> None:
         """Let the duplicate of a layer show what that one shows."""
-        layer = event.value
-        parent = layer.source.parent and layer.source.parent()
-        shown = self.shown.get(parent) if parent is not None else None
-        if shown is None or layer in self.shown:
-            return
-        names = [getattr(array, "name", None) for array in _arrays(layer)]
-        if names == [getattr(array, "name", "") for array in _arrays(parent)]:
-            attach(layer, shown.view.levels, label=shown.label)
+        original = self.roster.original(event.value)
+        if original is not None:
+            attach(event.value, original.view.levels, label=original.label)
 
 
 _desks: list[_Desk] = []
@@ -357,8 +323,11 @@ def _steer_soon(shown: Shown) -> None:
     QTimer.singleShot(0, shown.steer)
 
 
-def _notify(error: BaseException, retry: Callable[[], None]) -> None:
+def _notify(notice: Notice, retry: Callable[[], None]) -> None:
+    said = str(notice.error)
+    if not isinstance(notice.error, OMEZarrError):
+        said = f"A chunk from {notice.place} cannot be decoded: {said}"
     # napari hands the notification's widget to what a button calls.
     actions = (("Retry", lambda *_: retry()),)
     severity = NotificationSeverity.ERROR
-    notification_manager.dispatch(Notification(str(error), severity, actions))
+    notification_manager.dispatch(Notification(said, severity, actions))

@@ -13,7 +13,7 @@ from .place import TRANSIENT, Place, Retrying
 from .request import FOREGROUND, Entry, Failure, Notice, Request, Want
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Hashable, Iterable, Sequence
+    from collections.abc import Collection, Container, Hashable, Iterable, Sequence
 
     from .chunks import Chunk, ChunkKey
     from .request import Priority
@@ -81,6 +81,11 @@ class Demand:
         for key in want.pending:
             self._release(owner, key)
         self.changed.discard(owner)
+
+    def forget_failures(self, tokens: Collection[str]) -> None:
+        """Drop what is kept about chunks of pixels that nobody will look at again."""
+        for key in [key for key in self.failures if key[0] in tokens]:
+            del self.failures[key]
 
     def unwanted(self) -> list[Entry]:
         """Take out the reads under way that nobody wants any more."""

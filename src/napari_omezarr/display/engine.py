@@ -65,6 +65,7 @@ class Engine:
             for token in unused:
                 del self._users[token]
         self.cache.discard(unused)
+        self.fetcher.forget_failures(unused)
 
 
 _engines: list[Engine] = []

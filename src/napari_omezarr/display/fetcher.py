@@ -17,7 +17,7 @@ from .request import Entry
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Hashable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 
     from .cache import ChunkCache
     from .chunks import Chunk, ChunkKey
@@ -92,6 +92,11 @@ class Fetcher:
             for owner in owners:
                 self._demand.forget(owner)
         self._pump_soon()
+
+    def forget_failures(self, tokens: Collection[str]) -> None:
+        """Drop what is kept about chunks of pixels that nobody will look at again."""
+        with self._lock:
+            self._demand.forget_failures(tokens)
 
     def retry(self) -> None:
         """Ask again, now, for all that was given up."""

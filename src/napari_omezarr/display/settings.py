@@ -46,7 +46,7 @@ class Settings:
         return cls(
             enabled=bool(getattr(options, "progressive", True)),
             cache_bytes=int(cache * GIGABYTE) or default_cache_bytes(),
-            volume_bytes=int(getattr(options, "volume_mb", 256) * MEGABYTE),
+            volume_bytes=int(getattr(options, "volume_mb", 128) * MEGABYTE),
             prefetch_bytes=int(getattr(options, "prefetch_mb", 64) * MEGABYTE),
         )
 

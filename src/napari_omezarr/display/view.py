@@ -180,8 +180,9 @@ class View:
         return self._engine.fetcher.progress(self._picture, self._climb).errors
 
     def _show_picture(self, look: Look, generation: int, bounds: Bounds) -> np.ndarray:
+        # Kept first: what is found must not be dropped before it is kept.
+        self._keep(self._picture, look.level, bounds, generation)
         assembly = self._assembled(look.level, look, bounds)
-        self._keep(self._picture, look.level, bounds)
         cache, fetcher = self._engine.cache, self._engine.fetcher
         wants: dict[Hashable, Sequence[Request]] = {
             self._picture: visible(
@@ -201,11 +202,13 @@ class View:
     def _show_thumbnail(
         self, look: Look, generation: int, bounds: Bounds
     ) -> np.ndarray:
-        assembly = self._assembled(look.thumbnail, look, bounds)
         grid = self.grids[look.thumbnail]
+        affordable = grid.nbytes_within(bounds) <= LARGEST_THUMBNAIL
+        if affordable:
+            self._keep(self._thumbnail, look.thumbnail, bounds, generation)
+        assembly = self._assembled(look.thumbnail, look, bounds)
         wanted: list[Request] = []
-        if grid.nbytes_within(bounds) <= LARGEST_THUMBNAIL:
-            self._keep(self._thumbnail, look.thumbnail, bounds)
+        if affordable:
             centre = scaled(self.grids, look.level, look.thumbnail, look.centre)
             wanted = requests(grid, assembly.missing, centre, Tier.THUMBNAIL)
         self._engine.fetcher.want({self._thumbnail: wanted}, generation)
@@ -274,7 +277,11 @@ class View:
                 hatch(assembly.array, bounds, grid.bounds(index), plane, look.mark)
         return assembly
 
-    def _keep(self, owner: Hashable, level: int, bounds: Bounds) -> None:
+    def _keep(
+        self, owner: Hashable, level: int, bounds: Bounds, generation: int
+    ) -> None:
+        if generation != self._generation:
+            return
         grid = self.grids[level]
         keys = frozenset(grid.key(index) for index in grid.within(bounds))
         self._engine.cache.keep(owner, keys)
