@@ -38,6 +38,13 @@ def stop_preferring_reader() -> None:
     stop_preferring()
 
 
+def clear_disk_cache() -> None:
+    """Delete what the disk cache holds."""
+    from .widgets.disk_cache import clear
+
+    clear()
+
+
 def sample_cells() -> list[tuple[Any, dict[str, Any], str]]:
     """Compute the sample image."""
     from .sample_layers import cells_layers

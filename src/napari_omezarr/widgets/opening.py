@@ -12,6 +12,7 @@ from napari_omezarr.layers import layer_data
 from napari_omezarr.reading import ReadOptions, read
 from napari_omezarr.recents import Recents
 
+from .disk_cache import follow_settings
 from .job import Job
 from .layer import make_layer
 from .notices import explain, tell
@@ -46,6 +47,7 @@ def open_place(location: Location) -> Opened:
     OMEZarrError
         See ``reading.read``.
     """
+    follow_settings()
     reading = read(location, ReadOptions())
     return Opened(reading, tuple(layer_data(reading.pyramids)))
 

@@ -1,0 +1,41 @@
+"""The disk cache follows the settings, and a command clears it."""
+
+from __future__ import annotations
+
+import pytest
+from napari.settings import get_plugin_settings
+
+import small_images
+from napari_omezarr.store import disk_cache_facts, set_disk_cache
+from napari_omezarr.widgets.disk_cache import clear
+
+
+@pytest.fixture
+def settings(viewer, tmp_path):
+    """The plugin's settings for the cache, with a folder of the test's own."""
+    wish = get_plugin_settings("napari-omezarr").cache
+    wish.folder = str(tmp_path / "cache")
+    yield wish
+    wish.enabled = False
+    wish.folder = ""
+    set_disk_cache(size=0)
+
+
+def seen(viewer, http_server, tmp_path):
+    small_images.put_image(tmp_path / "a.zarr")
+    viewer.open(f"{http_server.url}/a.zarr", plugin="napari-omezarr")
+    return disk_cache_facts(tmp_path / "cache").entries
+
+
+def test_it_is_off_by_default(viewer, settings, http_server, tmp_path):
+    assert seen(viewer, http_server, tmp_path) == 0
+
+
+def test_what_is_opened_is_kept_where_it_is_switched_on(
+    qtbot, viewer, settings, http_server, tmp_path
+):
+    settings.enabled = True
+    assert seen(viewer, http_server, tmp_path) > 0
+    job = clear()
+    qtbot.waitUntil(job.outcome.done)
+    assert disk_cache_facts(tmp_path / "cache").entries == 0
