@@ -47,8 +47,18 @@ class Course:
     server: Latency
     url: str
     warm_url: str
-    rtt: float
+    rtt: float = 0
     environment: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Who does what, where, in the environment of which Python."""
+
+    kind: str
+    contender: str
+    course: Course
+    python: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,51 +86,53 @@ class Standing:
     rounds: int
 
 
-def race(
-    kind: str, names: Sequence[str], course: Course, rounds: int, peers: str
-) -> dict[str, Standing | str]:
-    """Run all contenders, round by round.
+def race(entries: Mapping[str, Entry], rounds: int) -> dict[str, Standing | str]:
+    """Run all entries, round by round.
 
     Parameters
     ----------
-    kind : {"open", "read"}
-        What they do.
-    names : sequence of str
-        Who.
-    course : Course
-        Where.
+    entries : Mapping
+        By a name for the table.
     rounds : int
-        How often each.
-    peers : str
-        The Python of the environment in which all but ours are.
+        How often each runs.
 
     Returns
     -------
     dict
-        By contender its medians, or why it has none.
-
-    Raises
-    ------
-    ValueError
-        Two contenders read different pixels.
+        By name the medians, or why there are none.
     """
-    outcomes: dict[str, list[Outcome]] = {name: [] for name in names}
+    outcomes: dict[str, list[Outcome]] = {name: [] for name in entries}
     for _ in range(rounds):
-        for name in names:
+        for name, entry in entries.items():
             if not any(o.failure or o.seconds > SLOW for o in outcomes[name]):
-                python = sys.executable if name in OURS else peers
-                outcomes[name].append(_trial(kind, name, course, python))
-    if kind == "read":
-        _compare(outcomes)
+                outcomes[name].append(_trial(entry))
     return {name: _standing(tried) for name, tried in outcomes.items()}
 
 
-def _trial(kind: str, name: str, course: Course, python: str) -> Outcome:
+def entrants(
+    kind: str, names: Iterable[str], course: Course, peers: str
+) -> dict[str, Entry]:
+    """Enter contenders by their names; the peers run in their own environment."""
+    return {
+        name: Entry(kind, name, course, sys.executable if name in OURS else peers)
+        for name in names
+    }
+
+
+def _trial(entry: Entry) -> Outcome:
     """Run one contender; what it asks before it is ready is not counted."""
+    course = entry.course
     script = str(Path(__file__).with_name("trial.py"))
     course.server.reset(0)
     with subprocess.Popen(
-        [python, script, kind, name, course.url, course.warm_url],
+        [
+            entry.python,
+            script,
+            entry.kind,
+            entry.contender,
+            course.url,
+            course.warm_url,
+        ],
         env={**os.environ, "PYTHONWARNINGS": "ignore", **course.environment},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -138,12 +150,6 @@ def _trial(kind: str, name: str, course: Course, python: str) -> Outcome:
                 said = json.loads(line.removeprefix(RESULT))
                 return Outcome(**said, tally=course.server.tally())
     return Outcome(failure=f"ended with status {process.returncode}")
-
-
-def _compare(outcomes: Mapping[str, Iterable[Outcome]]) -> None:
-    sums = {o.result for tried in outcomes.values() for o in tried} - {None}
-    if len(sums) > 1:
-        raise ValueError(f"The contenders read different pixels: {outcomes}.")
 
 
 def _standing(tried: Sequence[Outcome]) -> Standing | str:

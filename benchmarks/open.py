@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import data
-from contest import Course, race, table, versions
+from contest import Course, entrants, race, table, versions
 from latency import Latency
 from openers import OPENERS
 
@@ -62,8 +62,8 @@ def rows(arguments: argparse.Namespace) -> Iterator[list[str]]:
                 course = Course(
                     server, f"{server.url}/{store}", f"{warm.url}/{store}", rtt
                 )
-                peers = arguments.peers_python
-                found.append(race("open", who, course, arguments.rounds, peers))
+                entries = entrants("open", who, course, arguments.peers_python)
+                found.append(race(entries, arguments.rounds))
             for contender in who:
                 standings = [standing[contender] for standing in found]
                 yield [WHAT[name], contender, *_cells(standings)]

@@ -15,14 +15,14 @@ from math import prod
 from typing import TYPE_CHECKING
 
 import data
-from contest import Course, race, table, versions
+from contest import Course, entrants, race, table, versions
 from latency import Latency
 from readers import READERS
 
 from napari_omezarr.demo.server import OWNER, S3Server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from contest import Standing
 
@@ -59,11 +59,18 @@ def measurements(
     """Measure place by place and distance by distance; gives a name for each."""
     for place in arguments.where:
         with ExitStack() as stack:
-            courses = _courses(place, arguments.rtt, stack)
-            for course in courses:
-                name = f"{PLACES[place]}, RTT {course.rtt:g}"
-                rounds, peers = arguments.rounds, arguments.peers_python
-                yield name, race("read", arguments.who, course, rounds, peers)
+            for course in _courses(place, arguments.rtt, stack):
+                who, peers = arguments.who, arguments.peers_python
+                standings = race(entrants("read", who, course, peers), arguments.rounds)
+                _compare(standings)
+                yield f"{PLACES[place]}, RTT {course.rtt:g}", standings
+
+
+def _compare(standings: Mapping[str, Standing | str]) -> None:
+    """Insist that all who give pixels give the same."""
+    sums = {s.result for s in standings.values() if not isinstance(s, str)} - {None}
+    if len(sums) > 1:
+        raise ValueError(f"The contenders read different pixels: {standings}.")
 
 
 def _courses(place: str, rtts: list[float], stack: ExitStack) -> list[Course]:

@@ -1,15 +1,17 @@
-"""How many chunks zarr asks for at a time, set for the length of a read."""
+"""How many chunks are asked for at a time."""
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import contextmanager
+from itertools import islice
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import zarr
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Coroutine, Iterable, Iterator
 
 _KEY = "async.concurrency"
 _lock = Lock()
@@ -37,3 +39,30 @@ def reading_at(concurrency: int) -> Iterator[None]:
         with _lock:
             _reads.remove(concurrency)
             zarr.config.set({_KEY: max(*_reads, *_outer) if _reads else _outer.pop()})
+
+
+async def at_once(work: Iterable[Coroutine[Any, Any, None]], most: int) -> None:
+    """Await coroutines, at most some at a time, each begun as another ends.
+
+    The first that fails ends the others, and its exception is raised.
+
+    Parameters
+    ----------
+    work : iterable of coroutines
+        Drawn from as there is room, so that it may be long.
+    most : int
+        How many are under way at most.
+    """
+    left = iter(work)
+
+    async def draw(first: Coroutine[Any, Any, None]) -> None:
+        await first
+        for coroutine in left:
+            await coroutine
+
+    drawing = [asyncio.ensure_future(draw(first)) for first in islice(left, most)]
+    try:
+        await asyncio.gather(*drawing)
+    finally:
+        for task in drawing:
+            task.cancel()

@@ -60,6 +60,7 @@ class Mosaic(Readable):
         )
         self.dtype = template.dtype
         self.concurrency = template.concurrency
+        self.address: str = getattr(template, "address", "")
         # A chunk must not lie across two tiles, or it would be read for both.
         fits = all(
             size % chunk == 0

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from uuid import uuid4
 
 import numpy as np
+from zarr.buffer.cpu import buffer_prototype
 
 from napari_omezarr.store import run
 
-from .concurrency import reading_at
-from .selection import bounded
+from .concurrency import at_once, reading_at
+from .decoding import decoding_of
+from .selection import bounded, parts_of
 
 if TYPE_CHECKING:
     import zarr
 
-    from .selection import Bounds
+    from .decoding import Decoding
+    from .selection import Bounds, Part
 
 
 @runtime_checkable
@@ -110,6 +114,7 @@ class ArrayPixels(Readable):
         self.shards: tuple[int, ...] | None = (
             None if array.shards is None else tuple(array.shards)
         )
+        self._decoding = decoding_of(array)
         # Unique for each opening: what lies at the address may have changed since.
         self.token = uuid4().hex
 
@@ -124,5 +129,28 @@ class ArrayPixels(Readable):
         StoreError
             A chunk could not be had; a missing chunk is the fill value instead.
         """
-        selection = tuple(slice(start, stop) for start, stop in bounds)
-        return np.asarray(await self._array.getitem(selection), dtype=self.dtype)
+        if self._decoding is None:
+            selection = tuple(slice(start, stop) for start, stop in bounds)
+            return np.asarray(await self._array.getitem(selection), dtype=self.dtype)
+        box = np.empty([stop - start for start, stop in bounds], self.dtype)
+        parts = parts_of(bounds, self._decoding.shape)
+        await at_once(
+            (self._place(part, box, self._decoding) for part in parts),
+            self.concurrency,
+        )
+        return box
+
+    async def _place(self, part: Part, box: np.ndarray, decoding: Decoding) -> None:
+        """Read one chunk and put what is wanted of it into its place in the box."""
+        place = self._array.store_path
+        key = self._array.metadata.encode_chunk_key(part.chunk)
+        body = await (place / key).get(buffer_prototype)
+        if body is None:
+            box[part.target] = decoding.fill_value
+            return
+
+        def decode() -> None:
+            pixels = decoding.decode(body.as_numpy_array(), f"{self.address}/{key}")
+            box[part.target] = pixels[part.source]
+
+        await asyncio.get_running_loop().run_in_executor(None, decode)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 Bounds = tuple[tuple[int, int], ...]
 """Start and stop along each axis, 0 <= start <= stop <= size."""
@@ -34,6 +35,48 @@ class Selection:
         for axis in reversed(range(box.ndim)):
             box = box[(slice(None),) * axis + (self.inner[axis],)]
         return box
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The part of a box that lies in one chunk.
+
+    ``source`` indexes the chunk's array and ``target`` the box's; ``chunk`` counts
+    chunks along each axis.
+    """
+
+    chunk: tuple[int, ...]
+    source: tuple[slice, ...]
+    target: tuple[slice, ...]
+
+
+def parts_of(bounds: Bounds, chunks: Sequence[int]) -> Iterator[Part]:
+    """Split a box along a regular grid that begins at 0, in C order.
+
+    Parameters
+    ----------
+    bounds : Bounds
+        The box; an empty one has no parts.
+    chunks : sequence of int
+        The shape of a cell of the grid.
+    """
+    axes = (
+        tuple(_pieces(start, stop, size))
+        for (start, stop), size in zip(bounds, chunks, strict=True)
+    )
+    for pieces in product(*axes):
+        yield Part(*zip(*pieces, strict=True))
+
+
+def _pieces(start: int, stop: int, size: int) -> Iterator[tuple[int, slice, slice]]:
+    """Split a range: the cell's number, the range in the cell, in what is split."""
+    if start >= stop:
+        return
+    for number in range(start // size, (stop - 1) // size + 1):
+        origin = number * size
+        low, high = max(start, origin), min(stop, origin + size)
+        within = slice(low - origin, high - origin)
+        yield number, within, slice(low - start, high - start)
 
 
 def bounded(key: Any, shape: Sequence[int]) -> Selection:
