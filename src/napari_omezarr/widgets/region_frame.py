@@ -8,7 +8,7 @@ import numpy as np
 from napari.layers import Shapes
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from .region_view import current_index, shown_axes
+from .region_view import camera, current_index, shown_axes
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -72,7 +72,7 @@ class Frame(QObject):
             axis_labels=layer.axis_labels,
             edge_color="#ffd400",
             face_color="transparent",
-            edge_width=_LINE / self._viewer.camera.zoom / scale,
+            edge_width=_LINE / camera(self._viewer).zoom / scale,
         )
         self._viewer.add_layer(shapes)
         self._place()

@@ -11,7 +11,7 @@ from napari_omezarr.region.placed import layer_affine
 from .region_layers import unit_factors
 
 if TYPE_CHECKING:
-    from napari.components import ViewerModel
+    from napari.components import Camera, ViewerModel
     from napari.layers import Layer
 
     from .region_layers import Edges
@@ -57,13 +57,19 @@ def visible_edges(viewer: ViewerModel, layer: Layer) -> Edges:
         (at, at + 1) if axis not in shown and _steps(layer, axis) else (0, size)
         for axis, (at, size) in enumerate(zip(index, shape, strict=True))
     ]
-    if len(shown) == 2:
+    # A napari before 0.9 does not tell how large its canvas is.
+    if len(shown) == 2 and hasattr(viewer, "canvas"):
         seen = _seen(viewer, layer)
         for axis in shown:
             low, high = seen[axis].clip(0, shape[axis]).tolist()
             if low < high:
                 edges[axis] = (low, high)
     return tuple(edges)
+
+
+def camera(viewer: ViewerModel) -> Camera:
+    """Give the viewer's camera: in its scene from napari 0.9 on."""
+    return getattr(viewer, "scene", viewer).camera
 
 
 def _steps(layer: Layer, axis: int) -> bool:
@@ -75,8 +81,8 @@ def _steps(layer: Layer, axis: int) -> bool:
 def _seen(viewer: ViewerModel, layer: Layer) -> np.ndarray:
     """Give where the edges of the canvas lie in a layer, N x 2, in whole pixels."""
     half = np.asarray(viewer.canvas.viewbox_size(viewer.layers)) / 2
-    centre = np.asarray(viewer.camera.center[-2:])
-    reach = half / viewer.camera.zoom
+    centre = np.asarray(camera(viewer).center[-2:])
+    reach = half / camera(viewer).zoom
     points = np.tile(np.asarray(viewer.dims.point, dtype=float), (4, 1))
     for number, signs in enumerate(((-1, -1), (-1, 1), (1, -1), (1, 1))):
         points[number, list(viewer.dims.displayed)] = centre + reach * signs
