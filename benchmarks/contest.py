@@ -123,16 +123,10 @@ def _trial(entry: Entry) -> Outcome:
     """Run one contender; what it asks before it is ready is not counted."""
     course = entry.course
     script = str(Path(__file__).with_name("trial.py"))
+    told = (entry.kind, entry.contender, course.url, course.warm_url)
     course.server.reset(0)
     with subprocess.Popen(
-        [
-            entry.python,
-            script,
-            entry.kind,
-            entry.contender,
-            course.url,
-            course.warm_url,
-        ],
+        [entry.python, script, *told],
         env={**os.environ, "PYTHONWARNINGS": "ignore", **course.environment},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -48,11 +48,10 @@ def ours_by_dask(url: str) -> Read:
 
 def napari_ome_zarr(url: str) -> Read:
     """Compute the dask arrays, one for each channel, that it gives to napari."""
-    import dask
-    import dask.array
+    from dask.array import stack
 
-    finest = [levels[0] for levels, *_ in napari_ome_zarr_layers(url)]
-    return lambda: dask.compute(dask.array.stack(finest))[0]
+    both = stack([levels[0] for levels, *_ in napari_ome_zarr_layers(url)])
+    return lambda: both.compute()
 
 
 def tensorstore(url: str) -> Read:
