@@ -134,8 +134,7 @@ class WireServer:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self._listener.setblocking(False)
         self.port: int = self._listener.getsockname()[1]
-        self._released = self._run(self._new_event())
-        self._accepting = asyncio.run_coroutine_threadsafe(self._accept(), self._loop)
+        self._released = self._run(self._open_door())
 
     async def answer(self, request: Request) -> Answer:
         """The answer if there is no fault; each kind of server has its own."""
@@ -225,28 +224,35 @@ class WireServer:
     async def _new_event(self) -> asyncio.Event:
         return asyncio.Event()
 
+    async def _open_door(self) -> asyncio.Event:
+        self._loop.add_reader(self._listener, self._accept)
+        return asyncio.Event()
+
     async def _close_door(self) -> None:
-        self._accepting.cancel()
-        await _turn_over()
-        self._listener.close()
+        if self._listener.fileno() != -1:
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
 
     async def _stop(self) -> None:
         await self._close_door()
-        talks = dict(self._talks)
+        talks = list(self._talks)
         for task in talks:
             task.cancel()
         await asyncio.gather(*talks, return_exceptions=True)
         await _turn_over()  # the ends of the connections
-        for door in talks.values():
-            door.close()
 
-    async def _accept(self) -> None:
-        # Not asyncio's own server: it forgets connections that come while it closes.
-        while True:
-            door, _ = await self._loop.sock_accept(self._listener)
+    def _accept(self) -> None:
+        # Neither asyncio's own server nor `sock_accept`: both forget a connection
+        # that comes while they are being closed, and its socket is never closed.
+        with suppress(BlockingIOError, ConnectionError):
+            door, _ = self._listener.accept()
+            door.setblocking(False)
             task = self._loop.create_task(self._converse(door))
             self._talks[task] = door
-            task.add_done_callback(self._talks.pop)
+            task.add_done_callback(self._part)
+
+    def _part(self, task: asyncio.Task[None]) -> None:
+        self._talks.pop(task).close()  # also if no transport had taken it
 
     async def _converse(self, door: socket.socket) -> None:
         reader = asyncio.StreamReader(limit=1 << 20)
