@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_omezarr.claims import is_claimed, place_of
+from napari_omezarr.claims import is_claimed, place_of, target_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,3 +75,31 @@ def test_claiming_an_address_imports_no_library_that_reads():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert not {"zarr", "dask", "aiohttp", "napari"} & set(run.stdout.decode().split())
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("s3://b/a.ome.zarr", "s3://b/a.ome.zarr"),
+        ("/home/me/s3://b/x/a.ome.zarr", "s3://b/x/a.ome.zarr"),
+        ("/home/me/s3:/b/x/a.ome.zarr", "s3://b/x/a.ome.zarr"),
+        ("s3:/b/x/a.zarr", "s3://b/x/a.zarr"),
+        (r"C:\Users\me\s3:\b\a.zarr", "s3://b/a.zarr"),
+        ("/home/me/gs:/b/a.ozx", "gs://b/a.ozx"),
+        (
+            "/home/me/s3+https:/minio.lab:9000/b/a.zarr",
+            "s3+https://minio.lab:9000/b/a.zarr",
+        ),
+        ("s3://b/a", "s3://b/a.ome.zarr"),
+        ("/data/two words, a #1", "/data/two words, a #1.ome.zarr"),
+        ("/data/a.tif", "/data/a.tif.ome.zarr"),
+        ("/data/a.zarr.zip", "/data/a.zarr.zip"),
+        ("/data/A.OME.ZARR/", "/data/A.OME.ZARR"),
+    ],
+)
+def test_what_the_save_dialog_makes_of_an_address_is_undone(
+    text: str, target: str
+) -> None:
+    place = target_of(text)
+    local = place.protocol == "file"
+    assert (str(place.local_path()) if local else str(place)) == target

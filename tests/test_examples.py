@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import runpy
+from contextlib import chdir
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
+from napari_omezarr import read_layers
 from napari_omezarr.samples import write_cells
 
 if TYPE_CHECKING:
@@ -34,9 +37,11 @@ def test_an_example_runs_and_says_how(
     path: Path,
     sample: tuple[Path, Cells],
     capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
     assert f"python examples/{path.name} {PLACEHOLDER}" in path.read_text()
-    run(path, sample[0])
+    with chdir(tmp_path):  # where an example may save
+        run(path, sample[0])
     assert "Nuclei" in capsys.readouterr().out
 
 
@@ -60,6 +65,23 @@ def test_means_are_those_of_the_pixels(
     run(ROOT / "examples" / "mean_by_label.py", place)
     background = made.image[0][made.labels == 0].mean()
     assert f"Nuclei: background {background:.0f}, cells" in capsys.readouterr().out
+
+
+def test_layers_are_saved_and_open_again(
+    sample: tuple[Path, Cells], tmp_path: Path
+) -> None:
+    target = tmp_path / "copy.ome.zarr"
+    main = runpy.run_path(str(ROOT / "examples" / "save_layers.py"))["main"]
+    main(str(sample[0]), str(target))
+    before, after = read_layers(sample[0]), read_layers(target)
+    assert [layer[1]["name"] for layer in after] == [
+        layer[1]["name"] for layer in before
+    ]
+    for (one, options, _), (other, expected, _) in zip(after, before, strict=True):
+        copied = one[0] if options.get("multiscale") else one
+        original = other[0] if expected.get("multiscale") else other
+        assert np.array_equal(np.asarray(copied), np.asarray(original))
+        assert options["scale"] == expected["scale"]
 
 
 def test_the_code_in_the_readme_runs(

@@ -17,8 +17,15 @@ def test_the_public_names_are_these():
         "Pyramid",
         "ReadOptions",
         "Reading",
+        "WriteOptions",
+        "add_labels",
+        "patch",
+        "plan_write",
         "read",
         "read_layers",
+        "update_rendering",
+        "write_image",
+        "write_layers",
     ]
 
 

@@ -2,6 +2,8 @@
 
 >>> from napari_omezarr import read_layers
 >>> layers = read_layers("https://example.org/cells.ome.zarr")  # doctest: +SKIP
+>>> from napari_omezarr import write_layers
+>>> write_layers(layers, "s3://bucket/cells.ome.zarr")  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -15,6 +17,15 @@ if TYPE_CHECKING:
     from .location import Location
     from .pyramid import Pyramid
     from .reading import Reading, ReadOptions, read
+    from .writing import (
+        WriteOptions,
+        add_labels,
+        patch,
+        plan_write,
+        update_rendering,
+        write_image,
+        write_layers,
+    )
 
 __all__ = [
     "Location",
@@ -22,8 +33,15 @@ __all__ = [
     "Pyramid",
     "ReadOptions",
     "Reading",
+    "WriteOptions",
+    "add_labels",
+    "patch",
+    "plan_write",
     "read",
     "read_layers",
+    "update_rendering",
+    "write_image",
+    "write_layers",
 ]
 
 _HOMES = {
@@ -32,8 +50,15 @@ _HOMES = {
     "Pyramid": "pyramid",
     "ReadOptions": "reading",
     "Reading": "reading",
+    "WriteOptions": "writing",
+    "add_labels": "writing",
+    "patch": "writing",
+    "plan_write": "writing",
     "read": "reading",
     "read_layers": "layers",
+    "update_rendering": "writing",
+    "write_image": "writing",
+    "write_layers": "writing",
 }
 
 

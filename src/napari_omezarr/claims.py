@@ -1,4 +1,4 @@
-"""What napari hands to a reader: whose it is, by its name alone, and which place."""
+"""What napari hands to a reader or writer: whose it is, by name, and which place."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ _FOREIGN = re.compile(
     r"|svg|tiff?|tsv|txt)$",
     re.IGNORECASE,
 )
+_URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
 _DOCUMENTS = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 
 
@@ -58,6 +59,25 @@ def place_of(address: str) -> Location:
     """
     local = Path(address)
     return Location.parse(local if _exists(local) else address)
+
+
+def target_of(address: str) -> Location:
+    """Parse where napari wants something to be saved.
+
+    Its file dialog puts the folder of before in front of what is typed, and may
+    leave one slash of two: ``/home/me/s3:/bucket/cells.zarr``. A name without one
+    of our suffixes (only the dialog's filter said OME-Zarr) gets ``.ome.zarr``.
+
+    Raises
+    ------
+    LocationError
+        It is no address.
+    """
+    text = address if _URL.match(address) else Path(address)
+    place = Location.parse(text)
+    if place.is_archive or _STORE.search(place.name):
+        return place
+    return place.parent / f"{place.name}.ome.zarr"
 
 
 def _exists(path: Path) -> bool:
