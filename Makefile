@@ -41,7 +41,7 @@ format: env ## let ruff sort imports and lay out the code
 
 test: env system lint ## lint and the whole suite, GUI tests included, with coverage
 	@echo "== test: the whole suite on $$($(BIN)/python --version), coverage at the end"
-	@$(HEADLESS) $(BIN)/python -m pytest --cov $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal --cov $(ARGS)
 
 test-core: env ## the tests that need neither Qt nor napari, in an environment without them
 	@echo "== test-core: no Qt, no napari"
