@@ -74,6 +74,10 @@ class AccessDeniedError(StoreError, PermissionError):
     """The sign-in is known, and may not read this."""
 
 
+class ListingDeniedError(AccessDeniedError):
+    """What is here can be read by its address, and is listed for nobody like you."""
+
+
 class SignInNeededError(AccessDeniedError):
     """The place answers nobody who has not signed in."""
 

@@ -9,6 +9,10 @@ import botocore.session
 
 Style = Literal["auto", "path", "virtual"]
 
+SignIn = Literal["automatic", "anonymous", "profile", "environment", "keys"]
+"""How a connection signs in: by whatever works, never, with an AWS profile (SSO too),
+with what the environment has, or with keys that the person typed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Profile:
@@ -26,10 +30,15 @@ class Profile:
         Where the buckets live, if it is known.
     style : {"auto", "path", "virtual"}
         Whether buckets are named in the path or in the host.
-    anonymous : bool
-        Never sign in.
+    sign_in : {"automatic", "anonymous", "profile", "environment", "keys"}
+        As whom. With an `aws_profile`, "automatic" is "profile". Keys are looked
+        up in the vault under the connection's name.
     ca_file : str or None
         Certificates to trust besides those that this computer trusts.
+    requester_pays : bool
+        Agree to pay for what is read, where the owner asks for that.
+    start : str
+        The address to begin at; ``""`` if there is none.
     """
 
     name: str
@@ -37,22 +46,21 @@ class Profile:
     endpoint: str | None = None
     region: str | None = None
     style: Style = "auto"
-    anonymous: bool = False
+    sign_in: SignIn = "automatic"
     ca_file: str | None = None
+    requester_pays: bool = False
+    start: str = ""
+
+    def __post_init__(self) -> None:
+        if self.aws_profile and self.sign_in == "automatic":
+            object.__setattr__(self, "sign_in", "profile")
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether it never signs in."""
+        return self.sign_in == "anonymous"
 
 
 def aws_profiles() -> tuple[str, ...]:
     """List the profiles of the AWS configuration files, in their order."""
     return tuple(botocore.session.Session().available_profiles)
-
-
-def find_profile(name: str) -> Profile:
-    """Find a connection by its name.
-
-    Parameters
-    ----------
-    name : str
-        For now the name of an AWS profile. Whether there is one is found out when
-        it signs in, so that nothing is read here.
-    """
-    return Profile(name, aws_profile=name)

@@ -35,12 +35,7 @@ def open_series(opening: Opening, group: Group) -> Questions[list[Pyramid]]:
     NodeNotFoundError
         No image is there.
     """
-    folder = joined(group.path, "OME")
-    xml_key = joined(folder, "METADATA.ome.xml")
-    answers = yield from ask((*group_keys(folder, group.zarr_format), xml_key))
-    names = _names(opening, answers[xml_key])
-    listed = _listed(opening, folder, answers, group.zarr_format)
-    paths = listed or tuple(str(number) for number in range(len(names)))
+    paths, names = yield from listed_images(opening, group)
     if not paths:
         return (yield from _numbered(opening, group))
     wanted = _wanted(opening, paths)
@@ -54,6 +49,26 @@ def open_series(opening: Opening, group: Group) -> Questions[list[Pyramid]]:
         for number in wanted
     )
     return _some(opening, [pyramid for part in opened for pyramid in part])
+
+
+def listed_images(
+    opening: Opening, group: Group
+) -> Questions[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Find the images that a bioformats2raw layout lists, in one wave.
+
+    Returns
+    -------
+    paths : tuple of str
+        Below the group; empty if nothing lists them.
+    names : tuple of str
+        Of the first images, from the OME-XML.
+    """
+    folder = joined(group.path, "OME")
+    xml_key = joined(folder, "METADATA.ome.xml")
+    answers = yield from ask((*group_keys(folder, group.zarr_format), xml_key))
+    names = _names(opening, answers[xml_key])
+    listed = _listed(opening, folder, answers, group.zarr_format)
+    return listed or tuple(str(number) for number in range(len(names))), names
 
 
 def open_scene(opening: Opening, group: Group, kind: Scene) -> Questions[list[Pyramid]]:

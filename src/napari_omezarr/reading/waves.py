@@ -84,3 +84,15 @@ def answered(
         fresh = store.fetch(missing) if missing else {}
         consolidated.learn(fresh)
         answers = {**held, **fresh}
+
+
+async def awaited(questions: Questions[T], store: PlaceStore) -> T:
+    """Run a generator to its end against a store, on the I/O loop."""
+    answers: Answers | None = None
+    while True:
+        try:
+            keys = next(questions) if answers is None else questions.send(answers)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        answers = await store.answers(keys)

@@ -9,18 +9,24 @@ from .disk_cache import (
     disk_cache_facts,
     set_disk_cache,
 )
+from .listing import Batch, Item, Lister
 from .loop import run
-from .opening import open_store
+from .opening import open_buckets, open_lister, open_store
 from .patience import Patience
 from .place import PlaceStore
 
 __all__ = [
+    "Batch",
     "DiskCacheFacts",
+    "Item",
+    "Lister",
     "Patience",
     "PlaceStore",
     "clear_disk_cache",
     "default_disk_cache_folder",
     "disk_cache_facts",
+    "open_buckets",
+    "open_lister",
     "open_store",
     "run",
     "set_disk_cache",

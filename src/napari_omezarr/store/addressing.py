@@ -56,7 +56,12 @@ class BucketAddress:
         return f"https://s3.{self.region}.{end}"
 
     def url(self, key: str) -> str:
-        """Return the address of an object, encoded as S3 signs it."""
+        """Return the address of an object, encoded as S3 signs it.
+
+        Of no bucket, it is the address of the service, which lists buckets.
+        """
+        if not self.bucket:
+            return f"{self.host}/"
         path = quote(key, safe="/")
         if not self.virtual:
             return f"{self.host}/{quote(self.bucket)}/{path}"

@@ -25,6 +25,8 @@ from .zipdirectory import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from zarr.abc.store import ByteRequest
 
     from .refusal import Refusal, Refused
@@ -90,6 +92,29 @@ class ArchiveTransport:
         except NotAnArchive:
             pass
         raise self._broken()
+
+    async def sizes(self) -> Mapping[str, int]:
+        """Give the path and the size of every member below this one.
+
+        Raises
+        ------
+        StoreError
+            If the file is no zip file.
+        """
+        try:
+            directory = await self._open()
+        except NotAnArchive:
+            directory = None
+        if directory is None:
+            raise self._broken()
+        above = f"{self._member}/".lstrip("/")
+        if above and not any(name.startswith(above) for name in directory.members):
+            above = directory.folder + above
+        return {
+            name.removeprefix(above): member.size
+            for name, member in directory.members.items()
+            if name.startswith(above)
+        }
 
     def verdict(self, refused: Refused) -> Refusal | StoreError:
         """Return what the file's own place says."""

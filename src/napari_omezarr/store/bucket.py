@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from napari_omezarr.connections import vault
 from napari_omezarr.errors import StoreError
 
 from .addressing import bucket_address, corrected
-from .signin import AwsChain
+from .signin import AwsChain, KeptKeys
 from .tally import Notes
 from .translation import Place, sign_in_problem
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from botocore.credentials import ReadOnlyCredentials
 
     from napari_omezarr.profiles import Profile
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from .addressing import BucketAddress
     from .refusal import Refusal
 
+_PAYS: Mapping[str, str] = {"x-amz-request-payer": "requester"}
 _BAD_SIGN_IN = {
     "AuthFailure",
     "InvalidAccessKeyId",
@@ -52,7 +56,11 @@ class Bucket:
     """
 
     def __init__(self, name: str, profile: Profile, *, automatic: bool) -> None:
-        chain = AwsChain(profile.aws_profile)
+        chain = (
+            KeptKeys(profile.name)
+            if profile.sign_in == "keys"
+            else AwsChain(profile.aws_profile)
+        )
         style = profile.style if profile.style != "auto" else chain.style
         self.notes = Notes()
         self.address: BucketAddress = bucket_address(
@@ -63,6 +71,7 @@ class Bucket:
         )
         self.ca_file = profile.ca_file or chain.ca_file
         self.anonymous = profile.anonymous
+        self.headers = _PAYS if profile.requester_pays else {}
         self._automatic = automatic
         self._signed = False
         self._chain = chain
@@ -159,7 +168,7 @@ def _configuration() -> object:
     )
     names = sorted(name for name in os.environ if name.startswith("AWS_"))
     settings = tuple((name, hash(os.environ[name])) for name in names)
-    return settings, tuple(_changed(file) for file in files)
+    return settings, tuple(_changed(file) for file in files), vault().revision
 
 
 def _changed(file: Path) -> int:

@@ -81,6 +81,29 @@ class GenericTransport:
             return body
         raise Refused(Refusal(status, signed=True))
 
+    async def listing(self) -> list[dict[str, Any]]:
+        """List what lies directly below the path, as fsspec describes it.
+
+        Raises
+        ------
+        Refused, OSError
+            If the filesystem does not say.
+        """
+        self.tally.requests += 1
+        try:
+            if self._filesystem.async_impl:
+                found = await self._filesystem._ls(self._path, detail=True)
+            else:
+                ls = self._filesystem.ls
+                found = await asyncio.to_thread(ls, self._path, detail=True)
+        except self._errors as error:
+            status = _status(error)
+            if not status and isinstance(error, OSError):
+                raise
+        else:
+            return list(found)
+        raise Refused(Refusal(status, signed=True))
+
     def verdict(self, refused: Refused) -> Refusal:
         """Return the only answer there is."""
         return refused.refusal

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from napari_omezarr.profiles import Profile, find_profile
+from napari_omezarr.connections import find_profile
+from napari_omezarr.location import Location
+from napari_omezarr.profiles import Profile
 
 from .disk_cache import with_disk_cache
+from .folder_listing import ArchiveItems, FolderItems, GenericItems
+from .listing import WholeLister, not_listed
 from .patience import Patience
 from .place import PlaceStore
 
 if TYPE_CHECKING:
-    from napari_omezarr.location import Location
-
+    from .bucket_listing import BucketLister
+    from .listing import Lister
+    from .s3 import S3Transport
     from .transport import Transport
 
 
@@ -67,6 +73,84 @@ def open_store(
     )
 
 
+def open_lister(
+    location: Location,
+    *,
+    profile: Profile | None = None,
+    patience: Patience | None = None,
+) -> Lister:
+    """Make what lists a location, without any I/O.
+
+    Web addresses are listed where an S3 service may answer at them: a known one, or
+    one that takes the first folder for the bucket.
+
+    Parameters
+    ----------
+    location : Location
+        A folder, a prefix in a bucket, an archive or a folder in one.
+    profile : Profile, optional
+        How to sign in; what the location says itself goes before.
+    patience : Patience, optional
+        How long to wait, and how often to ask.
+
+    Raises
+    ------
+    ListingDeniedError
+        A web address that no S3 service can answer for.
+    """
+    patience = patience or Patience()
+    if location.member is not None:
+        from .archive import ArchiveTransport
+
+        transport = _transport(location, profile, patience)
+        archive = ArchiveTransport(transport, location.member)
+        return WholeLister(ArchiveItems(archive, location.display))
+    match location.protocol:
+        case "file":
+            items = FolderItems(location.local_path(), location.display)
+            return WholeLister(items)
+        case "http" | "https" | "s3":
+            return _bucket_lister(location, profile, patience)
+    return _generic_lister(location, patience)
+
+
+def open_buckets(profile: Profile, *, patience: Patience | None = None) -> BucketLister:
+    """Make what lists the buckets of a connection, without any I/O."""
+    patience = patience or Patience()
+    service = Location("s3", "", "")
+    return _bucket_lister(service, profile, patience)
+
+
+def _bucket_lister(
+    location: Location, profile: Profile | None, patience: Patience
+) -> BucketLister:
+    from .bucket_listing import BucketLister
+
+    bucket = None if location.query else location.as_s3(path_style=True)
+    if bucket is None:
+        raise not_listed(location.display)
+    transport = _s3(bucket, profile, patience)
+    return BucketLister(transport, bucket.path, location.display, patience)
+
+
+def _generic_lister(location: Location, patience: Patience) -> Lister:
+    from .generic import GenericTransport, generic_transport
+
+    transport = generic_transport(location, patience)
+    if isinstance(transport, GenericTransport):
+        return WholeLister(GenericItems(transport, location.display))
+    if location.protocol != "gs":
+        raise not_listed(location.display)
+    # Google answers as S3 does, to whoever asks its public buckets so.
+    google = replace(
+        location,
+        protocol="s3",
+        endpoint=location.endpoint or "https://storage.googleapis.com",
+        anonymous=True,
+    )
+    return _bucket_lister(google, None, patience)
+
+
 def _transport(
     location: Location, profile: Profile | None, patience: Patience
 ) -> Transport:
@@ -92,21 +176,22 @@ def _web(location: Location, profile: Profile | None, patience: Patience) -> Tra
     bucket = None if location.query else location.as_s3()
     if bucket is not None and (location.profile or (profile and profile.aws_profile)):
         return _s3(bucket, profile, patience)
+    named = find_profile(location.profile) if location.profile else profile
     access = web.Access(
         patience,
-        ca_file=profile.ca_file if profile else None,
+        ca_file=named.ca_file if named else None,
         proxy=web.proxy_for(location.url()),
     )
     return HttpTransport(location.url, access, bucket=bucket.root if bucket else "")
 
 
-def _s3(location: Location, profile: Profile | None, patience: Patience) -> Transport:
+def _s3(location: Location, profile: Profile | None, patience: Patience) -> S3Transport:
     from . import web
     from .bucket import shared_bucket
     from .s3 import S3Transport
 
     named = _wished(location, profile)
-    automatic = location.anonymous is None and not named.aws_profile
+    automatic = named.sign_in == "automatic" and location.anonymous is None
     bucket = partial(shared_bucket, location.root, named, automatic=automatic)
     return S3Transport(bucket, location.path, web.Access(patience, named.ca_file))
 
@@ -116,13 +201,13 @@ def _wished(location: Location, profile: Profile | None) -> Profile:
     named = profile or Profile("")
     if location.profile:
         named = find_profile(location.profile)
-    anonymous = named.anonymous if location.anonymous is None else location.anonymous
-    return Profile(
-        named.name,
-        aws_profile=named.aws_profile,
+    wished = replace(
+        named,
         endpoint=location.endpoint or named.endpoint,
         region=location.region or named.region,
-        style=named.style,
-        anonymous=anonymous,
-        ca_file=named.ca_file,
     )
+    if location.anonymous:
+        return replace(wished, sign_in="anonymous")
+    if location.anonymous is False and named.anonymous:
+        return replace(wished, sign_in="automatic")
+    return wished

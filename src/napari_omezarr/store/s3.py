@@ -7,7 +7,7 @@ and asks for the size of an object before it asks for the object.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -32,6 +32,15 @@ if TYPE_CHECKING:
     from .translation import Place
 
 _CORRECTIONS = 2  # the region, and how the bucket is named
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What is asked of a bucket: a key or ``""`` for itself, and how."""
+
+    path: str
+    headers: Mapping[str, str]
+    query: str = ""
 
 
 class S3Transport:
@@ -67,21 +76,19 @@ class S3Transport:
         self, key: str, wanted: ByteRequest | None, validator: str = ""
     ) -> Reply:
         """Read as `read` does, unless the object is of the version that is named."""
-        headers = headers_for(wanted, validator)
-        bucket = self._opened()
-        credentials = await bucket.credentials()
-        if isinstance(credentials, StoreError):
-            return await self._unsigned(key, headers, credentials)
-        try:
-            reply = await self._get(key, headers, credentials)
-        except Refused as refused:
-            if credentials is None or not bucket.may_go_anonymous(refused.refusal):
-                raise
-            problem = refused.refusal
-        else:
-            bucket.was_read(signed=credentials is not None)
-            return reply
-        return await self._unsigned(key, headers, problem)
+        path = f"{self._prefix}/{key}".strip("/")
+        return await self._signed(_Wish(path, headers_for(wanted, validator)))
+
+    async def listing(self, query: str) -> bytes:
+        """Ask the bucket itself, with a query: a page of what it holds.
+
+        Parameters
+        ----------
+        query : str
+            Encoded as it will be sent.
+        """
+        reply = await self._signed(_Wish("", {}, query))
+        return reply.body or b""
 
     def identity(self, key: str) -> str:
         """Return an address of the object, whatever is learnt of its bucket's."""
@@ -112,11 +119,26 @@ class S3Transport:
             self._access = replace(self._access, ca_file=ca_file, proxy=proxy)
         return self._bucket
 
-    async def _unsigned(
-        self, key: str, headers: Mapping[str, str], problem: Refusal | StoreError
-    ) -> Reply:
+    async def _signed(self, wish: _Wish) -> Reply:
+        """Ask as whoever signs here, or as nobody if that turns out to be no good."""
+        bucket = self._opened()
+        credentials = await bucket.credentials()
+        if isinstance(credentials, StoreError):
+            return await self._unsigned(wish, credentials)
         try:
-            reply = await self._get(key, headers, None)
+            reply = await self._get(wish, credentials)
+        except Refused as refused:
+            if credentials is None or not bucket.may_go_anonymous(refused.refusal):
+                raise
+            problem = refused.refusal
+        else:
+            bucket.was_read(signed=credentials is not None)
+            return reply
+        return await self._unsigned(wish, problem)
+
+    async def _unsigned(self, wish: _Wish, problem: Refusal | StoreError) -> Reply:
+        try:
+            reply = await self._get(wish, None)
         except Refused as refused:
             refusal = refused.refusal
         else:
@@ -125,24 +147,19 @@ class S3Transport:
         self._opened().sign_in_failed(problem)
         raise Refused(refusal, before=problem)
 
-    async def _get(
-        self,
-        key: str,
-        headers: Mapping[str, str],
-        credentials: ReadOnlyCredentials | None,
-    ) -> Reply:
+    async def _get(self, wish: _Wish, credentials: ReadOnlyCredentials | None) -> Reply:
         """Ask for an object, elsewhere if the answer says where."""
         bucket = self._opened()
-        path = f"{self._prefix}/{key}".strip("/")
         for attempt in range(1 + _CORRECTIONS):
             address = bucket.address
-            url = address.url(path)
-            sent = headers
+            url = address.url(wish.path) + (f"?{wish.query}" if wish.query else "")
+            sent = wish.headers
             if credentials is not None:
+                headers = {**wish.headers, **bucket.headers}
                 sent = signed(url, headers, credentials, address.region)
             answer = await web.get(url, sent, self._access, self.tally)
             try:
-                return reply_of(answer, headers)
+                return reply_of(answer, wish.headers)
             except Refused as refused:
                 refusal = replace(refused.refusal, signed=credentials is not None)
             moved = bucket.address != address or bucket.learn(refusal)

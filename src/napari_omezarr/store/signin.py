@@ -7,14 +7,16 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from aiobotocore.session import AioSession
+from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, ClientError
+
+from napari_omezarr.connections import vault
+from napari_omezarr.errors import SignInNeededError
 
 from .machine import knows_instance_metadata
 from .translation import sign_in_error
 
 if TYPE_CHECKING:
-    from botocore.credentials import ReadOnlyCredentials
-
     from napari_omezarr.errors import StoreError
 
 
@@ -123,3 +125,31 @@ class AwsChain:
             services = {}
         service = services.get(scoped.get("services"), {}).get("s3", {})
         return service.get("endpoint_url") or scoped.get("endpoint_url")
+
+
+class KeptKeys(AwsChain):
+    """The keys that the person typed for a connection, wherever they are kept.
+
+    Parameters
+    ----------
+    name : str
+        The connection's name. Nothing of the AWS configuration signs in its place.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(None)
+        self._name = name
+
+    @property
+    def profile(self) -> str | None:
+        """None: no AWS profile signs in."""
+        return None
+
+    async def credentials(self) -> ReadOnlyCredentials | StoreError | None:
+        """Find the keys; a keychain may have to ask the person, so not on the loop."""
+        keys = await asyncio.to_thread(vault().find, self._name)
+        if keys is None:
+            sentence = f"The key of the connection {self._name} is not known any more."
+            action = "Type it again in the connection."
+            return SignInNeededError(sentence, action=action)
+        return ReadOnlyCredentials(keys.access_key, keys.secret, keys.token or None)

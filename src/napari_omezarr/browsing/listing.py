@@ -1,0 +1,261 @@
+"""The children of a place, page by page: folders and images, never chunks."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from napari_omezarr.errors import ListingDeniedError, NodeNotFoundError, OMEZarrError
+from napari_omezarr.location import Location
+from napari_omezarr.reading.nodes import Group, group_keys, node
+from napari_omezarr.reading.waves import awaited
+from napari_omezarr.store import Batch, open_lister, open_store
+
+from .entry import Entry, Kind
+from .parts import part_keys, parts
+from .recognition import found_node, probe_keys, recognised
+from .task import start
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from napari_omezarr.reading.waves import Answers
+    from napari_omezarr.store import Item, Lister, Patience, PlaceStore
+
+_ARCHIVES = (".ozx", ".zip")
+_BATCHES = 4
+"""How many pages without a row are asked for before the person is asked again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some children of a place.
+
+    Attributes
+    ----------
+    entries : tuple of Entry
+        The rows.
+    is_last : bool
+        Whether there are no more.
+    hidden : int
+        How many objects of this page are not shown, as they are no images.
+    here : Entry
+        What the place itself is, as far as it is known.
+    notes : tuple of str
+        How the place was reached, a sentence each.
+    """
+
+    entries: tuple[Entry, ...]
+    is_last: bool
+    hidden: int
+    here: Entry
+    notes: tuple[str, ...] = ()
+
+
+class Listing:
+    """The children of one place, asked for page by page.
+
+    What is an image (or labels, a plate, a series, a scene) has its parts for
+    children, taken from its metadata; everything else is listed. Nothing is kept
+    but where the next page begins.
+
+    Parameters
+    ----------
+    place : Location or Entry
+        An entry that was recognised is not looked at again.
+    prefix : str, optional
+        Only what begins so; the server selects.
+    files : bool, optional
+        Show plain objects: every key, as it is stored.
+    size : int, optional
+        How many rows a page has at most.
+    patience : Patience, optional
+        How long to wait, and how often to ask.
+    """
+
+    def __init__(
+        self,
+        place: Location | Entry,
+        *,
+        prefix: str = "",
+        files: bool = False,
+        size: int = 1000,
+        patience: Patience | None = None,
+    ) -> None:
+        self.here = Entry(place, "") if isinstance(place, Location) else place
+        self.location = self.here.location
+        self._prefix = prefix
+        self._files = files
+        self._size = size
+        self._patience = patience
+        self._store: PlaceStore = open_store(self.location, patience=patience)
+        self._lister: Lister | None = None
+        self._rest = ""
+        self._turn = asyncio.Lock()
+        self._running: set[Future[Page]] = set()
+        self._started = False
+        self._ended = False
+
+    def more(self) -> Future[Page]:
+        """Begin to ask for the next page; returns at once.
+
+        Returns
+        -------
+        concurrent.futures.Future
+            Its result is a `Page`, empty after the last. Its exception is a
+            StoreError, or a NodeNotFoundError if nothing is at the place.
+        """
+        future = start(self.page())
+        self._running.add(future)
+        future.add_done_callback(self._running.discard)
+        return future
+
+    def close(self) -> None:
+        """End what is under way: no page comes after this, only cancellations."""
+        self._ended = True
+        for future in list(self._running):
+            future.cancel()
+
+    async def page(self) -> Page:
+        """Ask for the next page, on the I/O loop; one after another.
+
+        Raises
+        ------
+        StoreError
+            The place could not be read or listed.
+        NodeNotFoundError
+            Nothing is there.
+        """
+        async with self._turn:
+            if self._ended:
+                return self._page([], 0)
+            if not self._started:
+                page = await self._first()
+                self._started = True
+                return page
+            return await self._listed(await self._batch())
+
+    async def _first(self) -> Page:
+        if self._files or (self.here.recognised and self.here.is_listed):
+            return await self._listed(await self._batch())
+        if self.here.recognised or not self._is_listable():
+            found = await self._look()
+            return found or await self._listed(await self._tried_batch())
+        found, batch = await asyncio.gather(self._quiet_look(), self._kept_batch())
+        if found is not None:
+            return found
+        if isinstance(batch, OMEZarrError):
+            raise batch
+        if not (batch.items or batch.rest or self._prefix):
+            await self._explain_nothing()
+        return await self._listed(batch)
+
+    async def _quiet_look(self) -> Page | None:
+        try:
+            return await self._look()
+        except OMEZarrError as error:
+            self.here = replace(self.here, problem=str(error))
+            return None
+
+    async def _kept_batch(self) -> Batch | OMEZarrError:
+        try:
+            return await self._batch()
+        except OMEZarrError as error:
+            return error
+
+    async def _tried_batch(self) -> Batch:
+        try:
+            return await self._batch()
+        except ListingDeniedError as error:
+            await self._explain_nothing(error)
+            raise
+
+    async def _look(self) -> Page | None:
+        """Show the parts of what is here, if it is something with parts."""
+        if self.here.kind is Kind.ARRAY:
+            return self._page([], 0, is_last=True)
+        answers = await self._store.answers((*probe_keys(""), *part_keys()))
+        group = found_node("", answers)
+        here = recognised(self.here, "", answers)
+        if here.problem or self.here.kind is not Kind.LEVELS:
+            self.here = here
+        if group is None or (isinstance(group, Group) and here.is_listed):
+            return None
+        entries = await self._parts(group, answers) if isinstance(group, Group) else []
+        return self._page(entries, 0, is_last=True)
+
+    async def _parts(self, group: Group, answers: Answers) -> list[Entry]:
+        questions = parts(self.here, group, self._store, answers)
+        found = await awaited(questions, self._store)
+        return [entry for entry in found if entry.name.startswith(self._prefix)]
+
+    async def _batch(self) -> Batch:
+        if self._lister is None:
+            self._lister = open_lister(self.location, patience=self._patience)
+        return await self._lister.batch(self._prefix, self._rest, self._size)
+
+    async def _listed(self, batch: Batch) -> Page:
+        hidden = 0
+        for number in range(_BATCHES):
+            rows = [entry for item in batch.items if (entry := self._entry(item))]
+            hidden += len(batch.items) - len(rows)
+            self._rest = batch.rest
+            if rows or not batch.rest or number == _BATCHES - 1:
+                break
+            batch = await self._batch()
+        self.here = replace(self.here, recognised=True)
+        return self._page(rows, hidden, is_last=not batch.rest)
+
+    def _entry(self, item: Item) -> Entry | None:
+        if item.is_folder:
+            return Entry(self.location, item.name)
+        if item.name.lower().endswith(_ARCHIVES):
+            kind = Kind.ARCHIVE
+        elif self._files:
+            kind = Kind.FILE
+        else:
+            return None
+        return Entry(
+            self.location,
+            item.name,
+            kind,
+            recognised=self._files,
+            size=item.size,
+            modified=item.modified,
+        )
+
+    def _page(self, entries: list[Entry], hidden: int, *, is_last: bool = True) -> Page:
+        self._ended = is_last
+        notes = (*self.location.notes, *self._store.notes)
+        return Page(tuple(entries), is_last, hidden, self.here, notes)
+
+    def _is_listable(self) -> bool:
+        """Whether to ask for a listing before one knows that it is needed."""
+        if self.location.protocol in ("http", "https"):
+            return self.location.as_s3() is not None and not self.location.query
+        return True
+
+    async def _explain_nothing(self, denied: OMEZarrError | None = None) -> None:
+        """Say that nothing is here, and which image there is above it.
+
+        Raises
+        ------
+        NodeNotFoundError
+            If the place is not the root of a bucket, or an empty folder.
+        """
+        place = self.location
+        if place.protocol in ("file", "memory") or not place.path:
+            return
+        parent = place.parent
+        store = open_store(parent, patience=self._patience)
+        try:
+            above = node("", await store.answers(group_keys("")))
+        except OMEZarrError:
+            above = None
+        sentence, action = f"Nothing is at {place.display}.", "Check the address."
+        if above is not None:
+            sentence = f"Nothing is at {place.display}, but {parent.display} is a Zarr."
+            action = "Open that."
+        if above is not None or denied is None:
+            raise NodeNotFoundError(sentence, action=action, url=parent.display)

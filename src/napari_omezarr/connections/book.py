@@ -1,0 +1,221 @@
+"""The person's connections in their file: readable, and without a secret."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, get_args
+
+from napari_omezarr.configuration import configuration_folder, read_json, write_json
+from napari_omezarr.errors import LocationError
+from napari_omezarr.location import Location
+from napari_omezarr.profiles import Profile, SignIn, Style
+
+from .vault import vault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Bookmark:
+    """A place with a name; ``address`` parses to it, ``note`` says what is there."""
+
+    name: str
+    address: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A profile with the places that are bound to it."""
+
+    profile: Profile
+    bookmarks: tuple[Bookmark, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What the person calls it."""
+        return self.profile.name
+
+    def locate(self, text: str) -> Location:
+        """Parse an address as one of this connection's; see ``locate``.
+
+        Raises
+        ------
+        LocationError
+            It is none.
+        """
+        return locate(text, self.profile)
+
+
+class Book:
+    """All connections, in the order in which the person made them.
+
+    Parameters
+    ----------
+    file : Path, optional
+        Where they are kept; by default ``connections.json`` in the configuration
+        folder.
+    """
+
+    def __init__(self, file: Path | None = None) -> None:
+        self.file = file or configuration_folder() / "connections.json"
+
+    def connections(self) -> tuple[Connection, ...]:
+        """Give the connections; what a broken file holds is left out."""
+        content = read_json(self.file)
+        rows = content.get("connections") if isinstance(content, dict) else None
+        found = (
+            (_connection(row) for row in rows if isinstance(row, dict))
+            if (isinstance(rows, list))
+            else ()
+        )
+        return tuple({c.name: c for c in found if c.name}.values())
+
+    def find(self, name: str) -> Connection | None:
+        """Find a connection by its name."""
+        return next((c for c in self.connections() if c.name == name), None)
+
+    def save(self, connection: Connection, *, instead_of: str = "") -> None:
+        """Add a connection, or replace the one of its name or of another.
+
+        Parameters
+        ----------
+        connection : Connection
+            What to keep.
+        instead_of : str, optional
+            The name that it had before; its keys move along.
+
+        Raises
+        ------
+        OSError
+            The file cannot be written.
+        """
+        old = instead_of or connection.name
+        before = self.connections()
+        names = [c.name for c in before]
+        fresh = [c for c in before if c.name not in (old, connection.name)]
+        position = names.index(old) if old in names else len(fresh)
+        fresh.insert(min(position, len(fresh)), connection)
+        self._write(fresh)
+        if old != connection.name and (keys := vault().find(old)):
+            vault().keep(connection.name, keys)
+            vault().forget(old)
+
+    def remove(self, name: str) -> None:
+        """Forget a connection, with its bookmarks and its keys.
+
+        Raises
+        ------
+        OSError
+            The file cannot be written.
+        """
+        self._write(c for c in self.connections() if c.name != name)
+        vault().forget(name)
+
+    def bookmark(self, name: str, bookmark: Bookmark) -> None:
+        """Bind a bookmark to a connection; one of the same address is replaced."""
+        found = self.find(name)
+        if found is not None:
+            others = [b for b in found.bookmarks if b.address != bookmark.address]
+            self.save(replace(found, bookmarks=(*others, bookmark)))
+
+    def _write(self, connections: Iterable[Connection]) -> None:
+        rows = [_row(connection) for connection in connections]
+        write_json(self.file, {"connections": rows})
+
+
+def find_profile(name: str) -> Profile:
+    """Find a connection by its name.
+
+    Parameters
+    ----------
+    name : str
+        One of the person's, else an AWS profile. Whether there is one is found out
+        when it signs in.
+    """
+    found = Book().find(name)
+    return found.profile if found else Profile(name, aws_profile=name)
+
+
+def locate(text: str, profile: Profile) -> Location:
+    """Parse an address as one of a connection's, bound to it by its name.
+
+    A web address at the connection's own endpoint becomes bucket and key. An address
+    that names another endpoint, or another profile, is not of this connection and is
+    left as it is.
+
+    Parameters
+    ----------
+    text : str
+        Whatever a person pastes; ``bucket/prefix`` too, where there is an endpoint.
+    profile : Profile
+        The connection; one without a name leaves its settings in the address.
+
+    Raises
+    ------
+    LocationError
+        It is no address.
+    """
+    location = _parsed(text, profile)
+    if location.profile or location.protocol not in ("s3", "http", "https"):
+        return location
+    if profile.endpoint and location.protocol != "s3":
+        bucket = location.as_s3(path_style=True)
+        if bucket is None or bucket.endpoint != profile.endpoint or location.query:
+            return location
+        location = bucket
+    if location.endpoint not in (None, profile.endpoint):
+        return location
+    return Location.parse(
+        location,
+        endpoint=profile.endpoint,
+        region=profile.region,
+        profile=profile.name or None,
+        anonymous=True if profile.anonymous else None,
+    )
+
+
+def _parsed(text: str, profile: Profile) -> Location:
+    head, _, _ = text.strip().partition("/")
+    if head and profile.endpoint and not set(head) & set(":~.\\|") and head.islower():
+        return Location.parse(f"s3://{text.strip()}")
+    return Location.parse(text)
+
+
+def _row(connection: Connection) -> dict[str, Any]:
+    row = {key: value for key, value in asdict(connection.profile).items() if value}
+    if connection.bookmarks:
+        row["bookmarks"] = [asdict(bookmark) for bookmark in connection.bookmarks]
+    return row
+
+
+def _connection(row: dict[str, Any]) -> Connection:
+    texts = {f.name: row.get(f.name) for f in fields(Profile)}
+    kept = {key: value for key, value in texts.items() if isinstance(value, str)}
+    if kept.get("style") not in get_args(Style):
+        kept.pop("style", None)
+    if kept.get("sign_in") not in get_args(SignIn):
+        kept.pop("sign_in", None)
+    kept.setdefault("name", "")
+    profile = Profile(**kept)  # type: ignore[arg-type]  # the two literals, checked above
+    profile = replace(profile, requester_pays=row.get("requester_pays") is True)
+    marks = row.get("bookmarks")
+    found = (_bookmark(mark) for mark in marks) if isinstance(marks, list) else ()
+    return Connection(profile, tuple(mark for mark in found if mark))
+
+
+def _bookmark(row: Any) -> Bookmark | None:
+    if not isinstance(row, dict) or not isinstance(row.get("address"), str):
+        return None
+    try:
+        Location.parse(row["address"])
+    except LocationError:
+        return None
+    name, note = row.get("name"), row.get("note")
+    return Bookmark(
+        name if isinstance(name, str) else row["address"],
+        row["address"],
+        note if isinstance(note, str) else "",
+    )

@@ -1,0 +1,119 @@
+"""Typed keys: in the keychain of the system, or in memory until the process ends."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+SERVICE = "napari-omezarr"
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What a person typed to sign in; its ``repr`` shows none of it."""
+
+    access_key: str = field(repr=False)
+    secret: str = field(repr=False)
+    token: str = field(default="", repr=False)
+
+
+class Vault:
+    """The keys of connections, by their names.
+
+    They go to the keychain of the operating system where there is one, through the
+    optional package ``keyring``; else they live until this process ends. They are
+    never written to a file of ours.
+    """
+
+    def __init__(self) -> None:
+        self._memory: dict[str, Keys] = {}
+        self.revision = 0
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether keys outlive this process; may load the keychain's library."""
+        return _keychain() is not None
+
+    @property
+    def sentence(self) -> str:
+        """Where keys go, for whoever types them."""
+        if self.is_lasting:
+            return "Kept in the keychain of this system."
+        return "Kept until napari closes: this system has no keychain for it."
+
+    def keep(self, name: str, keys: Keys) -> bool:
+        """Keep the keys of a connection.
+
+        Returns
+        -------
+        bool
+            Whether they outlive this process. A keychain that is locked, or that
+            refuses, makes it False.
+        """
+        self._memory[name] = keys
+        self.revision += 1
+        keychain = _keychain()
+        if keychain is None:
+            return False
+        pair = [keys.access_key, keys.secret, keys.token]
+        try:
+            keychain.set_password(SERVICE, name, json.dumps(pair))
+        except _failures():
+            return False
+        return True
+
+    def find(self, name: str) -> Keys | None:
+        """Find the keys of a connection; the keychain may ask the person first."""
+        keychain = _keychain()
+        if name not in self._memory and keychain is not None:
+            try:
+                found = _parsed(keychain.get_password(SERVICE, name))
+            except _failures():
+                return None
+            if found is not None:
+                self._memory[name] = found
+        return self._memory.get(name)
+
+    def forget(self, name: str) -> None:
+        """Delete the keys of a connection, in the keychain too."""
+        self._memory.pop(name, None)
+        self.revision += 1
+        keychain = _keychain()
+        if keychain is None:
+            return
+        try:
+            if keychain.get_password(SERVICE, name) is not None:
+                keychain.delete_password(SERVICE, name)
+        except _failures():
+            return
+
+
+@cache
+def vault() -> Vault:
+    """Give the one vault of this process."""
+    return Vault()
+
+
+def _keychain() -> Any:
+    """Give keyring's backend; None if it has none that keeps anything."""
+    if find_spec("keyring") is None:
+        return None
+    backend = import_module("keyring").get_keyring()
+    # keyring gives backends that only fail, or keep nothing, a priority below one.
+    return backend if backend.priority >= 1 else None
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    return (import_module("keyring.errors").KeyringError, OSError)
+
+
+def _parsed(text: str | None) -> Keys | None:
+    try:
+        access_key, secret, token = json.loads(text or "")
+    except (ValueError, TypeError):
+        return None
+    return Keys(str(access_key), str(secret), str(token))

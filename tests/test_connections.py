@@ -1,0 +1,273 @@
+"""Connections in their file, and keys that are never in it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import keyring
+import keyring.backend
+import keyring.backends.fail
+import keyring.errors
+import pytest
+
+from hurried import HASTY
+from napari_omezarr import errors
+from napari_omezarr.browsing import Listing
+from napari_omezarr.connections import (
+    Book,
+    Bookmark,
+    Connection,
+    Keys,
+    Vault,
+    find_profile,
+    locate,
+    vault,
+)
+from napari_omezarr.demo.server import READER
+from napari_omezarr.location import Location
+from napari_omezarr.profiles import Profile
+from napari_omezarr.store import open_store
+from servers.proxy import Proxy
+
+LAB = Profile(
+    "Lab",
+    endpoint="https://minio.lab:9000",
+    region="eu-1",
+    style="path",
+    sign_in="keys",
+    ca_file="/etc/lab.pem",
+    requester_pays=True,
+    start="s3://data/2026",
+)
+PLANTED = Keys("PLANTED-KEY", "PLANTED-SECRET", "PLANTED-TOKEN")
+
+
+class Keychain(keyring.backend.KeyringBackend):
+    """A keychain in memory, as keyring has them; it can be locked."""
+
+    priority = 5
+
+    def __init__(self):
+        super().__init__()
+        self.held = {}
+        self.locked = False
+
+    def get_password(self, service, username):
+        self._check()
+        return self.held.get((service, username))
+
+    def set_password(self, service, username, password):
+        self._check()
+        self.held[service, username] = password
+
+    def delete_password(self, service, username):
+        self._check()
+        del self.held[service, username]
+
+    def _check(self):
+        if self.locked:
+            raise keyring.errors.KeyringLocked
+
+
+@pytest.fixture(autouse=True)
+def no_keychain():
+    """No keychain of this machine, and no key of another test."""
+    before = keyring.get_keyring()
+    keyring.set_keyring(keyring.backends.fail.Keyring())
+    yield
+    keyring.set_keyring(before)
+    for name in ("Lab", "Other", "reader"):
+        vault().forget(name)
+
+
+@pytest.fixture
+def keychain(no_keychain):
+    chain = Keychain()
+    keyring.set_keyring(chain)
+    return chain
+
+
+def test_connections_are_kept_in_a_readable_file():
+    book = Book()
+    assert book.connections() == ()
+    connection = Connection(LAB, (Bookmark("cells", "s3://data/a.zarr", "two"),))
+    book.save(connection)
+    book.save(Connection(Profile("Other", sign_in="anonymous")))
+    assert Book().connections() == (
+        connection,
+        Connection(Profile("Other", sign_in="anonymous")),
+    )
+    rows = json.loads(book.file.read_text())["connections"]
+    assert rows[1] == {"name": "Other", "style": "auto", "sign_in": "anonymous"}
+
+
+def test_a_connection_is_renamed_in_its_place_and_keeps_its_keys():
+    book = Book()
+    for name in ("a", "Lab", "c"):
+        book.save(Connection(Profile(name)))
+    vault().keep("Lab", PLANTED)
+    book.save(Connection(Profile("Other")), instead_of="Lab")
+    assert [c.name for c in book.connections()] == ["a", "Other", "c"]
+    assert vault().find("Other") == PLANTED
+    assert vault().find("Lab") is None
+    book.remove("Other")
+    assert [c.name for c in book.connections()] == ["a", "c"]
+    assert vault().find("Other") is None
+
+
+def test_a_bookmark_is_bound_to_its_connection():
+    book = Book()
+    book.save(Connection(LAB))
+    book.bookmark("Lab", Bookmark("old name", "s3://data/a.zarr"))
+    book.bookmark("Lab", Bookmark("cells", "s3://data/a.zarr"))
+    book.bookmark("nobody", Bookmark("x", "s3://data/b.zarr"))
+    assert [c.bookmarks for c in book.connections()] == [
+        (Bookmark("cells", "s3://data/a.zarr"),)
+    ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["{", "[]", '{"connections": 3}', '{"connections": [1, {}, {"name": ""}]}'],
+)
+def test_a_broken_file_holds_no_connection(content):
+    book = Book()
+    book.file.write_text(content)
+    assert book.connections() == ()
+
+
+def test_what_is_wrong_in_a_row_is_left_out():
+    book = Book()
+    row = {
+        "name": "Lab",
+        "style": "odd",
+        "sign_in": 3,
+        "region": 4,
+        "requester_pays": "yes",
+        "bookmarks": [1, {"address": "ftp://x"}, {"address": "s3://a/b", "note": 1}],
+    }
+    book.file.write_text(json.dumps({"connections": [row]}))
+    assert book.connections() == (
+        Connection(Profile("Lab"), (Bookmark("s3://a/b", "s3://a/b"),)),
+    )
+
+
+def test_a_profile_is_found_among_connections_and_then_in_aws():
+    Book().save(Connection(LAB))
+    assert find_profile("Lab") == LAB
+    assert find_profile("other") == Profile("other", aws_profile="other")
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("s3://data/a.zarr", "s3+https://minio.lab:9000/data/a.zarr"),
+        ("https://minio.lab:9000/data/a.zarr", "s3+https://minio.lab:9000/data/a.zarr"),
+        ("data/a.zarr", "s3+https://minio.lab:9000/data/a.zarr"),
+    ],
+)
+def test_an_address_of_a_connection_is_bound_to_it(text, address):
+    location = locate(text, LAB)
+    assert str(location) == f"{address}|region:eu-1|profile:Lab"
+    assert Connection(LAB).locate(text) == location
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://elsewhere.org/a.zarr",
+        "s3+https://elsewhere.org/data/a.zarr",
+        "s3://data/a.zarr|profile:Other",
+        "https://minio.lab:9000/data/a.zarr?X-Amz-Signature=1",
+    ],
+)
+def test_an_address_of_elsewhere_is_left_alone(text):
+    assert locate(text, LAB) == Location.parse(text)
+
+
+def test_a_connection_without_a_name_leaves_its_settings_in_the_address():
+    open_to_all = Profile("", endpoint="https://s3.embl.de", sign_in="anonymous")
+    assert str(locate("s3://data/x", open_to_all)) == (
+        "s3+https://s3.embl.de/data/x|anonymous:true"
+    )
+
+
+def test_without_a_keychain_keys_live_until_the_process_ends():
+    keys = Vault()
+    assert not keys.is_lasting
+    assert "until napari closes" in keys.sentence
+    assert not keys.keep("Lab", PLANTED)
+    assert keys.find("Lab") == PLANTED
+    assert Vault().find("Lab") is None
+    keys.forget("Lab")
+    assert keys.find("Lab") is None
+
+
+def test_with_a_keychain_keys_outlive_the_process(keychain):
+    assert Vault().is_lasting
+    assert "keychain" in Vault().sentence
+    assert Vault().keep("Lab", PLANTED)
+    assert Vault().find("Lab") == PLANTED
+    Vault().forget("Lab")
+    Vault().forget("Lab")
+    assert Vault().find("Lab") is None
+    assert keychain.held == {}
+
+
+def test_a_locked_keychain_is_as_none(keychain):
+    keychain.locked = True
+    keys = Vault()
+    assert not keys.keep("Lab", PLANTED)
+    assert keys.find("Lab") == PLANTED
+    assert keys.find("other") is None
+    keys.forget("Lab")
+    assert keys.find("Lab") is None
+
+
+@pytest.mark.parametrize("content", ["{", "3", '["a"]'])
+def test_what_another_program_left_in_the_keychain_is_no_key(keychain, content):
+    keychain.held["napari-omezarr", "Lab"] = content
+    assert Vault().find("Lab") is None
+
+
+def test_no_key_is_in_a_repr_or_in_the_file():
+    Book().save(Connection(LAB))
+    vault().keep("Lab", PLANTED)
+    assert "PLANTED" not in repr(PLANTED) + repr(vault()) + Book().file.read_text()
+
+
+def test_typed_keys_sign_in(s3_server):
+    s3_server.put("private/test-keys/zarr.json", b"{}")
+    profile = Profile("reader", endpoint=s3_server.endpoint, sign_in="keys")
+    Book().save(Connection(profile))
+    location = locate("s3://private/test-keys", profile)
+    store = open_store(location, patience=HASTY)
+    answer = store.fetch(["zarr.json"])["zarr.json"]
+    assert isinstance(answer, errors.SignInNeededError)
+    assert "Type it again" in str(answer)
+    vault().keep("reader", Keys(READER.key, READER.secret))
+    store = open_store(location, patience=HASTY)
+    assert store.fetch(["zarr.json"]) == {"zarr.json": b"{}"}
+    rows = Listing(location, files=True).more().result(20).entries
+    assert [row.name for row in rows] == ["zarr.json"]
+    vault().keep("reader", Keys(READER.key, "PLANTED-SECRET"))
+    wrong = open_store(location, patience=HASTY).fetch(["zarr.json"])["zarr.json"]
+    assert isinstance(wrong, errors.KeyNotAcceptedError)
+    assert "PLANTED" not in str(wrong) + repr(wrong)
+
+
+def test_requester_pays_is_said_in_each_signed_request(s3_server):
+    profile = Profile(
+        "reader", endpoint=s3_server.endpoint, sign_in="keys", requester_pays=True
+    )
+    s3_server.put("private/test-pays/zarr.json", b"{}")
+    vault().keep("reader", Keys(READER.key, READER.secret))
+    with Proxy(s3_server.endpoint) as proxy:
+        profile = replace(profile, endpoint=proxy.url)
+        place = Location.parse("s3://private/test-pays")
+        store = open_store(place, profile=profile, patience=HASTY)
+        assert store.fetch(["zarr.json"]) == {"zarr.json": b"{}"}
+        (request,) = proxy.requests
+    assert request.headers["x-amz-request-payer"] == "requester"
+    assert "x-amz-request-payer" in request.headers["authorization"]
