@@ -1,0 +1,290 @@
+"""The dock "OME-Zarr region": a box of an image, at a level, as new layers."""
+
+from __future__ import annotations
+
+from concurrent.futures import CancelledError
+from functools import partial
+from typing import TYPE_CHECKING
+from weakref import WeakSet
+
+from napari.layers import Image
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_omezarr.display.engine import engine
+from napari_omezarr.display.settings import default_cache_bytes
+from napari_omezarr.errors import OMEZarrError
+from napari_omezarr.region import Part, as_placed, estimate, start
+
+from .job import Job
+from .region_form import RegionForm
+from .region_frame import Frame
+from .region_layers import companions, croppable, cuts
+from .region_text import bytes_text, lengths_text, shape_text
+from .region_view import finest_shape, visible_edges
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    import napari.viewer
+    import numpy as np
+    from napari.layers import Layer
+    from qtpy.QtGui import QHideEvent, QKeyEvent
+
+    from .region_layers import Cut
+
+TICK = 100
+"""Milliseconds between looks at how far a load is."""
+
+_NO_ROOM = (
+    "There is not enough memory for this region. "
+    "Choose a coarser level or a smaller box."
+)
+
+
+class RegionDock(QWidget):
+    """Loads a box of an image at a level into memory, as new layers.
+
+    The box is drawn in the viewer, taken from the view or set by sliders. Loading
+    runs in the background; Esc, or the button, cancels it.
+
+    Parameters
+    ----------
+    napari_viewer : napari.viewer.Viewer
+        Whose layers are offered, and which gets the new ones.
+    """
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._viewer = napari_viewer
+        self._layer: Layer | None = None
+        self._loading: list[tuple[Future[list[np.ndarray]], Job]] = []
+        self._hidden: WeakSet[Layer] = WeakSet()
+        self._done = (0, 1)
+        self.form = RegionForm()
+        self.frame = Frame(napari_viewer, self)
+        self._timer = QTimer(self)
+        self.setMinimumWidth(300)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.form.container.native)
+        layout.addStretch()
+        self._connect()
+        self.form.set_loadable(False)
+        self.reset_choices()
+        self._begin_with(napari_viewer.layers.selection.active)
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being loaded."""
+        return bool(self._loading)
+
+    def reset_choices(self, event: object = None) -> None:
+        """Offer the images and labels that the viewer has now."""
+        layers = croppable(self._viewer.layers)
+        self.form.set_layers(layers)
+        self._adopt(self.form.layer.value)
+
+    def use_view(self) -> None:
+        """Set the box to what the canvas shows."""
+        if self._layer is not None:
+            self.form.set_edges(enumerate(visible_edges(self._viewer, self._layer)))
+
+    def use_whole(self) -> None:
+        """Set the box to the whole image."""
+        if self._layer is not None:
+            shape = finest_shape(self._layer)
+            self.form.set_edges(enumerate((0, size) for size in shape))
+
+    def load(self) -> None:
+        """Begin to load; the layers come later, by signal."""
+        if self.busy or self._layer is None:
+            return
+        wanted = self._cuts(self._layer, self.form.level.value)
+        layers = croppable(self._viewer.layers)
+        wanted.sort(key=lambda cut: layers.index(cut.layer), reverse=True)
+        self.form.say("")
+        self._done = (0, 1)
+        try:
+            future = start(_parts(wanted), self._note)
+        except MemoryError:
+            self.form.say(_NO_ROOM)
+            return
+        job = Job(future.result).start(partial(self._receive, wanted))
+        self._loading.append((future, job))
+        self.form.set_busy(True)
+        self._timer.start(TICK)
+
+    def cancel(self) -> None:
+        """Give up what is being loaded."""
+        for future, _ in self._loading:
+            future.cancel()
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:
+        """Cancel on Esc."""
+        if self.busy and event is not None and event.key() == Qt.Key.Key_Escape:
+            self.cancel()
+            return
+        super().keyPressEvent(event)
+
+    def hideEvent(self, event: QHideEvent | None) -> None:
+        """Take the box out of the viewer; the sliders keep it."""
+        if event is not None and not event.spontaneous():
+            self.frame.hide()
+            self.form.draw.native.setChecked(False)
+        super().hideEvent(event)
+
+    def _connect(self) -> None:
+        form, events = self.form, self._viewer.layers.events
+        for event in (
+            events.inserted,
+            events.removed,
+            events.reordered,
+            events.renamed,
+        ):
+            event.connect(self.reset_choices)
+        form.layer.changed.connect(self._adopt)
+        form.together.changed.connect(self._refresh)
+        form.level.changed.connect(self._refresh)
+        form.edges_changed.connect(self._refresh)
+        form.view.clicked.connect(self.use_view)
+        form.whole.clicked.connect(self.use_whole)
+        form.load.clicked.connect(self.load)
+        form.cancel.clicked.connect(self.cancel)
+        form.draw.native.toggled.connect(self._show_frame)
+        self.frame.drawn.connect(self._take)
+        self.frame.gone.connect(partial(form.draw.native.setChecked, False))
+        self._timer.timeout.connect(self._show_progress)
+        # A window that closes takes the dock with it, without a hide event.
+        self.destroyed.connect(partial(_leave, self._loading))
+
+    def _begin_with(self, active: Layer | None) -> None:
+        """Choose the active layer, or the image that it is the labels of."""
+        for layer in croppable([] if active is None else [active]):
+            others = companions(layer, croppable(self._viewer.layers))
+            images = [other for other in (layer, *others) if isinstance(other, Image)]
+            self.form.layer.value = (images or [layer])[0]
+
+    def _adopt(self, layer: Layer | None) -> None:
+        """Offer the ranges and levels of another layer."""
+        if layer is self._layer:
+            self._refresh()
+            return
+        self._layer = layer
+        self.form.draw.native.setChecked(False)
+        self.form.set_loadable(layer is not None)
+        if layer is None:
+            self.form.set_axes((), (), ())
+            self.form.set_levels((), 0)
+        else:
+            edges = visible_edges(self._viewer, layer)
+            self.form.set_axes(layer.axis_labels, finest_shape(layer), edges)
+            placed = as_placed(layer)
+            sizes = (lengths_text(a.scale, layer.units) for a in placed.affines)
+            texts = [f"{number} · {size}" for number, size in enumerate(sizes)]
+            self.form.set_levels(texts, self._affordable(layer, len(texts)))
+        self._refresh()
+
+    def _affordable(self, layer: Layer, count: int) -> int:
+        """Give the finest level at which the box is no larger than volumes in 3-D."""
+        budget = engine().settings.volume_bytes
+        for level in range(count - 1):
+            if estimate(_parts(self._cuts(layer, level))).nbytes <= budget:
+                return level
+        return count - 1
+
+    def _cuts(self, layer: Layer, level: int) -> list[Cut]:
+        """Give what the form asks for, at a level of the chosen layer."""
+        taken = self._companions(layer) if self.form.together.value else []
+        return cuts(layer, taken, self.form.edges(), level)
+
+    def _companions(self, layer: Layer) -> list[Layer]:
+        """Give the other layers of its image that are visible, or were until a load."""
+        layers = croppable(self._viewer.layers)
+        seen = [other for other in layers if other.visible or other in self._hidden]
+        return companions(layer, seen)
+
+    def _refresh(self) -> None:
+        """Say what the region would be and cost, and show its box."""
+        form, layer = self.form, self._layer
+        form.warn("")
+        form.cost.value = "Open an image to cut a region from." if layer is None else ""
+        form.set_companions(0)
+        if layer is None:
+            return
+        form.set_companions(len(self._companions(layer)))
+        wanted = self._cuts(layer, form.level.value)
+        cost = estimate(_parts(wanted))
+        shape = shape_text(wanted[0].region.shape)
+        several = f"{len(wanted)} layers of " if len(wanted) > 1 else ""
+        most = "" if cost.is_exact else "at most "
+        form.cost.value = (
+            f"{several}{shape} · {bytes_text(cost.nbytes)} · "
+            f"{most}{cost.requests:,} request{'s' if cost.requests != 1 else ''}"
+        )
+        if cost.nbytes > default_cache_bytes():
+            form.warn(
+                f"⚠ This takes {bytes_text(cost.nbytes)} of memory. "
+                "Choose a coarser level or a smaller box."
+            )
+        self.frame.move(form.edges())
+
+    def _take(self, found: dict[int, tuple[float, float]]) -> None:
+        self.form.set_edges(found.items())
+
+    def _show_frame(self, shown: bool) -> None:
+        if shown and self._layer is not None:
+            self.frame.show(self._layer, self.form.edges())
+        else:
+            self.frame.hide()
+
+    def _note(self, done: int, total: int) -> None:
+        """Remember how far it is; called on the I/O loop."""
+        self._done = done, total
+
+    def _show_progress(self) -> None:
+        done, total = self._done
+        self.form.progress.value = int(100 * done / total)
+
+    def _receive(self, wanted: list[Cut], outcome: Future[list[np.ndarray]]) -> None:
+        self._loading.clear()
+        self._timer.stop()
+        self.form.set_busy(False)
+        error = outcome.exception()
+        if error is not None:
+            self.form.say(_explained(error))
+            return
+        self.form.draw.native.setChecked(False)
+        for cut, array in zip(wanted, outcome.result(), strict=True):
+            self._viewer.add_layer(cut.new_layer(array))
+        if self.form.hide.value:
+            self._hide([cut.layer for cut in wanted])
+        self.form.say("Loaded.")
+
+    def _hide(self, layers: list[Layer]) -> None:
+        """Hide originals: over them, additive layers would show twice as bright."""
+        for layer in layers:
+            if layer.visible:
+                layer.visible = False
+                self._hidden.add(layer)
+
+
+def _parts(wanted: list[Cut]) -> list[Part]:
+    return [Part(cut.pixels, cut.region.bounds) for cut in wanted]
+
+
+def _explained(error: BaseException) -> str:
+    if isinstance(error, CancelledError):
+        return "Cancelled."
+    if isinstance(error, OMEZarrError):
+        return f"✖ {error}"
+    if isinstance(error, MemoryError):
+        return f"✖ {_NO_ROOM}"
+    # Not its text: a library of another reader may put a signed address there.
+    return f"✖ The image could not be read ({type(error).__name__}). Try again."
+
+
+def _leave(loading: list[tuple[Future[list[np.ndarray]], Job]], *_: object) -> None:
+    for future, job in loading:
+        job.abandon()
+        future.cancel()
