@@ -1,6 +1,8 @@
 """Named connections, their keys and their bookmarks; nothing here asks a server."""
 
-from .book import Book, Bookmark, Connection, find_profile, locate
+from .book import Book, Bookmark, Connection, belongs, find_profile, locate
+from .importing import from_aws, from_mc
+from .shipped import Shipped, demo_connection, shipped
 from .vault import Keys, Vault, vault
 
 __all__ = [
@@ -8,8 +10,14 @@ __all__ = [
     "Bookmark",
     "Connection",
     "Keys",
+    "Shipped",
     "Vault",
+    "belongs",
+    "demo_connection",
     "find_profile",
+    "from_aws",
+    "from_mc",
     "locate",
+    "shipped",
     "vault",
 ]

@@ -67,7 +67,7 @@ class Book:
         content = read_json(self.file)
         rows = content.get("connections") if isinstance(content, dict) else None
         found = (
-            (_connection(row) for row in rows if isinstance(row, dict))
+            (parse_connection(row) for row in rows if isinstance(row, dict))
             if (isinstance(rows, list))
             else ()
         )
@@ -172,9 +172,29 @@ def locate(text: str, profile: Profile) -> Location:
         location,
         endpoint=profile.endpoint,
         region=profile.region,
-        profile=profile.name or None,
+        profile=None if is_plain(profile) else profile.name or None,
         anonymous=True if profile.anonymous else None,
     )
+
+
+def is_plain(profile: Profile) -> bool:
+    """Say whether an address can hold all of a connection, so that it need not name it.
+
+    That is so for public places; their addresses then work for everybody.
+    """
+    beyond = profile.ca_file or profile.requester_pays or profile.style == "virtual"
+    return profile.anonymous and not beyond
+
+
+def belongs(location: Location, profile: Profile) -> bool:
+    """Say whether a place is one of a connection's, as ``locate`` would make it."""
+    if not is_plain(profile):
+        return location.profile == profile.name
+    endpoint, region = location.endpoint, location.region
+    same = (endpoint, region or None) == (profile.endpoint, profile.region or None)
+    bucket = Location.parse(profile.start).root if profile.start else location.root
+    where = profile.endpoint is not None or location.root == bucket
+    return location.protocol == "s3" and bool(location.anonymous) and same and where
 
 
 def _parsed(text: str, profile: Profile) -> Location:
@@ -191,7 +211,8 @@ def _row(connection: Connection) -> dict[str, Any]:
     return row
 
 
-def _connection(row: dict[str, Any]) -> Connection:
+def parse_connection(row: dict[str, Any]) -> Connection:
+    """Read a row of the file; what is wrong in it is left out."""
     texts = {f.name: row.get(f.name) for f in fields(Profile)}
     kept = {key: value for key, value in texts.items() if isinstance(value, str)}
     if kept.get("style") not in get_args(Style):

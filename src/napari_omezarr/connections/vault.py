@@ -54,8 +54,7 @@ class Vault:
             Whether they outlive this process. A keychain that is locked, or that
             refuses, makes it False.
         """
-        self._memory[name] = keys
-        self.revision += 1
+        self.hold(name, keys)
         keychain = _keychain()
         if keychain is None:
             return False
@@ -65,6 +64,11 @@ class Vault:
         except _failures():
             return False
         return True
+
+    def hold(self, name: str, keys: Keys) -> None:
+        """Keep the keys of a connection until this process ends, and no longer."""
+        self._memory[name] = keys
+        self.revision += 1
 
     def find(self, name: str) -> Keys | None:
         """Find the keys of a connection; the keychain may ask the person first."""

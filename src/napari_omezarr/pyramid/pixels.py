@@ -121,6 +121,35 @@ class ArrayPixels(Readable):
     def __repr__(self) -> str:
         return f"<ArrayPixels {self.address} {self.shape} {self.dtype}>"
 
+    @property
+    def store(self) -> Any:
+        """The store that the chunks come from."""
+        return self._array.store_path.store
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The array's metadata document."""
+        return dict(self._array.metadata.to_dict())
+
+    @property
+    def stored_chunks(self) -> tuple[int, ...]:
+        """The shape that every chunk is stored in, those at the edges too."""
+        return tuple(self._array.chunks)
+
+    def stored_key(self, chunk: tuple[int, ...]) -> str:
+        """Give the key of the object in the store that a chunk lies in.
+
+        Parameters
+        ----------
+        chunk : tuple of int
+            The chunk's index along each axis.
+        """
+        shape = self.shards or self._array.chunks
+        inner = self._array.chunks
+        index = tuple(i * c // s for i, c, s in zip(chunk, inner, shape, strict=True))
+        path = self._array.store_path.path
+        return f"{path}/{self._array.metadata.encode_chunk_key(index)}".lstrip("/")
+
     async def read(self, bounds: Bounds) -> np.ndarray:
         """Read a box, on the I/O loop.
 

@@ -1,0 +1,100 @@
+"""Connections taken over from the AWS configuration and from MinIO's client."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+from botocore.exceptions import BotoCoreError
+
+from napari_omezarr.configuration import read_json
+from napari_omezarr.errors import LocationError
+from napari_omezarr.location import Location
+from napari_omezarr.profiles import Profile, Style, aws_profiles
+
+from .vault import Keys, vault
+
+_STYLES: dict[str, Style] = {"on": "path", "off": "virtual", "auto": "auto"}
+
+
+def from_aws() -> tuple[Profile, ...]:
+    """Give a connection for each profile of the AWS configuration files.
+
+    They name the profile, which goes on to sign in, by SSO too: no key is read.
+    """
+    try:
+        configured = botocore.session.Session().full_config.get("profiles", {})
+        names = aws_profiles()
+    except BotoCoreError:
+        return ()
+    return tuple(_from_aws(name, configured.get(name, {})) for name in names)
+
+
+def from_mc(file: Path | None = None, *, secrets: bool = False) -> tuple[Profile, ...]:
+    """Give a connection for each alias of MinIO's client.
+
+    Parameters
+    ----------
+    file : Path, optional
+        Its configuration; by default where it lies, ``MC_CONFIG_DIR`` considered.
+    secrets : bool
+        Take the keys over as well: into the keychain where there is one, else
+        until this process ends. Only if the person asked for that.
+    """
+    content = read_json(file or _mc_file())
+    aliases = content.get("aliases") if isinstance(content, dict) else None
+    if not isinstance(aliases, dict):
+        return ()
+    found = []
+    for name, alias in aliases.items():
+        profile = _from_mc(name, alias) if isinstance(alias, dict) else None
+        if profile is None:
+            continue
+        found.append(profile)
+        if secrets and profile.sign_in == "keys":
+            token = str(alias.get("sessionToken", ""))
+            keys = Keys(str(alias["accessKey"]), str(alias.get("secretKey", "")), token)
+            vault().keep(name, keys)
+    return tuple(found)
+
+
+def _from_aws(name: str, settings: dict[str, Any]) -> Profile:
+    nested = settings.get("s3")
+    style = nested.get("addressing_style") if isinstance(nested, dict) else None
+    return Profile(
+        name,
+        aws_profile=name,
+        endpoint=_endpoint(settings.get("endpoint_url")),
+        region=settings.get("region"),
+        style=style if style in ("path", "virtual") else "auto",
+        ca_file=settings.get("ca_bundle"),
+    )
+
+
+def _from_mc(name: str, alias: dict[str, Any]) -> Profile | None:
+    endpoint = _endpoint(alias.get("url"))
+    if endpoint is None:
+        return None
+    return Profile(
+        name,
+        endpoint=endpoint,
+        style=_STYLES.get(str(alias.get("path")), "auto"),
+        sign_in="keys" if alias.get("accessKey") else "anonymous",
+    )
+
+
+def _endpoint(text: object) -> str | None:
+    """Give a service's address as our addresses have it; None if it is none."""
+    if not isinstance(text, str):
+        return None
+    try:
+        return Location.parse("s3://bucket", endpoint=text.rstrip("/")).endpoint
+    except LocationError:
+        return None
+
+
+def _mc_file() -> Path:
+    folder = os.environ.get("MC_CONFIG_DIR")
+    return Path(folder or "~/.mc").expanduser() / "config.json"
