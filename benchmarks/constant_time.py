@@ -14,7 +14,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import data
-from contest import Course, Entry, race, table, versions
+from contest import Course, Entry, print_table, race, versions
 from latency import Latency
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def main() -> None:
     print(versions(sys.executable), end="\n\n")
     head = ["open over HTTP, RTT 0", "ms", "ms of the processor", "memory, MB"]
     standings = measure(arguments.rounds)
-    print(table(head, [[name, *_cells(found)] for name, found in standings.items()]))
+    print_table(head, [[name, *_cells(found)] for name, found in standings.items()])
 
 
 def measure(rounds: int) -> dict[str, Standing | str]:

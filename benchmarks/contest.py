@@ -11,6 +11,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from types import MappingProxyType
@@ -162,10 +163,10 @@ def _standing(tried: Sequence[Outcome]) -> Standing | str:
     )
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Lay out a table in Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table in Markdown, each row as soon as it is measured."""
+    for cells in chain([head, ["---"] * len(head)], rows):
+        print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def versions(peers: str) -> str:

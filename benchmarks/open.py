@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import data
-from contest import Course, entrants, race, table, versions
+from contest import Course, entrants, print_table, race, versions
 from latency import Latency
 from openers import OPENERS
 
@@ -46,7 +46,7 @@ def main() -> None:
     print(versions(arguments.peers_python), end="\n\n")
     head = ["open over HTTP", "", "waves, requests"]
     head += [f"RTT {rtt:g}: ms" for rtt in arguments.rtt]
-    print(table(head, rows(arguments)))
+    print_table(head, rows(arguments))
 
 
 def rows(arguments: argparse.Namespace) -> Iterator[list[str]]:

@@ -15,7 +15,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 import data
-from contest import Course, entrants, race, table, versions
+from contest import Course, entrants, print_table, race, versions
 from latency import Latency
 from readers import READERS
 
@@ -50,7 +50,7 @@ def main() -> None:
         [contender, *(_cell(standings[contender]) for standings in found.values())]
         for contender in arguments.who
     ]
-    print(table(head, rows))
+    print_table(head, rows)
 
 
 def measurements(

@@ -18,6 +18,7 @@ from napari_omezarr.location import Location
 from napari_omezarr.reading import Reading
 from napari_omezarr.recents import Recents
 from napari_omezarr.samples import write_cells
+from napari_omezarr.widgets.job import running
 from napari_omezarr.widgets.notices import MOST, tell
 from servers.faults import Stalled, Status
 
@@ -124,9 +125,9 @@ def test_the_window_lives_while_a_server_stalls(
 
 
 def test_a_stalled_opening_can_be_cancelled(
-    viewer: Any, cells: str, http_server: FileServer, told: list[Any]
+    viewer: Any, cells: str, http_server: FileServer, told: list[Any], qtbot: QtBot
 ) -> None:
-    http_server.fault("*", Stalled())
+    http_server.fault("*", Stalled(), forever=True)
 
     def cancel() -> None:
         for widget in QApplication.topLevelWidgets():
@@ -140,7 +141,7 @@ def test_a_stalled_opening_can_be_cancelled(
     assert layers == []
     assert not viewer.layers
     assert told == []
-    http_server.release()
+    until(qtbot, lambda: not running)  # though the server does not answer
 
 
 def test_a_failure_is_raised_and_told_once(

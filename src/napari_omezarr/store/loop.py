@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import fsspec.asyn
 
+from napari_omezarr.stop import heeded_stop
+
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
@@ -37,7 +39,8 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     Parameters
     ----------
     coroutine : Coroutine
-        It is cancelled if the wait ends early, by Ctrl-C for one.
+        It is cancelled if the wait ends early, by Ctrl-C for one, or by the `Stop`
+        that the thread heeds.
 
     Returns
     -------
@@ -48,11 +51,16 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     ------
     RuntimeError
         If called on the I/O loop, which would wait for itself.
+    concurrent.futures.CancelledError
+        If the `Stop` was said.
     """
     if is_io_loop():
         coroutine.close()
         raise RuntimeError("run() was called on the I/O loop; await instead")
     future = asyncio.run_coroutine_threadsafe(coroutine, io_loop())
+    stop = heeded_stop()
+    if stop is not None:
+        stop.watch(future)
     try:
         return future.result()
     finally:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
 
+from napari_omezarr.stop import Stop
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
@@ -41,6 +43,7 @@ class Job(QObject):
         self.outcome: Future[Any] = Future()
         self._function = function
         self._callback: Callable[[Future[Any]], None] | None = None
+        self._stop = Stop()
         self._ended.connect(self._deliver)
 
     def start(self, callback: Callable[[Future[Any]], None] | None = None) -> Job:
@@ -55,12 +58,14 @@ class Job(QObject):
         self._callback = callback
 
     def abandon(self) -> None:
-        """Let it end unheard: its requests have their own time limits."""
+        """End its requests, and let it end unheard."""
         self._callback = None
+        self._stop.say()
 
     def _run(self) -> None:
         with ExitStack() as stack:
             stack.push(self._keep_failure)
+            stack.enter_context(self._stop.heeded())
             self.outcome.set_result(self._function())
         self._ended.emit()
 

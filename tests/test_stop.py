@@ -1,0 +1,51 @@
+"""What a thread waits for ends when another says so."""
+
+from __future__ import annotations
+
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from napari_omezarr.location import Location
+from napari_omezarr.reading import read
+from napari_omezarr.stop import Stop
+from servers import faults
+
+if TYPE_CHECKING:
+    from servers.http import FileServer
+
+
+def opened(stop: Stop, url: str) -> object:
+    with stop.heeded():
+        return read(Location.parse(url))
+
+
+@pytest.mark.parametrize("fault", [faults.Stalled(), faults.Status(503)])
+def test_requests_and_pauses_end(http_server: FileServer, fault: faults.Fault) -> None:
+    http_server.fault("*", fault, forever=True)
+    stop = Stop()
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(opened, stop, f"{http_server.url}/a.zarr")
+        http_server.wait_for(1)
+        stop.say()
+        assert isinstance(reading.exception(20), CancelledError)
+
+
+def test_what_begins_later_ends_at_once(http_server: FileServer) -> None:
+    http_server.fault("*", faults.Stalled(), forever=True)
+    stop = Stop()
+    stop.say()
+    stop.say()
+    with pytest.raises(CancelledError):
+        opened(stop, f"{http_server.url}/a.zarr")
+    http_server.release()
+
+
+def test_others_go_on(http_server: FileServer) -> None:
+    stop = Stop()
+    stop.say()
+    with stop.heeded():
+        pass
+    with pytest.raises(FileNotFoundError):
+        read(Location.parse(f"{http_server.url}/a.zarr"))
