@@ -1,7 +1,7 @@
 """The stores that are measured, made anew from nothing; the same on every machine.
 
-Opening reads no pixel, so all but the volume hold metadata only: every chunk is
-missing. They lie in ``benchmarks/data/``, about 150 MB::
+Opening reads no pixel, so all but the volume and the planes hold metadata only: every
+chunk is missing. They lie in ``benchmarks/data/``, about 350 MB::
 
     python benchmarks/data.py
 """
@@ -14,6 +14,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import zarr
 from zarr.codecs import ZstdCodec
 
@@ -35,6 +36,11 @@ FIELDS = 2
 VOLUME_SHAPE = (2, 64, 1024, 1024)
 VOLUME_CHUNKS = (1, 1, 512, 512)
 """512 chunks of 512 KiB each, 256 MiB in all."""
+
+PLANES_SHAPE = (2, 16, 2048, 2048)
+PLANES_LEVELS = 4
+PLANE_STEP, LEVEL_STEP = 1000, 100
+"""What a plane and a level add to each pixel of a noise below 100."""
 
 
 def make(name: str) -> Path:
@@ -189,6 +195,17 @@ def _volume(path: Path) -> None:
     array[...] = cells(VOLUME_SHAPE[1:]).image
 
 
+def _planes(path: Path) -> None:
+    """Write pixels that say which plane of which level they are, and else noise."""
+    _image(path, shape=PLANES_SHAPE, levels=PLANES_LEVELS)
+    noise = np.random.default_rng(0).integers(1, 100, PLANES_SHAPE[-2:], "u2")
+    for level in range(PLANES_LEVELS):
+        array = zarr.open_array(path / str(level), mode="r+")
+        seen = noise[:: 2**level, :: 2**level] + level * LEVEL_STEP
+        for channel, z in product(*map(range, PLANES_SHAPE[:2])):
+            array[channel, z] = seen + z * PLANE_STEP
+
+
 def _patch(path: Path) -> None:
     """Write four chunks of the volume's kind, to warm up with."""
     _image(path, shape=(1, 1, 1024, 1024), chunks=VOLUME_CHUNKS, levels=1)
@@ -215,6 +232,7 @@ STORES: dict[str, Callable[[Path], None]] = {
     "plate-384": _plate_384,
     "volume": _volume,
     "patch": _patch,
+    "planes": _planes,
     "few-chunks": _few_chunks,
     "many-chunks": _many_chunks,
 }
