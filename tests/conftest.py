@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from napari_omezarr.configuration import CACHE_VARIABLE, FOLDER_VARIABLE
-from napari_omezarr.demo.server import S3Server
+from napari_omezarr.demo.server import OWNER, S3Server
 from servers.http import FileServer
 
 if TYPE_CHECKING:
@@ -68,6 +68,13 @@ def s3_server() -> Iterator[S3Server]:
     """SeaweedFS with the buckets ``public`` and ``private``; starts in about 4 s."""
     with S3Server() as server:
         yield server
+
+
+@pytest.fixture
+def owner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sign in as whoever may write to the buckets of `s3_server`."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", OWNER.key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", OWNER.secret)
 
 
 @pytest.fixture

@@ -1,7 +1,4 @@
-"""One suite for every kind of target: what holds for a folder holds for a store.
-
-A target on an object store is added by one more entry of ``TARGETS``.
-"""
+"""One suite for every kind of target: what holds for a folder holds for a store."""
 
 from __future__ import annotations
 
@@ -31,6 +28,7 @@ from napari_omezarr.writing.in_place import InPlaceTarget, StoreHierarchy
 from napari_omezarr.writing.local import ArchiveTarget, LocalTarget
 from napari_omezarr.writing.opening import beside
 from napari_omezarr.writing.planning import plan_layers
+from napari_omezarr.writing.remote import RemoteHierarchy
 from napari_omezarr.writing.saving import save
 
 TARGETS = {
@@ -40,15 +38,30 @@ TARGETS = {
         Folder(folder / "b.zarr", str(folder / "b.zarr"))
     ),
     "store": lambda folder: InPlaceTarget(StoreHierarchy(MemoryStore(), str(folder))),
+    "memory": lambda folder: remote(f"memory://{folder.name}/a.zarr"),
+    "s3": None,  # needs the server
 }
 
 IMAGE = np.random.default_rng(5).integers(1, 900, (6, 130, 120)).astype(np.uint16)
 OPTIONS = WriteOptions(chunks=(1, 60, 60), memory=50_000, levels=3)
 
 
+def remote(address, **options):
+    return InPlaceTarget(RemoteHierarchy(Location.parse(address, **options)))
+
+
 @pytest.fixture(params=TARGETS)
 def target(request, tmp_path):
+    if request.param == "s3":
+        return on_s3(request)
     return TARGETS[request.param](tmp_path)
+
+
+def on_s3(request):
+    server = request.getfixturevalue("s3_server")
+    request.getfixturevalue("owner")
+    prefix = request.getfixturevalue("s3_prefix")
+    return remote(f"s3://private/{prefix}/a b.ome.zarr", endpoint=server.endpoint)
 
 
 def layers(image=IMAGE):

@@ -39,11 +39,16 @@ class Dropped:
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """Do what is asked, and close the connection without the answer."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stalled:
     """Hold the answer until the test calls ``server.release()``."""
 
 
-Fault = Proceed | Status | Reset | Truncated | Dropped | Stalled
+Fault = Proceed | Status | Reset | Truncated | Dropped | Lost | Stalled
 
 
 def page(

@@ -17,7 +17,16 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 from urllib.parse import unquote
 
-from servers.faults import Dropped, Fault, Proceed, Reset, Stalled, Status, Truncated
+from servers.faults import (
+    Dropped,
+    Fault,
+    Lost,
+    Proceed,
+    Reset,
+    Stalled,
+    Status,
+    Truncated,
+)
 
 if TYPE_CHECKING:
     import ssl
@@ -290,6 +299,8 @@ class WireServer:
             return False
         answer = await self._decide(request, fault)
         self._settle(index, request, answer.status)
+        if isinstance(fault, Lost):
+            return False
         return await _send(request, answer, fault, writer)
 
     async def _decide(self, request: Request, fault: Fault | None) -> Answer:

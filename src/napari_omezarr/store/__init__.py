@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .depot import Depot
+from .depots import open_depot
 from .disk_cache import (
     DiskCacheFacts,
     clear_disk_cache,
@@ -17,6 +19,7 @@ from .place import PlaceStore
 
 __all__ = [
     "Batch",
+    "Depot",
     "DiskCacheFacts",
     "Item",
     "Lister",
@@ -26,6 +29,7 @@ __all__ = [
     "default_disk_cache_folder",
     "disk_cache_facts",
     "open_buckets",
+    "open_depot",
     "open_lister",
     "open_store",
     "run",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from napari_omezarr.errors import StoreError
 
@@ -13,10 +13,14 @@ from .pages import is_page
 from .refusal import Refused
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from zarr.abc.store import ByteRequest
 
     from .patience import Patience
     from .transport import Transport
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +63,7 @@ class Asking:
         """
         if ".." in key and ".." in key.split("/"):
             return None
-        begin = asyncio.get_running_loop().time()
-        failures = 0
-        while True:
-            answer = await self._try(key, wanted)
-            failures += 1
-            if not isinstance(answer, Broken) or not _is_passing(answer.problem):
-                return answer
-            elapsed = asyncio.get_running_loop().time() - begin
-            pause = self._patience.pause(failures, elapsed, _asked(answer.problem))
-            if pause is None:
-                return answer
-            await asyncio.sleep(pause)
+        return await persevere(lambda: self._try(key, wanted), self._patience)
 
     async def _try(self, key: str, wanted: ByteRequest | None) -> bytes | Broken | None:
         async with self._slots:
@@ -81,6 +74,41 @@ class Asking:
         if body is not None and is_page(key, body):
             return Broken(Interrupted(Kind.WEB_PAGE))
         return body
+
+
+async def persevere(
+    attempt: Callable[[], Awaitable[T | Broken]],
+    patience: Patience,
+    rest: Callable[[float], Awaitable[bool]] | None = None,
+) -> T | Broken:
+    """Try until something else than a passing failure comes, or patience ends.
+
+    Parameters
+    ----------
+    attempt : callable
+        One try.
+    patience : Patience
+        How often, and how long.
+    rest : callable, optional
+        Awaited for the seconds between two tries; says whether to go on.
+    """
+    rest = rest or _slept
+    begin = asyncio.get_running_loop().time()
+    failures = 0
+    while True:
+        answer = await attempt()
+        failures += 1
+        if not isinstance(answer, Broken) or not _is_passing(answer.problem):
+            return answer
+        elapsed = asyncio.get_running_loop().time() - begin
+        pause = patience.pause(failures, elapsed, _asked(answer.problem))
+        if pause is None or not await rest(pause):
+            return answer
+
+
+async def _slept(seconds: float) -> bool:
+    await asyncio.sleep(seconds)
+    return True
 
 
 def _is_passing(problem: Exception) -> bool:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .patience import Patience
     from .transport import Transport
 
-_DRIVERS = {"gs": "gcsfs", "az": "adlfs"}
+DRIVERS = {"gs": "gcsfs", "az": "adlfs"}
 EXTRAS = {"gs": "gcs", "az": "azure"}
 _FOREIGN_ERRORS = {
     "gs": (("gcsfs.retry", "HttpError"), ("google.auth.exceptions", "GoogleAuthError")),
@@ -66,14 +66,14 @@ class GenericTransport:
     async def read(self, key: str, wanted: ByteRequest | None) -> bytes | None:
         """Read a key, or a part of it."""
         path = f"{self._path}/{key}".rstrip("/")
-        start, end = _bounds(wanted)
+        start, end = bounds_of(wanted)
         self.tally.requests += 1
         try:
             body: bytes = await self._cat(path, start, end)
         except (FileNotFoundError, IsADirectoryError):
             return None
         except self._errors as error:
-            status = _status(error)
+            status = status_of(error)
             if not status and isinstance(error, OSError):
                 raise
         else:
@@ -97,7 +97,7 @@ class GenericTransport:
                 ls = self._filesystem.ls
                 found = await asyncio.to_thread(ls, self._path, detail=True)
         except self._errors as error:
-            status = _status(error)
+            status = status_of(error)
             if not status and isinstance(error, OSError):
                 raise
         else:
@@ -132,22 +132,41 @@ def generic_transport(location: Location, patience: Patience) -> Transport:
     and so are those with a shared access signature. The libraries that sign in
     there are extras.
     """
+    if location.protocol != "memory" and _web_is_enough(location):
+        return _as_files_on_the_web(location, patience)
+    return GenericTransport(*filesystem_of(location))
+
+
+def filesystem_of(
+    location: Location,
+) -> tuple[Any, str, Place, tuple[type[Exception], ...]]:
+    """Make the filesystem of a place that fsspec knows.
+
+    Returns
+    -------
+    tuple
+        The filesystem, the path in its terms, whom to name in an error, and the
+        filesystem's own exceptions that are no OSErrors.
+
+    Raises
+    ------
+    ImportError
+        The library that signs in there is not installed.
+    """
     if location.protocol == "memory":
         memory = fsspec.filesystem("memory")
-        return GenericTransport(memory, f"/{location.path}", Place("", "memory"))
-    if _web_is_enough(location):
-        return _as_files_on_the_web(location, patience)
+        return memory, f"/{location.path}", Place("", "memory"), ()
     filesystem = fsspec.filesystem(location.protocol, **_options(location))
     place = Place("", location.protocol, bucket=location.root)
     path = f"{location.root}/{location.path}".rstrip("/")
-    return GenericTransport(filesystem, path, place, _foreign(location.protocol))
+    return filesystem, path, place, _foreign(location.protocol)
 
 
 def _web_is_enough(location: Location) -> bool:
     if location.protocol == "az" and not location.endpoint:
         return False
     public = location.anonymous or bool(location.query)
-    return public or find_spec(_DRIVERS[location.protocol]) is None
+    return public or find_spec(DRIVERS[location.protocol]) is None
 
 
 def _as_files_on_the_web(location: Location, patience: Patience) -> Transport:
@@ -179,7 +198,8 @@ def _foreign(protocol: str) -> tuple[type[Exception], ...]:
     return tuple(getattr(import_module(module), name) for module, name in names)
 
 
-def _bounds(wanted: ByteRequest | None) -> tuple[int | None, int | None]:
+def bounds_of(wanted: ByteRequest | None) -> tuple[int | None, int | None]:
+    """Say a part as fsspec does: from where to where, counted from the end if < 0."""
     match wanted:
         case RangeByteRequest(start, end):
             return start, end
@@ -191,7 +211,7 @@ def _bounds(wanted: ByteRequest | None) -> tuple[int | None, int | None]:
             return None, None
 
 
-def _status(error: Exception) -> int:
+def status_of(error: Exception) -> int:
     """Find the HTTP status that the libraries keep under several names."""
     for name in ("status", "code", "status_code"):
         value = getattr(error, name, None)

@@ -190,13 +190,13 @@ def _s3(location: Location, profile: Profile | None, patience: Patience) -> S3Tr
     from .bucket import shared_bucket
     from .s3 import S3Transport
 
-    named = _wished(location, profile)
+    named = wished(location, profile)
     automatic = named.sign_in == "automatic" and location.anonymous is None
     bucket = partial(shared_bucket, location.root, named, automatic=automatic)
     return S3Transport(bucket, location.path, web.Access(patience, named.ca_file))
 
 
-def _wished(location: Location, profile: Profile | None) -> Profile:
+def wished(location: Location, profile: Profile | None) -> Profile:
     """Join what the location says with the profile; the location goes before."""
     named = profile or Profile("")
     if location.profile:

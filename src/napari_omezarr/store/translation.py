@@ -44,6 +44,8 @@ class Place:
         Whether the address carries a query, which may be a signature.
     extra : str
         Our extra dependency that could sign in there; it is not installed.
+    doing : str
+        What was tried: "read", "write to", "list" or "delete".
     """
 
     url: str
@@ -52,6 +54,7 @@ class Place:
     profile: str | None = None
     has_query: bool = False
     extra: str = ""
+    doing: str = "read"
 
 
 Problem = Refusal | Interrupted | OSError
@@ -88,11 +91,13 @@ def _refused(refusal: Refusal, place: Place) -> StoreError:
 
 def _denied(refusal: Refusal, place: Place) -> StoreError:
     if refusal.signed:
-        sentence = f"This key may not read {place.url}."
+        sentence = f"This key may not {place.doing} {place.url}."
         action = "Choose another profile."
         return errors.AccessDeniedError(sentence, action=action, url=place.url)
     if place.bucket and not place.has_query:
         sentence = f"{place.url} is not open to everybody."
+        if place.doing != "read":
+            sentence = f"Nobody may {place.doing} {place.url} without signing in."
         return errors.SignInNeededError(sentence, action=_SIGN_IN, url=place.url)
     sentence = f"{place.host} does not let {place.url} be read."
     action = "Check the address."
@@ -162,6 +167,18 @@ def _server_failed(refusal: Refusal, place: Place) -> StoreError:
     return errors.ServerError(sentence, action=_LATER, url=place.url)
 
 
+def _full(_: Refusal, place: Place) -> StoreError:
+    sentence = f"There is no room left at {place.host} for {place.url}."
+    action = "Ask its owner for more, then resume."
+    return errors.DiskFullError(sentence, action=action, url=place.url)
+
+
+def _takes_none(_: Refusal, place: Place) -> StoreError:
+    sentence = f"{place.host} does not let {place.url} be changed."
+    action = "Choose another place."
+    return errors.ReadOnlyError(sentence, action=action, url=place.url)
+
+
 def _archived(_: Refusal, place: Place) -> StoreError:
     sentence = f"{place.url} is in cold storage."
     action = "Ask its owner to restore it."
@@ -185,16 +202,21 @@ _CODES: dict[str, Callable[[Refusal, Place], StoreError]] = {
     "InvalidObjectState": _archived,
     "InvalidSecurity": _key_not_accepted,
     "InvalidToken": _key_not_accepted,
+    "InsufficientStorage": _full,
     "NoSuchBucket": _no_bucket,
     "PermanentRedirect": _elsewhere,
+    "QuotaExceeded": _full,
     "RequestTimeTooSkewed": _clock,
     "SignatureDoesNotMatch": _key_not_accepted,
     "TemporaryRedirect": _elsewhere,
     "TokenRefreshRequired": _expired,
+    "XMinioStorageFull": _full,
 }
 _STATUSES: dict[int, Callable[[Refusal, Place], StoreError]] = {
     401: _sign_in_needed,
     403: _denied,
+    405: _takes_none,
+    507: _full,
 }
 
 
@@ -269,11 +291,13 @@ _KINDS: dict[Kind, tuple[type[StoreError], str, str]] = {
 def _failed(error: OSError, place: Place) -> StoreError:
     """Translate what the operating system says of a file, or of a filesystem."""
     made: type[StoreError] = errors.StoreError
-    sentence = f"{place.url} cannot be read ({error.strerror or 'unknown reason'})."
+    verb = {"read": "read", "list": "listed", "delete": "deleted"}.get(place.doing)
+    reason = error.strerror or "unknown reason"
+    sentence = f"{place.url} cannot be {verb or 'written'} ({reason})."
     action = "Check the disk, or the connection to it."
     if isinstance(error, PermissionError):
         made = errors.AccessDeniedError
-        sentence = f"{place.url} may not be read by you."
+        sentence = f"{place.url} may not be {verb or 'written'} by you."
         action = "Ask its owner, or change the permissions."
     return made(sentence, action=action, url=place.url)
 

@@ -1,4 +1,4 @@
-"""GETs over HTTP: one session for all stores, nothing decided about an answer."""
+"""Requests over HTTP: one session for all stores, nothing decided about an answer."""
 
 from __future__ import annotations
 
@@ -23,11 +23,15 @@ from .loop import io_loop
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from aiohttp.abc import AbstractStreamWriter
+
     from .patience import Patience
     from .tally import Tally
 
 CONNECTIONS = 64
 _READ_BUFFER = 1 << 20
+_PIECE = 1 << 18
+_SLOWEST = 20_000  # bytes per second that a connection takes at least
 _KEEP_ALIVE = 20
 _REMEMBER_ADDRESS = 300
 
@@ -39,6 +43,28 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A request.
+
+    Attributes
+    ----------
+    method : str
+        GET, PUT, ...
+    url : str
+        Sent exactly as it is: signatures depend on the encoding.
+    headers : Mapping
+        Headers besides the usual.
+    body : bytes-like or None
+        What to send.
+    """
+
+    method: str
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes | memoryview | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -115,14 +141,39 @@ async def get(
     Interrupted
         If there is no whole answer.
     """
+    return await send(Message("GET", url, headers), access, tally)
+
+
+async def send(message: Message, access: Access, tally: Tally) -> Answer:
+    """Send one request and take its whole answer; runs on the I/O loop.
+
+    Parameters
+    ----------
+    message : Message
+        What to send.
+    access, tally
+        As for `get`.
+
+    Returns
+    -------
+    Answer
+        Whatever the status.
+
+    Raises
+    ------
+    Interrupted
+        If there is no whole answer.
+    """
     tally.requests += 1
     try:
-        async with _session(access.ca_file).get(
-            URL(url, encoded=True),
-            headers=headers,
+        async with _session(access.ca_file).request(
+            message.method,
+            URL(message.url, encoded=True),
+            headers=message.headers,
+            data=None if message.body is None else _Body(message.body),
             allow_redirects=access.redirects,
             proxy=access.proxy,
-            timeout=access.timeout,
+            timeout=_timeout(message, access),
         ) as response:
             body = await response.read()
             tally.received += len(body)
@@ -131,6 +182,43 @@ async def get(
         kind = _kind(error)
     # Raised here, where the error that may quote the address is not its context.
     raise Interrupted(kind)
+
+
+class _Body(aiohttp.Payload):
+    """A body that is sent bit by bit, so that the loop serves others meanwhile.
+
+    It keeps no position: aiohttp itself sends a request again if a connection that
+    it kept turns out to have ended.
+    """
+
+    def __init__(self, body: bytes | memoryview) -> None:
+        super().__init__(body, content_type="application/octet-stream")
+        self._body = memoryview(body)
+
+    @property
+    def size(self) -> int:
+        """The length in bytes."""
+        return len(self._body)
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """Give it as text, which nobody asks for."""
+        return str(self._body, encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """Send it."""
+        for start in range(0, len(self._body), _PIECE):
+            await writer.write(self._body[start : start + _PIECE])
+
+
+def _timeout(message: Message, access: Access) -> aiohttp.ClientTimeout:
+    """Bound the time of sending a body too, on which silence says nothing."""
+    if message.body is None:
+        return access.timeout
+    patience = access.patience
+    total = patience.connect + patience.silence + len(message.body) / _SLOWEST
+    return aiohttp.ClientTimeout(
+        total=total, sock_connect=patience.connect, sock_read=patience.silence
+    )
 
 
 def decoded(answer: Answer) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 _HALF = "*.partial"
 """How zarr, and `Folder.put`, call a file until it is whole and renamed."""
+DONE: Future[None] = Future()
+"""What is done already."""
+DONE.set_result(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,17 @@ class Folder:
             finally:
                 fresh.unlink(missing_ok=True)
 
+    def begin_put(self, key: str, body: bytes) -> Future[None]:
+        """Write an object now: a disk is not worth waiting for elsewhere."""
+        self.put(key, body)
+        return DONE
+
+    def begin_delete(self, key: str) -> Future[None]:
+        """Delete an object now."""
+        with explained(self.address):
+            (self.path / key).unlink(missing_ok=True)
+        return DONE
+
     def replace(self, key: str, body: bytes, expected: Stored | None) -> None:
         """Write a document if it is still as it was read.
 
@@ -76,6 +91,12 @@ class Folder:
             )
         self.put(key, body)
 
+    def holds(self, prefix: str) -> bool:
+        """Whether anything lies below a path."""
+        with explained(self.address):
+            place = self.path / prefix if prefix else self.path
+            return place.is_dir() and any(place.iterdir())
+
     def listing(self, prefix: str) -> Listing:
         """Count the files below a path."""
         with explained(self.address):
@@ -91,6 +112,9 @@ class Folder:
         with explained(self.address):
             for half in (self.path / prefix).rglob(_HALF):
                 half.unlink()
+
+    def give_up(self) -> None:
+        """Nothing is tried again on a disk."""
 
 
 def listing(path: Path) -> Listing:

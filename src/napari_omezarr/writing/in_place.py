@@ -11,11 +11,14 @@ from zarr.buffer import default_buffer_prototype
 from napari_omezarr.configuration import cache_folder
 from napari_omezarr.errors import ConflictError, TargetExistsError
 from napari_omezarr.store import run
+from napari_omezarr.store.loop import io_loop
 
+from .failures import explained
 from .target import Listing, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
     from zarr.abc.store import Store
@@ -67,6 +70,15 @@ class StoreHierarchy:
         buffer = default_buffer_prototype().buffer.from_bytes(body)
         run(self.store.set(key, buffer))
 
+    def begin_put(self, key: str, body: bytes) -> Future[None]:
+        """Begin to write an object."""
+        buffer = default_buffer_prototype().buffer.from_bytes(body)
+        return asyncio.run_coroutine_threadsafe(self.store.set(key, buffer), io_loop())
+
+    def begin_delete(self, key: str) -> Future[None]:
+        """Begin to delete an object."""
+        return asyncio.run_coroutine_threadsafe(self.store.delete(key), io_loop())
+
     def replace(self, key: str, body: bytes, expected: Stored | None) -> None:
         """Write a document if it is still as it was read.
 
@@ -84,6 +96,10 @@ class StoreHierarchy:
             )
         self.put(key, body)
 
+    def holds(self, prefix: str) -> bool:
+        """Whether anything lies below a path."""
+        return bool(run(self._keys(prefix)))
+
     def listing(self, prefix: str) -> Listing:
         """Count what lies below a path."""
         return run(self._listing(prefix))
@@ -94,6 +110,9 @@ class StoreHierarchy:
 
     def sweep(self, prefix: str) -> None:
         """Nothing is half written in a store."""
+
+    def give_up(self) -> None:
+        """How often a store tries is its own affair."""
 
     async def _listing(self, prefix: str) -> Listing:
         keys = await self._keys(prefix)
@@ -137,16 +156,27 @@ class InPlaceTarget:
         self._committing = self.journal.with_suffix(".committing")
 
     def occupied(self) -> Listing | None:
-        """Say what is at the place; None where no group is there yet.
+        """Say what is at the place; None where nothing is there yet.
 
-        A group of ours whose commit broke off counts as not there.
+        What an unfinished save of ours has written does not count.
+
+        Raises
+        ------
+        TargetExistsError
+            It is no zarr hierarchy, so that it is never replaced.
         """
         if self._committing.is_file():
             return None
         below = f"{self.path}/" if self.path else ""
-        if all(self.staged.read(f"{below}{name}") is None for name in _ROOT):
-            return None
-        return self.staged.listing(self.path)
+        if any(self.staged.read(f"{below}{name}") is not None for name in _ROOT):
+            return self.staged.listing(self.path)
+        if not self.unfinished() and self.staged.holds(self.path):
+            raise TargetExistsError(
+                f"{self.address} is there, and it is no OME-Zarr.",
+                action="Choose another name.",
+                url=self.address,
+            )
+        return None
 
     def unfinished(self) -> bool:
         """Whether there is a journal."""
@@ -165,7 +195,8 @@ class InPlaceTarget:
             raise self._changed()
         if found is not None:
             self.staged.remove(self.path)
-        self.journal.parent.mkdir(parents=True, exist_ok=True)
+        with explained(str(self.journal)):
+            self.journal.parent.mkdir(parents=True, exist_ok=True)
 
     def commit(
         self, documents: Sequence[Document], replaced: Listing | None = None
@@ -179,13 +210,28 @@ class InPlaceTarget:
         """
         if self.occupied() is not None:
             raise self._changed()
+        broken_off = self._committing.is_file()
         self._committing.touch()
         self.staged.sweep(self.path)
-        for document in documents:
-            self.staged.put(document.key, document.body)
+        *inner, last = documents
+        writing = [self.staged.begin_put(each.key, each.body) for each in inner]
+        for done in writing:
+            done.result()
+        self._publish(last, again=broken_off)
         if self._announce is not None:
             self._announce()
         self._forget()
+
+    def _publish(self, root: Document, *, again: bool) -> None:
+        """Write the document that makes the image, unless somebody else was first."""
+        found = self.staged.read(root.key)
+        if found is not None and found.body == root.body:
+            return  # ours, if an answer was lost
+        try:
+            self.staged.replace(root.key, root.body, found if again else None)
+        except ConflictError as error:
+            self._committing.unlink(missing_ok=True)
+            raise self._changed() from error
 
     def _changed(self) -> TargetExistsError:
         return TargetExistsError(
@@ -195,8 +241,12 @@ class InPlaceTarget:
         )
 
     def discard(self) -> None:
-        """Remove the arrays that no document has made an image of."""
-        self.staged.remove(self.path)
+        """Remove the arrays that no document has made an image of.
+
+        Where somebody else has made one meanwhile, all is left as it is.
+        """
+        if self.unfinished() and self.occupied() is None:
+            self.staged.remove(self.path)
         self._forget()
 
     def _forget(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from napari_omezarr.location import Location
 from .folder import Folder
 from .in_place import InPlaceTarget, StoreHierarchy
 from .local import ArchiveTarget, LocalTarget
+from .remote import RemoteHierarchy
 
 if TYPE_CHECKING:
     import os
@@ -25,14 +25,6 @@ if TYPE_CHECKING:
 Address = "str | os.PathLike[str] | Location | Store"
 
 _SUFFIXES = (".ome.zarr", ".zarr", ".ozx", ".zarr.zip", ".zip")
-
-TargetOpener = Callable[[Location], "Target"]
-HierarchyOpener = Callable[[Location], "Hierarchy"]
-
-REMOTE_TARGETS: dict[str, TargetOpener] = {}
-"""By protocol, what opens targets that are not on this computer."""
-REMOTE_HIERARCHIES: dict[str, HierarchyOpener] = {}
-"""By protocol, what opens hierarchies to be changed."""
 
 
 def open_target(address: Location | Store, version: Version) -> Target:
@@ -56,9 +48,7 @@ def open_target(address: Location | Store, version: Version) -> Target:
         return _archive(address, version)
     if address.protocol == "file":
         return LocalTarget(address.local_path(), address.display)
-    if address.protocol in REMOTE_TARGETS:
-        return REMOTE_TARGETS[address.protocol](address)
-    raise _not_writable(address)
+    return InPlaceTarget(RemoteHierarchy(address))
 
 
 def open_hierarchy(address: Location | Store) -> Hierarchy:
@@ -73,9 +63,9 @@ def open_hierarchy(address: Location | Store) -> Hierarchy:
         return StoreHierarchy(address, _store_address(address))
     if address.protocol == "file" and not address.is_archive:
         return Folder(address.local_path(), address.display)
-    if address.protocol in REMOTE_HIERARCHIES and not address.is_archive:
-        return REMOTE_HIERARCHIES[address.protocol](address)
-    raise _not_writable(address)
+    if address.is_archive:
+        raise _not_writable(address)
+    return RemoteHierarchy(address)
 
 
 def parsed(address: str | os.PathLike[str] | Location | Store) -> Location | Store:

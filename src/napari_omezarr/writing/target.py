@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
     from zarr.abc.store import Store
@@ -71,6 +72,14 @@ class Hierarchy(Protocol):
         """Write a document, whole or not at all."""
         ...
 
+    def begin_put(self, key: str, body: bytes) -> Future[None]:
+        """Begin to write an object, whole or not at all; `body` is not changed."""
+        ...
+
+    def begin_delete(self, key: str) -> Future[None]:
+        """Begin to delete an object; none there is as good."""
+        ...
+
     def replace(self, key: str, body: bytes, expected: Stored | None) -> None:
         """Write a document if it is still as it was read (None: not there).
 
@@ -81,8 +90,12 @@ class Hierarchy(Protocol):
         """
         ...
 
+    def holds(self, prefix: str) -> bool:
+        """Whether anything lies below a path, be it zarr or not."""
+        ...
+
     def listing(self, prefix: str) -> Listing:
-        """Count what lies below a path; the one question here that may list."""
+        """Count what lies below a path."""
         ...
 
     def remove(self, prefix: str) -> None:
@@ -91,6 +104,10 @@ class Hierarchy(Protocol):
 
     def sweep(self, prefix: str) -> None:
         """Remove what a process left half written below a path when it ended."""
+        ...
+
+    def give_up(self) -> None:
+        """Try nothing again from now on: somebody wants to stop."""
         ...
 
 

@@ -1,0 +1,174 @@
+"""A place that can be changed: objects put, read, deleted and listed, with patience."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from napari_omezarr.errors import StoreError
+
+from .asking import Broken, persevere
+from .interruption import Interrupted
+from .outlet import Condition
+from .refusal import Refused
+from .translation import translate
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from zarr.abc.store import ByteRequest
+
+    from napari_omezarr.location import Location
+
+    from .outlet import Entry, Held, Outlet
+    from .patience import Patience
+
+    T = TypeVar("T")
+
+_CHANGED = (409, 412)
+"""S3 answers 409 where two conditional requests meet, and 412 afterwards."""
+_UNKNOWN = 501
+
+
+class Depot:
+    """The objects below a location, for who changes them.
+
+    All methods run on the I/O loop and raise `StoreError`.
+
+    Parameters
+    ----------
+    location : Location
+        Where.
+    outlet : Outlet
+        The way there.
+    patience : Patience
+        How long to wait, and how often to try.
+    again : callable
+        Opens the same in another process, without arguments; picklable.
+    """
+
+    def __init__(
+        self,
+        location: Location,
+        outlet: Outlet,
+        patience: Patience,
+        again: Callable[[], Depot],
+    ) -> None:
+        self.location = location
+        self.concurrency = outlet.concurrency
+        self._outlet = outlet
+        self._patience = patience
+        self._again = again
+        self._slots = asyncio.Semaphore(outlet.concurrency)
+        self._given_up = asyncio.Event()
+
+    async def read(self, key: str, wanted: ByteRequest | None = None) -> Held | None:
+        """Read an object, or a part of it; None if there is none."""
+        return await self._try(partial(self._outlet.read, key, wanted), key, "read")
+
+    async def put(self, key: str, body: bytes) -> None:
+        """Write an object, whole or not at all, over whatever is there."""
+
+        async def attempts(attempt: Callable[[], Awaitable[T]]) -> T:
+            return await self._try(attempt, key, "write to")
+
+        await self._outlet.put(key, body, attempts)
+
+    async def replace(self, key: str, body: bytes, expected: Held | None) -> bool:
+        """Write an object if it is still as it was read (None: not there).
+
+        It is read again before, and the service is asked to hold to the condition
+        while it writes; not every service does.
+
+        Returns
+        -------
+        bool
+            Whether it was written; false if it has been changed meanwhile.
+        """
+        found = await self.read(key)
+        if (found and found.body) != (expected and expected.body):
+            return False
+        condition = Condition(found.tag if found else "")
+        write = partial(self._outlet.write, key, body, condition)
+        answer = await self._persevere(write)
+        if not isinstance(answer, Broken):
+            return True
+        status = _status(answer)
+        if status == _UNKNOWN:
+            await self.put(key, body)
+            return True
+        if status not in _CHANGED:
+            raise self._error(answer, key, "write to")
+        # An answer that was lost may have been a success of ours.
+        now = await self.read(key)
+        return now is not None and now.body == body
+
+    async def delete(self, key: str) -> None:
+        """Delete an object; none there is as good."""
+        await self._try(partial(self._outlet.delete, key), key, "delete")
+
+    async def entries(self, prefix: str = "") -> AsyncIterator[Entry]:
+        """List all that lies below a folder, at any depth."""
+        rest = ""
+        while True:
+            ask = partial(self._outlet.page, prefix, rest)
+            page = await self._try(ask, prefix, "list")
+            for entry in page.entries:
+                yield entry
+            rest = page.rest
+            if not rest:
+                return
+
+    async def holds(self, prefix: str = "") -> bool:
+        """Say whether anything lies below a folder."""
+        ask = partial(self._outlet.page, prefix, size=1)
+        page = await self._try(ask, prefix, "list")
+        return bool(page.entries)
+
+    async def give_up(self) -> None:
+        """Try nothing again from now on."""
+        self._given_up.set()
+
+    async def _try(
+        self, attempt: Callable[[], Awaitable[T]], key: str, doing: str
+    ) -> T:
+        answer = await self._persevere(attempt)
+        if isinstance(answer, Broken):
+            raise self._error(answer, key, doing)
+        return answer
+
+    async def _persevere(self, attempt: Callable[[], Awaitable[T]]) -> T | Broken:
+        async def once() -> T | Broken:
+            async with self._slots:
+                try:
+                    return await attempt()
+                except (Refused, Interrupted, StoreError, OSError) as error:
+                    return Broken(error)
+
+        return await persevere(once, self._patience, self._rest)
+
+    async def _rest(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._given_up.wait(), seconds)
+        return not self._given_up.is_set()
+
+    def _error(self, answer: Broken, key: str, doing: str) -> StoreError:
+        url = (self.location / key).display if key else self.location.display
+        problem = answer.problem
+        place = self._outlet.place(url, doing)
+        return translate(
+            problem.refusal if isinstance(problem, Refused) else problem, place
+        )
+
+    def __repr__(self) -> str:
+        return f"Depot({self.location.display!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._again, ()
+
+
+def _status(answer: Broken) -> int:
+    problem = answer.problem
+    return problem.refusal.status if isinstance(problem, Refused) else 0

@@ -1,0 +1,121 @@
+"""A zarr hierarchy in an object store."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from napari_omezarr.errors import ConflictError
+from napari_omezarr.store import open_depot, run
+from napari_omezarr.store.depot_store import DepotStore
+from napari_omezarr.store.loop import io_loop
+from napari_omezarr.store.outlet import Held
+
+from .target import Listing, Stored
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from zarr.abc.store import Store
+
+    from napari_omezarr.location import Location
+    from napari_omezarr.store import Depot
+
+
+class RemoteHierarchy:
+    """A hierarchy below a location in an object store; see `target.Hierarchy`.
+
+    Parameters
+    ----------
+    location : Location
+        Where; nothing is asked yet.
+    depot : Depot or None, optional
+        The way there, if it is not the usual one.
+
+    Raises
+    ------
+    OptionError
+        Nothing can be written there.
+    """
+
+    is_object_store = True
+
+    def __init__(self, location: Location, depot: Depot | None = None) -> None:
+        self.depot = depot or open_depot(location)
+        self.address = location.display
+        self.concurrency = self.depot.concurrency
+
+    @cached_property
+    def store(self) -> Store:
+        """The zarr store of the place; picklable."""
+        return DepotStore(self.depot)
+
+    def read(self, key: str) -> Stored | None:
+        """Read a document; None where there is none."""
+        found = run(self.depot.read(key))
+        return None if found is None else Stored(found.body, found.tag)
+
+    def put(self, key: str, body: bytes) -> None:
+        """Write a document."""
+        run(self.depot.put(key, body))
+
+    def begin_put(self, key: str, body: bytes) -> Future[None]:
+        """Begin to write an object."""
+        return asyncio.run_coroutine_threadsafe(self.depot.put(key, body), io_loop())
+
+    def begin_delete(self, key: str) -> Future[None]:
+        """Begin to delete an object."""
+        return asyncio.run_coroutine_threadsafe(self.depot.delete(key), io_loop())
+
+    def replace(self, key: str, body: bytes, expected: Stored | None) -> None:
+        """Write a document if it is still as it was read.
+
+        Raises
+        ------
+        ConflictError
+            It has been changed meanwhile.
+        """
+        held = None if expected is None else Held(expected.body, expected.tag)
+        if not run(self.depot.replace(key, body, held)):
+            raise ConflictError(
+                f"{self.address}/{key} has been changed by somebody else.",
+                action="Look at it again, and then repeat.",
+                url=self.address,
+            )
+
+    def holds(self, prefix: str) -> bool:
+        """Whether anything lies below a path."""
+        return run(self.depot.holds(prefix))
+
+    def listing(self, prefix: str) -> Listing:
+        """Count the objects below a path: a request for each thousand."""
+        return run(self._listing(prefix))
+
+    def remove(self, prefix: str) -> None:
+        """Remove all objects below a path."""
+        run(self._remove(prefix))
+
+    def sweep(self, prefix: str) -> None:
+        """Nothing is half written in an object store."""
+
+    def give_up(self) -> None:
+        """Try nothing again from now on: somebody wants to stop."""
+        run(self.depot.give_up())
+
+    async def _listing(self, prefix: str) -> Listing:
+        sizes = [entry.size async for entry in self.depot.entries(prefix)]
+        return Listing(len(sizes), sum(sizes))
+
+    async def _remove(self, prefix: str) -> None:
+        keys = [entry.key async for entry in self.depot.entries(prefix)]
+        # The documents first: what is half removed is no image any more.
+        keys.sort(key=lambda key: (not _is_document(key), key.count("/"), key))
+        documents = [key for key in keys if _is_document(key)]
+        for some in (documents, keys[len(documents) :]):
+            await asyncio.gather(*map(self.depot.delete, some))
+
+
+def _is_document(key: str) -> bool:
+    name = key.rpartition("/")[2]
+    return name in ("zarr.json", ".zgroup", ".zattrs", ".zarray", ".zmetadata")
