@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from . import web
+from .byterange import FIRST_BYTE
 from .reply import headers_for, reply_of
 from .tally import Tally
 from .translation import Place
@@ -62,6 +63,10 @@ class HttpTransport:
         headers = headers_for(wanted, validator)
         answer = await web.get(self._address(key), headers, self._access, self.tally)
         return reply_of(answer, headers)
+
+    async def version(self, key: str) -> str:
+        """Ask for the first byte, and take the version that the answer names."""
+        return (await self.reply(key, FIRST_BYTE)).validator
 
     def identity(self, key: str) -> str:
         """Return the address, with whatever signs it."""

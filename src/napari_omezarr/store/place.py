@@ -13,10 +13,12 @@ from napari_omezarr.errors import StoreError, TruncatedBodyError
 from .asking import Asking, Broken
 from .byterange import FIRST_BYTE, is_empty, is_index
 from .cache import ByteCache
+from .interruption import Interrupted
 from .loop import on_io_loop, run
 from .refusal import Refusal, Refused
 from .tally import Notes
 from .translation import translate
+from .transport import Versioned
 
 if TYPE_CHECKING:
     import builtins
@@ -186,6 +188,22 @@ class PlaceStore(Store):
     async def exists(self, key: str) -> bool:
         """Say whether there is a key, by reading its first byte."""
         return await on_io_loop(self._answer(key, FIRST_BYTE)) is not None
+
+    async def version(self, key: str) -> str:
+        """Give the version of a key, on the I/O loop: its ETag, or when it was written.
+
+        Returns
+        -------
+        str
+            Equal as long as the key is unchanged; ``""`` if the place does not say,
+            or there is no such key.
+        """
+        if not isinstance(self._transport, Versioned):
+            return ""
+        try:
+            return await self._transport.version(key)
+        except (Refused, Interrupted, StoreError, OSError):
+            return ""
 
     async def _get(self, key: str, wanted: ByteRequest | None) -> bytes | None:
         if is_empty(wanted):

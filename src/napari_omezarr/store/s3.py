@@ -14,6 +14,7 @@ from urllib.parse import quote
 from napari_omezarr.errors import StoreError
 
 from . import web
+from .byterange import FIRST_BYTE
 from .refusal import Refused
 from .reply import headers_for, reply_of
 from .signing import signed
@@ -89,6 +90,10 @@ class S3Transport:
         """
         reply = await self._signed(_Wish("", {}, query))
         return reply.body or b""
+
+    async def version(self, key: str) -> str:
+        """Ask for the first byte, and take the version that the answer names."""
+        return (await self.reply(key, FIRST_BYTE)).validator
 
     def identity(self, key: str) -> str:
         """Return an address of the object, whatever is learnt of its bucket's."""

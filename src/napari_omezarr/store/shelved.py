@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from napari_omezarr.errors import StoreConnectionError, StoreError
 
+from .byterange import FIRST_BYTE
 from .cachekey import cache_key
 from .interruption import Interrupted, Kind
 from .pages import is_page
@@ -74,6 +75,11 @@ class ShelvedTransport:
         self._notes = Notes()
         self._versions = Versions()
         self._offline_until = 0.0
+
+    async def version(self, key: str) -> str:
+        """Ask the place itself; ``""`` while nobody is there."""
+        asked = await self._source.reply(key, FIRST_BYTE)
+        return asked.validator
 
     async def read(self, key: str, wanted: ByteRequest | None) -> bytes | None:
         """Read a key, or a part of it, from the shelf or else from the place.

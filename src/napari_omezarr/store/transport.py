@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest
@@ -69,4 +69,13 @@ class Transport(Protocol):
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences about what happened here, each once."""
+        ...
+
+
+@runtime_checkable
+class Versioned(Protocol):
+    """A transport that says of which version an object is."""
+
+    async def version(self, key: str) -> str:
+        """Ask by one small request; ``""`` if there is no answer to that."""
         ...
