@@ -2,6 +2,7 @@
 
 from .checkup import Check, check_connection
 from .chunk import Chunk, view_chunk
+from .copying import Copied, Progress, copy_store
 from .details import AxisDetails, Details, LevelDetails, describe
 from .documents import pretty, raw_documents
 from .entry import Entry, Kind
@@ -11,6 +12,7 @@ from .publicity import Publicity, check_public, web_address
 from .sharing import Viewer, share_link
 from .snippet import https_address, plain_address, python_snippet, s3_address
 from .speed import Speed, measure_speed
+from .table import LabelTable, read_table
 from .task import start
 from .thumbnail import Thumbnail, thumbnail
 from .validation import Finding, Validation, validate
@@ -21,14 +23,17 @@ __all__ = [
     "ChannelView",
     "Check",
     "Chunk",
+    "Copied",
     "Details",
     "Entry",
     "Finding",
     "Kind",
+    "LabelTable",
     "LevelDetails",
     "Listing",
     "Page",
     "Prober",
+    "Progress",
     "Publicity",
     "Speed",
     "Thumbnail",
@@ -37,6 +42,7 @@ __all__ = [
     "Viewer",
     "check_connection",
     "check_public",
+    "copy_store",
     "describe",
     "https_address",
     "measure_speed",
@@ -44,6 +50,7 @@ __all__ = [
     "pretty",
     "python_snippet",
     "raw_documents",
+    "read_table",
     "s3_address",
     "share_link",
     "start",

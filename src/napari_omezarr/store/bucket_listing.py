@@ -69,6 +69,23 @@ class BucketLister:
         root = await self._answer(_query(wishes), "ListBucketResult")
         return _batch(root, len(self._above))
 
+    async def tree(self, rest: str = "") -> Batch:
+        """Give a page of all objects below, at any depth: names are whole paths.
+
+        Raises
+        ------
+        StoreError
+            The bucket was not listed.
+        """
+        wishes = {
+            "continuation-token": rest,
+            "encoding-type": "url",
+            "list-type": "2",
+            "prefix": self._above,
+        }
+        root = await self._answer(_query(wishes), "ListBucketResult")
+        return _batch(root, len(self._above), deep=True)
+
     async def buckets(self) -> tuple[Item, ...]:
         """List the buckets of the service, which few sign-ins may.
 
@@ -135,13 +152,13 @@ def _query(wishes: dict[str, str]) -> str:
     return "&".join(f"{name}={text}" for name, text in pairs)
 
 
-def _batch(root: ElementTree.Element, above: int) -> Batch:
+def _batch(root: ElementTree.Element, above: int, *, deep: bool = False) -> Batch:
     said = _said(root)
     encoded = said.get("EncodingType") == "url"
     items = []
     for element in root:
         item = _item(element, above, encoded=encoded)
-        if item is not None:
+        if item is not None and _is_path(item.name, deep=deep):
             items.append(item)
     more = said.get("IsTruncated") == "true"
     items.sort(key=lambda item: item.name)
@@ -149,10 +166,7 @@ def _batch(root: ElementTree.Element, above: int) -> Batch:
 
 
 def _item(element: ElementTree.Element, above: int, *, encoded: bool) -> Item | None:
-    """Read a common prefix or an object; None for what nobody could open.
-
-    Keys may hold empty parts and dots, which no path of ours has.
-    """
+    """Read a common prefix or an object; None for every other element."""
     kind = _tag(element)
     if kind not in ("CommonPrefixes", "Contents"):
         return None
@@ -160,13 +174,17 @@ def _item(element: ElementTree.Element, above: int, *, encoded: bool) -> Item | 
     key = said.get("Prefix" if kind == "CommonPrefixes" else "Key", "")
     name = (unquote_plus(key) if encoded else key)[above:]
     name = name.removesuffix("/") if kind == "CommonPrefixes" else name
-    if name in ("", ".", "..") or "/" in name:
-        return None
     if kind == "CommonPrefixes":
         return Item(name, True)
     size = said.get("Size", "")
     number = int(size) if size.isdecimal() else None
     return Item(name, False, number, said.get("LastModified", ""))
+
+
+def _is_path(name: str, *, deep: bool) -> bool:
+    """Say whether a name leads down: keys may hold empty parts and dots."""
+    parts = name.split("/")
+    return (deep or len(parts) == 1) and not {"", ".", ".."} & set(parts)
 
 
 def _said(element: ElementTree.Element) -> dict[str, str]:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_omezarr.errors import NodeNotFoundError
 
-from .listing import Item, about_listing
+from .listing import Item, about_listing, not_listed
 from .refusal import Refused
 from .translation import Place, translate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
     from .archive import ArchiveTransport
     from .generic import GenericTransport
@@ -47,6 +48,10 @@ class FolderItems:
         except OSError as error:
             raise translate(error, Place(self.url)) from None
 
+    async def tree(self) -> Iterable[Item]:
+        """Walk the folder, in a thread; links to folders are not followed."""
+        return await asyncio.to_thread(_below, self.folder)
+
 
 @dataclass(frozen=True, slots=True)
 class ArchiveItems:
@@ -68,6 +73,11 @@ class ArchiveItems:
         except Refused as refused:
             problem = self.archive.verdict(refused)
         raise translate(problem, self.archive.place(self.url))
+
+    async def tree(self) -> Iterable[Item]:
+        """Give all members, from the archive's directory."""
+        sizes = await self.archive.sizes()
+        return [Item(p, False, n) for p, n in sizes.items() if not p.endswith("/")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +105,16 @@ class GenericItems:
             problem = self.filesystem.verdict(refused)
         denied = translate(problem, self.filesystem.place(self.url))
         raise about_listing(denied, self.url)
+
+    async def tree(self) -> Iterable[Item]:
+        """Refuse: nothing asks for it.
+
+        Raises
+        ------
+        ListingDeniedError
+            Always.
+        """
+        raise not_listed(self.url)
 
 
 def in_tree(sizes: Mapping[str, int]) -> list[Item]:
@@ -124,6 +144,22 @@ def _in_folder(folder: Path) -> list[Item]:
             written = when.isoformat(timespec="seconds").replace("+00:00", "Z")
             items.append(Item(path.name, False, known.st_size, written))
     return items
+
+
+def _below(folder: Path) -> list[Item]:
+    return [
+        Item((Path(root) / name).relative_to(folder).as_posix(), False, size)
+        for root, _, names in os.walk(folder)
+        for name in names
+        if (size := _size(Path(root) / name)) is not None
+    ]
+
+
+def _size(file: Path) -> int | None:
+    try:
+        return file.stat().st_size
+    except OSError:  # a link to nowhere
+        return None
 
 
 def _described(row: Mapping[str, Any]) -> Item:

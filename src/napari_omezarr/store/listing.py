@@ -13,7 +13,7 @@ from napari_omezarr.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Iterable
 
     from napari_omezarr.errors import StoreError
 
@@ -73,19 +73,45 @@ class Lister(Protocol):
         """
         ...
 
+    async def tree(self, rest: str = "") -> Batch:
+        """Give some of all objects below, at any depth: names are whole paths.
+
+        Raises
+        ------
+        StoreError
+            The place did not list.
+        """
+        ...
+
+
+class Items(Protocol):
+    """What a place that needs no pages says of itself."""
+
+    async def __call__(self) -> Iterable[Item]:
+        """Give what lies directly below, in any order."""
+        ...
+
+    async def tree(self) -> Iterable[Item]:
+        """Give all objects at any depth, by their whole paths."""
+        ...
+
 
 class WholeLister:
     """A place that gives all its items at once: a folder, an archive.
 
     Parameters
     ----------
-    load : callable
-        Gives the items, in any order; called once.
+    load : Items
+        Gives the items; called once.
     """
 
-    def __init__(self, load: Callable[[], Awaitable[Iterable[Item]]]) -> None:
+    def __init__(self, load: Items) -> None:
         self._load = load
         self._items: list[Item] | None = None
+
+    async def tree(self, rest: str = "") -> Batch:
+        """Give all objects at any depth, in the order of their paths."""
+        return Batch(tuple(sorted(await self._load.tree(), key=_name)))
 
     async def batch(self, prefix: str = "", rest: str = "", size: int = PAGE) -> Batch:
         """Give the items after `rest`, which is a name, in the order of names."""
