@@ -7,7 +7,7 @@ import pytest
 
 from metadata_documents import scene, system
 from napari_omezarr.errors import MetadataError, OptionError
-from napari_omezarr.metadata import Affine, parse_document
+from napari_omezarr.metadata import Affine, Axis, parse_document
 
 WORLD = [system("world", "y", "x")]
 
@@ -165,3 +165,38 @@ def test_what_needs_the_number_of_axes_of_an_unread_image_is_left_out(
     kind, warnings = parsed(edge("tile/physical", "world", **transform))
     assert kind.images[0].affine is None
     assert any("left out" in w or "ignored" in w for w in warnings)
+
+
+BY_DIMENSION = {
+    "type": "byDimension",
+    "transformations": [
+        {
+            "inputAxes": ["x"],
+            "outputAxes": ["x"],
+            "transformation": {"type": "translation", "translation": [9]},
+        },
+        {
+            "inputAxes": ["y"],
+            "outputAxes": ["y"],
+            "transformation": {"type": "scale", "scale": [2]},
+        },
+    ],
+}
+
+
+def test_axes_of_images_that_are_read_make_more_transforms_matrices() -> None:
+    axes = {("tile", "physical"): (Axis("y"), Axis("x"))}
+    way = edge("tile/physical", "world", **BY_DIMENSION)
+    unread, _ = parsed(way)
+    read, warnings = parsed(way, image_axes=axes)
+    assert unread.images[0].affine is None
+    expected = Affine.from_matrix([[2, 0, 0], [0, 1, 9]])
+    assert read.images[0].affine == expected
+    assert warnings == ()
+
+
+def test_a_projection_has_a_matrix_once_its_image_is_read() -> None:
+    axes = {("tile", "physical"): (Axis("z"), Axis("y"), Axis("x"))}
+    drop = edge("tile/physical", "world", type="projectAxis", droppedInputs=[0])
+    read, _ = parsed(drop, image_axes=axes)
+    assert read.images[0].affine == Affine.from_matrix([[0, 1, 0, 0], [0, 0, 1, 0]])

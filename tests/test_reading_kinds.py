@@ -289,6 +289,62 @@ def test_a_scene_puts_each_image_in_its_place(tmp_path):
     assert shifts == [[0, 0], [0, 12]]
 
 
+def test_a_scene_transforms_by_axes_that_only_its_images_name(tmp_path):
+    small_images.put_image(
+        tmp_path / "a.zarr" / "tile", "0.6", names="yx", shape=(16, 24)
+    )
+
+    def along(name, **transformation):
+        return {
+            "inputAxes": [name],
+            "outputAxes": [name],
+            "transformation": transformation,
+        }
+
+    steps = [
+        along("y", type="scale", scale=[3]),
+        along("x", type="translation", translation=[5]),
+    ]
+    ends = {"input": {"path": "tile", "name": "physical"}}
+    ways = [
+        ends
+        | {
+            "type": "byDimension",
+            "transformations": steps,
+            "output": {"name": "world"},
+        },
+        ends | {"type": "scale", "scale": [7, 7], "output": {"name": "stage"}},
+    ]
+    systems = [
+        {"name": name, "axes": small_images.axes("yx")} for name in ("world", "stage")
+    ]
+    scene = {"coordinateTransformations": ways, "coordinateSystems": systems}
+    small_images.put_group(tmp_path / "a.zarr", "0.6", {"scene": scene})
+    reading = opened(tmp_path / "a.zarr")
+    own = opened(tmp_path / "a.zarr" / "tile").pyramids[0].levels[0].affine
+    matrix = np.asarray(reading.pyramids[0].levels[0].affine.matrix)
+    np.testing.assert_allclose(
+        matrix, np.diag([3, 1]) @ own.matrix + [[0, 0, 0], [0, 0, 5]]
+    )
+    assert not any("own coordinates" in warning for warning in reading.warnings)
+    assert any("there are also stage" in warning for warning in reading.warnings)
+    (stage,) = opened(tmp_path / "a.zarr", coordinate_system="stage").pyramids
+    np.testing.assert_allclose(
+        stage.levels[0].affine.matrix, 7 * np.asarray(own.matrix)
+    )
+
+
+def test_what_is_odd_about_a_plate_is_said(tmp_path):
+    small_images.put_plate(tmp_path / "a.zarr", "0.4")
+
+    def spoil(attributes):
+        attributes["labels"] = ["cells"]
+
+    edit(tmp_path / "a.zarr" / ".zattrs", spoil)
+    warnings = opened(tmp_path / "a.zarr").warnings
+    assert any("read as plate" in warning for warning in warnings)
+
+
 def test_a_matrix_in_an_array_of_its_own_is_read(tmp_path):
     small_images.put_image(
         tmp_path / "a.zarr", "0.6", names="yx", shape=(16, 24), count=1

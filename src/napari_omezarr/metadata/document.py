@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .model import Axis
+
 LAYOUT = "bioformats2raw.layout"
 
 KINDS = ("plate", "well", "multiscales", "scene", "labels", "series", LAYOUT)
@@ -35,6 +37,7 @@ def parse_document(
     url: str = "",
     parameters: Mapping[str, NDArray[Any]] | None = None,
     coordinate_system: str | None = None,
+    image_axes: Mapping[tuple[str, str], tuple[Axis, ...]] | None = None,
 ) -> Document:
     """Parse the attributes of a group, of any version of OME-Zarr.
 
@@ -51,6 +54,9 @@ def parse_document(
         is not there are left out, with a warning.
     coordinate_system : str, optional
         The system to show images in, by name; else the document's world.
+    image_axes : Mapping, optional
+        For a scene whose images are read: the axes of each, by its path and the
+        name of its system. Some transforms have a matrix only if these are known.
 
     Returns
     -------
@@ -80,7 +86,7 @@ def parse_document(
         block = parse_image_label(label)
         return Document(version, None, root.value, notes.collected(), block)
     _note_others(root, kinds)
-    request = Request(version, parameters or {}, coordinate_system)
+    request = Request(version, parameters or {}, coordinate_system, image_axes or {})
     kind = _parse_kind(kinds[0], root, request)
     return Document(version, kind, root.value, notes.collected())
 

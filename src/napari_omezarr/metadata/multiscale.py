@@ -47,11 +47,14 @@ class Request:
         The arrays of stored parameters, by path.
     coordinate_system : str or None
         The system that the reader asks for; None for the document's world.
+    image_axes : Mapping
+        The axes of images of a scene, by the path of the image and its system.
     """
 
     version: str | None = None
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     coordinate_system: str | None = None
+    image_axes: Mapping[tuple[str, str], tuple[Axis, ...]] = field(default_factory=dict)
 
 
 def parse_multiscale(

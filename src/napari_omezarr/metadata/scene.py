@@ -59,6 +59,8 @@ def parse_scene(node: Node, request: Request) -> Scene:
         raise node.error("The scene names no image")
     world = _world(node, tuple(systems), pairs, request.coordinate_system)
     axes = {Reference(name): axes for name, axes in systems.items()}
+    for (path, name), known in request.image_axes.items():
+        axes[Reference(name, path)] = known
     ends = Ends(arrays=request.arrays)
     edges = [parse_edge(transform, axes, ends) for transform in transforms]
     ways = _ways(world, [edge for edge in edges if edge is not None])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import TYPE_CHECKING
 
 from napari_omezarr.errors import NodeNotFoundError, OMEZarrError
@@ -111,12 +112,18 @@ def _open(opening: Opening, found: Node, answers: Answers) -> Questions[list[Pyr
     if isinstance(found, Array):
         return open_plain_array(opening, found)
     parameters = yield from find_parameters(opening, found)
-    document = parse_document(
+    parse = partial(
+        parse_document,
         found.attributes,
         zarr_format=found.zarr_format,
         url=opening.location.display,
         parameters=parameters,
     )
+    document = parse()
+    if isinstance(document.kind, Scene):
+        return (yield from open_scene(opening, found, document.kind, parse))
+    if not isinstance(document.kind, Image):  # an image keeps its own
+        opening.warnings.extend(document.warnings)
     return (yield from _open_kind(opening, found, document.kind, answers))
 
 
@@ -134,8 +141,6 @@ def _open_kind(
             questions = open_well(opening, group, well)
         case Series():
             questions = open_series(opening, group)
-        case Scene() as scene:
-            questions = open_scene(opening, group, scene)
         case _:
             questions = describe_group(opening, group)
     return (yield from questions)

@@ -14,7 +14,9 @@ from .nodes import Group, group_keys, joined, node
 from .waves import ask, together
 
 if TYPE_CHECKING:
-    from napari_omezarr.metadata import Affine, SceneImage
+    from collections.abc import Callable
+
+    from napari_omezarr.metadata import Affine, Document, SceneImage
     from napari_omezarr.pyramid import Pyramid
 
     from .opening import Opening
@@ -71,36 +73,67 @@ def listed_images(
     return listed or tuple(str(number) for number in range(len(names))), names
 
 
-def open_scene(opening: Opening, group: Group, kind: Scene) -> Questions[list[Pyramid]]:
+def open_scene(
+    opening: Opening, group: Group, kind: Scene, parse: Callable[..., Document]
+) -> Questions[list[Pyramid]]:
     """Open the images of a scene, each where the scene's transforms put it (0.6).
+
+    Parameters
+    ----------
+    opening : Opening
+        What is shared.
+    group : Group
+        The scene's.
+    kind : Scene
+        What its document says as long as no image is read.
+    parse : callable
+        Parses the document again: once the images are read their axes are known,
+        without which some transforms have no matrix.
 
     Raises
     ------
     NodeNotFoundError
         No image is there.
+    OptionError
+        It has not the coordinate system asked for.
     """
     wanted = _wanted(opening, tuple(image.path for image in kind.images))
     images = [kind.images[number] for number in wanted]
-    parts = yield from together(
-        _placed(opening, joined(group.path, image.path), group.zarr_format, image, kind)
-        for image in images
+    parts = yield from together(_own(opening, group, image) for image in images)
+    opened = [(i.path, p) for i, part in zip(images, parts, strict=True) for p in part]
+    document = parse(
+        coordinate_system=opening.options.coordinate_system,
+        image_axes={
+            (image.path, image.system): part[0].world_axes
+            for image, part in zip(images, parts, strict=True)
+            if part
+        },
     )
-    return _some(opening, [pyramid for part in parts for pyramid in part])
+    opening.warnings.extend(document.warnings)
+    return _some(opening, [_placed(opening, p, path, document) for path, p in opened])
+
+
+def _own(opening: Opening, group: Group, image: SceneImage) -> Questions[list[Pyramid]]:
+    """Open an image in that of its own systems which the scene speaks of."""
+    options = dataclasses.replace(opening.options, coordinate_system=image.system)
+    inside = dataclasses.replace(opening, options=options)
+    path = joined(group.path, image.path)
+    return (yield from find_image(inside, path, group.zarr_format))
 
 
 def _placed(
-    opening: Opening, path: str, zarr_format: int, image: SceneImage, scene: Scene
-) -> Questions[list[Pyramid]]:
-    options = dataclasses.replace(opening.options, coordinate_system=image.system)
-    inside = dataclasses.replace(opening, options=options)
-    pyramids = yield from find_image(inside, path, zarr_format)
-    if image.affine is None:
+    opening: Opening, pyramid: Pyramid, path: str, document: Document
+) -> Pyramid:
+    scene = document.kind
+    assert isinstance(scene, Scene)
+    affine = {image.path: image.affine for image in scene.images}[path]
+    if affine is None:
         opening.warnings.append(
-            f"{image.path} is shown in its own coordinates: the scene's transform "
+            f"{path} is shown in its own coordinates: the scene's transform "
             "has no matrix."
         )
-        return pyramids
-    return [_moved(opening, pyramid, image.affine, scene) for pyramid in pyramids]
+        return pyramid
+    return _moved(opening, pyramid, affine, scene)
 
 
 def _moved(opening: Opening, pyramid: Pyramid, affine: Affine, scene: Scene) -> Pyramid:
