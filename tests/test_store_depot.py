@@ -170,9 +170,9 @@ def test_what_does_not_pass_is_said_in_our_words(fault, kind, depot, proxy):
         assert "planted" not in str(caught.value)
 
 
-def test_giving_up_ends_the_tries(depot, proxy):
+def test_a_hurry_ends_the_tries(depot, proxy):
     proxy.fault("*", faults.s3_error(503, "SlowDown"), forever=True)
-    run(depot.give_up())
+    run(depot.hurry(on=True))
     with pytest.raises(errors.ServerBusyError):
         run(depot.put("a", BODY))
     assert methods(proxy) == ["PUT"]

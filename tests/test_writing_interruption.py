@@ -137,9 +137,9 @@ def test_our_own_errors_pass_unchanged():
 def test_a_journal_of_another_plan_begins_anew(tmp_path):
     file = tmp_path / "journal"
     with Journal(file, "one") as journal:
-        journal.add((0, 0, 3), ((0, 77),))
+        journal.add((0, 0, 3), ((0, 2, 77),))
     assert journal_digest(file) == "one"
-    assert Journal(file, "one").done == {(0, 0, 3): ((0, 77),)}
+    assert Journal(file, "one").done == {(0, 0, 3): ((0, 2, 77),)}
     with Journal(file, "two") as journal:
         assert journal.done == {}
     assert journal_digest(file) == "two"

@@ -62,7 +62,7 @@ class Depot:
         self._patience = patience
         self._again = again
         self._slots = asyncio.Semaphore(outlet.concurrency)
-        self._given_up = asyncio.Event()
+        self._hurried = asyncio.Event()
 
     async def read(self, key: str, wanted: ByteRequest | None = None) -> Held | None:
         """Read an object, or a part of it; None if there is none."""
@@ -127,9 +127,12 @@ class Depot:
         page = await self._try(ask, prefix, "list")
         return bool(page.entries)
 
-    async def give_up(self) -> None:
-        """Try nothing again from now on."""
-        self._given_up.set()
+    async def hurry(self, *, on: bool) -> None:
+        """Try nothing again from now on, or do so as before."""
+        if on:
+            self._hurried.set()
+        else:
+            self._hurried.clear()
 
     async def _try(
         self, attempt: Callable[[], Awaitable[T]], key: str, doing: str
@@ -151,8 +154,8 @@ class Depot:
 
     async def _rest(self, seconds: float) -> bool:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._given_up.wait(), seconds)
-        return not self._given_up.is_set()
+            await asyncio.wait_for(self._hurried.wait(), seconds)
+        return not self._hurried.is_set()
 
     def _error(self, answer: Broken, key: str, doing: str) -> StoreError:
         url = (self.location / key).display if key else self.location.display

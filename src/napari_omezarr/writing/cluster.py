@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from napari_omezarr.pyramid.selection import Bounds
 
     from .journal import Checks
+    from .options import Verify
     from .plan import ImagePlan
     from .pyramid_plan import Pass
     from .source import Source
@@ -49,7 +50,7 @@ class Cluster:
         return self.client.scatter(sent, broadcast=True, hash=False), kept
 
     def submit(
-        self, started: tuple[Any, Source | None], bounds: Bounds, *, check: bool
+        self, started: tuple[Any, Source | None], bounds: Bounds, *, check: Verify
     ) -> Future[Checks]:
         """Begin a block on some worker."""
         work, kept = started

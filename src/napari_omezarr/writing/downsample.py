@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from .options import Method
 
 
+_CACHED = 2**21
+
+
 def coarser_shape(shape: Sequence[int], factors: Sequence[int]) -> tuple[int, ...]:
     """Give the shape one level up: each size divided by its factor, upwards."""
     return tuple(-(-size // by) for size, by in zip(shape, factors, strict=True))
@@ -45,7 +48,23 @@ def downsample(block: np.ndarray, factors: Sequence[int], method: Method) -> np.
     """
     if max(factors, default=1) == 1:
         return block
-    return _METHODS[method](block, tuple(factors))
+    axis = next((axis for axis, size in enumerate(block.shape) if size > 1), 0)
+    step = _piece(block, axis, factors[axis])
+    if step >= block.shape[axis]:
+        return _METHODS[method](block, tuple(factors))
+    coarser = np.empty(coarser_shape(block.shape, factors), block.dtype)
+    before = (slice(None),) * axis
+    for start in range(0, block.shape[axis], step):
+        part = downsample(block[(*before, slice(start, start + step))], factors, method)
+        first = start // factors[axis]
+        coarser[(*before, slice(first, first + part.shape[axis]))] = part
+    return coarser
+
+
+def _piece(block: np.ndarray, axis: int, by: int) -> int:
+    """Give how long a piece along an axis is that stays in a processor's cache."""
+    row: int = by * block.nbytes // max(1, block.shape[axis])
+    return by * max(1, _CACHED // max(1, row))
 
 
 def _nearest(block: np.ndarray, factors: tuple[int, ...]) -> np.ndarray:
@@ -97,11 +116,43 @@ def _mean(block: np.ndarray, factors: tuple[int, ...]) -> np.ndarray:
 def _integer_mean(
     block: np.ndarray, factors: tuple[int, ...], wide: type[np.integer[Any]]
 ) -> np.ndarray:
-    total = _sum(block, factors, np.dtype(wide))
+    total = _exact_sum(block, factors, np.dtype(wide))
     count = _counts(block.shape, factors).astype(wide)
-    total += count // 2
-    total //= count
+    # By one number numpy divides several times as fast as by an array of it.
+    divisor = count.item() if count.size == 1 else count
+    total += divisor // 2
+    total //= divisor
     return total.astype(block.dtype)
+
+
+def _exact_sum(
+    block: np.ndarray, factors: tuple[int, ...], wide: np.dtype[Any]
+) -> np.ndarray:
+    """Add integers axis by axis, the ones that lie side by side in memory last."""
+    total = block
+    for axis, by in enumerate(factors):
+        if by > 1:
+            before = (slice(None),) * axis
+            first, *others = (
+                total[(*before, slice(start, None, by))]
+                for start in range(min(by, total.shape[axis]))
+            )
+            total = _added(first, others, wide)
+    return total if total.dtype == wide else total.astype(wide)
+
+
+def _added(
+    first: np.ndarray, others: Sequence[np.ndarray], wide: np.dtype[Any]
+) -> np.ndarray:
+    if others and others[0].shape == first.shape:
+        total: np.ndarray = np.add(first, others[0], dtype=wide, casting="unsafe")
+        others = others[1:]
+    else:
+        total = first.astype(wide)
+    for other in others:
+        part = total[_corner(other.shape)]
+        np.add(part, other, out=part, casting="unsafe")
+    return total
 
 
 def _long_mean(block: np.ndarray, factors: tuple[int, ...]) -> np.ndarray:

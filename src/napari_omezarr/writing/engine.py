@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from napari_omezarr.errors import WriteCancelledError
 
 from .plan import level_document, width
-from .work import StoredArray, Work, write_block
+from .stored import StoredArray
+from .work import Work, write_block
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from .pyramid_plan import Level, Pass
     from .target import Hierarchy
 
+_GLANCE = 0.25
+"""Seconds after which a wish to cancel is noticed at the latest."""
 _SAMPLED = 16
 """About so many blocks of each pass are verified."""
 
@@ -72,7 +75,7 @@ class Executor(Protocol):
         """Make a pass known; the result is handed back with each block."""
         ...
 
-    def submit(self, started: Any, bounds: Bounds, *, check: bool) -> Future[Checks]:
+    def submit(self, started: Any, bounds: Bounds, *, check: Verify) -> Future[Checks]:
         """Begin a block."""
         ...
 
@@ -82,12 +85,14 @@ class Executor(Protocol):
 
 
 class Threads:
-    """Blocks in threads of this process: zarr encodes in threads of its own."""
+    """Blocks in threads of this process, their objects encoded on all processors."""
 
     def __init__(self, memory: int, workers: int | None = None) -> None:
-        self.most = workers or (os.cpu_count() or 1) + 2
+        processors = os.cpu_count() or 1
+        self.most = workers or processors + 2
         self.memory = memory
         self._pool = ThreadPoolExecutor(self.most, "omezarr-write")
+        self._encoders = ThreadPoolExecutor(processors, "omezarr-encode")
 
     def width(self, image: ImagePlan, walk: Pass) -> int:
         """Give as many blocks as fit into the memory, and a processor each."""
@@ -97,13 +102,17 @@ class Threads:
         """Need nothing."""
         return work
 
-    def submit(self, started: Work, bounds: Bounds, *, check: bool) -> Future[Checks]:
+    def submit(self, started: Work, bounds: Bounds, *, check: Verify) -> Future[Checks]:
         """Begin a block."""
-        return self._pool.submit(write_block, started, bounds, check=check)
+        encode = self._encoders.submit
+        return self._pool.submit(
+            write_block, started, bounds, check=check, encode=encode
+        )
 
     def close(self) -> None:
         """Wait for what is begun."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self._encoders.shutdown()
 
 
 def run_plan(
@@ -128,7 +137,7 @@ def run_plan(
     """
     meter = _Meter(plan, journal, running)
     for number, turn, image, walk in plan.walks():
-        work = work_of(plan, staged, image, walk)
+        work = work_of(plan, staged, image, walk, fresh=journal.is_new)
         todo = (
             ((number, turn, index), bounds)
             for index, bounds in enumerate(walk.blocks())
@@ -140,19 +149,24 @@ def run_plan(
         pending: dict[Future[Checks], tuple[Key, Bounds]] = {}
         try:
             for key, bounds in todo:
-                _stop_if_asked(running)
                 check = chosen(key[2])
+                _stop_if_asked(running)
                 pending[executor.submit(started, bounds, check=check)] = key, bounds
                 if len(pending) >= room:
-                    _collect(pending, journal, meter, image)
+                    _collect(pending, journal, meter, image, running)
             while pending:
-                _stop_if_asked(running)
-                _collect(pending, journal, meter, image)
+                _collect(pending, journal, meter, image, running)
+        except WriteCancelledError:
+            staged.hurry(on=True)
+            raise
         finally:
             _settle(pending, journal)
+            staged.hurry(on=False)
 
 
-def work_of(plan: Plan, staged: Hierarchy, image: ImagePlan, walk: Pass) -> Work:
+def work_of(
+    plan: Plan, staged: Hierarchy, image: ImagePlan, walk: Pass, *, fresh: bool = False
+) -> Work:
     """Give what the blocks of a pass have in common."""
     levels = image.levels[walk.first : walk.last + 1]
     source: Any = image.picture.source
@@ -160,7 +174,10 @@ def work_of(plan: Plan, staged: Hierarchy, image: ImagePlan, walk: Pass) -> Work
         source = stored_level(plan, staged, image, image.levels[walk.first - 1])
     return Work(
         source=source,
-        outputs=tuple(stored_level(plan, staged, image, level) for level in levels),
+        outputs=tuple(
+            replace(stored_level(plan, staged, image, level), fresh=fresh)
+            for level in levels
+        ),
         steps=tuple(level.step for level in levels),
         method=image.method,
         first=walk.first,
@@ -171,21 +188,16 @@ def stored_level(
     plan: Plan, staged: Hierarchy, image: ImagePlan, level: Level
 ) -> StoredArray:
     """Give the array of a level, as it will be or as it was written."""
-    return StoredArray(
-        store=staged.store,
-        path=image.array_path(level),
-        document=level_document(plan, image, level),
-        address=staged.address,
-        concurrency=staged.concurrency,
-    )
+    document = level_document(plan, image, level)
+    return StoredArray(staged, image.array_path(level), document)
 
 
-def checked_blocks(walk: Pass, verify: Verify) -> Callable[[int], bool]:
-    """Decide which blocks of a pass are verified: spread evenly over it."""
-    if verify == "none":
-        return lambda _: False
-    every = 1 if verify == "all" else max(1, walk.count // _SAMPLED)
-    return lambda index: index % every == 0
+def checked_blocks(walk: Pass, verify: Verify) -> Callable[[int], Verify]:
+    """Decide what is verified of which blocks: a sample is spread evenly over them."""
+    if verify != "sample":
+        return lambda _: verify
+    every = max(1, walk.count // _SAMPLED)
+    return lambda index: "none" if index % every else "sample"
 
 
 def _collect(
@@ -193,9 +205,13 @@ def _collect(
     journal: Journal,
     meter: _Meter,
     image: ImagePlan,
+    running: Running,
 ) -> None:
     """Wait for a block, note it, and say so."""
-    finished, _ = wait(pending, return_when=FIRST_COMPLETED)
+    finished: set[Future[Checks]] = set()
+    while not finished:
+        _stop_if_asked(running)
+        finished, _ = wait(pending, _GLANCE, return_when=FIRST_COMPLETED)
     for future in finished:
         key, bounds = pending.pop(future)
         journal.add(key, future.result())

@@ -12,7 +12,7 @@ from napari_omezarr.metadata import Image, Multiscale, fit_axes, parse_document
 
 from .cutting import Structure
 from .options import Version
-from .work import StoredArray
+from .stored import StoredArray
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -182,9 +182,7 @@ def _level(hierarchy: Hierarchy, path: str, name: str, zarr_format: int) -> Stor
             f"Level {name} of {hierarchy.address} is not there.", url=hierarchy.address
         )
     document: Mapping[str, Any] = document_of(stored, key)
-    return StoredArray(
-        hierarchy.store, place, document, hierarchy.address, hierarchy.concurrency
-    )
+    return StoredArray(hierarchy, place, document)
 
 
 def _step(

@@ -36,6 +36,23 @@ def explained(address: str) -> Iterator[None]:
         raise
     except OSError as error:
         raise _explanation(error, address) from error
+    except BaseExceptionGroup as group:
+        # zarr hands on all failures of a shard's reads together.
+        problem = _first(group)
+        if not isinstance(problem, OSError):
+            raise
+        raise _said(problem, address) from group
+
+
+def _said(error: OSError, address: str) -> StoreError:
+    return error if isinstance(error, StoreError) else _explanation(error, address)
+
+
+def _first(error: BaseException) -> BaseException:
+    """Take the first failure out of a group of groups."""
+    if isinstance(error, BaseExceptionGroup):
+        return _first(error.exceptions[0])
+    return error
 
 
 def _explanation(error: OSError, address: str) -> StoreError:

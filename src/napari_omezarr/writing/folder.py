@@ -113,7 +113,7 @@ class Folder:
             for half in (self.path / prefix).rglob(_HALF):
                 half.unlink()
 
-    def give_up(self) -> None:
+    def hurry(self, *, on: bool) -> None:
         """Nothing is tried again on a disk."""
 
 

@@ -111,7 +111,7 @@ class StoreHierarchy:
     def sweep(self, prefix: str) -> None:
         """Nothing is half written in a store."""
 
-    def give_up(self) -> None:
+    def hurry(self, *, on: bool) -> None:
         """How often a store tries is its own affair."""
 
     async def _listing(self, prefix: str) -> Listing:

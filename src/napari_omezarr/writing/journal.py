@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 Key = tuple[int, int, int]
 """The numbers of an image, of one of its passes, and of a block in that."""
-Checks = tuple[tuple[int, int], ...]
-"""Level and checksum of what a block wrote there; only of blocks that are verified."""
+Checks = tuple[tuple[int, int, int], ...]
+"""Level, number of an object and its checksum; only of blocks that are verified."""
 
 
 class Journal:
@@ -38,6 +38,11 @@ class Journal:
             self._valid = len(self.done) + 1
         else:
             self._valid = 0
+
+    @property
+    def is_new(self) -> bool:
+        """Whether no run has begun before."""
+        return self._valid == 0
 
     def __enter__(self) -> Journal:
         """Open the file to go on, without the line that was cut off."""
@@ -100,4 +105,4 @@ def _key(line: dict[str, Any]) -> Key:
 
 
 def _checks(line: dict[str, Any]) -> Checks:
-    return tuple((level, checksum) for level, checksum in line["checks"])
+    return tuple((level, part, checksum) for level, part, checksum in line["checks"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,16 +10,17 @@ import numpy as np
 from napari_omezarr.errors import ConflictError, OptionError
 
 from .downsample import downsample
+from .units import inside, units
 from .work import coarser_bounds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from napari_omezarr.pyramid.selection import Bounds
 
     from .existing import ExistingImage
     from .options import Method
-    from .work import StoredArray
+    from .stored import StoredArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +93,8 @@ def patch_image(image: ExistingImage, edit: Edit, method: Method) -> Patched:
         _without_conflict(edit, values, mine, now, image.hierarchy.address)
     wanted = np.where(mine, values, now)
     written = []
-    for box in units(edit.bounds, finest):
-        inner = _inside(box, edit.bounds)
+    for box in units(edit.bounds, finest.chunks):
+        inner = inside(box, edit.bounds)
         if _differs(wanted[inner], now[inner]).any():
             finest.write(box, wanted[inner])
             written.append(box)
@@ -104,20 +104,6 @@ def patch_image(image: ExistingImage, edit: Edit, method: Method) -> Patched:
         finer, coarser = image.levels[level - 1], image.levels[level]
         boxes.append(_coarsen(finer, coarser, steps[level], boxes[-1], method))
     return Patched(len(written), tuple(boxes))
-
-
-def units(bounds: Bounds, array: StoredArray) -> Iterator[Bounds]:
-    """Cut a region at the borders of what is stored as one object."""
-    cuts = []
-    for (start, stop), unit in zip(bounds, array.chunks, strict=True):
-        first = start // unit * unit
-        cuts.append(
-            [
-                (max(edge, start), min(edge + unit, stop))
-                for edge in range(first, stop, unit)
-            ]
-        )
-    yield from product(*cuts)
 
 
 def _fitting(edit: Edit, array: StoredArray) -> np.ndarray:
@@ -181,13 +167,6 @@ def _coarsen(
     if values.size:
         coarser.write(target, values)
     return target
-
-
-def _inside(box: Bounds, region: Bounds) -> tuple[slice, ...]:
-    return tuple(
-        slice(start - first, stop - first)
-        for (start, stop), (first, _) in zip(box, region, strict=True)
-    )
 
 
 def _around(boxes: Sequence[Bounds]) -> Bounds:

@@ -99,9 +99,9 @@ class RemoteHierarchy:
     def sweep(self, prefix: str) -> None:
         """Nothing is half written in an object store."""
 
-    def give_up(self) -> None:
-        """Try nothing again from now on: somebody wants to stop."""
-        run(self.depot.give_up())
+    def hurry(self, *, on: bool) -> None:
+        """Try nothing again, as somebody wants to stop; or do so as before."""
+        run(self.depot.hurry(on=on))
 
     async def _listing(self, prefix: str) -> Listing:
         sizes = [entry.size async for entry in self.depot.entries(prefix)]

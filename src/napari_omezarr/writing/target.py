@@ -106,8 +106,8 @@ class Hierarchy(Protocol):
         """Remove what a process left half written below a path when it ended."""
         ...
 
-    def give_up(self) -> None:
-        """Try nothing again from now on: somebody wants to stop."""
+    def hurry(self, *, on: bool) -> None:
+        """Try nothing again, as somebody wants to stop; or do so as before."""
         ...
 
 

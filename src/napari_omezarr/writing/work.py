@@ -7,90 +7,27 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import zarr
-from zarr.storage import StorePath
-
-from napari_omezarr.pyramid.concurrency import reading_at
-from napari_omezarr.store import run
 
 from .downsample import downsample
-from .failures import explained
+from .stored import at_once, settled
+from .units import inside, numbered, sampled
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from zarr.abc.store import Store
+    from collections.abc import Sequence
+    from concurrent.futures import Future
 
     from napari_omezarr.pyramid.selection import Bounds
 
     from .journal import Checks
-    from .options import Method
+    from .options import Method, Verify
     from .source import Source
+    from .stored import Encode, StoredArray
 
-
-@dataclass(frozen=True, slots=True)
-class StoredArray:
-    """An array of a hierarchy whose document is known, so that nothing is asked.
-
-    Parameters
-    ----------
-    store : zarr.abc.store.Store
-        Where.
-    path : str
-        Of the array.
-    document : Mapping
-        Its metadata.
-    address : str
-        What to call it in errors.
-    concurrency : int
-        How many chunks may be on their way at a time.
-    """
-
-    store: Store
-    path: str
-    document: Mapping[str, Any]
-    address: str
-    concurrency: int
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The size along each axis."""
-        return tuple(self.document["shape"])
-
-    @property
-    def chunks(self) -> tuple[int, ...]:
-        """What is read at a time: a shard, or a chunk."""
-        return self.opened().shards or self.opened().chunks
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The data type, in native byte order."""
-        return np.dtype(self.opened().dtype).newbyteorder("=")
-
-    @property
-    def places(self) -> frozenset[str]:
-        """The address of the array."""
-        return frozenset({f"{self.address}/{self.path}"})
-
-    def opened(self) -> zarr.AsyncArray[Any]:
-        """Make the zarr array."""
-        place = StorePath(self.store, self.path)
-        return zarr.AsyncArray.from_dict(place, dict(self.document))
-
-    def read(self, bounds: Bounds) -> np.ndarray:
-        """Read a box."""
-        selection = tuple(slice(start, stop) for start, stop in bounds)
-        with explained(self.address), reading_at(self.concurrency):
-            return np.asarray(run(self.opened().getitem(selection)), self.dtype)
-
-    def write(self, bounds: Bounds, values: np.ndarray) -> None:
-        """Write a box; chunks that hold nothing but 0 are not stored."""
-        selection = tuple(slice(start, stop) for start, stop in bounds)
-        with explained(self.address), reading_at(self.concurrency):
-            run(self.opened().setitem(selection, values))
+WHOLE = -1
+"""Instead of an object's number in a block: all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +57,16 @@ class Work:
 
 
 def write_block(
-    work: Work, bounds: Bounds, *, check: bool, values: np.ndarray | None = None
+    work: Work,
+    bounds: Bounds,
+    *,
+    check: Verify,
+    values: np.ndarray | None = None,
+    encode: Encode = at_once,
 ) -> Checks:
     """Write a block at all levels of a pass.
+
+    Objects are on their way to the store while the next level is made.
 
     Parameters
     ----------
@@ -130,10 +74,12 @@ def write_block(
         The pass.
     bounds : Bounds
         In pixels of what is read.
-    check : bool
-        Give checksums of what was written.
+    check : {"none", "sample", "all"}
+        Of what checksums are given: nothing, one object of each level, everything.
     values : numpy.ndarray or None, optional
         The block, where it has been read already.
+    encode : callable, optional
+        Where objects are encoded; one after the other in this thread if not said.
 
     Returns
     -------
@@ -146,20 +92,31 @@ def write_block(
         The block could not be read or written.
     """
     block = work.source.read(bounds) if values is None else values
-    checks = []
-    for number, (output, step) in enumerate(
-        zip(work.outputs, work.steps, strict=True), work.first
-    ):
-        bounds = coarser_bounds(bounds, step, output.shape)
-        block = downsample(block, step, work.method)
-        # A level can be shorter than its cells say (an older image's, for labels).
-        block = block[tuple(slice(0, stop - start) for start, stop in bounds)]
-        if block.size == 0:
-            break
-        output.write(bounds, block)
-        if check:
-            checks.append((number, checksum(block)))
+    checks: list[tuple[int, int, int]] = []
+    begun: list[Future[Future[None]]] = []
+    try:
+        for number, (output, step) in enumerate(
+            zip(work.outputs, work.steps, strict=True), work.first
+        ):
+            bounds = coarser_bounds(bounds, step, output.shape)
+            block = downsample(block, step, work.method)
+            # A level can be shorter than its cells say (an older image's, for labels).
+            block = block[tuple(slice(0, stop - start) for start, stop in bounds)]
+            if block.size == 0:
+                break
+            begun += output.begin(bounds, block, encode)
+            if check != "none":
+                part = WHOLE if check == "all" else sampled(bounds, output.chunks)
+                box = checked_box(bounds, output.chunks, part)
+                checks.append((number, part, checksum(block[inside(box, bounds)])))
+    finally:
+        settled(begun, work.outputs[0].address)
     return tuple(checks)
+
+
+def checked_box(bounds: Bounds, unit: Sequence[int], part: int) -> Bounds:
+    """Give the box that a checksum is of: an object of a block, or all of it."""
+    return bounds if part == WHOLE else numbered(bounds, unit, part)
 
 
 def coarser_bounds(
