@@ -82,6 +82,16 @@ def test_a_bucket_shows_folders_and_archives_after_one_wave(fresh):
     assert [request.path for request in lists] == ["/public/"]
 
 
+def test_a_listing_counts_what_it_cost(fresh, tree):
+    listing = Listing(place(fresh), patience=HASTY)
+    listing.more().result(20)
+    assert listing.requests == len(fresh.requests) > 1
+    assert listing.bytes_received > 0
+    packed = Listing(Location.parse(tree / "packed.ozx"), files=True)
+    packed.more().result(20)
+    assert packed.requests > 0
+
+
 def test_a_folder_and_an_archive_show_the_same(tree):
     assert names(listed(Location.parse(tree))) == NAMES
     inside = listed(Location.parse(tree / "packed.ozx"))

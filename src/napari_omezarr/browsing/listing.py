@@ -97,6 +97,18 @@ class Listing:
         self._started = False
         self._ended = False
 
+    @property
+    def requests(self) -> int:
+        """How many requests were sent so far."""
+        listed = self._lister.tally.requests if self._lister else 0
+        return self._store.requests + listed
+
+    @property
+    def bytes_received(self) -> int:
+        """How many bytes of answers came so far."""
+        listed = self._lister.tally.received if self._lister else 0
+        return self._store.bytes_received + listed
+
     def more(self) -> Future[Page]:
         """Begin to ask for the next page; returns at once.
 

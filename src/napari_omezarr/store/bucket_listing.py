@@ -43,6 +43,7 @@ class BucketLister:
     def __init__(
         self, transport: S3Transport, prefix: str, url: str, patience: Patience
     ) -> None:
+        self.tally: Tally = transport.tally
         self._questions = _Questions(transport)
         self._asking = Asking(self._questions, patience, _AT_A_TIME)
         self._above = f"{prefix}/" if prefix else ""

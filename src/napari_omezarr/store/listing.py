@@ -12,6 +12,8 @@ from napari_omezarr.errors import (
     SignInNeededError,
 )
 
+from .tally import Tally
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -52,7 +54,15 @@ class Batch:
 
 
 class Lister(Protocol):
-    """One way to list what lies below a place."""
+    """One way to list what lies below a place.
+
+    Attributes
+    ----------
+    tally : Tally
+        What it sent and received.
+    """
+
+    tally: Tally
 
     async def batch(self, prefix: str = "", rest: str = "", size: int = PAGE) -> Batch:
         """Give some items whose names begin with `prefix`; runs on the I/O loop.
@@ -103,9 +113,12 @@ class WholeLister:
     ----------
     load : Items
         Gives the items; called once.
+    tally : Tally, optional
+        Counts what `load` sends and receives.
     """
 
-    def __init__(self, load: Items) -> None:
+    def __init__(self, load: Items, tally: Tally | None = None) -> None:
+        self.tally = tally or Tally()
         self._load = load
         self._items: list[Item] | None = None
 

@@ -104,7 +104,7 @@ def open_lister(
 
         transport = _transport(location, profile, patience)
         archive = ArchiveTransport(transport, location.member)
-        return WholeLister(ArchiveItems(archive, location.display))
+        return WholeLister(ArchiveItems(archive, location.display), archive.tally)
     match location.protocol:
         case "file":
             items = FolderItems(location.local_path(), location.display)
@@ -138,7 +138,8 @@ def _generic_lister(location: Location, patience: Patience) -> Lister:
 
     transport = generic_transport(location, patience)
     if isinstance(transport, GenericTransport):
-        return WholeLister(GenericItems(transport, location.display))
+        items = GenericItems(transport, location.display)
+        return WholeLister(items, transport.tally)
     if location.protocol != "gs":
         raise not_listed(location.display)
     # Google answers as S3 does, to whoever asks its public buckets so.
