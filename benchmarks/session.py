@@ -18,6 +18,7 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import product
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 # Before napari is imported: neither the person's settings are read nor changed.
@@ -71,10 +72,17 @@ class Session:
     ----------
     viewer : napari.Viewer
         With the layers of one image, one for each channel.
+    settled : callable
+        Says whether a layer shows all that it will show of a volume.
     """
 
-    def __init__(self, viewer: napari.Viewer) -> None:
+    def __init__(
+        self,
+        viewer: napari.Viewer,
+        settled: Callable[[Any], bool] = attrgetter("loaded"),
+    ) -> None:
         self.viewer = viewer
+        self._settled = settled
         self.steps: dict[str, list[Step]] = defaultdict(list)
         self._shown: set[tuple[int, ...]] = set()
         self._beats: list[float] = []
@@ -142,7 +150,10 @@ class Session:
 
     def _is_shown(self, *, sharp: bool) -> bool:
         if self.viewer.dims.ndisplay == 3:
-            return all(layer.loaded for layer in self.viewer.layers)
+            layers = self.viewer.layers
+            return all(
+                self._settled(layer) if sharp else layer.loaded for layer in layers
+            )
         return all(self._shows(layer, sharp=sharp) for layer in self.viewer.layers)
 
     def _shows(self, layer: Any, *, sharp: bool) -> bool:
@@ -203,11 +214,18 @@ def main() -> None:
     CONTENDERS[arguments.name](viewer, arguments.url)
     for layer in viewer.layers:
         layer.visible = True
-    session = Session(viewer)
+    ours = arguments.name.startswith("napari-omezarr")
+    session = Session(viewer, is_settled) if ours else Session(viewer)
     session.step("", viewer.fit_to_view)
     session.wait(1)
     asked(FAR)
     move_about(session, arguments.steps)
+    volumes = [partial(setattr, viewer.dims, "ndisplay", 3)]
+    if arguments.name == "in memory":
+        # What ours shows by itself at the end.
+        volumes += [partial(lock, viewer, 0)]
+    session.step("to 3-D", *volumes, every=1)
+    session.step("to 2-D", partial(back, viewer))
     found = {kind: [asdict(s) for s in steps] for kind, steps in session.steps.items()}
     print(f"{RESULT}{json.dumps(found)}", flush=True)
     viewer.close()
@@ -242,9 +260,26 @@ def move_about(session: Session, count: int) -> None:
     drag = [partial(pan, 0, -world / 40)] * 2 * count
     session.step("drag", *drag, every=0.03)
     session.step("zoom out", partial(zoom, 1 / near))
-    session.step("to 3-D", partial(setattr, dims, "ndisplay", 3))
-    session.wait(1)
-    session.step("to 2-D", partial(setattr, dims, "ndisplay", 2))
+
+
+def lock(viewer: napari.Viewer, level: int | None) -> None:
+    """Show volumes at a level, as somebody does in the layer controls."""
+    for layer in viewer.layers:
+        layer.locked_data_level = level
+
+
+def back(viewer: napari.Viewer) -> None:
+    """Show planes again, at the levels that fit the zoom."""
+    viewer.dims.ndisplay = 2
+    if viewer.layers[0].locked_data_level is not None:
+        lock(viewer, None)
+
+
+def is_settled(layer: Any) -> bool:
+    """Say whether a layer of ours is as fine as it gets."""
+    from napari_omezarr.display.attach import wait_until_sharp
+
+    return wait_until_sharp(layer, timeout=0)
 
 
 def asked(question: str) -> int:

@@ -9,9 +9,10 @@ import pytest
 
 from gated import Gate, GatedPixels, pyramid
 from napari_omezarr.display.engine import Engine, engine, install
+from napari_omezarr.display.look import Look
 from napari_omezarr.display.place import Retrying
 from napari_omezarr.display.settings import MEGABYTE, Settings
-from napari_omezarr.display.view import Look, View
+from napari_omezarr.display.view import View
 from napari_omezarr.errors import AccessDeniedError
 from napari_omezarr.pyramid import Window
 
@@ -216,15 +217,21 @@ def test_a_volume_climbs_level_by_level_to_what_fits(gate):
     view = View(levels, watch.engine)
     picture, _ = view.look(volume_look(2))
     np.asarray(picture[0])
-    assert view.climbed() is None
+    assert not view.climb.is_over
+    view.climb.begin()
+    assert view.climb.reached() is None
     gate.open()
     watch.sharp(view)
     # 64 x 128 x 128 of 2 bytes is more than the million that may be shown.
-    assert view.has_climbed(watch.engine.fetcher.take_changed())
-    assert view.climbed() == 1
+    assert view.climb.has_news(watch.engine.fetcher.take_changed())
+    assert view.climb.reached() == 1
+    assert view.climb.ready() is None
+    watch.until(lambda: view.climb.ready() == 1)
     picture, _ = view.look(volume_look(1))
     assert np.array_equal(np.asarray(picture[0]), levels[1].array[0])
-    assert view.climbed() is None
+    view.climb.begin()
+    assert view.climb.reached() is None
+    assert view.climb.is_over
     assert not gate.chunks_of(levels[0])
 
 
@@ -233,11 +240,12 @@ def test_leaving_the_volume_drops_the_climb(gate):
     levels = pyramid(noise(1, 64, 128, 128), (1, 16, 32, 32), gate, axes=(1, 2, 3))
     view = View(levels, watch.engine)
     view.look(volume_look(2))
+    view.climb.begin()
     gate.wait_for(lambda: gate.waiting)
     flat = Look(2, 2, (2, 3), (0.0, 0.0, None, None), (0, 0, 0, 0))
     view.look(flat)
     gate.wait_for(lambda: not gate.waiting)
-    assert view.climbed() is None
+    assert view.climb.reached() is None
 
 
 def test_a_plane_too_large_for_the_memory_is_not_affordable(gate):

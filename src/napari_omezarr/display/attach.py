@@ -203,6 +203,7 @@ class _Desk(QObject):
         self._said: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
         self._throttle = Throttle()
         self._hinted = False
+        self._called = False
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._refresh)
@@ -216,6 +217,9 @@ class _Desk(QObject):
 
     def _call(self) -> None:
         """Have ``_wake`` run in the GUI thread; for any thread."""
+        if self._called:
+            return
+        self._called = True
         # Chunks may still arrive when Qt is gone, at the end of the program.
         with suppress(RuntimeError):
             self._woken.emit()
@@ -250,6 +254,7 @@ class _Desk(QObject):
             show_info(_ASYNC_HINT)
 
     def _wake(self) -> None:
+        self._called = False
         self.roster.gather()
         for notice in self.engine.fetcher.take_notices():
             _notify(notice, self.engine.fetcher.retry)
@@ -261,13 +266,16 @@ class _Desk(QObject):
         began = time.monotonic()
         for layer in self.roster.due():
             layer.refresh(extent=False, highlight=False)
+        more = self.roster.raise_one()
         self._say_what_loads()
         self._throttle.spent(began, time.monotonic())
         # Comes after the paint events of what was refreshed, so that they count.
-        QTimer.singleShot(0, partial(self._rest, began))
+        QTimer.singleShot(0, partial(self._rest, began, more=more))
 
-    def _rest(self, began: float) -> None:
+    def _rest(self, began: float, *, more: bool) -> None:
         self._throttle.spent(began, time.monotonic())
+        if more:
+            self._timer.start(int(1000 * self._throttle.shortest))
 
     def _say_what_loads(self) -> None:
         self._meet_viewer()

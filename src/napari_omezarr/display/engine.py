@@ -6,13 +6,20 @@ from collections import Counter
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from .assembly import assemble
 from .cache import ChunkCache
 from .fetcher import Fetcher
+from .marking import hatch
 from .settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
+    from napari_omezarr.pyramid.selection import Bounds
+
+    from .assembly import Assembly
+    from .chunks import ChunkGrid
+    from .look import Look
     from .place import Retrying
 
 
@@ -51,6 +58,30 @@ class Engine:
     def settings(self, settings: Settings) -> None:
         self._settings = settings
         self.cache.resize(settings.cache_bytes)
+
+    def assemble(
+        self, grids: Sequence[ChunkGrid], level: int, look: Look, bounds: Bounds
+    ) -> Assembly:
+        """Put a box of a level together as far as it is known; for any thread.
+
+        Parameters
+        ----------
+        grids : sequence of ChunkGrid
+            The levels, finest first.
+        level : int
+            The level that the box is of.
+        look : Look
+            Says how chunks that could not be had are marked: hatched.
+        bounds : Bounds
+            The box.
+        """
+        assembly = assemble(grids, level, bounds, self.cache)
+        grid = grids[level]
+        plane = look.displayed[-2], look.displayed[-1]
+        for index in assembly.missing:
+            if self.fetcher.has_failed(grid.key(index)):
+                hatch(assembly.array, bounds, grid.bounds(index), plane, look.mark)
+        return assembly
 
     def use(self, tokens: Collection[str]) -> None:
         """Note that a layer shows these pixels."""

@@ -108,6 +108,12 @@ class Fetcher:
         """Have a function called, in any thread, when there is something to take."""
         self._listeners.append(listener)
 
+    def tell(self, owner: Hashable) -> None:
+        """Have it noted that there is something new for an owner; for any thread."""
+        with self._lock:
+            self._demand.changed.add(owner)
+        self._notify()
+
     def take_changed(self) -> frozenset[Hashable]:
         """Give, once, the owners of chunks that arrived or were given up."""
         with self._lock:

@@ -58,13 +58,24 @@ class Roster:
         changed = self._engine.fetcher.take_changed()
         for shown in list(self._shown.values()):
             shown.dirty |= shown.view.concerns(changed)
-            if shown.view.has_climbed(changed):
-                shown.steer()
+            shown.risen |= shown.view.climb.has_news(changed)
 
     def due(self) -> list[Any]:
         """Give the visible layers that have something new to show."""
         pairs = list(self._shown.items())
         return [layer for layer, shown in pairs if shown.dirty and layer.visible]
+
+    def raise_one(self) -> bool:
+        """Let one layer show a finer volume, and say whether others still wait.
+
+        A volume is uploaded whole, in the GUI thread: two at once block it for twice
+        as long.
+        """
+        waiting = [shown for shown in self._shown.values() if shown.risen]
+        for shown in waiting[:1]:
+            shown.risen = False
+            shown.steer()
+        return len(waiting) > 1
 
     def is_settled(self, layer: Any) -> bool:
         """Say whether all of a layer has come, and all that came is shown."""
@@ -75,7 +86,7 @@ class Roster:
         if shown.view.status().pending:
             return False
         self.gather()
-        return not shown.dirty and shown.view.climbed() is None
+        return not shown.dirty and shown.view.climb.is_over
 
     def sentence(self, layers: Iterable[Any]) -> str:
         """Say what is loading for some layers, empty when all of it is there."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .look import Look
 from .marking import image_mark, label_mark
-from .view import Look
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +50,8 @@ class Shown:
     ----------
     dirty : bool
         Another look would show more than the last one.
+    risen : bool
+        A finer volume may be complete, which ``steer`` would show.
     look_again : callable
         Called after a look in 3-D, or the first one after, with this object; it is
         to call ``steer`` soon, though not at once.
@@ -67,6 +69,7 @@ class Shown:
         self._lock: int | None = None
         self._flat = True
         self.dirty = False
+        self.risen = False
 
     @property
     def layer(self) -> Any:
@@ -91,10 +94,11 @@ class Shown:
         )
 
     def steer(self) -> None:
-        """Show a volume as fine as it is there; free the level again back in 2-D."""
+        """Show a volume as fine as it is there, or free the level, back in 2-D."""
         if self.layer is None:
             return
-        level = self.view.climbed()
+        self.view.climb.begin()
+        level = self.view.climb.ready()
         if level is not None:
             self._lock_at(level)
         elif self._flat:
