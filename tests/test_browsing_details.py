@@ -296,3 +296,9 @@ def test_an_empty_place_can_be_listed(lab):
     checks = checked(profile, "s3://public/nowhere")
     assert [c.works for c in checks[1:]] == [True, None]
     assert "is empty" in checks[1].sentence
+
+
+def test_what_cannot_be_understood_is_an_error(tmp_path):
+    put_group(tmp_path / "x.zarr", "0.5", {"multiscales": [{"datasets": []}]})
+    with pytest.raises(errors.MetadataError, match="lists no resolution level"):
+        describe(Location.parse(tmp_path / "x.zarr"))

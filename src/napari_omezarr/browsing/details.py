@@ -127,9 +127,8 @@ def describe(location: Location, *, sample: bool = True) -> Details:
     answers = store.fetch((*probe_keys(""), *part_keys()))
     entry = recognised(Entry(location, ""), "", answers)
     labels = _labels(answers)
-    if entry.kind not in _IMAGES | _CONTAINERS:
-        warnings = (entry.problem,) if entry.problem else ()
-        return Details(entry, location.name, labels=labels, warnings=warnings)
+    if entry.recognised and entry.kind not in _IMAGES | _CONTAINERS:
+        return Details(entry, location.name, labels=labels)
     series = 0 if entry.kind in (Kind.SERIES, Kind.SCENE) else None
     reading = read(location, ReadOptions(labels=False, series=series))
     image = reading.pyramids[0]
