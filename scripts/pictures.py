@@ -1,0 +1,187 @@
+"""Make the pictures of docs/pictures from the running program.
+
+There must be a display (``scripts/headless`` makes one)::
+
+    scripts/headless .venv/bin/python scripts/pictures.py
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+# Before napari is imported: the pictures show napari as it comes.
+os.environ["NAPARI_CONFIG"] = ""
+
+import imageio.v3 as imageio
+import napari
+import numpy as np
+from napari.layers import Image, Labels
+from qtpy.QtCore import QEventLoop, QTimer
+
+from napari_omezarr.display.attach import attach, status, wait_until_sharp
+from napari_omezarr.display.engine import Engine, install
+from napari_omezarr.display.settings import MEGABYTE, Settings
+from napari_omezarr.location import Location
+from napari_omezarr.pyramid import Window, to_dask
+from napari_omezarr.pyramid.pixels import Readable
+from napari_omezarr.reading import read
+from napari_omezarr.samples import write_cells
+from napari_omezarr.store import run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from napari_omezarr.pyramid import Level, Pixels
+    from napari_omezarr.pyramid.selection import Bounds
+
+FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
+SHAPE = (4, 1536, 1536)
+CHUNK = 64
+PANEL = (520, 420)
+GAP = 12
+COLOURS = ("cyan", "magenta")
+
+
+class Held(Readable):
+    """A level in memory, whose chunks arrive when they are allowed to.
+
+    Parameters
+    ----------
+    array : numpy.ndarray
+        c, z, y, x.
+    """
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+        self.shape = array.shape
+        self.dtype = array.dtype
+        self.chunks = (array.shape[0], 1, CHUNK, CHUNK)
+        self.concurrency = 4
+        self.token = f"picture {array.shape}"
+        self.address = "s3://idr/cells.ome.zarr"
+        self.allowed = 0
+        self._news = asyncio.Condition()
+
+    async def read(self, bounds: Bounds) -> np.ndarray:
+        """Wait until one more read is allowed."""
+        async with self._news:
+            await self._news.wait_for(lambda: self.allowed > 0)
+            self.allowed -= 1
+        return self.array[tuple(slice(*bound) for bound in bounds)].copy()
+
+    def allow(self, count: int) -> None:
+        """Let that many chunks arrive."""
+        run(self._allow(count))
+
+    async def _allow(self, count: int) -> None:
+        async with self._news:
+            self.allowed += count
+            self._news.notify_all()
+
+
+def main() -> None:
+    """Make all pictures."""
+    settings = Settings(
+        enabled=True,
+        cache_bytes=256 * MEGABYTE,
+        volume_bytes=128 * MEGABYTE,
+        prefetch_bytes=0,
+    )
+    install(Engine(settings))
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "cells.ome.zarr"
+        write_cells(place, shape=SHAPE)
+        imageio.imwrite(FOLDER / "loading.png", sharpening(place))
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "cells.ome.zarr"
+        write_cells(place)
+        imageio.imwrite(FOLDER / "region.png", region(place))
+
+
+def sharpening(place: Path) -> np.ndarray:
+    """Show one view three times: coarse, half sharp, sharp."""
+    pyramid = read(Location.parse(str(place))).pyramids[0]
+    levels = [Held(np.asarray(pixels[...])) for pixels in stored(pyramid.levels)]
+    viewer = napari.Viewer(show=False)
+    viewer.window.resize(1200, 900)
+    viewer.show()
+    for channel, colour in enumerate(COLOURS):
+        viewer.add_layer(shown([Window(p, {0: channel}) for p in levels], colour))
+    camera = viewer.scene.camera
+    camera.zoom, camera.center = 1, (0, SHAPE[1] / 2, SHAPE[2] / 2)
+    levels[-1].allow(10_000)
+    panels = []
+    for count in (0, 24, 10_000):
+        levels[0].allow(count)
+        until(lambda: not levels[0].allowed or not pending(viewer))
+        wait(1)
+        panels.append(viewer.screenshot(size=PANEL, flash=False)[..., :3])
+    viewer.close()
+    white = np.full((PANEL[0], GAP, 3), 255, np.uint8)
+    return np.concatenate([panels[0], white, panels[1], white, panels[2]], axis=1)
+
+
+def region(place: Path) -> np.ndarray:
+    """Show the dock, with a box drawn."""
+    viewer = napari.Viewer(show=False)
+    viewer.window.resize(1200, 800)
+    viewer.show()
+    viewer.open(str(place), plugin="napari-omezarr")
+    until(lambda: len(viewer.layers) == len(COLOURS) + 1)
+    for layer in viewer.layers:
+        if isinstance(layer, Labels):
+            layer.contour = 2
+        wait_until_sharp(layer)
+    _, dock = viewer.window.add_plugin_dock_widget("napari-omezarr", "OME-Zarr region")
+    dock.form.set_edges([(0, (8, 24)), (1, (140, 330)), (2, (150, 390))])
+    dock.form.draw.native.click()
+    wait(1)
+    picture = viewer.screenshot(canvas_only=False, flash=False)[..., :3]
+    viewer.close()
+    return picture
+
+
+def stored(levels: Sequence[Level]) -> list[Pixels]:
+    """Give the pixels of a pyramid's levels."""
+    return [level.pixels for level in levels]
+
+
+def shown(levels: list[Pixels], colour: str) -> Image:
+    """Give a layer of the display."""
+    layer = Image(
+        [to_dask(pixels) for pixels in levels],
+        multiscale=True,
+        contrast_limits=(100, 2400),
+        colormap=colour,
+        blending="additive",
+        visible=False,
+    )
+    attach(layer, levels)
+    layer.visible = True
+    return layer
+
+
+def pending(viewer: napari.Viewer) -> int:
+    """Count the chunks that are not there yet."""
+    return sum(status(layer).pending for layer in viewer.layers)
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Let the window live until something is so."""
+    while not condition():
+        wait(0.05)
+
+
+def wait(seconds: float) -> None:
+    """Let the window live for a while."""
+    loop = QEventLoop()
+    QTimer.singleShot(int(1000 * seconds), loop.quit)
+    loop.exec()
+
+
+if __name__ == "__main__":
+    main()
