@@ -126,6 +126,7 @@ def test_every_command_in_menus_and_samples_is_declared(
     menus = manifest.contributions.menus
     named = {item.command for items in menus.values() for item in items}
     named |= {reader.command for reader in manifest.contributions.readers or ()}
+    named |= {writer.command for writer in manifest.contributions.writers or ()}
     named |= {widget.command for widget in manifest.contributions.widgets or ()}
     samples = manifest.contributions.sample_data or ()
     named |= {sample.command for sample in samples if hasattr(sample, "command")}

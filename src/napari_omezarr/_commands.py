@@ -17,6 +17,13 @@ def get_reader(path: str | Sequence[str]) -> Callable[..., list[Any]] | None:
     return reader_for(path)
 
 
+def write_layers(path: str, layers: list[tuple[Any, dict[str, Any], str]]) -> list[str]:
+    """Save layers."""
+    from .writer import write
+
+    return write(path, layers)
+
+
 def open_dialog(viewer: napari.viewer.Viewer) -> None:
     """Show the dialog that opens any address."""
     from .widgets.open_dialog import show_open_dialog

@@ -164,3 +164,10 @@ class VerificationError(OMEZarrError):
 
 class WriteCancelledError(OMEZarrError):
     """Saving was cancelled; what is done is kept until it is resumed or removed."""
+
+
+class NotSavedError(OMEZarrError):
+    """Layers cannot be saved like this; stands for an error that is a ValueError.
+
+    napari takes a ``ValueError`` of a writer for "no plugin can write this".
+    """

@@ -1,4 +1,4 @@
-"""The libraries that opening needs, imported outside of the GUI thread."""
+"""The libraries that opening and saving need, imported outside of the GUI thread."""
 
 from __future__ import annotations
 
@@ -13,16 +13,26 @@ _CORE = "napari_omezarr.layers"
 
 
 def core_is_loaded() -> bool:
+    """Import what opening needs; see `is_loaded`."""
+    return is_loaded(_CORE)
+
+
+def is_loaded(module: str) -> bool:
     """Import zarr, aiohttp and the rest in a thread, while the window lives on.
 
     It takes a second or more, once: the first address that a person drops would
     freeze napari for as long.
+
+    Parameters
+    ----------
+    module : str
+        What needs them.
 
     Returns
     -------
     bool
         False when the person has cancelled the wait.
     """
-    if _CORE in sys.modules:
+    if module in sys.modules:
         return True
-    return wait_for(Job(partial(import_module, _CORE)).start(), "Starting OME-Zarr …")
+    return wait_for(Job(partial(import_module, module)).start(), "Starting OME-Zarr …")

@@ -22,6 +22,12 @@ def in_gui_of_viewer() -> bool:
     )
 
 
+def event_loop_runs() -> bool:
+    """Say whether this thread is inside of its event loop, which goes on after us."""
+    thread = QThread.currentThread()
+    return thread is not None and thread.loopLevel() > 0
+
+
 def main_window() -> QMainWindow | None:
     """Give the main window that the person works in; None where none is shown."""
     owner: QObject | None = QApplication.activeWindow()

@@ -1,0 +1,106 @@
+"""Saving what napari's own commands hand over, without freezing its window."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import napari
+from napari.utils.notifications import show_error, show_info
+
+from napari_omezarr.errors import OMEZarrError, WriteCancelledError
+
+from .loading import is_loaded
+from .open_layers import Held, layers_with, places_of
+from .saving import Saving
+from .session import event_loop_runs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from concurrent.futures import Future
+    from threading import Event
+
+    from napari_omezarr.location import Location
+    from napari_omezarr.writing import Saved
+
+_log = logging.getLogger(__name__)
+
+
+def save_for_viewer(layers: Sequence[Any], place: Location) -> bool:
+    """Save layer data; in the background if the window lives on meanwhile.
+
+    A script that saves before ``napari.run()``, or at the prompt of IPython, has no
+    event loop that goes on: it would end before anything was saved, so it waits.
+
+    Parameters
+    ----------
+    layers : sequence of (data, options, type)
+        As napari hands them to a writer.
+    place : Location
+        Where.
+
+    Returns
+    -------
+    bool
+        False if the person cancelled before it began.
+
+    Raises
+    ------
+    OMEZarrError
+        It cannot be saved like this. In the background, later failures are told by
+        a notification.
+    """
+    viewer = napari.current_viewer()
+    others = list(viewer.layers) if viewer is not None else []
+    in_use = places_of(others)
+    if not event_loop_runs():
+        from napari_omezarr.writing import write_layers
+
+        write_layers(layers, place, in_use=in_use)
+        return True
+    if not is_loaded("napari_omezarr.writing"):
+        return False
+    from napari_omezarr.writing import plan_write
+    from napari_omezarr.writing.planning import agreed
+
+    agreed(plan_write(layers, place))
+    saving = Saving(place.display, partial(_save, layers, place, in_use))
+    saving.start()
+    held = Held(layers_with((data for data, _, _ in layers), others))
+    # Not the bound method: PyQt would not keep what it is bound to.
+    saving.ended.connect(partial(Held.release, held))
+    saving.ended.connect(partial(tell_end, place.display))
+    return True
+
+
+def tell_end(address: str, outcome: Future[Saved]) -> None:
+    """Say in a notification how a save has ended."""
+    error = outcome.exception()
+    if error is None:
+        show_info(f"Saved to {address}.")
+    elif isinstance(error, WriteCancelledError):
+        show_info(f"Saving to {address} was cancelled. {error.action}")
+    else:
+        show_error(explained(error))
+
+
+def explained(error: BaseException) -> str:
+    """Give the sentence and action of a failed save, without anything secret."""
+    if isinstance(error, OMEZarrError):
+        return str(error)
+    # Not its text: a library of another reader may put a signed address there.
+    _log.error("Saving failed: %s", type(error).__name__)
+    return f"The layers could not be saved ({type(error).__name__})."
+
+
+def _save(
+    layers: Sequence[Any],
+    place: Location,
+    in_use: Iterable[str],
+    tell: Any,
+    cancel: Event,
+) -> Saved:
+    from napari_omezarr.writing import write_layers
+
+    return write_layers(layers, place, in_use=in_use, progress=tell, cancel=cancel)
