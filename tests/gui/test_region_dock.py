@@ -411,6 +411,14 @@ def test_the_box_follows_the_slice_and_the_view(viewer: Any, dock: RegionDock) -
     viewer.dims.set_point(0, 2)
 
 
+def test_the_box_is_seen_however_far_it_is(viewer: Any, dock: RegionDock) -> None:
+    viewer.add_image(numbers(), scale=(1, 2, 2))
+    viewer.scene.camera.zoom = 0.01
+    dock.form.draw.native.setChecked(True)
+    # Three pixels of the canvas.
+    assert viewer.layers[NAME].edge_width == pytest.approx([150])
+
+
 def test_the_box_goes_with_the_dock_and_with_its_image(
     viewer: Any, dock: RegionDock, qtbot: QtBot
 ) -> None:

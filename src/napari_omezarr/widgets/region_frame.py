@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 NAME = "region box"
 _LINE = 3
-"""The frame's width on screen when it is made, in pixels of the canvas."""
+"""The frame's width on screen when it is placed, in pixels of the canvas."""
 
 
 class Frame(QObject):
@@ -59,7 +59,6 @@ class Frame(QObject):
         """Put it on a layer, ready to be drawn anew."""
         self.hide()
         self._image, self._edges = layer, edges
-        scale = float(np.abs(layer.scale[-1])) or 1.0
         self._shapes = shapes = Shapes(
             ndim=layer.ndim,
             name=NAME,
@@ -72,7 +71,6 @@ class Frame(QObject):
             axis_labels=layer.axis_labels,
             edge_color="#ffd400",
             face_color="transparent",
-            edge_width=_LINE / self._viewer.scene.camera.zoom / scale,
         )
         self._viewer.add_layer(shapes)
         self._place()
@@ -107,9 +105,12 @@ class Frame(QObject):
             return
         shown = shown_axes(self._viewer, self._image)
         faces = _faces(self._edges, shown, current_index(self._viewer, self._image))
+        width = _LINE / self._viewer.scene.camera.zoom / abs(self._image.scale[-1])
         self._moving = True
         self._shapes.data = faces
         self._moving = False
+        # In pixels of the image, of which many may lie in one of the canvas.
+        self._shapes.edge_width = self._shapes.current_edge_width = width
         if len(shown) != 2:
             self._shapes.mode = "pan_zoom"
         elif self._shapes.mode == "pan_zoom":
