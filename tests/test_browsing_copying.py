@@ -20,7 +20,7 @@ from napari_omezarr.store import run
 from napari_omezarr.store.presigning import presigned
 from servers import faults
 from servers.proxy import Proxy
-from small_images import pixels, put_image, put_labels
+from small_images import pixels, put_image, put_labels, put_plate
 
 AT_LEAST_ONE_IS_WRITTEN = 20
 """A list and sixteen objects are asked for at once, more only after some are done."""
@@ -169,6 +169,43 @@ def test_a_source_that_changed_meanwhile_is_copied_anew(s3_server, tmp_path, s3_
         proxy.clear()
         done = copied(behind, target)
     assert (done.resumed, content(target)["a"]) == (0, b"new")
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_an_image_is_copied_from_where_nothing_is_listed(
+    http_server, tmp_path, version
+):
+    source, shards = tmp_path / "x.zarr", {}
+    if version == "0.5":
+        shards = {"chunks": (1, 2, 8, 8), "shards": (2, 4, 16, 24)}
+    put_image(source, version, **shards)
+    put_labels(source, version, cells=pixels((4, 16, 24)))
+    where = Location.parse(f"{http_server.url}/x.zarr")
+    done = copied(where, tmp_path / "copy.zarr")
+    files = content(source)
+    assert content(tmp_path / "copy.zarr") == files
+    assert (done.objects, done.bytes) == (len(files), sum(map(len, files.values())))
+
+
+def test_a_copy_from_where_nothing_is_listed_goes_on(http_server, tmp_path):
+    put_image(tmp_path / "x.zarr")
+    where = Location.parse(f"{http_server.url}/x.zarr")
+    http_server.fault("/x.zarr/2/c/*", faults.Status(501), forever=True)
+    with pytest.raises(errors.StoreError):
+        copied(where, tmp_path / "copy.zarr")
+    http_server.clear()
+    done = copied(where, tmp_path / "copy.zarr")
+    assert done.resumed > 0
+    assert content(tmp_path / "copy.zarr") == content(tmp_path / "x.zarr")
+
+
+def test_what_is_no_image_is_not_copied_from_where_nothing_is_listed(
+    http_server, tmp_path
+):
+    put_plate(tmp_path / "x.zarr", rows=1, columns=1)
+    where = Location.parse(f"{http_server.url}/x.zarr")
+    with pytest.raises(errors.ListingDeniedError):
+        copied(where, tmp_path / "copy.zarr")
 
 
 def test_a_place_is_not_copied_into_itself(image):

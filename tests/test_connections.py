@@ -22,11 +22,13 @@ from napari_omezarr.connections import (
     Vault,
     find_profile,
     locate,
+    recent_places,
     vault,
 )
 from napari_omezarr.demo.server import READER
 from napari_omezarr.location import Location
 from napari_omezarr.profiles import Profile
+from napari_omezarr.recents import Recents
 from napari_omezarr.store import open_store
 from servers.proxy import Proxy
 
@@ -184,6 +186,41 @@ def test_an_address_of_a_connection_is_bound_to_it(text, address):
 )
 def test_an_address_of_elsewhere_is_left_alone(text):
     assert locate(text, LAB) == Location.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        ("https://minio.lab:9000/", "https://minio.lab:9000"),
+        ("MINIO.lab", "https://minio.lab"),
+        ("", None),
+    ],
+)
+def test_an_endpoint_is_spelled_as_in_addresses(typed, kept):
+    book = Book()
+    book.save(Connection(Profile("Lab", endpoint=typed, region="")))
+    (found,) = book.connections()
+    assert (found.profile.endpoint, found.profile.region) == (kept, None)
+
+
+@pytest.mark.parametrize(
+    "typed", [{"endpoint": "ftp://x"}, {"endpoint": "https://a/b"}, {"start": "ftp://y"}]
+)
+def test_what_is_no_address_is_not_kept(typed):
+    with pytest.raises(errors.LocationError):
+        Book().save(Connection(Profile("Lab", **typed)))
+    assert Book().connections() == ()
+
+
+def test_what_was_opened_last_is_bound_to_its_connection():
+    Book().save(Connection(LAB))
+    recents = Recents()
+    recents.add(Location.parse("s3://data/other.zarr"))
+    recents.add(locate("data/a.zarr", LAB))
+    assert [r.address for r in recent_places(LAB)] == [
+        "s3+https://minio.lab:9000/data/a.zarr|region:eu-1|profile:Lab"
+    ]
+    assert recent_places(Profile("Other"), recents) == ()
 
 
 def test_a_connection_without_a_name_leaves_its_settings_in_the_address():

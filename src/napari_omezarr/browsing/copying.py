@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_omezarr.errors import (
+    ListingDeniedError,
     NodeNotFoundError,
     OptionError,
     StoreError,
@@ -20,10 +21,11 @@ from napari_omezarr.errors import (
 from napari_omezarr.store import open_lister, open_store
 
 from .copytarget import open_target
+from .enumeration import known_objects
 from .unfinished import Unfinished
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from napari_omezarr.location import Location
     from napari_omezarr.store import Item, PlaceStore
@@ -78,7 +80,9 @@ async def copy_store(
     Parameters
     ----------
     source : Location
-        A place that can be listed: in a bucket, on this computer, in an archive.
+        A place in a bucket, on this computer, in an archive. Where nothing is listed,
+        as on web servers, an image and its labels, named after their metadata; the
+        bytes of it all are not known then before they are there.
     target : Location
         A folder of this computer or a place in a bucket. Nothing may be there but
         what an earlier copy from the same source left.
@@ -102,7 +106,7 @@ async def copy_store(
         Something could not be read or written.
     """
     _check_apart(source, target)
-    items = await _listed(source)
+    items = await _found(source)
     unfinished = Unfinished(source, target)
     where = open_target(target)
     there = await where.sizes()
@@ -112,11 +116,11 @@ async def copy_store(
         raise TargetExistsError(sentence, action=action, url=target.display)
     same = await asyncio.to_thread(unfinished.begin, items)
     await where.tidy()
-    done = [i for i in items if same and there.get(i.name, -1) == i.size]
+    done = [i for i in items if same and _is_there(i, there)]
     copy = _Copy(open_store(source), where, progress or _ignore, items, done)
     await copy.run()
     await asyncio.to_thread(unfinished.end)
-    return Copied(target, len(items) - len(done), copy.copied, len(done))
+    return Copied(target, copy.objects, copy.copied, len(done))
 
 
 class _Copy:
@@ -130,6 +134,7 @@ class _Copy:
         items: Sequence[Item],
         done: Sequence[Item],
     ) -> None:
+        self.objects = 0
         self.copied = 0
         self._source = source
         self._target = target
@@ -164,19 +169,23 @@ class _Copy:
         for item in queue:
             if (item.size or 0) >= _LARGE:
                 async with self._alone:
-                    await self._copy(item)
+                    size = await self._copy(item)
             else:
-                await self._copy(item)
-            self.copied += item.size or 0
+                size = await self._copy(item)
+            self.objects += size is not None
+            self.copied += size or 0
             self._done[0] += 1
-            self._done[1] += item.size or 0
+            self._done[1] += size or 0
             self._tell()
 
-    async def _copy(self, item: Item) -> None:
+    async def _copy(self, item: Item) -> int | None:
+        """Copy an object and give its size; None if it may be missing, and is."""
         body = (await self._source.answers([item.name]))[item.name]
         if isinstance(body, StoreError):
             raise body
         place = (self._source.location / item.name).display
+        if body is None and item.size is None:
+            return None
         if body is None:
             sentence = f"{place} has gone while it was copied."
             raise NodeNotFoundError(sentence, action="Start again.", url=place)
@@ -184,6 +193,7 @@ class _Copy:
             sentence = f"{place} has changed while it was copied."
             raise TruncatedBodyError(sentence, action="Start again.", url=place)
         await self._target.put(item.name, body)
+        return len(body)
 
     def _tell(self) -> None:
         objects, count = self._done
@@ -204,6 +214,21 @@ def _check_apart(source: Location, target: Location) -> None:
         raise OptionError(sentence, action="Choose another place.", url=target.display)
 
 
+async def _found(source: Location) -> list[Item]:
+    """List the objects, or name them after the metadata where nothing is listed."""
+    try:
+        return await _listed(source)
+    except ListingDeniedError as error:
+        denied = error
+    try:
+        named = await known_objects(source)
+    except NodeNotFoundError:
+        raise denied from None
+    if not named:
+        raise denied
+    return named
+
+
 async def _listed(source: Location) -> list[Item]:
     lister = open_lister(source)
     items: list[Item] = []
@@ -218,6 +243,11 @@ async def _listed(source: Location) -> list[Item]:
         sentence = f"Nothing is at {source.display}."
         raise NodeNotFoundError(sentence, url=source.display)
     return items
+
+
+def _is_there(item: Item, there: Mapping[str, int]) -> bool:
+    found = there.get(item.name)
+    return found is not None and item.size in (None, found)
 
 
 def _is_document(item: Item) -> bool:

@@ -1,7 +1,16 @@
 """Named connections, their keys and their bookmarks; nothing here asks a server."""
 
-from .book import Book, Bookmark, Connection, belongs, find_profile, locate
+from .book import (
+    Book,
+    Bookmark,
+    Connection,
+    belongs,
+    checked,
+    find_profile,
+    locate,
+)
 from .importing import from_aws, from_mc
+from .places import recent_places
 from .shipped import Shipped, demo_connection, shipped
 from .vault import Keys, Vault, vault
 
@@ -13,11 +22,13 @@ __all__ = [
     "Shipped",
     "Vault",
     "belongs",
+    "checked",
     "demo_connection",
     "find_profile",
     "from_aws",
     "from_mc",
     "locate",
+    "recent_places",
     "shipped",
     "vault",
 ]

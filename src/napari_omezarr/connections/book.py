@@ -89,9 +89,12 @@ class Book:
 
         Raises
         ------
+        LocationError
+            Its endpoint is no address of a service, or its start is none of a place.
         OSError
             The file cannot be written.
         """
+        connection = replace(connection, profile=checked(connection.profile))
         old = instead_of or connection.name
         before = self.connections()
         names = [c.name for c in before]
@@ -124,6 +127,23 @@ class Book:
     def _write(self, connections: Iterable[Connection]) -> None:
         rows = [_row(connection) for connection in connections]
         write_json(self.file, {"connections": rows})
+
+
+def checked(profile: Profile) -> Profile:
+    """Check what was typed, and spell the endpoint as addresses do.
+
+    Raises
+    ------
+    LocationError
+        The endpoint is no address of a service, or the start is none of a place.
+    """
+    endpoint = profile.endpoint
+    if endpoint:
+        endpoint = Location.parse("s3://bucket", endpoint=endpoint.rstrip("/")).endpoint
+    spelled = replace(profile, endpoint=endpoint or None, region=profile.region or None)
+    if spelled.start:
+        locate(spelled.start, spelled)
+    return spelled
 
 
 def find_profile(name: str) -> Profile:

@@ -136,6 +136,12 @@ class ArrayPixels(Readable):
         """The shape that every chunk is stored in, those at the edges too."""
         return tuple(self._array.chunks)
 
+    @property
+    def stored_grid(self) -> tuple[int, ...]:
+        """How many stored objects there are along each axis: shards, or chunks."""
+        pairs = zip(self.shape, self.shards or self.stored_chunks, strict=True)
+        return tuple(-(-size // each) for size, each in pairs)
+
     def stored_key(self, chunk: tuple[int, ...]) -> str:
         """Give the key of the object in the store that a chunk lies in.
 

@@ -30,7 +30,7 @@ def open_store(
     profile: Profile | None = None,
     patience: Patience | None = None,
 ) -> PlaceStore:
-    """Make the store of a location, without any I/O.
+    """Make the store of a location; nothing is asked yet.
 
     What is learnt of a bucket (how to sign in, its region) is shared by all stores
     in it, and so are the connections.
