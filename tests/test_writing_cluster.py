@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import dask.array as da
@@ -11,6 +12,8 @@ import zarr
 
 from napari_omezarr.errors import WriteCancelledError
 from napari_omezarr.layers import read_layers
+from napari_omezarr.location import Location
+from napari_omezarr.store import open_depot, run
 from napari_omezarr.writing import write_image, write_layers
 from napari_omezarr.writing.cluster import active_client
 
@@ -96,3 +99,28 @@ def test_the_client_that_is_active_is_found(client):
     assert active_client() is None
     with client.as_current():
         assert active_client() is client
+
+
+def test_a_cluster_writes_to_s3(client, s3_server, s3_prefix, owner):
+    """The workers sign in for themselves, with what their computers have."""
+    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    client.run(_sign_in, {name: os.environ[name] for name in names})
+    folder = Location.parse(f"s3://private/{s3_prefix}", endpoint=s3_server.endpoint)
+    for name, who in (("cluster", client), ("threads", None)):
+        write_image(
+            IMAGE, folder / f"{name}.zarr", "czyx", name="a", client=who, **OPTIONS
+        )
+    assert keys(folder / "cluster.zarr") == keys(folder / "threads.zarr")
+    for index, layer in enumerate(read_layers(folder / "cluster.zarr")):
+        np.testing.assert_array_equal(np.asarray(layer[0][0]), IMAGE[index])
+
+
+def _sign_in(keys):
+    os.environ.update(keys)
+
+
+def keys(place):
+    async def collect():
+        return {(entry.key, entry.size) async for entry in open_depot(place).entries()}
+
+    return run(collect())

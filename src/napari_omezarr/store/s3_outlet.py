@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from .translation import Place
 
 _CORRECTIONS = 3  # the region, how the bucket is named, who signs
-_LONG = 1 << 16
+_LONG = 1 << 21
+"""From so many bytes on, hashing takes longer than going to a thread and back."""
 _BINARY: Mapping[str, str] = {"Content-Type": "application/octet-stream"}
 _JSON: Mapping[str, str] = {"Content-Type": "application/json"}
 

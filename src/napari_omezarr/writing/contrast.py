@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .plan import Plan
     from .target import Hierarchy
 
-_MOST_BYTES = 2**24
+_MOST_BYTES = 2**20
 _PERCENTILES = (0.1, 99.9)
 
 

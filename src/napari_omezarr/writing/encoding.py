@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from napari_omezarr.pyramid.selection import Bounds
 
 _ABSENT = 2**64 - 1
+_GLANCE = 256
+"""Bytes that mostly show already that a chunk is not empty."""
 _INDEX = [
     {"name": "bytes", "configuration": {"endian": "little"}},
     {"name": "crc32c"},
@@ -109,7 +111,7 @@ class Encoding:
             full[tuple(slice(0, size) for size in values.shape)] = values
         full = np.ascontiguousarray(full, self.dtype)
         plain = full.reshape(-1).view(np.uint8)
-        if not plain.any():
+        if not (plain[:_GLANCE].any() or plain.any()):
             return None
         if self.codec is None:
             return plain.tobytes()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _GLANCE = 0.25
 """Seconds after which a wish to cancel is noticed at the latest."""
-_SAMPLED = 16
+_SAMPLED = 8
 """About so many blocks of each pass are verified."""
 
 

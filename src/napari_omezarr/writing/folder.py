@@ -19,6 +19,8 @@ from .failures import explained
 from .target import Listing, Stored
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from zarr.abc.store import Store
 
 _HALF = "*.partial"
@@ -50,6 +52,10 @@ class Folder:
             except (FileNotFoundError, NotADirectoryError):
                 return None
         return Stored(body, hashlib.blake2b(body, digest_size=16).hexdigest())
+
+    def read_all(self, keys: Sequence[str]) -> list[Stored | None]:
+        """Read documents."""
+        return [self.read(key) for key in keys]
 
     def put(self, key: str, body: bytes) -> None:
         """Write a document beside its place and rename it."""

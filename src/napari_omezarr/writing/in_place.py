@@ -65,6 +65,10 @@ class StoreHierarchy:
         body = found.to_bytes()
         return Stored(body, hashlib.blake2b(body, digest_size=16).hexdigest())
 
+    def read_all(self, keys: Sequence[str]) -> list[Stored | None]:
+        """Read documents."""
+        return [self.read(key) for key in keys]
+
     def put(self, key: str, body: bytes) -> None:
         """Write a document."""
         buffer = default_buffer_prototype().buffer.from_bytes(body)
@@ -167,16 +171,18 @@ class InPlaceTarget:
         """
         if self._committing.is_file():
             return None
+        if not self.staged.holds(self.path):
+            return None
         below = f"{self.path}/" if self.path else ""
-        if any(self.staged.read(f"{below}{name}") is not None for name in _ROOT):
+        if any(self.staged.read_all([f"{below}{name}" for name in _ROOT])):
             return self.staged.listing(self.path)
-        if not self.unfinished() and self.staged.holds(self.path):
-            raise TargetExistsError(
-                f"{self.address} is there, and it is no OME-Zarr.",
-                action="Choose another name.",
-                url=self.address,
-            )
-        return None
+        if self.unfinished():
+            return None
+        raise TargetExistsError(
+            f"{self.address} is there, and it is no OME-Zarr.",
+            action="Choose another name.",
+            url=self.address,
+        )
 
     def unfinished(self) -> bool:
         """Whether there is a journal."""
@@ -224,11 +230,9 @@ class InPlaceTarget:
 
     def _publish(self, root: Document, *, again: bool) -> None:
         """Write the document that makes the image, unless somebody else was first."""
-        found = self.staged.read(root.key)
-        if found is not None and found.body == root.body:
-            return  # ours, if an answer was lost
+        before = self.staged.read(root.key) if again else None
         try:
-            self.staged.replace(root.key, root.body, found if again else None)
+            self.staged.replace(root.key, root.body, before)
         except ConflictError as error:
             self._committing.unlink(missing_ok=True)
             raise self._changed() from error

@@ -15,6 +15,7 @@ from napari_omezarr.store.outlet import Held
 from .target import Listing, Stored
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from concurrent.futures import Future
 
     from zarr.abc.store import Store
@@ -53,8 +54,11 @@ class RemoteHierarchy:
 
     def read(self, key: str) -> Stored | None:
         """Read a document; None where there is none."""
-        found = run(self.depot.read(key))
-        return None if found is None else Stored(found.body, found.tag)
+        return self.read_all([key])[0]
+
+    def read_all(self, keys: Sequence[str]) -> list[Stored | None]:
+        """Read documents, all at once."""
+        return run(self._read_all(keys))
 
     def put(self, key: str, body: bytes) -> None:
         """Write a document."""
@@ -102,6 +106,10 @@ class RemoteHierarchy:
     def hurry(self, *, on: bool) -> None:
         """Try nothing again, as somebody wants to stop; or do so as before."""
         run(self.depot.hurry(on=on))
+
+    async def _read_all(self, keys: Sequence[str]) -> list[Stored | None]:
+        found = await asyncio.gather(*map(self.depot.read, keys))
+        return [Stored(held.body, held.tag) if held else None for held in found]
 
     async def _listing(self, prefix: str) -> Listing:
         sizes = [entry.size async for entry in self.depot.entries(prefix)]

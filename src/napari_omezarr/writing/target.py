@@ -68,6 +68,10 @@ class Hierarchy(Protocol):
         """Read a document; None where there is none."""
         ...
 
+    def read_all(self, keys: Sequence[str]) -> list[Stored | None]:
+        """Read documents, all at once."""
+        ...
+
     def put(self, key: str, body: bytes) -> None:
         """Write a document, whole or not at all."""
         ...

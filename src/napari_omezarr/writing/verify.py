@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .stored import StoredArray
     from .target import Hierarchy
 
-_AT_ONCE = 8
+_AT_ONCE = 16
 
 
 def verify(plan: Plan, staged: Hierarchy, journal: Journal) -> int:
