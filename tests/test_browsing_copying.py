@@ -188,7 +188,7 @@ def test_an_image_is_copied_from_where_nothing_is_listed(
 
 
 def test_a_copy_from_where_nothing_is_listed_goes_on(http_server, tmp_path):
-    put_image(tmp_path / "x.zarr")
+    put_image(tmp_path / "x.zarr", chunks=(1, 2, 8, 8))  # more than asked for at once
     where = Location.parse(f"{http_server.url}/x.zarr")
     http_server.fault("/x.zarr/2/c/*", faults.Status(501), forever=True)
     with pytest.raises(errors.StoreError):
