@@ -45,12 +45,12 @@ class AddressLine(QLineEdit):
 
     def paste_address(self) -> None:
         """Replace what is there by what the clipboard holds."""
-        self.set_address(_copied())
+        self.set_address(copied_text())
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:
         """Paste several lines as several addresses, all else as any line edit."""
         if event is not None and event.matches(QKeySequence.StandardKey.Paste):
-            text = _copied()
+            text = copied_text()
             if "\n" in text or not self.text():
                 self.set_address(text)
                 return
@@ -58,22 +58,23 @@ class AddressLine(QLineEdit):
 
     def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:
         """Accept text, which napari's own canvas refuses, and links."""
-        if event is not None and _text_of(event.mimeData()):
+        if event is not None and mime_text(event.mimeData()):
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent | None) -> None:
         """Take what is dropped in place of what was there."""
         if event is not None:
-            self.set_address(_text_of(event.mimeData()))
+            self.set_address(mime_text(event.mimeData()))
             event.acceptProposedAction()
 
 
-def _copied() -> str:
+def copied_text() -> str:
+    """Give what the clipboard holds as text; of files their paths."""
     clipboard = QGuiApplication.clipboard()
-    return _text_of(clipboard.mimeData()) if clipboard is not None else ""
+    return mime_text(clipboard.mimeData()) if clipboard is not None else ""
 
 
-def _text_of(mime: QMimeData | None) -> str:
+def mime_text(mime: QMimeData | None) -> str:
     """Give what was copied or dragged as text; of files their paths."""
     mime = mime or QMimeData()
     if not mime.hasUrls():

@@ -39,8 +39,21 @@ class Opened:
     specs: tuple[LayerSpec, ...]
 
 
-def open_place(location: Location) -> Opened:
+def open_place(
+    location: Location,
+    options: ReadOptions | None = None,
+    channels: Sequence[int] | None = None,
+) -> Opened:
     """Read what is needed for the layers of a place; blocks, so not in the GUI thread.
+
+    Parameters
+    ----------
+    location : Location
+        The place.
+    options : ReadOptions, optional
+        What to open of it; all by default.
+    channels : sequence of int, optional
+        Only these channels of each image.
 
     Raises
     ------
@@ -48,8 +61,8 @@ def open_place(location: Location) -> Opened:
         See ``reading.read``.
     """
     follow_settings()
-    reading = read(location, ReadOptions())
-    return Opened(reading, tuple(layer_data(reading.pyramids)))
+    reading = read(location, options or ReadOptions())
+    return Opened(reading, tuple(layer_data(reading.pyramids, channels=channels)))
 
 
 def make_layers(opened: Iterable[Opened]) -> list[Layer]:

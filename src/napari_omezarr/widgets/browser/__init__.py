@@ -1,0 +1,1 @@
+"""The dock "OME-Zarr": walk places, recognise images, look before opening."""

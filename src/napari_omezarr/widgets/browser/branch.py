@@ -1,0 +1,109 @@
+"""A place in the tree with the rows that it has so far; no Qt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from napari_omezarr.browsing import Entry, Listing
+    from napari_omezarr.errors import OMEZarrError
+
+    from .reply import Reply
+
+
+class State(Enum):
+    """How far the rows of a branch are."""
+
+    UNASKED = auto()
+    LOADING = auto()
+    MORE = auto()
+    PAUSED = auto()
+    """Pages came that had no row: the person is asked before there are more."""
+    STOPPED = auto()
+    """Loading was cancelled; it can begin again."""
+    FAILED = auto()
+    ENDED = auto()
+
+
+@dataclass(slots=True, eq=False)
+class Branch:
+    """The rows below one entry.
+
+    Rows that nobody opened are entries and nothing else, as there may be a hundred
+    thousand of them.
+
+    Attributes
+    ----------
+    key : int
+        Tells it from every other branch, also of a tree that was there before.
+    entry : Entry
+        What it is below.
+    parent : Branch or None
+        None is the place that the tree shows.
+    number : int
+        Its row in `parent`.
+    prefix : str
+        What its names begin with.
+    entries : list of Entry
+        The rows.
+    below : dict
+        The branches of those rows that were opened, by row.
+    state : State
+        Whether there is more.
+    hidden : int
+        How many objects are no rows.
+    tail : str
+        The text of one more row at the end; ``""`` is none.
+    """
+
+    key: int
+    entry: Entry
+    parent: Branch | None = None
+    number: int = 0
+    prefix: str = ""
+    entries: list[Entry] = field(default_factory=list)
+    below: dict[int, Branch] = field(default_factory=dict)
+    state: State = State.UNASKED
+    hidden: int = 0
+    problem: OMEZarrError | None = None
+    listing: Listing | None = None
+    reply: Reply | None = None
+    tail: str = ""
+
+    @property
+    def count(self) -> int:
+        """How many rows it has, the one at the end included."""
+        return len(self.entries) + bool(self.tail)
+
+    def tail_text(self) -> str:
+        """Say what comes after the rows; ``""`` if nothing is to be said."""
+        if self.state is State.ENDED:
+            return "" if self.entries else self._nothing()
+        problem = self.problem.sentence if self.problem else ""
+        return {
+            State.UNASKED: "",
+            State.LOADING: "Loading …",
+            State.MORE: f"… load more ({len(self.entries):,} of many)",
+            State.PAUSED: f"… look further ({self.hidden:,} files so far)",
+            State.STOPPED: "… cancelled; load again",
+            State.FAILED: f"✖ {problem}",
+        }[self.state]
+
+    def _nothing(self) -> str:
+        if self.prefix:
+            return f"Nothing begins with “{self.prefix}”."
+        if self.hidden:
+            files = "1 file" if self.hidden == 1 else f"{self.hidden:,} files"
+            return f"No image, but {files}. Show files"
+        return "Nothing is here."
+
+    def stop(self) -> None:
+        """End what is asked for here and below."""
+        if self.reply is not None:
+            self.reply.drop()
+        if self.listing is not None:
+            self.listing.close()
+        for branch in self.below.values():
+            branch.stop()

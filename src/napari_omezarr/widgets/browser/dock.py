@@ -1,0 +1,80 @@
+"""What napari docks: a browser, as soon as what it needs is imported."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
+
+from napari_omezarr.widgets.job import Job
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    import napari.viewer
+
+    from .browser import Browser
+
+CORE = ("napari_omezarr.browsing", "napari_omezarr.layers", "napari_omezarr.store.s3")
+"""What takes a second or more to import, the first time."""
+
+_ALL_ROOM = (QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+
+
+class BrowserDock(QWidget):
+    """The dock "OME-Zarr browser".
+
+    Parameters
+    ----------
+    napari_viewer : napari.viewer.Viewer
+        Gets what is opened.
+
+    Attributes
+    ----------
+    browser : Browser or None
+        None while the core is being imported.
+    """
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._viewer = napari_viewer
+        self.browser: Browser | None = None
+        self._words = QLabel("Starting …", self)
+        # Else napari puts empty room below the browser.
+        self._words.setSizePolicy(*_ALL_ROOM)
+        self.setMinimumWidth(300)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._words)
+        if all(name in sys.modules for name in CORE):
+            self._build()
+            return
+        job = Job(_import_core).start(self._begin)
+        # A window that closes takes the dock with it, without a word.
+        self.destroyed.connect(partial(_abandon, job))
+
+    def _begin(self, outcome: Future[None]) -> None:
+        outcome.result()
+        self._build()
+
+    def _build(self) -> None:
+        from .browser import Browser
+
+        self.browser = Browser(self._viewer, self)
+        self.browser.setSizePolicy(*_ALL_ROOM)
+        layout = self.layout()
+        if layout is not None:
+            layout.replaceWidget(self._words, self.browser)
+        self._words.hide()
+
+
+def _import_core() -> None:
+    for name in CORE:
+        import_module(name)
+
+
+def _abandon(job: Job, *_: object) -> None:
+    job.abandon()

@@ -1,0 +1,125 @@
+"""What is shown before any place is: a paste, recent places, bookmarks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QTreeWidget,
+    QTreeWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from .known import start_of
+
+if TYPE_CHECKING:
+    from qtpy.QtGui import QKeyEvent
+
+    from napari_omezarr.connections import Connection
+    from napari_omezarr.location import Location
+
+    from .known import Known
+
+RECENT = 5
+"""Recent places that are shown; all of them complete the address."""
+
+_PLACE = Qt.ItemDataRole.UserRole
+
+
+class StartPage(QWidget):
+    """Offers where to start.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
+        Its owner.
+    """
+
+    chosen = Signal(object)
+    """A `Location`."""
+    paste_wanted = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.words = QLabel("Paste an address, drop a link here, or start from:", self)
+        self.words.setWordWrap(True)
+        self.paste_button = QPushButton("&Paste", self)
+        self.places = _Places(self)
+        line, layout = QHBoxLayout(), QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        line.addWidget(self.words, stretch=1)
+        line.addWidget(self.paste_button)
+        layout.addLayout(line)
+        layout.addWidget(self.places)
+        self.paste_button.clicked.connect(lambda: self.paste_wanted.emit())
+        self.places.itemActivated.connect(self._choose)
+        self.places.itemClicked.connect(self._choose)
+
+    def fill(self, known: Known) -> None:
+        """Offer the places that are known."""
+        self.places.clear()
+        recent = known.recent[:RECENT]
+        if recent:
+            group = self._group("Recent")
+            for place in recent:
+                _item(group, place.name, place)
+        for connection in known.connections:
+            self._connection(connection)
+        self.places.expandAll()
+
+    def _connection(self, connection: Connection) -> None:
+        start = start_of(connection)
+        group = self._group(connection.name, start)
+        for mark in connection.bookmarks:
+            place = connection.locate(mark.address)
+            item = _item(group, mark.name, place)
+            if mark.note:
+                item.setToolTip(0, f"{mark.note}\n{place.display}")
+
+    def _group(self, name: str, place: Location | None = None) -> QTreeWidgetItem:
+        item = _item(self.places, name, place)
+        font = item.font(0)
+        font.setBold(True)
+        item.setFont(0, font)
+        return item
+
+    def _choose(self, item: QTreeWidgetItem) -> None:
+        place = item.data(0, _PLACE)
+        if place is not None:
+            self.chosen.emit(place)
+
+
+class _Places(QTreeWidget):
+    """The list; Enter chooses on every system."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setHeaderHidden(True)
+        self.setAccessibleName("Bookmarks and recent places")
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setIndentation(12)
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:
+        """Choose on Enter."""
+        item = self.currentItem()
+        enter = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
+        if event is not None and item is not None and event.key() in enter:
+            self.itemActivated.emit(item, 0)
+            return
+        super().keyPressEvent(event)
+
+
+def _item(
+    parent: QTreeWidget | QTreeWidgetItem, text: str, place: Location | None
+) -> QTreeWidgetItem:
+    item = QTreeWidgetItem(parent, [text])
+    item.setData(0, _PLACE, place)
+    if place is not None:
+        item.setToolTip(0, place.display)
+    return item

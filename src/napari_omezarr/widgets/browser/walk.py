@@ -1,0 +1,237 @@
+"""Going from place to place: by address, by rows, back and up."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_omezarr.browsing import Entry, Kind, start
+from napari_omezarr.connections import locate
+from napari_omezarr.errors import LocationError
+from napari_omezarr.location import Location, parse_many
+from napari_omezarr.store import open_buckets
+
+from .known import known, start_of
+from .navigation import History, above, step_between
+from .reply import Reply, failure
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from napari_omezarr.browsing import Page
+    from napari_omezarr.connections import Connection
+    from napari_omezarr.store import Item
+
+    from .entry_tree import EntryTree
+    from .header import Header
+    from .navigation import Stop
+
+
+class Walk(QObject):
+    """Keeps header and rows at the same place.
+
+    Parameters
+    ----------
+    header : Header
+        Says where one is, and takes one elsewhere.
+    tree : EntryTree
+        Shows the rows.
+    parent : QObject
+        Its owner.
+    """
+
+    moved = Signal()
+    """Another place is shown, or the same one anew."""
+    failed = Signal(object)
+    """An `OMEZarrError`."""
+    said = Signal(str)
+
+    def __init__(self, header: Header, tree: EntryTree, parent: QObject) -> None:
+        super().__init__(parent)
+        self._header = header
+        self._tree = tree
+        self._history = History()
+        self._next = ""
+        self._files = False
+        self._asked: Reply | None = None
+        self.known = known()
+        self._connect()
+        self.refill()
+
+    @property
+    def here(self) -> Stop:
+        """What is shown: a place, several, or ``()`` for the start page."""
+        return self._history.here
+
+    def refill(self) -> None:
+        """Read connections, bookmarks and recent places again."""
+        self.known = known()
+        self._header.chooser.fill(self.known)
+        self._header.address.complete_from(self.known.addresses())
+
+    def go(self, *places: Location, select: str = "") -> None:
+        """Show a place, several, or the start page.
+
+        Parameters
+        ----------
+        *places : Location
+            Where to go.
+        select : str
+            The path of the row that is to be chosen when it comes.
+        """
+        self._history.go(places)
+        self._next = select
+        self._header.filter.reset()
+        self._show()
+
+    def go_to_text(self) -> None:
+        """Go where the address bar says."""
+        try:
+            places = self._header.address.places(self.locate)
+        except LocationError as error:
+            self.failed.emit(error)
+            return
+        self.go(*places)
+        self._tree.setFocus()
+
+    def take(self, text: str) -> None:
+        """Go where a text says that was pasted or dropped.
+
+        Parameters
+        ----------
+        text : str
+            One address or several, and words around them.
+        """
+        try:
+            lines = [line for line in text.splitlines() if line.strip()]
+            one = len(lines) == 1 and self.locate(lines[0])
+            places = (one,) if one else parse_many(text)
+        except LocationError as error:
+            self._header.address.set_address(text)
+            self.failed.emit(error)
+            return
+        if places:
+            self.go(*places)
+
+    def locate(self, text: str) -> Location:
+        """Parse an address as one of the connection that is chosen.
+
+        Raises
+        ------
+        LocationError
+            It is none.
+        """
+        connection = self._header.chooser.connection
+        return connection.locate(text) if connection else Location.parse(text)
+
+    def back(self) -> None:
+        """Show what was shown before."""
+        below = self.here
+        self._next = step_between(below, self._history.back())
+        self._header.filter.reset()
+        self._show()
+
+    def up(self) -> None:
+        """Show the place above."""
+        below, stop = self.here, above(self.here)
+        if below:
+            self.go(*stop, select=step_between(below, stop))
+
+    def reload(self) -> None:
+        """Ask again for what is shown."""
+        entry = self._tree.entry
+        self._next = entry.path if entry else ""
+        self.refill()
+        self._show()
+
+    def show_files(self, on: bool) -> None:
+        """Show every object as it is stored, or images."""
+        self._files = on
+        self._show()
+
+    def use(self, connection: Connection | None) -> None:
+        """Go where a connection begins, or to its buckets if it does not say."""
+        if connection is None:
+            return
+        place = start_of(connection)
+        if place is not None:
+            self.go(place)
+            return
+        self.go()
+        self._header.chooser.select(connection)
+        self.said.emit(f"Asking {connection.name} for its buckets …")
+        future = start(open_buckets(connection.profile).buckets())
+        self._asked = Reply(future, partial(self._receive, connection))
+
+    def stop(self) -> None:
+        """End what is asked for."""
+        if self._asked is not None:
+            self._asked.drop()
+        self._tree.rows.stop()
+
+    def _connect(self) -> None:
+        header, tree = self._header, self._tree
+        header.go_wanted.connect(self.go_to_text)
+        header.back_wanted.connect(self.back)
+        header.up_wanted.connect(self.up)
+        header.reload_wanted.connect(self.reload)
+        header.chooser.chosen.connect(self.use)
+        header.filter.filtered.connect(lambda _: self._show())
+        header.filter.left.connect(tree.setFocus)
+        tree.up_wanted.connect(self.up)
+        tree.entered.connect(lambda entry: self.go(entry.location))
+        tree.typed.connect(header.filter.add)
+        tree.rows.arrived.connect(self._arrive)
+
+    def _show(self) -> None:
+        if self._asked is not None:
+            self._asked.drop()
+            self._asked = None
+        places, header, rows = self.here, self._header, self._tree.rows
+        header.set_walkable(back=self._history.can_go_back, up=bool(places))
+        header.filter.setEnabled(len(places) == 1)
+        self.moved.emit()
+        if len(places) != 1:
+            header.address.show_place(None)
+            header.chooser.select(None)
+            rows.show_entries(list(map(_entry, places)))
+            return
+        (place,) = places
+        header.address.show_place(place)
+        header.chooser.select(self.known.owner(place))
+        rows.show_place(place, prefix=header.filter.text(), files=self._files)
+
+    def _arrive(self, page: Page) -> None:
+        """Choose the row that one came from, or the image that was named."""
+        tree, wanted = self._tree, self._next
+        self._next = ""
+        if wanted:
+            index = tree.rows.find(wanted)
+        elif page.here.is_openable and not self._files:
+            index = tree.rows.index(0)
+            tree.expand(index)
+        else:
+            return
+        if index.isValid():
+            tree.choose(index)
+
+    def _receive(
+        self, connection: Connection, future: Future[tuple[Item, ...]]
+    ) -> None:
+        self._asked = None
+        self.said.emit("")
+        error = failure(future)
+        if error is not None:
+            self.failed.emit(error)
+            return
+        names = (item.name for item in future.result())
+        self.go(*(locate(f"s3://{name}", connection.profile) for name in names))
+        self._header.chooser.select(connection)
+
+
+def _entry(place: Location) -> Entry:
+    if place.protocol == "s3" and not place.path:
+        return Entry(place, "", Kind.BUCKET)
+    return Entry(place, "", label=place.display)
