@@ -285,10 +285,13 @@ def test_after_closing_no_page_comes(fresh):
     fresh.fault("/public/", faults.Stalled(), forever=True)
     listing = Listing(place(fresh), patience=HASTY)
     page = listing.more()
-    fresh.wait_for(1)
+    fresh.wait_for(8)  # one lists, seven ask what is here
     listing.close()
     with pytest.raises(CancelledError):
         page.result(20)
+    fresh.clear()
+    assert listing.more().result(20).entries == ()
+    assert not fresh.requests
 
 
 def test_a_row_that_scrolled_away_asks_nothing(fresh):

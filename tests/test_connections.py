@@ -13,7 +13,7 @@ import pytest
 
 from hurried import HASTY
 from napari_omezarr import errors
-from napari_omezarr.browsing import Listing
+from napari_omezarr.browsing import Kind, Listing, list_buckets
 from napari_omezarr.connections import (
     Book,
     Bookmark,
@@ -25,11 +25,11 @@ from napari_omezarr.connections import (
     recent_places,
     vault,
 )
-from napari_omezarr.demo.server import READER
+from napari_omezarr.demo.server import OWNER, READER
 from napari_omezarr.location import Location
 from napari_omezarr.profiles import Profile
 from napari_omezarr.recents import Recents
-from napari_omezarr.store import open_store
+from napari_omezarr.store import open_store, run
 from servers.proxy import Proxy
 
 LAB = Profile(
@@ -204,7 +204,8 @@ def test_an_endpoint_is_spelled_as_in_addresses(typed, kept):
 
 
 @pytest.mark.parametrize(
-    "typed", [{"endpoint": "ftp://x"}, {"endpoint": "https://a/b"}, {"start": "ftp://y"}]
+    "typed",
+    [{"endpoint": "ftp://x"}, {"endpoint": "https://a/b"}, {"start": "ftp://y"}],
 )
 def test_what_is_no_address_is_not_kept(typed):
     with pytest.raises(errors.LocationError):
@@ -308,3 +309,14 @@ def test_requester_pays_is_said_in_each_signed_request(s3_server):
         (request,) = proxy.requests
     assert request.headers["x-amz-request-payer"] == "requester"
     assert "x-amz-request-payer" in request.headers["authorization"]
+
+
+def test_the_buckets_of_a_connection_are_listed_if_its_sign_in_may(s3_server):
+    profile = Profile("reader", endpoint=s3_server.endpoint, sign_in="keys")
+    Book().save(Connection(profile))
+    vault().keep("reader", Keys(OWNER.key, OWNER.secret))
+    rows = {entry.name: entry for entry in run(list_buckets(profile))}
+    assert {"public", "private"} <= set(rows)
+    assert rows["private"].kind is Kind.BUCKET
+    assert rows["private"].location == locate("s3://private", profile)
+    assert Listing(rows["private"]).more().result(20).here.kind is Kind.BUCKET

@@ -1,5 +1,6 @@
 """Walking through places: rows page by page, recognised, looked at before opening."""
 
+from .buckets import list_buckets
 from .checkup import Check, check_connection
 from .chunk import Chunk, view_chunk
 from .copying import Copied, Progress, copy_store
@@ -45,6 +46,7 @@ __all__ = [
     "copy_store",
     "describe",
     "https_address",
+    "list_buckets",
     "measure_speed",
     "plain_address",
     "pretty",

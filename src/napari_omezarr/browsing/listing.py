@@ -96,6 +96,7 @@ class Listing:
         self._running: set[Future[Page]] = set()
         self._started = False
         self._ended = False
+        self._closed = False
 
     @property
     def requests(self) -> int:
@@ -124,8 +125,12 @@ class Listing:
         return future
 
     def close(self) -> None:
-        """End what is under way: no page comes after this, only cancellations."""
-        self._ended = True
+        """End what is under way, for good: cancelled futures, and empty pages after.
+
+        A page that is on its way to another thread at this moment still arrives
+        there: compare whose it is.
+        """
+        self._closed = True
         for future in list(self._running):
             future.cancel()
 
@@ -140,8 +145,8 @@ class Listing:
             Nothing is there.
         """
         async with self._turn:
-            if self._ended:
-                return self._page([], 0)
+            if self._ended or self._closed:
+                return self._page([], 0, is_last=True)
             if not self._started:
                 page = await self._first()
                 self._started = True
@@ -237,7 +242,7 @@ class Listing:
             modified=item.modified,
         )
 
-    def _page(self, entries: list[Entry], hidden: int, *, is_last: bool = True) -> Page:
+    def _page(self, entries: list[Entry], hidden: int, *, is_last: bool) -> Page:
         self._ended = is_last
         notes = (*self.location.notes, *self._store.notes)
         return Page(tuple(entries), is_last, hidden, self.here, notes)
