@@ -598,6 +598,25 @@ def test_a_refusal_is_told_once_and_marked_and_retried(viewer, gate, told):
     assert np.array_equal(picture(layer), exact(layer, levels, 0))
 
 
+def test_what_becomes_known_of_a_place_is_told_once(sync_viewer, gate, told):
+    class Store:
+        notes = ("It is read without signing in.",)
+
+    levels = pyramid(noise(4, 256, 256), (1, 64, 64), gate)
+    levels[0].store = Store()
+    gate.open()
+    layer = shown(sync_viewer, levels)
+    assert wait_until_sharp(layer)
+    # Who opened the image has told what was known then.
+    assert not told
+    levels[0].store.notes += ("You are offline; shown from the cache.",)
+    for plane in (0, 3):
+        sync_viewer.dims.set_point(0, plane)
+        assert wait_until_sharp(layer)
+    (notice,) = told
+    assert notice.message == "You are offline; shown from the cache."
+
+
 def test_a_store_that_vanishes_while_scrolling_and_returns(viewer, gate, told):
     levels = pyramid(noise(9, 256, 256), (1, 64, 64), gate)
     gate.open()

@@ -88,6 +88,11 @@ def test_a_dropped_link_opens(
 def test_the_place_is_remembered_without_its_signature(viewer: Any, cells: str) -> None:
     viewer.open(f"{cells}?signature=hush", plugin=PLUGIN)
     assert [entry.address for entry in Recents().entries()] == [cells]
+    # napari shows a layer's source when one points at it in the layer list.
+    found = [layer.source.path for layer in viewer.layers]
+    assert found == [cells, cells, f"{cells}/labels/nuclei"]
+    assert "hush" not in repr([layer.source for layer in viewer.layers])
+    assert {layer.source.reader_plugin for layer in viewer.layers} == {PLUGIN}
 
 
 def test_without_a_window_there_are_plain_layers(

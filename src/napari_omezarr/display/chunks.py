@@ -122,10 +122,21 @@ class ChunkGrid:
 
 def place_of(pixels: Pixels) -> str:
     """Say where pixels lie, as a person would: a host or bucket, else this computer."""
-    inner: Any = pixels
-    while hasattr(inner, "source"):
-        inner = inner.source
-    return urlsplit(getattr(inner, "address", "")).netloc or "this computer"
+    address = getattr(_innermost(pixels), "address", "")
+    return urlsplit(address).netloc or "this computer"
+
+
+def notes_of(pixels: Pixels) -> tuple[str, ...]:
+    """Give the sentences about what happened at the store that pixels come from."""
+    store = getattr(_innermost(pixels), "store", None)
+    notes: tuple[str, ...] = getattr(store, "notes", ())
+    return notes
+
+
+def _innermost(pixels: Any) -> Any:
+    while hasattr(pixels, "source"):
+        pixels = pixels.source
+    return pixels
 
 
 def _seen_through(pixels: Pixels) -> tuple[Pixels, list[int], dict[int, int]]:

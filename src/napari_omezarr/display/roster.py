@@ -10,7 +10,7 @@ from .shown import Shown
 from .status import sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from .engine import Engine
     from .view import View
@@ -92,6 +92,11 @@ class Roster:
         """Say what is loading for some layers, empty when all of it is there."""
         seen = [self._shown.get(layer) for layer in layers if layer.visible]
         return sentence(shown.view.status() for shown in seen if shown is not None)
+
+    def notes(self) -> Iterator[str]:
+        """Go through the sentences about what happened at the places of all layers."""
+        for shown in list(self._shown.values()):
+            yield from shown.view.notes
 
     def original(self, layer: Any) -> Shown | None:
         """Give what the layer shows that this one is a duplicate of, if it is one."""

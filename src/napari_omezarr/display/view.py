@@ -6,7 +6,7 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from .chunks import ChunkGrid, place_of
+from .chunks import ChunkGrid, notes_of, place_of
 from .climb import Climb
 from .needs import requests, scaled, visible
 from .prefetch import Outlook, Travel, ahead
@@ -124,6 +124,11 @@ class View:
             arrived=progress.arrived,
             level=self._level,
         )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about what happened at the place so far."""
+        return notes_of(self.levels[0])
 
     @property
     def errors(self) -> tuple[BaseException, ...]:
