@@ -275,6 +275,16 @@ def test_no_key_is_in_a_repr_or_in_the_file():
     assert "PLANTED" not in repr(PLANTED) + repr(vault()) + Book().file.read_text()
 
 
+def test_no_signature_is_in_the_file():
+    signed = "https://me:PLANTED@host/a.zarr?X-Amz-Signature=PLANTED"
+    book = Book()
+    book.save(Connection(Profile("a", start=signed), (Bookmark("x", signed),)))
+    assert "PLANTED" not in book.file.read_text()
+    (found,) = book.connections()
+    assert found.profile.start == "https://host/a.zarr"
+    assert found.bookmarks == (Bookmark("x", "https://host/a.zarr"),)
+
+
 def test_typed_keys_sign_in(s3_server):
     s3_server.put("private/test-keys/zarr.json", b"{}")
     profile = Profile("reader", endpoint=s3_server.endpoint, sign_in="keys")

@@ -9,6 +9,7 @@ from napari_omezarr.configuration import configuration_folder, read_json, write_
 from napari_omezarr.errors import LocationError
 from napari_omezarr.location import Location
 from napari_omezarr.profiles import Profile, SignIn, Style
+from napari_omezarr.recents import without_secrets
 
 from .vault import vault
 
@@ -94,7 +95,9 @@ class Book:
         OSError
             The file cannot be written.
         """
-        connection = replace(connection, profile=checked(connection.profile))
+        marks = (replace(m, address=_plain(m.address)) for m in connection.bookmarks)
+        profile = checked(connection.profile)
+        connection = Connection(profile, tuple(marks))
         old = instead_of or connection.name
         before = self.connections()
         names = [c.name for c in before]
@@ -132,6 +135,8 @@ class Book:
 def checked(profile: Profile) -> Profile:
     """Check what was typed, and spell the endpoint as addresses do.
 
+    A signature or a password in the start's address is left out.
+
     Raises
     ------
     LocationError
@@ -141,8 +146,11 @@ def checked(profile: Profile) -> Profile:
     if endpoint:
         endpoint = Location.parse("s3://bucket", endpoint=endpoint.rstrip("/")).endpoint
     spelled = replace(profile, endpoint=endpoint or None, region=profile.region or None)
-    if spelled.start:
-        locate(spelled.start, spelled)
+    if not spelled.start:
+        return spelled
+    place = _parsed(spelled.start, spelled)
+    if place.query or place.userinfo:
+        return replace(spelled, start=without_secrets(place))
     return spelled
 
 
@@ -222,6 +230,12 @@ def _parsed(text: str, profile: Profile) -> Location:
     if head and profile.endpoint and not set(head) & set(":~.\\|") and head.islower():
         return Location.parse(f"s3://{text.strip()}")
     return Location.parse(text)
+
+
+def _plain(address: str) -> str:
+    """Give an address without signature and password, unchanged if it has none."""
+    place = Location.parse(address)
+    return without_secrets(place) if place.query or place.userinfo else address
 
 
 def _row(connection: Connection) -> dict[str, Any]:
