@@ -254,3 +254,18 @@ def test_no_text_holds_no_address():
 
 def test_a_path_object_is_one_address(tmp_path):
     assert parse_many(tmp_path) == (Location.parse(tmp_path),)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "s3+https://minio.org/b/x.zarr|region:r1|profile:lab|anonymous:true",
+        "https://host/prefix|auto:",
+        "https://host/a.zip|zip:x.zarr|profile:lab",
+    ],
+)
+def test_pipes_that_qt_encodes_when_a_link_is_dropped_are_pipes(address):
+    encoded = address.replace("|", "%7C").replace("%7Czip", "|zip")
+    assert Location.parse(encoded) == Location.parse(address)
+    named = Location.parse("s3://b") / "x|auto:"
+    assert Location.parse(str(named)) == named

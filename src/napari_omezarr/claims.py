@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 from .location import Location
 
-_BUCKET_SCHEMES = frozenset({"s3", "gs", "gcs", "az", "abfs"})
+_BUCKET_SCHEMES = frozenset({"s3", "s3+http", "s3+https", "gs", "gcs", "az", "abfs"})
+_PIPES = re.compile(r"(?:\||%7C)[a-z0-9]+:[^/]*$", re.IGNORECASE)
 _STORE = re.compile(r"\.(zarr|ozx|zarr\.zip)$", re.IGNORECASE)
 _INSIDE = re.compile(r"\.(zarr|ozx|zarr\.zip)/", re.IGNORECASE)
 _FOREIGN = re.compile(
@@ -31,13 +32,17 @@ def is_claimed(address: str) -> bool:
     Parameters
     ----------
     address : str
-        A path or a URL, as napari hands it over; a query may follow.
+        A path or a URL, as napari hands it over; a query may follow. ``|auto:`` at
+        the end of a URL says that it is a Zarr, whatever its name.
     """
     try:
         parts = urlsplit(address)
     except ValueError:
         return False
     remote = bool(parts.scheme and parts.netloc)
+    if remote and (pipes := _PIPES.search(address)):
+        is_said = pipes[0].lower().endswith("auto:")
+        return is_said or is_claimed(address[: pipes.start()])
     path = parts.path if remote else address.replace(os.sep, "/")
     path = path.rstrip("/")
     if _STORE.search(path):

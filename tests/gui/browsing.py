@@ -29,6 +29,11 @@ def settled(qtbot: QtBot, browser: Browser) -> None:
     until(qtbot, lambda: not pending and not running and not browser.tree.settling)
 
 
+def quiet(qtbot: QtBot) -> None:
+    """Wait until nothing is under way, also of browsers that are gone."""
+    until(qtbot, lambda: not pending and not running)
+
+
 def rows(browser: Browser, parent: QModelIndex | None = None) -> list[str]:
     """The names of rows."""
     model = browser.tree.rows

@@ -8,7 +8,7 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QAbstractItemModelTester
 
-from gui.browsing import go, row, rows, settled, shown_browser
+from gui.browsing import go, quiet, row, rows, settled, shown_browser
 from gui.door import until
 from listings import LongBucket
 from napari_omezarr.browsing import Kind
@@ -53,10 +53,8 @@ def here(proxy: Proxy) -> str:
 
 @pytest.fixture
 def browser(qtbot: QtBot) -> Iterator[Browser]:
-    browser = shown_browser(qtbot)
-    yield browser
-    browser.stop()
-    settled(qtbot, browser)
+    yield shown_browser(qtbot)
+    quiet(qtbot)
 
 
 def said(browser: Browser) -> dict[str, str]:

@@ -25,6 +25,9 @@ _CHAIN = re.compile(
     r"^(?:(zip)(?:://([^:]*))?|simplecache|filecache|blockcache)::", re.IGNORECASE
 )
 _PIPE = re.compile(r"([a-z][a-z0-9-]*)(?::([^?]*))?", re.IGNORECASE | re.DOTALL)
+_ENCODED_PIPE = re.compile(
+    r"%7C(?=(?:auto|zarr[23]?|profile|region|anonymous):)", re.IGNORECASE
+)
 _HAS_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:/")
 _FORMATS = {"zarr", "zarr2", "zarr3", "auto"}
 _OPTIONS = {"profile", "region", "anonymous"}
@@ -49,7 +52,8 @@ def strip_prefix(text: str) -> str:
 def split_adapters(text: str) -> tuple[str, tuple[Adapter, ...]]:
     """Split into the address itself and what stands around it, outermost last.
 
-    A local path is left alone: a ``|`` may be part of a file's name.
+    A local path is left alone: a ``|`` may be part of a file's name. Qt encodes the
+    pipes of a link that is dropped; in a path of ours the colon would be encoded, too.
 
     Raises
     ------
@@ -62,6 +66,8 @@ def split_adapters(text: str) -> tuple[str, tuple[Adapter, ...]]:
             chained.append(Adapter("zip", decode(found[2] or "")))
         text = text[found.end() :]
     piped: list[Adapter] = []
+    if _HAS_SCHEME.match(text):
+        text = _ENCODED_PIPE.sub("|", text)
     while _HAS_SCHEME.match(text):
         base, _, pipe = text.rpartition("|")
         found = _PIPE.fullmatch(pipe)

@@ -39,6 +39,7 @@ class ActionBar(QWidget):
         self.open_button.setAccessibleName("Open the row as layers")
         self.open_button.clicked.connect(actions.open.trigger)
         actions.open.changed.connect(self._follow)
+        self._follow()
         ways = _button(actions.open_menu, self)
         ways.setText("▾")
         ways.setAccessibleName("More ways to open")

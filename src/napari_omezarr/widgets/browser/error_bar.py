@@ -32,6 +32,8 @@ class ErrorBar(QFrame):
         self.error: OMEZarrError | None = None
         self.sentence = QLabel(self)
         self.sentence.setWordWrap(True)
+        # A name may be one long word, which must not make the dock wide.
+        self.sentence.setMinimumWidth(1)
         self.sentence.setTextFormat(Qt.TextFormat.PlainText)
         self.sentence.setTextInteractionFlags(
             Qt.TextInteractionFlag.TextSelectableByMouse

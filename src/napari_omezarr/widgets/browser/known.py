@@ -42,8 +42,8 @@ class Known:
 
     def addresses(self) -> dict[str, Location]:
         """Give every place that is known, by what people see of its address."""
-        marks = (b.address for c in self.connections for b in c.bookmarks)
-        places = (*self.recent, *map(Location.parse, marks))
+        marks = (c.locate(b.address) for c in self.connections for b in c.bookmarks)
+        places = (*self.recent, *marks)
         return {place.display: place for place in places}
 
 

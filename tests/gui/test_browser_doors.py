@@ -1,0 +1,429 @@
+"""Errors, connections, bookmarks, drops and copies in the browser dock; no viewer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import qtpy
+from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from qtpy.QtGui import QDragEnterEvent, QGuiApplication
+from qtpy.QtWidgets import QApplication
+
+from gui.browsing import go, quiet, row, rows, settled, shown_browser
+from gui.door import dropped
+from napari_omezarr import errors
+from napari_omezarr.browsing import Entry, Kind
+from napari_omezarr.connections import Book, Bookmark, Connection, Keys, vault
+from napari_omezarr.demo.server import OWNER
+from napari_omezarr.location import Location
+from napari_omezarr.profiles import Profile
+from napari_omezarr.recents import Recents
+from napari_omezarr.widgets.browser.navigation import History, above
+from napari_omezarr.widgets.browser.remedy import Remedy, remedy_for, words
+from napari_omezarr.widgets.browser.row_text import spoken
+from napari_omezarr.widgets.browser.status_line import status_text
+from servers.faults import Status, page, s3_error
+from servers.proxy import Proxy
+from small_images import put_image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pytestqt.qtbot import QtBot
+
+    from napari_omezarr.demo.server import S3Server
+    from napari_omezarr.widgets.browser.browser import Browser
+
+ROOT = "test-doors"
+KEYS = Qt.Key
+
+
+@pytest.fixture(scope="module")
+def proxy(s3_server: S3Server, tmp_path_factory) -> Iterator[Proxy]:
+    folder = tmp_path_factory.mktemp("doors")
+    put_image(folder / "embryo.zarr", "0.5")
+    for bucket in ("public", "private"):
+        s3_server.upload(folder, f"{bucket}/{ROOT}")
+    with Proxy(s3_server.endpoint) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def here(proxy: Proxy) -> str:
+    proxy.clear()
+    return f"s3+{proxy.url}/public/{ROOT}"
+
+
+@pytest.fixture
+def lab(proxy: Proxy) -> Connection:
+    """A connection of the person, whose keys were typed."""
+    profile = Profile(
+        "Lab", endpoint=proxy.url, sign_in="keys", start=f"s3://private/{ROOT}"
+    )
+    mark = Bookmark("The embryo", f"s3://private/{ROOT}/embryo.zarr", "Try this")
+    connection = Connection(profile, (mark,))
+    Book().save(connection)
+    vault().hold("Lab", Keys(OWNER.key, OWNER.secret))
+    return connection
+
+
+@pytest.fixture
+def browser(qtbot: QtBot) -> Iterator[Browser]:
+    yield shown_browser(qtbot)
+    quiet(qtbot)
+
+
+def choose_connection(browser: Browser, name: str) -> None:
+    """Choose in the list, as the mouse does."""
+    chooser = browser.header.chooser
+    chooser.setCurrentText(name)
+    chooser.activated.emit(chooser.currentIndex())
+
+
+def said(browser: Browser) -> tuple[str, str]:
+    """The sentence of the error bar, and the text of its button."""
+    assert browser.errors.isVisible()
+    return browser.errors.sentence.text(), browser.errors.button.text()
+
+
+def copied() -> str:
+    clipboard = QGuiApplication.clipboard()
+    assert clipboard is not None
+    return clipboard.text()
+
+
+def test_the_empty_state_offers_bookmarks_recent_places_and_a_paste(
+    qtbot: QtBot, lab: Connection, here: str
+) -> None:
+    Recents().add(Location.parse(f"{here}/embryo.zarr"))
+    browser = shown_browser(qtbot)
+    assert browser.start_page.isVisible()
+    assert not browser.tree.isVisible()
+    places = browser.start_page.places
+    groups = [places.topLevelItem(number) for number in range(3)]
+    assert [item.text(0) for item in groups if item] == [
+        "Recent",
+        "Lab",
+        "IDR (public)",
+    ]
+    lab_item = groups[1]
+    assert lab_item is not None
+    mark = lab_item.child(0)
+    assert mark is not None
+    assert "Try this" in mark.toolTip(0)
+    places.setCurrentItem(mark)
+    qtbot.keyClick(places, KEYS.Key_Return)
+    settled(qtbot, browser)
+    assert rows(browser) == ["embryo.zarr"]
+    assert browser.header.chooser.currentText() == "Lab"
+    browser.walk.go()
+    clipboard = QGuiApplication.clipboard()
+    assert clipboard is not None
+    clipboard.setText(f"  '{here}/'  ")
+    qtbot.mouseClick(browser.start_page.paste_button, Qt.MouseButton.LeftButton)
+    settled(qtbot, browser)
+    assert rows(browser) == ["embryo.zarr"]
+    assert browser.header.chooser.currentText() == "Any place"
+
+
+def test_a_connection_leads_to_its_start_and_binds_what_is_typed(
+    qtbot: QtBot, lab: Connection
+) -> None:
+    browser = shown_browser(qtbot)
+    choose_connection(browser, "Lab")
+    settled(qtbot, browser)
+    assert rows(browser) == ["embryo.zarr"]
+    bar = browser.header.address
+    bar.clear()
+    qtbot.keyClicks(bar, "private")
+    qtbot.keyClick(bar, KEYS.Key_Return)
+    settled(qtbot, browser)
+    assert ROOT in rows(browser)
+    assert browser.walk.here[0].profile == "Lab"
+    assert OWNER.secret not in repr(browser.walk.here)
+    choose_connection(browser, "Any place")
+    assert browser.walk.here
+
+
+def test_a_connection_without_a_start_shows_its_buckets(
+    qtbot: QtBot, proxy: Proxy
+) -> None:
+    proxy.clear()
+    Book().save(Connection(Profile("Bare", endpoint=proxy.url, sign_in="keys")))
+    vault().hold("Bare", Keys(OWNER.key, OWNER.secret))
+    browser = shown_browser(qtbot)
+    choose_connection(browser, "Bare")
+    settled(qtbot, browser)
+    assert {"private", "public"} <= set(rows(browser))
+    entry = browser.tree.rows.entry(row(browser, "public"))
+    assert entry is not None
+    assert entry.kind is Kind.BUCKET
+    browser.tree.choose(row(browser, "private"))
+    qtbot.keyClick(browser.tree, KEYS.Key_Return)
+    settled(qtbot, browser)
+    assert ROOT in rows(browser)
+    vault().hold("Bare", Keys("nobody", "nothing"))
+    browser.walk.go()
+    choose_connection(browser, "Bare")
+    settled(qtbot, browser)
+    assert browser.start_page.isVisible()
+    assert said(browser)
+
+
+def test_listing_denied_asks_for_an_address(
+    browser: Browser, qtbot: QtBot, proxy: Proxy
+) -> None:
+    proxy.clear()
+    go(qtbot, browser, f"s3+{proxy.url}/private/{ROOT}|anonymous:true")
+    sentence, button = said(browser)
+    assert sentence.startswith("✖ Listing is not allowed at s3+")
+    assert button == "Type an address"
+    qtbot.mouseClick(browser.errors.button, Qt.MouseButton.LeftButton)
+    assert browser.focusWidget() is browser.header.address
+    assert browser.header.address.hasSelectedText()
+    qtbot.mouseClick(browser.errors.close_button, Qt.MouseButton.LeftButton)
+    assert not browser.errors.isVisible()
+
+
+def test_a_busy_server_can_be_asked_again(
+    browser: Browser, qtbot: QtBot, proxy: Proxy, here: str
+) -> None:
+    proxy.fault("*", s3_error(400, "RequestTimeTooSkewed"), forever=True)
+    go(qtbot, browser, here)
+    sentence, button = said(browser)
+    assert "Set the clock." in sentence
+    assert button == "Try again"
+    assert rows(browser) == [sentence.removesuffix(" Set the clock.")]
+    proxy.clear()
+    qtbot.mouseClick(browser.errors.button, Qt.MouseButton.LeftButton)
+    settled(qtbot, browser)
+    assert rows(browser) == ["embryo.zarr"]
+    assert not browser.errors.isVisible()
+
+
+def test_nothing_there_but_an_image_above_it(
+    browser: Browser, qtbot: QtBot, here: str
+) -> None:
+    go(qtbot, browser, f"{here}/embryo.zarr/nothing")
+    sentence, button = said(browser)
+    assert sentence.endswith("is a Zarr.")
+    assert button == "Open that"
+    qtbot.mouseClick(browser.errors.button, Qt.MouseButton.LeftButton)
+    settled(qtbot, browser)
+    assert rows(browser) == ["embryo.zarr"]
+
+
+def test_a_missing_bucket_offers_another_connection(
+    browser: Browser, qtbot: QtBot, proxy: Proxy
+) -> None:
+    proxy.clear()
+    proxy.fault("*", s3_error(404, "NoSuchBucket"), forever=True)
+    go(qtbot, browser, f"s3+{proxy.url}/no-such-bucket|anonymous:true")
+    _, button = said(browser)
+    assert button == "Choose another connection"
+    qtbot.mouseClick(browser.errors.button, Qt.MouseButton.LeftButton)
+    assert browser.header.chooser.view().isVisible()
+    browser.header.chooser.hidePopup()
+
+
+def test_what_is_no_address_is_said_and_stays_to_be_mended(
+    browser: Browser, qtbot: QtBot
+) -> None:
+    browser.walk.take("ftp://host/a.zarr")
+    assert browser.errors.isVisible()
+    assert browser.header.address.text() == "ftp://host/a.zarr"
+    qtbot.keyClick(browser.header.address, KEYS.Key_Escape)
+    assert not browser.errors.isVisible()
+    qtbot.keyClick(browser.header.address, KEYS.Key_Return)
+    assert browser.errors.isVisible()
+
+
+def test_a_row_that_cannot_be_read_says_why_in_its_tooltip(
+    browser: Browser, qtbot: QtBot, proxy: Proxy, here: str
+) -> None:
+    proxy.fault("*/embryo.zarr/*", page(), forever=True)
+    go(qtbot, browser, here)
+    tip = row(browser, "embryo.zarr").data(Qt.ItemDataRole.ToolTipRole)
+    assert "web page" in tip
+
+
+@pytest.mark.parametrize("kind", ["text", "link", "file"])
+def test_text_links_and_files_can_be_dropped(
+    browser: Browser, qtbot: QtBot, here: str, tmp_path: Path, kind: str
+) -> None:
+    put_image(tmp_path / "embryo.zarr", "0.4")
+    mime = QMimeData()
+    if kind == "text":
+        mime.setText(f"The data are at {here}.")
+    else:
+        local = kind == "file"
+        url = QUrl.fromLocalFile(str(tmp_path)) if local else QUrl(here)
+        mime.setUrls([url])
+    enter = QDragEnterEvent(
+        QPointF(5, 5) if qtpy.PYSIDE6 else QPoint(5, 5),
+        Qt.DropAction.CopyAction,
+        mime,
+        Qt.MouseButton.LeftButton,
+        Qt.KeyboardModifier.NoModifier,
+    )
+    enter.ignore()
+    QApplication.sendEvent(browser, enter)
+    assert enter.isAccepted()
+    QApplication.sendEvent(browser, dropped(mime))
+    settled(qtbot, browser)
+    assert rows(browser) == ["embryo.zarr"]
+
+
+def test_the_address_completes_from_what_is_known(
+    qtbot: QtBot, lab: Connection, proxy: Proxy
+) -> None:
+    browser = shown_browser(qtbot)
+    bar = browser.header.address
+    qtbot.keyClicks(bar, "EMBRYO")
+    completer = bar.completer()
+    assert completer is not None
+    address = f"s3+{proxy.url}/private/{ROOT}/embryo.zarr"
+    assert completer.completionCount() == 1
+    assert completer.currentCompletion() == address
+    bar.setText(completer.currentCompletion())
+    qtbot.keyClick(bar, KEYS.Key_Return)
+    settled(qtbot, browser)
+    assert rows(browser) == ["embryo.zarr"]
+
+
+def test_addresses_and_python_are_copied_without_secrets(
+    browser: Browser, qtbot: QtBot, here: str, proxy: Proxy
+) -> None:
+    go(qtbot, browser, here)
+    assert not browser.details.isVisible()
+    assert not browser.buttons.open_button.isEnabled()
+    browser.tree.choose(row(browser, "embryo.zarr"))
+    assert browser.buttons.open_button.isEnabled()
+    texts = []
+    for action in browser.row_actions.copies:
+        action.trigger()
+        texts.append(copied())
+    address, s3, web, python = texts
+    assert address == f"{here}/embryo.zarr"
+    assert s3 == f"s3://public/{ROOT}/embryo.zarr"
+    assert web == f"{proxy.url}/public/{ROOT}/embryo.zarr"
+    assert compile(python, "snippet", "exec")
+    assert browser.status.label.text() == "Python copied."
+
+
+def test_a_link_is_given_only_where_others_can_read(
+    browser: Browser, qtbot: QtBot, here: str, proxy: Proxy
+) -> None:
+    go(qtbot, browser, here)
+    browser.tree.choose(row(browser, "embryo.zarr"))
+    before = copied()
+    (link, *_) = browser.row_actions.links
+    proxy.fault("*", Status(403), forever=True)
+    link.trigger()
+    settled(qtbot, browser)
+    assert "is not public" in said(browser)[0]
+    assert copied() == before
+    proxy.clear()
+    document = {"Access-Control-Allow-Origin": "*"}
+    proxy.fault("*", Status(200, b"{}", document), forever=True)
+    link.trigger()
+    settled(qtbot, browser)
+    assert copied() == (
+        "https://ome.github.io/ome-ngff-validator/"
+        f"?source={proxy.url}/public/{ROOT}/embryo.zarr"
+    )
+    assert browser.status.label.text().startswith("Link copied.")
+
+
+def test_the_menu_of_a_row_has_all_actions(
+    browser: Browser, qtbot: QtBot, here: str
+) -> None:
+    go(qtbot, browser, here)
+    browser.tree.choose(row(browser, "embryo.zarr"))
+    browser.tree.customContextMenuRequested.emit(QPoint(5, 5))
+    menu = QApplication.activePopupWidget()
+    assert menu is not None
+    texts = [action.text() for action in menu.actions() if action.text()]
+    assert texts == [
+        "Open",
+        "Open…",
+        "Open labels only",
+        "Open region…",
+        "Copy",
+        "Show files",
+    ]
+    menu.close()
+
+
+def test_everything_has_a_name_to_be_read_aloud(browser: Browser) -> None:
+    header = browser.header
+    lines = [header.address, header.filter, header.chooser, browser.tree]
+    for widget in (*lines, *header.buttons.values(), browser.start_page.places):
+        assert widget.accessibleName()
+    place = Location.parse("s3://b/x")
+    entry = Entry(place, "a.zarr", Kind.IMAGE, True, "c2 z4", "0.5")
+    assert spoken(entry) == "a.zarr, image, c2 z4, 0.5"
+
+
+def test_it_is_no_wider_than_300_pixels(browser: Browser, qtbot: QtBot) -> None:
+    assert browser.minimumSizeHint().width() <= 300
+    browser.errors.show_error(
+        errors.AccessDeniedError("x" * 30 + " " + "y" * 200, action="Choose another.")
+    )
+    assert browser.minimumSizeHint().width() <= 300
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy", "sentence"),
+    [
+        (errors.AccessDeniedError("No.", action="Choose another profile."), 1, "No."),
+        (
+            errors.SignInExpiredError("Over.", action="Run: aws sso login"),
+            2,
+            "Over. Run: aws sso login",
+        ),
+        (errors.CertificateError("Not trusted."), 3, "Not trusted."),
+        (errors.WebPageError("A page.", action="Check the address."), 4, "A page."),
+        (errors.MetadataError("Broken"), 0, "Broken."),
+        (
+            errors.NodeNotFoundError("Not here, above.", action="Open that."),
+            5,
+            "Not here, above.",
+        ),
+    ],
+)
+def test_each_error_has_its_remedy(
+    error: errors.OMEZarrError, remedy: int, sentence: str
+) -> None:
+    kinds = [
+        Remedy.NONE,
+        Remedy.SIGN_IN,
+        Remedy.RETRY,
+        Remedy.CONNECTION,
+        Remedy.ADDRESS,
+        Remedy.PARENT,
+    ]
+    assert remedy_for(error) is kinds[remedy]
+    assert words(error, kinds[remedy])[0] == sentence
+
+
+def test_history_goes_back_and_forgets_repeats() -> None:
+    history = History()
+    assert not history.can_go_back
+    assert history.back() == ()
+    place = Location.parse("s3://bucket/a/b.zarr")
+    for _ in range(2):
+        history.go((place,))
+    assert above(history.here) == (Location.parse("s3://bucket/a"),)
+    assert above((Location.parse("s3://bucket"),)) == ()
+    assert above((place, place)) == ()
+    assert history.back() == ()
+
+
+def test_the_status_line_counts() -> None:
+    assert status_text(False, (), (1, 0), 0.0484) == "● 1 request · 48 ms"
+    assert status_text(True, (), (12, 3_100_000), None) == "○ 12 requests · 3.1 MB"
+    assert status_text(True, ("a", "b"), (1, 1), None) == "Opening a, b …"
+    assert status_text(False, (), (0, 0), None) == ""
