@@ -92,7 +92,7 @@ def test_a_name_without_suffix_gets_one(tmp_path):
 
 
 def test_other_layers_are_named_and_nothing_is_written(tmp_path):
-    with pytest.raises(NotSavedError, match="points layers: spots is left out") as caught:
+    with pytest.raises(NotSavedError, match="spots is left out") as caught:
         write_path(str(tmp_path / "a.ome.zarr"), [image(), POINTS])
     assert "Select only" in caught.value.action
     assert not list(tmp_path.iterdir())

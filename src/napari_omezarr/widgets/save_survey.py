@@ -1,0 +1,105 @@
+"""What a save would write, and what is in its way: asked off the GUI thread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from napari_omezarr.claims import target_of
+from napari_omezarr.errors import (
+    OMEZarrError,
+    StoreError,
+    TargetExistsError,
+    TargetInUseError,
+)
+from napari_omezarr.writing import plan_write
+from napari_omezarr.writing.guard import not_in_use
+from napari_omezarr.writing.opening import open_target
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from napari_omezarr.location import Location
+    from napari_omezarr.writing import Plan
+    from napari_omezarr.writing.target import Listing
+
+    from .save_wish import Wish
+
+_NOWHERE = "image.ome.zarr"
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What was found out.
+
+    Parameters
+    ----------
+    plan : Plan or None
+        What would be written; None where it cannot be.
+    place : Location or None
+        Where; None where there is no address yet.
+    found : Listing or None
+        What is there already, and may be replaced.
+    unfinished : bool
+        A save to this place has broken off.
+    problem : str
+        Why it cannot be saved there, in a sentence and an action.
+    is_used : bool
+        The problem is that an open layer reads what is there.
+    labels_only : bool
+        What is to be saved are labels, which could be added to what is there.
+    """
+
+    plan: Plan | None = None
+    place: Location | None = None
+    found: Listing | None = None
+    unfinished: bool = False
+    problem: str = ""
+    is_used: bool = False
+    labels_only: bool = field(default=False)
+
+
+def survey(wish: Wish) -> Survey:
+    """Plan a save and look at its target; blocks, and reads no pixel."""
+    labels = bool(wish.layers) and all(kind == "labels" for _, _, kind in wish.layers)
+    try:
+        place = target_of(wish.address) if wish.address else None
+        plan = plan_write(wish.layers, place or _NOWHERE, **wish.options)
+    except OMEZarrError as error:
+        return Survey(problem=str(error))
+    if place is None:
+        return Survey(plan)
+    try:
+        return _look(plan, place, wish, labels_only=labels)
+    except (TargetExistsError, StoreError) as error:
+        return Survey(plan, place, problem=str(error))
+
+
+def _look(plan: Plan, place: Location, wish: Wish, *, labels_only: bool) -> Survey:
+    target = open_target(place, plan.options.version)
+    found = target.occupied()
+    problem = ""
+    try:
+        not_in_use(target.address, [*plan.places, *wish.in_use])
+    except TargetInUseError as error:
+        problem = str(error)
+    return Survey(
+        plan,
+        place,
+        found,
+        target.unfinished(),
+        problem,
+        is_used=bool(problem),
+        labels_only=labels_only,
+    )
+
+
+def discard(place: Location, options: Mapping[str, Any]) -> None:
+    """Remove what a save that broke off has left; blocks.
+
+    Raises
+    ------
+    StoreError
+        It could not be removed.
+    """
+    open_target(place, options.get("version", "0.5")).discard()
