@@ -53,6 +53,8 @@ def main() -> None:
             print(f"\nRTT {rtt} ms")
             head = ["step", "", "longest block, ms", "right plane", "sharp", "chunks"]
             print_table(head, rows(found))
+            if set(names) <= set(found):
+                print("", *goals(found), sep="\n")
 
 
 def measured(
@@ -69,18 +71,43 @@ def measured(
 
 def rows(found: dict[str, list[Steps]]) -> Iterator[list[str]]:
     """Give one row for each kind of step and contender; medians."""
-    kinds = list(dict.fromkeys(k for runs in found.values() for s in runs for k in s))
-    for kind in kinds:
+    for kind in _kinds(found):
         for name, runs in found.items():
-            steps = [step for run in runs for step in run.get(kind, [])]
-            # Of each session the worst, for that is what a person remembers.
-            blocks = [max(s["block"] for s in run[kind]) for run in runs if kind in run]
-            times = (
-                _time([step[what] for step in steps]) for what in ("right", "sharp")
-            )
-            fetched, needed = (sum(s[k] for s in steps) for k in ("fetched", "needed"))
+            times = (_time(_all(what, kind, runs)) for what in ("right", "sharp"))
+            fetched, needed = (sum(_all(k, kind, runs)) for k in ("fetched", "needed"))
             chunks = "-" if name == FLOOR else f"{fetched:.0f} / {needed:.0f}"
-            yield [kind, name, f"{median(blocks):.0f}", *times, chunks]
+            yield [kind, name, f"{_block(kind, runs):.0f}", *times, chunks]
+
+
+def goals(found: dict[str, list[Steps]]) -> Iterator[str]:
+    """Say how far ours is from what it is to reach."""
+    ours, frugal, rival = (found[name] for name in (*OURS, PEERS[1]))
+    kinds = _kinds(found)
+    above = {k: _block(k, ours) - _block(k, found[FLOOR]) for k in kinds}
+    said = ", ".join(f"{kind} {ms:+.0f}" for kind, ms in above.items())
+    yield f"Longest block against the floor, ms (goal: at most +50): {said}."
+    right = median(_all("right", "z step", ours))
+    yield f"Right plane after a z step (goal: at most 150 ms): {right:.0f} ms."
+    sharp, theirs = (median(_all("sharp", "z step", runs)) for runs in (ours, rival))
+    yield f"z step to sharp, of {PEERS[1]} (goal: at most 0.5): {sharp / theirs:.2f}."
+    # What a person passes by is not needed; 3-D shows more than anybody else does.
+    seen = [k for k in kinds if k not in ("fast scroll", "drag", "to 3-D")]
+    sums = [sum(sum(_all(w, k, frugal)) for k in seen) for w in ("fetched", "needed")]
+    share = sums[0] / sums[1]
+    yield f"Fetched of needed, no prefetch (goal: at most 1.2): {share:.2f}."
+
+
+def _kinds(found: dict[str, list[Steps]]) -> list[str]:
+    return list(dict.fromkeys(k for runs in found.values() for s in runs for k in s))
+
+
+def _all(what: str, kind: str, runs: list[Steps]) -> list[float]:
+    return [step[what] for run in runs for step in run[kind]]
+
+
+def _block(kind: str, runs: list[Steps]) -> float:
+    """Give the median of each session's worst, which is what a person remembers."""
+    return median(max(step["block"] for step in run[kind]) for run in runs)
 
 
 def _time(found: list[float]) -> str:
