@@ -31,6 +31,20 @@ def open_dialog(viewer: napari.viewer.Viewer) -> None:
     show_open_dialog(viewer)
 
 
+def update_looks(viewer: napari.viewer.Viewer) -> None:
+    """Write how layers look into the images they were opened from."""
+    from .widgets.edits import update_looks
+
+    update_looks(viewer)
+
+
+def write_back(viewer: napari.viewer.Viewer) -> None:
+    """Write the edited pixels of a region into its image."""
+    from .widgets.edits import write_back
+
+    write_back(viewer)
+
+
 def prefer_reader() -> None:
     """Make this plugin the preferred reader."""
     from .widgets.preference import prefer

@@ -17,6 +17,7 @@ from napari_omezarr.errors import OMEZarrError
 from napari_omezarr.region import Part, as_placed, estimate, start
 
 from .job import Job
+from .originals import keep_original
 from .region_form import RegionForm
 from .region_frame import Frame
 from .region_layers import companions, croppable, cuts
@@ -256,7 +257,9 @@ class RegionDock(QWidget):
             return
         self.form.draw.native.setChecked(False)
         for cut, array in zip(wanted, outcome.result(), strict=True):
-            self._viewer.add_layer(cut.new_layer(array))
+            layer = cut.new_layer(array)
+            keep_original(layer)
+            self._viewer.add_layer(layer)
         if self.form.hide.value:
             self._hide([cut.layer for cut in wanted])
         self.form.say("Loaded.")

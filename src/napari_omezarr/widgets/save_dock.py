@@ -13,6 +13,7 @@ from napari_omezarr.errors import OMEZarrError, WriteCancelledError
 from napari_omezarr.recents import Recents, without_secrets
 
 from .background import explained
+from .edits import bare_layers
 from .job import Job
 from .latest import Latest
 from .open_layers import Held, places_of
@@ -68,7 +69,7 @@ class SaveDock(QWidget):
         self.view = SaveView(self)
         self._latest = Latest(self._hear, self)
         self.view.form.restore(remembered())
-        bare = _bare(napari_viewer.layers)
+        bare = bare_layers(napari_viewer.layers)
         chosen = [layer for layer in bare if layer in napari_viewer.layers.selection]
         self.view.layers.begin_with(bare, chosen)
         self._connect()
@@ -172,7 +173,7 @@ class SaveDock(QWidget):
         self.destroyed.connect(partial(_leave, self._latest.jobs, self._jobs))
 
     def _refill(self, event: object = None) -> None:
-        self.view.layers.refill(_bare(self._viewer.layers))
+        self.view.layers.refill(bare_layers(self._viewer.layers))
 
     def _suggest(self) -> None:
         """Propose a place: the folder of the last save, the name of a layer."""
@@ -207,7 +208,7 @@ class SaveDock(QWidget):
             tuple(layer_data(layer) for layer in layers),
             self.view.target.line.address_text(),
             self.view.form.options(),
-            places_of(_bare(self._viewer.layers)),
+            places_of(bare_layers(self._viewer.layers)),
         )
 
     def _hear(self, outcome: Future[Survey]) -> None:
@@ -281,11 +282,6 @@ class SaveDock(QWidget):
     def _remember(self, place: Location) -> None:
         folder = without_secrets(place.parent)
         remember({**self.view.form.to_remember(), "folder": folder})
-
-
-def _bare(layers: Any) -> list[Layer]:
-    """Take layers out of the proxies that napari hands to plugins."""
-    return [getattr(layer, "__wrapped__", layer) for layer in layers]
 
 
 def _leave(*lists: Any) -> None:

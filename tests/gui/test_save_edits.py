@@ -1,0 +1,168 @@
+"""Looks and edited pixels that go back into the image they came from."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from napari.utils.notifications import NotificationSeverity, notification_manager
+
+from gui.door import PLUGIN, until
+from napari_omezarr import _commands, patch, read_layers, write_image
+from napari_omezarr.errors import OptionError
+from napari_omezarr.widgets.edits import edited_region
+from napari_omezarr.widgets.job import running
+from napari_omezarr.widgets.region_dock import RegionDock
+
+DATA = np.random.default_rng(8).integers(1, 250, (2, 4, 40, 50)).astype(np.uint8)
+CELLS = (DATA[0] // 60).astype(np.uint16)
+
+
+@pytest.fixture
+def told():
+    """The notifications of this test."""
+    notification_manager.records.clear()
+    records = []
+    notification_manager.notification_ready.connect(records.append)
+    yield records
+    notification_manager.notification_ready.disconnect(records.append)
+
+
+@pytest.fixture
+def image(tmp_path):
+    """Two channels with labels, of two levels."""
+    place = tmp_path / "a.ome.zarr"
+    write_image(
+        DATA,
+        place,
+        "czyx",
+        channels=["DAPI", "GFP"],
+        labels={"cells": CELLS},
+        levels=2,
+        chunks=(1, 1, 20, 25),
+    )
+    return place
+
+
+@pytest.fixture
+def opened(viewer, image):
+    viewer.open(str(image), plugin=PLUGIN)
+    return viewer
+
+
+@pytest.fixture
+def region(opened, qtbot):
+    """A region of all layers at level 0, loaded by the dock."""
+    dock = RegionDock(opened)
+    qtbot.addWidget(dock)
+    dock.form.level.value = 0
+    dock.form.hide.value = False
+    dock.form.layer.value = opened.layers["DAPI"]
+    dock.form.level.value = 0
+    opened.layers["cells"].visible = True
+    dock.form.set_edges(enumerate([(1, 3), (8, 31), (10, 40)]))
+    dock.load()
+    until(qtbot, lambda: not dock.busy)
+    return {layer.name: layer for layer in list(opened.layers)[3:]}
+
+
+def done(qtbot, told):
+    until(qtbot, lambda: not running and told)
+    return told[-1]
+
+
+def level(place, name, number=0):
+    for data, options, _ in read_layers(place):
+        if options["name"] == name:
+            return np.asarray(data[number])
+    raise AssertionError(name)
+
+
+def test_looks_go_back_and_pixels_stay(opened, image, qtbot, told):
+    layer = opened.layers["GFP"]
+    layer.name, layer.colormap, layer.contrast_limits = "actin", "red", (7, 70)
+    _commands.update_looks(opened)
+    assert "actin" in done(qtbot, told).message
+    options = {o["name"]: o for _, o, _ in read_layers(image)}
+    assert tuple(options["actin"]["contrast_limits"]) == (7, 70)
+    np.testing.assert_array_equal(level(image, "actin"), DATA[1])
+    told.clear()
+    _commands.update_looks(opened)
+    assert "say already" in done(qtbot, told).message
+
+
+def test_layers_from_elsewhere_have_no_image_to_update(viewer, told):
+    viewer.add_image(DATA[0], name="mine")
+    _commands.update_looks(viewer)
+    assert told[-1].severity == NotificationSeverity.ERROR
+    assert "Save them as a new image" in told[-1].message
+
+
+def test_painted_labels_go_back_and_into_the_coarser_level(
+    opened, region, image, qtbot, told
+):
+    layer = region["cells region"]
+    layer.data[:, 2:12, 4:14] = 777
+    opened.layers.selection = {layer}
+    _commands.write_back(opened)
+    assert "200 edited pixels" in done(qtbot, told).message
+    wanted = CELLS.copy()
+    wanted[1:3, 10:20, 14:24] = 777
+    np.testing.assert_array_equal(level(image, "cells"), wanted)
+    assert (level(image, "cells", 1) == 777).any()
+    told.clear()
+    _commands.write_back(opened)
+    assert "Nothing was edited" in done(qtbot, told).message
+
+
+def test_what_somebody_else_has_changed_meanwhile_is_shown_and_left(
+    opened, region, image, qtbot, told
+):
+    layer = region["cells region"]
+    layer.data[0, 2:12, 4:14] = 777
+    theirs = np.full((1, 3, 2), 555, np.uint16)
+    patch(image / "labels" / "cells", (1, 11, 15), theirs)
+    opened.layers.selection = {layer}
+    _commands.write_back(opened)
+    record = done(qtbot, told)
+    assert record.severity == NotificationSeverity.ERROR
+    assert "6 edited pixels" in record.message
+    assert "somebody else" in record.message
+    assert not (level(image, "cells") == 777).any()
+    assert (level(image, "cells")[1, 11:14, 15:17] == 555).all()
+
+
+def test_a_processed_crop_goes_back_into_its_channel(
+    opened, region, image, qtbot, told
+):
+    crop = region["GFP region"]
+    processed = opened.add_image(255 - np.asarray(crop.data), name="inverted")
+    opened.layers.selection = {crop, processed}
+    _commands.write_back(opened)
+    assert "edited pixels" in done(qtbot, told).message
+    wanted = DATA[1].copy()
+    wanted[1:3, 8:31, 10:40] = 255 - wanted[1:3, 8:31, 10:40]
+    np.testing.assert_array_equal(level(image, "GFP"), wanted)
+    np.testing.assert_array_equal(level(image, "DAPI"), DATA[0])
+
+
+def test_what_is_no_edited_region_is_said(opened, region, told):
+    crop, cells = region["GFP region"], region["cells region"]
+    other = opened.add_image(np.zeros((3, 3)), name="other")
+    for layers, said in (
+        ([], "Select a region"),
+        ([opened.layers["DAPI"]], "Select a region"),
+        ([crop, cells], "Select a region"),
+        ([crop], "is not known"),
+        ([crop, other], "another shape"),
+    ):
+        with pytest.raises(OptionError, match=said):
+            edited_region(layers)
+    record = json.loads(json.dumps(crop.metadata["omezarr"]["region"]))
+    crop.metadata["omezarr"]["region"] = {**record, "level": 1}
+    with pytest.raises(OptionError, match="coarser level"):
+        edited_region([crop])
+    opened.layers.selection = {other}
+    _commands.write_back(opened)
+    assert "Select a region" in told[-1].message
