@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from latency import Latency, Tally
 
@@ -27,6 +27,10 @@ SLOW = 15
 OURS = ("napari-omezarr", "napari-omezarr (dask)")
 READY = "trial: ready\n"
 RESULT = "trial: result "
+
+
+def _nothing(*_: str) -> None:
+    """Leave everything as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,10 @@ class Course:
         Milliseconds.
     environment : Mapping
         What the processes find in their environment besides the usual.
+    clear : callable
+        Removes what a contender of a name has written.
+    reset : callable
+        Called before each trial.
     """
 
     server: Latency
@@ -50,6 +58,8 @@ class Course:
     warm_url: str
     rtt: float = 0
     environment: Mapping[str, str] = MappingProxyType({})
+    clear: Callable[[str], None] = _nothing
+    reset: Callable[[], None] = _nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +135,7 @@ def _trial(entry: Entry) -> Outcome:
     course = entry.course
     script = str(Path(__file__).with_name("trial.py"))
     told = (entry.kind, entry.contender, course.url, course.warm_url)
+    course.reset()
     course.server.reset(0)
     with subprocess.Popen(
         [entry.python, script, *told],
@@ -189,7 +200,7 @@ def _versions_here() -> str:
     return ", ".join(found)
 
 
-PEERS = ("tensorstore", "ome-zarr", "napari-ome-zarr")
+PEERS = ("tensorstore", "ome-zarr", "napari-ome-zarr", "ngff-zarr")
 
 if __name__ == "__main__":
     print(_versions_here())

@@ -37,6 +37,7 @@ _BUFFER = 1 << 20
 _RANGE = re.compile(rb"\r\nrange: *bytes=(\d*)-(\d*)\r\n", re.IGNORECASE)
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
+_EXPECT = re.compile(rb"\r\nexpect: *100-continue", re.IGNORECASE)
 _CLOSE = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 
 
@@ -54,13 +55,16 @@ class Tally:
     connections : int
         Those on which a request came.
     sent : int
-        Bytes of bodies.
+        Bytes of the bodies of answers.
+    received : int
+        Bytes of the bodies of requests.
     """
 
     requests: int
     waves: int
     connections: int
     sent: int
+    received: int = 0
 
 
 class Latency:
@@ -116,11 +120,13 @@ class _Counts:
     requests: list[tuple[float, float]] = field(default_factory=list)
     connections: list[int] = field(default_factory=list)
     sent: list[int] = field(default_factory=list)
+    received: list[int] = field(default_factory=list)
 
     def tally(self) -> Tally:
         connections = len(set(self.connections))
         waves = _longest_chain(self.requests)
-        return Tally(len(self.requests), waves, connections, sum(self.sent))
+        sent, received = sum(self.sent), sum(self.received)
+        return Tally(len(self.requests), waves, connections, sent, received)
 
 
 def _longest_chain(spans: Iterable[tuple[float, float]]) -> int:
@@ -211,10 +217,7 @@ class _Files(_Connection):
 
 
 class _Proxy(_Connection):
-    """What another server answers; heads go through as they are, so signatures hold.
-
-    Requests with a body are not passed on: these benchmarks only read.
-    """
+    """What another server answers; heads go through as they are, so signatures hold."""
 
     def setup(self) -> None:
         super().setup()
@@ -230,7 +233,10 @@ class _Proxy(_Connection):
 
     def answer(self, head: bytes) -> float:
         self._upstream.sendall(head)
+        self._pass_body(head)
         answer = _read_head(self._answers)
+        while answer.split(b" ", 2)[1] == b"100":
+            answer = _read_head(self._answers)
         stamp = time.perf_counter()
         self.connection.sendall(answer)
         if head.startswith(b"HEAD ") or answer.split(b" ", 2)[1] in (b"204", b"304"):
@@ -242,6 +248,32 @@ class _Proxy(_Connection):
                 self._copy(size + 2)
             self._copy_line()
         return stamp
+
+    def _pass_body(self, head: bytes) -> None:
+        """Pass on what a request brings; who asks whether to send it may."""
+        if _EXPECT.search(head):
+            self.connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if length := _LENGTH.search(head):
+            self._send(int(length[1]))
+        elif _CHUNKED.search(head):
+            while size := self._send_line():
+                self._send(size + 2)
+            self._send_line()
+
+    def _send_line(self) -> int:
+        line = self.rfile.readline()
+        self._upstream.sendall(line)
+        return int(line.split(b";")[0].strip() or b"0", 16)
+
+    def _send(self, length: int) -> None:
+        left = length
+        while left:
+            count = self.rfile.readinto1(self._buffer[: min(left, _BUFFER)])
+            if not count:
+                raise ConnectionResetError("the client ended its request early")
+            self._upstream.sendall(self._buffer[:count])
+            left -= count
+        self.server.counts.received.append(length)
 
     def _copy_line(self) -> int:
         line = self._answers.readline()

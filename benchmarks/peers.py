@@ -44,7 +44,7 @@ def is_anonymous(url: str) -> bool:
     return url.startswith("s3:") and "AWS_ACCESS_KEY_ID" not in os.environ
 
 
-def web_address(url: str) -> str:
+def web_address(url: str, method: str = "GET") -> str:
     """Give the address of an object for a plain GET, signed in its query if need be."""
     if not url.startswith("s3:"):
         return url
@@ -57,6 +57,6 @@ def web_address(url: str) -> str:
     from botocore.credentials import Credentials
 
     keys = (os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
-    request = AWSRequest("GET", plain)
+    request = AWSRequest(method, plain)
     S3SigV4QueryAuth(Credentials(*keys), "s3", "us-east-1").add_auth(request)
     return str(request.url)
