@@ -1,21 +1,44 @@
-"""What is known of the row that is chosen."""
+"""What is known of the row that is chosen, before anything is opened."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QScrollArea, QTabWidget, QVBoxLayout, QWidget
 
-from .row_text import aside, kind_text
+from napari_omezarr.browsing import Kind, describe
+from napari_omezarr.widgets.latest import Latest
+
+from .chunk_pane import ChunkPane
+from .detail_text import entry_text, facts_text, is_readable
+from .document_panes import MetadataPane, ValidationPane
+from .heading import Heading
+from .image_pane import ImagePane
+from .pane import abandon_with
+from .reply import failure
 
 if TYPE_CHECKING:
-    from napari_omezarr.browsing import Entry
+    from concurrent.futures import Future
+
+    from qtpy.QtWidgets import QLabel
+
+    from napari_omezarr.browsing import Details, Entry
     from napari_omezarr.location import Location
+
+_PICTURED = frozenset(
+    {Kind.IMAGE, Kind.LEVELS, Kind.LABEL, Kind.SERIES, Kind.SCENE, Kind.ARRAY}
+)
+_DESCRIBED = _PICTURED | {Kind.PLATE, Kind.WELL, Kind.LABELS}
+_DOCUMENTED = _DESCRIBED | {Kind.GROUP}
 
 
 class DetailsPanel(QWidget):
     """Says what lies at a place; `display` and `clear` are called by the dock.
+
+    A row is asked about when it stays chosen for a moment, and each tab asks when one
+    looks at it. What is no longer chosen is no longer fetched.
 
     Parameters
     ----------
@@ -32,18 +55,52 @@ class DetailsPanel(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.name = _label(self)
-        self.facts = _label(self)
-        self.address = _label(self)
-        font = self.name.font()
-        font.setBold(True)
-        self.name.setFont(font)
+        self._shown: tuple[Location, Kind, bool] | None = None
+        self.heading = Heading(self)
+        self.image = ImagePane(self)
+        self.data = ChunkPane(self)
+        self.validation = ValidationPane(self)
+        self.metadata = MetadataPane(self)
+        self.tabs = QTabWidget(self)
+        self._scrolled = [_scrolled(pane) for pane in (self.image, self.data)]
+        for page, name in zip(
+            (*self._scrolled, self.validation, self.metadata),
+            ("&Image", "&Chunks", "&Validate", "&Metadata"),
+            strict=True,
+        ):
+            self.tabs.addTab(page, name)
+        self.tabs.setUsesScrollButtons(True)
+        self.tabs.setDocumentMode(True)
+        self._latest = Latest(self._hear, self)
+        abandon_with(self, self._latest.jobs)
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(4, 4, 4, 4)
-        for label in (self.name, self.facts, self.address):
-            layout.addWidget(label)
-        layout.addStretch()
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addWidget(self.heading)
+        layout.addWidget(self.tabs, stretch=1)
+        self.image.open_wanted.connect(self.open_wanted)
         self.clear()
+
+    @property
+    def name(self) -> QLabel:
+        """What the row is called."""
+        return self.heading.name
+
+    @property
+    def facts(self) -> QLabel:
+        """What it is, in one line; or why that could not be found out."""
+        return self.heading.facts
+
+    @property
+    def address(self) -> QLabel:
+        """Where it is."""
+        return self.heading.address
+
+    @property
+    def busy(self) -> bool:
+        """Whether something about the place is to come."""
+        parts = (self.heading, self.data, self.validation, self.metadata)
+        return self._latest.busy or any(part.busy for part in parts)
 
     def display(self, location: Location, entry: Entry) -> None:
         """Say what is known of a place; called again when more is.
@@ -55,21 +112,63 @@ class DetailsPanel(QWidget):
         entry : Entry
             Its row.
         """
-        self.name.setText(entry.name)
-        facts = (kind_text(entry), aside(entry), entry.problem)
-        self.facts.setText(" · ".join(fact for fact in facts if fact))
-        self.address.setText(location.display)
+        shown = (location, entry.kind, entry.recognised)
+        if shown != self._shown:
+            self._shown = shown
+            self._turn_to(location, entry)
         self.show()
 
     def clear(self) -> None:
         """Say nothing: no row is chosen."""
+        self._shown = None
+        self.stop()
         self.hide()
 
+    def stop(self) -> None:
+        """Ask nothing more about the place."""
+        self._latest.forget()
+        self.heading.clear_picture()
+        for pane in (self.data, self.validation, self.metadata):
+            pane.set_location(None)
 
-def _label(parent: QWidget) -> QLabel:
-    label = QLabel(parent)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setWordWrap(True)
-    label.setMinimumWidth(1)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    return label
+    def _turn_to(self, location: Location, entry: Entry) -> None:
+        self.stop()
+        self.image.show_details(None)
+        self.name.setText(entry.name)
+        self.facts.setText(entry_text(entry))
+        self.address.setText(location.display)
+        is_file = is_readable(entry)
+        described = entry.kind in _DESCRIBED and not entry.problem
+        documented = entry.kind in _DOCUMENTED or is_file
+        for number in (0, 1):
+            self.tabs.setTabVisible(number, described)
+        self.tabs.setTabVisible(2, entry.kind in _DOCUMENTED)
+        self.tabs.setTabVisible(3, documented)
+        self.tabs.setVisible(described or documented)
+        self.metadata.set_file(is_file)
+        self.metadata.set_location(location)
+        self.validation.set_location(location)
+        self.data.set_location(location)
+        if described:
+            self._latest.ask(lambda: partial(describe, location))
+        if described and entry.kind in _PICTURED:
+            self.heading.fetch_picture(location)
+
+    def _hear(self, outcome: Future[Details]) -> None:
+        error = failure(outcome)
+        if error is not None:
+            self.facts.setText(f"{self.facts.text()}\n✖ {error}")
+            return
+        details = outcome.result()
+        self.facts.setText(facts_text(details))
+        self.image.show_details(details)
+        self.data.show_details(details)
+
+
+def _scrolled(pane: QWidget) -> QScrollArea:
+    area = QScrollArea()
+    area.setWidgetResizable(True)
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setWidget(pane)
+    return area
