@@ -153,3 +153,43 @@ def test_a_broken_journal_says_nothing(text, tmp_path):
     with Journal(file, "one") as journal:
         journal.add((0, 0, 0), ())
     assert Journal(file, "one").done == {(0, 0, 0): ()}
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of one megabyte, for who may mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("only root mounts a small tmpfs")
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no tmpfs can be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("name", ["a.ome.zarr", "a.ozx"])
+def test_a_disk_that_fills_up_is_said_and_the_save_resumes_with_more_room(
+    name, small_disk
+):
+    other = small_disk / "something else"
+    other.write_bytes(bytes(900_000))
+    place = small_disk / "new" / name
+    place.parent.mkdir()
+    with pytest.raises(DiskFullError, match="no room left"):
+        write_image(image(), place, "zyx", codec="none", **OPTIONS)
+    assert [path.name for path in place.parent.iterdir()] == [f"{name}.partial"]
+    assert other.stat().st_size == 900_000
+    other.unlink()
+    options = {**OPTIONS, "codec": "none"}
+    if name == "a.ozx":  # it lies there twice while it is packed
+        subprocess.run(["mount", "-o", "remount,size=4m", str(small_disk)], check=True)
+    write_image(image(), place, "zyx", unfinished="resume", **options)
+    np.testing.assert_array_equal(np.asarray(read_layers(place)[0][0][0]), image())
+
+
+def test_a_disk_that_is_read_only_is_said(small_disk):
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(ReadOnlyError, match="read-only"):
+        write_image(image(), small_disk / "a.ome.zarr", "zyx", **OPTIONS)
