@@ -81,6 +81,8 @@ class Browser(QWidget):
         """Find out what a place holds, and let the person choose from it."""
         self._abandon()
         self._finding = Job(partial(find_choices, location))
+        # A window that closes takes the dock with it, without a word.
+        self.destroyed.connect(self._finding.abandon)
         self._finding.start(self._show_choices)
         self.status.say(f"Looking at {location.name} …")
 
@@ -169,8 +171,6 @@ class Browser(QWidget):
         self.opener.changed.connect(self._show_state)
         self.opener.many.connect(lambda wish, _: self.choose_part(wish.location))
         self.opener.opened.connect(self._end_opening)
-        # A window that closes takes the dock with it, without a word.
-        self.destroyed.connect(self.tree.rows.forget)
 
     def _move(self) -> None:
         """Another place is shown, or the start page."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -54,7 +53,7 @@ class BrowserDock(QWidget):
             return
         job = Job(_import_core).start(self._begin)
         # A window that closes takes the dock with it, without a word.
-        self.destroyed.connect(partial(_abandon, job))
+        self.destroyed.connect(job.abandon)
 
     def _begin(self, outcome: Future[None]) -> None:
         outcome.result()
@@ -74,7 +73,3 @@ class BrowserDock(QWidget):
 def _import_core() -> None:
     for name in CORE:
         import_module(name)
-
-
-def _abandon(job: Job, *_: object) -> None:
-    job.abandon()

@@ -31,7 +31,15 @@ def mime_of(places: Iterable[Location]) -> QMimeData:
     return mime
 
 
+def is_draggable(place: Location) -> bool:
+    """Say whether napari can take it: of local files it must find them by their path.
+
+    What lies in an archive of this computer has none.
+    """
+    return place.protocol not in ("file", "memory") or not place.member
+
+
 def _link(place: Location) -> QUrl:
-    if place.protocol == "file" and not place.member:
+    if place.protocol == "file":
         return QUrl.fromLocalFile(str(place.local_path()))
     return QUrl(f"{place}{OURS}")

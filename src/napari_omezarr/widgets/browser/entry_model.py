@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from concurrent.futures import Future
 
+    from qtpy.QtCore import QObject
+
     from napari_omezarr.browsing import Page
     from napari_omezarr.location import Location
 
@@ -30,7 +32,13 @@ _OFFERS = (State.MORE, State.PAUSED, State.STOPPED, State.FAILED)
 
 
 class EntryModel(RowModel):
-    """The rows below a place, or some places; nothing in it waits."""
+    """The rows below a place, or some places; nothing in it waits.
+
+    Parameters
+    ----------
+    owner : QObject
+        With which it goes.
+    """
 
     arrived = Signal(object)
     """The first `Page` of the place that is shown."""
@@ -39,9 +47,9 @@ class EntryModel(RowModel):
     told = Signal()
     """Something was asked for, or came."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._looks = Looks(self._found)
+    def __init__(self, owner: QObject) -> None:
+        super().__init__(owner)
+        self._looks = Looks(self._found, self)
         self._files = False
 
     @property
@@ -148,12 +156,12 @@ class EntryModel(RowModel):
         if branch is not None and branch.state is State.UNASKED:
             self._fetch(branch)
 
-    def forget(self, *_: object) -> None:
+    def forget(self) -> None:
         """End everything, and hear of nothing that was asked for."""
         if self.root is not None:
             self.root.stop()
         self._looks.stop()
-        self._looks = Looks(self._found)
+        self._looks = Looks(self._found, self)
 
     def _fetch(self, branch: Branch) -> None:
         if branch.listing is None:
@@ -162,7 +170,8 @@ class EntryModel(RowModel):
                 branch.entry, prefix=branch.prefix, files=self._files, size=PAGE
             )
         branch.state = State.LOADING
-        branch.reply = Reply(branch.listing.more(), partial(self._receive, branch))
+        receive = partial(self._receive, branch)
+        branch.reply = Reply(branch.listing.more(), receive, self)
         self.renew_tail(branch)
         self.told.emit()
 

@@ -49,7 +49,7 @@ class EntryTree(QTreeView):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.rows = EntryModel()
+        self.rows = EntryModel(self)
         self.setModel(self.rows)
         self.setItemDelegate(RowDelegate(self))
         self.setHeaderHidden(True)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from concurrent.futures import Future
 
+    from qtpy.QtCore import QObject
+
     from napari_omezarr.browsing import Entry
 
 Spot = tuple[int, int]
@@ -26,10 +28,13 @@ class Looks:
     ----------
     found : callable
         Gets the spot and what lies there, in the GUI thread.
+    owner : QObject
+        Whose method that is.
     """
 
-    def __init__(self, found: Callable[[Spot, Entry], None]) -> None:
+    def __init__(self, found: Callable[[Spot, Entry], None], owner: QObject) -> None:
         self._found = found
+        self._owner = owner
         self._prober = Prober()
         self._asked: dict[Spot, Reply] = {}
 
@@ -55,7 +60,8 @@ class Looks:
         for spot, entry in visible.items():
             if spot not in self._asked and _is_open(entry):
                 future = self._prober.start(entry)
-                self._asked[spot] = Reply(future, partial(self._receive, spot))
+                receive = partial(self._receive, spot)
+                self._asked[spot] = Reply(future, receive, self._owner)
 
     def stop(self) -> None:
         """End all questions."""

@@ -48,8 +48,6 @@ class Opener(QObject):
         super().__init__(parent)
         self._viewer = viewer
         self._jobs: dict[Job, Wish] = {}
-        # A window that closes takes the dock with it, without a word.
-        self.destroyed.connect(partial(_abandon, self._jobs))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -61,13 +59,17 @@ class Opener(QObject):
         if self._viewer is None:
             return
         job = Job(partial(_read, wish))
+        # A window that closes takes the dock with it, without a word.
+        self.destroyed.connect(job.abandon)
         self._jobs[job] = wish
         job.start(partial(self._receive, job))
         self.changed.emit()
 
     def cancel(self) -> None:
         """Give up what is being opened."""
-        _abandon(self._jobs)
+        for job in self._jobs:
+            job.abandon()
+        self._jobs.clear()
         self.changed.emit()
 
     def _receive(self, job: Job, outcome: Future[Opened]) -> None:
@@ -96,9 +98,3 @@ def _read(wish: Wish) -> Opened:
         sentence = f"{wish.location.display} has no labels."
         raise OptionError(sentence, url=wish.location.display)
     return Opened(opened.reading, labels)
-
-
-def _abandon(jobs: dict[Job, Wish], *_: object) -> None:
-    for job in jobs:
-        job.abandon()
-    jobs.clear()

@@ -26,12 +26,17 @@ class Reply(QObject):
     callback : callable
         Gets the future when it is done, in the GUI thread; never if it was
         cancelled, or if the answer was dropped.
+    owner : QObject
+        Whose method the callback is: the answer is dropped when it goes.
     """
 
     _came = Signal()
 
     def __init__(
-        self, future: Future[Any], callback: Callable[[Future[Any]], None]
+        self,
+        future: Future[Any],
+        callback: Callable[[Future[Any]], None],
+        owner: QObject,
     ) -> None:
         super().__init__()
         self._future = future
@@ -39,6 +44,9 @@ class Reply(QObject):
         # Queued, for an answer that is there already must not come inside this call.
         self._came.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
         pending.add(self)
+        # A method of ours, which nothing collects while it waits; a closure that only
+        # Qt knows may be cleared before its widget goes, and Qt would call it.
+        owner.destroyed.connect(self.drop)
         future.add_done_callback(self._tell)
 
     def drop(self) -> None:

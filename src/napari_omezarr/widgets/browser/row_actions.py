@@ -155,7 +155,7 @@ class RowActions(QObject):
             if self._asked is not None:
                 self._asked.drop()
             future = start(check_public(self._wish.location, viewer.address))
-            self._asked = Reply(future, partial(self._receive, viewer))
+            self._asked = Reply(future, partial(self._receive, viewer), self)
             self.said.emit(f"Asking whether {viewer} may read it …")
 
     def _receive(self, viewer: Viewer, future: Future[Publicity]) -> None:

@@ -13,11 +13,13 @@ from qtpy.QtCore import (
 )
 
 from .branch import Branch
-from .dragging import mime_of
+from .dragging import is_draggable, mime_of
 from .row_text import spoken, tooltip
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from qtpy.QtCore import QObject
 
     from napari_omezarr.browsing import Entry
 
@@ -32,10 +34,15 @@ class RowModel(QAbstractItemModel):
 
     An index carries the key of the branch that its row is in, and no pointer: one
     that a view kept from a tree that is gone finds nothing.
+
+    Parameters
+    ----------
+    owner : QObject
+        With which it goes.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, owner: QObject) -> None:
+        super().__init__(owner)
         self.branches: dict[int, Branch] = {}
         self.root: Branch | None = None
 
@@ -156,7 +163,8 @@ class RowModel(QAbstractItemModel):
         """Let every row be chosen, and what can be opened be dragged."""
         flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
         entry = self.entry(index)
-        if entry is not None and (entry.is_openable or entry.looks_like_store):
+        opens = entry is not None and (entry.is_openable or entry.looks_like_store)
+        if entry is not None and opens and is_draggable(entry.location):
             flags |= Qt.ItemFlag.ItemIsDragEnabled
         return flags
 

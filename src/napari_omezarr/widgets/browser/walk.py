@@ -163,7 +163,7 @@ class Walk(QObject):
         self._header.chooser.select(connection)
         self.said.emit(f"Asking {connection.name} for its buckets …")
         future = start(open_buckets(connection.profile).buckets())
-        self._asked = Reply(future, partial(self._receive, connection))
+        self._asked = Reply(future, partial(self._receive, connection), self)
 
     def stop(self) -> None:
         """End what is asked for."""
