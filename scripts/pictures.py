@@ -22,6 +22,7 @@ import numpy as np
 from napari.layers import Image, Labels
 from qtpy.QtCore import QEventLoop, QTimer
 
+from napari_omezarr.demo.server import OWNER, S3Server
 from napari_omezarr.display.attach import attach, status, wait_until_sharp
 from napari_omezarr.display.engine import Engine, install
 from napari_omezarr.display.settings import MEGABYTE, Settings
@@ -100,6 +101,7 @@ def main() -> None:
         place = Path(folder) / "cells.ome.zarr"
         write_cells(place)
         imageio.imwrite(FOLDER / "region.png", region(place))
+        imageio.imwrite(FOLDER / "save.png", save(place))
 
 
 def sharpening(place: Path) -> np.ndarray:
@@ -142,6 +144,32 @@ def region(place: Path) -> np.ndarray:
     wait(1)
     picture = viewer.screenshot(canvas_only=False, flash=False)[..., :3]
     viewer.close()
+    return picture
+
+
+def save(place: Path) -> np.ndarray:
+    """Show the dock that saves to a bucket, as it is before."""
+    with S3Server() as server:
+        os.environ |= {
+            "AWS_ENDPOINT_URL": server.endpoint,
+            "AWS_ACCESS_KEY_ID": OWNER.key,
+            "AWS_SECRET_ACCESS_KEY": OWNER.secret,
+        }
+        viewer = napari.Viewer(show=False)
+        viewer.window.resize(1200, 800)
+        viewer.show()
+        viewer.open(str(place), plugin="napari-omezarr")
+        until(lambda: len(viewer.layers) == len(COLOURS) + 1)
+        for layer in viewer.layers:
+            wait_until_sharp(layer)
+        _, dock = viewer.window.add_plugin_dock_widget(
+            "napari-omezarr", "Save as OME-Zarr…"
+        )
+        dock.view.target.line.set_address("s3://private/2026/embryo.ome.zarr")
+        until(lambda: not dock.looking)
+        wait(1)
+        picture = viewer.screenshot(canvas_only=False, flash=False)[..., :3]
+        viewer.close()
     return picture
 
 

@@ -85,7 +85,7 @@ def test_layers_are_saved_and_open_again(
 
 
 def test_the_code_in_the_readme_runs(
-    sample: tuple[Path, Cells], capsys: pytest.CaptureFixture[str]
+    sample: tuple[Path, Cells], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     blocks = re.findall(
         r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S
@@ -93,8 +93,18 @@ def test_the_code_in_the_readme_runs(
     assert blocks
     for block in blocks:
         assert PLACEHOLDER in block
-        exec(block.replace(PLACEHOLDER, sample[0].as_posix()), {})
+        with chdir(tmp_path):
+            exec(block.replace(PLACEHOLDER, sample[0].as_posix()), {})
+    assert (tmp_path / "copy.ome.zarr" / "zarr.json").is_file()
     assert "image Nuclei (0.5, 0.2, 0.2) (8, 96, 128)" in capsys.readouterr().out
+
+
+def test_the_code_about_saving_runs(sample: tuple[Path, Cells], tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "saving.md").read_text("utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    with chdir(tmp_path):
+        exec(block.replace(PLACEHOLDER, sample[0].as_posix()), {})
+    assert (tmp_path / "copy.ome.zarr" / ".zattrs").is_file()
 
 
 def test_the_code_in_the_guide_runs(sample: tuple[Path, Cells]) -> None:

@@ -106,7 +106,7 @@ def test_enter_saves_what_is_planned_and_it_opens_equal(
         "cells → labels of a",
         "GFP → channel 1 of a",
         "DAPI → channel 0 of a",
-        "spots — not saved: OME-Zarr has no place for it",
+        "spots — points are not saved",
     ]
     assert "objects · about" in dock.view.plan.text()
     assert dock.view.target.state.text() == "✔ free"

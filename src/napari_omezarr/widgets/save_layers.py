@@ -54,7 +54,9 @@ class SaveLayers(QListWidget):
             item = QListWidgetItem(layer.name, self)
             item.setData(_LAYER, layer)
             if not isinstance(layer, Image | Labels):
-                item.setText(f"{layer.name} — not saved: OME-Zarr has no place for it")
+                kind = type(layer).__name__.lower()
+                item.setText(f"{layer.name} — {kind} are not saved")
+                item.setToolTip(f"OME-Zarr has no place for {kind} layers.")
                 item.setFlags(Qt.ItemFlag.NoItemFlags)
                 continue
             item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
