@@ -77,6 +77,7 @@ def test_yaozarrs_accepts_s3(version, url):
 @every_version
 def test_ngff_zarr_reads_s3(version, url):
     ngff_zarr = pytest.importorskip("ngff_zarr")
+    pytest.importorskip("obstore")  # by which it reads what is remote
     image = ngff_zarr.from_ngff_zarr(url, validate=True).images[0]
     np.testing.assert_array_equal(np.asarray(image.data), IMAGE)
     assert image.scale == {"c": 1.0, "z": 0.5, "y": 0.2, "x": 0.2}
