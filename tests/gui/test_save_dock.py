@@ -8,6 +8,7 @@ import logging
 import numpy as np
 import pytest
 import zarr
+from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QGuiApplication
@@ -17,6 +18,7 @@ from gui.door import PLUGIN, every_turn, until
 from gui.slow_image import SlowImage
 from napari_omezarr import read_layers, write_image, write_layers
 from napari_omezarr.recents import Recents
+from napari_omezarr.widgets.job import running
 from napari_omezarr.widgets.open_layers import Held
 from napari_omezarr.widgets.save_dock import SaveDock
 from napari_omezarr.widgets.saving import under_way
@@ -26,9 +28,8 @@ PLACED = {"scale": (2, 0.5, 0.5), "units": ("um",) * 3, "axis_labels": ("z", "y"
 LEFT = Qt.MouseButton.LeftButton
 
 
-@pytest.fixture
-def filled(viewer):
-    """A viewer with two channels, labels, and points."""
+def fill(viewer):
+    """Two channels, labels, and points."""
     viewer.add_points(np.zeros((2, 3)), name="spots")
     viewer.add_image(DATA, name="DAPI", contrast_limits=(3, 99), **PLACED)
     viewer.add_image(DATA[::-1], name="GFP", colormap="green", **PLACED)
@@ -37,17 +38,24 @@ def filled(viewer):
 
 
 @pytest.fixture
+def filled():
+    """A viewer's model: its window, which takes seconds, matters to few tests."""
+    return fill(ViewerModel())
+
+
+@pytest.fixture
 def make_dock(filled, qtbot):
-    """A dock in the viewer's window, once it has looked."""
+    """A dock beside the model, once it has looked."""
 
     def make():
         dock = SaveDock(filled)
-        filled.window.add_dock_widget(dock, name="save", area="right")
+        qtbot.addWidget(dock)
+        dock.show()
         looked(dock, qtbot)
         return dock
 
     yield make
-    until(qtbot, lambda: not under_way)
+    until(qtbot, lambda: not under_way and not running)
 
 
 @pytest.fixture
@@ -98,9 +106,11 @@ def finest(layer):
 
 
 def test_enter_saves_what_is_planned_and_it_opens_equal(
-    dock, filled, tmp_path, qtbot, configuration
+    viewer, tmp_path, qtbot, configuration
 ):
-    target = tmp_path / "a.ome.zarr"
+    filled, target = fill(viewer), tmp_path / "a.ome.zarr"
+    dock = SaveDock(filled)
+    filled.window.add_dock_widget(dock, name="save", area="right")
     aim(dock, qtbot, target)
     assert texts(dock) == [
         "cells → labels of a",

@@ -6,6 +6,8 @@ import json
 
 import numpy as np
 import pytest
+from napari.components import ViewerModel
+from napari.layers import Layer
 from napari.utils.notifications import NotificationSeverity, notification_manager
 
 from gui.door import PLUGIN, until
@@ -13,7 +15,9 @@ from napari_omezarr import _commands, patch, read_layers, write_image
 from napari_omezarr.errors import OptionError
 from napari_omezarr.widgets.edits import edited_region
 from napari_omezarr.widgets.job import running
+from napari_omezarr.widgets.originals import keep_original, original_of
 from napari_omezarr.widgets.region_dock import RegionDock
+from napari_omezarr.widgets.region_layers import cuts
 
 DATA = np.random.default_rng(8).integers(1, 250, (2, 4, 40, 50)).astype(np.uint8)
 CELLS = (DATA[0] // 60).astype(np.uint16)
@@ -46,25 +50,25 @@ def image(tmp_path):
 
 
 @pytest.fixture
-def opened(viewer, image):
-    viewer.open(str(image), plugin=PLUGIN)
-    return viewer
+def opened(image):
+    """A viewer's model with the image, as it opens in one."""
+    model = ViewerModel()
+    for layer in read_layers(image):
+        model.add_layer(Layer.create(*layer))
+    return model
 
 
 @pytest.fixture
-def region(opened, qtbot):
-    """A region of all layers at level 0, loaded by the dock."""
-    dock = RegionDock(opened)
-    qtbot.addWidget(dock)
-    dock.form.level.value = 0
-    dock.form.hide.value = False
-    dock.form.layer.value = opened.layers["DAPI"]
-    dock.form.level.value = 0
-    opened.layers["cells"].visible = True
-    dock.form.set_edges(enumerate([(1, 3), (8, 31), (10, 40)]))
-    dock.load()
-    until(qtbot, lambda: not dock.busy)
-    return {layer.name: layer for layer in list(opened.layers)[3:]}
+def region(opened):
+    """A region of all layers at level 0, as the region's dock makes them."""
+    first, *others = opened.layers
+    found = {}
+    for cut in cuts(first, others, [(1, 3), (8, 31), (10, 40)], 0):
+        box = tuple(slice(*bound) for bound in cut.region.bounds)
+        layer = cut.new_layer(np.array(cut.layer.data[0][box]))
+        keep_original(layer)
+        found[layer.name] = opened.add_layer(layer)
+    return found
 
 
 def done(qtbot, told):
@@ -92,11 +96,26 @@ def test_looks_go_back_and_pixels_stay(opened, image, qtbot, told):
     assert "say already" in done(qtbot, told).message
 
 
-def test_layers_from_elsewhere_have_no_image_to_update(viewer, told):
+def test_layers_from_elsewhere_have_no_image_to_update(told):
+    viewer = ViewerModel()
     viewer.add_image(DATA[0], name="mine")
     _commands.update_looks(viewer)
     assert told[-1].severity == NotificationSeverity.ERROR
     assert "Save them as a new image" in told[-1].message
+
+
+def test_the_dock_keeps_what_labels_were_when_they_were_loaded(viewer, image, qtbot):
+    viewer.open(str(image), plugin=PLUGIN)
+    dock = RegionDock(viewer)
+    qtbot.addWidget(dock)
+    dock.form.layer.value = viewer.layers["cells"]
+    dock.form.level.value = 0
+    dock.load()
+    until(qtbot, lambda: not dock.busy)
+    layer = viewer.layers["cells region"]
+    layer.data[0, :5] = 9
+    np.testing.assert_array_equal(original_of(layer), CELLS)
+    assert edited_region([layer]).values[0, 0, 0] == 9
 
 
 def test_painted_labels_go_back_and_into_the_coarser_level(

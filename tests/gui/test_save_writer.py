@@ -177,6 +177,31 @@ def test_the_button_of_the_activity_dock_cancels(filled, tmp_path, qtbot, told):
         filled.layers.save(str(target))
 
 
+def test_a_window_that_closes_ends_the_save_which_can_be_resumed(
+    make_napari_viewer, tmp_path, qtbot
+):
+    PluginManager.instance().discover()
+    viewer, slow = make_napari_viewer(show=True), SlowImage(DATA)
+    viewer.add_image(slow, name="slow", contrast_limits=(0, 9), **PLACED)
+    viewer.add_image(DATA[:2], name="other")
+    slow.gate.clear()
+    slow.read.clear()
+    target = tmp_path / "a.ome.zarr"
+    in_the_event_loop(qtbot, lambda: viewer.layers.save(str(target)))
+    assert slow.read.wait(20)
+    (saving,) = under_way.values()
+    window = viewer.window._qt_window
+    gone = []
+    window.destroyed.connect(lambda: gone.append(True))
+    viewer.close()
+    until(qtbot, lambda: gone)
+    assert saving.cancelled
+    slow.gate.set()
+    ended(qtbot)
+    assert not target.exists()
+    assert (tmp_path / "a.ome.zarr.partial" / "journal").is_file()
+
+
 def test_a_second_save_to_the_same_place_is_refused_meanwhile(
     filled, tmp_path, qtbot, told
 ):
