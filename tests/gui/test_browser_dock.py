@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gui.browsing import go, quiet, row
+from gui.browsing import go, quiet, row, settled
 from gui.door import NAMES, PLUGIN, dropped, names, until
 from napari_omezarr.location import Location
 from napari_omezarr.samples import write_cells
 from napari_omezarr.widgets.browser.dock import BrowserDock
 from napari_omezarr.widgets.browser.dragging import is_draggable, mime_of
 from napari_omezarr.widgets.region_dock import RegionDock
+from napari_omezarr.widgets.save_dock import SaveDock
 from servers.faults import Stalled
 from servers.proxy import Proxy
 
@@ -58,10 +59,18 @@ def test_a_row_is_dragged_onto_the_canvas_and_opens_without_a_question(
     until(qtbot, lambda: len(viewer.layers) == 3)
     assert names(viewer.layers) == NAMES
     # The window of the test is not on the screen, where rows would be looked at.
-    go(qtbot, browser, f"s3+{proxy.url}/public/{ROOT}/a b+c é")
+    go(qtbot, browser, f"s3+{proxy.url}/public/{ROOT}/a b+c é|anonymous:true")
     browser.row_actions.region.trigger()
     until(qtbot, lambda: viewer.window._qt_window.findChildren(RegionDock))
     assert len(viewer.layers) == 6
+    browser.walk.up()
+    settled(qtbot, browser)
+    browser.buttons.save_button.click()
+    (saving,) = viewer.window._qt_window.findChildren(SaveDock)
+    target = saving.view.target.line.address_text()
+    assert target.startswith(f"s3+{proxy.url}/public/{ROOT}/")
+    assert target.endswith(".ome.zarr|anonymous:true")
+    until(qtbot, lambda: not saving.looking)
     # The window goes while rows, and what one of them is, are still to come.
     proxy.fault("*", Stalled(), forever=True)
     browser.walk.reload()

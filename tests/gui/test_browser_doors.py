@@ -19,6 +19,7 @@ from napari_omezarr.demo.server import OWNER
 from napari_omezarr.location import Location
 from napari_omezarr.profiles import Profile
 from napari_omezarr.recents import Recents
+from napari_omezarr.widgets.browser.docks import folder_for
 from napari_omezarr.widgets.browser.navigation import History, above
 from napari_omezarr.widgets.browser.remedy import Remedy, remedy_for, words
 from napari_omezarr.widgets.browser.row_text import spoken
@@ -337,6 +338,13 @@ def test_a_link_is_given_only_where_others_can_read(
     assert browser.status.label.text().startswith("Link copied.")
 
 
+def test_how_a_place_was_reached_is_said(
+    browser: Browser, qtbot: QtBot, here: str
+) -> None:
+    go(qtbot, browser, here)
+    assert "without signing in" in browser.status.label.toolTip()
+
+
 def test_the_menu_of_a_row_has_all_actions(
     browser: Browser, qtbot: QtBot, here: str
 ) -> None:
@@ -420,6 +428,25 @@ def test_history_goes_back_and_forgets_repeats() -> None:
     assert above((Location.parse("s3://bucket"),)) == ()
     assert above((place, place)) == ()
     assert history.back() == ()
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "folder"),
+    [
+        ("plain", Kind.FOLDER, "s3://b/x/plain"),
+        ("a.zarr", Kind.FOLDER, "s3://b/x"),
+        ("uuid", Kind.IMAGE, "s3://b/x"),
+        ("notes.txt", Kind.FILE, "s3://b/x"),
+    ],
+)
+def test_here_is_a_folder_and_never_inside_an_image(
+    path: str, kind: Kind, folder: str
+) -> None:
+    place = Location.parse("s3://b/x")
+    entry = Entry(place, path, kind)
+    assert folder_for(entry, (place,)) == Location.parse(folder)
+    assert folder_for(None, (place,)) == place
+    assert folder_for(None, (place, place)) is None
 
 
 def test_the_status_line_counts() -> None:

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
+from napari_omezarr.recents import without_secrets
+
 from .address_line import AddressLine
 from .save_parts import said
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from napari_omezarr.location import Location
 
 LABELS = {
     "replace": "&Replace…",
@@ -75,6 +79,10 @@ class SaveTarget(QWidget):
         """Put the image into a folder; one that is an OME-Zarr is the target."""
         is_one = folder.rstrip("/").endswith(".zarr")
         self.line.set_address(folder if is_one else f"{folder}/{self._name}")
+
+    def take_place(self, place: Location) -> None:
+        """Put the image into a place that the browser shows."""
+        self.line.set_address(without_secrets(place / self._name))
 
     def show_state(self, text: str, actions: Iterable[str]) -> None:
         """Say what is at the place, and offer what can be done about it."""

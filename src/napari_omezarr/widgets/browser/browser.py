@@ -15,6 +15,7 @@ from napari_omezarr.widgets.job import Job
 from .action_bar import ActionBar
 from .choices import find_choices
 from .details import DetailsPanel
+from .docks import folder_for, save_into, show_region
 from .entry_tree import EntryTree
 from .error_bar import ErrorBar
 from .header import Header
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
     from napari_omezarr.location import Location
 
     from .choices import Choices
-
-REGION = ("napari-omezarr", "OME-Zarr region")
-"""The plugin and the name of the dock that cuts regions."""
 
 
 class Browser(QWidget):
@@ -145,10 +143,11 @@ class Browser(QWidget):
         tree.files_wanted.connect(lambda: self.buttons.show_files.setChecked(True))
         tree.customContextMenuRequested.connect(self._show_menu)
         rows.told.connect(self._show_state)
-        rows.arrived.connect(lambda _: self.status.arrive())
+        rows.arrived.connect(lambda page: self.status.arrive(page.notes))
         walk.moved.connect(self._move)
         self.start_page.chosen.connect(walk.go)
         self.start_page.paste_wanted.connect(lambda: walk.take(copied_text()))
+        self.buttons.save_button.clicked.connect(self._save_here)
         self.buttons.show_files.toggled.connect(walk.show_files)
         self.errors.asked.connect(self._help)
         self.status.cancel.clicked.connect(self.stop)
@@ -229,9 +228,13 @@ class Browser(QWidget):
 
     def _end_opening(self, wish: Wish) -> None:
         self.walk.refill()
-        window = getattr(self._viewer, "window", None)
-        if wish is self._region and window is not None:
-            window.add_plugin_dock_widget(*REGION)
+        if wish is self._region:
+            show_region(self._viewer)
+
+    def _save_here(self) -> None:
+        folder = folder_for(self.tree.entry, self.walk.here)
+        if folder is not None:
+            save_into(self._viewer, folder)
 
     def _help(self, remedy: Remedy) -> None:
         """Do what the button of an error says."""

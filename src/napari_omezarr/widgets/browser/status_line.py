@@ -30,6 +30,7 @@ class StatusLine(QWidget):
         self.cancel.setAccessibleName("Cancel what is going on (Esc)")
         self._begun = monotonic()
         self._seconds: float | None = None
+        self._notes: tuple[str, ...] = ()
         layout = QHBoxLayout(self)
         layout.setContentsMargins(2, 0, 2, 0)
         layout.addWidget(self.label, stretch=1)
@@ -39,9 +40,11 @@ class StatusLine(QWidget):
     def begin(self) -> None:
         """Count from now on: another place is asked."""
         self._begun, self._seconds = monotonic(), None
+        self._notes = ()
 
-    def arrive(self) -> None:
-        """Stop the clock: the first rows are there."""
+    def arrive(self, notes: Sequence[str]) -> None:
+        """Stop the clock, for the first rows are there; keep how they were had."""
+        self._notes = tuple(notes)
         if self._seconds is None:
             self._seconds = monotonic() - self._begun
 
@@ -55,7 +58,8 @@ class StatusLine(QWidget):
     ) -> None:
         """Say what is going on."""
         self.cancel.setVisible(busy or bool(opening))
-        self.say(status_text(busy, opening, spent, self._seconds))
+        text = status_text(busy, opening, spent, self._seconds)
+        self.say(" · ".join(part for part in (text, *self._notes) if part))
 
 
 def status_text(
