@@ -12,6 +12,7 @@ from npe2 import PluginManifest, write
 from napari_omezarr.errors import (
     NotSavedError,
     OMEZarrError,
+    StoreError,
     TargetExistsError,
 )
 from napari_omezarr.layers import read_layers
@@ -132,6 +133,13 @@ def test_a_folder_that_may_not_be_written_to_is_said(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(OMEZarrError, match="may not write"):
         write_path(str(tmp_path / "a.ome.zarr"), [image()])
+
+
+def test_a_place_that_cannot_be_is_said(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="could not be written") as caught:
+        write_path(str(tmp_path / "file" / "a.ome.zarr"), [image()])
+    assert not isinstance(caught.value, ValueError)
 
 
 def test_extra_attributes_of_the_original_are_kept(tmp_path):

@@ -294,6 +294,16 @@ def test_a_target_that_appears_meanwhile_is_left_alone(stuck, slow, tmp_path, qt
     assert offered(dock) == {"resume", "remove"}
 
 
+def test_what_fails_is_said_inside_and_can_be_mended(dock, tmp_path, qtbot):
+    (tmp_path / "file").touch()
+    aim(dock, qtbot, tmp_path / "file" / "a.ome.zarr")
+    press(dock, qtbot, dock.view.save)
+    assert "could not be written" in dock.view.message.text()
+    aim(dock, qtbot, tmp_path / "a.ome.zarr")
+    press(dock, qtbot, dock.view.save)
+    assert "Saved" in dock.view.message.text()
+
+
 @pytest.mark.parametrize(
     ("field", "text", "said"),
     [("chunks", "big", "no size"), ("levels", "0", "at least one level")],
