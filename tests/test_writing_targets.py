@@ -17,6 +17,7 @@ from napari_omezarr.errors import (
     TargetExistsError,
     TargetInUseError,
     UnfinishedWriteError,
+    VerificationError,
     WriteCancelledError,
 )
 from napari_omezarr.layers import read_layers
@@ -119,6 +120,21 @@ def test_what_is_saved_is_there_and_verified(target):
     assert target.occupied().objects > 0
     assert not target.unfinished()
     assert not target.journal.exists()
+
+
+@pytest.mark.parametrize("verify", ["sample", "all"])
+def test_pixels_that_come_back_otherwise_are_noticed(verify):
+    class Forgetful(StoreHierarchy):
+        def begin_put(self, key, body):
+            return super().begin_put(key, bytes(len(body)) if "/c/" in key else body)
+
+    target = InPlaceTarget(Forgetful(MemoryStore(), f"forgetful {verify}"))
+    plan = plan_layers(layers(), "a", WriteOptions(codec="none", levels=1))
+    executor = Threads(10**8)
+    with pytest.raises(VerificationError, match="differs"):
+        save(plan, target, Conduct(verify=verify), executor, Running(verify=verify))
+    executor.close()
+    assert opened(target) is None
 
 
 def test_nothing_is_visible_until_the_end(target):
