@@ -129,6 +129,20 @@ def test_what_the_system_refuses_becomes_one_of_our_errors(number, kind):
     assert isinstance(caught.value.__cause__, OSError)
 
 
+@pytest.mark.parametrize(
+    ("inner", "kind"),
+    [
+        (DiskFullError("no room left"), DiskFullError),
+        (OSError(errno.ENOSPC, "full"), DiskFullError),
+        (ValueError("odd"), BaseExceptionGroup),
+    ],
+)
+def test_failures_that_come_in_groups_are_told_apart(inner, kind):
+    """A shard's parts are read together, and fail together."""
+    with pytest.raises(kind, match=r"no room left|outer"), explained("here"):
+        raise ExceptionGroup("outer", [ExceptionGroup("inner", [inner])])
+
+
 def test_our_own_errors_pass_unchanged():
     with pytest.raises(DiskFullError, match="as it was"), explained("here"):
         raise DiskFullError("as it was")

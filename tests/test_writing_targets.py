@@ -25,6 +25,7 @@ from napari_omezarr.location import Location
 from napari_omezarr.writing import Conduct, WriteOptions, write_image, write_layers
 from napari_omezarr.writing.engine import Running, Threads
 from napari_omezarr.writing.folder import Folder
+from napari_omezarr.writing.guard import not_in_use
 from napari_omezarr.writing.in_place import InPlaceTarget, StoreHierarchy
 from napari_omezarr.writing.local import ArchiveTarget, LocalTarget
 from napari_omezarr.writing.opening import beside
@@ -298,6 +299,28 @@ def test_a_source_is_never_written_over(tmp_path):
     with pytest.raises(TargetInUseError):
         write_layers(read_layers(place), link, existing="replace")
     np.testing.assert_array_equal(read_layers(place)[0][0], IMAGE)
+
+
+@pytest.mark.parametrize(
+    ("target", "read"),
+    [
+        ("s3://b/a.zarr", "s3://b/a.zarr/0"),
+        ("s3://b/a.zarr", "https://b.s3.eu-west-1.amazonaws.com/a.zarr/0"),
+        ("s3+https://host:9000/b/a.zarr", "https://host:9000/b/a.zarr/0"),
+        ("s3://b/a.zarr/labels/new", "s3://b/a.zarr"),
+        ("memory://b/a.zarr", "memory://b/a.zarr/0"),
+    ],
+)
+def test_what_is_read_is_known_in_whatever_way_it_is_named(target, read):
+    with pytest.raises(TargetInUseError):
+        not_in_use(target, [read])
+    not_in_use(target, [read.replace("a.zarr", "ab.zarr")])
+
+
+def test_the_endpoint_of_the_environment_counts(monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "https://host:9000")
+    with pytest.raises(TargetInUseError):
+        not_in_use("s3://b/a.zarr", ["https://host:9000/b/a.zarr/0"])
 
 
 def test_an_archive_has_the_root_first_and_nothing_compressed(tmp_path):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from napari_omezarr.errors import TargetInUseError
+from napari_omezarr.errors import LocationError, TargetInUseError
+from napari_omezarr.location import Location
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,6 +43,18 @@ def not_in_use(target: str, places: Iterable[str], *, inside: bool = False) -> N
 def _plain(address: str) -> str:
     """Give one spelling of an address: local paths absolute, links followed."""
     text = address.removeprefix("file://")
-    if "://" not in text:
-        text = os.path.realpath(text)
+    text = _in_bucket(text) if "://" in text else os.path.realpath(text)
     return text.replace("\\", "/").rstrip("/")
+
+
+def _in_bucket(text: str) -> str:
+    """Spell what may be an object of a bucket in one way, also if it is read as web."""
+    try:
+        location = Location.parse(text)
+    except LocationError:
+        return text
+    bucket = location if location.protocol == "s3" else location.as_s3(path_style=True)
+    if bucket is None:
+        return text
+    named = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    return f"{bucket.endpoint or named or 's3:'}/{bucket.root}/{bucket.path}"
