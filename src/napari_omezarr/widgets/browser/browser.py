@@ -16,6 +16,7 @@ from .action_bar import ActionBar
 from .choices import find_choices
 from .details import DetailsPanel
 from .docks import folder_for, save_into, show_region
+from .editor import ConnectionEditor
 from .entry_tree import EntryTree
 from .error_bar import ErrorBar
 from .header import Header
@@ -149,6 +150,7 @@ class Browser(QWidget):
         self.start_page.paste_wanted.connect(lambda: walk.take(copied_text()))
         self.buttons.save_button.clicked.connect(self._save_here)
         self.buttons.show_files.toggled.connect(walk.show_files)
+        self.header.edit_wanted.connect(self._edit_connection)
         self.errors.asked.connect(self._help)
         self.status.cancel.clicked.connect(self.stop)
 
@@ -247,6 +249,22 @@ class Browser(QWidget):
         else:
             self.header.chooser.setFocus()
             self.header.chooser.showPopup()
+
+    def _edit_connection(self) -> None:
+        chosen = self.header.chooser.connection
+        own = chosen in self.walk.known.own
+        editor = ConnectionEditor(chosen, stored=own, parent=self)
+        editor.saved.connect(self._take_connection)
+        editor.show()
+
+    def _take_connection(self, name: str, said: str) -> None:
+        """Offer connections anew; one that was saved is gone to."""
+        self.walk.refill()
+        connection = self.walk.known.find(name)
+        if connection is not None:
+            self.header.chooser.select(connection)
+            self.walk.use(connection)
+        self.status.say(said)
 
     def _escape(self) -> None:
         self.errors.clear()

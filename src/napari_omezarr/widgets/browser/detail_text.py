@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from napari_omezarr.browsing import Kind
-from napari_omezarr.widgets.region_text import BY, bytes_text, shape_text
+from napari_omezarr.widgets.region_text import BY, bytes_text
 
 from .row_text import kind_text
 
@@ -76,13 +76,13 @@ def level_row(level: LevelDetails) -> tuple[str, ...]:
     stored = "" if level.stored is None else f"{exact}{bytes_text(level.stored)}"
     return (
         level.path,
-        shape_text(level.shape),
-        shape_text(level.chunks),
+        _compact(level.shape),
+        _compact(level.chunks),
         bytes_text(level.raw),
         stored,
         level.dtype,
         level.codec,
-        "" if level.shards is None else shape_text(level.shards),
+        "" if level.shards is None else _compact(level.shards),
     )
 
 
@@ -149,3 +149,8 @@ def findings_text(validation: Validation) -> str:
         where = "/".join(part for part in parts if part) or "the document"
         lines.append(f"{where}: {finding.problem}")
     return "\n".join(lines)
+
+
+def _compact(shape: Sequence[int]) -> str:
+    """Say a shape without the spaces for which a narrow table has no room."""
+    return BY.strip().join(map(str, shape))

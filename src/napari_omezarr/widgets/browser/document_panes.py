@@ -97,7 +97,7 @@ class MetadataPane(Pane):
         self.document.addItems(list(result))
         self.document.setVisible(len(result) > 1)
         if not result:
-            self.message.setText("There is no metadata here.")
+            self.say("There is no metadata here.")
 
     def _show(self, key: str) -> None:
         self.text.setPlainText(self._documents.get(key, ""))

@@ -46,8 +46,6 @@ class Header(QWidget):
         self.filter = FilterBox(self)
         self.address = AddressBar(self)
         self.buttons = {name: self._button(name) for name in _BUTTONS}
-        # There is nothing to edit connections with, until a dock says that there is.
-        self.buttons["edit"].hide()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         names = ("edit", "back", "up", "reload")

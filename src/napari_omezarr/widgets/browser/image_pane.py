@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
+    QHeaderView,
     QLabel,
     QTableWidget,
     QTableWidgetItem,
@@ -118,9 +119,10 @@ class LevelTable(QTableWidget):
         self.setTabKeyNavigation(False)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setWordWrap(False)
-        head = self.verticalHeader()
-        if head is not None:
-            head.hide()
+        side, top = self.verticalHeader(), self.horizontalHeader()
+        if side is not None and top is not None:
+            side.hide()
+            top.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         self.cellDoubleClicked.connect(lambda row, _: self.chosen.emit(row))
 
     def fill(self, details: Details | None) -> None:
@@ -130,7 +132,6 @@ class LevelTable(QTableWidget):
         for number, level in enumerate(levels):
             for column, text in enumerate(level_row(level)):
                 self.setItem(number, column, QTableWidgetItem(text))
-        self.resizeColumnsToContents()
         self.resizeRowsToContents()
         # Columns without a word in them take the room of those that have some.
         for column in range(len(COLUMNS)):

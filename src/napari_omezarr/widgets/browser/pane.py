@@ -42,6 +42,7 @@ class Pane(QWidget):
         super().__init__(parent)
         self.location: Location | None = None
         self.message = plain_label(self)
+        self.message.hide()
         self._asked = False
         self._latest = Latest(self._hear, self)
         abandon_with(self, self._latest.jobs)
@@ -58,7 +59,7 @@ class Pane(QWidget):
         self._latest.forget()
         self.location = location
         self._asked = False
-        self.message.clear()
+        self.say("")
         self.empty()
         if self.isVisible():
             self.look()
@@ -83,8 +84,13 @@ class Pane(QWidget):
             What is going on meanwhile.
         """
         self._asked = True
-        self.message.setText(saying)
+        self.say(saying)
         self._latest.ask(lambda: function)
+
+    def say(self, text: str) -> None:
+        """Say what is going on or what went wrong; nothing takes no room."""
+        self.message.setText(text)
+        self.message.setVisible(bool(text))
 
     def showEvent(self, event: QShowEvent | None) -> None:
         """Ask when one looks here for the first time."""
@@ -94,7 +100,7 @@ class Pane(QWidget):
 
     def _hear(self, outcome: Future[Any]) -> None:
         error = failure(outcome)
-        self.message.setText("" if error is None else f"✖ {error}")
+        self.say("" if error is None else f"✖ {error}")
         if error is None:
             self.answer(outcome.result())
 
