@@ -71,7 +71,10 @@ class Latest(QObject):
         prepare, self._prepare = self._prepare, None
         question = prepare() if prepare is not None else None
         if question is not None:
-            self.jobs.append(Job(question).start(self._deliver))
+            job = Job(question)
+            # It goes with its owner; then nobody listens any more.
+            self.destroyed.connect(job.abandon)
+            self.jobs.append(job.start(self._deliver))
 
     def _deliver(self, outcome: Future[Any]) -> None:
         self.jobs.clear()

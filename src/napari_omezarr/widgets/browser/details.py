@@ -16,7 +16,6 @@ from .detail_text import entry_text, facts_text, is_readable
 from .document_panes import MetadataPane, ValidationPane
 from .heading import Heading
 from .image_pane import ImagePane
-from .pane import abandon_with
 from .reply import failure
 
 if TYPE_CHECKING:
@@ -72,7 +71,6 @@ class DetailsPanel(QWidget):
         self.tabs.setUsesScrollButtons(True)
         self.tabs.setDocumentMode(True)
         self._latest = Latest(self._hear, self)
-        abandon_with(self, self._latest.jobs)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)

@@ -25,7 +25,7 @@ from napari_omezarr.widgets.job import Job
 
 from .connection_form import ConnectionForm
 from .connection_work import keep, remove, renamed, surroundings, take_over
-from .pane import abandon_with, plain_label
+from .pane import plain_label
 from .reply import Reply, failure
 
 if TYPE_CHECKING:
@@ -110,9 +110,8 @@ class ConnectionEditor(QDialog):
         name = self._before.name if self._stored else ""
         profile = renamed(self.form.profile(), keys, name)
         self.message.setText("Testing …")
-        self._tested = Reply(
-            start(check_connection(profile, keys=keys)), self._show_checks
-        )
+        future = start(check_connection(profile, keys=keys))
+        self._tested = Reply(future, self._show_checks, self)
 
     def save(self) -> None:
         """Write the connection and keep its keys, then close."""
@@ -199,12 +198,13 @@ class ConnectionEditor(QDialog):
             action = QAction(name, self)
             action.triggered.connect(partial(self._import, work))
             self.import_menu.addAction(action)
-        abandon_with(self, self._jobs)
 
     def _run(
         self, work: Callable[[], object], then: Callable[[Future[Any]], None]
     ) -> None:
         job = Job(work)
+        # A window that closes takes the editor with it, without a word.
+        self.destroyed.connect(job.abandon)
         self._jobs.append(job)
         job.start(partial(self._finish, job, then))
 

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QWidget
 from napari_omezarr.browsing import Thumbnail, thumbnail
 from napari_omezarr.widgets.latest import Latest
 
-from .pane import abandon_with, plain_label
+from .pane import plain_label
 from .raster import picture
 from .reply import failure
 
@@ -45,7 +45,6 @@ class Heading(QWidget):
         self.name.setFont(font)
         self.picture = QLabel(self)
         self._latest = Latest(self._hear, self)
-        abandon_with(self, self._latest.jobs)
         layout = QGridLayout(self)
         layout.setContentsMargins(4, 4, 4, 2)
         layout.setColumnStretch(0, 1)

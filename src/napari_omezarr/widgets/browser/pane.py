@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QShowEvent
 
     from napari_omezarr.location import Location
-    from napari_omezarr.widgets.job import Job
 
 
 class Pane(QWidget):
@@ -45,7 +43,6 @@ class Pane(QWidget):
         self.message.hide()
         self._asked = False
         self._latest = Latest(self._hear, self)
-        abandon_with(self, self._latest.jobs)
 
     @property
     def busy(self) -> bool:
@@ -113,13 +110,3 @@ def plain_label(parent: QWidget) -> QLabel:
     label.setMinimumWidth(1)
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     return label
-
-
-def abandon_with(owner: QWidget, jobs: list[Job]) -> None:
-    """End the requests of jobs with their owner: a closed window says no word."""
-    owner.destroyed.connect(partial(_abandon, jobs))
-
-
-def _abandon(jobs: list[Job], *_: object) -> None:
-    for job in jobs:
-        job.abandon()
