@@ -20,6 +20,7 @@ from napari_omezarr.location import Location
 from napari_omezarr.profiles import Profile
 from napari_omezarr.recents import Recents
 from napari_omezarr.widgets.browser.docks import folder_for
+from napari_omezarr.widgets.browser.editor import ConnectionEditor
 from napari_omezarr.widgets.browser.navigation import History, above
 from napari_omezarr.widgets.browser.remedy import Remedy, remedy_for, words
 from napari_omezarr.widgets.browser.row_text import spoken
@@ -146,6 +147,39 @@ def test_a_connection_leads_to_its_start_and_binds_what_is_typed(
     assert OWNER.secret not in repr(browser.walk.here)
     choose_connection(browser, "Any place")
     assert browser.walk.here
+
+
+def test_a_place_of_a_connection_is_bookmarked(
+    qtbot: QtBot, lab: Connection, here: str, configuration: Path
+) -> None:
+    browser = shown_browser(qtbot)
+    go(qtbot, browser, here)
+    assert not browser.buttons.bookmark.isEnabled()
+    choose_connection(browser, "Lab")
+    settled(qtbot, browser)
+    browser.buttons.bookmark.trigger()
+    assert browser.status.label.text() == f"{ROOT} is among the bookmarks of Lab."
+    found = Book().find("Lab")
+    assert found is not None
+    assert [mark.name for mark in found.bookmarks] == ["The embryo", ROOT]
+    assert found.locate(found.bookmarks[1].address) == browser.walk.here[0]
+    assert OWNER.secret not in (configuration / "connections.json").read_text()
+
+
+def test_a_refused_key_is_typed_again_in_the_connection(
+    qtbot: QtBot, lab: Connection
+) -> None:
+    vault().hold("Lab", Keys(OWNER.key, "wrong"))
+    browser = shown_browser(qtbot)
+    choose_connection(browser, "Lab")
+    settled(qtbot, browser)
+    assert said(browser)[1] == "Choose another sign-in"
+    assert "wrong" not in str(browser.errors.error)
+    qtbot.mouseClick(browser.errors.button, Qt.MouseButton.LeftButton)
+    (editor,) = browser.findChildren(ConnectionEditor)
+    assert editor.windowTitle() == "Lab"
+    editor.reject()
+    quiet(qtbot)
 
 
 def test_a_connection_without_a_start_shows_its_buckets(
@@ -361,6 +395,7 @@ def test_the_menu_of_a_row_has_all_actions(
         "Open region…",
         "Copy",
         "Show files",
+        "Bookmark this place",
     ]
     menu.close()
 

@@ -148,6 +148,7 @@ class Browser(QWidget):
         walk.moved.connect(self._move)
         self.start_page.chosen.connect(walk.go)
         self.start_page.paste_wanted.connect(lambda: walk.take(copied_text()))
+        self.buttons.bookmark.triggered.connect(lambda: walk.bookmark())
         self.buttons.save_button.clicked.connect(self._save_here)
         self.buttons.show_files.toggled.connect(walk.show_files)
         self.header.edit_wanted.connect(self._edit_connection)
@@ -182,6 +183,7 @@ class Browser(QWidget):
             self.start_page.fill(self.walk.known)
         self._pages.setCurrentWidget(self.tree if walking else self.start_page)
         self.buttons.setVisible(walking)
+        self.buttons.bookmark.setEnabled(self.walk.can_bookmark)
 
     def _show_row(self, index: QModelIndex) -> None:
         entry = self.tree.rows.entry(index)
@@ -246,6 +248,8 @@ class Browser(QWidget):
             self._edit_address()
         elif remedy is Remedy.PARENT:
             self.walk.up()
+        elif self.header.chooser.connection in self.walk.known.own:
+            self._edit_connection()
         else:
             self.header.chooser.setFocus()
             self.header.chooser.showPopup()

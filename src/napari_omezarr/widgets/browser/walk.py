@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, Signal
 
 from napari_omezarr.browsing import Entry, Kind, start
-from napari_omezarr.connections import locate
+from napari_omezarr.connections import Book, Bookmark, locate
 from napari_omezarr.errors import LocationError
 from napari_omezarr.location import Location, parse_many
+from napari_omezarr.recents import without_secrets
 from napari_omezarr.store import open_buckets
 
 from .known import known, start_of
@@ -165,6 +166,28 @@ class Walk(QObject):
         future = start(open_buckets(connection.profile).buckets())
         self._asked = Reply(future, partial(self._receive, connection), self)
 
+    @property
+    def can_bookmark(self) -> bool:
+        """Whether a place is shown that is one of the person's own connections."""
+        connection = self._header.chooser.connection
+        return len(self.here) == 1 and connection in self.known.own
+
+    def bookmark(self) -> None:
+        """Keep the place with its connection; a small file is written."""
+        connection = self._header.chooser.connection
+        if connection is None or not self.can_bookmark:
+            return
+        (place,) = self.here
+        try:
+            Book().bookmark(
+                connection.name, Bookmark(place.name, without_secrets(place))
+            )
+        except OSError:
+            self.said.emit("The bookmark could not be written to your settings.")
+            return
+        self.refill()
+        self.said.emit(f"{place.name} is among the bookmarks of {connection.name}.")
+
     def stop(self) -> None:
         """End what is asked for."""
         if self._asked is not None:
@@ -192,16 +215,14 @@ class Walk(QObject):
         places, header, rows = self.here, self._header, self._tree.rows
         header.set_walkable(back=self._history.can_go_back, up=bool(places))
         header.filter.setEnabled(len(places) == 1)
+        one = places[0] if len(places) == 1 else None
+        header.address.show_place(one)
+        header.chooser.select(self.known.owner(one) if one else None)
         self.moved.emit()
-        if len(places) != 1:
-            header.address.show_place(None)
-            header.chooser.select(None)
+        if one is None:
             rows.show_entries(list(map(_entry, places)))
-            return
-        (place,) = places
-        header.address.show_place(place)
-        header.chooser.select(self.known.owner(place))
-        rows.show_place(place, prefix=header.filter.text(), files=self._files)
+        else:
+            rows.show_place(one, prefix=header.filter.text(), files=self._files)
 
     def _arrive(self, page: Page) -> None:
         """Choose the row that one came from, or the image that was named."""
