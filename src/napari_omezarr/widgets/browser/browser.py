@@ -25,6 +25,7 @@ from .opener import Opener
 from .remedy import Remedy
 from .reply import failure
 from .row_actions import RowActions
+from .row_tools import RowTools
 from .start_page import StartPage
 from .status_line import StatusLine
 from .walk import Walk
@@ -67,6 +68,8 @@ class Browser(QWidget):
         self.status = StatusLine(self)
         self.row_actions = RowActions(self)
         self.buttons = ActionBar(self.row_actions, self)
+        self.tools = RowTools(viewer, self.header.chooser, self.details, self)
+        self.tools.add_to(self.row_actions.copy_menu, self.buttons.more_menu)
         self.opener = Opener(viewer, self)
         self.walk = Walk(self.header, self.tree, self)
         self.setMinimumWidth(300)
@@ -162,9 +165,11 @@ class Browser(QWidget):
             self.opener,
             self.row_actions,
             self.details,
+            self.tools,
+            self.tools.share,
         ):
             source.failed.connect(self.errors.show_error)
-        for source in (self.walk, self.row_actions, self.details):
+        for source in (self.walk, self.row_actions, self.details, self.tools.share):
             source.said.connect(self.status.say)
         self.row_actions.open_wanted.connect(self.opener.open)
         self.details.open_wanted.connect(self.opener.open)
@@ -188,6 +193,7 @@ class Browser(QWidget):
     def _show_row(self, index: QModelIndex) -> None:
         entry = self.tree.rows.entry(index)
         self.row_actions.set_row(entry, self._wish(index))
+        self.tools.set_row(entry, self._wish(index), self.walk.here)
         if entry is None:
             self.details.clear()
         else:

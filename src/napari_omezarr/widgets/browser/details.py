@@ -113,7 +113,7 @@ class DetailsPanel(QWidget):
         shown = (location, entry.kind, entry.recognised)
         if shown != self._shown:
             self._shown = shown
-            self._turn_to(location, entry)
+            self._begin(location, entry)
         self.show()
 
     def clear(self) -> None:
@@ -129,7 +129,15 @@ class DetailsPanel(QWidget):
         for pane in (self.data, self.validation, self.metadata):
             pane.set_location(None)
 
-    def _turn_to(self, location: Location, entry: Entry) -> None:
+    def turn_to(self, pane: QWidget) -> None:
+        """Show a tab, by what is in it."""
+        pages = (self.tabs.widget(n) for n in range(self.tabs.count()))
+        for number, page in enumerate(pages):
+            if page is pane or (page is not None and page.isAncestorOf(pane)):
+                self.tabs.setCurrentIndex(number)
+                self.tabs.setFocus()
+
+    def _begin(self, location: Location, entry: Entry) -> None:
         self.stop()
         self.image.show_details(None)
         self.name.setText(entry.name)

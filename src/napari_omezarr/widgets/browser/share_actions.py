@@ -1,0 +1,128 @@
+"""Opening public images in viewers on the web, and links to what one sees now."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject, QUrl, Signal
+from qtpy.QtGui import QAction, QDesktopServices, QGuiApplication
+from qtpy.QtWidgets import QMenu, QWidget
+
+from napari_omezarr.browsing import View, Viewer, check_public, share_link, start
+from napari_omezarr.errors import OptionError
+
+from .present_view import present_view
+from .reply import Reply, failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
+    from napari.components import ViewerModel
+
+    from napari_omezarr.browsing import Publicity
+    from napari_omezarr.location import Location
+
+
+class ShareActions(QObject):
+    """Asks whether others may read a place, before a link to it leaves.
+
+    Parameters
+    ----------
+    viewer : ViewerModel or None
+        Whose view links can show.
+    parent : QWidget
+        Owns the menu.
+
+    Attributes
+    ----------
+    menu : QMenu
+        The viewers to open.
+    copies : list of QAction
+        For the menu of copies: links with the present view.
+    """
+
+    failed = Signal(object)
+    """An `OMEZarrError`."""
+    said = Signal(str)
+    """What goes on, or was done."""
+
+    def __init__(self, viewer: ViewerModel | None, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._location: Location | None = None
+        self._asked: Reply | None = None
+        self.menu = QMenu("Open in a web viewer", parent)
+        self.copies: list[QAction] = []
+        for target in Viewer:
+            self.menu.addAction(self._action(f"{target}", target, _open, False))
+        self.menu.addSeparator()
+        for target in filter(lambda target: target.takes_view, Viewer):
+            text = f"{target}, with this view"
+            self.menu.addAction(self._action(text, target, _open, True))
+            self.copies.append(self._action(f"Link to {text}", target, _copy, True))
+        self.set_location(None)
+
+    def set_location(self, location: Location | None) -> None:
+        """Be about another image; None is none."""
+        self._location = location
+        for action in (self.menu.menuAction(), *self.copies):
+            action.setEnabled(location is not None)
+
+    def _action(
+        self, text: str, target: Viewer, then: Callable[[str], str], seen: bool
+    ) -> QAction:
+        action = QAction(text, self)
+        action.triggered.connect(lambda: self._ask(target, then, seen))
+        return action
+
+    def _ask(self, target: Viewer, then: Callable[[str], str], seen: bool) -> None:
+        place = self._location
+        if place is None:
+            return
+        view = self._view(place) if seen else None
+        if seen and view is None:
+            sentence = f"{place.name} is not open in napari."
+            self.failed.emit(OptionError(sentence, action="Open it first."))
+            return
+        if self._asked is not None:
+            self._asked.drop()
+        future = start(check_public(place, target.address))
+        self._asked = Reply(future, partial(self._receive, target, then, view), self)
+        self.said.emit(f"Asking whether {target} may read it …")
+
+    def _view(self, place: Location) -> View | None:
+        return present_view(self._viewer, place) if self._viewer is not None else None
+
+    def _receive(
+        self,
+        target: Viewer,
+        then: Callable[[str], str],
+        view: View | None,
+        future: Future[Publicity],
+    ) -> None:
+        error = failure(future)
+        if error is None and not future.result().works:
+            found = future.result()
+            error = OptionError(found.sentence, action=found.action)
+        if error is not None:
+            self.said.emit("")
+            self.failed.emit(error)
+            return
+        found = future.result()
+        done = then(share_link(found.address, target, view))
+        self.said.emit(f"{done} {found.sentence}".rstrip())
+
+
+def _open(link: str) -> str:
+    if QDesktopServices.openUrl(QUrl(link)):
+        return "Opened in the browser."
+    return "No browser could be opened; copy the link instead."
+
+
+def _copy(link: str) -> str:
+    clipboard = QGuiApplication.clipboard()
+    if clipboard is not None:
+        clipboard.setText(link)
+    return "Link copied."

@@ -1,0 +1,401 @@
+"""What can be done with a row: links as seen, tables, copies; by keyboard and mouse."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import numpy as np
+import pandas as pd
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Labels
+from qtpy.QtCore import QObject, Qt, Slot
+from qtpy.QtGui import QDesktopServices
+from qtpy.QtWidgets import QApplication
+
+from gui.browsing import go, row, settled, shown_browser
+from gui.door import until
+from napari_omezarr.browsing import Copied, Progress, Viewer
+from napari_omezarr.demo.server import OWNER
+from napari_omezarr.location import Location
+from napari_omezarr.widgets.browser.copy_form import (
+    CopyForm,
+    copied_text,
+    progress_text,
+)
+from napari_omezarr.widgets.browser.reply import pending
+from napari_omezarr.widgets.browser.table_form import TableForm, joined
+from napari_omezarr.widgets.job import running
+from servers.faults import Stalled
+from servers.proxy import Proxy
+from small_images import pixels, put_image, put_labels
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from pytestqt.qtbot import QtBot
+    from qtpy.QtCore import QUrl
+
+    from napari_omezarr.widgets.browser.browser import Browser
+
+ROOT = "test-actions"
+PLANTED = "pl4nted-s3cret"
+
+
+class Opened(QObject):
+    """The links that a browser was asked to open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[str] = []
+
+    @Slot("QUrl")
+    def take(self, url: QUrl) -> None:
+        self.links.append(bytes(url.toEncoded()).decode())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("images")
+    put_image(folder / "embryo.zarr", "0.5")
+    put_labels(folder / "embryo.zarr", "0.5", cells=pixels((4, 16, 24)))
+    (folder / "cells.tsv").write_text("label_id\tarea\n1\t10\n7\t70\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def proxy(s3_server, folder: Path) -> Iterator[Proxy]:
+    for bucket in ("public", "private"):
+        s3_server.upload(folder, f"{bucket}/{ROOT}")
+    with Proxy(s3_server.endpoint) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def links() -> Iterator[list[str]]:
+    opened = Opened()
+    for scheme in ("http", "https"):
+        QDesktopServices.setUrlHandler(scheme, opened.take)
+    yield opened.links
+    for scheme in ("http", "https"):
+        QDesktopServices.unsetUrlHandler(scheme)
+
+
+@pytest.fixture
+def model() -> ViewerModel:
+    return ViewerModel()
+
+
+@pytest.fixture
+def browser(qtbot: QtBot, model: ViewerModel, proxy: Proxy) -> Iterator[Browser]:
+    proxy.clear()
+    browser = shown_browser(qtbot, model)
+    go(qtbot, browser, f"s3+{proxy.url}/public/{ROOT}|anonymous:true")
+    browser.tree.choose(row(browser, "embryo.zarr"))
+    settled(qtbot, browser)
+    yield browser
+    browser.stop()
+    settled(qtbot, browser)
+
+
+def action(browser: Browser, menu: str, text: str) -> Any:
+    menus = {
+        "copy": browser.row_actions.copy_menu,
+        "more": browser.buttons.more_menu,
+        "web": browser.tools.share.menu,
+    }
+    return next(a for a in menus[menu].actions() if a.text() == text)
+
+
+def press(qtbot: QtBot, browser: Browser, menu: str, text: str) -> None:
+    action(browser, menu, text).trigger()
+    until(qtbot, lambda: not browser.details.busy)
+    settled(qtbot, browser)
+
+
+def clipboard() -> str:
+    return QApplication.clipboard().text()
+
+
+@pytest.mark.parametrize(
+    "name", ["ome-ngff-validator", "vizarr", "neuroglancer", "itk-vtk-viewer"]
+)
+def test_a_public_image_opens_in_a_web_viewer(
+    browser: Browser, qtbot: QtBot, proxy: Proxy, links: list[str], name: str
+) -> None:
+    press(qtbot, browser, "web", name)
+    (link,) = links
+    assert link.startswith(Viewer(name).address)
+    assert f"{proxy.url}/public/{ROOT}/embryo.zarr" in unquote(link)
+    assert browser.status.label.text().startswith("Opened in the browser.")
+    assert not browser.errors.isVisible()
+
+
+def test_links_show_what_one_sees(
+    browser: Browser, qtbot: QtBot, model: ViewerModel, links: list[str]
+) -> None:
+    press(qtbot, browser, "copy", "Link to neuroglancer, with this view")
+    assert "embryo.zarr is not open in napari." in browser.errors.sentence.text()
+    browser.row_actions.open.trigger()
+    until(qtbot, lambda: len(model.layers) == 3)
+    settled(qtbot, browser)
+    camera = model.scene.camera
+    camera.center, camera.zoom = (0, 3, 5), 8
+    model.dims.set_point(0, 1.0)
+    first = model.layers[0]
+    first.contrast_limits, first.colormap = (20, 120), "red"
+    model.layers[1].visible = False
+    press(qtbot, browser, "copy", "Link to neuroglancer, with this view")
+    state = json.loads(unquote(clipboard().partition("#!")[2]))
+    names = list(state["dimensions"])
+    assert dict(zip(names, state["position"], strict=True)) == pytest.approx(
+        {"x": 5, "y": 3, "z": 1}
+    )
+    assert state["dimensions"]["x"] == [1e-6, "m"]
+    assert state["crossSectionScale"] == pytest.approx(1 / 8)
+    one, two = state["layers"]
+    assert one["shaderControls"]["contrast"]["range"] == [20, 120]
+    assert one["shaderControls"]["color"] == "#ff0000"
+    assert one["localPosition"] == [0]
+    assert (one["visible"], two["visible"]) == (True, False)
+    press(qtbot, browser, "web", "vizarr, with this view")
+    said = parse_qs(urlsplit(links[0]).query)
+    assert json.loads(said["viewState"][0]) == {"zoom": 3.0, "target": [5.0, 3.0]}
+    model.dims.ndisplay = 3
+    camera.center = (1, 3, 5)
+    press(qtbot, browser, "copy", "Link to neuroglancer, with this view")
+    state = json.loads(unquote(clipboard().partition("#!")[2]))
+    assert state["layout"] == "3d"
+
+
+def test_a_private_image_gets_no_link(
+    browser: Browser,
+    qtbot: QtBot,
+    proxy: Proxy,
+    links: list[str],
+    owner: None,
+) -> None:
+    go(qtbot, browser, f"s3+{proxy.url}/private/{ROOT}/embryo.zarr")
+    press(qtbot, browser, "web", "vizarr")
+    assert links == []
+    assert "is not public: it asks for a sign-in" in browser.errors.sentence.text()
+    press(qtbot, browser, "copy", "Python")
+    assert "embryo.zarr" in clipboard()
+    assert OWNER.secret not in clipboard()
+
+
+def test_the_panel_is_turned_to_a_closer_look(browser: Browser, qtbot: QtBot) -> None:
+    details = browser.details
+    for text, pane in (
+        ("Validate", details.validation),
+        ("Raw metadata", details.metadata),
+        ("View a chunk, speed test", details.data),
+    ):
+        press(qtbot, browser, "more", text)
+        assert pane.isVisible()
+    assert details.metadata.text.toPlainText()
+
+
+def form(browser: Browser, kind: type[Any]) -> Any:
+    return browser.findChildren(kind)[-1]
+
+
+def test_a_table_goes_to_the_labels_that_it_is_about(
+    browser: Browser, qtbot: QtBot, model: ViewerModel, proxy: Proxy
+) -> None:
+    data = np.array([[1, 7], [7, 0]])
+    features = pd.DataFrame({"index": [7, 9], "kind": ["a", "b"], "area": [0, 0]})
+    model.add_layer(Labels(data, name="others"))
+    model.add_layer(Labels(data, name="cells", features=features))
+    press(qtbot, browser, "more", "Labels table…")
+    table: TableForm = form(browser, TableForm)
+    assert table.layer.currentText() == "cells"
+    address = f"s3+{proxy.url}/public/{ROOT}/cells.tsv|anonymous:true"
+    qtbot.keyClicks(table.place.line, address)
+    qtbot.keyClick(table.place.line, Qt.Key.Key_Return)
+    until(qtbot, lambda: not table.busy)
+    assert table.message.text() == "Added 1 columns about 2 labels to cells."
+    assert table.column.currentText() == "label_id"
+    got = model.layers["cells"].features.set_index("index")
+    assert list(got.columns) == ["kind", "area"]
+    assert got.loc[7, "area"] == 70
+    assert got.loc[7, "kind"] == "a"
+    assert got.loc[1, "area"] == 10
+    assert len(model.layers["others"].features.columns) == 0
+    table.close()
+
+
+@pytest.fixture
+def table(qtbot: QtBot, model: ViewerModel) -> TableForm:
+    model.add_layer(Labels(np.array([[3, 5]]), name="cells"))
+    form = TableForm(model, Location.parse)
+    form.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose, False)
+    qtbot.addWidget(form)
+    form.show()
+    return form
+
+
+def added(qtbot: QtBot, table: TableForm, path: Path | str) -> str:
+    table.place.take_chosen(str(path))
+    table.add_button.click()
+    until(qtbot, lambda: not table.busy)
+    return table.message.text()
+
+
+def test_the_column_of_the_labels_is_chosen_where_no_name_tells(
+    qtbot: QtBot, model: ViewerModel, table: TableForm, tmp_path: Path
+) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text("row,nucleus,area\n1,3,0.5\n2,5,0.7\n")
+    assert added(qtbot, table, file).startswith("Choose the column")
+    table.column.setCurrentText("nucleus")
+    table.add_button.click()
+    assert list(model.layers[0].features["index"]) == [3, 5]
+    assert list(model.layers[0].features["area"]) == [0.5, 0.7]
+
+
+def test_a_table_that_does_not_fit_says_why(
+    qtbot: QtBot, model: ViewerModel, table: TableForm, tmp_path: Path
+) -> None:
+    (tmp_path / "names.tsv").write_text("name\tarea\na\t0.5\n")
+    said = added(qtbot, table, tmp_path / "names.tsv")
+    assert said == "✖ No column of this table holds whole numbers."
+    table.add_button.click()
+    assert "does not say which label a row is about" in table.message.text()
+    assert added(qtbot, table, tmp_path / "none.csv").startswith("✖ There is no")
+    assert added(qtbot, table, "ftp://no.where/t.csv").startswith("✖")
+    model.layers.clear()
+    (tmp_path / "t.csv").write_text("label,area\n1,3\n")
+    said = added(qtbot, table, tmp_path / "t.csv")
+    assert said == "✖ There is no layer of labels. Open one first."
+    assert "no layer of labels" in TableForm(model, Location.parse).message.text()
+
+
+def test_features_are_joined_by_the_label() -> None:
+    before = pd.DataFrame({"index": [1, 2], "area": [5, 6]})
+    after = joined(before, {"index": np.array([2, 3, 3]), "area": [60, 7, 8]})
+    assert list(after["index"]) == [1, 2, 3]
+    assert list(after["area"])[1:] == [60, 7]
+    assert np.isnan(after["area"][0])
+    fresh = joined(pd.DataFrame(), {"index": np.array([1]), "area": [5]})
+    assert fresh.to_dict("list") == {"index": [1], "area": [5]}
+
+
+@pytest.fixture
+def copying(qtbot: QtBot) -> Iterator[Callable[..., CopyForm]]:
+    def show(**options: Any) -> CopyForm:
+        made = CopyForm(Location.parse, **options)
+        made.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose, False)
+        qtbot.addWidget(made)
+        made.show()
+        return made
+
+    yield show
+    until(qtbot, lambda: not running and not pending)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    every = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in every}
+
+
+def test_an_image_is_downloaded_byte_for_byte_and_resumed(
+    browser: Browser, qtbot: QtBot, proxy: Proxy, folder: Path, tmp_path: Path
+) -> None:
+    press(qtbot, browser, "more", "Download…")
+    copy: CopyForm = form(browser, CopyForm)
+    assert copy.source.line.text().endswith("embryo.zarr")
+    assert "anonymous" not in copy.source.line.text()
+    copy.target.take_chosen(str(tmp_path))
+    assert copy.target.line.text() == f"{tmp_path}/embryo.zarr"
+    proxy.fault("*/0/c/1/*", Stalled(), forever=True)
+    copy.start_button.click()
+    # Sixteen go at a time, so some of them are there while others stall.
+    until(qtbot, lambda: list(tmp_path.rglob("c/0/*")))
+    assert copy.cancel_button.text() == "Cancel"
+    qtbot.keyClick(copy, Qt.Key.Key_Escape)
+    assert copy.isVisible()
+    assert copy.message.text().startswith("Cancelled.")
+    proxy.clear()
+    proxy.release()
+    until(qtbot, lambda: not pending)
+    assert not (tmp_path / "embryo.zarr" / "zarr.json").exists()
+    assert copy.start_button.text() == "&Resume"
+    qtbot.keyClick(copy.start_button, Qt.Key.Key_Space)
+    until(qtbot, lambda: not copy.busy)
+    assert copy.message.text().startswith("Copied ")
+    assert files(tmp_path / "embryo.zarr") == files(folder / "embryo.zarr")
+    copy.close()
+
+
+def test_a_folder_is_uploaded_to_where_one_is(
+    browser: Browser,
+    qtbot: QtBot,
+    folder: Path,
+    proxy: Proxy,
+    owner: None,
+    s3_prefix: str,
+    tmp_path: Path,
+    copying: Callable[..., CopyForm],
+) -> None:
+    place = Location.parse(f"s3+{proxy.url}/private/{s3_prefix}")
+    up = copying(folder=place)
+    up.source.take_chosen(str(folder / "embryo.zarr"))
+    assert up.target.line.text() == (place / "embryo.zarr").display
+    up.start_button.click()
+    until(qtbot, lambda: not up.busy)
+    assert up.message.text().startswith("Copied "), up.message.text()
+    across = copying(source=place / "embryo.zarr")
+    across.target.set_place(place / "second.zarr")
+    across.copy()
+    until(qtbot, lambda: not across.busy)
+    down = copying(source=place / "second.zarr")
+    down.target.line.set_address(str(tmp_path / "back.zarr"))
+    down.copy()
+    until(qtbot, lambda: not down.busy)
+    assert files(tmp_path / "back.zarr") == files(folder / "embryo.zarr")
+    down.copy()
+    until(qtbot, lambda: not down.busy)
+    assert down.message.text().startswith("✖ Something is already at ")
+
+
+def test_the_dock_uploads_into_the_place_that_it_shows(
+    browser: Browser, qtbot: QtBot
+) -> None:
+    press(qtbot, browser, "more", "Upload here…")
+    copy: CopyForm = form(browser, CopyForm)
+    assert copy.source.line.text() == ""
+    copy.source.take_chosen("/data/new.zarr")
+    assert copy.target.line.text().endswith(f"/public/{ROOT}/new.zarr")
+    assert copy.target.place().anonymous
+    copy.start_button.click()
+    until(qtbot, lambda: not copy.busy)
+    assert copy.message.text().startswith("✖")
+    copy.close()
+
+
+def test_what_is_no_address_is_said_and_no_signature_is_shown(
+    copying: Callable[..., CopyForm],
+) -> None:
+    signed = Location.parse(
+        f"https://host.org/a.zarr?X-Amz-Signature={PLANTED}&X-Amz-Credential=k"
+    )
+    copy = copying(source=signed)
+    assert PLANTED not in copy.source.line.text()
+    assert copy.source.place() == signed
+    copy.target.line.set_address("ftp://no.where")
+    copy.copy()
+    assert copy.message.text().startswith("✖")
+    assert PLANTED not in copy.message.text()
+    assert not copy.busy
+
+
+def test_words_of_a_copy(tmp_path: Path) -> None:
+    known = progress_text(Progress(2, 10, 1_000_000, 4_000_000), 2.0)
+    assert known == "2 of 10 objects, 1 MB of 4 MB, 500 kB/s"
+    assert progress_text(Progress(2, 10, 5000, 0), 0.0) == "2 of 10 objects, 5 kB"
+    done = Copied(Location.parse(str(tmp_path)), 3, 1000, 7)
+    assert copied_text(done).endswith(f"to {tmp_path}; 7 were there from before.")
