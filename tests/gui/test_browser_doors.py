@@ -396,6 +396,13 @@ def test_the_menu_of_a_row_has_all_actions(
         "Copy",
         "Show files",
         "Bookmark this place",
+        "Open in a web viewer",
+        "Labels table…",
+        "Download…",
+        "Upload here…",
+        "View a chunk, speed test",
+        "Validate",
+        "Raw metadata",
     ]
     menu.close()
 
