@@ -53,12 +53,14 @@ def test_a_row_is_dragged_onto_the_canvas_and_opens_without_a_question(
     go(qtbot, browser, f"s3+{proxy.url}/public/{ROOT}|anonymous:true")
     index = row(browser, "a b+c é")
     model = browser.tree.rows
+    # The window of the test is not on the screen, where rows would be looked at.
+    model.look_at([index])
+    settled(qtbot, browser)
     mime = model.mimeData([index])
     assert mime.text().startswith(f"s3+{proxy.url}/public/{ROOT}/a")
     viewer.window._qt_viewer.dropEvent(dropped(mime))
     until(qtbot, lambda: len(viewer.layers) == 3)
     assert names(viewer.layers) == NAMES
-    # The window of the test is not on the screen, where rows would be looked at.
     go(qtbot, browser, f"s3+{proxy.url}/public/{ROOT}/a b+c é|anonymous:true")
     browser.row_actions.region.trigger()
     until(qtbot, lambda: viewer.window._qt_window.findChildren(RegionDock))

@@ -19,6 +19,7 @@ from napari_omezarr.demo.server import OWNER
 from napari_omezarr.location import Location
 from napari_omezarr.profiles import Profile
 from napari_omezarr.recents import Recents
+from napari_omezarr.widgets.browser.branch import MOST, Branch, State
 from napari_omezarr.widgets.browser.docks import folder_for
 from napari_omezarr.widgets.browser.editor import ConnectionEditor
 from napari_omezarr.widgets.browser.navigation import History, above
@@ -457,6 +458,26 @@ def test_each_error_has_its_remedy(
     ]
     assert remedy_for(error) is kinds[remedy]
     assert words(error, kinds[remedy])[0] == sentence
+
+
+def test_after_many_rows_only_the_last_one_asks_for_more() -> None:
+    place = Location.parse("s3://b/x")
+    branch = Branch(1, Entry(place, ""), state=State.MORE)
+    assert branch.goes_on
+    branch.entries = [Entry(place, "a")] * MOST
+    assert not branch.goes_on
+    assert branch.tail_text() == ("… load more (10,000 of many; a filter is quicker)")
+    branch.state, branch.hidden = State.PAUSED, 4000
+    assert branch.tail_text() == "… look further (4,000 files so far)"
+
+
+def test_a_folder_is_not_dragged(browser: Browser, qtbot: QtBot, here: str) -> None:
+    go(qtbot, browser, here.removesuffix(f"/{ROOT}"))
+    assert browser.tree.rows.mimeData([row(browser, ROOT)]) is None
+    go(qtbot, browser, here)
+    mime = browser.tree.rows.mimeData([row(browser, "embryo.zarr")])
+    assert mime is not None
+    assert mime.text() == f"{here}/embryo.zarr"
 
 
 def test_history_goes_back_and_forgets_repeats() -> None:

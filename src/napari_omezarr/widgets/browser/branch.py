@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 
     from .reply import Reply
 
+MOST = 10_000
+"""Rows that come by scrolling. Qt lays out all rows of a place when some are added,
+which takes 10 ms for each thousand; and nobody scrolls further to find a name."""
+
 
 class State(Enum):
     """How far the rows of a branch are."""
@@ -77,15 +81,21 @@ class Branch:
         """How many rows it has, the one at the end included."""
         return len(self.entries) + bool(self.tail)
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether the next page comes by scrolling, and not by the last row only."""
+        return self.state is State.MORE and len(self.entries) < MOST
+
     def tail_text(self) -> str:
         """Say what comes after the rows; ``""`` if nothing is to be said."""
         if self.state is State.ENDED:
             return "" if self.entries else self._nothing()
         problem = self.problem.sentence if self.problem else ""
+        many = "many" if self.goes_on else "many; a filter is quicker"
         return {
             State.UNASKED: "",
             State.LOADING: "Loading …",
-            State.MORE: f"… load more ({len(self.entries):,} of many)",
+            State.MORE: f"… load more ({len(self.entries):,} of {many})",
             State.PAUSED: f"… look further ({self.hidden:,} files so far)",
             State.STOPPED: "… cancelled; load again",
             State.FAILED: f"✖ {problem}",

@@ -119,7 +119,7 @@ class EntryModel(RowModel):
             entry, branch = self.entry(index), self.branch_with(index)
             if branch is not None and entry is not None and not self._files:
                 spots[branch.key, index.row()] = entry
-            elif branch is not None and entry is None and branch.state is State.MORE:
+            elif branch is not None and entry is None and branch.goes_on:
                 self._fetch(branch)
         self._looks.look_at(spots)
 

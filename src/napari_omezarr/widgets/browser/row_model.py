@@ -27,6 +27,12 @@ NOWHERE = QModelIndex()
 
 _KEYS = count(1)
 _ROLES = Qt.ItemDataRole
+_NO_FLAGS = Qt.ItemFlag.NoItemFlags
+_FLAGS = (
+    Qt.ItemFlag.ItemIsEnabled
+    | Qt.ItemFlag.ItemIsSelectable
+    | Qt.ItemFlag.ItemIsDragEnabled
+)
 
 
 class RowModel(QAbstractItemModel):
@@ -160,13 +166,11 @@ class RowModel(QAbstractItemModel):
         return entry is not None and not entry.is_leaf
 
     def flags(self, index: QModelIndex) -> Qt.ItemFlag:
-        """Let every row be chosen, and what can be opened be dragged."""
-        flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
-        entry = self.entry(index)
-        opens = entry is not None and (entry.is_openable or entry.looks_like_store)
-        if entry is not None and opens and is_draggable(entry.location):
-            flags |= Qt.ItemFlag.ItemIsDragEnabled
-        return flags
+        """Let every row be chosen, and tried to be dragged; see `mimeData`.
+
+        A view asks for the flags of all rows at each page that comes.
+        """
+        return _FLAGS if index.isValid() else _NO_FLAGS
 
     def data(self, index: QModelIndex, role: int = _ROLES.DisplayRole) -> Any:
         """Give the texts of a row."""
@@ -186,10 +190,12 @@ class RowModel(QAbstractItemModel):
         """Say what dragged rows are: links."""
         return ["text/uri-list", "text/plain"]
 
-    def mimeData(self, indexes: Iterable[QModelIndex]) -> QMimeData:
-        """Give the addresses of rows, as napari takes them."""
+    def mimeData(self, indexes: Iterable[QModelIndex]) -> QMimeData | None:
+        """Give the addresses of rows, as napari takes them; None drags nothing."""
         entries = [entry for index in indexes if (entry := self.entry(index))]
-        return mime_of(entry.location for entry in entries)
+        opens = (e for e in entries if e.is_openable or e.looks_like_store)
+        places = [e.location for e in opens if is_draggable(e.location)]
+        return mime_of(places) if places else None
 
 
 def new_branch(
