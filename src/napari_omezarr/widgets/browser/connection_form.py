@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from magicgui.widgets import (
     CheckBox,
     ComboBox,
-    Container,
     FileEdit,
     Label,
     LineEdit,
     Password,
 )
+from qtpy.QtWidgets import QFormLayout, QWidget
 from superqt import QCollapsible
 
 from napari_omezarr.connections import Keys
@@ -35,6 +35,9 @@ _STYLES: dict[str, Style] = {
     "bucket in the path": "path",
     "bucket in the host": "virtual",
 }
+_NARROW = 120
+"""Of a field, in pixels; magicgui makes them too wide for a narrow dock."""
+
 _KEPT = "kept; type to replace it"
 
 
@@ -61,8 +64,10 @@ class ConnectionForm:
 
     Attributes
     ----------
-    container : magicgui.widgets.Container
-        The form.
+    fields : tuple of magicgui widgets
+        What is seen at once; each is shown where the way to sign in needs it.
+    native : QWidget
+        These fields in rows.
     more : superqt.QCollapsible
         What is seldom needed, folded.
     """
@@ -82,17 +87,14 @@ class ConnectionForm:
         self.style = ComboBox(label="Addressing", choices=list(_STYLES))
         self.ca_file = FileEdit(label="CA file", filter="*.pem *.crt *")
         self.requester_pays = CheckBox(text="agree to pay for reading")
-        self.container: Container[Any] = Container(
-            widgets=[
-                self.name, self.endpoint, self.region, self.start, self.sign_in,
-                self.aws_profile, self.access_key, self.secret, self.token,
-            ]
+        self.fields = (
+            self.name, self.endpoint, self.region, self.start, self.sign_in,
+            self.aws_profile, self.access_key, self.secret, self.token,
         )  # fmt: skip
-        seldom: Container[Any] = Container(
-            widgets=[self.style, self.ca_file, self.requester_pays]
-        )
+        self.native, self._rows = _rows(self.fields)
+        seldom, _ = _rows((self.style, self.ca_file, self.requester_pays))
         self.more = QCollapsible("More")
-        self.more.addWidget(seldom.native)
+        self.more.addWidget(seldom)
         self._explain()
         self.sign_in.changed.connect(self._choose)
         self._choose()
@@ -186,9 +188,9 @@ class ConnectionForm:
     def _choose(self, *_: object) -> None:
         """Show the fields that the way to sign in needs."""
         sign_in = SIGN_INS[str(self.sign_in.value)]
-        self.aws_profile.visible = sign_in == "profile"
+        self._rows.setRowVisible(self.aws_profile.native, sign_in == "profile")
         for field in (self.access_key, self.secret, self.token):
-            field.visible = sign_in == "keys"
+            self._rows.setRowVisible(field.native, sign_in == "keys")
         self.where.native.setVisible(sign_in == "keys")
 
     def _explain(self) -> None:
@@ -200,9 +202,23 @@ class ConnectionForm:
         }
         for field, hint in hints.items():
             field.native.setPlaceholderText(hint)
-        for field in self.container:
+        for field in self.fields:
             field.native.setAccessibleName(field.label)
         self.where.native.setWordWrap(True)
+
+
+def _rows(fields: Sequence[Any]) -> tuple[QWidget, QFormLayout]:
+    """Put fields below each other, their labels aligned."""
+    widget = QWidget()
+    layout = QFormLayout(widget)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+    for field in fields:
+        # A check box says itself what it is.
+        label = "" if isinstance(field, CheckBox) else field.label
+        field.native.setMinimumWidth(_NARROW)
+        layout.addRow(label, field.native)
+    return widget, layout
 
 
 def _word(words: dict[str, Any], value: str) -> str:

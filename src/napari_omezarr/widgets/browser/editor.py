@@ -152,12 +152,11 @@ class ConnectionEditor(QDialog):
     def _arrange(self) -> None:
         body, area = QWidget(self), QScrollArea(self)
         column = QVBoxLayout(body)
-        column.setContentsMargins(0, 0, 0, 0)
+        column.setContentsMargins(0, 0, 6, 0)
         for widget in (
-            self.form.container.native,
+            self.form.native,
             self.form.where.native,
             self.form.more,
-            self.message,
         ):
             column.addWidget(widget)
         column.addStretch()
@@ -166,7 +165,8 @@ class ConnectionEditor(QDialog):
         area.setFrameShape(QFrame.Shape.NoFrame)
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         layout, above, below = QVBoxLayout(self), QHBoxLayout(), QHBoxLayout()
-        layout.addWidget(area)
+        layout.addWidget(area, stretch=1)
+        layout.addWidget(self.message)
         for button in (
             self.test_button,
             self.new_button,
@@ -232,7 +232,7 @@ class ConnectionEditor(QDialog):
     def _show_surroundings(self, outcome: Future[Surroundings]) -> None:
         found = outcome.result()
         self.form.offer_profiles(found.profiles)
-        self.form.where.value = f"ⓘ {found.where}"
+        self.form.where.value = found.where
 
     def _show_checks(self, outcome: Future[tuple[Check, ...]]) -> None:
         self._tested = None
