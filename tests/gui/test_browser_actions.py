@@ -13,7 +13,7 @@ from napari.components import ViewerModel
 from napari.layers import Labels
 from qtpy.QtCore import QObject, Qt, Slot
 from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QFileDialog
 
 from gui.browsing import go, row, settled, shown_browser
 from gui.door import until
@@ -25,6 +25,7 @@ from napari_omezarr.widgets.browser.copy_form import (
     copied_text,
     progress_text,
 )
+from napari_omezarr.widgets.browser.place_line import PlaceLine
 from napari_omezarr.widgets.browser.reply import pending
 from napari_omezarr.widgets.browser.table_form import TableForm, joined
 from napari_omezarr.widgets.job import running
@@ -399,3 +400,35 @@ def test_words_of_a_copy(tmp_path: Path) -> None:
     assert progress_text(Progress(2, 10, 5000, 0), 0.0) == "2 of 10 objects, 5 kB"
     done = Copied(Location.parse(str(tmp_path)), 3, 1000, 7)
     assert copied_text(done).endswith(f"to {tmp_path}; 7 were there from before.")
+
+
+@pytest.mark.parametrize("folders", [True, False])
+def test_places_of_this_computer_are_chosen(
+    qtbot: QtBot, tmp_path: Path, folders: bool
+) -> None:
+    line = PlaceLine("From", Location.parse, folders=folders)
+    qtbot.addWidget(line)
+    line.show()
+    line.browse.click()
+    dialog = line.findChild(QFileDialog)
+    modes = QFileDialog.FileMode
+    assert dialog.fileMode() == (modes.Directory if folders else modes.ExistingFile)
+    with qtbot.waitSignal(line.chosen):
+        dialog.fileSelected.emit(str(tmp_path))
+    dialog.close()
+    assert line.place() == Location.parse(str(tmp_path))
+
+
+def test_without_a_viewer_there_are_no_labels_and_no_view(
+    qtbot: QtBot, proxy: Proxy
+) -> None:
+    browser = shown_browser(qtbot)
+    go(qtbot, browser, f"s3+{proxy.url}/public/{ROOT}/embryo.zarr|anonymous:true")
+    for menu, text, said in (
+        ("more", "Labels table…", "There is no viewer with labels."),
+        ("copy", "Link to vizarr, with this view", "is not open in napari."),
+    ):
+        press(qtbot, browser, menu, text)
+        assert said in browser.errors.sentence.text()
+    browser.stop()
+    settled(qtbot, browser)

@@ -11,11 +11,12 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
 
 from gui.door import until
-from napari_omezarr.browsing import AxisDetails, Entry, Kind, LevelDetails
+from napari_omezarr.browsing import AxisDetails, Chunk, Entry, Kind, LevelDetails
 from napari_omezarr.location import Location
 from napari_omezarr.metadata import ResolvedChannel
 from napari_omezarr.widgets.browser.detail_text import (
     channels_html,
+    chunk_text,
     is_readable,
     level_row,
     voxel_text,
@@ -303,3 +304,10 @@ def test_arrays_become_pictures() -> None:
     made = picture(grey(plane, 0, 10)).toImage()
     shades = [made.pixelColor(x, y) for x, y in ((0, 0), (0, 1), (1, 1))]
     assert shades == [QColor(0, 0, 0), QColor(255, 255, 255), QColor(0, 0, 0)]
+
+
+def test_a_chunk_that_is_not_stored_says_so() -> None:
+    empty = Chunk("0/c/0/0", (0, 0), np.zeros((4, 4), np.uint8), 0, 16, 0.01, True)
+    assert chunk_text(empty) == (
+        "0/c/0/0: nothing is stored, all is 0. 16 bytes of uint8, 10 ms."
+    )
