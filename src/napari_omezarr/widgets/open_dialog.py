@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from napari.qt import get_current_stylesheet
+from qtpy.compat import isalive
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QDialog,
@@ -96,6 +97,8 @@ class OpenDialog(QDialog):
         jobs = [Job(partial(_open, location)) for location in locations]
         self._jobs.extend(jobs)
         for job in jobs:
+            # A window that closes takes the dialog with it, without a close event.
+            self.destroyed.connect(job.abandon)
             job.start(partial(self._receive, job))
         self._set_busy(True)
 
@@ -156,8 +159,6 @@ class OpenDialog(QDialog):
         self.cancel_button.clicked.connect(self.reject)
         self.line.textChanged.connect(self.recent.narrow)
         self.recent.chosen.connect(self._open_recent)
-        # A window that closes takes the dialog with it, without a close event.
-        self.destroyed.connect(partial(_abandon, self._jobs))
 
     def _open_recent(self, address: str) -> None:
         self.line.set_address(address)
@@ -195,11 +196,10 @@ def show_open_dialog(viewer: ViewerModel) -> OpenDialog:
     """Show the dialog over the viewer's window, or bring back the one that is open."""
     window = main_window()
     dialog = _shown.get(window)
-    if dialog is None:
+    if dialog is None or not isalive(dialog):  # type: ignore[no-untyped-call]
         dialog = _shown[window] = OpenDialog(viewer, window)
         if window is None:
             dialog.setStyleSheet(get_current_stylesheet())
-        dialog.destroyed.connect(lambda: _shown.pop(window, None))
     dialog.show()
     dialog.raise_()
     dialog.activateWindow()
@@ -214,7 +214,7 @@ def _open(location: Location) -> Opened:
     return open_place(location)
 
 
-def _abandon(jobs: list[Job], *_: object) -> None:
+def _abandon(jobs: list[Job]) -> None:
     for job in jobs:
         job.abandon()
     jobs.clear()

@@ -112,6 +112,9 @@ class RegionDock(QWidget):
             self.form.say(_NO_ROOM)
             return
         job = Job(future.result).start(partial(self._receive, wanted))
+        # A window that closes takes the dock with it, without a hide event.
+        for end in (job.abandon, future.cancel):
+            self.destroyed.connect(end)
         self._loading.append((future, job))
         self.form.set_busy(True)
         self._timer.start(TICK)
@@ -156,8 +159,6 @@ class RegionDock(QWidget):
         self.frame.drawn.connect(self._take)
         self.frame.gone.connect(partial(form.draw.native.setChecked, False))
         self._timer.timeout.connect(self._show_progress)
-        # A window that closes takes the dock with it, without a hide event.
-        self.destroyed.connect(partial(_leave, self._loading))
 
     def _begin_with(self, active: Layer | None) -> None:
         """Choose the active layer, or the image that it is the labels of."""
@@ -285,9 +286,3 @@ def _explained(error: BaseException) -> str:
         return f"✖ {_NO_ROOM}"
     # Not its text: a library of another reader may put a signed address there.
     return f"✖ The image could not be read ({type(error).__name__}). Try again."
-
-
-def _leave(loading: list[tuple[Future[list[np.ndarray]], Job]], *_: object) -> None:
-    for future, job in loading:
-        job.abandon()
-        future.cancel()

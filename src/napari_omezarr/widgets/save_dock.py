@@ -134,8 +134,10 @@ class SaveDock(QWidget):
     def open_saved(self) -> None:
         """Open what was saved, as new layers."""
         if self._saved is not None and not self._jobs:
-            self._jobs.append(Job(partial(open_saved, self._saved)))
-            self._jobs[-1].start(self._opened)
+            job = Job(partial(open_saved, self._saved))
+            # A window that closes takes the dock with it: nobody will listen.
+            self.destroyed.connect(job.abandon)
+            self._jobs.append(job.start(self._opened))
 
     def copy_address(self) -> None:
         """Put the address of what was saved into the clipboard."""
@@ -169,8 +171,6 @@ class SaveDock(QWidget):
         view.progress.cancel.clicked.connect(self.cancel)
         view.open.clicked.connect(self.open_saved)
         view.copy.clicked.connect(self.copy_address)
-        # A window that closes takes the dock with it: nobody will listen.
-        self.destroyed.connect(partial(_leave, self._latest.jobs, self._jobs))
 
     def _refill(self, event: object = None) -> None:
         self.view.layers.refill(bare_layers(self._viewer.layers))
@@ -282,10 +282,3 @@ class SaveDock(QWidget):
     def _remember(self, place: Location) -> None:
         folder = without_secrets(place.parent)
         remember({**self.view.form.to_remember(), "folder": folder})
-
-
-def _leave(*lists: Any) -> None:
-    for jobs in lists:
-        if isinstance(jobs, list):
-            for job in jobs:
-                job.abandon()
