@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.request import urlopen
 
 import numpy as np
 import pandas as pd
@@ -186,6 +187,32 @@ def test_a_private_image_gets_no_link(
     press(qtbot, browser, "copy", "Python")
     assert "embryo.zarr" in clipboard()
     assert OWNER.secret not in clipboard()
+
+
+def test_a_signed_link_opens_one_object_and_no_image(
+    browser: Browser, qtbot: QtBot, proxy: Proxy, folder: Path, owner: None
+) -> None:
+    go(qtbot, browser, f"s3+{proxy.url}/private/{ROOT}")
+    browser.tree.choose(row(browser, "embryo.zarr"))
+    assert not action(browser, "copy", "Signed link, for an hour").isEnabled()
+    browser.buttons.show_files.setChecked(True)
+    settled(qtbot, browser)
+    browser.tree.choose(row(browser, "cells.tsv"))
+    assert not action(browser, "copy", "Link to vizarr, with this view").isEnabled()
+    press(qtbot, browser, "copy", "Signed link, for an hour")
+    with urlopen(clipboard(), timeout=30) as answer:
+        assert answer.read() == (folder / "cells.tsv").read_bytes()
+    signature = parse_qs(urlsplit(clipboard()).query)["X-Amz-Signature"][0]
+    shown = (browser.status.label.text(), browser.header.address.text())
+    assert not [text for text in shown if signature in text or OWNER.secret in text]
+
+
+def test_a_public_object_needs_no_signature(browser: Browser, qtbot: QtBot) -> None:
+    browser.buttons.show_files.setChecked(True)
+    settled(qtbot, browser)
+    browser.tree.choose(row(browser, "cells.tsv"))
+    press(qtbot, browser, "copy", "Signed link, for an hour")
+    assert "Nobody signs in" in browser.errors.sentence.text()
 
 
 def test_the_panel_is_turned_to_a_closer_look(browser: Browser, qtbot: QtBot) -> None:

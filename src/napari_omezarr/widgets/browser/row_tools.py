@@ -80,7 +80,7 @@ class RowTools(QObject):
 
     def add_to(self, copy_menu: QMenu, more_menu: QMenu) -> None:
         """Put the actions into the menus of the row."""
-        copy_menu.addActions(self.share.copies)
+        copy_menu.addActions([*self.share.copies, self.share.signed])
         more_menu.addMenu(self.share.menu)
         more_menu.addSeparator()
         more_menu.addActions([self.table, self.download, self.upload])
@@ -101,7 +101,9 @@ class RowTools(QObject):
         """
         self._entry, self._here = entry, here
         opens = entry is not None and (entry.is_openable or entry.looks_like_store)
-        self.share.set_location(wish.location if wish is not None and opens else None)
+        is_file = entry is not None and entry.kind is Kind.FILE
+        shared = wish.location if wish is not None and (opens or is_file) else None
+        self.share.set_location(shared, is_file=is_file)
         self.download.setEnabled(entry is not None and entry.kind is not Kind.BUCKET)
         self.upload.setEnabled(folder_for(entry, here) is not None)
         for action in self.looks:

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QMenu, QWidget
 
 from napari_omezarr.browsing import View, Viewer, check_public, share_link, start
 from napari_omezarr.errors import OptionError
+from napari_omezarr.store.presigning import presigned
 
 from .present_view import present_view
 from .reply import Reply, failure
@@ -41,6 +42,8 @@ class ShareActions(QObject):
         The viewers to open.
     copies : list of QAction
         For the menu of copies: links with the present view.
+    signed : QAction
+        For it, too: a link to one object.
     """
 
     failed = Signal(object)
@@ -62,13 +65,26 @@ class ShareActions(QObject):
             text = f"{target}, with this view"
             self.menu.addAction(self._action(text, target, _open, True))
             self.copies.append(self._action(f"Link to {text}", target, _copy, True))
+        self.signed = QAction("Signed link, for an hour", self)
+        self.signed.triggered.connect(lambda: self._sign())
         self.set_location(None)
 
-    def set_location(self, location: Location | None) -> None:
-        """Be about another image; None is none."""
+    def set_location(self, location: Location | None, *, is_file: bool = False) -> None:
+        """Be about another image; None is none.
+
+        Parameters
+        ----------
+        location : Location or None
+            The image.
+        is_file : bool
+            It is one object instead, which no web viewer opens. A signed link opens
+            that alone, and never an image, which is thousands of objects.
+        """
         self._location = location
         for action in (self.menu.menuAction(), *self.copies):
-            action.setEnabled(location is not None)
+            action.setEnabled(location is not None and not is_file)
+        bucket = location.as_s3() if location is not None and is_file else None
+        self.signed.setEnabled(bucket is not None)
 
     def _action(
         self, text: str, target: Viewer, then: Callable[[str], str], seen: bool
@@ -91,6 +107,21 @@ class ShareActions(QObject):
         future = start(check_public(place, target.address))
         self._asked = Reply(future, partial(self._receive, target, then, view), self)
         self.said.emit(f"Asking whether {target} may read it …")
+
+    def _sign(self) -> None:
+        if self._location is not None:
+            if self._asked is not None:
+                self._asked.drop()
+            future = start(presigned(self._location))
+            self._asked = Reply(future, self._receive_signed, self)
+
+    def _receive_signed(self, future: Future[str]) -> None:
+        error = failure(future)
+        if error is not None:
+            self.failed.emit(error)
+            return
+        _copy(future.result())
+        self.said.emit("Link copied: for an hour, whoever has it can read the object.")
 
     def _view(self, place: Location) -> View | None:
         return present_view(self._viewer, place) if self._viewer is not None else None
