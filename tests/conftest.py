@@ -7,6 +7,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from napari_omezarr.configuration import CACHE_VARIABLE, FOLDER_VARIABLE
 from napari_omezarr.demo.server import OWNER, S3Server
@@ -15,6 +16,16 @@ from servers.http import FileServer
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+# The same examples each time, however busy the machine is; the weekly run draws others
+# (``--hypothesis-profile=default``).
+settings.register_profile(
+    "napari-omezarr",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("napari-omezarr")
 
 
 @pytest.fixture(autouse=True)

@@ -525,6 +525,13 @@ def test_a_world_with_another_number_of_axes_is_not_shown() -> None:
     assert any("world cannot be shown" in warning for warning in warnings)
 
 
+def test_a_world_that_names_no_axes_has_those_of_the_image() -> None:
+    systems = [system("array", "y", "x"), {"name": "world"}]
+    shift = {"type": "translation", "translation": [1.0, 2.0]}
+    multiscale, _ = read(graph(to_world(shift), systems=systems))
+    assert (multiscale.coordinate_system, len(multiscale.world_axes)) == ("world", 2)
+
+
 def test_a_singular_way_to_the_world_is_not_taken() -> None:
     flat = to_world({"type": "affine", "affine": [[1, 1, 0], [1, 1, 0]]})
     multiscale, warnings = read(graph(flat))

@@ -129,7 +129,9 @@ def graph_world(
     others = [name for name in usable if name != start]
     chosen = wanted or next(iter(others), start)
     _note_choice(node, chosen, others, wanted)
-    return World(ways[chosen], systems[chosen], chosen, names)
+    # A way that can be shown has as many coordinates there as here; a system that
+    # names none of them has these.
+    return World(ways[chosen], systems[chosen] or systems[start], chosen, names)
 
 
 def _local_edges(
