@@ -30,6 +30,7 @@ from napari_omezarr.location import Location
 from napari_omezarr.profiles import Profile
 from napari_omezarr.recents import Recents
 from napari_omezarr.store import open_store, run
+from napari_omezarr.store.signin import KeptKeys
 from servers.proxy import Proxy
 
 LAB = Profile(
@@ -330,3 +331,15 @@ def test_the_buckets_of_a_connection_are_listed_if_its_sign_in_may(s3_server):
     assert rows["private"].kind is Kind.BUCKET
     assert rows["private"].location == locate("s3://private", profile)
     assert Listing(rows["private"]).more().result(20).here.kind is Kind.BUCKET
+
+
+def test_typed_keys_are_looked_up_once_and_again_when_they_change():
+    chain = KeptKeys("lab")
+    vault().hold("lab", Keys("first", "secret"))
+    found = run(chain.credentials())
+    assert found.access_key == "first"
+    assert run(chain.credentials()) is found
+    vault().hold("lab", Keys("second", "secret"))
+    assert run(chain.credentials()).access_key == "second"
+    vault().forget("lab")
+    assert isinstance(run(chain.credentials()), errors.SignInNeededError)

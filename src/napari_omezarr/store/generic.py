@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -11,10 +10,9 @@ from urllib.parse import quote
 import fsspec
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
 
-from .refusal import Refusal, Refused
+from .generic_place import GenericPlace
 from .tally import Tally
 from .translation import Place
-from .transport import LOCAL_CONCURRENCY, REMOTE_CONCURRENCY
 
 if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
     from napari_omezarr.location import Location
 
     from .patience import Patience
+    from .refusal import Refusal, Refused
     from .transport import Transport
 
 DRIVERS = {"gs": "gcsfs", "az": "adlfs"}
@@ -32,20 +31,8 @@ _FOREIGN_ERRORS = {
 }
 
 
-class GenericTransport:
-    """The keys below a path of an fsspec filesystem.
-
-    Parameters
-    ----------
-    filesystem : fsspec.AbstractFileSystem
-        If it is asynchronous, it must belong to fsspec's own loop, as by default.
-    path : str
-        The path in its terms.
-    place : Place
-        Whom to name in an error.
-    foreign : tuple of types, optional
-        The filesystem's own exceptions that are no OSErrors.
-    """
+class GenericTransport(GenericPlace):
+    """Reads the keys below a path of an fsspec filesystem."""
 
     def __init__(
         self,
@@ -54,32 +41,21 @@ class GenericTransport:
         place: Place,
         foreign: tuple[type[Exception], ...] = (),
     ) -> None:
+        super().__init__(filesystem, path, place, foreign)
         self.tally = Tally()
-        self.concurrency = (
-            REMOTE_CONCURRENCY if filesystem.async_impl else LOCAL_CONCURRENCY
-        )
-        self._filesystem = filesystem
-        self._path = path
-        self._place = place
-        self._errors: tuple[type[Exception], ...] = (OSError, *foreign)
 
     async def read(self, key: str, wanted: ByteRequest | None) -> bytes | None:
         """Read a key, or a part of it."""
-        path = f"{self._path}/{key}".rstrip("/")
         start, end = bounds_of(wanted)
         self.tally.requests += 1
         try:
-            body: bytes = await self._cat(path, start, end)
+            body: bytes = await self.call(
+                "cat_file", self.at(key), start=start, end=end
+            )
         except (FileNotFoundError, IsADirectoryError):
             return None
-        except self._errors as error:
-            status = status_of(error)
-            if not status and isinstance(error, OSError):
-                raise
-        else:
-            self.tally.received += len(body)
-            return body
-        raise Refused(Refusal(status, signed=True))
+        self.tally.received += len(body)
+        return body
 
     async def listing(self) -> list[dict[str, Any]]:
         """List what lies directly below the path, as fsspec describes it.
@@ -90,19 +66,7 @@ class GenericTransport:
             If the filesystem does not say.
         """
         self.tally.requests += 1
-        try:
-            if self._filesystem.async_impl:
-                found = await self._filesystem._ls(self._path, detail=True)
-            else:
-                ls = self._filesystem.ls
-                found = await asyncio.to_thread(ls, self._path, detail=True)
-        except self._errors as error:
-            status = status_of(error)
-            if not status and isinstance(error, OSError):
-                raise
-        else:
-            return list(found)
-        raise Refused(Refusal(status, signed=True))
+        return list(await self.call("ls", self._path, detail=True))
 
     def verdict(self, refused: Refused) -> Refusal:
         """Return the only answer there is."""
@@ -116,13 +80,6 @@ class GenericTransport:
     def notes(self) -> tuple[str, ...]:
         """Nothing happens here that is worth a sentence."""
         return ()
-
-    async def _cat(self, path: str, start: int | None, end: int | None) -> Any:
-        if self._filesystem.async_impl:
-            # The asynchronous half of fsspec's contract: same names, an underscore.
-            return await self._filesystem._cat_file(path, start=start, end=end)
-        cat = self._filesystem.cat_file
-        return await asyncio.to_thread(cat, path, start=start, end=end)
 
 
 def generic_transport(location: Location, patience: Patience) -> Transport:
@@ -209,12 +166,3 @@ def bounds_of(wanted: ByteRequest | None) -> tuple[int | None, int | None]:
             return -suffix, None
         case None:
             return None, None
-
-
-def status_of(error: Exception) -> int:
-    """Find the HTTP status that the libraries keep under several names."""
-    for name in ("status", "code", "status_code"):
-        value = getattr(error, name, None)
-        if isinstance(value, (int, str)) and str(value).isdigit():
-            return int(value)
-    return 403 if "Forbidden" in str(error) else 0

@@ -14,20 +14,18 @@ from urllib.parse import quote
 from napari_omezarr.errors import StoreError
 
 from . import web
+from .bucket_place import BucketPlace
 from .byterange import FIRST_BYTE
 from .refusal import Refused
 from .reply import headers_for, reply_of
 from .signing import signed
-from .tally import Tally
-from .transport import REMOTE_CONCURRENCY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from botocore.credentials import ReadOnlyCredentials
     from zarr.abc.store import ByteRequest
 
-    from .bucket import Bucket
     from .refusal import Refusal
     from .reply import Reply
     from .translation import Place
@@ -44,30 +42,8 @@ class _Wish:
     query: str = ""
 
 
-class S3Transport:
-    """The keys below a prefix of a bucket.
-
-    Parameters
-    ----------
-    bucket : callable
-        Gives what is known of the bucket; called with the first read, on the I/O
-        loop, as it may read AWS's configuration files.
-    prefix : str
-        The key below which the keys are; ``""`` for the whole bucket.
-    access : web.Access
-        What to trust and how long to wait.
-    """
-
-    concurrency = REMOTE_CONCURRENCY
-
-    def __init__(
-        self, bucket: Callable[[], Bucket], prefix: str, access: web.Access
-    ) -> None:
-        self.tally = Tally()
-        self._find_bucket = bucket
-        self._bucket: Bucket | None = None
-        self._prefix = prefix
-        self._access = replace(access, redirects=False)
+class S3Transport(BucketPlace):
+    """Reads the keys below a prefix of a bucket."""
 
     async def read(self, key: str, wanted: ByteRequest | None) -> bytes | None:
         """Read an object by one GET, or two if signing in turns out to be no good."""
@@ -77,8 +53,7 @@ class S3Transport:
         self, key: str, wanted: ByteRequest | None, validator: str = ""
     ) -> Reply:
         """Read as `read` does, unless the object is of the version that is named."""
-        path = f"{self._prefix}/{key}".strip("/")
-        return await self._signed(_Wish(path, headers_for(wanted, validator)))
+        return await self._signed(_Wish(self.path(key), headers_for(wanted, validator)))
 
     async def listing(self, query: str) -> bytes:
         """Ask the bucket itself, with a query: a page of what it holds.
@@ -98,7 +73,7 @@ class S3Transport:
     def identity(self, key: str) -> str:
         """Return an address of the object, whatever is learnt of its bucket's."""
         address = self._opened().address
-        path = quote(f"{self._prefix}/{key}".strip("/"))
+        path = quote(self.path(key))
         return f"{address.endpoint or 's3:/'}/{address.bucket}/{path}"
 
     def verdict(self, refused: Refused) -> Refusal | StoreError:
@@ -115,14 +90,6 @@ class S3Transport:
     def notes(self) -> tuple[str, ...]:
         """Sentences about what happened in this bucket."""
         return self._bucket.notes.sentences if self._bucket else ()
-
-    def _opened(self) -> Bucket:
-        if self._bucket is None:
-            self._bucket = self._find_bucket()
-            ca_file = self._access.ca_file or self._bucket.ca_file
-            proxy = web.proxy_for(self._bucket.address.host)
-            self._access = replace(self._access, ca_file=ca_file, proxy=proxy)
-        return self._bucket
 
     async def _signed(self, wish: _Wish) -> Reply:
         """Ask as whoever signs here, or as nobody if that turns out to be no good."""

@@ -11,6 +11,7 @@ from urllib.parse import unquote_plus
 from xml.etree import ElementTree
 
 from . import web
+from .bucket_place import BucketPlace
 from .byterange import range_header
 from .interruption import Interrupted, Kind
 from .multipart import LONG, put_in_parts
@@ -19,15 +20,12 @@ from .refusal import Refused, refusal_of
 from .reply import reply_of
 from .s3_order import Order, query_of
 from .signing import signed_message
-from .tally import Tally
-from .transport import REMOTE_CONCURRENCY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from zarr.abc.store import ByteRequest
 
-    from .bucket import Bucket
     from .outlet import Attempts, Condition
     from .translation import Place
 
@@ -38,34 +36,12 @@ _BINARY: Mapping[str, str] = {"Content-Type": "application/octet-stream"}
 _JSON: Mapping[str, str] = {"Content-Type": "application/json"}
 
 
-class S3Outlet:
-    """The objects below a prefix of a bucket.
+class S3Outlet(BucketPlace):
+    """Writes the objects below a prefix of a bucket.
 
-    Parameters
-    ----------
-    bucket : callable
-        Gives what is known of the bucket; called on the I/O loop. It must not go
-        on without a sign-in by itself: who may read is not who may write.
-    prefix : str
-        The key below which the keys are; ``""`` for the whole bucket.
-    access : web.Access
-        What to trust and how long to wait.
+    The bucket must not go on without a sign-in by itself: who may read is not who
+    may write.
     """
-
-    concurrency = REMOTE_CONCURRENCY
-
-    def __init__(
-        self, bucket: Callable[[], Bucket], prefix: str, access: web.Access
-    ) -> None:
-        self.tally = Tally()
-        self._find_bucket = bucket
-        self._bucket: Bucket | None = None
-        self._prefix = prefix
-        self._access = replace(access, redirects=False)
-
-    def path(self, key: str) -> str:
-        """Give the whole key of an object."""
-        return f"{self._prefix}/{key}".strip("/")
 
     async def read(self, key: str, wanted: ByteRequest | None = None) -> Held | None:
         """Read an object, or a part of it, by one GET."""
@@ -155,14 +131,6 @@ class S3Outlet:
     def place(self, url: str, doing: str) -> Place:
         """Describe this place for the words of an error about `url`."""
         return replace(self._opened().place(url), doing=doing)
-
-    def _opened(self) -> Bucket:
-        if self._bucket is None:
-            self._bucket = self._find_bucket()
-            ca_file = self._access.ca_file or self._bucket.ca_file
-            proxy = web.proxy_for(self._bucket.address.host)
-            self._access = replace(self._access, ca_file=ca_file, proxy=proxy)
-        return self._bucket
 
 
 async def _digest(body: bytes | memoryview | None) -> str:

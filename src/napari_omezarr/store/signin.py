@@ -139,6 +139,7 @@ class KeptKeys(AwsChain):
     def __init__(self, name: str) -> None:
         super().__init__(None)
         self._name = name
+        self._revision = -1
 
     @property
     def profile(self) -> str | None:
@@ -147,9 +148,15 @@ class KeptKeys(AwsChain):
 
     async def credentials(self) -> ReadOnlyCredentials | StoreError | None:
         """Find the keys; a keychain may have to ask the person, so not on the loop."""
+        revision = vault().revision
+        if self._credentials is not None and self._revision == revision:
+            return self._credentials
         keys = await asyncio.to_thread(vault().find, self._name)
         if keys is None:
             sentence = f"The key of the connection {self._name} is not known any more."
             action = "Type it again in the connection."
             return SignInNeededError(sentence, action=action)
-        return ReadOnlyCredentials(keys.access_key, keys.secret, keys.token or None)
+        token = keys.token or None
+        self._credentials = ReadOnlyCredentials(keys.access_key, keys.secret, token)
+        self._revision = revision
+        return self._credentials
