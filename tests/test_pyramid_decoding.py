@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+from functools import partial
 
 import numcodecs
 import numpy as np
@@ -115,7 +117,7 @@ def test_work_is_done_some_at_a_time():
         busy -= 1
         done.append(number)
 
-    run(at_once(map(job, range(20)), 4))
+    run(at_once((partial(job, number) for number in range(20)), 4))
     assert (sorted(done), most) == (list(range(20)), 4)
 
 
@@ -129,5 +131,16 @@ def test_the_first_failure_ends_the_rest():
         await asyncio.get_running_loop().create_future()
 
     with pytest.raises(StoreError, match="gone"):
-        run(at_once(map(job, range(20)), 4))
+        run(at_once((partial(job, number) for number in range(20)), 4))
     assert begun == [0, 1, 2, 3]
+
+
+def test_a_read_that_is_cancelled_before_it_began_leaves_nothing_unawaited():
+    async def cancelled():
+        reading = asyncio.ensure_future(at_once([asyncio.Event().wait] * 3, 2))
+        await asyncio.sleep(0)
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+
+    run(cancelled())
+    gc.collect()

@@ -199,7 +199,7 @@ class WireServer:
                 raise TimeoutError(f"{len(self._log)} requests came, not {count}")
 
     @contextmanager
-    def wave_count(self, quiet: float = 0.1) -> Iterator[Waves]:
+    def wave_count(self, quiet: float = 0.25) -> Iterator[Waves]:
         """Count waves: a wave is all that a client asks before it needs an answer.
 
         Every answer waits until the client has been quiet for `quiet` seconds.

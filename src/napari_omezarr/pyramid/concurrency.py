@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import zarr
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Iterator
+    from collections.abc import Callable, Coroutine, Iterable, Iterator
+
+    Task = Callable[[], Coroutine[Any, Any, None]]
 
 _KEY = "async.concurrency"
 _lock = Lock()
@@ -41,24 +43,27 @@ def reading_at(concurrency: int) -> Iterator[None]:
             zarr.config.set({_KEY: max(*_reads, *_outer) if _reads else _outer.pop()})
 
 
-async def at_once(work: Iterable[Coroutine[Any, Any, None]], most: int) -> None:
+async def at_once(
+    work: Iterable[Callable[[], Coroutine[Any, Any, None]]], most: int
+) -> None:
     """Await coroutines, at most some at a time, each begun as another ends.
 
     The first that fails ends the others, and its exception is raised.
 
     Parameters
     ----------
-    work : iterable of coroutines
-        Drawn from as there is room, so that it may be long.
+    work : iterable of callables
+        Each gives a coroutine, when there is room for it: none is made that a
+        cancellation would leave unawaited.
     most : int
         How many are under way at most.
     """
     left = iter(work)
 
-    async def draw(first: Coroutine[Any, Any, None]) -> None:
-        await first
-        for coroutine in left:
-            await coroutine
+    async def draw(first: Task) -> None:
+        await first()
+        for begin in left:
+            await begin()
 
     drawing = [asyncio.ensure_future(draw(first)) for first in islice(left, most)]
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from uuid import uuid4
 
@@ -170,7 +171,7 @@ class ArrayPixels(Readable):
         box = np.empty([stop - start for start, stop in bounds], self.dtype)
         parts = parts_of(bounds, self._decoding.shape)
         await at_once(
-            (self._place(part, box, self._decoding) for part in parts),
+            (partial(self._place, part, box, self._decoding) for part in parts),
             self.concurrency,
         )
         return box
