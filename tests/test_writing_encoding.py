@@ -16,7 +16,7 @@ from napari_omezarr.writing.stored import StoredArray, done
 from napari_omezarr.writing.units import is_whole, numbered, sampled, units
 
 RNG = np.random.default_rng(3)
-LEVELS = {"zstd": 3, "blosc-zstd": 3, "blosc-lz4": 5, "gzip": 5, "none": 0}
+LEVELS = {"zstd": 2, "blosc-zstd": 1, "blosc-lz4": 5, "gzip": 5, "none": 0}
 
 
 def array_of(shape, chunks, shards, dtype, *, codec="zstd", version="0.5"):

@@ -57,11 +57,15 @@ class Running:
         Set it to stop; blocks in work are finished and noted.
     verify : {"sample", "all", "none"}
         Of how many blocks checksums are kept.
+    stored : callable or None
+        Is given each block that is stored, in the thread that called the run: its
+        image, pass, bounds and checksums. What it raises ends the run.
     """
 
     progress: Callable[[Progress], None] | None = None
     cancel: Event | None = None
     verify: Verify = "sample"
+    stored: Callable[[ImagePlan, Pass, Bounds, Checks], None] | None = None
 
 
 class Executor(Protocol):
@@ -153,9 +157,9 @@ def run_plan(
                 _stop_if_asked(running)
                 pending[executor.submit(started, bounds, check=check)] = key, bounds
                 if len(pending) >= room:
-                    _collect(pending, journal, meter, image, running)
+                    _collect(pending, journal, meter, (image, walk), running)
             while pending:
-                _collect(pending, journal, meter, image, running)
+                _collect(pending, journal, meter, (image, walk), running)
         except WriteCancelledError:
             staged.hurry(on=True)
             raise
@@ -204,7 +208,7 @@ def _collect(
     pending: dict[Future[Checks], tuple[Key, Bounds]],
     journal: Journal,
     meter: _Meter,
-    image: ImagePlan,
+    where: tuple[ImagePlan, Pass],
     running: Running,
 ) -> None:
     """Wait for a block, note it, and say so."""
@@ -215,7 +219,9 @@ def _collect(
     for future in finished:
         key, bounds = pending.pop(future)
         journal.add(key, future.result())
-        meter.add(key, bounds, image)
+        meter.add(key, bounds, where[0])
+        if running.stored is not None:
+            running.stored(*where, bounds, future.result())
 
 
 def _settle(

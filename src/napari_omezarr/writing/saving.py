@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from napari_omezarr.errors import (
@@ -16,7 +16,7 @@ from .documents import plan_documents
 from .engine import Running, run_plan
 from .journal import Journal, journal_digest
 from .planning import agreed
-from .verify import source_changed, verify
+from .verify import Verification, source_changed
 
 if TYPE_CHECKING:
     from .engine import Executor
@@ -93,9 +93,12 @@ def save(
                 action="Remove the unfinished save, and begin anew.",
                 url=target.address,
             )
-        run_plan(plan, target.staged, journal, executor, running)
-        plan = with_contrast(plan, target.staged)
-        verified = verify(plan, target.staged, journal)
+        with Verification(plan, target.staged, running.verify) as verification:
+            verification.resume(journal)
+            running = replace(running, stored=verification.add)
+            run_plan(plan, target.staged, journal, executor, running)
+            plan = with_contrast(plan, target.staged)
+            verified = verification.finish()
     target.commit(plan_documents(plan), replaced)
     return Saved(target.address, plan, verified)
 

@@ -1,0 +1,92 @@
+"""What was written is read back while more is being written, within a bound."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from zarr.storage import MemoryStore
+
+from napari_omezarr.errors import VerificationError
+from napari_omezarr.writing import Conduct, WriteOptions
+from napari_omezarr.writing.engine import Running, Threads
+from napari_omezarr.writing.in_place import InPlaceTarget, StoreHierarchy
+from napari_omezarr.writing.planning import plan_layers
+from napari_omezarr.writing.saving import save
+from napari_omezarr.writing.verify import readers
+
+MANY = np.arange(1, 1 + 640 * 64, dtype=np.uint16).reshape(640, 64)
+TINY = WriteOptions(chunks=(1, 64), memory=1, levels=1, codec="none")
+"""A block is one chunk: there are more than may wait to be read back."""
+
+
+class Recorded(StoreHierarchy):
+    """Keeps the order of what is done to chunks."""
+
+    def __init__(self, name):
+        super().__init__(RecordedStore(), name)
+        self.puts = self.store.order
+
+    def begin_put(self, key, body):
+        self.puts.append(("put", key))
+        return super().begin_put(key, body)
+
+
+class RecordedStore(MemoryStore):
+    """Keeps the order of what is read."""
+
+    def __init__(self):
+        super().__init__()
+        self.order = []
+
+    async def get(self, key, *arguments, **options):
+        self.order.append(("get", key))
+        return await super().get(key, *arguments, **options)
+
+
+class Forgetful(Recorded):
+    """Stores the first chunk otherwise than it was told to."""
+
+    def begin_put(self, key, body):
+        return super().begin_put(key, bytes(len(body)) if "c/0/0" in key else body)
+
+
+def saved(hierarchy, options=TINY):
+    layer = (MANY, {"name": "rows", "axis_labels": ("y", "x")}, "image")
+    plan = plan_layers([layer], "rows", options)
+    executor = Threads(options.memory, 1)
+    try:
+        target = InPlaceTarget(hierarchy)
+        return save(plan, target, Conduct(), executor, Running(verify="all"))
+    finally:
+        executor.close()
+
+
+def test_reading_back_goes_along_with_writing():
+    hierarchy = Recorded("along")
+    assert saved(hierarchy).verified == 640
+    chunks = [(doing, key) for doing, key in hierarchy.puts if "/c/" in key]
+    assert [doing for doing, _ in chunks].count("put") == 640
+    first_read = [doing for doing, _ in chunks].index("get")
+    assert first_read < 640 - 1
+    stored = {key for doing, key in chunks[:first_read] if doing == "put"}
+    assert chunks[first_read][1] in stored
+
+
+def test_a_difference_ends_the_writing_of_more():
+    hierarchy = Forgetful("forgetful")
+    with pytest.raises(VerificationError, match="differs"):
+        saved(hierarchy)
+    assert sum(doing == "put" for doing, _ in hierarchy.puts) < 640
+    documents = {key for doing, key in hierarchy.puts if key.endswith("zarr.json")}
+    assert not any(("put", key) in hierarchy.puts for key in documents)
+
+
+@pytest.mark.parametrize(
+    ("chunk", "verify", "expected"),
+    [(64, "sample", 8), (1024, "sample", 6), (2048, "sample", 1), (64, "all", 1)],
+)
+def test_what_is_read_back_at_a_time_is_bounded(chunk, verify, expected):
+    image = np.broadcast_to(np.uint16(1), (64, 2048, 2048))
+    layer = (image, {"axis_labels": ("z", "y", "x")}, "image")
+    plan = plan_layers([layer], "a", WriteOptions(chunks=(1, chunk, chunk), levels=1))
+    assert readers(plan, verify) == expected
