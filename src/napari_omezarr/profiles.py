@@ -35,6 +35,9 @@ class Profile:
         up in the vault under the connection's name.
     ca_file : str or None
         Certificates to trust besides those that this computer trusts.
+    unverified : bool
+        Take whatever certificate the endpoint shows: whoever is in between can read
+        along. It counts for that endpoint only, and never for AWS.
     requester_pays : bool
         Agree to pay for what is read, where the owner asks for that.
     start : str
@@ -48,6 +51,7 @@ class Profile:
     style: Style = "auto"
     sign_in: SignIn = "automatic"
     ca_file: str | None = None
+    unverified: bool = False
     requester_pays: bool = False
     start: str = ""
 

@@ -23,7 +23,6 @@ from napari_omezarr.widgets.browser.branch import MOST, Branch, State
 from napari_omezarr.widgets.browser.docks import folder_for
 from napari_omezarr.widgets.browser.editor import ConnectionEditor
 from napari_omezarr.widgets.browser.navigation import History, above
-from napari_omezarr.widgets.browser.remedy import Remedy, remedy_for, words
 from napari_omezarr.widgets.browser.row_text import spoken
 from napari_omezarr.widgets.browser.status_line import status_text
 from servers.faults import Status, page, s3_error
@@ -174,7 +173,7 @@ def test_a_refused_key_is_typed_again_in_the_connection(
     browser = shown_browser(qtbot)
     choose_connection(browser, "Lab")
     settled(qtbot, browser)
-    assert said(browser)[1] == "Choose another sign-in"
+    assert said(browser)[1] == "Edit the connection…"
     assert "wrong" not in str(browser.errors.error)
     qtbot.mouseClick(browser.errors.button, Qt.MouseButton.LeftButton)
     (editor,) = browser.findChildren(ConnectionEditor)
@@ -249,19 +248,6 @@ def test_nothing_there_but_an_image_above_it(
     qtbot.mouseClick(browser.errors.button, Qt.MouseButton.LeftButton)
     settled(qtbot, browser)
     assert rows(browser) == ["embryo.zarr"]
-
-
-def test_a_missing_bucket_offers_another_connection(
-    browser: Browser, qtbot: QtBot, proxy: Proxy
-) -> None:
-    proxy.clear()
-    proxy.fault("*", s3_error(404, "NoSuchBucket"), forever=True)
-    go(qtbot, browser, f"s3+{proxy.url}/no-such-bucket|anonymous:true")
-    _, button = said(browser)
-    assert button == "Choose another connection"
-    qtbot.mouseClick(browser.errors.button, Qt.MouseButton.LeftButton)
-    assert browser.header.chooser.view().isVisible()
-    browser.header.chooser.hidePopup()
 
 
 def test_what_is_no_address_is_said_and_stays_to_be_mended(
@@ -424,40 +410,6 @@ def test_it_is_no_wider_than_300_pixels(browser: Browser, qtbot: QtBot) -> None:
         errors.AccessDeniedError("x" * 30 + " " + "y" * 200, action="Choose another.")
     )
     assert browser.minimumSizeHint().width() <= 300
-
-
-@pytest.mark.parametrize(
-    ("error", "remedy", "sentence"),
-    [
-        (errors.AccessDeniedError("No.", action="Choose another profile."), 1, "No."),
-        (
-            errors.SignInExpiredError("Over.", action="Run: aws sso login"),
-            2,
-            "Over. Run: aws sso login",
-        ),
-        (errors.CertificateError("Not trusted."), 3, "Not trusted."),
-        (errors.WebPageError("A page.", action="Check the address."), 4, "A page."),
-        (errors.MetadataError("Broken"), 0, "Broken."),
-        (
-            errors.NodeNotFoundError("Not here, above.", action="Open that."),
-            5,
-            "Not here, above.",
-        ),
-    ],
-)
-def test_each_error_has_its_remedy(
-    error: errors.OMEZarrError, remedy: int, sentence: str
-) -> None:
-    kinds = [
-        Remedy.NONE,
-        Remedy.SIGN_IN,
-        Remedy.RETRY,
-        Remedy.CONNECTION,
-        Remedy.ADDRESS,
-        Remedy.PARENT,
-    ]
-    assert remedy_for(error) is kinds[remedy]
-    assert words(error, kinds[remedy])[0] == sentence
 
 
 def test_after_many_rows_only_the_last_one_asks_for_more() -> None:

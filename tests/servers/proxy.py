@@ -6,9 +6,13 @@ Heads go through unchanged, ``Host`` included, so that signatures stay valid.
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from servers.wire import Answer, Request, WireServer, parse_head, read_body
+
+if TYPE_CHECKING:
+    import ssl
 
 _OURS = {"content-length", "transfer-encoding", "connection"}
 
@@ -16,10 +20,10 @@ _OURS = {"content-length", "transfer-encoding", "connection"}
 class Proxy(WireServer):
     """Stand before the server at `upstream`, like ``http://127.0.0.1:8333``."""
 
-    def __init__(self, upstream: str) -> None:
+    def __init__(self, upstream: str, tls: ssl.SSLContext | None = None) -> None:
         parts = urlsplit(upstream)
         self._upstream = (parts.hostname, parts.port)
-        super().__init__()
+        super().__init__(tls=tls)
 
     async def answer(self, request: Request) -> Answer:
         reader, writer = await asyncio.open_connection(*self._upstream, limit=1 << 20)

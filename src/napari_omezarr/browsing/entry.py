@@ -106,7 +106,7 @@ class Entry:
     @property
     def looks_like_store(self) -> bool:
         """Whether its name says that it is a Zarr; for an icon before it is known."""
-        return self.path.lower().endswith(_STORES)
+        return (self.path or self.parent.name).lower().endswith(_STORES)
 
 
 def size_text(names: Iterable[str], shape: tuple[int, ...]) -> str:

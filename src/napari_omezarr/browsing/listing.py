@@ -6,7 +6,12 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from napari_omezarr.errors import ListingDeniedError, NodeNotFoundError, OMEZarrError
+from napari_omezarr.errors import (
+    ListingDeniedError,
+    NodeNotFoundError,
+    OMEZarrError,
+    StoreError,
+)
 from napari_omezarr.location import Location
 from napari_omezarr.reading.nodes import Group, group_keys, node
 from napari_omezarr.reading.waves import awaited
@@ -159,21 +164,24 @@ class Listing:
         if self.here.recognised or not self._is_listable():
             found = await self._look()
             return found or await self._listed(await self._tried_batch())
-        found, batch = await asyncio.gather(self._quiet_look(), self._kept_batch())
-        if found is not None:
-            return found
+        looked, batch = await asyncio.gather(self._quiet_look(), self._kept_batch())
+        if isinstance(looked, Page):
+            return looked
         if isinstance(batch, OMEZarrError):
             raise batch
+        # Its levels are no folders, although it cannot be read what they are.
+        if isinstance(looked, StoreError) and self.here.looks_like_store:
+            raise looked
         if not (batch.items or batch.rest or self._prefix):
             await self._explain_nothing()
         return await self._listed(batch)
 
-    async def _quiet_look(self) -> Page | None:
+    async def _quiet_look(self) -> Page | OMEZarrError | None:
         try:
             return await self._look()
         except OMEZarrError as error:
             self.here = replace(self.here, problem=str(error))
-            return None
+            return error
 
     async def _kept_batch(self) -> Batch | OMEZarrError:
         try:

@@ -210,7 +210,8 @@ def is_plain(profile: Profile) -> bool:
 
     That is so for public places; their addresses then work for everybody.
     """
-    beyond = profile.ca_file or profile.requester_pays or profile.style == "virtual"
+    trust = profile.ca_file or profile.unverified
+    beyond = trust or profile.requester_pays or profile.style == "virtual"
     return profile.anonymous and not beyond
 
 
@@ -255,7 +256,11 @@ def parse_connection(row: dict[str, Any]) -> Connection:
         kept.pop("sign_in", None)
     kept.setdefault("name", "")
     profile = Profile(**kept)  # type: ignore[arg-type]  # the two literals, checked above
-    profile = replace(profile, requester_pays=row.get("requester_pays") is True)
+    profile = replace(
+        profile,
+        requester_pays=row.get("requester_pays") is True,
+        unverified=row.get("unverified") is True,
+    )
     marks = row.get("bookmarks")
     found = (_bookmark(mark) for mark in marks) if isinstance(marks, list) else ()
     return Connection(profile, tuple(mark for mark in found if mark))

@@ -71,6 +71,9 @@ class Bucket:
         )
         self.ca_file = profile.ca_file or chain.ca_file
         self.anonymous = profile.anonymous
+        if profile.unverified:
+            host = urlsplit(self.address.host).netloc
+            self.notes.add(f"The certificate of {host} is not checked.")
         self.headers = _PAYS if profile.requester_pays else {}
         self._automatic = automatic
         self._signed = False

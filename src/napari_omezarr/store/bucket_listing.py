@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 from .asking import Asking, Broken
 from .listing import PAGE, Batch, Item, about_listing, not_listed
-from .refusal import Refused
+from .refusal import Refusal, Refused
 from .translation import translate
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from napari_omezarr.errors import StoreError
 
     from .patience import Patience
-    from .refusal import Refusal
     from .s3 import S3Transport
     from .tally import Tally
     from .translation import Place
@@ -108,7 +107,7 @@ class BucketLister:
     async def _answer(self, query: str, expected: str) -> ElementTree.Element:
         answer = await self._asking.ask(query, None)
         if isinstance(answer, Broken):
-            raise about_listing(self._error(answer), self._url)
+            raise self._error(answer)
         try:
             root = ElementTree.fromstring(answer or b"")
         except ElementTree.ParseError:
@@ -119,9 +118,14 @@ class BucketLister:
 
     def _error(self, answer: Broken) -> StoreError:
         place = self._questions.place(self._url)
-        if isinstance(answer.problem, Refused):
-            return translate(self._questions.verdict(answer.problem), place)
-        return translate(answer.problem, place)
+        problem = answer.problem
+        if isinstance(problem, Refused):
+            verdict = self._questions.verdict(problem)
+            error = translate(verdict, place)
+            # Who is not known at all may sign in: that is not about the listing.
+            known = isinstance(verdict, Refusal) and verdict.status != 401
+            return about_listing(error, self._url) if known else error
+        return translate(problem, place)
 
 
 class _Questions:

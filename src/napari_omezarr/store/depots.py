@@ -69,7 +69,8 @@ def _s3_outlet(
 
     named = wished(location, profile)
     bucket = partial(shared_bucket, location.root, named, automatic=False)
-    return S3Outlet(bucket, location.path, web.Access(patience, named.ca_file))
+    access = web.Access(patience, named.ca_file, named.unverified)
+    return S3Outlet(bucket, location.path, access)
 
 
 def _generic_outlet(location: Location) -> Outlet:

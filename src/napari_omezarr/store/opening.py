@@ -194,7 +194,8 @@ def _s3(location: Location, profile: Profile | None, patience: Patience) -> S3Tr
     named = wished(location, profile)
     automatic = named.sign_in == "automatic" and location.anonymous is None
     bucket = partial(shared_bucket, location.root, named, automatic=automatic)
-    return S3Transport(bucket, location.path, web.Access(patience, named.ca_file))
+    access = web.Access(patience, named.ca_file, named.unverified)
+    return S3Transport(bucket, location.path, access)
 
 
 def wished(location: Location, profile: Profile | None) -> Profile:
@@ -206,9 +207,15 @@ def wished(location: Location, profile: Profile | None) -> Profile:
         named,
         endpoint=location.endpoint or named.endpoint,
         region=location.region or named.region,
+        unverified=named.unverified and _is_at(location, named.endpoint),
     )
     if location.anonymous:
         return replace(wished, sign_in="anonymous")
     if location.anonymous is False and named.anonymous:
         return replace(wished, sign_in="automatic")
     return wished
+
+
+def _is_at(location: Location, endpoint: str | None) -> bool:
+    """Say whether a place is at an endpoint, and not at one that it names itself."""
+    return endpoint is not None and location.endpoint in (None, endpoint)

@@ -75,6 +75,8 @@ class Access:
     ----------
     ca_file : str or None
         Certificates to trust besides those that this computer trusts.
+    unverified : bool
+        Take any certificate, because the person said so of this host.
     proxy : str or None
         The proxy that the environment or the system names for the host.
     redirects : bool
@@ -83,6 +85,7 @@ class Access:
 
     patience: Patience
     ca_file: str | None = None
+    unverified: bool = False
     proxy: str | None = field(default=None, repr=False)
     redirects: bool = True
 
@@ -111,7 +114,7 @@ _KINDS: tuple[tuple[tuple[type[Exception], ...], Kind], ...] = (
     ((aiohttp.InvalidURL, ValueError), Kind.UNUSABLE),
     ((Exception,), Kind.BROKEN),
 )
-_Place = tuple[int, asyncio.AbstractEventLoop, str | None]
+_Place = tuple[int, asyncio.AbstractEventLoop, str | None, bool]
 _sessions: dict[_Place, aiohttp.ClientSession] = {}
 
 
@@ -166,7 +169,7 @@ async def send(message: Message, access: Access, tally: Tally) -> Answer:
     """
     tally.requests += 1
     try:
-        async with _session(access.ca_file).request(
+        async with _session(access).request(
             message.method,
             URL(message.url, encoded=True),
             headers=message.headers,
@@ -242,8 +245,9 @@ def _kind(error: Exception) -> Kind:
     return next(kind for types, kind in _KINDS if isinstance(error, types))
 
 
-def _session(ca_file: str | None) -> aiohttp.ClientSession:
-    place = (os.getpid(), io_loop(), ca_file)  # a fork has a loop of its own
+def _session(access: Access) -> aiohttp.ClientSession:
+    # A fork has a loop of its own.
+    place = (os.getpid(), io_loop(), access.ca_file, access.unverified)
     if place not in _sessions:
         _sessions[place] = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
@@ -251,7 +255,7 @@ def _session(ca_file: str | None) -> aiohttp.ClientSession:
                 limit_per_host=CONNECTIONS,
                 keepalive_timeout=_KEEP_ALIVE,
                 ttl_dns_cache=_REMEMBER_ADDRESS,
-                ssl=_trust(ca_file),
+                ssl=_trust(access),
             ),
             headers={"Accept-Encoding": "identity", "User-Agent": "napari-omezarr"},
             auto_decompress=False,
@@ -262,11 +266,14 @@ def _session(ca_file: str | None) -> aiohttp.ClientSession:
     return _sessions[place]
 
 
-def _trust(ca_file: str | None) -> ssl.SSLContext:
+def _trust(access: Access) -> ssl.SSLContext:
     context = ssl.create_default_context()
-    if ca_file:
+    if access.unverified:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif access.ca_file:
         try:
-            context.load_verify_locations(cafile=ca_file)
+            context.load_verify_locations(cafile=access.ca_file)
         except OSError:  # ssl.SSLError is one
             raise Interrupted(Kind.NO_CA_FILE) from None
     return context
@@ -285,7 +292,7 @@ def proxy_for(url: str) -> str | None:
 @atexit.register
 def _close() -> None:
     """Close the sessions while their loop still turns, so that nothing warns."""
-    for (process, loop, _), session in _sessions.items():
+    for (process, loop, *_), session in _sessions.items():
         if process == os.getpid() and loop.is_running():
             closing = asyncio.run_coroutine_threadsafe(session.close(), loop)
             with suppress(TimeoutError):

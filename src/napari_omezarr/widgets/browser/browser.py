@@ -22,12 +22,12 @@ from .error_bar import ErrorBar
 from .header import Header
 from .open_form import OpenForm
 from .opener import Opener
-from .remedy import Remedy
 from .reply import failure
 from .row_actions import RowActions
 from .row_tools import RowTools
 from .start_page import StartPage
 from .status_line import StatusLine
+from .troubles import Troubles
 from .walk import Walk
 from .wish import Wish, wish_for
 
@@ -37,9 +37,11 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from qtpy.QtGui import QDragEnterEvent, QDropEvent, QKeyEvent
 
+    from napari_omezarr.connections import Connection
     from napari_omezarr.location import Location
 
     from .choices import Choices
+    from .remedy import Remedy
 
 
 class Browser(QWidget):
@@ -72,6 +74,7 @@ class Browser(QWidget):
         self.tools.add_to(self.row_actions.copy_menu, self.buttons.more_menu)
         self.opener = Opener(viewer, self)
         self.walk = Walk(self.header, self.tree, self)
+        self.troubles = Troubles(self.errors, self.header, self.walk, self)
         self.setMinimumWidth(300)
         self.setAcceptDrops(True)
         self._arrange()
@@ -154,21 +157,23 @@ class Browser(QWidget):
         self.buttons.bookmark.triggered.connect(lambda: walk.bookmark())
         self.buttons.save_button.clicked.connect(self._save_here)
         self.buttons.show_files.toggled.connect(walk.show_files)
-        self.header.edit_wanted.connect(self._edit_connection)
-        self.errors.asked.connect(self._help)
+        self.header.edit_wanted.connect(
+            lambda: self._edit_connection(self.header.chooser.connection)
+        )
+        self.troubles.edit_wanted.connect(self._edit_connection)
         self.status.cancel.clicked.connect(self.stop)
 
     def _connect_actions(self) -> None:
-        for source in (
-            self.tree.rows,
-            self.walk,
-            self.opener,
-            self.row_actions,
-            self.details,
-            self.tools,
-            self.tools.share,
+        for failed in (
+            self.tree.rows.failed,
+            self.walk.failed,
+            self.row_actions.failed,
+            self.tools.failed,
+            self.tools.share.failed,
         ):
-            source.failed.connect(self.errors.show_error)
+            failed.connect(self.troubles.show)
+        self.troubles.hear_opener(self.opener)
+        self.troubles.hear_panel(self.details)
         for source in (self.walk, self.row_actions, self.details, self.tools.share):
             source.said.connect(self.status.say)
         self.row_actions.open_wanted.connect(self.opener.open)
@@ -226,7 +231,7 @@ class Browser(QWidget):
         self._show_state()
         error = failure(outcome)
         if error is not None:
-            self.errors.show_error(error)
+            self.troubles.show(error)
             return
         form = OpenForm(outcome.result(), self)
         form.wanted.connect(self.opener.open)
@@ -246,26 +251,14 @@ class Browser(QWidget):
         if folder is not None:
             save_into(self._viewer, folder)
 
-    def _help(self, remedy: Remedy) -> None:
-        """Do what the button of an error says."""
-        if remedy is Remedy.RETRY:
-            self.walk.reload()
-        elif remedy is Remedy.ADDRESS:
-            self._edit_address()
-        elif remedy is Remedy.PARENT:
-            self.walk.up()
-        elif self.header.chooser.connection in self.walk.known.own:
-            self._edit_connection()
-        else:
-            self.header.chooser.setFocus()
-            self.header.chooser.showPopup()
-
-    def _edit_connection(self) -> None:
-        chosen = self.header.chooser.connection
-        own = chosen in self.walk.known.own
-        editor = ConnectionEditor(chosen, stored=own, parent=self)
+    def _edit_connection(
+        self, connection: Connection | None, remedy: Remedy | None = None
+    ) -> None:
+        own = connection in self.walk.known.own
+        editor = ConnectionEditor(connection, stored=own, parent=self)
         editor.saved.connect(self._take_connection)
         editor.show()
+        editor.form.point_to(remedy)
 
     def _take_connection(self, name: str, said: str) -> None:
         """Offer connections anew; one that was saved is gone to."""

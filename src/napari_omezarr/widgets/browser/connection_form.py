@@ -18,6 +18,8 @@ from superqt import QCollapsible
 from napari_omezarr.connections import Keys
 from napari_omezarr.profiles import Profile, SignIn, Style
 
+from .remedy import Remedy
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -86,13 +88,16 @@ class ConnectionForm:
         self.start = LineEdit(label="Start at")
         self.style = ComboBox(label="Addressing", choices=list(_STYLES))
         self.ca_file = FileEdit(label="CA file", filter="*.pem *.crt *")
+        self.unverified = CheckBox(text="take any certificate")
         self.requester_pays = CheckBox(text="agree to pay for reading")
         self.fields = (
             self.name, self.endpoint, self.region, self.start, self.sign_in,
             self.aws_profile, self.access_key, self.secret, self.token,
         )  # fmt: skip
         self.native, self._rows = _rows(self.fields)
-        seldom, _ = _rows((self.style, self.ca_file, self.requester_pays))
+        seldom, _ = _rows(
+            (self.style, self.ca_file, self.unverified, self.requester_pays)
+        )
         self.more = QCollapsible("More")
         self.more.addWidget(seldom)
         self._explain()
@@ -136,15 +141,31 @@ class ConnectionForm:
         self.offer_profiles((profile.aws_profile,) if profile.aws_profile else ())
         # Its own `value` makes the working folder of an empty text.
         self.ca_file.line_edit.value = profile.ca_file or ""
+        self.unverified.value = profile.unverified
         self.requester_pays.value = profile.requester_pays
         self.style.value = _word(_STYLES, profile.style)
         self.sign_in.value = _word(SIGN_INS, profile.sign_in)
         for field in (self.access_key, self.secret):
             field.native.setPlaceholderText(_KEPT if keys_are_kept else "")
-        seldom = profile.style != "auto" or profile.ca_file or profile.requester_pays
-        if seldom:
+        trust = profile.ca_file or profile.unverified
+        if profile.style != "auto" or trust or profile.requester_pays:
             self.more.expand(animate=False)
         self._choose()
+
+    def point_to(self, remedy: Remedy | None) -> None:
+        """Put the cursor where something is to be changed, for a button of an error."""
+        field: Any = self.name if not self.name.value else self.endpoint
+        if remedy is Remedy.CA_FILE:
+            self.more.expand(animate=False)
+            field = self.ca_file.line_edit
+        elif remedy is Remedy.SIGN_IN:
+            if self.sign_in.value in ("automatic", "anonymous"):
+                self.sign_in.value = _word(SIGN_INS, "keys")
+            field = self.access_key if self.is_keyed else self.sign_in
+        elif remedy in (Remedy.EDIT, Remedy.ANOTHER):
+            field = self.access_key if self.is_keyed else self.endpoint
+        if remedy is not None:
+            field.native.setFocus()
 
     def profile(self) -> Profile:
         """Give the connection as it stands in the form; it holds no key."""
@@ -158,6 +179,7 @@ class ConnectionForm:
             style=_STYLES[str(self.style.value)],
             sign_in=sign_in,
             ca_file=str(self.ca_file.line_edit.value).strip() or None,
+            unverified=bool(self.unverified.value),
             requester_pays=bool(self.requester_pays.value),
             start=str(self.start.value).strip(),
         )
@@ -205,6 +227,12 @@ class ConnectionForm:
         for field in self.fields:
             field.native.setAccessibleName(field.label)
         self.where.native.setWordWrap(True)
+        self.unverified.native.setToolTip(
+            "For a service with a certificate of its own, if its CA file cannot be had."
+            " Whoever is in between can read along, and change what is read."
+        )
+        for seldom in (self.style, self.ca_file.line_edit):
+            seldom.native.setAccessibleName(seldom.label or self.ca_file.label)
 
 
 def _rows(fields: Sequence[Any]) -> tuple[QWidget, QFormLayout]:

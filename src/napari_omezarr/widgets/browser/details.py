@@ -47,6 +47,8 @@ class DetailsPanel(QWidget):
 
     failed = Signal(object)
     """An `OMEZarrError`, for the bar of the dock."""
+    began = Signal()
+    """Another row is shown, or none: what was wrong with the one before is past."""
     said = Signal(str)
     """A sentence for the status line of the dock."""
     open_wanted = Signal(object)
@@ -54,7 +56,8 @@ class DetailsPanel(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._shown: tuple[Location, Kind, bool] | None = None
+        self._shown: tuple[Location, Kind, bool, str] | None = None
+        self._entry: Entry | None = None
         self.heading = Heading(self)
         self.image = ImagePane(self)
         self.data = ChunkPane(self)
@@ -76,8 +79,17 @@ class DetailsPanel(QWidget):
         layout.setSpacing(0)
         layout.addWidget(self.heading)
         layout.addWidget(self.tabs, stretch=1)
+        # Takes the room of tabs that are hidden.
+        layout.addStretch()
         self.image.open_wanted.connect(self.open_wanted)
+        for part in (self.heading, self.data, self.validation, self.metadata):
+            part.failed.connect(self.failed)
         self.clear()
+
+    @property
+    def location(self) -> Location | None:
+        """What is shown."""
+        return None if self._shown is None else self._shown[0]
 
     @property
     def name(self) -> QLabel:
@@ -110,15 +122,22 @@ class DetailsPanel(QWidget):
         entry : Entry
             Its row.
         """
-        shown = (location, entry.kind, entry.recognised)
+        shown = (location, entry.kind, entry.recognised, entry.problem)
         if shown != self._shown:
-            self._shown = shown
+            self._shown, self._entry = shown, entry
+            self.began.emit()
             self._begin(location, entry)
         self.show()
 
+    def again(self) -> None:
+        """Ask once more about what is shown."""
+        if self._shown is not None and self._entry is not None:
+            self._begin(self._shown[0], self._entry)
+
     def clear(self) -> None:
         """Say nothing: no row is chosen."""
-        self._shown = None
+        self._shown = self._entry = None
+        self.began.emit()
         self.stop()
         self.hide()
 
@@ -144,28 +163,35 @@ class DetailsPanel(QWidget):
         self.facts.setText(entry_text(entry))
         self.address.setText(location.display)
         is_file = is_readable(entry)
+        self.metadata.set_file(is_file)
+        self._show_tabs(entry)
+        for pane in (self.metadata, self.validation, self.data):
+            pane.set_location(location)
+        # Of a row that could not be looked at, the error is to be had by this.
+        if entry.problem or entry.kind in _DESCRIBED:
+            self._latest.ask(lambda: partial(describe, location))
+        if entry.kind in _PICTURED and not entry.problem:
+            self.heading.fetch_picture(location)
+
+    def _show_tabs(self, entry: Entry) -> None:
         described = entry.kind in _DESCRIBED and not entry.problem
-        documented = entry.kind in _DOCUMENTED or is_file
+        # Of what is broken, one wants to see the documents.
+        documented = entry.kind in _DOCUMENTED or is_readable(entry) or entry.problem
         for number in (0, 1):
             self.tabs.setTabVisible(number, described)
         self.tabs.setTabVisible(2, entry.kind in _DOCUMENTED)
-        self.tabs.setTabVisible(3, documented)
-        self.tabs.setVisible(described or documented)
-        self.metadata.set_file(is_file)
-        self.metadata.set_location(location)
-        self.validation.set_location(location)
-        self.data.set_location(location)
-        if described:
-            self._latest.ask(lambda: partial(describe, location))
-        if described and entry.kind in _PICTURED:
-            self.heading.fetch_picture(location)
+        self.tabs.setTabVisible(3, bool(documented))
+        self.tabs.setVisible(bool(described or documented))
 
     def _hear(self, outcome: Future[Details]) -> None:
         error = failure(outcome)
         if error is not None:
-            self.facts.setText(f"{self.facts.text()}\n✖ {error}")
+            if self._entry is not None and not self._entry.problem:
+                self.facts.setText(f"{self.facts.text()}\n✖ {error.sentence}")
+            self.failed.emit(error)
             return
         details = outcome.result()
+        self._show_tabs(details.entry)
         self.facts.setText(facts_text(details))
         self.image.show_details(details)
         self.data.show_details(details)

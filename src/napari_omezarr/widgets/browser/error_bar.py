@@ -30,6 +30,7 @@ class ErrorBar(QFrame):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.error: OMEZarrError | None = None
+        self.remedy = Remedy.NONE
         self.sentence = QLabel(self)
         self.sentence.setWordWrap(True)
         # A name may be one long word, which must not make the dock wide.
@@ -55,10 +56,18 @@ class ErrorBar(QFrame):
         self.close_button.clicked.connect(self.clear)
         self.hide()
 
-    def show_error(self, error: OMEZarrError) -> None:
-        """Say what happened, and offer what helps."""
+    def show_error(self, error: OMEZarrError, remedy: Remedy | None = None) -> None:
+        """Say what happened, and offer what helps.
+
+        Parameters
+        ----------
+        error : OMEZarrError
+            What went wrong.
+        remedy : Remedy, optional
+            What the button does; by default what helps against such errors.
+        """
         self.error = error
-        remedy = remedy_for(error)
+        self.remedy = remedy = remedy or remedy_for(error)
         said, text = words(error, remedy)
         self.sentence.setText(f"✖ {said}")
         self.sentence.setAccessibleName(str(error))
@@ -73,4 +82,4 @@ class ErrorBar(QFrame):
 
     def _ask(self) -> None:
         if self.error is not None:
-            self.asked.emit(remedy_for(self.error))
+            self.asked.emit(self.remedy)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QWidget
 
 from napari_omezarr.browsing import Thumbnail, thumbnail
@@ -36,6 +36,9 @@ class Heading(QWidget):
     name, facts, address, picture : QLabel
         Its parts.
     """
+
+    failed = Signal(object)
+    """An `OMEZarrError`: there is no picture."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -72,8 +75,9 @@ class Heading(QWidget):
         self._latest.ask(lambda: lambda: thumbnail(location))
 
     def _hear(self, outcome: Future[Thumbnail]) -> None:
-        # What is wrong with the place is said where it is described.
-        if failure(outcome) is not None:
+        error = failure(outcome)
+        if error is not None:
+            self.failed.emit(error)
             return
         found = outcome.result()
         self.picture.setToolTip(found.sentence)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from napari.components import ViewerModel
 
+    from napari_omezarr.location import Location
+
     from .wish import Wish
 
 MANY = 16
@@ -48,11 +50,22 @@ class Opener(QObject):
         super().__init__(parent)
         self._viewer = viewer
         self._jobs: dict[Job, Wish] = {}
+        self._failed: Wish | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """What is being opened."""
         return tuple(wish.location.name for wish in self._jobs.values())
+
+    @property
+    def place(self) -> Location | None:
+        """What could not be opened last."""
+        return self._failed.location if self._failed is not None else None
+
+    def again(self) -> None:
+        """Try once more what could not be opened last."""
+        if self._failed is not None:
+            self.open(self._failed)
 
     def open(self, wish: Wish) -> None:
         """Begin to open; the layers come later."""
@@ -77,6 +90,7 @@ class Opener(QObject):
         self.changed.emit()
         error = failure(outcome)
         if error is not None:
+            self._failed = wish
             self.failed.emit(error)
             return
         opened = outcome.result()

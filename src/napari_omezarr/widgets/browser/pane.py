@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_omezarr.widgets.latest import Latest
@@ -35,6 +35,9 @@ class Pane(QWidget):
     message : QLabel
         What is going on, or what went wrong.
     """
+
+    failed = Signal(object)
+    """An `OMEZarrError`."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -97,9 +100,11 @@ class Pane(QWidget):
 
     def _hear(self, outcome: Future[Any]) -> None:
         error = failure(outcome)
-        self.say("" if error is None else f"✖ {error}")
+        self.say("" if error is None else f"✖ {error.sentence}")
         if error is None:
             self.answer(outcome.result())
+        else:
+            self.failed.emit(error)
 
 
 def plain_label(parent: QWidget) -> QLabel:
