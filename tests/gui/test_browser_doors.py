@@ -8,6 +8,7 @@ import pytest
 import qtpy
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QGuiApplication
+from qtpy.QtTest import QAbstractItemModelTester
 from qtpy.QtWidgets import QApplication
 
 from gui.browsing import go, quiet, row, rows, settled, shown_browser
@@ -418,9 +419,38 @@ def test_after_many_rows_only_the_last_one_asks_for_more() -> None:
     assert branch.goes_on
     branch.entries = [Entry(place, "a")] * MOST
     assert not branch.goes_on
-    assert branch.tail_text() == ("… load more (10,000 of many; a filter is quicker)")
+    assert branch.tail_text() == "… show the next (5,000 of many; a filter is quicker)"
+    branch.entries, branch.before = branch.entries[:1000], MOST
+    assert branch.tail_text() == "… load more (5,001 to 6,000 of many)"
+    branch.state = State.ENDED
+    assert branch.tail_text() == "5,001 to 6,000: the end. F5 begins again"
     branch.state, branch.hidden = State.PAUSED, 4000
     assert branch.tail_text() == "… look further (4,000 files so far)"
+
+
+def test_rows_that_go_take_what_was_opened_below_them_along(
+    browser: Browser, qtbot: QtBot, here: str
+) -> None:
+    go(qtbot, browser, here)
+    model = browser.tree.rows
+    QAbstractItemModelTester(model)
+    root = model.root
+    assert root is not None
+    browser.tree.expand(row(browser, "embryo.zarr"))
+    settled(qtbot, browser)
+    browser.tree.expand(model.index(0, 0, row(browser, "embryo.zarr")))
+    settled(qtbot, browser)
+    assert len(model.branches) == 3
+    model.append(root, [Entry(root.entry.location, f"{n:05}") for n in range(MOST)])
+    root.state = State.MORE
+    model.renew_tail(root)
+    # There is no more: the page that comes in place of these is empty.
+    assert model.go_on(model.index(MOST + 1))
+    assert set(model.branches) == {root.key}
+    assert rows(browser) == ["Loading …"]
+    settled(qtbot, browser)
+    assert root.before == MOST + 1
+    assert not root.entries
 
 
 def test_a_folder_is_not_dragged(browser: Browser, qtbot: QtBot, here: str) -> None:

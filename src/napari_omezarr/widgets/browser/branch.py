@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
     from .reply import Reply
 
-MOST = 10_000
-"""Rows that come by scrolling. Qt lays out all rows of a place when some are added,
-which takes 10 ms for each thousand; and nobody scrolls further to find a name."""
+MOST = 5_000
+"""Rows that are held at a time. Qt lays out all of them when some are added, 5 ms for
+each thousand in the GUI thread; and nobody scrolls further to find a name."""
 
 
 class State(Enum):
@@ -35,8 +35,8 @@ class State(Enum):
 class Branch:
     """The rows below one entry.
 
-    Rows that nobody opened are entries and nothing else, as there may be a hundred
-    thousand of them.
+    Rows that nobody opened are entries and nothing else, as there may be thousands
+    of them.
 
     Attributes
     ----------
@@ -52,6 +52,8 @@ class Branch:
         What its names begin with.
     entries : list of Entry
         The rows.
+    before : int
+        How many rows came before these, and are no longer held.
     below : dict
         The branches of those rows that were opened, by row.
     state : State
@@ -68,6 +70,7 @@ class Branch:
     number: int = 0
     prefix: str = ""
     entries: list[Entry] = field(default_factory=list)
+    before: int = 0
     below: dict[int, Branch] = field(default_factory=dict)
     state: State = State.UNASKED
     hidden: int = 0
@@ -84,22 +87,36 @@ class Branch:
     @property
     def goes_on(self) -> bool:
         """Whether the next page comes by scrolling, and not by the last row only."""
-        return self.state is State.MORE and len(self.entries) < MOST
+        return self.state is State.MORE and not self.is_full
+
+    @property
+    def is_full(self) -> bool:
+        """Whether further rows come in place of those that are there."""
+        return len(self.entries) >= MOST
 
     def tail_text(self) -> str:
         """Say what comes after the rows; ``""`` if nothing is to be said."""
         if self.state is State.ENDED:
-            return "" if self.entries else self._nothing()
+            return self._end() if self.entries else self._nothing()
         problem = self.problem.sentence if self.problem else ""
-        many = "many" if self.goes_on else "many; a filter is quicker"
+        more = "show the next" if self.is_full else "load more"
+        many = "many; a filter is quicker" if self.is_full else "many"
         return {
             State.UNASKED: "",
             State.LOADING: "Loading …",
-            State.MORE: f"… load more ({len(self.entries):,} of {many})",
+            State.MORE: f"… {more} ({self._count()} of {many})",
             State.PAUSED: f"… look further ({self.hidden:,} files so far)",
             State.STOPPED: "… cancelled; load again",
             State.FAILED: f"✖ {problem}",
         }[self.state]
+
+    def _count(self) -> str:
+        last = f"{self.before + len(self.entries):,}"
+        return f"{self.before + 1:,} to {last}" if self.before else last
+
+    def _end(self) -> str:
+        """Say where the rows are that went, if some did."""
+        return f"{self._count()}: the end. F5 begins again" if self.before else ""
 
     def _nothing(self) -> str:
         if self.prefix:

@@ -169,6 +169,8 @@ class EntryModel(RowModel):
             branch.listing = Listing(
                 branch.entry, prefix=branch.prefix, files=self._files, size=PAGE
             )
+        if branch.is_full:
+            self.turn_over(branch)
         branch.state = State.LOADING
         receive = partial(self._receive, branch)
         branch.reply = Reply(branch.listing.more(), receive, self)
@@ -177,7 +179,7 @@ class EntryModel(RowModel):
 
     def _receive(self, branch: Branch, future: Future[Page]) -> None:
         error = failure(future)
-        first = not branch.entries
+        first = not (branch.entries or branch.before)
         if error is not None:
             branch.state, branch.problem = State.FAILED, error
             self.renew_tail(branch)

@@ -68,6 +68,18 @@ class RowModel(QAbstractItemModel):
             branch.entries += entries
             self.endInsertRows()
 
+    def turn_over(self, branch: Branch) -> None:
+        """Let the rows of a branch go, for those that follow them."""
+        count = len(branch.entries)
+        self.beginRemoveRows(self.index_of(branch), 0, count - 1)
+        for below in branch.below.values():
+            below.stop()
+            self._drop(below)
+        branch.below.clear()
+        branch.before += count
+        branch.entries = []
+        self.endRemoveRows()
+
     def renew_tail(self, branch: Branch) -> None:
         """Say after the rows of a branch what its state is."""
         before, text = branch.tail, branch.tail_text()
@@ -139,7 +151,9 @@ class RowModel(QAbstractItemModel):
         self, row: int, column: int = 0, parent: QModelIndex = NOWHERE
     ) -> QModelIndex:
         """Give the index of a row."""
-        branch = self.branch_below(parent)
+        # Qt asks for the index of each row, and for its children, whenever it lays
+        # them out: these two are written for speed.
+        branch = self.branch_below(parent) if parent.isValid() else self.root
         if branch is None or column or not 0 <= row < branch.count:
             return QModelIndex()
         return self.createIndex(row, 0, branch.key)
@@ -162,8 +176,10 @@ class RowModel(QAbstractItemModel):
         """Say whether a row can be opened, before anybody asked what is below."""
         if not parent.isValid():
             return self.root is not None
-        entry = self.entry(parent)
-        return entry is not None and not entry.is_leaf
+        branch, row = self.branches.get(parent.internalId()), parent.row()
+        if branch is None or row >= len(branch.entries):
+            return False
+        return not branch.entries[row].is_leaf
 
     def flags(self, index: QModelIndex) -> Qt.ItemFlag:
         """Let every row be chosen, and tried to be dragged; see `mimeData`.
@@ -185,6 +201,12 @@ class RowModel(QAbstractItemModel):
             case _ROLES.AccessibleTextRole:
                 return spoken(entry) if entry else branch.tail
         return None
+
+    def _drop(self, branch: Branch) -> None:
+        """Forget a branch, and those below it."""
+        self.branches.pop(branch.key, None)
+        for below in branch.below.values():
+            self._drop(below)
 
     def mimeTypes(self) -> list[str]:
         """Say what dragged rows are: links."""
