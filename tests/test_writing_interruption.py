@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import random
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -27,54 +25,6 @@ from napari_omezarr.writing.journal import Journal, journal_digest
 
 SCRIPT = Path(__file__).with_name("interrupted_save.py")
 POSIX = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals and limits")
-
-
-def started(target, **options):
-    return subprocess.Popen(
-        [sys.executable, str(SCRIPT), str(target)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    )
-
-
-def contents(path):
-    if path.is_file():
-        return path.read_bytes()
-    return {
-        file.relative_to(path).as_posix(): file.read_bytes()
-        for file in path.rglob("*")
-        if file.is_file()
-    }
-
-
-@POSIX
-@pytest.mark.parametrize("name", ["a.ome.zarr", "a.ozx"])
-def test_a_killed_save_is_invisible_and_resumes_to_the_same_bytes(name, tmp_path):
-    target = tmp_path / "killed" / name
-    target.parent.mkdir()
-    moments = random.Random(name)
-    kills = 0
-    for _ in range(2):
-        process = started(target)
-        for _ in range(moments.randint(1, 4)):
-            process.stdout.readline()
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        kills += process.returncode == -signal.SIGKILL
-        if target.exists():
-            break
-        assert [path.name for path in target.parent.iterdir()] == [f"{name}.partial"]
-    assert kills
-    process = started(target)
-    process.communicate()
-    assert process.returncode == 0
-    whole = tmp_path / "whole" / name
-    whole.parent.mkdir()
-    write_image(image(), whole, "zyx", **OPTIONS)
-    assert contents(target) == contents(whole)
-    assert [path.name for path in target.parent.iterdir()] == [name]
 
 
 @POSIX

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import signal
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,7 +33,6 @@ from napari_omezarr.writing.saving import save
 from servers import faults
 from servers.proxy import Proxy
 
-SCRIPT = Path(__file__).with_name("interrupted_save.py")
 RNG = np.random.default_rng(11)
 IMAGE = RNG.integers(1, 999, (2, 6, 301, 270)).astype(np.uint16)
 LABELS = RNG.integers(0, 4, (6, 301, 270)).astype(np.int32)
@@ -46,7 +40,6 @@ PLACED = {"axis_labels": ("z", "y", "x"), "scale": (2.0, 0.5, 0.5)}
 SMALL = {"chunks": (1, 3, 128, 128), "scale": (1, 2, 0.5, 0.5), "levels": 2}
 
 pytestmark = pytest.mark.usefixtures("owner")
-POSIX = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 
 
 @pytest.fixture
@@ -224,32 +217,6 @@ def test_cancelling_does_not_wait_for_patience(place, proxy):
     with pytest.raises(errors.WriteCancelledError):
         saved(place, cancel=cancel, hierarchy=RemoteHierarchy(place, depot))
     watcher.join()
-
-
-@POSIX
-def test_a_killed_save_to_s3_is_invisible_and_resumes_to_the_same_bytes(place):
-    process = started(place)
-    for _ in range(random.Random("s3").randint(1, 4)):
-        process.stdout.readline()
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    assert "zarr.json" not in contents(place)
-    process = started(place)
-    _, said = process.communicate()
-    assert process.returncode == 0, said
-    whole = place.parent / "whole" / "a.ome.zarr"
-    write_image(image(), whole, "zyx", **OPTIONS)
-    assert contents(place) == contents(whole)
-
-
-def started(place):
-    return subprocess.Popen(
-        [sys.executable, str(SCRIPT), str(place)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def test_what_is_no_image_is_never_replaced_nor_removed(place):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from napari_omezarr.errors import OptionError
+from napari_omezarr.location import Location
 from napari_omezarr.widgets.save_choices import options_of, remember, remembered
 from napari_omezarr.widgets.save_state import confirmation, target_state
 from napari_omezarr.widgets.save_survey import Survey, survey
@@ -179,6 +180,15 @@ def test_a_place_that_is_no_zarr_is_said(tmp_path):
     assert "no OME-Zarr" in state.text
     assert state.actions == ()
     assert target_state(Survey()).text == ""
+
+
+def test_a_replacement_that_broke_off_can_only_be_finished(tmp_path):
+    place = Location.parse(tmp_path / "a.ome.zarr")
+    plan = asked(tmp_path, [layer("a")]).plan
+    broken_off = Survey(plan, place, unfinished=True)
+    assert target_state(broken_off).actions == ("resume", "remove")
+    switching = Survey(plan, place, unfinished=True, switching=True)
+    assert target_state(switching).actions == ("finish",)
 
 
 def test_a_wish_shows_no_secret():

@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from napari_omezarr.errors import StoreError
+from napari_omezarr.errors import NodeNotFoundError, StoreError
 
 from .asking import Broken, persevere
 from .interruption import Interrupted
@@ -105,6 +105,34 @@ class Depot:
         now = await self.read(key)
         return now is not None and now.body == body
 
+    async def copy(self, key: str, to: str, size: int) -> None:
+        """Copy an object over another, within the service where it knows how to.
+
+        Parameters
+        ----------
+        key, to : str
+            Which, and where to.
+        size : int
+            Its bytes.
+        """
+
+        async def attempts(attempt: Callable[[], Awaitable[T]]) -> T:
+            answer = await self._persevere(attempt)
+            if not isinstance(answer, Broken):
+                return answer
+            if _status(answer) == _UNKNOWN:
+                raise _UnknownError
+            raise self._error(answer, to, "write to")
+
+        try:
+            await self._outlet.copy(key, to, size, attempts)
+        except _UnknownError:
+            held = await self.read(key)
+            if held is None:
+                url = (self.location / key).display
+                raise NodeNotFoundError(f"{url} is not there.", url=url) from None
+            await self.put(to, held.body)
+
     async def delete(self, key: str) -> None:
         """Delete an object; none there is as good."""
         await self._try(partial(self._outlet.delete, key), key, "delete")
@@ -170,6 +198,10 @@ class Depot:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return self._again, ()
+
+
+class _UnknownError(Exception):
+    """The service does not know this kind of request."""
 
 
 def _status(answer: Broken) -> int:

@@ -43,6 +43,10 @@ class GenericOutlet(GenericPlace):
         """Write a key; the filesystem itself cuts what is long."""
         await attempts(partial(self.write, key, body))
 
+    async def copy(self, key: str, to: str, size: int, attempts: Attempts) -> None:
+        """Let the filesystem copy a key, within its service where it can."""
+        await attempts(partial(self.call, "cp_file", self.at(key), self.at(to)))
+
     async def delete(self, key: str) -> None:
         """Delete a key."""
         try:

@@ -6,17 +6,19 @@ import asyncio
 import re
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from .interruption import Interrupted, Kind
 from .refusal import Refused, refusal_of
 from .s3_order import Order, query_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from .outlet import Attempts
     from .s3_outlet import S3Outlet
+
+Part = TypeVar("Part")
 
 LONG = 32 << 20
 """From so many bytes on an object is sent in parts."""
@@ -46,14 +48,42 @@ async def put_in_parts(
         A request failed in all tries. What was sent is given up, so that it does
         not lie there unseen and paid for.
     """
-    path = outlet.path(key)
-    upload = await attempts(partial(_begin, outlet, path))
     whole = memoryview(body)
     parts = [whole[start : start + PART] for start in range(0, len(whole), PART)]
+    path = outlet.path(key)
+    await assemble(outlet, path, partial(_send, outlet, path), parts, attempts)
+
+
+async def assemble(
+    outlet: S3Outlet,
+    path: str,
+    send: Callable[[str, int, Part], Awaitable[str]],
+    parts: Sequence[Part],
+    attempts: Attempts,
+) -> None:
+    """Make an object of parts, of which each is sent, and tried again, alone.
+
+    Parameters
+    ----------
+    outlet : S3Outlet
+        Where.
+    path : str
+        The whole key.
+    send : callable
+        Is given the upload's name, a part's number and the part; gives its tag.
+    parts : sequence
+        In order.
+    attempts : callable
+        Is given each request.
+
+    Raises
+    ------
+    StoreError
+        As `put_in_parts`.
+    """
+    upload = await attempts(partial(_begin, outlet, path))
     sending = [
-        asyncio.ensure_future(
-            attempts(partial(_send, outlet, path, upload, number, part))
-        )
+        asyncio.ensure_future(attempts(partial(send, upload, number, part)))
         for number, part in enumerate(parts, 1)
     ]
     try:

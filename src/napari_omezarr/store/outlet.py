@@ -96,6 +96,20 @@ class Outlet(Protocol):
         """
         ...
 
+    async def copy(self, key: str, to: str, size: int, attempts: Attempts) -> None:
+        """Copy an object over another without its bytes coming here.
+
+        Parameters
+        ----------
+        key, to : str
+            Which, and where to; below the place both.
+        size : int
+            Its bytes.
+        attempts : callable
+            As for `put`.
+        """
+        ...
+
     async def delete(self, key: str) -> None:
         """Delete an object; none there is as good."""
         ...

@@ -7,12 +7,13 @@ import hashlib
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
-from urllib.parse import unquote_plus
+from urllib.parse import quote, unquote_plus
 from xml.etree import ElementTree
 
 from . import web
 from .bucket_place import BucketPlace
 from .byterange import range_header
+from .copying import LONGEST, copied, copy_in_parts
 from .interruption import Interrupted, Kind
 from .multipart import LONG, put_in_parts
 from .outlet import Entry, Held, Page
@@ -66,6 +67,24 @@ class S3Outlet(BucketPlace):
             await put_in_parts(self, key, body, attempts)
         else:
             await attempts(partial(self.write, key, body))
+
+    async def copy(self, key: str, to: str, size: int, attempts: Attempts) -> None:
+        """Let the service copy an object; a long one in parts."""
+        if size >= LONGEST:
+            await copy_in_parts(self, key, to, size, attempts)
+        else:
+            await attempts(partial(self._copy, key, to))
+
+    async def _copy(self, key: str, to: str) -> None:
+        answer = await self.done(
+            Order("PUT", self.path(to), headers=self.source(key), body=b"")
+        )
+        copied(answer)
+
+    def source(self, key: str) -> Mapping[str, str]:
+        """Say in a header which object is to be copied."""
+        name = f"/{self._opened().address.bucket}/{self.path(key)}"
+        return {"x-amz-copy-source": quote(name, safe="/-_.~")}
 
     async def delete(self, key: str) -> None:
         """Delete an object by one DELETE."""

@@ -246,7 +246,7 @@ class SaveDock(QWidget):
             self._offer(confirmation(survey))
         elif action == "keep":
             self._show_state()
-        elif action == "remove":
+        elif action in ("remove", "finish"):
             todo = partial(remove, survey.place, self._wish(self.view.layers.layers()))
             self._latest.ask(lambda: todo)
         elif action == "add":

@@ -30,12 +30,19 @@ def target_state(survey: Survey) -> TargetState:
     if survey.place is None:
         return TargetState()
     if survey.unfinished:
-        return TargetState("A save to here has broken off.", ("resume", "remove"))
+        return _broken_off(survey)
     if survey.found is None:
         return TargetState("✔ free", free=True)
     add = ("add",) if survey.labels_only else ()
     text = f"✖ exists: {listing_text(survey.found)}"
     return TargetState(text, (*add, "replace", "beside"))
+
+
+def _broken_off(survey: Survey) -> TargetState:
+    if survey.switching:
+        text = "Replacing what was here has broken off. The new image is whole."
+        return TargetState(text, ("finish",))
+    return TargetState("A save to here has broken off.", ("resume", "remove"))
 
 
 def confirmation(survey: Survey) -> TargetState:

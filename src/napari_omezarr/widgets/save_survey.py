@@ -42,6 +42,8 @@ class Survey:
         What is there already, and may be replaced.
     unfinished : bool
         A save to this place has broken off.
+    switching : bool
+        It has broken off while the new image, which is whole, took its place.
     problem : str
         Why it cannot be saved there, in a sentence and an action.
     is_used : bool
@@ -57,6 +59,7 @@ class Survey:
     problem: str = ""
     is_used: bool = False
     labels_only: bool = field(default=False)
+    switching: bool = False
 
 
 def survey(wish: Wish) -> Survey:
@@ -91,11 +94,12 @@ def _look(plan: Plan, place: Location, wish: Wish, *, labels_only: bool) -> Surv
         problem,
         is_used=bool(problem),
         labels_only=labels_only,
+        switching=target.switching,
     )
 
 
 def discard(place: Location, options: Mapping[str, Any]) -> None:
-    """Remove what a save that broke off has left; blocks.
+    """Remove what a save that broke off has left, or finish a replacement; blocks.
 
     Raises
     ------

@@ -25,6 +25,7 @@ LABELS = {
     "beside": "Save &beside",
     "resume": "&Resume",
     "remove": "Re&move",
+    "finish": "&Finish",
     "add": "&Add labels to it",
 }
 """What can be done about what is at the target, with the text of its button."""

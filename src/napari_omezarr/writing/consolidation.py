@@ -87,6 +87,53 @@ def refresh(
             continue
 
 
+def retract(above: Iterable[tuple[Hierarchy, str]], group: str) -> None:
+    """Take a group with all that lies below it out of the consolidated metadata.
+
+    Parameters
+    ----------
+    above : iterable of (Hierarchy, str)
+        As for `refresh`.
+    group : str
+        Its path in the documents' hierarchy.
+    """
+    for hierarchy, path in above:
+        gone = f"{path}/{group}" if path else group
+        try:
+            changed(hierarchy, "zarr.json", partial(_inline_without, gone))
+            changed(hierarchy, ".zmetadata", partial(_beside_without, gone))
+        except ConflictError:
+            raise
+        except OMEZarrError:
+            if not path:
+                raise
+            continue
+
+
+def _inline_without(
+    gone: str, document: dict[str, Any] | None
+) -> dict[str, Any] | None:
+    return _without((document or {}).get("consolidated_metadata"), gone, document)
+
+
+def _beside_without(
+    gone: str, document: dict[str, Any] | None
+) -> dict[str, Any] | None:
+    return _without(document, gone, document)
+
+
+def _without(
+    held: object, gone: str, document: dict[str, Any] | None
+) -> dict[str, Any] | None:
+    metadata = held.get("metadata") if isinstance(held, dict) else None
+    if not isinstance(metadata, dict):
+        return None
+    below = [key for key in metadata if f"{key}/".startswith(f"{gone}/")]
+    for key in below:
+        del metadata[key]
+    return document if below else None
+
+
 def _inline(
     entries: dict[str, Any], document: dict[str, Any] | None
 ) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from zarr.storage import LocalStore
+from zarr.storage import LocalStore, StorePath
 
 from napari_omezarr.errors import ConflictError
 
@@ -19,7 +19,7 @@ from .failures import explained
 from .target import Listing, Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from zarr.abc.store import Store
 
@@ -44,6 +44,10 @@ class Folder:
         """The zarr store of the folder."""
         return LocalStore(self.path)
 
+    def node(self, path: str) -> StorePath:
+        """Give where zarr finds an array."""
+        return StorePath(self.store, path)
+
     def read(self, key: str) -> Stored | None:
         """Read a document; None where there is none."""
         with explained(self.address):
@@ -59,19 +63,16 @@ class Folder:
 
     def put(self, key: str, body: bytes) -> None:
         """Write a document beside its place and rename it."""
-        with explained(self.address):
-            file = self.path / key
-            file.parent.mkdir(parents=True, exist_ok=True)
-            fresh = file.with_name(f".{uuid4().hex}.partial")
-            try:
-                fresh.write_bytes(body)
-                fresh.replace(file)
-            finally:
-                fresh.unlink(missing_ok=True)
+        self._make(key, lambda fresh: fresh.write_bytes(body))
 
     def begin_put(self, key: str, body: bytes) -> Future[None]:
         """Write an object now: a disk is not worth waiting for elsewhere."""
         self.put(key, body)
+        return DONE
+
+    def begin_copy(self, key: str, to: str, size: int) -> Future[None]:
+        """Copy a file now."""
+        self._make(to, lambda fresh: shutil.copyfile(self.path / key, fresh))
         return DONE
 
     def begin_delete(self, key: str) -> Future[None]:
@@ -103,10 +104,13 @@ class Folder:
             place = self.path / prefix if prefix else self.path
             return place.is_dir() and any(place.iterdir())
 
-    def listing(self, prefix: str) -> Listing:
-        """Count the files below a path."""
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """List the files below a path."""
         with explained(self.address):
-            return listing(self.path / prefix if prefix else self.path)
+            return {
+                file.relative_to(self.path).as_posix(): file.lstat().st_size
+                for file in _files(self.path / prefix)
+            }
 
     def remove(self, prefix: str) -> None:
         """Remove a path with all that lies below it."""
@@ -122,17 +126,29 @@ class Folder:
     def hurry(self, *, on: bool) -> None:
         """Nothing is tried again on a disk."""
 
+    def _make(self, key: str, fill: Callable[[Path], object]) -> None:
+        """Write a file beside its place and rename it."""
+        with explained(self.address):
+            file = self.path / key
+            file.parent.mkdir(parents=True, exist_ok=True)
+            fresh = file.with_name(f".{uuid4().hex}.partial")
+            try:
+                fill(fresh)
+                fresh.replace(file)
+            finally:
+                fresh.unlink(missing_ok=True)
+
 
 def listing(path: Path) -> Listing:
     """Count the files of a tree, or a file as one; links are not followed."""
     if not path.is_dir() or path.is_symlink():
         return Listing(1, path.lstat().st_size)
-    sizes = [
-        (Path(top) / name).lstat().st_size
-        for top, _, names in os.walk(path)
-        for name in names
-    ]
+    sizes = [file.lstat().st_size for file in _files(path)]
     return Listing(len(sizes), sum(sizes))
+
+
+def _files(path: Path) -> list[Path]:
+    return [Path(top) / name for top, _, names in os.walk(path) for name in names]
 
 
 def remove(path: Path) -> None:

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
-
-from zarr.buffer import default_buffer_prototype
 
 from napari_omezarr.configuration import cache_folder
 from napari_omezarr.errors import ConflictError, TargetExistsError
-from napari_omezarr.store import run
-from napari_omezarr.store.loop import io_loop
 
 from .failures import explained
-from .target import Listing, Stored
+from .replacing import Replacement, kept, root_digests, take_place
+from .staging import Staging, new_folder, own
+from .target import Listing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from concurrent.futures import Future
     from pathlib import Path
-
-    from zarr.abc.store import Store
 
     from .arrays import Document
     from .target import Hierarchy
@@ -29,111 +24,11 @@ if TYPE_CHECKING:
 _ROOT = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 
 
-class StoreHierarchy:
-    """A hierarchy in a zarr store; see `target.Hierarchy`.
-
-    Parameters
-    ----------
-    store : zarr.abc.store.Store
-        It can be written to, and listed for what is to be removed.
-    address : str
-        What to call it.
-    concurrency : int, optional
-        How many objects may be written at a time.
-    is_object_store : bool, optional
-        Whether many small objects are worth avoiding.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        address: str,
-        concurrency: int = 8,
-        *,
-        is_object_store: bool = False,
-    ) -> None:
-        self.store = store
-        self.address = address
-        self.concurrency = concurrency
-        self.is_object_store = is_object_store
-
-    def read(self, key: str) -> Stored | None:
-        """Read a document; None where there is none."""
-        found = run(self.store.get(key, default_buffer_prototype()))
-        if found is None:
-            return None
-        body = found.to_bytes()
-        return Stored(body, hashlib.blake2b(body, digest_size=16).hexdigest())
-
-    def read_all(self, keys: Sequence[str]) -> list[Stored | None]:
-        """Read documents."""
-        return [self.read(key) for key in keys]
-
-    def put(self, key: str, body: bytes) -> None:
-        """Write a document."""
-        buffer = default_buffer_prototype().buffer.from_bytes(body)
-        run(self.store.set(key, buffer))
-
-    def begin_put(self, key: str, body: bytes) -> Future[None]:
-        """Begin to write an object."""
-        buffer = default_buffer_prototype().buffer.from_bytes(body)
-        return asyncio.run_coroutine_threadsafe(self.store.set(key, buffer), io_loop())
-
-    def begin_delete(self, key: str) -> Future[None]:
-        """Begin to delete an object."""
-        return asyncio.run_coroutine_threadsafe(self.store.delete(key), io_loop())
-
-    def replace(self, key: str, body: bytes, expected: Stored | None) -> None:
-        """Write a document if it is still as it was read.
-
-        Raises
-        ------
-        ConflictError
-            It has been changed meanwhile.
-        """
-        found = self.read(key)
-        if (found and found.tag) != (expected and expected.tag):
-            raise ConflictError(
-                f"{self.address}/{key} has been changed by somebody else.",
-                action="Look at it again, and then repeat.",
-                url=self.address,
-            )
-        self.put(key, body)
-
-    def holds(self, prefix: str) -> bool:
-        """Whether anything lies below a path."""
-        return bool(run(self._keys(prefix)))
-
-    def listing(self, prefix: str) -> Listing:
-        """Count what lies below a path."""
-        return run(self._listing(prefix))
-
-    def remove(self, prefix: str) -> None:
-        """Remove a path with all that lies below it."""
-        run(self._remove(prefix))
-
-    def sweep(self, prefix: str) -> None:
-        """Nothing is half written in a store."""
-
-    def hurry(self, *, on: bool) -> None:
-        """How often a store tries is its own affair."""
-
-    async def _listing(self, prefix: str) -> Listing:
-        keys = await self._keys(prefix)
-        sizes = await asyncio.gather(*map(self.store.getsize, keys))
-        return Listing(len(keys), sum(sizes))
-
-    async def _remove(self, prefix: str) -> None:
-        for key in await self._keys(prefix):
-            await self.store.delete(key)
-
-    async def _keys(self, prefix: str) -> list[str]:
-        below = f"{prefix}/" if prefix else ""
-        return [key async for key in self.store.list_prefix(below)]
-
-
 class InPlaceTarget:
     """A group of a hierarchy that becomes an image when its documents are written.
+
+    What replaces an image is written whole into a folder beside before that is
+    touched; see `replacing`.
 
     Parameters
     ----------
@@ -141,9 +36,9 @@ class InPlaceTarget:
         Where.
     path : str, optional
         The group; empty for the root.
-    announce : callable, optional
-        What else makes the image visible, once its documents are there: listing
-        it as a label of its image.
+    announce, retire : callable, optional
+        What else makes the image visible, once its documents are there, and
+        invisible before it is replaced: listing it as a label of its image.
     """
 
     def __init__(
@@ -151,13 +46,30 @@ class InPlaceTarget:
         hierarchy: Hierarchy,
         path: str = "",
         announce: Callable[[], None] | None = None,
+        retire: Callable[[], None] | None = None,
     ) -> None:
-        self.staged = hierarchy
         self.path = path
         self.address = f"{hierarchy.address}/{path}" if path else hierarchy.address
-        self._announce = announce
         self.journal = journal_path(self.address)
+        self._hierarchy = hierarchy
+        self._announce = announce or _nothing
+        self._retire = retire or _nothing
         self._committing = self.journal.with_suffix(".committing")
+        self._replacing = self.journal.with_suffix(".replacing")
+
+    @property
+    def staged(self) -> Hierarchy:
+        """Where arrays are written before they are an image."""
+        replacement = self._replacement()
+        if replacement is None:
+            return self._hierarchy
+        return Staging(self._hierarchy, replacement.folder)
+
+    @property
+    def switching(self) -> bool:
+        """Whether the new image is whole, and the old one has begun to give way."""
+        replacement = self._replacement()
+        return replacement is not None and replacement.phase != "writing"
 
     def occupied(self) -> Listing | None:
         """Say what is at the place; None where nothing is there yet.
@@ -169,13 +81,13 @@ class InPlaceTarget:
         TargetExistsError
             It is no zarr hierarchy, so that it is never replaced.
         """
-        if self._committing.is_file():
+        if self._committing.is_file() or self.switching:
             return None
-        if not self.staged.holds(self.path):
+        if not self._hierarchy.holds(self.path):
             return None
         below = f"{self.path}/" if self.path else ""
-        if any(self.staged.read_all([f"{below}{name}" for name in _ROOT])):
-            return self.staged.listing(self.path)
+        if any(self._hierarchy.read_all([f"{below}{name}" for name in _ROOT])):
+            return Listing.of(own(self._hierarchy.sizes(self.path)))
         if self.unfinished():
             return None
         raise TargetExistsError(
@@ -188,21 +100,26 @@ class InPlaceTarget:
         """Whether there is a journal."""
         return self.journal.is_file()
 
+    def agreed(self) -> Listing | None:
+        """Give what an unfinished save is to replace."""
+        replacement = self._replacement()
+        return replacement.agreed if replacement and self.unfinished() else None
+
     def begin(self, replaced: Listing | None = None) -> None:
-        """Remove what is replaced: two images cannot lie in one place for a while.
+        """Make ready; what is replaced stays whole until what is new is whole.
 
         Raises
         ------
         TargetExistsError
             What is there is not what was agreed to.
         """
-        found = self.occupied()
-        if found != replaced:
+        if self.occupied() != replaced:
             raise self._changed()
-        if found is not None:
-            self.staged.remove(self.path)
         with explained(str(self.journal)):
             self.journal.parent.mkdir(parents=True, exist_ok=True)
+        if replaced is not None and not self.unfinished():
+            fresh = Replacement(new_folder(), replaced.objects, replaced.size)
+            fresh.keep(self._replacing)
 
     def commit(
         self, documents: Sequence[Document], replaced: Listing | None = None
@@ -212,27 +129,57 @@ class InPlaceTarget:
         Raises
         ------
         TargetExistsError
-            A group is there by now.
+            A group is there by now, or another one than was agreed to.
         """
-        if self.occupied() is not None:
+        replacement = self._replacement()
+        if self.occupied() != (replacement and replacement.agreed):
             raise self._changed()
         broken_off = self._committing.is_file()
-        self._committing.touch()
-        self.staged.sweep(self.path)
+        if replacement is None:
+            self._committing.touch()
         *inner, last = documents
-        writing = [self.staged.begin_put(each.key, each.body) for each in inner]
+        staged = self.staged
+        staged.sweep(self.path)
+        writing = [staged.begin_put(each.key, each.body) for each in inner]
         for done in writing:
             done.result()
+        if replacement is not None:
+            staged.put(last.key, last.body)
+            old = root_digests(self._hierarchy, self.path)
+            replace(replacement, phase="switching", root=old).keep(self._replacing)
+            self.finish()
+            return
         self._publish(last, again=broken_off)
-        if self._announce is not None:
+        self._announce()
+        self._forget()
+
+    def finish(self) -> None:
+        """Bring a replacement to its end, once the old image has begun to give way.
+
+        Raises
+        ------
+        ConflictError
+            Somebody else has made an image there meanwhile.
+        StoreError
+            It could not be done. The new image is whole, and this can be repeated.
+        """
+        replacement = self._replacement()
+        if replacement is None or replacement.phase == "writing":
+            return
+        staging = Staging(self._hierarchy, replacement.folder)
+        if replacement.phase == "switching":
+            self._retire()
+            take_place(self._hierarchy, staging, self.path, replacement.root)
             self._announce()
+            replace(replacement, phase="switched").keep(self._replacing)
+        staging.remove("")
         self._forget()
 
     def _publish(self, root: Document, *, again: bool) -> None:
         """Write the document that makes the image, unless somebody else was first."""
-        before = self.staged.read(root.key) if again else None
+        before = self._hierarchy.read(root.key) if again else None
         try:
-            self.staged.replace(root.key, root.body, before)
+            self._hierarchy.replace(root.key, root.body, before)
         except ConflictError as error:
             self._committing.unlink(missing_ok=True)
             raise self._changed() from error
@@ -247,18 +194,31 @@ class InPlaceTarget:
     def discard(self) -> None:
         """Remove the arrays that no document has made an image of.
 
-        Where somebody else has made one meanwhile, all is left as it is.
+        Where somebody else has made one meanwhile, all is left as it is. Where the
+        old image has begun to give way, the new one takes its place: both would be
+        lost.
         """
-        if self.unfinished() and self.occupied() is None:
-            self.staged.remove(self.path)
+        if self.switching:
+            self.finish()
+        elif self._replacement() is not None:
+            self.staged.remove("")
+        elif self.unfinished() and self.occupied() is None:
+            self._hierarchy.remove(self.path)
         self._forget()
 
+    def _replacement(self) -> Replacement | None:
+        return kept(self._replacing)
+
     def _forget(self) -> None:
-        self.journal.unlink(missing_ok=True)
-        self._committing.unlink(missing_ok=True)
+        for file in (self.journal, self._committing, self._replacing):
+            file.unlink(missing_ok=True)
 
 
 def journal_path(address: str) -> Path:
     """Give the file in the person's cache that belongs to an address."""
     name = hashlib.blake2b(address.encode(), digest_size=16).hexdigest()
     return cache_folder() / "unfinished" / f"{name}.jsonl"
+
+
+def _nothing() -> None:
+    """Do nothing."""

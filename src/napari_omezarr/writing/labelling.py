@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari_omezarr.errors import OptionError
 
 from .arrays import Document, group_documents, zarr_format
-from .consolidation import changed, refresh
+from .consolidation import changed, refresh, retract
 from .described import describe
 from .documents import labels_attributes, plan_documents
 from .existing import ExistingImage, open_existing, read_group
@@ -118,12 +118,19 @@ def save_labels(  # noqa: PLR0913 - what to save, where, and how
     plan = plan_labels(picture, image, folder, options)
 
     def announce() -> None:
-        _list(hierarchy, folder, image.version)
+        place = listed.index(folder) if folder in listed else None
+        _list(hierarchy, folder, image.version, place)
         listing = _labels_documents(hierarchy, image.version)
         documents = [*plan_documents(plan), *listing]
         refresh([(hierarchy, ""), *above], documents)
 
-    target = InPlaceTarget(hierarchy, plan.images[0].path, announce)
+    def retire() -> None:
+        _unlist(hierarchy, folder, image.version)
+        around = [(hierarchy, ""), *above]
+        refresh(around, _labels_documents(hierarchy, image.version))
+        retract(around, plan.images[0].path)
+
+    target = InPlaceTarget(hierarchy, plan.images[0].path, announce, retire)
     return save(plan, target, conduct, executor, running)
 
 
@@ -141,8 +148,12 @@ def _picture(image: ExistingImage) -> Picture:
     return Picture(name, finest, multiscale.axes, multiscale.datasets[0].affine)
 
 
-def _list(hierarchy: Hierarchy, name: str, version: Version) -> None:
+def _list(
+    hierarchy: Hierarchy, name: str, version: Version, place: int | None = None
+) -> None:
     """Put a name into the list of labels, which is read again for that.
+
+    Labels that were replaced come back to the place that they had.
 
     Raises
     ------
@@ -159,17 +170,41 @@ def _list(hierarchy: Hierarchy, name: str, version: Version) -> None:
             return dict(documents[-1].content)
         if name in _listed(document):
             return None
-        attributes = document if old else document.setdefault("attributes", {})
-        inner = attributes.get("ome")
-        block = inner if isinstance(inner, dict) else attributes
-        block["labels"] = [*_listed(document), name]
+        names = _listed(document)
+        names.insert(len(names) if place is None else place, name)
+        _block(document, old=old)["labels"] = names
         return document
 
     if old:
         changed(
             hierarchy, "labels/.zgroup", lambda d: None if d else {"zarr_format": 2}
         )
-    changed(hierarchy, "labels/.zattrs" if old else "labels/zarr.json", extended)
+    changed(hierarchy, _list_key(version), extended)
+
+
+def _unlist(hierarchy: Hierarchy, name: str, version: Version) -> None:
+    """Take a name out of the list of labels, which is read again for that."""
+
+    def shortened(document: dict[str, Any] | None) -> dict[str, Any] | None:
+        listed = _listed(document)
+        if document is None or name not in listed:
+            return None
+        rest = [other for other in listed if other != name]
+        _block(document, old=zarr_format(version) == 2)["labels"] = rest
+        return document
+
+    changed(hierarchy, _list_key(version), shortened)
+
+
+def _list_key(version: Version) -> str:
+    return "labels/.zattrs" if zarr_format(version) == 2 else "labels/zarr.json"
+
+
+def _block(document: dict[str, Any], *, old: bool) -> dict[str, Any]:
+    """Give the part of a group's document that holds the list."""
+    attributes = document if old else document.setdefault("attributes", {})
+    inner = attributes.get("ome")
+    return inner if isinstance(inner, dict) else attributes
 
 
 def _labels_documents(hierarchy: Hierarchy, version: Version) -> list[Document]:

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
+from napari_omezarr.configuration import read_json, write_json
 from napari_omezarr.errors import TargetExistsError
 
 from .failures import explained
 from .folder import Folder, listing, remove
 from .pack import pack
+from .target import Listing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from .arrays import Document
-    from .target import Hierarchy, Listing
+    from .target import Hierarchy
 
 _ZARR = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
-_OURS = frozenset({"data", "journal", "packed"})
+_OURS = frozenset({"data", "journal", "packed", "landing", "agreed", "replaced"})
 
 
 class LocalTarget:
     """A folder that will appear whole: a rename is its commit.
 
-    Until then everything lies in ``<name>.partial`` beside it, with its journal.
+    Until then everything lies in ``<name>.partial`` beside it, with its journal; for
+    the moment between two renames also what is replaced, whole.
 
     Parameters
     ----------
@@ -55,7 +58,7 @@ class LocalTarget:
             It is no zarr hierarchy, so that it is never replaced.
         """
         with explained(self.address):
-            if not self.path.exists() and not self.path.is_symlink():
+            if not _is_there(self.path):
                 return None
             if self._is_replaceable():
                 return listing(self.path)
@@ -65,9 +68,18 @@ class LocalTarget:
             url=self.address,
         )
 
+    switching = False
+
     def unfinished(self) -> bool:
         """Whether there is a journal, and the data that it is about."""
         return self.journal.is_file() and (self.partial / "data").is_dir()
+
+    def agreed(self) -> Listing | None:
+        """Give what an unfinished save is to replace; None once that has given way."""
+        found = read_json(self.partial / "agreed") if self.unfinished() else None
+        if not isinstance(found, dict) or (self.partial / "replaced").exists():
+            return None
+        return Listing(**found)
 
     def begin(self, replaced: Listing | None = None) -> None:
         """Make the folder beside the place; what is there stays until the end."""
@@ -75,6 +87,8 @@ class LocalTarget:
             if not self.unfinished():
                 self._clear()
             (self.partial / "data").mkdir(parents=True, exist_ok=True)
+            if replaced is not None:
+                write_json(self.partial / "agreed", asdict(replaced))
 
     def commit(
         self, documents: Sequence[Document], replaced: Listing | None = None
@@ -89,8 +103,11 @@ class LocalTarget:
             finished.rename(self.path)
             self._clear()
 
+    def finish(self) -> None:
+        """Nothing is left to do after a rename."""
+
     def discard(self) -> None:
-        """Remove the folder beside the place."""
+        """Remove the folder beside the place; what had given way comes back."""
         with explained(self.address):
             self._clear()
 
@@ -113,6 +130,9 @@ class LocalTarget:
                 action="Rename it, or choose another name.",
                 url=self.address,
             )
+        old = self.partial / "replaced"
+        if _is_there(old) and not _is_there(self.path):
+            old.rename(self.path)
         remove(self.partial)
 
     def _finished(self) -> Path:
@@ -125,7 +145,7 @@ class LocalTarget:
         return known or not any(self.path.iterdir())
 
     def _give_way(self, replaced: Listing | None) -> None:
-        """Remove what is to be replaced, if it is what the person was shown."""
+        """Rename what is to be replaced, if it is what the person was shown."""
         found = self.occupied()
         if found is None:
             return
@@ -136,10 +156,7 @@ class LocalTarget:
                 action="Look at it, then resume or save beside it.",
                 url=self.address,
             )
-        # Renamed first, so that there is never half of it under its name.
-        old = self.path.with_name(f"{self.path.name}.{uuid4().hex[:8]}.removed")
-        self.path.rename(old)
-        remove(old)
+        self.path.rename(self.partial / "replaced")
 
 
 class ArchiveTarget(LocalTarget):
@@ -153,10 +170,21 @@ class ArchiveTarget(LocalTarget):
         super().__init__(path, address)
         self.version = version
 
+    def unfinished(self) -> bool:
+        """Whether there is a journal with its data, and the file is not made yet."""
+        packed, landing = self.partial / "packed", self.partial / "landing"
+        return super().unfinished() and not (landing.exists() and not packed.exists())
+
     def _finished(self) -> Path:
         packed = self.partial / "packed"
         pack(self.partial / "data", packed, self.version)
+        # From here on a missing file was renamed to where it belongs.
+        (self.partial / "landing").touch()
         return packed
 
     def _is_replaceable(self) -> bool:
         return self.path.is_file()
+
+
+def _is_there(path: Path) -> bool:
+    return path.exists() or path.is_symlink()

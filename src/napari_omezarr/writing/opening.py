@@ -12,9 +12,10 @@ from napari_omezarr.errors import OptionError
 from napari_omezarr.location import Location
 
 from .folder import Folder
-from .in_place import InPlaceTarget, StoreHierarchy
+from .in_place import InPlaceTarget
 from .local import ArchiveTarget, LocalTarget
 from .remote import RemoteHierarchy
+from .zarr_store import StoreHierarchy
 
 if TYPE_CHECKING:
     import os

@@ -6,13 +6,15 @@ import asyncio
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from zarr.storage import StorePath
+
 from napari_omezarr.errors import ConflictError
 from napari_omezarr.store import open_depot, run
 from napari_omezarr.store.depot_store import DepotStore
 from napari_omezarr.store.loop import io_loop
 from napari_omezarr.store.outlet import Held
 
-from .target import Listing, Stored
+from .target import Stored, is_document
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +54,10 @@ class RemoteHierarchy:
         """The zarr store of the place; picklable."""
         return DepotStore(self.depot)
 
+    def node(self, path: str) -> StorePath:
+        """Give where zarr finds an array."""
+        return StorePath(self.store, path)
+
     def read(self, key: str) -> Stored | None:
         """Read a document; None where there is none."""
         return self.read_all([key])[0]
@@ -67,6 +73,11 @@ class RemoteHierarchy:
     def begin_put(self, key: str, body: bytes) -> Future[None]:
         """Begin to write an object."""
         return asyncio.run_coroutine_threadsafe(self.depot.put(key, body), io_loop())
+
+    def begin_copy(self, key: str, to: str, size: int) -> Future[None]:
+        """Begin to copy an object, within the service where it knows how to."""
+        copy = self.depot.copy(key, to, size)
+        return asyncio.run_coroutine_threadsafe(copy, io_loop())
 
     def begin_delete(self, key: str) -> Future[None]:
         """Begin to delete an object."""
@@ -92,9 +103,9 @@ class RemoteHierarchy:
         """Whether anything lies below a path."""
         return run(self.depot.holds(prefix))
 
-    def listing(self, prefix: str) -> Listing:
-        """Count the objects below a path: a request for each thousand."""
-        return run(self._listing(prefix))
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """List the objects below a path: a request for each thousand."""
+        return run(self._sizes(prefix))
 
     def remove(self, prefix: str) -> None:
         """Remove all objects below a path."""
@@ -111,19 +122,13 @@ class RemoteHierarchy:
         found = await asyncio.gather(*map(self.depot.read, keys))
         return [Stored(held.body, held.tag) if held else None for held in found]
 
-    async def _listing(self, prefix: str) -> Listing:
-        sizes = [entry.size async for entry in self.depot.entries(prefix)]
-        return Listing(len(sizes), sum(sizes))
+    async def _sizes(self, prefix: str) -> dict[str, int]:
+        return {e.key: e.size async for e in self.depot.entries(prefix)}
 
     async def _remove(self, prefix: str) -> None:
         keys = [entry.key async for entry in self.depot.entries(prefix)]
         # The documents first: what is half removed is no image any more.
-        keys.sort(key=lambda key: (not _is_document(key), key.count("/"), key))
-        documents = [key for key in keys if _is_document(key)]
+        keys.sort(key=lambda key: (not is_document(key), key.count("/"), key))
+        documents = [key for key in keys if is_document(key)]
         for some in (documents, keys[len(documents) :]):
             await asyncio.gather(*map(self.depot.delete, some))
-
-
-def _is_document(key: str) -> bool:
-    name = key.rpartition("/")[2]
-    return name in ("zarr.json", ".zgroup", ".zattrs", ".zarray", ".zmetadata")

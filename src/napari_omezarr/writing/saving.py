@@ -34,7 +34,8 @@ class Saved:
     address : str
         Where, without secrets.
     plan : Plan
-        What was written, with the contrast that was found.
+        What was written, with the contrast that was found, unless all that was left
+        to do was to put it into the place of another.
     verified : int
         How many boxes were read back and found equal.
     """
@@ -83,9 +84,12 @@ def save(
     """
     running = running or Running(verify=conduct.verify)
     agreed(plan)
-    replaced = _replaceable(target, conduct)
     resumed = _resumed(target, plan, conduct)
-    target.begin(None if resumed else replaced)
+    if resumed and target.switching:
+        target.finish()
+        return Saved(target.address, plan, 0)
+    replaced = target.agreed() if resumed else _replaceable(target, conduct)
+    target.begin(replaced)
     with Journal(target.journal, plan.digest) as journal:
         if resumed and source_changed(plan, journal):
             raise ConflictError(
@@ -119,6 +123,8 @@ def _resumed(target: Target, plan: Plan, conduct: Conduct) -> bool:
     """Say whether an unfinished save is to go on; one that is not wanted is removed."""
     if not target.unfinished():
         return False
+    if target.agreed() is None:  # what appeared since is not hidden by what is ours
+        _replaceable(target, conduct)
     if conduct.unfinished == "remove":
         target.discard()
         return False

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
-from zarr.storage import StorePath
 
 from napari_omezarr.pyramid.concurrency import reading_at
 from napari_omezarr.store import run
@@ -78,7 +77,7 @@ class StoredArray:
 
     def opened(self) -> zarr.AsyncArray[Any]:
         """Make the zarr array."""
-        place = StorePath(self.hierarchy.store, self.path)
+        place = self.hierarchy.node(self.path)
         return zarr.AsyncArray.from_dict(place, dict(self.document))
 
     def read(self, bounds: Bounds) -> np.ndarray:

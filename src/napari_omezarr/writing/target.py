@@ -3,7 +3,8 @@
 Two ways of coming into being hide behind `Target`. A folder is written beside its
 place and renamed. An object store has no rename: arrays are written where they
 will stay, and the group metadata that makes them an image come last, so that
-until then no reader takes them for one.
+until then no reader takes them for one. Only what replaces another image is
+written beside and copied.
 """
 
 from __future__ import annotations
@@ -12,13 +13,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
-    from zarr.abc.store import Store
+    from zarr.storage import StorePath
 
     from .arrays import Document
+
+
+DOCUMENTS = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")
+"""What metadata are called, in the order in which a group's are written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,11 @@ class Listing:
     objects: int
     size: int
 
+    @classmethod
+    def of(cls, sizes: Mapping[str, int]) -> Listing:
+        """Count objects, of which the bytes are given."""
+        return cls(len(sizes), sum(sizes.values()))
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -35,6 +45,11 @@ class Stored:
 
     body: bytes
     tag: str
+
+
+def is_document(key: str) -> bool:
+    """Say whether an object holds metadata, by its name."""
+    return key.rpartition("/")[2] in DOCUMENTS
 
 
 class Hierarchy(Protocol):
@@ -50,11 +65,6 @@ class Hierarchy(Protocol):
         ...
 
     @property
-    def store(self) -> Store:
-        """The zarr store of the pixels; picklable if the place can be shared."""
-        ...
-
-    @property
     def concurrency(self) -> int:
         """How many objects may be written at a time."""
         ...
@@ -62,6 +72,10 @@ class Hierarchy(Protocol):
     @property
     def is_object_store(self) -> bool:
         """Whether many small objects are worth avoiding."""
+        ...
+
+    def node(self, path: str) -> StorePath:
+        """Give where zarr finds an array; picklable if the place can be shared."""
         ...
 
     def read(self, key: str) -> Stored | None:
@@ -78,6 +92,10 @@ class Hierarchy(Protocol):
 
     def begin_put(self, key: str, body: bytes) -> Future[None]:
         """Begin to write an object, whole or not at all; `body` is not changed."""
+        ...
+
+    def begin_copy(self, key: str, to: str, size: int) -> Future[None]:
+        """Begin to copy an object of so many bytes over another."""
         ...
 
     def begin_delete(self, key: str) -> Future[None]:
@@ -98,8 +116,8 @@ class Hierarchy(Protocol):
         """Whether anything lies below a path, be it zarr or not."""
         ...
 
-    def listing(self, prefix: str) -> Listing:
-        """Count what lies below a path."""
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """Give the keys of all objects below a path, and the bytes of each."""
         ...
 
     def remove(self, prefix: str) -> None:
@@ -147,14 +165,24 @@ class Target(Protocol):
         """Whether there is a journal, and what it is about."""
         ...
 
+    @property
+    def switching(self) -> bool:
+        """Whether what is replaced has begun to give way: only `finish` is left."""
+        ...
+
+    def agreed(self) -> Listing | None:
+        """Give what an unfinished save is to replace; None if nothing."""
+        ...
+
     def begin(self, replaced: Listing | None = None) -> None:
         """Make ready for the first block; harmless when it was done before.
+
+        What is replaced stays as it is until what is new is whole.
 
         Parameters
         ----------
         replaced : Listing or None, optional
-            What the person agreed to lose. Only a place without rename has to
-            remove it before the first block.
+            What the person agreed to lose.
 
         Raises
         ------
@@ -182,6 +210,14 @@ class Target(Protocol):
         """
         ...
 
+    def finish(self) -> None:
+        """Bring to its end what is `switching`."""
+        ...
+
     def discard(self) -> None:
-        """Remove what an unfinished save has left, and its journal."""
+        """Remove what an unfinished save has left, and its journal.
+
+        Nothing that was there before is lost by it; what is `switching` is brought
+        to its end instead.
+        """
         ...
