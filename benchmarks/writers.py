@@ -1,7 +1,9 @@
 """Ways to write an image with four levels, each as its makers mean it to be used.
 
 All cut it alike: chunks of one plane of 512 x 512, zstd, y and x halved three times.
-A way is prepared first, and gives a function that writes: only that is timed.
+Ours and tensorstore are told the same level, which is our default; the others have
+theirs (3). Where a codec is named, all that take part use it. A way is prepared
+first, and gives a function that writes: only that is timed.
 """
 
 from __future__ import annotations
@@ -11,7 +13,6 @@ import os
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from peers import tensorstore_place, web_address
 
@@ -25,16 +26,22 @@ if TYPE_CHECKING:
 AXES = "czyx"
 CHUNKS = (1, 1, 512, 512)
 LEVELS = 4
+CODECS: dict[str, tuple[str, int]] = {
+    "": ("zstd", 2),
+    ", zstd 3": ("zstd", 3),
+    ", blosc": ("blosc-zstd", 1),
+}
+"""By what is appended to a name: the codec, as ours calls it, and its level."""
 FINISHED = "BENCHMARK_FINISHED"
-"""The environment's name for a folder of what ours has written before."""
+"""The environment's name for a folder with a folder for each of the `CODECS`."""
 STORED = "BENCHMARK_STORED"
 """The same for the array on this computer from which a cluster reads."""
 AT_ONCE = 32
 
 
-def ours(url: str, image: np.ndarray) -> Write:
+def ours(codec: str, url: str, image: np.ndarray) -> Write:
     """Write with our defaults: a sample is read back and compared."""
-    return partial(_ours, url, image)
+    return partial(_ours, url, image, codec)
 
 
 def our_cluster(workers: int, url: str, image: np.ndarray) -> Write:
@@ -50,12 +57,12 @@ def our_cluster(workers: int, url: str, image: np.ndarray) -> Write:
     )
     client = Client(cluster, set_as_default=False)
     client.run(_warm)
-    return partial(_ours, url, source, client=client)
+    return partial(_ours, url, source, "", client)
 
 
-def tensorstore(url: str, image: np.ndarray) -> Write:
+def tensorstore(codec: str, url: str, image: np.ndarray) -> Write:
     """Write every level from the one before, by its driver for downsampling."""
-    return partial(_tensorstore, url, image)
+    return partial(_tensorstore, url, image, codec)
 
 
 def ome_zarr(method: str | None, url: str, image: np.ndarray) -> Write:
@@ -95,9 +102,13 @@ def ngff_zarr(method: str | None, url: str, image: np.ndarray) -> Write:
     return write
 
 
-def finished_bytes(url: str, image: np.ndarray) -> Write:
-    """Store what ours had written: what the network, the disk and the rig allow."""
-    folder = Path(os.environ[FINISHED])
+def finished_bytes(codec: str, url: str, image: np.ndarray) -> Write:
+    """Store what ours had written: what the network, the disk and the rig allow.
+
+    The same objects under the same names. Their addresses are signed beforehand, and
+    nothing is hashed.
+    """
+    folder = Path(os.environ[FINISHED]) / codec_folder(codec)
     files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
     names = [file.relative_to(folder).as_posix() for file in files]
     bodies = [file.read_bytes() for file in files]
@@ -107,12 +118,26 @@ def finished_bytes(url: str, image: np.ndarray) -> Write:
     return lambda: asyncio.run(_put_all(places, bodies))
 
 
-def _ours(url: str, image: Any, client: Any = None) -> None:
+def codec_folder(codec: str) -> str:
+    """Name the folder of what was finished with one of the `CODECS`."""
+    name, level = CODECS[codec]
+    return f"{name}-{level}"
+
+
+def _ours(url: str, image: Any, codec: str, client: Any = None) -> None:
     from napari_omezarr.writing import write_image
 
-    factors = {"y": 2, "x": 2, "z": 1, "c": 1}
+    name, level = CODECS[codec]
     write_image(
-        image, url, AXES, chunks=CHUNKS, levels=LEVELS, factors=factors, client=client
+        image,
+        url,
+        AXES,
+        chunks=CHUNKS,
+        levels=LEVELS,
+        factors={"y": 2, "x": 2, "z": 1, "c": 1},
+        codec=name,
+        level=level,
+        client=client,
     )
 
 
@@ -126,7 +151,7 @@ def _warm() -> None:
     write_image(numpy.ones((2, 2), "uint16"), MemoryStore(), "yx")
 
 
-def _tensorstore(url: str, image: np.ndarray) -> None:
+def _tensorstore(url: str, image: np.ndarray, codec: str) -> None:
     import tensorstore as library
 
     finer: Any = None
@@ -141,7 +166,7 @@ def _tensorstore(url: str, image: np.ndarray) -> None:
             },
             "codecs": [
                 {"name": "bytes", "configuration": {"endian": "little"}},
-                {"name": "zstd", "configuration": {"level": 3}},
+                _compressor(codec),
             ],
         }
         place = f"{url}/{number}"
@@ -155,6 +180,14 @@ def _tensorstore(url: str, image: np.ndarray) -> None:
         coarser = finer and library.downsample(finer, [1, 1, 2, 2], "mean")
         level.write(image if coarser is None else coarser).result()
         finer = level
+
+
+def _compressor(codec: str) -> dict[str, Any]:
+    name, level = CODECS[codec]
+    if name == "zstd":
+        return {"name": name, "configuration": {"level": level}}
+    shuffle = {"cname": "zstd", "shuffle": "shuffle", "typesize": 2, "blocksize": 0}
+    return {"name": "blosc", "configuration": {"clevel": level, **shuffle}}
 
 
 def _write_all(folder: Path, names: Sequence[str], bodies: Sequence[bytes]) -> None:
@@ -180,15 +213,10 @@ async def _put_all(places: Sequence[str], bodies: Sequence[bytes]) -> None:
         await asyncio.gather(*(work(session) for _ in range(AT_ONCE)))
 
 
-def is_local(url: str) -> bool:
-    """Say whether an address is a folder."""
-    return not urlsplit(url).scheme
-
-
 WRITERS: dict[str, Callable[[str, np.ndarray], Write]] = {
-    "finished bytes": finished_bytes,
-    "napari-omezarr": ours,
-    "tensorstore": tensorstore,
+    "finished bytes": partial(finished_bytes, ""),
+    "napari-omezarr": partial(ours, ""),
+    "tensorstore": partial(tensorstore, ""),
     "ome-zarr-py": partial(ome_zarr, None),
     "ome-zarr-py, nearest": partial(ome_zarr, "nearest"),
     "ngff-zarr": partial(ngff_zarr, None),
@@ -197,3 +225,15 @@ WRITERS: dict[str, Callable[[str, np.ndarray], Write]] = {
     "napari-omezarr, 2 workers": partial(our_cluster, 2),
 }
 """By name; each gives a function that writes an image to an address."""
+USUAL = tuple(WRITERS)
+"""Those that take part if nobody is named."""
+WRITERS |= {
+    f"{name}{codec}": partial(write, codec)
+    for codec in CODECS
+    if codec
+    for name, write in (
+        ("finished bytes", finished_bytes),
+        ("napari-omezarr", ours),
+        ("tensorstore", tensorstore),
+    )
+}
