@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 
 from napari_omezarr.browsing import thumbnail
 from napari_omezarr.browsing.colours import composite, label_colours
-from napari_omezarr.browsing.pictures import Pictures
+from napari_omezarr.browsing.pictures import Pictures, set_thumbnail_cache
 from napari_omezarr.configuration import cache_folder
 from napari_omezarr.location import Location
 from napari_omezarr.metadata import ResolvedChannel
@@ -177,13 +178,32 @@ def test_a_folder_that_cannot_be_written_costs_no_picture(tmp_path):
     assert pictures.find(where, "") is None
 
 
-def test_of_very_many_pictures_the_oldest_go(tmp_path):
+def test_what_was_not_used_longest_goes_where_there_is_too_much(tmp_path):
+    places = [Location.parse(f"https://host/{name}") for name in "abc"]
+    picture = np.zeros((4, 4, 3), np.uint8)
     pictures = Pictures(tmp_path)
-    for number in range(505):
-        (tmp_path / f"{number}.png").write_bytes(b"")
-    pictures.keep(Location.parse("https://host/x"), "1", np.zeros((4, 4, 3), np.uint8))
-    assert len(list(tmp_path.glob("*.png"))) == 500
-    assert pictures.find(Location.parse("https://host/x"), "1") is not None
+    for age, place in enumerate(places[:2]):
+        pictures.keep(place, "1", picture)
+        (file,) = (file for file in tmp_path.iterdir() if file.stat().st_mtime > 1e9)
+        os.utime(file, (age, age))
+    assert pictures.find(places[0], "1") is not None
+    size = file.stat().st_size
+    Pictures(tmp_path, size=2 * size).keep(places[2], "1", picture)
+    found = [pictures.find(place, "1") is not None for place in places]
+    assert found == [True, False, True]
+
+
+def test_no_room_keeps_and_uses_no_picture(tmp_path):
+    place, picture = Location.parse("https://host/a"), np.zeros((4, 4, 3), np.uint8)
+    Pictures(tmp_path).keep(place, "1", picture)
+    set_thumbnail_cache(0)
+    try:
+        assert Pictures(tmp_path).find(place, "1") is None
+        Pictures(tmp_path).keep(place, "2", picture)
+    finally:
+        set_thumbnail_cache()
+    assert len(list(tmp_path.iterdir())) == 1
+    assert Pictures(tmp_path).find(place, "1") is not None
 
 
 def channel(color="FFFFFF", limits=None, inverted=False):

@@ -16,7 +16,7 @@ from qtpy.QtCore import QObject, Qt, Slot
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QApplication, QFileDialog
 
-from gui.browsing import go, row, settled, shown_browser
+from gui.browsing import go, quiet, row, rows, settled, shown_browser
 from gui.door import until
 from napari_omezarr.browsing import Copied, Progress, Viewer
 from napari_omezarr.demo.server import OWNER
@@ -30,6 +30,7 @@ from napari_omezarr.widgets.browser.place_line import PlaceLine
 from napari_omezarr.widgets.browser.reply import pending
 from napari_omezarr.widgets.browser.table_form import TableForm, joined
 from napari_omezarr.widgets.job import running
+from napari_omezarr.widgets.news import news
 from servers.faults import Stalled
 from servers.proxy import Proxy
 from small_images import pixels, put_image, put_labels
@@ -41,7 +42,9 @@ if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
     from qtpy.QtCore import QUrl
 
+    from napari_omezarr.demo.server import S3Server
     from napari_omezarr.widgets.browser.browser import Browser
+    from servers.http import FileServer
 
 ROOT = "test-actions"
 PLANTED = "pl4nted-s3cret"
@@ -99,8 +102,7 @@ def browser(qtbot: QtBot, model: ViewerModel, proxy: Proxy) -> Iterator[Browser]
     browser.tree.choose(row(browser, "embryo.zarr"))
     settled(qtbot, browser)
     yield browser
-    browser.stop()
-    settled(qtbot, browser)
+    quiet(qtbot)
 
 
 def action(browser: Browser, menu: str, text: str) -> Any:
@@ -302,6 +304,36 @@ def test_a_table_that_does_not_fit_says_why(
     assert "no layer of labels" in TableForm(model, Location.parse).message.text()
 
 
+@pytest.mark.parametrize("ending", ["tsv", "csv", "parquet"])
+def test_a_table_comes_from_this_computer_the_web_or_a_bucket(
+    qtbot: QtBot,
+    model: ViewerModel,
+    table: TableForm,
+    proxy: Proxy,
+    s3_server: S3Server,
+    http_server: FileServer,
+    tmp_path: Path,
+    ending: str,
+) -> None:
+    file = tmp_path / f"cells.{ending}"
+    frame = pd.DataFrame({"label": [3, 5], "area": [0.5, 0.7], "kind": ["a", "b"]})
+    if ending == "parquet":
+        frame.to_parquet(file)
+    else:
+        frame.to_csv(file, sep="," if ending == "csv" else "\t", index=False)
+    s3_server.put(f"public/{ROOT}/{file.name}", file.read_bytes())
+    for place in (
+        str(file),
+        f"{http_server.url}/{file.name}",
+        f"s3+{proxy.url}/public/{ROOT}/{file.name}|anonymous:true",
+    ):
+        model.layers[0].features = {}
+        said = added(qtbot, table, place)
+        assert said == "Added 2 columns about 2 labels to cells."
+        got = model.layers[0].features.set_index("index")
+        assert list(got.loc[5]) == [0.7, "b"]
+
+
 def test_features_are_joined_by_the_label() -> None:
     before = pd.DataFrame({"index": [1, 2], "area": [5, 6]})
     after = joined(before, {"index": np.array([2, 3, 3]), "area": [60, 7, 8]})
@@ -403,6 +435,37 @@ def test_the_dock_uploads_into_the_place_that_it_shows(
     until(qtbot, lambda: not copy.busy)
     assert copy.message.text().startswith("✖")
     copy.close()
+
+
+def test_what_was_written_appears_among_the_rows(
+    browser: Browser,
+    qtbot: QtBot,
+    copying: Callable[..., CopyForm],
+    folder: Path,
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "below" / "deep").mkdir(parents=True)
+    go(qtbot, browser, str(tmp_path))
+    below = row(browser, "below")
+    browser.tree.expand(below)
+    browser.tree.choose(below)
+    settled(qtbot, browser)
+    assert rows(browser, below) == ["deep"]
+    for target in (tmp_path / "below" / "new.zarr", tmp_path / "new.zarr"):
+        copy = copying(source=Location.parse(folder / "embryo.zarr"))
+        copy.target.take_chosen(str(target))
+        copy.copy()
+        until(qtbot, lambda copy=copy: not copy.busy)
+        settled(qtbot, browser)
+        if target.parent != tmp_path:
+            assert rows(browser, below) == ["deep", "new.zarr"]
+            assert rows(browser) == ["below"]
+    assert rows(browser) == ["below", "new.zarr"]
+    # The row that was chosen still is; elsewhere nothing is asked for.
+    assert browser.tree.entry is not None
+    assert browser.tree.entry.name == "below"
+    news().written.emit("s3://elsewhere/new.zarr")
+    assert not browser.tree.rows.busy
 
 
 def test_what_is_no_address_is_said_and_no_signature_is_shown(

@@ -6,8 +6,9 @@ import pytest
 from napari.settings import get_plugin_settings
 
 import small_images
+from napari_omezarr.configuration import cache_folder
 from napari_omezarr.store import disk_cache_facts, set_disk_cache
-from napari_omezarr.widgets.disk_cache import clear
+from napari_omezarr.widgets.disk_cache import clear, thumbnail_room
 
 
 @pytest.fixture
@@ -39,3 +40,15 @@ def test_what_is_opened_is_kept_where_it_is_switched_on(
     job = clear()
     qtbot.waitUntil(job.outcome.done)
     assert disk_cache_facts(tmp_path / "cache").entries == 0
+
+
+def test_the_room_for_thumbnails_is_a_setting_and_clearing_empties_it(qtbot, settings):
+    assert thumbnail_room() == 64 * 2**20
+    settings.thumbnails_mb = 1
+    assert thumbnail_room() == 2**20
+    settings.thumbnails_mb = 64
+    kept = cache_folder() / "thumbnails" / "a.png"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    qtbot.waitUntil(clear().outcome.done)
+    assert not kept.exists()

@@ -7,6 +7,7 @@ import logging
 import os
 import tempfile
 from contextlib import suppress
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,25 @@ from napari_omezarr.configuration import cache_folder
 if TYPE_CHECKING:
     from napari_omezarr.location import Location
 
-_MOST = 500
+MOST_BYTES = 64 * 2**20
+"""What the pictures take on disk at most, unless somebody says otherwise."""
 
 _log = logging.getLogger(__name__)
+_room = {"bytes": MOST_BYTES}
+
+
+def set_thumbnail_cache(size: int = MOST_BYTES) -> None:
+    """Say how many bytes of thumbnails are kept on disk; 0 keeps none, and uses none.
+
+    When the next picture is kept, what is too much goes: first what was used longest
+    ago.
+    """
+    _room["bytes"] = size
+
+
+def clear_thumbnail_cache() -> None:
+    """Delete all thumbnails that are kept on disk; blocks."""
+    Pictures().clear()
 
 
 class Pictures:
@@ -30,10 +47,13 @@ class Pictures:
     ----------
     folder : Path, optional
         Where; by default ``thumbnails`` in the cache folder.
+    size : int, optional
+        How many bytes they take at most; by default what `set_thumbnail_cache` says.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, *, size: int | None = None) -> None:
         self.folder = folder or cache_folder() / "thumbnails"
+        self.size = _room["bytes"] if size is None else size
 
     def find(self, location: Location, version: str) -> np.ndarray | None:
         """Find a picture, rows x columns x RGB; None if none is of this version."""
@@ -42,12 +62,14 @@ class Pictures:
             return None
         try:
             with Image.open(file) as picture:
-                return np.asarray(picture.convert("RGB"))
+                pixels = np.asarray(picture.convert("RGB"))
+            os.utime(file)
         except (OSError, UnidentifiedImageError):
             return None
+        return pixels
 
     def keep(self, location: Location, version: str, picture: np.ndarray) -> None:
-        """Keep a picture, and let the oldest go where there are very many.
+        """Keep a picture, and let those go that were used longest ago.
 
         Without a version, nothing is kept: nobody could say when it is outdated.
         """
@@ -66,27 +88,32 @@ class Pictures:
             _log.info("A thumbnail was not kept: %s", error)
 
     def clear(self) -> None:
-        """Delete all pictures."""
-        for file in self.folder.glob("*.png"):
+        """Delete all pictures, and what an interrupted process left of one."""
+        for file in (*self.folder.glob("*.png"), *self.folder.glob("*.part")):
             with suppress(OSError):
                 file.unlink()
 
     def _prune(self) -> None:
-        files = sorted(self.folder.glob("*.png"), key=_age)
-        for file in files[: max(0, len(files) - _MOST)]:
-            with suppress(OSError):
-                file.unlink()
+        taken = 0
+        files = ((file, *_facts(file)) for file in self.folder.glob("*.png"))
+        for file, _, size in sorted(files, key=itemgetter(1), reverse=True):
+            taken += size
+            if taken > self.size:
+                with suppress(OSError):
+                    file.unlink()
 
     def _file(self, location: Location, version: str) -> Path | None:
-        if not version:
+        if not version or self.size <= 0:
             return None
         # Hashed, so that no address can be read from the names of the files.
         name = hashlib.sha256(f"{location.display}\n{version}".encode()).hexdigest()
         return self.folder / f"{name}.png"
 
 
-def _age(file: Path) -> float:
+def _facts(file: Path) -> tuple[int, int]:
+    """Say when a file was used, and how large it is; another process may delete it."""
     try:
-        return file.stat().st_mtime
+        found = file.stat()
     except OSError:
-        return 0
+        return 0, 0
+    return found.st_mtime_ns, found.st_size

@@ -41,7 +41,7 @@ def opened(address: str) -> Iterator[napari.Viewer]:
     viewer = napari.Viewer(title="napari-omezarr demo")
     viewer.window.resize(1280, 860)
     viewer.open(address, plugin="napari-omezarr")
-    viewer.scale_bar.visible = True
+    viewer.canvas.overlays.scale_bar.visible = True
     for layer in viewer.layers:
         if isinstance(layer, Labels):
             layer.contour = CONTOUR

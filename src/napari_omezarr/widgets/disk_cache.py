@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.settings import get_plugin_settings
@@ -14,6 +15,7 @@ from .job import Job
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+MEGABYTE = 2**20
 GIGABYTE = 2**30
 HOUR = 3600
 
@@ -30,9 +32,22 @@ def follow_settings() -> None:
 
 
 def clear() -> Job:
-    """Delete what the cache holds, in a thread, and say so."""
+    """Delete what the cache holds, and all thumbnails, in a thread, and say so."""
     folder = getattr(_settings(), "folder", "") or None
-    return Job(lambda: clear_disk_cache(folder)).start(_tell)
+    return Job(partial(_clear, folder)).start(_tell)
+
+
+def thumbnail_room() -> int:
+    """Give the bytes of thumbnails that the person lets be kept; reads no file."""
+    return int(getattr(_settings(), "thumbnails_mb", 64) * MEGABYTE)
+
+
+def _clear(folder: str | None) -> None:
+    # Late, for opening an image needs nothing of the browser.
+    from napari_omezarr.browsing.pictures import clear_thumbnail_cache
+
+    clear_disk_cache(folder)
+    clear_thumbnail_cache()
 
 
 def _settings() -> Any:
@@ -46,6 +61,6 @@ def _settings() -> Any:
 def _tell(outcome: Future[None]) -> None:
     error = outcome.exception()
     if error is None:
-        show_info("The disk cache is empty.")
+        show_info("The disk cache is empty, and no thumbnail is kept.")
     else:
         show_error(f"The disk cache could not be cleared: {error}.")

@@ -12,6 +12,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_omezarr.errors import TargetInUseError
 
 from .job import Job
+from .news import news
 from .session import main_window
 
 if TYPE_CHECKING:
@@ -111,6 +112,8 @@ class Saving(QObject):
         self._bar.close()
         under_way.pop(self.address, None)
         self.ended.emit(outcome)
+        # A save that broke off has left something there, too.
+        news().written.emit(self.address)
 
     def _leave(self) -> None:
         """Stop, because the window went; what is done is kept for resuming."""

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from napari_omezarr.widgets.address_line import copied_text, mime_text
 from napari_omezarr.widgets.job import Job
+from napari_omezarr.widgets.news import news
 
 from .action_bar import ActionBar
 from .choices import find_choices
@@ -162,6 +163,7 @@ class Browser(QWidget):
         )
         self.troubles.edit_wanted.connect(self._edit_connection)
         self.status.cancel.clicked.connect(self.stop)
+        news().written.connect(walk.hear_of)
 
     def _connect_actions(self) -> None:
         for failed in (

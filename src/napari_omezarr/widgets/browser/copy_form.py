@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 from napari_omezarr.browsing import Copied, Progress, copy_store, start
 from napari_omezarr.errors import OMEZarrError
 from napari_omezarr.location import Location
+from napari_omezarr.widgets.news import news
 from napari_omezarr.widgets.region_text import bytes_text
 
 from .pane import plain_label
@@ -61,6 +62,7 @@ class CopyForm(QDialog):
         self._copying: Reply | None = None
         self._progress: Progress | None = None
         self._begun = 0.0
+        self._written = ""
         self.setWindowTitle("Copy byte for byte")
         self.setMinimumWidth(300)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
@@ -95,6 +97,7 @@ class CopyForm(QDialog):
             self._say(f"✖ {error}")
             return
         self._begun, self._progress = monotonic(), None
+        self._written = target.display
         future = start(copy_store(source, target, progress=self._keep))
         self._copying = Reply(future, self._end, self)
         self._timer.start()
@@ -108,6 +111,7 @@ class CopyForm(QDialog):
             return
         self._copying.drop()
         self._copying = None
+        news().written.emit(self._written)
         self.start_button.setText("&Resume")
         self._say("Cancelled. What was copied is kept; Resume goes on.")
         self._show_state()
@@ -132,6 +136,7 @@ class CopyForm(QDialog):
 
     def _end(self, future: Future[Copied]) -> None:
         self._copying = None
+        news().written.emit(self._written)
         error = failure(future)
         if error is None:
             self.start_button.setText("&Copy")

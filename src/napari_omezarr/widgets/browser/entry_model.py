@@ -112,6 +112,24 @@ class EntryModel(RowModel):
         found = (number for number, entry in enumerate(rows) if entry.path == path)
         return self.index(next(found, -1))
 
+    def around(self, address: str) -> Branch | None:
+        """Find the innermost rows that an address is to be among, if they are there."""
+        found = None
+        for branch in self.branches.values():
+            here = branch.entry.location.display.rstrip("/")
+            inner = found is None or len(here) > len(found.entry.location.display)
+            if branch.entry.is_listed and address.startswith(f"{here}/") and inner:
+                found = branch
+        return found
+
+    def refresh(self, branch: Branch) -> None:
+        """Ask for the rows of a branch anew."""
+        branch.stop()
+        if branch.entries:
+            self.turn_over(branch)
+        branch.listing, branch.before, branch.hidden = None, 0, 0
+        self._fetch(branch)
+
     def look_at(self, visible: Iterable[QModelIndex]) -> None:
         """Find out what visible rows are; go on where the end of rows is visible."""
         spots: dict[Spot, Entry] = {}

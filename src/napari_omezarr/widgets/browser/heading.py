@@ -8,6 +8,8 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QWidget
 
 from napari_omezarr.browsing import Thumbnail, thumbnail
+from napari_omezarr.browsing.pictures import set_thumbnail_cache
+from napari_omezarr.widgets.disk_cache import thumbnail_room
 from napari_omezarr.widgets.latest import Latest
 
 from .pane import plain_label
@@ -72,6 +74,7 @@ class Heading(QWidget):
     def fetch_picture(self, location: Location) -> None:
         """Show a small picture of an image, as soon as there is one."""
         self.clear_picture()
+        set_thumbnail_cache(thumbnail_room())
         self._latest.ask(lambda: lambda: thumbnail(location))
 
     def _hear(self, outcome: Future[Thumbnail]) -> None:

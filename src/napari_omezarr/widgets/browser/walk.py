@@ -147,6 +147,16 @@ class Walk(QObject):
         self.refill()
         self._show()
 
+    def hear_of(self, address: str) -> None:
+        """Show what was written, where that is among the rows."""
+        branch = self._tree.rows.around(address) if len(self.here) == 1 else None
+        if branch is None:
+            return
+        if branch.parent is None:
+            self.reload()
+        else:
+            self._tree.rows.refresh(branch)
+
     def show_files(self, on: bool) -> None:
         """Show every object as it is stored, or images."""
         self._files = on
