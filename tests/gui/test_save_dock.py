@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from qtpy.QtWidgets import QAbstractButton, QFileDialog
 
 from gui.door import PLUGIN, every_turn, until
 from gui.slow_image import SlowImage
-from napari_omezarr import read_layers, write_image, write_layers
+from napari_omezarr import add_labels, read_layers, write_image, write_layers
+from napari_omezarr.errors import WriteCancelledError
 from napari_omezarr.recents import Recents
 from napari_omezarr.widgets.job import running
 from napari_omezarr.widgets.open_layers import Held
@@ -208,9 +210,50 @@ def test_labels_are_added_to_the_image_that_is_open(dock, filled, tmp_path, qtbo
     press(dock, qtbot, dock.view.target.buttons["add"])
     kinds = [(kind, o["name"]) for _, o, kind in read_layers(target)]
     assert kinds == [("image", "DAPI"), ("labels", "cells")]
+    labels_of_the_same_name(dock, filled, target, qtbot)
+
+
+def labels_of_the_same_name(dock, filled, target, qtbot):
+    """They are refused, added under another name, or replaced after saying so."""
+    buttons = dock.view.target.buttons
+    filled.layers["cells"].data = DATA // 50
     aim(dock, qtbot, target)
-    press(dock, qtbot, dock.view.target.buttons["add"])
-    assert "exists already" in dock.view.message.text()
+    assert offered(dock) == {"replace labels", "rename labels", "beside"}
+    assert "labels of this name: cells" in dock.view.target.state.text()
+    assert not dock.view.save.isEnabled()
+    press(dock, qtbot, buttons["rename labels"])
+    found = {o["name"]: np.asarray(d) for d, o, _ in read_layers(target)}
+    assert set(found) == {"DAPI", "cells", "cells-2"}
+    np.testing.assert_array_equal(found["cells"], DATA // 90)
+    np.testing.assert_array_equal(found["cells-2"], DATA // 50)
+    aim(dock, qtbot, target)
+    press(dock, qtbot, buttons["replace labels"])
+    assert "This removes the labels cells: " in dock.view.target.state.text()
+    press(dock, qtbot, buttons["keep"])
+    press(dock, qtbot, buttons["replace labels"])
+    press(dock, qtbot, buttons["confirm labels"])
+    found = {o["name"]: np.asarray(d) for d, o, _ in read_layers(target)}
+    np.testing.assert_array_equal(found["cells"], DATA // 50)
+
+
+def test_adding_labels_that_broke_off_is_offered_again(dock, filled, tmp_path, qtbot):
+    target = tmp_path / "a.ome.zarr"
+    write_layers([filled.layers["DAPI"]], target)
+    for row, text in enumerate(texts(dock)):
+        if not text.startswith(("cells", "spots")):
+            toggle(dock, qtbot, row)
+    cancel = threading.Event()
+    cancel.set()
+    for action in ("remove labels", "resume labels"):
+        with pytest.raises(WriteCancelledError):
+            add_labels(
+                filled.layers["cells"], target, cancel=cancel, accept_losses=True
+            )
+        aim(dock, qtbot, target)
+        assert offered(dock) == {"resume labels", "remove labels"}
+        press(dock, qtbot, dock.view.target.buttons[action])
+        looked(dock, qtbot)
+    assert [o["name"] for _, o, _ in read_layers(target)] == ["DAPI", "cells"]
 
 
 @pytest.fixture

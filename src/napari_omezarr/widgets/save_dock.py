@@ -17,12 +17,13 @@ from .edits import bare_layers
 from .job import Job
 from .latest import Latest
 from .open_layers import Held, places_of
+from .save_actions import ADDED, CONDUCT, SAID, TIDIED
 from .save_choices import remember, remembered
-from .save_state import TargetState, confirmation, target_state
+from .save_state import TargetState, target_state
 from .save_text import plan_text, roles, warnings_text
 from .save_view import SaveView
 from .save_wish import Wish, layer_data
-from .save_work import look, open_saved, remove, save_into, save_new
+from .save_work import look, open_saved, save_into, save_new
 from .saving import Saving
 
 if TYPE_CHECKING:
@@ -37,13 +38,6 @@ if TYPE_CHECKING:
 
     from .opening import Opened
     from .save_survey import Survey
-
-_CONDUCT = {
-    "confirm": {"existing": "replace"},
-    "beside": {"existing": "beside"},
-    "resume": {"unfinished": "resume"},
-}
-"""What each action asks of a save."""
 
 
 class SaveDock(QWidget):
@@ -233,7 +227,7 @@ class SaveDock(QWidget):
     def _offer(self, state: TargetState) -> None:
         plan = self._survey.plan if self._survey is not None else None
         agreed = self.view.accept.isChecked() or plan is None or not plan.losses
-        actions = [a for a in state.actions if agreed or a not in (*_CONDUCT, "add")]
+        actions = [a for a in state.actions if agreed or a not in (*CONDUCT, *ADDED)]
         self.view.target.show_state(state.text, actions)
         self.view.save.setEnabled(state.free and agreed)
 
@@ -242,17 +236,16 @@ class SaveDock(QWidget):
         survey = self._survey
         if survey is None or survey.place is None:
             return
-        if action == "replace":
-            self._offer(confirmation(survey))
-        elif action == "keep":
-            self._show_state()
-        elif action in ("remove", "finish"):
-            todo = partial(remove, survey.place, self._wish(self.view.layers.layers()))
+        if action in SAID:
+            self._offer(SAID[action](survey))
+        elif action in TIDIED:
+            wish = self._wish(self.view.layers.layers())
+            todo = partial(TIDIED[action], survey.place, wish)
             self._latest.ask(lambda: todo)
-        elif action == "add":
-            self.save(work=save_into)
+        elif action in ADDED:
+            self.save(ADDED[action], work=save_into)
         else:
-            self.save(_CONDUCT[action])
+            self.save(CONDUCT[action])
 
     def _end(self, outcome: Future[Location]) -> None:
         """Say how it ended; where it failed, look at what is there now."""

@@ -22,11 +22,10 @@ class TargetState:
 
 def target_state(survey: Survey) -> TargetState:
     """Decide what to say and offer."""
-    if survey.is_used and survey.found is not None and survey.labels_only:
-        return TargetState("An open layer reads this image.", ("add", "beside"))
+    if survey.labels.taken or survey.labels.unfinished:
+        return _labels_in_the_way(survey)
     if survey.problem:
-        beside = survey.is_used and survey.found is not None
-        return TargetState(f"✖ {survey.problem}", ("beside",) if beside else ())
+        return _problem(survey)
     if survey.place is None:
         return TargetState()
     if survey.unfinished:
@@ -38,11 +37,36 @@ def target_state(survey: Survey) -> TargetState:
     return TargetState(text, (*add, "replace", "beside"))
 
 
+def _problem(survey: Survey) -> TargetState:
+    beside = survey.is_used and survey.found is not None
+    if beside and survey.labels_only:
+        return TargetState("An open layer reads this image.", ("add", "beside"))
+    return TargetState(f"✖ {survey.problem}", ("beside",) if beside else ())
+
+
 def _broken_off(survey: Survey) -> TargetState:
     if survey.switching:
         text = "Replacing what was here has broken off. The new image is whole."
         return TargetState(text, ("finish",))
     return TargetState("A save to here has broken off.", ("resume", "remove"))
+
+
+def _labels_in_the_way(survey: Survey) -> TargetState:
+    """Say that the image has such labels; they are refused, replaced or renamed."""
+    if survey.labels.unfinished:
+        text = "Adding these labels has broken off."
+        actions = () if survey.labels.switching else ("remove labels",)
+        return TargetState(text, ("resume labels", *actions))
+    names = ", ".join(survey.labels.taken)
+    text = f"✖ The image has labels of this name: {names}."
+    return TargetState(text, ("replace labels", "rename labels", "beside"))
+
+
+def labels_confirmation(survey: Survey) -> TargetState:
+    """Say which labels replacing removes, before anything does."""
+    names = ", ".join(survey.labels.taken)
+    text = f"This removes the labels {names}: {listing_text(survey.labels.found)}."
+    return TargetState(text, ("confirm labels", "keep"))
 
 
 def confirmation(survey: Survey) -> TargetState:

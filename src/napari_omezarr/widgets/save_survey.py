@@ -14,7 +14,12 @@ from napari_omezarr.errors import (
 )
 from napari_omezarr.writing import plan_write
 from napari_omezarr.writing.guard import not_in_use
-from napari_omezarr.writing.opening import open_target
+from napari_omezarr.writing.labels_there import (
+    LabelsThere,
+    discard_labels,
+    labels_there,
+)
+from napari_omezarr.writing.opening import open_hierarchy, open_target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,6 +55,8 @@ class Survey:
         The problem is that an open layer reads what is there.
     labels_only : bool
         What is to be saved are labels, which could be added to what is there.
+    labels : LabelsThere
+        What stands in the way of adding them.
     """
 
     plan: Plan | None = None
@@ -60,11 +67,13 @@ class Survey:
     is_used: bool = False
     labels_only: bool = field(default=False)
     switching: bool = False
+    labels: LabelsThere = field(default_factory=LabelsThere)
 
 
 def survey(wish: Wish) -> Survey:
     """Plan a save and look at its target; blocks, and reads no pixel."""
     labels = bool(wish.layers) and all(kind == "labels" for _, _, kind in wish.layers)
+    labels = labels and not wish.address.lower().endswith((".ozx", ".zip"))
     try:
         place = target_of(wish.address) if wish.address else None
         plan = plan_write(wish.layers, place or _NOWHERE, **wish.options)
@@ -86,6 +95,9 @@ def _look(plan: Plan, place: Location, wish: Wish, *, labels_only: bool) -> Surv
         not_in_use(target.address, [*plan.places, *wish.in_use])
     except TargetInUseError as error:
         problem = str(error)
+    there = LabelsThere()
+    if labels_only and found is not None:
+        there = labels_there(open_hierarchy(place), _names(wish))
     return Survey(
         plan,
         place,
@@ -94,8 +106,24 @@ def _look(plan: Plan, place: Location, wish: Wish, *, labels_only: bool) -> Surv
         problem,
         is_used=bool(problem),
         labels_only=labels_only,
+        labels=there,
         switching=target.switching,
     )
+
+
+def discard_added(place: Location, wish: Wish) -> None:
+    """Remove what adding labels has left where it broke off; blocks.
+
+    Raises
+    ------
+    StoreError
+        It could not be removed.
+    """
+    discard_labels(open_hierarchy(place), _names(wish))
+
+
+def _names(wish: Wish) -> list[str]:
+    return [str(options["name"]) for _, options, _ in wish.layers]
 
 
 def discard(place: Location, options: Mapping[str, Any]) -> None:

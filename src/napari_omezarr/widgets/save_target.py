@@ -27,6 +27,11 @@ LABELS = {
     "remove": "Re&move",
     "finish": "&Finish",
     "add": "&Add labels to it",
+    "replace labels": "Replace these &labels…",
+    "rename labels": "Add under another &name",
+    "confirm labels": "&Remove them and add",
+    "resume labels": "&Resume adding",
+    "remove labels": "Re&move what was begun",
 }
 """What can be done about what is at the target, with the text of its button."""
 

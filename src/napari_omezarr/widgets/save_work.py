@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
     Tell = Callable[[Progress], None]
 
-_OF_LABELS = ("label_codec", "label_level", "label_method", "verify", "accept_losses")
+_OF_LABELS = (
+    "label_codec", "label_level", "label_method", "verify", "accept_losses",
+    "existing", "unfinished",
+)  # fmt: skip
 
 
 def look(wish: Wish) -> Survey:
@@ -32,6 +35,14 @@ def remove(place: Location, wish: Wish) -> Survey:
     from .save_survey import discard, survey
 
     discard(place, wish.options)
+    return survey(wish)
+
+
+def remove_labels(place: Location, wish: Wish) -> Survey:
+    """Remove what adding labels has left where it broke off, and look again."""
+    from .save_survey import discard_added, survey
+
+    discard_added(place, wish)
     return survey(wish)
 
 
@@ -62,7 +73,9 @@ def save_into(
     chosen = {**wish.options, **conduct}
     options = {key: chosen[key] for key in _OF_LABELS if key in chosen}
     for layer in wish.layers:
-        add_labels(layer, place, progress=tell, cancel=cancel, **options)
+        add_labels(
+            layer, place, in_use=wish.in_use, progress=tell, cancel=cancel, **options
+        )
     return place
 
 

@@ -15,6 +15,7 @@ from .guard import not_in_use
 from .labelling import save_labels
 from .opening import open_hierarchy, parsed
 from .patching import Edit, patch_image
+from .rendering import folder_name
 from .updating import update_image
 
 if TYPE_CHECKING:
@@ -39,12 +40,13 @@ _HEIGHT = 5
 """How far up consolidated metadata are looked for: plate, row, well, image, labels."""
 
 
-def add_labels(
+def add_labels(  # noqa: PLR0913 - one verb, all its choices by name
     layer: Any,
     address: Address,
     *,
     name: str | None = None,
     client: Any | None = None,
+    in_use: Iterable[str] = (),
     progress: Callable[[Progress], None] | None = None,
     cancel: Event | None = None,
     **choices: Any,
@@ -59,8 +61,9 @@ def add_labels(
         The image's group.
     name : str or None, optional
         Of the label image; None: as the layer is called.
-    client, progress, cancel, **choices
-        As for `write_layers`; the version is the image's.
+    client, in_use, progress, cancel, **choices
+        As for `write_layers`; the version is the image's, and ``existing`` is about
+        labels of the same name.
 
     Raises
     ------
@@ -71,8 +74,10 @@ def add_labels(
     place = parsed(address)
     hierarchy = open_hierarchy(place)
     picture = describe(layer)
-    folder = f"{hierarchy.address}/labels/{name or picture.name}"
-    not_in_use(folder, picture.source.places, inside=True)
+    if conduct.existing != "beside":
+        folder = folder_name(name or picture.name, ())
+        read = [*picture.source.places, *in_use]
+        not_in_use(f"{hierarchy.address}/labels/{folder}", read, inside=True)
     executor = make_executor(client, options, conduct)
     try:
         return save_labels(
