@@ -11,10 +11,19 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
 
 from gui.door import until
-from napari_omezarr.browsing import AxisDetails, Chunk, Entry, Kind, LevelDetails
+from napari_omezarr.browsing import (
+    AxisDetails,
+    Chunk,
+    Details,
+    Entry,
+    Kind,
+    LevelDetails,
+)
 from napari_omezarr.location import Location
 from napari_omezarr.metadata import ResolvedChannel
 from napari_omezarr.widgets.browser.detail_text import (
+    about_text,
+    axes_text,
     channels_html,
     chunk_text,
     is_readable,
@@ -93,6 +102,9 @@ def test_an_image_is_described_at_300_pixels_wide(
     assert panel.facts.text() == "image · OME-Zarr 0.5 · uint16 · c z y x"
     assert panel.address.text().endswith(f"/public/{ROOT}/embryo")
     assert panel.image.voxel.text() == f"Pixel: 0.5{BY}0.5{BY}0.5 µm"
+    axes = panel.image.axes.text()
+    assert axes.startswith("Axes: c 2 · z 4 at 0.5 µm · y 16 at ")
+    assert panel.image.about.isHidden()
     rows = cells(panel)
     assert [row[0] for row in rows] == ["0", "1", "2"]
     assert rows[0][1] == "2x4x16x24".replace("x", BY.strip())
@@ -284,6 +296,10 @@ def test_words_for_axes_and_levels() -> None:
         AxisDetails("q", "other", None, 9, 1.0),
     )
     assert voxel_text(axes) == f"2 s, 0.25{BY}0.25 µm, 1 pixel"
+    assert axes_text(axes).endswith(" at 1 pixel")
+    place = Location.parse("s3://b/x")
+    said = Details(Entry(place, ""), "x", licence="CC0 1.0", description="Cells")
+    assert about_text(said) == "Licence: CC0 1.0\nCells"
     level = LevelDetails("0", (8, 8), (4, 4), (8, 8), "uint8", "zstd", 64, 20)
     row = level_row(level)
     assert row[4] == "≈ 20 bytes"

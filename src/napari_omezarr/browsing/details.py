@@ -16,6 +16,7 @@ from napari_omezarr.store import open_store
 from .chunk import fetch_chunk, grid_of
 from .entry import Entry, Kind
 from .parts import part_keys
+from .provenance import CRATE, Provenance, provenance
 from .recognition import probe_keys, recognised
 
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ class Details:
         The paths of its label images, below ``labels``.
     warnings, notes : tuple of str
         What was tolerated, and how the place was reached.
+    licence, description : str
+        What somebody wrote about it, in its attributes or in an RO-Crate.
     """
 
     entry: Entry
@@ -104,6 +107,8 @@ class Details:
     labels: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    licence: str = ""
+    description: str = ""
 
 
 def describe(location: Location, *, sample: bool = True) -> Details:
@@ -124,11 +129,18 @@ def describe(location: Location, *, sample: bool = True) -> Details:
         The place could not be read, or is an image that cannot be understood.
     """
     store = open_store(location)
-    answers = store.fetch((*probe_keys(""), *part_keys()))
+    answers = store.fetch((*probe_keys(""), *part_keys(), CRATE))
     entry = recognised(Entry(location, ""), "", answers)
     labels = _labels(answers)
+    about = _about(answers)
     if entry.recognised and entry.kind not in _IMAGES | _CONTAINERS:
-        return Details(entry, location.name, labels=labels)
+        return Details(
+            entry,
+            location.name,
+            labels=labels,
+            licence=about.licence,
+            description=about.description,
+        )
     series = 0 if entry.kind in (Kind.SERIES, Kind.SCENE) else None
     reading = read(location, ReadOptions(labels=False, series=series))
     image = reading.pyramids[0]
@@ -142,6 +154,8 @@ def describe(location: Location, *, sample: bool = True) -> Details:
         labels,
         reading.warnings,
         reading.notes,
+        about.licence,
+        about.description,
     )
 
 
@@ -171,6 +185,15 @@ def _codec(settings: dict[str, Any], name: Any) -> str:
 
 def _plain(steps: Any) -> list[dict[str, Any]]:
     return [step if isinstance(step, dict) else step.to_dict() for step in steps]
+
+
+def _about(answers: Answers) -> Provenance:
+    try:
+        group = node("", answers)
+    except OMEZarrError:
+        group = None
+    attributes = group.attributes if isinstance(group, Group) else {}
+    return provenance(attributes, answers.get(CRATE))
 
 
 def _labels(answers: Answers) -> tuple[str, ...]:

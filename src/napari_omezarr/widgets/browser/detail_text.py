@@ -70,6 +70,25 @@ def voxel_text(axes: Sequence[AxisDetails]) -> str:
     return ", ".join(parts)
 
 
+def axes_text(axes: Sequence[AxisDetails]) -> str:
+    """Say each axis with its size and that of a pixel: ``c 2 · z 236 at 0.5 µm``."""
+    return " · ".join(map(_axis_text, axes))
+
+
+def _axis_text(axis: AxisDetails) -> str:
+    if axis.type == "channel":
+        return f"{axis.name} {axis.size}"
+    unit = axis.unit or ""
+    length = f"{abs(axis.pixel):.4g} {_SYMBOLS.get(unit, unit or 'pixel')}"
+    return f"{axis.name} {axis.size} at {length}"
+
+
+def about_text(details: Details) -> str:
+    """Say what somebody wrote about an image, and under which licence it is."""
+    licence = f"Licence: {details.licence}" if details.licence else ""
+    return "\n".join(part for part in (licence, details.description) if part)
+
+
 def level_row(level: LevelDetails) -> tuple[str, ...]:
     """Give the cells of a level, as `COLUMNS` names them."""
     exact = "" if level.codec == "none" else "≈ "

@@ -19,6 +19,8 @@ from napari_omezarr.reading import ReadOptions
 
 from .detail_text import (
     COLUMNS,
+    about_text,
+    axes_text,
     channels_html,
     labels_text,
     level_row,
@@ -49,6 +51,7 @@ class ImagePane(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._details: Details | None = None
+        self.axes = plain_label(self)
         self.voxel = plain_label(self)
         self.levels = LevelTable(self)
         self.channels = QLabel(self)
@@ -56,14 +59,17 @@ class ImagePane(QWidget):
         self.channels.setWordWrap(True)
         self.channels.setMinimumWidth(1)
         self.labels = plain_label(self)
+        self.about = plain_label(self)
         self.notes = plain_label(self)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2, 2, 2, 2)
         for widget in (
+            self.axes,
             self.voxel,
             self.levels,
             self.channels,
             self.labels,
+            self.about,
             self.notes,
         ):
             layout.addWidget(widget)
@@ -75,16 +81,26 @@ class ImagePane(QWidget):
         """Show what is known of a place; None shows nothing."""
         self._details = details
         self.levels.fill(details)
-        texts = ("", "", "", "")
+        texts = ("",) * 6
         if details is not None:
             voxel = voxel_text(details.axes)
+            axes = axes_text(details.axes)
             texts = (
+                f"Axes: {axes}" if axes else "",
                 f"Pixel: {voxel}" if voxel else "",
                 channels_html(details.channels, details.name),
                 labels_text(details.labels),
+                about_text(details),
                 notes_text(details),
             )
-        widgets = (self.voxel, self.channels, self.labels, self.notes)
+        widgets = (
+            self.axes,
+            self.voxel,
+            self.channels,
+            self.labels,
+            self.about,
+            self.notes,
+        )
         for label, text in zip(widgets, texts, strict=True):
             label.setText(text)
             label.setVisible(bool(text))
