@@ -14,7 +14,7 @@ BIN = $(VENV)/bin
 HEADLESS = scripts/headless
 SUITE = $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: help env system lint format test coverage test-core test-newest demo build clean
+.PHONY: help env system lint format test coverage test-core test-clouds test-newest demo build clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,6 +53,13 @@ test-core: env ## the tests that need neither Qt nor napari, in an environment w
 	@echo "== test-core: no Qt, no napari"
 	@scripts/core-environment "$(BIN)" "$(VENV)-core"
 	@$(VENV)-core/bin/python -m pytest -m "not gui and not network" $(ARGS)
+
+AZURITE = $(VENV)-clouds/azurite
+
+test-clouds: env ## Google's and Azure's storage, on emulators; needs npm for Azure's
+	@echo "== test-clouds: gs:// and az://, on emulators"
+	@scripts/clouds-environment "$(BIN)" "$(VENV)-clouds"
+	@PATH="$(AZURITE)/node_modules/.bin:$$PATH" $(VENV)-clouds/bin/python -m pytest tests/test_store_clouds.py $(ARGS)
 
 # Found by running it: a version manager may have put a name on PATH that does not start.
 NEWEST ?= $(shell for name in python3.14 python3.13 python3.12; do \

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.util import find_spec
 
 import fsspec
 import numpy as np
@@ -148,3 +149,10 @@ def test_a_shared_access_signature_of_azure_needs_no_library():
     assert store._transport._address("0/c") == (
         "https://lab.blob.core.windows.net/images/a.zarr/0/c?sv=1&sig=a%2Fb"
     )
+
+
+@pytest.mark.skipif(bool(find_spec("adlfs")), reason="adlfs is installed")
+def test_a_place_that_needs_a_library_says_how_to_get_it():
+    with pytest.raises(errors.OptionError, match="needs adlfs") as said:
+        open_store(Location.parse("az://container/a.zarr"))
+    assert "napari-omezarr[azure]" in said.value.action

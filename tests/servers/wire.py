@@ -192,7 +192,7 @@ class WireServer:
         self._released, before = released, self._released
         self._loop.call_soon_threadsafe(before.set)
 
-    def wait_for(self, count: int, timeout: float = 20) -> None:
+    def wait_for(self, count: int, timeout: float = 60) -> None:
         """Block until that many requests have arrived since the last `clear`."""
         with self._arrived:
             if not self._arrived.wait_for(lambda: len(self._log) >= count, timeout):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from napari_omezarr.errors import OptionError
@@ -74,15 +73,7 @@ def _s3_outlet(
 
 
 def _generic_outlet(location: Location) -> Outlet:
-    from .generic import DRIVERS, EXTRAS, filesystem_of
+    from .generic import filesystem_of
     from .generic_outlet import GenericOutlet
 
-    driver = DRIVERS.get(location.protocol)
-    if driver and find_spec(driver) is None:
-        extra = EXTRAS[location.protocol]
-        raise OptionError(
-            f"Saving to {location.display} needs {driver}, which is not installed.",
-            action=f"Run: pip install 'napari-omezarr[{extra}]'",
-            url=location.display,
-        )
     return GenericOutlet(*filesystem_of(location))

@@ -10,6 +10,8 @@ from urllib.parse import quote
 import fsspec
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
 
+from napari_omezarr.errors import OptionError, SignInNeededError
+
 from .generic_place import GenericPlace
 from .tally import Tally
 from .translation import Place
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
 
 DRIVERS = {"gs": "gcsfs", "az": "adlfs"}
 EXTRAS = {"gs": "gcs", "az": "azure"}
+_NAME_THE_ACCOUNT = (
+    "Use az://container@account.blob.core.windows.net/…, or set "
+    "AZURE_STORAGE_ACCOUNT_NAME or AZURE_STORAGE_CONNECTION_STRING."
+)
 _FOREIGN_ERRORS = {
     "gs": (("gcsfs.retry", "HttpError"), ("google.auth.exceptions", "GoogleAuthError")),
     "az": (("azure.core.exceptions", "AzureError"),),
@@ -107,13 +113,15 @@ def filesystem_of(
 
     Raises
     ------
-    ImportError
+    OptionError
         The library that signs in there is not installed.
+    SignInNeededError
+        Azure's does not know which account is meant.
     """
     if location.protocol == "memory":
         memory = fsspec.filesystem("memory")
         return memory, f"/{location.path}", Place("", "memory"), ()
-    filesystem = fsspec.filesystem(location.protocol, **_options(location))
+    filesystem = _signed_in(location)
     place = Place("", location.protocol, bucket=location.root)
     path = f"{location.root}/{location.path}".rstrip("/")
     return filesystem, path, place, _foreign(location.protocol)
@@ -140,6 +148,21 @@ def _as_files_on_the_web(location: Location, patience: Patience) -> Transport:
 
     access = web.Access(patience, proxy=web.proxy_for(endpoint))
     return HttpTransport(address, access, extra=EXTRAS[location.protocol])
+
+
+def _signed_in(location: Location) -> Any:
+    driver = DRIVERS[location.protocol]
+    if find_spec(driver) is None:
+        raise OptionError(
+            f"{location.display} needs {driver}, which is not installed.",
+            action=f"Run: pip install 'napari-omezarr[{EXTRAS[location.protocol]}]'",
+            url=location.display,
+        )
+    try:
+        return fsspec.filesystem(location.protocol, **_options(location))
+    except ValueError:  # adlfs, when nothing names an account
+        sentence = f"Nothing says which account {location.display} is of."
+    raise SignInNeededError(sentence, action=_NAME_THE_ACCOUNT, url=location.display)
 
 
 def _options(location: Location) -> dict[str, Any]:
