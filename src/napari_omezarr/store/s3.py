@@ -1,6 +1,6 @@
 """Objects of a bucket: one GET each, signed if somebody signs; no HEAD, no LIST.
 
-The requests go through our own session, signed by ourselves. aiobotocore's client,
+The requests go through our own session, signed by botocore. aiobotocore's client,
 on which s3fs builds, needs two to three times the processor time for each request,
 and asks for the size of an object before it asks for the object.
 """
