@@ -12,7 +12,7 @@ import pytest
 from hurried import HASTY
 from interrupted_save import OPTIONS, image
 from napari_omezarr import errors
-from napari_omezarr.demo.server import READER
+from napari_omezarr.demo.server import DEPOSITOR, OWNER, READER
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
 from napari_omezarr.store import Patience, open_depot, run
@@ -293,3 +293,64 @@ def test_a_copy_from_s3_to_s3_keeps_all(place):
         np.testing.assert_array_equal(pixels(copy, number), values)
     with pytest.raises(errors.TargetInUseError):
         write_layers(read_layers(place), place, existing="replace")
+
+
+@pytest.fixture
+def depositor(monkeypatch):
+    """Sign in as somebody who may put and get, but not list."""
+
+    def sign_in(who=DEPOSITOR):
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", who.key)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", who.secret)
+
+    return sign_in
+
+
+@pytest.mark.parametrize("missing", ["404", "403"])
+def test_who_may_not_list_saves_after_looking_for_the_documents(
+    missing, place, proxy, depositor
+):
+    """S3 says 403 of a missing key to who may not list; SeaweedFS says 404."""
+    depositor()
+    with pytest.raises(errors.ListingDeniedError):
+        RemoteHierarchy(place).sizes("")
+    if missing == "403":
+        denied = faults.s3_error(403, "AccessDenied")
+        for name in ("zarr.json", ".z*"):
+            proxy.fault(f"*/a.ome.zarr/{name}", *[denied] * 20, method="GET")
+    target = InPlaceTarget(hasty(place))
+    assert target.occupied() is None
+    assert "may not be listed" in target.notes[0]
+    result = write_image(IMAGE, place, "czyx", **SMALL)
+    assert "not what else may lie there" in result.notes[0]
+    proxy.clear()
+    np.testing.assert_array_equal(pixels(place), IMAGE[0])
+    for choice in ("refuse", "replace"):
+        with pytest.raises(errors.TargetExistsError, match="may not be listed"):
+            write_image(IMAGE, place, "czyx", existing=choice, **SMALL)
+    depositor(OWNER)
+    assert not any("probe" in key for key in contents(place))
+
+
+def test_who_may_neither_list_nor_read_is_refused(place, proxy, depositor):
+    depositor()
+    denied = faults.s3_error(403, "AccessDenied")
+    proxy.fault("*", denied, method="GET", forever=True)
+    with pytest.raises(errors.AccessDeniedError):
+        write_image(IMAGE, place, "czyx", **SMALL)
+    depositor(OWNER)
+    proxy.clear()
+    assert not any(key.endswith("zarr.json") for key in contents(place))
+    proxy.fault("*", faults.s3_error(400, "ExpiredToken"), method="GET", forever=True)
+    with pytest.raises(errors.SignInExpiredError):
+        InPlaceTarget(hasty(place)).occupied()
+
+
+def test_a_save_of_who_may_not_list_resumes(place, proxy, depositor):
+    depositor()
+    proxy.fault("*/1/c/*", faults.s3_error(403, "AccessDenied"), method="PUT")
+    with pytest.raises(errors.AccessDeniedError):
+        saved(place)
+    proxy.clear()
+    saved(place, unfinished="resume")
+    np.testing.assert_array_equal(pixels(place), image())

@@ -48,6 +48,10 @@ class Identity:
 
 OWNER = Identity("demo-owner", "demo-owner-secret", ("Admin", "Read", "Write", "List"))
 READER = Identity("demo-reader", "demo-reader-secret", ("Read:private", "List:private"))
+DEPOSITOR = Identity(
+    "demo-depositor", "demo-depositor-secret", ("Read:private", "Write:private")
+)
+"""Who may put and get objects, but not list them."""
 
 
 class S3Server:
@@ -216,9 +220,8 @@ def _identities() -> dict[str, object]:
         }
 
     anybody = {"name": "anonymous", "actions": ["Read:public", "List:public"]}
-    return {
-        "identities": [anybody, signed("owner", OWNER), signed("reader", READER)],
-    }
+    known = {"owner": OWNER, "reader": READER, "depositor": DEPOSITOR}
+    return {"identities": [anybody, *(signed(*each) for each in known.items())]}
 
 
 def _free_ports() -> Iterator[tuple[str, int]]:

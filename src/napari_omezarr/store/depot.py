@@ -7,7 +7,12 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from napari_omezarr.errors import NodeNotFoundError, StoreError
+from napari_omezarr.errors import (
+    AccessDeniedError,
+    ListingDeniedError,
+    NodeNotFoundError,
+    StoreError,
+)
 
 from .asking import Broken, persevere
 from .interruption import Interrupted
@@ -63,10 +68,21 @@ class Depot:
         self._again = again
         self._slots = asyncio.Semaphore(outlet.concurrency)
         self._hurried = asyncio.Event()
+        self._was_read = False
 
     async def read(self, key: str, wanted: ByteRequest | None = None) -> Held | None:
-        """Read an object, or a part of it; None if there is none."""
-        return await self._try(partial(self._outlet.read, key, wanted), key, "read")
+        """Read an object, or a part of it; None if there is none.
+
+        Once one was read, "denied" means that there is none: S3 says so of missing
+        keys to who may not list.
+        """
+        answer = await self._persevere(partial(self._outlet.read, key, wanted))
+        if isinstance(answer, Broken):
+            if self._was_read and _is_denied(answer):
+                return None
+            raise self._error(answer, key, "read")
+        self._was_read = self._was_read or answer is not None
+        return answer
 
     async def put(self, key: str, body: bytes) -> None:
         """Write an object, whole or not at all, over whatever is there."""
@@ -189,15 +205,22 @@ class Depot:
         url = (self.location / key).display if key else self.location.display
         problem = answer.problem
         place = self._outlet.place(url, doing)
-        return translate(
-            problem.refusal if isinstance(problem, Refused) else problem, place
-        )
+        refusal = problem.refusal if isinstance(problem, Refused) else problem
+        error = translate(refusal, place)
+        if doing == "list" and type(error) is AccessDeniedError:
+            return ListingDeniedError(error.sentence, action=error.action, url=url)
+        return error
 
     def __repr__(self) -> str:
         return f"Depot({self.location.display!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return self._again, ()
+
+
+def _is_denied(answer: Broken) -> bool:
+    problem = answer.problem
+    return isinstance(problem, Refused) and problem.refusal.denied
 
 
 class _UnknownError(Exception):

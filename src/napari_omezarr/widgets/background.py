@@ -78,7 +78,7 @@ def tell_end(address: str, outcome: Future[Saved]) -> None:
     """Say in a notification how a save has ended."""
     error = outcome.exception()
     if error is None:
-        show_info(f"Saved to {address}.")
+        show_info(" ".join((f"Saved to {address}.", *outcome.result().notes)))
     elif isinstance(error, WriteCancelledError):
         show_info(f"Saving to {address} was cancelled. {error.action}")
     else:

@@ -31,7 +31,7 @@ def target_state(survey: Survey) -> TargetState:
     if survey.unfinished:
         return _broken_off(survey)
     if survey.found is None:
-        return TargetState("✔ free", free=True)
+        return TargetState(" ".join(("✔ free", *survey.notes)), free=True)
     add = ("add",) if survey.labels_only else ()
     text = f"✖ exists: {listing_text(survey.found)}"
     return TargetState(text, (*add, "replace", "beside"))

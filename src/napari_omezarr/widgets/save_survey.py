@@ -57,6 +57,8 @@ class Survey:
         What is to be saved are labels, which could be added to what is there.
     labels : LabelsThere
         What stands in the way of adding them.
+    notes : tuple of str
+        What could not be found out about the place.
     """
 
     plan: Plan | None = None
@@ -68,6 +70,7 @@ class Survey:
     labels_only: bool = field(default=False)
     switching: bool = False
     labels: LabelsThere = field(default_factory=LabelsThere)
+    notes: tuple[str, ...] = ()
 
 
 def survey(wish: Wish) -> Survey:
@@ -107,6 +110,7 @@ def _look(plan: Plan, place: Location, wish: Wish, *, labels_only: bool) -> Surv
         is_used=bool(problem),
         labels_only=labels_only,
         labels=there,
+        notes=target.notes,
         switching=target.switching,
     )
 

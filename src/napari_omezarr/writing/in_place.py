@@ -7,12 +7,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_omezarr.configuration import cache_folder
-from napari_omezarr.errors import ConflictError, TargetExistsError
+from napari_omezarr.errors import (
+    ConflictError,
+    ListingDeniedError,
+    TargetExistsError,
+)
 
 from .failures import explained
 from .replacing import Replacement, kept, root_digests, take_place
+from .sight import Sight, look, prove
 from .staging import Staging, new_folder, own
-from .target import Listing
+from .target import Listing, root_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,8 +25,6 @@ if TYPE_CHECKING:
 
     from .arrays import Document
     from .target import Hierarchy
-
-_ROOT = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 
 
 class InPlaceTarget:
@@ -56,6 +59,7 @@ class InPlaceTarget:
         self._retire = retire or _nothing
         self._committing = self.journal.with_suffix(".committing")
         self._replacing = self.journal.with_suffix(".replacing")
+        self._sight = Sight.CLEAR
 
     @property
     def staged(self) -> Hierarchy:
@@ -71,6 +75,16 @@ class InPlaceTarget:
         replacement = self._replacement()
         return replacement is not None and replacement.phase != "writing"
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What could not be found out about the place, once it was looked at."""
+        if self._sight is Sight.CLEAR:
+            return ()
+        return (
+            f"{self.address} may not be listed: only its metadata were looked for, "
+            "not what else may lie there.",
+        )
+
     def occupied(self) -> Listing | None:
         """Say what is at the place; None where nothing is there yet.
 
@@ -79,14 +93,19 @@ class InPlaceTarget:
         Raises
         ------
         TargetExistsError
-            It is no zarr hierarchy, so that it is never replaced.
+            It is no zarr hierarchy, so that it is never replaced; or it may not be
+            listed, so that nobody can say what would be replaced.
         """
         if self._committing.is_file() or self.switching:
             return None
-        if not self._hierarchy.holds(self.path):
+        try:
+            holds = self._hierarchy.holds(self.path)
+        except ListingDeniedError as error:
+            self._sight = look(self._hierarchy, self.path, error)
             return None
-        below = f"{self.path}/" if self.path else ""
-        if any(self._hierarchy.read_all([f"{below}{name}" for name in _ROOT])):
+        if not holds:
+            return None
+        if any(self._hierarchy.read_all(root_keys(self.path))):
             return Listing.of(own(self._hierarchy.sizes(self.path)))
         if self.unfinished():
             return None
@@ -115,6 +134,8 @@ class InPlaceTarget:
         """
         if self.occupied() != replaced:
             raise self._changed()
+        if self._sight is Sight.DIM:
+            prove(self._hierarchy, self.path)
         with explained(str(self.journal)):
             self.journal.parent.mkdir(parents=True, exist_ok=True)
         if replaced is not None and not self.unfinished():

@@ -69,6 +69,7 @@ class LocalTarget:
         )
 
     switching = False
+    notes: tuple[str, ...] = ()
 
     def unfinished(self) -> bool:
         """Whether there is a journal, and the data that it is about."""

@@ -17,7 +17,7 @@ from napari_omezarr.errors import ConflictError, VerificationError
 
 from .failures import explained
 from .staging import own
-from .target import DOCUMENTS, Listing, is_document
+from .target import Listing, is_document, root_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -74,7 +74,7 @@ def kept(file: Path) -> Replacement | None:
 
 def root_digests(hierarchy: Hierarchy, path: str) -> dict[str, str]:
     """Name the state of each document that makes a group an image."""
-    keys = _root(path)
+    keys = root_keys(path)
     return {
         key: blake2b(found.body, digest_size=16).hexdigest()
         for key, found in zip(keys, hierarchy.read_all(keys), strict=True)
@@ -111,14 +111,14 @@ def take_place(
         Something could not be copied. All of the new image is still beside.
     """
     fresh = staging.sizes(path)
-    roots = [key for key in _root(path) if key in fresh]
+    roots = [key for key in root_keys(path) if key in fresh]
     new = root_digests(staging, path)
     for key, digest in root_digests(hierarchy, path).items():
         if digest not in (replaced.get(key), new.get(key)):
             raise ConflictError(f"{hierarchy.address} was made anew by somebody else.")
     old = own(hierarchy.sizes(path))
-    inner = [key for key in old if is_document(key) and key not in _root(path)]
-    for some in (_root(path), inner):
+    inner = [key for key in old if is_document(key) and key not in root_keys(path)]
+    for some in (root_keys(path), inner):
         _settle(hierarchy.begin_delete(key) for key in some if key in old)
     pixels = {key: size for key, size in fresh.items() if not is_document(key)}
     _settle(hierarchy.begin_copy(staging.at(k), k, size) for k, size in pixels.items())
@@ -149,7 +149,3 @@ def _settle(begun: Iterable[Future[None]]) -> None:
         failures = [error for each in some if (error := each.exception())]
         if failures:
             raise failures[0]
-
-
-def _root(path: str) -> list[str]:
-    return [f"{path}/{name}" if path else name for name in DOCUMENTS]

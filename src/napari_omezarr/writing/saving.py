@@ -38,11 +38,14 @@ class Saved:
         to do was to put it into the place of another.
     verified : int
         How many boxes were read back and found equal.
+    notes : tuple of str
+        What could not be found out about the place before.
     """
 
     address: str
     plan: Plan
     verified: int
+    notes: tuple[str, ...] = ()
 
 
 def save(
@@ -104,7 +107,7 @@ def save(
             plan = with_contrast(plan, target.staged)
             verified = verification.finish()
     target.commit(plan_documents(plan), replaced)
-    return Saved(target.address, plan, verified)
+    return Saved(target.address, plan, verified, target.notes)
 
 
 def _replaceable(target: Target, conduct: Conduct) -> Listing | None:

@@ -52,6 +52,11 @@ def is_document(key: str) -> bool:
     return key.rpartition("/")[2] in DOCUMENTS
 
 
+def root_keys(path: str) -> list[str]:
+    """Give the keys that a group's documents have, in the order of writing them."""
+    return [f"{path}/{name}" if path else name for name in DOCUMENTS]
+
+
 class Hierarchy(Protocol):
     """A zarr hierarchy of which documents and chunks can be changed.
 
@@ -149,6 +154,11 @@ class Target(Protocol):
     @property
     def journal(self) -> Path:
         """The file that says which blocks are done."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What could not be found out about the place, in sentences."""
         ...
 
     def occupied(self) -> Listing | None:
