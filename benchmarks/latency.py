@@ -4,8 +4,8 @@ Loopback answers at once; the network that remote data lie behind does not. This
 server holds each request for one round trip, and the first request of a connection
 for one more (the handshake of TCP). It counts requests, bytes and *waves*: the
 longest chain of requests of which each began after the one before was answered,
-which is what a round trip multiplies. Neither TLS nor a limited bandwidth is
-simulated.
+which is what a round trip multiplies. What is sent to it can be bounded, for all
+connections together; neither TLS nor a bound on answers is simulated.
 
 It runs in a process of its own with a thread for each connection: blocking reads,
 ``sendfile`` and sleeping all let the other threads run. By hand::
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import socket
 import socketserver
@@ -93,9 +94,17 @@ class Latency:
         with self._process:
             self._process.terminate()
 
-    def reset(self, rtt: float) -> None:
-        """Forget what was counted; be ``rtt`` milliseconds away from now on."""
-        self._ask(f"reset {rtt}")
+    def reset(self, rtt: float, uplink: float = math.inf) -> None:
+        """Forget what was counted; be as far away as is said from now on.
+
+        Parameters
+        ----------
+        rtt : float
+            Milliseconds.
+        uplink : float, optional
+            Megabytes (10**6 bytes) of bodies that are taken in a second.
+        """
+        self._ask(f"reset {rtt} {uplink}")
 
     def tally(self) -> Tally:
         """Say what was asked since the last reset."""
@@ -113,10 +122,29 @@ class Latency:
 
 
 @dataclass(slots=True)
+class _Uplink:
+    """A line that takes some megabytes a second, one piece after another."""
+
+    rate: float = math.inf
+    _free: float = 0
+    _turn: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(self, count: int) -> None:
+        """Return when so many bytes would have come through."""
+        with self._turn:
+            now = time.perf_counter()
+            self._free = max(now, self._free) + count / self.rate / 1e6
+            pause = self._free - now
+        if pause > 0:
+            time.sleep(pause)
+
+
+@dataclass(slots=True)
 class _Counts:
     """The log of one server; threads only append, which needs no lock."""
 
     rtt: float = 0
+    uplink: _Uplink = field(default_factory=_Uplink)
     requests: list[tuple[float, float]] = field(default_factory=list)
     connections: list[int] = field(default_factory=list)
     sent: list[int] = field(default_factory=list)
@@ -271,6 +299,7 @@ class _Proxy(_Connection):
             count = self.rfile.readinto1(self._buffer[: min(left, _BUFFER)])
             if not count:
                 raise ConnectionResetError("the client ended its request early")
+            self.server.counts.uplink.take(count)
             self._upstream.sendall(self._buffer[:count])
             left -= count
         self.server.counts.received.append(length)
@@ -313,7 +342,8 @@ def _obey(server: _Server) -> None:
     for line in sys.stdin:
         command, *values = line.split()
         if command == "reset":
-            server.counts = _Counts(rtt=float(values[0]))
+            rtt, uplink = map(float, values)
+            server.counts = _Counts(rtt, _Uplink(uplink))
             print("done", flush=True)
         else:
             print(json.dumps(asdict(server.counts.tally())), flush=True)
