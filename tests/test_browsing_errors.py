@@ -16,17 +16,24 @@ from napari_omezarr.browsing import (
     Listing,
     Prober,
     check_connection,
+    check_public,
     copy_store,
     describe,
+    https_address,
+    measure_speed,
     plain_address,
     python_snippet,
+    raw_documents,
+    read_table,
     thumbnail,
+    validate,
     view_chunk,
     web_address,
 )
 from napari_omezarr.configuration import cache_folder
 from napari_omezarr.connections import Book, Connection, Keys, locate, vault
 from napari_omezarr.demo.server import READER
+from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
 from napari_omezarr.profiles import Profile
 from napari_omezarr.recents import Recents
@@ -258,6 +265,51 @@ def test_a_planted_secret_is_nowhere(
         said += [f.read_text() for f in folder.rglob("*") if f.is_file()]
     assert len(said) > 40
     assert not [text for text in said if "PLANTED" in text]
+
+
+def test_a_signature_that_works_is_kept_nowhere(
+    http_server, tmp_path, configuration, caplog
+):
+    """What is made of a place that only a signature opens: files, texts, layers."""
+    caplog.set_level(logging.DEBUG)
+    put_image(tmp_path / "x.zarr")
+    (tmp_path / "cells.csv").write_text("label,area\n1,3\n")
+    address = f"{http_server.url}/{{}}?X-Amz-Signature=PLANTED-SIGNATURE"
+    where = Location.parse(address.format("x.zarr"))
+    made = [
+        describe(where),
+        thumbnail(where),
+        view_chunk(where, 0, (0, 0, 0, 0)),
+        measure_speed(where),
+        validate(where),
+        raw_documents(where),
+        read_table(Location.parse(address.format("cells.csv"))),
+        run(check_public(where)),
+        read_layers(where),
+        [python_snippet(where), plain_address(where), https_address(where)],
+    ]
+    assert all("PLANTED-SIGNATURE" in r.query for r in http_server.requests[:-1])
+    # A copy that breaks off leaves a journal; one that ends leaves the copy.
+    target = Location.parse(tmp_path / "copy.zarr")
+    http_server.fault("*/c/0/*", faults.Status(400), forever=True)
+    with pytest.raises(errors.OMEZarrError) as told:
+        run(copy_store(where, target))
+    journals = list((cache_folder() / "copies").iterdir())
+    assert journals
+    kept = [
+        file.read_bytes()
+        for folder in (configuration, cache_folder())
+        for file in folder.rglob("*")
+        if file.is_file()
+    ]
+    assert len(kept) > 1  # a thumbnail, too
+    http_server.clear()
+    run(copy_store(where, target))
+    kept += [f.read_bytes() for f in (tmp_path / "copy.zarr").rglob("*") if f.is_file()]
+    said = [repr(each) for each in made]
+    said += [caplog.text, *traceback.format_exception(told.value)]
+    assert not [text for text in said if "PLANTED" in text]
+    assert not [body for body in kept if b"PLANTED" in body]
 
 
 def test_a_place_that_stalls_can_be_left(server):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import ClassVar
 
 import keyring
 import keyring.backend
+import keyring.backends.chainer
 import keyring.backends.fail
 import keyring.errors
 import pytest
@@ -252,6 +254,26 @@ def test_with_a_keychain_keys_outlive_the_process(keychain):
     Vault().forget("Lab")
     assert Vault().find("Lab") is None
     assert keychain.held == {}
+
+
+class PlainFile(Keychain):
+    """A backend that writes what it gets into a file for everybody to read."""
+
+    priority = 0.5
+
+
+def test_a_chain_is_no_better_than_what_it_writes_to(no_keychain):
+    class Chain(keyring.backends.chainer.ChainerBackend):
+        priority = 10
+        backends: ClassVar = [PlainFile(), PlainFile()]
+
+    keyring.set_keyring(Chain())
+    assert not Vault().is_lasting
+    assert not Vault().keep("Lab", PLANTED)
+    assert not any(backend.held for backend in Chain.backends)
+    Chain.backends = [Keychain(), PlainFile()]
+    assert Vault().keep("Lab", PLANTED)
+    assert [len(backend.held) for backend in Chain.backends] == [1, 0]
 
 
 def test_a_locked_keychain_is_as_none(keychain):

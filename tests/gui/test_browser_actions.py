@@ -10,6 +10,7 @@ from urllib.request import urlopen
 import numpy as np
 import pandas as pd
 import pytest
+import qtpy
 from napari.components import ViewerModel
 from napari.layers import Labels
 from qtpy.QtCore import QObject, Qt, Slot
@@ -83,7 +84,9 @@ def proxy(s3_server, folder: Path) -> Iterator[Proxy]:
 def links() -> Iterator[list[str]]:
     opened = Opened()
     for scheme in ("http", "https"):
-        QDesktopServices.setUrlHandler(scheme, opened.take)
+        # The two bindings spell it differently.
+        slot = (opened, "take") if qtpy.PYSIDE6 else (opened.take,)
+        QDesktopServices.setUrlHandler(scheme, *slot)
     yield opened.links
     for scheme in ("http", "https"):
         QDesktopServices.unsetUrlHandler(scheme)

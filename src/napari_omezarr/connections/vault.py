@@ -106,9 +106,11 @@ def _keychain() -> Any:
     """Give keyring's backend; None if it has none that keeps anything."""
     if find_spec("keyring") is None:
         return None
-    backend = import_module("keyring").get_keyring()
-    # keyring gives backends that only fail, or keep nothing, a priority below one.
-    return backend if backend.priority >= 1 else None
+    chosen = import_module("keyring").get_keyring()
+    # keyring gives backends that only fail, or write plain files, a priority below one;
+    # a chain of several has a high one, whatever is in it.
+    chain = getattr(chosen, "backends", (chosen,))
+    return next((backend for backend in chain if backend.priority >= 1), None)
 
 
 def _failures() -> tuple[type[Exception], ...]:
