@@ -14,7 +14,7 @@ BIN = $(VENV)/bin
 HEADLESS = scripts/headless
 SUITE = $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: help env system lint format test coverage test-core test-clouds test-newest demo build clean
+.PHONY: help env system lint format test coverage test-core test-clouds test-newest test-browsers demo build clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -69,6 +69,11 @@ test-newest: ## the same as `make test` on the newest Python that is on PATH
 	@test -n "$(NEWEST)" || { echo "No Python newer than 3.11 runs here; set NEWEST=/path/to/python."; exit 1; }
 	@$(MAKE) test PYTHON="$(NEWEST)" VENV=.venv-newest
 
+test-browsers: env system ## what we write and share, opened by vizarr and neuroglancer in Chromium
+	@echo "== test-browsers: what they need, then headless Chromium"
+	@scripts/browsers "$(BIN)" "$(VENV)-browsers"
+	@BROWSERS_REQUIRED=1 $(VENV)-browsers/bin/python -m pytest -m browser tests/browsers $(ARGS)
+
 demo: env system ## napari on a remote OME-Zarr, from an S3 server that is started here
 	@if [ -n "$${DISPLAY:-}$${WAYLAND_DISPLAY:-}" ] || [ "$$(uname -s)" != Linux ]; then \
 	  exec $(BIN)/python -m napari_omezarr.demo $(ARGS); \
@@ -81,4 +86,4 @@ build: env ## the sdist and the wheel, in dist/
 	@$(BIN)/uv build --python $(BIN)/python
 
 clean: ## remove what the commands have made, the environments included
-	@rm -rf .venv .venv-* build dist demo-output .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venv .venv-* .browsers build dist demo-output .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
@@ -36,7 +37,9 @@ VIEW = View(
         ChannelView(0, "DAPI", "0000FF", (10.0, 200.0)),
         ChannelView(1, "GFP", "00FF00", (5.0, 99.0), visible=False),
     ),
-    has_channel_axis=True,
+    labels=("cells",),
+    channel_axis="c",
+    grid={"z": (2.0, 1.0), "y": (0.5, 10.0), "x": (0.25, 20.0)},
 )
 
 
@@ -48,19 +51,24 @@ def test_a_link_leads_back_to_its_image(viewer, view):
     assert Location.parse(link) == Location.parse(ADDRESS)
 
 
+def neuroglancer(view):
+    link = share_link(ADDRESS, Viewer.NEUROGLANCER, view)
+    return json.loads(unquote(link.partition("#!")[2]))
+
+
 def test_neuroglancer_is_told_where_and_how_to_look():
-    link = share_link(ADDRESS, Viewer.NEUROGLANCER, VIEW)
-    state = json.loads(unquote(link.partition("#!")[2]))
+    state = neuroglancer(VIEW)
     assert state["dimensions"] == {
         "x": [1e-6, "m"],
         "y": [1e-6, "m"],
         "z": [1e-6, "m"],
         "t": [1.0, "s"],
     }
+    assert state["displayDimensions"] == ["x", "y", "z"]
     assert state["position"] == [90.0, 120.5, 5.0, 2.0]
     assert state["crossSectionScale"] == 0.25
     assert state["layout"] == "xy"
-    dapi, gfp = state["layers"]
+    dapi, gfp, cells = state["layers"]
     assert dapi["source"] == f"zarr://{ADDRESS}/"
     assert (dapi["name"], dapi["visible"], gfp["visible"]) == ("DAPI", True, False)
     assert dapi["shaderControls"] == {
@@ -69,21 +77,49 @@ def test_neuroglancer_is_told_where_and_how_to_look():
     }
     assert (gfp["localDimensions"], gfp["localPosition"]) == ({"c'": [1, ""]}, [1])
     assert {"contrast", "color"} <= set(dapi["shader"].split())
+    assert cells["source"] == f"zarr://{ADDRESS}/labels/cells/"
+    assert cells["type"] == "segmentation"
 
 
 def test_an_image_without_channels_or_units_is_one_layer():
-    view = View(center={"y": 1.0, "x": 2.0}, zoom=1.0, is_3d=True)
-    link = share_link(ADDRESS, Viewer.NEUROGLANCER, view)
-    state = json.loads(unquote(link.partition("#!")[2]))
-    assert state["dimensions"] == {"x": [1, ""], "y": [1, ""]}
-    assert (len(state["layers"]), state["layout"]) == (1, "3d")
+    view = View(center={"t": 3.0, "y": 1.0, "x": 2.0}, zoom=2.0)
+    state = neuroglancer(view)
+    assert state["dimensions"] == {"x": [1, ""], "y": [1, ""], "t": [1, ""]}
+    assert state["displayDimensions"] == ["x", "y"]
+    assert state["crossSectionScale"] == 0.5
+    assert [layer["type"] for layer in state["layers"]] == ["auto"]
 
 
-def test_vizarr_is_told_where_to_look():
-    link = share_link(ADDRESS, Viewer.VIZARR, VIEW)
-    said = parse_qs(urlsplit(link).query)
-    assert json.loads(said["viewState"][0]) == {"zoom": 2.0, "target": [90.0, 120.5]}
+def test_a_volume_is_a_volume():
+    state = neuroglancer(replace(VIEW, displayed=("z", "y", "x")))
+    assert (state["layout"], state["displayDimensions"]) == ("3d", ["x", "y", "z"])
+    assert state["layers"][0]["volumeRendering"] == "max"
+
+
+def test_another_plane_keeps_its_axes_and_its_zoom():
+    units = VIEW.units | {"z": "nanometer"}
+    state = neuroglancer(replace(VIEW, displayed=("x", "z"), units=units))
+    assert state["displayDimensions"] == ["z", "x", "y"]
+    # A pixel of the screen is a quarter of a nanometre, and that is the finest unit.
+    assert state["crossSectionScale"] == 0.25
+    state = neuroglancer(replace(VIEW, units=units))
+    assert state["crossSectionScale"] == pytest.approx(250)
+
+
+def test_vizarr_is_told_where_to_look_and_where_the_image_lies():
+    said = parse_qs(urlsplit(share_link(ADDRESS, Viewer.VIZARR, VIEW)).query)
+    state = {"zoom": 2.0, "target": [90.125, 120.75]}
+    assert json.loads(said["viewState"][0]) == state
+    matrix = json.loads(said["model_matrix"][0])
+    assert matrix[:8] == [0.25, 0, 0, 20.0, 0, 0.5, 0, 10.0]
+    assert matrix[8:] == [0, 0, 1, 0, 0, 0, 0, 1]
     assert [viewer.takes_view for viewer in Viewer] == [False, True, True, False]
+
+
+@pytest.mark.parametrize("change", [{"grid": {}}, {"displayed": ("z", "x")}])
+def test_vizarr_is_not_told_what_it_cannot_show(change):
+    link = share_link(ADDRESS, Viewer.VIZARR, replace(VIEW, **change))
+    assert link == share_link(ADDRESS, Viewer.VIZARR)
 
 
 @pytest.mark.parametrize(

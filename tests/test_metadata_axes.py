@@ -13,6 +13,7 @@ from napari_omezarr.metadata import (
     known_unit,
     normalized_unit,
     parse_document,
+    unit_size,
 )
 from napari_omezarr.metadata.axes import ORIENTATIONS
 from napari_omezarr.metadata.units import LENGTHS, TIMES
@@ -71,6 +72,29 @@ def test_pint_knows_every_unit_that_we_hand_on(name) -> None:
 )
 def test_units_as_people_write_them(text, name) -> None:
     assert known_unit(text) == name
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("µm", (1e-6, "m")),
+        ("angstrom", (1e-10, "m")),
+        ("decameter", (10, "m")),
+        ("meter", (1, "m")),
+        ("inch", (0.0254, "m")),
+        ("ms", (1e-3, "s")),
+        ("hours", (3600, "s")),
+        ("pixel", None),
+        (None, None),
+    ],
+)
+def test_units_in_metres_and_seconds(text, size) -> None:
+    assert unit_size(text) == size
+
+
+def test_all_units_have_their_size() -> None:
+    assert {unit_size(unit)[1] for unit in LENGTHS} == {"m"}
+    assert {unit_size(unit)[1] for unit in TIMES} == {"s"}
 
 
 @pytest.mark.parametrize(

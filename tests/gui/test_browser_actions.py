@@ -163,19 +163,46 @@ def test_links_show_what_one_sees(
     )
     assert state["dimensions"]["x"] == [1e-6, "m"]
     assert state["crossSectionScale"] == pytest.approx(1 / 8)
-    one, two = state["layers"]
+    one, two, cells = state["layers"]
     assert one["shaderControls"]["contrast"]["range"] == [20, 120]
     assert one["shaderControls"]["color"] == "#ff0000"
-    assert one["localPosition"] == [0]
+    assert (one["localDimensions"], one["localPosition"]) == ({"c'": [1, ""]}, [0])
     assert (one["visible"], two["visible"]) == (True, False)
+    assert cells["source"] == f"{one['source']}labels/cells/"
     press(qtbot, browser, "web", "vizarr, with this view")
     said = parse_qs(urlsplit(links[0]).query)
-    assert json.loads(said["viewState"][0]) == {"zoom": 3.0, "target": [5.0, 3.0]}
+    # vizarr puts the corner of a pixel where its centre is.
+    assert json.loads(said["viewState"][0]) == {"zoom": 3.0, "target": [5.25, 3.25]}
+    matrix = json.loads(said["model_matrix"][0])
+    assert (matrix[0], matrix[3], matrix[5], matrix[7]) == (0.5, 0, 0.5, 0)
+
+
+def test_links_show_the_plane_and_the_layers_that_one_sees(
+    browser: Browser, qtbot: QtBot, model: ViewerModel
+) -> None:
+    browser.row_actions.open.trigger()
+    until(qtbot, lambda: len(model.layers) == 3)
+    settled(qtbot, browser)
+    # The axes of the image come last where another layer has more.
+    model.add_image(np.zeros((2, 2, 2, 2)))
+    first, _, cells = model.layers[:3]
+    first.colormap, first.contrast_limits = "gray_r", (20, 120)
+    cells.visible = False
+    model.dims.order = (0, 2, 1, 3)
+
+    def state() -> Any:
+        press(qtbot, browser, "copy", "Link to neuroglancer, with this view")
+        return json.loads(unquote(clipboard().partition("#!")[2]))
+
+    found = state()
+    assert found["displayDimensions"] == ["x", "z", "y"]
+    one, _ = found["layers"]
+    assert one["shaderControls"] == {
+        "contrast": {"range": [120, 20]},
+        "color": "#ffffff",
+    }
     model.dims.ndisplay = 3
-    camera.center = (1, 3, 5)
-    press(qtbot, browser, "copy", "Link to neuroglancer, with this view")
-    state = json.loads(unquote(clipboard().partition("#!")[2]))
-    assert state["layout"] == "3d"
+    assert state()["layout"] == "3d"
 
 
 def test_a_private_image_gets_no_link(

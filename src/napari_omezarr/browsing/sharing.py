@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from napari_omezarr.metadata import known_unit
+from .neuroglancer import neuroglancer_state
 
 if TYPE_CHECKING:
-    from .view import ChannelView, View
+    from .view import View
 
 
 class Viewer(StrEnum):
@@ -44,16 +44,6 @@ _PARAMETERS = {
     Viewer.VIZARR: "source",
     Viewer.ITK_VTK: "fileToLoad",
 }
-_METRES = {
-    "angstrom": 1e-10,
-    "nanometer": 1e-9,
-    "micrometer": 1e-6,
-    "millimeter": 1e-3,
-    "centimeter": 1e-2,
-    "meter": 1.0,
-}
-_SECONDS = {"microsecond": 1e-6, "millisecond": 1e-3, "second": 1.0, "minute": 60.0}
-_SPATIAL = ("x", "y", "z")
 
 
 def share_link(address: str, viewer: Viewer, view: View | None = None) -> str:
@@ -66,75 +56,36 @@ def share_link(address: str, viewer: Viewer, view: View | None = None) -> str:
     viewer : Viewer
         Which one.
     view : View, optional
-        Where to look: position and zoom; for neuroglancer contrast and colours too.
-        Viewers that cannot be told ignore it.
+        Where to look: position and zoom; for neuroglancer the plane, contrast, colours
+        and labels too. Viewers that cannot be told ignore it.
     """
     if viewer is Viewer.NEUROGLANCER:
-        state = json.dumps(_state(address, view), separators=(",", ":"))
+        state = _json(neuroglancer_state(address, view))
         return f"{viewer.address}#!{quote(state, safe='')}"
     link = f"{viewer.address}?{_PARAMETERS[viewer]}={quote(address, safe=':/')}"
     if view is not None and viewer is Viewer.VIZARR:
-        link += f"&viewState={quote(_view_state(view), safe='')}"
+        said = _vizarr(view)
+        link += "".join(f"&{name}={quote(_json(said[name]), safe='')}" for name in said)
     return link
 
 
-def _view_state(view: View) -> str:
-    # vizarr moves images by the transforms of their finest level, so that its plane
-    # is in world units; it zooms in powers of two.
-    target = [view.center.get("x", 0.0), view.center.get("y", 0.0)]
+def _vizarr(view: View) -> dict[str, object]:
+    """Say where to look, and where the image lies; vizarr shows x and y alone.
+
+    The place of the image is said because some versions of vizarr leave the transforms
+    out, and others take the image along z out of sight (its issue 271). As the
+    others do, it puts the corner of a pixel where OME-Zarr has its centre; so
+    labels, which vizarr places itself, stay on their image.
+    """
+    grid = [view.grid.get(axis) for axis in ("x", "y")]
+    if None in grid or view.displayed[-2:] != ("y", "x"):
+        return {}
+    (width, left), (height, top) = (pair for pair in grid if pair is not None)
+    target = [view.center["x"] + width / 2, view.center["y"] + height / 2]
+    matrix = [width, 0, 0, left, 0, height, 0, top, 0, 0, 1, 0, 0, 0, 0, 1]
     state = {"zoom": math.log2(view.zoom), "target": target}
-    return json.dumps(state, separators=(",", ":"))
+    return {"viewState": state, "model_matrix": matrix}
 
 
-def _state(address: str, view: View | None) -> dict[str, Any]:
-    source = f"zarr://{address.rstrip('/')}/"
-    name = address.rstrip("/").rpartition("/")[2]
-    if view is None:
-        return {"layers": [{"type": "auto", "source": source, "name": name}]}
-    axes = [*(a for a in _SPATIAL if a in view.center)]
-    axes += [a for a in view.center if a not in axes]
-    dimensions = {axis: _dimension(view, axis) for axis in axes}
-    layers = [_layer(source, name, channel, view) for channel in view.channels]
-    if not layers:
-        layers = [{"type": "auto", "source": source, "name": name}]
-    return {
-        "dimensions": dimensions,
-        "position": [view.center[axis] for axis in axes],
-        "crossSectionScale": 1 / view.zoom,
-        "layers": layers,
-        "layout": "3d" if view.is_3d else "xy",
-    }
-
-
-def _dimension(view: View, axis: str) -> list[Any]:
-    """Give the size of one world unit, in metres, seconds or nothing."""
-    unit = known_unit(view.units.get(axis)) or ""
-    if unit in _METRES:
-        return [_METRES[unit], "m"]
-    if unit in _SECONDS:
-        return [_SECONDS[unit], "s"]
-    return [1, ""]
-
-
-def _layer(source: str, name: str, channel: ChannelView, view: View) -> dict[str, Any]:
-    low, high = channel.contrast
-    shader = (
-        "#uicontrol invlerp contrast\n"
-        "#uicontrol vec3 color color\n"
-        "void main() { emitRGB(color * contrast()); }\n"
-    )
-    local = {"localDimensions": {"c'": [1, ""]}, "localPosition": [channel.index]}
-    return {
-        "type": "image",
-        "source": source,
-        "name": channel.name or name,
-        **(local if view.has_channel_axis else {}),
-        "opacity": 1,
-        "blend": "additive",
-        "shader": shader,
-        "shaderControls": {
-            "contrast": {"range": [low, high]},
-            "color": f"#{channel.color.lower()}",
-        },
-        "visible": channel.visible,
-    }
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))

@@ -22,7 +22,8 @@ class ChannelView:
     color : str
         Six hex digits.
     contrast : tuple of float
-        The values that are shown as black and as the full colour.
+        The values that are shown as black and as the full colour; the first is the
+        larger one where dark is much.
     visible : bool
         Whether it is shown.
     """
@@ -48,15 +49,27 @@ class View:
         The unit of each axis as OME-Zarr spells it; what is missing has none.
     channels : tuple of ChannelView
         In the order in which they are drawn.
-    is_3d : bool
-        Whether a volume is shown.
-    has_channel_axis : bool
-        Whether the image has one.
+    labels : tuple of str
+        The names of the label images that are shown with it.
+    displayed : tuple of str
+        The axes of the screen: down and to the right, or three for a volume.
+    channel_axis : str
+        The name of the axis of the channels; empty if there is none.
+    grid : Mapping
+        Along each axis the size of a pixel and the place of the first one's centre, at
+        the finest level, in world units.
     """
 
     center: Mapping[str, float]
     zoom: float
     units: Mapping[str, str] = field(default_factory=dict)
     channels: tuple[ChannelView, ...] = ()
-    is_3d: bool = False
-    has_channel_axis: bool = False
+    labels: tuple[str, ...] = ()
+    displayed: tuple[str, ...] = ("y", "x")
+    channel_axis: str = ""
+    grid: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    @property
+    def is_3d(self) -> bool:
+        """Whether a volume is shown."""
+        return len(self.displayed) == 3

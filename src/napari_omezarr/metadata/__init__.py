@@ -27,7 +27,7 @@ from .model import (
     Window,
 )
 from .parameters import stored_parameters
-from .units import known_unit
+from .units import known_unit, unit_size
 
 __all__ = [
     "Acquisition",
@@ -61,4 +61,5 @@ __all__ = [
     "placed",
     "resolve_channels",
     "stored_parameters",
+    "unit_size",
 ]

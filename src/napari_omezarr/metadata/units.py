@@ -4,10 +4,12 @@ from __future__ import annotations
 
 # UDUNITS-2 names, as 0.4 "axes" lists them; pint knows each under the same name.
 _PREFIXES = {
-    "yotta": "Y", "zetta": "Z", "exa": "E", "peta": "P", "tera": "T", "giga": "G",
-    "mega": "M", "kilo": "k", "hecto": "h", "deca": "da", "": "", "deci": "d",
-    "centi": "c", "milli": "m", "micro": "u", "nano": "n", "pico": "p", "femto": "f",
-    "atto": "a", "zepto": "z", "yocto": "y",
+    "yotta": ("Y", 24), "zetta": ("Z", 21), "exa": ("E", 18), "peta": ("P", 15),
+    "tera": ("T", 12), "giga": ("G", 9), "mega": ("M", 6), "kilo": ("k", 3),
+    "hecto": ("h", 2), "deca": ("da", 1), "": ("", 0), "deci": ("d", -1),
+    "centi": ("c", -2), "milli": ("m", -3), "micro": ("u", -6), "nano": ("n", -9),
+    "pico": ("p", -12), "femto": ("f", -15), "atto": ("a", -18), "zepto": ("z", -21),
+    "yocto": ("y", -24),
 }  # fmt: skip
 
 LENGTHS = frozenset(
@@ -21,10 +23,22 @@ TIMES = frozenset(
 )
 """Durations by the name under which pint knows them."""
 
+_OTHERS = {
+    "angstrom": (1e-10, "m"), "foot": (0.3048, "m"), "inch": (0.0254, "m"),
+    "mile": (1609.344, "m"), "parsec": (3.0856775814913673e16, "m"),
+    "yard": (0.9144, "m"), "minute": (60.0, "s"), "hour": (3600.0, "s"),
+    "day": (86400.0, "s"),
+}  # fmt: skip
+_SIZES = {
+    f"{prefix}{unit}": (float(f"1e{power}"), unit[0])
+    for prefix, (_, power) in _PREFIXES.items()
+    for unit in ("meter", "second")
+} | _OTHERS
+
 # Symbols are case-sensitive (Mm is no mm).
 _SYMBOLS = {
-    **{f"{symbol}m": f"{prefix}meter" for prefix, symbol in _PREFIXES.items()},
-    **{f"{symbol}s": f"{prefix}second" for prefix, symbol in _PREFIXES.items()},
+    **{f"{symbol}m": f"{prefix}meter" for prefix, (symbol, _) in _PREFIXES.items()},
+    **{f"{symbol}s": f"{prefix}second" for prefix, (symbol, _) in _PREFIXES.items()},
     "Å": "angstrom", "A": "angstrom", "in": "inch", "ft": "foot", "yd": "yard",
     "mi": "mile", "pc": "parsec", "min": "minute", "h": "hour", "hr": "hour",
     "hrs": "hour", "d": "day", "sec": "second", "secs": "second",
@@ -61,3 +75,20 @@ def known_unit(text: str | None) -> str | None:
         if name in LENGTHS or name in TIMES:
             return name
     return None
+
+
+def unit_size(text: str | None) -> tuple[float, str] | None:
+    """Return how many metres or seconds a unit is, or None where it is neither.
+
+    Parameters
+    ----------
+    text : str or None
+        A unit, as for `known_unit`.
+
+    Returns
+    -------
+    tuple of (float, str) or None
+        Like ``(1e-06, "m")`` or ``(60.0, "s")``.
+    """
+    name = known_unit(text)
+    return None if name is None else _SIZES[name]
