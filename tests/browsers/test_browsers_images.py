@@ -22,7 +22,8 @@ from napari_omezarr.location import Location
 from napari_omezarr.store import run
 from napari_omezarr.writing import write_image
 
-pytestmark = pytest.mark.browser
+# Without a GPU, and on a busy machine.
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 SCALE = {"t": 10, "z": 2, "y": 0.5, "x": 0.5}
 

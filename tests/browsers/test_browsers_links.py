@@ -24,7 +24,8 @@ from browsers.window import until_it_shows
 from napari_omezarr.browsing import ChannelView, View, Viewer, share_link
 from napari_omezarr.writing import write_image
 
-pytestmark = pytest.mark.browser
+# Without a GPU, and on a busy machine.
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 GRID = {"t": (10, 0), "z": (2, 100), "y": (0.5, -30), "x": (0.25, 400)}
 PLANE, TIME = 5, 1
