@@ -370,7 +370,7 @@ def test_a_patch_keeps_what_others_did_elsewhere_and_refuses_a_conflict(tmp_path
     before = contents(place)
     clash = original.copy()
     clash[0, 5, 5] = 90
-    with pytest.raises(ConflictError, match="first at 0, 5, 5"):
+    with pytest.raises(ConflictError, match="at z 0, y 5, x 5"):
         patch(place, (0, 0, 0), clash, original=original)
     assert changes(before, place) == set()
 

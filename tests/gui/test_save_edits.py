@@ -147,9 +147,24 @@ def test_what_somebody_else_has_changed_meanwhile_is_shown_and_left(
     record = done(qtbot, told)
     assert record.severity == NotificationSeverity.ERROR
     assert "6 edited pixels" in record.message
-    assert "somebody else" in record.message
+    assert "somebody else, at z 1, y 11-13, x 15-16." in record.message
     assert not (level(image, "cells") == 777).any()
     assert (level(image, "cells")[1, 11:14, 15:17] == 555).all()
+    ((text, load),) = record.actions
+    assert text == "Load what is there now"
+    told.clear()
+    load(None)
+    until(qtbot, lambda: not running)
+    present = opened.layers["cells region now"]
+    wanted = np.array(original_of(layer))
+    wanted[0, 3:6, 5:7] = 555
+    np.testing.assert_array_equal(present.data, wanted)
+    np.testing.assert_array_equal(present.translate, layer.translate)
+    present.data[0, 2:12, 4:14] = 777
+    opened.layers.selection = {present}
+    _commands.write_back(opened)
+    assert "100 edited pixels" in done(qtbot, told).message
+    assert (level(image, "cells")[1, 10:20, 14:24] == 777).all()
 
 
 def test_a_processed_crop_goes_back_into_its_channel(
@@ -172,6 +187,7 @@ def test_what_is_no_edited_region_is_said(opened, region, told):
     for layers, said in (
         ([], "Select a region"),
         ([opened.layers["DAPI"]], "Select a region"),
+        ([opened.layers["cells"]], "cannot be painted as they are. Load a region"),
         ([crop, cells], "Select a region"),
         ([crop], "is not known"),
         ([crop, other], "another shape"),

@@ -9,6 +9,8 @@ import numpy as np
 
 from napari_omezarr.errors import OptionError
 from napari_omezarr.writing import patch
+from napari_omezarr.writing.existing import open_existing
+from napari_omezarr.writing.opening import open_hierarchy, parsed
 from napari_omezarr.writing.origin import read_origin
 
 if TYPE_CHECKING:
@@ -35,21 +37,48 @@ def write_edit(edited: Edited) -> Changed:
     StoreError
         Reading or writing failed.
     """
+    address, start, axis = _place(edited)
+    values, original = edited.values, edited.original
+    if axis is not None:
+        values = np.expand_dims(values, axis)
+        original = np.expand_dims(original, axis)
+    count = int(np.count_nonzero(values != original))
+    if count:
+        patch(address, start, values, original=original)
+    return Changed(count, address)
+
+
+def read_present(edited: Edited) -> np.ndarray:
+    """Read what the image holds by now where a region lies, of the region's shape.
+
+    Raises
+    ------
+    OptionError
+        The region does not tell where in the image it lies.
+    StoreError
+        Reading failed.
+    """
+    address, start, axis = _place(edited)
+    shape = list(edited.original.shape)
+    if axis is not None:
+        shape.insert(axis, 1)
+    image = open_existing(open_hierarchy(parsed(address)))
+    bounds = tuple((s, s + size) for s, size in zip(start, shape, strict=True))
+    return image.levels[0].read(bounds).reshape(edited.original.shape)
+
+
+def _place(edited: Edited) -> tuple[str, list[int], int | None]:
+    """Give the image, where in it the region begins, and the axis that it lacks."""
     origin = read_origin(edited.record)
     start = [int(first) for first in edited.record["region"]["start"]]
-    values, original = edited.values, edited.original
     types = [axis.type for axis in origin.axes.values()]
+    axis = None
     if len(types) == len(start) + 1 and origin.channel is not None:
         axis = types.index("channel")
         start.insert(axis, origin.channel)
-        values = np.expand_dims(values, axis)
-        original = np.expand_dims(original, axis)
     if len(types) != len(start) or not origin.address:
         raise OptionError(
             "The region does not tell where in its image it lies.",
             action="Load it again.",
         )
-    count = int(np.count_nonzero(values != original))
-    if count:
-        patch(origin.address, start, values, original=original)
-    return Changed(count, origin.address)
+    return origin.address, start, axis

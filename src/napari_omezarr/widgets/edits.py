@@ -7,9 +7,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.utils.notifications import show_error, show_info
+from napari.layers import Labels, Layer
+from napari.utils.notifications import (
+    Notification,
+    NotificationSeverity,
+    notification_manager,
+    show_error,
+    show_info,
+)
 
-from napari_omezarr.errors import OMEZarrError, OptionError
+from napari_omezarr.errors import ConflictError, OMEZarrError, OptionError
 
 from .background import explained
 from .job import Job
@@ -21,7 +28,6 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     import napari.viewer
-    from napari.layers import Layer
 
     from .edit_work import Changed
 
@@ -74,7 +80,15 @@ def write_back(viewer: napari.viewer.Viewer) -> Job | None:
     except OMEZarrError as error:
         show_error(str(error))
         return None
-    return Job(partial(_patch, edited)).start(partial(_tell_patched, edited))
+    return Job(partial(_patch, edited)).start(partial(_tell_patched, viewer, edited))
+
+
+def load_present(viewer: napari.viewer.Viewer, edited: Edited, *_: object) -> Job:
+    """Load the pixels that a region has in its image by now, as a layer beside it.
+
+    Edits that are repeated there can be written back.
+    """
+    return Job(partial(_read, edited)).start(partial(_show_present, viewer, edited))
 
 
 def edited_region(layers: Sequence[Layer]) -> Edited:
@@ -93,6 +107,12 @@ def edited_region(layers: Sequence[Layer]) -> Edited:
     """
     regions = [layer for layer in layers if _region(layer) is not None]
     others = [layer for layer in layers if layer not in regions]
+    if not regions and any(_is_lazy_labels(layer) for layer in others):
+        raise OptionError(
+            "Labels that are read from an OME-Zarr cannot be painted as they are.",
+            action="Load a region of them at level 0 in the dock OME-Zarr region, "
+            "paint that, and write it back.",
+        )
     if len(regions) != 1 or len(others) > 1:
         raise OptionError(
             "Select a region that was loaded from an OME-Zarr.",
@@ -134,6 +154,10 @@ def _image(layer: Layer) -> str:
     return str(record.get("address") or "").partition("/labels/")[0]
 
 
+def _is_lazy_labels(layer: Layer) -> bool:
+    return isinstance(layer, Labels) and bool(_image(layer))
+
+
 def _region(layer: Layer) -> Any:
     record = layer.metadata.get("omezarr")
     return record.get("region") if isinstance(record, dict) else None
@@ -152,6 +176,26 @@ def _patch(edited: Edited) -> Changed:
     return write_edit(edited)
 
 
+def _read(edited: Edited) -> np.ndarray:
+    from .edit_work import read_present
+
+    return read_present(edited)
+
+
+def _show_present(
+    viewer: napari.viewer.Viewer, edited: Edited, outcome: Future[np.ndarray]
+) -> None:
+    error = outcome.exception()
+    if error is not None:
+        show_error(explained(error))
+        return
+    _, options, kind = edited.layer.as_layer_data_tuple()
+    options["name"] = f"{edited.layer.name} now"
+    layer = Layer.create(outcome.result(), options, kind)
+    keep_original(layer)
+    viewer.add_layer(layer)
+
+
 def _tell_updated(outcome: Future[tuple[str, ...]]) -> None:
     error = outcome.exception()
     if error is not None:
@@ -165,8 +209,15 @@ def _tell_updated(outcome: Future[tuple[str, ...]]) -> None:
     )
 
 
-def _tell_patched(edited: Edited, outcome: Future[Changed]) -> None:
+def _tell_patched(
+    viewer: napari.viewer.Viewer, edited: Edited, outcome: Future[Changed]
+) -> None:
     error = outcome.exception()
+    if isinstance(error, ConflictError):
+        action = ("Load what is there now", partial(load_present, viewer, edited))
+        told = Notification(str(error), NotificationSeverity.ERROR, actions=(action,))
+        notification_manager.dispatch(told)
+        return
     if error is not None:
         show_error(explained(error))
         return

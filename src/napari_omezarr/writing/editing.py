@@ -9,12 +9,13 @@ from napari_omezarr.location import Location
 
 from .api import make_executor, split_choices
 from .described import describe
+from .edit import Edit
 from .engine import Running
 from .existing import open_existing
 from .guard import not_in_use
 from .labelling import save_labels
 from .opening import open_hierarchy, parsed
-from .patching import Edit, patch_image
+from .patching import patch_image
 from .rendering import folder_name
 from .updating import update_image
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_omezarr.errors import ConflictError, OptionError
+from napari_omezarr.errors import OptionError
 
+from .conflict import PatchConflictError
 from .downsample import downsample
 from .units import inside, units
 from .work import coarser_bounds
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from napari_omezarr.pyramid.selection import Bounds
 
+    from .edit import Edit
     from .existing import ExistingImage
     from .options import Method
     from .stored import StoredArray
@@ -29,33 +31,6 @@ class Patched:
 
     objects: int
     boxes: tuple[Bounds, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """A region of the finest level as somebody left it.
-
-    Parameters
-    ----------
-    start : tuple of int
-        Where it begins, for all axes.
-    values : numpy.ndarray
-        What is to be there.
-    original : numpy.ndarray or None
-        What was there when editing began; None overwrites whatever is there now.
-    """
-
-    start: tuple[int, ...]
-    values: np.ndarray
-    original: np.ndarray | None = None
-
-    @property
-    def bounds(self) -> Bounds:
-        """The region."""
-        return tuple(
-            (first, first + size)
-            for first, size in zip(self.start, self.values.shape, strict=True)
-        )
 
 
 def patch_image(image: ExistingImage, edit: Edit, method: Method) -> Patched:
@@ -77,7 +52,7 @@ def patch_image(image: ExistingImage, edit: Edit, method: Method) -> Patched:
     ------
     OptionError
         The region lies outside, or is of another type.
-    ConflictError
+    PatchConflictError
         Pixels that were edited have been changed by somebody else. Nothing was
         written.
     StoreError
@@ -90,7 +65,7 @@ def patch_image(image: ExistingImage, edit: Edit, method: Method) -> Patched:
     mine = np.ones(values.shape, bool)
     if edit.original is not None:
         mine = _differs(values, edit.original)
-        _without_conflict(edit, values, mine, now, image.hierarchy.address)
+        _without_conflict(edit, values, mine, now, image)
     wanted = np.where(mine, values, now)
     written = []
     for box in units(edit.bounds, finest.chunks):
@@ -124,21 +99,17 @@ def _fitting(edit: Edit, array: StoredArray) -> np.ndarray:
 
 
 def _without_conflict(
-    edit: Edit, values: np.ndarray, mine: np.ndarray, now: np.ndarray, address: str
+    edit: Edit,
+    values: np.ndarray,
+    mine: np.ndarray,
+    now: np.ndarray,
+    image: ExistingImage,
 ) -> None:
     """Check that nobody changed the same pixels in another way (3-way)."""
     theirs = _differs(now, np.asarray(edit.original))
     clash = mine & theirs & _differs(values, now)
-    if not clash.any():
-        return
-    where = np.argwhere(clash)
-    first = ", ".join(str(edit.start[a] + int(where[0][a])) for a in range(clash.ndim))
-    raise ConflictError(
-        f"{len(where):,} edited pixels of {address} have been changed by somebody "
-        f"else, the first at {first}.",
-        action="Look at them again, and then repeat.",
-        url=address,
-    )
+    if clash.any():
+        raise PatchConflictError(edit, clash, image)
 
 
 def _differs(one: np.ndarray, other: np.ndarray) -> np.ndarray:
