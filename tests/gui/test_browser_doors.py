@@ -6,13 +6,27 @@ from typing import TYPE_CHECKING
 
 import pytest
 import qtpy
+from napari.components import ViewerModel
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QGuiApplication
 from qtpy.QtTest import QAbstractItemModelTester
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractItemView,
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QLineEdit,
+    QPlainTextEdit,
+    QProgressBar,
+    QScrollBar,
+    QTabBar,
+    QWidget,
+)
 
 from gui.browsing import go, quiet, row, rows, settled, shown_browser
-from gui.door import dropped
+from gui.door import dropped, until
 from napari_omezarr import errors
 from napari_omezarr.browsing import Entry, Kind
 from napari_omezarr.connections import Book, Bookmark, Connection, Keys, vault
@@ -21,11 +35,15 @@ from napari_omezarr.location import Location
 from napari_omezarr.profiles import Profile
 from napari_omezarr.recents import Recents
 from napari_omezarr.widgets.browser.branch import MOST, Branch, State
+from napari_omezarr.widgets.browser.choices import find_choices
+from napari_omezarr.widgets.browser.copy_form import CopyForm
 from napari_omezarr.widgets.browser.docks import folder_for
 from napari_omezarr.widgets.browser.editor import ConnectionEditor
 from napari_omezarr.widgets.browser.navigation import History, above
+from napari_omezarr.widgets.browser.open_form import OpenForm
 from napari_omezarr.widgets.browser.row_text import spoken
 from napari_omezarr.widgets.browser.status_line import status_text
+from napari_omezarr.widgets.browser.table_form import TableForm
 from servers.faults import Status, page, s3_error
 from servers.proxy import Proxy
 from small_images import put_image
@@ -39,6 +57,18 @@ if TYPE_CHECKING:
     from napari_omezarr.demo.server import S3Server
     from napari_omezarr.widgets.browser.browser import Browser
 
+CONTROLS = (
+    QAbstractButton,
+    QAbstractItemView,
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QComboBox,
+    QLineEdit,
+    QPlainTextEdit,
+    QProgressBar,
+)
+PARTED = (QLineEdit, QComboBox, QAbstractSpinBox, QAbstractItemView, QTabBar)
+"""What has parts of its own, which Qt names or nobody reaches by keyboard."""
 ROOT = "test-doors"
 KEYS = Qt.Key
 
@@ -395,11 +425,44 @@ def test_the_menu_of_a_row_has_all_actions(
     menu.close()
 
 
-def test_everything_has_a_name_to_be_read_aloud(browser: Browser) -> None:
-    header = browser.header
-    lines = [header.address, header.filter, header.chooser, browser.tree]
-    for widget in (*lines, *header.buttons.values(), browser.start_page.places):
-        assert widget.accessibleName()
+def ancestors(widget: QWidget) -> Iterator[QWidget]:
+    while (above := widget.parentWidget()) is not None:
+        yield above
+        widget = above
+
+
+def nameless(window: QWidget) -> list[str]:
+    """The controls that a screen reader has no word for; Qt's own parts left out."""
+    return [
+        f"{type(widget).__name__} in {type(widget.parentWidget()).__name__}"
+        for widget in window.findChildren(QWidget)
+        if isinstance(widget, CONTROLS)
+        and not isinstance(widget, QScrollBar)
+        and not any(isinstance(above, PARTED) for above in ancestors(widget))
+        and not widget.objectName().startswith("qt_")
+        and not widget.accessibleName()
+        and not any(letter.isalpha() for letter in getattr(widget, "text", str)())
+    ]
+
+
+def test_everything_has_a_name_to_be_read_aloud(
+    browser: Browser, qtbot: QtBot, here: str, tmp_path: Path
+) -> None:
+    go(qtbot, browser, here)
+    browser.tree.choose(row(browser, "embryo.zarr"))
+    until(qtbot, lambda: not browser.details.busy)
+    forms = [
+        ConnectionEditor(parent=browser),
+        CopyForm(Location.parse, parent=browser),
+        TableForm(ViewerModel(), Location.parse, parent=browser),
+        OpenForm(find_choices(Location.parse(f"{here}/embryo.zarr")), browser),
+    ]
+    quiet(qtbot)
+    browser.errors.show_error(errors.WebPageError("A page."))
+    found = {type(form).__name__: nameless(form) for form in (*forms, browser)}
+    assert not [name for names in found.values() for name in names], found
+    for form in forms:
+        form.close()
     place = Location.parse("s3://b/x")
     entry = Entry(place, "a.zarr", Kind.IMAGE, True, "c2 z4", "0.5")
     assert spoken(entry) == "a.zarr, image, c2 z4, 0.5"

@@ -58,6 +58,8 @@ class OpenForm(QDialog):
         self.labels = _checks("Labels", self)
         self.none_button = QPushButton("&None / all", self)
         self.level, self.series = QComboBox(self), QComboBox(self)
+        self.level.setAccessibleName("Level")
+        self.series.setAccessibleName("Image of the series")
         self.warning = QLabel(self)
         self.warning.setWordWrap(True)
         box = QDialogButtonBox.StandardButton
