@@ -29,7 +29,15 @@ from gui.browsing import go, quiet, row, rows, settled, shown_browser
 from gui.door import dropped, until
 from napari_omezarr import errors
 from napari_omezarr.browsing import Entry, Kind
-from napari_omezarr.connections import Book, Bookmark, Connection, Keys, vault
+from napari_omezarr.connections import (
+    Book,
+    Bookmark,
+    Connection,
+    Keys,
+    demo_connection,
+    offering,
+    vault,
+)
 from napari_omezarr.demo.server import OWNER
 from napari_omezarr.location import Location
 from napari_omezarr.profiles import Profile
@@ -39,6 +47,7 @@ from napari_omezarr.widgets.browser.choices import find_choices
 from napari_omezarr.widgets.browser.copy_form import CopyForm
 from napari_omezarr.widgets.browser.docks import folder_for
 from napari_omezarr.widgets.browser.editor import ConnectionEditor
+from napari_omezarr.widgets.browser.known import known
 from napari_omezarr.widgets.browser.navigation import History, above
 from napari_omezarr.widgets.browser.open_form import OpenForm
 from napari_omezarr.widgets.browser.row_text import spoken
@@ -159,6 +168,27 @@ def test_the_empty_state_offers_bookmarks_recent_places_and_a_paste(
     settled(qtbot, browser)
     assert rows(browser) == ["embryo.zarr"]
     assert browser.header.chooser.currentText() == "Any place"
+
+
+def test_the_running_demo_offers_its_server(
+    qtbot: QtBot, s3_server: S3Server, tmp_path: Path, configuration: Path
+) -> None:
+    put_image(tmp_path / "cells.ome.zarr", "0.5")
+    s3_server.upload(tmp_path, "public")
+    with offering(demo_connection(s3_server.endpoint)):
+        browser = shown_browser(qtbot)
+        group = browser.start_page.places.topLevelItem(0)
+        assert group is not None
+        assert group.text(0) == "Demo server"
+        cells = group.child(0)
+        assert cells is not None
+        browser.start_page.places.setCurrentItem(cells)
+        qtbot.keyClick(browser.start_page.places, KEYS.Key_Return)
+        settled(qtbot, browser)
+        assert rows(browser) == ["cells.ome.zarr"]
+        assert browser.header.chooser.currentText() == "Demo server"
+    assert not list(configuration.iterdir())
+    assert "Demo server" not in [c.name for c in known().connections]
 
 
 def test_a_connection_leads_to_its_start_and_binds_what_is_typed(

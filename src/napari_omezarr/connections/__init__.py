@@ -11,7 +11,7 @@ from .book import (
 )
 from .importing import from_aws, from_mc
 from .places import recent_places
-from .shipped import Shipped, demo_connection, shipped
+from .shipped import Shipped, demo_connection, offered, offering, shipped
 from .vault import Keys, Vault, vault
 
 __all__ = [
@@ -28,6 +28,8 @@ __all__ = [
     "from_aws",
     "from_mc",
     "locate",
+    "offered",
+    "offering",
     "recent_places",
     "shipped",
     "vault",

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 from napari_omezarr.profiles import Profile
 
 from .book import Bookmark, Connection, parse_connection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,24 @@ def shipped() -> Shipped:
     content = json.loads(file.read_text(encoding="utf-8"))
     rows = tuple(parse_connection(row) for row in content["connections"])
     return Shipped(content["date"], content["source"], rows)
+
+
+_offered: list[Connection] = []
+
+
+@contextmanager
+def offering(connection: Connection) -> Iterator[None]:
+    """Offer one more connection to begin with, for a while; nothing is written."""
+    _offered.append(connection)
+    try:
+        yield
+    finally:
+        _offered.remove(connection)
+
+
+def offered() -> tuple[Connection, ...]:
+    """Give the connections that are offered for a while."""
+    return tuple(_offered)
 
 
 def demo_connection(endpoint: str) -> Connection:

@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from napari_omezarr.connections import demo_connection, offering
 from napari_omezarr.samples import write_cells, write_plate
 
 from .server import S3Server
@@ -39,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _publish(server)
             address = _address(server, PLATE if options.plate else CELLS)
             _say(f"napari opens {address}")
-            _show(address, options.screenshot)
+            with offering(demo_connection(server.endpoint)):
+                _show(address, options.screenshot)
     except KeyboardInterrupt:
         _leave(signal.SIGINT)
     finally:

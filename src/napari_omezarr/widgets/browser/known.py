@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from napari_omezarr.connections import Book, Connection, belongs, shipped
+from napari_omezarr.connections import Book, Connection, belongs, offered, shipped
 from napari_omezarr.errors import LocationError
 from napari_omezarr.location import Location
 from napari_omezarr.recents import Recents
@@ -51,7 +51,8 @@ def known() -> Known:
     """Read what is known now."""
     own = Book().connections()
     names = {connection.name for connection in own}
-    public = tuple(c for c in shipped().connections if c.name not in names)
+    public = (*offered(), *shipped().connections)
+    public = tuple(c for c in public if c.name not in names)
     recent = tuple(Location.parse(entry.address) for entry in Recents().entries())
     return Known(own, public, recent)
 
