@@ -154,6 +154,7 @@ class Browser(QWidget):
         rows.arrived.connect(lambda page: self.status.arrive(page.notes))
         walk.moved.connect(self._move)
         self.start_page.chosen.connect(walk.go)
+        self.start_page.connection_chosen.connect(walk.use)
         self.start_page.paste_wanted.connect(lambda: walk.take(copied_text()))
         self.buttons.bookmark.triggered.connect(lambda: walk.bookmark())
         self.buttons.save_button.clicked.connect(self._save_here)

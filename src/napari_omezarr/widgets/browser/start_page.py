@@ -29,6 +29,7 @@ RECENT = 5
 """Recent places that are shown; all of them complete the address."""
 
 _PLACE = Qt.ItemDataRole.UserRole
+_CONNECTION = Qt.ItemDataRole.UserRole + 1
 
 
 class StartPage(QWidget):
@@ -42,6 +43,8 @@ class StartPage(QWidget):
 
     chosen = Signal(object)
     """A `Location`."""
+    connection_chosen = Signal(object)
+    """A `Connection` that names no place to begin at."""
     paste_wanted = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -75,6 +78,7 @@ class StartPage(QWidget):
     def _connection(self, connection: Connection) -> None:
         start = start_of(connection)
         group = self._group(connection.name, start)
+        group.setData(0, _CONNECTION, connection)
         for mark in connection.bookmarks:
             place = connection.locate(mark.address)
             item = _item(group, mark.name, place)
@@ -89,9 +93,11 @@ class StartPage(QWidget):
         return item
 
     def _choose(self, item: QTreeWidgetItem) -> None:
-        place = item.data(0, _PLACE)
+        place, connection = item.data(0, _PLACE), item.data(0, _CONNECTION)
         if place is not None:
             self.chosen.emit(place)
+        elif connection is not None:
+            self.connection_chosen.emit(connection)
 
 
 class _Places(QTreeWidget):
