@@ -31,7 +31,6 @@ _OPEN = {
 # the address from Galaxy's server.
 _VIZARR_PAGE = b"""<!doctype html>
 <html>
-<style>#app > :not(#deckgl-wrapper) { display: none; }</style>
 <body style="margin: 0; background: black">
 <div
   id="app"
@@ -104,14 +103,16 @@ class ViewerHost(WireServer):
         assert link.startswith(self.viewer.address)
         return f"{self.url}/v/local/{link.removeprefix(self.viewer.address)}"
 
-    def open(self, page: Page, link: str) -> None:
-        """Open a link to the viewer here."""
+    def open(self, page: Page, link: str, *, ornaments: bool = False) -> None:
+        """Open a link to the viewer here, with nothing over the image but if asked."""
         if self.viewer is Viewer.NEUROGLANCER:
             page.add_init_script(_NO_PYTHON)
         page.goto(self.local(link))
         if self.viewer is Viewer.NEUROGLANCER:
             page.wait_for_function("globalThis.viewer?.isReady()")
-            page.evaluate(_WITHOUT_ORNAMENTS)
+        if not ornaments and self.viewer is Viewer.NEUROGLANCER:
+            page.evaluate(_WITHOUT_LINES)
+        if not ornaments:
             page.add_style_tag(content=_WITHOUT_BUTTONS)
 
     async def answer(self, request: Request) -> Answer:
@@ -124,13 +125,15 @@ class ViewerHost(WireServer):
 
 # Lines and bars that are drawn over the image in colours of their own, and the grey
 # around it.
-_WITHOUT_ORNAMENTS = """
+_WITHOUT_LINES = """
 for (const name of ["showAxisLines", "showScaleBar", "showDefaultAnnotations"])
   viewer[name].value = false;
 viewer.crossSectionBackgroundColor.restoreState("#000000");
 """
 _WITHOUT_BUTTONS = """
-.neuroglancer-data-panel-layout-controls, .neuroglancer-display-dimensions-widget {
+#app > :not(#deckgl-wrapper),
+.neuroglancer-data-panel-layout-controls,
+.neuroglancer-display-dimensions-widget {
   display: none;
 }
 """

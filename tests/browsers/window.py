@@ -94,9 +94,9 @@ class Chromium:
         return context.new_page()
 
 
-def shot(page: Page, element: str) -> Shot:
-    """Look at the first element that a CSS selector finds, and at what lies on it."""
-    place = page.locator(element).first.bounding_box()
+def shot(page: Page, element: str = "") -> Shot:
+    """Look at the first element that a CSS selector finds, or at all of the page."""
+    place = page.locator(element).first.bounding_box() if element else None
     data = page.screenshot(clip=place)
     return Shot(np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
 
