@@ -268,6 +268,10 @@ def test_other_object_stores_are_written_through_fsspec(tmp_path):
     ("address", "said"),
     [
         ("https://host.example/a.zarr", "Nothing can be saved"),
+        (
+            "https://b.s3.amazonaws.com/a.zarr?X-Amz-Signature=x",
+            "one object to be read",
+        ),
         ("gs://bucket/a.zarr", "gcsfs"),
         ("az://container/a.zarr", "adlfs"),
     ],

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QLineEdit, QProgressBar
 
 from gui.door import PLUGIN, every_turn, until
 from gui.slow_image import SlowImage
-from napari_omezarr import read_layers
+from napari_omezarr import read_layers, write_image
 from napari_omezarr.errors import NotSavedError, OMEZarrError, UnfinishedWriteError
 from napari_omezarr.widgets.saving import under_way
 
@@ -232,6 +232,33 @@ def test_an_open_layer_is_never_written_over(filled, tmp_path, qtbot, told):
     until(qtbot, lambda: told)
     assert told[-1].severity == NotificationSeverity.ERROR
     assert "is being read" in told[-1].message
+
+
+@pytest.mark.parametrize("name", ["a.ozx", "a.ome.zarr"])
+def test_what_exists_is_replaced_or_kept_as_the_person_answers(
+    name, filled, tmp_path, qtbot, told
+):
+    target = tmp_path / name
+    write_image(DATA, target, "zyx", name="old")
+
+    def press(text, said):
+        action = dict(told[-1].actions)[text]
+        told.clear()
+        in_the_event_loop(qtbot, lambda: action(None))
+        until(qtbot, lambda: told and not under_way)
+        assert said in told[-1].message
+
+    in_the_event_loop(qtbot, lambda: filled.layers.save(str(target)))
+    until(qtbot, lambda: told and not under_way)
+    assert "exists already (" in told[-1].message
+    assert [o["name"] for _, o, _ in read_layers(target)] == ["old"]
+    refused = told[-1]
+    press("Save beside it", "/a-2.")
+    assert len(list(tmp_path.iterdir())) == 2
+    told.append(refused)
+    press("Replace it", "Saved to")
+    assert [o["name"] for _, o, _ in read_layers(target)] == ["DAPI", "GFP", "cells"]
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_without_an_event_loop_it_blocks_and_raises(filled, tmp_path):

@@ -47,10 +47,17 @@ def open_depot(
 
 
 def _outlet(location: Location, profile: Profile | None, patience: Patience) -> Outlet:
+    if location.query:
+        raise OptionError(
+            f"A link to {location.display} is signed for one object to be read, and an "
+            "image is many that are written.",
+            action="Use the plain address, and sign in with a connection or a profile.",
+            url=location.display,
+        )
     bucket = location if location.protocol == "s3" else location.as_s3()
-    if bucket is not None and not location.query and bucket.root:
+    if bucket is not None and bucket.root:
         return _s3_outlet(bucket, profile, patience)
-    if location.protocol not in ("gs", "az", "memory") or location.query:
+    if location.protocol not in ("gs", "az", "memory"):
         raise OptionError(
             f"Nothing can be saved to {location.display}.",
             action="Choose a folder of this computer, or an object store.",

@@ -5,29 +5,56 @@ from __future__ import annotations
 import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import napari
-from napari.utils.notifications import show_error, show_info
+from napari.utils.notifications import (
+    Notification,
+    NotificationSeverity,
+    notification_manager,
+    show_error,
+    show_info,
+)
 
-from napari_omezarr.errors import OMEZarrError, WriteCancelledError
+from napari_omezarr.errors import (
+    OMEZarrError,
+    TargetExistsError,
+    UnfinishedWriteError,
+    WriteCancelledError,
+)
 
 from .loading import is_loaded
 from .open_layers import Held, layers_with, places_of
+from .save_wish import layer_data
 from .saving import Saving
 from .session import event_loop_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from concurrent.futures import Future
     from threading import Event
+
+    from napari.layers import Layer
 
     from napari_omezarr.location import Location
     from napari_omezarr.writing import Saved
 
+_ANSWERS: Mapping[type[BaseException], Mapping[str, Mapping[str, Any]]] = {
+    TargetExistsError: {
+        "Replace it": {"existing": "replace"},
+        "Save beside it": {"existing": "beside"},
+    },
+    UnfinishedWriteError: {
+        "Resume": {"unfinished": "resume"},
+        "Remove and save": {"unfinished": "remove"},
+    },
+}
+"""What can be answered to what is in the way, with the text of its button."""
+
 _log = logging.getLogger(__name__)
 
 
-def save_for_viewer(layers: Sequence[Any], place: Location) -> bool:
+def save_for_viewer(layers: Sequence[Any], place: Location, **conduct: Any) -> bool:
     """Save layer data; in the background if the window lives on meanwhile.
 
     A script that saves before ``napari.run()``, or at the prompt of IPython, has no
@@ -39,6 +66,8 @@ def save_for_viewer(layers: Sequence[Any], place: Location) -> bool:
         As napari hands them to a writer.
     place : Location
         Where.
+    **conduct
+        Fields of `writing.Conduct`: the person's answer to what is there.
 
     Returns
     -------
@@ -57,7 +86,7 @@ def save_for_viewer(layers: Sequence[Any], place: Location) -> bool:
     if not event_loop_runs():
         from napari_omezarr.writing import write_layers
 
-        write_layers(layers, place, in_use=in_use)
+        write_layers(layers, place, in_use=in_use, **conduct)
         return True
     if not is_loaded("napari_omezarr.writing"):
         return False
@@ -65,24 +94,45 @@ def save_for_viewer(layers: Sequence[Any], place: Location) -> bool:
     from napari_omezarr.writing.planning import agreed
 
     agreed(plan_write(layers, place))
-    saving = Saving(place.display, partial(_save, layers, place, in_use))
+    saving = Saving(place.display, partial(_save, layers, place, in_use, conduct))
     saving.start()
-    held = Held(layers_with((data for data, _, _ in layers), others))
+    shown = layers_with((data for data, _, _ in layers), others)
+    held = Held(shown)
     # Not the bound method: PyQt would not keep what it is bound to.
     saving.ended.connect(partial(Held.release, held))
-    saving.ended.connect(partial(tell_end, place.display))
+    again = partial(_again, [ref(layer) for layer in shown], place)
+    saving.ended.connect(partial(tell_end, place.display, again))
     return True
 
 
-def tell_end(address: str, outcome: Future[Saved]) -> None:
-    """Say in a notification how a save has ended."""
+def tell_end(
+    address: str, again: Callable[..., object], outcome: Future[Saved]
+) -> None:
+    """Say in a notification how a save has ended.
+
+    Parameters
+    ----------
+    address : str
+        What was saved to.
+    again : callable
+        Saves once more, given fields of `writing.Conduct`; offered by buttons where
+        something is in the way.
+    outcome : Future
+        How it ended.
+    """
     error = outcome.exception()
     if error is None:
-        show_info(" ".join((f"Saved to {address}.", *outcome.result().notes)))
+        saved = outcome.result()
+        show_info(" ".join((f"Saved to {saved.address}.", *saved.notes)))
     elif isinstance(error, WriteCancelledError):
         show_info(f"Saving to {address} was cancelled. {error.action}")
     else:
-        show_error(explained(error))
+        answers = _ANSWERS.get(type(error), {})
+        actions = tuple(
+            (text, partial(again, **conduct)) for text, conduct in answers.items()
+        )
+        told = Notification(explained(error), NotificationSeverity.ERROR, actions)
+        notification_manager.dispatch(told)
 
 
 def explained(error: BaseException) -> str:
@@ -98,9 +148,23 @@ def _save(
     layers: Sequence[Any],
     place: Location,
     in_use: Iterable[str],
+    conduct: Mapping[str, Any],
     tell: Any,
     cancel: Event,
 ) -> Saved:
     from napari_omezarr.writing import write_layers
 
-    return write_layers(layers, place, in_use=in_use, progress=tell, cancel=cancel)
+    return write_layers(
+        layers, place, in_use=in_use, progress=tell, cancel=cancel, **conduct
+    )
+
+
+def _again(
+    layers: Sequence[ref[Layer]], place: Location, *_: object, **conduct: Any
+) -> None:
+    """Save once more, as somebody has answered; not layers that are gone since."""
+    found = [layer for each in layers if (layer := each()) is not None]
+    try:
+        save_for_viewer([layer_data(layer) for layer in found], place, **conduct)
+    except OMEZarrError as error:
+        show_error(str(error))
