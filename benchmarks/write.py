@@ -66,7 +66,7 @@ PIECE = 256
 def main() -> None:
     """Measure and print a table for each size."""
     arguments = _arguments()
-    if Compression(*CODECS[""]) != compression("auto", None, "0.5"):
+    if Compression(*CODECS[""]) != compression("auto", None, "0.5", np.dtype("u2")):
         raise ValueError("What is compared is not our default any more.")
     print(versions(arguments.peers_python), end="\n\n")
     with tempfile.TemporaryDirectory(dir=data.FOLDER) as folder:

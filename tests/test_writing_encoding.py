@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from zarr.storage import MemoryStore
 
 from napari_omezarr.errors import DiskFullError
-from napari_omezarr.writing.arrays import Compression, array_document
+from napari_omezarr.writing.arrays import Compression, array_document, compression
 from napari_omezarr.writing.encoding import encoding_of
 from napari_omezarr.writing.stored import StoredArray, done
 from napari_omezarr.writing.units import is_whole, numbered, sampled, units
 from napari_omezarr.writing.zarr_store import StoreHierarchy
 
 RNG = np.random.default_rng(3)
-LEVELS = {"zstd": 2, "blosc-zstd": 1, "blosc-lz4": 5, "gzip": 5, "none": 0}
+LEVELS = {"zstd": 3, "blosc-zstd": 1, "blosc-lz4": 5, "gzip": 5, "none": 0}
 
 
 def array_of(shape, chunks, shards, dtype, *, codec="zstd", version="0.5"):
@@ -200,3 +200,19 @@ def test_the_sample_of_a_block_is_one_of_its_objects():
     assert is_whole(bounds, unit, (10, 5))
     assert not is_whole(bounds, unit, (11, 5))
     assert not is_whole(((3, 8), (0, 4)), unit, (10, 5))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "version", "level", "codec"),
+    [
+        ("u2", "0.5", None, Compression("blosc-zstd", 1)),
+        ("i4", "0.6", 9, Compression("blosc-zstd", 9)),
+        ("u2", "0.5", 19, Compression("zstd", 19)),
+        ("u1", "0.5", None, Compression("zstd", 3)),
+        ("f4", "0.5", None, Compression("zstd", 3)),
+        ("f4", "0.4", None, Compression("blosc-zstd", 1)),
+        ("f4", "0.4", -3, Compression("zstd", -3)),
+    ],
+)
+def test_bytes_are_shuffled_where_that_makes_less(dtype, version, level, codec):
+    assert compression("auto", level, version, np.dtype(dtype)) == codec

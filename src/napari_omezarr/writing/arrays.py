@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .options import LEVELS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -13,8 +15,7 @@ if TYPE_CHECKING:
 
     from .options import Codec, Version
 
-_USUAL_LEVEL = {"zstd": 2, "blosc-zstd": 1, "blosc-lz4": 5, "gzip": 5}
-"""Level 3 of zstd takes longer and, of 16-bit pixels, saves no more (decision 011)."""
+_USUAL_LEVEL = {"zstd": 3, "blosc-zstd": 1, "blosc-lz4": 5, "gzip": 5}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +41,18 @@ class Document:
         ).encode()
 
 
-def compression(name: Codec, level: int | None, version: Version) -> Compression:
-    """Decide what ``auto`` and an absent level mean for a version."""
+def compression(
+    name: Codec, level: int | None, version: Version, dtype: np.dtype[Any]
+) -> Compression:
+    """Decide what ``auto`` and an absent level mean (decision 011).
+
+    Integers of several bytes shrink more, and faster, when their bytes are sorted by
+    significance first, which is what Blosc does. It knows fewer levels than zstd.
+    """
     if name == "auto":
-        name = "blosc-zstd" if version == "0.4" else "zstd"
+        sorts = version == "0.4" or (dtype.kind in "iu" and dtype.itemsize > 1)
+        knows = level is None or level in LEVELS["blosc-zstd"]
+        name = "blosc-zstd" if sorts and knows else "zstd"
     usual = _USUAL_LEVEL.get(name, 0)
     return Compression(name, usual if level is None else level)
 

@@ -46,7 +46,8 @@ class WriteOptions:
     layout : {"auto", "plane", "volume"}
         Whether chunks are flat in z or near cubes.
     codec, label_codec : str
-        ``auto`` is zstd, in Blosc with shuffle for 0.4 (its readers all have it).
+        ``auto`` is zstd; for integers of several bytes, and for 0.4, in Blosc, which
+        shuffles their bytes.
     level, label_level : int or None
         The codec's level; None is its usual one.
     levels : int or None

@@ -176,7 +176,7 @@ def plan_image(
         levels=tuple(levels),
         passes=passes(levels, source.dtype.itemsize, options.memory, source.chunks),
         method=options.label_method if is_label else options.image_method,
-        codec=compression(codec, strength, options.version),
+        codec=compression(codec, strength, options.version, source.dtype),
     )
 
 
