@@ -170,6 +170,30 @@ def test_the_empty_state_offers_bookmarks_recent_places_and_a_paste(
     assert browser.header.chooser.currentText() == "Any place"
 
 
+def test_a_recent_place_is_forgotten_by_a_key(qtbot: QtBot, lab: Connection) -> None:
+    for name in ("a", "b"):
+        Recents().add(Location.parse(f"s3://bucket/{name}.zarr|profile:Lab"))
+    browser = shown_browser(qtbot)
+    places = browser.start_page.places
+    (item,) = places.findItems(
+        "a.zarr", Qt.MatchFlag.MatchExactly | Qt.MatchFlag.MatchRecursive
+    )
+    places.setCurrentItem(item)
+    qtbot.keyClick(places, KEYS.Key_Delete)
+    (left,) = Recents().entries()
+    assert "b.zarr" in left.address
+    recent = places.topLevelItem(0)
+    assert recent is not None
+    assert recent.childCount() == 1
+    # Bookmarks are forgotten with their connection only.
+    (mark,) = places.findItems(
+        "The embryo", Qt.MatchFlag.MatchExactly | Qt.MatchFlag.MatchRecursive
+    )
+    places.setCurrentItem(mark)
+    qtbot.keyClick(places, KEYS.Key_Delete)
+    assert Book().find("Lab") == lab
+
+
 def test_the_running_demo_offers_its_server(
     qtbot: QtBot, s3_server: S3Server, tmp_path: Path, configuration: Path
 ) -> None:

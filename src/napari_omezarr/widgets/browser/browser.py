@@ -155,6 +155,7 @@ class Browser(QWidget):
         walk.moved.connect(self._move)
         self.start_page.chosen.connect(walk.go)
         self.start_page.connection_chosen.connect(walk.use)
+        self.start_page.forget_wanted.connect(walk.forget)
         self.start_page.paste_wanted.connect(lambda: walk.take(copied_text()))
         self.buttons.bookmark.triggered.connect(lambda: walk.bookmark())
         self.buttons.save_button.clicked.connect(self._save_here)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
@@ -30,6 +31,8 @@ RECENT = 5
 
 _PLACE = Qt.ItemDataRole.UserRole
 _CONNECTION = Qt.ItemDataRole.UserRole + 1
+_IS_RECENT = Qt.ItemDataRole.UserRole + 2
+_DELETE = QKeySequence.StandardKey.Delete
 
 
 class StartPage(QWidget):
@@ -45,6 +48,8 @@ class StartPage(QWidget):
     """A `Location`."""
     connection_chosen = Signal(object)
     """A `Connection` that names no place to begin at."""
+    forget_wanted = Signal(object)
+    """A recent `Location`, by Delete."""
     paste_wanted = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -62,6 +67,7 @@ class StartPage(QWidget):
         self.paste_button.clicked.connect(lambda: self.paste_wanted.emit())
         self.places.itemActivated.connect(self._choose)
         self.places.itemClicked.connect(self._choose)
+        self.places.delete_wanted.connect(self._forget)
 
     def fill(self, known: Known) -> None:
         """Offer the places that are known."""
@@ -69,8 +75,9 @@ class StartPage(QWidget):
         recent = known.recent[:RECENT]
         if recent:
             group = self._group("Recent")
+            group.setToolTip(0, "Delete forgets the one that is chosen")
             for place in recent:
-                _item(group, place.name, place)
+                _item(group, place.name, place).setData(0, _IS_RECENT, True)
         for connection in known.connections:
             self._connection(connection)
         self.places.expandAll()
@@ -99,9 +106,16 @@ class StartPage(QWidget):
         elif connection is not None:
             self.connection_chosen.emit(connection)
 
+    def _forget(self, item: QTreeWidgetItem) -> None:
+        if item.data(0, _IS_RECENT):
+            self.forget_wanted.emit(item.data(0, _PLACE))
+
 
 class _Places(QTreeWidget):
     """The list; Enter chooses on every system."""
+
+    delete_wanted = Signal(object)
+    """The item, by its key."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
@@ -117,6 +131,9 @@ class _Places(QTreeWidget):
         enter = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
         if event is not None and item is not None and event.key() in enter:
             self.itemActivated.emit(item, 0)
+            return
+        if event is not None and item is not None and event.matches(_DELETE):
+            self.delete_wanted.emit(item)
             return
         super().keyPressEvent(event)
 

@@ -11,7 +11,7 @@ from napari_omezarr.browsing import Entry, Kind, start
 from napari_omezarr.connections import Book, Bookmark, locate
 from napari_omezarr.errors import LocationError
 from napari_omezarr.location import Location, parse_many
-from napari_omezarr.recents import without_secrets
+from napari_omezarr.recents import Recents, without_secrets
 from napari_omezarr.store import open_buckets
 
 from .known import known, start_of
@@ -156,6 +156,12 @@ class Walk(QObject):
             self.reload()
         else:
             self._tree.rows.refresh(branch)
+
+    def forget(self, place: Location) -> None:
+        """Take a place from the recent ones; the start page is shown anew."""
+        Recents().remove(without_secrets(place))
+        self.refill()
+        self.moved.emit()
 
     def show_files(self, on: bool) -> None:
         """Show every object as it is stored, or images."""
