@@ -70,8 +70,8 @@ def _own_places(attributes: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         if isinstance(place, dict):
             yield place
             images = place.get("multiscales")
-            first = _dict(_first(images)) if isinstance(images, list) else {}
-            yield from (first, _dict(first.get("metadata")))
+            # Its ``metadata`` describe how the levels were made, and not the image.
+            yield _dict(_first(images)) if isinstance(images, list) else {}
 
 
 def _crate_places(crate: object) -> tuple[Mapping[str, Any], ...]:

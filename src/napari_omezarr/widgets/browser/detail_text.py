@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("Level", "Shape", "Chunk", "Size", "Stored", "Type", "Codec", "Shard")
 
+_JOINING = "\N{NO-BREAK SPACE}"
 _MOST_TEXT = 4 * 2**20
 _TEXTS = (
     ".json", ".zattrs", ".zgroup", ".zarray", ".zmetadata", ".xml", ".txt", ".md",
@@ -72,7 +73,7 @@ def voxel_text(axes: Sequence[AxisDetails]) -> str:
 
 def axes_text(axes: Sequence[AxisDetails]) -> str:
     """Say each axis with its size and that of a pixel: ``c 2 · z 236 at 0.5 µm``."""
-    return " · ".join(map(_axis_text, axes))
+    return " · ".join(_axis_text(axis).replace(" ", _JOINING) for axis in axes)
 
 
 def _axis_text(axis: AxisDetails) -> str:
