@@ -84,7 +84,10 @@ def press(qtbot: QtBot, browser: Browser) -> None:
 
 def choose(qtbot: QtBot, browser: Browser, name: str) -> None:
     """Choose a row and wait until the panel has nothing more to say."""
+    settled(qtbot, browser)
     browser.tree.choose(row(browser, name))
+    # What is found out of a row has the panel ask once more.
+    settled(qtbot, browser)
     until(qtbot, lambda: not browser.details.busy)
     settled(qtbot, browser)
 
