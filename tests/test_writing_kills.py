@@ -34,7 +34,7 @@ from servers.proxy import Proxy
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 NEW, OLD = small(), small() + np.uint16(1)
-POINTS = 6
+POINTS = 4
 """How many points of a run are tried."""
 
 
