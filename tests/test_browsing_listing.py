@@ -216,6 +216,16 @@ def test_a_listing_that_is_denied_names_the_way_on(fresh):
     assert listed(place(fresh) / "old.zarr").here.kind is Kind.IMAGE
 
 
+def test_an_image_that_may_not_be_read_is_no_folder_beside_one_that_may(fresh):
+    rows = {entry.name: entry for entry in listed(place(fresh)).entries}
+    denied = f"*/{ROOT}/old.zarr/*"
+    fresh.fault(denied, faults.s3_error(403, "AccessDenied"), forever=True)
+    prober = Prober(HASTY)
+    series = prober.start(rows["series.zarr"]).result(20)
+    assert series.kind is Kind.SERIES
+    assert "not open to everybody" in prober.start(rows["old.zarr"]).result(20).problem
+
+
 def test_a_private_bucket_asks_for_a_sign_in(fresh):
     with pytest.raises(errors.ListingDeniedError):
         listed(place(fresh, bucket="private"))

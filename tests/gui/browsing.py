@@ -34,6 +34,12 @@ def quiet(qtbot: QtBot) -> None:
     until(qtbot, lambda: not pending and not running)
 
 
+def said(qtbot: QtBot, browser: Browser) -> tuple[str, str]:
+    """The sentence of the error bar, when there is one, and the text of its button."""
+    until(qtbot, browser.errors.isVisible)
+    return browser.errors.sentence.text(), browser.errors.button.text()
+
+
 def rows(browser: Browser, parent: QModelIndex | None = None) -> list[str]:
     """The names of rows."""
     model = browser.tree.rows

@@ -25,7 +25,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from gui.browsing import go, quiet, row, rows, settled, shown_browser
+from gui.browsing import go, quiet, row, rows, said, settled, shown_browser
 from gui.door import dropped, until
 from napari_omezarr import errors
 from napari_omezarr.browsing import Entry, Kind
@@ -122,12 +122,6 @@ def choose_connection(browser: Browser, name: str) -> None:
     chooser = browser.header.chooser
     chooser.setCurrentText(name)
     chooser.activated.emit(chooser.currentIndex())
-
-
-def said(browser: Browser) -> tuple[str, str]:
-    """The sentence of the error bar, and the text of its button."""
-    assert browser.errors.isVisible()
-    return browser.errors.sentence.text(), browser.errors.button.text()
 
 
 def copied() -> str:
@@ -258,7 +252,7 @@ def test_a_refused_key_is_typed_again_in_the_connection(
     browser = shown_browser(qtbot)
     choose_connection(browser, "Lab")
     settled(qtbot, browser)
-    assert said(browser)[1] == "Edit the connection…"
+    assert said(qtbot, browser)[1] == "Edit the connection…"
     assert "wrong" not in str(browser.errors.error)
     qtbot.mouseClick(browser.errors.button, Qt.MouseButton.LeftButton)
     (editor,) = browser.findChildren(ConnectionEditor)
@@ -292,7 +286,7 @@ def test_a_connection_without_a_start_shows_its_buckets(
     qtbot.keyClick(places, KEYS.Key_Return)
     settled(qtbot, browser)
     assert browser.start_page.isVisible()
-    assert said(browser)
+    assert said(qtbot, browser)
 
 
 def test_listing_denied_asks_for_an_address(
@@ -300,7 +294,7 @@ def test_listing_denied_asks_for_an_address(
 ) -> None:
     proxy.clear()
     go(qtbot, browser, f"s3+{proxy.url}/private/{ROOT}|anonymous:true")
-    sentence, button = said(browser)
+    sentence, button = said(qtbot, browser)
     assert sentence.startswith("✖ Listing is not allowed at s3+")
     assert button == "Type an address"
     qtbot.mouseClick(browser.errors.button, Qt.MouseButton.LeftButton)
@@ -315,7 +309,7 @@ def test_a_busy_server_can_be_asked_again(
 ) -> None:
     proxy.fault("*", s3_error(400, "RequestTimeTooSkewed"), forever=True)
     go(qtbot, browser, here)
-    sentence, button = said(browser)
+    sentence, button = said(qtbot, browser)
     assert "Set the clock." in sentence
     assert button == "Try again"
     assert rows(browser) == [sentence.removesuffix(" Set the clock.")]
@@ -330,7 +324,7 @@ def test_nothing_there_but_an_image_above_it(
     browser: Browser, qtbot: QtBot, here: str
 ) -> None:
     go(qtbot, browser, f"{here}/embryo.zarr/nothing")
-    sentence, button = said(browser)
+    sentence, button = said(qtbot, browser)
     assert sentence.endswith("is a Zarr.")
     assert button == "Open that"
     qtbot.mouseClick(browser.errors.button, Qt.MouseButton.LeftButton)
@@ -433,7 +427,7 @@ def test_a_link_is_given_only_where_others_can_read(
     proxy.fault("*", Status(403), forever=True)
     link.trigger()
     settled(qtbot, browser)
-    assert "is not public" in said(browser)[0]
+    assert "is not public" in said(qtbot, browser)[0]
     assert copied() == before
     proxy.clear()
     document = {"Access-Control-Allow-Origin": "*"}

@@ -11,7 +11,7 @@ import trustme
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QGuiApplication
 
-from gui.browsing import go, quiet, row, rows, settled, shown_browser
+from gui.browsing import go, quiet, row, rows, said, settled, shown_browser
 from gui.door import until
 from napari_omezarr import errors
 from napari_omezarr.connections import Book, Connection, Keys, vault
@@ -70,12 +70,6 @@ def lab(proxy: Proxy) -> str:
     return f"s3://private/{ROOT}|profile:Lab"
 
 
-def said(browser: Browser) -> tuple[str, str]:
-    """The sentence of the error bar, and the text of its button."""
-    assert browser.errors.isVisible()
-    return browser.errors.sentence.text(), browser.errors.button.text()
-
-
 def press(qtbot: QtBot, browser: Browser) -> None:
     """Press the button of the bar, and wait for what comes of it."""
     qtbot.mouseClick(browser.errors.button, Qt.MouseButton.LeftButton)
@@ -104,7 +98,7 @@ def test_metadata_that_may_not_be_read_lead_to_the_connection(
     proxy.fault(f"*/{IMAGE}/*", s3_error(403, "AccessDenied"), forever=True)
     go(qtbot, browser, lab)
     choose(qtbot, browser, IMAGE)
-    sentence, button = said(browser)
+    sentence, button = said(qtbot, browser)
     assert sentence.startswith("✖ This key may not read s3://private/")
     assert button == "Choose another sign-in"
     # What is an image by its name shows none of its levels as folders.
@@ -126,11 +120,11 @@ def test_the_panel_is_asked_again_and_its_error_goes_with_the_row(
     go(qtbot, browser, here)
     proxy.fault(f"*/{IMAGE}/*", page(), forever=True)
     choose(qtbot, browser, IMAGE)
-    assert "answers with a web page" in said(browser)[0]
+    assert "answers with a web page" in said(qtbot, browser)[0]
     browser.tree.choose(row(browser, "broken.zarr"))
     assert not browser.errors.isVisible()
     until(qtbot, lambda: not browser.details.busy)
-    sentence, button = said(browser)
+    sentence, button = said(qtbot, browser)
     assert "not JSON" in sentence
     assert button == "Show the metadata"
     press(qtbot, browser)
@@ -139,7 +133,7 @@ def test_the_panel_is_asked_again_and_its_error_goes_with_the_row(
     proxy.clear()
     proxy.fault(f"*/{IMAGE}/*", s3_error(400, "RequestTimeTooSkewed"), forever=True)
     choose(qtbot, browser, IMAGE)
-    sentence, button = said(browser)
+    sentence, button = said(qtbot, browser)
     assert button == "Try again"
     proxy.clear()
     press(qtbot, browser)
@@ -158,7 +152,7 @@ def test_a_tab_that_fails_says_so_in_the_bar(
     proxy.fault(f"*/{IMAGE}/*", s3_error(400, "RequestTimeTooSkewed"), forever=True)
     panel.turn_to(panel.validation)
     until(qtbot, lambda: not panel.busy)
-    assert "clock of this computer" in said(browser)[0]
+    assert "clock of this computer" in said(qtbot, browser)[0]
     assert panel.validation.message.text().startswith("✖ The clock")
     proxy.clear()
     press(qtbot, browser)
@@ -179,14 +173,14 @@ def test_an_ended_sign_in_gives_its_command_and_then_another_try(
     )
     proxy.fault("*", s3_error(400, "ExpiredToken"), forever=True)
     go(qtbot, browser, f"s3+{proxy.url}/private/{ROOT}|profile:lab")
-    sentence, button = said(browser)
+    sentence, button = said(qtbot, browser)
     assert "Your AWS sign-in for profile lab has ended." in sentence
     assert button == "Copy the command"
     press(qtbot, browser)
     clipboard = QGuiApplication.clipboard()
     assert clipboard is not None
     assert clipboard.text() == "aws sso login --profile lab"
-    assert said(browser)[1] == "Try again"
+    assert said(qtbot, browser)[1] == "Try again"
     proxy.clear()
     press(qtbot, browser)
     assert IMAGE in rows(browser)
@@ -196,7 +190,7 @@ def test_a_profile_that_does_not_sign_in_can_be_left_out(
     browser: Browser, qtbot: QtBot, proxy: Proxy, here: str
 ) -> None:
     go(qtbot, browser, f"s3+{proxy.url}/public/{ROOT}|profile:nobody")
-    sentence, button = said(browser)
+    sentence, button = said(qtbot, browser)
     assert sentence == "✖ There is no AWS profile nobody."
     assert button == "Try without signing in"
     press(qtbot, browser)
@@ -209,7 +203,7 @@ def test_who_must_sign_in_gets_a_connection_for_the_place(
 ) -> None:
     proxy.fault("*", Status(401), forever=True)
     go(qtbot, browser, f"s3+{proxy.url}/private/{ROOT}/{IMAGE}")
-    assert said(browser)[1] == "Sign in…"
+    assert said(qtbot, browser)[1] == "Sign in…"
     press(qtbot, browser)
     proxy.clear()
     editor = editor_of(browser)
@@ -246,8 +240,8 @@ def test_what_is_wrong_with_a_bucket_is_mended_in_its_connection(
 ) -> None:
     proxy.fault("*", fault, forever=True)
     go(qtbot, browser, f"{here}|anonymous:true")
-    assert sentence in said(browser)[0]
-    assert said(browser)[1] == "Edit the connection…"
+    assert sentence in said(qtbot, browser)[0]
+    assert said(qtbot, browser)[1] == "Edit the connection…"
     press(qtbot, browser)
     editor = editor_of(browser)
     assert editor.form.endpoint.value == proxy.url
@@ -265,7 +259,7 @@ def test_a_certificate_of_their_own_is_trusted_by_its_file_or_for_one_host(
     authority.issue_cert("127.0.0.1").configure_cert(context)
     with Proxy(s3_server.endpoint, context) as server:
         go(qtbot, browser, f"s3+{server.url}/public/{ROOT}|anonymous:true")
-        sentence, button = said(browser)
+        sentence, button = said(qtbot, browser)
         assert sentence.endswith("is not trusted.")
         assert button == "Choose a CA file…"
         press(qtbot, browser)
@@ -296,7 +290,7 @@ def test_a_server_that_asks_to_slow_down_is_asked_again(
 ) -> None:
     proxy.fault("*", s3_error(503, "SlowDown"), forever=True)
     go(qtbot, browser, here)
-    sentence, button = said(browser)
+    sentence, button = said(qtbot, browser)
     assert "asks to slow down" in sentence
     assert button == "Try again"
     proxy.clear()
@@ -309,7 +303,7 @@ def test_a_web_page_asks_for_an_address(
 ) -> None:
     proxy.fault("*", page(), forever=True)
     go(qtbot, browser, f"{proxy.url}/portal/{IMAGE}")
-    sentence, button = said(browser)
+    sentence, button = said(qtbot, browser)
     assert "answers with a web page." in sentence
     assert button == "Type an address"
     press(qtbot, browser)
@@ -326,7 +320,7 @@ def test_opening_that_failed_is_tried_again(
     browser.row_actions.open.trigger()
     until(qtbot, lambda: not browser.opener.names)
     settled(qtbot, browser)
-    assert said(browser)[1] == "Try again"
+    assert said(qtbot, browser)[1] == "Try again"
     proxy.clear()
     press(qtbot, browser)
     until(qtbot, lambda: len(viewer.layers) > 0)

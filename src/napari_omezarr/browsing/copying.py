@@ -180,7 +180,9 @@ class _Copy:
 
     async def _copy(self, item: Item) -> int | None:
         """Copy an object and give its size; None if it may be missing, and is."""
-        body = (await self._source.answers([item.name]))[item.name]
+        # What was listed is there: a refusal is one, and no way to say "missing".
+        listed = item.size is not None
+        body = (await self._source.answers([item.name], apart=listed))[item.name]
         if isinstance(body, StoreError):
             raise body
         place = (self._source.location / item.name).display

@@ -120,19 +120,35 @@ class PlaceStore(Store):
         return run(self._fetch(dict.fromkeys(keys)))
 
     async def answers(
-        self, keys: Iterable[str]
+        self, keys: Iterable[str], *, apart: bool = False
     ) -> dict[str, bytes | StoreError | None]:
-        """Ask as `fetch` does, for callers that run on the I/O loop."""
-        return await self._fetch(dict.fromkeys(keys))
+        """Ask as `fetch` does, for callers that run on the I/O loop.
 
-    async def _fetch(self, keys: Iterable[str]) -> dict[str, bytes | StoreError | None]:
+        Parameters
+        ----------
+        keys : Iterable of str
+            Whole objects.
+        apart : bool, optional
+            Whether they are to be judged by themselves: that something else can be
+            read here then does not make a refusal a missing key.
+        """
+        return await self._fetch(dict.fromkeys(keys), apart=apart)
+
+    async def _fetch(
+        self, keys: Iterable[str], *, apart: bool = False
+    ) -> dict[str, bytes | StoreError | None]:
         wanted = tuple(keys)
         self._transport.tally.waves += bool(wanted)
         asked = (self._asking.ask(key, None) for key in wanted)
         answers = await asyncio.gather(*asked)
-        self._readable |= any(isinstance(answer, bytes) for answer in answers)
+        readable = any(isinstance(answer, bytes) for answer in answers)
+        self._readable |= readable
+        if not apart:
+            readable = self._readable
         return {
-            key: self._judged(key, answer) if isinstance(answer, Broken) else answer
+            key: self._judged(key, answer, readable=readable)
+            if isinstance(answer, Broken)
+            else answer
             for key, answer in zip(wanted, answers, strict=True)
         }
 
@@ -220,7 +236,7 @@ class PlaceStore(Store):
         answer = await self._asking.ask(key, wanted)
         if isinstance(answer, Broken):
             await self._find_readable(key, answer)
-            error = self._judged(key, answer)
+            error = self._judged(key, answer, readable=self._readable)
             if error is not None:
                 raise error
             return None
@@ -242,9 +258,9 @@ class PlaceStore(Store):
         answers = await asyncio.gather(*asked)
         self._readable |= any(isinstance(found, bytes) for found in answers)
 
-    def _judged(self, key: str, answer: Broken) -> StoreError | None:
+    def _judged(self, key: str, answer: Broken, *, readable: bool) -> StoreError | None:
         """Decide what a failure means: that the key is missing, or which error."""
-        if self._readable and self._denied(answer):
+        if readable and self._denied(answer):
             self._notes.add("Missing parts answer 403 here; they count as empty.")
             return None
         problem = self._verdict(answer)
