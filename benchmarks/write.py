@@ -40,11 +40,11 @@ from writers import (
     codec_folder,
 )
 
-from napari_omezarr.configuration import CACHE_VARIABLE
 from napari_omezarr.demo.server import OWNER, S3Server
 from napari_omezarr.location import Location
 from napari_omezarr.reading import read
 from napari_omezarr.samples import cells
+from napari_omezarr.user_files import CACHE_VARIABLE
 from napari_omezarr.writing import write_image
 from napari_omezarr.writing.arrays import Compression, compression
 

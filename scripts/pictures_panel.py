@@ -22,11 +22,11 @@ import napari
 import numpy as np
 from qtpy.QtGui import QImage, QPainter
 
-from napari_omezarr.configuration import CACHE_VARIABLE, FOLDER_VARIABLE
 from napari_omezarr.connections import Book, Connection
+from napari_omezarr.connections.connections import Profile
 from napari_omezarr.demo.server import S3Server
 from napari_omezarr.location import Location
-from napari_omezarr.profiles import Profile
+from napari_omezarr.user_files import CACHE_VARIABLE, FOLDER_VARIABLE
 from napari_omezarr.widgets.browser.copy_form import CopyForm
 from napari_omezarr.widgets.browser.editor import ConnectionEditor
 from napari_omezarr.widgets.browser.table_form import TableForm

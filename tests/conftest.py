@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
-from napari_omezarr.configuration import CACHE_VARIABLE, FOLDER_VARIABLE
 from napari_omezarr.demo.server import OWNER, S3Server
+from napari_omezarr.user_files import CACHE_VARIABLE, FOLDER_VARIABLE
 from servers.http import FileServer
 
 if TYPE_CHECKING:

@@ -23,9 +23,9 @@ from napari_omezarr.browsing import (
 )
 from napari_omezarr.browsing.details import codec_text
 from napari_omezarr.connections import Keys, vault
+from napari_omezarr.connections.connections import Profile
 from napari_omezarr.demo.server import OWNER, READER
 from napari_omezarr.location import Location
-from napari_omezarr.profiles import Profile
 from napari_omezarr.store import run
 from servers import faults
 from servers.proxy import Proxy

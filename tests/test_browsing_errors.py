@@ -30,14 +30,13 @@ from napari_omezarr.browsing import (
     view_chunk,
     web_address,
 )
-from napari_omezarr.configuration import cache_folder
 from napari_omezarr.connections import Book, Connection, Keys, locate, vault
+from napari_omezarr.connections.connections import Profile
 from napari_omezarr.demo.server import READER
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
-from napari_omezarr.profiles import Profile
-from napari_omezarr.recents import Recents
 from napari_omezarr.store import run
+from napari_omezarr.user_files import Recents, cache_folder
 from servers import faults
 from servers.http import FileServer
 from servers.proxy import Proxy

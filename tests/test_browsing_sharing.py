@@ -21,8 +21,8 @@ from napari_omezarr.browsing import (
     web_address,
 )
 from napari_omezarr.connections import Book, Connection
+from napari_omezarr.connections.connections import Profile
 from napari_omezarr.location import Location
-from napari_omezarr.profiles import Profile
 from napari_omezarr.store import run
 from servers import faults
 from servers.proxy import Proxy

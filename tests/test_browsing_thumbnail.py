@@ -13,9 +13,9 @@ from PIL import Image
 from napari_omezarr.browsing import thumbnail
 from napari_omezarr.browsing.colours import composite, label_colours
 from napari_omezarr.browsing.pictures import Pictures, set_thumbnail_cache
-from napari_omezarr.configuration import cache_folder
 from napari_omezarr.location import Location
 from napari_omezarr.metadata import ResolvedChannel
+from napari_omezarr.user_files import cache_folder
 from servers.http import FileServer
 from small_images import put_image, put_labels, put_plate
 

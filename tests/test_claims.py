@@ -75,7 +75,7 @@ def test_other_addresses_are_parsed() -> None:
 
 def test_claiming_an_address_imports_no_library_that_reads():
     code = (
-        "import sys; from napari_omezarr._commands import get_reader; "
+        "import sys; from napari_omezarr._hooks import get_reader; "
         "assert get_reader('s3://bucket/a.zarr'); print(*sys.modules)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)

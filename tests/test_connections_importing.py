@@ -19,8 +19,8 @@ from napari_omezarr.connections import (
     shipped,
     vault,
 )
+from napari_omezarr.connections.connections import Profile
 from napari_omezarr.location import Location
-from napari_omezarr.profiles import Profile
 
 
 @pytest.fixture(autouse=True)

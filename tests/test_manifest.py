@@ -10,7 +10,7 @@ import pytest
 from npe2 import PluginManager, PluginManifest
 from npe2.manifest.utils import import_python_name
 
-from napari_omezarr import _commands
+from napari_omezarr import _hooks
 
 PLUGIN = "napari-omezarr"
 ROOT = Path(__file__).parents[1]
@@ -60,7 +60,7 @@ def test_addresses_of_ome_zarr_are_matched_and_claimed(
     manager: PluginManager, address: str
 ) -> None:
     assert is_matched(manager, address)
-    assert _commands.get_reader(address) is not None
+    assert _hooks.get_reader(address) is not None
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_an_upper_case_suffix_on_the_web_needs_our_dialog(
     manager: PluginManager,
 ) -> None:
     assert not is_matched(manager, "https://host/CELLS.ZARR")
-    assert _commands.get_reader("https://host/CELLS.ZARR") is not None
+    assert _hooks.get_reader("https://host/CELLS.ZARR") is not None
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_what_the_patterns_catch_too_much_is_declined(
     manager: PluginManager, address: str
 ) -> None:
     assert is_matched(manager, address)
-    assert _commands.get_reader(address) is None
+    assert _hooks.get_reader(address) is None
 
 
 @pytest.mark.parametrize("name", ["cells.zarr", "cells.ome.zarr", "plain"])
@@ -107,8 +107,8 @@ def test_local_folders_are_matched(
 
 
 def test_several_addresses_are_claimed_together_or_not_at_all() -> None:
-    assert _commands.get_reader(["s3://b/a.zarr", "s3://b/b.zarr"]) is not None
-    assert _commands.get_reader(["s3://b/a.zarr", "s3://b/b.tif"]) is None
+    assert _hooks.get_reader(["s3://b/a.zarr", "s3://b/b.zarr"]) is not None
+    assert _hooks.get_reader(["s3://b/a.zarr", "s3://b/b.tif"]) is None
 
 
 def test_every_command_exists_and_is_a_doormat(manifest: PluginManifest) -> None:
@@ -142,7 +142,7 @@ def test_samples_by_address_name_their_reader(manifest: PluginManifest) -> None:
     assert remote
     for sample in remote:
         assert sample.reader_plugin == PLUGIN
-        assert _commands.get_reader(sample.uri) is not None
+        assert _hooks.get_reader(sample.uri) is not None
 
 
 def test_no_command_has_an_icon_that_napari_would_fetch(

@@ -10,7 +10,7 @@ import npe2
 import numpy as np
 import pytest
 
-from napari_omezarr import _commands
+from napari_omezarr import _hooks
 from napari_omezarr.errors import OMEZarrError
 from napari_omezarr.samples import write_cells
 
@@ -52,7 +52,7 @@ def test_a_failure_is_our_error(http_server: FileServer) -> None:
 
 
 def test_the_computed_sample_is_layer_data() -> None:
-    layers = _commands.sample_cells()
+    layers = _hooks.sample_cells()
     assert [kind for _, _, kind in layers] == ["image", "image", "labels"]
     assert [len(levels) for levels, _, _ in layers] == [3, 3, 3]
 
@@ -61,7 +61,7 @@ def test_reading_imports_neither_napari_nor_qt(tmp_path: Path) -> None:
     write_cells(tmp_path / "cells.zarr", shape=(2, 64, 64))
     program = (
         "import sys\n"
-        "from napari_omezarr._commands import get_reader\n"
+        "from napari_omezarr._hooks import get_reader\n"
         "path = sys.argv[1]\n"
         "assert len(get_reader(path)(path)) == 3\n"
         "assert not {'napari', 'qtpy'} & sys.modules.keys()\n"

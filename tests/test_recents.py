@@ -7,14 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_omezarr.configuration import (
+from napari_omezarr.location import Location
+from napari_omezarr.user_files import (
     FOLDER_VARIABLE,
+    MOST,
+    Recents,
     configuration_folder,
     read_json,
     write_json,
 )
-from napari_omezarr.location import Location
-from napari_omezarr.recents import MOST, Recents
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from napari_omezarr._io_loop import Stop
 from napari_omezarr.location import Location
 from napari_omezarr.reading import read
-from napari_omezarr.stop import Stop
 from servers import faults
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from napari_omezarr.store.addressing import bucket_address, corrected
 from napari_omezarr.store.refusal import Refusal
 

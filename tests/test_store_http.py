@@ -14,8 +14,8 @@ from zarr.buffer.cpu import buffer_prototype
 
 from hurried import HASTY, PIXELS, SULKY, write_image
 from napari_omezarr import errors
+from napari_omezarr.connections.connections import Profile
 from napari_omezarr.location import Location
-from napari_omezarr.profiles import Profile
 from napari_omezarr.store import open_store, run
 from servers import faults
 from servers.http import FileServer

@@ -10,6 +10,9 @@ import fsspec
 import numpy as np
 import pytest
 import zarr
+from napari_omezarr.store.asking import Asking, Broken
+from napari_omezarr.store.generic import GenericTransport
+from napari_omezarr.store.translation import Place
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
 from zarr.buffer.cpu import buffer_prototype
 
@@ -17,9 +20,6 @@ from hurried import HASTY, PIXELS, write_image
 from napari_omezarr import errors
 from napari_omezarr.location import Location
 from napari_omezarr.store import open_store, run
-from napari_omezarr.store.asking import Asking, Broken
-from napari_omezarr.store.generic import GenericTransport
-from napari_omezarr.store.translation import Place
 from servers import faults
 
 RANGES = [

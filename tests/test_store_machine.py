@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from napari_omezarr.store.machine import knows_instance_metadata
 
 

@@ -11,9 +11,9 @@ import zarr
 
 from hurried import HASTY, PIXELS, write_image
 from napari_omezarr import errors
+from napari_omezarr.connections.connections import Profile, aws_profiles
 from napari_omezarr.demo.server import OWNER, READER
 from napari_omezarr.location import Location
-from napari_omezarr.profiles import Profile, aws_profiles
 from napari_omezarr.store import open_store
 from servers import faults
 from servers.proxy import Proxy

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
-
-from hurried import PIXELS, write_image
-from napari_omezarr.store import clear_disk_cache, disk_cache_facts, set_disk_cache
 from napari_omezarr.store.byterange import cut
 from napari_omezarr.store.cachekey import cache_key
 from napari_omezarr.store.reply import Reply
 from napari_omezarr.store.shelf import Shelf
 from napari_omezarr.store.shelfname import Part, covering
+from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
+
+from hurried import PIXELS, write_image
+from napari_omezarr.store import clear_disk_cache, disk_cache_facts, set_disk_cache
 from shelving import SIZE, cache_in, files, get, grow_old, pixels, store_at
 
 

@@ -19,9 +19,9 @@ from zarr.storage import StorePath
 
 from hurried import HASTY, PIXELS, write_image
 from napari_omezarr import errors
+from napari_omezarr._io_loop import io_loop
 from napari_omezarr.location import Location
 from napari_omezarr.store import open_store, run
-from napari_omezarr.store.loop import io_loop
 from servers import faults
 
 

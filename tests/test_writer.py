@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from npe2 import PluginManifest, write
 
+from napari_omezarr._hooks import write_layers as write_path
 from napari_omezarr.errors import (
     NotSavedError,
     OMEZarrError,
@@ -16,7 +17,6 @@ from napari_omezarr.errors import (
     TargetExistsError,
 )
 from napari_omezarr.layers import read_layers
-from napari_omezarr.writer import write as write_path
 
 PLUGIN = "napari-omezarr"
 IMAGE = np.random.default_rng(3).integers(0, 500, (2, 3, 40, 50)).astype(np.uint16)

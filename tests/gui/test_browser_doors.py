@@ -38,10 +38,10 @@ from napari_omezarr.connections import (
     offering,
     vault,
 )
+from napari_omezarr.connections.connections import Profile
 from napari_omezarr.demo.server import OWNER
 from napari_omezarr.location import Location
-from napari_omezarr.profiles import Profile
-from napari_omezarr.recents import Recents
+from napari_omezarr.user_files import Recents
 from napari_omezarr.widgets.browser.branch import MOST, Branch, State
 from napari_omezarr.widgets.browser.choices import find_choices
 from napari_omezarr.widgets.browser.copy_form import CopyForm

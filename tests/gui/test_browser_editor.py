@@ -12,8 +12,8 @@ from qtpy.QtWidgets import QApplication, QLineEdit
 from gui.browsing import settled, shown_browser
 from gui.door import until
 from napari_omezarr.connections import Book, Bookmark, Connection, Keys, vault
+from napari_omezarr.connections.connections import Profile
 from napari_omezarr.demo.server import OWNER
-from napari_omezarr.profiles import Profile
 from napari_omezarr.widgets.browser.editor import ConnectionEditor
 from napari_omezarr.widgets.browser.reply import pending
 from napari_omezarr.widgets.job import running
@@ -243,7 +243,7 @@ def test_a_folder_that_cannot_be_written_is_said(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from napari_omezarr.configuration import FOLDER_VARIABLE
+    from napari_omezarr.user_files import FOLDER_VARIABLE
 
     editor = edit(Profile("Lab"))
     (tmp_path / "file").touch()

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QDialogButtonBox
 from gui.browsing import go, quiet, row, rows, settled, shown_browser
 from gui.door import until
 from napari_omezarr.location import Location
-from napari_omezarr.recents import Recents
+from napari_omezarr.user_files import Recents
 from napari_omezarr.widgets.browser.choices import find_choices
 from napari_omezarr.widgets.browser.open_form import OpenForm
 from napari_omezarr.widgets.browser.opener import MANY

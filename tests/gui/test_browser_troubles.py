@@ -15,8 +15,8 @@ from gui.browsing import go, quiet, row, rows, said, settled, shown_browser
 from gui.door import until
 from napari_omezarr import errors
 from napari_omezarr.connections import Book, Connection, Keys, vault
+from napari_omezarr.connections.connections import Profile
 from napari_omezarr.demo.server import OWNER, READER
-from napari_omezarr.profiles import Profile
 from napari_omezarr.widgets.browser.editor import ConnectionEditor
 from napari_omezarr.widgets.browser.remedy import Remedy, remedy_for, words
 from servers.faults import Status, page, s3_error
@@ -384,9 +384,10 @@ def test_every_error_of_a_place_has_a_button() -> None:
 
 
 def test_a_profile_takes_any_certificate_at_its_own_endpoint_only() -> None:
+    from napari_omezarr.store.opening import wished
+
     from napari_omezarr.connections import locate
     from napari_omezarr.location import Location
-    from napari_omezarr.store.opening import wished
 
     lab = Profile("Lab", endpoint="https://lab:9000", unverified=True)
     Book().save(Connection(lab))

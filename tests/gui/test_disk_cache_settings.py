@@ -6,8 +6,8 @@ import pytest
 from napari.settings import get_plugin_settings
 
 import small_images
-from napari_omezarr.configuration import cache_folder
 from napari_omezarr.store import disk_cache_facts, set_disk_cache
+from napari_omezarr.user_files import cache_folder
 from napari_omezarr.widgets.disk_cache import clear, thumbnail_room
 
 

@@ -13,10 +13,10 @@ from qtpy.QtGui import QDragEnterEvent, QGuiApplication
 from qtpy.QtWidgets import QApplication, QMainWindow
 
 from gui.door import NAMES, dropped, every_turn, names, until
-from napari_omezarr import _commands
+from napari_omezarr import _hooks
 from napari_omezarr.location import Location
-from napari_omezarr.recents import Recents
 from napari_omezarr.samples import write_cells
+from napari_omezarr.user_files import Recents
 from napari_omezarr.widgets.job import running
 from napari_omezarr.widgets.open_dialog import OpenDialog, show_open_dialog
 from servers.faults import Stalled, Status
@@ -270,12 +270,12 @@ def test_the_command_shows_one_dialog_for_a_window(viewer: Any, qtbot: QtBot) ->
     window.show()
     window.activateWindow()
     until(qtbot, lambda: QApplication.activeWindow() is window)
-    _commands.open_dialog(viewer)
-    _commands.open_dialog(viewer)
+    _hooks.open_dialog(viewer)
+    _hooks.open_dialog(viewer)
     (dialog,) = window.findChildren(OpenDialog)
     with closing(dialog, qtbot):
         dialog.close()
-    _commands.open_dialog(viewer)
+    _hooks.open_dialog(viewer)
     (another,) = window.findChildren(OpenDialog)
     assert another.isVisible()
 

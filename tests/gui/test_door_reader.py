@@ -16,8 +16,8 @@ from gui.door import NAMES, PLUGIN, drop, every_turn, names, until
 from napari_omezarr.errors import OMEZarrError
 from napari_omezarr.location import Location
 from napari_omezarr.reading import Reading
-from napari_omezarr.recents import Recents
 from napari_omezarr.samples import write_cells
+from napari_omezarr.user_files import Recents
 from napari_omezarr.widgets.job import running
 from napari_omezarr.widgets.notices import MOST, tell
 from servers.faults import Stalled, Status

@@ -19,7 +19,7 @@ from gui.door import PLUGIN, every_turn, until
 from gui.slow_image import SlowImage
 from napari_omezarr import add_labels, read_layers, write_image, write_layers
 from napari_omezarr.errors import WriteCancelledError
-from napari_omezarr.recents import Recents
+from napari_omezarr.user_files import Recents
 from napari_omezarr.widgets.job import running
 from napari_omezarr.widgets.open_layers import Held
 from napari_omezarr.widgets.save_dock import SaveDock

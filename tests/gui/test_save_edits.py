@@ -11,7 +11,7 @@ from napari.layers import Layer
 from napari.utils.notifications import NotificationSeverity, notification_manager
 
 from gui.door import PLUGIN, until
-from napari_omezarr import _commands, patch, read_layers, write_image
+from napari_omezarr import _hooks, patch, read_layers, write_image
 from napari_omezarr.errors import OptionError
 from napari_omezarr.widgets.edits import edited_region
 from napari_omezarr.widgets.job import running
@@ -86,20 +86,20 @@ def level(place, name, number=0):
 def test_looks_go_back_and_pixels_stay(opened, image, qtbot, told):
     layer = opened.layers["GFP"]
     layer.name, layer.colormap, layer.contrast_limits = "actin", "red", (7, 70)
-    _commands.update_looks(opened)
+    _hooks.update_looks(opened)
     assert "actin" in done(qtbot, told).message
     options = {o["name"]: o for _, o, _ in read_layers(image)}
     assert tuple(options["actin"]["contrast_limits"]) == (7, 70)
     np.testing.assert_array_equal(level(image, "actin"), DATA[1])
     told.clear()
-    _commands.update_looks(opened)
+    _hooks.update_looks(opened)
     assert "say already" in done(qtbot, told).message
 
 
 def test_layers_from_elsewhere_have_no_image_to_update(told):
     viewer = ViewerModel()
     viewer.add_image(DATA[0], name="mine")
-    _commands.update_looks(viewer)
+    _hooks.update_looks(viewer)
     assert told[-1].severity == NotificationSeverity.ERROR
     assert "Save them as a new image" in told[-1].message
 
@@ -124,14 +124,14 @@ def test_painted_labels_go_back_and_into_the_coarser_level(
     layer = region["cells region"]
     layer.data[:, 2:12, 4:14] = 777
     opened.layers.selection = {layer}
-    _commands.write_back(opened)
+    _hooks.write_back(opened)
     assert "200 edited pixels" in done(qtbot, told).message
     wanted = CELLS.copy()
     wanted[1:3, 10:20, 14:24] = 777
     np.testing.assert_array_equal(level(image, "cells"), wanted)
     assert (level(image, "cells", 1) == 777).any()
     told.clear()
-    _commands.write_back(opened)
+    _hooks.write_back(opened)
     assert "Nothing was edited" in done(qtbot, told).message
 
 
@@ -143,7 +143,7 @@ def test_what_somebody_else_has_changed_meanwhile_is_shown_and_left(
     theirs = np.full((1, 3, 2), 555, np.uint16)
     patch(image / "labels" / "cells", (1, 11, 15), theirs)
     opened.layers.selection = {layer}
-    _commands.write_back(opened)
+    _hooks.write_back(opened)
     record = done(qtbot, told)
     assert record.severity == NotificationSeverity.ERROR
     assert "6 edited pixels" in record.message
@@ -162,7 +162,7 @@ def test_what_somebody_else_has_changed_meanwhile_is_shown_and_left(
     np.testing.assert_array_equal(present.translate, layer.translate)
     present.data[0, 2:12, 4:14] = 777
     opened.layers.selection = {present}
-    _commands.write_back(opened)
+    _hooks.write_back(opened)
     assert "100 edited pixels" in done(qtbot, told).message
     assert (level(image, "cells")[1, 10:20, 14:24] == 777).all()
 
@@ -173,7 +173,7 @@ def test_a_processed_crop_goes_back_into_its_channel(
     crop = region["GFP region"]
     processed = opened.add_image(255 - np.asarray(crop.data), name="inverted")
     opened.layers.selection = {crop, processed}
-    _commands.write_back(opened)
+    _hooks.write_back(opened)
     assert "edited pixels" in done(qtbot, told).message
     wanted = DATA[1].copy()
     wanted[1:3, 8:31, 10:40] = 255 - wanted[1:3, 8:31, 10:40]
@@ -199,5 +199,5 @@ def test_what_is_no_edited_region_is_said(opened, region, told):
     with pytest.raises(OptionError, match="coarser level"):
         edited_region([crop])
     opened.layers.selection = {other}
-    _commands.write_back(opened)
+    _hooks.write_back(opened)
     assert "Select a region" in told[-1].message

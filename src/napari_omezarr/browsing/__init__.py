@@ -1,5 +1,7 @@
 """Walking through places: rows page by page, recognised, looked at before opening."""
 
+from napari_omezarr._io_loop import start
+
 from .buckets import list_buckets
 from .checkup import Check, check_connection
 from .chunk import Chunk, view_chunk
@@ -14,7 +16,6 @@ from .sharing import Viewer, share_link
 from .snippet import https_address, plain_address, python_snippet, s3_address
 from .speed import Speed, measure_speed
 from .table import LabelTable, read_table
-from .task import start
 from .thumbnail import Thumbnail, thumbnail
 from .validation import Finding, Validation, validate
 from .view import ChannelView, View

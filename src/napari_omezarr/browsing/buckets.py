@@ -10,7 +10,7 @@ from napari_omezarr.store import open_buckets
 from .entry import Entry, Kind
 
 if TYPE_CHECKING:
-    from napari_omezarr.profiles import Profile
+    from napari_omezarr.connections.connections import Profile
     from napari_omezarr.store import Patience
 
 

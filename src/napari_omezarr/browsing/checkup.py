@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from napari_omezarr.connections import Keys
+    from napari_omezarr.connections.connections import Profile
     from napari_omezarr.location import Location
-    from napari_omezarr.profiles import Profile
     from napari_omezarr.store import Batch, Patience
 
 _FEW = 20

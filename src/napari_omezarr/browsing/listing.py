@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from napari_omezarr._io_loop import start
 from napari_omezarr.errors import (
     ListingDeniedError,
     NodeNotFoundError,
@@ -20,7 +21,6 @@ from napari_omezarr.store import Batch, open_lister, open_store
 from .entry import Entry, Kind
 from .parts import part_keys, parts
 from .recognition import found_node, probe_keys, recognised
-from .task import start
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from napari_omezarr.configuration import cache_folder
+from napari_omezarr.user_files import cache_folder
 
 if TYPE_CHECKING:
     from napari_omezarr.location import Location

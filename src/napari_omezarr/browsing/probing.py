@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from napari_omezarr._io_loop import start
 from napari_omezarr.store import open_store
 
 from .entry import Kind
 from .recognition import probe_keys, recognised
-from .task import start
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from napari_omezarr.connections import find_profile
-from napari_omezarr.profiles import Profile
+from napari_omezarr.connections.connections import Profile
 from napari_omezarr.store import Patience, web
 from napari_omezarr.store.addressing import BucketAddress, bucket_address, corrected
 from napari_omezarr.store.interruption import Interrupted

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from napari_omezarr.configuration import cache_folder, read_json, write_json
+from napari_omezarr.user_files import cache_folder, read_json, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -1,6 +1,6 @@
 """Named connections, their keys and their bookmarks; nothing here asks a server."""
 
-from .book import (
+from .connections import (
     Book,
     Bookmark,
     Connection,
@@ -8,11 +8,18 @@ from .book import (
     checked,
     find_profile,
     locate,
+    recent_places,
 )
-from .importing import from_aws, from_mc
-from .places import recent_places
-from .shipped import Shipped, demo_connection, offered, offering, shipped
-from .vault import Keys, Vault, vault
+from .secrets import Keys, Vault, vault
+from .sources import (
+    Shipped,
+    demo_connection,
+    from_aws,
+    from_mc,
+    offered,
+    offering,
+    shipped,
+)
 
 __all__ = [
     "Book",

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_omezarr._io_loop import io_loop
 from napari_omezarr.store import run
-from napari_omezarr.store.loop import io_loop
 
 from .plan import grouped, unit
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from napari_omezarr._io_loop import run
+
 from .depot import Depot
 from .depots import open_depot
 from .disk_cache import (
@@ -12,7 +14,6 @@ from .disk_cache import (
     set_disk_cache,
 )
 from .listing import Batch, Item, Lister
-from .loop import run
 from .opening import open_buckets, open_lister, open_store
 from .patience import Patience
 from .place import PlaceStore

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_omezarr.stop import Stop
+from napari_omezarr._io_loop import Stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 
 from napari_omezarr.errors import OMEZarrError
 from napari_omezarr.location import parse_many
-from napari_omezarr.recents import Recents
+from napari_omezarr.user_files import Recents
 
 from .address_line import AddressLine
 from .job import Job

@@ -10,7 +10,7 @@ from napari_omezarr.claims import place_of
 from napari_omezarr.errors import OMEZarrError
 from napari_omezarr.layers import layer_data
 from napari_omezarr.reading import ReadOptions, read
-from napari_omezarr.recents import Recents
+from napari_omezarr.user_files import Recents
 
 from .disk_cache import follow_settings
 from .job import Job

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from napari.settings import get_settings
 from napari.utils.notifications import show_info
 
-from napari_omezarr.configuration import configuration_folder, read_json, write_json
+from napari_omezarr.user_files import configuration_folder, read_json, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QKeyEvent
     from qtpy.QtWidgets import QWidget
 
-    from napari_omezarr.recents import Recents
+    from napari_omezarr.user_files import Recents
 
 _ADDRESS = Qt.ItemDataRole.UserRole
 

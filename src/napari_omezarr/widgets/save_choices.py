@@ -6,8 +6,8 @@ import logging
 import re
 from typing import TYPE_CHECKING, Any
 
-from napari_omezarr.configuration import configuration_folder, read_json, write_json
 from napari_omezarr.errors import OptionError
+from napari_omezarr.user_files import configuration_folder, read_json, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

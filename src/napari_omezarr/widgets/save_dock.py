@@ -10,7 +10,7 @@ from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QWidget
 
 from napari_omezarr.errors import OMEZarrError, WriteCancelledError
-from napari_omezarr.recents import Recents, without_secrets
+from napari_omezarr.user_files import Recents, without_secrets
 
 from .background import explained
 from .edits import bare_layers

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from napari_omezarr.recents import without_secrets
+from napari_omezarr.user_files import without_secrets
 
 from .address_line import AddressLine
 from .save_parts import said

@@ -6,12 +6,12 @@ import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from napari_omezarr.configuration import cache_folder
 from napari_omezarr.errors import (
     ConflictError,
     ListingDeniedError,
     TargetExistsError,
 )
+from napari_omezarr.user_files import cache_folder
 
 from .failures import explained
 from .replacing import Replacement, kept, root_digests, take_place

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from napari_omezarr.configuration import read_json, write_json
 from napari_omezarr.errors import TargetExistsError
+from napari_omezarr.user_files import read_json, write_json
 
 from .failures import explained
 from .folder import Folder, listing, remove

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from zarr.storage import StorePath
 
+from napari_omezarr._io_loop import io_loop
 from napari_omezarr.errors import ConflictError
 from napari_omezarr.store import open_depot, run
 from napari_omezarr.store.depot_store import DepotStore
-from napari_omezarr.store.loop import io_loop
 from napari_omezarr.store.outlet import Held
 
 from .target import Stored, is_document

@@ -12,8 +12,8 @@ from hashlib import blake2b
 from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
-from napari_omezarr.configuration import read_json, write_json
 from napari_omezarr.errors import ConflictError, VerificationError
+from napari_omezarr.user_files import read_json, write_json
 
 from .failures import explained
 from .staging import own

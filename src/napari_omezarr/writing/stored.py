@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import zarr
 
-from napari_omezarr.pyramid.concurrency import reading_at
+from napari_omezarr._io_loop import reading_at
 from napari_omezarr.store import run
 
 from .encoding import encoding_of

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from zarr.buffer import default_buffer_prototype
 from zarr.storage import StorePath
 
+from napari_omezarr._io_loop import io_loop
 from napari_omezarr.errors import ConflictError, NodeNotFoundError
 from napari_omezarr.store import run
-from napari_omezarr.store.loop import io_loop
 
 from .target import Stored
 

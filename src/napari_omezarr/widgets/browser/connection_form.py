@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QFormLayout, QWidget
 from superqt import QCollapsible
 
 from napari_omezarr.connections import Keys
-from napari_omezarr.profiles import Profile, SignIn, Style
+from napari_omezarr.connections.connections import Profile, SignIn, Style
 
 from .remedy import Remedy
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from napari_omezarr.connections import Book, Connection, from_aws, from_mc, vault
+from napari_omezarr.connections.connections import aws_profiles
 from napari_omezarr.errors import OptionError
-from napari_omezarr.profiles import aws_profiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from napari_omezarr.connections import Keys
-    from napari_omezarr.profiles import Profile
+    from napari_omezarr.connections.connections import Profile
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QMimeData, QUrl
 
-from napari_omezarr.recents import without_secrets
+from napari_omezarr.user_files import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 
 from napari_omezarr.browsing import check_connection, start
 from napari_omezarr.connections import Connection
-from napari_omezarr.profiles import Profile
+from napari_omezarr.connections.connections import Profile
 from napari_omezarr.widgets.job import Job
 
 from .connection_form import ConnectionForm

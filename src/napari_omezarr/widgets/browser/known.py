@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from napari_omezarr.connections import Book, Connection, belongs, offered, shipped
 from napari_omezarr.errors import LocationError
 from napari_omezarr.location import Location
-from napari_omezarr.recents import Recents
+from napari_omezarr.user_files import Recents
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtGui import QGuiApplication
 
 from napari_omezarr.connections import Connection
-from napari_omezarr.profiles import Profile
-from napari_omezarr.recents import without_secrets
+from napari_omezarr.connections.connections import Profile
+from napari_omezarr.user_files import without_secrets
 
 from .remedy import Remedy, command, remedy_for
 

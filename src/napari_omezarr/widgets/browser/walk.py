@@ -11,8 +11,8 @@ from napari_omezarr.browsing import Entry, Kind, start
 from napari_omezarr.connections import Book, Bookmark, locate
 from napari_omezarr.errors import LocationError
 from napari_omezarr.location import Location, parse_many
-from napari_omezarr.recents import Recents, without_secrets
 from napari_omezarr.store import open_buckets
+from napari_omezarr.user_files import Recents, without_secrets
 
 from .known import known, start_of
 from .navigation import History, above, step_between

@@ -1,21 +1,96 @@
-"""The person's connections in their file: readable, and without a secret."""
+"""The places of a connection: where it begins, its bookmarks, what was opened last."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from napari_omezarr.configuration import configuration_folder, read_json, write_json
+import botocore.session
+
 from napari_omezarr.errors import LocationError
 from napari_omezarr.location import Location
-from napari_omezarr.profiles import Profile, SignIn, Style
-from napari_omezarr.recents import without_secrets
+from napari_omezarr.user_files import (
+    Recents,
+    configuration_folder,
+    read_json,
+    without_secrets,
+    write_json,
+)
 
-from .vault import vault
+from .secrets import vault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+
+    from napari_omezarr.user_files import Recent
+
+# Named connections: how to reach an S3 place and as whom. No secret is in them.
+
+Style = Literal["auto", "path", "virtual"]
+
+SignIn = Literal["automatic", "anonymous", "profile", "environment", "keys"]
+"""How a connection signs in: by whatever works, never, with an AWS profile (SSO too),
+with what the environment has, or with keys that the person typed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A connection by its name.
+
+    Attributes
+    ----------
+    name : str
+        What the person calls it.
+    aws_profile : str or None
+        The AWS profile that signs in; None leaves it to the environment.
+    endpoint : str or None
+        ``https://host[:port]`` of an S3-compatible service; None is AWS.
+    region : str or None
+        Where the buckets live, if it is known.
+    style : {"auto", "path", "virtual"}
+        Whether buckets are named in the path or in the host.
+    sign_in : {"automatic", "anonymous", "profile", "environment", "keys"}
+        As whom. With an `aws_profile`, "automatic" is "profile". Keys are looked
+        up in the vault under the connection's name.
+    ca_file : str or None
+        Certificates to trust besides those that this computer trusts.
+    unverified : bool
+        Take whatever certificate the endpoint shows: whoever is in between can read
+        along. It counts for that endpoint only, and never for AWS.
+    requester_pays : bool
+        Agree to pay for what is read, where the owner asks for that.
+    start : str
+        The address to begin at; ``""`` if there is none.
+    """
+
+    name: str
+    aws_profile: str | None = None
+    endpoint: str | None = None
+    region: str | None = None
+    style: Style = "auto"
+    sign_in: SignIn = "automatic"
+    ca_file: str | None = None
+    unverified: bool = False
+    requester_pays: bool = False
+    start: str = ""
+
+    def __post_init__(self) -> None:
+        if self.aws_profile and self.sign_in == "automatic":
+            object.__setattr__(self, "sign_in", "profile")
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether it never signs in."""
+        return self.sign_in == "anonymous"
+
+
+def aws_profiles() -> tuple[str, ...]:
+    """List the profiles of the AWS configuration files, in their order."""
+    return tuple(botocore.session.Session().available_profiles)
+
+
+# The person's connections in their file: readable, and without a secret.
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,3 +354,22 @@ def _bookmark(row: Any) -> Bookmark | None:
         row["address"],
         note if isinstance(note, str) else "",
     )
+
+
+# The places of a connection: where it begins, its bookmarks, what was opened last.
+
+
+def recent_places(
+    profile: Profile, recents: Recents | None = None
+) -> tuple[Recent, ...]:
+    """Give the places that were opened last with a connection, newest first.
+
+    Parameters
+    ----------
+    profile : Profile
+        The connection.
+    recents : Recents, optional
+        The list; by default the person's.
+    """
+    every = (recents or Recents()).entries()
+    return tuple(e for e in every if belongs(Location.parse(e.address), profile))

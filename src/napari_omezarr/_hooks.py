@@ -1,0 +1,210 @@
+"""What ``napari.yaml`` names: the reader, the writer, commands, the sample image.
+
+napari imports this module to ask whether a name is ours, so nothing slow is imported
+before a door is really opened.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .claims import is_claimed, place_of, target_of
+from .errors import (
+    LocationError,
+    LossError,
+    NotSavedError,
+    OptionError,
+    TargetInUseError,
+    UnsupportedDataError,
+)
+from .user_files import without_secrets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from tempfile import TemporaryDirectory
+
+    import napari.viewer
+
+    from .errors import OMEZarrError
+    from .location import Location
+
+_CHOOSE = (
+    "Select only the layers that it takes, or agree to that in File > IO Utilities > "
+    "Save as OME-Zarr…"
+)
+
+
+_SAMPLE_SHAPE = (16, 384, 384)
+"""z, y, x: large enough for three levels, small enough to be there at once."""
+
+
+def get_reader(
+    path: str | Sequence[str],
+) -> Callable[[str | Sequence[str]], list[Any]] | None:
+    """Give the function that opens an address, or several; None if it is not ours."""
+    return read if all(map(is_claimed, _addresses(path))) else None
+
+
+def read(path: str | Sequence[str]) -> list[Any]:
+    """Open addresses for napari.
+
+    Parameters
+    ----------
+    path : str or sequence of str
+        One address, or several that are opened together (``stack=True``).
+
+    Returns
+    -------
+    list
+        Layers where a viewer runs, ready to be added: only so can a reader set
+        the ends of the contrast slider and hook in the display. Layer data
+        elsewhere, as ``npe2.read`` promises.
+
+    Raises
+    ------
+    OMEZarrError
+        It could not be opened; the error says why, and what to do.
+    """
+    if _in_gui_of_viewer():
+        from .widgets.loading import core_is_loaded
+
+        if not core_is_loaded():
+            return [(None,)]  # napari's sign for "nothing, and ask no other reader"
+        from .widgets.opening import open_for_viewer
+
+        return open_for_viewer(_addresses(path))
+    from .layers import read_layers
+
+    places = [place_of(address) for address in _addresses(path)]
+    return [layer for place in places for layer in read_layers(place)]
+
+
+def _addresses(path: str | Sequence[str]) -> list[str]:
+    return [path] if isinstance(path, str) else list(path)
+
+
+def write_layers(
+    path: str, layers: Sequence[tuple[Any, dict[str, Any], str]]
+) -> list[str]:
+    """Save layers for napari.
+
+    Parameters
+    ----------
+    path : str
+        Where, as napari hands it over.
+    layers : sequence of (data, options, type)
+        Layer data, bottom layer first.
+
+    Returns
+    -------
+    list of str
+        The place, without secrets: napari keeps it in its history. Where a window
+        is in use it is saved in the background and may not be there yet; empty if
+        the person cancelled before that.
+
+    Raises
+    ------
+    OMEZarrError
+        It cannot be saved like this: none that is a ``ValueError``, which napari
+        would swallow. In the background, what fails after the plan is told by a
+        notification instead.
+    """
+    try:
+        return _saved(layers, target_of(path))
+    except (LocationError, OptionError, UnsupportedDataError, TargetInUseError) as e:
+        raise _no_value_error(e) from e
+
+
+def _saved(layers: Sequence[Any], place: Location) -> list[str]:
+    """Save, or begin to; empty if the person cancelled before it began."""
+    if _in_gui_of_viewer():
+        from .widgets.background import save_for_viewer
+
+        if not save_for_viewer(layers, place):
+            return []
+    else:
+        from .writing import write_layers
+
+        write_layers(layers, place)
+    is_local = place.protocol == "file"
+    return [str(place.local_path()) if is_local else without_secrets(place)]
+
+
+def _no_value_error(error: OMEZarrError) -> NotSavedError:
+    """Say the same as an error that napari does not swallow."""
+    action = _CHOOSE if isinstance(error, LossError) else error.action
+    return NotSavedError(error.sentence, action=action, url=error.url)
+
+
+def open_dialog(viewer: napari.viewer.Viewer) -> None:
+    """Show the dialog that opens any address."""
+    from .widgets.open_dialog import show_open_dialog
+
+    show_open_dialog(viewer)
+
+
+def update_looks(viewer: napari.viewer.Viewer) -> None:
+    """Write how layers look into the images they were opened from."""
+    from .widgets.edits import update_looks
+
+    update_looks(viewer)
+
+
+def write_back(viewer: napari.viewer.Viewer) -> None:
+    """Write the edited pixels of a region into its image."""
+    from .widgets.edits import write_back
+
+    write_back(viewer)
+
+
+def prefer_reader() -> None:
+    """Make this plugin the preferred reader."""
+    from .widgets.preference import prefer
+
+    prefer()
+
+
+def stop_preferring_reader() -> None:
+    """Take that back."""
+    from .widgets.preference import stop_preferring
+
+    stop_preferring()
+
+
+def clear_disk_cache() -> None:
+    """Delete what the disk cache holds."""
+    from .widgets.disk_cache import clear
+
+    clear()
+
+
+def sample_cells() -> list[tuple[Any, dict[str, Any], str]]:
+    """Compute an epithelium: nuclei, membranes and labels."""
+    from .layers import read_layers
+
+    return read_layers(Path(_sample_folder().name) / "epithelium.ome.zarr")
+
+
+@cache
+def _sample_folder() -> TemporaryDirectory[str]:
+    """Write the sample once; the folder goes when Python ends."""
+    from .samples import write_cells
+
+    folder = tempfile.TemporaryDirectory(prefix="napari-omezarr-")
+    place = Path(folder.name) / "epithelium.ome.zarr"
+    write_cells(place, shape=_SAMPLE_SHAPE)
+    return folder
+
+
+def _in_gui_of_viewer() -> bool:
+    """Say whether we were called in the GUI thread of a napari with a window."""
+    # Importing either to find out would cost seconds in a program without them.
+    if not {"napari", "qtpy.QtWidgets"} <= sys.modules.keys():
+        return False
+    from .widgets.session import in_gui_of_viewer
+
+    return in_gui_of_viewer()

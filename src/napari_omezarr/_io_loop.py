@@ -1,0 +1,214 @@
+"""The one event loop of all network I/O, and how its work is waited for and ended."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from contextvars import ContextVar
+from itertools import islice
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import fsspec.asyn
+import zarr
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable, Iterator
+    from concurrent.futures import Future
+
+    Task = Callable[[], Coroutine[Any, Any, None]]
+
+# Ending what a thread waits for, from another thread.
+
+_heeded: ContextVar[Stop | None] = ContextVar("napari_omezarr_stop", default=None)
+
+
+class Stop:
+    """A word that ends the requests of whoever heeds it, now and from then on.
+
+    A thread that waits in ``run`` cannot look at a flag. What it waits for can be
+    cancelled instead: its requests end, pauses before another try included, and
+    ``run`` raises ``concurrent.futures.CancelledError``.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._said = False
+        self._awaited: set[Future[Any]] = set()
+
+    def say(self) -> None:
+        """End it; callable from every thread, and more than once."""
+        with self._lock:
+            self._said = True
+            awaited = tuple(self._awaited)
+        for future in awaited:
+            future.cancel()
+
+    @contextmanager
+    def heeded(self) -> Iterator[None]:
+        """Let what this thread waits for inside the block end with the word."""
+        token = _heeded.set(self)
+        try:
+            yield
+        finally:
+            _heeded.reset(token)
+
+    def watch(self, future: Future[Any]) -> None:
+        """Cancel a future when the word is said, or now if it was."""
+        with self._lock:
+            said = self._said
+            self._awaited.add(future)
+        future.add_done_callback(self._forget)
+        if said:
+            future.cancel()
+
+    def _forget(self, future: Future[Any]) -> None:
+        with self._lock:
+            self._awaited.discard(future)
+
+
+def heeded_stop() -> Stop | None:
+    """Give the word that this thread heeds, if any."""
+    return _heeded.get()
+
+
+# The one event loop that all network I/O runs on.
+#
+# It is fsspec's own, in a thread of fsspec's: filesystems made elsewhere then live on
+# the same loop as our sessions, and a session belongs to the loop that made it.
+
+T = TypeVar("T")
+
+
+def io_loop() -> asyncio.AbstractEventLoop:
+    """Return the loop, started on the first call (and again after a fork)."""
+    loop: asyncio.AbstractEventLoop = fsspec.asyn.get_loop()
+    return loop
+
+
+def is_io_loop() -> bool:
+    """Say whether the caller runs on the I/O loop."""
+    try:
+        return asyncio.get_running_loop() is io_loop()
+    except RuntimeError:
+        return False
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on the I/O loop and wait for its result.
+
+    Parameters
+    ----------
+    coroutine : Coroutine
+        It is cancelled if the wait ends early, by Ctrl-C for one, or by the `Stop`
+        that the thread heeds.
+
+    Returns
+    -------
+    T
+        What the coroutine returns.
+
+    Raises
+    ------
+    RuntimeError
+        If called on the I/O loop, which would wait for itself.
+    concurrent.futures.CancelledError
+        If the `Stop` was said.
+    """
+    if is_io_loop():
+        coroutine.close()
+        raise RuntimeError("run() was called on the I/O loop; await instead")
+    future = asyncio.run_coroutine_threadsafe(coroutine, io_loop())
+    stop = heeded_stop()
+    if stop is not None:
+        stop.watch(future)
+    try:
+        return future.result()
+    finally:
+        future.cancel()
+
+
+async def on_io_loop(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Await a coroutine on the I/O loop, from whatever loop the caller runs on.
+
+    Cancelling the caller cancels the coroutine.
+    """
+    if is_io_loop():
+        return await coroutine
+    future = asyncio.run_coroutine_threadsafe(coroutine, io_loop())
+    return await asyncio.wrap_future(future)
+
+
+# Work on the I/O loop, for callers in other threads.
+
+
+def start(coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+    """Begin some work on the I/O loop; returns at once.
+
+    Returns
+    -------
+    concurrent.futures.Future
+        Its ``cancel`` ends the requests that are under way; callbacks that are
+        added to it run on the loop, so they must return at once.
+    """
+    return asyncio.run_coroutine_threadsafe(coroutine, io_loop())
+
+
+# How many chunks are asked for at a time.
+
+_KEY = "async.concurrency"
+_lock = Lock()
+_reads: list[int] = []
+_outer: list[Any] = []
+
+
+@contextmanager
+def reading_at(concurrency: int) -> Iterator[None]:
+    """Let zarr ask for ``concurrency`` chunks at a time inside the block.
+
+    zarr has one setting for the whole process, which every read looks up anew.
+    While several reads overlap, the highest holds; after the last one the
+    setting is what it was before the first. (A ``with zarr.config.set`` in each
+    thread would end with whichever value was restored last.)
+    """
+    with _lock:
+        if not _reads:
+            _outer.append(zarr.config.get(_KEY))
+        _reads.append(concurrency)
+        zarr.config.set({_KEY: max(*_reads, *_outer)})
+    try:
+        yield
+    finally:
+        with _lock:
+            _reads.remove(concurrency)
+            zarr.config.set({_KEY: max(*_reads, *_outer) if _reads else _outer.pop()})
+
+
+async def at_once(
+    work: Iterable[Callable[[], Coroutine[Any, Any, None]]], most: int
+) -> None:
+    """Await coroutines, at most some at a time, each begun as another ends.
+
+    The first that fails ends the others, and its exception is raised.
+
+    Parameters
+    ----------
+    work : iterable of callables
+        Each gives a coroutine, when there is room for it: none is made that a
+        cancellation would leave unawaited.
+    most : int
+        How many are under way at most.
+    """
+    left = iter(work)
+
+    async def draw(first: Task) -> None:
+        await first()
+        for begin in left:
+            await begin()
+
+    drawing = [asyncio.ensure_future(draw(first)) for first in islice(left, most)]
+    try:
+        await asyncio.gather(*drawing)
+    finally:
+        for task in drawing:
+            task.cancel()
