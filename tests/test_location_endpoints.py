@@ -3,7 +3,7 @@
 import pytest
 
 from napari_omezarr.location import Location
-from napari_omezarr.location.moved import MOVES
+from napari_omezarr.location.parse import MOVES
 
 R2 = "0123456789abcdef0123456789abcdef.r2.cloudflarestorage.com"
 

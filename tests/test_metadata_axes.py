@@ -15,8 +15,7 @@ from napari_omezarr.metadata import (
     parse_document,
     unit_size,
 )
-from napari_omezarr.metadata.axes import ORIENTATIONS
-from napari_omezarr.metadata.units import LENGTHS, TIMES
+from napari_omezarr.metadata.axes import LENGTHS, ORIENTATIONS, TIMES
 
 
 def parsed(axes, version="0.4"):

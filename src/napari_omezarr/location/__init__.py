@@ -8,6 +8,6 @@ Examples
 
 from __future__ import annotations
 
-from .value import Location, parse_many
+from .location import Location, parse_many
 
 __all__ = ["Location", "parse_many"]

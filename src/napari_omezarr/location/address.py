@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from urllib.parse import quote, unquote
+
+from napari_omezarr.errors import LocationError
+
+# What an address says: the fields of a place, without any behaviour.
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +56,87 @@ class Address:
     profile: str | None = None
     anonymous: bool | None = None
     notes: tuple[str, ...] = field(default=(), compare=False)
+
+
+# Percent-encoding: once, never twice, and without losing a byte.
+
+# RFC 3986, 3.4: what a query may hold as it is, and the sign of an escape.
+QUERY_SAFE = "%/?:@!$&'()*+,;=~-._"
+USERINFO_SAFE = "%:!$&'()*+,;=~-._"
+_STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_TRAILING_STOP = re.compile(r"[ .,;]\Z")
+_MISREAD_MARK = re.compile(r"[ .,;]\Z|:(?=/)")  # the end of a sentence, a scheme
+
+
+def as_unicode(text: str) -> str:
+    """Check that a text has bytes, and give bytes that are no UTF-8 one form.
+
+    Raises
+    ------
+    LocationError
+        If the text holds half characters, which have no bytes at all, or a NUL.
+    """
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        data = b"\0"
+    if b"\0" in data:
+        raise LocationError(
+            "The address holds characters that no address can have.",
+            action="Copy it again from its source.",
+        )
+    return data.decode("utf-8", "surrogateescape")
+
+
+def decode(text: str) -> str:
+    """Undo percent-encoding; a lone ``%`` stays, ``+`` is a plus sign."""
+    return as_unicode(unquote(text, errors="surrogateescape"))
+
+
+def encode(text: str) -> str:
+    """Encode a path for a URL; only letters, digits and ``/-._~`` stay.
+
+    ``+`` is encoded too: some object stores take a bare one for a blank.
+    """
+    return quote(text, safe="/", errors="surrogateescape")
+
+
+def encode_address(path: str) -> str:
+    """Encode a path so that it survives being pasted: no full stop at its end."""
+    return _TRAILING_STOP.sub(_escape, encode(path))
+
+
+def encode_rest(text: str, safe: str = QUERY_SAFE) -> str:
+    """Encode what is illegal in a query and leave its own escapes as they are."""
+    text = _STRAY_PERCENT.sub("%25", text)
+    return quote(text, safe=safe, errors="surrogateescape")
+
+
+def readable(path: str, special: str) -> str:
+    """Encode only what cannot be read or, in `special`, would be misread."""
+    path = "".join(
+        quote(character, safe="", errors="surrogateescape")
+        if character in special or not character.isprintable()
+        else character
+        for character in path
+    )
+    return _MISREAD_MARK.sub(_escape, path) if special else path
+
+
+def join(base: str, *keys: str) -> str:
+    """Go from `base` down (or, by ``..``, up) along `keys`, never above the root.
+
+    Empty parts in the middle stay, as object keys may have them.
+    """
+    parts = [] if base == "" else base.split("/")
+    for key in keys:
+        for part in key.strip("/").split("/") if key.strip("/") else ():
+            if part == "..":
+                del parts[-1:]
+            elif part != ".":
+                parts.append(part)
+    return "/".join(parts).strip("/")
+
+
+def _escape(found: re.Match[str]) -> str:
+    return f"%{ord(found[0]):02X}"

@@ -1,10 +1,9 @@
 """OME-Zarr documents of every version as frozen values; no I/O, no zarr."""
 
 from .affine import Affine
-from .axes import channel_axis, default_axes, normalized_unit
+from .axes import channel_axis, default_axes, known_unit, normalized_unit, unit_size
 from .channels import ResolvedChannel, is_rgb, resolve_channels
 from .document import parse_document
-from .fitting import fit_axes, placed
 from .model import (
     Acquisition,
     Axis,
@@ -26,8 +25,8 @@ from .model import (
     WellImage,
     Window,
 )
-from .parameters import stored_parameters
-from .units import known_unit, unit_size
+from .multiscale import fit_axes, placed
+from .transforms import stored_parameters
 
 __all__ = [
     "Acquisition",

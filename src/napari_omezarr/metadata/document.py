@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from napari_omezarr.errors import MetadataError
 
-from .labels import parse_image_label, parse_labels, parse_paths
+from .channels import parse_image_label, parse_labels, parse_paths
+from .collections import parse_plate, parse_scene, parse_well
 from .model import Document, Kind, Series
 from .multiscale import Request, parse_image
-from .node import Node, Notes
-from .plate import parse_plate, parse_well
-from .scene import parse_scene
-from .version import read_version
+from .node import Node, Notes, read_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable

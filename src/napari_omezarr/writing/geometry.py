@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_omezarr.metadata import Affine, Axis, known_unit
-from napari_omezarr.metadata.units import TIMES
+from napari_omezarr.metadata.axes import TIMES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,15 +9,223 @@ from pathlib import Path
 
 from napari_omezarr.errors import LocationError
 
-from . import rendering
-from .address import Address
-from .endpoints import as_bucket
-from .inside import owner_paths, split_archive
-from .parsing import parse_all, parse_file, with_options
-from .pasted import addresses_in_text
-from .percent import as_unicode, encode, encode_rest, join
-from .schemes import WEB
-from .web import parse_endpoint
+from .address import (
+    Address,
+    as_unicode,
+    encode,
+    encode_address,
+    encode_rest,
+    join,
+    readable,
+)
+from .hosts import as_bucket, parse_endpoint
+from .parse import SCHEME, WEB, parse_all, parse_file, with_options
+from .paths import is_archive_name, owner_paths, split_archive
+
+# From what a clipboard holds to addresses: quotes, markup, commands, lines.
+
+_INVISIBLE = "\ufeff\u200b\u2060\u200e\u200f"
+_QUOTES = ('""', "''", "``", "\u201c\u201d", "\u201e\u201c", "\u2018\u2019", "«»", "<>")
+_TRAILING = re.compile(r"[.,;]+$")
+_URL = (
+    r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]+://(?:[^\s/@]*@)?(?:\[[0-9A-Fa-f:.]+\])?"
+    r"[^\s\"'`<>\[\]\u2018-\u201e«»]*"
+)
+_EMBEDDED = re.compile(
+    rf"(?P<quote>[\"'`])(?P<quoted>[A-Za-z][A-Za-z0-9+.-]+://.*?)(?P=quote)"
+    rf"|<(?P<angle>[A-Za-z][A-Za-z0-9+.-]+://[^>]*)>"
+    rf"|(?P<bare>{_URL})"
+)
+_SECOND_ADDRESS = re.compile(r"\s[\"'<(\[]*[A-Za-z][A-Za-z0-9+.-]+://")
+_ENDPOINT = re.compile(r"(?:endpoint[-_]url)[\s=:]+[\"']?(https?://[^\s\"',)]+)[\"']?")
+_AWS_OPTIONS = (
+    (re.compile(r"--profile[\s=]+(\S+)"), "profile"),
+    (re.compile(r"--region[\s=]+(\S+)"), "region"),
+)
+_STARTS_AS_PATH = re.compile(r"^(?:[/~]|\\\\|[A-Za-z]:[\\/])")
+_COMMAND = re.compile(
+    r"(?:^|[\s/\\])(?:napari(?:-omezarr)?|ome[_-]zarr|ngff-zarr)(?:\.exe)?\s+(.+)$"
+)
+_WORD = re.compile(r"\"[^\"]*\"|'[^']*'|\S+")
+_FLAGS = frozenset({"--async", "--info", "--reset", "--stack", "--verbose", "-v"})
+_LOOKS_LIKE_PATH = re.compile(r"[\\/]|\.(?:zarr|ozx|zip)$", re.IGNORECASE)
+
+
+def addresses_in_text(text: str) -> tuple[str, ...]:
+    """Return the addresses in a text, each once, in their order.
+
+    A line that starts as an address or a path is one, blanks and all; in other
+    lines (a command, Markdown, HTML, Python, a sentence) the addresses are looked
+    for. With several lines, those that start with ``#`` are comments, as in a
+    ``text/uri-list``.
+    """
+    lines = [_clean(line) for line in text.splitlines()]
+    lines = [line for line in lines if line]
+    if len(lines) > 1:
+        lines = [line for line in lines if not line.startswith("#")]
+    found = [address for line in lines for address in _addresses_in_line(line)]
+    return tuple(dict.fromkeys(found))
+
+
+def _clean(line: str) -> str:
+    line = line.strip().strip(_INVISIBLE).strip()
+    if line.startswith(("'", '"', "`", "<")):
+        line = line.rstrip(",;")
+    while len(line) > 1 and line[0] + line[-1] in _QUOTES:
+        line = line[1:-1].strip()
+    return line
+
+
+def _addresses_in_line(line: str) -> tuple[str, ...]:
+    if _STARTS_AS_PATH.match(line):
+        return (line,)
+    if SCHEME.match(line) and not _SECOND_ADDRESS.search(line):
+        return (_without_stop(line),)
+    if embedded := _embedded(line):
+        return embedded
+    if command := _COMMAND.search(line):
+        return _arguments(command[1]) or (line,)
+    return (line,)
+
+
+def _embedded(line: str) -> tuple[str, ...]:
+    endpoint = _ENDPOINT.search(line)
+    rest = _ENDPOINT.sub(" ", line)
+    found = []
+    for match in _EMBEDDED.finditer(rest):
+        bare = match["bare"]
+        found.append(_trim(bare) if bare else (match["quoted"] or match["angle"]))
+    suffix = _sign_in(line)
+    return tuple(_at(address, endpoint and endpoint[1]) + suffix for address in found)
+
+
+def _trim(url: str) -> str:
+    url = _without_stop(url)
+    while url.endswith(")") and url.count(")") > url.count("("):
+        url = _without_stop(url[:-1])
+    return url
+
+
+def _without_stop(url: str) -> str:
+    # A signature may end in any character; a path hardly ever ends a sentence.
+    return url if "?" in url else _TRAILING.sub("", url)
+
+
+def _at(address: str, endpoint: str | None) -> str:
+    if endpoint and address.lower().startswith("s3://"):
+        return f"s3+{endpoint.rstrip('/')}/{address[len('s3://') :]}"
+    return address
+
+
+def _sign_in(line: str) -> str:
+    if not re.match(r"[$>\s]*aws\s", line):
+        return ""
+    options = [
+        f"|{name}:{found[1]}"
+        for pattern, name in _AWS_OPTIONS
+        if (found := pattern.search(line))
+    ]
+    if "--no-sign-request" in line:
+        options.append("|anonymous:true")
+    return "".join(options)
+
+
+def _arguments(text: str) -> tuple[str, ...]:
+    paths, is_value = [], False
+    for word in _WORD.findall(text):
+        if word.startswith("-"):
+            is_value = "=" not in word and word not in _FLAGS
+            continue
+        path = _clean(word)
+        if not is_value and _LOOKS_LIKE_PATH.search(path):
+            paths.append(path)
+        is_value = False
+    return tuple(paths)
+
+
+# From a place back to text: the whole address, and the one for people.
+
+# File names that no part of the parser takes for anything else.
+_PLAIN_PATH = re.compile(
+    r"(?:[A-Za-z]:)?(?:/[\w.()+,=@~#-][\w.()+,=@~# -]*)+(?<=[\w)])"
+)
+# A folder "C:" of a POSIX root, which a URI could not tell from a drive.
+_LIKE_DRIVE = re.compile(r"[A-Za-z][:|](?:[\\/]|$)")
+_MISREAD = '%#?|"<>`'
+
+
+def full_text(address: Address) -> str:
+    """Return the text that parses to the same place; it may hold secrets.
+
+    Local paths stay plain as long as nothing in them could be misread; else they
+    are ``file:`` URIs. How to sign in follows as ``|profile:…``.
+    """
+    if address.protocol == "file":
+        plain = _join(f"{address.root}/{address.path}", address.member)
+        is_named = address.member is None or is_archive_name(address.path)
+        if is_named and _PLAIN_PATH.fullmatch(plain) and not plain.startswith("//"):
+            return plain
+    base = _base(address, address.userinfo) + encode_address(_path(address))
+    if address.query:
+        base += f"?{address.query}"
+    return base + _pipes(address)
+
+
+def display_text(address: Address) -> str:
+    """Return the address for people: readable, and without any secret."""
+    if address.protocol == "file":
+        path = _join(f"{address.root}/{address.path}", address.member)
+        path = path.replace("/", "\\") if address.root.startswith("//") else path
+        return readable(path, "")
+    return _base(address, "") + readable(_path(address), _MISREAD)
+
+
+def _path(address: Address) -> str:
+    if address.member and is_archive_name(address.path):
+        return f"{address.path}/{address.member}"
+    return address.path
+
+
+def _join(path: str, member: str | None) -> str:
+    return f"{path}/{member}" if member else path
+
+
+def _base(address: Address, userinfo: str) -> str:
+    match address.protocol:
+        case "file":
+            return _file_base(address)
+        case "memory":
+            return "memory://"
+        case "http" | "https":
+            at = f"{userinfo}@" if userinfo else ""
+            return f"{address.protocol}://{at}{address.root}/"
+    if address.endpoint:
+        return f"{address.protocol}+{address.endpoint}/{address.root}/"
+    return f"{address.protocol}://{address.root}/"
+
+
+def _file_base(address: Address) -> str:
+    if address.root.startswith("//"):
+        return f"file:{encode(address.root)}/"
+    if address.root:
+        return f"file:///{address.root}/"
+    return "file:///./" if _LIKE_DRIVE.match(address.path) else "file:///"
+
+
+def _pipes(address: Address) -> str:
+    pipes = []
+    if address.member is not None and not is_archive_name(address.path):
+        pipes.append(f"|zip:{encode_address(address.member)}")
+    if address.region:
+        pipes.append(f"|region:{encode_address(address.region)}")
+    if address.profile:
+        pipes.append(f"|profile:{encode_address(address.profile)}")
+    if address.anonymous is not None:
+        pipes.append(f"|anonymous:{str(address.anonymous).lower()}")
+    return "".join(pipes)
+
+
+# A place: where something lies and how to sign in there. It opens nothing.
 
 _SUFFIX = re.compile(r"(?:\.ome)?\.(?:zarr|ozx|zip)$", re.IGNORECASE)
 
@@ -91,12 +299,12 @@ class Location(Address):
         return replace(self, path=path, member=member, notes=())
 
     def __str__(self) -> str:
-        return rendering.full_text(self)
+        return full_text(self)
 
     @property
     def display(self) -> str:
         """The address for messages, logs and metadata: no query, no sign-in."""
-        return rendering.display_text(self)
+        return display_text(self)
 
     @property
     def parent(self) -> Location:

@@ -1,0 +1,377 @@
+"""From one text to one address: the steps, in their order."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+
+from napari_omezarr.errors import LocationError
+
+from .address import Address, as_unicode, decode, join
+from .hosts import (
+    guess_protocol,
+    is_endpoint,
+    parse_bucket,
+    parse_web,
+    parse_with_endpoint,
+)
+from .links import addresses_in_link, host_of
+from .paths import node_path, parse_file_uri, parse_path, split_archive
+
+# Dispatch by scheme to the syntax that a text follows.
+
+BUCKETS = {
+    "s3": "s3",
+    "s3a": "s3",
+    "s3n": "s3",
+    "gs": "gs",
+    "gcs": "gs",
+    "az": "az",
+    "abfs": "az",
+    "abfss": "az",
+}
+WEB = ("http", "https")
+# What a scheme may look like; a single letter is a Windows drive.
+SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):(.*)$", re.DOTALL)
+_ARN = re.compile(r"^arn:aws[\w-]*:s3:::", re.IGNORECASE)
+_HOST_AND_PORT = re.compile(r"^([\w-][\w.-]+:\d{1,5})(?=/|$)", re.ASCII)
+_BARE_HOST = re.compile(r"^([\w-]+(?:\.[\w-]+)+)/", re.ASCII)
+# What pathlib and Qt's save dialog leave of an address: a folder of ours before
+# it, and perhaps one slash of two.
+_MANGLED = re.compile(
+    r"^(?:[A-Za-z]:)?[\\/](?:.*?[\\/])?"
+    r"((?:(?:s3|gs|az)\+)?https?|s3a?|gc?s|az|abfss?|zarr[23]?):[\\/]{1,2}(?=[^\\/])",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def recover(text: str) -> str:
+    """Return the remote address that a local path was made of, or the text.
+
+    ``/cwd/s3:/bucket/x.zarr`` was ``s3://bucket/x.zarr``.
+    """
+    found = _MANGLED.match(text)
+    if not found:
+        return text
+    rest = text[found.end() :].replace("\\", "/")
+    return f"{found[1]}://{rest}"
+
+
+def parse_scheme(text: str) -> Address:
+    """Parse one address, by its scheme or as a path of this computer.
+
+    Raises
+    ------
+    LocationError
+        If the scheme is none that can be opened, or what follows is incomplete.
+    """
+    text = _ARN.sub("s3://", text)
+    if host := _HOST_AND_PORT.match(text):
+        return parse_web(guess_protocol(host[1]), f"//{text}")
+    found = SCHEME.match(text)
+    if found:
+        return _parse_known(found[1].lower(), found[2])
+    bare = _BARE_HOST.match(text)
+    if bare and (is_endpoint(bare[1]) or bare[1].startswith("www.")):
+        return parse_web("https", f"//{text}")
+    return parse_path(text)
+
+
+def _parse_known(scheme: str, rest: str) -> Address:
+    if scheme in WEB:
+        return parse_web(scheme, rest)
+    if scheme in BUCKETS:
+        return parse_bucket(BUCKETS[scheme], rest)
+    if scheme == "file":
+        return parse_file_uri(rest)
+    if scheme == "memory":
+        return Address("memory", "", join("", decode(rest)))
+    service, _, transport = scheme.partition("+")
+    if service in BUCKETS and transport in WEB:
+        return parse_with_endpoint(BUCKETS[service], transport, rest)
+    # The scheme is told only if it looks like one: it might be half of a secret.
+    what = f"{scheme}:// addresses" if rest.startswith("//") else "This address"
+    verb = "cannot" if rest.startswith("//") else "is of no kind that can"
+    raise LocationError(
+        f"{what} {verb} be opened.",
+        action="Use a local path, or an http(s)://, s3://, gs:// or az:// address.",
+    )
+
+
+# What stands around an address: ``zarr://``, ``zip::``, ``|zip:inner|zarr3:``.
+#
+# The pipes are neuroglancer's and TensorStore's. We add three of our own, so that the
+# text of a place says how to sign in: ``|profile:``, ``|region:``, ``|anonymous:``.
+
+_PREFIX = re.compile(r"^zarr[23]?:(?://)?(?=[A-Za-z][\w+.-]+:|/|~)", re.IGNORECASE)
+_SEPARATOR_OPTION = re.compile(
+    r"[?&#]dimension_separator=(?:/|\.|%2F|%2E)", re.IGNORECASE
+)
+_CHAIN = re.compile(
+    r"^(?:(zip)(?:://([^:]*))?|simplecache|filecache|blockcache)::", re.IGNORECASE
+)
+_PIPE = re.compile(r"([a-z][a-z0-9-]*)(?::([^?]*))?", re.IGNORECASE | re.DOTALL)
+_ENCODED_PIPE = re.compile(
+    r"%7C(?=(?:auto|zarr[23]?|profile|region|anonymous):)", re.IGNORECASE
+)
+_HAS_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:/")
+_FORMATS = {"zarr", "zarr2", "zarr3", "auto"}
+_OPTIONS = {"profile", "region", "anonymous"}
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """One step from an address to what is meant: ``|name:body``, body decoded."""
+
+    name: str
+    body: str
+
+
+def strip_prefix(text: str) -> str:
+    """Take ``zarr://`` (``zarr2://``, ``zarr3://``) off an address that follows it."""
+    found = _PREFIX.match(text)
+    if not found:
+        return text
+    return _SEPARATOR_OPTION.sub("", text[found.end() :])
+
+
+def split_adapters(text: str) -> tuple[str, tuple[Adapter, ...]]:
+    """Split into the address itself and what stands around it, outermost last.
+
+    A local path is left alone: a ``|`` may be part of a file's name. Qt encodes the
+    pipes of a link that is dropped; in a path of ours the colon would be encoded, too.
+
+    Raises
+    ------
+    LocationError
+        If a pipe names a format that is not Zarr.
+    """
+    chained: list[Adapter] = []
+    while found := _CHAIN.match(text):
+        if found[1]:
+            chained.append(Adapter("zip", decode(found[2] or "")))
+        text = text[found.end() :]
+    piped: list[Adapter] = []
+    if _HAS_SCHEME.match(text):
+        text = _ENCODED_PIPE.sub("|", text)
+    while _HAS_SCHEME.match(text):
+        base, _, pipe = text.rpartition("|")
+        found = _PIPE.fullmatch(pipe)
+        if not base or not found:
+            break
+        piped.append(_checked(Adapter(found[1].lower(), decode(found[2] or ""))))
+        text = base
+    return text, (*reversed(chained), *reversed(piped))
+
+
+def _checked(adapter: Adapter) -> Adapter:
+    if adapter.name in _FORMATS | _OPTIONS | {"zip"}:
+        return adapter
+    raise LocationError(
+        f"The address is said to hold {adapter.name}, which is not Zarr.",
+        action="Paste the address of a Zarr store.",
+    )
+
+
+def apply_adapters(address: Address, adapters: tuple[Adapter, ...]) -> Address:
+    """Go into the archive and down the path that the adapters say.
+
+    Raises
+    ------
+    LocationError
+        If they lead into an archive inside an archive.
+    """
+    for adapter in adapters:
+        if adapter.name == "zip":
+            address = _into_archive(address, adapter.body)
+        elif adapter.name in _FORMATS:
+            address = _below(address, adapter.body)
+        elif adapter.name == "anonymous":
+            address = replace(address, anonymous=adapter.body.lower() != "false")
+        elif adapter.name == "region":
+            address = replace(address, region=adapter.body or None)
+        else:
+            address = replace(address, profile=adapter.body or None)
+    return address
+
+
+def _into_archive(address: Address, member: str) -> Address:
+    if address.member:
+        raise LocationError(
+            "The address leads into an archive inside an archive.",
+            action="Unpack the outer one.",
+        )
+    return replace(address, member=join("", member))
+
+
+def _below(address: Address, key: str) -> Address:
+    if address.member is not None:
+        return replace(address, member=join(address.member, key))
+    return replace(address, path=join(address.path, key))
+
+
+# Hosts that closed: where their data lie now. Add a row, nothing else.
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A host whose data went elsewhere, under the same path.
+
+    Attributes
+    ----------
+    host, to : str
+        The host before and after, without port.
+    date : str
+        The year and month of the announcement.
+    source : str
+        Where it was announced.
+    buckets : dict of str to str
+        Buckets that got another name on the way, old to new.
+    """
+
+    host: str
+    to: str
+    date: str
+    source: str
+    buckets: dict[str, str] = field(default_factory=dict)
+
+
+MOVES = (
+    Move(
+        host="s3.embassy.ebi.ac.uk",
+        to="uk1s3.embassy.ebi.ac.uk",
+        date="2021-09",
+        source="https://github.com/ome/ome-zarr-py/pull/109",
+    ),
+    Move(
+        host="uk1s3.embassy.ebi.ac.uk",
+        to="livingobjects.ebi.ac.uk",
+        date="2026-04",
+        source="https://github.com/hms-dbmi/vizarr/pull/346",
+        buckets={"bia-integrator-data": "bioimaging-integrator-data"},
+    ),
+)
+
+
+def follow(host: str, bucket: str) -> tuple[str, str, tuple[str, ...]]:
+    """Return the host and bucket of today, and a note if they differ.
+
+    A bucket's old name is replaced on the new host as well: nothing is left there
+    under the old one.
+    """
+    new_host, new_bucket, date = host, bucket, ""
+    for move in MOVES:
+        if new_host == move.host:
+            new_host, date = move.to, move.date
+        if new_host == move.to and new_bucket in move.buckets:
+            new_bucket, date = move.buckets[new_bucket], move.date
+    if (new_host, new_bucket) == (host, bucket):
+        return host, bucket, ()
+    old, new = f"{host}/{bucket}".rstrip("/"), f"{new_host}/{new_bucket}".rstrip("/")
+    return new_host, new_bucket, (f"{old} moved to {new} ({date}); opened there.",)
+
+
+# From one text to one address: the steps, in their order.
+
+# A link in a link happens (a shortener, a proxy); a chain of them is a mistake.
+MAX_LINKS = 5
+
+
+def parse_all(text: str) -> tuple[Address, ...]:
+    """Parse an address, or all those that a viewer's link carries.
+
+    Raises
+    ------
+    LocationError
+        If the text, or what the link carries, is no address.
+    """
+    addresses = []
+    for inner, notes in _unwrap(recover(text), MAX_LINKS):
+        address = _parse(inner)
+        addresses.append(replace(address, notes=notes + address.notes))
+    return tuple(dict.fromkeys(addresses))
+
+
+def parse_file(text: str) -> Address:
+    """Parse a path by the letter, unless it is an address that became a path.
+
+    Raises
+    ------
+    LocationError
+        If the path is relative and the working directory is gone.
+    """
+    text = as_unicode(text)
+    remote = recover(f"/{text}")
+    if remote != f"/{text}":
+        return parse_all(remote)[0]
+    return _inside(parse_path(text))
+
+
+def _unwrap(text: str, depth: int) -> list[tuple[str, tuple[str, ...]]]:
+    text = strip_prefix(text)
+    inner = addresses_in_link(text)
+    if not inner:
+        return [(text, ())]
+    if not depth:
+        raise LocationError(
+            "The link leads to a link to a link.",
+            action="Paste the address of the data.",
+        )
+    host = host_of(text)
+    note = () if host in inner[0] else (f"Taken out of a link to {host}.",)
+    return [
+        (address, (*note, *notes))
+        for link in inner
+        for address, notes in _unwrap(link, depth - 1)
+    ]
+
+
+def _parse(text: str) -> Address:
+    base, adapters = split_adapters(text)
+    return _inside(_follow_move(parse_scheme(base)), adapters)
+
+
+def _inside(address: Address, adapters: tuple[Adapter, ...] = ()) -> Address:
+    path, member = split_archive(address.path)
+    address = apply_adapters(replace(address, path=path, member=member), adapters)
+    if address.member is not None:
+        return replace(address, member=node_path(address.member, in_store=True))
+    return replace(address, path=node_path(address.path))
+
+
+def _follow_move(address: Address) -> Address:
+    """Replace a host that closed by the one that has its data."""
+    if address.protocol in WEB:
+        bucket, slash, path = address.path.partition("/")
+        host, bucket, notes = follow(address.root, bucket)
+        path = f"{bucket}{slash}{path}"
+        return replace(address, root=host, path=path, notes=address.notes + notes)
+    if address.endpoint:
+        protocol, _, host = address.endpoint.partition("://")
+        host, bucket, notes = follow(host, address.root)
+        endpoint = f"{protocol}://{host}"
+        notes = address.notes + notes
+        return replace(address, root=bucket, endpoint=endpoint, notes=notes)
+    return address
+
+
+def with_options(
+    address: Address,
+    *,
+    endpoint: str | None,
+    region: str | None,
+    profile: str | None,
+    anonymous: bool | None,
+) -> Address:
+    """Fill what the address leaves open; places of this computer need none of it."""
+    if address.protocol in {"file", "memory"}:
+        return address
+    if address.protocol not in WEB:
+        address = replace(
+            address,
+            endpoint=address.endpoint or endpoint,
+            region=address.region or region or None,
+        )
+    anonymous = anonymous if address.anonymous is None else address.anonymous
+    profile = address.profile or profile or None
+    return _follow_move(replace(address, profile=profile, anonymous=anonymous))
