@@ -22,13 +22,13 @@ os.environ["NAPARI_CONFIG"] = ""
 import napari
 import numpy as np
 from napari.layers import Image
-from napari_omezarr.pyramid.pixels import Readable
 from session import SIZE, Session
 
 from napari_omezarr.display.attach import attach, wait_until_sharp
 from napari_omezarr.display.engine import Engine, engine, install
 from napari_omezarr.display.settings import MEGABYTE, Settings
 from napari_omezarr.pyramid import to_dask
+from napari_omezarr.pyramid.pixels import Readable
 
 SHAPE = (2048, 4096, 4096)
 CHUNK = 512

@@ -20,7 +20,6 @@ import imageio.v3 as imageio
 import napari
 import numpy as np
 from napari.layers import Image, Labels
-from napari_omezarr.pyramid.pixels import Readable
 from qtpy.QtCore import QEventLoop, QTimer
 
 from napari_omezarr.demo.server import OWNER, S3Server
@@ -29,6 +28,7 @@ from napari_omezarr.display.engine import Engine, install
 from napari_omezarr.display.settings import MEGABYTE, Settings
 from napari_omezarr.location import Location
 from napari_omezarr.pyramid import Window, to_dask
+from napari_omezarr.pyramid.pixels import Readable
 from napari_omezarr.reading import read
 from napari_omezarr.samples import write_cells
 from napari_omezarr.store import run
@@ -36,9 +36,8 @@ from napari_omezarr.store import run
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from napari_omezarr.pyramid.selection import Bounds
-
     from napari_omezarr.pyramid import Level, Pixels
+    from napari_omezarr.pyramid.boxes import Bounds
 
 FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
 SHAPE = (4, 1536, 1536)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 _NEEDED = (
     "aiobotocore.session",
     "numcodecs.zstd",
-    "napari_omezarr.store.s3_outlet",
-    "napari_omezarr.store.signin",
+    "napari_omezarr.store.object_store",
+    "napari_omezarr.store.sign_in",
     "napari_omezarr.writing",
 )
 _CHANGES = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir"}

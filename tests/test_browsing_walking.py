@@ -7,8 +7,6 @@ import sys
 
 import fsspec
 import pytest
-from napari_omezarr.store.folder_listing import FolderItems
-from napari_omezarr.store.opening import open_lister
 
 from hurried import HASTY
 from napari_omezarr import errors
@@ -16,6 +14,7 @@ from napari_omezarr.browsing import Entry, Kind, Listing, Prober, raw_documents
 from napari_omezarr.browsing.entry import size_text
 from napari_omezarr.location import Location
 from napari_omezarr.store import run
+from napari_omezarr.store.open import FolderItems, open_lister
 from servers import faults
 from servers.wire import Answer, WireServer
 from small_images import pixels, put_array, put_group, put_image, put_plate

@@ -12,7 +12,6 @@ import keyring.backends.chainer
 import keyring.backends.fail
 import keyring.errors
 import pytest
-from napari_omezarr.store.signin import KeptKeys
 
 from hurried import HASTY
 from napari_omezarr import errors
@@ -32,6 +31,7 @@ from napari_omezarr.connections.connections import Profile
 from napari_omezarr.demo.server import OWNER, READER
 from napari_omezarr.location import Location
 from napari_omezarr.store import open_store, run
+from napari_omezarr.store.sign_in import KeptKeys
 from napari_omezarr.user_files import Recents
 from servers.proxy import Proxy
 

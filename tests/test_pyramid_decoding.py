@@ -12,13 +12,13 @@ import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from napari_omezarr.pyramid.decoding import decoding_of
 from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, TransposeCodec, ZstdCodec
 from zarr.storage import MemoryStore
 
 from napari_omezarr._io_loop import at_once
 from napari_omezarr.errors import StoreError
 from napari_omezarr.pyramid import ArrayPixels
+from napari_omezarr.pyramid.pixels import decoding_of
 from napari_omezarr.store import run
 
 OLD = [

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from napari_omezarr.store.addressing import bucket_address, corrected
-from napari_omezarr.store.refusal import Refusal
+
+from napari_omezarr.store.error_mapping import Refusal
+from napari_omezarr.store.sign_in import bucket_address, corrected
 
 
 @pytest.mark.parametrize(

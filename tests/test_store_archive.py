@@ -11,7 +11,6 @@ import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from napari_omezarr.store.zipdirectory import NotAnArchive, parse_directory, parse_end
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
 from zarr.buffer.cpu import buffer_prototype
 
@@ -20,6 +19,7 @@ from napari_omezarr import errors
 from napari_omezarr.demo.server import OWNER
 from napari_omezarr.location import Location
 from napari_omezarr.store import open_store, run
+from napari_omezarr.store.zip import NotAnArchive, parse_directory, parse_end
 from servers import faults
 
 METHODS = {"stored": zipfile.ZIP_STORED, "deflated": zipfile.ZIP_DEFLATED}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from napari_omezarr.store.cache import ByteCache
+
+from napari_omezarr.store.store import ByteCache
 
 
 class Source:

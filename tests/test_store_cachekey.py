@@ -6,11 +6,11 @@ import re
 
 import numpy as np
 import pytest
-from napari_omezarr.store.cachekey import cache_key
 
 from hurried import PIXELS, write_image
 from napari_omezarr.demo.server import OWNER
 from napari_omezarr.store import disk_cache_facts
+from napari_omezarr.store.disk_cache import cache_key
 from shelving import cache_in, files, pixels, store_at
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pickle
 
 import pytest
-from napari_omezarr.store.depot_store import DepotStore
-from napari_omezarr.store.outlet import Held
 
 from hurried import HASTY
 from napari_omezarr import errors
 from napari_omezarr.demo.server import OWNER, READER
 from napari_omezarr.location import Location
 from napari_omezarr.store import Depot, open_depot, run
+from napari_omezarr.store.backend import Held
+from napari_omezarr.store.store import DepotStore
 from servers import faults
 from servers.proxy import Proxy
 

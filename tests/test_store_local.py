@@ -10,9 +10,6 @@ import fsspec
 import numpy as np
 import pytest
 import zarr
-from napari_omezarr.store.asking import Asking, Broken
-from napari_omezarr.store.generic import GenericTransport
-from napari_omezarr.store.translation import Place
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
 from zarr.buffer.cpu import buffer_prototype
 
@@ -20,6 +17,9 @@ from hurried import HASTY, PIXELS, write_image
 from napari_omezarr import errors
 from napari_omezarr.location import Location
 from napari_omezarr.store import open_store, run
+from napari_omezarr.store.error_mapping import Place
+from napari_omezarr.store.object_store import GenericTransport
+from napari_omezarr.store.retry import Asking, Broken
 from servers import faults
 
 RANGES = [

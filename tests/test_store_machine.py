@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from napari_omezarr.store.machine import knows_instance_metadata
+
+from napari_omezarr.store.sign_in import knows_instance_metadata
 
 
 @pytest.mark.parametrize(

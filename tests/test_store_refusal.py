@@ -8,7 +8,8 @@ from email.utils import format_datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from napari_omezarr.store.refusal import Refusal, refusal_of
+
+from napari_omezarr.store.error_mapping import Refusal, refusal_of
 
 
 def xml(**elements: str) -> bytes:

@@ -12,15 +12,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from napari_omezarr.store.byterange import cut
-from napari_omezarr.store.cachekey import cache_key
-from napari_omezarr.store.reply import Reply
-from napari_omezarr.store.shelf import Shelf
-from napari_omezarr.store.shelfname import Part, covering
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
 
 from hurried import PIXELS, write_image
 from napari_omezarr.store import clear_disk_cache, disk_cache_facts, set_disk_cache
+from napari_omezarr.store.backend import cut
+from napari_omezarr.store.disk_cache import Part, Shelf, cache_key, covering
+from napari_omezarr.store.http import Reply
 from shelving import SIZE, cache_in, files, get, grow_old, pixels, store_at
 
 
@@ -151,9 +149,9 @@ def test_processes_share_the_folder(cache, http_server, tmp_path, shards):
 WRITE = """
     import sys
     from pathlib import Path
-    from napari_omezarr.store.cachekey import cache_key
-    from napari_omezarr.store.reply import Reply
-    from napari_omezarr.store.shelf import Shelf
+    from napari_omezarr.store.disk_cache import cache_key
+    from napari_omezarr.store.http import Reply
+    from napari_omezarr.store.disk_cache import Shelf
     shelf = Shelf(Path(sys.argv[1]), 1 << 30)
     if len(sys.argv) > 2:
         import resource, signal

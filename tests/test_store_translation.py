@@ -10,15 +10,20 @@ import traceback
 import pytest
 import zarr
 from botocore import exceptions as aws
-from napari_omezarr.store.interruption import Interrupted, Kind
-from napari_omezarr.store.refusal import Refusal
-from napari_omezarr.store.translation import Place, sign_in_error, translate
 from zarr.buffer.cpu import buffer_prototype
 
 from hurried import HASTY, SULKY, write_image
 from napari_omezarr import errors
 from napari_omezarr.location import Location
 from napari_omezarr.store import open_store, run
+from napari_omezarr.store.error_mapping import (
+    Interrupted,
+    Kind,
+    Place,
+    Refusal,
+    sign_in_error,
+    translate,
+)
 from servers import faults
 from servers.proxy import Proxy
 

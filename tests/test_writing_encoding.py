@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from napari_omezarr.writing.units import is_whole, numbered, sampled, units
 from zarr.storage import MemoryStore
 
 from napari_omezarr.errors import DiskFullError
+from napari_omezarr.pyramid.boxes import is_whole, numbered, sampled, units
 from napari_omezarr.writing.arrays import Compression, array_document, compression
 from napari_omezarr.writing.encoding import encoding_of
 from napari_omezarr.writing.stored import StoredArray, done

@@ -6,13 +6,13 @@ import json
 
 import numpy as np
 import pytest
-from napari_omezarr.store.copying import copy_in_parts
 
 from hurried import HASTY
 from napari_omezarr import errors
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
 from napari_omezarr.store import open_depot, run
+from napari_omezarr.store.object_store import copy_in_parts
 from napari_omezarr.writing import add_labels, write_image
 from napari_omezarr.writing.in_place import InPlaceTarget
 from napari_omezarr.writing.labelling import label_names

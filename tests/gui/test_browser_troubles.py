@@ -384,10 +384,9 @@ def test_every_error_of_a_place_has_a_button() -> None:
 
 
 def test_a_profile_takes_any_certificate_at_its_own_endpoint_only() -> None:
-    from napari_omezarr.store.opening import wished
-
     from napari_omezarr.connections import locate
     from napari_omezarr.location import Location
+    from napari_omezarr.store.open import wished
 
     lab = Profile("Lab", endpoint="https://lab:9000", unverified=True)
     Book().save(Connection(lab))

@@ -8,11 +8,10 @@ from urllib.parse import urlsplit
 
 from napari_omezarr.connections import find_profile
 from napari_omezarr.connections.connections import Profile
-from napari_omezarr.store import Patience, web
-from napari_omezarr.store.addressing import BucketAddress, bucket_address, corrected
-from napari_omezarr.store.interruption import Interrupted
-from napari_omezarr.store.refusal import refusal_of
-from napari_omezarr.store.tally import Tally
+from napari_omezarr.store import Patience, http
+from napari_omezarr.store.backend import Tally
+from napari_omezarr.store.error_mapping import Interrupted, refusal_of
+from napari_omezarr.store.sign_in import BucketAddress, bucket_address, corrected
 
 if TYPE_CHECKING:
     from napari_omezarr.location import Location
@@ -83,13 +82,13 @@ async def check_public(location: Location, viewer: str = "") -> Publicity:
 async def _ask(location: Location, address: str, viewer: str) -> Publicity:
     parts = urlsplit(viewer)
     origin = f"{parts.scheme}://{parts.netloc}" if viewer else "https://example.org"
-    access = web.Access(Patience(), proxy=web.proxy_for(address))
+    access = http.Access(Patience(), proxy=http.proxy_for(address))
     bucket = _bucket(location) if location.protocol == "s3" else None
     denied = False
     for name in _DOCUMENTS:
         try:
             for _ in range(1 + _CORRECTIONS):
-                answer = await web.get(
+                answer = await http.get(
                     f"{address}/{name}", {"Origin": origin}, access, Tally()
                 )
                 refusal = refusal_of(answer.status, answer.headers, answer.body)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from napari_omezarr.pyramid import Pixels
-    from napari_omezarr.pyramid.selection import Bounds
+    from napari_omezarr.pyramid.boxes import Bounds
 
 ChunkIndex = tuple[int, ...]
 ChunkKey = tuple[str, ChunkIndex]

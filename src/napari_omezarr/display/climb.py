@@ -13,7 +13,7 @@ from .volume import finest_fitting
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Sequence
 
-    from napari_omezarr.pyramid.selection import Bounds
+    from napari_omezarr.pyramid.boxes import Bounds
 
     from .assembly import Assembly
     from .chunks import ChunkGrid, ChunkKey

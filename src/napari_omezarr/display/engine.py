@@ -15,7 +15,7 @@ from .settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from napari_omezarr.pyramid.selection import Bounds
+    from napari_omezarr.pyramid.boxes import Bounds
 
     from .assembly import Assembly
     from .chunks import ChunkGrid

@@ -12,7 +12,7 @@ from .request import Request, Tier
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
 
-    from napari_omezarr.pyramid.selection import Bounds
+    from napari_omezarr.pyramid.boxes import Bounds
 
     from .chunks import ChunkGrid, ChunkIndex, ChunkKey
 

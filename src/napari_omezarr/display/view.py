@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from napari_omezarr.pyramid import Pixels
-    from napari_omezarr.pyramid.selection import Bounds
+    from napari_omezarr.pyramid.boxes import Bounds
 
     from .engine import Engine
     from .look import Look

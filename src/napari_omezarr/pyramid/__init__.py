@@ -1,11 +1,9 @@
 """An image as napari, a script or a writer needs it: metadata and lazy levels."""
 
-from .blocks import merged_chunks, pixels_of, to_dask
-from .image import Level, Pyramid
-from .mosaic import Mosaic, Tile
+from .boxes import Selection, bounded
 from .pixels import ArrayPixels, Pixels
-from .selection import Selection, bounded
-from .views import Cast, ChannelsLast, Window
+from .pyramid import Level, Pyramid, merged_chunks, pixels_of, to_dask
+from .views import Cast, ChannelsLast, Mosaic, Tile, Window
 
 __all__ = [
     "ArrayPixels",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from napari_omezarr.metadata import Affine
-    from napari_omezarr.pyramid.selection import Bounds
+    from napari_omezarr.pyramid.boxes import Bounds
 
 TOUCHES = 1e-3
 """How far into a pixel, in pixels, a box must reach to take it: less is rounding."""

@@ -14,7 +14,7 @@ from napari_omezarr.pyramid import Pixels, pixels_of
 from napari_omezarr.pyramid.pixels import Readable
 
 if TYPE_CHECKING:
-    from napari_omezarr.pyramid.selection import Bounds
+    from napari_omezarr.pyramid.boxes import Bounds
 
 _THREADS = 4
 

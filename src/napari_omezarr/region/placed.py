@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from napari_omezarr.pyramid import Pixels
-    from napari_omezarr.pyramid.selection import Bounds
+    from napari_omezarr.pyramid.boxes import Bounds
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from napari_omezarr._io_loop import run
 
-from .depot import Depot
-from .depots import open_depot
-from .disk_cache import (
+from .backend import Batch, Item, Lister
+from .cached import (
     DiskCacheFacts,
     clear_disk_cache,
     default_disk_cache_folder,
     disk_cache_facts,
     set_disk_cache,
 )
-from .listing import Batch, Item, Lister
-from .opening import open_buckets, open_lister, open_store
-from .patience import Patience
-from .place import PlaceStore
+from .object_store import Depot
+from .open import open_buckets, open_depot, open_lister, open_store
+from .retry import Patience
+from .store import PlaceStore
 
 __all__ = [
     "Batch",

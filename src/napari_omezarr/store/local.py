@@ -6,17 +6,15 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
-from .byterange import span
-from .tally import Tally
-from .translation import Place
-from .transport import LOCAL_CONCURRENCY
+from .backend import LOCAL_CONCURRENCY, Tally, span
+from .error_mapping import Place
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from zarr.abc.store import ByteRequest
 
-    from .refusal import Refusal, Refused
+    from .error_mapping import Refusal, Refused
 
 
 class LocalTransport:

@@ -13,7 +13,7 @@ from .source import ArraySource, DaskSource
 from .work import write_block
 
 if TYPE_CHECKING:
-    from napari_omezarr.pyramid.selection import Bounds
+    from napari_omezarr.pyramid.boxes import Bounds
 
     from .journal import Checks
     from .options import Verify

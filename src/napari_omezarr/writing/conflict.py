@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_omezarr.errors import ConflictError
-
-from .units import inside, units
+from napari_omezarr.pyramid.boxes import inside, units
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from napari_omezarr.pyramid.selection import Bounds
+    from napari_omezarr.pyramid.boxes import Bounds
 
     from .edit import Edit
     from .existing import ExistingImage

@@ -16,12 +16,12 @@ import google_crc32c
 import numpy as np
 from numcodecs import get_codec
 
-from .units import inside, units
+from napari_omezarr.pyramid.boxes import inside, units
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from napari_omezarr.pyramid.selection import Bounds
+    from napari_omezarr.pyramid.boxes import Bounds
 
 _ABSENT = 2**64 - 1
 _GLANCE = 256

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_omezarr.errors import OptionError
+from napari_omezarr.pyramid.boxes import inside, units
 
 from .conflict import PatchConflictError
 from .downsample import downsample
-from .units import inside, units
 from .work import coarser_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_omezarr.pyramid.selection import Bounds
+    from napari_omezarr.pyramid.boxes import Bounds
 
     from .edit import Edit
     from .existing import ExistingImage

@@ -11,8 +11,8 @@ from zarr.storage import StorePath
 from napari_omezarr._io_loop import io_loop
 from napari_omezarr.errors import ConflictError
 from napari_omezarr.store import open_depot, run
-from napari_omezarr.store.depot_store import DepotStore
-from napari_omezarr.store.outlet import Held
+from napari_omezarr.store.backend import Held
+from napari_omezarr.store.store import DepotStore
 
 from .target import Stored, is_document
 

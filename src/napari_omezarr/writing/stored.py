@@ -11,16 +11,16 @@ import numpy as np
 import zarr
 
 from napari_omezarr._io_loop import reading_at
+from napari_omezarr.pyramid.boxes import inside, is_whole, units
 from napari_omezarr.store import run
 
 from .encoding import encoding_of
 from .failures import explained
-from .units import inside, is_whole, units
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from napari_omezarr.pyramid.selection import Bounds
+    from napari_omezarr.pyramid.boxes import Bounds
 
     from .encoding import Encoding
     from .target import Hierarchy

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from types import TracebackType
 
-    from napari_omezarr.pyramid.selection import Bounds
+    from napari_omezarr.pyramid.boxes import Bounds
 
     from .journal import Checks, Journal
     from .options import Verify

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_omezarr.pyramid.boxes import inside, numbered, sampled
+
 from .downsample import downsample
 from .stored import at_once, settled
-from .units import inside, numbered, sampled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from concurrent.futures import Future
 
-    from napari_omezarr.pyramid.selection import Bounds
+    from napari_omezarr.pyramid.boxes import Bounds
 
     from .journal import Checks
     from .options import Method, Verify

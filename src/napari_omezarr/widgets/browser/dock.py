@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
     from .browser import Browser
 
-CORE = ("napari_omezarr.browsing", "napari_omezarr.layers", "napari_omezarr.store.s3")
+CORE = (
+    "napari_omezarr.browsing",
+    "napari_omezarr.layers",
+    "napari_omezarr.store.object_store",
+)
 """What takes a second or more to import, the first time."""
 
 _ALL_ROOM = (QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QMenu, QWidget
 
 from napari_omezarr.browsing import View, Viewer, check_public, share_link, start
 from napari_omezarr.errors import OptionError
-from napari_omezarr.store.presigning import presigned
+from napari_omezarr.store.open import presigned
 
 from .present_view import present_view
 from .reply import Reply, failure

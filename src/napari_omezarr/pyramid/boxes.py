@@ -1,0 +1,202 @@
+"""What is stored as one object, a chunk or a shard, and the boxes that it cuts."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+# What numpy and dask may ask of an array, as plain bounded ranges.
+
+Bounds = tuple[tuple[int, int], ...]
+"""Start and stop along each axis, 0 <= start <= stop <= size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A request split into the box to read and what to take out of it.
+
+    ``bounds`` is the smallest box that holds everything asked for; ``inner``
+    indexes the box's array, axis by axis, so that the answer is what numpy gives
+    for orthogonal indexing.
+    """
+
+    bounds: Bounds
+    inner: tuple[Any, ...]
+
+    def taken_from(self, box: np.ndarray) -> np.ndarray:
+        """Give what was asked for, out of the array of ``bounds``."""
+        if all(isinstance(part, slice) and part == slice(None) for part in self.inner):
+            return box
+        # From the last axis on, so that a dropped axis does not move the others.
+        for axis in reversed(range(box.ndim)):
+            box = box[(slice(None),) * axis + (self.inner[axis],)]
+        return box
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The part of a box that lies in one chunk.
+
+    ``source`` indexes the chunk's array and ``target`` the box's; ``chunk`` counts
+    chunks along each axis.
+    """
+
+    chunk: tuple[int, ...]
+    source: tuple[slice, ...]
+    target: tuple[slice, ...]
+
+
+def parts_of(bounds: Bounds, chunks: Sequence[int]) -> Iterator[Part]:
+    """Split a box along a regular grid that begins at 0, in C order.
+
+    Parameters
+    ----------
+    bounds : Bounds
+        The box; an empty one has no parts.
+    chunks : sequence of int
+        The shape of a cell of the grid.
+    """
+    axes = (
+        tuple(_pieces(start, stop, size))
+        for (start, stop), size in zip(bounds, chunks, strict=True)
+    )
+    for pieces in product(*axes):
+        yield Part(*zip(*pieces, strict=True))
+
+
+def _pieces(start: int, stop: int, size: int) -> Iterator[tuple[int, slice, slice]]:
+    """Split a range: the cell's number, the range in the cell, in what is split."""
+    if start >= stop:
+        return
+    for number in range(start // size, (stop - 1) // size + 1):
+        origin = number * size
+        low, high = max(start, origin), min(stop, origin + size)
+        within = slice(low - origin, high - origin)
+        yield number, within, slice(low - start, high - start)
+
+
+def bounded(key: Any, shape: Sequence[int]) -> Selection:
+    """Bring any basic or orthogonal key into bounds.
+
+    Parameters
+    ----------
+    key : int, slice, Ellipsis, sequence of int or bool, or a tuple of them
+        As in ``array[key]``; integers drop their axis.
+    shape : sequence of int
+        The shape of the array.
+
+    Raises
+    ------
+    IndexError
+        An index lies outside, or there are more indices than axes.
+    """
+    parts = _expanded(key if isinstance(key, tuple) else (key,), len(shape))
+    pairs = [_along(part, size) for part, size in zip(parts, shape, strict=True)]
+    return Selection(tuple(b for b, _ in pairs), tuple(i for _, i in pairs))
+
+
+def _expanded(key: tuple[Any, ...], ndim: int) -> tuple[Any, ...]:
+    where = [i for i, part in enumerate(key) if part is Ellipsis]
+    if where:
+        missing = ndim - (len(key) - 1)
+        middle = (slice(None),) * missing
+        key = key[: where[0]] + middle + key[where[0] + 1 :]
+    if len(key) > ndim or len(where) > 1:
+        msg = f"too many indices for an array of {ndim} dimensions"
+        raise IndexError(msg)
+    return key + (slice(None),) * (ndim - len(key))
+
+
+def _along(part: Any, size: int) -> tuple[tuple[int, int], Any]:
+    if isinstance(part, slice):
+        return _along_slice(part, size)
+    if np.ndim(part) == 0:
+        index = int(part)
+        if not -size <= index < size:
+            msg = f"index {index} is out of bounds for an axis of size {size}"
+            raise IndexError(msg)
+        index %= size
+        return (index, index + 1), 0
+    return _along_list(np.asarray(part), size)
+
+
+def _along_slice(part: slice, size: int) -> tuple[tuple[int, int], slice]:
+    indices = range(*part.indices(size))
+    if not indices:
+        return (0, 0), slice(None)
+    low, high = min(indices[0], indices[-1]), max(indices[0], indices[-1])
+    if indices.step == 1:
+        return (low, high + 1), slice(None)
+    return (low, high + 1), slice(None, None, indices.step)
+
+
+def _along_list(part: np.ndarray, size: int) -> tuple[tuple[int, int], np.ndarray]:
+    indices = np.flatnonzero(part) if part.dtype == bool else part.astype(np.intp)
+    if indices.size == 0:
+        return (0, 0), indices
+    if indices.min() < -size or indices.max() >= size:
+        msg = f"an index is out of bounds for an axis of size {size}"
+        raise IndexError(msg)
+    indices = np.where(indices < 0, indices + size, indices)
+    low = int(indices.min())
+    return (low, int(indices.max()) + 1), indices - low
+
+
+# What is stored as one object, a chunk or a shard, and the boxes that it cuts.
+
+
+def units(bounds: Bounds, unit: Sequence[int]) -> Iterator[Bounds]:
+    """Cut a region at the borders of what is stored as one object."""
+    yield from product(*_cuts(bounds, unit))
+
+
+def is_whole(bounds: Bounds, unit: Sequence[int], shape: Sequence[int]) -> bool:
+    """Whether a region is whole objects, those at the array's end included."""
+    return all(
+        start % by == 0 and (stop % by == 0 or stop == size)
+        for (start, stop), by, size in zip(bounds, unit, shape, strict=True)
+    )
+
+
+def sampled(bounds: Bounds, unit: Sequence[int]) -> int:
+    """Choose one of the objects of a region, always the same; gives its number."""
+    count = math.prod(len(along) for along in _cuts(bounds, unit))
+    return zlib.crc32(repr(bounds).encode()) % max(1, count)
+
+
+def numbered(bounds: Bounds, unit: Sequence[int], number: int) -> Bounds:
+    """Give the box of one of a region's objects by its number."""
+    box = []
+    for along in reversed(_cuts(bounds, unit)):
+        number, index = divmod(number, len(along))
+        box.append(along[index])
+    return tuple(reversed(box))
+
+
+def inside(box: Bounds, region: Bounds) -> tuple[slice, ...]:
+    """Say where a box lies in a region's values."""
+    return tuple(
+        slice(start - first, stop - first)
+        for (start, stop), (first, _) in zip(box, region, strict=True)
+    )
+
+
+def _cuts(bounds: Bounds, unit: Sequence[int]) -> list[list[tuple[int, int]]]:
+    cuts = []
+    for (start, stop), by in zip(bounds, unit, strict=True):
+        first = start // by * by
+        cuts.append(
+            [
+                (max(edge, start), min(edge + by, stop))
+                for edge in range(first, stop, by)
+            ]
+        )
+    return cuts

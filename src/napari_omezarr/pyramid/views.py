@@ -1,0 +1,238 @@
+"""Other pixels seen differently: an axis fixed, moved to the end, another dtype."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import product
+from typing import TYPE_CHECKING, Any, Protocol
+from uuid import uuid4
+
+import numpy as np
+
+from .pixels import Readable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .boxes import Bounds
+    from .pixels import Pixels
+
+# Other pixels seen differently: an axis fixed, moved to the end, another dtype.
+
+
+class Window(Readable):
+    """Other pixels with some axes fixed at one index; nothing is copied or read.
+
+    Parameters
+    ----------
+    pixels : Pixels
+        What is looked at.
+    fixed : dict of int to int
+        The index at which each of these axes is held; they vanish from the shape.
+    """
+
+    def __init__(self, pixels: Pixels, fixed: dict[int, int]) -> None:
+        self.source = pixels
+        self.fixed = dict(fixed)
+        self._kept = tuple(a for a in range(len(pixels.shape)) if a not in fixed)
+        self.shape: tuple[int, ...] = tuple(pixels.shape[a] for a in self._kept)
+        self.chunks: tuple[int, ...] = tuple(pixels.chunks[a] for a in self._kept)
+        self.dtype = pixels.dtype
+        self.concurrency = pixels.concurrency
+        held = "-".join(f"{axis}.{index}" for axis, index in sorted(fixed.items()))
+        self.token = f"{pixels.token}-{held}"
+
+    def __repr__(self) -> str:
+        return f"<Window {self.fixed} of {self.source!r}>"
+
+    async def read(self, bounds: Bounds) -> np.ndarray:
+        """Read a box of the kept axes, on the I/O loop."""
+        whole = [(index, index + 1) for index in self._held()]
+        for axis, bound in zip(self._kept, bounds, strict=True):
+            whole[axis] = bound
+        box = await self.source.read(tuple(whole))
+        return box.reshape([stop - start for start, stop in bounds])
+
+    def _held(self) -> list[int]:
+        return [self.fixed.get(axis, 0) for axis in range(len(self.source.shape))]
+
+
+class ChannelsLast(Readable):
+    """Other pixels with their channel axis moved to the end, as RGB pictures have it.
+
+    Parameters
+    ----------
+    pixels : Pixels
+        What is looked at.
+    channel_axis : int
+        The axis that becomes the last one; it is always read whole.
+    """
+
+    def __init__(self, pixels: Pixels, channel_axis: int) -> None:
+        self.source = pixels
+        self.channel_axis = channel_axis
+        self.shape = self._moved(pixels.shape)
+        self.chunks = (*self._moved(pixels.chunks)[:-1], self.shape[-1])
+        self.dtype = pixels.dtype
+        self.concurrency = pixels.concurrency
+        self.token = f"{pixels.token}-last.{channel_axis}"
+
+    def __repr__(self) -> str:
+        return f"<ChannelsLast of {self.source!r}>"
+
+    async def read(self, bounds: Bounds) -> np.ndarray:
+        """Read a box, channels last, on the I/O loop."""
+        order = list(bounds[:-1])
+        order.insert(self.channel_axis, bounds[-1])
+        box = await self.source.read(tuple(order))
+        return np.moveaxis(box, self.channel_axis, -1)
+
+    def _moved(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        rest = [size for axis, size in enumerate(sizes) if axis != self.channel_axis]
+        return (*rest, sizes[self.channel_axis])
+
+
+class Cast(Readable):
+    """Other pixels in another data type (label values that were stored as floats).
+
+    Parameters
+    ----------
+    pixels : Pixels
+        What is looked at.
+    dtype : numpy.dtype
+        What values become; not finite ones become 0.
+    """
+
+    def __init__(self, pixels: Pixels, dtype: np.dtype[Any]) -> None:
+        self.source = pixels
+        self.shape = pixels.shape
+        self.chunks = pixels.chunks
+        self.dtype = np.dtype(dtype)
+        self.concurrency = pixels.concurrency
+        self.token = f"{pixels.token}-{self.dtype}"
+
+    def __repr__(self) -> str:
+        return f"<{self.dtype} of {self.source!r}>"
+
+    async def read(self, bounds: Bounds) -> np.ndarray:
+        """Read a box, on the I/O loop."""
+        box = await self.source.read(bounds)
+        if box.dtype.kind == "f":
+            box = np.nan_to_num(box, nan=0, posinf=0, neginf=0)
+        return box.astype(self.dtype, copy=False)
+
+
+# One plane of many equal tiles, each of which is found out when it is looked at.
+
+
+class Tile(Protocol):
+    """Gives the pixels of one tile, once somebody looks at it."""
+
+    async def open(self) -> Pixels | None:
+        """Find out the tile's pixels on the I/O loop; None where there are none."""
+        ...
+
+
+class Mosaic(Readable):
+    """Tiles laid out in a grid over the last two axes (y, x).
+
+    A tile that is smaller than the template leaves the rest of its place at 0, a
+    larger one is cut; a missing one stays 0. A tile that cannot be read raises.
+
+    Parameters
+    ----------
+    template : Pixels
+        Pixels whose shape, chunks and dtype every tile is expected to share.
+    grid : tuple of int
+        Rows and columns.
+    tiles : Mapping of (row, column) to Tile
+        Only the places that hold data.
+    """
+
+    def __init__(
+        self,
+        template: Pixels,
+        grid: tuple[int, int],
+        tiles: Mapping[tuple[int, int], Tile],
+    ) -> None:
+        self._tiles = dict(tiles)
+        self._size = template.shape[-2:]
+        self._opened: dict[tuple[int, int], asyncio.Task[Pixels | None]] = {}
+        rows, columns = grid
+        height, width = self._size
+        self.shape: tuple[int, ...] = (
+            *template.shape[:-2],
+            rows * height,
+            columns * width,
+        )
+        self.dtype = template.dtype
+        self.concurrency = template.concurrency
+        self.address: str = getattr(template, "address", "")
+        # A chunk must not lie across two tiles, or it would be read for both.
+        fits = all(
+            size % chunk == 0
+            for size, chunk in zip(self._size, template.chunks[-2:], strict=True)
+        )
+        plane = template.chunks[-2:] if fits else self._size
+        self.chunks: tuple[int, ...] = (*template.chunks[:-2], *plane)
+        self.token = uuid4().hex
+
+    def __repr__(self) -> str:
+        return f"<Mosaic of {len(self._tiles)} tiles {self.shape} {self.dtype}>"
+
+    async def read(self, bounds: Bounds) -> np.ndarray:
+        """Read a box over any tiles at once, on the I/O loop.
+
+        Raises
+        ------
+        StoreError
+            A tile that exists could not be read.
+        """
+        box = np.zeros([stop - start for start, stop in bounds], self.dtype)
+        (top, bottom), (left, right) = bounds[-2:]
+        height, width = self._size
+        places = product(
+            range(top // height, (bottom - 1) // height + 1),
+            range(left // width, (right - 1) // width + 1),
+        )
+        await asyncio.gather(*(self._paste(place, bounds, box) for place in places))
+        return box
+
+    async def _paste(
+        self, place: tuple[int, int], bounds: Bounds, box: np.ndarray
+    ) -> None:
+        pixels = await self._pixels(place)
+        if pixels is None:
+            return
+        source, target = list(bounds), [slice(None)] * len(bounds)
+        for axis, position, size in zip((-2, -1), place, self._size, strict=True):
+            start, stop = bounds[axis]
+            origin = position * size
+            low = max(start, origin)
+            high = min(stop, origin + min(size, pixels.shape[axis]))
+            if high <= low:
+                return
+            source[axis] = (low - origin, high - origin)
+            target[axis] = slice(low - start, high - start)
+        for axis in range(len(bounds) - 2):
+            start, stop = bounds[axis]
+            stop = min(stop, pixels.shape[axis])
+            if stop <= start:
+                return
+            source[axis] = (start, stop)
+            target[axis] = slice(0, stop - start)
+        box[tuple(target)] = await pixels.read(tuple(source))
+
+    async def _pixels(self, place: tuple[int, int]) -> Pixels | None:
+        tile = self._tiles.get(place)
+        if tile is None:
+            return None
+        task = self._opened.get(place)
+        if task is None or (task.done() and _failed(task)):
+            task = self._opened[place] = asyncio.ensure_future(tile.open())
+        # Shielded: one reader that is cancelled must not end it for the others.
+        return await asyncio.shield(task)
+
+
+def _failed(task: asyncio.Task[Any]) -> bool:
+    return task.cancelled() or task.exception() is not None

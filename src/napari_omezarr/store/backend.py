@@ -1,0 +1,453 @@
+"""Byte ranges as zarr asks for them, as HTTP says them, and cut from a body."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
+
+from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
+
+from napari_omezarr.errors import (
+    AccessDeniedError,
+    ListingDeniedError,
+    SignInNeededError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+    from zarr.abc.store import ByteRequest
+
+    from napari_omezarr.errors import StoreError
+
+    from .error_mapping import Place, Refusal, Refused
+
+# What a store needs of a place: bytes of a key, and some facts.
+
+REMOTE_CONCURRENCY = 64
+LOCAL_CONCURRENCY = 8
+
+
+class Transport(Protocol):
+    """One way to the bytes below a location.
+
+    Attributes
+    ----------
+    concurrency : int
+        How many reads at a time do well here.
+    tally : Tally
+        What was sent and received, and what is worth saying about it.
+    """
+
+    concurrency: int
+    tally: Tally
+
+    async def read(self, key: str, wanted: ByteRequest | None) -> bytes | None:
+        """Read a key, or a part of it, by one attempt; runs on the I/O loop.
+
+        Parameters
+        ----------
+        key : str
+            Below the location; ``""`` is the location itself.
+        wanted : ByteRequest or None
+            The part, or None for all of it.
+
+        Returns
+        -------
+        bytes or None
+            The bytes, fewer than wanted only where the object ends before; None
+            if the place knows that there is no such object.
+
+        Raises
+        ------
+        Refused
+            If the place answered something else.
+        Interrupted, OSError
+            If there was no whole answer.
+        StoreError
+            If it is clear that asking again does not help.
+        """
+        ...
+
+    def verdict(self, refused: Refused) -> Refusal | StoreError:
+        """Say which of its problems a refusal stands for, by what is known by now."""
+        ...
+
+    def place(self, url: str) -> Place:
+        """Describe this place for the words of an error about `url`."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about what happened here, each once."""
+        ...
+
+
+@runtime_checkable
+class Versioned(Protocol):
+    """A transport that says of which version an object is."""
+
+    async def version(self, key: str) -> str:
+        """Ask by one small request; ``""`` if there is no answer to that."""
+        ...
+
+
+# What a writer needs of a place: to put, look at, delete and list objects, once.
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An object as it was read; ``tag`` names this state of it (its ETag)."""
+
+    body: bytes = field(repr=False)
+    tag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An object that was listed: its key below the place, and its bytes."""
+
+    key: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some entries; ``rest`` asks for the next ones and is ``""`` after the last."""
+
+    entries: tuple[Entry, ...]
+    rest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Write only if the object is in this state; no tag: if there is none."""
+
+    tag: str = ""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Say it over HTTP."""
+        return {"If-Match": self.tag} if self.tag else {"If-None-Match": "*"}
+
+
+class Attempts(Protocol):
+    """Calls a function until it answers, and raises our errors."""
+
+    async def __call__(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Call it."""
+        ...
+
+
+class Outlet(Protocol):
+    """One way to change what lies below a location; each call is one attempt.
+
+    All run on the I/O loop. They raise `Refused`, `Interrupted`, ``OSError`` where
+    the place answers something else or not at all, and `StoreError` where asking
+    again does not help.
+    """
+
+    @property
+    def concurrency(self) -> int:
+        """How many requests at a time do well here."""
+        ...
+
+    async def read(self, key: str, wanted: ByteRequest | None = None) -> Held | None:
+        """Read an object, or a part of it; None if there is none."""
+        ...
+
+    async def write(
+        self, key: str, body: bytes, condition: Condition | None = None
+    ) -> None:
+        """Write an object, whole or not at all."""
+        ...
+
+    async def put(self, key: str, body: bytes, attempts: Attempts) -> None:
+        """Write an object, in several requests if it is long.
+
+        Parameters
+        ----------
+        key : str
+            Of the object.
+        body : bytes
+            All of it.
+        attempts : callable
+            Is given each request, to try it as often as patience allows.
+        """
+        ...
+
+    async def copy(self, key: str, to: str, size: int, attempts: Attempts) -> None:
+        """Copy an object over another without its bytes coming here.
+
+        Parameters
+        ----------
+        key, to : str
+            Which, and where to; below the place both.
+        size : int
+            Its bytes.
+        attempts : callable
+            As for `put`.
+        """
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Delete an object; none there is as good."""
+        ...
+
+    async def page(self, prefix: str, rest: str = "", size: int = 1000) -> Page:
+        """List all that lies below a folder, at any depth; ``""`` is the place."""
+        ...
+
+    def place(self, url: str, doing: str) -> Place:
+        """Describe this place for the words of an error about `url`."""
+        ...
+
+
+# What a store sent, received, and has to say about it.
+
+
+class Notes:
+    """Sentences for the person, each kept once however often it is said."""
+
+    def __init__(self) -> None:
+        self._sentences: dict[str, None] = {}
+
+    def add(self, sentence: str) -> None:
+        """Keep a sentence."""
+        self._sentences.setdefault(sentence)
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The sentences, in the order in which they came up."""
+        return tuple(self._sentences)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counters of one store, written on the I/O loop only.
+
+    Attributes
+    ----------
+    waves : int
+        Sets of keys that were asked for at once.
+    requests : int
+        GETs sent, repeated ones and those that failed included.
+    received : int
+        Bytes of bodies that arrived.
+    """
+
+    waves: int = 0
+    requests: int = 0
+    received: int = 0
+
+
+# What lies directly below a place, page by page; the only part that lists.
+
+PAGE = 1000
+"""How many keys S3 gives at most with one request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A folder or an object, directly below the place.
+
+    Attributes
+    ----------
+    name : str
+        The last part of its key, without a slash.
+    is_folder : bool
+        Whether it is a common prefix of keys, or a folder.
+    size : int or None
+        Bytes of an object.
+    modified : str
+        When the object was written, ISO 8601 in UTC; ``""`` if nobody says.
+    """
+
+    name: str
+    is_folder: bool
+    size: int | None = None
+    modified: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some items; ``rest`` asks for the next ones and is ``""`` after the last."""
+
+    items: tuple[Item, ...]
+    rest: str = ""
+
+
+class Lister(Protocol):
+    """One way to list what lies below a place.
+
+    Attributes
+    ----------
+    tally : Tally
+        What it sent and received.
+    """
+
+    tally: Tally
+
+    async def batch(self, prefix: str = "", rest: str = "", size: int = PAGE) -> Batch:
+        """Give some items whose names begin with `prefix`; runs on the I/O loop.
+
+        Parameters
+        ----------
+        prefix : str
+            The beginning of the names; the place itself selects, where it can.
+        rest : str
+            Of the batch before; ``""`` for the first.
+        size : int
+            How many items at most.
+
+        Raises
+        ------
+        StoreError
+            The place did not list.
+        """
+        ...
+
+    async def tree(self, rest: str = "") -> Batch:
+        """Give some of all objects below, at any depth: names are whole paths.
+
+        Raises
+        ------
+        StoreError
+            The place did not list.
+        """
+        ...
+
+
+class Items(Protocol):
+    """What a place that needs no pages says of itself."""
+
+    async def __call__(self) -> Iterable[Item]:
+        """Give what lies directly below, in any order."""
+        ...
+
+    async def tree(self) -> Iterable[Item]:
+        """Give all objects at any depth, by their whole paths."""
+        ...
+
+
+class WholeLister:
+    """A place that gives all its items at once: a folder, an archive.
+
+    Parameters
+    ----------
+    load : Items
+        Gives the items; called once.
+    tally : Tally, optional
+        Counts what `load` sends and receives.
+    """
+
+    def __init__(self, load: Items, tally: Tally | None = None) -> None:
+        self.tally = tally or Tally()
+        self._load = load
+        self._items: list[Item] | None = None
+
+    async def tree(self, rest: str = "") -> Batch:
+        """Give all objects at any depth, in the order of their paths."""
+        return Batch(tuple(sorted(await self._load.tree(), key=_name)))
+
+    async def batch(self, prefix: str = "", rest: str = "", size: int = PAGE) -> Batch:
+        """Give the items after `rest`, which is a name, in the order of names."""
+        if self._items is None:
+            self._items = sorted(await self._load(), key=_name)
+        start = bisect_left(self._items, max(prefix, rest), key=_name)
+        if rest and start < len(self._items) and self._items[start].name == rest:
+            start += 1
+        found = self._items[start : start + size + 1]
+        matching = [item for item in found if item.name.startswith(prefix)]
+        more = len(matching) > size
+        items = tuple(matching[:size])
+        return Batch(items, items[-1].name if more else "")
+
+
+def about_listing(error: StoreError, url: str) -> StoreError:
+    """Say of "you may not" that it is only about the listing: keys may be open.
+
+    Errors that are about the sign-in itself stay what they are.
+    """
+    if type(error) not in (AccessDeniedError, SignInNeededError):
+        return error
+    sentence = f"Listing is not allowed at {url}."
+    action = "Type the full address of an image, or choose another sign-in."
+    return ListingDeniedError(sentence, action=action, url=url)
+
+
+def not_listed(url: str) -> ListingDeniedError:
+    """Say that a web server does not tell what it holds."""
+    sentence = f"{url} does not tell what it holds."
+    action = "Type the full address of an image."
+    return ListingDeniedError(sentence, action=action, url=url)
+
+
+def _name(item: Item) -> str:
+    return item.name
+
+
+# Byte ranges as zarr asks for them, as HTTP says them, and cut from a body.
+
+FIRST_BYTE = RangeByteRequest(0, 1)
+
+
+def range_header(wanted: ByteRequest) -> str:
+    """Say a range as the value of HTTP's ``Range`` header.
+
+    Examples
+    --------
+    >>> range_header(RangeByteRequest(0, 10))
+    'bytes=0-9'
+    """
+    match wanted:
+        case RangeByteRequest(start, end):
+            return f"bytes={start}-{end - 1}"
+        case OffsetByteRequest(offset):
+            return f"bytes={offset}-"
+        case SuffixByteRequest(suffix):
+            return f"bytes=-{suffix}"
+
+
+def span(wanted: ByteRequest | None, size: int) -> tuple[int, int]:
+    """Find where a range begins and ends in an object of `size` bytes."""
+    match wanted:
+        case RangeByteRequest(start, end):
+            return min(start, size), min(end, size)
+        case OffsetByteRequest(offset):
+            return min(offset, size), size
+        case SuffixByteRequest(suffix):
+            return max(0, size - suffix), size
+        case None:
+            return 0, size
+
+
+def cut(body: bytes, wanted: ByteRequest | None) -> bytes:
+    """Cut a range from a whole body."""
+    start, end = span(wanted, len(body))
+    return body if (start, end) == (0, len(body)) else body[start:end]
+
+
+def is_empty(wanted: ByteRequest | None) -> bool:
+    """Say whether a range has no bytes, which HTTP cannot ask for."""
+    match wanted:
+        case RangeByteRequest(start, end):
+            return start >= end
+        case SuffixByteRequest(suffix):
+            return suffix == 0
+    return False
+
+
+def is_index(wanted: ByteRequest | None) -> bool:
+    """Say whether a range is what zarr asks for to learn where a shard's chunks are.
+
+    An index has 16 bytes for each chunk, and mostly 4 more for a checksum; it lies
+    at the shard's end, or at its beginning.
+    """
+    match wanted:
+        case SuffixByteRequest(size) | RangeByteRequest(0, size):
+            return size % 16 in (0, 4)
+    return False

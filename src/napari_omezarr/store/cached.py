@@ -1,0 +1,353 @@
+"""The disk cache of this process: off until somebody says how large it may be."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import platformdirs
+
+from napari_omezarr.errors import StoreConnectionError, StoreError
+
+from .backend import FIRST_BYTE, Notes, Transport
+from .disk_cache import Shelf, ShelfRoom, Uses, cache_key
+from .error_mapping import Interrupted, Kind
+from .retry import is_page
+
+if TYPE_CHECKING:
+    import os
+
+    from zarr.abc.store import ByteRequest
+
+    from napari_omezarr.connections.connections import Profile
+    from napari_omezarr.location import Location
+
+    from .disk_cache import Kept
+    from .error_mapping import Place, Refusal, Refused
+    from .http import Reply
+
+# Which version of each object a store has read parts of, so that they fit together.
+#
+# The chunks of a shard are found by an index that was read before. If the shard is
+# written anew in between, and the index came from the disk cache, what is at the old
+# places is something else: that must be an error, and not pixels.
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    validator: str
+    checked: float
+    from_shelf: bool
+
+
+class Versions:
+    """The versions that the parts of objects were of, as one store met them."""
+
+    def __init__(self) -> None:
+        self._met: dict[str, _Version] = {}
+
+    def checked(self, key: str, validator: str) -> float:
+        """Return when a version was last known to be current: seconds since 1970."""
+        met = self._met.get(key)
+        return met.checked if met and met.validator == validator else 0
+
+    def fetched(self, key: str, validator: str, now: float) -> None:
+        """Note that the place itself just gave a part, or said it is still the same.
+
+        Raises
+        ------
+        StoreError
+            If another part was taken from the shelf that is of another version.
+        """
+        self._compare(key, validator)
+        met = self._met.get(key)
+        self._met[key] = _Version(validator, now, bool(met and met.from_shelf))
+
+    def taken(self, key: str, validator: str, checked: float) -> None:
+        """Note that a part was taken from the shelf.
+
+        Raises
+        ------
+        StoreError
+            If another part was, that is of another version.
+        """
+        self._compare(key, validator)
+        checked = max(checked, self.checked(key, validator))
+        self._met[key] = _Version(validator, checked, from_shelf=True)
+
+    def _compare(self, key: str, validator: str) -> None:
+        met = self._met.get(key)
+        if met and met.from_shelf and met.validator != validator:
+            sentence = "The image has changed since it was opened."
+            raise StoreError(sentence, action="Open it again.")
+
+
+# A way to a place with a shelf beside it: what was once seen is not fetched again.
+
+_OFFLINE = {Kind.UNKNOWN_HOST, Kind.NO_CONNECTION, Kind.SILENCE}
+_OFFLINE_FOR = 30
+
+
+@runtime_checkable
+class Source(Transport, Protocol):
+    """A transport that tells one version of an object from another."""
+
+    def identity(self, key: str) -> str:
+        """Return the web address of a key, the same however it is reached."""
+        ...
+
+    async def reply(
+        self, key: str, wanted: ByteRequest | None, validator: str = ""
+    ) -> Reply:
+        """Read as `read` does, but only if the object is not of this version."""
+        ...
+
+
+class ShelvedTransport:
+    """The keys below a place, whose answers are kept on a shelf and taken from there.
+
+    An answer is fresh for a while, or for as long as the server says if that is
+    less. Then the place is asked whether it is still the same; if nobody is there
+    to be asked it is taken as it is, and a note says so. Failures and refusals are
+    never kept.
+
+    Parameters
+    ----------
+    source : Source
+        The way to the place.
+    shelf : Shelf
+        Where answers are kept.
+    max_age : float
+        For how many seconds an answer is fresh.
+    sign_in : str
+        As whom the place is read, in words that are no secret.
+    """
+
+    def __init__(
+        self, source: Source, shelf: Shelf, max_age: float, sign_in: str
+    ) -> None:
+        self.concurrency = source.concurrency
+        self.tally = source.tally
+        self._source = source
+        self._shelf = shelf
+        self._max_age = max_age
+        self._sign_in = sign_in
+        self._notes = Notes()
+        self._versions = Versions()
+        self._offline_until = 0.0
+
+    async def version(self, key: str) -> str:
+        """Ask the place itself; ``""`` while nobody is there."""
+        asked = await self._source.reply(key, FIRST_BYTE)
+        return asked.validator
+
+    async def read(self, key: str, wanted: ByteRequest | None) -> bytes | None:
+        """Read a key, or a part of it, from the shelf or else from the place.
+
+        Raises
+        ------
+        StoreError
+            If it is a part of an object that has changed since another part of it
+            was taken from the shelf.
+        """
+        name = cache_key(self._source.identity(key), self._sign_in)
+        kept = await asyncio.to_thread(self._shelf.find, name, wanted)
+        if kept is None:
+            reply = await self._source.reply(key, wanted)
+            return await self._fetched(key, name, wanted, reply)
+        if self._is_fresh(name, kept) or time.monotonic() < self._offline_until:
+            return self._taken(name, wanted, kept)
+        try:
+            reply = await self._source.reply(key, wanted, kept.validator)
+        except (Interrupted, StoreConnectionError) as error:
+            if isinstance(error, Interrupted) and error.kind not in _OFFLINE:
+                raise
+            self._go_offline()
+            return self._taken(name, wanted, kept)
+        if reply.unchanged:
+            return await self._confirmed(name, wanted, kept)
+        return await self._fetched(key, name, wanted, reply)
+
+    def verdict(self, refused: Refused) -> Refusal | StoreError:
+        """Return what the place says."""
+        return self._source.verdict(refused)
+
+    def place(self, url: str) -> Place:
+        """Describe the place."""
+        return self._source.place(url)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about what happened there, and here."""
+        return (*self._source.notes, *self._notes.sentences)
+
+    def _is_fresh(self, name: str, kept: Kept) -> bool:
+        checked = max(kept.checked, self._versions.checked(name, kept.validator))
+        allowed = self._max_age if kept.lifetime is None else kept.lifetime
+        return 0 <= time.time() - checked < min(self._max_age, allowed)
+
+    def _go_offline(self) -> None:
+        """Ask nobody for a while: finding out that nobody answers can take long."""
+        self._offline_until = time.monotonic() + _OFFLINE_FOR
+        self._notes.add("You are offline; shown from the cache.")
+
+    def _taken(self, name: str, wanted: ByteRequest | None, kept: Kept) -> bytes | None:
+        self._shelf.uses.hits += 1
+        if wanted is not None:
+            self._versions.taken(name, kept.validator, kept.checked)
+        return kept.body
+
+    async def _confirmed(
+        self, name: str, wanted: ByteRequest | None, kept: Kept
+    ) -> bytes | None:
+        self._shelf.uses.confirmed += 1
+        await asyncio.to_thread(self._shelf.confirm, kept)
+        if wanted is not None:
+            self._versions.fetched(name, kept.validator, time.time())
+            self._versions.taken(name, kept.validator, time.time())
+        return kept.body
+
+    async def _fetched(
+        self, key: str, name: str, wanted: ByteRequest | None, reply: Reply
+    ) -> bytes | None:
+        self._shelf.uses.misses += 1
+        body = reply.part(wanted)
+        if body is not None and is_page(key, body):
+            return body
+        await asyncio.to_thread(self._shelf.keep, name, reply)
+        if self._shelf.trouble:
+            self._notes.add(f"The disk cache keeps nothing: {self._shelf.trouble}.")
+        if wanted is not None:
+            self._versions.fetched(name, reply.validator, time.time())
+        return body
+
+
+# The disk cache of this process: off until somebody says how large it may be.
+
+GIGABYTE = 2**30
+HOUR = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class DiskCacheFacts:
+    """What can be said about the disk cache.
+
+    Attributes
+    ----------
+    folder : Path
+        Where its files are, whether it is on or off.
+    bytes : int
+        What they take on disk, estimated.
+    entries : int
+        How many there are.
+    hits, confirmed, misses : int
+        How many answers this process took from it without asking anybody, took
+        after the place said that they are current, and had to fetch.
+    """
+
+    folder: Path
+    bytes: int
+    entries: int
+    hits: int
+    confirmed: int
+    misses: int
+
+
+class _DiskCache:
+    def __init__(self) -> None:
+        self.shelf: Shelf | None = None
+        self.max_age = 0.0
+
+
+_in_use = _DiskCache()
+
+
+def default_disk_cache_folder() -> Path:
+    """Give the folder where such files belong on this system; it need not exist."""
+    return Path(platformdirs.user_cache_dir("napari-omezarr", appauthor=False))
+
+
+def set_disk_cache(
+    folder: str | os.PathLike[str] | None = None,
+    *,
+    size: int = 10 * GIGABYTE,
+    max_age: float = HOUR,
+) -> None:
+    """Keep what remote places send in a folder, for all stores opened from now on.
+
+    Nothing is read or written yet.
+
+    Parameters
+    ----------
+    folder : path-like, optional
+        Our files go into a folder of their own in there, which several processes
+        may share. By default it is `default_disk_cache_folder`.
+    size : int
+        How many bytes they may take; 0 turns the cache off and leaves them alone.
+    max_age : float
+        For how many seconds something is shown without asking whether it has
+        changed; 0 asks each time.
+    """
+    where = _chosen(folder)
+    before = _in_use.shelf
+    if size <= 0:
+        _in_use.shelf = None
+    elif before is None or (before.room.base, before.room.size) != (where, size):
+        _in_use.shelf = Shelf(where, size)
+    _in_use.max_age = max_age
+
+
+def clear_disk_cache(folder: str | os.PathLike[str] | None = None) -> None:
+    """Delete all that is kept, also while the cache is off.
+
+    Parameters
+    ----------
+    folder : path-like, optional
+        Where; by default what is in use, or else the default.
+    """
+    _room(folder).clear()
+
+
+def disk_cache_facts(folder: str | os.PathLike[str] | None = None) -> DiskCacheFacts:
+    """Count what is kept, by looking at every file: not for the GUI thread.
+
+    Parameters
+    ----------
+    folder : path-like, optional
+        Where; by default what is in use, or else the default.
+    """
+    room = _room(folder)
+    uses = _in_use.shelf.uses if _in_use.shelf else Uses()
+    size, entries = room.contents()
+    return DiskCacheFacts(
+        room.folder, size, entries, uses.hits, uses.confirmed, uses.misses
+    )
+
+
+def with_disk_cache(
+    transport: Transport, location: Location, profile: Profile | None
+) -> Transport:
+    """Put the disk cache before a way to a remote place, if there is one.
+
+    Local files and memory are as near as the cache is. Places that fsspec reads are
+    left alone too: it does not say of which version an object is.
+    """
+    if _in_use.shelf is None or not isinstance(transport, Source):
+        return transport
+    named = profile.name if profile else ""
+    anonymous = location.anonymous or bool(profile and profile.anonymous)
+    sign_in = "anonymous" if anonymous else f"as {location.profile or named}"
+    return ShelvedTransport(transport, _in_use.shelf, _in_use.max_age, sign_in)
+
+
+def _chosen(folder: str | os.PathLike[str] | None) -> Path:
+    return Path(folder).expanduser() if folder else default_disk_cache_folder()
+
+
+def _room(folder: str | os.PathLike[str] | None) -> ShelfRoom:
+    if folder is None and _in_use.shelf:
+        return _in_use.shelf.room
+    return ShelfRoom(_chosen(folder), 0)

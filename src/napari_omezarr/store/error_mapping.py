@@ -1,0 +1,535 @@
+"""From what went wrong below to our errors: one sentence and one action each.
+
+The only module that knows what backends mean. Nothing that a server or a library
+wrote is quoted: it may hold keys, signatures or signed addresses.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from botocore import exceptions as aws
+
+from napari_omezarr import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from napari_omezarr.errors import StoreError
+
+# An answer that is not the bytes asked for, reduced to its facts.
+#
+# Bodies of errors are parsed here and dropped: those of S3 quote the access key and
+# the string that was signed.
+
+_ELEMENT = re.compile(
+    r"<(Code|Message|AuthenticationErrorDetail|Region|Endpoint|RequestTime|ServerTime)>"
+    r"([^<]*)<"
+)
+_EXPIRED_CODES = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
+# S3 and Azure have no code for a signed address whose time is over, only these words.
+_EXPIRED_WORDS = ("Request has expired", "Signature not valid in the specified time")
+_BUSY_CODES = {"SlowDown", "ServiceUnavailable", "ServerBusy", "Throttling"}
+_DENIED_CODES = {"", "AccessDenied", "AllAccessDisabled", "Forbidden"}
+_FAILED_CODES = {"InternalError", "RequestTimeout", "OperationTimedOut"}
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A server answered, but not with the bytes.
+
+    Attributes
+    ----------
+    status : int
+        The HTTP status.
+    code : str
+        The code of S3's (or Azure's) error document, ``""`` if there is none.
+    region, endpoint : str
+        Where the bucket lives instead, if the answer says so.
+    retry_after : float
+        Seconds that the server asks to wait, 0 if it does not ask.
+    skew : float
+        Seconds by which the clocks differ, if that is what is wrong.
+    expired : bool
+        Whether a sign-in or a signed address has ended.
+    signed : bool
+        Whether the request was signed with somebody's key.
+    """
+
+    status: int
+    code: str = ""
+    region: str = ""
+    endpoint: str = ""
+    retry_after: float = 0
+    skew: float = 0
+    expired: bool = False
+    signed: bool = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether the server asks to slow down."""
+        return self.status in (429, 503) or self.code in _BUSY_CODES
+
+    @property
+    def denied(self) -> bool:
+        """Whether it says "you may not", with nothing wrong in the sign-in.
+
+        This is what S3 answers for a missing key to whoever may not list.
+        """
+        unsaid = self.code in _DENIED_CODES and not self.expired
+        return self.status == 403 and unsaid
+
+    @property
+    def passing(self) -> bool:
+        """Whether the same request may well succeed a little later."""
+        failed = self.status in (408, 500, 502, 504) or self.code in _FAILED_CODES
+        return self.busy or failed
+
+
+class Refused(Exception):
+    """Carries a `Refusal` out of a transport.
+
+    Parameters
+    ----------
+    refusal : Refusal
+        The last answer.
+    before : Refusal or StoreError, optional
+        What was wrong with signing in, if `refusal` is the answer to a second
+        request that was sent without.
+    """
+
+    def __init__(
+        self, refusal: Refusal, before: Refusal | StoreError | None = None
+    ) -> None:
+        super().__init__(f"{refusal.status} {refusal.code}".rstrip())
+        self.refusal = refusal
+        self.before = before
+
+
+def refusal_of(status: int, headers: Mapping[str, str], body: bytes) -> Refusal:
+    """Reduce an answer to what it says about the refusal.
+
+    Parameters
+    ----------
+    status : int
+        The HTTP status.
+    headers : Mapping
+        The headers; looked up by the usual spelling.
+    body : bytes
+        The body, of which only S3's error document is understood.
+    """
+    said = _elements(body)
+    code = said.get("Code") or headers.get("x-ms-error-code", "")
+    message = said.get("Message", "") + said.get("AuthenticationErrorDetail", "")
+    expired = code in _EXPIRED_CODES or any(word in message for word in _EXPIRED_WORDS)
+    return Refusal(
+        status=status,
+        code=code,
+        region=headers.get("x-amz-bucket-region") or said.get("Region", ""),
+        endpoint=said.get("Endpoint", ""),
+        retry_after=_seconds(headers.get("Retry-After", "")),
+        skew=_skew(said) if code == "RequestTimeTooSkewed" else 0,
+        expired=expired,
+    )
+
+
+def _elements(body: bytes) -> dict[str, str]:
+    if body.lstrip()[:1] != b"<":
+        return {}
+    return dict(_ELEMENT.findall(body[:8192].decode(errors="replace")))
+
+
+def _seconds(retry_after: str) -> float:
+    """Read a ``Retry-After``: seconds, or a date."""
+    if retry_after.strip().isdigit():
+        return float(retry_after)
+    try:
+        until = parsedate_to_datetime(retry_after)
+    except ValueError:
+        return 0
+    if until.tzinfo is None:
+        return 0
+    return max(0.0, (until - datetime.now(UTC)).total_seconds())
+
+
+def _skew(said: Mapping[str, str]) -> float:
+    """Compare the two clocks that S3 names, in two spellings of the time."""
+    try:
+        ours = datetime.strptime(said["RequestTime"], "%Y%m%dT%H%M%SZ")
+        theirs = datetime.strptime(said["ServerTime"], "%Y-%m-%dT%H:%M:%SZ")
+    except (KeyError, ValueError):
+        return 0
+    return abs((theirs - ours).total_seconds())
+
+
+# Why there was no whole answer, without the words of whoever noticed.
+#
+# The texts of network libraries quote addresses, which may be signed; so only the
+# kind of failure leaves the transports.
+
+
+class Kind(Enum):
+    """Ways in which an answer fails to come."""
+
+    CERTIFICATE = "the certificate is not trusted"
+    NO_CA_FILE = "the certificates to trust cannot be read"
+    ENCRYPTION = "the two sides do not agree how to encrypt"
+    UNKNOWN_HOST = "no such host"
+    NO_CONNECTION = "refused, or no way there"
+    BROKEN = "the connection ended early"
+    SILENCE = "no answer in time"
+    TRUNCATED = "the body ended early"
+    CIRCLES = "redirects without end"
+    UNUSABLE = "not an address that can be asked"
+    WEB_PAGE = "a page for people"
+
+    @property
+    def passing(self) -> bool:
+        """Whether the same request may well succeed a little later."""
+        return self in (Kind.BROKEN, Kind.SILENCE, Kind.TRUNCATED)
+
+
+class Interrupted(Exception):
+    """Carries a `Kind` out of a transport."""
+
+    def __init__(self, kind: Kind) -> None:
+        super().__init__(kind.value)
+        self.kind = kind
+
+
+# From what went wrong below to our errors: one sentence and one action each.
+#
+# The only module that knows what backends mean. Nothing that a server or a library
+# wrote is quoted: it may hold keys, signatures or signed addresses.
+
+_SIGN_IN = "Choose a profile, or sign in with AWS (AWS_PROFILE)."
+_LATER = "Try again a little later."
+_CHECK = "Check the address, and whether this computer is online."
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something went wrong, in words that hold no secret.
+
+    Attributes
+    ----------
+    url : str
+        The address of the key, without query and sign-in.
+    host : str
+        Who was asked.
+    bucket : str
+        The bucket, if there is one.
+    profile : str or None
+        The AWS profile that signs in.
+    has_query : bool
+        Whether the address carries a query, which may be a signature.
+    extra : str
+        Our extra dependency that could sign in there; it is not installed.
+    doing : str
+        What was tried: "read", "write to", "list" or "delete".
+    """
+
+    url: str
+    host: str = ""
+    bucket: str = ""
+    profile: str | None = None
+    has_query: bool = False
+    extra: str = ""
+    doing: str = "read"
+
+
+Problem = Refusal | Interrupted | OSError
+
+
+def translate(problem: Problem | StoreError, place: Place) -> StoreError:
+    """Say what went wrong as one of our errors.
+
+    Parameters
+    ----------
+    problem : Refusal, Interrupted, OSError or StoreError
+        What a transport met; a StoreError is returned as it is.
+    place : Place
+        Where.
+    """
+    if isinstance(problem, errors.StoreError):
+        return problem
+    if isinstance(problem, Refusal):
+        return _refused(problem, place)
+    if isinstance(problem, Interrupted):
+        return _interrupted(problem.kind, place)
+    return _failed(problem, place)
+
+
+def _refused(refusal: Refusal, place: Place) -> StoreError:
+    code = "ExpiredToken" if refusal.expired else refusal.code
+    say = _CODES.get(code) or _STATUSES.get(refusal.status)
+    if say is None and refusal.busy:
+        say = _busy
+    elif say is None and refusal.status >= 500:
+        say = _server_failed
+    return (say or _odd)(refusal, place)
+
+
+def _denied(refusal: Refusal, place: Place) -> StoreError:
+    if refusal.signed:
+        sentence = f"This key may not {place.doing} {place.url}."
+        action = "Choose another profile."
+        return errors.AccessDeniedError(sentence, action=action, url=place.url)
+    if place.bucket and not place.has_query:
+        sentence = f"{place.url} is not open to everybody."
+        if place.doing != "read":
+            sentence = f"Nobody may {place.doing} {place.url} without signing in."
+        return errors.SignInNeededError(sentence, action=_SIGN_IN, url=place.url)
+    sentence = f"{place.host} does not let {place.url} be read."
+    action = "Check the address."
+    if place.extra:
+        action = f"To sign in, run: pip install 'napari-omezarr[{place.extra}]'"
+    if place.has_query:
+        action = "Ask for a new link: the signature in this one is not accepted."
+    return errors.AccessDeniedError(sentence, action=action, url=place.url)
+
+
+def _sign_in_needed(_: Refusal, place: Place) -> StoreError:
+    sentence = f"{place.host} answers only those who have signed in."
+    action = _SIGN_IN if place.bucket else "Use an address that needs no sign-in."
+    return errors.SignInNeededError(sentence, action=action, url=place.url)
+
+
+def _expired(_: Refusal, place: Place) -> StoreError:
+    if place.has_query:
+        sentence = "The signature of this address has ended."
+        action = "Ask for a new link."
+        return errors.SignInExpiredError(sentence, action=action, url=place.url)
+    return _sign_in_ended(place.profile, place.url)
+
+
+def _sign_in_ended(profile: str | None, url: str = "") -> StoreError:
+    sentence = "Your AWS sign-in has ended."
+    action = "Sign in with AWS again, or renew AWS_SESSION_TOKEN."
+    if profile:
+        sentence = f"Your AWS sign-in for profile {profile} has ended."
+        action = f"Run: aws sso login --profile {profile}"
+    return errors.SignInExpiredError(sentence, action=action, url=url)
+
+
+def _key_not_accepted(_: Refusal, place: Place) -> StoreError:
+    sentence = f"{place.host} does not accept the key or its secret."
+    action = "Edit the profile, or the AWS_ variables that hold the key."
+    return errors.KeyNotAcceptedError(sentence, action=action, url=place.url)
+
+
+def _clock(refusal: Refusal, place: Place) -> StoreError:
+    minutes = round(refusal.skew / 60)
+    by = f" by {minutes} min" if minutes else ""
+    sentence = f"The clock of this computer differs{by} from that of {place.host}."
+    return errors.ClockSkewError(sentence, action="Set the clock.", url=place.url)
+
+
+def _no_bucket(_: Refusal, place: Place) -> StoreError:
+    sentence = f"There is no bucket {place.bucket or place.url} at {place.host}."
+    action = "Check its name and the endpoint."
+    return errors.BucketNotFoundError(sentence, action=action, url=place.url)
+
+
+def _elsewhere(refusal: Refusal, place: Place) -> StoreError:
+    where = f"in region {refusal.region}" if refusal.region else "in another region"
+    sentence = f"The bucket {place.bucket or place.url} lives {where}."
+    action = "Set the region of the profile, or AWS_REGION."
+    return errors.WrongRegionError(sentence, action=action, url=place.url)
+
+
+def _busy(_: Refusal, place: Place) -> StoreError:
+    sentence = f"{place.host} asks to slow down, and still did after all tries."
+    return errors.ServerBusyError(sentence, action=_LATER, url=place.url)
+
+
+def _server_failed(refusal: Refusal, place: Place) -> StoreError:
+    sentence = f"{place.host} failed (status {refusal.status}) in all tries."
+    return errors.ServerError(sentence, action=_LATER, url=place.url)
+
+
+def _full(_: Refusal, place: Place) -> StoreError:
+    sentence = f"There is no room left at {place.host} for {place.url}."
+    action = "Ask its owner for more, then resume."
+    return errors.DiskFullError(sentence, action=action, url=place.url)
+
+
+def _takes_none(_: Refusal, place: Place) -> StoreError:
+    sentence = f"{place.host} does not let {place.url} be changed."
+    action = "Choose another place."
+    return errors.ReadOnlyError(sentence, action=action, url=place.url)
+
+
+def _archived(_: Refusal, place: Place) -> StoreError:
+    sentence = f"{place.url} is in cold storage."
+    action = "Ask its owner to restore it."
+    return errors.AccessDeniedError(sentence, action=action, url=place.url)
+
+
+def _odd(refusal: Refusal, place: Place) -> StoreError:
+    sentence = f"{place.host} answers with status {refusal.status} at {place.url}."
+    return errors.ServerError(sentence, action="Check the address.", url=place.url)
+
+
+_CODES: dict[str, Callable[[Refusal, Place], StoreError]] = {
+    "AccessDenied": _denied,
+    "AllAccessDisabled": _denied,
+    "AuthFailure": _key_not_accepted,
+    "AuthorizationHeaderMalformed": _elsewhere,
+    "ExpiredToken": _expired,
+    "IllegalLocationConstraintException": _elsewhere,
+    "InvalidAccessKeyId": _key_not_accepted,
+    "InvalidClientTokenId": _key_not_accepted,
+    "InvalidObjectState": _archived,
+    "InvalidSecurity": _key_not_accepted,
+    "InvalidToken": _key_not_accepted,
+    "InsufficientStorage": _full,
+    "NoSuchBucket": _no_bucket,
+    "PermanentRedirect": _elsewhere,
+    "QuotaExceeded": _full,
+    "RequestTimeTooSkewed": _clock,
+    "SignatureDoesNotMatch": _key_not_accepted,
+    "TemporaryRedirect": _elsewhere,
+    "TokenRefreshRequired": _expired,
+    "XMinioStorageFull": _full,
+}
+_STATUSES: dict[int, Callable[[Refusal, Place], StoreError]] = {
+    401: _sign_in_needed,
+    403: _denied,
+    405: _takes_none,
+    507: _full,
+}
+
+
+def _interrupted(kind: Kind, place: Place) -> StoreError:
+    made, sentence, action = _KINDS[kind]
+    return made(
+        sentence.format(host=place.host or place.url, url=place.url),
+        action=action,
+        url=place.url,
+    )
+
+
+_KINDS: dict[Kind, tuple[type[StoreError], str, str]] = {
+    Kind.CERTIFICATE: (
+        errors.CertificateError,
+        "The certificate of {host} is not trusted.",
+        "Name the CA file of your institution in SSL_CERT_FILE or AWS_CA_BUNDLE.",
+    ),
+    Kind.NO_CA_FILE: (
+        errors.CertificateError,
+        "The file of the certificates to trust at {host} cannot be read.",
+        "Choose another CA file, or correct AWS_CA_BUNDLE.",
+    ),
+    Kind.ENCRYPTION: (
+        errors.StoreConnectionError,
+        "No encrypted connection to {host} comes about.",
+        "Check whether its address begins with http:// instead of https://.",
+    ),
+    Kind.UNKNOWN_HOST: (
+        errors.StoreConnectionError,
+        "No host is called {host}.",
+        _CHECK,
+    ),
+    Kind.NO_CONNECTION: (
+        errors.StoreConnectionError,
+        "{host} takes no connection.",
+        _CHECK,
+    ),
+    Kind.BROKEN: (
+        errors.StoreConnectionError,
+        "The connection to {host} breaks off, in all tries.",
+        _LATER,
+    ),
+    Kind.SILENCE: (
+        errors.StoreTimeoutError,
+        "{host} does not answer in time, in all tries.",
+        _LATER,
+    ),
+    Kind.TRUNCATED: (
+        errors.TruncatedBodyError,
+        "{url} ends before its announced length, in all tries.",
+        _LATER,
+    ),
+    Kind.CIRCLES: (
+        errors.ServerError,
+        "{host} sends {url} on in circles.",
+        "Check the address.",
+    ),
+    Kind.UNUSABLE: (
+        errors.StoreConnectionError,
+        "{url} is not an address that can be asked.",
+        "Check the address.",
+    ),
+    Kind.WEB_PAGE: (
+        errors.WebPageError,
+        "{url} answers with a web page.",
+        "Use the address of the data, not of the page that shows them.",
+    ),
+}
+
+
+def _failed(error: OSError, place: Place) -> StoreError:
+    """Translate what the operating system says of a file, or of a filesystem."""
+    made: type[StoreError] = errors.StoreError
+    verb = {"read": "read", "list": "listed", "delete": "deleted"}.get(place.doing)
+    reason = error.strerror or "unknown reason"
+    sentence = f"{place.url} cannot be {verb or 'written'} ({reason})."
+    action = "Check the disk, or the connection to it."
+    if isinstance(error, PermissionError):
+        made = errors.AccessDeniedError
+        sentence = f"{place.url} may not be {verb or 'written'} by you."
+        action = "Ask its owner, or change the permissions."
+    return made(sentence, action=action, url=place.url)
+
+
+def sign_in_error(error: Exception, profile: str | None) -> StoreError:
+    """Say why AWS's chain could not sign in.
+
+    Parameters
+    ----------
+    error : BotoCoreError, ClientError or OSError
+        What it raised.
+    profile : str or None
+        The profile it was asked with.
+    """
+    if isinstance(error, aws.ProfileNotFound):
+        sentence = f"There is no AWS profile {profile}."
+        action = "Choose another, or run: aws configure"
+        return errors.SignInNeededError(sentence, action=action)
+    if isinstance(error, aws.PartialCredentialsError):
+        sentence = "Your AWS credentials are not complete."
+        action = "Set both the access key and its secret, or neither."
+        return errors.KeyNotAcceptedError(sentence, action=action)
+    if isinstance(error, _ENDED) or _code(error) in _ENDED_CODES:
+        return _sign_in_ended(profile)
+    if isinstance(error, (aws.ConnectionError, aws.HTTPClientError)):
+        sentence = "The service that signs you in with AWS does not answer."
+        action = "Check your connection to the network."
+        return errors.StoreConnectionError(sentence, action=action)
+    sentence = "Your AWS sign-in fails."
+    action = "Run: aws sts get-caller-identity"
+    return errors.SignInNeededError(sentence, action=action)
+
+
+_ENDED = (aws.SSOError, aws.TokenRetrievalError, aws.LoginError)
+_ENDED_CODES = {"ExpiredToken", "ForbiddenException", "UnauthorizedException"}
+
+
+def _code(error: Exception) -> str:
+    response = error.response if isinstance(error, aws.ClientError) else {}
+    return str(response.get("Error", {}).get("Code", ""))
+
+
+def sign_in_problem(problem: Refusal | StoreError | None, place: Place) -> str:
+    """Say in a sentence what was wrong with a sign-in that is not needed after all."""
+    if problem is None:
+        return "No AWS credentials were found."
+    if isinstance(problem, Refusal) and problem.denied:
+        return "Your AWS sign-in gives no access here."
+    return translate(problem, place).sentence

@@ -1,0 +1,1353 @@
+"""A place that can be changed: objects put, read, deleted and listed, with patience."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import re
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote, unquote_plus
+from xml.etree import ElementTree
+
+import fsspec
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
+
+from napari_omezarr.errors import (
+    AccessDeniedError,
+    ListingDeniedError,
+    NodeNotFoundError,
+    OptionError,
+    SignInNeededError,
+    StoreError,
+)
+
+from . import http
+from .backend import (
+    FIRST_BYTE,
+    LOCAL_CONCURRENCY,
+    PAGE,
+    REMOTE_CONCURRENCY,
+    Batch,
+    Condition,
+    Entry,
+    Held,
+    Item,
+    Page,
+    Tally,
+    about_listing,
+    not_listed,
+    range_header,
+)
+from .error_mapping import (
+    Interrupted,
+    Kind,
+    Place,
+    Refusal,
+    Refused,
+    refusal_of,
+    translate,
+)
+from .http import headers_for, reply_of
+from .retry import Asking, Broken, persevere
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+
+    from botocore.credentials import ReadOnlyCredentials
+    from zarr.abc.store import ByteRequest
+
+    from napari_omezarr.location import Location
+
+    from .backend import Attempts, Outlet, Transport
+    from .http import Message, Reply
+    from .retry import Patience
+    from .sign_in import Bucket
+
+    T = TypeVar("T")
+
+# A prefix of a bucket, of which nothing is found out before the first request.
+
+
+class BucketPlace:
+    """The objects below a prefix of a bucket, to be read or written.
+
+    Parameters
+    ----------
+    bucket : callable
+        Gives what is known of the bucket; called with the first request, on the I/O
+        loop, as it may read AWS's configuration files.
+    prefix : str
+        The key below which the keys are; ``""`` for the whole bucket.
+    access : web.Access
+        What to trust and how long to wait.
+    """
+
+    concurrency = REMOTE_CONCURRENCY
+
+    def __init__(
+        self, bucket: Callable[[], Bucket], prefix: str, access: http.Access
+    ) -> None:
+        self.tally = Tally()
+        self._find_bucket = bucket
+        self._bucket: Bucket | None = None
+        self._prefix = prefix
+        self._access = replace(access, redirects=False)
+
+    def path(self, key: str) -> str:
+        """Give the whole key of an object."""
+        return f"{self._prefix}/{key}".strip("/")
+
+    def _opened(self) -> Bucket:
+        if self._bucket is None:
+            self._bucket = self._find_bucket()
+            ca_file = self._access.ca_file or self._bucket.ca_file
+            proxy = http.proxy_for(self._bucket.address.host)
+            self._access = replace(self._access, ca_file=ca_file, proxy=proxy)
+        return self._bucket
+
+
+# Signatures for S3, made by botocore's own signer.
+
+# At DEBUG the signer writes what it signs, session tokens included.
+logging.getLogger("botocore.auth").setLevel(logging.INFO)
+
+
+def signed(
+    url: str, headers: Mapping[str, str], credentials: ReadOnlyCredentials, region: str
+) -> dict[str, str]:
+    """Sign a GET.
+
+    Parameters
+    ----------
+    url : str
+        Encoded as it will be sent.
+    headers : Mapping
+        Headers of the request; they are signed too.
+    credentials : ReadOnlyCredentials
+        Who signs.
+    region : str
+        The region that the signature is for.
+
+    Returns
+    -------
+    dict
+        All headers to send, the signature among them.
+    """
+    request = AWSRequest("GET", url, headers=dict(headers))
+    S3SigV4Auth(credentials, "s3", region).add_auth(request)
+    return dict(request.headers.items())
+
+
+def signed_message(
+    message: Message, digest: str, credentials: ReadOnlyCredentials, region: str
+) -> Message:
+    """Sign a request together with its body, so that the service checks what came.
+
+    Parameters
+    ----------
+    message : Message
+        The request; all its headers are signed too.
+    digest : str
+        The SHA-256 of its body in hexadecimal digits.
+    credentials, region
+        As for `signed`.
+
+    Returns
+    -------
+    Message
+        The same with the signature among its headers.
+    """
+    headers = dict(message.headers)
+    request = AWSRequest(message.method, message.url, headers=headers)
+    _BodySigner(credentials, region, digest).add_auth(request)
+    return replace(message, headers=dict(request.headers.items()))
+
+
+class _BodySigner(S3SigV4Auth):  # type: ignore[misc]  # botocore has no types
+    """Signs a body whose hash is known: made in a thread, and once for all tries."""
+
+    def __init__(
+        self, credentials: ReadOnlyCredentials, region: str, digest: str
+    ) -> None:
+        super().__init__(credentials, "s3", region)
+        self._digest = digest
+
+    def payload(self, request: AWSRequest) -> str:
+        """Give the hash of the body."""
+        return self._digest
+
+
+# Objects of a bucket: one GET each, signed if somebody signs; no HEAD, no LIST.
+#
+# The requests go through our own session, signed by botocore. aiobotocore's client,
+# on which s3fs builds, needs two to three times the processor time for each request,
+# and asks for the size of an object before it asks for the object.
+
+_READ_CORRECTIONS = 2  # the region, and how the bucket is named
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What is asked of a bucket: a key or ``""`` for itself, and how."""
+
+    path: str
+    headers: Mapping[str, str]
+    query: str = ""
+
+
+class S3Transport(BucketPlace):
+    """Reads the keys below a prefix of a bucket."""
+
+    async def read(self, key: str, wanted: ByteRequest | None) -> bytes | None:
+        """Read an object by one GET, or two if signing in turns out to be no good."""
+        return (await self.reply(key, wanted)).part(wanted)
+
+    async def reply(
+        self, key: str, wanted: ByteRequest | None, validator: str = ""
+    ) -> Reply:
+        """Read as `read` does, unless the object is of the version that is named."""
+        return await self._signed(_Wish(self.path(key), headers_for(wanted, validator)))
+
+    async def listing(self, query: str) -> bytes:
+        """Ask the bucket itself, with a query: a page of what it holds.
+
+        Parameters
+        ----------
+        query : str
+            Encoded as it will be sent.
+        """
+        reply = await self._signed(_Wish("", {}, query))
+        return reply.body or b""
+
+    async def version(self, key: str) -> str:
+        """Ask for the first byte, and take the version that the answer names."""
+        return (await self.reply(key, FIRST_BYTE)).validator
+
+    def identity(self, key: str) -> str:
+        """Return an address of the object, whatever is learnt of its bucket's."""
+        address = self._opened().address
+        path = quote(self.path(key))
+        return f"{address.endpoint or 's3:/'}/{address.bucket}/{path}"
+
+    def verdict(self, refused: Refused) -> Refusal | StoreError:
+        """Return the answer that counts: the anonymous one only if those are read."""
+        if refused.before is None or self._opened().anonymous:
+            return refused.refusal
+        return refused.before
+
+    def place(self, url: str) -> Place:
+        """Describe this place for the words of an error about `url`."""
+        return self._opened().place(url)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about what happened in this bucket."""
+        return self._bucket.notes.sentences if self._bucket else ()
+
+    async def _signed(self, wish: _Wish) -> Reply:
+        """Ask as whoever signs here, or as nobody if that turns out to be no good."""
+        bucket = self._opened()
+        credentials = await bucket.credentials()
+        if isinstance(credentials, StoreError):
+            return await self._unsigned(wish, credentials)
+        try:
+            reply = await self._get(wish, credentials)
+        except Refused as refused:
+            if credentials is None or not bucket.may_go_anonymous(refused.refusal):
+                raise
+            problem = refused.refusal
+        else:
+            bucket.was_read(signed=credentials is not None)
+            return reply
+        return await self._unsigned(wish, problem)
+
+    async def _unsigned(self, wish: _Wish, problem: Refusal | StoreError) -> Reply:
+        try:
+            reply = await self._get(wish, None)
+        except Refused as refused:
+            refusal = refused.refusal
+        else:
+            self._opened().go_anonymous(problem)
+            return reply
+        self._opened().sign_in_failed(problem)
+        raise Refused(refusal, before=problem)
+
+    async def _get(self, wish: _Wish, credentials: ReadOnlyCredentials | None) -> Reply:
+        """Ask for an object, elsewhere if the answer says where."""
+        bucket = self._opened()
+        for attempt in range(1 + _READ_CORRECTIONS):
+            address = bucket.address
+            url = address.url(wish.path) + (f"?{wish.query}" if wish.query else "")
+            sent = wish.headers
+            if credentials is not None:
+                headers = {**wish.headers, **bucket.headers}
+                sent = signed(url, headers, credentials, address.region)
+            answer = await http.get(url, sent, self._access, self.tally)
+            try:
+                return reply_of(answer, wish.headers)
+            except Refused as refused:
+                refusal = replace(refused.refusal, signed=credentials is not None)
+            moved = bucket.address != address or bucket.learn(refusal)
+            if attempt == _READ_CORRECTIONS or not moved:
+                break
+        raise Refused(refusal)
+
+
+# What is asked of a bucket, before somebody signs it.
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is asked of a bucket: of a key, or of itself (``""``)."""
+
+    method: str
+    path: str
+    query: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | memoryview | None = None
+
+
+def query_of(wishes: Mapping[str, str]) -> str:
+    """Write a query as it is signed: sorted, and encoded like everything else."""
+    pairs = sorted((name, quote(text, safe="-_.~")) for name, text in wishes.items())
+    return "&".join(f"{name}={text}" for name, text in pairs)
+
+
+# Long objects in parts: several on their way at a time, each tried again alone.
+
+Part = TypeVar("Part")
+
+LONG = 32 << 20
+"""From so many bytes on an object is sent in parts."""
+PART = 16 << 20
+_UPLOAD = re.compile(rb"<UploadId>([^<]+)</UploadId>")
+
+
+async def put_in_parts(
+    outlet: S3Outlet, key: str, body: bytes, attempts: Attempts
+) -> None:
+    """Write a long object, whole or not at all.
+
+    Parameters
+    ----------
+    outlet : S3Outlet
+        Where.
+    key : str
+        Of the object.
+    body : bytes-like
+        All of it; parts are views.
+    attempts : callable
+        Is given each request, to try it as often as patience allows.
+
+    Raises
+    ------
+    StoreError
+        A request failed in all tries. What was sent is given up, so that it does
+        not lie there unseen and paid for.
+    """
+    whole = memoryview(body)
+    parts = [whole[start : start + PART] for start in range(0, len(whole), PART)]
+    path = outlet.path(key)
+    await assemble(outlet, path, partial(_send, outlet, path), parts, attempts)
+
+
+async def assemble(
+    outlet: S3Outlet,
+    path: str,
+    send: Callable[[str, int, Part], Awaitable[str]],
+    parts: Sequence[Part],
+    attempts: Attempts,
+) -> None:
+    """Make an object of parts, of which each is sent, and tried again, alone.
+
+    Parameters
+    ----------
+    outlet : S3Outlet
+        Where.
+    path : str
+        The whole key.
+    send : callable
+        Is given the upload's name, a part's number and the part; gives its tag.
+    parts : sequence
+        In order.
+    attempts : callable
+        Is given each request.
+
+    Raises
+    ------
+    StoreError
+        As `put_in_parts`.
+    """
+    upload = await attempts(partial(_begin, outlet, path))
+    sending = [
+        asyncio.ensure_future(attempts(partial(send, upload, number, part)))
+        for number, part in enumerate(parts, 1)
+    ]
+    try:
+        tags = await asyncio.gather(*sending)
+        await attempts(partial(_finish, outlet, path, upload, tags))
+    except BaseException:
+        for part in sending:
+            part.cancel()
+        await asyncio.gather(*sending, return_exceptions=True)
+        with suppress(Refused, Interrupted, OSError):
+            query = query_of({"uploadId": upload})
+            await outlet.done(Order("DELETE", path, query))
+        raise
+
+
+async def _begin(outlet: S3Outlet, path: str) -> str:
+    headers = {"Content-Type": "application/octet-stream"}
+    answer = await outlet.done(Order("POST", path, "uploads=", headers, b""))
+    found = _UPLOAD.search(answer.body)
+    if found is None:
+        raise Interrupted(Kind.WEB_PAGE)
+    return found[1].decode()
+
+
+async def _send(
+    outlet: S3Outlet, path: str, upload: str, number: int, part: memoryview
+) -> str:
+    query = query_of({"partNumber": str(number), "uploadId": upload})
+    headers = {"Content-Type": "application/octet-stream"}
+    answer = await outlet.done(Order("PUT", path, query, headers, part))
+    return answer.headers.get("ETag", "")
+
+
+async def _finish(
+    outlet: S3Outlet, path: str, upload: str, tags: Sequence[str]
+) -> None:
+    parts = "".join(
+        f"<Part><PartNumber>{number}</PartNumber><ETag>{tag}</ETag></Part>"
+        for number, tag in enumerate(tags, 1)
+    )
+    body = f"<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>".encode()
+    headers = {"Content-Type": "application/xml"}
+    query = query_of({"uploadId": upload})
+    answer = await outlet.done(Order("POST", path, query, headers, body))
+    # "200 OK" is sent at once, and what went wrong afterwards stands in the body.
+    if b"<Error>" in answer.body:
+        raise Refused(refusal_of(500, answer.headers, answer.body))
+
+
+# Long objects copied within a bucket, in parts: one request copies 5 GB at most.
+
+LONGEST = 1 << 30
+"""From so many bytes on an object is copied in parts; a service may take a while."""
+COPY_PART = 256 << 20
+_TAG = re.compile(rb"<ETag>([^<]+)</ETag>")
+
+
+async def copy_in_parts(
+    outlet: S3Outlet,
+    key: str,
+    to: str,
+    size: int,
+    attempts: Attempts,
+    part: int = COPY_PART,
+) -> None:
+    """Copy a long object over another, whole or not at all.
+
+    Parameters
+    ----------
+    outlet : S3Outlet
+        Where both are.
+    key, to : str
+        Which, and where to.
+    size : int
+        Its bytes.
+    attempts : callable
+        Is given each request, to try it as often as patience allows.
+    part : int, optional
+        Bytes of each part; S3 wants 5 MiB at least.
+
+    Raises
+    ------
+    StoreError
+        A request failed in all tries; what had been copied is given up.
+    """
+    ranges = [(start, min(start + part, size)) for start in range(0, size, part)]
+    path = outlet.path(to)
+    send = partial(_copy_part, outlet, key, path)
+    await assemble(outlet, path, send, ranges, attempts)
+
+
+def copied(answer: http.Answer) -> bytes:
+    """Give the tag of what was copied.
+
+    Raises
+    ------
+    Refused
+        "200 OK" was sent at once, and what went wrong afterwards stands in the body.
+    """
+    found = _TAG.search(answer.body)
+    if b"<Error>" in answer.body:
+        raise Refused(refusal_of(500, answer.headers, answer.body))
+    if found is None:
+        raise Interrupted(Kind.WEB_PAGE)
+    return found[1]
+
+
+async def _copy_part(
+    outlet: S3Outlet,
+    key: str,
+    path: str,
+    upload: str,
+    number: int,
+    span: tuple[int, int],
+) -> str:
+    query = query_of({"partNumber": str(number), "uploadId": upload})
+    first, end = span
+    headers = {
+        **outlet.source(key),
+        "x-amz-copy-source-range": f"bytes={first}-{end - 1}",
+    }
+    answer = await outlet.done(Order("PUT", path, query, headers, b""))
+    return copied(answer).decode().replace("&quot;", '"').replace("&#34;", '"')
+
+
+# Objects of a bucket, put, deleted and listed: signed with their bodies.
+
+_WRITE_CORRECTIONS = 3  # the region, how the bucket is named, who signs
+_LONG = 1 << 21
+"""From so many bytes on, hashing takes longer than going to a thread and back."""
+_BINARY: Mapping[str, str] = {"Content-Type": "application/octet-stream"}
+_JSON: Mapping[str, str] = {"Content-Type": "application/json"}
+
+
+class S3Outlet(BucketPlace):
+    """Writes the objects below a prefix of a bucket.
+
+    The bucket must not go on without a sign-in by itself: who may read is not who
+    may write.
+    """
+
+    async def read(self, key: str, wanted: ByteRequest | None = None) -> Held | None:
+        """Read an object, or a part of it, by one GET."""
+        headers = {} if wanted is None else {"Range": range_header(wanted)}
+        answer = await self.send(Order("GET", self.path(key), headers=headers))
+        reply = reply_of(answer, headers)
+        body = reply.part(wanted)
+        return None if body is None else Held(body, answer.headers.get("ETag", ""))
+
+    async def write(
+        self, key: str, body: bytes, condition: Condition | None = None
+    ) -> None:
+        """Write an object by one PUT."""
+        name = key.rpartition("/")[2]
+        kind = _JSON if name.endswith("json") or name.startswith(".z") else _BINARY
+        headers = {**kind, **(condition.headers if condition else {})}
+        await self.done(Order("PUT", self.path(key), headers=headers, body=body))
+
+    async def put(self, key: str, body: bytes, attempts: Attempts) -> None:
+        """Write an object; a long one in parts."""
+        if len(body) >= LONG:
+            await put_in_parts(self, key, body, attempts)
+        else:
+            await attempts(partial(self.write, key, body))
+
+    async def copy(self, key: str, to: str, size: int, attempts: Attempts) -> None:
+        """Let the service copy an object; a long one in parts."""
+        if size >= LONGEST:
+            await copy_in_parts(self, key, to, size, attempts)
+        else:
+            await attempts(partial(self._copy, key, to))
+
+    async def _copy(self, key: str, to: str) -> None:
+        answer = await self.done(
+            Order("PUT", self.path(to), headers=self.source(key), body=b"")
+        )
+        copied(answer)
+
+    def source(self, key: str) -> Mapping[str, str]:
+        """Say in a header which object is to be copied."""
+        name = f"/{self._opened().address.bucket}/{self.path(key)}"
+        return {"x-amz-copy-source": quote(name, safe="/-_.~")}
+
+    async def delete(self, key: str) -> None:
+        """Delete an object by one DELETE."""
+        answer = await self.send(Order("DELETE", self.path(key)))
+        if answer.status != 404:
+            _accept(answer)
+        elif (refusal := refusal_of(404, answer.headers, answer.body)).code == (
+            "NoSuchBucket"
+        ):
+            raise Refused(refusal)
+
+    async def page(self, prefix: str, rest: str = "", size: int = 1000) -> Page:
+        """Ask for a page of ListObjectsV2."""
+        below = f"{self.path(prefix)}/".lstrip("/")
+        wishes = {
+            "continuation-token": rest,
+            "encoding-type": "url",
+            "list-type": "2",
+            "max-keys": str(size),
+            "prefix": below,
+        }
+        query = query_of({name: text for name, text in wishes.items() if text})
+        answer = await self.done(Order("GET", "", query))
+        above = len(f"{self._prefix}/".lstrip("/"))
+        return _page(answer.body, above)
+
+    async def done(self, order: Order) -> http.Answer:
+        """Send an order that must succeed.
+
+        Raises
+        ------
+        Refused
+            It was refused.
+        """
+        return _accept(await self.send(order))
+
+    async def send(self, order: Order) -> http.Answer:
+        """Send an order, elsewhere if the answer says where, as whoever signs now."""
+        bucket = self._opened()
+        credentials = await bucket.credentials()
+        digest = await _digest(order.body)
+        for attempt in range(1 + _WRITE_CORRECTIONS):
+            address = bucket.address
+            url = address.url(order.path) + (f"?{order.query}" if order.query else "")
+            headers = {**order.headers, **bucket.headers}
+            message = http.Message(order.method, url, headers, order.body)
+            if credentials is not None:
+                message = signed_message(message, digest, credentials, address.region)
+            answer = await http.send(message, self._access, self.tally)
+            if answer.status < 300 or answer.status == 404:
+                break
+            refusal = refusal_of(answer.status, answer.headers, answer.body)
+            before = credentials
+            if refusal.expired:
+                # She may have signed in anew while this goes on.
+                bucket.sign_in_failed(refusal)
+                credentials = await bucket.credentials()
+            moved = bucket.address != address or bucket.learn(refusal)
+            if attempt == _WRITE_CORRECTIONS or not (moved or credentials != before):
+                raise Refused(replace(refusal, signed=before is not None))
+        return answer
+
+    def place(self, url: str, doing: str) -> Place:
+        """Describe this place for the words of an error about `url`."""
+        return replace(self._opened().place(url), doing=doing)
+
+
+async def _digest(body: bytes | memoryview | None) -> str:
+    if body is None or len(body) < _LONG:
+        return hashlib.sha256(body or b"").hexdigest()
+    return (await asyncio.to_thread(hashlib.sha256, body)).hexdigest()
+
+
+def _accept(answer: http.Answer) -> http.Answer:
+    if answer.status >= 300:
+        raise Refused(refusal_of(answer.status, answer.headers, answer.body))
+    return answer
+
+
+def _page(body: bytes, above: int) -> Page:
+    try:
+        root = ElementTree.fromstring(body)
+    except ElementTree.ParseError:
+        raise Interrupted(Kind.WEB_PAGE) from None
+    if not root.tag.endswith("ListBucketResult"):
+        raise Interrupted(Kind.WEB_PAGE)
+    encoded = root.findtext("{*}EncodingType") == "url"
+    entries = []
+    for element in root.iterfind("{*}Contents"):
+        key = element.findtext("{*}Key", "")
+        key = unquote_plus(key) if encoded else key
+        entries.append(Entry(key[above:], int(element.findtext("{*}Size", "0"))))
+    more = root.findtext("{*}IsTruncated") == "true"
+    rest = root.findtext("{*}NextContinuationToken", "") if more else ""
+    return Page(tuple(entries), rest)
+
+
+# Pages of ListObjectsV2, and the list of buckets.
+
+_AT_A_TIME = 4
+
+
+class BucketLister:
+    """What lies below a prefix of a bucket: one request for each page.
+
+    Parameters
+    ----------
+    transport : S3Transport
+        The bucket.
+    prefix : str
+        The key of the place, without ``/`` at its end.
+    url : str
+        The address of the place for people.
+    patience : Patience
+        How long to wait, and how often to ask.
+    """
+
+    def __init__(
+        self, transport: S3Transport, prefix: str, url: str, patience: Patience
+    ) -> None:
+        self.tally: Tally = transport.tally
+        self._questions = _Questions(transport)
+        self._asking = Asking(self._questions, patience, _AT_A_TIME)
+        self._above = f"{prefix}/" if prefix else ""
+        self._url = url
+
+    async def batch(self, prefix: str = "", rest: str = "", size: int = PAGE) -> Batch:
+        """Give a page; `rest` is the server's own continuation token.
+
+        Raises
+        ------
+        ListingDeniedError
+            The bucket is not listed for this sign-in, or it is none.
+        StoreError
+            There was no answer.
+        """
+        wishes = {
+            "continuation-token": rest,
+            "delimiter": "/",
+            "encoding-type": "url",
+            "list-type": "2",
+            "max-keys": str(min(size, PAGE)),
+            "prefix": self._above + prefix,
+        }
+        root = await self._answer(_query(wishes), "ListBucketResult")
+        return _batch(root, len(self._above))
+
+    async def tree(self, rest: str = "") -> Batch:
+        """Give a page of all objects below, at any depth: names are whole paths.
+
+        Raises
+        ------
+        StoreError
+            The bucket was not listed.
+        """
+        wishes = {
+            "continuation-token": rest,
+            "encoding-type": "url",
+            "list-type": "2",
+            "prefix": self._above,
+        }
+        root = await self._answer(_query(wishes), "ListBucketResult")
+        return _batch(root, len(self._above), deep=True)
+
+    async def buckets(self) -> tuple[Item, ...]:
+        """List the buckets of the service, which few sign-ins may.
+
+        Raises
+        ------
+        ListingDeniedError
+            This sign-in may not.
+        StoreError
+            There was no answer.
+        """
+        root = await self._answer("", "ListAllMyBucketsResult")
+        found = (element for element in root.iter() if _tag(element) == "Bucket")
+        return tuple(
+            Item(said["Name"], True, modified=said.get("CreationDate", ""))
+            for said in map(_said, found)
+            if said.get("Name")
+        )
+
+    async def _answer(self, query: str, expected: str) -> ElementTree.Element:
+        answer = await self._asking.ask(query, None)
+        if isinstance(answer, Broken):
+            raise self._error(answer)
+        try:
+            root = ElementTree.fromstring(answer or b"")
+        except ElementTree.ParseError:
+            raise not_listed(self._url) from None
+        if _tag(root) != expected:
+            raise not_listed(self._url)
+        return root
+
+    def _error(self, answer: Broken) -> StoreError:
+        place = self._questions.place(self._url)
+        problem = answer.problem
+        if isinstance(problem, Refused):
+            verdict = self._questions.verdict(problem)
+            error = translate(verdict, place)
+            # Who is not known at all may sign in: that is not about the listing.
+            known = isinstance(verdict, Refusal) and verdict.status != 401
+            return about_listing(error, self._url) if known else error
+        return translate(problem, place)
+
+
+class _Questions:
+    """A bucket whose keys are the queries of listings."""
+
+    concurrency = _AT_A_TIME
+
+    def __init__(self, transport: S3Transport) -> None:
+        self.tally: Tally = transport.tally
+        self._transport = transport
+
+    async def read(self, key: str, _wanted: ByteRequest | None) -> bytes | None:
+        return await self._transport.listing(key)
+
+    def verdict(self, refused: Refused) -> Refusal | StoreError:
+        return self._transport.verdict(refused)
+
+    def place(self, url: str) -> Place:
+        return self._transport.place(url)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self._transport.notes
+
+
+def _query(wishes: dict[str, str]) -> str:
+    # Sorted and encoded as it is signed.
+    pairs = ((name, quote(text, safe="-_.~")) for name, text in wishes.items() if text)
+    return "&".join(f"{name}={text}" for name, text in pairs)
+
+
+def _batch(root: ElementTree.Element, above: int, *, deep: bool = False) -> Batch:
+    said = _said(root)
+    encoded = said.get("EncodingType") == "url"
+    items = []
+    for element in root:
+        item = _item(element, above, encoded=encoded)
+        if item is not None and _is_path(item.name, deep=deep):
+            items.append(item)
+    more = said.get("IsTruncated") == "true"
+    items.sort(key=lambda item: item.name)
+    return Batch(tuple(items), said.get("NextContinuationToken", "") if more else "")
+
+
+def _item(element: ElementTree.Element, above: int, *, encoded: bool) -> Item | None:
+    """Read a common prefix or an object; None for every other element."""
+    kind = _tag(element)
+    if kind not in ("CommonPrefixes", "Contents"):
+        return None
+    said = _said(element)
+    key = said.get("Prefix" if kind == "CommonPrefixes" else "Key", "")
+    name = (unquote_plus(key) if encoded else key)[above:]
+    name = name.removesuffix("/") if kind == "CommonPrefixes" else name
+    if kind == "CommonPrefixes":
+        return Item(name, True)
+    size = said.get("Size", "")
+    number = int(size) if size.isdecimal() else None
+    return Item(name, False, number, said.get("LastModified", ""))
+
+
+def _is_path(name: str, *, deep: bool) -> bool:
+    """Say whether a name leads down: keys may hold empty parts and dots."""
+    parts = name.split("/")
+    return (deep or len(parts) == 1) and not {"", ".", ".."} & set(parts)
+
+
+def _said(element: ElementTree.Element) -> dict[str, str]:
+    return {_tag(child): child.text or "" for child in element}
+
+
+def _tag(element: ElementTree.Element) -> str:
+    """Give the name without the namespace, which not every server sends."""
+    return element.tag.rpartition("}")[2]
+
+
+# A path of an fsspec filesystem, and how the filesystem is called.
+
+
+class GenericPlace:
+    """The keys below a path of an fsspec filesystem, to be read or written.
+
+    Parameters
+    ----------
+    filesystem : fsspec.AbstractFileSystem
+        If it is asynchronous, it must belong to fsspec's own loop, as by default.
+    path : str
+        The path in its terms.
+    place : Place
+        Whom to name in an error.
+    foreign : tuple of types, optional
+        The filesystem's own exceptions that are no OSErrors.
+    """
+
+    def __init__(
+        self,
+        filesystem: Any,
+        path: str,
+        place: Place,
+        foreign: tuple[type[Exception], ...] = (),
+    ) -> None:
+        self.concurrency = (
+            REMOTE_CONCURRENCY if filesystem.async_impl else LOCAL_CONCURRENCY
+        )
+        self._filesystem = filesystem
+        self._path = path
+        self._place = place
+        self._errors: tuple[type[Exception], ...] = (OSError, *foreign)
+
+    def at(self, key: str) -> str:
+        """Give the filesystem's own path of a key."""
+        return f"{self._path}/{key}".rstrip("/")
+
+    async def call(self, name: str, *arguments: Any, **options: Any) -> Any:
+        """Call a method of the filesystem by its name; on the I/O loop.
+
+        Raises
+        ------
+        Refused
+            The filesystem's service refused.
+        OSError
+            Something else went wrong.
+        """
+        try:
+            if self._filesystem.async_impl:
+                # The asynchronous half of fsspec's contract: an underscore before.
+                return await getattr(self._filesystem, f"_{name}")(
+                    *arguments, **options
+                )
+            method = getattr(self._filesystem, name)
+            return await asyncio.to_thread(method, *arguments, **options)
+        except (FileNotFoundError, IsADirectoryError):
+            raise
+        except self._errors as error:
+            status = status_of(error)
+            if not status and isinstance(error, OSError):
+                raise
+        raise Refused(Refusal(status, signed=True))
+
+
+def status_of(error: Exception) -> int:
+    """Find the HTTP status that the libraries keep under several names."""
+    for name in ("status", "code", "status_code"):
+        value = getattr(error, name, None)
+        if isinstance(value, (int, str)) and str(value).isdigit():
+            return int(value)
+    return 403 if "Forbidden" in str(error) else 0
+
+
+# Everything that fsspec knows and we have no way of our own for: gs, az, memory.
+
+DRIVERS = {"gs": "gcsfs", "az": "adlfs"}
+EXTRAS = {"gs": "gcs", "az": "azure"}
+_NAME_THE_ACCOUNT = (
+    "Use az://container@account.blob.core.windows.net/…, or set "
+    "AZURE_STORAGE_ACCOUNT_NAME or AZURE_STORAGE_CONNECTION_STRING."
+)
+_FOREIGN_ERRORS = {
+    "gs": (("gcsfs.retry", "HttpError"), ("google.auth.exceptions", "GoogleAuthError")),
+    "az": (("azure.core.exceptions", "AzureError"),),
+}
+
+
+class GenericTransport(GenericPlace):
+    """Reads the keys below a path of an fsspec filesystem."""
+
+    def __init__(
+        self,
+        filesystem: Any,
+        path: str,
+        place: Place,
+        foreign: tuple[type[Exception], ...] = (),
+    ) -> None:
+        super().__init__(filesystem, path, place, foreign)
+        self.tally = Tally()
+
+    async def read(self, key: str, wanted: ByteRequest | None) -> bytes | None:
+        """Read a key, or a part of it."""
+        start, end = bounds_of(wanted)
+        self.tally.requests += 1
+        try:
+            body: bytes = await self.call(
+                "cat_file", self.at(key), start=start, end=end
+            )
+        except (FileNotFoundError, IsADirectoryError):
+            return None
+        self.tally.received += len(body)
+        return body
+
+    async def listing(self) -> list[dict[str, Any]]:
+        """List what lies directly below the path, as fsspec describes it.
+
+        Raises
+        ------
+        Refused, OSError
+            If the filesystem does not say.
+        """
+        self.tally.requests += 1
+        return list(await self.call("ls", self._path, detail=True))
+
+    def verdict(self, refused: Refused) -> Refusal:
+        """Return the only answer there is."""
+        return refused.refusal
+
+    def place(self, url: str) -> Place:
+        """Describe this place for the words of an error about `url`."""
+        return Place(url, self._place.host, bucket=self._place.bucket)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Nothing happens here that is worth a sentence."""
+        return ()
+
+
+def generic_transport(location: Location, patience: Patience) -> Transport:
+    """Choose how to read a place that is neither local, on the web nor in S3.
+
+    Public objects of Google and Azure are read as what they are, files on the web,
+    and so are those with a shared access signature. The libraries that sign in
+    there are extras.
+    """
+    if location.protocol != "memory" and _web_is_enough(location):
+        return _as_files_on_the_web(location, patience)
+    return GenericTransport(*filesystem_of(location))
+
+
+def filesystem_of(
+    location: Location,
+) -> tuple[Any, str, Place, tuple[type[Exception], ...]]:
+    """Make the filesystem of a place that fsspec knows.
+
+    Returns
+    -------
+    tuple
+        The filesystem, the path in its terms, whom to name in an error, and the
+        filesystem's own exceptions that are no OSErrors.
+
+    Raises
+    ------
+    OptionError
+        The library that signs in there is not installed.
+    SignInNeededError
+        Azure's does not know which account is meant.
+    """
+    if location.protocol == "memory":
+        memory = fsspec.filesystem("memory")
+        return memory, f"/{location.path}", Place("", "memory"), ()
+    filesystem = _signed_in(location)
+    place = Place("", location.protocol, bucket=location.root)
+    path = f"{location.root}/{location.path}".rstrip("/")
+    return filesystem, path, place, _foreign(location.protocol)
+
+
+def _web_is_enough(location: Location) -> bool:
+    if location.protocol == "az" and not location.endpoint:
+        return False
+    public = location.anonymous or bool(location.query)
+    return public or find_spec(DRIVERS[location.protocol]) is None
+
+
+def _as_files_on_the_web(location: Location, patience: Patience) -> Transport:
+    from . import http
+    from .http import HttpTransport
+
+    endpoint = location.endpoint or "https://storage.googleapis.com"
+    path = f"{location.root}/{location.path}".rstrip("/")
+    query = f"?{location.query}" if location.query else ""
+
+    def address(key: str) -> str:
+        below = f"{path}/{key}" if key else path
+        return f"{endpoint}/{quote(below, safe='/')}{query}"
+
+    access = http.Access(patience, proxy=http.proxy_for(endpoint))
+    return HttpTransport(address, access, extra=EXTRAS[location.protocol])
+
+
+def _signed_in(location: Location) -> Any:
+    driver = DRIVERS[location.protocol]
+    if find_spec(driver) is None:
+        raise OptionError(
+            f"{location.display} needs {driver}, which is not installed.",
+            action=f"Run: pip install 'napari-omezarr[{EXTRAS[location.protocol]}]'",
+            url=location.display,
+        )
+    try:
+        return fsspec.filesystem(location.protocol, **_options(location))
+    except ValueError:  # adlfs, when nothing names an account
+        sentence = f"Nothing says which account {location.display} is of."
+    raise SignInNeededError(sentence, action=_NAME_THE_ACCOUNT, url=location.display)
+
+
+def _options(location: Location) -> dict[str, Any]:
+    """Say the wishes of a location as gcsfs and adlfs call them."""
+    if location.protocol == "gs":
+        return {"endpoint_url": location.endpoint} if location.endpoint else {}
+    account = (location.endpoint or "").removeprefix("https://").partition(".")[0]
+    return {"account_name": account} if account else {}
+
+
+def _foreign(protocol: str) -> tuple[type[Exception], ...]:
+    names = _FOREIGN_ERRORS[protocol]
+    return tuple(getattr(import_module(module), name) for module, name in names)
+
+
+def bounds_of(wanted: ByteRequest | None) -> tuple[int | None, int | None]:
+    """Say a part as fsspec does: from where to where, counted from the end if < 0."""
+    match wanted:
+        case RangeByteRequest(start, end):
+            return start, end
+        case OffsetByteRequest(offset):
+            return offset, None
+        case SuffixByteRequest(suffix):
+            return -suffix, None
+        case None:
+            return None, None
+
+
+# Whatever fsspec can write to and we have no way of our own for: gs, az, memory.
+
+
+class GenericOutlet(GenericPlace):
+    """Writes the keys below a path of an fsspec filesystem.
+
+    It knows no conditions: who writes on one has to look before.
+    """
+
+    async def read(self, key: str, wanted: ByteRequest | None = None) -> Held | None:
+        """Read a key, or a part of it."""
+        start, end = bounds_of(wanted)
+        try:
+            body = await self.call("cat_file", self.at(key), start=start, end=end)
+        except (FileNotFoundError, IsADirectoryError):
+            return None
+        return Held(body, hashlib.blake2b(body, digest_size=16).hexdigest())
+
+    async def write(
+        self, key: str, body: bytes, condition: Condition | None = None
+    ) -> None:
+        """Write a key, whatever is there."""
+        await self.call("pipe_file", self.at(key), bytes(body))
+
+    async def put(self, key: str, body: bytes, attempts: Attempts) -> None:
+        """Write a key; the filesystem itself cuts what is long."""
+        await attempts(partial(self.write, key, body))
+
+    async def copy(self, key: str, to: str, size: int, attempts: Attempts) -> None:
+        """Let the filesystem copy a key, within its service where it can."""
+        await attempts(partial(self.call, "cp_file", self.at(key), self.at(to)))
+
+    async def delete(self, key: str) -> None:
+        """Delete a key."""
+        try:
+            await self.call("rm_file", self.at(key))
+        except FileNotFoundError:
+            return
+
+    async def page(self, prefix: str, rest: str = "", size: int = 1000) -> Page:
+        """List all at once."""
+        folder = self.at(prefix)
+        self._filesystem.invalidate_cache(folder)
+        try:
+            found = await self.call("find", folder, detail=True)
+        except FileNotFoundError:
+            found = {}
+        above = len(self._path.strip("/")) + 1 if self._path.strip("/") else 0
+        return Page(
+            tuple(
+                Entry(name.strip("/")[above:], int(facts.get("size") or 0))
+                for name, facts in sorted(found.items())
+            )
+        )
+
+    def place(self, url: str, doing: str) -> Place:
+        """Describe this place for the words of an error about `url`."""
+        return replace(self._place, url=url, doing=doing)
+
+
+# A place that can be changed: objects put, read, deleted and listed, with patience.
+
+_CHANGED = (409, 412)
+"""S3 answers 409 where two conditional requests meet, and 412 afterwards."""
+_UNKNOWN = 501
+
+
+class Depot:
+    """The objects below a location, for who changes them.
+
+    All methods run on the I/O loop and raise `StoreError`.
+
+    Parameters
+    ----------
+    location : Location
+        Where.
+    outlet : Outlet
+        The way there.
+    patience : Patience
+        How long to wait, and how often to try.
+    again : callable
+        Opens the same in another process, without arguments; picklable.
+    """
+
+    def __init__(
+        self,
+        location: Location,
+        outlet: Outlet,
+        patience: Patience,
+        again: Callable[[], Depot],
+    ) -> None:
+        self.location = location
+        self.concurrency = outlet.concurrency
+        self._outlet = outlet
+        self._patience = patience
+        self._again = again
+        self._slots = asyncio.Semaphore(outlet.concurrency)
+        self._hurried = asyncio.Event()
+        self._was_read = False
+
+    async def read(self, key: str, wanted: ByteRequest | None = None) -> Held | None:
+        """Read an object, or a part of it; None if there is none.
+
+        Once one was read, "denied" means that there is none: S3 says so of missing
+        keys to who may not list.
+        """
+        answer = await self._persevere(partial(self._outlet.read, key, wanted))
+        if isinstance(answer, Broken):
+            if self._was_read and _is_denied(answer):
+                return None
+            raise self._error(answer, key, "read")
+        self._was_read = self._was_read or answer is not None
+        return answer
+
+    async def put(self, key: str, body: bytes) -> None:
+        """Write an object, whole or not at all, over whatever is there."""
+
+        async def attempts(attempt: Callable[[], Awaitable[T]]) -> T:
+            return await self._try(attempt, key, "write to")
+
+        await self._outlet.put(key, body, attempts)
+
+    async def replace(self, key: str, body: bytes, expected: Held | None) -> bool:
+        """Write an object if it is still as it was read (None: not there).
+
+        It is read again before, and the service is asked to hold to the condition
+        while it writes; not every service does.
+
+        Returns
+        -------
+        bool
+            Whether it was written; false if it has been changed meanwhile.
+        """
+        found = await self.read(key)
+        if (found and found.body) != (expected and expected.body):
+            return False
+        condition = Condition(found.tag if found else "")
+        write = partial(self._outlet.write, key, body, condition)
+        answer = await self._persevere(write)
+        if not isinstance(answer, Broken):
+            return True
+        status = _status(answer)
+        if status == _UNKNOWN:
+            await self.put(key, body)
+            return True
+        if status not in _CHANGED:
+            raise self._error(answer, key, "write to")
+        # An answer that was lost may have been a success of ours.
+        now = await self.read(key)
+        return now is not None and now.body == body
+
+    async def copy(self, key: str, to: str, size: int) -> None:
+        """Copy an object over another, within the service where it knows how to.
+
+        Parameters
+        ----------
+        key, to : str
+            Which, and where to.
+        size : int
+            Its bytes.
+        """
+
+        async def attempts(attempt: Callable[[], Awaitable[T]]) -> T:
+            answer = await self._persevere(attempt)
+            if not isinstance(answer, Broken):
+                return answer
+            if _status(answer) == _UNKNOWN:
+                raise _UnknownError
+            raise self._error(answer, to, "write to")
+
+        try:
+            await self._outlet.copy(key, to, size, attempts)
+        except _UnknownError:
+            held = await self.read(key)
+            if held is None:
+                url = (self.location / key).display
+                raise NodeNotFoundError(f"{url} is not there.", url=url) from None
+            await self.put(to, held.body)
+
+    async def delete(self, key: str) -> None:
+        """Delete an object; none there is as good."""
+        await self._try(partial(self._outlet.delete, key), key, "delete")
+
+    async def entries(self, prefix: str = "") -> AsyncIterator[Entry]:
+        """List all that lies below a folder, at any depth."""
+        rest = ""
+        while True:
+            ask = partial(self._outlet.page, prefix, rest)
+            page = await self._try(ask, prefix, "list")
+            for entry in page.entries:
+                yield entry
+            rest = page.rest
+            if not rest:
+                return
+
+    async def holds(self, prefix: str = "") -> bool:
+        """Say whether anything lies below a folder."""
+        ask = partial(self._outlet.page, prefix, size=1)
+        page = await self._try(ask, prefix, "list")
+        return bool(page.entries)
+
+    async def hurry(self, *, on: bool) -> None:
+        """Try nothing again from now on, or do so as before."""
+        if on:
+            self._hurried.set()
+        else:
+            self._hurried.clear()
+
+    async def _try(
+        self, attempt: Callable[[], Awaitable[T]], key: str, doing: str
+    ) -> T:
+        answer = await self._persevere(attempt)
+        if isinstance(answer, Broken):
+            raise self._error(answer, key, doing)
+        return answer
+
+    async def _persevere(self, attempt: Callable[[], Awaitable[T]]) -> T | Broken:
+        async def once() -> T | Broken:
+            async with self._slots:
+                try:
+                    return await attempt()
+                except (Refused, Interrupted, StoreError, OSError) as error:
+                    return Broken(error)
+
+        return await persevere(once, self._patience, self._rest)
+
+    async def _rest(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._hurried.wait(), seconds)
+        return not self._hurried.is_set()
+
+    def _error(self, answer: Broken, key: str, doing: str) -> StoreError:
+        url = (self.location / key).display if key else self.location.display
+        problem = answer.problem
+        place = self._outlet.place(url, doing)
+        refusal = problem.refusal if isinstance(problem, Refused) else problem
+        error = translate(refusal, place)
+        if doing == "list" and type(error) is AccessDeniedError:
+            return ListingDeniedError(error.sentence, action=error.action, url=url)
+        return error
+
+    def __repr__(self) -> str:
+        return f"Depot({self.location.display!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._again, ()
+
+
+def _is_denied(answer: Broken) -> bool:
+    problem = answer.problem
+    return isinstance(problem, Refused) and problem.refusal.denied
+
+
+class _UnknownError(Exception):
+    """The service does not know this kind of request."""
+
+
+def _status(answer: Broken) -> int:
+    problem = answer.problem
+    return problem.refusal.status if isinstance(problem, Refused) else 0

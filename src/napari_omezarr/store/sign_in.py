@@ -1,0 +1,497 @@
+"""What is known of one bucket, learnt by all stores in it and used by all.
+
+Where it is, who signs, and how that turned out. Lives on the I/O loop, so that
+nothing here needs a lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from aiobotocore.session import AioSession
+from botocore.credentials import ReadOnlyCredentials
+from botocore.exceptions import BotoCoreError, ClientError
+
+from napari_omezarr.connections import vault
+from napari_omezarr.errors import SignInNeededError, StoreError
+
+from .backend import Notes
+from .error_mapping import Place, sign_in_error, sign_in_problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from napari_omezarr.connections.connections import Profile
+
+    from .error_mapping import Refusal
+
+# Whether this computer is one of Amazon's, which know who they are.
+#
+# Everywhere else the service that tells them does not exist, and asking for it costs
+# seconds until the question times out.
+
+_MARKS = {
+    "devices/virtual/dmi/id/sys_vendor": "amazon ec2",
+    "devices/virtual/dmi/id/bios_vendor": "amazon ec2",
+    "devices/virtual/dmi/id/product_version": "amazon",  # the older, Xen machines
+    "hypervisor/uuid": "ec2",
+}
+
+
+def knows_instance_metadata(
+    environment: Mapping[str, str], system: Path = Path("/sys")
+) -> bool:
+    """Say whether to ask the instance metadata service for a sign-in.
+
+    Parameters
+    ----------
+    environment : Mapping
+        Environment variables. ``AWS_EC2_METADATA_DISABLED`` decides, if it is set:
+        ``false`` is how to insist where the computer does not tell (Windows).
+    system : Path
+        Where Linux describes the hardware.
+    """
+    disabled = environment.get("AWS_EC2_METADATA_DISABLED", "").lower()
+    if disabled:
+        return disabled == "false"
+    if environment.get("AWS_EC2_METADATA_SERVICE_ENDPOINT"):
+        return True
+    return any(_reads(system / file).startswith(mark) for file, mark in _MARKS.items())
+
+
+def _reads(file: Path) -> str:
+    try:
+        return file.read_text(errors="replace").strip().lower()
+    except OSError:
+        return ""
+
+
+# Finding somebody to sign requests: AWS's own chain, asked once for each place.
+
+
+class AwsChain:
+    """The AWS configuration of this computer, seen with one profile.
+
+    Parameters
+    ----------
+    profile : str or None
+        The profile to use before everything else; None leaves it to the
+        environment and the configuration files.
+    """
+
+    def __init__(self, profile: str | None) -> None:
+        self._profile = profile
+        self._asking: asyncio.Lock | None = None
+        self._session = self._new_session()
+        self._credentials: Any = None
+
+    @property
+    def profile(self) -> str | None:
+        """The profile that signs in, if one is named anywhere."""
+        name: str | None = self._session.get_config_variable("profile")
+        return name
+
+    @property
+    def region(self) -> str | None:
+        """The region that the environment or the configuration names."""
+        named = os.environ.get("AWS_REGION") or self._setting("region")
+        return str(named) if named else None
+
+    @property
+    def endpoint(self) -> str | None:
+        """The endpoint that the environment or the configuration names for S3."""
+        if os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
+            return None
+        environment = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get(
+            "AWS_ENDPOINT_URL"
+        )
+        return environment or self._configured_endpoint()
+
+    @property
+    def style(self) -> str:
+        """``path``, ``virtual`` or ``auto``, as the configuration says."""
+        nested = self._scoped().get("s3")
+        style = nested.get("addressing_style") if isinstance(nested, dict) else None
+        return style if style in ("path", "virtual") else "auto"
+
+    @property
+    def ca_file(self) -> str | None:
+        """The certificates that the environment or the configuration names."""
+        named = os.environ.get("AWS_CA_BUNDLE") or self._setting("ca_bundle")
+        return str(named) if named else None
+
+    async def credentials(self) -> ReadOnlyCredentials | StoreError | None:
+        """Ask the chain who signs, and renew what has run out.
+
+        Returns
+        -------
+        ReadOnlyCredentials, StoreError or None
+            The keys of now; why they cannot be had; or None if there are none.
+        """
+        self._asking = self._asking or asyncio.Lock()
+        try:
+            async with self._asking:
+                if self._credentials is None:
+                    self._credentials = await self._ask()
+            if self._credentials is None:
+                return None
+            return await self._credentials.get_frozen_credentials()
+        except (BotoCoreError, ClientError, OSError) as error:
+            return sign_in_error(error, self.profile)
+
+    def forget(self) -> None:
+        """Ask anew the next time: the person may have signed in meanwhile."""
+        self._session = self._new_session()
+        self._credentials = None
+
+    async def _ask(self) -> Any:
+        if not knows_instance_metadata(os.environ):
+            self._session.get_component("credential_provider").remove("iam-role")
+        return await self._session.get_credentials()
+
+    def _new_session(self) -> AioSession:
+        return AioSession(profile=self._profile)
+
+    def _setting(self, name: str) -> Any:
+        try:
+            return self._session.get_config_variable(name)
+        except BotoCoreError:
+            return None
+
+    def _scoped(self) -> dict[str, Any]:
+        """Return the configuration file's part for the profile, {} if it is broken."""
+        try:
+            scoped: dict[str, Any] = self._session.get_scoped_config()
+        except BotoCoreError:
+            return {}
+        return scoped
+
+    def _configured_endpoint(self) -> str | None:
+        scoped = self._scoped()
+        try:
+            services = self._session.full_config.get("services", {})
+        except BotoCoreError:
+            services = {}
+        service = services.get(scoped.get("services"), {}).get("s3", {})
+        return service.get("endpoint_url") or scoped.get("endpoint_url")
+
+
+class KeptKeys(AwsChain):
+    """The keys that the person typed for a connection, wherever they are kept.
+
+    Parameters
+    ----------
+    name : str
+        The connection's name. Nothing of the AWS configuration signs in its place.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(None)
+        self._name = name
+        self._revision = -1
+
+    @property
+    def profile(self) -> str | None:
+        """None: no AWS profile signs in."""
+        return None
+
+    async def credentials(self) -> ReadOnlyCredentials | StoreError | None:
+        """Find the keys; a keychain may have to ask the person, so not on the loop."""
+        revision = vault().revision
+        if self._credentials is not None and self._revision == revision:
+            return self._credentials
+        keys = await asyncio.to_thread(vault().find, self._name)
+        if keys is None:
+            sentence = f"The key of the connection {self._name} is not known any more."
+            action = "Type it again in the connection."
+            return SignInNeededError(sentence, action=action)
+        token = keys.token or None
+        self._credentials = ReadOnlyCredentials(keys.access_key, keys.secret, token)
+        self._revision = revision
+        return self._credentials
+
+
+# Where the objects of a bucket are: AWS and others, path style and virtual host.
+
+DEFAULT_REGION = "us-east-1"
+
+# A dot in the bucket's name does not fit into the certificate for *.s3.amazonaws.com.
+_HOST_LABEL = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+_REGION_OF_HOST = re.compile(r"\bs3[.-]([a-z]{2}(?:-[a-z]+)+-\d)\.amazonaws\.com")
+_REGION_STATUSES = {301, 307, 400}
+_VIRTUAL_CODES = {
+    "PathStyleDomainForbidden",  # Tencent
+    "PathStyleRequestNotAllowed",
+    "SecondLevelDomainForbidden",  # Alibaba
+    "VirtualHostStyleRequired",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BucketAddress:
+    """Where a bucket answers.
+
+    Attributes
+    ----------
+    bucket : str
+        Its name.
+    region : str
+        Where it lives; also what signatures are made for.
+    endpoint : str or None
+        ``http(s)://host[:port]`` of an S3-compatible service; None is AWS.
+    virtual : bool
+        Whether the bucket is named in the host (``bucket.host/key``) or in the
+        path (``host/bucket/key``).
+    """
+
+    bucket: str
+    region: str = DEFAULT_REGION
+    endpoint: str | None = None
+    virtual: bool = False
+
+    @property
+    def host(self) -> str:
+        """The service's scheme and host, without the bucket."""
+        if self.endpoint:
+            return self.endpoint.rstrip("/")
+        end = "amazonaws.com.cn" if self.region.startswith("cn-") else "amazonaws.com"
+        return f"https://s3.{self.region}.{end}"
+
+    def url(self, key: str) -> str:
+        """Return the address of an object, encoded as S3 signs it.
+
+        Of no bucket, it is the address of the service, which lists buckets.
+        """
+        if not self.bucket:
+            return f"{self.host}/"
+        path = quote(key, safe="/")
+        if not self.virtual:
+            return f"{self.host}/{quote(self.bucket)}/{path}"
+        scheme, _, rest = self.host.partition("://")
+        return f"{scheme}://{self.bucket}.{rest}/{path}"
+
+
+def bucket_address(
+    bucket: str, region: str | None, endpoint: str | None, style: str = "auto"
+) -> BucketAddress:
+    """Choose how to address a bucket.
+
+    Parameters
+    ----------
+    bucket : str
+        Its name.
+    region, endpoint : str or None
+        What is known of them; None is AWS, in its first region.
+    style : str
+        ``path`` or ``virtual`` to insist; else AWS is asked by virtual host,
+        which it prefers, and everything else by path, which always resolves.
+    """
+    if endpoint and "://" not in endpoint:
+        endpoint = f"https://{endpoint}"
+    fits = _HOST_LABEL.fullmatch(bucket) is not None
+    virtual = style == "virtual" or (style != "path" and not endpoint and fits)
+    return BucketAddress(bucket, region or DEFAULT_REGION, endpoint, virtual)
+
+
+def corrected(address: BucketAddress, refusal: Refusal) -> BucketAddress | None:
+    """Read from a refusal where the bucket is to be asked instead.
+
+    Returns
+    -------
+    BucketAddress or None
+        The better address; None if the refusal is about something else.
+    """
+    if asks_for_virtual_host(address, refusal):
+        return replace(address, virtual=True)
+    region = _region(refusal)
+    if region and region != address.region:
+        return replace(address, region=region)
+    return None
+
+
+def asks_for_virtual_host(address: BucketAddress, refusal: Refusal) -> bool:
+    """Say whether the service wants the bucket's name in the host."""
+    if address.virtual or _is_number(address.host):
+        return False
+    there = f"{address.bucket}.{urlsplit(address.host).netloc}"
+    moved = refusal.status == 301 and refusal.endpoint == there
+    return moved or refusal.code in _VIRTUAL_CODES
+
+
+def _region(refusal: Refusal) -> str:
+    if refusal.status not in _REGION_STATUSES:
+        return ""
+    found = _REGION_OF_HOST.search(refusal.endpoint)
+    return refusal.region or (found[1] if found else "")
+
+
+def _is_number(host: str) -> bool:
+    try:
+        ip_address(urlsplit(host).hostname or "")
+    except ValueError:
+        return False
+    return True
+
+
+# What is known of one bucket, learnt by all stores in it and used by all.
+#
+# Where it is, who signs, and how that turned out. Lives on the I/O loop, so that
+# nothing here needs a lock.
+
+_PAYS: Mapping[str, str] = {"x-amz-request-payer": "requester"}
+_BAD_SIGN_IN = {
+    "AuthFailure",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "InvalidSecurity",
+    "InvalidToken",
+    "RequestTimeTooSkewed",
+    "SignatureDoesNotMatch",
+    "TokenRefreshRequired",
+}
+
+
+class Bucket:
+    """One bucket, as one sign-in sees it.
+
+    Parameters
+    ----------
+    name : str
+        The bucket.
+    profile : Profile
+        What is wished; whatever it leaves open the AWS configuration decides.
+    automatic : bool
+        Whether to go on without a sign-in if it turns out to be no good.
+    """
+
+    def __init__(self, name: str, profile: Profile, *, automatic: bool) -> None:
+        chain = (
+            KeptKeys(profile.name)
+            if profile.sign_in == "keys"
+            else AwsChain(profile.aws_profile)
+        )
+        style = profile.style if profile.style != "auto" else chain.style
+        self.notes = Notes()
+        self.address: BucketAddress = bucket_address(
+            name,
+            profile.region or chain.region,
+            profile.endpoint or chain.endpoint,
+            style,
+        )
+        self.ca_file = profile.ca_file or chain.ca_file
+        self.anonymous = profile.anonymous
+        if profile.unverified:
+            host = urlsplit(self.address.host).netloc
+            self.notes.add(f"The certificate of {host} is not checked.")
+        self.headers = _PAYS if profile.requester_pays else {}
+        self._automatic = automatic
+        self._signed = False
+        self._chain = chain
+
+    @property
+    def profile(self) -> str | None:
+        """The AWS profile that signs in, if one is named anywhere."""
+        return self._chain.profile
+
+    def place(self, url: str) -> Place:
+        """Describe this bucket for the words of an error about `url`."""
+        address = self.address
+        host = urlsplit(address.host).netloc
+        return Place(url, host, bucket=address.bucket, profile=self.profile)
+
+    async def credentials(self) -> ReadOnlyCredentials | StoreError | None:
+        """Find who signs: keys, the reason why there are none, or nobody."""
+        if self.anonymous:
+            return None
+        found = await self._chain.credentials()
+        if isinstance(found, StoreError) and not self._automatic:
+            self._chain.forget()
+            raise found
+        return found
+
+    def may_go_anonymous(self, refusal: Refusal) -> bool:
+        """Say whether the same key is worth asking for without a sign-in."""
+        bad = refusal.expired or refusal.status == 401 or refusal.code in _BAD_SIGN_IN
+        return self._automatic and (bad or (refusal.denied and not self._signed))
+
+    def was_read(self, *, signed: bool) -> None:
+        """Remember that the bucket answered."""
+        if signed:
+            self._signed = True
+        elif self._automatic and not self.anonymous:
+            self.go_anonymous(None)
+
+    def go_anonymous(self, problem: Refusal | StoreError | None) -> None:
+        """Read without signing in from now on, because that worked.
+
+        Parameters
+        ----------
+        problem : Refusal, StoreError or None
+            What was wrong with signing in; None if there is nobody to sign.
+        """
+        self.anonymous = True
+        reason = sign_in_problem(problem, self.place(""))
+        bucket = self.address.bucket
+        self.notes.add(f"{reason} The bucket {bucket} is read without signing in.")
+
+    def learn(self, refusal: Refusal) -> bool:
+        """Take from a refusal where the bucket is to be asked; true if that is new."""
+        better = corrected(self.address, refusal)
+        if better is None:
+            return False
+        if better.region != self.address.region:
+            sentence = f"The bucket {better.bucket} lives in region {better.region}."
+            self.notes.add(sentence)
+        if better.virtual != self.address.virtual:
+            self.notes.add(f"{better.bucket} is addressed by its own host name.")
+        self.address = better
+        return True
+
+    def sign_in_failed(self, problem: Refusal | StoreError) -> None:
+        """Ask for the sign-in anew the next time, if it is what is wrong."""
+        if isinstance(problem, StoreError) or not problem.denied:
+            self._chain.forget()
+
+
+_Key = tuple[str, "Profile", bool, object]
+_buckets: dict[_Key, Bucket] = {}
+
+
+def shared_bucket(name: str, profile: Profile, *, automatic: bool) -> Bucket:
+    """Return what is known of a bucket, the same for all who ask alike.
+
+    It begins anew when the person changed her AWS configuration or the
+    environment, by signing in for one.
+    """
+    key = (name, profile, automatic, _configuration())
+    if key not in _buckets:
+        _buckets[key] = Bucket(name, profile, automatic=automatic)
+    return _buckets[key]
+
+
+def _configuration() -> object:
+    """Something that is equal as long as the AWS configuration is."""
+    home = Path("~/.aws").expanduser()
+    files = (
+        Path(os.environ.get("AWS_CONFIG_FILE", home / "config")),
+        Path(os.environ.get("AWS_SHARED_CREDENTIALS_FILE", home / "credentials")),
+        home / "sso" / "cache",
+        home / "login" / "cache",
+    )
+    names = sorted(name for name in os.environ if name.startswith("AWS_"))
+    settings = tuple((name, hash(os.environ[name])) for name in names)
+    return settings, tuple(_changed(file) for file in files), vault().revision
+
+
+def _changed(file: Path) -> int:
+    try:
+        return file.expanduser().stat().st_mtime_ns
+    except OSError:
+        return 0

@@ -1,0 +1,541 @@
+"""A depot as a zarr store, for the pixels of what is being written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+
+from zarr.abc.store import RangeByteRequest, Store
+
+from napari_omezarr._io_loop import on_io_loop, run
+from napari_omezarr.errors import StoreError, TruncatedBodyError
+
+from .backend import FIRST_BYTE, Notes, Versioned, is_empty, is_index
+from .error_mapping import Interrupted, Refusal, Refused, translate
+from .retry import Asking, Broken
+
+if TYPE_CHECKING:
+    import builtins
+    from collections.abc import (
+        AsyncIterator,
+        Callable,
+        Coroutine,
+        Hashable,
+        Iterable,
+        Sequence,
+    )
+
+    from zarr.abc.buffer import Buffer, BufferPrototype
+    from zarr.abc.store import ByteRequest
+
+    from napari_omezarr.location import Location
+
+    from .backend import Held, Transport
+    from .error_mapping import Problem
+    from .object_store import Depot
+    from .retry import Patience
+
+# Small answers that are asked for again and again: the indexes of shards.
+
+K = TypeVar("K", bound="Hashable")
+
+_OVERHEAD = 100
+
+
+class ByteCache(Generic[K]):
+    """The last answers up to a number of bytes; each is fetched once at a time.
+
+    Lives on one event loop. That something is missing is an answer too; a failure
+    is not, and is told to all who wait for it.
+
+    Parameters
+    ----------
+    limit : int
+        Bytes to keep at most; an answer that is larger is not kept.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._size = 0
+        self._kept: OrderedDict[K, bytes | None] = OrderedDict()
+        self._coming: dict[K, _Coming] = {}
+
+    async def get(
+        self, key: K, fetch: Callable[[], Coroutine[Any, Any, bytes | None]]
+    ) -> bytes | None:
+        """Return the answer that is kept, or the one that `fetch` brings."""
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        coming = self._coming.get(key)
+        if coming is None:
+            coming = self._coming[key] = _Coming(asyncio.ensure_future(fetch()))
+            coming.task.add_done_callback(lambda task: self._came(key, task))
+        return await self._wait(key, coming)
+
+    async def _wait(self, key: K, coming: _Coming) -> bytes | None:
+        coming.waiting += 1
+        try:
+            return await asyncio.shield(coming.task)
+        finally:
+            coming.waiting -= 1
+            if not coming.waiting:
+                coming.task.cancel()
+                if self._coming.get(key) is coming:
+                    del self._coming[key]
+
+    def _came(self, key: K, task: asyncio.Task[bytes | None]) -> None:
+        if not task.cancelled() and task.exception() is None:
+            self._keep(key, task.result())
+
+    def _keep(self, key: K, body: bytes | None) -> None:
+        if _weight(body) > self._limit:
+            return
+        self._kept[key] = body
+        self._size += _weight(body)
+        while self._size > self._limit:
+            _, dropped = self._kept.popitem(last=False)
+            self._size -= _weight(dropped)
+
+
+@dataclass(slots=True)
+class _Coming:
+    """A fetch, and how many wait for it: when the last gives up, it ends."""
+
+    task: asyncio.Task[bytes | None]
+    waiting: int = 0
+
+
+def _weight(body: bytes | None) -> int:
+    return _OVERHEAD + len(body or b"")
+
+
+# The store: what zarr and the reader ask, with the rules that hold everywhere.
+
+_INDEX_BYTES = 32 << 20
+_METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
+
+
+class PlaceStore(Store):
+    """The bytes below a location, read-only; never lists and never asks twice.
+
+    Missing keys are None. What a place refuses or fails to give is one of our
+    errors, raised where it is read: for chunks that is late, and a chunk is never
+    taken for empty because something failed.
+
+    A key that answers 403 is missing if another key was read here, because that
+    is what S3 answers to whoever may not list; before, it is an error.
+
+    Parameters
+    ----------
+    location : Location
+        Where.
+    transport : Transport
+        The way there.
+    patience : Patience
+        How long to wait, and how often to ask.
+    concurrency : int
+        How many keys are asked for at a time.
+    again : callable
+        Opens the same store in another process, without arguments; picklable.
+    """
+
+    def __init__(
+        self,
+        location: Location,
+        transport: Transport,
+        *,
+        patience: Patience,
+        concurrency: int,
+        again: Callable[[], PlaceStore],
+    ) -> None:
+        super().__init__(read_only=True)
+        self.location = location
+        self.concurrency = concurrency
+        self._transport = transport
+        self._asking = Asking(transport, patience, concurrency)
+        self._indexes: ByteCache[tuple[str, ByteRequest | None]] = ByteCache(
+            _INDEX_BYTES
+        )
+        self._again = again
+        self._notes = Notes()
+        self._readable = False
+
+    @property
+    def waves(self) -> int:
+        """How many sets of keys were fetched."""
+        return self._transport.tally.waves
+
+    @property
+    def requests(self) -> int:
+        """How many GETs were sent (files opened), repeated ones included."""
+        return self._transport.tally.requests
+
+    @property
+    def bytes_received(self) -> int:
+        """How many bytes of bodies came."""
+        return self._transport.tally.received
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about what happened here, each once; no secret is in them."""
+        return (*self._transport.notes, *self._notes.sentences)
+
+    def fetch(self, keys: Iterable[str]) -> dict[str, bytes | StoreError | None]:
+        """Ask for several keys at once and wait for all of them: one wave.
+
+        Callable from every thread but that of the I/O loop.
+
+        Parameters
+        ----------
+        keys : Iterable of str
+            Whole objects.
+
+        Returns
+        -------
+        dict
+            For each key its bytes, None if it is missing, or what went wrong.
+        """
+        return run(self._fetch(dict.fromkeys(keys)))
+
+    async def answers(
+        self, keys: Iterable[str], *, apart: bool = False
+    ) -> dict[str, bytes | StoreError | None]:
+        """Ask as `fetch` does, for callers that run on the I/O loop.
+
+        Parameters
+        ----------
+        keys : Iterable of str
+            Whole objects.
+        apart : bool, optional
+            Whether they are to be judged by themselves: that something else can be
+            read here then does not make a refusal a missing key.
+        """
+        return await self._fetch(dict.fromkeys(keys), apart=apart)
+
+    async def _fetch(
+        self, keys: Iterable[str], *, apart: bool = False
+    ) -> dict[str, bytes | StoreError | None]:
+        wanted = tuple(keys)
+        self._transport.tally.waves += bool(wanted)
+        asked = (self._asking.ask(key, None) for key in wanted)
+        answers = await asyncio.gather(*asked)
+        readable = any(isinstance(answer, bytes) for answer in answers)
+        self._readable |= readable
+        if not apart:
+            readable = self._readable
+        return {
+            key: self._judged(key, answer, readable=readable)
+            if isinstance(answer, Broken)
+            else answer
+            for key, answer in zip(wanted, answers, strict=True)
+        }
+
+    async def get(
+        self,
+        key: str,
+        prototype: BufferPrototype,
+        byte_range: ByteRequest | None = None,
+    ) -> Buffer | None:
+        """Read a key, or a part of it, from any loop.
+
+        Raises
+        ------
+        StoreError
+            If the place did not give the bytes.
+        """
+        body = await on_io_loop(self._get(key, byte_range))
+        return None if body is None else prototype.buffer.from_bytes(body)
+
+    async def get_partial_values(
+        self,
+        prototype: BufferPrototype,
+        key_ranges: Iterable[tuple[str, ByteRequest | None]],
+    ) -> builtins.list[Buffer | None]:
+        """Read parts of keys, all at once."""
+        return await asyncio.gather(
+            *(self.get(key, prototype, wanted) for key, wanted in key_ranges)
+        )
+
+    async def get_ranges(
+        self, key: str, byte_ranges: Sequence[ByteRequest | None], **options: Any
+    ) -> AsyncIterator[Sequence[tuple[int, Buffer | None]]]:
+        """Read parts of one key, near ones together (zarr 3.4 and later asks so).
+
+        Raises
+        ------
+        StoreError
+            If the place did not give the bytes; zarr would hand on a group.
+        """
+        try:
+            inherited: Any = super()  # without the method in zarr 3.1, which asks not
+            async for parts in inherited.get_ranges(key, byte_ranges, **options):
+                yield parts
+        except BaseExceptionGroup as group:
+            failed = group.subgroup(StoreError)
+            if failed is None:
+                raise
+            problem = _first(failed)
+        else:
+            return
+        raise problem
+
+    async def exists(self, key: str) -> bool:
+        """Say whether there is a key, by reading its first byte."""
+        return await on_io_loop(self._answer(key, FIRST_BYTE)) is not None
+
+    async def version(self, key: str) -> str:
+        """Give the version of a key, on the I/O loop: its ETag, or when it was written.
+
+        Returns
+        -------
+        str
+            Equal as long as the key is unchanged; ``""`` if the place does not say,
+            or there is no such key.
+        """
+        if not isinstance(self._transport, Versioned):
+            return ""
+        try:
+            return await self._transport.version(key)
+        except (Refused, Interrupted, StoreError, OSError):
+            return ""
+
+    async def _get(self, key: str, wanted: ByteRequest | None) -> bytes | None:
+        if is_empty(wanted):
+            return b""
+        if is_index(wanted):
+            fetch = partial(self._answer, key, wanted)
+            return await self._indexes.get((key, wanted), fetch)
+        body = await self._answer(key, wanted)
+        if body == b"" and isinstance(wanted, RangeByteRequest):
+            raise self._too_short(key)
+        return body
+
+    async def _answer(self, key: str, wanted: ByteRequest | None) -> bytes | None:
+        answer = await self._asking.ask(key, wanted)
+        if isinstance(answer, Broken):
+            await self._find_readable(key, answer)
+            error = self._judged(key, answer, readable=self._readable)
+            if error is not None:
+                raise error
+            return None
+        self._readable |= answer is not None
+        return answer
+
+    async def _find_readable(self, key: str, answer: Broken) -> None:
+        """Find out whether metadata can be read beside a metadata key that cannot.
+
+        zarr asks for one key after the other when it guesses the format, and the
+        first may be one that is missing.
+        """
+        folder, _, name = key.rpartition("/")
+        denied = self._denied(answer)
+        if self._readable or not denied or name not in _METADATA:
+            return
+        beside = (f"{folder}/{other}".lstrip("/") for other in _METADATA)
+        asked = (self._asking.ask(other, None) for other in beside if other != key)
+        answers = await asyncio.gather(*asked)
+        self._readable |= any(isinstance(found, bytes) for found in answers)
+
+    def _judged(self, key: str, answer: Broken, *, readable: bool) -> StoreError | None:
+        """Decide what a failure means: that the key is missing, or which error."""
+        if readable and self._denied(answer):
+            self._notes.add("Missing parts answer 403 here; they count as empty.")
+            return None
+        problem = self._verdict(answer)
+        url = (self.location / key).display if key else self.location.display
+        return translate(problem, self._transport.place(url))
+
+    def _denied(self, answer: Broken) -> bool:
+        verdict = self._verdict(answer)
+        return isinstance(verdict, Refusal) and verdict.denied
+
+    def _verdict(self, answer: Broken) -> Problem | StoreError:
+        if isinstance(answer.problem, Refused):
+            return self._transport.verdict(answer.problem)
+        return answer.problem
+
+    def _too_short(self, key: str) -> TruncatedBodyError:
+        url = (self.location / key).display
+        sentence = f"{url} is shorter than its index says."
+        action = "Ask its owner to copy it again."
+        return TruncatedBodyError(sentence, action=action, url=url)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PlaceStore) and self.location == other.location
+
+    def __hash__(self) -> int:
+        return hash(self.location)
+
+    def __repr__(self) -> str:
+        return f"PlaceStore({self.location.display!r})"
+
+    def __str__(self) -> str:
+        return self.location.display
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._again, (), {"readable": self._readable}
+
+    def __setstate__(self, state: dict[str, bool]) -> None:
+        self._readable = state["readable"]
+
+    def with_read_only(self, read_only: bool = False) -> PlaceStore:
+        """Return the store itself, which is read-only.
+
+        Raises
+        ------
+        ValueError
+            If it is to be anything else.
+        """
+        if not read_only:
+            raise ValueError(f"{self} is opened for reading only.")
+        return self
+
+    @property
+    def supports_writes(self) -> bool:
+        """False: writing goes another way."""
+        return False
+
+    @property
+    def supports_deletes(self) -> bool:
+        """False: nothing is deleted here."""
+        return False
+
+    @property
+    def supports_listing(self) -> bool:
+        """False: what is there is found out by asking for it."""
+        return False
+
+    async def set(self, key: str, value: Buffer) -> NoReturn:
+        """Refuse to write."""
+        raise ValueError(f"{self} is opened for reading only.")
+
+    async def delete(self, key: str) -> NoReturn:
+        """Refuse to delete."""
+        raise ValueError(f"{self} is opened for reading only.")
+
+    def list(self) -> NoReturn:
+        """Refuse to list."""
+        raise NotImplementedError("This store asks for keys and never lists them.")
+
+    def list_prefix(self, prefix: str) -> NoReturn:
+        """Refuse to list."""
+        self.list()
+
+    def list_dir(self, prefix: str) -> NoReturn:
+        """Refuse to list."""
+        self.list()
+
+
+def _first(group: BaseExceptionGroup[StoreError]) -> StoreError:
+    """Take the first error out of a group of groups."""
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
+
+
+# A depot as a zarr store, for the pixels of what is being written.
+
+
+class DepotStore(Store):
+    """The objects of a depot, as zarr wants them; nothing is cached.
+
+    Parameters
+    ----------
+    depot : Depot
+        Where.
+    read_only : bool, optional
+        Refuse to change anything.
+    """
+
+    supports_writes = True
+    supports_deletes = True
+    supports_listing = True
+
+    def __init__(self, depot: Depot, *, read_only: bool = False) -> None:
+        super().__init__(read_only=read_only)
+        self.depot = depot
+
+    async def get(
+        self,
+        key: str,
+        prototype: BufferPrototype,
+        byte_range: ByteRequest | None = None,
+    ) -> Buffer | None:
+        """Read a key, or a part of it, from any loop."""
+        found: Held | None = await on_io_loop(self.depot.read(key, byte_range))
+        return None if found is None else prototype.buffer.from_bytes(found.body)
+
+    async def get_partial_values(
+        self,
+        prototype: BufferPrototype,
+        key_ranges: Iterable[tuple[str, ByteRequest | None]],
+    ) -> builtins.list[Buffer | None]:
+        """Read parts of keys, all at once."""
+        return await asyncio.gather(
+            *(self.get(key, prototype, wanted) for key, wanted in key_ranges)
+        )
+
+    async def exists(self, key: str) -> bool:
+        """Say whether there is a key."""
+        return await on_io_loop(self.depot.read(key)) is not None
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Write a key."""
+        self._refuse_if_read_only()
+        await on_io_loop(self.depot.put(key, value.to_bytes()))
+
+    async def delete(self, key: str) -> None:
+        """Delete a key; none there is as good."""
+        self._refuse_if_read_only()
+        await on_io_loop(self.depot.delete(key))
+
+    async def list(self) -> AsyncIterator[str]:
+        """List all keys."""
+        async for key in self.list_prefix(""):
+            yield key
+
+    async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
+        """List the keys that begin with a prefix."""
+        for key in await on_io_loop(self._keys(prefix.rpartition("/")[0])):
+            if key.startswith(prefix):
+                yield key
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        """List what lies directly below a folder."""
+        below = f"{prefix.rstrip('/')}/".lstrip("/")
+        keys = await on_io_loop(self._keys(prefix.strip("/")))
+        names = {key[len(below) :].partition("/")[0] for key in keys}
+        for name in sorted(names):
+            yield name
+
+    async def _keys(self, folder: str) -> builtins.list[str]:
+        return [entry.key async for entry in self.depot.entries(folder)]
+
+    def with_read_only(self, read_only: bool = False) -> DepotStore:
+        """Return a store of the same objects."""
+        return DepotStore(self.depot, read_only=read_only)
+
+    def _refuse_if_read_only(self) -> None:
+        if self.read_only:
+            raise ValueError(f"{self} is opened for reading only.")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, DepotStore):
+            return False
+        same = self.depot.location == other.depot.location
+        return same and self.read_only == other.read_only
+
+    def __hash__(self) -> int:
+        return hash(self.depot.location)
+
+    def __repr__(self) -> str:
+        return f"DepotStore({str(self)!r})"
+
+    def __str__(self) -> str:
+        return self.depot.location.display
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(DepotStore, read_only=self.read_only), (self.depot,)
