@@ -24,8 +24,8 @@ import numpy as np
 from napari.layers import Image
 from session import SIZE, Session
 
-from napari_omezarr.display.attach import attach, wait_until_sharp
 from napari_omezarr.display.engine import Engine, engine, install
+from napari_omezarr.display.napari_hook import attach, wait_until_sharp
 from napari_omezarr.display.settings import MEGABYTE, Settings
 from napari_omezarr.pyramid import to_dask
 from napari_omezarr.pyramid.pixels import Readable

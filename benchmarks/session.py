@@ -277,7 +277,7 @@ def back(viewer: napari.Viewer) -> None:
 
 def is_settled(layer: Any) -> bool:
     """Say whether a layer of ours is as fine as it gets."""
-    from napari_omezarr.display.attach import wait_until_sharp
+    from napari_omezarr.display.napari_hook import wait_until_sharp
 
     return wait_until_sharp(layer, timeout=0)
 

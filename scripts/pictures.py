@@ -23,8 +23,8 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import QEventLoop, QTimer
 
 from napari_omezarr.demo.server import OWNER, S3Server
-from napari_omezarr.display.attach import attach, status, wait_until_sharp
 from napari_omezarr.display.engine import Engine, install
+from napari_omezarr.display.napari_hook import attach, status, wait_until_sharp
 from napari_omezarr.display.settings import MEGABYTE, Settings
 from napari_omezarr.location import Location
 from napari_omezarr.pyramid import Window, to_dask

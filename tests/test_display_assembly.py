@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_omezarr.display.assembly import assemble, projected
-from napari_omezarr.display.cache import ChunkCache
-from napari_omezarr.display.chunks import ChunkGrid
+from napari_omezarr.display.chunk_cache import ChunkCache, ChunkGrid
+from napari_omezarr.display.compose import assemble, projected
 from napari_omezarr.pyramid import Window
 from pixel_sources import MemoryPixels
 

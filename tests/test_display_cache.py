@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_omezarr.display.cache import ChunkCache
+from napari_omezarr.display.chunk_cache import ChunkCache
 
 SIZE = 100
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_omezarr.display.chunks import ChunkGrid, place_of
+from napari_omezarr.display.chunk_cache import ChunkGrid, place_of
 from napari_omezarr.pyramid import Cast, ChannelsLast, Window
 from pixel_sources import MemoryPixels
 

@@ -7,10 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_omezarr.display.chunks import ChunkGrid
-from napari_omezarr.display.demand import Demand
-from napari_omezarr.display.place import Retrying
-from napari_omezarr.display.request import Entry, Request, Tier
+from napari_omezarr.display.chunk_cache import ChunkGrid
+from napari_omezarr.display.chunk_queue import Demand, Entry, Request, Retrying, Tier
 from napari_omezarr.errors import (
     AccessDeniedError,
     ServerBusyError,

@@ -10,11 +10,9 @@ import numpy as np
 import pytest
 
 from gated import LONG, Gate, GatedPixels
-from napari_omezarr.display.cache import ChunkCache
-from napari_omezarr.display.chunks import ChunkGrid
-from napari_omezarr.display.fetcher import Fetcher
-from napari_omezarr.display.place import Retrying
-from napari_omezarr.display.request import Request, Tier
+from napari_omezarr.display.chunk_cache import ChunkCache, ChunkGrid
+from napari_omezarr.display.chunk_queue import Request, Retrying, Tier
+from napari_omezarr.display.engine import Fetcher
 from napari_omezarr.errors import (
     AccessDeniedError,
     StoreConnectionError,

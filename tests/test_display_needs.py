@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_omezarr.display.chunks import ChunkGrid
-from napari_omezarr.display.needs import hull, visible
-from napari_omezarr.display.prefetch import PLANES, Outlook, Travel, ahead
-from napari_omezarr.display.request import Tier
+from napari_omezarr.display.chunk_cache import ChunkGrid
+from napari_omezarr.display.chunk_queue import Tier
+from napari_omezarr.display.wanted import PLANES, Outlook, Travel, ahead, hull, visible
 from pixel_sources import MemoryPixels
 
 MUCH = 10**9

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from napari_omezarr.display.place import Place, Retrying
+from napari_omezarr.display.chunk_queue import Place, Retrying
 from napari_omezarr.errors import (
     AccessDeniedError,
     ServerBusyError,

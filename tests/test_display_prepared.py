@@ -7,8 +7,8 @@ from threading import Event, get_ident
 import numpy as np
 import pytest
 
-from napari_omezarr.display.assembly import Assembly
-from napari_omezarr.display.prepared import Prepared
+from napari_omezarr.display.compose import Assembly
+from napari_omezarr.display.layer_view import Prepared
 
 VOLUME = Assembly(np.zeros((2, 2, 2)), ())
 

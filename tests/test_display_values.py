@@ -9,13 +9,18 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from napari_omezarr.display.chunks import ChunkGrid
-from napari_omezarr.display.marking import hatch, image_mark, label_mark
-from napari_omezarr.display.progressive import ProgressiveLevel
-from napari_omezarr.display.settings import GIGABYTE, MEGABYTE, Settings
-from napari_omezarr.display.status import Status, sentence
-from napari_omezarr.display.throttle import Throttle
-from napari_omezarr.display.volume import finest_fitting
+from napari_omezarr.display.chunk_cache import ChunkGrid
+from napari_omezarr.display.compose import hatch, image_mark, label_mark
+from napari_omezarr.display.layer_view import ProgressiveLevel
+from napari_omezarr.display.manager import Throttle
+from napari_omezarr.display.settings import (
+    GIGABYTE,
+    MEGABYTE,
+    Settings,
+    Status,
+    sentence,
+)
+from napari_omezarr.display.wanted import finest_fitting
 from pixel_sources import MemoryPixels
 
 

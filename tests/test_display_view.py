@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from gated import Gate, GatedPixels, pyramid
+from napari_omezarr.display.chunk_queue import Retrying
 from napari_omezarr.display.engine import Engine, engine, install
-from napari_omezarr.display.look import Look
-from napari_omezarr.display.place import Retrying
+from napari_omezarr.display.layer_view import View
 from napari_omezarr.display.settings import MEGABYTE, Settings
-from napari_omezarr.display.view import View
+from napari_omezarr.display.wanted import Look
 from napari_omezarr.errors import AccessDeniedError
 from napari_omezarr.pyramid import Window
 

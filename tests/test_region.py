@@ -27,10 +27,14 @@ from napari_omezarr.region import (
     load_region,
     start,
 )
-from napari_omezarr.region.box import corners, extent
-from napari_omezarr.region.foreign import ForeignPixels, as_pixels
-from napari_omezarr.region.loading import IN_FLIGHT
-from napari_omezarr.region.placed import crop_affine, layer_options, napari_levels
+from napari_omezarr.region.loading import IN_FLIGHT, corners, extent
+from napari_omezarr.region.place import (
+    ForeignPixels,
+    as_pixels,
+    crop_affine,
+    layer_options,
+    napari_levels,
+)
 from pixel_sources import MemoryPixels
 from servers.faults import Stalled, Status
 from small_images import put_group, put_image

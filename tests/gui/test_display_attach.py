@@ -15,15 +15,15 @@ from npe2 import PluginManifest
 from qtpy.QtWidgets import QApplication
 
 from gated import Gate, pyramid
-from napari_omezarr.display.attach import (
+from napari_omezarr.display.chunk_queue import Retrying
+from napari_omezarr.display.engine import Engine, engine, install
+from napari_omezarr.display.napari_hook import (
     _desk,
     attach,
     detach,
     status,
     wait_until_sharp,
 )
-from napari_omezarr.display.engine import Engine, engine, install
-from napari_omezarr.display.place import Retrying
 from napari_omezarr.display.settings import MEGABYTE, Settings
 from napari_omezarr.errors import AccessDeniedError, ServerError, StoreConnectionError
 from napari_omezarr.pyramid import ChannelsLast, Window, to_dask

@@ -13,9 +13,9 @@ from napari.utils.notifications import notification_manager
 from gui.door import until
 from hurried import HASTY, PIXELS, SULKY, write_image
 from napari_omezarr import Location
-from napari_omezarr.display.attach import attach, status, wait_until_sharp
+from napari_omezarr.display.chunk_queue import Retrying
 from napari_omezarr.display.engine import Engine, install
-from napari_omezarr.display.place import Retrying
+from napari_omezarr.display.napari_hook import attach, status, wait_until_sharp
 from napari_omezarr.errors import StoreError
 from napari_omezarr.pyramid import ArrayPixels, to_dask
 from napari_omezarr.store import open_store, run

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gui.door import PLUGIN
-from napari_omezarr.display.attach import status, wait_until_sharp
+from napari_omezarr.display.napari_hook import status, wait_until_sharp
 from small_images import put_plate
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import QApplication, QWidget
 
 from gated import Gate, GatedPixels
 from gui.door import PLUGIN, until
-from napari_omezarr.display.attach import wait_until_sharp
+from napari_omezarr.display.napari_hook import wait_until_sharp
 from napari_omezarr.errors import ServerError
 from napari_omezarr.pyramid import to_dask
 from napari_omezarr.widgets.region_dock import RegionDock

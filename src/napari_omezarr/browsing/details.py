@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari_omezarr.location import Location
     from napari_omezarr.metadata import ResolvedChannel
     from napari_omezarr.pyramid import Level, Pyramid
-    from napari_omezarr.reading.waves import Answers
+    from napari_omezarr.reading.batches import Answers
 
 _SAMPLED = 16 * 2**20
 """The largest chunk, in bytes without compression, that is read for an estimate."""

@@ -14,8 +14,8 @@ from napari_omezarr.errors import (
     StoreError,
 )
 from napari_omezarr.location import Location
+from napari_omezarr.reading.batches import awaited
 from napari_omezarr.reading.nodes import Group, group_keys, node
-from napari_omezarr.reading.waves import awaited
 from napari_omezarr.store import Batch, open_lister, open_store
 
 from .entry import Entry, Kind
@@ -25,7 +25,7 @@ from .recognition import found_node, probe_keys, recognised
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from napari_omezarr.reading.waves import Answers
+    from napari_omezarr.reading.batches import Answers
     from napari_omezarr.store import Item, Lister, Patience, PlaceStore
 
 _ARCHIVES = (".ozx", ".zip")

@@ -15,10 +15,9 @@ from napari_omezarr.metadata import (
     parse_document,
 )
 from napari_omezarr.reading import ReadOptions
-from napari_omezarr.reading.nodes import Group, group_keys, joined, node
-from napari_omezarr.reading.opening import Opening
-from napari_omezarr.reading.series import listed_images
-from napari_omezarr.reading.waves import ask
+from napari_omezarr.reading.batches import ask
+from napari_omezarr.reading.collections import listed_images
+from napari_omezarr.reading.nodes import Group, Opening, group_keys, joined, node
 
 from .entry import Entry, Kind
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
     from napari_omezarr.location import Location
     from napari_omezarr.metadata import Kind as Meaning
-    from napari_omezarr.reading.waves import Answers, Questions
+    from napari_omezarr.reading.batches import Answers, Questions
     from napari_omezarr.store import PlaceStore
 
 _NUMBERED = 8

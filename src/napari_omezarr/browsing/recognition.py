@@ -22,8 +22,8 @@ from .entry import TIMES, Kind, size_text
 
 if TYPE_CHECKING:
     from napari_omezarr.metadata import Document, Multiscale
+    from napari_omezarr.reading.batches import Answers
     from napari_omezarr.reading.nodes import Node
-    from napari_omezarr.reading.waves import Answers
 
     from .entry import Entry
 

@@ -1,9 +1,7 @@
 """Pyramids as napari layer data; napari's words live only here."""
 
-from .api import read_layers, with_contrast
-from .data import layer_data
-from .sampling import estimate_contrast
-from .spec import LayerData, LayerSpec
+from .api import layer_data, read_layers, with_contrast
+from .spec import LayerData, LayerSpec, estimate_contrast
 
 __all__ = [
     "LayerData",

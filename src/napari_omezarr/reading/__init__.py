@@ -1,6 +1,6 @@
 """From a location to pyramids: which documents to ask for, in which wave."""
 
-from .opening import Reading, ReadOptions
-from .root import read
+from .nodes import Reading, ReadOptions
+from .reader import read
 
 __all__ = ["ReadOptions", "Reading", "read"]

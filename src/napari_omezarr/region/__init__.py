@@ -1,10 +1,7 @@
 """A box of an image at one level, read into memory and placed exactly."""
 
-from .box import Region, covering
-from .loading import load, start
-from .placed import Placed, as_placed
-from .plan import Estimate, Part, estimate
-from .script import Crop, load_region
+from .loading import Estimate, Part, Region, covering, estimate, load, start
+from .place import Crop, Placed, as_placed, load_region
 
 __all__ = [
     "Crop",

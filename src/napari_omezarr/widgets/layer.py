@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari.layers import Layer
 
-from napari_omezarr.display.attach import attach
+from napari_omezarr.display.napari_hook import attach
 
 from .contrast import estimate_later
 

@@ -9,8 +9,8 @@ from napari.layers import Image, Labels, Layer
 
 from napari_omezarr.errors import OptionError
 from napari_omezarr.region import Placed, as_placed
-from napari_omezarr.region.box import corners
-from napari_omezarr.region.placed import crop_affine, layer_options
+from napari_omezarr.region.loading import corners
+from napari_omezarr.region.place import crop_affine, layer_options
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence

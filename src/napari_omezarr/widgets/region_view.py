@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_omezarr.region.placed import layer_affine
+from napari_omezarr.region.place import layer_affine
 
 from .region_layers import unit_factors
 

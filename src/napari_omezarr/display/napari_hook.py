@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QEventLoop, QTimer
 from qtpy.QtWidgets import QApplication
 
-from .desk import Desk
 from .engine import engine
-from .roster import arrays_of
-from .shown import REQUEST_FIELDS
-from .status import Status
-from .view import View
+from .layer_view import View
+from .manager import REQUEST_FIELDS, Desk, arrays_of
+from .settings import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

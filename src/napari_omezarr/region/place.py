@@ -1,25 +1,84 @@
-"""The levels of an image with their places in the world."""
+"""A region in one call, for scripts."""
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
+import dask.array as da
 import numpy as np
 
+from napari_omezarr.errors import OptionError
 from napari_omezarr.metadata import Affine
-from napari_omezarr.pyramid import Pyramid
+from napari_omezarr.pyramid import Pixels, Pyramid, pixels_of
+from napari_omezarr.pyramid.pixels import Readable
 
-from .box import Region, covering, extent
-from .foreign import as_pixels
+from .loading import Part, Region, covering, extent, load
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import ArrayLike
 
-    from napari_omezarr.pyramid import Pixels
     from napari_omezarr.pyramid.boxes import Bounds
+
+# Arrays of other readers, read through the same door as ours.
+
+_THREADS = 4
+
+
+class ForeignPixels(Readable):
+    """A numpy, dask or zarr array, or any other that is sliced like them.
+
+    Parameters
+    ----------
+    array : array-like
+        With ``shape``, ``dtype`` and slicing. Slices are read in threads, for such
+        an array blocks; what goes wrong then is raised as its library says it.
+    """
+
+    def __init__(self, array: Any) -> None:
+        self.array = array
+        self.shape: tuple[int, ...] = tuple(int(size) for size in array.shape)
+        self.dtype: np.dtype[Any] = np.dtype(array.dtype).newbyteorder("=")
+        self.chunks = _chunks(array, self.shape)
+        self.concurrency = _THREADS
+        self.token = uuid4().hex
+        self._threads = ThreadPoolExecutor(_THREADS, "napari-omezarr region")
+
+    def __repr__(self) -> str:
+        return f"<ForeignPixels {type(self.array).__name__} {self.shape} {self.dtype}>"
+
+    async def read(self, bounds: Bounds) -> np.ndarray:
+        """Read a box, without holding up the I/O loop that it is called on."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._slice, bounds)
+
+    def _slice(self, bounds: Bounds) -> np.ndarray:
+        box = self.array[tuple(slice(start, stop) for start, stop in bounds)]
+        return np.asarray(box, dtype=self.dtype)
+
+
+def as_pixels(array: Any) -> Pixels:
+    """Give the pixels that an array of ours reads, else a door to the array."""
+    ours = pixels_of(array) if isinstance(array, da.Array) else None
+    return ForeignPixels(array) if ours is None else ours
+
+
+def _chunks(array: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Give the shape of a chunk: the largest one of dask, the whole of numpy."""
+    chunks = getattr(array, "chunksize", None) or getattr(array, "chunks", None)
+    if chunks is None or len(chunks) != len(shape):
+        return tuple(max(1, size) for size in shape)
+    return tuple(
+        max(1, min(int(chunk), size)) for chunk, size in zip(chunks, shape, strict=True)
+    )
+
+
+# The levels of an image with their places in the world.
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,3 +252,85 @@ def as_placed(image: Any) -> Placed:
     levels = tuple(as_pixels(array) for array in arrays)
     shapes = [pixels.shape for pixels in levels]
     return Placed(levels, napari_levels(layer_affine(image), shapes))
+
+
+# A region in one call, for scripts.
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """A region that was read.
+
+    Attributes
+    ----------
+    data : numpy.ndarray
+        In memory, with all axes of the image it was read from.
+    region : Region
+        Which pixels of which level.
+    affine : Affine
+        From an index of `data` to the world.
+    """
+
+    data: np.ndarray
+    region: Region
+    affine: Affine
+
+    @property
+    def placement(self) -> dict[str, Any]:
+        """Options of a napari layer that lies on the image: scale and translate.
+
+        Where those cannot say it (rotation, shear), there is an affine too.
+        """
+        return layer_options(self.affine)
+
+
+def load_region(
+    image: Pyramid | Any,
+    box: Sequence[tuple[float, float] | None],
+    level: int = 0,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Crop:
+    """Read a box of an image at one level into memory; blocks.
+
+    Parameters
+    ----------
+    image : Pyramid or napari.layers.Layer
+        An image of ``read``, or an Image or Labels layer of any reader.
+    box : sequence of (float, float) or None
+        Low and high along each axis of the world, in its unit; None is the whole
+        axis. Axes are matched from the last one back, so three ranges are z, y and
+        x, and the axes before them are read whole.
+    level : int, optional
+        0 is the finest.
+    progress : callable, optional
+        Called with the bytes read and all bytes, in another thread.
+
+    Returns
+    -------
+    Crop
+        All pixels that the box touches, and where they lie: exactly on the image.
+
+    Raises
+    ------
+    OptionError
+        There is no such level, or the box lies outside of the image.
+    StoreError
+        A chunk could not be had.
+    MemoryError
+        There is no room for it.
+
+    Examples
+    --------
+    >>> crop = load_region(
+    ...     pyramid, [(10, 42), (120, 380.5), (90, 260)], level=1
+    ... )  # doctest: +SKIP
+    >>> viewer.add_image(crop.data, **crop.placement)  # doctest: +SKIP
+    """
+    placed = as_placed(image)
+    if not 0 <= level < len(placed.levels):
+        msg = f"There is no level {level}; the image has {len(placed.levels)}."
+        raise OptionError(msg)
+    region = placed.region(level, placed.box(box))
+    (data,) = load([Part(placed.levels[level], region.bounds)], progress)
+    return Crop(data, region, crop_affine(placed.affines[level], region.bounds))
