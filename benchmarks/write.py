@@ -46,7 +46,7 @@ from napari_omezarr.reading import read
 from napari_omezarr.samples import cells
 from napari_omezarr.user_files import CACHE_VARIABLE
 from napari_omezarr.writing import write_image
-from napari_omezarr.writing.arrays import Compression, compression
+from napari_omezarr.writing.encode import Compression, compression
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

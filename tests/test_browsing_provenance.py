@@ -7,12 +7,7 @@ import json
 import pytest
 
 from napari_omezarr.browsing import describe
-from napari_omezarr.browsing.provenance import (
-    CRATE,
-    Provenance,
-    licence_name,
-    provenance,
-)
+from napari_omezarr.browsing.details import CRATE, Provenance, licence_name, provenance
 from napari_omezarr.location import Location
 from small_images import put_image
 

@@ -11,8 +11,12 @@ import pytest
 from PIL import Image
 
 from napari_omezarr.browsing import thumbnail
-from napari_omezarr.browsing.colours import composite, label_colours
-from napari_omezarr.browsing.pictures import Pictures, set_thumbnail_cache
+from napari_omezarr.browsing.thumbnails import (
+    Pictures,
+    composite,
+    label_colours,
+    set_thumbnail_cache,
+)
 from napari_omezarr.location import Location
 from napari_omezarr.metadata import ResolvedChannel
 from napari_omezarr.user_files import cache_folder

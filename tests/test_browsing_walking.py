@@ -11,7 +11,7 @@ import pytest
 from hurried import HASTY
 from napari_omezarr import errors
 from napari_omezarr.browsing import Entry, Kind, Listing, Prober, raw_documents
-from napari_omezarr.browsing.entry import size_text
+from napari_omezarr.browsing.entries import size_text
 from napari_omezarr.location import Location
 from napari_omezarr.store import run
 from napari_omezarr.store.open import FolderItems, open_lister

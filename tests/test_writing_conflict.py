@@ -7,7 +7,7 @@ import pytest
 
 from napari_omezarr.errors import ConflictError
 from napari_omezarr.writing import patch, write_image
-from napari_omezarr.writing.conflict import PatchConflictError, box_text
+from napari_omezarr.writing.patching import PatchConflictError, box_text
 
 PIXELS = np.arange(3 * 60 * 60, dtype=np.uint16).reshape(3, 60, 60)
 

@@ -26,12 +26,11 @@ from napari_omezarr.writing import (
     write_image,
     write_layers,
 )
-from napari_omezarr.writing.consolidation import changed
 from napari_omezarr.writing.downsample import downsample
 from napari_omezarr.writing.existing import open_existing
-from napari_omezarr.writing.folder import Folder
-from napari_omezarr.writing.labelling import label_names
-from napari_omezarr.writing.zarr_store import StoreHierarchy
+from napari_omezarr.writing.hierarchy import Folder, StoreHierarchy
+from napari_omezarr.writing.labels import label_names
+from napari_omezarr.writing.update import changed
 from stores import put_image, put_labels
 
 VERSIONS = ("0.4", "0.5", "0.6")

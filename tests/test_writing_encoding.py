@@ -10,10 +10,14 @@ from zarr.storage import MemoryStore
 
 from napari_omezarr.errors import DiskFullError
 from napari_omezarr.pyramid.boxes import is_whole, numbered, sampled, units
-from napari_omezarr.writing.arrays import Compression, array_document, compression
-from napari_omezarr.writing.encoding import encoding_of
-from napari_omezarr.writing.stored import StoredArray, done
-from napari_omezarr.writing.zarr_store import StoreHierarchy
+from napari_omezarr.writing.encode import (
+    Compression,
+    array_document,
+    compression,
+    encoding_of,
+)
+from napari_omezarr.writing.engine import StoredArray, done
+from napari_omezarr.writing.hierarchy import StoreHierarchy
 
 RNG = np.random.default_rng(3)
 LEVELS = {"zstd": 3, "blosc-zstd": 1, "blosc-lz4": 5, "gzip": 5, "none": 0}

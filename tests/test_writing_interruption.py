@@ -20,7 +20,7 @@ from napari_omezarr.errors import (
 )
 from napari_omezarr.layers import read_layers
 from napari_omezarr.writing import write_image
-from napari_omezarr.writing.failures import explained
+from napari_omezarr.writing.hierarchy import explained
 from napari_omezarr.writing.journal import Journal, journal_digest
 
 SCRIPT = Path(__file__).with_name("interrupted_save.py")

@@ -21,14 +21,14 @@ from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
 from napari_omezarr.store import open_depot, run
 from napari_omezarr.writing import write_image
-from napari_omezarr.writing.array_pictures import Channels, Grid, image_picture
+from napari_omezarr.writing.commit_local import ArchiveTarget, LocalTarget
+from napari_omezarr.writing.commit_remote import InPlaceTarget
 from napari_omezarr.writing.engine import Threads
-from napari_omezarr.writing.in_place import InPlaceTarget
-from napari_omezarr.writing.local import ArchiveTarget, LocalTarget
+from napari_omezarr.writing.from_layers import Channels, Grid, image_picture
+from napari_omezarr.writing.hierarchy import RemoteHierarchy
 from napari_omezarr.writing.options import Conduct, WriteOptions
-from napari_omezarr.writing.planning import plan_layers
-from napari_omezarr.writing.remote import RemoteHierarchy
-from napari_omezarr.writing.saving import save
+from napari_omezarr.writing.plan import plan_layers
+from napari_omezarr.writing.save import save
 from servers import faults
 from servers.proxy import Proxy
 

@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 from napari_omezarr.errors import LossError, OptionError, UnsupportedDataError
 from napari_omezarr.metadata import Affine, Axis
 from napari_omezarr.writing import plan_write, write_layers
-from napari_omezarr.writing.chunking import CHUNK_BYTES
+from napari_omezarr.writing.chunking import CHUNK_BYTES, Level, level_affine, passes
+from napari_omezarr.writing.engine import coarser_bounds
 from napari_omezarr.writing.options import WriteOptions
-from napari_omezarr.writing.planning import plan_layers
-from napari_omezarr.writing.pyramid_plan import Level, level_affine, passes
-from napari_omezarr.writing.work import coarser_bounds
+from napari_omezarr.writing.plan import plan_layers
 
 TYPES = {"t": "time", "c": "channel"}
 

@@ -23,13 +23,13 @@ from napari_omezarr.writing import (
     write_image,
     write_layers,
 )
+from napari_omezarr.writing.commit_remote import InPlaceTarget
 from napari_omezarr.writing.engine import Running, Threads
-from napari_omezarr.writing.in_place import InPlaceTarget
-from napari_omezarr.writing.labelling import label_names
+from napari_omezarr.writing.hierarchy import RemoteHierarchy
+from napari_omezarr.writing.labels import label_names
 from napari_omezarr.writing.options import Conduct, WriteOptions
-from napari_omezarr.writing.planning import plan_layers
-from napari_omezarr.writing.remote import RemoteHierarchy
-from napari_omezarr.writing.saving import save
+from napari_omezarr.writing.plan import plan_layers
+from napari_omezarr.writing.save import save
 from servers import faults
 from servers.proxy import Proxy
 

@@ -14,9 +14,9 @@ from napari_omezarr.location import Location
 from napari_omezarr.store import open_depot, run
 from napari_omezarr.store.object_store import copy_in_parts
 from napari_omezarr.writing import add_labels, write_image
-from napari_omezarr.writing.in_place import InPlaceTarget
-from napari_omezarr.writing.labelling import label_names
-from napari_omezarr.writing.remote import RemoteHierarchy
+from napari_omezarr.writing.commit_remote import InPlaceTarget
+from napari_omezarr.writing.hierarchy import RemoteHierarchy
+from napari_omezarr.writing.labels import label_names
 from servers import faults
 from servers.proxy import Proxy
 

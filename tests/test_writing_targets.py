@@ -23,16 +23,13 @@ from napari_omezarr.errors import (
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
 from napari_omezarr.writing import Conduct, WriteOptions, write_image, write_layers
+from napari_omezarr.writing.api import beside
+from napari_omezarr.writing.commit_local import ArchiveTarget, LocalTarget
+from napari_omezarr.writing.commit_remote import InPlaceTarget
 from napari_omezarr.writing.engine import Running, Threads
-from napari_omezarr.writing.folder import Folder
-from napari_omezarr.writing.guard import not_in_use
-from napari_omezarr.writing.in_place import InPlaceTarget
-from napari_omezarr.writing.local import ArchiveTarget, LocalTarget
-from napari_omezarr.writing.opening import beside
-from napari_omezarr.writing.planning import plan_layers
-from napari_omezarr.writing.remote import RemoteHierarchy
-from napari_omezarr.writing.saving import save
-from napari_omezarr.writing.zarr_store import StoreHierarchy
+from napari_omezarr.writing.hierarchy import Folder, RemoteHierarchy, StoreHierarchy
+from napari_omezarr.writing.plan import plan_layers
+from napari_omezarr.writing.save import not_in_use, save
 
 TARGETS = {
     "folder": lambda folder: LocalTarget(folder / "a.ome.zarr"),

@@ -8,12 +8,11 @@ from zarr.storage import MemoryStore
 
 from napari_omezarr.errors import VerificationError
 from napari_omezarr.writing import Conduct, WriteOptions
+from napari_omezarr.writing.commit_remote import InPlaceTarget
 from napari_omezarr.writing.engine import Running, Threads
-from napari_omezarr.writing.in_place import InPlaceTarget
-from napari_omezarr.writing.planning import plan_layers
-from napari_omezarr.writing.saving import save
-from napari_omezarr.writing.verify import readers
-from napari_omezarr.writing.zarr_store import StoreHierarchy
+from napari_omezarr.writing.hierarchy import StoreHierarchy
+from napari_omezarr.writing.plan import plan_layers
+from napari_omezarr.writing.save import readers, save
 
 MANY = np.arange(1, 1 + 640 * 64, dtype=np.uint16).reshape(640, 64)
 TINY = WriteOptions(chunks=(1, 64), memory=1, levels=1, codec="none")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_omezarr.writing.colormaps import channel_color, label_colors
-from napari_omezarr.writing.features import label_properties
-from napari_omezarr.writing.rendering import folder_name
+from napari_omezarr.writing.rendering import (
+    channel_color,
+    folder_name,
+    label_colors,
+    label_properties,
+)
 
 WHITE, BLACK, RED = [1, 1, 1, 1], [0, 0, 0, 1], [1, 0, 0, 1]
 

@@ -19,7 +19,7 @@ from napari_omezarr.widgets.save_text import (
 )
 from napari_omezarr.widgets.save_wish import Wish
 from napari_omezarr.writing import Progress, plan_write
-from napari_omezarr.writing.target import Listing
+from napari_omezarr.writing.hierarchy import Listing
 
 DATA = np.zeros((4, 30, 40), np.uint8)
 NAMES = {"axis_labels": ("z", "y", "x")}

@@ -2,23 +2,43 @@
 
 from napari_omezarr._io_loop import start
 
-from .buckets import list_buckets
-from .checkup import Check, check_connection
-from .chunk import Chunk, view_chunk
-from .copying import Copied, Progress, copy_store
-from .details import AxisDetails, Details, LevelDetails, describe
-from .documents import pretty, raw_documents
-from .entry import Entry, Kind
-from .listing import Listing, Page
-from .probing import Prober
-from .publicity import Publicity, check_public, web_address
-from .sharing import Viewer, share_link
-from .snippet import https_address, plain_address, python_snippet, s3_address
-from .speed import Speed, measure_speed
+from .check import (
+    Check,
+    Finding,
+    Speed,
+    Validation,
+    check_connection,
+    measure_speed,
+    validate,
+)
+from .copy import Copied, Progress, copy_store
+from .details import (
+    AxisDetails,
+    Chunk,
+    Details,
+    LevelDetails,
+    describe,
+    pretty,
+    raw_documents,
+    view_chunk,
+)
+from .entries import Entry, Kind
+from .listing import Listing, Page, Prober, list_buckets
+from .share import (
+    ChannelView,
+    Publicity,
+    View,
+    Viewer,
+    check_public,
+    https_address,
+    plain_address,
+    python_snippet,
+    s3_address,
+    share_link,
+    web_address,
+)
 from .table import LabelTable, read_table
-from .thumbnail import Thumbnail, thumbnail
-from .validation import Finding, Validation, validate
-from .view import ChannelView, View
+from .thumbnails import Thumbnail, thumbnail
 
 __all__ = [
     "AxisDetails",

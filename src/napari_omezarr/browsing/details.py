@@ -2,28 +2,267 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
 from math import prod
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from napari_omezarr.errors import OMEZarrError
+from napari_omezarr.errors import (
+    OMEZarrError,
+    OptionError,
+    StoreError,
+    UnsupportedDataError,
+)
 from napari_omezarr.metadata import Labels, parse_document
 from napari_omezarr.pyramid.pixels import ArrayPixels
 from napari_omezarr.reading import ReadOptions, read
-from napari_omezarr.reading.nodes import Group, node
-from napari_omezarr.store import open_store
+from napari_omezarr.reading.nodes import Group, array_key, group_keys, node
+from napari_omezarr.store import open_store, run
 
-from .chunk import fetch_chunk, grid_of
-from .entry import Entry, Kind
-from .parts import part_keys
-from .provenance import CRATE, Provenance, provenance
-from .recognition import probe_keys, recognised
+from .entries import Entry, Kind, part_keys, probe_keys, recognised
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import numpy as np
+
     from napari_omezarr.location import Location
     from napari_omezarr.metadata import ResolvedChannel
-    from napari_omezarr.pyramid import Level, Pyramid
+    from napari_omezarr.pyramid import Level, Pixels, Pyramid
     from napari_omezarr.reading.batches import Answers
+
+# One chunk of an image: its pixels, its size in the store, how long it took.
+
+_INDEX_ENTRY, _CHECKSUM = 16, 4
+"""Bytes in the index of a shard: two integers for each chunk, and CRC32C at its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One chunk, as it was read.
+
+    Attributes
+    ----------
+    key : str
+        The object that it lies in, below the image.
+    index : tuple of int
+        Which chunk, along each axis.
+    pixels : numpy.ndarray
+        Without what juts out over the image's edge; the fill value if `is_missing`.
+    stored : int
+        Bytes in the store; 0 if nothing is stored.
+    raw : int
+        Bytes without compression.
+    seconds : float
+        From asking to decoded pixels.
+    is_missing : bool
+        Whether nothing is stored, which is how fill values are kept.
+    """
+
+    key: str
+    index: tuple[int, ...]
+    pixels: np.ndarray
+    stored: int
+    raw: int
+    seconds: float
+    is_missing: bool
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times smaller it is in the store; None if nothing is stored."""
+        return self.raw / self.stored if self.stored else None
+
+
+def view_chunk(location: Location, level: int, index: tuple[int, ...]) -> Chunk:
+    """Read one chunk of an image; blocks.
+
+    Parameters
+    ----------
+    location : Location
+        The image, the label image or the array.
+    level : int
+        Which level, 0 being the finest.
+    index : tuple of int
+        Which chunk along each axis of the array.
+
+    Raises
+    ------
+    OptionError
+        There is no such level or chunk.
+    UnsupportedDataError
+        It is a plate, whose chunks are those of its fields.
+    StoreError
+        It could not be read.
+    """
+    reading = read(location, ReadOptions(labels=False, level=level))
+    return fetch_chunk(array_of(reading.pyramids[0].levels[0].pixels), index)
+
+
+def array_of(pixels: Pixels) -> ArrayPixels:
+    """Give the array that some pixels are.
+
+    Raises
+    ------
+    UnsupportedDataError
+        They are put together of several.
+    """
+    if not isinstance(pixels, ArrayPixels):
+        sentence = "A plate has no chunks of its own."
+        raise UnsupportedDataError(sentence, action="Choose a field of a well.")
+    return pixels
+
+
+def fetch_chunk(pixels: ArrayPixels, index: tuple[int, ...]) -> Chunk:
+    """Read one chunk and take its time; blocks.
+
+    Raises
+    ------
+    OptionError
+        There is no such chunk.
+    StoreError
+        It could not be read.
+    """
+    grid = grid_of(pixels)
+    inside = len(index) == len(grid) and all(
+        0 <= i < n for i, n in zip(index, grid, strict=True)
+    )
+    if not inside:
+        counts = ", ".join(map(str, grid))
+        raise OptionError(f"There is no chunk {index}; there are ({counts}) of them.")
+    return run(_fetch(pixels, index))
+
+
+def grid_of(pixels: ArrayPixels) -> tuple[int, ...]:
+    """Count the chunks along each axis."""
+    pairs = zip(pixels.shape, pixels.chunks, strict=True)
+    return tuple(-(-size // chunk) for size, chunk in pairs)
+
+
+async def _fetch(pixels: ArrayPixels, index: tuple[int, ...]) -> Chunk:
+    key = pixels.stored_key(index)
+    is_there = await pixels.store.exists(key)
+    bounds = tuple(
+        (i * chunk, min((i + 1) * chunk, size))
+        for i, chunk, size in zip(index, pixels.chunks, pixels.shape, strict=True)
+    )
+    before, start = pixels.store.bytes_received, perf_counter()
+    box = await pixels.read(bounds)
+    seconds = perf_counter() - start
+    received = pixels.store.bytes_received - before
+    stored = max(0, received - _index_size(pixels)) if is_there else 0
+    raw = prod(pixels.stored_chunks) * pixels.dtype.itemsize
+    return Chunk(key, index, box, stored, raw, seconds, stored == 0)
+
+
+def _index_size(pixels: ArrayPixels) -> int:
+    if pixels.shards is None:
+        return 0
+    pairs = zip(pixels.shards, pixels.stored_chunks, strict=True)
+    return prod(shard // chunk for shard, chunk in pairs) * _INDEX_ENTRY + _CHECKSUM
+
+
+# What is said about where an image comes from: its licence and its description.
+#
+# OME-Zarr has no place for them. They are looked for among the attributes, and in an
+# RO-Crate beside them (``ro-crate-metadata.json``, https://w3id.org/ro/crate/1.1), as
+# the conversions of the OME 2024 NGFF challenge have it.
+
+CRATE = "ro-crate-metadata.json"
+"""The key of an RO-Crate, below the root of an image."""
+
+LONGEST = 400
+"""Letters of a text that are kept."""
+
+_LICENCES = ("license", "licence", "rights")
+_COMMONS = re.compile(
+    r"creativecommons\.org/(?:licenses|publicdomain)/([\w-]+)/([\d.]+)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What somebody wrote about an image; ``""`` is nothing."""
+
+    licence: str = ""
+    description: str = ""
+
+
+def provenance(attributes: Mapping[str, Any], crate: object) -> Provenance:
+    """Gather what is said about an image; what is no text is left out.
+
+    Parameters
+    ----------
+    attributes : Mapping
+        The attributes of its group.
+    crate : bytes or anything else
+        The document `CRATE`, where there is one; the image's own words go before.
+    """
+    places = (*_own_places(attributes), *_crate_places(crate))
+    licence = (_text(place.get(key)) for place in places for key in _LICENCES)
+    description = (_text(place.get("description")) for place in places)
+    return Provenance(
+        licence_name(next(filter(None, licence), "")),
+        next(filter(None, description), ""),
+    )
+
+
+def licence_name(text: str) -> str:
+    """Call a licence of Creative Commons by its short name, as ``CC BY 4.0``."""
+    found = _COMMONS.search(text)
+    if found is None:
+        return text
+    code, version = found.groups()
+    return f"CC0 {version}" if code == "zero" else f"CC {code.upper()} {version}"
+
+
+def _own_places(attributes: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Give the attributes themselves, what is below ``ome``, and the first image."""
+    ome = attributes.get("ome")
+    for place in (attributes, ome):
+        if isinstance(place, dict):
+            yield place
+            images = place.get("multiscales")
+            # Its ``metadata`` describe how the levels were made, and not the image.
+            yield _dict(_first(images)) if isinstance(images, list) else {}
+
+
+def _crate_places(crate: object) -> tuple[Mapping[str, Any], ...]:
+    """Give the root of an RO-Crate, with the licence that it refers to by its name."""
+    if not isinstance(crate, bytes):
+        return ()
+    try:
+        graph = _dict(json.loads(crate)).get("@graph")
+    except (ValueError, RecursionError):
+        return ()
+    nodes = [node for node in graph or () if isinstance(node, dict)]
+    by_id = {str(node.get("@id")): node for node in nodes}
+    named = _dict(by_id.get(CRATE)).get("about")
+    root = _dict(by_id.get(str(_dict(named).get("@id", "./"))))
+    licence = _first(root.get("license"))
+    if isinstance(licence, dict):
+        address = str(licence.get("@id", ""))
+        name = _text(_dict(by_id.get(address)).get("name"))
+        # The address says more than a name that nobody has heard of.
+        licence = address if _COMMONS.search(address) else name or address
+    return ({**root, "license": licence},)
+
+
+def _text(value: Any) -> str:
+    value = _first(value)
+    return " ".join(value.split())[:LONGEST] if isinstance(value, str) else ""
+
+
+def _first(value: Any) -> Any:
+    return value[0] if isinstance(value, list) and value else value
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+# What is known of one image before it is opened.
 
 _SAMPLED = 16 * 2**20
 """The largest chunk, in bytes without compression, that is read for an estimate."""
@@ -242,3 +481,75 @@ def _ratio(image: Pyramid) -> float | None:
         return fetch_chunk(pixels, tuple(n // 2 for n in grid_of(pixels))).ratio
     except OMEZarrError:
         return None
+
+
+# The metadata documents of a place as they are stored, laid out for reading.
+
+_MOST = 4 * 2**20
+_LEVELS = 12
+
+
+def raw_documents(location: Location) -> Mapping[str, str]:
+    """Read the documents of a group, of its levels and of its labels; blocks.
+
+    Returns
+    -------
+    Mapping
+        Their texts by their keys, the group's own first: JSON indented by two
+        spaces, everything else as it is.
+
+    Raises
+    ------
+    StoreError
+        None of them could be read.
+    """
+    store = open_store(location)
+    own = (*group_keys(""), array_key("", 2), ".zgroup", ".zmetadata")
+    answers = store.fetch((*own, *part_keys()))
+    levels = [path for body in answers.values() for path in _level_paths(body)]
+    keys = [array_key(path, version) for path in levels[:_LEVELS] for version in (3, 2)]
+    answers |= store.fetch(keys)
+    found = {key: pretty(b) for key, b in answers.items() if isinstance(b, bytes)}
+    if not found:
+        failed = (answer for answer in answers.values() if answer is not None)
+        for answer in failed:
+            if isinstance(answer, StoreError):
+                raise answer
+    return found
+
+
+def pretty(body: bytes) -> str:
+    """Lay out a document: JSON is indented, everything else stays; at most 4 MiB."""
+    try:
+        return json.dumps(json.loads(body[:_MOST]), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return body[:_MOST].decode(errors="replace")
+
+
+def _level_paths(body: object) -> list[str]:
+    if not isinstance(body, bytes):
+        return []
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return []
+    found: list[str] = []
+    _collect(document, found)
+    return list(dict.fromkeys(found))
+
+
+def _collect(value: Any, found: list[str]) -> None:
+    """Gather the paths of ``datasets``, wherever a version keeps them."""
+    if not isinstance(value, dict):
+        return
+    for key in ("attributes", "ome"):
+        _collect(value.get(key), found)
+    for image in _list(value.get("multiscales")):
+        for dataset in _list(image.get("datasets")):
+            if isinstance(dataset.get("path"), str):
+                found.append(dataset["path"])
+
+
+def _list(value: Any) -> list[dict[str, Any]]:
+    rows = value if isinstance(value, list) else []
+    return [row for row in rows if isinstance(row, dict)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from napari_omezarr._io_loop import start
+from napari_omezarr.connections import locate
 from napari_omezarr.errors import (
     ListingDeniedError,
     NodeNotFoundError,
@@ -16,17 +17,18 @@ from napari_omezarr.errors import (
 from napari_omezarr.location import Location
 from napari_omezarr.reading.batches import awaited
 from napari_omezarr.reading.nodes import Group, group_keys, node
-from napari_omezarr.store import Batch, open_lister, open_store
+from napari_omezarr.store import Batch, open_buckets, open_lister, open_store
 
-from .entry import Entry, Kind
-from .parts import part_keys, parts
-from .recognition import found_node, probe_keys, recognised
+from .entries import Entry, Kind, found_node, part_keys, parts, probe_keys, recognised
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from napari_omezarr.connections.connections import Profile
     from napari_omezarr.reading.batches import Answers
     from napari_omezarr.store import Item, Lister, Patience, PlaceStore
+
+# The children of a place, page by page: folders and images, never chunks.
 
 _ARCHIVES = (".ozx", ".zip")
 _BATCHES = 4
@@ -284,3 +286,95 @@ class Listing:
             action = "Open that."
         if above is not None or denied is None:
             raise NodeNotFoundError(sentence, action=action, url=parent.display)
+
+
+# Looking at the rows that are visible: one wave of questions for each.
+
+AT_A_TIME = 8
+"""How many rows are looked at together."""
+
+
+class Prober:
+    """Says what entries are; keep one for as long as the rows of a place are shown.
+
+    Parameters
+    ----------
+    patience : Patience, optional
+        How long to wait, and how often to ask.
+    """
+
+    def __init__(self, patience: Patience | None = None) -> None:
+        self._patience = patience
+        self._slots = asyncio.Semaphore(AT_A_TIME)
+        self._stores: dict[Location, PlaceStore] = {}
+
+    @property
+    def requests(self) -> int:
+        """How many requests were sent so far."""
+        return sum(store.requests for store in self._stores.values())
+
+    @property
+    def bytes_received(self) -> int:
+        """How many bytes of answers came so far."""
+        return sum(store.bytes_received for store in self._stores.values())
+
+    def start(self, entry: Entry) -> Future[Entry]:
+        """Begin to look at an entry; returns at once.
+
+        Returns
+        -------
+        concurrent.futures.Future
+            Its result is the entry with what was found; one that could not be
+            looked at says why in `problem` and is not `recognised`. ``cancel`` it
+            when the row scrolls away: what waits for its turn then asks nothing.
+        """
+        return start(self.probe(entry))
+
+    async def probe(self, entry: Entry) -> Entry:
+        """Look at an entry, on the I/O loop, when its turn has come."""
+        if entry.recognised or entry.kind is Kind.FILE:
+            return entry
+        async with self._slots:
+            store, path = self._store(entry)
+            # Each row by itself: that others can be read says nothing of this one.
+            answers = await store.answers(probe_keys(path), apart=True)
+        return recognised(entry, path, answers)
+
+    def _store(self, entry: Entry) -> tuple[PlaceStore, str]:
+        """Give the store to ask: siblings share one, an archive has its own."""
+        inside = entry.kind is not Kind.ARCHIVE
+        place, path = (entry.parent, entry.path) if inside else (entry.location, "")
+        if place not in self._stores:
+            self._stores[place] = open_store(place, patience=self._patience)
+        return self._stores[place], path
+
+
+# The buckets of a connection, for those few sign-ins that may list them.
+
+
+async def list_buckets(
+    profile: Profile, *, patience: Patience | None = None
+) -> tuple[Entry, ...]:
+    """List the buckets of a connection, on the I/O loop; only if the person asks.
+
+    Most sign-ins for public and institute data may not: a bucket that is known is
+    opened by its address.
+
+    Raises
+    ------
+    ListingDeniedError
+        This sign-in may not.
+    StoreError
+        There was no answer.
+    """
+    found = await open_buckets(profile, patience=patience).buckets()
+    return tuple(
+        Entry(
+            locate(f"s3://{bucket.name}", profile),
+            "",
+            Kind.BUCKET,
+            recognised=True,
+            modified=bucket.modified,
+        )
+        for bucket in found
+    )

@@ -91,7 +91,7 @@ def save_for_viewer(layers: Sequence[Any], place: Location, **conduct: Any) -> b
     if not is_loaded("napari_omezarr.writing"):
         return False
     from napari_omezarr.writing import plan_write
-    from napari_omezarr.writing.planning import agreed
+    from napari_omezarr.writing.plan import agreed
 
     agreed(plan_write(layers, place))
     saving = Saving(place.display, partial(_save, layers, place, in_use, conduct))

@@ -44,7 +44,7 @@ def thumbnail_room() -> int:
 
 def _clear(folder: str | None) -> None:
     # Late, for opening an image needs nothing of the browser.
-    from napari_omezarr.browsing.pictures import clear_thumbnail_cache
+    from napari_omezarr.browsing.thumbnails import clear_thumbnail_cache
 
     clear_disk_cache(folder)
     clear_thumbnail_cache()

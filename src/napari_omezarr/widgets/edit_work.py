@@ -9,9 +9,9 @@ import numpy as np
 
 from napari_omezarr.errors import OptionError
 from napari_omezarr.writing import patch
+from napari_omezarr.writing.api import open_hierarchy, parsed
 from napari_omezarr.writing.existing import open_existing
-from napari_omezarr.writing.opening import open_hierarchy, parsed
-from napari_omezarr.writing.origin import read_origin
+from napari_omezarr.writing.from_layers import read_origin
 
 if TYPE_CHECKING:
     from .edits import Edited

@@ -13,20 +13,16 @@ from napari_omezarr.errors import (
     TargetInUseError,
 )
 from napari_omezarr.writing import plan_write
-from napari_omezarr.writing.guard import not_in_use
-from napari_omezarr.writing.labels_there import (
-    LabelsThere,
-    discard_labels,
-    labels_there,
-)
-from napari_omezarr.writing.opening import open_hierarchy, open_target
+from napari_omezarr.writing.api import open_hierarchy, open_target
+from napari_omezarr.writing.labels import LabelsThere, discard_labels, labels_there
+from napari_omezarr.writing.save import not_in_use
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from napari_omezarr.location import Location
     from napari_omezarr.writing import Plan
-    from napari_omezarr.writing.target import Listing
+    from napari_omezarr.writing.hierarchy import Listing
 
     from .save_wish import Wish
 

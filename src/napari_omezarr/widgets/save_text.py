@@ -8,8 +8,8 @@ from .region_text import bytes_text
 
 if TYPE_CHECKING:
     from napari_omezarr.writing import Plan, Progress
+    from napari_omezarr.writing.hierarchy import Listing
     from napari_omezarr.writing.plan import ImagePlan
-    from napari_omezarr.writing.target import Listing
 
 MANY = 100_000
 """Objects from which on saving, copying and deleting take very long."""

@@ -2,35 +2,136 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zarr.abc.store import Store
 
 from napari_omezarr.errors import OptionError, TargetExistsError
+from napari_omezarr.location import Location
 
-from .array_pictures import Channels, Grid, image_picture, label_picture
 from .cluster import Cluster, active_client
+from .commit_local import ArchiveTarget, LocalTarget
+from .commit_remote import InPlaceTarget
 from .engine import Running, Threads
-from .guard import not_in_use
-from .opening import beside, name_of, open_target, parsed
+from .existing import open_existing
+from .from_layers import Channels, Grid, describe, image_picture, label_picture
+from .hierarchy import Folder, RemoteHierarchy, StoreHierarchy
+from .labels import save_labels
 from .options import Conduct, WriteOptions
-from .planning import plan_layers
-from .saving import save
+from .patching import Edit, patch_image
+from .plan import plan_layers
+from .rendering import folder_name
+from .save import not_in_use, save
+from .update import update_image
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from threading import Event
 
-    from napari_omezarr.location import Location
+    import numpy as np
 
     from .engine import Executor, Progress
+    from .existing import ExistingImage
+    from .hierarchy import Hierarchy, Target
+    from .image_spec import Picture
+    from .options import Method, Version
+    from .patching import Patched
     from .plan import Plan
-    from .saving import Saved
-    from .target import Target
+    from .save import Saved
 
     Address = str | os.PathLike[str] | Location | Store
+
+# From an address to a target, and from an image's address to its hierarchy.
+
+_SUFFIXES = (".ome.zarr", ".zarr", ".ozx", ".zarr.zip", ".zip")
+
+
+def open_target(address: Location | Store, version: Version) -> Target:
+    """Give the target of an address; nothing is asked or made.
+
+    Parameters
+    ----------
+    address : Location or zarr store
+        A folder, a zip file or a remote place; a store is written to as it is.
+    version : {"0.4", "0.5", "0.6"}
+        The version to be written: zip files hold 0.5 or later (RFC-9).
+
+    Raises
+    ------
+    OptionError
+        Nothing can be written there.
+    """
+    if isinstance(address, Store):
+        return InPlaceTarget(StoreHierarchy(address, _store_address(address)))
+    if address.is_archive:
+        return _archive(address, version)
+    if address.protocol == "file":
+        return LocalTarget(address.local_path(), address.display)
+    return InPlaceTarget(RemoteHierarchy(address))
+
+
+def open_hierarchy(address: Location | Store) -> Hierarchy:
+    """Give the hierarchy of an image that is to be changed.
+
+    Raises
+    ------
+    OptionError
+        Nothing can be changed there.
+    """
+    if isinstance(address, Store):
+        return StoreHierarchy(address, _store_address(address))
+    if address.protocol == "file" and not address.is_archive:
+        return Folder(address.local_path(), address.display)
+    if address.is_archive:
+        raise _not_writable(address)
+    return RemoteHierarchy(address)
+
+
+def parsed(address: str | os.PathLike[str] | Location | Store) -> Location | Store:
+    """Make a location of an address; a store passes through."""
+    return address if isinstance(address, Store) else Location.parse(address)
+
+
+def beside(address: Location, number: int) -> Location:
+    """Give the place beside an address: ``cells.ome.zarr``, ``cells-2.ome.zarr``."""
+    name = address.name
+    suffix = next((s for s in _SUFFIXES if name.lower().endswith(s)), "")
+    stem = name[: len(name) - len(suffix)] if suffix else name
+    return address.parent / f"{stem}-{number}{name[len(stem) :]}"
+
+
+def name_of(address: Location | Store) -> str:
+    """Give a name for what is saved at an address."""
+    return "image" if isinstance(address, Store) else address.stem or "image"
+
+
+def _archive(address: Location, version: Version) -> Target:
+    if address.protocol != "file" or address.member:
+        raise _not_writable(address)
+    if version == "0.4":
+        raise OptionError(
+            "A zip file holds OME-Zarr 0.5 or later.", action="Choose 0.5."
+        )
+    archive = replace(address, member=None)
+    return ArchiveTarget(Path(archive.local_path()), version, address.display)
+
+
+def _store_address(store: Store) -> str:
+    return str(store)
+
+
+def _not_writable(address: Location) -> OptionError:
+    return OptionError(
+        f"Nothing can be saved to {address.display}.",
+        action="Choose a folder of this computer, or an object store.",
+        url=address.display,
+    )
+
+
+# Save layers and arrays as OME-Zarr, for scripts and for the windows.
 
 _OPTIONS = frozenset(field.name for field in fields(WriteOptions))
 _CONDUCT = frozenset(field.name for field in fields(Conduct))
@@ -225,3 +326,165 @@ def _is_free(target: Target) -> bool:
         return target.occupied() is None
     except TargetExistsError:
         return False
+
+
+# Change images that are there: add labels, update how they look, patch pixels.
+
+_HEIGHT = 5
+"""How far up consolidated metadata are looked for: plate, row, well, image, labels."""
+
+
+def add_labels(  # noqa: PLR0913 - one verb, all its choices by name
+    layer: Any,
+    address: Address,
+    *,
+    name: str | None = None,
+    client: Any | None = None,
+    in_use: Iterable[str] = (),
+    progress: Callable[[Progress], None] | None = None,
+    cancel: Event | None = None,
+    **choices: Any,
+) -> Saved:
+    """Save labels into an image that is there; blocks until it lists them.
+
+    Parameters
+    ----------
+    layer : napari layer or layer data tuple
+        Labels on the image's grid, with its axes or without some (channels).
+    address : str, path, Location or zarr store
+        The image's group.
+    name : str or None, optional
+        Of the label image; None: as the layer is called.
+    client, in_use, progress, cancel, **choices
+        As for `write_layers`; the version is the image's, and ``existing`` is about
+        labels of the same name.
+
+    Raises
+    ------
+    OMEZarrError
+        See `labelling.save_labels`.
+    """
+    options, conduct = split_choices(choices)
+    place = parsed(address)
+    hierarchy = open_hierarchy(place)
+    picture = describe(layer)
+    if conduct.existing != "beside":
+        folder = folder_name(name or picture.name, ())
+        read = [*picture.source.places, *in_use]
+        not_in_use(f"{hierarchy.address}/labels/{folder}", read, inside=True)
+    executor = make_executor(client, options, conduct)
+    try:
+        return save_labels(
+            picture,
+            hierarchy,
+            options,
+            conduct,
+            executor,
+            Running(progress, cancel, conduct.verify),
+            name=name,
+            above=_above(place),
+        )
+    finally:
+        executor.close()
+
+
+def update_rendering(
+    layers: Iterable[Any], address: Address | None = None
+) -> tuple[str, ...]:
+    """Write how layers look into the images they were opened from; pixels stay.
+
+    Names, colours, contrast, visibility, label colours and features, and what
+    napari knows beyond; all else in the metadata stays as it is.
+
+    Parameters
+    ----------
+    layers : iterable
+        Napari layers or layer data tuples, opened from OME-Zarr.
+    address : str, path, Location or zarr store, optional
+        The image that all of them belong to, instead of where they came from.
+
+    Returns
+    -------
+    tuple of str
+        The names of the layers whose metadata were written.
+
+    Raises
+    ------
+    OptionError
+        A layer does not come from an OME-Zarr.
+    OMEZarrError
+        See `updating.update_image`.
+    """
+    groups: dict[str, list[Picture]] = {}
+    for layer in layers:
+        picture = describe(layer)
+        home = picture.origin.address if picture.origin else ""
+        if not home and address is None:
+            raise OptionError(
+                f"{picture.name} was not opened from an OME-Zarr.",
+                action="Save it as a new image.",
+            )
+        groups.setdefault("" if address else home, []).append(picture)
+    written: list[str] = []
+    for home, pictures in groups.items():
+        place = parsed(home if address is None else address)
+        written += update_image(pictures, open_hierarchy(place), _above(place))
+    return tuple(written)
+
+
+def patch(
+    address: Address,
+    start: Sequence[int],
+    values: np.ndarray,
+    *,
+    original: np.ndarray | None = None,
+    method: Method | None = None,
+) -> Patched:
+    """Write an edited region into an image, and into its coarser levels.
+
+    Parameters
+    ----------
+    address : str, path, Location or zarr store
+        The group of the image, or of a label image.
+    start : sequence of int
+        Where the region begins in the finest level, for all its axes.
+    values : numpy.ndarray
+        The edited pixels, of as many axes.
+    original : numpy.ndarray or None, optional
+        The pixels before they were edited. With them only what was edited is
+        written, and not where somebody else has changed the same meanwhile.
+    method : {"mean", "nearest", "max", "mode"} or None, optional
+        How coarser pixels are made; None: as the image says of itself, else
+        nearest for labels and mean for images.
+
+    Raises
+    ------
+    OMEZarrError
+        See `patching.patch_image` and `existing.open_existing`.
+    """
+    image = open_existing(open_hierarchy(parsed(address)))
+    edit = Edit(tuple(int(first) for first in start), values, original)
+    return patch_image(image, edit, method or _method(image))
+
+
+def _method(image: ExistingImage) -> Method:
+    is_label = image.multiscale.label is not None
+    allowed: tuple[Method, ...] = (
+        ("nearest", "mode") if is_label else ("mean", "nearest", "max")
+    )
+    return next((method for method in allowed if method == image.method), allowed[0])
+
+
+def _above(place: Location | Store) -> list[tuple[Hierarchy, str]]:
+    """Give the groups above an image, with the way from there to the image."""
+    found: list[tuple[Hierarchy, str]] = []
+    if not isinstance(place, Location):
+        return found
+    path = ""
+    for _ in range(_HEIGHT):
+        if not place.path or place.parent == place:
+            break
+        path = f"{place.name}/{path}" if path else place.name
+        place = place.parent
+        found.append((open_hierarchy(place), path))
+    return found

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .engine import write_block
 from .source import ArraySource, DaskSource
-from .work import write_block
 
 if TYPE_CHECKING:
     from napari_omezarr.pyramid.boxes import Bounds
 
+    from .chunking import Pass
+    from .engine import Work
     from .journal import Checks
     from .options import Verify
     from .plan import ImagePlan
-    from .pyramid_plan import Pass
     from .source import Source
-    from .work import Work
 
 
 class Cluster:

@@ -3,27 +3,308 @@
 from __future__ import annotations
 
 import os
+import zlib
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from napari_omezarr.errors import WriteCancelledError
+import numpy as np
+import zarr
 
+from napari_omezarr._io_loop import reading_at
+from napari_omezarr.errors import WriteCancelledError
+from napari_omezarr.pyramid.boxes import inside, is_whole, numbered, sampled, units
+from napari_omezarr.store import run
+
+from .downsample import downsample
+from .encode import encoding_of
+from .hierarchy import explained
 from .plan import level_document, width
-from .stored import StoredArray
-from .work import Work, write_block
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from threading import Event
 
     from napari_omezarr.pyramid.boxes import Bounds
 
+    from .chunking import Level, Pass
+    from .encode import Encoding
+    from .hierarchy import Hierarchy
     from .journal import Checks, Journal, Key
-    from .options import Verify
+    from .options import Method, Verify
     from .plan import ImagePlan, Plan
-    from .pyramid_plan import Level, Pass
-    from .target import Hierarchy
+    from .source import Source
+
+    Encode = Callable[[Callable[[], Future[None]]], Future[Future[None]]]
+
+# An array of a hierarchy whose document is known, so that nothing is asked.
+
+
+@dataclass(frozen=True)
+class StoredArray:
+    """An array of a hierarchy.
+
+    Parameters
+    ----------
+    hierarchy : Hierarchy
+        Where.
+    path : str
+        Of the array.
+    document : Mapping
+        Its metadata.
+    fresh : bool, optional
+        Nothing of it is stored yet, so that there is nothing to be deleted.
+    """
+
+    hierarchy: Hierarchy
+    path: str
+    document: Mapping[str, Any]
+    fresh: bool = False
+
+    @property
+    def address(self) -> str:
+        """What to call its hierarchy in errors."""
+        return self.hierarchy.address
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The size along each axis."""
+        return tuple(self.document["shape"])
+
+    @cached_property
+    def chunks(self) -> tuple[int, ...]:
+        """What is read at a time, and stored as one object: a shard, or a chunk."""
+        array = self.opened()
+        return array.shards or array.chunks
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The data type, in native byte order."""
+        return np.dtype(self.opened().dtype).newbyteorder("=")
+
+    @property
+    def places(self) -> frozenset[str]:
+        """The address of the array."""
+        return frozenset({f"{self.address}/{self.path}"})
+
+    def opened(self) -> zarr.AsyncArray[Any]:
+        """Make the zarr array."""
+        place = self.hierarchy.node(self.path)
+        return zarr.AsyncArray.from_dict(place, dict(self.document))
+
+    def read(self, bounds: Bounds) -> np.ndarray:
+        """Read a box."""
+        selection = tuple(slice(start, stop) for start, stop in bounds)
+        with explained(self.address), reading_at(self.hierarchy.concurrency):
+            return np.asarray(run(self.opened().getitem(selection)), self.dtype)
+
+    def write(self, bounds: Bounds, values: np.ndarray) -> None:
+        """Write a box, and wait until it is there; pixels of 0 may not be stored."""
+        settled(self.begin(bounds, values, at_once), self.address)
+
+    def begin(
+        self, bounds: Bounds, values: np.ndarray, encode: Encode
+    ) -> list[Future[Future[None]]]:
+        """Begin to write a box; `values` must not change until that has ended.
+
+        Parameters
+        ----------
+        bounds : Bounds
+            The box.
+        values : numpy.ndarray
+            Its pixels.
+        encode : callable
+            Is given a function without arguments, which it calls wherever it likes.
+
+        Returns
+        -------
+        list of Future
+            One for each object; each gives the future of its way to the store.
+        """
+        encoding = self._encoding
+        if encoding is None or not is_whole(bounds, encoding.unit, self.shape):
+            return [encode(partial(self._write_through_zarr, bounds, values))]
+        begun: list[Future[Future[None]]] = []
+        try:
+            for box in units(bounds, encoding.unit):
+                deposit = partial(self._deposit, encoding, box, bounds, values)
+                begun.append(encode(deposit))
+        except BaseException:
+            wait(begun)
+            raise
+        return begun
+
+    @cached_property
+    def _encoding(self) -> Encoding | None:
+        return encoding_of(self.document)
+
+    def _deposit(
+        self, encoding: Encoding, box: Bounds, bounds: Bounds, values: np.ndarray
+    ) -> Future[None]:
+        body = encoding.encode(values[inside(box, bounds)])
+        key = f"{self.path}/{encoding.key(box)}"
+        if body is not None:
+            return self.hierarchy.begin_put(key, body)
+        return done() if self.fresh else self.hierarchy.begin_delete(key)
+
+    def _write_through_zarr(self, bounds: Bounds, values: np.ndarray) -> Future[None]:
+        selection = tuple(slice(start, stop) for start, stop in bounds)
+        with explained(self.address), reading_at(self.hierarchy.concurrency):
+            run(self.opened().setitem(selection, values))
+        return done()
+
+
+def settled(depositing: list[Future[Future[None]]], address: str) -> None:
+    """Wait until all is stored, or has failed, and raise the first failure.
+
+    Raises
+    ------
+    StoreError
+        Something could not be stored.
+    """
+    failures = list(_failures(depositing))
+    if failures:
+        with explained(address):
+            raise failures[0]
+
+
+def done() -> Future[None]:
+    """Give a future that has ended."""
+    future: Future[None] = Future()
+    future.set_result(None)
+    return future
+
+
+def at_once(deposit: Callable[[], Future[None]]) -> Future[Future[None]]:
+    """Encode in the calling thread; a failure is raised here."""
+    future: Future[Future[None]] = Future()
+    future.set_result(deposit())
+    return future
+
+
+def _failures(depositing: list[Future[Future[None]]]) -> Iterator[BaseException]:
+    for encoded in depositing:
+        error = encoded.exception() or encoded.result().exception()
+        if error is not None:
+            yield error
+
+
+# One block: read it, write it, make it coarser, write that; all in memory.
+#
+# What a worker needs for it is a value that can be sent to another process.
+
+WHOLE = -1
+"""Instead of an object's number in a block: all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What all blocks of one pass have in common.
+
+    Parameters
+    ----------
+    source : Source
+        What is read: the layer, or a level that has been written.
+    outputs : tuple of StoredArray
+        The levels that are written, finer ones first.
+    steps : tuple of tuple of int
+        How much coarser each output is than the one before; the first one than
+        the source.
+    method : {"mean", "nearest", "max", "mode"}
+        How coarser levels are made.
+    first : int
+        The number of the first output's level.
+    """
+
+    source: Source
+    outputs: tuple[StoredArray, ...]
+    steps: tuple[tuple[int, ...], ...]
+    method: Method
+    first: int
+
+
+def write_block(
+    work: Work,
+    bounds: Bounds,
+    *,
+    check: Verify,
+    values: np.ndarray | None = None,
+    encode: Encode = at_once,
+) -> Checks:
+    """Write a block at all levels of a pass.
+
+    Objects are on their way to the store while the next level is made.
+
+    Parameters
+    ----------
+    work : Work
+        The pass.
+    bounds : Bounds
+        In pixels of what is read.
+    check : {"none", "sample", "all"}
+        Of what checksums are given: nothing, one object of each level, everything.
+    values : numpy.ndarray or None, optional
+        The block, where it has been read already.
+    encode : callable, optional
+        Where objects are encoded; one after the other in this thread if not said.
+
+    Returns
+    -------
+    Checks
+        Empty unless asked for.
+
+    Raises
+    ------
+    StoreError
+        The block could not be read or written.
+    """
+    block = work.source.read(bounds) if values is None else values
+    checks: list[tuple[int, int, int]] = []
+    begun: list[Future[Future[None]]] = []
+    try:
+        for number, (output, step) in enumerate(
+            zip(work.outputs, work.steps, strict=True), work.first
+        ):
+            bounds = coarser_bounds(bounds, step, output.shape)
+            block = downsample(block, step, work.method)
+            # A level can be shorter than its cells say (an older image's, for labels).
+            block = block[tuple(slice(0, stop - start) for start, stop in bounds)]
+            if block.size == 0:
+                break
+            begun += output.begin(bounds, block, encode)
+            if check != "none":
+                part = WHOLE if check == "all" else sampled(bounds, output.chunks)
+                box = checked_box(bounds, output.chunks, part)
+                checks.append((number, part, checksum(block[inside(box, bounds)])))
+    finally:
+        settled(begun, work.outputs[0].address)
+    return tuple(checks)
+
+
+def checked_box(bounds: Bounds, unit: Sequence[int], part: int) -> Bounds:
+    """Give the box that a checksum is of: an object of a block, or all of it."""
+    return bounds if part == WHOLE else numbered(bounds, unit, part)
+
+
+def coarser_bounds(
+    bounds: Bounds, step: tuple[int, ...], shape: tuple[int, ...]
+) -> Bounds:
+    """Give the box of a coarser level that a box starting at a cell makes."""
+    coarser = []
+    for (start, stop), by, size in zip(bounds, step, shape, strict=True):
+        end = min(-(-stop // by), size)
+        coarser.append((min(start // by, end), end))
+    return tuple(coarser)
+
+
+def checksum(values: np.ndarray) -> int:
+    """Give the CRC-32 of values in C order, little-endian."""
+    plain = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<")))
+    return zlib.crc32(plain.view(np.uint8).ravel().data)
+
+
+# Work through a plan: blocks side by side, bounded in number, each noted when done.
 
 _GLANCE = 0.25
 """Seconds after which a wish to cancel is noticed at the latest."""

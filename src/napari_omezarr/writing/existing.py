@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 from napari_omezarr.errors import MetadataError, NodeNotFoundError, OptionError
 from napari_omezarr.metadata import Image, Multiscale, fit_axes, parse_document
 
-from .cutting import Structure
+from .chunking import Structure
+from .engine import StoredArray
 from .options import Version
-from .stored import StoredArray
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .target import Hierarchy, Stored
+    from .hierarchy import Hierarchy, Stored
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from .failures import explained
+from .hierarchy import explained
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QWidget
 
 from napari_omezarr.browsing import Thumbnail, thumbnail
-from napari_omezarr.browsing.pictures import set_thumbnail_cache
+from napari_omezarr.browsing.thumbnails import set_thumbnail_cache
 from napari_omezarr.widgets.disk_cache import thumbnail_room
 from napari_omezarr.widgets.latest import Latest
 

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
+import os
+import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from math import prod
+from operator import itemgetter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,15 +20,193 @@ from PIL import Image, UnidentifiedImageError
 from napari_omezarr.pyramid.pixels import ArrayPixels
 from napari_omezarr.reading import ReadOptions, read
 from napari_omezarr.store import open_store, run
-
-from .colours import composite, label_colours
-from .pictures import Pictures
+from napari_omezarr.user_files import cache_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from napari_omezarr.location import Location
+    from napari_omezarr.metadata import ResolvedChannel
     from napari_omezarr.pyramid import Pyramid
+
+# Planes through the colours of their channels; pure.
+
+_PERCENTILES = (0.1, 99.9)
+_GOLDEN = 0.618033988749895
+"""Steps of the golden ratio round the colour circle give neighbours far colours."""
+
+
+def composite(
+    planes: Sequence[np.ndarray], channels: Sequence[ResolvedChannel]
+) -> np.ndarray:
+    """Add planes in their colours, each within its contrast limits.
+
+    Where a channel has no limits, they are the 0.1 and the 99.9 percentile of what
+    is seen; so they are where nothing that is seen lies within the limits.
+
+    Parameters
+    ----------
+    planes : sequence of numpy.ndarray
+        Rows x columns, one for each channel.
+    channels : sequence of ResolvedChannel
+        Their colours and limits.
+
+    Returns
+    -------
+    numpy.ndarray
+        Rows x columns x RGB, uint8.
+    """
+    total = np.zeros((*planes[0].shape, 3))
+    for plane, channel in zip(planes, channels, strict=True):
+        values = np.nan_to_num(plane.astype(np.float64), posinf=0, neginf=0)
+        low, high = _limits(values, channel.contrast_limits)
+        shade = np.clip((values - low) / (high - low), 0, 1)
+        shade = 1 - shade if channel.inverted else shade
+        total += shade[..., np.newaxis] * _rgb(channel.color)
+    return np.asarray(np.clip(total * 255, 0, 255).round(), dtype=np.uint8)
+
+
+def label_colours(
+    plane: np.ndarray, colors: Mapping[int, tuple[int, int, int, int]]
+) -> np.ndarray:
+    """Give every label a colour: its own, or one that depends on its number only.
+
+    Returns
+    -------
+    numpy.ndarray
+        Rows x columns x RGB, uint8; label 0 is black.
+    """
+    labels, where = np.unique(plane, return_inverse=True)
+    table = np.zeros((len(labels), 3), np.uint8)
+    for row, label in enumerate(labels.tolist()):
+        if label in colors:
+            table[row] = colors[label][:3]
+        elif label:
+            table[row] = _hue(int(label) * _GOLDEN % 1)
+    return table[where].reshape(*plane.shape, 3)
+
+
+def _limits(
+    values: np.ndarray, stated: tuple[float, float] | None
+) -> tuple[float, float]:
+    if stated is not None and values.max() > stated[0] and values.min() < stated[1]:
+        return stated
+    low, high = (float(v) for v in np.percentile(values, _PERCENTILES))
+    return (low, high) if low < high else (low, low + 1)
+
+
+def _rgb(color: str) -> np.ndarray:
+    return np.array([int(color[i : i + 2], 16) / 255 for i in (0, 2, 4)])
+
+
+def _hue(hue: float) -> np.ndarray:
+    angles = (hue + np.array([0, 1 / 3, 2 / 3])) * 2 * np.pi
+    return np.asarray(127 + 110 * np.cos(angles), dtype=np.uint8)
+
+
+# Thumbnails on disk, by the address and the version of what they were made from.
+
+CACHE_BYTES = 64 * 2**20
+"""What the pictures take on disk at most, unless somebody says otherwise."""
+
+_log = logging.getLogger(__name__)
+_room = {"bytes": CACHE_BYTES}
+
+
+def set_thumbnail_cache(size: int = CACHE_BYTES) -> None:
+    """Say how many bytes of thumbnails are kept on disk; 0 keeps none, and uses none.
+
+    When the next picture is kept, what is too much goes: first what was used longest
+    ago.
+    """
+    _room["bytes"] = size
+
+
+def clear_thumbnail_cache() -> None:
+    """Delete all thumbnails that are kept on disk; blocks."""
+    Pictures().clear()
+
+
+class Pictures:
+    """Small pictures in files that may be deleted at any time.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Where; by default ``thumbnails`` in the cache folder.
+    size : int, optional
+        How many bytes they take at most; by default what `set_thumbnail_cache` says.
+    """
+
+    def __init__(self, folder: Path | None = None, *, size: int | None = None) -> None:
+        self.folder = folder or cache_folder() / "thumbnails"
+        self.size = _room["bytes"] if size is None else size
+
+    def find(self, location: Location, version: str) -> np.ndarray | None:
+        """Find a picture, rows x columns x RGB; None if none is of this version."""
+        file = self._file(location, version)
+        if file is None:
+            return None
+        try:
+            with Image.open(file) as picture:
+                pixels = np.asarray(picture.convert("RGB"))
+            os.utime(file)
+        except (OSError, UnidentifiedImageError):
+            return None
+        return pixels
+
+    def keep(self, location: Location, version: str, picture: np.ndarray) -> None:
+        """Keep a picture, and let those go that were used longest ago.
+
+        Without a version, nothing is kept: nobody could say when it is outdated.
+        """
+        file = self._file(location, version)
+        if file is None:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=self.folder, suffix=".part")
+            with os.fdopen(handle, "wb") as stream:
+                Image.fromarray(picture).save(stream, "PNG")
+            Path(name).replace(file)
+            self._prune()
+        except OSError as error:
+            # A full disk is no reason to show no picture.
+            _log.info("A thumbnail was not kept: %s", error)
+
+    def clear(self) -> None:
+        """Delete all pictures, and what an interrupted process left of one."""
+        for file in (*self.folder.glob("*.png"), *self.folder.glob("*.part")):
+            with suppress(OSError):
+                file.unlink()
+
+    def _prune(self) -> None:
+        taken = 0
+        files = ((file, *_facts(file)) for file in self.folder.glob("*.png"))
+        for file, _, size in sorted(files, key=itemgetter(1), reverse=True):
+            taken += size
+            if taken > self.size:
+                with suppress(OSError):
+                    file.unlink()
+
+    def _file(self, location: Location, version: str) -> Path | None:
+        if not version or self.size <= 0:
+            return None
+        # Hashed, so that no address can be read from the names of the files.
+        name = hashlib.sha256(f"{location.display}\n{version}".encode()).hexdigest()
+        return self.folder / f"{name}.png"
+
+
+def _facts(file: Path) -> tuple[int, int]:
+    """Say when a file was used, and how large it is; another process may delete it."""
+    try:
+        found = file.stat()
+    except OSError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
+
+
+# A small picture of an image: the one that is stored, or its coarsest level.
 
 EDGE = 256
 """How many pixels a thumbnail has at most along an edge."""

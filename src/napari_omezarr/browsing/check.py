@@ -1,0 +1,392 @@
+"""How fast a place is: the time of a small answer, and bytes in a second."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib import import_module
+from importlib.util import find_spec
+from itertools import islice, product
+from math import prod
+from statistics import median
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from napari_omezarr.connections import locate, vault
+from napari_omezarr.errors import (
+    MetadataError,
+    NodeNotFoundError,
+    OMEZarrError,
+    UnsupportedDataError,
+)
+from napari_omezarr.metadata import parse_document
+from napari_omezarr.reading import ReadOptions, read
+from napari_omezarr.reading.nodes import Group, group_keys, node
+from napari_omezarr.store import open_buckets, open_lister, open_store, run
+
+from .details import array_of, grid_of
+from .entries import part_keys, probe_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from napari_omezarr.connections import Keys
+    from napari_omezarr.connections.connections import Profile
+    from napari_omezarr.location import Location
+    from napari_omezarr.pyramid.pixels import ArrayPixels
+    from napari_omezarr.store import Batch, Patience
+
+# A second opinion on the metadata: what the specification says of a document.
+#
+# Our own reader tolerates; yaozarrs, an optional package, does not.
+
+COVERED = ("0.4", "0.5")
+"""The versions that the validator knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is against the specification.
+
+    ``where`` is the path in the document, like ``multiscales/0/axes``; ``document`` is
+    the path of the group, ``""`` or ``labels``.
+    """
+
+    document: str
+    where: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """The outcome: which version was checked, by what, and what was found.
+
+    ``covered`` is False where the validator does not know the version: nothing was
+    checked then, and ``sentence`` says so.
+    """
+
+    version: str
+    covered: bool
+    sentence: str
+    findings: tuple[Finding, ...] = ()
+
+
+def validate(location: Location) -> Validation:
+    """Check the metadata of a group, and of its labels group; blocks.
+
+    Raises
+    ------
+    UnsupportedDataError
+        The validator is not installed.
+    NodeNotFoundError
+        There is no group of OME-Zarr.
+    StoreError
+        The documents could not be read.
+    """
+    if find_spec("yaozarrs") is None:
+        sentence = "The validator is not installed."
+        action = "Run: pip install 'napari-omezarr[validate]'"
+        raise UnsupportedDataError(sentence, action=action)
+    answers = open_store(location).fetch((*group_keys(""), *part_keys()))
+    root = node("", answers)
+    version = _version(root) if isinstance(root, Group) else None
+    if not isinstance(root, Group) or version is None:
+        sentence = f"{location.display} says nothing of OME-Zarr."
+        raise NodeNotFoundError(sentence, url=location.display)
+    if version not in COVERED:
+        sentence = (
+            f"The validator does not know OME-Zarr {version}; nothing is checked."
+        )
+        return Validation(version, False, sentence)
+    findings = [*_findings("", root)]
+    labels = node("labels", answers)
+    if isinstance(labels, Group):
+        findings += _findings("labels", labels)
+    count = len(findings)
+    sentence = f"Valid OME-Zarr {version}."
+    if count:
+        things = "thing is" if count == 1 else "things are"
+        sentence = f"{count} {things} against OME-Zarr {version}."
+    return Validation(version, True, sentence, tuple(findings))
+
+
+def _version(group: Group) -> str | None:
+    """Give the version, also of a document that our own reader gives up on."""
+    try:
+        return parse_document(group.attributes, zarr_format=group.zarr_format).version
+    except MetadataError:
+        inner = group.attributes.get("ome")
+        stated = inner.get("version") if isinstance(inner, dict) else None
+        return str(stated) if stated else "0.4"
+
+
+def _findings(path: str, group: Group) -> tuple[Finding, ...]:
+    yaozarrs = import_module("yaozarrs")
+    node_type = _node_type(yaozarrs, group)
+    namespaced = group.attributes.get("ome")
+    document = namespaced if group.zarr_format == 3 else dict(group.attributes)
+    if not isinstance(document, dict):
+        return (Finding(path, "", "The attributes have no ome object"),)
+    try:
+        yaozarrs.validate_ome_object(document, node_type)
+    except ValueError as error:  # pydantic's ValidationError is one
+        rows: list[dict[str, Any]] = getattr(error, "errors", list)()
+    else:
+        return ()
+    every = (Finding(path, _where(row["loc"]), str(row["msg"])) for row in rows)
+    return tuple(dict.fromkeys(every))
+
+
+def _node_type(yaozarrs: Any, group: Group) -> Any:
+    """Choose what the document is to be, so that only that is complained about."""
+    models = yaozarrs.v05 if group.zarr_format == 3 else yaozarrs.v04
+    attributes = group.attributes
+    inner = attributes.get("ome", attributes) if group.zarr_format == 3 else attributes
+    for key, name in _MODELS:
+        if isinstance(inner, dict) and key in inner:
+            return getattr(models, name)
+    return None
+
+
+_MODELS = (
+    ("plate", "Plate"),
+    ("well", "Well"),
+    ("image-label", "LabelImage"),
+    ("multiscales", "Image"),
+    ("labels", "LabelsGroup"),
+    ("series", "Series"),
+    ("bioformats2raw.layout", "Bf2Raw"),
+)
+
+
+def _where(loc: tuple[Any, ...]) -> str:
+    """Give the path in the document, without the names of the validator's models."""
+    steps = [str(step) for step in loc]
+    return "/".join(
+        step for step in steps if not step[:1].isupper() and "[" not in step
+    )
+
+
+# What a connection may do: list buckets, list here, read.
+
+_FEW = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that a connection was asked to do.
+
+    Attributes
+    ----------
+    what : str
+        ``list buckets``, ``list here`` or ``read``.
+    works : bool or None
+        None where it could not be tried.
+    sentence : str
+        What came of it, for the person.
+    action : str
+        What she can do about it.
+    """
+
+    what: str
+    works: bool | None
+    sentence: str
+    action: str = ""
+
+
+async def check_connection(
+    profile: Profile,
+    text: str = "",
+    *,
+    keys: Keys | None = None,
+    patience: Patience | None = None,
+) -> tuple[Check, Check, Check]:
+    """Try what a connection may do, on the I/O loop; it need not be saved.
+
+    Parameters
+    ----------
+    profile : Profile
+        The connection.
+    text : str, optional
+        Where to list and read; by default where it starts.
+    keys : Keys, optional
+        What was typed, if it is not kept yet.
+    patience : Patience, optional
+        How long to wait, and how often to ask.
+
+    Returns
+    -------
+    tuple of Check
+        Buckets, list here, read: in this order. None of them raises.
+
+    Raises
+    ------
+    LocationError
+        The text is no address.
+    """
+    start = text or profile.start
+    place = locate(start, replace(profile, name="")) if start else None
+    with _held(profile, keys) as tried:
+        if place is None:
+            return await _buckets(tried, patience), *_UNTRIED
+        return await asyncio.gather(
+            _buckets(tried, patience),
+            _list_here(place, tried, patience),
+            _read(place, tried, patience),
+        )
+
+
+_NO_PLACE = "Not tried: no place is named."
+_UNTRIED = (
+    Check("list here", None, _NO_PLACE, "Name a place to start at."),
+    Check("read", None, _NO_PLACE, "Name a place to start at."),
+)
+
+
+@contextmanager
+def _held(profile: Profile, keys: Keys | None) -> Iterator[Profile]:
+    """Lend typed keys to the connection under a name that nobody else has."""
+    if keys is None:
+        yield profile
+        return
+    name = f"{profile.name} (test {uuid4().hex[:8]})"
+    vault().hold(name, keys)
+    try:
+        yield replace(profile, name=name)
+    finally:
+        vault().forget(name)
+
+
+async def _buckets(profile: Profile, patience: Patience | None) -> Check:
+    try:
+        found = await open_buckets(profile, patience=patience).buckets()
+    except OMEZarrError as error:
+        return Check("list buckets", False, error.sentence, error.action)
+    count = len(found)
+    noun = "bucket" if count == 1 else "buckets"
+    return Check("list buckets", True, f"Lists {count} {noun}.")
+
+
+async def _list_here(
+    place: Location, profile: Profile, patience: Patience | None
+) -> Check:
+    try:
+        batch = await _batch(place, profile, patience)
+    except OMEZarrError as error:
+        return Check("list here", False, error.sentence, error.action)
+    if not batch.items:
+        return Check("list here", True, f"{place.display} is empty.")
+    return Check("list here", True, f"Lists {place.display}.")
+
+
+async def _read(place: Location, profile: Profile, patience: Patience | None) -> Check:
+    """Read metadata here, or else the beginning of an object that is listed."""
+    store = open_store(place, profile=profile, patience=patience)
+    answers = await store.answers(probe_keys(""))
+    if any(isinstance(body, bytes) for body in answers.values()):
+        return Check("read", True, f"Reads {place.display}.")
+    failed = (answer for answer in answers.values() if isinstance(answer, OMEZarrError))
+    problem: OMEZarrError | None = next(failed, None)
+    try:
+        batch = await _batch(place, profile, patience)
+        name = next((i.name for i in batch.items if not i.is_folder), None)
+        if name is not None and await store.exists(name):
+            return Check("read", True, f"Reads {(place / name).display}.")
+    except OMEZarrError as error:
+        problem = problem or error
+    if problem is not None:
+        return Check("read", False, problem.sentence, problem.action)
+    return Check("read", None, "There is nothing here to be read.")
+
+
+async def _batch(place: Location, profile: Profile, patience: Patience | None) -> Batch:
+    return await open_lister(place, profile=profile, patience=patience).batch(size=_FEW)
+
+
+# How fast a place is: the time of a small answer, and bytes in a second.
+
+_LATENCIES = 5
+_CHUNKS = 32
+_BYTES = 32 * 2**20
+_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """How fast a place answered.
+
+    Attributes
+    ----------
+    latency : float
+        Seconds for one small answer: the median of five, one after another.
+    rate : float
+        Bytes in a second, of chunks that are asked for together.
+    requests, received : int
+        What the second figure was taken from.
+    """
+
+    latency: float
+    rate: float
+    requests: int
+    received: int
+
+    @property
+    def sentence(self) -> str:
+        """Both figures, for the person."""
+        milliseconds = f"{self.latency * 1000:.0f} ms for an answer"
+        if not self.received:
+            return f"{milliseconds}; nothing is stored that could be read."
+        megabytes = f"{self.rate / 1e6:.1f} MB/s"
+        return f"{milliseconds}, {megabytes} over {self.requests} requests."
+
+
+def measure_speed(location: Location) -> Speed:
+    """Measure how fast the chunks of an image come; blocks for ten seconds at most.
+
+    Reads at most 32 chunks of its finest level, of 32 MiB without compression, from
+    its beginning; a disk cache that has them makes the place seem fast.
+
+    Raises
+    ------
+    OMEZarrError
+        There is no image here, or it could not be read.
+    """
+    reading = read(location, ReadOptions(labels=False, level=0))
+    pixels = array_of(reading.pyramids[0].levels[0].pixels)
+    return run(_measure(pixels))
+
+
+async def _measure(pixels: ArrayPixels) -> Speed:
+    chunks = list(_chunks(pixels))
+    key = pixels.stored_key(chunks[0])
+    await pixels.store.exists(key)  # opens the connection
+    latency = median([await _seconds(pixels, key) for _ in range(_LATENCIES)])
+    store = pixels.store
+    requests, received, begin = store.requests, store.bytes_received, perf_counter()
+    try:
+        async with asyncio.timeout(_SECONDS):
+            await asyncio.gather(*(pixels.read(_bounds(pixels, c)) for c in chunks))
+    except TimeoutError:
+        pass  # what came until then is the answer
+    seconds = max(perf_counter() - begin, 1e-9)
+    received = store.bytes_received - received
+    return Speed(latency, received / seconds, store.requests - requests, received)
+
+
+async def _seconds(pixels: ArrayPixels, key: str) -> float:
+    begin = perf_counter()
+    await pixels.store.exists(key)
+    return perf_counter() - begin
+
+
+def _chunks(pixels: ArrayPixels) -> Iterable[tuple[int, ...]]:
+    size = max(1, prod(pixels.chunks) * pixels.dtype.itemsize)
+    count = max(1, min(_CHUNKS, _BYTES // size))
+    return islice(product(*map(range, grid_of(pixels))), count)
+
+
+def _bounds(pixels: ArrayPixels, index: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+    rows = zip(index, pixels.chunks, pixels.shape, strict=True)
+    return tuple((i * chunk, min((i + 1) * chunk, n)) for i, chunk, n in rows)

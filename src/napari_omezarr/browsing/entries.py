@@ -1,0 +1,416 @@
+"""The parts of a node, from its metadata: what a browser shows below an image."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from napari_omezarr.errors import OMEZarrError
+from napari_omezarr.metadata import (
+    Image,
+    Labels,
+    Plate,
+    Scene,
+    Series,
+    Well,
+    parse_document,
+)
+from napari_omezarr.reading import ReadOptions
+from napari_omezarr.reading.batches import ask
+from napari_omezarr.reading.collections import listed_images
+from napari_omezarr.reading.nodes import (
+    Array,
+    Group,
+    Opening,
+    array_key,
+    group_keys,
+    joined,
+    node,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from napari_omezarr.location import Location
+    from napari_omezarr.metadata import Document, Multiscale
+    from napari_omezarr.metadata import Kind as Meaning
+    from napari_omezarr.reading.batches import Answers, Questions
+    from napari_omezarr.reading.nodes import Node
+    from napari_omezarr.store import PlaceStore
+
+# One row of a browser: what lies at a place, as far as it is known.
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+_STORES = (".zarr", ".ozx", ".zarr.zip")
+
+
+class Kind(StrEnum):
+    """What an entry is; a folder may turn out to be any of the others."""
+
+    BUCKET = "bucket"
+    FOLDER = "folder"
+    ARCHIVE = "archive"
+    FILE = "file"
+    GROUP = "group"
+    IMAGE = "image"
+    LEVELS = "levels"
+    LABELS = "labels"
+    LABEL = "label image"
+    PLATE = "plate"
+    WELL = "well"
+    SERIES = "series"
+    SCENE = "scene"
+    ARRAY = "array"
+
+
+_LEAVES = frozenset({Kind.FILE, Kind.ARRAY})
+_LISTED = frozenset({Kind.BUCKET, Kind.FOLDER, Kind.ARCHIVE, Kind.GROUP})
+_OPENABLE = frozenset(Kind) - {Kind.BUCKET, Kind.FOLDER, Kind.FILE, Kind.GROUP}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What lies at a place; small, as there may be a hundred thousand of them.
+
+    Attributes
+    ----------
+    parent : Location
+        The place it was found in.
+    path : str
+        Its path from there; ``""`` if it is that place.
+    kind : Kind
+        What it is, or what its name makes one expect until it is recognised.
+    recognised : bool
+        Whether somebody looked: `kind` is then sure.
+    summary : str
+        A few words for the row, like ``z236 275 x 271`` or ``8 x 12, 3 fields``.
+    version : str
+        The OME-Zarr version, ``""`` if it has none.
+    label : str
+        What to call it instead of the last part of its path.
+    size : int or None
+        Bytes of an object.
+    modified : str
+        When the object was written (ISO 8601, UTC).
+    problem : str
+        Why it could not be looked at: a sentence.
+    """
+
+    parent: Location
+    path: str
+    kind: Kind = Kind.FOLDER
+    recognised: bool = False
+    summary: str = ""
+    version: str = ""
+    label: str = ""
+    size: int | None = None
+    modified: str = ""
+    problem: str = ""
+
+    @property
+    def location(self) -> Location:
+        """Where it is."""
+        return self.parent / self.path if self.path else self.parent
+
+    @property
+    def name(self) -> str:
+        """What to call it in its row."""
+        return self.label or self.path.rpartition("/")[2] or self.parent.name
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it never has children."""
+        return self.kind in _LEAVES
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether its children are found by listing, and not in its metadata."""
+        return self.kind in _LISTED
+
+    @property
+    def is_openable(self) -> bool:
+        """Whether it is something that can be shown as layers."""
+        return self.kind in _OPENABLE and (self.recognised or self.kind != Kind.ARCHIVE)
+
+    @property
+    def looks_like_store(self) -> bool:
+        """Whether its name says that it is a Zarr; for an icon before it is known."""
+        return (self.path or self.parent.name).lower().endswith(_STORES)
+
+
+def size_text(names: Iterable[str], shape: tuple[int, ...]) -> str:
+    """Say axes with their sizes: ``c2 z236 275 x 271``.
+
+    Parameters
+    ----------
+    names : Iterable of str
+        The axes, in the order of `shape`.
+    shape : tuple of int
+        In pixels; ``()`` where it is not known: only names are given then.
+    """
+    every = tuple(names)
+    if len(every) != len(shape):
+        return " ".join(every) or TIMES.join(map(str, shape))
+    words = [f"{n}{size}" for n, size in zip(every, shape, strict=True)]
+    if every[-2:] == ("y", "x"):
+        words[-2:] = [f"{shape[-2]}{TIMES}{shape[-1]}"]
+    return " ".join(words)
+
+
+# What a place is, from the answers to one wave of questions; pure.
+
+_USUAL_LEVEL = "0"
+
+
+def probe_keys(path: str) -> tuple[str, ...]:
+    """Give the keys to ask for, in one wave, to know what lies at a path.
+
+    The documents of both formats, and those of the level that most images call
+    ``0``: they tell how large the image is.
+    """
+    level = joined(path, _USUAL_LEVEL)
+    return (
+        *group_keys(path),
+        array_key(path, 2),
+        array_key(level, 3),
+        array_key(level, 2),
+    )
+
+
+def recognised(entry: Entry, path: str, answers: Answers) -> Entry:
+    """Say what an entry is.
+
+    Parameters
+    ----------
+    entry : Entry
+        What is known so far.
+    path : str
+        Its path in the store that was asked.
+    answers : Answers
+        The answers to ``probe_keys``.
+    """
+    try:
+        found = found_node(path, answers)
+        if found is None:
+            return replace(entry, recognised=True)
+        if isinstance(found, Array):
+            return _array(entry, found)
+        document = parse_document(found.attributes, zarr_format=found.zarr_format)
+    except OMEZarrError as error:
+        return replace(entry, problem=str(error))
+    kind, summary = _described(document, path, answers, found.zarr_format)
+    if kind is Kind.IMAGE and entry.kind is Kind.LABEL:
+        kind = Kind.LABEL
+    return replace(
+        entry,
+        kind=kind,
+        recognised=True,
+        summary=summary,
+        version=document.version or "",
+    )
+
+
+def found_node(path: str, answers: Answers) -> Node | None:
+    """Give the node that the answers to ``probe_keys`` show, if there is one.
+
+    Raises
+    ------
+    StoreError
+        Nothing answered, and one question failed.
+    MetadataError
+        A document is not a JSON object.
+    """
+    found = node(path, answers)
+    body = answers[array_key(path, 2)]
+    # The attributes of a zarr 2 array lie in .zattrs, as those of a group do.
+    if isinstance(body, bytes) and not _says_much(found):
+        return Array(path, 2, _object(body), {} if found is None else found.attributes)
+    return found
+
+
+def _says_much(found: Node | None) -> bool:
+    if found is None:
+        return False
+    if found.zarr_format == 3:
+        return True
+    return parse_document(found.attributes, zarr_format=2).kind is not None
+
+
+def _array(entry: Entry, found: Array) -> Entry:
+    shape = _shape(found.document)
+    names = found.document.get("dimension_names")
+    names = names if isinstance(names, list) and all(names) else ()
+    dtype = found.document.get("data_type") or found.document.get("dtype")
+    words = [size_text(names, shape), dtype if isinstance(dtype, str) else ""]
+    summary = " ".join(word for word in words if word)
+    return replace(entry, kind=Kind.ARRAY, recognised=True, summary=summary)
+
+
+def _described(
+    document: Document, path: str, answers: Answers, zarr_format: int
+) -> tuple[Kind, str]:
+    kind = document.kind
+    if isinstance(kind, Image):
+        first = kind.multiscales[0]
+        what = Kind.LABEL if first.label is not None else Kind.IMAGE
+        return what, _image_text(first, path, answers, zarr_format)
+    return _container(kind)
+
+
+def _container(kind: Labels | Plate | Well | Series | Scene | None) -> tuple[Kind, str]:
+    match kind:
+        case Labels(paths=paths):
+            return Kind.LABELS, str(len(paths))
+        case Plate() as plate:
+            return Kind.PLATE, _plate_text(plate)
+        case Well(images=images):
+            return Kind.WELL, _count(len(images), "field")
+        case Series(paths=paths):
+            return Kind.SERIES, _count(len(paths), "image") if paths else ""
+        case Scene(images=placed):
+            return Kind.SCENE, _count(len(placed), "image")
+    return Kind.GROUP, ""
+
+
+def _image_text(
+    multiscale: Multiscale, path: str, answers: Answers, zarr_format: int
+) -> str:
+    names = [axis.name for axis in multiscale.axes]
+    shape: tuple[int, ...] = ()
+    if multiscale.datasets[0].path.strip("/") == _USUAL_LEVEL:
+        body = answers.get(array_key(joined(path, _USUAL_LEVEL), zarr_format))
+        shape = _shape(_object(body)) if isinstance(body, bytes) else ()
+    return size_text(names, shape)
+
+
+def _plate_text(plate: Plate) -> str:
+    fields = plate.field_count
+    size = f"{len(plate.rows)}{TIMES}{len(plate.columns)}"
+    return f"{size}, {_count(fields, 'field')}" if fields else size
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def _shape(document: Any) -> tuple[int, ...]:
+    shape = document.get("shape")
+    usable = isinstance(shape, list) and all(isinstance(size, int) for size in shape)
+    return tuple(shape) if usable else ()
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+# The parts of a node, from its metadata: what a browser shows below an image.
+
+_NUMBERED = 8
+"""How many numbered images are asked for at once where nothing lists them."""
+
+
+def part_keys() -> tuple[str, ...]:
+    """Give the keys that tell of the parts of an image, to go with its own wave."""
+    return group_keys("labels")
+
+
+def parts(
+    here: Entry, group: Group, store: PlaceStore, answers: Answers
+) -> Questions[list[Entry]]:
+    """Find the parts of a group that is OME-Zarr.
+
+    Nothing is asked but for a series, whose list lies in another document.
+
+    Parameters
+    ----------
+    here : Entry
+        The group's own entry; with `Kind.LEVELS` the levels of an image.
+    group : Group
+        Its document.
+    store : PlaceStore
+        The store whose root it is.
+    answers : Answers
+        The answers to ``part_keys``.
+    """
+    kind = parse_document(group.attributes, zarr_format=group.zarr_format).kind
+    if isinstance(kind, Series):
+        return (yield from _series(here.location, group, store))
+    if isinstance(kind, Image) and here.kind is not Kind.LEVELS:
+        return _of_image(here.location, kind, group, answers)
+    return _named(here.location, kind)
+
+
+def _named(place: Location, kind: Meaning | None) -> list[Entry]:
+    match kind:
+        case Image(multiscales=multiscales):
+            paths = [d.path for m in multiscales for d in m.datasets]
+            return _entries(place, paths, Kind.ARRAY)
+        case Labels(paths=labels):
+            return _entries(place, labels, Kind.LABEL)
+        case Plate(wells=wells):
+            return _entries(place, [well.path for well in wells], Kind.WELL)
+        case Well(images=images):
+            return _entries(place, [image.path for image in images], Kind.IMAGE)
+        case Scene(images=placed):
+            return _entries(place, [image.path for image in placed], Kind.IMAGE)
+    return []
+
+
+def _of_image(
+    place: Location, image: Image, group: Group, answers: Answers
+) -> list[Entry]:
+    count = sum(len(multiscale.datasets) for multiscale in image.multiscales)
+    found = [Entry(place, "", Kind.LEVELS, True, str(count), label="levels")]
+    try:
+        labels = node("labels", answers, group.zarr_format)
+        if not isinstance(labels, Group):
+            return found
+        kind = parse_document(labels.attributes, zarr_format=labels.zarr_format).kind
+    except OMEZarrError as error:
+        return [*found, Entry(place, "labels", Kind.LABELS, problem=str(error))]
+    if isinstance(kind, Labels):
+        count = len(kind.paths)
+        found.append(Entry(place, "labels", Kind.LABELS, True, str(count)))
+    return found
+
+
+def _series(place: Location, group: Group, store: PlaceStore) -> Questions[list[Entry]]:
+    opening = Opening(place, store, ReadOptions())
+    paths, names = yield from listed_images(opening, group)
+    if not paths:
+        paths = yield from _numbered(group.zarr_format)
+    named = dict(zip(paths, names, strict=False))
+    return [
+        Entry(place, path, Kind.IMAGE, label=_label(path, named.get(path, "")))
+        for path in paths
+    ]
+
+
+def _numbered(zarr_format: int) -> Questions[tuple[str, ...]]:
+    found: list[str] = []
+    while True:
+        paths = [str(len(found) + number) for number in range(_NUMBERED)]
+        keys = {path: group_keys(path, zarr_format) for path in paths}
+        answers = yield from ask(key for several in keys.values() for key in several)
+        there = [
+            path
+            for path, several in keys.items()
+            if any(isinstance(answers[key], bytes) for key in several)
+        ]
+        found += there
+        if len(there) < _NUMBERED:
+            return tuple(found)
+
+
+def _label(path: str, name: str) -> str:
+    return f"{path} · {name}" if name else ""
+
+
+def _entries(place: Location, paths: Iterable[str], kind: Kind) -> list[Entry]:
+    return [Entry(place, joined(path), kind, label=path) for path in paths]

@@ -1,0 +1,502 @@
+"""Which pictures make one image, and which image labels belong to."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_omezarr.metadata import Affine, Axis, known_unit
+from napari_omezarr.metadata.axes import TIMES
+
+from .source import Transposed, stack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from .source import Source
+
+# What is to be saved, as values: one layer, or several that make one image.
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How one channel is shown.
+
+    Parameters
+    ----------
+    name : str
+        The layer's name, which becomes the channel's label.
+    color : str
+        Six upper-case hex digits: the highest intensity, on black.
+    limits : tuple of float or None
+        Contrast limits; None where pixels must decide once they are written.
+    span : tuple of float or None
+        The range that limits are offered in.
+    visible : bool
+        Whether it is shown at first.
+    inverted : bool
+        Whether the colour is that of the lowest intensity instead.
+    state : Mapping
+        What only napari knows (gamma, blending, custom colormap); JSON values.
+    original : Mapping
+        The channel's entry in the image that it came from.
+    """
+
+    name: str
+    color: str = "FFFFFF"
+    limits: tuple[float, float] | None = None
+    span: tuple[float, float] | None = None
+    visible: bool = True
+    inverted: bool = False
+    state: Mapping[str, Any] = field(default_factory=dict)
+    original: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelLook:
+    """How label values are shown, and what is known of each.
+
+    ``colors`` gives RGBA (0-255) and ``properties`` JSON values, by label value;
+    ``state`` is as in `Look`.
+    """
+
+    colors: Mapping[int, tuple[int, int, int, int]] = field(default_factory=dict)
+    properties: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    visible: bool = True
+    state: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The OME-Zarr image that a layer was read from.
+
+    Parameters
+    ----------
+    address : str
+        The image's group, without secrets.
+    channel : int or None
+        Which of its channels the layer is.
+    attributes, extras : Mapping
+        The group's metadata, and its attributes that are none of OME-Zarr's.
+    axes : Mapping of str to Axis
+        Its axes by name.
+    name : str
+        The name of its multiscale; may be empty.
+    """
+
+    address: str
+    channel: int | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    extras: Mapping[str, Any] = field(default_factory=dict)
+    axes: Mapping[str, Axis] = field(default_factory=dict)
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image or a label image to be saved.
+
+    Parameters
+    ----------
+    name : str
+        Of the layer, or of the image.
+    source : Source
+        Its pixels; all axes are in ``axes``, in order.
+    axes : tuple of Axis
+        Unique names.
+    affine : Affine
+        From an index of the source to the world, N x (N+1).
+    looks : tuple of Look
+        One for each index of the channel axis, one where there is none, none for
+        labels.
+    label : LabelLook or None
+        Not None makes this a label image.
+    rgb : bool
+        The channels are red, green, blue (and alpha) of one picture.
+    origin : Origin or None
+        Where it was read from.
+    axes_assumed : bool
+        Nobody named the axes: they take the names of the image they belong to.
+    losses, notes : tuple of str
+        What cannot be kept, and what is worth knowing, a sentence each.
+    """
+
+    name: str
+    source: Source
+    axes: tuple[Axis, ...]
+    affine: Affine
+    looks: tuple[Look, ...] = ()
+    label: LabelLook | None = None
+    rgb: bool = False
+    origin: Origin | None = None
+    axes_assumed: bool = False
+    losses: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The size along each axis."""
+        return self.source.shape
+
+    @property
+    def channel_axis(self) -> int | None:
+        """The position of the channel axis."""
+        types = [axis.type for axis in self.axes]
+        return types.index("channel") if "channel" in types else None
+
+
+# Where a layer lies, from the words of its layer data to one affine map.
+
+_TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
+_ORDER = {"time": 0, "space": 2}
+
+
+def layer_affine(options: Mapping[str, Any], ndim: int) -> Affine:
+    """Compose the transforms of a layer into one map, N x (N+1).
+
+    Parameters
+    ----------
+    options : Mapping
+        Layer options: ``scale``, ``shear``, ``rotate``, ``translate``, applied in
+        this order, and then ``affine``; each may be absent, or shorter than the
+        layer, in which case it is about the last axes.
+    ndim : int
+        The number of the layer's axes, without that of RGB.
+    """
+    linear = (
+        _embedded(_rotation(options.get("rotate")), ndim)
+        @ _embedded(_shear(options.get("shear")), ndim)
+        @ _embedded(_diagonal(options.get("scale")), ndim)
+    )
+    offset = np.zeros(ndim)
+    translate = _numbers(options.get("translate"))
+    offset[ndim - len(translate) :] = translate
+    own = Affine.from_matrix(np.hstack([linear, offset[:, None]]))
+    outer = _matrix(options.get("affine"), ndim)
+    return own if outer is None else outer @ own
+
+
+def named_axes(
+    names: Sequence[str], units: Sequence[str | None], known: Mapping[str, Axis]
+) -> tuple[Axis, ...]:
+    """Make axes of the labels and units of a layer.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Axis labels; napari's own placeholders (``-1``, ``-2``) become the last of
+        t, c, z, y, x.
+    units : sequence of str or None
+        Of the same length; ``pixel`` and None are no unit.
+    known : Mapping of str to Axis
+        The axes of the image that the layer came from: they know types.
+    """
+    proper = _proper_names([str(name) for name in names])
+    return tuple(
+        Axis(name, _type(name, unit, known), _unit(unit))
+        for name, unit in zip(proper, units, strict=True)
+    )
+
+
+def spec_order(axes: Sequence[Axis]) -> tuple[int, ...]:
+    """Give the order that OME-Zarr wants: time, channel or custom, space (0.4)."""
+    return tuple(
+        sorted(range(len(axes)), key=lambda i: _ORDER.get(axes[i].type or "", 1))
+    )
+
+
+def permuted(affine: Affine, order: Sequence[int]) -> Affine:
+    """Give the map of an image whose axes, and whose world's, are in a new order."""
+    matrix = affine.matrix
+    columns = [*order, matrix.shape[1] - 1]
+    return Affine.from_matrix(matrix[list(order)][:, columns])
+
+
+def extended(affine: Affine, position: int) -> Affine:
+    """Give the map of an image with one more axis, which lies on its own."""
+    matrix = np.insert(affine.matrix, position, 0.0, axis=1)
+    matrix = np.insert(matrix, position, 0.0, axis=0)
+    matrix[position, position] = 1.0
+    return Affine.from_matrix(matrix)
+
+
+def are_placeholders(names: Sequence[str]) -> bool:
+    """Whether axis labels are what napari puts where nobody named the axes."""
+    return list(names) == [str(index - len(names)) for index in range(len(names))]
+
+
+def _proper_names(names: list[str]) -> list[str]:
+    ndim = len(names)
+    if are_placeholders(names):
+        known = "tzyx" if ndim <= 4 else "tczyx"
+        spare = [f"dim_{index}" for index in range(ndim - 5)]
+        return [*spare, *known[-ndim:]]
+    taken: list[str] = []
+    for index, name in enumerate(names):
+        free = name and name not in taken
+        taken.append(name if free else f"dim_{index}")
+    return taken
+
+
+def _type(name: str, unit: str | None, known: Mapping[str, Axis]) -> str | None:
+    if name in known and known[name].type:
+        return known[name].type
+    if name.lower() in _TYPES:
+        return _TYPES[name.lower()]
+    found = known_unit(unit)
+    if found is None:
+        return None
+    return "time" if found in TIMES else "space"
+
+
+def _unit(unit: str | None) -> str | None:
+    text = None if unit is None else str(unit)
+    if text in (None, "", "pixel", "dimensionless"):
+        return None
+    return known_unit(text) or text
+
+
+def _numbers(value: Any) -> list[float]:
+    return [] if value is None else [float(v) for v in np.ravel(value)]
+
+
+def _diagonal(scale: Any) -> np.ndarray:
+    return np.diag(_numbers(scale)) if scale is not None else np.eye(0)
+
+
+def _rotation(rotate: Any) -> np.ndarray:
+    """Make a matrix: napari takes an angle in degrees, or the matrix itself."""
+    if rotate is None:
+        return np.eye(0)
+    array = np.asarray(rotate, dtype=float)
+    if array.ndim == 2:
+        return array
+    if array.ndim == 1:
+        return _yaw_pitch_roll(array)
+    angle = np.deg2rad(float(array))
+    cosine, sine = np.cos(angle), np.sin(angle)
+    return np.array([[cosine, -sine], [sine, cosine]])
+
+
+def _yaw_pitch_roll(angles: np.ndarray) -> np.ndarray:
+    alpha, beta, gamma = np.deg2rad(angles)
+    yaw, pitch, roll = np.eye(3), np.eye(3), np.eye(3)
+    yaw[:2, :2] = _rotation(np.rad2deg(alpha))
+    turn = _rotation(np.rad2deg(beta))
+    pitch[np.ix_([0, 2], [0, 2])] = turn.T
+    roll[1:, 1:] = _rotation(np.rad2deg(gamma))
+    matrix: np.ndarray = yaw @ pitch @ roll
+    return matrix
+
+
+def _shear(shear: Any) -> np.ndarray:
+    """Make a matrix: napari takes the upper triangle as a vector, or the matrix."""
+    if shear is None:
+        return np.eye(0)
+    array = np.asarray(shear, dtype=float)
+    if array.ndim == 2:
+        return array
+    ndim = (1 + round(np.sqrt(1 + 8 * array.size))) // 2
+    matrix = np.eye(ndim)
+    matrix[np.triu_indices(ndim, 1)] = array
+    return matrix
+
+
+def _embedded(matrix: np.ndarray, ndim: int) -> np.ndarray:
+    full = np.eye(ndim)
+    count = min(len(matrix), ndim)
+    if count:
+        full[ndim - count :, ndim - count :] = matrix[-count:, -count:]
+    return full
+
+
+def _matrix(value: Any, ndim: int) -> Affine | None:
+    if value is None:
+        return None
+    matrix = np.asarray(getattr(value, "affine_matrix", value), dtype=float)
+    count = matrix.shape[1] - 1
+    full = np.eye(ndim + 1)
+    full[ndim - count :, ndim - count :] = matrix[: count + 1][-(count + 1) :]
+    return Affine.from_matrix(full[:-1])
+
+
+# Which pictures make one image, and which image labels belong to.
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One image with its labels; or labels alone, which are then ``image``.
+
+    ``reason`` says why it does not share an image, or belong to one.
+    """
+
+    image: Picture
+    labels: tuple[Picture, ...] = ()
+    reason: str = ""
+
+
+def group(pictures: Sequence[Picture], *, merge: bool = True) -> tuple[Group, ...]:
+    """Put pictures together as OME-Zarr wants them.
+
+    Images on one grid become the channels of one image, in their order. Labels
+    join the image that they were read with, else the first whose grid they have.
+
+    Parameters
+    ----------
+    pictures : sequence of Picture
+        In the order of the layers.
+    merge : bool, optional
+        False keeps every image apart.
+    """
+    images: list[list[Picture]] = []
+    reasons: list[str] = []
+    for picture in (p for p in pictures if p.label is None):
+        home, reason = _home(picture, images, merge=merge)
+        if home is None:
+            images.append([picture])
+            reasons.append(reason)
+        else:
+            home.append(picture)
+    groups = [
+        Group(ordered(merged(members)), reason=reason)
+        for members, reason in zip(images, reasons, strict=True)
+    ]
+    for picture in (p for p in pictures if p.label is not None):
+        _attach(ordered(picture), groups)
+    return tuple(groups)
+
+
+def merged(pictures: Sequence[Picture]) -> Picture:
+    """Make one image of several on the same grid, along a new channel axis."""
+    first = pictures[0]
+    if len(pictures) == 1:
+        return first
+    position = sum(axis.type == "time" for axis in first.axes)
+    axes = list(first.axes)
+    axes.insert(position, Axis("c", "channel"))
+    origin = _common_origin(pictures)
+    return dataclasses.replace(
+        first,
+        name=origin.name if origin else "",
+        source=stack([picture.source for picture in pictures], position),
+        axes=tuple(axes),
+        affine=extended(first.affine, position),
+        looks=tuple(look for picture in pictures for look in picture.looks),
+        origin=origin,
+        losses=_once(loss for picture in pictures for loss in picture.losses),
+        notes=_once(note for picture in pictures for note in picture.notes),
+    )
+
+
+def ordered(picture: Picture) -> Picture:
+    """Put the axes in the order of OME-Zarr: time, channel, space; say so."""
+    order = spec_order(picture.axes)
+    if list(order) == list(range(len(order))):
+        return picture
+    axes = tuple(picture.axes[index] for index in order)
+    names = ", ".join(axis.name for axis in axes)
+    note = f"The axes of {picture.name} are saved in the order {names}."
+    return dataclasses.replace(
+        picture,
+        source=Transposed(picture.source, order),
+        axes=axes,
+        affine=permuted(picture.affine, order),
+        notes=picture.notes if picture.rgb else (*picture.notes, note),
+    )
+
+
+def adopted(label: Picture, image: Picture) -> Picture:
+    """Give labels whose axes nobody named those of an image, from the last one on."""
+    named = [axis for axis in image.axes if axis.type != "channel"]
+    count = len(label.axes)
+    if not label.axes_assumed or count > len(named):
+        return label
+    return dataclasses.replace(label, axes=tuple(named[len(named) - count :]))
+
+
+def same_grid(label: Picture, image: Picture) -> str:
+    """Say why labels do not lie on the grid of an image; empty where they do.
+
+    Their axes must be among the image's, each of its size or 1 (0.5, "labels").
+    """
+    names = [axis.name for axis in image.axes]
+    positions = [names.index(a.name) for a in label.axes if a.name in names]
+    if len(positions) != len(label.axes):
+        return f"{label.name} has axes that {image.name} has not"
+    wanted = [image.shape[position] for position in positions]
+    pairs = zip(label.shape, wanted, strict=True)
+    if any(size not in (1, full) for size, full in pairs):
+        return f"{label.name} is {_times(label.shape)} and not {_times(wanted)}"
+    columns = [*positions, len(names)]
+    there = image.affine.matrix[positions][:, columns]
+    if not np.allclose(there, label.affine.matrix, rtol=1e-6, atol=1e-9):
+        return f"{label.name} lies elsewhere, or has other pixel sizes"
+    return ""
+
+
+def _home(
+    picture: Picture, images: Iterable[list[Picture]], *, merge: bool
+) -> tuple[list[Picture] | None, str]:
+    reason = ""
+    for members in images:
+        difference = _difference(picture, members[0]) if merge else "not asked for"
+        if not difference:
+            return members, ""
+        reason = reason or difference
+    return None, reason
+
+
+def _difference(one: Picture, other: Picture) -> str:
+    """Say why two images cannot be channels of one; empty where they can."""
+    if "channel" in [axis.type for axis in (*one.axes, *other.axes)]:
+        return "it has channels of its own"
+    if one.shape != other.shape:
+        return f"it is {_times(one.shape)} and not {_times(other.shape)}"
+    if one.source.dtype != other.source.dtype:
+        return f"it holds {one.source.dtype} and not {other.source.dtype}"
+    if one.axes != other.axes:
+        return "its axes have other names or units"
+    if not np.allclose(one.affine.matrix, other.affine.matrix, rtol=1e-9, atol=1e-12):
+        return "it lies elsewhere, or has other pixel sizes"
+    return ""
+
+
+def _attach(label: Picture, groups: list[Group]) -> None:
+    candidates = [
+        (index, owner) for index, owner in enumerate(groups) if owner.image.looks
+    ]
+    # The image that the labels were read with goes before others on its grid.
+    candidates.sort(key=lambda pair: not _read_with(label, pair[1].image))
+    reason = ""
+    for index, owner in candidates:
+        fitted = adopted(label, owner.image)
+        difference = same_grid(fitted, owner.image)
+        if not difference:
+            labels = (*owner.labels, fitted)
+            groups[index] = dataclasses.replace(owner, labels=labels)
+            return
+        reason = reason or difference
+    groups.append(Group(label, reason=reason))
+
+
+def _read_with(label: Picture, image: Picture) -> bool:
+    if label.origin is None or image.origin is None or not image.origin.address:
+        return False
+    return label.origin.address.startswith(f"{image.origin.address.rstrip('/')}/")
+
+
+def _common_origin(pictures: Sequence[Picture]) -> Origin | None:
+    """Give the image that all come from, if there is one."""
+    addresses = {p.origin.address if p.origin else "" for p in pictures}
+    return pictures[0].origin if len(addresses) == 1 else None
+
+
+def _times(sizes: Sequence[int]) -> str:
+    return " x ".join(map(str, sizes))
+
+
+def _once(sentences: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(sentences))

@@ -1,0 +1,434 @@
+"""Never write over what is being read."""
+
+from __future__ import annotations
+
+import math
+import os
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from napari_omezarr.errors import (
+    ConflictError,
+    LocationError,
+    TargetExistsError,
+    TargetInUseError,
+    UnfinishedWriteError,
+    VerificationError,
+)
+from napari_omezarr.location import Location
+
+from .chunking import COPIES
+from .documents import plan_documents
+from .engine import (
+    Running,
+    checked_box,
+    checksum,
+    coarser_bounds,
+    run_plan,
+    stored_level,
+)
+from .journal import Journal, journal_digest
+from .plan import agreed, with_looks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from types import TracebackType
+
+    from napari_omezarr.pyramid.boxes import Bounds
+
+    from .chunking import Level, Pass
+    from .engine import Executor, StoredArray
+    from .hierarchy import Hierarchy, Listing, Target
+    from .image_spec import Look
+    from .journal import Checks
+    from .options import Conduct, Verify
+    from .plan import ImagePlan, Plan
+
+# Read back what was written, while more is being written, and compare the two.
+
+_AT_ONCE = 8
+_MEMORY = 2**25
+"""Bytes that all boxes that are read back at a time may take."""
+_WAITING = 256
+"""Boxes that may wait; writing is held up until fewer do."""
+
+
+class Verification:
+    """Compares blocks whose checksums were kept, in threads of its own.
+
+    Leaving it gives up what was not begun; `finish` waits for all.
+
+    Parameters
+    ----------
+    plan : Plan
+        What is written.
+    staged : Hierarchy
+        Where it is read back from.
+    verify : {"sample", "all", "none"}
+        How much is read at a time: of a sample one object, else whole blocks.
+    """
+
+    def __init__(self, plan: Plan, staged: Hierarchy, verify: Verify) -> None:
+        self._plan = plan
+        self._staged = staged
+        self._pool = ThreadPoolExecutor(readers(plan, verify), "omezarr-verify")
+        self._comparing: set[Future[None]] = set()
+        self._equal = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def add(self, image: ImagePlan, walk: Pass, bounds: Bounds, checks: Checks) -> None:
+        """Read a block back that is stored, as soon as a thread is free.
+
+        Raises
+        ------
+        VerificationError, StoreError
+            An earlier one differs, or could not be read.
+        """
+        for level, box, expected in _boxes(image, walk, bounds, checks):
+            array = stored_level(self._plan, self._staged, image, level)
+            self._comparing.add(self._pool.submit(_compare, array, box, expected))
+        while len(self._comparing) > _WAITING:
+            self._collect(wait(self._comparing, return_when=FIRST_COMPLETED).done)
+        self._collect([each for each in self._comparing if each.done()])
+
+    def resume(self, journal: Journal) -> None:
+        """Add the blocks that an earlier run has stored."""
+        for number, turn, image, walk in self._plan.walks():
+            for index, bounds in enumerate(walk.blocks()):
+                checks = journal.done.get((number, turn, index), ())
+                self.add(image, walk, bounds, checks)
+
+    def finish(self) -> int:
+        """Wait for all.
+
+        Returns
+        -------
+        int
+            How many boxes were compared, over all levels.
+
+        Raises
+        ------
+        VerificationError
+            What is there differs from what was written.
+        StoreError
+            It could not be read.
+        """
+        self._collect(wait(self._comparing).done)
+        return self._equal
+
+    def _collect(self, ended: Iterable[Future[None]]) -> None:
+        for each in ended:
+            self._comparing.discard(each)
+            each.result()
+            self._equal += 1
+
+
+def readers(plan: Plan, verify: Verify) -> int:
+    """Decide how many boxes are read back at a time, by what the largest one takes."""
+    pixels = (
+        (math.prod(walk.block if verify == "all" else level.unit), image)
+        for _, _, image, walk in plan.walks()
+        for level in image.levels[walk.first : walk.last + 1]
+    )
+    largest = max(count * image.dtype.itemsize for count, image in pixels)
+    return max(1, min(_AT_ONCE, int(_MEMORY / COPIES / max(1, largest))))
+
+
+def source_changed(plan: Plan, journal: Journal, most: int = 3) -> bool:
+    """Whether the sources differ from what an earlier, unfinished run has read.
+
+    A few of its blocks that went straight from the source to the finest level are
+    read again.
+    """
+    compared = 0
+    for number, image in enumerate(plan.images):
+        walk = image.passes[0]
+        for index, bounds in enumerate(walk.blocks()):
+            checks = journal.done.get((number, 0, index), ())
+            for level, box, expected in _boxes(image, walk, bounds, checks):
+                if level.path != image.levels[0].path or compared >= most:
+                    continue
+                compared += 1
+                if checksum(image.picture.source.read(box)) != expected:
+                    return True
+    return False
+
+
+def _compare(array: StoredArray, box: Bounds, expected: int) -> None:
+    if checksum(array.read(box)) != expected:
+        raise VerificationError(
+            f"What was read back of {array.address} ({array.path}, from "
+            f"{_corner(box)}) differs from what was written.",
+            action="Save it again; check the disk or the network.",
+            url=array.address,
+        )
+
+
+def _boxes(
+    image: ImagePlan, walk: Pass, bounds: Bounds, checks: Checks
+) -> Iterator[tuple[Level, Bounds, int]]:
+    expected = {level: (part, check) for level, part, check in checks}
+    for number in range(walk.first, walk.last + 1):
+        level = image.levels[number]
+        bounds = coarser_bounds(bounds, level.step, level.shape)
+        if number in expected:
+            part, check = expected[number]
+            yield level, checked_box(bounds, level.unit, part), check
+
+
+def _corner(bounds: Bounds) -> str:
+    return ", ".join(str(start) for start, _ in bounds)
+
+
+# Contrast limits where nobody gave any, from the coarsest level once it is written.
+
+_MOST_BYTES = 2**20
+_PERCENTILES = (0.1, 99.9)
+
+
+def with_contrast(plan: Plan, staged: Hierarchy) -> Plan:
+    """Give the plan with limits for every channel that had none.
+
+    They are the 0.1 and 99.9 percentiles of the finite values of the middle of
+    the coarsest level, or of a part of it that is worth reading.
+
+    Raises
+    ------
+    StoreError
+        The coarsest level could not be read.
+    """
+    for number, image in enumerate(plan.images):
+        looks = image.picture.looks
+        if not any(look.limits is None for look in looks):
+            continue
+        level = image.levels[-1]
+        array = stored_level(plan, staged, image, level)
+        axis = image.picture.channel_axis
+        box = _middle(level.shape, image.dtype.itemsize, axis)
+        values = array.read(box)
+        parts = [values] if axis is None else list(np.moveaxis(values, axis, 0))
+        found = [_limited(look, part) for look, part in zip(looks, parts, strict=True)]
+        plan = with_looks(plan, number, found)
+    return plan
+
+
+def _limited(look: Look, values: np.ndarray) -> Look:
+    if look.limits is not None:
+        return look
+    limits = _limits(values)
+    low, high = look.span or limits
+    return replace(
+        look, limits=limits, span=(min(low, limits[0]), max(high, limits[1]))
+    )
+
+
+def _limits(values: np.ndarray) -> tuple[float, float]:
+    finite = values[np.isfinite(values)]
+    if finite.size == 0:
+        return 0.0, 1.0
+    low, high = (float(v) for v in np.percentile(finite.astype(float), _PERCENTILES))
+    if low == high:
+        low, high = float(finite.min()), float(finite.max())
+    return (low, high) if low < high else (low, low + 1)
+
+
+def _middle(
+    shape: tuple[int, ...], itemsize: int, channel: int | None
+) -> tuple[tuple[int, int], ...]:
+    """Cut the first axes, which are not channels, until the box is small enough."""
+    sizes = list(shape)
+    for axis in range(len(sizes)):
+        if axis == channel:
+            continue
+        others = int(np.prod(sizes)) // sizes[axis] * itemsize
+        sizes[axis] = max(1, min(sizes[axis], _MOST_BYTES // max(1, others)))
+    starts = [(full - size) // 2 for full, size in zip(shape, sizes, strict=True)]
+    return tuple((a, a + size) for a, size in zip(starts, sizes, strict=True))
+
+
+# Carry out a plan at a target, from the first check to the last document.
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What was saved.
+
+    Parameters
+    ----------
+    address : str
+        Where, without secrets.
+    plan : Plan
+        What was written, with the contrast that was found, unless all that was left
+        to do was to put it into the place of another.
+    verified : int
+        How many boxes were read back and found equal.
+    notes : tuple of str
+        What could not be found out about the place before.
+    """
+
+    address: str
+    plan: Plan
+    verified: int
+    notes: tuple[str, ...] = ()
+
+
+def save(
+    plan: Plan,
+    target: Target,
+    conduct: Conduct,
+    executor: Executor,
+    running: Running | None = None,
+) -> Saved:
+    """Write all pixels, then the documents; until then there is no image.
+
+    Parameters
+    ----------
+    plan : Plan
+        What to write.
+    target : Target
+        Where.
+    conduct : Conduct
+        What to do with what is there.
+    executor : Executor
+        Who writes blocks; it is left open.
+    running : Running, optional
+        Progress and cancelling.
+
+    Raises
+    ------
+    LossError
+        The plan loses something that nobody agreed to.
+    TargetExistsError
+        Something is there, or appeared meanwhile.
+    UnfinishedWriteError
+        A save that broke off is there, and is neither to be resumed nor removed.
+    VerificationError
+        What was read back differs.
+    StoreError
+        Reading or writing failed. What is done is kept, for resuming.
+    WriteCancelledError
+        It was cancelled. The same holds.
+    """
+    running = running or Running(verify=conduct.verify)
+    agreed(plan)
+    resumed = _resumed(target, plan, conduct)
+    if resumed and target.switching:
+        target.finish()
+        return Saved(target.address, plan, 0)
+    replaced = target.agreed() if resumed else _replaceable(target, conduct)
+    target.begin(replaced)
+    with Journal(target.journal, plan.digest) as journal:
+        if resumed and source_changed(plan, journal):
+            raise ConflictError(
+                "The layers have changed since this save broke off.",
+                action="Remove the unfinished save, and begin anew.",
+                url=target.address,
+            )
+        with Verification(plan, target.staged, running.verify) as verification:
+            verification.resume(journal)
+            running = replace(running, stored=verification.add)
+            run_plan(plan, target.staged, journal, executor, running)
+            plan = with_contrast(plan, target.staged)
+            verified = verification.finish()
+    target.commit(plan_documents(plan), replaced)
+    return Saved(target.address, plan, verified, target.notes)
+
+
+def _replaceable(target: Target, conduct: Conduct) -> Listing | None:
+    """Give what may be replaced; None where the place is free."""
+    found = target.occupied()
+    if found is not None and conduct.existing != "replace":
+        raise TargetExistsError(
+            f"{target.address} exists already ({found.objects:,} objects).",
+            action="Choose another name, or replace it.",
+            url=target.address,
+        )
+    return found
+
+
+def _resumed(target: Target, plan: Plan, conduct: Conduct) -> bool:
+    """Say whether an unfinished save is to go on; one that is not wanted is removed."""
+    if not target.unfinished():
+        return False
+    if target.agreed() is None:  # what appeared since is not hidden by what is ours
+        _replaceable(target, conduct)
+    if conduct.unfinished == "remove":
+        target.discard()
+        return False
+    if conduct.unfinished == "refuse":
+        raise UnfinishedWriteError(
+            f"A save to {target.address} has broken off.",
+            action="Resume it, or remove it.",
+            url=target.address,
+        )
+    if journal_digest(target.journal) != plan.digest:
+        raise UnfinishedWriteError(
+            f"The save to {target.address} that broke off had other options.",
+            action="Choose the same ones again, or remove it.",
+            url=target.address,
+        )
+    return True
+
+
+# Never write over what is being read.
+
+
+def not_in_use(target: str, places: Iterable[str], *, inside: bool = False) -> None:
+    """Check that a target is none of the places that are read, nor around one.
+
+    Parameters
+    ----------
+    target : str
+        The address where something will be written.
+    places : iterable of str
+        The addresses of sources and of open layers.
+    inside : bool, optional
+        The target may lie inside such a place (labels of an open image).
+
+    Raises
+    ------
+    TargetInUseError
+        It is one, or holds one, or lies inside one.
+    """
+    aim = f"{_plain(target)}/"
+    for place in places:
+        read = f"{_plain(place)}/"
+        if read.startswith(aim) or (not inside and aim.startswith(read)):
+            raise TargetInUseError(
+                f"{target} is being read: by a layer that is open, or to be saved.",
+                action="Save under another name.",
+                url=target,
+            )
+
+
+def _plain(address: str) -> str:
+    """Give one spelling of an address: local paths absolute, links followed."""
+    text = address.removeprefix("file://")
+    text = _in_bucket(text) if "://" in text else os.path.realpath(text)
+    return text.replace("\\", "/").rstrip("/")
+
+
+def _in_bucket(text: str) -> str:
+    """Spell what may be an object of a bucket in one way, also if it is read as web."""
+    try:
+        location = Location.parse(text)
+    except LocationError:
+        return text
+    bucket = location if location.protocol == "s3" else location.as_s3(path_style=True)
+    if bucket is None:
+        return text
+    named = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    return f"{bucket.endpoint or named or 's3:'}/{bucket.root}/{bucket.path}"
