@@ -18,13 +18,13 @@ import numpy as np
 import zarr
 from zarr.codecs import ZstdCodec
 
-from napari_omezarr.samples import cells, documents
-from napari_omezarr.samples.documents import LevelPlace
+from napari_omezarr import samples
+from napari_omezarr.samples import LevelPlace, cells
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_omezarr.samples.documents import Version
+    from napari_omezarr.samples import Version
 
 FOLDER = Path(__file__).parent / "data"
 CHANNELS = (("Nuclei", "00FFFF", (120, 2600)), ("Membranes", "FF00FF", (120, 2000)))
@@ -65,7 +65,7 @@ def _group(path: Path, version: Version, *blocks: dict[str, Any]) -> zarr.Group:
     return zarr.create_group(
         path,
         zarr_format=2 if version == "0.4" else 3,
-        attributes=documents.attributes(version, *blocks),
+        attributes=samples.attributes(version, *blocks),
     )
 
 
@@ -95,8 +95,8 @@ def _image(  # noqa: PLR0913 - what differs from image to image, by name
     group = _group(
         path,
         version,
-        documents.multiscales(version, path.stem, axes, places),
-        documents.omero(CHANNELS) if block is None else block,
+        samples.multiscales(version, path.stem, axes, places),
+        samples.omero(CHANNELS) if block is None else block,
     )
     form: dict[str, Any] = {"dimension_names": tuple(axes)}
     if version == "0.4":
@@ -141,7 +141,7 @@ def _labelled(path: Path) -> None:
             axes="zyx",
             shape=(64, 2048, 2048),
             chunks=(1, 512, 512),
-            block=documents.image_label("0.5", colors, {}),
+            block=samples.image_label("0.5", colors, {}),
         )
 
 
@@ -168,12 +168,12 @@ def _plate(path: Path, rows: int, columns: int) -> None:
     letters = string.ascii_uppercase[:rows]
     numbers = [str(number) for number in range(1, columns + 1)]
     wells = ["/".join(place) for place in product(letters, numbers)]
-    described = documents.plate("0.5", "Screen", letters, numbers, wells, FIELDS)
+    described = samples.plate("0.5", "Screen", letters, numbers, wells, FIELDS)
     _group(path, "0.5", described)
     for letter in letters:
         _group(path / letter, "0.5")
     first = path / wells[0]
-    _group(first, "0.5", documents.well("0.5", FIELDS))
+    _group(first, "0.5", samples.well("0.5", FIELDS))
     for number in range(FIELDS):
         _image(first / str(number), shape=(2, 1, 512, 512), levels=3)
     for well in wells[1:]:

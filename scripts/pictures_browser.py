@@ -26,8 +26,7 @@ from napari_omezarr.demo.server import S3Server
 from napari_omezarr.display.napari_hook import wait_until_sharp
 from napari_omezarr.samples import write_cells, write_plate
 from napari_omezarr.user_files import CACHE_VARIABLE, FOLDER_VARIABLE
-from napari_omezarr.widgets.browser.reply import pending
-from napari_omezarr.widgets.job import running
+from napari_omezarr.widgets.qt_async import pending, running
 
 if TYPE_CHECKING:
     from napari_omezarr.widgets.browser.browser import Browser

@@ -11,13 +11,12 @@ import yaozarrs
 import zarr
 from zarr.storage import MemoryStore, ZipStore
 
-from napari_omezarr.samples import cells, write_cells, write_plate
-from napari_omezarr.samples.documents import VERSIONS
+from napari_omezarr.samples import VERSIONS, cells, write_cells, write_plate
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_omezarr.samples.documents import Version
+    from napari_omezarr.samples import Version
 
 SMALL = (8, 96, 128)
 every_version = pytest.mark.parametrize("version", VERSIONS)

@@ -12,7 +12,7 @@ from napari_omezarr.demo.server import OWNER, READER
 from napari_omezarr.location import Location
 from napari_omezarr.store import Depot, open_depot, run
 from napari_omezarr.store.backend import Held
-from napari_omezarr.store.store import DepotStore
+from napari_omezarr.store.writable import DepotStore
 from servers import faults
 from servers.proxy import Proxy
 

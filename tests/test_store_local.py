@@ -18,7 +18,7 @@ from napari_omezarr import errors
 from napari_omezarr.location import Location
 from napari_omezarr.store import open_store, run
 from napari_omezarr.store.error_mapping import Place
-from napari_omezarr.store.object_store import GenericTransport
+from napari_omezarr.store.fsspec_store import GenericTransport
 from napari_omezarr.store.retry import Asking, Broken
 from servers import faults
 

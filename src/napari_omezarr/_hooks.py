@@ -70,11 +70,11 @@ def read(path: str | Sequence[str]) -> list[Any]:
         It could not be opened; the error says why, and what to do.
     """
     if _in_gui_of_viewer():
-        from .widgets.loading import core_is_loaded
+        from .widgets.qt_async import core_is_loaded
 
         if not core_is_loaded():
             return [(None,)]  # napari's sign for "nothing, and ask no other reader"
-        from .widgets.opening import open_for_viewer
+        from .widgets.open import open_for_viewer
 
         return open_for_viewer(_addresses(path))
     from .layers import read_layers
@@ -122,7 +122,7 @@ def write_layers(
 def _saved(layers: Sequence[Any], place: Location) -> list[str]:
     """Save, or begin to; empty if the person cancelled before it began."""
     if _in_gui_of_viewer():
-        from .widgets.background import save_for_viewer
+        from .widgets.background_save import save_for_viewer
 
         if not save_for_viewer(layers, place):
             return []
@@ -149,35 +149,35 @@ def open_dialog(viewer: napari.viewer.Viewer) -> None:
 
 def update_looks(viewer: napari.viewer.Viewer) -> None:
     """Write how layers look into the images they were opened from."""
-    from .widgets.edits import update_looks
+    from .widgets.edit_back import update_looks
 
     update_looks(viewer)
 
 
 def write_back(viewer: napari.viewer.Viewer) -> None:
     """Write the edited pixels of a region into its image."""
-    from .widgets.edits import write_back
+    from .widgets.edit_back import write_back
 
     write_back(viewer)
 
 
 def prefer_reader() -> None:
     """Make this plugin the preferred reader."""
-    from .widgets.preference import prefer
+    from .widgets.preferences import prefer
 
     prefer()
 
 
 def stop_preferring_reader() -> None:
     """Take that back."""
-    from .widgets.preference import stop_preferring
+    from .widgets.preferences import stop_preferring
 
     stop_preferring()
 
 
 def clear_disk_cache() -> None:
     """Delete what the disk cache holds."""
-    from .widgets.disk_cache import clear
+    from .widgets.preferences import clear
 
     clear()
 
@@ -205,6 +205,6 @@ def _in_gui_of_viewer() -> bool:
     # Importing either to find out would cost seconds in a program without them.
     if not {"napari", "qtpy.QtWidgets"} <= sys.modules.keys():
         return False
-    from .widgets.session import in_gui_of_viewer
+    from .widgets.qt_async import in_gui_of_viewer
 
     return in_gui_of_viewer()

@@ -9,9 +9,6 @@ from itertools import islice
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import fsspec.asyn
-import zarr
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator
     from concurrent.futures import Future
@@ -82,6 +79,9 @@ T = TypeVar("T")
 
 def io_loop() -> asyncio.AbstractEventLoop:
     """Return the loop, started on the first call (and again after a fork)."""
+    # Late: a window that has asked for nothing yet need not wait for fsspec.
+    import fsspec.asyn
+
     loop: asyncio.AbstractEventLoop = fsspec.asyn.get_loop()
     return loop
 
@@ -152,36 +152,6 @@ def start(coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         added to it run on the loop, so they must return at once.
     """
     return asyncio.run_coroutine_threadsafe(coroutine, io_loop())
-
-
-# How many chunks are asked for at a time.
-
-_KEY = "async.concurrency"
-_lock = Lock()
-_reads: list[int] = []
-_outer: list[Any] = []
-
-
-@contextmanager
-def reading_at(concurrency: int) -> Iterator[None]:
-    """Let zarr ask for ``concurrency`` chunks at a time inside the block.
-
-    zarr has one setting for the whole process, which every read looks up anew.
-    While several reads overlap, the highest holds; after the last one the
-    setting is what it was before the first. (A ``with zarr.config.set`` in each
-    thread would end with whichever value was restored last.)
-    """
-    with _lock:
-        if not _reads:
-            _outer.append(zarr.config.get(_KEY))
-        _reads.append(concurrency)
-        zarr.config.set({_KEY: max(*_reads, *_outer)})
-    try:
-        yield
-    finally:
-        with _lock:
-            _reads.remove(concurrency)
-            zarr.config.set({_KEY: max(*_reads, *_outer) if _reads else _outer.pop()})
 
 
 async def at_once(

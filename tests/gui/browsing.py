@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gui.door import until
 from napari_omezarr.widgets.browser.browser import Browser
-from napari_omezarr.widgets.browser.reply import pending
-from napari_omezarr.widgets.job import running
+from napari_omezarr.widgets.qt_async import pending, running
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot

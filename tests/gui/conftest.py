@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def viewer(make_napari_viewer: Callable[..., Any], qtbot: QtBot) -> Iterator[Any]:
     """A viewer; the test is over when what it has opened is."""
-    from napari_omezarr.widgets.job import running
+    from napari_omezarr.widgets.qt_async import running
 
     yield make_napari_viewer()
     qtbot.waitUntil(lambda: not running, timeout=30_000)

@@ -22,16 +22,15 @@ from gui.door import until
 from napari_omezarr.browsing import Copied, Progress, Viewer
 from napari_omezarr.demo.server import OWNER
 from napari_omezarr.location import Location
-from napari_omezarr.widgets.browser.copy_form import (
+from napari_omezarr.widgets.browser.forms import (
     CopyForm,
+    TableForm,
     copied_text,
+    joined,
     progress_text,
 )
-from napari_omezarr.widgets.browser.place_line import PlaceLine
-from napari_omezarr.widgets.browser.reply import pending
-from napari_omezarr.widgets.browser.table_form import TableForm, joined
-from napari_omezarr.widgets.job import running
-from napari_omezarr.widgets.news import news
+from napari_omezarr.widgets.browser.header import PlaceLine
+from napari_omezarr.widgets.qt_async import news, pending, running
 from servers.faults import Stalled
 from servers.proxy import Proxy
 from small_images import pixels, put_image, put_labels

@@ -21,7 +21,9 @@ from napari_omezarr.browsing import (
 )
 from napari_omezarr.location import Location
 from napari_omezarr.metadata import ResolvedChannel
-from napari_omezarr.widgets.browser.detail_text import (
+from napari_omezarr.widgets.browser.details import DetailsPanel
+from napari_omezarr.widgets.browser.panes import grey, picture, planes_of
+from napari_omezarr.widgets.browser.text import (
     about_text,
     axes_text,
     channels_html,
@@ -30,9 +32,7 @@ from napari_omezarr.widgets.browser.detail_text import (
     level_row,
     voxel_text,
 )
-from napari_omezarr.widgets.browser.details import DetailsPanel
-from napari_omezarr.widgets.browser.raster import grey, picture, planes_of
-from napari_omezarr.widgets.job import running
+from napari_omezarr.widgets.qt_async import running
 from servers.proxy import Proxy
 from small_images import pixels, put_group, put_image, put_labels
 

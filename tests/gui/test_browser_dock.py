@@ -11,7 +11,7 @@ from gui.door import NAMES, PLUGIN, dropped, names, until
 from napari_omezarr.location import Location
 from napari_omezarr.samples import write_cells
 from napari_omezarr.widgets.browser.dock import BrowserDock
-from napari_omezarr.widgets.browser.dragging import is_draggable, mime_of
+from napari_omezarr.widgets.browser.tree_model import is_draggable, mime_of
 from napari_omezarr.widgets.region_dock import RegionDock
 from napari_omezarr.widgets.save_dock import SaveDock
 from servers.faults import Stalled

@@ -42,17 +42,19 @@ from napari_omezarr.connections.connections import Profile
 from napari_omezarr.demo.server import OWNER
 from napari_omezarr.location import Location
 from napari_omezarr.user_files import Recents
-from napari_omezarr.widgets.browser.branch import MOST, Branch, State
-from napari_omezarr.widgets.browser.choices import find_choices
-from napari_omezarr.widgets.browser.copy_form import CopyForm
-from napari_omezarr.widgets.browser.docks import folder_for
-from napari_omezarr.widgets.browser.editor import ConnectionEditor
-from napari_omezarr.widgets.browser.known import known
+from napari_omezarr.widgets.browser.connection_editor import ConnectionEditor
+from napari_omezarr.widgets.browser.errors import status_text
+from napari_omezarr.widgets.browser.forms import (
+    CopyForm,
+    OpenForm,
+    TableForm,
+    find_choices,
+)
+from napari_omezarr.widgets.browser.header import known
 from napari_omezarr.widgets.browser.navigation import History, above
-from napari_omezarr.widgets.browser.open_form import OpenForm
-from napari_omezarr.widgets.browser.row_text import spoken
-from napari_omezarr.widgets.browser.status_line import status_text
-from napari_omezarr.widgets.browser.table_form import TableForm
+from napari_omezarr.widgets.browser.opener import folder_for
+from napari_omezarr.widgets.browser.text import spoken
+from napari_omezarr.widgets.browser.tree_model import MOST, Branch, State
 from servers.faults import Status, page, s3_error
 from servers.proxy import Proxy
 from small_images import put_image

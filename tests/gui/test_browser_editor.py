@@ -14,9 +14,8 @@ from gui.door import until
 from napari_omezarr.connections import Book, Bookmark, Connection, Keys, vault
 from napari_omezarr.connections.connections import Profile
 from napari_omezarr.demo.server import OWNER
-from napari_omezarr.widgets.browser.editor import ConnectionEditor
-from napari_omezarr.widgets.browser.reply import pending
-from napari_omezarr.widgets.job import running
+from napari_omezarr.widgets.browser.connection_editor import ConnectionEditor
+from napari_omezarr.widgets.qt_async import pending, running
 from small_images import put_image
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ from gui.browsing import go, quiet, row, rows, settled, shown_browser
 from gui.door import until
 from napari_omezarr.location import Location
 from napari_omezarr.user_files import Recents
-from napari_omezarr.widgets.browser.choices import find_choices
-from napari_omezarr.widgets.browser.open_form import OpenForm
+from napari_omezarr.widgets.browser.forms import OpenForm, find_choices
 from napari_omezarr.widgets.browser.opener import MANY
 from servers.faults import Stalled, Status
 from servers.http import FileServer

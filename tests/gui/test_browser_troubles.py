@@ -17,8 +17,8 @@ from napari_omezarr import errors
 from napari_omezarr.connections import Book, Connection, Keys, vault
 from napari_omezarr.connections.connections import Profile
 from napari_omezarr.demo.server import OWNER, READER
-from napari_omezarr.widgets.browser.editor import ConnectionEditor
-from napari_omezarr.widgets.browser.remedy import Remedy, remedy_for, words
+from napari_omezarr.widgets.browser.connection_editor import ConnectionEditor
+from napari_omezarr.widgets.browser.errors import Remedy, remedy_for, words
 from servers.faults import Status, page, s3_error
 from servers.proxy import Proxy
 from small_images import put_image

@@ -8,7 +8,7 @@ from napari.settings import get_plugin_settings
 import small_images
 from napari_omezarr.store import disk_cache_facts, set_disk_cache
 from napari_omezarr.user_files import cache_folder
-from napari_omezarr.widgets.disk_cache import clear, thumbnail_room
+from napari_omezarr.widgets.preferences import clear, thumbnail_room
 
 
 @pytest.fixture

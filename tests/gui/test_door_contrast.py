@@ -15,9 +15,8 @@ from napari.layers import Image
 
 from gui.door import PLUGIN, until
 from napari_omezarr.location import Location
-from napari_omezarr.widgets.contrast import estimate_later, slider_range
-from napari_omezarr.widgets.job import running
-from napari_omezarr.widgets.opening import open_place
+from napari_omezarr.widgets.open import estimate_later, open_place, slider_range
+from napari_omezarr.widgets.qt_async import running
 from servers.faults import Stalled, Status
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from napari_omezarr import _hooks
 from napari_omezarr.location import Location
 from napari_omezarr.samples import write_cells
 from napari_omezarr.user_files import Recents
-from napari_omezarr.widgets.job import running
 from napari_omezarr.widgets.open_dialog import OpenDialog, show_open_dialog
+from napari_omezarr.widgets.qt_async import running
 from servers.faults import Stalled, Status
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QApplication, QDialog
 from gui.door import drop, every_turn, until
 from napari_omezarr import _hooks
 from napari_omezarr.samples import write_cells
-from napari_omezarr.widgets.preference import PATTERNS, PLUGIN, preferred, restored
+from napari_omezarr.widgets.preferences import PATTERNS, PLUGIN, preferred, restored
 from servers.faults import Status
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from napari_omezarr.location import Location
 from napari_omezarr.reading import Reading
 from napari_omezarr.samples import write_cells
 from napari_omezarr.user_files import Recents
-from napari_omezarr.widgets.job import running
-from napari_omezarr.widgets.notices import MOST, tell
+from napari_omezarr.widgets.open import MOST, tell
+from napari_omezarr.widgets.qt_async import running
 from servers.faults import Stalled, Status
 
 if TYPE_CHECKING:

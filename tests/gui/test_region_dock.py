@@ -20,10 +20,9 @@ from gui.door import PLUGIN, until
 from napari_omezarr.display.napari_hook import wait_until_sharp
 from napari_omezarr.errors import ServerError
 from napari_omezarr.pyramid import to_dask
+from napari_omezarr.widgets.quantities import BY, bytes_text, lengths_text
+from napari_omezarr.widgets.region_box import NAME, companions, unit_factors
 from napari_omezarr.widgets.region_dock import RegionDock
-from napari_omezarr.widgets.region_frame import NAME
-from napari_omezarr.widgets.region_layers import companions, unit_factors
-from napari_omezarr.widgets.region_text import BY, bytes_text, lengths_text
 from small_images import put_image, put_labels
 
 if TYPE_CHECKING:

@@ -20,10 +20,10 @@ from gui.slow_image import SlowImage
 from napari_omezarr import add_labels, read_layers, write_image, write_layers
 from napari_omezarr.errors import WriteCancelledError
 from napari_omezarr.user_files import Recents
-from napari_omezarr.widgets.job import running
+from napari_omezarr.widgets.background_save import under_way
 from napari_omezarr.widgets.open_layers import Held
+from napari_omezarr.widgets.qt_async import running
 from napari_omezarr.widgets.save_dock import SaveDock
-from napari_omezarr.widgets.saving import under_way
 
 DATA = np.random.default_rng(8).integers(1, 250, (3, 40, 50)).astype(np.uint8)
 PLACED = {"scale": (2, 0.5, 0.5), "units": ("um",) * 3, "axis_labels": ("z", "y", "x")}

@@ -13,11 +13,11 @@ from napari.utils.notifications import NotificationSeverity, notification_manage
 from gui.door import PLUGIN, until
 from napari_omezarr import _hooks, patch, read_layers, write_image
 from napari_omezarr.errors import OptionError
-from napari_omezarr.widgets.edits import edited_region
-from napari_omezarr.widgets.job import running
-from napari_omezarr.widgets.originals import keep_original, original_of
+from napari_omezarr.widgets.edit_back import edited_region
+from napari_omezarr.widgets.open_layers import keep_original, original_of
+from napari_omezarr.widgets.qt_async import running
+from napari_omezarr.widgets.region_box import cuts
 from napari_omezarr.widgets.region_dock import RegionDock
-from napari_omezarr.widgets.region_layers import cuts
 
 DATA = np.random.default_rng(8).integers(1, 250, (2, 4, 40, 50)).astype(np.uint8)
 CELLS = (DATA[0] // 60).astype(np.uint16)

@@ -14,8 +14,8 @@ from gui.door import until
 from napari_omezarr import read_layers
 from napari_omezarr.demo.server import READER
 from napari_omezarr.errors import AccessDeniedError, TargetExistsError
+from napari_omezarr.widgets.background_save import under_way
 from napari_omezarr.widgets.save_dock import SaveDock
-from napari_omezarr.widgets.saving import under_way
 
 DATA = np.random.default_rng(8).integers(1, 250, (3, 40, 50)).astype(np.uint8)
 PLACED = {"scale": (2, 0.5, 0.5), "units": ("um",) * 3, "axis_labels": ("z", "y", "x")}

@@ -7,17 +7,20 @@ import pytest
 
 from napari_omezarr.errors import OptionError
 from napari_omezarr.location import Location
-from napari_omezarr.widgets.save_choices import options_of, remember, remembered
-from napari_omezarr.widgets.save_state import confirmation, target_state
-from napari_omezarr.widgets.save_survey import Survey, survey
-from napari_omezarr.widgets.save_text import (
+from napari_omezarr.widgets.save_model import (
+    Wish,
+    confirmation,
     listing_text,
+    options_of,
     plan_text,
     progress_text,
+    remember,
+    remembered,
     roles,
+    target_state,
     warnings_text,
 )
-from napari_omezarr.widgets.save_wish import Wish
+from napari_omezarr.widgets.save_preview import Survey, survey
 from napari_omezarr.writing import Progress, plan_write
 from napari_omezarr.writing.hierarchy import Listing
 

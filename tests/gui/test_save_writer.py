@@ -19,7 +19,7 @@ from gui.door import PLUGIN, every_turn, until
 from gui.slow_image import SlowImage
 from napari_omezarr import read_layers, write_image
 from napari_omezarr.errors import NotSavedError, OMEZarrError, UnfinishedWriteError
-from napari_omezarr.widgets.saving import under_way
+from napari_omezarr.widgets.background_save import under_way
 
 DATA = np.random.default_rng(8).integers(1, 250, (3, 40, 50)).astype(np.uint8)
 PLACED = {"scale": (2, 0.5, 0.5), "units": ("um",) * 3, "axis_labels": ("z", "y", "x")}

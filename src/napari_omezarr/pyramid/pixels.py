@@ -13,17 +13,54 @@ from numcodecs import get_codec
 from zarr.buffer.cpu import buffer_prototype
 from zarr.codecs import BloscCodec, BytesCodec, GzipCodec, ZstdCodec
 
-from napari_omezarr._io_loop import at_once, reading_at
+from napari_omezarr._io_loop import at_once
 from napari_omezarr.errors import StoreError
 from napari_omezarr.store import run
 
 from .boxes import bounded, parts_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import zarr
     from numcodecs.abc import Codec
 
     from .boxes import Bounds, Part
+
+from contextlib import contextmanager
+from threading import Lock
+
+import zarr
+
+# How many chunks zarr asks for at a time.
+
+_KEY = "async.concurrency"
+_lock = Lock()
+_reads: list[int] = []
+_outer: list[Any] = []
+
+
+@contextmanager
+def reading_at(concurrency: int) -> Iterator[None]:
+    """Let zarr ask for ``concurrency`` chunks at a time inside the block.
+
+    zarr has one setting for the whole process, which every read looks up anew.
+    While several reads overlap, the highest holds; after the last one the
+    setting is what it was before the first. (A ``with zarr.config.set`` in each
+    thread would end with whichever value was restored last.)
+    """
+    with _lock:
+        if not _reads:
+            _outer.append(zarr.config.get(_KEY))
+        _reads.append(concurrency)
+        zarr.config.set({_KEY: max(*_reads, *_outer)})
+    try:
+        yield
+    finally:
+        with _lock:
+            _reads.remove(concurrency)
+            zarr.config.set({_KEY: max(*_reads, *_outer) if _reads else _outer.pop()})
+
 
 # Chunks of the usual kind, decoded in one step and not by zarr's pipeline.
 #

@@ -12,10 +12,10 @@ from .cached import (
     disk_cache_facts,
     set_disk_cache,
 )
-from .object_store import Depot
 from .open import open_buckets, open_depot, open_lister, open_store
 from .retry import Patience
 from .store import PlaceStore
+from .writable import Depot
 
 __all__ = [
     "Batch",

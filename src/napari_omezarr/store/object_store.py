@@ -3,70 +3,62 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from botocore.awsrequest import AWSRequest
+
+from napari_omezarr.errors import StoreError
+
+from .backend import Item, about_listing, not_listed
+from .error_mapping import Place, Refused, translate
+from .retry import Patience
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
 import hashlib
 import logging
 import re
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from functools import partial
-from importlib import import_module
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import field
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, unquote_plus
 from xml.etree import ElementTree
 
-import fsspec
 from botocore.auth import S3SigV4Auth
-from botocore.awsrequest import AWSRequest
-from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
-
-from napari_omezarr.errors import (
-    AccessDeniedError,
-    ListingDeniedError,
-    NodeNotFoundError,
-    OptionError,
-    SignInNeededError,
-    StoreError,
-)
 
 from . import http
 from .backend import (
     FIRST_BYTE,
-    LOCAL_CONCURRENCY,
     PAGE,
     REMOTE_CONCURRENCY,
     Batch,
     Condition,
     Entry,
     Held,
-    Item,
     Page,
     Tally,
-    about_listing,
-    not_listed,
     range_header,
 )
 from .error_mapping import (
     Interrupted,
     Kind,
-    Place,
     Refusal,
-    Refused,
     refusal_of,
-    translate,
 )
 from .http import headers_for, reply_of
-from .retry import Asking, Broken, persevere
+from .retry import Asking, Broken
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from botocore.credentials import ReadOnlyCredentials
     from zarr.abc.store import ByteRequest
 
-    from napari_omezarr.location import Location
-
-    from .backend import Attempts, Outlet, Transport
+    from .backend import Attempts
     from .http import Message, Reply
     from .retry import Patience
     from .sign_in import Bucket
@@ -848,506 +840,3 @@ def _said(element: ElementTree.Element) -> dict[str, str]:
 def _tag(element: ElementTree.Element) -> str:
     """Give the name without the namespace, which not every server sends."""
     return element.tag.rpartition("}")[2]
-
-
-# A path of an fsspec filesystem, and how the filesystem is called.
-
-
-class GenericPlace:
-    """The keys below a path of an fsspec filesystem, to be read or written.
-
-    Parameters
-    ----------
-    filesystem : fsspec.AbstractFileSystem
-        If it is asynchronous, it must belong to fsspec's own loop, as by default.
-    path : str
-        The path in its terms.
-    place : Place
-        Whom to name in an error.
-    foreign : tuple of types, optional
-        The filesystem's own exceptions that are no OSErrors.
-    """
-
-    def __init__(
-        self,
-        filesystem: Any,
-        path: str,
-        place: Place,
-        foreign: tuple[type[Exception], ...] = (),
-    ) -> None:
-        self.concurrency = (
-            REMOTE_CONCURRENCY if filesystem.async_impl else LOCAL_CONCURRENCY
-        )
-        self._filesystem = filesystem
-        self._path = path
-        self._place = place
-        self._errors: tuple[type[Exception], ...] = (OSError, *foreign)
-
-    def at(self, key: str) -> str:
-        """Give the filesystem's own path of a key."""
-        return f"{self._path}/{key}".rstrip("/")
-
-    async def call(self, name: str, *arguments: Any, **options: Any) -> Any:
-        """Call a method of the filesystem by its name; on the I/O loop.
-
-        Raises
-        ------
-        Refused
-            The filesystem's service refused.
-        OSError
-            Something else went wrong.
-        """
-        try:
-            if self._filesystem.async_impl:
-                # The asynchronous half of fsspec's contract: an underscore before.
-                return await getattr(self._filesystem, f"_{name}")(
-                    *arguments, **options
-                )
-            method = getattr(self._filesystem, name)
-            return await asyncio.to_thread(method, *arguments, **options)
-        except (FileNotFoundError, IsADirectoryError):
-            raise
-        except self._errors as error:
-            status = status_of(error)
-            if not status and isinstance(error, OSError):
-                raise
-        raise Refused(Refusal(status, signed=True))
-
-
-def status_of(error: Exception) -> int:
-    """Find the HTTP status that the libraries keep under several names."""
-    for name in ("status", "code", "status_code"):
-        value = getattr(error, name, None)
-        if isinstance(value, (int, str)) and str(value).isdigit():
-            return int(value)
-    return 403 if "Forbidden" in str(error) else 0
-
-
-# Everything that fsspec knows and we have no way of our own for: gs, az, memory.
-
-DRIVERS = {"gs": "gcsfs", "az": "adlfs"}
-EXTRAS = {"gs": "gcs", "az": "azure"}
-_NAME_THE_ACCOUNT = (
-    "Use az://container@account.blob.core.windows.net/…, or set "
-    "AZURE_STORAGE_ACCOUNT_NAME or AZURE_STORAGE_CONNECTION_STRING."
-)
-_FOREIGN_ERRORS = {
-    "gs": (("gcsfs.retry", "HttpError"), ("google.auth.exceptions", "GoogleAuthError")),
-    "az": (("azure.core.exceptions", "AzureError"),),
-}
-
-
-class GenericTransport(GenericPlace):
-    """Reads the keys below a path of an fsspec filesystem."""
-
-    def __init__(
-        self,
-        filesystem: Any,
-        path: str,
-        place: Place,
-        foreign: tuple[type[Exception], ...] = (),
-    ) -> None:
-        super().__init__(filesystem, path, place, foreign)
-        self.tally = Tally()
-
-    async def read(self, key: str, wanted: ByteRequest | None) -> bytes | None:
-        """Read a key, or a part of it."""
-        start, end = bounds_of(wanted)
-        self.tally.requests += 1
-        try:
-            body: bytes = await self.call(
-                "cat_file", self.at(key), start=start, end=end
-            )
-        except (FileNotFoundError, IsADirectoryError):
-            return None
-        self.tally.received += len(body)
-        return body
-
-    async def listing(self) -> list[dict[str, Any]]:
-        """List what lies directly below the path, as fsspec describes it.
-
-        Raises
-        ------
-        Refused, OSError
-            If the filesystem does not say.
-        """
-        self.tally.requests += 1
-        return list(await self.call("ls", self._path, detail=True))
-
-    def verdict(self, refused: Refused) -> Refusal:
-        """Return the only answer there is."""
-        return refused.refusal
-
-    def place(self, url: str) -> Place:
-        """Describe this place for the words of an error about `url`."""
-        return Place(url, self._place.host, bucket=self._place.bucket)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Nothing happens here that is worth a sentence."""
-        return ()
-
-
-def generic_transport(location: Location, patience: Patience) -> Transport:
-    """Choose how to read a place that is neither local, on the web nor in S3.
-
-    Public objects of Google and Azure are read as what they are, files on the web,
-    and so are those with a shared access signature. The libraries that sign in
-    there are extras.
-    """
-    if location.protocol != "memory" and _web_is_enough(location):
-        return _as_files_on_the_web(location, patience)
-    return GenericTransport(*filesystem_of(location))
-
-
-def filesystem_of(
-    location: Location,
-) -> tuple[Any, str, Place, tuple[type[Exception], ...]]:
-    """Make the filesystem of a place that fsspec knows.
-
-    Returns
-    -------
-    tuple
-        The filesystem, the path in its terms, whom to name in an error, and the
-        filesystem's own exceptions that are no OSErrors.
-
-    Raises
-    ------
-    OptionError
-        The library that signs in there is not installed.
-    SignInNeededError
-        Azure's does not know which account is meant.
-    """
-    if location.protocol == "memory":
-        memory = fsspec.filesystem("memory")
-        return memory, f"/{location.path}", Place("", "memory"), ()
-    filesystem = _signed_in(location)
-    place = Place("", location.protocol, bucket=location.root)
-    path = f"{location.root}/{location.path}".rstrip("/")
-    return filesystem, path, place, _foreign(location.protocol)
-
-
-def _web_is_enough(location: Location) -> bool:
-    if location.protocol == "az" and not location.endpoint:
-        return False
-    public = location.anonymous or bool(location.query)
-    return public or find_spec(DRIVERS[location.protocol]) is None
-
-
-def _as_files_on_the_web(location: Location, patience: Patience) -> Transport:
-    from . import http
-    from .http import HttpTransport
-
-    endpoint = location.endpoint or "https://storage.googleapis.com"
-    path = f"{location.root}/{location.path}".rstrip("/")
-    query = f"?{location.query}" if location.query else ""
-
-    def address(key: str) -> str:
-        below = f"{path}/{key}" if key else path
-        return f"{endpoint}/{quote(below, safe='/')}{query}"
-
-    access = http.Access(patience, proxy=http.proxy_for(endpoint))
-    return HttpTransport(address, access, extra=EXTRAS[location.protocol])
-
-
-def _signed_in(location: Location) -> Any:
-    driver = DRIVERS[location.protocol]
-    if find_spec(driver) is None:
-        raise OptionError(
-            f"{location.display} needs {driver}, which is not installed.",
-            action=f"Run: pip install 'napari-omezarr[{EXTRAS[location.protocol]}]'",
-            url=location.display,
-        )
-    try:
-        return fsspec.filesystem(location.protocol, **_options(location))
-    except ValueError:  # adlfs, when nothing names an account
-        sentence = f"Nothing says which account {location.display} is of."
-    raise SignInNeededError(sentence, action=_NAME_THE_ACCOUNT, url=location.display)
-
-
-def _options(location: Location) -> dict[str, Any]:
-    """Say the wishes of a location as gcsfs and adlfs call them."""
-    if location.protocol == "gs":
-        return {"endpoint_url": location.endpoint} if location.endpoint else {}
-    account = (location.endpoint or "").removeprefix("https://").partition(".")[0]
-    return {"account_name": account} if account else {}
-
-
-def _foreign(protocol: str) -> tuple[type[Exception], ...]:
-    names = _FOREIGN_ERRORS[protocol]
-    return tuple(getattr(import_module(module), name) for module, name in names)
-
-
-def bounds_of(wanted: ByteRequest | None) -> tuple[int | None, int | None]:
-    """Say a part as fsspec does: from where to where, counted from the end if < 0."""
-    match wanted:
-        case RangeByteRequest(start, end):
-            return start, end
-        case OffsetByteRequest(offset):
-            return offset, None
-        case SuffixByteRequest(suffix):
-            return -suffix, None
-        case None:
-            return None, None
-
-
-# Whatever fsspec can write to and we have no way of our own for: gs, az, memory.
-
-
-class GenericOutlet(GenericPlace):
-    """Writes the keys below a path of an fsspec filesystem.
-
-    It knows no conditions: who writes on one has to look before.
-    """
-
-    async def read(self, key: str, wanted: ByteRequest | None = None) -> Held | None:
-        """Read a key, or a part of it."""
-        start, end = bounds_of(wanted)
-        try:
-            body = await self.call("cat_file", self.at(key), start=start, end=end)
-        except (FileNotFoundError, IsADirectoryError):
-            return None
-        return Held(body, hashlib.blake2b(body, digest_size=16).hexdigest())
-
-    async def write(
-        self, key: str, body: bytes, condition: Condition | None = None
-    ) -> None:
-        """Write a key, whatever is there."""
-        await self.call("pipe_file", self.at(key), bytes(body))
-
-    async def put(self, key: str, body: bytes, attempts: Attempts) -> None:
-        """Write a key; the filesystem itself cuts what is long."""
-        await attempts(partial(self.write, key, body))
-
-    async def copy(self, key: str, to: str, size: int, attempts: Attempts) -> None:
-        """Let the filesystem copy a key, within its service where it can."""
-        await attempts(partial(self.call, "cp_file", self.at(key), self.at(to)))
-
-    async def delete(self, key: str) -> None:
-        """Delete a key."""
-        try:
-            await self.call("rm_file", self.at(key))
-        except FileNotFoundError:
-            return
-
-    async def page(self, prefix: str, rest: str = "", size: int = 1000) -> Page:
-        """List all at once."""
-        folder = self.at(prefix)
-        self._filesystem.invalidate_cache(folder)
-        try:
-            found = await self.call("find", folder, detail=True)
-        except FileNotFoundError:
-            found = {}
-        above = len(self._path.strip("/")) + 1 if self._path.strip("/") else 0
-        return Page(
-            tuple(
-                Entry(name.strip("/")[above:], int(facts.get("size") or 0))
-                for name, facts in sorted(found.items())
-            )
-        )
-
-    def place(self, url: str, doing: str) -> Place:
-        """Describe this place for the words of an error about `url`."""
-        return replace(self._place, url=url, doing=doing)
-
-
-# A place that can be changed: objects put, read, deleted and listed, with patience.
-
-_CHANGED = (409, 412)
-"""S3 answers 409 where two conditional requests meet, and 412 afterwards."""
-_UNKNOWN = 501
-
-
-class Depot:
-    """The objects below a location, for who changes them.
-
-    All methods run on the I/O loop and raise `StoreError`.
-
-    Parameters
-    ----------
-    location : Location
-        Where.
-    outlet : Outlet
-        The way there.
-    patience : Patience
-        How long to wait, and how often to try.
-    again : callable
-        Opens the same in another process, without arguments; picklable.
-    """
-
-    def __init__(
-        self,
-        location: Location,
-        outlet: Outlet,
-        patience: Patience,
-        again: Callable[[], Depot],
-    ) -> None:
-        self.location = location
-        self.concurrency = outlet.concurrency
-        self._outlet = outlet
-        self._patience = patience
-        self._again = again
-        self._slots = asyncio.Semaphore(outlet.concurrency)
-        self._hurried = asyncio.Event()
-        self._was_read = False
-
-    async def read(self, key: str, wanted: ByteRequest | None = None) -> Held | None:
-        """Read an object, or a part of it; None if there is none.
-
-        Once one was read, "denied" means that there is none: S3 says so of missing
-        keys to who may not list.
-        """
-        answer = await self._persevere(partial(self._outlet.read, key, wanted))
-        if isinstance(answer, Broken):
-            if self._was_read and _is_denied(answer):
-                return None
-            raise self._error(answer, key, "read")
-        self._was_read = self._was_read or answer is not None
-        return answer
-
-    async def put(self, key: str, body: bytes) -> None:
-        """Write an object, whole or not at all, over whatever is there."""
-
-        async def attempts(attempt: Callable[[], Awaitable[T]]) -> T:
-            return await self._try(attempt, key, "write to")
-
-        await self._outlet.put(key, body, attempts)
-
-    async def replace(self, key: str, body: bytes, expected: Held | None) -> bool:
-        """Write an object if it is still as it was read (None: not there).
-
-        It is read again before, and the service is asked to hold to the condition
-        while it writes; not every service does.
-
-        Returns
-        -------
-        bool
-            Whether it was written; false if it has been changed meanwhile.
-        """
-        found = await self.read(key)
-        if (found and found.body) != (expected and expected.body):
-            return False
-        condition = Condition(found.tag if found else "")
-        write = partial(self._outlet.write, key, body, condition)
-        answer = await self._persevere(write)
-        if not isinstance(answer, Broken):
-            return True
-        status = _status(answer)
-        if status == _UNKNOWN:
-            await self.put(key, body)
-            return True
-        if status not in _CHANGED:
-            raise self._error(answer, key, "write to")
-        # An answer that was lost may have been a success of ours.
-        now = await self.read(key)
-        return now is not None and now.body == body
-
-    async def copy(self, key: str, to: str, size: int) -> None:
-        """Copy an object over another, within the service where it knows how to.
-
-        Parameters
-        ----------
-        key, to : str
-            Which, and where to.
-        size : int
-            Its bytes.
-        """
-
-        async def attempts(attempt: Callable[[], Awaitable[T]]) -> T:
-            answer = await self._persevere(attempt)
-            if not isinstance(answer, Broken):
-                return answer
-            if _status(answer) == _UNKNOWN:
-                raise _UnknownError
-            raise self._error(answer, to, "write to")
-
-        try:
-            await self._outlet.copy(key, to, size, attempts)
-        except _UnknownError:
-            held = await self.read(key)
-            if held is None:
-                url = (self.location / key).display
-                raise NodeNotFoundError(f"{url} is not there.", url=url) from None
-            await self.put(to, held.body)
-
-    async def delete(self, key: str) -> None:
-        """Delete an object; none there is as good."""
-        await self._try(partial(self._outlet.delete, key), key, "delete")
-
-    async def entries(self, prefix: str = "") -> AsyncIterator[Entry]:
-        """List all that lies below a folder, at any depth."""
-        rest = ""
-        while True:
-            ask = partial(self._outlet.page, prefix, rest)
-            page = await self._try(ask, prefix, "list")
-            for entry in page.entries:
-                yield entry
-            rest = page.rest
-            if not rest:
-                return
-
-    async def holds(self, prefix: str = "") -> bool:
-        """Say whether anything lies below a folder."""
-        ask = partial(self._outlet.page, prefix, size=1)
-        page = await self._try(ask, prefix, "list")
-        return bool(page.entries)
-
-    async def hurry(self, *, on: bool) -> None:
-        """Try nothing again from now on, or do so as before."""
-        if on:
-            self._hurried.set()
-        else:
-            self._hurried.clear()
-
-    async def _try(
-        self, attempt: Callable[[], Awaitable[T]], key: str, doing: str
-    ) -> T:
-        answer = await self._persevere(attempt)
-        if isinstance(answer, Broken):
-            raise self._error(answer, key, doing)
-        return answer
-
-    async def _persevere(self, attempt: Callable[[], Awaitable[T]]) -> T | Broken:
-        async def once() -> T | Broken:
-            async with self._slots:
-                try:
-                    return await attempt()
-                except (Refused, Interrupted, StoreError, OSError) as error:
-                    return Broken(error)
-
-        return await persevere(once, self._patience, self._rest)
-
-    async def _rest(self, seconds: float) -> bool:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._hurried.wait(), seconds)
-        return not self._hurried.is_set()
-
-    def _error(self, answer: Broken, key: str, doing: str) -> StoreError:
-        url = (self.location / key).display if key else self.location.display
-        problem = answer.problem
-        place = self._outlet.place(url, doing)
-        refusal = problem.refusal if isinstance(problem, Refused) else problem
-        error = translate(refusal, place)
-        if doing == "list" and type(error) is AccessDeniedError:
-            return ListingDeniedError(error.sentence, action=error.action, url=url)
-        return error
-
-    def __repr__(self) -> str:
-        return f"Depot({self.location.display!r})"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return self._again, ()
-
-
-def _is_denied(answer: Broken) -> bool:
-    problem = answer.problem
-    return isinstance(problem, Refused) and problem.refusal.denied
-
-
-class _UnknownError(Exception):
-    """The service does not know this kind of request."""
-
-
-def _status(answer: Broken) -> int:
-    problem = answer.problem
-    return problem.refusal.status if isinstance(problem, Refused) else 0

@@ -21,16 +21,16 @@ from napari_omezarr.location import Location
 from .backend import Item, WholeLister, about_listing, not_listed
 from .cached import with_disk_cache
 from .error_mapping import Place, Refused, translate
-from .object_store import Depot
 from .retry import Patience
-from .sign_in import shared_bucket
 from .store import PlaceStore
+from .writable import Depot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from .backend import Lister, Outlet, Transport
-    from .object_store import BucketLister, GenericTransport, S3Transport
+    from .fsspec_store import GenericTransport
+    from .object_store import BucketLister, S3Transport
     from .zip import ArchiveTransport
 
 # What lies in a folder of this computer, in an archive, in an fsspec filesystem.
@@ -297,7 +297,7 @@ def _bucket_lister(
 
 
 def _generic_lister(location: Location, patience: Patience) -> Lister:
-    from .object_store import GenericTransport, generic_transport
+    from .fsspec_store import GenericTransport, generic_transport
 
     transport = generic_transport(location, patience)
     if isinstance(transport, GenericTransport):
@@ -328,7 +328,7 @@ def _transport(
             return _web(location, profile, patience)
         case "s3":
             return _s3(location, profile, patience)
-    from .object_store import generic_transport
+    from .fsspec_store import generic_transport
 
     return generic_transport(location, patience)
 
@@ -449,7 +449,7 @@ def _s3_outlet(
 
 
 def _generic_outlet(location: Location) -> Outlet:
-    from .object_store import GenericOutlet, filesystem_of
+    from .fsspec_store import GenericOutlet, filesystem_of
 
     return GenericOutlet(*filesystem_of(location))
 
@@ -480,6 +480,8 @@ async def presigned(location: Location, seconds: int = 3600) -> str:
     StoreError
         It could not be read.
     """
+    from .sign_in import shared_bucket
+
     bucket = None if location.query else location.as_s3()
     if bucket is None or not await open_store(location).exists(""):
         sentence = f"{location.display} is not one object of a bucket."

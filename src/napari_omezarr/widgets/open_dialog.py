@@ -7,35 +7,168 @@ from typing import TYPE_CHECKING
 
 from napari.qt import get_current_stylesheet
 from qtpy.compat import isalive
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QMimeData, Qt, Signal
+from qtpy.QtGui import QGuiApplication, QKeySequence
 from qtpy.QtWidgets import (
     QDialog,
     QHBoxLayout,
     QLabel,
+    QLineEdit,
+    QListWidget,
+    QListWidgetItem,
     QProgressBar,
     QPushButton,
     QVBoxLayout,
 )
 
 from napari_omezarr.errors import OMEZarrError
-from napari_omezarr.location import parse_many
+from napari_omezarr.location import Location, parse_many
 from napari_omezarr.user_files import Recents
 
-from .address_line import AddressLine
-from .job import Job
-from .recent_list import RecentList
-from .session import main_window
+from .qt_async import Job, main_window
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from napari.components import ViewerModel
-    from qtpy.QtGui import QCloseEvent, QKeyEvent
+    from qtpy.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeyEvent
     from qtpy.QtWidgets import QWidget
 
-    from napari_omezarr.location import Location
+    from .open import Opened
 
-    from .opening import Opened
+# One line that takes whatever a person pastes or drops, several addresses too.
+
+SEPARATOR = "  ·  "
+"""Between the lines of a paste; shown only, for the lines are kept as they came."""
+
+
+class AddressLine(QLineEdit):
+    """A line edit that keeps the lines of a paste apart.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
+        Its owner.
+    """
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._lines: tuple[str, ...] = ()
+        self.setPlaceholderText("Paste an address, a path, or a link to a viewer")
+        self.setClearButtonEnabled(True)
+
+    def address_text(self) -> str:
+        """Give what is to be parsed: the lines as pasted, or what was typed."""
+        if self._lines and self.text() == SEPARATOR.join(self._lines):
+            return "\n".join(self._lines)
+        return self.text().strip()
+
+    def set_address(self, text: str) -> None:
+        """Replace what is there; each line that is not empty is an address."""
+        stripped = (line.strip() for line in text.splitlines())
+        self._lines = tuple(line for line in stripped if line)
+        self.setText(SEPARATOR.join(self._lines))
+
+    def paste_address(self) -> None:
+        """Replace what is there by what the clipboard holds."""
+        self.set_address(copied_text())
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:
+        """Paste several lines as several addresses, all else as any line edit."""
+        if event is not None and event.matches(QKeySequence.StandardKey.Paste):
+            text = copied_text()
+            if "\n" in text or not self.text():
+                self.set_address(text)
+                return
+        super().keyPressEvent(event)
+
+    def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:
+        """Accept text, which napari's own canvas refuses, and links."""
+        if event is not None and mime_text(event.mimeData()):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent | None) -> None:
+        """Take what is dropped in place of what was there."""
+        if event is not None:
+            self.set_address(mime_text(event.mimeData()))
+            event.acceptProposedAction()
+
+
+def copied_text() -> str:
+    """Give what the clipboard holds as text; of files their paths."""
+    clipboard = QGuiApplication.clipboard()
+    return mime_text(clipboard.mimeData()) if clipboard is not None else ""
+
+
+def mime_text(mime: QMimeData | None) -> str:
+    """Give what was copied or dragged as text; of files their paths."""
+    mime = mime or QMimeData()
+    if not mime.hasUrls():
+        return mime.text().strip()
+    urls = mime.urls()
+    return "\n".join(u.toLocalFile() if u.isLocalFile() else u.toString() for u in urls)
+
+
+# The recent places in a list that narrows as the person types.
+
+_ADDRESS = Qt.ItemDataRole.UserRole
+
+
+class RecentList(QListWidget):
+    """Recent places; Enter or a double click chooses one, Delete forgets it.
+
+    Parameters
+    ----------
+    recents : Recents
+        Where they are kept.
+    parent : QWidget, optional
+        Its owner.
+    """
+
+    chosen = Signal(str)
+    """The address of the place that was chosen."""
+
+    def __init__(self, recents: Recents, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._recents = recents
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.itemActivated.connect(lambda item: self.chosen.emit(item.data(_ADDRESS)))
+        self.refill()
+
+    def refill(self) -> None:
+        """Read the places again."""
+        self.clear()
+        for entry in self._recents.entries():
+            item = QListWidgetItem(Location.parse(entry.address).display, self)
+            item.setData(_ADDRESS, entry.address)
+            item.setToolTip(f"{item.text()}\nlast opened {entry.opened}")
+
+    def narrow(self, text: str) -> None:
+        """Show only the places that hold all words of a text, whatever their case."""
+        words = text.lower().split()
+        for item in self._items():
+            place = item.text().lower()
+            item.setHidden(not all(word in place for word in words))
+
+    def first_shown(self) -> QListWidgetItem | None:
+        """Give the topmost place that is shown."""
+        return next((item for item in self._items() if not item.isHidden()), None)
+
+    def _items(self) -> list[QListWidgetItem]:
+        return self.findItems("*", Qt.MatchFlag.MatchWildcard)
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:
+        """Forget the current place on Delete."""
+        item = self.currentItem()
+        if item is not None and event is not None and event.key() == Qt.Key.Key_Delete:
+            self._recents.remove(item.data(_ADDRESS))
+            self.takeItem(self.row(item))
+            return
+        super().keyPressEvent(event)
+
+
+# The dialog "Open OME-Zarr…": one line for any address, and the recent places.
 
 _shown: dict[QWidget | None, OpenDialog] = {}
 """By the window they lie on. Python would drop one that lies on none."""
@@ -170,7 +303,7 @@ class OpenDialog(QDialog):
         if isinstance(error, OMEZarrError):
             self._failures.append(str(error))
         else:
-            from .opening import make_layers
+            from .open import make_layers
 
             for layer in make_layers([outcome.result()]):
                 self._viewer.add_layer(layer)
@@ -209,7 +342,7 @@ def show_open_dialog(viewer: ViewerModel) -> OpenDialog:
 
 def _open(location: Location) -> Opened:
     # Imported here, in the job's thread: the first time it takes a second or more.
-    from .opening import open_place
+    from .open import open_place
 
     return open_place(location)
 

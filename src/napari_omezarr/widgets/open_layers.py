@@ -1,11 +1,13 @@
-"""What layers that are open read, and keeping people from painting what is saved."""
+"""What open layers read from where, and the pixels of regions as they were loaded."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
-from napari.layers import Labels
+from napari.layers import Labels, Layer
+from numcodecs import Blosc
 
 from napari_omezarr.claims import is_claimed, place_of
 from napari_omezarr.errors import LocationError
@@ -13,7 +15,8 @@ from napari_omezarr.errors import LocationError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from napari.layers import Layer
+
+# What layers that are open read, and keeping people from painting what is saved.
 
 
 def places_of(layers: Iterable[Layer]) -> frozenset[str]:
@@ -72,3 +75,28 @@ def _places(layer: Layer) -> set[str]:
     except LocationError:
         return {str(named)}
     return {found.display for found in (place, place.as_s3()) if found is not None}
+
+
+# The pixels of a region as they were loaded, to tell later what was edited.
+
+_codec = Blosc(cname="lz4", clevel=1)
+_kept: WeakKeyDictionary[Layer, bytes] = WeakKeyDictionary()
+
+
+def keep_original(layer: Layer) -> None:
+    """Remember a layer's pixels as they are now, compressed.
+
+    Only labels are painted in place, and they take little; what is computed from
+    an image is another layer, and leaves the image as it was.
+    """
+    if isinstance(layer, Labels):
+        _kept[layer] = _codec.encode(np.ascontiguousarray(layer.data))
+
+
+def original_of(layer: Layer) -> np.ndarray | None:
+    """Give the pixels that were kept of a layer; None if none were."""
+    kept = _kept.get(layer)
+    if kept is None:
+        return None
+    flat = np.frombuffer(_codec.decode(kept), layer.data.dtype)
+    return flat.reshape(layer.data.shape)

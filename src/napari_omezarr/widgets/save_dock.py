@@ -7,27 +7,47 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QGuiApplication
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QCollapsible
 
 from napari_omezarr.errors import OMEZarrError, WriteCancelledError
 from napari_omezarr.user_files import Recents, without_secrets
 
-from .background import explained
-from .edits import bare_layers
-from .job import Job
-from .latest import Latest
+from .background_save import Saving, explained
+from .edit_back import bare_layers
 from .open_layers import Held, places_of
-from .save_actions import ADDED, CONDUCT, SAID, TIDIED
-from .save_choices import remember, remembered
-from .save_state import TargetState, target_state
-from .save_text import plan_text, roles, warnings_text
-from .save_view import SaveView
-from .save_wish import Wish, layer_data
-from .save_work import look, open_saved, save_into, save_new
-from .saving import Saving
+from .qt_async import Job, Latest
+from .save_model import (
+    TargetState,
+    Wish,
+    confirmation,
+    labels_confirmation,
+    layer_data,
+    look,
+    open_saved,
+    plan_text,
+    remember,
+    remembered,
+    remove,
+    remove_labels,
+    roles,
+    save_into,
+    save_new,
+    target_state,
+    warnings_text,
+)
+from .save_widgets import SaveForm, SaveLayers, SaveProgress, SaveTarget, said
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from concurrent.futures import Future
 
     import napari.viewer
@@ -36,8 +56,151 @@ if TYPE_CHECKING:
 
     from napari_omezarr.location import Location
 
-    from .opening import Opened
-    from .save_survey import Survey
+    from .open import Opened
+    from .save_preview import Survey
+
+# How the save dock looks: its parts in a column, at least 300 pixels wide.
+
+
+class SaveView:
+    """The parts, laid out in a widget.
+
+    Parameters
+    ----------
+    owner : QWidget
+        Gets the layout.
+    """
+
+    def __init__(self, owner: QWidget) -> None:
+        self._inner = QWidget(owner)
+        self.layers = SaveLayers(self._inner)
+        self.target = SaveTarget(self._inner)
+        self.form = SaveForm()
+        self.plan = said(self._inner)
+        self.warning = said(self._inner)
+        self.loss = said(self._inner)
+        self.accept = QCheckBox("Save &without that", self._inner)
+        self.save = QPushButton("&Save", self._inner)
+        self.progress = SaveProgress(self._inner)
+        self.message = said(self._inner)
+        self.open = QPushButton("&Open it", self._inner)
+        self.copy = QPushButton("Co&py address", self._inner)
+        self.options = QCollapsible("Options", self._inner)
+        self._arrange(owner)
+        self.plan.setVisible(True)
+        self.progress.hide()
+        self.clear()
+
+    def clear(self) -> None:
+        """Take back what was said of an earlier plan."""
+        self.layers.set_roles({})
+        self.plan.setText("…")
+        self.save.setEnabled(False)
+        self.target.show_state("", ())
+        self.warn("", "")
+        self.say("")
+
+    def warn(self, notes: str, losses: str) -> None:
+        """Say what is worth knowing, and what would be lost."""
+        self.warning.setText(notes)
+        self.warning.setVisible(bool(notes))
+        self.loss.setText(f"⚠ {losses}")
+        self.loss.setVisible(bool(losses))
+        self.accept.setVisible(bool(losses))
+        if not losses:
+            self.accept.setChecked(False)
+
+    def say(self, text: str) -> None:
+        """Say something below all, or nothing."""
+        self.message.setText(text)
+        self.message.setVisible(bool(text))
+        self.open.hide()
+        self.copy.hide()
+
+    def done(self, text: str) -> None:
+        """Say that it is saved, and offer what comes next."""
+        self.say(text)
+        self.target.show_state("", ())
+        self.open.show()
+        self.copy.show()
+        self.open.setFocus()
+
+    def set_busy(self, busy: bool) -> None:
+        """Show the progress instead of what begins a save."""
+        for part in (self.layers, self.target, self.options, self.accept):
+            part.setEnabled(not busy)
+        self.save.setVisible(not busy)
+        self.progress.setVisible(busy)
+        if busy:
+            self.say("")
+            self.save.setEnabled(False)
+            self.target.show_state("", ())
+            self.progress.begin()
+            self.progress.cancel.setFocus()
+
+    def _arrange(self, owner: QWidget) -> None:
+        owner.setMinimumWidth(300)
+        self.options.addWidget(self.form.container.native)
+        after = QHBoxLayout()
+        for button in (self.open, self.copy):
+            after.addWidget(button)
+        after.addStretch()
+        column = QVBoxLayout(self._inner)
+        column.setContentsMargins(4, 4, 4, 4)
+        for part in self._parts():
+            column.addWidget(part)
+        column.addLayout(after)
+        column.addStretch()
+        scroll, layout = QScrollArea(owner), QVBoxLayout(owner)
+        scroll.setWidget(self._inner)
+        scroll.setWidgetResizable(True)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(scroll)
+
+    def _parts(self) -> Iterable[QWidget]:
+        yield QLabel("Layers", self._inner)
+        yield self.layers
+        yield QLabel("Target", self._inner)
+        yield self.target
+        yield self.plan
+        yield self.warning
+        yield self.loss
+        yield self.accept
+        yield self.options
+        yield self.save
+        yield self.progress
+        yield self.message
+
+
+# What the buttons below the target do, by the keys of `save_target.LABELS`.
+
+CONDUCT: Mapping[str, Mapping[str, Any]] = {
+    "confirm": {"existing": "replace"},
+    "beside": {"existing": "beside"},
+    "resume": {"unfinished": "resume"},
+}
+"""What each action asks of a save."""
+ADDED: Mapping[str, Mapping[str, Any]] = {
+    "add": {},
+    "confirm labels": {"existing": "replace"},
+    "rename labels": {"existing": "beside"},
+    "resume labels": {"unfinished": "resume"},
+}
+"""What each action asks of adding labels."""
+SAID: Mapping[str, Callable[[Survey], TargetState]] = {
+    "replace": confirmation,
+    "replace labels": labels_confirmation,
+    "keep": target_state,
+}
+"""What is said next."""
+TIDIED: Mapping[str, Callable[[Location, Wish], Survey]] = {
+    "remove": remove,
+    "finish": remove,
+    "remove labels": remove_labels,
+}
+"""What is done to what a save has left."""
+
+# The dock "Save as OME-Zarr": layers, target, plan, options, and the saving itself.
 
 
 class SaveDock(QWidget):
@@ -267,7 +430,7 @@ class SaveDock(QWidget):
         if error is not None:
             self.view.say(f"✖ {explained(error)}")
             return
-        from .opening import make_layers
+        from .open import make_layers
 
         for layer in make_layers([outcome.result()]):
             self._viewer.add_layer(layer)

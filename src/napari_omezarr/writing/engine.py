@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import zarr
 
-from napari_omezarr._io_loop import reading_at
 from napari_omezarr.errors import WriteCancelledError
 from napari_omezarr.pyramid.boxes import inside, is_whole, numbered, sampled, units
+from napari_omezarr.pyramid.pixels import reading_at
 from napari_omezarr.store import run
 
 from .downsample import downsample

@@ -33,7 +33,7 @@ from napari_omezarr.errors import (
 )
 from napari_omezarr.store import open_depot, run
 from napari_omezarr.store.backend import Held
-from napari_omezarr.store.store import DepotStore
+from napari_omezarr.store.writable import DepotStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

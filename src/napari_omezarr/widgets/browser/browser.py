@@ -7,30 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QModelIndex, QPoint, Qt
 from qtpy.QtGui import QKeySequence
-from qtpy.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QSplitter,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
 
-from napari_omezarr.widgets.address_line import copied_text, mime_text
-from napari_omezarr.widgets.job import Job
-from napari_omezarr.widgets.news import news
+from napari_omezarr.widgets.open_dialog import copied_text, mime_text
+from napari_omezarr.widgets.qt_async import Job, failure, news
 
-from .action_bar import ActionBar
-from .choices import find_choices
+from .actions import ActionBar, RowActions, RowTools
+from .connection_editor import ConnectionEditor
 from .details import DetailsPanel
-from .docks import folder_for, save_into, show_region
-from .editor import ConnectionEditor
-from .entry_tree import EntryTree
-from .error_bar import ErrorBar
+from .errors import ErrorBar, StatusLine, Troubles
+from .forms import OpenForm, find_choices
 from .header import Header
-from .open_form import OpenForm
-from .opener import Opener
-from .reply import failure
-from .row_actions import RowActions
-from .row_tools import RowTools
+from .navigation import Walk
+from .opener import Opener, Wish, folder_for, save_into, show_region, wish_for
 from .start_page import StartPage
-from .status_line import StatusLine
-from .troubles import Troubles
-from .walk import Walk
-from .wish import Wish, wish_for
+from .tree_view import EntryTree
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -41,8 +37,10 @@ if TYPE_CHECKING:
     from napari_omezarr.connections import Connection
     from napari_omezarr.location import Location
 
-    from .choices import Choices
-    from .remedy import Remedy
+    from .errors import Remedy
+    from .forms import Choices
+
+# The browser: one place at a time, its rows, what is known of one, what to do.
 
 
 class Browser(QWidget):

@@ -6,25 +6,113 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QFrame, QScrollArea, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QFrame,
+    QGridLayout,
+    QLabel,
+    QScrollArea,
+    QSizePolicy,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
 
-from napari_omezarr.browsing import Kind, describe
-from napari_omezarr.widgets.latest import Latest
+from napari_omezarr.browsing import Kind, Thumbnail, describe, thumbnail
+from napari_omezarr.browsing.thumbnails import set_thumbnail_cache
+from napari_omezarr.widgets.preferences import thumbnail_room
+from napari_omezarr.widgets.qt_async import Latest, failure
 
-from .chunk_pane import ChunkPane
-from .detail_text import entry_text, facts_text, is_readable
-from .document_panes import MetadataPane, ValidationPane
-from .heading import Heading
-from .image_pane import ImagePane
-from .reply import failure
+from .panes import (
+    ChunkPane,
+    ImagePane,
+    MetadataPane,
+    ValidationPane,
+    picture,
+    plain_label,
+)
+from .text import entry_text, facts_text, is_readable
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from qtpy.QtWidgets import QLabel
-
     from napari_omezarr.browsing import Details, Entry
     from napari_omezarr.location import Location
+
+# The head of the panel: name, facts and address, with a small picture beside them.
+
+SIDE = 96
+"""The longer edge of the small picture, in pixels of the screen."""
+
+
+class Heading(QWidget):
+    """Says what is chosen; fetches the small picture.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
+        Its owner.
+
+    Attributes
+    ----------
+    name, facts, address, picture : QLabel
+        Its parts.
+    """
+
+    failed = Signal(object)
+    """An `OMEZarrError`: there is no picture."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.name, self.facts, self.address = (plain_label(self) for _ in range(3))
+        font = self.name.font()
+        font.setBold(True)
+        self.name.setFont(font)
+        self.picture = QLabel(self)
+        self._latest = Latest(self._hear, self)
+        layout = QGridLayout(self)
+        layout.setContentsMargins(4, 4, 4, 2)
+        layout.setColumnStretch(0, 1)
+        top = Qt.AlignmentFlag.AlignTop
+        for row, label in enumerate((self.name, self.facts, self.address)):
+            layout.addWidget(label, row, 0, top)
+        layout.addWidget(self.picture, 0, 1, 3, 1, top)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        self.clear_picture()
+
+    @property
+    def busy(self) -> bool:
+        """Whether the picture is to come."""
+        return self._latest.busy
+
+    def clear_picture(self) -> None:
+        """Show no picture, and want none."""
+        self._latest.forget()
+        self.picture.clear()
+        self.picture.hide()
+
+    def fetch_picture(self, location: Location) -> None:
+        """Show a small picture of an image, as soon as there is one."""
+        self.clear_picture()
+        set_thumbnail_cache(thumbnail_room())
+        self._latest.ask(lambda: lambda: thumbnail(location))
+
+    def _hear(self, outcome: Future[Thumbnail]) -> None:
+        error = failure(outcome)
+        if error is not None:
+            self.failed.emit(error)
+            return
+        found = outcome.result()
+        self.picture.setToolTip(found.sentence)
+        self.picture.setAccessibleName(found.sentence)
+        if found.pixels is not None:
+            keep = Qt.AspectRatioMode.KeepAspectRatio
+            smooth = Qt.TransformationMode.SmoothTransformation
+            pixels = picture(found.pixels)
+            self.picture.setPixmap(pixels.scaled(SIDE, SIDE, keep, smooth))
+            self.picture.show()
+
+
+# What is known of the row that is chosen, before anything is opened.
 
 _PICTURED = frozenset(
     {Kind.IMAGE, Kind.LEVELS, Kind.LABEL, Kind.SERIES, Kind.SCENE, Kind.ARRAY}

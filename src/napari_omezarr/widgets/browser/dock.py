@@ -6,9 +6,14 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QLabel,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
-from napari_omezarr.widgets.job import Job
+from napari_omezarr.widgets.qt_async import Job
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -16,6 +21,9 @@ if TYPE_CHECKING:
     import napari.viewer
 
     from .browser import Browser
+
+
+# What napari docks: a browser, as soon as what it needs is imported.
 
 CORE = (
     "napari_omezarr.browsing",

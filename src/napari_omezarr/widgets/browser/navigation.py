@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
+from qtpy.QtCore import QObject, Signal
+
+from napari_omezarr.browsing import Entry, Kind, start
+from napari_omezarr.connections import Book, Bookmark, locate
+from napari_omezarr.errors import LocationError
+from napari_omezarr.location import Location, parse_many
+from napari_omezarr.store import open_buckets
+from napari_omezarr.user_files import Recents, without_secrets
+from napari_omezarr.widgets.qt_async import Reply, failure
+
+from .header import known, start_of
+
 if TYPE_CHECKING:
-    from napari_omezarr.location import Location
+    from concurrent.futures import Future
+
+    from napari_omezarr.browsing import Page
+    from napari_omezarr.connections import Connection
+    from napari_omezarr.store import Item
+
+    from .header import Header
+    from .tree_view import EntryTree
 
     Stop = tuple[Location, ...]
+
+# Where the person was: back, and up; pure.
 
 MOST = 100
 """Stops that are remembered."""
@@ -55,3 +77,250 @@ def step_between(below: Stop, stop: Stop) -> str:
     if len(below) == 1 and above(below) == stop:
         return below[0].name
     return ""
+
+
+# Going from place to place: by address, by rows, back and up.
+
+
+class Walk(QObject):
+    """Keeps header and rows at the same place.
+
+    Parameters
+    ----------
+    header : Header
+        Says where one is, and takes one elsewhere.
+    tree : EntryTree
+        Shows the rows.
+    parent : QObject
+        Its owner.
+    """
+
+    moved = Signal()
+    """Another place is shown, or the same one anew."""
+    failed = Signal(object)
+    """An `OMEZarrError`."""
+    said = Signal(str)
+
+    def __init__(self, header: Header, tree: EntryTree, parent: QObject) -> None:
+        super().__init__(parent)
+        self._header = header
+        self._tree = tree
+        self._history = History()
+        self._next = ""
+        self._files = False
+        self._asked: Reply | None = None
+        self.known = known()
+        self._connect()
+        self.refill()
+
+    @property
+    def here(self) -> Stop:
+        """What is shown: a place, several, or ``()`` for the start page."""
+        return self._history.here
+
+    def refill(self) -> None:
+        """Read connections, bookmarks and recent places again."""
+        self.known = known()
+        self._header.chooser.fill(self.known)
+        self._header.address.complete_from(self.known.addresses())
+
+    def go(self, *places: Location, select: str = "") -> None:
+        """Show a place, several, or the start page.
+
+        Parameters
+        ----------
+        *places : Location
+            Where to go.
+        select : str
+            The path of the row that is to be chosen when it comes.
+        """
+        self._history.go(places)
+        self._next = select
+        self._header.filter.reset()
+        self._show()
+
+    def go_to_text(self) -> None:
+        """Go where the address bar says."""
+        try:
+            places = self._header.address.places(self.locate)
+        except LocationError as error:
+            self.failed.emit(error)
+            return
+        self.go(*places)
+        self._tree.setFocus()
+
+    def take(self, text: str) -> None:
+        """Go where a text says that was pasted or dropped.
+
+        Parameters
+        ----------
+        text : str
+            One address or several, and words around them.
+        """
+        try:
+            lines = [line for line in text.splitlines() if line.strip()]
+            one = len(lines) == 1 and self.locate(lines[0])
+            places = (one,) if one else parse_many(text)
+        except LocationError as error:
+            self._header.address.set_address(text)
+            self.failed.emit(error)
+            return
+        if places:
+            self.go(*places)
+
+    def locate(self, text: str) -> Location:
+        """Parse an address as one of the connection that is chosen.
+
+        Raises
+        ------
+        LocationError
+            It is none.
+        """
+        connection = self._header.chooser.connection
+        return connection.locate(text) if connection else Location.parse(text)
+
+    def back(self) -> None:
+        """Show what was shown before."""
+        below = self.here
+        self._next = step_between(below, self._history.back())
+        self._header.filter.reset()
+        self._show()
+
+    def up(self) -> None:
+        """Show the place above."""
+        below, stop = self.here, above(self.here)
+        if below:
+            self.go(*stop, select=step_between(below, stop))
+
+    def reload(self) -> None:
+        """Ask again for what is shown."""
+        entry = self._tree.entry
+        self._next = entry.path if entry else ""
+        self.refill()
+        self._show()
+
+    def hear_of(self, address: str) -> None:
+        """Show what was written, where that is among the rows."""
+        branch = self._tree.rows.around(address) if len(self.here) == 1 else None
+        if branch is None:
+            return
+        if branch.parent is None:
+            self.reload()
+        else:
+            self._tree.rows.refresh(branch)
+
+    def forget(self, place: Location) -> None:
+        """Take a place from the recent ones; the start page is shown anew."""
+        Recents().remove(without_secrets(place))
+        self.refill()
+        self.moved.emit()
+
+    def show_files(self, on: bool) -> None:
+        """Show every object as it is stored, or images."""
+        self._files = on
+        self._show()
+
+    def use(self, connection: Connection | None) -> None:
+        """Go where a connection begins, or to its buckets if it does not say."""
+        if connection is None:
+            return
+        place = start_of(connection)
+        if place is not None:
+            self.go(place)
+            return
+        self.go()
+        self._header.chooser.select(connection)
+        self.said.emit(f"Asking {connection.name} for its buckets …")
+        future = start(open_buckets(connection.profile).buckets())
+        self._asked = Reply(future, partial(self._receive, connection), self)
+
+    @property
+    def can_bookmark(self) -> bool:
+        """Whether a place is shown that is one of the person's own connections."""
+        connection = self._header.chooser.connection
+        return len(self.here) == 1 and connection in self.known.own
+
+    def bookmark(self) -> None:
+        """Keep the place with its connection; a small file is written."""
+        connection = self._header.chooser.connection
+        if connection is None or not self.can_bookmark:
+            return
+        (place,) = self.here
+        try:
+            Book().bookmark(
+                connection.name, Bookmark(place.name, without_secrets(place))
+            )
+        except OSError:
+            self.said.emit("The bookmark could not be written to your settings.")
+            return
+        self.refill()
+        self.said.emit(f"{place.name} is among the bookmarks of {connection.name}.")
+
+    def stop(self) -> None:
+        """End what is asked for."""
+        if self._asked is not None:
+            self._asked.drop()
+        self._tree.rows.stop()
+
+    def _connect(self) -> None:
+        header, tree = self._header, self._tree
+        header.go_wanted.connect(self.go_to_text)
+        header.back_wanted.connect(self.back)
+        header.up_wanted.connect(self.up)
+        header.reload_wanted.connect(self.reload)
+        header.chooser.chosen.connect(self.use)
+        header.filter.filtered.connect(lambda _: self._show())
+        header.filter.left.connect(tree.setFocus)
+        tree.up_wanted.connect(self.up)
+        tree.entered.connect(lambda entry: self.go(entry.location))
+        tree.typed.connect(header.filter.add)
+        tree.rows.arrived.connect(self._arrive)
+
+    def _show(self) -> None:
+        if self._asked is not None:
+            self._asked.drop()
+            self._asked = None
+        places, header, rows = self.here, self._header, self._tree.rows
+        header.set_walkable(back=self._history.can_go_back, up=bool(places))
+        header.filter.setEnabled(len(places) == 1)
+        one = places[0] if len(places) == 1 else None
+        header.address.show_place(one)
+        header.chooser.select(self.known.owner(one) if one else None)
+        self.moved.emit()
+        if one is None:
+            rows.show_entries(list(map(_entry, places)))
+        else:
+            rows.show_place(one, prefix=header.filter.text(), files=self._files)
+
+    def _arrive(self, page: Page) -> None:
+        """Choose the row that one came from, or the image that was named."""
+        tree, wanted = self._tree, self._next
+        self._next = ""
+        if wanted:
+            index = tree.rows.find(wanted)
+        elif page.here.is_openable and not self._files:
+            index = tree.rows.index(0)
+            tree.expand(index)
+        else:
+            return
+        if index.isValid():
+            tree.choose(index)
+
+    def _receive(
+        self, connection: Connection, future: Future[tuple[Item, ...]]
+    ) -> None:
+        self._asked = None
+        self.said.emit("")
+        error = failure(future)
+        if error is not None:
+            self.failed.emit(error)
+            return
+        names = (item.name for item in future.result())
+        self.go(*(locate(f"s3://{name}", connection.profile) for name in names))
+        self._header.chooser.select(connection)
+
+
+def _entry(place: Location) -> Entry:
+    if place.protocol == "s3" and not place.path:
+        return Entry(place, "", Kind.BUCKET)
+    return Entry(place, "", label=place.display)

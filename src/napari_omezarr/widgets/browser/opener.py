@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
 
+from napari_omezarr.browsing import Kind
 from napari_omezarr.errors import OptionError
-from napari_omezarr.widgets.job import Job
-from napari_omezarr.widgets.opening import Opened, make_layers, open_place
-
-from .reply import failure
+from napari_omezarr.reading import ReadOptions
+from napari_omezarr.widgets.open import Opened, make_layers, open_place
+from napari_omezarr.widgets.qt_async import Job, failure
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from napari.components import ViewerModel
 
+    from napari_omezarr.browsing import Entry
     from napari_omezarr.location import Location
 
-    from .wish import Wish
+    from .navigation import Stop
+
+# Opening what was chosen in the viewer, beside whatever else goes on.
 
 MANY = 16
 """Layers that are opened without asking."""
@@ -112,3 +116,103 @@ def _read(wish: Wish) -> Opened:
         sentence = f"{wish.location.display} has no labels."
         raise OptionError(sentence, url=wish.location.display)
     return Opened(opened.reading, labels)
+
+
+# What of a place is to be opened as layers; pure.
+
+_ALL = ReadOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A place, and which part of it.
+
+    Attributes
+    ----------
+    location : Location
+        The image, plate or whatever else is to be opened.
+    options : ReadOptions
+        The level, the labels, the series.
+    channels : tuple of int or None
+        Only these; None is all.
+    labels_only : bool
+        Its label images, without the image.
+    is_chosen : bool
+        The person has seen what she chose from; she is not asked again.
+    """
+
+    location: Location
+    options: ReadOptions = _ALL
+    channels: tuple[int, ...] | None = None
+    labels_only: bool = False
+    is_chosen: bool = False
+
+
+def wish_for(entry: Entry, above: Entry | None, row: int) -> Wish:
+    """Say what opening a row means.
+
+    Parameters
+    ----------
+    entry : Entry
+        The row.
+    above : Entry or None
+        What it lies below: of a level the levels, and then only that level opens.
+    row : int
+        Where it lies there.
+    """
+    if entry.kind is Kind.ARRAY and above is not None and above.kind is Kind.LEVELS:
+        options = ReadOptions(labels=False, level=row)
+        return Wish(above.location, options, is_chosen=True)
+    return Wish(entry.location)
+
+
+# The other docks of this plugin, brought up from the browser.
+
+PLUGIN = "napari-omezarr"
+REGION = "OME-Zarr region"
+SAVE = "Save as OME-Zarr…"
+
+
+_IMAGES = (Kind.IMAGE, Kind.LEVELS, Kind.PLATE, Kind.SERIES, Kind.SCENE)
+
+
+def folder_for(entry: Entry | None, shown: Stop) -> Location | None:
+    """Say into which folder "here" is: the row's, or that of the place.
+
+    Parameters
+    ----------
+    entry : Entry or None
+        The row that is chosen; beside an image is here, too.
+    shown : tuple of Location
+        The place, or places, that are shown.
+    """
+    if entry is not None and entry.is_listed and not entry.looks_like_store:
+        return entry.location
+    if entry is not None and (entry.kind in _IMAGES or entry.looks_like_store):
+        return entry.location.parent
+    return shown[0] if len(shown) == 1 else None
+
+
+def show_region(viewer: ViewerModel | None) -> None:
+    """Bring up the dock that cuts a region out of the layer that is chosen."""
+    _show(viewer, REGION)
+
+
+def save_into(viewer: ViewerModel | None, place: Location) -> None:
+    """Bring up the dock that saves, with a target in a folder.
+
+    Parameters
+    ----------
+    viewer : ViewerModel or None
+        Whose layers are saved; one without a window has no docks.
+    place : Location
+        The folder.
+    """
+    dock = _show(viewer, SAVE)
+    if dock is not None:
+        dock.view.target.take_place(place)
+
+
+def _show(viewer: ViewerModel | None, name: str) -> Any:
+    window = getattr(viewer, "window", None)
+    return window.add_plugin_dock_widget(PLUGIN, name)[1] if window else None

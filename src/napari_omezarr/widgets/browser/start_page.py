@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from .known import start_of
+from .header import start_of
 
 if TYPE_CHECKING:
     from qtpy.QtGui import QKeyEvent
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napari_omezarr.connections import Connection
     from napari_omezarr.location import Location
 
-    from .known import Known
+    from .header import Known
 
 RECENT = 5
 """Recent places that are shown; all of them complete the address."""

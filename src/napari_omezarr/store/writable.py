@@ -1,0 +1,367 @@
+"""A place that can be changed: objects put, read, deleted and listed, with retries."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from zarr.abc.store import Store
+
+from napari_omezarr._io_loop import on_io_loop
+from napari_omezarr.errors import StoreError
+
+from .error_mapping import Interrupted, Refused, translate
+from .retry import Broken
+
+if TYPE_CHECKING:
+    import builtins
+    from collections.abc import (
+        AsyncIterator,
+        Callable,
+        Iterable,
+    )
+
+    from zarr.abc.buffer import Buffer, BufferPrototype
+    from zarr.abc.store import ByteRequest
+
+    from napari_omezarr.location import Location
+
+    from .backend import Held
+    from .retry import Patience
+
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from napari_omezarr.errors import (
+    AccessDeniedError,
+    ListingDeniedError,
+    NodeNotFoundError,
+)
+
+from .backend import (
+    Condition,
+    Entry,
+    Held,
+)
+from .retry import persevere
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from zarr.abc.store import ByteRequest
+
+    from napari_omezarr.location import Location
+
+    from .backend import Outlet
+    from .retry import Patience
+
+    T = TypeVar("T")
+
+
+# A place that can be changed: objects put, read, deleted and listed, with patience.
+
+_CHANGED = (409, 412)
+"""S3 answers 409 where two conditional requests meet, and 412 afterwards."""
+_UNKNOWN = 501
+
+
+class Depot:
+    """The objects below a location, for who changes them.
+
+    All methods run on the I/O loop and raise `StoreError`.
+
+    Parameters
+    ----------
+    location : Location
+        Where.
+    outlet : Outlet
+        The way there.
+    patience : Patience
+        How long to wait, and how often to try.
+    again : callable
+        Opens the same in another process, without arguments; picklable.
+    """
+
+    def __init__(
+        self,
+        location: Location,
+        outlet: Outlet,
+        patience: Patience,
+        again: Callable[[], Depot],
+    ) -> None:
+        self.location = location
+        self.concurrency = outlet.concurrency
+        self._outlet = outlet
+        self._patience = patience
+        self._again = again
+        self._slots = asyncio.Semaphore(outlet.concurrency)
+        self._hurried = asyncio.Event()
+        self._was_read = False
+
+    async def read(self, key: str, wanted: ByteRequest | None = None) -> Held | None:
+        """Read an object, or a part of it; None if there is none.
+
+        Once one was read, "denied" means that there is none: S3 says so of missing
+        keys to who may not list.
+        """
+        answer = await self._persevere(partial(self._outlet.read, key, wanted))
+        if isinstance(answer, Broken):
+            if self._was_read and _is_denied(answer):
+                return None
+            raise self._error(answer, key, "read")
+        self._was_read = self._was_read or answer is not None
+        return answer
+
+    async def put(self, key: str, body: bytes) -> None:
+        """Write an object, whole or not at all, over whatever is there."""
+
+        async def attempts(attempt: Callable[[], Awaitable[T]]) -> T:
+            return await self._try(attempt, key, "write to")
+
+        await self._outlet.put(key, body, attempts)
+
+    async def replace(self, key: str, body: bytes, expected: Held | None) -> bool:
+        """Write an object if it is still as it was read (None: not there).
+
+        It is read again before, and the service is asked to hold to the condition
+        while it writes; not every service does.
+
+        Returns
+        -------
+        bool
+            Whether it was written; false if it has been changed meanwhile.
+        """
+        found = await self.read(key)
+        if (found and found.body) != (expected and expected.body):
+            return False
+        condition = Condition(found.tag if found else "")
+        write = partial(self._outlet.write, key, body, condition)
+        answer = await self._persevere(write)
+        if not isinstance(answer, Broken):
+            return True
+        status = _status(answer)
+        if status == _UNKNOWN:
+            await self.put(key, body)
+            return True
+        if status not in _CHANGED:
+            raise self._error(answer, key, "write to")
+        # An answer that was lost may have been a success of ours.
+        now = await self.read(key)
+        return now is not None and now.body == body
+
+    async def copy(self, key: str, to: str, size: int) -> None:
+        """Copy an object over another, within the service where it knows how to.
+
+        Parameters
+        ----------
+        key, to : str
+            Which, and where to.
+        size : int
+            Its bytes.
+        """
+
+        async def attempts(attempt: Callable[[], Awaitable[T]]) -> T:
+            answer = await self._persevere(attempt)
+            if not isinstance(answer, Broken):
+                return answer
+            if _status(answer) == _UNKNOWN:
+                raise _UnknownError
+            raise self._error(answer, to, "write to")
+
+        try:
+            await self._outlet.copy(key, to, size, attempts)
+        except _UnknownError:
+            held = await self.read(key)
+            if held is None:
+                url = (self.location / key).display
+                raise NodeNotFoundError(f"{url} is not there.", url=url) from None
+            await self.put(to, held.body)
+
+    async def delete(self, key: str) -> None:
+        """Delete an object; none there is as good."""
+        await self._try(partial(self._outlet.delete, key), key, "delete")
+
+    async def entries(self, prefix: str = "") -> AsyncIterator[Entry]:
+        """List all that lies below a folder, at any depth."""
+        rest = ""
+        while True:
+            ask = partial(self._outlet.page, prefix, rest)
+            page = await self._try(ask, prefix, "list")
+            for entry in page.entries:
+                yield entry
+            rest = page.rest
+            if not rest:
+                return
+
+    async def holds(self, prefix: str = "") -> bool:
+        """Say whether anything lies below a folder."""
+        ask = partial(self._outlet.page, prefix, size=1)
+        page = await self._try(ask, prefix, "list")
+        return bool(page.entries)
+
+    async def hurry(self, *, on: bool) -> None:
+        """Try nothing again from now on, or do so as before."""
+        if on:
+            self._hurried.set()
+        else:
+            self._hurried.clear()
+
+    async def _try(
+        self, attempt: Callable[[], Awaitable[T]], key: str, doing: str
+    ) -> T:
+        answer = await self._persevere(attempt)
+        if isinstance(answer, Broken):
+            raise self._error(answer, key, doing)
+        return answer
+
+    async def _persevere(self, attempt: Callable[[], Awaitable[T]]) -> T | Broken:
+        async def once() -> T | Broken:
+            async with self._slots:
+                try:
+                    return await attempt()
+                except (Refused, Interrupted, StoreError, OSError) as error:
+                    return Broken(error)
+
+        return await persevere(once, self._patience, self._rest)
+
+    async def _rest(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._hurried.wait(), seconds)
+        return not self._hurried.is_set()
+
+    def _error(self, answer: Broken, key: str, doing: str) -> StoreError:
+        url = (self.location / key).display if key else self.location.display
+        problem = answer.problem
+        place = self._outlet.place(url, doing)
+        refusal = problem.refusal if isinstance(problem, Refused) else problem
+        error = translate(refusal, place)
+        if doing == "list" and type(error) is AccessDeniedError:
+            return ListingDeniedError(error.sentence, action=error.action, url=url)
+        return error
+
+    def __repr__(self) -> str:
+        return f"Depot({self.location.display!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._again, ()
+
+
+def _is_denied(answer: Broken) -> bool:
+    problem = answer.problem
+    return isinstance(problem, Refused) and problem.refusal.denied
+
+
+class _UnknownError(Exception):
+    """The service does not know this kind of request."""
+
+
+def _status(answer: Broken) -> int:
+    problem = answer.problem
+    return problem.refusal.status if isinstance(problem, Refused) else 0
+
+
+# A depot as a zarr store, for the pixels of what is being written.
+
+
+class DepotStore(Store):
+    """The objects of a depot, as zarr wants them; nothing is cached.
+
+    Parameters
+    ----------
+    depot : Depot
+        Where.
+    read_only : bool, optional
+        Refuse to change anything.
+    """
+
+    supports_writes = True
+    supports_deletes = True
+    supports_listing = True
+
+    def __init__(self, depot: Depot, *, read_only: bool = False) -> None:
+        super().__init__(read_only=read_only)
+        self.depot = depot
+
+    async def get(
+        self,
+        key: str,
+        prototype: BufferPrototype,
+        byte_range: ByteRequest | None = None,
+    ) -> Buffer | None:
+        """Read a key, or a part of it, from any loop."""
+        found: Held | None = await on_io_loop(self.depot.read(key, byte_range))
+        return None if found is None else prototype.buffer.from_bytes(found.body)
+
+    async def get_partial_values(
+        self,
+        prototype: BufferPrototype,
+        key_ranges: Iterable[tuple[str, ByteRequest | None]],
+    ) -> builtins.list[Buffer | None]:
+        """Read parts of keys, all at once."""
+        return await asyncio.gather(
+            *(self.get(key, prototype, wanted) for key, wanted in key_ranges)
+        )
+
+    async def exists(self, key: str) -> bool:
+        """Say whether there is a key."""
+        return await on_io_loop(self.depot.read(key)) is not None
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Write a key."""
+        self._refuse_if_read_only()
+        await on_io_loop(self.depot.put(key, value.to_bytes()))
+
+    async def delete(self, key: str) -> None:
+        """Delete a key; none there is as good."""
+        self._refuse_if_read_only()
+        await on_io_loop(self.depot.delete(key))
+
+    async def list(self) -> AsyncIterator[str]:
+        """List all keys."""
+        async for key in self.list_prefix(""):
+            yield key
+
+    async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
+        """List the keys that begin with a prefix."""
+        for key in await on_io_loop(self._keys(prefix.rpartition("/")[0])):
+            if key.startswith(prefix):
+                yield key
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        """List what lies directly below a folder."""
+        below = f"{prefix.rstrip('/')}/".lstrip("/")
+        keys = await on_io_loop(self._keys(prefix.strip("/")))
+        names = {key[len(below) :].partition("/")[0] for key in keys}
+        for name in sorted(names):
+            yield name
+
+    async def _keys(self, folder: str) -> builtins.list[str]:
+        return [entry.key async for entry in self.depot.entries(folder)]
+
+    def with_read_only(self, read_only: bool = False) -> DepotStore:
+        """Return a store of the same objects."""
+        return DepotStore(self.depot, read_only=read_only)
+
+    def _refuse_if_read_only(self) -> None:
+        if self.read_only:
+            raise ValueError(f"{self} is opened for reading only.")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, DepotStore):
+            return False
+        same = self.depot.location == other.depot.location
+        return same and self.read_only == other.read_only
+
+    def __hash__(self) -> int:
+        return hash(self.depot.location)
+
+    def __repr__(self) -> str:
+        return f"DepotStore({str(self)!r})"
+
+    def __str__(self) -> str:
+        return self.depot.location.display
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(DepotStore, read_only=self.read_only), (self.depot,)

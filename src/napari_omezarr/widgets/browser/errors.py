@@ -1,0 +1,462 @@
+"""One line at the bottom: what is going on, or what it has cost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import Enum, auto
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtGui import QGuiApplication
+from qtpy.QtWidgets import (
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QToolButton,
+    QWidget,
+)
+from superqt import QElidingLabel
+
+from napari_omezarr.connections import Connection
+from napari_omezarr.connections.connections import Profile
+from napari_omezarr.errors import (
+    AccessDeniedError,
+    BucketNotFoundError,
+    CertificateError,
+    ClockSkewError,
+    KeyNotAcceptedError,
+    ListingDeniedError,
+    LocationError,
+    MetadataError,
+    NodeNotFoundError,
+    ServerBusyError,
+    ServerError,
+    SignInExpiredError,
+    SignInNeededError,
+    StoreConnectionError,
+    StoreTimeoutError,
+    TruncatedBodyError,
+    WebPageError,
+    WrongRegionError,
+)
+from napari_omezarr.user_files import without_secrets
+from napari_omezarr.widgets.quantities import bytes_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from napari_omezarr.errors import OMEZarrError
+    from napari_omezarr.location import Location
+
+    from .details import DetailsPanel
+    from .header import Header
+    from .navigation import Walk
+    from .opener import Opener
+
+# What helps against an error, as a button; pure.
+
+LONGEST = 34
+"""Letters of an action that is no more than its button."""
+
+_RUN = "Run: "
+_SAID_BY_BUTTON = ("Check", "Choose", "Open", "Type")
+
+
+class Remedy(Enum):
+    """What the button of an error does."""
+
+    NONE = auto()
+    RETRY = auto()
+    COMMAND = auto()
+    """Copies the command that helps."""
+    SIGN_IN = auto()
+    """Brings up the connection, or a new one for this place."""
+    ANOTHER = auto()
+    """The same, or the other connections."""
+    EDIT = auto()
+    """Brings up the connection where something in it is wrong."""
+    CA_FILE = auto()
+    """The same, where one says which certificates are trusted."""
+    ANONYMOUS = auto()
+    ADDRESS = auto()
+    PARENT = auto()
+    METADATA = auto()
+
+
+_BY_ERROR: tuple[tuple[type[OMEZarrError], Remedy], ...] = (
+    (ListingDeniedError, Remedy.ADDRESS),
+    (ClockSkewError, Remedy.RETRY),
+    (SignInExpiredError, Remedy.RETRY),
+    (SignInNeededError, Remedy.SIGN_IN),
+    (KeyNotAcceptedError, Remedy.EDIT),
+    (AccessDeniedError, Remedy.ANOTHER),
+    (BucketNotFoundError, Remedy.EDIT),
+    (CertificateError, Remedy.CA_FILE),
+    (WrongRegionError, Remedy.EDIT),
+    (WebPageError, Remedy.ADDRESS),
+    (LocationError, Remedy.ADDRESS),
+    (NodeNotFoundError, Remedy.ADDRESS),
+    (StoreConnectionError, Remedy.RETRY),
+    (StoreTimeoutError, Remedy.RETRY),
+    (ServerBusyError, Remedy.RETRY),
+    (ServerError, Remedy.RETRY),
+    (TruncatedBodyError, Remedy.RETRY),
+    (MetadataError, Remedy.METADATA),
+)
+_TEXTS = {
+    Remedy.NONE: "",
+    Remedy.RETRY: "Try again",
+    Remedy.COMMAND: "Copy the command",
+    Remedy.SIGN_IN: "Sign in…",
+    Remedy.ANOTHER: "Choose another sign-in",
+    Remedy.EDIT: "Edit the connection…",
+    Remedy.CA_FILE: "Choose a CA file…",
+    Remedy.ANONYMOUS: "Try without signing in",
+    Remedy.ADDRESS: "Type an address",
+    Remedy.PARENT: "Open that",
+    Remedy.METADATA: "Show the metadata",
+}
+_SAME = (Remedy.CA_FILE, Remedy.SIGN_IN, Remedy.ANONYMOUS, Remedy.EDIT)
+"""Buttons that take in another way the action that the error names."""
+
+
+def remedy_for(error: OMEZarrError, *, is_named: bool = False) -> Remedy:
+    """Say what is most likely to help; the first that fits.
+
+    Parameters
+    ----------
+    error : OMEZarrError
+        What went wrong.
+    is_named : bool
+        Whether the address names an AWS profile that signs in, so that nothing else
+        was tried.
+    """
+    if isinstance(error, NodeNotFoundError) and error.action == "Open that.":
+        return Remedy.PARENT
+    if isinstance(error, SignInExpiredError) and command(error):
+        return Remedy.COMMAND
+    if is_named and isinstance(error, (SignInNeededError, KeyNotAcceptedError)):
+        return Remedy.ANONYMOUS
+    fitting = (remedy for kind, remedy in _BY_ERROR if isinstance(error, kind))
+    return next(fitting, Remedy.NONE)
+
+
+def command(error: OMEZarrError) -> str:
+    """Give the command that an error names as its action; ``""`` if it names none."""
+    return error.action.removeprefix(_RUN) if error.action.startswith(_RUN) else ""
+
+
+def words(error: OMEZarrError, remedy: Remedy) -> tuple[str, str]:
+    """Give what the bar says, and what its button does.
+
+    An action that the button is said to take is not said twice.
+    """
+    action = error.action
+    first = action.partition(" ")[0]
+    on_button = remedy not in (Remedy.NONE, Remedy.RETRY, Remedy.COMMAND)
+    brief = first in _SAID_BY_BUTTON and len(action) <= LONGEST
+    if remedy in _SAME or (on_button and brief):
+        action = ""
+    return f"{error.sentence} {action}".rstrip(), _TEXTS[remedy]
+
+
+# What went wrong anywhere in the dock, and what the button beside it does.
+
+
+class Troubles(QObject):
+    """Shows errors of the dock's parts in its bar, and does what the bar offers.
+
+    Parameters
+    ----------
+    bar : ErrorBar
+        Shows them.
+    header : Header
+        Where the connection and the address are.
+    walk : Walk
+        Says where one is.
+    parent : QObject
+        Its owner.
+    """
+
+    edit_wanted = Signal(object, object)
+    """A `Connection` to edit, and the `Remedy` for which."""
+
+    def __init__(
+        self, bar: ErrorBar, header: Header, walk: Walk, parent: QObject
+    ) -> None:
+        super().__init__(parent)
+        self._bar = bar
+        self._header = header
+        self._walk = walk
+        self._again: Callable[[], object] = walk.reload
+        self._place: Location | None = None
+        self._of_panel = False
+        self._panel: DetailsPanel | None = None
+        bar.asked.connect(self.help)
+
+    def hear_opener(self, opener: Opener) -> None:
+        """Show what could not be opened, which can be tried once more."""
+
+        def show(error: OMEZarrError) -> None:
+            self.show(error, opener.place, opener.again)
+
+        opener.failed.connect(show)
+
+    def hear_panel(self, panel: DetailsPanel) -> None:
+        """Show what could not be found out of a row, until another one is chosen."""
+        self._panel = panel
+
+        def show(error: OMEZarrError) -> None:
+            self.show(error, panel.location, panel.again)
+            self._of_panel = True
+
+        panel.failed.connect(show)
+        panel.began.connect(self._forget_panel)
+
+    def show(
+        self,
+        error: OMEZarrError,
+        place: Location | None = None,
+        again: Callable[[], object] | None = None,
+    ) -> None:
+        """Show an error.
+
+        Parameters
+        ----------
+        error : OMEZarrError
+            What went wrong.
+        place : Location, optional
+            Where; by default what the dock shows.
+        again : callable, optional
+            Tries it once more; by default the rows are asked for anew.
+        """
+        here = self._walk.here
+        self._place = place or (here[0] if len(here) == 1 else None)
+        self._again = again or self._walk.reload
+        self._of_panel = False
+        self._bar.show_error(error, remedy_for(error, is_named=self._is_named()))
+
+    def help(self, remedy: Remedy) -> None:
+        """Do what the button of an error says."""
+        match remedy:
+            case Remedy.RETRY:
+                self._bar.clear()
+                self._again()
+            case Remedy.ADDRESS:
+                self._header.address.setFocus()
+                self._header.address.selectAll()
+            case Remedy.PARENT:
+                self._walk.up()
+            case Remedy.COMMAND:
+                self._copy_command()
+            case Remedy.ANONYMOUS:
+                self._go_unsigned()
+            case Remedy.METADATA:
+                self._show_metadata()
+            case Remedy.ANOTHER if self._own() is None and self._walk.known.own:
+                self._header.chooser.setFocus()
+                self._header.chooser.showPopup()
+            case _:
+                self.edit_wanted.emit(self._own() or self._new(), remedy)
+
+    def _own(self) -> Connection | None:
+        """Give the person's connection that the place is one of, or is chosen."""
+        chosen = self._header.chooser.connection
+        found = self._walk.known.owner(self._place) if self._place else None
+        connection = found or chosen
+        return connection if connection in self._walk.known.own else None
+
+    def _is_named(self) -> bool:
+        """Say whether nobody but an AWS profile of the address was to sign in."""
+        place = self._place
+        return bool(place and place.profile) and self._own() is None
+
+    def _new(self) -> Connection:
+        """Propose a connection for the place, as far as its address says it."""
+        place = self._place.as_s3() if self._place else None
+        if place is None:
+            return Connection(Profile(""))
+        start = without_secrets(replace(place, profile=None, endpoint=None))
+        profile = Profile(
+            place.root,
+            aws_profile=place.profile,
+            endpoint=place.endpoint,
+            region=place.region,
+            start=start.partition("|")[0],
+        )
+        return Connection(profile)
+
+    def _copy_command(self) -> None:
+        clipboard, error = QGuiApplication.clipboard(), self._bar.error
+        if clipboard is not None and error is not None:
+            clipboard.setText(command(error))
+            self._bar.show_error(error, Remedy.RETRY)
+
+    def _go_unsigned(self) -> None:
+        if self._place is not None:
+            self._walk.go(replace(self._place, anonymous=True))
+
+    def _show_metadata(self) -> None:
+        if self._panel is not None:
+            self._panel.turn_to(self._panel.metadata)
+
+    def _forget_panel(self) -> None:
+        if self._of_panel:
+            self._bar.clear()
+
+
+# A bar for what went wrong: one sentence, and one button that does something.
+
+
+class ErrorBar(QFrame):
+    """Hidden while nothing is wrong; never a window of its own.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
+        Its owner.
+    """
+
+    asked = Signal(object)
+    """The `Remedy` whose button was pressed."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.error: OMEZarrError | None = None
+        self.remedy = Remedy.NONE
+        self.sentence = QLabel(self)
+        self.sentence.setWordWrap(True)
+        # A name may be one long word, which must not make the dock wide.
+        self.sentence.setMinimumWidth(1)
+        self.sentence.setTextFormat(Qt.TextFormat.PlainText)
+        self.sentence.setTextInteractionFlags(
+            Qt.TextInteractionFlag.TextSelectableByMouse
+        )
+        self.button = QPushButton(self)
+        self.close_button = QToolButton(self)
+        self.close_button.setText("✕")
+        self.close_button.setAutoRaise(True)
+        self.close_button.setAccessibleName("Dismiss")
+        self.setFrameShape(QFrame.Shape.StyledPanel)
+        top, right = Qt.AlignmentFlag.AlignTop, Qt.AlignmentFlag.AlignRight
+        layout = QGridLayout(self)
+        layout.setContentsMargins(6, 4, 4, 4)
+        layout.setColumnStretch(0, 1)
+        layout.addWidget(self.sentence, 0, 0)
+        layout.addWidget(self.close_button, 0, 1, top)
+        layout.addWidget(self.button, 1, 0, 1, 2, right)
+        self.button.clicked.connect(self._ask)
+        self.close_button.clicked.connect(self.clear)
+        self.hide()
+
+    def show_error(self, error: OMEZarrError, remedy: Remedy | None = None) -> None:
+        """Say what happened, and offer what helps.
+
+        Parameters
+        ----------
+        error : OMEZarrError
+            What went wrong.
+        remedy : Remedy, optional
+            What the button does; by default what helps against such errors.
+        """
+        self.error = error
+        self.remedy = remedy = remedy or remedy_for(error)
+        said, text = words(error, remedy)
+        self.sentence.setText(f"✖ {said}")
+        self.sentence.setAccessibleName(str(error))
+        self.button.setText(text)
+        self.button.setVisible(remedy is not Remedy.NONE)
+        self.show()
+
+    def clear(self) -> None:
+        """Say nothing any more."""
+        self.error = None
+        self.hide()
+
+    def _ask(self) -> None:
+        if self.error is not None:
+            self.asked.emit(self.remedy)
+
+
+# One line at the bottom: what is going on, or what it has cost.
+
+
+class StatusLine(QWidget):
+    """Says how many requests a place took; a button ends what is going on.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
+        Its owner.
+    """
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.label: QLabel = QElidingLabel(parent=self)
+        self.cancel = QPushButton("Cancel", self)
+        self.cancel.setAccessibleName("Cancel what is going on (Esc)")
+        self._begun = monotonic()
+        self._seconds: float | None = None
+        self._notes: tuple[str, ...] = ()
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(2, 0, 2, 0)
+        layout.addWidget(self.label, stretch=1)
+        layout.addWidget(self.cancel)
+        self.cancel.hide()
+
+    def begin(self) -> None:
+        """Count from now on: another place is asked."""
+        self._begun, self._seconds = monotonic(), None
+        self._notes = ()
+
+    def arrive(self, notes: Sequence[str]) -> None:
+        """Stop the clock, for the first rows are there; keep how they were had."""
+        self._notes = tuple(notes)
+        if self._seconds is None:
+            self._seconds = monotonic() - self._begun
+
+    def say(self, text: str) -> None:
+        """Say a sentence, until something else is to be said."""
+        self.label.setText(text)
+        self.label.setToolTip(text)
+
+    def show_state(
+        self, *, busy: bool, opening: Sequence[str], spent: tuple[int, int]
+    ) -> None:
+        """Say what is going on."""
+        self.cancel.setVisible(busy or bool(opening))
+        text = status_text(busy, opening, spent, self._seconds)
+        self.say(" · ".join(part for part in (text, *self._notes) if part))
+
+
+def status_text(
+    busy: bool,
+    opening: Sequence[str],
+    spent: tuple[int, int],
+    seconds: float | None,
+) -> str:
+    """Put into words what is going on.
+
+    Parameters
+    ----------
+    busy : bool
+        Whether rows are to come.
+    opening : sequence of str
+        What is being opened.
+    spent : tuple of int
+        Requests, and bytes.
+    seconds : float or None
+        From the first question to the first rows.
+    """
+    if opening:
+        return f"Opening {', '.join(opening)} …"
+    requests, received = spent
+    parts = [f"{requests:,} request{'s' if requests != 1 else ''}"] if requests else []
+    if received:
+        parts.append(bytes_text(received))
+    if seconds is not None:
+        parts.append(f"{seconds * 1000:,.0f} ms")
+    return f"{'○' if busy else '●'} {' · '.join(parts)}" if parts else ""

@@ -1,0 +1,585 @@
+"""The tabs with texts: what a validator says, and the metadata as stored."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QFontDatabase, QImage, QPixmap
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QComboBox,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QPlainTextEdit,
+    QPushButton,
+    QSlider,
+    QSpinBox,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QFlowLayout
+
+from napari_omezarr.browsing import (
+    Chunk,
+    measure_speed,
+    pretty,
+    raw_documents,
+    validate,
+    view_chunk,
+)
+from napari_omezarr.errors import NodeNotFoundError, StoreError
+from napari_omezarr.reading import ReadOptions
+from napari_omezarr.store import open_store
+from napari_omezarr.widgets.qt_async import Latest, failure
+from napari_omezarr.widgets.quantities import shape_text
+
+from .opener import Wish
+from .text import (
+    COLUMNS,
+    about_text,
+    axes_text,
+    channels_html,
+    chunk_text,
+    findings_text,
+    labels_text,
+    level_row,
+    notes_text,
+    voxel_text,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from concurrent.futures import Future
+
+    from numpy.typing import NDArray
+    from qtpy.QtGui import QKeyEvent, QShowEvent
+
+    from napari_omezarr.browsing import Details, LevelDetails, Speed, Validation
+    from napari_omezarr.location import Location
+
+# One part of the panel, which asks only while somebody looks at it.
+
+
+class Pane(QWidget):
+    """Knows a place, and what was answered about it; late answers are dropped.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
+        Its owner.
+
+    Attributes
+    ----------
+    location : Location or None
+        What it is about.
+    message : QLabel
+        What is going on, or what went wrong.
+    """
+
+    failed = Signal(object)
+    """An `OMEZarrError`."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.location: Location | None = None
+        self.message = plain_label(self)
+        self.message.hide()
+        self._asked = False
+        self._latest = Latest(self._hear, self)
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is to come."""
+        return self._latest.busy
+
+    def set_location(self, location: Location | None) -> None:
+        """Be about another place; None is none, and ends what is under way."""
+        if location == self.location and location is not None:
+            return
+        self._latest.forget()
+        self.location = location
+        self._asked = False
+        self.say("")
+        self.empty()
+        if self.isVisible():
+            self.look()
+
+    def empty(self) -> None:
+        """Show nothing of the place before."""
+
+    def look(self) -> None:
+        """Ask what is asked without being told to; nothing, if not overridden."""
+
+    def answer(self, result: Any) -> None:
+        """Show what was found out."""
+
+    def ask(self, function: Callable[[], Any], saying: str) -> None:
+        """Ask in a thread, in place of what was asked before.
+
+        Parameters
+        ----------
+        function : callable
+            Blocks; gives what `answer` gets.
+        saying : str
+            What is going on meanwhile.
+        """
+        self._asked = True
+        self.say(saying)
+        self._latest.ask(lambda: function)
+
+    def say(self, text: str) -> None:
+        """Say what is going on or what went wrong; nothing takes no room."""
+        self.message.setText(text)
+        self.message.setVisible(bool(text))
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Ask when one looks here for the first time."""
+        super().showEvent(event)
+        if not self._asked:
+            self.look()
+
+    def _hear(self, outcome: Future[Any]) -> None:
+        error = failure(outcome)
+        self.say("" if error is None else f"✖ {error.sentence}")
+        if error is None:
+            self.answer(outcome.result())
+        else:
+            self.failed.emit(error)
+
+
+def plain_label(parent: QWidget) -> QLabel:
+    """Make a label for text that somebody else wrote; it may be copied by mouse."""
+    label = QLabel(parent)
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setWordWrap(True)
+    label.setMinimumWidth(1)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label
+
+
+# The image tab: levels, channels, labels, and what was tolerated.
+
+
+class ImagePane(QWidget):
+    """Shows what is known of an image; a level of the table opens by Enter.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
+        Its owner.
+    """
+
+    open_wanted = Signal(object)
+    """A `Wish`: one level."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._details: Details | None = None
+        self.axes = plain_label(self)
+        self.voxel = plain_label(self)
+        self.levels = LevelTable(self)
+        self.channels = QLabel(self)
+        self.channels.setTextFormat(Qt.TextFormat.RichText)
+        self.channels.setWordWrap(True)
+        self.channels.setMinimumWidth(1)
+        self.labels = plain_label(self)
+        self.about = plain_label(self)
+        self.notes = plain_label(self)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(2, 2, 2, 2)
+        for widget in (
+            self.axes,
+            self.voxel,
+            self.levels,
+            self.channels,
+            self.labels,
+            self.about,
+            self.notes,
+        ):
+            layout.addWidget(widget)
+        layout.addStretch()
+        self.levels.chosen.connect(self._open)
+        self.show_details(None)
+
+    def show_details(self, details: Details | None) -> None:
+        """Show what is known of a place; None shows nothing."""
+        self._details = details
+        self.levels.fill(details)
+        texts = ("",) * 6
+        if details is not None:
+            voxel = voxel_text(details.axes)
+            axes = axes_text(details.axes)
+            texts = (
+                f"Axes: {axes}" if axes else "",
+                f"Pixel: {voxel}" if voxel else "",
+                channels_html(details.channels, details.name),
+                labels_text(details.labels),
+                about_text(details),
+                notes_text(details),
+            )
+        widgets = (
+            self.axes,
+            self.voxel,
+            self.channels,
+            self.labels,
+            self.about,
+            self.notes,
+        )
+        for label, text in zip(widgets, texts, strict=True):
+            label.setText(text)
+            label.setVisible(bool(text))
+
+    def _open(self, level: int) -> None:
+        if self._details is not None:
+            options = ReadOptions(labels=False, level=level)
+            place = self._details.entry.location
+            self.open_wanted.emit(Wish(place, options, is_chosen=True))
+
+
+class LevelTable(QTableWidget):
+    """A row for each level, as high as its rows.
+
+    Parameters
+    ----------
+    parent : QWidget
+        Its owner.
+    """
+
+    chosen = Signal(int)
+    """The level that is to be opened."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(0, len(COLUMNS), parent)
+        self.setHorizontalHeaderLabels(COLUMNS)
+        self.setAccessibleName("Levels")
+        self.setToolTip("Enter, or a double click, opens one level")
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setTabKeyNavigation(False)
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setWordWrap(False)
+        side, top = self.verticalHeader(), self.horizontalHeader()
+        if side is not None and top is not None:
+            side.hide()
+            top.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        self.cellDoubleClicked.connect(lambda row, _: self.chosen.emit(row))
+
+    def fill(self, details: Details | None) -> None:
+        """Show the levels of an image."""
+        levels = details.levels if details is not None else ()
+        self.setRowCount(len(levels))
+        for number, level in enumerate(levels):
+            for column, text in enumerate(level_row(level)):
+                self.setItem(number, column, QTableWidgetItem(text))
+        self.resizeRowsToContents()
+        # Columns without a word in them take the room of those that have some.
+        for column in range(len(COLUMNS)):
+            cells = (self.item(row, column) for row in range(self.rowCount()))
+            self.setColumnHidden(column, not any(c and c.text() for c in cells))
+        self.setVisible(bool(levels))
+        self.setFixedHeight(self._height())
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:
+        """Open a level on Enter."""
+        enter = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
+        if event is not None and event.key() in enter and self.currentRow() >= 0:
+            self.chosen.emit(self.currentRow())
+            return
+        super().keyPressEvent(event)
+
+    def _height(self) -> int:
+        head, bar = self.horizontalHeader(), self.horizontalScrollBar()
+        around = 2 * self.frameWidth()
+        around += head.sizeHint().height() if head is not None else 0
+        around += bar.sizeHint().height() if bar is not None else 0
+        return around + sum(self.rowHeight(row) for row in range(self.rowCount()))
+
+
+# Arrays as pictures of Qt.
+
+
+def picture(rgb: NDArray[np.uint8]) -> QPixmap:
+    """Make a picture.
+
+    Parameters
+    ----------
+    rgb : numpy.ndarray
+        Rows x columns x RGB, uint8.
+    """
+    # QImage keeps no reference to the memory; what QPixmap makes of it is a copy.
+    height, width, _ = rgb.shape
+    form = QImage.Format.Format_RGB888
+    return QPixmap.fromImage(QImage(rgb.tobytes(), width, height, 3 * width, form))
+
+
+def planes_of(pixels: np.ndarray) -> np.ndarray:
+    """Give an array of any dimension as a stack of planes: plane, row, column."""
+    rows = pixels if pixels.ndim > 1 else pixels.reshape(1, -1)
+    return rows.reshape(-1, *rows.shape[-2:])
+
+
+def grey(plane: np.ndarray, low: float, high: float) -> NDArray[np.uint8]:
+    """Make a grey RGB picture of a plane; `low` is black, `high` white."""
+    span = (high - low) or 1.0
+    scaled = (plane.astype(np.float64) - low) / span
+    shades = np.nan_to_num(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
+    return np.repeat(shades[..., np.newaxis], 3, axis=-1)
+
+
+# The data tab: one chunk as it is stored, and how fast the place is.
+
+SIDE = 256
+"""The longer edge of the picture of a chunk, in pixels of the screen."""
+
+
+class ChunkPane(Pane):
+    """Reads one chunk when asked to, and measures the place when asked to.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
+        Its owner.
+    """
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._details: Details | None = None
+        self._planes: np.ndarray | None = None
+        self.level = QComboBox(self)
+        self.level.setAccessibleName("Level")
+        self.level.setMinimumContentsLength(8)
+        self.index: list[QSpinBox] = []
+        self.show_button = QPushButton("&View chunk", self)
+        self.speed_button = QPushButton("&Speed test", self)
+        self.picture = QLabel(self)
+        self.picture.setAccessibleName("The chunk as a picture")
+        self.plane = QSlider(Qt.Orientation.Horizontal, self)
+        self.plane.setAccessibleName("Plane of the chunk")
+        self.text = plain_label(self)
+        self._arrange()
+        self.level.currentIndexChanged.connect(self._choose_level)
+        self.show_button.clicked.connect(self._view)
+        self.speed_button.clicked.connect(self._measure)
+        self.plane.valueChanged.connect(self._draw)
+        self.empty()
+
+    def show_details(self, details: Details | None) -> None:
+        """Offer the levels of an image; None offers nothing."""
+        self._details = details
+        levels = details.levels if details is not None else ()
+        self.level.clear()
+        for level in levels:
+            self.level.addItem(f"{level.path} · {shape_text(level.shape)}")
+        # Coarse ones are small.
+        self.level.setCurrentIndex(len(levels) - 1)
+        for widget in (self.level, self.show_button, self.speed_button):
+            widget.setEnabled(bool(levels))
+
+    def empty(self) -> None:
+        """Show no chunk and no level."""
+        self._planes = None
+        self.show_details(None)
+        for widget in (self.picture, self.plane, self.text):
+            widget.hide()
+
+    def answer(self, result: Chunk | Speed) -> None:
+        """Show a chunk, or what was measured."""
+        if not isinstance(result, Chunk):
+            self.text.setText(result.sentence)
+            self.text.show()
+            return
+        self._planes = planes_of(result.pixels)
+        count = len(self._planes)
+        self.plane.setRange(0, count - 1)
+        self.plane.setValue(count // 2)
+        self.plane.setVisible(count > 1)
+        self.text.setText(chunk_text(result))
+        self.text.show()
+        self._draw()
+        self.picture.show()
+
+    def _arrange(self) -> None:
+        layout, self._line = QVBoxLayout(self), QFlowLayout()
+        layout.setContentsMargins(2, 2, 2, 2)
+        layout.addWidget(self.level)
+        layout.addLayout(self._line)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.show_button)
+        buttons.addWidget(self.speed_button)
+        buttons.addStretch()
+        layout.addLayout(buttons)
+        for widget in (self.message, self.text, self.picture, self.plane):
+            layout.addWidget(widget)
+        layout.addStretch()
+
+    def _choose_level(self, number: int) -> None:
+        """Offer the chunks of a level, the middle one first."""
+        for box in self.index:
+            self._line.removeWidget(box)
+            box.deleteLater()
+        self.index = []
+        if self._details is None or not 0 <= number < len(self._details.levels):
+            return
+        axes = self._details.axes
+        names = [axis.name for axis in axes]
+        counts = _grid(self._details.levels[number])
+        for name, count in zip(names, counts, strict=False):
+            box = QSpinBox(self)
+            box.setPrefix(f"{name} ")
+            box.setAccessibleName(f"Chunk along {name}, of {count}")
+            box.setToolTip(f"{count:,} chunks along {name}")
+            box.setRange(0, count - 1)
+            box.setValue(count // 2)
+            self.index.append(box)
+            self._line.addWidget(box)
+
+    def _view(self) -> None:
+        if self.location is not None and self.level.currentIndex() >= 0:
+            index = tuple(box.value() for box in self.index)
+            level = self.level.currentIndex()
+            function = partial(view_chunk, self.location, level, index)
+            self.ask(function, "Reading the chunk …")
+
+    def _measure(self) -> None:
+        if self.location is not None:
+            saying = "Reading for ten seconds at most …"
+            self.ask(partial(measure_speed, self.location), saying)
+
+    def _draw(self, *_: Any) -> None:
+        if self._planes is None:
+            return
+        plane = self._planes[self.plane.value()]
+        limits = self._planes.min(), self._planes.max()
+        keep = Qt.AspectRatioMode.KeepAspectRatio
+        self.picture.setPixmap(picture(grey(plane, *limits)).scaled(SIDE, SIDE, keep))
+
+
+def _grid(level: LevelDetails) -> tuple[int, ...]:
+    pairs = zip(level.shape, level.chunks, strict=True)
+    return tuple(-(-size // chunk) for size, chunk in pairs)
+
+
+# The tabs with texts: what a validator says, and the metadata as stored.
+
+
+class ValidationPane(Pane):
+    """Validates as soon as one looks here.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
+        Its owner.
+    """
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.text = _text("Findings of the validator", self)
+        _stack(self, self.message, self.text)
+        self.empty()
+
+    def empty(self) -> None:
+        """Show no findings."""
+        self.text.clear()
+
+    def look(self) -> None:
+        """Validate the place."""
+        if self.location is not None:
+            self.ask(partial(validate, self.location), "Validating …")
+
+    def answer(self, result: Validation) -> None:
+        """Show what was found."""
+        self.text.setPlainText(findings_text(result))
+
+
+class MetadataPane(Pane):
+    """Shows the documents of a place as they are stored, one at a time.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
+        Its owner.
+    """
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._documents: Mapping[str, str] = {}
+        self._is_file = False
+        self.document = QComboBox(self)
+        self.document.setAccessibleName("Document")
+        self.document.setMinimumContentsLength(8)
+        self.text = _text("Metadata as stored", self)
+        self.text.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
+        self.text.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
+        self.document.currentTextChanged.connect(self._show)
+        _stack(self, self.message, self.document, self.text)
+        self.empty()
+
+    def set_file(self, is_file: bool) -> None:
+        """Say whether the place is one object, whose text is wanted then."""
+        self._is_file = is_file
+
+    def empty(self) -> None:
+        """Show no document."""
+        self._documents = {}
+        self.document.clear()
+        self.document.hide()
+        self.text.clear()
+
+    def look(self) -> None:
+        """Read the documents."""
+        if self.location is not None:
+            function = _content if self._is_file else raw_documents
+            self.ask(partial(function, self.location), "Reading …")
+
+    def answer(self, result: Mapping[str, str]) -> None:
+        """Offer the documents, and show the first."""
+        self._documents = result
+        self.document.addItems(list(result))
+        self.document.setVisible(len(result) > 1)
+        if not result:
+            self.say("There is no metadata here.")
+
+    def _show(self, key: str) -> None:
+        self.text.setPlainText(self._documents.get(key, ""))
+
+
+def _content(location: Location) -> Mapping[str, str]:
+    """Read one object; blocks.
+
+    Raises
+    ------
+    NodeNotFoundError
+        It is gone.
+    StoreError
+        It could not be read.
+    """
+    body = open_store(location).fetch([""])[""]
+    if isinstance(body, StoreError):
+        raise body
+    if body is None:
+        sentence = f"There is no {location.display}."
+        raise NodeNotFoundError(sentence, url=location.display)
+    return {location.name: pretty(body)}
+
+
+def _text(name: str, parent: QWidget) -> QPlainTextEdit:
+    text = QPlainTextEdit(parent)
+    text.setReadOnly(True)
+    # Tab goes on to the next widget.
+    text.setTabChangesFocus(True)
+    text.setAccessibleName(name)
+    return text
+
+
+def _stack(pane: QWidget, *widgets: QWidget) -> None:
+    layout = QVBoxLayout(pane)
+    layout.setContentsMargins(2, 2, 2, 2)
+    for widget in widgets:
+        layout.addWidget(widget)

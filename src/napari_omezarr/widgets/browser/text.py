@@ -1,0 +1,290 @@
+"""Small pictures of kinds, drawn in the colour of the text beside them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from html import escape
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QByteArray, QRectF, Qt
+from qtpy.QtGui import QIcon, QPainter, QPixmap
+from qtpy.QtSvg import QSvgRenderer
+
+from napari_omezarr.browsing import Kind
+from napari_omezarr.widgets.quantities import BY, bytes_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_omezarr.browsing import (
+        AxisDetails,
+        Chunk,
+        Details,
+        Entry,
+        LevelDetails,
+        Validation,
+    )
+    from napari_omezarr.metadata import ResolvedChannel
+
+# What a row says: its right side, its tooltip, and what is read aloud; pure.
+
+
+def aside(entry: Entry) -> str:
+    """Give what stands at the right of the name: axes and version, or size and date."""
+    size = "" if entry.size is None else bytes_text(entry.size)
+    parts = (entry.summary, entry.version, size, entry.modified[:10])
+    return "  ".join(part for part in parts if part)
+
+
+def tooltip(entry: Entry) -> str:
+    """Give the address, what it is, and why it could not be looked at."""
+    lines = [entry.location.display, kind_text(entry), aside(entry), entry.problem]
+    return "\n".join(line for line in lines if line)
+
+
+def spoken(entry: Entry) -> str:
+    """Give the row as one sentence for a screen reader."""
+    parts = (entry.name, kind_text(entry), entry.summary, entry.version)
+    return ", ".join(part for part in parts if part)
+
+
+def kind_text(entry: Entry) -> str:
+    """Say what an entry is, as far as it is known."""
+    if not entry.recognised and entry.looks_like_store:
+        return "Zarr"
+    return str(entry.kind)
+
+
+# What the panel says of a place, in words; pure.
+
+COLUMNS = ("Level", "Shape", "Chunk", "Size", "Stored", "Type", "Codec", "Shard")
+
+_JOINING = "\N{NO-BREAK SPACE}"
+_MOST_TEXT = 4 * 2**20
+_TEXTS = (
+    ".json", ".zattrs", ".zgroup", ".zarray", ".zmetadata", ".xml", ".txt", ".md",
+    ".csv", ".tsv", ".yaml", ".yml",
+)  # fmt: skip
+
+_SYMBOLS = {
+    "angstrom": "Å",
+    "nanometer": "nm",
+    "micrometer": "µm",
+    "millimeter": "mm",
+    "centimeter": "cm",
+    "meter": "m",
+    "microsecond": "µs",
+    "millisecond": "ms",
+    "second": "s",
+    "minute": "min",
+    "hour": "h",
+}
+
+
+def facts_text(details: Details) -> str:
+    """Say kind, version, type and axes: ``image · OME-Zarr 0.4 · uint16 · c z y x``."""
+    entry = details.entry
+    version = f"OME-Zarr {entry.version}" if entry.version else ""
+    dtype = details.levels[0].dtype if details.levels else ""
+    axes = " ".join(axis.name for axis in details.axes)
+    parts = (kind_text(entry), version, dtype, axes)
+    return " · ".join(part for part in parts if part)
+
+
+def voxel_text(axes: Sequence[AxisDetails]) -> str:
+    """Say the size of a pixel of the finest level: ``0.5 x 0.36 x 0.36 µm``.
+
+    Axes follow in their order, channels left out; other units come apart.
+    """
+    sized = [axis for axis in axes if axis.type != "channel"]
+    parts = []
+    for unit, group in groupby(sized, key=lambda axis: axis.unit or ""):
+        lengths = BY.join(f"{abs(axis.pixel):.4g}" for axis in group)
+        parts.append(f"{lengths} {_SYMBOLS.get(unit, unit or 'pixel')}")
+    return ", ".join(parts)
+
+
+def axes_text(axes: Sequence[AxisDetails]) -> str:
+    """Say each axis with its size and that of a pixel: ``c 2 · z 236 at 0.5 µm``."""
+    return " · ".join(_axis_text(axis).replace(" ", _JOINING) for axis in axes)
+
+
+def _axis_text(axis: AxisDetails) -> str:
+    if axis.type == "channel":
+        return f"{axis.name} {axis.size}"
+    unit = axis.unit or ""
+    length = f"{abs(axis.pixel):.4g} {_SYMBOLS.get(unit, unit or 'pixel')}"
+    return f"{axis.name} {axis.size} at {length}"
+
+
+def about_text(details: Details) -> str:
+    """Say what somebody wrote about an image, and under which licence it is."""
+    licence = f"Licence: {details.licence}" if details.licence else ""
+    return "\n".join(part for part in (licence, details.description) if part)
+
+
+def level_row(level: LevelDetails) -> tuple[str, ...]:
+    """Give the cells of a level, as `COLUMNS` names them."""
+    exact = "" if level.codec == "none" else "≈ "
+    stored = "" if level.stored is None else f"{exact}{bytes_text(level.stored)}"
+    return (
+        level.path,
+        _compact(level.shape),
+        _compact(level.chunks),
+        bytes_text(level.raw),
+        stored,
+        level.dtype,
+        level.codec,
+        "" if level.shards is None else _compact(level.shards),
+    )
+
+
+def channels_html(channels: Sequence[ResolvedChannel], image: str) -> str:
+    """Give the names of the channels, each after a square of its colour.
+
+    Names are what somebody wrote into a file, so they are escaped.
+    """
+    rows = (
+        f'<span style="color:#{escape(c.color)}">■</span> {escape(c.name or image)}'
+        for c in channels
+    )
+    return " &nbsp; ".join(rows)
+
+
+def labels_text(labels: Sequence[str]) -> str:
+    """Name the label images."""
+    return f"Labels: {', '.join(labels)}" if labels else ""
+
+
+def notes_text(details: Details) -> str:
+    """Say what was tolerated, and how the place was reached: a line each."""
+    lines = [f"⚠ {warning}" for warning in details.warnings]
+    return "\n".join((*lines, *details.notes))
+
+
+def entry_text(entry: Entry) -> str:
+    """Say what a row knows, before anybody looked further."""
+    size = "" if entry.size is None else bytes_text(entry.size)
+    version = f"OME-Zarr {entry.version}" if entry.version else ""
+    parts = (kind_text(entry), version, entry.summary, size, entry.modified[:10])
+    facts = " · ".join(part for part in parts if part)
+    return f"{facts}\n{entry.problem}".rstrip()
+
+
+def is_readable(entry: Entry) -> bool:
+    """Say whether a row is a small object of text, like a metadata document."""
+    if entry.kind is not Kind.FILE or (entry.size or 0) > _MOST_TEXT:
+        return False
+    return entry.name.lower().endswith(_TEXTS)
+
+
+def chunk_text(chunk: Chunk) -> str:
+    """Say what a chunk weighs, what is in it, and how long it took."""
+    milliseconds = f"{chunk.seconds * 1000:,.0f} ms"
+    raw = f"{bytes_text(chunk.raw)} of {chunk.pixels.dtype}"
+    low, high = chunk.pixels.min(), chunk.pixels.max()
+    values = f"values {low:.6g} to {high:.6g}"
+    if chunk.ratio is None:
+        return (
+            f"{chunk.key}: nothing is stored, all is {low:.6g}. {raw}, {milliseconds}."
+        )
+    stored = f"{bytes_text(chunk.stored)} stored"
+    ratio = f"{chunk.ratio:.1f} times smaller"
+    return f"{chunk.key}: {stored}, {ratio} than {raw}; {milliseconds}; {values}."
+
+
+def findings_text(validation: Validation) -> str:
+    """Give the outcome of a validation, and a line for each finding with its path."""
+    sign = ("✖" if validation.findings else "✔") if validation.covered else "?"
+    lines = [f"{sign} {validation.sentence}"]
+    for finding in validation.findings:
+        parts = (finding.document, finding.where)
+        where = "/".join(part for part in parts if part) or "the document"
+        lines.append(f"{where}: {finding.problem}")
+    return "\n".join(lines)
+
+
+def _compact(shape: Sequence[int]) -> str:
+    """Say a shape without the spaces for which a narrow table has no room."""
+    return BY.strip().join(map(str, shape))
+
+
+# Small pictures of kinds, drawn in the colour of the text beside them.
+
+SIDE = 16
+"""Of a picture, in pixels that do not depend on the screen."""
+
+_FOLDER = "M1.5 13V3.5h4l1.5 2h7.5V13z"
+_IMAGE = "M1.5 2.5h13v11h-13zM2 12l4-5 3 3.5 2-2 3 3.5M11 5.5h.1"
+_FILE = "M3.5 1.5h6l3 3v10h-9zM9.5 1.5v3h3"
+_PLATE = "M1.5 3h13v10h-13zM4.5 6h.1M8 6h.1M11.5 6h.1M4.5 10h.1M8 10h.1M11.5 10h.1"
+_LEVELS = "M1.5 13.5v-11h11v11zM1.5 8h5.5v5.5M7 10.8h-2.8v2.7"
+_LABELS = (
+    "M5 8a3 3 0 1 0-.1 0zM11.5 13.5a2.6 2.6 0 1 0-.1 0zM11.5 6a1.6 1.6 0 1 0-.1 0z"
+)
+_PATHS = {
+    Kind.BUCKET: "M2 4c0-2 12-2 12 0l-1.5 9c0 1.5-9 1.5-9 0zM2 4c0 2 12 2 12 0",
+    Kind.FOLDER: _FOLDER,
+    Kind.GROUP: f"{_FOLDER}M5 10.5h6",
+    Kind.ARCHIVE: f"{_FILE}M7 4v2M7 7v2M7 10v2",
+    Kind.FILE: _FILE,
+    Kind.IMAGE: _IMAGE,
+    Kind.LEVELS: _LEVELS,
+    Kind.LABELS: _LABELS,
+    Kind.LABEL: _LABELS,
+    Kind.PLATE: _PLATE,
+    Kind.WELL: "M8 14a6 6 0 1 0-.1 0zM8 10.5a2.5 2.5 0 1 0-.1 0z",
+    Kind.SERIES: "M1.5 5.5h9v8h-9zM4 5.5v-3h10.5v8.5h-4",
+    Kind.SCENE: "M1.5 7.5h7v6h-7zM7 7.5v-5h7.5v7h-6",
+    Kind.ARRAY: "M2 2h12v12H2zM6 2v12M10 2v12M2 6h12M2 10h12",
+}
+_GEAR = (
+    "M8 10.5a2.5 2.5 0 1 0-.1 0zM8 1.5v2.5M8 12v2.5M1.5 8H4M12 8h2.5"
+    "M3.4 3.4l1.8 1.8M10.8 10.8l1.8 1.8M12.6 3.4l-1.8 1.8"
+    "M5.2 10.8l-1.8 1.8"
+)
+_SIGNS = {
+    "back": "M13.5 8h-11M7 3.5L2.5 8 7 12.5",
+    "up": "M8 13.5v-11M3.5 7L8 2.5 12.5 7",
+    "reload": "M13 8a5 5 0 1 1-1.5-3.5M13 1.5v3.5h-3.5",
+    "edit": _GEAR,
+    "go": "M13.5 3v5.5h-11M6 5L2.5 8.5 6 12",
+}
+
+
+def kind_picture(kind: Kind, color: str, ratio: float) -> QPixmap:
+    """Draw the picture of a kind.
+
+    Parameters
+    ----------
+    kind : Kind
+        What is to be told.
+    color : str
+        ``#rrggbb``.
+    ratio : float
+        How many pixels of the screen one of ours is.
+    """
+    return _drawn(_PATHS[kind], color, ratio)
+
+
+def sign(name: str, color: str, ratio: float = 2.0) -> QIcon:
+    """Draw the sign of a button: back, up, reload, edit or go."""
+    return QIcon(_drawn(_SIGNS[name], color, ratio))
+
+
+@lru_cache(maxsize=256)
+def _drawn(path: str, color: str, ratio: float) -> QPixmap:
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {SIDE} {SIDE}">'
+        f'<path d="{path}" fill="none" stroke="{color}" stroke-width="1.3" '
+        'stroke-linecap="round" stroke-linejoin="round"/></svg>'
+    )
+    side = round(SIDE * ratio)
+    picture = QPixmap(side, side)
+    picture.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(picture)
+    QSvgRenderer(QByteArray(svg.encode())).render(painter, QRectF(0, 0, side, side))
+    painter.end()
+    picture.setDevicePixelRatio(ratio)
+    return picture

@@ -1,0 +1,271 @@
+"""The tree of rows: keys, what is visible, and what is dragged out of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QModelIndex, QPoint, QRect, QSize, Qt, QTimer, Signal
+from qtpy.QtGui import QPalette
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QStyle,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QTreeView,
+)
+
+from napari_omezarr.browsing import Kind
+
+from .text import SIDE, aside, kind_picture
+from .tree_model import EntryModel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qtpy.QtGui import QColor, QKeyEvent, QPainter
+    from qtpy.QtWidgets import QWidget
+
+    from napari_omezarr.browsing import Entry
+
+# How a row is painted: picture, name, and what is known at the right.
+
+GAP = 6
+MOST = 0.6
+"""Of a row, what stands at the right may take so much; the name has the rest."""
+_DIM = 0.65
+_MIDDLE = Qt.AlignmentFlag.AlignVCenter
+
+
+class RowDelegate(QStyledItemDelegate):
+    """Paints a row in one column, so that 300 pixels are enough for it."""
+
+    def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex) -> QSize:
+        """Give every row the same height, and no width of its own."""
+        return QSize(0, max(SIDE, option.fontMetrics.height()) + GAP)
+
+    def paint(
+        self,
+        painter: QPainter | None,
+        option: QStyleOptionViewItem,
+        index: QModelIndex,
+    ) -> None:
+        """Paint the row."""
+        model: Any = index.model()
+        if painter is None or model is None:
+            return
+        entry: Entry | None = model.entry(index)
+        widget: Any = option.widget
+        blank = QStyleOptionViewItem(option)
+        widget.style().drawControl(
+            QStyle.ControlElement.CE_ItemViewItem, blank, painter, widget
+        )
+        painter.save()
+        painter.setPen(_color(option))
+        room = option.rect.adjusted(GAP // 2, 0, -GAP, 0)
+        if entry is None:
+            painter.setOpacity(_DIM)
+            self._name(painter, option, room, str(index.data()))
+        else:
+            self._row(painter, option, room, entry)
+        painter.restore()
+
+    def _row(
+        self,
+        painter: QPainter,
+        option: QStyleOptionViewItem,
+        room: QRect,
+        entry: Entry,
+    ) -> None:
+        device: Any = painter.device()
+        ratio = device.devicePixelRatioF()
+        picture = kind_picture(_kind(entry), painter.pen().color().name(), ratio)
+        top = room.top() + (room.height() - SIDE) // 2
+        painter.drawPixmap(room.left(), top, picture)
+        room = room.adjusted(SIDE + GAP, 0, 0, 0)
+        text = aside(entry)
+        measure = option.fontMetrics
+        name = measure.horizontalAdvance(entry.name)
+        width = min(
+            measure.horizontalAdvance(text) + 2,
+            max(int(room.width() * MOST), room.width() - name - 2 * GAP),
+        )
+        self._name(painter, option, room.adjusted(0, 0, -width - GAP, 0), entry.name)
+        painter.setOpacity(_DIM)
+        elided = measure.elidedText(text, Qt.TextElideMode.ElideRight, width)
+        painter.drawText(room, _MIDDLE | Qt.AlignmentFlag.AlignRight, elided)
+
+    def _name(
+        self, painter: QPainter, option: QStyleOptionViewItem, room: QRect, text: str
+    ) -> None:
+        middle = Qt.TextElideMode.ElideMiddle
+        elided = option.fontMetrics.elidedText(text, middle, room.width())
+        painter.drawText(room, _MIDDLE | Qt.AlignmentFlag.AlignLeft, elided)
+
+
+def _kind(entry: Entry) -> Kind:
+    """Show what the name promises until somebody has looked."""
+    promised = entry.looks_like_store and not entry.recognised
+    return Kind.IMAGE if promised and entry.kind is Kind.FOLDER else entry.kind
+
+
+def _color(option: QStyleOptionViewItem) -> QColor:
+    chosen = option.state & QStyle.StateFlag.State_Selected
+    role = QPalette.ColorRole.HighlightedText if chosen else QPalette.ColorRole.Text
+    return option.palette.color(role)
+
+
+# The tree of rows: keys, what is visible, and what is dragged out of it.
+
+SETTLED = 40
+"""Milliseconds without scrolling after which rows count as looked at."""
+
+_ENTERED = (Kind.BUCKET, Kind.FOLDER, Kind.GROUP)
+_KEYS = Qt.Key
+
+
+class EntryTree(QTreeView):
+    """Rows of a place; Enter or a double click opens images and enters folders.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
+        Its owner.
+    """
+
+    chosen = Signal(QModelIndex)
+    """Enter, or a double click, on what can be opened as layers."""
+    entered = Signal(object)
+    """The same on an `Entry` that is a folder."""
+    current = Signal(QModelIndex)
+    """Another row, or none, is the current one, or more is known of it."""
+    up_wanted = Signal()
+    files_wanted = Signal()
+    typed = Signal(str)
+    """Letters that no key of the tree is: the beginning of a filter."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.rows = EntryModel(self)
+        self.setModel(self.rows)
+        self.setItemDelegate(RowDelegate(self))
+        self.setHeaderHidden(True)
+        self.setUniformRowHeights(True)
+        self.setExpandsOnDoubleClick(False)
+        self.setIndentation(14)
+        self.setMinimumHeight(80)
+        self.setDragEnabled(True)
+        self.setDragDropMode(QAbstractItemView.DragDropMode.DragOnly)
+        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.setAccessibleName("Rows of this place")
+        scroll_bar: Any = self.verticalScrollBar()
+        self._settling = QTimer(self)
+        self._settling.setSingleShot(True)
+        self._settling.timeout.connect(self._look)
+        for signal in (
+            self.rows.rowsInserted,
+            self.rows.modelReset,
+            self.expanded,
+            self.collapsed,
+            scroll_bar.valueChanged,
+        ):
+            signal.connect(self.settle)
+        self.rows.modelReset.connect(lambda: self.current.emit(QModelIndex()))
+        self.rows.dataChanged.connect(self._tell_change)
+        self.doubleClicked.connect(self.act_on)
+        self.clicked.connect(self._act_on_tail)
+
+    @property
+    def entry(self) -> Entry | None:
+        """What the current row is."""
+        return self.rows.entry(self.currentIndex())
+
+    @property
+    def settling(self) -> bool:
+        """Whether what is visible is to be looked at in a moment."""
+        return self._settling.isActive()
+
+    def settle(self, *_: object) -> None:
+        """Look at what is visible, when it has been so for a moment."""
+        self._settling.start(SETTLED)
+
+    def visible_rows(self) -> Iterator[QModelIndex]:
+        """Give the rows that are on the screen, from the top."""
+        viewport: Any = self.viewport()
+        height = viewport.height()
+        index = self.indexAt(QPoint(0, 0))
+        while index.isValid() and self.visualRect(index).top() < height:
+            yield index
+            index = self.indexBelow(index)
+
+    def act_on(self, index: QModelIndex) -> None:
+        """Do what Enter does: open, enter, or go on."""
+        entry = self.rows.entry(index)
+        if entry is None:
+            self._act_on_tail(index)
+        elif entry.kind in _ENTERED and not _is_promising(entry):
+            self.entered.emit(entry)
+        elif entry.kind is Kind.FILE:
+            return
+        else:
+            self.chosen.emit(index)
+
+    def choose(self, index: QModelIndex) -> None:
+        """Make a row the current one, and show it."""
+        self.setCurrentIndex(index)
+        self.scrollTo(index)
+
+    def currentChanged(self, current: QModelIndex, previous: QModelIndex) -> None:
+        """Tell which row is the current one."""
+        super().currentChanged(current, previous)
+        self.current.emit(current)
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:
+        """Open on Enter, go up on Backspace, filter by letters; else as any tree."""
+        if event is None:
+            return
+        index = self.currentIndex()
+        if event.key() in (_KEYS.Key_Return, _KEYS.Key_Enter) and index.isValid():
+            self.act_on(index)
+        elif event.key() == _KEYS.Key_Backspace:
+            self.up_wanted.emit()
+        elif event.modifiers() & Qt.KeyboardModifier.AltModifier:
+            event.ignore()
+        elif _is_letter(event):
+            self.typed.emit(event.text())
+        else:
+            super().keyPressEvent(event)
+
+    def showEvent(self, event: object) -> None:
+        """Look at what has become visible."""
+        super().showEvent(event)  # type: ignore[arg-type]
+        self.settle()
+
+    def resizeEvent(self, event: object) -> None:
+        """Look at what has become visible."""
+        super().resizeEvent(event)  # type: ignore[arg-type]
+        self.settle()
+
+    def _look(self) -> None:
+        self.rows.look_at(list(self.visible_rows()) if self.isVisible() else [])
+
+    def _tell_change(self, first: QModelIndex, _last: QModelIndex) -> None:
+        if first == self.currentIndex():
+            self.current.emit(first)
+
+    def _act_on_tail(self, index: QModelIndex) -> None:
+        if self.rows.entry(index) is not None or self.rows.go_on(index):
+            return
+        if self.rows.hides_files(index):
+            self.files_wanted.emit()
+
+
+def _is_promising(entry: Entry) -> bool:
+    """Say whether a folder is to be opened on the word of its name."""
+    return entry.looks_like_store and not entry.recognised
+
+
+def _is_letter(event: QKeyEvent) -> bool:
+    text, plain = event.text(), Qt.KeyboardModifier.ControlModifier
+    return bool(text) and text.isprintable() and not event.modifiers() & plain

@@ -1,0 +1,267 @@
+"""The pixels of a region as they were loaded, to tell later what was edited."""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from dataclasses import dataclass
+from functools import partial
+from threading import BoundedSemaphore
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Layer
+from napari.utils.notifications import (
+    notification_manager,
+    show_error,
+    show_info,
+    show_warning,
+)
+from qtpy.QtCore import QTimer
+
+from napari_omezarr.claims import place_of
+from napari_omezarr.display.napari_hook import attach
+from napari_omezarr.errors import OMEZarrError
+from napari_omezarr.layers import estimate_contrast, layer_data
+from napari_omezarr.reading import ReadOptions, read
+from napari_omezarr.user_files import Recents
+
+from .preferences import follow_settings
+from .qt_async import Job, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from concurrent.futures import Future
+
+    from napari.layers import Image
+
+    from napari_omezarr.layers import LayerSpec
+    from napari_omezarr.location import Location
+    from napari_omezarr.pyramid import Pixels
+    from napari_omezarr.reading import Reading
+
+# Contrast limits that no metadata give: estimated in a thread, set by signal.
+
+Limits = tuple[float, float]
+
+_log = logging.getLogger(__name__)
+_turn = BoundedSemaphore(4)  # images with dozens of channels come in turns
+
+
+def estimate_later(layer: Image, levels: tuple[Pixels, ...]) -> Job:
+    """Estimate a layer's contrast, and set it unless the person was faster.
+
+    Parameters
+    ----------
+    layer : Image
+        With makeshift limits; it may be gone by the time the estimate is there.
+    levels : tuple of Pixels
+        Its levels, finest first; a few chunks of the last are read.
+    """
+    before = _limits(layer)
+    return Job(partial(_estimate, levels)).start(
+        partial(_settle, weakref.ref(layer), before)
+    )
+
+
+def slider_range(limits: Limits, dtype: np.dtype[Any]) -> Limits:
+    """Give a range for the slider that is wider than the limits, and not endless.
+
+    Eight bits get all their values; else it goes from zero, or as far below the low
+    limit as the limits are apart, to as far above the high one.
+    """
+    low, high = limits
+    if dtype.kind in "iu" and dtype.itemsize == 1:
+        information = np.iinfo(dtype)
+        return float(information.min), float(information.max)
+    span = high - low
+    bottom, top = min(0.0, low) if low >= 0 else low - span, high + span
+    if dtype.kind in "iu":
+        information = np.iinfo(dtype)
+        return max(bottom, float(information.min)), min(top, float(information.max))
+    return bottom, top
+
+
+def _estimate(levels: tuple[Pixels, ...]) -> Limits:
+    with _turn:
+        return estimate_contrast(levels)
+
+
+def _settle(
+    reference: weakref.ref[Image], before: Limits, outcome: Future[Limits]
+) -> None:
+    layer = reference()
+    if layer is None or _limits(layer) != before:
+        return
+    error = outcome.exception()
+    if isinstance(error, OMEZarrError):
+        # The display reads the same chunks, and tells the person.
+        _log.info("The contrast of %s was not estimated: %s", layer.name, error)
+        return
+    limits = outcome.result()
+    layer.contrast_limits = limits
+    layer.contrast_limits_range = slider_range(limits, np.dtype(layer.dtype))
+
+
+def _limits(layer: Image) -> Limits:
+    low, high = layer.contrast_limits
+    return float(low), float(high)
+
+
+# From a layer's specification to a napari layer that reads nothing here.
+
+
+def make_layer(spec: LayerSpec) -> Layer:
+    """Make a layer, with the display attached and its contrast on the way.
+
+    It is constructed invisible, because a visible layer reads its first slice in
+    its constructor, and made visible when the display answers in its place.
+
+    Parameters
+    ----------
+    spec : LayerSpec
+        What the layer is to be.
+    """
+    data, options, kind = spec.layer_data
+    visible = options.pop("visible", True)
+    layer = Layer.create(data, {**options, "visible": False}, kind)
+    if spec.contrast_range is not None:
+        layer.contrast_limits_range = spec.contrast_range
+    attach(layer, spec.levels, label=spec.kind == "labels")
+    layer.visible = visible
+    if spec.needs_contrast:
+        estimate_later(layer, spec.levels)
+    return layer
+
+
+# What napari's notifications say about an opening: each thing once.
+
+MOST = 5
+"""Sentences in one notification; the layers' metadata hold all warnings."""
+
+_noted: set[str] = set()
+
+
+def tell(readings: Iterable[Reading]) -> None:
+    """Show the warnings and notes of what was opened, in one notification.
+
+    Warnings are of the data, and come each time. Notes say how a place was reached
+    (without signing in, at its new host), and one is enough until napari ends.
+    """
+    opened = list(readings)
+    warnings = _unique(text for reading in opened for text in reading.warnings)
+    notes = _unique(text for reading in opened for text in reading.notes)
+    notes = [text for text in notes if text not in _noted]
+    _noted.update(notes)
+    sentences = [*notes, *warnings]
+    if sentences:
+        show = show_warning if warnings else show_info
+        show(_joined(sentences))
+
+
+def explain(error: OMEZarrError) -> None:
+    """Show an error's sentence and action, once the caller has raised it.
+
+    Depending on how the person came here, napari shows an error that a reader
+    raises, or wraps it, or asks for another reader and says nothing of the cause.
+    So look first what it has told, as soon as the event loop is back.
+    """
+    told_before = len(notification_manager.records)
+    QTimer.singleShot(0, partial(_unless_told, error, told_before))
+
+
+def _unless_told(error: OMEZarrError, told_before: int) -> None:
+    records = notification_manager.records[told_before:]
+    if not any(error.sentence in str(record.message) for record in records):
+        show_error(str(error))
+
+
+def _unique(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(texts))
+
+
+def _joined(sentences: Sequence[str]) -> str:
+    shown = list(sentences[:MOST])
+    hidden = len(sentences) - MOST
+    if hidden > 0:
+        shown.append(f"… and {hidden} more, in the layers' metadata.")
+    return "\n".join(shown)
+
+
+# Opening places in a viewer: documents in threads, layers in the GUI thread.
+
+NOTHING: list[Any] = [(None,)]
+"""What a reader returns that opened nothing, and does not want another one asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What was read of a place, and the layers it will be."""
+
+    reading: Reading
+    specs: tuple[LayerSpec, ...]
+
+
+def open_place(
+    location: Location,
+    options: ReadOptions | None = None,
+    channels: Sequence[int] | None = None,
+) -> Opened:
+    """Read what is needed for the layers of a place; blocks, so not in the GUI thread.
+
+    Parameters
+    ----------
+    location : Location
+        The place.
+    options : ReadOptions, optional
+        What to open of it; all by default.
+    channels : sequence of int, optional
+        Only these channels of each image.
+
+    Raises
+    ------
+    OMEZarrError
+        See ``reading.read``.
+    """
+    follow_settings()
+    reading = read(location, options or ReadOptions())
+    return Opened(reading, tuple(layer_data(reading.pyramids, channels=channels)))
+
+
+def make_layers(opened: Iterable[Opened]) -> list[Layer]:
+    """Make the layers of what was opened, remember the places and tell the notes."""
+    parts = list(opened)
+    recents = Recents()
+    for part in parts:
+        recents.add(part.reading.location)
+    tell(part.reading for part in parts)
+    return [make_layer(spec) for part in parts for spec in part.specs]
+
+
+def open_for_viewer(addresses: Sequence[str]) -> list[Any]:
+    """Open what napari hands over and wait for it: napari wants the layers returned.
+
+    Returns
+    -------
+    list of Layer
+        Ready to be added; ``[(None,)]`` when the person has cancelled.
+
+    Raises
+    ------
+    OMEZarrError
+        One of them could not be opened. A notification says the same.
+    """
+    jobs: list[Job] = []
+    try:
+        locations = [place_of(address) for address in addresses]
+        jobs += [Job(partial(open_place, place)).start() for place in locations]
+        for job, location in zip(jobs, locations, strict=True):
+            if not wait_for(job, f"Opening {location.name} …"):
+                return list(NOTHING)
+        return make_layers(job.outcome.result() for job in jobs)
+    except OMEZarrError as error:
+        explain(error)
+        raise
+    finally:
+        for job in jobs:
+            job.abandon()

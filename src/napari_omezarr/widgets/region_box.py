@@ -1,0 +1,409 @@
+"""The box in the viewer: drawn and moved by the person, or by the form."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Labels, Layer, Shapes
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_omezarr.errors import OptionError
+from napari_omezarr.region import Placed, as_placed
+from napari_omezarr.region.loading import corners
+from napari_omezarr.region.place import crop_affine, layer_affine, layer_options
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Sequence
+
+    from napari.components import ViewerModel
+    from napari.utils.events import Event
+
+    from napari_omezarr.region import Region
+
+# Which layers a region can be cut from, which belong together, and the new ones.
+
+Edges = tuple[tuple[float, float], ...]
+"""Along each axis of a layer, in pixels of its finest level, from the first's edge."""
+
+_PLACED_ANEW = ("scale", "translate", "rotate", "shear", "affine")
+_OF_THE_DATA = (
+    "multiscale",
+    "locked_data_level",
+    "plane",
+    "experimental_clipping_planes",
+)
+
+
+class Cut:
+    """What is to be cut from one layer.
+
+    Parameters
+    ----------
+    layer : Layer
+        Image or labels.
+    placed : Placed
+        Its levels.
+    region : Region
+        Of one of them.
+    """
+
+    def __init__(self, layer: Layer, placed: Placed, region: Region) -> None:
+        self.layer = layer
+        self.pixels = placed.levels[region.level]
+        self.region = region
+        self.affine = crop_affine(placed.affines[region.level], region.bounds)
+
+    def new_layer(self, array: np.ndarray) -> Layer:
+        """Make the layer of what was read: in memory, as the original looks.
+
+        Parameters
+        ----------
+        array : numpy.ndarray
+            Of the region's shape.
+        """
+        _, options, kind = self.layer.as_layer_data_tuple()
+        for name in (*_PLACED_ANEW, *_OF_THE_DATA):
+            options.pop(name, None)
+        options |= layer_options(self.affine)
+        options |= {"name": f"{self.layer.name} region", "visible": True}
+        options["metadata"] = self._metadata(options["metadata"])
+        new = Layer.create(array, {**options, "multiscale": False}, kind)
+        if isinstance(new, Image) and not new.rgb:
+            new.contrast_limits_range = self.layer.contrast_limits_range
+        return new
+
+    def _metadata(self, before: dict[str, Any]) -> dict[str, Any]:
+        """Give the layer's metadata, and where in it the region lies."""
+        place: dict[str, Any] = {
+            "level": self.region.level,
+            "start": list(self.region.starts),
+            "shape": list(self.region.shape),
+        }
+        record = before.get("omezarr")
+        if not isinstance(record, dict):
+            return {**before, "region": place}
+        return {**before, "omezarr": {**record, "region": place}}
+
+
+def croppable(layers: Iterable[Any]) -> list[Layer]:
+    """Give the images and labels among layers, topmost first, out of any proxies."""
+    bare = [getattr(layer, "__wrapped__", layer) for layer in layers]
+    return [layer for layer in reversed(bare) if isinstance(layer, Image | Labels)]
+
+
+def companions(layer: Layer, layers: Iterable[Layer]) -> list[Layer]:
+    """Give the other layers of the same image: its channels, its labels."""
+    image = _image_of(layer)
+    return [
+        other
+        for other in layers
+        if image is not None and other is not layer and _image_of(other) == image
+    ]
+
+
+def cuts(layer: Layer, others: Sequence[Layer], edges: Edges, level: int) -> list[Cut]:
+    """Give what to cut from a layer, and at the same place from others.
+
+    Others are cut at the level whose pixels are about as large; one that the box
+    does not meet is left out.
+
+    Parameters
+    ----------
+    layer : Layer
+        The layer that `edges` and `level` are of.
+    others : sequence of Layer
+        Companions.
+    edges : Edges
+        The box.
+    level : int
+        0 is the finest.
+    """
+    placed = as_placed(layer)
+    points = corners(placed.affines[0], edges)
+    found = [Cut(layer, placed, placed.region(level, points))]
+    pixel_size = placed.affines[level].scale
+    for other in others:
+        theirs = as_placed(other)
+        factors = unit_factors(layer.units, other.units)
+        count = len(factors)
+        size = np.asarray(pixel_size[-count:]) * factors
+        try:
+            region = theirs.region(
+                theirs.matching(size.tolist()), points[:, -count:] * factors
+            )
+        except OptionError:
+            continue
+        found.append(Cut(other, theirs, region))
+    return found
+
+
+def unit_factors(source: Sequence[Any], target: Sequence[Any]) -> np.ndarray:
+    """Give what a length in the units of one layer is in those of another, by axis.
+
+    Parameters
+    ----------
+    source, target : sequence of pint.Unit
+        Matched from the last one back; units that cannot be converted count as
+        equal, as they do in napari.
+    """
+    count = min(len(source), len(target))
+    pairs = zip(source[-count:], target[-count:], strict=True)
+    return np.array(
+        [(1 * a).to(b).magnitude if a.is_compatible_with(b) else 1.0 for a, b in pairs]
+    )
+
+
+def _image_of(layer: Layer) -> Hashable:
+    """Name the image that a layer shows a part of; None where nothing tells."""
+    record = layer.metadata.get("omezarr")
+    if isinstance(record, dict) and "region" not in record:
+        return str(record.get("address")).partition("/labels/")[0]
+    if "region" in layer.metadata or isinstance(record, dict):
+        return None
+    path: str | None = layer.source.path
+    return path
+
+
+# What of a layer the viewer shows.
+
+_TIMES = ("t", "time")
+
+
+def shown_axes(viewer: ViewerModel, layer: Layer) -> tuple[int, ...]:
+    """Give the axes of a layer that are on screen, in the screen's order."""
+    offset = viewer.dims.ndim - layer.ndim
+    return tuple(axis - offset for axis in viewer.dims.displayed if axis >= offset)
+
+
+def current_index(viewer: ViewerModel, layer: Layer) -> tuple[int, ...]:
+    """Give the pixel of a layer's finest level at which its hidden axes are cut."""
+    inverse = layer_affine(layer).inverse()
+    index = np.rint(inverse(_world(viewer, layer, viewer.dims.point))).astype(int)
+    return tuple(index.clip(0, np.asarray(finest_shape(layer)) - 1).tolist())
+
+
+def finest_shape(layer: Layer) -> tuple[int, ...]:
+    """Give the size of a layer's finest level along its axes, colours left out."""
+    array = layer.data[0] if layer.multiscale else layer.data
+    return tuple(int(size) for size in array.shape[: layer.ndim])
+
+
+def visible_edges(viewer: ViewerModel, layer: Layer) -> Edges:
+    """Give the box of a layer that is on screen.
+
+    Axes that are not shown are whole, but for time and whatever lies before the
+    last three axes: there it is the current index. In 3-D the shown axes are whole.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        With the layer in it.
+    layer : Layer
+        Image or labels.
+    """
+    shape = finest_shape(layer)
+    index, shown = current_index(viewer, layer), shown_axes(viewer, layer)
+    edges = [
+        (at, at + 1) if axis not in shown and _steps(layer, axis) else (0, size)
+        for axis, (at, size) in enumerate(zip(index, shape, strict=True))
+    ]
+    if len(shown) == 2:
+        seen = _seen(viewer, layer)
+        for axis in shown:
+            low, high = seen[axis].clip(0, shape[axis]).tolist()
+            if low < high:
+                edges[axis] = (low, high)
+    return tuple(edges)
+
+
+def _steps(layer: Layer, axis: int) -> bool:
+    """Say whether one looks at one index of an axis at a time: no axis of space."""
+    is_time = str(layer.units[axis].dimensionality) == "[time]"
+    return is_time or layer.axis_labels[axis] in _TIMES or axis < layer.ndim - 3
+
+
+def _seen(viewer: ViewerModel, layer: Layer) -> np.ndarray:
+    """Give where the edges of the canvas lie in a layer, N x 2, in whole pixels."""
+    half = np.asarray(viewer.canvas.viewbox_size(viewer.layers)) / 2
+    centre = np.asarray(viewer.scene.camera.center[-2:])
+    reach = half / viewer.scene.camera.zoom
+    points = np.tile(np.asarray(viewer.dims.point, dtype=float), (4, 1))
+    for number, signs in enumerate(((-1, -1), (-1, 1), (1, -1), (1, 1))):
+        points[number, list(viewer.dims.displayed)] = centre + reach * signs
+    edges = layer_affine(layer).inverse()(_world(viewer, layer, points)) + 0.5
+    ends: np.ndarray = np.stack(
+        [np.floor(edges.min(axis=0)), np.ceil(edges.max(axis=0))], axis=1
+    )
+    return ends.astype(int)
+
+
+def _world(
+    viewer: ViewerModel, layer: Layer, points: np.ndarray | tuple[float, ...]
+) -> np.ndarray:
+    """Take points of the viewer's world to a layer's, in its units."""
+    inner = np.asarray(points, dtype=float)[..., -layer.ndim :]
+    units = viewer.layers.extent.units
+    return inner if units is None else inner * unit_factors(units, layer.units)
+
+
+# The box in the viewer: drawn and moved by the person, or by the form.
+
+NAME = "region box"
+_LINE = 3
+"""The frame's width on screen when it is placed, in pixels of the canvas."""
+
+
+class Frame(QObject):
+    """A temporary shapes layer that lies on an image layer, with its transforms.
+
+    So what is drawn is a box of the image's own grid, also in a rotated image, and
+    its coordinates are those of the finest level. In 2-D it is a rectangle in the
+    slice that is shown, in 3-D the six faces of the box.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Where it is drawn.
+    parent : QObject
+        Its owner.
+    """
+
+    drawn = Signal(dict)
+    """The person has drawn or moved it: low and high by axis, in pixels' edges."""
+    gone = Signal()
+    """It was taken out of the viewer."""
+
+    def __init__(self, viewer: ViewerModel, parent: QObject) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._shapes: Shapes | None = None
+        self._image: Layer | None = None
+        self._edges: Edges = ()
+        self._moving = False
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether it is in the viewer."""
+        return self._shapes is not None
+
+    def show(self, layer: Layer, edges: Edges) -> None:
+        """Put it on a layer, ready to be drawn anew."""
+        self.hide()
+        self._image, self._edges = layer, edges
+        self._shapes = shapes = Shapes(
+            ndim=layer.ndim,
+            name=NAME,
+            scale=layer.scale,
+            translate=layer.translate,
+            rotate=layer.rotate,
+            shear=layer.shear,
+            affine=layer.affine,
+            units=layer.units,
+            axis_labels=layer.axis_labels,
+            edge_color="#ffd400",
+            face_color="transparent",
+        )
+        self._viewer.add_layer(shapes)
+        self._place()
+        shapes.events.data.connect(self._on_data)
+        self._viewer.layers.events.removed.connect(self._on_removed)
+        for event in ("current_step", "ndisplay", "order"):
+            getattr(self._viewer.dims.events, event).connect(self._on_dims)
+
+    def move(self, edges: Edges) -> None:
+        """Show another box."""
+        if edges != self._edges:
+            self._edges = edges
+            self._place()
+
+    def hide(self) -> None:
+        """Take it out of the viewer."""
+        shapes = self._forget()
+        if shapes is not None and shapes in self._viewer.layers:
+            self._viewer.layers.remove(shapes)
+
+    def _forget(self) -> Shapes | None:
+        shapes, self._shapes, self._image = self._shapes, None, None
+        if shapes is not None:
+            shapes.events.data.disconnect(self._on_data)
+            self._viewer.layers.events.removed.disconnect(self._on_removed)
+            for event in ("current_step", "ndisplay", "order"):
+                getattr(self._viewer.dims.events, event).disconnect(self._on_dims)
+        return shapes
+
+    def _place(self) -> None:
+        if self._shapes is None or self._image is None:
+            return
+        shown = shown_axes(self._viewer, self._image)
+        faces = _faces(self._edges, shown, current_index(self._viewer, self._image))
+        width = _LINE / self._viewer.scene.camera.zoom / abs(self._image.scale[-1])
+        self._moving = True
+        self._shapes.data = faces
+        self._moving = False
+        # In pixels of the image, of which many may lie in one of the canvas.
+        self._shapes.edge_width = self._shapes.current_edge_width = width
+        if len(shown) != 2:
+            self._shapes.mode = "pan_zoom"
+        elif self._shapes.mode == "pan_zoom":
+            self._shapes.mode = "add_rectangle"
+
+    def _on_dims(self, event: Event) -> None:
+        self._place()
+
+    def _on_data(self, event: Event) -> None:
+        done = str(event.action).lower() in ("added", "changed")
+        if done and not self._moving:
+            # napari is still in the middle of the mouse's release.
+            QTimer.singleShot(0, self._take)
+
+    def _on_removed(self, event: Event) -> None:
+        if event.value is self._shapes:
+            self._forget()
+            self.gone.emit()
+
+    def _take(self) -> None:
+        if self._shapes is None or self._image is None or not self._shapes.nshapes:
+            return
+        shown = shown_axes(self._viewer, self._image)
+        if len(shown) != 2:
+            return
+        corners: Any = np.asarray(self._shapes.data[-1]) + 0.5
+        found = {
+            axis: (float(corners[:, axis].min()), float(corners[:, axis].max()))
+            for axis in shown
+        }
+        self._edges = ()
+        self.drawn.emit(found)
+        # The next drag moves or resizes it.
+        self._shapes.mode = "select"
+
+
+def _faces(
+    edges: Edges, shown: tuple[int, ...], index: tuple[int, ...]
+) -> list[np.ndarray]:
+    """Give the rectangles that show a box; none where the slice does not meet it."""
+    hidden = [axis for axis in range(len(edges)) if axis not in shown]
+    if any(
+        not edges[axis][0] <= index[axis] + 0.5 <= edges[axis][1] for axis in hidden
+    ):
+        return []
+    if len(shown) == 2:
+        return [_rectangle(edges, shown, index)]
+    found = []
+    for axis in shown:
+        plane = tuple(other for other in shown if other != axis)
+        for edge in edges[axis]:
+            at = [edge - 0.5 if a == axis else float(i) for a, i in enumerate(index)]
+            found.append(_rectangle(edges, plane, at))
+    return found
+
+
+def _rectangle(
+    edges: Edges, plane: tuple[int, ...], at: tuple[float, ...] | list[float]
+) -> np.ndarray:
+    corners = np.tile(np.asarray(at, dtype=float), (4, 1))
+    (top, bottom), (left, right) = (edges[axis] for axis in plane)
+    corners[:, plane[0]] = np.array([top, bottom, bottom, top]) - 0.5
+    corners[:, plane[1]] = np.array([left, left, right, right]) - 0.5
+    return corners

@@ -1,0 +1,398 @@
+"""Where to save: any address, a chosen folder, and what is in the way there."""
+
+from __future__ import annotations
+
+from functools import partial
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import psygnal
+from magicgui.widgets import CheckBox, ComboBox, Container, LineEdit
+from napari.layers import Image, Labels, Layer
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QListWidget,
+    QListWidgetItem,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_omezarr.user_files import without_secrets
+
+from .open_dialog import AddressLine
+from .save_model import AUTO, options_of, progress_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from napari_omezarr.location import Location
+    from napari_omezarr.writing import Progress
+
+# The options of the save dock, as a form of magicgui.
+
+_CODECS = (AUTO, "zstd", "blosc-zstd", "blosc-lz4", "gzip", "none")
+
+_CHOICES: dict[str, tuple[str, tuple[str, ...], str]] = {
+    "version": ("Version", ("0.5", "0.4", "0.6"), "0.4 for older programs"),
+    "layout": (
+        "Chunks for",
+        (AUTO, "plane", "volume"),
+        "Chunks that are flat in z, or near cubes",
+    ),
+    "codec": ("Codec", _CODECS, "All are lossless"),
+    "label_codec": ("Codec of labels", _CODECS, "All are lossless"),
+    "image_method": (
+        "Coarser images",
+        ("mean", "nearest", "max"),
+        "How a coarser pixel is made of finer ones",
+    ),
+    "label_method": (
+        "Coarser labels",
+        ("nearest", "mode"),
+        "Labels are never averaged",
+    ),
+    "verify": ("Read back", ("sample", "all", "none"), "Compare what was stored"),
+}
+_TEXTS = {
+    "levels": ("Levels", AUTO, "A number; auto is until no side is above 256"),
+    "factors": ("Step of levels", AUTO, "Like 1 2 2, or z=1 y=2 x=2"),
+    "chunks": ("Chunk", AUTO, "Pixels, like 1 64 256 256, or z=1 y=256"),
+    "shards": ("Shard", AUTO, "Pixels, or none"),
+    "level": ("Codec's level", AUTO, "A number, higher is smaller and slower"),
+    "name": ("Name", "", "Of the image; else it keeps the one it has"),
+    "axis_names": ("Rename axes", "", "Like t=z"),
+    "units": ("Units", "", "Like z=micrometer y=micrometer x=micrometer"),
+}
+_SWITCHES = {
+    "merge": ("merge channels of one grid", True),
+    "consolidated": ("consolidated metadata", True),
+}
+_ORDER = (
+    "version", "levels", "factors", "layout", "chunks", "shards", "codec", "level",
+    "label_codec", "image_method", "label_method", "name", "axis_names", "units",
+    "merge", "consolidated", "verify",
+)  # fmt: skip
+_NOT_REMEMBERED = ("name", "axis_names", "units")
+"""They are about one image."""
+
+
+class SaveForm:
+    """Widgets of magicgui in a column; their names are those of `WriteOptions`.
+
+    Attributes
+    ----------
+    container : magicgui.widgets.Container
+        The form.
+    """
+
+    changed = psygnal.Signal()
+    """Something was set by the person."""
+
+    def __init__(self) -> None:
+        fields = {name: _field(name) for name in _ORDER}
+        self.container: Container[Any] = Container(widgets=list(fields.values()))
+        self._fields = fields
+        self.container.margins = (0, 0, 0, 0)
+        for combo in self.container.native.findChildren(QComboBox):
+            combo.setMinimumContentsLength(6)
+            policy = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+            combo.setSizeAdjustPolicy(policy)
+        for line in self.container.native.findChildren(QLineEdit):
+            line.setMinimumWidth(60)
+        for name, field in fields.items():
+            field.native.setAccessibleName(field.label or field.text)
+            field.native.setObjectName(name)
+            field.changed.connect(self._tell)
+
+    def __getitem__(self, name: str) -> Any:
+        """Give the widget of a field."""
+        return self._fields[name]
+
+    def values(self) -> dict[str, Any]:
+        """Give what the fields hold."""
+        return {name: field.value for name, field in self._fields.items()}
+
+    def to_remember(self) -> dict[str, Any]:
+        """Give what is of use for another image, too."""
+        return {k: v for k, v in self.values().items() if k not in _NOT_REMEMBERED}
+
+    def restore(self, values: Mapping[str, Any]) -> None:
+        """Set fields, as far as they still know the values."""
+        for name, value in values.items():
+            field = self._fields.get(name)
+            if field is None or type(value) is not type(field.value):
+                continue
+            if name not in _CHOICES or value in _CHOICES[name][1]:
+                field.value = value
+
+    def options(self) -> dict[str, Any]:
+        """Give keyword arguments for ``write_layers``.
+
+        Raises
+        ------
+        OptionError
+            A text cannot be understood.
+        """
+        return options_of(self.values())
+
+    def _tell(self) -> None:
+        self.changed.emit()
+
+
+def _field(name: str) -> Any:
+    if name in _SWITCHES:
+        text, on = _SWITCHES[name]
+        return CheckBox(name=name, text=text, value=on, label="")
+    if name in _TEXTS:
+        label, value, tip = _TEXTS[name]
+        return LineEdit(name=name, label=label, value=value, tooltip=tip)
+    label, choices, tip = _CHOICES[name]
+    return ComboBox(name=name, label=label, choices=choices, tooltip=tip)
+
+
+# The layers of the save dock: which are saved, and what becomes of each.
+
+_ROWS = 5
+_LAYER = Qt.ItemDataRole.UserRole
+
+
+class SaveLayers(QListWidget):
+    """A row for each layer, with a box to check it, and its role once it is known.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
+        Its owner.
+    """
+
+    chosen = Signal()
+    """Another set of layers is checked."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._unchecked: set[int] = set()
+        self.setAccessibleName("Layers to save")
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setFixedHeight(_ROWS * (self.fontMetrics().height() + 8))
+        self.itemChanged.connect(self._take)
+
+    def begin_with(self, layers: Iterable[Layer], selected: Iterable[Layer]) -> None:
+        """Offer layers; several that are selected are those that are meant."""
+        wanted = list(selected)
+        every = list(layers)
+        if len(wanted) > 1:
+            self._unchecked = {id(layer) for layer in every if layer not in wanted}
+        self.refill(every)
+
+    def refill(self, layers: Iterable[Layer]) -> None:
+        """Offer these layers, topmost first; those unchecked before stay so."""
+        self.blockSignals(True)
+        self.clear()
+        for layer in reversed(list(layers)):
+            item = QListWidgetItem(layer.name, self)
+            item.setData(_LAYER, layer)
+            if not isinstance(layer, Image | Labels):
+                kind = type(layer).__name__.lower()
+                item.setText(f"{layer.name} — {kind} are not saved")
+                item.setToolTip(f"OME-Zarr has no place for {kind} layers.")
+                item.setFlags(Qt.ItemFlag.NoItemFlags)
+                continue
+            item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
+            on = id(layer) not in self._unchecked
+            item.setCheckState(Qt.CheckState.Checked if on else Qt.CheckState.Unchecked)
+        self.blockSignals(False)
+        self.chosen.emit()
+
+    def layers(self) -> list[Layer]:
+        """Give the checked layers, bottom first, as napari has them."""
+        checked = [item for item in self._items() if _is_checked(item)]
+        return [item.data(_LAYER) for item in reversed(checked)]
+
+    def set_roles(self, roles: Mapping[str, str]) -> None:
+        """Say behind each checked layer what becomes of it."""
+        self.blockSignals(True)
+        for item in self._items():
+            if not item.flags():
+                continue
+            name = item.data(_LAYER).name
+            role = roles.get(name, "") if _is_checked(item) else ""
+            item.setText(f"{name} → {role}" if role else name)
+            item.setToolTip(item.text())
+        self.blockSignals(False)
+
+    def _take(self, item: QListWidgetItem) -> None:
+        layer = id(item.data(_LAYER))
+        if _is_checked(item):
+            self._unchecked.discard(layer)
+        else:
+            self._unchecked.add(layer)
+        self.chosen.emit()
+
+    def _items(self) -> list[QListWidgetItem]:
+        found: list[Any] = [self.item(row) for row in range(self.count())]
+        return found
+
+
+def _is_checked(item: QListWidgetItem) -> bool:
+    return bool(item.flags()) and item.checkState() == Qt.CheckState.Checked
+
+
+# Small parts of the save dock: sentences, progress, and what can be done after.
+
+
+def said(parent: QWidget) -> QLabel:
+    """Make a label for sentences: wrapped, plain, and to be copied."""
+    label = QLabel(parent)
+    label.setWordWrap(True)
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    flag = Qt.TextInteractionFlag
+    label.setTextInteractionFlags(
+        flag.TextSelectableByMouse | flag.TextSelectableByKeyboard
+    )
+    label.setVisible(False)
+    return label
+
+
+class SaveProgress(QWidget):
+    """A bar with the share, the rate and the time left, and a button to cancel."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.bar = QProgressBar(self)
+        self.text = QLabel(self)
+        self.cancel = QPushButton("&Cancel", self)
+        self.bar.setAccessibleName("Saved so far")
+        self.bar.setTextVisible(False)
+        row, layout = QHBoxLayout(), QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.text)
+        row.addStretch()
+        row.addWidget(self.cancel)
+        layout.addWidget(self.bar)
+        layout.addLayout(row)
+        self._first: tuple[Progress, float] | None = None
+
+    def begin(self) -> None:
+        """Show that something is under way, of unknown length."""
+        self._first = None
+        self.bar.setRange(0, 0)
+        self.text.setText("Starting …")
+        self.cancel.setEnabled(True)
+
+    def show_progress(self, progress: Progress) -> None:
+        """Show how far it is."""
+        now = perf_counter()
+        first, since = self._first = self._first or (progress, now)
+        self.bar.setRange(0, progress.total)
+        self.bar.setValue(progress.done)
+        self.text.setText(progress_text(progress, first, now - since))
+
+    def stopping(self) -> None:
+        """Show that it will stop after the blocks in work."""
+        self.cancel.setEnabled(False)
+        self.text.setText("Stopping …")
+
+
+# Where to save: any address, a chosen folder, and what is in the way there.
+
+LABELS = {
+    "replace": "&Replace…",
+    "confirm": "&Remove them and save",
+    "keep": "&Keep them",
+    "beside": "Save &beside",
+    "resume": "&Resume",
+    "remove": "Re&move",
+    "finish": "&Finish",
+    "add": "&Add labels to it",
+    "replace labels": "Replace these &labels…",
+    "rename labels": "Add under another &name",
+    "confirm labels": "&Remove them and add",
+    "resume labels": "&Resume adding",
+    "remove labels": "Re&move what was begun",
+}
+"""What can be done about what is at the target, with the text of its button."""
+
+
+class SaveTarget(QWidget):
+    """A line for the address, a button for folders, and the state of the place.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
+        Its owner.
+    """
+
+    changed = Signal()
+    """Another address stands there."""
+    asked = Signal(str)
+    """A key of `LABELS`: what the person wants done."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.line = AddressLine(self)
+        self.line.setPlaceholderText("A folder, s3://…, or a .ozx file")
+        self.line.setAccessibleName("Target")
+        self.browse = QPushButton("…", self)
+        self.browse.setAccessibleName("Choose a folder")
+        self.browse.setToolTip("Choose a folder of this computer")
+        self.state = said(self)
+        self.buttons = {key: QPushButton(text, self) for key, text in LABELS.items()}
+        self._name = "image.ome.zarr"
+        self._arrange()
+        self.line.textChanged.connect(self.changed)
+        self.browse.clicked.connect(self.choose_folder)
+        for key, button in self.buttons.items():
+            button.clicked.connect(partial(self.asked.emit, key))
+        self.show_state("", ())
+
+    def suggest(self, name: str) -> None:
+        """Remember what the image would be called in a folder."""
+        self._name = name
+
+    def choose_folder(self) -> None:
+        """Let the person choose a folder; the image will lie in it."""
+        dialog = QFileDialog(self, "Save into the folder")
+        dialog.setFileMode(QFileDialog.FileMode.Directory)
+        dialog.setOption(QFileDialog.Option.ShowDirsOnly, True)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.fileSelected.connect(self.take_folder)
+        dialog.open()
+
+    def take_folder(self, folder: str) -> None:
+        """Put the image into a folder; one that is an OME-Zarr is the target."""
+        is_one = folder.rstrip("/").endswith(".zarr")
+        self.line.set_address(folder if is_one else f"{folder}/{self._name}")
+
+    def take_place(self, place: Location) -> None:
+        """Put the image into a place that the browser shows."""
+        self.line.set_address(without_secrets(place / self._name))
+
+    def show_state(self, text: str, actions: Iterable[str]) -> None:
+        """Say what is at the place, and offer what can be done about it."""
+        offered = set(actions)
+        self.state.setText(text)
+        self.state.setVisible(bool(text))
+        for key, button in self.buttons.items():
+            button.setVisible(key in offered)
+
+    def _arrange(self) -> None:
+        line, row, layout = QHBoxLayout(), QHBoxLayout(), QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        line.addWidget(self.line)
+        line.addWidget(self.browse)
+        self.browse.setFixedWidth(28)
+        for button in self.buttons.values():
+            button.setMinimumWidth(0)
+            row.addWidget(button)
+        row.addStretch()
+        layout.addLayout(line)
+        layout.addWidget(self.state)
+        layout.addLayout(row)
