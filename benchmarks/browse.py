@@ -86,12 +86,12 @@ def ours_all(endpoint: str) -> int:
 
 def ours_recognise(endpoint: str) -> int:
     """List 50 images and say what each is."""
-    from napari_omezarr.browsing import Kind, Listing, Prober
+    from napari_omezarr.browsing import EntryKind, Listing, Prober
 
     page = Listing(_place(endpoint, "public/images")).more().result()
     prober = Prober()
     tasks = [prober.start(entry) for entry in page.entries]
-    return sum(task.result().kind is Kind.IMAGE for task in tasks)
+    return sum(task.result().kind is EntryKind.IMAGE for task in tasks)
 
 
 def s3fs_ls(endpoint: str) -> int:

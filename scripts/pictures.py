@@ -27,7 +27,7 @@ from napari_omezarr.display.engine import Engine, install
 from napari_omezarr.display.napari_hook import attach, status, wait_until_sharp
 from napari_omezarr.display.settings import MEGABYTE, Settings
 from napari_omezarr.location import Location
-from napari_omezarr.pyramid import Window, to_dask
+from napari_omezarr.pyramid import FixedAxes, to_dask
 from napari_omezarr.pyramid.pixels import Readable
 from napari_omezarr.reading import read
 from napari_omezarr.samples import write_cells
@@ -112,7 +112,7 @@ def sharpening(place: Path) -> np.ndarray:
     viewer.window.resize(1200, 900)
     viewer.show()
     for channel, colour in enumerate(COLOURS):
-        viewer.add_layer(shown([Window(p, {0: channel}) for p in levels], colour))
+        viewer.add_layer(shown([FixedAxes(p, {0: channel}) for p in levels], colour))
     camera = viewer.scene.camera
     camera.zoom, camera.center = 1, (0, SHAPE[1] / 2, SHAPE[2] / 2)
     levels[-1].allow(10_000)

@@ -21,7 +21,7 @@ import napari
 from napari.layers import Labels
 from qtpy.QtCore import Qt
 
-from napari_omezarr.connections import Book, demo_connection
+from napari_omezarr.connections import ConnectionFile, demo_connection
 from napari_omezarr.demo.server import S3Server
 from napari_omezarr.display.napari_hook import wait_until_sharp
 from napari_omezarr.samples import write_cells, write_plate
@@ -39,7 +39,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, S3Server() as server:
         os.environ |= {FOLDER_VARIABLE: folder, CACHE_VARIABLE: folder}
         publish(server, Path(folder) / "study")
-        Book().save(demo_connection(server.endpoint))
+        ConnectionFile().save(demo_connection(server.endpoint))
         viewer = napari.Viewer(show=False)
         viewer.show()
         viewer.window.resize(1500, 900)

@@ -22,7 +22,7 @@ import napari
 import numpy as np
 from qtpy.QtGui import QImage, QPainter
 
-from napari_omezarr.connections import Book, Connection
+from napari_omezarr.connections import Connection, ConnectionFile
 from napari_omezarr.connections.connections import Profile
 from napari_omezarr.demo.server import S3Server
 from napari_omezarr.location import Location
@@ -47,7 +47,7 @@ def main() -> None:
         os.environ |= {FOLDER_VARIABLE: folder, CACHE_VARIABLE: folder}
         publish(server, Path(folder) / "study")
         lab = Profile("Lab MinIO", endpoint=server.endpoint, sign_in="anonymous")
-        Book().save(Connection(lab))
+        ConnectionFile().save(Connection(lab))
         viewer = napari.Viewer(show=False)
         viewer.show()
         _, dock = viewer.window.add_plugin_dock_widget(

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import zarr
 
-from napari_omezarr.store import Patience
+from napari_omezarr.store import RetryPolicy
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-HASTY = Patience(
+HASTY = RetryPolicy(
     connect=5, silence=5, tries=3, total=30, first_pause=0.01, longest_pause=0.02
 )
-SULKY = Patience(
+SULKY = RetryPolicy(
     connect=5, silence=0.3, tries=2, total=30, first_pause=0.01, longest_pause=0.02
 )
 PIXELS = np.arange(1, 65, dtype="u2").reshape(8, 8)

@@ -12,7 +12,7 @@ import zarr
 from hurried import HASTY
 from napari_omezarr import errors
 from napari_omezarr.browsing import (
-    Kind,
+    EntryKind,
     check_connection,
     describe,
     measure_speed,
@@ -22,7 +22,7 @@ from napari_omezarr.browsing import (
     view_chunk,
 )
 from napari_omezarr.browsing.details import codec_text
-from napari_omezarr.connections import Keys, vault
+from napari_omezarr.connections import Keys, key_store
 from napari_omezarr.connections.connections import Profile
 from napari_omezarr.demo.server import OWNER, READER
 from napari_omezarr.location import Location
@@ -51,7 +51,7 @@ def place(tree, name):
 
 def test_an_image_is_described(tree):
     details = describe(place(tree, "new.zarr"))
-    assert (details.entry.kind, details.entry.version) == (Kind.IMAGE, "0.5")
+    assert (details.entry.kind, details.entry.version) == (EntryKind.IMAGE, "0.5")
     assert [(a.name, a.size, a.pixel, a.unit) for a in details.axes] == [
         ("c", 2, 1, None),
         ("z", 4, 0.5, "micrometer"),
@@ -89,7 +89,8 @@ def test_shards_are_described(tree):
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("plate.zarr", Kind.PLATE), ("series.zarr", Kind.SERIES)]
+    ("name", "kind"),
+    [("plate.zarr", EntryKind.PLATE), ("series.zarr", EntryKind.SERIES)],
 )
 def test_containers_are_described_by_their_image(tree, name, kind):
     details = describe(place(tree, name))
@@ -99,11 +100,11 @@ def test_containers_are_described_by_their_image(tree, name, kind):
 
 def test_what_is_no_image_has_no_levels(tree):
     details = describe(place(tree, "group.zarr"))
-    assert (details.entry.kind, details.levels) == (Kind.GROUP, ())
+    assert (details.entry.kind, details.levels) == (EntryKind.GROUP, ())
     labels = describe(place(tree, "new.zarr") / "labels")
-    assert (labels.entry.kind, labels.entry.summary) == (Kind.LABELS, "1")
+    assert (labels.entry.kind, labels.entry.summary) == (EntryKind.LABELS, "1")
     level = describe(place(tree, "new.zarr") / "1")
-    assert (level.entry.kind, level.name) == (Kind.ARRAY, "new")
+    assert (level.entry.kind, level.name) == (EntryKind.ARRAY, "new")
 
 
 @pytest.mark.parametrize(
@@ -266,7 +267,7 @@ def test_a_connection_that_may_everything(lab):
     checks = checked(profile, "s3://private/test-check/new.zarr", keys)
     assert [c.works for c in checks] == [True, True, True]
     assert "Lists" in checks[0].sentence
-    assert vault().find("new") is None
+    assert key_store().find("new") is None
     checks = checked(profile, "s3://private/test-check/notes", keys)
     assert checks[2].sentence.endswith("readme.txt.")
 

@@ -30,7 +30,13 @@ from napari_omezarr.browsing import (
     view_chunk,
     web_address,
 )
-from napari_omezarr.connections import Book, Connection, Keys, locate, vault
+from napari_omezarr.connections import (
+    Connection,
+    ConnectionFile,
+    Keys,
+    key_store,
+    locate,
+)
 from napari_omezarr.connections.connections import Profile
 from napari_omezarr.demo.server import READER
 from napari_omezarr.layers import read_layers
@@ -65,10 +71,10 @@ def signed(server, request):
     """A connection that signs in with the reader's keys, and its name."""
     name = request.node.name
     profile = Profile(name, endpoint=server.url, sign_in="keys")
-    Book().save(Connection(profile))
-    vault().hold(name, Keys(READER.key, READER.secret))
+    ConnectionFile().save(Connection(profile))
+    key_store().hold(name, Keys(READER.key, READER.secret))
     yield locate("s3://private/test-errors", profile)
-    vault().forget(name)
+    key_store().forget(name)
 
 
 def listed(where):
@@ -199,7 +205,7 @@ def test_a_certificate_that_nobody_trusts(tmp_path):
             sign_in="anonymous",
             ca_file=str(tmp_path / "ca.pem"),
         )
-        Book().save(Connection(profile))
+        ConnectionFile().save(Connection(profile))
         with pytest.raises(errors.OMEZarrError) as told:
             listed(locate("s3://bucket/x", profile))
         assert not isinstance(told.value, errors.CertificateError)
@@ -228,9 +234,9 @@ def test_a_planted_secret_is_nowhere(
     said = []
     planted = Keys("PLANTED-KEY", "PLANTED-SECRET", "PLANTED-TOKEN")
     profile = Profile("planted", endpoint=server.url, sign_in="keys")
-    Book().save(Connection(profile))
-    vault().keep("planted", planted)
-    request.addfinalizer(lambda: vault().forget("planted"))
+    ConnectionFile().save(Connection(profile))
+    key_store().keep("planted", planted)
+    request.addfinalizer(lambda: key_store().forget("planted"))
     where = locate("s3://private/test-errors/x.zarr", profile)
     query = Location.parse(
         f"{http_server.url}/x.zarr?X-Amz-Signature=PLANTED-SIGNATURE"
@@ -258,7 +264,7 @@ def test_a_planted_secret_is_nowhere(
             repr(Prober(HASTY).start(Entry(place, "")).result(20)),
         ]
     said.append(repr(run(check_connection(profile, "s3://private", keys=planted))))
-    said += [repr(vault()), repr(planted), repr(profile), caplog.text]
+    said += [repr(key_store()), repr(planted), repr(profile), caplog.text]
     said += [r.getMessage() + repr(r.args) for r in caplog.records]
     for folder in (configuration, cache_folder()):
         said += [f.read_text() for f in folder.rglob("*") if f.is_file()]

@@ -11,7 +11,7 @@ import pytest
 from hurried import HASTY
 from listings import LongBucket
 from napari_omezarr import errors
-from napari_omezarr.browsing import Entry, Kind, Listing, Prober
+from napari_omezarr.browsing import Entry, EntryKind, Listing, Prober
 from napari_omezarr.location import Location
 from servers import faults
 from servers.proxy import Proxy
@@ -95,7 +95,7 @@ def test_a_listing_counts_what_it_cost(fresh, tree):
 def test_a_folder_and_an_archive_show_the_same(tree):
     assert names(listed(Location.parse(tree))) == NAMES
     inside = listed(Location.parse(tree / "packed.ozx"))
-    assert inside.here.kind is Kind.IMAGE
+    assert inside.here.kind is EntryKind.IMAGE
     assert names(listed(Location.parse(tree / "packed.ozx"), files=True)) == [
         ".zattrs",
         ".zgroup",
@@ -117,11 +117,11 @@ def test_every_row_is_recognised_in_one_wave(fresh):
     assert waves.count == 1
     assert prober.requests == len(fresh.requests) == 5 * len(tasks)
     assert {name: entry.kind for name, entry in found.items()} == {
-        "a b+c é": Kind.IMAGE,
-        "old.zarr": Kind.IMAGE,
-        "plain": Kind.FOLDER,
-        "plate.zarr": Kind.PLATE,
-        "series.zarr": Kind.SERIES,
+        "a b+c é": EntryKind.IMAGE,
+        "old.zarr": EntryKind.IMAGE,
+        "plain": EntryKind.FOLDER,
+        "plate.zarr": EntryKind.PLATE,
+        "series.zarr": EntryKind.SERIES,
     }
     assert all(entry.recognised for entry in found.values())
     assert found["old.zarr"].summary == "c2 z4 16\N{MULTIPLICATION SIGN}24"
@@ -130,30 +130,30 @@ def test_every_row_is_recognised_in_one_wave(fresh):
 
 
 def test_an_archive_is_recognised(tree):
-    entry = Entry(Location.parse(tree), "packed.ozx", Kind.ARCHIVE)
-    assert Prober().start(entry).result(20).kind is Kind.IMAGE
+    entry = Entry(Location.parse(tree), "packed.ozx", EntryKind.ARCHIVE)
+    assert Prober().start(entry).result(20).kind is EntryKind.IMAGE
 
 
 @pytest.mark.parametrize("where", ["folder", "bucket"])
 def test_an_image_has_its_parts_for_children_and_no_chunk(where, tree, fresh):
     root = Location.parse(tree) if where == "folder" else place(fresh)
     page = listed(root / "a b+c é")
-    assert page.here.kind is Kind.IMAGE
+    assert page.here.kind is EntryKind.IMAGE
     assert [(e.kind, e.name, e.summary) for e in page.entries] == [
-        (Kind.LEVELS, "levels", "3"),
-        (Kind.LABELS, "labels", "1"),
+        (EntryKind.LEVELS, "levels", "3"),
+        (EntryKind.LABELS, "labels", "1"),
     ]
     levels, labels = page.entries
     arrays = listed(levels)
     assert names(arrays) == ["0", "1", "2"]
     first = Prober(HASTY).start(arrays.entries[0]).result(20)
-    assert first.kind is Kind.ARRAY
+    assert first.kind is EntryKind.ARRAY
     assert first.is_leaf
     assert first.summary == "c2 z4 16\N{MULTIPLICATION SIGN}24 uint16"
     assert listed(first).entries == ()
     (cells,) = listed(labels).entries
     assert cells.location == root / "a b+c é" / "labels" / "cells"
-    assert Prober(HASTY).start(cells).result(20).kind is Kind.LABEL
+    assert Prober(HASTY).start(cells).result(20).kind is EntryKind.LABEL
 
 
 def test_plates_and_series_are_walked_by_their_metadata(http_server, tmp_path):
@@ -199,7 +199,7 @@ def test_the_server_filters(fresh):
 def test_files_are_shown_when_asked_for(fresh, tree):
     for root in (place(fresh), Location.parse(tree)):
         rows = {entry.name: entry for entry in listed(root, files=True).entries}
-        assert rows["notes.txt"].kind is Kind.FILE
+        assert rows["notes.txt"].kind is EntryKind.FILE
         assert rows["notes.txt"].size == 5
         assert rows["notes.txt"].modified.endswith("Z")
         inside = listed(root / "old.zarr" / "0", files=True)
@@ -213,7 +213,7 @@ def test_a_listing_that_is_denied_names_the_way_on(fresh):
     ) as told:
         listed(place(fresh))
     assert told.value.url.endswith(ROOT)
-    assert listed(place(fresh) / "old.zarr").here.kind is Kind.IMAGE
+    assert listed(place(fresh) / "old.zarr").here.kind is EntryKind.IMAGE
 
 
 def test_an_image_that_may_not_be_read_is_no_folder_beside_one_that_may(fresh):
@@ -222,7 +222,7 @@ def test_an_image_that_may_not_be_read_is_no_folder_beside_one_that_may(fresh):
     fresh.fault(denied, faults.s3_error(403, "AccessDenied"), forever=True)
     prober = Prober(HASTY)
     series = prober.start(rows["series.zarr"]).result(20)
-    assert series.kind is Kind.SERIES
+    assert series.kind is EntryKind.SERIES
     assert "not open to everybody" in prober.start(rows["old.zarr"]).result(20).problem
 
 
@@ -313,7 +313,7 @@ def test_a_row_that_scrolled_away_asks_nothing(fresh):
     assert tasks[8].cancel()
     asked = fresh.requests
     fresh.clear()
-    assert [task.result(20).kind for task in tasks[:8]] == [Kind.FOLDER] * 8
+    assert [task.result(20).kind for task in tasks[:8]] == [EntryKind.FOLDER] * 8
     assert not any("row-8" in request.path for request in (*asked, *fresh.requests))
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from napari_omezarr.browsing import (
     ChannelView,
-    View,
     Viewer,
+    ViewState,
     check_public,
     https_address,
     plain_address,
@@ -20,7 +20,7 @@ from napari_omezarr.browsing import (
     share_link,
     web_address,
 )
-from napari_omezarr.connections import Book, Connection
+from napari_omezarr.connections import Connection, ConnectionFile
 from napari_omezarr.connections.connections import Profile
 from napari_omezarr.location import Location
 from napari_omezarr.store import run
@@ -29,7 +29,7 @@ from servers.proxy import Proxy
 from small_images import put_image
 
 ADDRESS = "https://host.org/bucket/a b.zarr".replace(" ", "%20")
-VIEW = View(
+VIEW = ViewState(
     center={"t": 2.0, "z": 5.0, "y": 120.5, "x": 90.0},
     zoom=4.0,
     units={"z": "micrometer", "y": "micrometer", "x": "micrometer", "t": "second"},
@@ -82,7 +82,7 @@ def test_neuroglancer_is_told_where_and_how_to_look():
 
 
 def test_an_image_without_channels_or_units_is_one_layer():
-    view = View(center={"t": 3.0, "y": 1.0, "x": 2.0}, zoom=2.0)
+    view = ViewState(center={"t": 3.0, "y": 1.0, "x": 2.0}, zoom=2.0)
     state = neuroglancer(view)
     assert state["dimensions"] == {"x": [1, ""], "y": [1, ""], "t": [1, ""]}
     assert state["displayDimensions"] == ["x", "y"]
@@ -146,7 +146,7 @@ def test_places_have_web_addresses(text, address):
 
 def test_a_connection_says_where_its_buckets_are():
     profile = Profile("lab", endpoint="https://minio.lab", style="virtual")
-    Book().save(Connection(profile))
+    ConnectionFile().save(Connection(profile))
     where = Location.parse("s3://data/a.zarr|profile:lab")
     assert web_address(where) == "https://data.minio.lab/a.zarr"
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from napari_omezarr.browsing import thumbnail
 from napari_omezarr.browsing.thumbnails import (
-    Pictures,
+    ThumbnailCache,
     composite,
     label_colours,
     set_thumbnail_cache,
@@ -168,13 +168,13 @@ def test_a_remote_picture_is_made_once_for_each_version(tmp_path, with_picture):
     kept = [file.name for file in (cache_folder() / "thumbnails").iterdir()]
     assert len(kept) == 2
     assert not any("127" in name or "zarr" in name for name in kept)
-    Pictures().clear()
+    ThumbnailCache().clear()
     assert not list((cache_folder() / "thumbnails").iterdir())
 
 
 def test_a_folder_that_cannot_be_written_costs_no_picture(tmp_path):
     (tmp_path / "file").write_text("")
-    pictures = Pictures(tmp_path / "file")
+    pictures = ThumbnailCache(tmp_path / "file")
     where = Location.parse("https://host/x.zarr")
     pictures.keep(where, "1", np.zeros((4, 4, 3), np.uint8))
     assert pictures.find(where, "1") is None
@@ -185,29 +185,29 @@ def test_a_folder_that_cannot_be_written_costs_no_picture(tmp_path):
 def test_what_was_not_used_longest_goes_where_there_is_too_much(tmp_path):
     places = [Location.parse(f"https://host/{name}") for name in "abc"]
     picture = np.zeros((4, 4, 3), np.uint8)
-    pictures = Pictures(tmp_path)
+    pictures = ThumbnailCache(tmp_path)
     for age, place in enumerate(places[:2]):
         pictures.keep(place, "1", picture)
         (file,) = (file for file in tmp_path.iterdir() if file.stat().st_mtime > 1e9)
         os.utime(file, (age, age))
     assert pictures.find(places[0], "1") is not None
     size = file.stat().st_size
-    Pictures(tmp_path, size=2 * size).keep(places[2], "1", picture)
+    ThumbnailCache(tmp_path, size=2 * size).keep(places[2], "1", picture)
     found = [pictures.find(place, "1") is not None for place in places]
     assert found == [True, False, True]
 
 
 def test_no_room_keeps_and_uses_no_picture(tmp_path):
     place, picture = Location.parse("https://host/a"), np.zeros((4, 4, 3), np.uint8)
-    Pictures(tmp_path).keep(place, "1", picture)
+    ThumbnailCache(tmp_path).keep(place, "1", picture)
     set_thumbnail_cache(0)
     try:
-        assert Pictures(tmp_path).find(place, "1") is None
-        Pictures(tmp_path).keep(place, "2", picture)
+        assert ThumbnailCache(tmp_path).find(place, "1") is None
+        ThumbnailCache(tmp_path).keep(place, "2", picture)
     finally:
         set_thumbnail_cache()
     assert len(list(tmp_path.iterdir())) == 1
-    assert Pictures(tmp_path).find(place, "1") is not None
+    assert ThumbnailCache(tmp_path).find(place, "1") is not None
 
 
 def channel(color="FFFFFF", limits=None, inverted=False):
@@ -234,7 +234,7 @@ def test_neighbouring_labels_differ():
 
 
 def test_a_picture_is_a_png(tmp_path):
-    pictures = Pictures(tmp_path)
+    pictures = ThumbnailCache(tmp_path)
     pictures.keep(Location.parse("https://host/x"), "1", np.zeros((4, 4, 3), np.uint8))
     (file,) = tmp_path.iterdir()
     assert Image.open(io.BytesIO(file.read_bytes())).format == "PNG"

@@ -10,7 +10,7 @@ import pytest
 
 from hurried import HASTY
 from napari_omezarr import errors
-from napari_omezarr.browsing import Entry, Kind, Listing, Prober, raw_documents
+from napari_omezarr.browsing import Entry, EntryKind, Listing, Prober, raw_documents
 from napari_omezarr.browsing.entries import size_text
 from napari_omezarr.location import Location
 from napari_omezarr.store import run
@@ -49,7 +49,7 @@ def test_a_scene_has_its_images_for_children(tmp_path):
     put_group(tmp_path / "x.zarr", "0.6", {"scene": scene})
     assert probed(tmp_path, "x.zarr").summary == "2 images"
     page = listed(Location.parse(tmp_path / "x.zarr"))
-    assert (page.here.kind, names(page)) == (Kind.SCENE, ["a", "b"])
+    assert (page.here.kind, names(page)) == (EntryKind.SCENE, ["a", "b"])
 
 
 def test_a_series_that_nothing_lists_is_counted(tmp_path):
@@ -70,7 +70,7 @@ def test_labels_that_are_broken_cost_no_levels(tmp_path):
     (tmp_path / "x.zarr" / "labels").mkdir()
     (tmp_path / "x.zarr" / "labels" / "zarr.json").write_text("{")
     levels, labels = listed(Location.parse(tmp_path / "x.zarr")).entries
-    assert (levels.kind, labels.kind) == (Kind.LEVELS, Kind.LABELS)
+    assert (levels.kind, labels.kind) == (EntryKind.LEVELS, EntryKind.LABELS)
     assert "not JSON" in labels.problem
     put_group(tmp_path / "x.zarr" / "labels", "0.5", {"other": 3})
     assert len(listed(Location.parse(tmp_path / "x.zarr")).entries) == 1
@@ -81,7 +81,7 @@ def test_a_plain_group_is_listed(tmp_path):
     put_array(tmp_path / "x.zarr" / "raw", "0.5", pixels((4, 4)), "yx")
     page = listed(Location.parse(tmp_path / "x.zarr"))
     assert names(page) == ["raw"]
-    assert probed(tmp_path / "x.zarr").kind is Kind.GROUP
+    assert probed(tmp_path / "x.zarr").kind is EntryKind.GROUP
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
@@ -90,7 +90,7 @@ def test_arrays_of_both_formats_are_recognised(tmp_path, version):
     if version == "0.4":
         (tmp_path / "raw" / ".zattrs").write_text('{"_ARRAY_DIMENSIONS": ["y", "x"]}')
     row = probed(tmp_path, "raw")
-    assert row.kind is Kind.ARRAY
+    assert row.kind is EntryKind.ARRAY
     assert row.is_openable
     assert "4\N{MULTIPLICATION SIGN}6" in row.summary
     assert listed(Location.parse(tmp_path / "raw")).entries == ()
@@ -109,7 +109,7 @@ def test_a_level_that_is_broken_costs_the_sizes_only(tmp_path, broken):
     put_image(tmp_path / "x.zarr", names="yx", shape=(8, 8), count=1)
     (tmp_path / "x.zarr" / "0" / "zarr.json").write_text(broken)
     row = probed(tmp_path, "x.zarr")
-    assert (row.kind, row.summary) == (Kind.IMAGE, "y x")
+    assert (row.kind, row.summary) == (EntryKind.IMAGE, "y x")
 
 
 def test_a_document_that_is_broken_is_listed_as_a_folder(tmp_path):
@@ -210,13 +210,13 @@ def test_a_local_listing_goes_on_page_by_page(tmp_path):
 
 def test_an_entry_says_what_can_be_done_with_it(tmp_path):
     place = Location.parse(tmp_path)
-    folder, file = Entry(place, "x.zarr"), Entry(place, "a.txt", Kind.FILE)
+    folder, file = Entry(place, "x.zarr"), Entry(place, "a.txt", EntryKind.FILE)
     assert folder.looks_like_store
     assert not folder.is_leaf
     assert (file.is_leaf, file.is_openable, file.is_listed) == (True, False, False)
     assert Prober().start(file).result(20) is file
     assert Entry(place, "").name == tmp_path.name
-    assert not Entry(place, "a.zip", Kind.ARCHIVE).is_openable
+    assert not Entry(place, "a.zip", EntryKind.ARCHIVE).is_openable
 
 
 @pytest.mark.parametrize(
@@ -243,5 +243,5 @@ def test_a_well_and_a_field_lead_down_to_levels(tmp_path):
     assert probed(tmp_path / "x.zarr", "A/1").summary == "1 field"
     (field,) = listed(well).entries
     (levels,) = listed(field).entries
-    assert levels.kind is Kind.LEVELS
+    assert levels.kind is EntryKind.LEVELS
     assert names(listed(levels)) == ["0", "1"]

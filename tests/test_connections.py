@@ -15,17 +15,17 @@ import pytest
 
 from hurried import HASTY
 from napari_omezarr import errors
-from napari_omezarr.browsing import Kind, Listing, list_buckets
+from napari_omezarr.browsing import EntryKind, Listing, list_buckets
 from napari_omezarr.connections import (
-    Book,
     Bookmark,
     Connection,
+    ConnectionFile,
     Keys,
-    Vault,
+    KeyStore,
     find_profile,
+    key_store,
     locate,
     recent_places,
-    vault,
 )
 from napari_omezarr.connections.connections import Profile
 from napari_omezarr.demo.server import OWNER, READER
@@ -83,7 +83,7 @@ def no_keychain():
     yield
     keyring.set_keyring(before)
     for name in ("Lab", "Other", "reader"):
-        vault().forget(name)
+        key_store().forget(name)
 
 
 @pytest.fixture
@@ -94,12 +94,12 @@ def keychain(no_keychain):
 
 
 def test_connections_are_kept_in_a_readable_file():
-    book = Book()
+    book = ConnectionFile()
     assert book.connections() == ()
     connection = Connection(LAB, (Bookmark("cells", "s3://data/a.zarr", "two"),))
     book.save(connection)
     book.save(Connection(Profile("Other", sign_in="anonymous")))
-    assert Book().connections() == (
+    assert ConnectionFile().connections() == (
         connection,
         Connection(Profile("Other", sign_in="anonymous")),
     )
@@ -108,21 +108,21 @@ def test_connections_are_kept_in_a_readable_file():
 
 
 def test_a_connection_is_renamed_in_its_place_and_keeps_its_keys():
-    book = Book()
+    book = ConnectionFile()
     for name in ("a", "Lab", "c"):
         book.save(Connection(Profile(name)))
-    vault().keep("Lab", PLANTED)
+    key_store().keep("Lab", PLANTED)
     book.save(Connection(Profile("Other")), instead_of="Lab")
     assert [c.name for c in book.connections()] == ["a", "Other", "c"]
-    assert vault().find("Other") == PLANTED
-    assert vault().find("Lab") is None
+    assert key_store().find("Other") == PLANTED
+    assert key_store().find("Lab") is None
     book.remove("Other")
     assert [c.name for c in book.connections()] == ["a", "c"]
-    assert vault().find("Other") is None
+    assert key_store().find("Other") is None
 
 
 def test_a_bookmark_is_bound_to_its_connection():
-    book = Book()
+    book = ConnectionFile()
     book.save(Connection(LAB))
     book.bookmark("Lab", Bookmark("old name", "s3://data/a.zarr"))
     book.bookmark("Lab", Bookmark("cells", "s3://data/a.zarr"))
@@ -137,13 +137,13 @@ def test_a_bookmark_is_bound_to_its_connection():
     ["{", "[]", '{"connections": 3}', '{"connections": [1, {}, {"name": ""}]}'],
 )
 def test_a_broken_file_holds_no_connection(content):
-    book = Book()
+    book = ConnectionFile()
     book.file.write_text(content)
     assert book.connections() == ()
 
 
 def test_what_is_wrong_in_a_row_is_left_out():
-    book = Book()
+    book = ConnectionFile()
     row = {
         "name": "Lab",
         "style": "odd",
@@ -159,7 +159,7 @@ def test_what_is_wrong_in_a_row_is_left_out():
 
 
 def test_a_profile_is_found_among_connections_and_then_in_aws():
-    Book().save(Connection(LAB))
+    ConnectionFile().save(Connection(LAB))
     assert find_profile("Lab") == LAB
     assert find_profile("other") == Profile("other", aws_profile="other")
 
@@ -200,7 +200,7 @@ def test_an_address_of_elsewhere_is_left_alone(text):
     ],
 )
 def test_an_endpoint_is_spelled_as_in_addresses(typed, kept):
-    book = Book()
+    book = ConnectionFile()
     book.save(Connection(Profile("Lab", endpoint=typed, region="")))
     (found,) = book.connections()
     assert (found.profile.endpoint, found.profile.region) == (kept, None)
@@ -212,12 +212,12 @@ def test_an_endpoint_is_spelled_as_in_addresses(typed, kept):
 )
 def test_what_is_no_address_is_not_kept(typed):
     with pytest.raises(errors.LocationError):
-        Book().save(Connection(Profile("Lab", **typed)))
-    assert Book().connections() == ()
+        ConnectionFile().save(Connection(Profile("Lab", **typed)))
+    assert ConnectionFile().connections() == ()
 
 
 def test_what_was_opened_last_is_bound_to_its_connection():
-    Book().save(Connection(LAB))
+    ConnectionFile().save(Connection(LAB))
     recents = Recents()
     recents.add(Location.parse("s3://data/other.zarr"))
     recents.add(locate("data/a.zarr", LAB))
@@ -235,24 +235,24 @@ def test_a_connection_without_a_name_leaves_its_settings_in_the_address():
 
 
 def test_without_a_keychain_keys_live_until_the_process_ends():
-    keys = Vault()
+    keys = KeyStore()
     assert not keys.is_lasting
     assert "until napari closes" in keys.sentence
     assert not keys.keep("Lab", PLANTED)
     assert keys.find("Lab") == PLANTED
-    assert Vault().find("Lab") is None
+    assert KeyStore().find("Lab") is None
     keys.forget("Lab")
     assert keys.find("Lab") is None
 
 
 def test_with_a_keychain_keys_outlive_the_process(keychain):
-    assert Vault().is_lasting
-    assert "keychain" in Vault().sentence
-    assert Vault().keep("Lab", PLANTED)
-    assert Vault().find("Lab") == PLANTED
-    Vault().forget("Lab")
-    Vault().forget("Lab")
-    assert Vault().find("Lab") is None
+    assert KeyStore().is_lasting
+    assert "keychain" in KeyStore().sentence
+    assert KeyStore().keep("Lab", PLANTED)
+    assert KeyStore().find("Lab") == PLANTED
+    KeyStore().forget("Lab")
+    KeyStore().forget("Lab")
+    assert KeyStore().find("Lab") is None
     assert keychain.held == {}
 
 
@@ -268,17 +268,17 @@ def test_a_chain_is_no_better_than_what_it_writes_to(no_keychain):
         backends: ClassVar = [PlainFile(), PlainFile()]
 
     keyring.set_keyring(Chain())
-    assert not Vault().is_lasting
-    assert not Vault().keep("Lab", PLANTED)
+    assert not KeyStore().is_lasting
+    assert not KeyStore().keep("Lab", PLANTED)
     assert not any(backend.held for backend in Chain.backends)
     Chain.backends = [Keychain(), PlainFile()]
-    assert Vault().keep("Lab", PLANTED)
+    assert KeyStore().keep("Lab", PLANTED)
     assert [len(backend.held) for backend in Chain.backends] == [1, 0]
 
 
 def test_a_locked_keychain_is_as_none(keychain):
     keychain.locked = True
-    keys = Vault()
+    keys = KeyStore()
     assert not keys.keep("Lab", PLANTED)
     assert keys.find("Lab") == PLANTED
     assert keys.find("other") is None
@@ -289,18 +289,21 @@ def test_a_locked_keychain_is_as_none(keychain):
 @pytest.mark.parametrize("content", ["{", "3", '["a"]'])
 def test_what_another_program_left_in_the_keychain_is_no_key(keychain, content):
     keychain.held["napari-omezarr", "Lab"] = content
-    assert Vault().find("Lab") is None
+    assert KeyStore().find("Lab") is None
 
 
 def test_no_key_is_in_a_repr_or_in_the_file():
-    Book().save(Connection(LAB))
-    vault().keep("Lab", PLANTED)
-    assert "PLANTED" not in repr(PLANTED) + repr(vault()) + Book().file.read_text()
+    ConnectionFile().save(Connection(LAB))
+    key_store().keep("Lab", PLANTED)
+    assert (
+        "PLANTED"
+        not in repr(PLANTED) + repr(key_store()) + ConnectionFile().file.read_text()
+    )
 
 
 def test_no_signature_is_in_the_file():
     signed = "https://me:PLANTED@host/a.zarr?X-Amz-Signature=PLANTED"
-    book = Book()
+    book = ConnectionFile()
     book.save(Connection(Profile("a", start=signed), (Bookmark("x", signed),)))
     assert "PLANTED" not in book.file.read_text()
     (found,) = book.connections()
@@ -311,18 +314,18 @@ def test_no_signature_is_in_the_file():
 def test_typed_keys_sign_in(s3_server):
     s3_server.put("private/test-keys/zarr.json", b"{}")
     profile = Profile("reader", endpoint=s3_server.endpoint, sign_in="keys")
-    Book().save(Connection(profile))
+    ConnectionFile().save(Connection(profile))
     location = locate("s3://private/test-keys", profile)
     store = open_store(location, patience=HASTY)
     answer = store.fetch(["zarr.json"])["zarr.json"]
     assert isinstance(answer, errors.SignInNeededError)
     assert "Type it again" in str(answer)
-    vault().keep("reader", Keys(READER.key, READER.secret))
+    key_store().keep("reader", Keys(READER.key, READER.secret))
     store = open_store(location, patience=HASTY)
     assert store.fetch(["zarr.json"]) == {"zarr.json": b"{}"}
     rows = Listing(location, files=True).more().result(20).entries
     assert [row.name for row in rows] == ["zarr.json"]
-    vault().keep("reader", Keys(READER.key, "PLANTED-SECRET"))
+    key_store().keep("reader", Keys(READER.key, "PLANTED-SECRET"))
     wrong = open_store(location, patience=HASTY).fetch(["zarr.json"])["zarr.json"]
     assert isinstance(wrong, errors.KeyNotAcceptedError)
     assert "PLANTED" not in str(wrong) + repr(wrong)
@@ -333,7 +336,7 @@ def test_requester_pays_is_said_in_each_signed_request(s3_server):
         "reader", endpoint=s3_server.endpoint, sign_in="keys", requester_pays=True
     )
     s3_server.put("private/test-pays/zarr.json", b"{}")
-    vault().keep("reader", Keys(READER.key, READER.secret))
+    key_store().keep("reader", Keys(READER.key, READER.secret))
     with Proxy(s3_server.endpoint) as proxy:
         profile = replace(profile, endpoint=proxy.url)
         place = Location.parse("s3://private/test-pays")
@@ -346,22 +349,22 @@ def test_requester_pays_is_said_in_each_signed_request(s3_server):
 
 def test_the_buckets_of_a_connection_are_listed_if_its_sign_in_may(s3_server):
     profile = Profile("reader", endpoint=s3_server.endpoint, sign_in="keys")
-    Book().save(Connection(profile))
-    vault().keep("reader", Keys(OWNER.key, OWNER.secret))
+    ConnectionFile().save(Connection(profile))
+    key_store().keep("reader", Keys(OWNER.key, OWNER.secret))
     rows = {entry.name: entry for entry in run(list_buckets(profile))}
     assert {"public", "private"} <= set(rows)
-    assert rows["private"].kind is Kind.BUCKET
+    assert rows["private"].kind is EntryKind.BUCKET
     assert rows["private"].location == locate("s3://private", profile)
-    assert Listing(rows["private"]).more().result(20).here.kind is Kind.BUCKET
+    assert Listing(rows["private"]).more().result(20).here.kind is EntryKind.BUCKET
 
 
 def test_typed_keys_are_looked_up_once_and_again_when_they_change():
     chain = KeptKeys("lab")
-    vault().hold("lab", Keys("first", "secret"))
+    key_store().hold("lab", Keys("first", "secret"))
     found = run(chain.credentials())
     assert found.access_key == "first"
     assert run(chain.credentials()) is found
-    vault().hold("lab", Keys("second", "secret"))
+    key_store().hold("lab", Keys("second", "secret"))
     assert run(chain.credentials()).access_key == "second"
-    vault().forget("lab")
+    key_store().forget("lab")
     assert isinstance(run(chain.credentials()), errors.SignInNeededError)

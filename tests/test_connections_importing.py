@@ -15,9 +15,9 @@ from napari_omezarr.connections import (
     demo_connection,
     from_aws,
     from_mc,
+    key_store,
     locate,
     shipped,
-    vault,
 )
 from napari_omezarr.connections.connections import Profile
 from napari_omezarr.location import Location
@@ -29,7 +29,7 @@ def no_keychain():
     keyring.set_keyring(keyring.backends.fail.Keyring())
     yield
     keyring.set_keyring(before)
-    vault().forget("lab")
+    key_store().forget("lab")
 
 
 def test_aws_profiles_become_connections(clean_aws_environment):
@@ -89,7 +89,7 @@ def test_aliases_of_mc_become_connections(tmp_path, monkeypatch, secrets):
     )
     assert "PLANTED" not in repr(found)
     kept = Keys("PLANTED-KEY", "PLANTED-SECRET") if secrets else None
-    assert vault().find("lab") == kept
+    assert key_store().find("lab") == kept
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"aliases": []}'])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from napari_omezarr.display.chunk_cache import ChunkCache, ChunkGrid
 from napari_omezarr.display.compose import assemble, projected
-from napari_omezarr.pyramid import Window
+from napari_omezarr.pyramid import FixedAxes
 from pixel_sources import MemoryPixels
 
 
@@ -167,7 +167,7 @@ def test_colours_stay_with_their_pixel():
 def test_a_channel_is_taken_out_of_a_shared_chunk():
     array = np.arange(3 * 8 * 8).reshape(3, 8, 8)
     pixels = MemoryPixels(array, (2, 4, 4))
-    grids = [ChunkGrid(Window(pixels, {0: channel})) for channel in range(3)]
+    grids = [ChunkGrid(FixedAxes(pixels, {0: channel})) for channel in range(3)]
     cache = ChunkCache(2**30)
     put(cache, grids[0], (0, 0))
     boxes = [assemble([grid], 0, ((0, 4), (0, 4)), cache) for grid in grids]

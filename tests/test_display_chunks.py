@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_omezarr.display.chunk_cache import ChunkGrid, place_of
-from napari_omezarr.pyramid import Cast, ChannelsLast, Window
+from napari_omezarr.pyramid import Cast, ChannelsLast, FixedAxes
 from pixel_sources import MemoryPixels
 
 
@@ -28,7 +28,8 @@ def test_a_level_is_its_own_source(pixels):
 
 def test_channels_in_one_chunk_share_it(pixels):
     keys = [
-        ChunkGrid(Window(pixels, {1: channel})).key((0, 1, 2)) for channel in range(3)
+        ChunkGrid(FixedAxes(pixels, {1: channel})).key((0, 1, 2))
+        for channel in range(3)
     ]
     assert keys[0] == keys[1] == (pixels.token, (0, 0, 1, 2))
     assert keys[2] == (pixels.token, (0, 1, 1, 2))
@@ -36,7 +37,7 @@ def test_channels_in_one_chunk_share_it(pixels):
 
 @pytest.mark.parametrize("fixed", [{0: 3}, {1: 2}, {0: 1, 1: 1}, {3: 8}])
 def test_what_is_seen_of_a_stored_chunk(pixels, fixed):
-    window = Window(pixels, fixed)
+    window = FixedAxes(pixels, fixed)
     grid = ChunkGrid(window)
     index = (0,) * window.ndim
     chunk = grid.chunk(index)
@@ -46,8 +47,8 @@ def test_what_is_seen_of_a_stored_chunk(pixels, fixed):
 
 
 def test_a_window_on_a_window_is_seen_through(pixels):
-    inner = Window(pixels, {0: 3})
-    grid = ChunkGrid(Window(inner, {0: 1}))
+    inner = FixedAxes(pixels, {0: 3})
+    grid = ChunkGrid(FixedAxes(inner, {0: 1}))
     assert grid.source is pixels
     assert grid.key((2, 1)) == (pixels.token, (1, 0, 2, 1))
     chunk = grid.chunk((2, 1))
@@ -56,7 +57,7 @@ def test_a_window_on_a_window_is_seen_through(pixels):
 
 
 def test_the_chunks_within_a_box(pixels):
-    grid = ChunkGrid(Window(pixels, {0: 0}))
+    grid = ChunkGrid(FixedAxes(pixels, {0: 0}))
     assert list(grid.within(((0, 1), (3, 5), (0, 9)))) == [
         (0, y, x) for y in (0, 1) for x in (0, 1, 2)
     ]
@@ -76,7 +77,8 @@ def test_a_place_is_a_host_or_bucket(pixels, address, place):
     pixels.address = address
     assert place_of(pixels) == place
     assert (
-        place_of(Cast(ChannelsLast(Window(pixels, {0: 0}), 0), np.dtype("u1"))) == place
+        place_of(Cast(ChannelsLast(FixedAxes(pixels, {0: 0}), 0), np.dtype("u1")))
+        == place
     )
 
 

@@ -8,7 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_omezarr.display.chunk_cache import ChunkGrid
-from napari_omezarr.display.chunk_queue import Demand, Entry, Request, Retrying, Tier
+from napari_omezarr.display.chunk_queue import (
+    ChunkQueue,
+    ChunkRequest,
+    Priority,
+    QueuedChunk,
+    Retrying,
+)
 from napari_omezarr.errors import (
     AccessDeniedError,
     ServerBusyError,
@@ -31,8 +37,8 @@ def row(address="s3://idr/a", concurrency=64):
 GRID = row()
 
 
-def ask(number, tier=Tier.SHARP, distance=None, grid=GRID):
-    return Request(
+def ask(number, tier=Priority.SHARP, distance=None, grid=GRID):
+    return ChunkRequest(
         grid.chunk((number,)), tier, number if distance is None else distance
     )
 
@@ -48,13 +54,13 @@ def have():
 
 @pytest.fixture
 def demand(have):
-    return Demand(have, RETRYING)
+    return ChunkQueue(have, RETRYING)
 
 
 def taken(demand, now=0.0):
     """All that may be read now, in order."""
     numbers = []
-    while isinstance(step := demand.next(now), Entry):
+    while isinstance(step := demand.next(now), QueuedChunk):
         numbers.append(step.chunk.key[1][0])
     return numbers
 
@@ -67,35 +73,35 @@ def test_reads_by_tier_then_step_then_distance(demand):
     demand.want(
         "view",
         [
-            ask(0, Tier.AHEAD),
-            ask(1, Tier.SHARP, 9),
-            ask(2, Tier.SHARP, 1),
-            ask(3, Tier.OVERVIEW, 50),
-            ask(4, Tier.BETWEEN, 7),
-            ask(5, Tier.THUMBNAIL),
+            ask(0, Priority.AHEAD),
+            ask(1, Priority.SHARP, 9),
+            ask(2, Priority.SHARP, 1),
+            ask(3, Priority.OVERVIEW, 50),
+            ask(4, Priority.BETWEEN, 7),
+            ask(5, Priority.THUMBNAIL),
         ],
     )
     assert taken(demand) == [3, 4, 2, 1, 5]
 
 
 def test_what_nobody_sees_waits_for_what_somebody_does(demand):
-    demand.want("view", [ask(0), ask(1, Tier.AHEAD)])
+    demand.want("view", [ask(0), ask(1, Priority.AHEAD)])
     assert taken(demand) == [0]
     demand.arrived(reading(demand, 0))
     assert taken(demand) == [1]
 
 
 def test_what_nobody_sees_leaves_half_the_room(have):
-    demand = Demand(have, RETRYING)
+    demand = ChunkQueue(have, RETRYING)
     grid = row(concurrency=8)
-    demand.want("view", [ask(n, Tier.AHEAD, grid=grid) for n in range(20)])
+    demand.want("view", [ask(n, Priority.AHEAD, grid=grid) for n in range(20)])
     assert len(taken(demand)) == 4
-    demand.want("other", [ask(n, Tier.SHARP, grid=grid) for n in range(100, 120)])
+    demand.want("other", [ask(n, Priority.SHARP, grid=grid) for n in range(100, 120)])
     assert len(taken(demand)) == 4
 
 
 def test_each_place_has_its_own_room(have):
-    demand = Demand(have, RETRYING)
+    demand = ChunkQueue(have, RETRYING)
     near = row("/home/data/a", concurrency=2)
     far = row("s3://idr/b", concurrency=3)
     demand.want("near", [ask(n, grid=near) for n in range(5)])
@@ -104,8 +110,8 @@ def test_each_place_has_its_own_room(have):
 
 
 def test_a_chunk_that_two_want_is_read_once_as_the_more_urgent_wants_it(demand):
-    demand.want("one", [ask(0, Tier.AHEAD), ask(1)])
-    demand.want("two", [ask(0, Tier.OVERVIEW)])
+    demand.want("one", [ask(0, Priority.AHEAD), ask(1)])
+    demand.want("two", [ask(0, Priority.OVERVIEW)])
     assert taken(demand) == [0, 1]
     demand.arrived(reading(demand, 0))
     assert demand.changed == {"one", "two"}
@@ -113,9 +119,9 @@ def test_a_chunk_that_two_want_is_read_once_as_the_more_urgent_wants_it(demand):
 
 
 def test_losing_the_more_urgent_owner_makes_it_less_urgent(demand):
-    demand.want("one", [ask(0, Tier.SHARP, 5)])
-    demand.want("two", [ask(0, Tier.OVERVIEW)])
-    demand.want("one", [ask(0, Tier.SHARP, 5), ask(1, Tier.SHARP, 1)])
+    demand.want("one", [ask(0, Priority.SHARP, 5)])
+    demand.want("two", [ask(0, Priority.OVERVIEW)])
+    demand.want("one", [ask(0, Priority.SHARP, 5), ask(1, Priority.SHARP, 1)])
     demand.want("two", [])
     assert taken(demand) == [1, 0]
 
@@ -284,7 +290,7 @@ def test_retrying_asks_for_everything_again(demand):
 
 
 def test_a_busy_place_rests_and_another_does_not(have):
-    demand = Demand(have, RETRYING)
+    demand = ChunkQueue(have, RETRYING)
     other = row("s3://elsewhere/b")
     demand.want("view", [ask(0), ask(1), ask(2, grid=other)])
     assert taken(demand, 10) == [0, 1, 2]
@@ -296,7 +302,7 @@ def test_a_busy_place_rests_and_another_does_not(have):
 
 
 def test_a_silent_place_is_said_to_be_silent_once(have):
-    demand = Demand(have, Retrying(silence=10))
+    demand = ChunkQueue(have, Retrying(silence=10))
     demand.want("view", [ask(0)])
     taken(demand, 5)
     assert demand.next(5) == 15
@@ -312,7 +318,7 @@ class Play:
 
     def __init__(self):
         self.have = set()
-        self.demand = Demand(self.have, RETRYING)
+        self.demand = ChunkQueue(self.have, RETRYING)
         self.running = []
         self.now = 0.0
 
@@ -324,7 +330,7 @@ class Play:
 
     def begin(self, *_):
         step = self.demand.next(self.now)
-        if isinstance(step, Entry):
+        if isinstance(step, QueuedChunk):
             assert step.chunk.key not in self.have
             self.running.append(step)
 
@@ -362,7 +368,7 @@ EVENTS = st.tuples(
     st.sampled_from(["want", "want", "forget", "begin", "begin", "succeed", "fail"]),
     st.sampled_from("ab"),
     st.lists(st.integers(0, 7), max_size=5, unique=True),
-    st.sampled_from(list(Tier)),
+    st.sampled_from(list(Priority)),
     st.sampled_from([0, 0.5, 40]),
 )
 

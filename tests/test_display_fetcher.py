@@ -11,14 +11,14 @@ import pytest
 
 from gated import LONG, Gate, GatedPixels
 from napari_omezarr.display.chunk_cache import ChunkCache, ChunkGrid
-from napari_omezarr.display.chunk_queue import Request, Retrying, Tier
+from napari_omezarr.display.chunk_queue import ChunkRequest, Priority, Retrying
 from napari_omezarr.display.engine import Fetcher
 from napari_omezarr.errors import (
     AccessDeniedError,
     StoreConnectionError,
     TruncatedBodyError,
 )
-from napari_omezarr.pyramid import Window
+from napari_omezarr.pyramid import FixedAxes
 
 AT_ONCE = Retrying(tries=3, first=0, longest=3600, silence=3600)
 
@@ -62,9 +62,9 @@ def pixels_of(gate, size=64, **options):
     return GatedPixels(np.arange(size, dtype=np.uint16), (4,), gate, **options)
 
 
-def ask(pixels, *numbers, tier=Tier.SHARP):
+def ask(pixels, *numbers, tier=Priority.SHARP):
     grid = ChunkGrid(pixels)
-    return [Request(grid.chunk((number,)), tier, number) for number in numbers]
+    return [ChunkRequest(grid.chunk((number,)), tier, number) for number in numbers]
 
 
 def test_a_wanted_chunk_comes_into_the_cache(fetcher, cache, gate):
@@ -95,7 +95,7 @@ def test_the_nearest_is_read_first_and_not_more_at_a_time_than_allowed(fetcher, 
 def test_each_chunk_is_read_once_however_many_want_it(fetcher, gate):
     array = np.arange(2 * 16, dtype=np.uint8).reshape(2, 16)
     pixels = GatedPixels(array, (2, 4), gate)
-    windows = [Window(pixels, {0: channel}) for channel in range(2)]
+    windows = [FixedAxes(pixels, {0: channel}) for channel in range(2)]
     for round_ in range(3):
         for number, window in enumerate(windows):
             fetcher.want({(number, round_): ask(window, 0, 1, 2)})
@@ -223,7 +223,9 @@ def test_chunks_own_their_memory(fetcher, cache, gate):
         return whole[tuple(slice(*bound) for bound in bounds)]
 
     pixels.read = read
-    fetcher.want({"view": [Request(ChunkGrid(pixels).chunk((0, 0)), Tier.SHARP)]})
+    fetcher.want(
+        {"view": [ChunkRequest(ChunkGrid(pixels).chunk((0, 0)), Priority.SHARP)]}
+    )
     fetcher.wait_for_all("view")
     (chunk,) = cache.get([(pixels.token, (0, 0))])
     assert chunk.base is None

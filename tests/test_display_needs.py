@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 
 from napari_omezarr.display.chunk_cache import ChunkGrid
-from napari_omezarr.display.chunk_queue import Tier
-from napari_omezarr.display.wanted import PLANES, Outlook, Travel, ahead, hull, visible
+from napari_omezarr.display.chunk_queue import Priority
+from napari_omezarr.display.wanted import (
+    PLANES,
+    PrefetchPlan,
+    ScrollDirection,
+    hull,
+    prefetch,
+    visible,
+)
 from pixel_sources import MemoryPixels
 
 MUCH = 10**9
@@ -57,14 +64,14 @@ def test_nothing_is_asked_for_when_all_is_there():
 def test_the_coarsest_picture_of_what_is_visible_comes_first():
     grids = stack()
     requests = look(grids, z=3, y=(0, 128), x=(0, 128))
-    assert asked(grids, requests, Tier.OVERVIEW) == [(3, (3, 0, 0))]
-    assert {level for level, _ in asked(grids, requests, Tier.SHARP)} == {0}
+    assert asked(grids, requests, Priority.OVERVIEW) == [(3, (3, 0, 0))]
+    assert {level for level, _ in asked(grids, requests, Priority.SHARP)} == {0}
     assert len(requests) == 4 + 1
 
 
 def test_the_sharp_level_is_read_centre_out():
     grids = stack()
-    sharp = asked(grids, look(grids), Tier.SHARP)
+    sharp = asked(grids, look(grids), Priority.SHARP)
     assert len(sharp) == 64
     assert {index[1:] for _, index in sharp[:4]} == {(3, 3), (3, 4), (4, 3), (4, 4)}
     assert {index[1:] for _, index in sharp[-4:]} == {(0, 0), (0, 7), (7, 0), (7, 7)}
@@ -72,34 +79,35 @@ def test_the_sharp_level_is_read_centre_out():
 
 def test_one_level_between_is_read_when_it_is_much_less():
     grids = stack(levels=5, size=1024)
-    between = asked(grids, look(grids), Tier.BETWEEN)
+    between = asked(grids, look(grids), Priority.BETWEEN)
     assert {level for level, _ in between} == {2}
     assert len(between) == 16
 
 
 def test_no_level_between_is_read_when_one_wave_brings_all():
     grids = stack(levels=5, size=1024, concurrency=256)
-    assert asked(grids, look(grids), Tier.BETWEEN) == []
+    assert asked(grids, look(grids), Priority.BETWEEN) == []
 
 
 def test_a_coarse_chunk_that_is_there_is_not_asked_for():
     grids = stack()
     assert (
-        asked(grids, look(grids, have={grids[3].key((0, 0, 0))}), Tier.OVERVIEW) == []
+        asked(grids, look(grids, have={grids[3].key((0, 0, 0))}), Priority.OVERVIEW)
+        == []
     )
 
 
 def test_at_the_coarsest_level_there_is_only_that():
     grids = stack()
     requests = look(grids, level=3)
-    assert [r.tier for r in requests] == [Tier.SHARP]
+    assert [r.tier for r in requests] == [Priority.SHARP]
 
 
 def test_only_around_the_holes_coarse_chunks_are_read():
     grids = stack(levels=2, size=1024)
     grid = grids[0]
     have = {grid.key(i) for i in grid.within(box(grid)) if i != (0, 15, 15)}
-    assert asked(grids, look(grids, have=have), Tier.OVERVIEW) == [(1, (0, 7, 7))]
+    assert asked(grids, look(grids, have=have), Priority.OVERVIEW) == [(1, (0, 7, 7))]
 
 
 def test_the_hull_ends_with_the_array():
@@ -110,11 +118,11 @@ def test_the_hull_ends_with_the_array():
 def outlook(grids, level=0, travel=None, **where):
     bounds = box(grids[level], **where)
     centre = tuple((start + stop) / 2 for start, stop in bounds)
-    return Outlook(level, bounds, centre, (1, 2), travel or Travel())
+    return PrefetchPlan(level, bounds, centre, (1, 2), travel or ScrollDirection())
 
 
 def travelled(*points):
-    travel = Travel()
+    travel = ScrollDirection()
     for point in points:
         travel.to(point)
     return travel
@@ -122,8 +130,8 @@ def travelled(*points):
 
 def test_the_whole_coarsest_level_is_read_the_nearest_planes_first():
     grids = stack()
-    requests = ahead(grids, outlook(grids, z=4), MUCH, set())
-    planes = [index[0] for _, index in asked(grids, requests, Tier.WARM)]
+    requests = prefetch(grids, outlook(grids, z=4), MUCH, set())
+    planes = [index[0] for _, index in asked(grids, requests, Priority.WARM)]
     assert planes[0] == 4
     assert set(planes[1:3]) == {3, 5}
     assert sorted(planes) == list(range(10))
@@ -131,8 +139,8 @@ def test_the_whole_coarsest_level_is_read_the_nearest_planes_first():
 
 def test_a_coarsest_level_that_is_large_is_not_read_whole():
     grids = stack()
-    requests = ahead(grids, outlook(grids), 10 * 64 * 64 - 1, set())
-    assert asked(grids, requests, Tier.WARM) == []
+    requests = prefetch(grids, outlook(grids), 10 * 64 * 64 - 1, set())
+    assert asked(grids, requests, Priority.WARM) == []
 
 
 @pytest.mark.parametrize(
@@ -142,16 +150,16 @@ def test_a_coarsest_level_that_is_large_is_not_read_whole():
 def test_planes_in_the_direction_of_travel_are_read(steps, planes):
     grids = stack()
     travel = travelled(*((float(z), None, None) for z in steps))
-    requests = ahead(grids, outlook(grids, z=steps[-1], travel=travel), MUCH, set())
-    found = [index[0] for _, index in asked(grids, requests, Tier.AHEAD)]
+    requests = prefetch(grids, outlook(grids, z=steps[-1], travel=travel), MUCH, set())
+    found = [index[0] for _, index in asked(grids, requests, Priority.AHEAD)]
     assert tuple(dict.fromkeys(found)) == planes
     assert len(planes) <= PLANES
 
 
 def test_without_travel_only_the_ring_of_neighbours_is_read():
     grids = stack()
-    requests = ahead(grids, outlook(grids, y=(128, 256), x=(128, 256)), MUCH, set())
-    ring = {index for _, index in asked(grids, requests, Tier.AHEAD)}
+    requests = prefetch(grids, outlook(grids, y=(128, 256), x=(128, 256)), MUCH, set())
+    ring = {index for _, index in asked(grids, requests, Priority.AHEAD)}
     inside = set(grids[0].within(((0, 1), (128, 256), (128, 256))))
     around = set(grids[0].within(((0, 1), (64, 320), (64, 320))))
     assert ring == around - inside
@@ -163,7 +171,9 @@ def test_the_next_plane_comes_before_the_ring_and_that_before_further_planes():
     where = outlook(grids, z=4, y=(128, 256), x=(128, 256), travel=travel)
     order = [
         index[0]
-        for _, index in asked(grids, ahead(grids, where, MUCH, set()), Tier.AHEAD)
+        for _, index in asked(
+            grids, prefetch(grids, where, MUCH, set()), Priority.AHEAD
+        )
     ]
     assert order == [5] * 4 + [4] * 12 + [6] * 4 + [7] * 4 + [8] * 4
 
@@ -172,16 +182,16 @@ def test_what_is_read_ahead_stays_within_its_budget():
     grids = stack()
     travel = travelled((3.0, None, None), (4.0, None, None))
     where = outlook(grids, z=4, travel=travel)
-    requests = ahead(grids, where, 3 * 64 * 64, set())
-    assert len(asked(grids, requests, Tier.AHEAD)) == 3
+    requests = prefetch(grids, where, 3 * 64 * 64, set())
+    assert len(asked(grids, requests, Priority.AHEAD)) == 3
 
 
 def test_what_is_there_is_not_read_ahead():
     grids = stack()
     have = {grid.key(i) for grid in grids for i in grid.within(box(grid, z=5))}
     travel = travelled((3.0, None, None), (4.0, None, None))
-    requests = ahead(grids, outlook(grids, z=4, travel=travel), MUCH, have)
-    assert 5 not in {index[0] for _, index in asked(grids, requests, Tier.AHEAD)}
+    requests = prefetch(grids, outlook(grids, z=4, travel=travel), MUCH, have)
+    assert 5 not in {index[0] for _, index in asked(grids, requests, Priority.AHEAD)}
 
 
 def test_planes_of_a_level_that_is_halved_in_z_follow_napari():
@@ -190,9 +200,9 @@ def test_planes_of_a_level_that_is_halved_in_z_follow_napari():
     grids = [ChunkGrid(fine), ChunkGrid(coarse)]
     travel = travelled((19.0, None, None), (20.0, None, None))
     where = outlook(grids, level=1, z=10, travel=travel)
-    requests = ahead(grids, where, 3 * 32 * 32, set())
+    requests = prefetch(grids, where, 3 * 32 * 32, set())
     # Planes 21 to 24 of the finest level: round(10.5), 11, round(11.5), 12.
-    assert [i[0] for _, i in asked(grids, requests, Tier.AHEAD)] == [11, 12]
+    assert [i[0] for _, i in asked(grids, requests, Priority.AHEAD)] == [11, 12]
 
 
 @pytest.mark.parametrize(

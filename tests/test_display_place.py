@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from napari_omezarr.display.chunk_queue import Place, Retrying
+from napari_omezarr.display.chunk_queue import HostLimiter, Retrying
 from napari_omezarr.errors import (
     AccessDeniedError,
     ServerBusyError,
@@ -27,7 +27,7 @@ def read(number, started=0.0):
 
 @pytest.fixture
 def place():
-    return Place("idr", 64, Retrying(first=1, longest=30))
+    return HostLimiter("idr", 64, Retrying(first=1, longest=30))
 
 
 def test_pauses_double_up_to_the_longest():

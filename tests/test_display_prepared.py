@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from napari_omezarr.display.compose import Assembly
-from napari_omezarr.display.layer_view import Prepared
+from napari_omezarr.display.layer_view import BackgroundVolume
 
 VOLUME = Assembly(np.zeros((2, 2, 2)), ())
 
@@ -20,7 +20,7 @@ def ready():
 
 @pytest.fixture
 def prepared(ready):
-    return Prepared(ready.set)
+    return BackgroundVolume(ready.set)
 
 
 def test_it_is_made_elsewhere_and_given_once(prepared, ready):

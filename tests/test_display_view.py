@@ -10,11 +10,11 @@ import pytest
 from gated import Gate, GatedPixels, pyramid
 from napari_omezarr.display.chunk_queue import Retrying
 from napari_omezarr.display.engine import Engine, engine, install
-from napari_omezarr.display.layer_view import View
+from napari_omezarr.display.layer_view import LayerView
 from napari_omezarr.display.settings import MEGABYTE, Settings
-from napari_omezarr.display.wanted import Look
+from napari_omezarr.display.wanted import SliceView
 from napari_omezarr.errors import AccessDeniedError
-from napari_omezarr.pyramid import Window
+from napari_omezarr.pyramid import FixedAxes
 
 SETTINGS = Settings(
     enabled=True, cache_bytes=64 * MEGABYTE, volume_bytes=10**6, prefetch_bytes=0
@@ -39,7 +39,9 @@ def planes(gate, count=10, levels=3, **options):
 
 
 def a_look(z, level=0, thumbnail=2, mark=7):
-    return Look(level, thumbnail, (1, 2), (float(z), None, None), (z, 64, 64), mark)
+    return SliceView(
+        level, thumbnail, (1, 2), (float(z), None, None), (z, 64, 64), mark
+    )
 
 
 def see(view, look):
@@ -72,7 +74,7 @@ class Watch:
 def test_what_is_seen_becomes_exact(gate):
     watch = Watch()
     levels = planes(gate)
-    view = View(levels, watch.engine)
+    view = LayerView(levels, watch.engine)
     picture, thumbnail = see(view, a_look(4))
     assert not picture.any()
     assert not thumbnail.any()
@@ -89,7 +91,7 @@ def test_what_is_seen_becomes_exact(gate):
 
 
 def test_an_old_look_that_is_sliced_late_wants_nothing(gate):
-    view = View(planes(gate), Watch().engine)
+    view = LayerView(planes(gate), Watch().engine)
     old, _ = view.look(a_look(1))
     see(view, a_look(8))
     np.asarray(old[1])
@@ -98,7 +100,7 @@ def test_an_old_look_that_is_sliced_late_wants_nothing(gate):
 
 
 def test_what_is_released_wants_nothing_even_when_sliced_late(gate):
-    view = View(planes(gate), Watch().engine)
+    view = LayerView(planes(gate), Watch().engine)
     late, _ = view.look(a_look(1))
     see(view, a_look(1))
     gate.wait_for(lambda: len(gate.waiting) == 17)
@@ -114,7 +116,7 @@ def test_two_views_of_one_array_share_everything(gate):
     array = np.stack([noise(128, 128), noise(128, 128) + 1])[:, None]
     sources = pyramid(array, (2, 1, 32, 32), gate)
     views = [
-        View([Window(p, {0: channel}) for p in sources], watch.engine)
+        LayerView([FixedAxes(p, {0: channel}) for p in sources], watch.engine)
         for channel in range(2)
     ]
     gate.open()
@@ -129,7 +131,7 @@ def test_two_views_of_one_array_share_everything(gate):
 
 def test_the_coarsest_level_comes_first_when_reads_are_few(gate):
     levels = planes(gate, concurrency=1)
-    view = View(levels, Watch().engine)
+    view = LayerView(levels, Watch().engine)
     see(view, a_look(4))
     gate.wait_for(lambda: gate.waiting)
     assert list(gate.asked) == [(levels[2], (4, 0, 0))]
@@ -141,7 +143,7 @@ def test_failed_chunks_are_hatched_and_the_error_is_known(gate):
     error = AccessDeniedError("no")
     gate.errors[levels[0], (4, 0, 0)] = error
     gate.open()
-    view = View(levels, watch.engine)
+    view = LayerView(levels, watch.engine)
     see(view, a_look(4, mark=2000))
     watch.sharp(view)
     picture, _ = see(view, a_look(4, mark=2000))
@@ -157,7 +159,7 @@ def test_failed_chunks_are_hatched_and_the_error_is_known(gate):
 def test_what_is_ahead_is_read_when_the_look_is_sharp(gate):
     watch = Watch(AHEAD)
     levels = planes(gate, count=20)
-    view = View(levels, watch.engine)
+    view = LayerView(levels, watch.engine)
     see(view, a_look(9))
     see(view, a_look(10))
     sharp = {(levels[0], (10, y, x)) for y in range(4) for x in range(4)}
@@ -178,7 +180,7 @@ def test_what_is_ahead_is_read_when_the_look_is_sharp(gate):
 def test_turning_round_drops_what_was_ahead(gate):
     watch = Watch(AHEAD)
     levels = planes(gate, count=20)
-    view = View(levels, watch.engine)
+    view = LayerView(levels, watch.engine)
     see(view, a_look(9))
     see(view, a_look(10))
     gate.open()
@@ -196,8 +198,8 @@ def test_turning_round_drops_what_was_ahead(gate):
 def test_a_thumbnail_of_much_is_only_what_is_there(gate):
     array = np.broadcast_to(np.uint16(1), (1, 8192, 8192))
     pixels = GatedPixels(array, (1, 1024, 1024), gate)
-    view = View([pixels], Watch().engine)
-    look = Look(0, 0, (1, 2), (0.0, None, None), (0, 512, 512))
+    view = LayerView([pixels], Watch().engine)
+    look = SliceView(0, 0, (1, 2), (0.0, None, None), (0, 512, 512))
     picture, thumbnail = view.look(look)
     np.asarray(picture[0, :1024, :1024])
     np.asarray(thumbnail[0])
@@ -206,7 +208,7 @@ def test_a_thumbnail_of_much_is_only_what_is_there(gate):
 
 def volume_look(level, moment=0):
     point = (float(moment), None, None, None)
-    return Look(level, 2, (1, 2, 3), point, (0, 0, 0, 0), climbs=True)
+    return SliceView(level, 2, (1, 2, 3), point, (0, 0, 0, 0), climbs=True)
 
 
 def test_a_volume_climbs_level_by_level_to_what_fits(gate):
@@ -214,7 +216,7 @@ def test_a_volume_climbs_level_by_level_to_what_fits(gate):
     levels = pyramid(
         noise(2, 64, 128, 128), (1, 16, 32, 32), gate, axes=(1, 2, 3), concurrency=8
     )
-    view = View(levels, watch.engine)
+    view = LayerView(levels, watch.engine)
     picture, _ = view.look(volume_look(2))
     np.asarray(picture[0])
     assert not view.climb.is_over
@@ -238,21 +240,21 @@ def test_a_volume_climbs_level_by_level_to_what_fits(gate):
 def test_leaving_the_volume_drops_the_climb(gate):
     watch = Watch()
     levels = pyramid(noise(1, 64, 128, 128), (1, 16, 32, 32), gate, axes=(1, 2, 3))
-    view = View(levels, watch.engine)
+    view = LayerView(levels, watch.engine)
     view.look(volume_look(2))
     view.climb.begin()
     gate.wait_for(lambda: gate.waiting)
-    flat = Look(2, 2, (2, 3), (0.0, 0.0, None, None), (0, 0, 0, 0))
+    flat = SliceView(2, 2, (2, 3), (0.0, 0.0, None, None), (0, 0, 0, 0))
     view.look(flat)
     gate.wait_for(lambda: not gate.waiting)
     assert view.climb.reached() is None
 
 
 def test_a_plane_too_large_for_the_memory_is_not_affordable(gate):
-    view = View(planes(gate), Watch().engine)
+    view = LayerView(planes(gate), Watch().engine)
     assert view.affordable(0, (1, 2)) == 0
     small = Settings(enabled=True, cache_bytes=1, volume_bytes=9000, prefetch_bytes=0)
-    view = View(planes(gate), Engine(small))
+    view = LayerView(planes(gate), Engine(small))
     assert view.affordable(0, (1, 2)) == 1
     assert view.affordable(1, (1, 2)) == 1
 
@@ -277,7 +279,7 @@ def test_scrolling_through_much_more_than_the_cache_holds_leaves_nothing(gate):
     )
     watch = Watch(small)
     levels = planes(gate, count=60)
-    view = View(levels, watch.engine)
+    view = LayerView(levels, watch.engine)
     gate.open()
     for z in range(60):
         see(view, a_look(z))
@@ -297,7 +299,7 @@ def test_failures_of_pixels_that_are_gone_are_forgotten(gate):
     levels = planes(gate)
     gate.errors[None] = AccessDeniedError("no")
     gate.open()
-    view = View(levels, watch.engine)
+    view = LayerView(levels, watch.engine)
     watch.engine.use(view.tokens)
     see(view, a_look(0))
     watch.sharp(view)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_omezarr.pyramid import Cast, ChannelsLast, Mosaic, Pixels, Window
+from napari_omezarr.pyramid import Cast, ChannelsLast, FixedAxes, Mosaic, Pixels
 from pixel_sources import MemoryPixels
 
 
@@ -16,7 +16,7 @@ def source():
 
 
 def test_a_window_holds_an_axis(source):
-    window = Window(source, {0: 2})
+    window = FixedAxes(source, {0: 2})
     assert isinstance(window, Pixels)
     assert (window.shape, window.chunks, window.ndim) == ((4, 5, 6), (2, 3, 3), 3)
     np.testing.assert_array_equal(window[1:3, ::2, -1], source.array[2, 1:3, ::2, -1])
@@ -24,7 +24,7 @@ def test_a_window_holds_an_axis(source):
 
 
 def test_two_channels_have_two_tokens(source):
-    tokens = {Window(source, {0: channel}).token for channel in range(3)}
+    tokens = {FixedAxes(source, {0: channel}).token for channel in range(3)}
     assert len(tokens) == 3
 
 

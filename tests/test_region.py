@@ -16,11 +16,11 @@ from gated import Gate, GatedPixels
 from napari_omezarr import Location, read
 from napari_omezarr.errors import OptionError, ServerError, StoreConnectionError
 from napari_omezarr.metadata import Affine
-from napari_omezarr.pyramid import Cast, ChannelsLast, Mosaic, Window, to_dask
+from napari_omezarr.pyramid import Cast, ChannelsLast, FixedAxes, Mosaic, to_dask
 from napari_omezarr.region import (
-    Part,
     Placed,
     Region,
+    RegionPart,
     covering,
     estimate,
     load,
@@ -186,13 +186,13 @@ def doors(array=ARRAY, chunks=(2, 2, 4, 5)):
     """The same array behind all doors, with what numpy gives for a box of each."""
     pixels = MemoryPixels(array, chunks)
     yield pixels, array
-    yield Window(pixels, {0: 2}), array[2]
-    yield Window(pixels, {1: 3, 3: 0}), array[:, 3, :, 0]
+    yield FixedAxes(pixels, {0: 2}), array[2]
+    yield FixedAxes(pixels, {1: 3, 3: 0}), array[:, 3, :, 0]
     yield ChannelsLast(pixels, 0), np.moveaxis(array, 0, -1)
     yield Cast(pixels, np.dtype("u4")), array.astype("u4")
     yield ForeignPixels(array), array
     yield as_pixels(da.from_array(array, chunks=chunks)), array
-    yield as_pixels(to_dask(Window(pixels, {0: 1}))), array[1]
+    yield as_pixels(to_dask(FixedAxes(pixels, {0: 1}))), array[1]
 
 
 @few
@@ -200,7 +200,7 @@ def doors(array=ARRAY, chunks=(2, 2, 4, 5)):
 def test_parts_are_what_numpy_gives(data):
     both = data.draw(st.lists(st.sampled_from(list(doors())), min_size=1, max_size=4))
     bounds = [data.draw(boxes(array.shape)) for _, array in both]
-    parts = [Part(pair[0], box) for pair, box in zip(both, bounds, strict=True)]
+    parts = [RegionPart(pair[0], box) for pair, box in zip(both, bounds, strict=True)]
     found = load(parts)
     for (pixels, array), box, result in zip(both, bounds, found, strict=True):
         assert result.dtype == pixels.dtype
@@ -212,7 +212,9 @@ def test_parts_are_what_numpy_gives(data):
 def test_each_piece_is_a_chunk_and_is_read_once_for_all_channels():
     pixels = MemoryPixels(ARRAY, (2, 2, 4, 5))
     bounds = ((1, 5), (0, 10), (3, 9))
-    parts = [Part(Window(pixels, {0: channel}), bounds) for channel in (0, 1, 2)]
+    parts = [
+        RegionPart(FixedAxes(pixels, {0: channel}), bounds) for channel in (0, 1, 2)
+    ]
     load(parts)
     assert len(pixels.reads) == len(set(pixels.reads)) == estimate(parts).requests
     assert len(pixels.reads) == 2 * (3 * 3 * 2)  # channels 0 and 1 share chunks
@@ -229,7 +231,7 @@ def test_an_estimate_of_a_huge_box_takes_no_time():
         ndim = 3
         token = "endless"
 
-    cost = estimate([Part(Endless(), ((0, 10**6),) * 3)])
+    cost = estimate([RegionPart(Endless(), ((0, 10**6),) * 3)])
     assert cost.requests == 15625**3
     assert cost.nbytes == 2 * 10**18
     assert cost.is_exact
@@ -256,7 +258,7 @@ def test_the_estimate_is_what_the_server_counts(served, data):
     level = data.draw(st.sampled_from([0, 1, 2]))
     bounds = data.draw(boxes(levels[level].shape[1:]))
     wanted = data.draw(st.sampled_from([(0,), (1,), (0, 1)]))
-    parts = [Part(pyramid.channel(channel)[level], bounds) for channel in wanted]
+    parts = [RegionPart(pyramid.channel(channel)[level], bounds) for channel in wanted]
     server.clear_log()
     found = load(parts)
     cost = estimate(parts)
@@ -284,7 +286,7 @@ def test_the_estimate_of_shards_is_never_less(tmp_path, http_server, data):
     http_server.clear_log()
     whole = st.sampled_from([((0, 4), (0, 16), (0, 32)), ((0, 5), (0, 16), (16, 40))])
     bounds = data.draw(boxes((5, 30, 40)) | whole)
-    parts = [Part(pyramid.levels[0].pixels, bounds)]
+    parts = [RegionPart(pyramid.levels[0].pixels, bounds)]
     (found,) = load(parts)
     expected = numbered((5, 30, 40))[tuple(slice(*bound) for bound in bounds)]
     np.testing.assert_array_equal(found, expected)
@@ -306,7 +308,7 @@ def test_tiles_of_a_plate_may_be_fewer_than_estimated():
 
     pixels = MemoryPixels(numbered((4, 4)), (2, 4))
     mosaic = Mosaic(pixels, (1, 2), {(0, 1): Opened(pixels)})
-    part = Part(mosaic, ((0, 4), (0, 8)))
+    part = RegionPart(mosaic, ((0, 4), (0, 8)))
     (found,) = load([part])
     np.testing.assert_array_equal(found[:, 4:], pixels.array)
     assert not found[:, :4].any()
@@ -320,7 +322,7 @@ def test_as_many_pieces_at_a_time_as_the_place_takes():
     pixels = GatedPixels(numbered((40, 8)), (1, 8), gate, concurrency=7)
     progress = []
     future = start(
-        [Part(pixels, ((0, 40), (0, 8)))], lambda *state: progress.append(state)
+        [RegionPart(pixels, ((0, 40), (0, 8)))], lambda *state: progress.append(state)
     )
     gate.wait_for(lambda: len(gate.waiting) == 7)
     assert sum(gate.asked.values()) == 7
@@ -338,7 +340,7 @@ def test_large_chunks_are_read_few_at_a_time():
     shape = (8, 64, 2**19)
     huge = np.broadcast_to(np.uint16(3), shape)
     pixels = GatedPixels(huge, (1, *shape[1:]), gate, concurrency=64)
-    future = start([Part(pixels, tuple((0, size) for size in shape))])
+    future = start([RegionPart(pixels, tuple((0, size) for size in shape))])
     most = IN_FLIGHT // (2 * 64 * 2**19)
     gate.wait_for(lambda: len(gate.waiting) == most)
     assert sum(gate.asked.values()) == most == 4
@@ -349,7 +351,7 @@ def test_large_chunks_are_read_few_at_a_time():
 def test_cancelling_ends_what_is_under_way_and_asks_no_more():
     gate = Gate()
     pixels = GatedPixels(numbered((40, 8)), (1, 8), gate, concurrency=5)
-    future = start([Part(pixels, ((0, 40), (0, 8)))])
+    future = start([RegionPart(pixels, ((0, 40), (0, 8)))])
     gate.wait_for(lambda: len(gate.waiting) == 5)
     assert future.cancel()
     gate.wait_for(lambda: sum(gate.cancelled.values()) == 5)
@@ -362,7 +364,7 @@ def test_a_chunk_that_cannot_be_had_ends_it():
     gate = Gate()
     pixels = GatedPixels(numbered((40, 8)), (1, 8), gate, concurrency=5)
     gate.errors[pixels, (2, 0)] = StoreConnectionError("The host is away.")
-    future = start([Part(pixels, ((0, 40), (0, 8)))])
+    future = start([RegionPart(pixels, ((0, 40), (0, 8)))])
     gate.wait_for(lambda: len(gate.waiting) == 5)
     gate.release((pixels, (2, 0)))
     with pytest.raises(StoreConnectionError, match="away"):
@@ -380,7 +382,7 @@ def test_an_array_that_fails_says_it_in_its_own_words():
             raise RuntimeError("disk on fire")
 
     with pytest.raises(RuntimeError, match="disk on fire"):
-        load([Part(as_pixels(Broken()), ((0, 4), (0, 4)))])
+        load([RegionPart(as_pixels(Broken()), ((0, 4), (0, 4)))])
 
 
 def test_one_call_for_scripts(served):
@@ -427,7 +429,7 @@ def test_a_stalled_server_is_left_at_once(served):
     pyramid, _, server = served
     server.fault("*", Stalled(), forever=True)
     bounds = tuple((0, size) for size in pyramid.shape)
-    future = start([Part(pyramid.levels[0].pixels, bounds)])
+    future = start([RegionPart(pyramid.levels[0].pixels, bounds)])
     server.wait_for(3)
     assert future.cancel()
     with pytest.raises(CancelledError):

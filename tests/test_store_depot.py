@@ -10,9 +10,9 @@ from hurried import HASTY
 from napari_omezarr import errors
 from napari_omezarr.demo.server import OWNER, READER
 from napari_omezarr.location import Location
-from napari_omezarr.store import Depot, open_depot, run
-from napari_omezarr.store.backend import Held
-from napari_omezarr.store.writable import DepotStore
+from napari_omezarr.store import WritablePlace, open_writable, run
+from napari_omezarr.store.backend import GetResult
+from napari_omezarr.store.writable import WritableStore
 from servers import faults
 from servers.proxy import Proxy
 
@@ -31,8 +31,8 @@ def place(s3_prefix, proxy):
 
 
 @pytest.fixture
-def depot(place, owner) -> Depot:
-    return open_depot(place, patience=HASTY)
+def depot(place, owner) -> WritablePlace:
+    return open_writable(place, patience=HASTY)
 
 
 async def keys(depot, prefix=""):
@@ -79,8 +79,8 @@ def test_the_pages_of_a_listing_follow_each_other(depot, place):
 
 def test_a_depot_travels_to_other_processes(depot, place):
     run(depot.put("a", BODY))
-    store = pickle.loads(pickle.dumps(DepotStore(depot)))
-    assert store == DepotStore(depot)
+    store = pickle.loads(pickle.dumps(WritableStore(depot)))
+    assert store == WritableStore(depot)
     assert body_of(store.depot, "a") == BODY
     assert OWNER.secret not in repr(store) + repr(depot) + str(pickle.dumps(depot))
 
@@ -123,7 +123,7 @@ def test_a_service_that_knows_no_conditions_is_written_to_all_the_same(depot, pr
     proxy.fault("*", faults.s3_error(501, "NotImplemented"), method="PUT")
     assert run(depot.replace("a", BODY, None))
     assert body_of(depot, "a") == BODY
-    assert not run(depot.replace("a", b"2", Held(b"other", "tag")))
+    assert not run(depot.replace("a", b"2", GetResult(b"other", "tag")))
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_a_hurry_ends_the_tries(depot, proxy):
 def test_who_may_only_read_is_told_so(place, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", READER.key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", READER.secret)
-    depot = open_depot(place, patience=HASTY)
+    depot = open_writable(place, patience=HASTY)
     with pytest.raises(errors.AccessDeniedError, match="may not write to s3"):
         run(depot.put("a", BODY))
     with pytest.raises(errors.AccessDeniedError, match="may not delete s3"):
@@ -189,7 +189,7 @@ def test_who_may_only_read_is_told_so(place, monkeypatch):
 
 
 def test_nobody_writes_without_signing_in(place):
-    depot = open_depot(place, patience=HASTY)
+    depot = open_writable(place, patience=HASTY)
     with pytest.raises(errors.SignInNeededError, match="without signing in"):
         run(depot.put("a", BODY))
 
@@ -206,7 +206,7 @@ def test_a_sign_in_that_is_renewed_meanwhile_goes_on(
         file.write_text("\n".join(["[default]", *lines]))
 
     sign_in("old")
-    depot = open_depot(place, patience=HASTY)
+    depot = open_writable(place, patience=HASTY)
     proxy.fault("*", faults.s3_error(400, "ExpiredToken"), forever=True)
     with pytest.raises(errors.SignInExpiredError):
         run(depot.put("a", BODY))
@@ -252,7 +252,7 @@ def test_a_page_instead_of_a_listing(text, depot, proxy):
 
 
 def test_other_object_stores_are_written_through_fsspec(tmp_path):
-    depot = open_depot(Location.parse(f"memory://{tmp_path.name}/a.zarr"))
+    depot = open_writable(Location.parse(f"memory://{tmp_path.name}/a.zarr"))
     assert not run(depot.holds())
     assert body_of(depot, "c/0") is None
     run(depot.put("c/0", BODY))
@@ -278,16 +278,16 @@ def test_other_object_stores_are_written_through_fsspec(tmp_path):
 )
 def test_places_that_cannot_be_written_to_say_so_at_once(address, said):
     with pytest.raises(errors.OptionError, match=said):
-        open_depot(Location.parse(address))
+        open_writable(Location.parse(address))
 
 
 def test_a_known_web_address_of_a_bucket_is_that_bucket():
     address = "https://bucket.s3.eu-west-1.amazonaws.com/a.zarr"
-    assert open_depot(Location.parse(address)).concurrency == 64
+    assert open_writable(Location.parse(address)).concurrency == 64
 
 
 def test_a_zarr_store_over_a_depot_lists_and_refuses_when_read_only(depot):
-    store = DepotStore(depot)
+    store = WritableStore(depot)
 
     async def listed():
         return [key async for key in store.list()], [
@@ -302,4 +302,4 @@ def test_a_zarr_store_over_a_depot_lists_and_refuses_when_read_only(depot):
     assert closed != store
     with pytest.raises(ValueError, match="reading only"):
         run(closed.delete("zarr.json"))
-    assert len({store, DepotStore(depot)}) == 1
+    assert len({store, WritableStore(depot)}) == 1

@@ -17,9 +17,9 @@ from hurried import HASTY, PIXELS, write_image
 from napari_omezarr import errors
 from napari_omezarr.location import Location
 from napari_omezarr.store import open_store, run
-from napari_omezarr.store.error_mapping import Place
+from napari_omezarr.store.error_mapping import ErrorContext
 from napari_omezarr.store.fsspec_store import GenericTransport
-from napari_omezarr.store.retry import Asking, Broken
+from napari_omezarr.store.retry import Broken, RetryingReader
 from servers import faults
 
 RANGES = [
@@ -111,10 +111,10 @@ def asynchronous(http_server):
     import aiohttp
 
     filesystem = fsspec.filesystem("http", skip_instance_cache=True)
-    place = Place("", "host", bucket="b")
+    place = ErrorContext("", "host", bucket="b")
     failing = (aiohttp.ClientError,)
     transport = GenericTransport(filesystem, http_server.url, place, failing)
-    return Asking(transport, HASTY, 4)
+    return RetryingReader(transport, HASTY, 4)
 
 
 @pytest.mark.parametrize(("wanted", "expected"), RANGES[:4])

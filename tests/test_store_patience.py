@@ -5,12 +5,12 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_omezarr.store import Patience
+from napari_omezarr.store import RetryPolicy
 
 
 @given(st.integers(1, 20), st.floats(0, 200), st.floats(0, 1000))
 def test_pauses_are_bounded(failures, elapsed, asked):
-    patience = Patience()
+    patience = RetryPolicy()
     pause = patience.pause(failures, elapsed, asked)
     if pause is None:
         assert failures >= patience.tries or elapsed + patience.longest_pause >= 60
@@ -20,7 +20,7 @@ def test_pauses_are_bounded(failures, elapsed, asked):
 
 
 def test_pauses_grow_and_are_spread():
-    patience = Patience(tries=9, first_pause=1, longest_pause=100)
+    patience = RetryPolicy(tries=9, first_pause=1, longest_pause=100)
     for failures, bound in [(1, 1), (2, 2), (3, 4), (8, 100)]:
         pauses = [patience.pause(failures, 0) or 0.0 for _ in range(200)]
         assert max(pauses) <= bound
@@ -29,5 +29,5 @@ def test_pauses_grow_and_are_spread():
 
 
 def test_the_last_try_is_the_last():
-    assert Patience(tries=3).pause(3, 0) is None
-    assert Patience(tries=3, total=9).pause(1, 9) is None
+    assert RetryPolicy(tries=3).pause(3, 0) is None
+    assert RetryPolicy(tries=3, total=9).pause(1, 9) is None

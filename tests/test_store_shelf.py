@@ -17,8 +17,8 @@ from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteReques
 from hurried import PIXELS, write_image
 from napari_omezarr.store import clear_disk_cache, disk_cache_facts, set_disk_cache
 from napari_omezarr.store.backend import cut
-from napari_omezarr.store.disk_cache import Part, Shelf, cache_key, covering
-from napari_omezarr.store.http import Reply
+from napari_omezarr.store.disk_cache import CachedRange, DiskCache, cache_key, covering
+from napari_omezarr.store.http import Response
 from shelving import SIZE, cache_in, files, get, grow_old, pixels, store_at
 
 
@@ -167,12 +167,12 @@ WRITE = """
 
 def usable(folder):
     """Say how many of the answers of `WRITE` are found; each must be a whole one."""
-    shelf = Shelf(folder, 1 << 30)
+    shelf = DiskCache(folder, 1 << 30)
     found = [shelf.find(cache_key(f"http://a/{number}"), None) for number in range(3)]
     bodies = [kept.body for kept in found if kept]
     assert all(len(body) == 3_000_000 and len(set(body)) == 1 for body in bodies)
     key = cache_key("http://a/0")
-    shelf.keep(key, Reply(b"new", total=3, validator='"2"'))
+    shelf.keep(key, Response(b"new", total=3, validator='"2"'))
     assert shelf.find(key, None).body == b"new"
     return len(bodies)
 
@@ -185,7 +185,7 @@ def test_a_process_that_dies_in_the_middle_of_a_file_leaves_no_half(tmp_path):
     (half,) = files(tmp_path)
     assert half.stat().st_size == 1_000_000
     assert usable(tmp_path) == 0
-    room = Shelf(tmp_path, SIZE).room
+    room = DiskCache(tmp_path, SIZE).room
     room.make_room()
     assert half.exists()
     grow_old(tmp_path, 3601)
@@ -203,14 +203,16 @@ def test_a_killed_process_leaves_a_usable_cache(tmp_path):
 
 
 def test_what_was_used_long_ago_goes_first(tmp_path):
-    shelf = Shelf(tmp_path, 1 << 20)
+    shelf = DiskCache(tmp_path, 1 << 20)
     keys = [cache_key(f"http://a/{number}") for number in range(32)]
     for key in keys:
-        shelf.keep(key, Reply(bytes(20_000), total=20_000, validator='"1"'))
+        shelf.keep(key, Response(bytes(20_000), total=20_000, validator='"1"'))
     grow_old(tmp_path)
     used = keys[::4]
     assert all(shelf.find(key, None) for key in used)
-    smaller = Shelf(tmp_path, 1 << 19)  # the first may still be looking, with old times
+    smaller = DiskCache(
+        tmp_path, 1 << 19
+    )  # the first may still be looking, with old times
     smaller.room.make_room()
     assert all(smaller.find(key, None) for key in used)
     assert smaller.room.contents()[0] <= 1 << 19
@@ -228,7 +230,7 @@ requests = st.one_of(
 
 @given(st.lists(extents, max_size=6), requests)
 def test_parts_cover_exactly_what_they_hold(extents, wanted):
-    parts = [Part("k", "v", start, stop, 100) for start, stop in extents]
+    parts = [CachedRange("k", "v", start, stop, 100) for start, stop in extents]
     held = {at for part in parts for at in range(part.start, part.stop)}
     expected = cut(OBJECT, wanted)
     pieces = covering(parts, wanted)
@@ -238,15 +240,21 @@ def test_parts_cover_exactly_what_they_hold(extents, wanted):
 
 @given(st.tuples(*[st.integers(0, 10**12)] * 3))
 def test_names_of_parts_are_read_as_they_are_written(numbers):
-    part = Part(cache_key("http://a"), "0123abcd", *numbers)
-    assert Part.parse(str(part)) == part
+    part = CachedRange(cache_key("http://a"), "0123abcd", *numbers)
+    assert CachedRange.parse(str(part)) == part
 
 
 def test_parts_of_two_versions_or_sizes_are_not_joined():
-    first, second = Part("k", "v", 0, 50, 100), Part("k", "v", 50, 100, 100)
+    first, second = (
+        CachedRange("k", "v", 0, 50, 100),
+        CachedRange("k", "v", 50, 100, 100),
+    )
     assert len(covering([second, first], None)) == 2
-    for other in (Part("k", "w", 50, 100, 100), Part("k", "v", 50, 101, 101)):
+    for other in (
+        CachedRange("k", "w", 50, 100, 100),
+        CachedRange("k", "v", 50, 101, 101),
+    ):
         assert covering([first, other], None) == []
         assert not first.fits_beside(other)
     assert first.fits_beside(second)
-    assert not first.fits_beside(Part("k", "v", 0, 60, 100))
+    assert not first.fits_beside(CachedRange("k", "v", 0, 60, 100))

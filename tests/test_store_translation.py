@@ -17,9 +17,9 @@ from napari_omezarr import errors
 from napari_omezarr.location import Location
 from napari_omezarr.store import open_store, run
 from napari_omezarr.store.error_mapping import (
+    BrokenBy,
+    ErrorContext,
     Interrupted,
-    Kind,
-    Place,
     Refusal,
     sign_in_error,
     translate,
@@ -27,9 +27,9 @@ from napari_omezarr.store.error_mapping import (
 from servers import faults
 from servers.proxy import Proxy
 
-S3 = Place("s3://b/k", "s3.org", bucket="b", profile="lab")
-WEB = Place("https://h/k", "h")
-SIGNED_LINK = Place("https://h/k", "h", has_query=True)
+S3 = ErrorContext("s3://b/k", "s3.org", bucket="b", profile="lab")
+WEB = ErrorContext("https://h/k", "h")
+SIGNED_LINK = ErrorContext("https://h/k", "h", has_query=True)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ SIGNED_LINK = Place("https://h/k", "h", has_query=True)
         ),
         (
             Refusal(403),
-            Place("gs://b/k", "h", extra="gcs"),
+            ErrorContext("gs://b/k", "h", extra="gcs"),
             errors.AccessDeniedError,
             "h does not let gs://b/k be read. "
             "To sign in, run: pip install 'napari-omezarr[gcs]'",
@@ -141,7 +141,7 @@ SIGNED_LINK = Place("https://h/k", "h", has_query=True)
             "h answers with status 418 at https://h/k. Check the address.",
         ),
         (
-            Interrupted(Kind.CERTIFICATE),
+            Interrupted(BrokenBy.CERTIFICATE),
             WEB,
             errors.CertificateError,
             "The certificate of h is not trusted. "
@@ -149,13 +149,13 @@ SIGNED_LINK = Place("https://h/k", "h", has_query=True)
         ),
         (
             PermissionError(13, "Permission denied"),
-            Place("/data/k"),
+            ErrorContext("/data/k"),
             errors.AccessDeniedError,
             "/data/k may not be read by you. Ask its owner, or change the permissions.",
         ),
         (
             OSError(5, "Input/output error"),
-            Place("/data/k"),
+            ErrorContext("/data/k"),
             errors.StoreError,
             "/data/k cannot be read (Input/output error). "
             "Check the disk, or the connection to it.",
@@ -169,7 +169,7 @@ def test_texts(problem, place, kind, text):
     assert error.url == place.url
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", BrokenBy)
 def test_every_kind_of_interruption_has_a_text(kind):
     error = translate(Interrupted(kind), WEB)
     assert isinstance(error, errors.StoreError)

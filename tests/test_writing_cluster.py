@@ -13,7 +13,7 @@ import zarr
 from napari_omezarr.errors import WriteCancelledError
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
-from napari_omezarr.store import open_depot, run
+from napari_omezarr.store import open_writable, run
 from napari_omezarr.writing import write_image, write_layers
 from napari_omezarr.writing.cluster import active_client
 
@@ -121,6 +121,8 @@ def _sign_in(keys):
 
 def keys(place):
     async def collect():
-        return {(entry.key, entry.size) async for entry in open_depot(place).entries()}
+        return {
+            (entry.key, entry.size) async for entry in open_writable(place).entries()
+        }
 
     return run(collect())

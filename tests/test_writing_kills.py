@@ -19,14 +19,14 @@ from interrupted_save import OPTIONS
 from napari_omezarr import errors
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
-from napari_omezarr.store import open_depot, run
+from napari_omezarr.store import open_writable, run
 from napari_omezarr.writing import write_image
 from napari_omezarr.writing.commit_local import ArchiveTarget, LocalTarget
 from napari_omezarr.writing.commit_remote import InPlaceTarget
 from napari_omezarr.writing.engine import Threads
 from napari_omezarr.writing.from_layers import Channels, Grid, image_picture
 from napari_omezarr.writing.hierarchy import RemoteHierarchy
-from napari_omezarr.writing.options import Conduct, WriteOptions
+from napari_omezarr.writing.options import SaveMode, WriteOptions
 from napari_omezarr.writing.plan import plan_layers
 from napari_omezarr.writing.save import save
 from servers import faults
@@ -72,7 +72,7 @@ def contents(place):
         }
 
     async def collect():
-        depot = open_depot(place)
+        depot = open_writable(place)
         names = [entry.key async for entry in depot.entries()]
         return {name: (await depot.read(name)).body for name in names}
 
@@ -103,14 +103,16 @@ def saved(place, values=NEW, **conduct):
     target = target_of(place)
     executor = Threads(options.memory, 1)
     try:
-        return save(plan, target, Conduct(**conduct), executor)
+        return save(plan, target, SaveMode(**conduct), executor)
     finally:
         executor.close()
 
 
 def target_of(place):
     if isinstance(place, Location):
-        return InPlaceTarget(RemoteHierarchy(place, open_depot(place, patience=HASTY)))
+        return InPlaceTarget(
+            RemoteHierarchy(place, open_writable(place, patience=HASTY))
+        )
     if place.suffix == ".ozx":
         return ArchiveTarget(place, "0.5")
     return LocalTarget(place)

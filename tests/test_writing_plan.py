@@ -14,7 +14,12 @@ from hypothesis import strategies as st
 from napari_omezarr.errors import LossError, OptionError, UnsupportedDataError
 from napari_omezarr.metadata import Affine, Axis
 from napari_omezarr.writing import plan_write, write_layers
-from napari_omezarr.writing.chunking import CHUNK_BYTES, Level, level_affine, passes
+from napari_omezarr.writing.chunking import (
+    CHUNK_BYTES,
+    LevelPlan,
+    level_affine,
+    write_passes,
+)
 from napari_omezarr.writing.engine import coarser_bounds
 from napari_omezarr.writing.options import WriteOptions
 from napari_omezarr.writing.plan import plan_layers
@@ -329,8 +334,10 @@ def test_a_coarse_pixel_lies_at_the_mean_of_its_finer_pixels(factors, index):
 
 
 def test_blocks_are_whole_chunks_of_the_source_where_that_fits():
-    level = Level("0", (100, 800), (10, 100), None, (1, 1), (1, 1), Affine.identity(2))
-    walk = passes([level], 2, 10**8, (1, 400))[0]
+    level = LevelPlan(
+        "0", (100, 800), (10, 100), None, (1, 1), (1, 1), Affine.identity(2)
+    )
+    walk = write_passes([level], 2, 10**8, (1, 400))[0]
     assert walk.block[1] % 400 == 0
 
 

@@ -15,7 +15,7 @@ from napari_omezarr import errors
 from napari_omezarr.demo.server import DEPOSITOR, OWNER, READER
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
-from napari_omezarr.store import Patience, open_depot, run
+from napari_omezarr.store import RetryPolicy, open_writable, run
 from napari_omezarr.writing import (
     add_labels,
     patch,
@@ -27,7 +27,7 @@ from napari_omezarr.writing.commit_remote import InPlaceTarget
 from napari_omezarr.writing.engine import Running, Threads
 from napari_omezarr.writing.hierarchy import RemoteHierarchy
 from napari_omezarr.writing.labels import label_names
-from napari_omezarr.writing.options import Conduct, WriteOptions
+from napari_omezarr.writing.options import SaveMode, WriteOptions
 from napari_omezarr.writing.plan import plan_layers
 from napari_omezarr.writing.save import save
 from servers import faults
@@ -55,12 +55,12 @@ def place(s3_prefix, proxy):
 
 
 def hasty(place):
-    return RemoteHierarchy(place, open_depot(place, patience=HASTY))
+    return RemoteHierarchy(place, open_writable(place, patience=HASTY))
 
 
 def contents(place):
     async def collect():
-        depot = open_depot(place)
+        depot = open_writable(place)
         names = [entry.key async for entry in depot.entries()]
         return {name: (await depot.read(name)).body for name in names}
 
@@ -136,7 +136,7 @@ def saved(place, *, progress=None, cancel=None, hierarchy=None, **conduct):
     options = WriteOptions(**OPTIONS)
     plan = plan_layers(layers, "a", options, object_store=True)
     target = InPlaceTarget(hierarchy or hasty(place))
-    chosen = Conduct(**conduct)
+    chosen = SaveMode(**conduct)
     executor = Threads(options.memory, 1)
     try:
         return save(plan, target, chosen, executor, Running(progress, cancel))
@@ -212,15 +212,15 @@ def test_cancelling_does_not_wait_for_patience(place, proxy):
 
     watcher = threading.Thread(target=stop_when_pixels_come)
     watcher.start()
-    long = Patience(tries=99, total=600, first_pause=300, longest_pause=300)
-    depot = open_depot(place, patience=long)
+    long = RetryPolicy(tries=99, total=600, first_pause=300, longest_pause=300)
+    depot = open_writable(place, patience=long)
     with pytest.raises(errors.WriteCancelledError):
         saved(place, cancel=cancel, hierarchy=RemoteHierarchy(place, depot))
     watcher.join()
 
 
 def test_what_is_no_image_is_never_replaced_nor_removed(place):
-    depot = open_depot(place)
+    depot = open_writable(place)
     run(depot.put("thesis.txt", b"years of work"))
     for choice in ("refuse", "replace"):
         with pytest.raises(errors.TargetExistsError, match="no OME-Zarr"):
@@ -233,7 +233,7 @@ def test_somebody_elses_image_survives_the_removal_of_an_unfinished_save(place, 
     proxy.fault("*/c/*", faults.s3_error(403, "AccessDenied"), method="PUT")
     with pytest.raises(errors.AccessDeniedError):
         saved(place)
-    depot = open_depot(place)
+    depot = open_writable(place)
     run(depot.put("zarr.json", b'{"zarr_format": 3, "node_type": "group"}'))
     InPlaceTarget(RemoteHierarchy(place)).discard()
     assert "zarr.json" in contents(place)

@@ -11,7 +11,7 @@ from hurried import HASTY
 from napari_omezarr import errors
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
-from napari_omezarr.store import open_depot, run
+from napari_omezarr.store import open_writable, run
 from napari_omezarr.store.object_store import copy_in_parts
 from napari_omezarr.writing import add_labels, write_image
 from napari_omezarr.writing.commit_remote import InPlaceTarget
@@ -44,7 +44,7 @@ def place(s3_prefix, proxy):
 
 def names(place):
     async def collect():
-        return [entry.key async for entry in open_depot(place).entries()]
+        return [entry.key async for entry in open_writable(place).entries()]
 
     return run(collect())
 
@@ -54,7 +54,7 @@ def pixels(place, number=0):
 
 
 def target_of(place):
-    return InPlaceTarget(RemoteHierarchy(place, open_depot(place, patience=HASTY)))
+    return InPlaceTarget(RemoteHierarchy(place, open_writable(place, patience=HASTY)))
 
 
 def replaced(place, **choices):
@@ -116,12 +116,12 @@ def test_what_somebody_else_made_meanwhile_is_not_replaced(place, proxy):
         replaced(place)
     proxy.clear()
     theirs = b'{"zarr_format": 3, "node_type": "group"}'
-    run(open_depot(place).put("zarr.json", theirs))
+    run(open_writable(place).put("zarr.json", theirs))
     with pytest.raises(errors.ConflictError, match="somebody else"):
         replaced(place, unfinished="resume")
     with pytest.raises(errors.ConflictError):
         target_of(place).discard()
-    assert run(open_depot(place).read("zarr.json")).body == theirs
+    assert run(open_writable(place).read("zarr.json")).body == theirs
     assert any(key.startswith(".replacement-") for key in names(place))
 
 
@@ -131,7 +131,7 @@ def test_an_image_that_changed_since_it_was_agreed_to_is_not_replaced(place, pro
     with pytest.raises(errors.AccessDeniedError):
         replaced(place)
     proxy.clear()
-    run(open_depot(place).put("notes.txt", b"mine"))
+    run(open_writable(place).put("notes.txt", b"mine"))
     with pytest.raises(errors.TargetExistsError, match="changed"):
         replaced(place, unfinished="resume")
     np.testing.assert_array_equal(pixels(place), OLD)
@@ -146,7 +146,7 @@ def test_a_copy_that_arrives_otherwise_is_noticed_before_anything_is_shown(
     write_image(OLD, place, "zyx", **OPTIONS)
     lied = faults.Status(200, b"<CopyObjectResult><ETag>x</ETag></CopyObjectResult>")
     proxy.fault(f"{PLACED}/0/c/0/0/0", lied, method="PUT")
-    run(open_depot(place).delete("0/c/0/0/0"))
+    run(open_writable(place).delete("0/c/0/0/0"))
     with pytest.raises(errors.VerificationError, match="0/c/0/0/0"):
         replaced(place)
     with pytest.raises(errors.NodeNotFoundError):
@@ -167,21 +167,21 @@ def test_replaced_labels_are_not_listed_while_they_are_a_mixture(version, place,
         add_labels(layer, place, existing="replace", chunks=(2, 64, 64))
     proxy.clear()
     assert label_names(RemoteHierarchy(place)) == ("b",)
-    held = run(open_depot(place).read(root))
+    held = run(open_writable(place).read(root))
     assert "labels/a" not in held.body.decode()
     assert [options["name"] for _, options, _ in read_layers(place)] == ["a", "b"]
     add_labels(
         layer, place, existing="replace", unfinished="resume", chunks=(2, 64, 64)
     )
     assert set(label_names(RemoteHierarchy(place))) == {"a", "b"}
-    held = run(open_depot(place).read(root))
+    held = run(open_writable(place).read(root))
     assert "labels/a/0" in json.dumps(json.loads(held.body))
     np.testing.assert_array_equal(pixels(place / "labels" / "a"), labels + 5)
     assert not any(key.startswith(".replacement") for key in names(place))
 
 
 def test_a_service_that_cannot_copy_gets_the_bytes(place, proxy):
-    depot = open_depot(place)
+    depot = open_writable(place)
     run(depot.put("one", b"bytes"))
     proxy.fault("*/two", faults.s3_error(501, "NotImplemented"), method="PUT")
     run(depot.copy("one", "two", 5))
@@ -192,7 +192,7 @@ def test_a_service_that_cannot_copy_gets_the_bytes(place, proxy):
 
 
 def test_a_copy_that_fails_after_its_200_is_an_error(place, proxy):
-    depot = open_depot(place, patience=HASTY)
+    depot = open_writable(place, patience=HASTY)
     run(depot.put("a b+c", b"bytes"))
     late = faults.s3_error(200, "InternalError")
     proxy.fault("*/two", late, method="PUT")
@@ -209,7 +209,7 @@ def test_a_copy_that_fails_after_its_200_is_an_error(place, proxy):
 
 def test_a_long_object_is_copied_in_parts(place, proxy):
     body = RNG.bytes(11 << 20)
-    depot = open_depot(place)
+    depot = open_writable(place)
     run(depot.put("long", body))
     outlet = depot._outlet
     proxy.clear_log()

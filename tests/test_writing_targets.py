@@ -22,14 +22,14 @@ from napari_omezarr.errors import (
 )
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
-from napari_omezarr.writing import Conduct, WriteOptions, write_image, write_layers
+from napari_omezarr.writing import SaveMode, WriteOptions, write_image, write_layers
 from napari_omezarr.writing.api import beside
 from napari_omezarr.writing.commit_local import ArchiveTarget, LocalTarget
 from napari_omezarr.writing.commit_remote import InPlaceTarget
 from napari_omezarr.writing.engine import Running, Threads
 from napari_omezarr.writing.hierarchy import Folder, RemoteHierarchy, StoreHierarchy
 from napari_omezarr.writing.plan import plan_layers
-from napari_omezarr.writing.save import not_in_use, save
+from napari_omezarr.writing.save import check_not_open, save
 
 TARGETS = {
     "folder": lambda folder: LocalTarget(folder / "a.ome.zarr"),
@@ -70,7 +70,7 @@ def layers(image=IMAGE):
 
 def saved(target, image=IMAGE, *, progress=None, cancel=None, **conduct):
     plan = plan_layers(layers(image), "cells", OPTIONS)
-    chosen = Conduct(**conduct)
+    chosen = SaveMode(**conduct)
     executor = Threads(OPTIONS.memory, 1)
     try:
         running = Running(progress, cancel, chosen.verify)
@@ -131,7 +131,7 @@ def test_pixels_that_come_back_otherwise_are_noticed(verify):
     plan = plan_layers(layers(), "a", WriteOptions(codec="none", levels=1))
     executor = Threads(10**8)
     with pytest.raises(VerificationError, match="differs"):
-        save(plan, target, Conduct(verify=verify), executor, Running(verify=verify))
+        save(plan, target, SaveMode(verify=verify), executor, Running(verify=verify))
     executor.close()
     assert opened(target) is None
 
@@ -187,7 +187,7 @@ def test_resuming_with_other_options_is_refused(target):
     plan = plan_layers(layers(), "cells", WriteOptions(chunks=(2, 60, 60)))
     executor = Threads(10**8)
     with pytest.raises(UnfinishedWriteError, match="other options"):
-        save(plan, target, Conduct(unfinished="resume"), executor)
+        save(plan, target, SaveMode(unfinished="resume"), executor)
     executor.close()
 
 
@@ -311,14 +311,14 @@ def test_a_source_is_never_written_over(tmp_path):
 )
 def test_what_is_read_is_known_in_whatever_way_it_is_named(target, read):
     with pytest.raises(TargetInUseError):
-        not_in_use(target, [read])
-    not_in_use(target, [read.replace("a.zarr", "ab.zarr")])
+        check_not_open(target, [read])
+    check_not_open(target, [read.replace("a.zarr", "ab.zarr")])
 
 
 def test_the_endpoint_of_the_environment_counts(monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "https://host:9000")
     with pytest.raises(TargetInUseError):
-        not_in_use("s3://b/a.zarr", ["https://host:9000/b/a.zarr/0"])
+        check_not_open("s3://b/a.zarr", ["https://host:9000/b/a.zarr/0"])
 
 
 def test_an_archive_has_the_root_first_and_nothing_compressed(tmp_path):

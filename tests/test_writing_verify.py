@@ -7,7 +7,7 @@ import pytest
 from zarr.storage import MemoryStore
 
 from napari_omezarr.errors import VerificationError
-from napari_omezarr.writing import Conduct, WriteOptions
+from napari_omezarr.writing import SaveMode, WriteOptions
 from napari_omezarr.writing.commit_remote import InPlaceTarget
 from napari_omezarr.writing.engine import Running, Threads
 from napari_omezarr.writing.hierarchy import StoreHierarchy
@@ -56,7 +56,7 @@ def saved(hierarchy, options=TINY):
     executor = Threads(options.memory, 1)
     try:
         target = InPlaceTarget(hierarchy)
-        return save(plan, target, Conduct(), executor, Running(verify="all"))
+        return save(plan, target, SaveMode(), executor, Running(verify="all"))
     finally:
         executor.close()
 

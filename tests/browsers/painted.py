@@ -9,7 +9,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from browsers.window import Shot
-    from napari_omezarr.browsing import View
+    from napari_omezarr.browsing import ViewState
 
 SIDE = 256
 COLORS = ("FF00FF", "00FF00")
@@ -130,7 +130,9 @@ def are_alike(expected: list[Box], found: list[Box], rough: float = 4) -> None:
         np.testing.assert_allclose(other.size, zoom * one.size, atol=rough)
 
 
-def is_at(found: Box, box: Box, view: View, shot: Shot, exact: float = 1.5) -> None:
+def is_at(
+    found: Box, box: Box, view: ViewState, shot: Shot, exact: float = 1.5
+) -> None:
     """Compare where a picture has a box with where the view puts it, in its pixels."""
     down, right = view.displayed
     ends = []

@@ -17,7 +17,7 @@ from browsers.painted import (
     shows_it_in_white,
 )
 from browsers.window import shot, until_it_shows
-from napari_omezarr.browsing import View, Viewer, check_public, share_link
+from napari_omezarr.browsing import Viewer, ViewState, check_public, share_link
 from napari_omezarr.location import Location
 from napari_omezarr.store import run
 from napari_omezarr.writing import write_image
@@ -120,7 +120,7 @@ def test_neuroglancer_shows_labels(page, neuroglancer, files, tmp_path, version)
     place = tmp_path / "dark.ome.zarr"
     labels = {"cells": masks()}
     write_image(dark, place, "yx", labels=labels, version=version, levels=2)
-    view = View({"y": 127.5, "x": 127.5}, zoom=2, labels=("cells",))
+    view = ViewState({"y": 127.5, "x": 127.5}, zoom=2, labels=("cells",))
     link = share_link(f"{files.url}/dark.ome.zarr", Viewer.NEUROGLANCER, view)
     neuroglancer.open(page, link)
     until_it_shows(page, neuroglancer.panel, shows_two_labels)

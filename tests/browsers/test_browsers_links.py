@@ -21,7 +21,7 @@ from browsers.painted import (
     painted,
 )
 from browsers.window import until_it_shows
-from napari_omezarr.browsing import ChannelView, View, Viewer, share_link
+from napari_omezarr.browsing import ChannelView, Viewer, ViewState, share_link
 from napari_omezarr.writing import write_image
 
 # Without a GPU, and on a busy machine.
@@ -32,7 +32,7 @@ PLANE, TIME = 5, 1
 
 # The middle of the first box is the middle of the screen; all is shown otherwise than
 # it is stored.
-VIEW = View(
+VIEW = ViewState(
     center={"t": 10, "z": 110, "y": -30 + 64.5 * 0.5, "x": 400 + 74.5 * 0.25},
     zoom=4,
     units=UNITS | {"t": "second"},
@@ -106,7 +106,7 @@ def test_neuroglancer_shows_another_plane_in_other_units(
     grid = {"z": (sizes[unit], 0), "y": (2, 0), "x": (2, 0)}
     units = UNITS | {"z": unit}
     write(tmp_path / "a.ome.zarr", "zyx", image, grid, units, version="0.5")
-    view = View(
+    view = ViewState(
         center={"z": 29.5 * sizes[unit], "y": 64, "x": 74.5 * 2},
         zoom=1.5,
         units=units,

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog
 
 from gui.browsing import go, quiet, row, rows, settled, shown_browser
 from gui.door import until
-from napari_omezarr.browsing import Copied, Progress, Viewer
+from napari_omezarr.browsing import Copied, CopyProgress, Viewer
 from napari_omezarr.demo.server import OWNER
 from napari_omezarr.location import Location
 from napari_omezarr.widgets.browser.forms import (
@@ -30,7 +30,7 @@ from napari_omezarr.widgets.browser.forms import (
     progress_text,
 )
 from napari_omezarr.widgets.browser.header import PlaceLine
-from napari_omezarr.widgets.qt_async import news, pending, running
+from napari_omezarr.widgets.qt_async import app_events, pending, running
 from servers.faults import Stalled
 from servers.proxy import Proxy
 from small_images import pixels, put_image, put_labels
@@ -493,7 +493,7 @@ def test_what_was_written_appears_among_the_rows(
     # The row that was chosen still is; elsewhere nothing is asked for.
     assert browser.tree.entry is not None
     assert browser.tree.entry.name == "below"
-    news().written.emit("s3://elsewhere/new.zarr")
+    app_events().written.emit("s3://elsewhere/new.zarr")
     assert not browser.tree.rows.busy
 
 
@@ -514,9 +514,9 @@ def test_what_is_no_address_is_said_and_no_signature_is_shown(
 
 
 def test_words_of_a_copy(tmp_path: Path) -> None:
-    known = progress_text(Progress(2, 10, 1_000_000, 4_000_000), 2.0)
+    known = progress_text(CopyProgress(2, 10, 1_000_000, 4_000_000), 2.0)
     assert known == "2 of 10 objects, 1 MB of 4 MB, 500 kB/s"
-    assert progress_text(Progress(2, 10, 5000, 0), 0.0) == "2 of 10 objects, 5 kB"
+    assert progress_text(CopyProgress(2, 10, 5000, 0), 0.0) == "2 of 10 objects, 5 kB"
     done = Copied(Location.parse(str(tmp_path)), 3, 1000, 7)
     assert copied_text(done).endswith(f"to {tmp_path}; 7 were there from before.")
 

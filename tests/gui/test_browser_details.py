@@ -13,10 +13,10 @@ from qtpy.QtGui import QColor
 from gui.door import until
 from napari_omezarr.browsing import (
     AxisDetails,
-    Chunk,
+    ChunkPreview,
     Details,
     Entry,
-    Kind,
+    EntryKind,
     LevelDetails,
 )
 from napari_omezarr.location import Location
@@ -76,7 +76,7 @@ def at(proxy: Proxy, path: str) -> Location:
     return Location.parse(f"s3+{proxy.url}/public/{ROOT}/{path}|anonymous:true")
 
 
-def shown(qtbot: QtBot, panel: DetailsPanel, place: Location, kind: Kind) -> None:
+def shown(qtbot: QtBot, panel: DetailsPanel, place: Location, kind: EntryKind) -> None:
     panel.display(place, Entry(place, "", kind, recognised=True))
     until(qtbot, lambda: not panel.busy)
 
@@ -97,7 +97,7 @@ def tab(panel: DetailsPanel, name: str) -> None:
 def test_an_image_is_described_at_300_pixels_wide(
     panel: DetailsPanel, qtbot: QtBot, proxy: Proxy
 ) -> None:
-    shown(qtbot, panel, at(proxy, "embryo"), Kind.IMAGE)
+    shown(qtbot, panel, at(proxy, "embryo"), EntryKind.IMAGE)
     assert panel.name.text() == "embryo"
     assert panel.facts.text() == "image · OME-Zarr 0.5 · uint16 · c z y x"
     assert panel.address.text().endswith(f"/public/{ROOT}/embryo")
@@ -120,7 +120,7 @@ def test_an_image_is_described_at_300_pixels_wide(
 
 
 def test_enter_opens_a_level(panel: DetailsPanel, qtbot: QtBot, proxy: Proxy) -> None:
-    shown(qtbot, panel, at(proxy, "embryo"), Kind.IMAGE)
+    shown(qtbot, panel, at(proxy, "embryo"), EntryKind.IMAGE)
     table = panel.image.levels
     with qtbot.waitSignal(panel.open_wanted) as wanted:
         table.setCurrentCell(1, 0)
@@ -138,13 +138,13 @@ def test_what_is_no_longer_chosen_is_not_fetched(
     panel: DetailsPanel, qtbot: QtBot, proxy: Proxy
 ) -> None:
     passed = at(proxy, "old.zarr")
-    panel.display(passed, Entry(passed, "", Kind.IMAGE, recognised=True))
-    shown(qtbot, panel, at(proxy, "embryo"), Kind.IMAGE)
+    panel.display(passed, Entry(passed, "", EntryKind.IMAGE, recognised=True))
+    shown(qtbot, panel, at(proxy, "embryo"), EntryKind.IMAGE)
     assert proxy.requests
     assert not [r for r in proxy.requests if "old.zarr" in r.path]
     # What is told again of the same row asks nothing again.
     proxy.clear()
-    shown(qtbot, panel, at(proxy, "embryo"), Kind.IMAGE)
+    shown(qtbot, panel, at(proxy, "embryo"), EntryKind.IMAGE)
     assert not proxy.requests
 
 
@@ -155,12 +155,12 @@ def test_a_late_answer_is_dropped(
 
     slow = at(proxy, "old.zarr")
     proxy.fault("*old.zarr*", Stalled(), forever=True)
-    panel.display(slow, Entry(slow, "", Kind.IMAGE, recognised=True))
+    panel.display(slow, Entry(slow, "", EntryKind.IMAGE, recognised=True))
     until(qtbot, lambda: proxy.requests)
     panel.clear()
     assert not panel.isVisible()
     place = Location.parse(f"s3+{proxy.url}/public/{ROOT}/embryo|anonymous:true")
-    shown(qtbot, panel, place, Kind.IMAGE)
+    shown(qtbot, panel, place, EntryKind.IMAGE)
     proxy.release()
     until(qtbot, lambda: not running)
     assert panel.facts.text().startswith("image · OME-Zarr 0.5")
@@ -170,7 +170,7 @@ def test_a_late_answer_is_dropped(
 def test_each_tab_asks_when_one_looks(
     panel: DetailsPanel, qtbot: QtBot, proxy: Proxy
 ) -> None:
-    shown(qtbot, panel, at(proxy, "embryo"), Kind.IMAGE)
+    shown(qtbot, panel, at(proxy, "embryo"), EntryKind.IMAGE)
     proxy.clear()
     tab(panel, "Metadata")
     until(qtbot, lambda: not panel.busy)
@@ -197,7 +197,7 @@ def test_findings_come_with_their_paths(
     panel: DetailsPanel, qtbot: QtBot, proxy: Proxy
 ) -> None:
     tab(panel, "Validate")
-    shown(qtbot, panel, at(proxy, "broken.zarr"), Kind.IMAGE)
+    shown(qtbot, panel, at(proxy, "broken.zarr"), EntryKind.IMAGE)
     assert "✖" in panel.facts.text()
     first, *findings = panel.validation.text.toPlainText().splitlines()
     assert first.startswith("✖")
@@ -208,7 +208,7 @@ def test_findings_come_with_their_paths(
 def test_a_chunk_is_seen_and_weighed(
     panel: DetailsPanel, qtbot: QtBot, proxy: Proxy
 ) -> None:
-    shown(qtbot, panel, at(proxy, "embryo"), Kind.IMAGE)
+    shown(qtbot, panel, at(proxy, "embryo"), EntryKind.IMAGE)
     tab(panel, "Chunks")
     data = panel.data
     assert data.level.currentIndex() == 2
@@ -227,7 +227,7 @@ def test_a_chunk_is_seen_and_weighed(
     qtbot.mouseClick(data.speed_button, Qt.MouseButton.LeftButton)
     until(qtbot, lambda: not panel.busy)
     assert "for an answer" in data.text.text()
-    shown(qtbot, panel, at(proxy, "old.zarr"), Kind.IMAGE)
+    shown(qtbot, panel, at(proxy, "old.zarr"), EntryKind.IMAGE)
     assert not data.picture.isVisible()
 
 
@@ -236,7 +236,7 @@ def test_a_refused_chunk_says_so_and_can_be_asked_again(
 ) -> None:
     from servers.faults import Status
 
-    shown(qtbot, panel, at(proxy, "embryo"), Kind.IMAGE)
+    shown(qtbot, panel, at(proxy, "embryo"), EntryKind.IMAGE)
     tab(panel, "Chunks")
     proxy.fault("*/c/*", Status(403, b"<Error><Code>AccessDenied</Code></Error>"))
     proxy.fault("*embryo/zarr.json", Status(403), forever=True)
@@ -255,10 +255,10 @@ def test_a_place_that_fails_says_why_and_a_folder_asks_nothing(
     panel: DetailsPanel, qtbot: QtBot, proxy: Proxy
 ) -> None:
     place = at(proxy, "broken.zarr")
-    shown(qtbot, panel, place, Kind.IMAGE)
+    shown(qtbot, panel, place, EntryKind.IMAGE)
     assert "✖" in panel.facts.text()
     folder = at(proxy, "")
-    shown(qtbot, panel, folder, Kind.FOLDER)
+    shown(qtbot, panel, folder, EntryKind.FOLDER)
     assert not proxy.requests
     assert not panel.tabs.isVisible()
 
@@ -267,12 +267,12 @@ def test_a_document_among_the_files_is_read(
     panel: DetailsPanel, qtbot: QtBot, proxy: Proxy
 ) -> None:
     place = at(proxy, "embryo")
-    entry = Entry(place, "zarr.json", Kind.FILE, size=900)
+    entry = Entry(place, "zarr.json", EntryKind.FILE, size=900)
     panel.display(entry.location, entry)
     until(qtbot, lambda: not panel.busy)
     assert "900 bytes" in panel.facts.text()
     assert json.loads(panel.metadata.text.toPlainText())["node_type"] == "group"
-    missing = Entry(place, "gone.json", Kind.FILE, size=900)
+    missing = Entry(place, "gone.json", EntryKind.FILE, size=900)
     panel.display(missing.location, missing)
     until(qtbot, lambda: not panel.busy)
     assert panel.metadata.message.text().startswith("✖ There is no ")
@@ -283,7 +283,7 @@ def test_a_document_among_the_files_is_read(
     [("zarr.json", 10, True), ("0", 10, False), ("big.json", 10**8, False)],
 )
 def test_only_small_texts_are_read(name: str, size: int, expected: bool) -> None:
-    entry = Entry(Location.parse("s3://bucket"), name, Kind.FILE, size=size)
+    entry = Entry(Location.parse("s3://bucket"), name, EntryKind.FILE, size=size)
     assert is_readable(entry) is expected
 
 
@@ -323,7 +323,9 @@ def test_arrays_become_pictures() -> None:
 
 
 def test_a_chunk_that_is_not_stored_says_so() -> None:
-    empty = Chunk("0/c/0/0", (0, 0), np.zeros((4, 4), np.uint8), 0, 16, 0.01, True)
+    empty = ChunkPreview(
+        "0/c/0/0", (0, 0), np.zeros((4, 4), np.uint8), 0, 16, 0.01, True
+    )
     assert chunk_text(empty) == (
         "0/c/0/0: nothing is stored, all is 0. 16 bytes of uint8, 10 ms."
     )

@@ -28,15 +28,15 @@ from qtpy.QtWidgets import (
 from gui.browsing import go, quiet, row, rows, said, settled, shown_browser
 from gui.door import dropped, until
 from napari_omezarr import errors
-from napari_omezarr.browsing import Entry, Kind
+from napari_omezarr.browsing import Entry, EntryKind
 from napari_omezarr.connections import (
-    Book,
     Bookmark,
     Connection,
+    ConnectionFile,
     Keys,
     demo_connection,
+    key_store,
     offering,
-    vault,
 )
 from napari_omezarr.connections.connections import Profile
 from napari_omezarr.demo.server import OWNER
@@ -50,11 +50,11 @@ from napari_omezarr.widgets.browser.forms import (
     TableForm,
     find_choices,
 )
-from napari_omezarr.widgets.browser.header import known
+from napari_omezarr.widgets.browser.header import known_places
 from napari_omezarr.widgets.browser.navigation import History, above
 from napari_omezarr.widgets.browser.opener import folder_for
 from napari_omezarr.widgets.browser.text import spoken
-from napari_omezarr.widgets.browser.tree_model import MOST, Branch, State
+from napari_omezarr.widgets.browser.tree_model import MOST, State, TreeNode
 from servers.faults import Status, page, s3_error
 from servers.proxy import Proxy
 from small_images import put_image
@@ -108,8 +108,8 @@ def lab(proxy: Proxy) -> Connection:
     )
     mark = Bookmark("The embryo", f"s3://private/{ROOT}/embryo.zarr", "Try this")
     connection = Connection(profile, (mark,))
-    Book().save(connection)
-    vault().hold("Lab", Keys(OWNER.key, OWNER.secret))
+    ConnectionFile().save(connection)
+    key_store().hold("Lab", Keys(OWNER.key, OWNER.secret))
     return connection
 
 
@@ -187,7 +187,7 @@ def test_a_recent_place_is_forgotten_by_a_key(qtbot: QtBot, lab: Connection) -> 
     )
     places.setCurrentItem(mark)
     qtbot.keyClick(places, KEYS.Key_Delete)
-    assert Book().find("Lab") == lab
+    assert ConnectionFile().find("Lab") == lab
 
 
 def test_the_running_demo_offers_its_server(
@@ -208,7 +208,7 @@ def test_the_running_demo_offers_its_server(
         assert rows(browser) == ["cells.ome.zarr"]
         assert browser.header.chooser.currentText() == "Demo server"
     assert not list(configuration.iterdir())
-    assert "Demo server" not in [c.name for c in known().connections]
+    assert "Demo server" not in [c.name for c in known_places().connections]
 
 
 def test_a_connection_leads_to_its_start_and_binds_what_is_typed(
@@ -240,7 +240,7 @@ def test_a_place_of_a_connection_is_bookmarked(
     settled(qtbot, browser)
     browser.buttons.bookmark.trigger()
     assert browser.status.label.text() == f"{ROOT} is among the bookmarks of Lab."
-    found = Book().find("Lab")
+    found = ConnectionFile().find("Lab")
     assert found is not None
     assert [mark.name for mark in found.bookmarks] == ["The embryo", ROOT]
     assert found.locate(found.bookmarks[1].address) == browser.walk.here[0]
@@ -250,7 +250,7 @@ def test_a_place_of_a_connection_is_bookmarked(
 def test_a_refused_key_is_typed_again_in_the_connection(
     qtbot: QtBot, lab: Connection
 ) -> None:
-    vault().hold("Lab", Keys(OWNER.key, "wrong"))
+    key_store().hold("Lab", Keys(OWNER.key, "wrong"))
     browser = shown_browser(qtbot)
     choose_connection(browser, "Lab")
     settled(qtbot, browser)
@@ -267,20 +267,22 @@ def test_a_connection_without_a_start_shows_its_buckets(
     qtbot: QtBot, proxy: Proxy
 ) -> None:
     proxy.clear()
-    Book().save(Connection(Profile("Bare", endpoint=proxy.url, sign_in="keys")))
-    vault().hold("Bare", Keys(OWNER.key, OWNER.secret))
+    ConnectionFile().save(
+        Connection(Profile("Bare", endpoint=proxy.url, sign_in="keys"))
+    )
+    key_store().hold("Bare", Keys(OWNER.key, OWNER.secret))
     browser = shown_browser(qtbot)
     choose_connection(browser, "Bare")
     settled(qtbot, browser)
     assert {"private", "public"} <= set(rows(browser))
     entry = browser.tree.rows.entry(row(browser, "public"))
     assert entry is not None
-    assert entry.kind is Kind.BUCKET
+    assert entry.kind is EntryKind.BUCKET
     browser.tree.choose(row(browser, "private"))
     qtbot.keyClick(browser.tree, KEYS.Key_Return)
     settled(qtbot, browser)
     assert ROOT in rows(browser)
-    vault().hold("Bare", Keys("nobody", "nothing"))
+    key_store().hold("Bare", Keys("nobody", "nothing"))
     browser.walk.go()
     places = browser.start_page.places
     (group,) = places.findItems("Bare", Qt.MatchFlag.MatchExactly)
@@ -517,7 +519,7 @@ def test_everything_has_a_name_to_be_read_aloud(
     for form in forms:
         form.close()
     place = Location.parse("s3://b/x")
-    entry = Entry(place, "a.zarr", Kind.IMAGE, True, "c2 z4", "0.5")
+    entry = Entry(place, "a.zarr", EntryKind.IMAGE, True, "c2 z4", "0.5")
     assert spoken(entry) == "a.zarr, image, c2 z4, 0.5"
 
 
@@ -531,7 +533,7 @@ def test_it_is_no_wider_than_300_pixels(browser: Browser, qtbot: QtBot) -> None:
 
 def test_after_many_rows_only_the_last_one_asks_for_more() -> None:
     place = Location.parse("s3://b/x")
-    branch = Branch(1, Entry(place, ""), state=State.MORE)
+    branch = TreeNode(1, Entry(place, ""), state=State.MORE)
     assert branch.goes_on
     branch.entries = [Entry(place, "a")] * MOST
     assert not branch.goes_on
@@ -594,14 +596,14 @@ def test_history_goes_back_and_forgets_repeats() -> None:
 @pytest.mark.parametrize(
     ("path", "kind", "folder"),
     [
-        ("plain", Kind.FOLDER, "s3://b/x/plain"),
-        ("a.zarr", Kind.FOLDER, "s3://b/x"),
-        ("uuid", Kind.IMAGE, "s3://b/x"),
-        ("notes.txt", Kind.FILE, "s3://b/x"),
+        ("plain", EntryKind.FOLDER, "s3://b/x/plain"),
+        ("a.zarr", EntryKind.FOLDER, "s3://b/x"),
+        ("uuid", EntryKind.IMAGE, "s3://b/x"),
+        ("notes.txt", EntryKind.FILE, "s3://b/x"),
     ],
 )
 def test_here_is_a_folder_and_never_inside_an_image(
-    path: str, kind: Kind, folder: str
+    path: str, kind: EntryKind, folder: str
 ) -> None:
     place = Location.parse("s3://b/x")
     entry = Entry(place, path, kind)

@@ -11,7 +11,13 @@ from qtpy.QtWidgets import QApplication, QLineEdit
 
 from gui.browsing import settled, shown_browser
 from gui.door import until
-from napari_omezarr.connections import Book, Bookmark, Connection, Keys, vault
+from napari_omezarr.connections import (
+    Bookmark,
+    Connection,
+    ConnectionFile,
+    Keys,
+    key_store,
+)
 from napari_omezarr.connections.connections import Profile
 from napari_omezarr.demo.server import OWNER
 from napari_omezarr.widgets.browser.connection_editor import ConnectionEditor
@@ -32,9 +38,9 @@ KEYS = Qt.Key
 
 @pytest.fixture(autouse=True)
 def empty_vault() -> Iterator[None]:
-    vault.cache_clear()
+    key_store.cache_clear()
     yield
-    vault.cache_clear()
+    key_store.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +56,7 @@ def edit(qtbot: QtBot) -> Iterator[Callable[..., ConnectionEditor]]:
     def show(profile: Profile | None = None, *marks: Bookmark) -> ConnectionEditor:
         connection = Connection(profile, marks) if profile else None
         if connection is not None:
-            Book().save(connection)
+            ConnectionFile().save(connection)
         editor = ConnectionEditor(connection, stored=connection is not None)
         editor.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose, False)
         qtbot.addWidget(editor)
@@ -98,14 +104,14 @@ def test_a_connection_is_typed_tested_saved_and_used(
     assert lines[0].startswith("✔ Reads")
     assert lines[1].startswith("✔ Lists")
     assert lines[2].endswith("buckets.")
-    assert vault().find("Lab") is None
-    assert Book().find("Lab") is None
+    assert key_store().find("Lab") is None
+    assert ConnectionFile().find("Lab") is None
     qtbot.keyClick(editor.form.name.native, KEYS.Key_Return)
     settled(qtbot, browser)
     assert browser.header.chooser.currentText() == "Lab"
     assert browser.header.address.text().endswith("private/test-editor/embryo.zarr")
     assert browser.tree.rows.index(0).data() == "embryo.zarr"
-    assert vault().find("Lab") == Keys(OWNER.key, OWNER.secret)
+    assert key_store().find("Lab") == Keys(OWNER.key, OWNER.secret)
     written = "".join(f.read_text() for f in configuration.rglob("*") if f.is_file())
     assert '"Lab"' in written
     assert OWNER.secret not in written
@@ -147,7 +153,7 @@ def test_kept_keys_are_not_shown_and_stay_unless_others_are_typed(
     edit: Callable[..., ConnectionEditor], qtbot: QtBot, server: S3Server
 ) -> None:
     keys = Keys(OWNER.key, OWNER.secret)
-    vault().keep("Lab", keys)
+    key_store().keep("Lab", keys)
     mark = Bookmark("one", "s3://private/one|profile:Lab")
     profile = Profile(
         "Lab",
@@ -167,23 +173,23 @@ def test_kept_keys_are_not_shown_and_stay_unless_others_are_typed(
     with qtbot.waitSignal(editor.saved) as saved:
         editor.save_button.click()
     assert saved.args == ["Laboratory", "Laboratory saved."]
-    assert vault().find("Laboratory") == keys
-    assert vault().find("Lab") is None
-    assert [c.name for c in Book().connections()] == ["Laboratory"]
-    assert Book().find("Laboratory").bookmarks == (mark,)
+    assert key_store().find("Laboratory") == keys
+    assert key_store().find("Lab") is None
+    assert [c.name for c in ConnectionFile().connections()] == ["Laboratory"]
+    assert ConnectionFile().find("Laboratory").bookmarks == (mark,)
 
 
 def test_another_sign_in_forgets_the_keys(
     edit: Callable[..., ConnectionEditor], qtbot: QtBot
 ) -> None:
-    vault().keep("Lab", Keys("a", "b"))
+    key_store().keep("Lab", Keys("a", "b"))
     editor = edit(Profile("Lab", sign_in="keys"))
     editor.form.sign_in.value = "anonymous"
     assert not editor.form.secret.native.isVisible()
     with qtbot.waitSignal(editor.saved):
         editor.save_button.click()
-    assert vault().find("Lab") is None
-    assert Book().find("Lab").profile.anonymous
+    assert key_store().find("Lab") is None
+    assert ConnectionFile().find("Lab").profile.anonymous
 
 
 def test_it_says_where_keys_go(edit: Callable[..., ConnectionEditor]) -> None:
@@ -191,7 +197,7 @@ def test_it_says_where_keys_go(edit: Callable[..., ConnectionEditor]) -> None:
     assert not editor.form.where.native.isVisible()
     editor.form.sign_in.value = "key and secret"
     assert editor.form.where.native.isVisible()
-    assert editor.form.where.value == vault().sentence
+    assert editor.form.where.value == key_store().sentence
 
 
 def test_aws_profiles_are_offered(
@@ -207,7 +213,7 @@ def test_aws_profiles_are_offered(
     editor.form.aws_profile.value = "lab"
     with qtbot.waitSignal(editor.saved):
         editor.save_button.click()
-    assert Book().find("Away").profile.aws_profile == "lab"
+    assert ConnectionFile().find("Away").profile.aws_profile == "lab"
 
 
 @pytest.mark.parametrize(
@@ -225,7 +231,7 @@ def test_what_cannot_be_saved_is_said(
     fields: dict[str, str],
     said: str,
 ) -> None:
-    Book().save(Connection(Profile("Taken")))
+    ConnectionFile().save(Connection(Profile("Taken")))
     editor = edit()
     for name, value in ({"name": "New"} | fields).items():
         getattr(editor.form, name).value = value
@@ -233,7 +239,7 @@ def test_what_cannot_be_saved_is_said(
     until(qtbot, lambda: not editor.busy)
     assert editor.message.text().startswith(said)
     assert editor.isVisible()
-    assert [c.name for c in Book().connections()] == ["Taken"]
+    assert [c.name for c in ConnectionFile().connections()] == ["Taken"]
 
 
 def test_a_folder_that_cannot_be_written_is_said(
@@ -265,15 +271,15 @@ def test_the_start_that_is_no_address_fails_the_test(
 def test_remove_asks_once_more(
     edit: Callable[..., ConnectionEditor], qtbot: QtBot
 ) -> None:
-    vault().keep("Lab", Keys("a", "b"))
+    key_store().keep("Lab", Keys("a", "b"))
     editor = edit(Profile("Lab", sign_in="keys"))
     editor.remove_button.click()
-    assert Book().find("Lab")
+    assert ConnectionFile().find("Lab")
     with qtbot.waitSignal(editor.saved) as saved:
         editor.remove_button.click()
     assert saved.args == ["", "Lab removed."]
-    assert Book().find("Lab") is None
-    assert vault().find("Lab") is None
+    assert ConnectionFile().find("Lab") is None
+    assert key_store().find("Lab") is None
 
 
 def test_a_new_one_leaves_the_old_one(
@@ -286,7 +292,7 @@ def test_a_new_one_leaves_the_old_one(
     typed(qtbot, editor.form.name, "Second")
     with qtbot.waitSignal(editor.saved):
         editor.save_button.click()
-    assert [c.name for c in Book().connections()] == ["Lab", "Second"]
+    assert [c.name for c in ConnectionFile().connections()] == ["Lab", "Second"]
 
 
 def test_others_are_taken_over_keys_only_if_asked(
@@ -302,21 +308,21 @@ def test_others_are_taken_over_keys_only_if_asked(
     (tmp_path / "config.json").write_text(json.dumps({"aliases": aliases}))
     monkeypatch.setenv("MC_CONFIG_DIR", str(tmp_path))
     (clean_aws_environment / "config").write_text("[profile away]\n")
-    vault().keep("own", Keys("mine", "mine"))
+    key_store().keep("own", Keys("mine", "mine"))
     editor = edit(Profile("own", sign_in="keys"))
     for action in editor.import_menu.actions()[:2]:
         action.trigger()
         until(qtbot, lambda: not editor.busy)
-    assert [c.name for c in Book().connections()] == ["own", "away", "lab"]
+    assert [c.name for c in ConnectionFile().connections()] == ["own", "away", "lab"]
     assert editor.message.text() == (
         "Took over 1 connection. 1 had a name that is taken."
     )
-    assert vault().find("lab") is None
-    Book().remove("lab")
+    assert key_store().find("lab") is None
+    ConnectionFile().remove("lab")
     editor.import_menu.actions()[2].trigger()
     until(qtbot, lambda: not editor.busy)
-    assert vault().find("lab") == Keys("a", PLANTED)
-    assert vault().find("own") == Keys("mine", "mine")
+    assert key_store().find("lab") == Keys("a", PLANTED)
+    assert key_store().find("own") == Keys("mine", "mine")
     for file in configuration.rglob("*"):
         assert not file.is_file() or PLANTED not in file.read_text()
 

@@ -14,11 +14,11 @@ from qtpy.QtGui import QGuiApplication
 from gui.browsing import go, quiet, row, rows, said, settled, shown_browser
 from gui.door import until
 from napari_omezarr import errors
-from napari_omezarr.connections import Book, Connection, Keys, vault
+from napari_omezarr.connections import Connection, ConnectionFile, Keys, key_store
 from napari_omezarr.connections.connections import Profile
 from napari_omezarr.demo.server import OWNER, READER
 from napari_omezarr.widgets.browser.connection_editor import ConnectionEditor
-from napari_omezarr.widgets.browser.errors import Remedy, remedy_for, words
+from napari_omezarr.widgets.browser.errors import ErrorAction, action_for, words
 from servers.faults import Status, page, s3_error
 from servers.proxy import Proxy
 from small_images import put_image
@@ -65,8 +65,8 @@ def lab(proxy: Proxy) -> str:
     """A connection of the person's, whose keys were typed; returns its start."""
     proxy.clear()
     profile = Profile("Lab", endpoint=proxy.url, sign_in="keys")
-    Book().save(Connection(profile))
-    vault().hold("Lab", Keys(OWNER.key, OWNER.secret))
+    ConnectionFile().save(Connection(profile))
+    key_store().hold("Lab", Keys(OWNER.key, OWNER.secret))
     return f"s3://private/{ROOT}|profile:Lab"
 
 
@@ -220,7 +220,7 @@ def test_who_must_sign_in_gets_a_connection_for_the_place(
     assert rows(browser) == [IMAGE]
     assert browser.header.chooser.currentText() == "private"
     assert OWNER.secret not in (configuration / "connections.json").read_text()
-    vault().forget("private")
+    key_store().forget("private")
 
 
 @pytest.mark.parametrize(
@@ -337,38 +337,38 @@ EXPIRED = errors.SignInExpiredError("Over.", action="Run: aws sso login")
         (
             errors.AccessDeniedError("No.", action="Choose another profile."),
             False,
-            Remedy.ANOTHER,
+            ErrorAction.ANOTHER,
             "No.",
         ),
-        (EXPIRED, False, Remedy.COMMAND, "Over. Run: aws sso login"),
-        (errors.SignInExpiredError("Over."), False, Remedy.RETRY, "Over."),
-        (SIGN_IN, False, Remedy.SIGN_IN, "Nobody."),
-        (SIGN_IN, True, Remedy.ANONYMOUS, "Nobody."),
-        (errors.KeyNotAcceptedError("No key."), False, Remedy.EDIT, "No key."),
-        (errors.CertificateError("Not trusted."), False, Remedy.CA_FILE, None),
+        (EXPIRED, False, ErrorAction.COMMAND, "Over. Run: aws sso login"),
+        (errors.SignInExpiredError("Over."), False, ErrorAction.RETRY, "Over."),
+        (SIGN_IN, False, ErrorAction.SIGN_IN, "Nobody."),
+        (SIGN_IN, True, ErrorAction.ANONYMOUS, "Nobody."),
+        (errors.KeyNotAcceptedError("No key."), False, ErrorAction.EDIT, "No key."),
+        (errors.CertificateError("Not trusted."), False, ErrorAction.CA_FILE, None),
         (
             errors.WebPageError("A page.", action="Check the address."),
             False,
-            Remedy.ADDRESS,
+            ErrorAction.ADDRESS,
             "A page.",
         ),
-        (errors.MetadataError("Broken"), False, Remedy.METADATA, "Broken."),
+        (errors.MetadataError("Broken"), False, ErrorAction.METADATA, "Broken."),
         (
             errors.NodeNotFoundError("Not here, above.", action="Open that."),
             False,
-            Remedy.PARENT,
+            ErrorAction.PARENT,
             "Not here, above.",
         ),
-        (errors.OptionError("No.", action="Yes."), False, Remedy.NONE, "No. Yes."),
+        (errors.OptionError("No.", action="Yes."), False, ErrorAction.NONE, "No. Yes."),
     ],
 )
 def test_each_error_has_its_remedy(
-    error: errors.OMEZarrError, named: bool, remedy: Remedy, sentence: str | None
+    error: errors.OMEZarrError, named: bool, remedy: ErrorAction, sentence: str | None
 ) -> None:
-    assert remedy_for(error, is_named=named) is remedy
+    assert action_for(error, is_named=named) is remedy
     said, button = words(error, remedy)
     assert said == (sentence or error.sentence)
-    assert bool(button) == (remedy is not Remedy.NONE)
+    assert bool(button) == (remedy is not ErrorAction.NONE)
 
 
 def test_every_error_of_a_place_has_a_button() -> None:
@@ -380,7 +380,7 @@ def test_every_error_of_a_place_has_a_button() -> None:
 
     bare = {errors.StoreError, errors.DiskFullError}
     for kind in set(kinds(errors.StoreError)) - bare:
-        assert remedy_for(kind("It failed.")) is not Remedy.NONE
+        assert action_for(kind("It failed.")) is not ErrorAction.NONE
 
 
 def test_a_profile_takes_any_certificate_at_its_own_endpoint_only() -> None:
@@ -389,8 +389,8 @@ def test_a_profile_takes_any_certificate_at_its_own_endpoint_only() -> None:
     from napari_omezarr.store.open import wished
 
     lab = Profile("Lab", endpoint="https://lab:9000", unverified=True)
-    Book().save(Connection(lab))
-    assert Book().find("Lab") == Connection(lab)
+    ConnectionFile().save(Connection(lab))
+    assert ConnectionFile().find("Lab") == Connection(lab)
     assert wished(locate("s3://b/x", lab), None).unverified
     assert not wished(
         Location.parse("s3+https://other/b/x|profile:Lab"), None

@@ -11,7 +11,7 @@ from qtpy.QtTest import QAbstractItemModelTester
 from gui.browsing import go, quiet, row, rows, settled, shown_browser
 from gui.door import until
 from listings import LongBucket
-from napari_omezarr.browsing import Kind
+from napari_omezarr.browsing import EntryKind
 from servers.proxy import Proxy
 from small_images import pixels, put_image, put_labels, put_plate, put_series
 
@@ -204,7 +204,7 @@ def test_the_address_of_an_image_shows_it_as_one_row_that_is_chosen(
     assert browser.tree.isExpanded(index)
     assert rows(browser, index) == ["levels", "labels"]
     assert browser.tree.entry is not None
-    assert browser.tree.entry.kind is Kind.IMAGE
+    assert browser.tree.entry.kind is EntryKind.IMAGE
     assert browser.details.isVisible()
     assert "image" in browser.details.facts.text()
     assert browser.details.address.text() == f"{here}/embryo"

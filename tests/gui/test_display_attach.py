@@ -26,7 +26,7 @@ from napari_omezarr.display.napari_hook import (
 )
 from napari_omezarr.display.settings import MEGABYTE, Settings
 from napari_omezarr.errors import AccessDeniedError, ServerError, StoreConnectionError
-from napari_omezarr.pyramid import ChannelsLast, Window, to_dask
+from napari_omezarr.pyramid import ChannelsLast, FixedAxes, to_dask
 
 SETTINGS = Settings(
     enabled=True,
@@ -259,7 +259,7 @@ def test_hiding_drops_what_a_layer_waits_for(sync_viewer, gate):
 def test_the_channels_of_an_array_share_its_chunks(sync_viewer, gate):
     array = noise(2, 3, 256, 256)
     sources = pyramid(array, (2, 1, 64, 64), gate)
-    channels = [[Window(p, {0: channel}) for p in sources] for channel in range(2)]
+    channels = [[FixedAxes(p, {0: channel}) for p in sources] for channel in range(2)]
     layers = [shown(sync_viewer, levels) for levels in channels]
     gate.open()
     for layer in layers:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from pytestqt.qtbot import QtBot
 
-    from napari_omezarr.store import Patience
+    from napari_omezarr.store import RetryPolicy
     from servers.http import FileServer
 
 CHUNKS = "*/c/*"
@@ -48,7 +48,7 @@ def told() -> Iterator[list[Any]]:
     notification_manager.records.clear()
 
 
-def layer_at(server: FileServer, folder: Path, patience: Patience) -> Image:
+def layer_at(server: FileServer, folder: Path, patience: RetryPolicy) -> Image:
     """A layer of an image on a server, that the display shows."""
     write_image(folder / "image.zarr")
     address = f"{server.url}/image.zarr/0"
@@ -71,7 +71,7 @@ def test_an_outage_is_told_once_and_what_it_owes_comes_when_it_returns(
     qtbot: QtBot,
     told: list[Any],
     fault: Any,
-    patience: Patience,
+    patience: RetryPolicy,
 ) -> None:
     http_server.fault(CHUNKS, fault, forever=True)
     layer = layer_at(http_server, tmp_path, patience)

@@ -21,7 +21,7 @@ from napari_omezarr import add_labels, read_layers, write_image, write_layers
 from napari_omezarr.errors import WriteCancelledError
 from napari_omezarr.user_files import Recents
 from napari_omezarr.widgets.background_save import under_way
-from napari_omezarr.widgets.open_layers import Held
+from napari_omezarr.widgets.open_layers import PaintingHeld
 from napari_omezarr.widgets.qt_async import running
 from napari_omezarr.widgets.save_dock import SaveDock
 
@@ -404,7 +404,7 @@ def test_labels_that_are_lazy_or_locked_are_not_held(filled):
 
     layers = [filled.layers["DAPI"], filled.layers["cells"]]
     layers.append(filled.add_labels(da.zeros((3, 4), dtype=int), name="lazy"))
-    held = Held(layers)
+    held = PaintingHeld(layers)
     assert [layer.editable for layer in layers][1] is False
     assert layers[2].editable
     held.release()

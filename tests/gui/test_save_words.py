@@ -8,7 +8,7 @@ import pytest
 from napari_omezarr.errors import OptionError
 from napari_omezarr.location import Location
 from napari_omezarr.widgets.save_model import (
-    Wish,
+    SaveRequest,
     confirmation,
     listing_text,
     options_of,
@@ -20,9 +20,9 @@ from napari_omezarr.widgets.save_model import (
     target_state,
     warnings_text,
 )
-from napari_omezarr.widgets.save_preview import Survey, survey
+from napari_omezarr.widgets.save_preview import SavePreview, save_preview
 from napari_omezarr.writing import Progress, plan_write
-from napari_omezarr.writing.hierarchy import Listing
+from napari_omezarr.writing.hierarchy import StoredSize
 
 DATA = np.zeros((4, 30, 40), np.uint8)
 NAMES = {"axis_labels": ("z", "y", "x")}
@@ -117,13 +117,13 @@ def test_progress_has_a_rate_and_the_time_left():
 
 
 def test_a_listing_is_counted():
-    assert listing_text(Listing(1, 999)) == "1 object, 999 bytes"
-    assert listing_text(Listing(1204, 2_100_000_000)) == "1,204 objects, 2.1 GB"
+    assert listing_text(StoredSize(1, 999)) == "1 object, 999 bytes"
+    assert listing_text(StoredSize(1204, 2_100_000_000)) == "1,204 objects, 2.1 GB"
 
 
 def asked(tmp_path, layers, name="a.ome.zarr", in_use=(), **options):
     address = str(tmp_path / name) if name else ""
-    return survey(Wish(tuple(layers), address, options, frozenset(in_use)))
+    return save_preview(SaveRequest(tuple(layers), address, options, frozenset(in_use)))
 
 
 def test_a_free_place_and_an_image_there(tmp_path):
@@ -182,18 +182,18 @@ def test_a_place_that_is_no_zarr_is_said(tmp_path):
     state = target_state(asked(tmp_path, [layer("a")]))
     assert "no OME-Zarr" in state.text
     assert state.actions == ()
-    assert target_state(Survey()).text == ""
+    assert target_state(SavePreview()).text == ""
 
 
 def test_a_replacement_that_broke_off_can_only_be_finished(tmp_path):
     place = Location.parse(tmp_path / "a.ome.zarr")
     plan = asked(tmp_path, [layer("a")]).plan
-    broken_off = Survey(plan, place, unfinished=True)
+    broken_off = SavePreview(plan, place, unfinished=True)
     assert target_state(broken_off).actions == ("resume", "remove")
-    switching = Survey(plan, place, unfinished=True, switching=True)
+    switching = SavePreview(plan, place, unfinished=True, switching=True)
     assert target_state(switching).actions == ("finish",)
 
 
 def test_a_wish_shows_no_secret():
-    wish = Wish((layer("a"),), "s3://key:hidden@b/x", {}, frozenset())
+    wish = SaveRequest((layer("a"),), "s3://key:hidden@b/x", {}, frozenset())
     assert "hidden" not in repr(wish)

@@ -11,10 +11,10 @@ from .check import (
     measure_speed,
     validate,
 )
-from .copy import Copied, Progress, copy_store
+from .copy import Copied, CopyProgress, copy_store
 from .details import (
     AxisDetails,
-    Chunk,
+    ChunkPreview,
     Details,
     LevelDetails,
     describe,
@@ -22,13 +22,13 @@ from .details import (
     raw_documents,
     view_chunk,
 )
-from .entries import Entry, Kind
-from .listing import Listing, Page, Prober, list_buckets
+from .entries import Entry, EntryKind
+from .listing import EntryPage, Listing, Prober, list_buckets
 from .share import (
     ChannelView,
-    Publicity,
-    View,
+    PublicAccess,
     Viewer,
+    ViewState,
     check_public,
     https_address,
     plain_address,
@@ -44,23 +44,23 @@ __all__ = [
     "AxisDetails",
     "ChannelView",
     "Check",
-    "Chunk",
+    "ChunkPreview",
     "Copied",
+    "CopyProgress",
     "Details",
     "Entry",
+    "EntryKind",
+    "EntryPage",
     "Finding",
-    "Kind",
     "LabelTable",
     "LevelDetails",
     "Listing",
-    "Page",
     "Prober",
-    "Progress",
-    "Publicity",
+    "PublicAccess",
     "Speed",
     "Thumbnail",
     "Validation",
-    "View",
+    "ViewState",
     "Viewer",
     "check_connection",
     "check_public",

@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from napari_omezarr.connections import locate, vault
+from napari_omezarr.connections import key_store, locate
 from napari_omezarr.errors import (
     MetadataError,
     NodeNotFoundError,
@@ -23,11 +23,11 @@ from napari_omezarr.errors import (
 )
 from napari_omezarr.metadata import parse_document
 from napari_omezarr.reading import ReadOptions, read
-from napari_omezarr.reading.nodes import Group, group_keys, node
+from napari_omezarr.reading.nodes import GroupNode, group_keys, node
 from napari_omezarr.store import open_buckets, open_lister, open_store, run
 
 from .details import array_of, grid_of
-from .entries import part_keys, probe_keys
+from .entries import child_keys, probe_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from napari_omezarr.connections.connections import Profile
     from napari_omezarr.location import Location
     from napari_omezarr.pyramid.pixels import ArrayPixels
-    from napari_omezarr.store import Batch, Patience
+    from napari_omezarr.store import ListPage, RetryPolicy
 
 # A second opinion on the metadata: what the specification says of a document.
 #
@@ -89,10 +89,10 @@ def validate(location: Location) -> Validation:
         sentence = "The validator is not installed."
         action = "Run: pip install 'napari-omezarr[validate]'"
         raise UnsupportedDataError(sentence, action=action)
-    answers = open_store(location).fetch((*group_keys(""), *part_keys()))
+    answers = open_store(location).fetch((*group_keys(""), *child_keys()))
     root = node("", answers)
-    version = _version(root) if isinstance(root, Group) else None
-    if not isinstance(root, Group) or version is None:
+    version = _version(root) if isinstance(root, GroupNode) else None
+    if not isinstance(root, GroupNode) or version is None:
         sentence = f"{location.display} says nothing of OME-Zarr."
         raise NodeNotFoundError(sentence, url=location.display)
     if version not in COVERED:
@@ -102,7 +102,7 @@ def validate(location: Location) -> Validation:
         return Validation(version, False, sentence)
     findings = [*_findings("", root)]
     labels = node("labels", answers)
-    if isinstance(labels, Group):
+    if isinstance(labels, GroupNode):
         findings += _findings("labels", labels)
     count = len(findings)
     sentence = f"Valid OME-Zarr {version}."
@@ -112,7 +112,7 @@ def validate(location: Location) -> Validation:
     return Validation(version, True, sentence, tuple(findings))
 
 
-def _version(group: Group) -> str | None:
+def _version(group: GroupNode) -> str | None:
     """Give the version, also of a document that our own reader gives up on."""
     try:
         return parse_document(group.attributes, zarr_format=group.zarr_format).version
@@ -122,7 +122,7 @@ def _version(group: Group) -> str | None:
         return str(stated) if stated else "0.4"
 
 
-def _findings(path: str, group: Group) -> tuple[Finding, ...]:
+def _findings(path: str, group: GroupNode) -> tuple[Finding, ...]:
     yaozarrs = import_module("yaozarrs")
     node_type = _node_type(yaozarrs, group)
     namespaced = group.attributes.get("ome")
@@ -139,7 +139,7 @@ def _findings(path: str, group: Group) -> tuple[Finding, ...]:
     return tuple(dict.fromkeys(every))
 
 
-def _node_type(yaozarrs: Any, group: Group) -> Any:
+def _node_type(yaozarrs: Any, group: GroupNode) -> Any:
     """Choose what the document is to be, so that only that is complained about."""
     models = yaozarrs.v05 if group.zarr_format == 3 else yaozarrs.v04
     attributes = group.attributes
@@ -201,7 +201,7 @@ async def check_connection(
     text: str = "",
     *,
     keys: Keys | None = None,
-    patience: Patience | None = None,
+    patience: RetryPolicy | None = None,
 ) -> tuple[Check, Check, Check]:
     """Try what a connection may do, on the I/O loop; it need not be saved.
 
@@ -252,14 +252,14 @@ def _held(profile: Profile, keys: Keys | None) -> Iterator[Profile]:
         yield profile
         return
     name = f"{profile.name} (test {uuid4().hex[:8]})"
-    vault().hold(name, keys)
+    key_store().hold(name, keys)
     try:
         yield replace(profile, name=name)
     finally:
-        vault().forget(name)
+        key_store().forget(name)
 
 
-async def _buckets(profile: Profile, patience: Patience | None) -> Check:
+async def _buckets(profile: Profile, patience: RetryPolicy | None) -> Check:
     try:
         found = await open_buckets(profile, patience=patience).buckets()
     except OMEZarrError as error:
@@ -270,7 +270,7 @@ async def _buckets(profile: Profile, patience: Patience | None) -> Check:
 
 
 async def _list_here(
-    place: Location, profile: Profile, patience: Patience | None
+    place: Location, profile: Profile, patience: RetryPolicy | None
 ) -> Check:
     try:
         batch = await _batch(place, profile, patience)
@@ -281,7 +281,9 @@ async def _list_here(
     return Check("list here", True, f"Lists {place.display}.")
 
 
-async def _read(place: Location, profile: Profile, patience: Patience | None) -> Check:
+async def _read(
+    place: Location, profile: Profile, patience: RetryPolicy | None
+) -> Check:
     """Read metadata here, or else the beginning of an object that is listed."""
     store = open_store(place, profile=profile, patience=patience)
     answers = await store.answers(probe_keys(""))
@@ -301,7 +303,9 @@ async def _read(place: Location, profile: Profile, patience: Patience | None) ->
     return Check("read", None, "There is nothing here to be read.")
 
 
-async def _batch(place: Location, profile: Profile, patience: Patience | None) -> Batch:
+async def _batch(
+    place: Location, profile: Profile, patience: RetryPolicy | None
+) -> ListPage:
     return await open_lister(place, profile=profile, patience=patience).batch(size=_FEW)
 
 

@@ -30,7 +30,7 @@ from napari_omezarr.errors import (
 from napari_omezarr.pyramid.pixels import ArrayPixels
 from napari_omezarr.reading import read
 from napari_omezarr.reading.nodes import array_key, group_keys, joined
-from napari_omezarr.store import Item, open_depot, open_lister, open_store
+from napari_omezarr.store import ObjectMeta, open_lister, open_store, open_writable
 from napari_omezarr.user_files import cache_folder, read_json, write_json
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from napari_omezarr.location import Location
     from napari_omezarr.pyramid import Pyramid
-    from napari_omezarr.store import Depot, PlaceStore
+    from napari_omezarr.store import RemoteStore, WritablePlace
 
 # Where a copy goes: a folder of this computer, or a place that objects are put to.
 
@@ -47,7 +47,7 @@ _NO_ROOM = (28, 122)
 """ENOSPC and EDQUOT: the disk is full, or the person's share of it."""
 
 
-class Target(Protocol):
+class CopyTarget(Protocol):
     """A place to copy to."""
 
     async def sizes(self) -> Mapping[str, int]:
@@ -63,7 +63,7 @@ class Target(Protocol):
         ...
 
 
-def open_target(location: Location) -> Target:
+def open_target(location: Location) -> CopyTarget:
     """Choose how to write to a place; nothing is written yet.
 
     Raises
@@ -76,7 +76,7 @@ def open_target(location: Location) -> Target:
         raise OptionError(sentence, action="Choose a folder.", url=location.display)
     if location.protocol == "file":
         return FolderTarget(location.local_path())
-    return DepotTarget(open_depot(location))
+    return DepotTarget(open_writable(location))
 
 
 class FolderTarget:
@@ -133,7 +133,7 @@ class FolderTarget:
 class DepotTarget:
     """A place in a bucket."""
 
-    def __init__(self, depot: Depot) -> None:
+    def __init__(self, depot: WritablePlace) -> None:
         self._depot = depot
 
     async def sizes(self) -> Mapping[str, int]:
@@ -165,7 +165,7 @@ MOST = 1_000_000
 """How many objects are asked for at most: so many keys are held in memory."""
 
 
-async def known_objects(source: Location) -> list[Item]:
+async def expected_keys(source: Location) -> list[ObjectMeta]:
     """Name all objects that an image and its labels may have, on the I/O loop.
 
     Their sizes are not known, and some may be missing: chunks that are all fill value
@@ -191,7 +191,7 @@ async def known_objects(source: Location) -> list[Item]:
         keys |= dict.fromkeys(_keys(source, image))
     documents = (*group_keys(""), ".zgroup", ".zmetadata", *group_keys("labels"))
     keys |= dict.fromkeys((*documents, "labels/.zgroup"))
-    return [Item(key, False) for key in sorted(keys)]
+    return [ObjectMeta(key, False) for key in sorted(keys)]
 
 
 def _count(image: Pyramid) -> int:
@@ -225,7 +225,7 @@ def _below(ancestor: Location, location: Location) -> str:
 # Which copies were begun and not ended: that lets them go on, and nothing else.
 
 
-class Unfinished:
+class CopyJournal:
     """The mark of one copy, in a small file of the cache folder.
 
     Parameters
@@ -244,7 +244,7 @@ class Unfinished:
         content = read_json(self._file)
         return isinstance(content, dict) and self._ends.items() <= content.items()
 
-    def begin(self, items: Iterable[Item]) -> bool:
+    def begin(self, items: Iterable[ObjectMeta]) -> bool:
         """Mark the copy as begun.
 
         Returns
@@ -281,7 +281,7 @@ _DOCUMENTS = ("zarr.json", ".zattrs", ".zgroup", ".zarray", ".zmetadata")
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class CopyProgress:
     """How far a copy is: objects and bytes, done of all."""
 
     objects: int
@@ -314,7 +314,7 @@ async def copy_store(
     source: Location,
     target: Location,
     *,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[CopyProgress], None] | None = None,
 ) -> Copied:
     """Copy all objects below a place, on the I/O loop.
 
@@ -348,7 +348,7 @@ async def copy_store(
     """
     _check_apart(source, target)
     items = await _found(source)
-    unfinished = Unfinished(source, target)
+    unfinished = CopyJournal(source, target)
     where = open_target(target)
     there = await where.sizes()
     if there and not await asyncio.to_thread(unfinished.is_known):
@@ -369,11 +369,11 @@ class _Copy:
 
     def __init__(
         self,
-        source: PlaceStore,
-        target: Target,
-        progress: Callable[[Progress], None],
-        items: Sequence[Item],
-        done: Sequence[Item],
+        source: RemoteStore,
+        target: CopyTarget,
+        progress: Callable[[CopyProgress], None],
+        items: Sequence[ObjectMeta],
+        done: Sequence[ObjectMeta],
     ) -> None:
         self.objects = 0
         self.copied = 0
@@ -396,7 +396,7 @@ class _Copy:
         for depth in sorted({d.name.count("/") for d in documents}, reverse=True):
             await self._each([d for d in documents if d.name.count("/") == depth])
 
-    async def _each(self, items: Sequence[Item]) -> None:
+    async def _each(self, items: Sequence[ObjectMeta]) -> None:
         queue = iter(items)
         workers = [asyncio.ensure_future(self._work(queue)) for _ in range(_AT_A_TIME)]
         try:
@@ -406,7 +406,7 @@ class _Copy:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
 
-    async def _work(self, queue: Iterator[Item]) -> None:
+    async def _work(self, queue: Iterator[ObjectMeta]) -> None:
         for item in queue:
             if (item.size or 0) >= _LARGE:
                 async with self._alone:
@@ -419,7 +419,7 @@ class _Copy:
             self._done[1] += size or 0
             self._tell()
 
-    async def _copy(self, item: Item) -> int | None:
+    async def _copy(self, item: ObjectMeta) -> int | None:
         """Copy an object and give its size; None if it may be missing, and is."""
         # What was listed is there: a refusal is one, and no way to say "missing".
         listed = item.size is not None
@@ -440,7 +440,7 @@ class _Copy:
 
     def _tell(self) -> None:
         objects, count = self._done
-        self._progress(Progress(objects, self._all[0], count, self._all[1]))
+        self._progress(CopyProgress(objects, self._all[0], count, self._all[1]))
 
 
 def _check_apart(source: Location, target: Location) -> None:
@@ -457,14 +457,14 @@ def _check_apart(source: Location, target: Location) -> None:
         raise OptionError(sentence, action="Choose another place.", url=target.display)
 
 
-async def _found(source: Location) -> list[Item]:
+async def _found(source: Location) -> list[ObjectMeta]:
     """List the objects, or name them after the metadata where nothing is listed."""
     try:
         return await _listed(source)
     except ListingDeniedError as error:
         denied = error
     try:
-        named = await known_objects(source)
+        named = await expected_keys(source)
     except NodeNotFoundError:
         raise denied from None
     if not named:
@@ -472,9 +472,9 @@ async def _found(source: Location) -> list[Item]:
     return named
 
 
-async def _listed(source: Location) -> list[Item]:
+async def _listed(source: Location) -> list[ObjectMeta]:
     lister = open_lister(source)
-    items: list[Item] = []
+    items: list[ObjectMeta] = []
     rest = ""
     while True:
         batch = await lister.tree(rest)
@@ -488,14 +488,14 @@ async def _listed(source: Location) -> list[Item]:
     return items
 
 
-def _is_there(item: Item, there: Mapping[str, int]) -> bool:
+def _is_there(item: ObjectMeta, there: Mapping[str, int]) -> bool:
     found = there.get(item.name)
     return found is not None and item.size in (None, found)
 
 
-def _is_document(item: Item) -> bool:
+def _is_document(item: ObjectMeta) -> bool:
     return item.name.rpartition("/")[2] in _DOCUMENTS
 
 
-def _ignore(_progress: Progress) -> None:
+def _ignore(_progress: CopyProgress) -> None:
     """Tell nobody."""

@@ -18,10 +18,10 @@ from napari_omezarr.errors import (
 from napari_omezarr.metadata import Labels, parse_document
 from napari_omezarr.pyramid.pixels import ArrayPixels
 from napari_omezarr.reading import ReadOptions, read
-from napari_omezarr.reading.nodes import Group, array_key, group_keys, node
+from napari_omezarr.reading.nodes import GroupNode, array_key, group_keys, node
 from napari_omezarr.store import open_store, run
 
-from .entries import Entry, Kind, part_keys, probe_keys, recognised
+from .entries import Entry, EntryKind, child_keys, probe_keys, recognised
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -40,7 +40,7 @@ _INDEX_ENTRY, _CHECKSUM = 16, 4
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
+class ChunkPreview:
     """One chunk, as it was read.
 
     Attributes
@@ -75,7 +75,7 @@ class Chunk:
         return self.raw / self.stored if self.stored else None
 
 
-def view_chunk(location: Location, level: int, index: tuple[int, ...]) -> Chunk:
+def view_chunk(location: Location, level: int, index: tuple[int, ...]) -> ChunkPreview:
     """Read one chunk of an image; blocks.
 
     Parameters
@@ -114,7 +114,7 @@ def array_of(pixels: Pixels) -> ArrayPixels:
     return pixels
 
 
-def fetch_chunk(pixels: ArrayPixels, index: tuple[int, ...]) -> Chunk:
+def fetch_chunk(pixels: ArrayPixels, index: tuple[int, ...]) -> ChunkPreview:
     """Read one chunk and take its time; blocks.
 
     Raises
@@ -140,7 +140,7 @@ def grid_of(pixels: ArrayPixels) -> tuple[int, ...]:
     return tuple(-(-size // chunk) for size, chunk in pairs)
 
 
-async def _fetch(pixels: ArrayPixels, index: tuple[int, ...]) -> Chunk:
+async def _fetch(pixels: ArrayPixels, index: tuple[int, ...]) -> ChunkPreview:
     key = pixels.stored_key(index)
     is_there = await pixels.store.exists(key)
     bounds = tuple(
@@ -153,7 +153,7 @@ async def _fetch(pixels: ArrayPixels, index: tuple[int, ...]) -> Chunk:
     received = pixels.store.bytes_received - before
     stored = max(0, received - _index_size(pixels)) if is_there else 0
     raw = prod(pixels.stored_chunks) * pixels.dtype.itemsize
-    return Chunk(key, index, box, stored, raw, seconds, stored == 0)
+    return ChunkPreview(key, index, box, stored, raw, seconds, stored == 0)
 
 
 def _index_size(pixels: ArrayPixels) -> int:
@@ -267,8 +267,12 @@ def _dict(value: Any) -> dict[str, Any]:
 _SAMPLED = 16 * 2**20
 """The largest chunk, in bytes without compression, that is read for an estimate."""
 
-_IMAGES = frozenset({Kind.IMAGE, Kind.LABEL, Kind.LEVELS, Kind.ARRAY})
-_CONTAINERS = frozenset({Kind.PLATE, Kind.WELL, Kind.SERIES, Kind.SCENE})
+_IMAGES = frozenset(
+    {EntryKind.IMAGE, EntryKind.LABEL, EntryKind.LEVELS, EntryKind.ARRAY}
+)
+_CONTAINERS = frozenset(
+    {EntryKind.PLATE, EntryKind.WELL, EntryKind.SERIES, EntryKind.SCENE}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,7 +372,7 @@ def describe(location: Location, *, sample: bool = True) -> Details:
         The place could not be read, or is an image that cannot be understood.
     """
     store = open_store(location)
-    answers = store.fetch((*probe_keys(""), *part_keys(), CRATE))
+    answers = store.fetch((*probe_keys(""), *child_keys(), CRATE))
     entry = recognised(Entry(location, ""), "", answers)
     labels = _labels(answers)
     about = _about(answers)
@@ -380,7 +384,7 @@ def describe(location: Location, *, sample: bool = True) -> Details:
             licence=about.licence,
             description=about.description,
         )
-    series = 0 if entry.kind in (Kind.SERIES, Kind.SCENE) else None
+    series = 0 if entry.kind in (EntryKind.SERIES, EntryKind.SCENE) else None
     reading = read(location, ReadOptions(labels=False, series=series))
     image = reading.pyramids[0]
     ratio = _ratio(image) if sample else None
@@ -431,14 +435,14 @@ def _about(answers: Answers) -> Provenance:
         group = node("", answers)
     except OMEZarrError:
         group = None
-    attributes = group.attributes if isinstance(group, Group) else {}
+    attributes = group.attributes if isinstance(group, GroupNode) else {}
     return provenance(attributes, answers.get(CRATE))
 
 
 def _labels(answers: Answers) -> tuple[str, ...]:
     try:
         group = node("labels", answers)
-        if not isinstance(group, Group):
+        if not isinstance(group, GroupNode):
             return ()
         kind = parse_document(group.attributes, zarr_format=group.zarr_format).kind
     except OMEZarrError:
@@ -505,7 +509,7 @@ def raw_documents(location: Location) -> Mapping[str, str]:
     """
     store = open_store(location)
     own = (*group_keys(""), array_key("", 2), ".zgroup", ".zmetadata")
-    answers = store.fetch((*own, *part_keys()))
+    answers = store.fetch((*own, *child_keys()))
     levels = [path for body in answers.values() for path in _level_paths(body)]
     keys = [array_key(path, version) for path in levels[:_LEVELS] for version in (3, 2)]
     answers |= store.fetch(keys)

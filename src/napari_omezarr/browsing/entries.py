@@ -21,8 +21,8 @@ from napari_omezarr.reading import ReadOptions
 from napari_omezarr.reading.batches import ask
 from napari_omezarr.reading.collections import listed_images
 from napari_omezarr.reading.nodes import (
-    Array,
-    Group,
+    ArrayNode,
+    GroupNode,
     Opening,
     array_key,
     group_keys,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from napari_omezarr.metadata import Kind as Meaning
     from napari_omezarr.reading.batches import Answers, Questions
     from napari_omezarr.reading.nodes import Node
-    from napari_omezarr.store import PlaceStore
+    from napari_omezarr.store import RemoteStore
 
 # One row of a browser: what lies at a place, as far as it is known.
 
@@ -46,7 +46,7 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 _STORES = (".zarr", ".ozx", ".zarr.zip")
 
 
-class Kind(StrEnum):
+class EntryKind(StrEnum):
     """What an entry is; a folder may turn out to be any of the others."""
 
     BUCKET = "bucket"
@@ -65,9 +65,16 @@ class Kind(StrEnum):
     ARRAY = "array"
 
 
-_LEAVES = frozenset({Kind.FILE, Kind.ARRAY})
-_LISTED = frozenset({Kind.BUCKET, Kind.FOLDER, Kind.ARCHIVE, Kind.GROUP})
-_OPENABLE = frozenset(Kind) - {Kind.BUCKET, Kind.FOLDER, Kind.FILE, Kind.GROUP}
+_LEAVES = frozenset({EntryKind.FILE, EntryKind.ARRAY})
+_LISTED = frozenset(
+    {EntryKind.BUCKET, EntryKind.FOLDER, EntryKind.ARCHIVE, EntryKind.GROUP}
+)
+_OPENABLE = frozenset(EntryKind) - {
+    EntryKind.BUCKET,
+    EntryKind.FOLDER,
+    EntryKind.FILE,
+    EntryKind.GROUP,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +107,7 @@ class Entry:
 
     parent: Location
     path: str
-    kind: Kind = Kind.FOLDER
+    kind: EntryKind = EntryKind.FOLDER
     recognised: bool = False
     summary: str = ""
     version: str = ""
@@ -132,7 +139,9 @@ class Entry:
     @property
     def is_openable(self) -> bool:
         """Whether it is something that can be shown as layers."""
-        return self.kind in _OPENABLE and (self.recognised or self.kind != Kind.ARCHIVE)
+        return self.kind in _OPENABLE and (
+            self.recognised or self.kind != EntryKind.ARCHIVE
+        )
 
     @property
     def looks_like_store(self) -> bool:
@@ -195,14 +204,14 @@ def recognised(entry: Entry, path: str, answers: Answers) -> Entry:
         found = found_node(path, answers)
         if found is None:
             return replace(entry, recognised=True)
-        if isinstance(found, Array):
+        if isinstance(found, ArrayNode):
             return _array(entry, found)
         document = parse_document(found.attributes, zarr_format=found.zarr_format)
     except OMEZarrError as error:
         return replace(entry, problem=str(error))
     kind, summary = _described(document, path, answers, found.zarr_format)
-    if kind is Kind.IMAGE and entry.kind is Kind.LABEL:
-        kind = Kind.LABEL
+    if kind is EntryKind.IMAGE and entry.kind is EntryKind.LABEL:
+        kind = EntryKind.LABEL
     return replace(
         entry,
         kind=kind,
@@ -226,7 +235,9 @@ def found_node(path: str, answers: Answers) -> Node | None:
     body = answers[array_key(path, 2)]
     # The attributes of a zarr 2 array lie in .zattrs, as those of a group do.
     if isinstance(body, bytes) and not _says_much(found):
-        return Array(path, 2, _object(body), {} if found is None else found.attributes)
+        return ArrayNode(
+            path, 2, _object(body), {} if found is None else found.attributes
+        )
     return found
 
 
@@ -238,40 +249,42 @@ def _says_much(found: Node | None) -> bool:
     return parse_document(found.attributes, zarr_format=2).kind is not None
 
 
-def _array(entry: Entry, found: Array) -> Entry:
+def _array(entry: Entry, found: ArrayNode) -> Entry:
     shape = _shape(found.document)
     names = found.document.get("dimension_names")
     names = names if isinstance(names, list) and all(names) else ()
     dtype = found.document.get("data_type") or found.document.get("dtype")
     words = [size_text(names, shape), dtype if isinstance(dtype, str) else ""]
     summary = " ".join(word for word in words if word)
-    return replace(entry, kind=Kind.ARRAY, recognised=True, summary=summary)
+    return replace(entry, kind=EntryKind.ARRAY, recognised=True, summary=summary)
 
 
 def _described(
     document: Document, path: str, answers: Answers, zarr_format: int
-) -> tuple[Kind, str]:
+) -> tuple[EntryKind, str]:
     kind = document.kind
     if isinstance(kind, Image):
         first = kind.multiscales[0]
-        what = Kind.LABEL if first.label is not None else Kind.IMAGE
+        what = EntryKind.LABEL if first.label is not None else EntryKind.IMAGE
         return what, _image_text(first, path, answers, zarr_format)
     return _container(kind)
 
 
-def _container(kind: Labels | Plate | Well | Series | Scene | None) -> tuple[Kind, str]:
+def _container(
+    kind: Labels | Plate | Well | Series | Scene | None,
+) -> tuple[EntryKind, str]:
     match kind:
         case Labels(paths=paths):
-            return Kind.LABELS, str(len(paths))
+            return EntryKind.LABELS, str(len(paths))
         case Plate() as plate:
-            return Kind.PLATE, _plate_text(plate)
+            return EntryKind.PLATE, _plate_text(plate)
         case Well(images=images):
-            return Kind.WELL, _count(len(images), "field")
+            return EntryKind.WELL, _count(len(images), "field")
         case Series(paths=paths):
-            return Kind.SERIES, _count(len(paths), "image") if paths else ""
+            return EntryKind.SERIES, _count(len(paths), "image") if paths else ""
         case Scene(images=placed):
-            return Kind.SCENE, _count(len(placed), "image")
-    return Kind.GROUP, ""
+            return EntryKind.SCENE, _count(len(placed), "image")
+    return EntryKind.GROUP, ""
 
 
 def _image_text(
@@ -315,13 +328,13 @@ _NUMBERED = 8
 """How many numbered images are asked for at once where nothing lists them."""
 
 
-def part_keys() -> tuple[str, ...]:
+def child_keys() -> tuple[str, ...]:
     """Give the keys that tell of the parts of an image, to go with its own wave."""
     return group_keys("labels")
 
 
-def parts(
-    here: Entry, group: Group, store: PlaceStore, answers: Answers
+def children(
+    here: Entry, group: GroupNode, store: RemoteStore, answers: Answers
 ) -> Questions[list[Entry]]:
     """Find the parts of a group that is OME-Zarr.
 
@@ -336,12 +349,12 @@ def parts(
     store : PlaceStore
         The store whose root it is.
     answers : Answers
-        The answers to ``part_keys``.
+        The answers to ``child_keys``.
     """
     kind = parse_document(group.attributes, zarr_format=group.zarr_format).kind
     if isinstance(kind, Series):
         return (yield from _series(here.location, group, store))
-    if isinstance(kind, Image) and here.kind is not Kind.LEVELS:
+    if isinstance(kind, Image) and here.kind is not EntryKind.LEVELS:
         return _of_image(here.location, kind, group, answers)
     return _named(here.location, kind)
 
@@ -350,44 +363,46 @@ def _named(place: Location, kind: Meaning | None) -> list[Entry]:
     match kind:
         case Image(multiscales=multiscales):
             paths = [d.path for m in multiscales for d in m.datasets]
-            return _entries(place, paths, Kind.ARRAY)
+            return _entries(place, paths, EntryKind.ARRAY)
         case Labels(paths=labels):
-            return _entries(place, labels, Kind.LABEL)
+            return _entries(place, labels, EntryKind.LABEL)
         case Plate(wells=wells):
-            return _entries(place, [well.path for well in wells], Kind.WELL)
+            return _entries(place, [well.path for well in wells], EntryKind.WELL)
         case Well(images=images):
-            return _entries(place, [image.path for image in images], Kind.IMAGE)
+            return _entries(place, [image.path for image in images], EntryKind.IMAGE)
         case Scene(images=placed):
-            return _entries(place, [image.path for image in placed], Kind.IMAGE)
+            return _entries(place, [image.path for image in placed], EntryKind.IMAGE)
     return []
 
 
 def _of_image(
-    place: Location, image: Image, group: Group, answers: Answers
+    place: Location, image: Image, group: GroupNode, answers: Answers
 ) -> list[Entry]:
     count = sum(len(multiscale.datasets) for multiscale in image.multiscales)
-    found = [Entry(place, "", Kind.LEVELS, True, str(count), label="levels")]
+    found = [Entry(place, "", EntryKind.LEVELS, True, str(count), label="levels")]
     try:
         labels = node("labels", answers, group.zarr_format)
-        if not isinstance(labels, Group):
+        if not isinstance(labels, GroupNode):
             return found
         kind = parse_document(labels.attributes, zarr_format=labels.zarr_format).kind
     except OMEZarrError as error:
-        return [*found, Entry(place, "labels", Kind.LABELS, problem=str(error))]
+        return [*found, Entry(place, "labels", EntryKind.LABELS, problem=str(error))]
     if isinstance(kind, Labels):
         count = len(kind.paths)
-        found.append(Entry(place, "labels", Kind.LABELS, True, str(count)))
+        found.append(Entry(place, "labels", EntryKind.LABELS, True, str(count)))
     return found
 
 
-def _series(place: Location, group: Group, store: PlaceStore) -> Questions[list[Entry]]:
+def _series(
+    place: Location, group: GroupNode, store: RemoteStore
+) -> Questions[list[Entry]]:
     opening = Opening(place, store, ReadOptions())
     paths, names = yield from listed_images(opening, group)
     if not paths:
         paths = yield from _numbered(group.zarr_format)
     named = dict(zip(paths, names, strict=False))
     return [
-        Entry(place, path, Kind.IMAGE, label=_label(path, named.get(path, "")))
+        Entry(place, path, EntryKind.IMAGE, label=_label(path, named.get(path, "")))
         for path in paths
     ]
 
@@ -412,5 +427,5 @@ def _label(path: str, name: str) -> str:
     return f"{path} · {name}" if name else ""
 
 
-def _entries(place: Location, paths: Iterable[str], kind: Kind) -> list[Entry]:
+def _entries(place: Location, paths: Iterable[str], kind: EntryKind) -> list[Entry]:
     return [Entry(place, joined(path), kind, label=path) for path in paths]

@@ -16,17 +16,25 @@ from napari_omezarr.errors import (
 )
 from napari_omezarr.location import Location
 from napari_omezarr.reading.batches import awaited
-from napari_omezarr.reading.nodes import Group, group_keys, node
-from napari_omezarr.store import Batch, open_buckets, open_lister, open_store
+from napari_omezarr.reading.nodes import GroupNode, group_keys, node
+from napari_omezarr.store import ListPage, open_buckets, open_lister, open_store
 
-from .entries import Entry, Kind, found_node, part_keys, parts, probe_keys, recognised
+from .entries import (
+    Entry,
+    EntryKind,
+    child_keys,
+    children,
+    found_node,
+    probe_keys,
+    recognised,
+)
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from napari_omezarr.connections.connections import Profile
     from napari_omezarr.reading.batches import Answers
-    from napari_omezarr.store import Item, Lister, Patience, PlaceStore
+    from napari_omezarr.store import Lister, ObjectMeta, RemoteStore, RetryPolicy
 
 # The children of a place, page by page: folders and images, never chunks.
 
@@ -36,7 +44,7 @@ _BATCHES = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class EntryPage:
     """Some children of a place.
 
     Attributes
@@ -88,7 +96,7 @@ class Listing:
         prefix: str = "",
         files: bool = False,
         size: int = 1000,
-        patience: Patience | None = None,
+        patience: RetryPolicy | None = None,
     ) -> None:
         self.here = Entry(place, "") if isinstance(place, Location) else place
         self.location = self.here.location
@@ -96,11 +104,11 @@ class Listing:
         self._files = files
         self._size = size
         self._patience = patience
-        self._store: PlaceStore = open_store(self.location, patience=patience)
+        self._store: RemoteStore = open_store(self.location, patience=patience)
         self._lister: Lister | None = None
         self._rest = ""
         self._turn = asyncio.Lock()
-        self._running: set[Future[Page]] = set()
+        self._running: set[Future[EntryPage]] = set()
         self._started = False
         self._ended = False
         self._closed = False
@@ -117,13 +125,13 @@ class Listing:
         listed = self._lister.tally.received if self._lister else 0
         return self._store.bytes_received + listed
 
-    def more(self) -> Future[Page]:
+    def more(self) -> Future[EntryPage]:
         """Begin to ask for the next page; returns at once.
 
         Returns
         -------
         concurrent.futures.Future
-            Its result is a `Page`, empty after the last. Its exception is a
+            Its result is a `EntryPage`, empty after the last. Its exception is a
             StoreError, or a NodeNotFoundError if nothing is at the place.
         """
         future = start(self.page())
@@ -141,7 +149,7 @@ class Listing:
         for future in list(self._running):
             future.cancel()
 
-    async def page(self) -> Page:
+    async def page(self) -> EntryPage:
         """Ask for the next page, on the I/O loop; one after another.
 
         Raises
@@ -160,14 +168,14 @@ class Listing:
                 return page
             return await self._listed(await self._batch())
 
-    async def _first(self) -> Page:
+    async def _first(self) -> EntryPage:
         if self._files or (self.here.recognised and self.here.is_listed):
             return await self._listed(await self._batch())
         if self.here.recognised or not self._is_listable():
             found = await self._look()
             return found or await self._listed(await self._tried_batch())
         looked, batch = await asyncio.gather(self._quiet_look(), self._kept_batch())
-        if isinstance(looked, Page):
+        if isinstance(looked, EntryPage):
             return looked
         if isinstance(batch, OMEZarrError):
             raise batch
@@ -178,51 +186,53 @@ class Listing:
             await self._explain_nothing()
         return await self._listed(batch)
 
-    async def _quiet_look(self) -> Page | OMEZarrError | None:
+    async def _quiet_look(self) -> EntryPage | OMEZarrError | None:
         try:
             return await self._look()
         except OMEZarrError as error:
             self.here = replace(self.here, problem=str(error))
             return error
 
-    async def _kept_batch(self) -> Batch | OMEZarrError:
+    async def _kept_batch(self) -> ListPage | OMEZarrError:
         try:
             return await self._batch()
         except OMEZarrError as error:
             return error
 
-    async def _tried_batch(self) -> Batch:
+    async def _tried_batch(self) -> ListPage:
         try:
             return await self._batch()
         except ListingDeniedError as error:
             await self._explain_nothing(error)
             raise
 
-    async def _look(self) -> Page | None:
+    async def _look(self) -> EntryPage | None:
         """Show the parts of what is here, if it is something with parts."""
-        if self.here.kind is Kind.ARRAY:
+        if self.here.kind is EntryKind.ARRAY:
             return self._page([], 0, is_last=True)
-        answers = await self._store.answers((*probe_keys(""), *part_keys()))
+        answers = await self._store.answers((*probe_keys(""), *child_keys()))
         group = found_node("", answers)
         here = recognised(self.here, "", answers)
-        if here.problem or self.here.kind is not Kind.LEVELS:
+        if here.problem or self.here.kind is not EntryKind.LEVELS:
             self.here = here
-        if group is None or (isinstance(group, Group) and here.is_listed):
+        if group is None or (isinstance(group, GroupNode) and here.is_listed):
             return None
-        entries = await self._parts(group, answers) if isinstance(group, Group) else []
+        entries = (
+            await self._parts(group, answers) if isinstance(group, GroupNode) else []
+        )
         return self._page(entries, 0, is_last=True)
 
-    async def _parts(self, group: Group, answers: Answers) -> list[Entry]:
-        questions = parts(self.here, group, self._store, answers)
+    async def _parts(self, group: GroupNode, answers: Answers) -> list[Entry]:
+        questions = children(self.here, group, self._store, answers)
         found = await awaited(questions, self._store)
         return [entry for entry in found if entry.name.startswith(self._prefix)]
 
-    async def _batch(self) -> Batch:
+    async def _batch(self) -> ListPage:
         if self._lister is None:
             self._lister = open_lister(self.location, patience=self._patience)
         return await self._lister.batch(self._prefix, self._rest, self._size)
 
-    async def _listed(self, batch: Batch) -> Page:
+    async def _listed(self, batch: ListPage) -> EntryPage:
         hidden = 0
         for number in range(_BATCHES):
             rows = [entry for item in batch.items if (entry := self._entry(item))]
@@ -234,13 +244,13 @@ class Listing:
         self.here = replace(self.here, recognised=True)
         return self._page(rows, hidden, is_last=not batch.rest)
 
-    def _entry(self, item: Item) -> Entry | None:
+    def _entry(self, item: ObjectMeta) -> Entry | None:
         if item.is_folder:
             return Entry(self.location, item.name)
         if item.name.lower().endswith(_ARCHIVES):
-            kind = Kind.ARCHIVE
+            kind = EntryKind.ARCHIVE
         elif self._files:
-            kind = Kind.FILE
+            kind = EntryKind.FILE
         else:
             return None
         return Entry(
@@ -252,10 +262,10 @@ class Listing:
             modified=item.modified,
         )
 
-    def _page(self, entries: list[Entry], hidden: int, *, is_last: bool) -> Page:
+    def _page(self, entries: list[Entry], hidden: int, *, is_last: bool) -> EntryPage:
         self._ended = is_last
         notes = (*self.location.notes, *self._store.notes)
-        return Page(tuple(entries), is_last, hidden, self.here, notes)
+        return EntryPage(tuple(entries), is_last, hidden, self.here, notes)
 
     def _is_listable(self) -> bool:
         """Whether to ask for a listing before one knows that it is needed."""
@@ -303,10 +313,10 @@ class Prober:
         How long to wait, and how often to ask.
     """
 
-    def __init__(self, patience: Patience | None = None) -> None:
+    def __init__(self, patience: RetryPolicy | None = None) -> None:
         self._patience = patience
         self._slots = asyncio.Semaphore(AT_A_TIME)
-        self._stores: dict[Location, PlaceStore] = {}
+        self._stores: dict[Location, RemoteStore] = {}
 
     @property
     def requests(self) -> int:
@@ -332,7 +342,7 @@ class Prober:
 
     async def probe(self, entry: Entry) -> Entry:
         """Look at an entry, on the I/O loop, when its turn has come."""
-        if entry.recognised or entry.kind is Kind.FILE:
+        if entry.recognised or entry.kind is EntryKind.FILE:
             return entry
         async with self._slots:
             store, path = self._store(entry)
@@ -340,9 +350,9 @@ class Prober:
             answers = await store.answers(probe_keys(path), apart=True)
         return recognised(entry, path, answers)
 
-    def _store(self, entry: Entry) -> tuple[PlaceStore, str]:
+    def _store(self, entry: Entry) -> tuple[RemoteStore, str]:
         """Give the store to ask: siblings share one, an archive has its own."""
-        inside = entry.kind is not Kind.ARCHIVE
+        inside = entry.kind is not EntryKind.ARCHIVE
         place, path = (entry.parent, entry.path) if inside else (entry.location, "")
         if place not in self._stores:
             self._stores[place] = open_store(place, patience=self._patience)
@@ -353,7 +363,7 @@ class Prober:
 
 
 async def list_buckets(
-    profile: Profile, *, patience: Patience | None = None
+    profile: Profile, *, patience: RetryPolicy | None = None
 ) -> tuple[Entry, ...]:
     """List the buckets of a connection, on the I/O loop; only if the person asks.
 
@@ -372,7 +382,7 @@ async def list_buckets(
         Entry(
             locate(f"s3://{bucket.name}", profile),
             "",
-            Kind.BUCKET,
+            EntryKind.BUCKET,
             recognised=True,
             modified=bucket.modified,
         )

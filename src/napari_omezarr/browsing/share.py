@@ -12,8 +12,8 @@ from urllib.parse import quote, urlsplit
 from napari_omezarr.connections import find_profile
 from napari_omezarr.connections.connections import Profile
 from napari_omezarr.metadata import unit_size
-from napari_omezarr.store import Patience, http
-from napari_omezarr.store.backend import Tally
+from napari_omezarr.store import RetryPolicy, http
+from napari_omezarr.store.backend import RequestStats
 from napari_omezarr.store.error_mapping import Interrupted, refusal_of
 from napari_omezarr.store.sign_in import BucketAddress, bucket_address, corrected
 
@@ -35,7 +35,7 @@ _SHADER = (
 _SPATIAL = ("x", "y", "z")
 
 
-def neuroglancer_state(address: str, view: View | None = None) -> dict[str, Any]:
+def neuroglancer_state(address: str, view: ViewState | None = None) -> dict[str, Any]:
     """Give the state for an image at a web address.
 
     Parameters
@@ -69,12 +69,12 @@ def neuroglancer_state(address: str, view: View | None = None) -> dict[str, Any]
     }
 
 
-def _axes(view: View) -> list[str]:
+def _axes(view: ViewState) -> list[str]:
     spatial = [axis for axis in _SPATIAL if axis in view.center]
     return [*spatial, *(axis for axis in view.center if axis not in spatial)]
 
 
-def _displayed(view: View, axes: list[str]) -> list[str]:
+def _displayed(view: ViewState, axes: list[str]) -> list[str]:
     """Name the axes of the panel: right, down, into the screen.
 
     Else the first three are taken, whatever they are: of a film its time.
@@ -85,20 +85,20 @@ def _displayed(view: View, axes: list[str]) -> list[str]:
     )
 
 
-def _scale(view: View, axes: list[str]) -> float:
+def _scale(view: ViewState, axes: list[str]) -> float:
     """Give how much of the finest unit that is displayed a pixel of the screen is."""
     shown = _displayed(view, axes)
     sizes = [_dimension(view, axis)[0] for axis in shown]
     return sizes[0] / (min(sizes) * view.zoom)
 
 
-def _dimension(view: View, axis: str) -> tuple[float, str]:
+def _dimension(view: ViewState, axis: str) -> tuple[float, str]:
     """Give the size of one world unit, in metres, seconds or nothing."""
     return unit_size(view.units.get(axis)) or (1, "")
 
 
 def _channel(
-    source: str, name: str, channel: ChannelView, view: View
+    source: str, name: str, channel: ChannelView, view: ViewState
 ) -> dict[str, Any]:
     # An axis of channels belongs to its layer alone, with a prime in its name.
     axis = f"{view.channel_axis}'"
@@ -164,7 +164,7 @@ _PARAMETERS = {
 }
 
 
-def share_link(address: str, viewer: Viewer, view: View | None = None) -> str:
+def share_link(address: str, viewer: Viewer, view: ViewState | None = None) -> str:
     """Make a link that opens an image in a viewer.
 
     Parameters
@@ -187,7 +187,7 @@ def share_link(address: str, viewer: Viewer, view: View | None = None) -> str:
     return link
 
 
-def _vizarr(view: View) -> dict[str, object]:
+def _vizarr(view: ViewState) -> dict[str, object]:
     """Say where to look, and where the image lies; vizarr shows x and y alone.
 
     The place of the image is said because some versions of vizarr leave the transforms
@@ -217,7 +217,7 @@ _LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 
 
 @dataclass(frozen=True, slots=True)
-class Publicity:
+class PublicAccess:
     """Whether others can open a place in their browsers.
 
     Attributes
@@ -257,7 +257,7 @@ def web_address(location: Location) -> str:
     return ""
 
 
-async def check_public(location: Location, viewer: str = "") -> Publicity:
+async def check_public(location: Location, viewer: str = "") -> PublicAccess:
     """Ask for a place's metadata as a viewer's page would, on the I/O loop.
 
     Nobody signs, and the answer must let the page of the viewer read it (CORS).
@@ -274,17 +274,17 @@ async def check_public(location: Location, viewer: str = "") -> Publicity:
     return await _ask(location, web_address(location), viewer)
 
 
-async def _ask(location: Location, address: str, viewer: str) -> Publicity:
+async def _ask(location: Location, address: str, viewer: str) -> PublicAccess:
     parts = urlsplit(viewer)
     origin = f"{parts.scheme}://{parts.netloc}" if viewer else "https://example.org"
-    access = http.Access(Patience(), proxy=http.proxy_for(address))
+    access = http.Access(RetryPolicy(), proxy=http.proxy_for(address))
     bucket = _bucket(location) if location.protocol == "s3" else None
     denied = False
     for name in _DOCUMENTS:
         try:
             for _ in range(1 + _CORRECTIONS):
                 answer = await http.get(
-                    f"{address}/{name}", {"Origin": origin}, access, Tally()
+                    f"{address}/{name}", {"Origin": origin}, access, RequestStats()
                 )
                 refusal = refusal_of(answer.status, answer.headers, answer.body)
                 better = corrected(bucket, refusal) if bucket else None
@@ -293,7 +293,7 @@ async def _ask(location: Location, address: str, viewer: str) -> Publicity:
                 bucket, address = better, better.url(location.path)
         except Interrupted as interrupted:
             sentence = f"{location.display} does not answer: {interrupted.kind.value}."
-            return Publicity(address, False, sentence, "Try again a little later.")
+            return PublicAccess(address, False, sentence, "Try again a little later.")
         if answer.status == 200:
             allowed = answer.headers.get("Access-Control-Allow-Origin", "")
             return _judged(location, address, allowed in ("*", origin))
@@ -301,28 +301,28 @@ async def _ask(location: Location, address: str, viewer: str) -> Publicity:
     if denied:
         sentence = f"{location.display} is not public: it asks for a sign-in."
         action = "Ask its owner to open it to everybody."
-        return Publicity(address, False, sentence, action)
+        return PublicAccess(address, False, sentence, action)
     sentence = f"No image is at {location.display}."
-    return Publicity(address, False, sentence, "Check the address.")
+    return PublicAccess(address, False, sentence, "Check the address.")
 
 
-def _judged(location: Location, address: str, allowed: bool) -> Publicity:
+def _judged(location: Location, address: str, allowed: bool) -> PublicAccess:
     parts = urlsplit(address)
     if not allowed:
         sentence = f"{parts.netloc} does not let web pages read {location.display}."
         action = "Ask its owner to allow cross-origin reads (CORS)."
-        return Publicity(address, False, sentence, action)
+        return PublicAccess(address, False, sentence, action)
     host = (parts.hostname or "").lower()
     if parts.scheme == "http" and host not in _LOCAL_HOSTS:
         sentence = f"{parts.netloc} is not encrypted, so browsers refuse to read it."
         action = "Use its https address."
-        return Publicity(address, False, sentence, action)
+        return PublicAccess(address, False, sentence, action)
     if host in _LOCAL_HOSTS:
-        return Publicity(address, True, "This link works on this computer only.")
-    return Publicity(address, True)
+        return PublicAccess(address, True, "This link works on this computer only.")
+    return PublicAccess(address, True)
 
 
-def _nowhere(location: Location) -> Publicity:
+def _nowhere(location: Location) -> PublicAccess:
     sentence = f"{location.display} lies where browsers cannot read."
     action = "Save it to a public bucket."
     if location.query or location.userinfo:
@@ -333,7 +333,7 @@ def _nowhere(location: Location) -> Publicity:
         action = "Unpack it in a public bucket."
     elif location.protocol == "file":
         sentence = f"{location.display} lies on this computer."
-    return Publicity("", False, sentence, action)
+    return PublicAccess("", False, sentence, action)
 
 
 def _bucket(location: Location) -> BucketAddress:
@@ -435,7 +435,7 @@ class ChannelView:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class ViewState:
     """Where one looks and how.
 
     Attributes

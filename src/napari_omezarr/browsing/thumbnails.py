@@ -124,10 +124,10 @@ def set_thumbnail_cache(size: int = CACHE_BYTES) -> None:
 
 def clear_thumbnail_cache() -> None:
     """Delete all thumbnails that are kept on disk; blocks."""
-    Pictures().clear()
+    ThumbnailCache().clear()
 
 
-class Pictures:
+class ThumbnailCache:
     """Small pictures in files that may be deleted at any time.
 
     Parameters
@@ -253,7 +253,7 @@ def thumbnail(location: Location, *, most_bytes: int = MOST_BYTES) -> Thumbnail:
         The image could not be read.
     """
     image = read(location, ReadOptions(labels=False)).pyramids[0]
-    pictures = Pictures() if location.is_remote else None
+    pictures = ThumbnailCache() if location.is_remote else None
     if stored := _stored_path(image.extras):
         found = _from_store(location, stored, pictures)
         if found is not None:
@@ -280,7 +280,7 @@ def _width(row: Mapping[str, Any]) -> int:
 
 
 def _from_store(
-    location: Location, path: str, pictures: Pictures | None
+    location: Location, path: str, pictures: ThumbnailCache | None
 ) -> np.ndarray | None:
     store = open_store(location)
     version = run(store.version(path))
@@ -305,7 +305,7 @@ def _decoded(body: bytes) -> np.ndarray | None:
 
 
 def _from_level(
-    image: Pyramid, most_bytes: int, pictures: Pictures | None
+    image: Pyramid, most_bytes: int, pictures: ThumbnailCache | None
 ) -> Thumbnail:
     pixels = image.levels[-1].pixels
     if not isinstance(pixels, ArrayPixels) or pixels.ndim < 2:

@@ -1,16 +1,16 @@
 """Named connections, their keys and their bookmarks; nothing here asks a server."""
 
 from .connections import (
-    Book,
     Bookmark,
     Connection,
+    ConnectionFile,
     belongs,
     checked,
     find_profile,
     locate,
     recent_places,
 )
-from .secrets import Keys, Vault, vault
+from .secrets import Keys, KeyStore, key_store
 from .sources import (
     Shipped,
     demo_connection,
@@ -22,22 +22,22 @@ from .sources import (
 )
 
 __all__ = [
-    "Book",
     "Bookmark",
     "Connection",
+    "ConnectionFile",
+    "KeyStore",
     "Keys",
     "Shipped",
-    "Vault",
     "belongs",
     "checked",
     "demo_connection",
     "find_profile",
     "from_aws",
     "from_mc",
+    "key_store",
     "locate",
     "offered",
     "offering",
     "recent_places",
     "shipped",
-    "vault",
 ]

@@ -17,7 +17,7 @@ from napari_omezarr.user_files import (
     write_json,
 )
 
-from .secrets import vault
+from .secrets import key_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -125,7 +125,7 @@ class Connection:
         return locate(text, self.profile)
 
 
-class Book:
+class ConnectionFile:
     """All connections, in the order in which the person made them.
 
     Parameters
@@ -180,9 +180,9 @@ class Book:
         position = names.index(old) if old in names else len(fresh)
         fresh.insert(min(position, len(fresh)), connection)
         self._write(fresh)
-        if old != connection.name and (keys := vault().find(old)):
-            vault().keep(connection.name, keys)
-            vault().forget(old)
+        if old != connection.name and (keys := key_store().find(old)):
+            key_store().keep(connection.name, keys)
+            key_store().forget(old)
 
     def remove(self, name: str) -> None:
         """Forget a connection, with its bookmarks and its keys.
@@ -193,7 +193,7 @@ class Book:
             The file cannot be written.
         """
         self._write(c for c in self.connections() if c.name != name)
-        vault().forget(name)
+        key_store().forget(name)
 
     def bookmark(self, name: str, bookmark: Bookmark) -> None:
         """Bind a bookmark to a connection; one of the same address is replaced."""
@@ -238,7 +238,7 @@ def find_profile(name: str) -> Profile:
         One of the person's, else an AWS profile. Whether there is one is found out
         when it signs in.
     """
-    found = Book().find(name)
+    found = ConnectionFile().find(name)
     return found.profile if found else Profile(name, aws_profile=name)
 
 

@@ -21,7 +21,7 @@ class Keys:
     token: str = field(default="", repr=False)
 
 
-class Vault:
+class KeyStore:
     """The keys of connections, by their names.
 
     They go to the keychain of the operating system where there is one, through the
@@ -97,9 +97,9 @@ class Vault:
 
 
 @cache
-def vault() -> Vault:
+def key_store() -> KeyStore:
     """Give the one vault of this process."""
-    return Vault()
+    return KeyStore()
 
 
 def _keychain() -> Any:

@@ -26,7 +26,7 @@ from .connections import (
     aws_profiles,
     parse_connection,
 )
-from .secrets import Keys, vault
+from .secrets import Keys, key_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +73,7 @@ def from_mc(file: Path | None = None, *, secrets: bool = False) -> tuple[Profile
         if secrets and profile.sign_in == "keys":
             token = str(alias.get("sessionToken", ""))
             keys = Keys(str(alias["accessKey"]), str(alias.get("secretKey", "")), token)
-            vault().keep(name, keys)
+            key_store().keep(name, keys)
     return tuple(found)
 
 

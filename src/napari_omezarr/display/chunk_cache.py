@@ -10,7 +10,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from napari_omezarr.pyramid import Window
+from napari_omezarr.pyramid import FixedAxes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Iterable, Iterator
@@ -260,7 +260,7 @@ def _seen_through(pixels: Pixels) -> tuple[Pixels, list[int], dict[int, int]]:
     """Give the pixels behind all windows, where our axes lie in them, what is fixed."""
     axes = list(range(len(pixels.shape)))
     fixed: dict[int, int] = {}
-    while isinstance(pixels, Window):
+    while isinstance(pixels, FixedAxes):
         outer = range(len(pixels.source.shape))
         kept = [axis for axis in outer if axis not in pixels.fixed]
         axes = [kept[axis] for axis in axes]

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 # What is asked for, and what becomes of it.
 
-Priority = tuple[int, int, float]
+SortKey = tuple[int, int, float]
 
 
-class Tier(IntEnum):
+class Priority(IntEnum):
     """What is read first; a lower tier goes before a higher one."""
 
     OVERVIEW = 0
@@ -39,39 +39,39 @@ class Tier(IntEnum):
     AHEAD = 5
 
 
-FOREGROUND = Tier.THUMBNAIL
+FOREGROUND = Priority.THUMBNAIL
 """The last tier that somebody sees; the ones after it wait for all of these."""
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ChunkRequest:
     """A chunk, and how urgent it is: by tier, by step within it, then nearest first."""
 
     chunk: Chunk
-    tier: Tier
+    tier: Priority
     distance: float = 0.0
     step: int = 0
 
     @property
-    def priority(self) -> Priority:
+    def priority(self) -> SortKey:
         """Lower is sooner."""
         # A plain number: queues compare it often, and an enumeration's is slow.
         return int(self.tier), self.step, self.distance
 
 
 @dataclass(slots=True, eq=False)
-class Entry:
+class QueuedChunk:
     """One chunk that is on its way, for all who want it."""
 
     chunk: Chunk
-    place: Place
-    owners: dict[Hashable, Priority] = field(default_factory=dict)
+    place: HostLimiter
+    owners: dict[Hashable, SortKey] = field(default_factory=dict)
     attempts: int = 0
     started: float | None = None
     waiting: bool = False
 
     @property
-    def priority(self) -> Priority:
+    def priority(self) -> SortKey:
         """The most urgent of its owners'."""
         return min(self.owners.values())
 
@@ -82,16 +82,16 @@ class Failure:
 
     chunk: Chunk
     error: BaseException
-    place: Place
+    place: HostLimiter
     again_at: float | None
 
 
 @dataclass(slots=True)
-class Want:
+class OwnerRequests:
     """What one owner waits for, and what came of it so far."""
 
     generation: int = -1
-    requests: dict[ChunkKey, Request] = field(default_factory=dict)
+    requests: dict[ChunkKey, ChunkRequest] = field(default_factory=dict)
     failed: set[ChunkKey] = field(default_factory=set)
     pending: set[ChunkKey] = field(default_factory=set)
     arrived: int = 0
@@ -141,7 +141,7 @@ class Retrying:
 
 
 @dataclass(slots=True)
-class Place:
+class HostLimiter:
     """One host or bucket: how many reads at a time, when the next one may begin.
 
     The limit falls by half when the place fails, to one when it is away, and grows
@@ -159,7 +159,7 @@ class Place:
     full: int
     retrying: Retrying = field(default_factory=Retrying)
     limit: int = 0
-    reading: set[Entry] = field(default_factory=set)
+    reading: set[QueuedChunk] = field(default_factory=set)
     not_before: float = 0.0
     probe_at: float | None = None
     silent: bool = False
@@ -195,7 +195,7 @@ class Place:
         self._failures = 0
         return back
 
-    def failed(self, entry: Entry, error: BaseException, now: float) -> None:
+    def failed(self, entry: QueuedChunk, error: BaseException, now: float) -> None:
         """Note a failed read.
 
         Reads that were under way together tell one thing, not many: one that began
@@ -248,7 +248,7 @@ class Place:
 # Who wants which chunk, and which one is to be read next; decides, reads nothing.
 
 
-class Demand:
+class ChunkQueue:
     """The chunks that are wanted, queued, being read, and given up.
 
     For one thread at a time; times are seconds of any one clock.
@@ -266,20 +266,20 @@ class Demand:
     ) -> None:
         self._have = have
         self.retrying = retrying or Retrying()
-        self.wants: dict[Hashable, Want] = {}
-        self.entries: dict[ChunkKey, Entry] = {}
+        self.wants: dict[Hashable, OwnerRequests] = {}
+        self.entries: dict[ChunkKey, QueuedChunk] = {}
         self.failures: dict[ChunkKey, Failure] = {}
-        self.places: dict[str, Place] = {}
+        self.places: dict[str, HostLimiter] = {}
         self.changed: set[Hashable] = set()
         self.notices: list[Notice] = []
-        self._queues: dict[str, list[tuple[Priority, int, Entry]]] = {}
-        self._waiting: list[tuple[float, int, Entry]] = []
+        self._queues: dict[str, list[tuple[SortKey, int, QueuedChunk]]] = {}
+        self._waiting: list[tuple[float, int, QueuedChunk]] = []
         self._numbers = count()
 
     def want(
         self,
         owner: Hashable,
-        requests: Iterable[Request],
+        requests: Iterable[ChunkRequest],
         generation: int = 0,
         now: float = 0.0,
     ) -> None:
@@ -287,7 +287,7 @@ class Demand:
 
         An older generation than one that was heard already is ignored.
         """
-        want = self.wants.setdefault(owner, Want())
+        want = self.wants.setdefault(owner, OwnerRequests())
         if generation < want.generation:
             return
         if not want.pending:
@@ -306,7 +306,7 @@ class Demand:
 
     def forget(self, owner: Hashable) -> None:
         """Drop all that an owner wants."""
-        want = self.wants.pop(owner, Want())
+        want = self.wants.pop(owner, OwnerRequests())
         for key in want.pending:
             self._release(owner, key)
         self.changed.discard(owner)
@@ -316,9 +316,9 @@ class Demand:
         for key in [key for key in self.failures if key[0] in tokens]:
             del self.failures[key]
 
-    def unwanted(self) -> list[Entry]:
+    def unwanted(self) -> list[QueuedChunk]:
         """Take out the reads under way that nobody wants any more."""
-        dropped: list[Entry] = [
+        dropped: list[QueuedChunk] = [
             entry
             for place in self.places.values()
             for entry in place.reading
@@ -328,14 +328,14 @@ class Demand:
             del self.entries[entry.chunk.key]
         return dropped
 
-    def next(self, now: float) -> Entry | float | None:
+    def next(self, now: float) -> QueuedChunk | float | None:
         """Give the entry to read now, else when to ask again, else None.
 
         An entry that is given counts as being read.
         """
         self._wake(now)
         moments = [moment for moment, _, _ in self._waiting[:1]]
-        best: Place | None = None
+        best: HostLimiter | None = None
         for place in self.places.values():
             if not self._may_read(place):
                 continue
@@ -352,7 +352,7 @@ class Demand:
         best.reading.add(entry)
         return entry
 
-    def arrived(self, entry: Entry, now: float = 0.0) -> None:
+    def arrived(self, entry: QueuedChunk, now: float = 0.0) -> None:
         """Note that a chunk was read."""
         entry.place.reading.discard(entry)
         self.failures.pop(entry.chunk.key, None)
@@ -363,11 +363,11 @@ class Demand:
         if entry.place.succeeded(now):
             self.retry(entry.place)
 
-    def cancelled(self, entry: Entry) -> None:
+    def cancelled(self, entry: QueuedChunk) -> None:
         """Note that a read was given up, as nobody wanted it."""
         entry.place.reading.discard(entry)
 
-    def failed(self, entry: Entry, error: BaseException, now: float) -> None:
+    def failed(self, entry: QueuedChunk, error: BaseException, now: float) -> None:
         """Note a read that failed: it is asked for again later, or given up."""
         place = entry.place
         place.reading.discard(entry)
@@ -391,7 +391,7 @@ class Demand:
         for owner in self._settle(entry):
             self.wants[owner].failed.add(entry.chunk.key)
 
-    def retry(self, place: Place | None = None) -> None:
+    def retry(self, place: HostLimiter | None = None) -> None:
         """Ask again for what was given up: everything, or what a place owed."""
         for key, failure in list(self.failures.items()):
             transient = failure.again_at is not None
@@ -415,7 +415,7 @@ class Demand:
             del self.failures[key]
         entry = self.entries.get(key)
         if entry is None:
-            entry = Entry(request.chunk, self._place(request.chunk))
+            entry = QueuedChunk(request.chunk, self._place(request.chunk))
             if failure is not None:
                 entry.attempts = self.retrying.tries - 1
             self.entries[key] = entry
@@ -434,7 +434,7 @@ class Demand:
             elif entry.started is None:
                 del self.entries[key]
 
-    def _settle(self, entry: Entry) -> Sequence[Hashable]:
+    def _settle(self, entry: QueuedChunk) -> Sequence[Hashable]:
         """Take an entry out; give the owners who waited for it."""
         key = entry.chunk.key
         if self.entries.get(key) is entry:
@@ -453,26 +453,26 @@ class Demand:
                 self._demand(owner, key, 0.0)
                 self.changed.add(owner)
 
-    def _place(self, chunk: Chunk) -> Place:
+    def _place(self, chunk: Chunk) -> HostLimiter:
         name = place_of(chunk.pixels)
         place = self.places.get(name)
         if place is None:
-            place = Place(name, max(1, chunk.pixels.concurrency), self.retrying)
+            place = HostLimiter(name, max(1, chunk.pixels.concurrency), self.retrying)
             self.places[name] = place
             self._queues[name] = []
         return place
 
-    def _queue(self, entry: Entry) -> None:
+    def _queue(self, entry: QueuedChunk) -> None:
         if entry.started is None and not entry.waiting:
             item = (entry.priority, next(self._numbers), entry)
             heappush(self._queues[entry.place.name], item)
 
-    def _head(self, place: Place) -> tuple[Priority, int]:
+    def _head(self, place: HostLimiter) -> tuple[SortKey, int]:
         """Give what comes first in the queue of a place that may be read from."""
         priority, number, _ = self._queues[place.name][0]
         return priority, number
 
-    def _may_read(self, place: Place) -> bool:
+    def _may_read(self, place: HostLimiter) -> bool:
         """Say whether a place has something queued and room to read it now."""
         queue = self._queues[place.name]
         while queue and not self._is_queued(queue[0][2], queue[0][0]):
@@ -487,7 +487,7 @@ class Demand:
             entry.owners and entry.priority[0] <= FOREGROUND for entry in place.reading
         )
 
-    def _is_queued(self, entry: Entry, priority: Priority) -> bool:
+    def _is_queued(self, entry: QueuedChunk, priority: SortKey) -> bool:
         """Say whether a queue's item is true: an entry moves by being queued anew."""
         return (
             self.entries.get(entry.chunk.key) is entry
@@ -512,7 +512,7 @@ class Demand:
                 error = StoreTimeoutError(f"{place.name} gave no answer for {seconds}.")
                 self.notices.append(Notice(place.name, error))
 
-    def _probe(self, place: Place, now: float) -> float | None:
+    def _probe(self, place: HostLimiter, now: float) -> float | None:
         """Ask again for one chunk that a place owes; say when to do so next."""
         if any(entry.place is place for entry in self.entries.values()):
             # What is still to be asked for will tell as well, and has its turn first.

@@ -14,7 +14,7 @@ from napari_omezarr._io_loop import io_loop
 from napari_omezarr.errors import StoreConnectionError, TruncatedBodyError
 
 from .chunk_cache import ChunkCache
-from .chunk_queue import Demand, Entry
+from .chunk_queue import ChunkQueue, QueuedChunk
 from .compose import assemble, hatch
 from .settings import Settings
 
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
     from napari_omezarr.pyramid.boxes import Bounds
 
     from .chunk_cache import Chunk, ChunkGrid, ChunkKey
-    from .chunk_queue import Notice, Request, Retrying
+    from .chunk_queue import ChunkRequest, Notice, Retrying
     from .compose import Assembly
-    from .wanted import Look
+    from .wanted import SliceView
 
 # Reads wanted chunks into the cache, on the I/O loop, for all layers at once.
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class LoadProgress:
     """How far the chunks of some owners are; ``bytes`` is what arrived, decoded."""
 
     pending: int = 0
@@ -74,16 +74,16 @@ class Fetcher:
     ) -> None:
         self._cache = cache
         self._loop = loop or io_loop()
-        self._demand = Demand(cache, retrying)
+        self._demand = ChunkQueue(cache, retrying)
         self._lock = Lock()
-        self._tasks: dict[Entry, asyncio.Task[np.ndarray]] = {}
+        self._tasks: dict[QueuedChunk, asyncio.Task[np.ndarray]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._listeners: list[Callable[[], None]] = []
         self.requests = 0
 
     def want(
         self,
-        wants: Mapping[Hashable, Iterable[Request]],
+        wants: Mapping[Hashable, Iterable[ChunkRequest]],
         generation: int = 0,
     ) -> None:
         """Set what some owners want, at once; they say so again whenever they look.
@@ -146,14 +146,14 @@ class Fetcher:
         """Say whether a chunk was given up."""
         return key in self._demand.failures
 
-    def progress(self, *owners: Hashable) -> Progress:
+    def progress(self, *owners: Hashable) -> LoadProgress:
         """Say how far the chunks of some owners are, together."""
         with self._lock:
             demand = self._demand
             wants = [demand.wants[o] for o in owners if o in demand.wants]
             failed = [key for want in wants for key in want.failed]
             errors = [demand.failures[k].error for k in failed if k in demand.failures]
-        return Progress(
+        return LoadProgress(
             pending=sum(len(want.pending) for want in wants),
             arrived=sum(want.arrived for want in wants),
             bytes=sum(want.bytes for want in wants),
@@ -177,7 +177,7 @@ class Fetcher:
             with self._lock:
                 step = self._demand.next(now)
                 heard = bool(self._demand.changed or self._demand.notices)
-            if not isinstance(step, Entry):
+            if not isinstance(step, QueuedChunk):
                 break
             self._start(step)
         if step is not None:
@@ -185,13 +185,13 @@ class Fetcher:
         if heard:
             self._notify()
 
-    def _start(self, entry: Entry) -> None:
+    def _start(self, entry: QueuedChunk) -> None:
         task = self._loop.create_task(_read(entry.chunk))
         self._tasks[entry] = task
         self.requests += 1
         task.add_done_callback(lambda done: self._finish(entry, done))
 
-    def _finish(self, entry: Entry, task: asyncio.Task[np.ndarray]) -> None:
+    def _finish(self, entry: QueuedChunk, task: asyncio.Task[np.ndarray]) -> None:
         del self._tasks[entry]
         error = None if task.cancelled() else task.exception()
         if not task.cancelled() and error is None:
@@ -261,7 +261,7 @@ class Engine:
         self.cache.resize(settings.cache_bytes)
 
     def assemble(
-        self, grids: Sequence[ChunkGrid], level: int, look: Look, bounds: Bounds
+        self, grids: Sequence[ChunkGrid], level: int, look: SliceView, bounds: Bounds
     ) -> Assembly:
         """Put a box of a level together as far as it is known; for any thread.
 

@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .chunk_cache import ChunkGrid, notes_of, place_of
-from .chunk_queue import Tier
+from .chunk_queue import Priority
 from .settings import Status
-from .wanted import Outlook, Travel, ahead, finest_fitting, requests, scaled, visible
+from .wanted import (
+    PrefetchPlan,
+    ScrollDirection,
+    finest_fitting,
+    prefetch,
+    requests,
+    scaled,
+    visible,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Sequence
@@ -22,15 +30,15 @@ if TYPE_CHECKING:
     from napari_omezarr.pyramid.boxes import Bounds
 
     from .chunk_cache import ChunkKey
-    from .chunk_queue import Request
+    from .chunk_queue import ChunkRequest
     from .compose import Assembly
     from .engine import Engine
-    from .wanted import Look
+    from .wanted import SliceView
 
 # A volume that is put together in another thread before it is asked for.
 
 
-class Prepared:
+class BackgroundVolume:
     """At most one assembly, made in the background under a name.
 
     Copying a hundred megabytes takes the GUI thread tenths of a second, and much
@@ -84,7 +92,7 @@ _threads = ThreadPoolExecutor(1, "napari-omezarr volume")
 # A volume in 3-D that gets finer, level by level, up to what fits.
 
 
-class Climb:
+class VolumeRefiner:
     """Reads the volumes of finer levels, coarse to fine.
 
     What is shown stays at one level until a finer one is complete: filling a volume
@@ -107,12 +115,12 @@ class Climb:
         self._grids = grids
         self._engine = engine
         self._generation = 0
-        self._wished: Look | None = None
-        self._begun: Look | None = None
+        self._wished: SliceView | None = None
+        self._begun: SliceView | None = None
         self._missing: dict[int, set[ChunkKey]] = {}
-        self._volume = Prepared(partial(engine.fetcher.tell, owner))
+        self._volume = BackgroundVolume(partial(engine.fetcher.tell, owner))
 
-    def wish(self, look: Look | None, generation: int) -> None:
+    def wish(self, look: SliceView | None, generation: int) -> None:
         """Set what to climb from; None ends climbing at once."""
         self._wished = look
         self._generation = generation
@@ -162,17 +170,17 @@ class Climb:
         """Give, once, what was prepared of a level if it is of this box."""
         return self._volume.take((level, bounds))
 
-    def _start(self, look: Look) -> None:
+    def _start(self, look: SliceView) -> None:
         engine, grids = self._engine, self._grids
         target = finest_fitting(grids, look.displayed, engine.settings.volume_bytes)
-        asked: list[Request] = []
+        asked: list[ChunkRequest] = []
         self._begun = look
         for step, level in enumerate(range(look.level - 1, target - 1, -1)):
             grid = grids[level]
             indices = list(grid.within(self._whole(level, look)))
             self._missing[level] = {grid.key(index) for index in indices}
             middle = [size / 2 for size in grid.shape]
-            asked += requests(grid, indices, middle, Tier.SHARP, step)
+            asked += requests(grid, indices, middle, Priority.SHARP, step)
         engine.cache.keep(self.owner, frozenset(r.chunk.key for r in asked))
         asked = [r for r in asked if r.chunk.key not in engine.cache]
         engine.fetcher.want({self.owner: asked}, self._generation)
@@ -184,7 +192,7 @@ class Climb:
             self._engine.cache.keep(self.owner, ())
             self._engine.fetcher.want({self.owner: ()}, self._generation)
 
-    def _whole(self, level: int, look: Look) -> Bounds:
+    def _whole(self, level: int, look: SliceView) -> Bounds:
         """Give the box of all that a look shows, at another level."""
         finest, shape = self._grids[0].shape, self._grids[level].shape
         box = [(0, size) for size in shape]
@@ -277,7 +285,7 @@ LARGEST_THUMBNAIL = 64 * 2**20
 """Bytes of chunks that are read for nothing but a thumbnail."""
 
 
-class View:
+class LayerView:
     """The display of one layer; knows neither napari nor Qt.
 
     ``look`` is called in the GUI thread, the levels that it gives may be turned into
@@ -305,20 +313,20 @@ class View:
         number = next(_numbers)
         self._picture = (number, "picture")
         self._thumbnail = (number, "thumbnail")
-        self.climb = Climb((number, "climb"), self.grids, engine)
+        self.climb = VolumeRefiner((number, "climb"), self.grids, engine)
         self._ahead = (number, "ahead")
         self._generation = 0
-        self._travel = Travel()
+        self._travel = ScrollDirection()
         self._level = 0
         self._heading: tuple[Any, ...] = ()
-        self._foreseen: tuple[Any, Sequence[Request]] = (None, ())
+        self._foreseen: tuple[Any, Sequence[ChunkRequest]] = (None, ())
 
     @property
     def owners(self) -> tuple[Hashable, ...]:
         """All under whose names this view wants chunks."""
         return self._picture, self._thumbnail, self.climb.owner, self._ahead
 
-    def look(self, look: Look) -> tuple[ProgressiveLevel, ProgressiveLevel]:
+    def look(self, look: SliceView) -> tuple[ProgressiveLevel, ProgressiveLevel]:
         """Give the levels to slice for the picture and for the thumbnail."""
         self._generation += 1
         self._level = look.level
@@ -379,7 +387,9 @@ class View:
         """Why chunks could not be had."""
         return self._engine.fetcher.progress(self._picture, self.climb.owner).errors
 
-    def _show_picture(self, look: Look, generation: int, bounds: Bounds) -> np.ndarray:
+    def _show_picture(
+        self, look: SliceView, generation: int, bounds: Bounds
+    ) -> np.ndarray:
         # Kept first: what is found must not be dropped before it is kept.
         self._keep(self._picture, look.level, bounds, generation)
         assembly = self.climb.take(look.level, bounds)
@@ -387,7 +397,7 @@ class View:
             self.grids, look.level, look, bounds
         )
         cache, fetcher = self._engine.cache, self._engine.fetcher
-        wants: dict[Hashable, Sequence[Request]] = {
+        wants: dict[Hashable, Sequence[ChunkRequest]] = {
             self._picture: visible(
                 self.grids, look.level, assembly.missing, look.centre, cache
             )
@@ -403,21 +413,21 @@ class View:
         return assembly.array
 
     def _show_thumbnail(
-        self, look: Look, generation: int, bounds: Bounds
+        self, look: SliceView, generation: int, bounds: Bounds
     ) -> np.ndarray:
         grid = self.grids[look.thumbnail]
         affordable = grid.nbytes_within(bounds) <= LARGEST_THUMBNAIL
         if affordable:
             self._keep(self._thumbnail, look.thumbnail, bounds, generation)
         assembly = self._engine.assemble(self.grids, look.thumbnail, look, bounds)
-        wanted: list[Request] = []
+        wanted: list[ChunkRequest] = []
         if affordable:
             centre = scaled(self.grids, look.level, look.thumbnail, look.centre)
-            wanted = requests(grid, assembly.missing, centre, Tier.THUMBNAIL)
+            wanted = requests(grid, assembly.missing, centre, Priority.THUMBNAIL)
         self._engine.fetcher.want({self._thumbnail: wanted}, generation)
         return assembly.array
 
-    def _next(self, look: Look, bounds: Bounds) -> Sequence[Request]:
+    def _next(self, look: SliceView, bounds: Bounds) -> Sequence[ChunkRequest]:
         """Give what to read ahead: found out once for a look, not at each refresh."""
         budget = self._engine.settings.prefetch_bytes
         if not budget or len(look.displayed) != 2:
@@ -425,10 +435,10 @@ class View:
         cache = self._engine.cache
         seen = look, bounds, budget
         if self._foreseen[0] != seen:
-            outlook = Outlook(
+            outlook = PrefetchPlan(
                 look.level, bounds, look.centre, look.displayed, self._travel
             )
-            self._foreseen = seen, ahead(self.grids, outlook, budget, cache)
+            self._foreseen = seen, prefetch(self.grids, outlook, budget, cache)
         return [r for r in self._foreseen[1] if r.chunk.key not in cache]
 
     def _keep(

@@ -27,7 +27,7 @@ from napari_omezarr.errors import OMEZarrError
 
 from .compose import image_mark, label_mark
 from .settings import Settings, sentence
-from .wanted import Look
+from .wanted import SliceView
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from .chunk_queue import Notice
     from .engine import Engine
-    from .layer_view import View
+    from .layer_view import LayerView
 
     Hook = Callable[[Layer, Callable[[Any], Any]], Callable[[Layer], None]]
 
@@ -58,7 +58,7 @@ REQUEST_FIELDS = frozenset(
 """What is read from, or replaced in, the slice requests of napari's layers."""
 
 
-class Shown:
+class LayerDisplay:
     """The display of one layer; holds the layer weakly, and knows no Qt.
 
     Parameters
@@ -83,10 +83,10 @@ class Shown:
         to call ``steer`` soon, though not at once.
     """
 
-    look_again: Callable[[Shown], None]
+    look_again: Callable[[LayerDisplay], None]
 
     def __init__(
-        self, layer: Any, arrays: list[Any], view: View, *, label: bool
+        self, layer: Any, arrays: list[Any], view: LayerView, *, label: bool
     ) -> None:
         self._layer = weakref.ref(layer)
         self._arrays = arrays
@@ -159,7 +159,7 @@ class Shown:
             corners[1, axis] = self.view.grids[level].shape[axis] - 1
         return dataclasses.replace(request, data_level=level, corner_pixels=corners)
 
-    def _look(self, layer: Any, request: Any) -> Look:
+    def _look(self, layer: Any, request: Any) -> SliceView:
         displayed = tuple(request.slice_input.displayed)
         point = tuple(None if isnan(p) else float(p) for p in request.data_slice.point)
         grid = self.view.grids[request.data_level]
@@ -172,7 +172,7 @@ class Shown:
             mark = label_mark(layer.colormap, grid.dtype)
         else:
             mark = image_mark(grid.dtype, None if layer.rgb else layer.contrast_limits)
-        return Look(
+        return SliceView(
             level=request.data_level,
             thumbnail=request.thumbnail_level,
             displayed=displayed,
@@ -186,7 +186,7 @@ class Shown:
 # The layers that the display shows; held weakly, so that it keeps none alive.
 
 
-class Roster:
+class LayerRegistry:
     """Which layer shows what, what is new for it, and what is left of it at its end.
 
     Parameters
@@ -197,12 +197,14 @@ class Roster:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._shown: weakref.WeakKeyDictionary[Any, Shown] = weakref.WeakKeyDictionary()
-        self._gone: deque[View] = deque()
+        self._shown: weakref.WeakKeyDictionary[Any, LayerDisplay] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._gone: deque[LayerView] = deque()
 
-    def add(self, layer: Any, view: View, *, label: bool) -> Shown:
+    def add(self, layer: Any, view: LayerView, *, label: bool) -> LayerDisplay:
         """Note a layer, whose data are what the view looks at."""
-        shown = Shown(layer, arrays_of(layer), view, label=label)
+        shown = LayerDisplay(layer, arrays_of(layer), view, label=label)
         self._shown[layer] = shown
         self._engine.use(view.tokens)
         # Garbage is collected in any thread, even in one that holds a lock of ours:
@@ -210,11 +212,11 @@ class Roster:
         weakref.finalize(layer, self._gone.append, view).atexit = False
         return shown
 
-    def get(self, layer: Any) -> Shown | None:
+    def get(self, layer: Any) -> LayerDisplay | None:
         """Give what a layer shows, None for a layer that was not added."""
         return self._shown.get(layer)
 
-    def pop(self, layer: Any) -> Shown | None:
+    def pop(self, layer: Any) -> LayerDisplay | None:
         """Take a layer out, and give what it showed."""
         return self._shown.pop(layer, None)
 
@@ -268,7 +270,7 @@ class Roster:
         for shown in list(self._shown.values()):
             yield from shown.view.notes
 
-    def original(self, layer: Any) -> Shown | None:
+    def original(self, layer: Any) -> LayerDisplay | None:
         """Give what the layer shows that this one is a duplicate of, if it is one."""
         parent = layer.source.parent and layer.source.parent()
         shown = None if parent is None else self._shown.get(parent)
@@ -300,7 +302,7 @@ _ASYNC_HINT = (
 )
 
 
-class Telling:
+class Notifier:
     """Says each thing once; holds viewers weakly."""
 
     def __init__(self) -> None:
@@ -391,7 +393,7 @@ class Throttle:
 PLUGIN = "napari-omezarr"
 
 
-class Desk(QObject):
+class DisplayManager(QObject):
     """Refreshes layers, in the GUI thread: one throttled tick for all of them.
 
     Parameters
@@ -414,8 +416,8 @@ class Desk(QObject):
         self.engine = engine
         self._hook = hook
         self._insert = on_inserted
-        self.roster = Roster(engine)
-        self.telling = Telling()
+        self.roster = LayerRegistry(engine)
+        self.telling = Notifier()
         self._undo: weakref.WeakKeyDictionary[Layer, Callable[[Layer], None]] = (
             weakref.WeakKeyDictionary()
         )
@@ -441,7 +443,7 @@ class Desk(QObject):
         with suppress(RuntimeError):
             self._woken.emit()
 
-    def adopt(self, layer: Layer, view: View, *, label: bool) -> None:
+    def adopt(self, layer: Layer, view: LayerView, *, label: bool) -> None:
         """Let a layer show what a view looks at, from now on."""
         shown = self.roster.add(layer, view, label=label)
         shown.look_again = _steer_soon
@@ -532,5 +534,5 @@ def _options() -> Any:
         return None
 
 
-def _steer_soon(shown: Shown) -> None:
+def _steer_soon(shown: LayerDisplay) -> None:
     QTimer.singleShot(0, shown.steer)

@@ -14,8 +14,8 @@ from qtpy.QtCore import QEventLoop, QTimer
 from qtpy.QtWidgets import QApplication
 
 from .engine import engine
-from .layer_view import View
-from .manager import REQUEST_FIELDS, Desk, arrays_of
+from .layer_view import LayerView
+from .manager import REQUEST_FIELDS, DisplayManager, arrays_of
 from .settings import Status
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def attach(layer: Layer, levels: Sequence[Pixels], *, label: bool = False) -> bo
     if not _has_place(layer):
         desk.telling.hint_at_async()
         return False
-    desk.adopt(layer, View(levels, desk.engine), label=label)
+    desk.adopt(layer, LayerView(levels, desk.engine), label=label)
     return True
 
 
@@ -171,7 +171,7 @@ def _hide_secrets(layer: Layer) -> None:
         private._source = layer.source.model_copy(update={"path": clean})
 
 
-_desks: list[Desk] = []
+_desks: list[DisplayManager] = []
 
 
 def _on_inserted(layer: Layer) -> None:
@@ -182,8 +182,8 @@ def _on_inserted(layer: Layer) -> None:
         attach(layer, original.view.levels, label=original.label)
 
 
-def _desk() -> Desk:
+def _desk() -> DisplayManager:
     """Give the desk of this process, made in the GUI thread on the first call."""
     if not _desks or _desks[0].engine is not engine():
-        _desks[:] = [Desk(engine(), _hook, _on_inserted)]
+        _desks[:] = [DisplayManager(engine(), _hook, _on_inserted)]
     return _desks[0]

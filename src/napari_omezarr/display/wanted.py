@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .chunk_queue import Request, Tier
+from .chunk_queue import ChunkRequest, Priority
 from .compose import projected
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ def requests(
     grid: ChunkGrid,
     indices: Iterable[ChunkIndex],
     centre: Sequence[float],
-    tier: Tier,
+    tier: Priority,
     step: int = 0,
-) -> list[Request]:
+) -> list[ChunkRequest]:
     """Ask for chunks of a level, those nearest to a point of it first."""
     wanted = list(indices)
     if not wanted:
@@ -39,7 +39,7 @@ def requests(
     middles = (np.array(wanted) + 0.5) * grid.chunks
     distances = np.linalg.norm(middles - np.asarray(centre), axis=1).tolist()
     return [
-        Request(grid.chunk(index), tier, distance, step)
+        ChunkRequest(grid.chunk(index), tier, distance, step)
         for index, distance in zip(wanted, distances, strict=True)
     ]
 
@@ -50,7 +50,7 @@ def visible(
     missing: Sequence[ChunkIndex],
     centre: Sequence[float],
     have: Container[ChunkKey],
-) -> list[Request]:
+) -> list[ChunkRequest]:
     """Ask for what a view misses: a coarse picture of it first, then itself.
 
     Parameters
@@ -68,16 +68,16 @@ def visible(
     """
     if not missing:
         return []
-    asked = requests(grids[level], missing, centre, Tier.SHARP)
+    asked = requests(grids[level], missing, centre, Priority.SHARP)
     hole = hull(grids[level], missing)
     last = len(grids) - 1
     between = range(level + 1, last)
     coarse = {j: _uncached(grids, level, j, hole, have) for j in between}
     paying = (j for j in between if _pays(len(missing), len(coarse[j]), grids[level]))
     # Of the levels between, the finest that pays is enough.
-    chosen = {j: (Tier.BETWEEN, coarse[j]) for j in [*paying][:1]}
+    chosen = {j: (Priority.BETWEEN, coarse[j]) for j in [*paying][:1]}
     if last > level:
-        chosen[last] = Tier.OVERVIEW, _uncached(grids, level, last, hole, have)
+        chosen[last] = Priority.OVERVIEW, _uncached(grids, level, last, hole, have)
     for coarser, (tier, indices) in chosen.items():
         middle = scaled(grids, level, coarser, centre)
         asked += requests(grids[coarser], indices, middle, tier)
@@ -137,7 +137,7 @@ MOST_AHEAD = 512
 
 
 @dataclass(slots=True)
-class Travel:
+class ScrollDirection:
     """Where somebody steps through the axes that are not displayed.
 
     Only the axis of the last step counts, and only its direction: a step back turns
@@ -171,7 +171,7 @@ class Travel:
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class PrefetchPlan:
     """What a prefetch starts from.
 
     Attributes
@@ -192,15 +192,15 @@ class Outlook:
     bounds: Bounds
     centre: tuple[float, ...]
     displayed: tuple[int, ...]
-    travel: Travel = field(default_factory=Travel)
+    travel: ScrollDirection = field(default_factory=ScrollDirection)
 
 
-def ahead(
+def prefetch(
     grids: Sequence[ChunkGrid],
-    outlook: Outlook,
+    outlook: PrefetchPlan,
     budget: int,
     have: Container[ChunkKey],
-) -> list[Request]:
+) -> list[ChunkRequest]:
     """Ask for what may be looked at next, the likeliest first, within a budget.
 
     First the whole coarsest level, so that any slider position shows something at
@@ -225,8 +225,8 @@ def ahead(
 
 
 def _coarsest(
-    grids: Sequence[ChunkGrid], outlook: Outlook, budget: int
-) -> list[Request]:
+    grids: Sequence[ChunkGrid], outlook: PrefetchPlan, budget: int
+) -> list[ChunkRequest]:
     grid = grids[-1]
     whole = tuple((0, size) for size in grid.shape)
     # Windows on one array share chunks that hold several channels: no more than one
@@ -237,10 +237,12 @@ def _coarsest(
     if count > MOST_WARM or grid.nbytes_within(whole) > budget:
         return []
     middle = scaled(grids, outlook.level, len(grids) - 1, outlook.centre)
-    return requests(grid, grid.within(whole), middle, Tier.WARM)
+    return requests(grid, grid.within(whole), middle, Priority.WARM)
 
 
-def _planes(finest: Sequence[int], grid: ChunkGrid, outlook: Outlook) -> list[Bounds]:
+def _planes(
+    finest: Sequence[int], grid: ChunkGrid, outlook: PrefetchPlan
+) -> list[Bounds]:
     travel = outlook.travel
     axis = travel.axis
     if axis is None or axis in outlook.displayed:
@@ -261,7 +263,7 @@ def _planes(finest: Sequence[int], grid: ChunkGrid, outlook: Outlook) -> list[Bo
     return boxes
 
 
-def _ring(grid: ChunkGrid, outlook: Outlook) -> Bounds:
+def _ring(grid: ChunkGrid, outlook: PrefetchPlan) -> Bounds:
     box = list(outlook.bounds)
     for axis in outlook.displayed:
         start, stop = box[axis]
@@ -273,20 +275,20 @@ def _ring(grid: ChunkGrid, outlook: Outlook) -> Bounds:
 def _in_boxes(
     grid: ChunkGrid,
     boxes: Iterable[Bounds],
-    outlook: Outlook,
+    outlook: PrefetchPlan,
     have: Container[ChunkKey],
-) -> Iterator[Request]:
+) -> Iterator[ChunkRequest]:
     seen = {grid.key(index) for index in grid.within(outlook.bounds)}
     for step, box in enumerate(boxes):
         indices = [index for index in grid.within(box) if grid.key(index) not in seen]
         seen.update(grid.key(index) for index in indices)
         missing = (index for index in indices if grid.key(index) not in have)
-        found = requests(grid, missing, outlook.centre, Tier.AHEAD, step)
+        found = requests(grid, missing, outlook.centre, Priority.AHEAD, step)
         yield from sorted(found, key=lambda request: request.distance)
 
 
-def _within(budget: int, asked: Iterable[Request]) -> list[Request]:
-    taken: list[Request] = []
+def _within(budget: int, asked: Iterable[ChunkRequest]) -> list[ChunkRequest]:
+    taken: list[ChunkRequest] = []
     for request in islice(asked, MOST_AHEAD):
         budget -= request.chunk.nbytes
         if budget < 0:
@@ -334,7 +336,7 @@ def finest_fitting(
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class SliceView:
     """What napari asks to see of a layer.
 
     Attributes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_omezarr.errors import OptionError
-from napari_omezarr.pyramid import Cast, ChannelsLast, Window, to_dask
+from napari_omezarr.pyramid import Cast, ChannelsLast, FixedAxes, to_dask
 
 from .spec import LayerSpec, integral, placement
 
@@ -286,7 +286,7 @@ def _without_channel(pyramid: Pyramid) -> tuple[int | None, tuple[Pixels, ...]]:
     axis = pyramid.channel_axis
     if axis is None or any(pixels.shape[axis] != 1 for pixels in levels):
         return None, levels
-    return axis, tuple(Window(pixels, {axis: 0}) for pixels in levels)
+    return axis, tuple(FixedAxes(pixels, {axis: 0}) for pixels in levels)
 
 
 def _lazy(levels: tuple[Pixels, ...]) -> tuple[Any, ...]:

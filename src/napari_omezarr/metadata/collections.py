@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from .model import Axis
-    from .multiscale import Request
+    from .multiscale import ParseOptions
     from .node import Node
 
 # High-content screening: plates and their wells.
@@ -155,7 +155,7 @@ def _count(node: Node) -> int | None:
 # Scenes: several images in one world (0.6).
 
 
-def parse_scene(node: Node, request: Request) -> Scene:
+def parse_scene(node: Node, request: ParseOptions) -> Scene:
     """Parse the ``scene`` block.
 
     Parameters

@@ -10,7 +10,7 @@ from napari_omezarr.errors import MetadataError
 from .channels import parse_image_label, parse_labels, parse_paths
 from .collections import parse_plate, parse_scene, parse_well
 from .model import Document, Kind, Series
-from .multiscale import Request, parse_image
+from .multiscale import ParseOptions, parse_image
 from .node import Node, Notes, read_version
 
 if TYPE_CHECKING:
@@ -84,7 +84,9 @@ def parse_document(
         block = parse_image_label(label)
         return Document(version, None, root.value, notes.collected(), block)
     _note_others(root, kinds)
-    request = Request(version, parameters or {}, coordinate_system, image_axes or {})
+    request = ParseOptions(
+        version, parameters or {}, coordinate_system, image_axes or {}
+    )
     kind = _parse_kind(kinds[0], root, request)
     return Document(version, kind, root.value, notes.collected())
 
@@ -118,7 +120,7 @@ def _note_others(root: Node, kinds: list[str]) -> None:
         root.note(f"The group is also {', '.join(others)}; read as {kinds[0]}.")
 
 
-def _parse_kind(key: str, root: Node, request: Request) -> Kind:
+def _parse_kind(key: str, root: Node, request: ParseOptions) -> Kind:
     if key == "multiscales":
         return parse_image(root, request)
     if key == "scene":

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ParseOptions:
     """How a document is to be read.
 
     Parameters
@@ -63,7 +63,7 @@ class Request:
 
 def parse_multiscale(
     node: Node,
-    request: Request,
+    request: ParseOptions,
     rendering: Rendering | None = None,
     label: ImageLabel | None = None,
 ) -> Multiscale:
@@ -165,7 +165,7 @@ def _lifted(node: Node, world: World, level: Affine) -> Affine:
     return level
 
 
-def parse_image(root: Node, request: Request) -> Image:
+def parse_image(root: Node, request: ParseOptions) -> Image:
     """Parse all ``multiscales`` of a group, with its ``omero`` and ``image-label``.
 
     Raises

@@ -3,19 +3,19 @@
 from .boxes import Selection, bounded
 from .pixels import ArrayPixels, Pixels
 from .pyramid import Level, Pyramid, merged_chunks, pixels_of, to_dask
-from .views import Cast, ChannelsLast, Mosaic, Tile, Window
+from .views import Cast, ChannelsLast, FixedAxes, Mosaic, Tile
 
 __all__ = [
     "ArrayPixels",
     "Cast",
     "ChannelsLast",
+    "FixedAxes",
     "Level",
     "Mosaic",
     "Pixels",
     "Pyramid",
     "Selection",
     "Tile",
-    "Window",
     "bounded",
     "merged_chunks",
     "pixels_of",

@@ -42,7 +42,7 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ChunkPart:
     """The part of a box that lies in one chunk.
 
     ``source`` indexes the chunk's array and ``target`` the box's; ``chunk`` counts
@@ -54,7 +54,7 @@ class Part:
     target: tuple[slice, ...]
 
 
-def parts_of(bounds: Bounds, chunks: Sequence[int]) -> Iterator[Part]:
+def parts_of(bounds: Bounds, chunks: Sequence[int]) -> Iterator[ChunkPart]:
     """Split a box along a regular grid that begins at 0, in C order.
 
     Parameters
@@ -69,7 +69,7 @@ def parts_of(bounds: Bounds, chunks: Sequence[int]) -> Iterator[Part]:
         for (start, stop), size in zip(bounds, chunks, strict=True)
     )
     for pieces in product(*axes):
-        yield Part(*zip(*pieces, strict=True))
+        yield ChunkPart(*zip(*pieces, strict=True))
 
 
 def _pieces(start: int, stop: int, size: int) -> Iterator[tuple[int, slice, slice]]:

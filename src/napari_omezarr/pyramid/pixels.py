@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import zarr
     from numcodecs.abc import Codec
 
-    from .boxes import Bounds, Part
+    from .boxes import Bounds, ChunkPart
 
 from contextlib import contextmanager
 from threading import Lock
@@ -333,7 +333,9 @@ class ArrayPixels(Readable):
         )
         return box
 
-    async def _place(self, part: Part, box: np.ndarray, decoding: Decoding) -> None:
+    async def _place(
+        self, part: ChunkPart, box: np.ndarray, decoding: Decoding
+    ) -> None:
         """Read one chunk and put what is wanted of it into its place in the box."""
         place = self._array.store_path
         key = self._array.metadata.encode_chunk_key(part.chunk)

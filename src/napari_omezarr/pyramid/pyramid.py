@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 import dask.array as da
 import numpy as np
 
-from .views import Window
+from .views import FixedAxes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -185,7 +185,7 @@ class Pyramid:
         if self.channel_axis is None:
             return tuple(level.pixels for level in self.levels)
         fixed = {self.channel_axis: index}
-        return tuple(Window(level.pixels, fixed) for level in self.levels)
+        return tuple(FixedAxes(level.pixels, fixed) for level in self.levels)
 
     def data(self, index: int | None = None) -> tuple[da.Array, ...]:
         """Give lazy dask arrays of the levels, finest first.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # Other pixels seen differently: an axis fixed, moved to the end, another dtype.
 
 
-class Window(Readable):
+class FixedAxes(Readable):
     """Other pixels with some axes fixed at one index; nothing is copied or read.
 
     Parameters

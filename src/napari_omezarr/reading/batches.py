@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from napari_omezarr.errors import StoreError
 
 if TYPE_CHECKING:
-    from napari_omezarr.store import PlaceStore
+    from napari_omezarr.store import RemoteStore
 
 # Consolidated metadata: used when it is there, never needed.
 
@@ -116,7 +116,7 @@ def together(parts: Iterable[Questions[T]]) -> Questions[list[T]]:
 
 def answered(
     questions: Questions[T],
-    store: PlaceStore,
+    store: RemoteStore,
     consolidated: Consolidated | None = None,
 ) -> T:
     """Run a generator to its end against a store; blocks for each wave.
@@ -139,7 +139,7 @@ def answered(
         answers = {**held, **fresh}
 
 
-async def awaited(questions: Questions[T], store: PlaceStore) -> T:
+async def awaited(questions: Questions[T], store: RemoteStore) -> T:
     """Run a generator to its end against a store, on the I/O loop."""
     answers: Answers | None = None
     while True:

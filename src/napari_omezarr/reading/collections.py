@@ -37,7 +37,7 @@ from .image import (
     open_image,
     open_multiscale,
 )
-from .nodes import Array, Group, array_key, group_keys, joined, node, parsed
+from .nodes import ArrayNode, GroupNode, array_key, group_keys, joined, node, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -98,7 +98,7 @@ class FieldTile:
         body = await self._document(key)
         if body is None:
             return None
-        node = Array(path, self.zarr_format, parsed(body, key), {})
+        node = ArrayNode(path, self.zarr_format, parsed(body, key), {})
         return open_array(self.opening, node)
 
     async def _first_field(self) -> str | None:
@@ -114,7 +114,9 @@ class FieldTile:
         return None if buffer is None else buffer.to_bytes()
 
 
-def open_plate(opening: Opening, group: Group, kind: Plate) -> Questions[list[Pyramid]]:
+def open_plate(
+    opening: Opening, group: GroupNode, kind: Plate
+) -> Questions[list[Pyramid]]:
     """Open a plate as one mosaic of the first field of each well.
 
     Asks for one well, one field and that field's levels, whatever the plate's
@@ -140,7 +142,9 @@ def open_plate(opening: Opening, group: Group, kind: Plate) -> Questions[list[Py
     ]
 
 
-def open_well(opening: Opening, group: Group, kind: Well) -> Questions[list[Pyramid]]:
+def open_well(
+    opening: Opening, group: GroupNode, kind: Well
+) -> Questions[list[Pyramid]]:
     """Open a well: its fields where they say they lie, else side by side.
 
     Fields with different translations are images of their own, each in its
@@ -156,7 +160,7 @@ def open_well(opening: Opening, group: Group, kind: Well) -> Questions[list[Pyra
         key for path in paths for key in group_keys(path, group.zarr_format)
     )
     groups = [node(path, answers, group.zarr_format) for path in paths]
-    fields = [field for field in groups if isinstance(field, Group)]
+    fields = [field for field in groups if isinstance(field, GroupNode)]
     if not fields:
         msg = "This well lists fields of view, but none of them is there."
         raise NodeNotFoundError(msg, url=opening.location.display)
@@ -177,7 +181,7 @@ def open_well(opening: Opening, group: Group, kind: Well) -> Questions[list[Pyra
 
 
 def _template(
-    opening: Opening, group: Group, kind: Plate
+    opening: Opening, group: GroupNode, kind: Plate
 ) -> Questions[tuple[str, str, Pyramid]]:
     """Find one well with an image; the first one nearly always has it."""
     for wells in (kind.wells[:1], kind.wells[1 : 1 + _PROBED_WELLS]):
@@ -197,10 +201,10 @@ def _template(
     raise NodeNotFoundError(msg, url=opening.location.display)
 
 
-def _field(opening: Opening, path: str, group: Group) -> Questions[Pyramid | None]:
+def _field(opening: Opening, path: str, group: GroupNode) -> Questions[Pyramid | None]:
     answers = yield from ask(group_keys(path, group.zarr_format))
     found = node(path, answers, group.zarr_format)
-    if not isinstance(found, Group):
+    if not isinstance(found, GroupNode):
         return None
     return (yield from open_multiscale(opening, found))
 
@@ -210,7 +214,7 @@ def _field_of(path: str, answers: Answers, zarr_format: int) -> str | None:
     return None if well is None else _first_field(well)
 
 
-def _first_field(well: Group | Array) -> str | None:
+def _first_field(well: GroupNode | ArrayNode) -> str | None:
     document = parse_document(well.attributes, zarr_format=well.zarr_format)
     if not isinstance(document.kind, Well) or not document.kind.images:
         return None
@@ -253,7 +257,7 @@ def _scale_only(template: Pyramid, number: int) -> Affine:
     return Affine.from_scale(tuple(float(s) for s in scale))
 
 
-def _apart(opening: Opening, fields: list[Group]) -> bool:
+def _apart(opening: Opening, fields: list[GroupNode]) -> bool:
     """Tell whether the fields of a well give positions of their own."""
     positions = set()
     for field in fields:
@@ -272,7 +276,7 @@ _PROBED_IMAGES = 8
 """How many numbered images are asked for at once where nothing lists them."""
 
 
-def open_series(opening: Opening, group: Group) -> Questions[list[Pyramid]]:
+def open_series(opening: Opening, group: GroupNode) -> Questions[list[Pyramid]]:
     """Open the images of a bioformats2raw layout, with the names of its OME-XML.
 
     "bioformats2raw.layout: 3": the paths are what ``OME`` lists as ``series``,
@@ -300,7 +304,7 @@ def open_series(opening: Opening, group: Group) -> Questions[list[Pyramid]]:
 
 
 def listed_images(
-    opening: Opening, group: Group
+    opening: Opening, group: GroupNode
 ) -> Questions[tuple[tuple[str, ...], tuple[str, ...]]]:
     """Find the images that a bioformats2raw layout lists, in one wave.
 
@@ -320,7 +324,7 @@ def listed_images(
 
 
 def open_scene(
-    opening: Opening, group: Group, kind: Scene, parse: Callable[..., Document]
+    opening: Opening, group: GroupNode, kind: Scene, parse: Callable[..., Document]
 ) -> Questions[list[Pyramid]]:
     """Open the images of a scene, each where the scene's transforms put it (0.6).
 
@@ -359,7 +363,9 @@ def open_scene(
     return _some(opening, [_placed(opening, p, path, document) for path, p in opened])
 
 
-def _own(opening: Opening, group: Group, image: SceneImage) -> Questions[list[Pyramid]]:
+def _own(
+    opening: Opening, group: GroupNode, image: SceneImage
+) -> Questions[list[Pyramid]]:
     """Open an image in that of its own systems which the scene speaks of."""
     options = dataclasses.replace(opening.options, coordinate_system=image.system)
     inside = dataclasses.replace(opening, options=options)
@@ -393,7 +399,7 @@ def _moved(opening: Opening, pyramid: Pyramid, affine: Affine, scene: Scene) -> 
     return moved(pyramid, affine, scene.axes)
 
 
-def _numbered(opening: Opening, group: Group) -> Questions[list[Pyramid]]:
+def _numbered(opening: Opening, group: GroupNode) -> Questions[list[Pyramid]]:
     pyramids: list[Pyramid] = []
     first = 0
     while True:
@@ -402,7 +408,7 @@ def _numbered(opening: Opening, group: Group) -> Questions[list[Pyramid]]:
         keys = [key for p in paths for key in image_keys(p, group.zarr_format)]
         answers = yield from ask(keys)
         groups = [node(path, answers, group.zarr_format) for path in paths]
-        there = [found for found in groups if isinstance(found, Group)]
+        there = [found for found in groups if isinstance(found, GroupNode)]
         opened = yield from together(
             open_image(opening, found, answers) for found in there if _is_image(found)
         )
@@ -412,7 +418,7 @@ def _numbered(opening: Opening, group: Group) -> Questions[list[Pyramid]]:
         first += _PROBED_IMAGES
 
 
-def _is_image(group: Group) -> bool:
+def _is_image(group: GroupNode) -> bool:
     document = parse_document(group.attributes, zarr_format=group.zarr_format)
     return isinstance(document.kind, Image)
 

@@ -32,7 +32,7 @@ from napari_omezarr.metadata import (
 from napari_omezarr.pyramid import ArrayPixels, Level, Pyramid
 
 from .batches import ask, together
-from .nodes import Array, Group, array, array_key, group_keys, joined, node
+from .nodes import ArrayNode, GroupNode, array, array_key, group_keys, joined, node
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,7 +100,7 @@ def find_levels(
     return multiscale, chosen(opening, ordered(opening, levels))
 
 
-def open_array(opening: Opening, node: Array) -> ArrayPixels:
+def open_array(opening: Opening, node: ArrayNode) -> ArrayPixels:
     """Make the pixels of an array from its document; asks nothing.
 
     Raises
@@ -217,7 +217,7 @@ def find_image(
     answers = yield from ask(image_keys(path, zarr_format))
     try:
         group = node(path, answers, zarr_format)
-        if not isinstance(group, Group):
+        if not isinstance(group, GroupNode):
             opening.warnings.append(f"The image {path} is listed, but it is not there.")
             return []
         return (yield from open_image(opening, group, answers, name))
@@ -227,7 +227,7 @@ def find_image(
 
 
 def open_image(
-    opening: Opening, group: Group, answers: Answers, name: str = ""
+    opening: Opening, group: GroupNode, answers: Answers, name: str = ""
 ) -> Questions[list[Pyramid]]:
     """Open an image group whose documents have been read.
 
@@ -255,7 +255,7 @@ def open_image(
 
 
 def label_images(
-    opening: Opening, group: Group, answers: Answers
+    opening: Opening, group: GroupNode, answers: Answers
 ) -> list[Questions[Pyramid | None]]:
     """Give the questions for each label image that a group's labels list.
 
@@ -264,7 +264,7 @@ def label_images(
     path = joined(group.path, "labels")
     try:
         labels = node(path, answers, group.zarr_format)
-        if labels is None or isinstance(labels, Array):
+        if labels is None or isinstance(labels, ArrayNode):
             return []
         document = parse_document(
             labels.attributes, zarr_format=labels.zarr_format, url=path
@@ -278,7 +278,7 @@ def label_images(
 
 
 def open_labels(
-    opening: Opening, labels: Group, kind: Labels
+    opening: Opening, labels: GroupNode, kind: Labels
 ) -> Questions[list[Pyramid]]:
     """Open all label images of a labels group.
 
@@ -296,7 +296,7 @@ def open_labels(
 
 
 def _listed(
-    opening: Opening, labels: Group, kind: Labels
+    opening: Opening, labels: GroupNode, kind: Labels
 ) -> list[Questions[Pyramid | None]]:
     wanted = opening.options.labels
     paths = [p for p in kind.paths if isinstance(wanted, bool) or p in wanted]
@@ -312,7 +312,7 @@ def _find_label(
     try:
         answers = yield from ask(group_keys(path, zarr_format))
         group = node(path, answers, zarr_format)
-        if not isinstance(group, Group):
+        if not isinstance(group, GroupNode):
             opening.warnings.append(f"{path} is listed, but it is not there.")
             return None
         return (yield from open_multiscale(opening, group, is_label=True))
@@ -322,7 +322,7 @@ def _find_label(
 
 
 def open_multiscale(
-    opening: Opening, group: Group, name: str = "", *, is_label: bool = False
+    opening: Opening, group: GroupNode, name: str = "", *, is_label: bool = False
 ) -> Questions[Pyramid]:
     """Open one multiscale of a group whose attributes have been read.
 
@@ -350,7 +350,10 @@ def open_multiscale(
 
 
 def _lies_among_labels(
-    opening: Opening, group: Group, multiscale: Multiscale, levels: tuple[Level, ...]
+    opening: Opening,
+    group: GroupNode,
+    multiscale: Multiscale,
+    levels: tuple[Level, ...],
 ) -> bool:
     """Tell a label image that lacks its block (a SHOULD) by the folder it lies in."""
     place = opening.location / group.path if group.path else opening.location
@@ -360,7 +363,7 @@ def _lies_among_labels(
 
 def pyramid(
     opening: Opening,
-    group: Group,
+    group: GroupNode,
     document: Document,
     multiscale: Multiscale,
     levels: tuple[Level, ...],
@@ -404,7 +407,7 @@ def moved(image: Pyramid, affine: Affine, axes: tuple[Axis, ...]) -> Pyramid:
 
 def _parse(
     opening: Opening,
-    group: Group,
+    group: GroupNode,
     parameters: Mapping[str, np.ndarray],
     *,
     is_label: bool,
@@ -429,7 +432,7 @@ def _parse(
         return parse(None)
 
 
-def _extras(group: Group, document: Document) -> dict[str, Any]:
+def _extras(group: GroupNode, document: Document) -> dict[str, Any]:
     """Give the attributes that are none of OME-Zarr's."""
     namespaced = document.attributes is not group.attributes
     known = {"ome"} if namespaced else _KEYS
@@ -466,7 +469,7 @@ def _pick(opening: Opening, image: Image) -> Multiscale:
 
 
 def find_parameters(
-    opening: Opening, group: Group
+    opening: Opening, group: GroupNode
 ) -> Questions[Mapping[str, np.ndarray]]:
     """Read the few transforms whose matrix lies in an array of its own (0.6)."""
     paths = stored_parameters(group.attributes)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from napari_omezarr.location import Location
     from napari_omezarr.pyramid import Pyramid
-    from napari_omezarr.store import PlaceStore
+    from napari_omezarr.store import RemoteStore
 
     from .batches import Answers, Questions
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class GroupNode:
     """A group: its path below the store, zarr format (2 or 3) and attributes."""
 
     path: str
@@ -32,7 +32,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Array:
+class ArrayNode:
     """An array: its path, zarr format (2 or 3), metadata document, attributes."""
 
     path: str
@@ -41,7 +41,7 @@ class Array:
     attributes: Mapping[str, Any]
 
 
-Node = Group | Array
+Node = GroupNode | ArrayNode
 
 
 def joined(path: str, *names: str) -> str:
@@ -80,7 +80,7 @@ def node(path: str, answers: Answers, zarr_format: int | None = None) -> Node | 
     if not found:
         raise_failures(answers[key] for key in group_keys(path, zarr_format))
         return None
-    return max(found, key=lambda n: (isinstance(n, Array), bool(n.attributes)))
+    return max(found, key=lambda n: (isinstance(n, ArrayNode), bool(n.attributes)))
 
 
 def find_node(path: str) -> Questions[Node | None]:
@@ -89,14 +89,14 @@ def find_node(path: str) -> Questions[Node | None]:
     answers = yield from ask(keys.values())
     array = answers[keys[".zarray"]]
     if isinstance(array, bytes):
-        return Array(path, 2, parsed(array, keys[".zarray"]), {})
+        return ArrayNode(path, 2, parsed(array, keys[".zarray"]), {})
     if isinstance(answers[keys[".zgroup"]], bytes):
-        return Group(path, 2, {})
+        return GroupNode(path, 2, {})
     raise_failures(answers.values())
     return None
 
 
-def array(path: str, answers: Answers, zarr_format: int) -> Array | None:
+def array(path: str, answers: Answers, zarr_format: int) -> ArrayNode | None:
     """Make the array at a path from the answer to ``array_key``; None if missing.
 
     Raises
@@ -116,7 +116,7 @@ def array(path: str, answers: Answers, zarr_format: int) -> Array | None:
     if zarr_format == 3 and document.get("node_type", "array") != "array":
         msg = "A level must be an array and this is a group"
         raise MetadataError(msg, where=key)
-    return Array(path, zarr_format, document, _object(document.get("attributes")))
+    return ArrayNode(path, zarr_format, document, _object(document.get("attributes")))
 
 
 def parsed(body: bytes, key: str) -> dict[str, Any]:
@@ -153,11 +153,11 @@ def raise_failures(answers: Iterable[bytes | StoreError | None]) -> None:
 
 def _node(path: str, key: str, document: dict[str, Any]) -> Node:
     if key.endswith(".zattrs"):
-        return Group(path, 2, document)
+        return GroupNode(path, 2, document)
     attributes = _object(document.get("attributes"))
     if document.get("node_type") == "array":
-        return Array(path, 3, document, attributes)
-    return Group(path, 3, attributes)
+        return ArrayNode(path, 3, document, attributes)
+    return GroupNode(path, 3, attributes)
 
 
 def _object(value: Any) -> dict[str, Any]:
@@ -198,7 +198,7 @@ class Opening:
     """One opening: its place, its options, and what there is to tell about it."""
 
     location: Location
-    store: PlaceStore
+    store: RemoteStore
     options: ReadOptions
     warnings: list[str] = field(default_factory=list)
     consolidated: Consolidated = field(default_factory=Consolidated)

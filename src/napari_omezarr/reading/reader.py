@@ -27,8 +27,8 @@ from .batches import answered, ask
 from .collections import open_plate, open_scene, open_series, open_well
 from .image import find_parameters, image_keys, open_array, open_image, open_labels
 from .nodes import (
-    Array,
-    Group,
+    ArrayNode,
+    GroupNode,
     Opening,
     Reading,
     ReadOptions,
@@ -52,7 +52,7 @@ _TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 _USUAL = ("0", "s0", "1", "data", "image", "images", "raw", "labels", "volumes")
 
 
-def open_plain_array(opening: Opening, node: Array) -> list[Pyramid]:
+def open_plain_array(opening: Opening, node: ArrayNode) -> list[Pyramid]:
     """Open a zarr array that belongs to no image, in index coordinates.
 
     The axes are named after ``dimension_names`` (zarr 3) or ``_ARRAY_DIMENSIONS``
@@ -82,7 +82,7 @@ def open_plain_array(opening: Opening, node: Array) -> list[Pyramid]:
     ]
 
 
-def describe_group(opening: Opening, group: Group) -> Questions[list[Pyramid]]:
+def describe_group(opening: Opening, group: GroupNode) -> Questions[list[Pyramid]]:
     """Say what a group without OME-Zarr metadata holds, as far as can be known.
 
     Nothing is listed: a few usual names are asked for, in one wave.
@@ -159,7 +159,7 @@ def read(location: Location, options: ReadOptions | None = None) -> Reading:
     options = options or ReadOptions()
     opening = Opening(location, open_store(location), options)
     first, answers = answered(_root(opening), opening.store, opening.consolidated)
-    if isinstance(first, Array):
+    if isinstance(first, ArrayNode):
         owner = _owner(location, options)
         if owner is not None:
             return owner
@@ -183,7 +183,7 @@ def _root(opening: Opening) -> Questions[tuple[Node, Answers]]:
     """Ask for the address itself; both formats and the labels are guessed at."""
     answers = yield from ask((*image_keys(""), ".zmetadata"))
     found = node("", answers)
-    if found is None or (isinstance(found, Group) and not _says_much(found)):
+    if found is None or (isinstance(found, GroupNode) and not _says_much(found)):
         found = (yield from find_node("")) or found
     if found is None:
         place = opening.location.display
@@ -193,7 +193,7 @@ def _root(opening: Opening) -> Questions[tuple[Node, Answers]]:
     return found, answers
 
 
-def _says_much(group: Group) -> bool:
+def _says_much(group: GroupNode) -> bool:
     # A zarr 2 array keeps its attributes in .zattrs too, so only a group that is
     # clearly OME-Zarr (or zarr 3, where one document says all) ends the search.
     if group.zarr_format == 3:
@@ -202,7 +202,7 @@ def _says_much(group: Group) -> bool:
 
 
 def _open(opening: Opening, found: Node, answers: Answers) -> Questions[list[Pyramid]]:
-    if isinstance(found, Array):
+    if isinstance(found, ArrayNode):
         return open_plain_array(opening, found)
     parameters = yield from find_parameters(opening, found)
     parse = partial(
@@ -221,7 +221,7 @@ def _open(opening: Opening, found: Node, answers: Answers) -> Questions[list[Pyr
 
 
 def _open_kind(
-    opening: Opening, group: Group, kind: Kind | None, answers: Answers
+    opening: Opening, group: GroupNode, kind: Kind | None, answers: Answers
 ) -> Questions[list[Pyramid]]:
     match kind:
         case Image():

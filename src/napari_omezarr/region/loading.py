@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_omezarr._io_loop import io_loop
 from napari_omezarr.errors import OptionError
-from napari_omezarr.pyramid import ArrayPixels, Cast, ChannelsLast, Mosaic, Window
+from napari_omezarr.pyramid import ArrayPixels, Cast, ChannelsLast, FixedAxes, Mosaic
 from napari_omezarr.store import run
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _matched(
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class RegionPart:
     """A box to be read.
 
     Parameters
@@ -170,7 +170,7 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class ReadTogether:
     """Parts that lie in the same stored chunks, and are read together.
 
     Attributes
@@ -198,7 +198,7 @@ class Group:
         yield from product(*([*_cuts(bound, size)] for bound, size in grid))
 
 
-def estimate(parts: Sequence[Part]) -> Estimate:
+def estimate(parts: Sequence[RegionPart]) -> Estimate:
     """Estimate what ``load`` will cost; takes no time, however large the parts.
 
     Parameters
@@ -216,7 +216,7 @@ def estimate(parts: Sequence[Part]) -> Estimate:
     )
 
 
-def grouped(parts: Sequence[Part]) -> list[Group]:
+def grouped(parts: Sequence[RegionPart]) -> list[ReadTogether]:
     """Put parts together that the same stored chunks hold: channels of one array."""
     found: dict[tuple[str, Bounds], list[tuple[int, Pixels, Bounds]]] = {}
     for number, part in enumerate(parts):
@@ -225,7 +225,7 @@ def grouped(parts: Sequence[Part]) -> list[Group]:
         units = tuple((low // size, -(-high // size)) for (low, high), size in touched)
         found.setdefault((pixels.token, units), []).append((number, pixels, bounds))
     return [
-        Group(
+        ReadTogether(
             pixels=members[0][1],
             bounds=_hull([bounds for _, _, bounds in members]),
             members=tuple((number, bounds) for number, _, bounds in members),
@@ -237,7 +237,7 @@ def grouped(parts: Sequence[Part]) -> list[Group]:
 def unit(pixels: Pixels) -> tuple[int, ...]:
     """Give the shape of one stored object on the axes of `pixels`: chunk or shard."""
     match pixels:
-        case Window():
+        case FixedAxes():
             sizes = unit(pixels.source)
             return tuple(s for axis, s in enumerate(sizes) if axis not in pixels.fixed)
         case ChannelsLast():
@@ -254,7 +254,7 @@ def unit(pixels: Pixels) -> tuple[int, ...]:
 def stored(pixels: Pixels, bounds: Bounds) -> tuple[Pixels, Bounds]:
     """Give the array that views look at, and a box of theirs in it."""
     match pixels:
-        case Window():
+        case FixedAxes():
             return stored(*_behind_window(pixels, bounds))
         case ChannelsLast():
             order = list(bounds[:-1])
@@ -266,7 +266,7 @@ def stored(pixels: Pixels, bounds: Bounds) -> tuple[Pixels, Bounds]:
 
 
 def _behind_window(pixels: Pixels, bounds: Bounds) -> tuple[Pixels, Bounds]:
-    if not isinstance(pixels, Window):
+    if not isinstance(pixels, FixedAxes):
         return pixels, bounds
     kept = iter(bounds)
     axes = range(pixels.source.ndim)
@@ -329,7 +329,7 @@ IN_FLIGHT = 256 * 2**20
 
 
 def start(
-    parts: Sequence[Part], progress: Callable[[int, int], None] | None = None
+    parts: Sequence[RegionPart], progress: Callable[[int, int], None] | None = None
 ) -> Future[list[np.ndarray]]:
     """Begin to read parts on the I/O loop; returns at once.
 
@@ -362,7 +362,7 @@ def start(
 
 
 def load(
-    parts: Sequence[Part], progress: Callable[[int, int], None] | None = None
+    parts: Sequence[RegionPart], progress: Callable[[int, int], None] | None = None
 ) -> list[np.ndarray]:
     """Read parts and wait for them; see ``start``.
 
@@ -377,7 +377,7 @@ def load(
     return run(_read(parts, groups, _empty(groups, len(parts)), progress))
 
 
-def _empty(groups: Sequence[Group], count: int) -> list[np.ndarray]:
+def _empty(groups: Sequence[ReadTogether], count: int) -> list[np.ndarray]:
     boxes = [np.empty(0)] * count
     for group in groups:
         for number, bounds in group.members:
@@ -387,8 +387,8 @@ def _empty(groups: Sequence[Group], count: int) -> list[np.ndarray]:
 
 
 async def _read(
-    parts: Sequence[Part],
-    groups: Sequence[Group],
+    parts: Sequence[RegionPart],
+    groups: Sequence[ReadTogether],
     boxes: Sequence[np.ndarray],
     progress: Callable[[int, int], None] | None,
 ) -> list[np.ndarray]:
@@ -401,7 +401,7 @@ async def _read(
 
 
 async def _fill(
-    groups: Sequence[Group],
+    groups: Sequence[ReadTogether],
     boxes: Sequence[np.ndarray],
     progress: Callable[[int, int], None],
 ) -> None:
@@ -426,18 +426,18 @@ async def _fill(
         await asyncio.gather(*workers, return_exceptions=True)
 
 
-def _pieces(group: Group) -> Iterator[tuple[Group, Bounds]]:
+def _pieces(group: ReadTogether) -> Iterator[tuple[ReadTogether, Bounds]]:
     return ((group, piece) for piece in group.pieces())
 
 
-def _at_a_time(groups: Sequence[Group]) -> int:
+def _at_a_time(groups: Sequence[ReadTogether]) -> int:
     most = max((group.pixels.concurrency for group in groups), default=1)
     sizes = (prod(unit(g.pixels)) * g.pixels.dtype.itemsize for g in groups)
     return max(1, min(most, IN_FLIGHT // max(sizes, default=1)))
 
 
 def _paste(
-    array: np.ndarray, piece: Bounds, group: Group, boxes: Sequence[np.ndarray]
+    array: np.ndarray, piece: Bounds, group: ReadTogether, boxes: Sequence[np.ndarray]
 ) -> None:
     for number, bounds in group.members:
         source, target = [], []

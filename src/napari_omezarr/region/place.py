@@ -16,7 +16,7 @@ from napari_omezarr.metadata import Affine
 from napari_omezarr.pyramid import Pixels, Pyramid, pixels_of
 from napari_omezarr.pyramid.pixels import Readable
 
-from .loading import Part, Region, covering, extent, load
+from .loading import Region, RegionPart, covering, extent, load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -332,5 +332,5 @@ def load_region(
         msg = f"There is no level {level}; the image has {len(placed.levels)}."
         raise OptionError(msg)
     region = placed.region(level, placed.box(box))
-    (data,) = load([Part(placed.levels[level], region.bounds)], progress)
+    (data,) = load([RegionPart(placed.levels[level], region.bounds)], progress)
     return Crop(data, region, crop_affine(placed.affines[level], region.bounds))

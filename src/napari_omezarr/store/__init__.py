@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from napari_omezarr._io_loop import run
 
-from .backend import Batch, Item, Lister
+from .backend import Lister, ListPage, ObjectMeta
 from .cached import (
     DiskCacheFacts,
     clear_disk_cache,
@@ -12,26 +12,26 @@ from .cached import (
     disk_cache_facts,
     set_disk_cache,
 )
-from .open import open_buckets, open_depot, open_lister, open_store
-from .retry import Patience
-from .store import PlaceStore
-from .writable import Depot
+from .open import open_buckets, open_lister, open_store, open_writable
+from .retry import RetryPolicy
+from .store import RemoteStore
+from .writable import WritablePlace
 
 __all__ = [
-    "Batch",
-    "Depot",
     "DiskCacheFacts",
-    "Item",
+    "ListPage",
     "Lister",
-    "Patience",
-    "PlaceStore",
+    "ObjectMeta",
+    "RemoteStore",
+    "RetryPolicy",
+    "WritablePlace",
     "clear_disk_cache",
     "default_disk_cache_folder",
     "disk_cache_facts",
     "open_buckets",
-    "open_depot",
     "open_lister",
     "open_store",
+    "open_writable",
     "run",
     "set_disk_cache",
 ]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from napari_omezarr.errors import StoreError
 
-    from .error_mapping import Place, Refusal, Refused
+    from .error_mapping import ErrorContext, Refusal, Refused
 
 # What a store needs of a place: bytes of a key, and some facts.
 
@@ -41,7 +41,7 @@ class Transport(Protocol):
     """
 
     concurrency: int
-    tally: Tally
+    tally: RequestStats
 
     async def read(self, key: str, wanted: ByteRequest | None) -> bytes | None:
         """Read a key, or a part of it, by one attempt; runs on the I/O loop.
@@ -74,7 +74,7 @@ class Transport(Protocol):
         """Say which of its problems a refusal stands for, by what is known by now."""
         ...
 
-    def place(self, url: str) -> Place:
+    def place(self, url: str) -> ErrorContext:
         """Describe this place for the words of an error about `url`."""
         ...
 
@@ -99,7 +99,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class GetResult:
     """An object as it was read; ``tag`` names this state of it (its ETag)."""
 
     body: bytes = field(repr=False)
@@ -107,7 +107,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class StoredObject:
     """An object that was listed: its key below the place, and its bytes."""
 
     key: str
@@ -115,15 +115,15 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class DeepPage:
     """Some entries; ``rest`` asks for the next ones and is ``""`` after the last."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[StoredObject, ...]
     rest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class PutMode:
     """Write only if the object is in this state; no tag: if there is none."""
 
     tag: str = ""
@@ -155,12 +155,14 @@ class Outlet(Protocol):
         """How many requests at a time do well here."""
         ...
 
-    async def read(self, key: str, wanted: ByteRequest | None = None) -> Held | None:
+    async def read(
+        self, key: str, wanted: ByteRequest | None = None
+    ) -> GetResult | None:
         """Read an object, or a part of it; None if there is none."""
         ...
 
     async def write(
-        self, key: str, body: bytes, condition: Condition | None = None
+        self, key: str, body: bytes, condition: PutMode | None = None
     ) -> None:
         """Write an object, whole or not at all."""
         ...
@@ -197,11 +199,11 @@ class Outlet(Protocol):
         """Delete an object; none there is as good."""
         ...
 
-    async def page(self, prefix: str, rest: str = "", size: int = 1000) -> Page:
+    async def page(self, prefix: str, rest: str = "", size: int = 1000) -> DeepPage:
         """List all that lies below a folder, at any depth; ``""`` is the place."""
         ...
 
-    def place(self, url: str, doing: str) -> Place:
+    def place(self, url: str, doing: str) -> ErrorContext:
         """Describe this place for the words of an error about `url`."""
         ...
 
@@ -209,7 +211,7 @@ class Outlet(Protocol):
 # What a store sent, received, and has to say about it.
 
 
-class Notes:
+class NoteList:
     """Sentences for the person, each kept once however often it is said."""
 
     def __init__(self) -> None:
@@ -226,7 +228,7 @@ class Notes:
 
 
 @dataclass(slots=True)
-class Tally:
+class RequestStats:
     """Counters of one store, written on the I/O loop only.
 
     Attributes
@@ -251,7 +253,7 @@ PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class ObjectMeta:
     """A folder or an object, directly below the place.
 
     Attributes
@@ -273,10 +275,10 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class ListPage:
     """Some items; ``rest`` asks for the next ones and is ``""`` after the last."""
 
-    items: tuple[Item, ...]
+    items: tuple[ObjectMeta, ...]
     rest: str = ""
 
 
@@ -289,9 +291,11 @@ class Lister(Protocol):
         What it sent and received.
     """
 
-    tally: Tally
+    tally: RequestStats
 
-    async def batch(self, prefix: str = "", rest: str = "", size: int = PAGE) -> Batch:
+    async def batch(
+        self, prefix: str = "", rest: str = "", size: int = PAGE
+    ) -> ListPage:
         """Give some items whose names begin with `prefix`; runs on the I/O loop.
 
         Parameters
@@ -310,7 +314,7 @@ class Lister(Protocol):
         """
         ...
 
-    async def tree(self, rest: str = "") -> Batch:
+    async def tree(self, rest: str = "") -> ListPage:
         """Give some of all objects below, at any depth: names are whole paths.
 
         Raises
@@ -324,11 +328,11 @@ class Lister(Protocol):
 class Items(Protocol):
     """What a place that needs no pages says of itself."""
 
-    async def __call__(self) -> Iterable[Item]:
+    async def __call__(self) -> Iterable[ObjectMeta]:
         """Give what lies directly below, in any order."""
         ...
 
-    async def tree(self) -> Iterable[Item]:
+    async def tree(self) -> Iterable[ObjectMeta]:
         """Give all objects at any depth, by their whole paths."""
         ...
 
@@ -344,16 +348,18 @@ class WholeLister:
         Counts what `load` sends and receives.
     """
 
-    def __init__(self, load: Items, tally: Tally | None = None) -> None:
-        self.tally = tally or Tally()
+    def __init__(self, load: Items, tally: RequestStats | None = None) -> None:
+        self.tally = tally or RequestStats()
         self._load = load
-        self._items: list[Item] | None = None
+        self._items: list[ObjectMeta] | None = None
 
-    async def tree(self, rest: str = "") -> Batch:
+    async def tree(self, rest: str = "") -> ListPage:
         """Give all objects at any depth, in the order of their paths."""
-        return Batch(tuple(sorted(await self._load.tree(), key=_name)))
+        return ListPage(tuple(sorted(await self._load.tree(), key=_name)))
 
-    async def batch(self, prefix: str = "", rest: str = "", size: int = PAGE) -> Batch:
+    async def batch(
+        self, prefix: str = "", rest: str = "", size: int = PAGE
+    ) -> ListPage:
         """Give the items after `rest`, which is a name, in the order of names."""
         if self._items is None:
             self._items = sorted(await self._load(), key=_name)
@@ -364,7 +370,7 @@ class WholeLister:
         matching = [item for item in found if item.name.startswith(prefix)]
         more = len(matching) > size
         items = tuple(matching[:size])
-        return Batch(items, items[-1].name if more else "")
+        return ListPage(items, items[-1].name if more else "")
 
 
 def about_listing(error: StoreError, url: str) -> StoreError:
@@ -386,7 +392,7 @@ def not_listed(url: str) -> ListingDeniedError:
     return ListingDeniedError(sentence, action=action, url=url)
 
 
-def _name(item: Item) -> str:
+def _name(item: ObjectMeta) -> str:
     return item.name
 
 

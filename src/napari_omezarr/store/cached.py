@@ -12,10 +12,10 @@ import platformdirs
 
 from napari_omezarr.errors import StoreConnectionError, StoreError
 
-from .backend import FIRST_BYTE, Notes, Transport
-from .disk_cache import Shelf, ShelfRoom, Uses, cache_key
-from .error_mapping import Interrupted, Kind
-from .retry import is_page
+from .backend import FIRST_BYTE, NoteList, Transport
+from .disk_cache import CacheFolder, DiskCache, Uses, cache_key
+from .error_mapping import BrokenBy, Interrupted
+from .retry import looks_like_html
 
 if TYPE_CHECKING:
     import os
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from napari_omezarr.connections.connections import Profile
     from napari_omezarr.location import Location
 
-    from .disk_cache import Kept
-    from .error_mapping import Place, Refusal, Refused
-    from .http import Reply
+    from .disk_cache import CacheHit
+    from .error_mapping import ErrorContext, Refusal, Refused
+    from .http import Response
 
 # Which version of each object a store has read parts of, so that they fit together.
 #
@@ -87,12 +87,12 @@ class Versions:
 
 # A way to a place with a shelf beside it: what was once seen is not fetched again.
 
-_OFFLINE = {Kind.UNKNOWN_HOST, Kind.NO_CONNECTION, Kind.SILENCE}
+_OFFLINE = {BrokenBy.UNKNOWN_HOST, BrokenBy.NO_CONNECTION, BrokenBy.SILENCE}
 _OFFLINE_FOR = 30
 
 
 @runtime_checkable
-class Source(Transport, Protocol):
+class VersionedTransport(Transport, Protocol):
     """A transport that tells one version of an object from another."""
 
     def identity(self, key: str) -> str:
@@ -101,12 +101,12 @@ class Source(Transport, Protocol):
 
     async def reply(
         self, key: str, wanted: ByteRequest | None, validator: str = ""
-    ) -> Reply:
+    ) -> Response:
         """Read as `read` does, but only if the object is not of this version."""
         ...
 
 
-class ShelvedTransport:
+class CachedTransport:
     """The keys below a place, whose answers are kept on a shelf and taken from there.
 
     An answer is fresh for a while, or for as long as the server says if that is
@@ -127,7 +127,7 @@ class ShelvedTransport:
     """
 
     def __init__(
-        self, source: Source, shelf: Shelf, max_age: float, sign_in: str
+        self, source: VersionedTransport, shelf: DiskCache, max_age: float, sign_in: str
     ) -> None:
         self.concurrency = source.concurrency
         self.tally = source.tally
@@ -135,7 +135,7 @@ class ShelvedTransport:
         self._shelf = shelf
         self._max_age = max_age
         self._sign_in = sign_in
-        self._notes = Notes()
+        self._notes = NoteList()
         self._versions = Versions()
         self._offline_until = 0.0
 
@@ -175,7 +175,7 @@ class ShelvedTransport:
         """Return what the place says."""
         return self._source.verdict(refused)
 
-    def place(self, url: str) -> Place:
+    def place(self, url: str) -> ErrorContext:
         """Describe the place."""
         return self._source.place(url)
 
@@ -184,7 +184,7 @@ class ShelvedTransport:
         """Sentences about what happened there, and here."""
         return (*self._source.notes, *self._notes.sentences)
 
-    def _is_fresh(self, name: str, kept: Kept) -> bool:
+    def _is_fresh(self, name: str, kept: CacheHit) -> bool:
         checked = max(kept.checked, self._versions.checked(name, kept.validator))
         allowed = self._max_age if kept.lifetime is None else kept.lifetime
         return 0 <= time.time() - checked < min(self._max_age, allowed)
@@ -194,14 +194,16 @@ class ShelvedTransport:
         self._offline_until = time.monotonic() + _OFFLINE_FOR
         self._notes.add("You are offline; shown from the cache.")
 
-    def _taken(self, name: str, wanted: ByteRequest | None, kept: Kept) -> bytes | None:
+    def _taken(
+        self, name: str, wanted: ByteRequest | None, kept: CacheHit
+    ) -> bytes | None:
         self._shelf.uses.hits += 1
         if wanted is not None:
             self._versions.taken(name, kept.validator, kept.checked)
         return kept.body
 
     async def _confirmed(
-        self, name: str, wanted: ByteRequest | None, kept: Kept
+        self, name: str, wanted: ByteRequest | None, kept: CacheHit
     ) -> bytes | None:
         self._shelf.uses.confirmed += 1
         await asyncio.to_thread(self._shelf.confirm, kept)
@@ -211,11 +213,11 @@ class ShelvedTransport:
         return kept.body
 
     async def _fetched(
-        self, key: str, name: str, wanted: ByteRequest | None, reply: Reply
+        self, key: str, name: str, wanted: ByteRequest | None, reply: Response
     ) -> bytes | None:
         self._shelf.uses.misses += 1
         body = reply.part(wanted)
-        if body is not None and is_page(key, body):
+        if body is not None and looks_like_html(key, body):
             return body
         await asyncio.to_thread(self._shelf.keep, name, reply)
         if self._shelf.trouble:
@@ -256,13 +258,13 @@ class DiskCacheFacts:
     misses: int
 
 
-class _DiskCache:
+class _ProcessDiskCache:
     def __init__(self) -> None:
-        self.shelf: Shelf | None = None
+        self.shelf: DiskCache | None = None
         self.max_age = 0.0
 
 
-_in_use = _DiskCache()
+_in_use = _ProcessDiskCache()
 
 
 def default_disk_cache_folder() -> Path:
@@ -296,7 +298,7 @@ def set_disk_cache(
     if size <= 0:
         _in_use.shelf = None
     elif before is None or (before.room.base, before.room.size) != (where, size):
-        _in_use.shelf = Shelf(where, size)
+        _in_use.shelf = DiskCache(where, size)
     _in_use.max_age = max_age
 
 
@@ -335,19 +337,19 @@ def with_disk_cache(
     Local files and memory are as near as the cache is. Places that fsspec reads are
     left alone too: it does not say of which version an object is.
     """
-    if _in_use.shelf is None or not isinstance(transport, Source):
+    if _in_use.shelf is None or not isinstance(transport, VersionedTransport):
         return transport
     named = profile.name if profile else ""
     anonymous = location.anonymous or bool(profile and profile.anonymous)
     sign_in = "anonymous" if anonymous else f"as {location.profile or named}"
-    return ShelvedTransport(transport, _in_use.shelf, _in_use.max_age, sign_in)
+    return CachedTransport(transport, _in_use.shelf, _in_use.max_age, sign_in)
 
 
 def _chosen(folder: str | os.PathLike[str] | None) -> Path:
     return Path(folder).expanduser() if folder else default_disk_cache_folder()
 
 
-def _room(folder: str | os.PathLike[str] | None) -> ShelfRoom:
+def _room(folder: str | os.PathLike[str] | None) -> CacheFolder:
     if folder is None and _in_use.shelf:
         return _in_use.shelf.room
-    return ShelfRoom(_chosen(folder), 0)
+    return CacheFolder(_chosen(folder), 0)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from zarr.abc.store import ByteRequest
 
-    from .http import Reply
+    from .http import Response
 
 # Names of the files of the disk cache: all that must be known without opening one.
 
@@ -35,7 +35,7 @@ _ABSENT = re.compile(r"([0-9a-f]{32})-absent(?:-(\d+))?")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class CachedRange:
     """Bytes `start` to `stop` of an object that has `total`.
 
     Attributes
@@ -63,13 +63,13 @@ class Part:
         start, stop, total = (int(number) for number in said.groups()[2:])
         return cls(said[1], said[2], start, stop, total)
 
-    def fits_beside(self, fresh: Part) -> bool:
+    def fits_beside(self, fresh: CachedRange) -> bool:
         """Say whether this is still right, and still of use, when `fresh` has come."""
         same = (self.version, self.total) == (fresh.version, fresh.total)
         return same and not fresh.start <= self.start <= self.stop <= fresh.stop
 
 
-def part_of(key: str, reply: Reply) -> Part | None:
+def part_of(key: str, reply: Response) -> CachedRange | None:
     """Name the part of an object that came.
 
     Returns
@@ -82,7 +82,7 @@ def part_of(key: str, reply: Reply) -> Part | None:
         return None
     version = blake2b(reply.validator.encode(), digest_size=4).hexdigest()
     stop = reply.start + len(reply.body)
-    return Part(key, version, reply.start, stop, reply.total)
+    return CachedRange(key, version, reply.start, stop, reply.total)
 
 
 def absent_name(key: str, lifetime: int | None) -> str:
@@ -99,8 +99,8 @@ def absent_lifetime(names: Iterable[str]) -> tuple[str, int | None] | None:
 
 
 def covering(
-    parts: Iterable[Part], wanted: ByteRequest | None
-) -> list[tuple[Part, RangeByteRequest]]:
+    parts: Iterable[CachedRange], wanted: ByteRequest | None
+) -> list[tuple[CachedRange, RangeByteRequest]]:
     """Choose the parts that together hold what is wanted.
 
     Returns
@@ -141,7 +141,7 @@ class _File(NamedTuple):
     unfinished: bool
 
 
-class ShelfRoom:
+class CacheFolder:
     """Files of a folder, the least recently used deleted when there are too many.
 
     A process looks what is there when it writes first, and again whenever it has
@@ -302,7 +302,7 @@ class DamagedRecord(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Label:
+class Header:
     """What the first line of a file says.
 
     Attributes
@@ -326,18 +326,18 @@ class Label:
     checks: list[int]
 
 
-def label_for(name: str, body: bytes, validator: str, lifetime: int | None) -> Label:
+def header_for(name: str, body: bytes, validator: str, lifetime: int | None) -> Header:
     """Describe bytes before they are written."""
-    return Label(name, validator, lifetime, len(body), _checks(body))
+    return Header(name, validator, lifetime, len(body), _checks(body))
 
 
-def packed(label: Label) -> bytes:
+def packed(label: Header) -> bytes:
     """Return the line that goes before the bytes."""
     text = json.dumps(asdict(label)).encode()
     return b"%08x %s\n" % (zlib.crc32(text), text)
 
 
-def read_label(file: BinaryIO, name: str) -> Label:
+def read_header(file: BinaryIO, name: str) -> Header:
     """Read the first line; the file is then where the bytes begin.
 
     Raises
@@ -350,7 +350,7 @@ def read_label(file: BinaryIO, name: str) -> Label:
     if check != b"%08x" % zlib.crc32(text):
         raise DamagedRecord
     try:
-        label = Label(**json.loads(text))
+        label = Header(**json.loads(text))
     except (TypeError, ValueError):
         raise DamagedRecord from None
     if label.name != name:
@@ -358,13 +358,13 @@ def read_label(file: BinaryIO, name: str) -> Label:
     return label
 
 
-def read_bytes(file: BinaryIO, label: Label, start: int, stop: int) -> bytes:
+def read_bytes(file: BinaryIO, label: Header, start: int, stop: int) -> bytes:
     """Read bytes `start` to `stop`, and check the blocks they lie in.
 
     Parameters
     ----------
     file : BinaryIO
-        Just after `read_label`.
+        Just after `read_header`.
     label : Label
         What it returned.
     start, stop : int
@@ -398,7 +398,7 @@ def _checks(body: bytes) -> list[int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class CacheHit:
     """An answer from the shelf.
 
     Attributes
@@ -441,7 +441,7 @@ class Uses:
     misses: int = 0
 
 
-class Shelf:
+class DiskCache:
     """Answers in the files below a folder, the least recently used dropped first.
 
     All methods may be called from any thread. They raise nothing: what cannot be
@@ -452,7 +452,7 @@ class Shelf:
     folder : Path
         Our files go into a folder of their own in there.
     size : int
-        Bytes on disk at most; see `ShelfRoom`.
+        Bytes on disk at most; see `CacheFolder`.
 
     Attributes
     ----------
@@ -464,29 +464,29 @@ class Shelf:
     """
 
     def __init__(self, folder: Path, size: int) -> None:
-        self.room = ShelfRoom(folder, size)
+        self.room = CacheFolder(folder, size)
         self.trouble = ""
         self.uses = Uses()
 
-    def find(self, key: str, wanted: ByteRequest | None) -> Kept | None:
+    def find(self, key: str, wanted: ByteRequest | None) -> CacheHit | None:
         """Return what is kept of an object, or of a part of it; None if not enough."""
         try:
             with suppress(FileNotFoundError):
                 return _read(self.room.path(key), wanted)
             names = self.room.names(key)
-            parts = [part for name in names if (part := Part.parse(name))]
+            parts = [part for name in names if (part := CachedRange.parse(name))]
             if pieces := covering(parts, wanted):
                 return self._joined(pieces)
             return self._absent(names)
         except (OSError, DamagedRecord):
             return None
 
-    def keep(self, key: str, reply: Reply) -> None:
+    def keep(self, key: str, reply: Response) -> None:
         """Put an answer on the shelf, in place of what it outdates."""
         part = part_of(key, reply) if reply.partial else None
         try:
             for name in self.room.names(key):
-                other = Part.parse(name)
+                other = CachedRange.parse(name)
                 if not (part and other and other.fits_beside(part)):
                     self.room.path(name).unlink(missing_ok=True)
             if reply.storable and (part or not reply.partial):
@@ -495,17 +495,19 @@ class Shelf:
         except OSError as error:
             self.trouble = error.strerror or type(error).__name__
 
-    def confirm(self, kept: Kept) -> None:
+    def confirm(self, kept: CacheHit) -> None:
         """Note that an answer is still current."""
         now = time.time_ns()
         for file in kept.files:
             with suppress(OSError):
                 os.utime(file, ns=(now, now))
 
-    def _joined(self, pieces: Sequence[tuple[Part, RangeByteRequest]]) -> Kept:
+    def _joined(
+        self, pieces: Sequence[tuple[CachedRange, RangeByteRequest]]
+    ) -> CacheHit:
         """Read a body from the parts that hold it, in order."""
         read = [_read(self.room.path(str(part)), wanted) for part, wanted in pieces]
-        return Kept(
+        return CacheHit(
             b"".join(piece.body or b"" for piece in read),
             min(piece.checked for piece in read),
             tuple(file for piece in read for file in piece.files),
@@ -513,35 +515,35 @@ class Shelf:
             read[0].lifetime,
         )
 
-    def _absent(self, names: Sequence[str]) -> Kept | None:
+    def _absent(self, names: Sequence[str]) -> CacheHit | None:
         said = absent_lifetime(names)
         if said is None:
             return None
         path = self.room.path(said[0])
         times = path.stat()
         _mark_used(path, times)
-        return Kept(None, times.st_mtime, (path,), lifetime=said[1])
+        return CacheHit(None, times.st_mtime, (path,), lifetime=said[1])
 
-    def _write(self, name: str, reply: Reply) -> None:
+    def _write(self, name: str, reply: Response) -> None:
         if reply.body is None:
             self.room.put(absent_name(name, reply.lifetime))
             return
-        label = label_for(name, reply.body, reply.validator, reply.lifetime)
+        label = header_for(name, reply.body, reply.validator, reply.lifetime)
         self.room.put(name, packed(label), reply.body)
 
 
-def _read(path: Path, wanted: ByteRequest | None) -> Kept:
+def _read(path: Path, wanted: ByteRequest | None) -> CacheHit:
     """Read a file or a part of it; a damaged one is deleted."""
     try:
         with path.open("rb") as file:
             times = os.fstat(file.fileno())
-            label = read_label(file, path.name)
+            label = read_header(file, path.name)
             body = read_bytes(file, label, *span(wanted, label.size))
     except DamagedRecord:
         path.unlink(missing_ok=True)
         raise
     _mark_used(path, times)
-    return Kept(body, times.st_mtime, (path,), label.validator, label.lifetime)
+    return CacheHit(body, times.st_mtime, (path,), label.validator, label.lifetime)
 
 
 def _mark_used(path: Path, times: os.stat_result) -> None:

@@ -173,7 +173,7 @@ def _skew(said: Mapping[str, str]) -> float:
 # kind of failure leaves the transports.
 
 
-class Kind(Enum):
+class BrokenBy(Enum):
     """Ways in which an answer fails to come."""
 
     CERTIFICATE = "the certificate is not trusted"
@@ -191,13 +191,13 @@ class Kind(Enum):
     @property
     def passing(self) -> bool:
         """Whether the same request may well succeed a little later."""
-        return self in (Kind.BROKEN, Kind.SILENCE, Kind.TRUNCATED)
+        return self in (BrokenBy.BROKEN, BrokenBy.SILENCE, BrokenBy.TRUNCATED)
 
 
 class Interrupted(Exception):
-    """Carries a `Kind` out of a transport."""
+    """Carries a `BrokenBy` out of a transport."""
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: BrokenBy) -> None:
         super().__init__(kind.value)
         self.kind = kind
 
@@ -213,7 +213,7 @@ _CHECK = "Check the address, and whether this computer is online."
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ErrorContext:
     """Where something went wrong, in words that hold no secret.
 
     Attributes
@@ -246,7 +246,7 @@ class Place:
 Problem = Refusal | Interrupted | OSError
 
 
-def translate(problem: Problem | StoreError, place: Place) -> StoreError:
+def translate(problem: Problem | StoreError, place: ErrorContext) -> StoreError:
     """Say what went wrong as one of our errors.
 
     Parameters
@@ -265,7 +265,7 @@ def translate(problem: Problem | StoreError, place: Place) -> StoreError:
     return _failed(problem, place)
 
 
-def _refused(refusal: Refusal, place: Place) -> StoreError:
+def _refused(refusal: Refusal, place: ErrorContext) -> StoreError:
     code = "ExpiredToken" if refusal.expired else refusal.code
     say = _CODES.get(code) or _STATUSES.get(refusal.status)
     if say is None and refusal.busy:
@@ -275,7 +275,7 @@ def _refused(refusal: Refusal, place: Place) -> StoreError:
     return (say or _odd)(refusal, place)
 
 
-def _denied(refusal: Refusal, place: Place) -> StoreError:
+def _denied(refusal: Refusal, place: ErrorContext) -> StoreError:
     if refusal.signed:
         sentence = f"This key may not {place.doing} {place.url}."
         action = "Choose another profile."
@@ -294,13 +294,13 @@ def _denied(refusal: Refusal, place: Place) -> StoreError:
     return errors.AccessDeniedError(sentence, action=action, url=place.url)
 
 
-def _sign_in_needed(_: Refusal, place: Place) -> StoreError:
+def _sign_in_needed(_: Refusal, place: ErrorContext) -> StoreError:
     sentence = f"{place.host} answers only those who have signed in."
     action = _SIGN_IN if place.bucket else "Use an address that needs no sign-in."
     return errors.SignInNeededError(sentence, action=action, url=place.url)
 
 
-def _expired(_: Refusal, place: Place) -> StoreError:
+def _expired(_: Refusal, place: ErrorContext) -> StoreError:
     if place.has_query:
         sentence = "The signature of this address has ended."
         action = "Ask for a new link."
@@ -317,66 +317,66 @@ def _sign_in_ended(profile: str | None, url: str = "") -> StoreError:
     return errors.SignInExpiredError(sentence, action=action, url=url)
 
 
-def _key_not_accepted(_: Refusal, place: Place) -> StoreError:
+def _key_not_accepted(_: Refusal, place: ErrorContext) -> StoreError:
     sentence = f"{place.host} does not accept the key or its secret."
     action = "Edit the profile, or the AWS_ variables that hold the key."
     return errors.KeyNotAcceptedError(sentence, action=action, url=place.url)
 
 
-def _clock(refusal: Refusal, place: Place) -> StoreError:
+def _clock(refusal: Refusal, place: ErrorContext) -> StoreError:
     minutes = round(refusal.skew / 60)
     by = f" by {minutes} min" if minutes else ""
     sentence = f"The clock of this computer differs{by} from that of {place.host}."
     return errors.ClockSkewError(sentence, action="Set the clock.", url=place.url)
 
 
-def _no_bucket(_: Refusal, place: Place) -> StoreError:
+def _no_bucket(_: Refusal, place: ErrorContext) -> StoreError:
     sentence = f"There is no bucket {place.bucket or place.url} at {place.host}."
     action = "Check its name and the endpoint."
     return errors.BucketNotFoundError(sentence, action=action, url=place.url)
 
 
-def _elsewhere(refusal: Refusal, place: Place) -> StoreError:
+def _elsewhere(refusal: Refusal, place: ErrorContext) -> StoreError:
     where = f"in region {refusal.region}" if refusal.region else "in another region"
     sentence = f"The bucket {place.bucket or place.url} lives {where}."
     action = "Set the region of the profile, or AWS_REGION."
     return errors.WrongRegionError(sentence, action=action, url=place.url)
 
 
-def _busy(_: Refusal, place: Place) -> StoreError:
+def _busy(_: Refusal, place: ErrorContext) -> StoreError:
     sentence = f"{place.host} asks to slow down, and still did after all tries."
     return errors.ServerBusyError(sentence, action=_LATER, url=place.url)
 
 
-def _server_failed(refusal: Refusal, place: Place) -> StoreError:
+def _server_failed(refusal: Refusal, place: ErrorContext) -> StoreError:
     sentence = f"{place.host} failed (status {refusal.status}) in all tries."
     return errors.ServerError(sentence, action=_LATER, url=place.url)
 
 
-def _full(_: Refusal, place: Place) -> StoreError:
+def _full(_: Refusal, place: ErrorContext) -> StoreError:
     sentence = f"There is no room left at {place.host} for {place.url}."
     action = "Ask its owner for more, then resume."
     return errors.DiskFullError(sentence, action=action, url=place.url)
 
 
-def _takes_none(_: Refusal, place: Place) -> StoreError:
+def _takes_none(_: Refusal, place: ErrorContext) -> StoreError:
     sentence = f"{place.host} does not let {place.url} be changed."
     action = "Choose another place."
     return errors.ReadOnlyError(sentence, action=action, url=place.url)
 
 
-def _archived(_: Refusal, place: Place) -> StoreError:
+def _archived(_: Refusal, place: ErrorContext) -> StoreError:
     sentence = f"{place.url} is in cold storage."
     action = "Ask its owner to restore it."
     return errors.AccessDeniedError(sentence, action=action, url=place.url)
 
 
-def _odd(refusal: Refusal, place: Place) -> StoreError:
+def _odd(refusal: Refusal, place: ErrorContext) -> StoreError:
     sentence = f"{place.host} answers with status {refusal.status} at {place.url}."
     return errors.ServerError(sentence, action="Check the address.", url=place.url)
 
 
-_CODES: dict[str, Callable[[Refusal, Place], StoreError]] = {
+_CODES: dict[str, Callable[[Refusal, ErrorContext], StoreError]] = {
     "AccessDenied": _denied,
     "AllAccessDisabled": _denied,
     "AuthFailure": _key_not_accepted,
@@ -398,7 +398,7 @@ _CODES: dict[str, Callable[[Refusal, Place], StoreError]] = {
     "TokenRefreshRequired": _expired,
     "XMinioStorageFull": _full,
 }
-_STATUSES: dict[int, Callable[[Refusal, Place], StoreError]] = {
+_STATUSES: dict[int, Callable[[Refusal, ErrorContext], StoreError]] = {
     401: _sign_in_needed,
     403: _denied,
     405: _takes_none,
@@ -406,7 +406,7 @@ _STATUSES: dict[int, Callable[[Refusal, Place], StoreError]] = {
 }
 
 
-def _interrupted(kind: Kind, place: Place) -> StoreError:
+def _interrupted(kind: BrokenBy, place: ErrorContext) -> StoreError:
     made, sentence, action = _KINDS[kind]
     return made(
         sentence.format(host=place.host or place.url, url=place.url),
@@ -415,58 +415,58 @@ def _interrupted(kind: Kind, place: Place) -> StoreError:
     )
 
 
-_KINDS: dict[Kind, tuple[type[StoreError], str, str]] = {
-    Kind.CERTIFICATE: (
+_KINDS: dict[BrokenBy, tuple[type[StoreError], str, str]] = {
+    BrokenBy.CERTIFICATE: (
         errors.CertificateError,
         "The certificate of {host} is not trusted.",
         "Name the CA file of your institution in SSL_CERT_FILE or AWS_CA_BUNDLE.",
     ),
-    Kind.NO_CA_FILE: (
+    BrokenBy.NO_CA_FILE: (
         errors.CertificateError,
         "The file of the certificates to trust at {host} cannot be read.",
         "Choose another CA file, or correct AWS_CA_BUNDLE.",
     ),
-    Kind.ENCRYPTION: (
+    BrokenBy.ENCRYPTION: (
         errors.StoreConnectionError,
         "No encrypted connection to {host} comes about.",
         "Check whether its address begins with http:// instead of https://.",
     ),
-    Kind.UNKNOWN_HOST: (
+    BrokenBy.UNKNOWN_HOST: (
         errors.StoreConnectionError,
         "No host is called {host}.",
         _CHECK,
     ),
-    Kind.NO_CONNECTION: (
+    BrokenBy.NO_CONNECTION: (
         errors.StoreConnectionError,
         "{host} takes no connection.",
         _CHECK,
     ),
-    Kind.BROKEN: (
+    BrokenBy.BROKEN: (
         errors.StoreConnectionError,
         "The connection to {host} breaks off, in all tries.",
         _LATER,
     ),
-    Kind.SILENCE: (
+    BrokenBy.SILENCE: (
         errors.StoreTimeoutError,
         "{host} does not answer in time, in all tries.",
         _LATER,
     ),
-    Kind.TRUNCATED: (
+    BrokenBy.TRUNCATED: (
         errors.TruncatedBodyError,
         "{url} ends before its announced length, in all tries.",
         _LATER,
     ),
-    Kind.CIRCLES: (
+    BrokenBy.CIRCLES: (
         errors.ServerError,
         "{host} sends {url} on in circles.",
         "Check the address.",
     ),
-    Kind.UNUSABLE: (
+    BrokenBy.UNUSABLE: (
         errors.StoreConnectionError,
         "{url} is not an address that can be asked.",
         "Check the address.",
     ),
-    Kind.WEB_PAGE: (
+    BrokenBy.WEB_PAGE: (
         errors.WebPageError,
         "{url} answers with a web page.",
         "Use the address of the data, not of the page that shows them.",
@@ -474,7 +474,7 @@ _KINDS: dict[Kind, tuple[type[StoreError], str, str]] = {
 }
 
 
-def _failed(error: OSError, place: Place) -> StoreError:
+def _failed(error: OSError, place: ErrorContext) -> StoreError:
     """Translate what the operating system says of a file, or of a filesystem."""
     made: type[StoreError] = errors.StoreError
     verb = {"read": "read", "list": "listed", "delete": "deleted"}.get(place.doing)
@@ -526,7 +526,7 @@ def _code(error: Exception) -> str:
     return str(response.get("Error", {}).get("Code", ""))
 
 
-def sign_in_problem(problem: Refusal | StoreError | None, place: Place) -> str:
+def sign_in_problem(problem: Refusal | StoreError | None, place: ErrorContext) -> str:
     """Say in a sentence what was wrong with a sign-in that is not needed after all."""
     if problem is None:
         return "No AWS credentials were found."

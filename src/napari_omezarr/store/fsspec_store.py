@@ -23,14 +23,14 @@ from . import http
 from .backend import (
     LOCAL_CONCURRENCY,
     REMOTE_CONCURRENCY,
-    Condition,
-    Entry,
-    Held,
-    Page,
-    Tally,
+    DeepPage,
+    GetResult,
+    PutMode,
+    RequestStats,
+    StoredObject,
 )
 from .error_mapping import (
-    Place,
+    ErrorContext,
     Refusal,
     Refused,
 )
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from napari_omezarr.location import Location
 
     from .backend import Attempts, Transport
-    from .retry import Patience
+    from .retry import RetryPolicy
 
     T = TypeVar("T")
 
@@ -68,7 +68,7 @@ class GenericPlace:
         self,
         filesystem: Any,
         path: str,
-        place: Place,
+        place: ErrorContext,
         foreign: tuple[type[Exception], ...] = (),
     ) -> None:
         self.concurrency = (
@@ -140,11 +140,11 @@ class GenericTransport(GenericPlace):
         self,
         filesystem: Any,
         path: str,
-        place: Place,
+        place: ErrorContext,
         foreign: tuple[type[Exception], ...] = (),
     ) -> None:
         super().__init__(filesystem, path, place, foreign)
-        self.tally = Tally()
+        self.tally = RequestStats()
 
     async def read(self, key: str, wanted: ByteRequest | None) -> bytes | None:
         """Read a key, or a part of it."""
@@ -174,9 +174,9 @@ class GenericTransport(GenericPlace):
         """Return the only answer there is."""
         return refused.refusal
 
-    def place(self, url: str) -> Place:
+    def place(self, url: str) -> ErrorContext:
         """Describe this place for the words of an error about `url`."""
-        return Place(url, self._place.host, bucket=self._place.bucket)
+        return ErrorContext(url, self._place.host, bucket=self._place.bucket)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -184,7 +184,7 @@ class GenericTransport(GenericPlace):
         return ()
 
 
-def generic_transport(location: Location, patience: Patience) -> Transport:
+def generic_transport(location: Location, patience: RetryPolicy) -> Transport:
     """Choose how to read a place that is neither local, on the web nor in S3.
 
     Public objects of Google and Azure are read as what they are, files on the web,
@@ -198,7 +198,7 @@ def generic_transport(location: Location, patience: Patience) -> Transport:
 
 def filesystem_of(
     location: Location,
-) -> tuple[Any, str, Place, tuple[type[Exception], ...]]:
+) -> tuple[Any, str, ErrorContext, tuple[type[Exception], ...]]:
     """Make the filesystem of a place that fsspec knows.
 
     Returns
@@ -216,9 +216,9 @@ def filesystem_of(
     """
     if location.protocol == "memory":
         memory = fsspec.filesystem("memory")
-        return memory, f"/{location.path}", Place("", "memory"), ()
+        return memory, f"/{location.path}", ErrorContext("", "memory"), ()
     filesystem = _signed_in(location)
-    place = Place("", location.protocol, bucket=location.root)
+    place = ErrorContext("", location.protocol, bucket=location.root)
     path = f"{location.root}/{location.path}".rstrip("/")
     return filesystem, path, place, _foreign(location.protocol)
 
@@ -230,7 +230,7 @@ def _web_is_enough(location: Location) -> bool:
     return public or find_spec(DRIVERS[location.protocol]) is None
 
 
-def _as_files_on_the_web(location: Location, patience: Patience) -> Transport:
+def _as_files_on_the_web(location: Location, patience: RetryPolicy) -> Transport:
     from .http import HttpTransport
 
     endpoint = location.endpoint or "https://storage.googleapis.com"
@@ -295,17 +295,19 @@ class GenericOutlet(GenericPlace):
     It knows no conditions: who writes on one has to look before.
     """
 
-    async def read(self, key: str, wanted: ByteRequest | None = None) -> Held | None:
+    async def read(
+        self, key: str, wanted: ByteRequest | None = None
+    ) -> GetResult | None:
         """Read a key, or a part of it."""
         start, end = bounds_of(wanted)
         try:
             body = await self.call("cat_file", self.at(key), start=start, end=end)
         except (FileNotFoundError, IsADirectoryError):
             return None
-        return Held(body, hashlib.blake2b(body, digest_size=16).hexdigest())
+        return GetResult(body, hashlib.blake2b(body, digest_size=16).hexdigest())
 
     async def write(
-        self, key: str, body: bytes, condition: Condition | None = None
+        self, key: str, body: bytes, condition: PutMode | None = None
     ) -> None:
         """Write a key, whatever is there."""
         await self.call("pipe_file", self.at(key), bytes(body))
@@ -325,7 +327,7 @@ class GenericOutlet(GenericPlace):
         except FileNotFoundError:
             return
 
-    async def page(self, prefix: str, rest: str = "", size: int = 1000) -> Page:
+    async def page(self, prefix: str, rest: str = "", size: int = 1000) -> DeepPage:
         """List all at once."""
         folder = self.at(prefix)
         self._filesystem.invalidate_cache(folder)
@@ -334,13 +336,13 @@ class GenericOutlet(GenericPlace):
         except FileNotFoundError:
             found = {}
         above = len(self._path.strip("/")) + 1 if self._path.strip("/") else 0
-        return Page(
+        return DeepPage(
             tuple(
-                Entry(name.strip("/")[above:], int(facts.get("size") or 0))
+                StoredObject(name.strip("/")[above:], int(facts.get("size") or 0))
                 for name, facts in sorted(found.items())
             )
         )
 
-    def place(self, url: str, doing: str) -> Place:
+    def place(self, url: str, doing: str) -> ErrorContext:
         """Describe this place for the words of an error about `url`."""
         return replace(self._place, url=url, doing=doing)

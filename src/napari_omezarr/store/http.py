@@ -20,8 +20,8 @@ from yarl import URL
 
 from napari_omezarr._io_loop import io_loop
 
-from .backend import FIRST_BYTE, REMOTE_CONCURRENCY, Tally, cut, range_header
-from .error_mapping import Interrupted, Kind, Place, Refused, refusal_of
+from .backend import FIRST_BYTE, REMOTE_CONCURRENCY, RequestStats, cut, range_header
+from .error_mapping import BrokenBy, ErrorContext, Interrupted, Refused, refusal_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest
 
     from .error_mapping import Refusal
-    from .retry import Patience
+    from .retry import RetryPolicy
 
 # Requests over HTTP: one session for all stores, nothing decided about an answer.
 
@@ -43,7 +43,7 @@ _REMEMBER_ADDRESS = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RawResponse:
     """An answer with its whole body, as it came."""
 
     status: int
@@ -52,7 +52,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class Request:
     """A request.
 
     Attributes
@@ -89,7 +89,7 @@ class Access:
         Whether to follow redirects.
     """
 
-    patience: Patience
+    patience: RetryPolicy
     ca_file: str | None = None
     unverified: bool = False
     proxy: str | None = field(default=None, repr=False)
@@ -106,27 +106,27 @@ class Access:
 
 
 # From the special to the general: aiohttp's exceptions are each other's subclasses.
-_KINDS: tuple[tuple[tuple[type[Exception], ...], Kind], ...] = (
+_KINDS: tuple[tuple[tuple[type[Exception], ...], BrokenBy], ...] = (
     (
         (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError),
-        Kind.CERTIFICATE,
+        BrokenBy.CERTIFICATE,
     ),
-    ((aiohttp.ClientSSLError, ssl.SSLError), Kind.ENCRYPTION),
-    ((aiohttp.ClientConnectorDNSError,), Kind.UNKNOWN_HOST),
-    ((TimeoutError,), Kind.SILENCE),
-    ((aiohttp.ClientConnectorError,), Kind.NO_CONNECTION),
-    ((aiohttp.ClientPayloadError,), Kind.TRUNCATED),
-    ((aiohttp.TooManyRedirects,), Kind.CIRCLES),
-    ((aiohttp.InvalidURL, ValueError), Kind.UNUSABLE),
-    ((Exception,), Kind.BROKEN),
+    ((aiohttp.ClientSSLError, ssl.SSLError), BrokenBy.ENCRYPTION),
+    ((aiohttp.ClientConnectorDNSError,), BrokenBy.UNKNOWN_HOST),
+    ((TimeoutError,), BrokenBy.SILENCE),
+    ((aiohttp.ClientConnectorError,), BrokenBy.NO_CONNECTION),
+    ((aiohttp.ClientPayloadError,), BrokenBy.TRUNCATED),
+    ((aiohttp.TooManyRedirects,), BrokenBy.CIRCLES),
+    ((aiohttp.InvalidURL, ValueError), BrokenBy.UNUSABLE),
+    ((Exception,), BrokenBy.BROKEN),
 )
 _Place = tuple[int, asyncio.AbstractEventLoop, str | None, bool]
 _sessions: dict[_Place, aiohttp.ClientSession] = {}
 
 
 async def get(
-    url: str, headers: Mapping[str, str], access: Access, tally: Tally
-) -> Answer:
+    url: str, headers: Mapping[str, str], access: Access, tally: RequestStats
+) -> RawResponse:
     """Send one GET and take its whole answer; runs on the I/O loop.
 
     Parameters
@@ -150,10 +150,10 @@ async def get(
     Interrupted
         If there is no whole answer.
     """
-    return await send(Message("GET", url, headers), access, tally)
+    return await send(Request("GET", url, headers), access, tally)
 
 
-async def send(message: Message, access: Access, tally: Tally) -> Answer:
+async def send(message: Request, access: Access, tally: RequestStats) -> RawResponse:
     """Send one request and take its whole answer; runs on the I/O loop.
 
     Parameters
@@ -186,7 +186,7 @@ async def send(message: Message, access: Access, tally: Tally) -> Answer:
         ) as response:
             body = await response.read()
             tally.received += len(body)
-            return Answer(response.status, response.headers, body)
+            return RawResponse(response.status, response.headers, body)
     except (aiohttp.ClientError, OSError, ValueError) as error:
         kind = _kind(error)
     # Raised here, where the error that may quote the address is not its context.
@@ -219,7 +219,7 @@ class _Body(aiohttp.Payload):
             await writer.write(self._body[start : start + _PIECE])
 
 
-def _timeout(message: Message, access: Access) -> aiohttp.ClientTimeout:
+def _timeout(message: Request, access: Access) -> aiohttp.ClientTimeout:
     """Bound the time of sending a body too, on which silence says nothing."""
     if message.body is None:
         return access.timeout
@@ -230,7 +230,7 @@ def _timeout(message: Message, access: Access) -> aiohttp.ClientTimeout:
     )
 
 
-def decoded(answer: Answer) -> bytes:
+def decoded(answer: RawResponse) -> bytes:
     """Undo a ``Content-Encoding`` that was not asked for: files stored gzipped.
 
     Raises
@@ -243,10 +243,10 @@ def decoded(answer: Answer) -> bytes:
     try:
         return zlib.decompress(answer.body, wbits=31)
     except zlib.error:
-        raise Interrupted(Kind.TRUNCATED) from None
+        raise Interrupted(BrokenBy.TRUNCATED) from None
 
 
-def _kind(error: Exception) -> Kind:
+def _kind(error: Exception) -> BrokenBy:
     """Say what an exception of the network means; the first row that fits decides."""
     return next(kind for types, kind in _KINDS if isinstance(error, types))
 
@@ -281,7 +281,7 @@ def _trust(access: Access) -> ssl.SSLContext:
         try:
             context.load_verify_locations(cafile=access.ca_file)
         except OSError:  # ssl.SSLError is one
-            raise Interrupted(Kind.NO_CA_FILE) from None
+            raise Interrupted(BrokenBy.NO_CA_FILE) from None
     return context
 
 
@@ -312,7 +312,7 @@ _HTTP_DATE = re.compile(r"\w{3}, .* GMT$")
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class Response:
     """The bytes of an object, or that there is none, or that it has not changed.
 
     Attributes
@@ -368,7 +368,7 @@ def headers_for(wanted: ByteRequest | None, validator: str = "") -> dict[str, st
     return headers
 
 
-def reply_of(answer: Answer, asked: Mapping[str, str]) -> Reply:
+def response_of(answer: RawResponse, asked: Mapping[str, str]) -> Response:
     """Reduce an answer to what it says about the object.
 
     Parameters
@@ -392,16 +392,16 @@ def reply_of(answer: Answer, asked: Mapping[str, str]) -> Reply:
         case 206 if "Range" in asked:
             return _part(answer)
         case 416:  # the object ends before the range begins
-            return Reply(b"", partial=True, storable=False)
+            return Response(b"", partial=True, storable=False)
         case 304 if asked.keys() & {"If-None-Match", "If-Modified-Since"}:
-            return Reply(None, unchanged=True)
+            return Response(None, unchanged=True)
     refusal = refusal_of(answer.status, answer.headers, answer.body)
     if answer.status in (404, 410) and refusal.code != "NoSuchBucket":
         return _described(answer)
     raise Refused(refusal)
 
 
-def _part(answer: Answer) -> Reply:
+def _part(answer: RawResponse) -> Response:
     said = _CONTENT_RANGE.match(answer.headers.get("Content-Range", ""))
     reply = replace(_described(answer), body=answer.body, partial=True)
     if said is None:
@@ -409,11 +409,11 @@ def _part(answer: Answer) -> Reply:
     return replace(reply, start=int(said[1]), total=int(said[2]))
 
 
-def _described(answer: Answer) -> Reply:
+def _described(answer: RawResponse) -> Response:
     """Take from the headers what they say about any body, or about none."""
     storable, lifetime = _permission(answer.headers)
     validator = answer.headers.get("ETag") or answer.headers.get("Last-Modified", "")
-    return Reply(None, validator=validator, lifetime=lifetime, storable=storable)
+    return Response(None, validator=validator, lifetime=lifetime, storable=storable)
 
 
 def _permission(headers: Mapping[str, str]) -> tuple[bool, int | None]:
@@ -456,7 +456,7 @@ class HttpTransport:
         bucket: str = "",
         extra: str = "",
     ) -> None:
-        self.tally = Tally()
+        self.tally = RequestStats()
         self._bucket = bucket
         self._extra = extra
         self._address = address
@@ -468,11 +468,11 @@ class HttpTransport:
 
     async def reply(
         self, key: str, wanted: ByteRequest | None, validator: str = ""
-    ) -> Reply:
+    ) -> Response:
         """Read a key by one GET, unless the object is of the version that is named."""
         headers = headers_for(wanted, validator)
         answer = await get(self._address(key), headers, self._access, self.tally)
-        return reply_of(answer, headers)
+        return response_of(answer, headers)
 
     async def version(self, key: str) -> str:
         """Ask for the first byte, and take the version that the answer names."""
@@ -486,11 +486,11 @@ class HttpTransport:
         """Return the only answer there is."""
         return refused.refusal
 
-    def place(self, url: str) -> Place:
+    def place(self, url: str) -> ErrorContext:
         """Describe this place for the words of an error about `url`."""
         parts = urlsplit(self._address(""))
         host = parts.netloc.rpartition("@")[2]
-        return Place(
+        return ErrorContext(
             url,
             host,
             bucket=self._bucket,

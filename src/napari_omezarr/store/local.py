@@ -6,8 +6,8 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
-from .backend import LOCAL_CONCURRENCY, Tally, span
-from .error_mapping import Place
+from .backend import LOCAL_CONCURRENCY, RequestStats, span
+from .error_mapping import ErrorContext
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,7 @@ class LocalTransport:
     concurrency = LOCAL_CONCURRENCY
 
     def __init__(self, folder: Path) -> None:
-        self.tally = Tally()
+        self.tally = RequestStats()
         self._folder = folder
 
     async def read(self, key: str, wanted: ByteRequest | None) -> bytes | None:
@@ -38,9 +38,9 @@ class LocalTransport:
         """Return the only answer there is."""
         return refused.refusal
 
-    def place(self, url: str) -> Place:
+    def place(self, url: str) -> ErrorContext:
         """Describe this place for the words of an error about `url`."""
-        return Place(url)
+        return ErrorContext(url)
 
     @property
     def notes(self) -> tuple[str, ...]:

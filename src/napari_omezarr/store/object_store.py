@@ -11,9 +11,9 @@ from botocore.awsrequest import AWSRequest
 
 from napari_omezarr.errors import StoreError
 
-from .backend import Item, about_listing, not_listed
-from .error_mapping import Place, Refused, translate
-from .retry import Patience
+from .backend import ObjectMeta, about_listing, not_listed
+from .error_mapping import ErrorContext, Refused, translate
+from .retry import RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,22 +35,22 @@ from .backend import (
     FIRST_BYTE,
     PAGE,
     REMOTE_CONCURRENCY,
-    Batch,
-    Condition,
-    Entry,
-    Held,
-    Page,
-    Tally,
+    DeepPage,
+    GetResult,
+    ListPage,
+    PutMode,
+    RequestStats,
+    StoredObject,
     range_header,
 )
 from .error_mapping import (
+    BrokenBy,
     Interrupted,
-    Kind,
     Refusal,
     refusal_of,
 )
-from .http import headers_for, reply_of
-from .retry import Asking, Broken
+from .http import headers_for, response_of
+from .retry import Broken, RetryingReader
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -59,9 +59,9 @@ if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest
 
     from .backend import Attempts
-    from .http import Message, Reply
-    from .retry import Patience
-    from .sign_in import Bucket
+    from .http import Request, Response
+    from .retry import RetryPolicy
+    from .sign_in import BucketSession
 
     T = TypeVar("T")
 
@@ -85,11 +85,11 @@ class BucketPlace:
     concurrency = REMOTE_CONCURRENCY
 
     def __init__(
-        self, bucket: Callable[[], Bucket], prefix: str, access: http.Access
+        self, bucket: Callable[[], BucketSession], prefix: str, access: http.Access
     ) -> None:
-        self.tally = Tally()
+        self.tally = RequestStats()
         self._find_bucket = bucket
-        self._bucket: Bucket | None = None
+        self._bucket: BucketSession | None = None
         self._prefix = prefix
         self._access = replace(access, redirects=False)
 
@@ -97,7 +97,7 @@ class BucketPlace:
         """Give the whole key of an object."""
         return f"{self._prefix}/{key}".strip("/")
 
-    def _opened(self) -> Bucket:
+    def _opened(self) -> BucketSession:
         if self._bucket is None:
             self._bucket = self._find_bucket()
             ca_file = self._access.ca_file or self._bucket.ca_file
@@ -139,8 +139,8 @@ def signed(
 
 
 def signed_message(
-    message: Message, digest: str, credentials: ReadOnlyCredentials, region: str
-) -> Message:
+    message: Request, digest: str, credentials: ReadOnlyCredentials, region: str
+) -> Request:
     """Sign a request together with its body, so that the service checks what came.
 
     Parameters
@@ -187,7 +187,7 @@ _READ_CORRECTIONS = 2  # the region, and how the bucket is named
 
 
 @dataclass(frozen=True, slots=True)
-class _Wish:
+class _ObjectRequest:
     """What is asked of a bucket: a key or ``""`` for itself, and how."""
 
     path: str
@@ -204,9 +204,11 @@ class S3Transport(BucketPlace):
 
     async def reply(
         self, key: str, wanted: ByteRequest | None, validator: str = ""
-    ) -> Reply:
+    ) -> Response:
         """Read as `read` does, unless the object is of the version that is named."""
-        return await self._signed(_Wish(self.path(key), headers_for(wanted, validator)))
+        return await self._signed(
+            _ObjectRequest(self.path(key), headers_for(wanted, validator))
+        )
 
     async def listing(self, query: str) -> bytes:
         """Ask the bucket itself, with a query: a page of what it holds.
@@ -216,7 +218,7 @@ class S3Transport(BucketPlace):
         query : str
             Encoded as it will be sent.
         """
-        reply = await self._signed(_Wish("", {}, query))
+        reply = await self._signed(_ObjectRequest("", {}, query))
         return reply.body or b""
 
     async def version(self, key: str) -> str:
@@ -235,7 +237,7 @@ class S3Transport(BucketPlace):
             return refused.refusal
         return refused.before
 
-    def place(self, url: str) -> Place:
+    def place(self, url: str) -> ErrorContext:
         """Describe this place for the words of an error about `url`."""
         return self._opened().place(url)
 
@@ -244,7 +246,7 @@ class S3Transport(BucketPlace):
         """Sentences about what happened in this bucket."""
         return self._bucket.notes.sentences if self._bucket else ()
 
-    async def _signed(self, wish: _Wish) -> Reply:
+    async def _signed(self, wish: _ObjectRequest) -> Response:
         """Ask as whoever signs here, or as nobody if that turns out to be no good."""
         bucket = self._opened()
         credentials = await bucket.credentials()
@@ -261,7 +263,9 @@ class S3Transport(BucketPlace):
             return reply
         return await self._unsigned(wish, problem)
 
-    async def _unsigned(self, wish: _Wish, problem: Refusal | StoreError) -> Reply:
+    async def _unsigned(
+        self, wish: _ObjectRequest, problem: Refusal | StoreError
+    ) -> Response:
         try:
             reply = await self._get(wish, None)
         except Refused as refused:
@@ -272,7 +276,9 @@ class S3Transport(BucketPlace):
         self._opened().sign_in_failed(problem)
         raise Refused(refusal, before=problem)
 
-    async def _get(self, wish: _Wish, credentials: ReadOnlyCredentials | None) -> Reply:
+    async def _get(
+        self, wish: _ObjectRequest, credentials: ReadOnlyCredentials | None
+    ) -> Response:
         """Ask for an object, elsewhere if the answer says where."""
         bucket = self._opened()
         for attempt in range(1 + _READ_CORRECTIONS):
@@ -284,7 +290,7 @@ class S3Transport(BucketPlace):
                 sent = signed(url, headers, credentials, address.region)
             answer = await http.get(url, sent, self._access, self.tally)
             try:
-                return reply_of(answer, wish.headers)
+                return response_of(answer, wish.headers)
             except Refused as refused:
                 refusal = replace(refused.refusal, signed=credentials is not None)
             moved = bucket.address != address or bucket.learn(refusal)
@@ -297,7 +303,7 @@ class S3Transport(BucketPlace):
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class UnsignedRequest:
     """What is asked of a bucket: of a key, or of itself (``""``)."""
 
     method: str
@@ -392,16 +398,16 @@ async def assemble(
         await asyncio.gather(*sending, return_exceptions=True)
         with suppress(Refused, Interrupted, OSError):
             query = query_of({"uploadId": upload})
-            await outlet.done(Order("DELETE", path, query))
+            await outlet.done(UnsignedRequest("DELETE", path, query))
         raise
 
 
 async def _begin(outlet: S3Outlet, path: str) -> str:
     headers = {"Content-Type": "application/octet-stream"}
-    answer = await outlet.done(Order("POST", path, "uploads=", headers, b""))
+    answer = await outlet.done(UnsignedRequest("POST", path, "uploads=", headers, b""))
     found = _UPLOAD.search(answer.body)
     if found is None:
-        raise Interrupted(Kind.WEB_PAGE)
+        raise Interrupted(BrokenBy.WEB_PAGE)
     return found[1].decode()
 
 
@@ -410,7 +416,7 @@ async def _send(
 ) -> str:
     query = query_of({"partNumber": str(number), "uploadId": upload})
     headers = {"Content-Type": "application/octet-stream"}
-    answer = await outlet.done(Order("PUT", path, query, headers, part))
+    answer = await outlet.done(UnsignedRequest("PUT", path, query, headers, part))
     return answer.headers.get("ETag", "")
 
 
@@ -424,7 +430,7 @@ async def _finish(
     body = f"<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>".encode()
     headers = {"Content-Type": "application/xml"}
     query = query_of({"uploadId": upload})
-    answer = await outlet.done(Order("POST", path, query, headers, body))
+    answer = await outlet.done(UnsignedRequest("POST", path, query, headers, body))
     # "200 OK" is sent at once, and what went wrong afterwards stands in the body.
     if b"<Error>" in answer.body:
         raise Refused(refusal_of(500, answer.headers, answer.body))
@@ -472,7 +478,7 @@ async def copy_in_parts(
     await assemble(outlet, path, send, ranges, attempts)
 
 
-def copied(answer: http.Answer) -> bytes:
+def copied(answer: http.RawResponse) -> bytes:
     """Give the tag of what was copied.
 
     Raises
@@ -484,7 +490,7 @@ def copied(answer: http.Answer) -> bytes:
     if b"<Error>" in answer.body:
         raise Refused(refusal_of(500, answer.headers, answer.body))
     if found is None:
-        raise Interrupted(Kind.WEB_PAGE)
+        raise Interrupted(BrokenBy.WEB_PAGE)
     return found[1]
 
 
@@ -502,7 +508,7 @@ async def _copy_part(
         **outlet.source(key),
         "x-amz-copy-source-range": f"bytes={first}-{end - 1}",
     }
-    answer = await outlet.done(Order("PUT", path, query, headers, b""))
+    answer = await outlet.done(UnsignedRequest("PUT", path, query, headers, b""))
     return copied(answer).decode().replace("&quot;", '"').replace("&#34;", '"')
 
 
@@ -522,22 +528,28 @@ class S3Outlet(BucketPlace):
     may write.
     """
 
-    async def read(self, key: str, wanted: ByteRequest | None = None) -> Held | None:
+    async def read(
+        self, key: str, wanted: ByteRequest | None = None
+    ) -> GetResult | None:
         """Read an object, or a part of it, by one GET."""
         headers = {} if wanted is None else {"Range": range_header(wanted)}
-        answer = await self.send(Order("GET", self.path(key), headers=headers))
-        reply = reply_of(answer, headers)
+        answer = await self.send(
+            UnsignedRequest("GET", self.path(key), headers=headers)
+        )
+        reply = response_of(answer, headers)
         body = reply.part(wanted)
-        return None if body is None else Held(body, answer.headers.get("ETag", ""))
+        return None if body is None else GetResult(body, answer.headers.get("ETag", ""))
 
     async def write(
-        self, key: str, body: bytes, condition: Condition | None = None
+        self, key: str, body: bytes, condition: PutMode | None = None
     ) -> None:
         """Write an object by one PUT."""
         name = key.rpartition("/")[2]
         kind = _JSON if name.endswith("json") or name.startswith(".z") else _BINARY
         headers = {**kind, **(condition.headers if condition else {})}
-        await self.done(Order("PUT", self.path(key), headers=headers, body=body))
+        await self.done(
+            UnsignedRequest("PUT", self.path(key), headers=headers, body=body)
+        )
 
     async def put(self, key: str, body: bytes, attempts: Attempts) -> None:
         """Write an object; a long one in parts."""
@@ -555,7 +567,7 @@ class S3Outlet(BucketPlace):
 
     async def _copy(self, key: str, to: str) -> None:
         answer = await self.done(
-            Order("PUT", self.path(to), headers=self.source(key), body=b"")
+            UnsignedRequest("PUT", self.path(to), headers=self.source(key), body=b"")
         )
         copied(answer)
 
@@ -566,7 +578,7 @@ class S3Outlet(BucketPlace):
 
     async def delete(self, key: str) -> None:
         """Delete an object by one DELETE."""
-        answer = await self.send(Order("DELETE", self.path(key)))
+        answer = await self.send(UnsignedRequest("DELETE", self.path(key)))
         if answer.status != 404:
             _accept(answer)
         elif (refusal := refusal_of(404, answer.headers, answer.body)).code == (
@@ -574,7 +586,7 @@ class S3Outlet(BucketPlace):
         ):
             raise Refused(refusal)
 
-    async def page(self, prefix: str, rest: str = "", size: int = 1000) -> Page:
+    async def page(self, prefix: str, rest: str = "", size: int = 1000) -> DeepPage:
         """Ask for a page of ListObjectsV2."""
         below = f"{self.path(prefix)}/".lstrip("/")
         wishes = {
@@ -585,11 +597,11 @@ class S3Outlet(BucketPlace):
             "prefix": below,
         }
         query = query_of({name: text for name, text in wishes.items() if text})
-        answer = await self.done(Order("GET", "", query))
+        answer = await self.done(UnsignedRequest("GET", "", query))
         above = len(f"{self._prefix}/".lstrip("/"))
         return _page(answer.body, above)
 
-    async def done(self, order: Order) -> http.Answer:
+    async def done(self, order: UnsignedRequest) -> http.RawResponse:
         """Send an order that must succeed.
 
         Raises
@@ -599,7 +611,7 @@ class S3Outlet(BucketPlace):
         """
         return _accept(await self.send(order))
 
-    async def send(self, order: Order) -> http.Answer:
+    async def send(self, order: UnsignedRequest) -> http.RawResponse:
         """Send an order, elsewhere if the answer says where, as whoever signs now."""
         bucket = self._opened()
         credentials = await bucket.credentials()
@@ -608,7 +620,7 @@ class S3Outlet(BucketPlace):
             address = bucket.address
             url = address.url(order.path) + (f"?{order.query}" if order.query else "")
             headers = {**order.headers, **bucket.headers}
-            message = http.Message(order.method, url, headers, order.body)
+            message = http.Request(order.method, url, headers, order.body)
             if credentials is not None:
                 message = signed_message(message, digest, credentials, address.region)
             answer = await http.send(message, self._access, self.tally)
@@ -625,7 +637,7 @@ class S3Outlet(BucketPlace):
                 raise Refused(replace(refusal, signed=before is not None))
         return answer
 
-    def place(self, url: str, doing: str) -> Place:
+    def place(self, url: str, doing: str) -> ErrorContext:
         """Describe this place for the words of an error about `url`."""
         return replace(self._opened().place(url), doing=doing)
 
@@ -636,28 +648,28 @@ async def _digest(body: bytes | memoryview | None) -> str:
     return (await asyncio.to_thread(hashlib.sha256, body)).hexdigest()
 
 
-def _accept(answer: http.Answer) -> http.Answer:
+def _accept(answer: http.RawResponse) -> http.RawResponse:
     if answer.status >= 300:
         raise Refused(refusal_of(answer.status, answer.headers, answer.body))
     return answer
 
 
-def _page(body: bytes, above: int) -> Page:
+def _page(body: bytes, above: int) -> DeepPage:
     try:
         root = ElementTree.fromstring(body)
     except ElementTree.ParseError:
-        raise Interrupted(Kind.WEB_PAGE) from None
+        raise Interrupted(BrokenBy.WEB_PAGE) from None
     if not root.tag.endswith("ListBucketResult"):
-        raise Interrupted(Kind.WEB_PAGE)
+        raise Interrupted(BrokenBy.WEB_PAGE)
     encoded = root.findtext("{*}EncodingType") == "url"
     entries = []
     for element in root.iterfind("{*}Contents"):
         key = element.findtext("{*}Key", "")
         key = unquote_plus(key) if encoded else key
-        entries.append(Entry(key[above:], int(element.findtext("{*}Size", "0"))))
+        entries.append(StoredObject(key[above:], int(element.findtext("{*}Size", "0"))))
     more = root.findtext("{*}IsTruncated") == "true"
     rest = root.findtext("{*}NextContinuationToken", "") if more else ""
-    return Page(tuple(entries), rest)
+    return DeepPage(tuple(entries), rest)
 
 
 # Pages of ListObjectsV2, and the list of buckets.
@@ -681,15 +693,17 @@ class BucketLister:
     """
 
     def __init__(
-        self, transport: S3Transport, prefix: str, url: str, patience: Patience
+        self, transport: S3Transport, prefix: str, url: str, patience: RetryPolicy
     ) -> None:
-        self.tally: Tally = transport.tally
+        self.tally: RequestStats = transport.tally
         self._questions = _Questions(transport)
-        self._asking = Asking(self._questions, patience, _AT_A_TIME)
+        self._asking = RetryingReader(self._questions, patience, _AT_A_TIME)
         self._above = f"{prefix}/" if prefix else ""
         self._url = url
 
-    async def batch(self, prefix: str = "", rest: str = "", size: int = PAGE) -> Batch:
+    async def batch(
+        self, prefix: str = "", rest: str = "", size: int = PAGE
+    ) -> ListPage:
         """Give a page; `rest` is the server's own continuation token.
 
         Raises
@@ -710,7 +724,7 @@ class BucketLister:
         root = await self._answer(_query(wishes), "ListBucketResult")
         return _batch(root, len(self._above))
 
-    async def tree(self, rest: str = "") -> Batch:
+    async def tree(self, rest: str = "") -> ListPage:
         """Give a page of all objects below, at any depth: names are whole paths.
 
         Raises
@@ -727,7 +741,7 @@ class BucketLister:
         root = await self._answer(_query(wishes), "ListBucketResult")
         return _batch(root, len(self._above), deep=True)
 
-    async def buckets(self) -> tuple[Item, ...]:
+    async def buckets(self) -> tuple[ObjectMeta, ...]:
         """List the buckets of the service, which few sign-ins may.
 
         Raises
@@ -740,7 +754,7 @@ class BucketLister:
         root = await self._answer("", "ListAllMyBucketsResult")
         found = (element for element in root.iter() if _tag(element) == "Bucket")
         return tuple(
-            Item(said["Name"], True, modified=said.get("CreationDate", ""))
+            ObjectMeta(said["Name"], True, modified=said.get("CreationDate", ""))
             for said in map(_said, found)
             if said.get("Name")
         )
@@ -775,7 +789,7 @@ class _Questions:
     concurrency = _AT_A_TIME
 
     def __init__(self, transport: S3Transport) -> None:
-        self.tally: Tally = transport.tally
+        self.tally: RequestStats = transport.tally
         self._transport = transport
 
     async def read(self, key: str, _wanted: ByteRequest | None) -> bytes | None:
@@ -784,7 +798,7 @@ class _Questions:
     def verdict(self, refused: Refused) -> Refusal | StoreError:
         return self._transport.verdict(refused)
 
-    def place(self, url: str) -> Place:
+    def place(self, url: str) -> ErrorContext:
         return self._transport.place(url)
 
     @property
@@ -798,7 +812,7 @@ def _query(wishes: dict[str, str]) -> str:
     return "&".join(f"{name}={text}" for name, text in pairs)
 
 
-def _batch(root: ElementTree.Element, above: int, *, deep: bool = False) -> Batch:
+def _batch(root: ElementTree.Element, above: int, *, deep: bool = False) -> ListPage:
     said = _said(root)
     encoded = said.get("EncodingType") == "url"
     items = []
@@ -808,10 +822,12 @@ def _batch(root: ElementTree.Element, above: int, *, deep: bool = False) -> Batc
             items.append(item)
     more = said.get("IsTruncated") == "true"
     items.sort(key=lambda item: item.name)
-    return Batch(tuple(items), said.get("NextContinuationToken", "") if more else "")
+    return ListPage(tuple(items), said.get("NextContinuationToken", "") if more else "")
 
 
-def _item(element: ElementTree.Element, above: int, *, encoded: bool) -> Item | None:
+def _item(
+    element: ElementTree.Element, above: int, *, encoded: bool
+) -> ObjectMeta | None:
     """Read a common prefix or an object; None for every other element."""
     kind = _tag(element)
     if kind not in ("CommonPrefixes", "Contents"):
@@ -821,10 +837,10 @@ def _item(element: ElementTree.Element, above: int, *, encoded: bool) -> Item | 
     name = (unquote_plus(key) if encoded else key)[above:]
     name = name.removesuffix("/") if kind == "CommonPrefixes" else name
     if kind == "CommonPrefixes":
-        return Item(name, True)
+        return ObjectMeta(name, True)
     size = said.get("Size", "")
     number = int(size) if size.isdecimal() else None
-    return Item(name, False, number, said.get("LastModified", ""))
+    return ObjectMeta(name, False, number, said.get("LastModified", ""))
 
 
 def _is_path(name: str, *, deep: bool) -> bool:

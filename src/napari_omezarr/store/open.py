@@ -18,12 +18,12 @@ from napari_omezarr.connections.connections import Profile
 from napari_omezarr.errors import NodeNotFoundError, OptionError, StoreError
 from napari_omezarr.location import Location
 
-from .backend import Item, WholeLister, about_listing, not_listed
+from .backend import ObjectMeta, WholeLister, about_listing, not_listed
 from .cached import with_disk_cache
-from .error_mapping import Place, Refused, translate
-from .retry import Patience
-from .store import PlaceStore
-from .writable import Depot
+from .error_mapping import ErrorContext, Refused, translate
+from .retry import RetryPolicy
+from .store import RemoteStore
+from .writable import WritablePlace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -43,7 +43,7 @@ class FolderItems:
     folder: Path
     url: str
 
-    async def __call__(self) -> Iterable[Item]:
+    async def __call__(self) -> Iterable[ObjectMeta]:
         """Look into the folder, in a thread.
 
         Raises
@@ -60,9 +60,9 @@ class FolderItems:
             action = "Check the address."
             raise NodeNotFoundError(sentence, action=action, url=self.url) from None
         except OSError as error:
-            raise translate(error, Place(self.url)) from None
+            raise translate(error, ErrorContext(self.url)) from None
 
-    async def tree(self) -> Iterable[Item]:
+    async def tree(self) -> Iterable[ObjectMeta]:
         """Walk the folder, in a thread; links to folders are not followed."""
         return await asyncio.to_thread(_below, self.folder)
 
@@ -74,7 +74,7 @@ class ArchiveItems:
     archive: ArchiveTransport
     url: str
 
-    async def __call__(self) -> Iterable[Item]:
+    async def __call__(self) -> Iterable[ObjectMeta]:
         """Read the archive's directory, once for all who ask.
 
         Raises
@@ -88,10 +88,12 @@ class ArchiveItems:
             problem = self.archive.verdict(refused)
         raise translate(problem, self.archive.place(self.url))
 
-    async def tree(self) -> Iterable[Item]:
+    async def tree(self) -> Iterable[ObjectMeta]:
         """Give all members, from the archive's directory."""
         sizes = await self.archive.sizes()
-        return [Item(p, False, n) for p, n in sizes.items() if not p.endswith("/")]
+        return [
+            ObjectMeta(p, False, n) for p, n in sizes.items() if not p.endswith("/")
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ class GenericItems:
     filesystem: GenericTransport
     url: str
 
-    async def __call__(self) -> Iterable[Item]:
+    async def __call__(self) -> Iterable[ObjectMeta]:
         """List the path.
 
         Raises
@@ -120,7 +122,7 @@ class GenericItems:
         denied = translate(problem, self.filesystem.place(self.url))
         raise about_listing(denied, self.url)
 
-    async def tree(self) -> Iterable[Item]:
+    async def tree(self) -> Iterable[ObjectMeta]:
         """Refuse: nothing asks for it.
 
         Raises
@@ -131,7 +133,7 @@ class GenericItems:
         raise not_listed(self.url)
 
 
-def in_tree(sizes: Mapping[str, int]) -> list[Item]:
+def in_tree(sizes: Mapping[str, int]) -> list[ObjectMeta]:
     """Give what lies directly below the root of a tree, from the paths of its files."""
     folders: dict[str, None] = {}
     files = []
@@ -140,11 +142,11 @@ def in_tree(sizes: Mapping[str, int]) -> list[Item]:
         if slash and name:
             folders.setdefault(name)
         elif name:
-            files.append(Item(name, False, size))
-    return [*(Item(name, True) for name in folders), *files]
+            files.append(ObjectMeta(name, False, size))
+    return [*(ObjectMeta(name, True) for name in folders), *files]
 
 
-def _in_folder(folder: Path) -> list[Item]:
+def _in_folder(folder: Path) -> list[ObjectMeta]:
     items = []
     for path in folder.iterdir():
         try:
@@ -152,17 +154,17 @@ def _in_folder(folder: Path) -> list[Item]:
         except OSError:  # a link to nowhere
             continue
         if path.is_dir():
-            items.append(Item(path.name, True))
+            items.append(ObjectMeta(path.name, True))
         else:
             when = datetime.fromtimestamp(known.st_mtime, UTC)
             written = when.isoformat(timespec="seconds").replace("+00:00", "Z")
-            items.append(Item(path.name, False, known.st_size, written))
+            items.append(ObjectMeta(path.name, False, known.st_size, written))
     return items
 
 
-def _below(folder: Path) -> list[Item]:
+def _below(folder: Path) -> list[ObjectMeta]:
     return [
-        Item((Path(root) / name).relative_to(folder).as_posix(), False, size)
+        ObjectMeta((Path(root) / name).relative_to(folder).as_posix(), False, size)
         for root, _, names in os.walk(folder)
         for name in names
         if (size := _size(Path(root) / name)) is not None
@@ -176,11 +178,11 @@ def _size(file: Path) -> int | None:
         return None
 
 
-def _described(row: Mapping[str, Any]) -> Item:
+def _described(row: Mapping[str, Any]) -> ObjectMeta:
     name = str(row["name"]).rstrip("/").rpartition("/")[2]
     if row.get("type") == "directory":
-        return Item(name, True)
-    return Item(name, False, row.get("size"))
+        return ObjectMeta(name, True)
+    return ObjectMeta(name, False, row.get("size"))
 
 
 # From a location to its store; nothing is read or asked yet.
@@ -191,8 +193,8 @@ def open_store(
     *,
     concurrency: int | None = None,
     profile: Profile | None = None,
-    patience: Patience | None = None,
-) -> PlaceStore:
+    patience: RetryPolicy | None = None,
+) -> RemoteStore:
     """Make the store of a location; nothing is asked yet.
 
     What is learnt of a bucket (how to sign in, its region) is shared by all stores
@@ -214,14 +216,14 @@ def open_store(
     PlaceStore
         Read-only; usable from every thread and loop, and picklable.
     """
-    patience = patience or Patience()
+    patience = patience or RetryPolicy()
     transport = _transport(location, profile, patience)
     transport = with_disk_cache(transport, location, profile)
     if location.member is not None:
         from .zip import ArchiveTransport
 
         transport = ArchiveTransport(transport, location.member)
-    return PlaceStore(
+    return RemoteStore(
         location,
         transport,
         patience=patience,
@@ -240,7 +242,7 @@ def open_lister(
     location: Location,
     *,
     profile: Profile | None = None,
-    patience: Patience | None = None,
+    patience: RetryPolicy | None = None,
 ) -> Lister:
     """Make what lists a location, without any I/O.
 
@@ -261,7 +263,7 @@ def open_lister(
     ListingDeniedError
         A web address that no S3 service can answer for.
     """
-    patience = patience or Patience()
+    patience = patience or RetryPolicy()
     if location.member is not None:
         from .zip import ArchiveTransport
 
@@ -277,15 +279,17 @@ def open_lister(
     return _generic_lister(location, patience)
 
 
-def open_buckets(profile: Profile, *, patience: Patience | None = None) -> BucketLister:
+def open_buckets(
+    profile: Profile, *, patience: RetryPolicy | None = None
+) -> BucketLister:
     """Make what lists the buckets of a connection, without any I/O."""
-    patience = patience or Patience()
+    patience = patience or RetryPolicy()
     service = Location("s3", "", "")
     return _bucket_lister(service, profile, patience)
 
 
 def _bucket_lister(
-    location: Location, profile: Profile | None, patience: Patience
+    location: Location, profile: Profile | None, patience: RetryPolicy
 ) -> BucketLister:
     from .object_store import BucketLister
 
@@ -296,7 +300,7 @@ def _bucket_lister(
     return BucketLister(transport, bucket.path, location.display, patience)
 
 
-def _generic_lister(location: Location, patience: Patience) -> Lister:
+def _generic_lister(location: Location, patience: RetryPolicy) -> Lister:
     from .fsspec_store import GenericTransport, generic_transport
 
     transport = generic_transport(location, patience)
@@ -316,7 +320,7 @@ def _generic_lister(location: Location, patience: Patience) -> Lister:
 
 
 def _transport(
-    location: Location, profile: Profile | None, patience: Patience
+    location: Location, profile: Profile | None, patience: RetryPolicy
 ) -> Transport:
     """Choose the way; network libraries are imported only where they are needed."""
     match location.protocol:
@@ -333,7 +337,9 @@ def _transport(
     return generic_transport(location, patience)
 
 
-def _web(location: Location, profile: Profile | None, patience: Patience) -> Transport:
+def _web(
+    location: Location, profile: Profile | None, patience: RetryPolicy
+) -> Transport:
     from . import http
     from .http import HttpTransport
 
@@ -349,7 +355,9 @@ def _web(location: Location, profile: Profile | None, patience: Patience) -> Tra
     return HttpTransport(location.url, access, bucket=bucket.root if bucket else "")
 
 
-def _s3(location: Location, profile: Profile | None, patience: Patience) -> S3Transport:
+def _s3(
+    location: Location, profile: Profile | None, patience: RetryPolicy
+) -> S3Transport:
     from . import http
     from .object_store import S3Transport
     from .sign_in import shared_bucket
@@ -387,12 +395,12 @@ def _is_at(location: Location, endpoint: str | None) -> bool:
 # From a location to what changes it; nothing is asked yet.
 
 
-def open_depot(
+def open_writable(
     location: Location,
     *,
     profile: Profile | None = None,
-    patience: Patience | None = None,
-) -> Depot:
+    patience: RetryPolicy | None = None,
+) -> WritablePlace:
     """Make what changes the objects below a location, without any I/O.
 
     Parameters
@@ -410,12 +418,16 @@ def open_depot(
     OptionError
         Nothing can be changed there, or the library for it is not installed.
     """
-    patience = patience or Patience()
-    again = partial(open_depot, location, profile=profile, patience=patience)
-    return Depot(location, _outlet(location, profile, patience), patience, again)
+    patience = patience or RetryPolicy()
+    again = partial(open_writable, location, profile=profile, patience=patience)
+    return WritablePlace(
+        location, _outlet(location, profile, patience), patience, again
+    )
 
 
-def _outlet(location: Location, profile: Profile | None, patience: Patience) -> Outlet:
+def _outlet(
+    location: Location, profile: Profile | None, patience: RetryPolicy
+) -> Outlet:
     if location.query:
         raise OptionError(
             f"A link to {location.display} is signed for one object to be read, and an "
@@ -436,7 +448,7 @@ def _outlet(location: Location, profile: Profile | None, patience: Patience) -> 
 
 
 def _s3_outlet(
-    location: Location, profile: Profile | None, patience: Patience
+    location: Location, profile: Profile | None, patience: RetryPolicy
 ) -> Outlet:
     from . import http
     from .object_store import S3Outlet

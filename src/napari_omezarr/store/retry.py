@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from napari_omezarr.errors import StoreError
 
-from .error_mapping import Interrupted, Kind, Refused
+from .error_mapping import BrokenBy, Interrupted, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """Bounds on waiting and asking again; all times in seconds.
 
     Attributes
@@ -80,7 +80,7 @@ _METADATA = {".zattrs", ".zgroup", ".zarray", ".zmetadata"}
 _BEGINNINGS = (b"<!doctype html", b"<html", b"<head")
 
 
-def is_page(key: str, body: bytes) -> bool:
+def looks_like_html(key: str, body: bytes) -> bool:
     """Say whether a body is a page for people, judged by how it begins.
 
     The declared type is no help: many servers call a ``.zattrs`` a page, and some
@@ -106,7 +106,7 @@ class Broken:
     problem: Refused | Interrupted | StoreError | OSError
 
 
-class Asking:
+class RetryingReader:
     """A transport, asked with a limit on concurrency and again after passing failures.
 
     Parameters
@@ -120,7 +120,7 @@ class Asking:
     """
 
     def __init__(
-        self, transport: Transport, patience: Patience, concurrency: int
+        self, transport: Transport, patience: RetryPolicy, concurrency: int
     ) -> None:
         self._transport = transport
         self._patience = patience
@@ -139,7 +139,7 @@ class Asking:
         """
         if ".." in key and ".." in key.split("/"):
             return None
-        return await persevere(lambda: self._try(key, wanted), self._patience)
+        return await retrying(lambda: self._try(key, wanted), self._patience)
 
     async def _try(self, key: str, wanted: ByteRequest | None) -> bytes | Broken | None:
         async with self._slots:
@@ -147,14 +147,14 @@ class Asking:
                 body = await self._transport.read(key, wanted)
             except (Refused, Interrupted, StoreError, OSError) as error:
                 return Broken(error)
-        if body is not None and is_page(key, body):
-            return Broken(Interrupted(Kind.WEB_PAGE))
+        if body is not None and looks_like_html(key, body):
+            return Broken(Interrupted(BrokenBy.WEB_PAGE))
         return body
 
 
-async def persevere(
+async def retrying(
     attempt: Callable[[], Awaitable[T | Broken]],
-    patience: Patience,
+    patience: RetryPolicy,
     rest: Callable[[float], Awaitable[bool]] | None = None,
 ) -> T | Broken:
     """Try until something else than a passing failure comes, or patience ends.

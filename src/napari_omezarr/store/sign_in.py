@@ -19,11 +19,11 @@ from aiobotocore.session import AioSession
 from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, ClientError
 
-from napari_omezarr.connections import vault
+from napari_omezarr.connections import key_store
 from napari_omezarr.errors import SignInNeededError, StoreError
 
-from .backend import Notes
-from .error_mapping import Place, sign_in_error, sign_in_problem
+from .backend import NoteList
+from .error_mapping import ErrorContext, sign_in_error, sign_in_problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -204,10 +204,10 @@ class KeptKeys(AwsChain):
 
     async def credentials(self) -> ReadOnlyCredentials | StoreError | None:
         """Find the keys; a keychain may have to ask the person, so not on the loop."""
-        revision = vault().revision
+        revision = key_store().revision
         if self._credentials is not None and self._revision == revision:
             return self._credentials
-        keys = await asyncio.to_thread(vault().find, self._name)
+        keys = await asyncio.to_thread(key_store().find, self._name)
         if keys is None:
             sentence = f"The key of the connection {self._name} is not known any more."
             action = "Type it again in the connection."
@@ -358,7 +358,7 @@ _BAD_SIGN_IN = {
 }
 
 
-class Bucket:
+class BucketSession:
     """One bucket, as one sign-in sees it.
 
     Parameters
@@ -378,7 +378,7 @@ class Bucket:
             else AwsChain(profile.aws_profile)
         )
         style = profile.style if profile.style != "auto" else chain.style
-        self.notes = Notes()
+        self.notes = NoteList()
         self.address: BucketAddress = bucket_address(
             name,
             profile.region or chain.region,
@@ -400,11 +400,11 @@ class Bucket:
         """The AWS profile that signs in, if one is named anywhere."""
         return self._chain.profile
 
-    def place(self, url: str) -> Place:
+    def place(self, url: str) -> ErrorContext:
         """Describe this bucket for the words of an error about `url`."""
         address = self.address
         host = urlsplit(address.host).netloc
-        return Place(url, host, bucket=address.bucket, profile=self.profile)
+        return ErrorContext(url, host, bucket=address.bucket, profile=self.profile)
 
     async def credentials(self) -> ReadOnlyCredentials | StoreError | None:
         """Find who signs: keys, the reason why there are none, or nobody."""
@@ -461,10 +461,10 @@ class Bucket:
 
 
 _Key = tuple[str, "Profile", bool, object]
-_buckets: dict[_Key, Bucket] = {}
+_buckets: dict[_Key, BucketSession] = {}
 
 
-def shared_bucket(name: str, profile: Profile, *, automatic: bool) -> Bucket:
+def shared_bucket(name: str, profile: Profile, *, automatic: bool) -> BucketSession:
     """Return what is known of a bucket, the same for all who ask alike.
 
     It begins anew when the person changed her AWS configuration or the
@@ -472,7 +472,7 @@ def shared_bucket(name: str, profile: Profile, *, automatic: bool) -> Bucket:
     """
     key = (name, profile, automatic, _configuration())
     if key not in _buckets:
-        _buckets[key] = Bucket(name, profile, automatic=automatic)
+        _buckets[key] = BucketSession(name, profile, automatic=automatic)
     return _buckets[key]
 
 
@@ -487,7 +487,7 @@ def _configuration() -> object:
     )
     names = sorted(name for name in os.environ if name.startswith("AWS_"))
     settings = tuple((name, hash(os.environ[name])) for name in names)
-    return settings, tuple(_changed(file) for file in files), vault().revision
+    return settings, tuple(_changed(file) for file in files), key_store().revision
 
 
 def _changed(file: Path) -> int:

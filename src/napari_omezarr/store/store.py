@@ -13,9 +13,9 @@ from zarr.abc.store import RangeByteRequest, Store
 from napari_omezarr._io_loop import on_io_loop, run
 from napari_omezarr.errors import StoreError, TruncatedBodyError
 
-from .backend import FIRST_BYTE, Notes, Versioned, is_empty, is_index
+from .backend import FIRST_BYTE, NoteList, Versioned, is_empty, is_index
 from .error_mapping import Interrupted, Refusal, Refused, translate
-from .retry import Asking, Broken
+from .retry import Broken, RetryingReader
 
 if TYPE_CHECKING:
     import builtins
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from .backend import Transport
     from .error_mapping import Problem
-    from .retry import Patience
+    from .retry import RetryPolicy
 
 # Small answers that are asked for again and again: the indexes of shards.
 
@@ -118,7 +118,7 @@ _INDEX_BYTES = 32 << 20
 _METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 
 
-class PlaceStore(Store):
+class RemoteStore(Store):
     """The bytes below a location, read-only; never lists and never asks twice.
 
     Missing keys are None. What a place refuses or fails to give is one of our
@@ -147,20 +147,20 @@ class PlaceStore(Store):
         location: Location,
         transport: Transport,
         *,
-        patience: Patience,
+        patience: RetryPolicy,
         concurrency: int,
-        again: Callable[[], PlaceStore],
+        again: Callable[[], RemoteStore],
     ) -> None:
         super().__init__(read_only=True)
         self.location = location
         self.concurrency = concurrency
         self._transport = transport
-        self._asking = Asking(transport, patience, concurrency)
+        self._asking = RetryingReader(transport, patience, concurrency)
         self._indexes: ByteCache[tuple[str, ByteRequest | None]] = ByteCache(
             _INDEX_BYTES
         )
         self._again = again
-        self._notes = Notes()
+        self._notes = NoteList()
         self._readable = False
 
     @property
@@ -364,7 +364,7 @@ class PlaceStore(Store):
         return TruncatedBodyError(sentence, action=action, url=url)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, PlaceStore) and self.location == other.location
+        return isinstance(other, RemoteStore) and self.location == other.location
 
     def __hash__(self) -> int:
         return hash(self.location)
@@ -381,7 +381,7 @@ class PlaceStore(Store):
     def __setstate__(self, state: dict[str, bool]) -> None:
         self._readable = state["readable"]
 
-    def with_read_only(self, read_only: bool = False) -> PlaceStore:
+    def with_read_only(self, read_only: bool = False) -> RemoteStore:
         """Return the store itself, which is read-only.
 
         Raises

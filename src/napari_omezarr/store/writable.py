@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from napari_omezarr.location import Location
 
-    from .backend import Held
-    from .retry import Patience
+    from .backend import GetResult
+    from .retry import RetryPolicy
 
 
 from contextlib import suppress
@@ -41,11 +41,11 @@ from napari_omezarr.errors import (
 )
 
 from .backend import (
-    Condition,
-    Entry,
-    Held,
+    GetResult,
+    PutMode,
+    StoredObject,
 )
-from .retry import persevere
+from .retry import retrying
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from napari_omezarr.location import Location
 
     from .backend import Outlet
-    from .retry import Patience
+    from .retry import RetryPolicy
 
     T = TypeVar("T")
 
@@ -67,7 +67,7 @@ _CHANGED = (409, 412)
 _UNKNOWN = 501
 
 
-class Depot:
+class WritablePlace:
     """The objects below a location, for who changes them.
 
     All methods run on the I/O loop and raise `StoreError`.
@@ -88,8 +88,8 @@ class Depot:
         self,
         location: Location,
         outlet: Outlet,
-        patience: Patience,
-        again: Callable[[], Depot],
+        patience: RetryPolicy,
+        again: Callable[[], WritablePlace],
     ) -> None:
         self.location = location
         self.concurrency = outlet.concurrency
@@ -100,7 +100,9 @@ class Depot:
         self._hurried = asyncio.Event()
         self._was_read = False
 
-    async def read(self, key: str, wanted: ByteRequest | None = None) -> Held | None:
+    async def read(
+        self, key: str, wanted: ByteRequest | None = None
+    ) -> GetResult | None:
         """Read an object, or a part of it; None if there is none.
 
         Once one was read, "denied" means that there is none: S3 says so of missing
@@ -122,7 +124,7 @@ class Depot:
 
         await self._outlet.put(key, body, attempts)
 
-    async def replace(self, key: str, body: bytes, expected: Held | None) -> bool:
+    async def replace(self, key: str, body: bytes, expected: GetResult | None) -> bool:
         """Write an object if it is still as it was read (None: not there).
 
         It is read again before, and the service is asked to hold to the condition
@@ -136,7 +138,7 @@ class Depot:
         found = await self.read(key)
         if (found and found.body) != (expected and expected.body):
             return False
-        condition = Condition(found.tag if found else "")
+        condition = PutMode(found.tag if found else "")
         write = partial(self._outlet.write, key, body, condition)
         answer = await self._persevere(write)
         if not isinstance(answer, Broken):
@@ -183,7 +185,7 @@ class Depot:
         """Delete an object; none there is as good."""
         await self._try(partial(self._outlet.delete, key), key, "delete")
 
-    async def entries(self, prefix: str = "") -> AsyncIterator[Entry]:
+    async def entries(self, prefix: str = "") -> AsyncIterator[StoredObject]:
         """List all that lies below a folder, at any depth."""
         rest = ""
         while True:
@@ -224,7 +226,7 @@ class Depot:
                 except (Refused, Interrupted, StoreError, OSError) as error:
                     return Broken(error)
 
-        return await persevere(once, self._patience, self._rest)
+        return await retrying(once, self._patience, self._rest)
 
     async def _rest(self, seconds: float) -> bool:
         with suppress(TimeoutError):
@@ -265,7 +267,7 @@ def _status(answer: Broken) -> int:
 # A depot as a zarr store, for the pixels of what is being written.
 
 
-class DepotStore(Store):
+class WritableStore(Store):
     """The objects of a depot, as zarr wants them; nothing is cached.
 
     Parameters
@@ -280,7 +282,7 @@ class DepotStore(Store):
     supports_deletes = True
     supports_listing = True
 
-    def __init__(self, depot: Depot, *, read_only: bool = False) -> None:
+    def __init__(self, depot: WritablePlace, *, read_only: bool = False) -> None:
         super().__init__(read_only=read_only)
         self.depot = depot
 
@@ -291,7 +293,7 @@ class DepotStore(Store):
         byte_range: ByteRequest | None = None,
     ) -> Buffer | None:
         """Read a key, or a part of it, from any loop."""
-        found: Held | None = await on_io_loop(self.depot.read(key, byte_range))
+        found: GetResult | None = await on_io_loop(self.depot.read(key, byte_range))
         return None if found is None else prototype.buffer.from_bytes(found.body)
 
     async def get_partial_values(
@@ -340,16 +342,16 @@ class DepotStore(Store):
     async def _keys(self, folder: str) -> builtins.list[str]:
         return [entry.key async for entry in self.depot.entries(folder)]
 
-    def with_read_only(self, read_only: bool = False) -> DepotStore:
+    def with_read_only(self, read_only: bool = False) -> WritableStore:
         """Return a store of the same objects."""
-        return DepotStore(self.depot, read_only=read_only)
+        return WritableStore(self.depot, read_only=read_only)
 
     def _refuse_if_read_only(self) -> None:
         if self.read_only:
             raise ValueError(f"{self} is opened for reading only.")
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, DepotStore):
+        if not isinstance(other, WritableStore):
             return False
         same = self.depot.location == other.depot.location
         return same and self.read_only == other.read_only
@@ -364,4 +366,4 @@ class DepotStore(Store):
         return self.depot.location.display
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return partial(DepotStore, read_only=self.read_only), (self.depot,)
+        return partial(WritableStore, read_only=self.read_only), (self.depot,)

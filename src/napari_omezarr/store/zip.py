@@ -13,8 +13,8 @@ from zarr.abc.store import RangeByteRequest, SuffixByteRequest
 
 from napari_omezarr.errors import StoreError
 
-from .backend import Notes, cut, span
-from .error_mapping import Interrupted, Kind
+from .backend import NoteList, cut, span
+from .error_mapping import BrokenBy, Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest
 
     from .backend import Transport
-    from .error_mapping import Place, Refusal, Refused
+    from .error_mapping import ErrorContext, Refusal, Refused
 
 # The directory of a zip file, read from bytes; zip64 too. No I/O.
 #
@@ -279,7 +279,7 @@ class ArchiveTransport:
         self._directory: Directory | None = None
         self._opening = asyncio.Lock()
         self._starts: dict[int, int] = {}
-        self._notes = Notes()
+        self._notes = NoteList()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -337,7 +337,7 @@ class ArchiveTransport:
         """Return what the file's own place says."""
         return self._file.verdict(refused)
 
-    def place(self, url: str) -> Place:
+    def place(self, url: str) -> ErrorContext:
         """Describe the file's own place."""
         return self._file.place(url)
 
@@ -366,7 +366,7 @@ class ArchiveTransport:
         """Read a part of the file, all of which must be there."""
         body = await self._file.read("", RangeByteRequest(start, end))
         if body is None or len(body) != end - start:
-            raise Interrupted(Kind.TRUNCATED)
+            raise Interrupted(BrokenBy.TRUNCATED)
         return body
 
     async def _part(self, member: Member, wanted: ByteRequest) -> bytes:

@@ -27,8 +27,8 @@ from napari_omezarr.errors import (
     WriteCancelledError,
 )
 
-from .open_layers import Held, layers_with, places_of
-from .qt_async import Job, event_loop_runs, is_loaded, main_window, news
+from .open_layers import PaintingHeld, layers_with, places_of
+from .qt_async import Task, app_events, event_loop_runs, is_loaded, main_window
 from .save_model import layer_data
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Saving(QObject):
         if window is not None:
             window.destroyed.connect(self._leave)
         self._timer.start(TICK)
-        Job(partial(self._work, self._note, self._cancel)).start(self._end)
+        Task(partial(self._work, self._note, self._cancel)).start(self._end)
 
     def cancel(self) -> None:
         """Ask it to stop after the blocks in work; it ends a little later."""
@@ -134,7 +134,7 @@ class Saving(QObject):
         under_way.pop(self.address, None)
         self.ended.emit(outcome)
         # A save that broke off has left something there, too.
-        news().written.emit(self.address)
+        app_events().written.emit(self.address)
 
     def _leave(self) -> None:
         """Stop, because the window went; what is done is kept for resuming."""
@@ -196,15 +196,15 @@ def save_for_viewer(layers: Sequence[Any], place: Location, **conduct: Any) -> b
     if not is_loaded("napari_omezarr.writing"):
         return False
     from napari_omezarr.writing import plan_write
-    from napari_omezarr.writing.plan import agreed
+    from napari_omezarr.writing.plan import accepted
 
-    agreed(plan_write(layers, place))
+    accepted(plan_write(layers, place))
     saving = Saving(place.display, partial(_save, layers, place, in_use, conduct))
     saving.start()
     shown = layers_with((data for data, _, _ in layers), others)
-    held = Held(shown)
+    held = PaintingHeld(shown)
     # Not the bound method: PyQt would not keep what it is bound to.
-    saving.ended.connect(partial(Held.release, held))
+    saving.ended.connect(partial(PaintingHeld.release, held))
     again = partial(_again, [ref(layer) for layer in shown], place)
     saving.ended.connect(partial(tell_end, place.display, again))
     return True

@@ -20,7 +20,7 @@ from napari_omezarr.errors import ConflictError, OMEZarrError, OptionError
 
 from .background_save import explained
 from .open_layers import keep_original, original_of
-from .qt_async import Job
+from .qt_async import Task
 from .save_model import layer_data
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Edited:
     original: np.ndarray
 
 
-def update_looks(viewer: napari.viewer.Viewer) -> Job | None:
+def update_looks(viewer: napari.viewer.Viewer) -> Task | None:
     """Write names, colours, contrast and visibility back; notifications tell.
 
     It takes all layers of the images that the selected ones belong to; where none of
@@ -67,10 +67,10 @@ def update_looks(viewer: napari.viewer.Viewer) -> Job | None:
         show_error("No layer was opened from an OME-Zarr. Save them as a new image.")
         return None
     data = [layer_data(layer) for layer in chosen]
-    return Job(partial(_update, data)).start(_tell_updated)
+    return Task(partial(_update, data)).start(_tell_updated)
 
 
-def write_back(viewer: napari.viewer.Viewer) -> Job | None:
+def write_back(viewer: napari.viewer.Viewer) -> Task | None:
     """Write the edited pixels of the selected region back; notifications tell."""
     selection = [
         layer
@@ -82,15 +82,15 @@ def write_back(viewer: napari.viewer.Viewer) -> Job | None:
     except OMEZarrError as error:
         show_error(str(error))
         return None
-    return Job(partial(_patch, edited)).start(partial(_tell_patched, viewer, edited))
+    return Task(partial(_patch, edited)).start(partial(_tell_patched, viewer, edited))
 
 
-def load_present(viewer: napari.viewer.Viewer, edited: Edited, *_: object) -> Job:
+def load_present(viewer: napari.viewer.Viewer, edited: Edited, *_: object) -> Task:
     """Load the pixels that a region has in its image by now, as a layer beside it.
 
     Edits that are repeated there can be written back.
     """
-    return Job(partial(_read, edited)).start(partial(_show_present, viewer, edited))
+    return Task(partial(_read, edited)).start(partial(_show_present, viewer, edited))
 
 
 def edited_region(layers: Sequence[Layer]) -> Edited:

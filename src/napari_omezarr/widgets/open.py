@@ -27,7 +27,7 @@ from napari_omezarr.reading import ReadOptions, read
 from napari_omezarr.user_files import Recents
 
 from .preferences import follow_settings
-from .qt_async import Job, wait_for
+from .qt_async import Task, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -48,7 +48,7 @@ _log = logging.getLogger(__name__)
 _turn = BoundedSemaphore(4)  # images with dozens of channels come in turns
 
 
-def estimate_later(layer: Image, levels: tuple[Pixels, ...]) -> Job:
+def estimate_later(layer: Image, levels: tuple[Pixels, ...]) -> Task:
     """Estimate a layer's contrast, and set it unless the person was faster.
 
     Parameters
@@ -59,7 +59,7 @@ def estimate_later(layer: Image, levels: tuple[Pixels, ...]) -> Job:
         Its levels, finest first; a few chunks of the last are read.
     """
     before = _limits(layer)
-    return Job(partial(_estimate, levels)).start(
+    return Task(partial(_estimate, levels)).start(
         partial(_settle, weakref.ref(layer), before)
     )
 
@@ -251,10 +251,10 @@ def open_for_viewer(addresses: Sequence[str]) -> list[Any]:
     OMEZarrError
         One of them could not be opened. A notification says the same.
     """
-    jobs: list[Job] = []
+    jobs: list[Task] = []
     try:
         locations = [place_of(address) for address in addresses]
-        jobs += [Job(partial(open_place, place)).start() for place in locations]
+        jobs += [Task(partial(open_place, place)).start() for place in locations]
         for job, location in zip(jobs, locations, strict=True):
             if not wait_for(job, f"Opening {location.name} …"):
                 return list(NOTHING)

@@ -25,7 +25,7 @@ from napari_omezarr.errors import OMEZarrError
 from napari_omezarr.location import Location, parse_many
 from napari_omezarr.user_files import Recents
 
-from .qt_async import Job, main_window
+from .qt_async import Task, main_window
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -191,7 +191,7 @@ class OpenDialog(QDialog):
     def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._viewer = viewer
-        self._jobs: list[Job] = []
+        self._jobs: list[Task] = []
         self._failures: list[str] = []
         self.setWindowTitle("Open OME-Zarr")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
@@ -227,7 +227,7 @@ class OpenDialog(QDialog):
             self._say("There is no address. Paste one, or choose a recent place.")
             return
         self._say("")
-        jobs = [Job(partial(_open, location)) for location in locations]
+        jobs = [Task(partial(_open, location)) for location in locations]
         self._jobs.extend(jobs)
         for job in jobs:
             # A window that closes takes the dialog with it, without a close event.
@@ -297,7 +297,7 @@ class OpenDialog(QDialog):
         self.line.set_address(address)
         self.open_address()
 
-    def _receive(self, job: Job, outcome: Future[Opened]) -> None:
+    def _receive(self, job: Task, outcome: Future[Opened]) -> None:
         self._jobs.remove(job)
         error = outcome.exception()
         if isinstance(error, OMEZarrError):
@@ -347,7 +347,7 @@ def _open(location: Location) -> Opened:
     return open_place(location)
 
 
-def _abandon(jobs: list[Job]) -> None:
+def _abandon(jobs: list[Task]) -> None:
     for job in jobs:
         job.abandon()
     jobs.clear()

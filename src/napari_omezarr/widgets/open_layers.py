@@ -27,7 +27,7 @@ def places_of(layers: Iterable[Layer]) -> frozenset[str]:
     return frozenset(place for layer in layers for place in _places(layer))
 
 
-class Held:
+class PaintingHeld:
     """Labels that cannot be painted while they are saved: it would tear them.
 
     Parameters

@@ -10,7 +10,7 @@ from napari.utils.notifications import show_error, show_info
 
 from napari_omezarr.user_files import configuration_folder, read_json, write_json
 
-from .qt_async import Job
+from .qt_async import Task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -119,10 +119,10 @@ def follow_settings() -> None:
     )
 
 
-def clear() -> Job:
+def clear() -> Task:
     """Delete what the cache holds, and all thumbnails, in a thread, and say so."""
     folder = getattr(_settings(), "folder", "") or None
-    return Job(partial(_clear, folder)).start(_tell)
+    return Task(partial(_clear, folder)).start(_tell)
 
 
 def thumbnail_room() -> int:

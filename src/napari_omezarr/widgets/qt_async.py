@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 # A blocking function in a thread, whose outcome is handed over in the GUI thread.
 
-running: set[Job] = set()
+running: set[Task] = set()
 """The jobs whose end the GUI thread has not seen: in it they must be deleted."""
 
 
-class Job(QObject):
+class Task(QObject):
     """One call of a function, in a thread of its own.
 
     Make it in the GUI thread. The thread is a daemon, other than those of Qt's or
@@ -55,7 +55,7 @@ class Job(QObject):
         self._stop = Stop()
         self._ended.connect(self._deliver)
 
-    def start(self, callback: Callable[[Future[Any]], None] | None = None) -> Job:
+    def start(self, callback: Callable[[Future[Any]], None] | None = None) -> Task:
         """Start; `callback` gets the outcome later, in the GUI thread."""
         self._callback = callback
         running.add(self)
@@ -100,7 +100,7 @@ PAUSE = 200
 """Milliseconds without another question before one is asked."""
 
 
-class Latest(QObject):
+class DebouncedTask(QObject):
     """Asks in a thread, after a pause; a question that is out of date is given up.
 
     Parameters
@@ -120,7 +120,7 @@ class Latest(QObject):
         super().__init__(parent)
         self._hear = hear
         self._prepare: Callable[[], Callable[[], Any] | None] | None = None
-        self.jobs: list[Job] = []
+        self.jobs: list[Task] = []
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._begin)
@@ -155,7 +155,7 @@ class Latest(QObject):
         prepare, self._prepare = self._prepare, None
         question = prepare() if prepare is not None else None
         if question is not None:
-            job = Job(question)
+            job = Task(question)
             # It goes with its owner; then nobody listens any more.
             self.destroyed.connect(job.abandon)
             self.jobs.append(job.start(self._deliver))
@@ -167,11 +167,11 @@ class Latest(QObject):
 
 # An answer of the I/O loop, handed over in the GUI thread.
 
-pending: set[Reply] = set()
+pending: set[FutureWatcher] = set()
 """The answers that did not come yet: in the GUI thread they must be deleted."""
 
 
-class Reply(QObject):
+class FutureWatcher(QObject):
     """Waits for a future of the core without a thread; make it in the GUI thread.
 
     Parameters
@@ -268,7 +268,7 @@ SHOWN_AFTER = 500
 """Milliseconds before the progress dialog shows; most openings are over by then."""
 
 
-def wait_for(job: Job, text: str) -> bool:
+def wait_for(job: Task, text: str) -> bool:
     """Wait until a job ends or the person cancels.
 
     A reader must return its layers, so it cannot hand over to signals: napari is in
@@ -352,13 +352,13 @@ def is_loaded(module: str) -> bool:
     """
     if module in sys.modules:
         return True
-    return wait_for(Job(partial(import_module, module)).start(), "Starting OME-Zarr …")
+    return wait_for(Task(partial(import_module, module)).start(), "Starting OME-Zarr …")
 
 
 # What one part of the window has done, for whoever shows it.
 
 
-class News(QObject):
+class AppEvents(QObject):
     """Is told of writing, and tells it on; all in the GUI thread."""
 
     written = Signal(str)
@@ -366,6 +366,6 @@ class News(QObject):
 
 
 @cache
-def news() -> News:
+def app_events() -> AppEvents:
     """Give the one for this process."""
-    return News()
+    return AppEvents()

@@ -25,10 +25,10 @@ from superqt import QLabeledRangeSlider
 from napari_omezarr.display.engine import engine
 from napari_omezarr.display.settings import default_cache_bytes
 from napari_omezarr.errors import OMEZarrError
-from napari_omezarr.region import Part, as_placed, estimate, start
+from napari_omezarr.region import RegionPart, as_placed, estimate, start
 
 from .open_layers import keep_original
-from .qt_async import Job
+from .qt_async import Task
 from .quantities import bytes_text, lengths_text, shape_text
 from .region_box import Frame, companions, croppable, cuts, finest_shape, visible_edges
 
@@ -234,7 +234,7 @@ class RegionDock(QWidget):
         super().__init__()
         self._viewer = napari_viewer
         self._layer: Layer | None = None
-        self._loading: list[tuple[Future[list[np.ndarray]], Job]] = []
+        self._loading: list[tuple[Future[list[np.ndarray]], Task]] = []
         self._hidden: WeakSet[Layer] = WeakSet()
         self._done = (0, 1)
         self.form = RegionForm()
@@ -286,7 +286,7 @@ class RegionDock(QWidget):
         except MemoryError:
             self.form.say(_NO_ROOM)
             return
-        job = Job(future.result).start(partial(self._receive, wanted))
+        job = Task(future.result).start(partial(self._receive, wanted))
         # A window that closes takes the dock with it, without a hide event.
         for end in (job.abandon, future.cancel):
             self.destroyed.connect(end)
@@ -448,8 +448,8 @@ class RegionDock(QWidget):
                 self._hidden.add(layer)
 
 
-def _parts(wanted: list[Cut]) -> list[Part]:
-    return [Part(cut.pixels, cut.region.bounds) for cut in wanted]
+def _parts(wanted: list[Cut]) -> list[RegionPart]:
+    return [RegionPart(cut.pixels, cut.region.bounds) for cut in wanted]
 
 
 def _explained(error: BaseException) -> str:

@@ -23,21 +23,21 @@ from napari_omezarr.user_files import Recents, without_secrets
 
 from .background_save import Saving, explained
 from .edit_back import bare_layers
-from .open_layers import Held, places_of
-from .qt_async import Job, Latest
+from .open_layers import PaintingHeld, places_of
+from .qt_async import DebouncedTask, Task
 from .save_model import (
+    SaveRequest,
     TargetState,
-    Wish,
     confirmation,
     labels_confirmation,
     layer_data,
-    look,
     open_saved,
     plan_text,
+    preview_save,
     remember,
     remembered,
-    remove,
     remove_labels,
+    remove_unfinished,
     roles,
     save_into,
     save_new,
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from napari_omezarr.location import Location
 
     from .open import Opened
-    from .save_preview import Survey
+    from .save_preview import SavePreview
 
 # How the save dock looks: its parts in a column, at least 300 pixels wide.
 
@@ -187,15 +187,15 @@ ADDED: Mapping[str, Mapping[str, Any]] = {
     "resume labels": {"unfinished": "resume"},
 }
 """What each action asks of adding labels."""
-SAID: Mapping[str, Callable[[Survey], TargetState]] = {
+SAID: Mapping[str, Callable[[SavePreview], TargetState]] = {
     "replace": confirmation,
     "replace labels": labels_confirmation,
     "keep": target_state,
 }
 """What is said next."""
-TIDIED: Mapping[str, Callable[[Location, Wish], Survey]] = {
-    "remove": remove,
-    "finish": remove,
+TIDIED: Mapping[str, Callable[[Location, SaveRequest], SavePreview]] = {
+    "remove": remove_unfinished,
+    "finish": remove_unfinished,
     "remove labels": remove_labels,
 }
 """What is done to what a save has left."""
@@ -219,12 +219,12 @@ class SaveDock(QWidget):
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = napari_viewer
-        self._survey: Survey | None = None
+        self._survey: SavePreview | None = None
         self._saving: Saving | None = None
         self._saved: Location | None = None
-        self._jobs: list[Job] = []
+        self._jobs: list[Task] = []
         self.view = SaveView(self)
-        self._latest = Latest(self._hear, self)
+        self._latest = DebouncedTask(self._hear, self)
         self.view.form.restore(remembered())
         bare = bare_layers(napari_viewer.layers)
         chosen = [layer for layer in bare if layer in napari_viewer.layers.selection]
@@ -275,7 +275,7 @@ class SaveDock(QWidget):
             self.view.say(f"✖ {error}")
             return
         self._latest.forget()
-        saving.ended.connect(partial(Held.release, Held(layers)))
+        saving.ended.connect(partial(PaintingHeld.release, PaintingHeld(layers)))
         saving.progressed.connect(self.view.progress.show_progress)
         saving.ended.connect(self._end)
         self._saving = saving
@@ -291,7 +291,7 @@ class SaveDock(QWidget):
     def open_saved(self) -> None:
         """Open what was saved, as new layers."""
         if self._saved is not None and not self._jobs:
-            job = Job(partial(open_saved, self._saved))
+            job = Task(partial(open_saved, self._saved))
             # A window that closes takes the dock with it: nobody will listen.
             self.destroyed.connect(job.abandon)
             self._jobs.append(job.start(self._opened))
@@ -349,26 +349,26 @@ class SaveDock(QWidget):
         self.view.clear()
         self._latest.ask(self._question)
 
-    def _question(self) -> Callable[[], Survey] | None:
+    def _question(self) -> Callable[[], SavePreview] | None:
         layers = self.view.layers.layers()
         if not layers:
             self.view.plan.setText("Check an image or labels to save.")
             return None
         try:
-            return partial(look, self._wish(layers))
+            return partial(preview_save, self._wish(layers))
         except OMEZarrError as error:
             self.view.plan.setText(f"✖ {error}")
             return None
 
-    def _wish(self, layers: list[Layer]) -> Wish:
-        return Wish(
+    def _wish(self, layers: list[Layer]) -> SaveRequest:
+        return SaveRequest(
             tuple(layer_data(layer) for layer in layers),
             self.view.target.line.address_text(),
             self.view.form.options(),
             places_of(bare_layers(self._viewer.layers)),
         )
 
-    def _hear(self, outcome: Future[Survey]) -> None:
+    def _hear(self, outcome: Future[SavePreview]) -> None:
         """Show what was found out."""
         error = outcome.exception()
         if error is not None:

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
     from napari_omezarr.location import Location
     from napari_omezarr.writing import Plan, Progress
-    from napari_omezarr.writing.hierarchy import Listing
+    from napari_omezarr.writing.hierarchy import StoredSize
     from napari_omezarr.writing.plan import ImagePlan
 
     from .open import Opened
-    from .save_preview import Survey
+    from .save_preview import SavePreview
 
     LayerData = tuple[Any, dict[str, Any], str]
     Tell = Callable[[Progress], None]
@@ -81,7 +81,7 @@ def roles(plan: Plan) -> dict[str, str]:
     return said
 
 
-def listing_text(listing: Listing) -> str:
+def listing_text(listing: StoredSize) -> str:
     """Say what lies somewhere: ``120 objects, 2.1 GB``."""
     plural = "" if listing.objects == 1 else "s"
     return f"{listing.objects:,} object{plural}, {bytes_text(listing.size)}"
@@ -129,7 +129,7 @@ class TargetState:
     free: bool = False
 
 
-def target_state(survey: Survey) -> TargetState:
+def target_state(survey: SavePreview) -> TargetState:
     """Decide what to say and offer."""
     if survey.labels.taken or survey.labels.unfinished:
         return _labels_in_the_way(survey)
@@ -146,21 +146,21 @@ def target_state(survey: Survey) -> TargetState:
     return TargetState(text, (*add, "replace", "beside"))
 
 
-def _problem(survey: Survey) -> TargetState:
+def _problem(survey: SavePreview) -> TargetState:
     beside = survey.is_used and survey.found is not None
     if beside and survey.labels_only:
         return TargetState("An open layer reads this image.", ("add", "beside"))
     return TargetState(f"✖ {survey.problem}", ("beside",) if beside else ())
 
 
-def _broken_off(survey: Survey) -> TargetState:
+def _broken_off(survey: SavePreview) -> TargetState:
     if survey.switching:
         text = "Replacing what was here has broken off. The new image is whole."
         return TargetState(text, ("finish",))
     return TargetState("A save to here has broken off.", ("resume", "remove"))
 
 
-def _labels_in_the_way(survey: Survey) -> TargetState:
+def _labels_in_the_way(survey: SavePreview) -> TargetState:
     """Say that the image has such labels; they are refused, replaced or renamed."""
     if survey.labels.unfinished:
         text = "Adding these labels has broken off."
@@ -171,14 +171,14 @@ def _labels_in_the_way(survey: Survey) -> TargetState:
     return TargetState(text, ("replace labels", "rename labels", "beside"))
 
 
-def labels_confirmation(survey: Survey) -> TargetState:
+def labels_confirmation(survey: SavePreview) -> TargetState:
     """Say which labels replacing removes, before anything does."""
     names = ", ".join(survey.labels.taken)
     text = f"This removes the labels {names}: {listing_text(survey.labels.found)}."
     return TargetState(text, ("confirm labels", "keep"))
 
 
-def confirmation(survey: Survey) -> TargetState:
+def confirmation(survey: SavePreview) -> TargetState:
     """Say what replacing removes, before anything does."""
     if survey.found is None or survey.place is None:
         return target_state(survey)
@@ -306,7 +306,7 @@ _READERS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class SaveRequest:
     """What the save dock asks for.
 
     Parameters
@@ -345,31 +345,35 @@ _OF_LABELS = (
 )  # fmt: skip
 
 
-def look(wish: Wish) -> Survey:
+def preview_save(wish: SaveRequest) -> SavePreview:
     """Find out what would be written, and what is in its way."""
-    from .save_preview import survey
+    from .save_preview import save_preview
 
-    return survey(wish)
+    return save_preview(wish)
 
 
-def remove(place: Location, wish: Wish) -> Survey:
+def remove_unfinished(place: Location, wish: SaveRequest) -> SavePreview:
     """Remove what a save that broke off has left, and look again."""
-    from .save_preview import discard, survey
+    from .save_preview import discard, save_preview
 
     discard(place, wish.options)
-    return survey(wish)
+    return save_preview(wish)
 
 
-def remove_labels(place: Location, wish: Wish) -> Survey:
+def remove_labels(place: Location, wish: SaveRequest) -> SavePreview:
     """Remove what adding labels has left where it broke off, and look again."""
-    from .save_preview import discard_added, survey
+    from .save_preview import discard_added, save_preview
 
     discard_added(place, wish)
-    return survey(wish)
+    return save_preview(wish)
 
 
 def save_new(
-    wish: Wish, place: Location, conduct: Mapping[str, Any], tell: Tell, cancel: Event
+    wish: SaveRequest,
+    place: Location,
+    conduct: Mapping[str, Any],
+    tell: Tell,
+    cancel: Event,
 ) -> Location:
     """Save layers; give where they are, which is another place if that was asked."""
     from napari_omezarr.writing import write_layers
@@ -387,7 +391,11 @@ def save_new(
 
 
 def save_into(
-    wish: Wish, place: Location, conduct: Mapping[str, Any], tell: Tell, cancel: Event
+    wish: SaveRequest,
+    place: Location,
+    conduct: Mapping[str, Any],
+    tell: Tell,
+    cancel: Event,
 ) -> Location:
     """Add labels to the image at a place, one layer after the other."""
     from napari_omezarr.writing import add_labels

@@ -15,16 +15,16 @@ from napari_omezarr.errors import (
 from napari_omezarr.writing import plan_write
 from napari_omezarr.writing.api import open_hierarchy, open_target
 from napari_omezarr.writing.labels import LabelsThere, discard_labels, labels_there
-from napari_omezarr.writing.save import not_in_use
+from napari_omezarr.writing.save import check_not_open
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from napari_omezarr.location import Location
     from napari_omezarr.writing import Plan, Progress
-    from napari_omezarr.writing.hierarchy import Listing
+    from napari_omezarr.writing.hierarchy import StoredSize
 
-    from .save_model import Wish
+    from .save_model import SaveRequest
 
     LayerData = tuple[Any, dict[str, Any], str]
     Tell = Callable[[Progress], None]
@@ -36,7 +36,7 @@ _NOWHERE = "image.ome.zarr"
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class SavePreview:
     """What was found out.
 
     Parameters
@@ -65,7 +65,7 @@ class Survey:
 
     plan: Plan | None = None
     place: Location | None = None
-    found: Listing | None = None
+    found: StoredSize | None = None
     unfinished: bool = False
     problem: str = ""
     is_used: bool = False
@@ -75,7 +75,7 @@ class Survey:
     notes: tuple[str, ...] = ()
 
 
-def survey(wish: Wish) -> Survey:
+def save_preview(wish: SaveRequest) -> SavePreview:
     """Plan a save and look at its target; blocks, and reads no pixel."""
     labels = bool(wish.layers) and all(kind == "labels" for _, _, kind in wish.layers)
     labels = labels and not wish.address.lower().endswith((".ozx", ".zip"))
@@ -83,27 +83,29 @@ def survey(wish: Wish) -> Survey:
         place = target_of(wish.address) if wish.address else None
         plan = plan_write(wish.layers, place or _NOWHERE, **wish.options)
     except OMEZarrError as error:
-        return Survey(problem=str(error))
+        return SavePreview(problem=str(error))
     if place is None:
-        return Survey(plan)
+        return SavePreview(plan)
     try:
         return _look(plan, place, wish, labels_only=labels)
     except (TargetExistsError, StoreError) as error:
-        return Survey(plan, place, problem=str(error))
+        return SavePreview(plan, place, problem=str(error))
 
 
-def _look(plan: Plan, place: Location, wish: Wish, *, labels_only: bool) -> Survey:
+def _look(
+    plan: Plan, place: Location, wish: SaveRequest, *, labels_only: bool
+) -> SavePreview:
     target = open_target(place, plan.options.version)
     found = target.occupied()
     problem = ""
     try:
-        not_in_use(target.address, [*plan.places, *wish.in_use])
+        check_not_open(target.address, [*plan.places, *wish.in_use])
     except TargetInUseError as error:
         problem = str(error)
     there = LabelsThere()
     if labels_only and found is not None:
         there = labels_there(open_hierarchy(place), _names(wish))
-    return Survey(
+    return SavePreview(
         plan,
         place,
         found,
@@ -117,7 +119,7 @@ def _look(plan: Plan, place: Location, wish: Wish, *, labels_only: bool) -> Surv
     )
 
 
-def discard_added(place: Location, wish: Wish) -> None:
+def discard_added(place: Location, wish: SaveRequest) -> None:
     """Remove what adding labels has left where it broke off; blocks.
 
     Raises
@@ -128,7 +130,7 @@ def discard_added(place: Location, wish: Wish) -> None:
     discard_labels(open_hierarchy(place), _names(wish))
 
 
-def _names(wish: Wish) -> list[str]:
+def _names(wish: SaveRequest) -> list[str]:
     return [str(options["name"]) for _, options, _ in wish.layers]
 
 

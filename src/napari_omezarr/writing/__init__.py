@@ -9,14 +9,14 @@ from .api import (
     write_layers,
 )
 from .engine import Progress
-from .options import Conduct, WriteOptions
+from .options import SaveMode, WriteOptions
 from .plan import Plan
 from .save import Saved
 
 __all__ = [
-    "Conduct",
     "Plan",
     "Progress",
+    "SaveMode",
     "Saved",
     "WriteOptions",
     "add_labels",

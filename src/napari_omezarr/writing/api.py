@@ -19,11 +19,11 @@ from .existing import open_existing
 from .from_layers import Channels, Grid, describe, image_picture, label_picture
 from .hierarchy import Folder, RemoteHierarchy, StoreHierarchy
 from .labels import save_labels
-from .options import Conduct, WriteOptions
+from .options import SaveMode, WriteOptions
 from .patching import Edit, patch_image
 from .plan import plan_layers
 from .rendering import folder_name
-from .save import not_in_use, save
+from .save import check_not_open, save
 from .update import update_image
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from .engine import Executor, Progress
     from .existing import ExistingImage
     from .hierarchy import Hierarchy, Target
-    from .image_spec import Picture
+    from .image_spec import ImageSpec
     from .options import Method, Version
     from .patching import Patched
     from .plan import Plan
@@ -134,7 +134,7 @@ def _not_writable(address: Location) -> OptionError:
 # Save layers and arrays as OME-Zarr, for scripts and for the windows.
 
 _OPTIONS = frozenset(field.name for field in fields(WriteOptions))
-_CONDUCT = frozenset(field.name for field in fields(Conduct))
+_CONDUCT = frozenset(field.name for field in fields(SaveMode))
 
 
 def plan_write(layers: Iterable[Any], address: Address, **choices: Any) -> Plan:
@@ -196,7 +196,7 @@ def write_layers(
         Set it to stop after the blocks in work.
     **choices
         The fields of `WriteOptions` (``version``, ``chunks``, ``shards``,
-        ``codec``, ``levels``, ...) and of `Conduct` (``existing``,
+        ``codec``, ``levels``, ...) and of `SaveMode` (``existing``,
         ``unfinished``, ``verify``, ``workers``).
 
     Raises
@@ -214,7 +214,7 @@ def write_layers(
     plan = plan_layers(
         layers, name_of(here), options, object_store=target.staged.is_object_store
     )
-    not_in_use(target.address, [*plan.places, *in_use])
+    check_not_open(target.address, [*plan.places, *in_use])
     running = Running(progress, cancel, conduct.verify)
     executor = make_executor(client, options, conduct)
     try:
@@ -277,7 +277,7 @@ def write_image(  # noqa: PLR0913 - one verb, all its choices by name
     return write_layers([image, *parts], address, **choices)
 
 
-def split_choices(choices: Mapping[str, Any]) -> tuple[WriteOptions, Conduct]:
+def split_choices(choices: Mapping[str, Any]) -> tuple[WriteOptions, SaveMode]:
     """Make options of keyword arguments.
 
     Raises
@@ -293,11 +293,11 @@ def split_choices(choices: Mapping[str, Any]) -> tuple[WriteOptions, Conduct]:
         )
     options = {key: value for key, value in choices.items() if key in _OPTIONS}
     conduct = {key: value for key, value in choices.items() if key in _CONDUCT}
-    return WriteOptions(**options), Conduct(**conduct)
+    return WriteOptions(**options), SaveMode(**conduct)
 
 
 def make_executor(
-    client: Any | None, options: WriteOptions, conduct: Conduct
+    client: Any | None, options: WriteOptions, conduct: SaveMode
 ) -> Executor:
     """Choose who writes the blocks: a cluster if there is a client, else threads."""
     found = active_client() if client is None else client
@@ -307,7 +307,7 @@ def make_executor(
 
 
 def _chosen_place(
-    place: Location | Store, options: WriteOptions, conduct: Conduct
+    place: Location | Store, options: WriteOptions, conduct: SaveMode
 ) -> tuple[Location | Store, Target]:
     """Give the target, or the first free one beside it if that is wanted."""
     target = open_target(place, options.version)
@@ -371,7 +371,7 @@ def add_labels(  # noqa: PLR0913 - one verb, all its choices by name
     if conduct.existing != "beside":
         folder = folder_name(name or picture.name, ())
         read = [*picture.source.places, *in_use]
-        not_in_use(f"{hierarchy.address}/labels/{folder}", read, inside=True)
+        check_not_open(f"{hierarchy.address}/labels/{folder}", read, inside=True)
     executor = make_executor(client, options, conduct)
     try:
         return save_labels(
@@ -415,7 +415,7 @@ def update_rendering(
     OMEZarrError
         See `updating.update_image`.
     """
-    groups: dict[str, list[Picture]] = {}
+    groups: dict[str, list[ImageSpec]] = {}
     for layer in layers:
         picture = describe(layer)
         home = picture.origin.address if picture.origin else ""

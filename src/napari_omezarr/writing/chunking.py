@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari_omezarr.metadata import Axis
     from napari_omezarr.pyramid.boxes import Bounds
 
-    from .image_spec import Picture
+    from .image_spec import ImageSpec
     from .options import Layout, WriteOptions
 
 # How an array is cut: chunks of about 1 MB, shards where there would be too many.
@@ -170,7 +170,7 @@ _USEFUL_BLOCK = 2**24
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
+class LevelPlan:
     """One resolution level to be written.
 
     Parameters
@@ -209,7 +209,7 @@ class Level:
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
+class WritePass:
     """One walk over a level, in blocks, that writes this level or coarser ones.
 
     Parameters
@@ -293,12 +293,12 @@ def level_affine(finest: Affine, factors: Sequence[int]) -> Affine:
     return finest @ shift @ Affine.from_scale([float(by) for by in factors])
 
 
-def passes(
-    levels: Sequence[Level],
+def write_passes(
+    levels: Sequence[LevelPlan],
     itemsize: int,
     memory: int,
     source_chunks: Sequence[int] | None = None,
-) -> tuple[Pass, ...]:
+) -> tuple[WritePass, ...]:
     """Decide in how few passes all levels can be written within the memory.
 
     Each pass takes blocks as large as are needed to make as many levels as fit
@@ -317,20 +317,20 @@ def passes(
         so that none is read twice.
     """
     limit = int(memory / COPIES / IN_WORK)
-    found: list[Pass] = []
+    found: list[WritePass] = []
     first = 0
     while first < len(levels):
         base = levels[max(0, first - 1)]
         hint = source_chunks if first == 0 else base.unit
         last, block = _widest(levels, first, base, itemsize, limit)
         block = _fitted(block, hint, base.shape, itemsize, limit)
-        found.append(Pass(first, last, block, base.shape))
+        found.append(WritePass(first, last, block, base.shape))
         first = last + 1
     return tuple(found)
 
 
 def _widest(
-    levels: Sequence[Level], first: int, base: Level, itemsize: int, limit: int
+    levels: Sequence[LevelPlan], first: int, base: LevelPlan, itemsize: int, limit: int
 ) -> tuple[int, tuple[int, ...]]:
     last, block = first, _block((1,) * len(base.shape), levels[first], base)
     for number in range(first + 1, len(levels)):
@@ -344,7 +344,7 @@ def _widest(
     return last, block
 
 
-def _block(block: Sequence[int], level: Level, base: Level) -> tuple[int, ...]:
+def _block(block: Sequence[int], level: LevelPlan, base: LevelPlan) -> tuple[int, ...]:
     """Enlarge a block so that it is whole objects of a level too."""
     grown = []
     for axis, size in enumerate(base.shape):
@@ -398,7 +398,7 @@ class Structure:
 
 
 def level_shapes(
-    picture: Picture, options: WriteOptions, structure: Structure | None
+    picture: ImageSpec, options: WriteOptions, structure: Structure | None
 ) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
     """Decide on the shape of each level, and by how much it shrinks.
 
@@ -424,7 +424,7 @@ def level_shapes(
 
 
 def _like(
-    picture: Picture, structure: Structure
+    picture: ImageSpec, structure: Structure
 ) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
     """Give labels the levels of their image, along the axes that they have."""
     where = [structure.names.index(axis.name) for axis in picture.axes]
@@ -440,7 +440,7 @@ def _like(
 
 
 def stored_units(
-    picture: Picture, options: WriteOptions, *, object_store: bool
+    picture: ImageSpec, options: WriteOptions, *, object_store: bool
 ) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
     """Decide on chunks and shards of the finest level.
 

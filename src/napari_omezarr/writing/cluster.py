@@ -15,12 +15,12 @@ from .source import ArraySource, DaskSource
 if TYPE_CHECKING:
     from napari_omezarr.pyramid.boxes import Bounds
 
-    from .chunking import Pass
-    from .engine import Work
+    from .chunking import WritePass
+    from .engine import BlockTask
     from .journal import Checks
     from .options import Verify
     from .plan import ImagePlan
-    from .source import Source
+    from .source import PixelSource
 
 
 class Cluster:
@@ -38,19 +38,19 @@ class Cluster:
     def __init__(self, client: Any) -> None:
         self.client = client
 
-    def width(self, image: ImagePlan, walk: Pass) -> int:
+    def width(self, image: ImagePlan, walk: WritePass) -> int:
         """Give a block for each thread of the workers, and one that waits."""
         threads: int = sum(self.client.nthreads().values())
         return 2 * max(1, threads)
 
-    def start(self, work: Work) -> tuple[Any, Source | None]:
+    def start(self, work: BlockTask) -> tuple[Any, PixelSource | None]:
         """Send to all workers what the blocks of a pass have in common."""
         kept = work.source if _stays_here(work.source) else None
         sent = work if kept is None else replace(work, source=_Absent(work.source))
         return self.client.scatter(sent, broadcast=True, hash=False), kept
 
     def submit(
-        self, started: tuple[Any, Source | None], bounds: Bounds, *, check: Verify
+        self, started: tuple[Any, PixelSource | None], bounds: Bounds, *, check: Verify
     ) -> Future[Checks]:
         """Begin a block on some worker."""
         work, kept = started
@@ -71,7 +71,7 @@ class Cluster:
 class _Absent:
     """A source of which only the shape travels."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: PixelSource) -> None:
         self.shape = source.shape
         self.dtype = source.dtype
         self.chunks = source.chunks
@@ -96,7 +96,7 @@ def active_client() -> Any | None:
         return None
 
 
-def _stays_here(source: Source) -> bool:
+def _stays_here(source: PixelSource) -> bool:
     if isinstance(source, DaskSource):
         return True
     array = source.array if isinstance(source, ArraySource) else None

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from napari_omezarr.errors import TargetExistsError
 from napari_omezarr.user_files import read_json, write_json
 
-from .hierarchy import Folder, Listing, explained, listing, remove
+from .hierarchy import Folder, StoredSize, explained, listing, remove
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .encode import Document
+    from .encode import ZarrDocument
     from .hierarchy import Hierarchy
 
 # A folder as one zip file, in the order of RFC-9.
@@ -26,7 +26,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 _DOCUMENTS = ("zarr.json", ".zgroup", ".zattrs", ".zarray", ".zmetadata")
 
 
-def pack(folder: Path, archive: Path, version: str) -> None:
+def zip_folder(folder: Path, archive: Path, version: str) -> None:
     """Put a hierarchy into a zip file.
 
     Members are stored as they are (chunks are compressed already), the root's
@@ -98,7 +98,7 @@ class LocalTarget:
         """The folder that will be renamed."""
         return Folder(self.partial / "data", self.address)
 
-    def occupied(self) -> Listing | None:
+    def occupied(self) -> StoredSize | None:
         """Say what is at the place; None where it is free.
 
         Raises
@@ -124,14 +124,14 @@ class LocalTarget:
         """Whether there is a journal, and the data that it is about."""
         return self.journal.is_file() and (self.partial / "data").is_dir()
 
-    def agreed(self) -> Listing | None:
+    def agreed(self) -> StoredSize | None:
         """Give what an unfinished save is to replace; None once that has given way."""
         found = read_json(self.partial / "agreed") if self.unfinished() else None
         if not isinstance(found, dict) or (self.partial / "replaced").exists():
             return None
-        return Listing(**found)
+        return StoredSize(**found)
 
-    def begin(self, replaced: Listing | None = None) -> None:
+    def begin(self, replaced: StoredSize | None = None) -> None:
         """Make the folder beside the place; what is there stays until the end."""
         with explained(self.address):
             if not self.unfinished():
@@ -141,7 +141,7 @@ class LocalTarget:
                 write_json(self.partial / "agreed", asdict(replaced))
 
     def commit(
-        self, documents: Sequence[Document], replaced: Listing | None = None
+        self, documents: Sequence[ZarrDocument], replaced: StoredSize | None = None
     ) -> None:
         """Write the documents and rename; see `target.Target`."""
         for document in documents:
@@ -194,7 +194,7 @@ class LocalTarget:
         known = any((self.path / name).is_file() for name in _ZARR)
         return known or not any(self.path.iterdir())
 
-    def _give_way(self, replaced: Listing | None) -> None:
+    def _give_way(self, replaced: StoredSize | None) -> None:
         """Rename what is to be replaced, if it is what the person was shown."""
         found = self.occupied()
         if found is None:
@@ -227,7 +227,7 @@ class ArchiveTarget(LocalTarget):
 
     def _finished(self) -> Path:
         packed = self.partial / "packed"
-        pack(self.partial / "data", packed, self.version)
+        zip_folder(self.partial / "data", packed, self.version)
         # From here on a missing file was renamed to where it belongs.
         (self.partial / "landing").touch()
         return packed

@@ -21,8 +21,8 @@ from napari_omezarr.errors import (
 from napari_omezarr.user_files import cache_folder, read_json, write_json
 
 from .hierarchy import (
-    Listing,
     Staging,
+    StoredSize,
     explained,
     is_document,
     new_folder,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
-    from .encode import Document
+    from .encode import ZarrDocument
     from .hierarchy import Hierarchy
 
     Phase = Literal["writing", "switching", "switched"]
@@ -73,9 +73,9 @@ class Replacement:
     root: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def agreed(self) -> Listing:
+    def agreed(self) -> StoredSize:
         """What the person agreed to lose."""
-        return Listing(self.objects, self.size)
+        return StoredSize(self.objects, self.size)
 
     def keep(self, file: Path) -> None:
         """Write it to a file, whole or not at all."""
@@ -171,7 +171,7 @@ def _settle(begun: Iterable[Future[None]]) -> None:
 # Places that may be written to but not listed: what can be seen of them.
 
 
-class Sight(Enum):
+class ListAccess(Enum):
     """How much of a place can be seen."""
 
     CLEAR = auto()
@@ -183,7 +183,9 @@ class Sight(Enum):
     before something of ours was read: S3 says 403 to who may not list."""
 
 
-def look(hierarchy: Hierarchy, path: str, denied: ListingDeniedError) -> Sight:
+def find_documents(
+    hierarchy: Hierarchy, path: str, denied: ListingDeniedError
+) -> ListAccess:
     """Look for a group's documents by their names.
 
     Raises
@@ -193,14 +195,14 @@ def look(hierarchy: Hierarchy, path: str, denied: ListingDeniedError) -> Sight:
     StoreError
         The place did not answer.
     """
-    sight = Sight.KEYS
+    sight = ListAccess.KEYS
     for key in root_keys(path):
         try:
             found = hierarchy.read(key)
         except AccessDeniedError as error:
             if type(error) is not AccessDeniedError:  # the sign-in itself is no good
                 raise
-            sight = Sight.DIM
+            sight = ListAccess.DIM
             continue
         if found is not None:
             place = f"{hierarchy.address}/{path}".rstrip("/")
@@ -212,7 +214,7 @@ def look(hierarchy: Hierarchy, path: str, denied: ListingDeniedError) -> Sight:
     return sight
 
 
-def prove(hierarchy: Hierarchy, path: str) -> None:
+def probe_write(hierarchy: Hierarchy, path: str) -> None:
     """Write an object and read it, to know that "denied" means "not there" elsewhere.
 
     Raises
@@ -262,7 +264,7 @@ class InPlaceTarget:
         self._retire = retire or _nothing
         self._committing = self.journal.with_suffix(".committing")
         self._replacing = self.journal.with_suffix(".replacing")
-        self._sight = Sight.CLEAR
+        self._sight = ListAccess.CLEAR
 
     @property
     def staged(self) -> Hierarchy:
@@ -281,14 +283,14 @@ class InPlaceTarget:
     @property
     def notes(self) -> tuple[str, ...]:
         """What could not be found out about the place, once it was looked at."""
-        if self._sight is Sight.CLEAR:
+        if self._sight is ListAccess.CLEAR:
             return ()
         return (
             f"{self.address} may not be listed: only its metadata were looked for, "
             "not what else may lie there.",
         )
 
-    def occupied(self) -> Listing | None:
+    def occupied(self) -> StoredSize | None:
         """Say what is at the place; None where nothing is there yet.
 
         What an unfinished save of ours has written does not count.
@@ -304,12 +306,12 @@ class InPlaceTarget:
         try:
             holds = self._hierarchy.holds(self.path)
         except ListingDeniedError as error:
-            self._sight = look(self._hierarchy, self.path, error)
+            self._sight = find_documents(self._hierarchy, self.path, error)
             return None
         if not holds:
             return None
         if any(self._hierarchy.read_all(root_keys(self.path))):
-            return Listing.of(own(self._hierarchy.sizes(self.path)))
+            return StoredSize.of(own(self._hierarchy.sizes(self.path)))
         if self.unfinished():
             return None
         raise TargetExistsError(
@@ -322,12 +324,12 @@ class InPlaceTarget:
         """Whether there is a journal."""
         return self.journal.is_file()
 
-    def agreed(self) -> Listing | None:
+    def agreed(self) -> StoredSize | None:
         """Give what an unfinished save is to replace."""
         replacement = self._replacement()
         return replacement.agreed if replacement and self.unfinished() else None
 
-    def begin(self, replaced: Listing | None = None) -> None:
+    def begin(self, replaced: StoredSize | None = None) -> None:
         """Make ready; what is replaced stays whole until what is new is whole.
 
         Raises
@@ -337,8 +339,8 @@ class InPlaceTarget:
         """
         if self.occupied() != replaced:
             raise self._changed()
-        if self._sight is Sight.DIM:
-            prove(self._hierarchy, self.path)
+        if self._sight is ListAccess.DIM:
+            probe_write(self._hierarchy, self.path)
         with explained(str(self.journal)):
             self.journal.parent.mkdir(parents=True, exist_ok=True)
         if replaced is not None and not self.unfinished():
@@ -346,7 +348,7 @@ class InPlaceTarget:
             fresh.keep(self._replacing)
 
     def commit(
-        self, documents: Sequence[Document], replaced: Listing | None = None
+        self, documents: Sequence[ZarrDocument], replaced: StoredSize | None = None
     ) -> None:
         """Write the documents; see `target.Target`.
 
@@ -399,7 +401,7 @@ class InPlaceTarget:
         staging.remove("")
         self._forget()
 
-    def _publish(self, root: Document, *, again: bool) -> None:
+    def _publish(self, root: ZarrDocument, *, again: bool) -> None:
         """Write the document that makes the image, unless somebody else was first."""
         before = self._hierarchy.read(root.key) if again else None
         try:

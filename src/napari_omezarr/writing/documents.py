@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari_omezarr.metadata import Affine
 
 from .chunking import level_affine
-from .encode import Document, array_documents, group_documents
+from .encode import ZarrDocument, array_documents, group_documents
 from .plan import level_document
 from .rendering import NAPARI, image_label_document, napari_document, omero_document
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from napari_omezarr.metadata import Axis
 
-    from .chunking import Level
+    from .chunking import LevelPlan
     from .options import Method, Version
     from .plan import ImagePlan, Plan
 
@@ -40,7 +40,7 @@ def multiscale_document(
     version: Version,
     name: str,
     axes: Sequence[Axis],
-    levels: Sequence[Level],
+    levels: Sequence[LevelPlan],
     method: Method,
 ) -> dict[str, Any]:
     """Describe one image as a pyramid.
@@ -138,7 +138,7 @@ OURS = frozenset(
 """Keys of OME-Zarr: what is saved says them anew."""
 
 
-def plan_documents(plan: Plan) -> tuple[Document, ...]:
+def plan_documents(plan: Plan) -> tuple[ZarrDocument, ...]:
     """Give the documents of all arrays, then of groups, the root's last.
 
     A reader that comes while they are being written finds no image, or a whole
@@ -154,7 +154,7 @@ def plan_documents(plan: Plan) -> tuple[Document, ...]:
             image.array_path(level), level_document(plan, image, level)
         )
     ]
-    groups: list[Document] = []
+    groups: list[ZarrDocument] = []
     # Labels stand behind their image in the plan, and are written before it.
     for image in reversed(plan.images):
         if image.labels:
@@ -206,8 +206,8 @@ def namespaced(
 
 
 def consolidated(
-    documents: Sequence[Document], version: Version
-) -> tuple[Document, ...]:
+    documents: Sequence[ZarrDocument], version: Version
+) -> tuple[ZarrDocument, ...]:
     """Put all metadata into the root's document as well: opening is one request.
 
     Zarr v3 has them in the root's ``zarr.json``, v2 in ``.zmetadata``, which comes
@@ -218,12 +218,12 @@ def consolidated(
             "zarr_consolidated_format": 1,
             "metadata": {document.key: document.content for document in documents},
         }
-        return (*documents, Document(".zmetadata", content))
+        return (*documents, ZarrDocument(".zmetadata", content))
     *below, root = documents
-    return (*below, Document(root.key, {**root.content, **inline(below)}))
+    return (*below, ZarrDocument(root.key, {**root.content, **inline(below)}))
 
 
-def inline(documents: Iterable[Document]) -> dict[str, Any]:
+def inline(documents: Iterable[ZarrDocument]) -> dict[str, Any]:
     """Give the part of a Zarr v3 group document that holds those below it."""
     entries = {
         document.key.removesuffix("/zarr.json"): document.content
@@ -245,12 +245,12 @@ def labels_attributes(version: Version, names: Sequence[str]) -> dict[str, Any]:
 
 def _labels_group(
     path: str, names: Sequence[str], version: Version
-) -> tuple[Document, ...]:
+) -> tuple[ZarrDocument, ...]:
     place = f"{path}/labels" if path else "labels"
     return group_documents(place, labels_attributes(version, names), version)
 
 
-def _collection(plan: Plan) -> list[Document]:
+def _collection(plan: Plan) -> list[ZarrDocument]:
     """Give the groups of several images side by side (0.4, bioformats2raw.layout)."""
     version = plan.options.version
     paths = [image.path for image in plan.images if "/" not in image.path]

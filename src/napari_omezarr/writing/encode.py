@@ -249,7 +249,7 @@ class Compression:
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class ZarrDocument:
     """A JSON document of a hierarchy, by its key."""
 
     key: str
@@ -332,24 +332,24 @@ def array_document(  # noqa: PLR0913 - what an array document says, by name
     }
 
 
-def array_documents(path: str, document: Mapping[str, Any]) -> tuple[Document, ...]:
+def array_documents(path: str, document: Mapping[str, Any]) -> tuple[ZarrDocument, ...]:
     """Give the documents that make an array at a path."""
     name = ".zarray" if document["zarr_format"] == 2 else "zarr.json"
-    return (Document(f"{path}/{name}", document),)
+    return (ZarrDocument(f"{path}/{name}", document),)
 
 
 def group_documents(
     path: str, attributes: Mapping[str, Any], version: Version
-) -> tuple[Document, ...]:
+) -> tuple[ZarrDocument, ...]:
     """Give the documents that make a group at a path; the last one says all."""
     below = f"{path}/" if path else ""
     if zarr_format(version) == 2:
         return (
-            Document(f"{below}.zgroup", {"zarr_format": 2}),
-            Document(f"{below}.zattrs", attributes),
+            ZarrDocument(f"{below}.zgroup", {"zarr_format": 2}),
+            ZarrDocument(f"{below}.zattrs", attributes),
         )
     content = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
-    return (Document(f"{below}zarr.json", content),)
+    return (ZarrDocument(f"{below}zarr.json", content),)
 
 
 def _fill(dtype: np.dtype[Any]) -> bool | int | float:

@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
     from napari_omezarr.pyramid.boxes import Bounds
 
-    from .chunking import Level, Pass
+    from .chunking import LevelPlan, WritePass
     from .encode import Encoding
     from .hierarchy import Hierarchy
     from .journal import Checks, Journal, Key
     from .options import Method, Verify
     from .plan import ImagePlan, Plan
-    from .source import Source
+    from .source import PixelSource
 
     Encode = Callable[[Callable[[], Future[None]]], Future[Future[None]]]
 
@@ -199,7 +199,7 @@ WHOLE = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class BlockTask:
     """What all blocks of one pass have in common.
 
     Parameters
@@ -217,7 +217,7 @@ class Work:
         The number of the first output's level.
     """
 
-    source: Source
+    source: PixelSource
     outputs: tuple[StoredArray, ...]
     steps: tuple[tuple[int, ...], ...]
     method: Method
@@ -225,7 +225,7 @@ class Work:
 
 
 def write_block(
-    work: Work,
+    work: BlockTask,
     bounds: Bounds,
     *,
     check: Verify,
@@ -346,17 +346,17 @@ class Running:
     progress: Callable[[Progress], None] | None = None
     cancel: Event | None = None
     verify: Verify = "sample"
-    stored: Callable[[ImagePlan, Pass, Bounds, Checks], None] | None = None
+    stored: Callable[[ImagePlan, WritePass, Bounds, Checks], None] | None = None
 
 
 class Executor(Protocol):
     """Where blocks are written: threads of this process, or a cluster."""
 
-    def width(self, image: ImagePlan, walk: Pass) -> int:
+    def width(self, image: ImagePlan, walk: WritePass) -> int:
         """Give how many blocks may be on their way at a time."""
         ...
 
-    def start(self, work: Work) -> Any:
+    def start(self, work: BlockTask) -> Any:
         """Make a pass known; the result is handed back with each block."""
         ...
 
@@ -379,15 +379,17 @@ class Threads:
         self._pool = ThreadPoolExecutor(self.most, "omezarr-write")
         self._encoders = ThreadPoolExecutor(processors, "omezarr-encode")
 
-    def width(self, image: ImagePlan, walk: Pass) -> int:
+    def width(self, image: ImagePlan, walk: WritePass) -> int:
         """Give as many blocks as fit into the memory, and a processor each."""
         return min(self.most, width(image, walk, self.memory))
 
-    def start(self, work: Work) -> Work:
+    def start(self, work: BlockTask) -> BlockTask:
         """Need nothing."""
         return work
 
-    def submit(self, started: Work, bounds: Bounds, *, check: Verify) -> Future[Checks]:
+    def submit(
+        self, started: BlockTask, bounds: Bounds, *, check: Verify
+    ) -> Future[Checks]:
         """Begin a block."""
         encode = self._encoders.submit
         return self._pool.submit(
@@ -450,14 +452,19 @@ def run_plan(
 
 
 def work_of(
-    plan: Plan, staged: Hierarchy, image: ImagePlan, walk: Pass, *, fresh: bool = False
-) -> Work:
+    plan: Plan,
+    staged: Hierarchy,
+    image: ImagePlan,
+    walk: WritePass,
+    *,
+    fresh: bool = False,
+) -> BlockTask:
     """Give what the blocks of a pass have in common."""
     levels = image.levels[walk.first : walk.last + 1]
     source: Any = image.picture.source
     if walk.first > 0:
         source = stored_level(plan, staged, image, image.levels[walk.first - 1])
-    return Work(
+    return BlockTask(
         source=source,
         outputs=tuple(
             replace(stored_level(plan, staged, image, level), fresh=fresh)
@@ -470,14 +477,14 @@ def work_of(
 
 
 def stored_level(
-    plan: Plan, staged: Hierarchy, image: ImagePlan, level: Level
+    plan: Plan, staged: Hierarchy, image: ImagePlan, level: LevelPlan
 ) -> StoredArray:
     """Give the array of a level, as it will be or as it was written."""
     document = level_document(plan, image, level)
     return StoredArray(staged, image.array_path(level), document)
 
 
-def checked_blocks(walk: Pass, verify: Verify) -> Callable[[int], Verify]:
+def checked_blocks(walk: WritePass, verify: Verify) -> Callable[[int], Verify]:
     """Decide what is verified of which blocks: a sample is spread evenly over them."""
     if verify != "sample":
         return lambda _: verify
@@ -489,7 +496,7 @@ def _collect(
     pending: dict[Future[Checks], tuple[Key, Bounds]],
     journal: Journal,
     meter: _Meter,
-    where: tuple[ImagePlan, Pass],
+    where: tuple[ImagePlan, WritePass],
     running: Running,
 ) -> None:
     """Wait for a block, note it, and say so."""

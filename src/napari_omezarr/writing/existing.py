@@ -17,7 +17,7 @@ from .options import Version
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .hierarchy import Hierarchy, Stored
+    from .hierarchy import Hierarchy, StoredDocument
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class GroupDocument:
     """
 
     key: str
-    stored: Stored
+    stored: StoredDocument
     content: dict[str, Any]
     zarr_format: int
 
@@ -156,7 +156,7 @@ def open_existing(hierarchy: Hierarchy, path: str = "") -> ExistingImage:
     return ExistingImage(hierarchy, path, version, multiscale, levels, said)
 
 
-def document_of(stored: Stored, key: str) -> dict[str, Any]:
+def document_of(stored: StoredDocument, key: str) -> dict[str, Any]:
     """Parse a document.
 
     Raises

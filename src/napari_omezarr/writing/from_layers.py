@@ -14,10 +14,10 @@ from napari_omezarr.metadata import Affine, Axis, Image, parse_document
 from napari_omezarr.pyramid import Pyramid
 
 from .image_spec import (
-    LabelLook,
-    Look,
+    ChannelDisplay,
+    ImageSpec,
+    LabelDisplay,
     Origin,
-    Picture,
     are_placeholders,
     extended,
     layer_affine,
@@ -27,7 +27,7 @@ from .rendering import channel_color, label_colors, label_properties
 from .source import Converted, as_source
 
 if TYPE_CHECKING:
-    from .source import Source
+    from .source import PixelSource
 
 # What a layer remembers of the OME-Zarr image that it was read from.
 
@@ -116,13 +116,13 @@ SAVED = ("image", "labels")
 """The layer types that OME-Zarr has a place for."""
 
 
-def layer_data(layer: Any) -> Pyramid | Picture | LayerData:
+def layer_data(layer: Any) -> Pyramid | ImageSpec | LayerData:
     """Bring a napari layer, or an incomplete tuple, into the form of layer data.
 
     Pyramids and pictures pass through. A layer's contrast range joins its options,
     because layer data does not carry it.
     """
-    if isinstance(layer, Pyramid | Picture):
+    if isinstance(layer, Pyramid | ImageSpec):
         return layer
     if hasattr(layer, "as_layer_data_tuple"):
         data, options, kind = layer.as_layer_data_tuple()
@@ -133,7 +133,7 @@ def layer_data(layer: Any) -> Pyramid | Picture | LayerData:
     return data, dict(options), str(layer[2] if len(layer) > 2 else "image")
 
 
-def describe(layer: Any) -> Picture:
+def describe(layer: Any) -> ImageSpec:
     """Describe a layer; no pixel is read.
 
     Parameters
@@ -148,7 +148,7 @@ def describe(layer: Any) -> Picture:
         It is no image and no labels, or of a type that cannot be saved.
     """
     found = layer_data(layer)
-    if isinstance(found, Picture):
+    if isinstance(found, ImageSpec):
         return found
     if isinstance(found, Pyramid):
         return _pyramid(found)
@@ -174,22 +174,26 @@ def _finest(data: Any, options: Mapping[str, Any]) -> Any:
     return data[0] if levels else data
 
 
-def _image(source: Source, options: dict[str, Any], origin: Origin | None) -> Picture:
+def _image(
+    source: PixelSource, options: dict[str, Any], origin: Origin | None
+) -> ImageSpec:
     rgb = bool(options.get("rgb"))
     ndim = len(source.shape) - rgb
     axes, affine = _placed(options, origin, ndim)
     name = str(options.get("name") or (origin and origin.name) or "image")
-    looks: tuple[Look, ...] = (_look(name, source.dtype, options, origin),)
+    looks: tuple[ChannelDisplay, ...] = (_look(name, source.dtype, options, origin),)
     if rgb:
         axes = (*axes, Axis("c", "channel"))
         affine = extended(affine, ndim)
         looks = _rgb_looks(looks[0], source)
     elif origin is None or origin.channel is None:
         looks = _per_channel(looks[0], source, axes)
-    return Picture(name, source, axes, affine, looks, rgb=rgb, origin=origin)
+    return ImageSpec(name, source, axes, affine, looks, rgb=rgb, origin=origin)
 
 
-def _labels(source: Source, options: dict[str, Any], origin: Origin | None) -> Picture:
+def _labels(
+    source: PixelSource, options: dict[str, Any], origin: Origin | None
+) -> ImageSpec:
     axes, affine = _placed(options, origin, len(source.shape))
     name = str(options.get("name") or (origin and origin.name) or "labels")
     if source.dtype.kind == "b":
@@ -202,14 +206,14 @@ def _labels(source: Source, options: dict[str, Any], origin: Origin | None) -> P
     colors, state = label_colors(options.get("colormap"))
     rows = label_properties(options.get("features"), options.get("properties"))
     visible = bool(options.get("visible", True))
-    look = LabelLook(colors, rows, visible, _state(options, _LABEL_STATE) | state)
+    look = LabelDisplay(colors, rows, visible, _state(options, _LABEL_STATE) | state)
     assumed = are_placeholders(_names(options, len(source.shape)))
-    return Picture(
+    return ImageSpec(
         name, source, axes, affine, label=look, origin=origin, axes_assumed=assumed
     )
 
 
-def _pyramid(pyramid: Pyramid) -> Picture:
+def _pyramid(pyramid: Pyramid) -> ImageSpec:
     finest = pyramid.levels[0]
     origin = read_origin(
         {
@@ -224,10 +228,10 @@ def _pyramid(pyramid: Pyramid) -> Picture:
     if pyramid.label is not None:
         if source.dtype.kind == "b":
             source = Converted(source, np.dtype(np.uint8))
-        look = LabelLook(pyramid.label.colors, pyramid.label.properties)
-        return Picture(pyramid.name, source, *parts[2:], label=look, origin=origin)
+        look = LabelDisplay(pyramid.label.colors, pyramid.label.properties)
+        return ImageSpec(pyramid.name, source, *parts[2:], label=look, origin=origin)
     looks = tuple(
-        Look(
+        ChannelDisplay(
             channel.name or pyramid.name,
             channel.color.upper(),
             channel.contrast_limits,
@@ -237,7 +241,7 @@ def _pyramid(pyramid: Pyramid) -> Picture:
         )
         for channel in pyramid.channels
     )
-    return Picture(*parts, looks, rgb=pyramid.rgb, origin=origin)
+    return ImageSpec(*parts, looks, rgb=pyramid.rgb, origin=origin)
 
 
 def _placed(
@@ -260,12 +264,12 @@ def _names(options: Mapping[str, Any], ndim: int) -> list[str]:
 
 def _look(
     name: str, dtype: np.dtype[Any], options: Mapping[str, Any], origin: Origin | None
-) -> Look:
+) -> ChannelDisplay:
     color, inverted, state = channel_color(options.get("colormap"))
     limits = finite_pair(options.get("contrast_limits"))
     original = original_channel(origin)
     given = finite_pair(options.get("contrast_limits_range")) or original_span(original)
-    return Look(
+    return ChannelDisplay(
         name=name,
         color=color,
         limits=limits,
@@ -277,17 +281,21 @@ def _look(
     )
 
 
-def _rgb_looks(look: Look, source: Source) -> tuple[Look, ...]:
+def _rgb_looks(look: ChannelDisplay, source: PixelSource) -> tuple[ChannelDisplay, ...]:
     top = 255.0 if source.dtype.kind in "iu" else 1.0
     return tuple(
-        Look(name, color, (0.0, top), (0.0, top), look.visible, state=look.state)
+        ChannelDisplay(
+            name, color, (0.0, top), (0.0, top), look.visible, state=look.state
+        )
         for name, color in zip(
             _RGB_NAMES[: source.shape[-1]], _RGB[: source.shape[-1]], strict=True
         )
     )
 
 
-def _per_channel(look: Look, source: Source, axes: Sequence[Axis]) -> tuple[Look, ...]:
+def _per_channel(
+    look: ChannelDisplay, source: PixelSource, axes: Sequence[Axis]
+) -> tuple[ChannelDisplay, ...]:
     """Give each channel of a layer that has a channel axis the look of the layer."""
     types = [axis.type for axis in axes]
     if "channel" not in types:
@@ -359,7 +367,7 @@ class Channels:
     limits: Sequence[tuple[float, float]] | None = None
 
 
-def image_picture(array: Any, grid: Grid, name: str, channels: Channels) -> Picture:
+def image_picture(array: Any, grid: Grid, name: str, channels: Channels) -> ImageSpec:
     """Describe an array as an image.
 
     Raises
@@ -374,7 +382,7 @@ def image_picture(array: Any, grid: Grid, name: str, channels: Channels) -> Pict
     sizes = _along(grid.scale, names, 1.0)
     offsets = _along(grid.translation, names, 0.0)
     units = [(grid.units or {}).get(axis) for axis in names]
-    picture = Picture(
+    picture = ImageSpec(
         name=name,
         source=source,
         axes=named_axes(names, units, {}),
@@ -383,10 +391,10 @@ def image_picture(array: Any, grid: Grid, name: str, channels: Channels) -> Pict
     axis = picture.channel_axis
     count = 1 if axis is None else source.shape[axis]
     looks = _looks(channels, count, name)
-    return Picture(name, source, picture.axes, picture.affine, looks)
+    return ImageSpec(name, source, picture.axes, picture.affine, looks)
 
 
-def label_picture(array: Any, image: Picture, name: str) -> Picture:
+def label_picture(array: Any, image: ImageSpec, name: str) -> ImageSpec:
     """Describe an array as the labels of an image, on its grid without channels.
 
     Raises
@@ -443,7 +451,7 @@ def _along(values: ByAxis, names: Sequence[str], default: float) -> list[float]:
     return [float(value) for value in values]
 
 
-def _looks(channels: Channels, count: int, name: str) -> tuple[Look, ...]:
+def _looks(channels: Channels, count: int, name: str) -> tuple[ChannelDisplay, ...]:
     """Give a look for each channel; colours are napari's where none are given."""
     usual = _ONE if count == 1 else _TWO if count == 2 else _MORE
     names = _each(channels.names, count, "names") or [
@@ -454,7 +462,7 @@ def _looks(channels: Channels, count: int, name: str) -> tuple[Look, ...]:
     ]
     limits = _each(channels.limits, count, "contrast limits") or [None] * count
     return tuple(
-        Look(str(label), channel_color(color)[0], _pair(pair), _pair(pair))
+        ChannelDisplay(str(label), channel_color(color)[0], _pair(pair), _pair(pair))
         for label, color, pair in zip(names, colors, limits, strict=True)
     )
 

@@ -31,9 +31,9 @@ from napari_omezarr.errors import (
     ReadOnlyError,
     StoreError,
 )
-from napari_omezarr.store import open_depot, run
-from napari_omezarr.store.backend import Held
-from napari_omezarr.store.writable import DepotStore
+from napari_omezarr.store import open_writable, run
+from napari_omezarr.store.backend import GetResult
+from napari_omezarr.store.writable import WritableStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from zarr.abc.store import Store
 
     from napari_omezarr.location import Location
-    from napari_omezarr.store import Depot
+    from napari_omezarr.store import WritablePlace
 
-    from .encode import Document
+    from .encode import ZarrDocument
 
 # What a writer needs of a place; local folders, archives and stores implement it.
 #
@@ -58,20 +58,20 @@ DOCUMENTS = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class StoredSize:
     """What lies at a place: how many objects, and their bytes altogether."""
 
     objects: int
     size: int
 
     @classmethod
-    def of(cls, sizes: Mapping[str, int]) -> Listing:
+    def of(cls, sizes: Mapping[str, int]) -> StoredSize:
         """Count objects, of which the bytes are given."""
         return cls(len(sizes), sum(sizes.values()))
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredDocument:
     """A document as it was read; ``tag`` names this state of it (its ETag)."""
 
     body: bytes
@@ -114,11 +114,11 @@ class Hierarchy(Protocol):
         """Give where zarr finds an array; picklable if the place can be shared."""
         ...
 
-    def read(self, key: str) -> Stored | None:
+    def read(self, key: str) -> StoredDocument | None:
         """Read a document; None where there is none."""
         ...
 
-    def read_all(self, keys: Sequence[str]) -> list[Stored | None]:
+    def read_all(self, keys: Sequence[str]) -> list[StoredDocument | None]:
         """Read documents, all at once."""
         ...
 
@@ -138,7 +138,7 @@ class Hierarchy(Protocol):
         """Begin to delete an object; none there is as good."""
         ...
 
-    def replace(self, key: str, body: bytes, expected: Stored | None) -> None:
+    def replace(self, key: str, body: bytes, expected: StoredDocument | None) -> None:
         """Write a document if it is still as it was read (None: not there).
 
         Raises
@@ -192,7 +192,7 @@ class Target(Protocol):
         """What could not be found out about the place, in sentences."""
         ...
 
-    def occupied(self) -> Listing | None:
+    def occupied(self) -> StoredSize | None:
         """Say what is at the place; None where it is free.
 
         Raises
@@ -211,11 +211,11 @@ class Target(Protocol):
         """Whether what is replaced has begun to give way: only `finish` is left."""
         ...
 
-    def agreed(self) -> Listing | None:
+    def agreed(self) -> StoredSize | None:
         """Give what an unfinished save is to replace; None if nothing."""
         ...
 
-    def begin(self, replaced: Listing | None = None) -> None:
+    def begin(self, replaced: StoredSize | None = None) -> None:
         """Make ready for the first block; harmless when it was done before.
 
         What is replaced stays as it is until what is new is whole.
@@ -233,7 +233,7 @@ class Target(Protocol):
         ...
 
     def commit(
-        self, documents: Sequence[Document], replaced: Listing | None = None
+        self, documents: Sequence[ZarrDocument], replaced: StoredSize | None = None
     ) -> None:
         """Write the documents, in their order, and make the image visible.
 
@@ -352,16 +352,16 @@ class Folder:
         """Give where zarr finds an array."""
         return StorePath(self.store, path)
 
-    def read(self, key: str) -> Stored | None:
+    def read(self, key: str) -> StoredDocument | None:
         """Read a document; None where there is none."""
         with explained(self.address):
             try:
                 body = (self.path / key).read_bytes()
             except (FileNotFoundError, NotADirectoryError):
                 return None
-        return Stored(body, hashlib.blake2b(body, digest_size=16).hexdigest())
+        return StoredDocument(body, hashlib.blake2b(body, digest_size=16).hexdigest())
 
-    def read_all(self, keys: Sequence[str]) -> list[Stored | None]:
+    def read_all(self, keys: Sequence[str]) -> list[StoredDocument | None]:
         """Read documents."""
         return [self.read(key) for key in keys]
 
@@ -385,7 +385,7 @@ class Folder:
             (self.path / key).unlink(missing_ok=True)
         return DONE
 
-    def replace(self, key: str, body: bytes, expected: Stored | None) -> None:
+    def replace(self, key: str, body: bytes, expected: StoredDocument | None) -> None:
         """Write a document if it is still as it was read.
 
         Raises
@@ -443,12 +443,12 @@ class Folder:
                 fresh.unlink(missing_ok=True)
 
 
-def listing(path: Path) -> Listing:
+def listing(path: Path) -> StoredSize:
     """Count the files of a tree, or a file as one; links are not followed."""
     if not path.is_dir() or path.is_symlink():
-        return Listing(1, path.lstat().st_size)
+        return StoredSize(1, path.lstat().st_size)
     sizes = [file.lstat().st_size for file in _files(path)]
-    return Listing(len(sizes), sum(sizes))
+    return StoredSize(len(sizes), sum(sizes))
 
 
 def _files(path: Path) -> list[Path]:
@@ -484,25 +484,25 @@ class RemoteHierarchy:
 
     is_object_store = True
 
-    def __init__(self, location: Location, depot: Depot | None = None) -> None:
-        self.depot = depot or open_depot(location)
+    def __init__(self, location: Location, depot: WritablePlace | None = None) -> None:
+        self.depot = depot or open_writable(location)
         self.address = location.display
         self.concurrency = self.depot.concurrency
 
     @cached_property
     def store(self) -> Store:
         """The zarr store of the place; picklable."""
-        return DepotStore(self.depot)
+        return WritableStore(self.depot)
 
     def node(self, path: str) -> StorePath:
         """Give where zarr finds an array."""
         return StorePath(self.store, path)
 
-    def read(self, key: str) -> Stored | None:
+    def read(self, key: str) -> StoredDocument | None:
         """Read a document; None where there is none."""
         return self.read_all([key])[0]
 
-    def read_all(self, keys: Sequence[str]) -> list[Stored | None]:
+    def read_all(self, keys: Sequence[str]) -> list[StoredDocument | None]:
         """Read documents, all at once."""
         return run(self._read_all(keys))
 
@@ -523,7 +523,7 @@ class RemoteHierarchy:
         """Begin to delete an object."""
         return asyncio.run_coroutine_threadsafe(self.depot.delete(key), io_loop())
 
-    def replace(self, key: str, body: bytes, expected: Stored | None) -> None:
+    def replace(self, key: str, body: bytes, expected: StoredDocument | None) -> None:
         """Write a document if it is still as it was read.
 
         Raises
@@ -531,7 +531,7 @@ class RemoteHierarchy:
         ConflictError
             It has been changed meanwhile.
         """
-        held = None if expected is None else Held(expected.body, expected.tag)
+        held = None if expected is None else GetResult(expected.body, expected.tag)
         if not run(self.depot.replace(key, body, held)):
             raise ConflictError(
                 f"{self.address}/{key} has been changed by somebody else.",
@@ -558,9 +558,9 @@ class RemoteHierarchy:
         """Try nothing again, as somebody wants to stop; or do so as before."""
         run(self.depot.hurry(on=on))
 
-    async def _read_all(self, keys: Sequence[str]) -> list[Stored | None]:
+    async def _read_all(self, keys: Sequence[str]) -> list[StoredDocument | None]:
         found = await asyncio.gather(*map(self.depot.read, keys))
-        return [Stored(held.body, held.tag) if held else None for held in found]
+        return [StoredDocument(held.body, held.tag) if held else None for held in found]
 
     async def _sizes(self, prefix: str) -> dict[str, int]:
         return {e.key: e.size async for e in self.depot.entries(prefix)}
@@ -609,15 +609,15 @@ class StoreHierarchy:
         """Give where zarr finds an array."""
         return StorePath(self.store, path)
 
-    def read(self, key: str) -> Stored | None:
+    def read(self, key: str) -> StoredDocument | None:
         """Read a document; None where there is none."""
         found = run(self.store.get(key, default_buffer_prototype()))
         if found is None:
             return None
         body = found.to_bytes()
-        return Stored(body, hashlib.blake2b(body, digest_size=16).hexdigest())
+        return StoredDocument(body, hashlib.blake2b(body, digest_size=16).hexdigest())
 
-    def read_all(self, keys: Sequence[str]) -> list[Stored | None]:
+    def read_all(self, keys: Sequence[str]) -> list[StoredDocument | None]:
         """Read documents."""
         return [self.read(key) for key in keys]
 
@@ -639,7 +639,7 @@ class StoreHierarchy:
         """Begin to delete an object."""
         return asyncio.run_coroutine_threadsafe(self.store.delete(key), io_loop())
 
-    def replace(self, key: str, body: bytes, expected: Stored | None) -> None:
+    def replace(self, key: str, body: bytes, expected: StoredDocument | None) -> None:
         """Write a document if it is still as it was read.
 
         Raises
@@ -739,11 +739,11 @@ class Staging:
         """Give where zarr finds an array."""
         return self.inner.node(self.at(path))
 
-    def read(self, key: str) -> Stored | None:
+    def read(self, key: str) -> StoredDocument | None:
         """Read a document; None where there is none."""
         return self.inner.read(self.at(key))
 
-    def read_all(self, keys: Sequence[str]) -> list[Stored | None]:
+    def read_all(self, keys: Sequence[str]) -> list[StoredDocument | None]:
         """Read documents, all at once."""
         return self.inner.read_all([self.at(key) for key in keys])
 
@@ -763,7 +763,7 @@ class Staging:
         """Begin to delete an object."""
         return self.inner.begin_delete(self.at(key))
 
-    def replace(self, key: str, body: bytes, expected: Stored | None) -> None:
+    def replace(self, key: str, body: bytes, expected: StoredDocument | None) -> None:
         """Write a document if it is still as it was read."""
         self.inner.replace(self.at(key), body, expected)
 

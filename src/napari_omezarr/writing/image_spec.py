@@ -16,13 +16,13 @@ from .source import Transposed, stack
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from .source import Source
+    from .source import PixelSource
 
 # What is to be saved, as values: one layer, or several that make one image.
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ChannelDisplay:
     """How one channel is shown.
 
     Parameters
@@ -56,11 +56,11 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class LabelLook:
+class LabelDisplay:
     """How label values are shown, and what is known of each.
 
     ``colors`` gives RGBA (0-255) and ``properties`` JSON values, by label value;
-    ``state`` is as in `Look`.
+    ``state`` is as in `ChannelDisplay`.
     """
 
     colors: Mapping[int, tuple[int, int, int, int]] = field(default_factory=dict)
@@ -96,7 +96,7 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ImageSpec:
     """An image or a label image to be saved.
 
     Parameters
@@ -125,11 +125,11 @@ class Picture:
     """
 
     name: str
-    source: Source
+    source: PixelSource
     axes: tuple[Axis, ...]
     affine: Affine
-    looks: tuple[Look, ...] = ()
-    label: LabelLook | None = None
+    looks: tuple[ChannelDisplay, ...] = ()
+    label: LabelDisplay | None = None
     rgb: bool = False
     origin: Origin | None = None
     axes_assumed: bool = False
@@ -327,18 +327,20 @@ def _matrix(value: Any, ndim: int) -> Affine | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class ImageGroup:
     """One image with its labels; or labels alone, which are then ``image``.
 
     ``reason`` says why it does not share an image, or belong to one.
     """
 
-    image: Picture
-    labels: tuple[Picture, ...] = ()
+    image: ImageSpec
+    labels: tuple[ImageSpec, ...] = ()
     reason: str = ""
 
 
-def group(pictures: Sequence[Picture], *, merge: bool = True) -> tuple[Group, ...]:
+def group(
+    pictures: Sequence[ImageSpec], *, merge: bool = True
+) -> tuple[ImageGroup, ...]:
     """Put pictures together as OME-Zarr wants them.
 
     Images on one grid become the channels of one image, in their order. Labels
@@ -351,7 +353,7 @@ def group(pictures: Sequence[Picture], *, merge: bool = True) -> tuple[Group, ..
     merge : bool, optional
         False keeps every image apart.
     """
-    images: list[list[Picture]] = []
+    images: list[list[ImageSpec]] = []
     reasons: list[str] = []
     for picture in (p for p in pictures if p.label is None):
         home, reason = _home(picture, images, merge=merge)
@@ -361,7 +363,7 @@ def group(pictures: Sequence[Picture], *, merge: bool = True) -> tuple[Group, ..
         else:
             home.append(picture)
     groups = [
-        Group(ordered(merged(members)), reason=reason)
+        ImageGroup(ordered(merged(members)), reason=reason)
         for members, reason in zip(images, reasons, strict=True)
     ]
     for picture in (p for p in pictures if p.label is not None):
@@ -369,7 +371,7 @@ def group(pictures: Sequence[Picture], *, merge: bool = True) -> tuple[Group, ..
     return tuple(groups)
 
 
-def merged(pictures: Sequence[Picture]) -> Picture:
+def merged(pictures: Sequence[ImageSpec]) -> ImageSpec:
     """Make one image of several on the same grid, along a new channel axis."""
     first = pictures[0]
     if len(pictures) == 1:
@@ -391,7 +393,7 @@ def merged(pictures: Sequence[Picture]) -> Picture:
     )
 
 
-def ordered(picture: Picture) -> Picture:
+def ordered(picture: ImageSpec) -> ImageSpec:
     """Put the axes in the order of OME-Zarr: time, channel, space; say so."""
     order = spec_order(picture.axes)
     if list(order) == list(range(len(order))):
@@ -408,7 +410,7 @@ def ordered(picture: Picture) -> Picture:
     )
 
 
-def adopted(label: Picture, image: Picture) -> Picture:
+def adopted(label: ImageSpec, image: ImageSpec) -> ImageSpec:
     """Give labels whose axes nobody named those of an image, from the last one on."""
     named = [axis for axis in image.axes if axis.type != "channel"]
     count = len(label.axes)
@@ -417,7 +419,7 @@ def adopted(label: Picture, image: Picture) -> Picture:
     return dataclasses.replace(label, axes=tuple(named[len(named) - count :]))
 
 
-def same_grid(label: Picture, image: Picture) -> str:
+def same_grid(label: ImageSpec, image: ImageSpec) -> str:
     """Say why labels do not lie on the grid of an image; empty where they do.
 
     Their axes must be among the image's, each of its size or 1 (0.5, "labels").
@@ -438,8 +440,8 @@ def same_grid(label: Picture, image: Picture) -> str:
 
 
 def _home(
-    picture: Picture, images: Iterable[list[Picture]], *, merge: bool
-) -> tuple[list[Picture] | None, str]:
+    picture: ImageSpec, images: Iterable[list[ImageSpec]], *, merge: bool
+) -> tuple[list[ImageSpec] | None, str]:
     reason = ""
     for members in images:
         difference = _difference(picture, members[0]) if merge else "not asked for"
@@ -449,7 +451,7 @@ def _home(
     return None, reason
 
 
-def _difference(one: Picture, other: Picture) -> str:
+def _difference(one: ImageSpec, other: ImageSpec) -> str:
     """Say why two images cannot be channels of one; empty where they can."""
     if "channel" in [axis.type for axis in (*one.axes, *other.axes)]:
         return "it has channels of its own"
@@ -464,7 +466,7 @@ def _difference(one: Picture, other: Picture) -> str:
     return ""
 
 
-def _attach(label: Picture, groups: list[Group]) -> None:
+def _attach(label: ImageSpec, groups: list[ImageGroup]) -> None:
     candidates = [
         (index, owner) for index, owner in enumerate(groups) if owner.image.looks
     ]
@@ -479,16 +481,16 @@ def _attach(label: Picture, groups: list[Group]) -> None:
             groups[index] = dataclasses.replace(owner, labels=labels)
             return
         reason = reason or difference
-    groups.append(Group(label, reason=reason))
+    groups.append(ImageGroup(label, reason=reason))
 
 
-def _read_with(label: Picture, image: Picture) -> bool:
+def _read_with(label: ImageSpec, image: ImageSpec) -> bool:
     if label.origin is None or image.origin is None or not image.origin.address:
         return False
     return label.origin.address.startswith(f"{image.origin.address.rstrip('/')}/")
 
 
-def _common_origin(pictures: Sequence[Picture]) -> Origin | None:
+def _common_origin(pictures: Sequence[ImageSpec]) -> Origin | None:
     """Give the image that all come from, if there is one."""
     addresses = {p.origin.address if p.origin else "" for p in pictures}
     return pictures[0].origin if len(addresses) == 1 else None

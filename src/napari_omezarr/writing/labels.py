@@ -9,11 +9,11 @@ from napari_omezarr.errors import OptionError
 
 from .commit_remote import InPlaceTarget
 from .documents import labels_attributes, plan_documents
-from .encode import Document, group_documents, zarr_format
+from .encode import ZarrDocument, group_documents, zarr_format
 from .existing import ExistingImage, open_existing, read_group
 from .from_layers import describe
-from .hierarchy import Listing, own
-from .image_spec import Picture, adopted, ordered, same_grid
+from .hierarchy import StoredSize, own
+from .image_spec import ImageSpec, adopted, ordered, same_grid
 from .plan import Plan, plan_image
 from .rendering import folder_name
 from .save import save
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from .engine import Executor, Running
     from .hierarchy import Hierarchy
-    from .options import Conduct, Version, WriteOptions
+    from .options import SaveMode, Version, WriteOptions
     from .save import Saved
 
 # Add labels to an image that is there, without touching anything else of it.
@@ -81,7 +81,7 @@ def save_labels(  # noqa: PLR0913 - what to save, where, and how
     layer: Any,
     hierarchy: Hierarchy,
     options: WriteOptions,
-    conduct: Conduct,
+    conduct: SaveMode,
     executor: Executor,
     running: Running | None = None,
     *,
@@ -141,12 +141,12 @@ def label_names(hierarchy: Hierarchy) -> tuple[str, ...]:
     return tuple(_listed(group.content)) if group else ()
 
 
-def _picture(image: ExistingImage) -> Picture:
+def _picture(image: ExistingImage) -> ImageSpec:
     """Describe the image that is there, so that a grid can be compared with it."""
     multiscale = image.multiscale
     finest = image.levels[0]
     name = multiscale.name or "the image"
-    return Picture(name, finest, multiscale.axes, multiscale.datasets[0].affine)
+    return ImageSpec(name, finest, multiscale.axes, multiscale.datasets[0].affine)
 
 
 def _list(
@@ -208,13 +208,13 @@ def _block(document: dict[str, Any], *, old: bool) -> dict[str, Any]:
     return inner if isinstance(inner, dict) else attributes
 
 
-def _labels_documents(hierarchy: Hierarchy, version: Version) -> list[Document]:
+def _labels_documents(hierarchy: Hierarchy, version: Version) -> list[ZarrDocument]:
     """Give the documents of the labels group as they are now."""
     group = read_group(hierarchy, "labels")
     if group is None:
         return []
-    marker = Document("labels/.zgroup", {"zarr_format": 2})
-    own = Document(group.key, group.content)
+    marker = ZarrDocument("labels/.zgroup", {"zarr_format": 2})
+    own = ZarrDocument(group.key, group.content)
     return [marker, own] if zarr_format(version) == 2 else [own]
 
 
@@ -246,7 +246,7 @@ class LabelsThere:
     """
 
     taken: tuple[str, ...] = ()
-    found: Listing = field(default_factory=lambda: Listing(0, 0))
+    found: StoredSize = field(default_factory=lambda: StoredSize(0, 0))
     unfinished: bool = False
     switching: bool = False
 
@@ -274,7 +274,7 @@ def labels_there(hierarchy: Hierarchy, names: Iterable[str]) -> LabelsThere:
     sizes = [own(hierarchy.sizes(f"labels/{name}")) for name in taken]
     return LabelsThere(
         taken,
-        Listing(sum(map(len, sizes)), sum(sum(each.values()) for each in sizes)),
+        StoredSize(sum(map(len, sizes)), sum(sum(each.values()) for each in sizes)),
         unfinished=bool(broken_off),
         switching=any(target.switching for target in broken_off),
     )

@@ -113,7 +113,7 @@ class WriteOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Conduct:
+class SaveMode:
     """How it is written, and what gives way.
 
     Parameters

@@ -15,18 +15,18 @@ from napari_omezarr.pyramid import Pyramid
 
 from .chunking import (
     COPIES,
-    Level,
-    Pass,
+    LevelPlan,
     Structure,
+    WritePass,
     level_affine,
     level_shapes,
-    passes,
     stored_units,
     whole_chunks,
+    write_passes,
 )
 from .encode import Compression, array_document, compression
 from .from_layers import SAVED, describe, layer_data
-from .image_spec import Picture, group
+from .image_spec import ImageSpec, group
 from .rendering import folder_name
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from napari_omezarr.metadata import Axis
 
-    from .image_spec import Group
+    from .image_spec import ImageGroup
     from .options import Method, WriteOptions
 
 # What will be written, decided completely before a byte moves; values only.
@@ -72,9 +72,9 @@ class ImagePlan:
     """
 
     path: str
-    picture: Picture
-    levels: tuple[Level, ...]
-    passes: tuple[Pass, ...]
+    picture: ImageSpec
+    levels: tuple[LevelPlan, ...]
+    passes: tuple[WritePass, ...]
     method: Method
     codec: Compression
     labels: tuple[str, ...] = ()
@@ -108,7 +108,7 @@ class ImagePlan:
         ratio = _RATIOS.get(self.codec.name, usual)
         return int(self.raw_bytes * ratio)
 
-    def array_path(self, level: Level) -> str:
+    def array_path(self, level: LevelPlan) -> str:
         """Give the path of a level's array in the store."""
         return f"{self.path}/{level.path}" if self.path else level.path
 
@@ -196,14 +196,14 @@ class Plan:
         kinds.append(f"{levels} level{'s' if levels > 1 else ''}")
         return ", ".join(kinds)
 
-    def walks(self) -> Iterator[tuple[int, int, ImagePlan, Pass]]:
+    def walks(self) -> Iterator[tuple[int, int, ImagePlan, WritePass]]:
         """Give all passes in the order in which they are made, with their numbers."""
         for number, image in enumerate(self.images):
             for turn, walk in enumerate(image.passes):
                 yield number, turn, image, walk
 
 
-def level_document(plan: Plan, image: ImagePlan, level: Level) -> dict[str, Any]:
+def level_document(plan: Plan, image: ImagePlan, level: LevelPlan) -> dict[str, Any]:
     """Give the metadata document of a level's array."""
     return array_document(
         version=plan.options.version,
@@ -216,13 +216,13 @@ def level_document(plan: Plan, image: ImagePlan, level: Level) -> dict[str, Any]
     )
 
 
-def width(image: ImagePlan, walk: Pass, memory: int) -> int:
+def width(image: ImagePlan, walk: WritePass, memory: int) -> int:
     """Give how many blocks of a pass may be in work at a time; at least one."""
     fitting = int(memory / COPIES / max(1, block_bytes(image, walk)))
     return max(1, min(walk.count, fitting))
 
 
-def block_bytes(image: ImagePlan, walk: Pass) -> int:
+def block_bytes(image: ImagePlan, walk: WritePass) -> int:
     """Give the bytes of one block as it is read."""
     return math.prod(walk.block) * image.dtype.itemsize
 
@@ -259,7 +259,7 @@ def _size(count: float) -> str:
 _MOST_AXES = 5
 
 
-def checked(picture: Picture, options: WriteOptions) -> Picture:
+def checked(picture: ImageSpec, options: WriteOptions) -> ImageSpec:
     """Take out what the version cannot hold, and say so."""
     losses, notes = list(picture.losses), list(picture.notes)
     affine = picture.affine
@@ -279,7 +279,7 @@ def checked(picture: Picture, options: WriteOptions) -> Picture:
     return replace(picture, affine=affine, losses=tuple(losses), notes=tuple(notes))
 
 
-def _axis_notes(picture: Picture) -> list[str]:
+def _axis_notes(picture: ImageSpec) -> list[str]:
     axes, name = picture.axes, picture.name
     if len(axes) < 2:
         raise OptionError(f"{name} has {len(axes)} axis, and OME-Zarr needs 2.")
@@ -346,7 +346,7 @@ def plan_layers(
 
 
 def plan_groups(
-    groups: Sequence[Group],
+    groups: Sequence[ImageGroup],
     name: str,
     options: WriteOptions,
     *,
@@ -382,7 +382,7 @@ def plan_groups(
     )
 
 
-def agreed(plan: Plan) -> None:
+def accepted(plan: Plan) -> None:
     """Check that what would be lost has been agreed to.
 
     Raises
@@ -398,7 +398,7 @@ def agreed(plan: Plan) -> None:
 
 
 def plan_image(
-    picture: Picture,
+    picture: ImageSpec,
     path: str,
     options: WriteOptions,
     *,
@@ -430,7 +430,7 @@ def plan_image(
         cut = tuple(min(c, max(1, s)) for c, s in zip(chunks, shape, strict=True))
         region = shards and [-(-s // f) for s, f in zip(shards, total, strict=True)]
         levels.append(
-            Level(
+            LevelPlan(
                 path=str(number),
                 shape=shape,
                 chunks=cut,
@@ -449,14 +449,21 @@ def plan_image(
         path=path,
         picture=picture,
         levels=tuple(levels),
-        passes=passes(levels, source.dtype.itemsize, options.memory, source.chunks),
+        passes=write_passes(
+            levels, source.dtype.itemsize, options.memory, source.chunks
+        ),
         method=options.label_method if is_label else options.image_method,
         codec=compression(codec, strength, options.version, source.dtype),
     )
 
 
 def _plan_group(
-    members: Group, path: str, name: str, options: WriteOptions, *, object_store: bool
+    members: ImageGroup,
+    path: str,
+    name: str,
+    options: WriteOptions,
+    *,
+    object_store: bool,
 ) -> list[ImagePlan]:
     image = members.image
     given = options.name if options.name and not path else None
@@ -488,10 +495,10 @@ def structure_of(image: ImagePlan) -> Structure:
     )
 
 
-def _pictures(layers: Iterable[Any]) -> tuple[list[Picture], list[str]]:
+def _pictures(layers: Iterable[Any]) -> tuple[list[ImageSpec], list[str]]:
     pictures, losses = [], []
     for layer in map(layer_data, layers):
-        if isinstance(layer, Pyramid | Picture) or layer[2] in SAVED:
+        if isinstance(layer, Pyramid | ImageSpec) or layer[2] in SAVED:
             pictures.append(describe(layer))
         else:
             name = layer[1].get("name") or "one"
@@ -501,7 +508,7 @@ def _pictures(layers: Iterable[Any]) -> tuple[list[Picture], list[str]]:
     return pictures, losses
 
 
-def _renamed(picture: Picture, options: WriteOptions) -> Picture:
+def _renamed(picture: ImageSpec, options: WriteOptions) -> ImageSpec:
     names, units = options.axis_names or {}, options.units or {}
     known = {axis.name for axis in picture.axes}
     axes = tuple(

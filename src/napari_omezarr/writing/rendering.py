@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .image_spec import LabelLook, Look, Picture
+    from .image_spec import ChannelDisplay, ImageSpec, LabelDisplay
     from .options import Version
 
 # The ``omero`` and ``image-label`` blocks, and our ``napari`` key beside them.
@@ -24,7 +24,7 @@ _SAFE_NAME = re.compile(r"[^\w.\- ]+")
 
 
 def omero_document(
-    looks: Sequence[Look], previous: Mapping[str, Any] | None = None
+    looks: Sequence[ChannelDisplay], previous: Mapping[str, Any] | None = None
 ) -> dict[str, Any] | None:
     """Describe the channels; None where contrast is not known of all of them.
 
@@ -50,7 +50,7 @@ def omero_document(
     }
 
 
-def channel_document(look: Look) -> dict[str, Any]:
+def channel_document(look: ChannelDisplay) -> dict[str, Any]:
     """Describe one channel whose contrast is known."""
     start, end = look.limits or (0.0, 1.0)
     low, high = look.span or (start, end)
@@ -67,7 +67,7 @@ def channel_document(look: Look) -> dict[str, Any]:
 
 
 def image_label_document(
-    look: LabelLook,
+    look: LabelDisplay,
     version: Version,
     previous: Mapping[str, Any] | None = None,
     *,
@@ -106,7 +106,7 @@ def image_label_document(
 
 
 def napari_document(
-    picture: Picture, path: str = "", *, named: bool = False
+    picture: ImageSpec, path: str = "", *, named: bool = False
 ) -> dict[str, Any]:
     """Describe what only napari knows; empty where that is nothing.
 

@@ -31,7 +31,7 @@ from .engine import (
     stored_level,
 )
 from .journal import Journal, journal_digest
-from .plan import agreed, with_looks
+from .plan import accepted, with_looks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -39,12 +39,12 @@ if TYPE_CHECKING:
 
     from napari_omezarr.pyramid.boxes import Bounds
 
-    from .chunking import Level, Pass
+    from .chunking import LevelPlan, WritePass
     from .engine import Executor, StoredArray
-    from .hierarchy import Hierarchy, Listing, Target
-    from .image_spec import Look
+    from .hierarchy import Hierarchy, StoredSize, Target
+    from .image_spec import ChannelDisplay
     from .journal import Checks
-    from .options import Conduct, Verify
+    from .options import SaveMode, Verify
     from .plan import ImagePlan, Plan
 
 # Read back what was written, while more is being written, and compare the two.
@@ -89,7 +89,9 @@ class Verification:
     ) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def add(self, image: ImagePlan, walk: Pass, bounds: Bounds, checks: Checks) -> None:
+    def add(
+        self, image: ImagePlan, walk: WritePass, bounds: Bounds, checks: Checks
+    ) -> None:
         """Read a block back that is stored, as soon as a thread is free.
 
         Raises
@@ -178,8 +180,8 @@ def _compare(array: StoredArray, box: Bounds, expected: int) -> None:
 
 
 def _boxes(
-    image: ImagePlan, walk: Pass, bounds: Bounds, checks: Checks
-) -> Iterator[tuple[Level, Bounds, int]]:
+    image: ImagePlan, walk: WritePass, bounds: Bounds, checks: Checks
+) -> Iterator[tuple[LevelPlan, Bounds, int]]:
     expected = {level: (part, check) for level, part, check in checks}
     for number in range(walk.first, walk.last + 1):
         level = image.levels[number]
@@ -225,7 +227,7 @@ def with_contrast(plan: Plan, staged: Hierarchy) -> Plan:
     return plan
 
 
-def _limited(look: Look, values: np.ndarray) -> Look:
+def _limited(look: ChannelDisplay, values: np.ndarray) -> ChannelDisplay:
     if look.limits is not None:
         return look
     limits = _limits(values)
@@ -288,7 +290,7 @@ class Saved:
 def save(
     plan: Plan,
     target: Target,
-    conduct: Conduct,
+    conduct: SaveMode,
     executor: Executor,
     running: Running | None = None,
 ) -> Saved:
@@ -323,7 +325,7 @@ def save(
         It was cancelled. The same holds.
     """
     running = running or Running(verify=conduct.verify)
-    agreed(plan)
+    accepted(plan)
     resumed = _resumed(target, plan, conduct)
     if resumed and target.switching:
         target.finish()
@@ -347,7 +349,7 @@ def save(
     return Saved(target.address, plan, verified, target.notes)
 
 
-def _replaceable(target: Target, conduct: Conduct) -> Listing | None:
+def _replaceable(target: Target, conduct: SaveMode) -> StoredSize | None:
     """Give what may be replaced; None where the place is free."""
     found = target.occupied()
     if found is not None and conduct.existing != "replace":
@@ -359,7 +361,7 @@ def _replaceable(target: Target, conduct: Conduct) -> Listing | None:
     return found
 
 
-def _resumed(target: Target, plan: Plan, conduct: Conduct) -> bool:
+def _resumed(target: Target, plan: Plan, conduct: SaveMode) -> bool:
     """Say whether an unfinished save is to go on; one that is not wanted is removed."""
     if not target.unfinished():
         return False
@@ -386,7 +388,7 @@ def _resumed(target: Target, plan: Plan, conduct: Conduct) -> bool:
 # Never write over what is being read.
 
 
-def not_in_use(target: str, places: Iterable[str], *, inside: bool = False) -> None:
+def check_not_open(target: str, places: Iterable[str], *, inside: bool = False) -> None:
     """Check that a target is none of the places that are read, nor around one.
 
     Parameters

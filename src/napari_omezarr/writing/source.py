@@ -8,7 +8,7 @@ import dask.array as da
 import numpy as np
 
 from napari_omezarr.errors import UnsupportedDataError
-from napari_omezarr.pyramid import Pixels, Window, pixels_of
+from napari_omezarr.pyramid import FixedAxes, Pixels, pixels_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _WIDEST_FLOAT = 8
 
 
-class Source(Protocol):
+class PixelSource(Protocol):
     """An array of which a writer reads boxes, each pixel once."""
 
     @property
@@ -95,7 +95,7 @@ class DaskSource:
 class Stacked:
     """Sources of equal shape as one, along a new axis."""
 
-    def __init__(self, sources: Sequence[Source], axis: int) -> None:
+    def __init__(self, sources: Sequence[PixelSource], axis: int) -> None:
         self.sources = tuple(sources)
         self.axis = axis
         first = self.sources[0]
@@ -117,7 +117,7 @@ class Stacked:
 class Transposed:
     """A source with its axes in another order."""
 
-    def __init__(self, source: Source, order: Sequence[int]) -> None:
+    def __init__(self, source: PixelSource, order: Sequence[int]) -> None:
         self.source = source
         self.order = tuple(order)
         self.shape = tuple(source.shape[axis] for axis in order)
@@ -136,7 +136,7 @@ class Transposed:
 class Converted:
     """A source in another data type that holds all its values (bool as uint8)."""
 
-    def __init__(self, source: Source, dtype: np.dtype[Any]) -> None:
+    def __init__(self, source: PixelSource, dtype: np.dtype[Any]) -> None:
         self.source = source
         self.dtype = np.dtype(dtype)
         self.shape = source.shape
@@ -148,7 +148,7 @@ class Converted:
         return self.source.read(bounds).astype(self.dtype, copy=False)
 
 
-def as_source(data: Any, places: frozenset[str] = frozenset()) -> Source:
+def as_source(data: Any, places: frozenset[str] = frozenset()) -> PixelSource:
     """Make a source of a layer's data; nothing is read.
 
     Parameters
@@ -173,7 +173,7 @@ def as_source(data: Any, places: frozenset[str] = frozenset()) -> Source:
     return ArraySource(array, places | _known_places(array))
 
 
-def stack(sources: Sequence[Source], axis: int) -> Source:
+def stack(sources: Sequence[PixelSource], axis: int) -> PixelSource:
     """Join sources along a new axis; channels of one array are read as that array.
 
     The channels of a stored image often share chunks: read one by one, each chunk
@@ -228,14 +228,14 @@ def _known_places(array: Any) -> frozenset[str]:
     return frozenset(found) | (_known_places(inner) if inner is not None else set())
 
 
-def _common_pixels(sources: Sequence[Source], axis: int) -> Source | None:
+def _common_pixels(sources: Sequence[PixelSource], axis: int) -> PixelSource | None:
     windows = [getattr(source, "array", None) for source in sources]
     first = windows[0]
-    if not isinstance(first, Window) or tuple(first.fixed) != (axis,):
+    if not isinstance(first, FixedAxes) or tuple(first.fixed) != (axis,):
         return None
     whole: Pixels = first.source
     for index, window in enumerate(windows):
-        if not isinstance(window, Window) or window.source is not whole:
+        if not isinstance(window, FixedAxes) or window.source is not whole:
             return None
         if window.fixed != {axis: index}:
             return None

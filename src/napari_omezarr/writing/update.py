@@ -14,7 +14,7 @@ from napari_omezarr.errors import (
     OptionError,
 )
 
-from .encode import Document
+from .encode import ZarrDocument
 from .existing import GroupDocument, document_of, read_group
 from .rendering import NAPARI, channel_document, image_label_document, napari_document
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from .hierarchy import Hierarchy
-    from .image_spec import Look, Picture
+    from .image_spec import ChannelDisplay, ImageSpec
     from .options import Version
 
 # Keep consolidated metadata right when something below them changes.
@@ -69,7 +69,7 @@ def changed(
 
 
 def refresh(
-    above: Iterable[tuple[Hierarchy, str]], documents: Sequence[Document]
+    above: Iterable[tuple[Hierarchy, str]], documents: Sequence[ZarrDocument]
 ) -> None:
     """Bring new documents into the consolidated metadata of the groups above.
 
@@ -177,7 +177,7 @@ def _without_own(content: Any) -> dict[str, Any]:
 
 
 def update_image(
-    pictures: Sequence[Picture],
+    pictures: Sequence[ImageSpec],
     hierarchy: Hierarchy,
     above: Iterable[tuple[Hierarchy, str]] = (),
 ) -> tuple[str, ...]:
@@ -223,11 +223,11 @@ def update_image(
     if group.content == before:
         return ()
     hierarchy.replace(group.key, group.body, group.stored)
-    refresh([(hierarchy, ""), *above], [Document(group.key, group.content)])
+    refresh([(hierarchy, ""), *above], [ZarrDocument(group.key, group.content)])
     return tuple(names)
 
 
-def _update_channel(group: GroupDocument, picture: Picture) -> None:
+def _update_channel(group: GroupDocument, picture: ImageSpec) -> None:
     look, index = picture.looks[0], picture.origin.channel if picture.origin else None
     if picture.rgb:
         return
@@ -253,7 +253,9 @@ def _update_channel(group: GroupDocument, picture: Picture) -> None:
     _update_state(group, look, index, len(channels))
 
 
-def _update_state(group: GroupDocument, look: Look, index: int, count: int) -> None:
+def _update_state(
+    group: GroupDocument, look: ChannelDisplay, index: int, count: int
+) -> None:
     """Write what only napari knows of a channel; entries go by their position."""
     state = group.attributes.get(NAPARI)
     held = state.get("channels") if isinstance(state, Mapping) else None
@@ -266,7 +268,7 @@ def _update_state(group: GroupDocument, look: Look, index: int, count: int) -> N
     group.attributes[NAPARI] = {"channels": entries}
 
 
-def _update_labels(group: GroupDocument, picture: Picture, address: str) -> None:
+def _update_labels(group: GroupDocument, picture: ImageSpec, address: str) -> None:
     if picture.label is None:  # the caller asked; for the type checker
         raise ConflictError("These are no labels.")
     version: Version = "0.4" if group.zarr_format == 2 else "0.5"

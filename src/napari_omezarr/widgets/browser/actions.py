@@ -11,7 +11,7 @@ from qtpy.QtGui import QAction, QGuiApplication
 from qtpy.QtWidgets import QHBoxLayout, QMenu, QPushButton, QWidget
 
 from napari_omezarr.browsing import (
-    Kind,
+    EntryKind,
     Viewer,
     check_public,
     https_address,
@@ -24,7 +24,7 @@ from napari_omezarr.browsing import (
 from napari_omezarr.connections import locate
 from napari_omezarr.errors import OptionError
 from napari_omezarr.location import Location
-from napari_omezarr.widgets.qt_async import Reply, failure
+from napari_omezarr.widgets.qt_async import FutureWatcher, failure
 
 from .forms import CopyForm, TableForm
 from .opener import folder_for
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 
     from napari.components import ViewerModel
 
-    from napari_omezarr.browsing import Entry, Publicity
+    from napari_omezarr.browsing import Entry, PublicAccess
 
     from .details import DetailsPanel
     from .header import ConnectionChooser
     from .navigation import Stop
-    from .opener import Wish
+    from .opener import OpenRequest
 
 # What can be done with a row: the same actions on buttons and in its menu.
 
@@ -51,7 +51,13 @@ _COPIES: dict[str, Callable[[Any], str]] = {
     "Web address": https_address,
     "Python": python_snippet,
 }
-_LABELLED = (Kind.IMAGE, Kind.LEVELS, Kind.SERIES, Kind.SCENE, Kind.LABELS)
+_LABELLED = (
+    EntryKind.IMAGE,
+    EntryKind.LEVELS,
+    EntryKind.SERIES,
+    EntryKind.SCENE,
+    EntryKind.LABELS,
+)
 
 
 class RowActions(QObject):
@@ -64,11 +70,11 @@ class RowActions(QObject):
     """
 
     open_wanted = Signal(object)
-    """A `Wish`."""
+    """A `OpenRequest`."""
     choose_wanted = Signal(object)
     """A `Location`, of which the person wants to choose a part."""
     region_wanted = Signal(object)
-    """A `Wish`, of which the person wants a region."""
+    """A `OpenRequest`, of which the person wants a region."""
     failed = Signal(object)
     """An `OMEZarrError`."""
     said = Signal(str)
@@ -76,8 +82,8 @@ class RowActions(QObject):
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
-        self._wish: Wish | None = None
-        self._asked: Reply | None = None
+        self._wish: OpenRequest | None = None
+        self._asked: FutureWatcher | None = None
         self.open_menu = QMenu("Open", parent)
         self.copy_menu = QMenu("Copy", parent)
         self.open = self._opening("Open", self._open)
@@ -89,7 +95,7 @@ class RowActions(QObject):
         self.links = [self._linking(viewer) for viewer in Viewer]
         self.set_row(None, None)
 
-    def set_row(self, entry: Entry | None, wish: Wish | None) -> None:
+    def set_row(self, entry: Entry | None, wish: OpenRequest | None) -> None:
         """Offer what can be done with a row.
 
         Parameters
@@ -165,10 +171,10 @@ class RowActions(QObject):
             if self._asked is not None:
                 self._asked.drop()
             future = start(check_public(self._wish.location, viewer.address))
-            self._asked = Reply(future, partial(self._receive, viewer), self)
+            self._asked = FutureWatcher(future, partial(self._receive, viewer), self)
             self.said.emit(f"Asking whether {viewer} may read it …")
 
-    def _receive(self, viewer: Viewer, future: Future[Publicity]) -> None:
+    def _receive(self, viewer: Viewer, future: Future[PublicAccess]) -> None:
         error = failure(future)
         if error is not None:
             self.failed.emit(error)
@@ -246,7 +252,9 @@ class RowTools(QObject):
         more_menu.addSeparator()
         more_menu.addActions(self.looks)
 
-    def set_row(self, entry: Entry | None, wish: Wish | None, here: Stop) -> None:
+    def set_row(
+        self, entry: Entry | None, wish: OpenRequest | None, here: Stop
+    ) -> None:
         """Offer what can be done with a row.
 
         Parameters
@@ -260,10 +268,12 @@ class RowTools(QObject):
         """
         self._entry, self._here = entry, here
         opens = entry is not None and (entry.is_openable or entry.looks_like_store)
-        is_file = entry is not None and entry.kind is Kind.FILE
+        is_file = entry is not None and entry.kind is EntryKind.FILE
         shared = wish.location if wish is not None and (opens or is_file) else None
         self.share.set_location(shared, is_file=is_file)
-        self.download.setEnabled(entry is not None and entry.kind is not Kind.BUCKET)
+        self.download.setEnabled(
+            entry is not None and entry.kind is not EntryKind.BUCKET
+        )
         self.upload.setEnabled(folder_for(entry, here) is not None)
         for action in self.looks:
             action.setEnabled(entry is not None)

@@ -15,16 +15,23 @@ from qtpy.QtWidgets import (
 )
 
 from napari_omezarr.widgets.open_dialog import copied_text, mime_text
-from napari_omezarr.widgets.qt_async import Job, failure, news
+from napari_omezarr.widgets.qt_async import Task, app_events, failure
 
 from .actions import ActionBar, RowActions, RowTools
 from .connection_editor import ConnectionEditor
 from .details import DetailsPanel
-from .errors import ErrorBar, StatusLine, Troubles
+from .errors import ErrorBar, ErrorPanel, StatusLine
 from .forms import OpenForm, find_choices
 from .header import Header
-from .navigation import Walk
-from .opener import Opener, Wish, folder_for, save_into, show_region, wish_for
+from .navigation import Navigation
+from .opener import (
+    Opener,
+    OpenRequest,
+    folder_for,
+    open_request,
+    save_into,
+    show_region,
+)
 from .start_page import StartPage
 from .tree_view import EntryTree
 
@@ -37,7 +44,7 @@ if TYPE_CHECKING:
     from napari_omezarr.connections import Connection
     from napari_omezarr.location import Location
 
-    from .errors import Remedy
+    from .errors import ErrorAction
     from .forms import Choices
 
 # The browser: one place at a time, its rows, what is known of one, what to do.
@@ -59,8 +66,8 @@ class Browser(QWidget):
     ) -> None:
         super().__init__(parent)
         self._viewer = viewer
-        self._finding: Job | None = None
-        self._region: Wish | None = None
+        self._finding: Task | None = None
+        self._region: OpenRequest | None = None
         self.header = Header(self)
         self.tree = EntryTree(self)
         self.start_page = StartPage(self)
@@ -72,8 +79,8 @@ class Browser(QWidget):
         self.tools = RowTools(viewer, self.header.chooser, self.details, self)
         self.tools.add_to(self.row_actions.copy_menu, self.buttons.more_menu)
         self.opener = Opener(viewer, self)
-        self.walk = Walk(self.header, self.tree, self)
-        self.troubles = Troubles(self.errors, self.header, self.walk, self)
+        self.walk = Navigation(self.header, self.tree, self)
+        self.troubles = ErrorPanel(self.errors, self.header, self.walk, self)
         self.setMinimumWidth(300)
         self.setAcceptDrops(True)
         self._arrange()
@@ -84,7 +91,7 @@ class Browser(QWidget):
     def choose_part(self, location: Location) -> None:
         """Find out what a place holds, and let the person choose from it."""
         self._abandon()
-        self._finding = Job(partial(find_choices, location))
+        self._finding = Task(partial(find_choices, location))
         # A window that closes takes the dock with it, without a word.
         self.destroyed.connect(self._finding.abandon)
         self._finding.start(self._show_choices)
@@ -163,7 +170,7 @@ class Browser(QWidget):
         )
         self.troubles.edit_wanted.connect(self._edit_connection)
         self.status.cancel.clicked.connect(self.stop)
-        news().written.connect(walk.hear_of)
+        app_events().written.connect(walk.hear_of)
 
     def _connect_actions(self) -> None:
         for failed in (
@@ -206,12 +213,12 @@ class Browser(QWidget):
         else:
             self.details.display(entry.location, entry)
 
-    def _wish(self, index: QModelIndex) -> Wish | None:
+    def _wish(self, index: QModelIndex) -> OpenRequest | None:
         rows = self.tree.rows
         entry = rows.entry(index)
         if entry is None:
             return None
-        return wish_for(entry, rows.entry_above(index), index.row())
+        return open_request(entry, rows.entry_above(index), index.row())
 
     def _open_row(self, index: QModelIndex) -> None:
         wish = self._wish(index)
@@ -239,11 +246,11 @@ class Browser(QWidget):
         form.wanted.connect(self.opener.open)
         form.show()
 
-    def _open_region(self, wish: Wish) -> None:
+    def _open_region(self, wish: OpenRequest) -> None:
         self._region = wish
         self.opener.open(wish)
 
-    def _end_opening(self, wish: Wish) -> None:
+    def _end_opening(self, wish: OpenRequest) -> None:
         self.walk.refill()
         if wish is self._region:
             show_region(self._viewer)
@@ -254,7 +261,7 @@ class Browser(QWidget):
             save_into(self._viewer, folder)
 
     def _edit_connection(
-        self, connection: Connection | None, remedy: Remedy | None = None
+        self, connection: Connection | None, remedy: ErrorAction | None = None
     ) -> None:
         own = connection in self.walk.known.own
         editor = ConnectionEditor(connection, stored=own, parent=self)

@@ -30,12 +30,19 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 
 from napari_omezarr.browsing import check_connection, start
-from napari_omezarr.connections import Book, Connection, Keys, from_aws, from_mc, vault
+from napari_omezarr.connections import (
+    Connection,
+    ConnectionFile,
+    Keys,
+    from_aws,
+    from_mc,
+    key_store,
+)
 from napari_omezarr.connections.connections import Profile, SignIn, Style, aws_profiles
 from napari_omezarr.errors import OptionError
-from napari_omezarr.widgets.qt_async import Job, Reply, failure
+from napari_omezarr.widgets.qt_async import FutureWatcher, Task, failure
 
-from .errors import Remedy
+from .errors import ErrorAction
 from .panes import plain_label
 
 if TYPE_CHECKING:
@@ -178,17 +185,17 @@ class ConnectionForm:
             self.more.expand(animate=False)
         self._choose()
 
-    def point_to(self, remedy: Remedy | None) -> None:
+    def point_to(self, remedy: ErrorAction | None) -> None:
         """Put the cursor where something is to be changed, for a button of an error."""
         field: Any = self.name if not self.name.value else self.endpoint
-        if remedy is Remedy.CA_FILE:
+        if remedy is ErrorAction.CA_FILE:
             self.more.expand(animate=False)
             field = self.ca_file.line_edit
-        elif remedy is Remedy.SIGN_IN:
+        elif remedy is ErrorAction.SIGN_IN:
             if self.sign_in.value in ("automatic", "anonymous"):
                 self.sign_in.value = _word(SIGN_INS, "keys")
             field = self.access_key if self.is_keyed else self.sign_in
-        elif remedy in (Remedy.EDIT, Remedy.ANOTHER):
+        elif remedy in (ErrorAction.EDIT, ErrorAction.ANOTHER):
             field = self.access_key if self.is_keyed else self.endpoint
         if remedy is not None:
             field.native.setFocus()
@@ -292,7 +299,7 @@ class Surroundings:
 
 def surroundings() -> Surroundings:
     """Look for AWS profiles and for a keychain."""
-    return Surroundings(aws_profiles(), vault().sentence)
+    return Surroundings(aws_profiles(), key_store().sentence)
 
 
 def keep(connection: Connection, keys: Keys | None, instead_of: str) -> str:
@@ -319,7 +326,7 @@ def keep(connection: Connection, keys: Keys | None, instead_of: str) -> str:
     OptionError
         Another one has its name, or the file cannot be written.
     """
-    book, name = Book(), connection.name
+    book, name = ConnectionFile(), connection.name
     before = book.find(instead_of)
     if name != instead_of and book.find(name):
         sentence = f"There is another connection called {name}."
@@ -330,8 +337,8 @@ def keep(connection: Connection, keys: Keys | None, instead_of: str) -> str:
         raise _unwritable(error) from None
     keyed = connection.profile.sign_in == "keys"
     if not keyed and before is not None and before.profile.sign_in == "keys":
-        vault().forget(name)
-    if keyed and keys is not None and not vault().keep(name, keys):
+        key_store().forget(name)
+    if keyed and keys is not None and not key_store().keep(name, keys):
         return f"{name} saved; its keys live until napari closes."
     return f"{name} saved."
 
@@ -345,7 +352,7 @@ def remove(name: str) -> str:
         The file cannot be written.
     """
     try:
-        Book().remove(name)
+        ConnectionFile().remove(name)
     except OSError as error:
         raise _unwritable(error) from None
     return f"{name} removed."
@@ -371,12 +378,12 @@ def take_over(source: str, *, secrets: bool = False) -> str:
     OptionError
         The file cannot be written.
     """
-    book = Book()
+    book = ConnectionFile()
     taken = {connection.name for connection in book.connections()}
     if source == "aws":
         found = from_aws()
     else:
-        held = {name: vault().find(name) for name in taken} if secrets else {}
+        held = {name: key_store().find(name) for name in taken} if secrets else {}
         found = from_mc(secrets=secrets)
         _put_back(held)
     new = [profile for profile in found if profile.name not in taken]
@@ -400,11 +407,11 @@ def renamed(profile: Profile, keys: Keys | None, before: str) -> Profile:
 def _put_back(held: dict[str, Keys | None]) -> None:
     """Restore the keys of connections that have the name of an alias by chance."""
     for name, keys in held.items():
-        if keys is not None and vault().find(name) != keys:
-            vault().keep(name, keys)
+        if keys is not None and key_store().find(name) != keys:
+            key_store().keep(name, keys)
 
 
-def _save(book: Book, profiles: Iterable[Profile]) -> None:
+def _save(book: ConnectionFile, profiles: Iterable[Profile]) -> None:
     for profile in profiles:
         book.save(Connection(profile))
 
@@ -450,8 +457,8 @@ class ConnectionEditor(QDialog):
         super().__init__(parent)
         self._before = connection or Connection(Profile(""))
         self._stored = stored
-        self._jobs: list[Job] = []
-        self._tested: Reply | None = None
+        self._jobs: list[Task] = []
+        self._tested: FutureWatcher | None = None
         self.form = ConnectionForm()
         self.message = plain_label(self)
         self.test_button = QPushButton("&Test", self)
@@ -488,7 +495,7 @@ class ConnectionEditor(QDialog):
         profile = renamed(self.form.profile(), keys, name)
         self.message.setText("Testing …")
         future = start(check_connection(profile, keys=keys))
-        self._tested = Reply(future, self._show_checks, self)
+        self._tested = FutureWatcher(future, self._show_checks, self)
 
     def save(self) -> None:
         """Write the connection and keep its keys, then close."""
@@ -579,14 +586,14 @@ class ConnectionEditor(QDialog):
     def _run(
         self, work: Callable[[], object], then: Callable[[Future[Any]], None]
     ) -> None:
-        job = Job(work)
+        job = Task(work)
         # A window that closes takes the editor with it, without a word.
         self.destroyed.connect(job.abandon)
         self._jobs.append(job)
         job.start(partial(self._finish, job, then))
 
     def _finish(
-        self, job: Job, then: Callable[[Future[Any]], None], outcome: Future[Any]
+        self, job: Task, then: Callable[[Future[Any]], None], outcome: Future[Any]
     ) -> None:
         self._jobs.remove(job)
         error = failure(outcome)

@@ -17,10 +17,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_omezarr.browsing import Kind, Thumbnail, describe, thumbnail
+from napari_omezarr.browsing import EntryKind, Thumbnail, describe, thumbnail
 from napari_omezarr.browsing.thumbnails import set_thumbnail_cache
 from napari_omezarr.widgets.preferences import thumbnail_room
-from napari_omezarr.widgets.qt_async import Latest, failure
+from napari_omezarr.widgets.qt_async import DebouncedTask, failure
 
 from .panes import (
     ChunkPane,
@@ -68,7 +68,7 @@ class Heading(QWidget):
         font.setBold(True)
         self.name.setFont(font)
         self.picture = QLabel(self)
-        self._latest = Latest(self._hear, self)
+        self._latest = DebouncedTask(self._hear, self)
         layout = QGridLayout(self)
         layout.setContentsMargins(4, 4, 4, 2)
         layout.setColumnStretch(0, 1)
@@ -115,10 +115,17 @@ class Heading(QWidget):
 # What is known of the row that is chosen, before anything is opened.
 
 _PICTURED = frozenset(
-    {Kind.IMAGE, Kind.LEVELS, Kind.LABEL, Kind.SERIES, Kind.SCENE, Kind.ARRAY}
+    {
+        EntryKind.IMAGE,
+        EntryKind.LEVELS,
+        EntryKind.LABEL,
+        EntryKind.SERIES,
+        EntryKind.SCENE,
+        EntryKind.ARRAY,
+    }
 )
-_DESCRIBED = _PICTURED | {Kind.PLATE, Kind.WELL, Kind.LABELS}
-_DOCUMENTED = _DESCRIBED | {Kind.GROUP}
+_DESCRIBED = _PICTURED | {EntryKind.PLATE, EntryKind.WELL, EntryKind.LABELS}
+_DOCUMENTED = _DESCRIBED | {EntryKind.GROUP}
 
 
 class DetailsPanel(QWidget):
@@ -144,7 +151,7 @@ class DetailsPanel(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._shown: tuple[Location, Kind, bool, str] | None = None
+        self._shown: tuple[Location, EntryKind, bool, str] | None = None
         self._entry: Entry | None = None
         self.heading = Heading(self)
         self.image = ImagePane(self)
@@ -161,7 +168,7 @@ class DetailsPanel(QWidget):
             self.tabs.addTab(page, name)
         self.tabs.setUsesScrollButtons(True)
         self.tabs.setDocumentMode(True)
-        self._latest = Latest(self._hear, self)
+        self._latest = DebouncedTask(self._hear, self)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_omezarr.widgets.qt_async import Job
+from napari_omezarr.widgets.qt_async import Task
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -63,7 +63,7 @@ class BrowserDock(QWidget):
         if all(name in sys.modules for name in CORE):
             self._build()
             return
-        job = Job(_import_core).start(self._begin)
+        job = Task(_import_core).start(self._begin)
         # A window that closes takes the dock with it, without a word.
         self.destroyed.connect(job.abandon)
 

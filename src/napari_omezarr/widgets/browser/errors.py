@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
     from .details import DetailsPanel
     from .header import Header
-    from .navigation import Walk
+    from .navigation import Navigation
     from .opener import Opener
 
 # What helps against an error, as a button; pure.
@@ -65,7 +65,7 @@ _RUN = "Run: "
 _SAID_BY_BUTTON = ("Check", "Choose", "Open", "Type")
 
 
-class Remedy(Enum):
+class ErrorAction(Enum):
     """What the button of an error does."""
 
     NONE = auto()
@@ -86,44 +86,49 @@ class Remedy(Enum):
     METADATA = auto()
 
 
-_BY_ERROR: tuple[tuple[type[OMEZarrError], Remedy], ...] = (
-    (ListingDeniedError, Remedy.ADDRESS),
-    (ClockSkewError, Remedy.RETRY),
-    (SignInExpiredError, Remedy.RETRY),
-    (SignInNeededError, Remedy.SIGN_IN),
-    (KeyNotAcceptedError, Remedy.EDIT),
-    (AccessDeniedError, Remedy.ANOTHER),
-    (BucketNotFoundError, Remedy.EDIT),
-    (CertificateError, Remedy.CA_FILE),
-    (WrongRegionError, Remedy.EDIT),
-    (WebPageError, Remedy.ADDRESS),
-    (LocationError, Remedy.ADDRESS),
-    (NodeNotFoundError, Remedy.ADDRESS),
-    (StoreConnectionError, Remedy.RETRY),
-    (StoreTimeoutError, Remedy.RETRY),
-    (ServerBusyError, Remedy.RETRY),
-    (ServerError, Remedy.RETRY),
-    (TruncatedBodyError, Remedy.RETRY),
-    (MetadataError, Remedy.METADATA),
+_BY_ERROR: tuple[tuple[type[OMEZarrError], ErrorAction], ...] = (
+    (ListingDeniedError, ErrorAction.ADDRESS),
+    (ClockSkewError, ErrorAction.RETRY),
+    (SignInExpiredError, ErrorAction.RETRY),
+    (SignInNeededError, ErrorAction.SIGN_IN),
+    (KeyNotAcceptedError, ErrorAction.EDIT),
+    (AccessDeniedError, ErrorAction.ANOTHER),
+    (BucketNotFoundError, ErrorAction.EDIT),
+    (CertificateError, ErrorAction.CA_FILE),
+    (WrongRegionError, ErrorAction.EDIT),
+    (WebPageError, ErrorAction.ADDRESS),
+    (LocationError, ErrorAction.ADDRESS),
+    (NodeNotFoundError, ErrorAction.ADDRESS),
+    (StoreConnectionError, ErrorAction.RETRY),
+    (StoreTimeoutError, ErrorAction.RETRY),
+    (ServerBusyError, ErrorAction.RETRY),
+    (ServerError, ErrorAction.RETRY),
+    (TruncatedBodyError, ErrorAction.RETRY),
+    (MetadataError, ErrorAction.METADATA),
 )
 _TEXTS = {
-    Remedy.NONE: "",
-    Remedy.RETRY: "Try again",
-    Remedy.COMMAND: "Copy the command",
-    Remedy.SIGN_IN: "Sign in…",
-    Remedy.ANOTHER: "Choose another sign-in",
-    Remedy.EDIT: "Edit the connection…",
-    Remedy.CA_FILE: "Choose a CA file…",
-    Remedy.ANONYMOUS: "Try without signing in",
-    Remedy.ADDRESS: "Type an address",
-    Remedy.PARENT: "Open that",
-    Remedy.METADATA: "Show the metadata",
+    ErrorAction.NONE: "",
+    ErrorAction.RETRY: "Try again",
+    ErrorAction.COMMAND: "Copy the command",
+    ErrorAction.SIGN_IN: "Sign in…",
+    ErrorAction.ANOTHER: "Choose another sign-in",
+    ErrorAction.EDIT: "Edit the connection…",
+    ErrorAction.CA_FILE: "Choose a CA file…",
+    ErrorAction.ANONYMOUS: "Try without signing in",
+    ErrorAction.ADDRESS: "Type an address",
+    ErrorAction.PARENT: "Open that",
+    ErrorAction.METADATA: "Show the metadata",
 }
-_SAME = (Remedy.CA_FILE, Remedy.SIGN_IN, Remedy.ANONYMOUS, Remedy.EDIT)
+_SAME = (
+    ErrorAction.CA_FILE,
+    ErrorAction.SIGN_IN,
+    ErrorAction.ANONYMOUS,
+    ErrorAction.EDIT,
+)
 """Buttons that take in another way the action that the error names."""
 
 
-def remedy_for(error: OMEZarrError, *, is_named: bool = False) -> Remedy:
+def action_for(error: OMEZarrError, *, is_named: bool = False) -> ErrorAction:
     """Say what is most likely to help; the first that fits.
 
     Parameters
@@ -135,13 +140,13 @@ def remedy_for(error: OMEZarrError, *, is_named: bool = False) -> Remedy:
         was tried.
     """
     if isinstance(error, NodeNotFoundError) and error.action == "Open that.":
-        return Remedy.PARENT
+        return ErrorAction.PARENT
     if isinstance(error, SignInExpiredError) and command(error):
-        return Remedy.COMMAND
+        return ErrorAction.COMMAND
     if is_named and isinstance(error, (SignInNeededError, KeyNotAcceptedError)):
-        return Remedy.ANONYMOUS
+        return ErrorAction.ANONYMOUS
     fitting = (remedy for kind, remedy in _BY_ERROR if isinstance(error, kind))
-    return next(fitting, Remedy.NONE)
+    return next(fitting, ErrorAction.NONE)
 
 
 def command(error: OMEZarrError) -> str:
@@ -149,14 +154,14 @@ def command(error: OMEZarrError) -> str:
     return error.action.removeprefix(_RUN) if error.action.startswith(_RUN) else ""
 
 
-def words(error: OMEZarrError, remedy: Remedy) -> tuple[str, str]:
+def words(error: OMEZarrError, remedy: ErrorAction) -> tuple[str, str]:
     """Give what the bar says, and what its button does.
 
     An action that the button is said to take is not said twice.
     """
     action = error.action
     first = action.partition(" ")[0]
-    on_button = remedy not in (Remedy.NONE, Remedy.RETRY, Remedy.COMMAND)
+    on_button = remedy not in (ErrorAction.NONE, ErrorAction.RETRY, ErrorAction.COMMAND)
     brief = first in _SAID_BY_BUTTON and len(action) <= LONGEST
     if remedy in _SAME or (on_button and brief):
         action = ""
@@ -166,7 +171,7 @@ def words(error: OMEZarrError, remedy: Remedy) -> tuple[str, str]:
 # What went wrong anywhere in the dock, and what the button beside it does.
 
 
-class Troubles(QObject):
+class ErrorPanel(QObject):
     """Shows errors of the dock's parts in its bar, and does what the bar offers.
 
     Parameters
@@ -182,10 +187,10 @@ class Troubles(QObject):
     """
 
     edit_wanted = Signal(object, object)
-    """A `Connection` to edit, and the `Remedy` for which."""
+    """A `Connection` to edit, and the `ErrorAction` for which."""
 
     def __init__(
-        self, bar: ErrorBar, header: Header, walk: Walk, parent: QObject
+        self, bar: ErrorBar, header: Header, walk: Navigation, parent: QObject
     ) -> None:
         super().__init__(parent)
         self._bar = bar
@@ -237,26 +242,26 @@ class Troubles(QObject):
         self._place = place or (here[0] if len(here) == 1 else None)
         self._again = again or self._walk.reload
         self._of_panel = False
-        self._bar.show_error(error, remedy_for(error, is_named=self._is_named()))
+        self._bar.show_error(error, action_for(error, is_named=self._is_named()))
 
-    def help(self, remedy: Remedy) -> None:
+    def help(self, remedy: ErrorAction) -> None:
         """Do what the button of an error says."""
         match remedy:
-            case Remedy.RETRY:
+            case ErrorAction.RETRY:
                 self._bar.clear()
                 self._again()
-            case Remedy.ADDRESS:
+            case ErrorAction.ADDRESS:
                 self._header.address.setFocus()
                 self._header.address.selectAll()
-            case Remedy.PARENT:
+            case ErrorAction.PARENT:
                 self._walk.up()
-            case Remedy.COMMAND:
+            case ErrorAction.COMMAND:
                 self._copy_command()
-            case Remedy.ANONYMOUS:
+            case ErrorAction.ANONYMOUS:
                 self._go_unsigned()
-            case Remedy.METADATA:
+            case ErrorAction.METADATA:
                 self._show_metadata()
-            case Remedy.ANOTHER if self._own() is None and self._walk.known.own:
+            case ErrorAction.ANOTHER if self._own() is None and self._walk.known.own:
                 self._header.chooser.setFocus()
                 self._header.chooser.showPopup()
             case _:
@@ -293,7 +298,7 @@ class Troubles(QObject):
         clipboard, error = QGuiApplication.clipboard(), self._bar.error
         if clipboard is not None and error is not None:
             clipboard.setText(command(error))
-            self._bar.show_error(error, Remedy.RETRY)
+            self._bar.show_error(error, ErrorAction.RETRY)
 
     def _go_unsigned(self) -> None:
         if self._place is not None:
@@ -321,12 +326,12 @@ class ErrorBar(QFrame):
     """
 
     asked = Signal(object)
-    """The `Remedy` whose button was pressed."""
+    """The `ErrorAction` whose button was pressed."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.error: OMEZarrError | None = None
-        self.remedy = Remedy.NONE
+        self.remedy = ErrorAction.NONE
         self.sentence = QLabel(self)
         self.sentence.setWordWrap(True)
         # A name may be one long word, which must not make the dock wide.
@@ -352,7 +357,9 @@ class ErrorBar(QFrame):
         self.close_button.clicked.connect(self.clear)
         self.hide()
 
-    def show_error(self, error: OMEZarrError, remedy: Remedy | None = None) -> None:
+    def show_error(
+        self, error: OMEZarrError, remedy: ErrorAction | None = None
+    ) -> None:
         """Say what happened, and offer what helps.
 
         Parameters
@@ -363,12 +370,12 @@ class ErrorBar(QFrame):
             What the button does; by default what helps against such errors.
         """
         self.error = error
-        self.remedy = remedy = remedy or remedy_for(error)
+        self.remedy = remedy = remedy or action_for(error)
         said, text = words(error, remedy)
         self.sentence.setText(f"✖ {said}")
         self.sentence.setAccessibleName(str(error))
         self.button.setText(text)
-        self.button.setVisible(remedy is not Remedy.NONE)
+        self.button.setVisible(remedy is not ErrorAction.NONE)
         self.show()
 
     def clear(self) -> None:

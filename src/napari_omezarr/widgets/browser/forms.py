@@ -28,10 +28,10 @@ from qtpy.QtWidgets import (
 
 from napari_omezarr.browsing import (
     Copied,
-    Kind,
+    CopyProgress,
+    EntryKind,
     LabelTable,
     Listing,
-    Progress,
     copy_store,
     describe,
     read_table,
@@ -40,11 +40,16 @@ from napari_omezarr.browsing import (
 from napari_omezarr.errors import OMEZarrError
 from napari_omezarr.location import Location
 from napari_omezarr.reading import ReadOptions
-from napari_omezarr.widgets.qt_async import Latest, Reply, failure, news
+from napari_omezarr.widgets.qt_async import (
+    DebouncedTask,
+    FutureWatcher,
+    app_events,
+    failure,
+)
 from napari_omezarr.widgets.quantities import bytes_text, shape_text
 
 from .header import PlaceLine
-from .opener import MANY, Wish
+from .opener import MANY, OpenRequest
 from .panes import plain_label
 from .text import SIDE
 
@@ -87,8 +92,8 @@ class CopyForm(QDialog):
     ) -> None:
         super().__init__(parent)
         self._folder = folder
-        self._copying: Reply | None = None
-        self._progress: Progress | None = None
+        self._copying: FutureWatcher | None = None
+        self._progress: CopyProgress | None = None
         self._begun = 0.0
         self._written = ""
         self.setWindowTitle("Copy byte for byte")
@@ -127,7 +132,7 @@ class CopyForm(QDialog):
         self._begun, self._progress = monotonic(), None
         self._written = target.display
         future = start(copy_store(source, target, progress=self._keep))
-        self._copying = Reply(future, self._end, self)
+        self._copying = FutureWatcher(future, self._end, self)
         self._timer.start()
         self._say("Looking what there is …")
         self._show_state()
@@ -139,7 +144,7 @@ class CopyForm(QDialog):
             return
         self._copying.drop()
         self._copying = None
-        news().written.emit(self._written)
+        app_events().written.emit(self._written)
         self.start_button.setText("&Resume")
         self._say("Cancelled. What was copied is kept; Resume goes on.")
         self._show_state()
@@ -151,7 +156,7 @@ class CopyForm(QDialog):
         else:
             super().done(code)
 
-    def _keep(self, progress: Progress) -> None:
+    def _keep(self, progress: CopyProgress) -> None:
         """Note how far it is; called on the I/O loop, so it does nothing more."""
         self._progress = progress
 
@@ -164,7 +169,7 @@ class CopyForm(QDialog):
 
     def _end(self, future: Future[Copied]) -> None:
         self._copying = None
-        news().written.emit(self._written)
+        app_events().written.emit(self._written)
         error = failure(future)
         if error is None:
             self.start_button.setText("&Copy")
@@ -224,7 +229,7 @@ class CopyForm(QDialog):
         self._show_state()
 
 
-def progress_text(progress: Progress, seconds: float) -> str:
+def progress_text(progress: CopyProgress, seconds: float) -> str:
     """Say how far a copy is, and how fast.
 
     Parameters
@@ -249,7 +254,7 @@ def copied_text(copied: Copied) -> str:
     return f"{text}, to {copied.target.display}{before}."
 
 
-def _fraction(progress: Progress) -> float:
+def _fraction(progress: CopyProgress) -> float:
     if progress.all_bytes:
         return progress.bytes / progress.all_bytes
     return progress.objects / max(progress.all_objects, 1)
@@ -287,7 +292,7 @@ class TableForm(QDialog):
         super().__init__(parent)
         self._viewer = viewer
         self._table: LabelTable | None = None
-        self._latest = Latest(self._hear, self)
+        self._latest = DebouncedTask(self._hear, self)
         self.setWindowTitle("Labels table")
         self.setMinimumWidth(300)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
@@ -428,7 +433,7 @@ class OpenForm(QDialog):
     """
 
     wanted = Signal(object)
-    """The `Wish`."""
+    """The `OpenRequest`."""
 
     def __init__(self, choices: Choices, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -449,7 +454,7 @@ class OpenForm(QDialog):
         self._arrange()
         self._weigh()
 
-    def wish(self) -> Wish:
+    def wish(self) -> OpenRequest:
         """Say what is chosen."""
         channels, labels = _checked(self.channels), _checked(self.labels)
         chosen = tuple(self._choices.details.labels[row] for row in labels)
@@ -457,7 +462,7 @@ class OpenForm(QDialog):
             labels=chosen, level=self.level.currentData(), series=self._image()
         )
         some = 0 < len(channels) < self.channels.count()
-        return Wish(
+        return OpenRequest(
             self._choices.location,
             options,
             channels if some else None,
@@ -555,7 +560,7 @@ def _checked(widget: QListWidget) -> tuple[int, ...]:
 
 # What a person may choose from before a place is opened.
 
-_SEVERAL = (Kind.SERIES, Kind.SCENE)
+_SEVERAL = (EntryKind.SERIES, EntryKind.SCENE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,13 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_omezarr.connections import Book, Connection, belongs, offered, shipped
+from napari_omezarr.connections import (
+    Connection,
+    ConnectionFile,
+    belongs,
+    offered,
+    shipped,
+)
 from napari_omezarr.errors import LocationError
 from napari_omezarr.location import Location, parse_many
 from napari_omezarr.user_files import Recents
@@ -115,7 +121,7 @@ class ConnectionChooser(QComboBox):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._known: Known | None = None
+        self._known: KnownPlaces | None = None
         self.setAccessibleName("Connection")
         self.setToolTip("As whom, and at which service")
         # Long names must not make the dock wide.
@@ -130,7 +136,7 @@ class ConnectionChooser(QComboBox):
         """The connection that is chosen; None is any place."""
         return self._known.find(self.currentText()) if self._known else None
 
-    def fill(self, known: Known) -> None:
+    def fill(self, known: KnownPlaces) -> None:
         """Offer these connections; the chosen one stays if it is among them."""
         before = self.currentText()
         self._known = known
@@ -375,7 +381,7 @@ class PlaceLine(QWidget):
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownPlaces:
     """What there is to choose from, read from small files of this computer.
 
     Attributes
@@ -411,14 +417,14 @@ class Known:
         return {place.display: place for place in places}
 
 
-def known() -> Known:
+def known_places() -> KnownPlaces:
     """Read what is known now."""
-    own = Book().connections()
+    own = ConnectionFile().connections()
     names = {connection.name for connection in own}
     public = (*offered(), *shipped().connections)
     public = tuple(c for c in public if c.name not in names)
     recent = tuple(Location.parse(entry.address) for entry in Recents().entries())
-    return Known(own, public, recent)
+    return KnownPlaces(own, public, recent)
 
 
 def start_of(connection: Connection) -> Location | None:

@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_omezarr.browsing import Entry, Kind, start
-from napari_omezarr.connections import Book, Bookmark, locate
+from napari_omezarr.browsing import Entry, EntryKind, start
+from napari_omezarr.connections import Bookmark, ConnectionFile, locate
 from napari_omezarr.errors import LocationError
 from napari_omezarr.location import Location, parse_many
 from napari_omezarr.store import open_buckets
 from napari_omezarr.user_files import Recents, without_secrets
-from napari_omezarr.widgets.qt_async import Reply, failure
+from napari_omezarr.widgets.qt_async import FutureWatcher, failure
 
-from .header import known, start_of
+from .header import known_places, start_of
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from napari_omezarr.browsing import Page
+    from napari_omezarr.browsing import EntryPage
     from napari_omezarr.connections import Connection
-    from napari_omezarr.store import Item
+    from napari_omezarr.store import ObjectMeta
 
     from .header import Header
     from .tree_view import EntryTree
@@ -82,7 +82,7 @@ def step_between(below: Stop, stop: Stop) -> str:
 # Going from place to place: by address, by rows, back and up.
 
 
-class Walk(QObject):
+class Navigation(QObject):
     """Keeps header and rows at the same place.
 
     Parameters
@@ -108,8 +108,8 @@ class Walk(QObject):
         self._history = History()
         self._next = ""
         self._files = False
-        self._asked: Reply | None = None
-        self.known = known()
+        self._asked: FutureWatcher | None = None
+        self.known = known_places()
         self._connect()
         self.refill()
 
@@ -120,7 +120,7 @@ class Walk(QObject):
 
     def refill(self) -> None:
         """Read connections, bookmarks and recent places again."""
-        self.known = known()
+        self.known = known_places()
         self._header.chooser.fill(self.known)
         self._header.address.complete_from(self.known.addresses())
 
@@ -232,7 +232,7 @@ class Walk(QObject):
         self._header.chooser.select(connection)
         self.said.emit(f"Asking {connection.name} for its buckets …")
         future = start(open_buckets(connection.profile).buckets())
-        self._asked = Reply(future, partial(self._receive, connection), self)
+        self._asked = FutureWatcher(future, partial(self._receive, connection), self)
 
     @property
     def can_bookmark(self) -> bool:
@@ -247,7 +247,7 @@ class Walk(QObject):
             return
         (place,) = self.here
         try:
-            Book().bookmark(
+            ConnectionFile().bookmark(
                 connection.name, Bookmark(place.name, without_secrets(place))
             )
         except OSError:
@@ -292,7 +292,7 @@ class Walk(QObject):
         else:
             rows.show_place(one, prefix=header.filter.text(), files=self._files)
 
-    def _arrive(self, page: Page) -> None:
+    def _arrive(self, page: EntryPage) -> None:
         """Choose the row that one came from, or the image that was named."""
         tree, wanted = self._tree, self._next
         self._next = ""
@@ -307,7 +307,7 @@ class Walk(QObject):
             tree.choose(index)
 
     def _receive(
-        self, connection: Connection, future: Future[tuple[Item, ...]]
+        self, connection: Connection, future: Future[tuple[ObjectMeta, ...]]
     ) -> None:
         self._asked = None
         self.said.emit("")
@@ -322,5 +322,5 @@ class Walk(QObject):
 
 def _entry(place: Location) -> Entry:
     if place.protocol == "s3" and not place.path:
-        return Entry(place, "", Kind.BUCKET)
+        return Entry(place, "", EntryKind.BUCKET)
     return Entry(place, "", label=place.display)

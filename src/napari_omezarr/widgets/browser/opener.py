@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_omezarr.browsing import Kind
+from napari_omezarr.browsing import EntryKind
 from napari_omezarr.errors import OptionError
 from napari_omezarr.reading import ReadOptions
 from napari_omezarr.widgets.open import Opened, make_layers, open_place
-from napari_omezarr.widgets.qt_async import Job, failure
+from napari_omezarr.widgets.qt_async import Task, failure
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -46,15 +46,15 @@ class Opener(QObject):
     failed = Signal(object)
     """The OMEZarrError of what could not be opened."""
     opened = Signal(object)
-    """The `Wish` whose layers are in the viewer."""
+    """The `OpenRequest` whose layers are in the viewer."""
     many = Signal(object, int)
-    """A `Wish` that would make so many layers; nothing was opened."""
+    """A `OpenRequest` that would make so many layers; nothing was opened."""
 
     def __init__(self, viewer: ViewerModel | None, parent: QObject) -> None:
         super().__init__(parent)
         self._viewer = viewer
-        self._jobs: dict[Job, Wish] = {}
-        self._failed: Wish | None = None
+        self._jobs: dict[Task, OpenRequest] = {}
+        self._failed: OpenRequest | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -71,11 +71,11 @@ class Opener(QObject):
         if self._failed is not None:
             self.open(self._failed)
 
-    def open(self, wish: Wish) -> None:
+    def open(self, wish: OpenRequest) -> None:
         """Begin to open; the layers come later."""
         if self._viewer is None:
             return
-        job = Job(partial(_read, wish))
+        job = Task(partial(_read, wish))
         # A window that closes takes the dock with it, without a word.
         self.destroyed.connect(job.abandon)
         self._jobs[job] = wish
@@ -89,7 +89,7 @@ class Opener(QObject):
         self._jobs.clear()
         self.changed.emit()
 
-    def _receive(self, job: Job, outcome: Future[Opened]) -> None:
+    def _receive(self, job: Task, outcome: Future[Opened]) -> None:
         wish = self._jobs.pop(job)
         self.changed.emit()
         error = failure(outcome)
@@ -107,7 +107,7 @@ class Opener(QObject):
         self.opened.emit(wish)
 
 
-def _read(wish: Wish) -> Opened:
+def _read(wish: OpenRequest) -> Opened:
     opened = open_place(wish.location, wish.options, wish.channels)
     if not wish.labels_only:
         return opened
@@ -124,7 +124,7 @@ _ALL = ReadOptions()
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class OpenRequest:
     """A place, and which part of it.
 
     Attributes
@@ -148,7 +148,7 @@ class Wish:
     is_chosen: bool = False
 
 
-def wish_for(entry: Entry, above: Entry | None, row: int) -> Wish:
+def open_request(entry: Entry, above: Entry | None, row: int) -> OpenRequest:
     """Say what opening a row means.
 
     Parameters
@@ -160,10 +160,14 @@ def wish_for(entry: Entry, above: Entry | None, row: int) -> Wish:
     row : int
         Where it lies there.
     """
-    if entry.kind is Kind.ARRAY and above is not None and above.kind is Kind.LEVELS:
+    if (
+        entry.kind is EntryKind.ARRAY
+        and above is not None
+        and above.kind is EntryKind.LEVELS
+    ):
         options = ReadOptions(labels=False, level=row)
-        return Wish(above.location, options, is_chosen=True)
-    return Wish(entry.location)
+        return OpenRequest(above.location, options, is_chosen=True)
+    return OpenRequest(entry.location)
 
 
 # The other docks of this plugin, brought up from the browser.
@@ -173,7 +177,13 @@ REGION = "OME-Zarr region"
 SAVE = "Save as OME-Zarr…"
 
 
-_IMAGES = (Kind.IMAGE, Kind.LEVELS, Kind.PLATE, Kind.SERIES, Kind.SCENE)
+_IMAGES = (
+    EntryKind.IMAGE,
+    EntryKind.LEVELS,
+    EntryKind.PLATE,
+    EntryKind.SERIES,
+    EntryKind.SCENE,
+)
 
 
 def folder_for(entry: Entry | None, shown: Stop) -> Location | None:

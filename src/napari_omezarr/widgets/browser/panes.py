@@ -26,7 +26,7 @@ from qtpy.QtWidgets import (
 from superqt import QFlowLayout
 
 from napari_omezarr.browsing import (
-    Chunk,
+    ChunkPreview,
     measure_speed,
     pretty,
     raw_documents,
@@ -36,10 +36,10 @@ from napari_omezarr.browsing import (
 from napari_omezarr.errors import NodeNotFoundError, StoreError
 from napari_omezarr.reading import ReadOptions
 from napari_omezarr.store import open_store
-from napari_omezarr.widgets.qt_async import Latest, failure
+from napari_omezarr.widgets.qt_async import DebouncedTask, failure
 from napari_omezarr.widgets.quantities import shape_text
 
-from .opener import Wish
+from .opener import OpenRequest
 from .text import (
     COLUMNS,
     about_text,
@@ -91,7 +91,7 @@ class Pane(QWidget):
         self.message = plain_label(self)
         self.message.hide()
         self._asked = False
-        self._latest = Latest(self._hear, self)
+        self._latest = DebouncedTask(self._hear, self)
 
     @property
     def busy(self) -> bool:
@@ -176,7 +176,7 @@ class ImagePane(QWidget):
     """
 
     open_wanted = Signal(object)
-    """A `Wish`: one level."""
+    """A `OpenRequest`: one level."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -239,7 +239,7 @@ class ImagePane(QWidget):
         if self._details is not None:
             options = ReadOptions(labels=False, level=level)
             place = self._details.entry.location
-            self.open_wanted.emit(Wish(place, options, is_chosen=True))
+            self.open_wanted.emit(OpenRequest(place, options, is_chosen=True))
 
 
 class LevelTable(QTableWidget):
@@ -389,9 +389,9 @@ class ChunkPane(Pane):
         for widget in (self.picture, self.plane, self.text):
             widget.hide()
 
-    def answer(self, result: Chunk | Speed) -> None:
+    def answer(self, result: ChunkPreview | Speed) -> None:
         """Show a chunk, or what was measured."""
-        if not isinstance(result, Chunk):
+        if not isinstance(result, ChunkPreview):
             self.text.setText(result.sentence)
             self.text.show()
             return

@@ -13,15 +13,15 @@ from qtpy.QtWidgets import QMenu, QWidget
 
 from napari_omezarr.browsing import (
     ChannelView,
-    View,
     Viewer,
+    ViewState,
     check_public,
     share_link,
     start,
 )
 from napari_omezarr.errors import OptionError
 from napari_omezarr.store.open import presigned
-from napari_omezarr.widgets.qt_async import Reply, failure
+from napari_omezarr.widgets.qt_async import FutureWatcher, failure
 from napari_omezarr.widgets.region_box import unit_factors
 
 if TYPE_CHECKING:
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
     from napari.components import ViewerModel
 
-    from napari_omezarr.browsing import Publicity
+    from napari_omezarr.browsing import PublicAccess
     from napari_omezarr.location import Location
 
 # What the viewer shows of an image, in words that other viewers understand.
 
 
-def present_view(viewer: ViewerModel, location: Location) -> View | None:
+def present_view(viewer: ViewerModel, location: Location) -> ViewState | None:
     """Describe how an image is shown now; None if it is not open.
 
     Parameters
@@ -54,7 +54,7 @@ def present_view(viewer: ViewerModel, location: Location) -> View | None:
     center = _center(viewer)[-first.ndim :] * factors
     names, units = first.axis_labels, [str(unit) for unit in first.units]
     grid = zip(names, first.scale, first.translate, strict=True)
-    return View(
+    return ViewState(
         center={n: float(at) for n, at in zip(names, center, strict=True)},
         zoom=float(viewer.scene.camera.zoom / factors[-1]),
         units={n: u for n, u in zip(names, units, strict=True) if u != "pixel"},
@@ -167,7 +167,7 @@ class ShareActions(QObject):
         super().__init__(parent)
         self._viewer = viewer
         self._location: Location | None = None
-        self._asked: Reply | None = None
+        self._asked: FutureWatcher | None = None
         self.menu = QMenu("Open in a web viewer", parent)
         self.copies: list[QAction] = []
         for target in Viewer:
@@ -217,7 +217,9 @@ class ShareActions(QObject):
         if self._asked is not None:
             self._asked.drop()
         future = start(check_public(place, target.address))
-        self._asked = Reply(future, partial(self._receive, target, then, view), self)
+        self._asked = FutureWatcher(
+            future, partial(self._receive, target, then, view), self
+        )
         self.said.emit(f"Asking whether {target} may read it …")
 
     def _sign(self) -> None:
@@ -225,7 +227,7 @@ class ShareActions(QObject):
             if self._asked is not None:
                 self._asked.drop()
             future = start(presigned(self._location))
-            self._asked = Reply(future, self._receive_signed, self)
+            self._asked = FutureWatcher(future, self._receive_signed, self)
 
     def _receive_signed(self, future: Future[str]) -> None:
         error = failure(future)
@@ -235,15 +237,15 @@ class ShareActions(QObject):
         _copy(future.result())
         self.said.emit("Link copied: for an hour, whoever has it can read the object.")
 
-    def _view(self, place: Location) -> View | None:
+    def _view(self, place: Location) -> ViewState | None:
         return present_view(self._viewer, place) if self._viewer is not None else None
 
     def _receive(
         self,
         target: Viewer,
         then: Callable[[str], str],
-        view: View | None,
-        future: Future[Publicity],
+        view: ViewState | None,
+        future: Future[PublicAccess],
     ) -> None:
         error = failure(future)
         if error is None and not future.result().works:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napari_omezarr.connections import Connection
     from napari_omezarr.location import Location
 
-    from .header import Known
+    from .header import KnownPlaces
 
 RECENT = 5
 """Recent places that are shown; all of them complete the address."""
@@ -69,7 +69,7 @@ class StartPage(QWidget):
         self.places.itemClicked.connect(self._choose)
         self.places.delete_wanted.connect(self._forget)
 
-    def fill(self, known: Known) -> None:
+    def fill(self, known: KnownPlaces) -> None:
         """Offer the places that are known."""
         self.places.clear()
         recent = known.recent[:RECENT]

@@ -11,7 +11,7 @@ from qtpy.QtCore import QByteArray, QRectF, Qt
 from qtpy.QtGui import QIcon, QPainter, QPixmap
 from qtpy.QtSvg import QSvgRenderer
 
-from napari_omezarr.browsing import Kind
+from napari_omezarr.browsing import EntryKind
 from napari_omezarr.widgets.quantities import BY, bytes_text
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from napari_omezarr.browsing import (
         AxisDetails,
-        Chunk,
+        ChunkPreview,
         Details,
         Entry,
         LevelDetails,
@@ -174,12 +174,12 @@ def entry_text(entry: Entry) -> str:
 
 def is_readable(entry: Entry) -> bool:
     """Say whether a row is a small object of text, like a metadata document."""
-    if entry.kind is not Kind.FILE or (entry.size or 0) > _MOST_TEXT:
+    if entry.kind is not EntryKind.FILE or (entry.size or 0) > _MOST_TEXT:
         return False
     return entry.name.lower().endswith(_TEXTS)
 
 
-def chunk_text(chunk: Chunk) -> str:
+def chunk_text(chunk: ChunkPreview) -> str:
     """Say what a chunk weighs, what is in it, and how long it took."""
     milliseconds = f"{chunk.seconds * 1000:,.0f} ms"
     raw = f"{bytes_text(chunk.raw)} of {chunk.pixels.dtype}"
@@ -224,20 +224,20 @@ _LABELS = (
     "M5 8a3 3 0 1 0-.1 0zM11.5 13.5a2.6 2.6 0 1 0-.1 0zM11.5 6a1.6 1.6 0 1 0-.1 0z"
 )
 _PATHS = {
-    Kind.BUCKET: "M2 4c0-2 12-2 12 0l-1.5 9c0 1.5-9 1.5-9 0zM2 4c0 2 12 2 12 0",
-    Kind.FOLDER: _FOLDER,
-    Kind.GROUP: f"{_FOLDER}M5 10.5h6",
-    Kind.ARCHIVE: f"{_FILE}M7 4v2M7 7v2M7 10v2",
-    Kind.FILE: _FILE,
-    Kind.IMAGE: _IMAGE,
-    Kind.LEVELS: _LEVELS,
-    Kind.LABELS: _LABELS,
-    Kind.LABEL: _LABELS,
-    Kind.PLATE: _PLATE,
-    Kind.WELL: "M8 14a6 6 0 1 0-.1 0zM8 10.5a2.5 2.5 0 1 0-.1 0z",
-    Kind.SERIES: "M1.5 5.5h9v8h-9zM4 5.5v-3h10.5v8.5h-4",
-    Kind.SCENE: "M1.5 7.5h7v6h-7zM7 7.5v-5h7.5v7h-6",
-    Kind.ARRAY: "M2 2h12v12H2zM6 2v12M10 2v12M2 6h12M2 10h12",
+    EntryKind.BUCKET: "M2 4c0-2 12-2 12 0l-1.5 9c0 1.5-9 1.5-9 0zM2 4c0 2 12 2 12 0",
+    EntryKind.FOLDER: _FOLDER,
+    EntryKind.GROUP: f"{_FOLDER}M5 10.5h6",
+    EntryKind.ARCHIVE: f"{_FILE}M7 4v2M7 7v2M7 10v2",
+    EntryKind.FILE: _FILE,
+    EntryKind.IMAGE: _IMAGE,
+    EntryKind.LEVELS: _LEVELS,
+    EntryKind.LABELS: _LABELS,
+    EntryKind.LABEL: _LABELS,
+    EntryKind.PLATE: _PLATE,
+    EntryKind.WELL: "M8 14a6 6 0 1 0-.1 0zM8 10.5a2.5 2.5 0 1 0-.1 0z",
+    EntryKind.SERIES: "M1.5 5.5h9v8h-9zM4 5.5v-3h10.5v8.5h-4",
+    EntryKind.SCENE: "M1.5 7.5h7v6h-7zM7 7.5v-5h7.5v7h-6",
+    EntryKind.ARRAY: "M2 2h12v12H2zM6 2v12M10 2v12M2 6h12M2 10h12",
 }
 _GEAR = (
     "M8 10.5a2.5 2.5 0 1 0-.1 0zM8 1.5v2.5M8 12v2.5M1.5 8H4M12 8h2.5"
@@ -253,7 +253,7 @@ _SIGNS = {
 }
 
 
-def kind_picture(kind: Kind, color: str, ratio: float) -> QPixmap:
+def kind_picture(kind: EntryKind, color: str, ratio: float) -> QPixmap:
     """Draw the picture of a kind.
 
     Parameters

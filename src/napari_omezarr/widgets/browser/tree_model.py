@@ -17,9 +17,9 @@ from qtpy.QtCore import (
     Signal,
 )
 
-from napari_omezarr.browsing import Entry, Kind, Listing, Prober
+from napari_omezarr.browsing import Entry, EntryKind, Listing, Prober
 from napari_omezarr.user_files import without_secrets
-from napari_omezarr.widgets.qt_async import Reply, failure
+from napari_omezarr.widgets.qt_async import FutureWatcher, failure
 
 from .text import spoken, tooltip
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from qtpy.QtCore import QObject
 
-    from napari_omezarr.browsing import Page
+    from napari_omezarr.browsing import EntryPage
     from napari_omezarr.errors import OMEZarrError
     from napari_omezarr.location import Location
 
@@ -55,7 +55,7 @@ class State(Enum):
 
 
 @dataclass(slots=True, eq=False)
-class Branch:
+class TreeNode:
     """The rows below one entry.
 
     Rows that nobody opened are entries and nothing else, as there may be thousands
@@ -89,17 +89,17 @@ class Branch:
 
     key: int
     entry: Entry
-    parent: Branch | None = None
+    parent: TreeNode | None = None
     number: int = 0
     prefix: str = ""
     entries: list[Entry] = field(default_factory=list)
     before: int = 0
-    below: dict[int, Branch] = field(default_factory=dict)
+    below: dict[int, TreeNode] = field(default_factory=dict)
     state: State = State.UNASKED
     hidden: int = 0
     problem: OMEZarrError | None = None
     listing: Listing | None = None
-    reply: Reply | None = None
+    reply: FutureWatcher | None = None
     tail: str = ""
 
     @property
@@ -221,17 +221,17 @@ class RowModel(QAbstractItemModel):
 
     def __init__(self, owner: QObject) -> None:
         super().__init__(owner)
-        self.branches: dict[int, Branch] = {}
-        self.root: Branch | None = None
+        self.branches: dict[int, TreeNode] = {}
+        self.root: TreeNode | None = None
 
-    def renew(self, root: Branch | None) -> None:
+    def renew(self, root: TreeNode | None) -> None:
         """Show another tree."""
         self.beginResetModel()
         self.root = root
         self.branches = {} if root is None else {root.key: root}
         self.endResetModel()
 
-    def append(self, branch: Branch, entries: Sequence[Entry]) -> None:
+    def append(self, branch: TreeNode, entries: Sequence[Entry]) -> None:
         """Put rows after those of a branch, before its last one that only tells."""
         if entries:
             first = len(branch.entries)
@@ -240,7 +240,7 @@ class RowModel(QAbstractItemModel):
             branch.entries += entries
             self.endInsertRows()
 
-    def turn_over(self, branch: Branch) -> None:
+    def turn_over(self, branch: TreeNode) -> None:
         """Let the rows of a branch go, for those that follow them."""
         count = len(branch.entries)
         self.beginRemoveRows(self.index_of(branch), 0, count - 1)
@@ -252,7 +252,7 @@ class RowModel(QAbstractItemModel):
         branch.entries = []
         self.endRemoveRows()
 
-    def renew_tail(self, branch: Branch) -> None:
+    def renew_tail(self, branch: TreeNode) -> None:
         """Say after the rows of a branch what its state is."""
         before, text = branch.tail, branch.tail_text()
         where, row = self.index_of(branch), len(branch.entries)
@@ -269,7 +269,7 @@ class RowModel(QAbstractItemModel):
             branch.tail = ""
             self.endRemoveRows()
 
-    def put(self, branch: Branch, row: int, entry: Entry) -> None:
+    def put(self, branch: TreeNode, row: int, entry: Entry) -> None:
         """Replace what is known of a row."""
         branch.entries[row] = entry
         if row in branch.below:
@@ -277,7 +277,7 @@ class RowModel(QAbstractItemModel):
         index = self.index(row, 0, self.index_of(branch))
         self.dataChanged.emit(index, index)
 
-    def opened(self, index: QModelIndex) -> Branch | None:
+    def opened(self, index: QModelIndex) -> TreeNode | None:
         """Give the branch below a row, a new one if it was not opened before."""
         if not index.isValid():
             return self.root
@@ -286,7 +286,7 @@ class RowModel(QAbstractItemModel):
             return None
         row = index.row()
         if row not in parent.below:
-            branch = new_branch(entry, parent=parent, number=row)
+            branch = new_node(entry, parent=parent, number=row)
             parent.below[row] = self.branches[branch.key] = branch
         return parent.below[row]
 
@@ -302,18 +302,18 @@ class RowModel(QAbstractItemModel):
         branch = self.branch_with(index)
         return None if branch is None else branch.entry
 
-    def branch_with(self, index: QModelIndex) -> Branch | None:
+    def branch_with(self, index: QModelIndex) -> TreeNode | None:
         """Give the branch that a row is in."""
         return self.branches.get(index.internalId()) if index.isValid() else None
 
-    def branch_below(self, index: QModelIndex) -> Branch | None:
+    def branch_below(self, index: QModelIndex) -> TreeNode | None:
         """Give the branch below a row, if it was opened; of no row the root."""
         if not index.isValid():
             return self.root
         branch = self.branch_with(index)
         return None if branch is None else branch.below.get(index.row())
 
-    def index_of(self, branch: Branch) -> QModelIndex:
+    def index_of(self, branch: TreeNode) -> QModelIndex:
         """Give the index of the row that a branch is below."""
         if branch.parent is None:
             return QModelIndex()
@@ -374,7 +374,7 @@ class RowModel(QAbstractItemModel):
                 return spoken(entry) if entry else branch.tail
         return None
 
-    def _drop(self, branch: Branch) -> None:
+    def _drop(self, branch: TreeNode) -> None:
         """Forget a branch, and those below it."""
         self.branches.pop(branch.key, None)
         for below in branch.below.values():
@@ -392,11 +392,11 @@ class RowModel(QAbstractItemModel):
         return mime_of(places) if places else None
 
 
-def new_branch(
-    entry: Entry, *, parent: Branch | None = None, number: int = 0, prefix: str = ""
-) -> Branch:
+def new_node(
+    entry: Entry, *, parent: TreeNode | None = None, number: int = 0, prefix: str = ""
+) -> TreeNode:
     """Make a branch with a key that no other one has, or had."""
-    return Branch(next(_KEYS), entry, parent, number, prefix)
+    return TreeNode(next(_KEYS), entry, parent, number, prefix)
 
 
 # Looking at the rows that are visible, and no longer at those that are not.
@@ -405,7 +405,7 @@ Spot = tuple[int, int]
 """The key of a branch and a row in it."""
 
 
-class Looks:
+class RowProber:
     """The questions about rows that are under way.
 
     Parameters
@@ -420,7 +420,7 @@ class Looks:
         self._found = found
         self._owner = owner
         self._prober = Prober()
-        self._asked: dict[Spot, Reply] = {}
+        self._asked: dict[Spot, FutureWatcher] = {}
 
     @property
     def busy(self) -> bool:
@@ -445,7 +445,7 @@ class Looks:
             if spot not in self._asked and _is_open(entry):
                 future = self._prober.start(entry)
                 receive = partial(self._receive, spot)
-                self._asked[spot] = Reply(future, receive, self._owner)
+                self._asked[spot] = FutureWatcher(future, receive, self._owner)
 
     def stop(self) -> None:
         """End all questions."""
@@ -460,7 +460,7 @@ class Looks:
 
 def _is_open(entry: Entry) -> bool:
     known = entry.recognised or entry.problem
-    return not known and entry.kind not in (Kind.FILE, Kind.BUCKET)
+    return not known and entry.kind not in (EntryKind.FILE, EntryKind.BUCKET)
 
 
 # The rows of a place, asked for page by page below whatever is opened.
@@ -481,7 +481,7 @@ class EntryModel(RowModel):
     """
 
     arrived = Signal(object)
-    """The first `Page` of the place that is shown."""
+    """The first `EntryPage` of the place that is shown."""
     failed = Signal(object)
     """An OMEZarrError: some rows could not be had."""
     told = Signal()
@@ -489,7 +489,7 @@ class EntryModel(RowModel):
 
     def __init__(self, owner: QObject) -> None:
         super().__init__(owner)
-        self._looks = Looks(self._found, self)
+        self._looks = RowProber(self._found, self)
         self._files = False
 
     @property
@@ -522,7 +522,7 @@ class EntryModel(RowModel):
         """
         self.forget()
         self._files = files
-        root = new_branch(Entry(place, ""), prefix=prefix)
+        root = new_node(Entry(place, ""), prefix=prefix)
         self.renew(root)
         self._fetch(root)
 
@@ -530,7 +530,7 @@ class EntryModel(RowModel):
         """Show these rows and no others: buckets, several addresses, nothing."""
         self.forget()
         self._files = False
-        root = new_branch(entries[0]) if entries else None
+        root = new_node(entries[0]) if entries else None
         if root is not None:
             root.entries, root.state = list(entries), State.ENDED
         self.renew(root)
@@ -552,7 +552,7 @@ class EntryModel(RowModel):
         found = (number for number, entry in enumerate(rows) if entry.path == path)
         return self.index(next(found, -1))
 
-    def around(self, address: str) -> Branch | None:
+    def around(self, address: str) -> TreeNode | None:
         """Find the innermost rows that an address is to be among, if they are there."""
         found = None
         for branch in self.branches.values():
@@ -562,7 +562,7 @@ class EntryModel(RowModel):
                 found = branch
         return found
 
-    def refresh(self, branch: Branch) -> None:
+    def refresh(self, branch: TreeNode) -> None:
         """Ask for the rows of a branch anew."""
         branch.stop()
         if branch.entries:
@@ -619,9 +619,9 @@ class EntryModel(RowModel):
         if self.root is not None:
             self.root.stop()
         self._looks.stop()
-        self._looks = Looks(self._found, self)
+        self._looks = RowProber(self._found, self)
 
-    def _fetch(self, branch: Branch) -> None:
+    def _fetch(self, branch: TreeNode) -> None:
         if branch.listing is None:
             # An entry that was recognised is not looked at again.
             branch.listing = Listing(
@@ -631,11 +631,11 @@ class EntryModel(RowModel):
             self.turn_over(branch)
         branch.state = State.LOADING
         receive = partial(self._receive, branch)
-        branch.reply = Reply(branch.listing.more(), receive, self)
+        branch.reply = FutureWatcher(branch.listing.more(), receive, self)
         self.renew_tail(branch)
         self.told.emit()
 
-    def _receive(self, branch: Branch, future: Future[Page]) -> None:
+    def _receive(self, branch: TreeNode, future: Future[EntryPage]) -> None:
         error = failure(future)
         first = not (branch.entries or branch.before)
         if error is not None:
@@ -648,7 +648,7 @@ class EntryModel(RowModel):
                 self.arrived.emit(future.result())
         self.told.emit()
 
-    def _take(self, branch: Branch, page: Page) -> None:
+    def _take(self, branch: TreeNode, page: EntryPage) -> None:
         branch.hidden += page.hidden
         more = State.MORE if page.entries else State.PAUSED
         state = State.ENDED if page.is_last else more
@@ -660,7 +660,7 @@ class EntryModel(RowModel):
         self.append(branch, page.entries)
         self.renew_tail(branch)
 
-    def _alone(self, root: Branch, image: Entry) -> Branch:
+    def _alone(self, root: TreeNode, image: Entry) -> TreeNode:
         """Show an image that was named by its address as one row, with its parts."""
         root.state = State.ENDED
         self.append(root, [image])

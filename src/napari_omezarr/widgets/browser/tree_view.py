@@ -14,7 +14,7 @@ from qtpy.QtWidgets import (
     QTreeView,
 )
 
-from napari_omezarr.browsing import Kind
+from napari_omezarr.browsing import EntryKind
 
 from .text import SIDE, aside, kind_picture
 from .tree_model import EntryModel
@@ -102,10 +102,12 @@ class RowDelegate(QStyledItemDelegate):
         painter.drawText(room, _MIDDLE | Qt.AlignmentFlag.AlignLeft, elided)
 
 
-def _kind(entry: Entry) -> Kind:
+def _kind(entry: Entry) -> EntryKind:
     """Show what the name promises until somebody has looked."""
     promised = entry.looks_like_store and not entry.recognised
-    return Kind.IMAGE if promised and entry.kind is Kind.FOLDER else entry.kind
+    return (
+        EntryKind.IMAGE if promised and entry.kind is EntryKind.FOLDER else entry.kind
+    )
 
 
 def _color(option: QStyleOptionViewItem) -> QColor:
@@ -119,7 +121,7 @@ def _color(option: QStyleOptionViewItem) -> QColor:
 SETTLED = 40
 """Milliseconds without scrolling after which rows count as looked at."""
 
-_ENTERED = (Kind.BUCKET, Kind.FOLDER, Kind.GROUP)
+_ENTERED = (EntryKind.BUCKET, EntryKind.FOLDER, EntryKind.GROUP)
 _KEYS = Qt.Key
 
 
@@ -206,7 +208,7 @@ class EntryTree(QTreeView):
             self._act_on_tail(index)
         elif entry.kind in _ENTERED and not _is_promising(entry):
             self.entered.emit(entry)
-        elif entry.kind is Kind.FILE:
+        elif entry.kind is EntryKind.FILE:
             return
         else:
             self.chosen.emit(index)
