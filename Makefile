@@ -59,7 +59,7 @@ AZURITE = $(VENV)-clouds/azurite
 test-clouds: env ## Google's and Azure's storage, on emulators; needs npm for Azure's
 	@echo "== test-clouds: gs:// and az://, on emulators"
 	@scripts/clouds-environment "$(BIN)" "$(VENV)-clouds"
-	@PATH="$(AZURITE)/node_modules/.bin:$$PATH" $(VENV)-clouds/bin/python -m pytest tests/test_store_clouds.py $(ARGS)
+	@PATH="$(AZURITE)/node_modules/.bin:$$PATH" $(VENV)-clouds/bin/python -m pytest tests/store/test_clouds.py $(ARGS)
 
 # Found by running it: a version manager may have put a name on PATH that does not start.
 NEWEST ?= $(shell for name in python3.14 python3.13 python3.12; do \

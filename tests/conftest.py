@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import uuid
-from typing import TYPE_CHECKING
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -14,8 +16,24 @@ from napari_omezarr.user_files import CACHE_VARIABLE, FOLDER_VARIABLE
 from servers.http import FileServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
+
+    from pytestqt.qtbot import QtBot
+
+HERE = Path(__file__).parent
+GUI_FOLDERS = {"gui", "widgets"}
+"""What lies below one of these needs napari and a Qt binding."""
+BINDINGS = ("PyQt6", "PySide6")
+
+# Read when napari is imported: the tests have no settings file, and write none.
+os.environ["NAPARI_CONFIG"] = ""
+
+# Where either is missing these folders are left out whole, so that the other tests
+# can be run in an environment without them: ``make test-core``.
+if not find_spec("napari") or not any(find_spec(name) for name in BINDINGS):
+    collect_ignore_glob = [
+        f"{depth}{name}" for name in GUI_FOLDERS for depth in ("", "*/")
+    ]
 
 # The same examples each time, however busy the machine is; the weekly run draws others
 # (``--hypothesis-profile=default``).
@@ -26,6 +44,14 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("napari-omezarr")
+
+
+# First, because pytest's own hook then selects by marker.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if GUI_FOLDERS & set(item.path.relative_to(HERE).parts):
+            item.add_marker(pytest.mark.gui)
 
 
 @pytest.fixture(autouse=True)
@@ -92,3 +118,12 @@ def owner(monkeypatch: pytest.MonkeyPatch) -> None:
 def s3_prefix() -> str:
     """A prefix that no other test has, to be put below a bucket."""
     return f"test-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def viewer(make_napari_viewer: Callable[..., Any], qtbot: QtBot) -> Iterator[Any]:
+    """A viewer; the test is over when what it has opened is."""
+    from napari_omezarr.widgets.qt_async import running
+
+    yield make_napari_viewer()
+    qtbot.waitUntil(lambda: not running, timeout=30_000)

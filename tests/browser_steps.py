@@ -1,0 +1,60 @@
+"""What the tests of the browser dock do again and again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gui_steps import until
+from napari_omezarr.widgets.browser.browser import Browser
+from napari_omezarr.widgets.qt_async import pending, running
+
+if TYPE_CHECKING:
+    from pytestqt.qtbot import QtBot
+    from qtpy.QtCore import QModelIndex
+
+
+def shown_browser(qtbot: QtBot, viewer: Any = None) -> Browser:
+    """A browser on the screen, as narrow as a dock may be."""
+    browser = Browser(viewer)
+    qtbot.addWidget(browser)
+    browser.resize(300, 700)
+    with qtbot.waitExposed(browser):
+        browser.show()
+    return browser
+
+
+def settled(qtbot: QtBot, browser: Browser) -> None:
+    """Wait until rows are there and everything visible was looked at."""
+    until(qtbot, lambda: not pending and not running and not browser.tree.settling)
+
+
+def quiet(qtbot: QtBot) -> None:
+    """Wait until nothing is under way, also of browsers that are gone."""
+    until(qtbot, lambda: not pending and not running)
+
+
+def said(qtbot: QtBot, browser: Browser) -> tuple[str, str]:
+    """The sentence of the error bar, when there is one, and the text of its button."""
+    until(qtbot, browser.errors.isVisible)
+    return browser.errors.sentence.text(), browser.errors.button.text()
+
+
+def rows(browser: Browser, parent: QModelIndex | None = None) -> list[str]:
+    """The names of rows."""
+    model = browser.tree.rows
+    above = [parent] if parent is not None else []
+    count = model.rowCount(*above)
+    return [model.index(row, 0, *above).data() for row in range(count)]
+
+
+def row(browser: Browser, name: str) -> QModelIndex:
+    """A row of the place that is shown."""
+    index = browser.tree.rows.index(rows(browser).index(name))
+    assert index.isValid()
+    return index
+
+
+def go(qtbot: QtBot, browser: Browser, address: str) -> None:
+    """Go to an address, as by a paste, and wait for its rows."""
+    browser.walk.take(address)
+    settled(qtbot, browser)

@@ -1,0 +1,245 @@
+"""The fetcher on the real I/O loop, with pixels that arrive when the test says so."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from threading import Condition
+
+import numpy as np
+import pytest
+
+from gated_pixels import LONG, Gate, GatedPixels
+from napari_omezarr.display.chunk_cache import ChunkCache, ChunkGrid
+from napari_omezarr.display.chunk_queue import ChunkRequest, Priority, Retrying
+from napari_omezarr.display.engine import Fetcher
+from napari_omezarr.errors import (
+    AccessDeniedError,
+    StoreConnectionError,
+    TruncatedBodyError,
+)
+from napari_omezarr.pyramid import FixedAxes
+
+AT_ONCE = Retrying(tries=3, first=0, longest=3600, silence=3600)
+
+
+class Watched(Fetcher):
+    """A fetcher that a test can wait for."""
+
+    def __init__(self, cache):
+        super().__init__(cache, retrying=AT_ONCE)
+        self._news = Condition()
+        self.listen(self._note)
+
+    def _note(self):
+        with self._news:
+            self._news.notify_all()
+
+    def wait_for(self, condition):
+        with self._news:
+            assert self._news.wait_for(condition, LONG), "the fetcher was in vain"
+
+    def wait_for_all(self, owner):
+        self.wait_for(lambda: not self.progress(owner).pending)
+
+
+@pytest.fixture
+def gate():
+    return Gate()
+
+
+@pytest.fixture
+def cache():
+    return ChunkCache(2**20)
+
+
+@pytest.fixture
+def fetcher(cache):
+    return Watched(cache)
+
+
+def pixels_of(gate, size=64, **options):
+    return GatedPixels(np.arange(size, dtype=np.uint16), (4,), gate, **options)
+
+
+def ask(pixels, *numbers, tier=Priority.SHARP):
+    grid = ChunkGrid(pixels)
+    return [ChunkRequest(grid.chunk((number,)), tier, number) for number in numbers]
+
+
+def test_a_wanted_chunk_comes_into_the_cache(fetcher, cache, gate):
+    pixels = pixels_of(gate)
+    fetcher.want({"view": ask(pixels, 3)})
+    gate.wait_for(lambda: gate.waiting)
+    assert fetcher.progress("view").pending == 1
+    gate.open()
+    fetcher.wait_for_all("view")
+    assert cache.get([(pixels.token, (3,))])[0].tolist() == [12, 13, 14, 15]
+    assert fetcher.take_changed() == {"view"}
+    assert fetcher.take_changed() == frozenset()
+    progress = fetcher.progress("view")
+    assert (progress.arrived, progress.bytes, progress.errors) == (1, 8, ())
+
+
+def test_the_nearest_is_read_first_and_not_more_at_a_time_than_allowed(fetcher, gate):
+    pixels = pixels_of(gate, concurrency=2)
+    fetcher.want({"view": ask(pixels, 5, 1, 3)})
+    gate.wait_for(lambda: len(gate.waiting) == 2)
+    assert gate.chunks_of(pixels) == {(1,): 1, (3,): 1}
+    gate.release((pixels, (1,)))
+    gate.wait_for(lambda: gate.asked[pixels, (5,)])
+    gate.open()
+    fetcher.wait_for_all("view")
+
+
+def test_each_chunk_is_read_once_however_many_want_it(fetcher, gate):
+    array = np.arange(2 * 16, dtype=np.uint8).reshape(2, 16)
+    pixels = GatedPixels(array, (2, 4), gate)
+    windows = [FixedAxes(pixels, {0: channel}) for channel in range(2)]
+    for round_ in range(3):
+        for number, window in enumerate(windows):
+            fetcher.want({(number, round_): ask(window, 0, 1, 2)})
+    gate.open()
+    for number in range(2):
+        for round_ in range(3):
+            fetcher.wait_for_all((number, round_))
+    assert gate.chunks_of(pixels) == {(0, n): 1 for n in range(3)}
+    assert fetcher.requests == 3
+
+
+def test_what_is_no_longer_wanted_is_cancelled_or_never_asked_for(fetcher, gate):
+    pixels = pixels_of(gate, concurrency=2)
+    fetcher.want({"view": ask(pixels, 0, 1, 2, 3)})
+    gate.wait_for(lambda: len(gate.waiting) == 2)
+    fetcher.want({"view": ask(pixels, 1, 4)})
+    gate.wait_for(lambda: gate.asked[pixels, (4,)])
+    assert gate.chunks_of(pixels, gate.cancelled) == {(0,): 1}
+    gate.open()
+    fetcher.wait_for_all("view")
+    assert gate.chunks_of(pixels) == {(0,): 1, (1,): 1, (4,): 1}
+
+
+def test_what_another_wants_is_not_cancelled(fetcher, gate):
+    pixels = pixels_of(gate)
+    fetcher.want({"one": ask(pixels, 0), "two": ask(pixels, 0, 1)})
+    gate.wait_for(lambda: len(gate.waiting) == 2)
+    fetcher.forget("two")
+    gate.wait_for(lambda: gate.cancelled)
+    assert gate.chunks_of(pixels, gate.cancelled) == {(1,): 1}
+    gate.open()
+    fetcher.wait_for_all("one")
+    assert gate.asked[pixels, (0,)] == 1
+
+
+def test_what_arrived_meanwhile_is_told(fetcher, cache, gate):
+    pixels = pixels_of(gate)
+    cache.put((pixels.token, (0,)), np.zeros(4, np.uint16))
+    fetcher.want({"view": ask(pixels, 0)})
+    fetcher.wait_for(lambda: fetcher.take_changed() == {"view"})
+    assert not gate.asked
+
+
+def test_a_failing_chunk_is_asked_for_so_often_and_then_given_up(fetcher, gate):
+    pixels = pixels_of(gate)
+    error = StoreConnectionError("idr cannot be reached.")
+    gate.errors[pixels, (1,)] = error
+    gate.open()
+    fetcher.want({"view": ask(pixels, 0, 1)})
+    fetcher.wait_for_all("view")
+    assert gate.chunks_of(pixels) == {(0,): 1, (1,): AT_ONCE.tries}
+    assert fetcher.progress("view").errors == (error,)
+    assert fetcher.has_failed((pixels.token, (1,)))
+    assert not fetcher.has_failed((pixels.token, (0,)))
+    (notice,) = fetcher.take_notices()
+    assert (notice.place, notice.error) == ("far", error)
+    assert fetcher.take_notices() == []
+
+
+def test_a_refused_chunk_is_asked_for_once_until_retried(fetcher, cache, gate):
+    pixels = pixels_of(gate)
+    gate.errors[None] = AccessDeniedError("no")
+    gate.open()
+    fetcher.want({"view": ask(pixels, 0, 1, 2)})
+    fetcher.wait_for_all("view")
+    assert len(fetcher.take_notices()) == 1
+    gate.errors.clear()
+    fetcher.take_changed()
+    fetcher.retry()
+    fetcher.wait_for(lambda: not fetcher.progress("view").pending)
+    assert fetcher.progress("view").errors == ()
+    assert all((pixels.token, (n,)) in cache for n in range(3))
+    assert set(gate.chunks_of(pixels).values()) == {2}
+
+
+def test_a_place_that_returns_brings_all_it_owes(fetcher, cache, gate):
+    pixels = pixels_of(gate)
+    gate.errors[None] = StoreConnectionError("away")
+    gate.open()
+    fetcher.want({"view": ask(pixels, 0, 1, 2)})
+    fetcher.wait_for_all("view")
+    assert len(fetcher.progress("view").errors) == 3
+    gate.errors.clear()
+    fetcher.want({"view": ask(pixels, 0, 1, 2), "next": ask(pixels, 7)})
+    fetcher.wait_for(lambda: all((pixels.token, (n,)) in cache for n in (0, 1, 2, 7)))
+    assert fetcher.progress("view").errors == ()
+
+
+def test_an_error_of_a_codec_is_told_as_it_is(fetcher, gate):
+    pixels = pixels_of(gate)
+    gate.errors[None] = RuntimeError("Zstd decompression error: bad magic")
+    gate.open()
+    fetcher.want({"view": ask(pixels, 0)})
+    fetcher.wait_for_all("view")
+    assert gate.asked[pixels, (0,)] == 1
+    assert "bad magic" in str(fetcher.take_notices()[0].error)
+
+
+def test_a_chunk_of_a_wrong_shape_is_an_error(fetcher, gate):
+    pixels = pixels_of(gate, size=64)
+    pixels.array = pixels.array[:2]
+    gate.open()
+    fetcher.want({"view": ask(pixels, 0)})
+    fetcher.wait_for_all("view")
+    (error,) = fetcher.progress("view").errors
+    assert isinstance(error, TruncatedBodyError)
+
+
+def test_a_read_that_ends_itself_is_a_failure_not_a_hang(fetcher, gate):
+    pixels = pixels_of(gate)
+    fetcher.want({"view": ask(pixels, 0)})
+    for _ in range(AT_ONCE.tries):
+        gate.wait_for(lambda: gate.waiting)
+        gate.interrupt()
+    fetcher.wait_for_all("view")
+    (error,) = fetcher.progress("view").errors
+    assert isinstance(error, StoreConnectionError)
+
+
+def test_chunks_own_their_memory(fetcher, cache, gate):
+    whole = np.arange(2 * 16, dtype=np.uint8).reshape(2, 16)
+    pixels = GatedPixels(whole, (1, 16), gate)
+
+    async def read(bounds):
+        return whole[tuple(slice(*bound) for bound in bounds)]
+
+    pixels.read = read
+    fetcher.want(
+        {"view": [ChunkRequest(ChunkGrid(pixels).chunk((0, 0)), Priority.SHARP)]}
+    )
+    fetcher.wait_for_all("view")
+    (chunk,) = cache.get([(pixels.token, (0, 0))])
+    assert chunk.base is None
+    assert whole.flags.writeable
+
+
+def test_what_was_forgotten_is_not_kept_alive(fetcher, gate):
+    pixels = pixels_of(gate)
+    gone = weakref.ref(pixels)
+    gate.open()
+    fetcher.want({"view": ask(pixels, 0)})
+    fetcher.wait_for_all("view")
+    fetcher.forget("view")
+    gate.asked.clear()
+    del pixels
+    gc.collect()
+    assert gone() is None

@@ -1,0 +1,36 @@
+"""What the tests of the store share: little patience, and an array to read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import zarr
+
+from napari_omezarr.store import RetryPolicy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+QUICK = RetryPolicy(
+    connect=5, silence=5, tries=3, total=30, first_pause=0.01, longest_pause=0.02
+)
+IMPATIENT = RetryPolicy(
+    connect=5, silence=0.3, tries=2, total=30, first_pause=0.01, longest_pause=0.02
+)
+PIXELS = np.arange(1, 65, dtype="u2").reshape(8, 8)
+
+
+def write_image(folder: Path, zarr_format: int = 3, shards: bool = False) -> Path:
+    """Write a group with one array ``0`` of `PIXELS`, in chunks of (2, 2)."""
+    group = zarr.open_group(folder, mode="w", zarr_format=zarr_format)
+    array = group.create_array(
+        "0",
+        shape=PIXELS.shape,
+        chunks=(2, 2),
+        shards=(4, 4) if shards else None,
+        dtype=PIXELS.dtype,
+        fill_value=0,
+    )
+    array[...] = PIXELS
+    return folder

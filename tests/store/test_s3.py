@@ -1,0 +1,475 @@
+"""Buckets of a real S3 server: who signs, what happens if that is no good, where."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import zarr
+
+from napari_omezarr import errors
+from napari_omezarr.connections.connections import Profile, aws_profiles
+from napari_omezarr.demo.server import OWNER, READER
+from napari_omezarr.location import Location
+from napari_omezarr.store import open_store
+from quick_retries import PIXELS, QUICK, write_image
+from servers import faults
+from servers.proxy import Proxy
+
+KEYS = ["zarr.json", "0/zarr.json", ".zattrs", "labels/zarr.json"]
+
+
+@pytest.fixture(scope="module")
+def images(s3_server, tmp_path_factory):
+    """The same image below ``public/`` and ``private/``, at this prefix."""
+    folder = write_image(tmp_path_factory.mktemp("s3") / "a.zarr")
+    for bucket in ("public", "private"):
+        s3_server.upload(folder, f"{bucket}/test-s3/a b.zarr")
+    return "test-s3/a b.zarr"
+
+
+@pytest.fixture
+def proxy(s3_server):
+    with Proxy(s3_server.endpoint) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def place(images, proxy):
+    """Make the location of the image in a bucket; each test has its own endpoint."""
+
+    def make(bucket, **options):
+        address = f"s3://{bucket}/{images}"
+        return Location.parse(address, endpoint=proxy.url, **options)
+
+    return make
+
+
+@pytest.fixture
+def sign_in(monkeypatch):
+    def sign_in(identity, token=None, secret=None):
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", identity.key)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret or identity.secret)
+        if token:
+            monkeypatch.setenv("AWS_SESSION_TOKEN", token)
+
+    return sign_in
+
+
+def kinds(answers):
+    return [type(answer).__name__ for answer in answers.values()]
+
+
+FOUND = ["bytes", "bytes", "NoneType", "NoneType"]
+
+
+def signed(request):
+    return "authorization" in request.headers
+
+
+def test_a_public_bucket_needs_no_sign_in(place, proxy):
+    store = open_store(place("public"), patience=QUICK)
+    with proxy.wave_count() as waves:
+        assert kinds(store.fetch(KEYS)) == FOUND
+    assert waves.sizes == [4]
+    assert not any(signed(request) for request in proxy.requests)
+    note = (
+        "No AWS credentials were found. The bucket public is read without signing in."
+    )
+    assert store.notes == (note,)
+
+
+@pytest.mark.parametrize("identity", [OWNER, READER])
+def test_a_private_bucket_with_keys(place, proxy, sign_in, identity):
+    sign_in(identity)
+    store = open_store(place("private"), patience=QUICK)
+    with proxy.wave_count() as waves:
+        assert kinds(store.fetch(KEYS)) == FOUND
+    assert waves.sizes == [4]
+    assert np.array_equal(zarr.open_array(store, path="0", mode="r")[...], PIXELS)
+    assert {request.method for request in proxy.requests} == {"GET"}
+    assert all(signed(request) for request in proxy.requests)
+    assert store.notes == ()
+
+
+def test_a_private_bucket_without_keys(place, proxy):
+    answers = open_store(place("private"), patience=QUICK).fetch(KEYS)
+    assert set(kinds(answers)) == {"SignInNeededError"}
+    assert "profile" in answers["zarr.json"].action
+    assert len(proxy.requests) == len(KEYS)
+
+
+def test_ranges_are_signed_too(place, sign_in):
+    sign_in(OWNER)
+    store = open_store(place("private"), patience=QUICK)
+    shard = zarr.open_array(store, path="0", mode="r")
+    assert np.array_equal(shard[3:5, 3:5], PIXELS[3:5, 3:5])
+
+
+def test_anonymous_on_purpose(place, proxy, sign_in):
+    sign_in(OWNER)
+    store = open_store(place("public", anonymous=True), patience=QUICK)
+    assert kinds(store.fetch(KEYS)) == FOUND
+    assert not any(signed(request) for request in proxy.requests)
+    assert store.notes == ()
+    private = open_store(place("private", anonymous=True), patience=QUICK)
+    assert set(kinds(private.fetch(KEYS))) == {"SignInNeededError"}
+
+
+def test_a_wrong_key_does_not_close_a_public_bucket(place, proxy, sign_in):
+    sign_in(OWNER, secret="wrong")
+    store = open_store(place("public"), patience=QUICK)
+    assert kinds(store.fetch(KEYS)) == FOUND
+    (note,) = store.notes
+    assert "does not accept the key" in note
+    assert "The bucket public is read without signing in." in note
+    proxy.clear()
+    again = open_store(place("public"), patience=QUICK)
+    assert kinds(again.fetch(KEYS)) == FOUND
+    assert not any(signed(request) for request in proxy.requests)
+    assert again.notes == store.notes
+
+
+def test_a_wrong_key_and_a_private_bucket(place, sign_in):
+    sign_in(OWNER, secret="wrong")
+    store = open_store(place("private"), patience=QUICK)
+    assert set(kinds(store.fetch(KEYS))) == {"KeyNotAcceptedError"}
+    assert store.notes == ()
+
+
+def test_an_unknown_key(place, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
+    store = open_store(place("private"), patience=QUICK)
+    assert set(kinds(store.fetch(KEYS))) == {"KeyNotAcceptedError"}
+
+
+@pytest.mark.parametrize("code", ["ExpiredToken", "InvalidToken", "AccessDenied"])
+def test_a_sign_in_that_is_no_good_here(place, proxy, sign_in, code):
+    sign_in(OWNER)
+    for key in KEYS:
+        proxy.fault(f"*/{key}", faults.s3_error(403, code))
+    store = open_store(place("public"), patience=QUICK)
+    assert kinds(store.fetch(KEYS)) == FOUND
+    (note,) = store.notes
+    assert note.endswith("The bucket public is read without signing in.")
+
+
+def test_an_expired_sign_in_and_a_private_bucket(place, proxy, sign_in):
+    sign_in(OWNER, token="token")
+    proxy.fault("*", *[faults.s3_error(400, "ExpiredToken")] * len(KEYS))
+    answers = open_store(place("private"), patience=QUICK).fetch(KEYS)
+    assert set(kinds(answers)) == {"SignInExpiredError"}
+    assert answers["zarr.json"].sentence == "Your AWS sign-in has ended."
+
+
+def test_a_sign_in_that_ends_later(place, proxy, sign_in):
+    sign_in(OWNER)
+    store = open_store(place("private"), patience=QUICK)
+    array = zarr.open_array(store, path="0", mode="r")
+    expired = faults.s3_error(400, "ExpiredToken")
+    proxy.fault("*/c/0/0", expired, faults.Proceed())
+    with pytest.raises(errors.SignInExpiredError):
+        array[:2, :2]
+    assert np.array_equal(array[:2, :2], PIXELS[:2, :2])
+
+
+def test_no_permission(place, s3_server, s3_prefix, sign_in):
+    s3_server.put(f"other/{s3_prefix}/zarr.json", b"{}")
+    sign_in(READER)
+    location = Location.parse(f"s3://other/{s3_prefix}", endpoint=s3_server.endpoint)
+    (error,) = open_store(location, patience=QUICK).fetch(["zarr.json"]).values()
+    assert type(error) is errors.AccessDeniedError
+    assert error.sentence == f"This key may not read {location.display}/zarr.json."
+    assert "profile" in error.action
+
+
+def test_no_such_bucket(place, sign_in):
+    sign_in(OWNER)
+    store = open_store(place("no-such-bucket"), patience=QUICK)
+    assert set(kinds(store.fetch(KEYS))) == {"BucketNotFoundError"}
+
+
+def test_clocks_that_differ(place, proxy, sign_in):
+    sign_in(OWNER)
+    times = {
+        "RequestTime": "20260101T120000Z",
+        "ServerTime": "2026-01-01T12:20:00Z",
+    }
+    skewed = faults.s3_error(403, "RequestTimeTooSkewed", **times)
+    proxy.fault("*/zarr.json", skewed, faults.Proceed())
+    answers = open_store(place("private"), patience=QUICK).fetch(["zarr.json"])
+    assert kinds(answers) == ["ClockSkewError"]
+    assert "differs by 20 min" in answers["zarr.json"].sentence
+
+
+# Profiles and configuration files
+
+
+def test_a_web_address_of_a_bucket_is_signed_on_demand(images, http_server, configure):
+    # Nobody outside of this machine answers to the name, so the file server does.
+    configure(
+        credentials="""
+        [lab]
+        aws_access_key_id = key
+        aws_secret_access_key = secret
+        """
+    )
+    address = "http://s3.invalid/cells/a.zarr"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("http_proxy", http_server.url)
+        plain = open_store(Location.parse(address), patience=QUICK)
+        plain.fetch(["zarr.json"])
+        named = open_store(Location.parse(address, profile="lab"), patience=QUICK)
+        named.fetch(["zarr.json"])
+        http_server.fault("*", faults.s3_error(403, "AccessDenied"), forever=True)
+        (error,) = plain.fetch(["zarr.json"]).values()
+    assert [signed(request) for request in http_server.requests[:2]] == [False, True]
+    assert len({request.path for request in http_server.requests}) == 1
+    assert isinstance(error, errors.SignInNeededError)
+
+
+@pytest.fixture
+def configure(clean_aws_environment):
+    def configure(config="", credentials=""):
+        folder = clean_aws_environment
+        (folder / "config").write_text(textwrap.dedent(config))
+        (folder / "credentials").write_text(textwrap.dedent(credentials))
+
+    return configure
+
+
+def test_a_profile_of_the_configuration(place, configure, sign_in, monkeypatch):
+    configure(
+        credentials=f"""
+        [lab]
+        aws_access_key_id = {OWNER.key}
+        aws_secret_access_key = {OWNER.secret}
+        """
+    )
+    assert aws_profiles() == ("lab",)
+    sign_in(OWNER, secret="wrong")  # an explicit profile goes before the environment
+    named = open_store(place("private", profile="lab"), patience=QUICK)
+    assert kinds(named.fetch(KEYS)) == FOUND
+    given = open_store(
+        place("private"), patience=QUICK, profile=Profile("x", aws_profile="lab")
+    )
+    assert kinds(given.fetch(KEYS)) == FOUND
+
+
+def test_a_profile_of_the_environment(place, configure, monkeypatch, proxy):
+    configure(
+        config=f"""
+        [profile lab]
+        aws_access_key_id = {OWNER.key}
+        aws_secret_access_key = {OWNER.secret}
+        endpoint_url = {proxy.url}
+        region = eu-south-9
+        """
+    )
+    monkeypatch.setenv("AWS_PROFILE", "lab")
+    location = Location.parse(f"s3://private/{place('private').path}")
+    assert kinds(open_store(location, patience=QUICK).fetch(KEYS)) == FOUND
+    assert "/eu-south-9/s3/" in proxy.requests[0].headers["authorization"]
+
+
+def test_an_explicit_profile_does_not_fall_back(place, configure):
+    configure(
+        credentials="""
+        [lab]
+        aws_access_key_id = nobody
+        aws_secret_access_key = nothing
+        """
+    )
+    store = open_store(place("public", profile="lab"), patience=QUICK)
+    assert set(kinds(store.fetch(KEYS))) == {"KeyNotAcceptedError"}
+
+
+def test_a_profile_that_does_not_exist(place, monkeypatch, proxy):
+    answers = open_store(place("public", profile="nobody"), patience=QUICK).fetch(KEYS)
+    assert set(kinds(answers)) == {"SignInNeededError"}
+    assert answers["zarr.json"].sentence == "There is no AWS profile nobody."
+    assert proxy.requests == []
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    store = open_store(place("public"), patience=QUICK)
+    assert kinds(store.fetch(KEYS)) == FOUND
+    assert store.notes[0].startswith("There is no AWS profile nobody.")
+
+
+SSO = """
+[profile lab]
+sso_session = lab
+sso_account_id = 111122223333
+sso_role_name = reader
+region = eu-central-1
+
+[sso-session lab]
+sso_region = eu-central-1
+sso_start_url = https://nothing.invalid/start-of-napari-omezarr-tests
+"""
+
+
+def test_an_ended_sso_sign_in(place, configure, monkeypatch):
+    configure(config=SSO)
+    monkeypatch.setenv("AWS_PROFILE", "lab")
+    store = open_store(place("public"), patience=QUICK)
+    assert kinds(store.fetch(KEYS)) == FOUND
+    assert store.notes[0].startswith("Your AWS sign-in for profile lab has ended.")
+    answers = open_store(place("private"), patience=QUICK).fetch(KEYS)
+    assert set(kinds(answers)) == {"SignInExpiredError"}
+    assert answers["zarr.json"].action == "Run: aws sso login --profile lab"
+
+
+def test_half_a_key(place, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "alone")
+    store = open_store(place("public"), patience=QUICK)
+    assert kinds(store.fetch(KEYS)) == FOUND
+    assert store.notes[0].startswith("Your AWS credentials are not complete.")
+    answers = open_store(place("private"), patience=QUICK).fetch(KEYS)
+    assert set(kinds(answers)) == {"KeyNotAcceptedError"}
+
+
+def test_a_broken_configuration(place, configure):
+    configure(config="this is no configuration")
+    store = open_store(place("public"), patience=QUICK)
+    assert kinds(store.fetch(KEYS)) == FOUND
+    assert store.notes[0].startswith("Your AWS sign-in fails.")
+
+
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"])
+def test_the_endpoint_of_the_environment(place, images, proxy, monkeypatch, variable):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://nothing.invalid")
+    monkeypatch.setenv(variable, proxy.url)
+    location = Location.parse(f"s3://public/{images}")
+    assert kinds(open_store(location, patience=QUICK).fetch(KEYS)) == FOUND
+    monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
+    elsewhere = open_store(
+        Location.parse(f"s3://public/{images}"),
+        profile=Profile("", endpoint=proxy.url),
+        patience=QUICK,
+    )
+    assert kinds(elsewhere.fetch(KEYS)) == FOUND
+
+
+def test_the_endpoint_of_a_service_section(images, proxy, configure, monkeypatch):
+    configure(
+        config=f"""
+        [profile lab]
+        services = ours
+
+        [services ours]
+        s3 =
+            endpoint_url = {proxy.url}
+        """
+    )
+    monkeypatch.setenv("AWS_PROFILE", "lab")
+    location = Location.parse(f"s3://public/{images}")
+    assert kinds(open_store(location, patience=QUICK).fetch(KEYS)) == FOUND
+
+
+def test_signing_in_while_napari_runs(place, sign_in):
+    location = place("private")
+    before = open_store(location, patience=QUICK)
+    assert set(kinds(before.fetch(KEYS))) == {"SignInNeededError"}
+    sign_in(OWNER)
+    assert kinds(open_store(location, patience=QUICK).fetch(KEYS)) == FOUND
+
+
+def test_a_machine_of_amazon(place, http_server, tmp_path, monkeypatch):
+    monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", http_server.url)
+    role = "/latest/meta-data/iam/security-credentials/"
+    document = f"""{{"Code": "Success", "AccessKeyId": "{OWNER.key}",
+        "SecretAccessKey": "{OWNER.secret}", "Token": "t",
+        "Expiration": "2099-01-01T00:00:00Z"}}"""
+    http_server.fault("/latest/api/token", faults.Status(200, b"token"), forever=True)
+    http_server.fault(role, faults.Status(200, b"role"), forever=True)
+    answer = faults.Status(200, document.encode())
+    http_server.fault(f"{role}role", answer, forever=True)
+    store = open_store(place("private"), patience=QUICK)
+    store.fetch(KEYS)
+    assert http_server.requests[-1].path == f"{role}role"
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    http_server.clear()
+    assert set(kinds(open_store(place("private"), patience=QUICK).fetch(KEYS))) == {
+        "SignInNeededError"
+    }
+    assert http_server.requests == []
+
+
+# Where the bucket is
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        faults.s3_error(400, "AuthorizationHeaderMalformed", Region="eu-west-1"),
+        faults.s3_error(
+            301, "PermanentRedirect", headers={"x-amz-bucket-region": "eu-west-1"}
+        ),
+    ],
+)
+def test_the_region_is_followed_and_remembered(place, proxy, sign_in, refusal):
+    sign_in(OWNER)
+    proxy.fault("*", refusal)
+    store = open_store(place("private"), patience=QUICK)
+    assert kinds(store.fetch(["zarr.json"])) == ["bytes"]
+    assert store.notes == ("The bucket private lives in region eu-west-1.",)
+    assert kinds(store.fetch(KEYS)) == FOUND
+    assert len(proxy.requests) == 2 + len(KEYS)
+    regions = [r.headers["authorization"].split("/")[2] for r in proxy.requests]
+    assert regions == ["us-east-1"] + ["eu-west-1"] * (1 + len(KEYS))
+
+
+def test_a_region_that_does_not_help(place, proxy, sign_in):
+    sign_in(OWNER)
+    refusal = faults.s3_error(301, "PermanentRedirect", Region="eu-west-1")
+    proxy.fault("*", refusal, forever=True)
+    answers = open_store(place("private"), patience=QUICK).fetch(["zarr.json"])
+    assert kinds(answers) == ["WrongRegionError"]
+    assert "eu-west-1" in answers["zarr.json"].sentence
+    assert len(proxy.requests) == 2
+
+
+@pytest.mark.parametrize("region", ["AWS_REGION", "AWS_DEFAULT_REGION"])
+def test_the_region_of_the_environment(place, proxy, sign_in, monkeypatch, region):
+    sign_in(OWNER)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-south-8")
+    monkeypatch.setenv(region, "eu-south-9")
+    open_store(place("private"), patience=QUICK).fetch(["zarr.json"])
+    assert "/eu-south-9/s3/" in proxy.requests[0].headers["authorization"]
+    explicit = place("private", region="eu-south-7")
+    open_store(explicit, patience=QUICK).fetch(["zarr.json"])
+    assert "/eu-south-7/s3/" in proxy.requests[-1].headers["authorization"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a colon in a file name")
+def test_the_bucket_moves_into_the_host_on_demand(http_server, tmp_path, monkeypatch):
+    # The file server plays a proxy: it alone knows these hosts.
+    monkeypatch.setenv("http_proxy", http_server.url)
+    folder = tmp_path / "http:" / "cells.objects.invalid"
+    folder.mkdir(parents=True)
+    (folder / "zarr.json").write_bytes(b"{}")
+    refusal = faults.s3_error(403, "SecondLevelDomainForbidden")
+    http_server.fault("http://objects.invalid/*", refusal, forever=True)
+    location = Location.parse("s3://cells", endpoint="http://objects.invalid")
+    store = open_store(location, patience=QUICK)
+    assert store.fetch(["zarr.json"]) == {"zarr.json": b"{}"}
+    assert store.fetch(["zarr.json"]) == {"zarr.json": b"{}"}
+    assert "cells is addressed by its own host name." in store.notes
+    hosts = [request.path.split("/")[2] for request in http_server.requests]
+    assert hosts == ["objects.invalid"] + ["cells.objects.invalid"] * 2
+
+
+def test_a_busy_server_is_asked_again(place, proxy, sign_in):
+    sign_in(OWNER)
+    busy = faults.s3_error(503, "SlowDown", headers={"Retry-After": "0"})
+    proxy.fault("*/zarr.json", busy, busy)
+    store = open_store(place("private"), patience=QUICK)
+    assert kinds(store.fetch(["zarr.json"])) == ["bytes"]
+    proxy.fault("*/zarr.json", busy, forever=True)
+    answers = store.fetch(["zarr.json"])
+    assert kinds(answers) == ["ServerBusyError"]
+    assert len(proxy.requests) == 6

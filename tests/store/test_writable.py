@@ -1,0 +1,305 @@
+"""Objects put, replaced, deleted and listed in a bucket, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from napari_omezarr import errors
+from napari_omezarr.demo.server import OWNER, READER
+from napari_omezarr.location import Location
+from napari_omezarr.store import WritablePlace, open_writable, run
+from napari_omezarr.store.backend import GetResult
+from napari_omezarr.store.writable import WritableStore
+from quick_retries import QUICK
+from servers import faults
+from servers.proxy import Proxy
+
+BODY = b"some bytes"
+
+
+@pytest.fixture
+def proxy(s3_server):
+    with Proxy(s3_server.endpoint) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def place(s3_prefix, proxy):
+    return Location.parse(f"s3://private/{s3_prefix}/ä b", endpoint=proxy.url)
+
+
+@pytest.fixture
+def depot(place, owner) -> WritablePlace:
+    return open_writable(place, patience=QUICK)
+
+
+async def keys(depot, prefix=""):
+    return [(entry.key, entry.size) async for entry in depot.entries(prefix)]
+
+
+def body_of(depot, key):
+    held = run(depot.read(key))
+    return None if held is None else held.body
+
+
+def methods(proxy):
+    return [request.method for request in proxy.requests]
+
+
+def test_objects_come_and_go(depot, proxy):
+    assert body_of(depot, "a") is None
+    assert not run(depot.holds())
+    for key in ("a", "c/0/1", "c/0/+ü&=%41", "cc"):
+        run(depot.put(key, BODY))
+        assert body_of(depot, key) == BODY
+    assert sorted(run(keys(depot, "c"))) == [("c/0/+ü&=%41", 10), ("c/0/1", 10)]
+    assert [key for key, _ in run(keys(depot))] == ["a", "c/0/+ü&=%41", "c/0/1", "cc"]
+    assert run(depot.holds("c"))
+    run(depot.delete("a"))
+    run(depot.delete("a"))
+    assert body_of(depot, "a") is None
+    assert all("authorization" in request.headers for request in proxy.requests)
+
+
+def test_the_pages_of_a_listing_follow_each_other(depot, place):
+    for number in range(5):
+        run(depot.put(f"c/{number}", BODY))
+    outlet = depot._outlet
+    pages, rest = [], ""
+    while True:
+        page = run(outlet.page("c", rest, 2))
+        pages.append([entry.key for entry in page.entries])
+        rest = page.rest
+        if not rest:
+            break
+    assert pages == [["c/0", "c/1"], ["c/2", "c/3"], ["c/4"]]
+
+
+def test_a_depot_travels_to_other_processes(depot, place):
+    run(depot.put("a", BODY))
+    store = pickle.loads(pickle.dumps(WritableStore(depot)))
+    assert store == WritableStore(depot)
+    assert body_of(store.depot, "a") == BODY
+    assert OWNER.secret not in repr(store) + repr(depot) + str(pickle.dumps(depot))
+
+
+def test_a_document_is_replaced_only_as_it_was_read(depot):
+    assert run(depot.replace("a", b"1", None))
+    assert not run(depot.replace("a", b"2", None))
+    first = run(depot.read("a"))
+    assert run(depot.replace("a", b"2", first))
+    assert not run(depot.replace("a", b"3", first))
+    assert body_of(depot, "a") == b"2"
+
+
+@pytest.mark.parametrize("condition", ["if-none-match", "if-match"])
+def test_the_service_is_asked_to_hold_to_the_condition(condition, depot, proxy):
+    """What somebody writes between our look and our write is not overwritten."""
+    held = None
+    if condition == "if-match":
+        run(depot.put("a", b"1"))
+        held = run(depot.read("a"))
+    proxy.clear()
+    proxy.fault("*", faults.s3_error(412, "PreconditionFailed"), method="PUT")
+    assert not run(depot.replace("a", b"2", held))
+    put = next(request for request in proxy.requests if request.method == "PUT")
+    assert put.headers[condition] == (held.tag if held else "*")
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_lost_answer_to_a_conditional_write_is_no_conflict(known, depot, proxy):
+    """The second try finds what the first one wrote."""
+    proxy.fault("*", faults.Lost(), method="PUT")
+    if known:
+        again = faults.s3_error(412, "PreconditionFailed")
+        proxy.fault("*", again, method="PUT")
+    assert run(depot.replace("a", BODY, None))
+    assert body_of(depot, "a") == BODY
+
+
+def test_a_service_that_knows_no_conditions_is_written_to_all_the_same(depot, proxy):
+    proxy.fault("*", faults.s3_error(501, "NotImplemented"), method="PUT")
+    assert run(depot.replace("a", BODY, None))
+    assert body_of(depot, "a") == BODY
+    assert not run(depot.replace("a", b"2", GetResult(b"other", "tag")))
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        faults.s3_error(503, "SlowDown"),
+        faults.s3_error(500, "InternalError"),
+        faults.Dropped(),
+        faults.Lost(),
+    ],
+    ids=["busy", "failed", "dropped", "lost"],
+)
+def test_passing_failures_are_tried_again(fault, depot, proxy):
+    for method in ("PUT", "GET", "DELETE"):
+        proxy.fault("*", fault, fault, method=method)
+    run(depot.put("a", BODY))
+    assert body_of(depot, "a") == BODY
+    assert run(keys(depot)) == [("a", 10)]
+    run(depot.delete("a"))
+    assert run(keys(depot)) == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (faults.s3_error(503, "SlowDown"), errors.ServerBusyError),
+        (faults.s3_error(500, "InternalError"), errors.ServerError),
+        (faults.s3_error(403, "AccessDenied"), errors.AccessDeniedError),
+        (faults.s3_error(403, "QuotaExceeded"), errors.DiskFullError),
+        (faults.s3_error(507, "InsufficientStorage"), errors.DiskFullError),
+        (faults.s3_error(405, "MethodNotAllowed"), errors.ReadOnlyError),
+        (faults.s3_error(404, "NoSuchBucket"), errors.BucketNotFoundError),
+        (faults.s3_error(400, "ExpiredToken"), errors.SignInExpiredError),
+        (faults.Dropped(), errors.StoreConnectionError),
+    ],
+)
+def test_what_does_not_pass_is_said_in_our_words(fault, kind, depot, proxy):
+    run(depot.put("a", BODY))
+    proxy.fault("*", fault, forever=True)
+    for coroutine in (depot.put("a", b"2"), depot.delete("a")):
+        with pytest.raises(kind) as caught:
+            run(coroutine)
+        assert OWNER.secret not in str(caught.value)
+        assert "planted" not in str(caught.value)
+
+
+def test_a_hurry_ends_the_tries(depot, proxy):
+    proxy.fault("*", faults.s3_error(503, "SlowDown"), forever=True)
+    run(depot.hurry(on=True))
+    with pytest.raises(errors.ServerBusyError):
+        run(depot.put("a", BODY))
+    assert methods(proxy) == ["PUT"]
+
+
+def test_who_may_only_read_is_told_so(place, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", READER.key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", READER.secret)
+    depot = open_writable(place, patience=QUICK)
+    with pytest.raises(errors.AccessDeniedError, match="may not write to s3"):
+        run(depot.put("a", BODY))
+    with pytest.raises(errors.AccessDeniedError, match="may not delete s3"):
+        run(depot.delete("a"))
+
+
+def test_nobody_writes_without_signing_in(place):
+    depot = open_writable(place, patience=QUICK)
+    with pytest.raises(errors.SignInNeededError, match="without signing in"):
+        run(depot.put("a", BODY))
+
+
+def test_a_sign_in_that_is_renewed_meanwhile_goes_on(
+    place, proxy, clean_aws_environment
+):
+    file = clean_aws_environment / "credentials"
+
+    def sign_in(token):
+        lines = [f"aws_access_key_id={OWNER.key}"]
+        lines += [f"aws_secret_access_key={OWNER.secret}"]
+        lines += [f"aws_session_token={token}"] if token else []
+        file.write_text("\n".join(["[default]", *lines]))
+
+    sign_in("old")
+    depot = open_writable(place, patience=QUICK)
+    proxy.fault("*", faults.s3_error(400, "ExpiredToken"), forever=True)
+    with pytest.raises(errors.SignInExpiredError):
+        run(depot.put("a", BODY))
+    proxy.clear()
+    sign_in("")
+    proxy.fault("*", faults.s3_error(400, "ExpiredToken"), method="PUT")
+    run(depot.put("a", BODY))
+    tokens = ["x-amz-security-token" in request.headers for request in proxy.requests]
+    assert tokens == [False, False] or tokens == [True, False]
+
+
+def test_a_long_object_goes_in_parts(depot, proxy):
+    body = bytes(range(256)) * (33 << 12)
+    proxy.fault("*", faults.Dropped(), faults.s3_error(503, "SlowDown"), method="PUT")
+    run(depot.put("long", body))
+    assert body_of(depot, "long") == body
+    sent = [request for request in proxy.requests if "partNumber" in request.query]
+    assert len(sent) == 3 + 2
+    assert methods(proxy).count("POST") == 2
+
+
+@pytest.mark.parametrize("where", ["part", "end"])
+def test_a_long_object_that_fails_leaves_nothing(where, depot, proxy):
+    body = bytes(33 << 20)
+    denied = faults.s3_error(403, "AccessDenied")
+    if where == "part":
+        proxy.fault("*", denied, method="PUT")
+    else:
+        accident = faults.s3_error(200, "InternalError")
+        proxy.fault("*", faults.Proceed(), accident, accident, accident, method="POST")
+    with pytest.raises(errors.StoreError):
+        run(depot.put("long", body))
+    assert proxy.requests[-1].method == "DELETE"
+    assert "uploadId" in proxy.requests[-1].query
+    assert body_of(depot, "long") is None
+
+
+@pytest.mark.parametrize("text", ["<html></html>", "<!DOCTYPE html><br>"])
+def test_a_page_instead_of_a_listing(text, depot, proxy):
+    proxy.fault("*", faults.page(text), forever=True, method="GET")
+    with pytest.raises(errors.WebPageError):
+        run(keys(depot))
+
+
+def test_other_object_stores_are_written_through_fsspec(tmp_path):
+    depot = open_writable(Location.parse(f"memory://{tmp_path.name}/a.zarr"))
+    assert not run(depot.holds())
+    assert body_of(depot, "c/0") is None
+    run(depot.put("c/0", BODY))
+    assert run(depot.replace("d", b"1", None))
+    assert not run(depot.replace("d", b"2", None))
+    assert run(keys(depot)) == [("c/0", 10), ("d", 1)]
+    run(depot.delete("c/0"))
+    run(depot.delete("c/0"))
+    assert run(keys(depot)) == [("d", 1)]
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("https://host.example/a.zarr", "Nothing can be saved"),
+        (
+            "https://b.s3.amazonaws.com/a.zarr?X-Amz-Signature=x",
+            "one object to be read",
+        ),
+        ("gs://bucket/a.zarr", "gcsfs"),
+        ("az://container/a.zarr", "adlfs"),
+    ],
+)
+def test_places_that_cannot_be_written_to_say_so_at_once(address, said):
+    with pytest.raises(errors.OptionError, match=said):
+        open_writable(Location.parse(address))
+
+
+def test_a_known_web_address_of_a_bucket_is_that_bucket():
+    address = "https://bucket.s3.eu-west-1.amazonaws.com/a.zarr"
+    assert open_writable(Location.parse(address)).concurrency == 64
+
+
+def test_a_zarr_store_over_a_depot_lists_and_refuses_when_read_only(depot):
+    store = WritableStore(depot)
+
+    async def listed():
+        return [key async for key in store.list()], [
+            k async for k in store.list_dir("")
+        ]
+
+    run(depot.put("c/0/1", BODY))
+    run(depot.put("zarr.json", b"{}"))
+    assert run(listed()) == (["c/0/1", "zarr.json"], ["c", "zarr.json"])
+    assert run(store.exists("zarr.json"))
+    closed = store.with_read_only(True)
+    assert closed != store
+    with pytest.raises(ValueError, match="reading only"):
+        run(closed.delete("zarr.json"))
+    assert len({store, WritableStore(depot)}) == 1

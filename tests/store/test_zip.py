@@ -1,0 +1,300 @@
+"""Images in zip files, here and far away."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+
+import numpy as np
+import pytest
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
+from zarr.buffer.cpu import buffer_prototype
+
+from napari_omezarr import errors
+from napari_omezarr.demo.server import OWNER
+from napari_omezarr.location import Location
+from napari_omezarr.store import open_store, run
+from napari_omezarr.store.zip import NotAnArchive, parse_directory, parse_end
+from quick_retries import PIXELS, QUICK, write_image
+from servers import faults
+
+METHODS = {"stored": zipfile.ZIP_STORED, "deflated": zipfile.ZIP_DEFLATED}
+
+
+def pack(folder, file, method=zipfile.ZIP_STORED, inside=""):
+    with zipfile.ZipFile(file, "w", method) as archive:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                archive.write(path, inside + path.relative_to(folder).as_posix())
+    return file
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_image(tmp_path / "source" / "a.zarr", shards=True)
+
+
+@pytest.fixture(params=["local", "http", "s3"])
+def serve(request, tmp_path, monkeypatch):
+    """Give the location of a file that is in one of three places."""
+
+    def serve(file):
+        if request.param == "local":
+            return Location.parse(file)
+        if request.param == "http":
+            server = request.getfixturevalue("http_server")
+            return Location.parse(f"{server.url}/{file.name}")
+        server = request.getfixturevalue("s3_server")
+        path = f"private/{request.getfixturevalue('s3_prefix')}/{file.name}"
+        server.put(path, file.read_bytes())
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", OWNER.key)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", OWNER.secret)
+        return Location.parse(f"s3://{path}", endpoint=server.endpoint)
+
+    return serve
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", ["a.zip", "a.ozx"])
+def test_an_image_in_an_archive(serve, folder, tmp_path, method, name):
+    location = serve(pack(folder, tmp_path / name, METHODS[method]))
+    store = open_store(location, patience=QUICK)
+    answers = store.fetch(["zarr.json", "0/zarr.json", ".zattrs"])
+    assert answers["zarr.json"] == (folder / "zarr.json").read_bytes()
+    assert answers[".zattrs"] is None
+    assert store.requests == 3  # the directory, and two members
+    array = zarr.open_array(store, path="0", mode="r")
+    assert np.array_equal(array[...], PIXELS)
+    assert np.array_equal(array[1:3, 5:7], PIXELS[1:3, 5:7])
+    below = open_store(location / "0", patience=QUICK)
+    assert np.array_equal(zarr.open_array(below, mode="r")[...], PIXELS)
+
+
+def test_an_archive_of_a_folder_is_its_folder(folder, tmp_path):
+    file = pack(folder, tmp_path / "a.zip", inside="my image.zarr/")
+    store = open_store(Location.parse(file))
+    assert np.array_equal(zarr.open_array(store, path="0", mode="r")[...], PIXELS)
+    (note,) = store.notes
+    assert "my image.zarr" in note
+    inside = open_store(Location.parse(file) / "my image.zarr")
+    assert np.array_equal(zarr.open_array(inside, path="0", mode="r")[...], PIXELS)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (None, b"abcdefghij"),
+        (RangeByteRequest(2, 5), b"cde"),
+        (RangeByteRequest(8, 99), b"ij"),
+        (OffsetByteRequest(7), b"hij"),
+        (OffsetByteRequest(10), b""),
+        (SuffixByteRequest(3), b"hij"),
+        (SuffixByteRequest(99), b"abcdefghij"),
+    ],
+)
+def test_ranges(tmp_path, method, wanted, expected):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", METHODS[method]) as archive:
+        archive.writestr("ä/letters", b"abcdefghij")
+    store = open_store(Location.parse(tmp_path / "a.zip"))
+    buffer = run(store.get("ä/letters", buffer_prototype, wanted))
+    assert buffer.to_bytes() == expected
+
+
+def test_parts_cost_one_request_each(http_server, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("shard", bytes(range(256)) * 4000)
+    store = open_store(Location.parse(f"{http_server.url}/a.zip"))
+    for start in range(1, 5):
+        wanted = RangeByteRequest(start, start + 2)
+        assert run(store.get("shard", buffer_prototype, wanted)).to_bytes() == bytes(
+            [start, start + 1]
+        )
+    assert len(http_server.requests) == 2 + 4  # the directory, the header, the parts
+    assert store.bytes_received < 300_000
+
+
+def test_a_large_directory_costs_one_request_more(http_server, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for number in range(4000):
+            archive.writestr(f"0/c/{number:060}", str(number))
+    store = open_store(Location.parse(f"{http_server.url}/a.zip"))
+    assert store.fetch([f"0/c/{3999:060}"]) == {f"0/c/{3999:060}": b"3999"}
+    assert store.fetch([f"0/c/{7:060}", "none"]) == {f"0/c/{7:060}": b"7", "none": None}
+    assert len(http_server.requests) == 2 + 2
+
+
+class Unseekable(io.BytesIO):
+    """Makes zipfile write sizes behind the members, and local headers without them."""
+
+    def seekable(self):
+        return False
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_archives_written_as_a_stream(tmp_path, method):
+    stream = Unseekable()
+    with zipfile.ZipFile(stream, "w", METHODS[method]) as archive:
+        archive.writestr("a", b"first")
+        archive.writestr("b", b"second")
+    (tmp_path / "a.zip").write_bytes(stream.getvalue())
+    store = open_store(Location.parse(tmp_path / "a.zip"))
+    assert store.fetch(["a", "b"]) == {"a": b"first", "b": b"second"}
+
+
+def test_zip64(tmp_path, monkeypatch):
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 100)
+    monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 3)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for number in range(9):
+            with archive.open(str(number), "w", force_zip64=True) as member:
+                member.write(b"%d" % number * 150)
+    assert b"PK\x06\x06" in (tmp_path / "a.zip").read_bytes()
+    store = open_store(Location.parse(tmp_path / "a.zip"))
+    answers = store.fetch([str(number) for number in range(9)])
+    assert answers == {str(number): b"%d" % number * 150 for number in range(9)}
+    wanted = SuffixByteRequest(2)
+    assert run(store.get("7", buffer_prototype, wanted)).to_bytes() == b"77"
+
+
+def test_extra_fields_and_comments(tmp_path):
+    info = zipfile.ZipInfo("a")
+    info.extra = b"\xfe\xca\x06\x00filler"
+    info.comment = b"a comment of the member"
+    with zipfile.ZipFile(tmp_path / "a.ozx", "w") as archive:
+        archive.comment = b'{"ome": {"version": "0.5"}}'
+        archive.writestr(info, b"content")
+        archive.mkdir("folder")
+    store = open_store(Location.parse(tmp_path / "a.ozx"))
+    assert store.fetch(["a", "folder"]) == {"a": b"content", "folder": None}
+
+
+def test_names_of_other_systems(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        info = zipfile.ZipInfo("x")
+        info.filename = "0\\c\\0"
+        archive.writestr(info, b"chunk")
+    assert open_store(Location.parse(tmp_path / "a.zip")).fetch(["0/c/0"]) == {
+        "0/c/0": b"chunk"
+    }
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"not an archive", b"PK\x05\x06", b"x" * 70000]
+)
+def test_what_is_no_archive(tmp_path, content):
+    (tmp_path / "a.zip").write_bytes(content)
+    (error,) = open_store(Location.parse(tmp_path / "a.zip")).fetch(["a"]).values()
+    assert isinstance(error, errors.StoreError)
+    assert "not a zip archive" in error.sentence
+
+
+def test_names_in_the_code_page_of_old(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("cell", b"content")
+    old = (tmp_path / "a.zip").read_bytes().replace(b"cell", b"c\x84ll")  # cäll
+    (tmp_path / "a.zip").write_bytes(old)
+    store = open_store(Location.parse(tmp_path / "a.zip"))
+    assert store.fetch(["cäll"]) == {"cäll": b"content"}
+
+
+def test_two_folders_are_no_image(folder, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("one", "two"):
+            archive.write(folder / "zarr.json", f"{name}/zarr.json")
+    store = open_store(Location.parse(tmp_path / "a.zip"))
+    assert store.fetch(["zarr.json"]) == {"zarr.json": None}
+    assert isinstance(store.fetch(["one/zarr.json"])["one/zarr.json"], bytes)
+
+
+def test_an_archive_that_was_cut(folder, tmp_path):
+    file = pack(folder, tmp_path / "a.zip")
+    file.write_bytes(file.read_bytes()[:-30])
+    (error,) = open_store(Location.parse(file)).fetch(["zarr.json"]).values()
+    assert isinstance(error, errors.StoreError)
+
+
+def test_a_damaged_member(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a", b"content")
+    damaged = (tmp_path / "a.zip").read_bytes().replace(b"content", b"cOntent")
+    (tmp_path / "a.zip").write_bytes(damaged)
+    (error,) = open_store(Location.parse(tmp_path / "a.zip")).fetch(["a"]).values()
+    assert isinstance(error, errors.StoreError)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_unusual_compression_is_named(tmp_path, method):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as archive:
+        archive.writestr("a", b"content")
+    (error,) = open_store(Location.parse(tmp_path / "a.zip")).fetch(["a"]).values()
+    assert isinstance(error, errors.StoreError)
+    assert "compressed in an unusual way" in error.sentence
+
+
+def test_no_archive_at_all(serve, tmp_path):
+    (tmp_path / "b.zip").touch()
+    location = serve(tmp_path / "b.zip")
+    store = open_store(location.parent / "a.zip", patience=QUICK)
+    assert store.fetch(["zarr.json"]) == {"zarr.json": None}
+
+
+def test_failures_pass_through_an_archive(http_server, folder, tmp_path):
+    pack(folder, tmp_path / "a.zip")
+    store = open_store(Location.parse(f"{http_server.url}/a.zip"), patience=QUICK)
+    http_server.fault("*", faults.Status(500), faults.Truncated(after=10))
+    assert isinstance(store.fetch(["zarr.json"])["zarr.json"], bytes)
+    http_server.fault("*", faults.Status(403), forever=True)
+    http_server.forbid_missing = True
+    other = open_store(Location.parse(f"{http_server.url}/b.zip"), patience=QUICK)
+    (error,) = other.fetch(["zarr.json"]).values()
+    assert isinstance(error, errors.AccessDeniedError)
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=300))
+def test_no_bytes_are_too_strange(junk):
+    for tail in (junk, b"PK\x05\x06" + junk, b"PK\x06\x07" + b"\xff" * 16 + junk):
+        try:
+            end = parse_end(tail)
+        except NotAnArchive:
+            continue
+        assert end.size >= 0
+    sizes = [0, 2**32 - 1, 2**32 - 1, 0, len(junk), 0, 0, 0, 0, 0]
+    larger = struct.pack("<4s6H3L5H2L", b"PK\1\2", *[0] * 6, *sizes) + junk
+    for listing in (junk, b"PK\x01\x02" + junk, larger):
+        try:
+            parse_directory(listing, 0)
+        except NotAnArchive:
+            continue
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.dictionaries(
+        st.text(st.characters(codec="utf-8", exclude_characters="/\\\x00"), min_size=1),
+        st.binary(max_size=100),
+        max_size=5,
+    )
+)
+def test_the_directory_agrees_with_zipfile(files):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+        infos = archive.infolist()
+    body = stream.getvalue()
+    end = parse_end(body)
+    assert end.tail == 0
+    directory = parse_directory(body[end.start :][: end.size], end.start)
+    found = {
+        name: (member.start, member.size) for name, member in directory.members.items()
+    }
+    assert found == {
+        info.filename.removeprefix("./"): (info.header_offset, info.file_size)
+        for info in infos
+    }

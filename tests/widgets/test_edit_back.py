@@ -1,0 +1,203 @@
+"""Looks and edited pixels that go back into the image they came from."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Layer
+from napari.utils.notifications import NotificationSeverity, notification_manager
+
+from gui_steps import PLUGIN, until
+from napari_omezarr import _hooks, patch, read_layers, write_image
+from napari_omezarr.errors import OptionError
+from napari_omezarr.widgets.edit_back import edited_region
+from napari_omezarr.widgets.open_layers import keep_original, original_of
+from napari_omezarr.widgets.qt_async import running
+from napari_omezarr.widgets.region_box import cuts
+from napari_omezarr.widgets.region_dock import RegionDock
+
+DATA = np.random.default_rng(8).integers(1, 250, (2, 4, 40, 50)).astype(np.uint8)
+CELLS = (DATA[0] // 60).astype(np.uint16)
+
+
+@pytest.fixture
+def told():
+    """The notifications of this test."""
+    notification_manager.records.clear()
+    records = []
+    notification_manager.notification_ready.connect(records.append)
+    yield records
+    notification_manager.notification_ready.disconnect(records.append)
+
+
+@pytest.fixture
+def image(tmp_path):
+    """Two channels with labels, of two levels."""
+    place = tmp_path / "a.ome.zarr"
+    write_image(
+        DATA,
+        place,
+        "czyx",
+        channels=["DAPI", "GFP"],
+        labels={"cells": CELLS},
+        levels=2,
+        chunks=(1, 1, 20, 25),
+    )
+    return place
+
+
+@pytest.fixture
+def opened(image):
+    """A viewer's model with the image, as it opens in one."""
+    model = ViewerModel()
+    for layer in read_layers(image):
+        model.add_layer(Layer.create(*layer))
+    return model
+
+
+@pytest.fixture
+def region(opened):
+    """A region of all layers at level 0, as the region's dock makes them."""
+    first, *others = opened.layers
+    found = {}
+    for cut in cuts(first, others, [(1, 3), (8, 31), (10, 40)], 0):
+        box = tuple(slice(*bound) for bound in cut.region.bounds)
+        layer = cut.new_layer(np.array(cut.layer.data[0][box]))
+        keep_original(layer)
+        found[layer.name] = opened.add_layer(layer)
+    return found
+
+
+def done(qtbot, told):
+    until(qtbot, lambda: not running and told)
+    return told[-1]
+
+
+def level(place, name, number=0):
+    for data, options, _ in read_layers(place):
+        if options["name"] == name:
+            return np.asarray(data[number])
+    raise AssertionError(name)
+
+
+def test_looks_go_back_and_pixels_stay(opened, image, qtbot, told):
+    layer = opened.layers["GFP"]
+    layer.name, layer.colormap, layer.contrast_limits = "actin", "red", (7, 70)
+    _hooks.update_looks(opened)
+    assert "actin" in done(qtbot, told).message
+    options = {o["name"]: o for _, o, _ in read_layers(image)}
+    assert tuple(options["actin"]["contrast_limits"]) == (7, 70)
+    np.testing.assert_array_equal(level(image, "actin"), DATA[1])
+    told.clear()
+    _hooks.update_looks(opened)
+    assert "say already" in done(qtbot, told).message
+
+
+def test_layers_from_elsewhere_have_no_image_to_update(told):
+    viewer = ViewerModel()
+    viewer.add_image(DATA[0], name="mine")
+    _hooks.update_looks(viewer)
+    assert told[-1].severity == NotificationSeverity.ERROR
+    assert "Save them as a new image" in told[-1].message
+
+
+def test_the_dock_keeps_what_labels_were_when_they_were_loaded(viewer, image, qtbot):
+    viewer.open(str(image), plugin=PLUGIN)
+    dock = RegionDock(viewer)
+    qtbot.addWidget(dock)
+    dock.form.layer.value = viewer.layers["cells"]
+    dock.form.level.value = 0
+    dock.load()
+    until(qtbot, lambda: not dock.busy)
+    layer = viewer.layers["cells region"]
+    layer.data[0, :5] = 9
+    np.testing.assert_array_equal(original_of(layer), CELLS)
+    assert edited_region([layer]).values[0, 0, 0] == 9
+
+
+def test_painted_labels_go_back_and_into_the_coarser_level(
+    opened, region, image, qtbot, told
+):
+    layer = region["cells region"]
+    layer.data[:, 2:12, 4:14] = 777
+    opened.layers.selection = {layer}
+    _hooks.write_back(opened)
+    assert "200 edited pixels" in done(qtbot, told).message
+    wanted = CELLS.copy()
+    wanted[1:3, 10:20, 14:24] = 777
+    np.testing.assert_array_equal(level(image, "cells"), wanted)
+    assert (level(image, "cells", 1) == 777).any()
+    told.clear()
+    _hooks.write_back(opened)
+    assert "Nothing was edited" in done(qtbot, told).message
+
+
+def test_what_somebody_else_has_changed_meanwhile_is_shown_and_left(
+    opened, region, image, qtbot, told
+):
+    layer = region["cells region"]
+    layer.data[0, 2:12, 4:14] = 777
+    theirs = np.full((1, 3, 2), 555, np.uint16)
+    patch(image / "labels" / "cells", (1, 11, 15), theirs)
+    opened.layers.selection = {layer}
+    _hooks.write_back(opened)
+    record = done(qtbot, told)
+    assert record.severity == NotificationSeverity.ERROR
+    assert "6 edited pixels" in record.message
+    assert "somebody else, at z 1, y 11-13, x 15-16." in record.message
+    assert not (level(image, "cells") == 777).any()
+    assert (level(image, "cells")[1, 11:14, 15:17] == 555).all()
+    ((text, load),) = record.actions
+    assert text == "Load what is there now"
+    told.clear()
+    load(None)
+    until(qtbot, lambda: not running)
+    present = opened.layers["cells region now"]
+    wanted = np.array(original_of(layer))
+    wanted[0, 3:6, 5:7] = 555
+    np.testing.assert_array_equal(present.data, wanted)
+    np.testing.assert_array_equal(present.translate, layer.translate)
+    present.data[0, 2:12, 4:14] = 777
+    opened.layers.selection = {present}
+    _hooks.write_back(opened)
+    assert "100 edited pixels" in done(qtbot, told).message
+    assert (level(image, "cells")[1, 10:20, 14:24] == 777).all()
+
+
+def test_a_processed_crop_goes_back_into_its_channel(
+    opened, region, image, qtbot, told
+):
+    crop = region["GFP region"]
+    processed = opened.add_image(255 - np.asarray(crop.data), name="inverted")
+    opened.layers.selection = {crop, processed}
+    _hooks.write_back(opened)
+    assert "edited pixels" in done(qtbot, told).message
+    wanted = DATA[1].copy()
+    wanted[1:3, 8:31, 10:40] = 255 - wanted[1:3, 8:31, 10:40]
+    np.testing.assert_array_equal(level(image, "GFP"), wanted)
+    np.testing.assert_array_equal(level(image, "DAPI"), DATA[0])
+
+
+def test_what_is_no_edited_region_is_said(opened, region, told):
+    crop, cells = region["GFP region"], region["cells region"]
+    other = opened.add_image(np.zeros((3, 3)), name="other")
+    for layers, said in (
+        ([], "Select a region"),
+        ([opened.layers["DAPI"]], "Select a region"),
+        ([opened.layers["cells"]], "cannot be painted as they are. Load a region"),
+        ([crop, cells], "Select a region"),
+        ([crop], "is not known"),
+        ([crop, other], "another shape"),
+    ):
+        with pytest.raises(OptionError, match=said):
+            edited_region(layers)
+    record = json.loads(json.dumps(crop.metadata["omezarr"]["region"]))
+    crop.metadata["omezarr"]["region"] = {**record, "level": 1}
+    with pytest.raises(OptionError, match="coarser level"):
+        edited_region([crop])
+    opened.layers.selection = {other}
+    _hooks.write_back(opened)
+    assert "Select a region" in told[-1].message

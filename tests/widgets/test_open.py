@@ -1,0 +1,248 @@
+"""Opening by napari's own ways: a drop, ``viewer.open``, a sample."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Image, Labels
+from napari.utils.notifications import NotificationSeverity, notification_manager
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication, QProgressDialog, QPushButton
+
+from gui_steps import NAMES, PLUGIN, drop, every_turn, names, until
+from napari_omezarr.errors import OMEZarrError
+from napari_omezarr.location import Location
+from napari_omezarr.reading import Reading
+from napari_omezarr.samples import write_cells
+from napari_omezarr.user_files import Recents
+from napari_omezarr.widgets.open import MOST, tell
+from napari_omezarr.widgets.qt_async import running
+from servers.faults import Stalled, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pytestqt.qtbot import QtBot
+
+    from servers.http import FileServer
+
+
+@pytest.fixture
+def cells(tmp_path: Path, http_server: FileServer) -> str:
+    """The address of an image with two channels and labels."""
+    write_cells(tmp_path / "cells.ome.zarr", shape=(2, 64, 64))
+    return f"{http_server.url}/cells.ome.zarr"
+
+
+@pytest.fixture
+def told() -> Iterator[list[Any]]:
+    """What napari's notifications have said since the test began."""
+    notification_manager.records.clear()
+    yield notification_manager.records
+    notification_manager.records.clear()
+
+
+def test_an_address_opens_as_layers(viewer: Any, cells: str) -> None:
+    layers = viewer.open(cells, plugin=PLUGIN)
+    assert names(layers) == names(viewer.layers) == NAMES
+    assert [type(layer) for layer in layers] == [Image, Image, Labels]
+    assert layers[0].source.reader_plugin == PLUGIN
+    assert layers[0].metadata["omezarr"]["address"] == cells
+    assert [layer.visible for layer in layers[:2]] == [True, True]
+
+
+def test_the_slider_has_the_range_of_the_metadata(viewer: Any, cells: str) -> None:
+    nuclei = viewer.open(cells, plugin=PLUGIN)[0]
+    assert tuple(nuclei.contrast_limits) == (120, 2600)
+    assert tuple(nuclei.contrast_limits_range) == (0, 4095)
+
+
+def test_several_addresses_open_together(
+    viewer: Any, cells: str, tmp_path: Path, http_server: FileServer
+) -> None:
+    write_cells(tmp_path / "more.ome.zarr", shape=(2, 64, 64), version="0.4")
+    more = f"{http_server.url}/more.ome.zarr"
+    layers = viewer.open([cells, more], stack=True, plugin=PLUGIN)
+    assert len(layers) == 2 * len(NAMES)
+    addresses = {layer.metadata["omezarr"]["address"] for layer in layers}
+    assert cells in addresses
+    assert more in addresses
+
+
+def test_a_dropped_link_opens(
+    viewer: Any, tmp_path: Path, http_server: FileServer
+) -> None:
+    (tmp_path / "a b").mkdir()
+    write_cells(tmp_path / "a b" / "cells.ome.zarr", shape=(2, 64, 64))
+    # Only ours claims a link with a query, so napari does not ask; Qt decodes its
+    # path and leaves the query.
+    drop(viewer, f"{http_server.url}/a%20b/cells.ome.zarr?signature=x%2Fy")
+    assert names(viewer.layers) == NAMES
+    assert {request.query for request in http_server.requests} == {"signature=x%2Fy"}
+
+
+def test_the_place_is_remembered_without_its_signature(viewer: Any, cells: str) -> None:
+    viewer.open(f"{cells}?signature=hush", plugin=PLUGIN)
+    assert [entry.address for entry in Recents().entries()] == [cells]
+    # napari shows a layer's source when one points at it in the layer list.
+    found = [layer.source.path for layer in viewer.layers]
+    assert found == [cells, cells, f"{cells}/labels/nuclei"]
+    assert "hush" not in repr([layer.source for layer in viewer.layers])
+    assert {layer.source.reader_plugin for layer in viewer.layers} == {PLUGIN}
+
+
+def test_without_a_window_there_are_plain_layers(
+    cells: str, qapp: QApplication
+) -> None:
+    layers = ViewerModel().open(cells, plugin=PLUGIN)
+    assert names(layers) == NAMES
+
+
+def test_no_pixel_is_waited_for(
+    viewer: Any, cells: str, http_server: FileServer
+) -> None:
+    http_server.fault("*/c/*", Stalled(), forever=True)
+    assert names(viewer.open(cells, plugin=PLUGIN)) == NAMES
+    http_server.clear()
+
+
+def test_the_window_lives_while_a_server_stalls(
+    viewer: Any, cells: str, http_server: FileServer
+) -> None:
+    http_server.fault("*", Stalled())
+    turns = 0
+
+    def turn() -> None:
+        nonlocal turns
+        turns += 1
+        if http_server.requests and turns >= 50:
+            http_server.release()
+
+    timer = every_turn(turn)
+    layers = viewer.open(cells, plugin=PLUGIN)
+    timer.stop()
+    assert turns >= 50
+    assert names(layers) == NAMES
+
+
+def test_a_stalled_opening_can_be_cancelled(
+    viewer: Any, cells: str, http_server: FileServer, told: list[Any], qtbot: QtBot
+) -> None:
+    http_server.fault("*", Stalled(), forever=True)
+
+    def cancel() -> None:
+        for widget in QApplication.topLevelWidgets():
+            if isinstance(widget, QProgressDialog) and widget.isVisible():
+                assert "cells.ome.zarr" in widget.labelText()
+                widget.findChild(QPushButton).click()
+
+    timer = every_turn(cancel)
+    layers = viewer.open(cells, plugin=PLUGIN)
+    timer.stop()
+    assert layers == []
+    assert not viewer.layers
+    assert told == []
+    until(qtbot, lambda: not running)  # though the server does not answer
+
+
+def test_a_failure_is_raised_and_told_once(
+    viewer: Any, cells: str, http_server: FileServer, told: list[Any], qtbot: QtBot
+) -> None:
+    http_server.fault("*", Status(403), forever=True)
+    with pytest.raises(OMEZarrError) as raised:
+        viewer.open(cells, plugin=PLUGIN)
+    until(qtbot, lambda: told)
+    assert [record.message for record in told] == [str(raised.value)]
+    assert told[0].severity == NotificationSeverity.ERROR
+    assert Recents().entries() == ()
+
+
+def test_a_failure_that_napari_has_shown_is_not_shown_again(
+    viewer: Any, http_server: FileServer, told: list[Any], qtbot: QtBot
+) -> None:
+    address = f"{http_server.url}/cells.ozx"  # claimed by no other reader
+    with pytest.raises(ValueError, match=r"cells\.ozx") as raised:
+        drop(viewer, address)
+    # What napari's hook does with an error that leaves an event handler.
+    notification_manager.receive_error(raised.type, raised.value, raised.tb)
+    cause = raised.value.original_error
+    assert isinstance(cause, OMEZarrError)
+    turns = 0
+
+    def turn() -> None:
+        nonlocal turns
+        turns += 1
+
+    timer = every_turn(turn)
+    until(qtbot, lambda: turns > 5)
+    timer.stop()
+    assert [cause.sentence in record.message for record in told] == [True]
+
+
+def test_what_is_no_address_is_explained_too(
+    viewer: Any, told: list[Any], qtbot: QtBot
+) -> None:
+    with pytest.raises(OMEZarrError) as raised:
+        viewer.open("https://:bad/a.zarr", plugin=PLUGIN)
+    until(qtbot, lambda: told)
+    assert [record.message for record in told] == [str(raised.value)]
+
+
+def test_warnings_come_in_one_notification(
+    viewer: Any, tmp_path: Path, told: list[Any]
+) -> None:
+    folder = tmp_path / "labelled.ome.zarr"
+    write_cells(folder, shape=(2, 64, 64))
+    listed = folder / "labels" / "zarr.json"
+    listed.write_text(listed.read_text().replace('"nuclei"', '"nuclei", "lost"'))
+    assert names(viewer.open(folder, plugin=PLUGIN)) == NAMES
+    assert [record.severity for record in told] == [NotificationSeverity.WARNING]
+    assert "lost" in told[0].message
+
+
+def reading(*, notes: tuple[str, ...] = (), warnings: tuple[str, ...] = ()) -> Reading:
+    return Reading(Location.parse("s3://bucket/a.zarr"), (), warnings, notes)
+
+
+def test_a_note_is_told_once_and_a_warning_each_time(told: list[Any]) -> None:
+    same = reading(notes=("Read without signing in there.",))
+    tell([same, same])
+    tell([same])
+    assert [record.severity for record in told] == [NotificationSeverity.INFO]
+    for _ in range(2):
+        tell([reading(warnings=("A level is missing.",))])
+    assert [record.message for record in told[1:]] == ["A level is missing."] * 2
+
+
+def test_many_warnings_are_counted(told: list[Any]) -> None:
+    tell([reading(warnings=tuple(f"Level {n} is odd." for n in range(MOST + 3)))])
+    lines = told[0].message.splitlines()
+    assert lines[0] == "Level 0 is odd."
+    assert len(lines) == MOST + 1
+    assert "3 more" in lines[-1]
+
+
+def test_under_a_running_event_loop_the_layers_are_returned_too(
+    viewer: Any, cells: str, qtbot: QtBot
+) -> None:
+    returned: list[Any] = []
+    QTimer.singleShot(0, lambda: returned.extend(viewer.open(cells, plugin=PLUGIN)))
+    until(qtbot, lambda: returned)
+    assert names(returned) == NAMES
+
+
+def test_the_computed_sample_opens(viewer: Any) -> None:
+    layers = viewer.open_sample(PLUGIN, "epithelium")
+    assert names(layers) == NAMES
+
+
+def test_a_folder_opens_from_a_script_without_an_event_loop(
+    viewer: Any, tmp_path: Path
+) -> None:
+    write_cells(tmp_path / "cells.ome.zarr", shape=(2, 64, 64))
+    assert names(viewer.open(tmp_path / "cells.ome.zarr", plugin=PLUGIN)) == NAMES
+    assert sys.modules["napari"].current_viewer() is viewer

@@ -1,0 +1,289 @@
+"""The dialog "Open OME-Zarr…", driven by keyboard, clipboard and drops."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import qtpy
+from napari._app_model import get_app_model
+from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from qtpy.QtGui import QDragEnterEvent, QGuiApplication
+from qtpy.QtWidgets import QApplication, QMainWindow
+
+from gui_steps import NAMES, dropped, every_turn, names, until
+from napari_omezarr import _hooks
+from napari_omezarr.location import Location
+from napari_omezarr.samples import write_cells
+from napari_omezarr.user_files import Recents
+from napari_omezarr.widgets.open_dialog import OpenDialog, show_open_dialog
+from napari_omezarr.widgets.qt_async import running
+from servers.faults import Stalled, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pytestqt.qtbot import QtBot
+
+    from servers.http import FileServer
+
+
+@pytest.fixture
+def cells(tmp_path: Path, http_server: FileServer) -> str:
+    """The address of an image with two channels and labels; no suffix helps."""
+    write_cells(tmp_path / "cells", shape=(2, 64, 64))
+    return f"{http_server.url}/cells"
+
+
+@pytest.fixture
+def dialog(viewer: Any, qtbot: QtBot) -> Iterator[OpenDialog]:
+    dialog = show_open_dialog(viewer)
+    closed = []
+    dialog.destroyed.connect(lambda: closed.append(True))
+    yield dialog
+    if not closed:
+        dialog.close()
+    until(qtbot, lambda: closed)
+
+
+@contextmanager
+def closing(dialog: OpenDialog, qtbot: QtBot) -> Iterator[None]:
+    """Expect that the dialog closes and is deleted."""
+    gone: list[bool] = []
+    dialog.destroyed.connect(lambda: gone.append(True))
+    yield
+    until(qtbot, lambda: gone)
+
+
+def copy(text: str) -> None:
+    clipboard = QGuiApplication.clipboard()
+    assert clipboard is not None
+    clipboard.setText(text)
+
+
+def test_enter_opens_what_is_typed_and_closes(
+    dialog: OpenDialog, viewer: Any, cells: str, qtbot: QtBot
+) -> None:
+    qtbot.keyClicks(dialog.line, cells)
+    with closing(dialog, qtbot):
+        qtbot.keyClick(dialog.line, Qt.Key.Key_Return)
+    assert names(viewer.layers) == NAMES
+    assert [entry.address for entry in Recents().entries()] == [cells]
+
+
+def test_the_paste_button_takes_text_around_the_address(
+    dialog: OpenDialog, viewer: Any, cells: str, qtbot: QtBot
+) -> None:
+    copy(f"  'The data are at <{cells}>.'  ")
+    dialog.paste_button.click()
+    with closing(dialog, qtbot):
+        dialog.open_button.click()
+    assert names(viewer.layers) == NAMES
+
+
+def test_several_pasted_lines_are_several_addresses(
+    dialog: OpenDialog,
+    viewer: Any,
+    cells: str,
+    tmp_path: Path,
+    qtbot: QtBot,
+) -> None:
+    write_cells(tmp_path / "a b.ome.zarr", shape=(2, 64, 64), version="0.4")
+    copy(f"{tmp_path / 'a b.ome.zarr'}\n\n{cells}\n")
+    qtbot.keyClick(dialog.line, Qt.Key.Key_V, Qt.KeyboardModifier.ControlModifier)
+    with closing(dialog, qtbot):
+        qtbot.keyClick(dialog.line, Qt.Key.Key_Return)
+    assert sorted(names(viewer.layers)) == sorted(2 * NAMES)
+
+
+def test_pasting_into_what_is_there_inserts(dialog: OpenDialog, qtbot: QtBot) -> None:
+    qtbot.keyClicks(dialog.line, "s3://bucket/")
+    copy("cells.zarr")
+    qtbot.keyClick(dialog.line, Qt.Key.Key_V, Qt.KeyboardModifier.ControlModifier)
+    assert dialog.line.address_text() == "s3://bucket/cells.zarr"
+
+
+def test_editing_a_paste_of_several_lines_is_taken_as_typed(
+    dialog: OpenDialog, qtbot: QtBot
+) -> None:
+    dialog.line.set_address("s3://b/a.zarr\ns3://b/b.zarr")
+    assert dialog.line.address_text() == "s3://b/a.zarr\ns3://b/b.zarr"
+    dialog.line.clear()
+    qtbot.keyClicks(dialog.line, "s3://b/c.zarr")
+    assert dialog.line.address_text() == "s3://b/c.zarr"
+
+
+@pytest.mark.parametrize("kind", ["text", "link", "file"])
+def test_text_and_links_can_be_dropped_on_the_line(
+    dialog: OpenDialog, tmp_path: Path, kind: str
+) -> None:
+    address = str(tmp_path) if kind == "file" else "s3://bucket/cells.zarr"
+    mime = QMimeData()
+    if kind == "text":
+        mime.setText(address)
+    else:
+        local = kind == "file"
+        mime.setUrls([QUrl.fromLocalFile(address) if local else QUrl(address)])
+    enter = QDragEnterEvent(
+        # PyQt6 knows only the one, PySide6 warns that it is deprecated.
+        QPointF(5, 5) if qtpy.PYSIDE6 else QPoint(5, 5),
+        Qt.DropAction.CopyAction,
+        mime,
+        Qt.MouseButton.LeftButton,
+        Qt.KeyboardModifier.NoModifier,
+    )
+    enter.ignore()
+    QApplication.sendEvent(dialog.line, enter)
+    assert enter.isAccepted()
+    QApplication.sendEvent(dialog.line, dropped(mime))
+    assert dialog.line.address_text() == address
+
+
+@pytest.mark.parametrize(
+    "text", ["", "   ", "no address at all, really?!", "ftp://h/x"]
+)
+def test_what_is_no_address_is_said_inside(
+    dialog: OpenDialog, viewer: Any, text: str, qtbot: QtBot
+) -> None:
+    dialog.line.setText(text)
+    qtbot.keyClick(dialog.line, Qt.Key.Key_Return)
+    until(qtbot, lambda: not dialog.busy)
+    assert dialog.message.isVisible()
+    assert dialog.message.text()
+    assert not viewer.layers
+
+
+def test_a_failure_is_said_inside_and_the_dialog_stays(
+    dialog: OpenDialog, cells: str, http_server: FileServer, qtbot: QtBot
+) -> None:
+    http_server.fault("*", Status(403), forever=True)
+    dialog.line.set_address(f"{cells}?signature=hush")
+    dialog.open_address()
+    until(qtbot, lambda: not dialog.busy)
+    said = dialog.message.text()
+    assert said.count(".") >= 1
+    assert "hush" not in said
+    assert dialog.isVisible()
+    assert dialog.open_button.isEnabled()
+
+
+def test_one_of_two_that_fails_does_not_stop_the_other(
+    dialog: OpenDialog, viewer: Any, cells: str, qtbot: QtBot
+) -> None:
+    dialog.line.set_address(f"{cells}-not-there\n{cells}")
+    dialog.open_address()
+    until(qtbot, lambda: not dialog.busy)
+    assert names(viewer.layers) == NAMES
+    assert "cells-not-there" in dialog.message.text()
+    assert dialog.isVisible()
+
+
+def test_escape_cancels_then_closes_while_the_window_lives(
+    dialog: OpenDialog, viewer: Any, cells: str, http_server: FileServer, qtbot: QtBot
+) -> None:
+    http_server.fault("*", Stalled())
+    turns: list[None] = []
+    timer = every_turn(lambda: turns.append(None))
+    dialog.line.set_address(cells)
+    qtbot.keyClick(dialog.line, Qt.Key.Key_Return)
+    until(qtbot, lambda: bool(http_server.requests) and len(turns) > 20)
+    timer.stop()
+    assert dialog.busy
+    assert dialog.progress.isVisible()
+    assert not dialog.open_button.isEnabled()
+    qtbot.keyClick(dialog.line, Qt.Key.Key_Escape)
+    assert not dialog.busy
+    assert dialog.isVisible()
+    until(qtbot, lambda: not running)  # though the server does not answer
+    assert not viewer.layers
+    with closing(dialog, qtbot):
+        qtbot.keyClick(dialog.line, Qt.Key.Key_Escape)
+
+
+def test_closing_gives_up(
+    dialog: OpenDialog, viewer: Any, cells: str, http_server: FileServer, qtbot: QtBot
+) -> None:
+    http_server.fault("*", Stalled())
+    dialog.line.set_address(cells)
+    dialog.open_address()
+    until(qtbot, lambda: http_server.requests)
+    with closing(dialog, qtbot):
+        dialog.close()
+    until(qtbot, lambda: not running)
+    until(qtbot, lambda: not running)
+    assert not viewer.layers
+
+
+@pytest.fixture
+def places() -> list[str]:
+    """Addresses in the recent places, newest first."""
+    addresses = ["s3://lab/embryo.zarr", "https://h/Brain.zarr", "s3://lab/brain.ozx"]
+    for address in reversed(addresses):
+        Recents().add(Location.parse(address))
+    return addresses
+
+
+def shown(dialog: OpenDialog) -> list[str]:
+    items = (dialog.recent.item(row) for row in range(dialog.recent.count()))
+    return [item.text() for item in items if item is not None and not item.isHidden()]
+
+
+def test_recent_places_narrow_as_one_types(
+    places: list[str], dialog: OpenDialog, qtbot: QtBot
+) -> None:
+    assert shown(dialog) == places
+    qtbot.keyClicks(dialog.line, "brain lab")
+    assert shown(dialog) == ["s3://lab/brain.ozx"]
+    dialog.line.clear()
+    assert shown(dialog) == places
+
+
+def test_down_and_enter_open_a_recent_place(
+    cells: str, viewer: Any, qtbot: QtBot
+) -> None:
+    Recents().add(Location.parse(cells))
+    dialog = show_open_dialog(viewer)
+    dialog.line.setFocus()
+    until(qtbot, dialog.line.hasFocus)
+    qtbot.keyClick(dialog.line, Qt.Key.Key_Down)
+    assert dialog.recent.hasFocus()
+    with closing(dialog, qtbot):
+        qtbot.keyClick(dialog.recent, Qt.Key.Key_Return)
+    assert names(viewer.layers) == NAMES
+
+
+def test_delete_forgets_a_recent_place(
+    places: list[str], dialog: OpenDialog, qtbot: QtBot
+) -> None:
+    dialog.recent.setCurrentRow(1)
+    qtbot.keyClick(dialog.recent, Qt.Key.Key_Delete)
+    left = [places[0], places[2]]
+    assert shown(dialog) == left
+    assert [entry.address for entry in Recents().entries()] == left
+
+
+def test_the_command_shows_one_dialog_for_a_window(viewer: Any, qtbot: QtBot) -> None:
+    window = QMainWindow()
+    qtbot.addWidget(window)
+    window.show()
+    window.activateWindow()
+    until(qtbot, lambda: QApplication.activeWindow() is window)
+    _hooks.open_dialog(viewer)
+    _hooks.open_dialog(viewer)
+    (dialog,) = window.findChildren(OpenDialog)
+    with closing(dialog, qtbot):
+        dialog.close()
+    _hooks.open_dialog(viewer)
+    (another,) = window.findChildren(OpenDialog)
+    assert another.isVisible()
+
+
+def test_napari_gives_the_command_its_viewer(viewer: Any, qtbot: QtBot) -> None:
+    application = get_app_model()
+    application.commands.execute_command("napari-omezarr.open_dialog").result()
+    dialogs = [w for w in QApplication.topLevelWidgets() if isinstance(w, OpenDialog)]
+    assert [dialog.isVisible() for dialog in dialogs] == [True]
+    with closing(dialogs[0], qtbot):
+        dialogs[0].close()

@@ -1,0 +1,424 @@
+"""The dock "Save as OME-Zarr…", driven by keyboard and mouse."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+
+import numpy as np
+import pytest
+import zarr
+from napari.components import ViewerModel
+from napari.utils.notifications import notification_manager
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtGui import QGuiApplication
+from qtpy.QtWidgets import QAbstractButton, QFileDialog
+
+from gui_steps import PLUGIN, every_turn, until
+from napari_omezarr import add_labels, read_layers, write_image, write_layers
+from napari_omezarr.errors import WriteCancelledError
+from napari_omezarr.user_files import Recents
+from napari_omezarr.widgets.background_save import under_way
+from napari_omezarr.widgets.open_layers import PaintingHeld
+from napari_omezarr.widgets.qt_async import running
+from napari_omezarr.widgets.save_dock import SaveDock
+from slow_image import SlowImage
+
+DATA = np.random.default_rng(8).integers(1, 250, (3, 40, 50)).astype(np.uint8)
+PLACED = {"scale": (2, 0.5, 0.5), "units": ("um",) * 3, "axis_labels": ("z", "y", "x")}
+LEFT = Qt.MouseButton.LeftButton
+
+
+def fill(viewer):
+    """Two channels, labels, and points."""
+    viewer.add_points(np.zeros((2, 3)), name="spots")
+    viewer.add_image(DATA, name="DAPI", contrast_limits=(3, 99), **PLACED)
+    viewer.add_image(DATA[::-1], name="GFP", colormap="green", **PLACED)
+    viewer.add_labels(DATA // 90, name="cells", **PLACED)
+    return viewer
+
+
+@pytest.fixture
+def filled():
+    """A viewer's model: its window, which takes seconds, matters to few tests."""
+    return fill(ViewerModel())
+
+
+@pytest.fixture
+def make_dock(filled, qtbot):
+    """A dock beside the model, once it has looked."""
+
+    def make():
+        dock = SaveDock(filled)
+        qtbot.addWidget(dock)
+        dock.show()
+        looked(dock, qtbot)
+        return dock
+
+    yield make
+    until(qtbot, lambda: not under_way and not running)
+
+
+@pytest.fixture
+def dock(make_dock):
+    return make_dock()
+
+
+def looked(dock, qtbot):
+    until(qtbot, lambda: not dock.looking and not dock.busy)
+
+
+def aim(dock, qtbot, target):
+    """Type an address."""
+    dock.view.target.line.clear()
+    qtbot.keyClicks(dock.view.target.line, str(target))
+    looked(dock, qtbot)
+
+
+def press(dock, qtbot, button):
+    assert not button.isHidden()
+    assert button.isEnabled()
+    qtbot.mouseClick(button, LEFT)
+    looked(dock, qtbot)
+
+
+def offered(dock):
+    return {key for key, b in dock.view.target.buttons.items() if not b.isHidden()}
+
+
+def texts(dock):
+    layers = dock.view.layers
+    return [layers.item(row).text() for row in range(layers.count())]
+
+
+def toggle(dock, qtbot, row):
+    """Click the box of a row."""
+    layers = dock.view.layers
+    box = layers.visualItemRect(layers.item(row))
+    qtbot.mouseClick(
+        layers.viewport(), LEFT, pos=QPoint(box.left() + 9, box.center().y())
+    )
+    looked(dock, qtbot)
+
+
+def finest(layer):
+    data = layer[0]
+    return np.asarray(data[0] if isinstance(data, list) else data)
+
+
+def test_enter_saves_what_is_planned_and_it_opens_equal(
+    viewer, tmp_path, qtbot, configuration
+):
+    filled, target = fill(viewer), tmp_path / "a.ome.zarr"
+    dock = SaveDock(filled)
+    filled.window.add_dock_widget(dock, name="save", area="right")
+    aim(dock, qtbot, target)
+    assert texts(dock) == [
+        "cells → labels of a",
+        "GFP → channel 1 of a",
+        "DAPI → channel 0 of a",
+        "spots — points are not saved",
+    ]
+    assert "objects · about" in dock.view.plan.text()
+    assert dock.view.target.state.text() == "✔ free"
+    qtbot.keyClick(dock.view.target.line, Qt.Key.Key_Return)
+    assert dock.busy
+    looked(dock, qtbot)
+    assert dock.view.message.text() == f"Saved to {target}."
+    press(dock, qtbot, dock.view.copy)
+    assert QGuiApplication.clipboard().text() == str(target)
+    before = list(filled.layers)
+    press(dock, qtbot, dock.view.open)
+    until(qtbot, lambda: len(filled.layers) == len(before) + 3)
+    for one, other in zip(list(filled.layers)[-3:], before[1:], strict=True):
+        np.testing.assert_array_equal(np.asarray(one.data), other.data)
+        np.testing.assert_array_equal(one.scale, other.scale)
+        assert one.units == other.units
+    assert Recents().entries()[0].address == str(target)
+    assert json.loads((configuration / "save.json").read_text())["folder"] == str(
+        tmp_path
+    )
+
+
+def test_the_last_choices_are_there_the_next_time(make_dock, tmp_path, qtbot):
+    first = make_dock()
+    first.view.form["version"].value = "0.4"
+    first.view.form["name"].value = "only this one"
+    aim(first, qtbot, tmp_path / "a.ome.zarr")
+    press(first, qtbot, first.view.save)
+    second = make_dock()
+    assert second.view.form["version"].value == "0.4"
+    assert second.view.form["name"].value == ""
+    assert second.view.target.line.text() == f"{tmp_path}/DAPI.ome.zarr"
+    assert (tmp_path / "a.ome.zarr" / ".zattrs").is_file()
+
+
+def test_layers_are_chosen_by_their_boxes(dock, tmp_path, qtbot):
+    aim(dock, qtbot, tmp_path / "a.ome.zarr")
+    toggle(dock, qtbot, 0)
+    toggle(dock, qtbot, 1)
+    assert texts(dock)[:3] == ["cells", "GFP", "DAPI → image"]
+    press(dock, qtbot, dock.view.save)
+    assert [o["name"] for _, o, _ in read_layers(tmp_path / "a.ome.zarr")] == ["DAPI"]
+    toggle(dock, qtbot, 2)
+    assert "Check an image" in dock.view.plan.text()
+    assert not dock.view.save.isEnabled()
+
+
+def test_several_selected_layers_are_those_that_are_meant(make_dock, filled, qtbot):
+    filled.layers.selection = {filled.layers["DAPI"], filled.layers["cells"]}
+    dock = make_dock()
+    assert [layer.name for layer in dock.view.layers.layers()] == ["DAPI", "cells"]
+    filled.add_image(DATA, name="new", **PLACED)
+    filled.layers["DAPI"].name = "nuclei"
+    looked(dock, qtbot)
+    names = [layer.name for layer in dock.view.layers.layers()]
+    assert names == ["nuclei", "cells", "new"]
+
+
+def test_what_exists_is_replaced_only_after_saying_what_goes(dock, tmp_path, qtbot):
+    target = tmp_path / "a.ome.zarr"
+    write_image(DATA, target, "zyx", name="old")
+    aim(dock, qtbot, target)
+    assert offered(dock) == {"replace", "beside"}
+    assert not dock.view.save.isEnabled()
+    buttons = dock.view.target.buttons
+    press(dock, qtbot, buttons["replace"])
+    assert "This removes" in dock.view.target.state.text()
+    press(dock, qtbot, buttons["keep"])
+    assert offered(dock) == {"replace", "beside"}
+    press(dock, qtbot, buttons["beside"])
+    assert dock.view.message.text() == f"Saved to {tmp_path / 'a-2.ome.zarr'}."
+    assert [o["name"] for _, o, _ in read_layers(target)] == ["old"]
+    aim(dock, qtbot, target)
+    press(dock, qtbot, buttons["replace"])
+    press(dock, qtbot, buttons["confirm"])
+    assert len(read_layers(target)) == 3
+
+
+def test_labels_are_added_to_the_image_that_is_open(dock, filled, tmp_path, qtbot):
+    target = tmp_path / "a.ome.zarr"
+    write_layers([filled.layers["DAPI"]], target)
+    filled.open(str(target), plugin=PLUGIN)
+    looked(dock, qtbot)
+    for row, text in enumerate(texts(dock)):
+        if not text.startswith(("cells", "spots")):
+            toggle(dock, qtbot, row)
+    aim(dock, qtbot, target)
+    assert offered(dock) == {"add", "beside"}
+    press(dock, qtbot, dock.view.target.buttons["add"])
+    kinds = [(kind, o["name"]) for _, o, kind in read_layers(target)]
+    assert kinds == [("image", "DAPI"), ("labels", "cells")]
+    labels_of_the_same_name(dock, filled, target, qtbot)
+
+
+def labels_of_the_same_name(dock, filled, target, qtbot):
+    """They are refused, added under another name, or replaced after saying so."""
+    buttons = dock.view.target.buttons
+    filled.layers["cells"].data = DATA // 50
+    aim(dock, qtbot, target)
+    assert offered(dock) == {"replace labels", "rename labels", "beside"}
+    assert "labels of this name: cells" in dock.view.target.state.text()
+    assert not dock.view.save.isEnabled()
+    press(dock, qtbot, buttons["rename labels"])
+    found = {o["name"]: np.asarray(d) for d, o, _ in read_layers(target)}
+    assert set(found) == {"DAPI", "cells", "cells-2"}
+    np.testing.assert_array_equal(found["cells"], DATA // 90)
+    np.testing.assert_array_equal(found["cells-2"], DATA // 50)
+    aim(dock, qtbot, target)
+    press(dock, qtbot, buttons["replace labels"])
+    assert "This removes the labels cells: " in dock.view.target.state.text()
+    press(dock, qtbot, buttons["keep"])
+    press(dock, qtbot, buttons["replace labels"])
+    press(dock, qtbot, buttons["confirm labels"])
+    found = {o["name"]: np.asarray(d) for d, o, _ in read_layers(target)}
+    np.testing.assert_array_equal(found["cells"], DATA // 50)
+
+
+def test_adding_labels_that_broke_off_is_offered_again(dock, filled, tmp_path, qtbot):
+    target = tmp_path / "a.ome.zarr"
+    write_layers([filled.layers["DAPI"]], target)
+    for row, text in enumerate(texts(dock)):
+        if not text.startswith(("cells", "spots")):
+            toggle(dock, qtbot, row)
+    cancel = threading.Event()
+    cancel.set()
+    for action in ("remove labels", "resume labels"):
+        with pytest.raises(WriteCancelledError):
+            add_labels(
+                filled.layers["cells"], target, cancel=cancel, accept_losses=True
+            )
+        aim(dock, qtbot, target)
+        assert offered(dock) == {"resume labels", "remove labels"}
+        press(dock, qtbot, dock.view.target.buttons[action])
+        looked(dock, qtbot)
+    assert [o["name"] for _, o, _ in read_layers(target)] == ["DAPI", "cells"]
+
+
+@pytest.fixture
+def slow(filled):
+    """An image whose pixels come when its gate is opened; the first to be saved."""
+    slow = SlowImage(DATA)
+    filled.add_image(slow, name="slow", contrast_limits=(0, 9), **PLACED)
+    filled.layers.move(len(filled.layers) - 1, 0)
+    return slow
+
+
+@pytest.fixture
+def stuck(make_dock, slow, tmp_path, qtbot):
+    """A dock that is saving, each image by itself, and waits for the slow one."""
+    dock = make_dock()
+    dock.view.form["merge"].value = False
+    aim(dock, qtbot, tmp_path / "a.ome.zarr")
+    begin(dock, qtbot, slow)
+    return dock
+
+
+def begin(dock, qtbot, slow):
+    slow.gate.clear()
+    slow.read.clear()
+    qtbot.mouseClick(dock.view.save, LEFT)
+    assert slow.read.wait(20)
+
+
+def test_saving_leaves_the_window_free(stuck, filled, slow, tmp_path, qtbot):
+    turns = []
+    timer = every_turn(lambda: turns.append(1))
+    until(qtbot, lambda: len(turns) > 50)
+    timer.stop()
+    assert stuck.busy
+    assert not filled.layers["cells"].editable
+    assert not (tmp_path / "a.ome.zarr").exists()
+    slow.gate.set()
+    looked(stuck, qtbot)
+    assert filled.layers["cells"].editable
+    assert len(read_layers(tmp_path / "a.ome.zarr")) >= 1
+
+
+def test_a_save_is_cancelled_and_removed_or_resumed(stuck, slow, tmp_path, qtbot):
+    qtbot.keyClick(stuck, Qt.Key.Key_Escape)
+    assert "Stopping" in stuck.view.progress.text.text()
+    slow.gate.set()
+    looked(stuck, qtbot)
+    assert stuck.view.message.text() == "Cancelled."
+    assert offered(stuck) == {"resume", "remove"}
+    press(stuck, qtbot, stuck.view.target.buttons["remove"])
+    assert not list(tmp_path.iterdir())
+    assert stuck.view.target.state.text() == "✔ free"
+    begin(stuck, qtbot, slow)
+    qtbot.mouseClick(stuck.view.progress.cancel, LEFT)
+    slow.gate.set()
+    looked(stuck, qtbot)
+    press(stuck, qtbot, stuck.view.target.buttons["resume"])
+    assert "Saved" in stuck.view.message.text()
+    first = read_layers(tmp_path / "a.ome.zarr")[0]
+    np.testing.assert_array_equal(finest(first), DATA)
+
+
+def test_what_would_be_lost_is_said_and_agreed_to_before(dock, filled, tmp_path, qtbot):
+    filled.layers["DAPI"].rotate = (0, 0, 20)
+    aim(dock, qtbot, tmp_path / "a.ome.zarr")
+    assert "rotat" in dock.view.loss.text().lower()
+    assert not dock.view.save.isEnabled()
+    qtbot.mouseClick(dock.view.accept, LEFT, pos=QPoint(8, 8))
+    press(dock, qtbot, dock.view.save)
+    assert "Saved" in dock.view.message.text()
+
+
+def test_a_target_that_appears_meanwhile_is_left_alone(stuck, slow, tmp_path, qtbot):
+    dock, target = stuck, tmp_path / "a.ome.zarr"
+    write_image(DATA, tmp_path / "rival.zarr", "zyx", name="rival")
+    (tmp_path / "rival.zarr").rename(target)
+    slow.gate.set()
+    looked(dock, qtbot)
+    assert "appeared meanwhile" in dock.view.message.text()
+    assert [o["name"] for _, o, _ in read_layers(target)] == ["rival"]
+    assert offered(dock) == {"resume", "remove"}
+
+
+def test_what_fails_is_said_inside_and_can_be_mended(dock, tmp_path, qtbot):
+    (tmp_path / "file").touch()
+    aim(dock, qtbot, tmp_path / "file" / "a.ome.zarr")
+    press(dock, qtbot, dock.view.save)
+    assert "could not be written" in dock.view.message.text()
+    aim(dock, qtbot, tmp_path / "a.ome.zarr")
+    press(dock, qtbot, dock.view.save)
+    assert "Saved" in dock.view.message.text()
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "said"),
+    [("chunks", "big", "no size"), ("levels", "0", "at least one level")],
+)
+def test_wrong_options_are_said_and_mended(dock, tmp_path, qtbot, field, text, said):
+    aim(dock, qtbot, tmp_path / "a.ome.zarr")
+    dock.view.form[field].value = text
+    looked(dock, qtbot)
+    assert said in dock.view.plan.text()
+    assert not dock.view.save.isEnabled()
+    dock.view.form[field].value = "auto"
+    looked(dock, qtbot)
+    assert dock.view.save.isEnabled()
+
+
+def test_a_folder_can_be_chosen(dock, tmp_path, qtbot):
+    qtbot.mouseClick(dock.view.target.browse, LEFT)
+    dialog = dock.view.target.findChild(QFileDialog)
+    dialog.fileSelected.emit(str(tmp_path))
+    dialog.close()
+    assert dock.view.target.line.text() == f"{tmp_path}/DAPI.ome.zarr"
+    dock.view.target.take_folder(f"{tmp_path}/b.zarr")
+    assert dock.view.target.line.text() == f"{tmp_path}/b.zarr"
+    looked(dock, qtbot)
+
+
+def test_a_secret_in_the_target_is_kept_nowhere(
+    dock, tmp_path, qtbot, configuration, caplog
+):
+    caplog.set_level(logging.DEBUG)
+    secret = "sQuEaMiSh0sSiFrAgE"
+    notification_manager.records.clear()
+    aim(dock, qtbot, f"http://127.0.0.1:9/b/a.ome.zarr?X-Amz-Signature={secret}")
+    dock.save()
+    looked(dock, qtbot)
+    shown = [dock.view.plan.text(), dock.view.message.text()]
+    shown += [dock.view.target.state.text(), caplog.text, repr(dock._survey)]
+    shown += [record.message for record in notification_manager.records]
+    shown += [file.read_text() for file in configuration.rglob("*") if file.is_file()]
+    assert not any(secret in text for text in shown)
+
+
+def test_all_can_be_reached_by_name_and_fits_300_pixels(dock):
+    assert dock.minimumWidth() == 300
+    assert dock.view._inner.minimumSizeHint().width() <= 300
+    for button in dock.findChildren(QAbstractButton):
+        if button.focusPolicy() & Qt.FocusPolicy.TabFocus:
+            assert button.text() or button.accessibleName() or button.toolTip()
+    assert dock.view.layers.accessibleName()
+    assert dock.view.target.line.accessibleName()
+
+
+def test_labels_that_are_lazy_or_locked_are_not_held(filled):
+    import dask.array as da
+
+    layers = [filled.layers["DAPI"], filled.layers["cells"]]
+    layers.append(filled.add_labels(da.zeros((3, 4), dtype=int), name="lazy"))
+    held = PaintingHeld(layers)
+    assert [layer.editable for layer in layers][1] is False
+    assert layers[2].editable
+    held.release()
+    assert filled.layers["cells"].editable
+
+
+def test_extra_attributes_of_an_opened_image_are_kept(dock, filled, tmp_path, qtbot):
+    source, target = tmp_path / "s.ome.zarr", tmp_path / "t.ome.zarr"
+    write_image(DATA, source, "zyx")
+    zarr.open_group(str(source)).attrs["microscope"] = {"objective": "40x"}
+    for layer in list(filled.layers):
+        filled.layers.remove(layer)
+    filled.open(str(source), plugin=PLUGIN)
+    aim(dock, qtbot, target)
+    press(dock, qtbot, dock.view.save)
+    attributes = zarr.open_group(str(target), mode="r").attrs
+    assert attributes["microscope"] == {"objective": "40x"}

@@ -1,0 +1,159 @@
+"""Killed, full, forbidden: the target is whole or invisible, and resuming equals."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from interrupted_save import OPTIONS, image
+from napari_omezarr.errors import (
+    AccessDeniedError,
+    DiskFullError,
+    ReadOnlyError,
+    StoreError,
+)
+from napari_omezarr.layers import read_layers
+from napari_omezarr.writing import write_image
+from napari_omezarr.writing.hierarchy import explained
+from napari_omezarr.writing.journal import Journal, journal_digest
+
+SCRIPT = Path(__file__).parents[1] / "interrupted_save.py"
+POSIX = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals and limits")
+
+
+@POSIX
+def test_a_full_disk_is_said_and_leaves_nothing_visible(tmp_path):
+    """No file may grow beyond 8 kB there, which is how a quota ends."""
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (8192,) * 2)"
+    script = f"{limited}\nimport runpy, sys\nsys.argv = sys.argv[1:]\n"
+    script += f"runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parent)}
+    target = tmp_path / "a.ome.zarr"
+    process = subprocess.run(
+        [sys.executable, "-c", script, "save", str(target)],
+        capture_output=True, text=True, env=environment, check=False,
+    )  # fmt: skip
+    assert process.returncode == 1
+    assert "DiskFullError: There is no room left" in process.stderr
+    assert not target.exists()
+    write_image(image(), target, "zyx", unfinished="resume", **OPTIONS)
+    np.testing.assert_array_equal(np.asarray(read_layers(target)[0][0][0]), image())
+
+
+@pytest.mark.skipif(
+    os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere"
+)
+def test_a_place_without_permission_is_said(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(AccessDeniedError, match="may not write"):
+        write_image(image(), tmp_path / "a.zarr", "zyx")
+    tmp_path.chmod(0o700)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_way_of_a_folder_is_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError):
+        write_image(image(), tmp_path / "file" / "a.zarr", "zyx")
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (errno.ENOSPC, DiskFullError),
+        (errno.EROFS, ReadOnlyError),
+        (errno.EACCES, AccessDeniedError),
+        (errno.EIO, StoreError),
+    ],
+)
+def test_what_the_system_refuses_becomes_one_of_our_errors(number, kind):
+    with pytest.raises(kind) as caught, explained("here"):
+        raise OSError(number, os.strerror(number))
+    assert "here" in str(caught.value)
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+@pytest.mark.parametrize(
+    ("inner", "kind"),
+    [
+        (DiskFullError("no room left"), DiskFullError),
+        (OSError(errno.ENOSPC, "full"), DiskFullError),
+        (ValueError("odd"), BaseExceptionGroup),
+    ],
+)
+def test_failures_that_come_in_groups_are_told_apart(inner, kind):
+    """A shard's parts are read together, and fail together."""
+    with pytest.raises(kind, match=r"no room left|outer"), explained("here"):
+        raise ExceptionGroup("outer", [ExceptionGroup("inner", [inner])])
+
+
+def test_our_own_errors_pass_unchanged():
+    with pytest.raises(DiskFullError, match="as it was"), explained("here"):
+        raise DiskFullError("as it was")
+
+
+def test_a_journal_of_another_plan_begins_anew(tmp_path):
+    file = tmp_path / "journal"
+    with Journal(file, "one") as journal:
+        journal.add((0, 0, 3), ((0, 2, 77),))
+    assert journal_digest(file) == "one"
+    assert Journal(file, "one").done == {(0, 0, 3): ((0, 2, 77),)}
+    with Journal(file, "two") as journal:
+        assert journal.done == {}
+    assert journal_digest(file) == "two"
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"plan": "one"', "7\n", "[]\n{}"])
+def test_a_broken_journal_says_nothing(text, tmp_path):
+    file = tmp_path / "journal"
+    file.write_text(text)
+    assert journal_digest(file) is None
+    with Journal(file, "one") as journal:
+        journal.add((0, 0, 0), ())
+    assert Journal(file, "one").done == {(0, 0, 0): ()}
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of one megabyte, for who may mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("only root mounts a small tmpfs")
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no tmpfs can be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("name", ["a.ome.zarr", "a.ozx"])
+def test_a_disk_that_fills_up_is_said_and_the_save_resumes_with_more_room(
+    name, small_disk
+):
+    other = small_disk / "something else"
+    other.write_bytes(bytes(900_000))
+    place = small_disk / "new" / name
+    place.parent.mkdir()
+    with pytest.raises(DiskFullError, match="no room left"):
+        write_image(image(), place, "zyx", codec="none", **OPTIONS)
+    assert [path.name for path in place.parent.iterdir()] == [f"{name}.partial"]
+    assert other.stat().st_size == 900_000
+    other.unlink()
+    options = {**OPTIONS, "codec": "none"}
+    if name == "a.ozx":  # it lies there twice while it is packed
+        subprocess.run(["mount", "-o", "remount,size=4m", str(small_disk)], check=True)
+    write_image(image(), place, "zyx", unfinished="resume", **options)
+    np.testing.assert_array_equal(np.asarray(read_layers(place)[0][0][0]), image())
+
+
+def test_a_disk_that_is_read_only_is_said(small_disk):
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(ReadOnlyError, match="read-only"):
+        write_image(image(), small_disk / "a.ome.zarr", "zyx", **OPTIONS)

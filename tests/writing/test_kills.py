@@ -1,0 +1,222 @@
+"""Killed, cut off or refused at points spread over a whole run: nothing is lost.
+
+After each of them what was there is there, whole, or nothing is; and the save that
+goes on ends with the bytes of one that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+
+import numpy as np
+import pytest
+
+from interrupted_save import OPTIONS
+from killed_saves import KilledSaves, small
+from napari_omezarr import errors
+from napari_omezarr.layers import read_layers
+from napari_omezarr.location import Location
+from napari_omezarr.store import open_writable, run
+from napari_omezarr.writing import write_image
+from napari_omezarr.writing.commit_local import ArchiveTarget, LocalTarget
+from napari_omezarr.writing.commit_remote import InPlaceTarget
+from napari_omezarr.writing.engine import Threads
+from napari_omezarr.writing.from_layers import Channels, Grid, image_picture
+from napari_omezarr.writing.hierarchy import RemoteHierarchy
+from napari_omezarr.writing.options import SaveMode, WriteOptions
+from napari_omezarr.writing.plan import plan_layers
+from napari_omezarr.writing.save import save
+from quick_retries import QUICK
+from servers import faults
+from servers.proxy import Proxy
+
+POSIX = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+NEW, OLD = small(), small() + np.uint16(1)
+POINTS = 4
+"""How many points of a run are tried."""
+
+
+@pytest.fixture(scope="module")
+def doomed():
+    with KilledSaves() as doomed:
+        yield doomed
+
+
+@pytest.fixture
+def proxy(s3_server):
+    with Proxy(s3_server.endpoint) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def bucket(s3_prefix, proxy, owner):
+    return Location.parse(f"s3://private/{s3_prefix}", endpoint=proxy.url)
+
+
+def spread(count, points=POINTS):
+    """Points from the first to the last of so many steps, dense at the end."""
+    even = {round(n) for n in np.linspace(1, count, points - 2)}
+    return sorted(even | {count - 1, count - 3})
+
+
+def contents(place):
+    if not isinstance(place, Location):
+        if place.is_file():
+            return {"": place.read_bytes()}
+        return {
+            file.relative_to(place).as_posix(): file.read_bytes()
+            for file in place.rglob("*")
+            if file.is_file()
+        }
+
+    async def collect():
+        depot = open_writable(place)
+        names = [entry.key async for entry in depot.entries()]
+        return {name: (await depot.read(name)).body for name in names}
+
+    return run(collect())
+
+
+def shown(place):
+    """What a reader finds: the pixels, or nothing."""
+    try:
+        return np.asarray(read_layers(place)[0][0][0])
+    except errors.NodeNotFoundError:
+        return None
+
+
+def is_one_of(found, *allowed):
+    return any(
+        found is None if values is None else np.array_equal(found, values)
+        for values in allowed
+    )
+
+
+def saved(place, values=NEW, **conduct):
+    """Save within this process, with little patience."""
+    grid, channels = Grid("zyx", None, None, None), Channels(None, None, None)
+    options = WriteOptions(**OPTIONS)
+    picture = image_picture(values, grid, "a", channels)
+    plan = plan_layers([picture], "a", options, object_store=True)
+    target = target_of(place)
+    executor = Threads(options.memory, 1)
+    try:
+        return save(plan, target, SaveMode(**conduct), executor)
+    finally:
+        executor.close()
+
+
+def target_of(place):
+    if isinstance(place, Location):
+        return InPlaceTarget(
+            RemoteHierarchy(place, open_writable(place, patience=QUICK))
+        )
+    if place.suffix == ".ozx":
+        return ArchiveTarget(place, "0.5")
+    return LocalTarget(place)
+
+
+@POSIX
+@pytest.mark.parametrize("existing", ["refuse", "replace"])
+@pytest.mark.parametrize("name", ["a.ome.zarr", "a.ozx"])
+def test_a_killed_save_loses_nothing_and_resumes(name, existing, doomed, tmp_path):
+    whole = tmp_path / "whole" / name
+    whole.parent.mkdir()
+    write_image(NEW, whole, "zyx", **OPTIONS)
+    old = OLD if existing == "replace" else None
+    begin = tmp_path / "begin"
+    begin.mkdir()
+    if old is not None:
+        write_image(old, begin / name, "zyx", **OPTIONS)
+
+    def prepared(number):
+        shutil.copytree(begin, tmp_path / f"{number}")
+        return tmp_path / f"{number}" / name
+
+    place = prepared("count")
+    doomed.begin(place, last=-1, existing=existing)
+    assert doomed.end() == 0
+    count = int(place.with_name(f"{name}.count").read_text())
+    for point in spread(count):
+        place = prepared(point)
+        doomed.begin(place, last=point, existing=existing)
+        assert doomed.end() == -signal.SIGKILL
+        assert is_one_of(shown(place), old, None, NEW), point
+        if shown(place) is None or np.array_equal(shown(place), OLD):
+            write_image(NEW, place, "zyx", existing=existing, unfinished="resume",
+                        **OPTIONS)  # fmt: skip
+        assert contents(place) == contents(whole), point
+        assert not target_of(place).unfinished()
+
+
+@pytest.fixture
+def whole(bucket):
+    """The bytes of a save that was not interrupted."""
+    saved(bucket / "whole.ome.zarr")
+    return contents(bucket / "whole.ome.zarr")
+
+
+@pytest.fixture(params=["refuse", "replace"])
+def prepared(request, bucket, proxy):
+    """Make a place for a save, free or with an image to be replaced; and count."""
+    existing = request.param
+    old = OLD if existing == "replace" else None
+
+    def prepare(number):
+        place = bucket / f"{number}" / "a.ome.zarr"
+        if old is not None:
+            saved(place, old)
+        proxy.clear()
+        return place
+
+    saved(prepare("count"), existing=existing)
+    count = len(proxy.requests)
+    return prepare, count, existing, old
+
+
+BREAKS = [
+    faults.Dropped(),
+    faults.s3_error(400, "ExpiredToken"),
+    faults.s3_error(403, "AccessDenied"),
+    faults.s3_error(507, "InsufficientStorage"),
+    faults.Lost(),
+]
+
+
+def test_a_save_to_s3_that_is_cut_off_loses_nothing_and_resumes(prepared, proxy, whole):
+    """From some request on nothing gets through; each time another reason."""
+    prepare, count, existing, old = prepared
+    for number, point in enumerate(spread(count)):
+        place = prepare(point)
+        fault = BREAKS[number % len(BREAKS)]
+        proxy.fault("*", *[faults.Proceed()] * (point - 1), *[fault] * 999)
+        with pytest.raises(errors.StoreError):
+            saved(place, existing=existing)
+        proxy.clear()
+        assert is_one_of(shown(place), old, None, NEW), point
+        if target_of(place).unfinished():
+            saved(place, existing=existing, unfinished="resume")
+        elif not is_one_of(shown(place), NEW):
+            saved(place, existing=existing)
+        assert contents(place) == whole, point
+
+
+@POSIX
+def test_a_killed_save_to_s3_loses_nothing_and_resumes(prepared, proxy, whole, doomed):
+    prepare, count, existing, old = prepared
+    for point in spread(count, 4):
+        place = prepare(point)
+        proxy.fault("*", *[faults.Proceed()] * (point - 1), faults.Stalled())
+        process = doomed.begin(place, existing=existing, name="a")
+        proxy.wait_for(point)
+        os.kill(process, signal.SIGKILL)
+        assert doomed.end() == -signal.SIGKILL
+        proxy.clear()
+        assert is_one_of(shown(place), old, None, NEW), point
+        if target_of(place).unfinished():
+            saved(place, existing=existing, unfinished="resume")
+        elif not is_one_of(shown(place), NEW):
+            saved(place, existing=existing)
+        assert contents(place) == whole, point
