@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from napari_omezarr.location.paths import NODE_DOCUMENTS
+
 from .location import Location
 
 _BUCKET_SCHEMES = frozenset({"s3", "s3+http", "s3+https", "gs", "gcs", "az", "abfs"})
@@ -19,7 +21,6 @@ _FOREIGN = re.compile(
     re.IGNORECASE,
 )
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
-_DOCUMENTS = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 
 
 def is_claimed(address: str) -> bool:
@@ -93,4 +94,4 @@ def _exists(path: Path) -> bool:
 
 
 def _holds_zarr(folder: Path) -> bool:
-    return any(_exists(folder / name) for name in _DOCUMENTS)
+    return any(_exists(folder / name) for name in NODE_DOCUMENTS)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import os
-import tempfile
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import platformdirs
+
+from napari_omezarr.atomic_file import replacing
 
 from .errors import LocationError
 from .location import Location
@@ -58,15 +59,10 @@ def write_json(file: Path, value: Any) -> None:
     OSError
         The folder cannot be made, or cannot be written to.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")
-    fresh = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            json.dump(value, stream, indent=1)
-        fresh.replace(file)
-    finally:
-        fresh.unlink(missing_ok=True)
+    with replacing(file) as fresh:
+        # Only this person may read it: addresses tell what she works on.
+        fresh.touch(mode=0o600)
+        fresh.write_text(json.dumps(value, indent=1), encoding="utf-8")
 
 
 # The places that were opened last, newest first, without anything secret.

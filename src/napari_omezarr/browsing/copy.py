@@ -15,8 +15,8 @@ from itertools import product
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
-from uuid import uuid4
 
+from napari_omezarr.atomic_file import PARTIAL, replacing
 from napari_omezarr.errors import (
     DiskFullError,
     ListingDeniedError,
@@ -27,9 +27,10 @@ from napari_omezarr.errors import (
     TargetExistsError,
     TruncatedBodyError,
 )
+from napari_omezarr.location.paths import DOCUMENTS, NODE_DOCUMENTS
 from napari_omezarr.pyramid.pixels import ArrayPixels
 from napari_omezarr.reading import read
-from napari_omezarr.reading.nodes import array_key, group_keys, joined
+from napari_omezarr.reading.nodes import joined
 from napari_omezarr.store import ObjectMeta, open_lister, open_store, open_writable
 from napari_omezarr.user_files import cache_folder, read_json, write_json
 
@@ -42,9 +43,12 @@ if TYPE_CHECKING:
 
 # Where a copy goes: a folder of this computer, or a place that objects are put to.
 
-_PART = ".copy-part"
 _NO_ROOM = (28, 122)
 """ENOSPC and EDQUOT: the disk is full, or the person's share of it."""
+
+
+_PARTIALS = (PARTIAL, ".copy-part")
+"""How a file ends that was being written; the second is of earlier versions."""
 
 
 class CopyTarget(Protocol):
@@ -111,23 +115,18 @@ class FolderTarget:
             file.relative_to(self._folder).as_posix(): file.stat().st_size
             for root, _, names in os.walk(self._folder)
             for name in names
-            if not (file := Path(root) / name).name.endswith(_PART)
+            if not (file := Path(root) / name).name.endswith(_PARTIALS)
         }
 
     def _tidy(self) -> None:
-        for file in self._folder.rglob(f"*{_PART}"):
-            with suppress(OSError):
-                file.unlink()
+        for ending in _PARTIALS:
+            for file in self._folder.rglob(f"*{ending}"):
+                with suppress(OSError):
+                    file.unlink()
 
     def _put(self, key: str, body: bytes) -> None:
-        file = self._folder / key
-        file.parent.mkdir(parents=True, exist_ok=True)
-        fresh = file.with_name(f"{uuid4().hex}{_PART}")
-        try:
+        with replacing(self._folder / key) as fresh:
             fresh.write_bytes(body)
-            fresh.replace(file)
-        finally:
-            fresh.unlink(missing_ok=True)
 
 
 class DepotTarget:
@@ -189,8 +188,8 @@ async def expected_keys(source: Location) -> list[ObjectMeta]:
         if _count(image) + len(keys) > MOST:
             return []
         keys |= dict.fromkeys(_keys(source, image))
-    documents = (*group_keys(""), ".zgroup", ".zmetadata", *group_keys("labels"))
-    keys |= dict.fromkeys((*documents, "labels/.zgroup"))
+    for path in ("", "labels"):
+        keys |= dict.fromkeys(joined(path, name) for name in DOCUMENTS)
     return [ObjectMeta(key, False) for key in sorted(keys)]
 
 
@@ -201,11 +200,10 @@ def _count(image: Pyramid) -> int:
 
 def _keys(source: Location, image: Pyramid) -> Iterable[str]:
     path = _below(source, image.location)
-    yield from (*group_keys(path), joined(path, ".zgroup"))
+    yield from (joined(path, name) for name in NODE_DOCUMENTS)
     for level in image.levels:
         inside = joined(path, level.path)
-        yield from (array_key(inside, 3), array_key(inside, 2))
-        yield joined(inside, ".zattrs")
+        yield from (joined(inside, name) for name in NODE_DOCUMENTS)
         if isinstance(level.pixels, ArrayPixels):
             yield from _chunks(level.pixels)
 
@@ -276,8 +274,6 @@ class CopyJournal:
 _AT_A_TIME = 16
 _LARGE = 64 * 2**20
 """From how many bytes an object is copied alone, so that memory stays bounded."""
-
-_DOCUMENTS = ("zarr.json", ".zattrs", ".zgroup", ".zarray", ".zmetadata")
 
 
 @dataclass(frozen=True, slots=True)
@@ -494,7 +490,7 @@ def _is_there(item: ObjectMeta, there: Mapping[str, int]) -> bool:
 
 
 def _is_document(item: ObjectMeta) -> bool:
-    return item.name.rpartition("/")[2] in _DOCUMENTS
+    return item.name.rpartition("/")[2] in DOCUMENTS
 
 
 def _ignore(_progress: CopyProgress) -> None:

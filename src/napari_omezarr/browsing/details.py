@@ -15,10 +15,11 @@ from napari_omezarr.errors import (
     StoreError,
     UnsupportedDataError,
 )
+from napari_omezarr.location.paths import DOCUMENTS
 from napari_omezarr.metadata import Labels, parse_document
 from napari_omezarr.pyramid.pixels import ArrayPixels
 from napari_omezarr.reading import ReadOptions, read
-from napari_omezarr.reading.nodes import GroupNode, array_key, group_keys, node
+from napari_omezarr.reading.nodes import GroupNode, array_key, node
 from napari_omezarr.store import open_store, run
 
 from .entries import Entry, EntryKind, child_keys, probe_keys, recognised
@@ -508,8 +509,7 @@ def raw_documents(location: Location) -> Mapping[str, str]:
         None of them could be read.
     """
     store = open_store(location)
-    own = (*group_keys(""), array_key("", 2), ".zgroup", ".zmetadata")
-    answers = store.fetch((*own, *child_keys()))
+    answers = store.fetch((*DOCUMENTS, *child_keys()))
     levels = [path for body in answers.values() for path in _level_paths(body)]
     keys = [array_key(path, version) for path in levels[:_LEVELS] for version in (3, 2)]
     answers |= store.fetch(keys)

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 
 from napari_omezarr.connections import find_profile
 from napari_omezarr.connections.connections import Profile
+from napari_omezarr.location.paths import NODE_DOCUMENTS
 from napari_omezarr.metadata import unit_size
 from napari_omezarr.store import RetryPolicy, http
 from napari_omezarr.store.backend import RequestStats
@@ -211,7 +212,6 @@ def _json(value: object) -> str:
 
 # Whether a browser anywhere could read a place: what a share link depends on.
 
-_DOCUMENTS = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 _CORRECTIONS = 2
 _LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 
@@ -280,7 +280,7 @@ async def _ask(location: Location, address: str, viewer: str) -> PublicAccess:
     access = http.Access(RetryPolicy(), proxy=http.proxy_for(address))
     bucket = _bucket(location) if location.protocol == "s3" else None
     denied = False
-    for name in _DOCUMENTS:
+    for name in NODE_DOCUMENTS:
         try:
             for _ in range(1 + _CORRECTIONS):
                 answer = await http.get(

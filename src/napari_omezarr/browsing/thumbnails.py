@@ -5,18 +5,17 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from math import prod
 from operator import itemgetter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from napari_omezarr.atomic_file import PARTIAL, replacing
 from napari_omezarr.pyramid.pixels import ArrayPixels
 from napari_omezarr.reading import ReadOptions, read
 from napari_omezarr.store import open_store, run
@@ -24,6 +23,7 @@ from napari_omezarr.user_files import cache_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from napari_omezarr.location import Location
     from napari_omezarr.metadata import ResolvedChannel
@@ -164,11 +164,9 @@ class ThumbnailCache:
         if file is None:
             return
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self.folder, suffix=".part")
-            with os.fdopen(handle, "wb") as stream:
-                Image.fromarray(picture).save(stream, "PNG")
-            Path(name).replace(file)
+            with replacing(file) as fresh:
+                fresh.touch(mode=0o600)
+                Image.fromarray(picture).save(fresh, "PNG")
             self._prune()
         except OSError as error:
             # A full disk is no reason to show no picture.
@@ -176,7 +174,7 @@ class ThumbnailCache:
 
     def clear(self) -> None:
         """Delete all pictures, and what an interrupted process left of one."""
-        for file in (*self.folder.glob("*.png"), *self.folder.glob("*.part")):
+        for file in (*self.folder.glob("*.png"), *self.folder.glob(f".*{PARTIAL}")):
             with suppress(OSError):
                 file.unlink()
 

@@ -81,7 +81,21 @@ def _windows(root: str, path: str) -> Address:
 
 # Paths inside stores: archives, files of a node, chunks, and who owns a level.
 
-METADATA_FILES = frozenset({"zarr.json", ".zattrs", ".zgroup", ".zarray", ".zmetadata"})
+ZARR_JSON = "zarr.json"
+ZGROUP = ".zgroup"
+ZARRAY = ".zarray"
+ZATTRS = ".zattrs"
+ZMETADATA = ".zmetadata"
+DOCUMENTS = (ZARR_JSON, ZGROUP, ZARRAY, ZATTRS, ZMETADATA)
+"""The names of zarr's documents, of format 3 and 2, in the order of writing them: what
+makes a folder a node comes before what describes it."""
+NODE_DOCUMENTS = (ZARR_JSON, ZATTRS, ZGROUP, ZARRAY)
+"""Those of one node, in the order of asking: what says most comes first. What
+``.zmetadata`` says, others say too."""
+GROUP_DOCUMENT = {3: ZARR_JSON, 2: ZATTRS}
+"""What holds the attributes of a group, by the zarr format."""
+ARRAY_DOCUMENT = {3: ZARR_JSON, 2: ZARRAY}
+"""What holds the metadata of an array, by the zarr format."""
 ARCHIVES = (".zip", ".ozx")
 MAX_OWNERS = 3
 _OME_XML = re.compile(r"(?:^|/)OME/METADATA\.ome\.xml$")
@@ -149,7 +163,7 @@ def owner_paths(path: str, *, in_store: bool = False) -> tuple[str, ...]:
 
 def _without_file(path: str, *, in_store: bool) -> str:
     head, _, last = path.rpartition("/")
-    if last in METADATA_FILES:
+    if last in DOCUMENTS:
         return head.rstrip("/")
     if found := _OME_XML.search(path):
         return path[: found.start()].rstrip("/")

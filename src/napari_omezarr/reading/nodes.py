@@ -7,6 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from napari_omezarr.errors import MetadataError, StoreError, WebPageError
+from napari_omezarr.location.paths import (
+    ARRAY_DOCUMENT,
+    GROUP_DOCUMENT,
+    ZARRAY,
+    ZATTRS,
+    ZGROUP,
+)
 
 from .batches import Consolidated, ask
 
@@ -51,13 +58,13 @@ def joined(path: str, *names: str) -> str:
 
 def group_keys(path: str, zarr_format: int | None = None) -> tuple[str, ...]:
     """Give the keys that hold a group's attributes (both formats if unknown)."""
-    names = {3: ("zarr.json",), 2: (".zattrs",), None: ("zarr.json", ".zattrs")}
-    return tuple(joined(path, name) for name in names[zarr_format])
+    formats = GROUP_DOCUMENT if zarr_format is None else (zarr_format,)
+    return tuple(joined(path, GROUP_DOCUMENT[number]) for number in formats)
 
 
 def array_key(path: str, zarr_format: int) -> str:
     """Give the key that holds an array's metadata."""
-    return joined(path, "zarr.json" if zarr_format == 3 else ".zarray")
+    return joined(path, ARRAY_DOCUMENT[zarr_format])
 
 
 def node(path: str, answers: Answers, zarr_format: int | None = None) -> Node | None:
@@ -85,12 +92,12 @@ def node(path: str, answers: Answers, zarr_format: int | None = None) -> Node | 
 
 def find_node(path: str) -> Questions[Node | None]:
     """Find a node that is not a group with attributes: an array, a bare group."""
-    keys = {name: joined(path, name) for name in (".zarray", ".zgroup")}
+    keys = {name: joined(path, name) for name in (ZARRAY, ZGROUP)}
     answers = yield from ask(keys.values())
-    array = answers[keys[".zarray"]]
+    array = answers[keys[ZARRAY]]
     if isinstance(array, bytes):
-        return ArrayNode(path, 2, parsed(array, keys[".zarray"]), {})
-    if isinstance(answers[keys[".zgroup"]], bytes):
+        return ArrayNode(path, 2, parsed(array, keys[ZARRAY]), {})
+    if isinstance(answers[keys[ZGROUP]], bytes):
         return GroupNode(path, 2, {})
     raise_failures(answers.values())
     return None
@@ -152,7 +159,7 @@ def raise_failures(answers: Iterable[bytes | StoreError | None]) -> None:
 
 
 def _node(path: str, key: str, document: dict[str, Any]) -> Node:
-    if key.endswith(".zattrs"):
+    if key.endswith(ZATTRS):
         return GroupNode(path, 2, document)
     attributes = _object(document.get("attributes"))
     if document.get("node_type") == "array":

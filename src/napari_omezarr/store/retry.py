@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from napari_omezarr.errors import StoreError
+from napari_omezarr.location.paths import DOCUMENTS
 
 from .error_mapping import BrokenBy, Interrupted, Refused
 
@@ -76,7 +77,6 @@ class RetryPolicy:
 
 # Web pages that stand where data should be: portals, sign-in forms, viewers.
 
-_METADATA = {".zattrs", ".zgroup", ".zarray", ".zmetadata"}
 _BEGINNINGS = (b"<!doctype html", b"<html", b"<head")
 
 
@@ -89,7 +89,7 @@ def looks_like_html(key: str, body: bytes) -> bool:
     if b"<" not in body[:64]:
         return False
     beginning = body[:512].lstrip().lower()
-    if key.endswith(".json") or key.rpartition("/")[2] in _METADATA:
+    if key.endswith(".json") or key.rpartition("/")[2] in DOCUMENTS:
         return beginning.startswith(b"<")
     return beginning.startswith(_BEGINNINGS)
 

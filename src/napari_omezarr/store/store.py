@@ -12,6 +12,7 @@ from zarr.abc.store import RangeByteRequest, Store
 
 from napari_omezarr._io_loop import on_io_loop, run
 from napari_omezarr.errors import StoreError, TruncatedBodyError
+from napari_omezarr.location.paths import NODE_DOCUMENTS
 
 from .backend import FIRST_BYTE, NoteList, Versioned, is_empty, is_index
 from .error_mapping import Interrupted, Refusal, Refused, translate
@@ -115,7 +116,6 @@ def _weight(body: bytes | None) -> int:
 # The store: what zarr and the reader ask, with the rules that hold everywhere.
 
 _INDEX_BYTES = 32 << 20
-_METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 
 
 class RemoteStore(Store):
@@ -332,9 +332,9 @@ class RemoteStore(Store):
         """
         folder, _, name = key.rpartition("/")
         denied = self._denied(answer)
-        if self._readable or not denied or name not in _METADATA:
+        if self._readable or not denied or name not in NODE_DOCUMENTS:
             return
-        beside = (f"{folder}/{other}".lstrip("/") for other in _METADATA)
+        beside = (f"{folder}/{other}".lstrip("/") for other in NODE_DOCUMENTS)
         asked = (self._asking.ask(other, None) for other in beside if other != key)
         answers = await asyncio.gather(*asked)
         self._readable |= any(isinstance(found, bytes) for found in answers)

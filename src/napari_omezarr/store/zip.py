@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from zarr.abc.store import RangeByteRequest, SuffixByteRequest
 
 from napari_omezarr.errors import StoreError
+from napari_omezarr.location.paths import NODE_DOCUMENTS
 
 from .backend import NoteList, cut, span
 from .error_mapping import BrokenBy, Interrupted
@@ -41,7 +42,6 @@ _LOCAL = struct.Struct("<4s5H3L2H")
 _EXTRA = struct.Struct("<2H")
 _MORE_32 = 0xFFFFFFFF
 _ENCRYPTED, _UTF8 = 0x1, 0x800
-_METADATA = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 
 
 class NotAnArchive(Exception):
@@ -239,13 +239,13 @@ def _text(name: bytes, flags: int) -> str:
 
 
 def _only_folder(members: Mapping[str, Member]) -> str:
-    if any(name in members for name in _METADATA):
+    if any(name in members for name in NODE_DOCUMENTS):
         return ""
     tops = {name.partition("/")[0] for name in members} - {"__MACOSX", ".DS_Store"}
     if len(tops) != 1:
         return ""
     (top,) = tops
-    inside = any(f"{top}/{name}" in members for name in _METADATA)
+    inside = any(f"{top}/{name}" in members for name in NODE_DOCUMENTS)
     return f"{top}/" if inside else ""
 
 

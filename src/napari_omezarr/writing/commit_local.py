@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_omezarr.errors import TargetExistsError
+from napari_omezarr.location.paths import DOCUMENTS, NODE_DOCUMENTS
 from napari_omezarr.user_files import read_json, write_json
 
 from .hierarchy import Folder, StoredSize, explained, listing, remove
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 # A folder as one zip file, in the order of RFC-9.
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-_DOCUMENTS = ("zarr.json", ".zgroup", ".zattrs", ".zarray", ".zmetadata")
 
 
 def zip_folder(folder: Path, archive: Path, version: str) -> None:
@@ -64,12 +64,11 @@ def _names(folder: Path) -> list[str]:
 
 def _rank(name: str) -> tuple[bool, int, str]:
     file = name.rpartition("/")[2]
-    return file not in _DOCUMENTS, name.count("/"), name
+    return file not in DOCUMENTS, name.count("/"), name
 
 
 # Targets on this computer: written beside their place, then renamed.
 
-_ZARR = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 _OURS = frozenset({"data", "journal", "packed", "landing", "agreed", "replaced"})
 
 
@@ -191,7 +190,7 @@ class LocalTarget:
     def _is_replaceable(self) -> bool:
         if not self.path.is_dir():
             return False
-        known = any((self.path / name).is_file() for name in _ZARR)
+        known = any((self.path / name).is_file() for name in NODE_DOCUMENTS)
         return known or not any(self.path.iterdir())
 
     def _give_way(self, replaced: StoredSize | None) -> None:

@@ -12,6 +12,7 @@ import google_crc32c
 import numpy as np
 from numcodecs import get_codec
 
+from napari_omezarr.location.paths import ARRAY_DOCUMENT, ZARR_JSON, ZATTRS, ZGROUP
 from napari_omezarr.pyramid.boxes import inside, units
 
 from .options import LEVELS
@@ -334,7 +335,7 @@ def array_document(  # noqa: PLR0913 - what an array document says, by name
 
 def array_documents(path: str, document: Mapping[str, Any]) -> tuple[ZarrDocument, ...]:
     """Give the documents that make an array at a path."""
-    name = ".zarray" if document["zarr_format"] == 2 else "zarr.json"
+    name = ARRAY_DOCUMENT[document["zarr_format"]]
     return (ZarrDocument(f"{path}/{name}", document),)
 
 
@@ -345,11 +346,11 @@ def group_documents(
     below = f"{path}/" if path else ""
     if zarr_format(version) == 2:
         return (
-            ZarrDocument(f"{below}.zgroup", {"zarr_format": 2}),
-            ZarrDocument(f"{below}.zattrs", attributes),
+            ZarrDocument(f"{below}{ZGROUP}", {"zarr_format": 2}),
+            ZarrDocument(f"{below}{ZATTRS}", attributes),
         )
     content = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
-    return (ZarrDocument(f"{below}zarr.json", content),)
+    return (ZarrDocument(f"{below}{ZARR_JSON}", content),)
 
 
 def _fill(dtype: np.dtype[Any]) -> bool | int | float:

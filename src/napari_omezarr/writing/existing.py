@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from napari_omezarr.errors import MetadataError, NodeNotFoundError, OptionError
+from napari_omezarr.location.paths import ARRAY_DOCUMENT, GROUP_DOCUMENT
 from napari_omezarr.metadata import Image, Multiscale, fit_axes, parse_document
 
 from .chunking import Structure
@@ -108,7 +109,7 @@ def read_group(hierarchy: Hierarchy, path: str) -> GroupDocument | None:
         It could not be read.
     """
     below = f"{path}/" if path else ""
-    for name, zarr_format in (("zarr.json", 3), (".zattrs", 2)):
+    for zarr_format, name in GROUP_DOCUMENT.items():
         stored = hierarchy.read(f"{below}{name}")
         if stored is not None:
             content = document_of(stored, f"{below}{name}")
@@ -175,7 +176,7 @@ def document_of(stored: StoredDocument, key: str) -> dict[str, Any]:
 
 def _level(hierarchy: Hierarchy, path: str, name: str, zarr_format: int) -> StoredArray:
     place = f"{path}/{name}" if path else name
-    key = f"{place}/{'zarr.json' if zarr_format == 3 else '.zarray'}"
+    key = f"{place}/{ARRAY_DOCUMENT[zarr_format]}"
     stored = hierarchy.read(key)
     if stored is None:
         raise NodeNotFoundError(

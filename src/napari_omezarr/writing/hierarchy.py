@@ -22,6 +22,7 @@ from zarr.buffer import default_buffer_prototype
 from zarr.storage import LocalStore, StorePath
 
 from napari_omezarr._io_loop import io_loop
+from napari_omezarr.atomic_file import PARTIAL, replacing
 from napari_omezarr.errors import (
     AccessDeniedError,
     ConflictError,
@@ -31,6 +32,7 @@ from napari_omezarr.errors import (
     ReadOnlyError,
     StoreError,
 )
+from napari_omezarr.location.paths import DOCUMENTS
 from napari_omezarr.store import open_writable, run
 from napari_omezarr.store.backend import GetResult
 from napari_omezarr.store.writable import WritableStore
@@ -53,7 +55,6 @@ if TYPE_CHECKING:
 # no reader takes them for one. Only what replaces another image is written beside and
 # copied.
 
-DOCUMENTS = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")
 """What metadata are called, in the order in which a group's are written."""
 
 
@@ -327,7 +328,6 @@ def _explanation(error: OSError, address: str) -> StoreError:
 
 # A zarr hierarchy in a folder of this computer.
 
-_HALF = "*.partial"
 """How zarr, and `Folder.put`, call a file until it is whole and renamed."""
 DONE: Future[None] = Future()
 """What is done already."""
@@ -424,7 +424,7 @@ class Folder:
     def sweep(self, prefix: str) -> None:
         """Remove the files into which a chunk or document was being written."""
         with explained(self.address):
-            for half in (self.path / prefix).rglob(_HALF):
+            for half in (self.path / prefix).rglob(f"*{PARTIAL}"):
                 half.unlink()
 
     def hurry(self, *, on: bool) -> None:
@@ -432,15 +432,8 @@ class Folder:
 
     def _make(self, key: str, fill: Callable[[Path], object]) -> None:
         """Write a file beside its place and rename it."""
-        with explained(self.address):
-            file = self.path / key
-            file.parent.mkdir(parents=True, exist_ok=True)
-            fresh = file.with_name(f".{uuid4().hex}.partial")
-            try:
-                fill(fresh)
-                fresh.replace(file)
-            finally:
-                fresh.unlink(missing_ok=True)
+        with explained(self.address), replacing(self.path / key) as fresh:
+            fill(fresh)
 
 
 def listing(path: Path) -> StoredSize:

@@ -12,6 +12,7 @@ from qtpy.QtGui import QIcon, QPainter, QPixmap
 from qtpy.QtSvg import QSvgRenderer
 
 from napari_omezarr.browsing import EntryKind
+from napari_omezarr.location.paths import DOCUMENTS
 from napari_omezarr.widgets.quantities import BY, bytes_text
 
 if TYPE_CHECKING:
@@ -63,8 +64,7 @@ COLUMNS = ("Level", "Shape", "Chunk", "Size", "Stored", "Type", "Codec", "Shard"
 _JOINING = "\N{NO-BREAK SPACE}"
 _MOST_TEXT = 4 * 2**20
 _TEXTS = (
-    ".json", ".zattrs", ".zgroup", ".zarray", ".zmetadata", ".xml", ".txt", ".md",
-    ".csv", ".tsv", ".yaml", ".yml",
+    *DOCUMENTS, ".json", ".xml", ".txt", ".md", ".csv", ".tsv", ".yaml", ".yml",
 )  # fmt: skip
 
 _SYMBOLS = {
