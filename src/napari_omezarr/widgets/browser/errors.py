@@ -7,7 +7,7 @@ from enum import Enum, auto
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtCore import QObject, QSize, Qt, Signal
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import (
     QFrame,
@@ -413,6 +413,15 @@ class StatusLine(QWidget):
         layout.addWidget(self.label, stretch=1)
         layout.addWidget(self.cancel)
         self.cancel.hide()
+
+    def minimumSizeHint(self) -> QSize:
+        """Keep the height of the button also while it is hidden.
+
+        Otherwise the rows above move, and one more of them becomes visible and is
+        probed, whenever something begins or ends.
+        """
+        height = self.cancel.sizeHint().height()
+        return super().minimumSizeHint().expandedTo(QSize(0, height))
 
     def begin(self) -> None:
         """Count from now on: another place is asked."""
