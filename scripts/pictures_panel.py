@@ -22,8 +22,7 @@ import napari
 import numpy as np
 from qtpy.QtGui import QImage, QPainter
 
-from napari_omezarr.connections import Connection, ConnectionFile
-from napari_omezarr.connections.connections import Profile
+from napari_omezarr.connections import Connection, ConnectionFile, Profile
 from napari_omezarr.demo.server import S3Server
 from napari_omezarr.location import Location
 from napari_omezarr.user_files import CACHE_VARIABLE, FOLDER_VARIABLE

@@ -21,8 +21,7 @@ from napari_omezarr.browsing import (
     view_chunk,
 )
 from napari_omezarr.browsing.details import codec_text
-from napari_omezarr.connections import Keys, key_store
-from napari_omezarr.connections.connections import Profile
+from napari_omezarr.connections import Keys, Profile, key_store
 from napari_omezarr.demo.server import OWNER, READER
 from napari_omezarr.location import Location
 from napari_omezarr.store import run

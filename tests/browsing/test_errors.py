@@ -33,10 +33,10 @@ from napari_omezarr.connections import (
     Connection,
     ConnectionFile,
     Keys,
+    Profile,
     key_store,
     locate,
 )
-from napari_omezarr.connections.connections import Profile
 from napari_omezarr.demo.server import READER
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location

@@ -20,8 +20,7 @@ from napari_omezarr.browsing import (
     share_link,
     web_address,
 )
-from napari_omezarr.connections import Connection, ConnectionFile
-from napari_omezarr.connections.connections import Profile
+from napari_omezarr.connections import Connection, ConnectionFile, Profile
 from napari_omezarr.location import Location
 from napari_omezarr.store import run
 from servers import faults

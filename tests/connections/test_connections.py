@@ -21,12 +21,12 @@ from napari_omezarr.connections import (
     ConnectionFile,
     Keys,
     KeyStore,
+    Profile,
     find_profile,
     key_store,
     locate,
     recent_places,
 )
-from napari_omezarr.connections.connections import Profile
 from napari_omezarr.demo.server import OWNER, READER
 from napari_omezarr.location import Location
 from napari_omezarr.store import open_store, run
@@ -94,40 +94,40 @@ def keychain(no_keychain):
 
 
 def test_connections_are_kept_in_a_readable_file():
-    book = ConnectionFile()
-    assert book.connections() == ()
+    saved = ConnectionFile()
+    assert saved.connections() == ()
     connection = Connection(LAB, (Bookmark("cells", "s3://data/a.zarr", "two"),))
-    book.save(connection)
-    book.save(Connection(Profile("Other", sign_in="anonymous")))
+    saved.save(connection)
+    saved.save(Connection(Profile("Other", sign_in="anonymous")))
     assert ConnectionFile().connections() == (
         connection,
         Connection(Profile("Other", sign_in="anonymous")),
     )
-    rows = json.loads(book.file.read_text())["connections"]
+    rows = json.loads(saved.file.read_text())["connections"]
     assert rows[1] == {"name": "Other", "style": "auto", "sign_in": "anonymous"}
 
 
 def test_a_connection_is_renamed_in_its_place_and_keeps_its_keys():
-    book = ConnectionFile()
+    saved = ConnectionFile()
     for name in ("a", "Lab", "c"):
-        book.save(Connection(Profile(name)))
+        saved.save(Connection(Profile(name)))
     key_store().keep("Lab", PLANTED)
-    book.save(Connection(Profile("Other")), instead_of="Lab")
-    assert [c.name for c in book.connections()] == ["a", "Other", "c"]
+    saved.save(Connection(Profile("Other")), instead_of="Lab")
+    assert [c.name for c in saved.connections()] == ["a", "Other", "c"]
     assert key_store().find("Other") == PLANTED
     assert key_store().find("Lab") is None
-    book.remove("Other")
-    assert [c.name for c in book.connections()] == ["a", "c"]
+    saved.remove("Other")
+    assert [c.name for c in saved.connections()] == ["a", "c"]
     assert key_store().find("Other") is None
 
 
 def test_a_bookmark_is_bound_to_its_connection():
-    book = ConnectionFile()
-    book.save(Connection(LAB))
-    book.bookmark("Lab", Bookmark("old name", "s3://data/a.zarr"))
-    book.bookmark("Lab", Bookmark("cells", "s3://data/a.zarr"))
-    book.bookmark("nobody", Bookmark("x", "s3://data/b.zarr"))
-    assert [c.bookmarks for c in book.connections()] == [
+    saved = ConnectionFile()
+    saved.save(Connection(LAB))
+    saved.bookmark("Lab", Bookmark("old name", "s3://data/a.zarr"))
+    saved.bookmark("Lab", Bookmark("cells", "s3://data/a.zarr"))
+    saved.bookmark("nobody", Bookmark("x", "s3://data/b.zarr"))
+    assert [c.bookmarks for c in saved.connections()] == [
         (Bookmark("cells", "s3://data/a.zarr"),)
     ]
 
@@ -137,13 +137,13 @@ def test_a_bookmark_is_bound_to_its_connection():
     ["{", "[]", '{"connections": 3}', '{"connections": [1, {}, {"name": ""}]}'],
 )
 def test_a_broken_file_holds_no_connection(content):
-    book = ConnectionFile()
-    book.file.write_text(content)
-    assert book.connections() == ()
+    saved = ConnectionFile()
+    saved.file.write_text(content)
+    assert saved.connections() == ()
 
 
 def test_what_is_wrong_in_a_row_is_left_out():
-    book = ConnectionFile()
+    saved = ConnectionFile()
     row = {
         "name": "Lab",
         "style": "odd",
@@ -152,8 +152,8 @@ def test_what_is_wrong_in_a_row_is_left_out():
         "requester_pays": "yes",
         "bookmarks": [1, {"address": "ftp://x"}, {"address": "s3://a/b", "note": 1}],
     }
-    book.file.write_text(json.dumps({"connections": [row]}))
-    assert book.connections() == (
+    saved.file.write_text(json.dumps({"connections": [row]}))
+    assert saved.connections() == (
         Connection(Profile("Lab"), (Bookmark("s3://a/b", "s3://a/b"),)),
     )
 
@@ -200,9 +200,9 @@ def test_an_address_of_elsewhere_is_left_alone(text):
     ],
 )
 def test_an_endpoint_is_spelled_as_in_addresses(typed, kept):
-    book = ConnectionFile()
-    book.save(Connection(Profile("Lab", endpoint=typed, region="")))
-    (found,) = book.connections()
+    saved = ConnectionFile()
+    saved.save(Connection(Profile("Lab", endpoint=typed, region="")))
+    (found,) = saved.connections()
     assert (found.profile.endpoint, found.profile.region) == (kept, None)
 
 
@@ -303,10 +303,10 @@ def test_no_key_is_in_a_repr_or_in_the_file():
 
 def test_no_signature_is_in_the_file():
     signed = "https://me:PLANTED@host/a.zarr?X-Amz-Signature=PLANTED"
-    book = ConnectionFile()
-    book.save(Connection(Profile("a", start=signed), (Bookmark("x", signed),)))
-    assert "PLANTED" not in book.file.read_text()
-    (found,) = book.connections()
+    saved = ConnectionFile()
+    saved.save(Connection(Profile("a", start=signed), (Bookmark("x", signed),)))
+    assert "PLANTED" not in saved.file.read_text()
+    (found,) = saved.connections()
     assert found.profile.start == "https://host/a.zarr"
     assert found.bookmarks == (Bookmark("x", "https://host/a.zarr"),)
 

@@ -11,6 +11,7 @@ import pytest
 
 from napari_omezarr.connections import (
     Keys,
+    Profile,
     belongs,
     demo_connection,
     from_aws,
@@ -19,7 +20,6 @@ from napari_omezarr.connections import (
     locate,
     shipped,
 )
-from napari_omezarr.connections.connections import Profile
 from napari_omezarr.location import Location
 
 

@@ -13,7 +13,7 @@ from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteReques
 from zarr.buffer.cpu import buffer_prototype
 
 from napari_omezarr import errors
-from napari_omezarr.connections.connections import Profile
+from napari_omezarr.connections import Profile
 from napari_omezarr.location import Location
 from napari_omezarr.store import open_store, run
 from quick_retries import IMPATIENT, PIXELS, QUICK, write_image

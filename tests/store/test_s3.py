@@ -10,7 +10,7 @@ import pytest
 import zarr
 
 from napari_omezarr import errors
-from napari_omezarr.connections.connections import Profile, aws_profiles
+from napari_omezarr.connections import Profile, aws_profiles
 from napari_omezarr.demo.server import OWNER, READER
 from napari_omezarr.location import Location
 from napari_omezarr.store import open_store

@@ -32,8 +32,7 @@ from .entries import child_keys, probe_keys
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from napari_omezarr.connections import Keys
-    from napari_omezarr.connections.connections import Profile
+    from napari_omezarr.connections import Keys, Profile
     from napari_omezarr.location import Location
     from napari_omezarr.pyramid.pixels import ArrayPixels
     from napari_omezarr.store import ListPage, RetryPolicy

@@ -32,7 +32,7 @@ from .entries import (
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from napari_omezarr.connections.connections import Profile
+    from napari_omezarr.connections import Profile
     from napari_omezarr.reading.batches import Answers
     from napari_omezarr.store import Lister, ObjectMeta, RemoteStore, RetryPolicy
 

@@ -9,8 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from napari_omezarr.connections import find_profile
-from napari_omezarr.connections.connections import Profile
+from napari_omezarr.connections import Profile, find_profile
 from napari_omezarr.location.paths import NODE_DOCUMENTS
 from napari_omezarr.metadata import unit_size
 from napari_omezarr.store import RetryPolicy, http

@@ -1,11 +1,9 @@
-"""The places of a connection: where it begins, its bookmarks, what was opened last."""
+"""Connections by name, the file that keeps them, and which places belong to one."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
-
-import botocore.session
 
 from napari_omezarr.errors import LocationError
 from napari_omezarr.location import Location
@@ -25,8 +23,6 @@ if TYPE_CHECKING:
 
     from napari_omezarr.user_files import Recent
 
-# Named connections: how to reach an S3 place and as whom. No secret is in them.
-
 Style = Literal["auto", "path", "virtual"]
 
 SignIn = Literal["automatic", "anonymous", "profile", "environment", "keys"]
@@ -36,7 +32,10 @@ with what the environment has, or with keys that the person typed."""
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A connection by its name.
+    """How to reach a service and as whom, by the name that the person gave it.
+
+    It is what a `Location` names and what a store signs in with; a `Connection` adds
+    the places that the person keeps for it. No secret is in it.
 
     Attributes
     ----------
@@ -52,7 +51,7 @@ class Profile:
         Whether buckets are named in the path or in the host.
     sign_in : {"automatic", "anonymous", "profile", "environment", "keys"}
         As whom. With an `aws_profile`, "automatic" is "profile". Keys are looked
-        up in the vault under the connection's name.
+        up in the key store under the connection's name.
     ca_file : str or None
         Certificates to trust besides those that this computer trusts.
     unverified : bool
@@ -85,14 +84,6 @@ class Profile:
         return self.sign_in == "anonymous"
 
 
-def aws_profiles() -> tuple[str, ...]:
-    """List the profiles of the AWS configuration files, in their order."""
-    return tuple(botocore.session.Session().available_profiles)
-
-
-# The person's connections in their file: readable, and without a secret.
-
-
 @dataclass(frozen=True, slots=True)
 class Bookmark:
     """A place with a name; ``address`` parses to it, ``note`` says what is there."""
@@ -104,7 +95,7 @@ class Bookmark:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A profile with the places that are bound to it."""
+    """A profile with the bookmarks of the person who made it."""
 
     profile: Profile
     bookmarks: tuple[Bookmark, ...] = ()
@@ -115,24 +106,17 @@ class Connection:
         return self.profile.name
 
     def locate(self, text: str) -> Location:
-        """Parse an address as one of this connection's; see ``locate``.
-
-        Raises
-        ------
-        LocationError
-            It is none.
-        """
+        """Parse an address as one of this connection's; see ``locate``."""
         return locate(text, self.profile)
 
 
-class ConnectionFile:
-    """All connections, in the order in which the person made them.
+# The person's connections in their file: readable, and without a secret.
 
-    Parameters
-    ----------
-    file : Path, optional
-        Where they are kept; by default ``connections.json`` in the configuration
-        folder.
+
+class ConnectionFile:
+    """The file with all connections, in the order in which the person made them.
+
+    By default it is ``connections.json`` in the configuration folder.
     """
 
     def __init__(self, file: Path | None = None) -> None:
@@ -142,11 +126,8 @@ class ConnectionFile:
         """Give the connections; what a broken file holds is left out."""
         content = read_json(self.file)
         rows = content.get("connections") if isinstance(content, dict) else None
-        found = (
-            (parse_connection(row) for row in rows if isinstance(row, dict))
-            if (isinstance(rows, list))
-            else ()
-        )
+        rows = rows if isinstance(rows, list) else []
+        found = (parse_connection(row) for row in rows if isinstance(row, dict))
         return tuple({c.name: c for c in found if c.name}.values())
 
     def find(self, name: str) -> Connection | None:
@@ -154,14 +135,10 @@ class ConnectionFile:
         return next((c for c in self.connections() if c.name == name), None)
 
     def save(self, connection: Connection, *, instead_of: str = "") -> None:
-        """Add a connection, or replace the one of its name or of another.
+        """Add a connection, or replace the one of its name.
 
-        Parameters
-        ----------
-        connection : Connection
-            What to keep.
-        instead_of : str, optional
-            The name that it had before; its keys move along.
+        Where it had another name before, it replaces that one (`instead_of`), and the
+        keys move along.
 
         Raises
         ------
@@ -170,9 +147,11 @@ class ConnectionFile:
         OSError
             The file cannot be written.
         """
-        marks = (replace(m, address=_plain(m.address)) for m in connection.bookmarks)
-        profile = checked(connection.profile)
-        connection = Connection(profile, tuple(marks))
+        bookmarks = tuple(
+            replace(each, address=_without_secrets(each.address))
+            for each in connection.bookmarks
+        )
+        connection = Connection(checked(connection.profile), bookmarks)
         old = instead_of or connection.name
         before = self.connections()
         names = [c.name for c in before]
@@ -185,13 +164,7 @@ class ConnectionFile:
             key_store().forget(old)
 
     def remove(self, name: str) -> None:
-        """Forget a connection, with its bookmarks and its keys.
-
-        Raises
-        ------
-        OSError
-            The file cannot be written.
-        """
+        """Forget a connection, with its bookmarks and its keys."""
         self._write(c for c in self.connections() if c.name != name)
         key_store().forget(name)
 
@@ -230,14 +203,8 @@ def checked(profile: Profile) -> Profile:
 
 
 def find_profile(name: str) -> Profile:
-    """Find a connection by its name.
-
-    Parameters
-    ----------
-    name : str
-        One of the person's, else an AWS profile. Whether there is one is found out
-        when it signs in.
-    """
+    """Find a connection of the person by its name, else take it for an AWS profile."""
+    # Whether AWS's files have such a profile is found out when it signs in.
     found = ConnectionFile().find(name)
     return found.profile if found else Profile(name, aws_profile=name)
 
@@ -247,19 +214,8 @@ def locate(text: str, profile: Profile) -> Location:
 
     A web address at the connection's own endpoint becomes bucket and key. An address
     that names another endpoint, or another profile, is not of this connection and is
-    left as it is.
-
-    Parameters
-    ----------
-    text : str
-        Whatever a person pastes; ``bucket/prefix`` too, where there is an endpoint.
-    profile : Profile
-        The connection; one without a name leaves its settings in the address.
-
-    Raises
-    ------
-    LocationError
-        It is no address.
+    left as it is. With an endpoint, ``bucket/prefix`` is an address too. A profile
+    without a name leaves its settings in the address.
     """
     location = _parsed(text, profile)
     if location.profile or location.protocol not in ("s3", "http", "https"):
@@ -301,6 +257,14 @@ def belongs(location: Location, profile: Profile) -> bool:
     return location.protocol == "s3" and bool(location.anonymous) and same and where
 
 
+def recent_places(
+    profile: Profile, recents: Recents | None = None
+) -> tuple[Recent, ...]:
+    """Give the places that were opened last with a connection, newest first."""
+    every = (recents or Recents()).entries()
+    return tuple(e for e in every if belongs(Location.parse(e.address), profile))
+
+
 def _parsed(text: str, profile: Profile) -> Location:
     head, _, _ = text.strip().partition("/")
     if head and profile.endpoint and not set(head) & set(":~.\\|") and head.islower():
@@ -308,7 +272,7 @@ def _parsed(text: str, profile: Profile) -> Location:
     return Location.parse(text)
 
 
-def _plain(address: str) -> str:
+def _without_secrets(address: str) -> str:
     """Give an address without signature and password, unchanged if it has none."""
     place = Location.parse(address)
     return without_secrets(place) if place.query or place.userinfo else address
@@ -336,9 +300,9 @@ def parse_connection(row: dict[str, Any]) -> Connection:
         requester_pays=row.get("requester_pays") is True,
         unverified=row.get("unverified") is True,
     )
-    marks = row.get("bookmarks")
-    found = (_bookmark(mark) for mark in marks) if isinstance(marks, list) else ()
-    return Connection(profile, tuple(mark for mark in found if mark))
+    rows = row.get("bookmarks")
+    rows = rows if isinstance(rows, list) else []
+    return Connection(profile, tuple(b for each in rows if (b := _bookmark(each))))
 
 
 def _bookmark(row: Any) -> Bookmark | None:
@@ -354,22 +318,3 @@ def _bookmark(row: Any) -> Bookmark | None:
         row["address"],
         note if isinstance(note, str) else "",
     )
-
-
-# The places of a connection: where it begins, its bookmarks, what was opened last.
-
-
-def recent_places(
-    profile: Profile, recents: Recents | None = None
-) -> tuple[Recent, ...]:
-    """Give the places that were opened last with a connection, newest first.
-
-    Parameters
-    ----------
-    profile : Profile
-        The connection.
-    recents : Recents, optional
-        The list; by default the person's.
-    """
-    every = (recents or Recents()).entries()
-    return tuple(e for e in every if belongs(Location.parse(e.address), profile))

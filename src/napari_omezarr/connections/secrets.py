@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -22,11 +23,10 @@ class Keys:
 
 
 class KeyStore:
-    """The keys of connections, by their names.
+    """The keys of connections, by their names; never written to a file of ours.
 
     They go to the keychain of the operating system where there is one, through the
-    optional package ``keyring``; else they live until this process ends. They are
-    never written to a file of ours.
+    optional package ``keyring``; else they live until this process ends.
     """
 
     def __init__(self) -> None:
@@ -46,13 +46,9 @@ class KeyStore:
         return "Kept until napari closes: this system has no keychain for it."
 
     def keep(self, name: str, keys: Keys) -> bool:
-        """Keep the keys of a connection.
+        """Keep the keys of a connection; true if they outlive this process.
 
-        Returns
-        -------
-        bool
-            Whether they outlive this process. A keychain that is locked, or that
-            refuses, makes it False.
+        A keychain that is locked, or that refuses, keeps nothing.
         """
         self.hold(name, keys)
         keychain = _keychain()
@@ -87,18 +83,15 @@ class KeyStore:
         self._memory.pop(name, None)
         self.revision += 1
         keychain = _keychain()
-        if keychain is None:
-            return
-        try:
-            if keychain.get_password(SERVICE, name) is not None:
-                keychain.delete_password(SERVICE, name)
-        except _failures():
-            return
+        if keychain is not None:
+            with suppress(*_failures()):
+                if keychain.get_password(SERVICE, name) is not None:
+                    keychain.delete_password(SERVICE, name)
 
 
 @cache
 def key_store() -> KeyStore:
-    """Give the one vault of this process."""
+    """Give the one key store of this process."""
     return KeyStore()
 
 

@@ -1,4 +1,4 @@
-"""Places to begin with: a data file with its date and its source."""
+"""Connections that need not be typed: from other programs, shipped, or offered."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import botocore.session
-from botocore.exceptions import BotoCoreError
-
 from napari_omezarr.errors import LocationError
 from napari_omezarr.location import Location
 from napari_omezarr.user_files import read_json
@@ -23,7 +20,6 @@ from .connections import (
     Connection,
     Profile,
     Style,
-    aws_profiles,
     parse_connection,
 )
 from .secrets import Keys, key_store
@@ -31,39 +27,52 @@ from .secrets import Keys, key_store
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from botocore.session import Session
+
 # Connections taken over from the AWS configuration and from MinIO's client.
 
 _STYLES: dict[str, Style] = {"on": "path", "off": "virtual", "auto": "auto"}
+"""What MinIO's client calls the ways of naming a bucket."""
+
+
+def aws_profiles() -> tuple[str, ...]:
+    """List the profiles of the AWS configuration files, in their order."""
+    return tuple(_aws_session().available_profiles)
 
 
 def from_aws() -> tuple[Profile, ...]:
-    """Give a connection for each profile of the AWS configuration files.
+    """Make a connection for each profile of the AWS configuration files.
 
     They name the profile, which goes on to sign in, by SSO too: no key is read.
     """
+    from botocore.exceptions import BotoCoreError
+
+    session = _aws_session()
     try:
-        configured = botocore.session.Session().full_config.get("profiles", {})
-        names = aws_profiles()
+        configured = session.full_config.get("profiles", {})
+        names = session.available_profiles
     except BotoCoreError:
         return ()
     return tuple(_from_aws(name, configured.get(name, {})) for name in names)
 
 
-def from_mc(file: Path | None = None, *, secrets: bool = False) -> tuple[Profile, ...]:
-    """Give a connection for each alias of MinIO's client.
+def _aws_session() -> Session:
+    # Late: botocore takes 0.4 s to import, and an anonymous connection needs none.
+    from botocore.session import Session
 
-    Parameters
-    ----------
-    file : Path, optional
-        Its configuration; by default where it lies, ``MC_CONFIG_DIR`` considered.
-    secrets : bool
-        Take the keys over as well: into the keychain where there is one, else
-        until this process ends. Only if the person asked for that.
+    return Session()
+
+
+def from_mc(file: Path | None = None, *, secrets: bool = False) -> tuple[Profile, ...]:
+    """Make a connection for each alias of MinIO's client.
+
+    Its configuration lies in ``MC_CONFIG_DIR``, or in ``~/.mc``. With `secrets` the
+    keys are taken over too, as ``KeyStore.keep`` keeps them: only if the person asked.
     """
-    content = read_json(file or _mc_file())
+    folder = Path(os.environ.get("MC_CONFIG_DIR") or "~/.mc").expanduser()
+    content = read_json(file or folder / "config.json")
     aliases = content.get("aliases") if isinstance(content, dict) else None
-    if not isinstance(aliases, dict):
-        return ()
+    aliases = aliases if isinstance(aliases, dict) else {}
     found = []
     for name, alias in aliases.items():
         profile = _from_mc(name, alias) if isinstance(alias, dict) else None
@@ -112,12 +121,7 @@ def _endpoint(text: object) -> str | None:
         return None
 
 
-def _mc_file() -> Path:
-    folder = os.environ.get("MC_CONFIG_DIR")
-    return Path(folder or "~/.mc").expanduser() / "config.json"
-
-
-# Places to begin with: a data file with its date and its source.
+# Connections that come with the plugin: a data file with its date and its source.
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +147,7 @@ _offered: list[Connection] = []
 
 @contextmanager
 def offering(connection: Connection) -> Iterator[None]:
-    """Offer one more connection to begin with, for a while; nothing is written."""
+    """Offer one more connection while the block runs; nothing is written."""
     _offered.append(connection)
     try:
         yield
@@ -152,26 +156,17 @@ def offering(connection: Connection) -> Iterator[None]:
 
 
 def offered() -> tuple[Connection, ...]:
-    """Give the connections that are offered for a while."""
+    """Give the connections that are offered just now."""
     return tuple(_offered)
 
 
 def demo_connection(endpoint: str) -> Connection:
-    """Make the connection of the demo's own server.
-
-    Parameters
-    ----------
-    endpoint : str
-        ``http://127.0.0.1:port``, as ``napari_omezarr.demo.server`` gives it.
-    """
+    """Make the connection of the demo's own server, at ``http://127.0.0.1:port``."""
     profile = Profile(
         "Demo server", endpoint=endpoint, sign_in="anonymous", start="s3://public"
     )
-    images = (("Cells", "cells.ome.zarr"), ("Plate", "plate.ome.zarr"))
-    return Connection(
-        profile,
-        tuple(
-            Bookmark(name, f"s3+{endpoint}/public/{key}|anonymous:true")
-            for name, key in images
-        ),
+    bookmarks = tuple(
+        Bookmark(name, f"s3+{endpoint}/public/{key}|anonymous:true")
+        for name, key in (("Cells", "cells.ome.zarr"), ("Plate", "plate.ome.zarr"))
     )
+    return Connection(profile, bookmarks)

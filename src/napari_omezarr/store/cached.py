@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from zarr.abc.store import ByteRequest
 
-    from napari_omezarr.connections.connections import Profile
+    from napari_omezarr.connections import Profile
     from napari_omezarr.location import Location
 
     from .disk_cache import CacheHit

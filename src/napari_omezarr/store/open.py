@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.auth import S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 
-from napari_omezarr.connections import find_profile
-from napari_omezarr.connections.connections import Profile
+from napari_omezarr.connections import Profile, find_profile
 from napari_omezarr.errors import NodeNotFoundError, OptionError, StoreError
 from napari_omezarr.location import Location
 

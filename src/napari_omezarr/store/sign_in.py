@@ -28,7 +28,7 @@ from .error_mapping import ErrorContext, sign_in_error, sign_in_problem
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from napari_omezarr.connections.connections import Profile
+    from napari_omezarr.connections import Profile
 
     from .error_mapping import Refusal
 

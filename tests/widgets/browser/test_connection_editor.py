@@ -16,9 +16,9 @@ from napari_omezarr.connections import (
     Connection,
     ConnectionFile,
     Keys,
+    Profile,
     key_store,
 )
-from napari_omezarr.connections.connections import Profile
 from napari_omezarr.demo.server import OWNER
 from napari_omezarr.widgets.browser.connection_editor import ConnectionEditor
 from napari_omezarr.widgets.qt_async import pending, running

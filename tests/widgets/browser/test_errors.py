@@ -14,8 +14,13 @@ from qtpy.QtGui import QGuiApplication
 from browser_steps import go, quiet, row, rows, said, settled, shown_browser
 from gui_steps import until
 from napari_omezarr import errors
-from napari_omezarr.connections import Connection, ConnectionFile, Keys, key_store
-from napari_omezarr.connections.connections import Profile
+from napari_omezarr.connections import (
+    Connection,
+    ConnectionFile,
+    Keys,
+    Profile,
+    key_store,
+)
 from napari_omezarr.demo.server import OWNER, READER
 from napari_omezarr.widgets.browser.connection_editor import ConnectionEditor
 from napari_omezarr.widgets.browser.errors import ErrorAction, action_for, words

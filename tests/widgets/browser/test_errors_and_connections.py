@@ -34,11 +34,11 @@ from napari_omezarr.connections import (
     Connection,
     ConnectionFile,
     Keys,
+    Profile,
     demo_connection,
     key_store,
     offering,
 )
-from napari_omezarr.connections.connections import Profile
 from napari_omezarr.demo.server import OWNER
 from napari_omezarr.location import Location
 from napari_omezarr.user_files import Recents

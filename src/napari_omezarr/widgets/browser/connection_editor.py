@@ -34,11 +34,14 @@ from napari_omezarr.connections import (
     Connection,
     ConnectionFile,
     Keys,
+    Profile,
+    SignIn,
+    Style,
+    aws_profiles,
     from_aws,
     from_mc,
     key_store,
 )
-from napari_omezarr.connections.connections import Profile, SignIn, Style, aws_profiles
 from napari_omezarr.errors import OptionError
 from napari_omezarr.widgets.qt_async import FutureWatcher, Task, failure
 

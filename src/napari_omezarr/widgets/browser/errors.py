@@ -20,8 +20,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QElidingLabel
 
-from napari_omezarr.connections import Connection
-from napari_omezarr.connections.connections import Profile
+from napari_omezarr.connections import Connection, Profile
 from napari_omezarr.errors import (
     AccessDeniedError,
     BucketNotFoundError,
