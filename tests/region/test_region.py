@@ -18,23 +18,22 @@ from napari_omezarr.errors import OptionError, ServerError, StoreConnectionError
 from napari_omezarr.metadata import Affine
 from napari_omezarr.pyramid import Cast, ChannelsLast, FixedAxes, Mosaic, to_dask
 from napari_omezarr.region import (
+    ForeignPixels,
     Placed,
     Region,
     RegionPart,
+    as_pixels,
+    corners,
     covering,
+    crop_affine,
     estimate,
+    layer_options,
     load,
     load_region,
     start,
 )
-from napari_omezarr.region.loading import IN_FLIGHT, corners, extent
-from napari_omezarr.region.place import (
-    ForeignPixels,
-    as_pixels,
-    crop_affine,
-    layer_options,
-    napari_levels,
-)
+from napari_omezarr.region.loading import IN_FLIGHT
+from napari_omezarr.region.place import extent, napari_levels
 from pixel_sources import MemoryPixels
 from servers.faults import Stalled, Status
 from small_images import put_group, put_image

@@ -9,8 +9,7 @@ import pytest
 from napari.layers import Image
 
 from napari_omezarr.display.napari_hook import wait_until_sharp
-from napari_omezarr.region import as_placed
-from napari_omezarr.region.place import layer_affine
+from napari_omezarr.region import as_placed, layer_affine
 from napari_omezarr.widgets.region_box import Edges, cuts
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 # What numpy and dask may ask of an array, as plain bounded ranges.
 
@@ -148,6 +148,53 @@ def _along_list(part: np.ndarray, size: int) -> tuple[tuple[int, int], np.ndarra
     indices = np.where(indices < 0, indices + size, indices)
     low = int(indices.min())
     return (low, int(indices.max()) + 1), indices - low
+
+
+# Arithmetic of boxes.
+
+
+def shape_of(box: Bounds) -> tuple[int, ...]:
+    """Give the shape of a box's array."""
+    return tuple(stop - start for start, stop in box)
+
+
+def slices(box: Bounds) -> tuple[slice, ...]:
+    """Give the index of a box in the array that it is a box of."""
+    return tuple(slice(start, stop) for start, stop in box)
+
+
+def hull(boxes: Iterable[Bounds]) -> Bounds:
+    """Give the smallest box around at least one box."""
+    return tuple(
+        (min(start for start, _ in along), max(stop for _, stop in along))
+        for along in zip(*boxes, strict=True)
+    )
+
+
+def overlap(box: Bounds, other: Bounds) -> Bounds:
+    """Give what two boxes share; empty along the axes where they are apart."""
+    starts = (max(a, b) for (a, _), (b, _) in zip(box, other, strict=True))
+    stops = (min(a, b) for (_, a), (_, b) in zip(box, other, strict=True))
+    return tuple((lo, max(lo, hi)) for lo, hi in zip(starts, stops, strict=True))
+
+
+# Boxes on a chunk grid, which begins at 0.
+
+
+def chunk_box(
+    index: Sequence[int], chunks: Sequence[int], shape: Sequence[int]
+) -> Bounds:
+    """Give the box of the chunk at an index; it ends with the array."""
+    sizes = zip(index, chunks, shape, strict=True)
+    return tuple((n * c, min((n + 1) * c, size)) for n, c, size in sizes)
+
+
+def touched(box: Bounds, chunks: Sequence[int]) -> tuple[range, ...]:
+    """Give the numbers of the chunks that a box touches, along each axis."""
+    return tuple(
+        range(start // chunk, -(-stop // chunk) if stop > start else start // chunk)
+        for (start, stop), chunk in zip(box, chunks, strict=True)
+    )
 
 
 # What is stored as one object, a chunk or a shard, and the boxes that it cuts.

@@ -1,80 +1,165 @@
-"""A region in one call, for scripts."""
+"""Where pixels lie in the world: which a box takes, and where a crop of them lies."""
 
 from __future__ import annotations
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
-import dask.array as da
 import numpy as np
 
 from napari_omezarr.errors import OptionError
 from napari_omezarr.metadata import Affine
-from napari_omezarr.pyramid import Pixels, Pyramid, pixels_of
-from napari_omezarr.pyramid.pixels import Readable
+from napari_omezarr.pyramid import Pyramid, boxes
 
-from .loading import Region, RegionPart, covering, extent, load
+from .loading import RegionPart, as_pixels, load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
-    from napari_omezarr.pyramid.boxes import Bounds
+    from napari_omezarr.pyramid import Bounds, Pixels
 
-# Arrays of other readers, read through the same door as ours.
+TOUCHES = 1e-3
+"""How far into a pixel, in pixels, a box must reach to take it: less is rounding."""
 
-_THREADS = 4
+
+# From a box in the world to the pixels of a level.
 
 
-class ForeignPixels(Readable):
-    """A numpy, dask or zarr array, or any other that is sliced like them.
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A box of the pixels of one level, 0 being the finest; nowhere empty."""
+
+    level: int
+    bounds: Bounds
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """How many pixels it has along each axis."""
+        return boxes.shape_of(self.bounds)
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """The index of its first pixel."""
+        return tuple(start for start, _ in self.bounds)
+
+
+def covering(affine: Affine, shape: Sequence[int], points: ArrayLike) -> Bounds:
+    """Give the smallest box of pixels, at least one, that covers points of the world.
+
+    The box is one of the array: in a rotated or sheared image it holds the points
+    and, in its corners, more.
 
     Parameters
     ----------
-    array : array-like
-        With ``shape``, ``dtype`` and slicing. Slices are read in threads, for such
-        an array blocks; what goes wrong then is raised as its library says it.
+    affine : Affine
+        From an index of the array to the world, N x (N+1), invertible; index 0 is
+        the centre of the first pixel, which reaches from -0.5 to 0.5.
+    shape : sequence of int
+        The array's shape along those N axes.
+    points : array-like
+        Corners of what is to be covered, K x M, in world units. World axes are
+        matched from the last one back, as napari does: where M < N the first ones
+        are covered whole, where M > N the first coordinates are left out.
+
+    Raises
+    ------
+    OptionError
+        The points lie on one side of the array.
     """
-
-    def __init__(self, array: Any) -> None:
-        self.array = array
-        self.shape: tuple[int, ...] = tuple(int(size) for size in array.shape)
-        self.dtype: np.dtype[Any] = np.dtype(array.dtype).newbyteorder("=")
-        self.chunks = _chunks(array, self.shape)
-        self.concurrency = _THREADS
-        self.token = uuid4().hex
-        self._threads = ThreadPoolExecutor(_THREADS, "napari-omezarr region")
-
-    def __repr__(self) -> str:
-        return f"<ForeignPixels {type(self.array).__name__} {self.shape} {self.dtype}>"
-
-    async def read(self, bounds: Bounds) -> np.ndarray:
-        """Read a box, without holding up the I/O loop that it is called on."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._slice, bounds)
-
-    def _slice(self, bounds: Bounds) -> np.ndarray:
-        box = self.array[tuple(slice(start, stop) for start, stop in bounds)]
-        return np.asarray(box, dtype=self.dtype)
+    corners = _matched(np.asarray(points, dtype=float), affine, shape)
+    edges = affine.inverse()(corners) + 0.5
+    starts = np.floor(edges.min(axis=0) + TOUCHES)
+    stops = np.ceil(edges.max(axis=0) - TOUCHES)
+    # Points within one pixel, or on one edge, still mean that pixel.
+    stops = np.maximum(stops, starts + 1)
+    if np.any(starts >= shape) or np.any(stops <= 0):
+        raise OptionError("The box lies outside of the image.")
+    clipped = zip(starts.clip(min=0), np.minimum(stops, shape), strict=True)
+    return tuple((int(start), int(stop)) for start, stop in clipped)
 
 
-def as_pixels(array: Any) -> Pixels:
-    """Give the pixels that an array of ours reads, else a door to the array."""
-    ours = pixels_of(array) if isinstance(array, da.Array) else None
-    return ForeignPixels(array) if ours is None else ours
+def extent(affine: Affine, shape: Sequence[int]) -> NDArray[np.float64]:
+    """Give the corners of an array in the world, 2**N x N, at its pixels' edges."""
+    return corners(affine, [(0, size) for size in shape])
 
 
-def _chunks(array: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Give the shape of a chunk: the largest one of dask, the whole of numpy."""
-    chunks = getattr(array, "chunksize", None) or getattr(array, "chunks", None)
-    if chunks is None or len(chunks) != len(shape):
-        return tuple(max(1, size) for size in shape)
+def corners(
+    affine: Affine, edges: Sequence[tuple[float, float]]
+) -> NDArray[np.float64]:
+    """Give the corners of a box of an array in the world, 2**N x N.
+
+    `edges` are in pixels from the edge of the first one: a whole axis is ``(0, size)``.
+    """
+    return affine(np.asarray(list(product(*edges)), dtype=float) - 0.5)
+
+
+def _matched(
+    points: NDArray[np.float64], affine: Affine, shape: Sequence[int]
+) -> NDArray[np.float64]:
+    missing = affine.ndim_out - points.shape[1]
+    if missing <= 0:
+        return points[:, -missing:]
+    whole = extent(affine, shape)[:, :missing]
+    ends = list(product(*zip(whole.min(axis=0), whole.max(axis=0), strict=True)))
+    return np.asarray([(*end, *point) for end in ends for point in points.tolist()])
+
+
+# Where napari shows a layer.
+
+
+def layer_options(affine: Affine) -> dict[str, Any]:
+    """Give the options that place a napari layer; those left out are napari's own.
+
+    ``scale`` is always the pixel size, so that whoever reads it gets it; what a scale
+    and a translation cannot say (rotation, shear, swapped axes) is in ``affine``,
+    which napari applies after them.
+    """
+    if affine.is_diagonal:
+        return {"scale": affine.scale, "translate": affine.translation}
+    matrix = np.eye(affine.ndim_in + 1)
+    matrix[:-1] = affine.matrix
+    matrix[:-1, :-1] /= affine.scale
+    return {"scale": affine.scale, "affine": matrix}
+
+
+def layer_affine(layer: Any) -> Affine:
+    """Give the map from an index of a layer's finest level to the world.
+
+    Only public transforms of the ``napari.layers.Layer`` are used.
+    """
+    ndim = layer.ndim
+    shear = np.asarray(layer.shear, dtype=float)
+    if shear.ndim == 1:
+        matrix = np.eye(ndim)
+        matrix[np.triu_indices(ndim, 1)] = shear
+        shear = matrix
+    scale = Affine.from_scale(np.asarray(layer.scale, dtype=float).tolist())
+    turn = Affine.from_linear(np.asarray(layer.rotate) @ shear)
+    shift = Affine.from_translation(np.asarray(layer.translate, dtype=float).tolist())
+    last = Affine.from_matrix(np.asarray(layer.affine.affine_matrix)[:-1])
+    return last @ shift @ turn @ scale
+
+
+def napari_levels(
+    finest: Affine, shapes: Sequence[Sequence[int]]
+) -> tuple[Affine, ...]:
+    """Give the places at which napari shows levels of these shapes, finest first.
+
+    It knows no affine but that of the finest level, and lets every level cover the
+    same part of the world, from edge to edge: a pixel is as many of the finest as
+    the ratio of the shapes says, and its centre is half of that from the edge.
+    """
+    count = finest.ndim_in
+    sizes = np.asarray([shape[:count] for shape in shapes], dtype=float)
+    factors = sizes[0] / sizes
     return tuple(
-        max(1, min(int(chunk), size)) for chunk, size in zip(chunks, shape, strict=True)
+        finest
+        @ Affine.from_translation(((factor - 1) / 2).tolist())
+        @ Affine.from_scale(factor.tolist())
+        for factor in factors
     )
 
 
@@ -99,14 +184,7 @@ class Placed:
     affines: tuple[Affine, ...]
 
     def region(self, level: int, points: ArrayLike) -> Region:
-        """Give the pixels of a level that cover points of the world.
-
-        Parameters
-        ----------
-        level : int
-            0 is the finest.
-        points : array-like
-            K x M; see ``covering``.
+        """Give the pixels of a level that cover points of the world, K x M.
 
         Raises
         ------
@@ -134,17 +212,12 @@ class Placed:
         first = len(ends) - len(wanted)
         for axis, given in enumerate(wanted, start=first):
             ends[axis] = ends[axis] if given is None else given
-        return np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1).reshape(
-            -1, len(ends)
-        )
+        return np.asarray(list(product(*ends)), dtype=float)
 
     def matching(self, pixel_size: Sequence[float]) -> int:
         """Give the level whose pixels have about this size: for labels of an image.
 
-        Parameters
-        ----------
-        pixel_size : sequence of float
-            In world units; matched from the last axis back.
+        The size is in world units, and is matched from the last axis back.
         """
         count = min(len(pixel_size), self.ndim)
         wanted = np.log(np.abs(pixel_size[-count:]))
@@ -157,91 +230,12 @@ class Placed:
         return self.affines[0].ndim_in
 
 
-def crop_affine(affine: Affine, bounds: Bounds) -> Affine:
-    """Give the place of a crop: from its index to the world.
-
-    Parameters
-    ----------
-    affine : Affine
-        Of the level that it is cropped from.
-    bounds : Bounds
-        What was cropped; colours at the end are left out.
-    """
-    starts = [float(start) for start, _ in bounds[: affine.ndim_in]]
-    return affine @ Affine.from_translation(starts)
-
-
-def layer_options(affine: Affine) -> dict[str, Any]:
-    """Give the options that place a napari layer; those left out are napari's own.
-
-    ``scale`` is always the pixel size; what a scale and a translation cannot say is
-    in ``affine``, which napari applies after them.
-    """
-    if affine.is_diagonal:
-        return {"scale": affine.scale, "translate": affine.translation}
-    matrix = np.eye(affine.ndim_in + 1)
-    matrix[:-1] = affine.matrix
-    matrix[:-1, :-1] /= affine.scale
-    return {"scale": affine.scale, "affine": matrix}
-
-
-def napari_levels(
-    finest: Affine, shapes: Sequence[Sequence[int]]
-) -> tuple[Affine, ...]:
-    """Give the places at which napari shows the levels of a multiscale layer.
-
-    It knows no affine but that of the finest level, and lets every level cover the
-    same part of the world, from edge to edge: a pixel is as many of the finest as
-    the ratio of the shapes says, and its centre is half of that from the edge.
-
-    Parameters
-    ----------
-    finest : Affine
-        From an index of level 0 to the world.
-    shapes : sequence of sequence of int
-        Of all levels, finest first.
-    """
-    count = finest.ndim_in
-    sizes = np.asarray([shape[:count] for shape in shapes], dtype=float)
-    factors = sizes[0] / sizes
-    return tuple(
-        finest
-        @ Affine.from_translation(((factor - 1) / 2).tolist())
-        @ Affine.from_scale(factor.tolist())
-        for factor in factors
-    )
-
-
-def layer_affine(layer: Any) -> Affine:
-    """Give the map from an index of a layer's finest level to the world.
-
-    Parameters
-    ----------
-    layer : napari.layers.Layer
-        Only its public transforms are used.
-    """
-    ndim = layer.ndim
-    shear = np.asarray(layer.shear, dtype=float)
-    if shear.ndim == 1:
-        matrix = np.eye(ndim)
-        matrix[np.triu_indices(ndim, 1)] = shear
-        shear = matrix
-    scale = Affine.from_scale(np.asarray(layer.scale, dtype=float).tolist())
-    turn = Affine.from_linear(np.asarray(layer.rotate) @ shear)
-    shift = Affine.from_translation(np.asarray(layer.translate, dtype=float).tolist())
-    last = Affine.from_matrix(np.asarray(layer.affine.affine_matrix)[:-1])
-    return last @ shift @ turn @ scale
-
-
 def as_placed(image: Any) -> Placed:
-    """Give the levels of an image, or of a napari layer, where they lie.
+    """Give the levels of a Pyramid or a napari layer, where they lie.
 
-    Parameters
-    ----------
-    image : Pyramid or napari.layers.Layer
-        The levels of a pyramid lie where its metadata say. Those of a layer, an
-        Image or Labels of whatever reader, lie where napari shows them, which is
-        the same but for sizes that do not divide.
+    The levels of a pyramid lie where its metadata say. Those of a layer, an Image or
+    Labels of whatever reader, lie where napari shows them, which is the same but for
+    sizes that do not divide.
     """
     if isinstance(image, Pyramid):
         return Placed(
@@ -282,6 +276,13 @@ class Crop:
         Where those cannot say it (rotation, shear), there is an affine too.
         """
         return layer_options(self.affine)
+
+
+def crop_affine(affine: Affine, bounds: Bounds) -> Affine:
+    """Give the place of a box of a level that lies at `affine`, from index to world."""
+    # Colours, the last axis, have no place.
+    starts = [float(start) for start, _ in bounds[: affine.ndim_in]]
+    return affine @ Affine.from_translation(starts)
 
 
 def load_region(

@@ -9,9 +9,14 @@ from napari.layers import Image, Labels, Layer, Shapes
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_omezarr.errors import OptionError
-from napari_omezarr.region import Placed, as_placed
-from napari_omezarr.region.loading import corners
-from napari_omezarr.region.place import crop_affine, layer_affine, layer_options
+from napari_omezarr.region import (
+    Placed,
+    as_placed,
+    corners,
+    crop_affine,
+    layer_affine,
+    layer_options,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
