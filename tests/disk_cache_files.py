@@ -40,7 +40,7 @@ def grow_old(folder, seconds=DAY):
 
 
 def store_at(address, **options):
-    return open_store(Location.parse(address, **options), patience=QUICK)
+    return open_store(Location.parse(address, **options), retry=QUICK)
 
 
 def pixels(store):

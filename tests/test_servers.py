@@ -98,15 +98,15 @@ def test_a_stalled_answer_waits_for_its_release(http_server, letters):
 
 def test_waves_are_counted(http_server, letters):
     url = http_server.url + letters
-    with http_server.wave_count() as waves:
+    with http_server.round_count() as rounds:
         for size in (3, 1, 2):
             clients = [threading.Thread(target=fetch, args=(url,)) for _ in range(size)]
             for client in clients:
                 client.start()
             for client in clients:
                 client.join()
-    assert waves.sizes == [3, 1, 2]
-    assert waves.count == 3
+    assert rounds.sizes == [3, 1, 2]
+    assert rounds.count == 3
 
 
 def test_a_proxy_is_transparent_and_breaks_on_demand(s3_server, s3_prefix):

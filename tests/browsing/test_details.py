@@ -255,7 +255,7 @@ def lab(s3_server, tree):
 
 
 def checked(profile, text, keys=None):
-    checks = run(check_connection(profile, text, keys=keys, patience=QUICK))
+    checks = run(check_connection(profile, text, keys=keys, retry=QUICK))
     assert [c.what for c in checks] == ["list buckets", "list here", "read"]
     return checks
 

@@ -78,7 +78,7 @@ def signed(server, request):
 
 
 def listed(where):
-    return Listing(where, patience=QUICK).more().result(20)
+    return Listing(where, retry=QUICK).more().result(20)
 
 
 def test_nobody_to_sign_is_told_and_does_not_stop_anything(server):

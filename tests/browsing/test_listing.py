@@ -63,7 +63,7 @@ def place(server, path=ROOT, bucket="public", **options):
 
 
 def listed(where, **options):
-    return Listing(where, patience=QUICK, **options).more().result(20)
+    return Listing(where, retry=QUICK, **options).more().result(20)
 
 
 def names(page):
@@ -74,16 +74,16 @@ NAMES = ["a b+c é", "old.zarr", "packed.ozx", "plain", "plate.zarr", "series.za
 
 
 def test_a_bucket_shows_folders_and_archives_after_one_wave(fresh):
-    with fresh.wave_count() as waves:
+    with fresh.round_count() as rounds:
         page = listed(place(fresh))
     assert names(page) == NAMES
-    assert (page.is_last, page.hidden, waves.count) == (True, 1, 1)
+    assert (page.is_last, page.hidden, rounds.count) == (True, 1, 1)
     lists = [request for request in fresh.requests if "list-type" in request.query]
     assert [request.path for request in lists] == ["/public/"]
 
 
 def test_a_listing_counts_what_it_cost(fresh, tree):
-    listing = Listing(place(fresh), patience=QUICK)
+    listing = Listing(place(fresh), retry=QUICK)
     listing.more().result(20)
     assert listing.requests == len(fresh.requests) > 1
     assert listing.bytes_received > 0
@@ -109,12 +109,12 @@ def test_every_row_is_recognised_in_one_wave(fresh):
     page = listed(place(fresh))
     prober = Prober(QUICK)
     fresh.clear_log()
-    with fresh.wave_count() as waves:
+    with fresh.round_count() as rounds:
         tasks = [
             prober.start(entry) for entry in page.entries if entry.name != "packed.ozx"
         ]
         found = {entry.name: entry for entry in (task.result(20) for task in tasks)}
-    assert waves.count == 1
+    assert rounds.count == 1
     assert prober.requests == len(fresh.requests) == 5 * len(tasks)
     assert {name: entry.kind for name, entry in found.items()} == {
         "a b+c é": EntryKind.IMAGE,
@@ -241,7 +241,7 @@ def test_pages_follow_each_other_and_memory_stays_flat():
     with LongBucket(100_000) as server:
         listing = Listing(
             Location.parse("s3://bucket/many", endpoint=server.url, anonymous=True),
-            patience=QUICK,
+            retry=QUICK,
         )
         first = listing.more().result(20)
         assert len(first.entries) == 1000
@@ -262,7 +262,7 @@ def test_files_alone_cost_few_requests_before_the_person_is_asked():
     with LongBucket(100_000, ending="") as server:
         listing = Listing(
             Location.parse("s3://bucket/many", endpoint=server.url, anonymous=True),
-            patience=QUICK,
+            retry=QUICK,
         )
         page = listing.more().result(20)
         assert (page.entries, page.hidden, page.is_last) == ((), 4000, False)
@@ -293,7 +293,7 @@ def test_some_thousand_real_keys(s3_server):
 
 def test_after_closing_no_page_comes(fresh):
     fresh.fault("/public/", faults.Stalled(), forever=True)
-    listing = Listing(place(fresh), patience=QUICK)
+    listing = Listing(place(fresh), retry=QUICK)
     page = listing.more()
     fresh.wait_for(8)  # one lists, seven ask what is here
     listing.close()

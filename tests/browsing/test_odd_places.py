@@ -21,7 +21,7 @@ from small_images import pixels, put_array, put_group, put_image, put_plate
 
 
 def listed(where, **options):
-    return Listing(where, patience=QUICK, **options).more().result(20)
+    return Listing(where, retry=QUICK, **options).more().result(20)
 
 
 def probed(where, path=""):

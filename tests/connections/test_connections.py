@@ -316,17 +316,17 @@ def test_typed_keys_sign_in(s3_server):
     profile = Profile("reader", endpoint=s3_server.endpoint, sign_in="keys")
     ConnectionFile().save(Connection(profile))
     location = locate("s3://private/test-keys", profile)
-    store = open_store(location, patience=QUICK)
+    store = open_store(location, retry=QUICK)
     answer = store.fetch(["zarr.json"])["zarr.json"]
     assert isinstance(answer, errors.SignInNeededError)
     assert "Type it again" in str(answer)
     key_store().keep("reader", Keys(READER.key, READER.secret))
-    store = open_store(location, patience=QUICK)
+    store = open_store(location, retry=QUICK)
     assert store.fetch(["zarr.json"]) == {"zarr.json": b"{}"}
     rows = Listing(location, files=True).more().result(20).entries
     assert [row.name for row in rows] == ["zarr.json"]
     key_store().keep("reader", Keys(READER.key, "PLANTED-SECRET"))
-    wrong = open_store(location, patience=QUICK).fetch(["zarr.json"])["zarr.json"]
+    wrong = open_store(location, retry=QUICK).fetch(["zarr.json"])["zarr.json"]
     assert isinstance(wrong, errors.KeyNotAcceptedError)
     assert "PLANTED" not in str(wrong) + repr(wrong)
 
@@ -340,7 +340,7 @@ def test_requester_pays_is_said_in_each_signed_request(s3_server):
     with Proxy(s3_server.endpoint) as proxy:
         profile = replace(profile, endpoint=proxy.url)
         place = Location.parse("s3://private/test-pays")
-        store = open_store(place, profile=profile, patience=QUICK)
+        store = open_store(place, profile=profile, retry=QUICK)
         assert store.fetch(["zarr.json"]) == {"zarr.json": b"{}"}
         (request,) = proxy.requests
     assert request.headers["x-amz-request-payer"] == "requester"

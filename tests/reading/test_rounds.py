@@ -1,4 +1,4 @@
-"""How many waves and requests an opening takes, counted at the server."""
+"""How many rounds and requests an opening takes, counted at the server."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ VERSIONS = ["0.4", "0.5", "0.6"]
 
 
 def opened(server, path, options=None):
-    """Open over HTTP; give the reading, and the waves and requests it took."""
-    with server.wave_count() as waves:
+    """Open over HTTP; give the reading, and the rounds and requests it took."""
+    with server.round_count() as rounds:
         reading = read(Location.parse(f"{server.url}/{path}"), options)
-    return reading, waves.count, list(server.requests)
+    return reading, rounds.count, list(server.requests)
 
 
 def only_gets(requests):
@@ -29,9 +29,9 @@ def only_gets(requests):
 @pytest.mark.parametrize("version", VERSIONS)
 def test_an_image_opens_in_two_waves(http_server, tmp_path, version):
     small_images.put_image(tmp_path / "a.zarr", version)
-    reading, waves, requests = opened(http_server, "a.zarr")
+    reading, rounds, requests = opened(http_server, "a.zarr")
     assert len(reading.pyramids) == 1
-    assert waves == 2
+    assert rounds == 2
     assert len(requests) <= 5 + 3
     assert only_gets(requests)
 
@@ -42,18 +42,18 @@ def test_an_image_with_labels_opens_in_three_waves(http_server, tmp_path, versio
     data = small_images.pixels((4, 16, 24), np.uint8)
     labels = dict.fromkeys(("cells", "nuclei", "spots"), data)
     small_images.put_labels(tmp_path / "a.zarr", version, **labels)
-    reading, waves, requests = opened(http_server, "a.zarr")
+    reading, rounds, requests = opened(http_server, "a.zarr")
     assert len(reading.pyramids) == 4
-    assert waves == 3
+    assert rounds == 3
     assert only_gets(requests)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_series_opens_in_four_waves(http_server, tmp_path, version):
     small_images.put_series(tmp_path / "a.zarr", version, count=6)
-    reading, waves, requests = opened(http_server, "a.zarr")
+    reading, rounds, requests = opened(http_server, "a.zarr")
     assert len(reading.pyramids) == 6
-    assert waves <= 4
+    assert rounds <= 4
     assert only_gets(requests)
 
 
@@ -64,9 +64,9 @@ def test_a_plate_opens_in_four_waves_and_twelve_requests(
 ):
     small_images.put_plate(tmp_path / "a.zarr", version, rows=1, columns=1, count=4)
     put_plate_document(tmp_path / "a.zarr", version, rows, columns)
-    reading, waves, requests = opened(http_server, "a.zarr")
+    reading, rounds, requests = opened(http_server, "a.zarr")
     assert reading.pyramids[0].shape == (2, rows * 16, columns * 24)
-    assert waves <= 4
+    assert rounds <= 4
     assert len(requests) <= 12
     assert only_gets(requests)
 
@@ -90,9 +90,9 @@ def put_plate_document(path, version, rows, columns):
 
 def test_a_level_opens_its_image_with_one_more_wave(http_server, tmp_path):
     small_images.put_image(tmp_path / "a.zarr")
-    reading, waves, _ = opened(http_server, "a.zarr/1")
+    reading, rounds, _ = opened(http_server, "a.zarr/1")
     assert len(reading.pyramids[0].levels) == 3
-    assert waves <= 4
+    assert rounds <= 4
 
 
 def test_consolidated_metadata_of_zarr_3_make_it_one_wave(http_server, tmp_path):
@@ -102,17 +102,17 @@ def test_consolidated_metadata_of_zarr_3_make_it_one_wave(http_server, tmp_path)
     )
     with pytest.warns(UserWarning, match="Consolidated"):
         zarr.consolidate_metadata(str(tmp_path / "a.zarr"))
-    reading, waves, requests = opened(http_server, "a.zarr")
+    reading, rounds, requests = opened(http_server, "a.zarr")
     assert len(reading.pyramids) == 2
-    assert waves == 1
+    assert rounds == 1
     assert len(requests) == 5
 
 
 def test_consolidated_metadata_of_zarr_2_make_it_one_wave(http_server, tmp_path):
     small_images.put_image(tmp_path / "a.zarr", "0.4")
     zarr.consolidate_metadata(str(tmp_path / "a.zarr"), zarr_format=2)
-    _, waves, _ = opened(http_server, "a.zarr")
-    assert waves == 1
+    _, rounds, _ = opened(http_server, "a.zarr")
+    assert rounds == 1
 
 
 def test_a_label_that_consolidated_metadata_do_not_know_is_found(http_server, tmp_path):
@@ -131,9 +131,9 @@ def test_labels_that_are_not_wanted_cost_nothing(http_server, tmp_path):
     small_images.put_labels(
         tmp_path / "a.zarr", cells=small_images.pixels((4, 16, 24), np.uint8)
     )
-    reading, waves, _ = opened(http_server, "a.zarr", ReadOptions(labels=False))
+    reading, rounds, _ = opened(http_server, "a.zarr", ReadOptions(labels=False))
     assert len(reading.pyramids) == 1
-    assert waves == 2
+    assert rounds == 2
 
 
 def test_opening_asks_no_chunk(http_server, tmp_path):

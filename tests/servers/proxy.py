@@ -1,4 +1,4 @@
-"""A proxy before another server: its log, its waves, its faults.
+"""A proxy before another server: its log, its rounds, its faults.
 
 Heads go through unchanged, ``Host`` included, so that signatures stay valid.
 """

@@ -65,8 +65,8 @@ class Answer:
 
 
 @dataclass
-class Waves:
-    """How many waves of requests there were, and how many requests each had."""
+class Rounds:
+    """How many rounds of requests there were, and how many requests each had."""
 
     sizes: list[int] = field(default_factory=list)
 
@@ -79,7 +79,7 @@ class _Gate:
     """Hold every request until no further one came for a moment, then let all go."""
 
     def __init__(self, quiet: float) -> None:
-        self.waves = Waves()
+        self.rounds = Rounds()
         self._quiet = quiet
         self._held = 0
         self._open = asyncio.Event()
@@ -93,7 +93,7 @@ class _Gate:
         await self._open.wait()
 
     def _let_go(self) -> None:
-        self.waves.sizes.append(self._held)
+        self.rounds.sizes.append(self._held)
         self._open.set()
         self._held, self._open, self._timer = 0, asyncio.Event(), None
 
@@ -121,7 +121,7 @@ class _Plan:
 
 
 class WireServer:
-    """A server in a thread, with a log, faults, and a way to count waves.
+    """A server in a thread, with a log, faults, and a way to count rounds.
 
     Attributes
     ----------
@@ -199,14 +199,14 @@ class WireServer:
                 raise TimeoutError(f"{len(self._log)} requests came, not {count}")
 
     @contextmanager
-    def wave_count(self, quiet: float = 0.25) -> Iterator[Waves]:
-        """Count waves: a wave is all that a client asks before it needs an answer.
+    def round_count(self, quiet: float = 0.25) -> Iterator[Rounds]:
+        """Count rounds: a round is all that a client asks before it needs an answer.
 
         Every answer waits until the client has been quiet for `quiet` seconds.
         """
         gate = self._gate = _Gate(quiet)
         try:
-            yield gate.waves
+            yield gate.rounds
         finally:
             self._gate = None
 
@@ -400,7 +400,7 @@ __all__ = [
     "Answer",
     "Proceed",
     "Request",
-    "Waves",
+    "Rounds",
     "WireServer",
     "parse_head",
     "read_body",

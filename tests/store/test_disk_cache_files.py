@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import zlib
 
 import numpy as np
 import pytest
@@ -42,6 +43,21 @@ def flip_the_last_bit(bodies):
 
 def change_the_label(bodies):
     return [body.replace(b'"lifetime": null', b'"lifetime": 1234') for body in bodies]
+
+
+def test_the_format_of_the_files_stays(tmp_path):
+    """What an earlier version of this package kept is found."""
+    line = (
+        b'{"name": "%s", "validator": "1", "lifetime": null, "size": 1, "checks": [%d]}'
+    )
+    key = cache_key("http://a")
+    text = line % (key.encode(), zlib.crc32(b"a"))
+    body = b"%08x %s\na" % (zlib.crc32(text), text)
+    cache = DiskCache(tmp_path, SIZE)
+    cache.keep(key, Response(b"a", total=1, etag="1"))
+    (kept,) = (file for file in files(tmp_path) if file.name == key)
+    assert kept.read_bytes() == body
+    assert cache.find(key, None).etag == "1"
 
 
 def mix_up(bodies):
@@ -159,7 +175,7 @@ WRITE = """
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
     for number in range(1000):
         body = bytes([number % 256]) * 3_000_000
-        reply = Response(body, total=len(body), validator='"1"')
+        reply = Response(body, total=len(body), etag='"1"')
         shelf.keep(cache_key(f"http://a/{number % 3}"), reply)
         print(number, flush=True)
 """
@@ -172,7 +188,7 @@ def usable(folder):
     bodies = [kept.body for kept in found if kept]
     assert all(len(body) == 3_000_000 and len(set(body)) == 1 for body in bodies)
     key = cache_key("http://a/0")
-    shelf.keep(key, Response(b"new", total=3, validator='"2"'))
+    shelf.keep(key, Response(b"new", total=3, etag='"2"'))
     assert shelf.find(key, None).body == b"new"
     return len(bodies)
 
@@ -206,7 +222,7 @@ def test_what_was_used_long_ago_goes_first(tmp_path):
     shelf = DiskCache(tmp_path, 1 << 20)
     keys = [cache_key(f"http://a/{number}") for number in range(32)]
     for key in keys:
-        shelf.keep(key, Response(bytes(20_000), total=20_000, validator='"1"'))
+        shelf.keep(key, Response(bytes(20_000), total=20_000, etag='"1"'))
     grow_old(tmp_path)
     used = keys[::4]
     assert all(shelf.find(key, None) for key in used)

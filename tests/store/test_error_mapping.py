@@ -288,7 +288,7 @@ def test_no_secret_is_told(http_server, planted, caplog, fault, protocol, tmp_pa
     location = Location.parse(f"{address}/b?sig={SECRETS['signature']}")
     if protocol == "s3":
         location = Location.parse("s3://b", endpoint=http_server.url)
-    store = open_store(location, patience=IMPATIENT)
+    store = open_store(location, retry=IMPATIENT)
     (error,) = store.fetch(["zarr.json"]).values()
     assert isinstance(error, errors.StoreError)
     assert error.__context__ is None
@@ -303,7 +303,7 @@ def error_texts(*raised):
 
 
 def test_no_key_is_pickled(planted):
-    store = open_store(Location.parse("s3://b"), patience=QUICK)
+    store = open_store(Location.parse("s3://b"), retry=QUICK)
     body = pickle.dumps(store)
     for name in ("key", "secret", "token"):
         assert SECRETS[name].encode() not in body
@@ -314,7 +314,7 @@ def test_signing_says_nothing_in_the_log(s3_server, s3_prefix, planted, caplog):
     s3_server.put(f"public/{s3_prefix}/zarr.json", b"{}")
     with Proxy(s3_server.endpoint) as proxy:
         location = Location.parse(f"s3://public/{s3_prefix}", endpoint=proxy.url)
-        store = open_store(location, patience=QUICK)
+        store = open_store(location, retry=QUICK)
         assert store.fetch(["zarr.json"]) == {"zarr.json": b"{}"}
         assert SECRETS["key"] in proxy.requests[0].headers["authorization"]
     assert_no_secret([caplog.text, *store.notes])

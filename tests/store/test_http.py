@@ -22,7 +22,7 @@ from servers.http import FileServer
 
 
 def store_at(address, **options):
-    return open_store(Location.parse(address), patience=QUICK, **options)
+    return open_store(Location.parse(address), retry=QUICK, **options)
 
 
 def get(store, key, wanted=None):
@@ -37,10 +37,10 @@ def store(http_server, tmp_path):
 
 
 def test_a_wave_answers_for_every_key(store, http_server):
-    with http_server.wave_count() as waves:
+    with http_server.round_count() as rounds:
         answers = store.fetch(["zarr.json", ".zattrs", "0/zarr.json", "0/zarr.json"])
-    assert waves.sizes == [3]
-    assert (store.waves, store.requests) == (1, 3)
+    assert rounds.sizes == [3]
+    assert (store.rounds, store.requests) == (1, 3)
     assert answers["0/zarr.json"].startswith(b"{")
     assert answers[".zattrs"] is None
     assert store.bytes_received >= sum(len(body or b"") for body in answers.values())
@@ -271,7 +271,7 @@ def test_missing(store, http_server, status):
 def test_a_silent_server(http_server, tmp_path):
     (tmp_path / "a").write_bytes(b"a")
     http_server.fault("*", faults.Stalled(), forever=True)
-    store = open_store(Location.parse(http_server.url), patience=IMPATIENT)
+    store = open_store(Location.parse(http_server.url), retry=IMPATIENT)
     (error,) = store.fetch(["a"]).values()
     assert isinstance(error, errors.StoreTimeoutError)
     assert len(http_server.requests) == 2
@@ -352,9 +352,7 @@ def test_zarr_opens_and_reads_where_missing_is_forbidden(
 def test_a_failure_is_never_a_picture(http_server, tmp_path, fault, kind, shards):
     write_image(tmp_path / "a.zarr", shards=shards)
     location = Location.parse(f"{http_server.url}/a.zarr")
-    array = zarr.open_array(
-        open_store(location, patience=IMPATIENT), path="0", mode="r"
-    )
+    array = zarr.open_array(open_store(location, retry=IMPATIENT), path="0", mode="r")
     http_server.fault("*/c/0/0", fault, forever=True)
     assert np.array_equal(array[4:, 4:], PIXELS[4:, 4:])
     with pytest.raises(kind):

@@ -62,7 +62,7 @@ def test_a_missing_folder(tmp_path):
 def test_local_places_are_asked_gently(letters):
     assert letters.concurrency == 8
     letters.fetch(["a b%20#", "none"])
-    assert (letters.waves, letters.requests, letters.bytes_received) == (1, 2, 10)
+    assert (letters.rounds, letters.requests, letters.bytes_received) == (1, 2, 10)
 
 
 @pytest.mark.parametrize("shards", [False, True])

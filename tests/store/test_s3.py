@@ -70,10 +70,10 @@ def signed(request):
 
 
 def test_a_public_bucket_needs_no_sign_in(place, proxy):
-    store = open_store(place("public"), patience=QUICK)
-    with proxy.wave_count() as waves:
+    store = open_store(place("public"), retry=QUICK)
+    with proxy.round_count() as rounds:
         assert kinds(store.fetch(KEYS)) == FOUND
-    assert waves.sizes == [4]
+    assert rounds.sizes == [4]
     assert not any(signed(request) for request in proxy.requests)
     note = (
         "No AWS credentials were found. The bucket public is read without signing in."
@@ -84,10 +84,10 @@ def test_a_public_bucket_needs_no_sign_in(place, proxy):
 @pytest.mark.parametrize("identity", [OWNER, READER])
 def test_a_private_bucket_with_keys(place, proxy, sign_in, identity):
     sign_in(identity)
-    store = open_store(place("private"), patience=QUICK)
-    with proxy.wave_count() as waves:
+    store = open_store(place("private"), retry=QUICK)
+    with proxy.round_count() as rounds:
         assert kinds(store.fetch(KEYS)) == FOUND
-    assert waves.sizes == [4]
+    assert rounds.sizes == [4]
     assert np.array_equal(zarr.open_array(store, path="0", mode="r")[...], PIXELS)
     assert {request.method for request in proxy.requests} == {"GET"}
     assert all(signed(request) for request in proxy.requests)
@@ -95,7 +95,7 @@ def test_a_private_bucket_with_keys(place, proxy, sign_in, identity):
 
 
 def test_a_private_bucket_without_keys(place, proxy):
-    answers = open_store(place("private"), patience=QUICK).fetch(KEYS)
+    answers = open_store(place("private"), retry=QUICK).fetch(KEYS)
     assert set(kinds(answers)) == {"SignInNeededError"}
     assert "profile" in answers["zarr.json"].action
     assert len(proxy.requests) == len(KEYS)
@@ -103,30 +103,30 @@ def test_a_private_bucket_without_keys(place, proxy):
 
 def test_ranges_are_signed_too(place, sign_in):
     sign_in(OWNER)
-    store = open_store(place("private"), patience=QUICK)
+    store = open_store(place("private"), retry=QUICK)
     shard = zarr.open_array(store, path="0", mode="r")
     assert np.array_equal(shard[3:5, 3:5], PIXELS[3:5, 3:5])
 
 
 def test_anonymous_on_purpose(place, proxy, sign_in):
     sign_in(OWNER)
-    store = open_store(place("public", anonymous=True), patience=QUICK)
+    store = open_store(place("public", anonymous=True), retry=QUICK)
     assert kinds(store.fetch(KEYS)) == FOUND
     assert not any(signed(request) for request in proxy.requests)
     assert store.notes == ()
-    private = open_store(place("private", anonymous=True), patience=QUICK)
+    private = open_store(place("private", anonymous=True), retry=QUICK)
     assert set(kinds(private.fetch(KEYS))) == {"SignInNeededError"}
 
 
 def test_a_wrong_key_does_not_close_a_public_bucket(place, proxy, sign_in):
     sign_in(OWNER, secret="wrong")
-    store = open_store(place("public"), patience=QUICK)
+    store = open_store(place("public"), retry=QUICK)
     assert kinds(store.fetch(KEYS)) == FOUND
     (note,) = store.notes
     assert "does not accept the key" in note
     assert "The bucket public is read without signing in." in note
     proxy.clear()
-    again = open_store(place("public"), patience=QUICK)
+    again = open_store(place("public"), retry=QUICK)
     assert kinds(again.fetch(KEYS)) == FOUND
     assert not any(signed(request) for request in proxy.requests)
     assert again.notes == store.notes
@@ -134,7 +134,7 @@ def test_a_wrong_key_does_not_close_a_public_bucket(place, proxy, sign_in):
 
 def test_a_wrong_key_and_a_private_bucket(place, sign_in):
     sign_in(OWNER, secret="wrong")
-    store = open_store(place("private"), patience=QUICK)
+    store = open_store(place("private"), retry=QUICK)
     assert set(kinds(store.fetch(KEYS))) == {"KeyNotAcceptedError"}
     assert store.notes == ()
 
@@ -142,7 +142,7 @@ def test_a_wrong_key_and_a_private_bucket(place, sign_in):
 def test_an_unknown_key(place, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
-    store = open_store(place("private"), patience=QUICK)
+    store = open_store(place("private"), retry=QUICK)
     assert set(kinds(store.fetch(KEYS))) == {"KeyNotAcceptedError"}
 
 
@@ -151,7 +151,7 @@ def test_a_sign_in_that_is_no_good_here(place, proxy, sign_in, code):
     sign_in(OWNER)
     for key in KEYS:
         proxy.fault(f"*/{key}", faults.s3_error(403, code))
-    store = open_store(place("public"), patience=QUICK)
+    store = open_store(place("public"), retry=QUICK)
     assert kinds(store.fetch(KEYS)) == FOUND
     (note,) = store.notes
     assert note.endswith("The bucket public is read without signing in.")
@@ -160,14 +160,14 @@ def test_a_sign_in_that_is_no_good_here(place, proxy, sign_in, code):
 def test_an_expired_sign_in_and_a_private_bucket(place, proxy, sign_in):
     sign_in(OWNER, token="token")
     proxy.fault("*", *[faults.s3_error(400, "ExpiredToken")] * len(KEYS))
-    answers = open_store(place("private"), patience=QUICK).fetch(KEYS)
+    answers = open_store(place("private"), retry=QUICK).fetch(KEYS)
     assert set(kinds(answers)) == {"SignInExpiredError"}
     assert answers["zarr.json"].sentence == "Your AWS sign-in has ended."
 
 
 def test_a_sign_in_that_ends_later(place, proxy, sign_in):
     sign_in(OWNER)
-    store = open_store(place("private"), patience=QUICK)
+    store = open_store(place("private"), retry=QUICK)
     array = zarr.open_array(store, path="0", mode="r")
     expired = faults.s3_error(400, "ExpiredToken")
     proxy.fault("*/c/0/0", expired, faults.Proceed())
@@ -180,7 +180,7 @@ def test_no_permission(place, s3_server, s3_prefix, sign_in):
     s3_server.put(f"other/{s3_prefix}/zarr.json", b"{}")
     sign_in(READER)
     location = Location.parse(f"s3://other/{s3_prefix}", endpoint=s3_server.endpoint)
-    (error,) = open_store(location, patience=QUICK).fetch(["zarr.json"]).values()
+    (error,) = open_store(location, retry=QUICK).fetch(["zarr.json"]).values()
     assert type(error) is errors.AccessDeniedError
     assert error.sentence == f"This key may not read {location.display}/zarr.json."
     assert "profile" in error.action
@@ -188,7 +188,7 @@ def test_no_permission(place, s3_server, s3_prefix, sign_in):
 
 def test_no_such_bucket(place, sign_in):
     sign_in(OWNER)
-    store = open_store(place("no-such-bucket"), patience=QUICK)
+    store = open_store(place("no-such-bucket"), retry=QUICK)
     assert set(kinds(store.fetch(KEYS))) == {"BucketNotFoundError"}
 
 
@@ -200,7 +200,7 @@ def test_clocks_that_differ(place, proxy, sign_in):
     }
     skewed = faults.s3_error(403, "RequestTimeTooSkewed", **times)
     proxy.fault("*/zarr.json", skewed, faults.Proceed())
-    answers = open_store(place("private"), patience=QUICK).fetch(["zarr.json"])
+    answers = open_store(place("private"), retry=QUICK).fetch(["zarr.json"])
     assert kinds(answers) == ["ClockSkewError"]
     assert "differs by 20 min" in answers["zarr.json"].sentence
 
@@ -220,9 +220,9 @@ def test_a_web_address_of_a_bucket_is_signed_on_demand(images, http_server, conf
     address = "http://s3.invalid/cells/a.zarr"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("http_proxy", http_server.url)
-        plain = open_store(Location.parse(address), patience=QUICK)
+        plain = open_store(Location.parse(address), retry=QUICK)
         plain.fetch(["zarr.json"])
-        named = open_store(Location.parse(address, profile="lab"), patience=QUICK)
+        named = open_store(Location.parse(address, profile="lab"), retry=QUICK)
         named.fetch(["zarr.json"])
         http_server.fault("*", faults.s3_error(403, "AccessDenied"), forever=True)
         (error,) = plain.fetch(["zarr.json"]).values()
@@ -251,10 +251,10 @@ def test_a_profile_of_the_configuration(place, configure, sign_in, monkeypatch):
     )
     assert aws_profiles() == ("lab",)
     sign_in(OWNER, secret="wrong")  # an explicit profile goes before the environment
-    named = open_store(place("private", profile="lab"), patience=QUICK)
+    named = open_store(place("private", profile="lab"), retry=QUICK)
     assert kinds(named.fetch(KEYS)) == FOUND
     given = open_store(
-        place("private"), patience=QUICK, profile=Profile("x", aws_profile="lab")
+        place("private"), retry=QUICK, profile=Profile("x", aws_profile="lab")
     )
     assert kinds(given.fetch(KEYS)) == FOUND
 
@@ -271,7 +271,7 @@ def test_a_profile_of_the_environment(place, configure, monkeypatch, proxy):
     )
     monkeypatch.setenv("AWS_PROFILE", "lab")
     location = Location.parse(f"s3://private/{place('private').path}")
-    assert kinds(open_store(location, patience=QUICK).fetch(KEYS)) == FOUND
+    assert kinds(open_store(location, retry=QUICK).fetch(KEYS)) == FOUND
     assert "/eu-south-9/s3/" in proxy.requests[0].headers["authorization"]
 
 
@@ -283,17 +283,17 @@ def test_an_explicit_profile_does_not_fall_back(place, configure):
         aws_secret_access_key = nothing
         """
     )
-    store = open_store(place("public", profile="lab"), patience=QUICK)
+    store = open_store(place("public", profile="lab"), retry=QUICK)
     assert set(kinds(store.fetch(KEYS))) == {"KeyNotAcceptedError"}
 
 
 def test_a_profile_that_does_not_exist(place, monkeypatch, proxy):
-    answers = open_store(place("public", profile="nobody"), patience=QUICK).fetch(KEYS)
+    answers = open_store(place("public", profile="nobody"), retry=QUICK).fetch(KEYS)
     assert set(kinds(answers)) == {"SignInNeededError"}
     assert answers["zarr.json"].sentence == "There is no AWS profile nobody."
     assert proxy.requests == []
     monkeypatch.setenv("AWS_PROFILE", "nobody")
-    store = open_store(place("public"), patience=QUICK)
+    store = open_store(place("public"), retry=QUICK)
     assert kinds(store.fetch(KEYS)) == FOUND
     assert store.notes[0].startswith("There is no AWS profile nobody.")
 
@@ -314,26 +314,26 @@ sso_start_url = https://nothing.invalid/start-of-napari-omezarr-tests
 def test_an_ended_sso_sign_in(place, configure, monkeypatch):
     configure(config=SSO)
     monkeypatch.setenv("AWS_PROFILE", "lab")
-    store = open_store(place("public"), patience=QUICK)
+    store = open_store(place("public"), retry=QUICK)
     assert kinds(store.fetch(KEYS)) == FOUND
     assert store.notes[0].startswith("Your AWS sign-in for profile lab has ended.")
-    answers = open_store(place("private"), patience=QUICK).fetch(KEYS)
+    answers = open_store(place("private"), retry=QUICK).fetch(KEYS)
     assert set(kinds(answers)) == {"SignInExpiredError"}
     assert answers["zarr.json"].action == "Run: aws sso login --profile lab"
 
 
 def test_half_a_key(place, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "alone")
-    store = open_store(place("public"), patience=QUICK)
+    store = open_store(place("public"), retry=QUICK)
     assert kinds(store.fetch(KEYS)) == FOUND
     assert store.notes[0].startswith("Your AWS credentials are not complete.")
-    answers = open_store(place("private"), patience=QUICK).fetch(KEYS)
+    answers = open_store(place("private"), retry=QUICK).fetch(KEYS)
     assert set(kinds(answers)) == {"KeyNotAcceptedError"}
 
 
 def test_a_broken_configuration(place, configure):
     configure(config="this is no configuration")
-    store = open_store(place("public"), patience=QUICK)
+    store = open_store(place("public"), retry=QUICK)
     assert kinds(store.fetch(KEYS)) == FOUND
     assert store.notes[0].startswith("Your AWS sign-in fails.")
 
@@ -343,12 +343,12 @@ def test_the_endpoint_of_the_environment(place, images, proxy, monkeypatch, vari
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://nothing.invalid")
     monkeypatch.setenv(variable, proxy.url)
     location = Location.parse(f"s3://public/{images}")
-    assert kinds(open_store(location, patience=QUICK).fetch(KEYS)) == FOUND
+    assert kinds(open_store(location, retry=QUICK).fetch(KEYS)) == FOUND
     monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
     elsewhere = open_store(
         Location.parse(f"s3://public/{images}"),
         profile=Profile("", endpoint=proxy.url),
-        patience=QUICK,
+        retry=QUICK,
     )
     assert kinds(elsewhere.fetch(KEYS)) == FOUND
 
@@ -366,15 +366,15 @@ def test_the_endpoint_of_a_service_section(images, proxy, configure, monkeypatch
     )
     monkeypatch.setenv("AWS_PROFILE", "lab")
     location = Location.parse(f"s3://public/{images}")
-    assert kinds(open_store(location, patience=QUICK).fetch(KEYS)) == FOUND
+    assert kinds(open_store(location, retry=QUICK).fetch(KEYS)) == FOUND
 
 
 def test_signing_in_while_napari_runs(place, sign_in):
     location = place("private")
-    before = open_store(location, patience=QUICK)
+    before = open_store(location, retry=QUICK)
     assert set(kinds(before.fetch(KEYS))) == {"SignInNeededError"}
     sign_in(OWNER)
-    assert kinds(open_store(location, patience=QUICK).fetch(KEYS)) == FOUND
+    assert kinds(open_store(location, retry=QUICK).fetch(KEYS)) == FOUND
 
 
 def test_a_machine_of_amazon(place, http_server, tmp_path, monkeypatch):
@@ -388,12 +388,12 @@ def test_a_machine_of_amazon(place, http_server, tmp_path, monkeypatch):
     http_server.fault(role, faults.Status(200, b"role"), forever=True)
     answer = faults.Status(200, document.encode())
     http_server.fault(f"{role}role", answer, forever=True)
-    store = open_store(place("private"), patience=QUICK)
+    store = open_store(place("private"), retry=QUICK)
     store.fetch(KEYS)
     assert http_server.requests[-1].path == f"{role}role"
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     http_server.clear()
-    assert set(kinds(open_store(place("private"), patience=QUICK).fetch(KEYS))) == {
+    assert set(kinds(open_store(place("private"), retry=QUICK).fetch(KEYS))) == {
         "SignInNeededError"
     }
     assert http_server.requests == []
@@ -414,7 +414,7 @@ def test_a_machine_of_amazon(place, http_server, tmp_path, monkeypatch):
 def test_the_region_is_followed_and_remembered(place, proxy, sign_in, refusal):
     sign_in(OWNER)
     proxy.fault("*", refusal)
-    store = open_store(place("private"), patience=QUICK)
+    store = open_store(place("private"), retry=QUICK)
     assert kinds(store.fetch(["zarr.json"])) == ["bytes"]
     assert store.notes == ("The bucket private lives in region eu-west-1.",)
     assert kinds(store.fetch(KEYS)) == FOUND
@@ -427,7 +427,7 @@ def test_a_region_that_does_not_help(place, proxy, sign_in):
     sign_in(OWNER)
     refusal = faults.s3_error(301, "PermanentRedirect", Region="eu-west-1")
     proxy.fault("*", refusal, forever=True)
-    answers = open_store(place("private"), patience=QUICK).fetch(["zarr.json"])
+    answers = open_store(place("private"), retry=QUICK).fetch(["zarr.json"])
     assert kinds(answers) == ["WrongRegionError"]
     assert "eu-west-1" in answers["zarr.json"].sentence
     assert len(proxy.requests) == 2
@@ -438,10 +438,10 @@ def test_the_region_of_the_environment(place, proxy, sign_in, monkeypatch, regio
     sign_in(OWNER)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-south-8")
     monkeypatch.setenv(region, "eu-south-9")
-    open_store(place("private"), patience=QUICK).fetch(["zarr.json"])
+    open_store(place("private"), retry=QUICK).fetch(["zarr.json"])
     assert "/eu-south-9/s3/" in proxy.requests[0].headers["authorization"]
     explicit = place("private", region="eu-south-7")
-    open_store(explicit, patience=QUICK).fetch(["zarr.json"])
+    open_store(explicit, retry=QUICK).fetch(["zarr.json"])
     assert "/eu-south-7/s3/" in proxy.requests[-1].headers["authorization"]
 
 
@@ -455,7 +455,7 @@ def test_the_bucket_moves_into_the_host_on_demand(http_server, tmp_path, monkeyp
     refusal = faults.s3_error(403, "SecondLevelDomainForbidden")
     http_server.fault("http://objects.invalid/*", refusal, forever=True)
     location = Location.parse("s3://cells", endpoint="http://objects.invalid")
-    store = open_store(location, patience=QUICK)
+    store = open_store(location, retry=QUICK)
     assert store.fetch(["zarr.json"]) == {"zarr.json": b"{}"}
     assert store.fetch(["zarr.json"]) == {"zarr.json": b"{}"}
     assert "cells is addressed by its own host name." in store.notes
@@ -467,7 +467,7 @@ def test_a_busy_server_is_asked_again(place, proxy, sign_in):
     sign_in(OWNER)
     busy = faults.s3_error(503, "SlowDown", headers={"Retry-After": "0"})
     proxy.fault("*/zarr.json", busy, busy)
-    store = open_store(place("private"), patience=QUICK)
+    store = open_store(place("private"), retry=QUICK)
     assert kinds(store.fetch(["zarr.json"])) == ["bytes"]
     proxy.fault("*/zarr.json", busy, forever=True)
     answers = store.fetch(["zarr.json"])

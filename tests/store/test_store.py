@@ -32,7 +32,7 @@ def image(http_server, tmp_path):
     def make(zarr_format=3, shards=False, **options):
         write_image(tmp_path / "a.zarr", zarr_format, shards)
         location = Location.parse(f"{http_server.url}/a.zarr")
-        return open_store(location, patience=QUICK, **options)
+        return open_store(location, retry=QUICK, **options)
 
     return make
 
@@ -169,9 +169,9 @@ def test_every_loop_and_thread_may_use_it(image):
     assert body.startswith(b"{")
     assert not exists
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        waves = [pool.submit(store.fetch, ["zarr.json", "none"]) for _ in range(8)]
+        rounds = [pool.submit(store.fetch, ["zarr.json", "none"]) for _ in range(8)]
         parts = [pool.submit(array.__getitem__, row) for row in range(8)]
-    assert all(wave.result()["none"] is None for wave in waves)
+    assert all(each.result()["none"] is None for each in rounds)
     assert np.array_equal([part.result() for part in parts], PIXELS)
 
 
@@ -220,7 +220,7 @@ def test_cancelling_ends_a_pause_between_tries(http_server):
     http_server.fault("*", busy, forever=True)
     location = Location.parse(http_server.url)
     patient = type(QUICK)(tries=9, longest_pause=500, total=5000)
-    store = open_store(location, patience=patient)
+    store = open_store(location, retry=patient)
     stopped = threading.Event()
 
     async def give_up():
@@ -256,17 +256,17 @@ def test_python_ends_without_a_word(http_server, tmp_path):
 
 def test_no_more_at_once_than_allowed(image, http_server):
     store = image(concurrency=2)
-    with http_server.wave_count() as waves:
+    with http_server.round_count() as rounds:
         store.fetch([f"{number}" for number in range(6)])
-    assert waves.sizes == [2, 2, 2]
+    assert rounds.sizes == [2, 2, 2]
 
 
 def test_many_at_once(image, http_server):
     store = image()
     assert store.concurrency == 64
-    with http_server.wave_count() as waves:
+    with http_server.round_count() as rounds:
         answers = store.fetch([f"{number}" for number in range(64)])
-    assert waves.sizes == [64]
+    assert rounds.sizes == [64]
     assert set(answers.values()) == {None}
 
 

@@ -32,7 +32,7 @@ def place(s3_prefix, proxy):
 
 @pytest.fixture
 def depot(place, owner) -> WritablePlace:
-    return open_writable(place, patience=QUICK)
+    return open_writable(place, retry=QUICK)
 
 
 async def keys(depot, prefix=""):
@@ -67,12 +67,12 @@ def test_the_pages_of_a_listing_follow_each_other(depot, place):
     for number in range(5):
         run(depot.put(f"c/{number}", BODY))
     outlet = depot._outlet
-    pages, rest = [], ""
+    pages, token = [], ""
     while True:
-        page = run(outlet.page("c", rest, 2))
+        page = run(outlet.page("c", token, 2))
         pages.append([entry.key for entry in page.entries])
-        rest = page.rest
-        if not rest:
+        token = page.token
+        if not token:
             break
     assert pages == [["c/0", "c/1"], ["c/2", "c/3"], ["c/4"]]
 
@@ -105,7 +105,7 @@ def test_the_service_is_asked_to_hold_to_the_condition(condition, depot, proxy):
     proxy.fault("*", faults.s3_error(412, "PreconditionFailed"), method="PUT")
     assert not run(depot.replace("a", b"2", held))
     put = next(request for request in proxy.requests if request.method == "PUT")
-    assert put.headers[condition] == (held.tag if held else "*")
+    assert put.headers[condition] == (held.etag if held else "*")
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -181,7 +181,7 @@ def test_a_hurry_ends_the_tries(depot, proxy):
 def test_who_may_only_read_is_told_so(place, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", READER.key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", READER.secret)
-    depot = open_writable(place, patience=QUICK)
+    depot = open_writable(place, retry=QUICK)
     with pytest.raises(errors.AccessDeniedError, match="may not write to s3"):
         run(depot.put("a", BODY))
     with pytest.raises(errors.AccessDeniedError, match="may not delete s3"):
@@ -189,7 +189,7 @@ def test_who_may_only_read_is_told_so(place, monkeypatch):
 
 
 def test_nobody_writes_without_signing_in(place):
-    depot = open_writable(place, patience=QUICK)
+    depot = open_writable(place, retry=QUICK)
     with pytest.raises(errors.SignInNeededError, match="without signing in"):
         run(depot.put("a", BODY))
 
@@ -206,7 +206,7 @@ def test_a_sign_in_that_is_renewed_meanwhile_goes_on(
         file.write_text("\n".join(["[default]", *lines]))
 
     sign_in("old")
-    depot = open_writable(place, patience=QUICK)
+    depot = open_writable(place, retry=QUICK)
     proxy.fault("*", faults.s3_error(400, "ExpiredToken"), forever=True)
     with pytest.raises(errors.SignInExpiredError):
         run(depot.put("a", BODY))

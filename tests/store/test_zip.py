@@ -62,7 +62,7 @@ def serve(request, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["a.zip", "a.ozx"])
 def test_an_image_in_an_archive(serve, folder, tmp_path, method, name):
     location = serve(pack(folder, tmp_path / name, METHODS[method]))
-    store = open_store(location, patience=QUICK)
+    store = open_store(location, retry=QUICK)
     answers = store.fetch(["zarr.json", "0/zarr.json", ".zattrs"])
     assert answers["zarr.json"] == (folder / "zarr.json").read_bytes()
     assert answers[".zattrs"] is None
@@ -70,7 +70,7 @@ def test_an_image_in_an_archive(serve, folder, tmp_path, method, name):
     array = zarr.open_array(store, path="0", mode="r")
     assert np.array_equal(array[...], PIXELS)
     assert np.array_equal(array[1:3, 5:7], PIXELS[1:3, 5:7])
-    below = open_store(location / "0", patience=QUICK)
+    below = open_store(location / "0", retry=QUICK)
     assert np.array_equal(zarr.open_array(below, mode="r")[...], PIXELS)
 
 
@@ -239,18 +239,18 @@ def test_an_unusual_compression_is_named(tmp_path, method):
 def test_no_archive_at_all(serve, tmp_path):
     (tmp_path / "b.zip").touch()
     location = serve(tmp_path / "b.zip")
-    store = open_store(location.parent / "a.zip", patience=QUICK)
+    store = open_store(location.parent / "a.zip", retry=QUICK)
     assert store.fetch(["zarr.json"]) == {"zarr.json": None}
 
 
 def test_failures_pass_through_an_archive(http_server, folder, tmp_path):
     pack(folder, tmp_path / "a.zip")
-    store = open_store(Location.parse(f"{http_server.url}/a.zip"), patience=QUICK)
+    store = open_store(Location.parse(f"{http_server.url}/a.zip"), retry=QUICK)
     http_server.fault("*", faults.Status(500), faults.Truncated(after=10))
     assert isinstance(store.fetch(["zarr.json"])["zarr.json"], bytes)
     http_server.fault("*", faults.Status(403), forever=True)
     http_server.forbid_missing = True
-    other = open_store(Location.parse(f"{http_server.url}/b.zip"), patience=QUICK)
+    other = open_store(Location.parse(f"{http_server.url}/b.zip"), retry=QUICK)
     (error,) = other.fetch(["zarr.json"]).values()
     assert isinstance(error, errors.AccessDeniedError)
 

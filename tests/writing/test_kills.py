@@ -110,9 +110,7 @@ def saved(place, values=NEW, **conduct):
 
 def target_of(place):
     if isinstance(place, Location):
-        return InPlaceTarget(
-            RemoteHierarchy(place, open_writable(place, patience=QUICK))
-        )
+        return InPlaceTarget(RemoteHierarchy(place, open_writable(place, retry=QUICK)))
     if place.suffix == ".ozx":
         return ArchiveTarget(place, "0.5")
     return LocalTarget(place)

@@ -55,7 +55,7 @@ def place(s3_prefix, proxy):
 
 
 def hasty(place):
-    return RemoteHierarchy(place, open_writable(place, patience=QUICK))
+    return RemoteHierarchy(place, open_writable(place, retry=QUICK))
 
 
 def contents(place):
@@ -213,7 +213,7 @@ def test_cancelling_does_not_wait_for_patience(place, proxy):
     watcher = threading.Thread(target=stop_when_pixels_come)
     watcher.start()
     long = RetryPolicy(tries=99, total=600, first_pause=300, longest_pause=300)
-    depot = open_writable(place, patience=long)
+    depot = open_writable(place, retry=long)
     with pytest.raises(errors.WriteCancelledError):
         saved(place, cancel=cancel, hierarchy=RemoteHierarchy(place, depot))
     watcher.join()

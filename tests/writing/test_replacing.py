@@ -54,7 +54,7 @@ def pixels(place, number=0):
 
 
 def target_of(place):
-    return InPlaceTarget(RemoteHierarchy(place, open_writable(place, patience=QUICK)))
+    return InPlaceTarget(RemoteHierarchy(place, open_writable(place, retry=QUICK)))
 
 
 def replaced(place, **choices):
@@ -192,7 +192,7 @@ def test_a_service_that_cannot_copy_gets_the_bytes(place, proxy):
 
 
 def test_a_copy_that_fails_after_its_200_is_an_error(place, proxy):
-    depot = open_writable(place, patience=QUICK)
+    depot = open_writable(place, retry=QUICK)
     run(depot.put("a b+c", b"bytes"))
     late = faults.s3_error(200, "InternalError")
     proxy.fault("*/two", late, method="PUT")

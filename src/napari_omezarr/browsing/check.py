@@ -200,7 +200,7 @@ async def check_connection(
     text: str = "",
     *,
     keys: Keys | None = None,
-    patience: RetryPolicy | None = None,
+    retry: RetryPolicy | None = None,
 ) -> tuple[Check, Check, Check]:
     """Try what a connection may do, on the I/O loop; it need not be saved.
 
@@ -212,7 +212,7 @@ async def check_connection(
         Where to list and read; by default where it starts.
     keys : Keys, optional
         What was typed, if it is not kept yet.
-    patience : Patience, optional
+    retry : RetryPolicy, optional
         How long to wait, and how often to ask.
 
     Returns
@@ -229,11 +229,11 @@ async def check_connection(
     place = locate(start, replace(profile, name="")) if start else None
     with _held(profile, keys) as tried:
         if place is None:
-            return await _buckets(tried, patience), *_UNTRIED
+            return await _buckets(tried, retry), *_UNTRIED
         return await asyncio.gather(
-            _buckets(tried, patience),
-            _list_here(place, tried, patience),
-            _read(place, tried, patience),
+            _buckets(tried, retry),
+            _list_here(place, tried, retry),
+            _read(place, tried, retry),
         )
 
 
@@ -258,9 +258,9 @@ def _held(profile: Profile, keys: Keys | None) -> Iterator[Profile]:
         key_store().forget(name)
 
 
-async def _buckets(profile: Profile, patience: RetryPolicy | None) -> Check:
+async def _buckets(profile: Profile, retry: RetryPolicy | None) -> Check:
     try:
-        found = await open_buckets(profile, patience=patience).buckets()
+        found = await open_buckets(profile, retry=retry).buckets()
     except OMEZarrError as error:
         return Check("list buckets", False, error.sentence, error.action)
     count = len(found)
@@ -269,10 +269,10 @@ async def _buckets(profile: Profile, patience: RetryPolicy | None) -> Check:
 
 
 async def _list_here(
-    place: Location, profile: Profile, patience: RetryPolicy | None
+    place: Location, profile: Profile, retry: RetryPolicy | None
 ) -> Check:
     try:
-        batch = await _batch(place, profile, patience)
+        batch = await _batch(place, profile, retry)
     except OMEZarrError as error:
         return Check("list here", False, error.sentence, error.action)
     if not batch.items:
@@ -280,18 +280,16 @@ async def _list_here(
     return Check("list here", True, f"Lists {place.display}.")
 
 
-async def _read(
-    place: Location, profile: Profile, patience: RetryPolicy | None
-) -> Check:
+async def _read(place: Location, profile: Profile, retry: RetryPolicy | None) -> Check:
     """Read metadata here, or else the beginning of an object that is listed."""
-    store = open_store(place, profile=profile, patience=patience)
+    store = open_store(place, profile=profile, retry=retry)
     answers = await store.answers(probe_keys(""))
     if any(isinstance(body, bytes) for body in answers.values()):
         return Check("read", True, f"Reads {place.display}.")
     failed = (answer for answer in answers.values() if isinstance(answer, OMEZarrError))
     problem: OMEZarrError | None = next(failed, None)
     try:
-        batch = await _batch(place, profile, patience)
+        batch = await _batch(place, profile, retry)
         name = next((i.name for i in batch.items if not i.is_folder), None)
         if name is not None and await store.exists(name):
             return Check("read", True, f"Reads {(place / name).display}.")
@@ -303,9 +301,9 @@ async def _read(
 
 
 async def _batch(
-    place: Location, profile: Profile, patience: RetryPolicy | None
+    place: Location, profile: Profile, retry: RetryPolicy | None
 ) -> ListPage:
-    return await open_lister(place, profile=profile, patience=patience).batch(size=_FEW)
+    return await open_lister(place, profile=profile, retry=retry).batch(size=_FEW)
 
 
 # How fast a place is: the time of a small answer, and bytes in a second.

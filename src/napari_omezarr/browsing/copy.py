@@ -475,7 +475,7 @@ async def _listed(source: Location) -> list[ObjectMeta]:
     while True:
         batch = await lister.tree(rest)
         items += batch.items
-        rest = batch.rest
+        rest = batch.token
         if not rest:
             break
     if not items:

@@ -85,7 +85,7 @@ class Listing:
         Show plain objects: every key, as it is stored.
     size : int, optional
         How many rows a page has at most.
-    patience : Patience, optional
+    retry : RetryPolicy, optional
         How long to wait, and how often to ask.
     """
 
@@ -96,17 +96,17 @@ class Listing:
         prefix: str = "",
         files: bool = False,
         size: int = 1000,
-        patience: RetryPolicy | None = None,
+        retry: RetryPolicy | None = None,
     ) -> None:
         self.here = Entry(place, "") if isinstance(place, Location) else place
         self.location = self.here.location
         self._prefix = prefix
         self._files = files
         self._size = size
-        self._patience = patience
-        self._store: RemoteStore = open_store(self.location, patience=patience)
+        self._retry = retry
+        self._store: RemoteStore = open_store(self.location, retry=retry)
         self._lister: Lister | None = None
-        self._rest = ""
+        self._token = ""
         self._turn = asyncio.Lock()
         self._running: set[Future[EntryPage]] = set()
         self._started = False
@@ -116,13 +116,13 @@ class Listing:
     @property
     def requests(self) -> int:
         """How many requests were sent so far."""
-        listed = self._lister.tally.requests if self._lister else 0
+        listed = self._lister.stats.requests if self._lister else 0
         return self._store.requests + listed
 
     @property
     def bytes_received(self) -> int:
         """How many bytes of answers came so far."""
-        listed = self._lister.tally.received if self._lister else 0
+        listed = self._lister.stats.received if self._lister else 0
         return self._store.bytes_received + listed
 
     def more(self) -> Future[EntryPage]:
@@ -182,7 +182,7 @@ class Listing:
         # Its levels are no folders, although it cannot be read what they are.
         if isinstance(looked, StoreError) and self.here.looks_like_store:
             raise looked
-        if not (batch.items or batch.rest or self._prefix):
+        if not (batch.items or batch.token or self._prefix):
             await self._explain_nothing()
         return await self._listed(batch)
 
@@ -229,20 +229,20 @@ class Listing:
 
     async def _batch(self) -> ListPage:
         if self._lister is None:
-            self._lister = open_lister(self.location, patience=self._patience)
-        return await self._lister.batch(self._prefix, self._rest, self._size)
+            self._lister = open_lister(self.location, retry=self._retry)
+        return await self._lister.batch(self._prefix, self._token, self._size)
 
     async def _listed(self, batch: ListPage) -> EntryPage:
         hidden = 0
         for number in range(_BATCHES):
             rows = [entry for item in batch.items if (entry := self._entry(item))]
             hidden += len(batch.items) - len(rows)
-            self._rest = batch.rest
-            if rows or not batch.rest or number == _BATCHES - 1:
+            self._token = batch.token
+            if rows or not batch.token or number == _BATCHES - 1:
                 break
             batch = await self._batch()
         self.here = replace(self.here, recognised=True)
-        return self._page(rows, hidden, is_last=not batch.rest)
+        return self._page(rows, hidden, is_last=not batch.token)
 
     def _entry(self, item: ObjectMeta) -> Entry | None:
         if item.is_folder:
@@ -285,7 +285,7 @@ class Listing:
         if place.protocol in ("file", "memory") or not place.path:
             return
         parent = place.parent
-        store = open_store(parent, patience=self._patience)
+        store = open_store(parent, retry=self._retry)
         try:
             above = node("", await store.answers(group_keys("")))
         except OMEZarrError:
@@ -309,12 +309,12 @@ class Prober:
 
     Parameters
     ----------
-    patience : Patience, optional
+    retry : RetryPolicy, optional
         How long to wait, and how often to ask.
     """
 
-    def __init__(self, patience: RetryPolicy | None = None) -> None:
-        self._patience = patience
+    def __init__(self, retry: RetryPolicy | None = None) -> None:
+        self._retry = retry
         self._slots = asyncio.Semaphore(AT_A_TIME)
         self._stores: dict[Location, RemoteStore] = {}
 
@@ -355,7 +355,7 @@ class Prober:
         inside = entry.kind is not EntryKind.ARCHIVE
         place, path = (entry.parent, entry.path) if inside else (entry.location, "")
         if place not in self._stores:
-            self._stores[place] = open_store(place, patience=self._patience)
+            self._stores[place] = open_store(place, retry=self._retry)
         return self._stores[place], path
 
 
@@ -363,7 +363,7 @@ class Prober:
 
 
 async def list_buckets(
-    profile: Profile, *, patience: RetryPolicy | None = None
+    profile: Profile, *, retry: RetryPolicy | None = None
 ) -> tuple[Entry, ...]:
     """List the buckets of a connection, on the I/O loop; only if the person asks.
 
@@ -377,7 +377,7 @@ async def list_buckets(
     StoreError
         There was no answer.
     """
-    found = await open_buckets(profile, patience=patience).buckets()
+    found = await open_buckets(profile, retry=retry).buckets()
     return tuple(
         Entry(
             locate(f"s3://{bucket.name}", profile),

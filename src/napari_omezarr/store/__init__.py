@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from napari_omezarr._io_loop import run
 
-from .backend import Lister, ListPage, ObjectMeta
+from .backend import GetResult, Lister, ListPage, ObjectMeta
 from .cached import (
     DiskCacheFacts,
     clear_disk_cache,
@@ -19,6 +19,7 @@ from .writable import WritablePlace
 
 __all__ = [
     "DiskCacheFacts",
+    "GetResult",
     "ListPage",
     "Lister",
     "ObjectMeta",

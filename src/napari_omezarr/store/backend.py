@@ -36,12 +36,12 @@ class Transport(Protocol):
     ----------
     concurrency : int
         How many reads at a time do well here.
-    tally : Tally
+    stats : RequestStats
         What was sent and received, and what is worth saying about it.
     """
 
     concurrency: int
-    tally: RequestStats
+    stats: RequestStats
 
     async def read(self, key: str, wanted: ByteRequest | None) -> bytes | None:
         """Read a key, or a part of it, by one attempt; runs on the I/O loop.
@@ -100,10 +100,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class GetResult:
-    """An object as it was read; ``tag`` names this state of it (its ETag)."""
+    """An object as it was read; ``etag`` names this state of it (its ETag)."""
 
     body: bytes = field(repr=False)
-    tag: str
+    etag: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,22 +116,22 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class DeepPage:
-    """Some entries; ``rest`` asks for the next ones and is ``""`` after the last."""
+    """Some entries; ``token`` asks for the next ones and is ``""`` after the last."""
 
     entries: tuple[StoredObject, ...]
-    rest: str = ""
+    token: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class PutMode:
     """Write only if the object is in this state; no tag: if there is none."""
 
-    tag: str = ""
+    etag: str = ""
 
     @property
     def headers(self) -> Mapping[str, str]:
         """Say it over HTTP."""
-        return {"If-Match": self.tag} if self.tag else {"If-None-Match": "*"}
+        return {"If-Match": self.etag} if self.etag else {"If-None-Match": "*"}
 
 
 class Attempts(Protocol):
@@ -177,7 +177,7 @@ class Outlet(Protocol):
         body : bytes
             All of it.
         attempts : callable
-            Is given each request, to try it as often as patience allows.
+            Is given each request, to try it again after a passing failure.
         """
         ...
 
@@ -199,7 +199,7 @@ class Outlet(Protocol):
         """Delete an object; none there is as good."""
         ...
 
-    async def page(self, prefix: str, rest: str = "", size: int = 1000) -> DeepPage:
+    async def page(self, prefix: str, token: str = "", size: int = 1000) -> DeepPage:
         """List all that lies below a folder, at any depth; ``""`` is the place."""
         ...
 
@@ -233,7 +233,7 @@ class RequestStats:
 
     Attributes
     ----------
-    waves : int
+    rounds : int
         Sets of keys that were asked for at once.
     requests : int
         GETs sent, repeated ones and those that failed included.
@@ -241,7 +241,7 @@ class RequestStats:
         Bytes of bodies that arrived.
     """
 
-    waves: int = 0
+    rounds: int = 0
     requests: int = 0
     received: int = 0
 
@@ -276,10 +276,10 @@ class ObjectMeta:
 
 @dataclass(frozen=True, slots=True)
 class ListPage:
-    """Some items; ``rest`` asks for the next ones and is ``""`` after the last."""
+    """Some items; ``token`` asks for the next ones and is ``""`` after the last."""
 
     items: tuple[ObjectMeta, ...]
-    rest: str = ""
+    token: str = ""
 
 
 class Lister(Protocol):
@@ -287,14 +287,14 @@ class Lister(Protocol):
 
     Attributes
     ----------
-    tally : Tally
+    stats : RequestStats
         What it sent and received.
     """
 
-    tally: RequestStats
+    stats: RequestStats
 
     async def batch(
-        self, prefix: str = "", rest: str = "", size: int = PAGE
+        self, prefix: str = "", token: str = "", size: int = PAGE
     ) -> ListPage:
         """Give some items whose names begin with `prefix`; runs on the I/O loop.
 
@@ -302,7 +302,7 @@ class Lister(Protocol):
         ----------
         prefix : str
             The beginning of the names; the place itself selects, where it can.
-        rest : str
+        token : str
             Of the batch before; ``""`` for the first.
         size : int
             How many items at most.
@@ -314,7 +314,7 @@ class Lister(Protocol):
         """
         ...
 
-    async def tree(self, rest: str = "") -> ListPage:
+    async def tree(self, token: str = "") -> ListPage:
         """Give some of all objects below, at any depth: names are whole paths.
 
         Raises
@@ -344,27 +344,27 @@ class WholeLister:
     ----------
     load : Items
         Gives the items; called once.
-    tally : Tally, optional
+    stats : RequestStats, optional
         Counts what `load` sends and receives.
     """
 
-    def __init__(self, load: Items, tally: RequestStats | None = None) -> None:
-        self.tally = tally or RequestStats()
+    def __init__(self, load: Items, stats: RequestStats | None = None) -> None:
+        self.stats = stats or RequestStats()
         self._load = load
         self._items: list[ObjectMeta] | None = None
 
-    async def tree(self, rest: str = "") -> ListPage:
+    async def tree(self, token: str = "") -> ListPage:
         """Give all objects at any depth, in the order of their paths."""
         return ListPage(tuple(sorted(await self._load.tree(), key=_name)))
 
     async def batch(
-        self, prefix: str = "", rest: str = "", size: int = PAGE
+        self, prefix: str = "", token: str = "", size: int = PAGE
     ) -> ListPage:
-        """Give the items after `rest`, which is a name, in the order of names."""
+        """Give the items after `token`, which is a name, in the order of names."""
         if self._items is None:
             self._items = sorted(await self._load(), key=_name)
-        start = bisect_left(self._items, max(prefix, rest), key=_name)
-        if rest and start < len(self._items) and self._items[start].name == rest:
+        start = bisect_left(self._items, max(prefix, token), key=_name)
+        if token and start < len(self._items) and self._items[start].name == token:
             start += 1
         found = self._items[start : start + size + 1]
         matching = [item for item in found if item.name.startswith(prefix)]

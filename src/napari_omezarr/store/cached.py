@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Version:
-    validator: str
+    etag: str
     checked: float
     from_shelf: bool
 
@@ -49,12 +49,12 @@ class Versions:
     def __init__(self) -> None:
         self._met: dict[str, _Version] = {}
 
-    def checked(self, key: str, validator: str) -> float:
+    def checked(self, key: str, etag: str) -> float:
         """Return when a version was last known to be current: seconds since 1970."""
         met = self._met.get(key)
-        return met.checked if met and met.validator == validator else 0
+        return met.checked if met and met.etag == etag else 0
 
-    def fetched(self, key: str, validator: str, now: float) -> None:
+    def fetched(self, key: str, etag: str, now: float) -> None:
         """Note that the place itself just gave a part, or said it is still the same.
 
         Raises
@@ -62,11 +62,11 @@ class Versions:
         StoreError
             If another part was taken from the shelf that is of another version.
         """
-        self._compare(key, validator)
+        self._compare(key, etag)
         met = self._met.get(key)
-        self._met[key] = _Version(validator, now, bool(met and met.from_shelf))
+        self._met[key] = _Version(etag, now, bool(met and met.from_shelf))
 
-    def taken(self, key: str, validator: str, checked: float) -> None:
+    def taken(self, key: str, etag: str, checked: float) -> None:
         """Note that a part was taken from the shelf.
 
         Raises
@@ -74,13 +74,13 @@ class Versions:
         StoreError
             If another part was, that is of another version.
         """
-        self._compare(key, validator)
-        checked = max(checked, self.checked(key, validator))
-        self._met[key] = _Version(validator, checked, from_shelf=True)
+        self._compare(key, etag)
+        checked = max(checked, self.checked(key, etag))
+        self._met[key] = _Version(etag, checked, from_shelf=True)
 
-    def _compare(self, key: str, validator: str) -> None:
+    def _compare(self, key: str, etag: str) -> None:
         met = self._met.get(key)
-        if met and met.from_shelf and met.validator != validator:
+        if met and met.from_shelf and met.etag != etag:
             sentence = "The image has changed since it was opened."
             raise StoreError(sentence, action="Open it again.")
 
@@ -100,7 +100,7 @@ class VersionedTransport(Transport, Protocol):
         ...
 
     async def reply(
-        self, key: str, wanted: ByteRequest | None, validator: str = ""
+        self, key: str, wanted: ByteRequest | None, etag: str = ""
     ) -> Response:
         """Read as `read` does, but only if the object is not of this version."""
         ...
@@ -130,7 +130,7 @@ class CachedTransport:
         self, source: VersionedTransport, shelf: DiskCache, max_age: float, sign_in: str
     ) -> None:
         self.concurrency = source.concurrency
-        self.tally = source.tally
+        self.stats = source.stats
         self._source = source
         self._shelf = shelf
         self._max_age = max_age
@@ -142,7 +142,7 @@ class CachedTransport:
     async def version(self, key: str) -> str:
         """Ask the place itself; ``""`` while nobody is there."""
         asked = await self._source.reply(key, FIRST_BYTE)
-        return asked.validator
+        return asked.etag
 
     async def read(self, key: str, wanted: ByteRequest | None) -> bytes | None:
         """Read a key, or a part of it, from the shelf or else from the place.
@@ -161,7 +161,7 @@ class CachedTransport:
         if self._is_fresh(name, kept) or time.monotonic() < self._offline_until:
             return self._taken(name, wanted, kept)
         try:
-            reply = await self._source.reply(key, wanted, kept.validator)
+            reply = await self._source.reply(key, wanted, kept.etag)
         except (Interrupted, StoreConnectionError) as error:
             if isinstance(error, Interrupted) and error.kind not in _OFFLINE:
                 raise
@@ -185,7 +185,7 @@ class CachedTransport:
         return (*self._source.notes, *self._notes.sentences)
 
     def _is_fresh(self, name: str, kept: CacheHit) -> bool:
-        checked = max(kept.checked, self._versions.checked(name, kept.validator))
+        checked = max(kept.checked, self._versions.checked(name, kept.etag))
         allowed = self._max_age if kept.lifetime is None else kept.lifetime
         return 0 <= time.time() - checked < min(self._max_age, allowed)
 
@@ -199,7 +199,7 @@ class CachedTransport:
     ) -> bytes | None:
         self._shelf.uses.hits += 1
         if wanted is not None:
-            self._versions.taken(name, kept.validator, kept.checked)
+            self._versions.taken(name, kept.etag, kept.checked)
         return kept.body
 
     async def _confirmed(
@@ -208,8 +208,8 @@ class CachedTransport:
         self._shelf.uses.confirmed += 1
         await asyncio.to_thread(self._shelf.confirm, kept)
         if wanted is not None:
-            self._versions.fetched(name, kept.validator, time.time())
-            self._versions.taken(name, kept.validator, time.time())
+            self._versions.fetched(name, kept.etag, time.time())
+            self._versions.taken(name, kept.etag, time.time())
         return kept.body
 
     async def _fetched(
@@ -223,7 +223,7 @@ class CachedTransport:
         if self._shelf.trouble:
             self._notes.add(f"The disk cache keeps nothing: {self._shelf.trouble}.")
         if wanted is not None:
-            self._versions.fetched(name, reply.validator, time.time())
+            self._versions.fetched(name, reply.etag, time.time())
         return body
 
 

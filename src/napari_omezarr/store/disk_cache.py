@@ -10,7 +10,7 @@ import threading
 import time
 import zlib
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import blake2b
 from operator import attrgetter
 from pathlib import Path
@@ -41,7 +41,7 @@ class CachedRange:
     Attributes
     ----------
     version : str
-        A digest of the object's validator: only parts of one version fit together.
+        A digest of the object's etag: only parts of one version fit together.
     """
 
     key: str
@@ -78,9 +78,9 @@ def part_of(key: str, reply: Response) -> CachedRange | None:
         None if the server does not say which version it is of, or where in the
         object it lies: it would not be known what it fits to.
     """
-    if not (reply.validator and reply.total) or reply.body is None:
+    if not (reply.etag and reply.total) or reply.body is None:
         return None
-    version = blake2b(reply.validator.encode(), digest_size=4).hexdigest()
+    version = blake2b(reply.etag.encode(), digest_size=4).hexdigest()
     stop = reply.start + len(reply.body)
     return CachedRange(key, version, reply.start, stop, reply.total)
 
@@ -309,7 +309,7 @@ class Header:
     ----------
     name : str
         What the file is called.
-    validator : str
+    etag : str
         Which version of the object the bytes are of.
     lifetime : int or None
         For how many seconds the server lets them be used; None if it did not say.
@@ -320,20 +320,27 @@ class Header:
     """
 
     name: str
-    validator: str
+    etag: str
     lifetime: int | None
     size: int
     checks: list[int]
 
 
-def header_for(name: str, body: bytes, validator: str, lifetime: int | None) -> Header:
+def header_for(name: str, body: bytes, etag: str, lifetime: int | None) -> Header:
     """Describe bytes before they are written."""
-    return Header(name, validator, lifetime, len(body), _checks(body))
+    return Header(name, etag, lifetime, len(body), _checks(body))
 
 
 def packed(label: Header) -> bytes:
     """Return the line that goes before the bytes."""
-    text = json.dumps(asdict(label)).encode()
+    facts = {
+        "name": label.name,
+        "validator": label.etag,  # as format 1 calls it: cached files stay readable
+        "lifetime": label.lifetime,
+        "size": label.size,
+        "checks": label.checks,
+    }
+    text = json.dumps(facts).encode()
     return b"%08x %s\n" % (zlib.crc32(text), text)
 
 
@@ -350,8 +357,9 @@ def read_header(file: BinaryIO, name: str) -> Header:
     if check != b"%08x" % zlib.crc32(text):
         raise DamagedRecord
     try:
-        label = Header(**json.loads(text))
-    except (TypeError, ValueError):
+        facts = json.loads(text)
+        label = Header(etag=facts.pop("validator"), **facts)
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise DamagedRecord from None
     if label.name != name:
         raise DamagedRecord
@@ -409,7 +417,7 @@ class CacheHit:
         When it was last known to be current, in seconds since 1970.
     files : tuple of Path
         Where it was read from.
-    validator : str
+    etag : str
         Which version of the object it is of.
     lifetime : int or None
         For how many seconds the server let it be used without asking again.
@@ -418,7 +426,7 @@ class CacheHit:
     body: bytes | None
     checked: float
     files: tuple[Path, ...]
-    validator: str = ""
+    etag: str = ""
     lifetime: int | None = None
 
 
@@ -511,7 +519,7 @@ class DiskCache:
             b"".join(piece.body or b"" for piece in read),
             min(piece.checked for piece in read),
             tuple(file for piece in read for file in piece.files),
-            read[0].validator,
+            read[0].etag,
             read[0].lifetime,
         )
 
@@ -528,7 +536,7 @@ class DiskCache:
         if reply.body is None:
             self.room.put(absent_name(name, reply.lifetime))
             return
-        label = header_for(name, reply.body, reply.validator, reply.lifetime)
+        label = header_for(name, reply.body, reply.etag, reply.lifetime)
         self.room.put(name, packed(label), reply.body)
 
 
@@ -543,7 +551,7 @@ def _read(path: Path, wanted: ByteRequest | None) -> CacheHit:
         path.unlink(missing_ok=True)
         raise
     _mark_used(path, times)
-    return CacheHit(body, times.st_mtime, (path,), label.validator, label.lifetime)
+    return CacheHit(body, times.st_mtime, (path,), label.etag, label.lifetime)
 
 
 def _mark_used(path: Path, times: os.stat_result) -> None:

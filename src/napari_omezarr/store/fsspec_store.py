@@ -144,19 +144,19 @@ class GenericTransport(GenericPlace):
         foreign: tuple[type[Exception], ...] = (),
     ) -> None:
         super().__init__(filesystem, path, place, foreign)
-        self.tally = RequestStats()
+        self.stats = RequestStats()
 
     async def read(self, key: str, wanted: ByteRequest | None) -> bytes | None:
         """Read a key, or a part of it."""
         start, end = bounds_of(wanted)
-        self.tally.requests += 1
+        self.stats.requests += 1
         try:
             body: bytes = await self.call(
                 "cat_file", self.at(key), start=start, end=end
             )
         except (FileNotFoundError, IsADirectoryError):
             return None
-        self.tally.received += len(body)
+        self.stats.received += len(body)
         return body
 
     async def listing(self) -> list[dict[str, Any]]:
@@ -167,7 +167,7 @@ class GenericTransport(GenericPlace):
         Refused, OSError
             If the filesystem does not say.
         """
-        self.tally.requests += 1
+        self.stats.requests += 1
         return list(await self.call("ls", self._path, detail=True))
 
     def verdict(self, refused: Refused) -> Refusal:
@@ -184,7 +184,7 @@ class GenericTransport(GenericPlace):
         return ()
 
 
-def generic_transport(location: Location, patience: RetryPolicy) -> Transport:
+def generic_transport(location: Location, retry: RetryPolicy) -> Transport:
     """Choose how to read a place that is neither local, on the web nor in S3.
 
     Public objects of Google and Azure are read as what they are, files on the web,
@@ -192,7 +192,7 @@ def generic_transport(location: Location, patience: RetryPolicy) -> Transport:
     there are extras.
     """
     if location.protocol != "memory" and _web_is_enough(location):
-        return _as_files_on_the_web(location, patience)
+        return _as_files_on_the_web(location, retry)
     return GenericTransport(*filesystem_of(location))
 
 
@@ -230,7 +230,7 @@ def _web_is_enough(location: Location) -> bool:
     return public or find_spec(DRIVERS[location.protocol]) is None
 
 
-def _as_files_on_the_web(location: Location, patience: RetryPolicy) -> Transport:
+def _as_files_on_the_web(location: Location, retry: RetryPolicy) -> Transport:
     from .http import HttpTransport
 
     endpoint = location.endpoint or "https://storage.googleapis.com"
@@ -241,7 +241,7 @@ def _as_files_on_the_web(location: Location, patience: RetryPolicy) -> Transport
         below = f"{path}/{key}" if key else path
         return f"{endpoint}/{quote(below, safe='/')}{query}"
 
-    access = http.Access(patience, proxy=http.proxy_for(endpoint))
+    access = http.Access(retry, proxy=http.proxy_for(endpoint))
     return HttpTransport(address, access, extra=EXTRAS[location.protocol])
 
 
@@ -327,7 +327,7 @@ class GenericOutlet(GenericPlace):
         except FileNotFoundError:
             return
 
-    async def page(self, prefix: str, rest: str = "", size: int = 1000) -> DeepPage:
+    async def page(self, prefix: str, token: str = "", size: int = 1000) -> DeepPage:
         """List all at once."""
         folder = self.at(prefix)
         self._filesystem.invalidate_cache(folder)

@@ -89,7 +89,7 @@ class Access:
         Whether to follow redirects.
     """
 
-    patience: RetryPolicy
+    retry: RetryPolicy
     ca_file: str | None = None
     unverified: bool = False
     proxy: str | None = field(default=None, repr=False)
@@ -100,8 +100,8 @@ class Access:
         """The same bounds as aiohttp has them: on silence, not on the whole body."""
         return aiohttp.ClientTimeout(
             total=None,
-            sock_connect=self.patience.connect,
-            sock_read=self.patience.silence,
+            sock_connect=self.retry.connect,
+            sock_read=self.retry.silence,
         )
 
 
@@ -125,7 +125,7 @@ _sessions: dict[_Place, aiohttp.ClientSession] = {}
 
 
 async def get(
-    url: str, headers: Mapping[str, str], access: Access, tally: RequestStats
+    url: str, headers: Mapping[str, str], access: Access, stats: RequestStats
 ) -> RawResponse:
     """Send one GET and take its whole answer; runs on the I/O loop.
 
@@ -137,7 +137,7 @@ async def get(
         Headers besides the usual.
     access : Access
         What to trust and how long to wait.
-    tally : Tally
+    stats : RequestStats
         Where the request and its bytes are counted.
 
     Returns
@@ -150,17 +150,17 @@ async def get(
     Interrupted
         If there is no whole answer.
     """
-    return await send(Request("GET", url, headers), access, tally)
+    return await send(Request("GET", url, headers), access, stats)
 
 
-async def send(message: Request, access: Access, tally: RequestStats) -> RawResponse:
+async def send(message: Request, access: Access, stats: RequestStats) -> RawResponse:
     """Send one request and take its whole answer; runs on the I/O loop.
 
     Parameters
     ----------
     message : Message
         What to send.
-    access, tally
+    access, stats
         As for `get`.
 
     Returns
@@ -173,7 +173,7 @@ async def send(message: Request, access: Access, tally: RequestStats) -> RawResp
     Interrupted
         If there is no whole answer.
     """
-    tally.requests += 1
+    stats.requests += 1
     try:
         async with _session(access).request(
             message.method,
@@ -185,7 +185,7 @@ async def send(message: Request, access: Access, tally: RequestStats) -> RawResp
             timeout=_timeout(message, access),
         ) as response:
             body = await response.read()
-            tally.received += len(body)
+            stats.received += len(body)
             return RawResponse(response.status, response.headers, body)
     except (aiohttp.ClientError, OSError, ValueError) as error:
         kind = _kind(error)
@@ -223,10 +223,10 @@ def _timeout(message: Request, access: Access) -> aiohttp.ClientTimeout:
     """Bound the time of sending a body too, on which silence says nothing."""
     if message.body is None:
         return access.timeout
-    patience = access.patience
-    total = patience.connect + patience.silence + len(message.body) / _SLOWEST
+    retry = access.retry
+    total = retry.connect + retry.silence + len(message.body) / _SLOWEST
     return aiohttp.ClientTimeout(
-        total=total, sock_connect=patience.connect, sock_read=patience.silence
+        total=total, sock_connect=retry.connect, sock_read=retry.silence
     )
 
 
@@ -323,7 +323,7 @@ class Response:
         Where in the object the body begins, and the object's size.
     partial : bool
         Whether the body is a part, and not the object.
-    validator : str
+    etag : str
         The ``ETag``, else ``Last-Modified``; ``""`` if the server gives neither.
     lifetime : int or None
         For how many seconds the server lets the answer be used without asking
@@ -331,14 +331,14 @@ class Response:
     storable : bool
         Whether the answer may be kept.
     unchanged : bool
-        Whether the object is still the one whose validator was sent.
+        Whether the object is still the one whose etag was sent.
     """
 
     body: bytes | None
     start: int = 0
     total: int = 0
     partial: bool = False
-    validator: str = ""
+    etag: str = ""
     lifetime: int | None = None
     storable: bool = True
     unchanged: bool = False
@@ -350,21 +350,21 @@ class Response:
         return cut(self.body, wanted)
 
 
-def headers_for(wanted: ByteRequest | None, validator: str = "") -> dict[str, str]:
+def headers_for(wanted: ByteRequest | None, etag: str = "") -> dict[str, str]:
     """Say in headers what is asked for.
 
     Parameters
     ----------
     wanted : ByteRequest or None
         The part, or None for all of it.
-    validator : str, optional
+    etag : str, optional
         Of the version that is at hand: only another is to be sent.
     """
     headers = {} if wanted is None else {"Range": range_header(wanted)}
-    if validator:
-        is_date = _HTTP_DATE.match(validator)
+    if etag:
+        is_date = _HTTP_DATE.match(etag)
         name = "If-Modified-Since" if is_date else "If-None-Match"
-        headers[name] = validator
+        headers[name] = etag
     return headers
 
 
@@ -412,8 +412,8 @@ def _part(answer: RawResponse) -> Response:
 def _described(answer: RawResponse) -> Response:
     """Take from the headers what they say about any body, or about none."""
     storable, lifetime = _permission(answer.headers)
-    validator = answer.headers.get("ETag") or answer.headers.get("Last-Modified", "")
-    return Response(None, validator=validator, lifetime=lifetime, storable=storable)
+    etag = answer.headers.get("ETag") or answer.headers.get("Last-Modified", "")
+    return Response(None, etag=etag, lifetime=lifetime, storable=storable)
 
 
 def _permission(headers: Mapping[str, str]) -> tuple[bool, int | None]:
@@ -456,7 +456,7 @@ class HttpTransport:
         bucket: str = "",
         extra: str = "",
     ) -> None:
-        self.tally = RequestStats()
+        self.stats = RequestStats()
         self._bucket = bucket
         self._extra = extra
         self._address = address
@@ -467,16 +467,16 @@ class HttpTransport:
         return (await self.reply(key, wanted)).part(wanted)
 
     async def reply(
-        self, key: str, wanted: ByteRequest | None, validator: str = ""
+        self, key: str, wanted: ByteRequest | None, etag: str = ""
     ) -> Response:
         """Read a key by one GET, unless the object is of the version that is named."""
-        headers = headers_for(wanted, validator)
-        answer = await get(self._address(key), headers, self._access, self.tally)
+        headers = headers_for(wanted, etag)
+        answer = await get(self._address(key), headers, self._access, self.stats)
         return response_of(answer, headers)
 
     async def version(self, key: str) -> str:
         """Ask for the first byte, and take the version that the answer names."""
-        return (await self.reply(key, FIRST_BYTE)).validator
+        return (await self.reply(key, FIRST_BYTE)).etag
 
     def identity(self, key: str) -> str:
         """Return the address, with whatever signs it."""

@@ -23,15 +23,15 @@ class LocalTransport:
     concurrency = LOCAL_CONCURRENCY
 
     def __init__(self, folder: Path) -> None:
-        self.tally = RequestStats()
+        self.stats = RequestStats()
         self._folder = folder
 
     async def read(self, key: str, wanted: ByteRequest | None) -> bytes | None:
         """Read a file, or a part of it."""
-        self.tally.requests += 1
+        self.stats.requests += 1
         file = self._folder / key if key else self._folder
         body = await asyncio.to_thread(_read, file, wanted)
-        self.tally.received += len(body or b"")
+        self.stats.received += len(body or b"")
         return body
 
     def verdict(self, refused: Refused) -> Refusal:

@@ -1,4 +1,4 @@
-"""A place that can be changed: objects put, read, deleted and listed, with patience."""
+"""A place that can be changed: objects put, read, deleted and listed, with retry."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class BucketPlace:
     def __init__(
         self, bucket: Callable[[], BucketSession], prefix: str, access: http.Access
     ) -> None:
-        self.tally = RequestStats()
+        self.stats = RequestStats()
         self._find_bucket = bucket
         self._bucket: BucketSession | None = None
         self._prefix = prefix
@@ -203,11 +203,11 @@ class S3Transport(BucketPlace):
         return (await self.reply(key, wanted)).part(wanted)
 
     async def reply(
-        self, key: str, wanted: ByteRequest | None, validator: str = ""
+        self, key: str, wanted: ByteRequest | None, etag: str = ""
     ) -> Response:
         """Read as `read` does, unless the object is of the version that is named."""
         return await self._signed(
-            _ObjectRequest(self.path(key), headers_for(wanted, validator))
+            _ObjectRequest(self.path(key), headers_for(wanted, etag))
         )
 
     async def listing(self, query: str) -> bytes:
@@ -223,7 +223,7 @@ class S3Transport(BucketPlace):
 
     async def version(self, key: str) -> str:
         """Ask for the first byte, and take the version that the answer names."""
-        return (await self.reply(key, FIRST_BYTE)).validator
+        return (await self.reply(key, FIRST_BYTE)).etag
 
     def identity(self, key: str) -> str:
         """Return an address of the object, whatever is learnt of its bucket's."""
@@ -288,7 +288,7 @@ class S3Transport(BucketPlace):
             if credentials is not None:
                 headers = {**wish.headers, **bucket.headers}
                 sent = signed(url, headers, credentials, address.region)
-            answer = await http.get(url, sent, self._access, self.tally)
+            answer = await http.get(url, sent, self._access, self.stats)
             try:
                 return response_of(answer, wish.headers)
             except Refused as refused:
@@ -343,7 +343,7 @@ async def put_in_parts(
     body : bytes-like
         All of it; parts are views.
     attempts : callable
-        Is given each request, to try it as often as patience allows.
+        Is given each request, to try it again after a passing failure.
 
     Raises
     ------
@@ -463,7 +463,7 @@ async def copy_in_parts(
     size : int
         Its bytes.
     attempts : callable
-        Is given each request, to try it as often as patience allows.
+        Is given each request, to try it again after a passing failure.
     part : int, optional
         Bytes of each part; S3 wants 5 MiB at least.
 
@@ -586,11 +586,11 @@ class S3Outlet(BucketPlace):
         ):
             raise Refused(refusal)
 
-    async def page(self, prefix: str, rest: str = "", size: int = 1000) -> DeepPage:
+    async def page(self, prefix: str, token: str = "", size: int = 1000) -> DeepPage:
         """Ask for a page of ListObjectsV2."""
         below = f"{self.path(prefix)}/".lstrip("/")
         wishes = {
-            "continuation-token": rest,
+            "continuation-token": token,
             "encoding-type": "url",
             "list-type": "2",
             "max-keys": str(size),
@@ -623,7 +623,7 @@ class S3Outlet(BucketPlace):
             message = http.Request(order.method, url, headers, order.body)
             if credentials is not None:
                 message = signed_message(message, digest, credentials, address.region)
-            answer = await http.send(message, self._access, self.tally)
+            answer = await http.send(message, self._access, self.stats)
             if answer.status < 300 or answer.status == 404:
                 break
             refusal = refusal_of(answer.status, answer.headers, answer.body)
@@ -668,8 +668,8 @@ def _page(body: bytes, above: int) -> DeepPage:
         key = unquote_plus(key) if encoded else key
         entries.append(StoredObject(key[above:], int(element.findtext("{*}Size", "0"))))
     more = root.findtext("{*}IsTruncated") == "true"
-    rest = root.findtext("{*}NextContinuationToken", "") if more else ""
-    return DeepPage(tuple(entries), rest)
+    token = root.findtext("{*}NextContinuationToken", "") if more else ""
+    return DeepPage(tuple(entries), token)
 
 
 # Pages of ListObjectsV2, and the list of buckets.
@@ -688,23 +688,23 @@ class BucketLister:
         The key of the place, without ``/`` at its end.
     url : str
         The address of the place for people.
-    patience : Patience
+    retry : RetryPolicy
         How long to wait, and how often to ask.
     """
 
     def __init__(
-        self, transport: S3Transport, prefix: str, url: str, patience: RetryPolicy
+        self, transport: S3Transport, prefix: str, url: str, retry: RetryPolicy
     ) -> None:
-        self.tally: RequestStats = transport.tally
+        self.stats: RequestStats = transport.stats
         self._questions = _Questions(transport)
-        self._asking = RetryingReader(self._questions, patience, _AT_A_TIME)
+        self._asking = RetryingReader(self._questions, retry, _AT_A_TIME)
         self._above = f"{prefix}/" if prefix else ""
         self._url = url
 
     async def batch(
-        self, prefix: str = "", rest: str = "", size: int = PAGE
+        self, prefix: str = "", token: str = "", size: int = PAGE
     ) -> ListPage:
-        """Give a page; `rest` is the server's own continuation token.
+        """Give a page; `token` is the server's own continuation token.
 
         Raises
         ------
@@ -714,7 +714,7 @@ class BucketLister:
             There was no answer.
         """
         wishes = {
-            "continuation-token": rest,
+            "continuation-token": token,
             "delimiter": "/",
             "encoding-type": "url",
             "list-type": "2",
@@ -724,7 +724,7 @@ class BucketLister:
         root = await self._answer(_query(wishes), "ListBucketResult")
         return _batch(root, len(self._above))
 
-    async def tree(self, rest: str = "") -> ListPage:
+    async def tree(self, token: str = "") -> ListPage:
         """Give a page of all objects below, at any depth: names are whole paths.
 
         Raises
@@ -733,7 +733,7 @@ class BucketLister:
             The bucket was not listed.
         """
         wishes = {
-            "continuation-token": rest,
+            "continuation-token": token,
             "encoding-type": "url",
             "list-type": "2",
             "prefix": self._above,
@@ -789,7 +789,7 @@ class _Questions:
     concurrency = _AT_A_TIME
 
     def __init__(self, transport: S3Transport) -> None:
-        self.tally: RequestStats = transport.tally
+        self.stats: RequestStats = transport.stats
         self._transport = transport
 
     async def read(self, key: str, _wanted: ByteRequest | None) -> bytes | None:

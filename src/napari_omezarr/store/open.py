@@ -192,7 +192,7 @@ def open_store(
     *,
     concurrency: int | None = None,
     profile: Profile | None = None,
-    patience: RetryPolicy | None = None,
+    retry: RetryPolicy | None = None,
 ) -> RemoteStore:
     """Make the store of a location; nothing is asked yet.
 
@@ -207,7 +207,7 @@ def open_store(
         How many keys are asked for at a time; 64 for remote places, 8 for local.
     profile : Profile, optional
         How to sign in; what the location says itself goes before.
-    patience : Patience, optional
+    retry : RetryPolicy, optional
         How long to wait, and how often to ask.
 
     Returns
@@ -215,8 +215,8 @@ def open_store(
     PlaceStore
         Read-only; usable from every thread and loop, and picklable.
     """
-    patience = patience or RetryPolicy()
-    transport = _transport(location, profile, patience)
+    retry = retry or RetryPolicy()
+    transport = _transport(location, profile, retry)
     transport = with_disk_cache(transport, location, profile)
     if location.member is not None:
         from .zip import ArchiveTransport
@@ -225,14 +225,14 @@ def open_store(
     return RemoteStore(
         location,
         transport,
-        patience=patience,
+        retry=retry,
         concurrency=concurrency or transport.concurrency,
         again=partial(
             open_store,
             location,
             concurrency=concurrency,
             profile=profile,
-            patience=patience,
+            retry=retry,
         ),
     )
 
@@ -241,7 +241,7 @@ def open_lister(
     location: Location,
     *,
     profile: Profile | None = None,
-    patience: RetryPolicy | None = None,
+    retry: RetryPolicy | None = None,
 ) -> Lister:
     """Make what lists a location, without any I/O.
 
@@ -254,7 +254,7 @@ def open_lister(
         A folder, a prefix in a bucket, an archive or a folder in one.
     profile : Profile, optional
         How to sign in; what the location says itself goes before.
-    patience : Patience, optional
+    retry : RetryPolicy, optional
         How long to wait, and how often to ask.
 
     Raises
@@ -262,50 +262,48 @@ def open_lister(
     ListingDeniedError
         A web address that no S3 service can answer for.
     """
-    patience = patience or RetryPolicy()
+    retry = retry or RetryPolicy()
     if location.member is not None:
         from .zip import ArchiveTransport
 
-        transport = _transport(location, profile, patience)
+        transport = _transport(location, profile, retry)
         archive = ArchiveTransport(transport, location.member)
-        return WholeLister(ArchiveItems(archive, location.display), archive.tally)
+        return WholeLister(ArchiveItems(archive, location.display), archive.stats)
     match location.protocol:
         case "file":
             items = FolderItems(location.local_path(), location.display)
             return WholeLister(items)
         case "http" | "https" | "s3":
-            return _bucket_lister(location, profile, patience)
-    return _generic_lister(location, patience)
+            return _bucket_lister(location, profile, retry)
+    return _generic_lister(location, retry)
 
 
-def open_buckets(
-    profile: Profile, *, patience: RetryPolicy | None = None
-) -> BucketLister:
+def open_buckets(profile: Profile, *, retry: RetryPolicy | None = None) -> BucketLister:
     """Make what lists the buckets of a connection, without any I/O."""
-    patience = patience or RetryPolicy()
+    retry = retry or RetryPolicy()
     service = Location("s3", "", "")
-    return _bucket_lister(service, profile, patience)
+    return _bucket_lister(service, profile, retry)
 
 
 def _bucket_lister(
-    location: Location, profile: Profile | None, patience: RetryPolicy
+    location: Location, profile: Profile | None, retry: RetryPolicy
 ) -> BucketLister:
     from .object_store import BucketLister
 
     bucket = None if location.query else location.as_s3(path_style=True)
     if bucket is None:
         raise not_listed(location.display)
-    transport = _s3(bucket, profile, patience)
-    return BucketLister(transport, bucket.path, location.display, patience)
+    transport = _s3(bucket, profile, retry)
+    return BucketLister(transport, bucket.path, location.display, retry)
 
 
-def _generic_lister(location: Location, patience: RetryPolicy) -> Lister:
+def _generic_lister(location: Location, retry: RetryPolicy) -> Lister:
     from .fsspec_store import GenericTransport, generic_transport
 
-    transport = generic_transport(location, patience)
+    transport = generic_transport(location, retry)
     if isinstance(transport, GenericTransport):
         items = GenericItems(transport, location.display)
-        return WholeLister(items, transport.tally)
+        return WholeLister(items, transport.stats)
     if location.protocol != "gs":
         raise not_listed(location.display)
     # Google answers as S3 does, to whoever asks its public buckets so.
@@ -315,11 +313,11 @@ def _generic_lister(location: Location, patience: RetryPolicy) -> Lister:
         endpoint=location.endpoint or "https://storage.googleapis.com",
         anonymous=True,
     )
-    return _bucket_lister(google, None, patience)
+    return _bucket_lister(google, None, retry)
 
 
 def _transport(
-    location: Location, profile: Profile | None, patience: RetryPolicy
+    location: Location, profile: Profile | None, retry: RetryPolicy
 ) -> Transport:
     """Choose the way; network libraries are imported only where they are needed."""
     match location.protocol:
@@ -328,35 +326,31 @@ def _transport(
 
             return LocalTransport(location.local_path())
         case "http" | "https":
-            return _web(location, profile, patience)
+            return _web(location, profile, retry)
         case "s3":
-            return _s3(location, profile, patience)
+            return _s3(location, profile, retry)
     from .fsspec_store import generic_transport
 
-    return generic_transport(location, patience)
+    return generic_transport(location, retry)
 
 
-def _web(
-    location: Location, profile: Profile | None, patience: RetryPolicy
-) -> Transport:
+def _web(location: Location, profile: Profile | None, retry: RetryPolicy) -> Transport:
     from . import http
     from .http import HttpTransport
 
     bucket = None if location.query else location.as_s3()
     if bucket is not None and (location.profile or (profile and profile.aws_profile)):
-        return _s3(bucket, profile, patience)
+        return _s3(bucket, profile, retry)
     named = find_profile(location.profile) if location.profile else profile
     access = http.Access(
-        patience,
+        retry,
         ca_file=named.ca_file if named else None,
         proxy=http.proxy_for(location.url()),
     )
     return HttpTransport(location.url, access, bucket=bucket.root if bucket else "")
 
 
-def _s3(
-    location: Location, profile: Profile | None, patience: RetryPolicy
-) -> S3Transport:
+def _s3(location: Location, profile: Profile | None, retry: RetryPolicy) -> S3Transport:
     from . import http
     from .object_store import S3Transport
     from .sign_in import shared_bucket
@@ -364,7 +358,7 @@ def _s3(
     named = wished(location, profile)
     automatic = named.sign_in == "automatic" and location.anonymous is None
     bucket = partial(shared_bucket, location.root, named, automatic=automatic)
-    access = http.Access(patience, named.ca_file, named.unverified)
+    access = http.Access(retry, named.ca_file, named.unverified)
     return S3Transport(bucket, location.path, access)
 
 
@@ -398,7 +392,7 @@ def open_writable(
     location: Location,
     *,
     profile: Profile | None = None,
-    patience: RetryPolicy | None = None,
+    retry: RetryPolicy | None = None,
 ) -> WritablePlace:
     """Make what changes the objects below a location, without any I/O.
 
@@ -409,7 +403,7 @@ def open_writable(
         addresses count where they are known to be a bucket's.
     profile : Profile, optional
         How to sign in; what the location says itself goes before.
-    patience : Patience, optional
+    retry : RetryPolicy, optional
         How long to wait, and how often to try.
 
     Raises
@@ -417,16 +411,12 @@ def open_writable(
     OptionError
         Nothing can be changed there, or the library for it is not installed.
     """
-    patience = patience or RetryPolicy()
-    again = partial(open_writable, location, profile=profile, patience=patience)
-    return WritablePlace(
-        location, _outlet(location, profile, patience), patience, again
-    )
+    retry = retry or RetryPolicy()
+    again = partial(open_writable, location, profile=profile, retry=retry)
+    return WritablePlace(location, _outlet(location, profile, retry), retry, again)
 
 
-def _outlet(
-    location: Location, profile: Profile | None, patience: RetryPolicy
-) -> Outlet:
+def _outlet(location: Location, profile: Profile | None, retry: RetryPolicy) -> Outlet:
     if location.query:
         raise OptionError(
             f"A link to {location.display} is signed for one object to be read, and an "
@@ -436,7 +426,7 @@ def _outlet(
         )
     bucket = location if location.protocol == "s3" else location.as_s3()
     if bucket is not None and bucket.root:
-        return _s3_outlet(bucket, profile, patience)
+        return _s3_outlet(bucket, profile, retry)
     if location.protocol not in ("gs", "az", "memory"):
         raise OptionError(
             f"Nothing can be saved to {location.display}.",
@@ -447,7 +437,7 @@ def _outlet(
 
 
 def _s3_outlet(
-    location: Location, profile: Profile | None, patience: RetryPolicy
+    location: Location, profile: Profile | None, retry: RetryPolicy
 ) -> Outlet:
     from . import http
     from .object_store import S3Outlet
@@ -455,7 +445,7 @@ def _s3_outlet(
 
     named = wished(location, profile)
     bucket = partial(shared_bucket, location.root, named, automatic=False)
-    access = http.Access(patience, named.ca_file, named.unverified)
+    access = http.Access(retry, named.ca_file, named.unverified)
     return S3Outlet(bucket, location.path, access)
 
 

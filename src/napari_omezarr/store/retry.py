@@ -113,17 +113,17 @@ class RetryingReader:
     ----------
     transport : Transport
         Asked for one key at a time by each try.
-    patience : Patience
+    retry : RetryPolicy
         How often, and how long.
     concurrency : int
         How many tries are under way at once.
     """
 
     def __init__(
-        self, transport: Transport, patience: RetryPolicy, concurrency: int
+        self, transport: Transport, retry: RetryPolicy, concurrency: int
     ) -> None:
         self._transport = transport
-        self._patience = patience
+        self._retry = retry
         self._slots = asyncio.Semaphore(concurrency)
 
     async def ask(self, key: str, wanted: ByteRequest | None) -> bytes | Broken | None:
@@ -139,7 +139,7 @@ class RetryingReader:
         """
         if ".." in key and ".." in key.split("/"):
             return None
-        return await retrying(lambda: self._try(key, wanted), self._patience)
+        return await retrying(lambda: self._try(key, wanted), self._retry)
 
     async def _try(self, key: str, wanted: ByteRequest | None) -> bytes | Broken | None:
         async with self._slots:
@@ -154,7 +154,7 @@ class RetryingReader:
 
 async def retrying(
     attempt: Callable[[], Awaitable[T | Broken]],
-    patience: RetryPolicy,
+    retry: RetryPolicy,
     rest: Callable[[float], Awaitable[bool]] | None = None,
 ) -> T | Broken:
     """Try until something else than a passing failure comes, or patience ends.
@@ -163,7 +163,7 @@ async def retrying(
     ----------
     attempt : callable
         One try.
-    patience : Patience
+    retry : RetryPolicy
         How often, and how long.
     rest : callable, optional
         Awaited for the seconds between two tries; says whether to go on.
@@ -177,7 +177,7 @@ async def retrying(
         if not isinstance(answer, Broken) or not _is_passing(answer.problem):
             return answer
         elapsed = asyncio.get_running_loop().time() - begin
-        pause = patience.pause(failures, elapsed, _asked(answer.problem))
+        pause = retry.pause(failures, elapsed, _asked(answer.problem))
         if pause is None or not await rest(pause):
             return answer
 

@@ -134,7 +134,7 @@ class RemoteStore(Store):
         Where.
     transport : Transport
         The way there.
-    patience : Patience
+    retry : RetryPolicy
         How long to wait, and how often to ask.
     concurrency : int
         How many keys are asked for at a time.
@@ -147,7 +147,7 @@ class RemoteStore(Store):
         location: Location,
         transport: Transport,
         *,
-        patience: RetryPolicy,
+        retry: RetryPolicy,
         concurrency: int,
         again: Callable[[], RemoteStore],
     ) -> None:
@@ -155,7 +155,7 @@ class RemoteStore(Store):
         self.location = location
         self.concurrency = concurrency
         self._transport = transport
-        self._asking = RetryingReader(transport, patience, concurrency)
+        self._asking = RetryingReader(transport, retry, concurrency)
         self._indexes: ByteCache[tuple[str, ByteRequest | None]] = ByteCache(
             _INDEX_BYTES
         )
@@ -164,19 +164,19 @@ class RemoteStore(Store):
         self._readable = False
 
     @property
-    def waves(self) -> int:
+    def rounds(self) -> int:
         """How many sets of keys were fetched."""
-        return self._transport.tally.waves
+        return self._transport.stats.rounds
 
     @property
     def requests(self) -> int:
         """How many GETs were sent (files opened), repeated ones included."""
-        return self._transport.tally.requests
+        return self._transport.stats.requests
 
     @property
     def bytes_received(self) -> int:
         """How many bytes of bodies came."""
-        return self._transport.tally.received
+        return self._transport.stats.received
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -184,7 +184,7 @@ class RemoteStore(Store):
         return (*self._transport.notes, *self._notes.sentences)
 
     def fetch(self, keys: Iterable[str]) -> dict[str, bytes | StoreError | None]:
-        """Ask for several keys at once and wait for all of them: one wave.
+        """Ask for several keys at once and wait for all of them: one round.
 
         Callable from every thread but that of the I/O loop.
 
@@ -219,7 +219,7 @@ class RemoteStore(Store):
         self, keys: Iterable[str], *, apart: bool = False
     ) -> dict[str, bytes | StoreError | None]:
         wanted = tuple(keys)
-        self._transport.tally.waves += bool(wanted)
+        self._transport.stats.rounds += bool(wanted)
         asked = (self._asking.ask(key, None) for key in wanted)
         answers = await asyncio.gather(*asked)
         readable = any(isinstance(answer, bytes) for answer in answers)

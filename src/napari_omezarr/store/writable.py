@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 
-# A place that can be changed: objects put, read, deleted and listed, with patience.
+# A place that can be changed: objects put, read, deleted and listed, with retry.
 
 _CHANGED = (409, 412)
 """S3 answers 409 where two conditional requests meet, and 412 afterwards."""
@@ -78,7 +78,7 @@ class WritablePlace:
         Where.
     outlet : Outlet
         The way there.
-    patience : Patience
+    retry : RetryPolicy
         How long to wait, and how often to try.
     again : callable
         Opens the same in another process, without arguments; picklable.
@@ -88,13 +88,13 @@ class WritablePlace:
         self,
         location: Location,
         outlet: Outlet,
-        patience: RetryPolicy,
+        retry: RetryPolicy,
         again: Callable[[], WritablePlace],
     ) -> None:
         self.location = location
         self.concurrency = outlet.concurrency
         self._outlet = outlet
-        self._patience = patience
+        self._retry = retry
         self._again = again
         self._slots = asyncio.Semaphore(outlet.concurrency)
         self._hurried = asyncio.Event()
@@ -138,7 +138,7 @@ class WritablePlace:
         found = await self.read(key)
         if (found and found.body) != (expected and expected.body):
             return False
-        condition = PutMode(found.tag if found else "")
+        condition = PutMode(found.etag if found else "")
         write = partial(self._outlet.write, key, body, condition)
         answer = await self._persevere(write)
         if not isinstance(answer, Broken):
@@ -187,14 +187,14 @@ class WritablePlace:
 
     async def entries(self, prefix: str = "") -> AsyncIterator[StoredObject]:
         """List all that lies below a folder, at any depth."""
-        rest = ""
+        token = ""
         while True:
-            ask = partial(self._outlet.page, prefix, rest)
+            ask = partial(self._outlet.page, prefix, token)
             page = await self._try(ask, prefix, "list")
             for entry in page.entries:
                 yield entry
-            rest = page.rest
-            if not rest:
+            token = page.token
+            if not token:
                 return
 
     async def holds(self, prefix: str = "") -> bool:
@@ -226,7 +226,7 @@ class WritablePlace:
                 except (Refused, Interrupted, StoreError, OSError) as error:
                     return Broken(error)
 
-        return await retrying(once, self._patience, self._rest)
+        return await retrying(once, self._retry, self._rest)
 
     async def _rest(self, seconds: float) -> bool:
         with suppress(TimeoutError):

@@ -273,7 +273,7 @@ class ArchiveTransport:
 
     def __init__(self, file: Transport, member: str) -> None:
         self.concurrency = file.concurrency
-        self.tally = file.tally
+        self.stats = file.stats
         self._file = file
         self._member = member
         self._directory: Directory | None = None

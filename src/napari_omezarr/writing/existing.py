@@ -18,7 +18,9 @@ from .options import Version
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .hierarchy import Hierarchy, StoredDocument
+    from napari_omezarr.store import GetResult
+
+    from .hierarchy import Hierarchy
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class GroupDocument:
     """
 
     key: str
-    stored: StoredDocument
+    stored: GetResult
     content: dict[str, Any]
     zarr_format: int
 
@@ -157,7 +159,7 @@ def open_existing(hierarchy: Hierarchy, path: str = "") -> ExistingImage:
     return ExistingImage(hierarchy, path, version, multiscale, levels, said)
 
 
-def document_of(stored: StoredDocument, key: str) -> dict[str, Any]:
+def document_of(stored: GetResult, key: str) -> dict[str, Any]:
     """Parse a document.
 
     Raises

@@ -33,8 +33,7 @@ from napari_omezarr.errors import (
     StoreError,
 )
 from napari_omezarr.location.paths import DOCUMENTS
-from napari_omezarr.store import open_writable, run
-from napari_omezarr.store.backend import GetResult
+from napari_omezarr.store import GetResult, open_writable, run
 from napari_omezarr.store.writable import WritableStore
 
 if TYPE_CHECKING:
@@ -69,14 +68,6 @@ class StoredSize:
     def of(cls, sizes: Mapping[str, int]) -> StoredSize:
         """Count objects, of which the bytes are given."""
         return cls(len(sizes), sum(sizes.values()))
-
-
-@dataclass(frozen=True, slots=True)
-class StoredDocument:
-    """A document as it was read; ``tag`` names this state of it (its ETag)."""
-
-    body: bytes
-    tag: str
 
 
 def is_document(key: str) -> bool:
@@ -115,11 +106,11 @@ class Hierarchy(Protocol):
         """Give where zarr finds an array; picklable if the place can be shared."""
         ...
 
-    def read(self, key: str) -> StoredDocument | None:
+    def read(self, key: str) -> GetResult | None:
         """Read a document; None where there is none."""
         ...
 
-    def read_all(self, keys: Sequence[str]) -> list[StoredDocument | None]:
+    def read_all(self, keys: Sequence[str]) -> list[GetResult | None]:
         """Read documents, all at once."""
         ...
 
@@ -139,7 +130,7 @@ class Hierarchy(Protocol):
         """Begin to delete an object; none there is as good."""
         ...
 
-    def replace(self, key: str, body: bytes, expected: StoredDocument | None) -> None:
+    def replace(self, key: str, body: bytes, expected: GetResult | None) -> None:
         """Write a document if it is still as it was read (None: not there).
 
         Raises
@@ -352,16 +343,16 @@ class Folder:
         """Give where zarr finds an array."""
         return StorePath(self.store, path)
 
-    def read(self, key: str) -> StoredDocument | None:
+    def read(self, key: str) -> GetResult | None:
         """Read a document; None where there is none."""
         with explained(self.address):
             try:
                 body = (self.path / key).read_bytes()
             except (FileNotFoundError, NotADirectoryError):
                 return None
-        return StoredDocument(body, hashlib.blake2b(body, digest_size=16).hexdigest())
+        return GetResult(body, hashlib.blake2b(body, digest_size=16).hexdigest())
 
-    def read_all(self, keys: Sequence[str]) -> list[StoredDocument | None]:
+    def read_all(self, keys: Sequence[str]) -> list[GetResult | None]:
         """Read documents."""
         return [self.read(key) for key in keys]
 
@@ -385,7 +376,7 @@ class Folder:
             (self.path / key).unlink(missing_ok=True)
         return DONE
 
-    def replace(self, key: str, body: bytes, expected: StoredDocument | None) -> None:
+    def replace(self, key: str, body: bytes, expected: GetResult | None) -> None:
         """Write a document if it is still as it was read.
 
         Raises
@@ -394,7 +385,7 @@ class Folder:
             It has been changed meanwhile.
         """
         found = self.read(key)
-        if (found and found.tag) != (expected and expected.tag):
+        if (found and found.etag) != (expected and expected.etag):
             raise ConflictError(
                 f"{self.address}/{key} has been changed by somebody else.",
                 action="Look at it again, and then repeat.",
@@ -491,11 +482,11 @@ class RemoteHierarchy:
         """Give where zarr finds an array."""
         return StorePath(self.store, path)
 
-    def read(self, key: str) -> StoredDocument | None:
+    def read(self, key: str) -> GetResult | None:
         """Read a document; None where there is none."""
         return self.read_all([key])[0]
 
-    def read_all(self, keys: Sequence[str]) -> list[StoredDocument | None]:
+    def read_all(self, keys: Sequence[str]) -> list[GetResult | None]:
         """Read documents, all at once."""
         return run(self._read_all(keys))
 
@@ -516,7 +507,7 @@ class RemoteHierarchy:
         """Begin to delete an object."""
         return asyncio.run_coroutine_threadsafe(self.depot.delete(key), io_loop())
 
-    def replace(self, key: str, body: bytes, expected: StoredDocument | None) -> None:
+    def replace(self, key: str, body: bytes, expected: GetResult | None) -> None:
         """Write a document if it is still as it was read.
 
         Raises
@@ -524,8 +515,7 @@ class RemoteHierarchy:
         ConflictError
             It has been changed meanwhile.
         """
-        held = None if expected is None else GetResult(expected.body, expected.tag)
-        if not run(self.depot.replace(key, body, held)):
+        if not run(self.depot.replace(key, body, expected)):
             raise ConflictError(
                 f"{self.address}/{key} has been changed by somebody else.",
                 action="Look at it again, and then repeat.",
@@ -551,9 +541,9 @@ class RemoteHierarchy:
         """Try nothing again, as somebody wants to stop; or do so as before."""
         run(self.depot.hurry(on=on))
 
-    async def _read_all(self, keys: Sequence[str]) -> list[StoredDocument | None]:
+    async def _read_all(self, keys: Sequence[str]) -> list[GetResult | None]:
         found = await asyncio.gather(*map(self.depot.read, keys))
-        return [StoredDocument(held.body, held.tag) if held else None for held in found]
+        return [GetResult(held.body, held.etag) if held else None for held in found]
 
     async def _sizes(self, prefix: str) -> dict[str, int]:
         return {e.key: e.size async for e in self.depot.entries(prefix)}
@@ -602,15 +592,15 @@ class StoreHierarchy:
         """Give where zarr finds an array."""
         return StorePath(self.store, path)
 
-    def read(self, key: str) -> StoredDocument | None:
+    def read(self, key: str) -> GetResult | None:
         """Read a document; None where there is none."""
         found = run(self.store.get(key, default_buffer_prototype()))
         if found is None:
             return None
         body = found.to_bytes()
-        return StoredDocument(body, hashlib.blake2b(body, digest_size=16).hexdigest())
+        return GetResult(body, hashlib.blake2b(body, digest_size=16).hexdigest())
 
-    def read_all(self, keys: Sequence[str]) -> list[StoredDocument | None]:
+    def read_all(self, keys: Sequence[str]) -> list[GetResult | None]:
         """Read documents."""
         return [self.read(key) for key in keys]
 
@@ -632,7 +622,7 @@ class StoreHierarchy:
         """Begin to delete an object."""
         return asyncio.run_coroutine_threadsafe(self.store.delete(key), io_loop())
 
-    def replace(self, key: str, body: bytes, expected: StoredDocument | None) -> None:
+    def replace(self, key: str, body: bytes, expected: GetResult | None) -> None:
         """Write a document if it is still as it was read.
 
         Raises
@@ -641,7 +631,7 @@ class StoreHierarchy:
             It has been changed meanwhile.
         """
         found = self.read(key)
-        if (found and found.tag) != (expected and expected.tag):
+        if (found and found.etag) != (expected and expected.etag):
             raise ConflictError(
                 f"{self.address}/{key} has been changed by somebody else.",
                 action="Look at it again, and then repeat.",
@@ -732,11 +722,11 @@ class Staging:
         """Give where zarr finds an array."""
         return self.inner.node(self.at(path))
 
-    def read(self, key: str) -> StoredDocument | None:
+    def read(self, key: str) -> GetResult | None:
         """Read a document; None where there is none."""
         return self.inner.read(self.at(key))
 
-    def read_all(self, keys: Sequence[str]) -> list[StoredDocument | None]:
+    def read_all(self, keys: Sequence[str]) -> list[GetResult | None]:
         """Read documents, all at once."""
         return self.inner.read_all([self.at(key) for key in keys])
 
@@ -756,7 +746,7 @@ class Staging:
         """Begin to delete an object."""
         return self.inner.begin_delete(self.at(key))
 
-    def replace(self, key: str, body: bytes, expected: StoredDocument | None) -> None:
+    def replace(self, key: str, body: bytes, expected: GetResult | None) -> None:
         """Write a document if it is still as it was read."""
         self.inner.replace(self.at(key), body, expected)
 

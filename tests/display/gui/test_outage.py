@@ -48,11 +48,11 @@ def told() -> Iterator[list[Any]]:
     notification_manager.records.clear()
 
 
-def layer_at(server: FileServer, folder: Path, patience: RetryPolicy) -> Image:
+def layer_at(server: FileServer, folder: Path, retry: RetryPolicy) -> Image:
     """A layer of an image on a server, that the display shows."""
     write_image(folder / "image.zarr")
     address = f"{server.url}/image.zarr/0"
-    store = open_store(Location.parse(address), patience=patience)
+    store = open_store(Location.parse(address), retry=retry)
     pixels = ArrayPixels(run(zarr.AsyncArray.open(store)), address, 8)
     layer = Image(to_dask(pixels), contrast_limits=(0, 64), visible=False)
     assert attach(layer, [pixels])
@@ -61,7 +61,7 @@ def layer_at(server: FileServer, folder: Path, patience: RetryPolicy) -> Image:
 
 
 @pytest.mark.parametrize(
-    ("fault", "patience"),
+    ("fault", "retry"),
     [(Status(500), QUICK), (Dropped(), QUICK), (Stalled(), IMPATIENT)],
 )
 def test_an_outage_is_told_once_and_what_it_owes_comes_when_it_returns(
@@ -71,10 +71,10 @@ def test_an_outage_is_told_once_and_what_it_owes_comes_when_it_returns(
     qtbot: QtBot,
     told: list[Any],
     fault: Any,
-    patience: RetryPolicy,
+    retry: RetryPolicy,
 ) -> None:
     http_server.fault(CHUNKS, fault, forever=True)
-    layer = layer_at(http_server, tmp_path, patience)
+    layer = layer_at(http_server, tmp_path, retry)
     viewer.add_layer(layer)
     with pytest.raises(StoreError):
         wait_until_sharp(layer)
