@@ -18,9 +18,7 @@ from napari_omezarr.browsing import (
     check_public,
     copy_store,
     describe,
-    https_address,
     measure_speed,
-    plain_address,
     python_snippet,
     raw_documents,
     read_table,
@@ -41,7 +39,7 @@ from napari_omezarr.demo.server import READER
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
 from napari_omezarr.store import run
-from napari_omezarr.user_files import Recents, cache_folder
+from napari_omezarr.user_files import Recents, cache_folder, without_secrets
 from quick_retries import QUICK
 from servers import faults
 from servers.http import FileServer
@@ -258,7 +256,7 @@ def test_a_planted_secret_is_nowhere(
             said += traceback.format_exception(told.value)
             said.append(repr(told.value))
         Recents().add(place)
-        said += [repr(place), python_snippet(place), plain_address(place)]
+        said += [repr(place), python_snippet(place), without_secrets(place)]
         said += [
             web_address(place),
             repr(Prober(QUICK).start(Entry(place, "")).result(20)),
@@ -291,7 +289,7 @@ def test_a_signature_that_works_is_kept_nowhere(
         read_table(Location.parse(address.format("cells.csv"))),
         run(check_public(where)),
         read_layers(where),
-        [python_snippet(where), plain_address(where), https_address(where)],
+        [python_snippet(where), without_secrets(where), web_address(where)],
     ]
     assert all("PLANTED-SIGNATURE" in r.query for r in http_server.requests[:-1])
     # A copy that breaks off leaves a journal; one that ends leaves the copy.

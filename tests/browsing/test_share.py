@@ -13,8 +13,6 @@ from napari_omezarr.browsing import (
     Viewer,
     ViewState,
     check_public,
-    https_address,
-    plain_address,
     python_snippet,
     s3_address,
     share_link,
@@ -23,6 +21,7 @@ from napari_omezarr.browsing import (
 from napari_omezarr.connections import Connection, ConnectionFile, Profile
 from napari_omezarr.location import Location
 from napari_omezarr.store import run
+from napari_omezarr.user_files import without_secrets
 from servers import faults
 from servers.proxy import Proxy
 from small_images import put_image
@@ -140,7 +139,6 @@ def test_vizarr_is_not_told_what_it_cannot_show(change):
 )
 def test_places_have_web_addresses(text, address):
     assert web_address(Location.parse(text)) == address
-    assert https_address(Location.parse(text)) == address
 
 
 def test_a_connection_says_where_its_buckets_are():
@@ -230,7 +228,7 @@ def test_a_bucket_is_asked_without_a_sign_in(s3_server, tmp_path, monkeypatch):
 
 def test_addresses_for_the_clipboard_hold_no_secret():
     signed = Location.parse("https://me:PLANTED@host/a.zarr?X-Amz-Signature=PLANTED")
-    assert plain_address(signed) == "https://host/a.zarr"
+    assert without_secrets(signed) == "https://host/a.zarr"
     assert s3_address(signed) == ""
     assert "PLANTED" not in python_snippet(signed)
     assert "left out" in python_snippet(signed)

@@ -1,4 +1,4 @@
-"""How fast a place is: the time of a small answer, and bytes in a second."""
+"""Checks of a place: its metadata, what a connection may do there, its speed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
-from itertools import islice, product
+from itertools import islice
 from math import prod
 from statistics import median
 from time import perf_counter
@@ -22,27 +22,38 @@ from napari_omezarr.errors import (
     UnsupportedDataError,
 )
 from napari_omezarr.metadata import parse_document
+from napari_omezarr.pyramid.boxes import units
 from napari_omezarr.reading import ReadOptions, read
 from napari_omezarr.reading.nodes import GroupNode, group_keys, node
 from napari_omezarr.store import open_buckets, open_lister, open_store, run
 
-from .details import array_of, grid_of
-from .entries import child_keys, probe_keys
+from .details import array_of
+from .entries import child_keys, counted, probe_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from napari_omezarr.connections import Keys, Profile
     from napari_omezarr.location import Location
     from napari_omezarr.pyramid.pixels import ArrayPixels
     from napari_omezarr.store import ListPage, RetryPolicy
 
-# A second opinion on the metadata: what the specification says of a document.
-#
-# Our own reader tolerates; yaozarrs, an optional package, does not.
+# A second opinion on the metadata: our own reader tolerates what is against the
+# specification; yaozarrs, an optional package, does not.
 
 COVERED = ("0.4", "0.5")
 """The versions that the validator knows."""
+
+_MODELS = (
+    ("plate", "Plate"),
+    ("well", "Well"),
+    ("image-label", "LabelImage"),
+    ("multiscales", "Image"),
+    ("labels", "LabelsGroup"),
+    ("series", "Series"),
+    ("bioformats2raw.layout", "Bf2Raw"),
+)
+"""The key that tells what a document is, and the validator's model for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,17 +160,6 @@ def _node_type(yaozarrs: Any, group: GroupNode) -> Any:
     return None
 
 
-_MODELS = (
-    ("plate", "Plate"),
-    ("well", "Well"),
-    ("image-label", "LabelImage"),
-    ("multiscales", "Image"),
-    ("labels", "LabelsGroup"),
-    ("series", "Series"),
-    ("bioformats2raw.layout", "Bf2Raw"),
-)
-
-
 def _where(loc: tuple[Any, ...]) -> str:
     """Give the path in the document, without the names of the validator's models."""
     steps = [str(step) for step in loc]
@@ -177,22 +177,21 @@ _FEW = 20
 class Check:
     """One thing that a connection was asked to do.
 
-    Attributes
-    ----------
-    what : str
-        ``list buckets``, ``list here`` or ``read``.
-    works : bool or None
-        None where it could not be tried.
-    sentence : str
-        What came of it, for the person.
-    action : str
-        What she can do about it.
+    ``what`` is ``list buckets``, ``list here`` or ``read``; ``works`` is None where it
+    could not be tried. ``sentence`` says what came of it, ``action`` what to do then.
     """
 
     what: str
     works: bool | None
     sentence: str
     action: str = ""
+
+
+_NO_PLACE = "Not tried: no place is named."
+_UNTRIED = (
+    Check("list here", None, _NO_PLACE, "Name a place to start at."),
+    Check("read", None, _NO_PLACE, "Name a place to start at."),
+)
 
 
 async def check_connection(
@@ -202,28 +201,11 @@ async def check_connection(
     keys: Keys | None = None,
     retry: RetryPolicy | None = None,
 ) -> tuple[Check, Check, Check]:
-    """Try what a connection may do, on the I/O loop; it need not be saved.
+    """Try to list the buckets, to list a place and to read there, on the I/O loop.
 
-    Parameters
-    ----------
-    profile : Profile
-        The connection.
-    text : str, optional
-        Where to list and read; by default where it starts.
-    keys : Keys, optional
-        What was typed, if it is not kept yet.
-    retry : RetryPolicy, optional
-        How long to wait, and how often to ask.
-
-    Returns
-    -------
-    tuple of Check
-        Buckets, list here, read: in this order. None of them raises.
-
-    Raises
-    ------
-    LocationError
-        The text is no address.
+    The connection and its keys need not be saved. The place is the address in `text`,
+    or where the connection starts. Only an address that is none raises, a
+    LocationError; all else is in the checks, which come in this order.
     """
     start = text or profile.start
     place = locate(start, replace(profile, name="")) if start else None
@@ -235,13 +217,6 @@ async def check_connection(
             _list_here(place, tried, retry),
             _read(place, tried, retry),
         )
-
-
-_NO_PLACE = "Not tried: no place is named."
-_UNTRIED = (
-    Check("list here", None, _NO_PLACE, "Name a place to start at."),
-    Check("read", None, _NO_PLACE, "Name a place to start at."),
-)
 
 
 @contextmanager
@@ -263,9 +238,7 @@ async def _buckets(profile: Profile, retry: RetryPolicy | None) -> Check:
         found = await open_buckets(profile, retry=retry).buckets()
     except OMEZarrError as error:
         return Check("list buckets", False, error.sentence, error.action)
-    count = len(found)
-    noun = "bucket" if count == 1 else "buckets"
-    return Check("list buckets", True, f"Lists {count} {noun}.")
+    return Check("list buckets", True, f"Lists {counted(len(found), 'bucket')}.")
 
 
 async def _list_here(
@@ -318,14 +291,8 @@ _SECONDS = 10.0
 class Speed:
     """How fast a place answered.
 
-    Attributes
-    ----------
-    latency : float
-        Seconds for one small answer: the median of five, one after another.
-    rate : float
-        Bytes in a second, of chunks that are asked for together.
-    requests, received : int
-        What the second figure was taken from.
+    ``latency`` is the median of five small answers, one after another, in seconds;
+    ``rate`` is in bytes per second, from `requests` that brought `received` bytes.
     """
 
     latency: float
@@ -348,11 +315,6 @@ def measure_speed(location: Location) -> Speed:
 
     Reads at most 32 chunks of its finest level, of 32 MiB without compression, from
     its beginning; a disk cache that has them makes the place seem fast.
-
-    Raises
-    ------
-    OMEZarrError
-        There is no image here, or it could not be read.
     """
     reading = read(location, ReadOptions(labels=False, level=0))
     pixels = array_of(reading.pyramids[0].levels[0].pixels)
@@ -360,15 +322,18 @@ def measure_speed(location: Location) -> Speed:
 
 
 async def _measure(pixels: ArrayPixels) -> Speed:
-    chunks = list(_chunks(pixels))
-    key = pixels.stored_key(chunks[0])
+    chunk_bytes = max(1, prod(pixels.chunks) * pixels.dtype.itemsize)
+    whole = tuple((0, size) for size in pixels.shape)
+    count = max(1, min(_CHUNKS, _BYTES // chunk_bytes))
+    chunks = list(islice(units(whole, pixels.chunks), count))
+    key = pixels.stored_key((0,) * pixels.ndim)
     await pixels.store.exists(key)  # opens the connection
     latency = median([await _seconds(pixels, key) for _ in range(_LATENCIES)])
     store = pixels.store
     requests, received, begin = store.requests, store.bytes_received, perf_counter()
     try:
         async with asyncio.timeout(_SECONDS):
-            await asyncio.gather(*(pixels.read(_bounds(pixels, c)) for c in chunks))
+            await asyncio.gather(*map(pixels.read, chunks))
     except TimeoutError:
         pass  # what came until then is the answer
     seconds = max(perf_counter() - begin, 1e-9)
@@ -380,14 +345,3 @@ async def _seconds(pixels: ArrayPixels, key: str) -> float:
     begin = perf_counter()
     await pixels.store.exists(key)
     return perf_counter() - begin
-
-
-def _chunks(pixels: ArrayPixels) -> Iterable[tuple[int, ...]]:
-    size = max(1, prod(pixels.chunks) * pixels.dtype.itemsize)
-    count = max(1, min(_CHUNKS, _BYTES // size))
-    return islice(product(*map(range, grid_of(pixels))), count)
-
-
-def _bounds(pixels: ArrayPixels, index: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
-    rows = zip(index, pixels.chunks, pixels.shape, strict=True)
-    return tuple((i * chunk, min((i + 1) * chunk, n)) for i, chunk, n in rows)

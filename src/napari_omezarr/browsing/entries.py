@@ -279,11 +279,11 @@ def _container(
         case Plate() as plate:
             return EntryKind.PLATE, _plate_text(plate)
         case Well(images=images):
-            return EntryKind.WELL, _count(len(images), "field")
+            return EntryKind.WELL, counted(len(images), "field")
         case Series(paths=paths):
-            return EntryKind.SERIES, _count(len(paths), "image") if paths else ""
+            return EntryKind.SERIES, counted(len(paths), "image") if paths else ""
         case Scene(images=placed):
-            return EntryKind.SCENE, _count(len(placed), "image")
+            return EntryKind.SCENE, counted(len(placed), "image")
     return EntryKind.GROUP, ""
 
 
@@ -301,10 +301,11 @@ def _image_text(
 def _plate_text(plate: Plate) -> str:
     fields = plate.field_count
     size = f"{len(plate.rows)}{TIMES}{len(plate.columns)}"
-    return f"{size}, {_count(fields, 'field')}" if fields else size
+    return f"{size}, {counted(fields, 'field')}" if fields else size
 
 
-def _count(number: int, word: str) -> str:
+def counted(number: int, word: str) -> str:
+    """Say a number of things: ``1 field``, ``2 fields``."""
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 

@@ -1,4 +1,4 @@
-"""What is on the screen, as plain values: for links that show others the same."""
+"""Sharing an image: links to viewers on the web, whether they work, and addresses."""
 
 from __future__ import annotations
 
@@ -16,395 +16,14 @@ from napari_omezarr.store import RetryPolicy, http
 from napari_omezarr.store.backend import RequestStats
 from napari_omezarr.store.error_mapping import Interrupted, refusal_of
 from napari_omezarr.store.sign_in import BucketAddress, bucket_address, corrected
+from napari_omezarr.user_files import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from napari_omezarr.location import Location
 
-# The state of neuroglancer that shows an image as it is shown here; pure.
-#
-# Neuroglancer takes it from its address. Its positions are in the units that
-# ``dimensions`` declares; centres of pixels lie where OME-Zarr has them.
-
-_SHADER = (
-    "#uicontrol invlerp contrast\n"
-    "#uicontrol vec3 color color\n"
-    "void main() { emitRGB(color * contrast()); }\n"
-)
-_SPATIAL = ("x", "y", "z")
-
-
-def neuroglancer_state(address: str, view: ViewState | None = None) -> dict[str, Any]:
-    """Give the state for an image at a web address.
-
-    Parameters
-    ----------
-    address : str
-        Of an image.
-    view : View, optional
-        Where to look, and how; without it neuroglancer decides.
-
-    Returns
-    -------
-    dict
-        For JSON.
-    """
-    source = f"zarr://{address.rstrip('/')}/"
-    name = address.rstrip("/").rpartition("/")[2]
-    whole = {"type": "auto", "source": source, "name": name}
-    if view is None:
-        return {"layers": [whole]}
-    layers = [_channel(source, name, channel, view) for channel in view.channels]
-    labels = [_labels(source, label) for label in view.labels]
-    axes = _axes(view)
-    dimensions = {axis: list(_dimension(view, axis)) for axis in axes}
-    return {
-        "dimensions": dimensions,
-        "displayDimensions": _displayed(view, axes),
-        "position": [view.center[axis] for axis in axes],
-        "crossSectionScale": _scale(view, axes),
-        "layers": [*(layers or [whole]), *labels],
-        "layout": "3d" if view.is_3d else "xy",
-    }
-
-
-def _axes(view: ViewState) -> list[str]:
-    spatial = [axis for axis in _SPATIAL if axis in view.center]
-    return [*spatial, *(axis for axis in view.center if axis not in spatial)]
-
-
-def _displayed(view: ViewState, axes: list[str]) -> list[str]:
-    """Name the axes of the panel: right, down, into the screen.
-
-    Else the first three are taken, whatever they are: of a film its time.
-    """
-    shown = [axis for axis in reversed(view.displayed) if axis in axes]
-    return (
-        shown + [a for a in axes if a in _SPATIAL and a not in shown][: 3 - len(shown)]
-    )
-
-
-def _scale(view: ViewState, axes: list[str]) -> float:
-    """Give how much of the finest unit that is displayed a pixel of the screen is."""
-    shown = _displayed(view, axes)
-    sizes = [_dimension(view, axis)[0] for axis in shown]
-    return sizes[0] / (min(sizes) * view.zoom)
-
-
-def _dimension(view: ViewState, axis: str) -> tuple[float, str]:
-    """Give the size of one world unit, in metres, seconds or nothing."""
-    return unit_size(view.units.get(axis)) or (1, "")
-
-
-def _channel(
-    source: str, name: str, channel: ChannelView, view: ViewState
-) -> dict[str, Any]:
-    # An axis of channels belongs to its layer alone, with a prime in its name.
-    axis = f"{view.channel_axis}'"
-    local = {"localDimensions": {axis: [1, ""]}, "localPosition": [channel.index]}
-    return {
-        "type": "image",
-        "source": source,
-        "name": channel.name or name,
-        **(local if view.channel_axis else {}),
-        "opacity": 1,
-        "blend": "additive",
-        **({"volumeRendering": "max"} if view.is_3d else {}),
-        "shader": _SHADER,
-        "shaderControls": {
-            "contrast": {"range": list(channel.contrast)},
-            "color": f"#{channel.color.lower()}",
-        },
-        "visible": channel.visible,
-    }
-
-
-def _labels(source: str, name: str) -> dict[str, Any]:
-    return {
-        "type": "segmentation",
-        "source": f"{source}labels/{name}/",
-        "name": name,
-        "tab": "segments",
-    }
-
-
-# Links that open a public image in a viewer on the web; pure.
-
-
-class Viewer(StrEnum):
-    """The viewers; the value is the name to show."""
-
-    VALIDATOR = "ome-ngff-validator"
-    VIZARR = "vizarr"
-    NEUROGLANCER = "neuroglancer"
-    ITK_VTK = "itk-vtk-viewer"
-
-    @property
-    def address(self) -> str:
-        """Where the viewer is; its host is what must be let read the image."""
-        return _ADDRESSES[self]
-
-    @property
-    def takes_view(self) -> bool:
-        """Whether a link can say where to look."""
-        return self in (Viewer.VIZARR, Viewer.NEUROGLANCER)
-
-
-_ADDRESSES = {
-    Viewer.VALIDATOR: "https://ome.github.io/ome-ngff-validator/",
-    Viewer.VIZARR: "https://hms-dbmi.github.io/vizarr/",
-    Viewer.NEUROGLANCER: "https://neuroglancer-demo.appspot.com/",
-    Viewer.ITK_VTK: "https://kitware.github.io/itk-vtk-viewer/app/",
-}
-_PARAMETERS = {
-    Viewer.VALIDATOR: "source",
-    Viewer.VIZARR: "source",
-    Viewer.ITK_VTK: "fileToLoad",
-}
-
-
-def share_link(address: str, viewer: Viewer, view: ViewState | None = None) -> str:
-    """Make a link that opens an image in a viewer.
-
-    Parameters
-    ----------
-    address : str
-        The image's web address, as ``check_public`` gives it.
-    viewer : Viewer
-        Which one.
-    view : View, optional
-        Where to look: position and zoom; for neuroglancer the plane, contrast, colours
-        and labels too. Viewers that cannot be told ignore it.
-    """
-    if viewer is Viewer.NEUROGLANCER:
-        state = _json(neuroglancer_state(address, view))
-        return f"{viewer.address}#!{quote(state, safe='')}"
-    link = f"{viewer.address}?{_PARAMETERS[viewer]}={quote(address, safe=':/')}"
-    if view is not None and viewer is Viewer.VIZARR:
-        said = _vizarr(view)
-        link += "".join(f"&{name}={quote(_json(said[name]), safe='')}" for name in said)
-    return link
-
-
-def _vizarr(view: ViewState) -> dict[str, object]:
-    """Say where to look, and where the image lies; vizarr shows x and y alone.
-
-    The place of the image is said because some versions of vizarr leave the transforms
-    out, and others take the image along z out of sight (its issue 271). As the
-    others do, it puts the corner of a pixel where OME-Zarr has its centre; so
-    labels, which vizarr places itself, stay on their image.
-    """
-    grid = [view.grid.get(axis) for axis in ("x", "y")]
-    if None in grid or view.displayed[-2:] != ("y", "x"):
-        return {}
-    (width, left), (height, top) = (pair for pair in grid if pair is not None)
-    target = [view.center["x"] + width / 2, view.center["y"] + height / 2]
-    matrix = [width, 0, 0, left, 0, height, 0, top, 0, 0, 1, 0, 0, 0, 0, 1]
-    state = {"zoom": math.log2(view.zoom), "target": target}
-    return {"viewState": state, "model_matrix": matrix}
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"))
-
-
-# Whether a browser anywhere could read a place: what a share link depends on.
-
-_CORRECTIONS = 2
-_LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
-
-
-@dataclass(frozen=True, slots=True)
-class PublicAccess:
-    """Whether others can open a place in their browsers.
-
-    Attributes
-    ----------
-    address : str
-        The https address that everybody may have; ``""`` if there is none.
-    works : bool
-        Whether a viewer in a browser can read it.
-    sentence, action : str
-        What is missing, and what to do about it; empty if nothing is.
-    """
-
-    address: str
-    works: bool
-    sentence: str = ""
-    action: str = ""
-
-
-def web_address(location: Location) -> str:
-    """Give the address under which a browser would ask for a place.
-
-    Returns
-    -------
-    str
-        Without a sign-in; ``""`` for places that are on no web, and for those whose
-        address holds a query or a password.
-    """
-    if location.query or location.userinfo or location.is_archive:
-        return ""
-    if location.protocol in ("http", "https"):
-        return location.url()
-    if location.protocol == "gs":
-        bucket = BucketAddress(location.root, endpoint="https://storage.googleapis.com")
-        return bucket.url(location.path)
-    if location.protocol == "s3":
-        return _bucket(location).url(location.path)
-    return ""
-
-
-async def check_public(location: Location, viewer: str = "") -> PublicAccess:
-    """Ask for a place's metadata as a viewer's page would, on the I/O loop.
-
-    Nobody signs, and the answer must let the page of the viewer read it (CORS).
-
-    Parameters
-    ----------
-    location : Location
-        An image.
-    viewer : str, optional
-        The address of the viewer, ``https://host/…``.
-    """
-    if not web_address(location):
-        return _nowhere(location)
-    return await _ask(location, web_address(location), viewer)
-
-
-async def _ask(location: Location, address: str, viewer: str) -> PublicAccess:
-    parts = urlsplit(viewer)
-    origin = f"{parts.scheme}://{parts.netloc}" if viewer else "https://example.org"
-    access = http.Access(RetryPolicy(), proxy=http.proxy_for(address))
-    bucket = _bucket(location) if location.protocol == "s3" else None
-    denied = False
-    for name in NODE_DOCUMENTS:
-        try:
-            for _ in range(1 + _CORRECTIONS):
-                answer = await http.get(
-                    f"{address}/{name}", {"Origin": origin}, access, RequestStats()
-                )
-                refusal = refusal_of(answer.status, answer.headers, answer.body)
-                better = corrected(bucket, refusal) if bucket else None
-                if better is None:
-                    break
-                bucket, address = better, better.url(location.path)
-        except Interrupted as interrupted:
-            sentence = f"{location.display} does not answer: {interrupted.kind.value}."
-            return PublicAccess(address, False, sentence, "Try again a little later.")
-        if answer.status == 200:
-            allowed = answer.headers.get("Access-Control-Allow-Origin", "")
-            return _judged(location, address, allowed in ("*", origin))
-        denied = denied or answer.status in (401, 403)
-    if denied:
-        sentence = f"{location.display} is not public: it asks for a sign-in."
-        action = "Ask its owner to open it to everybody."
-        return PublicAccess(address, False, sentence, action)
-    sentence = f"No image is at {location.display}."
-    return PublicAccess(address, False, sentence, "Check the address.")
-
-
-def _judged(location: Location, address: str, allowed: bool) -> PublicAccess:
-    parts = urlsplit(address)
-    if not allowed:
-        sentence = f"{parts.netloc} does not let web pages read {location.display}."
-        action = "Ask its owner to allow cross-origin reads (CORS)."
-        return PublicAccess(address, False, sentence, action)
-    host = (parts.hostname or "").lower()
-    if parts.scheme == "http" and host not in _LOCAL_HOSTS:
-        sentence = f"{parts.netloc} is not encrypted, so browsers refuse to read it."
-        action = "Use its https address."
-        return PublicAccess(address, False, sentence, action)
-    if host in _LOCAL_HOSTS:
-        return PublicAccess(address, True, "This link works on this computer only.")
-    return PublicAccess(address, True)
-
-
-def _nowhere(location: Location) -> PublicAccess:
-    sentence = f"{location.display} lies where browsers cannot read."
-    action = "Save it to a public bucket."
-    if location.query or location.userinfo:
-        sentence = f"The address of {location.display} holds a sign-in."
-        action = "Use the address of a public place."
-    elif location.is_archive:
-        sentence = "Viewers in browsers do not read archives."
-        action = "Unpack it in a public bucket."
-    elif location.protocol == "file":
-        sentence = f"{location.display} lies on this computer."
-    return PublicAccess("", False, sentence, action)
-
-
-def _bucket(location: Location) -> BucketAddress:
-    named = find_profile(location.profile) if location.profile else Profile("")
-    return bucket_address(
-        location.root,
-        location.region or named.region,
-        location.endpoint or named.endpoint,
-        named.style,
-    )
-
-
-# Addresses and Python for the clipboard; never with a secret.
-
-
-def plain_address(location: Location) -> str:
-    """Give the address that opens here again: without query and password.
-
-    What says how to sign in stays: the name of a profile, an endpoint, a region.
-    """
-    return str(replace(location, query="", userinfo="", notes=()))
-
-
-def s3_address(location: Location) -> str:
-    """Give the ``s3://`` form, as other programs take it; ``""`` if it has none."""
-    bucket = location.as_s3(path_style=True) if not location.query else None
-    if bucket is None:
-        return ""
-    return f"s3://{bucket.root}/{bucket.path}".rstrip("/")
-
-
-def https_address(location: Location) -> str:
-    """Give the web form; ``""`` if it has none, or would need a sign-in."""
-    return web_address(location)
-
-
-def python_snippet(location: Location) -> str:
-    """Write Python that opens a place: the profile by its name, and no secret.
-
-    It runs with napari as with the package alone.
-    """
-    keywords = {
-        "endpoint": location.endpoint,
-        "region": location.region,
-        "profile": location.profile,
-        "anonymous": location.anonymous,
-    }
-    bare = replace(
-        location,
-        query="",
-        userinfo="",
-        endpoint=None,
-        region=None,
-        profile=None,
-        anonymous=None,
-        notes=(),
-    )
-    given = [f"    {k}={v!r},\n" for k, v in keywords.items() if v is not None]
-    place = f"{str(bare)!r}"
-    if given:
-        place = f"\n    {place},\n{''.join(given)}"
-    left_out = location.query or location.userinfo
-    note = "# The address was signed; the signature is left out.\n" if left_out else ""
-    return (
-        f"from napari_omezarr import Location, read\n\n{note}"
-        f"location = Location.parse({place})\n"
-        "image = read(location).pyramids[0]\n"
-        "finest = image.data()[0]  # a dask array: nothing is read yet\n"
-    )
-
-
-# What is on the screen, as plain values: for links that show others the same.
+# What is on the screen, as plain values.
 
 
 @dataclass(frozen=True, slots=True)
@@ -471,3 +90,317 @@ class ViewState:
     def is_3d(self) -> bool:
         """Whether a volume is shown."""
         return len(self.displayed) == 3
+
+
+# Links that open a public image in a viewer on the web.
+
+
+class Viewer(StrEnum):
+    """The viewers; the value is the name to show."""
+
+    VALIDATOR = "ome-ngff-validator"
+    VIZARR = "vizarr"
+    NEUROGLANCER = "neuroglancer"
+    ITK_VTK = "itk-vtk-viewer"
+
+    @property
+    def address(self) -> str:
+        """Where the viewer is; its host is what must be let read the image."""
+        return _ADDRESSES[self]
+
+    @property
+    def takes_view(self) -> bool:
+        """Whether a link can say where to look."""
+        return self in (Viewer.VIZARR, Viewer.NEUROGLANCER)
+
+
+_ADDRESSES = {
+    Viewer.VALIDATOR: "https://ome.github.io/ome-ngff-validator/",
+    Viewer.VIZARR: "https://hms-dbmi.github.io/vizarr/",
+    Viewer.NEUROGLANCER: "https://neuroglancer-demo.appspot.com/",
+    Viewer.ITK_VTK: "https://kitware.github.io/itk-vtk-viewer/app/",
+}
+_PARAMETERS = {
+    Viewer.VALIDATOR: "source",
+    Viewer.VIZARR: "source",
+    Viewer.ITK_VTK: "fileToLoad",
+}
+
+
+def share_link(address: str, viewer: Viewer, view: ViewState | None = None) -> str:
+    """Make a link that opens an image, by the address of ``check_public``, in a viewer.
+
+    The view gives vizarr position and zoom, and neuroglancer the plane, contrast,
+    colours and labels too. The other viewers cannot be told.
+    """
+    if viewer is Viewer.NEUROGLANCER:
+        state = _json(neuroglancer_state(address, view))
+        return f"{viewer.address}#!{quote(state, safe='')}"
+    link = f"{viewer.address}?{_PARAMETERS[viewer]}={quote(address, safe=':/')}"
+    if view is not None and viewer is Viewer.VIZARR:
+        said = _vizarr(view)
+        link += "".join(f"&{name}={quote(_json(said[name]), safe='')}" for name in said)
+    return link
+
+
+def _vizarr(view: ViewState) -> dict[str, object]:
+    """Say where to look, and where the image lies; vizarr shows x and y alone."""
+    if not {"x", "y"} <= view.grid.keys() or view.displayed[-2:] != ("y", "x"):
+        return {}
+    (width, left), (height, top) = view.grid["x"], view.grid["y"]
+    target = [view.center["x"] + width / 2, view.center["y"] + height / 2]
+    # Some versions of vizarr leave the transforms out, and others take the image along
+    # z out of sight (its issue 271). As they do, this puts the corner of a pixel where
+    # OME-Zarr has its centre: labels, which vizarr places itself, stay on their image.
+    matrix = [width, 0, 0, left, 0, height, 0, top, 0, 0, 1, 0, 0, 0, 0, 1]
+    state = {"zoom": math.log2(view.zoom), "target": target}
+    return {"viewState": state, "model_matrix": matrix}
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+# The state of neuroglancer that shows an image as it is shown here. Its positions are
+# in the units that ``dimensions`` declares; centres of pixels lie where OME-Zarr has
+# them. location/links.py reads the same layout: a link that is made here opens there.
+
+_SHADER = (
+    "#uicontrol invlerp contrast\n"
+    "#uicontrol vec3 color color\n"
+    "void main() { emitRGB(color * contrast()); }\n"
+)
+_SPATIAL = ("x", "y", "z")
+
+
+def neuroglancer_state(address: str, view: ViewState | None = None) -> dict[str, Any]:
+    """Make the state for an image at a web address; neuroglancer decides the rest."""
+    source = f"zarr://{address.rstrip('/')}/"
+    name = address.rstrip("/").rpartition("/")[2]
+    whole = {"type": "auto", "source": source, "name": name}
+    if view is None:
+        return {"layers": [whole]}
+    layers = [_channel(source, name, channel, view) for channel in view.channels]
+    labels = [_labels(source, label) for label in view.labels]
+    axes = _axes(view)
+    dimensions = {axis: list(_dimension(view, axis)) for axis in axes}
+    return {
+        "dimensions": dimensions,
+        "displayDimensions": _displayed(view, axes),
+        "position": [view.center[axis] for axis in axes],
+        "crossSectionScale": _scale(view, axes),
+        "layers": [*(layers or [whole]), *labels],
+        "layout": "3d" if view.is_3d else "xy",
+    }
+
+
+def _axes(view: ViewState) -> list[str]:
+    spatial = [axis for axis in _SPATIAL if axis in view.center]
+    return [*spatial, *(axis for axis in view.center if axis not in spatial)]
+
+
+def _displayed(view: ViewState, axes: list[str]) -> list[str]:
+    """Name the axes of the panel: right, down, into the screen."""
+    # Without this neuroglancer takes the first three, whatever they are: of a film
+    # its time.
+    shown = [axis for axis in reversed(view.displayed) if axis in axes]
+    others = [a for a in axes if a in _SPATIAL and a not in shown]
+    return (shown + others)[:3]
+
+
+def _scale(view: ViewState, axes: list[str]) -> float:
+    """Give how much of the finest unit that is displayed a pixel of the screen is."""
+    shown = _displayed(view, axes)
+    sizes = [_dimension(view, axis)[0] for axis in shown]
+    return sizes[0] / (min(sizes) * view.zoom)
+
+
+def _dimension(view: ViewState, axis: str) -> tuple[float, str]:
+    """Give the size of one world unit, in metres, seconds or nothing."""
+    return unit_size(view.units.get(axis)) or (1, "")
+
+
+def _channel(
+    source: str, name: str, channel: ChannelView, view: ViewState
+) -> dict[str, Any]:
+    # An axis of channels belongs to its layer alone, with a prime in its name.
+    axis = f"{view.channel_axis}'"
+    local = {"localDimensions": {axis: [1, ""]}, "localPosition": [channel.index]}
+    return {
+        "type": "image",
+        "source": source,
+        "name": channel.name or name,
+        **(local if view.channel_axis else {}),
+        "opacity": 1,
+        "blend": "additive",
+        **({"volumeRendering": "max"} if view.is_3d else {}),
+        "shader": _SHADER,
+        "shaderControls": {
+            "contrast": {"range": list(channel.contrast)},
+            "color": f"#{channel.color.lower()}",
+        },
+        "visible": channel.visible,
+    }
+
+
+def _labels(source: str, name: str) -> dict[str, Any]:
+    return {
+        "type": "segmentation",
+        "source": f"{source}labels/{name}/",
+        "name": name,
+        "tab": "segments",
+    }
+
+
+# Whether a browser anywhere could read a place: what a share link depends on.
+
+_CORRECTIONS = 2
+_LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+
+
+@dataclass(frozen=True, slots=True)
+class PublicAccess:
+    """Whether others can open a place in their browsers.
+
+    Attributes
+    ----------
+    address : str
+        The https address that everybody may have; ``""`` if there is none.
+    works : bool
+        Whether a viewer in a browser can read it.
+    sentence, action : str
+        What is missing, and what to do about it; empty if nothing is.
+    """
+
+    address: str
+    works: bool
+    sentence: str = ""
+    action: str = ""
+
+
+def web_address(location: Location) -> str:
+    """Give the address under which a browser would ask for a place, without a sign-in.
+
+    It is ``""`` for places that are on no web, and for those whose address holds a
+    query or a password.
+    """
+    if location.query or location.userinfo or location.is_archive:
+        return ""
+    if location.protocol in ("http", "https"):
+        return location.url()
+    if location.protocol == "gs":
+        bucket = BucketAddress(location.root, endpoint="https://storage.googleapis.com")
+        return bucket.url(location.path)
+    if location.protocol == "s3":
+        return _bucket(location).url(location.path)
+    return ""
+
+
+async def check_public(location: Location, viewer: str = "") -> PublicAccess:
+    """Ask for an image's metadata as a viewer's page would, on the I/O loop.
+
+    Nobody signs, and the answer must let the page of the viewer, which is at
+    ``https://host/…``, read it (CORS).
+    """
+    address = web_address(location)
+    if not address:
+        return _unreachable(location)
+    page = urlsplit(viewer)
+    origin = f"{page.scheme}://{page.netloc}" if viewer else "https://example.org"
+    access = http.Access(RetryPolicy(), proxy=http.proxy_for(address))
+    bucket = _bucket(location) if location.protocol == "s3" else None
+    denied = False
+    for name in NODE_DOCUMENTS:
+        try:
+            for _ in range(1 + _CORRECTIONS):
+                answer = await http.get(
+                    f"{address}/{name}", {"Origin": origin}, access, RequestStats()
+                )
+                refusal = refusal_of(answer.status, answer.headers, answer.body)
+                better = corrected(bucket, refusal) if bucket else None
+                if better is None:
+                    break
+                bucket, address = better, better.url(location.path)
+        except Interrupted as interrupted:
+            sentence = f"{location.display} does not answer: {interrupted.kind.value}."
+            return PublicAccess(address, False, sentence, "Try again a little later.")
+        if answer.status == 200:
+            allowed = answer.headers.get("Access-Control-Allow-Origin", "")
+            return _readable(location, address, allowed in ("*", origin))
+        denied = denied or answer.status in (401, 403)
+    if denied:
+        sentence = f"{location.display} is not public: it asks for a sign-in."
+        action = "Ask its owner to open it to everybody."
+        return PublicAccess(address, False, sentence, action)
+    sentence = f"No image is at {location.display}."
+    return PublicAccess(address, False, sentence, "Check the address.")
+
+
+def _readable(location: Location, address: str, allowed: bool) -> PublicAccess:
+    url = urlsplit(address)
+    if not allowed:
+        sentence = f"{url.netloc} does not let web pages read {location.display}."
+        action = "Ask its owner to allow cross-origin reads (CORS)."
+        return PublicAccess(address, False, sentence, action)
+    host = (url.hostname or "").lower()
+    if url.scheme == "http" and host not in _LOCAL_HOSTS:
+        sentence = f"{url.netloc} is not encrypted, so browsers refuse to read it."
+        action = "Use its https address."
+        return PublicAccess(address, False, sentence, action)
+    if host in _LOCAL_HOSTS:
+        return PublicAccess(address, True, "This link works on this computer only.")
+    return PublicAccess(address, True)
+
+
+def _unreachable(location: Location) -> PublicAccess:
+    sentence = f"{location.display} lies where browsers cannot read."
+    action = "Save it to a public bucket."
+    if location.query or location.userinfo:
+        sentence = f"The address of {location.display} holds a sign-in."
+        action = "Use the address of a public place."
+    elif location.is_archive:
+        sentence = "Viewers in browsers do not read archives."
+        action = "Unpack it in a public bucket."
+    elif location.protocol == "file":
+        sentence = f"{location.display} lies on this computer."
+    return PublicAccess("", False, sentence, action)
+
+
+def _bucket(location: Location) -> BucketAddress:
+    named = find_profile(location.profile) if location.profile else Profile("")
+    return bucket_address(
+        location.root,
+        location.region or named.region,
+        location.endpoint or named.endpoint,
+        named.style,
+    )
+
+
+# Addresses and Python for the clipboard; never with a secret.
+
+
+def s3_address(location: Location) -> str:
+    """Give the ``s3://`` form, as other programs take it; ``""`` if it has none."""
+    bucket = location.as_s3(path_style=True) if not location.query else None
+    if bucket is None:
+        return ""
+    return f"s3://{bucket.root}/{bucket.path}".rstrip("/")
+
+
+def python_snippet(location: Location) -> str:
+    """Write Python that opens a place: the profile by its name, and no secret."""
+    names = ("endpoint", "region", "profile", "anonymous")
+    options = {name: getattr(location, name) for name in names}
+    given = [f"    {k}={v!r},\n" for k, v in options.items() if v is not None]
+    bare = replace(location, endpoint=None, region=None, profile=None, anonymous=None)
+    place = repr(without_secrets(bare))
+    if given:
+        place = f"\n    {place},\n{''.join(given)}"
+    left_out = location.query or location.userinfo
+    note = "# The address was signed; the signature is left out.\n" if left_out else ""
+    return (
+        f"from napari_omezarr import Location, read\n\n{note}"
+        f"location = Location.parse({place})\n"
+        "image = read(location).pyramids[0]\n"
+        "finest = image.data()[0]  # a dask array: nothing is read yet\n"
+    )

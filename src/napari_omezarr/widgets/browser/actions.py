@@ -14,16 +14,16 @@ from napari_omezarr.browsing import (
     EntryKind,
     Viewer,
     check_public,
-    https_address,
-    plain_address,
     python_snippet,
     s3_address,
     share_link,
     start,
+    web_address,
 )
 from napari_omezarr.connections import locate
 from napari_omezarr.errors import OptionError
 from napari_omezarr.location import Location
+from napari_omezarr.user_files import without_secrets
 from napari_omezarr.widgets.qt_async import FutureWatcher, failure
 
 from .forms import CopyForm, TableForm
@@ -46,9 +46,9 @@ if TYPE_CHECKING:
 # What can be done with a row: the same actions on buttons and in its menu.
 
 _COPIES: dict[str, Callable[[Any], str]] = {
-    "Address": plain_address,
+    "Address": without_secrets,
     "s3:// address": s3_address,
-    "Web address": https_address,
+    "Web address": web_address,
     "Python": python_snippet,
 }
 _LABELLED = (
