@@ -27,8 +27,7 @@ from session import SIZE, Session
 from napari_omezarr.display.engine import Engine, engine, install
 from napari_omezarr.display.napari_hook import attach, wait_until_sharp
 from napari_omezarr.display.settings import MEGABYTE, Settings
-from napari_omezarr.pyramid import to_dask
-from napari_omezarr.pyramid.pixels import Readable
+from napari_omezarr.pyramid import Readable, to_dask
 
 SHAPE = (2048, 4096, 4096)
 CHUNK = 512

@@ -27,8 +27,7 @@ from napari_omezarr.display.engine import Engine, install
 from napari_omezarr.display.napari_hook import attach, status, wait_until_sharp
 from napari_omezarr.display.settings import MEGABYTE, Settings
 from napari_omezarr.location import Location
-from napari_omezarr.pyramid import FixedAxes, to_dask
-from napari_omezarr.pyramid.pixels import Readable
+from napari_omezarr.pyramid import FixedAxes, Readable, to_dask
 from napari_omezarr.reading import read
 from napari_omezarr.samples import write_cells
 from napari_omezarr.store import run
@@ -36,8 +35,7 @@ from napari_omezarr.store import run
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from napari_omezarr.pyramid import Level, Pixels
-    from napari_omezarr.pyramid.boxes import Bounds
+    from napari_omezarr.pyramid import Bounds, Level, Pixels
 
 FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
 SHAPE = (4, 1536, 1536)

@@ -11,7 +11,7 @@ from uuid import uuid4
 import numpy as np
 
 from napari_omezarr._io_loop import io_loop
-from napari_omezarr.pyramid.pixels import Readable
+from napari_omezarr.pyramid import Readable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from napari_omezarr.pyramid.pixels import Readable
+from napari_omezarr.pyramid import Readable
 
 if TYPE_CHECKING:
     import numpy as np

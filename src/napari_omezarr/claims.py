@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from napari_omezarr.location.paths import NODE_DOCUMENTS
+from napari_omezarr.location import NODE_DOCUMENTS
 
 from .location import Location
 

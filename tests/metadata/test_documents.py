@@ -20,7 +20,6 @@ from napari_omezarr.metadata import (
     Well,
     fit_axes,
     parse_document,
-    placed,
 )
 
 WELL = {"well": {"images": [{"path": "0"}], "version": "0.4"}}
@@ -365,15 +364,6 @@ def test_a_mixed_axis_cannot_be_dropped() -> None:
 def test_arrays_without_dimensions_are_no_image() -> None:
     with pytest.raises(MetadataError, match="no dimensions"):
         fit_axes(multiscale_of("x"), 0)
-
-
-def test_a_scene_moves_all_levels() -> None:
-    world = (Axis("v"), Axis("u"))
-    moved = placed(multiscale_of("y", "x"), Affine.from_translation([5, 6]), world)
-    assert moved.datasets[0].affine.translation == (5, 6)
-    assert moved.world_axes == world
-    with pytest.raises(MetadataError, match="from 3 to 3 axes"):
-        placed(multiscale_of("y", "x"), Affine.identity(3))
 
 
 def test_the_system_asked_for_may_be_in_one_image_of_several() -> None:

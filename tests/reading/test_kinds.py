@@ -289,6 +289,34 @@ def test_a_scene_puts_each_image_in_its_place(tmp_path):
     assert shifts == [[0, 0], [0, 12]]
 
 
+def test_a_scene_moves_all_levels_and_leaves_images_that_its_transform_does_not_fit(
+    tmp_path,
+):
+    ends = {"input": {"path": "tile", "name": "physical"}, "output": {"name": "world"}}
+    axes = [{"name": name, "type": "space"} for name in "vu"]
+    fitting = {"type": "translation", "translation": [5, 6]}
+    # From two axes to three, in a world that does not say how many it has.
+    unfitting = {"type": "affine", "affine": [[1, 0, 5], [0, 1, 6], [1, 1, 7]]}
+    for name, transform, known in ("a", fitting, axes), ("b", unfitting, []):
+        folder = tmp_path / f"{name}.zarr"
+        small_images.put_image(folder / "tile", "0.6", names="yx", shape=(16, 24))
+        scene = {
+            "coordinateTransformations": [transform | ends],
+            "coordinateSystems": [{"name": "world", "axes": known}],
+        }
+        small_images.put_group(folder, "0.6", {"scene": scene})
+    own = opened(tmp_path / "a.zarr" / "tile").pyramids[0]
+    moved = opened(tmp_path / "a.zarr").pyramids[0]
+    for level, before in zip(moved.levels, own.levels, strict=True):
+        np.testing.assert_allclose(
+            level.affine.matrix - before.affine.matrix, [[0, 0, 5], [0, 0, 6]]
+        )
+    assert [axis.name for axis in moved.world_axes] == ["v", "u"]
+    left = opened(tmp_path / "b.zarr")
+    assert left.pyramids[0].levels[0].affine == own.levels[0].affine
+    assert any("is not one of 2 axes" in warning for warning in left.warnings)
+
+
 def test_a_scene_transforms_by_axes_that_only_its_images_name(tmp_path):
     small_images.put_image(
         tmp_path / "a.zarr" / "tile", "0.6", names="yx", shape=(16, 24)

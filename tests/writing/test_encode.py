@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from zarr.storage import MemoryStore
 
 from napari_omezarr.errors import DiskFullError
-from napari_omezarr.pyramid.boxes import is_whole, numbered, sampled, units
+from napari_omezarr.pyramid import is_whole, nth_box, sample_number, split_box
 from napari_omezarr.writing.encode import (
     Compression,
     array_document,
@@ -67,7 +67,7 @@ def test_zarr_reads_what_was_encoded_in_one_step(array, most):
     stored = len(array.hierarchy.sizes("0"))
     filled = sum(
         values[tuple(slice(*along) for along in box)].any()
-        for box in units(whole(array.shape), array.chunks)
+        for box in split_box(whole(array.shape), array.chunks)
     )
     assert stored == filled
 
@@ -198,9 +198,9 @@ def test_the_first_failure_is_raised_once_all_has_ended():
 
 def test_the_sample_of_a_block_is_one_of_its_objects():
     bounds, unit = ((4, 10), (0, 5)), (4, 2)
-    boxes = list(units(bounds, unit))
-    assert [numbered(bounds, unit, n) for n in range(len(boxes))] == boxes
-    assert sampled(bounds, unit) in range(len(boxes))
+    boxes = list(split_box(bounds, unit))
+    assert [nth_box(bounds, unit, n) for n in range(len(boxes))] == boxes
+    assert sample_number(bounds, unit) in range(len(boxes))
     assert is_whole(bounds, unit, (10, 5))
     assert not is_whole(bounds, unit, (11, 5))
     assert not is_whole(((3, 8), (0, 4)), unit, (10, 5))

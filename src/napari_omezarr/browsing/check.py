@@ -22,9 +22,8 @@ from napari_omezarr.errors import (
     UnsupportedDataError,
 )
 from napari_omezarr.metadata import parse_document
-from napari_omezarr.pyramid.boxes import units
-from napari_omezarr.reading import ReadOptions, read
-from napari_omezarr.reading.nodes import GroupNode, group_keys, node
+from napari_omezarr.pyramid import split_box
+from napari_omezarr.reading import GroupNode, ReadOptions, group_keys, parse_node, read
 from napari_omezarr.store import open_buckets, open_lister, open_store, run
 
 from .details import array_of
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
     from napari_omezarr.connections import Keys, Profile
     from napari_omezarr.location import Location
-    from napari_omezarr.pyramid.pixels import ArrayPixels
+    from napari_omezarr.pyramid import ArrayPixels
     from napari_omezarr.store import ListPage, RetryPolicy
 
 # A second opinion on the metadata: our own reader tolerates what is against the
@@ -100,7 +99,7 @@ def validate(location: Location) -> Validation:
         action = "Run: pip install 'napari-omezarr[validate]'"
         raise UnsupportedDataError(sentence, action=action)
     answers = open_store(location).fetch((*group_keys(""), *child_keys()))
-    root = node("", answers)
+    root = parse_node("", answers)
     version = _version(root) if isinstance(root, GroupNode) else None
     if not isinstance(root, GroupNode) or version is None:
         sentence = f"{location.display} says nothing of OME-Zarr."
@@ -111,7 +110,7 @@ def validate(location: Location) -> Validation:
         )
         return Validation(version, False, sentence)
     findings = [*_findings("", root)]
-    labels = node("labels", answers)
+    labels = parse_node("labels", answers)
     if isinstance(labels, GroupNode):
         findings += _findings("labels", labels)
     count = len(findings)
@@ -325,7 +324,7 @@ async def _measure(pixels: ArrayPixels) -> Speed:
     chunk_bytes = max(1, prod(pixels.chunks) * pixels.dtype.itemsize)
     whole = tuple((0, size) for size in pixels.shape)
     count = max(1, min(_CHUNKS, _BYTES // chunk_bytes))
-    chunks = list(islice(units(whole, pixels.chunks), count))
+    chunks = list(islice(split_box(whole, pixels.chunks), count))
     key = pixels.stored_key((0,) * pixels.ndim)
     await pixels.store.exists(key)  # opens the connection
     latency = median([await _seconds(pixels, key) for _ in range(_LATENCIES)])

@@ -27,10 +27,9 @@ from napari_omezarr.errors import (
     TargetExistsError,
     TruncatedBodyError,
 )
-from napari_omezarr.location.paths import DOCUMENTS, NODE_DOCUMENTS
-from napari_omezarr.pyramid.pixels import ArrayPixels
-from napari_omezarr.reading import read
-from napari_omezarr.reading.nodes import joined
+from napari_omezarr.location import DOCUMENTS, NODE_DOCUMENTS
+from napari_omezarr.pyramid import ArrayPixels
+from napari_omezarr.reading import join_path, read
 from napari_omezarr.store import ObjectMeta, open_lister, open_store, open_writable
 from napari_omezarr.user_files import cache_folder, read_json, write_json
 
@@ -189,7 +188,7 @@ async def expected_keys(source: Location) -> list[ObjectMeta]:
             return []
         keys |= dict.fromkeys(_keys(source, image))
     for path in ("", "labels"):
-        keys |= dict.fromkeys(joined(path, name) for name in DOCUMENTS)
+        keys |= dict.fromkeys(join_path(path, name) for name in DOCUMENTS)
     return [ObjectMeta(key, False) for key in sorted(keys)]
 
 
@@ -200,10 +199,10 @@ def _count(image: Pyramid) -> int:
 
 def _keys(source: Location, image: Pyramid) -> Iterable[str]:
     path = _below(source, image.location)
-    yield from (joined(path, name) for name in NODE_DOCUMENTS)
+    yield from (join_path(path, name) for name in NODE_DOCUMENTS)
     for level in image.levels:
-        inside = joined(path, level.path)
-        yield from (joined(inside, name) for name in NODE_DOCUMENTS)
+        inside = join_path(path, level.path)
+        yield from (join_path(inside, name) for name in NODE_DOCUMENTS)
         if isinstance(level.pixels, ArrayPixels):
             yield from _chunks(level.pixels)
 

@@ -15,11 +15,10 @@ from napari_omezarr.errors import (
     StoreError,
     UnsupportedDataError,
 )
-from napari_omezarr.location.paths import DOCUMENTS
+from napari_omezarr.location import DOCUMENTS
 from napari_omezarr.metadata import Labels, parse_document
-from napari_omezarr.pyramid.pixels import ArrayPixels
-from napari_omezarr.reading import ReadOptions, read
-from napari_omezarr.reading.nodes import GroupNode, array_key, node
+from napari_omezarr.pyramid import ArrayPixels
+from napari_omezarr.reading import GroupNode, ReadOptions, array_key, parse_node, read
 from napari_omezarr.store import open_store, run
 
 from .entries import Entry, EntryKind, child_keys, probe_keys, recognised
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from napari_omezarr.location import Location
     from napari_omezarr.metadata import ResolvedChannel
     from napari_omezarr.pyramid import Level, Pixels, Pyramid
-    from napari_omezarr.reading.batches import Answers
+    from napari_omezarr.reading import Answers
 
 # One chunk of an image: its pixels, its size in the store, how long it took.
 
@@ -433,7 +432,7 @@ def _plain(steps: Any) -> list[dict[str, Any]]:
 
 def _about(answers: Answers) -> Provenance:
     try:
-        group = node("", answers)
+        group = parse_node("", answers)
     except OMEZarrError:
         group = None
     attributes = group.attributes if isinstance(group, GroupNode) else {}
@@ -442,7 +441,7 @@ def _about(answers: Answers) -> Provenance:
 
 def _labels(answers: Answers) -> tuple[str, ...]:
     try:
-        group = node("labels", answers)
+        group = parse_node("labels", answers)
         if not isinstance(group, GroupNode):
             return ()
         kind = parse_document(group.attributes, zarr_format=group.zarr_format).kind

@@ -17,17 +17,17 @@ from napari_omezarr.metadata import (
     Well,
     parse_document,
 )
-from napari_omezarr.reading import ReadOptions
-from napari_omezarr.reading.batches import ask
-from napari_omezarr.reading.collections import listed_images
-from napari_omezarr.reading.nodes import (
+from napari_omezarr.reading import (
     ArrayNode,
     GroupNode,
     Opening,
+    ReadOptions,
     array_key,
+    ask,
     group_keys,
-    joined,
-    node,
+    join_path,
+    listed_images,
+    parse_node,
 )
 
 if TYPE_CHECKING:
@@ -36,8 +36,7 @@ if TYPE_CHECKING:
     from napari_omezarr.location import Location
     from napari_omezarr.metadata import Document, Multiscale
     from napari_omezarr.metadata import Kind as Meaning
-    from napari_omezarr.reading.batches import Answers, Questions
-    from napari_omezarr.reading.nodes import Node
+    from napari_omezarr.reading import Answers, Node, Questions
     from napari_omezarr.store import RemoteStore
 
 # One row of a browser: what lies at a place, as far as it is known.
@@ -179,7 +178,7 @@ def probe_keys(path: str) -> tuple[str, ...]:
     The documents of both formats, and those of the level that most images call
     ``0``: they tell how large the image is.
     """
-    level = joined(path, _USUAL_LEVEL)
+    level = join_path(path, _USUAL_LEVEL)
     return (
         *group_keys(path),
         array_key(path, 2),
@@ -231,7 +230,7 @@ def found_node(path: str, answers: Answers) -> Node | None:
     MetadataError
         A document is not a JSON object.
     """
-    found = node(path, answers)
+    found = parse_node(path, answers)
     body = answers[array_key(path, 2)]
     # The attributes of a zarr 2 array lie in .zattrs, as those of a group do.
     if isinstance(body, bytes) and not _says_much(found):
@@ -293,7 +292,7 @@ def _image_text(
     names = [axis.name for axis in multiscale.axes]
     shape: tuple[int, ...] = ()
     if multiscale.datasets[0].path.strip("/") == _USUAL_LEVEL:
-        body = answers.get(array_key(joined(path, _USUAL_LEVEL), zarr_format))
+        body = answers.get(array_key(join_path(path, _USUAL_LEVEL), zarr_format))
         shape = _shape(_object(body)) if isinstance(body, bytes) else ()
     return size_text(names, shape)
 
@@ -382,7 +381,7 @@ def _of_image(
     count = sum(len(multiscale.datasets) for multiscale in image.multiscales)
     found = [Entry(place, "", EntryKind.LEVELS, True, str(count), label="levels")]
     try:
-        labels = node("labels", answers, group.zarr_format)
+        labels = parse_node("labels", answers, group.zarr_format)
         if not isinstance(labels, GroupNode):
             return found
         kind = parse_document(labels.attributes, zarr_format=labels.zarr_format).kind
@@ -429,4 +428,4 @@ def _label(path: str, name: str) -> str:
 
 
 def _entries(place: Location, paths: Iterable[str], kind: EntryKind) -> list[Entry]:
-    return [Entry(place, joined(path), kind, label=path) for path in paths]
+    return [Entry(place, join_path(path), kind, label=path) for path in paths]

@@ -15,8 +15,12 @@ from napari_omezarr.errors import (
     StoreError,
 )
 from napari_omezarr.location import Location
-from napari_omezarr.reading.batches import awaited
-from napari_omezarr.reading.nodes import GroupNode, group_keys, node
+from napari_omezarr.reading import (
+    GroupNode,
+    group_keys,
+    parse_node,
+    run_questions_async,
+)
 from napari_omezarr.store import ListPage, open_buckets, open_lister, open_store
 
 from .entries import (
@@ -33,7 +37,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from napari_omezarr.connections import Profile
-    from napari_omezarr.reading.batches import Answers
+    from napari_omezarr.reading import Answers
     from napari_omezarr.store import Lister, ObjectMeta, RemoteStore, RetryPolicy
 
 # The children of a place, page by page: folders and images, never chunks.
@@ -224,7 +228,7 @@ class Listing:
 
     async def _parts(self, group: GroupNode, answers: Answers) -> list[Entry]:
         questions = children(self.here, group, self._store, answers)
-        found = await awaited(questions, self._store)
+        found = await run_questions_async(questions, self._store)
         return [entry for entry in found if entry.name.startswith(self._prefix)]
 
     async def _batch(self) -> ListPage:
@@ -287,7 +291,7 @@ class Listing:
         parent = place.parent
         store = open_store(parent, retry=self._retry)
         try:
-            above = node("", await store.answers(group_keys("")))
+            above = parse_node("", await store.answers(group_keys("")))
         except OMEZarrError:
             above = None
         sentence, action = f"Nothing is at {place.display}.", "Check the address."

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from napari_omezarr.connections import Profile, find_profile
-from napari_omezarr.location.paths import NODE_DOCUMENTS
+from napari_omezarr.location import NODE_DOCUMENTS
 from napari_omezarr.metadata import unit_size
 from napari_omezarr.store import RetryPolicy, http
 from napari_omezarr.store.backend import RequestStats

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from napari_omezarr.atomic_file import PARTIAL, replacing
-from napari_omezarr.pyramid.pixels import ArrayPixels
+from napari_omezarr.pyramid import ArrayPixels
 from napari_omezarr.reading import ReadOptions, read
 from napari_omezarr.store import open_store, run
 from napari_omezarr.user_files import cache_folder

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from napari_omezarr.pyramid import Pixels
-    from napari_omezarr.pyramid.boxes import Bounds
+    from napari_omezarr.pyramid import Bounds, Pixels
 
 # Decoded chunks in memory, shared by all layers of the process.
 

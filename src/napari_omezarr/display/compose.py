@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_omezarr.pyramid.boxes import Bounds
+    from napari_omezarr.pyramid import Bounds
 
     from .chunk_cache import ChunkCache, ChunkGrid, ChunkIndex
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         Sequence,
     )
 
-    from napari_omezarr.pyramid.boxes import Bounds
+    from napari_omezarr.pyramid import Bounds
 
     from .chunk_cache import Chunk, ChunkGrid, ChunkKey
     from .chunk_queue import ChunkRequest, Notice, Retrying

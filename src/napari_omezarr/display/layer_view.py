@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Sequence
     from concurrent.futures import Future
 
-    from napari_omezarr.pyramid import Pixels
-    from napari_omezarr.pyramid.boxes import Bounds
+    from napari_omezarr.pyramid import Bounds, Pixels
 
     from .chunk_cache import ChunkKey
     from .chunk_queue import ChunkRequest

@@ -15,7 +15,7 @@ from .compose import projected
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 
-    from napari_omezarr.pyramid.boxes import Bounds
+    from napari_omezarr.pyramid import Bounds
 
     from .chunk_cache import ChunkGrid, ChunkIndex, ChunkKey
 

@@ -9,5 +9,26 @@ Examples
 from __future__ import annotations
 
 from .location import Location, parse_many
+from .paths import (
+    ARRAY_DOCUMENT,
+    DOCUMENTS,
+    GROUP_DOCUMENT,
+    NODE_DOCUMENTS,
+    ZARR_JSON,
+    ZARRAY,
+    ZATTRS,
+    ZGROUP,
+)
 
-__all__ = ["Location", "parse_many"]
+__all__ = [
+    "ARRAY_DOCUMENT",
+    "DOCUMENTS",
+    "GROUP_DOCUMENT",
+    "NODE_DOCUMENTS",
+    "ZARRAY",
+    "ZARR_JSON",
+    "ZATTRS",
+    "ZGROUP",
+    "Location",
+    "parse_many",
+]

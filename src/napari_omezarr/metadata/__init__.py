@@ -1,7 +1,14 @@
 """OME-Zarr documents of every version as frozen values; no I/O, no zarr."""
 
 from .affine import Affine
-from .axes import channel_axis, default_axes, known_unit, normalized_unit, unit_size
+from .axes import (
+    TIMES,
+    channel_axis,
+    default_axes,
+    known_unit,
+    normalized_unit,
+    unit_size,
+)
 from .channels import ResolvedChannel, is_rgb, resolve_channels
 from .document import parse_document
 from .model import (
@@ -25,10 +32,11 @@ from .model import (
     WellImage,
     Window,
 )
-from .multiscale import fit_axes, placed
+from .multiscale import fit_axes
 from .transforms import stored_parameters
 
 __all__ = [
+    "TIMES",
     "Acquisition",
     "Affine",
     "Axis",
@@ -57,7 +65,6 @@ __all__ = [
     "known_unit",
     "normalized_unit",
     "parse_document",
-    "placed",
     "resolve_channels",
     "stored_parameters",
     "unit_size",

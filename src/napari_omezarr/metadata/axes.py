@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from .model import Axis
-from .node import shown
+from .node import short_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .node import Node
+    from .node import JsonNode
 
 # The unit names that OME-Zarr knows, and the ways that they are misspelled.
 
@@ -172,7 +172,7 @@ def normalized_unit(axis: Axis) -> str | None:
     return unit if unit in allowed.get(axis.type or "", LENGTHS | TIMES) else None
 
 
-def parse_axes(node: Node) -> tuple[Axis, ...]:
+def parse_axes(node: JsonNode) -> tuple[Axis, ...]:
     """Parse a list of axes: names (0.3) or objects (0.4 and later).
 
     Parameters
@@ -202,11 +202,13 @@ def parse_axes(node: Node) -> tuple[Axis, ...]:
     return tuple(axes)
 
 
-def _parse_axis(node: Node, index: int) -> Axis:
+def _parse_axis(node: JsonNode, index: int) -> Axis:
     if not isinstance(node.value, Mapping):
         name = node.text() or f"dim_{index}"
         if name not in TYPE_BY_NAME:
-            node.note(f"{shown(name)} is none of t, c, z, y, x; its type is unknown")
+            node.note(
+                f"{short_text(name)} is none of t, c, z, y, x; its type is unknown"
+            )
         return Axis(name, TYPE_BY_NAME.get(name))
     name = node.child("name").text() or ""
     if not name:
@@ -216,17 +218,17 @@ def _parse_axis(node: Node, index: int) -> Axis:
     return Axis(name, type_, _parse_unit(node, name, type_), _orientation(node, type_))
 
 
-def _parse_type(node: Node, name: str) -> str | None:
+def _parse_type(node: JsonNode, name: str) -> str | None:
     text = node.child("type").text()
     if text and text.strip():
         return text.strip().lower()
     inferred = TYPE_BY_NAME.get(name.lower())
     taken = f"; taken as {inferred}" if inferred else ""
-    node.note(f"axis {shown(name)} has no type{taken}")
+    node.note(f"axis {short_text(name)} has no type{taken}")
     return inferred
 
 
-def _parse_unit(node: Node, name: str, type_: str | None) -> str | None:
+def _parse_unit(node: JsonNode, name: str, type_: str | None) -> str | None:
     unit = node.child("unit")
     if not unit.exists and node.child("units").exists:
         unit = node.child("units")
@@ -235,11 +237,14 @@ def _parse_unit(node: Node, name: str, type_: str | None) -> str | None:
     if text is None or text.strip().lower() in _NO_UNIT:
         return text
     if normalized_unit(Axis(name, type_, text)) is None:
-        unit.note(f"{shown(text)} is no unit for axis {shown(name)}; shown in pixels")
+        unit.note(
+            f"{short_text(text)} is no unit for axis {short_text(name)}; "
+            "shown in pixels"
+        )
     return text
 
 
-def _orientation(node: Node, type_: str | None) -> str | None:
+def _orientation(node: JsonNode, type_: str | None) -> str | None:
     orientation = node.child("orientation")
     if not orientation.exists:
         return None
@@ -258,7 +263,7 @@ def _orientation(node: Node, type_: str | None) -> str | None:
     return value
 
 
-def _with_unique_name(axis: Axis, node: Node, taken: set[str]) -> Axis:
+def _with_unique_name(axis: Axis, node: JsonNode, taken: set[str]) -> Axis:
     if axis.name not in taken:
         return axis
     # As many candidates as there are names, and one more: one of them is free.
@@ -267,11 +272,13 @@ def _with_unique_name(axis: Axis, node: Node, taken: set[str]) -> Axis:
         for candidate in (f"{axis.name}_{n}" for n in range(2, len(taken) + 3))
         if candidate not in taken
     )
-    node.note(f"axis name {shown(axis.name)} is used twice; called {shown(name)}")
+    node.note(
+        f"axis name {short_text(axis.name)} is used twice; called {short_text(name)}"
+    )
     return Axis(name, axis.type, axis.unit, axis.orientation)
 
 
-def _note_conflicts(node: Node, axes: Sequence[Axis]) -> None:
+def _note_conflicts(node: JsonNode, axes: Sequence[Axis]) -> None:
     """Note two orientations along one anatomical direction (RFC-4: MUST NOT)."""
     directions = [
         frozenset(axis.orientation.split("-to-")) for axis in axes if axis.orientation
@@ -280,7 +287,7 @@ def _note_conflicts(node: Node, axes: Sequence[Axis]) -> None:
         node.note("has two axes along the same anatomical direction")
 
 
-def note_unusual_axes(node: Node, axes: Sequence[Axis]) -> None:
+def note_unusual_axes(node: JsonNode, axes: Sequence[Axis]) -> None:
     """Note axes that 0.3 to 0.6 do not allow; they are kept as they are.
 
     Notes

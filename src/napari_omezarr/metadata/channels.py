@@ -12,12 +12,12 @@ import numpy as np
 from napari_omezarr.errors import MetadataError
 
 from .model import Channel, ImageLabel, Labels, Rendering, Window
-from .node import relative_path, shown
+from .node import relative_path, short_text
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
-    from .node import Node
+    from .node import JsonNode
 
 # How each channel is shown, whatever the document leaves out or has wrong.
 
@@ -223,7 +223,7 @@ def _bounds(dtype: np.dtype[np.generic]) -> tuple[float, float] | None:
 _HEX = re.compile(r"(?:#|0x)?([0-9a-fA-F]{3}|[0-9a-fA-F]{6}|[0-9a-fA-F]{8})")
 
 
-def parse_rendering(node: Node) -> Rendering | None:
+def parse_rendering(node: JsonNode) -> Rendering | None:
     """Parse the ``omero`` block; None where there is none.
 
     Nothing in it makes an image unreadable: what cannot be understood is absent
@@ -245,7 +245,7 @@ def parse_rendering(node: Node) -> Rendering | None:
     )
 
 
-def parse_color(node: Node) -> str | None:
+def parse_color(node: JsonNode) -> str | None:
     """Return six upper-case hex digits, or None where there is no such colour.
 
     Notes
@@ -258,17 +258,21 @@ def parse_color(node: Node) -> str | None:
     text = node.value.strip() if isinstance(node.value, str) else ""
     match = _HEX.fullmatch(text)
     if match is None:
-        node.note(f"{shown(node.value)} is no colour of six hex digits; it is ignored")
+        node.note(
+            f"{short_text(node.value)} is no colour of six hex digits; it is ignored"
+        )
         return None
     digits = match[1].upper()
     if len(digits) == 3:
         digits = "".join(digit * 2 for digit in digits)
     if digits[:6] != text.upper():
-        node.note(f"{shown(text)} is no colour of six hex digits; read as {digits[:6]}")
+        node.note(
+            f"{short_text(text)} is no colour of six hex digits; read as {digits[:6]}"
+        )
     return digits[:6]
 
 
-def _parse_channel(node: Node) -> Channel:
+def _parse_channel(node: JsonNode) -> Channel:
     if node.exists and not isinstance(node.value, Mapping):
         node.note("is no object; the channel is shown with defaults")
     return Channel(
@@ -280,7 +284,7 @@ def _parse_channel(node: Node) -> Channel:
     )
 
 
-def _parse_window(node: Node) -> Window | None:
+def _parse_window(node: JsonNode) -> Window | None:
     if not node.exists:
         return None
     start, end, lowest, highest = (
@@ -292,19 +296,19 @@ def _parse_window(node: Node) -> Window | None:
     return Window(start=start, end=end, min=lowest, max=highest)
 
 
-def _parse_model(node: Node) -> str:
+def _parse_model(node: JsonNode) -> str:
     model = (node.text() or "color").strip().lower()
     if model in ("greyscale", "grayscale"):
         return "greyscale"
     if model != "color":
-        node.note(f"{shown(model)} is neither color nor greyscale; read as color")
+        node.note(f"{short_text(model)} is neither color nor greyscale; read as color")
     return "color"
 
 
-def _parse_index(node: Node) -> int | None:
+def _parse_index(node: JsonNode) -> int | None:
     index = node.integer()
     if index is not None and index < 0:
-        node.note(f"{shown(index)} is no index; it is ignored")
+        node.note(f"{short_text(index)} is no index; it is ignored")
         return None
     return index
 
@@ -316,7 +320,7 @@ RGBA = tuple[int, int, int, int]
 _KEY = "label-value"
 
 
-def parse_labels(node: Node) -> Labels:
+def parse_labels(node: JsonNode) -> Labels:
     """Parse the list of paths of a ``labels`` group.
 
     Parameters
@@ -335,7 +339,7 @@ def parse_labels(node: Node) -> Labels:
     return Labels(parse_paths(node))
 
 
-def parse_paths(node: Node) -> tuple[str, ...]:
+def parse_paths(node: JsonNode) -> tuple[str, ...]:
     """Return the usable paths of a list, each once; the others leave a note."""
     paths: dict[str, None] = {}
     for element in node.elements():
@@ -345,7 +349,7 @@ def parse_paths(node: Node) -> tuple[str, ...]:
     return tuple(paths)
 
 
-def path_or_note(node: Node) -> str | None:
+def path_or_note(node: JsonNode) -> str | None:
     """Return a path inside the group; None and a note where it is none."""
     try:
         path = relative_path(node)
@@ -357,7 +361,7 @@ def path_or_note(node: Node) -> str | None:
     return path
 
 
-def parse_image_label(node: Node) -> ImageLabel | None:
+def parse_image_label(node: JsonNode) -> ImageLabel | None:
     """Parse the ``image-label`` block; None where there is none.
 
     Nothing in it makes an image unreadable. A label value that is listed twice
@@ -375,7 +379,7 @@ def parse_image_label(node: Node) -> ImageLabel | None:
     )
 
 
-def _parse_colors(node: Node) -> dict[int, RGBA]:
+def _parse_colors(node: JsonNode) -> dict[int, RGBA]:
     colors: dict[int, RGBA] = {}
     for element in node.elements():
         value = _label_value(element, colors)
@@ -385,7 +389,7 @@ def _parse_colors(node: Node) -> dict[int, RGBA]:
     return colors
 
 
-def _parse_properties(node: Node) -> dict[int, Mapping[str, Any]]:
+def _parse_properties(node: JsonNode) -> dict[int, Mapping[str, Any]]:
     properties: dict[int, Mapping[str, Any]] = {}
     for element in node.elements():
         value = _label_value(element, properties)
@@ -396,7 +400,7 @@ def _parse_properties(node: Node) -> dict[int, Mapping[str, Any]]:
     return properties
 
 
-def _label_value(node: Node, seen: Mapping[int, object]) -> int | None:
+def _label_value(node: JsonNode, seen: Mapping[int, object]) -> int | None:
     if not isinstance(node.value, Mapping):
         node.note("is no object; it is ignored")
         return None
@@ -410,7 +414,7 @@ def _label_value(node: Node, seen: Mapping[int, object]) -> int | None:
     return value
 
 
-def _parse_rgba(node: Node) -> RGBA | None:
+def _parse_rgba(node: JsonNode) -> RGBA | None:
     if not node.exists:
         return None
     numbers = [element.number() for element in node.elements()]
@@ -435,7 +439,7 @@ def _channel(value: float) -> int:
     return round(min(max(value, 0.0), 255.0))
 
 
-def _parse_source(node: Node) -> str:
+def _parse_source(node: JsonNode) -> str:
     default = ImageLabel().source
     if isinstance(node.value, str):
         node.note("is a string and no object; read as the image's path")

@@ -18,7 +18,7 @@ from .coordinate_systems import (
     reachable,
 )
 from .model import Acquisition, Plate, PlateWell, Scene, SceneImage, Well, WellImage
-from .node import shown
+from .node import short_text
 from .transforms import Ends
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from .model import Axis
     from .multiscale import ParseOptions
-    from .node import Node
+    from .node import JsonNode
 
 # High-content screening: plates and their wells.
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class _Names:
     """Rows or columns of a plate, in order, that grow with what wells name."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: JsonNode) -> None:
         self.node = node
         self.index: dict[str, int] = {}
         for element in node.elements():
@@ -43,15 +43,15 @@ class _Names:
                 element.note("has no name")
                 name = f"?{len(self.index)}"
             if name in self.index:
-                element.note(f"repeats the name {shown(name)}")
+                element.note(f"repeats the name {short_text(name)}")
                 continue
             self.index[name] = len(self.index)
 
-    def place(self, name: str | None, stated: Node) -> int | None:
+    def place(self, name: str | None, stated: JsonNode) -> int | None:
         """Return the index of ``name``; else the stated one; else add the name."""
         number = stated.integer()
         if number is not None and not 0 <= number < len(self.index):
-            stated.note(f"{shown(number)} is not on the plate; it is ignored")
+            stated.note(f"{short_text(number)} is not on the plate; it is ignored")
             number = None
         if name in self.index:
             if number not in (None, self.index[name]):
@@ -59,12 +59,12 @@ class _Names:
                 stated.note(f"{number} contradicts the well's path, which counts")
             return self.index[name]
         if number is None and name is not None:
-            self.node.note(f"lacks {shown(name)}, which a well names; it is added")
+            self.node.note(f"lacks {short_text(name)}, which a well names; it is added")
             number = self.index[name] = len(self.index)
         return number
 
 
-def parse_plate(node: Node) -> Plate:
+def parse_plate(node: JsonNode) -> Plate:
     """Parse the ``plate`` block.
 
     Parameters
@@ -100,7 +100,7 @@ def parse_plate(node: Node) -> Plate:
     )
 
 
-def parse_well(node: Node) -> Well:
+def parse_well(node: JsonNode) -> Well:
     """Parse the ``well`` block: the paths of its fields of view, in order.
 
     Raises
@@ -119,7 +119,9 @@ def parse_well(node: Node) -> Well:
     return Well(tuple(images.values()))
 
 
-def _parse_well_place(node: Node, rows: _Names, columns: _Names) -> PlateWell | None:
+def _parse_well_place(
+    node: JsonNode, rows: _Names, columns: _Names
+) -> PlateWell | None:
     path = path_or_note(node.child("path"))
     if path is None:
         return None
@@ -132,7 +134,7 @@ def _parse_well_place(node: Node, rows: _Names, columns: _Names) -> PlateWell | 
     return PlateWell(path, row, column)
 
 
-def _parse_acquisitions(node: Node) -> tuple[Acquisition, ...]:
+def _parse_acquisitions(node: JsonNode) -> tuple[Acquisition, ...]:
     acquisitions: dict[int, Acquisition] = {}
     for element in node.elements():
         number = element.child("id").integer()
@@ -144,10 +146,10 @@ def _parse_acquisitions(node: Node) -> tuple[Acquisition, ...]:
     return tuple(acquisitions.values())
 
 
-def _count(node: Node) -> int | None:
+def _count(node: JsonNode) -> int | None:
     count = node.integer()
     if count is not None and count < 1:
-        node.note(f"{shown(count)} is no count; it is ignored")
+        node.note(f"{short_text(count)} is no count; it is ignored")
         return None
     return count
 
@@ -155,7 +157,7 @@ def _count(node: Node) -> int | None:
 # Scenes: several images in one world (0.6).
 
 
-def parse_scene(node: Node, request: ParseOptions) -> Scene:
+def parse_scene(node: JsonNode, request: ParseOptions) -> Scene:
     """Parse the ``scene`` block.
 
     Parameters
@@ -202,7 +204,7 @@ def parse_scene(node: Node, request: ParseOptions) -> Scene:
     )
 
 
-def _ends(node: Node) -> tuple[Reference, Reference] | None:
+def _ends(node: JsonNode) -> tuple[Reference, Reference] | None:
     source = parse_reference(node.child("input"))
     target = parse_reference(node.child("output"))
     return None if source is None or target is None else (source, target)
@@ -219,7 +221,7 @@ def _images(pairs: Iterable[tuple[Reference, Reference]]) -> tuple[Reference, ..
 
 
 def _world(
-    node: Node,
+    node: JsonNode,
     systems: Sequence[str],
     pairs: Sequence[tuple[Reference, Reference]],
     wanted: str | None,
@@ -265,7 +267,7 @@ def _ndim(axes: Sequence[Axis], ways: Mapping[Reference, Affine]) -> int | None:
 
 
 def _placed(
-    node: Node,
+    node: JsonNode,
     image: Reference,
     world: Reference,
     ways: Mapping[Reference, Affine],

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .model import Axis
-    from .node import Node
+    from .node import JsonNode
 
 # Named coordinate systems and the transforms between them (0.6).
 
@@ -42,7 +42,7 @@ class Edge:
     affine: Affine
 
 
-def parse_systems(node: Node) -> dict[str, tuple[Axis, ...]]:
+def parse_systems(node: JsonNode) -> dict[str, tuple[Axis, ...]]:
     """Return the axes of each coordinate system, by name, in document order."""
     systems: dict[str, tuple[Axis, ...]] = {}
     for index, element in enumerate(node.elements()):
@@ -57,7 +57,7 @@ def parse_systems(node: Node) -> dict[str, tuple[Axis, ...]]:
     return systems
 
 
-def parse_reference(node: Node) -> Reference | None:
+def parse_reference(node: JsonNode) -> Reference | None:
     """Return the system that an ``input`` or ``output`` names.
 
     Parameters
@@ -88,7 +88,7 @@ def parse_reference(node: Node) -> Reference | None:
 
 
 def parse_edge(
-    node: Node, axes: Mapping[Reference, tuple[Axis, ...]], ends: Ends
+    node: JsonNode, axes: Mapping[Reference, tuple[Axis, ...]], ends: Ends
 ) -> Edge | None:
     """Return the edge that a transform with ``input`` and ``output`` makes.
 
@@ -171,7 +171,7 @@ def _extended(edge: Edge, onward: Iterable[Edge]) -> list[Edge]:
 _USUAL = (["scale"], ["scale", "translation"])
 
 
-def parse_levels(node: Node) -> list[tuple[str, Node]]:
+def parse_levels(node: JsonNode) -> list[tuple[str, JsonNode]]:
     """Return path and object of each dataset that can be read, finest first.
 
     Parameters
@@ -185,7 +185,7 @@ def parse_levels(node: Node) -> list[tuple[str, Node]]:
     MetadataError
         When nothing is left, or a path leads out of the group.
     """
-    levels: dict[str, Node] = {}
+    levels: dict[str, JsonNode] = {}
     for element in node.elements():
         # ome-zarr 0.0.x wrote bare paths.
         source = element if isinstance(element.value, str) else element.child("path")
@@ -201,12 +201,12 @@ def parse_levels(node: Node) -> list[tuple[str, Node]]:
     return list(levels.items())
 
 
-def transforms_of(node: Node) -> tuple[Node, ...]:
+def transforms_of(node: JsonNode) -> tuple[JsonNode, ...]:
     """Return the ``coordinateTransformations`` of a dataset or a multiscale."""
     return node.child("coordinateTransformations").elements()
 
 
-def stated_ndim(levels: Sequence[tuple[str, Node]]) -> int | None:
+def stated_ndim(levels: Sequence[tuple[str, JsonNode]]) -> int | None:
     """Return how many axes the first scale of a level has, or None."""
     for _, level in levels:
         for transform in transforms_of(level):
@@ -216,7 +216,7 @@ def stated_ndim(levels: Sequence[tuple[str, Node]]) -> int | None:
     return None
 
 
-def level_affine(node: Node, ends: Ends, system: str | None) -> Affine:
+def level_affine(node: JsonNode, ends: Ends, system: str | None) -> Affine:
     """Return the map from an index of a level's array to the multiscale's system.
 
     Parameters
@@ -253,7 +253,9 @@ def level_affine(node: Node, ends: Ends, system: str | None) -> Affine:
 
 
 def intrinsic_system(
-    levels: Sequence[tuple[str, Node]], systems: Mapping[str, object], node: Node
+    levels: Sequence[tuple[str, JsonNode]],
+    systems: Mapping[str, object],
+    node: JsonNode,
 ) -> str:
     """Return the system that the levels lead to, the one for viewing (0.6).
 
@@ -278,7 +280,7 @@ def intrinsic_system(
     return max(counts, key=lambda name: counts[name])
 
 
-def target_of(node: Node) -> str | None:
+def target_of(node: JsonNode) -> str | None:
     """Return the system of this group that a transform leads to, or None."""
     reference = parse_reference(node.child("output"))
     return None if reference is None or reference.path else reference.name
@@ -302,7 +304,7 @@ class World:
 
 
 def listed_world(
-    node: Node, axes: tuple[Axis, ...], ends: Ends, wanted: str | None
+    node: JsonNode, axes: tuple[Axis, ...], ends: Ends, wanted: str | None
 ) -> World:
     """Return the world of a multiscale without named systems (0.1 to 0.5).
 
@@ -324,7 +326,7 @@ def listed_world(
         When ``wanted`` is no system of this multiscale.
     """
     transforms = transforms_of(node)
-    by_target: dict[str, Node] = {}
+    by_target: dict[str, JsonNode] = {}
     for transform in transforms:
         by_target.setdefault(target_of(transform) or "", transform)
     names = tuple(name for name in by_target if name)
@@ -345,7 +347,7 @@ def listed_world(
 
 
 def graph_world(
-    node: Node,
+    node: JsonNode,
     start: str,
     systems: Mapping[str, tuple[Axis, ...]],
     ends: Ends,
@@ -402,7 +404,7 @@ def graph_world(
 
 
 def _local_edges(
-    node: Node, systems: Mapping[str, tuple[Axis, ...]], ends: Ends
+    node: JsonNode, systems: Mapping[str, tuple[Axis, ...]], ends: Ends
 ) -> tuple[Edge, ...]:
     """Return the edges between systems of this group, not those to its labels."""
     axes = {Reference(name): axes for name, axes in systems.items()}
@@ -414,7 +416,9 @@ def _local_edges(
     return tuple(edge for edge in edges if edge is not None)
 
 
-def _note_choice(node: Node, chosen: str, names: list[str], wanted: str | None) -> None:
+def _note_choice(
+    node: JsonNode, chosen: str, names: list[str], wanted: str | None
+) -> None:
     others = [name for name in dict.fromkeys(names) if name != chosen]
     if others and wanted is None:
         node.note(
@@ -422,7 +426,7 @@ def _note_choice(node: Node, chosen: str, names: list[str], wanted: str | None) 
         )
 
 
-def _unknown(wanted: str, names: tuple[str, ...], node: Node) -> OptionError:
+def _unknown(wanted: str, names: tuple[str, ...], node: JsonNode) -> OptionError:
     known = f"It has {', '.join(names)}." if names else "It has none with a name."
     return OptionError(
         f"This image has no coordinate system {wanted}.",

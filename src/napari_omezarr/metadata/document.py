@@ -11,7 +11,7 @@ from .channels import parse_image_label, parse_labels, parse_paths
 from .collections import parse_plate, parse_scene, parse_well
 from .model import Document, Kind, Series
 from .multiscale import ParseOptions, parse_image
-from .node import Node, Notes, read_version
+from .node import JsonNode, Notes, read_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +71,7 @@ def parse_document(
     if not isinstance(attributes, Mapping):
         raise MetadataError("The attributes are not an object", url=url)
     notes = Notes(url)
-    root = _namespace(Node(attributes, "", notes))
+    root = _namespace(JsonNode(attributes, "", notes))
     namespaced = root.value is not attributes
     label = root.child("image-label")
     kinds = [key for key in KINDS if root.child(key).exists]
@@ -91,7 +91,7 @@ def parse_document(
     return Document(version, kind, root.value, notes.collected())
 
 
-def _namespace(node: Node) -> Node:
+def _namespace(node: JsonNode) -> JsonNode:
     """Return what holds the metadata: ``ome`` (0.5) where it says something.
 
     Notes
@@ -102,25 +102,25 @@ def _namespace(node: Node) -> Node:
     inner = node.child("ome")
     keys = (*KINDS, "image-label")
     if any(inner.child(key).exists for key in keys):
-        return Node(inner.value, "ome", node.notes)
+        return JsonNode(inner.value, "ome", node.notes)
     if inner.exists and not isinstance(inner.value, Mapping):
         inner.note("is no object; it is ignored")
     return node
 
 
-def _note_format(root: Node, version: str | None, zarr_format: int | None) -> None:
+def _note_format(root: JsonNode, version: str | None, zarr_format: int | None) -> None:
     old = version in ("0.1", "0.2", "0.3", "0.4")
     if version is not None and zarr_format == (3 if old else 2):
         root.note(f"OME-Zarr {version} is not defined for Zarr version {zarr_format}.")
 
 
-def _note_others(root: Node, kinds: list[str]) -> None:
+def _note_others(root: JsonNode, kinds: list[str]) -> None:
     others = [key for key in kinds[1:] if key != LAYOUT or kinds[0] == "multiscales"]
     if others:
         root.note(f"The group is also {', '.join(others)}; read as {kinds[0]}.")
 
 
-def _parse_kind(key: str, root: Node, request: ParseOptions) -> Kind:
+def _parse_kind(key: str, root: JsonNode, request: ParseOptions) -> Kind:
     if key == "multiscales":
         return parse_image(root, request)
     if key == "scene":
@@ -128,17 +128,17 @@ def _parse_kind(key: str, root: Node, request: ParseOptions) -> Kind:
     return _PARSERS[key](root.child(key))
 
 
-def _parse_series(node: Node) -> Series:
+def _parse_series(node: JsonNode) -> Series:
     return Series(parse_paths(node))
 
 
-def _parse_layout(node: Node) -> Series:
+def _parse_layout(node: JsonNode) -> Series:
     if node.value != 3:
         node.note("is not 3; read as if it were")
     return Series()
 
 
-_PARSERS: dict[str, Callable[[Node], Kind]] = {
+_PARSERS: dict[str, Callable[[JsonNode], Kind]] = {
     "plate": parse_plate,
     "well": parse_well,
     "labels": parse_labels,

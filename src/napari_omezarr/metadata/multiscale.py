@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from .coordinate_systems import World
     from .model import ImageLabel, Rendering
-    from .node import Node
+    from .node import JsonNode
 
 # One image: its axes, its levels, and where they lie in the world.
 
@@ -62,7 +62,7 @@ class ParseOptions:
 
 
 def parse_multiscale(
-    node: Node,
+    node: JsonNode,
     request: ParseOptions,
     rendering: Rendering | None = None,
     label: ImageLabel | None = None,
@@ -120,7 +120,7 @@ def parse_multiscale(
 
 
 def _note_axes(
-    node: Node, listed: Sequence[Axis], axes: Sequence[Axis], version: str | None
+    node: JsonNode, listed: Sequence[Axis], axes: Sequence[Axis], version: str | None
 ) -> None:
     if not listed and version not in ("0.1", "0.2"):
         names = ", ".join(axis.name for axis in axes)
@@ -130,7 +130,7 @@ def _note_axes(
 
 
 def _note_scales(
-    node: Node, levels: Sequence[tuple[str, Node]], version: str | None
+    node: JsonNode, levels: Sequence[tuple[str, JsonNode]], version: str | None
 ) -> None:
     """Note levels without transforms, which are required from 0.4 on."""
     if version in ("0.1", "0.2", "0.3"):
@@ -156,7 +156,7 @@ def _in_world(axes: Sequence[Axis], world: World) -> tuple[Axis, ...]:
     return tuple(seen)
 
 
-def _lifted(node: Node, world: World, level: Affine) -> Affine:
+def _lifted(node: JsonNode, world: World, level: Affine) -> Affine:
     """Return the multiscale's transform after the level's (0.4: "applied after")."""
     total = world.affine @ level
     if total.is_invertible:
@@ -165,7 +165,7 @@ def _lifted(node: Node, world: World, level: Affine) -> Affine:
     return level
 
 
-def parse_image(root: Node, request: ParseOptions) -> Image:
+def parse_image(root: JsonNode, request: ParseOptions) -> Image:
     """Parse all ``multiscales`` of a group, with its ``omero`` and ``image-label``.
 
     Raises
@@ -232,42 +232,6 @@ def fit_axes(multiscale: Multiscale, ndim: int) -> tuple[Multiscale, tuple[str, 
     return fitted, (
         f"The document gives {said} and the arrays have {ndim} dimensions; "
         f"they are taken as {names}.",
-    )
-
-
-def placed(
-    multiscale: Multiscale, affine: Affine, axes: tuple[Axis, ...] = ()
-) -> Multiscale:
-    """Return ``multiscale`` as it lies in a scene.
-
-    Parameters
-    ----------
-    multiscale : Multiscale
-        An image, parsed with the coordinate system that ``affine`` starts from.
-    affine : Affine
-        From the image's world to the scene's.
-    axes : tuple of Axis, optional
-        The axes of the scene's world; the image's own where there are none.
-
-    Raises
-    ------
-    MetadataError
-        When the affine is for another number of axes, or has no inverse.
-    """
-    count = len(multiscale.axes)
-    if (affine.ndim_in, affine.ndim_out) != (count, count) or not affine.is_invertible:
-        raise MetadataError(
-            f"The scene's transform is from {affine.ndim_in} to {affine.ndim_out} axes "
-            f"and the image has {count}",
-            where="scene",
-        )
-    return replace(
-        multiscale,
-        datasets=tuple(
-            replace(dataset, affine=affine @ dataset.affine)
-            for dataset in multiscale.datasets
-        ),
-        world_axes=axes if len(axes) == count else multiscale.world_axes,
     )
 
 

@@ -39,7 +39,7 @@ class Notes:
         return (*self.sentences, *((more,) if self.left_out else ()))
 
 
-def shown(value: object) -> str:
+def short_text(value: object) -> str:
     """Return a short text for ``value`` that is safe in any message."""
     if isinstance(value, str):
         text = value if len(value) <= 40 else f"{value[:37]}..."
@@ -52,7 +52,7 @@ def shown(value: object) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class JsonNode:
     """One JSON value; absence is a node whose value is None, as is ``null``.
 
     Reading never raises. What has the wrong type reads as absent, what can be
@@ -85,12 +85,12 @@ class Node:
         """Return, for raising, the error that this value makes the node unusable."""
         return MetadataError(problem, where=self.where, url=self.notes.url)
 
-    def child(self, key: str) -> Node:
+    def child(self, key: str) -> JsonNode:
         """Return the value below ``key``; absent where this is not an object."""
         value = self.value.get(key) if isinstance(self.value, Mapping) else None
-        return Node(value, f"{self.where}/{key}" if self.where else key, self.notes)
+        return JsonNode(value, f"{self.where}/{key}" if self.where else key, self.notes)
 
-    def elements(self) -> tuple[Node, ...]:
+    def elements(self) -> tuple[JsonNode, ...]:
         """Return the elements of a list; one value that is no list is one element."""
         if self.value is None:
             return ()
@@ -98,7 +98,7 @@ class Node:
             self.note("is not a list; its value is read as the only element")
             return (self,)
         return tuple(
-            Node(value, f"{self.where}/{index}", self.notes)
+            JsonNode(value, f"{self.where}/{index}", self.notes)
             for index, value in enumerate(self.value)
         )
 
@@ -107,8 +107,8 @@ class Node:
         if self.value is None or isinstance(self.value, str):
             return self.value
         if isinstance(self.value, int | float) and not isinstance(self.value, bool):
-            self.note(f"is {shown(self.value)} and no string")
-            return shown(self.value)
+            self.note(f"is {short_text(self.value)} and no string")
+            return short_text(self.value)
         self._reject("a string")
         return None
 
@@ -129,7 +129,7 @@ class Node:
             self._reject("a finite number")
             return None
         if isinstance(self.value, str):
-            self.note(f"is the string {shown(self.value)} and no number")
+            self.note(f"is the string {short_text(self.value)} and no number")
         return number
 
     def integer(self) -> int | None:
@@ -149,13 +149,13 @@ class Node:
         if self.value is None or isinstance(self.value, bool):
             return default if self.value is None else self.value
         if self.value in (0, 1):
-            self.note(f"is {shown(self.value)} and no boolean")
+            self.note(f"is {short_text(self.value)} and no boolean")
             return bool(self.value)
         self._reject("true or false")
         return default
 
     def _reject(self, expected: str) -> None:
-        self.note(f"is {shown(self.value)} and not {expected}; it is ignored")
+        self.note(f"is {short_text(self.value)} and not {expected}; it is ignored")
 
 
 # Which version of OME-Zarr a document is written in.
@@ -165,7 +165,7 @@ KNOWN_VERSIONS = ("0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.9.dev1")
 _PATTERN = re.compile(r"\s*v?(\d{1,4})\.(\d{1,4})(.{0,20})", re.DOTALL)
 
 
-def read_version(root: Node, *, namespaced: bool) -> str | None:
+def read_version(root: JsonNode, *, namespaced: bool) -> str | None:
     """Return the version that a group's document is to be read as.
 
     Parameters
@@ -191,7 +191,7 @@ def read_version(root: Node, *, namespaced: bool) -> str | None:
     return _inferred(root, namespaced=namespaced)
 
 
-def _places(root: Node) -> tuple[Node, ...]:
+def _places(root: JsonNode) -> tuple[JsonNode, ...]:
     """Return where a version may be, the most authoritative first."""
     blocks = (
         root,
@@ -201,11 +201,11 @@ def _places(root: Node) -> tuple[Node, ...]:
     return tuple(block.child("version") for block in blocks)
 
 
-def _understood(node: Node) -> str | None:
+def _understood(node: JsonNode) -> str | None:
     text = node.text()
     match = _PATTERN.fullmatch(text or "")
     if match is None:
-        node.note(f"is {shown(node.value)} and no version; it is inferred")
+        node.note(f"is {short_text(node.value)} and no version; it is inferred")
         return None
     major, minor, rest = int(match[1]), int(match[2]), match[3].strip()
     version = f"{major}.{minor}"
@@ -213,11 +213,11 @@ def _understood(node: Node) -> str | None:
         return f"{version}{rest}"
     if version in KNOWN_VERSIONS:
         return version
-    node.note(f"{shown(text)} is not known here; read as well as can be")
+    node.note(f"{short_text(text)} is not known here; read as well as can be")
     return f"{version}{rest}"
 
 
-def _inferred(root: Node, *, namespaced: bool) -> str | None:
+def _inferred(root: JsonNode, *, namespaced: bool) -> str | None:
     """Infer a version, as the versions differ in structure (see Notes).
 
     Notes
@@ -241,7 +241,7 @@ def _inferred(root: Node, *, namespaced: bool) -> str | None:
     return version
 
 
-def _first_multiscale(root: Node) -> Node:
+def _first_multiscale(root: JsonNode) -> JsonNode:
     multiscales = root.child("multiscales")
     if isinstance(multiscales.value, list | tuple) and multiscales.value:
         return multiscales.elements()[0]
@@ -272,7 +272,7 @@ def escapes(path: str) -> bool:
     return ".." in parts or _DRIVE.match(path.lstrip("/\\")) is not None
 
 
-def relative_path(node: Node) -> str | None:
+def relative_path(node: JsonNode) -> str | None:
     """Return the path that ``node`` gives, without slashes at its ends.
 
     Returns

@@ -12,7 +12,7 @@ from napari_omezarr.errors import MetadataError
 
 from .affine import Affine
 from .axes import MOST_AXES
-from .node import Node, Notes, relative_path, shown
+from .node import JsonNode, Notes, relative_path, short_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 # Transforms that permute, drop and create axes: mapAxis and projectAxis (0.6).
 
 
-def axis_index(node: Node, names: Sequence[str], ndim: int) -> int | None:
+def axis_index(node: JsonNode, names: Sequence[str], ndim: int) -> int | None:
     """Return the index of an axis given by index, or by name as up to 0.6.dev2."""
     if isinstance(node.value, str) and node.value in names:
         return list(names).index(node.value)
     index = node.integer()
     if index is None or not 0 <= index < ndim:
-        node.note(f"{shown(node.value)} is no axis; the transform is ignored")
+        node.note(f"{short_text(node.value)} is no axis; the transform is ignored")
         return None
     return index
 
 
-def axis_indices(node: Node, names: Sequence[str], ndim: int) -> list[int] | None:
+def axis_indices(node: JsonNode, names: Sequence[str], ndim: int) -> list[int] | None:
     """Return the indices of a list of axes, or None with a note."""
     indices = [axis_index(element, names, ndim) for element in node.elements()]
     known = [index for index in indices if index is not None]
@@ -41,7 +41,7 @@ def axis_indices(node: Node, names: Sequence[str], ndim: int) -> list[int] | Non
 
 
 def map_axis(
-    node: Node, ndim: int | None, inputs: Sequence[str], outputs: Sequence[str]
+    node: JsonNode, ndim: int | None, inputs: Sequence[str], outputs: Sequence[str]
 ) -> Affine | None:
     """Return the map of a mapAxis: entry i is the input that feeds output i.
 
@@ -72,7 +72,7 @@ def map_axis(
     return _selection(feeding, max(feeding) + 1 if ndim is None else ndim)
 
 
-def project_axis(node: Node, ndim: int | None) -> Affine | None:
+def project_axis(node: JsonNode, ndim: int | None) -> Affine | None:
     """Return the map of a projectAxis: drop inputs, then create outputs of zero."""
     if ndim is None:
         node.note("projects an unknown number of axes; the transform is ignored")
@@ -124,7 +124,7 @@ def stored_parameters(attributes: Mapping[str, Any]) -> tuple[str, ...]:
         (displacements, coordinates) are not among them: they have no matrix.
     """
     paths: dict[str, None] = {}
-    root = Node(attributes, "", Notes())
+    root = JsonNode(attributes, "", Notes())
     for block in (root, root.child("ome")):
         images = block.child("multiscales").elements()
         for image in (*images, block.child("scene")):
@@ -135,7 +135,7 @@ def stored_parameters(attributes: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(paths)
 
 
-def _stored_in(node: Node, depth: int) -> Iterator[str]:
+def _stored_in(node: JsonNode, depth: int) -> Iterator[str]:
     if depth > DEEPEST or not isinstance(node.value, Mapping):
         return
     path = _stored_path(node)
@@ -147,7 +147,7 @@ def _stored_in(node: Node, depth: int) -> Iterator[str]:
         yield from _stored_in(part, depth + 1)
 
 
-def _stored_path(node: Node) -> str | None:
+def _stored_path(node: JsonNode) -> str | None:
     kind = node.child("type").value
     if kind not in _STORABLE or node.child(kind).exists:
         return None
@@ -157,7 +157,9 @@ def _stored_path(node: Node) -> str | None:
         return None
 
 
-def parameter(node: Node, kind: str, arrays: Mapping[str, NDArray[Any]]) -> Node:
+def parameter(
+    node: JsonNode, kind: str, arrays: Mapping[str, NDArray[Any]]
+) -> JsonNode:
     """Return the numbers of transform ``node``: those inline, or its array's.
 
     Absent, with a note, where they are stored as an array that ``arrays`` lacks or
@@ -167,7 +169,7 @@ def parameter(node: Node, kind: str, arrays: Mapping[str, NDArray[Any]]) -> Node
     if inline.exists:
         return inline
     source = node.child("path")
-    absent = Node(None, source.where, node.notes)
+    absent = JsonNode(None, source.where, node.notes)
     path = _stored_path(node)
     if path is None:
         node.note(f"{kind} has no numbers; it is ignored")
@@ -179,10 +181,10 @@ def parameter(node: Node, kind: str, arrays: Mapping[str, NDArray[Any]]) -> Node
     if array.size > MOST_AXES * (MOST_AXES + 1) or array.dtype.kind not in "iuf":
         source.note("the array holds no transform")
         return absent
-    return Node(array.tolist(), source.where, node.notes)
+    return JsonNode(array.tolist(), source.where, node.notes)
 
 
-def scale_factors(node: Node, ndim: int | None) -> list[float]:
+def scale_factors(node: JsonNode, ndim: int | None) -> list[float]:
     """Return the factors of a scale; 0 and what is no usable number become 1.
 
     Parameters
@@ -203,7 +205,7 @@ def scale_factors(node: Node, ndim: int | None) -> list[float]:
     return _fitted(node, factors, ndim, 1.0)
 
 
-def offsets(node: Node, ndim: int | None) -> list[float]:
+def offsets(node: JsonNode, ndim: int | None) -> list[float]:
     """Return the offsets of a translation; what is no usable number becomes 0.
 
     Parameters
@@ -224,7 +226,7 @@ def offsets(node: Node, ndim: int | None) -> list[float]:
 
 
 def _fitted(
-    node: Node, numbers: Sequence[float], ndim: int | None, neutral: float
+    node: JsonNode, numbers: Sequence[float], ndim: int | None, neutral: float
 ) -> list[float]:
     if ndim is None or len(numbers) == ndim:
         return list(numbers[-MOST_AXES:])
@@ -232,7 +234,7 @@ def _fitted(
     return [neutral] * (ndim - len(numbers)) + list(numbers[-ndim:] if numbers else [])
 
 
-def matrix(node: Node) -> NDArray[np.float64] | None:
+def matrix(node: JsonNode) -> NDArray[np.float64] | None:
     """Return a matrix of finite numbers, or None with a note."""
     rows = [[element.number() for element in row.elements()] for row in node.elements()]
     widths = {len(row) for row in rows}
@@ -271,7 +273,7 @@ class Ends:
     depth: int = 0
 
 
-def parse_transform(node: Node, ends: Ends) -> Affine | None:
+def parse_transform(node: JsonNode, ends: Ends) -> Affine | None:
     """Return the affine map of one transform.
 
     Parameters
@@ -295,7 +297,7 @@ def parse_transform(node: Node, ends: Ends) -> Affine | None:
     reader = _READERS.get(kind or "")
     if reader is None:
         if kind is not None:
-            node.note(f"{shown(kind)} transforms cannot be shown; it is left out")
+            node.note(f"{short_text(kind)} transforms cannot be shown; it is left out")
         return None
     affine = reader(node, replace(ends, depth=ends.depth + 1))
     if affine is not None and ends.ndim not in (None, affine.ndim_in):
@@ -304,7 +306,7 @@ def parse_transform(node: Node, ends: Ends) -> Affine | None:
     return affine
 
 
-def parse_chain(nodes: Sequence[Node], ends: Ends) -> Affine | None:
+def parse_chain(nodes: Sequence[JsonNode], ends: Ends) -> Affine | None:
     """Return the map that applies transforms one after another, first one first.
 
     What has no matrix is left out. None where nothing is left.
@@ -325,7 +327,7 @@ def parse_chain(nodes: Sequence[Node], ends: Ends) -> Affine | None:
     return total
 
 
-def _kind(node: Node) -> str | None:
+def _kind(node: JsonNode) -> str | None:
     kind = node.child("type").text()
     if kind is not None:
         return kind
@@ -337,22 +339,22 @@ def _kind(node: Node) -> str | None:
     return None
 
 
-def _identity(node: Node, ends: Ends) -> Affine | None:
+def _identity(node: JsonNode, ends: Ends) -> Affine | None:
     ndim = ends.ndim or len(ends.outputs)
     return Affine.identity(ndim) if ndim else None
 
 
-def _scale(node: Node, ends: Ends) -> Affine | None:
+def _scale(node: JsonNode, ends: Ends) -> Affine | None:
     factors = scale_factors(parameter(node, "scale", ends.arrays), ends.ndim)
     return Affine.from_scale(factors) if factors else None
 
 
-def _translation(node: Node, ends: Ends) -> Affine | None:
+def _translation(node: JsonNode, ends: Ends) -> Affine | None:
     values = offsets(parameter(node, "translation", ends.arrays), ends.ndim)
     return Affine.from_translation(values) if values else None
 
 
-def _affine(node: Node, ends: Ends) -> Affine | None:
+def _affine(node: JsonNode, ends: Ends) -> Affine | None:
     numbers = parameter(node, "affine", ends.arrays)
     rows = matrix(numbers) if numbers.exists else None
     if rows is None:
@@ -372,7 +374,7 @@ def _is_homogeneous(rows: NDArray[np.float64]) -> bool:
     return square and np.array_equal(rows[-1], np.eye(rows.shape[1])[-1])
 
 
-def _rotation(node: Node, ends: Ends) -> Affine | None:
+def _rotation(node: JsonNode, ends: Ends) -> Affine | None:
     numbers = parameter(node, "rotation", ends.arrays)
     rows = matrix(numbers) if numbers.exists else None
     if rows is None:
@@ -388,23 +390,23 @@ def _rotation(node: Node, ends: Ends) -> Affine | None:
     return Affine.from_linear(rows)
 
 
-def _map_axis(node: Node, ends: Ends) -> Affine | None:
+def _map_axis(node: JsonNode, ends: Ends) -> Affine | None:
     return map_axis(node.child("mapAxis"), ends.ndim, ends.inputs, ends.outputs)
 
 
-def _project_axis(node: Node, ends: Ends) -> Affine | None:
+def _project_axis(node: JsonNode, ends: Ends) -> Affine | None:
     return project_axis(node, ends.ndim)
 
 
-def _sequence(node: Node, ends: Ends) -> Affine | None:
+def _sequence(node: JsonNode, ends: Ends) -> Affine | None:
     return parse_chain(node.child("transformations").elements(), ends)
 
 
-def _bijection(node: Node, ends: Ends) -> Affine | None:
+def _bijection(node: JsonNode, ends: Ends) -> Affine | None:
     return parse_transform(node.child("forward"), ends)
 
 
-def _inverse(node: Node, ends: Ends) -> Affine | None:
+def _inverse(node: JsonNode, ends: Ends) -> Affine | None:
     back = replace(ends, inputs=ends.outputs, outputs=ends.inputs)
     affine = parse_transform(node.child("transformation"), back)
     if affine is None:
@@ -415,7 +417,7 @@ def _inverse(node: Node, ends: Ends) -> Affine | None:
     return affine.inverse()
 
 
-def _by_dimension(node: Node, ends: Ends) -> Affine | None:
+def _by_dimension(node: JsonNode, ends: Ends) -> Affine | None:
     parts = node.child("transformations").elements()
     if ends.ndim is None or not parts:
         node.note("byDimension of unknown axes is left out")
@@ -431,7 +433,9 @@ def _by_dimension(node: Node, ends: Ends) -> Affine | None:
     return _assembled(node, rows, ends)
 
 
-def _block(node: Node, ends: Ends, ndim: int) -> dict[int, NDArray[np.float64]] | None:
+def _block(
+    node: JsonNode, ends: Ends, ndim: int
+) -> dict[int, NDArray[np.float64]] | None:
     """Return the rows of the whole matrix that one part of a byDimension fills."""
     inputs = axis_indices(_either(node, "input"), ends.inputs, ndim)
     outputs = axis_indices(_either(node, "output"), ends.outputs, MOST_AXES)
@@ -456,7 +460,7 @@ def _block(node: Node, ends: Ends, ndim: int) -> dict[int, NDArray[np.float64]] 
     return dict(zip(outputs, block, strict=True))
 
 
-def _either(node: Node, side: str) -> Node:
+def _either(node: JsonNode, side: str) -> JsonNode:
     """Return a side's axes: inputAxes (0.6), input_axes (dev3, 4), input (dev1)."""
     keys = (f"{side}Axes", f"{side}_axes", side)
     return next((n for n in map(node.child, keys) if n.exists), node.child(keys[0]))
@@ -468,7 +472,7 @@ def _names(names: Sequence[str], indices: Sequence[int]) -> tuple[str, ...]:
 
 
 def _assembled(
-    node: Node, rows: Mapping[int, NDArray[np.float64]], ends: Ends
+    node: JsonNode, rows: Mapping[int, NDArray[np.float64]], ends: Ends
 ) -> Affine | None:
     count = max(len(ends.outputs), max(rows) + 1)
     unit = np.eye(ends.ndim or 0, (ends.ndim or 0) + 1)
@@ -483,7 +487,7 @@ def _assembled(
     )
 
 
-_READERS: dict[str, Callable[[Node, Ends], Affine | None]] = {
+_READERS: dict[str, Callable[[JsonNode, Ends], Affine | None]] = {
     "identity": _identity,
     "scale": _scale,
     "translation": _translation,

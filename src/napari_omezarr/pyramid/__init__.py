@@ -1,7 +1,16 @@
 """An image as napari, a script or a writer needs it: metadata and lazy levels."""
 
-from .boxes import Bounds, Selection, bounded
-from .pixels import ArrayPixels, Pixels
+from .boxes import (
+    Bounds,
+    Selection,
+    bounded,
+    is_whole,
+    nth_box,
+    sample_number,
+    slices_within,
+    split_box,
+)
+from .pixels import ArrayPixels, Pixels, Readable, reading_at
 from .pyramid import Level, Pyramid, merged_chunks, pixels_of, to_dask
 from .views import Cast, ChannelsLast, FixedAxes, Mosaic, Tile
 
@@ -15,10 +24,17 @@ __all__ = [
     "Mosaic",
     "Pixels",
     "Pyramid",
+    "Readable",
     "Selection",
     "Tile",
     "bounded",
+    "is_whole",
     "merged_chunks",
+    "nth_box",
     "pixels_of",
+    "reading_at",
+    "sample_number",
+    "slices_within",
+    "split_box",
     "to_dask",
 ]

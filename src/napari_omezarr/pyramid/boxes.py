@@ -54,7 +54,7 @@ class ChunkPart:
     target: tuple[slice, ...]
 
 
-def parts_of(bounds: Bounds, chunks: Sequence[int]) -> Iterator[ChunkPart]:
+def chunk_parts(bounds: Bounds, chunks: Sequence[int]) -> Iterator[ChunkPart]:
     """Split a box along a regular grid that begins at 0, in C order.
 
     Parameters
@@ -200,7 +200,7 @@ def touched(box: Bounds, chunks: Sequence[int]) -> tuple[range, ...]:
 # What is stored as one object, a chunk or a shard, and the boxes that it cuts.
 
 
-def units(bounds: Bounds, unit: Sequence[int]) -> Iterator[Bounds]:
+def split_box(bounds: Bounds, unit: Sequence[int]) -> Iterator[Bounds]:
     """Cut a region at the borders of what is stored as one object."""
     yield from product(*_cuts(bounds, unit))
 
@@ -213,13 +213,13 @@ def is_whole(bounds: Bounds, unit: Sequence[int], shape: Sequence[int]) -> bool:
     )
 
 
-def sampled(bounds: Bounds, unit: Sequence[int]) -> int:
+def sample_number(bounds: Bounds, unit: Sequence[int]) -> int:
     """Choose one of the objects of a region, always the same; gives its number."""
     count = math.prod(len(along) for along in _cuts(bounds, unit))
     return zlib.crc32(repr(bounds).encode()) % max(1, count)
 
 
-def numbered(bounds: Bounds, unit: Sequence[int], number: int) -> Bounds:
+def nth_box(bounds: Bounds, unit: Sequence[int], number: int) -> Bounds:
     """Give the box of one of a region's objects by its number."""
     box = []
     for along in reversed(_cuts(bounds, unit)):
@@ -228,7 +228,7 @@ def numbered(bounds: Bounds, unit: Sequence[int], number: int) -> Bounds:
     return tuple(reversed(box))
 
 
-def inside(box: Bounds, region: Bounds) -> tuple[slice, ...]:
+def slices_within(box: Bounds, region: Bounds) -> tuple[slice, ...]:
     """Say where a box lies in a region's values."""
     return tuple(
         slice(start - first, stop - first)

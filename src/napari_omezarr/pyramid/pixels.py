@@ -17,7 +17,7 @@ from napari_omezarr._io_loop import at_once
 from napari_omezarr.errors import StoreError
 from napari_omezarr.store import run
 
-from .boxes import bounded, parts_of
+from .boxes import bounded, chunk_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -326,7 +326,7 @@ class ArrayPixels(Readable):
             selection = tuple(slice(start, stop) for start, stop in bounds)
             return np.asarray(await self._array.getitem(selection), dtype=self.dtype)
         box = np.empty([stop - start for start, stop in bounds], self.dtype)
-        parts = parts_of(bounds, self._decoding.shape)
+        parts = chunk_parts(bounds, self._decoding.shape)
         await at_once(
             (partial(self._place, part, box, self._decoding) for part in parts),
             self.concurrency,

@@ -1,6 +1,36 @@
-"""From a location to pyramids: which documents to ask for, in which wave."""
+"""From a location to pyramids: which documents to ask for, in which round."""
 
-from .nodes import Reading, ReadOptions
+from .collections import listed_images
+from .nodes import (
+    ArrayNode,
+    GroupNode,
+    Node,
+    Opening,
+    Reading,
+    ReadOptions,
+    array_key,
+    group_keys,
+    join_path,
+    parse_node,
+)
 from .reader import read
+from .rounds import Answers, Questions, ask, run_questions_async
 
-__all__ = ["ReadOptions", "Reading", "read"]
+__all__ = [
+    "Answers",
+    "ArrayNode",
+    "GroupNode",
+    "Node",
+    "Opening",
+    "Questions",
+    "ReadOptions",
+    "Reading",
+    "array_key",
+    "ask",
+    "group_keys",
+    "join_path",
+    "listed_images",
+    "parse_node",
+    "read",
+    "run_questions_async",
+]

@@ -28,16 +28,23 @@ from napari_omezarr.metadata import (
 )
 from napari_omezarr.pyramid import Level, Mosaic, Pyramid, Tile
 
-from .batches import ask, together
 from .image import (
     find_image,
     image_keys,
-    moved,
     open_array,
     open_image,
     open_multiscale,
 )
-from .nodes import ArrayNode, GroupNode, array_key, group_keys, joined, node, parsed
+from .nodes import (
+    ArrayNode,
+    GroupNode,
+    array_key,
+    group_keys,
+    join_path,
+    parse_json,
+    parse_node,
+)
+from .rounds import ask, together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,8 +52,8 @@ if TYPE_CHECKING:
     from napari_omezarr.metadata import Document, SceneImage
     from napari_omezarr.pyramid import Pixels
 
-    from .batches import Answers, Questions
     from .nodes import Opening
+    from .rounds import Answers, Questions
 
 # Plates and wells: one lazy mosaic, whose tiles are found out when looked at.
 
@@ -93,12 +100,12 @@ class FieldTile:
         return None if field in (None, self.field) else await self._pixels(field)
 
     async def _pixels(self, field: str) -> Pixels | None:
-        path = joined(self.group, field, self.level)
+        path = join_path(self.group, field, self.level)
         key = array_key(path, self.zarr_format)
         body = await self._document(key)
         if body is None:
             return None
-        node = ArrayNode(path, self.zarr_format, parsed(body, key), {})
+        node = ArrayNode(path, self.zarr_format, parse_json(body, key), {})
         return open_array(self.opening, node)
 
     async def _first_field(self) -> str | None:
@@ -106,7 +113,7 @@ class FieldTile:
         body = await self._document(key)
         if body is None:
             return None
-        found = node(self.group, {key: body}, self.zarr_format)
+        found = parse_node(self.group, {key: body}, self.zarr_format)
         return None if found is None else _first_field(found)
 
     async def _document(self, key: str) -> bytes | None:
@@ -129,9 +136,9 @@ def open_plate(
         None of the wells asked has an image.
     """
     well, field, template = yield from _template(opening, group, kind)
-    tiles = {(w.row, w.column): joined(group.path, w.path) for w in kind.wells}
+    tiles = {(w.row, w.column): join_path(group.path, w.path) for w in kind.wells}
     grid = (len(kind.rows), len(kind.columns))
-    place = joined(group.path, well)
+    place = join_path(group.path, well)
     return [
         dataclasses.replace(
             _mosaic(opening, template, grid, tiles, field),
@@ -155,11 +162,11 @@ def open_well(
     NodeNotFoundError
         No field is there.
     """
-    paths = [joined(group.path, image.path) for image in kind.images]
+    paths = [join_path(group.path, image.path) for image in kind.images]
     answers = yield from ask(
         key for path in paths for key in group_keys(path, group.zarr_format)
     )
-    groups = [node(path, answers, group.zarr_format) for path in paths]
+    groups = [parse_node(path, answers, group.zarr_format) for path in paths]
     fields = [field for field in groups if isinstance(field, GroupNode)]
     if not fields:
         msg = "This well lists fields of view, but none of them is there."
@@ -185,7 +192,7 @@ def _template(
 ) -> Questions[tuple[str, str, Pyramid]]:
     """Find one well with an image; the first one nearly always has it."""
     for wells in (kind.wells[:1], kind.wells[1 : 1 + _PROBED_WELLS]):
-        paths = {well.path: joined(group.path, well.path) for well in wells}
+        paths = {well.path: join_path(group.path, well.path) for well in wells}
         answers = yield from ask(
             key
             for path in paths.values()
@@ -194,7 +201,7 @@ def _template(
         for well, path in paths.items():
             field = _field_of(path, answers, group.zarr_format)
             if field is not None:
-                template = yield from _field(opening, joined(path, field), group)
+                template = yield from _field(opening, join_path(path, field), group)
                 if template is not None:
                     return well, field, template
     msg = "This plate lists wells, but none of the first ones is there."
@@ -203,14 +210,14 @@ def _template(
 
 def _field(opening: Opening, path: str, group: GroupNode) -> Questions[Pyramid | None]:
     answers = yield from ask(group_keys(path, group.zarr_format))
-    found = node(path, answers, group.zarr_format)
+    found = parse_node(path, answers, group.zarr_format)
     if not isinstance(found, GroupNode):
         return None
     return (yield from open_multiscale(opening, found))
 
 
 def _field_of(path: str, answers: Answers, zarr_format: int) -> str | None:
-    well = node(path, answers, zarr_format)
+    well = parse_node(path, answers, zarr_format)
     return None if well is None else _first_field(well)
 
 
@@ -294,7 +301,7 @@ def open_series(opening: Opening, group: GroupNode) -> Questions[list[Pyramid]]:
     opened = yield from together(
         find_image(
             opening,
-            joined(group.path, paths[number]),
+            join_path(group.path, paths[number]),
             group.zarr_format,
             names[number] if number < len(names) else "",
         )
@@ -315,8 +322,8 @@ def listed_images(
     names : tuple of str
         Of the first images, from the OME-XML.
     """
-    folder = joined(group.path, "OME")
-    xml_key = joined(folder, "METADATA.ome.xml")
+    folder = join_path(group.path, "OME")
+    xml_key = join_path(folder, "METADATA.ome.xml")
     answers = yield from ask((*group_keys(folder, group.zarr_format), xml_key))
     names = _names(opening, answers[xml_key])
     listed = _listed(opening, folder, answers, group.zarr_format)
@@ -360,7 +367,9 @@ def open_scene(
         },
     )
     opening.warnings.extend(document.warnings)
-    return _some(opening, [_placed(opening, p, path, document) for path, p in opened])
+    scene = document.kind
+    assert isinstance(scene, Scene)
+    return _some(opening, [_in_scene(opening, p, path, scene) for path, p in opened])
 
 
 def _own(
@@ -369,34 +378,32 @@ def _own(
     """Open an image in that of its own systems which the scene speaks of."""
     options = dataclasses.replace(opening.options, coordinate_system=image.system)
     inside = dataclasses.replace(opening, options=options)
-    path = joined(group.path, image.path)
+    path = join_path(group.path, image.path)
     return (yield from find_image(inside, path, group.zarr_format))
 
 
-def _placed(
-    opening: Opening, pyramid: Pyramid, path: str, document: Document
-) -> Pyramid:
-    scene = document.kind
-    assert isinstance(scene, Scene)
+def _in_scene(opening: Opening, pyramid: Pyramid, path: str, scene: Scene) -> Pyramid:
+    """Put an image where its scene has it, or leave it at its own place and say why."""
     affine = {image.path: image.affine for image in scene.images}[path]
+    count = len(pyramid.axes)
     if affine is None:
         opening.warnings.append(
             f"{path} is shown in its own coordinates: the scene's transform "
             "has no matrix."
         )
         return pyramid
-    return _moved(opening, pyramid, affine, scene)
-
-
-def _moved(opening: Opening, pyramid: Pyramid, affine: Affine, scene: Scene) -> Pyramid:
-    count = len(pyramid.axes)
     if affine.shape != (count, count + 1) or not affine.is_invertible:
         opening.warnings.append(
             f"{pyramid.name} is shown in its own coordinates: the scene's transform "
             f"is not one of {count} axes."
         )
         return pyramid
-    return moved(pyramid, affine, scene.axes)
+    levels = tuple(
+        dataclasses.replace(level, affine=affine @ level.affine)
+        for level in pyramid.levels
+    )
+    world_axes = scene.axes if len(scene.axes) == count else pyramid.world_axes
+    return dataclasses.replace(pyramid, levels=levels, world_axes=world_axes)
 
 
 def _numbered(opening: Opening, group: GroupNode) -> Questions[list[Pyramid]]:
@@ -404,10 +411,10 @@ def _numbered(opening: Opening, group: GroupNode) -> Questions[list[Pyramid]]:
     first = 0
     while True:
         numbers = range(first, first + _PROBED_IMAGES)
-        paths = [joined(group.path, str(number)) for number in numbers]
+        paths = [join_path(group.path, str(number)) for number in numbers]
         keys = [key for p in paths for key in image_keys(p, group.zarr_format)]
         answers = yield from ask(keys)
-        groups = [node(path, answers, group.zarr_format) for path in paths]
+        groups = [parse_node(path, answers, group.zarr_format) for path in paths]
         there = [found for found in groups if isinstance(found, GroupNode)]
         opened = yield from together(
             open_image(opening, found, answers) for found in there if _is_image(found)
@@ -427,7 +434,7 @@ def _listed(
     opening: Opening, folder: str, answers: Answers, zarr_format: int
 ) -> tuple[str, ...]:
     try:
-        group = node(folder, answers, zarr_format)
+        group = parse_node(folder, answers, zarr_format)
     except OMEZarrError as error:
         opening.warnings.append(f"The list of series could not be read. {error}")
         return ()

@@ -31,18 +31,26 @@ from napari_omezarr.metadata import (
 )
 from napari_omezarr.pyramid import ArrayPixels, Level, Pyramid
 
-from .batches import ask, together
-from .nodes import ArrayNode, GroupNode, array, array_key, group_keys, joined, node
+from .nodes import (
+    ArrayNode,
+    GroupNode,
+    array_key,
+    group_keys,
+    join_path,
+    parse_array,
+    parse_node,
+)
+from .rounds import ask, together
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import numpy as np
 
-    from napari_omezarr.metadata import Affine, Axis, Dataset, Document, Multiscale
+    from napari_omezarr.metadata import Dataset, Document, Multiscale
 
-    from .batches import Answers, Questions
     from .nodes import Opening
+    from .rounds import Answers, Questions
 
 # The levels of one multiscale: arrays from their documents, without pixels.
 
@@ -50,7 +58,7 @@ if TYPE_CHECKING:
 def level_keys(group: str, multiscale: Multiscale, zarr_format: int) -> tuple[str, ...]:
     """Give the keys of the metadata of all levels."""
     return tuple(
-        array_key(joined(group, dataset.path), zarr_format)
+        array_key(join_path(group, dataset.path), zarr_format)
         for dataset in multiscale.datasets
     )
 
@@ -174,9 +182,9 @@ def _arrays(
     found: list[tuple[Dataset, ArrayPixels]] = []
     problems: list[OMEZarrError] = []
     for dataset in multiscale.datasets:
-        path = joined(group, dataset.path)
+        path = join_path(group, dataset.path)
         try:
-            node = array(path, answers, zarr_format)
+            node = parse_array(path, answers, zarr_format)
             if node is None:
                 place = (opening.location / path).display
                 msg = f"Level {dataset.path} is listed, but it is not there."
@@ -198,7 +206,7 @@ _NAMELESS = {"", "/", "0", "image", "default", "multiscales"}
 
 def image_keys(path: str, zarr_format: int | None = None) -> tuple[str, ...]:
     """Give the keys of an image group and, guessed, of its labels group."""
-    labels = joined(path, "labels")
+    labels = join_path(path, "labels")
     return group_keys(path, zarr_format) + group_keys(labels, zarr_format)
 
 
@@ -216,7 +224,7 @@ def find_image(
     """
     answers = yield from ask(image_keys(path, zarr_format))
     try:
-        group = node(path, answers, zarr_format)
+        group = parse_node(path, answers, zarr_format)
         if not isinstance(group, GroupNode):
             opening.warnings.append(f"The image {path} is listed, but it is not there.")
             return []
@@ -261,9 +269,9 @@ def label_images(
 
     A broken labels group costs the labels, never the image.
     """
-    path = joined(group.path, "labels")
+    path = join_path(group.path, "labels")
     try:
-        labels = node(path, answers, group.zarr_format)
+        labels = parse_node(path, answers, group.zarr_format)
         if labels is None or isinstance(labels, ArrayNode):
             return []
         document = parse_document(
@@ -301,7 +309,7 @@ def _listed(
     wanted = opening.options.labels
     paths = [p for p in kind.paths if isinstance(wanted, bool) or p in wanted]
     return [
-        _find_label(opening, joined(labels.path, path), labels.zarr_format)
+        _find_label(opening, join_path(labels.path, path), labels.zarr_format)
         for path in paths
     ]
 
@@ -311,7 +319,7 @@ def _find_label(
 ) -> Questions[Pyramid | None]:
     try:
         answers = yield from ask(group_keys(path, zarr_format))
-        group = node(path, answers, zarr_format)
+        group = parse_node(path, answers, zarr_format)
         if not isinstance(group, GroupNode):
             opening.warnings.append(f"{path} is listed, but it is not there.")
             return None
@@ -395,16 +403,6 @@ def pyramid(
     )
 
 
-def moved(image: Pyramid, affine: Affine, axes: tuple[Axis, ...]) -> Pyramid:
-    """Give an image whose world is seen through one more transform, with its axes."""
-    levels = tuple(
-        dataclasses.replace(level, affine=affine @ level.affine)
-        for level in image.levels
-    )
-    world_axes = axes if len(axes) == len(image.axes) else image.world_axes
-    return dataclasses.replace(image, levels=levels, world_axes=world_axes)
-
-
 def _parse(
     opening: Opening,
     group: GroupNode,
@@ -473,12 +471,12 @@ def find_parameters(
 ) -> Questions[Mapping[str, np.ndarray]]:
     """Read the few transforms whose matrix lies in an array of its own (0.6)."""
     paths = stored_parameters(group.attributes)
-    places = {path: joined(group.path, path) for path in paths}
+    places = {path: join_path(group.path, path) for path in paths}
     keys = [array_key(place, group.zarr_format) for place in places.values()]
     answers = yield from ask(keys)
     found: dict[str, np.ndarray] = {}
     for path, place in places.items():
-        stored = array(place, answers, group.zarr_format)
+        stored = parse_array(place, answers, group.zarr_format)
         if stored is not None:
             found[path] = open_array(opening, stored)[...]
     return found

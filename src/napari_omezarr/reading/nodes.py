@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from napari_omezarr.errors import MetadataError, StoreError, WebPageError
-from napari_omezarr.location.paths import (
+from napari_omezarr.location import (
     ARRAY_DOCUMENT,
     GROUP_DOCUMENT,
     ZARRAY,
@@ -15,7 +15,7 @@ from napari_omezarr.location.paths import (
     ZGROUP,
 )
 
-from .batches import Consolidated, ask
+from .rounds import Consolidated, ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napari_omezarr.pyramid import Pyramid
     from napari_omezarr.store import RemoteStore
 
-    from .batches import Answers, Questions
+    from .rounds import Answers, Questions
 
 # The nodes of a zarr hierarchy, from their documents alone.
 
@@ -51,7 +51,7 @@ class ArrayNode:
 Node = GroupNode | ArrayNode
 
 
-def joined(path: str, *names: str) -> str:
+def join_path(path: str, *names: str) -> str:
     """Join parts of a path; empty parts are nothing."""
     return "/".join(part.strip("/") for part in (path, *names) if part.strip("/"))
 
@@ -59,15 +59,17 @@ def joined(path: str, *names: str) -> str:
 def group_keys(path: str, zarr_format: int | None = None) -> tuple[str, ...]:
     """Give the keys that hold a group's attributes (both formats if unknown)."""
     formats = GROUP_DOCUMENT if zarr_format is None else (zarr_format,)
-    return tuple(joined(path, GROUP_DOCUMENT[number]) for number in formats)
+    return tuple(join_path(path, GROUP_DOCUMENT[number]) for number in formats)
 
 
 def array_key(path: str, zarr_format: int) -> str:
     """Give the key that holds an array's metadata."""
-    return joined(path, ARRAY_DOCUMENT[zarr_format])
+    return join_path(path, ARRAY_DOCUMENT[zarr_format])
 
 
-def node(path: str, answers: Answers, zarr_format: int | None = None) -> Node | None:
+def parse_node(
+    path: str, answers: Answers, zarr_format: int | None = None
+) -> Node | None:
     """Make the node at a path from the answers to ``group_keys``.
 
     Where both formats answer, the one that says more is taken.
@@ -83,7 +85,7 @@ def node(path: str, answers: Answers, zarr_format: int | None = None) -> Node | 
     for key in group_keys(path, zarr_format):
         body = answers[key]
         if isinstance(body, bytes):
-            found.append(_node(path, key, parsed(body, key)))
+            found.append(_node(path, key, parse_json(body, key)))
     if not found:
         raise_failures(answers[key] for key in group_keys(path, zarr_format))
         return None
@@ -92,18 +94,18 @@ def node(path: str, answers: Answers, zarr_format: int | None = None) -> Node | 
 
 def find_node(path: str) -> Questions[Node | None]:
     """Find a node that is not a group with attributes: an array, a bare group."""
-    keys = {name: joined(path, name) for name in (ZARRAY, ZGROUP)}
+    keys = {name: join_path(path, name) for name in (ZARRAY, ZGROUP)}
     answers = yield from ask(keys.values())
     array = answers[keys[ZARRAY]]
     if isinstance(array, bytes):
-        return ArrayNode(path, 2, parsed(array, keys[ZARRAY]), {})
+        return ArrayNode(path, 2, parse_json(array, keys[ZARRAY]), {})
     if isinstance(answers[keys[ZGROUP]], bytes):
         return GroupNode(path, 2, {})
     raise_failures(answers.values())
     return None
 
 
-def array(path: str, answers: Answers, zarr_format: int) -> ArrayNode | None:
+def parse_array(path: str, answers: Answers, zarr_format: int) -> ArrayNode | None:
     """Make the array at a path from the answer to ``array_key``; None if missing.
 
     Raises
@@ -119,14 +121,14 @@ def array(path: str, answers: Answers, zarr_format: int) -> ArrayNode | None:
         raise body
     if body is None:
         return None
-    document = parsed(body, key)
+    document = parse_json(body, key)
     if zarr_format == 3 and document.get("node_type", "array") != "array":
         msg = "A level must be an array and this is a group"
         raise MetadataError(msg, where=key)
     return ArrayNode(path, zarr_format, document, _object(document.get("attributes")))
 
 
-def parsed(body: bytes, key: str) -> dict[str, Any]:
+def parse_json(body: bytes, key: str) -> dict[str, Any]:
     """Parse a metadata document.
 
     Raises

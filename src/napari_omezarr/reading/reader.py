@@ -23,7 +23,6 @@ from napari_omezarr.metadata import (
 from napari_omezarr.pyramid import Level, Pyramid
 from napari_omezarr.store import open_store
 
-from .batches import answered, ask
 from .collections import open_plate, open_scene, open_series, open_well
 from .image import find_parameters, image_keys, open_array, open_image, open_labels
 from .nodes import (
@@ -35,16 +34,17 @@ from .nodes import (
     array_key,
     find_node,
     group_keys,
-    joined,
-    node,
+    join_path,
+    parse_node,
 )
+from .rounds import ask, run_questions
 
 if TYPE_CHECKING:
     from napari_omezarr.location import Location
     from napari_omezarr.metadata import Kind
 
-    from .batches import Answers, Questions
     from .nodes import Node
+    from .rounds import Answers, Questions
 
 # What is not OME-Zarr: an array opens, a group says what it holds.
 
@@ -94,8 +94,8 @@ def describe_group(opening: Opening, group: GroupNode) -> Questions[list[Pyramid
     """
     keys = {
         name: (
-            *group_keys(joined(group.path, name), group.zarr_format),
-            array_key(joined(group.path, name), group.zarr_format),
+            *group_keys(join_path(group.path, name), group.zarr_format),
+            array_key(join_path(group.path, name), group.zarr_format),
         )
         for name in _USUAL
     }
@@ -158,13 +158,13 @@ def read(location: Location, options: ReadOptions | None = None) -> Reading:
     """
     options = options or ReadOptions()
     opening = Opening(location, open_store(location), options)
-    first, answers = answered(_root(opening), opening.store, opening.consolidated)
+    first, answers = run_questions(_root(opening), opening.store, opening.consolidated)
     if isinstance(first, ArrayNode):
         owner = _owner(location, options)
         if owner is not None:
             return owner
     questions = _open(opening, first, answers)
-    pyramids = answered(questions, opening.store, opening.consolidated)
+    pyramids = run_questions(questions, opening.store, opening.consolidated)
     return _reading(opening, pyramids)
 
 
@@ -182,7 +182,7 @@ def _reading(opening: Opening, pyramids: list[Pyramid]) -> Reading:
 def _root(opening: Opening) -> Questions[tuple[Node, Answers]]:
     """Ask for the address itself; both formats and the labels are guessed at."""
     answers = yield from ask((*image_keys(""), ".zmetadata"))
-    found = node("", answers)
+    found = parse_node("", answers)
     if found is None or (isinstance(found, GroupNode) and not _says_much(found)):
         found = (yield from find_node("")) or found
     if found is None:
@@ -250,12 +250,12 @@ def _owner(location: Location, options: ReadOptions) -> Reading | None:
     top = owners[-1]
     paths = {owner: _below(top, owner) for owner in owners}
     store = open_store(top)
-    answers = answered(
+    answers = run_questions(
         ask(key for path in paths.values() for key in group_keys(path)), store
     )
     for owner, path in paths.items():
         try:
-            group = node(path, answers)
+            group = parse_node(path, answers)
             if group is None or not _owns(group, owner, location):
                 continue
         except OMEZarrError:

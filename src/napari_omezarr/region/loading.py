@@ -19,10 +19,10 @@ from napari_omezarr.pyramid import (
     ChannelsLast,
     FixedAxes,
     Mosaic,
+    Readable,
     boxes,
     pixels_of,
 )
-from napari_omezarr.pyramid.pixels import Readable
 from napari_omezarr.store import run
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class ReadTogether:
 
     def pieces(self) -> Iterator[Bounds]:
         """Cut the box where its storage is cut, in C order."""
-        return boxes.units(self.bounds, unit(self.pixels))
+        return boxes.split_box(self.bounds, unit(self.pixels))
 
 
 def grouped(parts: Sequence[RegionPart]) -> list[ReadTogether]:
@@ -297,8 +297,8 @@ def _paste(
 ) -> None:
     for number, bounds in group.members:
         shared = boxes.overlap(piece, bounds)
-        target = boxes.inside(shared, bounds)
-        results[number][target] = array[boxes.inside(shared, piece)]
+        target = boxes.slices_within(shared, bounds)
+        results[number][target] = array[boxes.slices_within(shared, piece)]
 
 
 # Arrays of other readers, read in the same way as ours.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from napari_omezarr.errors import StoreError
-from napari_omezarr.location.paths import DOCUMENTS
+from napari_omezarr.location import DOCUMENTS
 
 from .error_mapping import BrokenBy, Interrupted, Refused
 

@@ -12,7 +12,7 @@ from zarr.abc.store import RangeByteRequest, Store
 
 from napari_omezarr._io_loop import on_io_loop, run
 from napari_omezarr.errors import StoreError, TruncatedBodyError
-from napari_omezarr.location.paths import NODE_DOCUMENTS
+from napari_omezarr.location import NODE_DOCUMENTS
 
 from .backend import FIRST_BYTE, NoteList, Versioned, is_empty, is_index
 from .error_mapping import Interrupted, Refusal, Refused, translate

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from zarr.abc.store import RangeByteRequest, SuffixByteRequest
 
 from napari_omezarr.errors import StoreError
-from napari_omezarr.location.paths import NODE_DOCUMENTS
+from napari_omezarr.location import NODE_DOCUMENTS
 
 from .backend import NoteList, cut, span
 from .error_mapping import BrokenBy, Interrupted

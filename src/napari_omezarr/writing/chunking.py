@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from napari_omezarr.metadata import Axis
-    from napari_omezarr.pyramid.boxes import Bounds
+    from napari_omezarr.pyramid import Bounds
 
     from .image_spec import ImageSpec
     from .options import Layout, WriteOptions

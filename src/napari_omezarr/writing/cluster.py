@@ -13,7 +13,7 @@ from .engine import write_block
 from .source import ArraySource, DaskSource
 
 if TYPE_CHECKING:
-    from napari_omezarr.pyramid.boxes import Bounds
+    from napari_omezarr.pyramid import Bounds
 
     from .chunking import WritePass
     from .engine import BlockTask

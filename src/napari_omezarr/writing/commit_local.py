@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_omezarr.errors import TargetExistsError
-from napari_omezarr.location.paths import DOCUMENTS, NODE_DOCUMENTS
+from napari_omezarr.location import DOCUMENTS, NODE_DOCUMENTS
 from napari_omezarr.user_files import read_json, write_json
 
 from .hierarchy import Folder, StoredSize, explained, listing, remove

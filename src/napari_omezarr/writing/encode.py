@@ -12,15 +12,15 @@ import google_crc32c
 import numpy as np
 from numcodecs import get_codec
 
-from napari_omezarr.location.paths import ARRAY_DOCUMENT, ZARR_JSON, ZATTRS, ZGROUP
-from napari_omezarr.pyramid.boxes import inside, units
+from napari_omezarr.location import ARRAY_DOCUMENT, ZARR_JSON, ZATTRS, ZGROUP
+from napari_omezarr.pyramid import slices_within, split_box
 
 from .options import LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from napari_omezarr.pyramid.boxes import Bounds
+    from napari_omezarr.pyramid import Bounds
 
     from .options import Codec, Version
 
@@ -132,8 +132,8 @@ class Encoding:
         index = np.full((*grid, 2), _ABSENT, "<u8")
         parts: list[bytes] = []
         offset = 0
-        for box in units(region, self.chunks):
-            part = self._chunk(values[inside(box, region)])
+        for box in split_box(region, self.chunks):
+            part = self._chunk(values[slices_within(box, region)])
             if part is None:
                 continue
             place = tuple(

@@ -13,8 +13,14 @@ import numpy as np
 import zarr
 
 from napari_omezarr.errors import WriteCancelledError
-from napari_omezarr.pyramid.boxes import inside, is_whole, numbered, sampled, units
-from napari_omezarr.pyramid.pixels import reading_at
+from napari_omezarr.pyramid import (
+    is_whole,
+    nth_box,
+    reading_at,
+    sample_number,
+    slices_within,
+    split_box,
+)
 from napari_omezarr.store import run
 
 from .downsample import downsample
@@ -26,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from threading import Event
 
-    from napari_omezarr.pyramid.boxes import Bounds
+    from napari_omezarr.pyramid import Bounds
 
     from .chunking import LevelPlan, WritePass
     from .encode import Encoding
@@ -127,7 +133,7 @@ class StoredArray:
             return [encode(partial(self._write_through_zarr, bounds, values))]
         begun: list[Future[Future[None]]] = []
         try:
-            for box in units(bounds, encoding.unit):
+            for box in split_box(bounds, encoding.unit):
                 deposit = partial(self._deposit, encoding, box, bounds, values)
                 begun.append(encode(deposit))
         except BaseException:
@@ -142,7 +148,7 @@ class StoredArray:
     def _deposit(
         self, encoding: Encoding, box: Bounds, bounds: Bounds, values: np.ndarray
     ) -> Future[None]:
-        body = encoding.encode(values[inside(box, bounds)])
+        body = encoding.encode(values[slices_within(box, bounds)])
         key = f"{self.path}/{encoding.key(box)}"
         if body is not None:
             return self.hierarchy.begin_put(key, body)
@@ -274,9 +280,11 @@ def write_block(
                 break
             begun += output.begin(bounds, block, encode)
             if check != "none":
-                part = WHOLE if check == "all" else sampled(bounds, output.chunks)
+                part = WHOLE if check == "all" else sample_number(bounds, output.chunks)
                 box = checked_box(bounds, output.chunks, part)
-                checks.append((number, part, checksum(block[inside(box, bounds)])))
+                checks.append(
+                    (number, part, checksum(block[slices_within(box, bounds)]))
+                )
     finally:
         settled(begun, work.outputs[0].address)
     return tuple(checks)
@@ -284,7 +292,7 @@ def write_block(
 
 def checked_box(bounds: Bounds, unit: Sequence[int], part: int) -> Bounds:
     """Give the box that a checksum is of: an object of a block, or all of it."""
-    return bounds if part == WHOLE else numbered(bounds, unit, part)
+    return bounds if part == WHOLE else nth_box(bounds, unit, part)
 
 
 def coarser_bounds(

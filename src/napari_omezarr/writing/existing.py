@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from napari_omezarr.errors import MetadataError, NodeNotFoundError, OptionError
-from napari_omezarr.location.paths import ARRAY_DOCUMENT, GROUP_DOCUMENT
+from napari_omezarr.location import ARRAY_DOCUMENT, GROUP_DOCUMENT
 from napari_omezarr.metadata import Image, Multiscale, fit_axes, parse_document
 
 from .chunking import Structure

@@ -32,7 +32,7 @@ from napari_omezarr.errors import (
     ReadOnlyError,
     StoreError,
 )
-from napari_omezarr.location.paths import DOCUMENTS
+from napari_omezarr.location import DOCUMENTS
 from napari_omezarr.store import GetResult, open_writable, run
 from napari_omezarr.store.writable import WritableStore
 

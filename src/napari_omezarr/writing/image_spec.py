@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_omezarr.metadata import Affine, Axis, known_unit
-from napari_omezarr.metadata.axes import TIMES
+from napari_omezarr.metadata import TIMES, Affine, Axis, known_unit
 
 from .source import Transposed, stack
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_omezarr.errors import ConflictError, OptionError
-from napari_omezarr.pyramid.boxes import inside, units
+from napari_omezarr.pyramid import slices_within, split_box
 
 from .downsample import downsample
 from .engine import coarser_bounds
@@ -16,7 +16,7 @@ from .engine import coarser_bounds
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from napari_omezarr.pyramid.boxes import Bounds
+    from napari_omezarr.pyramid import Bounds
 
     from .engine import StoredArray
     from .existing import ExistingImage
@@ -74,8 +74,8 @@ def box_text(names: Sequence[str], box: Bounds) -> str:
 
 
 def _boxes(edit: Edit, clash: np.ndarray, chunks: Sequence[int]) -> Iterator[Bounds]:
-    for unit in units(edit.bounds, chunks):
-        where = np.argwhere(clash[inside(unit, edit.bounds)])
+    for unit in split_box(edit.bounds, chunks):
+        where = np.argwhere(clash[slices_within(unit, edit.bounds)])
         if len(where):
             first, last = where.min(axis=0), where.max(axis=0)
             yield tuple(
@@ -142,8 +142,8 @@ def patch_image(image: ExistingImage, edit: Edit, method: Method) -> Patched:
         _without_conflict(edit, values, mine, now, image)
     wanted = np.where(mine, values, now)
     written = []
-    for box in units(edit.bounds, finest.chunks):
-        inner = inside(box, edit.bounds)
+    for box in split_box(edit.bounds, finest.chunks):
+        inner = slices_within(box, edit.bounds)
         if _differs(wanted[inner], now[inner]).any():
             finest.write(box, wanted[inner])
             written.append(box)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from types import TracebackType
 
-    from napari_omezarr.pyramid.boxes import Bounds
+    from napari_omezarr.pyramid import Bounds
 
     from .chunking import LevelPlan, WritePass
     from .engine import Executor, StoredArray

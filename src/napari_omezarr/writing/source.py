@@ -13,7 +13,7 @@ from napari_omezarr.pyramid import FixedAxes, Pixels, pixels_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_omezarr.pyramid.boxes import Bounds
+    from napari_omezarr.pyramid import Bounds
 
 _WIDEST_FLOAT = 8
 

@@ -12,7 +12,7 @@ from qtpy.QtGui import QIcon, QPainter, QPixmap
 from qtpy.QtSvg import QSvgRenderer
 
 from napari_omezarr.browsing import EntryKind
-from napari_omezarr.location.paths import DOCUMENTS
+from napari_omezarr.location import DOCUMENTS
 from napari_omezarr.widgets.quantities import BY, bytes_text
 
 if TYPE_CHECKING:

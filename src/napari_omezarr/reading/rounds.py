@@ -2,7 +2,7 @@
 
 What must be known to open something is written as generators: each yields the
 keys it needs next and is sent their answers. ``together`` joins generators so
-that all of one depth ask at once, and ``answered`` runs one against a store:
+that all of one depth ask at once, and ``run_questions`` runs one against a store:
 one request wave for each round, however many images, labels or wells there are.
 """
 
@@ -68,7 +68,7 @@ def _entries(body: bytes, *path: str) -> dict[str, Any]:
 #
 # What must be known to open something is written as generators: each yields the keys
 # it needs next and is sent their answers. ``together`` joins generators so that all
-# of one depth ask at once, and ``answered`` runs one against a store: one request
+# of one depth ask at once, and ``run_questions`` runs one against a store: one request
 # wave for each round, however many images, labels or wells there are.
 
 T = TypeVar("T")
@@ -114,7 +114,7 @@ def together(parts: Iterable[Questions[T]]) -> Questions[list[T]]:
     return [results[number] for number in range(len(generators))]
 
 
-def answered(
+def run_questions(
     questions: Questions[T],
     store: RemoteStore,
     consolidated: Consolidated | None = None,
@@ -139,7 +139,7 @@ def answered(
         answers = {**held, **fresh}
 
 
-async def awaited(questions: Questions[T], store: RemoteStore) -> T:
+async def run_questions_async(questions: Questions[T], store: RemoteStore) -> T:
     """Run a generator to its end against a store, on the I/O loop."""
     answers: Answers | None = None
     while True:
