@@ -1,10 +1,10 @@
-"""What is known of one image before it is opened."""
+"""What is known of one place before it is opened: chunks, sizes, licence, documents."""
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -12,16 +12,24 @@ from typing import TYPE_CHECKING, Any
 from napari_omezarr.errors import (
     OMEZarrError,
     OptionError,
-    StoreError,
     UnsupportedDataError,
 )
 from napari_omezarr.location import DOCUMENTS
 from napari_omezarr.metadata import Labels, parse_document
 from napari_omezarr.pyramid import ArrayPixels
+from napari_omezarr.pyramid.boxes import chunk_box
 from napari_omezarr.reading import GroupNode, ReadOptions, array_key, parse_node, read
+from napari_omezarr.reading.nodes import raise_failures
 from napari_omezarr.store import open_store, run
 
-from .entries import Entry, EntryKind, child_keys, probe_keys, recognised
+from .entries import (
+    Entry,
+    EntryKind,
+    child_keys,
+    json_object,
+    probe_keys,
+    recognised,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,7 +41,7 @@ if TYPE_CHECKING:
     from napari_omezarr.pyramid import Level, Pixels, Pyramid
     from napari_omezarr.reading import Answers
 
-# One chunk of an image: its pixels, its size in the store, how long it took.
+# One chunk of an image.
 
 _INDEX_ENTRY, _CHECKSUM = 16, 4
 """Bytes in the index of a shard: two integers for each chunk, and CRC32C at its end."""
@@ -51,10 +59,8 @@ class ChunkPreview:
         Which chunk, along each axis.
     pixels : numpy.ndarray
         Without what juts out over the image's edge; the fill value if `is_missing`.
-    stored : int
-        Bytes in the store; 0 if nothing is stored.
-    raw : int
-        Bytes without compression.
+    stored, raw : int
+        Bytes in the store, 0 if nothing is stored, and bytes without compression.
     seconds : float
         From asking to decoded pixels.
     is_missing : bool
@@ -76,16 +82,9 @@ class ChunkPreview:
 
 
 def view_chunk(location: Location, level: int, index: tuple[int, ...]) -> ChunkPreview:
-    """Read one chunk of an image; blocks.
+    """Read one chunk of an image, a label image or an array; blocks.
 
-    Parameters
-    ----------
-    location : Location
-        The image, the label image or the array.
-    level : int
-        Which level, 0 being the finest.
-    index : tuple of int
-        Which chunk along each axis of the array.
+    Level 0 is the finest; the index counts chunks along each axis of the array.
 
     Raises
     ------
@@ -101,13 +100,7 @@ def view_chunk(location: Location, level: int, index: tuple[int, ...]) -> ChunkP
 
 
 def array_of(pixels: Pixels) -> ArrayPixels:
-    """Give the array that some pixels are.
-
-    Raises
-    ------
-    UnsupportedDataError
-        They are put together of several.
-    """
+    """Give the array that some pixels are; a plate's are those of several."""
     if not isinstance(pixels, ArrayPixels):
         sentence = "A plate has no chunks of its own."
         raise UnsupportedDataError(sentence, action="Choose a field of a well.")
@@ -115,15 +108,7 @@ def array_of(pixels: Pixels) -> ArrayPixels:
 
 
 def fetch_chunk(pixels: ArrayPixels, index: tuple[int, ...]) -> ChunkPreview:
-    """Read one chunk and take its time; blocks.
-
-    Raises
-    ------
-    OptionError
-        There is no such chunk.
-    StoreError
-        It could not be read.
-    """
+    """Read one chunk and take its time; blocks."""
     grid = grid_of(pixels)
     inside = len(index) == len(grid) and all(
         0 <= i < n for i, n in zip(index, grid, strict=True)
@@ -143,12 +128,8 @@ def grid_of(pixels: ArrayPixels) -> tuple[int, ...]:
 async def _fetch(pixels: ArrayPixels, index: tuple[int, ...]) -> ChunkPreview:
     key = pixels.stored_key(index)
     is_there = await pixels.store.exists(key)
-    bounds = tuple(
-        (i * chunk, min((i + 1) * chunk, size))
-        for i, chunk, size in zip(index, pixels.chunks, pixels.shape, strict=True)
-    )
     before, start = pixels.store.bytes_received, perf_counter()
-    box = await pixels.read(bounds)
+    box = await pixels.read(chunk_box(index, pixels.chunks, pixels.shape))
     seconds = perf_counter() - start
     received = pixels.store.bytes_received - before
     stored = max(0, received - _index_size(pixels)) if is_there else 0
@@ -157,17 +138,16 @@ async def _fetch(pixels: ArrayPixels, index: tuple[int, ...]) -> ChunkPreview:
 
 
 def _index_size(pixels: ArrayPixels) -> int:
+    """Count the bytes of the index that is read with a chunk of a shard."""
     if pixels.shards is None:
         return 0
     pairs = zip(pixels.shards, pixels.stored_chunks, strict=True)
     return prod(shard // chunk for shard, chunk in pairs) * _INDEX_ENTRY + _CHECKSUM
 
 
-# What is said about where an image comes from: its licence and its description.
-#
-# OME-Zarr has no place for them. They are looked for among the attributes, and in an
-# RO-Crate beside them (``ro-crate-metadata.json``, https://w3id.org/ro/crate/1.1), as
-# the conversions of the OME 2024 NGFF challenge have it.
+# Licence and description. OME-Zarr has no place for them: they are looked for among
+# the attributes, and in an RO-Crate beside them (https://w3id.org/ro/crate/1.1), as the
+# conversions of the OME 2024 NGFF challenge have it.
 
 CRATE = "ro-crate-metadata.json"
 """The key of an RO-Crate, below the root of an image."""
@@ -190,22 +170,15 @@ class Provenance:
 
 
 def provenance(attributes: Mapping[str, Any], crate: object) -> Provenance:
-    """Gather what is said about an image; what is no text is left out.
+    """Gather what the attributes of an image say, or else its RO-Crate, if any.
 
-    Parameters
-    ----------
-    attributes : Mapping
-        The attributes of its group.
-    crate : bytes or anything else
-        The document `CRATE`, where there is one; the image's own words go before.
+    What is no text is left out.
     """
     places = (*_own_places(attributes), *_crate_places(crate))
-    licence = (_text(place.get(key)) for place in places for key in _LICENCES)
-    description = (_text(place.get("description")) for place in places)
-    return Provenance(
-        licence_name(next(filter(None, licence), "")),
-        next(filter(None, description), ""),
-    )
+    licences = (_text(place.get(key)) for place in places for key in _LICENCES)
+    descriptions = (_text(place.get("description")) for place in places)
+    licence = licence_name(next(filter(None, licences), ""))
+    return Provenance(licence, next(filter(None, descriptions), ""))
 
 
 def licence_name(text: str) -> str:
@@ -230,13 +203,7 @@ def _own_places(attributes: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def _crate_places(crate: object) -> tuple[Mapping[str, Any], ...]:
     """Give the root of an RO-Crate, with the licence that it refers to by its name."""
-    if not isinstance(crate, bytes):
-        return ()
-    try:
-        graph = _dict(json.loads(crate)).get("@graph")
-    except (ValueError, RecursionError):
-        return ()
-    nodes = [node for node in graph or () if isinstance(node, dict)]
+    nodes = _dicts(json_object(crate).get("@graph"))
     by_id = {str(node.get("@id")): node for node in nodes}
     named = _dict(by_id.get(CRATE)).get("about")
     root = _dict(by_id.get(str(_dict(named).get("@id", "./"))))
@@ -262,17 +229,24 @@ def _dict(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    rows = value if isinstance(value, list) else []
+    return [row for row in rows if isinstance(row, dict)]
+
+
 # What is known of one image before it is opened.
 
 _SAMPLED = 16 * 2**20
 """The largest chunk, in bytes without compression, that is read for an estimate."""
 
-_IMAGES = frozenset(
-    {EntryKind.IMAGE, EntryKind.LABEL, EntryKind.LEVELS, EntryKind.ARRAY}
-)
-_CONTAINERS = frozenset(
-    {EntryKind.PLATE, EntryKind.WELL, EntryKind.SERIES, EntryKind.SCENE}
-)
+_WITH_PIXELS = frozenset(EntryKind) - {
+    EntryKind.BUCKET,
+    EntryKind.FOLDER,
+    EntryKind.ARCHIVE,
+    EntryKind.FILE,
+    EntryKind.GROUP,
+    EntryKind.LABELS,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,14 +331,8 @@ class Details:
 def describe(location: Location, *, sample: bool = True) -> Details:
     """Find out about a place; blocks.
 
-    A series or a scene is described by its first image.
-
-    Parameters
-    ----------
-    location : Location
-        An image, or anything else.
-    sample : bool
-        Read one chunk of the coarsest level to estimate the stored size.
+    A series or a scene is described by its first image. With `sample`, one chunk of
+    the coarsest level is read to estimate the stored size.
 
     Raises
     ------
@@ -374,45 +342,41 @@ def describe(location: Location, *, sample: bool = True) -> Details:
     store = open_store(location)
     answers = store.fetch((*probe_keys(""), *child_keys(), CRATE))
     entry = recognised(Entry(location, ""), "", answers)
-    labels = _labels(answers)
     about = _about(answers)
-    if entry.recognised and entry.kind not in _IMAGES | _CONTAINERS:
-        return Details(
-            entry,
-            location.name,
-            labels=labels,
-            licence=about.licence,
-            description=about.description,
-        )
+    found = Details(
+        entry,
+        location.name,
+        labels=_labels(answers),
+        licence=about.licence,
+        description=about.description,
+    )
+    if entry.recognised and entry.kind not in _WITH_PIXELS:
+        return found
     series = 0 if entry.kind in (EntryKind.SERIES, EntryKind.SCENE) else None
     reading = read(location, ReadOptions(labels=False, series=series))
     image = reading.pyramids[0]
     ratio = _ratio(image) if sample else None
-    return Details(
-        entry,
-        image.name,
-        _axes(image),
-        tuple(_level(level, ratio) for level in image.levels),
-        image.channels,
-        labels,
-        reading.warnings,
-        reading.notes,
-        about.licence,
-        about.description,
+    return replace(
+        found,
+        name=image.name,
+        axes=_axes(image),
+        levels=tuple(_level(level, ratio) for level in image.levels),
+        channels=image.channels,
+        warnings=reading.warnings,
+        notes=reading.notes,
     )
 
 
 def codec_text(document: dict[str, Any]) -> str:
-    """Say what the chunks of an array go through, from its metadata document.
-
-    The order of bytes is no codec for a person, and what is inside shards counts.
-    """
+    """Say what the chunks of an array go through, from its metadata document."""
+    # The order of bytes is no codec for a person, and what is inside shards counts.
     if document.get("zarr_format") == 2:
         steps = [*(document.get("filters") or ()), document.get("compressor")]
         names = [_codec(step, step.get("id")) for step in steps if step]
         return " + ".join(names) or "none"
     names = []
-    for step in _plain(document.get("codecs", ())):
+    for codec in document.get("codecs", ()):
+        step = codec if isinstance(codec, dict) else codec.to_dict()
         settings = step.get("configuration", {})
         if step.get("name") == "sharding_indexed":
             return codec_text({"codecs": settings.get("codecs", ())})
@@ -424,10 +388,6 @@ def codec_text(document: dict[str, Any]) -> str:
 def _codec(settings: dict[str, Any], name: Any) -> str:
     inner = settings.get("cname")
     return f"{name}({getattr(inner, 'value', inner)})" if inner else str(name)
-
-
-def _plain(steps: Any) -> list[dict[str, Any]]:
-    return [step if isinstance(step, dict) else step.to_dict() for step in steps]
 
 
 def _about(answers: Answers) -> Provenance:
@@ -489,70 +449,43 @@ def _ratio(image: Pyramid) -> float | None:
 
 # The metadata documents of a place as they are stored, laid out for reading.
 
-_MOST = 4 * 2**20
-_LEVELS = 12
+_SHOWN_BYTES = 4 * 2**20
+_SHOWN_LEVELS = 12
 
 
 def raw_documents(location: Location) -> Mapping[str, str]:
     """Read the documents of a group, of its levels and of its labels; blocks.
 
-    Returns
-    -------
-    Mapping
-        Their texts by their keys, the group's own first: JSON indented by two
-        spaces, everything else as it is.
-
-    Raises
-    ------
-    StoreError
-        None of them could be read.
+    Gives their texts, as ``pretty`` lays them out, by their keys, the group's own
+    first. Raises the first StoreError if none of them could be read.
     """
     store = open_store(location)
     answers = store.fetch((*DOCUMENTS, *child_keys()))
-    levels = [path for body in answers.values() for path in _level_paths(body)]
-    keys = [array_key(path, version) for path in levels[:_LEVELS] for version in (3, 2)]
-    answers |= store.fetch(keys)
+    documents = map(json_object, answers.values())
+    paths = dict.fromkeys(path for each in documents for path in _level_paths(each))
+    levels = list(paths)[:_SHOWN_LEVELS]
+    answers |= store.fetch(array_key(path, form) for path in levels for form in (3, 2))
     found = {key: pretty(b) for key, b in answers.items() if isinstance(b, bytes)}
     if not found:
-        failed = (answer for answer in answers.values() if answer is not None)
-        for answer in failed:
-            if isinstance(answer, StoreError):
-                raise answer
+        raise_failures(answers.values())
     return found
 
 
 def pretty(body: bytes) -> str:
     """Lay out a document: JSON is indented, everything else stays; at most 4 MiB."""
     try:
-        return json.dumps(json.loads(body[:_MOST]), indent=2, ensure_ascii=False)
+        document = json.loads(body[:_SHOWN_BYTES])
+        return json.dumps(document, indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
-        return body[:_MOST].decode(errors="replace")
+        return body[:_SHOWN_BYTES].decode(errors="replace")
 
 
-def _level_paths(body: object) -> list[str]:
-    if not isinstance(body, bytes):
-        return []
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return []
-    found: list[str] = []
-    _collect(document, found)
-    return list(dict.fromkeys(found))
-
-
-def _collect(value: Any, found: list[str]) -> None:
-    """Gather the paths of ``datasets``, wherever a version keeps them."""
-    if not isinstance(value, dict):
-        return
+def _level_paths(document: dict[str, Any]) -> Iterator[str]:
+    """Give the paths of ``datasets``, wherever a version keeps them."""
     for key in ("attributes", "ome"):
-        _collect(value.get(key), found)
-    for image in _list(value.get("multiscales")):
-        for dataset in _list(image.get("datasets")):
+        if inner := _dict(document.get(key)):
+            yield from _level_paths(inner)
+    for image in _dicts(document.get("multiscales")):
+        for dataset in _dicts(image.get("datasets")):
             if isinstance(dataset.get("path"), str):
-                found.append(dataset["path"])
-
-
-def _list(value: Any) -> list[dict[str, Any]]:
-    rows = value if isinstance(value, list) else []
-    return [row for row in rows if isinstance(row, dict)]
+                yield dataset["path"]

@@ -235,7 +235,7 @@ def found_node(path: str, answers: Answers) -> Node | None:
     # The attributes of a zarr 2 array lie in .zattrs, as those of a group do.
     if isinstance(body, bytes) and not _says_much(found):
         return ArrayNode(
-            path, 2, _object(body), {} if found is None else found.attributes
+            path, 2, json_object(body), {} if found is None else found.attributes
         )
     return found
 
@@ -293,7 +293,7 @@ def _image_text(
     shape: tuple[int, ...] = ()
     if multiscale.datasets[0].path.strip("/") == _USUAL_LEVEL:
         body = answers.get(array_key(join_path(path, _USUAL_LEVEL), zarr_format))
-        shape = _shape(_object(body)) if isinstance(body, bytes) else ()
+        shape = _shape(json_object(body))
     return size_text(names, shape)
 
 
@@ -314,11 +314,12 @@ def _shape(document: Any) -> tuple[int, ...]:
     return tuple(shape) if usable else ()
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def json_object(body: object) -> dict[str, Any]:
+    """Parse an answer that is a JSON object; anything else is an empty one."""
     try:
-        document = json.loads(body)
+        document = json.loads(body) if isinstance(body, bytes) else None
     except (ValueError, RecursionError):
-        return {}
+        document = None
     return document if isinstance(document, dict) else {}
 
 
