@@ -174,26 +174,26 @@ def test_a_remote_picture_is_made_once_for_each_version(tmp_path, with_picture):
 
 def test_a_folder_that_cannot_be_written_costs_no_picture(tmp_path):
     (tmp_path / "file").write_text("")
-    pictures = ThumbnailCache(tmp_path / "file")
+    cache = ThumbnailCache(tmp_path / "file")
     where = Location.parse("https://host/x.zarr")
-    pictures.keep(where, "1", np.zeros((4, 4, 3), np.uint8))
-    assert pictures.find(where, "1") is None
-    pictures.keep(where, "", np.zeros((4, 4, 3), np.uint8))
-    assert pictures.find(where, "") is None
+    cache.keep(where, "1", np.zeros((4, 4, 3), np.uint8))
+    assert cache.find(where, "1") is None
+    cache.keep(where, "", np.zeros((4, 4, 3), np.uint8))
+    assert cache.find(where, "") is None
 
 
 def test_what_was_not_used_longest_goes_where_there_is_too_much(tmp_path):
     places = [Location.parse(f"https://host/{name}") for name in "abc"]
     picture = np.zeros((4, 4, 3), np.uint8)
-    pictures = ThumbnailCache(tmp_path)
+    cache = ThumbnailCache(tmp_path)
     for age, place in enumerate(places[:2]):
-        pictures.keep(place, "1", picture)
+        cache.keep(place, "1", picture)
         (file,) = (file for file in tmp_path.iterdir() if file.stat().st_mtime > 1e9)
         os.utime(file, (age, age))
-    assert pictures.find(places[0], "1") is not None
+    assert cache.find(places[0], "1") is not None
     size = file.stat().st_size
     ThumbnailCache(tmp_path, size=2 * size).keep(places[2], "1", picture)
-    found = [pictures.find(place, "1") is not None for place in places]
+    found = [cache.find(place, "1") is not None for place in places]
     assert found == [True, False, True]
 
 
@@ -234,7 +234,7 @@ def test_neighbouring_labels_differ():
 
 
 def test_a_picture_is_a_png(tmp_path):
-    pictures = ThumbnailCache(tmp_path)
-    pictures.keep(Location.parse("https://host/x"), "1", np.zeros((4, 4, 3), np.uint8))
+    cache = ThumbnailCache(tmp_path)
+    cache.keep(Location.parse("https://host/x"), "1", np.zeros((4, 4, 3), np.uint8))
     (file,) = tmp_path.iterdir()
     assert Image.open(io.BytesIO(file.read_bytes())).format == "PNG"

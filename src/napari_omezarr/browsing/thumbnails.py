@@ -1,4 +1,4 @@
-"""A small picture of an image: the one that is stored, or its coarsest level."""
+"""Thumbnails: stored ones, or drawn from the coarsest level, and kept on disk."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from napari_omezarr.reading import ReadOptions, read
 from napari_omezarr.store import open_store, run
 from napari_omezarr.user_files import cache_folder
 
+from .details import grid_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -29,32 +31,33 @@ if TYPE_CHECKING:
     from napari_omezarr.metadata import ResolvedChannel
     from napari_omezarr.pyramid import Pyramid
 
-# Planes through the colours of their channels; pure.
+EDGE = 256
+"""How many pixels a thumbnail has at most along an edge."""
+
+MOST_BYTES = 16 * 2**20
+"""How many bytes of pixels, without compression, may be read for one."""
+
+CACHE_BYTES = 64 * 2**20
+"""What thumbnails take on disk at most, unless somebody says otherwise."""
+
+_MOST_CHANNELS = 6
+_MOST_PIXELS = 64 * 2**20
 
 _PERCENTILES = (0.1, 99.9)
 _GOLDEN = 0.618033988749895
 """Steps of the golden ratio round the colour circle give neighbours far colours."""
 
+_log = logging.getLogger(__name__)
+
+# Planes in the colours of their channels.
+
 
 def composite(
     planes: Sequence[np.ndarray], channels: Sequence[ResolvedChannel]
 ) -> np.ndarray:
-    """Add planes in their colours, each within its contrast limits.
+    """Add planes (rows x columns) in their colours, each within its contrast limits.
 
-    Where a channel has no limits, they are the 0.1 and the 99.9 percentile of what
-    is seen; so they are where nothing that is seen lies within the limits.
-
-    Parameters
-    ----------
-    planes : sequence of numpy.ndarray
-        Rows x columns, one for each channel.
-    channels : sequence of ResolvedChannel
-        Their colours and limits.
-
-    Returns
-    -------
-    numpy.ndarray
-        Rows x columns x RGB, uint8.
+    Gives rows x columns x RGB, uint8.
     """
     total = np.zeros((*planes[0].shape, 3))
     for plane, channel in zip(planes, channels, strict=True):
@@ -71,10 +74,7 @@ def label_colours(
 ) -> np.ndarray:
     """Give every label a colour: its own, or one that depends on its number only.
 
-    Returns
-    -------
-    numpy.ndarray
-        Rows x columns x RGB, uint8; label 0 is black.
+    Gives rows x columns x RGB, uint8; label 0 is black.
     """
     labels, where = np.unique(plane, return_inverse=True)
     table = np.zeros((len(labels), 3), np.uint8)
@@ -91,6 +91,7 @@ def _limits(
 ) -> tuple[float, float]:
     if stated is not None and values.max() > stated[0] and values.min() < stated[1]:
         return stated
+    # No limits, or nothing that is seen lies within them.
     low, high = (float(v) for v in np.percentile(values, _PERCENTILES))
     return (low, high) if low < high else (low, low + 1)
 
@@ -106,20 +107,15 @@ def _hue(hue: float) -> np.ndarray:
 
 # Thumbnails on disk, by the address and the version of what they were made from.
 
-CACHE_BYTES = 64 * 2**20
-"""What the pictures take on disk at most, unless somebody says otherwise."""
-
-_log = logging.getLogger(__name__)
-_room = {"bytes": CACHE_BYTES}
+_limit = {"bytes": CACHE_BYTES}
 
 
 def set_thumbnail_cache(size: int = CACHE_BYTES) -> None:
     """Say how many bytes of thumbnails are kept on disk; 0 keeps none, and uses none.
 
-    When the next picture is kept, what is too much goes: first what was used longest
-    ago.
+    What is too much goes when the next one is kept.
     """
-    _room["bytes"] = size
+    _limit["bytes"] = size
 
 
 def clear_thumbnail_cache() -> None:
@@ -128,52 +124,46 @@ def clear_thumbnail_cache() -> None:
 
 
 class ThumbnailCache:
-    """Small pictures in files that may be deleted at any time.
+    """Thumbnails in files that may be deleted at any time.
 
-    Parameters
-    ----------
-    folder : Path, optional
-        Where; by default ``thumbnails`` in the cache folder.
-    size : int, optional
-        How many bytes they take at most; by default what `set_thumbnail_cache` says.
+    By default they lie in ``thumbnails`` in the cache folder, and take as many bytes
+    at most as `set_thumbnail_cache` says.
     """
 
     def __init__(self, folder: Path | None = None, *, size: int | None = None) -> None:
         self.folder = folder or cache_folder() / "thumbnails"
-        self.size = _room["bytes"] if size is None else size
+        self.size = _limit["bytes"] if size is None else size
 
     def find(self, location: Location, version: str) -> np.ndarray | None:
-        """Find a picture, rows x columns x RGB; None if none is of this version."""
+        """Find a thumbnail, rows x columns x RGB; None if none is of this version."""
         file = self._file(location, version)
         if file is None:
             return None
         try:
-            with Image.open(file) as picture:
-                pixels = np.asarray(picture.convert("RGB"))
-            os.utime(file)
+            with Image.open(file) as png:
+                pixels = np.asarray(png.convert("RGB"))
+            os.utime(file)  # the time of use
         except (OSError, UnidentifiedImageError):
             return None
         return pixels
 
-    def keep(self, location: Location, version: str, picture: np.ndarray) -> None:
-        """Keep a picture, and let those go that were used longest ago.
-
-        Without a version, nothing is kept: nobody could say when it is outdated.
-        """
+    def keep(self, location: Location, version: str, pixels: np.ndarray) -> None:
+        """Keep a thumbnail, and delete those that were used longest ago."""
+        # Without a version nothing is kept: nobody could say when it is outdated.
         file = self._file(location, version)
         if file is None:
             return
         try:
             with replacing(file) as fresh:
                 fresh.touch(mode=0o600)
-                Image.fromarray(picture).save(fresh, "PNG")
+                Image.fromarray(pixels).save(fresh, "PNG")
             self._prune()
         except OSError as error:
-            # A full disk is no reason to show no picture.
+            # A full disk is no reason to show no thumbnail.
             _log.info("A thumbnail was not kept: %s", error)
 
     def clear(self) -> None:
-        """Delete all pictures, and what an interrupted process left of one."""
+        """Delete all thumbnails, and what an interrupted process left of one."""
         for file in (*self.folder.glob("*.png"), *self.folder.glob(f".*{PARTIAL}")):
             with suppress(OSError):
                 file.unlink()
@@ -204,28 +194,14 @@ def _facts(file: Path) -> tuple[int, int]:
     return found.st_mtime_ns, found.st_size
 
 
-# A small picture of an image: the one that is stored, or its coarsest level.
-
-EDGE = 256
-"""How many pixels a thumbnail has at most along an edge."""
-
-MOST_BYTES = 16 * 2**20
-"""How many bytes of pixels, without compression, may be read for one."""
-
-_MOST_CHANNELS = 6
-_MOST_PIXELS = 64 * 2**20
+# The thumbnail that is stored with an image, or one of its coarsest level.
 
 
 @dataclass(frozen=True, slots=True)
 class Thumbnail:
-    """A small picture.
+    """A small picture of an image: rows x columns x RGB, uint8, or None.
 
-    Attributes
-    ----------
-    pixels : numpy.ndarray or None
-        Rows x columns x RGB, uint8; None if there is none.
-    sentence : str
-        Where it comes from, or why there is none.
+    ``sentence`` says where it comes from, or why there is none.
     """
 
     pixels: np.ndarray | None
@@ -233,30 +209,19 @@ class Thumbnail:
 
 
 def thumbnail(location: Location, *, most_bytes: int = MOST_BYTES) -> Thumbnail:
-    """Make a small picture of an image; blocks.
+    """Make a small picture of an image or a label image; blocks.
 
-    Made ones are kept on disk by the address and the version of what they were
-    made from (its ETag), for remote places.
-
-    Parameters
-    ----------
-    location : Location
-        An image or a label image.
-    most_bytes : int
-        How many bytes of pixels may be read; where it takes more there is none.
-
-    Raises
-    ------
-    OMEZarrError
-        The image could not be read.
+    Those of remote places are kept on disk, by the address and the version (the ETag)
+    of what they were made from. Where more than `most_bytes` of pixels have to be read,
+    there is none.
     """
     image = read(location, ReadOptions(labels=False)).pyramids[0]
-    pictures = ThumbnailCache() if location.is_remote else None
+    cache = ThumbnailCache() if location.is_remote else None
     if stored := _stored_path(image.extras):
-        found = _from_store(location, stored, pictures)
+        found = _from_store(location, stored, cache)
         if found is not None:
             return Thumbnail(found, "The picture that is stored with the image.")
-    return _from_level(image, most_bytes, pictures)
+    return _from_level(image, most_bytes, cache)
 
 
 def _stored_path(attributes: Mapping[str, Any]) -> str:
@@ -278,17 +243,17 @@ def _width(row: Mapping[str, Any]) -> int:
 
 
 def _from_store(
-    location: Location, path: str, pictures: ThumbnailCache | None
+    location: Location, path: str, cache: ThumbnailCache | None
 ) -> np.ndarray | None:
     store = open_store(location)
     version = run(store.version(path))
-    if pictures and (kept := pictures.find(location / path, version)) is not None:
+    if cache and (kept := cache.find(location / path, version)) is not None:
         return kept
     body = store.fetch([path])[path]
-    picture = _decoded(body) if isinstance(body, bytes) else None
-    if pictures and picture is not None:
-        pictures.keep(location / path, version, picture)
-    return picture
+    pixels = _decoded(body) if isinstance(body, bytes) else None
+    if cache and pixels is not None:
+        cache.keep(location / path, version, pixels)
+    return pixels
 
 
 def _decoded(body: bytes) -> np.ndarray | None:
@@ -303,7 +268,7 @@ def _decoded(body: bytes) -> np.ndarray | None:
 
 
 def _from_level(
-    image: Pyramid, most_bytes: int, pictures: ThumbnailCache | None
+    image: Pyramid, most_bytes: int, cache: ThumbnailCache | None
 ) -> Thumbnail:
     pixels = image.levels[-1].pixels
     if not isinstance(pixels, ArrayPixels) or pixels.ndim < 2:
@@ -317,63 +282,44 @@ def _from_level(
         return Thumbnail(
             None, f"Its coarsest plane is too large to preview: {megabytes}."
         )
-    key = pixels.stored_key(tuple(n // 2 for n in _grid(pixels)))
-    version = run(pixels.store.version(key)) if pictures else ""
+    sentence = "The middle of the coarsest level."
+    key = pixels.stored_key(tuple(n // 2 for n in grid_of(pixels)))
+    version = run(pixels.store.version(key)) if cache else ""
     place = image.location / image.levels[-1].path
-    if pictures and (kept := pictures.find(place, version)) is not None:
-        return Thumbnail(kept, "The middle of the coarsest level.")
-    picture = _drawn(image, pixels, shown)
-    if pictures:
-        pictures.keep(place, version, picture)
-    return Thumbnail(picture, "The middle of the coarsest level.")
-
-
-def _grid(pixels: ArrayPixels) -> tuple[int, ...]:
-    pairs = zip(pixels.shape, pixels.chunks, strict=True)
-    return tuple(-(-size // chunk) for size, chunk in pairs)
+    if cache and (kept := cache.find(place, version)) is not None:
+        return Thumbnail(kept, sentence)
+    drawn = _drawn(image, pixels, shown)
+    if cache:
+        cache.keep(place, version, drawn)
+    return Thumbnail(drawn, sentence)
 
 
 def _chunked_size(image: Pyramid, pixels: ArrayPixels) -> int:
     """Count the bytes of the chunks that one plane of one channel lies in."""
-    plane = range(
-        pixels.ndim - 2 - (1 if image.rgb and _last(image) else 0), pixels.ndim
-    )
-    sizes = [
-        pixels.shape[axis] if axis in plane else pixels.chunks[axis]
-        for axis in range(pixels.ndim)
-    ]
+    colours_last = image.rgb and image.channel_axis == len(image.axes) - 1
+    outer = pixels.ndim - (3 if colours_last else 2)
+    sizes = (*pixels.chunks[:outer], *pixels.shape[outer:])
     return prod(sizes) * pixels.dtype.itemsize
 
 
-def _last(image: Pyramid) -> bool:
-    return image.channel_axis == len(image.axes) - 1
-
-
 def _drawn(image: Pyramid, pixels: ArrayPixels, shown: list[int]) -> np.ndarray:
-    step = _step(image, pixels)
     if image.rgb:
-        every = [_plane(image, pixels, channel)[::step, ::step] for channel in range(3)]
-        stacked = np.clip(np.stack(every, axis=-1), 0, 255)
+        planes = [_plane(image, pixels, channel) for channel in range(3)]
+        stacked = np.clip(np.stack(planes, axis=-1), 0, 255)
         return np.asarray(stacked, dtype=np.uint8)
     if image.label is not None:
-        return label_colours(
-            _plane(image, pixels, 0)[::step, ::step], image.label.colors
-        )
-    planes = [_plane(image, pixels, channel)[::step, ::step] for channel in shown]
+        return label_colours(_plane(image, pixels, 0), image.label.colors)
+    planes = [_plane(image, pixels, channel) for channel in shown]
     return composite(planes, [image.channels[channel] for channel in shown])
 
 
-def _step(image: Pyramid, pixels: ArrayPixels) -> int:
-    sizes = [n for axis, n in enumerate(pixels.shape) if axis != image.channel_axis]
-    return max(1, -(-max(sizes[-2:]) // EDGE))
-
-
 def _plane(image: Pyramid, pixels: ArrayPixels, channel: int) -> np.ndarray:
-    """Read the middle plane of one channel: the last two axes that are no channel."""
-    others = [axis for axis in range(pixels.ndim) if axis != image.channel_axis]
+    """Read the middle plane of one channel, thinned to `EDGE` pixels at most."""
+    plane = [axis for axis in range(pixels.ndim) if axis != image.channel_axis][-2:]
     key: list[Any] = [size // 2 for size in pixels.shape]
-    for axis in others[-2:]:
+    for axis in plane:
         key[axis] = slice(None)
     if image.channel_axis is not None:
         key[image.channel_axis] = channel
-    return pixels[tuple(key)]
+    step = max(1, -(-max(pixels.shape[axis] for axis in plane) // EDGE))
+    return pixels[tuple(key)][::step, ::step]
