@@ -1,4 +1,4 @@
-"""What an address says: the fields of a place, without any behaviour."""
+"""The fields of an address, and the percent-encoding of its parts."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
 
 from napari_omezarr.errors import LocationError
-
-# What an address says: the fields of a place, without any behaviour.
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +67,10 @@ _MISREAD_MARK = re.compile(r"[ .,;]\Z|:(?=/)")  # the end of a sentence, a schem
 
 
 def as_unicode(text: str) -> str:
-    """Check that a text has bytes, and give bytes that are no UTF-8 one form.
-
-    Raises
-    ------
-    LocationError
-        If the text holds half characters, which have no bytes at all, or a NUL.
-    """
+    """Check that a text has bytes, and give bytes that are no UTF-8 one form."""
     try:
         data = text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
+    except UnicodeEncodeError:  # half characters have no bytes at all
         data = b"\0"
     if b"\0" in data:
         raise LocationError(

@@ -1,4 +1,4 @@
-"""Addresses in buckets: ``s3://``, ``gs://``, ``az://`` and those with an endpoint."""
+"""Addresses on web hosts and in buckets, and which web hosts are S3 endpoints."""
 
 from __future__ import annotations
 
@@ -17,24 +17,12 @@ _AWS_REGION = r"[a-z]{2}(?:-[a-z]+)+-\d"
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A family of S3 endpoints, known by the pattern of their host names.
+    """A family of S3 endpoints, known by the pattern of their host names."""
 
-    Attributes
-    ----------
-    host : str
-        A pattern for the endpoint's own host; its group ``region`` names the region.
-    endpoint : str or None
-        The service, if it is not ``https://`` and the host; None is AWS itself.
-    region : str or None
-        The region, if the host does not name it.
-    virtual : bool
-        Whether ``bucket.host`` is an address too.
-    """
-
-    host: str
-    endpoint: str | None = "https://{host}"
-    region: str | None = None
-    virtual: bool = True
+    host: str  # a pattern of the endpoint's own host; may have a group "region"
+    endpoint: str | None = "https://{host}"  # None is AWS itself
+    region: str | None = None  # where the host does not name it
+    virtual: bool = True  # whether bucket.host is an address too
 
     def match(self, host: str) -> re.Match[str] | None:
         """Match a host, with the groups ``bucket``, ``host`` and ``region``."""
@@ -84,20 +72,9 @@ def is_endpoint(host: str) -> bool:
 
 
 def as_bucket(address: Address, *, path_style: bool = False) -> Address | None:
-    """Read a web address as bucket and key of the S3 service behind its host.
+    """Read a web address as bucket and key of the S3 service behind its host, or None.
 
-    Parameters
-    ----------
-    address : Address
-        An ``http`` or ``https`` address. Its query signs single requests, so the
-        result has none.
-    path_style : bool
-        Take an unknown host for an endpoint whose first folder is the bucket.
-
-    Returns
-    -------
-    Address or None
-        None if the host is unknown, or the address names no bucket.
+    With `path_style` an unknown host is an endpoint whose first folder is the bucket.
     """
     service, found = _service_of(address.root)
     if service is None or found is None:
@@ -137,7 +114,7 @@ def _in_bucket(
         address,
         protocol="s3",
         root=bucket,
-        query="",
+        query="",  # it signs single requests
         userinfo="",
         endpoint=endpoint,
         region=region,
@@ -157,11 +134,6 @@ def parse_web(protocol: str, rest: str) -> Address:
 
     Everything after ``?`` is the query. The path is decoded: it does not matter
     whether it arrives encoded, or decoded by Qt.
-
-    Raises
-    ------
-    LocationError
-        If there is no host, or none that a network could know.
     """
     found = _AUTHORITY.match(rest)
     if not found:
@@ -184,11 +156,6 @@ def parse_host(protocol: str, text: str) -> str:
     """Return ``host[:port]`` in lower case, without a default port.
 
     Names in other alphabets become their ASCII form, as servers know them.
-
-    Raises
-    ------
-    LocationError
-        If it is no host name, no IP address, or the port is out of range.
     """
     found = _HOST.match(_ascii_host(text).lower())
     if not found or not _is_valid(found[1], found[2]):
@@ -206,11 +173,6 @@ def parse_endpoint(text: str) -> str:
     """Return the address of an S3-compatible service as ``https://host[:port]``.
 
     Without a scheme it is ``https``, or what `guess_protocol` says.
-
-    Raises
-    ------
-    LocationError
-        If it is no web address, or holds more than a host.
     """
     scheme, separator, rest = text.strip().partition("://")
     if not separator:
@@ -274,29 +236,18 @@ def parse_bucket(protocol: str, rest: str) -> Address:
     ``az`` address may end in a query (its shared access signature). Escapes
     like ``%20`` are decoded. Where the bucket should stand, a known endpoint or
     a ``host:port`` is one: the bucket then is the first folder.
-
-    Raises
-    ------
-    LocationError
-        If no bucket is named, or a secret stands where none belongs.
     """
     found = _BUCKET.match(rest)
     if not found or not found[1]:
         raise _no_bucket(protocol)
     place, key = found[1], found[2]
-    if _is_service(place):
+    if _HOST_WITH_PORT.match(place) or is_endpoint(place):
         return parse_with_endpoint(protocol, guess_protocol(place), f"//{place}{key}")
     return _address(protocol, place, key)
 
 
 def parse_with_endpoint(protocol: str, scheme: str, rest: str) -> Address:
-    """Parse what follows ``s3+https:``: ``//host[:port]/bucket/key``.
-
-    Raises
-    ------
-    LocationError
-        If the host or the bucket is missing.
-    """
+    """Parse what follows ``s3+https:``: ``//host[:port]/bucket/key``."""
     found = _ENDPOINT_AND_BUCKET.match(rest)
     if "@" in (rest if not found else found[1]):
         raise _secret_in_address()
@@ -329,10 +280,6 @@ def _address(protocol: str, place: str, key: str) -> Address:
         query=encode_rest(query),
         endpoint=endpoint,
     )
-
-
-def _is_service(place: str) -> bool:
-    return bool(_HOST_WITH_PORT.match(place)) or is_endpoint(place)
 
 
 def _no_bucket(protocol: str, place: str = "bucket") -> LocationError:

@@ -20,18 +20,7 @@ _URL_SAFE_TOKEN = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|_", re.DOT
 
 
 def zarr_sources(fragment: str) -> tuple[str, ...]:
-    """Return the addresses of the Zarr layers, in the order of the layers.
-
-    Parameters
-    ----------
-    fragment : str
-        What follows ``#!``: JSON, percent-encoded or not.
-
-    Raises
-    ------
-    LocationError
-        If the state is not in the link, is broken, or shows no Zarr.
-    """
+    """Return the addresses of the Zarr layers, in the order of the layers."""
     state = _parse_state(fragment.removeprefix("+"))
     sources = [url for layer in _layers(state) for url in _urls(layer)]
     found = tuple(url for url in sources if _ZARR.search(url))
@@ -85,7 +74,7 @@ def _urls(layer: Any) -> list[str]:
     return [url for url in urls if isinstance(url, str)]
 
 
-# Links to viewers and consoles: the address of the data is inside them.
+# Parameters of web links, and pages of consoles.
 
 # What viewers call the address they show: source in ome-ngff-validator, vizarr and
 # bioNGFF, image_url in Avivator, image or fileToLoad in itk-vtk-viewer, urls in
@@ -155,11 +144,6 @@ def addresses_in_link(text: str) -> tuple[str, ...]:
     A parameter of the query or of the fragment is taken if its value is itself
     an address, and its name is a usual one or the address names a store. Links
     into a store carry nothing: there, the query is the store's.
-
-    Raises
-    ------
-    LocationError
-        If it is a viewer's link that shows no Zarr or does not say where it is.
     """
     found = _WEB.match(text)
     if not found:

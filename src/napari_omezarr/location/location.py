@@ -161,7 +161,7 @@ def full_text(address: Address) -> str:
     are ``file:`` URIs. How to sign in follows as ``|profile:…``.
     """
     if address.protocol == "file":
-        plain = _join(f"{address.root}/{address.path}", address.member)
+        plain = _with_member(f"{address.root}/{address.path}", address.member)
         is_named = address.member is None or is_archive_name(address.path)
         if is_named and _PLAIN_PATH.fullmatch(plain) and not plain.startswith("//"):
             return plain
@@ -174,7 +174,7 @@ def full_text(address: Address) -> str:
 def display_text(address: Address) -> str:
     """Return the address for people: readable, and without any secret."""
     if address.protocol == "file":
-        path = _join(f"{address.root}/{address.path}", address.member)
+        path = _with_member(f"{address.root}/{address.path}", address.member)
         path = path.replace("/", "\\") if address.root.startswith("//") else path
         return readable(path, "")
     return _base(address, "") + readable(_path(address), _MISREAD)
@@ -186,7 +186,7 @@ def _path(address: Address) -> str:
     return address.path
 
 
-def _join(path: str, member: str | None) -> str:
+def _with_member(path: str, member: str | None) -> str:
     return f"{path}/{member}" if member else path
 
 
@@ -225,7 +225,7 @@ def _pipes(address: Address) -> str:
     return "".join(pipes)
 
 
-# A place: where something lies and how to sign in there. It opens nothing.
+# The value itself.
 
 _SUFFIX = re.compile(r"(?:\.ome)?\.(?:zarr|ozx|zip)$", re.IGNORECASE)
 

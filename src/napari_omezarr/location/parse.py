@@ -58,13 +58,7 @@ def recover(text: str) -> str:
 
 
 def parse_scheme(text: str) -> Address:
-    """Parse one address, by its scheme or as a path of this computer.
-
-    Raises
-    ------
-    LocationError
-        If the scheme is none that can be opened, or what follows is incomplete.
-    """
+    """Parse one address, by its scheme or as a path of this computer."""
     text = _ARN.sub("s3://", text)
     if host := _HOST_AND_PORT.match(text):
         return parse_web(guess_protocol(host[1]), f"//{text}")
@@ -140,11 +134,6 @@ def split_adapters(text: str) -> tuple[str, tuple[Adapter, ...]]:
 
     A local path is left alone: a ``|`` may be part of a file's name. Qt encodes the
     pipes of a link that is dropped; in a path of ours the colon would be encoded, too.
-
-    Raises
-    ------
-    LocationError
-        If a pipe names a format that is not Zarr.
     """
     chained: list[Adapter] = []
     while found := _CHAIN.match(text):
@@ -174,13 +163,7 @@ def _checked(adapter: Adapter) -> Adapter:
 
 
 def apply_adapters(address: Address, adapters: tuple[Adapter, ...]) -> Address:
-    """Go into the archive and down the path that the adapters say.
-
-    Raises
-    ------
-    LocationError
-        If they lead into an archive inside an archive.
-    """
+    """Go into the archive and down the path that the adapters say."""
     for adapter in adapters:
         if adapter.name == "zip":
             address = _into_archive(address, adapter.body)
@@ -215,25 +198,13 @@ def _below(address: Address, key: str) -> Address:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A host whose data went elsewhere, under the same path.
-
-    Attributes
-    ----------
-    host, to : str
-        The host before and after, without port.
-    date : str
-        The year and month of the announcement.
-    source : str
-        Where it was announced.
-    buckets : dict of str to str
-        Buckets that got another name on the way, old to new.
-    """
+    """A host whose data went elsewhere, under the same path."""
 
     host: str
     to: str
-    date: str
-    source: str
-    buckets: dict[str, str] = field(default_factory=dict)
+    date: str  # the year and month of the announcement
+    source: str  # where it was announced
+    buckets: dict[str, str] = field(default_factory=dict)  # renamed ones, old to new
 
 
 MOVES = (
@@ -278,13 +249,7 @@ MAX_LINKS = 5
 
 
 def parse_all(text: str) -> tuple[Address, ...]:
-    """Parse an address, or all those that a viewer's link carries.
-
-    Raises
-    ------
-    LocationError
-        If the text, or what the link carries, is no address.
-    """
+    """Parse an address, or all those that a viewer's link carries."""
     addresses = []
     for inner, notes in _unwrap(recover(text), MAX_LINKS):
         address = _parse(inner)
@@ -293,13 +258,7 @@ def parse_all(text: str) -> tuple[Address, ...]:
 
 
 def parse_file(text: str) -> Address:
-    """Parse a path by the letter, unless it is an address that became a path.
-
-    Raises
-    ------
-    LocationError
-        If the path is relative and the working directory is gone.
-    """
+    """Parse a path by the letter, unless it is an address that became a path."""
     text = as_unicode(text)
     remote = recover(f"/{text}")
     if remote != f"/{text}":

@@ -1,4 +1,4 @@
-"""Paths inside stores: archives, files of a node, chunks, and who owns a level."""
+"""Paths of this computer, and paths inside stores with the names of zarr's files."""
 
 from __future__ import annotations
 
@@ -23,11 +23,6 @@ def parse_path(text: str) -> Address:
 
     ``C:\data``, ``C:/data`` and ``\\server\share`` are Windows paths on every
     system. Only the working directory and the home directory are asked for.
-
-    Raises
-    ------
-    LocationError
-        If the path is relative and the working directory is gone.
     """
     text = _LONG_PREFIX.sub(lambda found: "\\\\" if found[1] else "", text)
     if text.startswith("\\\\"):
@@ -127,19 +122,12 @@ def is_store_name(name: str) -> bool:
 
 
 def node_path(path: str, *, in_store: bool = False) -> str:
-    """Return the node that holds what a path points at.
+    """Return the node that holds what a path points at; every other path stays.
 
     Metadata files are of the node that they lie in, ``OME/METADATA.ome.xml`` of
     the one above; chunks are of their array, where it is sure that they are
-    chunks. Every other path stays.
-
-    Parameters
-    ----------
-    path : str
-        Without ``/`` at its ends.
-    in_store : bool
-        Whether the path starts at the root of a store, which lies nowhere else
-        than below a folder called ``*.zarr``.
+    chunks: the path starts at the root of a store (`in_store`), or goes through a
+    folder called ``*.zarr``.
     """
     shorter = _without_file(path, in_store=in_store)
     while shorter != path:

@@ -28,13 +28,7 @@ class Affine:
 
     @classmethod
     def from_matrix(cls, matrix: ArrayLike) -> Affine:
-        """Make the map of an M x (N+1) matrix.
-
-        Raises
-        ------
-        ValueError
-            When it is not a matrix with at least one row and two columns.
-        """
+        """Make the map of an M x (N+1) matrix."""
         array = np.asarray(matrix, dtype=float)
         if array.ndim != 2 or array.shape[0] < 1 or array.shape[1] < 2:
             raise ValueError(f"expected an M x (N+1) matrix, but got {array.shape}")
@@ -132,13 +126,7 @@ class Affine:
         return bool(np.linalg.cond(linear / lengths) < 1e12)
 
     def __matmul__(self, first: Affine) -> Affine:
-        """Return the map that applies ``first`` and then this one.
-
-        Raises
-        ------
-        ValueError
-            When ``first`` has not as many outputs as this has inputs.
-        """
+        """Return the map that applies ``first`` and then this one."""
         if first.ndim_out != self.ndim_in:
             raise ValueError(
                 f"expected {self.ndim_in} coordinates, but got {first.ndim_out}"
@@ -156,13 +144,7 @@ class Affine:
         return mapped
 
     def inverse(self) -> Affine:
-        """Return the map from the outputs back to the inputs.
-
-        Raises
-        ------
-        ValueError
-            When there is none: not square, singular or not finite.
-        """
+        """Return the map from the outputs back to the inputs."""
         if not self.is_invertible:
             raise ValueError("this map has no inverse")
         lengths = np.abs(self.scale)
@@ -184,13 +166,7 @@ class Affine:
         return int(fed[0])
 
     def without(self, axis: int) -> Affine:
-        """Drop input ``axis`` and the output that it alone feeds.
-
-        Raises
-        ------
-        ValueError
-            When the axis is mixed with another, or is the last one.
-        """
+        """Drop input ``axis`` and the output that it alone feeds."""
         output = self.output_of(axis)
         if output is None or self.ndim_in < 2:
             raise ValueError(f"axis {axis} cannot be taken apart from the others")

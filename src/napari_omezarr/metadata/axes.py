@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from .node import JsonNode
 
-# The unit names that OME-Zarr knows, and the ways that they are misspelled.
+# Units: the names that OME-Zarr knows, and the ways that they are misspelled.
 
 # UDUNITS-2 names, as 0.4 "axes" lists them; pint knows each under the same name.
 _PREFIXES = {
@@ -66,18 +66,10 @@ _SPELLINGS = str.maketrans({"\u00b5": "u", "\u03bc": "u", "\u212b": "Å"})
 
 
 def known_unit(text: str | None) -> str | None:
-    """Return the name of a length or a duration, or None where it is neither.
+    """Return a length's or a duration's name as pint knows it, else None.
 
-    Parameters
-    ----------
-    text : str or None
-        A unit as a document or a person writes it: ``micrometer``, ``Microns``,
-        ``µm`` with either micro sign, ``um``, ``s``.
-
-    Returns
-    -------
-    str or None
-        A member of `LENGTHS` or `TIMES`, which pint accepts.
+    Takes what a document or a person writes: ``micrometer``, ``Microns``, ``µm`` with
+    either micro sign, ``um``, ``s``.
     """
     spelling = (text or "").strip().translate(_SPELLINGS)
     if spelling in _SYMBOLS:
@@ -91,23 +83,15 @@ def known_unit(text: str | None) -> str | None:
 
 
 def unit_size(text: str | None) -> tuple[float, str] | None:
-    """Return how many metres or seconds a unit is, or None where it is neither.
+    """Return a unit in metres or seconds, like ``(1e-06, "m")`` or ``(60.0, "s")``.
 
-    Parameters
-    ----------
-    text : str or None
-        A unit, as for `known_unit`.
-
-    Returns
-    -------
-    tuple of (float, str) or None
-        Like ``(1e-06, "m")`` or ``(60.0, "s")``.
+    None where it is neither a length nor a duration.
     """
     name = known_unit(text)
     return None if name is None else _SIZES[name]
 
 
-# The axes of an image: names, types, units, anatomical orientation.
+# Axes: names, types and anatomical orientations.
 
 MOST_AXES = 32
 """More axes than numpy of any supported version can index are refused."""
@@ -155,17 +139,7 @@ def channel_axis(axes: Sequence[Axis]) -> int | None:
 def normalized_unit(axis: Axis) -> str | None:
     """Return the axis' unit as a name that pint knows, or None for ``pixel``.
 
-    Parameters
-    ----------
-    axis : Axis
-        Its unit is the document's text; its type decides which units make sense:
-        lengths for space, durations for time, none for channels, either for others.
-
-    Returns
-    -------
-    str or None
-        A member of `napari_omezarr.metadata.axes.LENGTHS` or ``TIMES``; None where
-        the unit is absent, blank, unknown, or of another kind than the axis.
+    None, too, where the unit is unknown or of another kind than the axis.
     """
     unit = known_unit(axis.unit)
     allowed = {"space": LENGTHS, "time": TIMES, "channel": frozenset[str]()}
@@ -173,24 +147,7 @@ def normalized_unit(axis: Axis) -> str | None:
 
 
 def parse_axes(node: JsonNode) -> tuple[Axis, ...]:
-    """Parse a list of axes: names (0.3) or objects (0.4 and later).
-
-    Parameters
-    ----------
-    node : Node
-        The list. An absent or empty one gives no axes.
-
-    Returns
-    -------
-    tuple of Axis
-        With unique, non-empty names. A type that is absent is inferred from the
-        names t, c, z, y, x alone, with a note.
-
-    Raises
-    ------
-    MetadataError
-        When there are more than `MOST_AXES`.
-    """
+    """Parse a list of axes, which are names (0.3) or objects (0.4 and later)."""
     elements = node.elements()
     if len(elements) > MOST_AXES:
         raise node.error(f"{len(elements)} axes are more than any array can have")
@@ -288,14 +245,10 @@ def _note_conflicts(node: JsonNode, axes: Sequence[Axis]) -> None:
 
 
 def note_unusual_axes(node: JsonNode, axes: Sequence[Axis]) -> None:
-    """Note axes that 0.3 to 0.6 do not allow; they are kept as they are.
-
-    Notes
-    -----
-    0.4 "multiscales": axes are 2 to 5 long, 2 or 3 of them of type space, at most
-    one time, at most one channel or custom, in the order time, channel or custom,
-    space. RFC-3 (0.9.dev1) lifts all of this.
-    """
+    """Note axes that 0.3 to 0.6 do not allow; they are kept as they are."""
+    # 0.4 "multiscales": axes are 2 to 5 long, 2 or 3 of them of type space, at most
+    # one time, at most one channel or custom, in the order time, channel or custom,
+    # space. RFC-3 (0.9.dev1) lifts all of this.
     types = [axis.type for axis in axes]
     ranks = [{"time": 0, "space": 2}.get(type_ or "", 1) for type_ in types]
     if not 2 <= len(axes) <= 5:

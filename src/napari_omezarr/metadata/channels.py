@@ -1,4 +1,4 @@
-"""How each channel is shown, whatever the document leaves out or has wrong."""
+"""How channels and labels are shown, whatever the document leaves out or has wrong."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
     from .node import JsonNode
 
-# How each channel is shown, whatever the document leaves out or has wrong.
+# How each channel is shown.
 
-# As napari colours the channels of one image.
+# As napari colours the channels of one image: white for one, magenta and green for
+# two, and these in turn for more.
 _ONE = ("FFFFFF",)
 _TWO = ("FF00FF", "00FF00")
 _MORE = ("00FFFF", "FFFF00", "FF00FF", "FF0000", "00FF00", "0000FF")
@@ -61,26 +62,10 @@ class ResolvedChannel:
 def resolve_channels(
     rendering: Rendering | None, count: int, dtype: DTypeLike
 ) -> tuple[tuple[ResolvedChannel, ...], tuple[str, ...]]:
-    """Decide how ``count`` channels are shown.
+    """Decide how ``count`` channels are shown, and say what had to be repaired.
 
-    Parameters
-    ----------
-    rendering : Rendering or None
-        The ``omero`` block. Channels that it lacks get defaults, those that it has
-        too many are ignored, both with a warning.
-    count : int
-        How many channels the arrays have; 1 where they have no channel axis.
-    dtype : dtype-like
-        Of the arrays.
-
-    Returns
-    -------
-    tuple of ResolvedChannel
-        ``count`` of them. Default colours are napari's: white for one channel;
-        magenta and green for two; cyan, yellow, magenta, red, green, blue in turn
-        for more. All are white in the ``greyscale`` model.
-    tuple of str
-        A sentence for everything that was repaired.
+    Channels that the ``omero`` block lacks get defaults, those that it has too many
+    are ignored.
     """
     listed = rendering.channels if rendering else ()
     warnings = []
@@ -96,8 +81,11 @@ def resolve_channels(
         warnings += [f"Channel {index}: {repair}." for repair in repairs]
         resolved.append(
             ResolvedChannel(
-                name=(channel.label or "").strip() or _default_name(index, count),
-                color=_ONE[0] if grey else channel.color or _default(index, count),
+                name=(channel.label or "").strip()
+                or (f"channel {index}" if count > 1 else ""),
+                color=_ONE[0]
+                if grey
+                else channel.color or _default_color(index, count),
                 contrast_limits=limits,
                 contrast_range=span,
                 visible=channel.active,
@@ -110,21 +98,9 @@ def resolve_channels(
 def is_rgb(rendering: Rendering | None, count: int, dtype: DTypeLike) -> bool:
     """Whether channels are the red, green and blue (and alpha) of one picture.
 
-    Parameters
-    ----------
-    rendering : Rendering or None
-        The ``omero`` block; without it nothing is a picture.
-    count : int
-        How many channels the arrays have.
-    dtype : dtype-like
-        Of the arrays.
-
-    Returns
-    -------
-    bool
-        True for three ``uint8`` channels with exactly these colours in this order,
-        or four of which the last is white or called alpha, all visible, none
-        inverted, and each window the whole of 0 to 255 or absent.
+    They are for three ``uint8`` channels with exactly these colours in this order,
+    or four of which the last is white or called alpha, all visible, none inverted,
+    and each window the whole of 0 to 255 or absent.
     """
     if rendering is None or rendering.model == "greyscale":
         return False
@@ -146,11 +122,7 @@ def _is_plain(channel: Channel) -> bool:
     return full and channel.active and not channel.inverted
 
 
-def _default_name(index: int, count: int) -> str:
-    return f"channel {index}" if count > 1 else ""
-
-
-def _default(index: int, count: int) -> str:
+def _default_color(index: int, count: int) -> str:
     cycle = _ONE if count == 1 else _TWO if count == 2 else _MORE
     return cycle[index % len(cycle)]
 
@@ -158,12 +130,10 @@ def _default(index: int, count: int) -> str:
 def _contrast(
     window: Window | None, dtype: np.dtype[np.generic]
 ) -> tuple[tuple[float, float] | None, tuple[float, float] | None, list[str]]:
-    """Return limits, range and what was repaired.
-
-    A window without ``start`` and ``end`` says nothing of the limits. One that is
-    turned round is turned back, one that is wider than an integer dtype is cut to
-    it, and one that is then empty is not used: pixels decide.
-    """
+    """Return limits, range and what was repaired."""
+    # A window without start and end says nothing of the limits. One that is turned
+    # round is turned back, one that is wider than an integer dtype is cut to it, and
+    # one that is then empty is not used: pixels decide.
     if window is None:
         return None, None, []
     limits, repairs = _limits(window, _bounds(dtype))
@@ -226,8 +196,7 @@ _HEX = re.compile(r"(?:#|0x)?([0-9a-fA-F]{3}|[0-9a-fA-F]{6}|[0-9a-fA-F]{8})")
 def parse_rendering(node: JsonNode) -> Rendering | None:
     """Parse the ``omero`` block; None where there is none.
 
-    Nothing in it makes an image unreadable: what cannot be understood is absent
-    in the result, and noted.
+    Nothing in it makes an image unreadable.
     """
     if not node.exists:
         return None
@@ -246,13 +215,9 @@ def parse_rendering(node: JsonNode) -> Rendering | None:
 
 
 def parse_color(node: JsonNode) -> str | None:
-    """Return six upper-case hex digits, or None where there is no such colour.
-
-    Notes
-    -----
-    The specification asks for six hex digits. A leading ``#`` or ``0x``, and the
-    alpha of RGBA, are dropped; three digits are doubled, as on the web.
-    """
+    """Return six upper-case hex digits, or None where there is no such colour."""
+    # The specification asks for six hex digits. A leading "#" or "0x", and the alpha
+    # of RGBA, are dropped; three digits are doubled, as on the web.
     if not node.exists:
         return None
     text = node.value.strip() if isinstance(node.value, str) else ""
@@ -321,19 +286,7 @@ _KEY = "label-value"
 
 
 def parse_labels(node: JsonNode) -> Labels:
-    """Parse the list of paths of a ``labels`` group.
-
-    Parameters
-    ----------
-    node : Node
-        The list. Entries that are no path, or lead out of the group, are left out
-        with a note.
-
-    Raises
-    ------
-    MetadataError
-        When it is no list.
-    """
+    """Parse the list of paths of a ``labels`` group."""
     if not isinstance(node.value, list | tuple):
         raise node.error("The labels are no list of paths")
     return Labels(parse_paths(node))
@@ -364,8 +317,7 @@ def path_or_note(node: JsonNode) -> str | None:
 def parse_image_label(node: JsonNode) -> ImageLabel | None:
     """Parse the ``image-label`` block; None where there is none.
 
-    Nothing in it makes an image unreadable. A label value that is listed twice
-    counts with its last entry, as 0.4 says of colours.
+    Nothing in it makes an image unreadable.
     """
     if not node.exists:
         return None
@@ -409,6 +361,7 @@ def _label_value(node: JsonNode, seen: Mapping[int, object]) -> int | None:
     if value is None or not -(2**63) <= value < 2**64:
         node.note("has no label value; it is ignored")
         return None
+    # 0.4 "labels": of duplicate label values, the last entry counts.
     if value in seen:
         node.note(f"repeats label value {value}; the last entry counts")
     return value
@@ -428,14 +381,12 @@ def _parse_rgba(node: JsonNode) -> RGBA | None:
         node.note("is from 0 to 1 and not to 255")
         known = [number * 255 for number in known]
     red, green, blue, alpha = (*known, 255.0)[:4]
-    channels = (_channel(value) for value in (red, green, blue, alpha))
-    color = (next(channels), next(channels), next(channels), next(channels))
     if any(not 0 <= number <= 255 for number in known):
         node.note("is not from 0 to 255; it is cut")
-    return color
+    return _byte(red), _byte(green), _byte(blue), _byte(alpha)
 
 
-def _channel(value: float) -> int:
+def _byte(value: float) -> int:
     return round(min(max(value, 0.0), 255.0))
 
 

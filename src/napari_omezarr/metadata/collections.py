@@ -1,4 +1,4 @@
-"""Scenes: several images in one world (0.6)."""
+"""Groups of many images: plates with their wells, and scenes (0.6)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .coordinate_systems import (
 )
 from .model import Acquisition, Plate, PlateWell, Scene, SceneImage, Well, WellImage
 from .node import short_text
-from .transforms import Ends
+from .transforms import TransformContext
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # High-content screening: plates and their wells.
 
 
-class _Names:
+class _PlateAxis:
     """Rows or columns of a plate, in order, that grow with what wells name."""
 
     def __init__(self, node: JsonNode) -> None:
@@ -65,20 +65,10 @@ class _Names:
 
 
 def parse_plate(node: JsonNode) -> Plate:
-    """Parse the ``plate`` block.
-
-    Parameters
-    ----------
-    node : Node
-        The block. Rows and columns of wells are read from their paths (``A/1``),
-        and from rowIndex and columnIndex (0.4) where paths do not tell.
-
-    Raises
-    ------
-    MetadataError
-        When it lists no well that can be placed.
-    """
-    rows, columns = _Names(node.child("rows")), _Names(node.child("columns"))
+    """Parse the ``plate`` block."""
+    # Rows and columns of wells are read from their paths (A/1), and from rowIndex and
+    # columnIndex (0.4) where paths do not tell.
+    rows, columns = _PlateAxis(node.child("rows")), _PlateAxis(node.child("columns"))
     wells: dict[str, PlateWell] = {}
     for element in node.child("wells").elements():
         well = _parse_well_place(element, rows, columns)
@@ -101,13 +91,7 @@ def parse_plate(node: JsonNode) -> Plate:
 
 
 def parse_well(node: JsonNode) -> Well:
-    """Parse the ``well`` block: the paths of its fields of view, in order.
-
-    Raises
-    ------
-    MetadataError
-        When it lists no field.
-    """
+    """Parse the ``well`` block: the paths of its fields of view, in order."""
     images: dict[str, WellImage] = {}
     for element in node.child("images").elements():
         path = path_or_note(element.child("path"))
@@ -120,7 +104,7 @@ def parse_well(node: JsonNode) -> Well:
 
 
 def _parse_well_place(
-    node: JsonNode, rows: _Names, columns: _Names
+    node: JsonNode, rows: _PlateAxis, columns: _PlateAxis
 ) -> PlateWell | None:
     path = path_or_note(node.child("path"))
     if path is None:
@@ -157,46 +141,28 @@ def _count(node: JsonNode) -> int | None:
 # Scenes: several images in one world (0.6).
 
 
-def parse_scene(node: JsonNode, request: ParseOptions) -> Scene:
-    """Parse the ``scene`` block.
+def parse_scene(node: JsonNode, options: ParseOptions) -> Scene:
+    """Parse the ``scene`` block, with every image that a transform names.
 
-    Parameters
-    ----------
-    node : Node
-        The block.
-    request : Request
-        Its ``coordinate_system`` names the world; else that is the scene's first
-        system, and where it defines none, what the first transform leads to.
-
-    Returns
-    -------
-    Scene
-        Every image that a transform names, in document order. Edges are followed
-        against their direction where they have an inverse.
-
-    Raises
-    ------
-    MetadataError
-        When no transform names an image.
-    OptionError
-        When the scene has not the coordinate system asked for.
+    The world is the system that the options name; else the scene's first one, and
+    where it defines none, what the first transform leads to.
     """
     systems = parse_systems(node.child("coordinateSystems"))
     transforms = node.child("coordinateTransformations").elements()
-    pairs = [pair for pair in map(_ends, transforms) if pair is not None]
+    pairs = [pair for pair in map(_both_sides, transforms) if pair is not None]
     images = _images(pairs)
     if not images:
         raise node.error("The scene names no image")
-    world = _world(node, tuple(systems), pairs, request.coordinate_system)
+    world = _world(node, tuple(systems), pairs, options.coordinate_system)
     axes = {Reference(name): axes for name, axes in systems.items()}
-    for (path, name), known in request.image_axes.items():
+    for (path, name), known in options.image_axes.items():
         axes[Reference(name, path)] = known
-    ends = Ends(arrays=request.arrays)
-    edges = [parse_edge(transform, axes, ends) for transform in transforms]
-    ways = _ways(world, [edge for edge in edges if edge is not None])
-    ndim = _ndim(systems.get(world.name, ()), ways)
+    context = TransformContext(arrays=options.arrays)
+    edges = [parse_edge(transform, axes, context) for transform in transforms]
+    affines = _affines_to(world, [edge for edge in edges if edge is not None])
+    ndim = _ndim(systems.get(world.name, ()), affines)
     return Scene(
-        images=tuple(_placed(node, image, world, ways, ndim) for image in images),
+        images=tuple(_placed(node, image, world, affines, ndim) for image in images),
         axes=systems.get(world.name, ()) if not world.path else (),
         world=world.name,
         world_path=world.path,
@@ -204,7 +170,7 @@ def parse_scene(node: JsonNode, request: ParseOptions) -> Scene:
     )
 
 
-def _ends(node: JsonNode) -> tuple[Reference, Reference] | None:
+def _both_sides(node: JsonNode) -> tuple[Reference, Reference] | None:
     source = parse_reference(node.child("input"))
     target = parse_reference(node.child("output"))
     return None if source is None or target is None else (source, target)
@@ -243,12 +209,12 @@ def _world(
     return Reference(systems[0])
 
 
-def _ways(world: Reference, edges: Sequence[Edge]) -> dict[Reference, Affine]:
+def _affines_to(world: Reference, edges: Sequence[Edge]) -> dict[Reference, Affine]:
     """Return the maps to ``world`` from every system that has one."""
     # From the world along turned edges: each way is then the inverse of one needed.
     turned = (*backwards(edges), *edges)
     from_world = reachable(world, turned)
-    ways = {
+    affines = {
         reference: affine.inverse()
         for reference, affine in from_world.items()
         if affine.is_invertible
@@ -256,26 +222,26 @@ def _ways(world: Reference, edges: Sequence[Edge]) -> dict[Reference, Affine]:
     # Maps without an inverse (a projection into the world) lead there all the same.
     for edge in edges:
         if edge.target == world:
-            ways.setdefault(edge.source, edge.affine)
-    return ways
+            affines.setdefault(edge.source, edge.affine)
+    return affines
 
 
-def _ndim(axes: Sequence[Axis], ways: Mapping[Reference, Affine]) -> int | None:
+def _ndim(axes: Sequence[Axis], affines: Mapping[Reference, Affine]) -> int | None:
     if axes:
         return len(axes)
-    return next((affine.ndim_out for affine in ways.values()), None)
+    return next((affine.ndim_out for affine in affines.values()), None)
 
 
 def _placed(
     node: JsonNode,
     image: Reference,
     world: Reference,
-    ways: Mapping[Reference, Affine],
+    affines: Mapping[Reference, Affine],
     ndim: int | None,
 ) -> SceneImage:
     if image == world:
         affine = None if ndim is None else Affine.identity(ndim)
         return SceneImage(image.path, image.name, affine)
-    if image not in ways:
+    if image not in affines:
         node.note(f"no matrix leads from {image} to {world}; shown at its own place")
-    return SceneImage(image.path, image.name, ways.get(image))
+    return SceneImage(image.path, image.name, affines.get(image))

@@ -1,4 +1,4 @@
-"""Which coordinate system an image is shown in, and the way to it."""
+"""The coordinate systems of an image, and the affine map to the one it is shown in."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from napari_omezarr.errors import MetadataError, OptionError
 from .affine import Affine
 from .axes import parse_axes
 from .node import relative_path
-from .transforms import Ends, parse_chain, parse_transform
+from .transforms import TransformContext, parse_chain, parse_transform
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,17 +58,9 @@ def parse_systems(node: JsonNode) -> dict[str, tuple[Axis, ...]]:
 
 
 def parse_reference(node: JsonNode) -> Reference | None:
-    """Return the system that an ``input`` or ``output`` names.
+    """Return the system that an ``input`` or ``output`` names, if it names one.
 
-    Parameters
-    ----------
-    node : Node
-        An object with ``name`` and ``path``; up to 0.6.dev3 a string.
-
-    Returns
-    -------
-    Reference or None
-        None where there is no name, or (with a note) its path is refused.
+    It is an object with ``name`` and ``path``; up to 0.6.dev3 a string.
     """
     if isinstance(node.value, str):
         return Reference(node.value) if node.value else None
@@ -88,23 +80,14 @@ def parse_reference(node: JsonNode) -> Reference | None:
 
 
 def parse_edge(
-    node: JsonNode, axes: Mapping[Reference, tuple[Axis, ...]], ends: Ends
+    node: JsonNode,
+    axes: Mapping[Reference, tuple[Axis, ...]],
+    context: TransformContext,
 ) -> Edge | None:
     """Return the edge that a transform with ``input`` and ``output`` makes.
 
-    Parameters
-    ----------
-    node : Node
-        The transform.
-    axes : Mapping
-        The axes of the systems that are known, by reference.
-    ends : Ends
-        What is known of every transform: the arrays of stored parameters.
-
-    Returns
-    -------
-    Edge or None
-        None where an end is not named or the transform has no matrix.
+    None where an end is not named or the transform has no matrix. ``axes`` are those
+    of the systems that are known.
     """
     source = parse_reference(node.child("input"))
     target = parse_reference(node.child("output"))
@@ -113,7 +96,7 @@ def parse_edge(
         return None
     inputs, outputs = axes.get(source, ()), axes.get(target, ())
     known = replace(
-        ends,
+        context,
         ndim=len(inputs) or None,
         inputs=tuple(axis.name for axis in inputs),
         outputs=tuple(axis.name for axis in outputs),
@@ -146,19 +129,19 @@ def reachable(start: Reference, edges: Iterable[Edge]) -> dict[Reference, Affine
     for edge in edges:
         leaving.setdefault(edge.source, []).append(edge)
     found: dict[Reference, Affine] = {}
-    wave: list[Edge] = leaving.get(start, [])
-    while wave:
+    frontier: list[Edge] = leaving.get(start, [])
+    while frontier:
         following: list[Edge] = []
-        for edge in wave:
+        for edge in frontier:
             if edge.target == start or edge.target in found:
                 continue
             found[edge.target] = edge.affine
-            following.extend(_extended(edge, leaving.get(edge.target, ())))
-        wave = following
+            following.extend(_edges_beyond(edge, leaving.get(edge.target, ())))
+        frontier = following
     return found
 
 
-def _extended(edge: Edge, onward: Iterable[Edge]) -> list[Edge]:
+def _edges_beyond(edge: Edge, onward: Iterable[Edge]) -> list[Edge]:
     return [
         replace(next_, source=edge.source, affine=next_.affine @ edge.affine)
         for next_ in onward
@@ -172,19 +155,7 @@ _USUAL = (["scale"], ["scale", "translation"])
 
 
 def parse_levels(node: JsonNode) -> list[tuple[str, JsonNode]]:
-    """Return path and object of each dataset that can be read, finest first.
-
-    Parameters
-    ----------
-    node : Node
-        The list ``datasets``. Entries without path are dropped with a note, as are
-        those whose path was there before.
-
-    Raises
-    ------
-    MetadataError
-        When nothing is left, or a path leads out of the group.
-    """
+    """Return path and object of each dataset that can be read, finest first."""
     levels: dict[str, JsonNode] = {}
     for element in node.elements():
         # ome-zarr 0.0.x wrote bare paths.
@@ -216,35 +187,26 @@ def stated_ndim(levels: Sequence[tuple[str, JsonNode]]) -> int | None:
     return None
 
 
-def level_affine(node: JsonNode, ends: Ends, system: str | None) -> Affine:
+def level_affine(
+    node: JsonNode, context: TransformContext, system: str | None
+) -> Affine:
     """Return the map from an index of a level's array to the multiscale's system.
 
-    Parameters
-    ----------
-    node : Node
-        The dataset's object.
-    ends : Ends
-        With the number of axes.
-    system : str or None
-        The intrinsic system, where transforms name their output (0.6).
-
-    Returns
-    -------
-    Affine
-        Square and invertible: the identity, with a note, where the document gives
-        no such map.
+    It is square and invertible: the identity, with a note, where the document gives
+    no such map. ``system`` is the intrinsic one, where transforms name their output
+    (0.6).
     """
     transforms = transforms_of(node)
     named = [each for each in transforms if target_of(each) is not None]
     if named:
         chosen = next((each for each in named if target_of(each) == system), named[0])
-        affine = parse_transform(chosen, ends)
+        affine = parse_transform(chosen, context)
     else:
         kinds = [each.child("type").value for each in transforms]
         if kinds and kinds not in _USUAL:
             node.note("its transforms are not a scale and at most one translation")
-        affine = parse_chain(transforms, ends)
-    ndim = ends.ndim or 1
+        affine = parse_chain(transforms, context)
+    ndim = context.ndim or 1
     if affine is not None and affine.ndim_out == ndim and affine.is_invertible:
         return affine
     if transforms:
@@ -257,17 +219,7 @@ def intrinsic_system(
     systems: Mapping[str, object],
     node: JsonNode,
 ) -> str:
-    """Return the system that the levels lead to, the one for viewing (0.6).
-
-    Parameters
-    ----------
-    levels : sequence of (str, Node)
-        The levels, as from `parse_levels`.
-    systems : Mapping
-        All systems by name, in document order; at least one.
-    node : Node
-        The multiscale, for notes.
-    """
+    """Return the system that the levels lead to (0.6); there is at least one system."""
     targets = [target_of(each) for _, level in levels for each in transforms_of(level)]
     counts = {name: targets.count(name) for name in targets if name and name in systems}
     if not counts:
@@ -304,27 +256,14 @@ class World:
 
 
 def listed_world(
-    node: JsonNode, axes: tuple[Axis, ...], ends: Ends, wanted: str | None
+    node: JsonNode,
+    axes: tuple[Axis, ...],
+    context: TransformContext,
+    wanted: str | None,
 ) -> World:
-    """Return the world of a multiscale without named systems (0.1 to 0.5).
-
-    Parameters
-    ----------
-    node : Node
-        The multiscale. Its transforms apply after those of its levels (0.4).
-    axes : tuple of Axis
-        The axes of the arrays.
-    ends : Ends
-        With the number of axes.
-    wanted : str or None
-        A system by name. Only SpatialData's variant has some: there each transform
-        leads to another system, and the first is the world.
-
-    Raises
-    ------
-    OptionError
-        When ``wanted`` is no system of this multiscale.
-    """
+    """Return the world of a multiscale without named systems (0.1 to 0.5)."""
+    # 0.4: a multiscale's transforms apply after those of its levels. Only SpatialData's
+    # variant names systems: each transform leads to another, the first is the world.
     transforms = transforms_of(node)
     by_target: dict[str, JsonNode] = {}
     for transform in transforms:
@@ -335,10 +274,10 @@ def listed_world(
     if names:
         name = wanted or names[0]
         _note_choice(node, name, [name, *names], wanted)
-        affine = parse_transform(by_target[name], ends)
+        affine = parse_transform(by_target[name], context)
     else:
         name = None
-        affine = parse_chain(transforms, ends)
+        affine = parse_chain(transforms, context)
     if affine is None or affine.ndim_out != len(axes) or not affine.is_invertible:
         if transforms:
             node.note("its transforms cannot be applied; only those of its levels are")
@@ -350,61 +289,45 @@ def graph_world(
     node: JsonNode,
     start: str,
     systems: Mapping[str, tuple[Axis, ...]],
-    ends: Ends,
+    context: TransformContext,
     wanted: str | None,
 ) -> World:
     """Return the world of a multiscale with named systems (0.6).
 
-    Parameters
-    ----------
-    node : Node
-        The multiscale.
-    start : str
-        The intrinsic system.
-    systems : Mapping
-        The axes of all systems, in document order.
-    ends : Ends
-        With the arrays of stored parameters.
-    wanted : str or None
-        A system by name. None: the system that transforms lead to from the
-        intrinsic one; of several the first in document order; of none the
-        intrinsic one, which 0.6 says "should be used for viewing".
-
-    Raises
-    ------
-    OptionError
-        When ``wanted`` is no system of this multiscale, or no matrix leads there.
+    It is the system asked for; else what transforms lead to from the intrinsic one
+    (``start``), of several the first in document order; else the intrinsic one.
     """
     names = tuple(systems)
     if wanted is not None and wanted not in names:
         raise _unknown(wanted, names, node)
-    edges = _local_edges(node, systems, ends)
+    edges = _local_edges(node, systems, context)
     if wanted is not None:
         edges = (*edges, *backwards(edges))
-    ways = {
+    affines = {
         reference.name: affine
         for reference, affine in reachable(Reference(start), edges).items()
         if not reference.path
     }
-    ways[start] = Affine.identity(len(systems[start]))
-    usable = [name for name in names if name in ways and ways[name].is_invertible]
-    for name in [name for name in names if name in ways and name not in usable]:
+    affines[start] = Affine.identity(len(systems[start]))
+    usable = [name for name in names if name in affines and affines[name].is_invertible]
+    for name in [name for name in names if name in affines and name not in usable]:
         node.note(f"coordinate system {name} cannot be shown: its axes are not these")
     if wanted is not None and wanted not in usable:
         raise OptionError(
             f"No matrix leads from this image to its coordinate system {wanted}.",
             url=node.notes.url,
         )
+    # 0.6: the intrinsic system "should be used for viewing", where there is no other.
     others = [name for name in usable if name != start]
     chosen = wanted or next(iter(others), start)
     _note_choice(node, chosen, others, wanted)
     # A way that can be shown has as many coordinates there as here; a system that
     # names none of them has these.
-    return World(ways[chosen], systems[chosen] or systems[start], chosen, names)
+    return World(affines[chosen], systems[chosen] or systems[start], chosen, names)
 
 
 def _local_edges(
-    node: JsonNode, systems: Mapping[str, tuple[Axis, ...]], ends: Ends
+    node: JsonNode, systems: Mapping[str, tuple[Axis, ...]], context: TransformContext
 ) -> tuple[Edge, ...]:
     """Return the edges between systems of this group, not those to its labels."""
     axes = {Reference(name): axes for name, axes in systems.items()}
@@ -412,7 +335,7 @@ def _local_edges(
     for transform in transforms_of(node):
         sides = [parse_reference(transform.child(side)) for side in ("input", "output")]
         if not any(side is not None and side.path for side in sides):
-            edges.append(parse_edge(transform, axes, ends))
+            edges.append(parse_edge(transform, axes, context))
     return tuple(edge for edge in edges if edge is not None)
 
 

@@ -1,4 +1,4 @@
-"""The one way in: a group's attributes become a document."""
+"""A group's attributes, of any kind and version, as a document."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .channels import parse_image_label, parse_labels, parse_paths
 from .collections import parse_plate, parse_scene, parse_well
 from .model import Document, Kind, Series
 from .multiscale import ParseOptions, parse_image
-from .node import JsonNode, Notes, read_version
+from .node import DocumentNotes, JsonNode, read_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,7 +70,7 @@ def parse_document(
     """
     if not isinstance(attributes, Mapping):
         raise MetadataError("The attributes are not an object", url=url)
-    notes = Notes(url)
+    notes = DocumentNotes(url)
     root = _namespace(JsonNode(attributes, "", notes))
     namespaced = root.value is not attributes
     label = root.child("image-label")
@@ -84,21 +84,17 @@ def parse_document(
         block = parse_image_label(label)
         return Document(version, None, root.value, notes.collected(), block)
     _note_others(root, kinds)
-    request = ParseOptions(
+    options = ParseOptions(
         version, parameters or {}, coordinate_system, image_axes or {}
     )
-    kind = _parse_kind(kinds[0], root, request)
+    kind = _parse_kind(kinds[0], root, options)
     return Document(version, kind, root.value, notes.collected())
 
 
 def _namespace(node: JsonNode) -> JsonNode:
-    """Return what holds the metadata: ``ome`` (0.5) where it says something.
-
-    Notes
-    -----
-    Attributes with ``ome`` and older metadata beside it belong to a group that was
-    converted: the newer counts.
-    """
+    """Return what holds the metadata: ``ome`` (0.5) where it says something."""
+    # Attributes with ``ome`` and older metadata beside it belong to a group that was
+    # converted: the newer counts.
     inner = node.child("ome")
     keys = (*KINDS, "image-label")
     if any(inner.child(key).exists for key in keys):
@@ -120,16 +116,12 @@ def _note_others(root: JsonNode, kinds: list[str]) -> None:
         root.note(f"The group is also {', '.join(others)}; read as {kinds[0]}.")
 
 
-def _parse_kind(key: str, root: JsonNode, request: ParseOptions) -> Kind:
+def _parse_kind(key: str, root: JsonNode, options: ParseOptions) -> Kind:
     if key == "multiscales":
-        return parse_image(root, request)
+        return parse_image(root, options)
     if key == "scene":
-        return parse_scene(root.child(key), request)
+        return parse_scene(root.child(key), options)
     return _PARSERS[key](root.child(key))
-
-
-def _parse_series(node: JsonNode) -> Series:
-    return Series(parse_paths(node))
 
 
 def _parse_layout(node: JsonNode) -> Series:
@@ -142,6 +134,6 @@ _PARSERS: dict[str, Callable[[JsonNode], Kind]] = {
     "plate": parse_plate,
     "well": parse_well,
     "labels": parse_labels,
-    "series": _parse_series,
+    "series": lambda node: Series(parse_paths(node)),
     LAYOUT: _parse_layout,
 }

@@ -23,7 +23,7 @@ from .coordinate_systems import (
     transforms_of,
 )
 from .model import Axis, Dataset, Image, Multiscale
-from .transforms import Ends
+from .transforms import TransformContext
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,34 +36,22 @@ if TYPE_CHECKING:
     from .model import ImageLabel, Rendering
     from .node import JsonNode
 
-# One image: its axes, its levels, and where they lie in the world.
-
 
 @dataclass(frozen=True, slots=True)
 class ParseOptions:
-    """How a document is to be read.
-
-    Parameters
-    ----------
-    version : str or None
-        The version that it is read as.
-    arrays : Mapping
-        The arrays of stored parameters, by path.
-    coordinate_system : str or None
-        The system that the reader asks for; None for the document's world.
-    image_axes : Mapping
-        The axes of images of a scene, by the path of the image and its system.
-    """
+    """How a document is to be read."""
 
     version: str | None = None
+    # The arrays of stored parameters, by path.
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    coordinate_system: str | None = None
+    coordinate_system: str | None = None  # None for the document's own world
+    # The axes of images of a scene, by the image's path and its system.
     image_axes: Mapping[tuple[str, str], tuple[Axis, ...]] = field(default_factory=dict)
 
 
 def parse_multiscale(
     node: JsonNode,
-    request: ParseOptions,
+    options: ParseOptions,
     rendering: Rendering | None = None,
     label: ImageLabel | None = None,
 ) -> Multiscale:
@@ -72,42 +60,26 @@ def parse_multiscale(
     The structure decides how it is read, not the version: named coordinate systems
     (0.6) where there are some, lists of transforms (0.4, 0.5) else, and neither for
     0.1 to 0.3.
-
-    Parameters
-    ----------
-    node : Node
-        The entry.
-    request : Request
-        How to read it.
-    rendering, label : optional
-        The group's ``omero`` and ``image-label`` blocks.
-
-    Raises
-    ------
-    MetadataError
-        When it lists no level, or one outside the group.
-    OptionError
-        When it has not the coordinate system asked for.
     """
     levels = parse_levels(node.child("datasets"))
     systems = parse_systems(node.child("coordinateSystems"))
     system = intrinsic_system(levels, systems, node) if systems else None
     listed = systems[system] if system else parse_axes(node.child("axes"))
     axes = listed or default_axes(stated_ndim(levels) or 5)
-    _note_axes(node, listed, axes, request.version)
+    _note_axes(node, listed, axes, options.version)
     names = tuple(axis.name for axis in axes)
-    ends = Ends(len(axes), names, names, request.arrays)
+    context = TransformContext(len(axes), names, names, options.arrays)
     if system:
         every = {**systems, system: axes}
-        world = graph_world(node, system, every, ends, request.coordinate_system)
+        world = graph_world(node, system, every, context, options.coordinate_system)
     else:
-        world = listed_world(node, axes, ends, request.coordinate_system)
-    _note_scales(node, levels, request.version)
+        world = listed_world(node, axes, context, options.coordinate_system)
+    _note_scales(node, levels, options.version)
     return Multiscale(
         name=node.child("name").text() or "",
         axes=_in_world(axes, world),
         datasets=tuple(
-            Dataset(path, _lifted(level, world, level_affine(level, ends, system)))
+            Dataset(path, _lifted(level, world, level_affine(level, context, system)))
             for path, level in levels
         ),
         rendering=rendering,
@@ -165,15 +137,10 @@ def _lifted(node: JsonNode, world: World, level: Affine) -> Affine:
     return level
 
 
-def parse_image(root: JsonNode, request: ParseOptions) -> Image:
+def parse_image(root: JsonNode, options: ParseOptions) -> Image:
     """Parse all ``multiscales`` of a group, with its ``omero`` and ``image-label``.
 
-    Raises
-    ------
-    MetadataError
-        When none of them can be read; else what cannot leaves a note.
-    OptionError
-        When none of them has the coordinate system asked for.
+    Those that cannot be read leave a note, as long as there is another one.
     """
     rendering = parse_rendering(root.child("omero"))
     label = parse_image_label(root.child("image-label"))
@@ -181,7 +148,7 @@ def parse_image(root: JsonNode, request: ParseOptions) -> Image:
     failure: OMEZarrError = root.child("multiscales").error("The group lists no image")
     for element in root.child("multiscales").elements():
         try:
-            images.append(parse_multiscale(element, request, rendering, label))
+            images.append(parse_multiscale(element, options, rendering, label))
         except (MetadataError, OptionError) as error:
             failure = error
             element.note(f"is left out: {error.sentence}")
@@ -190,28 +157,14 @@ def parse_image(root: JsonNode, request: ParseOptions) -> Image:
     return Image(tuple(images))
 
 
-# Multiscales made to fit what else is known: their arrays, a scene.
+# Multiscales made to fit their arrays.
 
 
 def fit_axes(multiscale: Multiscale, ndim: int) -> tuple[Multiscale, tuple[str, ...]]:
-    """Make axes and affines fit arrays of ``ndim`` dimensions.
+    """Make axes and affines fit arrays of ``ndim`` dimensions, with a warning.
 
     The last axes are matched with the last dimensions, as numpy does: axes in
     front are dropped, dimensions in front get an axis without type.
-
-    Parameters
-    ----------
-    multiscale : Multiscale
-        As parsed.
-    ndim : int
-        The number of dimensions of its arrays.
-
-    Returns
-    -------
-    Multiscale
-        With ``ndim`` axes; the same object where it has them already.
-    tuple of str
-        A warning where it had to change.
 
     Raises
     ------
@@ -264,12 +217,14 @@ def _with_first(multiscale: Multiscale, count: int) -> Multiscale:
     return replace(
         multiscale,
         axes=new + multiscale.axes,
-        datasets=tuple(_extended(dataset, count) for dataset in multiscale.datasets),
+        datasets=tuple(
+            _with_leading_axes(dataset, count) for dataset in multiscale.datasets
+        ),
         world_axes=new + multiscale.world_axes,
     )
 
 
-def _extended(dataset: Dataset, count: int) -> Dataset:
+def _with_leading_axes(dataset: Dataset, count: int) -> Dataset:
     old = dataset.affine.matrix
     matrix = np.zeros((old.shape[0] + count, old.shape[1] + count))
     matrix[:count, :count] = np.eye(count)

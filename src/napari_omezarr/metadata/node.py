@@ -1,4 +1,4 @@
-"""A value inside a JSON document, read with tolerance and with its path at hand."""
+"""A value inside a JSON document, read with tolerance; the version, and paths."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from typing import Any
 
 from napari_omezarr.errors import MetadataError
 
-# A value inside a JSON document, read with tolerance and with its path at hand.
-
 MOST_NOTES = 50
 """A document with thousands of faults is told in this many sentences."""
 
 
 @dataclass(slots=True)
-class Notes:
+class DocumentNotes:
     """What had to be tolerated while one document was read, in order, each once."""
 
     url: str = ""
@@ -56,21 +54,13 @@ class JsonNode:
     """One JSON value; absence is a node whose value is None, as is ``null``.
 
     Reading never raises. What has the wrong type reads as absent, what can be
-    understood all the same is converted, and both leave a note.
-
-    Parameters
-    ----------
-    value : Any
-        The parsed JSON value.
-    where : str
-        Its path in the document, like ``multiscales/0/axes``.
-    notes : Notes
-        Where the document's notes are collected.
+    understood all the same is converted, and both leave a note. ``where`` is the path
+    in the document, like ``multiscales/0/axes``.
     """
 
     value: Any
     where: str
-    notes: Notes
+    notes: DocumentNotes
 
     @property
     def exists(self) -> bool:
@@ -168,20 +158,9 @@ _PATTERN = re.compile(r"\s*v?(\d{1,4})\.(\d{1,4})(.{0,20})", re.DOTALL)
 def read_version(root: JsonNode, *, namespaced: bool) -> str | None:
     """Return the version that a group's document is to be read as.
 
-    Parameters
-    ----------
-    root : Node
-        The group's metadata; from 0.5 on, what is below ``ome``.
-    namespaced : bool
-        Whether it was found below ``ome``.
-
-    Returns
-    -------
-    str or None
-        Major and minor (``0.4`` for ``0.4.1``, ``0.6`` for ``0.6rc0``), or the
-        document's own text where it is newer than all that are known. Inferred
-        from the structure where it is absent, except for groups that have no place
-        for a version (None).
+    It is major and minor (``0.4`` for ``0.4.1``, ``0.6`` for ``0.6rc0``), or the
+    document's own text where that is newer than all that are known. Where it is
+    absent, the structure tells; None for groups that have no place for a version.
     """
     for place in _places(root):
         if place.exists:
@@ -218,14 +197,10 @@ def _understood(node: JsonNode) -> str | None:
 
 
 def _inferred(root: JsonNode, *, namespaced: bool) -> str | None:
-    """Infer a version, as the versions differ in structure (see Notes).
-
-    Notes
-    -----
-    ``coordinateSystems`` came with 0.6, the ``ome`` namespace with 0.5, axes as
-    objects with 0.4 and axes at all with 0.3. Up to 0.4 a version is only a SHOULD,
-    and labels groups and bioformats2raw roots have none.
-    """
+    """Infer a version, as the versions differ in structure."""
+    # ``coordinateSystems`` came with 0.6, the ``ome`` namespace with 0.5, axes as
+    # objects with 0.4 and axes at all with 0.3. Up to 0.4 a version is only a SHOULD,
+    # and labels groups and bioformats2raw roots have none.
     image = _first_multiscale(root)
     if image.child("coordinateSystems").exists or root.child("scene").exists:
         version = "0.6"
@@ -260,14 +235,9 @@ _DRIVE = re.compile(r"[A-Za-z]:([/\\]|$)")
 
 
 def escapes(path: str) -> bool:
-    """Whether ``path`` leaves the group that it is relative to.
-
-    Parameters
-    ----------
-    path : str
-        As the document gives it. A leading slash is harmless: it is read as the
-        group itself, never as the root of a file system.
-    """
+    """Whether ``path`` leaves the group that it is relative to."""
+    # A leading slash is harmless: it is read as the group itself, never as the root of
+    # a file system.
     parts = re.split(r"[/\\]", path)
     return ".." in parts or _DRIVE.match(path.lstrip("/\\")) is not None
 
@@ -275,16 +245,8 @@ def escapes(path: str) -> bool:
 def relative_path(node: JsonNode) -> str | None:
     """Return the path that ``node`` gives, without slashes at its ends.
 
-    Returns
-    -------
-    str or None
-        Names joined by ``/``; None, with a note, where there is no usable path:
-        absent, empty, the group itself, or text that no store can hold.
-
-    Raises
-    ------
-    MetadataError
-        When the path leads out of the group (``..``, a drive letter).
+    None, with a note, where it is no usable path: absent, empty, the group itself, or
+    text that no store can hold. A path out of the group raises `MetadataError`.
     """
     text = node.text()
     if text is None:
