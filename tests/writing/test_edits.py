@@ -28,7 +28,7 @@ from napari_omezarr.writing import (
 )
 from napari_omezarr.writing.downsample import downsample
 from napari_omezarr.writing.existing import open_existing
-from napari_omezarr.writing.hierarchy import Folder, StoreHierarchy
+from napari_omezarr.writing.hierarchy import FolderHierarchy, StoreHierarchy
 from napari_omezarr.writing.labels import label_names
 from napari_omezarr.writing.update import changed
 from small_images import put_image, put_labels
@@ -122,7 +122,7 @@ def test_labels_of_a_name_that_is_taken(tmp_path):
     add_labels(labels("old", LABELS + 1), place, existing="beside")
     add_labels(labels("old", LABELS + 2), place, existing="replace")
     found = {o["name"]: np.asarray(d[0]) for d, o, _ in read_layers(place)[2:]}
-    assert label_names(Folder(place, "")) == ("old", "old-2")
+    assert label_names(FolderHierarchy(place, "")) == ("old", "old-2")
     np.testing.assert_array_equal(found["old"], LABELS + 2)
 
 
@@ -204,7 +204,7 @@ def test_who_is_always_overtaken_gives_up():
 @pytest.mark.parametrize("hierarchy", ["folder", "store"])
 def test_a_document_is_replaced_only_as_it_was_read(hierarchy, tmp_path):
     place = (
-        Folder(tmp_path, "here")
+        FolderHierarchy(tmp_path, "here")
         if hierarchy == "folder"
         else StoreHierarchy(MemoryStore(), "here")
     )
@@ -291,14 +291,14 @@ def test_layers_from_nowhere_cannot_be_updated(tmp_path):
 def test_versions_that_are_not_written_are_refused(tmp_path):
     put_image(tmp_path / "a.zarr", "0.3", count=1)
     with pytest.raises(OptionError, match=r"0\.3"):
-        open_existing(Folder(tmp_path / "a.zarr", "here"))
+        open_existing(FolderHierarchy(tmp_path / "a.zarr", "here"))
 
 
 def test_metadata_without_arrays_are_no_image_to_change(tmp_path):
     place = written(tmp_path)
     (place / "1" / "zarr.json").unlink()
     with pytest.raises(NodeNotFoundError, match="Level 1"):
-        open_existing(Folder(place, "here"))
+        open_existing(FolderHierarchy(place, "here"))
 
 
 def by_hand(image, values, start, steps, method):
@@ -399,6 +399,6 @@ def test_a_patch_that_does_not_fit_is_refused(start, values, said, tmp_path):
 
 def test_put_labels_of_the_tests_are_read_as_listed(tmp_path):
     put_image(tmp_path / "a.zarr", "0.4", count=1)
-    assert label_names(Folder(tmp_path / "a.zarr", "")) == ()
+    assert label_names(FolderHierarchy(tmp_path / "a.zarr", "")) == ()
     put_labels(tmp_path / "a.zarr", "0.4", x=np.zeros((4, 16, 24), int))
-    assert label_names(Folder(tmp_path / "a.zarr", "")) == ("x",)
+    assert label_names(FolderHierarchy(tmp_path / "a.zarr", "")) == ("x",)

@@ -16,8 +16,8 @@ from napari_omezarr.writing.encode import (
     compression,
     encoding_of,
 )
-from napari_omezarr.writing.engine import StoredArray, done
-from napari_omezarr.writing.hierarchy import StoreHierarchy
+from napari_omezarr.writing.engine import StoredArray
+from napari_omezarr.writing.hierarchy import DONE, StoreHierarchy
 
 RNG = np.random.default_rng(3)
 LEVELS = {"zstd": 3, "blosc-zstd": 1, "blosc-lz4": 5, "gzip": 5, "none": 0}
@@ -186,7 +186,7 @@ def test_the_first_failure_is_raised_once_all_has_ended():
             if key.endswith("1"):
                 raise DiskFullError("no room")
             started.append(key)
-            return done()
+            return DONE
 
     started = []
     usual = array_of((6,), (2,), None, "u2")

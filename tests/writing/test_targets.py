@@ -27,7 +27,11 @@ from napari_omezarr.writing.api import beside
 from napari_omezarr.writing.commit_local import ArchiveTarget, LocalTarget
 from napari_omezarr.writing.commit_remote import InPlaceTarget
 from napari_omezarr.writing.engine import Running, Threads
-from napari_omezarr.writing.hierarchy import Folder, RemoteHierarchy, StoreHierarchy
+from napari_omezarr.writing.hierarchy import (
+    FolderHierarchy,
+    RemoteHierarchy,
+    StoreHierarchy,
+)
 from napari_omezarr.writing.plan import plan_layers
 from napari_omezarr.writing.save import check_not_open, save
 
@@ -35,7 +39,7 @@ TARGETS = {
     "folder": lambda folder: LocalTarget(folder / "a.ome.zarr"),
     "archive": lambda folder: ArchiveTarget(folder / "a.ozx", "0.5"),
     "folder in place": lambda folder: InPlaceTarget(
-        Folder(folder / "b.zarr", str(folder / "b.zarr"))
+        FolderHierarchy(folder / "b.zarr", str(folder / "b.zarr"))
     ),
     "store": lambda folder: InPlaceTarget(StoreHierarchy(MemoryStore(), str(folder))),
     "memory": lambda folder: remote(f"memory://{folder.name}/a.zarr"),

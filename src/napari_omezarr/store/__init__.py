@@ -15,7 +15,7 @@ from .cached import (
 from .open import open_buckets, open_lister, open_store, open_writable
 from .retry import RetryPolicy
 from .store import RemoteStore
-from .writable import WritablePlace
+from .writable import WritablePlace, WritableStore
 
 __all__ = [
     "DiskCacheFacts",
@@ -26,6 +26,7 @@ __all__ = [
     "RemoteStore",
     "RetryPolicy",
     "WritablePlace",
+    "WritableStore",
     "clear_disk_cache",
     "default_disk_cache_folder",
     "disk_cache_facts",

@@ -17,7 +17,7 @@ from .commit_remote import InPlaceTarget
 from .engine import Running, Threads
 from .existing import open_existing
 from .from_layers import Channels, Grid, describe, image_picture, label_picture
-from .hierarchy import Folder, RemoteHierarchy, StoreHierarchy
+from .hierarchy import FolderHierarchy, RemoteHierarchy, StoreHierarchy
 from .labels import save_labels
 from .options import SaveMode, WriteOptions
 from .patching import Edit, patch_image
@@ -84,7 +84,7 @@ def open_hierarchy(address: Location | Store) -> Hierarchy:
     if isinstance(address, Store):
         return StoreHierarchy(address, _store_address(address))
     if address.protocol == "file" and not address.is_archive:
-        return Folder(address.local_path(), address.display)
+        return FolderHierarchy(address.local_path(), address.display)
     if address.is_archive:
         raise _not_writable(address)
     return RemoteHierarchy(address)

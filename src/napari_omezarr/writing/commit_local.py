@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_omezarr.errors import TargetExistsError
 from napari_omezarr.location import DOCUMENTS, NODE_DOCUMENTS
 from napari_omezarr.user_files import read_json, write_json
 
-from .hierarchy import Folder, StoredSize, explained, listing, remove
+from .hierarchy import (
+    FolderHierarchy,
+    StoredSize,
+    explained,
+    files_below,
+    remove,
+    size_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from .encode import ZarrDocument
     from .hierarchy import Hierarchy
@@ -44,7 +50,8 @@ def zip_folder(folder: Path, archive: Path, version: str) -> None:
     """
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED, allowZip64=True) as packed:
         packed.comment = json.dumps({"ome": {"version": version}}).encode()
-        for name in sorted(_names(folder), key=_rank):
+        names = [file.relative_to(folder).as_posix() for file in files_below(folder)]
+        for name in sorted(names, key=_rank):
             member = zipfile.ZipInfo(name, _EPOCH)
             member.external_attr = 0o644 << 16
             file = folder / name
@@ -52,14 +59,6 @@ def zip_folder(folder: Path, archive: Path, version: str) -> None:
             with file.open("rb") as source, packed.open(member, "w") as sink:
                 while part := source.read(1 << 20):
                     sink.write(part)
-
-
-def _names(folder: Path) -> list[str]:
-    return [
-        (Path(top) / name).relative_to(folder).as_posix()
-        for top, _, names in os.walk(folder)
-        for name in names
-    ]
 
 
 def _rank(name: str) -> tuple[bool, int, str]:
@@ -95,7 +94,7 @@ class LocalTarget:
     @property
     def staged(self) -> Hierarchy:
         """The folder that will be renamed."""
-        return Folder(self.partial / "data", self.address)
+        return FolderHierarchy(self.partial / "data", self.address)
 
     def occupied(self) -> StoredSize | None:
         """Say what is at the place; None where it is free.
@@ -109,7 +108,7 @@ class LocalTarget:
             if not _is_there(self.path):
                 return None
             if self._is_replaceable():
-                return listing(self.path)
+                return size_of(self.path)
         raise TargetExistsError(
             f"{self.address} is there, and it is no OME-Zarr.",
             action="Choose another name.",
@@ -145,7 +144,7 @@ class LocalTarget:
         """Write the documents and rename; see `target.Target`."""
         for document in documents:
             self.staged.put(document.key, document.body)
-        self.staged.sweep("")
+        self.staged.remove_partials("")
         with explained(self.address):
             finished = self._finished()
             self._give_way(replaced)

@@ -6,7 +6,6 @@ import hashlib
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum, auto
-from hashlib import blake2b
 from itertools import islice
 from typing import TYPE_CHECKING, Literal
 from uuid import uuid4
@@ -21,17 +20,17 @@ from napari_omezarr.errors import (
 from napari_omezarr.user_files import cache_folder, read_json, write_json
 
 from .hierarchy import (
-    Staging,
     StoredSize,
+    digest,
     explained,
     is_document,
-    new_folder,
-    own,
+    replacement_folder,
     root_keys,
+    without_replacements,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -93,14 +92,14 @@ def root_digests(hierarchy: Hierarchy, path: str) -> dict[str, str]:
     """Name the state of each document that makes a group an image."""
     keys = root_keys(path)
     return {
-        key: blake2b(found.body, digest_size=16).hexdigest()
+        key: digest(found.body)
         for key, found in zip(keys, hierarchy.read_all(keys), strict=True)
         if found is not None
     }
 
 
 def take_place(
-    hierarchy: Hierarchy, staging: Staging, path: str, replaced: Mapping[str, str]
+    hierarchy: Hierarchy, folder: str, path: str, replaced: Mapping[str, str]
 ) -> None:
     """Let a new image take the place of an old one; harmless to do again.
 
@@ -111,8 +110,8 @@ def take_place(
     ----------
     hierarchy : Hierarchy
         Where.
-    staging : Staging
-        Where the new image is, whole, with its documents.
+    folder : str
+        Where in it the new image is, whole, with its documents.
     path : str
         Of the group.
     replaced : Mapping
@@ -127,26 +126,34 @@ def take_place(
     StoreError
         Something could not be copied. All of the new image is still beside.
     """
-    fresh = staging.sizes(path)
+    staged = hierarchy.below(folder)
+    fresh = staged.sizes(path)
     roots = [key for key in root_keys(path) if key in fresh]
-    new = root_digests(staging, path)
-    for key, digest in root_digests(hierarchy, path).items():
-        if digest not in (replaced.get(key), new.get(key)):
+    new = root_digests(staged, path)
+    for key, found in root_digests(hierarchy, path).items():
+        if found not in (replaced.get(key), new.get(key)):
             raise ConflictError(f"{hierarchy.address} was made anew by somebody else.")
-    old = own(hierarchy.sizes(path))
+    old = without_replacements(hierarchy.sizes(path))
     inner = [key for key in old if is_document(key) and key not in root_keys(path)]
     for some in (root_keys(path), inner):
         _settle(hierarchy.begin_delete(key) for key in some if key in old)
     pixels = {key: size for key, size in fresh.items() if not is_document(key)}
-    _settle(hierarchy.begin_copy(staging.at(k), k, size) for k, size in pixels.items())
-    there = own(hierarchy.sizes(path))
+    _settle(_copies(hierarchy, folder, pixels))
+    there = without_replacements(hierarchy.sizes(path))
     _compare(hierarchy.address, pixels, there)
     _settle(hierarchy.begin_delete(key) for key in there if key not in fresh)
     documents = [key for key in fresh if is_document(key) and key not in roots]
     for some in (documents, roots[:-1]):
-        _settle(hierarchy.begin_copy(staging.at(key), key, fresh[key]) for key in some)
-    last = staging.read(roots[-1])
+        _settle(_copies(hierarchy, folder, {key: fresh[key] for key in some}))
+    last = staged.read(roots[-1])
     hierarchy.replace(roots[-1], last.body if last else b"", None)
+
+
+def _copies(
+    hierarchy: Hierarchy, folder: str, sizes: Mapping[str, int]
+) -> Iterator[Future[None]]:
+    for key, size in sizes.items():
+        yield hierarchy.begin_copy(f"{folder}/{key}", key, size)
 
 
 def _compare(address: str, wanted: dict[str, int], found: dict[str, int]) -> None:
@@ -272,7 +279,7 @@ class InPlaceTarget:
         replacement = self._replacement()
         if replacement is None:
             return self._hierarchy
-        return Staging(self._hierarchy, replacement.folder)
+        return self._hierarchy.below(replacement.folder)
 
     @property
     def switching(self) -> bool:
@@ -311,7 +318,7 @@ class InPlaceTarget:
         if not holds:
             return None
         if any(self._hierarchy.read_all(root_keys(self.path))):
-            return StoredSize.of(own(self._hierarchy.sizes(self.path)))
+            return StoredSize.of(without_replacements(self._hierarchy.sizes(self.path)))
         if self.unfinished():
             return None
         raise TargetExistsError(
@@ -344,7 +351,7 @@ class InPlaceTarget:
         with explained(str(self.journal)):
             self.journal.parent.mkdir(parents=True, exist_ok=True)
         if replaced is not None and not self.unfinished():
-            fresh = Replacement(new_folder(), replaced.objects, replaced.size)
+            fresh = Replacement(replacement_folder(), replaced.objects, replaced.size)
             fresh.keep(self._replacing)
 
     def commit(
@@ -365,7 +372,7 @@ class InPlaceTarget:
             self._committing.touch()
         *inner, last = documents
         staged = self.staged
-        staged.sweep(self.path)
+        staged.remove_partials(self.path)
         writing = [staged.begin_put(each.key, each.body) for each in inner]
         for done in writing:
             done.result()
@@ -392,13 +399,12 @@ class InPlaceTarget:
         replacement = self._replacement()
         if replacement is None or replacement.phase == "writing":
             return
-        staging = Staging(self._hierarchy, replacement.folder)
         if replacement.phase == "switching":
             self._retire()
-            take_place(self._hierarchy, staging, self.path, replacement.root)
+            take_place(self._hierarchy, replacement.folder, self.path, replacement.root)
             self._announce()
             replace(replacement, phase="switched").keep(self._replacing)
-        staging.remove("")
+        self._hierarchy.remove(replacement.folder)
         self._forget()
 
     def _publish(self, root: ZarrDocument, *, again: bool) -> None:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import os
 import zlib
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    CancelledError,
+    Future,
+    ThreadPoolExecutor,
+    wait,
+)
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -25,11 +31,11 @@ from napari_omezarr.store import run
 
 from .downsample import downsample
 from .encode import encoding_of
-from .hierarchy import explained
+from .hierarchy import DONE, explained
 from .plan import level_document, width
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from threading import Event
 
     from napari_omezarr.pyramid import Bounds
@@ -41,8 +47,6 @@ if TYPE_CHECKING:
     from .options import Method, Verify
     from .plan import ImagePlan, Plan
     from .source import PixelSource
-
-    Encode = Callable[[Callable[[], Future[None]]], Future[Future[None]]]
 
 # An array of a hierarchy whose document is known, so that nothing is asked.
 
@@ -107,35 +111,27 @@ class StoredArray:
 
     def write(self, bounds: Bounds, values: np.ndarray) -> None:
         """Write a box, and wait until it is there; pixels of 0 may not be stored."""
-        settled(self.begin(bounds, values, at_once), self.address)
+        settled(self.begin(bounds, values), self.address)
 
     def begin(
-        self, bounds: Bounds, values: np.ndarray, encode: Encode
-    ) -> list[Future[Future[None]]]:
+        self,
+        bounds: Bounds,
+        values: np.ndarray,
+        encoders: ThreadPoolExecutor | None = None,
+    ) -> list[Future[None]]:
         """Begin to write a box; `values` must not change until that has ended.
 
-        Parameters
-        ----------
-        bounds : Bounds
-            The box.
-        values : numpy.ndarray
-            Its pixels.
-        encode : callable
-            Is given a function without arguments, which it calls wherever it likes.
-
-        Returns
-        -------
-        list of Future
-            One for each object; each gives the future of its way to the store.
+        There is a future for each object, which ends when it is stored. Without
+        encoders each is encoded in the calling thread, and a failure is raised here.
         """
         encoding = self._encoding
         if encoding is None or not is_whole(bounds, encoding.unit, self.shape):
-            return [encode(partial(self._write_through_zarr, bounds, values))]
-        begun: list[Future[Future[None]]] = []
+            return [_begun(partial(self._write_through_zarr, bounds, values), encoders)]
+        begun: list[Future[None]] = []
         try:
             for box in split_box(bounds, encoding.unit):
                 deposit = partial(self._deposit, encoding, box, bounds, values)
-                begun.append(encode(deposit))
+                begun.append(_begun(deposit, encoders))
         except BaseException:
             wait(begun)
             raise
@@ -152,48 +148,43 @@ class StoredArray:
         key = f"{self.path}/{encoding.key(box)}"
         if body is not None:
             return self.hierarchy.begin_put(key, body)
-        return done() if self.fresh else self.hierarchy.begin_delete(key)
+        return DONE if self.fresh else self.hierarchy.begin_delete(key)
 
     def _write_through_zarr(self, bounds: Bounds, values: np.ndarray) -> Future[None]:
         selection = tuple(slice(start, stop) for start, stop in bounds)
         with explained(self.address), reading_at(self.hierarchy.concurrency):
             run(self.opened().setitem(selection, values))
-        return done()
+        return DONE
 
 
-def settled(depositing: list[Future[Future[None]]], address: str) -> None:
-    """Wait until all is stored, or has failed, and raise the first failure.
-
-    Raises
-    ------
-    StoreError
-        Something could not be stored.
-    """
-    failures = list(_failures(depositing))
+def settled(begun: Iterable[Future[None]], address: str) -> None:
+    """Wait until all is stored, or has failed, and raise the first failure."""
+    failures = [error for each in begun if (error := each.exception())]
     if failures:
         with explained(address):
             raise failures[0]
 
 
-def done() -> Future[None]:
-    """Give a future that has ended."""
-    future: Future[None] = Future()
-    future.set_result(None)
-    return future
+def _begun(
+    deposit: Callable[[], Future[None]], encoders: ThreadPoolExecutor | None
+) -> Future[None]:
+    """Encode an object and begin to store it; the future ends when it is stored."""
+    if encoders is None:
+        return deposit()
+    encoding = encoders.submit(deposit)
+    stored: Future[None] = Future()
 
-
-def at_once(deposit: Callable[[], Future[None]]) -> Future[Future[None]]:
-    """Encode in the calling thread; a failure is raised here."""
-    future: Future[Future[None]] = Future()
-    future.set_result(deposit())
-    return future
-
-
-def _failures(depositing: list[Future[Future[None]]]) -> Iterator[BaseException]:
-    for encoded in depositing:
-        error = encoded.exception() or encoded.result().exception()
+    def ended(part: Future[Any]) -> None:
+        error = CancelledError() if part.cancelled() else part.exception()
         if error is not None:
-            yield error
+            stored.set_exception(error)
+        elif part is encoding:
+            part.result().add_done_callback(ended)
+        else:
+            stored.set_result(None)
+
+    encoding.add_done_callback(ended)
+    return stored
 
 
 # One block: read it, write it, make it coarser, write that; all in memory.
@@ -236,7 +227,7 @@ def write_block(
     *,
     check: Verify,
     values: np.ndarray | None = None,
-    encode: Encode = at_once,
+    encoders: ThreadPoolExecutor | None = None,
 ) -> Checks:
     """Write a block at all levels of a pass.
 
@@ -252,8 +243,8 @@ def write_block(
         Of what checksums are given: nothing, one object of each level, everything.
     values : numpy.ndarray or None, optional
         The block, where it has been read already.
-    encode : callable, optional
-        Where objects are encoded; one after the other in this thread if not said.
+    encoders : ThreadPoolExecutor or None, optional
+        Where objects are encoded; None: one after the other in this thread.
 
     Returns
     -------
@@ -267,7 +258,7 @@ def write_block(
     """
     block = work.source.read(bounds) if values is None else values
     checks: list[tuple[int, int, int]] = []
-    begun: list[Future[Future[None]]] = []
+    begun: list[Future[None]] = []
     try:
         for number, (output, step) in enumerate(
             zip(work.outputs, work.steps, strict=True), work.first
@@ -278,7 +269,7 @@ def write_block(
             block = block[tuple(slice(0, stop - start) for start, stop in bounds)]
             if block.size == 0:
                 break
-            begun += output.begin(bounds, block, encode)
+            begun += output.begin(bounds, block, encoders)
             if check != "none":
                 part = WHOLE if check == "all" else sample_number(bounds, output.chunks)
                 box = checked_box(bounds, output.chunks, part)
@@ -399,9 +390,8 @@ class Threads:
         self, started: BlockTask, bounds: Bounds, *, check: Verify
     ) -> Future[Checks]:
         """Begin a block."""
-        encode = self._encoders.submit
         return self._pool.submit(
-            write_block, started, bounds, check=check, encode=encode
+            write_block, started, bounds, check=check, encoders=self._encoders
         )
 
     def close(self) -> None:
@@ -452,11 +442,11 @@ def run_plan(
             while pending:
                 _collect(pending, journal, meter, (image, walk), running)
         except WriteCancelledError:
-            staged.hurry(on=True)
+            staged.stop_retrying(on=True)
             raise
         finally:
             _settle(pending, journal)
-            staged.hurry(on=False)
+            staged.stop_retrying(on=False)
 
 
 def work_of(

@@ -12,7 +12,7 @@ from .documents import labels_attributes, plan_documents
 from .encode import ZarrDocument, group_documents, zarr_format
 from .existing import ExistingImage, open_existing, read_group
 from .from_layers import describe
-from .hierarchy import StoredSize, own
+from .hierarchy import StoredSize, without_replacements
 from .image_spec import ImageSpec, adopted, ordered, same_grid
 from .plan import Plan, plan_image
 from .rendering import folder_name
@@ -271,10 +271,13 @@ def labels_there(hierarchy: Hierarchy, names: Iterable[str]) -> LabelsThere:
     targets = [InPlaceTarget(hierarchy, f"labels/{name}") for name in sorted(folders)]
     broken_off = [target for target in targets if target.unfinished()]
     taken = tuple(name for name in listed if name in folders)
-    sizes = [own(hierarchy.sizes(f"labels/{name}")) for name in taken]
+    sizes = [
+        StoredSize.of(without_replacements(hierarchy.sizes(f"labels/{name}")))
+        for name in taken
+    ]
     return LabelsThere(
         taken,
-        StoredSize(sum(map(len, sizes)), sum(sum(each.values()) for each in sizes)),
+        StoredSize(sum(s.objects for s in sizes), sum(s.size for s in sizes)),
         unfinished=bool(broken_off),
         switching=any(target.switching for target in broken_off),
     )
