@@ -14,7 +14,7 @@ def main(address: str = PUBLIC, target: str = "copy.ome.zarr") -> None:
     layers = read_layers(address)  # those of a viewer do as well: viewer.layers
     plan = plan_write(layers, target, version="0.5", codec="zstd")
     for image in plan.images:
-        print(image.path or ".", *[look.name for look in image.picture.looks])
+        print(image.path or ".", *[display.name for display in image.spec.displays])
     print(f"{target}: {plan.summary()}")
     saved = write_layers(layers, target, version="0.5", codec="zstd")
     print(f"{saved.address}: {saved.verified} boxes read back and compared")

@@ -154,7 +154,7 @@ def start(coroutine: Coroutine[Any, Any, T]) -> Future[T]:
     return asyncio.run_coroutine_threadsafe(coroutine, io_loop())
 
 
-async def at_once(
+async def bounded_gather(
     work: Iterable[Callable[[], Coroutine[Any, Any, None]]], most: int
 ) -> None:
     """Await coroutines, at most some at a time, each begun as another ends.

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, TransposeCodec, ZstdCodec
 from zarr.storage import MemoryStore
 
-from napari_omezarr._io_loop import at_once
+from napari_omezarr._io_loop import bounded_gather
 from napari_omezarr.errors import StoreError
 from napari_omezarr.pyramid import ArrayPixels
 from napari_omezarr.pyramid.pixels import decoding_of
@@ -117,7 +117,7 @@ def test_work_is_done_some_at_a_time():
         busy -= 1
         done.append(number)
 
-    run(at_once((partial(job, number) for number in range(20)), 4))
+    run(bounded_gather((partial(job, number) for number in range(20)), 4))
     assert (sorted(done), most) == (list(range(20)), 4)
 
 
@@ -131,13 +131,13 @@ def test_the_first_failure_ends_the_rest():
         await asyncio.get_running_loop().create_future()
 
     with pytest.raises(StoreError, match="gone"):
-        run(at_once((partial(job, number) for number in range(20)), 4))
+        run(bounded_gather((partial(job, number) for number in range(20)), 4))
     assert begun == [0, 1, 2, 3]
 
 
 def test_a_read_that_is_cancelled_before_it_began_leaves_nothing_unawaited():
     async def cancelled():
-        reading = asyncio.ensure_future(at_once([asyncio.Event().wait] * 3, 2))
+        reading = asyncio.ensure_future(bounded_gather([asyncio.Event().wait] * 3, 2))
         await asyncio.sleep(0)
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)

@@ -230,19 +230,19 @@ def test_rendering_is_written_back_and_nothing_else(version, consolidated, tmp_p
     place = written(tmp_path, version, consolidated=consolidated)
     before = contents(place)
     first, second, old = read_layers(place)
-    look = {"name": "DAPI", "colormap": "blue", "contrast_limits": (3.0, 40.0)}
-    look |= {"visible": False, "gamma": 2.0}
+    display = {"name": "DAPI", "colormap": "blue", "contrast_limits": (3.0, 40.0)}
+    display |= {"visible": False, "gamma": 2.0}
     colors = {"colormap": {1: (1, 0, 0, 1), None: (0.6, 0.6, 0.6, 1)}}
     features = {"features": {"index": [1, 2], "area": [5, 6.5]}}
     changed_layers = [
-        (first[0], first[1] | look, "image"),
+        (first[0], first[1] | display, "image"),
         (old[0], old[1] | colors | features, "labels"),
     ]
     assert update_rendering(changed_layers) == ("DAPI", "old")
     allowed = {"zarr.json", ".zattrs", ".zmetadata", "labels/old/zarr.json"}
     assert changes(before, place) <= allowed | {"labels/old/.zattrs"}
     found = read_layers(place)
-    assert {key: found[0][1][key] for key in look} == look
+    assert {key: found[0][1][key] for key in display} == display
     assert found[1][1]["name"] == second[1]["name"]
     assert found[1][1]["contrast_limits"] == second[1]["contrast_limits"]
     assert found[2][1]["colormap"][1] == (1, 0, 0, 1)

@@ -23,7 +23,7 @@ from napari_omezarr.writing import write_image
 from napari_omezarr.writing.commit_local import ArchiveTarget, LocalTarget
 from napari_omezarr.writing.commit_remote import InPlaceTarget
 from napari_omezarr.writing.engine import Threads
-from napari_omezarr.writing.from_layers import Channels, Grid, image_picture
+from napari_omezarr.writing.from_layers import Channels, Grid, describe_array
 from napari_omezarr.writing.hierarchy import RemoteHierarchy
 from napari_omezarr.writing.options import SaveMode, WriteOptions
 from napari_omezarr.writing.plan import plan_layers
@@ -94,16 +94,16 @@ def is_one_of(found, *allowed):
     )
 
 
-def saved(place, values=NEW, **conduct):
+def saved(place, values=NEW, **mode):
     """Save within this process, with little patience."""
     grid, channels = Grid("zyx", None, None, None), Channels(None, None, None)
     options = WriteOptions(**OPTIONS)
-    picture = image_picture(values, grid, "a", channels)
-    plan = plan_layers([picture], "a", options, object_store=True)
+    spec = describe_array(values, grid, "a", channels)
+    plan = plan_layers([spec], "a", options, object_store=True)
     target = target_of(place)
     executor = Threads(options.memory, 1)
     try:
-        return save(plan, target, SaveMode(**conduct), executor)
+        return save(plan, target, SaveMode(**mode), executor)
     finally:
         executor.close()
 

@@ -176,15 +176,15 @@ def test_rotation_is_a_loss_up_to_0_5_and_none_in_0_6():
 def test_layers_on_one_grid_become_channels_in_order():
     one = layer((4, 9, 9), "zyx", scale=(2, 1, 1))
     found = plan(one, (*one[:1], {**one[1], "name": "two"}, "image"))
-    picture = found.images[0].picture
-    assert [look.name for look in picture.looks] == ["one", "two"]
-    assert [axis.name for axis in picture.axes] == ["c", "z", "y", "x"]
+    spec = found.images[0].spec
+    assert [display.name for display in spec.displays] == ["one", "two"]
+    assert [axis.name for axis in spec.axes] == ["c", "z", "y", "x"]
     assert found.images[0].levels[0].affine.scale == (1, 2, 1, 1)
 
 
 def test_channels_stand_behind_time():
     one = layer((4, 9, 9), "tyx")
-    assert [a.name for a in plan(one, one).images[0].picture.axes] == list("tcyx")
+    assert [a.name for a in plan(one, one).images[0].spec.axes] == list("tcyx")
 
 
 @pytest.mark.parametrize(
@@ -228,10 +228,10 @@ def test_labels_have_as_many_levels_as_their_image():
 
 def test_axes_are_put_in_the_order_of_the_specification():
     found = plan(layer((7, 8, 9, 10), "zytx", scale=(2, 3, 4, 5))).images[0]
-    assert [axis.name for axis in found.picture.axes] == list("tzyx")
-    assert found.picture.shape == (9, 7, 8, 10)
+    assert [axis.name for axis in found.spec.axes] == list("tzyx")
+    assert found.spec.shape == (9, 7, 8, 10)
     assert found.levels[0].affine.scale == (4, 2, 3, 5)
-    assert "order" in found.picture.notes[0]
+    assert "order" in found.spec.notes[0]
 
 
 def test_more_axes_than_the_specification_allows_are_said():
@@ -293,13 +293,15 @@ def images(draw):
 def test_no_two_blocks_touch_the_same_object_and_together_they_are_all(case):
     ours, choices = case
     image = plan(ours, **choices).images[0]
-    for walk in image.passes:
-        blocks = list(itertools.islice(walk.blocks(), 3000))
-        for level in image.levels[walk.first : walk.last + 1]:
+    for write_pass in image.passes:
+        blocks = list(itertools.islice(write_pass.blocks(), 3000))
+        for level in image.levels[write_pass.first : write_pass.last + 1]:
             seen, volume = set(), 0
             for block in blocks:
                 bounds = block
-                for finer in image.levels[walk.first : image.levels.index(level) + 1]:
+                for finer in image.levels[
+                    write_pass.first : image.levels.index(level) + 1
+                ]:
                     bounds = coarser_bounds(bounds, finer.step, finer.shape)
                 volume += math.prod(stop - start for start, stop in bounds)
                 touched = set(
@@ -314,10 +316,10 @@ def test_no_two_blocks_touch_the_same_object_and_together_they_are_all(case):
                 )
                 assert not touched & seen
                 seen |= touched
-            if len(blocks) == walk.count:
+            if len(blocks) == write_pass.count:
                 assert volume == math.prod(level.shape)
-    assert [walk.first for walk in image.passes[1:]] == [
-        walk.last + 1 for walk in image.passes[:-1]
+    assert [each.first for each in image.passes[1:]] == [
+        each.last + 1 for each in image.passes[:-1]
     ]
     assert image.passes[-1].last == len(image.levels) - 1
 
@@ -337,15 +339,15 @@ def test_blocks_are_whole_chunks_of_the_source_where_that_fits():
     level = LevelPlan(
         "0", (100, 800), (10, 100), None, (1, 1), (1, 1), Affine.identity(2)
     )
-    walk = write_passes([level], 2, 10**8, (1, 400))[0]
-    assert walk.block[1] % 400 == 0
+    write_pass = write_passes([level], 2, 10**8, (1, 400))[0]
+    assert write_pass.block[1] % 400 == 0
 
 
 def test_axes_know_their_types():
     found = plan(
         layer((2, 3, 8, 8), ("time", "c", "y", "x"), units=("s", "", "um", "um"))
     )
-    assert found.images[0].picture.axes == (
+    assert found.images[0].spec.axes == (
         Axis("time", "time", "second"),
         Axis("c", "channel"),
         Axis("y", "space", "micrometer"),

@@ -131,12 +131,12 @@ def test_a_patch_on_s3_touches_only_what_was_painted(place):
         patch(place, (0, 130, 130), painted, original=original)
 
 
-def saved(place, *, progress=None, cancel=None, hierarchy=None, **conduct):
+def saved(place, *, progress=None, cancel=None, hierarchy=None, **mode):
     layers = [(image(), {"name": "cells", "axis_labels": ("z", "y", "x")}, "image")]
     options = WriteOptions(**OPTIONS)
     plan = plan_layers(layers, "a", options, object_store=True)
     target = InPlaceTarget(hierarchy or hasty(place))
-    chosen = SaveMode(**conduct)
+    chosen = SaveMode(**mode)
     executor = Threads(options.memory, 1)
     try:
         return save(plan, target, chosen, executor, Running(progress, cancel))

@@ -436,7 +436,7 @@ def test_channels_of_one_stored_image_are_read_together(tmp_path):
     write_image(data, tmp_path / "a.zarr", "czyx", chunks=(2, 3, 40, 50))
     layers = read_layers(tmp_path / "a.zarr")
     saved = write_layers(layers, tmp_path / "b.zarr")
-    assert saved.plan.images[0].picture.source.chunks == (2, 3, 40, 50)
+    assert saved.plan.images[0].spec.source.chunks == (2, 3, 40, 50)
     for one, two in zip(read_layers(tmp_path / "b.zarr"), layers, strict=True):
         np.testing.assert_array_equal(finest(one[0]), finest(two[0]))
 

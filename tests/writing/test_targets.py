@@ -72,9 +72,9 @@ def layers(image=IMAGE):
     return [(image, {"name": "cells", "axis_labels": ("z", "y", "x")}, "image")]
 
 
-def saved(target, image=IMAGE, *, progress=None, cancel=None, **conduct):
+def saved(target, image=IMAGE, *, progress=None, cancel=None, **mode):
     plan = plan_layers(layers(image), "cells", OPTIONS)
-    chosen = SaveMode(**conduct)
+    chosen = SaveMode(**mode)
     executor = Threads(OPTIONS.memory, 1)
     try:
         running = Running(progress, cancel, chosen.verify)

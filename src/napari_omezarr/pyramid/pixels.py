@@ -13,7 +13,7 @@ from numcodecs import get_codec
 from zarr.buffer.cpu import buffer_prototype
 from zarr.codecs import BloscCodec, BytesCodec, GzipCodec, ZstdCodec
 
-from napari_omezarr._io_loop import at_once
+from napari_omezarr._io_loop import bounded_gather
 from napari_omezarr.errors import StoreError
 from napari_omezarr.store import run
 
@@ -327,7 +327,7 @@ class ArrayPixels(Readable):
             return np.asarray(await self._array.getitem(selection), dtype=self.dtype)
         box = np.empty([stop - start for start, stop in bounds], self.dtype)
         parts = chunk_parts(bounds, self._decoding.shape)
-        await at_once(
+        await bounded_gather(
             (partial(self._place, part, box, self._decoding) for part in parts),
             self.concurrency,
         )

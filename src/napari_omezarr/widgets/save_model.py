@@ -67,17 +67,17 @@ def roles(plan: Plan) -> dict[str, str]:
     owner: ImagePlan | None = None
     for image in plan.images:
         if image.is_label and owner is not None and _lies_in(image, owner):
-            said[image.picture.name] = f"labels of {owner.picture.name}"
+            said[image.spec.name] = f"labels of {owner.spec.name}"
             continue
         owner = image
         why = f": {image.reason}" if image.reason else ""
-        names = [look.name for look in image.picture.looks] or [image.picture.name]
+        names = [display.name for display in image.spec.displays] or [image.spec.name]
         for number, name in enumerate(names):
             several = len(names) > 1
-            what = f"channel {number} of {image.picture.name}" if several else "image"
+            what = f"channel {number} of {image.spec.name}" if several else "image"
             said[name] = f"{'labels alone' if image.is_label else what}{why}"
-        if len({*names}) > 1 and image.picture.name not in said:
-            said[image.picture.name] = f"image of {len(names)} channels{why}"
+        if len({*names}) > 1 and image.spec.name not in said:
+            said[image.spec.name] = f"image of {len(names)} channels{why}"
     return said
 
 

@@ -16,7 +16,7 @@ from .commit_local import ArchiveTarget, LocalTarget
 from .commit_remote import InPlaceTarget
 from .engine import Running, Threads
 from .existing import open_existing
-from .from_layers import Channels, Grid, describe, image_picture, label_picture
+from .from_layers import Channels, Grid, describe, describe_array, describe_labels
 from .hierarchy import FolderHierarchy, RemoteHierarchy, StoreHierarchy
 from .labels import save_labels
 from .options import SaveMode, WriteOptions
@@ -134,7 +134,7 @@ def _not_writable(address: Location) -> OptionError:
 # Save layers and arrays as OME-Zarr, for scripts and for the windows.
 
 _OPTIONS = frozenset(field.name for field in fields(WriteOptions))
-_CONDUCT = frozenset(field.name for field in fields(SaveMode))
+_MODE = frozenset(field.name for field in fields(SaveMode))
 
 
 def plan_write(layers: Iterable[Any], address: Address, **choices: Any) -> Plan:
@@ -209,16 +209,16 @@ def write_layers(
     >>> from napari_omezarr.writing import write_layers
     >>> write_layers(viewer.layers, "cells.ome.zarr")  # doctest: +SKIP
     """
-    options, conduct = split_choices(choices)
-    here, target = _chosen_place(parsed(address), options, conduct)
+    options, mode = split_choices(choices)
+    here, target = _chosen_place(parsed(address), options, mode)
     plan = plan_layers(
         layers, name_of(here), options, object_store=target.staged.is_object_store
     )
     check_not_open(target.address, [*plan.places, *in_use])
-    running = Running(progress, cancel, conduct.verify)
-    executor = make_executor(client, options, conduct)
+    running = Running(progress, cancel, mode.verify)
+    executor = make_executor(client, options, mode)
     try:
-        return save(plan, target, conduct, executor, running)
+        return save(plan, target, mode, executor, running)
     finally:
         executor.close()
 
@@ -272,8 +272,8 @@ def write_image(  # noqa: PLR0913 - one verb, all its choices by name
     """
     grid = Grid(axes, scale, translation, units)
     known = Channels(channels, colors, contrast_limits)
-    image = image_picture(array, grid, name or name_of(parsed(address)), known)
-    parts = [label_picture(v, image, key) for key, v in (labels or {}).items()]
+    image = describe_array(array, grid, name or name_of(parsed(address)), known)
+    parts = [describe_labels(v, image, key) for key, v in (labels or {}).items()]
     return write_layers([image, *parts], address, **choices)
 
 
@@ -285,33 +285,33 @@ def split_choices(choices: Mapping[str, Any]) -> tuple[WriteOptions, SaveMode]:
     OptionError
         There is no such option.
     """
-    unknown = sorted(set(choices) - _OPTIONS - _CONDUCT)
+    unknown = sorted(set(choices) - _OPTIONS - _MODE)
     if unknown:
         raise OptionError(
             f"{unknown[0]} is no option.",
-            action=f"There are: {', '.join(sorted(_OPTIONS | _CONDUCT))}.",
+            action=f"There are: {', '.join(sorted(_OPTIONS | _MODE))}.",
         )
     options = {key: value for key, value in choices.items() if key in _OPTIONS}
-    conduct = {key: value for key, value in choices.items() if key in _CONDUCT}
-    return WriteOptions(**options), SaveMode(**conduct)
+    mode = {key: value for key, value in choices.items() if key in _MODE}
+    return WriteOptions(**options), SaveMode(**mode)
 
 
 def make_executor(
-    client: Any | None, options: WriteOptions, conduct: SaveMode
+    client: Any | None, options: WriteOptions, mode: SaveMode
 ) -> Executor:
     """Choose who writes the blocks: a cluster if there is a client, else threads."""
     found = active_client() if client is None else client
     if found is not None:
         return Cluster(found)
-    return Threads(options.memory, conduct.workers)
+    return Threads(options.memory, mode.workers)
 
 
 def _chosen_place(
-    place: Location | Store, options: WriteOptions, conduct: SaveMode
+    place: Location | Store, options: WriteOptions, mode: SaveMode
 ) -> tuple[Location | Store, Target]:
     """Give the target, or the first free one beside it if that is wanted."""
     target = open_target(place, options.version)
-    if conduct.existing != "beside" or isinstance(place, Store):
+    if mode.existing != "beside" or isinstance(place, Store):
         return place, target
     here, number = place, 1
     while not _is_free(target):
@@ -364,23 +364,23 @@ def add_labels(  # noqa: PLR0913 - one verb, all its choices by name
     OMEZarrError
         See `labelling.save_labels`.
     """
-    options, conduct = split_choices(choices)
+    options, mode = split_choices(choices)
     place = parsed(address)
     hierarchy = open_hierarchy(place)
-    picture = describe(layer)
-    if conduct.existing != "beside":
-        folder = folder_name(name or picture.name, ())
-        read = [*picture.source.places, *in_use]
+    spec = describe(layer)
+    if mode.existing != "beside":
+        folder = folder_name(name or spec.name, ())
+        read = [*spec.source.places, *in_use]
         check_not_open(f"{hierarchy.address}/labels/{folder}", read, inside=True)
-    executor = make_executor(client, options, conduct)
+    executor = make_executor(client, options, mode)
     try:
         return save_labels(
-            picture,
+            spec,
             hierarchy,
             options,
-            conduct,
+            mode,
             executor,
-            Running(progress, cancel, conduct.verify),
+            Running(progress, cancel, mode.verify),
             name=name,
             above=_above(place),
         )
@@ -417,18 +417,18 @@ def update_rendering(
     """
     groups: dict[str, list[ImageSpec]] = {}
     for layer in layers:
-        picture = describe(layer)
-        home = picture.origin.address if picture.origin else ""
+        spec = describe(layer)
+        home = spec.origin.address if spec.origin else ""
         if not home and address is None:
             raise OptionError(
-                f"{picture.name} was not opened from an OME-Zarr.",
+                f"{spec.name} was not opened from an OME-Zarr.",
                 action="Save it as a new image.",
             )
-        groups.setdefault("" if address else home, []).append(picture)
+        groups.setdefault("" if address else home, []).append(spec)
     written: list[str] = []
-    for home, pictures in groups.items():
+    for home, specs in groups.items():
         place = parsed(home if address is None else address)
-        written += update_image(pictures, open_hierarchy(place), _above(place))
+        written += update_image(specs, open_hierarchy(place), _above(place))
     return tuple(written)
 
 

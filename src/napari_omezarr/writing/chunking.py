@@ -210,7 +210,7 @@ class LevelPlan:
 
 @dataclass(frozen=True, slots=True)
 class WritePass:
-    """One walk over a level, in blocks, that writes this level or coarser ones.
+    """One pass over a level, in blocks, that writes this level or coarser ones.
 
     Parameters
     ----------
@@ -398,7 +398,7 @@ class Structure:
 
 
 def level_shapes(
-    picture: ImageSpec, options: WriteOptions, structure: Structure | None
+    spec: ImageSpec, options: WriteOptions, structure: Structure | None
 ) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
     """Decide on the shape of each level, and by how much it shrinks.
 
@@ -406,29 +406,29 @@ def level_shapes(
     by the options.
     """
     if structure is not None:
-        return _like(picture, structure)
+        return _like(spec, structure)
     fixed = options.factors
-    spacing = picture.affine.scale
-    ones = (1,) * len(picture.shape)
+    spacing = spec.affine.scale
+    ones = (1,) * len(spec.shape)
     chosen = steps(
-        picture.axes,
-        picture.shape,
+        spec.axes,
+        spec.shape,
         spacing,
         options.levels,
-        named_sizes(fixed, picture.axes, ones) if isinstance(fixed, Mapping) else None,
+        named_sizes(fixed, spec.axes, ones) if isinstance(fixed, Mapping) else None,
     )
-    shapes = [picture.shape]
+    shapes = [spec.shape]
     for step in chosen[1:]:
         shapes.append(coarser_shape(shapes[-1], step))
     return shapes, list(chosen)
 
 
 def _like(
-    picture: ImageSpec, structure: Structure
+    spec: ImageSpec, structure: Structure
 ) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
     """Give labels the levels of their image, along the axes that they have."""
-    where = [structure.names.index(axis.name) for axis in picture.axes]
-    single = [size == 1 for size in picture.shape]
+    where = [structure.names.index(axis.name) for axis in spec.axes]
+    single = [size == 1 for size in spec.shape]
 
     def taken(sizes: Sequence[int]) -> tuple[int, ...]:
         return tuple(
@@ -440,7 +440,7 @@ def _like(
 
 
 def stored_units(
-    picture: ImageSpec, options: WriteOptions, *, object_store: bool
+    spec: ImageSpec, options: WriteOptions, *, object_store: bool
 ) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
     """Decide on chunks and shards of the finest level.
 
@@ -449,9 +449,9 @@ def stored_units(
     OptionError
         Shards are not whole chunks.
     """
-    shape, axes = picture.shape, picture.axes
-    itemsize = picture.source.dtype.itemsize
-    spacing = picture.affine.scale
+    shape, axes = spec.shape, spec.axes
+    itemsize = spec.source.dtype.itemsize
+    spacing = spec.affine.scale
     chunks = default_chunks(axes, shape, itemsize, spacing, options.layout)
     if isinstance(options.chunks, Mapping):
         chunks = named_sizes(options.chunks, axes, chunks)

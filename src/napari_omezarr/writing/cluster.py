@@ -38,31 +38,31 @@ class Cluster:
     def __init__(self, client: Any) -> None:
         self.client = client
 
-    def width(self, image: ImagePlan, walk: WritePass) -> int:
+    def width(self, image: ImagePlan, write_pass: WritePass) -> int:
         """Give a block for each thread of the workers, and one that waits."""
         threads: int = sum(self.client.nthreads().values())
         return 2 * max(1, threads)
 
-    def start(self, work: BlockTask) -> tuple[Any, PixelSource | None]:
+    def start(self, task: BlockTask) -> tuple[Any, PixelSource | None]:
         """Send to all workers what the blocks of a pass have in common."""
-        kept = work.source if _stays_here(work.source) else None
-        sent = work if kept is None else replace(work, source=_Absent(work.source))
+        kept = task.source if _stays_here(task.source) else None
+        sent = task if kept is None else replace(task, source=_Absent(task.source))
         return self.client.scatter(sent, broadcast=True, hash=False), kept
 
     def submit(
         self, started: tuple[Any, PixelSource | None], bounds: Bounds, *, check: Verify
     ) -> Future[Checks]:
         """Begin a block on some worker."""
-        work, kept = started
+        sent, kept = started
         values = None
         if isinstance(kept, DaskSource):
             values = self.client.compute(kept.lazy(bounds))
         elif kept is not None:
             values = self.client.scatter(kept.read(bounds), hash=False)
-        task = self.client.submit(
-            write_block, work, bounds, check=check, values=values, pure=False
+        submitted = self.client.submit(
+            write_block, sent, bounds, check=check, values=values, pure=False
         )
-        return _followed(task)
+        return _followed(submitted)
 
     def close(self) -> None:
         """Leave the client as it was."""

@@ -202,14 +202,14 @@ def find_documents(
     StoreError
         The place did not answer.
     """
-    sight = ListAccess.KEYS
+    access = ListAccess.KEYS
     for key in root_keys(path):
         try:
             found = hierarchy.read(key)
         except AccessDeniedError as error:
             if type(error) is not AccessDeniedError:  # the sign-in itself is no good
                 raise
-            sight = ListAccess.DIM
+            access = ListAccess.DIM
             continue
         if found is not None:
             place = f"{hierarchy.address}/{path}".rstrip("/")
@@ -218,7 +218,7 @@ def find_documents(
                 action="Choose another name, or sign in as somebody who may list it.",
                 url=place,
             ) from denied
-    return sight
+    return access
 
 
 def probe_write(hierarchy: Hierarchy, path: str) -> None:
@@ -271,7 +271,7 @@ class InPlaceTarget:
         self._retire = retire or _nothing
         self._committing = self.journal.with_suffix(".committing")
         self._replacing = self.journal.with_suffix(".replacing")
-        self._sight = ListAccess.CLEAR
+        self._access = ListAccess.CLEAR
 
     @property
     def staged(self) -> Hierarchy:
@@ -290,7 +290,7 @@ class InPlaceTarget:
     @property
     def notes(self) -> tuple[str, ...]:
         """What could not be found out about the place, once it was looked at."""
-        if self._sight is ListAccess.CLEAR:
+        if self._access is ListAccess.CLEAR:
             return ()
         return (
             f"{self.address} may not be listed: only its metadata were looked for, "
@@ -313,7 +313,7 @@ class InPlaceTarget:
         try:
             holds = self._hierarchy.holds(self.path)
         except ListingDeniedError as error:
-            self._sight = find_documents(self._hierarchy, self.path, error)
+            self._access = find_documents(self._hierarchy, self.path, error)
             return None
         if not holds:
             return None
@@ -346,7 +346,7 @@ class InPlaceTarget:
         """
         if self.occupied() != replaced:
             raise self._changed()
-        if self._sight is ListAccess.DIM:
+        if self._access is ListAccess.DIM:
             probe_write(self._hierarchy, self.path)
         with explained(str(self.journal)):
             self.journal.parent.mkdir(parents=True, exist_ok=True)

@@ -169,29 +169,29 @@ def plan_documents(plan: Plan) -> tuple[ZarrDocument, ...]:
 def image_attributes(plan: Plan, image: ImagePlan) -> dict[str, Any]:
     """Give the attributes of a group that is an image, or a label image."""
     version = plan.options.version
-    picture = image.picture
-    original = picture.origin.attributes if picture.origin else {}
-    extras = dict(picture.origin.extras) if picture.origin else {}
+    spec = image.spec
+    original = spec.origin.attributes if spec.origin else {}
+    extras = dict(spec.origin.extras) if spec.origin else {}
     block: dict[str, Any] = {
         key: value
         for key, value in original.items()
         if key not in OURS and key not in extras  # up to 0.4 they lie side by side
     }
     multiscale = multiscale_document(
-        version, picture.name or plan.name, picture.axes, image.levels, image.method
+        version, spec.name or plan.name, spec.axes, image.levels, image.method
     )
     block["multiscales"] = [multiscale]
-    if picture.label is not None:
+    if spec.label is not None:
         inside = "labels/" in image.path
         block["image-label"] = image_label_document(
-            picture.label, version, _mapping(original, "image-label"), of_image=inside
+            spec.label, version, _mapping(original, "image-label"), of_image=inside
         )
     else:
-        omero = omero_document(picture.looks, _mapping(original, "omero"))
+        omero = omero_document(spec.displays, _mapping(original, "omero"))
         if omero is not None:
             block["omero"] = omero
     extras.pop(NAPARI, None)
-    state = napari_document(picture, image.path, named=plan.collection)
+    state = napari_document(spec, image.path, named=plan.collection)
     return namespaced(version, block, extras | ({NAPARI: state} if state else {}))
 
 

@@ -222,7 +222,7 @@ class BlockTask:
 
 
 def write_block(
-    work: BlockTask,
+    task: BlockTask,
     bounds: Bounds,
     *,
     check: Verify,
@@ -235,7 +235,7 @@ def write_block(
 
     Parameters
     ----------
-    work : Work
+    task : BlockTask
         The pass.
     bounds : Bounds
         In pixels of what is read.
@@ -256,15 +256,15 @@ def write_block(
     StoreError
         The block could not be read or written.
     """
-    block = work.source.read(bounds) if values is None else values
+    block = task.source.read(bounds) if values is None else values
     checks: list[tuple[int, int, int]] = []
     begun: list[Future[None]] = []
     try:
         for number, (output, step) in enumerate(
-            zip(work.outputs, work.steps, strict=True), work.first
+            zip(task.outputs, task.steps, strict=True), task.first
         ):
             bounds = coarser_bounds(bounds, step, output.shape)
-            block = downsample(block, step, work.method)
+            block = downsample(block, step, task.method)
             # A level can be shorter than its cells say (an older image's, for labels).
             block = block[tuple(slice(0, stop - start) for start, stop in bounds)]
             if block.size == 0:
@@ -277,7 +277,7 @@ def write_block(
                     (number, part, checksum(block[slices_within(box, bounds)]))
                 )
     finally:
-        settled(begun, work.outputs[0].address)
+        settled(begun, task.outputs[0].address)
     return tuple(checks)
 
 
@@ -351,11 +351,11 @@ class Running:
 class Executor(Protocol):
     """Where blocks are written: threads of this process, or a cluster."""
 
-    def width(self, image: ImagePlan, walk: WritePass) -> int:
+    def width(self, image: ImagePlan, write_pass: WritePass) -> int:
         """Give how many blocks may be on their way at a time."""
         ...
 
-    def start(self, work: BlockTask) -> Any:
+    def start(self, task: BlockTask) -> Any:
         """Make a pass known; the result is handed back with each block."""
         ...
 
@@ -378,13 +378,13 @@ class Threads:
         self._pool = ThreadPoolExecutor(self.most, "omezarr-write")
         self._encoders = ThreadPoolExecutor(processors, "omezarr-encode")
 
-    def width(self, image: ImagePlan, walk: WritePass) -> int:
+    def width(self, image: ImagePlan, write_pass: WritePass) -> int:
         """Give as many blocks as fit into the memory, and a processor each."""
-        return min(self.most, width(image, walk, self.memory))
+        return min(self.most, width(image, write_pass, self.memory))
 
-    def start(self, work: BlockTask) -> BlockTask:
+    def start(self, task: BlockTask) -> BlockTask:
         """Need nothing."""
-        return work
+        return task
 
     def submit(
         self, started: BlockTask, bounds: Bounds, *, check: Verify
@@ -421,16 +421,16 @@ def run_plan(
         ``running.cancel`` was set.
     """
     meter = _Meter(plan, journal, running)
-    for number, turn, image, walk in plan.walks():
-        work = work_of(plan, staged, image, walk, fresh=journal.is_new)
+    for number, turn, image, write_pass in plan.all_passes():
+        task = task_of(plan, staged, image, write_pass, fresh=journal.is_new)
         todo = (
             ((number, turn, index), bounds)
-            for index, bounds in enumerate(walk.blocks())
+            for index, bounds in enumerate(write_pass.blocks())
             if (number, turn, index) not in journal.done
         )
-        started = executor.start(work)
-        room = executor.width(image, walk)
-        chosen = checked_blocks(walk, running.verify)
+        started = executor.start(task)
+        room = executor.width(image, write_pass)
+        chosen = checked_blocks(write_pass, running.verify)
         pending: dict[Future[Checks], tuple[Key, Bounds]] = {}
         try:
             for key, bounds in todo:
@@ -438,9 +438,9 @@ def run_plan(
                 _stop_if_asked(running)
                 pending[executor.submit(started, bounds, check=check)] = key, bounds
                 if len(pending) >= room:
-                    _collect(pending, journal, meter, (image, walk), running)
+                    _collect(pending, journal, meter, (image, write_pass), running)
             while pending:
-                _collect(pending, journal, meter, (image, walk), running)
+                _collect(pending, journal, meter, (image, write_pass), running)
         except WriteCancelledError:
             staged.stop_retrying(on=True)
             raise
@@ -449,19 +449,19 @@ def run_plan(
             staged.stop_retrying(on=False)
 
 
-def work_of(
+def task_of(
     plan: Plan,
     staged: Hierarchy,
     image: ImagePlan,
-    walk: WritePass,
+    write_pass: WritePass,
     *,
     fresh: bool = False,
 ) -> BlockTask:
     """Give what the blocks of a pass have in common."""
-    levels = image.levels[walk.first : walk.last + 1]
-    source: Any = image.picture.source
-    if walk.first > 0:
-        source = stored_level(plan, staged, image, image.levels[walk.first - 1])
+    levels = image.levels[write_pass.first : write_pass.last + 1]
+    source: Any = image.spec.source
+    if write_pass.first > 0:
+        source = stored_level(plan, staged, image, image.levels[write_pass.first - 1])
     return BlockTask(
         source=source,
         outputs=tuple(
@@ -470,7 +470,7 @@ def work_of(
         ),
         steps=tuple(level.step for level in levels),
         method=image.method,
-        first=walk.first,
+        first=write_pass.first,
     )
 
 
@@ -482,11 +482,11 @@ def stored_level(
     return StoredArray(staged, image.array_path(level), document)
 
 
-def checked_blocks(walk: WritePass, verify: Verify) -> Callable[[int], Verify]:
+def checked_blocks(write_pass: WritePass, verify: Verify) -> Callable[[int], Verify]:
     """Decide what is verified of which blocks: a sample is spread evenly over them."""
     if verify != "sample":
         return lambda _: verify
-    every = max(1, walk.count // _SAMPLED)
+    every = max(1, write_pass.count // _SAMPLED)
     return lambda index: "none" if index % every else "sample"
 
 

@@ -1,4 +1,4 @@
-"""Pictures of plain arrays, from what a script says of them."""
+"""Specs of plain arrays, from what a script says of them."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def finite_pair(value: Any) -> tuple[float, float] | None:
     return (low, high) if math.isfinite(high - low) and low < high else None
 
 
-# From what a person has (layers, layer data, arrays, pyramids) to pictures.
+# From what a person has (layers, layer data, arrays, pyramids) to image specs.
 
 _IMAGE_STATE: dict[str, Any] = {
     "blending": None,
@@ -119,7 +119,7 @@ SAVED = ("image", "labels")
 def layer_data(layer: Any) -> Pyramid | ImageSpec | LayerData:
     """Bring a napari layer, or an incomplete tuple, into the form of layer data.
 
-    Pyramids and pictures pass through. A layer's contrast range joins its options,
+    Pyramids and specs pass through. A layer's contrast range joins its options,
     because layer data does not carry it.
     """
     if isinstance(layer, Pyramid | ImageSpec):
@@ -138,7 +138,7 @@ def describe(layer: Any) -> ImageSpec:
 
     Parameters
     ----------
-    layer : napari layer, layer data tuple, Pyramid or Picture
+    layer : napari layer, layer data tuple, Pyramid or ImageSpec
         A tuple is (data, options, type), as ``as_layer_data_tuple`` or a reader
         of any plugin gives it.
 
@@ -181,14 +181,16 @@ def _image(
     ndim = len(source.shape) - rgb
     axes, affine = _placed(options, origin, ndim)
     name = str(options.get("name") or (origin and origin.name) or "image")
-    looks: tuple[ChannelDisplay, ...] = (_look(name, source.dtype, options, origin),)
+    displays: tuple[ChannelDisplay, ...] = (
+        _display(name, source.dtype, options, origin),
+    )
     if rgb:
         axes = (*axes, Axis("c", "channel"))
         affine = extended(affine, ndim)
-        looks = _rgb_looks(looks[0], source)
+        displays = _rgb_displays(displays[0], source)
     elif origin is None or origin.channel is None:
-        looks = _per_channel(looks[0], source, axes)
-    return ImageSpec(name, source, axes, affine, looks, rgb=rgb, origin=origin)
+        displays = _per_channel(displays[0], source, axes)
+    return ImageSpec(name, source, axes, affine, displays, rgb=rgb, origin=origin)
 
 
 def _labels(
@@ -206,10 +208,10 @@ def _labels(
     colors, state = label_colors(options.get("colormap"))
     rows = label_properties(options.get("features"), options.get("properties"))
     visible = bool(options.get("visible", True))
-    look = LabelDisplay(colors, rows, visible, _state(options, _LABEL_STATE) | state)
+    display = LabelDisplay(colors, rows, visible, _state(options, _LABEL_STATE) | state)
     assumed = are_placeholders(_names(options, len(source.shape)))
     return ImageSpec(
-        name, source, axes, affine, label=look, origin=origin, axes_assumed=assumed
+        name, source, axes, affine, label=display, origin=origin, axes_assumed=assumed
     )
 
 
@@ -228,9 +230,9 @@ def _pyramid(pyramid: Pyramid) -> ImageSpec:
     if pyramid.label is not None:
         if source.dtype.kind == "b":
             source = Converted(source, np.dtype(np.uint8))
-        look = LabelDisplay(pyramid.label.colors, pyramid.label.properties)
-        return ImageSpec(pyramid.name, source, *parts[2:], label=look, origin=origin)
-    looks = tuple(
+        display = LabelDisplay(pyramid.label.colors, pyramid.label.properties)
+        return ImageSpec(pyramid.name, source, *parts[2:], label=display, origin=origin)
+    displays = tuple(
         ChannelDisplay(
             channel.name or pyramid.name,
             channel.color.upper(),
@@ -241,7 +243,7 @@ def _pyramid(pyramid: Pyramid) -> ImageSpec:
         )
         for channel in pyramid.channels
     )
-    return ImageSpec(*parts, looks, rgb=pyramid.rgb, origin=origin)
+    return ImageSpec(*parts, displays, rgb=pyramid.rgb, origin=origin)
 
 
 def _placed(
@@ -262,7 +264,7 @@ def _names(options: Mapping[str, Any], ndim: int) -> list[str]:
     return [str(index - ndim) for index in range(ndim)]
 
 
-def _look(
+def _display(
     name: str, dtype: np.dtype[Any], options: Mapping[str, Any], origin: Origin | None
 ) -> ChannelDisplay:
     color, inverted, state = channel_color(options.get("colormap"))
@@ -281,11 +283,13 @@ def _look(
     )
 
 
-def _rgb_looks(look: ChannelDisplay, source: PixelSource) -> tuple[ChannelDisplay, ...]:
+def _rgb_displays(
+    display: ChannelDisplay, source: PixelSource
+) -> tuple[ChannelDisplay, ...]:
     top = 255.0 if source.dtype.kind in "iu" else 1.0
     return tuple(
         ChannelDisplay(
-            name, color, (0.0, top), (0.0, top), look.visible, state=look.state
+            name, color, (0.0, top), (0.0, top), display.visible, state=display.state
         )
         for name, color in zip(
             _RGB_NAMES[: source.shape[-1]], _RGB[: source.shape[-1]], strict=True
@@ -294,15 +298,15 @@ def _rgb_looks(look: ChannelDisplay, source: PixelSource) -> tuple[ChannelDispla
 
 
 def _per_channel(
-    look: ChannelDisplay, source: PixelSource, axes: Sequence[Axis]
+    display: ChannelDisplay, source: PixelSource, axes: Sequence[Axis]
 ) -> tuple[ChannelDisplay, ...]:
-    """Give each channel of a layer that has a channel axis the look of the layer."""
+    """Show each index of a channel axis as the layer is shown."""
     types = [axis.type for axis in axes]
     if "channel" not in types:
-        return (look,)
+        return (display,)
     count = source.shape[types.index("channel")]
     return tuple(
-        replace(look, name=f"{look.name} {index}" if count > 1 else look.name)
+        replace(display, name=f"{display.name} {index}" if count > 1 else display.name)
         for index in range(count)
     )
 
@@ -335,7 +339,7 @@ def _state(options: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, An
     return state
 
 
-# Pictures of plain arrays, from what a script says of them.
+# Specs of plain arrays, from what a script says of them.
 
 ByAxis = Mapping[str, float] | Sequence[float] | None
 
@@ -367,7 +371,7 @@ class Channels:
     limits: Sequence[tuple[float, float]] | None = None
 
 
-def image_picture(array: Any, grid: Grid, name: str, channels: Channels) -> ImageSpec:
+def describe_array(array: Any, grid: Grid, name: str, channels: Channels) -> ImageSpec:
     """Describe an array as an image.
 
     Raises
@@ -382,19 +386,19 @@ def image_picture(array: Any, grid: Grid, name: str, channels: Channels) -> Imag
     sizes = _along(grid.scale, names, 1.0)
     offsets = _along(grid.translation, names, 0.0)
     units = [(grid.units or {}).get(axis) for axis in names]
-    picture = ImageSpec(
+    spec = ImageSpec(
         name=name,
         source=source,
         axes=named_axes(names, units, {}),
         affine=Affine.from_translation(offsets) @ Affine.from_scale(sizes),
     )
-    axis = picture.channel_axis
+    axis = spec.channel_axis
     count = 1 if axis is None else source.shape[axis]
-    looks = _looks(channels, count, name)
-    return ImageSpec(name, source, picture.axes, picture.affine, looks)
+    displays = _displays(channels, count, name)
+    return ImageSpec(name, source, spec.axes, spec.affine, displays)
 
 
-def label_picture(array: Any, image: ImageSpec, name: str) -> ImageSpec:
+def describe_labels(array: Any, image: ImageSpec, name: str) -> ImageSpec:
     """Describe an array as the labels of an image, on its grid without channels.
 
     Raises
@@ -451,8 +455,8 @@ def _along(values: ByAxis, names: Sequence[str], default: float) -> list[float]:
     return [float(value) for value in values]
 
 
-def _looks(channels: Channels, count: int, name: str) -> tuple[ChannelDisplay, ...]:
-    """Give a look for each channel; colours are napari's where none are given."""
+def _displays(channels: Channels, count: int, name: str) -> tuple[ChannelDisplay, ...]:
+    """Say how each channel is shown; colours are napari's where none are given."""
     usual = _ONE if count == 1 else _TWO if count == 2 else _MORE
     names = _each(channels.names, count, "names") or [
         name if count == 1 else f"channel {index}" for index in range(count)

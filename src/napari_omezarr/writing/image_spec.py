@@ -1,4 +1,4 @@
-"""Which pictures make one image, and which image labels belong to."""
+"""Which specs make one image, and which image labels belong to."""
 
 from __future__ import annotations
 
@@ -108,13 +108,13 @@ class ImageSpec:
         Unique names.
     affine : Affine
         From an index of the source to the world, N x (N+1).
-    looks : tuple of Look
+    displays : tuple of ChannelDisplay
         One for each index of the channel axis, one where there is none, none for
         labels.
-    label : LabelLook or None
+    label : LabelDisplay or None
         Not None makes this a label image.
     rgb : bool
-        The channels are red, green, blue (and alpha) of one picture.
+        The channels are red, green, blue (and alpha) of one spec.
     origin : Origin or None
         Where it was read from.
     axes_assumed : bool
@@ -127,7 +127,7 @@ class ImageSpec:
     source: PixelSource
     axes: tuple[Axis, ...]
     affine: Affine
-    looks: tuple[ChannelDisplay, ...] = ()
+    displays: tuple[ChannelDisplay, ...] = ()
     label: LabelDisplay | None = None
     rgb: bool = False
     origin: Origin | None = None
@@ -322,7 +322,7 @@ def _matrix(value: Any, ndim: int) -> Affine | None:
     return Affine.from_matrix(full[:-1])
 
 
-# Which pictures make one image, and which image labels belong to.
+# Which specs make one image, and which image labels belong to.
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,75 +337,73 @@ class ImageGroup:
     reason: str = ""
 
 
-def group(
-    pictures: Sequence[ImageSpec], *, merge: bool = True
-) -> tuple[ImageGroup, ...]:
-    """Put pictures together as OME-Zarr wants them.
+def group(specs: Sequence[ImageSpec], *, merge: bool = True) -> tuple[ImageGroup, ...]:
+    """Put specs together as OME-Zarr wants them.
 
     Images on one grid become the channels of one image, in their order. Labels
     join the image that they were read with, else the first whose grid they have.
 
     Parameters
     ----------
-    pictures : sequence of Picture
+    specs : sequence of ImageSpec
         In the order of the layers.
     merge : bool, optional
         False keeps every image apart.
     """
     images: list[list[ImageSpec]] = []
     reasons: list[str] = []
-    for picture in (p for p in pictures if p.label is None):
-        home, reason = _home(picture, images, merge=merge)
+    for spec in (p for p in specs if p.label is None):
+        home, reason = _home(spec, images, merge=merge)
         if home is None:
-            images.append([picture])
+            images.append([spec])
             reasons.append(reason)
         else:
-            home.append(picture)
+            home.append(spec)
     groups = [
         ImageGroup(ordered(merged(members)), reason=reason)
         for members, reason in zip(images, reasons, strict=True)
     ]
-    for picture in (p for p in pictures if p.label is not None):
-        _attach(ordered(picture), groups)
+    for spec in (p for p in specs if p.label is not None):
+        _attach(ordered(spec), groups)
     return tuple(groups)
 
 
-def merged(pictures: Sequence[ImageSpec]) -> ImageSpec:
+def merged(specs: Sequence[ImageSpec]) -> ImageSpec:
     """Make one image of several on the same grid, along a new channel axis."""
-    first = pictures[0]
-    if len(pictures) == 1:
+    first = specs[0]
+    if len(specs) == 1:
         return first
     position = sum(axis.type == "time" for axis in first.axes)
     axes = list(first.axes)
     axes.insert(position, Axis("c", "channel"))
-    origin = _common_origin(pictures)
+    origin = _common_origin(specs)
     return dataclasses.replace(
         first,
         name=origin.name if origin else "",
-        source=stack([picture.source for picture in pictures], position),
+        source=stack([spec.source for spec in specs], position),
         axes=tuple(axes),
         affine=extended(first.affine, position),
-        looks=tuple(look for picture in pictures for look in picture.looks),
+        displays=tuple(display for spec in specs for display in spec.displays),
         origin=origin,
-        losses=_once(loss for picture in pictures for loss in picture.losses),
-        notes=_once(note for picture in pictures for note in picture.notes),
+        losses=_once(loss for spec in specs for loss in spec.losses),
+        notes=_once(note for spec in specs for note in spec.notes),
     )
 
 
-def ordered(picture: ImageSpec) -> ImageSpec:
+def ordered(spec: ImageSpec) -> ImageSpec:
     """Put the axes in the order of OME-Zarr: time, channel, space; say so."""
-    order = spec_order(picture.axes)
+    order = spec_order(spec.axes)
     if list(order) == list(range(len(order))):
-        return picture
-    axes = tuple(picture.axes[index] for index in order)
+        return spec
+    axes = tuple(spec.axes[index] for index in order)
     names = ", ".join(axis.name for axis in axes)
-    note = f"The axes of {picture.name} are saved in the order {names}."
+    note = f"The axes of {spec.name} are saved in the order {names}."
     return dataclasses.replace(
-        picture,
-        source=Transposed(picture.source, order),
+        spec,
+        source=Transposed(spec.source, order),
         axes=axes,
-        affine=permuted(picture.affine, order),
-        notes=picture.notes if picture.rgb else (*picture.notes, note),
+        affine=permuted(spec.affine, order),
+        notes=spec.notes if spec.rgb else (*spec.notes, note),
     )
 
 
@@ -439,11 +437,11 @@ def same_grid(label: ImageSpec, image: ImageSpec) -> str:
 
 
 def _home(
-    picture: ImageSpec, images: Iterable[list[ImageSpec]], *, merge: bool
+    spec: ImageSpec, images: Iterable[list[ImageSpec]], *, merge: bool
 ) -> tuple[list[ImageSpec] | None, str]:
     reason = ""
     for members in images:
-        difference = _difference(picture, members[0]) if merge else "not asked for"
+        difference = _difference(spec, members[0]) if merge else "not asked for"
         if not difference:
             return members, ""
         reason = reason or difference
@@ -467,7 +465,7 @@ def _difference(one: ImageSpec, other: ImageSpec) -> str:
 
 def _attach(label: ImageSpec, groups: list[ImageGroup]) -> None:
     candidates = [
-        (index, owner) for index, owner in enumerate(groups) if owner.image.looks
+        (index, owner) for index, owner in enumerate(groups) if owner.image.displays
     ]
     # The image that the labels were read with goes before others on its grid.
     candidates.sort(key=lambda pair: not _read_with(label, pair[1].image))
@@ -489,10 +487,10 @@ def _read_with(label: ImageSpec, image: ImageSpec) -> bool:
     return label.origin.address.startswith(f"{image.origin.address.rstrip('/')}/")
 
 
-def _common_origin(pictures: Sequence[ImageSpec]) -> Origin | None:
+def _common_origin(specs: Sequence[ImageSpec]) -> Origin | None:
     """Give the image that all come from, if there is one."""
-    addresses = {p.origin.address if p.origin else "" for p in pictures}
-    return pictures[0].origin if len(addresses) == 1 else None
+    addresses = {p.origin.address if p.origin else "" for p in specs}
+    return specs[0].origin if len(addresses) == 1 else None
 
 
 def _times(sizes: Sequence[int]) -> str:

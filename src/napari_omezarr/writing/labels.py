@@ -37,7 +37,7 @@ def plan_labels(
 
     Parameters
     ----------
-    layer : napari layer, layer data tuple or Picture
+    layer : napari layer, layer data tuple or ImageSpec
         Labels.
     image : ExistingImage
         What they belong to.
@@ -51,14 +51,14 @@ def plan_labels(
     OptionError
         They are no labels, or do not lie on the image's grid.
     """
-    there = _picture(image)
-    picture = ordered(adopted(describe(layer), there))
-    if picture.label is None:
+    there = _spec(image)
+    spec = ordered(adopted(describe(layer), there))
+    if spec.label is None:
         raise OptionError(
-            f"{picture.name} is an image, and only labels are added to an image.",
+            f"{spec.name} is an image, and only labels are added to an image.",
             action="Save it as an image of its own.",
         )
-    reason = same_grid(picture, there)
+    reason = same_grid(spec, there)
     if reason:
         raise OptionError(
             f"These labels do not fit the image: {reason}.",
@@ -67,13 +67,13 @@ def plan_labels(
     options = replace(options, version=image.version, consolidated=False)
     path = f"{image.path}/labels/{name}" if image.path else f"labels/{name}"
     planned = plan_image(
-        picture,
+        spec,
         path,
         options,
         object_store=image.hierarchy.is_object_store,
         structure=image.structure,
     )
-    pictured = planned.picture
+    pictured = planned.spec
     return Plan((planned,), options, name, losses=pictured.losses, notes=pictured.notes)
 
 
@@ -81,7 +81,7 @@ def save_labels(  # noqa: PLR0913 - what to save, where, and how
     layer: Any,
     hierarchy: Hierarchy,
     options: WriteOptions,
-    conduct: SaveMode,
+    mode: SaveMode,
     executor: Executor,
     running: Running | None = None,
     *,
@@ -92,11 +92,11 @@ def save_labels(  # noqa: PLR0913 - what to save, where, and how
 
     Parameters
     ----------
-    layer : napari layer, layer data tuple or Picture
+    layer : napari layer, layer data tuple or ImageSpec
         Labels.
     hierarchy : Hierarchy
         The image's group.
-    options, conduct, executor, running
+    options, mode, executor, running
         As for `saving.save`. Labels of the same name are what ``existing`` is
         about.
     name : str or None, optional
@@ -111,12 +111,12 @@ def save_labels(  # noqa: PLR0913 - what to save, where, and how
     """
     image = open_existing(hierarchy)
     listed = label_names(hierarchy)
-    beside = listed if conduct.existing == "beside" else ()
-    picture = describe(layer)
-    folder = folder_name(name or picture.name, beside)
-    if folder != folder_name(picture.name, ()):  # it is to be called otherwise
-        picture = replace(picture, name=folder)
-    plan = plan_labels(picture, image, folder, options)
+    beside = listed if mode.existing == "beside" else ()
+    spec = describe(layer)
+    folder = folder_name(name or spec.name, beside)
+    if folder != folder_name(spec.name, ()):  # it is to be called otherwise
+        spec = replace(spec, name=folder)
+    plan = plan_labels(spec, image, folder, options)
 
     def announce() -> None:
         place = listed.index(folder) if folder in listed else None
@@ -132,7 +132,7 @@ def save_labels(  # noqa: PLR0913 - what to save, where, and how
         retract(around, plan.images[0].path)
 
     target = InPlaceTarget(hierarchy, plan.images[0].path, announce, retire)
-    return save(plan, target, conduct, executor, running)
+    return save(plan, target, mode, executor, running)
 
 
 def label_names(hierarchy: Hierarchy) -> tuple[str, ...]:
@@ -141,7 +141,7 @@ def label_names(hierarchy: Hierarchy) -> tuple[str, ...]:
     return tuple(_listed(group.content)) if group else ()
 
 
-def _picture(image: ExistingImage) -> ImageSpec:
+def _spec(image: ExistingImage) -> ImageSpec:
     """Describe the image that is there, so that a grid can be compared with it."""
     multiscale = image.multiscale
     finest = image.levels[0]

@@ -55,8 +55,8 @@ class ImagePlan:
     ----------
     path : str
         Of its group in the store; empty for the root.
-    picture : Picture
-        What is written: pixels, place, looks.
+    spec : ImageSpec
+        What is written: pixels, place, display.
     levels : tuple of Level
         Finest first.
     passes : tuple of Pass
@@ -72,7 +72,7 @@ class ImagePlan:
     """
 
     path: str
-    picture: ImageSpec
+    spec: ImageSpec
     levels: tuple[LevelPlan, ...]
     passes: tuple[WritePass, ...]
     method: Method
@@ -83,12 +83,12 @@ class ImagePlan:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of the pixels, in native byte order."""
-        return self.picture.source.dtype
+        return self.spec.source.dtype
 
     @property
     def is_label(self) -> bool:
         """Whether it is a label image."""
-        return self.picture.label is not None
+        return self.spec.label is not None
 
     @property
     def raw_bytes(self) -> int:
@@ -173,15 +173,16 @@ class Plan:
         """Bytes that are needed above what the source holds, at most."""
         most = self.options.memory
         return max(
-            int(COPIES * block_bytes(image, walk)) * width(image, walk, most)
+            int(COPIES * block_bytes(image, write_pass))
+            * width(image, write_pass, most)
             for image in self.images
-            for walk in image.passes
+            for write_pass in image.passes
         )
 
     @property
     def places(self) -> frozenset[str]:
         """The addresses that are read while this is written."""
-        return frozenset().union(*(i.picture.source.places for i in self.images))
+        return frozenset().union(*(i.spec.source.places for i in self.images))
 
     @property
     def digest(self) -> str:
@@ -196,11 +197,11 @@ class Plan:
         kinds.append(f"{levels} level{'s' if levels > 1 else ''}")
         return ", ".join(kinds)
 
-    def walks(self) -> Iterator[tuple[int, int, ImagePlan, WritePass]]:
+    def all_passes(self) -> Iterator[tuple[int, int, ImagePlan, WritePass]]:
         """Give all passes in the order in which they are made, with their numbers."""
         for number, image in enumerate(self.images):
-            for turn, walk in enumerate(image.passes):
-                yield number, turn, image, walk
+            for turn, write_pass in enumerate(image.passes):
+                yield number, turn, image, write_pass
 
 
 def level_document(plan: Plan, image: ImagePlan, level: LevelPlan) -> dict[str, Any]:
@@ -212,27 +213,27 @@ def level_document(plan: Plan, image: ImagePlan, level: LevelPlan) -> dict[str, 
         shards=level.shards,
         dtype=image.dtype,
         codec=image.codec,
-        names=[axis.name for axis in image.picture.axes],
+        names=[axis.name for axis in image.spec.axes],
     )
 
 
-def width(image: ImagePlan, walk: WritePass, memory: int) -> int:
+def width(image: ImagePlan, write_pass: WritePass, memory: int) -> int:
     """Give how many blocks of a pass may be in work at a time; at least one."""
-    fitting = int(memory / COPIES / max(1, block_bytes(image, walk)))
-    return max(1, min(walk.count, fitting))
+    fitting = int(memory / COPIES / max(1, block_bytes(image, write_pass)))
+    return max(1, min(write_pass.count, fitting))
 
 
-def block_bytes(image: ImagePlan, walk: WritePass) -> int:
+def block_bytes(image: ImagePlan, write_pass: WritePass) -> int:
     """Give the bytes of one block as it is read."""
-    return math.prod(walk.block) * image.dtype.itemsize
+    return math.prod(write_pass.block) * image.dtype.itemsize
 
 
-def with_looks(plan: Plan, number: int, looks: Any) -> Plan:
-    """Give the plan with other looks for one image."""
+def with_displays(plan: Plan, number: int, displays: Any) -> Plan:
+    """Give the plan with channels of one image shown otherwise."""
     image = plan.images[number]
-    picture = replace(image.picture, looks=tuple(looks))
+    spec = replace(image.spec, displays=tuple(displays))
     images = list(plan.images)
-    images[number] = replace(image, picture=picture)
+    images[number] = replace(image, spec=spec)
     return replace(plan, images=tuple(images))
 
 
@@ -242,7 +243,10 @@ def _fingerprint(plan: Plan, image: ImagePlan) -> list[Any]:
         image.method,
         [level_document(plan, image, level) for level in image.levels],
         [level.step for level in image.levels],
-        [[walk.first, walk.last, walk.block] for walk in image.passes],
+        [
+            [write_pass.first, write_pass.last, write_pass.block]
+            for write_pass in image.passes
+        ],
     ]
 
 
@@ -254,33 +258,33 @@ def _size(count: float) -> str:
     return f"{count:.3g} {unit}" if count < 100 else f"{count:.0f} {unit}"
 
 
-# What a picture may be in each version: what has to go is a loss, the rest a note.
+# What an image may be in each version: what has to go is a loss, the rest a note.
 
 _MOST_AXES = 5
 
 
-def checked(picture: ImageSpec, options: WriteOptions) -> ImageSpec:
+def checked(spec: ImageSpec, options: WriteOptions) -> ImageSpec:
     """Take out what the version cannot hold, and say so."""
-    losses, notes = list(picture.losses), list(picture.notes)
-    affine = picture.affine
-    if 0 in picture.shape:
-        raise OptionError(f"{picture.name} has no pixels: it is empty along an axis.")
+    losses, notes = list(spec.losses), list(spec.notes)
+    affine = spec.affine
+    if 0 in spec.shape:
+        raise OptionError(f"{spec.name} has no pixels: it is empty along an axis.")
     if not affine.is_invertible:
-        raise OptionError(f"{picture.name} has a pixel of no size along some axis.")
+        raise OptionError(f"{spec.name} has a pixel of no size along some axis.")
     if not affine.is_diagonal and options.version != "0.6":
         losses.append(
             f"OME-Zarr {options.version} cannot hold the rotation or shear of "
-            f"{picture.name}; 0.6 can."
+            f"{spec.name}; 0.6 can."
         )
         affine = Affine.from_translation(affine.translation) @ Affine.from_scale(
             affine.scale
         )
-    notes += _axis_notes(picture)
-    return replace(picture, affine=affine, losses=tuple(losses), notes=tuple(notes))
+    notes += _axis_notes(spec)
+    return replace(spec, affine=affine, losses=tuple(losses), notes=tuple(notes))
 
 
-def _axis_notes(picture: ImageSpec) -> list[str]:
-    axes, name = picture.axes, picture.name
+def _axis_notes(spec: ImageSpec) -> list[str]:
+    axes, name = spec.axes, spec.name
     if len(axes) < 2:
         raise OptionError(f"{name} has {len(axes)} axis, and OME-Zarr needs 2.")
     notes = []
@@ -298,7 +302,7 @@ def _axis_notes(picture: ImageSpec) -> list[str]:
         for axis in axes
         if axis.unit and axis.type != "channel" and normalized_unit(axis) is None
     ]
-    if picture.rgb and picture.source.dtype.name != "uint8":
+    if spec.rgb and spec.source.dtype.name != "uint8":
         notes.append(f"{name} opens as three channels: only 8-bit RGB is known as RGB.")
     return notes
 
@@ -334,10 +338,10 @@ def plan_layers(
     UnsupportedDataError
         Pixels of a layer are of a type that cannot be saved.
     """
-    pictures, losses = _pictures(layers)
-    pictures = [_renamed(picture, options) for picture in pictures]
+    specs, losses = _specs(layers)
+    specs = [_renamed(spec, options) for spec in specs]
     return plan_groups(
-        group(pictures, merge=options.merge),
+        group(specs, merge=options.merge),
         name,
         options,
         object_store=object_store,
@@ -353,7 +357,7 @@ def plan_groups(
     object_store: bool = False,
     losses: Sequence[str] = (),
 ) -> Plan:
-    """Decide how groups of pictures are written; see `plan_layers`."""
+    """Decide how groups of specs are written; see `plan_layers`."""
     if not groups:
         raise OptionError(
             "There is no image and no labels layer to save.",
@@ -364,14 +368,14 @@ def plan_groups(
     for number, members in enumerate(groups):
         path = str(number) if collection else ""
         images += _plan_group(members, path, name, options, object_store=object_store)
-    pictures = [image.picture for image in images]
-    notes = [note for picture in pictures for note in picture.notes]
+    specs = [image.spec for image in images]
+    notes = [note for spec in specs for note in spec.notes]
     notes += [
-        f"{image.picture.name} becomes an image of its own: {image.reason}."
+        f"{image.spec.name} becomes an image of its own: {image.reason}."
         for image in images
         if image.reason
     ]
-    lost = [*losses, *(loss for picture in pictures for loss in picture.losses)]
+    lost = [*losses, *(loss for spec in specs for loss in spec.losses)]
     return Plan(
         images=tuple(images),
         options=options,
@@ -398,7 +402,7 @@ def accepted(plan: Plan) -> None:
 
 
 def plan_image(
-    picture: ImageSpec,
+    spec: ImageSpec,
     path: str,
     options: WriteOptions,
     *,
@@ -409,7 +413,7 @@ def plan_image(
 
     Parameters
     ----------
-    picture : Picture
+    spec : ImageSpec
         Its axes are in the order that OME-Zarr wants.
     path : str
         Of its group.
@@ -420,11 +424,11 @@ def plan_image(
     structure : Structure or None, optional
         The levels of the image that these labels belong to.
     """
-    picture = checked(picture, options)
-    shapes, factors = level_shapes(picture, options, structure)
-    chunks, shards = stored_units(picture, options, object_store=object_store)
+    spec = checked(spec, options)
+    shapes, factors = level_shapes(spec, options, structure)
+    chunks, shards = stored_units(spec, options, object_store=object_store)
     levels = []
-    total = (1,) * len(picture.shape)
+    total = (1,) * len(spec.shape)
     for number, (shape, step) in enumerate(zip(shapes, factors, strict=True)):
         total = tuple(a * b for a, b in zip(total, step, strict=True))
         cut = tuple(min(c, max(1, s)) for c, s in zip(chunks, shape, strict=True))
@@ -437,17 +441,17 @@ def plan_image(
                 shards=whole_chunks(region, cut, shape) if region else None,
                 step=step,
                 factors=total,
-                affine=level_affine(picture.affine, total),
+                affine=level_affine(spec.affine, total),
             )
         )
-    source = picture.source
-    is_label = picture.label is not None
+    source = spec.source
+    is_label = spec.label is not None
     codec, strength = options.codec, options.level
     if is_label:
         codec, strength = options.label_codec, options.label_level
     return ImagePlan(
         path=path,
-        picture=picture,
+        spec=spec,
         levels=tuple(levels),
         passes=write_passes(
             levels, source.dtype.itemsize, options.memory, source.chunks
@@ -489,39 +493,39 @@ def _plan_group(
 def structure_of(image: ImagePlan) -> Structure:
     """Give what labels take over from their image."""
     return Structure(
-        tuple(axis.name for axis in image.picture.axes),
+        tuple(axis.name for axis in image.spec.axes),
         tuple(level.shape for level in image.levels),
         tuple(level.step for level in image.levels),
     )
 
 
-def _pictures(layers: Iterable[Any]) -> tuple[list[ImageSpec], list[str]]:
-    pictures, losses = [], []
+def _specs(layers: Iterable[Any]) -> tuple[list[ImageSpec], list[str]]:
+    specs, losses = [], []
     for layer in map(layer_data, layers):
         if isinstance(layer, Pyramid | ImageSpec) or layer[2] in SAVED:
-            pictures.append(describe(layer))
+            specs.append(describe(layer))
         else:
             name = layer[1].get("name") or "one"
             losses.append(
                 f"OME-Zarr has no place for {layer[2]} layers: {name} is left out."
             )
-    return pictures, losses
+    return specs, losses
 
 
-def _renamed(picture: ImageSpec, options: WriteOptions) -> ImageSpec:
+def _renamed(spec: ImageSpec, options: WriteOptions) -> ImageSpec:
     names, units = options.axis_names or {}, options.units or {}
-    known = {axis.name for axis in picture.axes}
+    known = {axis.name for axis in spec.axes}
     axes = tuple(
         replace(
             axis,
             name=names.get(axis.name, axis.name),
             unit=units.get(axis.name, units.get(names.get(axis.name, ""), axis.unit)),
         )
-        for axis in picture.axes
+        for axis in spec.axes
     )
     if len({axis.name for axis in axes}) < len(known):
         raise OptionError("Two axes would have the same name.")
-    return replace(picture, axes=axes)
+    return replace(spec, axes=axes)
 
 
 def _by_name(options: WriteOptions, axes: Sequence[Axis]) -> WriteOptions:

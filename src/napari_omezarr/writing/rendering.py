@@ -24,7 +24,7 @@ _SAFE_NAME = re.compile(r"[^\w.\- ]+")
 
 
 def omero_document(
-    looks: Sequence[ChannelDisplay], previous: Mapping[str, Any] | None = None
+    displays: Sequence[ChannelDisplay], previous: Mapping[str, Any] | None = None
 ) -> dict[str, Any] | None:
     """Describe the channels; None where contrast is not known of all of them.
 
@@ -33,33 +33,35 @@ def omero_document(
 
     Parameters
     ----------
-    looks : sequence of Look
+    displays : sequence of ChannelDisplay
         In the order of the channels.
     previous : Mapping or None, optional
         The block that is there: what it says beyond us is kept.
     """
-    if not looks or any(look.limits is None for look in looks):
+    if not displays or any(display.limits is None for display in displays):
         return None
     old = previous if isinstance(previous, Mapping) else {}
     rdefs = old.get("rdefs")
     kept = dict(rdefs) if isinstance(rdefs, Mapping) else {}
     return {
         **old,
-        "channels": [{**look.original, **channel_document(look)} for look in looks],
+        "channels": [
+            {**display.original, **channel_document(display)} for display in displays
+        ],
         "rdefs": {**kept, "model": "color"},
     }
 
 
-def channel_document(look: ChannelDisplay) -> dict[str, Any]:
+def channel_document(display: ChannelDisplay) -> dict[str, Any]:
     """Describe one channel whose contrast is known."""
-    start, end = look.limits or (0.0, 1.0)
-    low, high = look.span or (start, end)
+    start, end = display.limits or (0.0, 1.0)
+    low, high = display.span or (start, end)
     window = {"start": start, "end": end, "min": low, "max": high}
     return {
-        "label": look.name,
-        "color": look.color,
-        "active": look.visible,
-        "inverted": look.inverted,
+        "label": display.name,
+        "color": display.color,
+        "active": display.visible,
+        "inverted": display.inverted,
         "coefficient": 1,
         "family": "linear",
         "window": {key: _number(value) for key, value in window.items()},
@@ -67,7 +69,7 @@ def channel_document(look: ChannelDisplay) -> dict[str, Any]:
 
 
 def image_label_document(
-    look: LabelDisplay,
+    display: LabelDisplay,
     version: Version,
     previous: Mapping[str, Any] | None = None,
     *,
@@ -77,7 +79,7 @@ def image_label_document(
 
     Parameters
     ----------
-    look : LabelLook
+    display : LabelDisplay
         Colours and properties.
     version : {"0.4", "0.5", "0.6"}
         0.4 says the version in the block itself.
@@ -91,14 +93,15 @@ def image_label_document(
         block.pop(key, None)
     if version == "0.4":
         block["version"] = version
-    if look.colors:
+    if display.colors:
         block["colors"] = [
             {"label-value": value, "rgba": list(rgba)}
-            for value, rgba in look.colors.items()
+            for value, rgba in display.colors.items()
         ]
-    if look.properties:
+    if display.properties:
         block["properties"] = [
-            {**known, "label-value": value} for value, known in look.properties.items()
+            {**known, "label-value": value}
+            for value, known in display.properties.items()
         ]
     if of_image:
         block.setdefault("source", {"image": "../../"})
@@ -106,13 +109,13 @@ def image_label_document(
 
 
 def napari_document(
-    picture: ImageSpec, path: str = "", *, named: bool = False
+    spec: ImageSpec, path: str = "", *, named: bool = False
 ) -> dict[str, Any]:
     """Describe what only napari knows; empty where that is nothing.
 
     Parameters
     ----------
-    picture : Picture
+    spec : ImageSpec
         An image or labels.
     path : str, optional
         The group; its last part is what a label image is called elsewhere.
@@ -124,19 +127,19 @@ def napari_document(
     Each channel's entry repeats label and colour: a reader takes it only where
     they still hold, so that a change by another program is not undone.
     """
-    if picture.label is not None:
-        state = dict(picture.label.state)
-        if not picture.label.visible:
+    if spec.label is not None:
+        state = dict(spec.label.state)
+        if not spec.label.visible:
             state["visible"] = False
-        if picture.name != path.rpartition("/")[2]:
-            state["name"] = picture.name
+        if spec.name != path.rpartition("/")[2]:
+            state["name"] = spec.name
         return {"labels": state} if state else {}
-    if not named and not any(look.state for look in picture.looks):
+    if not named and not any(display.state for display in spec.displays):
         return {}
     return {
         "channels": [
-            {"label": look.name, "color": look.color, **look.state}
-            for look in picture.looks
+            {"label": display.name, "color": display.color, **display.state}
+            for display in spec.displays
         ]
     }
 

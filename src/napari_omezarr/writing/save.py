@@ -31,7 +31,7 @@ from .engine import (
     stored_level,
 )
 from .journal import Journal, journal_digest
-from .plan import accepted, with_looks
+from .plan import accepted, with_displays
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -90,7 +90,7 @@ class Verification:
         self._pool.shutdown(cancel_futures=True)
 
     def add(
-        self, image: ImagePlan, walk: WritePass, bounds: Bounds, checks: Checks
+        self, image: ImagePlan, write_pass: WritePass, bounds: Bounds, checks: Checks
     ) -> None:
         """Read a block back that is stored, as soon as a thread is free.
 
@@ -99,7 +99,7 @@ class Verification:
         VerificationError, StoreError
             An earlier one differs, or could not be read.
         """
-        for level, box, expected in _boxes(image, walk, bounds, checks):
+        for level, box, expected in _boxes(image, write_pass, bounds, checks):
             array = stored_level(self._plan, self._staged, image, level)
             self._comparing.add(self._pool.submit(_compare, array, box, expected))
         while len(self._comparing) > _WAITING:
@@ -108,10 +108,10 @@ class Verification:
 
     def resume(self, journal: Journal) -> None:
         """Add the blocks that an earlier run has stored."""
-        for number, turn, image, walk in self._plan.walks():
-            for index, bounds in enumerate(walk.blocks()):
+        for number, turn, image, write_pass in self._plan.all_passes():
+            for index, bounds in enumerate(write_pass.blocks()):
                 checks = journal.done.get((number, turn, index), ())
-                self.add(image, walk, bounds, checks)
+                self.add(image, write_pass, bounds, checks)
 
     def finish(self) -> int:
         """Wait for all.
@@ -141,9 +141,9 @@ class Verification:
 def readers(plan: Plan, verify: Verify) -> int:
     """Decide how many boxes are read back at a time, by what the largest one takes."""
     pixels = (
-        (math.prod(walk.block if verify == "all" else level.unit), image)
-        for _, _, image, walk in plan.walks()
-        for level in image.levels[walk.first : walk.last + 1]
+        (math.prod(write_pass.block if verify == "all" else level.unit), image)
+        for _, _, image, write_pass in plan.all_passes()
+        for level in image.levels[write_pass.first : write_pass.last + 1]
     )
     largest = max(count * image.dtype.itemsize for count, image in pixels)
     return max(1, min(_AT_ONCE, int(_MEMORY / COPIES / max(1, largest))))
@@ -157,14 +157,14 @@ def source_changed(plan: Plan, journal: Journal, most: int = 3) -> bool:
     """
     compared = 0
     for number, image in enumerate(plan.images):
-        walk = image.passes[0]
-        for index, bounds in enumerate(walk.blocks()):
+        write_pass = image.passes[0]
+        for index, bounds in enumerate(write_pass.blocks()):
             checks = journal.done.get((number, 0, index), ())
-            for level, box, expected in _boxes(image, walk, bounds, checks):
+            for level, box, expected in _boxes(image, write_pass, bounds, checks):
                 if level.path != image.levels[0].path or compared >= most:
                     continue
                 compared += 1
-                if checksum(image.picture.source.read(box)) != expected:
+                if checksum(image.spec.source.read(box)) != expected:
                     return True
     return False
 
@@ -180,10 +180,10 @@ def _compare(array: StoredArray, box: Bounds, expected: int) -> None:
 
 
 def _boxes(
-    image: ImagePlan, walk: WritePass, bounds: Bounds, checks: Checks
+    image: ImagePlan, write_pass: WritePass, bounds: Bounds, checks: Checks
 ) -> Iterator[tuple[LevelPlan, Bounds, int]]:
     expected = {level: (part, check) for level, part, check in checks}
-    for number in range(walk.first, walk.last + 1):
+    for number in range(write_pass.first, write_pass.last + 1):
         level = image.levels[number]
         bounds = coarser_bounds(bounds, level.step, level.shape)
         if number in expected:
@@ -213,27 +213,30 @@ def with_contrast(plan: Plan, staged: Hierarchy) -> Plan:
         The coarsest level could not be read.
     """
     for number, image in enumerate(plan.images):
-        looks = image.picture.looks
-        if not any(look.limits is None for look in looks):
+        displays = image.spec.displays
+        if not any(display.limits is None for display in displays):
             continue
         level = image.levels[-1]
         array = stored_level(plan, staged, image, level)
-        axis = image.picture.channel_axis
+        axis = image.spec.channel_axis
         box = _middle(level.shape, image.dtype.itemsize, axis)
         values = array.read(box)
         parts = [values] if axis is None else list(np.moveaxis(values, axis, 0))
-        found = [_limited(look, part) for look, part in zip(looks, parts, strict=True)]
-        plan = with_looks(plan, number, found)
+        found = [
+            _limited(display, part)
+            for display, part in zip(displays, parts, strict=True)
+        ]
+        plan = with_displays(plan, number, found)
     return plan
 
 
-def _limited(look: ChannelDisplay, values: np.ndarray) -> ChannelDisplay:
-    if look.limits is not None:
-        return look
+def _limited(display: ChannelDisplay, values: np.ndarray) -> ChannelDisplay:
+    if display.limits is not None:
+        return display
     limits = _limits(values)
-    low, high = look.span or limits
+    low, high = display.span or limits
     return replace(
-        look, limits=limits, span=(min(low, limits[0]), max(high, limits[1]))
+        display, limits=limits, span=(min(low, limits[0]), max(high, limits[1]))
     )
 
 
@@ -290,7 +293,7 @@ class Saved:
 def save(
     plan: Plan,
     target: Target,
-    conduct: SaveMode,
+    mode: SaveMode,
     executor: Executor,
     running: Running | None = None,
 ) -> Saved:
@@ -302,7 +305,7 @@ def save(
         What to write.
     target : Target
         Where.
-    conduct : Conduct
+    mode : SaveMode
         What to do with what is there.
     executor : Executor
         Who writes blocks; it is left open.
@@ -324,13 +327,13 @@ def save(
     WriteCancelledError
         It was cancelled. The same holds.
     """
-    running = running or Running(verify=conduct.verify)
+    running = running or Running(verify=mode.verify)
     accepted(plan)
-    resumed = _resumed(target, plan, conduct)
+    resumed = _resumed(target, plan, mode)
     if resumed and target.switching:
         target.finish()
         return Saved(target.address, plan, 0)
-    replaced = target.agreed() if resumed else _replaceable(target, conduct)
+    replaced = target.agreed() if resumed else _replaceable(target, mode)
     target.begin(replaced)
     with Journal(target.journal, plan.digest) as journal:
         if resumed and source_changed(plan, journal):
@@ -349,10 +352,10 @@ def save(
     return Saved(target.address, plan, verified, target.notes)
 
 
-def _replaceable(target: Target, conduct: SaveMode) -> StoredSize | None:
+def _replaceable(target: Target, mode: SaveMode) -> StoredSize | None:
     """Give what may be replaced; None where the place is free."""
     found = target.occupied()
-    if found is not None and conduct.existing != "replace":
+    if found is not None and mode.existing != "replace":
         raise TargetExistsError(
             f"{target.address} exists already ({found.objects:,} objects).",
             action="Choose another name, or replace it.",
@@ -361,16 +364,16 @@ def _replaceable(target: Target, conduct: SaveMode) -> StoredSize | None:
     return found
 
 
-def _resumed(target: Target, plan: Plan, conduct: SaveMode) -> bool:
+def _resumed(target: Target, plan: Plan, mode: SaveMode) -> bool:
     """Say whether an unfinished save is to go on; one that is not wanted is removed."""
     if not target.unfinished():
         return False
     if target.agreed() is None:  # what appeared since is not hidden by what is ours
-        _replaceable(target, conduct)
-    if conduct.unfinished == "remove":
+        _replaceable(target, mode)
+    if mode.unfinished == "remove":
         target.discard()
         return False
-    if conduct.unfinished == "refuse":
+    if mode.unfinished == "refuse":
         raise UnfinishedWriteError(
             f"A save to {target.address} has broken off.",
             action="Resume it, or remove it.",

@@ -177,7 +177,7 @@ def _without_own(content: Any) -> dict[str, Any]:
 
 
 def update_image(
-    pictures: Sequence[ImageSpec],
+    specs: Sequence[ImageSpec],
     hierarchy: Hierarchy,
     above: Iterable[tuple[Hierarchy, str]] = (),
 ) -> tuple[str, ...]:
@@ -185,7 +185,7 @@ def update_image(
 
     Parameters
     ----------
-    pictures : sequence of Picture
+    specs : sequence of ImageSpec
         Channels of one image (each knows which), or one label image.
     hierarchy : Hierarchy
         The group of that image.
@@ -214,12 +214,12 @@ def update_image(
         )
     before = document_of(group.stored, group.key)
     names: list[str] = []
-    for picture in pictures:
-        if picture.label is not None:
-            _update_labels(group, picture, hierarchy.address)
+    for spec in specs:
+        if spec.label is not None:
+            _update_labels(group, spec, hierarchy.address)
         else:
-            _update_channel(group, picture)
-        names.append(picture.name)
+            _update_channel(group, spec)
+        names.append(spec.name)
     if group.content == before:
         return ()
     hierarchy.replace(group.key, group.body, group.stored)
@@ -227,57 +227,57 @@ def update_image(
     return tuple(names)
 
 
-def _update_channel(group: GroupDocument, picture: ImageSpec) -> None:
-    look, index = picture.looks[0], picture.origin.channel if picture.origin else None
-    if picture.rgb:
+def _update_channel(group: GroupDocument, spec: ImageSpec) -> None:
+    display, index = spec.displays[0], spec.origin.channel if spec.origin else None
+    if spec.rgb:
         return
     if index is None:
         raise OptionError(
-            f"{picture.name} does not say which channel it is.",
+            f"{spec.name} does not say which channel it is.",
             action="Open the image again, or save the layer anew.",
         )
-    if look.limits is None:
-        raise OptionError(f"{picture.name} has no contrast limits.")
+    if display.limits is None:
+        raise OptionError(f"{spec.name} has no contrast limits.")
     omero = group.block.setdefault("omero", {})
     channels = omero.setdefault("channels", [])
     while len(channels) <= index:
         channels.append({})
     before = channels[index] if isinstance(channels[index], Mapping) else {}
-    channels[index] = {**before, **channel_document(look)}
+    channels[index] = {**before, **channel_document(display)}
     if any("window" not in channel for channel in channels):
         raise OptionError(
             "The image says nothing of its other channels, and all are needed.",
             action="Update all channels together.",
         )
     omero["rdefs"] = {**(omero.get("rdefs") or {}), "model": "color"}
-    _update_state(group, look, index, len(channels))
+    _update_state(group, display, index, len(channels))
 
 
 def _update_state(
-    group: GroupDocument, look: ChannelDisplay, index: int, count: int
+    group: GroupDocument, display: ChannelDisplay, index: int, count: int
 ) -> None:
     """Write what only napari knows of a channel; entries go by their position."""
     state = group.attributes.get(NAPARI)
     held = state.get("channels") if isinstance(state, Mapping) else None
     entries = list(held) if isinstance(held, list) and len(held) == count else []
-    if not entries and not look.state:
+    if not entries and not display.state:
         return
     while len(entries) < count:
         entries.append({})
-    entries[index] = {"label": look.name, "color": look.color, **look.state}
+    entries[index] = {"label": display.name, "color": display.color, **display.state}
     group.attributes[NAPARI] = {"channels": entries}
 
 
-def _update_labels(group: GroupDocument, picture: ImageSpec, address: str) -> None:
-    if picture.label is None:  # the caller asked; for the type checker
+def _update_labels(group: GroupDocument, spec: ImageSpec, address: str) -> None:
+    if spec.label is None:  # the caller asked; for the type checker
         raise ConflictError("These are no labels.")
     version: Version = "0.4" if group.zarr_format == 2 else "0.5"
     old = group.block.get("image-label")
     previous = old if isinstance(old, Mapping) else {}
     inside = "/labels/" in address
-    block = image_label_document(picture.label, version, previous, of_image=inside)
+    block = image_label_document(spec.label, version, previous, of_image=inside)
     group.block["image-label"] = block
-    state: dict[str, Any] = napari_document(picture, address)
+    state: dict[str, Any] = napari_document(spec, address)
     if state:
         group.attributes[NAPARI] = state
     else:
