@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from napari_omezarr.errors import LossError, OptionError, UnsupportedDataError
 from napari_omezarr.metadata import Affine, Axis
+from napari_omezarr.pyramid import coarser_box
 from napari_omezarr.writing import plan_write, write_layers
 from napari_omezarr.writing.chunking import (
     CHUNK_BYTES,
@@ -20,7 +21,6 @@ from napari_omezarr.writing.chunking import (
     level_affine,
     write_passes,
 )
-from napari_omezarr.writing.engine import coarser_bounds
 from napari_omezarr.writing.options import WriteOptions
 from napari_omezarr.writing.plan import plan_layers
 
@@ -302,7 +302,7 @@ def test_no_two_blocks_touch_the_same_object_and_together_they_are_all(case):
                 for finer in image.levels[
                     write_pass.first : image.levels.index(level) + 1
                 ]:
-                    bounds = coarser_bounds(bounds, finer.step, finer.shape)
+                    bounds = coarser_box(bounds, finer.step, finer.shape)
                 volume += math.prod(stop - start for start, stop in bounds)
                 touched = set(
                     itertools.product(

@@ -153,6 +153,11 @@ def _along_list(part: np.ndarray, size: int) -> tuple[tuple[int, int], np.ndarra
 # Arithmetic of boxes.
 
 
+def whole_box(shape: Sequence[int]) -> Bounds:
+    """Give the box of a whole array."""
+    return tuple((0, size) for size in shape)
+
+
 def shape_of(box: Bounds) -> tuple[int, ...]:
     """Give the shape of a box's array."""
     return tuple(stop - start for start, stop in box)
@@ -178,7 +183,29 @@ def overlap(box: Bounds, other: Bounds) -> Bounds:
     return tuple((lo, max(lo, hi)) for lo, hi in zip(starts, stops, strict=True))
 
 
+def coarser_box(box: Bounds, step: Sequence[int], shape: Sequence[int]) -> Bounds:
+    """Give what a box, which begins at a cell, is in a level that is coarser by a step.
+
+    It ends with the level, which can be shorter than its cells say.
+    """
+    coarser = []
+    for (start, stop), by, size in zip(box, step, shape, strict=True):
+        end = min(-(-stop // by), size)
+        coarser.append((min(start // by, end), end))
+    return tuple(coarser)
+
+
 # Boxes on a chunk grid, which begins at 0.
+
+
+def chunk_counts(shape: Sequence[int], chunks: Sequence[int]) -> tuple[int, ...]:
+    """Give how many chunks an array has along each axis."""
+    return tuple(-(-size // by) for size, by in zip(shape, chunks, strict=True))
+
+
+def chunk_index(box: Bounds, chunks: Sequence[int]) -> tuple[int, ...]:
+    """Give the index of the chunk that a box begins in."""
+    return tuple(start // by for (start, _), by in zip(box, chunks, strict=True))
 
 
 def chunk_box(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import product
 from typing import TYPE_CHECKING
 
 from napari_omezarr.errors import OptionError
 from napari_omezarr.metadata import Affine
+from napari_omezarr.pyramid import chunk_counts, split_box, whole_box
 
 from .downsample import coarser_shape
 
@@ -117,8 +117,7 @@ def named_sizes(
 
 def objects(shape: Sequence[int], unit: Sequence[int]) -> int:
     """Count the objects that an array is stored in."""
-    pairs = zip(shape, unit, strict=True)
-    return math.prod(-(-size // step) for size, step in pairs)
+    return math.prod(chunk_counts(shape, unit))
 
 
 def _is_volume(
@@ -236,17 +235,7 @@ class WritePass:
 
     def blocks(self) -> Iterator[Bounds]:
         """Give the blocks in order; together they are the whole array, once."""
-        starts = [
-            range(0, size, step)
-            for size, step in zip(self.shape, self.block, strict=True)
-        ]
-        for corner in product(*starts):
-            yield tuple(
-                (start, min(start + step, size))
-                for start, step, size in zip(
-                    corner, self.block, self.shape, strict=True
-                )
-            )
+        return split_box(whole_box(self.shape), self.block)
 
 
 def steps(

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_omezarr.pyramid import chunk_counts, slices, whole_box
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -22,7 +24,7 @@ _CACHED = 2**21
 
 def coarser_shape(shape: Sequence[int], factors: Sequence[int]) -> tuple[int, ...]:
     """Give the shape one level up: each size divided by its factor, upwards."""
-    return tuple(-(-size // by) for size, by in zip(shape, factors, strict=True))
+    return chunk_counts(shape, factors)
 
 
 def downsample(block: np.ndarray, factors: Sequence[int], method: Method) -> np.ndarray:
@@ -239,7 +241,7 @@ def _members(block: np.ndarray, factors: tuple[int, ...]) -> Iterator[np.ndarray
 
 
 def _corner(shape: tuple[int, ...]) -> tuple[slice, ...]:
-    return tuple(slice(0, size) for size in shape)
+    return slices(whole_box(shape))
 
 
 def _counts(shape: tuple[int, ...], factors: tuple[int, ...]) -> np.ndarray:

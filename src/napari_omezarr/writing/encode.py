@@ -13,7 +13,13 @@ import numpy as np
 from numcodecs import get_codec
 
 from napari_omezarr.location import ARRAY_DOCUMENT, ZARR_JSON, ZATTRS, ZGROUP
-from napari_omezarr.pyramid import slices_within, split_box
+from napari_omezarr.pyramid import (
+    chunk_index,
+    slices,
+    slices_within,
+    split_box,
+    whole_box,
+)
 
 from .options import LEVELS
 
@@ -92,9 +98,7 @@ class Encoding:
 
     def key(self, box: Bounds) -> str:
         """Give the key of the object that a box lies in, below the array's."""
-        numbers = [
-            str(start // by) for (start, _), by in zip(box, self.unit, strict=True)
-        ]
+        numbers = [str(number) for number in chunk_index(box, self.unit)]
         return self.separator.join([self.prefix, *numbers] if self.prefix else numbers)
 
     def encode(self, values: np.ndarray) -> bytes | None:
@@ -116,7 +120,7 @@ class Encoding:
         full = values
         if values.shape != self.chunks:
             full = np.zeros(self.chunks, self.dtype)
-            full[tuple(slice(0, size) for size in values.shape)] = values
+            full[slices(whole_box(values.shape))] = values
         full = np.ascontiguousarray(full, self.dtype)
         plain = full.reshape(-1).view(np.uint8)
         if not (plain[:_GLANCE].any() or plain.any()):
@@ -127,7 +131,7 @@ class Encoding:
 
     def _shard(self, values: np.ndarray) -> bytes | None:
         """Join chunks and say at the end where each begins (ZEP 2)."""
-        region = tuple((0, size) for size in values.shape)
+        region = whole_box(values.shape)
         grid = [s // c for s, c in zip(self.unit, self.chunks, strict=True)]
         index = np.full((*grid, 2), _ABSENT, "<u8")
         parts: list[bytes] = []
@@ -136,10 +140,7 @@ class Encoding:
             part = self._chunk(values[slices_within(box, region)])
             if part is None:
                 continue
-            place = tuple(
-                start // by for (start, _), by in zip(box, self.chunks, strict=True)
-            )
-            index[place] = offset, len(part)
+            index[chunk_index(box, self.chunks)] = offset, len(part)
             parts.append(part)
             offset += len(part)
         if not parts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import zlib
 from concurrent.futures import (
@@ -20,12 +21,16 @@ import zarr
 
 from napari_omezarr.errors import WriteCancelledError
 from napari_omezarr.pyramid import (
+    coarser_box,
     is_whole,
     nth_box,
     reading_at,
     sample_number,
+    shape_of,
+    slices,
     slices_within,
     split_box,
+    whole_box,
 )
 from napari_omezarr.store import run
 
@@ -105,9 +110,8 @@ class StoredArray:
 
     def read(self, bounds: Bounds) -> np.ndarray:
         """Read a box."""
-        selection = tuple(slice(start, stop) for start, stop in bounds)
         with explained(self.address), reading_at(self.hierarchy.concurrency):
-            return np.asarray(run(self.opened().getitem(selection)), self.dtype)
+            return np.asarray(run(self.opened().getitem(slices(bounds))), self.dtype)
 
     def write(self, bounds: Bounds, values: np.ndarray) -> None:
         """Write a box, and wait until it is there; pixels of 0 may not be stored."""
@@ -151,9 +155,8 @@ class StoredArray:
         return DONE if self.fresh else self.hierarchy.begin_delete(key)
 
     def _write_through_zarr(self, bounds: Bounds, values: np.ndarray) -> Future[None]:
-        selection = tuple(slice(start, stop) for start, stop in bounds)
         with explained(self.address), reading_at(self.hierarchy.concurrency):
-            run(self.opened().setitem(selection, values))
+            run(self.opened().setitem(slices(bounds), values))
         return DONE
 
 
@@ -263,10 +266,10 @@ def write_block(
         for number, (output, step) in enumerate(
             zip(task.outputs, task.steps, strict=True), task.first
         ):
-            bounds = coarser_bounds(bounds, step, output.shape)
+            bounds = coarser_box(bounds, step, output.shape)
             block = downsample(block, step, task.method)
             # A level can be shorter than its cells say (an older image's, for labels).
-            block = block[tuple(slice(0, stop - start) for start, stop in bounds)]
+            block = block[slices(whole_box(shape_of(bounds)))]
             if block.size == 0:
                 break
             begun += output.begin(bounds, block, encoders)
@@ -284,17 +287,6 @@ def write_block(
 def checked_box(bounds: Bounds, unit: Sequence[int], part: int) -> Bounds:
     """Give the box that a checksum is of: an object of a block, or all of it."""
     return bounds if part == WHOLE else nth_box(bounds, unit, part)
-
-
-def coarser_bounds(
-    bounds: Bounds, step: tuple[int, ...], shape: tuple[int, ...]
-) -> Bounds:
-    """Give the box of a coarser level that a box starting at a cell makes."""
-    coarser = []
-    for (start, stop), by, size in zip(bounds, step, shape, strict=True):
-        end = min(-(-stop // by), size)
-        coarser.append((min(start // by, end), end))
-    return tuple(coarser)
 
 
 def checksum(values: np.ndarray) -> int:
@@ -533,7 +525,9 @@ class _Meter:
         self._tell = running.progress
         self._total = plan.blocks
         self._total_bytes = sum(
-            _level_bytes(image, 0) for image in plan.images if image.passes
+            _box_bytes(whole_box(image.levels[0].shape), image)
+            for image in plan.images
+            if image.passes
         )
         self._done = len(journal.done)
         self._bytes = sum(_resumed_bytes(plan, journal))
@@ -557,11 +551,4 @@ def _resumed_bytes(plan: Plan, journal: Journal) -> Iterator[int]:
 
 
 def _box_bytes(bounds: Bounds, image: ImagePlan) -> int:
-    pixels = 1
-    for start, stop in bounds:
-        pixels *= stop - start
-    return pixels * image.dtype.itemsize
-
-
-def _level_bytes(image: ImagePlan, number: int) -> int:
-    return _box_bytes(tuple((0, size) for size in image.levels[number].shape), image)
+    return math.prod(shape_of(bounds)) * image.dtype.itemsize

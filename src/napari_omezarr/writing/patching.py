@@ -8,10 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_omezarr.errors import ConflictError, OptionError
-from napari_omezarr.pyramid import slices_within, split_box
+from napari_omezarr.pyramid import (
+    coarser_box,
+    hull,
+    shape_of,
+    slices,
+    slices_within,
+    split_box,
+    whole_box,
+)
 
 from .downsample import downsample
-from .engine import coarser_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -49,7 +56,7 @@ class PatchConflictError(ConflictError):
 
     def __init__(self, edit: Edit, clash: np.ndarray, image: ExistingImage) -> None:
         self.pixels = int(np.count_nonzero(clash))
-        self.boxes = tuple(_boxes(edit, clash, image.levels[0].chunks))
+        self.boxes = tuple(_clashing_boxes(edit, clash, image.levels[0].chunks))
         address = image.hierarchy.address
         names = [axis.name for axis in image.multiscale.axes]
         shown = "; ".join(box_text(names, box) for box in self.boxes[:_SHOWN])
@@ -73,7 +80,10 @@ def box_text(names: Sequence[str], box: Bounds) -> str:
     )
 
 
-def _boxes(edit: Edit, clash: np.ndarray, chunks: Sequence[int]) -> Iterator[Bounds]:
+def _clashing_boxes(
+    edit: Edit, clash: np.ndarray, chunks: Sequence[int]
+) -> Iterator[Bounds]:
+    """Give a box around the pixels in each chunk that others have changed."""
     for unit in split_box(edit.bounds, chunks):
         where = np.argwhere(clash[slices_within(unit, edit.bounds)])
         if len(where):
@@ -147,7 +157,7 @@ def patch_image(image: ExistingImage, edit: Edit, method: Method) -> Patched:
         if _differs(wanted[inner], now[inner]).any():
             finest.write(box, wanted[inner])
             written.append(box)
-    boxes = [_around(written)] if written else []
+    boxes = [hull(written)] if written else []
     steps = image.structure.steps
     for level in range(1, len(image.levels) if written else 0):
         finer, coarser = image.levels[level - 1], image.levels[level]
@@ -206,20 +216,12 @@ def _coarsen(
         (start // by * by, min(-(-stop // by) * by, size))
         for (start, stop), by, size in zip(changed, step, finer.shape, strict=True)
     )
-    target = coarser_bounds(cells, tuple(step), coarser.shape)
+    target = coarser_box(cells, step, coarser.shape)
     values = downsample(finer.read(cells), step, method)
-    values = values[tuple(slice(0, stop - start) for start, stop in target)]
+    values = values[slices(whole_box(shape_of(target)))]
     if values.size:
         coarser.write(target, values)
     return target
-
-
-def _around(boxes: Sequence[Bounds]) -> Bounds:
-    """Give the smallest box around others."""
-    return tuple(
-        (min(start for start, _ in along), max(stop for _, stop in along))
-        for along in zip(*boxes, strict=True)
-    )
 
 
 # A region of an image as somebody left it.

@@ -19,6 +19,7 @@ from napari_omezarr.errors import (
     VerificationError,
 )
 from napari_omezarr.location import Location
+from napari_omezarr.pyramid import coarser_box
 
 from .chunking import COPIES
 from .documents import plan_documents
@@ -26,7 +27,6 @@ from .engine import (
     Running,
     checked_box,
     checksum,
-    coarser_bounds,
     run_plan,
     stored_level,
 )
@@ -99,7 +99,8 @@ class Verification:
         VerificationError, StoreError
             An earlier one differs, or could not be read.
         """
-        for level, box, expected in _boxes(image, write_pass, bounds, checks):
+        boxes = _checked_boxes(image, write_pass, bounds, checks)
+        for level, box, expected in boxes:
             array = stored_level(self._plan, self._staged, image, level)
             self._comparing.add(self._pool.submit(_compare, array, box, expected))
         while len(self._comparing) > _WAITING:
@@ -160,7 +161,9 @@ def source_changed(plan: Plan, journal: Journal, most: int = 3) -> bool:
         write_pass = image.passes[0]
         for index, bounds in enumerate(write_pass.blocks()):
             checks = journal.done.get((number, 0, index), ())
-            for level, box, expected in _boxes(image, write_pass, bounds, checks):
+            for level, box, expected in _checked_boxes(
+                image, write_pass, bounds, checks
+            ):
                 if level.path != image.levels[0].path or compared >= most:
                     continue
                 compared += 1
@@ -179,13 +182,13 @@ def _compare(array: StoredArray, box: Bounds, expected: int) -> None:
         )
 
 
-def _boxes(
+def _checked_boxes(
     image: ImagePlan, write_pass: WritePass, bounds: Bounds, checks: Checks
 ) -> Iterator[tuple[LevelPlan, Bounds, int]]:
     expected = {level: (part, check) for level, part, check in checks}
     for number in range(write_pass.first, write_pass.last + 1):
         level = image.levels[number]
-        bounds = coarser_bounds(bounds, level.step, level.shape)
+        bounds = coarser_box(bounds, level.step, level.shape)
         if number in expected:
             part, check = expected[number]
             yield level, checked_box(bounds, level.unit, part), check

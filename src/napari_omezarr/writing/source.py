@@ -8,7 +8,7 @@ import dask.array as da
 import numpy as np
 
 from napari_omezarr.errors import UnsupportedDataError
-from napari_omezarr.pyramid import FixedAxes, Pixels, pixels_of
+from napari_omezarr.pyramid import FixedAxes, Pixels, pixels_of, slices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,8 +67,7 @@ class ArraySource:
 
     def read(self, bounds: Bounds) -> np.ndarray:
         """Read a box."""
-        selection = tuple(slice(start, stop) for start, stop in bounds)
-        return np.asarray(self.array[selection], dtype=self.dtype)
+        return np.asarray(self.array[slices(bounds)], dtype=self.dtype)
 
 
 class DaskSource:
@@ -88,7 +87,7 @@ class DaskSource:
 
     def lazy(self, bounds: Bounds) -> da.Array:
         """Give a box that is not computed yet, for a cluster to compute."""
-        box: da.Array = self.array[tuple(slice(start, stop) for start, stop in bounds)]
+        box: da.Array = self.array[slices(bounds)]
         return box
 
 
