@@ -50,20 +50,7 @@ _SUFFIXES = (".ome.zarr", ".zarr", ".ozx", ".zarr.zip", ".zip")
 
 
 def open_target(address: Location | Store, version: Version) -> Target:
-    """Give the target of an address; nothing is asked or made.
-
-    Parameters
-    ----------
-    address : Location or zarr store
-        A folder, a zip file or a remote place; a store is written to as it is.
-    version : {"0.4", "0.5", "0.6"}
-        The version to be written: zip files hold 0.5 or later (RFC-9).
-
-    Raises
-    ------
-    OptionError
-        Nothing can be written there.
-    """
+    """Give the target of an address (a store is written to as it is); asks nothing."""
     if isinstance(address, Store):
         return InPlaceTarget(StoreHierarchy(address, _store_address(address)))
     if address.is_archive:
@@ -74,13 +61,7 @@ def open_target(address: Location | Store, version: Version) -> Target:
 
 
 def open_hierarchy(address: Location | Store) -> Hierarchy:
-    """Give the hierarchy of an image that is to be changed.
-
-    Raises
-    ------
-    OptionError
-        Nothing can be changed there.
-    """
+    """Give the hierarchy of an image that is to be changed."""
     if isinstance(address, Store):
         return StoreHierarchy(address, _store_address(address))
     if address.protocol == "file" and not address.is_archive:
@@ -112,6 +93,7 @@ def _archive(address: Location, version: Version) -> Target:
     if address.protocol != "file" or address.member:
         raise _not_writable(address)
     if version == "0.4":
+        # RFC-9
         raise OptionError(
             "A zip file holds OME-Zarr 0.5 or later.", action="Choose 0.5."
         )
@@ -201,8 +183,22 @@ def write_layers(
 
     Raises
     ------
-    OMEZarrError
-        See `saving.save`; before the first byte also what `plan_write` raises.
+    OptionError, UnsupportedDataError, LocationError
+        It cannot be done like this.
+    LossError
+        The plan loses something that nobody agreed to.
+    TargetInUseError, TargetExistsError
+        Something is there or is being read, or has appeared meanwhile.
+    UnfinishedWriteError
+        A save that broke off is there, and is neither to be resumed nor removed.
+    ConflictError
+        The layers have changed since the save that is to be resumed broke off.
+    VerificationError
+        What was read back differs.
+    StoreError
+        Reading or writing failed. What is done is kept, for resuming.
+    WriteCancelledError
+        It was cancelled. The same holds.
 
     Examples
     --------
@@ -278,13 +274,7 @@ def write_image(  # noqa: PLR0913 - one verb, all its choices by name
 
 
 def split_choices(choices: Mapping[str, Any]) -> tuple[WriteOptions, SaveMode]:
-    """Make options of keyword arguments.
-
-    Raises
-    ------
-    OptionError
-        There is no such option.
-    """
+    """Make options of keyword arguments."""
     unknown = sorted(set(choices) - _OPTIONS - _MODE)
     if unknown:
         raise OptionError(
@@ -361,8 +351,12 @@ def add_labels(  # noqa: PLR0913 - one verb, all its choices by name
 
     Raises
     ------
+    OptionError
+        These are no labels, or they do not lie on the image's grid.
+    NodeNotFoundError, MetadataError
+        There is no image, or it cannot be understood.
     OMEZarrError
-        See `labelling.save_labels`.
+        As `write_layers`.
     """
     options, mode = split_choices(choices)
     place = parsed(address)
@@ -411,9 +405,14 @@ def update_rendering(
     Raises
     ------
     OptionError
-        A layer does not come from an OME-Zarr.
-    OMEZarrError
-        See `updating.update_image`.
+        A layer does not come from an OME-Zarr, does not know which channel it is, or
+        has no contrast.
+    NodeNotFoundError
+        There is no image any more.
+    ConflictError
+        Its metadata were changed while this was done.
+    StoreError
+        They could not be read or written.
     """
     groups: dict[str, list[ImageSpec]] = {}
     for layer in layers:
@@ -459,8 +458,16 @@ def patch(
 
     Raises
     ------
-    OMEZarrError
-        See `patching.patch_image` and `existing.open_existing`.
+    OptionError
+        The region lies outside, or is of another type.
+    PatchConflictError
+        Pixels that were edited have been changed by somebody else. Nothing was
+        written.
+    NodeNotFoundError, MetadataError
+        There is no image, or it cannot be understood.
+    StoreError
+        Reading or writing failed; finer levels may be written already, and doing it
+        again mends that.
     """
     image = open_existing(open_hierarchy(parsed(address)))
     edit = Edit(tuple(int(first) for first in start), values, original)

@@ -52,18 +52,7 @@ def default_chunks(
 
     It doubles along the side that is shortest in the world, y and x only where
     the image is a stack of planes: where the voxel is much longer in z, or there
-    are few planes.
-
-    Parameters
-    ----------
-    axes, shape : sequence
-        Of the finest level.
-    itemsize : int
-        Bytes of a pixel.
-    spacing : sequence of float
-        The pixel's size along each axis, in world units.
-    layout : {"auto", "plane", "volume"}, optional
-        Whether z takes part.
+    are few planes. ``spacing`` is the pixel's size along each axis, in world units.
     """
     sides = spatial(axes, shape)
     volume = _is_volume(sides, shape, spacing, layout)
@@ -247,14 +236,8 @@ def steps(
 ) -> tuple[tuple[int, ...], ...]:
     """Choose how much each level shrinks the one before; the first not at all.
 
-    Parameters
-    ----------
-    axes, shape, spacing : sequence
-        Of the finest level.
-    levels : int or None, optional
-        How many levels at most; None: until no spatial side exceeds 256.
-    fixed : sequence of int or None, optional
-        The factors of every step, instead of chosen ones.
+    There are as many as asked for, else until no spatial side is longer than 256;
+    ``fixed`` gives the factors of every step.
     """
     found = [(1,) * len(shape)]
     sizes, widths = tuple(shape), list(spacing)
@@ -291,19 +274,8 @@ def write_passes(
     """Decide in how few passes all levels can be written within the memory.
 
     Each pass takes blocks as large as are needed to make as many levels as fit
-    from one of them; the next one starts from the coarsest level made.
-
-    Parameters
-    ----------
-    levels : sequence of Level
-        Finest first.
-    itemsize : int
-        Bytes of a pixel.
-    memory : int
-        Bytes that all blocks in work may take.
-    source_chunks : sequence of int or None, optional
-        What the source reads at a time: blocks are whole ones where that fits,
-        so that none is read twice.
+    from one of them; the next one starts from the coarsest level made. Blocks are
+    whole chunks of the source where that fits, so that none is read twice.
     """
     limit = int(memory / COPIES / IN_WORK)
     found: list[WritePass] = []
@@ -431,13 +403,7 @@ def _like(
 def stored_units(
     spec: ImageSpec, options: WriteOptions, *, object_store: bool
 ) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
-    """Decide on chunks and shards of the finest level.
-
-    Raises
-    ------
-    OptionError
-        Shards are not whole chunks.
-    """
+    """Decide on chunks and shards of the finest level."""
     shape, axes = spec.shape, spec.axes
     itemsize = spec.source.dtype.itemsize
     spacing = spec.affine.scale

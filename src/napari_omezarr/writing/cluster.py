@@ -28,11 +28,6 @@ class Cluster:
 
     What lies in the memory of this process is sent block by block; a lazy dask
     array is computed where its block is written; all else is read by the worker.
-
-    Parameters
-    ----------
-    client : distributed.Client
-        Already connected; it stays open.
     """
 
     def __init__(self, client: Any) -> None:

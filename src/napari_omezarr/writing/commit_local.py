@@ -38,15 +38,6 @@ def zip_folder(folder: Path, archive: Path, version: str) -> None:
     Members are stored as they are (chunks are compressed already), the root's
     document first, then the other documents breadth-first, then the chunks; the
     comment names the version. Equal folders give equal files.
-
-    Parameters
-    ----------
-    folder : Path
-        The hierarchy.
-    archive : Path
-        The file to make; one that is there is overwritten.
-    version : str
-        The OME-Zarr version.
     """
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED, allowZip64=True) as packed:
         packed.comment = json.dumps({"ome": {"version": version}}).encode()
@@ -76,13 +67,6 @@ class LocalTarget:
 
     Until then everything lies in ``<name>.partial`` beside it, with its journal; for
     the moment between two renames also what is replaced, whole.
-
-    Parameters
-    ----------
-    path : Path
-        Of the folder.
-    address : str, optional
-        What to call it.
     """
 
     def __init__(self, path: Path, address: str = "") -> None:
@@ -97,13 +81,7 @@ class LocalTarget:
         return FolderHierarchy(self.partial / "data", self.address)
 
     def occupied(self) -> StoredSize | None:
-        """Say what is at the place; None where it is free.
-
-        Raises
-        ------
-        TargetExistsError
-            It is no zarr hierarchy, so that it is never replaced.
-        """
+        """Say what is at the place; None where it is free."""
         with explained(self.address):
             if not _is_there(self.path):
                 return None
@@ -141,7 +119,7 @@ class LocalTarget:
     def commit(
         self, documents: Sequence[ZarrDocument], replaced: StoredSize | None = None
     ) -> None:
-        """Write the documents and rename; see `target.Target`."""
+        """Write the documents and rename."""
         for document in documents:
             self.staged.put(document.key, document.body)
         self.staged.remove_partials("")
@@ -160,13 +138,7 @@ class LocalTarget:
             self._clear()
 
     def _clear(self) -> None:
-        """Remove the folder beside the place, if it is one of ours.
-
-        Raises
-        ------
-        TargetExistsError
-            Something else has that name.
-        """
+        """Remove the folder beside the place, if it is one of ours."""
         if not self.partial.exists():
             return
         ours = self.partial.is_dir() and {p.name for p in self.partial.iterdir()} <= (

@@ -52,23 +52,15 @@ _AT_ONCE = 1000
 class Replacement:
     """How far it is with a replacement; kept beside the journal.
 
-    Parameters
-    ----------
-    folder : str
-        Where the new image is written.
-    objects, size : int
-        What the person agreed to lose.
-    phase : {"writing", "switching", "switched"}
-        The old image is whole; the new one is, beside; the new one is, in its place.
-    root : Mapping
-        What the old image's root documents were when the switch began: their
-        `root_digests`.
+    The new image is in ``folder``, the person agreed to lose ``objects`` of ``size``
+    bytes, and ``root`` are the old image's `root_digests` when the switch began.
     """
 
     folder: str
     objects: int
     size: int
     phase: Phase = "writing"
+    """The old image is whole; the new one is, beside; the new one is, in its place."""
     root: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -104,27 +96,8 @@ def take_place(
     """Let a new image take the place of an old one; harmless to do again.
 
     The old documents go first: until the new root's are there, nobody finds an
-    image, and nobody sees old and new pixels together.
-
-    Parameters
-    ----------
-    hierarchy : Hierarchy
-        Where.
-    folder : str
-        Where in it the new image is, whole, with its documents.
-    path : str
-        Of the group.
-    replaced : Mapping
-        The `root_digests` of what is replaced.
-
-    Raises
-    ------
-    ConflictError
-        Somebody else made an image there meanwhile; it was left as it is.
-    VerificationError
-        An object is missing, or has another size, after it was copied.
-    StoreError
-        Something could not be copied. All of the new image is still beside.
+    image, and nobody sees old and new pixels together. Until all is there the new
+    image stays whole in its folder, with its documents.
     """
     staged = hierarchy.below(folder)
     fresh = staged.sizes(path)
@@ -193,15 +166,7 @@ class ListAccess(Enum):
 def find_documents(
     hierarchy: Hierarchy, path: str, denied: ListingDeniedError
 ) -> ListAccess:
-    """Look for a group's documents by their names.
-
-    Raises
-    ------
-    TargetExistsError
-        There are some. Nothing is replaced that cannot be counted.
-    StoreError
-        The place did not answer.
-    """
+    """Look for documents by name; what nobody can count is never replaced."""
     access = ListAccess.KEYS
     for key in root_keys(path):
         try:
@@ -222,13 +187,7 @@ def find_documents(
 
 
 def probe_write(hierarchy: Hierarchy, path: str) -> None:
-    """Write an object and read it, to know that "denied" means "not there" elsewhere.
-
-    Raises
-    ------
-    AccessDeniedError
-        What is written cannot be read, so that nobody knows what is there.
-    """
+    """Write and read an object: from then on "denied" means "not there"."""
     key = f"{path}/.probe-{uuid4().hex[:12]}".lstrip("/")
     hierarchy.put(key, b"")
     hierarchy.read(key)
@@ -243,17 +202,8 @@ class InPlaceTarget:
     """A group of a hierarchy that becomes an image when its documents are written.
 
     What replaces an image is written whole into a folder beside before that is
-    touched; see `replacing`.
-
-    Parameters
-    ----------
-    hierarchy : Hierarchy
-        Where.
-    path : str, optional
-        The group; empty for the root.
-    announce, retire : callable, optional
-        What else makes the image visible, once its documents are there, and
-        invisible before it is replaced: listing it as a label of its image.
+    touched; see `take_place`. ``announce`` is called once the documents are there (to
+    list the image as a label of another), ``retire`` before it is replaced.
     """
 
     def __init__(
@@ -301,12 +251,6 @@ class InPlaceTarget:
         """Say what is at the place; None where nothing is there yet.
 
         What an unfinished save of ours has written does not count.
-
-        Raises
-        ------
-        TargetExistsError
-            It is no zarr hierarchy, so that it is never replaced; or it may not be
-            listed, so that nobody can say what would be replaced.
         """
         if self._committing.is_file() or self.switching:
             return None
@@ -337,13 +281,7 @@ class InPlaceTarget:
         return replacement.agreed if replacement and self.unfinished() else None
 
     def begin(self, replaced: StoredSize | None = None) -> None:
-        """Make ready; what is replaced stays whole until what is new is whole.
-
-        Raises
-        ------
-        TargetExistsError
-            What is there is not what was agreed to.
-        """
+        """Make ready; what is replaced stays whole until what is new is whole."""
         if self.occupied() != replaced:
             raise self._changed()
         if self._access is ListAccess.DIM:
@@ -357,13 +295,7 @@ class InPlaceTarget:
     def commit(
         self, documents: Sequence[ZarrDocument], replaced: StoredSize | None = None
     ) -> None:
-        """Write the documents; see `target.Target`.
-
-        Raises
-        ------
-        TargetExistsError
-            A group is there by now, or another one than was agreed to.
-        """
+        """Write the documents, and make the image visible with the root's."""
         replacement = self._replacement()
         if self.occupied() != (replacement and replacement.agreed):
             raise self._changed()
@@ -387,15 +319,7 @@ class InPlaceTarget:
         self._forget()
 
     def finish(self) -> None:
-        """Bring a replacement to its end, once the old image has begun to give way.
-
-        Raises
-        ------
-        ConflictError
-            Somebody else has made an image there meanwhile.
-        StoreError
-            It could not be done. The new image is whole, and this can be repeated.
-        """
+        """Bring a replacement to its end, once the old image has begun to give way."""
         replacement = self._replacement()
         if replacement is None or replacement.phase == "writing":
             return

@@ -45,19 +45,8 @@ def multiscale_document(
 ) -> dict[str, Any]:
     """Describe one image as a pyramid.
 
-    Parameters
-    ----------
-    version : {"0.4", "0.5", "0.6"}
-        Up to 0.5 only scale and translation can be said, so each level's affine
-        has to be diagonal; 0.6 gets a second system for the rest.
-    name : str
-        Not empty.
-    axes : sequence of Axis
-        Of the arrays.
-    levels : sequence of Level
-        Finest first.
-    method : {"mean", "nearest", "max", "mode"}
-        How coarser levels were made.
+    Up to 0.5 only scale and translation can be said, so that each level's affine has
+    to be diagonal; 0.6 gets a second system for the rest.
     """
     document: dict[str, Any] = {"name": name}
     if version == "0.4":

@@ -70,18 +70,8 @@ class Gzip:
 class Encoding:
     """How pixels become the bytes of an object.
 
-    Attributes
-    ----------
-    dtype : numpy.dtype
-        As stored, byte order included.
-    chunks : tuple of int
-        What is compressed at a time.
-    shards : tuple of int or None
-        What is stored as one object, if that is several chunks.
-    codec : Compressor or None
-        What compresses, if anything does.
-    prefix, separator : str
-        Of the keys.
+    A chunk is compressed at a time, a shard (if there are some) is stored as one
+    object; ``dtype`` is as stored, byte order included.
     """
 
     dtype: np.dtype[Any]
@@ -102,17 +92,9 @@ class Encoding:
         return self.separator.join([self.prefix, *numbers] if self.prefix else numbers)
 
     def encode(self, values: np.ndarray) -> bytes | None:
-        """Encode an object; safe in any thread.
+        """Encode an object in any thread; None where every bit is 0, as in absent ones.
 
-        Parameters
-        ----------
-        values : numpy.ndarray
-            All its pixels that the array has: at the array's end that may be fewer.
-
-        Returns
-        -------
-        bytes-like or None
-            None where every bit is 0, which is what absent pixels are.
+        ``values`` are all its pixels that the array has: at its end maybe fewer.
         """
         return self._chunk(values) if self.shards is None else self._shard(values)
 
@@ -153,16 +135,8 @@ class Encoding:
 def encoding_of(document: Mapping[str, Any]) -> Encoding | None:
     """Find the one step that encodes an array's objects.
 
-    Parameters
-    ----------
-    document : Mapping
-        The array's metadata.
-
-    Returns
-    -------
-    Encoding or None
-        None where it takes more (filters, another order, several codecs), or where
-        absent pixels are not 0. zarr's pipeline then encodes.
+    None where it takes more (filters, another order, several codecs), or where absent
+    pixels are not 0: zarr's pipeline then encodes.
     """
     if document.get("fill_value") not in (0, False):
         return None

@@ -58,19 +58,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StoredArray:
-    """An array of a hierarchy.
-
-    Parameters
-    ----------
-    hierarchy : Hierarchy
-        Where.
-    path : str
-        Of the array.
-    document : Mapping
-        Its metadata.
-    fresh : bool, optional
-        Nothing of it is stored yet, so that there is nothing to be deleted.
-    """
+    """An array of a hierarchy; nothing of a ``fresh`` one is stored that had to go."""
 
     hierarchy: Hierarchy
     path: str
@@ -200,21 +188,11 @@ WHOLE = -1
 
 @dataclass(frozen=True, slots=True)
 class BlockTask:
-    """What all blocks of one pass have in common.
+    """What all blocks of one pass have in common; can be sent to another process.
 
-    Parameters
-    ----------
-    source : Source
-        What is read: the layer, or a level that has been written.
-    outputs : tuple of StoredArray
-        The levels that are written, finer ones first.
-    steps : tuple of tuple of int
-        How much coarser each output is than the one before; the first one than
-        the source.
-    method : {"mean", "nearest", "max", "mode"}
-        How coarser levels are made.
-    first : int
-        The number of the first output's level.
+    ``outputs`` are the levels that are written, finer ones first, ``steps`` by how
+    much each is coarser than the one before (the first: than the source), and
+    ``first`` is the number of the first one.
     """
 
     source: PixelSource
@@ -232,32 +210,11 @@ def write_block(
     values: np.ndarray | None = None,
     encoders: ThreadPoolExecutor | None = None,
 ) -> Checks:
-    """Write a block at all levels of a pass.
+    """Write a block, in pixels of what is read, at all levels of a pass.
 
-    Objects are on their way to the store while the next level is made.
-
-    Parameters
-    ----------
-    task : BlockTask
-        The pass.
-    bounds : Bounds
-        In pixels of what is read.
-    check : {"none", "sample", "all"}
-        Of what checksums are given: nothing, one object of each level, everything.
-    values : numpy.ndarray or None, optional
-        The block, where it has been read already.
-    encoders : ThreadPoolExecutor or None, optional
-        Where objects are encoded; None: one after the other in this thread.
-
-    Returns
-    -------
-    Checks
-        Empty unless asked for.
-
-    Raises
-    ------
-    StoreError
-        The block could not be read or written.
+    Objects are on their way to the store while the next level is made. Checksums are
+    of nothing, of one object of each level, or of everything; ``values`` is the block
+    where it has been read already.
     """
     block = task.source.read(bounds) if values is None else values
     checks: list[tuple[int, int, int]] = []
@@ -319,25 +276,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What a run tells and obeys.
-
-    Parameters
-    ----------
-    progress : callable or None
-        Is given a `Progress` after each block, in the thread that called the run.
-    cancel : Event or None
-        Set it to stop; blocks in work are finished and noted.
-    verify : {"sample", "all", "none"}
-        Of how many blocks checksums are kept.
-    stored : callable or None
-        Is given each block that is stored, in the thread that called the run: its
-        image, pass, bounds and checksums. What it raises ends the run.
-    """
+    """What a run tells and obeys; callables run in the thread that called the run."""
 
     progress: Callable[[Progress], None] | None = None
     cancel: Event | None = None
+    """Set it to stop; blocks in work are finished and noted."""
     verify: Verify = "sample"
     stored: Callable[[ImagePlan, WritePass, Bounds, Checks], None] | None = None
+    """Is given each block that is stored; what it raises ends the run."""
 
 
 class Executor(Protocol):
@@ -402,15 +348,8 @@ def run_plan(
     """Write all pixels of a plan, but what the journal says is done.
 
     Blocks of a pass are independent: no two write the same chunk or shard. A pass
-    begins when the one before, which it may read, has ended.
-
-    Raises
-    ------
-    OMEZarrError
-        The first failure, once the blocks in work have ended; those that were
-        stored are in the journal.
-    WriteCancelledError
-        ``running.cancel`` was set.
+    begins when the one before, which it may read, has ended. The first failure is
+    raised once the blocks in work have ended, and those that were stored are noted.
     """
     meter = _Meter(plan, journal, running)
     for number, turn, image, write_pass in plan.all_passes():

@@ -25,23 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ExistingImage:
-    """An image, or a label image, of a hierarchy.
-
-    Parameters
-    ----------
-    hierarchy : Hierarchy
-        Where.
-    path : str
-        Of its group.
-    version : {"0.4", "0.5", "0.6"}
-        What is added has to be of the same version (0.5: uniform in a hierarchy).
-    multiscale : Multiscale
-        The first one.
-    levels : tuple of StoredArray
-        Finest first.
-    method : str or None
-        How the image says that its coarser levels were made.
-    """
+    """An image, or a label image, of a hierarchy."""
 
     hierarchy: Hierarchy
     path: str
@@ -49,16 +33,11 @@ class ExistingImage:
     multiscale: Multiscale
     levels: tuple[StoredArray, ...]
     method: str | None = None
+    """How the image says that its coarser levels were made."""
 
     @property
     def structure(self) -> Structure:
-        """How its levels follow each other.
-
-        Raises
-        ------
-        OptionError
-            They do not shrink by whole numbers.
-        """
+        """How its levels follow each other."""
         shapes = [level.shape for level in self.levels]
         steps = [(1,) * len(shapes[0])]
         for finer, coarser in itertools.pairwise(shapes):
@@ -101,15 +80,7 @@ class GroupDocument:
 
 
 def read_group(hierarchy: Hierarchy, path: str) -> GroupDocument | None:
-    """Read what holds a group's attributes; None where there is no group.
-
-    Raises
-    ------
-    MetadataError
-        It is no JSON object.
-    StoreError
-        It could not be read.
-    """
+    """Read what holds a group's attributes; None where there is no group."""
     below = f"{path}/" if path else ""
     for zarr_format, name in GROUP_DOCUMENT.items():
         stored = hierarchy.read(f"{below}{name}")
@@ -120,19 +91,7 @@ def read_group(hierarchy: Hierarchy, path: str) -> GroupDocument | None:
 
 
 def open_existing(hierarchy: Hierarchy, path: str = "") -> ExistingImage:
-    """Read the documents of an image; no pixel is read.
-
-    Raises
-    ------
-    NodeNotFoundError
-        There is no image, or one of its levels is missing.
-    OptionError
-        It is of a version that is not written here.
-    MetadataError
-        Its documents cannot be understood.
-    StoreError
-        They could not be read.
-    """
+    """Read the documents of an image; no pixel is read."""
     group = read_group(hierarchy, path)
     place = f"{hierarchy.address}/{path}" if path else hierarchy.address
     document = parse_document(group.attributes, url=place) if group else None
@@ -160,13 +119,7 @@ def open_existing(hierarchy: Hierarchy, path: str = "") -> ExistingImage:
 
 
 def document_of(stored: GetResult, key: str) -> dict[str, Any]:
-    """Parse a document.
-
-    Raises
-    ------
-    MetadataError
-        It is no JSON object.
-    """
+    """Parse a document."""
     try:
         content = json.loads(stored.body)
     except ValueError as error:

@@ -134,19 +134,7 @@ def layer_data(layer: Any) -> Pyramid | ImageSpec | LayerData:
 
 
 def describe(layer: Any) -> ImageSpec:
-    """Describe a layer; no pixel is read.
-
-    Parameters
-    ----------
-    layer : napari layer, layer data tuple, Pyramid or ImageSpec
-        A tuple is (data, options, type), as ``as_layer_data_tuple`` or a reader
-        of any plugin gives it.
-
-    Raises
-    ------
-    UnsupportedDataError
-        It is no image and no labels, or of a type that cannot be saved.
-    """
+    """Describe a layer; no pixel is read."""
     found = layer_data(layer)
     if isinstance(found, ImageSpec):
         return found
@@ -372,15 +360,7 @@ class Channels:
 
 
 def describe_array(array: Any, grid: Grid, name: str, channels: Channels) -> ImageSpec:
-    """Describe an array as an image.
-
-    Raises
-    ------
-    OptionError
-        Something is given for more, or fewer, axes or channels than there are.
-    UnsupportedDataError
-        Its type cannot be saved.
-    """
+    """Describe an array as an image."""
     source = as_source(array)
     names = axis_names(array, grid.axes)
     sizes = _along(grid.scale, names, 1.0)
@@ -399,13 +379,7 @@ def describe_array(array: Any, grid: Grid, name: str, channels: Channels) -> Ima
 
 
 def describe_labels(array: Any, image: ImageSpec, name: str) -> ImageSpec:
-    """Describe an array as the labels of an image, on its grid without channels.
-
-    Raises
-    ------
-    OptionError
-        It has another number of axes.
-    """
+    """Describe an array as the labels of an image, on its grid without channels."""
     axis = image.channel_axis
     kept = [i for i in range(len(image.axes)) if i != axis]
     affine = image.affine if axis is None else image.affine.without(axis)

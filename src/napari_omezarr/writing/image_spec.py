@@ -156,14 +156,9 @@ _ORDER = {"time": 0, "space": 2}
 def layer_affine(options: Mapping[str, Any], ndim: int) -> Affine:
     """Compose the transforms of a layer into one map, N x (N+1).
 
-    Parameters
-    ----------
-    options : Mapping
-        Layer options: ``scale``, ``shear``, ``rotate``, ``translate``, applied in
-        this order, and then ``affine``; each may be absent, or shorter than the
-        layer, in which case it is about the last axes.
-    ndim : int
-        The number of the layer's axes, without that of RGB.
+    ``scale``, ``shear``, ``rotate``, ``translate`` apply in this order, and then
+    ``affine``; each may be absent, or shorter than the layer (whose RGB axis does not
+    count), in which case it is about the last axes.
     """
     linear = (
         _embedded(_rotation(options.get("rotate")), ndim)
@@ -183,15 +178,8 @@ def named_axes(
 ) -> tuple[Axis, ...]:
     """Make axes of the labels and units of a layer.
 
-    Parameters
-    ----------
-    names : sequence of str
-        Axis labels; napari's own placeholders (``-1``, ``-2``) become the last of
-        t, c, z, y, x.
-    units : sequence of str or None
-        Of the same length; ``pixel`` and None are no unit.
-    known : Mapping of str to Axis
-        The axes of the image that the layer came from: they know types.
+    napari's placeholders (``-1``, ``-2``) become the last of t, c, z, y, x; ``pixel``
+    is no unit; the axes of the image that the layer came from (``known``) know types.
     """
     proper = _proper_names([str(name) for name in names])
     return tuple(
@@ -342,13 +330,6 @@ def group(specs: Sequence[ImageSpec], *, merge: bool = True) -> tuple[ImageGroup
 
     Images on one grid become the channels of one image, in their order. Labels
     join the image that they were read with, else the first whose grid they have.
-
-    Parameters
-    ----------
-    specs : sequence of ImageSpec
-        In the order of the layers.
-    merge : bool, optional
-        False keeps every image apart.
     """
     images: list[list[ImageSpec]] = []
     reasons: list[str] = []

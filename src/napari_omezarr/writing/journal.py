@@ -20,12 +20,7 @@ Checks = tuple[tuple[int, int, int], ...]
 class Journal:
     """A line for each finished block; a line that is cut off counts as not there.
 
-    Parameters
-    ----------
-    path : Path
-        The file; an empty or absent one begins anew.
-    digest : str
-        Of the plan: blocks of another plan are others.
+    A file that is about the plan of another digest begins anew.
     """
 
     def __init__(self, path: Path, digest: str) -> None:

@@ -33,24 +33,7 @@ if TYPE_CHECKING:
 def plan_labels(
     layer: Any, image: ExistingImage, name: str, options: WriteOptions
 ) -> Plan:
-    """Decide how labels are written into an image: on its grid, with its levels.
-
-    Parameters
-    ----------
-    layer : napari layer, layer data tuple or ImageSpec
-        Labels.
-    image : ExistingImage
-        What they belong to.
-    name : str
-        Of their group.
-    options : WriteOptions
-        The version is that of the image, whatever they say.
-
-    Raises
-    ------
-    OptionError
-        They are no labels, or do not lie on the image's grid.
-    """
+    """Decide how labels are written into an image: on its grid, with its levels."""
     there = _spec(image)
     spec = ordered(adopted(describe(layer), there))
     if spec.label is None:
@@ -90,24 +73,8 @@ def save_labels(  # noqa: PLR0913 - what to save, where, and how
 ) -> Saved:
     """Write labels into an image; the image lists them once they are whole.
 
-    Parameters
-    ----------
-    layer : napari layer, layer data tuple or ImageSpec
-        Labels.
-    hierarchy : Hierarchy
-        The image's group.
-    options, mode, executor, running
-        As for `saving.save`. Labels of the same name are what ``existing`` is
-        about.
-    name : str or None, optional
-        Of the labels' group; None makes one of the layer's name.
-    above : iterable of (Hierarchy, str), optional
-        Groups above the image that may hold consolidated metadata.
-
-    Raises
-    ------
-    OMEZarrError
-        See `plan_labels`, `open_existing` and `saving.save`.
+    ``existing`` is about labels of the same name; ``above`` are the groups above the
+    image that may hold consolidated metadata, with the way from there to it.
     """
     image = open_existing(hierarchy)
     listed = label_names(hierarchy)
@@ -155,11 +122,6 @@ def _list(
     """Put a name into the list of labels, which is read again for that.
 
     Labels that were replaced come back to the place that they had.
-
-    Raises
-    ------
-    ConflictError
-        Somebody else changes the list all the time.
     """
     old = zarr_format(version) == 2
 
@@ -231,41 +193,17 @@ def _listed(document: dict[str, Any] | None) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class LabelsThere:
-    """What stands in the way of labels that are to be added to an image.
-
-    Parameters
-    ----------
-    taken : tuple of str
-        Labels of the same name that the image lists.
-    found : Listing
-        Their objects.
-    unfinished : bool
-        Adding some of them has broken off.
-    switching : bool
-        It has broken off while new ones, which are whole, took the place of old ones.
-    """
+    """What stands in the way of labels: those of that name, and what broke off."""
 
     taken: tuple[str, ...] = ()
     found: StoredSize = field(default_factory=lambda: StoredSize(0, 0))
     unfinished: bool = False
     switching: bool = False
+    """It broke off while new ones, which are whole, took the place of old ones."""
 
 
 def labels_there(hierarchy: Hierarchy, names: Iterable[str]) -> LabelsThere:
-    """Find out which of the labels that are to be added are in an image already.
-
-    Parameters
-    ----------
-    hierarchy : Hierarchy
-        The image's group.
-    names : iterable of str
-        Of the layers.
-
-    Raises
-    ------
-    StoreError
-        It could not be read.
-    """
+    """Find out which of the labels that are to be added are in an image already."""
     folders = {folder_name(name, ()) for name in names}
     listed = label_names(hierarchy)
     targets = [InPlaceTarget(hierarchy, f"labels/{name}") for name in sorted(folders)]
@@ -284,13 +222,7 @@ def labels_there(hierarchy: Hierarchy, names: Iterable[str]) -> LabelsThere:
 
 
 def discard_labels(hierarchy: Hierarchy, names: Iterable[str]) -> None:
-    """Remove what adding labels has left where it broke off.
-
-    Raises
-    ------
-    StoreError
-        It could not be removed.
-    """
+    """Remove what adding labels has left where it broke off."""
     for name in {folder_name(name, ()) for name in names}:
         target = InPlaceTarget(hierarchy, f"labels/{name}")
         if target.unfinished() and not target.switching:

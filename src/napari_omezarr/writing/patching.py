@@ -122,26 +122,6 @@ def patch_image(image: ExistingImage, edit: Edit, method: Method) -> Patched:
 
     Only chunks, or shards, in which something was edited are written. All is
     compared before the first of them.
-
-    Parameters
-    ----------
-    image : ExistingImage
-        What is changed.
-    edit : Edit
-        The region; it has to fit into memory.
-    method : {"mean", "nearest", "max", "mode"}
-        How coarser pixels are made; the one that the image was made with.
-
-    Raises
-    ------
-    OptionError
-        The region lies outside, or is of another type.
-    PatchConflictError
-        Pixels that were edited have been changed by somebody else. Nothing was
-        written.
-    StoreError
-        Reading or writing failed; finer levels may be written already, and doing
-        it again mends that.
     """
     finest = image.levels[0]
     values = _fitting(edit, finest)

@@ -49,27 +49,7 @@ _LABEL_RATIO = 0.06
 
 @dataclass(frozen=True, slots=True)
 class ImagePlan:
-    """One image, or label image, that will be written.
-
-    Parameters
-    ----------
-    path : str
-        Of its group in the store; empty for the root.
-    spec : ImageSpec
-        What is written: pixels, place, display.
-    levels : tuple of Level
-        Finest first.
-    passes : tuple of Pass
-        In which the levels are written.
-    method : {"mean", "nearest", "max", "mode"}
-        How coarser levels are made.
-    codec : Compression
-        Of the chunks.
-    labels : tuple of str
-        The names of its label images, which lie in ``labels`` below it.
-    reason : str
-        Why it does not share an image with others, or belong to one.
-    """
+    """One image, or label image, that will be written."""
 
     path: str
     spec: ImageSpec
@@ -78,7 +58,9 @@ class ImagePlan:
     method: Method
     codec: Compression
     labels: tuple[str, ...] = ()
+    """The names of its label images, which lie in ``labels`` below it."""
     reason: str = ""
+    """Why it does not share an image with others, or belong to one."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -317,26 +299,10 @@ def plan_layers(
     *,
     object_store: bool = False,
 ) -> Plan:
-    """Decide how layers are written; reads no pixel.
+    """Decide how layers (of napari, tuples, pyramids) are written; reads no pixel.
 
-    Parameters
-    ----------
-    layers : iterable
-        Napari layers, layer data tuples or pyramids. Those that OME-Zarr has no
-        place for are left out, and are among the plan's losses.
-    name : str
-        What the whole is called where nothing else gives a name.
-    options : WriteOptions
-        The choices.
-    object_store : bool, optional
-        The target is one, so that many small objects are worth avoiding.
-
-    Raises
-    ------
-    OptionError
-        There is nothing to save, or an option does not fit the layers.
-    UnsupportedDataError
-        Pixels of a layer are of a type that cannot be saved.
+    Those that OME-Zarr has no place for are left out, and are among the losses; many
+    small objects are avoided in an object store.
     """
     specs, losses = _specs(layers)
     specs = [_renamed(spec, options) for spec in specs]
@@ -387,13 +353,7 @@ def plan_groups(
 
 
 def accepted(plan: Plan) -> None:
-    """Check that what would be lost has been agreed to.
-
-    Raises
-    ------
-    LossError
-        Something would be lost.
-    """
+    """Check that what would be lost has been agreed to."""
     if plan.losses and not plan.options.accept_losses:
         raise LossError(
             " ".join(plan.losses),
@@ -411,18 +371,8 @@ def plan_image(
 ) -> ImagePlan:
     """Decide how one image, or label image, is written.
 
-    Parameters
-    ----------
-    spec : ImageSpec
-        Its axes are in the order that OME-Zarr wants.
-    path : str
-        Of its group.
-    options : WriteOptions
-        The choices; sizes are by axis name, or for these axes.
-    object_store : bool, optional
-        See `plan_layers`.
-    structure : Structure or None, optional
-        The levels of the image that these labels belong to.
+    Its axes are in the order that OME-Zarr wants; ``structure`` are the levels of the
+    image that labels belong to.
     """
     spec = checked(spec, options)
     shapes, factors = level_shapes(spec, options, structure)

@@ -29,14 +29,7 @@ def omero_document(
     """Describe the channels; None where contrast is not known of all of them.
 
     The block is optional, and if it is there each channel must have a colour and
-    a whole window (0.5, "omero").
-
-    Parameters
-    ----------
-    displays : sequence of ChannelDisplay
-        In the order of the channels.
-    previous : Mapping or None, optional
-        The block that is there: what it says beyond us is kept.
+    a whole window (0.5, "omero"). What the block that was there says beyond is kept.
     """
     if not displays or any(display.limits is None for display in displays):
         return None
@@ -77,16 +70,8 @@ def image_label_document(
 ) -> dict[str, Any]:
     """Describe label values: a colour and properties for those that have some.
 
-    Parameters
-    ----------
-    display : LabelDisplay
-        Colours and properties.
-    version : {"0.4", "0.5", "0.6"}
-        0.4 says the version in the block itself.
-    previous : Mapping or None, optional
-        The block that is there: what it says beyond us is kept.
-    of_image : bool, optional
-        The labels lie in the ``labels`` group of their image.
+    What the block that was there says beyond is kept. ``of_image``: the labels lie in
+    the ``labels`` group of their image.
     """
     block: dict[str, Any] = dict(previous or {})
     for key in ("colors", "properties"):
@@ -113,17 +98,8 @@ def napari_document(
 ) -> dict[str, Any]:
     """Describe what only napari knows; empty where that is nothing.
 
-    Parameters
-    ----------
-    spec : ImageSpec
-        An image or labels.
-    path : str, optional
-        The group; its last part is what a label image is called elsewhere.
-    named : bool, optional
-        The names of channels are those of layers, not to be put behind another.
-
-    Notes
-    -----
+    ``path`` is the group, whose last part a label image is called elsewhere;
+    ``named``: the names of channels are those of layers, not to be put behind another.
     Each channel's entry repeats label and colour: a reader takes it only where
     they still hold, so that a change by another program is not undone.
     """
@@ -184,20 +160,9 @@ UNLISTED = (153, 153, 153, 255)
 def channel_color(colormap: Any) -> tuple[str, bool, dict[str, Any]]:
     """Say a colormap as the one colour that OME-Zarr has for a channel.
 
-    Parameters
-    ----------
-    colormap : str, sequence, Mapping or napari Colormap
-        A name, a colour (``#rrggbb``), several colours from low to high, or the
-        fields of a colormap.
-
-    Returns
-    -------
-    color : str
-        Six hex digits; for a map of several colours the one of the highest value.
-    inverted : bool
-        It runs from the colour to black.
-    state : dict
-        The whole map, as JSON, where one colour does not say it.
+    The map is a name, a colour (``#rrggbb``), several from low to high, or the fields
+    of a colormap. The answer is six hex digits (of the highest value), whether the map
+    runs from the colour to black, and the whole map where one colour does not say it.
     """
     if colormap is None:
         return NAMED["gray"], False, {}
@@ -220,11 +185,8 @@ def hex_digits(color: str) -> str | None:
 def label_colors(colormap: Any) -> tuple[dict[int, RGBA], dict[str, Any]]:
     """Give the colours of label values, and what else must be remembered.
 
-    Parameters
-    ----------
-    colormap : Mapping, napari DirectLabelColormap or another
-        Colours by value, None being all others; napari's cycling colours say
-        nothing about single values, and give none.
+    None in the table is all other values; napari's cycling colours say nothing about
+    single values, and give none.
     """
     table = getattr(colormap, "color_dict", colormap)
     if not isinstance(table, Mapping):
@@ -305,18 +267,10 @@ INDEX = "index"
 
 
 def label_properties(*tables: Any) -> dict[int, dict[str, Any]]:
-    """Give the properties of label values.
+    """Give the properties of label values: JSON, without what is missing (NaN, None).
 
-    Parameters
-    ----------
-    *tables : DataFrame, Mapping of str to sequence, or None
-        The first that has a column counts. Without the column ``index`` a row is
-        about the label value of its number, as in napari.
-
-    Returns
-    -------
-    dict
-        By label value, JSON values by name; what is missing (NaN, None) is absent.
+    The first table that has a column counts. Without the column ``index`` a row is
+    about the label value of its number, as in napari.
     """
     for table in tables:
         columns = _columns(table)

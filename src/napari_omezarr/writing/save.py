@@ -60,15 +60,6 @@ class Verification:
     """Compares blocks whose checksums were kept, in threads of its own.
 
     Leaving it gives up what was not begun; `finish` waits for all.
-
-    Parameters
-    ----------
-    plan : Plan
-        What is written.
-    staged : Hierarchy
-        Where it is read back from.
-    verify : {"sample", "all", "none"}
-        How much is read at a time: of a sample one object, else whole blocks.
     """
 
     def __init__(self, plan: Plan, staged: Hierarchy, verify: Verify) -> None:
@@ -92,13 +83,7 @@ class Verification:
     def add(
         self, image: ImagePlan, write_pass: WritePass, bounds: Bounds, checks: Checks
     ) -> None:
-        """Read a block back that is stored, as soon as a thread is free.
-
-        Raises
-        ------
-        VerificationError, StoreError
-            An earlier one differs, or could not be read.
-        """
+        """Read a stored block back once a thread is free; raises earlier failures."""
         boxes = _checked_boxes(image, write_pass, bounds, checks)
         for level, box, expected in boxes:
             array = stored_level(self._plan, self._staged, image, level)
@@ -115,20 +100,7 @@ class Verification:
                 self.add(image, write_pass, bounds, checks)
 
     def finish(self) -> int:
-        """Wait for all.
-
-        Returns
-        -------
-        int
-            How many boxes were compared, over all levels.
-
-        Raises
-        ------
-        VerificationError
-            What is there differs from what was written.
-        StoreError
-            It could not be read.
-        """
+        """Wait for all; gives how many boxes were compared, over all levels."""
         self._collect(wait(self._comparing).done)
         return self._equal
 
@@ -209,11 +181,6 @@ def with_contrast(plan: Plan, staged: Hierarchy) -> Plan:
 
     They are the 0.1 and 99.9 percentiles of the finite values of the middle of
     the coarsest level, or of a part of it that is worth reading.
-
-    Raises
-    ------
-    StoreError
-        The coarsest level could not be read.
     """
     for number, image in enumerate(plan.images):
         displays = image.spec.displays
@@ -302,33 +269,7 @@ def save(
 ) -> Saved:
     """Write all pixels, then the documents; until then there is no image.
 
-    Parameters
-    ----------
-    plan : Plan
-        What to write.
-    target : Target
-        Where.
-    mode : SaveMode
-        What to do with what is there.
-    executor : Executor
-        Who writes blocks; it is left open.
-    running : Running, optional
-        Progress and cancelling.
-
-    Raises
-    ------
-    LossError
-        The plan loses something that nobody agreed to.
-    TargetExistsError
-        Something is there, or appeared meanwhile.
-    UnfinishedWriteError
-        A save that broke off is there, and is neither to be resumed nor removed.
-    VerificationError
-        What was read back differs.
-    StoreError
-        Reading or writing failed. What is done is kept, for resuming.
-    WriteCancelledError
-        It was cancelled. The same holds.
+    The executor is left open. What is done when it fails is kept, for resuming.
     """
     running = running or Running(verify=mode.verify)
     accepted(plan)
@@ -397,19 +338,7 @@ def _resumed(target: Target, plan: Plan, mode: SaveMode) -> bool:
 def check_not_open(target: str, places: Iterable[str], *, inside: bool = False) -> None:
     """Check that a target is none of the places that are read, nor around one.
 
-    Parameters
-    ----------
-    target : str
-        The address where something will be written.
-    places : iterable of str
-        The addresses of sources and of open layers.
-    inside : bool, optional
-        The target may lie inside such a place (labels of an open image).
-
-    Raises
-    ------
-    TargetInUseError
-        It is one, or holds one, or lies inside one.
+    With ``inside`` it may lie inside such a place (labels of an open image).
     """
     aim = f"{_plain(target)}/"
     for place in places:

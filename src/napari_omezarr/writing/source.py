@@ -49,13 +49,7 @@ class PixelSource(Protocol):
 class ArraySource:
     """Anything that is indexed like numpy: numpy, zarr, `Pixels`, h5py, lazy views.
 
-    Parameters
-    ----------
-    array : array-like
-        With ``shape``, ``dtype`` and basic indexing. Reading `Pixels` asks the
-        store for all the chunks of a box at once.
-    places : frozenset of str, optional
-        The addresses that it reads.
+    `Pixels` ask the store for all the chunks of a box at once.
     """
 
     def __init__(self, array: Any, places: frozenset[str] = frozenset()) -> None:
@@ -148,20 +142,9 @@ class Converted:
 
 
 def as_source(data: Any, places: frozenset[str] = frozenset()) -> PixelSource:
-    """Make a source of a layer's data; nothing is read.
+    """Make a source of one level of a layer's data; nothing is read.
 
-    Parameters
-    ----------
-    data : array-like
-        One level: numpy, dask, zarr, xarray, `Pixels`, or what another plugin
-        gives. A dask array of ours is read through its pixels.
-    places : frozenset of str, optional
-        What is known to be read.
-
-    Raises
-    ------
-    UnsupportedDataError
-        Its values are not booleans, integers or floats of at most 64 bits.
+    A dask array of ours is read through its pixels.
     """
     array = _unwrapped(data)
     if isinstance(array, da.Array):
@@ -185,11 +168,8 @@ def stack(sources: Sequence[PixelSource], axis: int) -> PixelSource:
 def writable_dtype(dtype: Any) -> np.dtype[Any]:
     """Give a data type in native byte order.
 
-    Raises
-    ------
-    UnsupportedDataError
-        OME-Zarr viewers show booleans, integers and floats; not complex numbers,
-        text, objects, or floats beyond 64 bits.
+    OME-Zarr viewers show booleans, integers and floats; not complex numbers, text,
+    objects, or floats beyond 64 bits.
     """
     native: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
     if native.kind not in "biuf" or (

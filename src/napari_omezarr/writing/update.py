@@ -37,20 +37,8 @@ def changed(
 ) -> None:
     """Read a document, change it, and write it if nobody else did meanwhile.
 
-    Parameters
-    ----------
-    hierarchy : Hierarchy
-        Where.
-    key : str
-        Of the document.
-    change : callable
-        Is given the document (None: not there), and gives the new one, or None to
-        leave it alone. It may be asked again, with a newer document.
-
-    Raises
-    ------
-    ConflictError
-        Somebody else changed it each time.
+    ``change`` is given the document (None: not there) and gives the new one, or None
+    to leave it alone. It may be asked again, with a newer document.
     """
     for turn in range(_TRIES):
         stored = hierarchy.read(key)
@@ -74,14 +62,8 @@ def refresh(
     """Bring new documents into the consolidated metadata of the groups above.
 
     Readers that find such metadata look no further: what they lack is not seen.
-
-    Parameters
-    ----------
-    above : iterable of (Hierarchy, str)
-        Each group that may have some, and the path from there to the documents'
-        hierarchy.
-    documents : sequence of Document
-        What is new; documents of groups replace those that are held.
+    ``above`` are the groups that may have some, with the way from there to the
+    documents' hierarchy.
     """
     for hierarchy, path in above:
         below = f"{path}/" if path else ""
@@ -99,15 +81,7 @@ def refresh(
 
 
 def retract(above: Iterable[tuple[Hierarchy, str]], group: str) -> None:
-    """Take a group with all that lies below it out of the consolidated metadata.
-
-    Parameters
-    ----------
-    above : iterable of (Hierarchy, str)
-        As for `refresh`.
-    group : str
-        Its path in the documents' hierarchy.
-    """
+    """Take a group with all that lies below it out of the consolidated metadata."""
     for hierarchy, path in above:
         gone = f"{path}/{group}" if path else group
         try:
@@ -181,30 +155,9 @@ def update_image(
     hierarchy: Hierarchy,
     above: Iterable[tuple[Hierarchy, str]] = (),
 ) -> tuple[str, ...]:
-    """Write names, colours, contrast and visibility; no pixel is touched.
+    """Write names, colours, contrast and visibility; gives the names of changed layers.
 
-    Parameters
-    ----------
-    specs : sequence of ImageSpec
-        Channels of one image (each knows which), or one label image.
-    hierarchy : Hierarchy
-        The group of that image.
-    above : iterable of (Hierarchy, str), optional
-        Groups above it that may hold consolidated metadata.
-
-    Returns
-    -------
-    tuple of str
-        What was changed, a few words each; empty where nothing differed.
-
-    Raises
-    ------
-    NodeNotFoundError
-        There is no image any more.
-    OptionError
-        A layer does not know which channel it is, or has no contrast.
-    ConflictError
-        The document was changed while this was done.
+    The specs are channels of one image (each knows which), or one label image.
     """
     group = read_group(hierarchy, "")
     if group is None or "multiscales" not in group.block:
