@@ -26,7 +26,7 @@ from napari_omezarr.demo.server import S3Server
 from napari_omezarr.display.napari_hook import wait_until_sharp
 from napari_omezarr.samples import write_cells, write_plate
 from napari_omezarr.user_files import CACHE_VARIABLE, FOLDER_VARIABLE
-from napari_omezarr.widgets.qt_async import pending, running
+from napari_omezarr.widgets.qt_async import pending
 
 if TYPE_CHECKING:
     from napari_omezarr.widgets.browser.browser import Browser
@@ -109,7 +109,7 @@ def choose(browser: Browser, name: str) -> None:
 def settle(browser: Browser) -> None:
     """Let the window live until everything that is shown is known."""
     wait(0.5)
-    until(lambda: not (pending or running or browser.tree.settling))
+    until(lambda: not (pending or browser.tree.settling))
     until(lambda: not browser.details.busy)
     wait(0.5)
 

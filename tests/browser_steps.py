@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gui_steps import until
 from napari_omezarr.widgets.browser.browser import Browser
-from napari_omezarr.widgets.qt_async import pending, running
+from napari_omezarr.widgets.qt_async import pending
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
@@ -25,12 +25,12 @@ def shown_browser(qtbot: QtBot, viewer: Any = None) -> Browser:
 
 def settled(qtbot: QtBot, browser: Browser) -> None:
     """Wait until rows are there and everything visible was looked at."""
-    until(qtbot, lambda: not pending and not running and not browser.tree.settling)
+    until(qtbot, lambda: not pending and not browser.tree.settling)
 
 
 def quiet(qtbot: QtBot) -> None:
     """Wait until nothing is under way, also of browsers that are gone."""
-    until(qtbot, lambda: not pending and not running)
+    until(qtbot, lambda: not pending)
 
 
 def said(qtbot: QtBot, browser: Browser) -> tuple[str, str]:

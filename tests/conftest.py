@@ -123,7 +123,7 @@ def s3_prefix() -> str:
 @pytest.fixture
 def viewer(make_napari_viewer: Callable[..., Any], qtbot: QtBot) -> Iterator[Any]:
     """A viewer; the test is over when what it has opened is."""
-    from napari_omezarr.widgets.qt_async import running
+    from napari_omezarr.widgets.qt_async import pending
 
     yield make_napari_viewer()
-    qtbot.waitUntil(lambda: not running, timeout=30_000)
+    qtbot.waitUntil(lambda: not pending, timeout=30_000)

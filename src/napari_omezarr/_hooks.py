@@ -70,9 +70,9 @@ def read(path: str | Sequence[str]) -> list[Any]:
         It could not be opened; the error says why, and what to do.
     """
     if _in_gui_of_viewer():
-        from .widgets.qt_async import core_is_loaded
+        from .widgets.qt_async import wait_for_import
 
-        if not core_is_loaded():
+        if not wait_for_import("napari_omezarr.layers"):
             return [(None,)]  # napari's sign for "nothing, and ask no other reader"
         from .widgets.open import open_for_viewer
 

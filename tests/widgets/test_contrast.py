@@ -16,7 +16,7 @@ from napari.layers import Image
 from gui_steps import PLUGIN, until
 from napari_omezarr.location import Location
 from napari_omezarr.widgets.open import estimate_later, open_place, slider_range
-from napari_omezarr.widgets.qt_async import running
+from napari_omezarr.widgets.qt_async import pending
 from servers.faults import Stalled, Status
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def test_it_is_not_set_when_the_person_was_faster(
     (layer,) = viewer.open(plane, plugin=PLUGIN)
     layer.contrast_limits = (10, 20)
     http_server.clear()
-    until(qtbot, lambda: not running)
+    until(qtbot, lambda: not pending)
     assert limits(layer) == (10, 20)
 
 
@@ -81,7 +81,7 @@ def test_a_layer_that_is_gone_is_let_go(
     gc.collect()
     assert gone() is None
     http_server.clear()
-    until(qtbot, lambda: not running)
+    until(qtbot, lambda: not pending)
 
 
 def test_a_failure_leaves_the_makeshift(
@@ -89,7 +89,7 @@ def test_a_failure_leaves_the_makeshift(
 ) -> None:
     http_server.fault("*/c/*", Status(401), forever=True)
     (layer,) = viewer.open(plane, plugin=PLUGIN)
-    until(qtbot, lambda: not running)
+    until(qtbot, lambda: not pending)
     assert limits(layer) == MAKESHIFT
 
 

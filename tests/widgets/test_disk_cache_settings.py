@@ -37,8 +37,8 @@ def test_what_is_opened_is_kept_where_it_is_switched_on(
 ):
     settings.enabled = True
     assert seen(viewer, http_server, tmp_path) > 0
-    job = clear()
-    qtbot.waitUntil(job.outcome.done)
+    task = clear()
+    qtbot.waitUntil(task.future.done)
     assert disk_cache_facts(tmp_path / "cache").entries == 0
 
 
@@ -50,5 +50,5 @@ def test_the_room_for_thumbnails_is_a_setting_and_clearing_empties_it(qtbot, set
     kept = cache_folder() / "thumbnails" / "a.png"
     kept.parent.mkdir(parents=True)
     kept.touch()
-    qtbot.waitUntil(clear().outcome.done)
+    qtbot.waitUntil(clear().future.done)
     assert not kept.exists()

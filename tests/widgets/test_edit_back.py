@@ -15,7 +15,7 @@ from napari_omezarr import _hooks, patch, read_layers, write_image
 from napari_omezarr.errors import OptionError
 from napari_omezarr.widgets.edit_back import edited_region
 from napari_omezarr.widgets.open_layers import keep_original, original_of
-from napari_omezarr.widgets.qt_async import running
+from napari_omezarr.widgets.qt_async import pending
 from napari_omezarr.widgets.region_box import cuts
 from napari_omezarr.widgets.region_dock import RegionDock
 
@@ -72,7 +72,7 @@ def region(opened):
 
 
 def done(qtbot, told):
-    until(qtbot, lambda: not running and told)
+    until(qtbot, lambda: not pending and told)
     return told[-1]
 
 
@@ -154,7 +154,7 @@ def test_what_somebody_else_has_changed_meanwhile_is_shown_and_left(
     assert text == "Load what is there now"
     told.clear()
     load(None)
-    until(qtbot, lambda: not running)
+    until(qtbot, lambda: not pending)
     present = opened.layers["cells region now"]
     wanted = np.array(original_of(layer))
     wanted[0, 3:6, 5:7] = 555

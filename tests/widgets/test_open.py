@@ -19,7 +19,7 @@ from napari_omezarr.reading import Reading
 from napari_omezarr.samples import write_cells
 from napari_omezarr.user_files import Recents
 from napari_omezarr.widgets.open import MOST, tell
-from napari_omezarr.widgets.qt_async import running
+from napari_omezarr.widgets.qt_async import pending
 from servers.faults import Stalled, Status
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def test_a_stalled_opening_can_be_cancelled(
     assert layers == []
     assert not viewer.layers
     assert told == []
-    until(qtbot, lambda: not running)  # though the server does not answer
+    until(qtbot, lambda: not pending)  # though the server does not answer
 
 
 def test_a_failure_is_raised_and_told_once(

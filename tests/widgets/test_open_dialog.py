@@ -18,7 +18,7 @@ from napari_omezarr.location import Location
 from napari_omezarr.samples import write_cells
 from napari_omezarr.user_files import Recents
 from napari_omezarr.widgets.open_dialog import OpenDialog, show_open_dialog
-from napari_omezarr.widgets.qt_async import running
+from napari_omezarr.widgets.qt_async import pending
 from servers.faults import Stalled, Status
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ def test_escape_cancels_then_closes_while_the_window_lives(
     qtbot.keyClick(dialog.line, Qt.Key.Key_Escape)
     assert not dialog.busy
     assert dialog.isVisible()
-    until(qtbot, lambda: not running)  # though the server does not answer
+    until(qtbot, lambda: not pending)  # though the server does not answer
     assert not viewer.layers
     with closing(dialog, qtbot):
         qtbot.keyClick(dialog.line, Qt.Key.Key_Escape)
@@ -211,8 +211,8 @@ def test_closing_gives_up(
     until(qtbot, lambda: http_server.requests)
     with closing(dialog, qtbot):
         dialog.close()
-    until(qtbot, lambda: not running)
-    until(qtbot, lambda: not running)
+    until(qtbot, lambda: not pending)
+    until(qtbot, lambda: not pending)
     assert not viewer.layers
 
 

@@ -21,7 +21,7 @@ from napari_omezarr.errors import WriteCancelledError
 from napari_omezarr.user_files import Recents
 from napari_omezarr.widgets.background_save import under_way
 from napari_omezarr.widgets.open_layers import PaintingHeld
-from napari_omezarr.widgets.qt_async import running
+from napari_omezarr.widgets.qt_async import pending
 from napari_omezarr.widgets.save_dock import SaveDock
 from slow_image import SlowImage
 
@@ -57,7 +57,7 @@ def make_dock(filled, qtbot):
         return dock
 
     yield make
-    until(qtbot, lambda: not under_way and not running)
+    until(qtbot, lambda: not under_way and not pending)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from napari_omezarr.errors import (
 )
 
 from .open_layers import PaintingHeld, layers_with, places_of
-from .qt_async import Task, app_events, event_loop_runs, is_loaded, main_window
+from .qt_async import Task, app_events, event_loop_runs, main_window, wait_for_import
 from .save_model import layer_data
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def save_for_viewer(layers: Sequence[Any], place: Location, **conduct: Any) -> b
 
         write_layers(layers, place, in_use=in_use, **conduct)
         return True
-    if not is_loaded("napari_omezarr.writing"):
+    if not wait_for_import("napari_omezarr.writing"):
         return False
     from napari_omezarr.writing import plan_write
     from napari_omezarr.writing.plan import accepted

@@ -251,17 +251,17 @@ def open_for_viewer(addresses: Sequence[str]) -> list[Any]:
     OMEZarrError
         One of them could not be opened. A notification says the same.
     """
-    jobs: list[Task] = []
+    tasks: list[Task] = []
     try:
         locations = [place_of(address) for address in addresses]
-        jobs += [Task(partial(open_place, place)).start() for place in locations]
-        for job, location in zip(jobs, locations, strict=True):
-            if not wait_for(job, f"Opening {location.name} …"):
+        tasks += [Task(partial(open_place, place)).start() for place in locations]
+        for task, location in zip(tasks, locations, strict=True):
+            if not wait_for(task, f"Opening {location.name} …"):
                 return list(NOTHING)
-        return make_layers(job.outcome.result() for job in jobs)
+        return make_layers(task.future.result() for task in tasks)
     except OMEZarrError as error:
         explain(error)
         raise
     finally:
-        for job in jobs:
-            job.abandon()
+        for task in tasks:
+            task.abandon()

@@ -191,7 +191,7 @@ class OpenDialog(QDialog):
     def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._viewer = viewer
-        self._jobs: list[Task] = []
+        self._tasks: list[Task] = []
         self._failures: list[str] = []
         self.setWindowTitle("Open OME-Zarr")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
@@ -211,7 +211,7 @@ class OpenDialog(QDialog):
     @property
     def busy(self) -> bool:
         """Whether something is being opened."""
-        return bool(self._jobs)
+        return bool(self._tasks)
 
     def open_address(self) -> None:
         """Open what the line says; answers come later, by signal."""
@@ -227,17 +227,14 @@ class OpenDialog(QDialog):
             self._say("There is no address. Paste one, or choose a recent place.")
             return
         self._say("")
-        jobs = [Task(partial(_open, location)) for location in locations]
-        self._jobs.extend(jobs)
-        for job in jobs:
-            # A window that closes takes the dialog with it, without a close event.
-            self.destroyed.connect(job.abandon)
-            job.start(partial(self._receive, job))
+        self._tasks += [Task(partial(_open, location)) for location in locations]
+        for task in self._tasks:
+            task.start(partial(self._receive, task), self)
         self._set_busy(True)
 
     def cancel(self) -> None:
         """Give up what is being opened."""
-        _abandon(self._jobs)
+        self._abandon()
         self._say("Cancelled.")
         self._set_busy(False)
 
@@ -250,7 +247,7 @@ class OpenDialog(QDialog):
 
     def closeEvent(self, event: QCloseEvent | None) -> None:
         """Give up what is being opened, and close."""
-        _abandon(self._jobs)
+        self._abandon()
         super().closeEvent(event)
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:
@@ -297,8 +294,13 @@ class OpenDialog(QDialog):
         self.line.set_address(address)
         self.open_address()
 
-    def _receive(self, job: Task, outcome: Future[Opened]) -> None:
-        self._jobs.remove(job)
+    def _abandon(self) -> None:
+        for task in self._tasks:
+            task.abandon()
+        self._tasks.clear()
+
+    def _receive(self, task: Task, outcome: Future[Opened]) -> None:
+        self._tasks.remove(task)
         error = outcome.exception()
         if isinstance(error, OMEZarrError):
             self._failures.append(str(error))
@@ -341,13 +343,7 @@ def show_open_dialog(viewer: ViewerModel) -> OpenDialog:
 
 
 def _open(location: Location) -> Opened:
-    # Imported here, in the job's thread: the first time it takes a second or more.
+    # Imported here, in the task's thread: the first time it takes a second or more.
     from .open import open_place
 
     return open_place(location)
-
-
-def _abandon(jobs: list[Task]) -> None:
-    for job in jobs:
-        job.abandon()
-    jobs.clear()

@@ -1,4 +1,4 @@
-"""What one part of the window has done, for whoever shows it."""
+"""The one bridge from threads and the I/O loop to the GUI thread, and waiting there."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import cache, partial
 from importlib import import_module
 from threading import Thread
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import napari
 from napari.qt import get_current_stylesheet
@@ -22,61 +23,103 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-# A blocking function in a thread, whose outcome is handed over in the GUI thread.
+    Callback = Callable[[Future[Any]], None]
 
-running: set[Task] = set()
-"""The jobs whose end the GUI thread has not seen: in it they must be deleted."""
+PAUSE = 200
+"""Milliseconds without another question before a `DebouncedTask` begins."""
+SHOWN_AFTER = 500
+"""Milliseconds before the progress dialog shows; most openings are over by then."""
+
+# The hop into the GUI thread.
+
+pending: set[GuiCallback] = set()
+"""Those that were not delivered yet; held, for the GUI thread must delete them."""
 
 
-class Task(QObject):
-    """One call of a function, in a thread of its own.
+class GuiCallback(QObject):
+    """Hands a future that is done to a callback, in the GUI thread; made there."""
 
-    Make it in the GUI thread. The thread is a daemon, other than those of Qt's or
-    Python's pools: an address that does not answer must not hold up napari's exit.
+    _done = Signal()
 
-    Parameters
-    ----------
-    function : callable
-        Blocks; must not touch a widget or a layer.
+    def __init__(self, future: Future[Any]) -> None:
+        super().__init__()
+        self.future = future
+        self._callback: Callback | None = None
+        # Queued, for a future that is done already must not call back at once.
+        self._done.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
 
-    Attributes
-    ----------
-    outcome : Future
-        What the function returned or raised.
+    def abandon(self) -> None:
+        """Cancel what was asked; the callback is not called any more."""
+        self._callback = None
+        self.future.cancel()
+
+    def _watch(self, callback: Callback | None, owner: QObject | None) -> None:
+        self._callback = callback
+        pending.add(self)
+        if owner is not None:
+            # A method of ours, which nothing collects while it waits; a closure that
+            # only Qt knows may be cleared before the owner goes, and Qt would call it.
+            owner.destroyed.connect(self.abandon)
+        # Weak: in a cycle with the future, any thread's collector would delete us.
+        self.future.add_done_callback(partial(_announce, ref(self)))
+
+    def _deliver(self) -> None:
+        pending.discard(self)
+        if self._callback is not None and not self.future.cancelled():
+            self._callback(self.future)
+
+
+def _announce(reference: ref[GuiCallback], _: Future[Any]) -> None:
+    watcher = reference()
+    if watcher is not None:
+        watcher._done.emit()
+
+
+class FutureWatcher(GuiCallback):
+    """Waits for a future of the I/O loop; it is cancelled when the owner goes.
+
+    The callback is never called for a future that was cancelled.
     """
 
-    _ended = Signal()
+    def __init__(
+        self, future: Future[Any], callback: Callback, owner: QObject | None
+    ) -> None:
+        super().__init__(future)
+        self._watch(callback, owner)
+
+
+class Task(GuiCallback):
+    """One call of a blocking function, in a thread; it must touch no widget or layer.
+
+    The thread is a daemon, other than those of Qt's or Python's pools: an address
+    that does not answer must not hold up napari's exit.
+    """
 
     def __init__(self, function: Callable[[], Any]) -> None:
-        super().__init__()
-        self.outcome: Future[Any] = Future()
+        super().__init__(Future())
         self._function = function
-        self._callback: Callable[[Future[Any]], None] | None = None
         self._stop = Stop()
-        self._ended.connect(self._deliver)
 
-    def start(self, callback: Callable[[Future[Any]], None] | None = None) -> Task:
-        """Start; `callback` gets the outcome later, in the GUI thread."""
-        self._callback = callback
-        running.add(self)
-        Thread(target=self._run, name="napari-omezarr job", daemon=True).start()
+    def start(
+        self, callback: Callback | None = None, owner: QObject | None = None
+    ) -> Task:
+        """Start; the owner is the widget without which nobody wants the result."""
+        # Only its requests can be cancelled; the function ends by itself.
+        self.future.set_running_or_notify_cancel()
+        self._watch(callback, owner)
+        Thread(target=self._run, name="napari-omezarr task", daemon=True).start()
         return self
-
-    def on_end(self, callback: Callable[[Future[Any]], None]) -> None:
-        """Have another function called instead, unless the end was delivered."""
-        self._callback = callback
 
     def abandon(self) -> None:
         """End its requests, and let it end unheard."""
-        self._callback = None
+        super().abandon()
         self._stop.say()
 
     def _run(self) -> None:
         with ExitStack() as stack:
             stack.push(self._keep_failure)
             stack.enter_context(self._stop.heeded())
-            self.outcome.set_result(self._function())
-        self._ended.emit()
+            self.future.set_result(self._function())
 
     def _keep_failure(
         self,
@@ -85,50 +128,27 @@ class Task(QObject):
         _traceback: TracebackType | None,
     ) -> bool:
         if error is not None:
-            self.outcome.set_exception(error)
+            self.future.set_exception(error)
         return error is not None
-
-    def _deliver(self) -> None:
-        running.discard(self)
-        if self._callback is not None:
-            self._callback(self.outcome)
-
-
-# One question at a time, of which only the latest answer counts.
-
-PAUSE = 200
-"""Milliseconds without another question before one is asked."""
 
 
 class DebouncedTask(QObject):
-    """Asks in a thread, after a pause; a question that is out of date is given up.
+    """Asks in a thread, after a pause; only the latest question is answered."""
 
-    Parameters
-    ----------
-    hear : callable
-        Is given the outcome, in the GUI thread.
-    parent : QObject
-        Its owner.
-
-    Attributes
-    ----------
-    jobs : list of Job
-        The question that is being asked; its owner abandons it when it goes.
-    """
-
-    def __init__(self, hear: Callable[[Future[Any]], None], parent: QObject) -> None:
+    def __init__(self, callback: Callback, parent: QObject) -> None:
         super().__init__(parent)
-        self._hear = hear
+        self._callback = callback
         self._prepare: Callable[[], Callable[[], Any] | None] | None = None
-        self.jobs: list[Task] = []
+        self._task: Task | None = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
+        self._timer.setInterval(PAUSE)
         self._timer.timeout.connect(self._begin)
 
     @property
     def busy(self) -> bool:
         """Whether an answer is still to come."""
-        return self._prepare is not None or bool(self.jobs)
+        return self._prepare is not None or self._task is not None
 
     def ask(self, prepare: Callable[[], Callable[[], Any] | None]) -> None:
         """Ask, in place of what was asked before.
@@ -141,91 +161,29 @@ class DebouncedTask(QObject):
         """
         self.forget()
         self._prepare = prepare
-        self._timer.start(PAUSE)
+        self._timer.start()
 
     def forget(self) -> None:
-        """Want no answer."""
+        """Give up what was asked."""
         self._prepare = None
         self._timer.stop()
-        for job in self.jobs:
-            job.abandon()
-        self.jobs.clear()
+        if self._task is not None:
+            self._task.abandon()
+            self._task = None
 
     def _begin(self) -> None:
         prepare, self._prepare = self._prepare, None
         question = prepare() if prepare is not None else None
         if question is not None:
-            job = Task(question)
-            # It goes with its owner; then nobody listens any more.
-            self.destroyed.connect(job.abandon)
-            self.jobs.append(job.start(self._deliver))
+            self._task = Task(question).start(self._deliver, self)
 
     def _deliver(self, outcome: Future[Any]) -> None:
-        self.jobs.clear()
-        self._hear(outcome)
-
-
-# An answer of the I/O loop, handed over in the GUI thread.
-
-pending: set[FutureWatcher] = set()
-"""The answers that did not come yet: in the GUI thread they must be deleted."""
-
-
-class FutureWatcher(QObject):
-    """Waits for a future of the core without a thread; make it in the GUI thread.
-
-    Parameters
-    ----------
-    future : concurrent.futures.Future
-        What was asked.
-    callback : callable
-        Gets the future when it is done, in the GUI thread; never if it was
-        cancelled, or if the answer was dropped.
-    owner : QObject
-        Whose method the callback is: the answer is dropped when it goes.
-    """
-
-    _came = Signal()
-
-    def __init__(
-        self,
-        future: Future[Any],
-        callback: Callable[[Future[Any]], None],
-        owner: QObject,
-    ) -> None:
-        super().__init__()
-        self._future = future
-        self._callback: Callable[[Future[Any]], None] | None = callback
-        # Queued, for an answer that is there already must not come inside this call.
-        self._came.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
-        pending.add(self)
-        # A method of ours, which nothing collects while it waits; a closure that only
-        # Qt knows may be cleared before its widget goes, and Qt would call it.
-        owner.destroyed.connect(self.drop)
-        future.add_done_callback(self._tell)
-
-    def drop(self) -> None:
-        """Cancel what was asked; its answer is not heard any more."""
-        self._callback = None
-        self._future.cancel()
-
-    def _tell(self, _: Future[Any]) -> None:
-        self._came.emit()
-
-    def _deliver(self) -> None:
-        pending.discard(self)
-        if self._callback is not None and not self._future.cancelled():
-            self._callback(self._future)
+        self._task = None
+        self._callback(outcome)
 
 
 def failure(future: Future[Any]) -> OMEZarrError | None:
-    """Give the error that a person is to read, if there is one.
-
-    Raises
-    ------
-    BaseException
-        What no core function raises on purpose: a defect, which must be seen.
-    """
+    """Return the error that a person is to read, if any; raise any other."""
     error = future.exception()
     if error is None or isinstance(error, OMEZarrError):
         return error
@@ -252,7 +210,7 @@ def event_loop_runs() -> bool:
 
 
 def main_window() -> QMainWindow | None:
-    """Give the main window that the person works in; None where none is shown."""
+    """Return the main window that the person works in; None where none is shown."""
     owner: QObject | None = QApplication.activeWindow()
     while owner is not None and not isinstance(owner, QMainWindow):
         owner = owner.parent()
@@ -262,50 +220,36 @@ def main_window() -> QMainWindow | None:
     return owner or next(shown, None)
 
 
-# Waiting for a job in the GUI thread while the window lives on.
-
-SHOWN_AFTER = 500
-"""Milliseconds before the progress dialog shows; most openings are over by then."""
+# Waiting for a task in the GUI thread while the window lives on.
 
 
-def wait_for(job: Task, text: str) -> bool:
-    """Wait until a job ends or the person cancels.
+def wait_for(task: Task, text: str) -> bool:
+    """Wait until a task ends; False when the person cancels, or napari quits.
 
     A reader must return its layers, so it cannot hand over to signals: napari is in
     the middle of ``viewer.open``. The wait runs Qt's events meanwhile: the window
-    paints, timers tick, and after half a second a dialog offers to cancel. It is
-    modal to the window, for nobody should drop a second image or close the viewer
-    while napari is opening the first.
-
-    Parameters
-    ----------
-    job : Job
-        Started.
-    text : str
-        What is being waited for.
-
-    Returns
-    -------
-    bool
-        True when it has ended; False when it was cancelled, or napari quits.
+    paints, timers tick, and after half a second a dialog with `text` offers to
+    cancel. It is modal to the window, for nobody should drop a second image or close
+    the viewer while napari is opening the first.
     """
-    loop, patience = QEventLoop(), QTimer()
+    loop, timer = QEventLoop(), QTimer()
     dialogs: list[QProgressDialog] = []
-    job.on_end(lambda _: loop.quit())
-    patience.setSingleShot(True)
-    patience.timeout.connect(lambda: dialogs.append(_offer_to_cancel(text, loop)))
-    patience.start(SHOWN_AFTER)
-    if not job.outcome.done():
+    watcher = FutureWatcher(task.future, lambda _: loop.quit(), None)
+    timer.setSingleShot(True)
+    timer.timeout.connect(lambda: dialogs.append(_offer_to_cancel(text, loop)))
+    timer.start(SHOWN_AFTER)
+    if not task.future.done():
         loop.exec()
-    patience.stop()
+    timer.stop()
+    watcher.abandon()
     # The window, if it was closed meanwhile, took its dialog with it.
     with suppress(RuntimeError):
         for dialog in dialogs:
             dialog.hide()
             dialog.deleteLater()
-    ended = job.outcome.done()
+    ended = task.future.done()
     if not ended:
-        job.abandon()
+        task.abandon()
     return ended
 
 
@@ -324,31 +268,11 @@ def _offer_to_cancel(text: str, loop: QEventLoop) -> QProgressDialog:
     return dialog
 
 
-# The libraries that opening and saving need, imported outside of the GUI thread.
+def wait_for_import(module: str) -> bool:
+    """Import a module in a thread; False when the person has cancelled the wait.
 
-_CORE = "napari_omezarr.layers"
-
-
-def core_is_loaded() -> bool:
-    """Import what opening needs; see `is_loaded`."""
-    return is_loaded(_CORE)
-
-
-def is_loaded(module: str) -> bool:
-    """Import zarr, aiohttp and the rest in a thread, while the window lives on.
-
-    It takes a second or more, once: the first address that a person drops would
-    freeze napari for as long.
-
-    Parameters
-    ----------
-    module : str
-        What needs them.
-
-    Returns
-    -------
-    bool
-        False when the person has cancelled the wait.
+    zarr, aiohttp and the rest take a second or more, once: the first address that a
+    person drops would freeze napari for as long.
     """
     if module in sys.modules:
         return True
@@ -359,7 +283,7 @@ def is_loaded(module: str) -> bool:
 
 
 class AppEvents(QObject):
-    """Is told of writing, and tells it on; all in the GUI thread."""
+    """Signals between docks that do not know each other; all in the GUI thread."""
 
     written = Signal(str)
     """The address, without secrets, of an image or a copy that was written."""
@@ -367,5 +291,5 @@ class AppEvents(QObject):
 
 @cache
 def app_events() -> AppEvents:
-    """Give the one for this process."""
+    """Return the one for this process."""
     return AppEvents()

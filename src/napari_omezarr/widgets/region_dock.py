@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import CancelledError
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -28,7 +27,7 @@ from napari_omezarr.errors import OMEZarrError
 from napari_omezarr.region import RegionPart, as_placed, estimate, start
 
 from .open_layers import keep_original
-from .qt_async import Task
+from .qt_async import FutureWatcher
 from .quantities import bytes_text, lengths_text, shape_text
 from .region_box import Frame, companions, croppable, cuts, finest_shape, visible_edges
 
@@ -234,7 +233,7 @@ class RegionDock(QWidget):
         super().__init__()
         self._viewer = napari_viewer
         self._layer: Layer | None = None
-        self._loading: list[tuple[Future[list[np.ndarray]], Task]] = []
+        self._loading: FutureWatcher | None = None
         self._hidden: WeakSet[Layer] = WeakSet()
         self._done = (0, 1)
         self.form = RegionForm()
@@ -253,7 +252,7 @@ class RegionDock(QWidget):
     @property
     def busy(self) -> bool:
         """Whether something is being loaded."""
-        return bool(self._loading)
+        return self._loading is not None
 
     def reset_choices(self, event: object = None) -> None:
         """Offer the images and labels that the viewer has now."""
@@ -286,18 +285,16 @@ class RegionDock(QWidget):
         except MemoryError:
             self.form.say(_NO_ROOM)
             return
-        job = Task(future.result).start(partial(self._receive, wanted))
-        # A window that closes takes the dock with it, without a hide event.
-        for end in (job.abandon, future.cancel):
-            self.destroyed.connect(end)
-        self._loading.append((future, job))
+        receive = partial(self._receive, wanted)
+        self._loading = FutureWatcher(future, receive, self)
         self.form.set_busy(True)
         self._timer.start(TICK)
 
     def cancel(self) -> None:
         """Give up what is being loaded."""
-        for future, _ in self._loading:
-            future.cancel()
+        if self._loading is not None:
+            self._loading.abandon()
+            self._end("Cancelled.")
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:
         """Cancel on Esc."""
@@ -424,13 +421,11 @@ class RegionDock(QWidget):
         self.form.progress.value = int(100 * done / total)
 
     def _receive(self, wanted: list[Cut], outcome: Future[list[np.ndarray]]) -> None:
-        self._loading.clear()
-        self._timer.stop()
-        self.form.set_busy(False)
         error = outcome.exception()
         if error is not None:
-            self.form.say(_explained(error))
+            self._end(_explained(error))
             return
+        self._end("")
         self.form.draw.native.setChecked(False)
         for cut, array in zip(wanted, outcome.result(), strict=True):
             layer = cut.new_layer(array)
@@ -439,6 +434,13 @@ class RegionDock(QWidget):
         if self.form.hide.value:
             self._hide([cut.layer for cut in wanted])
         self.form.say("Loaded.")
+
+    def _end(self, text: str) -> None:
+        """Say how a load has ended."""
+        self._loading = None
+        self._timer.stop()
+        self.form.set_busy(False)
+        self.form.say(text)
 
     def _hide(self, layers: list[Layer]) -> None:
         """Hide originals: over them, additive layers would show twice as bright."""
@@ -453,8 +455,6 @@ def _parts(wanted: list[Cut]) -> list[RegionPart]:
 
 
 def _explained(error: BaseException) -> str:
-    if isinstance(error, CancelledError):
-        return "Cancelled."
     if isinstance(error, OMEZarrError):
         return f"✖ {error}"
     if isinstance(error, MemoryError):

@@ -222,7 +222,7 @@ class SaveDock(QWidget):
         self._survey: SavePreview | None = None
         self._saving: Saving | None = None
         self._saved: Location | None = None
-        self._jobs: list[Task] = []
+        self._opening: Task | None = None
         self.view = SaveView(self)
         self._latest = DebouncedTask(self._hear, self)
         self.view.form.restore(remembered())
@@ -290,11 +290,9 @@ class SaveDock(QWidget):
 
     def open_saved(self) -> None:
         """Open what was saved, as new layers."""
-        if self._saved is not None and not self._jobs:
-            job = Task(partial(open_saved, self._saved))
-            # A window that closes takes the dock with it: nobody will listen.
-            self.destroyed.connect(job.abandon)
-            self._jobs.append(job.start(self._opened))
+        if self._saved is not None and self._opening is None:
+            task = Task(partial(open_saved, self._saved))
+            self._opening = task.start(self._opened, self)
 
     def copy_address(self) -> None:
         """Put the address of what was saved into the clipboard."""
@@ -425,7 +423,7 @@ class SaveDock(QWidget):
         self.view.say("Cancelled." if cancelled else f"✖ {explained(error)}")
 
     def _opened(self, outcome: Future[Opened]) -> None:
-        self._jobs.clear()
+        self._opening = None
         error = outcome.exception()
         if error is not None:
             self.view.say(f"✖ {explained(error)}")

@@ -30,7 +30,7 @@ from napari_omezarr.widgets.browser.forms import (
     progress_text,
 )
 from napari_omezarr.widgets.browser.header import PlaceLine
-from napari_omezarr.widgets.qt_async import app_events, pending, running
+from napari_omezarr.widgets.qt_async import app_events, pending
 from servers.faults import Stalled
 from servers.proxy import Proxy
 from small_images import pixels, put_image, put_labels
@@ -383,7 +383,7 @@ def copying(qtbot: QtBot) -> Iterator[Callable[..., CopyForm]]:
         return made
 
     yield show
-    until(qtbot, lambda: not running and not pending)
+    until(qtbot, lambda: not pending)
 
 
 def files(folder: Path) -> dict[str, bytes]:

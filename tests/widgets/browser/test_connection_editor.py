@@ -21,7 +21,7 @@ from napari_omezarr.connections import (
 )
 from napari_omezarr.demo.server import OWNER
 from napari_omezarr.widgets.browser.connection_editor import ConnectionEditor
-from napari_omezarr.widgets.qt_async import pending, running
+from napari_omezarr.widgets.qt_async import pending
 from small_images import put_image
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def edit(qtbot: QtBot) -> Iterator[Callable[..., ConnectionEditor]]:
         return editor
 
     yield show
-    until(qtbot, lambda: not running and not pending)
+    until(qtbot, lambda: not pending)
 
 
 def typed(qtbot: QtBot, field: object, text: str) -> None:

@@ -32,7 +32,7 @@ from napari_omezarr.widgets.browser.text import (
     level_row,
     voxel_text,
 )
-from napari_omezarr.widgets.qt_async import running
+from napari_omezarr.widgets.qt_async import pending
 from servers.proxy import Proxy
 from small_images import pixels, put_group, put_image, put_labels
 
@@ -68,7 +68,7 @@ def panel(qtbot: QtBot) -> Iterator[DetailsPanel]:
         panel.show()
     yield panel
     panel.stop()
-    until(qtbot, lambda: not running)
+    until(qtbot, lambda: not pending)
 
 
 def at(proxy: Proxy, path: str) -> Location:
@@ -162,7 +162,7 @@ def test_a_late_answer_is_dropped(
     place = Location.parse(f"s3+{proxy.url}/public/{ROOT}/embryo|anonymous:true")
     shown(qtbot, panel, place, EntryKind.IMAGE)
     proxy.release()
-    until(qtbot, lambda: not running)
+    until(qtbot, lambda: not pending)
     assert panel.facts.text().startswith("image · OME-Zarr 0.5")
     proxy.clear()
 

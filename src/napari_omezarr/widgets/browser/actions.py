@@ -169,7 +169,7 @@ class RowActions(QObject):
         """Ask whether others may read the place, before a link to it is given away."""
         if self._wish is not None:
             if self._asked is not None:
-                self._asked.drop()
+                self._asked.abandon()
             future = start(check_public(self._wish.location, viewer.address))
             self._asked = FutureWatcher(future, partial(self._receive, viewer), self)
             self.said.emit(f"Asking whether {viewer} may read it …")

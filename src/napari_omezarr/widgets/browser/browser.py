@@ -92,9 +92,7 @@ class Browser(QWidget):
         """Find out what a place holds, and let the person choose from it."""
         self._abandon()
         self._finding = Task(partial(find_choices, location))
-        # A window that closes takes the dock with it, without a word.
-        self.destroyed.connect(self._finding.abandon)
-        self._finding.start(self._show_choices)
+        self._finding.start(self._show_choices, self)
         self.status.say(f"Looking at {location.name} …")
 
     def stop(self) -> None:

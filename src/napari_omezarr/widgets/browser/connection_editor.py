@@ -590,10 +590,8 @@ class ConnectionEditor(QDialog):
         self, work: Callable[[], object], then: Callable[[Future[Any]], None]
     ) -> None:
         job = Task(work)
-        # A window that closes takes the editor with it, without a word.
-        self.destroyed.connect(job.abandon)
         self._jobs.append(job)
-        job.start(partial(self._finish, job, then))
+        job.start(partial(self._finish, job, then), self)
 
     def _finish(
         self, job: Task, then: Callable[[Future[Any]], None], outcome: Future[Any]
@@ -638,7 +636,7 @@ class ConnectionEditor(QDialog):
 
     def _drop_test(self) -> None:
         if self._tested is not None:
-            self._tested.drop()
+            self._tested.abandon()
             self._tested = None
 
     def _end_all(self) -> None:

@@ -63,9 +63,7 @@ class BrowserDock(QWidget):
         if all(name in sys.modules for name in CORE):
             self._build()
             return
-        job = Task(_import_core).start(self._begin)
-        # A window that closes takes the dock with it, without a word.
-        self.destroyed.connect(job.abandon)
+        Task(_import_core).start(self._begin, self)
 
     def _begin(self, outcome: Future[None]) -> None:
         outcome.result()

@@ -142,7 +142,7 @@ class CopyForm(QDialog):
         if self._copying is None:
             self.close()
             return
-        self._copying.drop()
+        self._copying.abandon()
         self._copying = None
         app_events().written.emit(self._written)
         self.start_button.setText("&Resume")

@@ -259,7 +259,7 @@ class Navigation(QObject):
     def stop(self) -> None:
         """End what is asked for."""
         if self._asked is not None:
-            self._asked.drop()
+            self._asked.abandon()
         self._tree.rows.stop()
 
     def _connect(self) -> None:
@@ -278,7 +278,7 @@ class Navigation(QObject):
 
     def _show(self) -> None:
         if self._asked is not None:
-            self._asked.drop()
+            self._asked.abandon()
             self._asked = None
         places, header, rows = self.here, self._header, self._tree.rows
         header.set_walkable(back=self._history.can_go_back, up=bool(places))

@@ -76,10 +76,8 @@ class Opener(QObject):
         if self._viewer is None:
             return
         job = Task(partial(_read, wish))
-        # A window that closes takes the dock with it, without a word.
-        self.destroyed.connect(job.abandon)
         self._jobs[job] = wish
-        job.start(partial(self._receive, job))
+        job.start(partial(self._receive, job), self)
         self.changed.emit()
 
     def cancel(self) -> None:

@@ -215,7 +215,7 @@ class ShareActions(QObject):
             self.failed.emit(OptionError(sentence, action="Open it first."))
             return
         if self._asked is not None:
-            self._asked.drop()
+            self._asked.abandon()
         future = start(check_public(place, target.address))
         self._asked = FutureWatcher(
             future, partial(self._receive, target, then, view), self
@@ -225,7 +225,7 @@ class ShareActions(QObject):
     def _sign(self) -> None:
         if self._location is not None:
             if self._asked is not None:
-                self._asked.drop()
+                self._asked.abandon()
             future = start(presigned(self._location))
             self._asked = FutureWatcher(future, self._receive_signed, self)
 

@@ -152,7 +152,7 @@ class TreeNode:
     def stop(self) -> None:
         """End what is asked for here and below."""
         if self.reply is not None:
-            self.reply.drop()
+            self.reply.abandon()
         if self.listing is not None:
             self.listing.close()
         for branch in self.below.values():
@@ -440,7 +440,7 @@ class RowProber:
     def look_at(self, visible: Mapping[Spot, Entry]) -> None:
         """Ask about these rows where nothing is known, and about no others."""
         for spot in self._asked.keys() - visible.keys():
-            self._asked.pop(spot).drop()
+            self._asked.pop(spot).abandon()
         for spot, entry in visible.items():
             if spot not in self._asked and _is_open(entry):
                 future = self._prober.start(entry)
