@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from napari_omezarr.pyramid import bounded
+from napari_omezarr.pyramid import bounded, split_box
+from napari_omezarr.pyramid.boxes import chunk_parts
 
 SHAPES = hnp.array_shapes(min_dims=1, max_dims=4, min_side=1, max_side=7)
 
@@ -52,3 +53,8 @@ def test_an_empty_list_takes_nothing():
     selection = bounded([], (4, 3))
     assert selection.bounds == ((0, 0), (0, 3))
     assert selection.taken_from(np.empty((0, 3))).shape == (0, 3)
+
+
+def test_an_empty_box_has_no_pieces_wherever_it_lies():
+    empty = ((5, 5), (0, 3))
+    assert list(split_box(empty, (4, 2))) == list(chunk_parts(empty, (4, 2))) == []

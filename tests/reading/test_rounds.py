@@ -27,7 +27,7 @@ def only_gets(requests):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_an_image_opens_in_two_waves(http_server, tmp_path, version):
+def test_an_image_opens_in_two_rounds(http_server, tmp_path, version):
     small_images.put_image(tmp_path / "a.zarr", version)
     reading, rounds, requests = opened(http_server, "a.zarr")
     assert len(reading.pyramids) == 1
@@ -37,7 +37,7 @@ def test_an_image_opens_in_two_waves(http_server, tmp_path, version):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_an_image_with_labels_opens_in_three_waves(http_server, tmp_path, version):
+def test_an_image_with_labels_opens_in_three_rounds(http_server, tmp_path, version):
     small_images.put_image(tmp_path / "a.zarr", version)
     data = small_images.pixels((4, 16, 24), np.uint8)
     labels = dict.fromkeys(("cells", "nuclei", "spots"), data)
@@ -49,7 +49,7 @@ def test_an_image_with_labels_opens_in_three_waves(http_server, tmp_path, versio
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_series_opens_in_four_waves(http_server, tmp_path, version):
+def test_a_series_opens_in_four_rounds(http_server, tmp_path, version):
     small_images.put_series(tmp_path / "a.zarr", version, count=6)
     reading, rounds, requests = opened(http_server, "a.zarr")
     assert len(reading.pyramids) == 6
@@ -59,7 +59,7 @@ def test_a_series_opens_in_four_waves(http_server, tmp_path, version):
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize(("rows", "columns"), [(2, 3), (16, 24)])
-def test_a_plate_opens_in_four_waves_and_twelve_requests(
+def test_a_plate_opens_in_four_rounds_and_twelve_requests(
     http_server, tmp_path, version, rows, columns
 ):
     small_images.put_plate(tmp_path / "a.zarr", version, rows=1, columns=1, count=4)
@@ -88,14 +88,14 @@ def put_plate_document(path, version, rows, columns):
     small_images.put_group(path, version, {"plate": plate})
 
 
-def test_a_level_opens_its_image_with_one_more_wave(http_server, tmp_path):
+def test_a_level_opens_its_image_with_one_more_round(http_server, tmp_path):
     small_images.put_image(tmp_path / "a.zarr")
     reading, rounds, _ = opened(http_server, "a.zarr/1")
     assert len(reading.pyramids[0].levels) == 3
     assert rounds <= 4
 
 
-def test_consolidated_metadata_of_zarr_3_make_it_one_wave(http_server, tmp_path):
+def test_consolidated_metadata_of_zarr_3_make_it_one_round(http_server, tmp_path):
     small_images.put_image(tmp_path / "a.zarr")
     small_images.put_labels(
         tmp_path / "a.zarr", cells=small_images.pixels((4, 16, 24), np.uint8)
@@ -108,7 +108,7 @@ def test_consolidated_metadata_of_zarr_3_make_it_one_wave(http_server, tmp_path)
     assert len(requests) == 5
 
 
-def test_consolidated_metadata_of_zarr_2_make_it_one_wave(http_server, tmp_path):
+def test_consolidated_metadata_of_zarr_2_make_it_one_round(http_server, tmp_path):
     small_images.put_image(tmp_path / "a.zarr", "0.4")
     zarr.consolidate_metadata(str(tmp_path / "a.zarr"), zarr_format=2)
     _, rounds, _ = opened(http_server, "a.zarr")

@@ -1,4 +1,4 @@
-"""What is stored as one object, a chunk or a shard, and the boxes that it cuts."""
+"""Boxes of an array: from any key of numpy, their arithmetic, and the chunk grid."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-# What numpy and dask may ask of an array, as plain bounded ranges.
-
 Bounds = tuple[tuple[int, int], ...]
 """Start and stop along each axis, 0 <= start <= stop <= size."""
+
+
+# What numpy and dask may ask of an array.
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,57 +42,8 @@ class Selection:
         return box
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkPart:
-    """The part of a box that lies in one chunk.
-
-    ``source`` indexes the chunk's array and ``target`` the box's; ``chunk`` counts
-    chunks along each axis.
-    """
-
-    chunk: tuple[int, ...]
-    source: tuple[slice, ...]
-    target: tuple[slice, ...]
-
-
-def chunk_parts(bounds: Bounds, chunks: Sequence[int]) -> Iterator[ChunkPart]:
-    """Split a box along a regular grid that begins at 0, in C order.
-
-    Parameters
-    ----------
-    bounds : Bounds
-        The box; an empty one has no parts.
-    chunks : sequence of int
-        The shape of a cell of the grid.
-    """
-    axes = (
-        tuple(_pieces(start, stop, size))
-        for (start, stop), size in zip(bounds, chunks, strict=True)
-    )
-    for pieces in product(*axes):
-        yield ChunkPart(*zip(*pieces, strict=True))
-
-
-def _pieces(start: int, stop: int, size: int) -> Iterator[tuple[int, slice, slice]]:
-    """Split a range: the cell's number, the range in the cell, in what is split."""
-    if start >= stop:
-        return
-    for number in range(start // size, (stop - 1) // size + 1):
-        origin = number * size
-        low, high = max(start, origin), min(stop, origin + size)
-        within = slice(low - origin, high - origin)
-        yield number, within, slice(low - start, high - start)
-
-
 def bounded(key: Any, shape: Sequence[int]) -> Selection:
-    """Bring any basic or orthogonal key into bounds.
-
-    Parameters
-    ----------
-    key : int, slice, Ellipsis, sequence of int or bool, or a tuple of them
-        As in ``array[key]``; integers drop their axis.
-    shape : sequence of int
-        The shape of the array.
+    """Bring any key into bounds that numpy takes for basic or orthogonal indexing.
 
     Raises
     ------
@@ -224,7 +176,36 @@ def touched(box: Bounds, chunks: Sequence[int]) -> tuple[range, ...]:
     )
 
 
-# What is stored as one object, a chunk or a shard, and the boxes that it cuts.
+@dataclass(frozen=True, slots=True)
+class ChunkPart:
+    """The part of a box that lies in one chunk.
+
+    ``source`` indexes the chunk's array and ``target`` the box's; ``chunk`` counts
+    chunks along each axis.
+    """
+
+    chunk: tuple[int, ...]
+    source: tuple[slice, ...]
+    target: tuple[slice, ...]
+
+
+def chunk_parts(bounds: Bounds, chunks: Sequence[int]) -> Iterator[ChunkPart]:
+    """Split a box at the borders of chunks, in C order."""
+    axes = []
+    for numbers, cuts, (first, _), size in zip(
+        touched(bounds, chunks), _cuts(bounds, chunks), bounds, chunks, strict=True
+    ):
+        axes.append(
+            [
+                (n, slice(a - n * size, b - n * size), slice(a - first, b - first))
+                for n, (a, b) in zip(numbers, cuts, strict=True)
+            ]
+        )
+    for pieces in product(*axes):
+        yield ChunkPart(*zip(*pieces, strict=True))
+
+
+# A box cut at the borders of what is stored as one object, a chunk or a shard.
 
 
 def split_box(bounds: Bounds, unit: Sequence[int]) -> Iterator[Bounds]:
@@ -263,14 +244,11 @@ def slices_within(box: Bounds, region: Bounds) -> tuple[slice, ...]:
     )
 
 
-def _cuts(bounds: Bounds, unit: Sequence[int]) -> list[list[tuple[int, int]]]:
-    cuts = []
-    for (start, stop), by in zip(bounds, unit, strict=True):
-        first = start // by * by
-        cuts.append(
-            [
-                (max(edge, start), min(edge + by, stop))
-                for edge in range(first, stop, by)
-            ]
+def _cuts(box: Bounds, unit: Sequence[int]) -> list[list[tuple[int, int]]]:
+    """Cut a box along each axis; an empty box has no pieces."""
+    return [
+        [(max(n * by, start), min((n + 1) * by, stop)) for n in numbers]
+        for numbers, (start, stop), by in zip(
+            touched(box, unit), box, unit, strict=True
         )
-    return cuts
+    ]

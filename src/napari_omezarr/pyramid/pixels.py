@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from uuid import uuid4
 
 import numpy as np
+import zarr
 from numcodecs import get_codec
 from zarr.buffer.cpu import buffer_prototype
 from zarr.codecs import BloscCodec, BytesCodec, GzipCodec, ZstdCodec
@@ -22,15 +25,9 @@ from .boxes import bounded, chunk_parts
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import zarr
     from numcodecs.abc import Codec
 
     from .boxes import Bounds, ChunkPart
-
-from contextlib import contextmanager
-from threading import Lock
-
-import zarr
 
 # How many chunks zarr asks for at a time.
 
@@ -79,39 +76,15 @@ _SAME: dict[type, str] = {BloscCodec: "blosc", GzipCodec: "gzip", ZstdCodec: "zs
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """How the bytes of a chunk become its pixels.
+    """How the bytes of a chunk become its pixels."""
 
-    Attributes
-    ----------
-    dtype : numpy.dtype
-        As stored, byte order included.
-    shape : tuple of int
-        That of every stored chunk, those that jut out over an edge included.
-    codec : numcodecs.abc.Codec or None
-        What undoes the compression, if there is any.
-    fill_value : Any
-        What all pixels of a missing chunk are.
-    """
-
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
+    dtype: np.dtype[Any]  # as stored, byte order included
+    shape: tuple[int, ...]  # of every stored chunk, those over an edge included
     codec: Codec | None
-    fill_value: Any
+    fill_value: Any  # what all pixels of a missing chunk are
 
     def decode(self, body: bytes, name: str) -> np.ndarray:
-        """Decode one chunk; safe in any thread.
-
-        Parameters
-        ----------
-        body : bytes-like
-            The stored object.
-        name : str
-            The chunk's address, for the error.
-
-        Returns
-        -------
-        numpy.ndarray
-            Of ``dtype`` and ``shape``; may be a view on `body`.
+        """Decode one chunk, in any thread, to ``dtype`` and ``shape``; may view `body`.
 
         Raises
         ------
@@ -129,18 +102,10 @@ class Decoding:
 
 
 def decoding_of(array: zarr.AsyncArray[Any]) -> Decoding | None:
-    """Find the one step that decodes an array's chunks.
+    """Find the one step that decodes an array's chunks, from its document alone.
 
-    Parameters
-    ----------
-    array : zarr.AsyncArray
-        Its document is enough; asks nothing.
-
-    Returns
-    -------
-    Decoding or None
-        None where it takes more: shards, filters, another order, several codecs or
-        one that is not known here. zarr's pipeline then decodes.
+    None where it takes more: shards, filters, another order, several codecs or one
+    that is not known here. zarr's pipeline then decodes.
     """
     if array.shards is not None or array.filters or array.order != "C":
         return None
@@ -177,7 +142,7 @@ def _decompressor(compressor: Any) -> Codec | None:
     return None if same is None else get_codec({"id": same})
 
 
-# The pixels of one level, read when asked for and never before.
+# Pixels, and those of a zarr array.
 
 
 @runtime_checkable
@@ -247,14 +212,8 @@ class Readable:
 class ArrayPixels(Readable):
     """The pixels of a zarr array, in native byte order.
 
-    Parameters
-    ----------
-    array : zarr.AsyncArray
-        Opened from its metadata document, without a request.
-    address : str
-        The array's address without secrets; names the pixels.
-    concurrency : int
-        How many chunks may be asked for at a time.
+    The array was opened from its document, without a request; ``address`` names the
+    pixels and holds no secret.
     """
 
     def __init__(
@@ -301,13 +260,7 @@ class ArrayPixels(Readable):
         return tuple(-(-size // each) for size, each in pairs)
 
     def stored_key(self, chunk: tuple[int, ...]) -> str:
-        """Give the key of the object in the store that a chunk lies in.
-
-        Parameters
-        ----------
-        chunk : tuple of int
-            The chunk's index along each axis.
-        """
+        """Give the key of the stored object that a chunk lies in, by its index."""
         shape = self.shards or self._array.chunks
         inner = self._array.chunks
         index = tuple(i * c // s for i, c, s in zip(chunk, inner, shape, strict=True))
@@ -315,12 +268,12 @@ class ArrayPixels(Readable):
         return f"{path}/{self._array.metadata.encode_chunk_key(index)}".lstrip("/")
 
     async def read(self, bounds: Bounds) -> np.ndarray:
-        """Read a box, on the I/O loop.
+        """Read a box, on the I/O loop; a missing chunk is the fill value.
 
         Raises
         ------
         StoreError
-            A chunk could not be had; a missing chunk is the fill value instead.
+            A chunk could not be had.
         """
         if self._decoding is None:
             selection = tuple(slice(start, stop) for start, stop in bounds)

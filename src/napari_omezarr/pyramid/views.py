@@ -1,4 +1,4 @@
-"""Other pixels seen differently: an axis fixed, moved to the end, another dtype."""
+"""Other pixels seen differently: an axis fixed or moved, another dtype, a mosaic."""
 
 from __future__ import annotations
 
@@ -17,19 +17,9 @@ if TYPE_CHECKING:
     from .boxes import Bounds
     from .pixels import Pixels
 
-# Other pixels seen differently: an axis fixed, moved to the end, another dtype.
-
 
 class FixedAxes(Readable):
-    """Other pixels with some axes fixed at one index; nothing is copied or read.
-
-    Parameters
-    ----------
-    pixels : Pixels
-        What is looked at.
-    fixed : dict of int to int
-        The index at which each of these axes is held; they vanish from the shape.
-    """
+    """Other pixels with some axes held at one index; these vanish from the shape."""
 
     def __init__(self, pixels: Pixels, fixed: dict[int, int]) -> None:
         self.source = pixels
@@ -43,29 +33,22 @@ class FixedAxes(Readable):
         self.token = f"{pixels.token}-{held}"
 
     def __repr__(self) -> str:
-        return f"<Window {self.fixed} of {self.source!r}>"
+        return f"<FixedAxes {self.fixed} of {self.source!r}>"
 
     async def read(self, bounds: Bounds) -> np.ndarray:
         """Read a box of the kept axes, on the I/O loop."""
-        whole = [(index, index + 1) for index in self._held()]
+        indices = (self.fixed.get(axis, 0) for axis in range(self.source.ndim))
+        whole = [(index, index + 1) for index in indices]
         for axis, bound in zip(self._kept, bounds, strict=True):
             whole[axis] = bound
         box = await self.source.read(tuple(whole))
         return box.reshape([stop - start for start, stop in bounds])
 
-    def _held(self) -> list[int]:
-        return [self.fixed.get(axis, 0) for axis in range(len(self.source.shape))]
-
 
 class ChannelsLast(Readable):
     """Other pixels with their channel axis moved to the end, as RGB pictures have it.
 
-    Parameters
-    ----------
-    pixels : Pixels
-        What is looked at.
-    channel_axis : int
-        The axis that becomes the last one; it is always read whole.
+    The channel axis is always read whole.
     """
 
     def __init__(self, pixels: Pixels, channel_axis: int) -> None:
@@ -95,12 +78,7 @@ class ChannelsLast(Readable):
 class Cast(Readable):
     """Other pixels in another data type (label values that were stored as floats).
 
-    Parameters
-    ----------
-    pixels : Pixels
-        What is looked at.
-    dtype : numpy.dtype
-        What values become; not finite ones become 0.
+    Values that are not finite become 0.
     """
 
     def __init__(self, pixels: Pixels, dtype: np.dtype[Any]) -> None:
@@ -136,17 +114,9 @@ class Tile(Protocol):
 class Mosaic(Readable):
     """Tiles laid out in a grid over the last two axes (y, x).
 
-    A tile that is smaller than the template leaves the rest of its place at 0, a
-    larger one is cut; a missing one stays 0. A tile that cannot be read raises.
-
-    Parameters
-    ----------
-    template : Pixels
-        Pixels whose shape, chunks and dtype every tile is expected to share.
-    grid : tuple of int
-        Rows and columns.
-    tiles : Mapping of (row, column) to Tile
-        Only the places that hold data.
+    Every tile is expected to share the template's shape, chunks and dtype. One that
+    is smaller leaves the rest of its place at 0, a larger one is cut; a missing one
+    stays 0. A tile that cannot be read raises.
     """
 
     def __init__(
@@ -181,13 +151,7 @@ class Mosaic(Readable):
         return f"<Mosaic of {len(self._tiles)} tiles {self.shape} {self.dtype}>"
 
     async def read(self, bounds: Bounds) -> np.ndarray:
-        """Read a box over any tiles at once, on the I/O loop.
-
-        Raises
-        ------
-        StoreError
-            A tile that exists could not be read.
-        """
+        """Read a box over any tiles at once, on the I/O loop."""
         box = np.zeros([stop - start for start, stop in bounds], self.dtype)
         (top, bottom), (left, right) = bounds[-2:]
         height, width = self._size

@@ -1,4 +1,4 @@
-"""Several images under one roof: bioformats2raw series and 0.6 scenes."""
+"""Groups of many images: plates, wells, bioformats2raw series and scenes (0.6)."""
 
 from __future__ import annotations
 
@@ -63,36 +63,16 @@ _PROBED_WELLS = 8
 
 @dataclass(frozen=True, slots=True)
 class FieldTile:
-    """One level of one field of view.
-
-    Parameters
-    ----------
-    opening : Opening
-        The opening that the plate belongs to.
-    group : str
-        The well's path, or the field's where the well is the root.
-    field : str
-        The field that other wells have; asked for first.
-    level : str
-        The level's path below the field.
-    zarr_format : int
-        2 or 3.
-    """
+    """One level of one field of view, in a well or where the well is the root."""
 
     opening: Opening
-    group: str
-    field: str
-    level: str
+    group: str  # the path of the well, or of the field where the well is the root
+    field: str  # the field that other wells have; asked for first
+    level: str  # the path of the level below the field
     zarr_format: int
 
     async def open(self) -> Pixels | None:
-        """Ask for the level at once, and only if it is not there for the well.
-
-        Raises
-        ------
-        StoreError
-            A document could not be had.
-        """
+        """Ask for the level at once, and for the well only if it is not there."""
         pixels = await self._pixels(self.field)
         if pixels is not None:
             return pixels
@@ -129,19 +109,14 @@ def open_plate(
     Asks for one well, one field and that field's levels, whatever the plate's
     size: every other well is found out when it is looked at, and where it holds
     nothing its place stays 0.
-
-    Raises
-    ------
-    NodeNotFoundError
-        None of the wells asked has an image.
     """
-    well, field, template = yield from _template(opening, group, kind)
+    well, field, template = yield from _find_template(opening, group, kind)
     tiles = {(w.row, w.column): join_path(group.path, w.path) for w in kind.wells}
     grid = (len(kind.rows), len(kind.columns))
     place = join_path(group.path, well)
     return [
         dataclasses.replace(
-            _mosaic(opening, template, grid, tiles, field),
+            _plate_mosaic(opening, template, grid, tiles, field),
             name=kind.name or opening.location.stem,
             attributes=group.attributes,
             warnings=tuple(w.replace(place, "the wells") for w in template.warnings),
@@ -156,11 +131,6 @@ def open_well(
 
     Fields with different translations are images of their own, each in its
     place; fields without are laid out in a grid, in order, near to a square.
-
-    Raises
-    ------
-    NodeNotFoundError
-        No field is there.
     """
     paths = [join_path(group.path, image.path) for image in kind.images]
     answers = yield from ask(
@@ -171,7 +141,7 @@ def open_well(
     if not fields:
         msg = "This well lists fields of view, but none of them is there."
         raise NodeNotFoundError(msg, url=opening.location.display)
-    if len(fields) > 1 and _apart(opening, fields):
+    if len(fields) > 1 and _have_own_positions(opening, fields):
         return (
             yield from together(
                 open_multiscale(opening, field, f"{opening.location.stem} {field.path}")
@@ -184,10 +154,10 @@ def open_well(
     columns = math.ceil(math.sqrt(len(paths)))
     grid = (math.ceil(len(paths) / columns), columns)
     tiles = {divmod(number, columns): path for number, path in enumerate(paths)}
-    return [_mosaic(opening, template, grid, tiles, "")]
+    return [_plate_mosaic(opening, template, grid, tiles, "")]
 
 
-def _template(
+def _find_template(
     opening: Opening, group: GroupNode, kind: Plate
 ) -> Questions[tuple[str, str, Pyramid]]:
     """Find one well with an image; the first one nearly always has it."""
@@ -228,7 +198,7 @@ def _first_field(well: GroupNode | ArrayNode) -> str | None:
     return document.kind.images[0].path
 
 
-def _mosaic(
+def _plate_mosaic(
     opening: Opening,
     template: Pyramid,
     grid: tuple[int, int],
@@ -244,13 +214,13 @@ def _mosaic(
             for place, path in places.items()
         }
         pixels = Mosaic(source.pixels, grid, tiles)
-        return Level(source.path, pixels, _scale_only(template, number))
+        return Level(source.path, pixels, _mosaic_affine(template, number))
 
     levels = tuple(level(number) for number in range(len(template.levels)))
     return dataclasses.replace(template, location=opening.location, levels=levels)
 
 
-def _scale_only(template: Pyramid, number: int) -> Affine:
+def _mosaic_affine(template: Pyramid, number: int) -> Affine:
     """Give a mosaic's scale: tiles touch, so each level's follows from its size.
 
     Where sizes are odd, a level's own scale times its size is not the tile's
@@ -264,7 +234,7 @@ def _scale_only(template: Pyramid, number: int) -> Affine:
     return Affine.from_scale(tuple(float(s) for s in scale))
 
 
-def _apart(opening: Opening, fields: list[GroupNode]) -> bool:
+def _have_own_positions(opening: Opening, fields: list[GroupNode]) -> bool:
     """Tell whether the fields of a well give positions of their own."""
     positions = set()
     for field in fields:
@@ -277,27 +247,20 @@ def _apart(opening: Opening, fields: list[GroupNode]) -> bool:
     return len(positions) == len(fields)
 
 
-# Several images under one roof: bioformats2raw series and 0.6 scenes.
+# Series and scenes.
 
 _PROBED_IMAGES = 8
 """How many numbered images are asked for at once where nothing lists them."""
 
 
 def open_series(opening: Opening, group: GroupNode) -> Questions[list[Pyramid]]:
-    """Open the images of a bioformats2raw layout, with the names of its OME-XML.
-
-    "bioformats2raw.layout: 3": the paths are what ``OME`` lists as ``series``,
-    else one for each image of the OME-XML, else 0, 1, 2 … as long as they exist.
-
-    Raises
-    ------
-    NodeNotFoundError
-        No image is there.
-    """
+    """Open the images of a bioformats2raw layout, with the names of its OME-XML."""
+    # "bioformats2raw.layout: 3": the paths are what ``OME`` lists as ``series``, else
+    # one for each image of the OME-XML, else 0, 1, 2 … as long as they exist.
     paths, names = yield from listed_images(opening, group)
     if not paths:
-        return (yield from _numbered(opening, group))
-    wanted = _wanted(opening, paths)
+        return (yield from _open_numbered(opening, group))
+    wanted = _wanted_numbers(opening, paths)
     opened = yield from together(
         find_image(
             opening,
@@ -307,26 +270,22 @@ def open_series(opening: Opening, group: GroupNode) -> Questions[list[Pyramid]]:
         )
         for number in wanted
     )
-    return _some(opening, [pyramid for part in opened for pyramid in part])
+    return _at_least_one(opening, [pyramid for part in opened for pyramid in part])
 
 
 def listed_images(
     opening: Opening, group: GroupNode
 ) -> Questions[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """Find the images that a bioformats2raw layout lists, in one wave.
+    """Find the images that a bioformats2raw layout lists, in one round.
 
-    Returns
-    -------
-    paths : tuple of str
-        Below the group; empty if nothing lists them.
-    names : tuple of str
-        Of the first images, from the OME-XML.
+    Returns their paths below the group, and the names of the first ones from the
+    OME-XML.
     """
     folder = join_path(group.path, "OME")
     xml_key = join_path(folder, "METADATA.ome.xml")
     answers = yield from ask((*group_keys(folder, group.zarr_format), xml_key))
-    names = _names(opening, answers[xml_key])
-    listed = _listed(opening, folder, answers, group.zarr_format)
+    names = _names_in_xml(opening, answers[xml_key])
+    listed = _listed_paths(opening, folder, answers, group.zarr_format)
     return listed or tuple(str(number) for number in range(len(names))), names
 
 
@@ -335,28 +294,14 @@ def open_scene(
 ) -> Questions[list[Pyramid]]:
     """Open the images of a scene, each where the scene's transforms put it (0.6).
 
-    Parameters
-    ----------
-    opening : Opening
-        What is shared.
-    group : Group
-        The scene's.
-    kind : Scene
-        What its document says as long as no image is read.
-    parse : callable
-        Parses the document again: once the images are read their axes are known,
-        without which some transforms have no matrix.
-
-    Raises
-    ------
-    NodeNotFoundError
-        No image is there.
-    OptionError
-        It has not the coordinate system asked for.
+    ``parse`` parses the scene's document again: once the images are read their axes
+    are known, without which some transforms have no matrix.
     """
-    wanted = _wanted(opening, tuple(image.path for image in kind.images))
+    wanted = _wanted_numbers(opening, tuple(image.path for image in kind.images))
     images = [kind.images[number] for number in wanted]
-    parts = yield from together(_own(opening, group, image) for image in images)
+    parts = yield from together(
+        _open_in_own_system(opening, group, image) for image in images
+    )
     opened = [(i.path, p) for i, part in zip(images, parts, strict=True) for p in part]
     document = parse(
         coordinate_system=opening.options.coordinate_system,
@@ -369,10 +314,12 @@ def open_scene(
     opening.warnings.extend(document.warnings)
     scene = document.kind
     assert isinstance(scene, Scene)
-    return _some(opening, [_in_scene(opening, p, path, scene) for path, p in opened])
+    return _at_least_one(
+        opening, [_in_scene(opening, p, path, scene) for path, p in opened]
+    )
 
 
-def _own(
+def _open_in_own_system(
     opening: Opening, group: GroupNode, image: SceneImage
 ) -> Questions[list[Pyramid]]:
     """Open an image in that of its own systems which the scene speaks of."""
@@ -406,7 +353,7 @@ def _in_scene(opening: Opening, pyramid: Pyramid, path: str, scene: Scene) -> Py
     return dataclasses.replace(pyramid, levels=levels, world_axes=world_axes)
 
 
-def _numbered(opening: Opening, group: GroupNode) -> Questions[list[Pyramid]]:
+def _open_numbered(opening: Opening, group: GroupNode) -> Questions[list[Pyramid]]:
     pyramids: list[Pyramid] = []
     first = 0
     while True:
@@ -421,7 +368,7 @@ def _numbered(opening: Opening, group: GroupNode) -> Questions[list[Pyramid]]:
         )
         pyramids += [pyramid for part in opened for pyramid in part]
         if len(there) < len(paths):
-            return _some(opening, pyramids)
+            return _at_least_one(opening, pyramids)
         first += _PROBED_IMAGES
 
 
@@ -430,7 +377,7 @@ def _is_image(group: GroupNode) -> bool:
     return isinstance(document.kind, Image)
 
 
-def _listed(
+def _listed_paths(
     opening: Opening, folder: str, answers: Answers, zarr_format: int
 ) -> tuple[str, ...]:
     try:
@@ -445,7 +392,7 @@ def _listed(
     return (kind.paths or ()) if isinstance(kind, Series) else ()
 
 
-def _names(opening: Opening, body: object) -> tuple[str, ...]:
+def _names_in_xml(opening: Opening, body: object) -> tuple[str, ...]:
     """Give the images' names of an OME-XML document, in order."""
     if not isinstance(body, bytes):
         return ()
@@ -458,7 +405,7 @@ def _names(opening: Opening, body: object) -> tuple[str, ...]:
     return tuple(element.get("Name", "") for element in images)
 
 
-def _wanted(opening: Opening, paths: tuple[str, ...]) -> list[int]:
+def _wanted_numbers(opening: Opening, paths: tuple[str, ...]) -> list[int]:
     series = opening.options.series
     if series is None:
         return list(range(len(paths)))
@@ -469,7 +416,7 @@ def _wanted(opening: Opening, paths: tuple[str, ...]) -> list[int]:
     return [number]
 
 
-def _some(opening: Opening, pyramids: list[Pyramid]) -> list[Pyramid]:
+def _at_least_one(opening: Opening, pyramids: list[Pyramid]) -> list[Pyramid]:
     if not pyramids:
         place = opening.location.display
         why = opening.warnings[-1] if opening.warnings else "None is there."

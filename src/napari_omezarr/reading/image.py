@@ -66,29 +66,14 @@ def level_keys(group: str, multiscale: Multiscale, zarr_format: int) -> tuple[st
 def find_levels(
     opening: Opening, group: str, multiscale: Multiscale, zarr_format: int
 ) -> Questions[tuple[Multiscale, tuple[Level, ...]]]:
-    """Find the levels that a viewer can use, in one wave.
+    """Find the levels that a viewer can use, in one round; finest first, at least one.
 
     Levels that are missing, that cannot be decoded, or that are not smaller than
-    the one before are left out, each with a warning.
-
-    Returns
-    -------
-    multiscale : Multiscale
-        With axes that fit the arrays.
-    levels : tuple of Level
-        Finest first; at least one.
-
-    Raises
-    ------
-    NodeNotFoundError
-        None of the levels is there.
-    UnsupportedDataError
-        No level that is there can be decoded here.
-    StoreError
-        A level's document could not be had.
+    the one before are left out, each with a warning. The multiscale that is returned
+    has axes that fit the arrays.
     """
     answers = yield from ask(level_keys(group, multiscale, zarr_format))
-    found, problems = _arrays(opening, group, multiscale, zarr_format, answers)
+    found, problems = _open_arrays(opening, group, multiscale, zarr_format, answers)
     if not found:
         raise problems[0]
     opening.warnings.extend(str(problem) for problem in problems)
@@ -105,17 +90,11 @@ def find_levels(
                 f"Level {dataset.path} has {pixels.ndim} dimensions, not {ndim}; "
                 "left out."
             )
-    return multiscale, chosen(opening, ordered(opening, levels))
+    return multiscale, pick_level(opening, order_levels(opening, levels))
 
 
 def open_array(opening: Opening, node: ArrayNode) -> ArrayPixels:
-    """Make the pixels of an array from its document; asks nothing.
-
-    Raises
-    ------
-    UnsupportedDataError
-        Its codec, data type or chunk grid is not known here.
-    """
+    """Make the pixels of an array from its document; asks nothing."""
     address = (opening.location / node.path if node.path else opening.location).display
     try:
         opened = zarr.AsyncArray.from_dict(
@@ -132,7 +111,7 @@ def open_array(opening: Opening, node: ArrayNode) -> ArrayPixels:
     return pixels
 
 
-def ordered(opening: Opening, levels: list[Level]) -> tuple[Level, ...]:
+def order_levels(opening: Opening, levels: list[Level]) -> tuple[Level, ...]:
     """Put levels in order, finest first, without those that do not get smaller.
 
     A viewer picks a level by its size, so two of the same size are of no use.
@@ -155,14 +134,8 @@ def ordered(opening: Opening, levels: list[Level]) -> tuple[Level, ...]:
     return tuple(kept)
 
 
-def chosen(opening: Opening, levels: tuple[Level, ...]) -> tuple[Level, ...]:
-    """Keep the one level that the options ask for, or all.
-
-    Raises
-    ------
-    OptionError
-        There is no such level.
-    """
+def pick_level(opening: Opening, levels: tuple[Level, ...]) -> tuple[Level, ...]:
+    """Keep the one level that the options ask for, or all."""
     number = opening.options.level
     if number is None:
         return levels
@@ -172,7 +145,7 @@ def chosen(opening: Opening, levels: tuple[Level, ...]) -> tuple[Level, ...]:
     return (levels[number],)
 
 
-def _arrays(
+def _open_arrays(
     opening: Opening,
     group: str,
     multiscale: Multiscale,
@@ -216,11 +189,6 @@ def find_image(
     """Open one of several images, with its labels, from nothing but its path.
 
     One that is missing or broken costs itself and a warning, not the others.
-
-    Raises
-    ------
-    StoreError
-        The place could not be read.
     """
     answers = yield from ask(image_keys(path, zarr_format))
     try:
@@ -237,23 +205,9 @@ def find_image(
 def open_image(
     opening: Opening, group: GroupNode, answers: Answers, name: str = ""
 ) -> Questions[list[Pyramid]]:
-    """Open an image group whose documents have been read.
+    """Open an image and then its labels, from the answers to `image_keys`.
 
-    Parameters
-    ----------
-    opening : Opening
-        The opening that this belongs to.
-    group : Group
-        The image's group.
-    answers : Answers
-        The answers to ``image_keys`` of its path.
-    name : str, optional
-        A name to use where the document has none.
-
-    Returns
-    -------
-    list of Pyramid
-        The image, then its label images.
+    ``name`` is used where the document has none.
     """
     parts: list[Questions[Pyramid | None]] = [open_multiscale(opening, group, name)]
     if opening.options.labels is not False:
@@ -282,20 +236,14 @@ def label_images(
         return []
     if not isinstance(document.kind, Labels):
         return []
-    return _listed(opening, labels, document.kind)
+    return _find_labels(opening, labels, document.kind)
 
 
 def open_labels(
     opening: Opening, labels: GroupNode, kind: Labels
 ) -> Questions[list[Pyramid]]:
-    """Open all label images of a labels group.
-
-    Raises
-    ------
-    NodeNotFoundError
-        None of them is there.
-    """
-    opened = yield from together(_listed(opening, labels, kind))
+    """Open all label images of a labels group."""
+    opened = yield from together(_find_labels(opening, labels, kind))
     pyramids = [pyramid for pyramid in opened if pyramid is not None]
     if not pyramids:
         msg = "This labels group lists no label image that is there."
@@ -303,7 +251,7 @@ def open_labels(
     return pyramids
 
 
-def _listed(
+def _find_labels(
     opening: Opening, labels: GroupNode, kind: Labels
 ) -> list[Questions[Pyramid | None]]:
     wanted = opening.options.labels
@@ -332,21 +280,13 @@ def _find_label(
 def open_multiscale(
     opening: Opening, group: GroupNode, name: str = "", *, is_label: bool = False
 ) -> Questions[Pyramid]:
-    """Open one multiscale of a group whose attributes have been read.
-
-    Raises
-    ------
-    MetadataError
-        The group lists no image, or its document cannot be understood.
-    OMEZarrError
-        See ``find_levels``.
-    """
+    """Open one multiscale of a group whose attributes have been read."""
     parameters = yield from find_parameters(opening, group)
-    document = _parse(opening, group, parameters, is_label=is_label)
+    document = _parse_document(opening, group, parameters, is_label=is_label)
     if not isinstance(document.kind, Image):
         msg = "This group lists no image"
         raise MetadataError(msg, url=opening.location.display)
-    multiscale = _pick(opening, document.kind)
+    multiscale = _pick_multiscale(opening, document.kind)
     multiscale, levels = yield from find_levels(
         opening, group.path, multiscale, group.zarr_format
     )
@@ -354,7 +294,7 @@ def open_multiscale(
         is_label or _lies_among_labels(opening, group, multiscale, levels)
     ):
         multiscale = dataclasses.replace(multiscale, label=ImageLabel())
-    return pyramid(opening, group, document, multiscale, levels, name)
+    return make_pyramid(opening, group, document, multiscale, levels, name)
 
 
 def _lies_among_labels(
@@ -369,7 +309,7 @@ def _lies_among_labels(
     return place.parent.name == "labels" and multiscale.rendering is None and integers
 
 
-def pyramid(
+def make_pyramid(
     opening: Opening,
     group: GroupNode,
     document: Document,
@@ -403,7 +343,7 @@ def pyramid(
     )
 
 
-def _parse(
+def _parse_document(
     opening: Opening,
     group: GroupNode,
     parameters: Mapping[str, np.ndarray],
@@ -449,7 +389,7 @@ def _default_point(multiscale: Multiscale) -> dict[int, int]:
     }
 
 
-def _pick(opening: Opening, image: Image) -> Multiscale:
+def _pick_multiscale(opening: Opening, image: Image) -> Multiscale:
     wanted, several = opening.options.multiscale, image.multiscales
     names = [multiscale.name for multiscale in several]
     if wanted is None:

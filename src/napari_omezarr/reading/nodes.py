@@ -1,4 +1,4 @@
-"""The nodes of a zarr hierarchy, from their documents alone."""
+"""The nodes of a zarr hierarchy, from their documents alone, and what is to be read."""
 
 from __future__ import annotations
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from napari_omezarr.store import RemoteStore
 
     from .rounds import Answers, Questions
-
-# The nodes of a zarr hierarchy, from their documents alone.
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +68,9 @@ def array_key(path: str, zarr_format: int) -> str:
 def parse_node(
     path: str, answers: Answers, zarr_format: int | None = None
 ) -> Node | None:
-    """Make the node at a path from the answers to ``group_keys``.
+    """Make the node at a path from the answers to `group_keys`.
 
     Where both formats answer, the one that says more is taken.
-
-    Raises
-    ------
-    StoreError
-        Nothing answered, and one question failed.
-    MetadataError
-        A document is not a JSON object.
     """
     found: list[Node] = []
     for key in group_keys(path, zarr_format):
@@ -106,15 +97,7 @@ def find_node(path: str) -> Questions[Node | None]:
 
 
 def parse_array(path: str, answers: Answers, zarr_format: int) -> ArrayNode | None:
-    """Make the array at a path from the answer to ``array_key``; None if missing.
-
-    Raises
-    ------
-    StoreError
-        The question failed.
-    MetadataError
-        The document is not one of an array.
-    """
+    """Make the array at a path from the answer to `array_key`; None if missing."""
     key = array_key(path, zarr_format)
     body = answers[key]
     if isinstance(body, StoreError):
@@ -129,15 +112,7 @@ def parse_array(path: str, answers: Answers, zarr_format: int) -> ArrayNode | No
 
 
 def parse_json(body: bytes, key: str) -> dict[str, Any]:
-    """Parse a metadata document.
-
-    Raises
-    ------
-    WebPageError
-        It is HTML.
-    MetadataError
-        It is not a JSON object.
-    """
+    """Parse a metadata document."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
@@ -204,7 +179,7 @@ class ReadOptions:
 
 @dataclass(slots=True)
 class Opening:
-    """One opening: its place, its options, and what there is to tell about it."""
+    """What all parts of one opening share: place, store, options, and warnings."""
 
     location: Location
     store: RemoteStore

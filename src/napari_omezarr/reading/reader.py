@@ -1,4 +1,4 @@
-"""From an address to pyramids, in few request waves and without a pixel."""
+"""From an address to pyramids, in few rounds of requests and without a pixel."""
 
 from __future__ import annotations
 
@@ -83,14 +83,9 @@ def open_plain_array(opening: Opening, node: ArrayNode) -> list[Pyramid]:
 
 
 def describe_group(opening: Opening, group: GroupNode) -> Questions[list[Pyramid]]:
-    """Say what a group without OME-Zarr metadata holds, as far as can be known.
+    """Raise an error that says what a group without OME-Zarr metadata holds.
 
-    Nothing is listed: a few usual names are asked for, in one wave.
-
-    Raises
-    ------
-    NodeNotFoundError
-        Always; it names what was found and what to open.
+    Nothing is listed: a few usual names are asked for, in one round.
     """
     keys = {
         name: (
@@ -125,13 +120,13 @@ def _axes(names: Any, ndim: int) -> tuple[Axis, ...]:
     return tuple(Axis(text, _TYPES.get(text.lower())) for text in texts)
 
 
-# From an address to pyramids, in few request waves and without a pixel.
+# From an address to pyramids.
 
 
 def read(location: Location, options: ReadOptions | None = None) -> Reading:
     """Open what lies at an address; metadata only, no pixel is read.
 
-    Blocks for the request waves: 2 for an image, 3 with labels, 4 for a series or
+    Blocks for the rounds of requests: 2 for an image, 3 with labels, 4 for a series or
     a plate of any size; 1 where consolidated metadata are there.
 
     Parameters
@@ -242,7 +237,7 @@ def _open_kind(
 def _owner(location: Location, options: ReadOptions) -> Reading | None:
     """Open the image that an array is a level of, if there is one.
 
-    All the groups that may own it are asked in one wave.
+    All the groups that may own it are asked in one round.
     """
     owners = location.owners
     if not owners:
