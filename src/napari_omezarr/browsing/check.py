@@ -27,7 +27,7 @@ from napari_omezarr.reading import GroupNode, ReadOptions, group_keys, parse_nod
 from napari_omezarr.store import open_buckets, open_lister, open_store, run
 
 from .details import array_of
-from .entries import child_keys, counted, probe_keys
+from .entries import CHILD_KEYS, counted, probe_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,7 +98,7 @@ def validate(location: Location) -> Validation:
         sentence = "The validator is not installed."
         action = "Run: pip install 'napari-omezarr[validate]'"
         raise UnsupportedDataError(sentence, action=action)
-    answers = open_store(location).fetch((*group_keys(""), *child_keys()))
+    answers = open_store(location).fetch((*group_keys(""), *CHILD_KEYS))
     root = parse_node("", answers)
     version = _version(root) if isinstance(root, GroupNode) else None
     if not isinstance(root, GroupNode) or version is None:

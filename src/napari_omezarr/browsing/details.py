@@ -23,12 +23,12 @@ from napari_omezarr.reading.nodes import raise_failures
 from napari_omezarr.store import open_store, run
 
 from .entries import (
+    CHILD_KEYS,
     Entry,
     EntryKind,
-    child_keys,
     json_object,
     probe_keys,
-    recognised,
+    recognise,
 )
 
 if TYPE_CHECKING:
@@ -340,8 +340,8 @@ def describe(location: Location, *, sample: bool = True) -> Details:
         The place could not be read, or is an image that cannot be understood.
     """
     store = open_store(location)
-    answers = store.fetch((*probe_keys(""), *child_keys(), CRATE))
-    entry = recognised(Entry(location, ""), "", answers)
+    answers = store.fetch((*probe_keys(""), *CHILD_KEYS, CRATE))
+    entry = recognise(Entry(location, ""), "", answers)
     about = _about(answers)
     found = Details(
         entry,
@@ -460,7 +460,7 @@ def raw_documents(location: Location) -> Mapping[str, str]:
     first. Raises the first StoreError if none of them could be read.
     """
     store = open_store(location)
-    answers = store.fetch((*DOCUMENTS, *child_keys()))
+    answers = store.fetch((*DOCUMENTS, *CHILD_KEYS))
     documents = map(json_object, answers.values())
     paths = dict.fromkeys(path for each in documents for path in _level_paths(each))
     levels = list(paths)[:_SHOWN_LEVELS]

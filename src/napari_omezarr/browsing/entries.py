@@ -1,4 +1,4 @@
-"""The parts of a node, from its metadata: what a browser shows below an image."""
+"""The rows of a browser: what lies at a place, and its children by their metadata."""
 
 from __future__ import annotations
 
@@ -39,10 +39,17 @@ if TYPE_CHECKING:
     from napari_omezarr.reading import Answers, Node, Questions
     from napari_omezarr.store import RemoteStore
 
-# One row of a browser: what lies at a place, as far as it is known.
-
 TIMES = "\N{MULTIPLICATION SIGN}"
 _STORES = (".zarr", ".ozx", ".zarr.zip")
+
+CHILD_KEYS = group_keys("labels")
+"""What tells of the children of an image, to be asked for together with it."""
+
+_USUAL_LEVEL = "0"
+"""What most images call their finest level; it tells how large the image is."""
+
+_NUMBERED = 8
+"""How many numbered images are asked for together where nothing lists them."""
 
 
 class EntryKind(StrEnum):
@@ -86,7 +93,7 @@ class Entry:
         The place it was found in.
     path : str
         Its path from there; ``""`` if it is that place.
-    kind : Kind
+    kind : EntryKind
         What it is, or what its name makes one expect until it is recognised.
     recognised : bool
         Whether somebody looked: `kind` is then sure.
@@ -149,14 +156,9 @@ class Entry:
 
 
 def size_text(names: Iterable[str], shape: tuple[int, ...]) -> str:
-    """Say axes with their sizes: ``c2 z236 275 x 271``.
+    """Say axes with their sizes in pixels: ``c2 z236 275 x 271``.
 
-    Parameters
-    ----------
-    names : Iterable of str
-        The axes, in the order of `shape`.
-    shape : tuple of int
-        In pixels; ``()`` where it is not known: only names are given then.
+    Without a shape, ``()``, only the names are given.
     """
     every = tuple(names)
     if len(every) != len(shape):
@@ -167,17 +169,11 @@ def size_text(names: Iterable[str], shape: tuple[int, ...]) -> str:
     return " ".join(words)
 
 
-# What a place is, from the answers to one wave of questions; pure.
-
-_USUAL_LEVEL = "0"
+# What a place is, from the answers to one round of questions.
 
 
 def probe_keys(path: str) -> tuple[str, ...]:
-    """Give the keys to ask for, in one wave, to know what lies at a path.
-
-    The documents of both formats, and those of the level that most images call
-    ``0``: they tell how large the image is.
-    """
+    """Give the keys to ask for, in one round, to know what lies at a path."""
     level = join_path(path, _USUAL_LEVEL)
     return (
         *group_keys(path),
@@ -187,18 +183,8 @@ def probe_keys(path: str) -> tuple[str, ...]:
     )
 
 
-def recognised(entry: Entry, path: str, answers: Answers) -> Entry:
-    """Say what an entry is.
-
-    Parameters
-    ----------
-    entry : Entry
-        What is known so far.
-    path : str
-        Its path in the store that was asked.
-    answers : Answers
-        The answers to ``probe_keys``.
-    """
+def recognise(entry: Entry, path: str, answers: Answers) -> Entry:
+    """Say what an entry is, by the answers to ``probe_keys`` of its path in a store."""
     try:
         found = found_node(path, answers)
         if found is None:
@@ -261,29 +247,26 @@ def _array(entry: Entry, found: ArrayNode) -> Entry:
 def _described(
     document: Document, path: str, answers: Answers, zarr_format: int
 ) -> tuple[EntryKind, str]:
-    kind = document.kind
-    if isinstance(kind, Image):
-        first = kind.multiscales[0]
-        what = EntryKind.LABEL if first.label is not None else EntryKind.IMAGE
-        return what, _image_text(first, path, answers, zarr_format)
-    return _container(kind)
-
-
-def _container(
-    kind: Labels | Plate | Well | Series | Scene | None,
-) -> tuple[EntryKind, str]:
-    match kind:
+    summary = ""
+    match document.kind:
+        case Image(multiscales=multiscales):
+            first = multiscales[0]
+            kind = EntryKind.IMAGE if first.label is None else EntryKind.LABEL
+            summary = _image_text(first, path, answers, zarr_format)
         case Labels(paths=paths):
-            return EntryKind.LABELS, str(len(paths))
+            kind, summary = EntryKind.LABELS, str(len(paths))
         case Plate() as plate:
-            return EntryKind.PLATE, _plate_text(plate)
+            kind, summary = EntryKind.PLATE, _plate_text(plate)
         case Well(images=images):
-            return EntryKind.WELL, counted(len(images), "field")
+            kind, summary = EntryKind.WELL, counted(len(images), "field")
         case Series(paths=paths):
-            return EntryKind.SERIES, counted(len(paths), "image") if paths else ""
+            kind = EntryKind.SERIES
+            summary = counted(len(paths), "image") if paths else ""
         case Scene(images=placed):
-            return EntryKind.SCENE, counted(len(placed), "image")
-    return EntryKind.GROUP, ""
+            kind, summary = EntryKind.SCENE, counted(len(placed), "image")
+        case _:
+            kind = EntryKind.GROUP
+    return kind, summary
 
 
 def _image_text(
@@ -323,57 +306,38 @@ def json_object(body: object) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-# The parts of a node, from its metadata: what a browser shows below an image.
-
-_NUMBERED = 8
-"""How many numbered images are asked for at once where nothing lists them."""
-
-
-def child_keys() -> tuple[str, ...]:
-    """Give the keys that tell of the parts of an image, to go with its own wave."""
-    return group_keys("labels")
+# The children of a node, from its metadata: what a browser shows below an image.
 
 
 def children(
     here: Entry, group: GroupNode, store: RemoteStore, answers: Answers
 ) -> Questions[list[Entry]]:
-    """Find the parts of a group that is OME-Zarr.
+    """Find the children of a group that is OME-Zarr and the root of a store.
 
-    Nothing is asked but for a series, whose list lies in another document.
-
-    Parameters
-    ----------
-    here : Entry
-        The group's own entry; with `Kind.LEVELS` the levels of an image.
-    group : Group
-        Its document.
-    store : PlaceStore
-        The store whose root it is.
-    answers : Answers
-        The answers to ``child_keys``.
+    With `EntryKind.LEVELS` these are the levels of an image. The answers are those to
+    `CHILD_KEYS`. Only a series asks for more, as its list lies in another document.
     """
     kind = parse_document(group.attributes, zarr_format=group.zarr_format).kind
     if isinstance(kind, Series):
         return (yield from _series(here.location, group, store))
     if isinstance(kind, Image) and here.kind is not EntryKind.LEVELS:
         return _of_image(here.location, kind, group, answers)
-    return _named(here.location, kind)
+    place, (paths, child) = here.location, _listed(kind)
+    return [Entry(place, join_path(path), child, label=path) for path in paths]
 
 
-def _named(place: Location, kind: Meaning | None) -> list[Entry]:
+def _listed(kind: Meaning | None) -> tuple[list[str], EntryKind]:
+    """Give the paths of the children that a document lists, and what they are."""
     match kind:
         case Image(multiscales=multiscales):
-            paths = [d.path for m in multiscales for d in m.datasets]
-            return _entries(place, paths, EntryKind.ARRAY)
-        case Labels(paths=labels):
-            return _entries(place, labels, EntryKind.LABEL)
+            return [d.path for m in multiscales for d in m.datasets], EntryKind.ARRAY
+        case Labels(paths=paths):
+            return list(paths), EntryKind.LABEL
         case Plate(wells=wells):
-            return _entries(place, [well.path for well in wells], EntryKind.WELL)
-        case Well(images=images):
-            return _entries(place, [image.path for image in images], EntryKind.IMAGE)
-        case Scene(images=placed):
-            return _entries(place, [image.path for image in placed], EntryKind.IMAGE)
-    return []
+            return [well.path for well in wells], EntryKind.WELL
+        case Well() | Scene():
+            return [image.path for image in kind.images], EntryKind.IMAGE
+    return [], EntryKind.GROUP
 
 
 def _of_image(
@@ -402,13 +366,15 @@ def _series(
     if not paths:
         paths = yield from _numbered(group.zarr_format)
     named = dict(zip(paths, names, strict=False))
+    labels = (f"{path} · {named[path]}" if named.get(path) else "" for path in paths)
     return [
-        Entry(place, path, EntryKind.IMAGE, label=_label(path, named.get(path, "")))
-        for path in paths
+        Entry(place, path, EntryKind.IMAGE, label=label)
+        for path, label in zip(paths, labels, strict=True)
     ]
 
 
 def _numbered(zarr_format: int) -> Questions[tuple[str, ...]]:
+    """Find the images that are called 0, 1, 2, … where nothing lists them."""
     found: list[str] = []
     while True:
         paths = [str(len(found) + number) for number in range(_NUMBERED)]
@@ -422,11 +388,3 @@ def _numbered(zarr_format: int) -> Questions[tuple[str, ...]]:
         found += there
         if len(there) < _NUMBERED:
             return tuple(found)
-
-
-def _label(path: str, name: str) -> str:
-    return f"{path} · {name}" if name else ""
-
-
-def _entries(place: Location, paths: Iterable[str], kind: EntryKind) -> list[Entry]:
-    return [Entry(place, join_path(path), kind, label=path) for path in paths]

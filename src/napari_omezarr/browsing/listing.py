@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari_omezarr._io_loop import start
 from napari_omezarr.connections import locate
@@ -24,27 +24,31 @@ from napari_omezarr.reading import (
 from napari_omezarr.store import ListPage, open_buckets, open_lister, open_store
 
 from .entries import (
+    CHILD_KEYS,
     Entry,
     EntryKind,
-    child_keys,
     children,
     found_node,
     probe_keys,
-    recognised,
+    recognise,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
     from concurrent.futures import Future
 
     from napari_omezarr.connections import Profile
-    from napari_omezarr.reading import Answers
     from napari_omezarr.store import Lister, ObjectMeta, RemoteStore, RetryPolicy
 
-# The children of a place, page by page: folders and images, never chunks.
-
 _ARCHIVES = (".ozx", ".zip")
-_BATCHES = 4
+_EMPTY_PAGES = 4
 """How many pages without a row are asked for before the person is asked again."""
+AT_A_TIME = 8
+"""How many rows are recognised together."""
+
+T = TypeVar("T")
+
+# The children of one place.
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +79,13 @@ class EntryPage:
 class Listing:
     """The children of one place, asked for page by page.
 
-    What is an image (or labels, a plate, a series, a scene) has its parts for
-    children, taken from its metadata; everything else is listed. Nothing is kept
-    but where the next page begins.
+    The children of an image (or of labels, a plate, a series, a scene) are in its
+    metadata; everything else is listed. Nothing is kept but where the next page begins.
 
     Parameters
     ----------
     place : Location or Entry
-        An entry that was recognised is not looked at again.
+        An entry that was recognised is not probed again.
     prefix : str, optional
         Only what begins so; the server selects.
     files : bool, optional
@@ -170,83 +173,74 @@ class Listing:
                 page = await self._first()
                 self._started = True
                 return page
-            return await self._listed(await self._batch())
+            return await self._listed(await self._next())
 
     async def _first(self) -> EntryPage:
         if self._files or (self.here.recognised and self.here.is_listed):
-            return await self._listed(await self._batch())
+            return await self._listed(await self._next())
         if self.here.recognised or not self._is_listable():
-            found = await self._look()
-            return found or await self._listed(await self._tried_batch())
-        looked, batch = await asyncio.gather(self._quiet_look(), self._kept_batch())
-        if isinstance(looked, EntryPage):
-            return looked
-        if isinstance(batch, OMEZarrError):
-            raise batch
+            found = await self._children()
+            return found or await self._listed(await self._next_or_why())
+        # Together, as one round trip then tells whether its metadata name the children.
+        named, listed = await asyncio.gather(
+            _or_error(self._children()), _or_error(self._next())
+        )
+        if isinstance(named, EntryPage):
+            return named
+        if named is not None:
+            self.here = replace(self.here, problem=str(named))
+        if isinstance(listed, OMEZarrError):
+            raise listed
         # Its levels are no folders, although it cannot be read what they are.
-        if isinstance(looked, StoreError) and self.here.looks_like_store:
-            raise looked
-        if not (batch.items or batch.token or self._prefix):
+        if isinstance(named, StoreError) and self.here.looks_like_store:
+            raise named
+        if not (listed.items or listed.token or self._prefix):
             await self._explain_nothing()
-        return await self._listed(batch)
+        return await self._listed(listed)
 
-    async def _quiet_look(self) -> EntryPage | OMEZarrError | None:
+    async def _next_or_why(self) -> ListPage:
         try:
-            return await self._look()
-        except OMEZarrError as error:
-            self.here = replace(self.here, problem=str(error))
-            return error
-
-    async def _kept_batch(self) -> ListPage | OMEZarrError:
-        try:
-            return await self._batch()
-        except OMEZarrError as error:
-            return error
-
-    async def _tried_batch(self) -> ListPage:
-        try:
-            return await self._batch()
+            return await self._next()
         except ListingDeniedError as error:
             await self._explain_nothing(error)
             raise
 
-    async def _look(self) -> EntryPage | None:
-        """Show the parts of what is here, if it is something with parts."""
+    async def _children(self) -> EntryPage | None:
+        """Give the children that metadata name; None where they have to be listed."""
         if self.here.kind is EntryKind.ARRAY:
             return self._page([], 0, is_last=True)
-        answers = await self._store.answers((*probe_keys(""), *child_keys()))
+        answers = await self._store.answers((*probe_keys(""), *CHILD_KEYS))
         group = found_node("", answers)
-        here = recognised(self.here, "", answers)
+        here = recognise(self.here, "", answers)
         if here.problem or self.here.kind is not EntryKind.LEVELS:
             self.here = here
         if group is None or (isinstance(group, GroupNode) and here.is_listed):
             return None
-        entries = (
-            await self._parts(group, answers) if isinstance(group, GroupNode) else []
-        )
-        return self._page(entries, 0, is_last=True)
-
-    async def _parts(self, group: GroupNode, answers: Answers) -> list[Entry]:
+        if not isinstance(group, GroupNode):
+            return self._page([], 0, is_last=True)
         questions = children(self.here, group, self._store, answers)
         found = await run_questions_async(questions, self._store)
-        return [entry for entry in found if entry.name.startswith(self._prefix)]
+        entries = [entry for entry in found if entry.name.startswith(self._prefix)]
+        return self._page(entries, 0, is_last=True)
 
-    async def _batch(self) -> ListPage:
+    async def _next(self) -> ListPage:
+        """List one page more."""
         if self._lister is None:
             self._lister = open_lister(self.location, retry=self._retry)
         return await self._lister.batch(self._prefix, self._token, self._size)
 
-    async def _listed(self, batch: ListPage) -> EntryPage:
+    async def _listed(self, page: ListPage) -> EntryPage:
+        """Make rows of what was listed; goes on while there are none."""
         hidden = 0
-        for number in range(_BATCHES):
-            rows = [entry for item in batch.items if (entry := self._entry(item))]
-            hidden += len(batch.items) - len(rows)
-            self._token = batch.token
-            if rows or not batch.token or number == _BATCHES - 1:
+        for number in range(_EMPTY_PAGES):
+            rows = [entry for item in page.items if (entry := self._entry(item))]
+            hidden += len(page.items) - len(rows)
+            self._token = page.token
+            if rows or not page.token or number == _EMPTY_PAGES - 1:
                 break
-            batch = await self._batch()
+            page = await self._next()
         self.here = replace(self.here, recognised=True)
-        return self._page(rows, hidden, is_last=not batch.token)
+        return self._page(rows, hidden, is_last=not page.token)
 
     def _entry(self, item: ObjectMeta) -> Entry | None:
         if item.is_folder:
@@ -278,7 +272,7 @@ class Listing:
         return True
 
     async def _explain_nothing(self, denied: OMEZarrError | None = None) -> None:
-        """Say that nothing is here, and which image there is above it.
+        """Say that nothing is here, and which Zarr there is above it.
 
         Raises
         ------
@@ -302,20 +296,18 @@ class Listing:
             raise NodeNotFoundError(sentence, action=action, url=parent.display)
 
 
-# Looking at the rows that are visible: one wave of questions for each.
+async def _or_error(work: Coroutine[Any, Any, T]) -> T | OMEZarrError:
+    try:
+        return await work
+    except OMEZarrError as error:
+        return error
 
-AT_A_TIME = 8
-"""How many rows are looked at together."""
+
+# What the rows that are visible are: one round of questions for each.
 
 
 class Prober:
-    """Says what entries are; keep one for as long as the rows of a place are shown.
-
-    Parameters
-    ----------
-    retry : RetryPolicy, optional
-        How long to wait, and how often to ask.
-    """
+    """Says what entries are; keep one for as long as the rows of a place are shown."""
 
     def __init__(self, retry: RetryPolicy | None = None) -> None:
         self._retry = retry
@@ -333,26 +325,26 @@ class Prober:
         return sum(store.bytes_received for store in self._stores.values())
 
     def start(self, entry: Entry) -> Future[Entry]:
-        """Begin to look at an entry; returns at once.
+        """Begin to recognise an entry; returns at once.
 
         Returns
         -------
         concurrent.futures.Future
             Its result is the entry with what was found; one that could not be
-            looked at says why in `problem` and is not `recognised`. ``cancel`` it
-            when the row scrolls away: what waits for its turn then asks nothing.
+            recognised says why in `problem`. ``cancel`` it when the row scrolls away:
+            what waits for its turn then asks nothing.
         """
         return start(self.probe(entry))
 
     async def probe(self, entry: Entry) -> Entry:
-        """Look at an entry, on the I/O loop, when its turn has come."""
+        """Recognise an entry, on the I/O loop, when its turn has come."""
         if entry.recognised or entry.kind is EntryKind.FILE:
             return entry
         async with self._slots:
             store, path = self._store(entry)
             # Each row by itself: that others can be read says nothing of this one.
             answers = await store.answers(probe_keys(path), apart=True)
-        return recognised(entry, path, answers)
+        return recognise(entry, path, answers)
 
     def _store(self, entry: Entry) -> tuple[RemoteStore, str]:
         """Give the store to ask: siblings share one, an archive has its own."""
@@ -371,15 +363,8 @@ async def list_buckets(
 ) -> tuple[Entry, ...]:
     """List the buckets of a connection, on the I/O loop; only if the person asks.
 
-    Most sign-ins for public and institute data may not: a bucket that is known is
-    opened by its address.
-
-    Raises
-    ------
-    ListingDeniedError
-        This sign-in may not.
-    StoreError
-        There was no answer.
+    Most sign-ins for public and institute data may not, which raises a
+    ListingDeniedError: a bucket that is known is opened by its address.
     """
     found = await open_buckets(profile, retry=retry).buckets()
     return tuple(
