@@ -24,9 +24,15 @@ import numpy as np
 from napari.layers import Image
 from session import SIZE, Session
 
-from napari_omezarr.display.engine import Engine, engine, install
-from napari_omezarr.display.napari_hook import attach, wait_until_sharp
-from napari_omezarr.display.settings import MEGABYTE, Settings
+from napari_omezarr.display import (
+    MEGABYTE,
+    Engine,
+    Settings,
+    attach,
+    shared_engine,
+    use_engine,
+    wait_until_sharp,
+)
 from napari_omezarr.pyramid import Readable, to_dask
 
 SHAPE = (2048, 4096, 4096)
@@ -69,7 +75,7 @@ def main() -> None:
         volume_bytes=128 * MEGABYTE,
         prefetch_bytes=64 * MEGABYTE,
     )
-    install(Engine(settings))
+    use_engine(Engine(settings))
     viewer = napari.Viewer(show=False)
     viewer.window.resize(*SIZE)
     viewer.show()
@@ -83,7 +89,10 @@ def main() -> None:
         session.wait(0.01) if step % 8 else wait_until_sharp(viewer.layers[0])
         peak = max(peak, held())
     print(f"before {before} MiB, at most {peak} MiB, {arguments.steps} steps")
-    print(engine().cache.statistics, f"requests={engine().fetcher.requests}")
+    print(
+        shared_engine().cache.statistics,
+        f"requests={shared_engine().fetcher.reads_begun}",
+    )
     print(f"above the start and the cache: {peak - before - arguments.cache} MiB")
     viewer.close()
 

@@ -277,7 +277,7 @@ def back(viewer: napari.Viewer) -> None:
 
 def is_settled(layer: Any) -> bool:
     """Say whether a layer of ours is as fine as it gets."""
-    from napari_omezarr.display.napari_hook import wait_until_sharp
+    from napari_omezarr.display import wait_until_sharp
 
     return wait_until_sharp(layer, timeout=0)
 
@@ -292,11 +292,10 @@ def open_ours(viewer: napari.Viewer, url: str, *, ahead: bool = True) -> None:
     """Open by our plugin."""
     from dataclasses import replace
 
-    from napari_omezarr.display.engine import Engine, install
-    from napari_omezarr.display.settings import Settings
+    from napari_omezarr.display import Engine, Settings, use_engine
 
     if not ahead:
-        install(Engine(replace(Settings.of(), prefetch_bytes=0)))
+        use_engine(Engine(replace(Settings.of(), prefetch_bytes=0)))
     viewer.open(url, plugin="napari-omezarr")
     while len(viewer.layers) < SHAPE[0]:
         napari.qt.get_qapp().processEvents()

@@ -23,9 +23,15 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import QEventLoop, QTimer
 
 from napari_omezarr.demo.server import OWNER, S3Server
-from napari_omezarr.display.engine import Engine, install
-from napari_omezarr.display.napari_hook import attach, status, wait_until_sharp
-from napari_omezarr.display.settings import MEGABYTE, Settings
+from napari_omezarr.display import (
+    MEGABYTE,
+    Engine,
+    Settings,
+    attach,
+    status,
+    use_engine,
+    wait_until_sharp,
+)
 from napari_omezarr.location import Location
 from napari_omezarr.pyramid import FixedAxes, Readable, to_dask
 from napari_omezarr.reading import read
@@ -90,7 +96,7 @@ def main() -> None:
         volume_bytes=128 * MEGABYTE,
         prefetch_bytes=0,
     )
-    install(Engine(settings))
+    use_engine(Engine(settings))
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "cells.ome.zarr"
         write_cells(place, shape=SHAPE)

@@ -23,7 +23,7 @@ from qtpy.QtCore import Qt
 
 from napari_omezarr.connections import ConnectionFile, demo_connection
 from napari_omezarr.demo.server import S3Server
-from napari_omezarr.display.napari_hook import wait_until_sharp
+from napari_omezarr.display import wait_until_sharp
 from napari_omezarr.samples import write_cells, write_plate
 from napari_omezarr.user_files import CACHE_VARIABLE, FOLDER_VARIABLE
 from napari_omezarr.widgets.qt_async import pending

@@ -24,7 +24,7 @@ from browsers.hosts import OpenFileServer, ViewerHost
 from browsers.window import Chromium, shot
 from napari_omezarr import read_layers, write_layers
 from napari_omezarr.browsing import Viewer, share_link
-from napari_omezarr.display.napari_hook import wait_until_sharp
+from napari_omezarr.display import wait_until_sharp
 from napari_omezarr.location import Location
 from napari_omezarr.samples import write_cells
 from napari_omezarr.widgets.browser.share import present_view

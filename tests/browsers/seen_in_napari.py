@@ -18,7 +18,7 @@ import napari
 from PIL import Image
 
 from napari_omezarr.browsing import Viewer, share_link
-from napari_omezarr.display.napari_hook import wait_until_sharp
+from napari_omezarr.display import wait_until_sharp
 from napari_omezarr.location import Location
 from napari_omezarr.widgets.browser.share import present_view
 

@@ -19,60 +19,60 @@ def ready():
 
 
 @pytest.fixture
-def prepared(ready):
+def background(ready):
     return BackgroundVolume(ready.set)
 
 
-def test_it_is_made_elsewhere_and_given_once(prepared, ready):
+def test_it_is_made_elsewhere_and_given_once(background, ready):
     threads = []
 
     def make():
         threads.append(get_ident())
         return VOLUME
 
-    assert prepared.take("a") is None
-    assert not prepared.has("a", make)
+    assert background.take("a") is None
+    assert not background.prepare("a", make)
     assert ready.wait(20)
-    assert prepared.has("a", make)
-    assert prepared.take("b") is None
-    assert prepared.take("a") is VOLUME
-    assert prepared.take("a") is None
+    assert background.prepare("a", make)
+    assert background.take("b") is None
+    assert background.take("a") is VOLUME
+    assert background.take("a") is None
     assert len(threads) == 1
     assert threads[0] != get_ident()
 
 
-def test_one_is_made_at_a_time_and_the_last_that_is_wanted_counts(prepared, ready):
+def test_one_is_made_at_a_time_and_the_last_that_is_wanted_counts(background, ready):
     go = Event()
 
     def make():
         assert go.wait(20)
         return VOLUME
 
-    assert not prepared.has("a", make)
-    assert not prepared.has("b", make)
-    assert prepared.take("a") is None
+    assert not background.prepare("a", make)
+    assert not background.prepare("b", make)
+    assert background.take("a") is None
     go.set()
     assert ready.wait(20)
     ready.clear()
-    assert not prepared.has("b", make)
+    assert not background.prepare("b", make)
     assert ready.wait(20)
-    assert prepared.take("a") is None
-    assert prepared.take("b") is VOLUME
+    assert background.take("a") is None
+    assert background.take("b") is VOLUME
 
 
-def test_what_could_not_be_made_is_left_to_who_wants_it(prepared, ready):
+def test_what_could_not_be_made_is_left_to_who_wants_it(background, ready):
     def make():
         raise MemoryError
 
-    assert not prepared.has("a", make)
+    assert not background.prepare("a", make)
     assert ready.wait(20)
-    assert prepared.has("a", make)
-    assert prepared.take("a") is None
+    assert background.prepare("a", make)
+    assert background.take("a") is None
 
 
-def test_what_is_dropped_is_made_anew(prepared, ready):
-    assert not prepared.has("a", lambda: VOLUME)
+def test_what_is_dropped_is_made_anew(background, ready):
+    assert not background.prepare("a", lambda: VOLUME)
     assert ready.wait(20)
-    prepared.drop()
-    assert prepared.take("a") is None
-    assert not prepared.has("a", lambda: VOLUME)
+    background.drop()
+    assert background.take("a") is None
+    assert not background.prepare("a", lambda: VOLUME)

@@ -81,19 +81,19 @@ def test_a_chunk_larger_than_the_cache_stays_until_the_next():
 
 def test_keeps_what_is_looked_at_beyond_the_capacity():
     cache = ChunkCache(2 * SIZE)
-    cache.keep("view", {key(0), key(1), key(2)})
+    cache.pin("view", {key(0), key(1), key(2)})
     for number in range(5):
         cache.put(key(number), chunk())
     assert held(cache, range(5)) == [0, 1, 2, 4]
-    cache.keep("view", ())
+    cache.pin("view", ())
     assert held(cache, range(5)) == [2, 4]
 
 
 def test_a_new_look_frees_what_the_old_one_kept():
     cache = ChunkCache(SIZE)
-    cache.keep("view", {key(0)})
+    cache.pin("view", {key(0)})
     cache.put(key(0), chunk())
-    cache.keep("view", {key(1)})
+    cache.pin("view", {key(1)})
     cache.put(key(1), chunk())
     assert held(cache, range(2)) == [1]
 
@@ -123,7 +123,7 @@ def test_discards_the_chunks_of_pixels():
 )
 def test_never_holds_more_than_it_may(puts, kept):
     cache = ChunkCache(500)
-    cache.keep("view", {key(number) for number in kept})
+    cache.pin("view", {key(number) for number in kept})
     last = None
     for number, size in puts:
         cache.put(key(number), chunk(size=size))

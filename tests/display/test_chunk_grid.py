@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_omezarr.display.chunk_cache import ChunkGrid, place_of
+from napari_omezarr.display.chunk_cache import ChunkGrid, host_of
 from napari_omezarr.pyramid import Cast, ChannelsLast, FixedAxes
 from pixel_sources import MemoryPixels
 
@@ -43,7 +43,7 @@ def test_what_is_seen_of_a_stored_chunk(pixels, fixed):
     chunk = grid.chunk(index)
     stored = pixels.array[tuple(slice(*bound) for bound in chunk.bounds)]
     seen = window[tuple(slice(*bound) for bound in grid.bounds(index))]
-    assert np.array_equal(grid.seen(stored), seen)
+    assert np.array_equal(grid.shown(stored), seen)
 
 
 def test_a_window_on_a_window_is_seen_through(pixels):
@@ -53,7 +53,7 @@ def test_a_window_on_a_window_is_seen_through(pixels):
     assert grid.key((2, 1)) == (pixels.token, (1, 0, 2, 1))
     chunk = grid.chunk((2, 1))
     stored = pixels.array[tuple(slice(*bound) for bound in chunk.bounds)]
-    assert np.array_equal(grid.seen(stored), pixels.array[3, 1, 8:10, 4:8])
+    assert np.array_equal(grid.shown(stored), pixels.array[3, 1, 8:10, 4:8])
 
 
 def test_the_chunks_within_a_box(pixels):
@@ -75,12 +75,12 @@ def test_the_chunks_within_a_box(pixels):
 )
 def test_a_place_is_a_host_or_bucket(pixels, address, place):
     pixels.address = address
-    assert place_of(pixels) == place
+    assert host_of(pixels) == place
     assert (
-        place_of(Cast(ChannelsLast(FixedAxes(pixels, {0: 0}), 0), np.dtype("u1")))
+        host_of(Cast(ChannelsLast(FixedAxes(pixels, {0: 0}), 0), np.dtype("u1")))
         == place
     )
 
 
 def test_pixels_without_an_address_are_here(pixels):
-    assert place_of(pixels) == "this computer"
+    assert host_of(pixels) == "this computer"

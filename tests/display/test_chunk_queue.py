@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from napari_omezarr.display import ChunkRetryPolicy
 from napari_omezarr.display.chunk_cache import ChunkGrid
 from napari_omezarr.display.chunk_queue import (
     ChunkQueue,
     ChunkRequest,
+    ChunkState,
     Priority,
     QueuedChunk,
-    Retrying,
 )
 from napari_omezarr.errors import (
     AccessDeniedError,
@@ -23,7 +24,7 @@ from napari_omezarr.errors import (
 )
 from pixel_sources import MemoryPixels
 
-RETRYING = Retrying(tries=3, first=1, longest=30, silence=1000)
+RETRY_POLICY = ChunkRetryPolicy(tries=3, first=1, longest=30, silence=1000)
 BROKEN = ServerError("broken")
 
 
@@ -37,9 +38,9 @@ def row(address="s3://idr/a", concurrency=64):
 GRID = row()
 
 
-def ask(number, tier=Priority.SHARP, distance=None, grid=GRID):
+def ask(number, priority=Priority.SHARP, distance=None, grid=GRID):
     return ChunkRequest(
-        grid.chunk((number,)), tier, number if distance is None else distance
+        grid.chunk((number,)), priority, number if distance is None else distance
     )
 
 
@@ -53,27 +54,27 @@ def have():
 
 
 @pytest.fixture
-def demand(have):
-    return ChunkQueue(have, RETRYING)
+def queue(have):
+    return ChunkQueue(have, RETRY_POLICY)
 
 
-def taken(demand, now=0.0):
+def taken(queue, now=0.0):
     """All that may be read now, in order."""
     numbers = []
-    while isinstance(step := demand.next(now), QueuedChunk):
+    while isinstance(step := queue.next(now), QueuedChunk):
         numbers.append(step.chunk.key[1][0])
     return numbers
 
 
-def reading(demand, number):
-    return demand.entries[key(number)]
+def reading(queue, number):
+    return queue.chunks[key(number)]
 
 
-def test_reads_by_tier_then_step_then_distance(demand):
-    demand.want(
+def test_reads_by_priority_then_step_then_distance(queue):
+    queue.request(
         "view",
         [
-            ask(0, Priority.AHEAD),
+            ask(0, Priority.PREFETCH),
             ask(1, Priority.SHARP, 9),
             ask(2, Priority.SHARP, 1),
             ask(3, Priority.OVERVIEW, 50),
@@ -81,291 +82,304 @@ def test_reads_by_tier_then_step_then_distance(demand):
             ask(5, Priority.THUMBNAIL),
         ],
     )
-    assert taken(demand) == [3, 4, 2, 1, 5]
+    assert taken(queue) == [3, 4, 2, 1, 5]
 
 
-def test_what_nobody_sees_waits_for_what_somebody_does(demand):
-    demand.want("view", [ask(0), ask(1, Priority.AHEAD)])
-    assert taken(demand) == [0]
-    demand.arrived(reading(demand, 0))
-    assert taken(demand) == [1]
+def test_what_nobody_sees_waits_for_what_somebody_does(queue):
+    queue.request("view", [ask(0), ask(1, Priority.PREFETCH)])
+    assert taken(queue) == [0]
+    queue.arrived(reading(queue, 0))
+    assert taken(queue) == [1]
 
 
 def test_what_nobody_sees_leaves_half_the_room(have):
-    demand = ChunkQueue(have, RETRYING)
+    queue = ChunkQueue(have, RETRY_POLICY)
     grid = row(concurrency=8)
-    demand.want("view", [ask(n, Priority.AHEAD, grid=grid) for n in range(20)])
-    assert len(taken(demand)) == 4
-    demand.want("other", [ask(n, Priority.SHARP, grid=grid) for n in range(100, 120)])
-    assert len(taken(demand)) == 4
+    queue.request("view", [ask(n, Priority.PREFETCH, grid=grid) for n in range(20)])
+    assert len(taken(queue)) == 4
+    queue.request("other", [ask(n, Priority.SHARP, grid=grid) for n in range(100, 120)])
+    assert len(taken(queue)) == 4
 
 
-def test_each_place_has_its_own_room(have):
-    demand = ChunkQueue(have, RETRYING)
+def test_each_host_has_its_own_room(have):
+    queue = ChunkQueue(have, RETRY_POLICY)
     near = row("/home/data/a", concurrency=2)
     far = row("s3://idr/b", concurrency=3)
-    demand.want("near", [ask(n, grid=near) for n in range(5)])
-    demand.want("far", [ask(n, grid=far) for n in range(5)])
-    assert taken(demand) == [0, 0, 1, 1, 2]
+    queue.request("near", [ask(n, grid=near) for n in range(5)])
+    queue.request("far", [ask(n, grid=far) for n in range(5)])
+    assert taken(queue) == [0, 0, 1, 1, 2]
 
 
-def test_a_chunk_that_two_want_is_read_once_as_the_more_urgent_wants_it(demand):
-    demand.want("one", [ask(0, Priority.AHEAD), ask(1)])
-    demand.want("two", [ask(0, Priority.OVERVIEW)])
-    assert taken(demand) == [0, 1]
-    demand.arrived(reading(demand, 0))
-    assert demand.changed == {"one", "two"}
-    assert not demand.wants["two"].pending
+def test_a_chunk_that_two_want_is_read_once_as_the_more_urgent_wants_it(queue):
+    queue.request("one", [ask(0, Priority.PREFETCH), ask(1)])
+    queue.request("two", [ask(0, Priority.OVERVIEW)])
+    assert taken(queue) == [0, 1]
+    queue.arrived(reading(queue, 0))
+    assert queue.changed == {"one", "two"}
+    assert not queue.owners["two"].pending
 
 
-def test_losing_the_more_urgent_owner_makes_it_less_urgent(demand):
-    demand.want("one", [ask(0, Priority.SHARP, 5)])
-    demand.want("two", [ask(0, Priority.OVERVIEW)])
-    demand.want("one", [ask(0, Priority.SHARP, 5), ask(1, Priority.SHARP, 1)])
-    demand.want("two", [])
-    assert taken(demand) == [1, 0]
+def test_losing_the_more_urgent_owner_makes_it_less_urgent(queue):
+    queue.request("one", [ask(0, Priority.SHARP, 5)])
+    queue.request("two", [ask(0, Priority.OVERVIEW)])
+    queue.request("one", [ask(0, Priority.SHARP, 5), ask(1, Priority.SHARP, 1)])
+    queue.request("two", [])
+    assert taken(queue) == [1, 0]
 
 
-def test_a_new_want_drops_what_is_queued_and_gives_up_what_is_read(demand):
-    demand.want("view", [ask(n) for n in range(100)])
-    assert taken(demand) == list(range(64))
-    demand.want("view", [ask(n) for n in range(60, 70)])
-    dropped = demand.unwanted()
-    assert sorted(entry.chunk.key[1][0] for entry in dropped) == list(range(60))
-    for entry in dropped:
-        demand.cancelled(entry)
-    assert taken(demand) == list(range(64, 70))
+def test_a_new_request_drops_what_is_queued_and_gives_up_what_is_read(queue):
+    queue.request("view", [ask(n) for n in range(100)])
+    assert taken(queue) == list(range(64))
+    queue.request("view", [ask(n) for n in range(60, 70)])
+    dropped = queue.take_unwanted()
+    assert sorted(queued.chunk.key[1][0] for queued in dropped) == list(range(60))
+    for queued in dropped:
+        queue.cancelled(queued)
+    assert taken(queue) == list(range(64, 70))
 
 
-def test_what_is_shared_is_not_given_up(demand):
-    demand.want("one", [ask(0)])
-    demand.want("two", [ask(0)])
-    taken(demand)
-    demand.want("one", [])
-    assert demand.unwanted() == []
+def test_a_read_that_failed_when_nobody_wanted_it_is_asked_for_again(queue):
+    queue.request("view", [ask(0)])
+    taken(queue)
+    queued = reading(queue, 0)
+    queue.request("view", [])
+    queue.cancelled(queued)
+    assert queued.state is ChunkState.DONE
+    queue.request("view", [ask(0)])
+    assert taken(queue) == [0]
 
 
-def test_an_older_generation_is_not_heard(demand):
-    demand.want("view", [ask(1)], generation=2)
-    demand.want("view", [ask(0)], generation=1)
-    assert taken(demand) == [1]
+def test_what_is_shared_is_not_given_up(queue):
+    queue.request("one", [ask(0)])
+    queue.request("two", [ask(0)])
+    taken(queue)
+    queue.request("one", [])
+    assert queue.take_unwanted() == []
 
 
-def test_what_is_there_already_is_not_read_but_told(demand, have):
+def test_an_older_generation_is_not_heard(queue):
+    queue.request("view", [ask(1)], generation=2)
+    queue.request("view", [ask(0)], generation=1)
+    assert taken(queue) == [1]
+
+
+def test_what_is_there_already_is_not_read_but_told(queue, have):
     have.add(key(0))
-    demand.want("view", [ask(0), ask(1)])
-    assert demand.changed == {"view"}
-    assert taken(demand) == [1]
+    queue.request("view", [ask(0), ask(1)])
+    assert queue.changed == {"view"}
+    assert taken(queue) == [1]
 
 
-def test_forgetting_an_owner_drops_all_it_wanted(demand):
-    demand.want("view", [ask(0), ask(1)])
-    demand.forget("view")
-    demand.forget("nobody")
-    assert taken(demand) == []
-    assert not demand.wants
-    assert not demand.entries
+def test_forgetting_an_owner_drops_all_it_wanted(queue):
+    queue.request("view", [ask(0), ask(1)])
+    queue.forget("view")
+    queue.forget("nobody")
+    assert taken(queue) == []
+    assert not queue.owners
+    assert not queue.chunks
 
 
-def test_counts_start_anew_when_all_was_there(demand):
-    demand.want("view", [ask(0), ask(1)])
-    taken(demand)
-    demand.arrived(reading(demand, 0))
-    demand.want("view", [ask(1)])
-    assert (demand.wants["view"].arrived, demand.wants["view"].bytes) == (1, 1)
-    demand.arrived(reading(demand, 1))
-    demand.want("view", [ask(2)])
-    assert demand.wants["view"].arrived == 0
+def test_counts_start_anew_when_all_was_there(queue):
+    queue.request("view", [ask(0), ask(1)])
+    taken(queue)
+    queue.arrived(reading(queue, 0))
+    queue.request("view", [ask(1)])
+    assert (queue.owners["view"].arrived, queue.owners["view"].bytes) == (1, 1)
+    queue.arrived(reading(queue, 1))
+    queue.request("view", [ask(2)])
+    assert queue.owners["view"].arrived == 0
 
 
-def fail(demand, number, now, error=BROKEN):
+def fail(queue, number, now, error=BROKEN):
     """Let a chunk fail that is being read."""
-    demand.failed(reading(demand, number), error, now)
+    queue.failed(reading(queue, number), error, now)
 
 
-def test_a_chunk_that_failed_is_asked_for_again_later_then_given_up(demand):
-    demand.want("view", [ask(0)])
+def test_a_chunk_that_failed_is_asked_for_again_later_then_given_up(queue):
+    queue.request("view", [ask(0)])
     now = 0.0
     for pause in (1, 2):
-        assert taken(demand, now) == [0]
-        fail(demand, 0, now)
-        assert demand.next(now) == now + pause
-        assert demand.wants["view"].pending
+        assert taken(queue, now) == [0]
+        fail(queue, 0, now)
+        assert queue.next(now) == now + pause
+        assert queue.owners["view"].pending
         now += pause
-    assert taken(demand, now) == [0]
-    fail(demand, 0, now)
-    assert demand.wants["view"].failed == {key(0)}
-    assert not demand.wants["view"].pending
-    assert demand.failures[key(0)].error is BROKEN
-    assert demand.changed == {"view"}
+    assert taken(queue, now) == [0]
+    fail(queue, 0, now)
+    assert queue.owners["view"].failed == {key(0)}
+    assert not queue.owners["view"].pending
+    assert queue.failures[key(0)].error is BROKEN
+    assert queue.changed == {"view"}
 
 
-def test_a_refused_chunk_is_given_up_at_once(demand):
-    demand.want("view", [ask(0)])
-    taken(demand)
-    fail(demand, 0, 0.0, AccessDeniedError("no"))
-    assert demand.wants["view"].failed == {key(0)}
-    assert demand.next(1e9) is None
+def test_a_refused_chunk_is_given_up_at_once(queue):
+    queue.request("view", [ask(0)])
+    taken(queue)
+    fail(queue, 0, 0.0, AccessDeniedError("no"))
+    assert queue.owners["view"].failed == {key(0)}
+    assert queue.next(1e9) is None
 
 
-def give_up(demand, *numbers, now=0.0):
+def give_up(queue, *numbers, now=0.0):
     """Let all reads fail until each of these was given up; returns when that was."""
     left = {key(number) for number in numbers}
     while left:
-        for number in taken(demand, now):
-            fail(demand, number, now, StoreConnectionError("away"))
-        left -= demand.failures.keys()
-        now = demand.next(now) if left else now
+        for number in taken(queue, now):
+            fail(queue, number, now, StoreConnectionError("away"))
+        left -= queue.failures.keys()
+        now = queue.next(now) if left else now
     return now
 
 
-def test_a_bad_chunk_stays_given_up_while_others_arrive(demand):
-    demand.want("view", [ask(0)])
-    now = give_up(demand, 0)
-    demand.want("view", [ask(0), ask(1)], now=now)
-    assert taken(demand, now) == [1]
-    demand.arrived(reading(demand, 1), now)
-    assert taken(demand, now) == []
-    assert len(demand.notices) == 1
+def test_a_bad_chunk_stays_given_up_while_others_arrive(queue):
+    queue.request("view", [ask(0)])
+    now = give_up(queue, 0)
+    queue.request("view", [ask(0), ask(1)], now=now)
+    assert taken(queue, now) == [1]
+    queue.arrived(reading(queue, 1), now)
+    assert taken(queue, now) == []
+    assert len(queue.notices) == 1
 
 
-def test_looking_again_after_long_tries_again(demand):
-    demand.want("view", [ask(0)])
-    now = give_up(demand, 0)
-    demand.want("view", [])
-    demand.want("view", [ask(0)], now=now + 31)
-    assert taken(demand, now + 31) == [0]
+def test_looking_again_after_long_tries_again(queue):
+    queue.request("view", [ask(0)])
+    now = give_up(queue, 0)
+    queue.request("view", [])
+    queue.request("view", [ask(0)], now=now + 31)
+    assert taken(queue, now + 31) == [0]
 
 
-def next_reads(demand, now):
+def next_reads(queue, now):
     """Go to the next moment at which something is read."""
-    while not (numbers := taken(demand, now)):
-        now = demand.next(now)
+    while not (numbers := taken(queue, now)):
+        now = queue.next(now)
     return numbers, now
 
 
-def test_one_chunk_probes_a_place_and_brings_all_back(demand):
-    demand.want("view", [ask(n) for n in range(3)])
-    now = give_up(demand, 0, 1, 2)
-    assert len(demand.wants["view"].failed) == 3
-    assert len(demand.notices) == 1
-    (number,), probe = next_reads(demand, now)
+def test_one_chunk_probes_a_host_and_brings_all_back(queue):
+    queue.request("view", [ask(n) for n in range(3)])
+    now = give_up(queue, 0, 1, 2)
+    assert len(queue.owners["view"].failed) == 3
+    assert len(queue.notices) == 1
+    (number,), probe = next_reads(queue, now)
     assert now < probe <= now + 60
-    demand.arrived(reading(demand, number), probe)
-    assert sorted([number, *taken(demand, probe)]) == [0, 1, 2]
-    assert not demand.wants["view"].failed
+    queue.arrived(reading(queue, number), probe)
+    assert sorted([number, *taken(queue, probe)]) == [0, 1, 2]
+    assert not queue.owners["view"].failed
 
 
-def test_a_probe_that_fails_asks_once_in_a_while(demand):
-    demand.want("view", [ask(n) for n in range(3)])
-    now = give_up(demand, 0, 1, 2)
+def test_a_probe_that_fails_asks_once_in_a_while(queue):
+    queue.request("view", [ask(n) for n in range(3)])
+    now = give_up(queue, 0, 1, 2)
     for _ in range(4):
         before = now
-        (number,), now = next_reads(demand, now)
+        (number,), now = next_reads(queue, now)
         assert now >= before + 29
-        fail(demand, number, now, StoreConnectionError("away"))
-    assert len(demand.notices) == 1
+        fail(queue, number, now, StoreConnectionError("away"))
+    assert len(queue.notices) == 1
 
 
-def test_nobody_looking_ends_the_probes(demand):
-    demand.want("view", [ask(0), ask(1)])
-    now = give_up(demand, 0, 1)
-    demand.want("view", [])
-    while (step := demand.next(now)) is not None:
+def test_nobody_looking_ends_the_probes(queue):
+    queue.request("view", [ask(0), ask(1)])
+    now = give_up(queue, 0, 1)
+    queue.request("view", [])
+    while (step := queue.next(now)) is not None:
         assert isinstance(step, float)
         now = step
-    assert demand.places["idr"].probe_at is None
+    assert queue.hosts["idr"].probe_at is None
 
 
-def test_retrying_asks_for_everything_again(demand):
-    demand.want("view", [ask(0), ask(1)])
-    taken(demand)
-    fail(demand, 0, 0.0, AccessDeniedError("no"))
-    fail(demand, 1, 0.0, AccessDeniedError("no"))
-    assert len(demand.notices) == 1
-    demand.retry()
-    assert taken(demand) == [0, 1]
-    fail(demand, 0, 0.0, AccessDeniedError("no"))
-    assert len(demand.notices) == 2
+def test_retrying_asks_for_everything_again(queue):
+    queue.request("view", [ask(0), ask(1)])
+    taken(queue)
+    fail(queue, 0, 0.0, AccessDeniedError("no"))
+    fail(queue, 1, 0.0, AccessDeniedError("no"))
+    assert len(queue.notices) == 1
+    queue.retry()
+    assert taken(queue) == [0, 1]
+    fail(queue, 0, 0.0, AccessDeniedError("no"))
+    assert len(queue.notices) == 2
 
 
-def test_a_busy_place_rests_and_another_does_not(have):
-    demand = ChunkQueue(have, RETRYING)
+def test_a_busy_host_rests_and_another_does_not(have):
+    queue = ChunkQueue(have, RETRY_POLICY)
     other = row("s3://elsewhere/b")
-    demand.want("view", [ask(0), ask(1), ask(2, grid=other)])
-    assert taken(demand, 10) == [0, 1, 2]
-    fail(demand, 0, 10.0, ServerBusyError("busy"))
-    demand.want("view", [ask(n) for n in range(4)])
-    demand.want("else", [ask(n, grid=other) for n in (5, 6)])
-    assert taken(demand, 10.5) == [5, 6]
-    assert taken(demand, 11) == [0, 2, 3]
+    queue.request("view", [ask(0), ask(1), ask(2, grid=other)])
+    assert taken(queue, 10) == [0, 1, 2]
+    fail(queue, 0, 10.0, ServerBusyError("busy"))
+    queue.request("view", [ask(n) for n in range(4)])
+    queue.request("else", [ask(n, grid=other) for n in (5, 6)])
+    assert taken(queue, 10.5) == [5, 6]
+    assert taken(queue, 11) == [0, 2, 3]
 
 
-def test_a_silent_place_is_said_to_be_silent_once(have):
-    demand = ChunkQueue(have, Retrying(silence=10))
-    demand.want("view", [ask(0)])
-    taken(demand, 5)
-    assert demand.next(5) == 15
-    demand.next(15)
-    demand.next(30)
-    (notice,) = demand.notices
-    assert notice.place == "idr"
+def test_a_silent_host_is_said_to_be_silent_once(have):
+    queue = ChunkQueue(have, ChunkRetryPolicy(silence=10))
+    queue.request("view", [ask(0)])
+    taken(queue, 5)
+    assert queue.next(5) == 15
+    queue.next(15)
+    queue.next(30)
+    (notice,) = queue.notices
+    assert notice.host == "idr"
     assert "10 seconds" in str(notice.error)
 
 
 class Play:
-    """Plays any sequence of events to a demand, and checks its books after each."""
+    """Plays any sequence of events to a queue, and checks its state after each."""
 
     def __init__(self):
         self.have = set()
-        self.demand = ChunkQueue(self.have, RETRYING)
+        self.queue = ChunkQueue(self.have, RETRY_POLICY)
         self.running = []
         self.now = 0.0
 
-    def want(self, owner, numbers, tier):
-        self.demand.want(owner, [ask(n, tier) for n in numbers], now=self.now)
+    def request(self, owner, numbers, priority):
+        self.queue.request(owner, [ask(n, priority) for n in numbers], now=self.now)
 
     def forget(self, owner, *_):
-        self.demand.forget(owner)
+        self.queue.forget(owner)
 
     def begin(self, *_):
-        step = self.demand.next(self.now)
+        step = self.queue.next(self.now)
         if isinstance(step, QueuedChunk):
             assert step.chunk.key not in self.have
             self.running.append(step)
 
     def succeed(self, *_):
         if self.running:
-            entry = self.running.pop(0)
-            self.have.add(entry.chunk.key)
-            self.demand.arrived(entry, self.now)
+            queued = self.running.pop(0)
+            self.have.add(queued.chunk.key)
+            self.queue.arrived(queued, self.now)
 
     def fail(self, *_):
         if self.running:
-            entry = self.running.pop(0)
-            self.demand.failed(entry, BROKEN, self.now)
+            queued = self.running.pop(0)
+            self.queue.failed(queued, BROKEN, self.now)
 
     def give_up_unwanted(self):
-        for entry in self.demand.unwanted():
-            self.running.remove(entry)
-            self.demand.cancelled(entry)
+        for queued in self.queue.take_unwanted():
+            self.running.remove(queued)
+            self.queue.cancelled(queued)
 
     def check(self):
-        demand = self.demand
-        keys = [entry.chunk.key for entry in self.running]
+        queue = self.queue
+        keys = [queued.chunk.key for queued in self.running]
         assert len(keys) == len(set(keys))
-        reading = {entry for place in demand.places.values() for entry in place.reading}
+        reading = {queued for host in queue.hosts.values() for queued in host.reading}
         assert reading == set(self.running)
-        for owner, want in demand.wants.items():
-            assert all(owner in demand.entries[key].owners for key in want.pending)
-            assert want.failed <= demand.failures.keys()
-            assert want.pending | want.failed <= want.requests.keys()
-        pending = {key for want in demand.wants.values() for key in want.pending}
-        assert demand.entries.keys() == pending
+        for owner, mine in queue.owners.items():
+            assert all(owner in queue.chunks[key].owners for key in mine.pending)
+            assert mine.failed <= queue.failures.keys()
+            assert mine.pending | mine.failed <= mine.requests.keys()
+        pending = {key for mine in queue.owners.values() for key in mine.pending}
+        assert queue.chunks.keys() == pending
 
 
 EVENTS = st.tuples(
-    st.sampled_from(["want", "want", "forget", "begin", "begin", "succeed", "fail"]),
+    st.sampled_from(
+        ["request", "request", "forget", "begin", "begin", "succeed", "fail"]
+    ),
     st.sampled_from("ab"),
     st.lists(st.integers(0, 7), max_size=5, unique=True),
     st.sampled_from(list(Priority)),
@@ -377,8 +391,8 @@ EVENTS = st.tuples(
 @given(st.lists(EVENTS, max_size=30))
 def test_whatever_happens_the_books_are_right(events):
     play = Play()
-    for event, owner, numbers, tier, pause in events:
+    for event, owner, numbers, priority, pause in events:
         play.now += pause
-        getattr(play, event)(owner, numbers, tier)
+        getattr(play, event)(owner, numbers, priority)
         play.give_up_unwanted()
         play.check()

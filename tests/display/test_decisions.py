@@ -9,17 +9,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from napari_omezarr.display import MEGABYTE, Settings
 from napari_omezarr.display.chunk_cache import ChunkGrid
-from napari_omezarr.display.compose import hatch, image_mark, label_mark
-from napari_omezarr.display.layer_view import ProgressiveLevel
-from napari_omezarr.display.manager import Throttle
-from napari_omezarr.display.settings import (
-    GIGABYTE,
-    MEGABYTE,
-    Settings,
-    Status,
-    sentence,
+from napari_omezarr.display.compose import (
+    hatch,
+    image_mark,
+    label_mark,
 )
+from napari_omezarr.display.engine import GIGABYTE
+from napari_omezarr.display.layer_view import ProgressiveLevel, Status, loading_text
+from napari_omezarr.display.manager import Throttle
 from napari_omezarr.display.wanted import finest_fitting
 from pixel_sources import MemoryPixels
 
@@ -62,12 +61,12 @@ def test_cheap_refreshes_keep_a_least_distance():
 
 def test_the_status_says_what_loads_from_where():
     statuses = [
-        Status(pending=3, arrived=5, bytes=2_000_000, place="idr", level=0),
-        Status(pending=2, arrived=2, bytes=1_100_000, place="idr", level=2),
-        Status(place="elsewhere", level=1),
+        Status(pending=3, arrived=5, bytes=2_000_000, host="idr", level=0),
+        Status(pending=2, arrived=2, bytes=1_100_000, host="idr", level=2),
+        Status(host="elsewhere", level=1),
     ]
-    assert sentence(statuses) == "loading level 0, 2: 7 of 12, 3.1 MB from idr"
-    assert sentence([Status(), Status(failed=1)]) == ""
+    assert loading_text(statuses) == "loading level 0, 2: 7 of 12, 3.1 MB from idr"
+    assert loading_text([Status(), Status(failed=1)]) == ""
 
 
 def test_sharp_is_nothing_missing_and_nothing_failed():

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from gated_pixels import LONG, Gate, GatedPixels
+from napari_omezarr.display import ChunkRetryPolicy
 from napari_omezarr.display.chunk_cache import ChunkCache, ChunkGrid
-from napari_omezarr.display.chunk_queue import ChunkRequest, Priority, Retrying
+from napari_omezarr.display.chunk_queue import ChunkRequest, Priority
 from napari_omezarr.display.engine import Fetcher
 from napari_omezarr.errors import (
     AccessDeniedError,
@@ -20,14 +21,14 @@ from napari_omezarr.errors import (
 )
 from napari_omezarr.pyramid import FixedAxes
 
-AT_ONCE = Retrying(tries=3, first=0, longest=3600, silence=3600)
+AT_ONCE = ChunkRetryPolicy(tries=3, first=0, longest=3600, silence=3600)
 
 
 class Watched(Fetcher):
     """A fetcher that a test can wait for."""
 
     def __init__(self, cache):
-        super().__init__(cache, retrying=AT_ONCE)
+        super().__init__(cache, retry_policy=AT_ONCE)
         self._news = Condition()
         self.listen(self._note)
 
@@ -62,14 +63,14 @@ def pixels_of(gate, size=64, **options):
     return GatedPixels(np.arange(size, dtype=np.uint16), (4,), gate, **options)
 
 
-def ask(pixels, *numbers, tier=Priority.SHARP):
+def ask(pixels, *numbers, priority=Priority.SHARP):
     grid = ChunkGrid(pixels)
-    return [ChunkRequest(grid.chunk((number,)), tier, number) for number in numbers]
+    return [ChunkRequest(grid.chunk((number,)), priority, number) for number in numbers]
 
 
 def test_a_wanted_chunk_comes_into_the_cache(fetcher, cache, gate):
     pixels = pixels_of(gate)
-    fetcher.want({"view": ask(pixels, 3)})
+    fetcher.request({"view": ask(pixels, 3)})
     gate.wait_for(lambda: gate.waiting)
     assert fetcher.progress("view").pending == 1
     gate.open()
@@ -83,7 +84,7 @@ def test_a_wanted_chunk_comes_into_the_cache(fetcher, cache, gate):
 
 def test_the_nearest_is_read_first_and_not_more_at_a_time_than_allowed(fetcher, gate):
     pixels = pixels_of(gate, concurrency=2)
-    fetcher.want({"view": ask(pixels, 5, 1, 3)})
+    fetcher.request({"view": ask(pixels, 5, 1, 3)})
     gate.wait_for(lambda: len(gate.waiting) == 2)
     assert gate.chunks_of(pixels) == {(1,): 1, (3,): 1}
     gate.release((pixels, (1,)))
@@ -98,20 +99,20 @@ def test_each_chunk_is_read_once_however_many_want_it(fetcher, gate):
     windows = [FixedAxes(pixels, {0: channel}) for channel in range(2)]
     for round_ in range(3):
         for number, window in enumerate(windows):
-            fetcher.want({(number, round_): ask(window, 0, 1, 2)})
+            fetcher.request({(number, round_): ask(window, 0, 1, 2)})
     gate.open()
     for number in range(2):
         for round_ in range(3):
             fetcher.wait_for_all((number, round_))
     assert gate.chunks_of(pixels) == {(0, n): 1 for n in range(3)}
-    assert fetcher.requests == 3
+    assert fetcher.reads_begun == 3
 
 
 def test_what_is_no_longer_wanted_is_cancelled_or_never_asked_for(fetcher, gate):
     pixels = pixels_of(gate, concurrency=2)
-    fetcher.want({"view": ask(pixels, 0, 1, 2, 3)})
+    fetcher.request({"view": ask(pixels, 0, 1, 2, 3)})
     gate.wait_for(lambda: len(gate.waiting) == 2)
-    fetcher.want({"view": ask(pixels, 1, 4)})
+    fetcher.request({"view": ask(pixels, 1, 4)})
     gate.wait_for(lambda: gate.asked[pixels, (4,)])
     assert gate.chunks_of(pixels, gate.cancelled) == {(0,): 1}
     gate.open()
@@ -121,7 +122,7 @@ def test_what_is_no_longer_wanted_is_cancelled_or_never_asked_for(fetcher, gate)
 
 def test_what_another_wants_is_not_cancelled(fetcher, gate):
     pixels = pixels_of(gate)
-    fetcher.want({"one": ask(pixels, 0), "two": ask(pixels, 0, 1)})
+    fetcher.request({"one": ask(pixels, 0), "two": ask(pixels, 0, 1)})
     gate.wait_for(lambda: len(gate.waiting) == 2)
     fetcher.forget("two")
     gate.wait_for(lambda: gate.cancelled)
@@ -134,7 +135,7 @@ def test_what_another_wants_is_not_cancelled(fetcher, gate):
 def test_what_arrived_meanwhile_is_told(fetcher, cache, gate):
     pixels = pixels_of(gate)
     cache.put((pixels.token, (0,)), np.zeros(4, np.uint16))
-    fetcher.want({"view": ask(pixels, 0)})
+    fetcher.request({"view": ask(pixels, 0)})
     fetcher.wait_for(lambda: fetcher.take_changed() == {"view"})
     assert not gate.asked
 
@@ -144,14 +145,14 @@ def test_a_failing_chunk_is_asked_for_so_often_and_then_given_up(fetcher, gate):
     error = StoreConnectionError("idr cannot be reached.")
     gate.errors[pixels, (1,)] = error
     gate.open()
-    fetcher.want({"view": ask(pixels, 0, 1)})
+    fetcher.request({"view": ask(pixels, 0, 1)})
     fetcher.wait_for_all("view")
     assert gate.chunks_of(pixels) == {(0,): 1, (1,): AT_ONCE.tries}
     assert fetcher.progress("view").errors == (error,)
     assert fetcher.has_failed((pixels.token, (1,)))
     assert not fetcher.has_failed((pixels.token, (0,)))
     (notice,) = fetcher.take_notices()
-    assert (notice.place, notice.error) == ("far", error)
+    assert (notice.host, notice.error) == ("far", error)
     assert fetcher.take_notices() == []
 
 
@@ -159,7 +160,7 @@ def test_a_refused_chunk_is_asked_for_once_until_retried(fetcher, cache, gate):
     pixels = pixels_of(gate)
     gate.errors[None] = AccessDeniedError("no")
     gate.open()
-    fetcher.want({"view": ask(pixels, 0, 1, 2)})
+    fetcher.request({"view": ask(pixels, 0, 1, 2)})
     fetcher.wait_for_all("view")
     assert len(fetcher.take_notices()) == 1
     gate.errors.clear()
@@ -175,11 +176,11 @@ def test_a_place_that_returns_brings_all_it_owes(fetcher, cache, gate):
     pixels = pixels_of(gate)
     gate.errors[None] = StoreConnectionError("away")
     gate.open()
-    fetcher.want({"view": ask(pixels, 0, 1, 2)})
+    fetcher.request({"view": ask(pixels, 0, 1, 2)})
     fetcher.wait_for_all("view")
     assert len(fetcher.progress("view").errors) == 3
     gate.errors.clear()
-    fetcher.want({"view": ask(pixels, 0, 1, 2), "next": ask(pixels, 7)})
+    fetcher.request({"view": ask(pixels, 0, 1, 2), "next": ask(pixels, 7)})
     fetcher.wait_for(lambda: all((pixels.token, (n,)) in cache for n in (0, 1, 2, 7)))
     assert fetcher.progress("view").errors == ()
 
@@ -188,7 +189,7 @@ def test_an_error_of_a_codec_is_told_as_it_is(fetcher, gate):
     pixels = pixels_of(gate)
     gate.errors[None] = RuntimeError("Zstd decompression error: bad magic")
     gate.open()
-    fetcher.want({"view": ask(pixels, 0)})
+    fetcher.request({"view": ask(pixels, 0)})
     fetcher.wait_for_all("view")
     assert gate.asked[pixels, (0,)] == 1
     assert "bad magic" in str(fetcher.take_notices()[0].error)
@@ -198,7 +199,7 @@ def test_a_chunk_of_a_wrong_shape_is_an_error(fetcher, gate):
     pixels = pixels_of(gate, size=64)
     pixels.array = pixels.array[:2]
     gate.open()
-    fetcher.want({"view": ask(pixels, 0)})
+    fetcher.request({"view": ask(pixels, 0)})
     fetcher.wait_for_all("view")
     (error,) = fetcher.progress("view").errors
     assert isinstance(error, TruncatedBodyError)
@@ -206,7 +207,7 @@ def test_a_chunk_of_a_wrong_shape_is_an_error(fetcher, gate):
 
 def test_a_read_that_ends_itself_is_a_failure_not_a_hang(fetcher, gate):
     pixels = pixels_of(gate)
-    fetcher.want({"view": ask(pixels, 0)})
+    fetcher.request({"view": ask(pixels, 0)})
     for _ in range(AT_ONCE.tries):
         gate.wait_for(lambda: gate.waiting)
         gate.interrupt()
@@ -223,7 +224,7 @@ def test_chunks_own_their_memory(fetcher, cache, gate):
         return whole[tuple(slice(*bound) for bound in bounds)]
 
     pixels.read = read
-    fetcher.want(
+    fetcher.request(
         {"view": [ChunkRequest(ChunkGrid(pixels).chunk((0, 0)), Priority.SHARP)]}
     )
     fetcher.wait_for_all("view")
@@ -236,7 +237,7 @@ def test_what_was_forgotten_is_not_kept_alive(fetcher, gate):
     pixels = pixels_of(gate)
     gone = weakref.ref(pixels)
     gate.open()
-    fetcher.want({"view": ask(pixels, 0)})
+    fetcher.request({"view": ask(pixels, 0)})
     fetcher.wait_for_all("view")
     fetcher.forget("view")
     gate.asked.clear()

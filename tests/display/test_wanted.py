@@ -1,4 +1,4 @@
-"""What a look asks for, how urgently, and what is read ahead of it."""
+"""What a view asks for, how urgently, and what is read ahead of it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from napari_omezarr.display.wanted import (
     PLANES,
     PrefetchPlan,
     ScrollDirection,
-    hull,
     prefetch,
     visible,
 )
+from napari_omezarr.pyramid import boxes
 from pixel_sources import MemoryPixels
 
 MUCH = 10**9
@@ -36,17 +36,17 @@ def box(grid, z=0, y=None, x=None):
     return ((z, z + 1), y or (0, grid.shape[1]), x or (0, grid.shape[2]))
 
 
-def asked(grids, requests, tier):
-    """The chunks of a tier as (level, index), the most urgent first."""
+def asked(grids, requests, priority):
+    """The chunks of a priority as (level, index), the most urgent first."""
     tokens = [grid.token for grid in grids]
     return [
         (tokens.index(r.chunk.key[0]), r.chunk.key[1])
-        for r in sorted(requests, key=lambda r: r.priority)
-        if r.tier == tier
+        for r in sorted(requests, key=lambda r: r.sort_key)
+        if r.priority == priority
     ]
 
 
-def look(grids, level=0, have=frozenset(), **where):
+def view(grids, level=0, have=frozenset(), **where):
     """What a view at the middle of a plane misses."""
     bounds = box(grids[level], **where)
     grid = grids[level]
@@ -58,12 +58,12 @@ def look(grids, level=0, have=frozenset(), **where):
 def test_nothing_is_asked_for_when_all_is_there():
     grids = stack()
     have = {grids[0].key(index) for index in grids[0].within(box(grids[0]))}
-    assert look(grids, have=have) == []
+    assert view(grids, have=have) == []
 
 
 def test_the_coarsest_picture_of_what_is_visible_comes_first():
     grids = stack()
-    requests = look(grids, z=3, y=(0, 128), x=(0, 128))
+    requests = view(grids, z=3, y=(0, 128), x=(0, 128))
     assert asked(grids, requests, Priority.OVERVIEW) == [(3, (3, 0, 0))]
     assert {level for level, _ in asked(grids, requests, Priority.SHARP)} == {0}
     assert len(requests) == 4 + 1
@@ -71,7 +71,7 @@ def test_the_coarsest_picture_of_what_is_visible_comes_first():
 
 def test_the_sharp_level_is_read_centre_out():
     grids = stack()
-    sharp = asked(grids, look(grids), Priority.SHARP)
+    sharp = asked(grids, view(grids), Priority.SHARP)
     assert len(sharp) == 64
     assert {index[1:] for _, index in sharp[:4]} == {(3, 3), (3, 4), (4, 3), (4, 4)}
     assert {index[1:] for _, index in sharp[-4:]} == {(0, 0), (0, 7), (7, 0), (7, 7)}
@@ -79,59 +79,60 @@ def test_the_sharp_level_is_read_centre_out():
 
 def test_one_level_between_is_read_when_it_is_much_less():
     grids = stack(levels=5, size=1024)
-    between = asked(grids, look(grids), Priority.BETWEEN)
+    between = asked(grids, view(grids), Priority.BETWEEN)
     assert {level for level, _ in between} == {2}
     assert len(between) == 16
 
 
 def test_no_level_between_is_read_when_one_wave_brings_all():
     grids = stack(levels=5, size=1024, concurrency=256)
-    assert asked(grids, look(grids), Priority.BETWEEN) == []
+    assert asked(grids, view(grids), Priority.BETWEEN) == []
 
 
 def test_a_coarse_chunk_that_is_there_is_not_asked_for():
     grids = stack()
     assert (
-        asked(grids, look(grids, have={grids[3].key((0, 0, 0))}), Priority.OVERVIEW)
+        asked(grids, view(grids, have={grids[3].key((0, 0, 0))}), Priority.OVERVIEW)
         == []
     )
 
 
 def test_at_the_coarsest_level_there_is_only_that():
     grids = stack()
-    requests = look(grids, level=3)
-    assert [r.tier for r in requests] == [Priority.SHARP]
+    requests = view(grids, level=3)
+    assert [r.priority for r in requests] == [Priority.SHARP]
 
 
 def test_only_around_the_holes_coarse_chunks_are_read():
     grids = stack(levels=2, size=1024)
     grid = grids[0]
     have = {grid.key(i) for i in grid.within(box(grid)) if i != (0, 15, 15)}
-    assert asked(grids, look(grids, have=have), Priority.OVERVIEW) == [(1, (0, 7, 7))]
+    assert asked(grids, view(grids, have=have), Priority.OVERVIEW) == [(1, (0, 7, 7))]
 
 
 def test_the_hull_ends_with_the_array():
     grid = ChunkGrid(MemoryPixels(np.zeros((10, 10)), (4, 4)))
-    assert hull(grid, [(1, 2), (2, 0)]) == ((4, 10), (0, 10))
+    chunks = [grid.bounds(index) for index in ((1, 2), (2, 0))]
+    assert boxes.hull(chunks) == ((4, 10), (0, 10))
 
 
-def outlook(grids, level=0, travel=None, **where):
+def plan(grids, level=0, direction=None, **where):
     bounds = box(grids[level], **where)
     centre = tuple((start + stop) / 2 for start, stop in bounds)
-    return PrefetchPlan(level, bounds, centre, (1, 2), travel or ScrollDirection())
+    return PrefetchPlan(level, bounds, centre, (1, 2), direction or ScrollDirection())
 
 
-def travelled(*points):
-    travel = ScrollDirection()
+def scrolled(*points):
+    direction = ScrollDirection()
     for point in points:
-        travel.to(point)
-    return travel
+        direction.update(point)
+    return direction
 
 
 def test_the_whole_coarsest_level_is_read_the_nearest_planes_first():
     grids = stack()
-    requests = prefetch(grids, outlook(grids, z=4), MUCH, set())
-    planes = [index[0] for _, index in asked(grids, requests, Priority.WARM)]
+    requests = prefetch(grids, plan(grids, z=4), MUCH, set())
+    planes = [index[0] for _, index in asked(grids, requests, Priority.COARSEST)]
     assert planes[0] == 4
     assert set(planes[1:3]) == {3, 5}
     assert sorted(planes) == list(range(10))
@@ -139,8 +140,8 @@ def test_the_whole_coarsest_level_is_read_the_nearest_planes_first():
 
 def test_a_coarsest_level_that_is_large_is_not_read_whole():
     grids = stack()
-    requests = prefetch(grids, outlook(grids), 10 * 64 * 64 - 1, set())
-    assert asked(grids, requests, Priority.WARM) == []
+    requests = prefetch(grids, plan(grids), 10 * 64 * 64 - 1, set())
+    assert asked(grids, requests, Priority.COARSEST) == []
 
 
 @pytest.mark.parametrize(
@@ -149,17 +150,19 @@ def test_a_coarsest_level_that_is_large_is_not_read_whole():
 )
 def test_planes_in_the_direction_of_travel_are_read(steps, planes):
     grids = stack()
-    travel = travelled(*((float(z), None, None) for z in steps))
-    requests = prefetch(grids, outlook(grids, z=steps[-1], travel=travel), MUCH, set())
-    found = [index[0] for _, index in asked(grids, requests, Priority.AHEAD)]
+    direction = scrolled(*((float(z), None, None) for z in steps))
+    requests = prefetch(
+        grids, plan(grids, z=steps[-1], direction=direction), MUCH, set()
+    )
+    found = [index[0] for _, index in asked(grids, requests, Priority.PREFETCH)]
     assert tuple(dict.fromkeys(found)) == planes
     assert len(planes) <= PLANES
 
 
 def test_without_travel_only_the_ring_of_neighbours_is_read():
     grids = stack()
-    requests = prefetch(grids, outlook(grids, y=(128, 256), x=(128, 256)), MUCH, set())
-    ring = {index for _, index in asked(grids, requests, Priority.AHEAD)}
+    requests = prefetch(grids, plan(grids, y=(128, 256), x=(128, 256)), MUCH, set())
+    ring = {index for _, index in asked(grids, requests, Priority.PREFETCH)}
     inside = set(grids[0].within(((0, 1), (128, 256), (128, 256))))
     around = set(grids[0].within(((0, 1), (64, 320), (64, 320))))
     assert ring == around - inside
@@ -167,12 +170,12 @@ def test_without_travel_only_the_ring_of_neighbours_is_read():
 
 def test_the_next_plane_comes_before_the_ring_and_that_before_further_planes():
     grids = stack()
-    travel = travelled((3.0, None, None), (4.0, None, None))
-    where = outlook(grids, z=4, y=(128, 256), x=(128, 256), travel=travel)
+    direction = scrolled((3.0, None, None), (4.0, None, None))
+    where = plan(grids, z=4, y=(128, 256), x=(128, 256), direction=direction)
     order = [
         index[0]
         for _, index in asked(
-            grids, prefetch(grids, where, MUCH, set()), Priority.AHEAD
+            grids, prefetch(grids, where, MUCH, set()), Priority.PREFETCH
         )
     ]
     assert order == [5] * 4 + [4] * 12 + [6] * 4 + [7] * 4 + [8] * 4
@@ -180,33 +183,33 @@ def test_the_next_plane_comes_before_the_ring_and_that_before_further_planes():
 
 def test_what_is_read_ahead_stays_within_its_budget():
     grids = stack()
-    travel = travelled((3.0, None, None), (4.0, None, None))
-    where = outlook(grids, z=4, travel=travel)
+    direction = scrolled((3.0, None, None), (4.0, None, None))
+    where = plan(grids, z=4, direction=direction)
     requests = prefetch(grids, where, 3 * 64 * 64, set())
-    assert len(asked(grids, requests, Priority.AHEAD)) == 3
+    assert len(asked(grids, requests, Priority.PREFETCH)) == 3
 
 
 def test_what_is_there_is_not_read_ahead():
     grids = stack()
     have = {grid.key(i) for grid in grids for i in grid.within(box(grid, z=5))}
-    travel = travelled((3.0, None, None), (4.0, None, None))
-    requests = prefetch(grids, outlook(grids, z=4, travel=travel), MUCH, have)
-    assert 5 not in {index[0] for _, index in asked(grids, requests, Priority.AHEAD)}
+    direction = scrolled((3.0, None, None), (4.0, None, None))
+    requests = prefetch(grids, plan(grids, z=4, direction=direction), MUCH, have)
+    assert 5 not in {index[0] for _, index in asked(grids, requests, Priority.PREFETCH)}
 
 
 def test_planes_of_a_level_that_is_halved_in_z_follow_napari():
     fine = MemoryPixels(np.broadcast_to(np.uint8(0), (40, 64, 64)), (1, 64, 64))
     coarse = MemoryPixels(np.broadcast_to(np.uint8(0), (20, 32, 32)), (1, 32, 32))
     grids = [ChunkGrid(fine), ChunkGrid(coarse)]
-    travel = travelled((19.0, None, None), (20.0, None, None))
-    where = outlook(grids, level=1, z=10, travel=travel)
+    direction = scrolled((19.0, None, None), (20.0, None, None))
+    where = plan(grids, level=1, z=10, direction=direction)
     requests = prefetch(grids, where, 3 * 32 * 32, set())
     # Planes 21 to 24 of the finest level: round(10.5), 11, round(11.5), 12.
-    assert [i[0] for _, i in asked(grids, requests, Priority.AHEAD)] == [11, 12]
+    assert [i[0] for _, i in asked(grids, requests, Priority.PREFETCH)] == [11, 12]
 
 
 @pytest.mark.parametrize(
-    ("points", "axis", "stride"),
+    ("points", "axis", "step"),
     [
         ([(1.0, None)], None, 0),
         ([(1.0, None), (4.0, None)], 0, 1),
@@ -217,6 +220,6 @@ def test_planes_of_a_level_that_is_halved_in_z_follow_napari():
         ([(1.0, 5.0), (2.0, 5.0), (2.0, 4.0)], 1, -1),
     ],
 )
-def test_travel_is_the_last_step_along_one_axis(points, axis, stride):
-    travel = travelled(*points)
-    assert (travel.axis, travel.stride) == (axis, stride)
+def test_travel_is_the_last_step_along_one_axis(points, axis, step):
+    direction = scrolled(*points)
+    assert (direction.axis, direction.step) == (axis, step)

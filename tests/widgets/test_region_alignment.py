@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from napari.layers import Image
 
-from napari_omezarr.display.napari_hook import wait_until_sharp
+from napari_omezarr.display import wait_until_sharp
 from napari_omezarr.region import as_placed, layer_affine
 from napari_omezarr.widgets.region_box import Edges, cuts
 

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import QApplication, QWidget
 
 from gated_pixels import Gate, GatedPixels
 from gui_steps import PLUGIN, until
-from napari_omezarr.display.napari_hook import wait_until_sharp
+from napari_omezarr.display import wait_until_sharp
 from napari_omezarr.errors import ServerError
 from napari_omezarr.pyramid import to_dask
 from napari_omezarr.widgets.quantities import BY, bytes_text, lengths_text

@@ -11,7 +11,7 @@ from napari.layers import Labels
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
-from napari_omezarr.display.napari_hook import wait_until_sharp
+from napari_omezarr.display import wait_until_sharp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

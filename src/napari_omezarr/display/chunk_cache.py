@@ -1,4 +1,4 @@
-"""The chunks of one level, as the display sees them and as they are stored."""
+"""The chunks of a level, and those that are in memory, decoded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from napari_omezarr.pyramid import FixedAxes
+from napari_omezarr.pyramid import FixedAxes, boxes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Iterable, Iterator
@@ -18,6 +18,125 @@ if TYPE_CHECKING:
     import numpy as np
 
     from napari_omezarr.pyramid import Bounds, Pixels
+
+ChunkIndex = tuple[int, ...]
+ChunkKey = tuple[str, ChunkIndex]
+"""The token of the stored pixels, and a chunk's place on their grid."""
+
+
+# The chunks of one level, as the display sees them and as they are stored.
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One stored chunk: how to name it and how to read it."""
+
+    key: ChunkKey
+    pixels: Pixels = field(compare=False, repr=False)
+    bounds: Bounds = field(compare=False)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The chunk's shape; smaller than others at the array's end."""
+        return boxes.shape_of(self.bounds)
+
+    @property
+    def nbytes(self) -> int:
+        """The chunk's size when decoded."""
+        return prod(self.shape) * self.pixels.dtype.itemsize
+
+
+class ChunkGrid:
+    """The chunks of a level; all indices and boxes are on the level's axes.
+
+    The channels of one array name the same stored chunk, so that it is fetched and
+    decoded once for all of them.
+    """
+
+    def __init__(self, pixels: Pixels) -> None:
+        self.shape = pixels.shape
+        self.dtype = pixels.dtype
+        self.chunks = pixels.chunks
+        self.ndim = len(pixels.shape)
+        self.source, self._axes, fixed = _behind_fixed_axes(pixels)
+        self.token = self.source.token
+        self._origin = [0] * len(self.source.shape)
+        self._inside: list[Any] = [slice(None)] * len(self.source.shape)
+        for axis, index in fixed.items():
+            size = self.source.chunks[axis]
+            self._origin[axis], self._inside[axis] = divmod(index, size)
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """How many chunks there are along each axis."""
+        return tuple(
+            -(-size // chunk)
+            for size, chunk in zip(self.shape, self.chunks, strict=True)
+        )
+
+    def key(self, index: ChunkIndex) -> ChunkKey:
+        """Name the stored chunk that holds a chunk of this grid."""
+        stored = list(self._origin)
+        for axis, number in zip(self._axes, index, strict=True):
+            stored[axis] = number
+        return self.token, tuple(stored)
+
+    def chunk(self, index: ChunkIndex) -> Chunk:
+        """Give the stored chunk that holds a chunk of this grid."""
+        key = self.key(index)
+        box = boxes.chunk_box(key[1], self.source.chunks, self.source.shape)
+        return Chunk(key, self.source, box)
+
+    def shown(self, stored: np.ndarray) -> np.ndarray:
+        """Give the part of a stored chunk's array that this level shows, as a view."""
+        part: np.ndarray = stored[tuple(self._inside)]
+        return part
+
+    def bounds(self, index: ChunkIndex) -> Bounds:
+        """Give the box that a chunk covers."""
+        return boxes.chunk_box(index, self.chunks, self.shape)
+
+    def within(self, bounds: Bounds) -> Iterator[ChunkIndex]:
+        """Go through the chunks that a box touches, in C order."""
+        return product(*boxes.touched(bounds, self.chunks))
+
+    def nbytes_within(self, bounds: Bounds) -> int:
+        """Give the decoded size of the stored chunks that a box touches."""
+        count = prod(len(numbers) for numbers in boxes.touched(bounds, self.chunks))
+        return count * prod(self.source.chunks) * self.dtype.itemsize
+
+
+def _behind_fixed_axes(pixels: Pixels) -> tuple[Pixels, list[int], dict[int, int]]:
+    """Give the array that channels are cut from, where our axes lie, what is fixed."""
+    axes = list(range(len(pixels.shape)))
+    fixed: dict[int, int] = {}
+    while isinstance(pixels, FixedAxes):
+        outer = range(len(pixels.source.shape))
+        kept = [axis for axis in outer if axis not in pixels.fixed]
+        axes = [kept[axis] for axis in axes]
+        fixed = {kept[axis]: index for axis, index in fixed.items()} | pixels.fixed
+        pixels = pixels.source
+    return pixels, axes, fixed
+
+
+def host_of(pixels: Pixels) -> str:
+    """Say where pixels lie, as a person would: a host or bucket, else this computer."""
+    address = getattr(_innermost(pixels), "address", "")
+    return urlsplit(address).netloc or "this computer"
+
+
+def notes_of(pixels: Pixels) -> tuple[str, ...]:
+    """Give the sentences about what happened at the store that pixels come from."""
+    store = getattr(_innermost(pixels), "store", None)
+    notes: tuple[str, ...] = getattr(store, "notes", ())
+    return notes
+
+
+def _innermost(pixels: Any) -> Any:
+    while hasattr(pixels, "source"):
+        pixels = pixels.source
+    return pixels
+
 
 # Decoded chunks in memory, shared by all layers of the process.
 
@@ -34,21 +153,12 @@ class CacheStatistics:
 
 
 class ChunkCache:
-    """The most recently used chunks, up to a number of bytes; for any thread.
-
-    What an owner looks at now is never dropped, even where that exceeds the
-    capacity: else a view larger than the cache would be fetched again for ever.
-
-    Parameters
-    ----------
-    capacity : int
-        Bytes.
-    """
+    """The most recently used chunks, up to a number of bytes; for any thread."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._chunks: OrderedDict[ChunkKey, np.ndarray] = OrderedDict()
-        self._kept: dict[Hashable, Collection[ChunkKey]] = {}
+        self._pinned: dict[Hashable, Collection[ChunkKey]] = {}
         self._bytes = self._hits = self._misses = 0
         self._lock = Lock()
 
@@ -79,20 +189,16 @@ class ChunkCache:
             self._chunks[key] = chunk
             self._evict(spared=key)
 
-    def keep(self, owner: Hashable, keys: Collection[ChunkKey]) -> None:
-        """Never drop these chunks, here or yet to come, until told otherwise.
+    def pin(self, owner: Hashable, keys: Collection[ChunkKey]) -> None:
+        """Never drop these chunks, here or yet to come, until the owner pins others.
 
-        Parameters
-        ----------
-        owner : Hashable
-            Who looks at them; what it kept before is given free.
-        keys : Collection
-            None of them gives all free.
+        What is looked at stays even where it exceeds the capacity: else a view larger
+        than the cache would be fetched again for ever.
         """
         with self._lock:
             if keys:
-                self._kept[owner] = keys
-            elif self._kept.pop(owner, None) is not None:
+                self._pinned[owner] = keys
+            elif self._pinned.pop(owner, None) is not None:
                 self._evict()
 
     def discard(self, tokens: Collection[str]) -> None:
@@ -125,144 +231,8 @@ class ChunkCache:
         for key, chunk in self._chunks.items():
             if excess <= 0:
                 break
-            if key != spared and not any(key in kept for kept in self._kept.values()):
+            if key != spared and not any(key in keys for keys in self._pinned.values()):
                 dropped.append(key)
                 excess -= chunk.nbytes
         for key in dropped:
             self._bytes -= self._chunks.pop(key).nbytes
-
-
-# The chunks of one level, as the display sees them and as they are stored.
-
-ChunkIndex = tuple[int, ...]
-ChunkKey = tuple[str, ChunkIndex]
-"""The token of the stored pixels, and a chunk's place on their grid."""
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """One stored chunk: how to name it and how to read it."""
-
-    key: ChunkKey
-    pixels: Pixels = field(compare=False, repr=False)
-    bounds: Bounds = field(compare=False)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The chunk's shape; smaller than others at the array's end."""
-        return tuple(stop - start for start, stop in self.bounds)
-
-    @property
-    def nbytes(self) -> int:
-        """The chunk's size when decoded."""
-        return prod(self.shape) * self.pixels.dtype.itemsize
-
-
-class ChunkGrid:
-    """The chunks of a level.
-
-    Windows are seen through: the channels of one array name the same stored chunk,
-    so that it is fetched and decoded once for all of them.
-
-    Parameters
-    ----------
-    pixels : Pixels
-        What the layer shows; all indices and bounds of this class are on its axes.
-    """
-
-    def __init__(self, pixels: Pixels) -> None:
-        self.shape = pixels.shape
-        self.dtype = pixels.dtype
-        self.chunks = pixels.chunks
-        self.ndim = len(pixels.shape)
-        self.source, self._axes, fixed = _seen_through(pixels)
-        self._origin = [0] * len(self.source.shape)
-        self._inside: list[Any] = [slice(None)] * len(self.source.shape)
-        for axis, index in fixed.items():
-            size = self.source.chunks[axis]
-            self._origin[axis], self._inside[axis] = divmod(index, size)
-
-    @property
-    def token(self) -> str:
-        """The name of the stored pixels."""
-        return self.source.token
-
-    @property
-    def counts(self) -> tuple[int, ...]:
-        """How many chunks there are along each axis."""
-        return tuple(
-            -(-size // chunk)
-            for size, chunk in zip(self.shape, self.chunks, strict=True)
-        )
-
-    def key(self, index: ChunkIndex) -> ChunkKey:
-        """Name the stored chunk that holds a chunk of this grid."""
-        stored = list(self._origin)
-        for axis, number in zip(self._axes, index, strict=True):
-            stored[axis] = number
-        return self.source.token, tuple(stored)
-
-    def chunk(self, index: ChunkIndex) -> Chunk:
-        """Give the stored chunk that holds a chunk of this grid."""
-        key = self.key(index)
-        sizes = zip(key[1], self.source.chunks, self.source.shape, strict=True)
-        bounds = tuple((n * c, min((n + 1) * c, size)) for n, c, size in sizes)
-        return Chunk(key, self.source, bounds)
-
-    def seen(self, stored: np.ndarray) -> np.ndarray:
-        """Give the part of a stored chunk's array that this level shows, as a view."""
-        part: np.ndarray = stored[tuple(self._inside)]
-        return part
-
-    def bounds(self, index: ChunkIndex) -> Bounds:
-        """Give the box that a chunk covers."""
-        sizes = zip(index, self.chunks, self.shape, strict=True)
-        return tuple((n * c, min((n + 1) * c, size)) for n, c, size in sizes)
-
-    def within(self, bounds: Bounds) -> Iterator[ChunkIndex]:
-        """Go through the chunks that a box touches, in C order."""
-        ranges = (
-            range(start // chunk, -(-stop // chunk)) if stop > start else ()
-            for (start, stop), chunk in zip(bounds, self.chunks, strict=True)
-        )
-        return product(*ranges)
-
-    def nbytes_within(self, bounds: Bounds) -> int:
-        """Give the decoded size of the stored chunks that a box touches."""
-        counts = [
-            -(-stop // chunk) - start // chunk
-            for (start, stop), chunk in zip(bounds, self.chunks, strict=True)
-        ]
-        return prod(counts) * prod(self.source.chunks) * self.dtype.itemsize
-
-
-def place_of(pixels: Pixels) -> str:
-    """Say where pixels lie, as a person would: a host or bucket, else this computer."""
-    address = getattr(_innermost(pixels), "address", "")
-    return urlsplit(address).netloc or "this computer"
-
-
-def notes_of(pixels: Pixels) -> tuple[str, ...]:
-    """Give the sentences about what happened at the store that pixels come from."""
-    store = getattr(_innermost(pixels), "store", None)
-    notes: tuple[str, ...] = getattr(store, "notes", ())
-    return notes
-
-
-def _innermost(pixels: Any) -> Any:
-    while hasattr(pixels, "source"):
-        pixels = pixels.source
-    return pixels
-
-
-def _seen_through(pixels: Pixels) -> tuple[Pixels, list[int], dict[int, int]]:
-    """Give the pixels behind all windows, where our axes lie in them, what is fixed."""
-    axes = list(range(len(pixels.shape)))
-    fixed: dict[int, int] = {}
-    while isinstance(pixels, FixedAxes):
-        outer = range(len(pixels.source.shape))
-        kept = [axis for axis in outer if axis not in pixels.fixed]
-        axes = [kept[axis] for axis in axes]
-        fixed = {kept[axis]: index for axis, index in fixed.items()} | pixels.fixed
-        pixels = pixels.source
-    return pixels, axes, fixed

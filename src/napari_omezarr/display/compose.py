@@ -1,4 +1,4 @@
-"""How a chunk that could not be had looks: hatched, never silently black."""
+"""A box of a level put together from what is cached of it and of coarser levels."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_omezarr.pyramid import boxes
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -15,21 +17,15 @@ if TYPE_CHECKING:
 
     from .chunk_cache import ChunkCache, ChunkGrid, ChunkIndex
 
-# A box of one level put together from what is cached of it and of coarser levels.
+STRIPES = 8
+"""How many stripes cross a chunk that could not be had."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """A box as far as it is known.
+    """A box as far as it is known, and the chunks of its level that are not cached."""
 
-    Attributes
-    ----------
-    array : numpy.ndarray
-        The box, writable, in memory of its own; 0 where nothing is known yet.
-    missing : tuple of chunk indices
-        The chunks of the level itself that are not cached.
-    """
-
+    # Writable, in memory of its own; 0 where nothing is known yet.
     array: np.ndarray
     missing: tuple[ChunkIndex, ...]
 
@@ -48,47 +44,35 @@ class _Run:
 
 
 @dataclass(frozen=True, slots=True)
-class _Layer:
-    """What a level knows of a box: its cached tiles, and the holes between them."""
+class _Tiles:
+    """What a level knows of a box: its cached chunks, and the holes between them."""
 
-    tiles: tuple[tuple[tuple[_Run, ...], np.ndarray], ...]
+    cached: tuple[tuple[tuple[_Run, ...], np.ndarray], ...]
     holes: tuple[tuple[_Run, ...], ...]
 
 
 def assemble(
     grids: Sequence[ChunkGrid], level: int, bounds: Bounds, cache: ChunkCache
 ) -> Assembly:
-    """Put a box together; a hole shows the finest coarser level that is cached.
+    """Put a box of a level together; a hole shows the finest coarser level cached.
 
-    Parameters
-    ----------
-    grids : sequence of ChunkGrid
-        The levels, finest first, on the same axes.
-    level : int
-        The level that the box is of.
-    bounds : Bounds
-        The box, on the pixels of that level.
-    cache : ChunkCache
-        What is there; nothing is fetched.
-
-    Notes
-    -----
     Pixels are taken, never interpolated, so that labels stay labels. The pixel that
     is taken holds the centre of the one that is shown, where all levels cover the
     same extent, as napari draws them.
     """
-    array = np.zeros([stop - start for start, stop in bounds], grids[level].dtype)
-    layers: list[tuple[int, _Layer]] = []
-    hole: Bounds | None = bounds
+    array = np.zeros(boxes.shape_of(bounds), grids[level].dtype)
+    found: list[_Tiles] = []
+    hole = bounds
     for coarser in range(level, len(grids)):
-        if hole is None:
+        found.append(_tiles(grids, level, coarser, hole, cache))
+        if not found[-1].holes:
             break
-        layers.append((coarser, _layer(grids, level, coarser, hole, cache)))
-        hole = _hull(layers[-1][1].holes, hole)
-    for coarser, layer in reversed(layers):
-        for runs, tile in layer.tiles:
-            _paste(array, bounds, runs, grids[coarser].seen(tile))
-    missing = tuple(tuple(run.chunk for run in runs) for runs in layers[0][1].holes)
+        hole = boxes.hull(tuple(run.at for run in runs) for runs in found[-1].holes)
+    # The coarsest first, so that finer ones lie over it.
+    for coarser, tiles in reversed(list(enumerate(found, start=level))):
+        for runs, chunk in tiles.cached:
+            _paste(array, bounds, runs, grids[coarser].shown(chunk))
+    missing = tuple(tuple(run.chunk for run in runs) for runs in found[0].holes)
     return Assembly(array, missing)
 
 
@@ -110,13 +94,13 @@ def _nearest(pixel: Any, source: int, target: int) -> Any:
     return (2 * pixel + 1) * source // (2 * target)
 
 
-def _layer(
+def _tiles(
     grids: Sequence[ChunkGrid],
     level: int,
     coarser: int,
     bounds: Bounds,
     cache: ChunkCache,
-) -> _Layer:
+) -> _Tiles:
     grid = grids[coarser]
     axes = [
         _runs(bound, chunk, source, target)
@@ -127,9 +111,9 @@ def _layer(
     places = list(product(*axes))
     keys = [grid.key(tuple(run.chunk for run in runs)) for runs in places]
     pairs = list(zip(places, cache.get(keys), strict=True))
-    return _Layer(
-        tiles=tuple((runs, tile) for runs, tile in pairs if tile is not None),
-        holes=tuple(runs for runs, tile in pairs if tile is None),
+    return _Tiles(
+        cached=tuple((runs, chunk) for runs, chunk in pairs if chunk is not None),
+        holes=tuple(runs for runs, chunk in pairs if chunk is None),
     )
 
 
@@ -137,18 +121,12 @@ def _runs(bound: tuple[int, int], chunk: int, source: int, target: int) -> list[
     """Cut a range of pixels at the borders of a level's chunks."""
     start, stop = bound
     if source == target:
+        (touched,) = boxes.touched((bound,), (chunk,))
+        origins = (number * chunk for number in touched)
+        ends = ((o, max(start, o), min(stop, o + chunk)) for o in origins)
         return [
-            _Run(
-                number,
-                (max(start, number * chunk), min(stop, (number + 1) * chunk)),
-                slice(
-                    max(start, number * chunk) - number * chunk,
-                    min(stop, (number + 1) * chunk) - number * chunk,
-                ),
-            )
-            for number in range(
-                start // chunk, -(-stop // chunk) if stop > start else 0
-            )
+            _Run(origin // chunk, (low, high), slice(low - origin, high - origin))
+            for origin, low, high in ends
         ]
     pixels = _nearest(np.arange(start, stop), source, target)
     numbers = pixels // chunk
@@ -164,27 +142,10 @@ def _runs(bound: tuple[int, int], chunk: int, source: int, target: int) -> list[
     ]
 
 
-def _hull(holes: Sequence[tuple[_Run, ...]], bounds: Bounds) -> Bounds | None:
-    """Give the smallest box around all holes, None if there are none."""
-    if not holes:
-        return None
-    return tuple(
-        (
-            min(runs[axis].at[0] for runs in holes),
-            max(runs[axis].at[1] for runs in holes),
-        )
-        for axis in range(len(bounds))
-    )
-
-
 def _paste(
     array: np.ndarray, bounds: Bounds, runs: tuple[_Run, ...], tile: np.ndarray
 ) -> None:
-    starts = [start for start, _ in bounds]
-    target = tuple(
-        slice(run.at[0] - start, run.at[1] - start)
-        for run, start in zip(runs, starts, strict=True)
-    )
+    target = boxes.slices_within(tuple(run.at for run in runs), bounds)
     # From the last axis on: the first axes then copy whole rows, which is fast.
     for axis in reversed(range(tile.ndim)):
         take = runs[axis].take
@@ -197,9 +158,6 @@ def _paste(
 
 # How a chunk that could not be had looks: hatched, never silently black.
 
-STRIPES = 8
-"""How many stripes cross a chunk."""
-
 
 def hatch(
     array: np.ndarray, bounds: Bounds, chunk: Bounds, plane: tuple[int, int], value: Any
@@ -207,23 +165,10 @@ def hatch(
     """Draw diagonal stripes over the part of a box that lies in a chunk, in place.
 
     Between the stripes stays what coarser levels know, so that the part is both
-    recognised and not mistaken for data.
-
-    Parameters
-    ----------
-    array : numpy.ndarray
-        The box, any number of axes.
-    bounds, chunk : Bounds
-        What the box and the chunk cover, in the same level's pixels.
-    plane : tuple of int
-        The two axes that the diagonals lie in.
-    value : scalar
-        What the stripes are drawn in.
+    recognised and not mistaken for data. `bounds` is the box of the array, on the
+    pixels of the same level; the diagonals lie in the two axes of `plane`.
     """
-    part = [
-        (max(start, low), min(stop, high))
-        for (start, stop), (low, high) in zip(bounds, chunk, strict=True)
-    ]
+    part = boxes.overlap(bounds, chunk)
     edge = max(chunk[axis][1] - chunk[axis][0] for axis in plane)
     period = max(2, edge // STRIPES)
     diagonal = np.zeros([1] * array.ndim, int)
@@ -232,24 +177,14 @@ def hatch(
         shape[axis] = -1
         diagonal = diagonal + np.arange(*part[axis]).reshape(shape)
     stripes = diagonal % period < max(1, period // 4)
-    inside = array[
-        tuple(
-            slice(low - start, high - start)
-            for (low, high), (start, _) in zip(part, bounds, strict=True)
-        )
-    ]
+    inside = array[boxes.slices_within(part, bounds)]
     inside[np.broadcast_to(stripes, inside.shape)] = value
 
 
 def image_mark(dtype: np.dtype[Any], limits: tuple[float, float] | None) -> Any:
     """Give what an image is hatched in: the brightest value that is on screen.
 
-    Parameters
-    ----------
-    dtype : numpy.dtype
-        The image's data type; the value is one of it.
-    limits : tuple of float or None
-        The contrast limits; None (for RGB) means white.
+    `limits` are its contrast limits; RGB has none, and is hatched in white.
     """
     if dtype.kind == "b":
         return True
@@ -261,15 +196,8 @@ def image_mark(dtype: np.dtype[Any], limits: tuple[float, float] | None) -> Any:
 
 
 def label_mark(colormap: Any, dtype: np.dtype[Any]) -> int:
-    """Give the label that a label image is hatched in: one that has a colour.
-
-    Parameters
-    ----------
-    colormap : napari.utils.colormaps.Colormap
-        With a ``color_dict`` (label to RGBA), only some labels may be visible.
-    dtype : numpy.dtype
-        The label image's data type; the label is one of it.
-    """
+    """Give the label that a label image is hatched in: one that has a colour."""
+    # With a ``color_dict``, label to RGBA, only some labels may be visible.
     largest = int(np.iinfo(dtype).max) if dtype.kind in "iu" else 1
     colors = getattr(colormap, "color_dict", {})
     visible = (

@@ -1,12 +1,13 @@
-"""The one cache and the one fetcher that all layers and viewers share."""
+"""What all layers share: the settings, the cache, and the fetcher that fills it."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +17,6 @@ from napari_omezarr.errors import StoreConnectionError, TruncatedBodyError
 from .chunk_cache import ChunkCache
 from .chunk_queue import ChunkQueue, QueuedChunk
 from .compose import assemble, hatch
-from .settings import Settings
 
 if TYPE_CHECKING:
     import asyncio
@@ -32,9 +32,61 @@ if TYPE_CHECKING:
     from napari_omezarr.pyramid import Bounds
 
     from .chunk_cache import Chunk, ChunkGrid, ChunkKey
-    from .chunk_queue import ChunkRequest, Notice, Retrying
+    from .chunk_queue import ChunkRequest, ChunkRetryPolicy, FailureNotice
     from .compose import Assembly
     from .wanted import SliceView
+
+MEGABYTE = 2**20
+GIGABYTE = 2**30
+
+
+# What a person can set.
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the display spends memory and requests; sizes in bytes.
+
+    Attributes
+    ----------
+    enabled : bool
+        False leaves every layer an ordinary dask layer.
+    cache_bytes : int
+        How much the decoded chunks of all layers may take together.
+    volume_bytes : int
+        How large the volume of one layer may be in 3-D.
+    prefetch_bytes : int
+        How much may be fetched ahead of each view; 0 fetches nothing ahead.
+    """
+
+    enabled: bool
+    cache_bytes: int
+    volume_bytes: int
+    prefetch_bytes: int
+
+    @classmethod
+    def of(cls, options: Any = None) -> Settings:
+        """Read napari's plugin settings (napari.yaml), sizes in their units there.
+
+        A missing one, or a cache of 0, means the default.
+        """
+        cache = getattr(options, "cache_gb", 0)
+        return cls(
+            enabled=bool(getattr(options, "progressive", True)),
+            cache_bytes=int(cache * GIGABYTE) or default_cache_bytes(),
+            volume_bytes=int(getattr(options, "volume_mb", 128) * MEGABYTE),
+            prefetch_bytes=int(getattr(options, "prefetch_mb", 64) * MEGABYTE),
+        )
+
+
+def default_cache_bytes() -> int:
+    """Give a quarter of this machine's memory, at most 4 GB."""
+    # Windows has no sysconf: 8 GB are assumed there.
+    memory = 8 * GIGABYTE
+    if hasattr(os, "sysconf"):
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(4 * GIGABYTE, memory // 4)
+
 
 # Reads wanted chunks into the cache, on the I/O loop, for all layers at once.
 
@@ -52,17 +104,8 @@ class LoadProgress:
 class Fetcher:
     """Reads each wanted chunk once, the most urgent first; for any thread.
 
-    What is wanted is a set for each owner that replaces the one before, so that what
-    nobody wants any more is dropped from the queue, and cancelled while it is read.
-
-    Parameters
-    ----------
-    cache : ChunkCache
-        Where chunks go.
-    loop : asyncio.AbstractEventLoop, optional
-        Where they are read; the one I/O loop unless given.
-    retrying : Retrying, optional
-        How often and when a chunk that failed is asked for again.
+    What an owner wants is a set that replaces the one before, so that what nobody
+    wants any more is dropped from the queue, and cancelled while it is read.
     """
 
     def __init__(
@@ -70,93 +113,88 @@ class Fetcher:
         cache: ChunkCache,
         *,
         loop: asyncio.AbstractEventLoop | None = None,
-        retrying: Retrying | None = None,
+        retry_policy: ChunkRetryPolicy | None = None,
     ) -> None:
         self._cache = cache
         self._loop = loop or io_loop()
-        self._demand = ChunkQueue(cache, retrying)
+        self._queue = ChunkQueue(cache, retry_policy)
         self._lock = Lock()
         self._tasks: dict[QueuedChunk, asyncio.Task[np.ndarray]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._listeners: list[Callable[[], None]] = []
-        self.requests = 0
+        self.reads_begun = 0
 
-    def want(
+    def request(
         self,
-        wants: Mapping[Hashable, Iterable[ChunkRequest]],
+        requests: Mapping[Hashable, Iterable[ChunkRequest]],
         generation: int = 0,
     ) -> None:
-        """Set what some owners want, at once; they say so again whenever they look.
+        """Set what some owners want, in place of what they wanted before.
 
-        Parameters
-        ----------
-        wants : Mapping of owner to requests
-            Replaces what these owners wanted before.
-        generation : int, optional
-            Of the look; one that is older than another that was heard is ignored.
+        An older generation than one that was heard of an owner already is ignored.
         """
         with self._lock:
-            for owner, requests in wants.items():
-                self._demand.want(owner, requests, generation, time.monotonic())
+            for owner, wanted in requests.items():
+                self._queue.request(owner, wanted, generation, time.monotonic())
         self._pump_soon()
 
     def forget(self, *owners: Hashable) -> None:
         """Drop what some owners want."""
         with self._lock:
             for owner in owners:
-                self._demand.forget(owner)
+                self._queue.forget(owner)
         self._pump_soon()
 
     def forget_failures(self, tokens: Collection[str]) -> None:
         """Drop what is kept about chunks of pixels that nobody will look at again."""
         with self._lock:
-            self._demand.forget_failures(tokens)
+            self._queue.forget_failures(tokens)
 
     def retry(self) -> None:
         """Ask again, now, for all that was given up."""
         with self._lock:
-            self._demand.retry()
+            self._queue.retry()
         self._pump_soon()
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Have a function called, in any thread, when there is something to take."""
         self._listeners.append(listener)
 
-    def tell(self, owner: Hashable) -> None:
-        """Have it noted that there is something new for an owner; for any thread."""
+    def mark_changed(self, owner: Hashable) -> None:
+        """Note that there is something new for an owner."""
         with self._lock:
-            self._demand.changed.add(owner)
+            self._queue.changed.add(owner)
         self._notify()
 
     def take_changed(self) -> frozenset[Hashable]:
         """Give, once, the owners of chunks that arrived or were given up."""
         with self._lock:
-            changed = frozenset(self._demand.changed)
-            self._demand.changed.clear()
+            changed = frozenset(self._queue.changed)
+            self._queue.changed.clear()
         return changed
 
-    def take_notices(self) -> list[Notice]:
-        """Give, once, the places that began to fail."""
+    def take_notices(self) -> list[FailureNotice]:
+        """Give, once, the hosts that began to fail."""
         with self._lock:
-            notices = self._demand.notices[:]
-            self._demand.notices.clear()
+            notices = self._queue.notices[:]
+            self._queue.notices.clear()
         return notices
 
     def has_failed(self, key: ChunkKey) -> bool:
         """Say whether a chunk was given up."""
-        return key in self._demand.failures
+        return key in self._queue.failures
 
     def progress(self, *owners: Hashable) -> LoadProgress:
         """Say how far the chunks of some owners are, together."""
         with self._lock:
-            demand = self._demand
-            wants = [demand.wants[o] for o in owners if o in demand.wants]
-            failed = [key for want in wants for key in want.failed]
-            errors = [demand.failures[k].error for k in failed if k in demand.failures]
+            queue = self._queue
+            found = [queue.owners[owner] for owner in owners if owner in queue.owners]
+            failed = [key for each in found for key in each.failed]
+            errors = [queue.failures[k].error for k in failed if k in queue.failures]
         return LoadProgress(
-            pending=sum(len(want.pending) for want in wants),
-            arrived=sum(want.arrived for want in wants),
-            bytes=sum(want.bytes for want in wants),
+            pending=sum(len(each.pending) for each in found),
+            arrived=sum(each.arrived for each in found),
+            bytes=sum(each.bytes for each in found),
             errors=tuple(errors),
         )
 
@@ -169,14 +207,14 @@ class Fetcher:
             self._timer.cancel()
             self._timer = None
         with self._lock:
-            unwanted = self._demand.unwanted()
-        for entry in unwanted:
-            self._tasks[entry].cancel()
+            unwanted = self._queue.take_unwanted()
+        for queued in unwanted:
+            self._tasks[queued].cancel()
         while True:
             now = time.monotonic()
             with self._lock:
-                step = self._demand.next(now)
-                heard = bool(self._demand.changed or self._demand.notices)
+                step = self._queue.next(now)
+                heard = bool(self._queue.changed or self._queue.notices)
             if not isinstance(step, QueuedChunk):
                 break
             self._start(step)
@@ -185,25 +223,25 @@ class Fetcher:
         if heard:
             self._notify()
 
-    def _start(self, entry: QueuedChunk) -> None:
-        task = self._loop.create_task(_read(entry.chunk))
-        self._tasks[entry] = task
-        self.requests += 1
-        task.add_done_callback(lambda done: self._finish(entry, done))
+    def _start(self, queued: QueuedChunk) -> None:
+        task = self._loop.create_task(_read(queued.chunk))
+        self._tasks[queued] = task
+        self.reads_begun += 1
+        task.add_done_callback(lambda done: self._finish(queued, done))
 
-    def _finish(self, entry: QueuedChunk, task: asyncio.Task[np.ndarray]) -> None:
-        del self._tasks[entry]
+    def _finish(self, queued: QueuedChunk, task: asyncio.Task[np.ndarray]) -> None:
+        del self._tasks[queued]
         error = None if task.cancelled() else task.exception()
         if not task.cancelled() and error is None:
-            self._cache.put(entry.chunk.key, task.result())
+            self._cache.put(queued.chunk.key, task.result())
         with self._lock:
             if not task.cancelled() and error is None:
-                self._demand.arrived(entry, time.monotonic())
-            elif not entry.owners:
-                self._demand.cancelled(entry)
+                self._queue.arrived(queued, time.monotonic())
+            elif not queued.owners:
+                self._queue.cancelled(queued)
             else:
                 error = error or StoreConnectionError("The read was interrupted.")
-                self._demand.failed(entry, error, time.monotonic())
+                self._queue.failed(queued, error, time.monotonic())
         self._pump()
 
     def _notify(self) -> None:
@@ -227,26 +265,18 @@ async def _read(chunk: Chunk) -> np.ndarray:
 class Engine:
     """A cache, the fetcher that fills it, and the settings that both go by.
 
-    Parameters
-    ----------
-    settings : Settings, optional
-        Kept, whatever the person sets; without them, hers are followed.
-    retrying : Retrying, optional
-        How often and when a chunk that failed is asked for again.
-
-    Attributes
-    ----------
-    follows : bool
-        The settings are the person's.
+    Settings that are given are kept; without them, the person's are followed.
     """
 
     def __init__(
-        self, settings: Settings | None = None, retrying: Retrying | None = None
+        self,
+        settings: Settings | None = None,
+        retry_policy: ChunkRetryPolicy | None = None,
     ) -> None:
-        self.follows = settings is None
+        self.follows_preferences = settings is None
         self._settings = settings or Settings.of()
         self.cache = ChunkCache(self._settings.cache_bytes)
-        self.fetcher = Fetcher(self.cache, retrying=retrying)
+        self.fetcher = Fetcher(self.cache, retry_policy=retry_policy)
         self._users: Counter[str] = Counter()
         self._lock = Lock()
 
@@ -261,35 +291,26 @@ class Engine:
         self.cache.resize(settings.cache_bytes)
 
     def assemble(
-        self, grids: Sequence[ChunkGrid], level: int, look: SliceView, bounds: Bounds
+        self, grids: Sequence[ChunkGrid], level: int, view: SliceView, bounds: Bounds
     ) -> Assembly:
         """Put a box of a level together as far as it is known; for any thread.
 
-        Parameters
-        ----------
-        grids : sequence of ChunkGrid
-            The levels, finest first.
-        level : int
-            The level that the box is of.
-        look : Look
-            Says how chunks that could not be had are marked: hatched.
-        bounds : Bounds
-            The box.
+        Chunks that could not be had are hatched as the view says.
         """
         assembly = assemble(grids, level, bounds, self.cache)
         grid = grids[level]
-        plane = look.displayed[-2], look.displayed[-1]
+        plane = view.displayed[-2], view.displayed[-1]
         for index in assembly.missing:
             if self.fetcher.has_failed(grid.key(index)):
-                hatch(assembly.array, bounds, grid.bounds(index), plane, look.mark)
+                hatch(assembly.array, bounds, grid.bounds(index), plane, view.mark)
         return assembly
 
-    def use(self, tokens: Collection[str]) -> None:
+    def add_user(self, tokens: Collection[str]) -> None:
         """Note that a layer shows these pixels."""
         with self._lock:
             self._users.update(tokens)
 
-    def disuse(self, tokens: Collection[str]) -> None:
+    def remove_user(self, tokens: Collection[str]) -> None:
         """Note that a layer is gone; drops the chunks that no other layer shows."""
         with self._lock:
             self._users.subtract(tokens)
@@ -303,13 +324,13 @@ class Engine:
 _engines: list[Engine] = []
 
 
-def engine() -> Engine:
+def shared_engine() -> Engine:
     """Give the engine of this process, made on the first call."""
     if not _engines:
         _engines.append(Engine())
     return _engines[-1]
 
 
-def install(new: Engine) -> None:
+def use_engine(new: Engine) -> None:
     """Have another engine for all layers from now on: for tests and benchmarks."""
     _engines[:] = [new]

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QEventLoop, QTimer
 from qtpy.QtWidgets import QApplication
 
-from .engine import engine
-from .layer_view import LayerView
+from .engine import shared_engine
+from .layer_view import LayerView, Status
 from .manager import REQUEST_FIELDS, DisplayManager, arrays_of
-from .settings import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
     from napari_omezarr.pyramid import Pixels
 
-_PLACE = "_make_slice_request_internal"
+_METHOD = "_make_slice_request_internal"
 
 
 def attach(layer: Layer, levels: Sequence[Pixels], *, label: bool = False) -> bool:
@@ -62,27 +61,27 @@ def attach(layer: Layer, levels: Sequence[Pixels], *, label: bool = False) -> bo
         raise ValueError(msg)
     if QApplication.instance() is None:
         return False
-    desk = _desk()
-    desk.meet_viewer()
-    desk.drop(layer)
-    if not desk.engine.settings.enabled:
+    manager = _manager()
+    manager.watch_viewer()
+    manager.detach(layer)
+    if not manager.engine.settings.enabled:
         return False
-    if not _has_place(layer):
-        desk.telling.hint_at_async()
+    if not _can_hook(layer):
+        manager.notifier.hint_at_async()
         return False
-    desk.adopt(layer, LayerView(levels, desk.engine), label=label)
+    manager.attach(layer, LayerView(levels, manager.engine), label=label)
     return True
 
 
 def detach(layer: Layer) -> None:
     """Make a layer an ordinary dask layer again; nothing if it is one."""
-    _desk().drop(layer)
+    _manager().detach(layer)
 
 
 def status(layer: Layer) -> Status:
     """Say how far a layer is; nothing is pending for one that is not attached."""
-    shown = _desk().roster.get(layer)
-    return Status() if shown is None else shown.view.status()
+    display = _manager().registry.get(layer)
+    return Status() if display is None else display.view.status()
 
 
 def wait_until_sharp(layer: Layer, timeout: float = 30.0) -> bool:
@@ -113,35 +112,35 @@ def wait_until_sharp(layer: Layer, timeout: float = 30.0) -> bool:
     deadline = time.monotonic() + timeout
     while True:
         loop.exec()
-        roster = _desk().roster
-        shown = roster.get(layer)
+        registry = _manager().registry
+        display = registry.get(layer)
         if not layer.visible:
             return True
-        if shown is not None and shown.view.errors:
-            raise shown.view.errors[0]
-        if layer.loaded and roster.is_settled(layer):
+        if display is not None and display.view.errors:
+            raise display.view.errors[0]
+        if layer.loaded and registry.is_settled(layer):
             return True
         if time.monotonic() > deadline:
             return False
 
 
-def _has_place(layer: Layer) -> bool:
-    """Say whether this napari has the place that ``_hook`` touches."""
+def _can_hook(layer: Layer) -> bool:
+    """Say whether this napari has what ``_hook`` touches."""
     state = getattr(layer, "_slicing_state", None)
     request = getattr(state, "_slice_request_class", None)
     fields = getattr(request, "__dataclass_fields__", {})
-    return callable(getattr(state, _PLACE, None)) and fields.keys() >= REQUEST_FIELDS
+    return callable(getattr(state, _METHOD, None)) and fields.keys() >= REQUEST_FIELDS
 
 
-def _hook(layer: Layer, answered: Callable[[Any], Any]) -> Callable[[Layer], None]:
-    """Have a layer's slice requests answered; returns what undoes it.
+def _hook(layer: Layer, replace: Callable[[Any], Any]) -> Callable[[Layer], None]:
+    """Have a layer's slice requests replaced; returns what undoes it.
 
-    All that is private of napari is touched here, in ``_has_place`` and in
+    All that is private of napari is touched here, in ``_can_hook`` and in
     ``_hide_secrets``.
     """
     state: Any = layer._slicing_state
-    original = getattr(state, _PLACE)
-    setattr(state, _PLACE, lambda **facts: answered(original(**facts)))
+    original = getattr(state, _METHOD)
+    setattr(state, _METHOD, lambda **facts: replace(original(**facts)))
     # It would read the coarsest level of a 2-D pyramid in the GUI thread, and keep
     # for ever what it got.
     materializer = getattr(layer, "_level_materializer", None)
@@ -149,7 +148,7 @@ def _hook(layer: Layer, answered: Callable[[Any], Any]) -> Callable[[Layer], Non
         layer._level_materializer = None
 
     def undo(layer: Layer) -> None:
-        delattr(layer._slicing_state, _PLACE)
+        delattr(layer._slicing_state, _METHOD)
         # New data have made a new one.
         if materializer is not None and layer._level_materializer is None:
             layer._level_materializer = materializer
@@ -171,19 +170,19 @@ def _hide_secrets(layer: Layer) -> None:
         private._source = layer.source.model_copy(update={"path": clean})
 
 
-_desks: list[DisplayManager] = []
+_managers: list[DisplayManager] = []
 
 
 def _on_inserted(layer: Layer) -> None:
     """Let the duplicate of a layer show what that one shows."""
     _hide_secrets(layer)
-    original = _desk().roster.original(layer)
+    original = _manager().registry.original(layer)
     if original is not None:
         attach(layer, original.view.levels, label=original.label)
 
 
-def _desk() -> DisplayManager:
-    """Give the desk of this process, made in the GUI thread on the first call."""
-    if not _desks or _desks[0].engine is not engine():
-        _desks[:] = [DisplayManager(engine(), _hook, _on_inserted)]
-    return _desks[0]
+def _manager() -> DisplayManager:
+    """Give the manager of this process, made in the GUI thread on the first call."""
+    if not _managers or _managers[0].engine is not shared_engine():
+        _managers[:] = [DisplayManager(shared_engine(), _hook, _on_inserted)]
+    return _managers[0]

@@ -1,7 +1,7 @@
 """Pyramids as napari layer data; napari's words live only here."""
 
-from .api import layer_data, read_layers, with_contrast
-from .spec import LayerData, LayerSpec, estimate_contrast
+from .api import layer_data, read_layers
+from .spec import LayerData, LayerSpec, estimate_contrast, with_contrast
 
 __all__ = [
     "LayerData",

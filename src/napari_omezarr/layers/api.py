@@ -1,9 +1,8 @@
-"""One call from an address to napari layer data, for scripts."""
+"""From what was read, or from an address, to the layers that show it."""
 
 from __future__ import annotations
 
 import dataclasses
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from napari_omezarr.location import Location
@@ -11,7 +10,7 @@ from napari_omezarr.metadata import normalized_unit
 from napari_omezarr.reading import ReadOptions, read
 
 from .options import image_layers, label_layer
-from .spec import estimate_contrast
+from .spec import with_contrast
 
 if TYPE_CHECKING:
     import os
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
 
     from .spec import LayerData, LayerSpec
 
-# From what was read to the layers that show it.
-
 
 def layer_data(
     pyramids: Sequence[Pyramid], *, channels: Sequence[int] | None = None
@@ -30,13 +27,8 @@ def layer_data(
     """Give the layers of what was read: images below, their labels above.
 
     Reads pixels only for labels that are stored as floats (see ``label_layer``).
-
-    Parameters
-    ----------
-    pyramids : sequence of Pyramid
-        Images, each followed by its label images.
-    channels : sequence of int or None, optional
-        Only these channels of each image.
+    `pyramids` are images, each followed by its label images; of each image only the
+    `channels` of these numbers are given.
     """
     several = sum(pyramid.label is None for pyramid in pyramids) > 1
     images: list[LayerSpec] = []
@@ -89,9 +81,6 @@ def _with_units(layer: LayerSpec, units: dict[str, str]) -> LayerSpec:
         units.get(name, "pixel") if unit == "pixel" else unit for name, unit in pairs
     )
     return dataclasses.replace(layer, options=options)
-
-
-# One call from an address to napari layer data, for scripts.
 
 
 def read_layers(  # noqa: PLR0913 - one verb, all its choices by name
@@ -169,23 +158,3 @@ def read_layers(  # noqa: PLR0913 - one verb, all its choices by name
     )
     layers = layer_data(read(location, options).pyramids, channels=channels)
     return [layer.layer_data for layer in with_contrast(layers)]
-
-
-def with_contrast(layers: Sequence[LayerSpec]) -> list[LayerSpec]:
-    """Estimate the contrast of the layers that need it, all at once; blocks.
-
-    Raises
-    ------
-    StoreError
-        The chunks could not be read.
-    """
-    with ThreadPoolExecutor(max_workers=8) as pool:
-        return list(pool.map(_with_contrast, layers))
-
-
-def _with_contrast(layer: LayerSpec) -> LayerSpec:
-    if not layer.needs_contrast:
-        return layer
-    limits = estimate_contrast(layer.levels)
-    options = {**layer.options, "contrast_limits": limits}
-    return dataclasses.replace(layer, options=options, needs_contrast=False)

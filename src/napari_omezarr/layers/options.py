@@ -1,4 +1,4 @@
-"""Layers of a label image: colours, properties as features, integer values."""
+"""How an image and its labels look in napari: the options of their layers."""
 
 from __future__ import annotations
 
@@ -8,112 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_omezarr.errors import OptionError
+from napari_omezarr.metadata import normalized_unit
 from napari_omezarr.pyramid import Cast, ChannelsLast, FixedAxes, to_dask
+from napari_omezarr.region import layer_options
 
-from .spec import LayerSpec, integral, placement
+from .spec import LayerSpec, is_integral, makeshift_limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_omezarr.metadata import ImageLabel, ResolvedChannel
+    from napari_omezarr.metadata import Axis, ImageLabel, ResolvedChannel
     from napari_omezarr.pyramid import Pixels, Pyramid
 
-# What was saved of a layer beyond OME-Zarr, under the ``napari`` key.
-#
-# It is taken only where it still goes with the metadata beside it, and only as far as
-# napari would take it: another program may have changed either.
-
-KEY = "napari"
-
-_BLENDING = {
-    "opaque", "translucent", "translucent_no_depth", "additive", "minimum",
-    "multiplicative",
-}  # fmt: skip
-
-
-def _number(low: float, high: float) -> Callable[[Any], bool]:
-    return lambda v: isinstance(v, int | float) and low <= v <= high
-
-
-def _word(value: Any) -> bool:
-    return isinstance(value, str) and value.replace("_", "").isalnum()
-
-
-def _colormap(value: Any) -> bool:
-    colors = value.get("colors") if isinstance(value, Mapping) else None
-    if not isinstance(colors, list) or not colors:
-        return _word(value)
-    return all(isinstance(c, list) and len(c) in (3, 4) for c in colors)
-
-
-_KNOWN: dict[str, Callable[[Any], bool]] = {
-    "blending": _BLENDING.__contains__,
-    "gamma": _number(0.01, 100),
-    "opacity": _number(0, 1),
-    "interpolation2d": _word,
-    "interpolation3d": _word,
-    "rendering": _word,
-    "iso_threshold": _number(-1e300, 1e300),
-    "attenuation": _number(0, 1e300),
-    "projection_mode": _word,
-}
-
-
-def kept_channel(pyramid: Pyramid, number: int) -> dict[str, Any]:
-    """Give the options that were saved for a channel's layer; often none."""
-    entries = _saved(pyramid).get("channels")
-    if not isinstance(entries, list) or len(entries) != len(pyramid.channels):
-        return {}
-    entry, channel = entries[number], pyramid.channels[number]
-    if not isinstance(entry, Mapping) or entry.get("label") != channel.name:
-        return {}
-    options = {"name": channel.name, **_checked(entry)}
-    same_color = entry.get("color") == channel.color.upper()
-    if same_color and _colormap(entry.get("colormap")):
-        options["colormap"] = entry["colormap"]
-    return options
-
-
-def kept_labels(pyramid: Pyramid) -> dict[str, Any]:
-    """Give the options that were saved for a labels layer; often none."""
-    entry = _saved(pyramid).get("labels")
-    if not isinstance(entry, Mapping):
-        return {}
-    options = _checked(entry)
-    if isinstance(entry.get("name"), str):
-        options["name"] = entry["name"]
-    if entry.get("visible") is False:
-        options["visible"] = False
-    return options
-
-
-def kept_default_color(pyramid: Pyramid) -> tuple[float, ...] | None:
-    """Give the colour of label values that have none of their own, if it was saved."""
-    entry = _saved(pyramid).get("labels")
-    rgba = entry.get("default_color") if isinstance(entry, Mapping) else None
-    if not isinstance(rgba, list) or len(rgba) != 4:
-        return None
-    if not all(_number(0, 255)(part) for part in rgba):
-        return None
-    return tuple(part / 255 for part in rgba)
-
-
-def _saved(pyramid: Pyramid) -> Mapping[str, Any]:
-    saved = pyramid.extras.get(KEY)
-    return saved if isinstance(saved, Mapping) else {}
-
-
-def _checked(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: entry[key]
-        for key, fits in _KNOWN.items()
-        if isinstance(entry.get(key), str | int | float) and fits(entry[key])
-    }
-
-
-# Layers of an image: one for each channel, or one RGB picture.
-
-_COLORMAPS = {
+COLORMAPS = {
     "FFFFFF": "gray",
     "FF0000": "red",
     "00FF00": "green",
@@ -124,6 +31,12 @@ _COLORMAPS = {
 }
 """napari's own colormaps that run from black to exactly this colour."""
 
+UNLISTED = (0.6, 0.6, 0.6, 1.0)
+"""The colour of label values that a list of colours leaves out: seen, and grey."""
+
+
+# Layers of an image: one for each channel, or one RGB picture.
+
 
 def image_layers(
     pyramid: Pyramid,
@@ -132,18 +45,9 @@ def image_layers(
     *,
     several: bool = False,
 ) -> list[LayerSpec]:
-    """Give the layers of an image, in the order of its channels.
+    """Give the layers of an image, in the order of its channels, or of `channels`.
 
-    Parameters
-    ----------
-    pyramid : Pyramid
-        An image.
-    metadata : dict
-        What each layer carries as ``metadata``.
-    channels : sequence of int or None, optional
-        Only these channels; None gives all.
-    several : bool, optional
-        Other images are opened with it, so each name begins with the image's.
+    Where `several` images are opened, each name begins with the image's.
 
     Raises
     ------
@@ -160,14 +64,51 @@ def image_layers(
     return [_channel_layer(pyramid, n, metadata, several=several) for n in numbers]
 
 
-def colormap(channel: ResolvedChannel) -> str | tuple[str, str]:
-    """Give napari's own colormap of a channel's colour, else one made from it."""
-    if channel.inverted:
-        return f"#{channel.color.lower()}", "#000000"
-    return _COLORMAPS.get(channel.color.upper(), f"#{channel.color.lower()}")
+def _channel_layer(
+    pyramid: Pyramid, number: int, metadata: dict[str, Any], *, several: bool
+) -> LayerSpec:
+    channel = pyramid.channels[number]
+    levels = pyramid.channel(number)
+    limits = channel.contrast_limits
+    options = {
+        "name": _channel_name(pyramid, number, several=several),
+        "colormap": _colormap(channel),
+        "contrast_limits": limits or makeshift_limits(levels[0].dtype),
+        "visible": channel.visible,
+        "metadata": {"omezarr": {**metadata, "channel": number}},
+        **_placement(pyramid, pyramid.channel_axis),
+        "multiscale": len(levels) > 1,
+    }
+    if len(pyramid.channels) > 1:
+        options["blending"] = "additive"
+    options |= _saved_channel(pyramid, number)
+    return LayerSpec(
+        "image",
+        _lazy(levels),
+        levels,
+        options,
+        contrast_range=channel.contrast_range,
+        needs_contrast=limits is None,
+    )
 
 
-def layer_name(pyramid: Pyramid, number: int, *, several: bool = False) -> str:
+def _rgb_layer(pyramid: Pyramid, metadata: dict[str, Any]) -> LayerSpec:
+    axis = pyramid.channel_axis or 0
+    levels = tuple(ChannelsLast(level.pixels, axis) for level in pyramid.levels)
+    saved = _saved_channel(pyramid, 0)
+    options = {
+        "name": pyramid.name,
+        "rgb": True,
+        "visible": True,
+        "metadata": {"omezarr": dict(metadata)},
+        **_placement(pyramid, pyramid.channel_axis),
+        **{key: saved[key] for key in saved if key not in ("name", "colormap")},
+        "multiscale": len(levels) > 1,
+    }
+    return LayerSpec("image", _lazy(levels), levels, options)
+
+
+def _channel_name(pyramid: Pyramid, number: int, *, several: bool) -> str:
     """Name a channel's layer: as the channel is called, as the image, or as both."""
     name = pyramid.channels[number].name
     if not name:
@@ -176,74 +117,15 @@ def layer_name(pyramid: Pyramid, number: int, *, several: bool = False) -> str:
     return f"{pyramid.name} {name}" if several or nameless else name
 
 
-def _channel_layer(
-    pyramid: Pyramid, number: int, metadata: dict[str, Any], *, several: bool
-) -> LayerSpec:
-    channel = pyramid.channels[number]
-    levels = pyramid.channel(number)
-    limits = channel.contrast_limits
-    options = {
-        "name": layer_name(pyramid, number, several=several),
-        "colormap": colormap(channel),
-        "contrast_limits": limits or makeshift_limits(levels[0].dtype),
-        "visible": channel.visible,
-        "metadata": {"omezarr": {**metadata, "channel": number}},
-        **placement(pyramid, pyramid.channel_axis),
-    }
-    if len(pyramid.channels) > 1:
-        options["blending"] = "additive"
-    options |= kept_channel(pyramid, number)
-    return _layer(
-        levels, options, contrast_range=channel.contrast_range, needs=limits is None
-    )
+def _colormap(channel: ResolvedChannel) -> str | tuple[str, str]:
+    """Give napari's own colormap of a channel's colour, else one made from it."""
+    made = f"#{channel.color.lower()}"
+    if channel.inverted:
+        return made, "#000000"
+    return COLORMAPS.get(channel.color.upper(), made)
 
 
-def _rgb_layer(pyramid: Pyramid, metadata: dict[str, Any]) -> LayerSpec:
-    axis = pyramid.channel_axis or 0
-    levels = tuple(ChannelsLast(level.pixels, axis) for level in pyramid.levels)
-    options = {
-        "name": pyramid.name,
-        "rgb": True,
-        "visible": True,
-        "metadata": {"omezarr": dict(metadata)},
-        **placement(pyramid, pyramid.channel_axis),
-    }
-    kept = kept_channel(pyramid, 0)
-    options |= {key: kept[key] for key in kept if key not in ("name", "colormap")}
-    return _layer(levels, options)
-
-
-def _layer(
-    levels: tuple[Pixels, ...],
-    options: dict[str, Any],
-    *,
-    contrast_range: tuple[float, float] | None = None,
-    needs: bool = False,
-) -> LayerSpec:
-    return LayerSpec(
-        kind="image",
-        data=tuple(to_dask(pixels) for pixels in levels),
-        levels=levels,
-        options={**options, "multiscale": len(levels) > 1},
-        contrast_range=contrast_range,
-        needs_contrast=needs,
-    )
-
-
-def makeshift_limits(dtype: np.dtype[Any]) -> tuple[float, float]:
-    """Give limits that napari accepts, until an estimate takes their place."""
-    if dtype.kind == "b":
-        return 0.0, 1.0
-    if dtype.kind in "iu":
-        information = np.iinfo(dtype)
-        return float(information.min), float(information.max)
-    return 0.0, 1.0
-
-
-# Layers of a label image: colours, properties as features, integer values.
-
-UNLISTED = (0.6, 0.6, 0.6, 1.0)
-"""The colour of label values that a list of colours leaves out: seen, and grey."""
+# The layer of a label image: colours, properties as features, integer values.
 
 
 def label_layer(pyramid: Pyramid, metadata: dict[str, Any]) -> LayerSpec:
@@ -263,10 +145,10 @@ def label_layer(pyramid: Pyramid, metadata: dict[str, Any]) -> LayerSpec:
         "name": pyramid.name,
         "metadata": {"omezarr": dict(metadata)},
         "multiscale": len(levels) > 1,
-        **placement(pyramid, dropped),
+        **_placement(pyramid, dropped),
     }
     dtype = levels[0].dtype
-    if dtype.kind == "f" and not integral(levels):
+    if dtype.kind == "f" and not is_integral(levels):
         limits = makeshift_limits(dtype)
         options |= {"contrast_limits": limits, "colormap": "gray"}
         return LayerSpec("image", _lazy(levels), levels, options, needs_contrast=True)
@@ -276,8 +158,9 @@ def label_layer(pyramid: Pyramid, metadata: dict[str, Any]) -> LayerSpec:
         levels = tuple(Cast(pixels, np.dtype(np.uint8)) for pixels in levels)
     label = pyramid.label
     if label is not None:
-        options |= _colors(label, kept_default_color(pyramid)) | _features(label)
-    options |= kept_labels(pyramid)
+        options |= _label_colors(label, _saved_default_color(pyramid))
+        options |= _features(label)
+    options |= _saved_labels(pyramid)
     return LayerSpec("labels", _lazy(levels), levels, options)
 
 
@@ -293,8 +176,8 @@ def _lazy(levels: tuple[Pixels, ...]) -> tuple[Any, ...]:
     return tuple(to_dask(pixels) for pixels in levels)
 
 
-def _colors(
-    label: ImageLabel, others: tuple[float, ...] | None = None
+def _label_colors(
+    label: ImageLabel, others: tuple[float, ...] | None
 ) -> dict[str, Any]:
     if not label.colors and others is None:
         return {}
@@ -315,3 +198,117 @@ def _features(label: ImageLabel) -> dict[str, Any]:
     names.pop("index", None)
     columns = {name: [row.get(name) for row in rows.values()] for name in names}
     return {"features": {"index": list(rows), **columns}}
+
+
+# Where a layer lies: scale, translate, affine, units and axis labels.
+
+
+def _placement(pyramid: Pyramid, dropped: int | None) -> dict[str, Any]:
+    """Give the options that place a layer, which may lack its channel axis."""
+    # napari derives the affines of the other levels from their shapes.
+    affine, axes = pyramid.levels[0].affine, pyramid.world_axes
+    if dropped is not None:
+        output = affine.output_of(dropped)
+        if output is None:
+            # The world cannot be had without the channel axis: index coordinates.
+            kept = [axis for i, axis in enumerate(pyramid.axes) if i != dropped]
+            return {"axis_labels": tuple(axis.name for axis in kept)}
+        affine = affine.without(dropped)
+        axes = axes[:output] + axes[output + 1 :]
+    return {**layer_options(affine), **_axes(axes)}
+
+
+def _axes(axes: Sequence[Axis]) -> dict[str, Any]:
+    labels = tuple(axis.name for axis in axes)
+    units = tuple(normalized_unit(axis) or "pixel" for axis in axes)
+    unique = len(set(labels)) == len(labels)
+    return {"units": units, **({"axis_labels": labels} if unique else {})}
+
+
+# What was saved of a layer beyond OME-Zarr, under the ``napari`` key.
+#
+# It is taken only where it still goes with the metadata beside it, and only as far as
+# napari would take it: another program may have changed either.
+
+_BLENDING = {
+    "opaque", "translucent", "translucent_no_depth", "additive", "minimum",
+    "multiplicative",
+}  # fmt: skip
+
+
+def _number(low: float, high: float) -> Callable[[Any], bool]:
+    return lambda v: isinstance(v, int | float) and low <= v <= high
+
+
+def _word(value: Any) -> bool:
+    return isinstance(value, str) and value.replace("_", "").isalnum()
+
+
+_VALID: dict[str, Callable[[Any], bool]] = {
+    "blending": _BLENDING.__contains__,
+    "gamma": _number(0.01, 100),
+    "opacity": _number(0, 1),
+    "interpolation2d": _word,
+    "interpolation3d": _word,
+    "rendering": _word,
+    "iso_threshold": _number(-1e300, 1e300),
+    "attenuation": _number(0, 1e300),
+    "projection_mode": _word,
+}
+
+
+def _saved_channel(pyramid: Pyramid, number: int) -> dict[str, Any]:
+    entries = _saved(pyramid).get("channels")
+    if not isinstance(entries, list) or len(entries) != len(pyramid.channels):
+        return {}
+    entry, channel = entries[number], pyramid.channels[number]
+    if not isinstance(entry, Mapping) or entry.get("label") != channel.name:
+        return {}
+    options = {"name": channel.name, **_valid(entry)}
+    same_color = entry.get("color") == channel.color.upper()
+    if same_color and _is_colormap(entry.get("colormap")):
+        options["colormap"] = entry["colormap"]
+    return options
+
+
+def _saved_labels(pyramid: Pyramid) -> dict[str, Any]:
+    entry = _saved(pyramid).get("labels")
+    if not isinstance(entry, Mapping):
+        return {}
+    options = _valid(entry)
+    if isinstance(entry.get("name"), str):
+        options["name"] = entry["name"]
+    if entry.get("visible") is False:
+        options["visible"] = False
+    return options
+
+
+def _saved_default_color(pyramid: Pyramid) -> tuple[float, ...] | None:
+    """Give the colour of label values that have none of their own, if it was saved."""
+    entry = _saved(pyramid).get("labels")
+    rgba = entry.get("default_color") if isinstance(entry, Mapping) else None
+    if not isinstance(rgba, list) or len(rgba) != 4:
+        return None
+    if not all(_number(0, 255)(part) for part in rgba):
+        return None
+    return tuple(part / 255 for part in rgba)
+
+
+def _saved(pyramid: Pyramid) -> Mapping[str, Any]:
+    saved = pyramid.extras.get("napari")
+    return saved if isinstance(saved, Mapping) else {}
+
+
+def _valid(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: entry[key]
+        for key, fits in _VALID.items()
+        if isinstance(entry.get(key), str | int | float) and fits(entry[key])
+    }
+
+
+def _is_colormap(value: Any) -> bool:
+    colors = value.get("colors") if isinstance(value, Mapping) else None
+    if not isinstance(colors, list) or not colors:
+        return _word(value)
+    return all(isinstance(c, list) and len(c) in (3, 4) for c in colors)

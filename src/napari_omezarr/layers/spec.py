@@ -1,27 +1,28 @@
-"""One layer before it is a layer."""
+"""One layer before it is a layer, and its contrast from a sample of its pixels."""
 
 from __future__ import annotations
 
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from math import ceil, prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_omezarr.metadata import normalized_unit
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import dask.array as da
 
-    from napari_omezarr.metadata import Affine, Axis
-    from napari_omezarr.pyramid import Pixels, Pyramid
-
-# One layer before it is a layer.
+    from napari_omezarr.pyramid import Pixels
 
 LayerData = tuple[Any, dict[str, Any], str]
 """What napari calls layer data: data, options of the constructor, layer type."""
+
+_MOST_CHUNKS = 8
+_MOST_BYTES = 16 * 2**20
+_PERCENTILES = (0.1, 99.9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,28 +60,39 @@ class LayerSpec:
         return data, dict(self.options), self.kind
 
 
-# What a few chunks of the coarsest level tell; blocks, so never in the GUI thread.
+def with_contrast(layers: Sequence[LayerSpec]) -> list[LayerSpec]:
+    """Estimate the contrast of the layers that need it, all at once; blocks.
 
-_MOST_CHUNKS = 8
-_MOST_BYTES = 16 * 2**20
-_PERCENTILES = (0.1, 99.9)
+    Raises
+    ------
+    StoreError
+        The chunks could not be read.
+    """
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        return list(pool.map(_with_contrast, layers))
+
+
+def _with_contrast(layer: LayerSpec) -> LayerSpec:
+    if not layer.needs_contrast:
+        return layer
+    limits = estimate_contrast(layer.levels)
+    options = {**layer.options, "contrast_limits": limits}
+    return dataclasses.replace(layer, options=options, needs_contrast=False)
+
+
+def makeshift_limits(dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Give limits that napari accepts, until an estimate takes their place."""
+    if dtype.kind in "iu":
+        information = np.iinfo(dtype)
+        return float(information.min), float(information.max)
+    return 0.0, 1.0
 
 
 def estimate_contrast(levels: Sequence[Pixels]) -> tuple[float, float]:
-    """Estimate contrast limits from at most eight chunks of the coarsest level.
+    """Estimate contrast limits, low < high, from the coarsest level; blocks.
 
-    The chunks lie around the middle of the image. The limits are the 0.1 and the
-    99.9 percentile of the finite values, or the extremes where those are equal.
-
-    Parameters
-    ----------
-    levels : sequence of Pixels
-        Finest first; only the last one is read.
-
-    Returns
-    -------
-    tuple of float
-        Low < high, always.
+    They are the 0.1 and the 99.9 percentile of the finite values, or the extremes
+    where those are equal. `levels` are given finest first.
 
     Raises
     ------
@@ -97,8 +109,8 @@ def estimate_contrast(levels: Sequence[Pixels]) -> tuple[float, float]:
     return (low, high) if low < high else (low, low + 1)
 
 
-def integral(levels: Sequence[Pixels]) -> bool:
-    """Tell whether the values of a label image are whole numbers, from a sample.
+def is_integral(levels: Sequence[Pixels]) -> bool:
+    """Tell from a sample whether the values of labels are whole numbers; blocks.
 
     Raises
     ------
@@ -112,10 +124,10 @@ def integral(levels: Sequence[Pixels]) -> bool:
 def _sample(pixels: Pixels) -> np.ndarray:
     if 0 in pixels.shape:
         return np.empty(0, pixels.dtype)
-    return pixels[middle(pixels)].ravel()
+    return pixels[_middle(pixels)].ravel()
 
 
-def middle(pixels: Pixels) -> tuple[slice, ...]:
+def _middle(pixels: Pixels) -> tuple[slice, ...]:
     """Give the box of whole chunks in the middle that is worth sampling.
 
     It begins as the middle chunk and grows along the last axes first, as long as
@@ -135,52 +147,3 @@ def middle(pixels: Pixels) -> tuple[slice, ...]:
             firsts, taken, pixels.chunks, pixels.shape, strict=True
         )
     )
-
-
-# Where a layer lies: scale, translate, affine, units and axis labels.
-
-
-def placement(pyramid: Pyramid, dropped: int | None = None) -> dict[str, Any]:
-    """Give the options that place a layer in the world.
-
-    ``scale`` is always the pixel size, so that whoever reads it gets it; what a
-    scale and a translation cannot say (rotation, shear, swapped axes) is in
-    ``affine``, which napari applies after them.
-
-    Parameters
-    ----------
-    pyramid : Pyramid
-        Its finest level's affine is used; napari derives the others' from shapes.
-    dropped : int or None, optional
-        The axis that the layer does not have (its channel axis).
-    """
-    affine, axes = pyramid.levels[0].affine, pyramid.world_axes
-    if dropped is not None:
-        output = affine.output_of(dropped)
-        if output is None:
-            return _index_coordinates(pyramid, dropped)
-        affine = affine.without(dropped)
-        axes = axes[:output] + axes[output + 1 :]
-    return {**_transform(affine), **_axes(axes)}
-
-
-def _index_coordinates(pyramid: Pyramid, dropped: int) -> dict[str, Any]:
-    """Place a layer whose world cannot be had without its channel axis."""
-    axes = [axis for i, axis in enumerate(pyramid.axes) if i != dropped]
-    return {"axis_labels": tuple(axis.name for axis in axes)}
-
-
-def _transform(affine: Affine) -> dict[str, Any]:
-    if affine.is_diagonal:
-        return {"scale": affine.scale, "translate": affine.translation}
-    matrix = np.eye(affine.ndim_in + 1)
-    matrix[:-1, :-1] = affine.linear / affine.scale
-    matrix[:-1, -1] = affine.offset
-    return {"scale": affine.scale, "affine": matrix}
-
-
-def _axes(axes: Sequence[Axis]) -> dict[str, Any]:
-    labels = tuple(axis.name for axis in axes)
-    units = tuple(normalized_unit(axis) or "pixel" for axis in axes)
-    unique = len(set(labels)) == len(labels)
-    return {"units": units, **({"axis_labels": labels} if unique else {})}

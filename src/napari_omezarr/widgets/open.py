@@ -20,7 +20,7 @@ from napari.utils.notifications import (
 from qtpy.QtCore import QTimer
 
 from napari_omezarr.claims import place_of
-from napari_omezarr.display.napari_hook import attach
+from napari_omezarr.display import attach
 from napari_omezarr.errors import OMEZarrError
 from napari_omezarr.layers import estimate_contrast, layer_data
 from napari_omezarr.reading import ReadOptions, read

@@ -21,8 +21,10 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QComboBox, QPushButton, QVBoxLayout, QWidget
 from superqt import QLabeledRangeSlider
 
-from napari_omezarr.display.engine import engine
-from napari_omezarr.display.settings import default_cache_bytes
+from napari_omezarr.display import (
+    default_cache_bytes,
+    shared_engine,
+)
 from napari_omezarr.errors import OMEZarrError
 from napari_omezarr.region import RegionPart, as_placed, estimate, start
 
@@ -361,7 +363,7 @@ class RegionDock(QWidget):
 
     def _affordable(self, layer: Layer, count: int) -> int:
         """Give the finest level at which the box is no larger than volumes in 3-D."""
-        budget = engine().settings.volume_bytes
+        budget = shared_engine().settings.volume_bytes
         for level in range(count - 1):
             if estimate(_parts(self._cuts(layer, level))).nbytes <= budget:
                 return level

@@ -15,16 +15,19 @@ from npe2 import PluginManifest
 from qtpy.QtWidgets import QApplication
 
 from gated_pixels import Gate, pyramid
-from napari_omezarr.display.chunk_queue import Retrying
-from napari_omezarr.display.engine import Engine, engine, install
-from napari_omezarr.display.napari_hook import (
-    _desk,
+from napari_omezarr.display import (
+    MEGABYTE,
+    ChunkRetryPolicy,
+    Engine,
+    Settings,
     attach,
     detach,
+    shared_engine,
     status,
+    use_engine,
     wait_until_sharp,
 )
-from napari_omezarr.display.settings import MEGABYTE, Settings
+from napari_omezarr.display.napari_hook import _manager
 from napari_omezarr.errors import AccessDeniedError, ServerError, StoreConnectionError
 from napari_omezarr.pyramid import ChannelsLast, FixedAxes, to_dask
 
@@ -34,14 +37,14 @@ SETTINGS = Settings(
     volume_bytes=MEGABYTE,
     prefetch_bytes=0,
 )
-AT_ONCE = Retrying(tries=3, first=0, longest=3600, silence=3600)
+AT_ONCE = ChunkRetryPolicy(tries=3, first=0, longest=3600, silence=3600)
 
 
 @pytest.fixture(autouse=True)
 def fresh_engine():
-    install(Engine(SETTINGS, AT_ONCE))
+    use_engine(Engine(SETTINGS, AT_ONCE))
     yield
-    install(Engine(SETTINGS, AT_ONCE))
+    use_engine(Engine(SETTINGS, AT_ONCE))
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -104,7 +107,7 @@ def picture(layer):
 
 def all_owners(layer):
     """What the layer's view wants chunks as, its prefetch included."""
-    return _desk().roster.get(layer).view.owners
+    return _manager().registry.get(layer).view.owners
 
 
 def exact(layer, levels, *index):
@@ -169,13 +172,13 @@ def test_the_coarse_picture_comes_first_then_the_sharp_one(viewer, gate):
 
 def test_a_step_in_z_shows_the_right_plane_coarsely_at_once(sync_viewer, gate):
     levels = pyramid(noise(10, 512, 512), (1, 64, 64), gate, levels=4)
-    engine().settings = Settings.of()
+    shared_engine().settings = Settings.of()
     layer = shown(sync_viewer, levels)
     gate.open()
     assert wait_until_sharp(layer)
     coarsest = levels[3]
     gate.wait_for(lambda: len(gate.chunks_of(coarsest)) == 10)
-    while engine().fetcher.progress(*all_owners(layer)).pending:
+    while shared_engine().fetcher.progress(*all_owners(layer)).pending:
         QApplication.processEvents()
     gate.shut()
     sync_viewer.dims.set_point(0, 2)
@@ -208,13 +211,13 @@ def test_no_more_is_read_than_napari_itself_would_read(sync_viewer, gate):
     gate.open()
     layer = shown(sync_viewer, levels)
     wait_until_sharp(layer)
-    before = engine().fetcher.requests
+    before = shared_engine().fetcher.reads_begun
     zoom(sync_viewer, 8)
     assert wait_until_sharp(layer)
     assert layer.data_level == 0
     corners = layer.corner_pixels
     sides = (corners[1, 1:] + 1) // 128 - corners[0, 1:] // 128
-    assert engine().fetcher.requests - before <= 1.2 * sides.prod()
+    assert shared_engine().fetcher.reads_begun - before <= 1.2 * sides.prod()
 
 
 def test_a_fast_scroll_drops_what_it_has_passed(sync_viewer, gate):
@@ -436,12 +439,12 @@ def test_detached_layers_are_ordinary_ones(sync_viewer, gate):
     gate.open()
     layer = shown(sync_viewer, levels)
     assert wait_until_sharp(layer)
-    reads_before = engine().fetcher.requests
+    reads_before = shared_engine().fetcher.reads_begun
     detach(layer)
     detach(layer)
     layer.refresh()
     assert np.array_equal(picture(layer), exact(layer, levels))
-    assert engine().fetcher.requests == reads_before
+    assert shared_engine().fetcher.reads_begun == reads_before
     assert attach(layer, levels)
 
 
@@ -483,7 +486,7 @@ def test_a_layer_that_is_gone_leaves_nothing_behind(make_napari_viewer, gate):
     assert wait_until_sharp(other)
     gone = weakref.ref(layer)
     pixels = weakref.ref(levels[0])
-    both = engine().cache.statistics.bytes
+    both = shared_engine().cache.statistics.bytes
     sync_viewer.layers.remove(layer)
     gate.asked.clear()
     del layer, levels
@@ -492,13 +495,13 @@ def test_a_layer_that_is_gone_leaves_nothing_behind(make_napari_viewer, gate):
     sync_viewer.dims.set_point(0, 0)
     assert wait_until_sharp(other)
     assert pixels() is None
-    assert engine().cache.statistics.bytes < both
+    assert shared_engine().cache.statistics.bytes < both
 
 
 # 3-D
 
 
-def test_a_volume_is_coarse_at_once_and_climbs_to_what_fits(viewer, gate):
+def test_a_volume_is_coarse_at_once_and_refines_to_what_fits(viewer, gate):
     levels = pyramid(noise(64, 256, 256), (16, 64, 64), gate, axes=(0, 1, 2), levels=4)
     layer = shown(viewer, levels)
     gate.open()
@@ -559,7 +562,7 @@ def test_a_single_scale_volume_fills_up(sync_viewer, gate):
 
 
 def test_a_plane_that_is_too_large_when_locked_is_shown_coarser(sync_viewer, gate):
-    engine().settings = Settings(
+    shared_engine().settings = Settings(
         enabled=True, cache_bytes=2**28, volume_bytes=2**17, prefetch_bytes=0
     )
     gate.open()
@@ -693,7 +696,7 @@ def test_the_status_line_says_what_loads(sync_viewer, gate):
 
 
 def test_switched_off_layers_are_ordinary_ones(gate):
-    engine().settings = Settings(
+    shared_engine().settings = Settings(
         enabled=False, cache_bytes=1, volume_bytes=1, prefetch_bytes=0
     )
     levels = pyramid(noise(128, 128), (64, 64), gate, levels=2)
@@ -703,23 +706,23 @@ def test_switched_off_layers_are_ordinary_ones(gate):
     layer.visible = True
     assert np.array_equal(picture(layer), levels[1].array)
     assert wait_until_sharp(layer)
-    assert status(layer).place == ""
+    assert status(layer).host == ""
 
 
 def test_what_a_person_sets_is_followed(plugin_settings, npe2pm, qapp, gate):
     npe2pm.register(PluginManifest.from_distribution("napari-omezarr"))
     options = get_plugin_settings("napari-omezarr").display
-    install(Engine())
+    use_engine(Engine())
     levels = pyramid(noise(128, 128), (64, 64), gate, levels=2)
     layer = image_of(levels)
     assert attach(layer, levels)
-    assert engine().settings == Settings.of()
+    assert shared_engine().settings == Settings.of()
     options.cache_gb = 0.5
     options.prefetch_mb = 7
-    assert engine().cache.statistics.capacity == 512 * MEGABYTE
-    assert engine().settings.prefetch_bytes == 7 * MEGABYTE
+    assert shared_engine().cache.statistics.capacity == 512 * MEGABYTE
+    assert shared_engine().settings.prefetch_bytes == 7 * MEGABYTE
     options.progressive = False
-    assert status(layer).place == ""
+    assert status(layer).host == ""
     assert not attach(layer, levels)
 
 

@@ -12,9 +12,14 @@ from napari.utils.notifications import notification_manager
 
 from gui_steps import until
 from napari_omezarr import Location
-from napari_omezarr.display.chunk_queue import Retrying
-from napari_omezarr.display.engine import Engine, install
-from napari_omezarr.display.napari_hook import attach, status, wait_until_sharp
+from napari_omezarr.display import (
+    ChunkRetryPolicy,
+    Engine,
+    attach,
+    status,
+    use_engine,
+    wait_until_sharp,
+)
 from napari_omezarr.errors import StoreError
 from napari_omezarr.pyramid import ArrayPixels, to_dask
 from napari_omezarr.store import open_store, run
@@ -36,9 +41,9 @@ CHUNKS = "*/c/*"
 @pytest.fixture(autouse=True)
 def engine() -> Iterator[None]:
     """Ask again at once; nothing is said of silence, which the store breaks first."""
-    install(Engine(retrying=Retrying(tries=2, first=0, longest=0.2)))
+    use_engine(Engine(retry_policy=ChunkRetryPolicy(tries=2, first=0, longest=0.2)))
     yield
-    install(Engine())
+    use_engine(Engine())
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gui_steps import PLUGIN
-from napari_omezarr.display.napari_hook import status, wait_until_sharp
+from napari_omezarr.display import status, wait_until_sharp
 from small_images import put_plate
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def test_the_wells_of_a_plate_are_read_as_they_are_seen(
     shown, _ = viewer.open(f"{http_server.url}/plate.zarr", plugin=PLUGIN)
     assert wait_until_sharp(shown)
     assert status(shown).sharp
-    assert status(shown).place == f"127.0.0.1:{http_server.port}"
+    assert status(shown).host == f"127.0.0.1:{http_server.port}"
     rows, columns = 16, 24
     for (row, column), field in {**wells, (1, 1): np.zeros((2, 16, 24))}.items():
         for y, x in ((0, 0), (7, 11), (15, 23)):
