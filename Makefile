@@ -1,6 +1,7 @@
 # Every command of this project; CONTRIBUTING.md lists them with what they are for.
 #   PYTHON=python3.12 make test     another interpreter (3.11 or newer)
 #   make test ARGS="-k labels -x"   further arguments for pytest or the demo
+#   make test LIMIT=7200            more time, in seconds, before a run counts as hung
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -12,7 +13,9 @@ VENV ?= .venv
 ARGS ?=
 BIN = $(VENV)/bin
 HEADLESS = scripts/headless
-SUITE = $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+# Seconds that a run of tests may take; it took a fifth on two cores.
+LIMIT ?= 2700
+SUITE = scripts/within $(LIMIT) $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 .PHONY: help env system lint format test coverage test-core test-clouds test-newest test-browsers demo build clean
 
@@ -52,14 +55,14 @@ coverage: env system ## the whole suite, and which lines it has not run; fails b
 test-core: env ## the tests that need neither Qt nor napari, in an environment without them
 	@echo "== test-core: no Qt, no napari"
 	@scripts/core-environment "$(BIN)" "$(VENV)-core"
-	@$(VENV)-core/bin/python -m pytest -m "not gui and not network" $(ARGS)
+	@scripts/within $(LIMIT) $(VENV)-core/bin/python -m pytest -m "not gui and not network" $(ARGS)
 
 AZURITE = $(VENV)-clouds/azurite
 
 test-clouds: env ## Google's and Azure's storage, on emulators; needs npm for Azure's
 	@echo "== test-clouds: gs:// and az://, on emulators"
 	@scripts/clouds-environment "$(BIN)" "$(VENV)-clouds"
-	@PATH="$(AZURITE)/node_modules/.bin:$$PATH" $(VENV)-clouds/bin/python -m pytest tests/store/test_clouds.py $(ARGS)
+	@PATH="$(AZURITE)/node_modules/.bin:$$PATH" scripts/within $(LIMIT) $(VENV)-clouds/bin/python -m pytest tests/store/test_clouds.py $(ARGS)
 
 # Found by running it: a version manager may have put a name on PATH that does not start.
 NEWEST ?= $(shell for name in python3.14 python3.13 python3.12; do \
@@ -72,7 +75,7 @@ test-newest: ## the same as `make test` on the newest Python that is on PATH
 test-browsers: env system ## what we write and share, opened by vizarr and neuroglancer in Chromium
 	@echo "== test-browsers: what they need, then headless Chromium"
 	@scripts/browsers "$(BIN)" "$(VENV)-browsers"
-	@BROWSERS_REQUIRED=1 $(VENV)-browsers/bin/python -m pytest -m browser tests/browsers $(ARGS)
+	@BROWSERS_REQUIRED=1 scripts/within $(LIMIT) $(VENV)-browsers/bin/python -m pytest -m browser tests/browsers $(ARGS)
 
 demo: env system ## napari on a remote OME-Zarr, from an S3 server that is started here
 	@if [ -n "$${DISPLAY:-}$${WAYLAND_DISPLAY:-}" ] || [ "$$(uname -s)" != Linux ]; then \

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from child_process import child_process
 from interrupted_save import OPTIONS, image
 
 if TYPE_CHECKING:
@@ -34,18 +35,15 @@ class KilledSaves:
     """The process that forks; use it as a context."""
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(
-            [sys.executable, __file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self._running = child_process(
+            [sys.executable, __file__], limit=900, text=True, **pipes
         )
+        self._process = self._running.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._process.stdin.close()
-        self._process.wait()
-        self._process.stdout.close()
+    def __exit__(self, *problem: object) -> None:
+        self._running.__exit__(*problem)
 
     def begin(self, target: object, *, last: int = 0, **choices: Any) -> int:
         """Begin a save, to be killed at its ``last`` file operation; gives its pid."""

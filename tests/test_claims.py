@@ -78,7 +78,9 @@ def test_claiming_an_address_imports_no_library_that_reads():
         "import sys; from napari_omezarr._hooks import get_reader; "
         "assert get_reader('s3://bucket/a.zarr'); print(*sys.modules)"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, timeout=120
+    )
     assert not {"zarr", "dask", "aiohttp", "napari"} & set(run.stdout.decode().split())
 
 

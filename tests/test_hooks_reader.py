@@ -67,5 +67,7 @@ def test_reading_imports_neither_napari_nor_qt(tmp_path: Path) -> None:
         "assert not {'napari', 'qtpy'} & sys.modules.keys()\n"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "cells.zarr")]
-    outcome = subprocess.run(command, capture_output=True, text=True, check=False)
+    outcome = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=120
+    )
     assert (outcome.returncode, outcome.stderr) == (0, "")

@@ -20,7 +20,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.Path:
     """The wheel as hatchling builds it, from this checkout, offline."""
     folder = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=200)
     (built,) = folder.glob("napari_omezarr-*-py3-none-any.whl")
     return zipfile.Path(built)
 

@@ -42,6 +42,8 @@ def test_no_other_name_is():
 
 def test_importing_the_package_imports_nothing_heavy():
     code = "import sys, napari_omezarr; print(*sys.modules)"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, timeout=120
+    )
     loaded = set(run.stdout.decode().split())
     assert not loaded & {"zarr", "dask", "numpy", "aiohttp", "napari", "qtpy"}

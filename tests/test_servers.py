@@ -12,6 +12,9 @@ import pytest
 from servers import faults
 from servers.proxy import Proxy
 
+LONG = 20
+"""Seconds after which a client hangs."""
+
 
 def fetch(url: str, **headers: str) -> tuple[int, bytes]:
     try:
@@ -92,7 +95,8 @@ def test_a_stalled_answer_waits_for_its_release(http_server, letters):
     http_server.wait_for(1)
     assert answers == []
     http_server.release()
-    client.join()
+    client.join(LONG)
+    assert not client.is_alive()
     assert answers == [(200, b"abcdefghij")]
 
 
@@ -104,7 +108,8 @@ def test_waves_are_counted(http_server, letters):
             for client in clients:
                 client.start()
             for client in clients:
-                client.join()
+                client.join(LONG)
+                assert not client.is_alive()
     assert rounds.sizes == [3, 1, 2]
     assert rounds.count == 3
 

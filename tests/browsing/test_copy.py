@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import urllib.request
 import zipfile
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from child_process import child_process
 from napari_omezarr import errors
 from napari_omezarr.browsing import copy_store, start
 from napari_omezarr.demo.server import OWNER
@@ -126,7 +126,7 @@ def test_a_copy_goes_on_after_a_kill(source, proxy, image, tmp_path):
     target = tmp_path / "copy.zarr"
     proxy.fault("*/labels/*/c/*", faults.Stalled(), forever=True)
     command = [sys.executable, str(SCRIPT), str(source), str(target)]
-    with subprocess.Popen(command) as process:
+    with child_process(command) as process:
         proxy.wait_for(AT_LEAST_ONE_IS_WRITTEN)
         process.kill()
     before = content(target)

@@ -90,6 +90,6 @@ def test_tensorstore(tmp_path, data, version):
         }
         store = tensorstore.open(
             spec, create=True, dtype=tensorstore.uint16, shape=level.shape
-        ).result()
-        store.write(level).result()
+        ).result(60)
+        store.write(level).result(60)
     check(tmp_path / "a.zarr", data, (0.5, 0.5, 0.5))

@@ -356,7 +356,7 @@ def test_cancelling_ends_what_is_under_way_and_asks_no_more():
     gate.wait_for(lambda: sum(gate.cancelled.values()) == 5)
     assert sum(gate.asked.values()) == 5
     with pytest.raises(CancelledError):
-        future.result()
+        future.result(60)
 
 
 def test_a_chunk_that_cannot_be_had_ends_it():
@@ -432,7 +432,7 @@ def test_a_stalled_server_is_left_at_once(served):
     server.wait_for(3)
     assert future.cancel()
     with pytest.raises(CancelledError):
-        future.result()
+        future.result(60)
 
 
 def test_corners_of_a_box_are_all_of_them():

@@ -19,6 +19,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 
+from child_process import child_process
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
@@ -76,14 +78,10 @@ def connection_string(address: str, key: str = KEY) -> str:
 @contextmanager
 def _running(command: Sequence[str], url: str) -> Iterator[str]:
     environment = os.environ | {"PYTHONWARNINGS": "ignore"}
-    with subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
-    ) as process:
-        try:
-            _wait(url)
-            yield url
-        finally:
-            process.terminate()
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with child_process(command, limit=600, env=environment, **quiet):
+        _wait(url)
+        yield url
 
 
 def _wait(url: str) -> None:

@@ -218,7 +218,9 @@ class WireServer:
         """Stop listening, drop all connections, end the thread."""
         self._run(self._stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+        self._thread.join(20)
+        if self._thread.is_alive():
+            raise TimeoutError("the thread of the test server does not end")
         self._loop.close()
 
     def __enter__(self) -> Self:

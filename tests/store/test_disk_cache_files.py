@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
 
+from child_process import child_process
 from disk_cache_files import SIZE, cache_in, files, get, grow_old, pixels, store_at
 from napari_omezarr.store import clear_disk_cache, disk_cache_facts, set_disk_cache
 from napari_omezarr.store.backend import cut
@@ -141,21 +142,19 @@ READ = """
 """
 
 
-def started(script, *arguments):
+def python(script, *arguments):
     code = textwrap.dedent(script)
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    command = [sys.executable, "-c", code, *arguments]
+    return child_process(command, stdout=subprocess.PIPE, text=True)
 
 
 @pytest.mark.parametrize("shards", [False, True])
 def test_processes_share_the_folder(cache, http_server, tmp_path, shards):
     write_image(tmp_path / "a.zarr", shards=shards)
     location = f"{http_server.url}/a.zarr"
-    processes = [started(READ, cache, location) for _ in range(2)]
-    sums = [process.communicate()[0].split() for process in processes]
+    command = (READ, cache, location)
+    with python(*command) as one, python(*command) as other:
+        sums = [process.communicate()[0].split() for process in (one, other)]
     assert sums == [[f"{PIXELS.sum()}"] * 5] * 2
     http_server.clear()
     np.testing.assert_array_equal(pixels(store_at(location)), PIXELS)
@@ -195,9 +194,9 @@ def usable(folder):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such limit")
 def test_a_process_that_dies_in_the_middle_of_a_file_leaves_no_half(tmp_path):
-    process = started(WRITE, tmp_path, 1_000_000)
-    process.communicate()
-    assert process.returncode == -signal.SIGXFSZ
+    with python(WRITE, tmp_path, 1_000_000) as process:
+        process.communicate()
+        assert process.returncode == -signal.SIGXFSZ
     (half,) = files(tmp_path)
     assert half.stat().st_size == 1_000_000
     assert usable(tmp_path) == 0
@@ -210,11 +209,11 @@ def test_a_process_that_dies_in_the_middle_of_a_file_leaves_no_half(tmp_path):
 
 
 def test_a_killed_process_leaves_a_usable_cache(tmp_path):
-    process = started(WRITE, tmp_path)
-    for _ in range(5):
-        process.stdout.readline()
-    process.kill()
-    process.communicate()
+    with python(WRITE, tmp_path) as process:
+        for _ in range(5):
+            process.stdout.readline()
+        process.kill()
+        process.communicate()
     assert usable(tmp_path) >= 2
 
 

@@ -171,8 +171,8 @@ def test_every_loop_and_thread_may_use_it(image):
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         rounds = [pool.submit(store.fetch, ["zarr.json", "none"]) for _ in range(8)]
         parts = [pool.submit(array.__getitem__, row) for row in range(8)]
-    assert all(each.result()["none"] is None for each in rounds)
-    assert np.array_equal([part.result() for part in parts], PIXELS)
+    assert all(each.result(60)["none"] is None for each in rounds)
+    assert np.array_equal([part.result(60) for part in parts], PIXELS)
 
 
 def test_the_io_loop_does_not_wait_for_itself(image):
@@ -249,6 +249,7 @@ def test_python_ends_without_a_word(http_server, tmp_path):
         [sys.executable, "-W", "error", "-c", textwrap.dedent(program)],
         capture_output=True,
         text=True,
+        timeout=120,
         check=False,
     )
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -282,7 +282,7 @@ def test_the_command_shows_one_dialog_for_a_window(viewer: Any, qtbot: QtBot) ->
 
 def test_napari_gives_the_command_its_viewer(viewer: Any, qtbot: QtBot) -> None:
     application = get_app_model()
-    application.commands.execute_command("napari-omezarr.open_dialog").result()
+    application.commands.execute_command("napari-omezarr.open_dialog").result(60)
     dialogs = [w for w in QApplication.topLevelWidgets() if isinstance(w, OpenDialog)]
     assert [dialog.isVisible() for dialog in dialogs] == [True]
     with closing(dialogs[0], qtbot):

@@ -217,7 +217,7 @@ def test_a_document_is_replaced_only_as_it_was_read(hierarchy, tmp_path):
             place.replace("deep/key", b"three", outdated)
     assert place.read("deep/key").body == b"two"
     assert place.sizes("deep") == {"deep/key": 3}
-    place.begin_copy("deep/key", "other/copy", 3).result()
+    place.begin_copy("deep/key", "other/copy", 3).result(60)
     assert place.sizes("") == {"deep/key": 3, "other/copy": 3}
     place.remove("deep")
     assert place.read("deep/key") is None

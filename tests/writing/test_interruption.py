@@ -37,7 +37,7 @@ def test_a_full_disk_is_said_and_leaves_nothing_visible(tmp_path):
     target = tmp_path / "a.ome.zarr"
     process = subprocess.run(
         [sys.executable, "-c", script, "save", str(target)],
-        capture_output=True, text=True, env=environment, check=False,
+        capture_output=True, text=True, env=environment, check=False, timeout=120,
     )  # fmt: skip
     assert process.returncode == 1
     assert "DiskFullError: There is no room left" in process.stderr
@@ -127,10 +127,15 @@ def small_disk(tmp_path):
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
     if sys.platform != "linux" or os.geteuid() != 0:
         pytest.skip("only root mounts a small tmpfs")
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
+    if subprocess.run(mount, capture_output=True, check=False, timeout=20).returncode:
         pytest.skip("no tmpfs can be mounted here")
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    subprocess.run(["umount", str(folder)], check=True, timeout=20)
+
+
+def remount(folder, options):
+    command = ["mount", "-o", f"remount,{options}", str(folder)]
+    subprocess.run(command, check=True, timeout=20)
 
 
 @pytest.mark.parametrize("name", ["a.ome.zarr", "a.ozx"])
@@ -148,12 +153,16 @@ def test_a_disk_that_fills_up_is_said_and_the_save_resumes_with_more_room(
     other.unlink()
     options = {**OPTIONS, "codec": "none"}
     if name == "a.ozx":  # it lies there twice while it is packed
-        subprocess.run(["mount", "-o", "remount,size=4m", str(small_disk)], check=True)
+        subprocess.run(
+            ["mount", "-o", "remount,size=4m", str(small_disk)], check=True, timeout=20
+        )
     write_image(image(), place, "zyx", unfinished="resume", **options)
     np.testing.assert_array_equal(np.asarray(read_layers(place)[0][0][0]), image())
 
 
 def test_a_disk_that_is_read_only_is_said(small_disk):
-    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    subprocess.run(
+        ["mount", "-o", "remount,ro", str(small_disk)], check=True, timeout=20
+    )
     with pytest.raises(ReadOnlyError, match="read-only"):
         write_image(image(), small_disk / "a.ome.zarr", "zyx", **OPTIONS)

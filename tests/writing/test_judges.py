@@ -162,7 +162,7 @@ def test_tensorstore_reads_the_same_pixels(version, kind, tmp_path):
     place = images(written(tmp_path, version, kind), kind)[0]
     driver = "zarr" if version == "0.4" else "zarr3"
     spec = {"driver": driver, "kvstore": {"driver": "file", "path": f"{place}/1/"}}
-    found = tensorstore.open(spec).result().read().result()
+    found = tensorstore.open(spec).result(60).read().result(60)
     expected = zarr.open_array(str(place / "1"), mode="r")[...]
     np.testing.assert_array_equal(found, expected)
 
@@ -179,7 +179,7 @@ def test_tensorstore_decodes_every_codec(version, codec, shards, tmp_path):
     write_layers(plane(), place, version=version, **choices)
     driver = "zarr" if version == "0.4" else "zarr3"
     spec = {"driver": driver, "kvstore": {"driver": "file", "path": f"{place}/0/"}}
-    found = tensorstore.open(spec).result().read().result()
+    found = tensorstore.open(spec).result(60).read().result(60)
     np.testing.assert_array_equal(found, IMAGE[0, 0])
 
 

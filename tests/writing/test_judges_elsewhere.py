@@ -63,8 +63,8 @@ def test_tensorstore_reads_s3(version, url):
     tensorstore = pytest.importorskip("tensorstore")
     driver = "zarr" if version == "0.4" else "zarr3"
     kvstore = {"driver": "http", "base_url": f"{url}/labels/nuclei/0/"}
-    found = tensorstore.open({"driver": driver, "kvstore": kvstore}).result()
-    np.testing.assert_array_equal(found.read().result(), LABELS)
+    found = tensorstore.open({"driver": driver, "kvstore": kvstore}).result(60)
+    np.testing.assert_array_equal(found.read().result(60), LABELS)
 
 
 @every_version
@@ -145,8 +145,8 @@ def test_zarr_and_tensorstore_read_a_zip_file(version, kind, tmp_path):
     np.testing.assert_array_equal(found, LABELS)
     base = {"driver": "file", "path": str(place)}
     kvstore = {"driver": "zip", "base": base, "path": f"{path}/"}
-    array = tensorstore.open({"driver": "zarr3", "kvstore": kvstore}).result()
-    np.testing.assert_array_equal(array.read().result(), LABELS)
+    array = tensorstore.open({"driver": "zarr3", "kvstore": kvstore}).result(60)
+    np.testing.assert_array_equal(array.read().result(60), LABELS)
 
 
 @zipped

@@ -216,7 +216,8 @@ def test_cancelling_does_not_wait_for_patience(place, proxy):
     depot = open_writable(place, retry=long)
     with pytest.raises(errors.WriteCancelledError):
         saved(place, cancel=cancel, hierarchy=RemoteHierarchy(place, depot))
-    watcher.join()
+    watcher.join(60)
+    assert not watcher.is_alive()
 
 
 def test_what_is_no_image_is_never_replaced_nor_removed(place):

@@ -236,4 +236,4 @@ def _free_ports() -> Iterator[tuple[str, int]]:
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Stop the server at once: what it holds is thrown away with its folder."""
     process.kill()
-    process.wait()
+    process.wait(timeout=30)

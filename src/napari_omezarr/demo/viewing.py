@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import napari
@@ -14,30 +12,17 @@ from qtpy.QtWidgets import QApplication
 from napari_omezarr.display import wait_until_sharp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 TICK = 100
-"""Milliseconds between looks for signals."""
+"""Milliseconds between two questions whether to close."""
 CONTOUR = 2
 """Labels are shown as outlines of so many pixels, for the image below them."""
 
 
-@contextmanager
-def opened(address: str) -> Iterator[napari.Viewer]:
-    """Open an address in a viewer of its own, through this plugin.
-
-    Parameters
-    ----------
-    address : str
-        What a person would paste.
-
-    Yields
-    ------
-    napari.Viewer
-        With its layers. An interrupt or a request to terminate closes it from now
-        on, instead of ending the program on the spot.
-    """
+def open_viewer(address: str) -> napari.Viewer:
+    """Open an address in a viewer of its own, through this plugin."""
     viewer = napari.Viewer(title="napari-omezarr demo")
     viewer.window.resize(1280, 860)
     viewer.open(address, plugin="napari-omezarr")
@@ -45,34 +30,28 @@ def opened(address: str) -> Iterator[napari.Viewer]:
     for layer in viewer.layers:
         if isinstance(layer, Labels):
             layer.contour = CONTOUR
+    return viewer
 
-    asked = False
 
-    def ask(_number: int, _frame: object) -> None:
-        nonlocal asked
-        asked = True
+def stay(viewer: napari.Viewer, is_over: Callable[[], bool]) -> None:
+    """Wait until the window is closed, and close it as soon as `is_over` says so."""
 
-    def close_if_asked() -> None:
-        if asked:
+    def close_if_over() -> None:
+        if is_over():
             viewer.close()
 
-    signal.signal(signal.SIGINT, ask)
-    signal.signal(signal.SIGTERM, ask)
-    # Python looks for signals only while it runs, which Qt's loop need not let it;
+    # Python handles signals only while it runs, which Qt's loop need not let it;
     # and a window that is closed before the loop runs would not end the loop.
     ticking = QTimer()
-    ticking.timeout.connect(close_if_asked)
+    ticking.timeout.connect(close_if_over)
     ticking.start(TICK)
-    yield viewer
+    napari.run()
     ticking.stop()
 
 
-def stay() -> None:
-    """Wait until the last window is closed."""
-    napari.run()
-
-
-def save(viewer: napari.Viewer, folder: Path) -> list[Path]:
+def save(
+    viewer: napari.Viewer, folder: Path, check: Callable[[], None]
+) -> tuple[Path, Path]:
     """Save pictures once the finest pixels are there, and close the viewer.
 
     Parameters
@@ -81,10 +60,12 @@ def save(viewer: napari.Viewer, folder: Path) -> list[Path]:
         One that is shown.
     folder : Path
         Where they go; made if it is not there.
+    check : callable
+        Called again and again; it raises to give up.
 
     Returns
     -------
-    list of Path
+    tuple of Path
         The picture of the whole window, and that of its canvas alone.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -93,7 +74,8 @@ def save(viewer: napari.Viewer, folder: Path) -> list[Path]:
     QApplication.processEvents()
     for layer in viewer.layers:
         wait_until_sharp(layer)
+        check()
     viewer.screenshot(window, canvas_only=False, flash=False)
     viewer.screenshot(canvas, canvas_only=True, flash=False)
     viewer.close()
-    return [window.resolve(), canvas.resolve()]
+    return window.resolve(), canvas.resolve()

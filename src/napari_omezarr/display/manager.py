@@ -431,11 +431,15 @@ class DisplayManager(QObject):
             for layer in self.registry.layers:
                 self.detach(layer)
 
-    def _wake(self) -> None:
-        self._waking = False
+    def tell_news(self) -> None:
+        """Note what has arrived and tell the person which places have failed."""
         self.registry.collect_changes()
         for notice in self.engine.fetcher.take_notices():
             self.notifier.show_failure(notice, self.engine.fetcher.retry)
+
+    def _wake(self) -> None:
+        self._waking = False
+        self.tell_news()
         self.registry.purge()
         if not self._timer.isActive():
             self._timer.start(int(1000 * self._throttle.wait(time.monotonic())))

@@ -104,7 +104,7 @@ def wait_until_sharp(layer: Layer, timeout: float = 30.0) -> bool:
     Raises
     ------
     StoreError
-        A chunk that is looked at could not be had.
+        A chunk that is looked at could not be had; the person has been told.
     """
     loop, poll = QEventLoop(), QTimer()
     poll.timeout.connect(loop.quit)
@@ -112,14 +112,17 @@ def wait_until_sharp(layer: Layer, timeout: float = 30.0) -> bool:
     deadline = time.monotonic() + timeout
     while True:
         loop.exec()
-        registry = _manager().registry
-        display = registry.get(layer)
+        manager = _manager()
+        display = manager.registry.get(layer)
         if not layer.visible:
             return True
-        if display is not None and display.view.errors:
-            raise display.view.errors[0]
-        if layer.loaded and registry.is_settled(layer):
-            return True
+        # Before that the errors may be those of the slice that was shown before.
+        if layer.loaded:
+            if display is not None and (errors := display.view.errors):
+                manager.tell_news()
+                raise errors[0]
+            if manager.registry.is_settled(layer):
+                return True
         if time.monotonic() > deadline:
             return False
 

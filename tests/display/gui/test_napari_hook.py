@@ -15,6 +15,7 @@ from npe2 import PluginManifest
 from qtpy.QtWidgets import QApplication
 
 from gated_pixels import Gate, pyramid
+from gui_steps import until
 from napari_omezarr.display import (
     MEGABYTE,
     ChunkRetryPolicy,
@@ -170,7 +171,7 @@ def test_the_coarse_picture_comes_first_then_the_sharp_one(viewer, gate):
     assert np.array_equal(picture(layer), exact(layer, levels, plane))
 
 
-def test_a_step_in_z_shows_the_right_plane_coarsely_at_once(sync_viewer, gate):
+def test_a_step_in_z_shows_the_right_plane_coarsely_at_once(sync_viewer, gate, qtbot):
     levels = pyramid(noise(10, 512, 512), (1, 64, 64), gate, levels=4)
     shared_engine().settings = Settings.of()
     layer = shown(sync_viewer, levels)
@@ -178,8 +179,8 @@ def test_a_step_in_z_shows_the_right_plane_coarsely_at_once(sync_viewer, gate):
     assert wait_until_sharp(layer)
     coarsest = levels[3]
     gate.wait_for(lambda: len(gate.chunks_of(coarsest)) == 10)
-    while shared_engine().fetcher.progress(*all_owners(layer)).pending:
-        QApplication.processEvents()
+    fetcher = shared_engine().fetcher
+    until(qtbot, lambda: not fetcher.progress(*all_owners(layer)).pending)
     gate.shut()
     sync_viewer.dims.set_point(0, 2)
     # No event has been processed: the step itself left the plane on screen.
@@ -680,15 +681,13 @@ def test_one_bad_chunk_leaves_the_rest_exact(sync_viewer, gate, told):
 # Settings, status, and a napari that has moved
 
 
-def test_the_status_line_says_what_loads(sync_viewer, gate):
+def test_the_status_line_says_what_loads(sync_viewer, gate, qtbot):
     levels = pyramid(noise(1, 128, 128), (1, 64, 64), gate, levels=1)
     layer = shown(sync_viewer, levels)
     gate.wait_for(lambda: len(gate.waiting) == 4)
     gate.release((levels[0], (0, 0, 0)))
-    while not status(layer).arrived:
-        QApplication.processEvents()
-    while "1 of 4" not in str(sync_viewer.status):
-        QApplication.processEvents()
+    until(qtbot, lambda: status(layer).arrived)
+    until(qtbot, lambda: "1 of 4" in str(sync_viewer.status))
     assert "from far" in sync_viewer.status
     gate.open()
     assert wait_until_sharp(layer)
