@@ -19,7 +19,7 @@ GRACE = 10
 
 @contextmanager
 def child_process(
-    command: Sequence[object], *, limit: float = 120, **options: Any
+    command: Sequence[object], *, limit: float = 200, **options: Any
 ) -> Iterator[subprocess.Popen[Any]]:
     """Run a program that ends with the block, or after ``limit`` seconds.
 

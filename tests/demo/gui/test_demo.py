@@ -19,7 +19,7 @@ from child_process import child_process
 if TYPE_CHECKING:
     from pathlib import Path
 
-LONG = 100
+LONG = 180
 """Seconds after which a demo hangs."""
 DEMO = [sys.executable, "-m", "napari_omezarr.demo"]
 
