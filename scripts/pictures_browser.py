@@ -71,7 +71,7 @@ def dark_and_wide(
     viewer: napari.Viewer, dock: Any, browser: Browser, server: S3Server
 ) -> None:
     """Show an image chosen, described and opened."""
-    browser.walk.take(f"s3+{server.endpoint}/public/study|anonymous:true")
+    browser.navigation.go_to_pasted(f"s3+{server.endpoint}/public/study|anonymous:true")
     resize(dock, 480)
     settle(browser)
     choose(browser, IMAGE)
@@ -93,7 +93,7 @@ def light_and_narrow(
     resize(dock, 300)
     choose(browser, SMALL)
     browser.header.address.set_address("https://")
-    browser.walk.go_to_text()
+    browser.navigation.go_to_text()
     settle(browser)
     dock.grab().save(str(FOLDER / "browser-light-narrow.png"))
 

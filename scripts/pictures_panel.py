@@ -54,7 +54,9 @@ def main() -> None:
         )
         until(lambda: dock.browser)
         browser = dock.browser
-        browser.walk.take(f"s3+{server.endpoint}/public/study|anonymous:true")
+        browser.navigation.go_to_pasted(
+            f"s3+{server.endpoint}/public/study|anonymous:true"
+        )
         settle(browser)
         browser.tree.choose(browser.tree.rows.find(IMAGE))
         settle(browser)
@@ -74,8 +76,8 @@ def tabs(browser: Browser) -> list[QImage]:
     panel.show()
     for number in range(panel.tabs.count()):
         panel.tabs.setCurrentIndex(number)
-        if panel.data.isVisible():
-            panel.data.show_button.click()
+        if panel.chunk.isVisible():
+            panel.chunk.show_button.click()
         settle(browser)
         made.append(grabbed(panel))
     panel.setParent(browser)
@@ -95,9 +97,9 @@ def forms(viewer: napari.Viewer, browser: Browser, lab: Profile) -> list[QImage]
     editor.form.access_key.value = "lab-key"
     editor.form.secret.value = SECRET
     source = Location.parse(f"s3://lab-data/{IMAGE}|profile:Lab MinIO")
-    copy = CopyForm(browser.tools.parse, source=source, parent=browser)
+    copy = CopyForm(browser.navigation.locate, source=source, parent=browser)
     copy.target.line.set_address(f"/data/{IMAGE}")
-    table = TableForm(viewer, browser.tools.parse, parent=browser)
+    table = TableForm(viewer, browser.navigation.locate, parent=browser)
     made = []
     for form, height in ((editor, HEIGHT + 80), (copy, 180), (table, 200)):
         form.show()

@@ -56,5 +56,5 @@ def row(browser: Browser, name: str) -> QModelIndex:
 
 def go(qtbot: QtBot, browser: Browser, address: str) -> None:
     """Go to an address, as by a paste, and wait for its rows."""
-    browser.walk.take(address)
+    browser.navigation.go_to_pasted(address)
     settled(qtbot, browser)

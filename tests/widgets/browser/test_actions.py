@@ -22,14 +22,14 @@ from gui_steps import until
 from napari_omezarr.browsing import Copied, CopyProgress, Viewer
 from napari_omezarr.demo.server import OWNER
 from napari_omezarr.location import Location
+from napari_omezarr.widgets.browser.controls import PlaceLine
 from napari_omezarr.widgets.browser.forms import (
     CopyForm,
     TableForm,
     copied_text,
-    joined,
+    join_features,
     progress_text,
 )
-from napari_omezarr.widgets.browser.header import PlaceLine
 from napari_omezarr.widgets.qt_async import app_events, pending
 from servers.faults import Stalled
 from servers.proxy import Proxy
@@ -111,7 +111,7 @@ def action(browser: Browser, menu: str, text: str) -> Any:
     menus = {
         "copy": browser.row_actions.copy_menu,
         "more": browser.buttons.more_menu,
-        "web": browser.tools.share.menu,
+        "web": browser.row_actions.share.menu,
     }
     return next(a for a in menus[menu].actions() if a.text() == text)
 
@@ -251,7 +251,7 @@ def test_the_panel_is_turned_to_a_closer_look(browser: Browser, qtbot: QtBot) ->
     for text, pane in (
         ("Validate", details.validation),
         ("Raw metadata", details.metadata),
-        ("View a chunk, speed test", details.data),
+        ("View a chunk, speed test", details.chunk),
     ):
         press(qtbot, browser, "more", text)
         assert pane.isVisible()
@@ -365,11 +365,11 @@ def test_a_table_comes_from_this_computer_the_web_or_a_bucket(
 
 def test_features_are_joined_by_the_label() -> None:
     before = pd.DataFrame({"index": [1, 2], "area": [5, 6]})
-    after = joined(before, {"index": np.array([2, 3, 3]), "area": [60, 7, 8]})
+    after = join_features(before, {"index": np.array([2, 3, 3]), "area": [60, 7, 8]})
     assert list(after["index"]) == [1, 2, 3]
     assert list(after["area"])[1:] == [60, 7]
     assert np.isnan(after["area"][0])
-    fresh = joined(pd.DataFrame(), {"index": np.array([1]), "area": [5]})
+    fresh = join_features(pd.DataFrame(), {"index": np.array([1]), "area": [5]})
     assert fresh.to_dict("list") == {"index": [1], "area": [5]}
 
 

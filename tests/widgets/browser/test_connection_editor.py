@@ -194,10 +194,10 @@ def test_another_sign_in_forgets_the_keys(
 
 def test_it_says_where_keys_go(edit: Callable[..., ConnectionEditor]) -> None:
     editor = edit()
-    assert not editor.form.where.native.isVisible()
+    assert not editor.form.key_store.native.isVisible()
     editor.form.sign_in.value = "key and secret"
-    assert editor.form.where.native.isVisible()
-    assert editor.form.where.value == key_store().sentence
+    assert editor.form.key_store.native.isVisible()
+    assert editor.form.key_store.value == key_store().sentence
 
 
 def test_aws_profiles_are_offered(

@@ -22,7 +22,7 @@ from napari_omezarr.browsing import (
 from napari_omezarr.location import Location
 from napari_omezarr.metadata import ResolvedChannel
 from napari_omezarr.widgets.browser.details import DetailsPanel
-from napari_omezarr.widgets.browser.panes import grey, picture, planes_of
+from napari_omezarr.widgets.browser.panes import grey, planes_of, to_pixmap
 from napari_omezarr.widgets.browser.text import (
     about_text,
     axes_text,
@@ -77,7 +77,7 @@ def at(proxy: Proxy, path: str) -> Location:
 
 
 def shown(qtbot: QtBot, panel: DetailsPanel, place: Location, kind: EntryKind) -> None:
-    panel.display(place, Entry(place, "", kind, recognised=True))
+    panel.display(Entry(place, "", kind, recognised=True))
     until(qtbot, lambda: not panel.busy)
 
 
@@ -98,9 +98,9 @@ def test_an_image_is_described_at_300_pixels_wide(
     panel: DetailsPanel, qtbot: QtBot, proxy: Proxy
 ) -> None:
     shown(qtbot, panel, at(proxy, "embryo"), EntryKind.IMAGE)
-    assert panel.name.text() == "embryo"
-    assert panel.facts.text() == "image · OME-Zarr 0.5 · uint16 · c z y x"
-    assert panel.address.text().endswith(f"/public/{ROOT}/embryo")
+    assert panel.header.name.text() == "embryo"
+    assert panel.header.facts.text() == "image · OME-Zarr 0.5 · uint16 · c z y x"
+    assert panel.header.address.text().endswith(f"/public/{ROOT}/embryo")
     assert panel.image.voxel.text() == f"Pixel: 0.5{BY}0.5{BY}0.5 µm"
     axes = panel.image.axes.text().replace("\N{NO-BREAK SPACE}", " ")
     assert axes.startswith("Axes: c 2 · z 4 at 0.5 µm · y 16 at ")
@@ -113,8 +113,10 @@ def test_an_image_is_described_at_300_pixels_wide(
     assert "#00FF00" in panel.image.channels.text()
     assert panel.image.labels.text() == "Labels: cells"
     assert not panel.image.notes.isVisible()
-    assert panel.heading.picture.pixmap().width() == 96
-    assert panel.heading.picture.accessibleName() == "The middle of the coarsest level."
+    assert panel.header.thumbnail.pixmap().width() == 96
+    assert (
+        panel.header.thumbnail.accessibleName() == "The middle of the coarsest level."
+    )
     assert panel.width() == 300
     assert panel.minimumSizeHint().width() <= 300
 
@@ -126,11 +128,11 @@ def test_enter_opens_a_level(panel: DetailsPanel, qtbot: QtBot, proxy: Proxy) ->
         table.setCurrentCell(1, 0)
         qtbot.keyClick(table, KEYS.Key_Return)
     assert wanted.args[0].options.level == 1
-    assert wanted.args[0].location == panel.data.location
+    assert wanted.args[0].location == panel.chunk.location
     with qtbot.waitSignal(panel.open_wanted) as wanted:
-        spot = table.visualItemRect(table.item(2, 0)).center()
-        qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=spot)
-        qtbot.mouseDClick(table.viewport(), Qt.MouseButton.LeftButton, pos=spot)
+        position = table.visualItemRect(table.item(2, 0)).center()
+        qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=position)
+        qtbot.mouseDClick(table.viewport(), Qt.MouseButton.LeftButton, pos=position)
     assert wanted.args[0].options.level == 2
 
 
@@ -138,7 +140,7 @@ def test_what_is_no_longer_chosen_is_not_fetched(
     panel: DetailsPanel, qtbot: QtBot, proxy: Proxy
 ) -> None:
     passed = at(proxy, "old.zarr")
-    panel.display(passed, Entry(passed, "", EntryKind.IMAGE, recognised=True))
+    panel.display(Entry(passed, "", EntryKind.IMAGE, recognised=True))
     shown(qtbot, panel, at(proxy, "embryo"), EntryKind.IMAGE)
     assert proxy.requests
     assert not [r for r in proxy.requests if "old.zarr" in r.path]
@@ -155,7 +157,7 @@ def test_a_late_answer_is_dropped(
 
     slow = at(proxy, "old.zarr")
     proxy.fault("*old.zarr*", Stalled(), forever=True)
-    panel.display(slow, Entry(slow, "", EntryKind.IMAGE, recognised=True))
+    panel.display(Entry(slow, "", EntryKind.IMAGE, recognised=True))
     until(qtbot, lambda: proxy.requests)
     panel.clear()
     assert not panel.isVisible()
@@ -163,7 +165,7 @@ def test_a_late_answer_is_dropped(
     shown(qtbot, panel, place, EntryKind.IMAGE)
     proxy.release()
     until(qtbot, lambda: not pending)
-    assert panel.facts.text().startswith("image · OME-Zarr 0.5")
+    assert panel.header.facts.text().startswith("image · OME-Zarr 0.5")
     proxy.clear()
 
 
@@ -198,7 +200,7 @@ def test_findings_come_with_their_paths(
 ) -> None:
     tab(panel, "Validate")
     shown(qtbot, panel, at(proxy, "broken.zarr"), EntryKind.IMAGE)
-    assert "✖" in panel.facts.text()
+    assert "✖" in panel.header.facts.text()
     first, *findings = panel.validation.text.toPlainText().splitlines()
     assert first.startswith("✖")
     assert "against OME-Zarr 0.5" in first
@@ -210,7 +212,7 @@ def test_a_chunk_is_seen_and_weighed(
 ) -> None:
     shown(qtbot, panel, at(proxy, "embryo"), EntryKind.IMAGE)
     tab(panel, "Chunks")
-    data = panel.data
+    data = panel.chunk
     assert data.level.currentIndex() == 2
     data.level.setCurrentIndex(0)
     assert [box.prefix() for box in data.index] == ["c ", "z ", "y ", "x "]
@@ -240,15 +242,15 @@ def test_a_refused_chunk_says_so_and_can_be_asked_again(
     tab(panel, "Chunks")
     proxy.fault("*/c/*", Status(403, b"<Error><Code>AccessDenied</Code></Error>"))
     proxy.fault("*embryo/zarr.json", Status(403), forever=True)
-    panel.data.show_button.click()
+    panel.chunk.show_button.click()
     until(qtbot, lambda: not panel.busy)
-    assert panel.data.message.text().startswith("✖")
-    assert panel.data.show_button.isEnabled()
+    assert panel.chunk.message.text().startswith("✖")
+    assert panel.chunk.show_button.isEnabled()
     proxy.clear()
-    panel.data.show_button.click()
+    panel.chunk.show_button.click()
     until(qtbot, lambda: not panel.busy)
-    assert panel.data.message.text() == ""
-    assert panel.data.picture.isVisible()
+    assert panel.chunk.message.text() == ""
+    assert panel.chunk.picture.isVisible()
 
 
 def test_a_place_that_fails_says_why_and_a_folder_asks_nothing(
@@ -256,7 +258,7 @@ def test_a_place_that_fails_says_why_and_a_folder_asks_nothing(
 ) -> None:
     place = at(proxy, "broken.zarr")
     shown(qtbot, panel, place, EntryKind.IMAGE)
-    assert "✖" in panel.facts.text()
+    assert "✖" in panel.header.facts.text()
     folder = at(proxy, "")
     shown(qtbot, panel, folder, EntryKind.FOLDER)
     assert not proxy.requests
@@ -268,12 +270,12 @@ def test_a_document_among_the_files_is_read(
 ) -> None:
     place = at(proxy, "embryo")
     entry = Entry(place, "zarr.json", EntryKind.FILE, size=900)
-    panel.display(entry.location, entry)
+    panel.display(entry)
     until(qtbot, lambda: not panel.busy)
-    assert "900 bytes" in panel.facts.text()
+    assert "900 bytes" in panel.header.facts.text()
     assert json.loads(panel.metadata.text.toPlainText())["node_type"] == "group"
     missing = Entry(place, "gone.json", EntryKind.FILE, size=900)
-    panel.display(missing.location, missing)
+    panel.display(missing)
     until(qtbot, lambda: not panel.busy)
     assert panel.metadata.message.text().startswith("✖ There is no ")
 
@@ -317,7 +319,7 @@ def test_arrays_become_pictures() -> None:
     assert planes_of(np.zeros(7)).shape == (1, 1, 7)
     assert planes_of(np.zeros((2, 3, 4, 5))).shape == (6, 4, 5)
     plane = np.array([[0.0, 5.0], [10.0, np.nan]])
-    made = picture(grey(plane, 0, 10)).toImage()
+    made = to_pixmap(grey(plane, 0, 10)).toImage()
     shades = [made.pixelColor(x, y) for x, y in ((0, 0), (0, 1), (1, 1))]
     assert shades == [QColor(0, 0, 0), QColor(255, 255, 255), QColor(0, 0, 0)]
 

@@ -11,7 +11,7 @@ from gui_steps import NAMES, PLUGIN, dropped, names, until
 from napari_omezarr.location import Location
 from napari_omezarr.samples import write_cells
 from napari_omezarr.widgets.browser.dock import BrowserDock
-from napari_omezarr.widgets.browser.tree_model import is_draggable, mime_of
+from napari_omezarr.widgets.browser.tree_model import is_draggable, mime_data
 from napari_omezarr.widgets.region_dock import RegionDock
 from napari_omezarr.widgets.save_dock import SaveDock
 from servers.faults import Stalled
@@ -54,7 +54,7 @@ def test_a_row_is_dragged_onto_the_canvas_and_opens_without_a_question(
     index = row(browser, "a b+c é")
     model = browser.tree.rows
     # The window of the test is not on the screen, where rows would be looked at.
-    model.look_at([index])
+    model.probe_visible([index])
     settled(qtbot, browser)
     mime = model.mimeData([index])
     assert mime.text().startswith(f"s3+{proxy.url}/public/{ROOT}/a")
@@ -65,7 +65,7 @@ def test_a_row_is_dragged_onto_the_canvas_and_opens_without_a_question(
     browser.row_actions.region.trigger()
     until(qtbot, lambda: viewer.window._qt_window.findChildren(RegionDock))
     assert len(viewer.layers) == 6
-    browser.walk.up()
+    browser.navigation.up()
     settled(qtbot, browser)
     browser.buttons.save_button.click()
     (saving,) = viewer.window._qt_window.findChildren(SaveDock)
@@ -75,7 +75,7 @@ def test_a_row_is_dragged_onto_the_canvas_and_opens_without_a_question(
     until(qtbot, lambda: not saving.looking)
     # The window goes while rows, and what one of them is, are still to come.
     proxy.fault("*", Stalled(), forever=True)
-    browser.walk.reload()
+    browser.navigation.reload()
     until(qtbot, lambda: browser.tree.rows.busy)
     viewer.close()
     proxy.clear()
@@ -93,7 +93,7 @@ def test_a_row_is_dragged_onto_the_canvas_and_opens_without_a_question(
 )
 def test_a_dragged_address_comes_through_napari_as_it_was(address: str) -> None:
     place = Location.parse(address)
-    mime = mime_of([place])
+    mime = mime_data([place])
     (url,) = mime.urls()
     # This is what napari makes of it.
     text = url.toLocalFile() if url.isLocalFile() else url.toString()

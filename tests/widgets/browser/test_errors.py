@@ -23,7 +23,7 @@ from napari_omezarr.connections import (
 )
 from napari_omezarr.demo.server import OWNER, READER
 from napari_omezarr.widgets.browser.connection_editor import ConnectionEditor
-from napari_omezarr.widgets.browser.errors import ErrorAction, action_for, words
+from napari_omezarr.widgets.browser.errors import ErrorAction, action_for, bar_texts
 from servers.faults import Status, page, s3_error
 from servers.proxy import Proxy
 from small_images import put_image
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     from napari_omezarr.demo.server import S3Server
     from napari_omezarr.widgets.browser.browser import Browser
 
-ROOT = "test-troubles"
+ROOT = "test-errors"
 IMAGE = "embryo.zarr"
 
 
 @pytest.fixture(scope="module")
 def proxy(s3_server: S3Server, tmp_path_factory) -> Iterator[Proxy]:
-    folder = tmp_path_factory.mktemp("troubles")
+    folder = tmp_path_factory.mktemp("errors")
     put_image(folder / IMAGE, "0.5")
     (folder / "broken.zarr").mkdir()
     (folder / "broken.zarr" / "zarr.json").write_text('{"attributes": ')
@@ -144,8 +144,8 @@ def test_the_panel_is_asked_again_and_its_error_goes_with_the_row(
     press(qtbot, browser)
     until(qtbot, lambda: not browser.details.busy)
     assert not browser.errors.isVisible()
-    assert "OME-Zarr 0.5" in browser.details.facts.text()
-    assert "✖" not in browser.details.facts.text()
+    assert "OME-Zarr 0.5" in browser.details.header.facts.text()
+    assert "✖" not in browser.details.header.facts.text()
 
 
 def test_a_tab_that_fails_says_so_in_the_bar(
@@ -155,7 +155,7 @@ def test_a_tab_that_fails_says_so_in_the_bar(
     choose(qtbot, browser, IMAGE)
     panel = browser.details
     proxy.fault(f"*/{IMAGE}/*", s3_error(400, "RequestTimeTooSkewed"), forever=True)
-    panel.turn_to(panel.validation)
+    panel.show_tab(panel.validation)
     until(qtbot, lambda: not panel.busy)
     assert "clock of this computer" in said(qtbot, browser)[0]
     assert panel.validation.message.text().startswith("✖ The clock")
@@ -337,7 +337,7 @@ EXPIRED = errors.SignInExpiredError("Over.", action="Run: aws sso login")
 
 
 @pytest.mark.parametrize(
-    ("error", "named", "remedy", "sentence"),
+    ("error", "named", "action", "sentence"),
     [
         (
             errors.AccessDeniedError("No.", action="Choose another profile."),
@@ -367,13 +367,13 @@ EXPIRED = errors.SignInExpiredError("Over.", action="Run: aws sso login")
         (errors.OptionError("No.", action="Yes."), False, ErrorAction.NONE, "No. Yes."),
     ],
 )
-def test_each_error_has_its_remedy(
-    error: errors.OMEZarrError, named: bool, remedy: ErrorAction, sentence: str | None
+def test_each_error_has_its_action(
+    error: errors.OMEZarrError, named: bool, action: ErrorAction, sentence: str | None
 ) -> None:
-    assert action_for(error, is_named=named) is remedy
-    said, button = words(error, remedy)
+    assert action_for(error, is_named=named) is action
+    said, button = bar_texts(error, action)
     assert said == (sentence or error.sentence)
-    assert bool(button) == (remedy is not ErrorAction.NONE)
+    assert bool(button) == (action is not ErrorAction.NONE)
 
 
 def test_every_error_of_a_place_has_a_button() -> None:

@@ -42,18 +42,18 @@ from napari_omezarr.connections import (
 from napari_omezarr.demo.server import OWNER
 from napari_omezarr.location import Location
 from napari_omezarr.user_files import Recents
+from napari_omezarr.widgets.browser.browser import status_text
 from napari_omezarr.widgets.browser.connection_editor import ConnectionEditor
-from napari_omezarr.widgets.browser.errors import status_text
 from napari_omezarr.widgets.browser.forms import (
     CopyForm,
     OpenForm,
     TableForm,
     find_choices,
 )
-from napari_omezarr.widgets.browser.header import known_places
 from napari_omezarr.widgets.browser.navigation import History, above
 from napari_omezarr.widgets.browser.opener import folder_for
-from napari_omezarr.widgets.browser.text import spoken
+from napari_omezarr.widgets.browser.start_page import read_known_places
+from napari_omezarr.widgets.browser.text import accessible_text
 from napari_omezarr.widgets.browser.tree_model import MOST, State, TreeNode
 from servers.faults import Status, page, s3_error
 from servers.proxy import Proxy
@@ -156,7 +156,7 @@ def test_the_empty_state_offers_bookmarks_recent_places_and_a_paste(
     settled(qtbot, browser)
     assert rows(browser) == ["embryo.zarr"]
     assert browser.header.chooser.currentText() == "Lab"
-    browser.walk.go()
+    browser.navigation.go()
     clipboard = QGuiApplication.clipboard()
     assert clipboard is not None
     clipboard.setText(f"  '{here}/'  ")
@@ -208,7 +208,7 @@ def test_the_running_demo_offers_its_server(
         assert rows(browser) == ["cells.ome.zarr"]
         assert browser.header.chooser.currentText() == "Demo server"
     assert not list(configuration.iterdir())
-    assert "Demo server" not in [c.name for c in known_places().connections]
+    assert "Demo server" not in [c.name for c in read_known_places().connections]
 
 
 def test_a_connection_leads_to_its_start_and_binds_what_is_typed(
@@ -224,10 +224,10 @@ def test_a_connection_leads_to_its_start_and_binds_what_is_typed(
     qtbot.keyClick(bar, KEYS.Key_Return)
     settled(qtbot, browser)
     assert ROOT in rows(browser)
-    assert browser.walk.here[0].profile == "Lab"
-    assert OWNER.secret not in repr(browser.walk.here)
+    assert browser.navigation.here[0].profile == "Lab"
+    assert OWNER.secret not in repr(browser.navigation.here)
     choose_connection(browser, "Any place")
-    assert browser.walk.here
+    assert browser.navigation.here
 
 
 def test_a_place_of_a_connection_is_bookmarked(
@@ -243,7 +243,7 @@ def test_a_place_of_a_connection_is_bookmarked(
     found = ConnectionFile().find("Lab")
     assert found is not None
     assert [mark.name for mark in found.bookmarks] == ["The embryo", ROOT]
-    assert found.locate(found.bookmarks[1].address) == browser.walk.here[0]
+    assert found.locate(found.bookmarks[1].address) == browser.navigation.here[0]
     assert OWNER.secret not in (configuration / "connections.json").read_text()
 
 
@@ -283,7 +283,7 @@ def test_a_connection_without_a_start_shows_its_buckets(
     settled(qtbot, browser)
     assert ROOT in rows(browser)
     key_store().hold("Bare", Keys("nobody", "nothing"))
-    browser.walk.go()
+    browser.navigation.go()
     places = browser.start_page.places
     (group,) = places.findItems("Bare", Qt.MatchFlag.MatchExactly)
     places.setCurrentItem(group)
@@ -339,7 +339,7 @@ def test_nothing_there_but_an_image_above_it(
 def test_what_is_no_address_is_said_and_stays_to_be_mended(
     browser: Browser, qtbot: QtBot
 ) -> None:
-    browser.walk.take("ftp://host/a.zarr")
+    browser.navigation.go_to_pasted("ftp://host/a.zarr")
     assert browser.errors.isVisible()
     assert browser.header.address.text() == "ftp://host/a.zarr"
     qtbot.keyClick(browser.header.address, KEYS.Key_Escape)
@@ -427,7 +427,7 @@ def test_a_link_is_given_only_where_others_can_read(
     go(qtbot, browser, here)
     browser.tree.choose(row(browser, "embryo.zarr"))
     before = copied()
-    (link, *_) = browser.row_actions.links
+    (link, *_) = browser.row_actions.share.links
     proxy.fault("*", Status(403), forever=True)
     link.trigger()
     settled(qtbot, browser)
@@ -520,7 +520,7 @@ def test_everything_has_a_name_to_be_read_aloud(
         form.close()
     place = Location.parse("s3://b/x")
     entry = Entry(place, "a.zarr", EntryKind.IMAGE, True, "c2 z4", "0.5")
-    assert spoken(entry) == "a.zarr, image, c2 z4, 0.5"
+    assert accessible_text(entry) == "a.zarr, image, c2 z4, 0.5"
 
 
 def test_it_is_no_wider_than_300_pixels(browser: Browser, qtbot: QtBot) -> None:
@@ -533,17 +533,17 @@ def test_it_is_no_wider_than_300_pixels(browser: Browser, qtbot: QtBot) -> None:
 
 def test_after_many_rows_only_the_last_one_asks_for_more() -> None:
     place = Location.parse("s3://b/x")
-    branch = TreeNode(1, Entry(place, ""), state=State.MORE)
-    assert branch.goes_on
-    branch.entries = [Entry(place, "a")] * MOST
-    assert not branch.goes_on
-    assert branch.tail_text() == "… show the next (5,000 of many; a filter is quicker)"
-    branch.entries, branch.before = branch.entries[:1000], MOST
-    assert branch.tail_text() == "… load more (5,001 to 6,000 of many)"
-    branch.state = State.ENDED
-    assert branch.tail_text() == "5,001 to 6,000: the end. F5 begins again"
-    branch.state, branch.hidden = State.PAUSED, 4000
-    assert branch.tail_text() == "… look further (4,000 files so far)"
+    node = TreeNode(1, Entry(place, ""), state=State.MORE)
+    assert node.loads_on_scroll
+    node.entries = [Entry(place, "a")] * MOST
+    assert not node.loads_on_scroll
+    assert node.tail_text() == "… show the next (5,000 of many; a filter is quicker)"
+    node.entries, node.before = node.entries[:1000], MOST
+    assert node.tail_text() == "… load more (5,001 to 6,000 of many)"
+    node.state = State.ENDED
+    assert node.tail_text() == "5,001 to 6,000: the end. F5 begins again"
+    node.state, node.hidden = State.PAUSED, 4000
+    assert node.tail_text() == "… look further (4,000 files so far)"
 
 
 def test_rows_that_go_take_what_was_opened_below_them_along(
@@ -558,13 +558,13 @@ def test_rows_that_go_take_what_was_opened_below_them_along(
     settled(qtbot, browser)
     browser.tree.expand(model.index(0, 0, row(browser, "embryo.zarr")))
     settled(qtbot, browser)
-    assert len(model.branches) == 3
+    assert len(model.nodes) == 3
     model.append(root, [Entry(root.entry.location, f"{n:05}") for n in range(MOST)])
     root.state = State.MORE
-    model.renew_tail(root)
+    model.update_tail(root)
     # There is no more: the page that comes in place of these is empty.
-    assert model.go_on(model.index(MOST + 1))
-    assert set(model.branches) == {root.key}
+    assert model.load_more(model.index(MOST + 1))
+    assert set(model.nodes) == {root.key}
     assert rows(browser) == ["Loading …"]
     settled(qtbot, browser)
     assert root.before == MOST + 1

@@ -206,8 +206,8 @@ def test_the_address_of_an_image_shows_it_as_one_row_that_is_chosen(
     assert browser.tree.entry is not None
     assert browser.tree.entry.kind is EntryKind.IMAGE
     assert browser.details.isVisible()
-    assert "image" in browser.details.facts.text()
-    assert browser.details.address.text() == f"{here}/embryo"
+    assert "image" in browser.details.header.facts.text()
+    assert browser.details.header.address.text() == f"{here}/embryo"
 
 
 def test_several_addresses_are_rows(browser: Browser, qtbot: QtBot, here: str) -> None:
@@ -254,7 +254,7 @@ def test_cancel_ends_the_waiting_and_a_row_goes_on(
     from servers.faults import Stalled
 
     proxy.fault("*", Stalled(), forever=True)
-    browser.walk.take(here)
+    browser.navigation.go_to_pasted(here)
     until(qtbot, lambda: proxy.requests)
     assert browser.status.cancel.isVisible()
     qtbot.keyClick(browser.tree, KEYS.Key_Escape)

@@ -8,7 +8,6 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Labels
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QDialogButtonBox
 
 from browser_steps import go, quiet, row, rows, settled, shown_browser
 from gui_steps import until
@@ -65,9 +64,7 @@ def open_form(qtbot: QtBot, browser: Browser) -> OpenForm:
 
 
 def press_open(form: OpenForm) -> None:
-    button = form.buttons.button(QDialogButtonBox.StandardButton.Open)
-    assert button is not None
-    button.click()
+    form.open_button.click()
 
 
 def test_enter_opens_an_image_with_its_labels(
@@ -80,7 +77,7 @@ def test_enter_opens_an_image_with_its_labels(
     assert isinstance(viewer.layers[-1], Labels)
     address = str(folder / "embryo.zarr")
     assert [entry.address for entry in Recents().entries()] == [address]
-    assert address in browser.walk.known.addresses()
+    assert address in browser.navigation.known_places.addresses()
     settled(qtbot, browser)
     assert not browser.status.cancel.isVisible()
 
@@ -88,11 +85,11 @@ def test_enter_opens_an_image_with_its_labels(
 def test_a_double_click_opens_and_a_click_does_not(
     browser: Browser, qtbot: QtBot, viewer: ViewerModel
 ) -> None:
-    spot = browser.tree.visualRect(row(browser, "series.zarr")).center()
+    row_key = browser.tree.visualRect(row(browser, "series.zarr")).center()
     viewport = browser.tree.viewport()
-    qtbot.mouseClick(viewport, LEFT, pos=spot)
+    qtbot.mouseClick(viewport, LEFT, pos=row_key)
     assert not browser.opener.names
-    qtbot.mouseDClick(viewport, LEFT, pos=spot)
+    qtbot.mouseDClick(viewport, LEFT, pos=row_key)
     until(qtbot, lambda: len(viewer.layers) >= 2)
 
 
@@ -150,13 +147,11 @@ def test_many_channels_are_asked_about(
     browser.buttons.open_button.click()
     form = open_form(qtbot, browser)
     assert not viewer.layers
-    assert form.warning.text() == f"⚠ This makes {CHANNELS} layers."
+    assert form.message.text() == f"⚠ This makes {CHANNELS} layers."
     form.none_button.click()
-    button = form.buttons.button(QDialogButtonBox.StandardButton.Open)
-    assert button is not None
-    assert not button.isEnabled()
+    assert not form.open_button.isEnabled()
     form.channels.item(1).setCheckState(Qt.CheckState.Checked)
-    assert not form.warning.isVisible()
+    assert not form.message.isVisible()
     form.none_button.click()
     form.none_button.click()
     press_open(form)
@@ -169,11 +164,11 @@ def test_one_image_of_a_series(folder: Path, qtbot: QtBot) -> None:
     names = [form.series.itemText(number) for number in range(form.series.count())]
     assert names == ["all", "0 · scan 0", "1 · scan 1"]
     form.series.setCurrentIndex(2)
-    assert form.wish().options.series == "1"
-    assert form.wish().channels is None
+    assert form.request().options.series == "1"
+    assert form.request().channels is None
     label = OpenForm(find_choices(Location.parse(folder / "embryo.zarr/labels/cells")))
     qtbot.addWidget(label)
-    assert not label.wish().labels_only
+    assert not label.request().labels_only
 
 
 def test_what_fails_is_said_and_what_lasts_is_cancelled(

@@ -1,1 +1,1 @@
-"""The dock "OME-Zarr": walk places, recognise images, look before opening."""
+"""The dock "OME-Zarr": navigation places, recognise images, look before opening."""

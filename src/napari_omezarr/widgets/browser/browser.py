@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QModelIndex, QPoint, Qt
+from qtpy.QtCore import QModelIndex, QPoint, QSize, Qt
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
     QSplitter,
     QStackedWidget,
     QVBoxLayout,
     QWidget,
 )
+from superqt import QElidingLabel
 
 from napari_omezarr.widgets.open_dialog import copied_text, mime_text
 from napari_omezarr.widgets.qt_async import Task, app_events, failure
+from napari_omezarr.widgets.quantities import bytes_text
 
-from .actions import ActionBar, RowActions, RowTools
+from .actions import ActionBar, RowActions
 from .connection_editor import ConnectionEditor
+from .controls import MINIMUM_WIDTH
 from .details import DetailsPanel
-from .errors import ErrorBar, ErrorPanel, StatusLine
+from .errors import ErrorPanel
 from .forms import OpenForm, find_choices
 from .header import Header
 from .navigation import Navigation
@@ -36,6 +43,7 @@ from .start_page import StartPage
 from .tree_view import EntryTree
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from concurrent.futures import Future
 
     from napari.components import ViewerModel
@@ -47,69 +55,58 @@ if TYPE_CHECKING:
     from .errors import ErrorAction
     from .forms import Choices
 
-# The browser: one place at a time, its rows, what is known of one, what to do.
-
 
 class Browser(QWidget):
-    """Walks places, shows what is there, and opens it in a viewer.
-
-    Parameters
-    ----------
-    viewer : ViewerModel, optional
-        Gets the layers; without one nothing is opened.
-    parent : QWidget, optional
-        Its owner.
-    """
+    """Shows what is at a place and opens it in a viewer; without one opens nothing."""
 
     def __init__(
         self, viewer: ViewerModel | None = None, parent: QWidget | None = None
     ) -> None:
         super().__init__(parent)
         self._viewer = viewer
-        self._finding: Task | None = None
+        self._choices: Task | None = None
         self._region: OpenRequest | None = None
         self.header = Header(self)
         self.tree = EntryTree(self)
         self.start_page = StartPage(self)
         self.details = DetailsPanel(self)
-        self.errors = ErrorBar(self)
-        self.status = StatusLine(self)
-        self.row_actions = RowActions(self)
+        self.navigation = Navigation(self.header, self.tree, self)
+        self.row_actions = RowActions(
+            viewer, self.navigation.locate, self.details, self
+        )
         self.buttons = ActionBar(self.row_actions, self)
-        self.tools = RowTools(viewer, self.header.chooser, self.details, self)
-        self.tools.add_to(self.row_actions.copy_menu, self.buttons.more_menu)
+        self.errors = ErrorPanel(self.header, self.navigation, self)
+        self.status = StatusLine(self)
         self.opener = Opener(viewer, self)
-        self.walk = Navigation(self.header, self.tree, self)
-        self.troubles = ErrorPanel(self.errors, self.header, self.walk, self)
-        self.setMinimumWidth(300)
+        self.setMinimumWidth(MINIMUM_WIDTH)
         self.setAcceptDrops(True)
         self._arrange()
-        self._connect()
+        self._connect_navigation()
         self._connect_actions()
-        self._move()
+        self._show_move()
 
     def choose_part(self, location: Location) -> None:
         """Find out what a place holds, and let the person choose from it."""
-        self._abandon()
-        self._finding = Task(partial(find_choices, location))
-        self._finding.start(self._show_choices, self)
-        self.status.say(f"Looking at {location.name} …")
+        self._abandon_choices()
+        self._choices = Task(partial(find_choices, location))
+        self._choices.start(self._show_choices, self)
+        self.status.show_message(f"Looking at {location.name} …")
 
     def stop(self) -> None:
         """End everything that is under way."""
-        self._abandon()
+        self._abandon_choices()
         self.opener.cancel()
-        self.walk.stop()
+        self.navigation.stop()
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:
-        """Walk by keys, and cancel on Esc."""
+        """Navigate by keys, and cancel on Esc."""
         if event is None:
             return
         pressed = QKeySequence(event.keyCombination()).toString()
         action = {
-            "F5": self.walk.reload,
-            "Alt+Left": self.walk.back,
-            "Alt+Up": self.walk.up,
+            "F5": self.navigation.reload,
+            "Alt+Left": self.navigation.back,
+            "Alt+Up": self.navigation.up,
             "Ctrl+L": self._edit_address,
             "Esc": self._escape,
         }.get(pressed)
@@ -127,154 +124,148 @@ class Browser(QWidget):
     def dropEvent(self, event: QDropEvent | None) -> None:
         """Go where what is dropped says."""
         if event is not None:
-            self.walk.take(mime_text(event.mimeData()))
+            self.navigation.go_to_pasted(mime_text(event.mimeData()))
             event.acceptProposedAction()
 
     def _arrange(self) -> None:
         self._pages = QStackedWidget(self)
         self._pages.addWidget(self.start_page)
         self._pages.addWidget(self.tree)
-        self._parts = QSplitter(Qt.Orientation.Vertical, self)
-        self._parts.addWidget(self._pages)
-        self._parts.addWidget(self.details)
-        self._parts.setStretchFactor(0, 3)
-        self._parts.setStretchFactor(1, 2)
+        splitter = QSplitter(Qt.Orientation.Vertical, self)
+        splitter.addWidget(self._pages)
+        splitter.addWidget(self.details)
+        splitter.setStretchFactor(0, 3)
+        splitter.setStretchFactor(1, 2)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2, 2, 2, 2)
         layout.setSpacing(3)
         layout.addWidget(self.header)
-        layout.addWidget(self._parts, stretch=1)
+        layout.addWidget(splitter, stretch=1)
         for widget in (self.buttons, self.errors, self.status):
             layout.addWidget(widget)
 
-    def _connect(self) -> None:
-        tree, walk, rows = self.tree, self.walk, self.tree.rows
+    def _connect_navigation(self) -> None:
+        tree, navigation, rows = self.tree, self.navigation, self.tree.rows
         tree.current.connect(self._show_row)
         tree.chosen.connect(self._open_row)
         tree.files_wanted.connect(lambda: self.buttons.show_files.setChecked(True))
         tree.customContextMenuRequested.connect(self._show_menu)
-        rows.told.connect(self._show_state)
+        rows.changed.connect(self._show_state)
         rows.arrived.connect(lambda page: self.status.arrive(page.notes))
-        walk.moved.connect(self._move)
-        self.start_page.chosen.connect(walk.go)
-        self.start_page.connection_chosen.connect(walk.use)
-        self.start_page.forget_wanted.connect(walk.forget)
-        self.start_page.paste_wanted.connect(lambda: walk.take(copied_text()))
-        self.buttons.bookmark.triggered.connect(lambda: walk.bookmark())
-        self.buttons.save_button.clicked.connect(self._save_here)
-        self.buttons.show_files.toggled.connect(walk.show_files)
+        navigation.moved.connect(self._show_move)
+        start = self.start_page
+        start.chosen.connect(navigation.go)
+        start.connection_chosen.connect(navigation.go_to_connection)
+        start.forget_wanted.connect(navigation.forget)
+        start.paste_wanted.connect(lambda: navigation.go_to_pasted(copied_text()))
+        self.buttons.bookmark.triggered.connect(lambda: navigation.bookmark())
+        self.buttons.show_files.toggled.connect(navigation.show_files)
         self.header.edit_wanted.connect(
             lambda: self._edit_connection(self.header.chooser.connection)
         )
-        self.troubles.edit_wanted.connect(self._edit_connection)
-        self.status.cancel.clicked.connect(self.stop)
-        app_events().written.connect(walk.hear_of)
+        app_events().written.connect(navigation.show_written)
 
     def _connect_actions(self) -> None:
-        for failed in (
-            self.tree.rows.failed,
-            self.walk.failed,
-            self.row_actions.failed,
-            self.tools.failed,
-            self.tools.share.failed,
-        ):
-            failed.connect(self.troubles.show)
-        self.troubles.hear_opener(self.opener)
-        self.troubles.hear_panel(self.details)
-        for source in (self.walk, self.row_actions, self.details, self.tools.share):
-            source.said.connect(self.status.say)
+        for part in (self.tree.rows, self.navigation, self.row_actions):
+            part.failed.connect(self.errors.show_error)
+        self.errors.watch_opener(self.opener)
+        self.errors.watch_details(self.details)
+        self.errors.edit_wanted.connect(self._edit_connection)
+        for source in (self.navigation, self.row_actions):
+            source.status_changed.connect(self.status.show_message)
+        self.status.cancel.clicked.connect(self.stop)
         self.row_actions.open_wanted.connect(self.opener.open)
         self.details.open_wanted.connect(self.opener.open)
         self.row_actions.choose_wanted.connect(self.choose_part)
         self.row_actions.region_wanted.connect(self._open_region)
+        self.buttons.save_button.clicked.connect(self._save_here)
         self.opener.changed.connect(self._show_state)
-        self.opener.many.connect(lambda wish, _: self.choose_part(wish.location))
+        self.opener.many.connect(lambda request: self.choose_part(request.location))
         self.opener.opened.connect(self._end_opening)
 
-    def _move(self) -> None:
-        """Another place is shown, or the start page."""
+    def _show_move(self) -> None:
+        """Show another place, or the start page."""
         self.errors.clear()
         self.status.begin()
-        walking = bool(self.walk.here)
-        if not walking:
-            self.start_page.fill(self.walk.known)
-        self._pages.setCurrentWidget(self.tree if walking else self.start_page)
-        self.buttons.setVisible(walking)
-        self.buttons.bookmark.setEnabled(self.walk.can_bookmark)
+        has_place = bool(self.navigation.here)
+        if not has_place:
+            self.start_page.fill(self.navigation.known_places)
+        self._pages.setCurrentWidget(self.tree if has_place else self.start_page)
+        self.buttons.setVisible(has_place)
+        self.buttons.bookmark.setEnabled(self.navigation.can_bookmark)
 
     def _show_row(self, index: QModelIndex) -> None:
         entry = self.tree.rows.entry(index)
-        self.row_actions.set_row(entry, self._wish(index))
-        self.tools.set_row(entry, self._wish(index), self.walk.here)
+        self.row_actions.set_row(entry, self._request(index), self.navigation.here)
         if entry is None:
             self.details.clear()
         else:
-            self.details.display(entry.location, entry)
+            self.details.display(entry)
 
-    def _wish(self, index: QModelIndex) -> OpenRequest | None:
+    def _request(self, index: QModelIndex) -> OpenRequest | None:
         rows = self.tree.rows
         entry = rows.entry(index)
         if entry is None:
             return None
-        return open_request(entry, rows.entry_above(index), index.row())
+        return open_request(entry, rows.parent_entry(index), index.row())
 
     def _open_row(self, index: QModelIndex) -> None:
-        wish = self._wish(index)
-        if wish is not None:
-            self.opener.open(wish)
+        request = self._request(index)
+        if request is not None:
+            self.opener.open(request)
 
-    def _show_menu(self, spot: QPoint) -> None:
+    def _show_menu(self, position: QPoint) -> None:
         viewport: Any = self.tree.viewport()
         menu = self.row_actions.menu(self.buttons.more_menu.actions())
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        menu.popup(viewport.mapToGlobal(spot))
+        menu.popup(viewport.mapToGlobal(position))
 
     def _show_state(self) -> None:
         rows, opener = self.tree.rows, self.opener
         self.status.show_state(busy=rows.busy, opening=opener.names, spent=rows.spent)
 
     def _show_choices(self, outcome: Future[Choices]) -> None:
-        self._finding = None
+        self._choices = None
         self._show_state()
         error = failure(outcome)
         if error is not None:
-            self.troubles.show(error)
+            self.errors.show_error(error)
             return
         form = OpenForm(outcome.result(), self)
         form.wanted.connect(self.opener.open)
         form.show()
 
-    def _open_region(self, wish: OpenRequest) -> None:
-        self._region = wish
-        self.opener.open(wish)
+    def _open_region(self, request: OpenRequest) -> None:
+        self._region = request
+        self.opener.open(request)
 
-    def _end_opening(self, wish: OpenRequest) -> None:
-        self.walk.refill()
-        if wish is self._region:
+    def _end_opening(self, request: OpenRequest) -> None:
+        self.navigation.refill()
+        if request is self._region:
             show_region(self._viewer)
 
     def _save_here(self) -> None:
-        folder = folder_for(self.tree.entry, self.walk.here)
+        folder = folder_for(self.tree.entry, self.navigation.here)
         if folder is not None:
             save_into(self._viewer, folder)
 
     def _edit_connection(
-        self, connection: Connection | None, remedy: ErrorAction | None = None
+        self, connection: Connection | None, action: ErrorAction | None = None
     ) -> None:
-        own = connection in self.walk.known.own
+        own = connection in self.navigation.known_places.own
         editor = ConnectionEditor(connection, stored=own, parent=self)
         editor.saved.connect(self._take_connection)
         editor.show()
-        editor.form.point_to(remedy)
+        editor.form.focus_field(action)
 
-    def _take_connection(self, name: str, said: str) -> None:
-        """Offer connections anew; one that was saved is gone to."""
-        self.walk.refill()
-        connection = self.walk.known.find(name)
+    def _take_connection(self, name: str, done: str) -> None:
+        """Offer connections anew, and go to one that was saved."""
+        self.navigation.refill()
+        connection = self.navigation.known_places.find(name)
         if connection is not None:
             self.header.chooser.select(connection)
-            self.walk.use(connection)
-        self.status.say(said)
+            self.navigation.go_to_connection(connection)
+        self.status.show_message(done)
 
     def _escape(self) -> None:
         self.errors.clear()
@@ -284,7 +275,79 @@ class Browser(QWidget):
         self.header.address.setFocus()
         self.header.address.selectAll()
 
-    def _abandon(self) -> None:
-        if self._finding is not None:
-            self._finding.abandon()
-            self._finding = None
+    def _abandon_choices(self) -> None:
+        if self._choices is not None:
+            self._choices.abandon()
+            self._choices = None
+
+
+class StatusLine(QWidget):
+    """Says how many requests a place took; a button ends what is going on."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.label: QLabel = QElidingLabel(parent=self)
+        self.cancel = QPushButton("Cancel", self)
+        self.cancel.setAccessibleName("Cancel what is going on (Esc)")
+        self._begun = monotonic()
+        self._seconds: float | None = None
+        self._notes: tuple[str, ...] = ()
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(2, 0, 2, 0)
+        layout.addWidget(self.label, stretch=1)
+        layout.addWidget(self.cancel)
+        self.cancel.hide()
+
+    def minimumSizeHint(self) -> QSize:
+        """Keep the height of the button also while it is hidden.
+
+        Otherwise the rows above move, and one more of them becomes visible and is
+        probed, whenever something begins or ends.
+        """
+        height = self.cancel.sizeHint().height()
+        return super().minimumSizeHint().expandedTo(QSize(0, height))
+
+    def begin(self) -> None:
+        """Start the clock, for another place is asked."""
+        self._begun, self._seconds = monotonic(), None
+        self._notes = ()
+
+    def arrive(self, notes: Sequence[str]) -> None:
+        """Stop the clock, for the first rows are there; keep how they were had."""
+        self._notes = tuple(notes)
+        if self._seconds is None:
+            self._seconds = monotonic() - self._begun
+
+    def show_message(self, text: str) -> None:
+        """Show a sentence, until something else is to be shown."""
+        self.label.setText(text)
+        self.label.setToolTip(text)
+
+    def show_state(
+        self, *, busy: bool, opening: Sequence[str], spent: tuple[int, int]
+    ) -> None:
+        """Show what is going on; `spent` is requests and bytes."""
+        self.cancel.setVisible(busy or bool(opening))
+        text = status_text(busy, opening, spent, self._seconds)
+        self.show_message(" · ".join(part for part in (text, *self._notes) if part))
+
+
+def status_text(
+    busy: bool,
+    opening: Sequence[str],
+    spent: tuple[int, int],
+    seconds: float | None,
+) -> str:
+    """Put into words what is going on.
+
+    `spent` is requests and bytes; `seconds` were from the first of them to rows.
+    """
+    if opening:
+        return f"Opening {', '.join(opening)} …"
+    requests, received = spent
+    parts = [f"{requests:,} request{'s' if requests != 1 else ''}"] if requests else []
+    if received:
+        parts.append(bytes_text(received))
+    if seconds is not None:
+        parts.append(f"{seconds * 1000:,.0f} ms")
+    return f"{'○' if busy else '●'} {' · '.join(parts)}" if parts else ""

@@ -1,7 +1,8 @@
-"""The editor of a connection: a form, a test, and the ways to take others over."""
+"""The editor of a connection: a form, a test, and the import of others."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,16 +15,12 @@ from magicgui.widgets import (
     LineEdit,
     Password,
 )
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QAction
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
-    QDialog,
     QFormLayout,
-    QFrame,
     QHBoxLayout,
     QMenu,
     QPushButton,
-    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
@@ -45,19 +42,16 @@ from napari_omezarr.connections import (
 from napari_omezarr.errors import OptionError
 from napari_omezarr.widgets.qt_async import FutureWatcher, Task, failure
 
+from .controls import Form, make_action, menu_button, scroll_area
 from .errors import ErrorAction
-from .panes import plain_label
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
 
     from qtpy.QtGui import QCloseEvent
 
     from napari_omezarr.browsing import Check
-    from napari_omezarr.errors import OMEZarrError
-
-# The fields of a connection, as widgets of magicgui, and what stands in them.
 
 SIGN_INS: dict[str, SignIn] = {
     "automatic": "automatic",
@@ -73,24 +67,28 @@ _STYLES: dict[str, Style] = {
     "bucket in the path": "path",
     "bucket in the host": "virtual",
 }
-_NARROW = 120
-"""Of a field, in pixels; magicgui makes them too wide for a narrow dock."""
+_FIELD_WIDTH = 120
+"""The least, in pixels; magicgui makes fields too wide for a narrow dock."""
 
 _KEPT = "kept; type to replace it"
+_REMOVE, _REALLY = "&Remove", "&Really remove?"
+_MARKS = {True: "✔", False: "✖", None: "?"}
+
+# The fields of a connection, as widgets of magicgui.
 
 
-class _Unsaid:
+class _Hidden:
     """A widget that does not show in its ``repr`` what was typed."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
 
 
-class KeyLine(_Unsaid, LineEdit):
+class KeyLine(_Hidden, LineEdit):
     """The name of a key."""
 
 
-class SecretLine(_Unsaid, Password):
+class SecretLine(_Hidden, Password):
     """A secret: nobody reads it over the shoulder."""
 
 
@@ -98,16 +96,7 @@ class ConnectionForm:
     """What a person types about a connection.
 
     Keys that are kept are not shown: their fields are empty, and stay so until
-    something is typed to replace them.
-
-    Attributes
-    ----------
-    fields : tuple of magicgui widgets
-        What is seen at once; each is shown where the way to sign in needs it.
-    native : QWidget
-        These fields in rows.
-    more : superqt.QCollapsible
-        What is seldom needed, folded.
+    something is typed to replace them. Fields show where the way to sign in needs them.
     """
 
     def __init__(self) -> None:
@@ -120,7 +109,7 @@ class ConnectionForm:
         self.access_key = KeyLine(label="Key")
         self.secret = SecretLine(label="Secret")
         self.token = SecretLine(label="Token")
-        self.where = Label(value="")
+        self.key_store = Label(value="")
         self.start = LineEdit(label="Start at")
         self.style = ComboBox(label="Addressing", choices=list(_STYLES))
         self.ca_file = FileEdit(label="CA file", filter="*.pem *.crt *")
@@ -137,8 +126,8 @@ class ConnectionForm:
         self.more = QCollapsible("More")
         self.more.addWidget(seldom)
         self._explain()
-        self.sign_in.changed.connect(self._choose)
-        self._choose()
+        self.sign_in.changed.connect(self._show_fields)
+        self._show_fields()
 
     @property
     def is_keyed(self) -> bool:
@@ -159,15 +148,7 @@ class ConnectionForm:
             self.aws_profile.value = chosen
 
     def fill(self, profile: Profile, *, keys_are_kept: bool) -> None:
-        """Show a connection.
-
-        Parameters
-        ----------
-        profile : Profile
-            What to show.
-        keys_are_kept : bool
-            Whether it has keys already; they are not shown.
-        """
+        """Show a connection; keys that are kept are not shown."""
         self.clear_keys()
         self._keys_are_kept = keys_are_kept
         self.name.value = profile.name
@@ -186,21 +167,24 @@ class ConnectionForm:
         trust = profile.ca_file or profile.unverified
         if profile.style != "auto" or trust or profile.requester_pays:
             self.more.expand(animate=False)
-        self._choose()
+        self._show_fields()
 
-    def point_to(self, remedy: ErrorAction | None) -> None:
+    def focus_field(self, action: ErrorAction | None) -> None:
         """Put the cursor where something is to be changed, for a button of an error."""
-        field: Any = self.name if not self.name.value else self.endpoint
-        if remedy is ErrorAction.CA_FILE:
-            self.more.expand(animate=False)
-            field = self.ca_file.line_edit
-        elif remedy is ErrorAction.SIGN_IN:
-            if self.sign_in.value in ("automatic", "anonymous"):
-                self.sign_in.value = _word(SIGN_INS, "keys")
-            field = self.access_key if self.is_keyed else self.sign_in
-        elif remedy in (ErrorAction.EDIT, ErrorAction.ANOTHER):
-            field = self.access_key if self.is_keyed else self.endpoint
-        if remedy is not None:
+        field: Any = None
+        match action:
+            case ErrorAction.CA_FILE:
+                self.more.expand(animate=False)
+                field = self.ca_file.line_edit
+            case ErrorAction.SIGN_IN:
+                if self.sign_in.value in ("automatic", "anonymous"):
+                    self.sign_in.value = _word(SIGN_INS, "keys")
+                field = self.access_key if self.is_keyed else self.sign_in
+            case ErrorAction.EDIT | ErrorAction.ANOTHER:
+                field = self.access_key if self.is_keyed else self.endpoint
+            case ErrorAction():
+                field = self.endpoint if self.name.value else self.name
+        if field is not None:
             field.native.setFocus()
 
     def profile(self) -> Profile:
@@ -227,7 +211,7 @@ class ConnectionForm:
         fields = (self.access_key, self.secret, self.token)
         return Keys(*(str(field.value).strip() for field in fields))
 
-    def lack(self) -> str:
+    def missing(self) -> str:
         """Say what is missing, as an imperative sentence; ``""`` if nothing is."""
         if not str(self.name.value).strip():
             return "Type a name."
@@ -243,13 +227,13 @@ class ConnectionForm:
             # Unlike `clear`, this empties the history of changes too.
             field.native.setText("")
 
-    def _choose(self, *_: object) -> None:
+    def _show_fields(self, *_: object) -> None:
         """Show the fields that the way to sign in needs."""
         sign_in = SIGN_INS[str(self.sign_in.value)]
         self._rows.setRowVisible(self.aws_profile.native, sign_in == "profile")
         for field in (self.access_key, self.secret, self.token):
             self._rows.setRowVisible(field.native, sign_in == "keys")
-        self.where.native.setVisible(sign_in == "keys")
+        self.key_store.native.setVisible(sign_in == "keys")
 
     def _explain(self) -> None:
         hints = {
@@ -262,7 +246,7 @@ class ConnectionForm:
             field.native.setPlaceholderText(hint)
         for field in self.fields:
             field.native.setAccessibleName(field.label)
-        self.where.native.setWordWrap(True)
+        self.key_store.native.setWordWrap(True)
         self.unverified.native.setToolTip(
             "For a service with a certificate of its own, if its CA file cannot be had."
             " Whoever is in between can read along, and change what is read."
@@ -280,7 +264,7 @@ def _rows(fields: Sequence[Any]) -> tuple[QWidget, QFormLayout]:
     for field in fields:
         # A check box says itself what it is.
         label = "" if isinstance(field, CheckBox) else field.label
-        field.native.setMinimumWidth(_NARROW)
+        field.native.setMinimumWidth(_FIELD_WIDTH)
         layout.addRow(label, field.native)
     return widget, layout
 
@@ -289,55 +273,35 @@ def _word(words: dict[str, Any], value: str) -> str:
     return next(word for word, meaning in words.items() if meaning == value)
 
 
-# What the editor of connections does off the GUI thread: files and keychain block.
+# What the editor does off the GUI thread: files and the keychain block.
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a form needs to know: AWS profiles, and a sentence on where keys go."""
+class SignInOptions:
+    """AWS profiles, and a sentence on where keys are kept."""
 
     profiles: tuple[str, ...]
-    where: str
+    key_store: str
 
 
-def surroundings() -> Surroundings:
+def find_sign_in_options() -> SignInOptions:
     """Look for AWS profiles and for a keychain."""
-    return Surroundings(aws_profiles(), key_store().sentence)
+    return SignInOptions(aws_profiles(), key_store().sentence)
 
 
-def keep(connection: Connection, keys: Keys | None, instead_of: str) -> str:
-    """Write a connection, and keep its keys.
+def save_connection(connection: Connection, keys: Keys | None, instead_of: str) -> str:
+    """Write a connection in place of one with another name; returns what was done.
 
-    Parameters
-    ----------
-    connection : Connection
-        What to keep.
-    keys : Keys or None
-        New ones; None leaves those that are kept.
-    instead_of : str
-        The name it had before; ``""`` for a new one.
-
-    Returns
-    -------
-    str
-        What was done.
-
-    Raises
-    ------
-    LocationError
-        Its endpoint is no address of a service, or its start is none of a place.
-    OptionError
-        Another one has its name, or the file cannot be written.
+    Without new keys those that are kept stay. Raises OptionError, or LocationError
+    for an endpoint or a start that is no address.
     """
-    book, name = ConnectionFile(), connection.name
-    before = book.find(instead_of)
-    if name != instead_of and book.find(name):
+    file, name = ConnectionFile(), connection.name
+    before = file.find(instead_of)
+    if name != instead_of and file.find(name):
         sentence = f"There is another connection called {name}."
         raise OptionError(sentence, action="Choose another name.")
-    try:
-        book.save(connection, instead_of=instead_of)
-    except OSError as error:
-        raise _unwritable(error) from None
+    with _writing():
+        file.save(connection, instead_of=instead_of)
     keyed = connection.profile.sign_in == "keys"
     if not keyed and before is not None and before.profile.sign_in == "keys":
         key_store().forget(name)
@@ -346,105 +310,65 @@ def keep(connection: Connection, keys: Keys | None, instead_of: str) -> str:
     return f"{name} saved."
 
 
-def remove(name: str) -> str:
-    """Forget a connection with its bookmarks and keys; returns what was done.
-
-    Raises
-    ------
-    OptionError
-        The file cannot be written.
-    """
-    try:
+def remove_connection(name: str) -> str:
+    """Forget a connection with its bookmarks and keys; returns what was done."""
+    with _writing():
         ConnectionFile().remove(name)
-    except OSError as error:
-        raise _unwritable(error) from None
     return f"{name} removed."
 
 
-def take_over(source: str, *, secrets: bool = False) -> str:
-    """Import connections; those whose names are taken are left out.
+def import_aws_profiles() -> str:
+    """Import the AWS configuration; returns what was done."""
+    return _import(from_aws())
 
-    Parameters
-    ----------
-    source : {"aws", "mc"}
-        The AWS configuration, or MinIO's client.
-    secrets : bool
-        The keys of MinIO's client, too.
 
-    Returns
-    -------
-    str
-        What was done.
+def import_mc_aliases(*, secrets: bool = False) -> str:
+    """Import the aliases of MinIO's client, also their keys; returns what was done."""
+    taken = [connection.name for connection in ConnectionFile().connections()]
+    kept = {name: key_store().find(name) for name in taken} if secrets else {}
+    aliases = from_mc(secrets=secrets)
+    # An alias may have the name of a connection by chance, whose keys must stay.
+    for name, keys in kept.items():
+        if keys is not None and key_store().find(name) != keys:
+            key_store().keep(name, keys)
+    return _import(aliases)
 
-    Raises
-    ------
-    OptionError
-        The file cannot be written.
-    """
-    book = ConnectionFile()
-    taken = {connection.name for connection in book.connections()}
-    if source == "aws":
-        found = from_aws()
-    else:
-        held = {name: key_store().find(name) for name in taken} if secrets else {}
-        found = from_mc(secrets=secrets)
-        _put_back(held)
-    new = [profile for profile in found if profile.name not in taken]
-    try:
-        _save(book, new)
-    except OSError as error:
-        raise _unwritable(error) from None
-    left = len(found) - len(new)
+
+def _import(profiles: Sequence[Profile]) -> str:
+    """Save connections, leaving out those whose names are taken."""
+    file = ConnectionFile()
+    taken = {connection.name for connection in file.connections()}
+    new = [profile for profile in profiles if profile.name not in taken]
+    with _writing():
+        for profile in new:
+            file.save(Connection(profile))
+    left = len(profiles) - len(new)
     rest = f" {left} had a name that is taken." if left else ""
     noun = "connection" if len(new) == 1 else "connections"
     return f"Took over {len(new)} {noun}.{rest}"
 
 
-def renamed(profile: Profile, keys: Keys | None, before: str) -> Profile:
-    """Give what is to be tested: under its old name, whose keys are kept."""
-    if keys is None and before and profile.sign_in == "keys":
-        return replace(profile, name=before)
-    return profile
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        sentence = f"The connections could not be written ({error.strerror})."
+        action = "Check the folder of the configuration."
+        raise OptionError(sentence, action=action) from None
 
-
-def _put_back(held: dict[str, Keys | None]) -> None:
-    """Restore the keys of connections that have the name of an alias by chance."""
-    for name, keys in held.items():
-        if keys is not None and key_store().find(name) != keys:
-            key_store().keep(name, keys)
-
-
-def _save(book: ConnectionFile, profiles: Iterable[Profile]) -> None:
-    for profile in profiles:
-        book.save(Connection(profile))
-
-
-def _unwritable(error: OSError) -> OptionError:
-    sentence = f"The connections could not be written ({error.strerror})."
-    return OptionError(sentence, action="Check the folder of the configuration.")
-
-
-# The editor of a connection: a form, a test, and the ways to take others over.
 
 _IMPORTS: dict[str, Callable[[], str]] = {
-    "AWS profiles": partial(take_over, "aws"),
-    "MinIO client (mc) aliases": partial(take_over, "mc"),
-    "MinIO client aliases with their keys": partial(take_over, "mc", secrets=True),
+    "AWS profiles": import_aws_profiles,
+    "MinIO client (mc) aliases": import_mc_aliases,
+    "MinIO client aliases with their keys": partial(import_mc_aliases, secrets=True),
 }
-_MARKS = {True: "✔", False: "✖", None: "?"}
 
 
-class ConnectionEditor(QDialog):
-    """Edits one connection; it is not modal, and waits for nothing.
+class ConnectionEditor(Form):
+    """Edits one connection, or a new one; waits for nothing.
 
-    Parameters
-    ----------
-    connection : Connection or None
-        What to edit; None makes a new one.
-    stored : bool
-        Whether it is one of the person's own, which can be removed.
-    parent : QWidget, optional
-        Its owner.
+    One of the person's own, which is `stored`, can be removed.
     """
 
     saved = Signal(str, str)
@@ -457,31 +381,30 @@ class ConnectionEditor(QDialog):
         stored: bool = False,
         parent: QWidget | None = None,
     ) -> None:
-        super().__init__(parent)
+        super().__init__("", parent)
         self._before = connection or Connection(Profile(""))
         self._stored = stored
-        self._jobs: list[Task] = []
-        self._tested: FutureWatcher | None = None
+        self._tasks: list[Task] = []
+        self._test: FutureWatcher | None = None
         self.form = ConnectionForm()
-        self.message = plain_label(self)
-        self.test_button = QPushButton("&Test", self)
-        self.save_button = QPushButton("&Save", self)
-        self.cancel_button = QPushButton("Cancel", self)
-        self.remove_button = QPushButton("&Remove", self)
-        self.new_button = QPushButton("&New", self)
-        self.import_button = QPushButton("&Import ▾", self)
-        self.import_menu = QMenu("Import", self)
-        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.setMinimumWidth(300)
+        self.import_menu = QMenu("&Import", self)
+        for name, function in _IMPORTS.items():
+            start_import = partial(self._run, function, self._end_import)
+            self.import_menu.addAction(make_action(name, start_import, self))
+        self.test_button = self._button("&Test", self.test)
+        self.new_button = self._button("&New", self.begin_anew)
+        self.import_button = menu_button(self.import_menu, self)
+        self.remove_button = self._button(_REMOVE, self.remove)
+        self.save_button = self._button("&Save", self.save)
+        self.cancel_button = self._button("Cancel", self.reject)
         self._arrange()
-        self._connect()
         self._fill()
-        self._run(surroundings, self._show_surroundings)
+        self._run(find_sign_in_options, self._show_sign_in_options)
 
     @property
     def busy(self) -> bool:
         """Whether something is under way."""
-        return bool(self._jobs) or self._tested is not None
+        return bool(self._tasks) or self._test is not None
 
     def begin_anew(self) -> None:
         """Edit a new connection instead."""
@@ -493,66 +416,65 @@ class ConnectionEditor(QDialog):
     def test(self) -> None:
         """Try what the connection may do, without saving it."""
         self._drop_test()
-        keys = self.form.keys()
-        name = self._before.name if self._stored else ""
-        profile = renamed(self.form.profile(), keys, name)
-        self.message.setText("Testing …")
+        keys, profile = self.form.keys(), self.form.profile()
+        if keys is None and self._stored and profile.sign_in == "keys":
+            # Keys are kept under the name that the connection has so far.
+            profile = replace(profile, name=self._before.name)
+        self.show_message("Testing …")
         future = start(check_connection(profile, keys=keys))
-        self._tested = FutureWatcher(future, self._show_checks, self)
+        self._test = FutureWatcher(future, self._show_checks, self)
 
     def save(self) -> None:
         """Write the connection and keep its keys, then close."""
         profile = self.form.profile()
-        if lack := self.form.lack():
-            self.message.setText(f"✖ {lack}")
+        if missing := self.form.missing():
+            self.show_message(f"✖ {missing}")
             return
         connection = Connection(profile, self._before.bookmarks)
         before = self._before.name if self._stored else ""
-        work = partial(keep, connection, self.form.keys(), before)
+        work = partial(save_connection, connection, self.form.keys(), before)
         self._run(work, partial(self._end, profile.name))
 
     def remove(self) -> None:
         """Forget the connection with its keys; asks once more before."""
-        if self.remove_button.text() == _SURE:
-            self._run(partial(remove, self._before.name), partial(self._end, ""))
+        if self.remove_button.text() == _REALLY:
+            work = partial(remove_connection, self._before.name)
+            self._run(work, partial(self._end, ""))
         else:
-            self.remove_button.setText(_SURE)
+            self.remove_button.setText(_REALLY)
 
     def closeEvent(self, event: QCloseEvent | None) -> None:
         """End what is under way, and leave no secret in a field."""
-        self._end_all()
+        self._clean_up()
         super().closeEvent(event)
 
     def done(self, code: int) -> None:
         """Close, by whichever way."""
-        self._end_all()
+        self._clean_up()
         super().done(code)
+
+    def _button(self, text: str, function: Callable[[], object]) -> QPushButton:
+        button = QPushButton(text, self)
+        button.clicked.connect(lambda: function())
+        return button
 
     def _fill(self) -> None:
         profile, stored = self._before.profile, self._stored
         self.setWindowTitle(profile.name or "New connection")
         self.form.fill(profile, keys_are_kept=stored and profile.sign_in == "keys")
-        self.message.clear()
-        self.remove_button.setText("&Remove")
+        self.show_message("")
+        self.remove_button.setText(_REMOVE)
         self.remove_button.setVisible(stored)
 
     def _arrange(self) -> None:
-        body, area = QWidget(self), QScrollArea(self)
+        body = QWidget(self)
         column = QVBoxLayout(body)
         column.setContentsMargins(0, 0, 6, 0)
-        for widget in (
-            self.form.native,
-            self.form.where.native,
-            self.form.more,
-        ):
+        for widget in (self.form.native, self.form.key_store.native, self.form.more):
             column.addWidget(widget)
         column.addStretch()
-        area.setWidget(body)
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         layout, above, below = QVBoxLayout(self), QHBoxLayout(), QHBoxLayout()
-        layout.addWidget(area, stretch=1)
+        layout.addWidget(scroll_area(body), stretch=1)
         layout.addWidget(self.message)
         for button in (
             self.test_button,
@@ -565,41 +487,23 @@ class ConnectionEditor(QDialog):
             below.addWidget(button)
         layout.addLayout(above)
         layout.addLayout(below)
-        # Enter in a field saves; no other button takes it.
-        for button in self.findChildren(QPushButton):
-            button.setAutoDefault(button is self.save_button)
-        self.save_button.setDefault(True)
+        self.set_default(self.save_button)
         self.resize(380, 480)
 
-    def _connect(self) -> None:
-        self.test_button.clicked.connect(self.test)
-        self.new_button.clicked.connect(self.begin_anew)
-        self.save_button.clicked.connect(self.save)
-        self.cancel_button.clicked.connect(self.reject)
-        self.remove_button.clicked.connect(self.remove)
-        self.import_button.setMenu(self.import_menu)
-        self.import_button.setStyleSheet(
-            "QPushButton::menu-indicator { image: none; width: 0; }"
-        )
-        for name, work in _IMPORTS.items():
-            action = QAction(name, self)
-            action.triggered.connect(partial(self._import, work))
-            self.import_menu.addAction(action)
-
     def _run(
-        self, work: Callable[[], object], then: Callable[[Future[Any]], None]
+        self, function: Callable[[], object], then: Callable[[Future[Any]], None]
     ) -> None:
-        job = Task(work)
-        self._jobs.append(job)
-        job.start(partial(self._finish, job, then), self)
+        task = Task(function)
+        self._tasks.append(task)
+        task.start(partial(self._finish, task, then), self)
 
     def _finish(
-        self, job: Task, then: Callable[[Future[Any]], None], outcome: Future[Any]
+        self, task: Task, then: Callable[[Future[Any]], None], outcome: Future[Any]
     ) -> None:
-        self._jobs.remove(job)
+        self._tasks.remove(task)
         error = failure(outcome)
         if error is not None:
-            self._say(error)
+            self.show_error(error)
             return
         then(outcome)
 
@@ -607,41 +511,32 @@ class ConnectionEditor(QDialog):
         self.saved.emit(name, outcome.result())
         self.accept()
 
-    def _import(self, work: Callable[[], str], *_: object) -> None:
-        self._run(work, self._imported)
-
-    def _imported(self, outcome: Future[str]) -> None:
-        self.message.setText(outcome.result())
+    def _end_import(self, outcome: Future[str]) -> None:
+        self.show_message(outcome.result())
         self.saved.emit("", outcome.result())
 
-    def _show_surroundings(self, outcome: Future[Surroundings]) -> None:
+    def _show_sign_in_options(self, outcome: Future[SignInOptions]) -> None:
         found = outcome.result()
         self.form.offer_profiles(found.profiles)
-        self.form.where.value = found.where
+        self.form.key_store.value = found.key_store
 
     def _show_checks(self, outcome: Future[tuple[Check, ...]]) -> None:
-        self._tested = None
+        self._test = None
         error = failure(outcome)
         if error is not None:
-            self._say(error)
+            self.show_error(error)
             return
         lines = (
             f"{_MARKS[check.works]} {check.sentence} {check.action}".rstrip()
             for check in reversed(outcome.result())
         )
-        self.message.setText("\n".join(lines))
-
-    def _say(self, error: OMEZarrError) -> None:
-        self.message.setText(f"✖ {error}")
+        self.show_message("\n".join(lines))
 
     def _drop_test(self) -> None:
-        if self._tested is not None:
-            self._tested.abandon()
-            self._tested = None
+        if self._test is not None:
+            self._test.abandon()
+            self._test = None
 
-    def _end_all(self) -> None:
+    def _clean_up(self) -> None:
         self._drop_test()
         self.form.clear_keys()
-
-
-_SURE = "&Really remove?"

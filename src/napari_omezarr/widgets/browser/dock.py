@@ -6,12 +6,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import (
-    QLabel,
-    QSizePolicy,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_omezarr.widgets.qt_async import Task
 
@@ -22,44 +17,30 @@ if TYPE_CHECKING:
 
     from .browser import Browser
 
-
-# What napari docks: a browser, as soon as what it needs is imported.
-
+# What takes a second or more to import, the first time.
 CORE = (
     "napari_omezarr.browsing",
     "napari_omezarr.layers",
     "napari_omezarr.store.object_store",
 )
-"""What takes a second or more to import, the first time."""
 
-_ALL_ROOM = (QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+_EXPANDING = (QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
 
 
 class BrowserDock(QWidget):
-    """The dock "OME-Zarr browser".
-
-    Parameters
-    ----------
-    napari_viewer : napari.viewer.Viewer
-        Gets what is opened.
-
-    Attributes
-    ----------
-    browser : Browser or None
-        None while the core is being imported.
-    """
+    """The dock "OME-Zarr browser"; it has no browser while the core is imported."""
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = napari_viewer
         self.browser: Browser | None = None
-        self._words = QLabel("Starting …", self)
+        self._waiting = QLabel("Starting …", self)
         # Else napari puts empty room below the browser.
-        self._words.setSizePolicy(*_ALL_ROOM)
+        self._waiting.setSizePolicy(*_EXPANDING)
         self.setMinimumWidth(300)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._words)
+        layout.addWidget(self._waiting)
         if all(name in sys.modules for name in CORE):
             self._build()
             return
@@ -73,11 +54,11 @@ class BrowserDock(QWidget):
         from .browser import Browser
 
         self.browser = Browser(self._viewer, self)
-        self.browser.setSizePolicy(*_ALL_ROOM)
+        self.browser.setSizePolicy(*_EXPANDING)
         layout = self.layout()
         if layout is not None:
-            layout.replaceWidget(self._words, self.browser)
-        self._words.hide()
+            layout.replaceWidget(self._waiting, self.browser)
+        self._waiting.hide()
 
 
 def _import_core() -> None:

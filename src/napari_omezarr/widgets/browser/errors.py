@@ -1,24 +1,13 @@
-"""One line at the bottom: what is going on, or what it has cost."""
+"""What went wrong in the dock, and a button that helps against it."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from enum import Enum, auto
-from time import monotonic
+from enum import Enum
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QObject, QSize, Qt, Signal
-from qtpy.QtGui import QGuiApplication
-from qtpy.QtWidgets import (
-    QFrame,
-    QGridLayout,
-    QHBoxLayout,
-    QLabel,
-    QPushButton,
-    QToolButton,
-    QWidget,
-)
-from superqt import QElidingLabel
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QFrame, QGridLayout, QPushButton, QToolButton, QWidget
 
 from napari_omezarr.connections import Connection, Profile
 from napari_omezarr.errors import (
@@ -42,10 +31,11 @@ from napari_omezarr.errors import (
     WrongRegionError,
 )
 from napari_omezarr.user_files import without_secrets
-from napari_omezarr.widgets.quantities import bytes_text
+
+from .controls import copy_to_clipboard, plain_label
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from napari_omezarr.errors import OMEZarrError
     from napari_omezarr.location import Location
@@ -55,34 +45,31 @@ if TYPE_CHECKING:
     from .navigation import Navigation
     from .opener import Opener
 
-# What helps against an error, as a button; pure.
-
-LONGEST = 34
-"""Letters of an action that is no more than its button."""
+_LONGEST = 34
+"""Letters of an action that says no more than its button."""
 
 _RUN = "Run: "
 _SAID_BY_BUTTON = ("Check", "Choose", "Open", "Type")
 
 
 class ErrorAction(Enum):
-    """What the button of an error does."""
+    """What the button of an error does, by the text on it."""
 
-    NONE = auto()
-    RETRY = auto()
-    COMMAND = auto()
-    """Copies the command that helps."""
-    SIGN_IN = auto()
+    NONE = ""
+    RETRY = "Try again"
+    COMMAND = "Copy the command"
+    SIGN_IN = "Sign in…"
     """Brings up the connection, or a new one for this place."""
-    ANOTHER = auto()
+    ANOTHER = "Choose another sign-in"
     """The same, or the other connections."""
-    EDIT = auto()
+    EDIT = "Edit the connection…"
     """Brings up the connection where something in it is wrong."""
-    CA_FILE = auto()
+    CA_FILE = "Choose a CA file…"
     """The same, where one says which certificates are trusted."""
-    ANONYMOUS = auto()
-    ADDRESS = auto()
-    PARENT = auto()
-    METADATA = auto()
+    ANONYMOUS = "Try without signing in"
+    ADDRESS = "Type an address"
+    PARENT = "Open that"
+    METADATA = "Show the metadata"
 
 
 _BY_ERROR: tuple[tuple[type[OMEZarrError], ErrorAction], ...] = (
@@ -105,20 +92,7 @@ _BY_ERROR: tuple[tuple[type[OMEZarrError], ErrorAction], ...] = (
     (TruncatedBodyError, ErrorAction.RETRY),
     (MetadataError, ErrorAction.METADATA),
 )
-_TEXTS = {
-    ErrorAction.NONE: "",
-    ErrorAction.RETRY: "Try again",
-    ErrorAction.COMMAND: "Copy the command",
-    ErrorAction.SIGN_IN: "Sign in…",
-    ErrorAction.ANOTHER: "Choose another sign-in",
-    ErrorAction.EDIT: "Edit the connection…",
-    ErrorAction.CA_FILE: "Choose a CA file…",
-    ErrorAction.ANONYMOUS: "Try without signing in",
-    ErrorAction.ADDRESS: "Type an address",
-    ErrorAction.PARENT: "Open that",
-    ErrorAction.METADATA: "Show the metadata",
-}
-_SAME = (
+_SAME_ADVICE = (
     ErrorAction.CA_FILE,
     ErrorAction.SIGN_IN,
     ErrorAction.ANONYMOUS,
@@ -128,15 +102,9 @@ _SAME = (
 
 
 def action_for(error: OMEZarrError, *, is_named: bool = False) -> ErrorAction:
-    """Say what is most likely to help; the first that fits.
+    """Say what is most likely to help.
 
-    Parameters
-    ----------
-    error : OMEZarrError
-        What went wrong.
-    is_named : bool
-        Whether the address names an AWS profile that signs in, so that nothing else
-        was tried.
+    `is_named`: the address names an AWS profile, and nothing else was tried.
     """
     if isinstance(error, NodeNotFoundError) and error.action == "Open that.":
         return ErrorAction.PARENT
@@ -144,7 +112,7 @@ def action_for(error: OMEZarrError, *, is_named: bool = False) -> ErrorAction:
         return ErrorAction.COMMAND
     if is_named and isinstance(error, (SignInNeededError, KeyNotAcceptedError)):
         return ErrorAction.ANONYMOUS
-    fitting = (remedy for kind, remedy in _BY_ERROR if isinstance(error, kind))
+    fitting = (action for kind, action in _BY_ERROR if isinstance(error, kind))
     return next(fitting, ErrorAction.NONE)
 
 
@@ -153,130 +121,139 @@ def command(error: OMEZarrError) -> str:
     return error.action.removeprefix(_RUN) if error.action.startswith(_RUN) else ""
 
 
-def words(error: OMEZarrError, remedy: ErrorAction) -> tuple[str, str]:
-    """Give what the bar says, and what its button does.
+def bar_texts(error: OMEZarrError, action: ErrorAction) -> tuple[str, str]:
+    """Give what the bar says, and what is on its button.
 
-    An action that the button is said to take is not said twice.
+    What the error names as its action is left out if the button says the same.
     """
-    action = error.action
-    first = action.partition(" ")[0]
-    on_button = remedy not in (ErrorAction.NONE, ErrorAction.RETRY, ErrorAction.COMMAND)
-    brief = first in _SAID_BY_BUTTON and len(action) <= LONGEST
-    if remedy in _SAME or (on_button and brief):
-        action = ""
-    return f"{error.sentence} {action}".rstrip(), _TEXTS[remedy]
+    named = error.action
+    is_brief = named.partition(" ")[0] in _SAID_BY_BUTTON and len(named) <= _LONGEST
+    no_advice = (ErrorAction.NONE, ErrorAction.RETRY, ErrorAction.COMMAND)
+    if action in _SAME_ADVICE or (is_brief and action not in no_advice):
+        named = ""
+    return f"{error.sentence} {named}".rstrip(), action.value
 
 
-# What went wrong anywhere in the dock, and what the button beside it does.
-
-
-class ErrorPanel(QObject):
-    """Shows errors of the dock's parts in its bar, and does what the bar offers.
-
-    Parameters
-    ----------
-    bar : ErrorBar
-        Shows them.
-    header : Header
-        Where the connection and the address are.
-    walk : Walk
-        Says where one is.
-    parent : QObject
-        Its owner.
-    """
+class ErrorPanel(QFrame):
+    """Shows one error of the dock and a button against it; hidden without an error."""
 
     edit_wanted = Signal(object, object)
     """A `Connection` to edit, and the `ErrorAction` for which."""
 
-    def __init__(
-        self, bar: ErrorBar, header: Header, walk: Navigation, parent: QObject
-    ) -> None:
+    def __init__(self, header: Header, navigation: Navigation, parent: QWidget) -> None:
         super().__init__(parent)
-        self._bar = bar
         self._header = header
-        self._walk = walk
-        self._again: Callable[[], object] = walk.reload
+        self._navigation = navigation
+        self.error: OMEZarrError | None = None
+        self._action = ErrorAction.NONE
         self._place: Location | None = None
-        self._of_panel = False
-        self._panel: DetailsPanel | None = None
-        bar.asked.connect(self.help)
+        self._again: Callable[[], object] = navigation.reload
+        self._is_of_details = False
+        self._details: DetailsPanel | None = None
+        self.sentence = plain_label(self)
+        self.button = QPushButton(self)
+        self.close_button = QToolButton(self)
+        self.close_button.setText("✕")
+        self.close_button.setAutoRaise(True)
+        self.close_button.setAccessibleName("Dismiss")
+        self.setFrameShape(QFrame.Shape.StyledPanel)
+        top, right = Qt.AlignmentFlag.AlignTop, Qt.AlignmentFlag.AlignRight
+        layout = QGridLayout(self)
+        layout.setContentsMargins(6, 4, 4, 4)
+        layout.setColumnStretch(0, 1)
+        layout.addWidget(self.sentence, 0, 0)
+        layout.addWidget(self.close_button, 0, 1, top)
+        layout.addWidget(self.button, 1, 0, 1, 2, right)
+        self.button.clicked.connect(self._help)
+        self.close_button.clicked.connect(self.clear)
+        self.hide()
 
-    def hear_opener(self, opener: Opener) -> None:
+    def watch_opener(self, opener: Opener) -> None:
         """Show what could not be opened, which can be tried once more."""
 
         def show(error: OMEZarrError) -> None:
-            self.show(error, opener.place, opener.again)
+            self.show_error(error, opener.place, opener.again)
 
         opener.failed.connect(show)
 
-    def hear_panel(self, panel: DetailsPanel) -> None:
+    def watch_details(self, details: DetailsPanel) -> None:
         """Show what could not be found out of a row, until another one is chosen."""
-        self._panel = panel
+        self._details = details
 
         def show(error: OMEZarrError) -> None:
-            self.show(error, panel.location, panel.again)
-            self._of_panel = True
+            self.show_error(error, details.location, details.again)
+            self._is_of_details = True
 
-        panel.failed.connect(show)
-        panel.began.connect(self._forget_panel)
+        details.failed.connect(show)
+        details.began.connect(self._clear_of_details)
 
-    def show(
+    def show_error(
         self,
         error: OMEZarrError,
         place: Location | None = None,
         again: Callable[[], object] | None = None,
     ) -> None:
-        """Show an error.
+        """Show an error of a place, by default of the one that the dock shows.
 
-        Parameters
-        ----------
-        error : OMEZarrError
-            What went wrong.
-        place : Location, optional
-            Where; by default what the dock shows.
-        again : callable, optional
-            Tries it once more; by default the rows are asked for anew.
+        `again` tries it once more; by default the rows are asked for anew.
         """
-        here = self._walk.here
+        here = self._navigation.here
         self._place = place or (here[0] if len(here) == 1 else None)
-        self._again = again or self._walk.reload
-        self._of_panel = False
-        self._bar.show_error(error, action_for(error, is_named=self._is_named()))
+        self._again = again or self._navigation.reload
+        self._is_of_details = False
+        # Nobody but an AWS profile of the address was to sign in.
+        is_named = bool(self._place and self._place.profile) and self._own() is None
+        self._show(error, action_for(error, is_named=is_named))
 
-    def help(self, remedy: ErrorAction) -> None:
-        """Do what the button of an error says."""
-        match remedy:
+    def clear(self) -> None:
+        """Show no error any more."""
+        self.error = None
+        self.hide()
+
+    def _show(self, error: OMEZarrError, action: ErrorAction) -> None:
+        self.error, self._action = error, action
+        sentence, button = bar_texts(error, action)
+        self.sentence.setText(f"✖ {sentence}")
+        self.sentence.setAccessibleName(str(error))
+        self.button.setText(button)
+        self.button.setVisible(action is not ErrorAction.NONE)
+        self.show()
+
+    def _help(self) -> None:
+        match self._action:
             case ErrorAction.RETRY:
-                self._bar.clear()
+                self.clear()
                 self._again()
             case ErrorAction.ADDRESS:
                 self._header.address.setFocus()
                 self._header.address.selectAll()
             case ErrorAction.PARENT:
-                self._walk.up()
-            case ErrorAction.COMMAND:
-                self._copy_command()
-            case ErrorAction.ANONYMOUS:
-                self._go_unsigned()
-            case ErrorAction.METADATA:
-                self._show_metadata()
-            case ErrorAction.ANOTHER if self._own() is None and self._walk.known.own:
-                self._header.chooser.setFocus()
-                self._header.chooser.showPopup()
+                self._navigation.up()
+            case ErrorAction.COMMAND if self.error is not None:
+                copy_to_clipboard(command(self.error))
+                self._show(self.error, ErrorAction.RETRY)
+            case ErrorAction.ANONYMOUS if self._place is not None:
+                self._navigation.go(replace(self._place, anonymous=True))
+            case ErrorAction.METADATA if self._details is not None:
+                self._details.show_tab(self._details.metadata)
             case _:
-                self.edit_wanted.emit(self._own() or self._new(), remedy)
+                self._mend_connection()
+
+    def _mend_connection(self) -> None:
+        """Bring up the connection, a new one, or the list of all of them."""
+        own, known = self._own(), self._navigation.known_places
+        if self._action is ErrorAction.ANOTHER and own is None and known.own:
+            self._header.chooser.setFocus()
+            self._header.chooser.showPopup()
+        else:
+            self.edit_wanted.emit(own or self._new(), self._action)
 
     def _own(self) -> Connection | None:
         """Give the person's connection that the place is one of, or is chosen."""
-        chosen = self._header.chooser.connection
-        found = self._walk.known.owner(self._place) if self._place else None
-        connection = found or chosen
-        return connection if connection in self._walk.known.own else None
-
-    def _is_named(self) -> bool:
-        """Say whether nobody but an AWS profile of the address was to sign in."""
-        place = self._place
-        return bool(place and place.profile) and self._own() is None
+        known = self._navigation.known_places
+        found = known.owner(self._place) if self._place else None
+        connection = found or self._header.chooser.connection
+        return connection if connection in known.own else None
 
     def _new(self) -> Connection:
         """Propose a connection for the place, as far as its address says it."""
@@ -293,185 +270,6 @@ class ErrorPanel(QObject):
         )
         return Connection(profile)
 
-    def _copy_command(self) -> None:
-        clipboard, error = QGuiApplication.clipboard(), self._bar.error
-        if clipboard is not None and error is not None:
-            clipboard.setText(command(error))
-            self._bar.show_error(error, ErrorAction.RETRY)
-
-    def _go_unsigned(self) -> None:
-        if self._place is not None:
-            self._walk.go(replace(self._place, anonymous=True))
-
-    def _show_metadata(self) -> None:
-        if self._panel is not None:
-            self._panel.turn_to(self._panel.metadata)
-
-    def _forget_panel(self) -> None:
-        if self._of_panel:
-            self._bar.clear()
-
-
-# A bar for what went wrong: one sentence, and one button that does something.
-
-
-class ErrorBar(QFrame):
-    """Hidden while nothing is wrong; never a window of its own.
-
-    Parameters
-    ----------
-    parent : QWidget, optional
-        Its owner.
-    """
-
-    asked = Signal(object)
-    """The `ErrorAction` whose button was pressed."""
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.error: OMEZarrError | None = None
-        self.remedy = ErrorAction.NONE
-        self.sentence = QLabel(self)
-        self.sentence.setWordWrap(True)
-        # A name may be one long word, which must not make the dock wide.
-        self.sentence.setMinimumWidth(1)
-        self.sentence.setTextFormat(Qt.TextFormat.PlainText)
-        self.sentence.setTextInteractionFlags(
-            Qt.TextInteractionFlag.TextSelectableByMouse
-        )
-        self.button = QPushButton(self)
-        self.close_button = QToolButton(self)
-        self.close_button.setText("✕")
-        self.close_button.setAutoRaise(True)
-        self.close_button.setAccessibleName("Dismiss")
-        self.setFrameShape(QFrame.Shape.StyledPanel)
-        top, right = Qt.AlignmentFlag.AlignTop, Qt.AlignmentFlag.AlignRight
-        layout = QGridLayout(self)
-        layout.setContentsMargins(6, 4, 4, 4)
-        layout.setColumnStretch(0, 1)
-        layout.addWidget(self.sentence, 0, 0)
-        layout.addWidget(self.close_button, 0, 1, top)
-        layout.addWidget(self.button, 1, 0, 1, 2, right)
-        self.button.clicked.connect(self._ask)
-        self.close_button.clicked.connect(self.clear)
-        self.hide()
-
-    def show_error(
-        self, error: OMEZarrError, remedy: ErrorAction | None = None
-    ) -> None:
-        """Say what happened, and offer what helps.
-
-        Parameters
-        ----------
-        error : OMEZarrError
-            What went wrong.
-        remedy : Remedy, optional
-            What the button does; by default what helps against such errors.
-        """
-        self.error = error
-        self.remedy = remedy = remedy or action_for(error)
-        said, text = words(error, remedy)
-        self.sentence.setText(f"✖ {said}")
-        self.sentence.setAccessibleName(str(error))
-        self.button.setText(text)
-        self.button.setVisible(remedy is not ErrorAction.NONE)
-        self.show()
-
-    def clear(self) -> None:
-        """Say nothing any more."""
-        self.error = None
-        self.hide()
-
-    def _ask(self) -> None:
-        if self.error is not None:
-            self.asked.emit(self.remedy)
-
-
-# One line at the bottom: what is going on, or what it has cost.
-
-
-class StatusLine(QWidget):
-    """Says how many requests a place took; a button ends what is going on.
-
-    Parameters
-    ----------
-    parent : QWidget, optional
-        Its owner.
-    """
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.label: QLabel = QElidingLabel(parent=self)
-        self.cancel = QPushButton("Cancel", self)
-        self.cancel.setAccessibleName("Cancel what is going on (Esc)")
-        self._begun = monotonic()
-        self._seconds: float | None = None
-        self._notes: tuple[str, ...] = ()
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(2, 0, 2, 0)
-        layout.addWidget(self.label, stretch=1)
-        layout.addWidget(self.cancel)
-        self.cancel.hide()
-
-    def minimumSizeHint(self) -> QSize:
-        """Keep the height of the button also while it is hidden.
-
-        Otherwise the rows above move, and one more of them becomes visible and is
-        probed, whenever something begins or ends.
-        """
-        height = self.cancel.sizeHint().height()
-        return super().minimumSizeHint().expandedTo(QSize(0, height))
-
-    def begin(self) -> None:
-        """Count from now on: another place is asked."""
-        self._begun, self._seconds = monotonic(), None
-        self._notes = ()
-
-    def arrive(self, notes: Sequence[str]) -> None:
-        """Stop the clock, for the first rows are there; keep how they were had."""
-        self._notes = tuple(notes)
-        if self._seconds is None:
-            self._seconds = monotonic() - self._begun
-
-    def say(self, text: str) -> None:
-        """Say a sentence, until something else is to be said."""
-        self.label.setText(text)
-        self.label.setToolTip(text)
-
-    def show_state(
-        self, *, busy: bool, opening: Sequence[str], spent: tuple[int, int]
-    ) -> None:
-        """Say what is going on."""
-        self.cancel.setVisible(busy or bool(opening))
-        text = status_text(busy, opening, spent, self._seconds)
-        self.say(" · ".join(part for part in (text, *self._notes) if part))
-
-
-def status_text(
-    busy: bool,
-    opening: Sequence[str],
-    spent: tuple[int, int],
-    seconds: float | None,
-) -> str:
-    """Put into words what is going on.
-
-    Parameters
-    ----------
-    busy : bool
-        Whether rows are to come.
-    opening : sequence of str
-        What is being opened.
-    spent : tuple of int
-        Requests, and bytes.
-    seconds : float or None
-        From the first question to the first rows.
-    """
-    if opening:
-        return f"Opening {', '.join(opening)} …"
-    requests, received = spent
-    parts = [f"{requests:,} request{'s' if requests != 1 else ''}"] if requests else []
-    if received:
-        parts.append(bytes_text(received))
-    if seconds is not None:
-        parts.append(f"{seconds * 1000:,.0f} ms")
-    return f"{'○' if busy else '●'} {' · '.join(parts)}" if parts else ""
+    def _clear_of_details(self) -> None:
+        if self._is_of_details:
+            self.clear()

@@ -1,4 +1,4 @@
-"""What a person may choose from before a place is opened."""
+"""The forms of the browser: open a part, copy byte for byte, add a table to labels."""
 
 from __future__ import annotations
 
@@ -13,16 +13,10 @@ from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import (
     QComboBox,
-    QDialog,
-    QDialogButtonBox,
-    QFormLayout,
-    QHBoxLayout,
-    QLabel,
     QListWidget,
     QListWidgetItem,
     QProgressBar,
     QPushButton,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -48,9 +42,8 @@ from napari_omezarr.widgets.qt_async import (
 )
 from napari_omezarr.widgets.quantities import bytes_text, shape_text
 
-from .header import PlaceLine
+from .controls import Form, PlaceLine
 from .opener import MANY, OpenRequest
-from .panes import plain_label
 from .text import SIDE
 
 if TYPE_CHECKING:
@@ -61,25 +54,165 @@ if TYPE_CHECKING:
 
     from napari_omezarr.browsing import Details, Entry
 
-# The form "Copy": an image byte for byte to another place, which can be resumed.
+ID = "index"
+"""The column by which napari finds the row of a label."""
 
-_BEAT = 200
-"""Milliseconds between two looks at how far it is."""
+_PROGRESS_INTERVAL = 200
+"""Milliseconds between two looks at how far a copy is."""
+
+_SEVERAL = (EntryKind.SERIES, EntryKind.SCENE)
+_ON, _OFF = Qt.CheckState.Checked, Qt.CheckState.Unchecked
 
 
-class CopyForm(QDialog):
-    """Copies down, up, or from bucket to bucket; not modal, and goes on when hidden.
+# Open…: which channels, labels and level, and which image of a series.
 
-    Parameters
-    ----------
-    parse : callable
-        Makes a `Location` of what is typed.
-    source : Location, optional
-        What to copy; else the person says.
-    folder : Location, optional
-        Where it goes, below its own name; else the person says.
-    parent : QWidget, optional
-        Its owner.
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """A place with the channels, labels, levels and images to choose from."""
+
+    location: Location
+    # Of the image; of a series or a scene of its first one.
+    details: Details
+    # Of a series or a scene; else none.
+    images: tuple[Entry, ...] = ()
+
+
+def find_choices(location: Location) -> Choices:
+    """Find out what there is to choose; blocks."""
+    details = describe(location, sample=False)
+    if details.entry.kind not in _SEVERAL:
+        return Choices(location, details)
+    page = Listing(details.entry).more().result()
+    return Choices(location, details, page.entries)
+
+
+class OpenForm(Form):
+    """Lets a person choose what of an image is opened, and warns of many layers."""
+
+    wanted = Signal(object)
+    """The `OpenRequest`."""
+
+    def __init__(self, choices: Choices, parent: QWidget | None = None) -> None:
+        super().__init__(f"Open {choices.location.name}", parent)
+        self._choices = choices
+        self.channels = _check_list("Channels", self)
+        self.labels = _check_list("Labels", self)
+        self.none_button = QPushButton("&None / all", self)
+        self.level = _combo_box("Level", self)
+        self.series = _combo_box("Image of the series", self)
+        self._fill()
+        self.rows.addRow("&Channels", self.channels)
+        self.rows.addRow("", self.none_button)
+        self.rows.addRow("&Labels", self.labels)
+        self.rows.addRow("Le&vel", self.level)
+        self.rows.addRow("&Image", self.series)
+        self.rows.setRowVisible(self.channels, bool(self.channels.count()))
+        self.rows.setRowVisible(self.none_button, self.channels.count() > 1)
+        self.rows.setRowVisible(self.labels, bool(self.labels.count()))
+        self.rows.setRowVisible(self.series, self.series.count() > 1)
+        self.open_button = QPushButton("&Open", self)
+        self.cancel_button = QPushButton("Cancel", self)
+        self.arrange(self.open_button, self.cancel_button)
+        self.channels.itemChanged.connect(self._count_layers)
+        self.labels.itemChanged.connect(self._count_layers)
+        self.none_button.clicked.connect(self._toggle_channels)
+        self.open_button.clicked.connect(self.accept)
+        self.cancel_button.clicked.connect(self.reject)
+        self._count_layers()
+
+    def request(self) -> OpenRequest:
+        """Say what is chosen."""
+        channels, labels = _checked(self.channels), _checked(self.labels)
+        options = ReadOptions(
+            labels=tuple(self._choices.details.labels[row] for row in labels),
+            level=self.level.currentData(),
+            series=self.series.currentData(),
+        )
+        some = 0 < len(channels) < self.channels.count()
+        return OpenRequest(
+            self._choices.location,
+            options,
+            channels if some else None,
+            labels_only=bool(self.channels.count() and not channels),
+            is_chosen=True,
+        )
+
+    def accept(self) -> None:
+        """Request what is chosen, and close."""
+        self.wanted.emit(self.request())
+        super().accept()
+
+    def _fill(self) -> None:
+        details = self._choices.details
+        for channel in details.channels:
+            item = _add_checked(self.channels, channel.name or details.name)
+            color = QPixmap(SIDE, SIDE)
+            color.fill(QColor(f"#{channel.color}"))
+            item.setIcon(QIcon(color))
+        for label in details.labels:
+            _add_checked(self.labels, label)
+        self.level.addItem("all, as they are needed", None)
+        for number, level in enumerate(details.levels):
+            self.level.addItem(f"{number} · {shape_text(level.shape)}", number)
+        self.series.addItem("all", None)
+        for image in self._choices.images:
+            self.series.addItem(image.name, image.path)
+
+    def _toggle_channels(self) -> None:
+        """Take no channel, or all if none is taken."""
+        state = _OFF if _checked(self.channels) else _ON
+        for item in _items(self.channels):
+            item.setCheckState(state)
+
+    def _count_layers(self, *_: object) -> None:
+        """Warn of many layers, and let nobody open nothing."""
+        count = len(_checked(self.channels)) + len(_checked(self.labels))
+        self.show_message(f"⚠ This makes {count} layers." if count > MANY else "")
+        self.open_button.setEnabled(count > 0 or not self.channels.count())
+
+
+def _check_list(name: str, parent: QWidget) -> QListWidget:
+    widget = QListWidget(parent)
+    widget.setAccessibleName(name)
+    widget.setMaximumHeight(140)
+    return widget
+
+
+def _combo_box(name: str, parent: QWidget) -> QComboBox:
+    box = QComboBox(parent)
+    box.setAccessibleName(name)
+    box.setMinimumContentsLength(8)
+    return box
+
+
+def _add_checked(widget: QListWidget, text: str) -> QListWidgetItem:
+    item = QListWidgetItem(text, widget)
+    item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
+    item.setCheckState(_ON)
+    return item
+
+
+def _items(widget: QListWidget) -> Iterator[QListWidgetItem]:
+    for row in range(widget.count()):
+        item = widget.item(row)
+        if item is not None:
+            yield item
+
+
+def _checked(widget: QListWidget) -> tuple[int, ...]:
+    states = (item.checkState() for item in _items(widget))
+    return tuple(row for row, state in enumerate(states) if state == _ON)
+
+
+# Copy: an image byte for byte to another place, which can be resumed.
+
+
+class CopyForm(Form):
+    """Copies down, up, or from bucket to bucket, and goes on when hidden.
+
+    Where no source or folder is given, the person says; the copy goes into the
+    folder below the name of the source.
     """
 
     def __init__(
@@ -90,26 +223,26 @@ class CopyForm(QDialog):
         folder: Location | None = None,
         parent: QWidget | None = None,
     ) -> None:
-        super().__init__(parent)
+        super().__init__("Copy byte for byte", parent)
         self._folder = folder
         self._copying: FutureWatcher | None = None
         self._progress: CopyProgress | None = None
         self._begun = 0.0
         self._written = ""
-        self.setWindowTitle("Copy byte for byte")
-        self.setMinimumWidth(300)
-        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self._timer = QTimer(self)
+        self._timer.setInterval(_PROGRESS_INTERVAL)
         self.source = PlaceLine("From", parse, folders=True, parent=self)
         self.target = PlaceLine("To", parse, folders=True, parent=self)
         self.bar = QProgressBar(self)
-        self.message = plain_label(self)
+        self.bar.setAccessibleName("How far the copy is")
         self.start_button = QPushButton("&Copy", self)
         self.cancel_button = QPushButton("Close", self)
-        self._timer = QTimer(self)
-        self._timer.setInterval(_BEAT)
-        self._arrange()
+        self.rows.addRow("&From", self.source)
+        self.rows.addRow("&To", self.target)
+        self.arrange(self.start_button, self.cancel_button, below=self.bar)
+        self._show_state()
         self._timer.timeout.connect(self._show_progress)
-        self.source.changed.connect(self._suggest)
+        self.source.changed.connect(self._suggest_target)
         self.target.chosen.connect(self._take_folder)
         self.start_button.clicked.connect(self.copy)
         self.cancel_button.clicked.connect(self.cancel)
@@ -127,14 +260,14 @@ class CopyForm(QDialog):
         try:
             source, target = self.source.place(), self.target.place()
         except OMEZarrError as error:
-            self._say(f"✖ {error}")
+            self.show_error(error)
             return
         self._begun, self._progress = monotonic(), None
         self._written = target.display
-        future = start(copy_store(source, target, progress=self._keep))
+        future = start(copy_store(source, target, progress=self._keep_progress))
         self._copying = FutureWatcher(future, self._end, self)
         self._timer.start()
-        self._say("Looking what there is …")
+        self.show_message("Looking what there is …")
         self._show_state()
 
     def cancel(self) -> None:
@@ -146,7 +279,7 @@ class CopyForm(QDialog):
         self._copying = None
         app_events().written.emit(self._written)
         self.start_button.setText("&Resume")
-        self._say("Cancelled. What was copied is kept; Resume goes on.")
+        self.show_message("Cancelled. What was copied is kept; Resume goes on.")
         self._show_state()
 
     def done(self, code: int) -> None:
@@ -156,8 +289,8 @@ class CopyForm(QDialog):
         else:
             super().done(code)
 
-    def _keep(self, progress: CopyProgress) -> None:
-        """Note how far it is; called on the I/O loop, so it does nothing more."""
+    def _keep_progress(self, progress: CopyProgress) -> None:
+        # Called on the I/O loop, so it does nothing more.
         self._progress = progress
 
     def _show_progress(self) -> None:
@@ -165,7 +298,7 @@ class CopyForm(QDialog):
             return
         self.bar.setRange(0, 1000)
         self.bar.setValue(round(1000 * _fraction(self._progress)))
-        self._say(progress_text(self._progress, monotonic() - self._begun))
+        self.show_message(progress_text(self._progress, monotonic() - self._begun))
 
     def _end(self, future: Future[Copied]) -> None:
         self._copying = None
@@ -175,10 +308,10 @@ class CopyForm(QDialog):
             self.start_button.setText("&Copy")
             self.bar.setRange(0, 1)
             self.bar.setValue(1)
-            self._say(copied_text(future.result()))
+            self.show_message(copied_text(future.result()))
         else:
             self.start_button.setText("&Resume")
-            self._say(f"✖ {error}")
+            self.show_error(error)
         self._show_state()
 
     def _show_state(self) -> None:
@@ -192,16 +325,12 @@ class CopyForm(QDialog):
         for widget in (self.source, self.target, self.start_button):
             widget.setEnabled(not busy)
 
-    def _say(self, text: str) -> None:
-        self.message.setText(text)
-        self.message.setVisible(bool(text))
-
     def _take_folder(self, folder: str) -> None:
         self._folder = Location.parse(folder)
-        self._suggest()
+        self._suggest_target()
 
-    def _suggest(self) -> None:
-        """Put it below its own name into the folder that is proposed."""
+    def _suggest_target(self) -> None:
+        """Put the copy below its own name into the folder that is proposed."""
         if self._folder is None or not self.source.line.address_text():
             return
         try:
@@ -210,35 +339,9 @@ class CopyForm(QDialog):
             return
         self.target.set_place(self._folder / name)
 
-    def _arrange(self) -> None:
-        layout, form, buttons = QVBoxLayout(self), QFormLayout(), QHBoxLayout()
-        form.addRow("&From", self.source)
-        form.addRow("&To", self.target)
-        buttons.addStretch()
-        buttons.addWidget(self.start_button)
-        buttons.addWidget(self.cancel_button)
-        layout.addLayout(form)
-        layout.addWidget(self.message)
-        layout.addWidget(self.bar)
-        layout.addStretch()
-        layout.addLayout(buttons)
-        self.start_button.setDefault(True)
-        for button in (self.cancel_button, self.source.browse, self.target.browse):
-            button.setAutoDefault(False)
-        self.bar.setAccessibleName("How far the copy is")
-        self._show_state()
-
 
 def progress_text(progress: CopyProgress, seconds: float) -> str:
-    """Say how far a copy is, and how fast.
-
-    Parameters
-    ----------
-    progress : Progress
-        What is done of all; a total of no bytes is one that is not known.
-    seconds : float
-        Since it began.
-    """
+    """Say how far a copy is, and how fast; a total of no bytes is not known."""
     objects = f"{progress.objects:,} of {progress.all_objects:,} objects"
     done = bytes_text(progress.bytes)
     if progress.all_bytes:
@@ -260,26 +363,11 @@ def _fraction(progress: CopyProgress) -> float:
     return progress.objects / max(progress.all_objects, 1)
 
 
-# The form "Labels table": a table by its address, into the features of a layer.
-
-ID = "index"
-"""The column by which napari finds the row of a label."""
+# Labels table: a table by its address, into the features of a layer.
 
 
-class TableForm(QDialog):
-    """Adds columns to a layer of labels, each row to the label that it is about.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-        Whose labels layers are offered, the chosen one first.
-    parse : callable
-        Makes a `Location` of what is typed.
-    place : Location, optional
-        The table; else the person says.
-    parent : QWidget, optional
-        Its owner.
-    """
+class TableForm(Form):
+    """Adds columns to a layer of labels, each row to the label that it is about."""
 
     def __init__(
         self,
@@ -289,21 +377,21 @@ class TableForm(QDialog):
         place: Location | None = None,
         parent: QWidget | None = None,
     ) -> None:
-        super().__init__(parent)
+        super().__init__("Labels table", parent)
         self._viewer = viewer
         self._table: LabelTable | None = None
-        self._latest = DebouncedTask(self._hear, self)
-        self.setWindowTitle("Labels table")
-        self.setMinimumWidth(300)
-        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self._latest = DebouncedTask(self._receive, self)
         self.place = PlaceLine("Table", parse, folders=False, parent=self)
         self.place.line.setPlaceholderText("A .tsv, .csv or .parquet file")
-        self.layer = QComboBox(self)
-        self.column = QComboBox(self)
-        self.message = plain_label(self)
+        self.layer = _combo_box("Layer", self)
+        self.column = _combo_box("Label column", self)
         self.add_button = QPushButton("&Add", self)
         self.close_button = QPushButton("Close", self)
-        self._arrange()
+        self.rows.addRow("&Table", self.place)
+        self.rows.addRow("&Layer", self.layer)
+        self.rows.addRow("Label &column", self.column)
+        self.rows.setRowVisible(self.column, False)
+        self.arrange(self.add_button, self.close_button)
         self._offer_layers()
         self.place.changed.connect(self._forget)
         self.add_button.clicked.connect(self.add)
@@ -323,46 +411,42 @@ class TableForm(QDialog):
         try:
             place = self.place.place()
         except OMEZarrError as error:
-            self.message.setText(f"✖ {error}")
+            self.show_error(error)
             return
-        self.message.setText(f"Reading {place.display} …")
+        self.show_message(f"Reading {place.display} …")
         self._latest.ask(lambda: partial(read_table, place))
 
-    def _hear(self, outcome: Future[LabelTable]) -> None:
+    def _receive(self, outcome: Future[LabelTable]) -> None:
         error = failure(outcome)
         if error is not None:
-            self.message.setText(f"✖ {error}")
+            self.show_error(error)
             return
         table = self._table = outcome.result()
         self.column.clear()
         self.column.addItems(table.candidates)
-        self._form.setRowVisible(self.column, bool(table.candidates))
+        self.rows.setRowVisible(self.column, bool(table.candidates))
         if table.label_column:
             self.column.setCurrentText(table.label_column)
             self._apply(table)
         elif table.candidates:
-            self.message.setText("Choose the column that names the labels, then Add.")
+            self.show_message("Choose the column that names the labels, then Add.")
         else:
-            self.message.setText("✖ No column of this table holds whole numbers.")
+            self.show_message("✖ No column of this table holds whole numbers.")
 
     def _apply(self, table: LabelTable) -> None:
-        layer = self._chosen_layer()
-        if layer is None:
-            self.message.setText("✖ There is no layer of labels. Open one first.")
+        layer: Any = self.layer.currentData()
+        if layer not in self._viewer.layers:
+            self.show_message("✖ There is no layer of labels. Open one first.")
             return
         try:
             columns = table.features(self.column.currentText())
         except OMEZarrError as error:
-            self.message.setText(f"✖ {error}")
+            self.show_error(error)
             return
-        layer.features = joined(layer.features, columns)
+        layer.features = join_features(layer.features, columns)
         rows, count = len(columns[ID]), len(columns) - 1
         text = f"Added {count} columns about {rows:,} labels to {layer.name}."
-        self.message.setText(text)
-
-    def _chosen_layer(self) -> Labels | None:
-        layer: Any = self.layer.currentData()
-        return layer if layer in self._viewer.layers else None
+        self.show_message(text)
 
     def _offer_layers(self) -> None:
         for layer in reversed(self._viewer.layers):
@@ -371,227 +455,21 @@ class TableForm(QDialog):
         active = self.layer.findData(self._viewer.layers.selection.active)
         self.layer.setCurrentIndex(max(active, 0))
         if not self.layer.count():
-            self.message.setText("There is no layer of labels. Open one first.")
+            self.show_message("There is no layer of labels. Open one first.")
 
     def _forget(self) -> None:
         self._latest.forget()
         self._table = None
-        self._form.setRowVisible(self.column, False)
-
-    def _arrange(self) -> None:
-        layout, self._form, buttons = QVBoxLayout(self), QFormLayout(), QHBoxLayout()
-        self._form.addRow("&Table", self.place)
-        self._form.addRow("&Layer", self.layer)
-        self._form.addRow("Label &column", self.column)
-        self._form.setRowVisible(self.column, False)
-        buttons.addStretch()
-        buttons.addWidget(self.add_button)
-        buttons.addWidget(self.close_button)
-        layout.addLayout(self._form)
-        layout.addWidget(self.message)
-        layout.addStretch()
-        layout.addLayout(buttons)
-        self.add_button.setDefault(True)
-        for button in (self.close_button, self.place.browse):
-            button.setAutoDefault(False)
-        for combo, name in ((self.layer, "Layer"), (self.column, "Label column")):
-            combo.setAccessibleName(name)
-            combo.setMinimumContentsLength(8)
+        self.rows.setRowVisible(self.column, False)
 
 
-def joined(features: pd.DataFrame, columns: Mapping[str, Any]) -> pd.DataFrame:
-    """Put columns beside the features of a layer, row to row by the label.
+def join_features(features: pd.DataFrame, columns: Mapping[str, Any]) -> pd.DataFrame:
+    """Put columns beside the features of a layer, row to row by the label in `ID`.
 
-    Parameters
-    ----------
-    features : pandas.DataFrame
-        What the layer has; its columns of the same names are replaced.
-    columns : Mapping
-        The new ones, with `ID` among them.
+    They replace columns of the same names.
     """
     new = pd.DataFrame(dict(columns)).drop_duplicates(ID)
     if ID not in features:
         return new
     kept = [name for name in features if name == ID or name not in new]
     return features[kept].merge(new, on=ID, how="outer")
-
-
-# The form "Open…": which channels, labels, level, and which image of a series.
-
-_ON, _OFF = Qt.CheckState.Checked, Qt.CheckState.Unchecked
-
-
-class OpenForm(QDialog):
-    """Lets a person choose; it is not modal, and says when there would be many layers.
-
-    Parameters
-    ----------
-    choices : Choices
-        What there is.
-    parent : QWidget, optional
-        Its owner.
-    """
-
-    wanted = Signal(object)
-    """The `OpenRequest`."""
-
-    def __init__(self, choices: Choices, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._choices = choices
-        self.setWindowTitle(f"Open {choices.location.name}")
-        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.channels = _checks("Channels", self)
-        self.labels = _checks("Labels", self)
-        self.none_button = QPushButton("&None / all", self)
-        self.level, self.series = QComboBox(self), QComboBox(self)
-        self.level.setAccessibleName("Level")
-        self.series.setAccessibleName("Image of the series")
-        self.warning = QLabel(self)
-        self.warning.setWordWrap(True)
-        box = QDialogButtonBox.StandardButton
-        self.buttons = QDialogButtonBox(box.Open | box.Cancel, self)
-        self._fill()
-        self._arrange()
-        self._weigh()
-
-    def wish(self) -> OpenRequest:
-        """Say what is chosen."""
-        channels, labels = _checked(self.channels), _checked(self.labels)
-        chosen = tuple(self._choices.details.labels[row] for row in labels)
-        options = ReadOptions(
-            labels=chosen, level=self.level.currentData(), series=self._image()
-        )
-        some = 0 < len(channels) < self.channels.count()
-        return OpenRequest(
-            self._choices.location,
-            options,
-            channels if some else None,
-            labels_only=bool(self.channels.count() and not channels),
-            is_chosen=True,
-        )
-
-    def accept(self) -> None:
-        """Tell what is chosen, and close."""
-        self.wanted.emit(self.wish())
-        super().accept()
-
-    def _fill(self) -> None:
-        details = self._choices.details
-        for channel in details.channels:
-            item = _item(self.channels, channel.name or details.name)
-            color = QPixmap(SIDE, SIDE)
-            color.fill(QColor(f"#{channel.color}"))
-            item.setIcon(QIcon(color))
-        for label in details.labels:
-            _item(self.labels, label)
-        self.level.addItem("all, as they are needed", None)
-        for number, level in enumerate(details.levels):
-            self.level.addItem(f"{number} · {shape_text(level.shape)}", number)
-        self.series.addItem("all", None)
-        for image in self._choices.images:
-            self.series.addItem(image.name, image.path)
-
-    def _arrange(self) -> None:
-        layout, form = QVBoxLayout(self), QFormLayout()
-        form.addRow("&Channels", self.channels)
-        form.addRow("", self.none_button)
-        form.addRow("&Labels", self.labels)
-        form.addRow("Le&vel", self.level)
-        form.addRow("&Image", self.series)
-        form.setRowVisible(self.channels, bool(self.channels.count()))
-        form.setRowVisible(self.none_button, self.channels.count() > 1)
-        form.setRowVisible(self.labels, bool(self.labels.count()))
-        form.setRowVisible(self.series, self.series.count() > 1)
-        layout.addLayout(form)
-        layout.addWidget(self.warning)
-        layout.addWidget(self.buttons)
-        self.channels.itemChanged.connect(self._weigh)
-        self.labels.itemChanged.connect(self._weigh)
-        self.none_button.clicked.connect(self._turn)
-        self.buttons.accepted.connect(self.accept)
-        self.buttons.rejected.connect(self.reject)
-        self.setMinimumWidth(300)
-
-    def _image(self) -> str | None:
-        path: str | None = self.series.currentData()
-        return path
-
-    def _turn(self) -> None:
-        """Take no channel, or all if none is taken."""
-        state = _OFF if _checked(self.channels) else _ON
-        for item in _items(self.channels):
-            item.setCheckState(state)
-
-    def _weigh(self, *_: object) -> None:
-        """Warn of many layers, and let nobody open nothing."""
-        count = len(_checked(self.channels)) + len(_checked(self.labels))
-        self.warning.setText(f"⚠ This makes {count} layers." if count > MANY else "")
-        self.warning.setVisible(count > MANY)
-        button = self.buttons.button(QDialogButtonBox.StandardButton.Open)
-        if button is not None:
-            button.setEnabled(count > 0 or not self.channels.count())
-
-
-def _checks(name: str, parent: QWidget) -> QListWidget:
-    widget = QListWidget(parent)
-    widget.setAccessibleName(name)
-    widget.setMaximumHeight(140)
-    return widget
-
-
-def _item(widget: QListWidget, text: str) -> QListWidgetItem:
-    item = QListWidgetItem(text, widget)
-    item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
-    item.setCheckState(_ON)
-    return item
-
-
-def _items(widget: QListWidget) -> Iterator[QListWidgetItem]:
-    for row in range(widget.count()):
-        item = widget.item(row)
-        if item is not None:
-            yield item
-
-
-def _checked(widget: QListWidget) -> tuple[int, ...]:
-    states = (item.checkState() for item in _items(widget))
-    return tuple(row for row, state in enumerate(states) if state == _ON)
-
-
-# What a person may choose from before a place is opened.
-
-_SEVERAL = (EntryKind.SERIES, EntryKind.SCENE)
-
-
-@dataclass(frozen=True, slots=True)
-class Choices:
-    """A place with its channels, labels, levels and images.
-
-    Attributes
-    ----------
-    location : Location
-        What is to be opened.
-    details : Details
-        Of the image; of a series or a scene of its first one.
-    images : tuple of Entry
-        The images of a series or a scene; else none.
-    """
-
-    location: Location
-    details: Details
-    images: tuple[Entry, ...] = ()
-
-
-def find_choices(location: Location) -> Choices:
-    """Find out what there is to choose; blocks.
-
-    Raises
-    ------
-    OMEZarrError
-        The place could not be read.
-    """
-    details = describe(location, sample=False)
-    if details.entry.kind not in _SEVERAL:
-        return Choices(location, details)
-    page = Listing(details.entry).more().result()
-    return Choices(location, details, page.entries)

@@ -1,4 +1,4 @@
-"""The tabs with texts: what a validator says, and the metadata as stored."""
+"""The tabs of the details panel: image, one chunk, validation, stored metadata."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ from napari_omezarr.store import open_store
 from napari_omezarr.widgets.qt_async import DebouncedTask, failure
 from napari_omezarr.widgets.quantities import shape_text
 
+from .controls import plain_label
 from .opener import OpenRequest
 from .text import (
     COLUMNS,
@@ -63,23 +64,14 @@ if TYPE_CHECKING:
     from napari_omezarr.browsing import Details, LevelDetails, Speed, Validation
     from napari_omezarr.location import Location
 
-# One part of the panel, which asks only while somebody looks at it.
+_PICTURE_SIDE = 256
+"""The longer edge of the picture of a chunk, in pixels of the screen."""
 
 
 class Pane(QWidget):
-    """Knows a place, and what was answered about it; late answers are dropped.
+    """A tab that asks about a place only while somebody looks at it.
 
-    Parameters
-    ----------
-    parent : QWidget, optional
-        Its owner.
-
-    Attributes
-    ----------
-    location : Location or None
-        What it is about.
-    message : QLabel
-        What is going on, or what went wrong.
+    Late answers are dropped.
     """
 
     failed = Signal(object)
@@ -90,8 +82,8 @@ class Pane(QWidget):
         self.location: Location | None = None
         self.message = plain_label(self)
         self.message.hide()
-        self._asked = False
-        self._latest = DebouncedTask(self._hear, self)
+        self._loaded = False
+        self._latest = DebouncedTask(self._receive, self)
 
     @property
     def busy(self) -> bool:
@@ -104,76 +96,49 @@ class Pane(QWidget):
             return
         self._latest.forget()
         self.location = location
-        self._asked = False
-        self.say("")
-        self.empty()
+        self._loaded = False
+        self.show_message("")
+        self.clear()
         if self.isVisible():
-            self.look()
+            self.load()
 
-    def empty(self) -> None:
+    def clear(self) -> None:
         """Show nothing of the place before."""
 
-    def look(self) -> None:
-        """Ask what is asked without being told to; nothing, if not overridden."""
+    def load(self) -> None:
+        """Begin what is asked without a button; nothing, if not overridden."""
 
-    def answer(self, result: Any) -> None:
+    def show_result(self, result: Any) -> None:
         """Show what was found out."""
 
-    def ask(self, function: Callable[[], Any], saying: str) -> None:
-        """Ask in a thread, in place of what was asked before.
-
-        Parameters
-        ----------
-        function : callable
-            Blocks; gives what `answer` gets.
-        saying : str
-            What is going on meanwhile.
-        """
-        self._asked = True
-        self.say(saying)
+    def run(self, function: Callable[[], Any], message: str) -> None:
+        """Run a blocking function in a thread, in place of what ran before."""
+        self._loaded = True
+        self.show_message(message)
         self._latest.ask(lambda: function)
 
-    def say(self, text: str) -> None:
-        """Say what is going on or what went wrong; nothing takes no room."""
+    def show_message(self, text: str) -> None:
+        """Say what is going on or what went wrong; no text takes no room."""
         self.message.setText(text)
         self.message.setVisible(bool(text))
 
     def showEvent(self, event: QShowEvent | None) -> None:
-        """Ask when one looks here for the first time."""
+        """Load when one looks here for the first time."""
         super().showEvent(event)
-        if not self._asked:
-            self.look()
+        if not self._loaded:
+            self.load()
 
-    def _hear(self, outcome: Future[Any]) -> None:
+    def _receive(self, outcome: Future[Any]) -> None:
         error = failure(outcome)
-        self.say("" if error is None else f"✖ {error.sentence}")
+        self.show_message("" if error is None else f"✖ {error.sentence}")
         if error is None:
-            self.answer(outcome.result())
+            self.show_result(outcome.result())
         else:
             self.failed.emit(error)
 
 
-def plain_label(parent: QWidget) -> QLabel:
-    """Make a label for text that somebody else wrote; it may be copied by mouse."""
-    label = QLabel(parent)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setWordWrap(True)
-    label.setMinimumWidth(1)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    return label
-
-
-# The image tab: levels, channels, labels, and what was tolerated.
-
-
 class ImagePane(QWidget):
-    """Shows what is known of an image; a level of the table opens by Enter.
-
-    Parameters
-    ----------
-    parent : QWidget, optional
-        Its owner.
-    """
+    """Shows what is known of an image; a level of the table opens by Enter."""
 
     open_wanted = Signal(object)
     """A `OpenRequest`: one level."""
@@ -243,13 +208,7 @@ class ImagePane(QWidget):
 
 
 class LevelTable(QTableWidget):
-    """A row for each level, as high as its rows.
-
-    Parameters
-    ----------
-    parent : QWidget
-        Its owner.
-    """
+    """A row for each level, as high as its rows."""
 
     chosen = Signal(int)
     """The level that is to be opened."""
@@ -302,51 +261,8 @@ class LevelTable(QTableWidget):
         return around + sum(self.rowHeight(row) for row in range(self.rowCount()))
 
 
-# Arrays as pictures of Qt.
-
-
-def picture(rgb: NDArray[np.uint8]) -> QPixmap:
-    """Make a picture.
-
-    Parameters
-    ----------
-    rgb : numpy.ndarray
-        Rows x columns x RGB, uint8.
-    """
-    # QImage keeps no reference to the memory; what QPixmap makes of it is a copy.
-    height, width, _ = rgb.shape
-    form = QImage.Format.Format_RGB888
-    return QPixmap.fromImage(QImage(rgb.tobytes(), width, height, 3 * width, form))
-
-
-def planes_of(pixels: np.ndarray) -> np.ndarray:
-    """Give an array of any dimension as a stack of planes: plane, row, column."""
-    rows = pixels if pixels.ndim > 1 else pixels.reshape(1, -1)
-    return rows.reshape(-1, *rows.shape[-2:])
-
-
-def grey(plane: np.ndarray, low: float, high: float) -> NDArray[np.uint8]:
-    """Make a grey RGB picture of a plane; `low` is black, `high` white."""
-    span = (high - low) or 1.0
-    scaled = (plane.astype(np.float64) - low) / span
-    shades = np.nan_to_num(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
-    return np.repeat(shades[..., np.newaxis], 3, axis=-1)
-
-
-# The data tab: one chunk as it is stored, and how fast the place is.
-
-SIDE = 256
-"""The longer edge of the picture of a chunk, in pixels of the screen."""
-
-
 class ChunkPane(Pane):
-    """Reads one chunk when asked to, and measures the place when asked to.
-
-    Parameters
-    ----------
-    parent : QWidget, optional
-        Its owner.
-    """
+    """Reads one chunk when asked to, and measures the place when asked to."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -368,7 +284,7 @@ class ChunkPane(Pane):
         self.show_button.clicked.connect(self._view)
         self.speed_button.clicked.connect(self._measure)
         self.plane.valueChanged.connect(self._draw)
-        self.empty()
+        self.clear()
 
     def show_details(self, details: Details | None) -> None:
         """Offer the levels of an image; None offers nothing."""
@@ -382,14 +298,14 @@ class ChunkPane(Pane):
         for widget in (self.level, self.show_button, self.speed_button):
             widget.setEnabled(bool(levels))
 
-    def empty(self) -> None:
+    def clear(self) -> None:
         """Show no chunk and no level."""
         self._planes = None
         self.show_details(None)
         for widget in (self.picture, self.plane, self.text):
             widget.hide()
 
-    def answer(self, result: ChunkPreview | Speed) -> None:
+    def show_result(self, result: ChunkPreview | Speed) -> None:
         """Show a chunk, or what was measured."""
         if not isinstance(result, ChunkPreview):
             self.text.setText(result.sentence)
@@ -445,20 +361,21 @@ class ChunkPane(Pane):
             index = tuple(box.value() for box in self.index)
             level = self.level.currentIndex()
             function = partial(view_chunk, self.location, level, index)
-            self.ask(function, "Reading the chunk …")
+            self.run(function, "Reading the chunk …")
 
     def _measure(self) -> None:
         if self.location is not None:
-            saying = "Reading for ten seconds at most …"
-            self.ask(partial(measure_speed, self.location), saying)
+            message = "Reading for ten seconds at most …"
+            self.run(partial(measure_speed, self.location), message)
 
     def _draw(self, *_: Any) -> None:
         if self._planes is None:
             return
         plane = self._planes[self.plane.value()]
         limits = self._planes.min(), self._planes.max()
-        keep = Qt.AspectRatioMode.KeepAspectRatio
-        self.picture.setPixmap(picture(grey(plane, *limits)).scaled(SIDE, SIDE, keep))
+        keep, side = Qt.AspectRatioMode.KeepAspectRatio, _PICTURE_SIDE
+        pixmap = to_pixmap(grey(plane, *limits)).scaled(side, side, keep)
+        self.picture.setPixmap(pixmap)
 
 
 def _grid(level: LevelDetails) -> tuple[int, ...]:
@@ -466,46 +383,31 @@ def _grid(level: LevelDetails) -> tuple[int, ...]:
     return tuple(-(-size // chunk) for size, chunk in pairs)
 
 
-# The tabs with texts: what a validator says, and the metadata as stored.
-
-
 class ValidationPane(Pane):
-    """Validates as soon as one looks here.
-
-    Parameters
-    ----------
-    parent : QWidget, optional
-        Its owner.
-    """
+    """Validates as soon as one looks here."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.text = _text("Findings of the validator", self)
         _stack(self, self.message, self.text)
-        self.empty()
+        self.clear()
 
-    def empty(self) -> None:
+    def clear(self) -> None:
         """Show no findings."""
         self.text.clear()
 
-    def look(self) -> None:
+    def load(self) -> None:
         """Validate the place."""
         if self.location is not None:
-            self.ask(partial(validate, self.location), "Validating …")
+            self.run(partial(validate, self.location), "Validating …")
 
-    def answer(self, result: Validation) -> None:
+    def show_result(self, result: Validation) -> None:
         """Show what was found."""
         self.text.setPlainText(findings_text(result))
 
 
 class MetadataPane(Pane):
-    """Shows the documents of a place as they are stored, one at a time.
-
-    Parameters
-    ----------
-    parent : QWidget, optional
-        Its owner.
-    """
+    """Shows the documents of a place as they are stored, one at a time."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -519,47 +421,39 @@ class MetadataPane(Pane):
         self.text.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
         self.document.currentTextChanged.connect(self._show)
         _stack(self, self.message, self.document, self.text)
-        self.empty()
+        self.clear()
 
     def set_file(self, is_file: bool) -> None:
         """Say whether the place is one object, whose text is wanted then."""
         self._is_file = is_file
 
-    def empty(self) -> None:
+    def clear(self) -> None:
         """Show no document."""
         self._documents = {}
         self.document.clear()
         self.document.hide()
         self.text.clear()
 
-    def look(self) -> None:
+    def load(self) -> None:
         """Read the documents."""
         if self.location is not None:
             function = _content if self._is_file else raw_documents
-            self.ask(partial(function, self.location), "Reading …")
+            self.run(partial(function, self.location), "Reading …")
 
-    def answer(self, result: Mapping[str, str]) -> None:
+    def show_result(self, result: Mapping[str, str]) -> None:
         """Offer the documents, and show the first."""
         self._documents = result
         self.document.addItems(list(result))
         self.document.setVisible(len(result) > 1)
         if not result:
-            self.say("There is no metadata here.")
+            self.show_message("There is no metadata here.")
 
     def _show(self, key: str) -> None:
         self.text.setPlainText(self._documents.get(key, ""))
 
 
 def _content(location: Location) -> Mapping[str, str]:
-    """Read one object; blocks.
-
-    Raises
-    ------
-    NodeNotFoundError
-        It is gone.
-    StoreError
-        It could not be read.
-    """
+    """Read one object; blocks."""
     body = open_store(location).fetch([""])[""]
     if isinstance(body, StoreError):
         raise body
@@ -583,3 +477,25 @@ def _stack(pane: QWidget, *widgets: QWidget) -> None:
     layout.setContentsMargins(2, 2, 2, 2)
     for widget in widgets:
         layout.addWidget(widget)
+
+
+def to_pixmap(rgb: NDArray[np.uint8]) -> QPixmap:
+    """Make a pixmap of rows x columns x RGB, uint8."""
+    # QImage keeps no reference to the memory; what QPixmap makes of it is a copy.
+    height, width, _ = rgb.shape
+    form = QImage.Format.Format_RGB888
+    return QPixmap.fromImage(QImage(rgb.tobytes(), width, height, 3 * width, form))
+
+
+def planes_of(pixels: np.ndarray) -> np.ndarray:
+    """Give an array of any dimension as a stack of planes: plane, row, column."""
+    rows = pixels if pixels.ndim > 1 else pixels.reshape(1, -1)
+    return rows.reshape(-1, *rows.shape[-2:])
+
+
+def grey(plane: np.ndarray, low: float, high: float) -> NDArray[np.uint8]:
+    """Make a grey RGB picture of a plane; `low` is black, `high` white."""
+    span = (high - low) or 1.0
+    scaled = (plane.astype(np.float64) - low) / span
+    shades = np.nan_to_num(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
+    return np.repeat(shades[..., np.newaxis], 3, axis=-1)

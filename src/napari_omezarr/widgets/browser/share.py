@@ -1,4 +1,4 @@
-"""Opening public images in viewers on the web, and links to what one sees now."""
+"""Links to public images for viewers on the web, and what they show."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from napari.layers import Image, Layer
 from qtpy.QtCore import QObject, QUrl, Signal
-from qtpy.QtGui import QAction, QDesktopServices, QGuiApplication
+from qtpy.QtGui import QAction, QDesktopServices
 from qtpy.QtWidgets import QMenu, QWidget
 
 from napari_omezarr.browsing import (
@@ -24,28 +24,149 @@ from napari_omezarr.store.open import presigned
 from napari_omezarr.widgets.qt_async import FutureWatcher, failure
 from napari_omezarr.widgets.region_box import unit_factors
 
+from .controls import copy_to_clipboard, make_action
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
     from concurrent.futures import Future
+    from typing import Any
 
     from napari.components import ViewerModel
 
     from napari_omezarr.browsing import PublicAccess
     from napari_omezarr.location import Location
 
+# Opening public images in viewers on the web, and copying links to them.
+
+
+class ShareActions(QObject):
+    """Asks whether others may read a place, before a link to it leaves."""
+
+    failed = Signal(object)
+    """An `OMEZarrError`."""
+    status_changed = Signal(str)
+    """What goes on, or was done."""
+
+    def __init__(self, viewer: ViewerModel | None, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._location: Location | None = None
+        self._watcher: FutureWatcher | None = None
+        self.menu = QMenu("Open in a web viewer", parent)
+        self.links: list[QAction] = []
+        for target in Viewer:
+            self.menu.addAction(self._action(f"{target}", target, _open_link))
+            self.links.append(self._action(f"Link to {target}", target, _copy_link))
+        self.menu.addSeparator()
+        for target in filter(lambda target: target.takes_view, Viewer):
+            text = f"{target}, with this view"
+            opens = self._action(text, target, _open_link, with_view=True)
+            copies = self._action(f"Link to {text}", target, _copy_link, with_view=True)
+            self.menu.addAction(opens)
+            self.links.append(copies)
+        self.signed = make_action("Signed link, for an hour", self._sign, self)
+        self.set_location(None)
+
+    def set_location(self, location: Location | None, *, is_file: bool = False) -> None:
+        """Be about an image, one object, or nothing.
+
+        No web viewer opens one object. A signed link opens that alone, and never an
+        image, which is thousands of objects.
+        """
+        self._location = location
+        for action in (self.menu.menuAction(), *self.links):
+            action.setEnabled(location is not None and not is_file)
+        bucket = location.as_s3() if location is not None and is_file else None
+        self.signed.setEnabled(bucket is not None)
+
+    def _action(
+        self,
+        text: str,
+        target: Viewer,
+        deliver: Callable[[str], str],
+        *,
+        with_view: bool = False,
+    ) -> QAction:
+        ask = partial(self._check_public, target, deliver, with_view)
+        return make_action(text, ask, self)
+
+    def _check_public(
+        self, target: Viewer, deliver: Callable[[str], str], with_view: bool
+    ) -> None:
+        place, view = self._location, None
+        if place is None:
+            return
+        if with_view:
+            view = self._view(place)
+            if view is None:
+                sentence = f"{place.name} is not open in napari."
+                self.failed.emit(OptionError(sentence, action="Open it first."))
+                return
+        receive = partial(self._receive, target, deliver, view)
+        self._ask(check_public(place, target.address), receive)
+        self.status_changed.emit(f"Asking whether {target} may read it …")
+
+    def _view(self, place: Location) -> ViewState | None:
+        return present_view(self._viewer, place) if self._viewer is not None else None
+
+    def _sign(self) -> None:
+        if self._location is not None:
+            self._ask(presigned(self._location), self._receive_signed)
+
+    def _ask(
+        self,
+        question: Coroutine[Any, Any, Any],
+        receive: Callable[[Future[Any]], None],
+    ) -> None:
+        if self._watcher is not None:
+            self._watcher.abandon()
+        self._watcher = FutureWatcher(start(question), receive, self)
+
+    def _receive_signed(self, future: Future[str]) -> None:
+        error = failure(future)
+        if error is not None:
+            self.failed.emit(error)
+            return
+        copy_to_clipboard(future.result())
+        sentence = "Link copied: for an hour, whoever has it can read the object."
+        self.status_changed.emit(sentence)
+
+    def _receive(
+        self,
+        target: Viewer,
+        deliver: Callable[[str], str],
+        view: ViewState | None,
+        future: Future[PublicAccess],
+    ) -> None:
+        error = failure(future)
+        if error is None and not future.result().works:
+            found = future.result()
+            error = OptionError(found.sentence, action=found.action)
+        if error is not None:
+            self.status_changed.emit("")
+            self.failed.emit(error)
+            return
+        found = future.result()
+        done = deliver(share_link(found.address, target, view))
+        self.status_changed.emit(f"{done} {found.sentence}".rstrip())
+
+
+def _open_link(link: str) -> str:
+    if QDesktopServices.openUrl(QUrl(link)):
+        return "Opened in the browser."
+    return "No browser could be opened; copy the link instead."
+
+
+def _copy_link(link: str) -> str:
+    copy_to_clipboard(link)
+    return "Link copied."
+
+
 # What the viewer shows of an image, in words that other viewers understand.
 
 
 def present_view(viewer: ViewerModel, location: Location) -> ViewState | None:
-    """Describe how an image is shown now; None if it is not open.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-        With layers that this plugin has opened.
-    location : Location
-        The image.
-    """
+    """Describe how an image is shown now; None if it is not open."""
     layers = [y for y in viewer.layers if _address(y) == location.display]
     if not layers:
         return None
@@ -133,141 +254,3 @@ def _shades(layer: Image) -> tuple[str, tuple[float, float]]:
 
 def _hex(color: np.ndarray) -> str:
     return "".join(f"{round(255 * float(part)):02X}" for part in color)
-
-
-# Opening public images in viewers on the web, and links to what one sees now.
-
-
-class ShareActions(QObject):
-    """Asks whether others may read a place, before a link to it leaves.
-
-    Parameters
-    ----------
-    viewer : ViewerModel or None
-        Whose view links can show.
-    parent : QWidget
-        Owns the menu.
-
-    Attributes
-    ----------
-    menu : QMenu
-        The viewers to open.
-    copies : list of QAction
-        For the menu of copies: links with the present view.
-    signed : QAction
-        For it, too: a link to one object.
-    """
-
-    failed = Signal(object)
-    """An `OMEZarrError`."""
-    said = Signal(str)
-    """What goes on, or was done."""
-
-    def __init__(self, viewer: ViewerModel | None, parent: QWidget) -> None:
-        super().__init__(parent)
-        self._viewer = viewer
-        self._location: Location | None = None
-        self._asked: FutureWatcher | None = None
-        self.menu = QMenu("Open in a web viewer", parent)
-        self.copies: list[QAction] = []
-        for target in Viewer:
-            self.menu.addAction(self._action(f"{target}", target, _open, False))
-        self.menu.addSeparator()
-        for target in filter(lambda target: target.takes_view, Viewer):
-            text = f"{target}, with this view"
-            self.menu.addAction(self._action(text, target, _open, True))
-            self.copies.append(self._action(f"Link to {text}", target, _copy, True))
-        self.signed = QAction("Signed link, for an hour", self)
-        self.signed.triggered.connect(lambda: self._sign())
-        self.set_location(None)
-
-    def set_location(self, location: Location | None, *, is_file: bool = False) -> None:
-        """Be about another image; None is none.
-
-        Parameters
-        ----------
-        location : Location or None
-            The image.
-        is_file : bool
-            It is one object instead, which no web viewer opens. A signed link opens
-            that alone, and never an image, which is thousands of objects.
-        """
-        self._location = location
-        for action in (self.menu.menuAction(), *self.copies):
-            action.setEnabled(location is not None and not is_file)
-        bucket = location.as_s3() if location is not None and is_file else None
-        self.signed.setEnabled(bucket is not None)
-
-    def _action(
-        self, text: str, target: Viewer, then: Callable[[str], str], seen: bool
-    ) -> QAction:
-        action = QAction(text, self)
-        action.triggered.connect(lambda: self._ask(target, then, seen))
-        return action
-
-    def _ask(self, target: Viewer, then: Callable[[str], str], seen: bool) -> None:
-        place = self._location
-        if place is None:
-            return
-        view = self._view(place) if seen else None
-        if seen and view is None:
-            sentence = f"{place.name} is not open in napari."
-            self.failed.emit(OptionError(sentence, action="Open it first."))
-            return
-        if self._asked is not None:
-            self._asked.abandon()
-        future = start(check_public(place, target.address))
-        self._asked = FutureWatcher(
-            future, partial(self._receive, target, then, view), self
-        )
-        self.said.emit(f"Asking whether {target} may read it …")
-
-    def _sign(self) -> None:
-        if self._location is not None:
-            if self._asked is not None:
-                self._asked.abandon()
-            future = start(presigned(self._location))
-            self._asked = FutureWatcher(future, self._receive_signed, self)
-
-    def _receive_signed(self, future: Future[str]) -> None:
-        error = failure(future)
-        if error is not None:
-            self.failed.emit(error)
-            return
-        _copy(future.result())
-        self.said.emit("Link copied: for an hour, whoever has it can read the object.")
-
-    def _view(self, place: Location) -> ViewState | None:
-        return present_view(self._viewer, place) if self._viewer is not None else None
-
-    def _receive(
-        self,
-        target: Viewer,
-        then: Callable[[str], str],
-        view: ViewState | None,
-        future: Future[PublicAccess],
-    ) -> None:
-        error = failure(future)
-        if error is None and not future.result().works:
-            found = future.result()
-            error = OptionError(found.sentence, action=found.action)
-        if error is not None:
-            self.said.emit("")
-            self.failed.emit(error)
-            return
-        found = future.result()
-        done = then(share_link(found.address, target, view))
-        self.said.emit(f"{done} {found.sentence}".rstrip())
-
-
-def _open(link: str) -> str:
-    if QDesktopServices.openUrl(QUrl(link)):
-        return "Opened in the browser."
-    return "No browser could be opened; copy the link instead."
-
-
-def _copy(link: str) -> str:
-    clipboard = QGuiApplication.clipboard()
-    if clipboard is not None:
-        clipboard.setText(link)
-    return "Link copied."

@@ -1,7 +1,8 @@
-"""What is shown before any place is: a paste, recent places, bookmarks."""
+"""The places that are known by name, and the page that offers them to start from."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
@@ -16,33 +17,80 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from .header import start_of
+from napari_omezarr.connections import (
+    Connection,
+    ConnectionFile,
+    belongs,
+    offered,
+    shipped,
+)
+from napari_omezarr.errors import LocationError
+from napari_omezarr.location import Location
+from napari_omezarr.user_files import Recents
 
 if TYPE_CHECKING:
     from qtpy.QtGui import QKeyEvent
 
-    from napari_omezarr.connections import Connection
-    from napari_omezarr.location import Location
-
-    from .header import KnownPlaces
-
-RECENT = 5
+_MOST_RECENT = 5
 """Recent places that are shown; all of them complete the address."""
 
 _PLACE = Qt.ItemDataRole.UserRole
 _CONNECTION = Qt.ItemDataRole.UserRole + 1
 _IS_RECENT = Qt.ItemDataRole.UserRole + 2
-_DELETE = QKeySequence.StandardKey.Delete
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPlaces:
+    """Connections and places, read from small files of this computer."""
+
+    own: tuple[Connection, ...]
+    # Those that come with the plugin.
+    public: tuple[Connection, ...]
+    # What was opened last, newest first.
+    recent: tuple[Location, ...]
+
+    @property
+    def connections(self) -> tuple[Connection, ...]:
+        """Every connection; the person's first."""
+        return (*self.own, *self.public)
+
+    def find(self, name: str) -> Connection | None:
+        """Find a connection by its name."""
+        return next((c for c in self.connections if c.name == name), None)
+
+    def owner(self, place: Location) -> Connection | None:
+        """Find the connection that a place is one of."""
+        owners = (c for c in self.connections if belongs(place, c.profile))
+        return next(owners, None)
+
+    def addresses(self) -> dict[str, Location]:
+        """Give every place that is known, by what people see of its address."""
+        marks = (c.locate(b.address) for c in self.connections for b in c.bookmarks)
+        places = (*self.recent, *marks)
+        return {place.display: place for place in places}
+
+
+def read_known_places() -> KnownPlaces:
+    """Read the places that are known now."""
+    own = ConnectionFile().connections()
+    names = {connection.name for connection in own}
+    public = (*offered(), *shipped().connections)
+    public = tuple(c for c in public if c.name not in names)
+    recent = tuple(Location.parse(entry.address) for entry in Recents().entries())
+    return KnownPlaces(own, public, recent)
+
+
+def start_of(connection: Connection) -> Location | None:
+    """Say where a connection begins; None if it names no place."""
+    text = connection.profile.start
+    try:
+        return connection.locate(text) if text else None
+    except LocationError:
+        return None
 
 
 class StartPage(QWidget):
-    """Offers where to start.
-
-    Parameters
-    ----------
-    parent : QWidget, optional
-        Its owner.
-    """
+    """Offers recent places, connections and their bookmarks to start from."""
 
     chosen = Signal(object)
     """A `Location`."""
@@ -54,13 +102,13 @@ class StartPage(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.words = QLabel("Paste an address, drop a link here, or start from:", self)
-        self.words.setWordWrap(True)
+        hint = QLabel("Paste an address, drop a link here, or start from:", self)
+        hint.setWordWrap(True)
         self.paste_button = QPushButton("&Paste", self)
-        self.places = _Places(self)
+        self.places = _PlaceList(self)
         line, layout = QHBoxLayout(), QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        line.addWidget(self.words, stretch=1)
+        line.addWidget(hint, stretch=1)
         line.addWidget(self.paste_button)
         layout.addLayout(line)
         layout.addWidget(self.places)
@@ -72,7 +120,7 @@ class StartPage(QWidget):
     def fill(self, known: KnownPlaces) -> None:
         """Offer the places that are known."""
         self.places.clear()
-        recent = known.recent[:RECENT]
+        recent = known.recent[:_MOST_RECENT]
         if recent:
             group = self._group("Recent")
             group.setToolTip(0, "Delete forgets the one that is chosen")
@@ -111,8 +159,8 @@ class StartPage(QWidget):
             self.forget_wanted.emit(item.data(0, _PLACE))
 
 
-class _Places(QTreeWidget):
-    """The list; Enter chooses on every system."""
+class _PlaceList(QTreeWidget):
+    """Places in groups; Enter chooses one on every system."""
 
     delete_wanted = Signal(object)
     """The item, by its key."""
@@ -126,16 +174,16 @@ class _Places(QTreeWidget):
         self.setIndentation(12)
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:
-        """Choose on Enter."""
+        """Choose on Enter, and ask to forget on Delete."""
         item = self.currentItem()
-        enter = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
-        if event is not None and item is not None and event.key() in enter:
+        if event is None or item is None:
+            super().keyPressEvent(event)
+        elif event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
             self.itemActivated.emit(item, 0)
-            return
-        if event is not None and item is not None and event.matches(_DELETE):
+        elif event.matches(QKeySequence.StandardKey.Delete):
             self.delete_wanted.emit(item)
-            return
-        super().keyPressEvent(event)
+        else:
+            super().keyPressEvent(event)
 
 
 def _item(

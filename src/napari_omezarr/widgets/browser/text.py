@@ -1,4 +1,4 @@
-"""Small pictures of kinds, drawn in the colour of the text beside them."""
+"""What rows and details say, in words and in icons."""
 
 from __future__ import annotations
 
@@ -28,37 +28,6 @@ if TYPE_CHECKING:
     )
     from napari_omezarr.metadata import ResolvedChannel
 
-# What a row says: its right side, its tooltip, and what is read aloud; pure.
-
-
-def aside(entry: Entry) -> str:
-    """Give what stands at the right of the name: axes and version, or size and date."""
-    size = "" if entry.size is None else bytes_text(entry.size)
-    parts = (entry.summary, entry.version, size, entry.modified[:10])
-    return "  ".join(part for part in parts if part)
-
-
-def tooltip(entry: Entry) -> str:
-    """Give the address, what it is, and why it could not be looked at."""
-    lines = [entry.location.display, kind_text(entry), aside(entry), entry.problem]
-    return "\n".join(line for line in lines if line)
-
-
-def spoken(entry: Entry) -> str:
-    """Give the row as one sentence for a screen reader."""
-    parts = (entry.name, kind_text(entry), entry.summary, entry.version)
-    return ", ".join(part for part in parts if part)
-
-
-def kind_text(entry: Entry) -> str:
-    """Say what an entry is, as far as it is known."""
-    if not entry.recognised and entry.looks_like_store:
-        return "Zarr"
-    return str(entry.kind)
-
-
-# What the panel says of a place, in words; pure.
-
 COLUMNS = ("Level", "Shape", "Chunk", "Size", "Stored", "Type", "Codec", "Shard")
 
 _JOINING = "\N{NO-BREAK SPACE}"
@@ -81,6 +50,76 @@ _SYMBOLS = {
     "hour": "h",
 }
 
+SIDE = 16
+"""Of an icon, in pixels that do not depend on the screen."""
+
+_FOLDER = "M1.5 13V3.5h4l1.5 2h7.5V13z"
+_IMAGE = "M1.5 2.5h13v11h-13zM2 12l4-5 3 3.5 2-2 3 3.5M11 5.5h.1"
+_FILE = "M3.5 1.5h6l3 3v10h-9zM9.5 1.5v3h3"
+_PLATE = "M1.5 3h13v10h-13zM4.5 6h.1M8 6h.1M11.5 6h.1M4.5 10h.1M8 10h.1M11.5 10h.1"
+_LEVELS = "M1.5 13.5v-11h11v11zM1.5 8h5.5v5.5M7 10.8h-2.8v2.7"
+_LABELS = (
+    "M5 8a3 3 0 1 0-.1 0zM11.5 13.5a2.6 2.6 0 1 0-.1 0zM11.5 6a1.6 1.6 0 1 0-.1 0z"
+)
+_KIND_PATHS = {
+    EntryKind.BUCKET: "M2 4c0-2 12-2 12 0l-1.5 9c0 1.5-9 1.5-9 0zM2 4c0 2 12 2 12 0",
+    EntryKind.FOLDER: _FOLDER,
+    EntryKind.GROUP: f"{_FOLDER}M5 10.5h6",
+    EntryKind.ARCHIVE: f"{_FILE}M7 4v2M7 7v2M7 10v2",
+    EntryKind.FILE: _FILE,
+    EntryKind.IMAGE: _IMAGE,
+    EntryKind.LEVELS: _LEVELS,
+    EntryKind.LABELS: _LABELS,
+    EntryKind.LABEL: _LABELS,
+    EntryKind.PLATE: _PLATE,
+    EntryKind.WELL: "M8 14a6 6 0 1 0-.1 0zM8 10.5a2.5 2.5 0 1 0-.1 0z",
+    EntryKind.SERIES: "M1.5 5.5h9v8h-9zM4 5.5v-3h10.5v8.5h-4",
+    EntryKind.SCENE: "M1.5 7.5h7v6h-7zM7 7.5v-5h7.5v7h-6",
+    EntryKind.ARRAY: "M2 2h12v12H2zM6 2v12M10 2v12M2 6h12M2 10h12",
+}
+_GEAR = (
+    "M8 10.5a2.5 2.5 0 1 0-.1 0zM8 1.5v2.5M8 12v2.5M1.5 8H4M12 8h2.5"
+    "M3.4 3.4l1.8 1.8M10.8 10.8l1.8 1.8M12.6 3.4l-1.8 1.8"
+    "M5.2 10.8l-1.8 1.8"
+)
+_BUTTON_PATHS = {
+    "back": "M13.5 8h-11M7 3.5L2.5 8 7 12.5",
+    "up": "M8 13.5v-11M3.5 7L8 2.5 12.5 7",
+    "reload": "M13 8a5 5 0 1 1-1.5-3.5M13 1.5v3.5h-3.5",
+    "edit": _GEAR,
+    "go": "M13.5 3v5.5h-11M6 5L2.5 8.5 6 12",
+}
+
+
+# What a row says.
+
+
+def right_text(entry: Entry) -> str:
+    """Give what stands at the right of the name: axes and version, or size and date."""
+    size = "" if entry.size is None else bytes_text(entry.size)
+    return _join("  ", entry.summary, entry.version, size, entry.modified[:10])
+
+
+def tooltip(entry: Entry) -> str:
+    """Give the address, what it is, and why it could not be looked at."""
+    place, right = entry.location.display, right_text(entry)
+    return _join("\n", place, kind_text(entry), right, entry.problem)
+
+
+def accessible_text(entry: Entry) -> str:
+    """Give the row as one sentence for a screen reader."""
+    return _join(", ", entry.name, kind_text(entry), entry.summary, entry.version)
+
+
+def kind_text(entry: Entry) -> str:
+    """Say what an entry is, as far as it is known."""
+    if not entry.recognised and entry.looks_like_store:
+        return "Zarr"
+    return str(entry.kind)
+
+
+# What the details panel says.
+
 
 def facts_text(details: Details) -> str:
     """Say kind, version, type and axes: ``image · OME-Zarr 0.4 · uint16 · c z y x``."""
@@ -88,8 +127,7 @@ def facts_text(details: Details) -> str:
     version = f"OME-Zarr {entry.version}" if entry.version else ""
     dtype = details.levels[0].dtype if details.levels else ""
     axes = " ".join(axis.name for axis in details.axes)
-    parts = (kind_text(entry), version, dtype, axes)
-    return " · ".join(part for part in parts if part)
+    return _join(" · ", kind_text(entry), version, dtype, axes)
 
 
 def voxel_text(axes: Sequence[AxisDetails]) -> str:
@@ -121,7 +159,7 @@ def _axis_text(axis: AxisDetails) -> str:
 def about_text(details: Details) -> str:
     """Say what somebody wrote about an image, and under which licence it is."""
     licence = f"Licence: {details.licence}" if details.licence else ""
-    return "\n".join(part for part in (licence, details.description) if part)
+    return _join("\n", licence, details.description)
 
 
 def level_row(level: LevelDetails) -> tuple[str, ...]:
@@ -167,9 +205,9 @@ def entry_text(entry: Entry) -> str:
     """Say what a row knows, before anybody looked further."""
     size = "" if entry.size is None else bytes_text(entry.size)
     version = f"OME-Zarr {entry.version}" if entry.version else ""
-    parts = (kind_text(entry), version, entry.summary, size, entry.modified[:10])
-    facts = " · ".join(part for part in parts if part)
-    return f"{facts}\n{entry.problem}".rstrip()
+    day = entry.modified[:10]
+    facts = _join(" · ", kind_text(entry), version, entry.summary, size, day)
+    return _join("\n", facts, entry.problem)
 
 
 def is_readable(entry: Entry) -> bool:
@@ -196,13 +234,17 @@ def chunk_text(chunk: ChunkPreview) -> str:
 
 def findings_text(validation: Validation) -> str:
     """Give the outcome of a validation, and a line for each finding with its path."""
-    sign = ("✖" if validation.findings else "✔") if validation.covered else "?"
-    lines = [f"{sign} {validation.sentence}"]
+    mark = ("✖" if validation.findings else "✔") if validation.covered else "?"
+    lines = [f"{mark} {validation.sentence}"]
     for finding in validation.findings:
-        parts = (finding.document, finding.where)
-        where = "/".join(part for part in parts if part) or "the document"
+        where = _join("/", finding.document, finding.where) or "the document"
         lines.append(f"{where}: {finding.problem}")
     return "\n".join(lines)
+
+
+def _join(separator: str, *parts: str) -> str:
+    """Join the parts that say something."""
+    return separator.join(part for part in parts if part)
 
 
 def _compact(shape: Sequence[int]) -> str:
@@ -210,81 +252,31 @@ def _compact(shape: Sequence[int]) -> str:
     return BY.strip().join(map(str, shape))
 
 
-# Small pictures of kinds, drawn in the colour of the text beside them.
-
-SIDE = 16
-"""Of a picture, in pixels that do not depend on the screen."""
-
-_FOLDER = "M1.5 13V3.5h4l1.5 2h7.5V13z"
-_IMAGE = "M1.5 2.5h13v11h-13zM2 12l4-5 3 3.5 2-2 3 3.5M11 5.5h.1"
-_FILE = "M3.5 1.5h6l3 3v10h-9zM9.5 1.5v3h3"
-_PLATE = "M1.5 3h13v10h-13zM4.5 6h.1M8 6h.1M11.5 6h.1M4.5 10h.1M8 10h.1M11.5 10h.1"
-_LEVELS = "M1.5 13.5v-11h11v11zM1.5 8h5.5v5.5M7 10.8h-2.8v2.7"
-_LABELS = (
-    "M5 8a3 3 0 1 0-.1 0zM11.5 13.5a2.6 2.6 0 1 0-.1 0zM11.5 6a1.6 1.6 0 1 0-.1 0z"
-)
-_PATHS = {
-    EntryKind.BUCKET: "M2 4c0-2 12-2 12 0l-1.5 9c0 1.5-9 1.5-9 0zM2 4c0 2 12 2 12 0",
-    EntryKind.FOLDER: _FOLDER,
-    EntryKind.GROUP: f"{_FOLDER}M5 10.5h6",
-    EntryKind.ARCHIVE: f"{_FILE}M7 4v2M7 7v2M7 10v2",
-    EntryKind.FILE: _FILE,
-    EntryKind.IMAGE: _IMAGE,
-    EntryKind.LEVELS: _LEVELS,
-    EntryKind.LABELS: _LABELS,
-    EntryKind.LABEL: _LABELS,
-    EntryKind.PLATE: _PLATE,
-    EntryKind.WELL: "M8 14a6 6 0 1 0-.1 0zM8 10.5a2.5 2.5 0 1 0-.1 0z",
-    EntryKind.SERIES: "M1.5 5.5h9v8h-9zM4 5.5v-3h10.5v8.5h-4",
-    EntryKind.SCENE: "M1.5 7.5h7v6h-7zM7 7.5v-5h7.5v7h-6",
-    EntryKind.ARRAY: "M2 2h12v12H2zM6 2v12M10 2v12M2 6h12M2 10h12",
-}
-_GEAR = (
-    "M8 10.5a2.5 2.5 0 1 0-.1 0zM8 1.5v2.5M8 12v2.5M1.5 8H4M12 8h2.5"
-    "M3.4 3.4l1.8 1.8M10.8 10.8l1.8 1.8M12.6 3.4l-1.8 1.8"
-    "M5.2 10.8l-1.8 1.8"
-)
-_SIGNS = {
-    "back": "M13.5 8h-11M7 3.5L2.5 8 7 12.5",
-    "up": "M8 13.5v-11M3.5 7L8 2.5 12.5 7",
-    "reload": "M13 8a5 5 0 1 1-1.5-3.5M13 1.5v3.5h-3.5",
-    "edit": _GEAR,
-    "go": "M13.5 3v5.5h-11M6 5L2.5 8.5 6 12",
-}
+# Icons, drawn in the colour of the text beside them.
 
 
-def kind_picture(kind: EntryKind, color: str, ratio: float) -> QPixmap:
-    """Draw the picture of a kind.
-
-    Parameters
-    ----------
-    kind : Kind
-        What is to be told.
-    color : str
-        ``#rrggbb``.
-    ratio : float
-        How many pixels of the screen one of ours is.
-    """
-    return _drawn(_PATHS[kind], color, ratio)
+def kind_icon(kind: EntryKind, color: str, ratio: float) -> QPixmap:
+    """Draw the icon of a kind, with `ratio` pixels of the screen for one of ours."""
+    return _draw(_KIND_PATHS[kind], color, ratio)
 
 
-def sign(name: str, color: str, ratio: float = 2.0) -> QIcon:
-    """Draw the sign of a button: back, up, reload, edit or go."""
-    return QIcon(_drawn(_SIGNS[name], color, ratio))
+def button_icon(name: str, color: str, ratio: float = 2.0) -> QIcon:
+    """Draw the icon of a button: back, up, reload, edit or go."""
+    return QIcon(_draw(_BUTTON_PATHS[name], color, ratio))
 
 
 @lru_cache(maxsize=256)
-def _drawn(path: str, color: str, ratio: float) -> QPixmap:
+def _draw(path: str, color: str, ratio: float) -> QPixmap:
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {SIDE} {SIDE}">'
         f'<path d="{path}" fill="none" stroke="{color}" stroke-width="1.3" '
         'stroke-linecap="round" stroke-linejoin="round"/></svg>'
     )
     side = round(SIDE * ratio)
-    picture = QPixmap(side, side)
-    picture.fill(Qt.GlobalColor.transparent)
-    painter = QPainter(picture)
+    pixmap = QPixmap(side, side)
+    pixmap.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(pixmap)
     QSvgRenderer(QByteArray(svg.encode())).render(painter, QRectF(0, 0, side, side))
     painter.end()
-    picture.setDevicePixelRatio(ratio)
-    return picture
+    pixmap.setDevicePixelRatio(ratio)
+    return pixmap

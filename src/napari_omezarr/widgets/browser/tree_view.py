@@ -1,4 +1,4 @@
-"""The tree of rows: keys, what is visible, and what is dragged out of it."""
+"""The tree of rows: how they are painted, keys, and which are visible."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
 
 from napari_omezarr.browsing import EntryKind
 
-from .text import SIDE, aside, kind_picture
+from .text import SIDE, kind_icon, right_text
 from .tree_model import EntryModel
 
 if TYPE_CHECKING:
@@ -27,13 +27,17 @@ if TYPE_CHECKING:
 
     from napari_omezarr.browsing import Entry
 
-# How a row is painted: picture, name, and what is known at the right.
-
-GAP = 6
-MOST = 0.6
-"""Of a row, what stands at the right may take so much; the name has the rest."""
+_GAP = 6
+_MOST_RIGHT = 0.6
+"""How much of a row the text at the right may take; the name has the rest."""
 _DIM = 0.65
 _MIDDLE = Qt.AlignmentFlag.AlignVCenter
+
+_SETTLING_TIME = 40
+"""Milliseconds without scrolling after which visible rows are probed."""
+
+_FOLDERS = (EntryKind.BUCKET, EntryKind.FOLDER, EntryKind.GROUP)
+_KEYS = Qt.Key
 
 
 class RowDelegate(QStyledItemDelegate):
@@ -41,7 +45,7 @@ class RowDelegate(QStyledItemDelegate):
 
     def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex) -> QSize:
         """Give every row the same height, and no width of its own."""
-        return QSize(0, max(SIDE, option.fontMetrics.height()) + GAP)
+        return QSize(0, max(SIDE, option.fontMetrics.height()) + _GAP)
 
     def paint(
         self,
@@ -61,7 +65,7 @@ class RowDelegate(QStyledItemDelegate):
         )
         painter.save()
         painter.setPen(_color(option))
-        room = option.rect.adjusted(GAP // 2, 0, -GAP, 0)
+        room = option.rect.adjusted(_GAP // 2, 0, -_GAP, 0)
         if entry is None:
             painter.setOpacity(_DIM)
             self._name(painter, option, room, str(index.data()))
@@ -78,18 +82,18 @@ class RowDelegate(QStyledItemDelegate):
     ) -> None:
         device: Any = painter.device()
         ratio = device.devicePixelRatioF()
-        picture = kind_picture(_kind(entry), painter.pen().color().name(), ratio)
+        icon = kind_icon(_kind(entry), painter.pen().color().name(), ratio)
         top = room.top() + (room.height() - SIDE) // 2
-        painter.drawPixmap(room.left(), top, picture)
-        room = room.adjusted(SIDE + GAP, 0, 0, 0)
-        text = aside(entry)
+        painter.drawPixmap(room.left(), top, icon)
+        room = room.adjusted(SIDE + _GAP, 0, 0, 0)
+        text = right_text(entry)
         measure = option.fontMetrics
         name = measure.horizontalAdvance(entry.name)
         width = min(
             measure.horizontalAdvance(text) + 2,
-            max(int(room.width() * MOST), room.width() - name - 2 * GAP),
+            max(int(room.width() * _MOST_RIGHT), room.width() - name - 2 * _GAP),
         )
-        self._name(painter, option, room.adjusted(0, 0, -width - GAP, 0), entry.name)
+        self._name(painter, option, room.adjusted(0, 0, -width - _GAP, 0), entry.name)
         painter.setOpacity(_DIM)
         elided = measure.elidedText(text, Qt.TextElideMode.ElideRight, width)
         painter.drawText(room, _MIDDLE | Qt.AlignmentFlag.AlignRight, elided)
@@ -103,11 +107,8 @@ class RowDelegate(QStyledItemDelegate):
 
 
 def _kind(entry: Entry) -> EntryKind:
-    """Show what the name promises until somebody has looked."""
-    promised = entry.looks_like_store and not entry.recognised
-    return (
-        EntryKind.IMAGE if promised and entry.kind is EntryKind.FOLDER else entry.kind
-    )
+    is_folder = entry.kind is EntryKind.FOLDER
+    return EntryKind.IMAGE if is_folder and _is_promising(entry) else entry.kind
 
 
 def _color(option: QStyleOptionViewItem) -> QColor:
@@ -116,23 +117,8 @@ def _color(option: QStyleOptionViewItem) -> QColor:
     return option.palette.color(role)
 
 
-# The tree of rows: keys, what is visible, and what is dragged out of it.
-
-SETTLED = 40
-"""Milliseconds without scrolling after which rows count as looked at."""
-
-_ENTERED = (EntryKind.BUCKET, EntryKind.FOLDER, EntryKind.GROUP)
-_KEYS = Qt.Key
-
-
 class EntryTree(QTreeView):
-    """Rows of a place; Enter or a double click opens images and enters folders.
-
-    Parameters
-    ----------
-    parent : QWidget, optional
-        Its owner.
-    """
+    """Rows of a place; Enter or a double click opens images and enters folders."""
 
     chosen = Signal(QModelIndex)
     """Enter, or a double click, on what can be opened as layers."""
@@ -164,7 +150,7 @@ class EntryTree(QTreeView):
         scroll_bar: Any = self.verticalScrollBar()
         self._settling = QTimer(self)
         self._settling.setSingleShot(True)
-        self._settling.timeout.connect(self._look)
+        self._settling.timeout.connect(self._probe)
         for signal in (
             self.rows.rowsInserted,
             self.rows.modelReset,
@@ -174,7 +160,7 @@ class EntryTree(QTreeView):
         ):
             signal.connect(self.settle)
         self.rows.modelReset.connect(lambda: self.current.emit(QModelIndex()))
-        self.rows.dataChanged.connect(self._tell_change)
+        self.rows.dataChanged.connect(self._update_current)
         self.doubleClicked.connect(self.act_on)
         self.clicked.connect(self._act_on_tail)
 
@@ -185,12 +171,12 @@ class EntryTree(QTreeView):
 
     @property
     def settling(self) -> bool:
-        """Whether what is visible is to be looked at in a moment."""
+        """Whether visible rows are to be probed in a moment."""
         return self._settling.isActive()
 
     def settle(self, *_: object) -> None:
-        """Look at what is visible, when it has been so for a moment."""
-        self._settling.start(SETTLED)
+        """Probe visible rows, when they have been visible for a moment."""
+        self._settling.start(_SETTLING_TIME)
 
     def visible_rows(self) -> Iterator[QModelIndex]:
         """Give the rows that are on the screen, from the top."""
@@ -206,7 +192,7 @@ class EntryTree(QTreeView):
         entry = self.rows.entry(index)
         if entry is None:
             self._act_on_tail(index)
-        elif entry.kind in _ENTERED and not _is_promising(entry):
+        elif entry.kind in _FOLDERS and not _is_promising(entry):
             self.entered.emit(entry)
         elif entry.kind is EntryKind.FILE:
             return
@@ -219,7 +205,7 @@ class EntryTree(QTreeView):
         self.scrollTo(index)
 
     def currentChanged(self, current: QModelIndex, previous: QModelIndex) -> None:
-        """Tell which row is the current one."""
+        """Signal which row is the current one."""
         super().currentChanged(current, previous)
         self.current.emit(current)
 
@@ -240,31 +226,31 @@ class EntryTree(QTreeView):
             super().keyPressEvent(event)
 
     def showEvent(self, event: object) -> None:
-        """Look at what has become visible."""
+        """Probe what has become visible."""
         super().showEvent(event)  # type: ignore[arg-type]
         self.settle()
 
     def resizeEvent(self, event: object) -> None:
-        """Look at what has become visible."""
+        """Probe what has become visible."""
         super().resizeEvent(event)  # type: ignore[arg-type]
         self.settle()
 
-    def _look(self) -> None:
-        self.rows.look_at(list(self.visible_rows()) if self.isVisible() else [])
+    def _probe(self) -> None:
+        self.rows.probe_visible(list(self.visible_rows()) if self.isVisible() else [])
 
-    def _tell_change(self, first: QModelIndex, _last: QModelIndex) -> None:
+    def _update_current(self, first: QModelIndex, _last: QModelIndex) -> None:
         if first == self.currentIndex():
             self.current.emit(first)
 
     def _act_on_tail(self, index: QModelIndex) -> None:
-        if self.rows.entry(index) is not None or self.rows.go_on(index):
+        if self.rows.entry(index) is not None or self.rows.load_more(index):
             return
-        if self.rows.hides_files(index):
+        if self.rows.tells_of_files(index):
             self.files_wanted.emit()
 
 
 def _is_promising(entry: Entry) -> bool:
-    """Say whether a folder is to be opened on the word of its name."""
+    """Say whether the name of an entry promises what nobody has probed yet."""
     return entry.looks_like_store and not entry.recognised
 
 
