@@ -18,6 +18,15 @@ class OMEZarrError(Exception):
         What she can do about it, as an imperative sentence.
     url : str, optional
         The address that the error is about, without query and sign-in.
+
+    Examples
+    --------
+    >>> from napari_omezarr import OMEZarrError, read_layers
+    >>> try:
+    ...     read_layers("nothing.ome.zarr")
+    ... except OMEZarrError as error:
+    ...     print(error.action)
+    Check the address; the image's own folder is what is needed.
     """
 
     def __init__(self, sentence: str, *, action: str = "", url: str = "") -> None:

@@ -137,10 +137,13 @@ def read_layers(  # noqa: PLR0913 - one verb, all its choices by name
     Examples
     --------
     >>> from napari_omezarr import read_layers
-    >>> for layer in read_layers(
-    ...     "https://example.org/cells.ome.zarr"
-    ... ):  # doctest: +SKIP
-    ...     viewer.add_layer(napari.layers.Layer.create(*layer))
+    >>> from napari_omezarr.samples import write_cells
+    >>> _ = write_cells("cells.ome.zarr", shape=(8, 64, 64))
+    >>> for data, options, kind in read_layers("cells.ome.zarr"):
+    ...     print(kind, options["name"], data[0].shape)
+    image Nuclei (8, 64, 64)
+    image Membranes (8, 64, 64)
+    labels nuclei (8, 64, 64)
     """
     location = Location.parse(
         address,

@@ -240,8 +240,14 @@ class Location(Address):
 
     Examples
     --------
-    >>> image = Location.parse("s3://bucket/cells.ome.zarr/")
-    >>> str(image / "labels" / "nuclei")
+    >>> from napari_omezarr import Location
+    >>> image = Location.parse("https://host/cells.ome.zarr/0/zarr.json?token=x")
+    >>> image.display
+    'https://host/cells.ome.zarr/0'
+    >>> (image / "labels").name, image.parent.stem
+    ('labels', 'cells')
+    >>> bucket = Location.parse("s3://bucket/cells.ome.zarr/")
+    >>> str(bucket / "labels" / "nuclei")
     's3://bucket/cells.ome.zarr/labels/nuclei'
     """
 

@@ -68,6 +68,19 @@ class Pyramid:
     extras : Mapping
         The group's attributes that are none of OME-Zarr's: other programs' keys,
         and ``napari``, under which we save what OME-Zarr has no word for.
+
+    Examples
+    --------
+    >>> from napari_omezarr import Location, read
+    >>> from napari_omezarr.samples import write_cells
+    >>> _ = write_cells("cells.ome.zarr", shape=(8, 64, 64))
+    >>> image, nuclei = read(Location.parse("cells.ome.zarr")).pyramids
+    >>> image.shape, [channel.name for channel in image.channels]
+    ((2, 8, 64, 64), ['Nuclei', 'Membranes'])
+    >>> [level.shape for level in image.data(0)]
+    [(8, 64, 64), (8, 32, 32), (4, 16, 16)]
+    >>> nuclei.label is not None
+    True
     """
 
     location: Location

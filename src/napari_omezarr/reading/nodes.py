@@ -168,6 +168,16 @@ class ReadOptions:
     coordinate_system : str or None, optional
         The 0.6 coordinate system to show an image in; None follows the
         multiscale's own transforms as far as they lead.
+
+    Examples
+    --------
+    >>> from napari_omezarr import Location, ReadOptions, read
+    >>> from napari_omezarr.samples import write_cells
+    >>> _ = write_cells("cells.ome.zarr", shape=(8, 64, 64))
+    >>> options = ReadOptions(labels=False, level=-1)
+    >>> (image,) = read(Location.parse("cells.ome.zarr"), options).pyramids
+    >>> image.shape
+    (2, 4, 16, 16)
     """
 
     labels: bool | tuple[str, ...] = True
@@ -202,6 +212,17 @@ class Reading:
         What had to be tolerated, over all pyramids, once each.
     notes : tuple of str
         How the place was reached (signed in as whom, moved, followed), once each.
+
+    Examples
+    --------
+    >>> from napari_omezarr import Location, read
+    >>> from napari_omezarr.samples import write_cells
+    >>> _ = write_cells("cells.ome.zarr", shape=(8, 64, 64))
+    >>> reading = read(Location.parse("cells.ome.zarr/0"))
+    >>> reading.location.name, len(reading.pyramids)
+    ('cells.ome.zarr', 2)
+    >>> print(*reading.notes)
+    This is a level of cells.ome.zarr; the whole image was opened.
     """
 
     location: Location

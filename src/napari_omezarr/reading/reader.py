@@ -150,6 +150,14 @@ def read(location: Location, options: ReadOptions | None = None) -> Reading:
         An option asks for something that is not there.
     StoreError
         The place could not be read.
+
+    Examples
+    --------
+    >>> from napari_omezarr import Location, read
+    >>> from napari_omezarr.samples import write_cells
+    >>> _ = write_cells("cells.ome.zarr", shape=(8, 64, 64))
+    >>> [pyramid.name for pyramid in read(Location.parse("cells.ome.zarr")).pyramids]
+    ['Epithelium', 'nuclei']
     """
     options = options or ReadOptions()
     opening = Opening(location, open_store(location), options)

@@ -136,6 +136,15 @@ def plan_write(layers: Iterable[Any], address: Address, **choices: Any) -> Plan:
     ------
     OptionError, UnsupportedDataError, LocationError
         It cannot be done like this.
+
+    Examples
+    --------
+    >>> from napari_omezarr import plan_write, read_layers
+    >>> from napari_omezarr.samples import write_cells
+    >>> _ = write_cells("cells.ome.zarr", shape=(8, 64, 64))
+    >>> plan = plan_write(read_layers("cells.ome.zarr"), "copy.ome.zarr", levels=2)
+    >>> plan.summary().endswith("2 levels"), plan.losses
+    (True, ())
     """
     options, _ = split_choices(choices)
     place = parsed(address)
@@ -202,8 +211,12 @@ def write_layers(
 
     Examples
     --------
-    >>> from napari_omezarr.writing import write_layers
-    >>> write_layers(viewer.layers, "cells.ome.zarr")  # doctest: +SKIP
+    >>> from napari_omezarr import read_layers, write_layers
+    >>> from napari_omezarr.samples import write_cells
+    >>> _ = write_cells("cells.ome.zarr", shape=(8, 64, 64))
+    >>> saved = write_layers(read_layers("cells.ome.zarr"), "copy.ome.zarr")
+    >>> [options["name"] for _, options, _ in read_layers("copy.ome.zarr")]
+    ['Nuclei', 'Membranes', 'nuclei']
     """
     options, mode = split_choices(choices)
     here, target = _chosen_place(parsed(address), options, mode)
@@ -265,6 +278,16 @@ def write_image(  # noqa: PLR0913 - one verb, all its choices by name
     ------
     OMEZarrError
         As `write_layers`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_omezarr import read_layers, write_image
+    >>> stack = np.zeros((10, 64, 64), np.uint16)
+    >>> saved = write_image(stack, "stack.ome.zarr", "zyx", scale=(1, 0.5, 0.5))
+    >>> ((data, options, kind),) = read_layers("stack.ome.zarr")
+    >>> [float(size) for size in options["scale"]]
+    [1.0, 0.5, 0.5]
     """
     grid = Grid(axes, scale, translation, units)
     known = Channels(channels, colors, contrast_limits)
@@ -357,6 +380,16 @@ def add_labels(  # noqa: PLR0913 - one verb, all its choices by name
         There is no image, or it cannot be understood.
     OMEZarrError
         As `write_layers`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_omezarr import add_labels, read_layers, write_image
+    >>> saved = write_image(np.zeros((64, 64), np.uint16), "image.ome.zarr", "yx")
+    >>> cells = (np.ones((64, 64), np.uint8), {"name": "cells"}, "labels")
+    >>> saved = add_labels(cells, "image.ome.zarr")
+    >>> [kind for _, _, kind in read_layers("image.ome.zarr")]
+    ['image', 'labels']
     """
     options, mode = split_choices(choices)
     place = parsed(address)
@@ -413,6 +446,18 @@ def update_rendering(
         Its metadata were changed while this was done.
     StoreError
         They could not be read or written.
+
+    Examples
+    --------
+    >>> from napari_omezarr import read_layers, update_rendering
+    >>> from napari_omezarr.samples import write_cells
+    >>> _ = write_cells("cells.ome.zarr", shape=(8, 64, 64))
+    >>> layers = read_layers("cells.ome.zarr")
+    >>> layers[0][1]["name"] = "DAPI"
+    >>> update_rendering(layers[:1])
+    ('DAPI',)
+    >>> read_layers("cells.ome.zarr")[0][1]["name"]
+    'DAPI'
     """
     groups: dict[str, list[ImageSpec]] = {}
     for layer in layers:
@@ -468,6 +513,16 @@ def patch(
     StoreError
         Reading or writing failed; finer levels may be written already, and doing it
         again mends that.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_omezarr import patch, read_layers, write_image
+    >>> saved = write_image(np.zeros((64, 64), np.uint16), "image.ome.zarr", "yx")
+    >>> patched = patch("image.ome.zarr", (10, 20), np.full((2, 2), 7, np.uint16))
+    >>> data = read_layers("image.ome.zarr")[0][0]
+    >>> int(data[10, 20])
+    7
     """
     image = open_existing(open_hierarchy(parsed(address)))
     edit = Edit(tuple(int(first) for first in start), values, original)

@@ -73,6 +73,15 @@ class WriteOptions:
         Write even what this version cannot hold completely.
     memory : int
         Bytes that may be used above what the source holds.
+
+    Examples
+    --------
+    >>> from napari_omezarr import WriteOptions
+    >>> WriteOptions(version="0.4", chunks={"y": 256, "x": 256}).codec
+    'auto'
+    >>> WriteOptions(codec="gzip", level=99)
+    Traceback (most recent call last):
+    napari_omezarr.errors.OptionError: 99 is no level of the codec gzip.
     """
 
     version: Version = "0.5"
