@@ -15,8 +15,7 @@ from napari_omezarr import errors
 from napari_omezarr.browsing import copy_store, start
 from napari_omezarr.demo.server import OWNER
 from napari_omezarr.location import Location
-from napari_omezarr.store import run
-from napari_omezarr.store.open import presigned
+from napari_omezarr.store import presigned, run
 from napari_omezarr.user_files import cache_folder
 from servers import faults
 from servers.proxy import Proxy

@@ -133,7 +133,7 @@ def test_a_place_in_memory_is_listed():
         ]
         assert listed(Location.parse("memory://nowhere")).entries == ()
         with pytest.raises(errors.ListingDeniedError):
-            run(open_lister(Location.parse("memory://listing")).tree())
+            run(open_lister(Location.parse("memory://listing")).deep_page())
     finally:
         memory.rm("/listing", recursive=True)
 
@@ -191,7 +191,7 @@ def test_a_link_to_nowhere_is_passed_over(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
     assert names(listed(Location.parse(tmp_path), files=True)) == ["real"]
-    assert list(run(FolderItems(tmp_path, "here").tree())) == []
+    assert list(run(FolderItems(tmp_path, "here").deep())) == []
 
 
 def test_a_local_listing_goes_on_page_by_page(tmp_path):

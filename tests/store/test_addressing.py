@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_omezarr.store.error_mapping import Refusal
+from napari_omezarr.store.error_mapping import RequestFailed
 from napari_omezarr.store.sign_in import bucket_address, corrected
 
 
@@ -57,52 +57,55 @@ OTHER = bucket_address("idr", None, "https://store.org")
 
 
 @pytest.mark.parametrize(
-    ("refusal", "region"),
+    ("failure", "region"),
     [
-        (Refusal(301, "PermanentRedirect", region="eu-west-1"), "eu-west-1"),
-        (Refusal(400, "AuthorizationHeaderMalformed", region="eu-west-1"), "eu-west-1"),
+        (RequestFailed(301, "PermanentRedirect", region="eu-west-1"), "eu-west-1"),
         (
-            Refusal(301, endpoint="idr.s3-eu-central-1.amazonaws.com"),
+            RequestFailed(400, "AuthorizationHeaderMalformed", region="eu-west-1"),
+            "eu-west-1",
+        ),
+        (
+            RequestFailed(301, endpoint="idr.s3-eu-central-1.amazonaws.com"),
             "eu-central-1",
         ),
-        (Refusal(307, endpoint="idr.s3.eu-north-1.amazonaws.com"), "eu-north-1"),
+        (RequestFailed(307, endpoint="idr.s3.eu-north-1.amazonaws.com"), "eu-north-1"),
     ],
 )
-def test_the_region_is_read_from_the_refusal(refusal, region):
-    better = corrected(AWS, refusal)
+def test_the_region_is_read_from_the_refusal(failure, region):
+    better = corrected(AWS, failure)
     assert better is not None
     assert better.region == region
-    assert corrected(better, refusal) is None
+    assert corrected(better, failure) is None
 
 
 @pytest.mark.parametrize(
-    "refusal",
+    "failure",
     [
-        Refusal(301, "PermanentRedirect", endpoint="idr.store.org"),
-        Refusal(403, "SecondLevelDomainForbidden"),
-        Refusal(403, "PathStyleDomainForbidden"),
+        RequestFailed(301, "PermanentRedirect", endpoint="idr.store.org"),
+        RequestFailed(403, "SecondLevelDomainForbidden"),
+        RequestFailed(403, "PathStyleDomainForbidden"),
     ],
 )
-def test_virtual_hosts_on_demand(refusal):
-    better = corrected(OTHER, refusal)
+def test_virtual_hosts_on_demand(failure):
+    better = corrected(OTHER, failure)
     assert better is not None
     assert better.url("a") == "https://idr.store.org/a"
-    assert corrected(better, refusal) is None
+    assert corrected(better, failure) is None
 
 
 @pytest.mark.parametrize(
-    "refusal",
+    "failure",
     [
-        Refusal(403, "AccessDenied", region="eu-west-1"),
-        Refusal(404, "NoSuchKey"),
-        Refusal(301, "PermanentRedirect", endpoint="idr.other.org"),
-        Refusal(301, region="us-east-1"),
+        RequestFailed(403, "AccessDenied", region="eu-west-1"),
+        RequestFailed(404, "NoSuchKey"),
+        RequestFailed(301, "PermanentRedirect", endpoint="idr.other.org"),
+        RequestFailed(301, region="us-east-1"),
     ],
 )
-def test_other_refusals_move_nothing(refusal):
-    assert corrected(OTHER, refusal) is None
+def test_other_refusals_move_nothing(failure):
+    assert corrected(OTHER, failure) is None
 
 
 def test_a_number_has_no_virtual_hosts():
     address = bucket_address("idr", None, "http://127.0.0.1:9000")
-    assert corrected(address, Refusal(403, "SecondLevelDomainForbidden")) is None
+    assert corrected(address, RequestFailed(403, "SecondLevelDomainForbidden")) is None

@@ -200,7 +200,7 @@ def test_a_process_that_dies_in_the_middle_of_a_file_leaves_no_half(tmp_path):
     (half,) = files(tmp_path)
     assert half.stat().st_size == 1_000_000
     assert usable(tmp_path) == 0
-    room = DiskCache(tmp_path, SIZE).room
+    room = DiskCache(tmp_path, SIZE).files
     room.make_room()
     assert half.exists()
     grow_old(tmp_path, 3601)
@@ -228,9 +228,9 @@ def test_what_was_used_long_ago_goes_first(tmp_path):
     smaller = DiskCache(
         tmp_path, 1 << 19
     )  # the first may still be looking, with old times
-    smaller.room.make_room()
+    smaller.files.make_room()
     assert all(smaller.find(key, None) for key in used)
-    assert smaller.room.contents()[0] <= 1 << 19
+    assert smaller.files.contents()[0] <= 1 << 19
 
 
 OBJECT = bytes(range(100))

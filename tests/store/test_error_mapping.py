@@ -16,10 +16,9 @@ from napari_omezarr import errors
 from napari_omezarr.location import Location
 from napari_omezarr.store import open_store, run
 from napari_omezarr.store.error_mapping import (
-    BrokenBy,
     ErrorContext,
-    Interrupted,
-    Refusal,
+    Reason,
+    RequestFailed,
     sign_in_error,
     translate,
 )
@@ -36,112 +35,112 @@ SIGNED_LINK = ErrorContext("https://h/k", "h", has_query=True)
     ("problem", "place", "kind", "text"),
     [
         (
-            Refusal(403, "AccessDenied", signed=True),
+            RequestFailed(403, "AccessDenied", signed=True),
             S3,
             errors.AccessDeniedError,
             "This key may not read s3://b/k. Choose another profile.",
         ),
         (
-            Refusal(403, "AccessDenied"),
+            RequestFailed(403, "AccessDenied"),
             S3,
             errors.SignInNeededError,
             "s3://b/k is not open to everybody. "
             "Choose a profile, or sign in with AWS (AWS_PROFILE).",
         ),
         (
-            Refusal(403),
+            RequestFailed(403),
             WEB,
             errors.AccessDeniedError,
             "h does not let https://h/k be read. Check the address.",
         ),
         (
-            Refusal(403),
+            RequestFailed(403),
             SIGNED_LINK,
             errors.AccessDeniedError,
             "h does not let https://h/k be read. "
             "Ask for a new link: the signature in this one is not accepted.",
         ),
         (
-            Refusal(403),
+            RequestFailed(403),
             ErrorContext("gs://b/k", "h", extra="gcs"),
             errors.AccessDeniedError,
             "h does not let gs://b/k be read. "
             "To sign in, run: pip install 'napari-omezarr[gcs]'",
         ),
         (
-            Refusal(401),
+            RequestFailed(401),
             WEB,
             errors.SignInNeededError,
             "h answers only those who have signed in. "
             "Use an address that needs no sign-in.",
         ),
         (
-            Refusal(403, "AccessDenied", expired=True),
+            RequestFailed(403, "AccessDenied", expired=True),
             SIGNED_LINK,
             errors.SignInExpiredError,
             "The signature of this address has ended. Ask for a new link.",
         ),
         (
-            Refusal(400, "ExpiredToken", expired=True, signed=True),
+            RequestFailed(400, "ExpiredToken", expired=True, signed=True),
             S3,
             errors.SignInExpiredError,
             "Your AWS sign-in for profile lab has ended. "
             "Run: aws sso login --profile lab",
         ),
         (
-            Refusal(403, "SignatureDoesNotMatch", signed=True),
+            RequestFailed(403, "SignatureDoesNotMatch", signed=True),
             S3,
             errors.KeyNotAcceptedError,
             "s3.org does not accept the key or its secret. "
             "Edit the profile, or the AWS_ variables that hold the key.",
         ),
         (
-            Refusal(403, "RequestTimeTooSkewed", skew=1230),
+            RequestFailed(403, "RequestTimeTooSkewed", skew=1230),
             S3,
             errors.ClockSkewError,
             "The clock of this computer differs by 20 min from that of s3.org. "
             "Set the clock.",
         ),
         (
-            Refusal(404, "NoSuchBucket"),
+            RequestFailed(404, "NoSuchBucket"),
             S3,
             errors.BucketNotFoundError,
             "There is no bucket b at s3.org. Check its name and the endpoint.",
         ),
         (
-            Refusal(301, "PermanentRedirect", region="eu-west-1"),
+            RequestFailed(301, "PermanentRedirect", region="eu-west-1"),
             S3,
             errors.WrongRegionError,
             "The bucket b lives in region eu-west-1. "
             "Set the region of the profile, or AWS_REGION.",
         ),
         (
-            Refusal(403, "InvalidObjectState"),
+            RequestFailed(403, "InvalidObjectState"),
             S3,
             errors.AccessDeniedError,
             "s3://b/k is in cold storage. Ask its owner to restore it.",
         ),
         (
-            Refusal(503),
+            RequestFailed(503),
             WEB,
             errors.ServerBusyError,
             "h asks to slow down, and still did after all tries. "
             "Try again a little later.",
         ),
         (
-            Refusal(502),
+            RequestFailed(502),
             WEB,
             errors.ServerError,
             "h failed (status 502) in all tries. Try again a little later.",
         ),
         (
-            Refusal(418),
+            RequestFailed(418),
             WEB,
             errors.ServerError,
             "h answers with status 418 at https://h/k. Check the address.",
         ),
         (
-            Interrupted(BrokenBy.CERTIFICATE),
+            RequestFailed(reason=Reason.CERTIFICATE),
             WEB,
             errors.CertificateError,
             "The certificate of h is not trusted. "
@@ -169,9 +168,9 @@ def test_texts(problem, place, kind, text):
     assert error.url == place.url
 
 
-@pytest.mark.parametrize("kind", BrokenBy)
+@pytest.mark.parametrize("kind", Reason)
 def test_every_kind_of_interruption_has_a_text(kind):
-    error = translate(Interrupted(kind), WEB)
+    error = translate(RequestFailed(reason=kind), WEB)
     assert isinstance(error, errors.StoreError)
     assert error.sentence.endswith(".")
     assert error.action
@@ -181,7 +180,7 @@ def test_every_kind_of_interruption_has_a_text(kind):
 @pytest.mark.parametrize("status", range(300, 600))
 @pytest.mark.parametrize("place", [S3, WEB])
 def test_every_status_has_a_text(status, place):
-    error = translate(Refusal(status), place)
+    error = translate(RequestFailed(status), place)
     assert isinstance(error, errors.StoreError)
     assert error.action
 

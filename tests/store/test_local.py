@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
+from functools import partial
 from importlib.util import find_spec
 
 import fsspec
@@ -16,9 +18,9 @@ from zarr.buffer.cpu import buffer_prototype
 from napari_omezarr import errors
 from napari_omezarr.location import Location
 from napari_omezarr.store import open_store, run
-from napari_omezarr.store.error_mapping import ErrorContext
-from napari_omezarr.store.fsspec_store import GenericTransport
-from napari_omezarr.store.retry import Broken, RetryingReader
+from napari_omezarr.store.error_mapping import ErrorContext, RequestFailed
+from napari_omezarr.store.fsspec_backend import FsspecBackend
+from napari_omezarr.store.retry import retrying
 from quick_retries import PIXELS, QUICK, write_image
 from servers import faults
 
@@ -113,8 +115,13 @@ def asynchronous(http_server):
     filesystem = fsspec.filesystem("http", skip_instance_cache=True)
     place = ErrorContext("", "host", bucket="b")
     failing = (aiohttp.ClientError,)
-    transport = GenericTransport(filesystem, http_server.url, place, failing)
-    return RetryingReader(transport, QUICK, 4)
+    backend = FsspecBackend(filesystem, http_server.url, place, failing)
+
+    def ask(key, wanted):
+        attempt = partial(backend.read, key, wanted)
+        return run(retrying(attempt, QUICK, asyncio.Semaphore(4)))
+
+    return ask
 
 
 @pytest.mark.parametrize(("wanted", "expected"), RANGES[:4])
@@ -122,23 +129,22 @@ def test_asynchronous_filesystems(
     asynchronous, http_server, tmp_path, wanted, expected
 ):
     (tmp_path / "a").write_bytes(b"abcdefghij")
-    assert run(asynchronous.ask("a", wanted)) == expected
-    assert run(asynchronous.ask("none", wanted)) is None
+    assert asynchronous("a", wanted).body == expected
+    assert asynchronous("none", wanted) is None
 
 
 def test_the_errors_of_asynchronous_filesystems(asynchronous, http_server, tmp_path):
     (tmp_path / "a").write_bytes(b"a")
     http_server.fault("*", faults.Status(503), faults.Status(403))
-    answer = run(asynchronous.ask("a", None))
-    assert isinstance(answer, Broken)
-    assert answer.problem.refusal.status == 403
-    assert answer.problem.refusal.denied
+    failure = asynchronous("a", None)
+    assert isinstance(failure, RequestFailed)
+    assert failure.status == 403
+    assert failure.denied
 
 
 def test_a_public_bucket_of_google_needs_no_library():
     store = open_store(Location.parse("gs://bucket/a b.zarr", anonymous=True))
-    transport = store._transport
-    assert transport._address("0/c") == (
+    assert store._backend._address("0/c") == (
         "https://storage.googleapis.com/bucket/a%20b.zarr/0/c"
     )
 
@@ -146,7 +152,7 @@ def test_a_public_bucket_of_google_needs_no_library():
 def test_a_shared_access_signature_of_azure_needs_no_library():
     address = "abfs://images@lab.dfs.core.windows.net/a.zarr?sv=1&sig=a%2Fb"
     store = open_store(Location.parse(address))
-    assert store._transport._address("0/c") == (
+    assert store._backend._address("0/c") == (
         "https://lab.blob.core.windows.net/images/a.zarr/0/c?sv=1&sig=a%2Fb"
     )
 

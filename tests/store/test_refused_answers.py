@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_omezarr.store.error_mapping import Refusal, refusal_of
+from napari_omezarr.store.error_mapping import RequestFailed, failure_of
 
 
 def xml(**elements: str) -> bytes:
@@ -19,15 +19,17 @@ def xml(**elements: str) -> bytes:
 
 def test_codes_and_regions_are_read_from_the_document():
     body = xml(Code="AuthorizationHeaderMalformed", Region="eu-west-1")
-    refusal = refusal_of(400, {}, body)
-    assert refusal == Refusal(400, "AuthorizationHeaderMalformed", region="eu-west-1")
+    failure = failure_of(400, {}, body)
+    assert failure == RequestFailed(
+        400, "AuthorizationHeaderMalformed", region="eu-west-1"
+    )
 
 
 def test_the_header_names_the_region_too():
     body = xml(Code="PermanentRedirect", Endpoint="b.s3-eu-west-2.amazonaws.com")
-    refusal = refusal_of(301, {"x-amz-bucket-region": "eu-west-2"}, body)
-    assert refusal.region == "eu-west-2"
-    assert refusal.endpoint == "b.s3-eu-west-2.amazonaws.com"
+    failure = failure_of(301, {"x-amz-bucket-region": "eu-west-2"}, body)
+    assert failure.region == "eu-west-2"
+    assert failure.endpoint == "b.s3-eu-west-2.amazonaws.com"
 
 
 @pytest.mark.parametrize(
@@ -46,46 +48,46 @@ def test_the_header_names_the_region_too():
     ],
 )
 def test_what_has_ended(status, body, headers):
-    refusal = refusal_of(status, headers, body)
-    assert refusal.expired
-    assert not refusal.denied
+    failure = failure_of(status, headers, body)
+    assert failure.expired
+    assert not failure.denied
 
 
 @pytest.mark.parametrize(
-    ("refusal", "denied"),
+    ("failure", "denied"),
     [
-        (Refusal(403), True),
-        (Refusal(403, "AccessDenied"), True),
-        (Refusal(403, "SignatureDoesNotMatch"), False),
-        (Refusal(401), False),
-        (Refusal(503, "AccessDenied"), False),
+        (RequestFailed(403), True),
+        (RequestFailed(403, "AccessDenied"), True),
+        (RequestFailed(403, "SignatureDoesNotMatch"), False),
+        (RequestFailed(401), False),
+        (RequestFailed(503, "AccessDenied"), False),
     ],
 )
-def test_denied(refusal, denied):
-    assert refusal.denied == denied
+def test_denied(failure, denied):
+    assert failure.denied == denied
 
 
 @pytest.mark.parametrize(
-    ("refusal", "busy", "passing"),
+    ("failure", "busy", "transient"),
     [
-        (Refusal(503), True, True),
-        (Refusal(429), True, True),
-        (Refusal(403, "SlowDown"), True, True),
-        (Refusal(500), False, True),
-        (Refusal(400, "RequestTimeout"), False, True),
-        (Refusal(501), False, False),
-        (Refusal(403), False, False),
-        (Refusal(400), False, False),
+        (RequestFailed(503), True, True),
+        (RequestFailed(429), True, True),
+        (RequestFailed(403, "SlowDown"), True, True),
+        (RequestFailed(500), False, True),
+        (RequestFailed(400, "RequestTimeout"), False, True),
+        (RequestFailed(501), False, False),
+        (RequestFailed(403), False, False),
+        (RequestFailed(400), False, False),
     ],
 )
-def test_passing(refusal, busy, passing):
-    assert (refusal.busy, refusal.passing) == (busy, passing)
+def test_transient(failure, busy, transient):
+    assert (failure.busy, failure.transient) == (busy, transient)
 
 
 def test_retry_after_in_both_spellings():
     soon = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=90)
-    assert refusal_of(503, {"Retry-After": "7"}, b"").retry_after == 7
-    dated = refusal_of(503, {"Retry-After": format_datetime(soon, usegmt=True)}, b"")
+    assert failure_of(503, {"Retry-After": "7"}, b"").retry_after == 7
+    dated = failure_of(503, {"Retry-After": format_datetime(soon, usegmt=True)}, b"")
     assert 60 < dated.retry_after <= 90
 
 
@@ -95,12 +97,12 @@ def test_the_skew_of_the_clocks():
         RequestTime="20260101T120000Z",
         ServerTime="2026-01-01T12:20:00Z",
     )
-    assert refusal_of(403, {}, body).skew == 20 * 60
-    assert refusal_of(403, {}, xml(Code="RequestTimeTooSkewed")).skew == 0
+    assert failure_of(403, {}, body).skew == 20 * 60
+    assert failure_of(403, {}, xml(Code="RequestTimeTooSkewed")).skew == 0
 
 
 @given(st.integers(300, 599), st.binary(max_size=200), st.text(max_size=40))
 def test_nothing_that_a_server_says_is_too_much(status, body, header):
-    refusal = refusal_of(status, {"Retry-After": header}, body)
-    assert refusal.status == status
-    assert refusal.retry_after >= 0
+    failure = failure_of(status, {"Retry-After": header}, body)
+    assert failure.status == status
+    assert failure.retry_after >= 0

@@ -9,9 +9,13 @@ import pytest
 from napari_omezarr import errors
 from napari_omezarr.demo.server import OWNER, READER
 from napari_omezarr.location import Location
-from napari_omezarr.store import WritablePlace, open_writable, run
-from napari_omezarr.store.backend import GetResult
-from napari_omezarr.store.writable import WritableStore
+from napari_omezarr.store import (
+    GetResult,
+    WritablePlace,
+    WritableStore,
+    open_writable,
+    run,
+)
 from quick_retries import QUICK
 from servers import faults
 from servers.proxy import Proxy
@@ -36,7 +40,7 @@ def depot(place, owner) -> WritablePlace:
 
 
 async def keys(depot, prefix=""):
-    return [(entry.key, entry.size) async for entry in depot.entries(prefix)]
+    return [(entry.name, entry.size) async for entry in depot.objects(prefix)]
 
 
 def body_of(depot, key):
@@ -66,11 +70,11 @@ def test_objects_come_and_go(depot, proxy):
 def test_the_pages_of_a_listing_follow_each_other(depot, place):
     for number in range(5):
         run(depot.put(f"c/{number}", BODY))
-    outlet = depot._outlet
+    backend = depot._backend
     pages, token = [], ""
     while True:
-        page = run(outlet.page("c", token, 2))
-        pages.append([entry.key for entry in page.entries])
+        page = run(backend.list_all("c", token, 2))
+        pages.append([entry.name for entry in page.items])
         token = page.token
         if not token:
             break
@@ -81,7 +85,7 @@ def test_a_depot_travels_to_other_processes(depot, place):
     run(depot.put("a", BODY))
     store = pickle.loads(pickle.dumps(WritableStore(depot)))
     assert store == WritableStore(depot)
-    assert body_of(store.depot, "a") == BODY
+    assert body_of(store.place, "a") == BODY
     assert OWNER.secret not in repr(store) + repr(depot) + str(pickle.dumps(depot))
 
 
@@ -172,7 +176,7 @@ def test_what_does_not_pass_is_said_in_our_words(fault, kind, depot, proxy):
 
 def test_a_hurry_ends_the_tries(depot, proxy):
     proxy.fault("*", faults.s3_error(503, "SlowDown"), forever=True)
-    run(depot.hurry(on=True))
+    run(depot.stop_retrying(on=True))
     with pytest.raises(errors.ServerBusyError):
         run(depot.put("a", BODY))
     assert methods(proxy) == ["PUT"]

@@ -122,7 +122,7 @@ def _sign_in(keys):
 def keys(place):
     async def collect():
         return {
-            (entry.key, entry.size) async for entry in open_writable(place).entries()
+            (entry.name, entry.size) async for entry in open_writable(place).objects()
         }
 
     return run(collect())

@@ -73,7 +73,7 @@ def contents(place):
 
     async def collect():
         depot = open_writable(place)
-        names = [entry.key async for entry in depot.entries()]
+        names = [entry.name async for entry in depot.objects()]
         return {name: (await depot.read(name)).body for name in names}
 
     return run(collect())

@@ -61,7 +61,7 @@ def hasty(place):
 def contents(place):
     async def collect():
         depot = open_writable(place)
-        names = [entry.key async for entry in depot.entries()]
+        names = [entry.name async for entry in depot.objects()]
         return {name: (await depot.read(name)).body for name in names}
 
     return run(collect())

@@ -44,7 +44,7 @@ def place(s3_prefix, proxy):
 
 def names(place):
     async def collect():
-        return [entry.key async for entry in open_writable(place).entries()]
+        return [entry.name async for entry in open_writable(place).objects()]
 
     return run(collect())
 
@@ -211,14 +211,14 @@ def test_a_long_object_is_copied_in_parts(place, proxy):
     body = RNG.bytes(11 << 20)
     depot = open_writable(place)
     run(depot.put("long", body))
-    outlet = depot._outlet
+    backend = depot._backend
     proxy.clear_log()
 
     async def copied():
         async def once(attempt):
             return await attempt()
 
-        await copy_in_parts(outlet, "long", "copy", len(body), once, part=5 << 20)
+        await copy_in_parts(backend, "long", "copy", len(body), once, part=5 << 20)
         return await depot.read("copy")
 
     assert run(copied()).body == body

@@ -275,7 +275,7 @@ async def _read(place: Location, profile: Profile, retry: RetryPolicy | None) ->
 async def _batch(
     place: Location, profile: Profile, retry: RetryPolicy | None
 ) -> ListPage:
-    return await open_lister(place, profile=profile, retry=retry).batch(size=_FEW)
+    return await open_lister(place, profile=profile, retry=retry).page(size=_FEW)
 
 
 # How fast a place is: the time of a small answer, and bytes in a second.

@@ -136,7 +136,7 @@ class DepotTarget:
 
     async def sizes(self) -> Mapping[str, int]:
         """List what is there."""
-        return {entry.key: entry.size async for entry in self._depot.entries()}
+        return {each.name: each.size or 0 async for each in self._depot.objects()}
 
     async def tidy(self) -> None:
         """Do nothing: nothing is ever half written there."""
@@ -472,7 +472,7 @@ async def _listed(source: Location) -> list[ObjectMeta]:
     items: list[ObjectMeta] = []
     rest = ""
     while True:
-        batch = await lister.tree(rest)
+        batch = await lister.deep_page(rest)
         items += batch.items
         rest = batch.token
         if not rest:

@@ -227,7 +227,7 @@ class Listing:
         """List one page more."""
         if self._lister is None:
             self._lister = open_lister(self.location, retry=self._retry)
-        return await self._lister.batch(self._prefix, self._token, self._size)
+        return await self._lister.page(self._prefix, self._token, self._size)
 
     async def _listed(self, page: ListPage) -> EntryPage:
         """Make rows of what was listed; goes on while there are none."""

@@ -12,9 +12,8 @@ from urllib.parse import quote, urlsplit
 from napari_omezarr.connections import Profile, find_profile
 from napari_omezarr.location import NODE_DOCUMENTS
 from napari_omezarr.metadata import unit_size
-from napari_omezarr.store import RetryPolicy, http
-from napari_omezarr.store.backend import RequestStats
-from napari_omezarr.store.error_mapping import Interrupted, refusal_of
+from napari_omezarr.store import RequestStats, RetryPolicy, http
+from napari_omezarr.store.error_mapping import RequestFailed, failure_of
 from napari_omezarr.store.sign_in import BucketAddress, bucket_address, corrected
 from napari_omezarr.user_files import without_secrets
 
@@ -313,16 +312,16 @@ async def check_public(location: Location, viewer: str = "") -> PublicAccess:
     for name in NODE_DOCUMENTS:
         try:
             for _ in range(1 + _CORRECTIONS):
-                answer = await http.get(
-                    f"{address}/{name}", {"Origin": origin}, access, RequestStats()
-                )
-                refusal = refusal_of(answer.status, answer.headers, answer.body)
-                better = corrected(bucket, refusal) if bucket else None
+                url, headers = f"{address}/{name}", {"Origin": origin}
+                request = http.Request("GET", url, headers)
+                answer = await http.send(request, access, RequestStats())
+                failure = failure_of(answer.status, answer.headers, answer.body)
+                better = corrected(bucket, failure) if bucket else None
                 if better is None:
                     break
                 bucket, address = better, better.url(location.path)
-        except Interrupted as interrupted:
-            sentence = f"{location.display} does not answer: {interrupted.kind.value}."
+        except RequestFailed as failed:
+            sentence = f"{location.display} does not answer: {failed.reason.value}."
             return PublicAccess(address, False, sentence, "Try again a little later.")
         if answer.status == 200:
             allowed = answer.headers.get("Access-Control-Allow-Origin", "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from napari_omezarr._io_loop import run
 
-from .backend import GetResult, Lister, ListPage, ObjectMeta
+from .backend import GetResult, Lister, ListPage, ObjectMeta, RequestStats
 from .cached import (
     DiskCacheFacts,
     clear_disk_cache,
@@ -12,8 +12,8 @@ from .cached import (
     disk_cache_facts,
     set_disk_cache,
 )
-from .open import open_buckets, open_lister, open_store, open_writable
-from .retry import RetryPolicy
+from .open import open_buckets, open_lister, open_store, open_writable, presigned
+from .retry import RetryPolicy, tried_once
 from .store import RemoteStore
 from .writable import WritablePlace, WritableStore
 
@@ -24,6 +24,7 @@ __all__ = [
     "Lister",
     "ObjectMeta",
     "RemoteStore",
+    "RequestStats",
     "RetryPolicy",
     "WritablePlace",
     "WritableStore",
@@ -34,6 +35,8 @@ __all__ = [
     "open_lister",
     "open_store",
     "open_writable",
+    "presigned",
     "run",
     "set_disk_cache",
+    "tried_once",
 ]

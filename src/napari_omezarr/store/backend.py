@@ -1,4 +1,4 @@
-"""Byte ranges as zarr asks for them, as HTTP says them, and cut from a body."""
+"""What a backend is: the bytes of one place, by one attempt each, and what it lists."""
 
 from __future__ import annotations
 
@@ -21,110 +21,61 @@ if TYPE_CHECKING:
 
     from napari_omezarr.errors import StoreError
 
-    from .error_mapping import ErrorContext, Refusal, Refused
-
-# What a store needs of a place: bytes of a key, and some facts.
+    from .error_mapping import ErrorContext, RequestFailed
 
 REMOTE_CONCURRENCY = 64
 LOCAL_CONCURRENCY = 8
-
-
-class Transport(Protocol):
-    """One way to the bytes below a location.
-
-    Attributes
-    ----------
-    concurrency : int
-        How many reads at a time do well here.
-    stats : RequestStats
-        What was sent and received, and what is worth saying about it.
-    """
-
-    concurrency: int
-    stats: RequestStats
-
-    async def read(self, key: str, wanted: ByteRequest | None) -> bytes | None:
-        """Read a key, or a part of it, by one attempt; runs on the I/O loop.
-
-        Parameters
-        ----------
-        key : str
-            Below the location; ``""`` is the location itself.
-        wanted : ByteRequest or None
-            The part, or None for all of it.
-
-        Returns
-        -------
-        bytes or None
-            The bytes, fewer than wanted only where the object ends before; None
-            if the place knows that there is no such object.
-
-        Raises
-        ------
-        Refused
-            If the place answered something else.
-        Interrupted, OSError
-            If there was no whole answer.
-        StoreError
-            If it is clear that asking again does not help.
-        """
-        ...
-
-    def verdict(self, refused: Refused) -> Refusal | StoreError:
-        """Say which of its problems a refusal stands for, by what is known by now."""
-        ...
-
-    def place(self, url: str) -> ErrorContext:
-        """Describe this place for the words of an error about `url`."""
-        ...
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Sentences about what happened here, each once."""
-        ...
-
-
-@runtime_checkable
-class Versioned(Protocol):
-    """A transport that says of which version an object is."""
-
-    async def version(self, key: str) -> str:
-        """Ask by one small request; ``""`` if there is no answer to that."""
-        ...
-
-
-# What a writer needs of a place: to put, look at, delete and list objects, once.
+PAGE = 1000
+"""How many keys S3 gives at most with one request."""
+FIRST_BYTE = RangeByteRequest(0, 1)
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class GetResult:
-    """An object as it was read; ``etag`` names this state of it (its ETag)."""
-
-    body: bytes = field(repr=False)
-    etag: str
+# What is said about objects, in obstore's words.
 
 
 @dataclass(frozen=True, slots=True)
-class StoredObject:
-    """An object that was listed: its key below the place, and its bytes."""
+class ObjectMeta:
+    """A folder or an object that was listed.
 
-    key: str
-    size: int
+    Attributes
+    ----------
+    name : str
+        Its path below the place that was listed, without a slash at its end.
+    is_folder : bool
+        Whether it is a common prefix of keys, or a folder.
+    size : int or None
+        Bytes of an object, if they are known.
+    modified : str
+        When the object was written, ISO 8601 in UTC; ``""`` if nobody says.
+    """
+
+    name: str
+    is_folder: bool
+    size: int | None = None
+    modified: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class DeepPage:
-    """Some entries; ``token`` asks for the next ones and is ``""`` after the last."""
+class ListPage:
+    """Some items; ``token`` asks for the next ones and is ``""`` after the last."""
 
-    entries: tuple[StoredObject, ...]
+    items: tuple[ObjectMeta, ...]
     token: str = ""
 
 
 @dataclass(frozen=True, slots=True)
+class GetResult:
+    """An object as it was read; ``etag`` names this state of it, if it is known."""
+
+    body: bytes = field(repr=False)
+    etag: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class PutMode:
-    """Write only if the object is in this state; no tag: if there is none."""
+    """Write only if the object is in this state; no etag: if there is none."""
 
     etag: str = ""
 
@@ -134,97 +85,7 @@ class PutMode:
         return {"If-Match": self.etag} if self.etag else {"If-None-Match": "*"}
 
 
-class Attempts(Protocol):
-    """Calls a function until it answers, and raises our errors."""
-
-    async def __call__(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Call it."""
-        ...
-
-
-class Outlet(Protocol):
-    """One way to change what lies below a location; each call is one attempt.
-
-    All run on the I/O loop. They raise `Refused`, `Interrupted`, ``OSError`` where
-    the place answers something else or not at all, and `StoreError` where asking
-    again does not help.
-    """
-
-    @property
-    def concurrency(self) -> int:
-        """How many requests at a time do well here."""
-        ...
-
-    async def read(
-        self, key: str, wanted: ByteRequest | None = None
-    ) -> GetResult | None:
-        """Read an object, or a part of it; None if there is none."""
-        ...
-
-    async def write(
-        self, key: str, body: bytes, condition: PutMode | None = None
-    ) -> None:
-        """Write an object, whole or not at all."""
-        ...
-
-    async def put(self, key: str, body: bytes, attempts: Attempts) -> None:
-        """Write an object, in several requests if it is long.
-
-        Parameters
-        ----------
-        key : str
-            Of the object.
-        body : bytes
-            All of it.
-        attempts : callable
-            Is given each request, to try it again after a passing failure.
-        """
-        ...
-
-    async def copy(self, key: str, to: str, size: int, attempts: Attempts) -> None:
-        """Copy an object over another without its bytes coming here.
-
-        Parameters
-        ----------
-        key, to : str
-            Which, and where to; below the place both.
-        size : int
-            Its bytes.
-        attempts : callable
-            As for `put`.
-        """
-        ...
-
-    async def delete(self, key: str) -> None:
-        """Delete an object; none there is as good."""
-        ...
-
-    async def page(self, prefix: str, token: str = "", size: int = 1000) -> DeepPage:
-        """List all that lies below a folder, at any depth; ``""`` is the place."""
-        ...
-
-    def place(self, url: str, doing: str) -> ErrorContext:
-        """Describe this place for the words of an error about `url`."""
-        ...
-
-
 # What a store sent, received, and has to say about it.
-
-
-class NoteList:
-    """Sentences for the person, each kept once however often it is said."""
-
-    def __init__(self) -> None:
-        self._sentences: dict[str, None] = {}
-
-    def add(self, sentence: str) -> None:
-        """Keep a sentence."""
-        self._sentences.setdefault(sentence)
-
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """The sentences, in the order in which they came up."""
-        return tuple(self._sentences)
 
 
 @dataclass(slots=True)
@@ -246,82 +107,130 @@ class RequestStats:
     received: int = 0
 
 
-# What lies directly below a place, page by page; the only part that lists.
+class NoteList:
+    """Sentences for the person, each kept once however often it is said."""
 
-PAGE = 1000
-"""How many keys S3 gives at most with one request."""
+    def __init__(self) -> None:
+        self._sentences: dict[str, None] = {}
+
+    def add(self, sentence: str) -> None:
+        """Keep a sentence."""
+        self._sentences.setdefault(sentence)
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The sentences, in the order in which they came up."""
+        return tuple(self._sentences)
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectMeta:
-    """A folder or an object, directly below the place.
+# One way to the objects below a location.
+
+
+class ObjectBackend(Protocol):
+    """Reads the objects below a location; ``""`` is the key of the location itself.
+
+    All that asks runs on the I/O loop and is one attempt. It raises `RequestFailed`
+    or ``OSError``, and `StoreError` where it is clear that asking again does not help.
+    A backend that can only read is one of these and has nothing to tell beyond.
 
     Attributes
     ----------
-    name : str
-        The last part of its key, without a slash.
-    is_folder : bool
-        Whether it is a common prefix of keys, or a folder.
-    size : int or None
-        Bytes of an object.
-    modified : str
-        When the object was written, ISO 8601 in UTC; ``""`` if nobody says.
+    concurrency : int
+        How many requests at a time do well here.
+    stats : RequestStats
+        What was sent and received.
     """
 
-    name: str
-    is_folder: bool
-    size: int | None = None
-    modified: str = ""
+    concurrency: int
+    stats: RequestStats
+
+    async def read(
+        self, key: str, wanted: ByteRequest | None = None
+    ) -> GetResult | None:
+        """Read an object, or a part of it; None if the place knows there is none.
+
+        Fewer bytes than wanted come only where the object ends before.
+        """
+        ...
+
+    def verdict(self, failure: RequestFailed) -> RequestFailed | StoreError:
+        """Say which of its problems a failure stands for, by what is known by now."""
+        return failure
+
+    def context(self, url: str, doing: str = "read") -> ErrorContext:
+        """Describe this place for the words of an error about `url`."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about what happened here, each once."""
+        return ()
 
 
-@dataclass(frozen=True, slots=True)
-class ListPage:
-    """Some items; ``token`` asks for the next ones and is ``""`` after the last."""
+@runtime_checkable
+class Versioned(Protocol):
+    """A backend that says of which version an object is."""
 
-    items: tuple[ObjectMeta, ...]
-    token: str = ""
+    async def version(self, key: str) -> str:
+        """Ask by one small request; ``""`` if there is no answer to that."""
+        ...
+
+
+class Attempts(Protocol):
+    """Calls a function until it answers, and raises our errors."""
+
+    async def __call__(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Call it."""
+        ...
+
+
+class WritableBackend(ObjectBackend, Protocol):
+    """Changes what lies below a location, too."""
+
+    async def write(
+        self, key: str, body: bytes, condition: PutMode | None = None
+    ) -> None:
+        """Write an object, whole or not at all."""
+        ...
+
+    async def put(self, key: str, body: bytes, attempts: Attempts) -> None:
+        """Write an object, in several requests if it is long: each by `attempts`."""
+        ...
+
+    async def copy(self, key: str, to: str, size: int, attempts: Attempts) -> None:
+        """Copy an object of so many bytes over another, without them coming here."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Delete an object; none there is as good."""
+        ...
+
+    async def list_all(
+        self, prefix: str, token: str = "", size: int = PAGE
+    ) -> ListPage:
+        """List all objects below a folder, at any depth; ``""`` is the place."""
+        ...
+
+
+# What lies directly below a place, page by page.
 
 
 class Lister(Protocol):
-    """One way to list what lies below a place.
+    """One way to list what lies below a place; runs on the I/O loop.
 
-    Attributes
-    ----------
-    stats : RequestStats
-        What it sent and received.
+    Both methods raise `StoreError` where the place does not list.
     """
 
     stats: RequestStats
 
-    async def batch(
+    async def page(
         self, prefix: str = "", token: str = "", size: int = PAGE
     ) -> ListPage:
-        """Give some items whose names begin with `prefix`; runs on the I/O loop.
-
-        Parameters
-        ----------
-        prefix : str
-            The beginning of the names; the place itself selects, where it can.
-        token : str
-            Of the batch before; ``""`` for the first.
-        size : int
-            How many items at most.
-
-        Raises
-        ------
-        StoreError
-            The place did not list.
-        """
+        """Give what lies directly below and whose name begins with `prefix`."""
         ...
 
-    async def tree(self, token: str = "") -> ListPage:
-        """Give some of all objects below, at any depth: names are whole paths.
-
-        Raises
-        ------
-        StoreError
-            The place did not list.
-        """
+    async def deep_page(self, token: str = "") -> ListPage:
+        """Give all objects below, at any depth: names are whole paths."""
         ...
 
 
@@ -332,32 +241,24 @@ class Items(Protocol):
         """Give what lies directly below, in any order."""
         ...
 
-    async def tree(self) -> Iterable[ObjectMeta]:
+    async def deep(self) -> Iterable[ObjectMeta]:
         """Give all objects at any depth, by their whole paths."""
         ...
 
 
 class WholeLister:
-    """A place that gives all its items at once: a folder, an archive.
-
-    Parameters
-    ----------
-    load : Items
-        Gives the items; called once.
-    stats : RequestStats, optional
-        Counts what `load` sends and receives.
-    """
+    """Lists a place that gives all its items at once, a folder or an archive."""
 
     def __init__(self, load: Items, stats: RequestStats | None = None) -> None:
         self.stats = stats or RequestStats()
         self._load = load
         self._items: list[ObjectMeta] | None = None
 
-    async def tree(self, token: str = "") -> ListPage:
+    async def deep_page(self, token: str = "") -> ListPage:
         """Give all objects at any depth, in the order of their paths."""
-        return ListPage(tuple(sorted(await self._load.tree(), key=_name)))
+        return ListPage(tuple(sorted(await self._load.deep(), key=_name)))
 
-    async def batch(
+    async def page(
         self, prefix: str = "", token: str = "", size: int = PAGE
     ) -> ListPage:
         """Give the items after `token`, which is a name, in the order of names."""
@@ -397,8 +298,6 @@ def _name(item: ObjectMeta) -> str:
 
 
 # Byte ranges as zarr asks for them, as HTTP says them, and cut from a body.
-
-FIRST_BYTE = RangeByteRequest(0, 1)
 
 
 def range_header(wanted: ByteRequest) -> str:

@@ -1,4 +1,4 @@
-"""The disk cache of this process: off until somebody says how large it may be."""
+"""A backend behind the disk cache, and the one that this process uses: off at first."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import platformdirs
 
 from napari_omezarr.errors import StoreConnectionError, StoreError
 
-from .backend import FIRST_BYTE, NoteList, Transport
+from .backend import FIRST_BYTE, GetResult, NoteList, ObjectBackend
 from .disk_cache import CacheFolder, DiskCache, Uses, cache_key
-from .error_mapping import BrokenBy, Interrupted
+from .error_mapping import Reason, RequestFailed
 from .retry import looks_like_html
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from napari_omezarr.location import Location
 
     from .disk_cache import CacheHit
-    from .error_mapping import ErrorContext, Refusal, Refused
+    from .error_mapping import ErrorContext
     from .http import Response
 
 # Which version of each object a store has read parts of, so that they fit together.
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 class _Version:
     etag: str
     checked: float
-    from_shelf: bool
+    from_cache: bool
 
 
 class Versions:
@@ -60,14 +60,14 @@ class Versions:
         Raises
         ------
         StoreError
-            If another part was taken from the shelf that is of another version.
+            If another part was taken from the cache that is of another version.
         """
         self._compare(key, etag)
         met = self._met.get(key)
-        self._met[key] = _Version(etag, now, bool(met and met.from_shelf))
+        self._met[key] = _Version(etag, now, bool(met and met.from_cache))
 
     def taken(self, key: str, etag: str, checked: float) -> None:
-        """Note that a part was taken from the shelf.
+        """Note that a part was taken from the cache.
 
         Raises
         ------
@@ -76,38 +76,38 @@ class Versions:
         """
         self._compare(key, etag)
         checked = max(checked, self.checked(key, etag))
-        self._met[key] = _Version(etag, checked, from_shelf=True)
+        self._met[key] = _Version(etag, checked, from_cache=True)
 
     def _compare(self, key: str, etag: str) -> None:
         met = self._met.get(key)
-        if met and met.from_shelf and met.etag != etag:
+        if met and met.from_cache and met.etag != etag:
             sentence = "The image has changed since it was opened."
             raise StoreError(sentence, action="Open it again.")
 
 
-# A way to a place with a shelf beside it: what was once seen is not fetched again.
+# A backend with the disk cache before it: what was once seen is not fetched again.
 
-_OFFLINE = {BrokenBy.UNKNOWN_HOST, BrokenBy.NO_CONNECTION, BrokenBy.SILENCE}
+_OFFLINE = {Reason.UNKNOWN_HOST, Reason.NO_CONNECTION, Reason.SILENCE}
 _OFFLINE_FOR = 30
 
 
 @runtime_checkable
-class VersionedTransport(Transport, Protocol):
-    """A transport that tells one version of an object from another."""
+class CacheableBackend(ObjectBackend, Protocol):
+    """A backend that tells one version of an object from another."""
 
     def identity(self, key: str) -> str:
-        """Return the web address of a key, the same however it is reached."""
+        """Give the web address of a key, the same however it is reached."""
         ...
 
-    async def reply(
+    async def respond(
         self, key: str, wanted: ByteRequest | None, etag: str = ""
     ) -> Response:
         """Read as `read` does, but only if the object is not of this version."""
         ...
 
 
-class CachedTransport:
-    """The keys below a place, whose answers are kept on a shelf and taken from there.
+class CachedBackend(ObjectBackend):
+    """The keys below a place, whose answers are kept on disk and taken from there.
 
     An answer is fresh for a while, or for as long as the server says if that is
     less. Then the place is asked whether it is still the same; if nobody is there
@@ -116,9 +116,9 @@ class CachedTransport:
 
     Parameters
     ----------
-    source : Source
+    source : CacheableBackend
         The way to the place.
-    shelf : Shelf
+    cache : DiskCache
         Where answers are kept.
     max_age : float
         For how many seconds an answer is fresh.
@@ -127,12 +127,12 @@ class CachedTransport:
     """
 
     def __init__(
-        self, source: VersionedTransport, shelf: DiskCache, max_age: float, sign_in: str
+        self, source: CacheableBackend, cache: DiskCache, max_age: float, sign_in: str
     ) -> None:
         self.concurrency = source.concurrency
         self.stats = source.stats
         self._source = source
-        self._shelf = shelf
+        self._cache = cache
         self._max_age = max_age
         self._sign_in = sign_in
         self._notes = NoteList()
@@ -140,91 +140,89 @@ class CachedTransport:
         self._offline_until = 0.0
 
     async def version(self, key: str) -> str:
-        """Ask the place itself; ``""`` while nobody is there."""
-        asked = await self._source.reply(key, FIRST_BYTE)
-        return asked.etag
+        """Ask the place itself."""
+        return (await self._source.respond(key, FIRST_BYTE)).etag
 
-    async def read(self, key: str, wanted: ByteRequest | None) -> bytes | None:
-        """Read a key, or a part of it, from the shelf or else from the place.
+    async def read(
+        self, key: str, wanted: ByteRequest | None = None
+    ) -> GetResult | None:
+        """Read a key, or a part of it, from the cache or else from the place.
 
         Raises
         ------
         StoreError
-            If it is a part of an object that has changed since another part of it
-            was taken from the shelf.
+            It is a part of an object that has changed since another part of it was
+            taken from the cache.
         """
         name = cache_key(self._source.identity(key), self._sign_in)
-        kept = await asyncio.to_thread(self._shelf.find, name, wanted)
-        if kept is None:
-            reply = await self._source.reply(key, wanted)
-            return await self._fetched(key, name, wanted, reply)
-        if self._is_fresh(name, kept) or time.monotonic() < self._offline_until:
-            return self._taken(name, wanted, kept)
+        hit = await asyncio.to_thread(self._cache.find, name, wanted)
+        if hit is None:
+            response = await self._source.respond(key, wanted)
+            return await self._fetched(key, name, wanted, response)
+        if self._is_fresh(name, hit) or time.monotonic() < self._offline_until:
+            return self._taken(name, wanted, hit)
         try:
-            reply = await self._source.reply(key, wanted, kept.etag)
-        except (Interrupted, StoreConnectionError) as error:
-            if isinstance(error, Interrupted) and error.kind not in _OFFLINE:
+            response = await self._source.respond(key, wanted, hit.etag)
+        except (RequestFailed, StoreConnectionError) as error:
+            if isinstance(error, RequestFailed) and error.reason not in _OFFLINE:
                 raise
-            self._go_offline()
-            return self._taken(name, wanted, kept)
-        if reply.unchanged:
-            return await self._confirmed(name, wanted, kept)
-        return await self._fetched(key, name, wanted, reply)
+            # Nobody is asked for a while: finding out that nobody answers takes long.
+            self._offline_until = time.monotonic() + _OFFLINE_FOR
+            self._notes.add("You are offline; shown from the cache.")
+            return self._taken(name, wanted, hit)
+        if response.unchanged:
+            return await self._confirmed(name, wanted, hit)
+        return await self._fetched(key, name, wanted, response)
 
-    def verdict(self, refused: Refused) -> Refusal | StoreError:
-        """Return what the place says."""
-        return self._source.verdict(refused)
+    def verdict(self, failure: RequestFailed) -> RequestFailed | StoreError:
+        """Say what the place says."""
+        return self._source.verdict(failure)
 
-    def place(self, url: str) -> ErrorContext:
+    def context(self, url: str, doing: str = "read") -> ErrorContext:
         """Describe the place."""
-        return self._source.place(url)
+        return self._source.context(url, doing)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences about what happened there, and here."""
         return (*self._source.notes, *self._notes.sentences)
 
-    def _is_fresh(self, name: str, kept: CacheHit) -> bool:
-        checked = max(kept.checked, self._versions.checked(name, kept.etag))
-        allowed = self._max_age if kept.lifetime is None else kept.lifetime
+    def _is_fresh(self, name: str, hit: CacheHit) -> bool:
+        checked = max(hit.checked, self._versions.checked(name, hit.etag))
+        allowed = self._max_age if hit.lifetime is None else hit.lifetime
         return 0 <= time.time() - checked < min(self._max_age, allowed)
 
-    def _go_offline(self) -> None:
-        """Ask nobody for a while: finding out that nobody answers can take long."""
-        self._offline_until = time.monotonic() + _OFFLINE_FOR
-        self._notes.add("You are offline; shown from the cache.")
-
     def _taken(
-        self, name: str, wanted: ByteRequest | None, kept: CacheHit
-    ) -> bytes | None:
-        self._shelf.uses.hits += 1
+        self, name: str, wanted: ByteRequest | None, hit: CacheHit
+    ) -> GetResult | None:
+        self._cache.uses.hits += 1
         if wanted is not None:
-            self._versions.taken(name, kept.etag, kept.checked)
-        return kept.body
+            self._versions.taken(name, hit.etag, hit.checked)
+        return hit.result
 
     async def _confirmed(
-        self, name: str, wanted: ByteRequest | None, kept: CacheHit
-    ) -> bytes | None:
-        self._shelf.uses.confirmed += 1
-        await asyncio.to_thread(self._shelf.confirm, kept)
+        self, name: str, wanted: ByteRequest | None, hit: CacheHit
+    ) -> GetResult | None:
+        self._cache.uses.confirmed += 1
+        await asyncio.to_thread(self._cache.confirm, hit)
         if wanted is not None:
-            self._versions.fetched(name, kept.etag, time.time())
-            self._versions.taken(name, kept.etag, time.time())
-        return kept.body
+            self._versions.fetched(name, hit.etag, time.time())
+            self._versions.taken(name, hit.etag, time.time())
+        return hit.result
 
     async def _fetched(
-        self, key: str, name: str, wanted: ByteRequest | None, reply: Response
-    ) -> bytes | None:
-        self._shelf.uses.misses += 1
-        body = reply.part(wanted)
-        if body is not None and looks_like_html(key, body):
-            return body
-        await asyncio.to_thread(self._shelf.keep, name, reply)
-        if self._shelf.trouble:
-            self._notes.add(f"The disk cache keeps nothing: {self._shelf.trouble}.")
+        self, key: str, name: str, wanted: ByteRequest | None, response: Response
+    ) -> GetResult | None:
+        self._cache.uses.misses += 1
+        result = response.result(wanted)
+        if result is not None and looks_like_html(key, result.body):
+            return result
+        await asyncio.to_thread(self._cache.keep, name, response)
+        if self._cache.trouble:
+            self._notes.add(f"The disk cache keeps nothing: {self._cache.trouble}.")
         if wanted is not None:
-            self._versions.fetched(name, reply.etag, time.time())
-        return body
+            self._versions.fetched(name, response.etag, time.time())
+        return result
 
 
 # The disk cache of this process: off until somebody says how large it may be.
@@ -260,7 +258,7 @@ class DiskCacheFacts:
 
 class _ProcessDiskCache:
     def __init__(self) -> None:
-        self.shelf: DiskCache | None = None
+        self.cache: DiskCache | None = None
         self.max_age = 0.0
 
 
@@ -294,11 +292,11 @@ def set_disk_cache(
         changed; 0 asks each time.
     """
     where = _chosen(folder)
-    before = _in_use.shelf
+    before = _in_use.cache
     if size <= 0:
-        _in_use.shelf = None
-    elif before is None or (before.room.base, before.room.size) != (where, size):
-        _in_use.shelf = DiskCache(where, size)
+        _in_use.cache = None
+    elif before is None or (before.files.base, before.files.size) != (where, size):
+        _in_use.cache = DiskCache(where, size)
     _in_use.max_age = max_age
 
 
@@ -310,7 +308,7 @@ def clear_disk_cache(folder: str | os.PathLike[str] | None = None) -> None:
     folder : path-like, optional
         Where; by default what is in use, or else the default.
     """
-    _room(folder).clear()
+    _files(folder).clear()
 
 
 def disk_cache_facts(folder: str | os.PathLike[str] | None = None) -> DiskCacheFacts:
@@ -321,35 +319,35 @@ def disk_cache_facts(folder: str | os.PathLike[str] | None = None) -> DiskCacheF
     folder : path-like, optional
         Where; by default what is in use, or else the default.
     """
-    room = _room(folder)
-    uses = _in_use.shelf.uses if _in_use.shelf else Uses()
-    size, entries = room.contents()
+    files = _files(folder)
+    uses = _in_use.cache.uses if _in_use.cache else Uses()
+    size, entries = files.contents()
     return DiskCacheFacts(
-        room.folder, size, entries, uses.hits, uses.confirmed, uses.misses
+        files.folder, size, entries, uses.hits, uses.confirmed, uses.misses
     )
 
 
 def with_disk_cache(
-    transport: Transport, location: Location, profile: Profile | None
-) -> Transport:
+    backend: ObjectBackend, location: Location, profile: Profile | None
+) -> ObjectBackend:
     """Put the disk cache before a way to a remote place, if there is one.
 
     Local files and memory are as near as the cache is. Places that fsspec reads are
     left alone too: it does not say of which version an object is.
     """
-    if _in_use.shelf is None or not isinstance(transport, VersionedTransport):
-        return transport
+    if _in_use.cache is None or not isinstance(backend, CacheableBackend):
+        return backend
     named = profile.name if profile else ""
     anonymous = location.anonymous or bool(profile and profile.anonymous)
     sign_in = "anonymous" if anonymous else f"as {location.profile or named}"
-    return CachedTransport(transport, _in_use.shelf, _in_use.max_age, sign_in)
+    return CachedBackend(backend, _in_use.cache, _in_use.max_age, sign_in)
 
 
 def _chosen(folder: str | os.PathLike[str] | None) -> Path:
     return Path(folder).expanduser() if folder else default_disk_cache_folder()
 
 
-def _room(folder: str | os.PathLike[str] | None) -> CacheFolder:
-    if folder is None and _in_use.shelf:
-        return _in_use.shelf.room
+def _files(folder: str | os.PathLike[str] | None) -> CacheFolder:
+    if folder is None and _in_use.cache:
+        return _in_use.cache.files
     return CacheFolder(_chosen(folder), 0)

@@ -1,11 +1,16 @@
-"""Under which name something is kept on disk: a digest, so that it tells nothing."""
+"""The disk cache: answers of remote places, in files that need no index.
+
+A file is written beside and moved to its name, so it is whole or it is not there; its
+name says what it holds, its times when it was last used (access) and last known to be
+current (modification). So there is nothing to lock, to repair, or to lose when a
+process is killed, and several may share a folder, on a network drive too.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import tempfile
 import threading
 import time
 import zlib
@@ -19,7 +24,9 @@ from urllib.parse import urlsplit
 
 from zarr.abc.store import RangeByteRequest
 
-from .backend import span
+from napari_omezarr.atomic_file import PARTIAL, replacing
+
+from .backend import GetResult, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -27,6 +34,62 @@ if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest
 
     from .http import Response
+
+# The name of an object: a digest, so that it tells nothing.
+
+# Who signs a web address, with what and until when: by AWS and its imitators, Google,
+# CloudFront, and whatever else calls a secret by its name.
+_SIGNING = re.compile(
+    r"x-(amz|goog|oss|cos|obs)-.*|awsaccesskeyid|googleaccessid|ossaccesskeyid|"
+    r"expires|policy|key|key-pair-id|sig|.*signature|.*token|.*secret|.*password|"
+    r".*api[-_]?key|.*auth|.*credential",
+    re.IGNORECASE,
+)
+# Azure's shared access signatures have short names, which mean it only beside "sig".
+_SHARED_ACCESS = re.compile(r"s[a-z]{1,4}|sig")
+
+
+def cache_key(address: str, sign_in: str = "") -> str:
+    """Name an object by 32 hexadecimal digits, alike however its address is signed.
+
+    Neither the address nor anything in it can be had from them; passwords and
+    signatures do not even enter.
+
+    Parameters
+    ----------
+    address : str
+        The whole web address of the object.
+    sign_in : str, optional
+        As whom it is read, without any secret: what one sign-in was shown is not
+        shown to another.
+    """
+    parts = urlsplit(address)
+    user, _, host = parts.netloc.rpartition("@")
+    kept, signed = _without_signature(parts.query)
+    named = (
+        parts.scheme,
+        user.partition(":")[0],
+        host.lower(),
+        parts.path,
+        kept,
+        "signed" if signed else "",
+        sign_in,
+    )
+    return blake2b("\n".join(named).encode(), digest_size=16).hexdigest()
+
+
+def _without_signature(query: str) -> tuple[str, bool]:
+    """Take from a query what signs it; also say whether there was any."""
+    pairs = query.split("&") if query else []
+    names = [pair.partition("=")[0] for pair in pairs]
+    azure = "sig" in names
+    kept = [
+        pair
+        for pair, name in zip(pairs, names, strict=True)
+        if not (_SIGNING.fullmatch(name) or (azure and _SHARED_ACCESS.fullmatch(name)))
+    ]
+    return "&".join(kept), len(kept) < len(pairs)
+
 
 # Names of the files of the disk cache: all that must be known without opening one.
 
@@ -69,20 +132,16 @@ class CachedRange:
         return same and not fresh.start <= self.start <= self.stop <= fresh.stop
 
 
-def part_of(key: str, reply: Response) -> CachedRange | None:
-    """Name the part of an object that came.
+def part_of(key: str, response: Response) -> CachedRange | None:
+    """Name the part of an object that came; None where it is not known what it fits to.
 
-    Returns
-    -------
-    Part or None
-        None if the server does not say which version it is of, or where in the
-        object it lies: it would not be known what it fits to.
+    That is so if the server does not say of which version it is, or where it lies.
     """
-    if not (reply.etag and reply.total) or reply.body is None:
+    if not (response.etag and response.total) or response.body is None:
         return None
-    version = blake2b(reply.etag.encode(), digest_size=4).hexdigest()
-    stop = reply.start + len(reply.body)
-    return CachedRange(key, version, reply.start, stop, reply.total)
+    version = blake2b(response.etag.encode(), digest_size=4).hexdigest()
+    stop = response.start + len(response.body)
+    return CachedRange(key, version, response.start, stop, response.total)
 
 
 def absent_name(key: str, lifetime: int | None) -> str:
@@ -103,11 +162,8 @@ def covering(
 ) -> list[tuple[CachedRange, RangeByteRequest]]:
     """Choose the parts that together hold what is wanted.
 
-    Returns
-    -------
-    list of (Part, RangeByteRequest)
-        Each with the bytes to take from it, counted from its own start; empty if
-        there is a gap, or if the parts are of several versions.
+    Each comes with the bytes to take from it, counted from its own start. There are
+    none if there is a gap, or if the parts are of several versions.
     """
     found = sorted(parts, key=lambda part: (part.start, -part.stop))
     if len({(part.version, part.total) for part in found}) != 1:
@@ -126,7 +182,6 @@ def covering(
 # The folder of the disk cache, and how much may lie in it.
 
 _FOLDER = "napari-omezarr-cache-1"  # the number is that of the files' format
-_UNFINISHED = "unfinished"
 _DRAWER = 3  # so many digits name the folder that a file lies in: 4,096 of them
 _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# https://bford.info/cachedir/\n"
 _BLOCK = 4096
@@ -138,7 +193,7 @@ class _File(NamedTuple):
     used: int
     weight: int
     path: str
-    unfinished: bool
+    partial: bool
 
 
 class CacheFolder:
@@ -178,28 +233,18 @@ class CacheFolder:
         return [entry.name for entry in drawer if entry.name.startswith(key)]
 
     def put(self, name: str, *pieces: bytes) -> None:
-        """Write a file, whole or not at all; not one larger than a thirty-second.
-
-        Raises
-        ------
-        OSError
-            If that cannot be done.
-        """
+        """Write a file, whole or not at all; not one larger than a thirty-second."""
         weight = _weight(sum(len(piece) for piece in pieces))
         if weight > self._step:
             return
         if self._is_due(weight):
             self._look()
-        file = self._unfinished(pieces)
-        path = self.path(name)
-        try:
-            try:
-                file.replace(path)
-            except FileNotFoundError:
-                path.parent.mkdir(exist_ok=True)
-                file.replace(path)
-        finally:
-            file.unlink(missing_ok=True)
+        if not self.folder.is_dir():
+            # Only this person may look into it.
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (self.folder / "CACHEDIR.TAG").write_text(_TAG)
+        with replacing(self.path(name)) as fresh, fresh.open("wb") as stream:
+            stream.writelines(pieces)
 
     def make_room(self) -> None:
         """Delete what was used longest ago until an eighth of the size is free.
@@ -212,7 +257,7 @@ class CacheFolder:
             files.sort(key=attrgetter("used"))
         long_ago = time.time_ns() - _ABANDONED
         for file in files:
-            if file.used < long_ago if file.unfinished else excess > 0:
+            if file.used < long_ago if file.partial else excess > 0:
                 excess -= file.weight
                 _delete(file)
 
@@ -225,22 +270,6 @@ class CacheFolder:
         """Delete all files, and none that is not ours."""
         for file in self._files():
             _delete(file)
-
-    def _unfinished(self, pieces: tuple[bytes, ...]) -> Path:
-        """Write beside, in a folder that only this person may look into."""
-        beside = self.folder / _UNFINISHED
-        if not beside.is_dir():
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            (self.folder / "CACHEDIR.TAG").write_text(_TAG)
-            beside.mkdir(exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=beside)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.writelines(pieces)
-        except OSError:
-            Path(name).unlink(missing_ok=True)
-            raise
-        return Path(name)
 
     def _is_due(self, weight: int) -> bool:
         """Count what is written; true for one thread each time that room is needed."""
@@ -262,12 +291,12 @@ class CacheFolder:
         """Find all our files; those that vanish meanwhile are left out."""
         for drawer in _scanned(self.folder):
             if drawer.is_dir(follow_symlinks=False):
-                unfinished = drawer.name == _UNFINISHED
                 for file in _scanned(drawer.path):
                     with suppress(OSError):
                         times = file.stat(follow_symlinks=False)
                         weight = _weight(times.st_size)
-                        yield _File(times.st_atime_ns, weight, file.path, unfinished)
+                        partial = file.name.endswith(PARTIAL)
+                        yield _File(times.st_atime_ns, weight, file.path, partial)
 
 
 def _delete(file: _File) -> None:
@@ -294,7 +323,7 @@ def _weight(size: int) -> int:
 # checked without the rest. No file is believed that was cut off, mixed up or damaged.
 
 BLOCK = 1 << 18
-_LONGEST_LABEL = 1 << 20
+_LONGEST_HEADER = 1 << 20
 
 
 class DamagedRecord(Exception):
@@ -331,63 +360,42 @@ def header_for(name: str, body: bytes, etag: str, lifetime: int | None) -> Heade
     return Header(name, etag, lifetime, len(body), _checks(body))
 
 
-def packed(label: Header) -> bytes:
+def packed(header: Header) -> bytes:
     """Return the line that goes before the bytes."""
     facts = {
-        "name": label.name,
-        "validator": label.etag,  # as format 1 calls it: cached files stay readable
-        "lifetime": label.lifetime,
-        "size": label.size,
-        "checks": label.checks,
+        "name": header.name,
+        "validator": header.etag,  # as format 1 calls it: cached files stay readable
+        "lifetime": header.lifetime,
+        "size": header.size,
+        "checks": header.checks,
     }
     text = json.dumps(facts).encode()
     return b"%08x %s\n" % (zlib.crc32(text), text)
 
 
 def read_header(file: BinaryIO, name: str) -> Header:
-    """Read the first line; the file is then where the bytes begin.
-
-    Raises
-    ------
-    DamagedRecord
-        If it is not such a line, or that of another file than `name`.
-    """
-    check, _, text = file.readline(_LONGEST_LABEL).partition(b" ")
+    """Read the first line of the file called `name`, and stop where the bytes begin."""
+    check, _, text = file.readline(_LONGEST_HEADER).partition(b" ")
     text = text.removesuffix(b"\n")
     if check != b"%08x" % zlib.crc32(text):
         raise DamagedRecord
     try:
         facts = json.loads(text)
-        label = Header(etag=facts.pop("validator"), **facts)
+        header = Header(etag=facts.pop("validator"), **facts)
     except (AttributeError, KeyError, TypeError, ValueError):
         raise DamagedRecord from None
-    if label.name != name:
+    if header.name != name:
         raise DamagedRecord
-    return label
+    return header
 
 
-def read_bytes(file: BinaryIO, label: Header, start: int, stop: int) -> bytes:
-    """Read bytes `start` to `stop`, and check the blocks they lie in.
-
-    Parameters
-    ----------
-    file : BinaryIO
-        Just after `read_header`.
-    label : Label
-        What it returned.
-    start, stop : int
-        Within the bytes.
-
-    Raises
-    ------
-    DamagedRecord
-        If the bytes are not those that were written.
-    """
+def read_bytes(file: BinaryIO, header: Header, start: int, stop: int) -> bytes:
+    """Read bytes `start` to `stop`, and check the blocks they lie in."""
     first, last = start // BLOCK, -(-stop // BLOCK)
-    begin, end = first * BLOCK, min(last * BLOCK, label.size)
+    begin, end = first * BLOCK, min(last * BLOCK, header.size)
     file.seek(begin, 1)
     body = file.read(max(0, end - begin))
-    if stop > label.size or _checks(body) != label.checks[first:last]:
+    if stop > header.size or _checks(body) != header.checks[first:last]:
         raise DamagedRecord
     return body[start - begin : stop - begin]
 
@@ -397,17 +405,12 @@ def _checks(body: bytes) -> list[int]:
     return [zlib.crc32(view[at : at + BLOCK]) for at in range(0, len(body), BLOCK)]
 
 
-# The cache on disk: answers of remote places, in files that need no index.
-#
-# A file is written beside and moved to its name, so it is whole or it is not there;
-# its name says what it holds, its times when it was last used (access) and last known
-# to be current (modification). So there is nothing to lock, to repair, or to lose
-# when a process is killed, and several may share a folder, on a network drive too.
+# The cache itself.
 
 
 @dataclass(frozen=True, slots=True)
 class CacheHit:
-    """An answer from the shelf.
+    """An answer from the cache.
 
     Attributes
     ----------
@@ -429,10 +432,15 @@ class CacheHit:
     etag: str = ""
     lifetime: int | None = None
 
+    @property
+    def result(self) -> GetResult | None:
+        """What it says about the object."""
+        return None if self.body is None else GetResult(self.body, self.etag)
+
 
 @dataclass(slots=True)
 class Uses:
-    """What this process did with a shelf, counted on the I/O loop only.
+    """What this process did with a cache, counted on the I/O loop only.
 
     Attributes
     ----------
@@ -472,7 +480,7 @@ class DiskCache:
     """
 
     def __init__(self, folder: Path, size: int) -> None:
-        self.room = CacheFolder(folder, size)
+        self.files = CacheFolder(folder, size)
         self.trouble = ""
         self.uses = Uses()
 
@@ -480,8 +488,8 @@ class DiskCache:
         """Return what is kept of an object, or of a part of it; None if not enough."""
         try:
             with suppress(FileNotFoundError):
-                return _read(self.room.path(key), wanted)
-            names = self.room.names(key)
+                return _read(self.files.path(key), wanted)
+            names = self.files.names(key)
             parts = [part for name in names if (part := CachedRange.parse(name))]
             if pieces := covering(parts, wanted):
                 return self._joined(pieces)
@@ -489,24 +497,24 @@ class DiskCache:
         except (OSError, DamagedRecord):
             return None
 
-    def keep(self, key: str, reply: Response) -> None:
-        """Put an answer on the shelf, in place of what it outdates."""
-        part = part_of(key, reply) if reply.partial else None
+    def keep(self, key: str, response: Response) -> None:
+        """Put an answer in the cache, in place of what it outdates."""
+        part = part_of(key, response) if response.partial else None
         try:
-            for name in self.room.names(key):
+            for name in self.files.names(key):
                 other = CachedRange.parse(name)
                 if not (part and other and other.fits_beside(part)):
-                    self.room.path(name).unlink(missing_ok=True)
-            if reply.storable and (part or not reply.partial):
-                self._write(str(part or key), reply)
+                    self.files.path(name).unlink(missing_ok=True)
+            if response.storable and (part or not response.partial):
+                self._write(str(part or key), response)
             self.trouble = ""
         except OSError as error:
             self.trouble = error.strerror or type(error).__name__
 
-    def confirm(self, kept: CacheHit) -> None:
+    def confirm(self, hit: CacheHit) -> None:
         """Note that an answer is still current."""
         now = time.time_ns()
-        for file in kept.files:
+        for file in hit.files:
             with suppress(OSError):
                 os.utime(file, ns=(now, now))
 
@@ -514,7 +522,7 @@ class DiskCache:
         self, pieces: Sequence[tuple[CachedRange, RangeByteRequest]]
     ) -> CacheHit:
         """Read a body from the parts that hold it, in order."""
-        read = [_read(self.room.path(str(part)), wanted) for part, wanted in pieces]
+        read = [_read(self.files.path(str(part)), wanted) for part, wanted in pieces]
         return CacheHit(
             b"".join(piece.body or b"" for piece in read),
             min(piece.checked for piece in read),
@@ -527,17 +535,17 @@ class DiskCache:
         said = absent_lifetime(names)
         if said is None:
             return None
-        path = self.room.path(said[0])
+        path = self.files.path(said[0])
         times = path.stat()
         _mark_used(path, times)
         return CacheHit(None, times.st_mtime, (path,), lifetime=said[1])
 
-    def _write(self, name: str, reply: Response) -> None:
-        if reply.body is None:
-            self.room.put(absent_name(name, reply.lifetime))
+    def _write(self, name: str, response: Response) -> None:
+        if response.body is None:
+            self.files.put(absent_name(name, response.lifetime))
             return
-        label = header_for(name, reply.body, reply.etag, reply.lifetime)
-        self.room.put(name, packed(label), reply.body)
+        header = header_for(name, response.body, response.etag, response.lifetime)
+        self.files.put(name, packed(header), response.body)
 
 
 def _read(path: Path, wanted: ByteRequest | None) -> CacheHit:
@@ -545,74 +553,15 @@ def _read(path: Path, wanted: ByteRequest | None) -> CacheHit:
     try:
         with path.open("rb") as file:
             times = os.fstat(file.fileno())
-            label = read_header(file, path.name)
-            body = read_bytes(file, label, *span(wanted, label.size))
+            header = read_header(file, path.name)
+            body = read_bytes(file, header, *span(wanted, header.size))
     except DamagedRecord:
         path.unlink(missing_ok=True)
         raise
     _mark_used(path, times)
-    return CacheHit(body, times.st_mtime, (path,), label.etag, label.lifetime)
+    return CacheHit(body, times.st_mtime, (path,), header.etag, header.lifetime)
 
 
 def _mark_used(path: Path, times: os.stat_result) -> None:
     with suppress(OSError):
         os.utime(path, ns=(time.time_ns(), times.st_mtime_ns))
-
-
-# Under which name something is kept on disk: a digest, so that it tells nothing.
-
-# Who signs a web address, with what and until when: by AWS and its imitators, Google,
-# CloudFront, and whatever else calls a secret by its name.
-_SIGNING = re.compile(
-    r"x-(amz|goog|oss|cos|obs)-.*|awsaccesskeyid|googleaccessid|ossaccesskeyid|"
-    r"expires|policy|key|key-pair-id|sig|.*signature|.*token|.*secret|.*password|"
-    r".*api[-_]?key|.*auth|.*credential",
-    re.IGNORECASE,
-)
-# Azure's shared access signatures have short names, which mean it only beside "sig".
-_SHARED_ACCESS = re.compile(r"s[a-z]{1,4}|sig")
-
-
-def cache_key(address: str, sign_in: str = "") -> str:
-    """Name an object, the same whenever its address is signed anew.
-
-    Parameters
-    ----------
-    address : str
-        The whole web address of the object.
-    sign_in : str, optional
-        As whom it is read, without any secret: what one sign-in was shown is not
-        shown to another.
-
-    Returns
-    -------
-    str
-        32 hexadecimal digits. Neither the address nor anything in it can be had
-        from them; passwords and signatures do not even enter.
-    """
-    parts = urlsplit(address)
-    user, _, host = parts.netloc.rpartition("@")
-    kept, signed = _without_signature(parts.query)
-    named = (
-        parts.scheme,
-        user.partition(":")[0],
-        host.lower(),
-        parts.path,
-        kept,
-        "signed" if signed else "",
-        sign_in,
-    )
-    return blake2b("\n".join(named).encode(), digest_size=16).hexdigest()
-
-
-def _without_signature(query: str) -> tuple[str, bool]:
-    """Take from a query what signs it; also say whether there was any."""
-    pairs = query.split("&") if query else []
-    names = [pair.partition("=")[0] for pair in pairs]
-    azure = "sig" in names
-    kept = [
-        pair
-        for pair, name in zip(pairs, names, strict=True)
-        if not (_SIGNING.fullmatch(name) or (azure and _SHARED_ACCESS.fullmatch(name)))
-    ]
-    return "&".join(kept), len(kept) < len(pairs)

@@ -1,4 +1,4 @@
-"""From what went wrong below to our errors: one sentence and one action each.
+"""From what went wrong with a request to our errors: one sentence, one action each.
 
 The only module that knows what backends mean. Nothing that a server or a library
 wrote is quoted: it may hold keys, signatures or signed addresses.
@@ -7,13 +7,11 @@ wrote is quoted: it may hold keys, signatures or signed addresses.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import TYPE_CHECKING
-
-from botocore import exceptions as aws
 
 from napari_omezarr import errors
 
@@ -22,10 +20,7 @@ if TYPE_CHECKING:
 
     from napari_omezarr.errors import StoreError
 
-# An answer that is not the bytes asked for, reduced to its facts.
-#
-# Bodies of errors are parsed here and dropped: those of S3 quote the access key and
-# the string that was signed.
+# Why a request brought no bytes, reduced to facts.
 
 _ELEMENT = re.compile(
     r"<(Code|Message|AuthenticationErrorDetail|Region|Endpoint|RequestTime|ServerTime)>"
@@ -39,16 +34,36 @@ _DENIED_CODES = {"", "AccessDenied", "AllAccessDisabled", "Forbidden"}
 _FAILED_CODES = {"InternalError", "RequestTimeout", "OperationTimedOut"}
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A server answered, but not with the bytes.
+class Reason(Enum):
+    """Why a request failed: an answer that is an error, or no whole answer at all."""
+
+    REFUSED = "the service answered with an error"
+    CERTIFICATE = "the certificate is not trusted"
+    NO_CA_FILE = "the certificates to trust cannot be read"
+    ENCRYPTION = "the two sides do not agree how to encrypt"
+    UNKNOWN_HOST = "no such host"
+    NO_CONNECTION = "refused, or no way there"
+    BROKEN = "the connection ended early"
+    SILENCE = "no answer in time"
+    TRUNCATED = "the body ended early"
+    CIRCLES = "redirects without end"
+    UNUSABLE = "not an address that can be asked"
+    WEB_PAGE = "a page for people"
+
+
+# Not frozen: Python itself sets the traceback of an exception that is raised.
+@dataclass(unsafe_hash=True)
+class RequestFailed(Exception):
+    """One request brought no bytes; holds no text of a server or a library.
 
     Attributes
     ----------
     status : int
-        The HTTP status.
+        The HTTP status; 0 if there was no whole answer.
     code : str
         The code of S3's (or Azure's) error document, ``""`` if there is none.
+    reason : Reason
+        Why there was no whole answer, or `Reason.REFUSED`.
     region, endpoint : str
         Where the bucket lives instead, if the answer says so.
     retry_after : float
@@ -59,16 +74,23 @@ class Refusal:
         Whether a sign-in or a signed address has ended.
     signed : bool
         Whether the request was signed with somebody's key.
+    signed_failure : RequestFailed, StoreError or None
+        What was wrong with signing in, if this is the answer to a second request
+        that was sent without.
     """
 
-    status: int
+    status: int = 0
     code: str = ""
+    reason: Reason = Reason.REFUSED
     region: str = ""
     endpoint: str = ""
     retry_after: float = 0
     skew: float = 0
     expired: bool = False
     signed: bool = False
+    signed_failure: RequestFailed | StoreError | None = field(
+        default=None, compare=False
+    )
 
     @property
     def busy(self) -> bool:
@@ -85,49 +107,21 @@ class Refusal:
         return self.status == 403 and unsaid
 
     @property
-    def passing(self) -> bool:
+    def transient(self) -> bool:
         """Whether the same request may well succeed a little later."""
         failed = self.status in (408, 500, 502, 504) or self.code in _FAILED_CODES
-        return self.busy or failed
+        interrupted = self.reason in (Reason.BROKEN, Reason.SILENCE, Reason.TRUNCATED)
+        return self.busy or failed or interrupted
 
 
-class Refused(Exception):
-    """Carries a `Refusal` out of a transport.
-
-    Parameters
-    ----------
-    refusal : Refusal
-        The last answer.
-    before : Refusal or StoreError, optional
-        What was wrong with signing in, if `refusal` is the answer to a second
-        request that was sent without.
-    """
-
-    def __init__(
-        self, refusal: Refusal, before: Refusal | StoreError | None = None
-    ) -> None:
-        super().__init__(f"{refusal.status} {refusal.code}".rstrip())
-        self.refusal = refusal
-        self.before = before
-
-
-def refusal_of(status: int, headers: Mapping[str, str], body: bytes) -> Refusal:
-    """Reduce an answer to what it says about the refusal.
-
-    Parameters
-    ----------
-    status : int
-        The HTTP status.
-    headers : Mapping
-        The headers; looked up by the usual spelling.
-    body : bytes
-        The body, of which only S3's error document is understood.
-    """
+def failure_of(status: int, headers: Mapping[str, str], body: bytes) -> RequestFailed:
+    """Reduce an answer that is an error to its facts."""
+    # Bodies are dropped here: those of S3 quote the access key and what was signed.
     said = _elements(body)
     code = said.get("Code") or headers.get("x-ms-error-code", "")
     message = said.get("Message", "") + said.get("AuthenticationErrorDetail", "")
     expired = code in _EXPIRED_CODES or any(word in message for word in _EXPIRED_WORDS)
-    return Refusal(
+    return RequestFailed(
         status=status,
         code=code,
         region=headers.get("x-amz-bucket-region") or said.get("Region", ""),
@@ -167,45 +161,7 @@ def _skew(said: Mapping[str, str]) -> float:
     return abs((theirs - ours).total_seconds())
 
 
-# Why there was no whole answer, without the words of whoever noticed.
-#
-# The texts of network libraries quote addresses, which may be signed; so only the
-# kind of failure leaves the transports.
-
-
-class BrokenBy(Enum):
-    """Ways in which an answer fails to come."""
-
-    CERTIFICATE = "the certificate is not trusted"
-    NO_CA_FILE = "the certificates to trust cannot be read"
-    ENCRYPTION = "the two sides do not agree how to encrypt"
-    UNKNOWN_HOST = "no such host"
-    NO_CONNECTION = "refused, or no way there"
-    BROKEN = "the connection ended early"
-    SILENCE = "no answer in time"
-    TRUNCATED = "the body ended early"
-    CIRCLES = "redirects without end"
-    UNUSABLE = "not an address that can be asked"
-    WEB_PAGE = "a page for people"
-
-    @property
-    def passing(self) -> bool:
-        """Whether the same request may well succeed a little later."""
-        return self in (BrokenBy.BROKEN, BrokenBy.SILENCE, BrokenBy.TRUNCATED)
-
-
-class Interrupted(Exception):
-    """Carries a `BrokenBy` out of a transport."""
-
-    def __init__(self, kind: BrokenBy) -> None:
-        super().__init__(kind.value)
-        self.kind = kind
-
-
-# From what went wrong below to our errors: one sentence and one action each.
-#
-# The only module that knows what backends mean. Nothing that a server or a library
-# wrote is quoted: it may hold keys, signatures or signed addresses.
+# The sentences and actions.
 
 _SIGN_IN = "Choose a profile, or sign in with AWS (AWS_PROFILE)."
 _LATER = "Try again a little later."
@@ -222,10 +178,6 @@ class ErrorContext:
         The address of the key, without query and sign-in.
     host : str
         Who was asked.
-    bucket : str
-        The bucket, if there is one.
-    profile : str or None
-        The AWS profile that signs in.
     has_query : bool
         Whether the address carries a query, which may be a signature.
     extra : str
@@ -243,40 +195,31 @@ class ErrorContext:
     doing: str = "read"
 
 
-Problem = Refusal | Interrupted | OSError
+Failure = RequestFailed | errors.StoreError | OSError
+"""What an attempt raises."""
 
 
-def translate(problem: Problem | StoreError, place: ErrorContext) -> StoreError:
-    """Say what went wrong as one of our errors.
-
-    Parameters
-    ----------
-    problem : Refusal, Interrupted, OSError or StoreError
-        What a transport met; a StoreError is returned as it is.
-    place : Place
-        Where.
-    """
-    if isinstance(problem, errors.StoreError):
-        return problem
-    if isinstance(problem, Refusal):
-        return _refused(problem, place)
-    if isinstance(problem, Interrupted):
-        return _interrupted(problem.kind, place)
-    return _failed(problem, place)
-
-
-def _refused(refusal: Refusal, place: ErrorContext) -> StoreError:
-    code = "ExpiredToken" if refusal.expired else refusal.code
-    say = _CODES.get(code) or _STATUSES.get(refusal.status)
-    if say is None and refusal.busy:
+def translate(failure: Failure, place: ErrorContext) -> StoreError:
+    """Say what went wrong as one of our errors; one of ours stays what it is."""
+    if isinstance(failure, errors.StoreError):
+        return failure
+    if not isinstance(failure, RequestFailed):
+        return _failed(failure, place)
+    if failure.reason is not Reason.REFUSED:
+        made, sentence, action = _REASONS[failure.reason]
+        said = sentence.format(host=place.host or place.url, url=place.url)
+        return made(said, action=action, url=place.url)
+    code = "ExpiredToken" if failure.expired else failure.code
+    say = _CODES.get(code) or _STATUSES.get(failure.status)
+    if say is None and failure.busy:
         say = _busy
-    elif say is None and refusal.status >= 500:
+    elif say is None and failure.status >= 500:
         say = _server_failed
-    return (say or _odd)(refusal, place)
+    return (say or _odd)(failure, place)
 
 
-def _denied(refusal: Refusal, place: ErrorContext) -> StoreError:
-    if refusal.signed:
+def _denied(failure: RequestFailed, place: ErrorContext) -> StoreError:
+    if failure.signed:
         sentence = f"This key may not {place.doing} {place.url}."
         action = "Choose another profile."
         return errors.AccessDeniedError(sentence, action=action, url=place.url)
@@ -294,13 +237,13 @@ def _denied(refusal: Refusal, place: ErrorContext) -> StoreError:
     return errors.AccessDeniedError(sentence, action=action, url=place.url)
 
 
-def _sign_in_needed(_: Refusal, place: ErrorContext) -> StoreError:
+def _sign_in_needed(_: RequestFailed, place: ErrorContext) -> StoreError:
     sentence = f"{place.host} answers only those who have signed in."
     action = _SIGN_IN if place.bucket else "Use an address that needs no sign-in."
     return errors.SignInNeededError(sentence, action=action, url=place.url)
 
 
-def _expired(_: Refusal, place: ErrorContext) -> StoreError:
+def _expired(_: RequestFailed, place: ErrorContext) -> StoreError:
     if place.has_query:
         sentence = "The signature of this address has ended."
         action = "Ask for a new link."
@@ -317,66 +260,66 @@ def _sign_in_ended(profile: str | None, url: str = "") -> StoreError:
     return errors.SignInExpiredError(sentence, action=action, url=url)
 
 
-def _key_not_accepted(_: Refusal, place: ErrorContext) -> StoreError:
+def _key_not_accepted(_: RequestFailed, place: ErrorContext) -> StoreError:
     sentence = f"{place.host} does not accept the key or its secret."
     action = "Edit the profile, or the AWS_ variables that hold the key."
     return errors.KeyNotAcceptedError(sentence, action=action, url=place.url)
 
 
-def _clock(refusal: Refusal, place: ErrorContext) -> StoreError:
-    minutes = round(refusal.skew / 60)
+def _clock(failure: RequestFailed, place: ErrorContext) -> StoreError:
+    minutes = round(failure.skew / 60)
     by = f" by {minutes} min" if minutes else ""
     sentence = f"The clock of this computer differs{by} from that of {place.host}."
     return errors.ClockSkewError(sentence, action="Set the clock.", url=place.url)
 
 
-def _no_bucket(_: Refusal, place: ErrorContext) -> StoreError:
+def _no_bucket(_: RequestFailed, place: ErrorContext) -> StoreError:
     sentence = f"There is no bucket {place.bucket or place.url} at {place.host}."
     action = "Check its name and the endpoint."
     return errors.BucketNotFoundError(sentence, action=action, url=place.url)
 
 
-def _elsewhere(refusal: Refusal, place: ErrorContext) -> StoreError:
-    where = f"in region {refusal.region}" if refusal.region else "in another region"
+def _elsewhere(failure: RequestFailed, place: ErrorContext) -> StoreError:
+    where = f"in region {failure.region}" if failure.region else "in another region"
     sentence = f"The bucket {place.bucket or place.url} lives {where}."
     action = "Set the region of the profile, or AWS_REGION."
     return errors.WrongRegionError(sentence, action=action, url=place.url)
 
 
-def _busy(_: Refusal, place: ErrorContext) -> StoreError:
+def _busy(_: RequestFailed, place: ErrorContext) -> StoreError:
     sentence = f"{place.host} asks to slow down, and still did after all tries."
     return errors.ServerBusyError(sentence, action=_LATER, url=place.url)
 
 
-def _server_failed(refusal: Refusal, place: ErrorContext) -> StoreError:
-    sentence = f"{place.host} failed (status {refusal.status}) in all tries."
+def _server_failed(failure: RequestFailed, place: ErrorContext) -> StoreError:
+    sentence = f"{place.host} failed (status {failure.status}) in all tries."
     return errors.ServerError(sentence, action=_LATER, url=place.url)
 
 
-def _full(_: Refusal, place: ErrorContext) -> StoreError:
+def _full(_: RequestFailed, place: ErrorContext) -> StoreError:
     sentence = f"There is no room left at {place.host} for {place.url}."
     action = "Ask its owner for more, then resume."
     return errors.DiskFullError(sentence, action=action, url=place.url)
 
 
-def _takes_none(_: Refusal, place: ErrorContext) -> StoreError:
+def _takes_none(_: RequestFailed, place: ErrorContext) -> StoreError:
     sentence = f"{place.host} does not let {place.url} be changed."
     action = "Choose another place."
     return errors.ReadOnlyError(sentence, action=action, url=place.url)
 
 
-def _archived(_: Refusal, place: ErrorContext) -> StoreError:
+def _archived(_: RequestFailed, place: ErrorContext) -> StoreError:
     sentence = f"{place.url} is in cold storage."
     action = "Ask its owner to restore it."
     return errors.AccessDeniedError(sentence, action=action, url=place.url)
 
 
-def _odd(refusal: Refusal, place: ErrorContext) -> StoreError:
-    sentence = f"{place.host} answers with status {refusal.status} at {place.url}."
+def _odd(failure: RequestFailed, place: ErrorContext) -> StoreError:
+    sentence = f"{place.host} answers with status {failure.status} at {place.url}."
     return errors.ServerError(sentence, action="Check the address.", url=place.url)
 
 
-_CODES: dict[str, Callable[[Refusal, ErrorContext], StoreError]] = {
+_CODES: dict[str, Callable[[RequestFailed, ErrorContext], StoreError]] = {
     "AccessDenied": _denied,
     "AllAccessDisabled": _denied,
     "AuthFailure": _key_not_accepted,
@@ -398,7 +341,7 @@ _CODES: dict[str, Callable[[Refusal, ErrorContext], StoreError]] = {
     "TokenRefreshRequired": _expired,
     "XMinioStorageFull": _full,
 }
-_STATUSES: dict[int, Callable[[Refusal, ErrorContext], StoreError]] = {
+_STATUSES: dict[int, Callable[[RequestFailed, ErrorContext], StoreError]] = {
     401: _sign_in_needed,
     403: _denied,
     405: _takes_none,
@@ -406,67 +349,58 @@ _STATUSES: dict[int, Callable[[Refusal, ErrorContext], StoreError]] = {
 }
 
 
-def _interrupted(kind: BrokenBy, place: ErrorContext) -> StoreError:
-    made, sentence, action = _KINDS[kind]
-    return made(
-        sentence.format(host=place.host or place.url, url=place.url),
-        action=action,
-        url=place.url,
-    )
-
-
-_KINDS: dict[BrokenBy, tuple[type[StoreError], str, str]] = {
-    BrokenBy.CERTIFICATE: (
+_REASONS: dict[Reason, tuple[type[StoreError], str, str]] = {
+    Reason.CERTIFICATE: (
         errors.CertificateError,
         "The certificate of {host} is not trusted.",
         "Name the CA file of your institution in SSL_CERT_FILE or AWS_CA_BUNDLE.",
     ),
-    BrokenBy.NO_CA_FILE: (
+    Reason.NO_CA_FILE: (
         errors.CertificateError,
         "The file of the certificates to trust at {host} cannot be read.",
         "Choose another CA file, or correct AWS_CA_BUNDLE.",
     ),
-    BrokenBy.ENCRYPTION: (
+    Reason.ENCRYPTION: (
         errors.StoreConnectionError,
         "No encrypted connection to {host} comes about.",
         "Check whether its address begins with http:// instead of https://.",
     ),
-    BrokenBy.UNKNOWN_HOST: (
+    Reason.UNKNOWN_HOST: (
         errors.StoreConnectionError,
         "No host is called {host}.",
         _CHECK,
     ),
-    BrokenBy.NO_CONNECTION: (
+    Reason.NO_CONNECTION: (
         errors.StoreConnectionError,
         "{host} takes no connection.",
         _CHECK,
     ),
-    BrokenBy.BROKEN: (
+    Reason.BROKEN: (
         errors.StoreConnectionError,
         "The connection to {host} breaks off, in all tries.",
         _LATER,
     ),
-    BrokenBy.SILENCE: (
+    Reason.SILENCE: (
         errors.StoreTimeoutError,
         "{host} does not answer in time, in all tries.",
         _LATER,
     ),
-    BrokenBy.TRUNCATED: (
+    Reason.TRUNCATED: (
         errors.TruncatedBodyError,
         "{url} ends before its announced length, in all tries.",
         _LATER,
     ),
-    BrokenBy.CIRCLES: (
+    Reason.CIRCLES: (
         errors.ServerError,
         "{host} sends {url} on in circles.",
         "Check the address.",
     ),
-    BrokenBy.UNUSABLE: (
+    Reason.UNUSABLE: (
         errors.StoreConnectionError,
         "{url} is not an address that can be asked.",
         "Check the address.",
     ),
-    BrokenBy.WEB_PAGE: (
+    Reason.WEB_PAGE: (
         errors.WebPageError,
         "{url} answers with a web page.",
         "Use the address of the data, not of the page that shows them.",
@@ -488,16 +422,13 @@ def _failed(error: OSError, place: ErrorContext) -> StoreError:
     return made(sentence, action=action, url=place.url)
 
 
-def sign_in_error(error: Exception, profile: str | None) -> StoreError:
-    """Say why AWS's chain could not sign in.
+_ENDED_CODES = {"ExpiredToken", "ForbiddenException", "UnauthorizedException"}
 
-    Parameters
-    ----------
-    error : BotoCoreError, ClientError or OSError
-        What it raised.
-    profile : str or None
-        The profile it was asked with.
-    """
+
+def sign_in_error(error: Exception, profile: str | None) -> StoreError:
+    """Say why AWS's chain could not sign in: a BotoCoreError, ClientError, OSError."""
+    from botocore import exceptions as aws  # late: only who signs in needs it
+
     if isinstance(error, aws.ProfileNotFound):
         sentence = f"There is no AWS profile {profile}."
         action = "Choose another, or run: aws configure"
@@ -506,7 +437,10 @@ def sign_in_error(error: Exception, profile: str | None) -> StoreError:
         sentence = "Your AWS credentials are not complete."
         action = "Set both the access key and its secret, or neither."
         return errors.KeyNotAcceptedError(sentence, action=action)
-    if isinstance(error, _ENDED) or _code(error) in _ENDED_CODES:
+    response = error.response if isinstance(error, aws.ClientError) else {}
+    code = response.get("Error", {}).get("Code", "")
+    ended = (aws.SSOError, aws.TokenRetrievalError, aws.LoginError)
+    if isinstance(error, ended) or code in _ENDED_CODES:
         return _sign_in_ended(profile)
     if isinstance(error, (aws.ConnectionError, aws.HTTPClientError)):
         sentence = "The service that signs you in with AWS does not answer."
@@ -517,19 +451,12 @@ def sign_in_error(error: Exception, profile: str | None) -> StoreError:
     return errors.SignInNeededError(sentence, action=action)
 
 
-_ENDED = (aws.SSOError, aws.TokenRetrievalError, aws.LoginError)
-_ENDED_CODES = {"ExpiredToken", "ForbiddenException", "UnauthorizedException"}
-
-
-def _code(error: Exception) -> str:
-    response = error.response if isinstance(error, aws.ClientError) else {}
-    return str(response.get("Error", {}).get("Code", ""))
-
-
-def sign_in_problem(problem: Refusal | StoreError | None, place: ErrorContext) -> str:
+def sign_in_problem(
+    failure: RequestFailed | StoreError | None, place: ErrorContext
+) -> str:
     """Say in a sentence what was wrong with a sign-in that is not needed after all."""
-    if problem is None:
+    if failure is None:
         return "No AWS credentials were found."
-    if isinstance(problem, Refusal) and problem.denied:
+    if isinstance(failure, RequestFailed) and failure.denied:
         return "Your AWS sign-in gives no access here."
-    return translate(problem, place).sentence
+    return translate(failure, place).sentence

@@ -1,4 +1,4 @@
-"""Files on a web server: plain GETs, the query with each, redirects followed."""
+"""Requests over HTTP, what their answers say, and the files of a web server."""
 
 from __future__ import annotations
 
@@ -20,8 +20,16 @@ from yarl import URL
 
 from napari_omezarr._io_loop import io_loop
 
-from .backend import FIRST_BYTE, REMOTE_CONCURRENCY, RequestStats, cut, range_header
-from .error_mapping import BrokenBy, ErrorContext, Interrupted, Refused, refusal_of
+from .backend import (
+    FIRST_BYTE,
+    REMOTE_CONCURRENCY,
+    GetResult,
+    ObjectBackend,
+    RequestStats,
+    cut,
+    range_header,
+)
+from .error_mapping import ErrorContext, Reason, RequestFailed, failure_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,7 +37,6 @@ if TYPE_CHECKING:
     from aiohttp.abc import AbstractStreamWriter
     from zarr.abc.store import ByteRequest
 
-    from .error_mapping import Refusal
     from .retry import RetryPolicy
 
 # Requests over HTTP: one session for all stores, nothing decided about an answer.
@@ -53,19 +60,7 @@ class RawResponse:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request.
-
-    Attributes
-    ----------
-    method : str
-        GET, PUT, ...
-    url : str
-        Sent exactly as it is: signatures depend on the encoding.
-    headers : Mapping
-        Headers besides the usual.
-    body : bytes-like or None
-        What to send.
-    """
+    """A request; its address is sent exactly as it is, as signatures depend on it."""
 
     method: str
     url: str = field(repr=False)
@@ -85,8 +80,6 @@ class Access:
         Take any certificate, because the person said so of this host.
     proxy : str or None
         The proxy that the environment or the system names for the host.
-    redirects : bool
-        Whether to follow redirects.
     """
 
     retry: RetryPolicy
@@ -106,91 +99,50 @@ class Access:
 
 
 # From the special to the general: aiohttp's exceptions are each other's subclasses.
-_KINDS: tuple[tuple[tuple[type[Exception], ...], BrokenBy], ...] = (
+_REASONS: tuple[tuple[tuple[type[Exception], ...], Reason], ...] = (
     (
         (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError),
-        BrokenBy.CERTIFICATE,
+        Reason.CERTIFICATE,
     ),
-    ((aiohttp.ClientSSLError, ssl.SSLError), BrokenBy.ENCRYPTION),
-    ((aiohttp.ClientConnectorDNSError,), BrokenBy.UNKNOWN_HOST),
-    ((TimeoutError,), BrokenBy.SILENCE),
-    ((aiohttp.ClientConnectorError,), BrokenBy.NO_CONNECTION),
-    ((aiohttp.ClientPayloadError,), BrokenBy.TRUNCATED),
-    ((aiohttp.TooManyRedirects,), BrokenBy.CIRCLES),
-    ((aiohttp.InvalidURL, ValueError), BrokenBy.UNUSABLE),
-    ((Exception,), BrokenBy.BROKEN),
+    ((aiohttp.ClientSSLError, ssl.SSLError), Reason.ENCRYPTION),
+    ((aiohttp.ClientConnectorDNSError,), Reason.UNKNOWN_HOST),
+    ((TimeoutError,), Reason.SILENCE),
+    ((aiohttp.ClientConnectorError,), Reason.NO_CONNECTION),
+    ((aiohttp.ClientPayloadError,), Reason.TRUNCATED),
+    ((aiohttp.TooManyRedirects,), Reason.CIRCLES),
+    ((aiohttp.InvalidURL, ValueError), Reason.UNUSABLE),
+    ((Exception,), Reason.BROKEN),
 )
 _Place = tuple[int, asyncio.AbstractEventLoop, str | None, bool]
 _sessions: dict[_Place, aiohttp.ClientSession] = {}
 
 
-async def get(
-    url: str, headers: Mapping[str, str], access: Access, stats: RequestStats
-) -> RawResponse:
-    """Send one GET and take its whole answer; runs on the I/O loop.
-
-    Parameters
-    ----------
-    url : str
-        Sent exactly as it is: signatures depend on the encoding.
-    headers : Mapping
-        Headers besides the usual.
-    access : Access
-        What to trust and how long to wait.
-    stats : RequestStats
-        Where the request and its bytes are counted.
-
-    Returns
-    -------
-    Answer
-        Whatever the status.
+async def send(request: Request, access: Access, stats: RequestStats) -> RawResponse:
+    """Send one request and take its whole answer, whatever its status; on the I/O loop.
 
     Raises
     ------
-    Interrupted
-        If there is no whole answer.
-    """
-    return await send(Request("GET", url, headers), access, stats)
-
-
-async def send(message: Request, access: Access, stats: RequestStats) -> RawResponse:
-    """Send one request and take its whole answer; runs on the I/O loop.
-
-    Parameters
-    ----------
-    message : Message
-        What to send.
-    access, stats
-        As for `get`.
-
-    Returns
-    -------
-    Answer
-        Whatever the status.
-
-    Raises
-    ------
-    Interrupted
-        If there is no whole answer.
+    RequestFailed
+        There is no whole answer.
     """
     stats.requests += 1
     try:
         async with _session(access).request(
-            message.method,
-            URL(message.url, encoded=True),
-            headers=message.headers,
-            data=None if message.body is None else _Body(message.body),
+            request.method,
+            URL(request.url, encoded=True),
+            headers=request.headers,
+            data=None if request.body is None else _Body(request.body),
             allow_redirects=access.redirects,
             proxy=access.proxy,
-            timeout=_timeout(message, access),
+            timeout=_timeout(request, access),
         ) as response:
             body = await response.read()
             stats.received += len(body)
             return RawResponse(response.status, response.headers, body)
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        kind = _kind(error)
+        reason = next(reason for types, reason in _REASONS if isinstance(error, types))
     # Raised here, where the error that may quote the address is not its context.
-    raise Interrupted(kind)
+    raise RequestFailed(reason=reason)
 
 
 class _Body(aiohttp.Payload):
@@ -219,36 +171,25 @@ class _Body(aiohttp.Payload):
             await writer.write(self._body[start : start + _PIECE])
 
 
-def _timeout(message: Request, access: Access) -> aiohttp.ClientTimeout:
+def _timeout(request: Request, access: Access) -> aiohttp.ClientTimeout:
     """Bound the time of sending a body too, on which silence says nothing."""
-    if message.body is None:
+    if request.body is None:
         return access.timeout
     retry = access.retry
-    total = retry.connect + retry.silence + len(message.body) / _SLOWEST
+    total = retry.connect + retry.silence + len(request.body) / _SLOWEST
     return aiohttp.ClientTimeout(
         total=total, sock_connect=retry.connect, sock_read=retry.silence
     )
 
 
-def decoded(answer: RawResponse) -> bytes:
-    """Undo a ``Content-Encoding`` that was not asked for: files stored gzipped.
-
-    Raises
-    ------
-    Interrupted
-        If the body is not what the header says.
-    """
-    if answer.headers.get("Content-Encoding", "").lower() not in ("gzip", "x-gzip"):
-        return answer.body
+def decoded(raw: RawResponse) -> bytes:
+    """Undo a ``Content-Encoding`` that was not asked for: files stored gzipped."""
+    if raw.headers.get("Content-Encoding", "").lower() not in ("gzip", "x-gzip"):
+        return raw.body
     try:
-        return zlib.decompress(answer.body, wbits=31)
+        return zlib.decompress(raw.body, wbits=31)
     except zlib.error:
-        raise Interrupted(BrokenBy.TRUNCATED) from None
-
-
-def _kind(error: Exception) -> BrokenBy:
-    """Say what an exception of the network means; the first row that fits decides."""
-    return next(kind for types, kind in _KINDS if isinstance(error, types))
+        raise RequestFailed(reason=Reason.TRUNCATED) from None
 
 
 def _session(access: Access) -> aiohttp.ClientSession:
@@ -281,7 +222,7 @@ def _trust(access: Access) -> ssl.SSLContext:
         try:
             context.load_verify_locations(cafile=access.ca_file)
         except OSError:  # ssl.SSLError is one
-            raise Interrupted(BrokenBy.NO_CA_FILE) from None
+            raise RequestFailed(reason=Reason.NO_CA_FILE) from None
     return context
 
 
@@ -343,76 +284,66 @@ class Response:
     storable: bool = True
     unchanged: bool = False
 
-    def part(self, wanted: ByteRequest | None) -> bytes | None:
-        """Return what was asked for, also where more came."""
-        if self.body is None or self.partial:
-            return self.body
-        return cut(self.body, wanted)
+    def result(self, wanted: ByteRequest | None) -> GetResult | None:
+        """Give what was asked for, also where more came."""
+        if self.body is None:
+            return None
+        body = self.body if self.partial else cut(self.body, wanted)
+        return GetResult(body, self.etag)
 
 
 def headers_for(wanted: ByteRequest | None, etag: str = "") -> dict[str, str]:
-    """Say in headers what is asked for.
-
-    Parameters
-    ----------
-    wanted : ByteRequest or None
-        The part, or None for all of it.
-    etag : str, optional
-        Of the version that is at hand: only another is to be sent.
-    """
+    """Ask for a part or (None) for all, but only of another version than `etag`."""
     headers = {} if wanted is None else {"Range": range_header(wanted)}
     if etag:
-        is_date = _HTTP_DATE.match(etag)
-        name = "If-Modified-Since" if is_date else "If-None-Match"
+        name = "If-Modified-Since" if _HTTP_DATE.match(etag) else "If-None-Match"
         headers[name] = etag
     return headers
 
 
-def response_of(answer: RawResponse, asked: Mapping[str, str]) -> Response:
-    """Reduce an answer to what it says about the object.
+def response_of(raw: RawResponse, asked: Mapping[str, str]) -> Response:
+    """Reduce the answer to a GET to what it says about the object.
 
     Parameters
     ----------
-    answer : web.Answer
-        The answer to a GET.
+    raw : RawResponse
+        The answer.
     asked : Mapping
         The headers of the GET, as `headers_for` makes them.
 
     Raises
     ------
-    Refused
-        If the answer says something else.
-    Interrupted
-        If the body is not what its headers say.
+    RequestFailed
+        The answer says something else, or its body is not what its headers say.
     """
-    match answer.status:
+    match raw.status:
         case 200:
-            body = decoded(answer)
-            return replace(_described(answer), body=body, total=len(body))
+            body = decoded(raw)
+            return replace(_described(raw), body=body, total=len(body))
         case 206 if "Range" in asked:
-            return _part(answer)
+            return _part(raw)
         case 416:  # the object ends before the range begins
             return Response(b"", partial=True, storable=False)
         case 304 if asked.keys() & {"If-None-Match", "If-Modified-Since"}:
             return Response(None, unchanged=True)
-    refusal = refusal_of(answer.status, answer.headers, answer.body)
-    if answer.status in (404, 410) and refusal.code != "NoSuchBucket":
-        return _described(answer)
-    raise Refused(refusal)
+    failure = failure_of(raw.status, raw.headers, raw.body)
+    if raw.status in (404, 410) and failure.code != "NoSuchBucket":
+        return _described(raw)
+    raise failure
 
 
-def _part(answer: RawResponse) -> Response:
-    said = _CONTENT_RANGE.match(answer.headers.get("Content-Range", ""))
-    reply = replace(_described(answer), body=answer.body, partial=True)
+def _part(raw: RawResponse) -> Response:
+    said = _CONTENT_RANGE.match(raw.headers.get("Content-Range", ""))
+    response = replace(_described(raw), body=raw.body, partial=True)
     if said is None:
-        return replace(reply, storable=False)
-    return replace(reply, start=int(said[1]), total=int(said[2]))
+        return replace(response, storable=False)
+    return replace(response, start=int(said[1]), total=int(said[2]))
 
 
-def _described(answer: RawResponse) -> Response:
+def _described(raw: RawResponse) -> Response:
     """Take from the headers what they say about any body, or about none."""
-    storable, lifetime = _permission(answer.headers)
-    etag = answer.headers.get("ETag") or answer.headers.get("Last-Modified", "")
+    storable, lifetime = _permission(raw.headers)
+    etag = raw.headers.get("ETag") or raw.headers.get("Last-Modified", "")
     return Response(None, etag=etag, lifetime=lifetime, storable=storable)
 
 
@@ -428,25 +359,23 @@ def _permission(headers: Mapping[str, str]) -> tuple[bool, int | None]:
     return storable, int(seconds) if seconds.isdecimal() else None
 
 
-# Files on a web server: plain GETs, the query with each, redirects followed.
+# Files on a web server.
 
 
-class HttpTransport:
+class HttpBackend(ObjectBackend):
     """The keys below a web address.
 
     Parameters
     ----------
     address : callable
         From a key to its whole address, encoded and with the query.
-    access : web.Access
+    access : Access
         What to trust and how long to wait.
     bucket : str, optional
         The bucket behind the address, if it is one.
     extra : str, optional
         Our extra dependency that could sign in here.
     """
-
-    concurrency = REMOTE_CONCURRENCY
 
     def __init__(
         self,
@@ -456,49 +385,43 @@ class HttpTransport:
         bucket: str = "",
         extra: str = "",
     ) -> None:
+        self.concurrency = REMOTE_CONCURRENCY
         self.stats = RequestStats()
         self._bucket = bucket
         self._extra = extra
         self._address = address
         self._access = access
 
-    async def read(self, key: str, wanted: ByteRequest | None) -> bytes | None:
+    async def read(
+        self, key: str, wanted: ByteRequest | None = None
+    ) -> GetResult | None:
         """Read a key by one GET."""
-        return (await self.reply(key, wanted)).part(wanted)
+        return (await self.respond(key, wanted)).result(wanted)
 
-    async def reply(
+    async def respond(
         self, key: str, wanted: ByteRequest | None, etag: str = ""
     ) -> Response:
         """Read a key by one GET, unless the object is of the version that is named."""
         headers = headers_for(wanted, etag)
-        answer = await get(self._address(key), headers, self._access, self.stats)
-        return response_of(answer, headers)
+        request = Request("GET", self._address(key), headers)
+        return response_of(await send(request, self._access, self.stats), headers)
 
     async def version(self, key: str) -> str:
         """Ask for the first byte, and take the version that the answer names."""
-        return (await self.reply(key, FIRST_BYTE)).etag
+        return (await self.respond(key, FIRST_BYTE)).etag
 
     def identity(self, key: str) -> str:
-        """Return the address, with whatever signs it."""
+        """Give the address, with whatever signs it."""
         return self._address(key)
 
-    def verdict(self, refused: Refused) -> Refusal:
-        """Return the only answer there is."""
-        return refused.refusal
-
-    def place(self, url: str) -> ErrorContext:
+    def context(self, url: str, doing: str = "read") -> ErrorContext:
         """Describe this place for the words of an error about `url`."""
         parts = urlsplit(self._address(""))
-        host = parts.netloc.rpartition("@")[2]
         return ErrorContext(
             url,
-            host,
+            parts.netloc.rpartition("@")[2],
             bucket=self._bucket,
             has_query=bool(parts.query),
             extra=self._extra,
+            doing=doing,
         )
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Nothing happens here that is worth a sentence."""
-        return ()

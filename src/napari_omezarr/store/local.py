@@ -6,7 +6,7 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
-from .backend import LOCAL_CONCURRENCY, RequestStats, span
+from .backend import LOCAL_CONCURRENCY, GetResult, ObjectBackend, RequestStats, span
 from .error_mapping import ErrorContext
 
 if TYPE_CHECKING:
@@ -14,38 +14,28 @@ if TYPE_CHECKING:
 
     from zarr.abc.store import ByteRequest
 
-    from .error_mapping import Refusal, Refused
 
-
-class LocalTransport:
+class LocalBackend(ObjectBackend):
     """The files below a folder, or one file (its key is ``""``)."""
 
-    concurrency = LOCAL_CONCURRENCY
-
     def __init__(self, folder: Path) -> None:
+        self.concurrency = LOCAL_CONCURRENCY
         self.stats = RequestStats()
         self._folder = folder
 
-    async def read(self, key: str, wanted: ByteRequest | None) -> bytes | None:
+    async def read(
+        self, key: str, wanted: ByteRequest | None = None
+    ) -> GetResult | None:
         """Read a file, or a part of it."""
         self.stats.requests += 1
         file = self._folder / key if key else self._folder
         body = await asyncio.to_thread(_read, file, wanted)
         self.stats.received += len(body or b"")
-        return body
+        return None if body is None else GetResult(body)
 
-    def verdict(self, refused: Refused) -> Refusal:
-        """Return the only answer there is."""
-        return refused.refusal
-
-    def place(self, url: str) -> ErrorContext:
+    def context(self, url: str, doing: str = "read") -> ErrorContext:
         """Describe this place for the words of an error about `url`."""
-        return ErrorContext(url)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Nothing happens here that is worth a sentence."""
-        return ()
+        return ErrorContext(url, doing=doing)
 
 
 def _read(file: Path, wanted: ByteRequest | None) -> bytes | None:

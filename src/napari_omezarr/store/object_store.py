@@ -1,56 +1,47 @@
-"""A place that can be changed: objects put, read, deleted and listed, with retry."""
+"""Objects of a bucket: one request each, signed if somebody signs; no HEAD.
+
+The requests go through our own session, signed by botocore. aiobotocore's client, on
+which s3fs builds, needs two to three times the processor time for each request, and
+asks for the size of an object before it asks for the object.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import TYPE_CHECKING
-
-from botocore.awsrequest import AWSRequest
-
-from napari_omezarr.errors import StoreError
-
-from .backend import ObjectMeta, about_listing, not_listed
-from .error_mapping import ErrorContext, Refused, translate
-from .retry import RetryPolicy
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-
 import hashlib
 import logging
 import re
 from contextlib import suppress
-from dataclasses import field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, unquote_plus
 from xml.etree import ElementTree
 
 from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+
+from napari_omezarr.errors import StoreError
 
 from . import http
 from .backend import (
     FIRST_BYTE,
     PAGE,
     REMOTE_CONCURRENCY,
-    DeepPage,
     GetResult,
     ListPage,
+    ObjectBackend,
+    ObjectMeta,
     PutMode,
     RequestStats,
-    StoredObject,
+    WritableBackend,
+    about_listing,
+    not_listed,
     range_header,
 )
-from .error_mapping import (
-    BrokenBy,
-    Interrupted,
-    Refusal,
-    refusal_of,
-)
+from .error_mapping import Reason, RequestFailed, failure_of, translate
 from .http import headers_for, response_of
-from .retry import Broken, RetryingReader
+from .retry import FAILURES, looks_like_html, retrying
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -59,17 +50,35 @@ if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest
 
     from .backend import Attempts
+    from .error_mapping import ErrorContext, Failure
     from .http import Request, Response
     from .retry import RetryPolicy
     from .sign_in import BucketSession
 
-    T = TypeVar("T")
-
-# A prefix of a bucket, of which nothing is found out before the first request.
+# A prefix of a bucket, and what is asked of it.
 
 
-class BucketPlace:
+@dataclass(frozen=True, slots=True)
+class S3Request:
+    """What is asked of a bucket: of a key, or of itself (``""``); not yet signed."""
+
+    method: str
+    path: str
+    query: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | memoryview | None = None
+
+
+def query_of(wishes: Mapping[str, str]) -> str:
+    """Write a query as it is signed: sorted, encoded, and without what is empty."""
+    pairs = ((name, quote(text, safe="-_.~")) for name, text in sorted(wishes.items()))
+    return "&".join(f"{name}={text}" for name, text in pairs if text)
+
+
+class S3Backend(ObjectBackend):
     """The objects below a prefix of a bucket, to be read or written.
+
+    Nothing is found out about the bucket before the first request.
 
     Parameters
     ----------
@@ -78,15 +87,14 @@ class BucketPlace:
         loop, as it may read AWS's configuration files.
     prefix : str
         The key below which the keys are; ``""`` for the whole bucket.
-    access : web.Access
+    access : Access
         What to trust and how long to wait.
     """
-
-    concurrency = REMOTE_CONCURRENCY
 
     def __init__(
         self, bucket: Callable[[], BucketSession], prefix: str, access: http.Access
     ) -> None:
+        self.concurrency = REMOTE_CONCURRENCY
         self.stats = RequestStats()
         self._find_bucket = bucket
         self._bucket: BucketSession | None = None
@@ -96,6 +104,15 @@ class BucketPlace:
     def path(self, key: str) -> str:
         """Give the whole key of an object."""
         return f"{self._prefix}/{key}".strip("/")
+
+    def context(self, url: str, doing: str = "read") -> ErrorContext:
+        """Describe this place for the words of an error about `url`."""
+        return replace(self._opened().context(url), doing=doing)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about what happened in this bucket."""
+        return self._bucket.notes.sentences if self._bucket else ()
 
     def _opened(self) -> BucketSession:
         if self._bucket is None:
@@ -115,52 +132,23 @@ logging.getLogger("botocore.auth").setLevel(logging.INFO)
 def signed(
     url: str, headers: Mapping[str, str], credentials: ReadOnlyCredentials, region: str
 ) -> dict[str, str]:
-    """Sign a GET.
-
-    Parameters
-    ----------
-    url : str
-        Encoded as it will be sent.
-    headers : Mapping
-        Headers of the request; they are signed too.
-    credentials : ReadOnlyCredentials
-        Who signs.
-    region : str
-        The region that the signature is for.
-
-    Returns
-    -------
-    dict
-        All headers to send, the signature among them.
-    """
+    """Sign a GET with all its headers; give these with the signature among them."""
     request = AWSRequest("GET", url, headers=dict(headers))
     S3SigV4Auth(credentials, "s3", region).add_auth(request)
     return dict(request.headers.items())
 
 
-def signed_message(
-    message: Request, digest: str, credentials: ReadOnlyCredentials, region: str
+def signed_with_body(
+    request: Request, digest: str, credentials: ReadOnlyCredentials, region: str
 ) -> Request:
     """Sign a request together with its body, so that the service checks what came.
 
-    Parameters
-    ----------
-    message : Message
-        The request; all its headers are signed too.
-    digest : str
-        The SHA-256 of its body in hexadecimal digits.
-    credentials, region
-        As for `signed`.
-
-    Returns
-    -------
-    Message
-        The same with the signature among its headers.
+    `digest` is the SHA-256 of the body in hexadecimal digits.
     """
-    headers = dict(message.headers)
-    request = AWSRequest(message.method, message.url, headers=headers)
-    _BodySigner(credentials, region, digest).add_auth(request)
-    return replace(message, headers=dict(request.headers.items()))
+    headers = dict(request.headers)
+    unsigned = AWSRequest(request.method, request.url, headers=headers)
+    _BodySigner(credentials, region, digest).add_auth(unsigned)
+    return replace(request, headers=dict(unsigned.headers.items()))
 
 
 class _BodySigner(S3SigV4Auth):  # type: ignore[misc]  # botocore has no types
@@ -177,146 +165,105 @@ class _BodySigner(S3SigV4Auth):  # type: ignore[misc]  # botocore has no types
         return self._digest
 
 
-# Objects of a bucket: one GET each, signed if somebody signs; no HEAD, no LIST.
-#
-# The requests go through our own session, signed by botocore. aiobotocore's client,
-# on which s3fs builds, needs two to three times the processor time for each request,
-# and asks for the size of an object before it asks for the object.
+# Reading: as whoever signs, or as nobody if that turns out to be no good.
 
 _READ_CORRECTIONS = 2  # the region, and how the bucket is named
 
 
-@dataclass(frozen=True, slots=True)
-class _ObjectRequest:
-    """What is asked of a bucket: a key or ``""`` for itself, and how."""
-
-    path: str
-    headers: Mapping[str, str]
-    query: str = ""
-
-
-class S3Transport(BucketPlace):
+class S3Reader(S3Backend):
     """Reads the keys below a prefix of a bucket."""
 
-    async def read(self, key: str, wanted: ByteRequest | None) -> bytes | None:
+    async def read(
+        self, key: str, wanted: ByteRequest | None = None
+    ) -> GetResult | None:
         """Read an object by one GET, or two if signing in turns out to be no good."""
-        return (await self.reply(key, wanted)).part(wanted)
+        return (await self.respond(key, wanted)).result(wanted)
 
-    async def reply(
+    async def respond(
         self, key: str, wanted: ByteRequest | None, etag: str = ""
     ) -> Response:
         """Read as `read` does, unless the object is of the version that is named."""
-        return await self._signed(
-            _ObjectRequest(self.path(key), headers_for(wanted, etag))
-        )
+        headers = headers_for(wanted, etag)
+        return await self._signed(S3Request("GET", self.path(key), headers=headers))
 
     async def listing(self, query: str) -> bytes:
-        """Ask the bucket itself, with a query: a page of what it holds.
-
-        Parameters
-        ----------
-        query : str
-            Encoded as it will be sent.
-        """
-        reply = await self._signed(_ObjectRequest("", {}, query))
-        return reply.body or b""
+        """Ask the bucket itself, with a query as it will be sent: what it holds."""
+        body = (await self._signed(S3Request("GET", "", query))).body or b""
+        if looks_like_html("", body):
+            raise RequestFailed(reason=Reason.WEB_PAGE)
+        return body
 
     async def version(self, key: str) -> str:
         """Ask for the first byte, and take the version that the answer names."""
-        return (await self.reply(key, FIRST_BYTE)).etag
+        return (await self.respond(key, FIRST_BYTE)).etag
 
     def identity(self, key: str) -> str:
-        """Return an address of the object, whatever is learnt of its bucket's."""
+        """Give an address of the object, whatever is learnt of its bucket's."""
         address = self._opened().address
         path = quote(self.path(key))
         return f"{address.endpoint or 's3:/'}/{address.bucket}/{path}"
 
-    def verdict(self, refused: Refused) -> Refusal | StoreError:
-        """Return the answer that counts: the anonymous one only if those are read."""
-        if refused.before is None or self._opened().anonymous:
-            return refused.refusal
-        return refused.before
+    def verdict(self, failure: RequestFailed) -> RequestFailed | StoreError:
+        """Give the failure that counts: the anonymous one only if those are read."""
+        if failure.signed_failure is None or self._opened().anonymous:
+            return failure
+        return failure.signed_failure
 
-    def place(self, url: str) -> ErrorContext:
-        """Describe this place for the words of an error about `url`."""
-        return self._opened().place(url)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Sentences about what happened in this bucket."""
-        return self._bucket.notes.sentences if self._bucket else ()
-
-    async def _signed(self, wish: _ObjectRequest) -> Response:
-        """Ask as whoever signs here, or as nobody if that turns out to be no good."""
+    async def _signed(self, request: S3Request) -> Response:
         bucket = self._opened()
         credentials = await bucket.credentials()
         if isinstance(credentials, StoreError):
-            return await self._unsigned(wish, credentials)
+            return await self._unsigned(request, credentials)
         try:
-            reply = await self._get(wish, credentials)
-        except Refused as refused:
-            if credentials is None or not bucket.may_go_anonymous(refused.refusal):
+            response = await self._get(request, credentials)
+        except RequestFailed as failure:
+            if credentials is None or not bucket.may_go_anonymous(failure):
                 raise
-            problem = refused.refusal
+            problem = failure
         else:
             bucket.was_read(signed=credentials is not None)
-            return reply
-        return await self._unsigned(wish, problem)
+            return response
+        return await self._unsigned(request, problem)
 
     async def _unsigned(
-        self, wish: _ObjectRequest, problem: Refusal | StoreError
+        self, request: S3Request, problem: RequestFailed | StoreError
     ) -> Response:
         try:
-            reply = await self._get(wish, None)
-        except Refused as refused:
-            refusal = refused.refusal
+            response = await self._get(request, None)
+        except RequestFailed as failure:
+            if failure.reason is not Reason.REFUSED:
+                raise
+            refused = replace(failure, signed_failure=problem)
         else:
             self._opened().go_anonymous(problem)
-            return reply
+            return response
         self._opened().sign_in_failed(problem)
-        raise Refused(refusal, before=problem)
+        raise refused
 
     async def _get(
-        self, wish: _ObjectRequest, credentials: ReadOnlyCredentials | None
+        self, wish: S3Request, credentials: ReadOnlyCredentials | None
     ) -> Response:
         """Ask for an object, elsewhere if the answer says where."""
         bucket = self._opened()
         for attempt in range(1 + _READ_CORRECTIONS):
             address = bucket.address
             url = address.url(wish.path) + (f"?{wish.query}" if wish.query else "")
-            sent = wish.headers
+            headers = wish.headers
             if credentials is not None:
-                headers = {**wish.headers, **bucket.headers}
-                sent = signed(url, headers, credentials, address.region)
-            answer = await http.get(url, sent, self._access, self.stats)
+                asked = {**wish.headers, **bucket.headers}
+                headers = signed(url, asked, credentials, address.region)
+            request = http.Request("GET", url, headers)
+            raw = await http.send(request, self._access, self.stats)
             try:
-                return response_of(answer, wish.headers)
-            except Refused as refused:
-                refusal = replace(refused.refusal, signed=credentials is not None)
-            moved = bucket.address != address or bucket.learn(refusal)
+                return response_of(raw, wish.headers)
+            except RequestFailed as failure:
+                if failure.reason is not Reason.REFUSED:
+                    raise
+                refused = replace(failure, signed=credentials is not None)
+            moved = bucket.address != address or bucket.learn(refused)
             if attempt == _READ_CORRECTIONS or not moved:
                 break
-        raise Refused(refusal)
-
-
-# What is asked of a bucket, before somebody signs it.
-
-
-@dataclass(frozen=True, slots=True)
-class UnsignedRequest:
-    """What is asked of a bucket: of a key, or of itself (``""``)."""
-
-    method: str
-    path: str
-    query: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | memoryview | None = None
-
-
-def query_of(wishes: Mapping[str, str]) -> str:
-    """Write a query as it is signed: sorted, and encoded like everything else."""
-    pairs = sorted((name, quote(text, safe="-_.~")) for name, text in wishes.items())
-    return "&".join(f"{name}={text}" for name, text in pairs)
+        raise refused
 
 
 # Long objects in parts: several on their way at a time, each tried again alone.
@@ -330,35 +277,17 @@ _UPLOAD = re.compile(rb"<UploadId>([^<]+)</UploadId>")
 
 
 async def put_in_parts(
-    outlet: S3Outlet, key: str, body: bytes, attempts: Attempts
+    writer: S3Writer, key: str, body: bytes, attempts: Attempts
 ) -> None:
-    """Write a long object, whole or not at all.
-
-    Parameters
-    ----------
-    outlet : S3Outlet
-        Where.
-    key : str
-        Of the object.
-    body : bytes-like
-        All of it; parts are views.
-    attempts : callable
-        Is given each request, to try it again after a passing failure.
-
-    Raises
-    ------
-    StoreError
-        A request failed in all tries. What was sent is given up, so that it does
-        not lie there unseen and paid for.
-    """
+    """Write a long object, whole or not at all."""
     whole = memoryview(body)
     parts = [whole[start : start + PART] for start in range(0, len(whole), PART)]
-    path = outlet.path(key)
-    await assemble(outlet, path, partial(_send, outlet, path), parts, attempts)
+    path = writer.path(key)
+    await assemble(writer, path, partial(_send, writer, path), parts, attempts)
 
 
 async def assemble(
-    outlet: S3Outlet,
+    writer: S3Writer,
     path: str,
     send: Callable[[str, int, Part], Awaitable[str]],
     parts: Sequence[Part],
@@ -366,74 +295,59 @@ async def assemble(
 ) -> None:
     """Make an object of parts, of which each is sent, and tried again, alone.
 
-    Parameters
-    ----------
-    outlet : S3Outlet
-        Where.
-    path : str
-        The whole key.
-    send : callable
-        Is given the upload's name, a part's number and the part; gives its tag.
-    parts : sequence
-        In order.
-    attempts : callable
-        Is given each request.
-
-    Raises
-    ------
-    StoreError
-        As `put_in_parts`.
+    `send` is given the upload's name, a part's number and the part; it gives its ETag.
     """
-    upload = await attempts(partial(_begin, outlet, path))
+    upload = await attempts(partial(_begin, writer, path))
     sending = [
         asyncio.ensure_future(attempts(partial(send, upload, number, part)))
         for number, part in enumerate(parts, 1)
     ]
     try:
-        tags = await asyncio.gather(*sending)
-        await attempts(partial(_finish, outlet, path, upload, tags))
+        etags = await asyncio.gather(*sending)
+        await attempts(partial(_finish, writer, path, upload, etags))
     except BaseException:
+        # What was sent is given up, so that it does not lie there unseen and paid for.
         for part in sending:
             part.cancel()
         await asyncio.gather(*sending, return_exceptions=True)
-        with suppress(Refused, Interrupted, OSError):
+        with suppress(*FAILURES):
             query = query_of({"uploadId": upload})
-            await outlet.done(UnsignedRequest("DELETE", path, query))
+            await writer.done(S3Request("DELETE", path, query))
         raise
 
 
-async def _begin(outlet: S3Outlet, path: str) -> str:
+async def _begin(writer: S3Writer, path: str) -> str:
     headers = {"Content-Type": "application/octet-stream"}
-    answer = await outlet.done(UnsignedRequest("POST", path, "uploads=", headers, b""))
+    answer = await writer.done(S3Request("POST", path, "uploads=", headers, b""))
     found = _UPLOAD.search(answer.body)
     if found is None:
-        raise Interrupted(BrokenBy.WEB_PAGE)
+        raise RequestFailed(reason=Reason.WEB_PAGE)
     return found[1].decode()
 
 
 async def _send(
-    outlet: S3Outlet, path: str, upload: str, number: int, part: memoryview
+    writer: S3Writer, path: str, upload: str, number: int, part: memoryview
 ) -> str:
     query = query_of({"partNumber": str(number), "uploadId": upload})
     headers = {"Content-Type": "application/octet-stream"}
-    answer = await outlet.done(UnsignedRequest("PUT", path, query, headers, part))
+    answer = await writer.done(S3Request("PUT", path, query, headers, part))
     return answer.headers.get("ETag", "")
 
 
 async def _finish(
-    outlet: S3Outlet, path: str, upload: str, tags: Sequence[str]
+    writer: S3Writer, path: str, upload: str, etags: Sequence[str]
 ) -> None:
     parts = "".join(
-        f"<Part><PartNumber>{number}</PartNumber><ETag>{tag}</ETag></Part>"
-        for number, tag in enumerate(tags, 1)
+        f"<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>"
+        for number, etag in enumerate(etags, 1)
     )
     body = f"<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>".encode()
     headers = {"Content-Type": "application/xml"}
     query = query_of({"uploadId": upload})
-    answer = await outlet.done(UnsignedRequest("POST", path, query, headers, body))
+    answer = await writer.done(S3Request("POST", path, query, headers, body))
     # "200 OK" is sent at once, and what went wrong afterwards stands in the body.
     if b"<Error>" in answer.body:
-        raise Refused(refusal_of(500, answer.headers, answer.body))
+        raise failure_of(500, answer.headers, answer.body)
 
 
 # Long objects copied within a bucket, in parts: one request copies 5 GB at most.
@@ -441,61 +355,37 @@ async def _finish(
 LONGEST = 1 << 30
 """From so many bytes on an object is copied in parts; a service may take a while."""
 COPY_PART = 256 << 20
-_TAG = re.compile(rb"<ETag>([^<]+)</ETag>")
+_ETAG = re.compile(rb"<ETag>([^<]+)</ETag>")
 
 
 async def copy_in_parts(
-    outlet: S3Outlet,
+    writer: S3Writer,
     key: str,
     to: str,
     size: int,
     attempts: Attempts,
     part: int = COPY_PART,
 ) -> None:
-    """Copy a long object over another, whole or not at all.
-
-    Parameters
-    ----------
-    outlet : S3Outlet
-        Where both are.
-    key, to : str
-        Which, and where to.
-    size : int
-        Its bytes.
-    attempts : callable
-        Is given each request, to try it again after a passing failure.
-    part : int, optional
-        Bytes of each part; S3 wants 5 MiB at least.
-
-    Raises
-    ------
-    StoreError
-        A request failed in all tries; what had been copied is given up.
-    """
+    """Copy a long object over another, whole or not at all; S3 wants 5 MiB a part."""
     ranges = [(start, min(start + part, size)) for start in range(0, size, part)]
-    path = outlet.path(to)
-    send = partial(_copy_part, outlet, key, path)
-    await assemble(outlet, path, send, ranges, attempts)
+    path = writer.path(to)
+    send = partial(_copy_part, writer, key, path)
+    await assemble(writer, path, send, ranges, attempts)
 
 
 def copied(answer: http.RawResponse) -> bytes:
-    """Give the tag of what was copied.
-
-    Raises
-    ------
-    Refused
-        "200 OK" was sent at once, and what went wrong afterwards stands in the body.
-    """
-    found = _TAG.search(answer.body)
+    """Give the ETag of what was copied."""
+    found = _ETAG.search(answer.body)
+    # "200 OK" is sent at once, and what went wrong afterwards stands in the body.
     if b"<Error>" in answer.body:
-        raise Refused(refusal_of(500, answer.headers, answer.body))
+        raise failure_of(500, answer.headers, answer.body)
     if found is None:
-        raise Interrupted(BrokenBy.WEB_PAGE)
+        raise RequestFailed(reason=Reason.WEB_PAGE)
     return found[1]
 
 
 async def _copy_part(
-    outlet: S3Outlet,
+    writer: S3Writer,
     key: str,
     path: str,
     upload: str,
@@ -505,10 +395,10 @@ async def _copy_part(
     query = query_of({"partNumber": str(number), "uploadId": upload})
     first, end = span
     headers = {
-        **outlet.source(key),
+        **writer.source(key),
         "x-amz-copy-source-range": f"bytes={first}-{end - 1}",
     }
-    answer = await outlet.done(UnsignedRequest("PUT", path, query, headers, b""))
+    answer = await writer.done(S3Request("PUT", path, query, headers, b""))
     return copied(answer).decode().replace("&quot;", '"').replace("&#34;", '"')
 
 
@@ -521,7 +411,7 @@ _BINARY: Mapping[str, str] = {"Content-Type": "application/octet-stream"}
 _JSON: Mapping[str, str] = {"Content-Type": "application/json"}
 
 
-class S3Outlet(BucketPlace):
+class S3Writer(S3Backend, WritableBackend):
     """Writes the objects below a prefix of a bucket.
 
     The bucket must not go on without a sign-in by itself: who may read is not who
@@ -533,12 +423,10 @@ class S3Outlet(BucketPlace):
     ) -> GetResult | None:
         """Read an object, or a part of it, by one GET."""
         headers = {} if wanted is None else {"Range": range_header(wanted)}
-        answer = await self.send(
-            UnsignedRequest("GET", self.path(key), headers=headers)
-        )
-        reply = response_of(answer, headers)
-        body = reply.part(wanted)
-        return None if body is None else GetResult(body, answer.headers.get("ETag", ""))
+        answer = await self.send(S3Request("GET", self.path(key), headers=headers))
+        found = response_of(answer, headers).result(wanted)
+        # A date, which `Response` takes where there is no ETag, is no condition.
+        return found and replace(found, etag=answer.headers.get("ETag", ""))
 
     async def write(
         self, key: str, body: bytes, condition: PutMode | None = None
@@ -547,9 +435,7 @@ class S3Outlet(BucketPlace):
         name = key.rpartition("/")[2]
         kind = _JSON if name.endswith("json") or name.startswith(".z") else _BINARY
         headers = {**kind, **(condition.headers if condition else {})}
-        await self.done(
-            UnsignedRequest("PUT", self.path(key), headers=headers, body=body)
-        )
+        await self.done(S3Request("PUT", self.path(key), headers=headers, body=body))
 
     async def put(self, key: str, body: bytes, attempts: Attempts) -> None:
         """Write an object; a long one in parts."""
@@ -567,7 +453,7 @@ class S3Outlet(BucketPlace):
 
     async def _copy(self, key: str, to: str) -> None:
         answer = await self.done(
-            UnsignedRequest("PUT", self.path(to), headers=self.source(key), body=b"")
+            S3Request("PUT", self.path(to), headers=self.source(key), body=b"")
         )
         copied(answer)
 
@@ -578,68 +464,54 @@ class S3Outlet(BucketPlace):
 
     async def delete(self, key: str) -> None:
         """Delete an object by one DELETE."""
-        answer = await self.send(UnsignedRequest("DELETE", self.path(key)))
-        if answer.status != 404:
+        answer = await self.send(S3Request("DELETE", self.path(key)))
+        failure = failure_of(answer.status, answer.headers, answer.body)
+        if answer.status != 404 or failure.code == "NoSuchBucket":
             _accept(answer)
-        elif (refusal := refusal_of(404, answer.headers, answer.body)).code == (
-            "NoSuchBucket"
-        ):
-            raise Refused(refusal)
 
-    async def page(self, prefix: str, token: str = "", size: int = 1000) -> DeepPage:
-        """Ask for a page of ListObjectsV2."""
-        below = f"{self.path(prefix)}/".lstrip("/")
+    async def list_all(
+        self, prefix: str, token: str = "", size: int = PAGE
+    ) -> ListPage:
+        """Ask for a page of ListObjectsV2, without a delimiter."""
         wishes = {
             "continuation-token": token,
             "encoding-type": "url",
             "list-type": "2",
             "max-keys": str(size),
-            "prefix": below,
+            "prefix": f"{self.path(prefix)}/".lstrip("/"),
         }
-        query = query_of({name: text for name, text in wishes.items() if text})
-        answer = await self.done(UnsignedRequest("GET", "", query))
-        above = len(f"{self._prefix}/".lstrip("/"))
-        return _page(answer.body, above)
+        answer = await self.done(S3Request("GET", "", query_of(wishes)))
+        return list_page(answer.body, len(f"{self._prefix}/".lstrip("/")))
 
-    async def done(self, order: UnsignedRequest) -> http.RawResponse:
-        """Send an order that must succeed.
+    async def done(self, wish: S3Request) -> http.RawResponse:
+        """Send a request that must succeed."""
+        return _accept(await self.send(wish))
 
-        Raises
-        ------
-        Refused
-            It was refused.
-        """
-        return _accept(await self.send(order))
-
-    async def send(self, order: UnsignedRequest) -> http.RawResponse:
-        """Send an order, elsewhere if the answer says where, as whoever signs now."""
+    async def send(self, wish: S3Request) -> http.RawResponse:
+        """Send a request, elsewhere if the answer says where, as whoever signs now."""
         bucket = self._opened()
         credentials = await bucket.credentials()
-        digest = await _digest(order.body)
+        digest = await _digest(wish.body)
         for attempt in range(1 + _WRITE_CORRECTIONS):
             address = bucket.address
-            url = address.url(order.path) + (f"?{order.query}" if order.query else "")
-            headers = {**order.headers, **bucket.headers}
-            message = http.Request(order.method, url, headers, order.body)
+            url = address.url(wish.path) + (f"?{wish.query}" if wish.query else "")
+            headers = {**wish.headers, **bucket.headers}
+            request = http.Request(wish.method, url, headers, wish.body)
             if credentials is not None:
-                message = signed_message(message, digest, credentials, address.region)
-            answer = await http.send(message, self._access, self.stats)
+                request = signed_with_body(request, digest, credentials, address.region)
+            answer = await http.send(request, self._access, self.stats)
             if answer.status < 300 or answer.status == 404:
                 break
-            refusal = refusal_of(answer.status, answer.headers, answer.body)
+            failure = failure_of(answer.status, answer.headers, answer.body)
             before = credentials
-            if refusal.expired:
+            if failure.expired:
                 # She may have signed in anew while this goes on.
-                bucket.sign_in_failed(refusal)
+                bucket.sign_in_failed(failure)
                 credentials = await bucket.credentials()
-            moved = bucket.address != address or bucket.learn(refusal)
+            moved = bucket.address != address or bucket.learn(failure)
             if attempt == _WRITE_CORRECTIONS or not (moved or credentials != before):
-                raise Refused(replace(refusal, signed=before is not None))
+                raise replace(failure, signed=before is not None)
         return answer
-
-    def place(self, url: str, doing: str) -> ErrorContext:
-        """Describe this place for the words of an error about `url`."""
-        return replace(self._opened().place(url), doing=doing)
 
 
 async def _digest(body: bytes | memoryview | None) -> str:
@@ -650,39 +522,53 @@ async def _digest(body: bytes | memoryview | None) -> str:
 
 def _accept(answer: http.RawResponse) -> http.RawResponse:
     if answer.status >= 300:
-        raise Refused(refusal_of(answer.status, answer.headers, answer.body))
+        raise failure_of(answer.status, answer.headers, answer.body)
     return answer
 
 
-def _page(body: bytes, above: int) -> DeepPage:
-    try:
-        root = ElementTree.fromstring(body)
-    except ElementTree.ParseError:
-        raise Interrupted(BrokenBy.WEB_PAGE) from None
-    if not root.tag.endswith("ListBucketResult"):
-        raise Interrupted(BrokenBy.WEB_PAGE)
-    encoded = root.findtext("{*}EncodingType") == "url"
-    entries = []
-    for element in root.iterfind("{*}Contents"):
-        key = element.findtext("{*}Key", "")
-        key = unquote_plus(key) if encoded else key
-        entries.append(StoredObject(key[above:], int(element.findtext("{*}Size", "0"))))
-    more = root.findtext("{*}IsTruncated") == "true"
-    token = root.findtext("{*}NextContinuationToken", "") if more else ""
-    return DeepPage(tuple(entries), token)
-
-
-# Pages of ListObjectsV2, and the list of buckets.
+# Lists: pages of ListObjectsV2, and the buckets of a service.
 
 _AT_A_TIME = 4
+
+
+def list_page(body: bytes, above: int) -> ListPage:
+    """Read a page of ListObjectsV2, whose keys have `above` characters too many.
+
+    Raises
+    ------
+    RequestFailed
+        It is none.
+    """
+    root = _parsed(body, "ListBucketResult")
+    said = _said(root)
+    encoded = said.get("EncodingType") == "url"
+    kinds = {"CommonPrefixes": "Prefix", "Contents": "Key"}
+    items = []
+    for element in root:
+        kind = _tag(element)
+        if kind not in kinds:
+            continue
+        facts = _said(element)
+        key = facts.get(kinds[kind], "")
+        name = (unquote_plus(key) if encoded else key)[above:]
+        if kind == "CommonPrefixes":
+            items.append(ObjectMeta(name.removesuffix("/"), True))
+            continue
+        size = facts.get("Size", "")
+        number = int(size) if size.isdecimal() else None
+        items.append(ObjectMeta(name, False, number, facts.get("LastModified", "")))
+    more = said.get("IsTruncated") == "true"
+    return ListPage(tuple(items), said.get("NextContinuationToken", "") if more else "")
 
 
 class BucketLister:
     """What lies below a prefix of a bucket: one request for each page.
 
+    A bucket that is not listed for this sign-in, or is none, is a ListingDeniedError.
+
     Parameters
     ----------
-    transport : S3Transport
+    reader : S3Reader
         The bucket.
     prefix : str
         The key of the place, without ``/`` at its end.
@@ -693,65 +579,40 @@ class BucketLister:
     """
 
     def __init__(
-        self, transport: S3Transport, prefix: str, url: str, retry: RetryPolicy
+        self, reader: S3Reader, prefix: str, url: str, retry: RetryPolicy
     ) -> None:
-        self.stats: RequestStats = transport.stats
-        self._questions = _Questions(transport)
-        self._asking = RetryingReader(self._questions, retry, _AT_A_TIME)
+        self.stats: RequestStats = reader.stats
+        self._reader = reader
+        self._retry = retry
+        self._slots = asyncio.Semaphore(_AT_A_TIME)
         self._above = f"{prefix}/" if prefix else ""
         self._url = url
 
-    async def batch(
+    async def page(
         self, prefix: str = "", token: str = "", size: int = PAGE
     ) -> ListPage:
-        """Give a page; `token` is the server's own continuation token.
-
-        Raises
-        ------
-        ListingDeniedError
-            The bucket is not listed for this sign-in, or it is none.
-        StoreError
-            There was no answer.
-        """
+        """Give a page of what lies directly below; `token` is the server's own."""
         wishes = {
             "continuation-token": token,
             "delimiter": "/",
-            "encoding-type": "url",
-            "list-type": "2",
             "max-keys": str(min(size, PAGE)),
             "prefix": self._above + prefix,
         }
-        root = await self._answer(_query(wishes), "ListBucketResult")
-        return _batch(root, len(self._above))
+        page = await self._page(wishes)
+        items = tuple(item for item in page.items if "/" not in item.name)
+        return replace(page, items=items)
 
-    async def tree(self, token: str = "") -> ListPage:
-        """Give a page of all objects below, at any depth: names are whole paths.
-
-        Raises
-        ------
-        StoreError
-            The bucket was not listed.
-        """
-        wishes = {
-            "continuation-token": token,
-            "encoding-type": "url",
-            "list-type": "2",
-            "prefix": self._above,
-        }
-        root = await self._answer(_query(wishes), "ListBucketResult")
-        return _batch(root, len(self._above), deep=True)
+    async def deep_page(self, token: str = "") -> ListPage:
+        """Give a page of all objects below, at any depth: names are whole paths."""
+        return await self._page({"continuation-token": token, "prefix": self._above})
 
     async def buckets(self) -> tuple[ObjectMeta, ...]:
-        """List the buckets of the service, which few sign-ins may.
-
-        Raises
-        ------
-        ListingDeniedError
-            This sign-in may not.
-        StoreError
-            There was no answer.
-        """
-        root = await self._answer("", "ListAllMyBucketsResult")
+        """List the buckets of the service, which few sign-ins may."""
+        body = await self._ask("")
+        try:
+            root = _parsed(body, "ListAllMyBucketsResult")
+        except RequestFailed:
+            raise not_listed(self._url) from None
         found = (element for element in root.iter() if _tag(element) == "Bucket")
         return tuple(
             ObjectMeta(said["Name"], True, modified=said.get("CreationDate", ""))
@@ -759,94 +620,43 @@ class BucketLister:
             if said.get("Name")
         )
 
-    async def _answer(self, query: str, expected: str) -> ElementTree.Element:
-        answer = await self._asking.ask(query, None)
-        if isinstance(answer, Broken):
-            raise self._error(answer)
+    async def _page(self, wishes: Mapping[str, str]) -> ListPage:
+        usual = {"encoding-type": "url", "list-type": "2"}
+        body = await self._ask(query_of({**wishes, **usual}))
         try:
-            root = ElementTree.fromstring(answer or b"")
-        except ElementTree.ParseError:
+            page = list_page(body, len(self._above))
+        except RequestFailed:
             raise not_listed(self._url) from None
-        if _tag(root) != expected:
-            raise not_listed(self._url)
-        return root
+        # Keys may hold empty parts and dots, which lead nowhere.
+        items = (i for i in page.items if not {"", ".", ".."} & set(i.name.split("/")))
+        return replace(page, items=tuple(sorted(items, key=lambda item: item.name)))
 
-    def _error(self, answer: Broken) -> StoreError:
-        place = self._questions.place(self._url)
-        problem = answer.problem
-        if isinstance(problem, Refused):
-            verdict = self._questions.verdict(problem)
-            error = translate(verdict, place)
-            # Who is not known at all may sign in: that is not about the listing.
-            known = isinstance(verdict, Refusal) and verdict.status != 401
-            return about_listing(error, self._url) if known else error
-        return translate(problem, place)
+    async def _ask(self, query: str) -> bytes:
+        attempt = partial(self._reader.listing, query)
+        answer = await retrying(attempt, self._retry, self._slots)
+        if isinstance(answer, FAILURES):
+            raise self._error(answer)
+        return answer
 
-
-class _Questions:
-    """A bucket whose keys are the queries of listings."""
-
-    concurrency = _AT_A_TIME
-
-    def __init__(self, transport: S3Transport) -> None:
-        self.stats: RequestStats = transport.stats
-        self._transport = transport
-
-    async def read(self, key: str, _wanted: ByteRequest | None) -> bytes | None:
-        return await self._transport.listing(key)
-
-    def verdict(self, refused: Refused) -> Refusal | StoreError:
-        return self._transport.verdict(refused)
-
-    def place(self, url: str) -> ErrorContext:
-        return self._transport.place(url)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return self._transport.notes
+    def _error(self, failure: Failure) -> StoreError:
+        context = self._reader.context(self._url)
+        if not isinstance(failure, RequestFailed):
+            return translate(failure, context)
+        verdict = self._reader.verdict(failure)
+        error = translate(verdict, context)
+        # Who is not known at all may sign in: that is not about the listing.
+        known = isinstance(verdict, RequestFailed) and verdict.status not in (0, 401)
+        return about_listing(error, self._url) if known else error
 
 
-def _query(wishes: dict[str, str]) -> str:
-    # Sorted and encoded as it is signed.
-    pairs = ((name, quote(text, safe="-_.~")) for name, text in wishes.items() if text)
-    return "&".join(f"{name}={text}" for name, text in pairs)
-
-
-def _batch(root: ElementTree.Element, above: int, *, deep: bool = False) -> ListPage:
-    said = _said(root)
-    encoded = said.get("EncodingType") == "url"
-    items = []
-    for element in root:
-        item = _item(element, above, encoded=encoded)
-        if item is not None and _is_path(item.name, deep=deep):
-            items.append(item)
-    more = said.get("IsTruncated") == "true"
-    items.sort(key=lambda item: item.name)
-    return ListPage(tuple(items), said.get("NextContinuationToken", "") if more else "")
-
-
-def _item(
-    element: ElementTree.Element, above: int, *, encoded: bool
-) -> ObjectMeta | None:
-    """Read a common prefix or an object; None for every other element."""
-    kind = _tag(element)
-    if kind not in ("CommonPrefixes", "Contents"):
-        return None
-    said = _said(element)
-    key = said.get("Prefix" if kind == "CommonPrefixes" else "Key", "")
-    name = (unquote_plus(key) if encoded else key)[above:]
-    name = name.removesuffix("/") if kind == "CommonPrefixes" else name
-    if kind == "CommonPrefixes":
-        return ObjectMeta(name, True)
-    size = said.get("Size", "")
-    number = int(size) if size.isdecimal() else None
-    return ObjectMeta(name, False, number, said.get("LastModified", ""))
-
-
-def _is_path(name: str, *, deep: bool) -> bool:
-    """Say whether a name leads down: keys may hold empty parts and dots."""
-    parts = name.split("/")
-    return (deep or len(parts) == 1) and not {"", ".", ".."} & set(parts)
+def _parsed(body: bytes, expected: str) -> ElementTree.Element:
+    try:
+        root = ElementTree.fromstring(body)
+    except ElementTree.ParseError:
+        raise RequestFailed(reason=Reason.WEB_PAGE) from None
+    if _tag(root) != expected:
+        raise RequestFailed(reason=Reason.WEB_PAGE)
+    return root
 
 
 def _said(element: ElementTree.Element) -> dict[str, str]:

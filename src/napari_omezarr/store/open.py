@@ -1,4 +1,4 @@
-"""Signed addresses of single objects, for who has no sign-in."""
+"""From a location to what reads, lists or changes it; nothing is asked yet."""
 
 from __future__ import annotations
 
@@ -10,16 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from botocore.auth import S3SigV4QueryAuth
-from botocore.awsrequest import AWSRequest
-
 from napari_omezarr.connections import Profile, find_profile
 from napari_omezarr.errors import NodeNotFoundError, OptionError, StoreError
 from napari_omezarr.location import Location
 
 from .backend import ObjectMeta, WholeLister, about_listing, not_listed
 from .cached import with_disk_cache
-from .error_mapping import ErrorContext, Refused, translate
+from .error_mapping import ErrorContext, RequestFailed, translate
 from .retry import RetryPolicy
 from .store import RemoteStore
 from .writable import WritablePlace
@@ -27,10 +24,10 @@ from .writable import WritablePlace
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from .backend import Lister, Outlet, Transport
-    from .fsspec_store import GenericTransport
-    from .object_store import BucketLister, S3Transport
-    from .zip import ArchiveTransport
+    from .backend import Lister, ObjectBackend, WritableBackend
+    from .fsspec_backend import FsspecBackend
+    from .object_store import BucketLister, S3Reader
+    from .zip import ZipBackend
 
 # What lies in a folder of this computer, in an archive, in an fsspec filesystem.
 
@@ -43,15 +40,7 @@ class FolderItems:
     url: str
 
     async def __call__(self) -> Iterable[ObjectMeta]:
-        """Look into the folder, in a thread.
-
-        Raises
-        ------
-        NodeNotFoundError
-            There is no such folder.
-        StoreError
-            It may not be read.
-        """
+        """Look into the folder, in a thread."""
         try:
             return await asyncio.to_thread(_in_folder, self.folder)
         except (FileNotFoundError, NotADirectoryError):
@@ -61,33 +50,27 @@ class FolderItems:
         except OSError as error:
             raise translate(error, ErrorContext(self.url)) from None
 
-    async def tree(self) -> Iterable[ObjectMeta]:
+    async def deep(self) -> Iterable[ObjectMeta]:
         """Walk the folder, in a thread; links to folders are not followed."""
         return await asyncio.to_thread(_below, self.folder)
 
 
 @dataclass(frozen=True, slots=True)
-class ArchiveItems:
+class ZipItems:
     """The items of a folder in a zip file."""
 
-    archive: ArchiveTransport
+    archive: ZipBackend
     url: str
 
     async def __call__(self) -> Iterable[ObjectMeta]:
-        """Read the archive's directory, once for all who ask.
-
-        Raises
-        ------
-        StoreError
-            The file is no archive, or cannot be read.
-        """
+        """Read the archive's directory, once for all who ask."""
         try:
             return in_tree(await self.archive.sizes())
-        except Refused as refused:
-            problem = self.archive.verdict(refused)
-        raise translate(problem, self.archive.place(self.url))
+        except RequestFailed as failure:
+            problem = self.archive.verdict(failure)
+        raise translate(problem, self.archive.context(self.url))
 
-    async def tree(self) -> Iterable[ObjectMeta]:
+    async def deep(self) -> Iterable[ObjectMeta]:
         """Give all members, from the archive's directory."""
         sizes = await self.archive.sizes()
         return [
@@ -96,39 +79,27 @@ class ArchiveItems:
 
 
 @dataclass(frozen=True, slots=True)
-class GenericItems:
+class FsspecItems:
     """The items of a path of an fsspec filesystem."""
 
-    filesystem: GenericTransport
+    filesystem: FsspecBackend
     url: str
 
     async def __call__(self) -> Iterable[ObjectMeta]:
-        """List the path.
-
-        Raises
-        ------
-        StoreError
-            The filesystem did not say.
-        """
+        """List the path."""
+        context = self.filesystem.context(self.url)
         try:
-            return [_described(row) for row in await self.filesystem.listing()]
+            return [_described(row) for row in await self.filesystem.list_folder()]
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise translate(error, self.filesystem.place(self.url)) from None
-        except Refused as refused:
-            problem = self.filesystem.verdict(refused)
-        denied = translate(problem, self.filesystem.place(self.url))
-        raise about_listing(denied, self.url)
+            raise translate(error, context) from None
+        except RequestFailed as failure:
+            problem = failure
+        raise about_listing(translate(problem, context), self.url)
 
-    async def tree(self) -> Iterable[ObjectMeta]:
-        """Refuse: nothing asks for it.
-
-        Raises
-        ------
-        ListingDeniedError
-            Always.
-        """
+    async def deep(self) -> Iterable[ObjectMeta]:
+        """Refuse: nothing asks for it."""
         raise not_listed(self.url)
 
 
@@ -194,7 +165,7 @@ def open_store(
     profile: Profile | None = None,
     retry: RetryPolicy | None = None,
 ) -> RemoteStore:
-    """Make the store of a location; nothing is asked yet.
+    """Make the store of a location; usable from every thread and loop, and picklable.
 
     What is learnt of a bucket (how to sign in, its region) is shared by all stores
     in it, and so are the connections.
@@ -209,24 +180,18 @@ def open_store(
         How to sign in; what the location says itself goes before.
     retry : RetryPolicy, optional
         How long to wait, and how often to ask.
-
-    Returns
-    -------
-    PlaceStore
-        Read-only; usable from every thread and loop, and picklable.
     """
     retry = retry or RetryPolicy()
-    transport = _transport(location, profile, retry)
-    transport = with_disk_cache(transport, location, profile)
+    backend = with_disk_cache(_backend(location, profile, retry), location, profile)
     if location.member is not None:
-        from .zip import ArchiveTransport
+        from .zip import ZipBackend
 
-        transport = ArchiveTransport(transport, location.member)
+        backend = ZipBackend(backend, location.member)
     return RemoteStore(
         location,
-        transport,
+        backend,
         retry=retry,
-        concurrency=concurrency or transport.concurrency,
+        concurrency=concurrency or backend.concurrency,
         again=partial(
             open_store,
             location,
@@ -243,19 +208,10 @@ def open_lister(
     profile: Profile | None = None,
     retry: RetryPolicy | None = None,
 ) -> Lister:
-    """Make what lists a location, without any I/O.
+    """Make what lists a folder, a prefix in a bucket, an archive or a folder in one.
 
     Web addresses are listed where an S3 service may answer at them: a known one, or
     one that takes the first folder for the bucket.
-
-    Parameters
-    ----------
-    location : Location
-        A folder, a prefix in a bucket, an archive or a folder in one.
-    profile : Profile, optional
-        How to sign in; what the location says itself goes before.
-    retry : RetryPolicy, optional
-        How long to wait, and how often to ask.
 
     Raises
     ------
@@ -264,25 +220,22 @@ def open_lister(
     """
     retry = retry or RetryPolicy()
     if location.member is not None:
-        from .zip import ArchiveTransport
+        from .zip import ZipBackend
 
-        transport = _transport(location, profile, retry)
-        archive = ArchiveTransport(transport, location.member)
-        return WholeLister(ArchiveItems(archive, location.display), archive.stats)
+        archive = ZipBackend(_backend(location, profile, retry), location.member)
+        return WholeLister(ZipItems(archive, location.display), archive.stats)
     match location.protocol:
         case "file":
             items = FolderItems(location.local_path(), location.display)
             return WholeLister(items)
         case "http" | "https" | "s3":
             return _bucket_lister(location, profile, retry)
-    return _generic_lister(location, retry)
+    return _fsspec_lister(location, retry)
 
 
 def open_buckets(profile: Profile, *, retry: RetryPolicy | None = None) -> BucketLister:
-    """Make what lists the buckets of a connection, without any I/O."""
-    retry = retry or RetryPolicy()
-    service = Location("s3", "", "")
-    return _bucket_lister(service, profile, retry)
+    """Make what lists the buckets of a connection."""
+    return _bucket_lister(Location("s3", "", ""), profile, retry or RetryPolicy())
 
 
 def _bucket_lister(
@@ -293,17 +246,16 @@ def _bucket_lister(
     bucket = None if location.query else location.as_s3(path_style=True)
     if bucket is None:
         raise not_listed(location.display)
-    transport = _s3(bucket, profile, retry)
-    return BucketLister(transport, bucket.path, location.display, retry)
+    reader = _s3_reader(bucket, profile, retry)
+    return BucketLister(reader, bucket.path, location.display, retry)
 
 
-def _generic_lister(location: Location, retry: RetryPolicy) -> Lister:
-    from .fsspec_store import GenericTransport, generic_transport
+def _fsspec_lister(location: Location, retry: RetryPolicy) -> Lister:
+    from .fsspec_backend import FsspecBackend, open_backend
 
-    transport = generic_transport(location, retry)
-    if isinstance(transport, GenericTransport):
-        items = GenericItems(transport, location.display)
-        return WholeLister(items, transport.stats)
+    backend = open_backend(location, retry)
+    if isinstance(backend, FsspecBackend):
+        return WholeLister(FsspecItems(backend, location.display), backend.stats)
     if location.protocol != "gs":
         raise not_listed(location.display)
     # Google answers as S3 does, to whoever asks its public buckets so.
@@ -316,50 +268,50 @@ def _generic_lister(location: Location, retry: RetryPolicy) -> Lister:
     return _bucket_lister(google, None, retry)
 
 
-def _transport(
+def _backend(
     location: Location, profile: Profile | None, retry: RetryPolicy
-) -> Transport:
+) -> ObjectBackend:
     """Choose the way; network libraries are imported only where they are needed."""
     match location.protocol:
         case "file":
-            from .local import LocalTransport
+            from .local import LocalBackend
 
-            return LocalTransport(location.local_path())
+            return LocalBackend(location.local_path())
         case "http" | "https":
-            return _web(location, profile, retry)
+            return _web_backend(location, profile, retry)
         case "s3":
-            return _s3(location, profile, retry)
-    from .fsspec_store import generic_transport
+            return _s3_reader(location, profile, retry)
+    from .fsspec_backend import open_backend
 
-    return generic_transport(location, retry)
+    return open_backend(location, retry)
 
 
-def _web(location: Location, profile: Profile | None, retry: RetryPolicy) -> Transport:
-    from . import http
-    from .http import HttpTransport
+def _web_backend(
+    location: Location, profile: Profile | None, retry: RetryPolicy
+) -> ObjectBackend:
+    from .http import Access, HttpBackend, proxy_for
 
     bucket = None if location.query else location.as_s3()
     if bucket is not None and (location.profile or (profile and profile.aws_profile)):
-        return _s3(bucket, profile, retry)
+        return _s3_reader(bucket, profile, retry)
     named = find_profile(location.profile) if location.profile else profile
-    access = http.Access(
-        retry,
-        ca_file=named.ca_file if named else None,
-        proxy=http.proxy_for(location.url()),
-    )
-    return HttpTransport(location.url, access, bucket=bucket.root if bucket else "")
+    ca_file = named.ca_file if named else None
+    access = Access(retry, ca_file=ca_file, proxy=proxy_for(location.url()))
+    return HttpBackend(location.url, access, bucket=bucket.root if bucket else "")
 
 
-def _s3(location: Location, profile: Profile | None, retry: RetryPolicy) -> S3Transport:
-    from . import http
-    from .object_store import S3Transport
+def _s3_reader(
+    location: Location, profile: Profile | None, retry: RetryPolicy
+) -> S3Reader:
+    from .http import Access
+    from .object_store import S3Reader
     from .sign_in import shared_bucket
 
     named = wished(location, profile)
     automatic = named.sign_in == "automatic" and location.anonymous is None
     bucket = partial(shared_bucket, location.root, named, automatic=automatic)
-    access = http.Access(retry, named.ca_file, named.unverified)
-    return S3Transport(bucket, location.path, access)
+    access = Access(retry, named.ca_file, named.unverified)
+    return S3Reader(bucket, location.path, access)
 
 
 def wished(location: Location, profile: Profile | None) -> Profile:
@@ -385,7 +337,7 @@ def _is_at(location: Location, endpoint: str | None) -> bool:
     return endpoint is not None and location.endpoint in (None, endpoint)
 
 
-# From a location to what changes it; nothing is asked yet.
+# From a location to what changes it.
 
 
 def open_writable(
@@ -394,17 +346,9 @@ def open_writable(
     profile: Profile | None = None,
     retry: RetryPolicy | None = None,
 ) -> WritablePlace:
-    """Make what changes the objects below a location, without any I/O.
+    """Make what changes the objects below a location in an object store.
 
-    Parameters
-    ----------
-    location : Location
-        In a bucket, or in another object store that fsspec can write to. Web
-        addresses count where they are known to be a bucket's.
-    profile : Profile, optional
-        How to sign in; what the location says itself goes before.
-    retry : RetryPolicy, optional
-        How long to wait, and how often to try.
+    Web addresses count where they are known to be a bucket's.
 
     Raises
     ------
@@ -413,10 +357,13 @@ def open_writable(
     """
     retry = retry or RetryPolicy()
     again = partial(open_writable, location, profile=profile, retry=retry)
-    return WritablePlace(location, _outlet(location, profile, retry), retry, again)
+    backend = _writable_backend(location, profile, retry)
+    return WritablePlace(location, backend, retry, again)
 
 
-def _outlet(location: Location, profile: Profile | None, retry: RetryPolicy) -> Outlet:
+def _writable_backend(
+    location: Location, profile: Profile | None, retry: RetryPolicy
+) -> WritableBackend:
     if location.query:
         raise OptionError(
             f"A link to {location.display} is signed for one object to be read, and an "
@@ -426,33 +373,24 @@ def _outlet(location: Location, profile: Profile | None, retry: RetryPolicy) -> 
         )
     bucket = location if location.protocol == "s3" else location.as_s3()
     if bucket is not None and bucket.root:
-        return _s3_outlet(bucket, profile, retry)
+        from .http import Access
+        from .object_store import S3Writer
+        from .sign_in import shared_bucket
+
+        named = wished(bucket, profile)
+        # Not without signing in of itself: who may read is not who may write.
+        session = partial(shared_bucket, bucket.root, named, automatic=False)
+        access = Access(retry, named.ca_file, named.unverified)
+        return S3Writer(session, bucket.path, access)
     if location.protocol not in ("gs", "az", "memory"):
         raise OptionError(
             f"Nothing can be saved to {location.display}.",
             action="Choose a folder of this computer, or an object store.",
             url=location.display,
         )
-    return _generic_outlet(location)
+    from .fsspec_backend import FsspecBackend, filesystem_of
 
-
-def _s3_outlet(
-    location: Location, profile: Profile | None, retry: RetryPolicy
-) -> Outlet:
-    from . import http
-    from .object_store import S3Outlet
-    from .sign_in import shared_bucket
-
-    named = wished(location, profile)
-    bucket = partial(shared_bucket, location.root, named, automatic=False)
-    access = http.Access(retry, named.ca_file, named.unverified)
-    return S3Outlet(bucket, location.path, access)
-
-
-def _generic_outlet(location: Location) -> Outlet:
-    from .fsspec_store import GenericOutlet, filesystem_of
-
-    return GenericOutlet(*filesystem_of(location))
+    return FsspecBackend(*filesystem_of(location))
 
 
 # Signed addresses of single objects, for who has no sign-in.
@@ -481,6 +419,10 @@ async def presigned(location: Location, seconds: int = 3600) -> str:
     StoreError
         It could not be read.
     """
+    # Late, as they take a while.
+    from botocore.auth import S3SigV4QueryAuth
+    from botocore.awsrequest import AWSRequest
+
     from .sign_in import shared_bucket
 
     bucket = None if location.query else location.as_s3()

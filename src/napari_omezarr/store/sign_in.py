@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from napari_omezarr.connections import Profile
 
-    from .error_mapping import Refusal
+    from .error_mapping import RequestFailed
 
 # Whether this computer is one of Amazon's, which know who they are.
 #
@@ -300,7 +300,7 @@ def bucket_address(
     return BucketAddress(bucket, region or DEFAULT_REGION, endpoint, virtual)
 
 
-def corrected(address: BucketAddress, refusal: Refusal) -> BucketAddress | None:
+def corrected(address: BucketAddress, failure: RequestFailed) -> BucketAddress | None:
     """Read from a refusal where the bucket is to be asked instead.
 
     Returns
@@ -308,28 +308,28 @@ def corrected(address: BucketAddress, refusal: Refusal) -> BucketAddress | None:
     BucketAddress or None
         The better address; None if the refusal is about something else.
     """
-    if asks_for_virtual_host(address, refusal):
+    if asks_for_virtual_host(address, failure):
         return replace(address, virtual=True)
-    region = _region(refusal)
+    region = _region(failure)
     if region and region != address.region:
         return replace(address, region=region)
     return None
 
 
-def asks_for_virtual_host(address: BucketAddress, refusal: Refusal) -> bool:
+def asks_for_virtual_host(address: BucketAddress, failure: RequestFailed) -> bool:
     """Say whether the service wants the bucket's name in the host."""
     if address.virtual or _is_number(address.host):
         return False
     there = f"{address.bucket}.{urlsplit(address.host).netloc}"
-    moved = refusal.status == 301 and refusal.endpoint == there
-    return moved or refusal.code in _VIRTUAL_CODES
+    moved = failure.status == 301 and failure.endpoint == there
+    return moved or failure.code in _VIRTUAL_CODES
 
 
-def _region(refusal: Refusal) -> str:
-    if refusal.status not in _REGION_STATUSES:
+def _region(failure: RequestFailed) -> str:
+    if failure.status not in _REGION_STATUSES:
         return ""
-    found = _REGION_OF_HOST.search(refusal.endpoint)
-    return refusal.region or (found[1] if found else "")
+    found = _REGION_OF_HOST.search(failure.endpoint)
+    return failure.region or (found[1] if found else "")
 
 
 def _is_number(host: str) -> bool:
@@ -400,7 +400,7 @@ class BucketSession:
         """The AWS profile that signs in, if one is named anywhere."""
         return self._chain.profile
 
-    def place(self, url: str) -> ErrorContext:
+    def context(self, url: str) -> ErrorContext:
         """Describe this bucket for the words of an error about `url`."""
         address = self.address
         host = urlsplit(address.host).netloc
@@ -416,10 +416,10 @@ class BucketSession:
             raise found
         return found
 
-    def may_go_anonymous(self, refusal: Refusal) -> bool:
+    def may_go_anonymous(self, failure: RequestFailed) -> bool:
         """Say whether the same key is worth asking for without a sign-in."""
-        bad = refusal.expired or refusal.status == 401 or refusal.code in _BAD_SIGN_IN
-        return self._automatic and (bad or (refusal.denied and not self._signed))
+        bad = failure.expired or failure.status == 401 or failure.code in _BAD_SIGN_IN
+        return self._automatic and (bad or (failure.denied and not self._signed))
 
     def was_read(self, *, signed: bool) -> None:
         """Remember that the bucket answered."""
@@ -428,7 +428,7 @@ class BucketSession:
         elif self._automatic and not self.anonymous:
             self.go_anonymous(None)
 
-    def go_anonymous(self, problem: Refusal | StoreError | None) -> None:
+    def go_anonymous(self, problem: RequestFailed | StoreError | None) -> None:
         """Read without signing in from now on, because that worked.
 
         Parameters
@@ -437,13 +437,13 @@ class BucketSession:
             What was wrong with signing in; None if there is nobody to sign.
         """
         self.anonymous = True
-        reason = sign_in_problem(problem, self.place(""))
+        reason = sign_in_problem(problem, self.context(""))
         bucket = self.address.bucket
         self.notes.add(f"{reason} The bucket {bucket} is read without signing in.")
 
-    def learn(self, refusal: Refusal) -> bool:
+    def learn(self, failure: RequestFailed) -> bool:
         """Take from a refusal where the bucket is to be asked; true if that is new."""
-        better = corrected(self.address, refusal)
+        better = corrected(self.address, failure)
         if better is None:
             return False
         if better.region != self.address.region:
@@ -454,7 +454,7 @@ class BucketSession:
         self.address = better
         return True
 
-    def sign_in_failed(self, problem: Refusal | StoreError) -> None:
+    def sign_in_failed(self, problem: RequestFailed | StoreError) -> None:
         """Ask for the sign-in anew the next time, if it is what is wrong."""
         if isinstance(problem, StoreError) or not problem.denied:
             self._chain.forget()

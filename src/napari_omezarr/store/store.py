@@ -1,4 +1,4 @@
-"""A depot as a zarr store, for the pixels of what is being written."""
+"""The bytes below a location as a zarr store, read-only."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from napari_omezarr.errors import StoreError, TruncatedBodyError
 from napari_omezarr.location import NODE_DOCUMENTS
 
 from .backend import FIRST_BYTE, NoteList, Versioned, is_empty, is_index
-from .error_mapping import Interrupted, Refusal, Refused, translate
-from .retry import Broken, RetryingReader
+from .error_mapping import Reason, RequestFailed, translate
+from .retry import FAILURES, looks_like_html, retrying
 
 if TYPE_CHECKING:
     import builtins
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from napari_omezarr.location import Location
 
-    from .backend import Transport
-    from .error_mapping import Problem
+    from .backend import GetResult, ObjectBackend
+    from .error_mapping import Failure
     from .retry import RetryPolicy
 
 # Small answers that are asked for again and again: the indexes of shards.
@@ -119,20 +119,55 @@ _INDEX_BYTES = 32 << 20
 
 
 class RemoteStore(Store):
-    """The bytes below a location, read-only; never lists and never asks twice.
+    """The bytes below a location, read-only; never lists, never asks for a size.
 
-    Missing keys are None. What a place refuses or fails to give is one of our
-    errors, raised where it is read: for chunks that is late, and a chunk is never
-    taken for empty because something failed.
+    A missing key is None. What a place refuses or fails to give is one of our errors,
+    raised where it is read: for chunks that is late, and a chunk is never taken for
+    empty because something failed.
 
-    A key that answers 403 is missing if another key was read here, because that
-    is what S3 answers to whoever may not list; before, it is an error.
+    ======================  =========================================================
+    answer                  means
+    ======================  =========================================================
+    200, 206                the bytes (of a 200, the part that was asked for); a web
+                            page instead of data is `WebPageError`
+    304                     what the disk cache holds is current
+    416                     the object ends before the part begins: no bytes, and for
+                            a part of a shard `TruncatedBodyError`
+    404, 410                absent, unless the code is NoSuchBucket:
+                            `BucketNotFoundError`; so are a file or member that is not
+                            there, and a key that leads out of the location
+    403, no code or         absent, if any key was read here before, or beside it in
+    AccessDenied,           the same `fetch`, or if another document of its folder can
+    AllAccessDisabled,      be read (asked for where the key is a document's): S3 says
+    Forbidden               so of missing keys to whoever may not list. Else
+                            `AccessDeniedError`; from a bucket, unsigned,
+                            `SignInNeededError`
+    403, any other code     `KeyNotAcceptedError`, `ClockSkewError`,
+                            `AccessDeniedError` (cold storage) or what the code says
+    401                     `SignInNeededError`
+    any, sign-in or         `SignInExpiredError`
+    signature has ended
+    301, 307, 400, naming   a bucket is asked there, by its region or host, at most
+    a region or host        twice more; then `WrongRegionError`
+    other redirects         followed on the web; too many, or one of a bucket:
+                            `ServerError`
+    429, 503, SlowDown      asked again; in the end `ServerBusyError`
+    408, 500, 502, 504      asked again; in the end `ServerError`
+    connection broken,      asked again; in the end `StoreConnectionError`,
+    silence, body too short `StoreTimeoutError`, `TruncatedBodyError`
+    no host, no connection, `StoreConnectionError`, `CertificateError`, at once; what
+    no encryption, no trust the disk cache holds is shown instead where nobody answers
+    anything else           `ServerError`, with the status
+    ======================  =========================================================
+
+    A bucket's 401, 403 or rejected key is asked once more without signing in, if the
+    sign-in was found by itself and nothing was read with it.
 
     Parameters
     ----------
     location : Location
         Where.
-    transport : Transport
+    backend : ObjectBackend
         The way there.
     retry : RetryPolicy
         How long to wait, and how often to ask.
@@ -145,7 +180,7 @@ class RemoteStore(Store):
     def __init__(
         self,
         location: Location,
-        transport: Transport,
+        backend: ObjectBackend,
         *,
         retry: RetryPolicy,
         concurrency: int,
@@ -154,8 +189,9 @@ class RemoteStore(Store):
         super().__init__(read_only=True)
         self.location = location
         self.concurrency = concurrency
-        self._transport = transport
-        self._asking = RetryingReader(transport, retry, concurrency)
+        self._backend = backend
+        self._retry = retry
+        self._slots = asyncio.Semaphore(concurrency)
         self._indexes: ByteCache[tuple[str, ByteRequest | None]] = ByteCache(
             _INDEX_BYTES
         )
@@ -166,39 +202,30 @@ class RemoteStore(Store):
     @property
     def rounds(self) -> int:
         """How many sets of keys were fetched."""
-        return self._transport.stats.rounds
+        return self._backend.stats.rounds
 
     @property
     def requests(self) -> int:
         """How many GETs were sent (files opened), repeated ones included."""
-        return self._transport.stats.requests
+        return self._backend.stats.requests
 
     @property
     def bytes_received(self) -> int:
         """How many bytes of bodies came."""
-        return self._transport.stats.received
+        return self._backend.stats.received
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences about what happened here, each once; no secret is in them."""
-        return (*self._transport.notes, *self._notes.sentences)
+        return (*self._backend.notes, *self._notes.sentences)
 
     def fetch(self, keys: Iterable[str]) -> dict[str, bytes | StoreError | None]:
-        """Ask for several keys at once and wait for all of them: one round.
+        """Ask for several whole objects at once and wait for all of them: one round.
 
-        Callable from every thread but that of the I/O loop.
-
-        Parameters
-        ----------
-        keys : Iterable of str
-            Whole objects.
-
-        Returns
-        -------
-        dict
-            For each key its bytes, None if it is missing, or what went wrong.
+        Callable from every thread but that of the I/O loop. A key has its bytes, None
+        if it is missing, or what went wrong.
         """
-        return run(self._fetch(dict.fromkeys(keys)))
+        return run(self.answers(keys))
 
     async def answers(
         self, keys: Iterable[str], *, apart: bool = False
@@ -213,22 +240,16 @@ class RemoteStore(Store):
             Whether they are to be judged by themselves: that something else can be
             read here then does not make a refusal a missing key.
         """
-        return await self._fetch(dict.fromkeys(keys), apart=apart)
-
-    async def _fetch(
-        self, keys: Iterable[str], *, apart: bool = False
-    ) -> dict[str, bytes | StoreError | None]:
-        wanted = tuple(keys)
-        self._transport.stats.rounds += bool(wanted)
-        asked = (self._asking.ask(key, None) for key in wanted)
-        answers = await asyncio.gather(*asked)
+        wanted = tuple(dict.fromkeys(keys))
+        self._backend.stats.rounds += bool(wanted)
+        answers = await asyncio.gather(*(self._ask(key, None) for key in wanted))
         readable = any(isinstance(answer, bytes) for answer in answers)
         self._readable |= readable
         if not apart:
             readable = self._readable
         return {
             key: self._judged(key, answer, readable=readable)
-            if isinstance(answer, Broken)
+            if isinstance(answer, FAILURES)
             else answer
             for key, answer in zip(wanted, answers, strict=True)
         }
@@ -289,17 +310,14 @@ class RemoteStore(Store):
     async def version(self, key: str) -> str:
         """Give the version of a key, on the I/O loop: its ETag, or when it was written.
 
-        Returns
-        -------
-        str
-            Equal as long as the key is unchanged; ``""`` if the place does not say,
-            or there is no such key.
+        It is equal as long as the key is unchanged, and ``""`` if the place does not
+        say, or there is no such key.
         """
-        if not isinstance(self._transport, Versioned):
+        if not isinstance(self._backend, Versioned):
             return ""
         try:
-            return await self._transport.version(key)
-        except (Refused, Interrupted, StoreError, OSError):
+            return await self._backend.version(key)
+        except FAILURES:
             return ""
 
     async def _get(self, key: str, wanted: ByteRequest | None) -> bytes | None:
@@ -314,8 +332,8 @@ class RemoteStore(Store):
         return body
 
     async def _answer(self, key: str, wanted: ByteRequest | None) -> bytes | None:
-        answer = await self._asking.ask(key, wanted)
-        if isinstance(answer, Broken):
+        answer = await self._ask(key, wanted)
+        if isinstance(answer, FAILURES):
             await self._find_readable(key, answer)
             error = self._judged(key, answer, readable=self._readable)
             if error is not None:
@@ -324,38 +342,56 @@ class RemoteStore(Store):
         self._readable |= answer is not None
         return answer
 
-    async def _find_readable(self, key: str, answer: Broken) -> None:
+    async def _ask(
+        self, key: str, wanted: ByteRequest | None
+    ) -> bytes | Failure | None:
+        # A key that leads out of the location does not exist.
+        if ".." in key and ".." in key.split("/"):
+            return None
+        attempt = partial(self._read, key, wanted)
+        answer = await retrying(attempt, self._retry, self._slots)
+        if answer is None or isinstance(answer, FAILURES):
+            return answer
+        return answer.body
+
+    async def _read(self, key: str, wanted: ByteRequest | None) -> GetResult | None:
+        found = await self._backend.read(key, wanted)
+        if found is not None and looks_like_html(key, found.body):
+            raise RequestFailed(reason=Reason.WEB_PAGE)
+        return found
+
+    async def _find_readable(self, key: str, failure: Failure) -> None:
         """Find out whether metadata can be read beside a metadata key that cannot.
 
         zarr asks for one key after the other when it guesses the format, and the
         first may be one that is missing.
         """
         folder, _, name = key.rpartition("/")
-        denied = self._denied(answer)
-        if self._readable or not denied or name not in NODE_DOCUMENTS:
+        if self._readable or not self._denied(failure) or name not in NODE_DOCUMENTS:
             return
         beside = (f"{folder}/{other}".lstrip("/") for other in NODE_DOCUMENTS)
-        asked = (self._asking.ask(other, None) for other in beside if other != key)
+        asked = (self._ask(other, None) for other in beside if other != key)
         answers = await asyncio.gather(*asked)
         self._readable |= any(isinstance(found, bytes) for found in answers)
 
-    def _judged(self, key: str, answer: Broken, *, readable: bool) -> StoreError | None:
+    def _judged(
+        self, key: str, failure: Failure, *, readable: bool
+    ) -> StoreError | None:
         """Decide what a failure means: that the key is missing, or which error."""
-        if readable and self._denied(answer):
+        if readable and self._denied(failure):
             self._notes.add("Missing parts answer 403 here; they count as empty.")
             return None
-        problem = self._verdict(answer)
         url = (self.location / key).display if key else self.location.display
-        return translate(problem, self._transport.place(url))
+        return translate(self._verdict(failure), self._backend.context(url))
 
-    def _denied(self, answer: Broken) -> bool:
-        verdict = self._verdict(answer)
-        return isinstance(verdict, Refusal) and verdict.denied
+    def _denied(self, failure: Failure) -> bool:
+        verdict = self._verdict(failure)
+        return isinstance(verdict, RequestFailed) and verdict.denied
 
-    def _verdict(self, answer: Broken) -> Problem | StoreError:
-        if isinstance(answer.problem, Refused):
-            return self._transport.verdict(answer.problem)
-        return answer.problem
+    def _verdict(self, failure: Failure) -> Failure:
+        if isinstance(failure, RequestFailed):
+            return self._backend.verdict(failure)
+        return failure
 
     def _too_short(self, key: str) -> TruncatedBodyError:
         url = (self.location / key).display
@@ -370,7 +406,7 @@ class RemoteStore(Store):
         return hash(self.location)
 
     def __repr__(self) -> str:
-        return f"PlaceStore({self.location.display!r})"
+        return f"RemoteStore({self.location.display!r})"
 
     def __str__(self) -> str:
         return self.location.display
@@ -382,13 +418,7 @@ class RemoteStore(Store):
         self._readable = state["readable"]
 
     def with_read_only(self, read_only: bool = False) -> RemoteStore:
-        """Return the store itself, which is read-only.
-
-        Raises
-        ------
-        ValueError
-            If it is to be anything else.
-        """
+        """Give the store itself, which is read-only and nothing else."""
         if not read_only:
             raise ValueError(f"{self} is opened for reading only.")
         return self

@@ -1,66 +1,40 @@
-"""A place that can be changed: objects put, read, deleted and listed, with retries."""
+"""The objects below a location, changed with retries, and as a zarr store."""
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from zarr.abc.store import Store
 
 from napari_omezarr._io_loop import on_io_loop
-from napari_omezarr.errors import StoreError
+from napari_omezarr.errors import (
+    AccessDeniedError,
+    ListingDeniedError,
+    NodeNotFoundError,
+    StoreError,
+)
 
-from .error_mapping import Interrupted, Refused, translate
-from .retry import Broken
+from .backend import PAGE, PutMode
+from .error_mapping import RequestFailed, translate
+from .retry import FAILURES, retrying
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import (
-        AsyncIterator,
-        Callable,
-        Iterable,
-    )
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
     from zarr.abc.buffer import Buffer, BufferPrototype
     from zarr.abc.store import ByteRequest
 
     from napari_omezarr.location import Location
 
-    from .backend import GetResult
+    from .backend import GetResult, ListPage, ObjectMeta, WritableBackend
+    from .error_mapping import Failure
     from .retry import RetryPolicy
 
-
-from contextlib import suppress
-from typing import TYPE_CHECKING
-
-from napari_omezarr.errors import (
-    AccessDeniedError,
-    ListingDeniedError,
-    NodeNotFoundError,
-)
-
-from .backend import (
-    GetResult,
-    PutMode,
-    StoredObject,
-)
-from .retry import retrying
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-
-    from zarr.abc.store import ByteRequest
-
-    from napari_omezarr.location import Location
-
-    from .backend import Outlet
-    from .retry import RetryPolicy
-
-    T = TypeVar("T")
-
-
-# A place that can be changed: objects put, read, deleted and listed, with retry.
+T = TypeVar("T")
 
 _CHANGED = (409, 412)
 """S3 answers 409 where two conditional requests meet, and 412 afterwards."""
@@ -76,7 +50,7 @@ class WritablePlace:
     ----------
     location : Location
         Where.
-    outlet : Outlet
+    backend : WritableBackend
         The way there.
     retry : RetryPolicy
         How long to wait, and how often to try.
@@ -87,17 +61,17 @@ class WritablePlace:
     def __init__(
         self,
         location: Location,
-        outlet: Outlet,
+        backend: WritableBackend,
         retry: RetryPolicy,
         again: Callable[[], WritablePlace],
     ) -> None:
         self.location = location
-        self.concurrency = outlet.concurrency
-        self._outlet = outlet
+        self.concurrency = backend.concurrency
+        self._backend = backend
         self._retry = retry
         self._again = again
-        self._slots = asyncio.Semaphore(outlet.concurrency)
-        self._hurried = asyncio.Event()
+        self._slots = asyncio.Semaphore(backend.concurrency)
+        self._stopped = asyncio.Event()
         self._was_read = False
 
     async def read(
@@ -108,9 +82,10 @@ class WritablePlace:
         Once one was read, "denied" means that there is none: S3 says so of missing
         keys to who may not list.
         """
-        answer = await self._persevere(partial(self._outlet.read, key, wanted))
-        if isinstance(answer, Broken):
-            if self._was_read and _is_denied(answer):
+        answer = await self._tried(partial(self._backend.read, key, wanted))
+        if isinstance(answer, FAILURES):
+            denied = isinstance(answer, RequestFailed) and answer.denied
+            if self._was_read and denied:
                 return None
             raise self._error(answer, key, "read")
         self._was_read = self._was_read or answer is not None
@@ -120,28 +95,23 @@ class WritablePlace:
         """Write an object, whole or not at all, over whatever is there."""
 
         async def attempts(attempt: Callable[[], Awaitable[T]]) -> T:
-            return await self._try(attempt, key, "write to")
+            return await self._answer(attempt, key, "write to")
 
-        await self._outlet.put(key, body, attempts)
+        await self._backend.put(key, body, attempts)
 
     async def replace(self, key: str, body: bytes, expected: GetResult | None) -> bool:
         """Write an object if it is still as it was read (None: not there).
 
         It is read again before, and the service is asked to hold to the condition
-        while it writes; not every service does.
-
-        Returns
-        -------
-        bool
-            Whether it was written; false if it has been changed meanwhile.
+        while it writes; not every service does. False: it has been changed meanwhile.
         """
         found = await self.read(key)
         if (found and found.body) != (expected and expected.body):
             return False
         condition = PutMode(found.etag if found else "")
-        write = partial(self._outlet.write, key, body, condition)
-        answer = await self._persevere(write)
-        if not isinstance(answer, Broken):
+        write = partial(self._backend.write, key, body, condition)
+        answer = await self._tried(write)
+        if not isinstance(answer, FAILURES):
             return True
         status = _status(answer)
         if status == _UNKNOWN:
@@ -154,137 +124,106 @@ class WritablePlace:
         return now is not None and now.body == body
 
     async def copy(self, key: str, to: str, size: int) -> None:
-        """Copy an object over another, within the service where it knows how to.
-
-        Parameters
-        ----------
-        key, to : str
-            Which, and where to.
-        size : int
-            Its bytes.
-        """
+        """Copy an object of so many bytes over another, by the service if it can."""
 
         async def attempts(attempt: Callable[[], Awaitable[T]]) -> T:
-            answer = await self._persevere(attempt)
-            if not isinstance(answer, Broken):
+            answer = await self._tried(attempt)
+            if not isinstance(answer, FAILURES):
                 return answer
             if _status(answer) == _UNKNOWN:
                 raise _UnknownError
             raise self._error(answer, to, "write to")
 
         try:
-            await self._outlet.copy(key, to, size, attempts)
+            await self._backend.copy(key, to, size, attempts)
         except _UnknownError:
-            held = await self.read(key)
-            if held is None:
+            found = await self.read(key)
+            if found is None:
                 url = (self.location / key).display
                 raise NodeNotFoundError(f"{url} is not there.", url=url) from None
-            await self.put(to, held.body)
+            await self.put(to, found.body)
 
     async def delete(self, key: str) -> None:
         """Delete an object; none there is as good."""
-        await self._try(partial(self._outlet.delete, key), key, "delete")
+        await self._answer(partial(self._backend.delete, key), key, "delete")
 
-    async def entries(self, prefix: str = "") -> AsyncIterator[StoredObject]:
+    async def objects(self, prefix: str = "") -> AsyncIterator[ObjectMeta]:
         """List all that lies below a folder, at any depth."""
         token = ""
         while True:
-            ask = partial(self._outlet.page, prefix, token)
-            page = await self._try(ask, prefix, "list")
-            for entry in page.entries:
-                yield entry
+            page = await self._page(prefix, token)
+            for each in page.items:
+                yield each
             token = page.token
             if not token:
                 return
 
     async def holds(self, prefix: str = "") -> bool:
         """Say whether anything lies below a folder."""
-        ask = partial(self._outlet.page, prefix, size=1)
-        page = await self._try(ask, prefix, "list")
-        return bool(page.entries)
+        return bool((await self._page(prefix, size=1)).items)
 
-    async def hurry(self, *, on: bool) -> None:
+    async def stop_retrying(self, *, on: bool) -> None:
         """Try nothing again from now on, or do so as before."""
         if on:
-            self._hurried.set()
+            self._stopped.set()
         else:
-            self._hurried.clear()
+            self._stopped.clear()
 
-    async def _try(
+    async def _page(self, prefix: str, token: str = "", size: int = PAGE) -> ListPage:
+        ask = partial(self._backend.list_all, prefix, token, size)
+        return await self._answer(ask, prefix, "list")
+
+    async def _answer(
         self, attempt: Callable[[], Awaitable[T]], key: str, doing: str
     ) -> T:
-        answer = await self._persevere(attempt)
-        if isinstance(answer, Broken):
+        answer = await self._tried(attempt)
+        if isinstance(answer, FAILURES):
             raise self._error(answer, key, doing)
         return answer
 
-    async def _persevere(self, attempt: Callable[[], Awaitable[T]]) -> T | Broken:
-        async def once() -> T | Broken:
-            async with self._slots:
-                try:
-                    return await attempt()
-                except (Refused, Interrupted, StoreError, OSError) as error:
-                    return Broken(error)
+    async def _tried(self, attempt: Callable[[], Awaitable[T]]) -> T | Failure:
+        return await retrying(attempt, self._retry, self._slots, self._pause)
 
-        return await retrying(once, self._retry, self._rest)
-
-    async def _rest(self, seconds: float) -> bool:
+    async def _pause(self, seconds: float) -> bool:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._hurried.wait(), seconds)
-        return not self._hurried.is_set()
+            await asyncio.wait_for(self._stopped.wait(), seconds)
+        return not self._stopped.is_set()
 
-    def _error(self, answer: Broken, key: str, doing: str) -> StoreError:
+    def _error(self, failure: Failure, key: str, doing: str) -> StoreError:
         url = (self.location / key).display if key else self.location.display
-        problem = answer.problem
-        place = self._outlet.place(url, doing)
-        refusal = problem.refusal if isinstance(problem, Refused) else problem
-        error = translate(refusal, place)
+        error = translate(failure, self._backend.context(url, doing))
         if doing == "list" and type(error) is AccessDeniedError:
             return ListingDeniedError(error.sentence, action=error.action, url=url)
         return error
 
     def __repr__(self) -> str:
-        return f"Depot({self.location.display!r})"
+        return f"{type(self).__name__}({self.location.display!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return self._again, ()
-
-
-def _is_denied(answer: Broken) -> bool:
-    problem = answer.problem
-    return isinstance(problem, Refused) and problem.refusal.denied
 
 
 class _UnknownError(Exception):
     """The service does not know this kind of request."""
 
 
-def _status(answer: Broken) -> int:
-    problem = answer.problem
-    return problem.refusal.status if isinstance(problem, Refused) else 0
+def _status(failure: Failure) -> int:
+    return failure.status if isinstance(failure, RequestFailed) else 0
 
 
-# A depot as a zarr store, for the pixels of what is being written.
+# The same as a zarr store, for the pixels of what is being written.
 
 
 class WritableStore(Store):
-    """The objects of a depot, as zarr wants them; nothing is cached.
-
-    Parameters
-    ----------
-    depot : Depot
-        Where.
-    read_only : bool, optional
-        Refuse to change anything.
-    """
+    """The objects of a place that can be changed, as zarr wants them; not cached."""
 
     supports_writes = True
     supports_deletes = True
     supports_listing = True
 
-    def __init__(self, depot: WritablePlace, *, read_only: bool = False) -> None:
+    def __init__(self, place: WritablePlace, *, read_only: bool = False) -> None:
         super().__init__(read_only=read_only)
-        self.depot = depot
+        self.place = place
 
     async def get(
         self,
@@ -293,7 +232,7 @@ class WritableStore(Store):
         byte_range: ByteRequest | None = None,
     ) -> Buffer | None:
         """Read a key, or a part of it, from any loop."""
-        found: GetResult | None = await on_io_loop(self.depot.read(key, byte_range))
+        found: GetResult | None = await on_io_loop(self.place.read(key, byte_range))
         return None if found is None else prototype.buffer.from_bytes(found.body)
 
     async def get_partial_values(
@@ -308,17 +247,17 @@ class WritableStore(Store):
 
     async def exists(self, key: str) -> bool:
         """Say whether there is a key."""
-        return await on_io_loop(self.depot.read(key)) is not None
+        return await on_io_loop(self.place.read(key)) is not None
 
     async def set(self, key: str, value: Buffer) -> None:
         """Write a key."""
         self._refuse_if_read_only()
-        await on_io_loop(self.depot.put(key, value.to_bytes()))
+        await on_io_loop(self.place.put(key, value.to_bytes()))
 
     async def delete(self, key: str) -> None:
         """Delete a key; none there is as good."""
         self._refuse_if_read_only()
-        await on_io_loop(self.depot.delete(key))
+        await on_io_loop(self.place.delete(key))
 
     async def list(self) -> AsyncIterator[str]:
         """List all keys."""
@@ -340,11 +279,11 @@ class WritableStore(Store):
             yield name
 
     async def _keys(self, folder: str) -> builtins.list[str]:
-        return [entry.key async for entry in self.depot.entries(folder)]
+        return [each.name async for each in self.place.objects(folder)]
 
     def with_read_only(self, read_only: bool = False) -> WritableStore:
         """Return a store of the same objects."""
-        return WritableStore(self.depot, read_only=read_only)
+        return WritableStore(self.place, read_only=read_only)
 
     def _refuse_if_read_only(self) -> None:
         if self.read_only:
@@ -353,17 +292,17 @@ class WritableStore(Store):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, WritableStore):
             return False
-        same = self.depot.location == other.depot.location
+        same = self.place.location == other.place.location
         return same and self.read_only == other.read_only
 
     def __hash__(self) -> int:
-        return hash(self.depot.location)
+        return hash(self.place.location)
 
     def __repr__(self) -> str:
-        return f"DepotStore({str(self)!r})"
+        return f"WritableStore({str(self)!r})"
 
     def __str__(self) -> str:
-        return self.depot.location.display
+        return self.place.location.display
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return partial(WritableStore, read_only=self.read_only), (self.depot,)
+        return partial(WritableStore, read_only=self.read_only), (self.place,)

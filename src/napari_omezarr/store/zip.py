@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import struct
+import zipfile
 import zlib
 from bisect import bisect_right
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,33 +17,28 @@ from zarr.abc.store import RangeByteRequest, SuffixByteRequest
 from napari_omezarr.errors import StoreError
 from napari_omezarr.location import NODE_DOCUMENTS
 
-from .backend import NoteList, cut, span
-from .error_mapping import BrokenBy, Interrupted
+from .backend import GetResult, NoteList, ObjectBackend, cut, span
+from .error_mapping import Reason, RequestFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
+    from zipfile import ZipInfo
 
     from zarr.abc.store import ByteRequest
 
-    from .backend import Transport
-    from .error_mapping import ErrorContext, Refusal, Refused
+    from .error_mapping import ErrorContext
 
-# The directory of a zip file, read from bytes; zip64 too. No I/O.
+# The directory of a zip file, read by Python's zipfile from bytes that are here.
 #
-# Python's zipfile wants a file to seek in and reads it in many small steps; over a
+# zipfile itself wants a file to seek in and reads it in many small steps; over a
 # network that is a round trip for each.
 
-STORED, DEFLATED = 0, 8
 LOCAL_HEADER = 30
 TAIL = 1 << 18
-
 _END = struct.Struct("<4s4H2LH")
 _END_64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR_64 = struct.Struct("<4sLQL")
-_ENTRY = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
-_EXTRA = struct.Struct("<2H")
-_MORE_32 = 0xFFFFFFFF
 _ENCRYPTED, _UTF8 = 0x1, 0x800
 
 
@@ -50,7 +48,7 @@ class NotAnArchive(Exception):
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """What the end of the file says: where the directory is.
+    """Where the directory is, as the end of the file says.
 
     Attributes
     ----------
@@ -66,40 +64,13 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
-    """One file in the archive, as the directory says.
-
-    Attributes
-    ----------
-    start : int
-        Where its local header begins; the bytes follow after that.
-    stored, size : int
-        How many bytes it has in the archive, and outside.
-    method, crc : int
-        How it is compressed (0 not, 8 deflate), and the check of its bytes.
-    encrypted : bool
-        Whether a password is needed.
-    name : int
-        How many bytes its name has.
-    """
-
-    start: int
-    stored: int
-    size: int
-    method: int
-    crc: int
-    encrypted: bool
-    name: int
-
-
-@dataclass(frozen=True, slots=True)
 class Directory:
     """All members by name, and where each may end at most.
 
     Attributes
     ----------
     members : Mapping
-        By their paths, with ``/``.
+        By their paths, with ``/``; folders are none.
     starts : tuple of int
         Where members begin, ascending; the directory's own beginning is last.
     folder : str
@@ -107,31 +78,26 @@ class Directory:
         archive has no Zarr metadata at its root but there; else ``""``.
     """
 
-    members: Mapping[str, Member]
+    members: Mapping[str, ZipInfo]
     starts: tuple[int, ...]
     folder: str
 
-    def find(self, path: str) -> Member | None:
+    def find(self, path: str) -> ZipInfo | None:
         """Find a member by its path, from the root or from the one folder."""
         return self.members.get(path) or self.members.get(self.folder + path)
 
-    def extent(self, member: Member) -> int:
-        """Return where the next thing after a member begins."""
-        return self.starts[bisect_right(self.starts, member.start)]
+    def extent(self, member: ZipInfo) -> int:
+        """Give where the next thing after a member begins."""
+        return self.starts[bisect_right(self.starts, member.header_offset)]
 
 
 def parse_end(tail: bytes) -> End:
-    """Find the directory from the last bytes of the file.
-
-    Parameters
-    ----------
-    tail : bytes
-        The last `TAIL` bytes, or all if there are fewer.
+    """Find the directory from the last `TAIL` bytes of the file, or all of it.
 
     Raises
     ------
     NotAnArchive
-        If no directory ends there.
+        No directory ends there.
     """
     at = tail.rfind(b"PK\x05\x06")
     if at < 0 or at + _END.size > len(tail):
@@ -153,92 +119,61 @@ def _parse_end_64(tail: bytes, end: int) -> End | None:
     return End(start, size, record - here)
 
 
-def parse_directory(listing: bytes, start: int) -> Directory:
+class _FileEnd(io.BytesIO):
+    """The last bytes of a file, at the positions that they have in it."""
+
+    def __init__(self, body: bytes, start: int) -> None:
+        super().__init__(body)
+        self._start = start
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go to a position of the file."""
+        if whence == 0:
+            offset -= self._start
+        return super().seek(offset, whence) + self._start
+
+    def tell(self) -> int:
+        """Give the position in the file."""
+        return super().tell() + self._start
+
+
+def parse_directory(body: bytes, begin: int, start: int) -> Directory:
     """Read the directory.
 
     Parameters
     ----------
-    listing : bytes
-        Its bytes.
-    start : int
-        Where they begin in the file.
+    body : bytes
+        The end of the file: the directory, and as much as a comment may take.
+    begin, start : int
+        Where in the file these bytes and the directory begin.
 
     Raises
     ------
     NotAnArchive
-        If they are not a directory.
+        They are not a directory.
     """
-    members = dict(_entries(listing))
-    starts = sorted({member.start for member in members.values()} | {start})
+    try:
+        with zipfile.ZipFile(_FileEnd(body, begin)) as archive:
+            infos = archive.infolist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error):
+        raise NotAnArchive from None
+    members = {
+        name: info for info in infos if not (name := _name_of(info)).endswith("/")
+    }
+    starts = sorted({info.header_offset for info in members.values()} | {start})
     return Directory(members, tuple(starts), _only_folder(members))
 
 
-def data_start(member: Member, header: bytes) -> int:
-    """Find where a member's bytes begin, from its local header.
-
-    Its extra field need not be as long as the one in the directory.
-
-    Raises
-    ------
-    NotAnArchive
-        If the header is not one.
-    """
-    if len(header) < _LOCAL.size or header[:4] != b"PK\x03\x04":
-        raise NotAnArchive
-    *_, name, extra = _LOCAL.unpack_from(header)
-    return int(member.start + _LOCAL.size + name + extra)
+def _name_of(info: ZipInfo) -> str:
+    name = info.orig_filename
+    if not info.flag_bits & _UTF8:
+        # UTF-8 is more common than its flag; zipfile then reads DOS's code page.
+        with suppress(UnicodeDecodeError):
+            name = name.encode("cp437").decode()
+    return name.replace("\\", "/").removeprefix("./")
 
 
-def _entries(listing: bytes) -> Iterator[tuple[str, Member]]:
-    at = 0
-    while at + _ENTRY.size <= len(listing):
-        fields = _ENTRY.unpack_from(listing, at)
-        if fields[0] != b"PK\x01\x02":
-            raise NotAnArchive
-        flags, method, crc = fields[3], fields[4], fields[7]
-        stored, size, start = fields[8], fields[9], fields[16]
-        n_name, n_extra, n_comment = fields[10:13]
-        body = at + _ENTRY.size
-        name = listing[body : body + n_name]
-        extra = listing[body + n_name : body + n_name + n_extra]
-        if _MORE_32 in (stored, size, start):
-            size, stored, start = _larger(extra, (size, stored, start))
-        at = body + n_name + n_extra + n_comment
-        if not name.endswith(b"/"):
-            encrypted = bool(flags & _ENCRYPTED)
-            member = Member(start, stored, size, method, crc, encrypted, n_name)
-            yield _text(name, flags), member
-
-
-def _larger(extra: bytes, small: tuple[int, int, int]) -> tuple[int, int, int]:
-    """Take numbers that do not fit into 32 bits from the zip64 extra field."""
-    at = 0
-    while at + _EXTRA.size <= len(extra):
-        kind, size = _EXTRA.unpack_from(extra, at)
-        at += _EXTRA.size
-        if kind == 1:
-            numbers = extra[at : at + size]
-            count = len(numbers) // 8
-            large = iter(struct.unpack(f"<{count}Q", numbers[: count * 8]))
-            first, second, third = (
-                next(large, number) if number == _MORE_32 else number
-                for number in small
-            )
-            return first, second, third
-        at += size
-    return small
-
-
-def _text(name: bytes, flags: int) -> str:
-    """Decode a name; UTF-8 is more common than its flag."""
-    try:
-        text = name.decode("utf-8")
-    except UnicodeDecodeError:
-        text = name.decode("utf-8" if flags & _UTF8 else "cp437", errors="replace")
-    return text.replace("\\", "/").removeprefix("./")
-
-
-def _only_folder(members: Mapping[str, Member]) -> str:
+def _only_folder(members: Mapping[str, ZipInfo]) -> str:
     if any(name in members for name in NODE_DOCUMENTS):
         return ""
     tops = {name.partition("/")[0] for name in members} - {"__MACOSX", ".DS_Store"}
@@ -249,14 +184,29 @@ def _only_folder(members: Mapping[str, Member]) -> str:
     return f"{top}/" if inside else ""
 
 
-# Members of a zip file (.zip, .ozx), read in parts from wherever the file lies.
+def data_start(member: ZipInfo, header: bytes) -> int:
+    """Find where a member's bytes begin, from its local header.
+
+    Raises
+    ------
+    NotAnArchive
+        The header is not one.
+    """
+    if len(header) < _LOCAL.size or header[:4] != b"PK\x03\x04":
+        raise NotAnArchive
+    # Its extra field need not be as long as the one in the directory.
+    *_, name, extra = _LOCAL.unpack_from(header)
+    return int(member.header_offset + _LOCAL.size + name + extra)
+
+
+# Members, read from wherever the file lies.
 
 # Local headers may be longer than the directory lets one guess, by their extra field.
 _SLACK = 4096
 _WORTH_A_THREAD = 1 << 16
 
 
-class ArchiveTransport:
+class ZipBackend(ObjectBackend):
     """The members of a zip file below a path inside it.
 
     The directory costs one request at the first read, two if it is large. Then a
@@ -265,13 +215,13 @@ class ArchiveTransport:
 
     Parameters
     ----------
-    file : Transport
+    file : ObjectBackend
         The zip file: its key ``""``.
     member : str
         The path inside.
     """
 
-    def __init__(self, file: Transport, member: str) -> None:
+    def __init__(self, file: ObjectBackend, member: str) -> None:
         self.concurrency = file.concurrency
         self.stats = file.stats
         self._file = file
@@ -283,17 +233,19 @@ class ArchiveTransport:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences about what happened here."""
+        """Sentences about what happened here, and where the file lies."""
         return (*self._file.notes, *self._notes.sentences)
 
-    async def read(self, key: str, wanted: ByteRequest | None) -> bytes | None:
+    async def read(
+        self, key: str, wanted: ByteRequest | None = None
+    ) -> GetResult | None:
         """Read a member, or a part of it.
 
         Raises
         ------
         StoreError
-            If the file is no zip file, or the member is compressed or encrypted in
-            a way that is not understood.
+            The file is no zip file, or the member is compressed or encrypted in a
+            way that is not understood.
         """
         try:
             directory = await self._open()
@@ -301,11 +253,14 @@ class ArchiveTransport:
             member = directory.find(path) if directory else None
             if directory is None or member is None:
                 return None
-            if member.encrypted or member.method not in (STORED, DEFLATED):
+            stored = member.compress_type == zipfile.ZIP_STORED
+            known = stored or member.compress_type == zipfile.ZIP_DEFLATED
+            if member.flag_bits & _ENCRYPTED or not known:
                 raise self._unreadable(path)
-            if member.method == STORED and wanted is not None:
-                return await self._part(member, wanted)
-            return cut(await self._whole(member, directory.extent(member)), wanted)
+            if stored and wanted is not None:
+                return GetResult(await self._part(member, wanted))
+            whole = await self._whole(member, directory.extent(member))
+            return GetResult(cut(whole, wanted))
         except NotAnArchive:
             pass
         raise self._broken()
@@ -316,7 +271,7 @@ class ArchiveTransport:
         Raises
         ------
         StoreError
-            If the file is no zip file.
+            The file is no zip file.
         """
         try:
             directory = await self._open()
@@ -328,18 +283,18 @@ class ArchiveTransport:
         if above and not any(name.startswith(above) for name in directory.members):
             above = directory.folder + above
         return {
-            name.removeprefix(above): member.size
+            name.removeprefix(above): member.file_size
             for name, member in directory.members.items()
             if name.startswith(above)
         }
 
-    def verdict(self, refused: Refused) -> Refusal | StoreError:
-        """Return what the file's own place says."""
-        return self._file.verdict(refused)
+    def verdict(self, failure: RequestFailed) -> RequestFailed | StoreError:
+        """Say what the file's own place says."""
+        return self._file.verdict(failure)
 
-    def place(self, url: str) -> ErrorContext:
+    def context(self, url: str, doing: str = "read") -> ErrorContext:
         """Describe the file's own place."""
-        return self._file.place(url)
+        return self._file.context(url, doing)
 
     async def _open(self) -> Directory | None:
         """Read the directory, once; None if there is no file."""
@@ -349,14 +304,15 @@ class ArchiveTransport:
         return self._directory
 
     async def _read_directory(self) -> Directory | None:
-        tail = await self._file.read("", SuffixByteRequest(TAIL))
-        if tail is None:
+        found = await self._file.read("", SuffixByteRequest(TAIL))
+        if found is None:
             return None
-        end = parse_end(tail)
+        body = found.body
+        end = parse_end(body)
         if end.start < end.tail:
-            tail = await self._bytes(end.start, end.tail) + tail
-        listing = tail[max(0, end.start - end.tail) :][: end.size]
-        directory = await asyncio.to_thread(parse_directory, listing, end.start)
+            body = await self._bytes(end.start, end.tail) + body
+        begin = min(end.start, end.tail)
+        directory = await asyncio.to_thread(parse_directory, body, begin, end.start)
         if directory.folder:
             name = directory.folder.rstrip("/")
             self._notes.add(f"The image lies in the folder {name} of the archive.")
@@ -364,30 +320,32 @@ class ArchiveTransport:
 
     async def _bytes(self, start: int, end: int) -> bytes:
         """Read a part of the file, all of which must be there."""
-        body = await self._file.read("", RangeByteRequest(start, end))
-        if body is None or len(body) != end - start:
-            raise Interrupted(BrokenBy.TRUNCATED)
-        return body
+        found = await self._file.read("", RangeByteRequest(start, end))
+        if found is None or len(found.body) != end - start:
+            raise RequestFailed(reason=Reason.TRUNCATED)
+        return found.body
 
-    async def _part(self, member: Member, wanted: ByteRequest) -> bytes:
-        start, end = span(wanted, member.size)
+    async def _part(self, member: ZipInfo, wanted: ByteRequest) -> bytes:
+        start, end = span(wanted, member.file_size)
         if start == end:
             return b""
-        if member.start not in self._starts:
-            header = await self._bytes(member.start, member.start + LOCAL_HEADER)
-            self._starts[member.start] = data_start(member, header)
-        begin = self._starts[member.start]
+        at = member.header_offset
+        if at not in self._starts:
+            header = await self._bytes(at, at + LOCAL_HEADER)
+            self._starts[at] = data_start(member, header)
+        begin = self._starts[at]
         return await self._bytes(begin + start, begin + end)
 
-    async def _whole(self, member: Member, extent: int) -> bytes:
+    async def _whole(self, member: ZipInfo, extent: int) -> bytes:
         """Read a member with its header before it, in one request if it can be."""
-        guess = member.start + LOCAL_HEADER + member.name + _SLACK + member.stored
-        end = min(extent, guess)
-        body = await self._bytes(member.start, end)
+        at, size = member.header_offset, member.compress_size
+        name = len(member.orig_filename.encode())
+        end = min(extent, at + LOCAL_HEADER + name + _SLACK + size)
+        body = await self._bytes(at, end)
         begin = data_start(member, body)
-        if begin + member.stored > end:
-            body += await self._bytes(end, begin + member.stored)
-        stored = body[begin - member.start :][: member.stored]
+        if begin + size > end:
+            body += await self._bytes(end, begin + size)
+        stored = body[begin - at :][:size]
         if len(stored) < _WORTH_A_THREAD:
             return _unpacked(member, stored)
         return await asyncio.to_thread(_unpacked, member, stored)
@@ -403,11 +361,12 @@ class ArchiveTransport:
         return StoreError(sentence, action="Copy it again.")
 
 
-def _unpacked(member: Member, stored: bytes) -> bytes:
+def _unpacked(member: ZipInfo, stored: bytes) -> bytes:
+    is_stored = member.compress_type == zipfile.ZIP_STORED
     try:
-        body = stored if member.method == STORED else zlib.decompress(stored, -15)
+        body = stored if is_stored else zlib.decompress(stored, -zlib.MAX_WBITS)
     except zlib.error:
         raise NotAnArchive from None
-    if len(body) != member.size or zlib.crc32(body) != member.crc:
+    if len(body) != member.file_size or zlib.crc32(body) != member.CRC:
         raise NotAnArchive
     return body

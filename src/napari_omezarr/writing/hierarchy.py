@@ -317,7 +317,7 @@ class RemoteHierarchy(Hierarchy):
 
     def stop_retrying(self, *, on: bool) -> None:
         """Try nothing again, as somebody wants to stop; or do so as before."""
-        run(self.writable.hurry(on=on))
+        run(self.writable.stop_retrying(on=on))
 
     async def _read_all(self, keys: Sequence[str]) -> list[GetResult | None]:
         return await asyncio.gather(*map(self.writable.read, keys))
@@ -326,7 +326,7 @@ class RemoteHierarchy(Hierarchy):
         return run(self._listed(path))
 
     async def _listed(self, path: str) -> dict[str, int]:
-        return {e.key: e.size async for e in self.writable.entries(path)}
+        return {e.name: e.size or 0 async for e in self.writable.objects(path)}
 
     async def _remove(self, path: str) -> None:
         keys = list(await self._listed(path))

@@ -20,7 +20,7 @@ from napari_omezarr.browsing import (
     start,
 )
 from napari_omezarr.errors import OptionError
-from napari_omezarr.store.open import presigned
+from napari_omezarr.store import presigned
 from napari_omezarr.widgets.qt_async import FutureWatcher, failure
 from napari_omezarr.widgets.region_box import unit_factors
 

@@ -3,54 +3,56 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import fsspec
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
 
-from napari_omezarr.errors import (
-    OptionError,
-    SignInNeededError,
-)
+from napari_omezarr.errors import OptionError, SignInNeededError
 
-from . import http
 from .backend import (
     LOCAL_CONCURRENCY,
+    PAGE,
     REMOTE_CONCURRENCY,
-    DeepPage,
     GetResult,
+    ListPage,
+    ObjectBackend,
+    ObjectMeta,
     PutMode,
     RequestStats,
-    StoredObject,
+    WritableBackend,
 )
-from .error_mapping import (
-    ErrorContext,
-    Refusal,
-    Refused,
-)
+from .error_mapping import ErrorContext, RequestFailed
 
 if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest
 
     from napari_omezarr.location import Location
 
-    from .backend import Attempts, Transport
+    from .backend import Attempts
     from .retry import RetryPolicy
 
-    T = TypeVar("T")
+DRIVERS = {"gs": "gcsfs", "az": "adlfs"}
+EXTRAS = {"gs": "gcs", "az": "azure"}
+_NAME_THE_ACCOUNT = (
+    "Use az://container@account.blob.core.windows.net/…, or set "
+    "AZURE_STORAGE_ACCOUNT_NAME or AZURE_STORAGE_CONNECTION_STRING."
+)
+_FOREIGN_ERRORS = {
+    "gs": (("gcsfs.retry", "HttpError"), ("google.auth.exceptions", "GoogleAuthError")),
+    "az": (("azure.core.exceptions", "AzureError"),),
+}
 
 
-# A path of an fsspec filesystem, and how the filesystem is called.
-
-
-class GenericPlace:
+class FsspecBackend(WritableBackend):
     """The keys below a path of an fsspec filesystem, to be read or written.
+
+    It names no versions and knows no conditions: who writes on one has to look before.
 
     Parameters
     ----------
@@ -58,7 +60,7 @@ class GenericPlace:
         If it is asynchronous, it must belong to fsspec's own loop, as by default.
     path : str
         The path in its terms.
-    place : Place
+    place : ErrorContext
         Whom to name in an error.
     foreign : tuple of types, optional
         The filesystem's own exceptions that are no OSErrors.
@@ -74,31 +76,83 @@ class GenericPlace:
         self.concurrency = (
             REMOTE_CONCURRENCY if filesystem.async_impl else LOCAL_CONCURRENCY
         )
+        self.stats = RequestStats()
         self._filesystem = filesystem
         self._path = path
         self._place = place
         self._errors: tuple[type[Exception], ...] = (OSError, *foreign)
 
-    def at(self, key: str) -> str:
-        """Give the filesystem's own path of a key."""
+    async def read(
+        self, key: str, wanted: ByteRequest | None = None
+    ) -> GetResult | None:
+        """Read a key, or a part of it."""
+        start, end = bounds_of(wanted)
+        self.stats.requests += 1
+        try:
+            body = await self._call("cat_file", self._at(key), start=start, end=end)
+        except (FileNotFoundError, IsADirectoryError):
+            return None
+        self.stats.received += len(body)
+        return GetResult(body)
+
+    async def list_folder(self) -> list[dict[str, Any]]:
+        """List what lies directly below the path, as fsspec describes it."""
+        self.stats.requests += 1
+        return list(await self._call("ls", self._path, detail=True))
+
+    async def write(
+        self, key: str, body: bytes, condition: PutMode | None = None
+    ) -> None:
+        """Write a key, whatever is there."""
+        await self._call("pipe_file", self._at(key), bytes(body))
+
+    async def put(self, key: str, body: bytes, attempts: Attempts) -> None:
+        """Write a key; the filesystem itself cuts what is long."""
+        await attempts(partial(self.write, key, body))
+
+    async def copy(self, key: str, to: str, size: int, attempts: Attempts) -> None:
+        """Let the filesystem copy a key, within its service where it can."""
+        await attempts(partial(self._call, "cp_file", self._at(key), self._at(to)))
+
+    async def delete(self, key: str) -> None:
+        """Delete a key."""
+        try:
+            await self._call("rm_file", self._at(key))
+        except FileNotFoundError:
+            return
+
+    async def list_all(
+        self, prefix: str, token: str = "", size: int = PAGE
+    ) -> ListPage:
+        """List all at once."""
+        folder = self._at(prefix)
+        self._filesystem.invalidate_cache(folder)
+        try:
+            found = await self._call("find", folder, detail=True)
+        except FileNotFoundError:
+            found = {}
+        above = len(self._path.strip("/")) + 1 if self._path.strip("/") else 0
+        return ListPage(
+            tuple(
+                ObjectMeta(name.strip("/")[above:], False, int(facts.get("size") or 0))
+                for name, facts in sorted(found.items())
+            )
+        )
+
+    def context(self, url: str, doing: str = "read") -> ErrorContext:
+        """Describe this place for the words of an error about `url`."""
+        return replace(self._place, url=url, doing=doing)
+
+    def _at(self, key: str) -> str:
         return f"{self._path}/{key}".rstrip("/")
 
-    async def call(self, name: str, *arguments: Any, **options: Any) -> Any:
-        """Call a method of the filesystem by its name; on the I/O loop.
-
-        Raises
-        ------
-        Refused
-            The filesystem's service refused.
-        OSError
-            Something else went wrong.
-        """
+    async def _call(self, name: str, *arguments: Any, **options: Any) -> Any:
+        """Call a method of the filesystem by its name; on the I/O loop."""
         try:
             if self._filesystem.async_impl:
                 # The asynchronous half of fsspec's contract: an underscore before.
-                return await getattr(self._filesystem, f"_{name}")(
-                    *arguments, **options
-                )
+                method = getattr(self._filesystem, f"_{name}")
+                return await method(*arguments, **options)
             method = getattr(self._filesystem, name)
             return await asyncio.to_thread(method, *arguments, **options)
         except (FileNotFoundError, IsADirectoryError):
@@ -107,7 +161,7 @@ class GenericPlace:
             status = status_of(error)
             if not status and isinstance(error, OSError):
                 raise
-        raise Refused(Refusal(status, signed=True))
+        raise RequestFailed(status, signed=True)
 
 
 def status_of(error: Exception) -> int:
@@ -119,72 +173,7 @@ def status_of(error: Exception) -> int:
     return 403 if "Forbidden" in str(error) else 0
 
 
-# Everything that fsspec knows and we have no way of our own for: gs, az, memory.
-
-DRIVERS = {"gs": "gcsfs", "az": "adlfs"}
-EXTRAS = {"gs": "gcs", "az": "azure"}
-_NAME_THE_ACCOUNT = (
-    "Use az://container@account.blob.core.windows.net/…, or set "
-    "AZURE_STORAGE_ACCOUNT_NAME or AZURE_STORAGE_CONNECTION_STRING."
-)
-_FOREIGN_ERRORS = {
-    "gs": (("gcsfs.retry", "HttpError"), ("google.auth.exceptions", "GoogleAuthError")),
-    "az": (("azure.core.exceptions", "AzureError"),),
-}
-
-
-class GenericTransport(GenericPlace):
-    """Reads the keys below a path of an fsspec filesystem."""
-
-    def __init__(
-        self,
-        filesystem: Any,
-        path: str,
-        place: ErrorContext,
-        foreign: tuple[type[Exception], ...] = (),
-    ) -> None:
-        super().__init__(filesystem, path, place, foreign)
-        self.stats = RequestStats()
-
-    async def read(self, key: str, wanted: ByteRequest | None) -> bytes | None:
-        """Read a key, or a part of it."""
-        start, end = bounds_of(wanted)
-        self.stats.requests += 1
-        try:
-            body: bytes = await self.call(
-                "cat_file", self.at(key), start=start, end=end
-            )
-        except (FileNotFoundError, IsADirectoryError):
-            return None
-        self.stats.received += len(body)
-        return body
-
-    async def listing(self) -> list[dict[str, Any]]:
-        """List what lies directly below the path, as fsspec describes it.
-
-        Raises
-        ------
-        Refused, OSError
-            If the filesystem does not say.
-        """
-        self.stats.requests += 1
-        return list(await self.call("ls", self._path, detail=True))
-
-    def verdict(self, refused: Refused) -> Refusal:
-        """Return the only answer there is."""
-        return refused.refusal
-
-    def place(self, url: str) -> ErrorContext:
-        """Describe this place for the words of an error about `url`."""
-        return ErrorContext(url, self._place.host, bucket=self._place.bucket)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Nothing happens here that is worth a sentence."""
-        return ()
-
-
-def generic_transport(location: Location, retry: RetryPolicy) -> Transport:
+def open_backend(location: Location, retry: RetryPolicy) -> ObjectBackend:
     """Choose how to read a place that is neither local, on the web nor in S3.
 
     Public objects of Google and Azure are read as what they are, files on the web,
@@ -193,7 +182,7 @@ def generic_transport(location: Location, retry: RetryPolicy) -> Transport:
     """
     if location.protocol != "memory" and _web_is_enough(location):
         return _as_files_on_the_web(location, retry)
-    return GenericTransport(*filesystem_of(location))
+    return FsspecBackend(*filesystem_of(location))
 
 
 def filesystem_of(
@@ -230,8 +219,8 @@ def _web_is_enough(location: Location) -> bool:
     return public or find_spec(DRIVERS[location.protocol]) is None
 
 
-def _as_files_on_the_web(location: Location, retry: RetryPolicy) -> Transport:
-    from .http import HttpTransport
+def _as_files_on_the_web(location: Location, retry: RetryPolicy) -> ObjectBackend:
+    from .http import Access, HttpBackend, proxy_for
 
     endpoint = location.endpoint or "https://storage.googleapis.com"
     path = f"{location.root}/{location.path}".rstrip("/")
@@ -241,8 +230,8 @@ def _as_files_on_the_web(location: Location, retry: RetryPolicy) -> Transport:
         below = f"{path}/{key}" if key else path
         return f"{endpoint}/{quote(below, safe='/')}{query}"
 
-    access = http.Access(retry, proxy=http.proxy_for(endpoint))
-    return HttpTransport(address, access, extra=EXTRAS[location.protocol])
+    access = Access(retry, proxy=proxy_for(endpoint))
+    return HttpBackend(address, access, extra=EXTRAS[location.protocol])
 
 
 def _signed_in(location: Location) -> Any:
@@ -284,65 +273,3 @@ def bounds_of(wanted: ByteRequest | None) -> tuple[int | None, int | None]:
             return -suffix, None
         case None:
             return None, None
-
-
-# Whatever fsspec can write to and we have no way of our own for: gs, az, memory.
-
-
-class GenericOutlet(GenericPlace):
-    """Writes the keys below a path of an fsspec filesystem.
-
-    It knows no conditions: who writes on one has to look before.
-    """
-
-    async def read(
-        self, key: str, wanted: ByteRequest | None = None
-    ) -> GetResult | None:
-        """Read a key, or a part of it."""
-        start, end = bounds_of(wanted)
-        try:
-            body = await self.call("cat_file", self.at(key), start=start, end=end)
-        except (FileNotFoundError, IsADirectoryError):
-            return None
-        return GetResult(body, hashlib.blake2b(body, digest_size=16).hexdigest())
-
-    async def write(
-        self, key: str, body: bytes, condition: PutMode | None = None
-    ) -> None:
-        """Write a key, whatever is there."""
-        await self.call("pipe_file", self.at(key), bytes(body))
-
-    async def put(self, key: str, body: bytes, attempts: Attempts) -> None:
-        """Write a key; the filesystem itself cuts what is long."""
-        await attempts(partial(self.write, key, body))
-
-    async def copy(self, key: str, to: str, size: int, attempts: Attempts) -> None:
-        """Let the filesystem copy a key, within its service where it can."""
-        await attempts(partial(self.call, "cp_file", self.at(key), self.at(to)))
-
-    async def delete(self, key: str) -> None:
-        """Delete a key."""
-        try:
-            await self.call("rm_file", self.at(key))
-        except FileNotFoundError:
-            return
-
-    async def page(self, prefix: str, token: str = "", size: int = 1000) -> DeepPage:
-        """List all at once."""
-        folder = self.at(prefix)
-        self._filesystem.invalidate_cache(folder)
-        try:
-            found = await self.call("find", folder, detail=True)
-        except FileNotFoundError:
-            found = {}
-        above = len(self._path.strip("/")) + 1 if self._path.strip("/") else 0
-        return DeepPage(
-            tuple(
-                StoredObject(name.strip("/")[above:], int(facts.get("size") or 0))
-                for name, facts in sorted(found.items())
-            )
-        )
-
-    def place(self, url: str, doing: str) -> ErrorContext:
-        """Describe this place for the words of an error about `url`."""
-        return replace(self._place, url=url, doing=doing)
