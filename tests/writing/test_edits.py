@@ -27,10 +27,9 @@ from napari_omezarr.writing import (
     write_layers,
 )
 from napari_omezarr.writing.downsample import downsample
-from napari_omezarr.writing.existing import open_existing
+from napari_omezarr.writing.existing import changed, open_existing
 from napari_omezarr.writing.hierarchy import FolderHierarchy, StoreHierarchy
 from napari_omezarr.writing.labels import label_names
-from napari_omezarr.writing.update import changed
 from small_images import put_image, put_labels
 
 VERSIONS = ("0.4", "0.5", "0.6")

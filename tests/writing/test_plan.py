@@ -18,7 +18,6 @@ from napari_omezarr.writing import plan_write, write_layers
 from napari_omezarr.writing.chunking import (
     CHUNK_BYTES,
     LevelPlan,
-    level_affine,
     write_passes,
 )
 from napari_omezarr.writing.options import WriteOptions
@@ -330,7 +329,7 @@ def test_a_coarse_pixel_lies_at_the_mean_of_its_finer_pixels(factors, index):
     finest = Affine.from_translation([7.0] * len(factors)) @ Affine.from_scale(
         [0.5] * len(factors)
     )
-    coarse = level_affine(finest, factors)
+    coarse = finest.coarser(factors)
     finer = np.array([[index * f, index * f + f - 1] for f in factors]).mean(axis=1)
     np.testing.assert_allclose(coarse([index] * len(factors)), finest(finer))
 

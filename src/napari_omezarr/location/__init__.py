@@ -18,6 +18,7 @@ from .paths import (
     ZARRAY,
     ZATTRS,
     ZGROUP,
+    ZMETADATA,
 )
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "ZARR_JSON",
     "ZATTRS",
     "ZGROUP",
+    "ZMETADATA",
     "Location",
     "parse_many",
 ]

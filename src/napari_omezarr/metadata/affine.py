@@ -56,6 +56,14 @@ class Affine:
         """Leave ``ndim`` coordinates as they are."""
         return cls.from_scale([1.0] * ndim)
 
+    def coarser(self, factors: Sequence[float]) -> Affine:
+        """Place a coarser level: a pixel's centre is that of those it stands for.
+
+        Its index 0 lies (factor - 1) / 2 finer pixels from theirs (0.6, "multiscales").
+        """
+        shift = Affine.from_translation([(by - 1) / 2 for by in factors])
+        return self @ shift @ Affine.from_scale(factors)
+
     @property
     def ndim_in(self) -> int:
         """N, the number of input coordinates."""

@@ -155,12 +155,7 @@ def napari_levels(
     count = finest.ndim_in
     sizes = np.asarray([shape[:count] for shape in shapes], dtype=float)
     factors = sizes[0] / sizes
-    return tuple(
-        finest
-        @ Affine.from_translation(((factor - 1) / 2).tolist())
-        @ Affine.from_scale(factor.tolist())
-        for factor in factors
-    )
+    return tuple(finest.coarser(factor.tolist()) for factor in factors)
 
 
 # The levels of an image with their places in the world.

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     Address = str | os.PathLike[str] | Location | Store
 
-# From an address to a target, and from an image's address to its hierarchy.
+# Where to write: targets and hierarchies of addresses.
 
 _SUFFIXES = (".ome.zarr", ".zarr", ".ozx", ".zarr.zip", ".zip")
 
@@ -113,7 +113,7 @@ def _not_writable(address: Location) -> OptionError:
     )
 
 
-# Save layers and arrays as OME-Zarr, for scripts and for the windows.
+# Save what is new.
 
 _OPTIONS = frozenset(field.name for field in fields(WriteOptions))
 _MODE = frozenset(field.name for field in fields(SaveMode))

@@ -1,4 +1,4 @@
-"""How an array is cut: chunks of about 1 MB, shards where there would be too many."""
+"""How arrays are cut: chunks and shards, the levels of an image, and the passes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from napari_omezarr.metadata import Affine
 from napari_omezarr.pyramid import chunk_counts, split_box, whole_box
 
 from .downsample import coarser_shape
+from .image_spec import by_times
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from .image_spec import ImageSpec
     from .options import Layout, WriteOptions
 
-# How an array is cut: chunks of about 1 MB, shards where there would be too many.
+# Chunks of about 1 MB, and shards where there would be too many objects.
 
 CHUNK_BYTES = 2**20
 SHARD_BYTES = 2**24
@@ -256,15 +257,6 @@ def steps(
     return tuple(found)
 
 
-def level_affine(finest: Affine, factors: Sequence[int]) -> Affine:
-    """Place a level: a pixel's centre is that of the finer pixels it stands for.
-
-    Its index 0 lies (factor - 1) / 2 finer pixels from theirs (0.6, "multiscales").
-    """
-    shift = Affine.from_translation([(by - 1) / 2 for by in factors])
-    return finest @ shift @ Affine.from_scale([float(by) for by in factors])
-
-
 def write_passes(
     levels: Sequence[LevelPlan],
     itemsize: int,
@@ -417,7 +409,8 @@ def stored_units(
         parts = zip(sizes, chunks, shape, strict=True)
         if any(size % chunk and size < full for size, chunk, full in parts):
             raise OptionError(
-                f"Shards of {_times(sizes)} are no whole chunks of {_times(chunks)}.",
+                f"Shards of {by_times(sizes)} are no whole chunks of "
+                f"{by_times(chunks)}.",
                 action="Choose multiples of the chunk.",
             )
         return chunks, whole_chunks(sizes, chunks, shape)
@@ -425,7 +418,3 @@ def stored_units(
     if options.version != "0.4" and (wanted or (wanted is None and many)):
         return chunks, default_shards(axes, shape, chunks, itemsize)
     return chunks, None
-
-
-def _times(sizes: Sequence[int]) -> str:
-    return " x ".join(map(str, sizes))

@@ -27,13 +27,12 @@ if TYPE_CHECKING:
     from .encode import ZarrDocument
     from .hierarchy import Hierarchy
 
-# A folder as one zip file, in the order of RFC-9.
-
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+_OURS = frozenset({"data", "journal", "packed", "landing", "agreed", "replaced"})
 
 
 def zip_folder(folder: Path, archive: Path, version: str) -> None:
-    """Put a hierarchy into a zip file.
+    """Put a hierarchy into a zip file, in the order of RFC-9.
 
     Members are stored as they are (chunks are compressed already), the root's
     document first, then the other documents breadth-first, then the chunks; the
@@ -55,11 +54,6 @@ def zip_folder(folder: Path, archive: Path, version: str) -> None:
 def _rank(name: str) -> tuple[bool, int, str]:
     file = name.rpartition("/")[2]
     return file not in DOCUMENTS, name.count("/"), name
-
-
-# Targets on this computer: written beside their place, then renamed.
-
-_OURS = frozenset({"data", "journal", "packed", "landing", "agreed", "replaced"})
 
 
 class LocalTarget:

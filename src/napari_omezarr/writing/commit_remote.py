@@ -195,7 +195,7 @@ def probe_write(hierarchy: Hierarchy, path: str) -> None:
         hierarchy.begin_delete(key).result()
 
 
-# Targets without rename: arrays first, and what makes them an image last.
+# Groups that become images.
 
 
 class InPlaceTarget:

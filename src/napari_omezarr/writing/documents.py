@@ -1,4 +1,4 @@
-"""All documents of a plan, in the order in which they are to be written."""
+"""The documents of a plan: what makes arrays and groups an OME-Zarr image."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from napari_omezarr.metadata import Affine
 
-from .chunking import level_affine
 from .encode import ZarrDocument, array_documents, group_documents
 from .plan import level_document
 from .rendering import NAPARI, image_label_document, napari_document, omero_document
@@ -60,8 +59,7 @@ def multiscale_document(
         document["axes"] = described
     finest = affine if outer is None else Affine.from_scale(affine.scale)
     document["datasets"] = [
-        _dataset(version, level.path, level_affine(finest, level.factors))
-        for level in levels
+        _dataset(version, level.path, finest.coarser(level.factors)) for level in levels
     ]
     document["type"] = method
     document["metadata"] = {"description": _METHODS[method]}

@@ -1,4 +1,4 @@
-"""The metadata documents of zarr arrays and groups, in both formats."""
+"""What is stored: the bytes of chunks and shards, and zarr's documents."""
 
 from __future__ import annotations
 
@@ -338,10 +338,7 @@ def _sharding(chunks: Sequence[int], inner: Sequence[dict[str, Any]]) -> dict[st
         "configuration": {
             "chunk_shape": list(chunks),
             "codecs": list(inner),
-            "index_codecs": [
-                {"name": "bytes", "configuration": {"endian": "little"}},
-                {"name": "crc32c"},
-            ],
+            "index_codecs": _INDEX,
             "index_location": "end",
         },
     }

@@ -252,7 +252,7 @@ def checksum(values: np.ndarray) -> int:
     return zlib.crc32(plain.view(np.uint8).ravel().data)
 
 
-# Work through a plan: blocks side by side, bounded in number, each noted when done.
+# All blocks of a plan, side by side, bounded in number, each noted when done.
 
 _GLANCE = 0.25
 """Seconds after which a wish to cancel is noticed at the latest."""
@@ -389,7 +389,7 @@ def task_of(
     fresh: bool = False,
 ) -> BlockTask:
     """Give what the blocks of a pass have in common."""
-    levels = image.levels[write_pass.first : write_pass.last + 1]
+    levels = image.written_in(write_pass)
     source: Any = image.spec.source
     if write_pass.first > 0:
         source = stored_level(plan, staged, image, image.levels[write_pass.first - 1])
@@ -483,10 +483,9 @@ class _Meter:
 
 
 def _resumed_bytes(plan: Plan, journal: Journal) -> Iterator[int]:
-    for number, image in enumerate(plan.images):
-        for index, bounds in enumerate(image.passes[0].blocks()):
-            if (number, 0, index) in journal.done:
-                yield _box_bytes(bounds, image)
+    for key, image, _, bounds in plan.all_blocks():
+        if key[1] == 0 and key in journal.done:
+            yield _box_bytes(bounds, image)
 
 
 def _box_bytes(bounds: Bounds, image: ImagePlan) -> int:

@@ -1,4 +1,4 @@
-"""An image that is there, as far as a writer must know it to change it."""
+"""An image that is there: read its documents, change them, put them back."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast, get_args
 
-from napari_omezarr.errors import MetadataError, NodeNotFoundError, OptionError
+from napari_omezarr.errors import (
+    ConflictError,
+    MetadataError,
+    NodeNotFoundError,
+    OptionError,
+)
 from napari_omezarr.location import ARRAY_DOCUMENT, GROUP_DOCUMENT
 from napari_omezarr.metadata import Image, Multiscale, fit_axes, parse_document
 
@@ -15,8 +20,10 @@ from .chunking import Structure
 from .engine import StoredArray
 from .options import Version
 
+_TRIES = 5
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from napari_omezarr.store import GetResult
 
@@ -62,21 +69,37 @@ class GroupDocument:
     @property
     def attributes(self) -> dict[str, Any]:
         """The group's attributes."""
-        if self.zarr_format == 2:
-            return self.content
-        attributes: dict[str, Any] = self.content.setdefault("attributes", {})
-        return attributes
+        return attributes_of(self.content, self.zarr_format)
 
     @property
     def block(self) -> dict[str, Any]:
         """The OME-Zarr metadata: below ``ome`` from 0.5 on."""
-        inner = self.attributes.get("ome")
-        return inner if isinstance(inner, dict) else self.attributes
+        return ome_block(self.content, self.zarr_format)
 
     @property
     def body(self) -> bytes:
         """The document's bytes."""
-        return json.dumps(self.content, indent=2, ensure_ascii=False).encode()
+        return encoded(self.content)
+
+
+def attributes_of(content: dict[str, Any], zarr_format: int) -> dict[str, Any]:
+    """Give the attributes in a group's document; changing them changes it."""
+    if zarr_format == 2:
+        return content
+    attributes: dict[str, Any] = content.setdefault("attributes", {})
+    return attributes
+
+
+def ome_block(content: dict[str, Any], zarr_format: int) -> dict[str, Any]:
+    """Give the OME-Zarr metadata in a group's document; changing them changes it."""
+    attributes = attributes_of(content, zarr_format)
+    inner = attributes.get("ome")
+    return inner if isinstance(inner, dict) else attributes
+
+
+def encoded(content: dict[str, Any]) -> bytes:
+    """Give the bytes of a document that was there; it may hold NaN, as it did."""
+    return json.dumps(content, indent=2, ensure_ascii=False).encode()
 
 
 def read_group(hierarchy: Hierarchy, path: str) -> GroupDocument | None:
@@ -88,6 +111,31 @@ def read_group(hierarchy: Hierarchy, path: str) -> GroupDocument | None:
             content = document_of(stored, f"{below}{name}")
             return GroupDocument(f"{below}{name}", stored, content, zarr_format)
     return None
+
+
+def changed(
+    hierarchy: Hierarchy,
+    key: str,
+    change: Callable[[dict[str, Any] | None], dict[str, Any] | None],
+) -> None:
+    """Read a document, change it, and write it if nobody else did meanwhile.
+
+    ``change`` is given the document (None: not there) and gives the new one, or None
+    to leave it alone. It may be asked again, with a newer document.
+    """
+    for turn in range(_TRIES):
+        stored = hierarchy.read(key)
+        found = None if stored is None else document_of(stored, key)
+        content = change(found)
+        if content is None:
+            return
+        try:
+            hierarchy.replace(key, encoded(content), stored)
+        except ConflictError:
+            if turn == _TRIES - 1:
+                raise
+        else:
+            return
 
 
 def open_existing(hierarchy: Hierarchy, path: str = "") -> ExistingImage:

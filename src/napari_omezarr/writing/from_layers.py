@@ -1,4 +1,4 @@
-"""Specs of plain arrays, from what a script says of them."""
+"""From what a person has (layers, layer data, arrays, pyramids) to image specs."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def finite_pair(value: Any) -> tuple[float, float] | None:
     return (low, high) if math.isfinite(high - low) and low < high else None
 
 
-# From what a person has (layers, layer data, arrays, pyramids) to image specs.
+# Layers and pyramids.
 
 _IMAGE_STATE: dict[str, Any] = {
     "blending": None,
@@ -186,8 +186,7 @@ def _labels(
 ) -> ImageSpec:
     axes, affine = _placed(options, origin, len(source.shape))
     name = str(options.get("name") or (origin and origin.name) or "labels")
-    if source.dtype.kind == "b":
-        source = Converted(source, np.dtype(np.uint8))
+    source = _without_booleans(source)
     if source.dtype.kind == "f":
         raise UnsupportedDataError(
             f"The labels {name} hold {source.dtype}, and labels are whole numbers.",
@@ -203,6 +202,13 @@ def _labels(
     )
 
 
+def _without_booleans(source: PixelSource) -> PixelSource:
+    """Give labels as integers (0.4: "labels ... MUST be integers")."""
+    if source.dtype.kind != "b":
+        return source
+    return Converted(source, np.dtype(np.uint8))
+
+
 def _pyramid(pyramid: Pyramid) -> ImageSpec:
     finest = pyramid.levels[0]
     origin = read_origin(
@@ -216,8 +222,7 @@ def _pyramid(pyramid: Pyramid) -> ImageSpec:
     source = as_source(finest.pixels, places)
     parts = (pyramid.name, source, pyramid.axes, finest.affine)
     if pyramid.label is not None:
-        if source.dtype.kind == "b":
-            source = Converted(source, np.dtype(np.uint8))
+        source = _without_booleans(source)
         display = LabelDisplay(pyramid.label.colors, pyramid.label.properties)
         return ImageSpec(pyramid.name, source, *parts[2:], label=display, origin=origin)
     displays = tuple(
@@ -327,7 +332,7 @@ def _state(options: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, An
     return state
 
 
-# Specs of plain arrays, from what a script says of them.
+# Plain arrays, and what a script says of them.
 
 ByAxis = Mapping[str, float] | Sequence[float] | None
 

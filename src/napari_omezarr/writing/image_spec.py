@@ -1,4 +1,4 @@
-"""Which specs make one image, and which image labels belong to."""
+"""What is to be saved, as values: where it lies, and which layers make one image."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from .source import PixelSource
-
-# What is to be saved, as values: one layer, or several that make one image.
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +308,7 @@ def _matrix(value: Any, ndim: int) -> Affine | None:
     return Affine.from_matrix(full[:-1])
 
 
-# Which specs make one image, and which image labels belong to.
+# Which layers make one image, and which image labels belong to.
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,7 +324,7 @@ class ImageGroup:
 
 
 def group(specs: Sequence[ImageSpec], *, merge: bool = True) -> tuple[ImageGroup, ...]:
-    """Put specs together as OME-Zarr wants them.
+    """Put layers together as OME-Zarr wants them.
 
     Images on one grid become the channels of one image, in their order. Labels
     join the image that they were read with, else the first whose grid they have.
@@ -409,7 +407,7 @@ def same_grid(label: ImageSpec, image: ImageSpec) -> str:
     wanted = [image.shape[position] for position in positions]
     pairs = zip(label.shape, wanted, strict=True)
     if any(size not in (1, full) for size, full in pairs):
-        return f"{label.name} is {_times(label.shape)} and not {_times(wanted)}"
+        return f"{label.name} is {by_times(label.shape)} and not {by_times(wanted)}"
     columns = [*positions, len(names)]
     there = image.affine.matrix[positions][:, columns]
     if not np.allclose(there, label.affine.matrix, rtol=1e-6, atol=1e-9):
@@ -434,7 +432,7 @@ def _difference(one: ImageSpec, other: ImageSpec) -> str:
     if "channel" in [axis.type for axis in (*one.axes, *other.axes)]:
         return "it has channels of its own"
     if one.shape != other.shape:
-        return f"it is {_times(one.shape)} and not {_times(other.shape)}"
+        return f"it is {by_times(one.shape)} and not {by_times(other.shape)}"
     if one.source.dtype != other.source.dtype:
         return f"it holds {one.source.dtype} and not {other.source.dtype}"
     if one.axes != other.axes:
@@ -474,7 +472,8 @@ def _common_origin(specs: Sequence[ImageSpec]) -> Origin | None:
     return specs[0].origin if len(addresses) == 1 else None
 
 
-def _times(sizes: Sequence[int]) -> str:
+def by_times(sizes: Sequence[int]) -> str:
+    """Say a shape: ``3 x 4``."""
     return " x ".join(map(str, sizes))
 
 

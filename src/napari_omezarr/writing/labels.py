@@ -1,4 +1,4 @@
-"""Labels of an image that are in the way of others of the same name."""
+"""Add labels to an image that is there, without touching anything else of it."""
 
 from __future__ import annotations
 
@@ -6,28 +6,27 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from napari_omezarr.errors import OptionError
+from napari_omezarr.location import GROUP_DOCUMENT
 
 from .commit_remote import InPlaceTarget
 from .documents import labels_attributes, plan_documents
 from .encode import ZarrDocument, group_documents, zarr_format
-from .existing import ExistingImage, open_existing, read_group
+from .existing import ExistingImage, changed, ome_block, open_existing, read_group
 from .from_layers import describe
 from .hierarchy import StoredSize, without_replacements
 from .image_spec import ImageSpec, adopted, ordered, same_grid
 from .plan import Plan, plan_image
 from .rendering import folder_name
 from .save import save
-from .update import changed, refresh, retract
+from .update import refresh, retract
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from .engine import Executor, Running
     from .hierarchy import Hierarchy
     from .options import SaveMode, Version, WriteOptions
     from .save import Saved
-
-# Add labels to an image that is there, without touching anything else of it.
 
 
 def plan_labels(
@@ -105,7 +104,7 @@ def save_labels(  # noqa: PLR0913 - what to save, where, and how
 def label_names(hierarchy: Hierarchy) -> tuple[str, ...]:
     """Give the labels that an image lists; none where it has no labels group."""
     group = read_group(hierarchy, "labels")
-    return tuple(_listed(group.content)) if group else ()
+    return tuple(_listed(group.block)) if group else ()
 
 
 def _spec(image: ExistingImage) -> ImageSpec:
@@ -123,25 +122,22 @@ def _list(
 
     Labels that were replaced come back to the place that they had.
     """
-    old = zarr_format(version) == 2
 
     def extended(document: dict[str, Any] | None) -> dict[str, Any] | None:
         if document is None:
-            documents = group_documents(
-                "labels", labels_attributes(version, [name]), version
-            )
-            return dict(documents[-1].content)
-        if name in _listed(document):
+            attributes = labels_attributes(version, [name])
+            return dict(group_documents("labels", attributes, version)[-1].content)
+        block = ome_block(document, zarr_format(version))
+        names = _listed(block)
+        if name in names:
             return None
-        names = _listed(document)
         names.insert(len(names) if place is None else place, name)
-        _block(document, old=old)["labels"] = names
+        block["labels"] = names
         return document
 
-    if old:
-        changed(
-            hierarchy, "labels/.zgroup", lambda d: None if d else {"zarr_format": 2}
-        )
+    if zarr_format(version) == 2:
+        marker = {"zarr_format": 2}
+        changed(hierarchy, "labels/.zgroup", lambda found: None if found else marker)
     changed(hierarchy, _list_key(version), extended)
 
 
@@ -149,25 +145,23 @@ def _unlist(hierarchy: Hierarchy, name: str, version: Version) -> None:
     """Take a name out of the list of labels, which is read again for that."""
 
     def shortened(document: dict[str, Any] | None) -> dict[str, Any] | None:
-        listed = _listed(document)
-        if document is None or name not in listed:
+        block = ome_block(document or {}, zarr_format(version))
+        names = _listed(block)
+        if name not in names:
             return None
-        rest = [other for other in listed if other != name]
-        _block(document, old=zarr_format(version) == 2)["labels"] = rest
+        block["labels"] = [other for other in names if other != name]
         return document
 
     changed(hierarchy, _list_key(version), shortened)
 
 
 def _list_key(version: Version) -> str:
-    return "labels/.zattrs" if zarr_format(version) == 2 else "labels/zarr.json"
+    return f"labels/{GROUP_DOCUMENT[zarr_format(version)]}"
 
 
-def _block(document: dict[str, Any], *, old: bool) -> dict[str, Any]:
-    """Give the part of a group's document that holds the list."""
-    attributes = document if old else document.setdefault("attributes", {})
-    inner = attributes.get("ome")
-    return inner if isinstance(inner, dict) else attributes
+def _listed(block: Mapping[str, Any]) -> list[str]:
+    names = block.get("labels")
+    return [str(n) for n in names] if isinstance(names, list) else []
 
 
 def _labels_documents(hierarchy: Hierarchy, version: Version) -> list[ZarrDocument]:
@@ -178,14 +172,6 @@ def _labels_documents(hierarchy: Hierarchy, version: Version) -> list[ZarrDocume
     marker = ZarrDocument("labels/.zgroup", {"zarr_format": 2})
     own = ZarrDocument(group.key, group.content)
     return [marker, own] if zarr_format(version) == 2 else [own]
-
-
-def _listed(document: dict[str, Any] | None) -> list[str]:
-    attributes = (document or {}).get("attributes", document) or {}
-    inner = attributes.get("ome")
-    block = inner if isinstance(inner, dict) else attributes
-    names = block.get("labels")
-    return [str(n) for n in names] if isinstance(names, list) else []
 
 
 # Labels of an image that are in the way of others of the same name.

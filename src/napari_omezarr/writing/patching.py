@@ -1,4 +1,4 @@
-"""Write an edited region into an array that is there, and into its coarser levels."""
+"""Write an edited region into an image that is there, if nobody changed the same."""
 
 from __future__ import annotations
 
@@ -29,9 +29,35 @@ if TYPE_CHECKING:
     from .existing import ExistingImage
     from .options import Method
 
-# Where two people have changed the same pixels, said by chunk.
-
 _SHOWN = 3
+"""Of so many chunks a conflict says where they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A region of the finest level as somebody left it.
+
+    Parameters
+    ----------
+    start : tuple of int
+        Where it begins, for all axes.
+    values : numpy.ndarray
+        What is to be there.
+    original : numpy.ndarray or None
+        What was there when editing began; None overwrites whatever is there now.
+    """
+
+    start: tuple[int, ...]
+    values: np.ndarray
+    original: np.ndarray | None = None
+
+    @property
+    def bounds(self) -> Bounds:
+        """The region."""
+        return tuple(
+            (first, first + size)
+            for first, size in zip(self.start, self.values.shape, strict=True)
+        )
 
 
 class PatchConflictError(ConflictError):
@@ -104,9 +130,6 @@ def _world_text(image: ExistingImage, box: Bounds) -> str:
         if axis.type == "space" and axis.unit
     ]
     return f" (the first begins at {', '.join(said)})" if said else ""
-
-
-# Write an edited region into an array that is there, and into its coarser levels.
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,33 +225,3 @@ def _coarsen(
     if values.size:
         coarser.write(target, values)
     return target
-
-
-# A region of an image as somebody left it.
-
-
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """A region of the finest level as somebody left it.
-
-    Parameters
-    ----------
-    start : tuple of int
-        Where it begins, for all axes.
-    values : numpy.ndarray
-        What is to be there.
-    original : numpy.ndarray or None
-        What was there when editing began; None overwrites whatever is there now.
-    """
-
-    start: tuple[int, ...]
-    values: np.ndarray
-    original: np.ndarray | None = None
-
-    @property
-    def bounds(self) -> Bounds:
-        """The region."""
-        return tuple(
-            (first, first + size)
-            for first, size in zip(self.start, self.values.shape, strict=True)
-        )

@@ -18,7 +18,6 @@ from .chunking import (
     LevelPlan,
     Structure,
     WritePass,
-    level_affine,
     level_shapes,
     stored_units,
     whole_chunks,
@@ -35,16 +34,17 @@ if TYPE_CHECKING:
     import numpy as np
 
     from napari_omezarr.metadata import Axis
+    from napari_omezarr.pyramid import Bounds
 
     from .image_spec import ImageGroup
+    from .journal import Key
     from .options import Method, WriteOptions
-
-# What will be written, decided completely before a byte moves; values only.
 
 _RATIOS = {"none": 1.0, "blosc-lz4": 0.7}
 _USUAL_RATIO = 0.6
 _LABEL_RATIO = 0.06
 """How much of an image, and of labels, is usually left after compression."""
+_MOST_AXES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,10 @@ class ImagePlan:
         usual = _LABEL_RATIO if self.is_label else _USUAL_RATIO
         ratio = _RATIOS.get(self.codec.name, usual)
         return int(self.raw_bytes * ratio)
+
+    def written_in(self, write_pass: WritePass) -> tuple[LevelPlan, ...]:
+        """Give the levels that a pass writes."""
+        return self.levels[write_pass.first : write_pass.last + 1]
 
     def array_path(self, level: LevelPlan) -> str:
         """Give the path of a level's array in the store."""
@@ -179,6 +183,12 @@ class Plan:
         kinds.append(f"{levels} level{'s' if levels > 1 else ''}")
         return ", ".join(kinds)
 
+    def all_blocks(self) -> Iterator[tuple[Key, ImagePlan, WritePass, Bounds]]:
+        """Give all blocks, by the key that each has in the journal."""
+        for number, turn, image, write_pass in self.all_passes():
+            for index, bounds in enumerate(write_pass.blocks()):
+                yield (number, turn, index), image, write_pass, bounds
+
     def all_passes(self) -> Iterator[tuple[int, int, ImagePlan, WritePass]]:
         """Give all passes in the order in which they are made, with their numbers."""
         for number, image in enumerate(self.images):
@@ -241,8 +251,6 @@ def _size(count: float) -> str:
 
 
 # What an image may be in each version: what has to go is a loss, the rest a note.
-
-_MOST_AXES = 5
 
 
 def checked(spec: ImageSpec, options: WriteOptions) -> ImageSpec:
@@ -391,7 +399,7 @@ def plan_image(
                 shards=whole_chunks(region, cut, shape) if region else None,
                 step=step,
                 factors=total,
-                affine=level_affine(spec.affine, total),
+                affine=spec.affine.coarser(total),
             )
         )
     source = spec.source

@@ -1,4 +1,4 @@
-"""The ``omero`` and ``image-label`` blocks, and our ``napari`` key beside them."""
+"""How images and labels are shown, in the words of OME-Zarr."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Never write over what is being read."""
+"""Carry out a plan at a target, from the first check to the last document."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import os
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -94,10 +95,8 @@ class Verification:
 
     def resume(self, journal: Journal) -> None:
         """Add the blocks that an earlier run has stored."""
-        for number, turn, image, write_pass in self._plan.all_passes():
-            for index, bounds in enumerate(write_pass.blocks()):
-                checks = journal.done.get((number, turn, index), ())
-                self.add(image, write_pass, bounds, checks)
+        for key, image, write_pass, bounds in self._plan.all_blocks():
+            self.add(image, write_pass, bounds, journal.done.get(key, ()))
 
     def finish(self) -> int:
         """Wait for all; gives how many boxes were compared, over all levels."""
@@ -116,7 +115,7 @@ def readers(plan: Plan, verify: Verify) -> int:
     pixels = (
         (math.prod(write_pass.block if verify == "all" else level.unit), image)
         for _, _, image, write_pass in plan.all_passes()
-        for level in image.levels[write_pass.first : write_pass.last + 1]
+        for level in image.written_in(write_pass)
     )
     largest = max(count * image.dtype.itemsize for count, image in pixels)
     return max(1, min(_AT_ONCE, int(_MEMORY / COPIES / max(1, largest))))
@@ -128,27 +127,27 @@ def source_changed(plan: Plan, journal: Journal, most: int = 3) -> bool:
     A few of its blocks that went straight from the source to the finest level are
     read again.
     """
-    compared = 0
-    for number, image in enumerate(plan.images):
-        write_pass = image.passes[0]
-        for index, bounds in enumerate(write_pass.blocks()):
-            checks = journal.done.get((number, 0, index), ())
-            for level, box, expected in _checked_boxes(
-                image, write_pass, bounds, checks
-            ):
-                if level.path != image.levels[0].path or compared >= most:
-                    continue
-                compared += 1
-                if checksum(image.spec.source.read(box)) != expected:
-                    return True
-    return False
+    boxes = (
+        (image, box, expected)
+        for key, image, write_pass, bounds in plan.all_blocks()
+        if key[1] == 0
+        for level, box, expected in _checked_boxes(
+            image, write_pass, bounds, journal.done.get(key, ())
+        )
+        if level is image.levels[0]
+    )
+    return any(
+        checksum(image.spec.source.read(box)) != expected
+        for image, box, expected in islice(boxes, most)
+    )
 
 
 def _compare(array: StoredArray, box: Bounds, expected: int) -> None:
     if checksum(array.read(box)) != expected:
+        corner = ", ".join(str(start) for start, _ in box)
         raise VerificationError(
             f"What was read back of {array.address} ({array.path}, from "
-            f"{_corner(box)}) differs from what was written.",
+            f"{corner}) differs from what was written.",
             action="Save it again; check the disk or the network.",
             url=array.address,
         )
@@ -157,17 +156,13 @@ def _compare(array: StoredArray, box: Bounds, expected: int) -> None:
 def _checked_boxes(
     image: ImagePlan, write_pass: WritePass, bounds: Bounds, checks: Checks
 ) -> Iterator[tuple[LevelPlan, Bounds, int]]:
+    """Give the boxes of a block, at each level, of which checksums were kept."""
     expected = {level: (part, check) for level, part, check in checks}
-    for number in range(write_pass.first, write_pass.last + 1):
-        level = image.levels[number]
+    for number, level in enumerate(image.written_in(write_pass), write_pass.first):
         bounds = coarser_box(bounds, level.step, level.shape)
         if number in expected:
             part, check = expected[number]
             yield level, checked_box(bounds, level.unit, part), check
-
-
-def _corner(bounds: Bounds) -> str:
-    return ", ".join(str(start) for start, _ in bounds)
 
 
 # Contrast limits where nobody gave any, from the coarsest level once it is written.
@@ -234,7 +229,7 @@ def _middle(
     return tuple((a, a + size) for a, size in zip(starts, sizes, strict=True))
 
 
-# Carry out a plan at a target, from the first check to the last document.
+# All of it.
 
 
 @dataclass(frozen=True, slots=True)

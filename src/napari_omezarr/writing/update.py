@@ -1,8 +1,7 @@
-"""Write how layers look now into the metadata of the image that they came from."""
+"""Change the metadata of an image that is there, and what groups above hold of them."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,9 +12,10 @@ from napari_omezarr.errors import (
     OMEZarrError,
     OptionError,
 )
+from napari_omezarr.location import ZARR_JSON, ZMETADATA
 
 from .encode import ZarrDocument
-from .existing import GroupDocument, document_of, read_group
+from .existing import GroupDocument, changed, document_of, read_group
 from .rendering import NAPARI, channel_document, image_label_document, napari_document
 
 if TYPE_CHECKING:
@@ -25,35 +25,10 @@ if TYPE_CHECKING:
     from .image_spec import ChannelDisplay, ImageSpec
     from .options import Version
 
-# Keep consolidated metadata right when something below them changes.
+# Consolidated metadata, when something below them changes.
 
-_TRIES = 5
-
-
-def changed(
-    hierarchy: Hierarchy,
-    key: str,
-    change: Callable[[dict[str, Any] | None], dict[str, Any] | None],
-) -> None:
-    """Read a document, change it, and write it if nobody else did meanwhile.
-
-    ``change`` is given the document (None: not there) and gives the new one, or None
-    to leave it alone. It may be asked again, with a newer document.
-    """
-    for turn in range(_TRIES):
-        stored = hierarchy.read(key)
-        found = None if stored is None else document_of(stored, key)
-        content = change(found)
-        if content is None:
-            return
-        body = json.dumps(content, indent=2, ensure_ascii=False).encode()
-        try:
-            hierarchy.replace(key, body, stored)
-        except ConflictError:
-            if turn == _TRIES - 1:
-                raise
-        else:
-            return
+CONSOLIDATED = {3: ZARR_JSON, 2: ZMETADATA}
+"""The document of a group that may hold the metadata of those below, by format."""
 
 
 def refresh(
@@ -65,12 +40,48 @@ def refresh(
     ``above`` are the groups that may have some, with the way from there to the
     documents' hierarchy.
     """
+
+    def insert(held: dict[str, Any], below: str, zarr_format: int) -> bool:
+        for document in documents:
+            key = f"{below}{document.key}"
+            if zarr_format == 2:
+                held[key] = document.content
+                continue
+            path, _, name = key.rpartition("/")
+            if name == ZARR_JSON and path:
+                # What a group holds of those below it the root says already.
+                held[path] = {
+                    k: v
+                    for k, v in document.content.items()
+                    if k != "consolidated_metadata"
+                }
+        return True
+
+    _change_consolidated(above, insert)
+
+
+def retract(above: Iterable[tuple[Hierarchy, str]], group: str) -> None:
+    """Take a group with all that lies below it out of the consolidated metadata."""
+
+    def take_out(held: dict[str, Any], below: str, _: int) -> bool:
+        gone = [key for key in held if f"{key}/".startswith(f"{below}{group}/")]
+        for key in gone:
+            del held[key]
+        return bool(gone)
+
+    _change_consolidated(above, take_out)
+
+
+def _change_consolidated(
+    above: Iterable[tuple[Hierarchy, str]],
+    change: Callable[[dict[str, Any], str, int], bool],
+) -> None:
+    """Change what groups hold of those below them; ``change`` says if it did."""
     for hierarchy, path in above:
         below = f"{path}/" if path else ""
-        entries = {f"{below}{document.key}": document.content for document in documents}
         try:
-            changed(hierarchy, "zarr.json", partial(_inline, entries))
-            changed(hierarchy, ".zmetadata", partial(_beside, entries))
+            for zarr_format, key in CONSOLIDATED.items():
+                changed(hierarchy, key, partial(_with_held, change, below, zarr_format))
         except ConflictError:
             raise
         except OMEZarrError:
@@ -80,74 +91,23 @@ def refresh(
             continue
 
 
-def retract(above: Iterable[tuple[Hierarchy, str]], group: str) -> None:
-    """Take a group with all that lies below it out of the consolidated metadata."""
-    for hierarchy, path in above:
-        gone = f"{path}/{group}" if path else group
-        try:
-            changed(hierarchy, "zarr.json", partial(_inline_without, gone))
-            changed(hierarchy, ".zmetadata", partial(_beside_without, gone))
-        except ConflictError:
-            raise
-        except OMEZarrError:
-            if not path:
-                raise
-            continue
-
-
-def _inline_without(
-    gone: str, document: dict[str, Any] | None
+def _with_held(
+    change: Callable[[dict[str, Any], str, int], bool],
+    below: str,
+    zarr_format: int,
+    document: dict[str, Any] | None,
 ) -> dict[str, Any] | None:
-    return _without((document or {}).get("consolidated_metadata"), gone, document)
-
-
-def _beside_without(
-    gone: str, document: dict[str, Any] | None
-) -> dict[str, Any] | None:
-    return _without(document, gone, document)
-
-
-def _without(
-    held: object, gone: str, document: dict[str, Any] | None
-) -> dict[str, Any] | None:
+    """Change what one document holds; None where that is nothing."""
+    held: Any = document
+    if zarr_format == 3:
+        held = (document or {}).get("consolidated_metadata")
     metadata = held.get("metadata") if isinstance(held, dict) else None
-    if not isinstance(metadata, dict):
+    if not isinstance(metadata, dict) or not change(metadata, below, zarr_format):
         return None
-    below = [key for key in metadata if f"{key}/".startswith(f"{gone}/")]
-    for key in below:
-        del metadata[key]
-    return document if below else None
-
-
-def _inline(
-    entries: dict[str, Any], document: dict[str, Any] | None
-) -> dict[str, Any] | None:
-    """Change a Zarr v3 group; None where it holds nothing of those below it."""
-    held = (document or {}).get("consolidated_metadata")
-    if not isinstance(held, dict) or not isinstance(held.get("metadata"), dict):
-        return None
-    for key, content in entries.items():
-        path, _, name = key.rpartition("/")
-        if name == "zarr.json" and path:
-            held["metadata"][path] = _without_own(content)
     return document
 
 
-def _beside(
-    entries: dict[str, Any], document: dict[str, Any] | None
-) -> dict[str, Any] | None:
-    if document is None or not isinstance(document.get("metadata"), dict):
-        return None
-    document["metadata"].update(entries)
-    return document
-
-
-def _without_own(content: Any) -> dict[str, Any]:
-    """Take out what a group holds of those below it: the root says that already."""
-    return {k: v for k, v in content.items() if k != "consolidated_metadata"}
-
-
-# Write how layers look now into the metadata of the image that they came from.
+# How layers look now, in the metadata of the image that they came from.
 
 
 def update_image(
