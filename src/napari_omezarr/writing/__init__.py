@@ -2,6 +2,9 @@
 
 from .api import (
     add_labels,
+    open_hierarchy,
+    open_target,
+    parsed,
     patch,
     plan_write,
     update_rendering,
@@ -9,19 +12,37 @@ from .api import (
     write_layers,
 )
 from .engine import Progress
+from .existing import open_existing
+from .from_layers import read_origin
+from .hierarchy import StoredSize
+from .labels import LabelsThere, discard_labels, labels_there
 from .options import SaveMode, WriteOptions
-from .plan import Plan
-from .save import Saved
+from .patching import PatchConflictError
+from .plan import ImagePlan, Plan, accepted
+from .save import Saved, check_not_open
 
 __all__ = [
+    "ImagePlan",
+    "LabelsThere",
+    "PatchConflictError",
     "Plan",
     "Progress",
     "SaveMode",
     "Saved",
+    "StoredSize",
     "WriteOptions",
+    "accepted",
     "add_labels",
+    "check_not_open",
+    "discard_labels",
+    "labels_there",
+    "open_existing",
+    "open_hierarchy",
+    "open_target",
+    "parsed",
     "patch",
     "plan_write",
+    "read_origin",
     "update_rendering",
     "write_image",
     "write_layers",

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_omezarr.errors import OptionError
-from napari_omezarr.metadata import Affine
 from napari_omezarr.pyramid import chunk_counts, split_box, whole_box
 
 from .downsample import coarser_shape
@@ -17,7 +16,7 @@ from .image_spec import by_times
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from napari_omezarr.metadata import Axis
+    from napari_omezarr.metadata import Affine, Axis
     from napari_omezarr.pyramid import Bounds
 
     from .image_spec import ImageSpec
@@ -160,22 +159,11 @@ _USEFUL_BLOCK = 2**24
 
 @dataclass(frozen=True, slots=True)
 class LevelPlan:
-    """One resolution level to be written.
+    """One resolution level to be written, at a path below its image's group.
 
-    Parameters
-    ----------
-    path : str
-        Of the array, below its group.
-    shape, chunks : tuple of int
-        In the order of the axes.
-    shards : tuple of int or None
-        Whole chunks; None: each chunk is an object.
-    step : tuple of int
-        How much coarser than the level before; 1 for the finest.
-    factors : tuple of int
-        How much coarser than the finest.
-    affine : Affine
-        From an index of the level to the world.
+    Along each axis it is by ``step`` coarser than the level before, and by ``factors``
+    than the finest; ``affine`` leads from its indices to the world. Shards are whole
+    chunks; None: each chunk is an object.
     """
 
     path: str
@@ -199,18 +187,11 @@ class LevelPlan:
 
 @dataclass(frozen=True, slots=True)
 class WritePass:
-    """One pass over a level, in blocks, that writes this level or coarser ones.
+    """One pass that reads an array in blocks, and writes levels ``first`` to ``last``.
 
-    Parameters
-    ----------
-    first, last : int
-        The levels that it writes. It reads the source if ``first`` is 0, else
-        level ``first - 1`` as it was written.
-    block : tuple of int
-        In pixels of what it reads: at each level that is written, whole objects,
-        or the whole axis.
-    shape : tuple of int
-        Of what it reads.
+    It reads the source if ``first`` is 0, else level ``first - 1`` as it was written.
+    ``block`` and ``shape`` are in pixels of what it reads; at each level that is
+    written a block is whole objects, or the whole axis.
     """
 
     first: int

@@ -22,24 +22,12 @@ if TYPE_CHECKING:
 class ChannelDisplay:
     """How one channel is shown.
 
-    Parameters
-    ----------
-    name : str
-        The layer's name, which becomes the channel's label.
-    color : str
-        Six upper-case hex digits: the highest intensity, on black.
-    limits : tuple of float or None
-        Contrast limits; None where pixels must decide once they are written.
-    span : tuple of float or None
-        The range that limits are offered in.
-    visible : bool
-        Whether it is shown at first.
-    inverted : bool
-        Whether the colour is that of the lowest intensity instead.
-    state : Mapping
-        What only napari knows (gamma, blending, custom colormap); JSON values.
-    original : Mapping
-        The channel's entry in the image that it came from.
+    ``name`` is the layer's, and becomes the channel's label; ``color`` is six
+    upper-case hex digits, for the highest intensity (the lowest if ``inverted``);
+    ``limits`` are those of contrast (None: pixels decide once they are written),
+    ``span`` the range that they are offered in. ``state`` is what only napari knows
+    (gamma, blending, custom colormap) as JSON values, ``original`` the channel's entry
+    in the image that it came from.
     """
 
     name: str
@@ -70,18 +58,9 @@ class LabelDisplay:
 class Origin:
     """The OME-Zarr image that a layer was read from.
 
-    Parameters
-    ----------
-    address : str
-        The image's group, without secrets.
-    channel : int or None
-        Which of its channels the layer is.
-    attributes, extras : Mapping
-        The group's metadata, and its attributes that are none of OME-Zarr's.
-    axes : Mapping of str to Axis
-        Its axes by name.
-    name : str
-        The name of its multiscale; may be empty.
+    ``address`` is its group, without secrets, ``channel`` which one the layer is;
+    ``attributes`` are the group's metadata, ``extras`` those that are none of
+    OME-Zarr's, ``axes`` are by name, and ``name`` (may be empty) is the multiscale's.
     """
 
     address: str
@@ -94,31 +73,13 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class ImageSpec:
-    """An image or a label image to be saved.
+    """An image, or a label image if ``label`` is not None, to be saved.
 
-    Parameters
-    ----------
-    name : str
-        Of the layer, or of the image.
-    source : Source
-        Its pixels; all axes are in ``axes``, in order.
-    axes : tuple of Axis
-        Unique names.
-    affine : Affine
-        From an index of the source to the world, N x (N+1).
-    displays : tuple of ChannelDisplay
-        One for each index of the channel axis, one where there is none, none for
-        labels.
-    label : LabelDisplay or None
-        Not None makes this a label image.
-    rgb : bool
-        The channels are red, green, blue (and alpha) of one spec.
-    origin : Origin or None
-        Where it was read from.
-    axes_assumed : bool
-        Nobody named the axes: they take the names of the image they belong to.
-    losses, notes : tuple of str
-        What cannot be kept, and what is worth knowing, a sentence each.
+    ``axes`` are all those of ``source``, in order, with unique names, and ``affine``
+    leads from an index of it to the world, N x (N+1). There is a display for each index
+    of the channel axis, one where there is none, and none for labels. Where nobody
+    named the axes (``axes_assumed``), labels take the names of their image's.
+    ``losses`` is what cannot be kept, ``notes`` what is worth knowing, a sentence each.
     """
 
     name: str

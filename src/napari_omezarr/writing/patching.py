@@ -35,16 +35,9 @@ _SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A region of the finest level as somebody left it.
+    """A region of the finest level as somebody left it, from ``start`` on.
 
-    Parameters
-    ----------
-    start : tuple of int
-        Where it begins, for all axes.
-    values : numpy.ndarray
-        What is to be there.
-    original : numpy.ndarray or None
-        What was there when editing began; None overwrites whatever is there now.
+    ``original`` is what was there when editing began; None overwrites what is there.
     """
 
     start: tuple[int, ...]
