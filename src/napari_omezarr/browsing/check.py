@@ -22,7 +22,7 @@ from napari_omezarr.errors import (
     UnsupportedDataError,
 )
 from napari_omezarr.metadata import parse_document
-from napari_omezarr.pyramid import split_box
+from napari_omezarr.pyramid import split_box, whole_box
 from napari_omezarr.reading import GroupNode, ReadOptions, group_keys, parse_node, read
 from napari_omezarr.store import open_buckets, open_lister, open_store, run
 
@@ -322,7 +322,7 @@ def measure_speed(location: Location) -> Speed:
 
 async def _measure(pixels: ArrayPixels) -> Speed:
     chunk_bytes = max(1, prod(pixels.chunks) * pixels.dtype.itemsize)
-    whole = tuple((0, size) for size in pixels.shape)
+    whole = whole_box(pixels.shape)
     count = max(1, min(_CHUNKS, _BYTES // chunk_bytes))
     chunks = list(islice(split_box(whole, pixels.chunks), count))
     key = pixels.stored_key((0,) * pixels.ndim)

@@ -16,7 +16,7 @@ from napari_omezarr.errors import (
 )
 from napari_omezarr.location import DOCUMENTS
 from napari_omezarr.metadata import Labels, parse_document
-from napari_omezarr.pyramid import ArrayPixels
+from napari_omezarr.pyramid import ArrayPixels, chunk_counts
 from napari_omezarr.pyramid.boxes import chunk_box
 from napari_omezarr.reading import GroupNode, ReadOptions, array_key, parse_node, read
 from napari_omezarr.reading.nodes import raise_failures
@@ -121,8 +121,7 @@ def fetch_chunk(pixels: ArrayPixels, index: tuple[int, ...]) -> ChunkPreview:
 
 def grid_of(pixels: ArrayPixels) -> tuple[int, ...]:
     """Count the chunks along each axis."""
-    pairs = zip(pixels.shape, pixels.chunks, strict=True)
-    return tuple(-(-size // chunk) for size, chunk in pairs)
+    return chunk_counts(pixels.shape, pixels.chunks)
 
 
 async def _fetch(pixels: ArrayPixels, index: tuple[int, ...]) -> ChunkPreview:

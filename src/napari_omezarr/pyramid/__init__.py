@@ -4,6 +4,7 @@ from .boxes import (
     Bounds,
     Selection,
     bounded,
+    chunk_box,
     chunk_counts,
     chunk_index,
     coarser_box,
@@ -15,6 +16,7 @@ from .boxes import (
     slices,
     slices_within,
     split_box,
+    touched,
     whole_box,
 )
 from .pixels import ArrayPixels, Pixels, Readable, reading_at
@@ -35,6 +37,7 @@ __all__ = [
     "Selection",
     "Tile",
     "bounded",
+    "chunk_box",
     "chunk_counts",
     "chunk_index",
     "coarser_box",
@@ -50,5 +53,6 @@ __all__ = [
     "slices_within",
     "split_box",
     "to_dask",
+    "touched",
     "whole_box",
 ]

@@ -20,7 +20,7 @@ from napari_omezarr._io_loop import bounded_gather
 from napari_omezarr.errors import StoreError
 from napari_omezarr.store import run
 
-from .boxes import bounded, chunk_parts
+from .boxes import bounded, chunk_counts, chunk_parts, shape_of, slices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -196,7 +196,7 @@ class Readable:
 
     def __getitem__(self: Pixels, key: Any) -> np.ndarray:
         selection = bounded(key, self.shape)
-        sizes = [stop - start for start, stop in selection.bounds]
+        sizes = shape_of(selection.bounds)
         if 0 in sizes:
             return selection.taken_from(np.empty(sizes, self.dtype))
         with reading_at(self.concurrency):
@@ -256,8 +256,7 @@ class ArrayPixels(Readable):
     @property
     def stored_grid(self) -> tuple[int, ...]:
         """How many stored objects there are along each axis: shards, or chunks."""
-        pairs = zip(self.shape, self.shards or self.stored_chunks, strict=True)
-        return tuple(-(-size // each) for size, each in pairs)
+        return chunk_counts(self.shape, self.shards or self.stored_chunks)
 
     def stored_key(self, chunk: tuple[int, ...]) -> str:
         """Give the key of the stored object that a chunk lies in, by its index."""
@@ -276,9 +275,9 @@ class ArrayPixels(Readable):
             A chunk could not be had.
         """
         if self._decoding is None:
-            selection = tuple(slice(start, stop) for start, stop in bounds)
-            return np.asarray(await self._array.getitem(selection), dtype=self.dtype)
-        box = np.empty([stop - start for start, stop in bounds], self.dtype)
+            found = await self._array.getitem(slices(bounds))
+            return np.asarray(found, dtype=self.dtype)
+        box = np.empty(shape_of(bounds), self.dtype)
         parts = chunk_parts(bounds, self._decoding.shape)
         await bounded_gather(
             (partial(self._place, part, box, self._decoding) for part in parts),

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import numpy as np
 
+from .boxes import shape_of
 from .pixels import Readable
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class FixedAxes(Readable):
         for axis, bound in zip(self._kept, bounds, strict=True):
             whole[axis] = bound
         box = await self.source.read(tuple(whole))
-        return box.reshape([stop - start for start, stop in bounds])
+        return box.reshape(shape_of(bounds))
 
 
 class ChannelsLast(Readable):
@@ -152,7 +153,7 @@ class Mosaic(Readable):
 
     async def read(self, bounds: Bounds) -> np.ndarray:
         """Read a box over any tiles at once, on the I/O loop."""
-        box = np.zeros([stop - start for start, stop in bounds], self.dtype)
+        box = np.zeros(shape_of(bounds), self.dtype)
         (top, bottom), (left, right) = bounds[-2:]
         height, width = self._size
         places = product(
