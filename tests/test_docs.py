@@ -1,0 +1,49 @@
+"""What the documentation says of the tree is so."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "napari_omezarr"
+DOCS = ROOT / "docs"
+
+pytestmark = pytest.mark.skipif(not DOCS.exists(), reason="an sdist has no docs")
+
+
+def test_the_architecture_names_each_module_in_its_package():
+    text = (DOCS / "architecture.md").read_text()
+    rows = re.findall(r"^\| (\S+) \|.*\| ([^|]+) \|$", text, re.MULTILINE)
+    told = {
+        f"{'' if where == '(top)' else where.strip('`')}{name}.py"
+        for where, names in rows
+        for name in re.findall(r"`(\w+)`", names)
+    }
+    there = {file.relative_to(SOURCE).as_posix() for file in SOURCE.rglob("*.py")}
+    assert told == {name for name in there if not name.endswith("__init__.py")}
+
+
+@pytest.mark.parametrize("page", ["where-to-change.md", "architecture.md"])
+def test_files_that_a_page_names_are_there(page):
+    text = (DOCS / page).read_text()
+    for name in re.findall(r"`([\w/*]+/[\w*]+\.py|test_\w+\.py)`", text):
+        places = [SOURCE, ROOT / "tests", ROOT]
+        assert any(list(place.glob(name)) for place in places), name
+
+
+def test_links_between_pages_lead_somewhere():
+    pages = [*DOCS.rglob("*.md"), *ROOT.glob("*.md"), ROOT / "benchmarks" / "README.md"]
+    for page in pages:
+        for link in re.findall(r"\]\(([^)#:\s]+)\)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_every_decision_is_listed():
+    folder = DOCS / "decisions"
+    listed = (folder / "README.md").read_text()
+    for page in folder.glob("0*.md"):
+        title = page.read_text().splitlines()[0].removeprefix("# ").partition(" ")[2]
+        assert f"({page.name}) {title}" in listed
