@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import qtpy
 from napari.components import ViewerModel
-from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from qtpy.QtCore import QMimeData, QObject, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QGuiApplication
 from qtpy.QtTest import QAbstractItemModelTester
 from qtpy.QtWidgets import (
@@ -54,8 +54,9 @@ from napari_omezarr.widgets.browser.navigation import History, above
 from napari_omezarr.widgets.browser.opener import folder_for
 from napari_omezarr.widgets.browser.start_page import read_known_places
 from napari_omezarr.widgets.browser.text import accessible_text
-from napari_omezarr.widgets.browser.tree_model import MOST, State, TreeNode
-from servers.faults import Status, page, s3_error
+from napari_omezarr.widgets.browser.tree_model import MOST, EntryModel, State, TreeNode
+from napari_omezarr.widgets.qt_async import pending
+from servers.faults import Stalled, Status, page, s3_error
 from servers.proxy import Proxy
 from small_images import put_image
 
@@ -569,6 +570,27 @@ def test_rows_that_go_take_what_was_opened_below_them_along(
     settled(qtbot, browser)
     assert root.before == MOST + 1
     assert not root.entries
+
+
+def test_what_is_found_of_rows_that_are_gone_is_dropped(
+    qtbot: QtBot, proxy: Proxy, here: str
+) -> None:
+    owner = QObject()
+    model = EntryModel(owner)
+    model.show_place(Location.parse(here))
+    until(qtbot, lambda: not pending)
+    root = model.root
+    assert root is not None
+    model.append(root, [Entry(root.entry.location, "gone.zarr")])
+    proxy.fault("*/gone.zarr/*", Stalled(), forever=True)
+    model.probe_visible([model.index(1)])
+    until(qtbot, lambda: [r for r in proxy.requests if "gone.zarr" in r.path])
+    model.refresh(root)
+    until(qtbot, lambda: root.state is State.ENDED)
+    proxy.clear()
+    proxy.release()
+    until(qtbot, lambda: not pending)
+    assert [entry.name for entry in root.entries] == ["embryo.zarr"]
 
 
 def test_a_folder_is_not_dragged(browser: Browser, qtbot: QtBot, here: str) -> None:

@@ -24,7 +24,7 @@ from napari_omezarr.widgets.qt_async import FutureWatcher, failure
 from .text import accessible_text, tooltip
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence, Set
     from concurrent.futures import Future
 
     from qtpy.QtCore import QObject
@@ -408,8 +408,7 @@ class RowProber:
 
     def probe_visible(self, visible: Mapping[RowKey, Entry]) -> None:
         """Probe these rows where nothing is known, and no others."""
-        for row_key in self._asked.keys() - visible.keys():
-            self._asked.pop(row_key).abandon()
+        self._abandon(self._asked.keys() - visible.keys())
         for row_key, entry in visible.items():
             if row_key not in self._asked and _is_unknown(entry):
                 future = self._prober.start(entry)
@@ -419,6 +418,14 @@ class RowProber:
     def stop(self) -> None:
         """Probe nothing any more."""
         self.probe_visible({})
+
+    def forget(self, node: TreeNode) -> None:
+        """Probe no row of a node any more, for others take their numbers."""
+        self._abandon({row_key for row_key in self._asked if row_key[0] == node.key})
+
+    def _abandon(self, row_keys: Set[RowKey]) -> None:
+        for row_key in row_keys:
+            self._asked.pop(row_key).abandon()
 
     def _receive(self, row_key: RowKey, future: Future[Entry]) -> None:
         self._asked.pop(row_key, None)
@@ -506,6 +513,11 @@ class EntryModel(RowModel):
             if node.entry.is_listed and address.startswith(f"{here}/") and inner:
                 found = node
         return found
+
+    def drop_rows(self, node: TreeNode) -> None:
+        """Let the rows of a node go, and nothing be found of them any more."""
+        self._prober.forget(node)
+        super().drop_rows(node)
 
     def refresh(self, node: TreeNode) -> None:
         """Ask for the rows of a node anew."""
