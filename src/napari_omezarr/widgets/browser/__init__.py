@@ -1,1 +1,1 @@
-"""The dock "OME-Zarr": navigation places, recognise images, look before opening."""
+"""The dock "OME-Zarr browser": places, what is there, and what can be done with it."""

@@ -29,7 +29,7 @@ from .controls import MINIMUM_WIDTH
 from .details import DetailsPanel
 from .errors import ErrorPanel
 from .forms import OpenForm, find_choices
-from .header import Header
+from .header import BrowserHeader
 from .navigation import Navigation
 from .opener import (
     Opener,
@@ -66,7 +66,7 @@ class Browser(QWidget):
         self._viewer = viewer
         self._choices: Task | None = None
         self._region: OpenRequest | None = None
-        self.header = Header(self)
+        self.header = BrowserHeader(self)
         self.tree = EntryTree(self)
         self.start_page = StartPage(self)
         self.details = DetailsPanel(self)

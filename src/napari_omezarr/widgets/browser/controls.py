@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtGui import QAction, QGuiApplication
 from qtpy.QtWidgets import (
+    QComboBox,
     QDialog,
     QFileDialog,
     QFormLayout,
@@ -41,6 +42,20 @@ def plain_label(parent: QWidget) -> QLabel:
     label.setMinimumWidth(1)
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     return label
+
+
+def show_text(label: QLabel, text: str) -> None:
+    """Show a text; no text takes no room."""
+    label.setText(text)
+    label.setVisible(bool(text))
+
+
+def combo_box(name: str, parent: QWidget) -> QComboBox:
+    """Make a list to choose from that long entries do not make wide."""
+    box = QComboBox(parent)
+    box.setAccessibleName(name)
+    box.setMinimumContentsLength(8)
+    return box
 
 
 def scroll_area(content: QWidget) -> QScrollArea:
@@ -90,9 +105,8 @@ class Form(QDialog):
         self.message.hide()
 
     def show_message(self, text: str) -> None:
-        """Say what is going on or was done; no text takes no room."""
-        self.message.setText(text)
-        self.message.setVisible(bool(text))
+        """Say what is going on, or was done."""
+        show_text(self.message, text)
 
     def show_error(self, error: OMEZarrError) -> None:
         """Say what is wrong."""

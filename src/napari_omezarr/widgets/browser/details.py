@@ -179,7 +179,7 @@ class DetailsPanel(QWidget):
         self._show_tabs(entry)
         for pane in (self.metadata, self.validation, self.chunk):
             pane.set_location(entry.location)
-        # Of a row that could not be looked at, the error is to be had by this.
+        # Of a row that could not be probed, this gets the error.
         if entry.problem or entry.kind in _DESCRIBED:
             self._latest.ask(lambda: partial(describe, entry.location))
         if entry.kind in _WITH_THUMBNAIL and not entry.problem:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from napari_omezarr.location import Location
 
     from .details import DetailsPanel
-    from .header import Header
+    from .header import BrowserHeader
     from .navigation import Navigation
     from .opener import Opener
 
@@ -140,7 +140,9 @@ class ErrorPanel(QFrame):
     edit_wanted = Signal(object, object)
     """A `Connection` to edit, and the `ErrorAction` for which."""
 
-    def __init__(self, header: Header, navigation: Navigation, parent: QWidget) -> None:
+    def __init__(
+        self, header: BrowserHeader, navigation: Navigation, parent: QWidget
+    ) -> None:
         super().__init__(parent)
         self._header = header
         self._navigation = navigation

@@ -12,7 +12,6 @@ from napari.layers import Labels
 from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import (
-    QComboBox,
     QListWidget,
     QListWidgetItem,
     QProgressBar,
@@ -42,7 +41,7 @@ from napari_omezarr.widgets.qt_async import (
 )
 from napari_omezarr.widgets.quantities import bytes_text, shape_text
 
-from .controls import Form, PlaceLine
+from .controls import Form, PlaceLine, combo_box
 from .opener import MANY, OpenRequest
 from .text import SIDE
 
@@ -58,7 +57,7 @@ ID = "index"
 """The column by which napari finds the row of a label."""
 
 _PROGRESS_INTERVAL = 200
-"""Milliseconds between two looks at how far a copy is."""
+"""Milliseconds after which the progress of a copy is shown again."""
 
 _SEVERAL = (EntryKind.SERIES, EntryKind.SCENE)
 _ON, _OFF = Qt.CheckState.Checked, Qt.CheckState.Unchecked
@@ -99,8 +98,8 @@ class OpenForm(Form):
         self.channels = _check_list("Channels", self)
         self.labels = _check_list("Labels", self)
         self.none_button = QPushButton("&None / all", self)
-        self.level = _combo_box("Level", self)
-        self.series = _combo_box("Image of the series", self)
+        self.level = combo_box("Level", self)
+        self.series = combo_box("Image of the series", self)
         self._fill()
         self.rows.addRow("&Channels", self.channels)
         self.rows.addRow("", self.none_button)
@@ -177,13 +176,6 @@ def _check_list(name: str, parent: QWidget) -> QListWidget:
     widget.setAccessibleName(name)
     widget.setMaximumHeight(140)
     return widget
-
-
-def _combo_box(name: str, parent: QWidget) -> QComboBox:
-    box = QComboBox(parent)
-    box.setAccessibleName(name)
-    box.setMinimumContentsLength(8)
-    return box
 
 
 def _add_checked(widget: QListWidget, text: str) -> QListWidgetItem:
@@ -383,8 +375,8 @@ class TableForm(Form):
         self._latest = DebouncedTask(self._receive, self)
         self.place = PlaceLine("Table", parse, folders=False, parent=self)
         self.place.line.setPlaceholderText("A .tsv, .csv or .parquet file")
-        self.layer = _combo_box("Layer", self)
-        self.column = _combo_box("Label column", self)
+        self.layer = combo_box("Layer", self)
+        self.column = combo_box("Label column", self)
         self.add_button = QPushButton("&Add", self)
         self.close_button = QPushButton("Close", self)
         self.rows.addRow("&Table", self.place)

@@ -183,7 +183,7 @@ class FilterBox(QLineEdit):
             self.filtered.emit(self._sent)
 
 
-class Header(QWidget):
+class BrowserHeader(QWidget):
     """Two lines of controls, which fit into 300 pixels."""
 
     back_wanted = Signal()

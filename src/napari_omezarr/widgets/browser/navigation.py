@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napari_omezarr.connections import Connection
     from napari_omezarr.store import ObjectMeta
 
-    from .header import Header
+    from .header import BrowserHeader
     from .tree_view import EntryTree
 
     Places = tuple[Location, ...]
@@ -86,7 +86,7 @@ class Navigation(QObject):
     """An `OMEZarrError`."""
     status_changed = Signal(str)
 
-    def __init__(self, header: Header, tree: EntryTree, parent: QObject) -> None:
+    def __init__(self, header: BrowserHeader, tree: EntryTree, parent: QObject) -> None:
         super().__init__(parent)
         self._header = header
         self._tree = tree

@@ -10,7 +10,6 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QFontDatabase, QImage, QPixmap
 from qtpy.QtWidgets import (
     QAbstractItemView,
-    QComboBox,
     QHBoxLayout,
     QHeaderView,
     QLabel,
@@ -34,12 +33,13 @@ from napari_omezarr.browsing import (
     view_chunk,
 )
 from napari_omezarr.errors import NodeNotFoundError, StoreError
+from napari_omezarr.pyramid import chunk_counts
 from napari_omezarr.reading import ReadOptions
 from napari_omezarr.store import open_store
 from napari_omezarr.widgets.qt_async import DebouncedTask, failure
 from napari_omezarr.widgets.quantities import shape_text
 
-from .controls import plain_label
+from .controls import combo_box, plain_label, show_text
 from .opener import OpenRequest
 from .text import (
     COLUMNS,
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from qtpy.QtGui import QKeyEvent, QShowEvent
 
-    from napari_omezarr.browsing import Details, LevelDetails, Speed, Validation
+    from napari_omezarr.browsing import Details, Speed, Validation
     from napari_omezarr.location import Location
 
 _PICTURE_SIDE = 256
@@ -69,10 +69,7 @@ _PICTURE_SIDE = 256
 
 
 class Pane(QWidget):
-    """A tab that asks about a place only while somebody looks at it.
-
-    Late answers are dropped.
-    """
+    """A tab that asks about a place only while it is visible; late answers go."""
 
     failed = Signal(object)
     """An `OMEZarrError`."""
@@ -118,12 +115,11 @@ class Pane(QWidget):
         self._latest.ask(lambda: function)
 
     def show_message(self, text: str) -> None:
-        """Say what is going on or what went wrong; no text takes no room."""
-        self.message.setText(text)
-        self.message.setVisible(bool(text))
+        """Say what is going on, or what went wrong."""
+        show_text(self.message, text)
 
     def showEvent(self, event: QShowEvent | None) -> None:
-        """Load when one looks here for the first time."""
+        """Load when the pane becomes visible for the first time."""
         super().showEvent(event)
         if not self._loaded:
             self.load()
@@ -141,34 +137,21 @@ class ImagePane(QWidget):
     """Shows what is known of an image; a level of the table opens by Enter."""
 
     open_wanted = Signal(object)
-    """A `OpenRequest`: one level."""
+    """An `OpenRequest`: one level."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._details: Details | None = None
-        self.axes = plain_label(self)
-        self.voxel = plain_label(self)
+        self.axes, self.voxel = plain_label(self), plain_label(self)
         self.levels = LevelTable(self)
         self.channels = QLabel(self)
         self.channels.setTextFormat(Qt.TextFormat.RichText)
         self.channels.setWordWrap(True)
         self.channels.setMinimumWidth(1)
-        self.labels = plain_label(self)
-        self.about = plain_label(self)
-        self.notes = plain_label(self)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(2, 2, 2, 2)
-        for widget in (
-            self.axes,
-            self.voxel,
-            self.levels,
-            self.channels,
-            self.labels,
-            self.about,
-            self.notes,
-        ):
-            layout.addWidget(widget)
-        layout.addStretch()
+        self.labels, self.about, self.notes = (plain_label(self) for _ in range(3))
+        below = (self.channels, self.labels, self.about, self.notes)
+        self._texts = (self.axes, self.voxel, *below)
+        _stack(self, self.axes, self.voxel, self.levels, *below).addStretch()
         self.levels.chosen.connect(self._open)
         self.show_details(None)
 
@@ -176,7 +159,7 @@ class ImagePane(QWidget):
         """Show what is known of a place; None shows nothing."""
         self._details = details
         self.levels.fill(details)
-        texts = ("",) * 6
+        texts = ("",) * len(self._texts)
         if details is not None:
             voxel = voxel_text(details.axes)
             axes = axes_text(details.axes)
@@ -188,17 +171,8 @@ class ImagePane(QWidget):
                 about_text(details),
                 notes_text(details),
             )
-        widgets = (
-            self.axes,
-            self.voxel,
-            self.channels,
-            self.labels,
-            self.about,
-            self.notes,
-        )
-        for label, text in zip(widgets, texts, strict=True):
-            label.setText(text)
-            label.setVisible(bool(text))
+        for label, text in zip(self._texts, texts, strict=True):
+            show_text(label, text)
 
     def _open(self, level: int) -> None:
         if self._details is not None:
@@ -268,9 +242,7 @@ class ChunkPane(Pane):
         super().__init__(parent)
         self._details: Details | None = None
         self._planes: np.ndarray | None = None
-        self.level = QComboBox(self)
-        self.level.setAccessibleName("Level")
-        self.level.setMinimumContentsLength(8)
+        self.level = combo_box("Level", self)
         self.index: list[QSpinBox] = []
         self.show_button = QPushButton("&View chunk", self)
         self.speed_button = QPushButton("&Speed test", self)
@@ -308,16 +280,14 @@ class ChunkPane(Pane):
     def show_result(self, result: ChunkPreview | Speed) -> None:
         """Show a chunk, or what was measured."""
         if not isinstance(result, ChunkPreview):
-            self.text.setText(result.sentence)
-            self.text.show()
+            show_text(self.text, result.sentence)
             return
         self._planes = planes_of(result.pixels)
         count = len(self._planes)
         self.plane.setRange(0, count - 1)
         self.plane.setValue(count // 2)
         self.plane.setVisible(count > 1)
-        self.text.setText(chunk_text(result))
-        self.text.show()
+        show_text(self.text, chunk_text(result))
         self._draw()
         self.picture.show()
 
@@ -345,7 +315,8 @@ class ChunkPane(Pane):
             return
         axes = self._details.axes
         names = [axis.name for axis in axes]
-        counts = _grid(self._details.levels[number])
+        level = self._details.levels[number]
+        counts = chunk_counts(level.shape, level.chunks)
         for name, count in zip(names, counts, strict=False):
             box = QSpinBox(self)
             box.setPrefix(f"{name} ")
@@ -378,13 +349,8 @@ class ChunkPane(Pane):
         self.picture.setPixmap(pixmap)
 
 
-def _grid(level: LevelDetails) -> tuple[int, ...]:
-    pairs = zip(level.shape, level.chunks, strict=True)
-    return tuple(-(-size // chunk) for size, chunk in pairs)
-
-
 class ValidationPane(Pane):
-    """Validates as soon as one looks here."""
+    """Validates as soon as it becomes visible."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -413,9 +379,7 @@ class MetadataPane(Pane):
         super().__init__(parent)
         self._documents: Mapping[str, str] = {}
         self._is_file = False
-        self.document = QComboBox(self)
-        self.document.setAccessibleName("Document")
-        self.document.setMinimumContentsLength(8)
+        self.document = combo_box("Document", self)
         self.text = _text("Metadata as stored", self)
         self.text.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
         self.text.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
@@ -472,11 +436,12 @@ def _text(name: str, parent: QWidget) -> QPlainTextEdit:
     return text
 
 
-def _stack(pane: QWidget, *widgets: QWidget) -> None:
+def _stack(pane: QWidget, *widgets: QWidget) -> QVBoxLayout:
     layout = QVBoxLayout(pane)
     layout.setContentsMargins(2, 2, 2, 2)
     for widget in widgets:
         layout.addWidget(widget)
+    return layout
 
 
 def to_pixmap(rgb: NDArray[np.uint8]) -> QPixmap:

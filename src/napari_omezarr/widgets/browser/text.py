@@ -101,7 +101,7 @@ def right_text(entry: Entry) -> str:
 
 
 def tooltip(entry: Entry) -> str:
-    """Give the address, what it is, and why it could not be looked at."""
+    """Give the address, what it is, and why it could not be probed."""
     place, right = entry.location.display, right_text(entry)
     return _join("\n", place, kind_text(entry), right, entry.problem)
 
