@@ -8,6 +8,7 @@ from threading import Condition
 
 import numpy as np
 import pytest
+import zarr
 
 from gated_pixels import LONG, Gate, GatedPixels
 from napari_omezarr.display import ChunkRetryPolicy
@@ -19,7 +20,11 @@ from napari_omezarr.errors import (
     StoreConnectionError,
     TruncatedBodyError,
 )
-from napari_omezarr.pyramid import FixedAxes
+from napari_omezarr.location import Location
+from napari_omezarr.pyramid import ArrayPixels, FixedAxes
+from napari_omezarr.store import open_store, run
+from quick_retries import QUICK, write_image
+from servers import faults
 
 AT_ONCE = ChunkRetryPolicy(tries=3, first=0, longest=3600, silence=3600)
 
@@ -154,6 +159,28 @@ def test_a_failing_chunk_is_asked_for_so_often_and_then_given_up(fetcher, gate):
     (notice,) = fetcher.take_notices()
     assert (notice.host, notice.error) == ("far", error)
     assert fetcher.take_notices() == []
+
+
+def test_the_tries_of_the_display_and_of_the_store_do_not_multiply(
+    fetcher, http_server, tmp_path
+):
+    """The store tries as often as it does; each time that follows is one request."""
+    write_image(tmp_path / "image.zarr")
+    address = f"{http_server.url}/image.zarr/0"
+    store = open_store(Location.parse(address), retry=QUICK)
+    pixels = ArrayPixels(run(zarr.AsyncArray.open(store)), address, 8)
+    http_server.fault("*/c/0/0", faults.Status(500), forever=True)
+    chunk = ChunkGrid(pixels).chunk((0, 0))
+    fetcher.request({"view": [ChunkRequest(chunk, Priority.SHARP, 0)]})
+    fetcher.wait_for_all("view")
+    asked = [request for request in http_server.requests if "/c/" in request.path]
+    assert len(asked) == QUICK.tries + AT_ONCE.tries - 1
+    # Who asks for it herself is answered as at first.
+    http_server.clear_log()
+    fetcher.retry()
+    fetcher.wait_for(lambda: fetcher.has_failed((pixels.token, (0, 0))))
+    fetcher.wait_for_all("view")
+    assert len(http_server.requests) == QUICK.tries + AT_ONCE.tries - 1
 
 
 def test_a_refused_chunk_is_asked_for_once_until_retried(fetcher, cache, gate):

@@ -142,9 +142,10 @@ class ChunkRetryPolicy:
     """How often and when a chunk is asked for again; times in seconds.
 
     The store has tried several times before (``store.RetryPolicy``), so these pauses
-    are long and few. A chunk that failed `tries` times is given up; of those that a
-    host owes, one is then asked for every `longest` seconds, to see the host return.
-    After `silence` without an answer it is said that there is none.
+    are long and few, and each later try is one request. A chunk that failed `tries`
+    times is given up; of those that a host owes, one is then asked for every `longest`
+    seconds, to see the host return. After `silence` without an answer it is said that
+    there is none.
     """
 
     tries: int = 4

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ import numpy as np
 
 from napari_omezarr._io_loop import io_loop
 from napari_omezarr.errors import StoreConnectionError, TruncatedBodyError
+from napari_omezarr.store import tried_once
 
 from .chunk_cache import ChunkCache
 from .chunk_queue import ChunkQueue, QueuedChunk
@@ -224,7 +226,7 @@ class Fetcher:
             self._notify()
 
     def _start(self, queued: QueuedChunk) -> None:
-        task = self._loop.create_task(_read(queued.chunk))
+        task = self._loop.create_task(_read(queued.chunk, again=queued.attempts > 0))
         self._tasks[queued] = task
         self.reads_begun += 1
         task.add_done_callback(lambda done: self._finish(queued, done))
@@ -249,9 +251,11 @@ class Fetcher:
             listener()
 
 
-async def _read(chunk: Chunk) -> np.ndarray:
+async def _read(chunk: Chunk, *, again: bool) -> np.ndarray:
     """Read a chunk into memory of its own."""
-    array = np.asarray(await chunk.pixels.read(chunk.bounds))
+    # The store tried as often as its policy says; its tries and ours must not multiply.
+    with tried_once() if again else nullcontext():
+        array = np.asarray(await chunk.pixels.read(chunk.bounds))
     if array.shape != chunk.shape:
         msg = f"A chunk has the shape {array.shape} instead of {chunk.shape}."
         raise TruncatedBodyError(msg)
