@@ -18,22 +18,9 @@ PARTIAL = ".partial"
 def replacing(file: Path) -> Iterator[Path]:
     """Write a file beside its place, and rename it when the block ends well.
 
-    Parameters
-    ----------
-    file : Path
-        The file to be; its folder is made if it is not there.
-
-    Yields
-    ------
-    Path
-        What to write, in the same folder: only there a rename is one step. It is
-        gone when the block fails. A process that is killed leaves it behind, under
-        a name that begins with a dot and ends with `PARTIAL`.
-
-    Raises
-    ------
-    OSError
-        The folder cannot be made, or the file cannot take its place.
+    Yields what to write, in the same folder: only there a rename is one step. It is
+    gone when the block fails. A process that is killed leaves it behind, under a name
+    that begins with a dot and ends with `PARTIAL`.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     fresh = file.with_name(f".{uuid4().hex}{PARTIAL}")

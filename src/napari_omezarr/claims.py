@@ -7,9 +7,7 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from napari_omezarr.location import NODE_DOCUMENTS
-
-from .location import Location
+from .location import NODE_DOCUMENTS, Location
 
 _BUCKET_SCHEMES = frozenset({"s3", "s3+http", "s3+https", "gs", "gcs", "az", "abfs"})
 _PIPES = re.compile(r"(?:\||%7C)[a-z0-9]+:[^/]*$", re.IGNORECASE)
@@ -28,13 +26,8 @@ def is_claimed(address: str) -> bool:
 
     napari has matched the manifest's patterns before: what is left is to decline
     what they catch too much. Of a local folder whose name says nothing, the names
-    of the files in it do.
-
-    Parameters
-    ----------
-    address : str
-        A path or a URL, as napari hands it over; a query may follow. ``|auto:`` at
-        the end of a URL says that it is a Zarr, whatever its name.
+    of the files in it do. ``|auto:`` at the end of a URL says that it is a Zarr,
+    whatever its name.
     """
     try:
         parts = urlsplit(address)
@@ -56,13 +49,7 @@ def is_claimed(address: str) -> bool:
 
 
 def place_of(address: str) -> Location:
-    """Parse an address that napari hands over; existing files by the letter.
-
-    Raises
-    ------
-    LocationError
-        It is none.
-    """
+    """Parse an address that napari hands over; existing files by the letter."""
     local = Path(address)
     return Location.parse(local if _exists(local) else address)
 
@@ -73,11 +60,6 @@ def target_of(address: str) -> Location:
     Its file dialog puts the folder of before in front of what is typed, and may
     leave one slash of two: ``/home/me/s3:/bucket/cells.zarr``. A name without one
     of our suffixes (only the dialog's filter said OME-Zarr) gets ``.ome.zarr``.
-
-    Raises
-    ------
-    LocationError
-        It is no address.
     """
     text = address if _URL.match(address) else Path(address)
     place = Location.parse(text)

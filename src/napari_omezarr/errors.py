@@ -1,7 +1,7 @@
 """Every error that this package raises on purpose.
 
 Each says one sentence, offers at most one action, and carries the facts it was
-made from. Backend exceptions become these in one place, ``store.translation``.
+made from. Backend exceptions become these in one place, ``store.error_mapping``.
 """
 
 from __future__ import annotations

@@ -60,17 +60,8 @@ class Cells:
 def cells(shape: tuple[int, int, int] = (32, 512, 512), *, seed: int = 1) -> Cells:
     """Make a sheet of cells as a confocal microscope might show it.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        z, y, x; the size of a cell does not depend on it.
-    seed : int
-        Another seed gives other cells.
-
-    Returns
-    -------
-    Cells
-        In memory: the default takes about a second and 50 MB.
+    The axes of ``shape`` are z, y and x; the size of a cell does not depend on it. The
+    default takes about a second and 50 MB; another seed gives other cells.
     """
     rng = np.random.default_rng(seed)
     centres = _centres(shape, rng)
@@ -223,19 +214,7 @@ def _versioned(version: Version, block: dict[str, Any]) -> dict[str, Any]:
 def multiscales(
     version: Version, name: str, axes: str, levels: Sequence[LevelPlace]
 ) -> dict[str, Any]:
-    """Describe a pyramid.
-
-    Parameters
-    ----------
-    version : {"0.4", "0.5", "0.6"}
-        The version to write for.
-    name : str
-        The name of the image.
-    axes : str
-        One letter for each axis, like ``czyx``.
-    levels : sequence of LevelPlace
-        The levels, finest first.
-    """
+    """Describe a pyramid, finest level first; ``axes`` has a letter for each axis."""
     kinds = {"t": "time", "c": "channel"}
     described = [
         {"name": axis, "type": kinds[axis]}
@@ -439,29 +418,8 @@ def write_plate(
 ) -> dict[str, Pixels]:
     """Write a plate with one field of view in each well but the last, which is empty.
 
-    Parameters
-    ----------
-    store : StoreLike
-        A folder's path, or any zarr store that can be written to.
-    version : {"0.4", "0.5", "0.6"}
-        The version of OME-Zarr.
-    rows, columns : sequence of str
-        Their names; alphanumeric.
-    size : int
-        Height and width of a field in pixels.
-    path : str
-        Where in the store the plate is to lie.
-
-    Returns
-    -------
-    dict
-        The finest level of each well's field by the well's path, like ``A/1``;
-        shape (2, y, x).
-
-    Raises
-    ------
-    zarr.errors.ContainsGroupError
-        If there is a group already.
+    Returns the finest level of each well's field, of shape (2, y, x), by the well's
+    path, like ``A/1``. ``size`` is the height and width of a field in pixels.
     """
     wells = ["/".join(place) for place in product(rows, columns)][:-1]
     described = plate(version, "Screen", rows, columns, wells, 1)

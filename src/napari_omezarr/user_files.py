@@ -1,4 +1,4 @@
-"""The places that were opened last, newest first, without anything secret."""
+"""A person's own small files: where they lie, and the places that she opened last."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
-from napari_omezarr.atomic_file import replacing
-
+from .atomic_file import replacing
 from .errors import LocationError
 from .location import Location
 
@@ -52,13 +51,7 @@ def read_json(file: Path) -> Any:
 
 
 def write_json(file: Path, value: Any) -> None:
-    """Write a file so that a reader finds the old one or the new one, never half.
-
-    Raises
-    ------
-    OSError
-        The folder cannot be made, or cannot be written to.
-    """
+    """Write a file so that a reader finds the old one or the new one, never half."""
     with replacing(file) as fresh:
         # Only this person may read it: addresses tell what she works on.
         fresh.touch(mode=0o600)
@@ -81,13 +74,7 @@ class Recent:
 
 
 class Recents:
-    """The list in its file.
-
-    Parameters
-    ----------
-    file : Path, optional
-        Where it is kept; by default ``recents.json`` in the configuration folder.
-    """
+    """The places that were opened last, in ``recents.json`` or another file."""
 
     def __init__(self, file: Path | None = None) -> None:
         self.file = file or configuration_folder() / "recents.json"

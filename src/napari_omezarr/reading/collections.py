@@ -24,7 +24,6 @@ from napari_omezarr.metadata import (
     Scene,
     Series,
     Well,
-    parse_document,
 )
 from napari_omezarr.pyramid import Level, Mosaic, Pyramid, Tile
 
@@ -41,6 +40,7 @@ from .nodes import (
     array_key,
     group_keys,
     join_path,
+    kind_of,
     parse_json,
     parse_node,
 )
@@ -93,8 +93,7 @@ class FieldTile:
         body = await self._document(key)
         if body is None:
             return None
-        found = parse_node(self.group, {key: body}, self.zarr_format)
-        return None if found is None else _first_field(found)
+        return _first_field(self.group, {key: body}, self.zarr_format)
 
     async def _document(self, key: str) -> bytes | None:
         buffer = await self.opening.store.get(key, buffer_prototype)
@@ -169,7 +168,7 @@ def _find_template(
             for key in group_keys(path, group.zarr_format)
         )
         for well, path in paths.items():
-            field = _field_of(path, answers, group.zarr_format)
+            field = _first_field(path, answers, group.zarr_format)
             if field is not None:
                 template = yield from _field(opening, join_path(path, field), group)
                 if template is not None:
@@ -186,16 +185,10 @@ def _field(opening: Opening, path: str, group: GroupNode) -> Questions[Pyramid |
     return (yield from open_multiscale(opening, found))
 
 
-def _field_of(path: str, answers: Answers, zarr_format: int) -> str | None:
+def _first_field(path: str, answers: Answers, zarr_format: int) -> str | None:
     well = parse_node(path, answers, zarr_format)
-    return None if well is None else _first_field(well)
-
-
-def _first_field(well: GroupNode | ArrayNode) -> str | None:
-    document = parse_document(well.attributes, zarr_format=well.zarr_format)
-    if not isinstance(document.kind, Well) or not document.kind.images:
-        return None
-    return document.kind.images[0].path
+    kind = None if well is None else kind_of(well)
+    return kind.images[0].path if isinstance(kind, Well) and kind.images else None
 
 
 def _plate_mosaic(
@@ -238,12 +231,11 @@ def _have_own_positions(opening: Opening, fields: list[GroupNode]) -> bool:
     """Tell whether the fields of a well give positions of their own."""
     positions = set()
     for field in fields:
-        document = parse_document(field.attributes, zarr_format=field.zarr_format)
-        multiscales = getattr(document.kind, "multiscales", ())
-        if not multiscales:
+        kind = kind_of(field)
+        if not isinstance(kind, Image):
             msg = "A field of view is no image"
             raise MetadataError(msg, url=opening.location.display)
-        positions.add(multiscales[0].datasets[0].affine.translation)
+        positions.add(kind.multiscales[0].datasets[0].affine.translation)
     return len(positions) == len(fields)
 
 
@@ -364,17 +356,14 @@ def _open_numbered(opening: Opening, group: GroupNode) -> Questions[list[Pyramid
         groups = [parse_node(path, answers, group.zarr_format) for path in paths]
         there = [found for found in groups if isinstance(found, GroupNode)]
         opened = yield from together(
-            open_image(opening, found, answers) for found in there if _is_image(found)
+            open_image(opening, found, answers)
+            for found in there
+            if isinstance(kind_of(found), Image)
         )
         pyramids += [pyramid for part in opened for pyramid in part]
         if len(there) < len(paths):
             return _at_least_one(opening, pyramids)
         first += _PROBED_IMAGES
-
-
-def _is_image(group: GroupNode) -> bool:
-    document = parse_document(group.attributes, zarr_format=group.zarr_format)
-    return isinstance(document.kind, Image)
 
 
 def _listed_paths(
@@ -387,8 +376,7 @@ def _listed_paths(
         return ()
     if group is None:
         return ()
-    document = parse_document(group.attributes, zarr_format=zarr_format, url=folder)
-    kind = document.kind
+    kind = kind_of(group, folder)
     return (kind.paths or ()) if isinstance(kind, Series) else ()
 
 

@@ -37,6 +37,7 @@ from .nodes import (
     array_key,
     group_keys,
     join_path,
+    kind_of,
     parse_array,
     parse_node,
 )
@@ -95,7 +96,7 @@ def find_levels(
 
 def open_array(opening: Opening, node: ArrayNode) -> ArrayPixels:
     """Make the pixels of an array from its document; asks nothing."""
-    address = (opening.location / node.path if node.path else opening.location).display
+    address = opening.place(node.path).display
     try:
         opened = zarr.AsyncArray.from_dict(
             StorePath(opening.store, node.path), dict(node.document)
@@ -228,15 +229,11 @@ def label_images(
         labels = parse_node(path, answers, group.zarr_format)
         if labels is None or isinstance(labels, ArrayNode):
             return []
-        document = parse_document(
-            labels.attributes, zarr_format=labels.zarr_format, url=path
-        )
+        kind = kind_of(labels, path)
     except OMEZarrError as error:
         opening.warnings.append(f"The labels could not be opened. {error}")
         return []
-    if not isinstance(document.kind, Labels):
-        return []
-    return _find_labels(opening, labels, document.kind)
+    return _find_labels(opening, labels, kind) if isinstance(kind, Labels) else []
 
 
 def open_labels(
@@ -304,7 +301,7 @@ def _lies_among_labels(
     levels: tuple[Level, ...],
 ) -> bool:
     """Tell a label image that lacks its block (a SHOULD) by the folder it lies in."""
-    place = opening.location / group.path if group.path else opening.location
+    place = opening.place(group.path)
     integers = levels[0].pixels.dtype.kind in "biu"
     return place.parent.name == "labels" and multiscale.rendering is None and integers
 
@@ -322,7 +319,7 @@ def make_pyramid(
     axis = channel_axis(multiscale.axes)
     count = 1 if axis is None else finest.shape[axis]
     channels, warnings = resolve_channels(multiscale.rendering, count, finest.dtype)
-    place = opening.location / group.path if group.path else opening.location
+    place = opening.place(group.path)
     given = "" if multiscale.label else multiscale.name.strip()
     rgb = axis is not None and is_rgb(multiscale.rendering, count, finest.dtype)
     return Pyramid(
@@ -350,7 +347,7 @@ def _parse_document(
     *,
     is_label: bool,
 ) -> Document:
-    place = opening.location / group.path if group.path else opening.location
+    place = opening.place(group.path)
 
     def parse(coordinate_system: str | None) -> Document:
         return parse_document(

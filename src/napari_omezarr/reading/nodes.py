@@ -14,6 +14,7 @@ from napari_omezarr.location import (
     ZATTRS,
     ZGROUP,
 )
+from napari_omezarr.metadata import parse_document
 
 from .rounds import Consolidated, ask
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from napari_omezarr.location import Location
+    from napari_omezarr.metadata import Kind
     from napari_omezarr.pyramid import Pyramid
     from napari_omezarr.store import RemoteStore
 
@@ -128,6 +130,12 @@ def parse_json(body: bytes, key: str) -> dict[str, Any]:
     return document
 
 
+def kind_of(node: Node, url: str = "") -> Kind | None:
+    """Say what a node's attributes make it; None where they are not OME-Zarr's."""
+    document = parse_document(node.attributes, zarr_format=node.zarr_format, url=url)
+    return document.kind
+
+
 def raise_failures(answers: Iterable[bytes | StoreError | None]) -> None:
     """Raise the first failure among some answers, if there is one."""
     for answer in answers:
@@ -196,6 +204,10 @@ class Opening:
     options: ReadOptions
     warnings: list[str] = field(default_factory=list)
     consolidated: Consolidated = field(default_factory=Consolidated)
+
+    def place(self, path: str) -> Location:
+        """Give the place of a node by its path; of the root, the location itself."""
+        return self.location / path if path else self.location
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from .nodes import (
     find_node,
     group_keys,
     join_path,
+    kind_of,
     parse_node,
 )
 from .rounds import ask, run_questions
@@ -66,7 +67,7 @@ def open_plain_array(opening: Opening, node: ArrayNode) -> list[Pyramid]:
     count = 1 if axis is None else pixels.shape[axis]
     channels, _ = resolve_channels(None, count, pixels.dtype)
     affine = Affine.identity(pixels.ndim)
-    place = opening.location / node.path if node.path else opening.location
+    place = opening.place(node.path)
     return [
         Pyramid(
             location=place,
@@ -186,7 +187,7 @@ def _root(opening: Opening) -> Questions[tuple[Node, Answers]]:
     """Ask for the address itself; both formats and the labels are guessed at."""
     answers = yield from ask((*image_keys(""), ".zmetadata"))
     found = parse_node("", answers)
-    if found is None or (isinstance(found, GroupNode) and not _says_much(found)):
+    if found is None or (isinstance(found, GroupNode) and not _says_enough(found)):
         found = (yield from find_node("")) or found
     if found is None:
         place = opening.location.display
@@ -196,12 +197,10 @@ def _root(opening: Opening) -> Questions[tuple[Node, Answers]]:
     return found, answers
 
 
-def _says_much(group: GroupNode) -> bool:
+def _says_enough(group: GroupNode) -> bool:
     # A zarr 2 array keeps its attributes in .zattrs too, so only a group that is
     # clearly OME-Zarr (or zarr 3, where one document says all) ends the search.
-    if group.zarr_format == 3:
-        return True
-    return parse_document(group.attributes, zarr_format=2).kind is not None
+    return group.zarr_format == 3 or kind_of(group) is not None
 
 
 def _open(opening: Opening, found: Node, answers: Answers) -> Questions[list[Pyramid]]:
@@ -270,11 +269,11 @@ def _owner(location: Location, options: ReadOptions) -> Reading | None:
 
 
 def _owns(group: Node, owner: Location, location: Location) -> bool:
-    document = parse_document(group.attributes, zarr_format=group.zarr_format)
-    if not isinstance(document.kind, Image):
+    kind = kind_of(group)
+    if not isinstance(kind, Image):
         return False
     path = _below(owner, location)
-    datasets = [d.path for m in document.kind.multiscales for d in m.datasets]
+    datasets = [d.path for m in kind.multiscales for d in m.datasets]
     return path in [dataset.strip("/") for dataset in datasets]
 
 
