@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
-from itertools import islice
+from itertools import islice, product
 from math import prod
 from statistics import median
 from time import perf_counter
@@ -22,7 +22,7 @@ from napari_omezarr.errors import (
     UnsupportedDataError,
 )
 from napari_omezarr.metadata import parse_document
-from napari_omezarr.pyramid import split_box, whole_box
+from napari_omezarr.pyramid import chunk_box, chunk_counts
 from napari_omezarr.reading import GroupNode, ReadOptions, group_keys, parse_node, read
 from napari_omezarr.store import open_buckets, open_lister, open_store, run
 
@@ -322,9 +322,10 @@ def measure_speed(location: Location) -> Speed:
 
 async def _measure(pixels: ArrayPixels) -> Speed:
     chunk_bytes = max(1, prod(pixels.chunks) * pixels.dtype.itemsize)
-    whole = whole_box(pixels.shape)
     count = max(1, min(_CHUNKS, _BYTES // chunk_bytes))
-    chunks = list(islice(split_box(whole, pixels.chunks), count))
+    every = product(*map(range, chunk_counts(pixels.shape, pixels.chunks)))
+    some = islice(every, count)
+    boxes = [chunk_box(index, pixels.chunks, pixels.shape) for index in some]
     key = pixels.stored_key((0,) * pixels.ndim)
     await pixels.store.exists(key)  # opens the connection
     latency = median([await _seconds(pixels, key) for _ in range(_LATENCIES)])
@@ -332,7 +333,7 @@ async def _measure(pixels: ArrayPixels) -> Speed:
     requests, received, begin = store.requests, store.bytes_received, perf_counter()
     try:
         async with asyncio.timeout(_SECONDS):
-            await asyncio.gather(*map(pixels.read, chunks))
+            await asyncio.gather(*map(pixels.read, boxes))
     except TimeoutError:
         pass  # what came until then is the answer
     seconds = max(perf_counter() - begin, 1e-9)

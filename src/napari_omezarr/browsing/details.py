@@ -16,10 +16,15 @@ from napari_omezarr.errors import (
 )
 from napari_omezarr.location import DOCUMENTS
 from napari_omezarr.metadata import Labels, parse_document
-from napari_omezarr.pyramid import ArrayPixels, chunk_counts
-from napari_omezarr.pyramid.boxes import chunk_box
-from napari_omezarr.reading import GroupNode, ReadOptions, array_key, parse_node, read
-from napari_omezarr.reading.nodes import raise_failures
+from napari_omezarr.pyramid import ArrayPixels, chunk_box, chunk_counts
+from napari_omezarr.reading import (
+    GroupNode,
+    ReadOptions,
+    array_key,
+    parse_node,
+    raise_failures,
+    read,
+)
 from napari_omezarr.store import open_store, run
 
 from .entries import (
@@ -109,7 +114,7 @@ def array_of(pixels: Pixels) -> ArrayPixels:
 
 def fetch_chunk(pixels: ArrayPixels, index: tuple[int, ...]) -> ChunkPreview:
     """Read one chunk and take its time; blocks."""
-    grid = grid_of(pixels)
+    grid = chunk_counts(pixels.shape, pixels.chunks)
     inside = len(index) == len(grid) and all(
         0 <= i < n for i, n in zip(index, grid, strict=True)
     )
@@ -117,11 +122,6 @@ def fetch_chunk(pixels: ArrayPixels, index: tuple[int, ...]) -> ChunkPreview:
         counts = ", ".join(map(str, grid))
         raise OptionError(f"There is no chunk {index}; there are ({counts}) of them.")
     return run(_fetch(pixels, index))
-
-
-def grid_of(pixels: ArrayPixels) -> tuple[int, ...]:
-    """Count the chunks along each axis."""
-    return chunk_counts(pixels.shape, pixels.chunks)
 
 
 async def _fetch(pixels: ArrayPixels, index: tuple[int, ...]) -> ChunkPreview:
@@ -441,7 +441,8 @@ def _ratio(image: Pyramid) -> float | None:
     if prod(pixels.chunks) * pixels.dtype.itemsize > _SAMPLED:
         return None
     try:
-        return fetch_chunk(pixels, tuple(n // 2 for n in grid_of(pixels))).ratio
+        counts = chunk_counts(pixels.shape, pixels.chunks)
+        return fetch_chunk(pixels, tuple(count // 2 for count in counts)).ratio
     except OMEZarrError:
         return None
 

@@ -16,12 +16,10 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from napari_omezarr.atomic_file import PARTIAL, replacing
-from napari_omezarr.pyramid import ArrayPixels
+from napari_omezarr.pyramid import ArrayPixels, chunk_counts
 from napari_omezarr.reading import ReadOptions, read
 from napari_omezarr.store import open_store, run
 from napari_omezarr.user_files import cache_folder
-
-from .details import grid_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -283,7 +281,8 @@ def _from_level(
             None, f"Its coarsest plane is too large to preview: {megabytes}."
         )
     sentence = "The middle of the coarsest level."
-    key = pixels.stored_key(tuple(n // 2 for n in grid_of(pixels)))
+    counts = chunk_counts(pixels.shape, pixels.chunks)
+    key = pixels.stored_key(tuple(count // 2 for count in counts))
     version = run(pixels.store.version(key)) if cache else ""
     place = image.location / image.levels[-1].path
     if cache and (kept := cache.find(place, version)) is not None:

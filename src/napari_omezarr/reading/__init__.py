@@ -12,6 +12,7 @@ from .nodes import (
     group_keys,
     join_path,
     parse_node,
+    raise_failures,
 )
 from .reader import read
 from .rounds import Answers, Questions, ask, run_questions_async
@@ -31,6 +32,7 @@ __all__ = [
     "join_path",
     "listed_images",
     "parse_node",
+    "raise_failures",
     "read",
     "run_questions_async",
 ]

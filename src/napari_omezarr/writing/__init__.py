@@ -14,7 +14,7 @@ from .api import (
 from .engine import Progress
 from .existing import open_existing
 from .from_layers import read_origin
-from .hierarchy import StoredSize
+from .hierarchy import Hierarchy, StoredSize, is_document
 from .labels import LabelsThere, discard_labels, labels_there
 from .options import SaveMode, WriteOptions
 from .patching import PatchConflictError
@@ -22,6 +22,7 @@ from .plan import ImagePlan, Plan, accepted
 from .save import Saved, check_not_open
 
 __all__ = [
+    "Hierarchy",
     "ImagePlan",
     "LabelsThere",
     "PatchConflictError",
@@ -35,6 +36,7 @@ __all__ = [
     "add_labels",
     "check_not_open",
     "discard_labels",
+    "is_document",
     "labels_there",
     "open_existing",
     "open_hierarchy",
