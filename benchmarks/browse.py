@@ -154,9 +154,9 @@ def measure(names: list[str], server: Latency, rtt: float, repeats: int) -> None
             server.reset(rtt)
             command = [sys.executable, __file__, "--one", name, server.url]
             told = subprocess.run(command, capture_output=True, check=True, text=True)
-            tally = server.tally()
+            stats = server.stats()
             row = json.loads(told.stdout.splitlines()[-1])
-            rows[name].append(row | {"requests": tally.requests, "waves": tally.waves})
+            rows[name].append(row | {"requests": stats.requests, "waves": stats.waves})
     for name, measured in rows.items():
         columns = ("result", "requests", "waves", "seconds", "grown")
         values = [median(row[column] for row in measured) for column in columns]

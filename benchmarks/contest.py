@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from latency import Latency, Tally
+    from latency import Latency, ServerStats
 
 SLOW = 15
 """A contender that takes longer than so many seconds is not asked again."""
@@ -80,7 +80,7 @@ class Outcome:
     cpu: float = 0
     memory: int = 0
     result: int | None = None
-    tally: Tally | None = None
+    stats: ServerStats | None = None
     failure: str = ""
 
 
@@ -154,7 +154,7 @@ def _trial(entry: Entry) -> Outcome:
                 process.stdin.flush()
             elif line.startswith(RESULT):
                 said = json.loads(line.removeprefix(RESULT))
-                return Outcome(**said, tally=course.server.tally())
+                return Outcome(**said, stats=course.server.stats())
     return Outcome(failure=f"ended with status {process.returncode}")
 
 
@@ -162,13 +162,13 @@ def _standing(tried: Sequence[Outcome]) -> Standing | str:
     for outcome in tried:
         if outcome.failure:
             return outcome.failure
-    tallies = [outcome.tally for outcome in tried if outcome.tally]
+    all_stats = [outcome.stats for outcome in tried if outcome.stats]
     return Standing(
         median(o.seconds for o in tried),
         median(o.cpu for o in tried),
         median(o.memory for o in tried),
-        median(t.requests for t in tallies),
-        median(t.waves for t in tallies),
+        median(t.requests for t in all_stats),
+        median(t.waves for t in all_stats),
         tried[0].result,
         len(tried),
     )

@@ -43,7 +43,7 @@ _CLOSE = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class ServerStats:
     """What a server was asked since it was last reset.
 
     Attributes
@@ -106,9 +106,9 @@ class Latency:
         """
         self._ask(f"reset {rtt} {uplink}")
 
-    def tally(self) -> Tally:
+    def stats(self) -> ServerStats:
         """Say what was asked since the last reset."""
-        return Tally(**json.loads(self._ask("tally")))
+        return ServerStats(**json.loads(self._ask("stats")))
 
     def _ask(self, command: str) -> str:
         assert self._process.stdin
@@ -150,11 +150,11 @@ class _Counts:
     sent: list[int] = field(default_factory=list)
     received: list[int] = field(default_factory=list)
 
-    def tally(self) -> Tally:
+    def stats(self) -> ServerStats:
         connections = len(set(self.connections))
         waves = _longest_chain(self.requests)
         sent, received = sum(self.sent), sum(self.received)
-        return Tally(len(self.requests), waves, connections, sent, received)
+        return ServerStats(len(self.requests), waves, connections, sent, received)
 
 
 def _longest_chain(spans: Iterable[tuple[float, float]]) -> int:
@@ -346,7 +346,7 @@ def _obey(server: _Server) -> None:
             server.counts = _Counts(rtt, _Uplink(uplink))
             print("done", flush=True)
         else:
-            print(json.dumps(asdict(server.counts.tally())), flush=True)
+            print(json.dumps(asdict(server.counts.stats())), flush=True)
 
 
 def main() -> None:

@@ -136,7 +136,7 @@ def _session(name: str, python: str, server: Latency, rtt: int) -> Steps:
                 server.reset(rtt)
             elif line != COUNT:
                 continue
-            process.stdin.write(f"{server.tally().requests}\n")
+            process.stdin.write(f"{server.stats().requests}\n")
             process.stdin.flush()
     msg = f"{name} ended with status {process.returncode}"
     raise RuntimeError(msg)

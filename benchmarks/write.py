@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from contest import Standing
-    from latency import Tally
+    from latency import ServerStats
 
 PLACES = ("local", "s3")
 SIZES = (256, 1024)
@@ -144,7 +144,7 @@ class Watched(Latency):
     uplink : float
         MB/s that it takes at most.
     spent : list of float
-        Seconds, for each time that it was asked for its tally.
+        Seconds, for each time that it was asked for its stats.
     """
 
     server: Latency
@@ -158,12 +158,12 @@ class Watched(Latency):
         self.server.reset(rtt, uplink)
         self._before = _spent_by_servers()
 
-    def tally(self) -> Tally:
+    def stats(self) -> ServerStats:
         """Say what was asked, and note what it took."""
         now = _spent_by_servers()
         before = self._before
         self.spent.append(sum(now[each] - before.get(each, 0) for each in now))
-        return self.server.tally()
+        return self.server.stats()
 
 
 def _spent_by_servers() -> dict[int, float]:

@@ -48,13 +48,13 @@ class KilledSaves:
     def begin(self, target: object, *, last: int = 0, **choices: Any) -> int:
         """Begin a save, to be killed at its ``last`` file operation; gives its pid."""
         names = [name for name in os.environ if name.startswith(("AWS_", "NAPARI_"))]
-        wish = {
+        request = {
             "target": str(target),
             "last": last,
             "choices": choices,
             "environment": {name: os.environ[name] for name in names},
         }
-        self._process.stdin.write(f"{json.dumps(wish)}\n")
+        self._process.stdin.write(f"{json.dumps(request)}\n")
         self._process.stdin.flush()
         return int(self._process.stdout.readline())
 
@@ -85,16 +85,16 @@ def operations(folder: Path, last: int = 0) -> list[str]:
     return noted
 
 
-def _save(wish: dict[str, Any]) -> None:
+def _save(request: dict[str, Any]) -> None:
     from napari_omezarr.writing import write_image
 
-    os.environ.update(wish["environment"])
-    target = wish["target"]
+    os.environ.update(request["environment"])
+    target = request["target"]
     noted = []
     if "://" not in target:
-        noted = operations(Path(target).parent, wish["last"])
-    write_image(small(), target, "zyx", **wish["choices"], **OPTIONS)
-    if wish["last"] == -1:
+        noted = operations(Path(target).parent, request["last"])
+    write_image(small(), target, "zyx", **request["choices"], **OPTIONS)
+    if request["last"] == -1:
         Path(f"{target}.count").write_text(str(len(noted)))
 
 

@@ -1,4 +1,4 @@
-"""What the tests of the store share: little patience, and an array to read."""
+"""What the tests of the store share: few and quick retries, and an array to read."""
 
 from __future__ import annotations
 

@@ -31,19 +31,12 @@ _PORTS = ("master", "volume", "filer", "s3")
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who may do what at the server; the keys are good for nothing else.
-
-    Attributes
-    ----------
-    key, secret : str
-        The pair that requests are signed with.
-    actions : tuple of str
-        What SeaweedFS lets it do, like ``Read:bucket`` or ``Admin``.
-    """
+    """Who may do what at the server; the keys are good for nothing else."""
 
     key: str
     secret: str
     actions: tuple[str, ...]
+    """In SeaweedFS's words, like ``Read:bucket`` or ``Admin``."""
 
 
 OWNER = Identity("demo-owner", "demo-owner-secret", ("Admin", "Read", "Write", "List"))
@@ -76,8 +69,8 @@ class S3Server:
 
     buckets = ("public", "private")
 
-    def __init__(self, *, patience: float = 60) -> None:
-        self._patience = patience
+    def __init__(self, *, timeout: float = 60) -> None:
+        self._timeout = timeout
         self._ports: Mapping[str, int] = {}
         self._closing = contextlib.ExitStack()
 
@@ -140,7 +133,7 @@ class S3Server:
 
     def _wait(self, process: subprocess.Popen[bytes], log: Path) -> None:
         """Return when the server takes objects and gives them to anybody."""
-        deadline = time.monotonic() + self._patience
+        deadline = time.monotonic() + self._timeout
         while not self._answers():
             if process.poll() is not None or time.monotonic() > deadline:
                 last = log.read_text(errors="replace")[-2000:]
@@ -159,18 +152,7 @@ class S3Server:
 
 
 def find_weed() -> str:
-    """Find the program of SeaweedFS.
-
-    Returns
-    -------
-    str
-        The path of ``weed``: beside this Python, or on the ``PATH``.
-
-    Raises
-    ------
-    FileNotFoundError
-        If it is not installed.
-    """
+    """Find SeaweedFS's program ``weed``: beside this Python, or on the ``PATH``."""
     beside = (sysconfig.get_path("scripts"), str(Path(sys.executable).parent), None)
     for folder in beside:
         if found := shutil.which("weed", path=folder):
