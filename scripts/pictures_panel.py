@@ -93,7 +93,7 @@ def forms(viewer: napari.Viewer, browser: Browser, lab: Profile) -> list[QImage]
     editor.test()
     until(lambda: not editor.busy)
     # Typed after the test, for a server that nobody has to sign in at.
-    editor.form.sign_in.value = "key and secret"
+    editor.form.sign_in.value = "keys"
     editor.form.access_key.value = "lab-key"
     editor.form.secret.value = SECRET
     source = Location.parse(f"s3://lab-data/{IMAGE}|profile:Lab MinIO")

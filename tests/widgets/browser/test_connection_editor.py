@@ -80,7 +80,7 @@ def keyed(qtbot: QtBot, editor: ConnectionEditor, endpoint: str, secret: str) ->
     typed(qtbot, form.name, "Lab")
     typed(qtbot, form.endpoint, endpoint)
     typed(qtbot, form.start, "private/test-editor/embryo.zarr")
-    form.sign_in.value = "key and secret"
+    form.sign_in.value = "keys"
     typed(qtbot, form.access_key, OWNER.key)
     typed(qtbot, form.secret, secret)
 
@@ -195,7 +195,7 @@ def test_another_sign_in_forgets_the_keys(
 def test_it_says_where_keys_go(edit: Callable[..., ConnectionEditor]) -> None:
     editor = edit()
     assert not editor.form.key_store.native.isVisible()
-    editor.form.sign_in.value = "key and secret"
+    editor.form.sign_in.value = "keys"
     assert editor.form.key_store.native.isVisible()
     assert editor.form.key_store.value == key_store().sentence
 
@@ -220,7 +220,7 @@ def test_aws_profiles_are_offered(
     ("fields", "said"),
     [
         ({"name": ""}, "✖ Type a name."),
-        ({"sign_in": "key and secret", "access_key": "a"}, "✖ Type key and secret."),
+        ({"sign_in": "keys", "access_key": "a"}, "✖ Type key and secret."),
         ({"endpoint": "no address at all"}, "✖ "),
         ({"name": "Taken"}, "✖ There is another connection called Taken."),
     ],

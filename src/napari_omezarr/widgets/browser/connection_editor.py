@@ -53,14 +53,13 @@ if TYPE_CHECKING:
 
     from napari_omezarr.browsing import Check
 
-SIGN_INS: dict[str, SignIn] = {
+_SIGN_INS: dict[str, SignIn] = {
     "automatic": "automatic",
     "anonymous": "anonymous",
     "AWS profile": "profile",
     "environment": "environment",
     "key and secret": "keys",
 }
-"""What the ways to sign in are called."""
 
 _STYLES: dict[str, Style] = {
     "automatic": "auto",
@@ -104,14 +103,14 @@ class ConnectionForm:
         self.name = LineEdit(label="Name")
         self.endpoint = LineEdit(label="Endpoint")
         self.region = LineEdit(label="Region")
-        self.sign_in = ComboBox(label="Sign in", choices=list(SIGN_INS))
+        self.sign_in = ComboBox(label="Sign in", choices=list(_SIGN_INS.items()))
         self.aws_profile = ComboBox(label="Profile", choices=())
         self.access_key = KeyLine(label="Key")
         self.secret = SecretLine(label="Secret")
         self.token = SecretLine(label="Token")
         self.key_store = Label(value="")
         self.start = LineEdit(label="Start at")
-        self.style = ComboBox(label="Addressing", choices=list(_STYLES))
+        self.style = ComboBox(label="Addressing", choices=list(_STYLES.items()))
         self.ca_file = FileEdit(label="CA file", filter="*.pem *.crt *")
         self.unverified = CheckBox(text="take any certificate")
         self.requester_pays = CheckBox(text="agree to pay for reading")
@@ -132,7 +131,7 @@ class ConnectionForm:
     @property
     def is_keyed(self) -> bool:
         """Whether typed keys sign in."""
-        return SIGN_INS[str(self.sign_in.value)] == "keys"
+        return bool(self.sign_in.value == "keys")
 
     @property
     def has_keys(self) -> bool:
@@ -160,8 +159,8 @@ class ConnectionForm:
         self.ca_file.line_edit.value = profile.ca_file or ""
         self.unverified.value = profile.unverified
         self.requester_pays.value = profile.requester_pays
-        self.style.value = _word(_STYLES, profile.style)
-        self.sign_in.value = _word(SIGN_INS, profile.sign_in)
+        self.style.value = profile.style
+        self.sign_in.value = profile.sign_in
         for field in (self.access_key, self.secret):
             field.native.setPlaceholderText(_KEPT if keys_are_kept else "")
         trust = profile.ca_file or profile.unverified
@@ -178,7 +177,7 @@ class ConnectionForm:
                 field = self.ca_file.line_edit
             case ErrorAction.SIGN_IN:
                 if self.sign_in.value in ("automatic", "anonymous"):
-                    self.sign_in.value = _word(SIGN_INS, "keys")
+                    self.sign_in.value = "keys"
                 field = self.access_key if self.is_keyed else self.sign_in
             case ErrorAction.EDIT | ErrorAction.ANOTHER:
                 field = self.access_key if self.is_keyed else self.endpoint
@@ -189,34 +188,34 @@ class ConnectionForm:
 
     def profile(self) -> Profile:
         """Give the connection as it stands in the form; it holds no key."""
-        sign_in = SIGN_INS[str(self.sign_in.value)]
+        sign_in: Any = self.sign_in.value
+        style: Any = self.style.value
         named = self.aws_profile.value if sign_in == "profile" else None
         return Profile(
-            str(self.name.value).strip(),
+            _typed(self.name),
             aws_profile=str(named) if named else None,
-            endpoint=str(self.endpoint.value).strip() or None,
-            region=str(self.region.value).strip() or None,
-            style=_STYLES[str(self.style.value)],
+            endpoint=_typed(self.endpoint) or None,
+            region=_typed(self.region) or None,
+            style=style,
             sign_in=sign_in,
-            ca_file=str(self.ca_file.line_edit.value).strip() or None,
+            ca_file=_typed(self.ca_file.line_edit) or None,
             unverified=bool(self.unverified.value),
             requester_pays=bool(self.requester_pays.value),
-            start=str(self.start.value).strip(),
+            start=_typed(self.start),
         )
 
     def keys(self) -> Keys | None:
         """Give the keys that were typed; None if there are none, or none are used."""
         if not (self.is_keyed and self.has_keys):
             return None
-        fields = (self.access_key, self.secret, self.token)
-        return Keys(*(str(field.value).strip() for field in fields))
+        return Keys(_typed(self.access_key), _typed(self.secret), _typed(self.token))
 
     def missing(self) -> str:
         """Say what is missing, as an imperative sentence; ``""`` if nothing is."""
-        if not str(self.name.value).strip():
+        if not _typed(self.name):
             return "Type a name."
         kept = self._keys_are_kept and not self.has_keys
-        both = str(self.access_key.value).strip() and str(self.secret.value).strip()
+        both = _typed(self.access_key) and _typed(self.secret)
         if self.is_keyed and not (kept or both):
             return "Type key and secret."
         return ""
@@ -229,11 +228,11 @@ class ConnectionForm:
 
     def _show_fields(self, *_: object) -> None:
         """Show the fields that the way to sign in needs."""
-        sign_in = SIGN_INS[str(self.sign_in.value)]
-        self._rows.setRowVisible(self.aws_profile.native, sign_in == "profile")
+        is_profile = self.sign_in.value == "profile"
+        self._rows.setRowVisible(self.aws_profile.native, is_profile)
         for field in (self.access_key, self.secret, self.token):
-            self._rows.setRowVisible(field.native, sign_in == "keys")
-        self.key_store.native.setVisible(sign_in == "keys")
+            self._rows.setRowVisible(field.native, self.is_keyed)
+        self.key_store.native.setVisible(self.is_keyed)
 
     def _explain(self) -> None:
         hints = {
@@ -269,8 +268,8 @@ def _rows(fields: Sequence[Any]) -> tuple[QWidget, QFormLayout]:
     return widget, layout
 
 
-def _word(words: dict[str, Any], value: str) -> str:
-    return next(word for word, meaning in words.items() if meaning == value)
+def _typed(field: LineEdit | Password) -> str:
+    return str(field.value).strip()
 
 
 # What the editor does off the GUI thread: files and the keychain block.
