@@ -89,7 +89,7 @@ def test_keeps_what_is_looked_at_beyond_the_capacity():
     assert held(cache, range(5)) == [2, 4]
 
 
-def test_a_new_look_frees_what_the_old_one_kept():
+def test_a_new_view_frees_what_the_old_one_pinned():
     cache = ChunkCache(SIZE)
     cache.pin("view", {key(0)})
     cache.put(key(0), chunk())

@@ -66,19 +66,19 @@ def test_the_chunks_within_a_box(pixels):
 
 
 @pytest.mark.parametrize(
-    ("address", "place"),
+    ("address", "host"),
     [
         ("s3://idr/zarr/a.zarr/0", "idr"),
         ("https://example.org/a.zarr/0", "example.org"),
         ("/home/somebody/a.zarr/0", "this computer"),
     ],
 )
-def test_a_place_is_a_host_or_bucket(pixels, address, place):
+def test_a_host_is_the_server_or_bucket(pixels, address, host):
     pixels.address = address
-    assert host_of(pixels) == place
+    assert host_of(pixels) == host
     assert (
         host_of(Cast(ChannelsLast(FixedAxes(pixels, {0: 0}), 0), np.dtype("u1")))
-        == place
+        == host
     )
 
 

@@ -95,7 +95,7 @@ def test_what_is_seen_becomes_exact(gate):
     assert watch.engine.fetcher.reads_begun == 17
 
 
-def test_an_old_look_that_is_sliced_late_wants_nothing(gate):
+def test_an_old_view_that_is_sliced_late_wants_nothing(gate):
     view = LayerView(planes(gate), Watch().engine)
     old, _ = view.show(slice_view_at(1))
     see(view, slice_view_at(8))
@@ -163,7 +163,7 @@ def test_failed_chunks_are_hatched_and_the_error_is_known(gate):
     assert view.status().failed == 1
 
 
-def test_what_is_ahead_is_read_when_the_look_is_sharp(gate):
+def test_what_is_ahead_is_read_when_the_view_is_sharp(gate):
     watch = Watch(AHEAD)
     levels = planes(gate, count=20)
     view = LayerView(levels, watch.engine)

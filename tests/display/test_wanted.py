@@ -148,7 +148,7 @@ def test_a_coarsest_level_that_is_large_is_not_read_whole():
     ("steps", "planes"),
     [((3, 4), (5, 6, 7, 8)), ((5, 4), (3, 2, 1, 0)), ((7, 8), (9,))],
 )
-def test_planes_in_the_direction_of_travel_are_read(steps, planes):
+def test_planes_in_the_direction_of_scrolling_are_read(steps, planes):
     grids = stack()
     direction = scrolled(*((float(z), None, None) for z in steps))
     requests = prefetch(
@@ -159,7 +159,7 @@ def test_planes_in_the_direction_of_travel_are_read(steps, planes):
     assert len(planes) <= PLANES
 
 
-def test_without_travel_only_the_ring_of_neighbours_is_read():
+def test_without_scrolling_only_the_ring_of_neighbours_is_read():
     grids = stack()
     requests = prefetch(grids, plan(grids, y=(128, 256), x=(128, 256)), MUCH, set())
     ring = {index for _, index in asked(grids, requests, Priority.PREFETCH)}
@@ -220,6 +220,6 @@ def test_planes_of_a_level_that_is_halved_in_z_follow_napari():
         ([(1.0, 5.0), (2.0, 5.0), (2.0, 4.0)], 1, -1),
     ],
 )
-def test_travel_is_the_last_step_along_one_axis(points, axis, step):
+def test_scrolling_is_the_last_step_along_one_axis(points, axis, step):
     direction = scrolled(*points)
     assert (direction.axis, direction.step) == (axis, step)

@@ -111,8 +111,7 @@ def _behind_fixed_axes(pixels: Pixels) -> tuple[Pixels, list[int], dict[int, int
     axes = list(range(len(pixels.shape)))
     fixed: dict[int, int] = {}
     while isinstance(pixels, FixedAxes):
-        outer = range(len(pixels.source.shape))
-        kept = [axis for axis in outer if axis not in pixels.fixed]
+        kept = pixels.kept
         axes = [kept[axis] for axis in axes]
         fixed = {kept[axis]: index for axis, index in fixed.items()} | pixels.fixed
         pixels = pixels.source

@@ -43,12 +43,7 @@ class _Run:
     take: Any
 
 
-@dataclass(frozen=True, slots=True)
-class _Tiles:
-    """What a level knows of a box: its cached chunks, and the holes between them."""
-
-    cached: tuple[tuple[tuple[_Run, ...], np.ndarray], ...]
-    holes: tuple[tuple[_Run, ...], ...]
+_Runs = tuple[_Run, ...]
 
 
 def assemble(
@@ -61,18 +56,18 @@ def assemble(
     same extent, as napari draws them.
     """
     array = np.zeros(boxes.shape_of(bounds), grids[level].dtype)
-    found: list[_Tiles] = []
-    hole = bounds
-    for coarser in range(level, len(grids)):
-        found.append(_tiles(grids, level, coarser, hole, cache))
-        if not found[-1].holes:
+    found = [_known(grids, level, level, bounds, cache)]
+    for coarser in range(level + 1, len(grids)):
+        _, holes = found[-1]
+        if not holes:
             break
-        hole = boxes.hull(tuple(run.at for run in runs) for runs in found[-1].holes)
+        hole = boxes.hull(tuple(run.at for run in runs) for runs in holes)
+        found.append(_known(grids, level, coarser, hole, cache))
     # The coarsest first, so that finer ones lie over it.
-    for coarser, tiles in reversed(list(enumerate(found, start=level))):
-        for runs, chunk in tiles.cached:
+    for coarser, (cached, _) in reversed(list(enumerate(found, start=level))):
+        for runs, chunk in cached:
             _paste(array, bounds, runs, grids[coarser].shown(chunk))
-    missing = tuple(tuple(run.chunk for run in runs) for runs in found[0].holes)
+    missing = tuple(tuple(run.chunk for run in runs) for runs in found[0][1])
     return Assembly(array, missing)
 
 
@@ -94,13 +89,14 @@ def _nearest(pixel: Any, source: int, target: int) -> Any:
     return (2 * pixel + 1) * source // (2 * target)
 
 
-def _tiles(
+def _known(
     grids: Sequence[ChunkGrid],
     level: int,
     coarser: int,
     bounds: Bounds,
     cache: ChunkCache,
-) -> _Tiles:
+) -> tuple[list[tuple[_Runs, np.ndarray]], list[_Runs]]:
+    """Give what a level knows of a box: its cached chunks, and the holes between."""
     grid = grids[coarser]
     axes = [
         _runs(bound, chunk, source, target)
@@ -111,10 +107,8 @@ def _tiles(
     places = list(product(*axes))
     keys = [grid.key(tuple(run.chunk for run in runs)) for runs in places]
     pairs = list(zip(places, cache.get(keys), strict=True))
-    return _Tiles(
-        cached=tuple((runs, chunk) for runs, chunk in pairs if chunk is not None),
-        holes=tuple(runs for runs, chunk in pairs if chunk is None),
-    )
+    cached = [(runs, chunk) for runs, chunk in pairs if chunk is not None]
+    return cached, [runs for runs, chunk in pairs if chunk is None]
 
 
 def _runs(bound: tuple[int, int], chunk: int, source: int, target: int) -> list[_Run]:
@@ -142,9 +136,7 @@ def _runs(bound: tuple[int, int], chunk: int, source: int, target: int) -> list[
     ]
 
 
-def _paste(
-    array: np.ndarray, bounds: Bounds, runs: tuple[_Run, ...], tile: np.ndarray
-) -> None:
+def _paste(array: np.ndarray, bounds: Bounds, runs: _Runs, tile: np.ndarray) -> None:
     target = boxes.slices_within(tuple(run.at for run in runs), bounds)
     # From the last axis on: the first axes then copy whole rows, which is fast.
     for axis in reversed(range(tile.ndim)):

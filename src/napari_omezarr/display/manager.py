@@ -69,15 +69,14 @@ _ASYNC_HINT = (
 
 
 class LayerDisplay:
-    """The display of one layer, from napari's slice requests to a view; knows no Qt.
+    """The display of one layer, from napari's slice requests to a view.
 
     It holds the layer weakly, and uses only what is public of it. `arrays` are the
-    layer's data; requests for any others are not answered. ``update_soon`` is called
-    after a view in 3-D, or the first one after: it is to have ``update_level`` called
-    soon, though not at once.
+    layer's data; requests for any others are not answered.
     """
 
-    update_soon: Callable[[LayerDisplay], None]
+    # Has napari's own levels in the layer's slice requests again.
+    unhook: Callable[[Layer], None]
 
     def __init__(
         self, layer: Any, arrays: list[Any], view: LayerView, *, label: bool
@@ -111,7 +110,8 @@ class LayerDisplay:
         picture, thumbnail = self.view.show(slice_view)
         self._flat = len(slice_view.displayed) == 2
         if slice_view.refines or self._lock is not None:
-            self.update_soon(self)
+            # Not at once: the layer is being sliced.
+            QTimer.singleShot(0, self.update_level)
         return dataclasses.replace(
             request, data_at_data_level=picture, data_at_thumbnail_level=thumbnail
         )
@@ -380,9 +380,6 @@ class DisplayManager(QObject):
         self._handle_inserted = on_inserted
         self.registry = LayerRegistry(engine)
         self.notifier = Notifier()
-        self._undo: weakref.WeakKeyDictionary[Layer, Callable[[Layer], None]] = (
-            weakref.WeakKeyDictionary()
-        )
         self._throttle = Throttle()
         self._waking = False
         self._timer = QTimer(self)
@@ -408,8 +405,7 @@ class DisplayManager(QObject):
     def attach(self, layer: Layer, view: LayerView, *, label: bool) -> None:
         """Let a layer show what a view gives, from now on."""
         display = self.registry.add(layer, view, label=label)
-        display.update_soon = _update_soon
-        self._undo[layer] = self._hook(layer, display.replace_levels)
+        display.unhook = self._hook(layer, display.replace_levels)
         layer.events.visible.connect(self._on_visible)
         layer.events.data.connect(self._on_data)
         self.notifier.mark_said(view.notes)
@@ -419,7 +415,7 @@ class DisplayManager(QObject):
         display = self.registry.pop(layer)
         if display is None:
             return
-        self._undo.pop(layer)(layer)
+        display.unhook(layer)
         layer.events.visible.disconnect(self._on_visible)
         layer.events.data.disconnect(self._on_data)
         display.release()
@@ -498,7 +494,3 @@ def _options() -> Any:
         return getattr(get_plugin_settings(PLUGIN), "display", None)
     except KeyError:
         return None
-
-
-def _update_soon(display: LayerDisplay) -> None:
-    QTimer.singleShot(0, display.update_level)

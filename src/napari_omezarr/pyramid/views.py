@@ -25,9 +25,9 @@ class FixedAxes(Readable):
     def __init__(self, pixels: Pixels, fixed: dict[int, int]) -> None:
         self.source = pixels
         self.fixed = dict(fixed)
-        self._kept = tuple(a for a in range(len(pixels.shape)) if a not in fixed)
-        self.shape: tuple[int, ...] = tuple(pixels.shape[a] for a in self._kept)
-        self.chunks: tuple[int, ...] = tuple(pixels.chunks[a] for a in self._kept)
+        self.kept = tuple(a for a in range(len(pixels.shape)) if a not in fixed)
+        self.shape: tuple[int, ...] = tuple(pixels.shape[a] for a in self.kept)
+        self.chunks: tuple[int, ...] = tuple(pixels.chunks[a] for a in self.kept)
         self.dtype = pixels.dtype
         self.concurrency = pixels.concurrency
         held = "-".join(f"{axis}.{index}" for axis, index in sorted(fixed.items()))
@@ -38,12 +38,14 @@ class FixedAxes(Readable):
 
     async def read(self, bounds: Bounds) -> np.ndarray:
         """Read a box of the kept axes, on the I/O loop."""
-        indices = (self.fixed.get(axis, 0) for axis in range(self.source.ndim))
-        whole = [(index, index + 1) for index in indices]
-        for axis, bound in zip(self._kept, bounds, strict=True):
-            whole[axis] = bound
-        box = await self.source.read(tuple(whole))
+        box = await self.source.read(self.source_box(bounds))
         return box.reshape(shape_of(bounds))
+
+    def source_box(self, bounds: Bounds) -> Bounds:
+        """Give where a box lies in the source."""
+        ranges = {axis: (index, index + 1) for axis, index in self.fixed.items()}
+        ranges.update(zip(self.kept, bounds, strict=True))
+        return tuple(ranges[axis] for axis in range(len(self.source.shape)))
 
 
 class ChannelsLast(Readable):
@@ -66,10 +68,14 @@ class ChannelsLast(Readable):
 
     async def read(self, bounds: Bounds) -> np.ndarray:
         """Read a box, channels last, on the I/O loop."""
+        box = await self.source.read(self.source_box(bounds))
+        return np.moveaxis(box, self.channel_axis, -1)
+
+    def source_box(self, bounds: Bounds) -> Bounds:
+        """Give where a box lies in the source."""
         order = list(bounds[:-1])
         order.insert(self.channel_axis, bounds[-1])
-        box = await self.source.read(tuple(order))
-        return np.moveaxis(box, self.channel_axis, -1)
+        return tuple(order)
 
     def _moved(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
         rest = [size for axis, size in enumerate(sizes) if axis != self.channel_axis]

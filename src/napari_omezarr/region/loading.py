@@ -85,7 +85,10 @@ def grouped(parts: Sequence[RegionPart]) -> list[ReadTogether]:
     """Put parts together that the same stored chunks hold: channels of one array."""
     found: dict[tuple[str, Any], list[tuple[int, Pixels, Bounds]]] = {}
     for number, part in enumerate(parts):
-        pixels, bounds = _behind_fixed_axes(part.pixels, part.bounds)
+        pixels, bounds = part.pixels, part.bounds
+        if isinstance(pixels, FixedAxes):
+            bounds = pixels.source_box(bounds)
+            pixels = pixels.source
         key = pixels.token, boxes.touched(bounds, unit(pixels))
         found.setdefault(key, []).append((number, pixels, bounds))
     return [
@@ -103,7 +106,7 @@ def unit(pixels: Pixels) -> tuple[int, ...]:
     match pixels:
         case FixedAxes():
             sizes = unit(pixels.source)
-            return tuple(s for axis, s in enumerate(sizes) if axis not in pixels.fixed)
+            return tuple(sizes[axis] for axis in pixels.kept)
         case ChannelsLast():
             others = list(unit(pixels.source))
             del others[pixels.channel_axis]
@@ -118,25 +121,11 @@ def unit(pixels: Pixels) -> tuple[int, ...]:
 def stored(pixels: Pixels, bounds: Bounds) -> tuple[Pixels, Bounds]:
     """Give the array that views look at, and a box of theirs in it."""
     match pixels:
-        case FixedAxes():
-            return stored(*_behind_fixed_axes(pixels, bounds))
-        case ChannelsLast():
-            order = list(bounds[:-1])
-            order.insert(pixels.channel_axis, bounds[-1])
-            return stored(pixels.source, tuple(order))
+        case FixedAxes() | ChannelsLast():
+            return stored(pixels.source, pixels.source_box(bounds))
         case Cast():
             return stored(pixels.source, bounds)
     return pixels, bounds
-
-
-def _behind_fixed_axes(pixels: Pixels, bounds: Bounds) -> tuple[Pixels, Bounds]:
-    if not isinstance(pixels, FixedAxes):
-        return pixels, bounds
-    kept = iter(bounds)
-    axes = range(pixels.source.ndim)
-    fixed = {axis: (index, index + 1) for axis, index in pixels.fixed.items()}
-    whole = tuple(fixed[axis] if axis in fixed else next(kept) for axis in axes)
-    return pixels.source, whole
 
 
 # What reading costs.

@@ -85,7 +85,7 @@ def test_an_outage_is_told_once_and_what_it_owes_comes_when_it_returns(
         wait_until_sharp(layer)
     assert status(layer).failed
     (notice,) = told
-    # Nothing more is done: the place is asked now and then, by the display itself.
+    # Nothing more is done: the host is asked now and then, by the display itself.
     http_server.clear()
     until(qtbot, lambda: status(layer).sharp)
     assert wait_until_sharp(layer)
