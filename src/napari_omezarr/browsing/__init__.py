@@ -36,7 +36,7 @@ from .share import (
     web_address,
 )
 from .table import LabelTable, read_table
-from .thumbnails import Thumbnail, thumbnail
+from .thumbnails import Thumbnail, set_thumbnail_cache, thumbnail
 
 __all__ = [
     "AxisDetails",
@@ -71,6 +71,7 @@ __all__ = [
     "raw_documents",
     "read_table",
     "s3_address",
+    "set_thumbnail_cache",
     "share_link",
     "start",
     "thumbnail",

@@ -12,9 +12,16 @@ from urllib.parse import quote, urlsplit
 from napari_omezarr.connections import Profile, find_profile
 from napari_omezarr.location import NODE_DOCUMENTS
 from napari_omezarr.metadata import unit_size
-from napari_omezarr.store import RequestStats, RetryPolicy, http
-from napari_omezarr.store.error_mapping import RequestFailed, failure_of
-from napari_omezarr.store.sign_in import BucketAddress, bucket_address, corrected
+from napari_omezarr.store import (
+    BucketAddress,
+    RequestFailed,
+    RequestStats,
+    RetryPolicy,
+    bucket_address,
+    corrected,
+    failure_of,
+    http,
+)
 from napari_omezarr.user_files import without_secrets
 
 if TYPE_CHECKING:

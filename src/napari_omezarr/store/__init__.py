@@ -12,25 +12,32 @@ from .cached import (
     disk_cache_facts,
     set_disk_cache,
 )
+from .error_mapping import RequestFailed, failure_of
 from .open import open_buckets, open_lister, open_store, open_writable, presigned
 from .retry import RetryPolicy, tried_once
+from .sign_in import BucketAddress, bucket_address, corrected
 from .store import RemoteStore
 from .writable import WritablePlace, WritableStore
 
 __all__ = [
+    "BucketAddress",
     "DiskCacheFacts",
     "GetResult",
     "ListPage",
     "Lister",
     "ObjectMeta",
     "RemoteStore",
+    "RequestFailed",
     "RequestStats",
     "RetryPolicy",
     "WritablePlace",
     "WritableStore",
+    "bucket_address",
     "clear_disk_cache",
+    "corrected",
     "default_disk_cache_folder",
     "disk_cache_facts",
+    "failure_of",
     "open_buckets",
     "open_lister",
     "open_store",

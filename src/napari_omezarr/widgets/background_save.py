@@ -195,8 +195,7 @@ def save_for_viewer(layers: Sequence[Any], place: Location, **conduct: Any) -> b
         return True
     if not wait_for_import("napari_omezarr.writing"):
         return False
-    from napari_omezarr.writing import plan_write
-    from napari_omezarr.writing.plan import accepted
+    from napari_omezarr.writing import accepted, plan_write
 
     accepted(plan_write(layers, place))
     saving = Saving(place.display, partial(_save, layers, place, in_use, conduct))

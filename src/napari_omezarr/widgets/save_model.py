@@ -24,9 +24,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_omezarr.location import Location
-    from napari_omezarr.writing import Plan, Progress
-    from napari_omezarr.writing.hierarchy import StoredSize
-    from napari_omezarr.writing.plan import ImagePlan
+    from napari_omezarr.writing import ImagePlan, Plan, Progress, StoredSize
 
     from .open import Opened
     from .save_preview import SavePreview

@@ -12,17 +12,21 @@ from napari_omezarr.errors import (
     TargetExistsError,
     TargetInUseError,
 )
-from napari_omezarr.writing import plan_write
-from napari_omezarr.writing.api import open_hierarchy, open_target
-from napari_omezarr.writing.labels import LabelsThere, discard_labels, labels_there
-from napari_omezarr.writing.save import check_not_open
+from napari_omezarr.writing import (
+    LabelsThere,
+    check_not_open,
+    discard_labels,
+    labels_there,
+    open_hierarchy,
+    open_target,
+    plan_write,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from napari_omezarr.location import Location
-    from napari_omezarr.writing import Plan, Progress
-    from napari_omezarr.writing.hierarchy import StoredSize
+    from napari_omezarr.writing import Plan, Progress, StoredSize
 
     from .save_model import SaveRequest
 

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_omezarr.errors import OptionError
-from napari_omezarr.writing import patch
-from napari_omezarr.writing.api import open_hierarchy, parsed
-from napari_omezarr.writing.existing import open_existing
-from napari_omezarr.writing.from_layers import read_origin
+from napari_omezarr.writing import (
+    open_existing,
+    open_hierarchy,
+    parsed,
+    patch,
+    read_origin,
+)
 
 if TYPE_CHECKING:
     from .edit_back import Edited

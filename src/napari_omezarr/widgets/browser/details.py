@@ -15,8 +15,13 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_omezarr.browsing import EntryKind, Thumbnail, describe, thumbnail
-from napari_omezarr.browsing.thumbnails import set_thumbnail_cache
+from napari_omezarr.browsing import (
+    EntryKind,
+    Thumbnail,
+    describe,
+    set_thumbnail_cache,
+    thumbnail,
+)
 from napari_omezarr.widgets.preferences import thumbnail_room
 from napari_omezarr.widgets.qt_async import DebouncedTask, failure
 
