@@ -21,11 +21,11 @@ _heeded: ContextVar[Stop | None] = ContextVar("napari_omezarr_stop", default=Non
 
 
 class Stop:
-    """A word that ends the requests of whoever heeds it, now and from then on.
+    """Ends the requests that a thread waits for in `run`, now and from then on.
 
-    A thread that waits in ``run`` cannot look at a flag. What it waits for can be
-    cancelled instead: its requests end, pauses before another try included, and
-    ``run`` raises ``concurrent.futures.CancelledError``.
+    A thread that waits cannot look at a flag. What it waits for can be cancelled
+    instead: its requests end, pauses before another try included, and ``run`` raises
+    ``concurrent.futures.CancelledError``.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class Stop:
 
     @contextmanager
     def heeded(self) -> Iterator[None]:
-        """Let what this thread waits for inside the block end with the word."""
+        """Let `say` end what this thread waits for inside the block."""
         token = _heeded.set(self)
         try:
             yield
@@ -51,7 +51,7 @@ class Stop:
             _heeded.reset(token)
 
     def watch(self, future: Future[Any]) -> None:
-        """Cancel a future when the word is said, or now if it was."""
+        """Cancel a future when `say` is called, or now if it was."""
         with self._lock:
             said = self._said
             self._awaited.add(future)
@@ -62,11 +62,6 @@ class Stop:
     def _forget(self, future: Future[Any]) -> None:
         with self._lock:
             self._awaited.discard(future)
-
-
-def heeded_stop() -> Stop | None:
-    """Give the word that this thread heeds, if any."""
-    return _heeded.get()
 
 
 # The one event loop that all network I/O runs on.
@@ -97,29 +92,15 @@ def is_io_loop() -> bool:
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine on the I/O loop and wait for its result.
 
-    Parameters
-    ----------
-    coroutine : Coroutine
-        It is cancelled if the wait ends early, by Ctrl-C for one, or by the `Stop`
-        that the thread heeds.
-
-    Returns
-    -------
-    T
-        What the coroutine returns.
-
-    Raises
-    ------
-    RuntimeError
-        If called on the I/O loop, which would wait for itself.
-    concurrent.futures.CancelledError
-        If the `Stop` was said.
+    It is cancelled if the wait ends early, by Ctrl-C for one, or by the `Stop` that
+    the thread heeds: then ``concurrent.futures.CancelledError`` is raised. Called on
+    the I/O loop it is a RuntimeError, as the loop would wait for itself.
     """
     if is_io_loop():
         coroutine.close()
         raise RuntimeError("run() was called on the I/O loop; await instead")
     future = asyncio.run_coroutine_threadsafe(coroutine, io_loop())
-    stop = heeded_stop()
+    stop = _heeded.get()
     if stop is not None:
         stop.watch(future)
     try:
@@ -143,13 +124,10 @@ async def on_io_loop(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def start(coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-    """Begin some work on the I/O loop; returns at once.
+    """Begin some work on the I/O loop, and return at once.
 
-    Returns
-    -------
-    concurrent.futures.Future
-        Its ``cancel`` ends the requests that are under way; callbacks that are
-        added to it run on the loop, so they must return at once.
+    The future's ``cancel`` ends the requests that are under way; callbacks that are
+    added to it run on the loop, so they must return at once.
     """
     return asyncio.run_coroutine_threadsafe(coroutine, io_loop())
 

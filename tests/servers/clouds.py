@@ -104,7 +104,7 @@ def _answers(url: str) -> bool:
 
 
 def _free_port() -> int:
-    with closing(socket.socket()) as door:
-        door.bind(("127.0.0.1", 0))
-        port: int = door.getsockname()[1]
+    with closing(socket.socket()) as connection:
+        connection.bind(("127.0.0.1", 0))
+        port: int = connection.getsockname()[1]
         return port

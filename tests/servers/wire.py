@@ -136,14 +136,14 @@ class WireServer:
         self._arrived = threading.Condition()
         self._plans: list[_Plan] = []
         self._gate: _Gate | None = None
-        self._talks: dict[asyncio.Task[None], socket.socket] = {}
+        self._connections: dict[asyncio.Task[None], socket.socket] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self._listener.setblocking(False)
         self.port: int = self._listener.getsockname()[1]
-        self._released = self._run(self._open_door())
+        self._released = self._run(self._start_listening())
 
     async def answer(self, request: Request) -> Answer:
         """The answer if there is no fault; each kind of server has its own."""
@@ -210,9 +210,9 @@ class WireServer:
         finally:
             self._gate = None
 
-    def close_door(self) -> None:
+    def stop_listening(self) -> None:
         """Take no further connections, so that nobody is there."""
-        self._run(self._close_door())
+        self._run(self._stop_listening())
 
     def close(self) -> None:
         """Stop listening, drop all connections, end the thread."""
@@ -235,43 +235,43 @@ class WireServer:
     async def _new_event(self) -> asyncio.Event:
         return asyncio.Event()
 
-    async def _open_door(self) -> asyncio.Event:
+    async def _start_listening(self) -> asyncio.Event:
         self._loop.add_reader(self._listener, self._accept)
         return asyncio.Event()
 
-    async def _close_door(self) -> None:
+    async def _stop_listening(self) -> None:
         if self._listener.fileno() != -1:
             self._loop.remove_reader(self._listener)
             self._listener.close()
 
     async def _stop(self) -> None:
-        await self._close_door()
-        talks = list(self._talks)
-        for task in talks:
+        await self._stop_listening()
+        tasks = list(self._connections)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*talks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await _turn_over()  # the ends of the connections
 
     def _accept(self) -> None:
         # Neither asyncio's own server nor `sock_accept`: both forget a connection
         # that comes while they are being closed, and its socket is never closed.
         with suppress(BlockingIOError, ConnectionError):
-            door, _ = self._listener.accept()
-            door.setblocking(False)
-            task = self._loop.create_task(self._converse(door))
-            self._talks[task] = door
-            task.add_done_callback(self._part)
+            connection, _ = self._listener.accept()
+            connection.setblocking(False)
+            task = self._loop.create_task(self._serve(connection))
+            self._connections[task] = connection
+            task.add_done_callback(self._close_connection)
 
-    def _part(self, task: asyncio.Task[None]) -> None:
-        self._talks.pop(task).close()  # also if no transport had taken it
+    def _close_connection(self, task: asyncio.Task[None]) -> None:
+        self._connections.pop(task).close()  # also if no transport had taken it
 
-    async def _converse(self, door: socket.socket) -> None:
+    async def _serve(self, connection: socket.socket) -> None:
         reader = asyncio.StreamReader(limit=1 << 20)
         protocol = asyncio.StreamReaderProtocol(reader)
         ends = (asyncio.IncompleteReadError, OSError, asyncio.CancelledError)
         with suppress(*ends):
             transport, _ = await self._loop.connect_accepted_socket(
-                lambda: protocol, door, ssl=self._tls
+                lambda: protocol, connection, ssl=self._tls
             )
             writer = asyncio.StreamWriter(transport, protocol, reader, self._loop)
             try:
@@ -350,8 +350,10 @@ async def _send(
     await writer.drain()
     if isinstance(fault, Reset):
         # A linger time of zero makes the close a reset (RST) instead of an end (FIN).
-        door = writer.get_extra_info("socket")
-        door.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection = writer.get_extra_info("socket")
+        connection.setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )
         writer.transport.abort()
     if isinstance(fault, (Reset, Truncated)):
         return False

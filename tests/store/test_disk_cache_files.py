@@ -42,7 +42,7 @@ def flip_the_last_bit(bodies):
     return [body[:-1] + bytes([body[-1] ^ 1]) for body in bodies]
 
 
-def change_the_label(bodies):
+def change_the_header(bodies):
     return [body.replace(b'"lifetime": null', b'"lifetime": 1234') for body in bodies]
 
 
@@ -66,7 +66,7 @@ def mix_up(bodies):
 
 
 @pytest.mark.parametrize(
-    "damage", [cut_off, empty, flip_the_last_bit, change_the_label, mix_up]
+    "damage", [cut_off, empty, flip_the_last_bit, change_the_header, mix_up]
 )
 @pytest.mark.parametrize("shards", [False, True])
 def test_damaged_files_are_fetched_again(cache, http_server, tmp_path, damage, shards):
@@ -167,28 +167,28 @@ WRITE = """
     from napari_omezarr.store.disk_cache import cache_key
     from napari_omezarr.store.http import Response
     from napari_omezarr.store.disk_cache import DiskCache
-    shelf = DiskCache(Path(sys.argv[1]), 1 << 30)
+    cache = DiskCache(Path(sys.argv[1]), 1 << 30)
     if len(sys.argv) > 2:
         import resource, signal
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
     for number in range(1000):
         body = bytes([number % 256]) * 3_000_000
-        reply = Response(body, total=len(body), etag='"1"')
-        shelf.keep(cache_key(f"http://a/{number % 3}"), reply)
+        response = Response(body, total=len(body), etag='"1"')
+        cache.keep(cache_key(f"http://a/{number % 3}"), response)
         print(number, flush=True)
 """
 
 
 def usable(folder):
     """Say how many of the answers of `WRITE` are found; each must be a whole one."""
-    shelf = DiskCache(folder, 1 << 30)
-    found = [shelf.find(cache_key(f"http://a/{number}"), None) for number in range(3)]
+    cache = DiskCache(folder, 1 << 30)
+    found = [cache.find(cache_key(f"http://a/{number}"), None) for number in range(3)]
     bodies = [kept.body for kept in found if kept]
     assert all(len(body) == 3_000_000 and len(set(body)) == 1 for body in bodies)
     key = cache_key("http://a/0")
-    shelf.keep(key, Response(b"new", total=3, etag='"2"'))
-    assert shelf.find(key, None).body == b"new"
+    cache.keep(key, Response(b"new", total=3, etag='"2"'))
+    assert cache.find(key, None).body == b"new"
     return len(bodies)
 
 
@@ -218,13 +218,13 @@ def test_a_killed_process_leaves_a_usable_cache(tmp_path):
 
 
 def test_what_was_used_long_ago_goes_first(tmp_path):
-    shelf = DiskCache(tmp_path, 1 << 20)
+    cache = DiskCache(tmp_path, 1 << 20)
     keys = [cache_key(f"http://a/{number}") for number in range(32)]
     for key in keys:
-        shelf.keep(key, Response(bytes(20_000), total=20_000, etag='"1"'))
+        cache.keep(key, Response(bytes(20_000), total=20_000, etag='"1"'))
     grow_old(tmp_path)
     used = keys[::4]
-    assert all(shelf.find(key, None) for key in used)
+    assert all(cache.find(key, None) for key in used)
     smaller = DiskCache(
         tmp_path, 1 << 19
     )  # the first may still be looking, with old times

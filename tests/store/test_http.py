@@ -201,7 +201,7 @@ def test_https_where_there_is_only_http(http_server):
 
 
 def test_nobody_there(http_server):
-    http_server.close_door()
+    http_server.stop_listening()
     (error,) = store_at(http_server.url).fetch(["a"]).values()
     assert isinstance(error, errors.StoreConnectionError)
     assert "takes no connection" in error.sentence

@@ -35,16 +35,16 @@ def place(s3_prefix, proxy):
 
 
 @pytest.fixture
-def depot(place, owner) -> WritablePlace:
+def writable(place, owner) -> WritablePlace:
     return open_writable(place, retry=QUICK)
 
 
-async def keys(depot, prefix=""):
-    return [(entry.name, entry.size) async for entry in depot.objects(prefix)]
+async def keys(writable, prefix=""):
+    return [(entry.name, entry.size) async for entry in writable.objects(prefix)]
 
 
-def body_of(depot, key):
-    held = run(depot.read(key))
+def body_of(writable, key):
+    held = run(writable.read(key))
     return None if held is None else held.body
 
 
@@ -52,25 +52,30 @@ def methods(proxy):
     return [request.method for request in proxy.requests]
 
 
-def test_objects_come_and_go(depot, proxy):
-    assert body_of(depot, "a") is None
-    assert not run(depot.holds())
+def test_objects_come_and_go(writable, proxy):
+    assert body_of(writable, "a") is None
+    assert not run(writable.holds())
     for key in ("a", "c/0/1", "c/0/+ü&=%41", "cc"):
-        run(depot.put(key, BODY))
-        assert body_of(depot, key) == BODY
-    assert sorted(run(keys(depot, "c"))) == [("c/0/+ü&=%41", 10), ("c/0/1", 10)]
-    assert [key for key, _ in run(keys(depot))] == ["a", "c/0/+ü&=%41", "c/0/1", "cc"]
-    assert run(depot.holds("c"))
-    run(depot.delete("a"))
-    run(depot.delete("a"))
-    assert body_of(depot, "a") is None
+        run(writable.put(key, BODY))
+        assert body_of(writable, key) == BODY
+    assert sorted(run(keys(writable, "c"))) == [("c/0/+ü&=%41", 10), ("c/0/1", 10)]
+    assert [key for key, _ in run(keys(writable))] == [
+        "a",
+        "c/0/+ü&=%41",
+        "c/0/1",
+        "cc",
+    ]
+    assert run(writable.holds("c"))
+    run(writable.delete("a"))
+    run(writable.delete("a"))
+    assert body_of(writable, "a") is None
     assert all("authorization" in request.headers for request in proxy.requests)
 
 
-def test_the_pages_of_a_listing_follow_each_other(depot, place):
+def test_the_pages_of_a_listing_follow_each_other(writable, place):
     for number in range(5):
-        run(depot.put(f"c/{number}", BODY))
-    backend = depot._backend
+        run(writable.put(f"c/{number}", BODY))
+    backend = writable._backend
     pages, token = [], ""
     while True:
         page = run(backend.list_all("c", token, 2))
@@ -81,53 +86,55 @@ def test_the_pages_of_a_listing_follow_each_other(depot, place):
     assert pages == [["c/0", "c/1"], ["c/2", "c/3"], ["c/4"]]
 
 
-def test_a_depot_travels_to_other_processes(depot, place):
-    run(depot.put("a", BODY))
-    store = pickle.loads(pickle.dumps(WritableStore(depot)))
-    assert store == WritableStore(depot)
+def test_a_writable_place_travels_to_other_processes(writable, place):
+    run(writable.put("a", BODY))
+    store = pickle.loads(pickle.dumps(WritableStore(writable)))
+    assert store == WritableStore(writable)
     assert body_of(store.place, "a") == BODY
-    assert OWNER.secret not in repr(store) + repr(depot) + str(pickle.dumps(depot))
+    assert OWNER.secret not in repr(store) + repr(writable) + str(
+        pickle.dumps(writable)
+    )
 
 
-def test_a_document_is_replaced_only_as_it_was_read(depot):
-    assert run(depot.replace("a", b"1", None))
-    assert not run(depot.replace("a", b"2", None))
-    first = run(depot.read("a"))
-    assert run(depot.replace("a", b"2", first))
-    assert not run(depot.replace("a", b"3", first))
-    assert body_of(depot, "a") == b"2"
+def test_a_document_is_replaced_only_as_it_was_read(writable):
+    assert run(writable.replace("a", b"1", None))
+    assert not run(writable.replace("a", b"2", None))
+    first = run(writable.read("a"))
+    assert run(writable.replace("a", b"2", first))
+    assert not run(writable.replace("a", b"3", first))
+    assert body_of(writable, "a") == b"2"
 
 
 @pytest.mark.parametrize("condition", ["if-none-match", "if-match"])
-def test_the_service_is_asked_to_hold_to_the_condition(condition, depot, proxy):
+def test_the_service_is_asked_to_hold_to_the_condition(condition, writable, proxy):
     """What somebody writes between our look and our write is not overwritten."""
     held = None
     if condition == "if-match":
-        run(depot.put("a", b"1"))
-        held = run(depot.read("a"))
+        run(writable.put("a", b"1"))
+        held = run(writable.read("a"))
     proxy.clear()
     proxy.fault("*", faults.s3_error(412, "PreconditionFailed"), method="PUT")
-    assert not run(depot.replace("a", b"2", held))
+    assert not run(writable.replace("a", b"2", held))
     put = next(request for request in proxy.requests if request.method == "PUT")
     assert put.headers[condition] == (held.etag if held else "*")
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_lost_answer_to_a_conditional_write_is_no_conflict(known, depot, proxy):
+def test_a_lost_answer_to_a_conditional_write_is_no_conflict(known, writable, proxy):
     """The second try finds what the first one wrote."""
     proxy.fault("*", faults.Lost(), method="PUT")
     if known:
         again = faults.s3_error(412, "PreconditionFailed")
         proxy.fault("*", again, method="PUT")
-    assert run(depot.replace("a", BODY, None))
-    assert body_of(depot, "a") == BODY
+    assert run(writable.replace("a", BODY, None))
+    assert body_of(writable, "a") == BODY
 
 
-def test_a_service_that_knows_no_conditions_is_written_to_all_the_same(depot, proxy):
+def test_a_service_that_knows_no_conditions_is_written_to_all_the_same(writable, proxy):
     proxy.fault("*", faults.s3_error(501, "NotImplemented"), method="PUT")
-    assert run(depot.replace("a", BODY, None))
-    assert body_of(depot, "a") == BODY
-    assert not run(depot.replace("a", b"2", GetResult(b"other", "tag")))
+    assert run(writable.replace("a", BODY, None))
+    assert body_of(writable, "a") == BODY
+    assert not run(writable.replace("a", b"2", GetResult(b"other", "tag")))
 
 
 @pytest.mark.parametrize(
@@ -140,14 +147,14 @@ def test_a_service_that_knows_no_conditions_is_written_to_all_the_same(depot, pr
     ],
     ids=["busy", "failed", "dropped", "lost"],
 )
-def test_passing_failures_are_tried_again(fault, depot, proxy):
+def test_passing_failures_are_tried_again(fault, writable, proxy):
     for method in ("PUT", "GET", "DELETE"):
         proxy.fault("*", fault, fault, method=method)
-    run(depot.put("a", BODY))
-    assert body_of(depot, "a") == BODY
-    assert run(keys(depot)) == [("a", 10)]
-    run(depot.delete("a"))
-    assert run(keys(depot)) == []
+    run(writable.put("a", BODY))
+    assert body_of(writable, "a") == BODY
+    assert run(keys(writable)) == [("a", 10)]
+    run(writable.delete("a"))
+    assert run(keys(writable)) == []
 
 
 @pytest.mark.parametrize(
@@ -164,38 +171,38 @@ def test_passing_failures_are_tried_again(fault, depot, proxy):
         (faults.Dropped(), errors.StoreConnectionError),
     ],
 )
-def test_what_does_not_pass_is_said_in_our_words(fault, kind, depot, proxy):
-    run(depot.put("a", BODY))
+def test_what_does_not_pass_is_said_in_our_words(fault, kind, writable, proxy):
+    run(writable.put("a", BODY))
     proxy.fault("*", fault, forever=True)
-    for coroutine in (depot.put("a", b"2"), depot.delete("a")):
+    for coroutine in (writable.put("a", b"2"), writable.delete("a")):
         with pytest.raises(kind) as caught:
             run(coroutine)
         assert OWNER.secret not in str(caught.value)
         assert "planted" not in str(caught.value)
 
 
-def test_a_hurry_ends_the_tries(depot, proxy):
+def test_stop_retrying_ends_the_tries(writable, proxy):
     proxy.fault("*", faults.s3_error(503, "SlowDown"), forever=True)
-    run(depot.stop_retrying(on=True))
+    run(writable.stop_retrying(on=True))
     with pytest.raises(errors.ServerBusyError):
-        run(depot.put("a", BODY))
+        run(writable.put("a", BODY))
     assert methods(proxy) == ["PUT"]
 
 
 def test_who_may_only_read_is_told_so(place, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", READER.key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", READER.secret)
-    depot = open_writable(place, retry=QUICK)
+    writable = open_writable(place, retry=QUICK)
     with pytest.raises(errors.AccessDeniedError, match="may not write to s3"):
-        run(depot.put("a", BODY))
+        run(writable.put("a", BODY))
     with pytest.raises(errors.AccessDeniedError, match="may not delete s3"):
-        run(depot.delete("a"))
+        run(writable.delete("a"))
 
 
 def test_nobody_writes_without_signing_in(place):
-    depot = open_writable(place, retry=QUICK)
+    writable = open_writable(place, retry=QUICK)
     with pytest.raises(errors.SignInNeededError, match="without signing in"):
-        run(depot.put("a", BODY))
+        run(writable.put("a", BODY))
 
 
 def test_a_sign_in_that_is_renewed_meanwhile_goes_on(
@@ -210,30 +217,30 @@ def test_a_sign_in_that_is_renewed_meanwhile_goes_on(
         file.write_text("\n".join(["[default]", *lines]))
 
     sign_in("old")
-    depot = open_writable(place, retry=QUICK)
+    writable = open_writable(place, retry=QUICK)
     proxy.fault("*", faults.s3_error(400, "ExpiredToken"), forever=True)
     with pytest.raises(errors.SignInExpiredError):
-        run(depot.put("a", BODY))
+        run(writable.put("a", BODY))
     proxy.clear()
     sign_in("")
     proxy.fault("*", faults.s3_error(400, "ExpiredToken"), method="PUT")
-    run(depot.put("a", BODY))
+    run(writable.put("a", BODY))
     tokens = ["x-amz-security-token" in request.headers for request in proxy.requests]
     assert tokens == [False, False] or tokens == [True, False]
 
 
-def test_a_long_object_goes_in_parts(depot, proxy):
+def test_a_long_object_goes_in_parts(writable, proxy):
     body = bytes(range(256)) * (33 << 12)
     proxy.fault("*", faults.Dropped(), faults.s3_error(503, "SlowDown"), method="PUT")
-    run(depot.put("long", body))
-    assert body_of(depot, "long") == body
+    run(writable.put("long", body))
+    assert body_of(writable, "long") == body
     sent = [request for request in proxy.requests if "partNumber" in request.query]
     assert len(sent) == 3 + 2
     assert methods(proxy).count("POST") == 2
 
 
 @pytest.mark.parametrize("where", ["part", "end"])
-def test_a_long_object_that_fails_leaves_nothing(where, depot, proxy):
+def test_a_long_object_that_fails_leaves_nothing(where, writable, proxy):
     body = bytes(33 << 20)
     denied = faults.s3_error(403, "AccessDenied")
     if where == "part":
@@ -242,30 +249,30 @@ def test_a_long_object_that_fails_leaves_nothing(where, depot, proxy):
         accident = faults.s3_error(200, "InternalError")
         proxy.fault("*", faults.Proceed(), accident, accident, accident, method="POST")
     with pytest.raises(errors.StoreError):
-        run(depot.put("long", body))
+        run(writable.put("long", body))
     assert proxy.requests[-1].method == "DELETE"
     assert "uploadId" in proxy.requests[-1].query
-    assert body_of(depot, "long") is None
+    assert body_of(writable, "long") is None
 
 
 @pytest.mark.parametrize("text", ["<html></html>", "<!DOCTYPE html><br>"])
-def test_a_page_instead_of_a_listing(text, depot, proxy):
+def test_a_page_instead_of_a_listing(text, writable, proxy):
     proxy.fault("*", faults.page(text), forever=True, method="GET")
     with pytest.raises(errors.WebPageError):
-        run(keys(depot))
+        run(keys(writable))
 
 
 def test_other_object_stores_are_written_through_fsspec(tmp_path):
-    depot = open_writable(Location.parse(f"memory://{tmp_path.name}/a.zarr"))
-    assert not run(depot.holds())
-    assert body_of(depot, "c/0") is None
-    run(depot.put("c/0", BODY))
-    assert run(depot.replace("d", b"1", None))
-    assert not run(depot.replace("d", b"2", None))
-    assert run(keys(depot)) == [("c/0", 10), ("d", 1)]
-    run(depot.delete("c/0"))
-    run(depot.delete("c/0"))
-    assert run(keys(depot)) == [("d", 1)]
+    writable = open_writable(Location.parse(f"memory://{tmp_path.name}/a.zarr"))
+    assert not run(writable.holds())
+    assert body_of(writable, "c/0") is None
+    run(writable.put("c/0", BODY))
+    assert run(writable.replace("d", b"1", None))
+    assert not run(writable.replace("d", b"2", None))
+    assert run(keys(writable)) == [("c/0", 10), ("d", 1)]
+    run(writable.delete("c/0"))
+    run(writable.delete("c/0"))
+    assert run(keys(writable)) == [("d", 1)]
 
 
 @pytest.mark.parametrize(
@@ -290,20 +297,20 @@ def test_a_known_web_address_of_a_bucket_is_that_bucket():
     assert open_writable(Location.parse(address)).concurrency == 64
 
 
-def test_a_zarr_store_over_a_depot_lists_and_refuses_when_read_only(depot):
-    store = WritableStore(depot)
+def test_a_zarr_store_over_a_writable_place_lists_and_refuses_when_read_only(writable):
+    store = WritableStore(writable)
 
     async def listed():
         return [key async for key in store.list()], [
             k async for k in store.list_dir("")
         ]
 
-    run(depot.put("c/0/1", BODY))
-    run(depot.put("zarr.json", b"{}"))
+    run(writable.put("c/0/1", BODY))
+    run(writable.put("zarr.json", b"{}"))
     assert run(listed()) == (["c/0/1", "zarr.json"], ["c", "zarr.json"])
     assert run(store.exists("zarr.json"))
     closed = store.with_read_only(True)
     assert closed != store
     with pytest.raises(ValueError, match="reading only"):
         run(closed.delete("zarr.json"))
-    assert len({store, WritableStore(depot)}) == 1
+    assert len({store, WritableStore(writable)}) == 1

@@ -57,10 +57,7 @@ class Versions:
     def fetched(self, key: str, etag: str, now: float) -> None:
         """Note that the place itself just gave a part, or said it is still the same.
 
-        Raises
-        ------
-        StoreError
-            If another part was taken from the cache that is of another version.
+        Raises `StoreError` if a part of another version was taken from the cache.
         """
         self._compare(key, etag)
         met = self._met.get(key)
@@ -69,10 +66,7 @@ class Versions:
     def taken(self, key: str, etag: str, checked: float) -> None:
         """Note that a part was taken from the cache.
 
-        Raises
-        ------
-        StoreError
-            If another part was, that is of another version.
+        Raises `StoreError` if another part was, that is of another version.
         """
         self._compare(key, etag)
         checked = max(checked, self.checked(key, etag))
@@ -146,14 +140,7 @@ class CachedBackend(ObjectBackend):
     async def read(
         self, key: str, wanted: ByteRequest | None = None
     ) -> GetResult | None:
-        """Read a key, or a part of it, from the cache or else from the place.
-
-        Raises
-        ------
-        StoreError
-            It is a part of an object that has changed since another part of it was
-            taken from the cache.
-        """
+        """Read a key, or a part of it, from the cache or else from the place."""
         name = cache_key(self._source.identity(key), self._sign_in)
         hit = await asyncio.to_thread(self._cache.find, name, wanted)
         if hit is None:
@@ -301,24 +288,12 @@ def set_disk_cache(
 
 
 def clear_disk_cache(folder: str | os.PathLike[str] | None = None) -> None:
-    """Delete all that is kept, also while the cache is off.
-
-    Parameters
-    ----------
-    folder : path-like, optional
-        Where; by default what is in use, or else the default.
-    """
+    """Delete all that is kept in a folder: that in use, or else the default."""
     _files(folder).clear()
 
 
 def disk_cache_facts(folder: str | os.PathLike[str] | None = None) -> DiskCacheFacts:
-    """Count what is kept, by looking at every file: not for the GUI thread.
-
-    Parameters
-    ----------
-    folder : path-like, optional
-        Where; by default what is in use, or else the default.
-    """
+    """Count what is kept in a folder, file by file: not for the GUI thread."""
     files = _files(folder)
     uses = _in_use.cache.uses if _in_use.cache else Uses()
     size, entries = files.contents()

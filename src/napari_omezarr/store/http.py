@@ -113,8 +113,8 @@ _REASONS: tuple[tuple[tuple[type[Exception], ...], Reason], ...] = (
     ((aiohttp.InvalidURL, ValueError), Reason.UNUSABLE),
     ((Exception,), Reason.BROKEN),
 )
-_Place = tuple[int, asyncio.AbstractEventLoop, str | None, bool]
-_sessions: dict[_Place, aiohttp.ClientSession] = {}
+_SessionKey = tuple[int, asyncio.AbstractEventLoop, str | None, bool]
+_sessions: dict[_SessionKey, aiohttp.ClientSession] = {}
 
 
 async def send(request: Request, access: Access, stats: RequestStats) -> RawResponse:
@@ -194,9 +194,9 @@ def decoded(raw: RawResponse) -> bytes:
 
 def _session(access: Access) -> aiohttp.ClientSession:
     # A fork has a loop of its own.
-    place = (os.getpid(), io_loop(), access.ca_file, access.unverified)
-    if place not in _sessions:
-        _sessions[place] = aiohttp.ClientSession(
+    key = (os.getpid(), io_loop(), access.ca_file, access.unverified)
+    if key not in _sessions:
+        _sessions[key] = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0,
                 limit_per_host=CONNECTIONS,
@@ -210,7 +210,7 @@ def _session(access: Access) -> aiohttp.ClientSession:
             read_bufsize=_READ_BUFFER,
             requote_redirect_url=False,
         )
-    return _sessions[place]
+    return _sessions[key]
 
 
 def _trust(access: Access) -> ssl.SSLContext:

@@ -400,17 +400,10 @@ LONGEST = 7 * 24 * 3600
 
 
 async def presigned(location: Location, seconds: int = 3600) -> str:
-    """Sign the address of one object, on the I/O loop.
+    """Sign the address of one object of a bucket, on the I/O loop.
 
-    The result is a secret: whoever has it can read the object until it ends.
-
-    Parameters
-    ----------
-    location : Location
-        An object in a bucket; an image is thousands of them, which no one address
-        can open.
-    seconds : int, optional
-        How long it works, a week at most.
+    The result is a secret: whoever has it can read the object until it ends. An image
+    is thousands of objects, which no one address can open.
 
     Raises
     ------

@@ -53,11 +53,11 @@ def knows_instance_metadata(
     Parameters
     ----------
     environment : Mapping
-        Environment variables. ``AWS_EC2_METADATA_DISABLED`` decides, if it is set:
-        ``false`` is how to insist where the computer does not tell (Windows).
+        Environment variables.
     system : Path
         Where Linux describes the hardware.
     """
+    # "false" is how to insist where the computer does not tell (Windows).
     disabled = environment.get("AWS_EC2_METADATA_DISABLED", "").lower()
     if disabled:
         return disabled == "false"
@@ -79,11 +79,7 @@ def _reads(file: Path) -> str:
 class AwsChain:
     """The AWS configuration of this computer, seen with one profile.
 
-    Parameters
-    ----------
-    profile : str or None
-        The profile to use before everything else; None leaves it to the
-        environment and the configuration files.
+    Without a profile the environment and the configuration files name it.
     """
 
     def __init__(self, profile: str | None) -> None:
@@ -128,13 +124,7 @@ class AwsChain:
         return str(named) if named else None
 
     async def credentials(self) -> ReadOnlyCredentials | StoreError | None:
-        """Ask the chain who signs, and renew what has run out.
-
-        Returns
-        -------
-        ReadOnlyCredentials, StoreError or None
-            The keys of now; why they cannot be had; or None if there are none.
-        """
+        """Give the keys of now, why they cannot be had, or None if there are none."""
         self._asking = self._asking or asyncio.Lock()
         try:
             async with self._asking:
@@ -186,10 +176,7 @@ class AwsChain:
 class KeptKeys(AwsChain):
     """The keys that the person typed for a connection, wherever they are kept.
 
-    Parameters
-    ----------
-    name : str
-        The connection's name. Nothing of the AWS configuration signs in its place.
+    Nothing of the AWS configuration signs in their place.
     """
 
     def __init__(self, name: str) -> None:
@@ -236,25 +223,12 @@ _VIRTUAL_CODES = {
 
 @dataclass(frozen=True, slots=True)
 class BucketAddress:
-    """Where a bucket answers.
-
-    Attributes
-    ----------
-    bucket : str
-        Its name.
-    region : str
-        Where it lives; also what signatures are made for.
-    endpoint : str or None
-        ``http(s)://host[:port]`` of an S3-compatible service; None is AWS.
-    virtual : bool
-        Whether the bucket is named in the host (``bucket.host/key``) or in the
-        path (``host/bucket/key``).
-    """
+    """Where a bucket answers."""
 
     bucket: str
-    region: str = DEFAULT_REGION
-    endpoint: str | None = None
-    virtual: bool = False
+    region: str = DEFAULT_REGION  # where it lives, and what signatures are made for
+    endpoint: str | None = None  # http(s)://host[:port]; None is AWS
+    virtual: bool = False  # bucket.host/key instead of host/bucket/key
 
     @property
     def host(self) -> str:
@@ -281,18 +255,9 @@ class BucketAddress:
 def bucket_address(
     bucket: str, region: str | None, endpoint: str | None, style: str = "auto"
 ) -> BucketAddress:
-    """Choose how to address a bucket.
-
-    Parameters
-    ----------
-    bucket : str
-        Its name.
-    region, endpoint : str or None
-        What is known of them; None is AWS, in its first region.
-    style : str
-        ``path`` or ``virtual`` to insist; else AWS is asked by virtual host,
-        which it prefers, and everything else by path, which always resolves.
-    """
+    """Choose how to address a bucket, in the style path, virtual or auto."""
+    # By auto AWS is asked by virtual host, which it prefers, and everything else by
+    # path, which always resolves.
     if endpoint and "://" not in endpoint:
         endpoint = f"https://{endpoint}"
     fits = _HOST_LABEL.fullmatch(bucket) is not None
@@ -301,13 +266,7 @@ def bucket_address(
 
 
 def corrected(address: BucketAddress, failure: RequestFailed) -> BucketAddress | None:
-    """Read from a refusal where the bucket is to be asked instead.
-
-    Returns
-    -------
-    BucketAddress or None
-        The better address; None if the refusal is about something else.
-    """
+    """Read from a failure where the bucket is to be asked instead, if it is told."""
     if asks_for_virtual_host(address, failure):
         return replace(address, virtual=True)
     region = _region(failure)
@@ -361,14 +320,8 @@ _BAD_SIGN_IN = {
 class BucketSession:
     """One bucket, as one sign-in sees it.
 
-    Parameters
-    ----------
-    name : str
-        The bucket.
-    profile : Profile
-        What is wished; whatever it leaves open the AWS configuration decides.
-    automatic : bool
-        Whether to go on without a sign-in if it turns out to be no good.
+    What the profile leaves open the AWS configuration decides. An `automatic` sign-in
+    is given up if it turns out to be no good.
     """
 
     def __init__(self, name: str, profile: Profile, *, automatic: bool) -> None:
@@ -431,10 +384,7 @@ class BucketSession:
     def go_anonymous(self, problem: RequestFailed | StoreError | None) -> None:
         """Read without signing in from now on, because that worked.
 
-        Parameters
-        ----------
-        problem : Refusal, StoreError or None
-            What was wrong with signing in; None if there is nobody to sign.
+        `problem` is what was wrong with signing in; None if there is nobody to sign.
         """
         self.anonymous = True
         reason = sign_in_problem(problem, self.context(""))
@@ -442,7 +392,7 @@ class BucketSession:
         self.notes.add(f"{reason} The bucket {bucket} is read without signing in.")
 
     def learn(self, failure: RequestFailed) -> bool:
-        """Take from a refusal where the bucket is to be asked; true if that is new."""
+        """Take from a failure where the bucket is to be asked; true if that is new."""
         better = corrected(self.address, failure)
         if better is None:
             return False

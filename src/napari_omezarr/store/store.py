@@ -49,12 +49,7 @@ class ByteCache(Generic[K]):
     """The last answers up to a number of bytes; each is fetched once at a time.
 
     Lives on one event loop. That something is missing is an answer too; a failure
-    is not, and is told to all who wait for it.
-
-    Parameters
-    ----------
-    limit : int
-        Bytes to keep at most; an answer that is larger is not kept.
+    is not, and is told to all who wait for it. An answer above the limit is not kept.
     """
 
     def __init__(self, limit: int) -> None:
@@ -157,11 +152,13 @@ class RemoteStore(Store):
     silence, body too short `StoreTimeoutError`, `TruncatedBodyError`
     no host, no connection, `StoreConnectionError`, `CertificateError`, at once; what
     no encryption, no trust the disk cache holds is shown instead where nobody answers
+    405, 507                `ReadOnlyError`, `DiskFullError`: answers to writes
     anything else           `ServerError`, with the status
     ======================  =========================================================
 
-    A bucket's 401, 403 or rejected key is asked once more without signing in, if the
-    sign-in was found by itself and nothing was read with it.
+    After a bucket's 401, after a key that has ended or is rejected, and, until anything
+    was read with the key, after a 403, a bucket is asked once more without signing in,
+    if the sign-in was found by itself.
 
     Parameters
     ----------
@@ -260,13 +257,7 @@ class RemoteStore(Store):
         prototype: BufferPrototype,
         byte_range: ByteRequest | None = None,
     ) -> Buffer | None:
-        """Read a key, or a part of it, from any loop.
-
-        Raises
-        ------
-        StoreError
-            If the place did not give the bytes.
-        """
+        """Read a key, or a part of it, from any loop; raises `StoreError`."""
         body = await on_io_loop(self._get(key, byte_range))
         return None if body is None else prototype.buffer.from_bytes(body)
 
@@ -285,10 +276,7 @@ class RemoteStore(Store):
     ) -> AsyncIterator[Sequence[tuple[int, Buffer | None]]]:
         """Read parts of one key, near ones together (zarr 3.4 and later asks so).
 
-        Raises
-        ------
-        StoreError
-            If the place did not give the bytes; zarr would hand on a group.
+        Raises one `StoreError`, where zarr would hand on a group.
         """
         try:
             inherited: Any = super()  # without the method in zarr 3.1, which asks not
