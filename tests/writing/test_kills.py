@@ -39,9 +39,9 @@ POINTS = 4
 
 
 @pytest.fixture(scope="module")
-def doomed():
-    with KilledSaves() as doomed:
-        yield doomed
+def killed_saves():
+    with KilledSaves() as saves:
+        yield saves
 
 
 @pytest.fixture
@@ -72,9 +72,9 @@ def contents(place):
         }
 
     async def collect():
-        depot = open_writable(place)
-        names = [entry.name async for entry in depot.objects()]
-        return {name: (await depot.read(name)).body for name in names}
+        writable = open_writable(place)
+        names = [entry.name async for entry in writable.objects()]
+        return {name: (await writable.read(name)).body for name in names}
 
     return run(collect())
 
@@ -95,7 +95,7 @@ def is_one_of(found, *allowed):
 
 
 def saved(place, values=NEW, **mode):
-    """Save within this process, with little patience."""
+    """Save within this process, with few retries."""
     grid, channels = Grid("zyx", None, None, None), Channels(None, None, None)
     options = WriteOptions(**OPTIONS)
     spec = describe_array(values, grid, "a", channels)
@@ -119,7 +119,9 @@ def target_of(place):
 @POSIX
 @pytest.mark.parametrize("existing", ["refuse", "replace"])
 @pytest.mark.parametrize("name", ["a.ome.zarr", "a.ozx"])
-def test_a_killed_save_loses_nothing_and_resumes(name, existing, doomed, tmp_path):
+def test_a_killed_save_loses_nothing_and_resumes(
+    name, existing, killed_saves, tmp_path
+):
     whole = tmp_path / "whole" / name
     whole.parent.mkdir()
     write_image(NEW, whole, "zyx", **OPTIONS)
@@ -134,13 +136,13 @@ def test_a_killed_save_loses_nothing_and_resumes(name, existing, doomed, tmp_pat
         return tmp_path / f"{number}" / name
 
     place = prepared("count")
-    doomed.begin(place, last=-1, existing=existing)
-    assert doomed.end() == 0
+    killed_saves.begin(place, last=-1, existing=existing)
+    assert killed_saves.end() == 0
     count = int(place.with_name(f"{name}.count").read_text())
     for point in spread(count):
         place = prepared(point)
-        doomed.begin(place, last=point, existing=existing)
-        assert doomed.end() == -signal.SIGKILL
+        killed_saves.begin(place, last=point, existing=existing)
+        assert killed_saves.end() == -signal.SIGKILL
         assert is_one_of(shown(place), old, None, NEW), point
         if shown(place) is None or np.array_equal(shown(place), OLD):
             write_image(NEW, place, "zyx", existing=existing, unfinished="resume",
@@ -202,15 +204,17 @@ def test_a_save_to_s3_that_is_cut_off_loses_nothing_and_resumes(prepared, proxy,
 
 
 @POSIX
-def test_a_killed_save_to_s3_loses_nothing_and_resumes(prepared, proxy, whole, doomed):
+def test_a_killed_save_to_s3_loses_nothing_and_resumes(
+    prepared, proxy, whole, killed_saves
+):
     prepare, count, existing, old = prepared
     for point in spread(count, 4):
         place = prepare(point)
         proxy.fault("*", *[faults.Proceed()] * (point - 1), faults.Stalled())
-        process = doomed.begin(place, existing=existing, name="a")
+        process = killed_saves.begin(place, existing=existing, name="a")
         proxy.wait_for(point)
         os.kill(process, signal.SIGKILL)
-        assert doomed.end() == -signal.SIGKILL
+        assert killed_saves.end() == -signal.SIGKILL
         proxy.clear()
         assert is_one_of(shown(place), old, None, NEW), point
         if target_of(place).unfinished():

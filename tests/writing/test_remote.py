@@ -60,9 +60,9 @@ def hasty(place):
 
 def contents(place):
     async def collect():
-        depot = open_writable(place)
-        names = [entry.name async for entry in depot.objects()]
-        return {name: (await depot.read(name)).body for name in names}
+        writable = open_writable(place)
+        names = [entry.name async for entry in writable.objects()]
+        return {name: (await writable.read(name)).body for name in names}
 
     return run(collect())
 
@@ -201,7 +201,7 @@ def test_dropped_connections_that_heal_are_not_noticed(place, proxy):
     np.testing.assert_array_equal(pixels(place), image())
 
 
-def test_cancelling_does_not_wait_for_patience(place, proxy):
+def test_cancelling_does_not_wait_for_retries(place, proxy):
     """The server is busy for ever, and would be asked again for ten minutes."""
     proxy.fault("*/c/*", faults.s3_error(503, "SlowDown"), forever=True, method="PUT")
     cancel = threading.Event()
@@ -213,16 +213,16 @@ def test_cancelling_does_not_wait_for_patience(place, proxy):
     watcher = threading.Thread(target=stop_when_pixels_come)
     watcher.start()
     long = RetryPolicy(tries=99, total=600, first_pause=300, longest_pause=300)
-    depot = open_writable(place, retry=long)
+    writable = open_writable(place, retry=long)
     with pytest.raises(errors.WriteCancelledError):
-        saved(place, cancel=cancel, hierarchy=RemoteHierarchy(place, depot))
+        saved(place, cancel=cancel, hierarchy=RemoteHierarchy(place, writable))
     watcher.join(60)
     assert not watcher.is_alive()
 
 
 def test_what_is_no_image_is_never_replaced_nor_removed(place):
-    depot = open_writable(place)
-    run(depot.put("thesis.txt", b"years of work"))
+    writable = open_writable(place)
+    run(writable.put("thesis.txt", b"years of work"))
     for choice in ("refuse", "replace"):
         with pytest.raises(errors.TargetExistsError, match="no OME-Zarr"):
             write_image(IMAGE, place, "czyx", existing=choice)
@@ -234,8 +234,8 @@ def test_somebody_elses_image_survives_the_removal_of_an_unfinished_save(place, 
     proxy.fault("*/c/*", faults.s3_error(403, "AccessDenied"), method="PUT")
     with pytest.raises(errors.AccessDeniedError):
         saved(place)
-    depot = open_writable(place)
-    run(depot.put("zarr.json", b'{"zarr_format": 3, "node_type": "group"}'))
+    writable = open_writable(place)
+    run(writable.put("zarr.json", b'{"zarr_format": 3, "node_type": "group"}'))
     InPlaceTarget(RemoteHierarchy(place)).discard()
     assert "zarr.json" in contents(place)
 

@@ -181,37 +181,37 @@ def test_replaced_labels_are_not_listed_while_they_are_a_mixture(version, place,
 
 
 def test_a_service_that_cannot_copy_gets_the_bytes(place, proxy):
-    depot = open_writable(place)
-    run(depot.put("one", b"bytes"))
+    writable = open_writable(place)
+    run(writable.put("one", b"bytes"))
     proxy.fault("*/two", faults.s3_error(501, "NotImplemented"), method="PUT")
-    run(depot.copy("one", "two", 5))
-    assert run(depot.read("two")).body == b"bytes"
+    run(writable.copy("one", "two", 5))
+    assert run(writable.read("two")).body == b"bytes"
     proxy.fault("*/two", faults.s3_error(501, "NotImplemented"), method="PUT")
     with pytest.raises(errors.NodeNotFoundError):
-        run(depot.copy("none", "two", 5))
+        run(writable.copy("none", "two", 5))
 
 
 def test_a_copy_that_fails_after_its_200_is_an_error(place, proxy):
-    depot = open_writable(place, retry=QUICK)
-    run(depot.put("a b+c", b"bytes"))
+    writable = open_writable(place, retry=QUICK)
+    run(writable.put("a b+c", b"bytes"))
     late = faults.s3_error(200, "InternalError")
     proxy.fault("*/two", late, method="PUT")
-    run(depot.copy("a b+c", "two", 5))
-    assert run(depot.read("two")).body == b"bytes"
+    run(writable.copy("a b+c", "two", 5))
+    assert run(writable.read("two")).body == b"bytes"
     proxy.fault("*/two", late, method="PUT", forever=True)
     with pytest.raises(errors.ServerError):
-        run(depot.copy("a b+c", "two", 5))
+        run(writable.copy("a b+c", "two", 5))
     proxy.clear()
     proxy.fault("*/two", faults.page(), method="PUT", forever=True)
     with pytest.raises(errors.WebPageError):
-        run(depot.copy("a b+c", "two", 5))
+        run(writable.copy("a b+c", "two", 5))
 
 
 def test_a_long_object_is_copied_in_parts(place, proxy):
     body = RNG.bytes(11 << 20)
-    depot = open_writable(place)
-    run(depot.put("long", body))
-    backend = depot._backend
+    writable = open_writable(place)
+    run(writable.put("long", body))
+    backend = writable._backend
     proxy.clear_log()
 
     async def copied():
@@ -219,7 +219,7 @@ def test_a_long_object_is_copied_in_parts(place, proxy):
             return await attempt()
 
         await copy_in_parts(backend, "long", "copy", len(body), once, part=5 << 20)
-        return await depot.read("copy")
+        return await writable.read("copy")
 
     assert run(copied()).body == body
     assert sum("partNumber" in request.query for request in proxy.requests) == 3

@@ -52,7 +52,7 @@ _SUFFIXES = (".ome.zarr", ".zarr", ".ozx", ".zarr.zip", ".zip")
 def open_target(address: Location | Store, version: Version) -> Target:
     """Give the target of an address (a store is written to as it is); asks nothing."""
     if isinstance(address, Store):
-        return InPlaceTarget(StoreHierarchy(address, _store_address(address)))
+        return InPlaceTarget(StoreHierarchy(address, str(address)))
     if address.is_archive:
         return _archive(address, version)
     if address.protocol == "file":
@@ -63,7 +63,7 @@ def open_target(address: Location | Store, version: Version) -> Target:
 def open_hierarchy(address: Location | Store) -> Hierarchy:
     """Give the hierarchy of an image that is to be changed."""
     if isinstance(address, Store):
-        return StoreHierarchy(address, _store_address(address))
+        return StoreHierarchy(address, str(address))
     if address.protocol == "file" and not address.is_archive:
         return FolderHierarchy(address.local_path(), address.display)
     if address.is_archive:
@@ -99,10 +99,6 @@ def _archive(address: Location, version: Version) -> Target:
         )
     archive = replace(address, member=None)
     return ArchiveTarget(Path(archive.local_path()), version, address.display)
-
-
-def _store_address(store: Store) -> str:
-    return str(store)
 
 
 def _not_writable(address: Location) -> OptionError:

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StoredArray:
-    """An array of a hierarchy; nothing of a ``fresh`` one is stored that had to go."""
+    """An array of a hierarchy; of a ``fresh`` one nothing is stored yet."""
 
     hierarchy: Hierarchy
     path: str
@@ -255,7 +255,7 @@ def checksum(values: np.ndarray) -> int:
 # All blocks of a plan, side by side, bounded in number, each noted when done.
 
 _GLANCE = 0.25
-"""Seconds after which a wish to cancel is noticed at the latest."""
+"""Seconds after which it is noticed at the latest that a save is cancelled."""
 _SAMPLED = 8
 """About so many blocks of each pass are verified."""
 

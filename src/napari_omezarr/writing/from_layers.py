@@ -409,17 +409,15 @@ def axis_names(array: Any, axes: Sequence[str] | None) -> list[str]:
     given = axes if axes is not None else getattr(array, "dims", None)
     names = [str(name) for name in given or ()]
     if not names:
-        return list("tczyx"[-ndim:]) if ndim in (2, 3, 5) else _four(array, ndim)
+        if ndim not in (2, 3, 5):
+            raise OptionError(
+                f"An array of shape {tuple(array.shape)} can be many things.",
+                action=f'Name its {ndim} axes, like axes="czyx".',
+            )
+        return list("tczyx"[-ndim:])
     if len(names) != ndim or len(set(names)) < ndim:
         raise OptionError(f"{', '.join(names)} does not name {ndim} axes.")
     return names
-
-
-def _four(array: Any, ndim: int) -> list[str]:
-    raise OptionError(
-        f"An array of shape {tuple(array.shape)} can be many things.",
-        action=f'Name its {ndim} axes, like axes="czyx".',
-    )
 
 
 def _along(values: ByAxis, names: Sequence[str], default: float) -> list[float]:

@@ -55,8 +55,8 @@ def plan_labels(
         object_store=image.hierarchy.is_object_store,
         structure=image.structure,
     )
-    pictured = planned.spec
-    return Plan((planned,), options, name, losses=pictured.losses, notes=pictured.notes)
+    spec = planned.spec
+    return Plan((planned,), options, name, losses=spec.losses, notes=spec.notes)
 
 
 def save_labels(  # noqa: PLR0913 - what to save, where, and how

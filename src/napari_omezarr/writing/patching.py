@@ -56,21 +56,8 @@ class Edit:
 class PatchConflictError(ConflictError):
     """Edited pixels have been changed by somebody else; nothing was written.
 
-    Parameters
-    ----------
-    edit : Edit
-        What was to be written.
-    clash : numpy.ndarray of bool
-        Of the edit's shape: which of its pixels somebody else has changed.
-    image : ExistingImage
-        What it was to be written into.
-
-    Attributes
-    ----------
-    boxes : tuple of Bounds
-        Around the pixels of each chunk (or shard), in pixels of the finest level.
-    pixels : int
-        How many they are.
+    ``clash`` says which pixels of the edit, ``boxes`` lie around those of each chunk
+    (or shard) in pixels of the finest level, and ``pixels`` is how many they are.
     """
 
     def __init__(self, edit: Edit, clash: np.ndarray, image: ExistingImage) -> None:

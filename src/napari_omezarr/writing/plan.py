@@ -103,20 +103,10 @@ class ImagePlan:
 class Plan:
     """All that will be written, and what there is to say before.
 
-    Parameters
-    ----------
-    images : tuple of ImagePlan
-        Each image is followed by its label images.
-    options : WriteOptions
-        As they were asked for.
-    name : str
-        Of the whole, after its address.
-    collection : bool
-        The root is a bioformats2raw layout of several images.
-    losses : tuple of str
-        What this version cannot keep; nothing is written until that is agreed to.
-    notes : tuple of str
-        What is worth knowing, a sentence each.
+    Each of ``images`` is followed by its label images; the root of a ``collection`` is
+    a bioformats2raw layout of several. ``losses`` is what this version cannot keep
+    (nothing is written until that is agreed to), ``notes`` what is worth knowing, a
+    sentence each.
     """
 
     images: tuple[ImagePlan, ...]
@@ -129,12 +119,11 @@ class Plan:
     @property
     def objects(self) -> int:
         """How many objects will be stored: chunks or shards, and documents."""
-        per_array = 1
         per_group = 2 if self.options.version == "0.4" else 1
         groups = len(self.images) + sum(bool(image.labels) for image in self.images)
         groups += 2 * self.collection
         arrays = sum(len(image.levels) for image in self.images)
-        documents = arrays * per_array + groups * per_group
+        documents = arrays + groups * per_group
         if self.options.version == "0.4" and self.options.consolidated:
             documents += 1
         return documents + sum(image.objects for image in self.images)

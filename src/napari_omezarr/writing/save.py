@@ -234,19 +234,11 @@ def _middle(
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What was saved.
+    """What was saved where, and how many boxes were read back and found equal.
 
-    Parameters
-    ----------
-    address : str
-        Where, without secrets.
-    plan : Plan
-        What was written, with the contrast that was found, unless all that was left
-        to do was to put it into the place of another.
-    verified : int
-        How many boxes were read back and found equal.
-    notes : tuple of str
-        What could not be found out about the place before.
+    ``plan`` is what was written, with the contrast that was found, unless all that was
+    left to do was to put it into the place of another; ``notes`` say what could not be
+    found out about the place before.
     """
 
     address: str
