@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from napari_omezarr.errors import ConflictError
-from napari_omezarr.writing import patch, write_image
-from napari_omezarr.writing.patching import PatchConflictError, box_text
+from napari_omezarr.writing import PatchConflictError, patch, write_image
+from napari_omezarr.writing.patching import box_text
 
 PIXELS = np.arange(3 * 60 * 60, dtype=np.uint16).reshape(3, 60, 60)
 

@@ -21,13 +21,14 @@ from napari_omezarr.errors import (
 from napari_omezarr.layers import read_layers
 from napari_omezarr.writing import (
     add_labels,
+    open_existing,
     patch,
     update_rendering,
     write_image,
     write_layers,
 )
 from napari_omezarr.writing.downsample import downsample
-from napari_omezarr.writing.existing import changed, open_existing
+from napari_omezarr.writing.existing import changed
 from napari_omezarr.writing.hierarchy import FolderHierarchy, StoreHierarchy
 from napari_omezarr.writing.labels import label_names
 from small_images import put_image, put_labels

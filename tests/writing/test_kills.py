@@ -19,13 +19,12 @@ from napari_omezarr import errors
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
 from napari_omezarr.store import open_writable, run
-from napari_omezarr.writing import write_image
+from napari_omezarr.writing import SaveMode, WriteOptions, write_image
 from napari_omezarr.writing.commit_local import ArchiveTarget, LocalTarget
 from napari_omezarr.writing.commit_remote import InPlaceTarget
 from napari_omezarr.writing.engine import Threads
 from napari_omezarr.writing.from_layers import Channels, Grid, describe_array
 from napari_omezarr.writing.hierarchy import RemoteHierarchy
-from napari_omezarr.writing.options import SaveMode, WriteOptions
 from napari_omezarr.writing.plan import plan_layers
 from napari_omezarr.writing.save import save
 from quick_retries import QUICK

@@ -14,13 +14,12 @@ from hypothesis import strategies as st
 from napari_omezarr.errors import LossError, OptionError, UnsupportedDataError
 from napari_omezarr.metadata import Affine, Axis
 from napari_omezarr.pyramid import coarser_box
-from napari_omezarr.writing import plan_write, write_layers
+from napari_omezarr.writing import WriteOptions, plan_write, write_layers
 from napari_omezarr.writing.chunking import (
     CHUNK_BYTES,
     LevelPlan,
     write_passes,
 )
-from napari_omezarr.writing.options import WriteOptions
 from napari_omezarr.writing.plan import plan_layers
 
 TYPES = {"t": "time", "c": "channel"}

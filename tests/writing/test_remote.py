@@ -16,6 +16,8 @@ from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
 from napari_omezarr.store import RetryPolicy, open_writable, run
 from napari_omezarr.writing import (
+    SaveMode,
+    WriteOptions,
     add_labels,
     patch,
     update_rendering,
@@ -26,7 +28,6 @@ from napari_omezarr.writing.commit_remote import InPlaceTarget
 from napari_omezarr.writing.engine import Running, Threads
 from napari_omezarr.writing.hierarchy import RemoteHierarchy
 from napari_omezarr.writing.labels import label_names
-from napari_omezarr.writing.options import SaveMode, WriteOptions
 from napari_omezarr.writing.plan import plan_layers
 from napari_omezarr.writing.save import save
 from quick_retries import QUICK

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from napari_omezarr.location import ARRAY_DOCUMENT
 from napari_omezarr.metadata import Affine
 
-from .encode import ZarrDocument, array_documents, group_documents
+from .encode import ZarrDocument, group_documents, zarr_format
 from .plan import level_document
 from .rendering import NAPARI, image_label_document, napari_document, omero_document
 
@@ -133,13 +134,13 @@ def plan_documents(plan: Plan) -> tuple[ZarrDocument, ...]:
     speaks of.
     """
     version = plan.options.version
+    name = ARRAY_DOCUMENT[zarr_format(version)]
     arrays = [
-        document
+        ZarrDocument(
+            f"{image.array_path(level)}/{name}", level_document(plan, image, level)
+        )
         for image in plan.images
         for level in image.levels
-        for document in array_documents(
-            image.array_path(level), level_document(plan, image, level)
-        )
     ]
     groups: list[ZarrDocument] = []
     # Labels stand behind their image in the plan, and are written before it.

@@ -12,7 +12,7 @@ import google_crc32c
 import numpy as np
 from numcodecs import get_codec
 
-from napari_omezarr.location import ARRAY_DOCUMENT, ZARR_JSON, ZATTRS, ZGROUP
+from napari_omezarr.location import ZARR_JSON, ZATTRS, ZGROUP
 from napari_omezarr.pyramid import (
     chunk_index,
     slices,
@@ -306,12 +306,6 @@ def array_document(  # noqa: PLR0913 - what an array document says, by name
         "dimension_names": list(names),
         "storage_transformers": [],
     }
-
-
-def array_documents(path: str, document: Mapping[str, Any]) -> tuple[ZarrDocument, ...]:
-    """Give the documents that make an array at a path."""
-    name = ARRAY_DOCUMENT[document["zarr_format"]]
-    return (ZarrDocument(f"{path}/{name}", document),)
 
 
 def group_documents(
