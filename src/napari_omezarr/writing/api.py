@@ -44,9 +44,15 @@ if TYPE_CHECKING:
 
     Address = str | os.PathLike[str] | Location | Store
 
-# Where to write: targets and hierarchies of addresses.
-
 _SUFFIXES = (".ome.zarr", ".zarr", ".ozx", ".zarr.zip", ".zip")
+
+_OPTIONS = frozenset(field.name for field in fields(WriteOptions))
+_MODE = frozenset(field.name for field in fields(SaveMode))
+_HEIGHT = 5
+"""How far up consolidated metadata are looked for: plate, row, well, image, labels."""
+
+
+# Where to write: targets and hierarchies of addresses.
 
 
 def open_target(address: Location | Store, version: Version) -> Target:
@@ -110,9 +116,6 @@ def _not_writable(address: Location) -> OptionError:
 
 
 # Save what is new.
-
-_OPTIONS = frozenset(field.name for field in fields(WriteOptions))
-_MODE = frozenset(field.name for field in fields(SaveMode))
 
 
 def plan_write(layers: Iterable[Any], address: Address, **choices: Any) -> Plan:
@@ -338,9 +341,6 @@ def _is_free(target: Target) -> bool:
 
 
 # Change images that are there: add labels, update how they look, patch pixels.
-
-_HEIGHT = 5
-"""How far up consolidated metadata are looked for: plate, row, well, image, labels."""
 
 
 def add_labels(  # noqa: PLR0913 - one verb, all its choices by name

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from .image_spec import ImageSpec
     from .options import Layout, WriteOptions
 
-# Chunks of about 1 MB, and shards where there would be too many objects.
-
 CHUNK_BYTES = 2**20
 SHARD_BYTES = 2**24
 """Larger ones leave too few to be on their way at a time within the memory."""
@@ -31,6 +29,17 @@ MANY_OBJECTS = 4000
 """From so many objects on, an object store is better off with shards."""
 _ABOUT_AS_FINE = 1.5
 _DEEP = 16
+
+LONGEST_SIDE = 256
+MOST_LEVELS = 32
+IN_WORK = 2
+"""Blocks in work at a time: while one is written, the next one is read."""
+COPIES = 2.5
+"""What a block takes in memory: itself, its coarser levels, what is encoded."""
+_USEFUL_BLOCK = 2**24
+
+
+# Chunks of about 1 MB, and shards where there would be too many objects.
 
 
 def spatial(axes: Sequence[Axis], shape: Sequence[int]) -> tuple[int, ...]:
@@ -147,14 +156,6 @@ def step_factors(
 
 
 # The levels of an image that is to be written, and in which passes.
-
-LONGEST_SIDE = 256
-MOST_LEVELS = 32
-IN_WORK = 2
-"""Blocks in work at a time: while one is written, the next one is read."""
-COPIES = 2.5
-"""What a block takes in memory: itself, its coarser levels, what is encoded."""
-_USEFUL_BLOCK = 2**24
 
 
 @dataclass(frozen=True, slots=True)

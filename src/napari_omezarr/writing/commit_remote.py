@@ -39,13 +39,14 @@ if TYPE_CHECKING:
 
     Phase = Literal["writing", "switching", "switched"]
 
+_AT_ONCE = 1000
+
+
 # Put a new image, which is whole beside, into the place of an old one.
 #
 # There is no rename in an object store. What is new is therefore copied over what is
 # old, by the service itself; it stays whole beside until all of it is there, so that
 # the work can be done again from its beginning.
-
-_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from .options import Method, Version
     from .plan import ImagePlan, Plan
 
-# The ``multiscales`` of a group, as each version writes them.
-
 INTRINSIC = "physical"
 """The system that the levels lead to: pixel sizes in units, no rotation."""
 WORLD = "world"
@@ -34,6 +32,17 @@ _METHODS = {
     "max": "Each pixel is the largest of the finer pixels it stands for.",
     "mode": "Each pixel is the most frequent of the finer pixels it stands for.",
 }
+
+OURS = frozenset(
+    {
+        "version", "multiscales", "omero", "image-label", "labels", "plate", "well",
+        "series", "scene", "bioformats2raw.layout",
+    }
+)  # fmt: skip
+"""Keys of OME-Zarr: what is saved says them anew."""
+
+
+# The ``multiscales`` of a group, as each version writes them.
 
 
 def multiscale_document(
@@ -116,14 +125,6 @@ def _sequence(path: str, steps: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 # All documents of a plan, in the order in which they are to be written.
-
-OURS = frozenset(
-    {
-        "version", "multiscales", "omero", "image-label", "labels", "plate", "well",
-        "series", "scene", "bioformats2raw.layout",
-    }
-)  # fmt: skip
-"""Keys of OME-Zarr: what is saved says them anew."""
 
 
 def plan_documents(plan: Plan) -> tuple[ZarrDocument, ...]:

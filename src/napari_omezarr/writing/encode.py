@@ -30,13 +30,6 @@ if TYPE_CHECKING:
 
     from .options import Codec, Version
 
-# Chunks and shards of the usual kind, encoded in one step and not by zarr's pipeline.
-#
-# The counterpart of ``pyramid.decoding``: the pipeline takes any chain of codecs, at
-# the price of a dozen tasks on the thread that serves the network. What is written
-# here is nearly always numbers in C order that one codec compresses; that is one
-# call.
-
 _ABSENT = 2**64 - 1
 _GLANCE = 256
 """Bytes that mostly show already that a chunk is not empty."""
@@ -45,6 +38,16 @@ _INDEX = [
     {"name": "crc32c"},
 ]
 _SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
+
+_USUAL_LEVEL = {"zstd": 3, "blosc-zstd": 1, "blosc-lz4": 5, "gzip": 5}
+
+
+# Chunks and shards of the usual kind, encoded in one step and not by zarr's pipeline.
+#
+# The counterpart of ``pyramid.pixels``: the pipeline takes any chain of codecs, at
+# the price of a dozen tasks on the thread that serves the network. What is written
+# here is nearly always numbers in C order that one codec compresses; that is one
+# call.
 
 
 class Compressor(Protocol):
@@ -212,8 +215,6 @@ def _usual_codec(configuration: Mapping[str, Any] | None) -> Compressor | None:
 
 
 # The metadata documents of zarr arrays and groups, in both formats.
-
-_USUAL_LEVEL = {"zstd": 3, "blosc-zstd": 1, "blosc-lz4": 5, "gzip": 5}
 
 
 @dataclass(frozen=True, slots=True)

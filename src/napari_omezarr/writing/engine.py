@@ -53,6 +53,13 @@ if TYPE_CHECKING:
     from .plan import ImagePlan, Plan
     from .source import PixelSource
 
+WHOLE = -1
+"""Instead of an object's number in a block: all of them."""
+_GLANCE = 0.25
+"""Seconds after which it is noticed at the latest that a save is cancelled."""
+_SAMPLED = 8
+"""About so many blocks of each pass are verified."""
+
 # An array of a hierarchy whose document is known, so that nothing is asked.
 
 
@@ -182,9 +189,6 @@ def _begun(
 #
 # What a worker needs for it is a value that can be sent to another process.
 
-WHOLE = -1
-"""Instead of an object's number in a block: all of them."""
-
 
 @dataclass(frozen=True, slots=True)
 class BlockTask:
@@ -253,11 +257,6 @@ def checksum(values: np.ndarray) -> int:
 
 
 # All blocks of a plan, side by side, bounded in number, each noted when done.
-
-_GLANCE = 0.25
-"""Seconds after which it is noticed at the latest that a save is cancelled."""
-_SAMPLED = 8
-"""About so many blocks of each pass are verified."""
 
 
 @dataclass(frozen=True, slots=True)

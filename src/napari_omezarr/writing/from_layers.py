@@ -29,6 +29,32 @@ from .source import Converted, as_source
 if TYPE_CHECKING:
     from .source import PixelSource
 
+_IMAGE_STATE: dict[str, Any] = {
+    "blending": None,
+    "gamma": 1.0,
+    "opacity": 1.0,
+    "interpolation2d": "nearest",
+    "interpolation3d": "linear",
+    "rendering": "mip",
+    "iso_threshold": None,
+    "attenuation": 0.05,
+    "projection_mode": "none",
+}
+"""What OME-Zarr has no word for, with what napari assumes if nobody says."""
+_LABEL_STATE: dict[str, Any] = {
+    "blending": "translucent",
+    "opacity": 0.7,
+    "rendering": "iso_categorical",
+    "projection_mode": "none",
+}
+_RGB = ("FF0000", "00FF00", "0000FF", "FFFFFF")
+_RGB_NAMES = ("red", "green", "blue", "alpha")
+SAVED = ("image", "labels")
+"""The layer types that OME-Zarr has a place for."""
+_ONE = ("FFFFFF",)
+_TWO = ("FF00FF", "00FF00")
+_MORE = ("00FFFF", "FFFF00", "FF00FF", "FF0000", "00FF00", "0000FF")
+
 # What a layer remembers of the OME-Zarr image that it was read from.
 
 
@@ -87,33 +113,9 @@ def finite_pair(value: Any) -> tuple[float, float] | None:
 
 # Layers and pyramids.
 
-_IMAGE_STATE: dict[str, Any] = {
-    "blending": None,
-    "gamma": 1.0,
-    "opacity": 1.0,
-    "interpolation2d": "nearest",
-    "interpolation3d": "linear",
-    "rendering": "mip",
-    "iso_threshold": None,
-    "attenuation": 0.05,
-    "projection_mode": "none",
-}
-"""What OME-Zarr has no word for, with what napari assumes if nobody says."""
-_LABEL_STATE: dict[str, Any] = {
-    "blending": "translucent",
-    "opacity": 0.7,
-    "rendering": "iso_categorical",
-    "projection_mode": "none",
-}
-_RGB = ("FF0000", "00FF00", "0000FF", "FFFFFF")
-_RGB_NAMES = ("red", "green", "blue", "alpha")
-
 
 LayerData = tuple[Any, dict[str, Any], str]
 """Data, options of the constructor, and layer type, as napari has them."""
-
-SAVED = ("image", "labels")
-"""The layer types that OME-Zarr has a place for."""
 
 
 def layer_data(layer: Any) -> Pyramid | ImageSpec | LayerData:
@@ -335,10 +337,6 @@ def _state(options: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, An
 # Plain arrays, and what a script says of them.
 
 ByAxis = Mapping[str, float] | Sequence[float] | None
-
-_ONE = ("FFFFFF",)
-_TWO = ("FF00FF", "00FF00")
-_MORE = ("00FFFF", "FFFF00", "FF00FF", "FF0000", "00FF00", "0000FF")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from .source import PixelSource
 
+_TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
+_ORDER = {"time": 0, "space": 2}
+
 
 @dataclass(frozen=True, slots=True)
 class ChannelDisplay:
@@ -107,9 +110,6 @@ class ImageSpec:
 
 
 # Where a layer lies, from the words of its layer data to one affine map.
-
-_TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
-_ORDER = {"time": 0, "space": 2}
 
 
 def layer_affine(options: Mapping[str, Any], ndim: int) -> Affine:

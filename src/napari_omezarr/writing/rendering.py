@@ -15,12 +15,31 @@ if TYPE_CHECKING:
     from .image_spec import ChannelDisplay, ImageSpec, LabelDisplay
     from .options import Version
 
-# The ``omero`` and ``image-label`` blocks, and our ``napari`` key beside them.
-
 NAPARI = "napari"
 """Our key among a group's attributes, for what OME-Zarr has no word for."""
 
 _SAFE_NAME = re.compile(r"[^\w.\- ]+")
+
+RGBA = tuple[int, int, int, int]
+NAMED = {
+    "gray": "FFFFFF",
+    "grey": "FFFFFF",
+    "red": "FF0000",
+    "green": "00FF00",
+    "blue": "0000FF",
+    "magenta": "FF00FF",
+    "cyan": "00FFFF",
+    "yellow": "FFFF00",
+}
+"""napari's colormaps that run from black to one colour."""
+_BLACK = "000000"
+UNLISTED = (153, 153, 153, 255)
+"""How the reader shows label values that have no colour of their own."""
+INDEX = "index"
+"""The column that says which label value a row is about."""
+
+
+# The ``omero`` and ``image-label`` blocks, and our ``napari`` key beside them.
 
 
 def omero_document(
@@ -138,24 +157,6 @@ def _number(value: float) -> int | float:
 
 # Colormaps and label colours of napari, in the words of OME-Zarr.
 
-RGBA = tuple[int, int, int, int]
-
-NAMED = {
-    "gray": "FFFFFF",
-    "grey": "FFFFFF",
-    "red": "FF0000",
-    "green": "00FF00",
-    "blue": "0000FF",
-    "magenta": "FF00FF",
-    "cyan": "00FFFF",
-    "yellow": "FFFF00",
-}
-"""napari's colormaps that run from black to one colour."""
-
-_BLACK = "000000"
-UNLISTED = (153, 153, 153, 255)
-"""How the reader shows label values that have no colour of their own."""
-
 
 def channel_color(colormap: Any) -> tuple[str, bool, dict[str, Any]]:
     """Say a colormap as the one colour that OME-Zarr has for a channel.
@@ -261,9 +262,6 @@ def _rgba(color: Any) -> RGBA:
 
 
 # A table of features as the properties of label values, in JSON.
-
-INDEX = "index"
-"""The column that says which label value a row is about."""
 
 
 def label_properties(*tables: Any) -> dict[int, dict[str, Any]]:

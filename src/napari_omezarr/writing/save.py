@@ -48,13 +48,19 @@ if TYPE_CHECKING:
     from .options import SaveMode, Verify
     from .plan import ImagePlan, Plan
 
-# Read back what was written, while more is being written, and compare the two.
-
-_AT_ONCE = 8
-_MEMORY = 2**25
+_READERS = 8
+"""Threads that read back at most."""
+_COMPARED_BYTES = 2**25
 """Bytes that all boxes that are read back at a time may take."""
 _WAITING = 256
 """Boxes that may wait; writing is held up until fewer do."""
+
+_CONTRAST_BYTES = 2**20
+"""What is read of a level to find its contrast."""
+_PERCENTILES = (0.1, 99.9)
+
+
+# Read back what was written, while more is being written, and compare the two.
 
 
 class Verification:
@@ -118,7 +124,7 @@ def readers(plan: Plan, verify: Verify) -> int:
         for level in image.written_in(write_pass)
     )
     largest = max(count * image.dtype.itemsize for count, image in pixels)
-    return max(1, min(_AT_ONCE, int(_MEMORY / COPIES / max(1, largest))))
+    return max(1, min(_READERS, int(_COMPARED_BYTES / COPIES / max(1, largest))))
 
 
 def source_changed(plan: Plan, journal: Journal, most: int = 3) -> bool:
@@ -166,9 +172,6 @@ def _checked_boxes(
 
 
 # Contrast limits where nobody gave any, from the coarsest level once it is written.
-
-_MOST_BYTES = 2**20
-_PERCENTILES = (0.1, 99.9)
 
 
 def with_contrast(plan: Plan, staged: Hierarchy) -> Plan:
@@ -224,7 +227,7 @@ def _middle(
         if axis == channel:
             continue
         others = int(np.prod(sizes)) // sizes[axis] * itemsize
-        sizes[axis] = max(1, min(sizes[axis], _MOST_BYTES // max(1, others)))
+        sizes[axis] = max(1, min(sizes[axis], _CONTRAST_BYTES // max(1, others)))
     starts = [(full - size) // 2 for full, size in zip(shape, sizes, strict=True)]
     return tuple((a, a + size) for a, size in zip(starts, sizes, strict=True))
 

@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from .image_spec import ChannelDisplay, ImageSpec
     from .options import Version
 
-# Consolidated metadata, when something below them changes.
-
 CONSOLIDATED = {3: ZARR_JSON, 2: ZMETADATA}
 """The document of a group that may hold the metadata of those below, by format."""
+
+
+# Consolidated metadata, when something below them changes.
 
 
 def refresh(
