@@ -37,6 +37,7 @@ class ExistingImage:
     hierarchy: Hierarchy
     path: str
     version: Version
+    """What is added has to be of the same one (0.5: uniform in a hierarchy)."""
     multiscale: Multiscale
     levels: tuple[StoredArray, ...]
     method: str | None = None
