@@ -76,26 +76,43 @@ class Rounds:
 
 
 class _Gate:
-    """Hold every request until no further one came for a moment, then let all go."""
+    """Hold every request until no further one came for a moment, then let all go.
+
+    The moment is made of short waits, of which one that ends late does not count: on a
+    busy machine the client, a thread of this process, had no turn in it either.
+    """
+
+    TICK, LATE = 0.05, 0.025
 
     def __init__(self, quiet: float) -> None:
         self.rounds = Rounds()
         self._quiet = quiet
+        self._waited = 0.0
         self._held = 0
         self._open = asyncio.Event()
-        self._timer: asyncio.TimerHandle | None = None
+        self._waits = False
 
     async def pass_through(self) -> None:
         self._held += 1
-        if self._timer:
-            self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(self._quiet, self._let_go)
+        self._waited = 0.0
+        if not self._waits:
+            self._waits = True
+            self._wait()
         await self._open.wait()
 
-    def _let_go(self) -> None:
-        self.rounds.sizes.append(self._held)
-        self._open.set()
-        self._held, self._open, self._timer = 0, asyncio.Event(), None
+    def _wait(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_at(due := loop.time() + self.TICK, self._count, due)
+
+    def _count(self, due: float) -> None:
+        if asyncio.get_running_loop().time() - due < self.LATE:
+            self._waited += self.TICK
+        if self._waited < self._quiet:
+            self._wait()
+        else:
+            self.rounds.sizes.append(self._held)
+            self._open.set()
+            self._held, self._open, self._waits = 0, asyncio.Event(), False
 
 
 class _Encrypted(Exception):
