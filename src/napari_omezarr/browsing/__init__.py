@@ -1,4 +1,4 @@
-"""Walking through places: rows page by page, recognised, looked at before opening."""
+"""Browsing places: their children page by page, what each is, copies and links."""
 
 from napari_omezarr._io_loop import start
 

@@ -64,10 +64,7 @@ class LabelTable:
     def features(self, label_column: str = "") -> dict[str, np.ndarray]:
         """Give the columns as napari takes them: ``index`` is the label value.
 
-        Parameters
-        ----------
-        label_column : str, optional
-            Another column than the one that was found.
+        The label column may be another than the one that was found.
 
         Raises
         ------
@@ -86,13 +83,7 @@ class LabelTable:
 
 
 def read_table(location: Location) -> LabelTable:
-    """Read a table; blocks.
-
-    Parameters
-    ----------
-    location : Location
-        A file of this computer, on the web or in a bucket, called ``*.tsv``,
-        ``*.csv`` or ``*.parquet``.
+    """Read a table that is called ``*.tsv``, ``*.csv`` or ``*.parquet``; blocks.
 
     Raises
     ------
@@ -114,12 +105,10 @@ def read_table(location: Location) -> LabelTable:
     if isinstance(body, StoreError):
         raise body
     if body is None:
-        raise NodeNotFoundError(
-            f"There is no {location.display}.", url=location.display
-        )
-    if ending in ("parquet", "pq"):
-        return _table(_parquet(body, location.display))
-    return _table(_text(body, location.display))
+        sentence = f"There is no {location.display}."
+        raise NodeNotFoundError(sentence, url=location.display)
+    parse = _parquet if ending in ("parquet", "pq") else _text
+    return _table(parse(body, location.display))
 
 
 def _text(body: bytes, url: str) -> dict[str, np.ndarray]:
@@ -127,8 +116,8 @@ def _text(body: bytes, url: str) -> dict[str, np.ndarray]:
         text = body.decode("utf-8-sig")
         first = text.partition("\n")[0]
         # Tables called .csv with semicolons or tabs are common.
-        mark = max("\t;,", key=first.count)
-        rows = list(csv.reader(io.StringIO(text), delimiter=mark, strict=True))
+        delimiter = max("\t;,", key=first.count)
+        rows = list(csv.reader(io.StringIO(text), delimiter=delimiter, strict=True))
     except (UnicodeDecodeError, csv.Error):
         raise MetadataError("This is no table in plain text", url=url) from None
     rows = [row for row in rows if row]
