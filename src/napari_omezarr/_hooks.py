@@ -147,11 +147,11 @@ def open_dialog(viewer: napari.viewer.Viewer) -> None:
     show_open_dialog(viewer)
 
 
-def update_looks(viewer: napari.viewer.Viewer) -> None:
-    """Write how layers look into the images they were opened from."""
-    from .widgets.edit_back import update_looks
+def update_rendering(viewer: napari.viewer.Viewer) -> None:
+    """Write how layers look into the images that they were opened from."""
+    from .widgets.edit_back import update_rendering
 
-    update_looks(viewer)
+    update_rendering(viewer)
 
 
 def write_back(viewer: napari.viewer.Viewer) -> None:

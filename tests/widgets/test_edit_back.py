@@ -14,10 +14,10 @@ from gui_steps import PLUGIN, until
 from napari_omezarr import _hooks, patch, read_layers, write_image
 from napari_omezarr.errors import OptionError
 from napari_omezarr.widgets.edit_back import edited_region
-from napari_omezarr.widgets.open_layers import keep_original, original_of
 from napari_omezarr.widgets.qt_async import pending
 from napari_omezarr.widgets.region_box import cuts
 from napari_omezarr.widgets.region_dock import RegionDock
+from napari_omezarr.widgets.viewer_layers import keep_original, original_of
 
 DATA = np.random.default_rng(8).integers(1, 250, (2, 4, 40, 50)).astype(np.uint8)
 CELLS = (DATA[0] // 60).astype(np.uint16)

@@ -20,9 +20,10 @@ from napari_omezarr import add_labels, read_layers, write_image, write_layers
 from napari_omezarr.errors import WriteCancelledError
 from napari_omezarr.user_files import Recents
 from napari_omezarr.widgets.background_save import under_way
-from napari_omezarr.widgets.open_layers import PaintingHeld
 from napari_omezarr.widgets.qt_async import pending
 from napari_omezarr.widgets.save_dock import SaveDock
+from napari_omezarr.widgets.save_model import SaveAction
+from napari_omezarr.widgets.viewer_layers import PaintingLock
 from slow_image import SlowImage
 
 DATA = np.random.default_rng(8).integers(1, 250, (3, 40, 50)).astype(np.uint8)
@@ -84,7 +85,7 @@ def press(dock, qtbot, button):
 
 
 def offered(dock):
-    return {key for key, b in dock.view.target.buttons.items() if not b.isHidden()}
+    return {a for a, b in dock.view.target.buttons.items() if not b.isHidden()}
 
 
 def texts(dock):
@@ -181,19 +182,19 @@ def test_what_exists_is_replaced_only_after_saying_what_goes(dock, tmp_path, qtb
     target = tmp_path / "a.ome.zarr"
     write_image(DATA, target, "zyx", name="old")
     aim(dock, qtbot, target)
-    assert offered(dock) == {"replace", "beside"}
+    assert offered(dock) == {SaveAction.REPLACE, SaveAction.BESIDE}
     assert not dock.view.save.isEnabled()
     buttons = dock.view.target.buttons
-    press(dock, qtbot, buttons["replace"])
+    press(dock, qtbot, buttons[SaveAction.REPLACE])
     assert "This removes" in dock.view.target.state.text()
-    press(dock, qtbot, buttons["keep"])
-    assert offered(dock) == {"replace", "beside"}
-    press(dock, qtbot, buttons["beside"])
+    press(dock, qtbot, buttons[SaveAction.KEEP])
+    assert offered(dock) == {SaveAction.REPLACE, SaveAction.BESIDE}
+    press(dock, qtbot, buttons[SaveAction.BESIDE])
     assert dock.view.message.text() == f"Saved to {tmp_path / 'a-2.ome.zarr'}."
     assert [o["name"] for _, o, _ in read_layers(target)] == ["old"]
     aim(dock, qtbot, target)
-    press(dock, qtbot, buttons["replace"])
-    press(dock, qtbot, buttons["confirm"])
+    press(dock, qtbot, buttons[SaveAction.REPLACE])
+    press(dock, qtbot, buttons[SaveAction.CONFIRM_REPLACE])
     assert len(read_layers(target)) == 3
 
 
@@ -206,8 +207,8 @@ def test_labels_are_added_to_the_image_that_is_open(dock, filled, tmp_path, qtbo
         if not text.startswith(("cells", "spots")):
             toggle(dock, qtbot, row)
     aim(dock, qtbot, target)
-    assert offered(dock) == {"add", "beside"}
-    press(dock, qtbot, dock.view.target.buttons["add"])
+    assert offered(dock) == {SaveAction.ADD_LABELS, SaveAction.BESIDE}
+    press(dock, qtbot, dock.view.target.buttons[SaveAction.ADD_LABELS])
     kinds = [(kind, o["name"]) for _, o, kind in read_layers(target)]
     assert kinds == [("image", "DAPI"), ("labels", "cells")]
     labels_of_the_same_name(dock, filled, target, qtbot)
@@ -218,20 +219,24 @@ def labels_of_the_same_name(dock, filled, target, qtbot):
     buttons = dock.view.target.buttons
     filled.layers["cells"].data = DATA // 50
     aim(dock, qtbot, target)
-    assert offered(dock) == {"replace labels", "rename labels", "beside"}
+    assert offered(dock) == {
+        SaveAction.REPLACE_LABELS,
+        SaveAction.RENAME_LABELS,
+        SaveAction.BESIDE,
+    }
     assert "labels of this name: cells" in dock.view.target.state.text()
     assert not dock.view.save.isEnabled()
-    press(dock, qtbot, buttons["rename labels"])
+    press(dock, qtbot, buttons[SaveAction.RENAME_LABELS])
     found = {o["name"]: np.asarray(d) for d, o, _ in read_layers(target)}
     assert set(found) == {"DAPI", "cells", "cells-2"}
     np.testing.assert_array_equal(found["cells"], DATA // 90)
     np.testing.assert_array_equal(found["cells-2"], DATA // 50)
     aim(dock, qtbot, target)
-    press(dock, qtbot, buttons["replace labels"])
+    press(dock, qtbot, buttons[SaveAction.REPLACE_LABELS])
     assert "This removes the labels cells: " in dock.view.target.state.text()
-    press(dock, qtbot, buttons["keep"])
-    press(dock, qtbot, buttons["replace labels"])
-    press(dock, qtbot, buttons["confirm labels"])
+    press(dock, qtbot, buttons[SaveAction.KEEP])
+    press(dock, qtbot, buttons[SaveAction.REPLACE_LABELS])
+    press(dock, qtbot, buttons[SaveAction.CONFIRM_LABELS])
     found = {o["name"]: np.asarray(d) for d, o, _ in read_layers(target)}
     np.testing.assert_array_equal(found["cells"], DATA // 50)
 
@@ -244,13 +249,13 @@ def test_adding_labels_that_broke_off_is_offered_again(dock, filled, tmp_path, q
             toggle(dock, qtbot, row)
     cancel = threading.Event()
     cancel.set()
-    for action in ("remove labels", "resume labels"):
+    for action in (SaveAction.REMOVE_LABELS, SaveAction.RESUME_LABELS):
         with pytest.raises(WriteCancelledError):
             add_labels(
                 filled.layers["cells"], target, cancel=cancel, accept_losses=True
             )
         aim(dock, qtbot, target)
-        assert offered(dock) == {"resume labels", "remove labels"}
+        assert offered(dock) == {SaveAction.RESUME_LABELS, SaveAction.REMOVE_LABELS}
         press(dock, qtbot, dock.view.target.buttons[action])
         looked(dock, qtbot)
     assert [o["name"] for _, o, _ in read_layers(target)] == ["DAPI", "cells"]
@@ -302,15 +307,15 @@ def test_a_save_is_cancelled_and_removed_or_resumed(stuck, slow, tmp_path, qtbot
     slow.gate.set()
     looked(stuck, qtbot)
     assert stuck.view.message.text() == "Cancelled."
-    assert offered(stuck) == {"resume", "remove"}
-    press(stuck, qtbot, stuck.view.target.buttons["remove"])
+    assert offered(stuck) == {SaveAction.RESUME, SaveAction.REMOVE}
+    press(stuck, qtbot, stuck.view.target.buttons[SaveAction.REMOVE])
     assert not list(tmp_path.iterdir())
     assert stuck.view.target.state.text() == "✔ free"
     begin(stuck, qtbot, slow)
     qtbot.mouseClick(stuck.view.progress.cancel, LEFT)
     slow.gate.set()
     looked(stuck, qtbot)
-    press(stuck, qtbot, stuck.view.target.buttons["resume"])
+    press(stuck, qtbot, stuck.view.target.buttons[SaveAction.RESUME])
     assert "Saved" in stuck.view.message.text()
     first = read_layers(tmp_path / "a.ome.zarr")[0]
     np.testing.assert_array_equal(finest(first), DATA)
@@ -334,7 +339,7 @@ def test_a_target_that_appears_meanwhile_is_left_alone(stuck, slow, tmp_path, qt
     looked(dock, qtbot)
     assert "appeared meanwhile" in dock.view.message.text()
     assert [o["name"] for _, o, _ in read_layers(target)] == ["rival"]
-    assert offered(dock) == {"resume", "remove"}
+    assert offered(dock) == {SaveAction.RESUME, SaveAction.REMOVE}
 
 
 def test_what_fails_is_said_inside_and_can_be_mended(dock, tmp_path, qtbot):
@@ -383,7 +388,7 @@ def test_a_secret_in_the_target_is_kept_nowhere(
     dock.save()
     looked(dock, qtbot)
     shown = [dock.view.plan.text(), dock.view.message.text()]
-    shown += [dock.view.target.state.text(), caplog.text, repr(dock._survey)]
+    shown += [dock.view.target.state.text(), caplog.text, repr(dock._preview)]
     shown += [record.message for record in notification_manager.records]
     shown += [file.read_text() for file in configuration.rglob("*") if file.is_file()]
     assert not any(secret in text for text in shown)
@@ -399,15 +404,15 @@ def test_all_can_be_reached_by_name_and_fits_300_pixels(dock):
     assert dock.view.target.line.accessibleName()
 
 
-def test_labels_that_are_lazy_or_locked_are_not_held(filled):
+def test_labels_that_are_lazy_or_locked_are_left_alone(filled):
     import dask.array as da
 
     layers = [filled.layers["DAPI"], filled.layers["cells"]]
     layers.append(filled.add_labels(da.zeros((3, 4), dtype=int), name="lazy"))
-    held = PaintingHeld(layers)
+    lock = PaintingLock(layers)
     assert [layer.editable for layer in layers][1] is False
     assert layers[2].editable
-    held.release()
+    lock.release()
     assert filled.layers["cells"].editable
 
 

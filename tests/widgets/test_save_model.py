@@ -8,7 +8,7 @@ import pytest
 from napari_omezarr.errors import OptionError
 from napari_omezarr.location import Location
 from napari_omezarr.widgets.save_model import (
-    SaveRequest,
+    SaveAction,
     confirmation,
     listing_text,
     options_of,
@@ -20,8 +20,9 @@ from napari_omezarr.widgets.save_model import (
     target_state,
     warnings_text,
 )
-from napari_omezarr.widgets.save_preview import SavePreview, save_preview
-from napari_omezarr.writing import Progress, StoredSize, plan_write
+from napari_omezarr.widgets.save_work import SavePreview, SaveRequest, preview_save
+from napari_omezarr.writing import Progress, plan_write
+from napari_omezarr.writing.hierarchy import StoredSize
 
 DATA = np.zeros((4, 30, 40), np.uint8)
 NAMES = {"axis_labels": ("z", "y", "x")}
@@ -122,7 +123,7 @@ def test_a_listing_is_counted():
 
 def asked(tmp_path, layers, name="a.ome.zarr", in_use=(), **options):
     address = str(tmp_path / name) if name else ""
-    return save_preview(SaveRequest(tuple(layers), address, options, frozenset(in_use)))
+    return preview_save(SaveRequest(tuple(layers), address, options, frozenset(in_use)))
 
 
 def test_a_free_place_and_an_image_there(tmp_path):
@@ -133,14 +134,18 @@ def test_a_free_place_and_an_image_there(tmp_path):
     assert not target_state(asked(tmp_path, [layer("a")], name="")).text
     write_layers([layer("a")], tmp_path / "a.ome.zarr")
     state = target_state(asked(tmp_path, [layer("a")]))
-    assert state.actions == ("replace", "beside")
+    assert state.actions == (SaveAction.REPLACE, SaveAction.BESIDE)
     assert state.text.startswith("✖ exists: ")
     labels = target_state(asked(tmp_path, [layer("cells", "labels")]))
-    assert labels.actions == ("add", "replace", "beside")
+    assert labels.actions == (
+        SaveAction.ADD_LABELS,
+        SaveAction.REPLACE,
+        SaveAction.BESIDE,
+    )
     sure = confirmation(asked(tmp_path, [layer("a")]))
     assert "This removes" in sure.text
     assert str(tmp_path) in sure.text
-    assert sure.actions == ("confirm", "keep")
+    assert sure.actions == (SaveAction.CONFIRM_REPLACE, SaveAction.KEEP)
 
 
 def test_what_an_open_layer_reads_is_never_offered_to_be_replaced(tmp_path):
@@ -153,10 +158,10 @@ def test_what_an_open_layer_reads_is_never_offered_to_be_replaced(tmp_path):
         target_state(asked(tmp_path, [layer("b")], in_use=[str(place)])),
     ):
         assert "being read" in state.text
-        assert state.actions == ("beside",)
+        assert state.actions == (SaveAction.BESIDE,)
     cells = [layer("cells", "labels")]
     state = target_state(asked(tmp_path, cells, in_use=[str(place)]))
-    assert state.actions == ("add", "beside")
+    assert state.actions == (SaveAction.ADD_LABELS, SaveAction.BESIDE)
 
 
 @pytest.mark.parametrize(
@@ -188,11 +193,11 @@ def test_a_replacement_that_broke_off_can_only_be_finished(tmp_path):
     place = Location.parse(tmp_path / "a.ome.zarr")
     plan = asked(tmp_path, [layer("a")]).plan
     broken_off = SavePreview(plan, place, unfinished=True)
-    assert target_state(broken_off).actions == ("resume", "remove")
+    assert target_state(broken_off).actions == (SaveAction.RESUME, SaveAction.REMOVE)
     switching = SavePreview(plan, place, unfinished=True, switching=True)
-    assert target_state(switching).actions == ("finish",)
+    assert target_state(switching).actions == (SaveAction.FINISH,)
 
 
-def test_a_wish_shows_no_secret():
-    wish = SaveRequest((layer("a"),), "s3://key:hidden@b/x", {}, frozenset())
-    assert "hidden" not in repr(wish)
+def test_a_request_shows_no_secret():
+    request = SaveRequest((layer("a"),), "s3://key:hidden@b/x", {}, frozenset())
+    assert "hidden" not in repr(request)

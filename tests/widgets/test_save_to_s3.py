@@ -16,6 +16,7 @@ from napari_omezarr.demo.server import READER
 from napari_omezarr.errors import AccessDeniedError, TargetExistsError
 from napari_omezarr.widgets.background_save import under_way
 from napari_omezarr.widgets.save_dock import SaveDock
+from napari_omezarr.widgets.save_model import SaveAction
 
 DATA = np.random.default_rng(8).integers(1, 250, (3, 40, 50)).astype(np.uint8)
 PLACED = {"scale": (2, 0.5, 0.5), "units": ("um",) * 3, "axis_labels": ("z", "y", "x")}
@@ -123,9 +124,9 @@ def test_the_dock_saves_replaces_and_opens_in_a_bucket(
     dock.view.form["version"].value = "0.4"
     looked()
     assert dock.view.target.state.text().startswith("✖ exists: ")
-    dock.view.target.buttons["replace"].click()
+    dock.view.target.buttons[SaveAction.REPLACE].click()
     assert address in dock.view.target.state.text()
-    dock.view.target.buttons["confirm"].click()
+    dock.view.target.buttons[SaveAction.CONFIRM_REPLACE].click()
     looked()
     assert dock.view.message.text() == f"Saved to {address}."
     dock.view.open.click()

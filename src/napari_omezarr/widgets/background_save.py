@@ -1,4 +1,4 @@
-"""Saving what napari's own commands hand over, without freezing its window."""
+"""Saving in a thread, for napari's own commands and for the save dock."""
 
 from __future__ import annotations
 
@@ -27,9 +27,8 @@ from napari_omezarr.errors import (
     WriteCancelledError,
 )
 
-from .open_layers import PaintingHeld, layers_with, places_of
 from .qt_async import Task, app_events, event_loop_runs, main_window, wait_for_import
-from .save_model import layer_data
+from .viewer_layers import PaintingLock, layer_data, layers_with, places_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -42,30 +41,33 @@ if TYPE_CHECKING:
 
     Work = Callable[[Callable[[Progress], None], Event], Any]
 
-# A save in a thread: its progress in napari's activity dock, and its end by signal.
-
 TICK = 100
 """Milliseconds between looks at how far a save is."""
 
 under_way: dict[str, Saving] = {}
 """The saves that have not ended, by what they save to."""
 
+_ANSWERS: Mapping[type[BaseException], Mapping[str, Mapping[str, Any]]] = {
+    TargetExistsError: {
+        "Replace it": {"existing": "replace"},
+        "Save beside it": {"existing": "beside"},
+    },
+    UnfinishedWriteError: {
+        "Resume": {"unfinished": "resume"},
+        "Remove and save": {"unfinished": "remove"},
+    },
+}
+"""What can be answered to what is in the way, with the text of its button."""
+
+_log = logging.getLogger(__name__)
+
 
 class Saving(QObject):
-    """One save, until it has ended; make it and start it in the GUI thread.
+    """One save, with its progress in napari's activity dock; for the GUI thread.
 
-    Parameters
-    ----------
-    address : str
-        What it saves to, without secrets.
-    work : callable
-        Saves, given a function to tell its progress to and an event that asks it to
-        stop. It runs in a thread and must not touch a widget or a layer.
-
-    Attributes
-    ----------
-    progress : Progress or None
-        How far it is.
+    `work` saves in a thread, where it must not touch a widget or a layer. It gets a
+    function to tell its progress to, and an event that asks it to stop. Nobody can
+    paint the layers meanwhile: it would tear them.
     """
 
     progressed = Signal(object)
@@ -73,11 +75,12 @@ class Saving(QObject):
     ended = Signal(object)
     """The outcome, a finished `Future`."""
 
-    def __init__(self, address: str, work: Work) -> None:
+    def __init__(self, address: str, work: Work, layers: Iterable[Layer]) -> None:
         super().__init__()
         self.address = address
         self.progress: Progress | None = None
         self._work = work
+        self._layers = layers
         self._cancel = Event()
         self._timer = QTimer(self)
         self._timer.timeout.connect(self._tick)
@@ -88,13 +91,7 @@ class Saving(QObject):
         return self._cancel.is_set()
 
     def start(self) -> None:
-        """Start the thread.
-
-        Raises
-        ------
-        TargetInUseError
-            Another save to the same place is under way.
-        """
+        """Start, unless another save to the same place is under way."""
         if self.address in under_way:
             raise TargetInUseError(
                 f"{self.address} is being saved to already.",
@@ -102,6 +99,7 @@ class Saving(QObject):
                 url=self.address,
             )
         under_way[self.address] = self
+        self._lock = PaintingLock(self._layers)
         name = self.address.rpartition("/")[2]
         self._bar = cancelable_progress(desc=f"Saving {name}", total=0)
         window = main_window()
@@ -132,6 +130,7 @@ class Saving(QObject):
         self._timer.stop()
         self._bar.close()
         under_way.pop(self.address, None)
+        self._lock.release()
         self.ended.emit(outcome)
         # A save that broke off has left something there, too.
         app_events().written.emit(self.address)
@@ -142,48 +141,18 @@ class Saving(QObject):
         self._timer.stop()
 
 
-# Saving what napari's own commands hand over, without freezing its window.
-
-_ANSWERS: Mapping[type[BaseException], Mapping[str, Mapping[str, Any]]] = {
-    TargetExistsError: {
-        "Replace it": {"existing": "replace"},
-        "Save beside it": {"existing": "beside"},
-    },
-    UnfinishedWriteError: {
-        "Resume": {"unfinished": "resume"},
-        "Remove and save": {"unfinished": "remove"},
-    },
-}
-"""What can be answered to what is in the way, with the text of its button."""
-
-_log = logging.getLogger(__name__)
+# What napari's own commands save.
 
 
-def save_for_viewer(layers: Sequence[Any], place: Location, **conduct: Any) -> bool:
-    """Save layer data; in the background if the window lives on meanwhile.
+def save_for_viewer(layers: Sequence[Any], place: Location, **mode: Any) -> bool:
+    """Save layer data as napari hands it to a writer; False if the person cancelled.
 
-    A script that saves before ``napari.run()``, or at the prompt of IPython, has no
-    event loop that goes on: it would end before anything was saved, so it waits.
+    It is saved in the background if the window lives on meanwhile; then a
+    notification tells what fails after the plan. A script that saves before
+    ``napari.run()``, or at the prompt of IPython, has no event loop that goes on: it
+    would end before anything was saved, so it waits.
 
-    Parameters
-    ----------
-    layers : sequence of (data, options, type)
-        As napari hands them to a writer.
-    place : Location
-        Where.
-    **conduct
-        Fields of `writing.Conduct`: the person's answer to what is there.
-
-    Returns
-    -------
-    bool
-        False if the person cancelled before it began.
-
-    Raises
-    ------
-    OMEZarrError
-        It cannot be saved like this. In the background, later failures are told by
-        a notification.
+    `mode` holds fields of `writing.SaveMode`: the person's answer to what is there.
     """
     viewer = napari.current_viewer()
     others = list(viewer.layers) if viewer is not None else []
@@ -191,39 +160,27 @@ def save_for_viewer(layers: Sequence[Any], place: Location, **conduct: Any) -> b
     if not event_loop_runs():
         from napari_omezarr.writing import write_layers
 
-        write_layers(layers, place, in_use=in_use, **conduct)
+        write_layers(layers, place, in_use=in_use, **mode)
         return True
     if not wait_for_import("napari_omezarr.writing"):
         return False
     from napari_omezarr.writing import accepted, plan_write
 
     accepted(plan_write(layers, place))
-    saving = Saving(place.display, partial(_save, layers, place, in_use, conduct))
-    saving.start()
     shown = layers_with((data for data, _, _ in layers), others)
-    held = PaintingHeld(shown)
-    # Not the bound method: PyQt would not keep what it is bound to.
-    saving.ended.connect(partial(PaintingHeld.release, held))
+    work = partial(_save, layers, place, in_use, mode)
+    saving = Saving(place.display, work, shown)
+    saving.start()
+    # Not a bound method: PyQt would not keep what it is bound to.
     again = partial(_again, [ref(layer) for layer in shown], place)
-    saving.ended.connect(partial(tell_end, place.display, again))
+    saving.ended.connect(partial(_tell_end, place.display, again))
     return True
 
 
-def tell_end(
+def _tell_end(
     address: str, again: Callable[..., object], outcome: Future[Saved]
 ) -> None:
-    """Say in a notification how a save has ended.
-
-    Parameters
-    ----------
-    address : str
-        What was saved to.
-    again : callable
-        Saves once more, given fields of `writing.Conduct`; offered by buttons where
-        something is in the way.
-    outcome : Future
-        How it ended.
-    """
+    """Notify of a save's end, with buttons to save again if something is in the way."""
     error = outcome.exception()
     if error is None:
         saved = outcome.result()
@@ -233,14 +190,14 @@ def tell_end(
     else:
         answers = _ANSWERS.get(type(error), {})
         actions = tuple(
-            (text, partial(again, **conduct)) for text, conduct in answers.items()
+            (text, partial(again, **mode)) for text, mode in answers.items()
         )
         told = Notification(explained(error), NotificationSeverity.ERROR, actions)
         notification_manager.dispatch(told)
 
 
 def explained(error: BaseException) -> str:
-    """Give the sentence and action of a failed save, without anything secret."""
+    """Return the sentence and action of a failed save, without anything secret."""
     if isinstance(error, OMEZarrError):
         return str(error)
     # Not its text: a library of another reader may put a signed address there.
@@ -252,23 +209,23 @@ def _save(
     layers: Sequence[Any],
     place: Location,
     in_use: Iterable[str],
-    conduct: Mapping[str, Any],
-    tell: Any,
+    mode: Mapping[str, Any],
+    tell: Callable[[Progress], None],
     cancel: Event,
 ) -> Saved:
     from napari_omezarr.writing import write_layers
 
     return write_layers(
-        layers, place, in_use=in_use, progress=tell, cancel=cancel, **conduct
+        layers, place, in_use=in_use, progress=tell, cancel=cancel, **mode
     )
 
 
 def _again(
-    layers: Sequence[ref[Layer]], place: Location, *_: object, **conduct: Any
+    layers: Sequence[ref[Layer]], place: Location, *_: object, **mode: Any
 ) -> None:
     """Save once more, as somebody has answered; not layers that are gone since."""
     found = [layer for each in layers if (layer := each()) is not None]
     try:
-        save_for_viewer([layer_data(layer) for layer in found], place, **conduct)
+        save_for_viewer([layer_data(layer) for layer in found], place, **mode)
     except OMEZarrError as error:
         show_error(str(error))

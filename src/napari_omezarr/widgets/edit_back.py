@@ -1,4 +1,7 @@
-"""Writing an edited region back; blocks, so it is done in a thread."""
+"""Changes that go back into the OME-Zarr they came from: how layers look, pixels.
+
+What is done in threads imports zarr and the rest there.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,15 @@ from napari.utils.notifications import (
 from napari_omezarr.errors import ConflictError, OMEZarrError, OptionError
 
 from .background_save import explained
-from .open_layers import keep_original, original_of
 from .qt_async import Task
-from .save_model import layer_data
+from .viewer_layers import (
+    bare_layers,
+    image_address,
+    keep_original,
+    layer_data,
+    original_of,
+    record_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,23 +38,12 @@ if TYPE_CHECKING:
 
     import napari.viewer
 
-    from .write_back import Changed
-
-# Changes that go back into the OME-Zarr they came from: how layers look, pixels.
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Edited:
-    """A region as it is now, and as it was loaded.
+    """A region as it is now, and as it was loaded; both arrays have one shape.
 
-    Parameters
-    ----------
-    layer : Layer
-        The one that was loaded.
-    record : Mapping
-        What it remembers of its image, with the region.
-    values, original : numpy.ndarray
-        Of equal shape.
+    The record is what the loaded layer remembers of its image, with the region.
     """
 
     layer: Layer
@@ -54,15 +52,27 @@ class Edited:
     original: np.ndarray
 
 
-def update_looks(viewer: napari.viewer.Viewer) -> Task | None:
+@dataclass(frozen=True, slots=True)
+class Written:
+    """How many pixels were edited, of the image at which address."""
+
+    pixels: int
+    address: str
+
+
+# How layers look.
+
+
+def update_rendering(viewer: napari.viewer.Viewer) -> Task | None:
     """Write names, colours, contrast and visibility back; notifications tell.
 
     It takes all layers of the images that the selected ones belong to; where none of
     those was opened from an OME-Zarr, all that were.
     """
-    layers = [layer for layer in bare_layers(viewer.layers) if _image(layer)]
-    selected = {_image(layer) for layer in layers if layer in viewer.layers.selection}
-    chosen = [layer for layer in layers if not selected or _image(layer) in selected]
+    layers = [layer for layer in bare_layers(viewer.layers) if image_address(layer)]
+    images = {layer: image_address(layer) for layer in layers}
+    selected = {images[layer] for layer in layers if layer in viewer.layers.selection}
+    chosen = [layer for layer in layers if not selected or images[layer] in selected]
     if not chosen:
         show_error("No layer was opened from an OME-Zarr. Save them as a new image.")
         return None
@@ -70,46 +80,58 @@ def update_looks(viewer: napari.viewer.Viewer) -> Task | None:
     return Task(partial(_update, data)).start(_tell_updated)
 
 
+def _update(layers: Sequence[Any]) -> tuple[str, ...]:
+    from napari_omezarr import writing
+
+    return writing.update_rendering(layers)
+
+
+def _tell_updated(outcome: Future[tuple[str, ...]]) -> None:
+    error = outcome.exception()
+    if error is not None:
+        show_error(explained(error))
+        return
+    names = ", ".join(outcome.result())
+    show_info(
+        f"Their images now say how these look: {names}."
+        if names
+        else "The images say already how the layers look."
+    )
+
+
+# The pixels of a region.
+
+
 def write_back(viewer: napari.viewer.Viewer) -> Task | None:
     """Write the edited pixels of the selected region back; notifications tell."""
-    selection = [
-        layer
-        for layer in bare_layers(viewer.layers)
-        if layer in viewer.layers.selection
-    ]
+    layers, selection = bare_layers(viewer.layers), viewer.layers.selection
     try:
-        edited = edited_region(selection)
+        edited = edited_region([layer for layer in layers if layer in selection])
     except OMEZarrError as error:
         show_error(str(error))
         return None
-    return Task(partial(_patch, edited)).start(partial(_tell_patched, viewer, edited))
+    return Task(partial(write_edit, edited)).start(
+        partial(_tell_patched, viewer, edited)
+    )
 
 
 def load_present(viewer: napari.viewer.Viewer, edited: Edited, *_: object) -> Task:
-    """Load the pixels that a region has in its image by now, as a layer beside it.
-
-    Edits that are repeated there can be written back.
-    """
-    return Task(partial(_read, edited)).start(partial(_show_present, viewer, edited))
+    """Load what the image holds there by now as a layer beside it, to edit that."""
+    return Task(partial(read_present, edited)).start(
+        partial(_show_present, viewer, edited)
+    )
 
 
 def edited_region(layers: Sequence[Layer]) -> Edited:
-    """Find out what was edited: a painted region, or a region and what came of it.
+    """Find out what was edited.
 
-    Parameters
-    ----------
-    layers : sequence of Layer
-        A region of labels, or a region of an image with another layer of its shape
-        that was computed from it.
-
-    Raises
-    ------
-    OptionError
-        They are neither.
+    It is a region of labels that was painted, or a region of an image with another
+    layer of its shape that was computed from it; all else is an OptionError.
     """
-    regions = [layer for layer in layers if _region(layer) is not None]
+    regions = [layer for layer in layers if record_of(layer).get("region") is not None]
     others = [layer for layer in layers if layer not in regions]
-    if not regions and any(_is_lazy_labels(layer) for layer in others):
+    lazy = [layer for layer in others if image_address(layer)]
+    if not regions and any(isinstance(layer, Labels) for layer in lazy):
         raise OptionError(
             "Labels that are read from an OME-Zarr cannot be painted as they are.",
             action="Load a region of them at level 0 in the dock OME-Zarr region, "
@@ -121,7 +143,7 @@ def edited_region(layers: Sequence[Layer]) -> Edited:
             action="If another layer was computed from it, select that as well.",
         )
     (layer,) = regions
-    record = layer.metadata["omezarr"]
+    record = record_of(layer)
     if record["region"]["level"] != 0:
         raise OptionError(
             f"{layer.name} was loaded at a coarser level.",
@@ -143,47 +165,6 @@ def edited_region(layers: Sequence[Layer]) -> Edited:
     return Edited(layer, record, values, original)
 
 
-def bare_layers(layers: Any) -> list[Layer]:
-    """Take layers out of the proxies that napari hands to plugins."""
-    return [getattr(layer, "__wrapped__", layer) for layer in layers]
-
-
-def _image(layer: Layer) -> str:
-    """Give the address of the image that a layer was opened from; else nothing."""
-    record = layer.metadata.get("omezarr")
-    if not isinstance(record, dict) or "region" in record:
-        return ""
-    return str(record.get("address") or "").partition("/labels/")[0]
-
-
-def _is_lazy_labels(layer: Layer) -> bool:
-    return isinstance(layer, Labels) and bool(_image(layer))
-
-
-def _region(layer: Layer) -> Any:
-    record = layer.metadata.get("omezarr")
-    return record.get("region") if isinstance(record, dict) else None
-
-
-def _update(layers: Sequence[Any]) -> tuple[str, ...]:
-    # Imported here, in the job's thread: the first time it takes a second or more.
-    from napari_omezarr.writing import update_rendering
-
-    return update_rendering(layers)
-
-
-def _patch(edited: Edited) -> Changed:
-    from .write_back import write_edit
-
-    return write_edit(edited)
-
-
-def _read(edited: Edited) -> np.ndarray:
-    from .write_back import read_present
-
-    return read_present(edited)
-
-
 def _show_present(
     viewer: napari.viewer.Viewer, edited: Edited, outcome: Future[np.ndarray]
 ) -> None:
@@ -198,21 +179,8 @@ def _show_present(
     viewer.add_layer(layer)
 
 
-def _tell_updated(outcome: Future[tuple[str, ...]]) -> None:
-    error = outcome.exception()
-    if error is not None:
-        show_error(explained(error))
-        return
-    names = ", ".join(outcome.result())
-    show_info(
-        f"Their images now say how these look: {names}."
-        if names
-        else "The images say already how the layers look."
-    )
-
-
 def _tell_patched(
-    viewer: napari.viewer.Viewer, edited: Edited, outcome: Future[Changed]
+    viewer: napari.viewer.Viewer, edited: Edited, outcome: Future[Written]
 ) -> None:
     error = outcome.exception()
     if isinstance(error, ConflictError):
@@ -223,12 +191,67 @@ def _tell_patched(
     if error is not None:
         show_error(explained(error))
         return
-    changed = outcome.result()
-    if not changed.pixels:
+    written = outcome.result()
+    if not written.pixels:
         show_info("Nothing was edited.")
         return
     keep_original(edited.layer)
     show_info(
-        f"{changed.pixels:,} edited pixels are now in {changed.address}, and in its "
+        f"{written.pixels:,} edited pixels are now in {written.address}, and in its "
         "coarser levels. Open it again to see them there."
     )
+
+
+# What is done with pixels in threads.
+
+
+def write_edit(edited: Edited) -> Written:
+    """Write what was edited, in a thread.
+
+    It is a ConflictError if somebody has changed the same pixels in another way
+    meanwhile; nothing is written then.
+    """
+    from napari_omezarr.writing import patch
+
+    address, start, axis = _place(edited)
+    values, original = edited.values, edited.original
+    if axis is not None:
+        values = np.expand_dims(values, axis)
+        original = np.expand_dims(original, axis)
+    count = int(np.count_nonzero(values != original))
+    if count:
+        patch(address, start, values, original=original)
+    return Written(count, address)
+
+
+def read_present(edited: Edited) -> np.ndarray:
+    """Read what the image holds by now where a region lies, in a thread."""
+    from napari_omezarr.writing.api import open_hierarchy, parsed
+    from napari_omezarr.writing.existing import open_existing
+
+    address, start, axis = _place(edited)
+    shape = list(edited.original.shape)
+    if axis is not None:
+        shape.insert(axis, 1)
+    image = open_existing(open_hierarchy(parsed(address)))
+    bounds = tuple((s, s + size) for s, size in zip(start, shape, strict=True))
+    return image.levels[0].read(bounds).reshape(edited.original.shape)
+
+
+def _place(edited: Edited) -> tuple[str, list[int], int | None]:
+    """Return the image, where in it the region begins, and the axis that it lacks."""
+    from napari_omezarr.writing.from_layers import read_origin
+
+    origin = read_origin(edited.record)
+    start = [int(first) for first in edited.record["region"]["start"]]
+    types = [axis.type for axis in origin.axes.values()]
+    axis = None
+    if len(types) == len(start) + 1 and origin.channel is not None:
+        axis = types.index("channel")
+        start.insert(axis, origin.channel)
+    if len(types) != len(start) or not origin.address:
+        raise OptionError(
+            "The region does not tell where in its image it lies.",
+            action="Load it again.",
+        )
+    return origin.address, start, axis

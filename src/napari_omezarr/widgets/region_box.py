@@ -18,6 +18,8 @@ from napari_omezarr.region import (
     layer_options,
 )
 
+from .viewer_layers import bare_layers, image_address, record_of
+
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
 
@@ -93,8 +95,8 @@ class Cut:
 
 def croppable(layers: Iterable[Any]) -> list[Layer]:
     """Give the images and labels among layers, topmost first, out of any proxies."""
-    bare = [getattr(layer, "__wrapped__", layer) for layer in layers]
-    return [layer for layer in reversed(bare) if isinstance(layer, Image | Labels)]
+    bare = reversed(bare_layers(layers))
+    return [layer for layer in bare if isinstance(layer, Image | Labels)]
 
 
 def companions(layer: Layer, layers: Iterable[Layer]) -> list[Layer]:
@@ -161,11 +163,8 @@ def unit_factors(source: Sequence[Any], target: Sequence[Any]) -> np.ndarray:
 
 def _image_of(layer: Layer) -> Hashable:
     """Name the image that a layer shows a part of; None where nothing tells."""
-    record = layer.metadata.get("omezarr")
-    if isinstance(record, dict) and "region" not in record:
-        return str(record.get("address")).partition("/labels/")[0]
-    if "region" in layer.metadata or isinstance(record, dict):
-        return None
+    if record_of(layer) or "region" in layer.metadata:
+        return image_address(layer) or None
     path: str | None = layer.source.path
     return path
 

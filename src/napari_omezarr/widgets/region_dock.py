@@ -28,10 +28,10 @@ from napari_omezarr.display import (
 from napari_omezarr.errors import OMEZarrError
 from napari_omezarr.region import RegionPart, as_placed, estimate, start
 
-from .open_layers import keep_original
 from .qt_async import FutureWatcher
 from .quantities import bytes_text, lengths_text, shape_text
 from .region_box import Frame, companions, croppable, cuts, finest_shape, visible_edges
+from .viewer_layers import keep_original
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -22,29 +22,30 @@ from napari_omezarr.errors import OMEZarrError, WriteCancelledError
 from napari_omezarr.user_files import Recents, without_secrets
 
 from .background_save import Saving, explained
-from .edit_back import bare_layers
-from .open_layers import PaintingHeld, places_of
 from .qt_async import DebouncedTask, Task
 from .save_model import (
-    SaveRequest,
+    SaveAction,
     TargetState,
     confirmation,
     labels_confirmation,
-    layer_data,
-    open_saved,
     plan_text,
-    preview_save,
     remember,
     remembered,
-    remove_labels,
-    remove_unfinished,
     roles,
-    save_into,
-    save_new,
     target_state,
     warnings_text,
 )
-from .save_widgets import SaveForm, SaveLayers, SaveProgress, SaveTarget, said
+from .save_widgets import SaveForm, SaveLayers, SaveProgress, SaveTarget, sentence_label
+from .save_work import (
+    SaveRequest,
+    open_saved,
+    preview_save,
+    remove_labels,
+    remove_unfinished,
+    save_into,
+    save_new,
+)
+from .viewer_layers import bare_layers, layer_data, places_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -57,32 +58,50 @@ if TYPE_CHECKING:
     from napari_omezarr.location import Location
 
     from .open import Opened
-    from .save_preview import SavePreview
+    from .save_work import SavePreview
 
-# How the save dock looks: its parts in a column, at least 300 pixels wide.
+SAVE_MODES: Mapping[SaveAction, Mapping[str, Any]] = {
+    SaveAction.CONFIRM_REPLACE: {"existing": "replace"},
+    SaveAction.BESIDE: {"existing": "beside"},
+    SaveAction.RESUME: {"unfinished": "resume"},
+}
+"""The fields of `writing.SaveMode` for each action that saves a new image."""
+ADD_MODES: Mapping[SaveAction, Mapping[str, Any]] = {
+    SaveAction.ADD_LABELS: {},
+    SaveAction.CONFIRM_LABELS: {"existing": "replace"},
+    SaveAction.RENAME_LABELS: {"existing": "beside"},
+    SaveAction.RESUME_LABELS: {"unfinished": "resume"},
+}
+"""The same for each action that adds labels to an image."""
+NEXT_STATES: Mapping[SaveAction, Callable[[SavePreview], TargetState]] = {
+    SaveAction.REPLACE: confirmation,
+    SaveAction.REPLACE_LABELS: labels_confirmation,
+    SaveAction.KEEP: target_state,
+}
+"""What is said next, for each action that only asks."""
+REMOVALS: Mapping[SaveAction, Callable[[Location, SaveRequest], SavePreview]] = {
+    SaveAction.REMOVE: remove_unfinished,
+    SaveAction.FINISH: remove_unfinished,
+    SaveAction.REMOVE_LABELS: remove_labels,
+}
+"""What is done about a save that broke off."""
 
 
 class SaveView:
-    """The parts, laid out in a widget.
-
-    Parameters
-    ----------
-    owner : QWidget
-        Gets the layout.
-    """
+    """The parts of the dock, in a column at least 300 pixels wide."""
 
     def __init__(self, owner: QWidget) -> None:
         self._inner = QWidget(owner)
         self.layers = SaveLayers(self._inner)
         self.target = SaveTarget(self._inner)
         self.form = SaveForm()
-        self.plan = said(self._inner)
-        self.warning = said(self._inner)
-        self.loss = said(self._inner)
+        self.plan = sentence_label(self._inner)
+        self.warning = sentence_label(self._inner)
+        self.loss = sentence_label(self._inner)
         self.accept = QCheckBox("Save &without that", self._inner)
         self.save = QPushButton("&Save", self._inner)
         self.progress = SaveProgress(self._inner)
-        self.message = said(self._inner)
+        self.message = sentence_label(self._inner)
         self.open = QPushButton("&Open it", self._inner)
         self.copy = QPushButton("Co&py address", self._inner)
         self.options = QCollapsible("Options", self._inner)
@@ -172,59 +191,23 @@ class SaveView:
         yield self.message
 
 
-# What the buttons below the target do, by the keys of `save_target.LABELS`.
-
-CONDUCT: Mapping[str, Mapping[str, Any]] = {
-    "confirm": {"existing": "replace"},
-    "beside": {"existing": "beside"},
-    "resume": {"unfinished": "resume"},
-}
-"""What each action asks of a save."""
-ADDED: Mapping[str, Mapping[str, Any]] = {
-    "add": {},
-    "confirm labels": {"existing": "replace"},
-    "rename labels": {"existing": "beside"},
-    "resume labels": {"unfinished": "resume"},
-}
-"""What each action asks of adding labels."""
-SAID: Mapping[str, Callable[[SavePreview], TargetState]] = {
-    "replace": confirmation,
-    "replace labels": labels_confirmation,
-    "keep": target_state,
-}
-"""What is said next."""
-TIDIED: Mapping[str, Callable[[Location, SaveRequest], SavePreview]] = {
-    "remove": remove_unfinished,
-    "finish": remove_unfinished,
-    "remove labels": remove_labels,
-}
-"""What is done to what a save has left."""
-
-# The dock "Save as OME-Zarr": layers, target, plan, options, and the saving itself.
-
-
 class SaveDock(QWidget):
     """Saves layers as an OME-Zarr, on this computer or at a remote place.
 
     What would be written, and what is at the target, is found out in a thread and
     shown before anything is written. Saving goes on in the background; Esc, or the
     button, cancels it.
-
-    Parameters
-    ----------
-    napari_viewer : napari.viewer.Viewer
-        Whose layers are offered, and which gets what was saved if that is wanted.
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = napari_viewer
-        self._survey: SavePreview | None = None
+        self._preview: SavePreview | None = None
         self._saving: Saving | None = None
-        self._saved: Location | None = None
+        self._saved_to: Location | None = None
         self._opening: Task | None = None
         self.view = SaveView(self)
-        self._latest = DebouncedTask(self._hear, self)
+        self._planning = DebouncedTask(self._show_preview, self)
         self.view.form.restore(remembered())
         bare = bare_layers(napari_viewer.layers)
         chosen = [layer for layer in bare if layer in napari_viewer.layers.selection]
@@ -241,45 +224,34 @@ class SaveDock(QWidget):
     @property
     def looking(self) -> bool:
         """Whether the plan is still being made, or the target looked at."""
-        return self._latest.busy
+        return self._planning.busy
 
     def save(
         self,
-        conduct: Mapping[str, Any] | None = None,
+        mode: Mapping[str, Any] | None = None,
         work: Callable[..., Location] = save_new,
     ) -> None:
         """Begin to save; the end comes by signal.
 
-        Parameters
-        ----------
-        conduct : Mapping, optional
-            What to do with what is there already: fields of `writing.Conduct`.
-        work : callable, optional
-            What does it, of `save_work`.
+        `mode` holds fields of `writing.SaveMode`; `work` is `save_new` or `save_into`.
         """
-        survey = self._survey
-        if self.busy or survey is None or survey.place is None:
+        place = self._preview.place if self._preview is not None else None
+        if self.busy or place is None:
             return
         layers = self.view.layers.layers()
+        chosen = {**(mode or {}), "accept_losses": self.view.accept.isChecked()}
         try:
-            wish = self._wish(layers)
-        except OMEZarrError as error:
-            self.view.say(f"✖ {error}")
-            return
-        how = {**(conduct or {}), "accept_losses": self.view.accept.isChecked()}
-        todo = partial(work, wish, survey.place, how)
-        saving = Saving(survey.place.display, todo)
-        try:
+            todo = partial(work, self._request(layers), place, chosen)
+            saving = Saving(place.display, todo, layers)
             saving.start()
         except OMEZarrError as error:
             self.view.say(f"✖ {error}")
             return
-        self._latest.forget()
-        saving.ended.connect(partial(PaintingHeld.release, PaintingHeld(layers)))
+        self._planning.forget()
         saving.progressed.connect(self.view.progress.show_progress)
         saving.ended.connect(self._end)
         self._saving = saving
-        self._remember(survey.place)
+        self._remember(place)
         self.view.set_busy(True)
 
     def cancel(self) -> None:
@@ -290,15 +262,15 @@ class SaveDock(QWidget):
 
     def open_saved(self) -> None:
         """Open what was saved, as new layers."""
-        if self._saved is not None and self._opening is None:
-            task = Task(partial(open_saved, self._saved))
+        if self._saved_to is not None and self._opening is None:
+            task = Task(partial(open_saved, self._saved_to))
             self._opening = task.start(self._opened, self)
 
     def copy_address(self) -> None:
         """Put the address of what was saved into the clipboard."""
         clipboard = QGuiApplication.clipboard()
-        if clipboard is not None and self._saved is not None:
-            clipboard.setText(self._saved.display)
+        if clipboard is not None and self._saved_to is not None:
+            clipboard.setText(self._saved_to.display)
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:
         """Cancel on Esc."""
@@ -343,9 +315,9 @@ class SaveDock(QWidget):
         """Find out anew what would be written."""
         if self.busy:
             return
-        self._survey = None
+        self._preview = None
         self.view.clear()
-        self._latest.ask(self._question)
+        self._planning.ask(self._question)
 
     def _question(self) -> Callable[[], SavePreview] | None:
         layers = self.view.layers.layers()
@@ -353,12 +325,12 @@ class SaveDock(QWidget):
             self.view.plan.setText("Check an image or labels to save.")
             return None
         try:
-            return partial(preview_save, self._wish(layers))
+            return partial(preview_save, self._request(layers))
         except OMEZarrError as error:
             self.view.plan.setText(f"✖ {error}")
             return None
 
-    def _wish(self, layers: list[Layer]) -> SaveRequest:
+    def _request(self, layers: list[Layer]) -> SaveRequest:
         return SaveRequest(
             tuple(layer_data(layer) for layer in layers),
             self.view.target.line.address_text(),
@@ -366,47 +338,48 @@ class SaveDock(QWidget):
             places_of(bare_layers(self._viewer.layers)),
         )
 
-    def _hear(self, outcome: Future[SavePreview]) -> None:
-        """Show what was found out."""
+    def _show_preview(self, outcome: Future[SavePreview]) -> None:
         error = outcome.exception()
         if error is not None:
             self.view.plan.setText(f"✖ {explained(error)}")
             return
-        self._survey = survey = outcome.result()
-        if survey.plan is None:
-            self.view.plan.setText(f"✖ {survey.problem}")
+        self._preview = preview = outcome.result()
+        plan = preview.plan
+        if plan is None:
+            self.view.plan.setText(f"✖ {preview.problem}")
             return
-        self.view.plan.setText(plan_text(survey.plan))
-        self.view.layers.set_roles(roles(survey.plan))
-        self.view.warn(warnings_text(survey.plan), "\n".join(survey.plan.losses))
+        self.view.plan.setText(plan_text(plan))
+        self.view.layers.set_roles(roles(plan))
+        self.view.warn(warnings_text(plan), "\n".join(plan.losses))
         self._show_state()
 
     def _show_state(self) -> None:
-        if self._survey is not None and self._survey.plan is not None:
-            self._offer(target_state(self._survey))
+        if self._preview is not None and self._preview.plan is not None:
+            self._offer(target_state(self._preview))
 
     def _offer(self, state: TargetState) -> None:
-        plan = self._survey.plan if self._survey is not None else None
-        agreed = self.view.accept.isChecked() or plan is None or not plan.losses
-        actions = [a for a in state.actions if agreed or a not in (*CONDUCT, *ADDED)]
+        plan = self._preview.plan if self._preview is not None else None
+        accepted = self.view.accept.isChecked() or plan is None or not plan.losses
+        hidden = {} if accepted else {**SAVE_MODES, **ADD_MODES}
+        actions = [action for action in state.actions if action not in hidden]
         self.view.target.show_state(state.text, actions)
-        self.view.save.setEnabled(state.free and agreed)
+        self.view.save.setEnabled(state.free and accepted)
 
-    def _do(self, action: str) -> None:
+    def _do(self, action: SaveAction) -> None:
         """Do what the person chose about what is at the target."""
-        survey = self._survey
-        if survey is None or survey.place is None:
+        preview = self._preview
+        if preview is None or preview.place is None:
             return
-        if action in SAID:
-            self._offer(SAID[action](survey))
-        elif action in TIDIED:
-            wish = self._wish(self.view.layers.layers())
-            todo = partial(TIDIED[action], survey.place, wish)
-            self._latest.ask(lambda: todo)
-        elif action in ADDED:
-            self.save(ADDED[action], work=save_into)
+        if action in NEXT_STATES:
+            self._offer(NEXT_STATES[action](preview))
+        elif action in REMOVALS:
+            request = self._request(self.view.layers.layers())
+            removal = partial(REMOVALS[action], preview.place, request)
+            self._planning.ask(lambda: removal)
+        elif action in ADD_MODES:
+            self.save(ADD_MODES[action], work=save_into)
         else:
-            self.save(CONDUCT[action])
+            self.save(SAVE_MODES[action])
 
     def _end(self, outcome: Future[Location]) -> None:
         """Say how it ended; where it failed, look at what is there now."""
@@ -414,9 +387,9 @@ class SaveDock(QWidget):
         self.view.set_busy(False)
         error = outcome.exception()
         if error is None:
-            self._saved = outcome.result()
-            Recents().add(self._saved)
-            self.view.done(f"Saved to {self._saved.display}.")
+            self._saved_to = outcome.result()
+            Recents().add(self._saved_to)
+            self.view.done(f"Saved to {self._saved_to.display}.")
             return
         self._changed()
         cancelled = isinstance(error, WriteCancelledError)

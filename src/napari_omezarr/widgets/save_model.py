@@ -1,42 +1,131 @@
-"""What the save dock knows and says, apart from its widgets.
-
-What it does in threads imports what is heavy there, so that the dock opens at once.
-"""
+"""What the save dock says and offers, and what the person has set; no widgets here."""
 
 from __future__ import annotations
 
 import logging
 import re
 from dataclasses import dataclass
+from enum import Enum, unique
 from typing import TYPE_CHECKING, Any
 
-from napari_omezarr.errors import (
-    OptionError,
-)
+from napari_omezarr.errors import OptionError
 from napari_omezarr.user_files import configuration_folder, read_json, write_json
 
 from .quantities import bytes_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from threading import Event
+    from collections.abc import Mapping
 
-    from napari.layers import Layer
+    from napari_omezarr.writing import Plan, Progress
+    from napari_omezarr.writing.hierarchy import StoredSize
+    from napari_omezarr.writing.labels import LabelsThere
+    from napari_omezarr.writing.plan import ImagePlan
 
-    from napari_omezarr.location import Location
-    from napari_omezarr.writing import ImagePlan, Plan, Progress, StoredSize
+    from .save_work import SavePreview
 
-    from .open import Opened
-    from .save_preview import SavePreview
-
-    LayerData = tuple[Any, dict[str, Any], str]
-    Tell = Callable[[Progress], None]
-
-
-# Plans, progress and what is in the way, in words.
-
+AUTO = "auto"
+NONE = "none"
 MANY = 100_000
 """Objects from which on saving, copying and deleting take very long."""
+
+_FILE = "save.json"
+_PAIR = re.compile(r"^(\w+)=(\S+)$")
+
+_log = logging.getLogger(__name__)
+
+# What is at the target, and what can be done about it.
+
+
+@unique
+class SaveAction(Enum):
+    """What a button below the target does; its value is the button's text."""
+
+    REPLACE = "&Replace…"
+    CONFIRM_REPLACE = "&Remove them and save"
+    KEEP = "&Keep them"
+    BESIDE = "Save &beside"
+    RESUME = "&Resume"
+    REMOVE = "Re&move"
+    FINISH = "&Finish"
+    ADD_LABELS = "&Add labels to it"
+    REPLACE_LABELS = "Replace these &labels…"
+    RENAME_LABELS = "Add under another &name"
+    CONFIRM_LABELS = "&Remove them and add"
+    RESUME_LABELS = "&Resume adding"
+    REMOVE_LABELS = "Re&move what was begun"
+
+
+@dataclass(frozen=True, slots=True)
+class TargetState:
+    """A sentence about the target, the actions offered, and whether it is free."""
+
+    text: str = ""
+    actions: tuple[SaveAction, ...] = ()
+    free: bool = False
+
+
+def target_state(preview: SavePreview) -> TargetState:
+    """Decide what to say of the target, and what to offer."""
+    if preview.labels is not None:
+        return _labels_in_the_way(preview.labels)
+    if preview.problem:
+        return _problem(preview)
+    if preview.place is None:
+        return TargetState()
+    if preview.unfinished:
+        return _broken_off(preview)
+    if preview.found is None:
+        return TargetState(" ".join(("✔ free", *preview.notes)), free=True)
+    add = (SaveAction.ADD_LABELS,) if preview.labels_only else ()
+    text = f"✖ exists: {listing_text(preview.found)}"
+    return TargetState(text, (*add, SaveAction.REPLACE, SaveAction.BESIDE))
+
+
+def _problem(preview: SavePreview) -> TargetState:
+    if not preview.is_used or preview.found is None:
+        return TargetState(f"✖ {preview.problem}")
+    if preview.labels_only:
+        text = "An open layer reads this image."
+        return TargetState(text, (SaveAction.ADD_LABELS, SaveAction.BESIDE))
+    return TargetState(f"✖ {preview.problem}", (SaveAction.BESIDE,))
+
+
+def _broken_off(preview: SavePreview) -> TargetState:
+    if preview.switching:
+        text = "Replacing what was here has broken off. The new image is whole."
+        return TargetState(text, (SaveAction.FINISH,))
+    text = "A save to here has broken off."
+    return TargetState(text, (SaveAction.RESUME, SaveAction.REMOVE))
+
+
+def _labels_in_the_way(labels: LabelsThere) -> TargetState:
+    if labels.unfinished:
+        text = "Adding these labels has broken off."
+        remove = () if labels.switching else (SaveAction.REMOVE_LABELS,)
+        return TargetState(text, (SaveAction.RESUME_LABELS, *remove))
+    text = f"✖ The image has labels of this name: {', '.join(labels.taken)}."
+    actions = (SaveAction.REPLACE_LABELS, SaveAction.RENAME_LABELS, SaveAction.BESIDE)
+    return TargetState(text, actions)
+
+
+def confirmation(preview: SavePreview) -> TargetState:
+    """Say what replacing removes, before anything does."""
+    if preview.found is None or preview.place is None:
+        return target_state(preview)
+    text = f"This removes {listing_text(preview.found)} at {preview.place.display}."
+    return TargetState(text, (SaveAction.CONFIRM_REPLACE, SaveAction.KEEP))
+
+
+def labels_confirmation(preview: SavePreview) -> TargetState:
+    """Say which labels replacing removes, before anything does."""
+    if preview.labels is None:
+        return target_state(preview)
+    names, found = ", ".join(preview.labels.taken), listing_text(preview.labels.found)
+    text = f"This removes the labels {names}: {found}."
+    return TargetState(text, (SaveAction.CONFIRM_LABELS, SaveAction.KEEP))
+
+
+# Plans and progress in words.
 
 
 def plan_text(plan: Plan) -> str:
@@ -51,7 +140,7 @@ def plan_text(plan: Plan) -> str:
 
 
 def warnings_text(plan: Plan) -> str:
-    """Say what is worth knowing before; empty where nothing is."""
+    """Say what is worth knowing before; empty if nothing is."""
     lines = list(plan.notes)
     if plan.objects > MANY:
         slow = f"{plan.objects:,} objects are slow to store."
@@ -88,12 +177,7 @@ def listing_text(listing: StoredSize) -> str:
 def progress_text(now: Progress, first: Progress, seconds: float) -> str:
     """Say how far, how fast and how long still: ``61 % · 84 MB/s · 0:14 left``.
 
-    Parameters
-    ----------
-    now, first : Progress
-        Of this moment, and when this run began to tell (a resumed one has a start).
-    seconds : float
-        Between the two.
+    `first` was told `seconds` before `now`; a resumed save does not begin at zero.
     """
     share = f"{100 * now.done // max(1, now.total)} %"
     done = now.done - first.done
@@ -115,102 +199,18 @@ def _lies_in(label: ImagePlan, image: ImagePlan) -> bool:
     return label.path.startswith(f"{image.path}/labels/" if image.path else "labels/")
 
 
-# What the save dock says of a target, and what it offers; decided purely.
-
-
-@dataclass(frozen=True, slots=True)
-class TargetState:
-    """A sentence about the target, the actions offered, and whether it is free."""
-
-    text: str = ""
-    actions: tuple[str, ...] = ()
-    free: bool = False
-
-
-def target_state(survey: SavePreview) -> TargetState:
-    """Decide what to say and offer."""
-    if survey.labels.taken or survey.labels.unfinished:
-        return _labels_in_the_way(survey)
-    if survey.problem:
-        return _problem(survey)
-    if survey.place is None:
-        return TargetState()
-    if survey.unfinished:
-        return _broken_off(survey)
-    if survey.found is None:
-        return TargetState(" ".join(("✔ free", *survey.notes)), free=True)
-    add = ("add",) if survey.labels_only else ()
-    text = f"✖ exists: {listing_text(survey.found)}"
-    return TargetState(text, (*add, "replace", "beside"))
-
-
-def _problem(survey: SavePreview) -> TargetState:
-    beside = survey.is_used and survey.found is not None
-    if beside and survey.labels_only:
-        return TargetState("An open layer reads this image.", ("add", "beside"))
-    return TargetState(f"✖ {survey.problem}", ("beside",) if beside else ())
-
-
-def _broken_off(survey: SavePreview) -> TargetState:
-    if survey.switching:
-        text = "Replacing what was here has broken off. The new image is whole."
-        return TargetState(text, ("finish",))
-    return TargetState("A save to here has broken off.", ("resume", "remove"))
-
-
-def _labels_in_the_way(survey: SavePreview) -> TargetState:
-    """Say that the image has such labels; they are refused, replaced or renamed."""
-    if survey.labels.unfinished:
-        text = "Adding these labels has broken off."
-        actions = () if survey.labels.switching else ("remove labels",)
-        return TargetState(text, ("resume labels", *actions))
-    names = ", ".join(survey.labels.taken)
-    text = f"✖ The image has labels of this name: {names}."
-    return TargetState(text, ("replace labels", "rename labels", "beside"))
-
-
-def labels_confirmation(survey: SavePreview) -> TargetState:
-    """Say which labels replacing removes, before anything does."""
-    names = ", ".join(survey.labels.taken)
-    text = f"This removes the labels {names}: {listing_text(survey.labels.found)}."
-    return TargetState(text, ("confirm labels", "keep"))
-
-
-def confirmation(survey: SavePreview) -> TargetState:
-    """Say what replacing removes, before anything does."""
-    if survey.found is None or survey.place is None:
-        return target_state(survey)
-    text = f"This removes {listing_text(survey.found)} at {survey.place.display}."
-    return TargetState(text, ("confirm", "keep"))
-
-
-# What the person has set in the save dock: as options, and as remembered.
-
-AUTO = "auto"
-NONE = "none"
-
-_FILE = "save.json"
-_PAIR = re.compile(r"^(\w+)=(\S+)$")
-
-_log = logging.getLogger(__name__)
+# What the person has set: as options, and as remembered.
 
 
 def options_of(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Make keyword arguments for ``write_layers`` of what the form holds.
+    """Make keyword arguments for ``write_layers`` of the form's values, by field.
 
-    Parameters
-    ----------
-    values : Mapping
-        By field, texts as they were typed; ``auto`` and nothing leave it open.
-
-    Raises
-    ------
-    OptionError
-        A text cannot be understood.
+    Texts are as they were typed; ``auto`` and nothing leave an option open. One that
+    cannot be understood is an OptionError.
     """
     options: dict[str, Any] = {}
     for name, value in values.items():
-        read = _READERS.get(name, _word)
+        read = _READERS.get(name, _text)
         found = read(name, value)
         if found is not None:
             options[name] = found
@@ -218,7 +218,7 @@ def options_of(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def remembered() -> dict[str, Any]:
-    """Give the fields as they were at the last save; none at the first."""
+    """Return the fields as they were at the last save; none at the first."""
     content = read_json(configuration_folder() / _FILE)
     return content if isinstance(content, dict) else {}
 
@@ -232,13 +232,13 @@ def remember(values: Mapping[str, Any]) -> None:
         _log.info("The choices were not kept: %s", error)
 
 
-def _word(_: str, value: Any) -> Any:
+def _text(_: str, value: Any) -> Any:
     if isinstance(value, str):
         value = value.strip()
     return None if value in ("", AUTO) else value
 
 
-def _whole(field: str, value: Any) -> int | None:
+def _number(field: str, value: Any) -> int | None:
     text = str(value).strip()
     if text in ("", AUTO):
         return None
@@ -268,7 +268,7 @@ def _sizes(field: str, value: Any) -> Any:
         ) from None
 
 
-def _words(_: str, value: Any) -> dict[str, str] | None:
+def _pairs(_: str, value: Any) -> dict[str, str] | None:
     """Read ``z=micrometer y=micrometer``."""
     text = str(value).strip()
     try:
@@ -294,121 +294,8 @@ _READERS = {
     "chunks": _sizes,
     "shards": _sizes,
     "factors": _sizes,
-    "levels": _whole,
-    "level": _whole,
-    "units": _words,
-    "axis_names": _words,
+    "levels": _number,
+    "level": _number,
+    "units": _pairs,
+    "axis_names": _pairs,
 }
-
-# What is to be saved, taken out of the viewer as values for a thread.
-
-
-@dataclass(frozen=True, slots=True)
-class SaveRequest:
-    """What the save dock asks for.
-
-    Parameters
-    ----------
-    layers : tuple of (data, options, type)
-        Those to be saved.
-    address : str
-        As it was typed; it may hold secrets.
-    options : Mapping
-        Keyword arguments of ``write_layers``.
-    in_use : frozenset of str
-        The addresses that open layers read.
-    """
-
-    layers: tuple[LayerData, ...]
-    address: str
-    options: Mapping[str, Any]
-    in_use: frozenset[str]
-
-    def __repr__(self) -> str:
-        return f"Wish({len(self.layers)} layers)"
-
-
-def layer_data(layer: Layer) -> LayerData:
-    """Give a layer's data with the range of its slider, which napari leaves out."""
-    data, options, kind = layer.as_layer_data_tuple()
-    span = getattr(layer, "contrast_limits_range", None)
-    return data, {"contrast_limits_range": span, **options}, kind
-
-
-# What the save dock does in threads; the imports are there too, for they are heavy.
-
-_OF_LABELS = (
-    "label_codec", "label_level", "label_method", "verify", "accept_losses",
-    "existing", "unfinished",
-)  # fmt: skip
-
-
-def preview_save(wish: SaveRequest) -> SavePreview:
-    """Find out what would be written, and what is in its way."""
-    from .save_preview import save_preview
-
-    return save_preview(wish)
-
-
-def remove_unfinished(place: Location, wish: SaveRequest) -> SavePreview:
-    """Remove what a save that broke off has left, and look again."""
-    from .save_preview import discard, save_preview
-
-    discard(place, wish.options)
-    return save_preview(wish)
-
-
-def remove_labels(place: Location, wish: SaveRequest) -> SavePreview:
-    """Remove what adding labels has left where it broke off, and look again."""
-    from .save_preview import discard_added, save_preview
-
-    discard_added(place, wish)
-    return save_preview(wish)
-
-
-def save_new(
-    wish: SaveRequest,
-    place: Location,
-    conduct: Mapping[str, Any],
-    tell: Tell,
-    cancel: Event,
-) -> Location:
-    """Save layers; give where they are, which is another place if that was asked."""
-    from napari_omezarr.writing import write_layers
-
-    saved = write_layers(
-        wish.layers,
-        place,
-        in_use=wish.in_use,
-        progress=tell,
-        cancel=cancel,
-        **{**wish.options, **conduct},
-    )
-    name = saved.address.replace("\\", "/").rpartition("/")[2]
-    return place if name == place.name else place.parent / name
-
-
-def save_into(
-    wish: SaveRequest,
-    place: Location,
-    conduct: Mapping[str, Any],
-    tell: Tell,
-    cancel: Event,
-) -> Location:
-    """Add labels to the image at a place, one layer after the other."""
-    from napari_omezarr.writing import add_labels
-
-    chosen = {**wish.options, **conduct}
-    options = {key: chosen[key] for key in _OF_LABELS if key in chosen}
-    for layer in wish.layers:
-        add_labels(
-            layer, place, in_use=wish.in_use, progress=tell, cancel=cancel, **options
-        )
-    return place
-
-
-def open_saved(place: Location) -> Opened:
-    """Read what is needed to show what was saved."""
-    from .open import open_place
-
-    return open_place(place)

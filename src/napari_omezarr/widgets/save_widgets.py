@@ -1,4 +1,4 @@
-"""Where to save: any address, a chosen folder, and what is in the way there."""
+"""The parts of the save dock: layers, target, options, progress."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from qtpy.QtWidgets import (
 from napari_omezarr.user_files import without_secrets
 
 from .open_dialog import AddressLine
-from .save_model import AUTO, options_of, progress_text
+from .save_model import AUTO, SaveAction, options_of, progress_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -35,7 +35,11 @@ if TYPE_CHECKING:
     from napari_omezarr.location import Location
     from napari_omezarr.writing import Progress
 
-# The options of the save dock, as a form of magicgui.
+_ROWS = 5
+"""Rows of layers that are shown at a time."""
+_LAYER = Qt.ItemDataRole.UserRole
+
+# The options, as a form of magicgui.
 
 _CODECS = (AUTO, "zstd", "blosc-zstd", "blosc-lz4", "gzip", "none")
 
@@ -84,13 +88,7 @@ _NOT_REMEMBERED = ("name", "axis_names", "units")
 
 
 class SaveForm:
-    """Widgets of magicgui in a column; their names are those of `WriteOptions`.
-
-    Attributes
-    ----------
-    container : magicgui.widgets.Container
-        The form.
-    """
+    """The options, in a column; the fields have the names of `WriteOptions`."""
 
     changed = psygnal.Signal()
     """Something was set by the person."""
@@ -112,16 +110,12 @@ class SaveForm:
             field.changed.connect(self._tell)
 
     def __getitem__(self, name: str) -> Any:
-        """Give the widget of a field."""
+        """Return the widget of a field."""
         return self._fields[name]
 
-    def values(self) -> dict[str, Any]:
-        """Give what the fields hold."""
-        return {name: field.value for name, field in self._fields.items()}
-
     def to_remember(self) -> dict[str, Any]:
-        """Give what is of use for another image, too."""
-        return {k: v for k, v in self.values().items() if k not in _NOT_REMEMBERED}
+        """Return the values that are of use for another image, too."""
+        return {k: v for k, v in self._values().items() if k not in _NOT_REMEMBERED}
 
     def restore(self, values: Mapping[str, Any]) -> None:
         """Set fields, as far as they still know the values."""
@@ -133,14 +127,11 @@ class SaveForm:
                 field.value = value
 
     def options(self) -> dict[str, Any]:
-        """Give keyword arguments for ``write_layers``.
+        """Return keyword arguments for ``write_layers``; see `options_of`."""
+        return options_of(self._values())
 
-        Raises
-        ------
-        OptionError
-            A text cannot be understood.
-        """
-        return options_of(self.values())
+    def _values(self) -> dict[str, Any]:
+        return {name: field.value for name, field in self._fields.items()}
 
     def _tell(self) -> None:
         self.changed.emit()
@@ -157,20 +148,11 @@ def _field(name: str) -> Any:
     return ComboBox(name=name, label=label, choices=choices, tooltip=tip)
 
 
-# The layers of the save dock: which are saved, and what becomes of each.
-
-_ROWS = 5
-_LAYER = Qt.ItemDataRole.UserRole
+# The layers: which are saved, and what becomes of each.
 
 
 class SaveLayers(QListWidget):
-    """A row for each layer, with a box to check it, and its role once it is known.
-
-    Parameters
-    ----------
-    parent : QWidget, optional
-        Its owner.
-    """
+    """A row for each layer, with a box to check it, and its role once it is known."""
 
     chosen = Signal()
     """Another set of layers is checked."""
@@ -212,7 +194,7 @@ class SaveLayers(QListWidget):
         self.chosen.emit()
 
     def layers(self) -> list[Layer]:
-        """Give the checked layers, bottom first, as napari has them."""
+        """Return the checked layers, bottom first, as napari has them."""
         checked = [item for item in self._items() if _is_checked(item)]
         return [item.data(_LAYER) for item in reversed(checked)]
 
@@ -245,10 +227,10 @@ def _is_checked(item: QListWidgetItem) -> bool:
     return bool(item.flags()) and item.checkState() == Qt.CheckState.Checked
 
 
-# Small parts of the save dock: sentences, progress, and what can be done after.
+# Sentences and progress.
 
 
-def said(parent: QWidget) -> QLabel:
+def sentence_label(parent: QWidget) -> QLabel:
     """Make a label for sentences: wrapped, plain, and to be copied."""
     label = QLabel(parent)
     label.setWordWrap(True)
@@ -303,37 +285,14 @@ class SaveProgress(QWidget):
 
 # Where to save: any address, a chosen folder, and what is in the way there.
 
-LABELS = {
-    "replace": "&Replace…",
-    "confirm": "&Remove them and save",
-    "keep": "&Keep them",
-    "beside": "Save &beside",
-    "resume": "&Resume",
-    "remove": "Re&move",
-    "finish": "&Finish",
-    "add": "&Add labels to it",
-    "replace labels": "Replace these &labels…",
-    "rename labels": "Add under another &name",
-    "confirm labels": "&Remove them and add",
-    "resume labels": "&Resume adding",
-    "remove labels": "Re&move what was begun",
-}
-"""What can be done about what is at the target, with the text of its button."""
-
 
 class SaveTarget(QWidget):
-    """A line for the address, a button for folders, and the state of the place.
-
-    Parameters
-    ----------
-    parent : QWidget, optional
-        Its owner.
-    """
+    """A line for the address, a button for folders, and the state of the place."""
 
     changed = Signal()
     """Another address stands there."""
-    asked = Signal(str)
-    """A key of `LABELS`: what the person wants done."""
+    asked = Signal(object)
+    """The `SaveAction` that the person has chosen."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -343,14 +302,14 @@ class SaveTarget(QWidget):
         self.browse = QPushButton("…", self)
         self.browse.setAccessibleName("Choose a folder")
         self.browse.setToolTip("Choose a folder of this computer")
-        self.state = said(self)
-        self.buttons = {key: QPushButton(text, self) for key, text in LABELS.items()}
+        self.state = sentence_label(self)
+        self.buttons = {a: QPushButton(a.value, self) for a in SaveAction}
         self._name = "image.ome.zarr"
         self._arrange()
         self.line.textChanged.connect(self.changed)
         self.browse.clicked.connect(self.choose_folder)
-        for key, button in self.buttons.items():
-            button.clicked.connect(partial(self.asked.emit, key))
+        for action, button in self.buttons.items():
+            button.clicked.connect(partial(self.asked.emit, action))
         self.show_state("", ())
 
     def suggest(self, name: str) -> None:
@@ -375,13 +334,13 @@ class SaveTarget(QWidget):
         """Put the image into a place that the browser shows."""
         self.line.set_address(without_secrets(place / self._name))
 
-    def show_state(self, text: str, actions: Iterable[str]) -> None:
+    def show_state(self, text: str, actions: Iterable[SaveAction]) -> None:
         """Say what is at the place, and offer what can be done about it."""
-        offered = set(actions)
+        offered = frozenset(actions)
         self.state.setText(text)
         self.state.setVisible(bool(text))
-        for key, button in self.buttons.items():
-            button.setVisible(key in offered)
+        for action, button in self.buttons.items():
+            button.setVisible(action in offered)
 
     def _arrange(self) -> None:
         line, row, layout = QHBoxLayout(), QHBoxLayout(), QVBoxLayout(self)

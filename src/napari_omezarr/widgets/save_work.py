@@ -1,0 +1,225 @@
+"""What the save dock does in threads: plan, look at the target, tidy it, save.
+
+zarr and the rest are imported inside the functions, so that the dock opens at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from napari_omezarr.claims import target_of
+from napari_omezarr.errors import (
+    OMEZarrError,
+    StoreError,
+    TargetExistsError,
+    TargetInUseError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from threading import Event
+
+    from napari_omezarr.layers import LayerData
+    from napari_omezarr.location import Location
+    from napari_omezarr.writing import Plan, Progress
+    from napari_omezarr.writing.hierarchy import StoredSize
+    from napari_omezarr.writing.labels import LabelsThere
+
+    from .open import Opened
+
+_NOWHERE = "image.ome.zarr"
+"""Where a save is planned for while there is no address."""
+_OF_LABELS = (
+    "label_codec", "label_level", "label_method", "verify", "accept_losses",
+    "existing", "unfinished",
+)  # fmt: skip
+"""The options of ``write_layers`` that ``add_labels`` takes, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class SaveRequest:
+    """What the save dock asks for, as values for a thread.
+
+    Parameters
+    ----------
+    layers : tuple of (data, options, type)
+        Those to be saved.
+    address : str
+        As it was typed; it may hold secrets.
+    options : Mapping
+        Keyword arguments of ``write_layers``.
+    in_use : frozenset of str
+        The addresses that open layers read.
+    """
+
+    layers: tuple[LayerData, ...]
+    address: str
+    options: Mapping[str, Any]
+    in_use: frozenset[str]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the layers."""
+        return [str(options["name"]) for _, options, _ in self.layers]
+
+    def __repr__(self) -> str:
+        return f"SaveRequest({len(self.layers)} layers)"
+
+
+@dataclass(frozen=True, slots=True)
+class SavePreview:
+    """What a save would write, and what is in its way.
+
+    Parameters
+    ----------
+    plan : Plan or None
+        What would be written; None where it cannot be.
+    place : Location or None
+        Where; None where there is no address yet.
+    found : StoredSize or None
+        What is there already, and may be replaced.
+    unfinished : bool
+        A save to this place has broken off.
+    problem : str
+        Why it cannot be saved there, in a sentence and an action.
+    is_used : bool
+        The problem is that an open layer reads what is there.
+    labels_only : bool
+        What is to be saved are labels, which could be added to what is there.
+    switching : bool
+        The save has broken off while the new image, which is whole, took its place.
+    labels : LabelsThere or None
+        What stands in the way of adding them; None where nothing does.
+    notes : tuple of str
+        What could not be found out about the place.
+    """
+
+    plan: Plan | None = None
+    place: Location | None = None
+    found: StoredSize | None = None
+    unfinished: bool = False
+    problem: str = ""
+    is_used: bool = False
+    labels_only: bool = False
+    switching: bool = False
+    labels: LabelsThere | None = None
+    notes: tuple[str, ...] = ()
+
+
+def preview_save(request: SaveRequest) -> SavePreview:
+    """Plan a save and look at its target; reads no pixel."""
+    from napari_omezarr.writing import plan_write
+
+    address = request.address
+    try:
+        place = target_of(address) if address else None
+        plan = plan_write(request.layers, place or _NOWHERE, **request.options)
+    except OMEZarrError as error:
+        return SavePreview(problem=str(error))
+    if place is None:
+        return SavePreview(plan)
+    try:
+        return _look_at_target(plan, place, request)
+    except (TargetExistsError, StoreError) as error:
+        return SavePreview(plan, place, problem=str(error))
+
+
+def _look_at_target(plan: Plan, place: Location, request: SaveRequest) -> SavePreview:
+    from napari_omezarr.writing.api import open_hierarchy, open_target
+    from napari_omezarr.writing.labels import labels_there
+    from napari_omezarr.writing.save import check_not_open
+
+    is_zip = request.address.lower().endswith((".ozx", ".zip"))
+    labels_only = not is_zip and all(kind == "labels" for _, _, kind in request.layers)
+    target = open_target(place, plan.options.version)
+    found = target.occupied()
+    problem = ""
+    try:
+        check_not_open(target.address, [*plan.places, *request.in_use])
+    except TargetInUseError as error:
+        problem = str(error)
+    there = None
+    if labels_only and found is not None:
+        labels = labels_there(open_hierarchy(place), request.names)
+        there = labels if labels.taken or labels.unfinished else None
+    return SavePreview(
+        plan,
+        place,
+        found,
+        target.unfinished(),
+        problem,
+        is_used=bool(problem),
+        labels_only=labels_only,
+        switching=target.switching,
+        labels=there,
+        notes=target.notes,
+    )
+
+
+def remove_unfinished(place: Location, request: SaveRequest) -> SavePreview:
+    """Remove what a save that broke off has left, or finish a replacement."""
+    from napari_omezarr.writing.api import open_target
+
+    open_target(place, request.options.get("version", "0.5")).discard()
+    return preview_save(request)
+
+
+def remove_labels(place: Location, request: SaveRequest) -> SavePreview:
+    """Remove what adding labels has left where it broke off."""
+    from napari_omezarr.writing.api import open_hierarchy
+    from napari_omezarr.writing.labels import discard_labels
+
+    discard_labels(open_hierarchy(place), request.names)
+    return preview_save(request)
+
+
+def save_new(
+    request: SaveRequest,
+    place: Location,
+    mode: Mapping[str, Any],
+    tell: Callable[[Progress], None],
+    cancel: Event,
+) -> Location:
+    """Save layers; return where they are, which is another place if that was asked.
+
+    `mode` holds fields of `writing.SaveMode`.
+    """
+    from napari_omezarr.writing import write_layers
+
+    saved = write_layers(
+        request.layers,
+        place,
+        in_use=request.in_use,
+        progress=tell,
+        cancel=cancel,
+        **{**request.options, **mode},
+    )
+    name = saved.address.replace("\\", "/").rpartition("/")[2]
+    return place if name == place.name else place.parent / name
+
+
+def save_into(
+    request: SaveRequest,
+    place: Location,
+    mode: Mapping[str, Any],
+    tell: Callable[[Progress], None],
+    cancel: Event,
+) -> Location:
+    """Add labels to the image at a place, one layer after the other."""
+    from napari_omezarr.writing import add_labels
+
+    chosen = {**request.options, **mode}
+    options = {key: chosen[key] for key in _OF_LABELS if key in chosen}
+    for layer in request.layers:
+        add_labels(
+            layer, place, in_use=request.in_use, progress=tell, cancel=cancel, **options
+        )
+    return place
+
+
+def open_saved(place: Location) -> Opened:
+    """Read what is needed to show what was saved."""
+    from .open import open_place
+
+    return open_place(place)

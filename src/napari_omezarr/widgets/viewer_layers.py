@@ -1,0 +1,123 @@
+"""The layers that a viewer has: where they come from, and what a save takes of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from napari.layers import Labels, Layer
+from numcodecs import Blosc
+
+from napari_omezarr.claims import is_claimed, place_of
+from napari_omezarr.errors import LocationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from napari_omezarr.layers import LayerData
+
+_codec = Blosc(cname="lz4", clevel=1)
+_originals: WeakKeyDictionary[Layer, bytes] = WeakKeyDictionary()
+
+
+def bare_layers(layers: Iterable[Any]) -> list[Layer]:
+    """Take layers out of the proxies that napari hands to plugins."""
+    return [getattr(layer, "__wrapped__", layer) for layer in layers]
+
+
+def layer_data(layer: Layer) -> LayerData:
+    """Return a layer's data with the range of its slider, which napari leaves out."""
+    data, options, kind = layer.as_layer_data_tuple()
+    span = getattr(layer, "contrast_limits_range", None)
+    return data, {"contrast_limits_range": span, **options}, kind
+
+
+def layers_with(data: Iterable[Any], layers: Iterable[Layer]) -> list[Layer]:
+    """Return the layers whose data these are: a writer is not told the layers."""
+    wanted = {id(one) for one in data}
+    return [layer for layer in layers if id(layer.data) in wanted]
+
+
+# Where layers come from.
+
+
+def record_of(layer: Layer) -> dict[str, Any]:
+    """Return what a layer remembers of its OME-Zarr; nothing where it has none."""
+    record = layer.metadata.get("omezarr")
+    return record if isinstance(record, dict) else {}
+
+
+def image_address(layer: Layer) -> str:
+    """Return the address of the image that a layer shows; empty for a region of it."""
+    record = record_of(layer)
+    if "region" in record:
+        return ""
+    return str(record.get("address") or "").partition("/labels/")[0]
+
+
+def places_of(layers: Iterable[Layer]) -> frozenset[str]:
+    """Return the OME-Zarr addresses that layers were opened from, by any plugin.
+
+    An image opened over the web and its bucket are one place, so both are given.
+    """
+    return frozenset(place for layer in layers for place in _places(layer))
+
+
+def _places(layer: Layer) -> set[str]:
+    named = record_of(layer).get("address")
+    path = layer.source.path
+    if named is None and path is not None and is_claimed(str(path)):
+        named = path
+    if named is None:
+        return set()
+    try:
+        place = place_of(str(named))
+    except LocationError:
+        return {str(named)}
+    return {found.display for found in (place, place.as_s3()) if found is not None}
+
+
+class PaintingLock:
+    """Keeps labels in memory from being painted while they are saved."""
+
+    def __init__(self, layers: Iterable[Layer]) -> None:
+        self._layers = [layer for layer in layers if _is_painted(layer)]
+        for layer in self._layers:
+            layer.editable = False
+
+    def release(self) -> None:
+        """Let them be painted again."""
+        for layer in self._layers:
+            layer.editable = True
+        self._layers.clear()
+
+
+def _is_painted(layer: Layer) -> bool:
+    return (
+        isinstance(layer, Labels)
+        and layer.editable
+        and isinstance(layer.data, np.ndarray)
+    )
+
+
+# The pixels of a region as they were loaded, to tell later what was edited.
+
+
+def keep_original(layer: Layer) -> None:
+    """Remember a layer's pixels as they are now, compressed.
+
+    Only labels are painted in place, and they take little; what is computed from
+    an image is another layer, and leaves the image as it was.
+    """
+    if isinstance(layer, Labels):
+        _originals[layer] = _codec.encode(np.ascontiguousarray(layer.data))
+
+
+def original_of(layer: Layer) -> np.ndarray | None:
+    """Return the pixels that were kept of a layer; None if none were."""
+    kept = _originals.get(layer)
+    if kept is None:
+        return None
+    flat = np.frombuffer(_codec.decode(kept), layer.data.dtype)
+    return flat.reshape(layer.data.shape)
