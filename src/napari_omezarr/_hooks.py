@@ -36,8 +36,6 @@ _CHOOSE = (
     "Select only the layers that it takes, or agree to that in File > IO Utilities > "
     "Save as OME-Zarr…"
 )
-
-
 _SAMPLE_SHAPE = (16, 384, 384)
 """z, y, x: large enough for three levels, small enough to be there at once."""
 
@@ -45,29 +43,16 @@ _SAMPLE_SHAPE = (16, 384, 384)
 def get_reader(
     path: str | Sequence[str],
 ) -> Callable[[str | Sequence[str]], list[Any]] | None:
-    """Give the function that opens an address, or several; None if it is not ours."""
+    """Return the function that opens an address, or several; None if it is not ours."""
     return read if all(map(is_claimed, _addresses(path))) else None
 
 
 def read(path: str | Sequence[str]) -> list[Any]:
-    """Open addresses for napari.
+    """Open an address for napari, or several together (``stack=True``).
 
-    Parameters
-    ----------
-    path : str or sequence of str
-        One address, or several that are opened together (``stack=True``).
-
-    Returns
-    -------
-    list
-        Layers where a viewer runs, ready to be added: only so can a reader set
-        the ends of the contrast slider and hook in the display. Layer data
-        elsewhere, as ``npe2.read`` promises.
-
-    Raises
-    ------
-    OMEZarrError
-        It could not be opened; the error says why, and what to do.
+    Where a viewer runs these are layers, ready to be added: only so can a reader set
+    the ends of the contrast slider and hook in the display. Elsewhere it is layer
+    data, as ``npe2.read`` promises.
     """
     if _in_gui_of_viewer():
         from .widgets.qt_async import wait_for_import
@@ -90,28 +75,12 @@ def _addresses(path: str | Sequence[str]) -> list[str]:
 def write_layers(
     path: str, layers: Sequence[tuple[Any, dict[str, Any], str]]
 ) -> list[str]:
-    """Save layers for napari.
+    """Save layer data for napari, bottom layer first; return the place, if any.
 
-    Parameters
-    ----------
-    path : str
-        Where, as napari hands it over.
-    layers : sequence of (data, options, type)
-        Layer data, bottom layer first.
-
-    Returns
-    -------
-    list of str
-        The place, without secrets: napari keeps it in its history. Where a window
-        is in use it is saved in the background and may not be there yet; empty if
-        the person cancelled before that.
-
-    Raises
-    ------
-    OMEZarrError
-        It cannot be saved like this: none that is a ``ValueError``, which napari
-        would swallow. In the background, what fails after the plan is told by a
-        notification instead.
+    It is without secrets, for napari keeps it in its history. Where a window is in
+    use it is saved in the background and may not be there yet; then a notification
+    tells what fails after the plan. No error is a ``ValueError``, which napari would
+    swallow.
     """
     try:
         return _saved(layers, target_of(path))

@@ -14,11 +14,11 @@ from napari_omezarr.widgets.preferences import clear, thumbnail_room
 @pytest.fixture
 def settings(viewer, tmp_path):
     """The plugin's settings for the cache, with a folder of the test's own."""
-    wish = get_plugin_settings("napari-omezarr").cache
-    wish.folder = str(tmp_path / "cache")
-    yield wish
-    wish.enabled = False
-    wish.folder = ""
+    settings = get_plugin_settings("napari-omezarr").cache
+    settings.folder = str(tmp_path / "cache")
+    yield settings
+    settings.enabled = False
+    settings.folder = ""
     set_disk_cache(size=0)
 
 

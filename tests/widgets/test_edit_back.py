@@ -83,23 +83,23 @@ def level(place, name, number=0):
     raise AssertionError(name)
 
 
-def test_looks_go_back_and_pixels_stay(opened, image, qtbot, told):
+def test_rendering_goes_back_and_pixels_stay(opened, image, qtbot, told):
     layer = opened.layers["GFP"]
     layer.name, layer.colormap, layer.contrast_limits = "actin", "red", (7, 70)
-    _hooks.update_looks(opened)
+    _hooks.update_rendering(opened)
     assert "actin" in done(qtbot, told).message
     options = {o["name"]: o for _, o, _ in read_layers(image)}
     assert tuple(options["actin"]["contrast_limits"]) == (7, 70)
     np.testing.assert_array_equal(level(image, "actin"), DATA[1])
     told.clear()
-    _hooks.update_looks(opened)
+    _hooks.update_rendering(opened)
     assert "say already" in done(qtbot, told).message
 
 
 def test_layers_from_elsewhere_have_no_image_to_update(told):
     viewer = ViewerModel()
     viewer.add_image(DATA[0], name="mine")
-    _hooks.update_looks(viewer)
+    _hooks.update_rendering(viewer)
     assert told[-1].severity == NotificationSeverity.ERROR
     assert "Save them as a new image" in told[-1].message
 

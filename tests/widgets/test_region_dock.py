@@ -21,7 +21,7 @@ from napari_omezarr.display import wait_until_sharp
 from napari_omezarr.errors import ServerError
 from napari_omezarr.pyramid import to_dask
 from napari_omezarr.widgets.quantities import BY, bytes_text, lengths_text
-from napari_omezarr.widgets.region_box import NAME, companions, unit_factors
+from napari_omezarr.widgets.region_box import BOX_NAME, companions, unit_factors
 from napari_omezarr.widgets.region_dock import RegionDock
 from small_images import put_image, put_labels
 
@@ -354,7 +354,7 @@ def test_a_box_is_drawn_then_moved_with_the_mouse(
     viewer.fit_to_view()
     form = dock.form
     form.draw.native.click()
-    frame = viewer.layers[NAME]
+    frame = viewer.layers[BOX_NAME]
     assert frame.mode == "add_rectangle"
     # The world of pixels' edges: 7 + 0.5 * (pixel - 0.5).
     drag(viewer, qtbot, (11.75, 1.75), (17, 9), (21.75, 16.75))
@@ -370,7 +370,7 @@ def test_a_box_is_drawn_then_moved_with_the_mouse(
     layer.visible = False
     dock.load()
     settled(qtbot, dock)
-    assert NAME not in viewer.layers
+    assert BOX_NAME not in viewer.layers
     assert not form.draw.native.isChecked()
     np.testing.assert_array_equal(viewer.layers[-1].data, numbers()[:, 5:25, 6:37])
 
@@ -379,7 +379,7 @@ def test_the_box_follows_the_slice_and_the_view(viewer: Any, dock: RegionDock) -
     layer = viewer.add_image(numbers(), rotate=30, scale=(1, 2, 2))
     dock.form.set_edges([(0, (1, 3)), (1, (4, 20)), (2, (8, 30))])
     dock.form.draw.native.setChecked(True)
-    frame = viewer.layers[NAME]
+    frame = viewer.layers[BOX_NAME]
     found = {}
     for plane in range(4):
         viewer.dims.set_point(0, plane)
@@ -396,17 +396,17 @@ def test_the_box_follows_the_slice_and_the_view(viewer: Any, dock: RegionDock) -
     np.testing.assert_array_equal(corners.max(axis=0), (2.5, 19.5, 29.5))
     # What somebody does to it in 3-D is no box.
     frame.events.data(value=frame.data, action="changed", data_indices=(0,))
-    dock.frame._take()
+    dock.box._take()
     assert dock.form.edges() == ((1, 3), (4, 20), (8, 30))
     viewer.dims.ndisplay = 2
     assert frame.mode == "add_rectangle"
     viewer.dims.set_point(0, 1)
     viewer.layers.remove(viewer.add_points([(0, 0, 0)]))
-    assert dock.frame.is_shown
+    assert dock.box.is_shown
     viewer.layers.remove(frame)
     assert not dock.form.draw.native.isChecked()
-    assert not dock.frame.is_shown
-    dock.frame._take()
+    assert not dock.box.is_shown
+    dock.box._take()
     viewer.dims.set_point(0, 2)
 
 
@@ -415,7 +415,7 @@ def test_the_box_is_seen_however_far_it_is(viewer: Any, dock: RegionDock) -> Non
     viewer.scene.camera.zoom = 0.01
     dock.form.draw.native.setChecked(True)
     # Three pixels of the canvas.
-    assert viewer.layers[NAME].edge_width == pytest.approx([150])
+    assert viewer.layers[BOX_NAME].edge_width == pytest.approx([150])
 
 
 def test_the_box_goes_with_the_dock_and_with_its_image(
@@ -426,14 +426,14 @@ def test_the_box_goes_with_the_dock_and_with_its_image(
     second = viewer.add_image(numbers())
     dock.form.layer.value = first
     dock.form.draw.native.setChecked(True)
-    assert NAME in viewer.layers
+    assert BOX_NAME in viewer.layers
     dock.form.layer.value = second
-    assert NAME not in viewer.layers
+    assert BOX_NAME not in viewer.layers
     dock.form.draw.native.setChecked(True)
     edges = dock.form.edges()
     viewer.window._qt_window.removeDockWidget(dock.parent())
     dock.hide()
-    assert NAME not in viewer.layers
+    assert BOX_NAME not in viewer.layers
     assert dock.form.edges() == edges
 
 

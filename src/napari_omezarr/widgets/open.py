@@ -1,4 +1,4 @@
-"""The pixels of a region as they were loaded, to tell later what was edited."""
+"""Opening places in a viewer: layers, their contrast, and what is told of them."""
 
 from __future__ import annotations
 
@@ -40,32 +40,111 @@ if TYPE_CHECKING:
     from napari_omezarr.pyramid import Pixels
     from napari_omezarr.reading import Reading
 
-# Contrast limits that no metadata give: estimated in a thread, set by signal.
-
 Limits = tuple[float, float]
 
-_log = logging.getLogger(__name__)
+MOST = 5
+"""Sentences in one notification; the layers' metadata hold all warnings."""
+
+_noted: set[str] = set()
+"""The notes that a person has read; one is enough until napari ends."""
 _turn = BoundedSemaphore(4)  # images with dozens of channels come in turns
+
+_log = logging.getLogger(__name__)
+
+# Places: documents are read in threads, layers are made in the GUI thread.
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What was read of a place, and the layers it will be."""
+
+    reading: Reading
+    specs: tuple[LayerSpec, ...]
+
+
+def open_place(
+    location: Location,
+    options: ReadOptions | None = None,
+    channels: Sequence[int] | None = None,
+) -> Opened:
+    """Read what is needed for the layers of a place; blocks, so not in the GUI thread.
+
+    All channels of each image are read about, unless some are named.
+    """
+    follow_settings()
+    reading = read(location, options or ReadOptions())
+    return Opened(reading, tuple(layer_data(reading.pyramids, channels=channels)))
+
+
+def make_layers(opened: Iterable[Opened]) -> list[Layer]:
+    """Make the layers of what was opened, remember the places and tell the notes."""
+    parts = list(opened)
+    recents = Recents()
+    for part in parts:
+        recents.add(part.reading.location)
+    tell(part.reading for part in parts)
+    return [make_layer(spec) for part in parts for spec in part.specs]
+
+
+def open_for_viewer(addresses: Sequence[str]) -> list[Any]:
+    """Open what napari hands over and wait for it: napari wants the layers returned.
+
+    A notification says the same as an error. It is ``[(None,)]``, napari's sign for
+    "nothing, and ask no other reader", when the person has cancelled.
+    """
+    tasks: list[Task] = []
+    try:
+        locations = [place_of(address) for address in addresses]
+        tasks += [Task(partial(open_place, place)).start() for place in locations]
+        for task, location in zip(tasks, locations, strict=True):
+            if not wait_for(task, f"Opening {location.name} …"):
+                return [(None,)]
+        return make_layers(task.future.result() for task in tasks)
+    except OMEZarrError as error:
+        explain(error)
+        raise
+    finally:
+        for task in tasks:
+            task.abandon()
+
+
+# From a layer's specification to a napari layer, which reads nothing here.
+
+
+def make_layer(spec: LayerSpec) -> Layer:
+    """Make a layer, with the display attached and its contrast on the way.
+
+    It is constructed invisible, because a visible layer reads its first slice in
+    its constructor, and made visible when the display answers in its place.
+    """
+    data, options, kind = spec.layer_data
+    visible = options.pop("visible", True)
+    layer = Layer.create(data, {**options, "visible": False}, kind)
+    if spec.contrast_range is not None:
+        layer.contrast_limits_range = spec.contrast_range
+    attach(layer, spec.levels, label=spec.kind == "labels")
+    layer.visible = visible
+    if spec.needs_contrast:
+        estimate_later(layer, spec.levels)
+    return layer
+
+
+# Contrast limits that no metadata give: estimated in a thread, set by signal.
 
 
 def estimate_later(layer: Image, levels: tuple[Pixels, ...]) -> Task:
     """Estimate a layer's contrast, and set it unless the person was faster.
 
-    Parameters
-    ----------
-    layer : Image
-        With makeshift limits; it may be gone by the time the estimate is there.
-    levels : tuple of Pixels
-        Its levels, finest first; a few chunks of the last are read.
+    A few chunks of the last level are read; the layer may be gone by then.
     """
     before = _limits(layer)
     return Task(partial(_estimate, levels)).start(
-        partial(_settle, weakref.ref(layer), before)
+        partial(_set_contrast, weakref.ref(layer), before)
     )
 
 
 def slider_range(limits: Limits, dtype: np.dtype[Any]) -> Limits:
-    """Give a range for the slider that is wider than the limits, and not endless.
+    """Return a range for the slider that is wider than the limits, and not endless.
 
     Eight bits get all their values; else it goes from zero, or as far below the low
     limit as the limits are apart, to as far above the high one.
@@ -87,7 +166,7 @@ def _estimate(levels: tuple[Pixels, ...]) -> Limits:
         return estimate_contrast(levels)
 
 
-def _settle(
+def _set_contrast(
     reference: weakref.ref[Image], before: Limits, outcome: Future[Limits]
 ) -> None:
     layer = reference()
@@ -108,38 +187,7 @@ def _limits(layer: Image) -> Limits:
     return float(low), float(high)
 
 
-# From a layer's specification to a napari layer that reads nothing here.
-
-
-def make_layer(spec: LayerSpec) -> Layer:
-    """Make a layer, with the display attached and its contrast on the way.
-
-    It is constructed invisible, because a visible layer reads its first slice in
-    its constructor, and made visible when the display answers in its place.
-
-    Parameters
-    ----------
-    spec : LayerSpec
-        What the layer is to be.
-    """
-    data, options, kind = spec.layer_data
-    visible = options.pop("visible", True)
-    layer = Layer.create(data, {**options, "visible": False}, kind)
-    if spec.contrast_range is not None:
-        layer.contrast_limits_range = spec.contrast_range
-    attach(layer, spec.levels, label=spec.kind == "labels")
-    layer.visible = visible
-    if spec.needs_contrast:
-        estimate_later(layer, spec.levels)
-    return layer
-
-
 # What napari's notifications say about an opening: each thing once.
-
-MOST = 5
-"""Sentences in one notification; the layers' metadata hold all warnings."""
-
-_noted: set[str] = set()
 
 
 def tell(readings: Iterable[Reading]) -> None:
@@ -149,14 +197,18 @@ def tell(readings: Iterable[Reading]) -> None:
     (without signing in, at its new host), and one is enough until napari ends.
     """
     opened = list(readings)
-    warnings = _unique(text for reading in opened for text in reading.warnings)
-    notes = _unique(text for reading in opened for text in reading.notes)
-    notes = [text for text in notes if text not in _noted]
+    # Each sentence once, in order.
+    warnings = dict.fromkeys(text for reading in opened for text in reading.warnings)
+    told = dict.fromkeys(text for reading in opened for text in reading.notes)
+    notes = [text for text in told if text not in _noted]
     _noted.update(notes)
     sentences = [*notes, *warnings]
+    hidden = len(sentences) - MOST
+    if hidden > 0:
+        sentences[MOST:] = [f"… and {hidden} more, in the layers' metadata."]
     if sentences:
         show = show_warning if warnings else show_info
-        show(_joined(sentences))
+        show("\n".join(sentences))
 
 
 def explain(error: OMEZarrError) -> None:
@@ -174,94 +226,3 @@ def _unless_told(error: OMEZarrError, told_before: int) -> None:
     records = notification_manager.records[told_before:]
     if not any(error.sentence in str(record.message) for record in records):
         show_error(str(error))
-
-
-def _unique(texts: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(texts))
-
-
-def _joined(sentences: Sequence[str]) -> str:
-    shown = list(sentences[:MOST])
-    hidden = len(sentences) - MOST
-    if hidden > 0:
-        shown.append(f"… and {hidden} more, in the layers' metadata.")
-    return "\n".join(shown)
-
-
-# Opening places in a viewer: documents in threads, layers in the GUI thread.
-
-NOTHING: list[Any] = [(None,)]
-"""What a reader returns that opened nothing, and does not want another one asked."""
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """What was read of a place, and the layers it will be."""
-
-    reading: Reading
-    specs: tuple[LayerSpec, ...]
-
-
-def open_place(
-    location: Location,
-    options: ReadOptions | None = None,
-    channels: Sequence[int] | None = None,
-) -> Opened:
-    """Read what is needed for the layers of a place; blocks, so not in the GUI thread.
-
-    Parameters
-    ----------
-    location : Location
-        The place.
-    options : ReadOptions, optional
-        What to open of it; all by default.
-    channels : sequence of int, optional
-        Only these channels of each image.
-
-    Raises
-    ------
-    OMEZarrError
-        See ``reading.read``.
-    """
-    follow_settings()
-    reading = read(location, options or ReadOptions())
-    return Opened(reading, tuple(layer_data(reading.pyramids, channels=channels)))
-
-
-def make_layers(opened: Iterable[Opened]) -> list[Layer]:
-    """Make the layers of what was opened, remember the places and tell the notes."""
-    parts = list(opened)
-    recents = Recents()
-    for part in parts:
-        recents.add(part.reading.location)
-    tell(part.reading for part in parts)
-    return [make_layer(spec) for part in parts for spec in part.specs]
-
-
-def open_for_viewer(addresses: Sequence[str]) -> list[Any]:
-    """Open what napari hands over and wait for it: napari wants the layers returned.
-
-    Returns
-    -------
-    list of Layer
-        Ready to be added; ``[(None,)]`` when the person has cancelled.
-
-    Raises
-    ------
-    OMEZarrError
-        One of them could not be opened. A notification says the same.
-    """
-    tasks: list[Task] = []
-    try:
-        locations = [place_of(address) for address in addresses]
-        tasks += [Task(partial(open_place, place)).start() for place in locations]
-        for task, location in zip(tasks, locations, strict=True):
-            if not wait_for(task, f"Opening {location.name} …"):
-                return list(NOTHING)
-        return make_layers(task.future.result() for task in tasks)
-    except OMEZarrError as error:
-        explain(error)
-        raise
-    finally:
-        for task in tasks:
-            task.abandon()

@@ -36,20 +36,18 @@ if TYPE_CHECKING:
 
     from .open import Opened
 
-# One line that takes whatever a person pastes or drops, several addresses too.
-
 SEPARATOR = "  ·  "
 """Between the lines of a paste; shown only, for the lines are kept as they came."""
 
+_ADDRESS = Qt.ItemDataRole.UserRole
+_shown: dict[QWidget | None, OpenDialog] = {}
+"""By the window they lie on. Python would drop one that lies on none."""
+
+# One line that takes whatever a person pastes or drops, several addresses too.
+
 
 class AddressLine(QLineEdit):
-    """A line edit that keeps the lines of a paste apart.
-
-    Parameters
-    ----------
-    parent : QWidget, optional
-        Its owner.
-    """
+    """A line edit that keeps the lines of a paste apart."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -58,7 +56,7 @@ class AddressLine(QLineEdit):
         self.setClearButtonEnabled(True)
 
     def address_text(self) -> str:
-        """Give what is to be parsed: the lines as pasted, or what was typed."""
+        """Return what is to be parsed: the lines as pasted, or what was typed."""
         if self._lines and self.text() == SEPARATOR.join(self._lines):
             return "\n".join(self._lines)
         return self.text().strip()
@@ -95,13 +93,13 @@ class AddressLine(QLineEdit):
 
 
 def copied_text() -> str:
-    """Give what the clipboard holds as text; of files their paths."""
+    """Return what the clipboard holds as text; of files their paths."""
     clipboard = QGuiApplication.clipboard()
     return mime_text(clipboard.mimeData()) if clipboard is not None else ""
 
 
 def mime_text(mime: QMimeData | None) -> str:
-    """Give what was copied or dragged as text; of files their paths."""
+    """Return what was copied or dragged as text; of files their paths."""
     mime = mime or QMimeData()
     if not mime.hasUrls():
         return mime.text().strip()
@@ -111,19 +109,9 @@ def mime_text(mime: QMimeData | None) -> str:
 
 # The recent places in a list that narrows as the person types.
 
-_ADDRESS = Qt.ItemDataRole.UserRole
-
 
 class RecentList(QListWidget):
-    """Recent places; Enter or a double click chooses one, Delete forgets it.
-
-    Parameters
-    ----------
-    recents : Recents
-        Where they are kept.
-    parent : QWidget, optional
-        Its owner.
-    """
+    """Recent places; Enter or a double click chooses one, Delete forgets it."""
 
     chosen = Signal(str)
     """The address of the place that was chosen."""
@@ -152,7 +140,7 @@ class RecentList(QListWidget):
             item.setHidden(not all(word in place for word in words))
 
     def first_shown(self) -> QListWidgetItem | None:
-        """Give the topmost place that is shown."""
+        """Return the topmost place that is shown."""
         return next((item for item in self._items() if not item.isHidden()), None)
 
     def _items(self) -> list[QListWidgetItem]:
@@ -168,10 +156,7 @@ class RecentList(QListWidget):
         super().keyPressEvent(event)
 
 
-# The dialog "Open OME-Zarr…": one line for any address, and the recent places.
-
-_shown: dict[QWidget | None, OpenDialog] = {}
-"""By the window they lie on. Python would drop one that lies on none."""
+# The dialog itself.
 
 
 class OpenDialog(QDialog):
@@ -179,13 +164,6 @@ class OpenDialog(QDialog):
 
     Enter opens, Down goes to the recent places, Esc cancels what is being opened,
     and closes the dialog when nothing is. Errors are said inside.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-        Gets the layers.
-    parent : QWidget, optional
-        The window that it lies on.
     """
 
     def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
@@ -233,7 +211,7 @@ class OpenDialog(QDialog):
         self._set_busy(True)
 
     def cancel(self) -> None:
-        """Give up what is being opened."""
+        """Return up what is being opened."""
         self._abandon()
         self._say("Cancelled.")
         self._set_busy(False)
@@ -246,7 +224,7 @@ class OpenDialog(QDialog):
             super().reject()
 
     def closeEvent(self, event: QCloseEvent | None) -> None:
-        """Give up what is being opened, and close."""
+        """Return up what is being opened, and close."""
         self._abandon()
         super().closeEvent(event)
 

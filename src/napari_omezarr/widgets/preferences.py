@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
-# Making this plugin the preferred reader, so that napari does not ask which one.
-
 PLUGIN = "napari-omezarr"
 
 PATTERNS = (
@@ -33,9 +31,15 @@ PATTERNS = (
 """Against what napari makes of an address: an absolute path, folders with a slash at
 their end. Bucket addresses without these names are claimed by no other reader."""
 
+MEGABYTE = 2**20
+GIGABYTE = 2**30
+HOUR = 3600
+
+# The preferred reader, so that napari does not ask which one.
+
 
 def preferred(choices: Mapping[str, str]) -> dict[str, str]:
-    """Give napari's reader choices with ours for OME-Zarr.
+    """Return napari's reader choices with ours for OME-Zarr.
 
     Ours come first, because napari takes the first of equally specific patterns. A
     ``*`` of ours is dropped: napari's chooser stores it for addresses that end in a
@@ -50,7 +54,7 @@ def preferred(choices: Mapping[str, str]) -> dict[str, str]:
 
 
 def restored(choices: Mapping[str, str], before: Mapping[str, str]) -> dict[str, str]:
-    """Give napari's reader choices without ours, and with those that ours replaced."""
+    """Return napari's reader choices with those that ours have replaced."""
     others = {p: plugin for p, plugin in choices.items() if plugin != PLUGIN}
     return {**before, **others}
 
@@ -92,7 +96,7 @@ def _memory() -> Path:
 
 
 def _replaced() -> dict[str, str]:
-    """Give the choices that ours replaced, as far as the file makes sense."""
+    """Return the choices that ours replaced, as far as the file makes sense."""
     content = read_json(_memory())
     pairs = content.items() if isinstance(content, dict) else ()
     return {p: r for p, r in pairs if p in PATTERNS and isinstance(r, str)}
@@ -100,22 +104,18 @@ def _replaced() -> dict[str, str]:
 
 # The disk cache as the person has set it, and the command that clears it.
 
-MEGABYTE = 2**20
-GIGABYTE = 2**30
-HOUR = 3600
-
 
 def follow_settings() -> None:
     """Turn the disk cache on or off for what is opened from now on; reads no file."""
     # Late, for choosing a reader needs nothing of the store.
     from napari_omezarr.store import set_disk_cache
 
-    wish = _settings()
-    on = bool(getattr(wish, "enabled", False))
+    settings = _settings()
+    on = bool(getattr(settings, "enabled", False))
     set_disk_cache(
-        getattr(wish, "folder", "") or None,
-        size=int(getattr(wish, "size_gb", 10) * GIGABYTE) if on else 0,
-        max_age=getattr(wish, "max_age_hours", 1) * HOUR,
+        getattr(settings, "folder", "") or None,
+        size=int(getattr(settings, "size_gb", 10) * GIGABYTE) if on else 0,
+        max_age=getattr(settings, "max_age_hours", 1) * HOUR,
     )
 
 
@@ -126,7 +126,7 @@ def clear() -> Task:
 
 
 def thumbnail_room() -> int:
-    """Give the bytes of thumbnails that the person lets be kept; reads no file."""
+    """Return how many bytes of thumbnails may be kept; reads no file."""
     return int(getattr(_settings(), "thumbnails_mb", 64) * MEGABYTE)
 
 
@@ -140,9 +140,9 @@ def _clear(folder: str | None) -> None:
 
 
 def _settings() -> Any:
-    """Give the plugin's settings, None where the manifest is not installed."""
+    """Return the plugin's settings, None where the manifest is not installed."""
     try:
-        return getattr(get_plugin_settings("napari-omezarr"), "cache", None)
+        return getattr(get_plugin_settings(PLUGIN), "cache", None)
     except KeyError:
         return None
 

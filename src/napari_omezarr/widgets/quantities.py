@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-
-# Sizes of regions in words.
-
 BY = " \N{MULTIPLICATION SIGN} "
 
 
@@ -23,15 +20,7 @@ def bytes_text(count: float) -> str:
 
 
 def lengths_text(lengths: Sequence[float], units: Sequence[Any]) -> str:
-    """Say lengths along axes, like a voxel's in µm; other units come apart.
-
-    Parameters
-    ----------
-    lengths : sequence of float
-        In world units.
-    units : sequence of pint.Unit
-        One for each.
-    """
+    """Say lengths along axes, with a pint unit for each; equal units come together."""
     groups: list[tuple[str, list[str]]] = []
     for length, unit in zip(lengths, units, strict=True):
         name = f"{unit:~P}"

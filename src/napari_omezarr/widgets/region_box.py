@@ -1,4 +1,4 @@
-"""The box in the viewer: drawn and moved by the person, or by the form."""
+"""The box of a region: what it cuts from which layers, what the viewer shows of it."""
 
 from __future__ import annotations
 
@@ -28,11 +28,14 @@ if TYPE_CHECKING:
 
     from napari_omezarr.region import Region
 
-# Which layers a region can be cut from, which belong together, and the new ones.
-
 Edges = tuple[tuple[float, float], ...]
 """Along each axis of a layer, in pixels of its finest level, from the first's edge."""
 
+BOX_NAME = "region box"
+"""The name of the layer that shows the box."""
+_LINE = 3
+"""The box's width of line on screen when it is placed, in pixels of the canvas."""
+_TIMES = ("t", "time")
 _PLACED_ANEW = ("scale", "translate", "rotate", "shear", "affine")
 _OF_THE_DATA = (
     "multiscale",
@@ -41,19 +44,11 @@ _OF_THE_DATA = (
     "experimental_clipping_planes",
 )
 
+# Which layers a region can be cut from, which belong together, and the new ones.
+
 
 class Cut:
-    """What is to be cut from one layer.
-
-    Parameters
-    ----------
-    layer : Layer
-        Image or labels.
-    placed : Placed
-        Its levels.
-    region : Region
-        Of one of them.
-    """
+    """A region of one level of a layer, which is to be cut from it."""
 
     def __init__(self, layer: Layer, placed: Placed, region: Region) -> None:
         self.layer = layer
@@ -62,13 +57,7 @@ class Cut:
         self.affine = crop_affine(placed.affines[region.level], region.bounds)
 
     def new_layer(self, array: np.ndarray) -> Layer:
-        """Make the layer of what was read: in memory, as the original looks.
-
-        Parameters
-        ----------
-        array : numpy.ndarray
-            Of the region's shape.
-        """
+        """Make a layer of the pixels of the region, which looks like the original."""
         _, options, kind = self.layer.as_layer_data_tuple()
         for name in (*_PLACED_ANEW, *_OF_THE_DATA):
             options.pop(name, None)
@@ -81,7 +70,7 @@ class Cut:
         return new
 
     def _metadata(self, before: dict[str, Any]) -> dict[str, Any]:
-        """Give the layer's metadata, and where in it the region lies."""
+        """Add to the layer's metadata where in it the region lies."""
         place: dict[str, Any] = {
             "level": self.region.level,
             "start": list(self.region.starts),
@@ -94,13 +83,13 @@ class Cut:
 
 
 def croppable(layers: Iterable[Any]) -> list[Layer]:
-    """Give the images and labels among layers, topmost first, out of any proxies."""
+    """Return the images and labels among layers, topmost first, out of any proxies."""
     bare = reversed(bare_layers(layers))
     return [layer for layer in bare if isinstance(layer, Image | Labels)]
 
 
 def companions(layer: Layer, layers: Iterable[Layer]) -> list[Layer]:
-    """Give the other layers of the same image: its channels, its labels."""
+    """Return the other layers of the same image: its channels, its labels."""
     image = _image_of(layer)
     return [
         other
@@ -110,21 +99,10 @@ def companions(layer: Layer, layers: Iterable[Layer]) -> list[Layer]:
 
 
 def cuts(layer: Layer, others: Sequence[Layer], edges: Edges, level: int) -> list[Cut]:
-    """Give what to cut from a layer, and at the same place from others.
+    """Return what a box cuts from a level of a layer, and there from its companions.
 
-    Others are cut at the level whose pixels are about as large; one that the box
+    Those are cut at the level whose pixels are about as large; one that the box
     does not meet is left out.
-
-    Parameters
-    ----------
-    layer : Layer
-        The layer that `edges` and `level` are of.
-    others : sequence of Layer
-        Companions.
-    edges : Edges
-        The box.
-    level : int
-        0 is the finest.
     """
     placed = as_placed(layer)
     points = corners(placed.affines[0], edges)
@@ -146,13 +124,10 @@ def cuts(layer: Layer, others: Sequence[Layer], edges: Edges, level: int) -> lis
 
 
 def unit_factors(source: Sequence[Any], target: Sequence[Any]) -> np.ndarray:
-    """Give what a length in the units of one layer is in those of another, by axis.
+    """Return what a length in the units of one layer is in those of another, by axis.
 
-    Parameters
-    ----------
-    source, target : sequence of pint.Unit
-        Matched from the last one back; units that cannot be converted count as
-        equal, as they do in napari.
+    Units are matched from the last one back; those that cannot be converted count as
+    equal, as they do in napari.
     """
     count = min(len(source), len(target))
     pairs = zip(source[-count:], target[-count:], strict=True)
@@ -171,49 +146,40 @@ def _image_of(layer: Layer) -> Hashable:
 
 # What of a layer the viewer shows.
 
-_TIMES = ("t", "time")
-
 
 def shown_axes(viewer: ViewerModel, layer: Layer) -> tuple[int, ...]:
-    """Give the axes of a layer that are on screen, in the screen's order."""
+    """Return the axes of a layer that are on screen, in the screen's order."""
     offset = viewer.dims.ndim - layer.ndim
     return tuple(axis - offset for axis in viewer.dims.displayed if axis >= offset)
 
 
 def current_index(viewer: ViewerModel, layer: Layer) -> tuple[int, ...]:
-    """Give the pixel of a layer's finest level at which its hidden axes are cut."""
+    """Return the pixel of a layer's finest level at which its hidden axes are cut."""
     inverse = layer_affine(layer).inverse()
     index = np.rint(inverse(_world(viewer, layer, viewer.dims.point))).astype(int)
     return tuple(index.clip(0, np.asarray(finest_shape(layer)) - 1).tolist())
 
 
 def finest_shape(layer: Layer) -> tuple[int, ...]:
-    """Give the size of a layer's finest level along its axes, colours left out."""
+    """Return the size of a layer's finest level along its axes, colours left out."""
     array = layer.data[0] if layer.multiscale else layer.data
     return tuple(int(size) for size in array.shape[: layer.ndim])
 
 
 def visible_edges(viewer: ViewerModel, layer: Layer) -> Edges:
-    """Give the box of a layer that is on screen.
+    """Return the box of a layer that is on screen.
 
     Axes that are not shown are whole, but for time and whatever lies before the
     last three axes: there it is the current index. In 3-D the shown axes are whole.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-        With the layer in it.
-    layer : Layer
-        Image or labels.
     """
     shape = finest_shape(layer)
     index, shown = current_index(viewer, layer), shown_axes(viewer, layer)
     edges = [
-        (at, at + 1) if axis not in shown and _steps(layer, axis) else (0, size)
+        (at, at + 1) if axis not in shown and _is_stepped(layer, axis) else (0, size)
         for axis, (at, size) in enumerate(zip(index, shape, strict=True))
     ]
     if len(shown) == 2:
-        seen = _seen(viewer, layer)
+        seen = _canvas_edges(viewer, layer)
         for axis in shown:
             low, high = seen[axis].clip(0, shape[axis]).tolist()
             if low < high:
@@ -221,14 +187,14 @@ def visible_edges(viewer: ViewerModel, layer: Layer) -> Edges:
     return tuple(edges)
 
 
-def _steps(layer: Layer, axis: int) -> bool:
-    """Say whether one looks at one index of an axis at a time: no axis of space."""
+def _is_stepped(layer: Layer, axis: int) -> bool:
+    """Say whether people look at one index of an axis at a time: no axis of space."""
     is_time = str(layer.units[axis].dimensionality) == "[time]"
     return is_time or layer.axis_labels[axis] in _TIMES or axis < layer.ndim - 3
 
 
-def _seen(viewer: ViewerModel, layer: Layer) -> np.ndarray:
-    """Give where the edges of the canvas lie in a layer, N x 2, in whole pixels."""
+def _canvas_edges(viewer: ViewerModel, layer: Layer) -> np.ndarray:
+    """Return where the edges of the canvas lie in a layer, N x 2, in whole pixels."""
     half = np.asarray(viewer.canvas.viewbox_size(viewer.layers)) / 2
     centre = np.asarray(viewer.scene.camera.center[-2:])
     reach = half / viewer.scene.camera.zoom
@@ -253,24 +219,13 @@ def _world(
 
 # The box in the viewer: drawn and moved by the person, or by the form.
 
-NAME = "region box"
-_LINE = 3
-"""The frame's width on screen when it is placed, in pixels of the canvas."""
 
-
-class Frame(QObject):
+class RegionBox(QObject):
     """A temporary shapes layer that lies on an image layer, with its transforms.
 
     So what is drawn is a box of the image's own grid, also in a rotated image, and
     its coordinates are those of the finest level. In 2-D it is a rectangle in the
     slice that is shown, in 3-D the six faces of the box.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-        Where it is drawn.
-    parent : QObject
-        Its owner.
     """
 
     drawn = Signal(dict)
@@ -297,7 +252,7 @@ class Frame(QObject):
         self._image, self._edges = layer, edges
         self._shapes = shapes = Shapes(
             ndim=layer.ndim,
-            name=NAME,
+            name=BOX_NAME,
             scale=layer.scale,
             translate=layer.translate,
             rotate=layer.rotate,
@@ -386,7 +341,7 @@ class Frame(QObject):
 def _faces(
     edges: Edges, shown: tuple[int, ...], index: tuple[int, ...]
 ) -> list[np.ndarray]:
-    """Give the rectangles that show a box; none where the slice does not meet it."""
+    """Return the rectangles that show a box; none where the slice does not meet it."""
     hidden = [axis for axis in range(len(edges)) if axis not in shown]
     if any(
         not edges[axis][0] <= index[axis] + 0.5 <= edges[axis][1] for axis in hidden

@@ -30,7 +30,14 @@ from napari_omezarr.region import RegionPart, as_placed, estimate, start
 
 from .qt_async import FutureWatcher
 from .quantities import bytes_text, lengths_text, shape_text
-from .region_box import Frame, companions, croppable, cuts, finest_shape, visible_edges
+from .region_box import (
+    RegionBox,
+    companions,
+    croppable,
+    cuts,
+    finest_shape,
+    visible_edges,
+)
 from .viewer_layers import keep_original
 
 if TYPE_CHECKING:
@@ -39,22 +46,23 @@ if TYPE_CHECKING:
 
     import napari.viewer
     import numpy as np
+    from magicgui.widgets import Widget
     from napari.layers import Layer
     from qtpy.QtGui import QHideEvent, QKeyEvent
 
     from .region_box import Cut, Edges
 
-# The form of the region tool: what it shows and what the person has set.
+TICK = 100
+"""Milliseconds between looks at how far a load is."""
+
+_NO_ROOM = (
+    "There is not enough memory for this region. "
+    "Choose a coarser level or a smaller box."
+)
 
 
 class RegionForm:
-    """Widgets of magicgui in a column, at least 300 pixels wide.
-
-    Attributes
-    ----------
-    container : magicgui.widgets.Container
-        The form.
-    """
+    """What the dock shows and the person has set, in a column."""
 
     edges_changed = Signal()
     """A range was set by the person."""
@@ -75,16 +83,8 @@ class RegionForm:
         self.progress = ProgressBar(value=0, max=100, visible=False)
         self.cancel = PushButton(text="&Cancel", visible=False)
         self.message = Label(value="", visible=False)
-        box: Container[Any] = Container(
-            widgets=[self.draw, self.view, self.whole],
-            layout="horizontal",
-            labels=False,
-        )
-        last: Container[Any] = Container(
-            widgets=[self.progress, self.load, self.cancel],
-            layout="horizontal",
-            labels=False,
-        )
+        box = _row(self.draw, self.view, self.whole)
+        last = _row(self.progress, self.load, self.cancel)
         top: Container[Any] = Container(widgets=[self.layer])
         middle: Container[Any] = Container(widgets=[self.level])
         self.container: Container[Any] = Container(
@@ -114,7 +114,7 @@ class RegionForm:
         """Offer a range along each axis, from 0 to its size."""
         self.axes.clear()
         for name, size, edge in zip(names, shape, edges, strict=True):
-            slider = RangeSlider(label=name, min=0, max=size, value=_whole(edge, size))
+            slider = RangeSlider(label=name, min=0, max=size, value=_round(edge, size))
             slider.tooltip = f"Pixels of the finest level along {name}, of {size:,}"
             _compact(slider.native)
             slider.changed.connect(self._tell_edges)
@@ -125,13 +125,13 @@ class RegionForm:
         for axis, edge in ranges:
             slider: Any = self.axes[axis]
             with slider.changed.blocked():
-                slider.value = _whole(edge, int(slider.max))
+                slider.value = _round(edge, int(slider.max))
         self.edges_changed.emit()
 
     def edges(self) -> Edges:
-        """Give the ranges, each at least one pixel."""
+        """Return the ranges, each at least one pixel."""
         sliders: list[Any] = list(self.axes)
-        return tuple(_whole(slider.value, int(slider.max)) for slider in sliders)
+        return tuple(_round(slider.value, int(slider.max)) for slider in sliders)
 
     def set_levels(self, texts: Sequence[str], level: int) -> None:
         """Offer levels, finest first."""
@@ -193,7 +193,11 @@ class RegionForm:
             button.setMinimumWidth(0)
 
 
-def _whole(edge: tuple[float, float], size: int) -> tuple[int, int]:
+def _row(*widgets: Widget) -> Container[Any]:
+    return Container(widgets=widgets, layout="horizontal", labels=False)
+
+
+def _round(edge: tuple[float, float], size: int) -> tuple[int, int]:
     """Round a range to whole pixels, at least one, between 0 and a size."""
     low = min(max(0, round(edge[0])), size - 1)
     return low, min(max(low + 1, round(edge[1])), size)
@@ -208,27 +212,11 @@ def _compact(slider: QLabeledRangeSlider) -> None:
             part.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
 
 
-# The dock "OME-Zarr region": a box of an image, at a level, as new layers.
-
-TICK = 100
-"""Milliseconds between looks at how far a load is."""
-
-_NO_ROOM = (
-    "There is not enough memory for this region. "
-    "Choose a coarser level or a smaller box."
-)
-
-
 class RegionDock(QWidget):
     """Loads a box of an image at a level into memory, as new layers.
 
     The box is drawn in the viewer, taken from the view or set by sliders. Loading
     runs in the background; Esc, or the button, cancels it.
-
-    Parameters
-    ----------
-    napari_viewer : napari.viewer.Viewer
-        Whose layers are offered, and which gets the new ones.
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
@@ -239,7 +227,7 @@ class RegionDock(QWidget):
         self._hidden: WeakSet[Layer] = WeakSet()
         self._done = (0, 1)
         self.form = RegionForm()
-        self.frame = Frame(napari_viewer, self)
+        self.box = RegionBox(napari_viewer, self)
         self._timer = QTimer(self)
         self.setMinimumWidth(300)
         layout = QVBoxLayout(self)
@@ -293,7 +281,7 @@ class RegionDock(QWidget):
         self._timer.start(TICK)
 
     def cancel(self) -> None:
-        """Give up what is being loaded."""
+        """Return up what is being loaded."""
         if self._loading is not None:
             self._loading.abandon()
             self._end("Cancelled.")
@@ -308,7 +296,7 @@ class RegionDock(QWidget):
     def hideEvent(self, event: QHideEvent | None) -> None:
         """Take the box out of the viewer; the sliders keep it."""
         if event is not None and not event.spontaneous():
-            self.frame.hide()
+            self.box.hide()
             self.form.draw.native.setChecked(False)
         super().hideEvent(event)
 
@@ -329,9 +317,9 @@ class RegionDock(QWidget):
         form.whole.clicked.connect(self.use_whole)
         form.load.clicked.connect(self.load)
         form.cancel.clicked.connect(self.cancel)
-        form.draw.native.toggled.connect(self._show_frame)
-        self.frame.drawn.connect(self._take)
-        self.frame.gone.connect(partial(form.draw.native.setChecked, False))
+        form.draw.native.toggled.connect(self._show_box)
+        self.box.drawn.connect(self._take)
+        self.box.gone.connect(partial(form.draw.native.setChecked, False))
         self._timer.timeout.connect(self._show_progress)
 
     def _begin_with(self, active: Layer | None) -> None:
@@ -362,7 +350,7 @@ class RegionDock(QWidget):
         self._refresh()
 
     def _affordable(self, layer: Layer, count: int) -> int:
-        """Give the finest level at which the box is no larger than volumes in 3-D."""
+        """Return the finest level at which the box is no larger than volumes in 3-D."""
         budget = shared_engine().settings.volume_bytes
         for level in range(count - 1):
             if estimate(_parts(self._cuts(layer, level))).nbytes <= budget:
@@ -370,12 +358,12 @@ class RegionDock(QWidget):
         return count - 1
 
     def _cuts(self, layer: Layer, level: int) -> list[Cut]:
-        """Give what the form asks for, at a level of the chosen layer."""
+        """Return what the form asks for, at a level of the chosen layer."""
         taken = self._companions(layer) if self.form.together.value else []
         return cuts(layer, taken, self.form.edges(), level)
 
     def _companions(self, layer: Layer) -> list[Layer]:
-        """Give the other layers of its image that are visible, or were until a load."""
+        """Return the other layers of its image that are shown, or were until a load."""
         layers = croppable(self._viewer.layers)
         seen = [other for other in layers if other.visible or other in self._hidden]
         return companions(layer, seen)
@@ -403,16 +391,16 @@ class RegionDock(QWidget):
                 f"⚠ This takes {bytes_text(cost.nbytes)} of memory. "
                 "Choose a coarser level or a smaller box."
             )
-        self.frame.move(form.edges())
+        self.box.move(form.edges())
 
     def _take(self, found: dict[int, tuple[float, float]]) -> None:
         self.form.set_edges(found.items())
 
-    def _show_frame(self, shown: bool) -> None:
+    def _show_box(self, shown: bool) -> None:
         if shown and self._layer is not None:
-            self.frame.show(self._layer, self.form.edges())
+            self.box.show(self._layer, self.form.edges())
         else:
-            self.frame.hide()
+            self.box.hide()
 
     def _note(self, done: int, total: int) -> None:
         """Remember how far it is; called on the I/O loop."""
