@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from napari.utils.notifications import NotificationSeverity, notification_manager
+from napari.utils.notifications import NotificationSeverity
 from napari.utils.progress import progress
 from npe2 import PluginManager
 from qtpy.QtCore import Qt, QTimer
@@ -23,16 +23,6 @@ from slow_image import SlowImage
 
 DATA = np.random.default_rng(8).integers(1, 250, (3, 40, 50)).astype(np.uint8)
 PLACED = {"scale": (2, 0.5, 0.5), "units": ("um",) * 3, "axis_labels": ("z", "y", "x")}
-
-
-@pytest.fixture
-def told():
-    """The notifications of this test."""
-    notification_manager.records.clear()
-    records = []
-    notification_manager.notification_ready.connect(records.append)
-    yield records
-    notification_manager.notification_ready.disconnect(records.append)
 
 
 @pytest.fixture
@@ -84,7 +74,9 @@ def type_into_save_dialog(text, seen):
 
 
 @pytest.mark.parametrize("selected", [True, False])
-def test_file_save_writes_and_opens_equal(filled, tmp_path, qtbot, told, selected):
+def test_file_save_writes_and_opens_equal(
+    filled, tmp_path, qtbot, notifications, selected
+):
     target = tmp_path / "a.ome.zarr"
     filled.layers.selection = {filled.layers["DAPI"], filled.layers["GFP"]}
     seen = []
@@ -94,8 +86,8 @@ def test_file_save_writes_and_opens_equal(filled, tmp_path, qtbot, told, selecte
     timer.stop()
     assert any("OME-Zarr (*.ome.zarr" in name for name in seen[0])
     ended(qtbot)
-    until(qtbot, lambda: told)
-    assert [record.message for record in told] == [f"Saved to {target}."]
+    until(qtbot, lambda: notifications)
+    assert [record.message for record in notifications] == [f"Saved to {target}."]
     names = ["DAPI", "GFP"] if selected else ["DAPI", "GFP", "cells"]
     again = filled.open(str(target), plugin=PLUGIN)
     assert [layer.name.removesuffix(" [1]") for layer in again] == names
@@ -108,7 +100,7 @@ def test_file_save_writes_and_opens_equal(filled, tmp_path, qtbot, told, selecte
 
 
 def test_what_the_dialog_makes_of_a_remote_address_is_understood(
-    filled, qtbot, http_server, told
+    filled, qtbot, http_server, notifications
 ):
     host = http_server.url.partition("//")[2]
     mangled = f"{Path.cwd()}/https:/{host}/b/a.ome.zarr"
@@ -126,7 +118,7 @@ def test_our_writer_is_asked_first_by_suffix_whatever_the_layers(filled):
         assert other is None or other.plugin_name != PLUGIN
 
 
-def test_the_window_lives_while_it_is_saved(filled, tmp_path, qtbot, told):
+def test_the_window_lives_while_it_is_saved(filled, tmp_path, qtbot, notifications):
     slow = SlowImage(DATA)
     layer = filled.add_image(slow, name="slow", contrast_limits=(0, 9), **PLACED)
     slow.gate.clear()
@@ -151,7 +143,9 @@ def test_the_window_lives_while_it_is_saved(filled, tmp_path, qtbot, told):
     np.testing.assert_array_equal(finest(found["slow"]), layer.data.array)
 
 
-def test_the_button_of_the_activity_dock_cancels(filled, tmp_path, qtbot, told):
+def test_the_button_of_the_activity_dock_cancels(
+    filled, tmp_path, qtbot, notifications
+):
     slow = SlowImage(DATA)
     filled.add_image(slow, name="slow", contrast_limits=(0, 9), **PLACED)
     slow.gate.clear()
@@ -170,8 +164,8 @@ def test_the_button_of_the_activity_dock_cancels(filled, tmp_path, qtbot, told):
     until(qtbot, lambda: saving.cancelled)
     slow.gate.set()
     ended(qtbot)
-    until(qtbot, lambda: told)
-    assert "cancelled" in told[-1].message
+    until(qtbot, lambda: notifications)
+    assert "cancelled" in notifications[-1].message
     assert not target.exists()
     with pytest.raises(UnfinishedWriteError):
         filled.layers.save(str(target))
@@ -203,7 +197,7 @@ def test_a_window_that_closes_ends_the_save_which_can_be_resumed(
 
 
 def test_a_second_save_to_the_same_place_is_refused_meanwhile(
-    filled, tmp_path, qtbot, told
+    filled, tmp_path, qtbot, notifications
 ):
     slow = SlowImage(DATA)
     filled.add_image(slow, name="slow", contrast_limits=(0, 9), **PLACED)
@@ -218,7 +212,7 @@ def test_a_second_save_to_the_same_place_is_refused_meanwhile(
     assert read_layers(target)
 
 
-def test_an_open_layer_is_never_written_over(filled, tmp_path, qtbot, told):
+def test_an_open_layer_is_never_written_over(filled, tmp_path, qtbot, notifications):
     target = tmp_path / "a.ome.zarr"
     filled.layers.save(str(target))
     filled.open(str(target), plugin=PLUGIN)
@@ -229,33 +223,33 @@ def test_an_open_layer_is_never_written_over(filled, tmp_path, qtbot, told):
     filled.layers.selection = {filled.layers["DAPI"]}  # it does not come from there
     in_the_event_loop(qtbot, lambda: filled.layers.save(path, selected=True))
     ended(qtbot)
-    until(qtbot, lambda: told)
-    assert told[-1].severity == NotificationSeverity.ERROR
-    assert "is being read" in told[-1].message
+    until(qtbot, lambda: notifications)
+    assert notifications[-1].severity == NotificationSeverity.ERROR
+    assert "is being read" in notifications[-1].message
 
 
 @pytest.mark.parametrize("name", ["a.ozx", "a.ome.zarr"])
 def test_what_exists_is_replaced_or_kept_as_the_person_answers(
-    name, filled, tmp_path, qtbot, told
+    name, filled, tmp_path, qtbot, notifications
 ):
     target = tmp_path / name
     write_image(DATA, target, "zyx", name="old")
 
     def press(text, said):
-        action = dict(told[-1].actions)[text]
-        told.clear()
+        action = dict(notifications[-1].actions)[text]
+        notifications.clear()
         in_the_event_loop(qtbot, lambda: action(None))
-        until(qtbot, lambda: told and not under_way)
-        assert said in told[-1].message
+        until(qtbot, lambda: notifications and not under_way)
+        assert said in notifications[-1].message
 
     in_the_event_loop(qtbot, lambda: filled.layers.save(str(target)))
-    until(qtbot, lambda: told and not under_way)
-    assert "exists already (" in told[-1].message
+    until(qtbot, lambda: notifications and not under_way)
+    assert "exists already (" in notifications[-1].message
     assert [o["name"] for _, o, _ in read_layers(target)] == ["old"]
-    refused = told[-1]
+    refused = notifications[-1]
     press("Save beside it", "/a-2.")
     assert len(list(tmp_path.iterdir())) == 2
-    told.append(refused)
+    notifications.append(refused)
     press("Replace it", "Saved to")
     assert [o["name"] for _, o, _ in read_layers(target)] == ["DAPI", "GFP", "cells"]
     assert len(list(tmp_path.iterdir())) == 2
@@ -282,7 +276,7 @@ def test_without_a_window_it_blocks_and_raises(tmp_path):
 
 
 def test_a_failure_meanwhile_is_told_without_the_text_of_others(
-    filled, tmp_path, qtbot, told
+    filled, tmp_path, qtbot, notifications
 ):
     slow = SlowImage(DATA)
     filled.add_image(slow, name="slow", contrast_limits=(0, 9), **PLACED)
@@ -294,8 +288,8 @@ def test_a_failure_meanwhile_is_told_without_the_text_of_others(
     target = tmp_path / "a.ome.zarr"
     in_the_event_loop(qtbot, lambda: filled.layers.save(str(target)))
     ended(qtbot)
-    until(qtbot, lambda: told)
-    assert told[-1].message == "The layers could not be saved (RuntimeError)."
+    until(qtbot, lambda: notifications)
+    assert notifications[-1].message == "The layers could not be saved (RuntimeError)."
     assert not target.exists()
 
 

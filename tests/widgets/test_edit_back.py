@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Layer
-from napari.utils.notifications import NotificationSeverity, notification_manager
+from napari.utils.notifications import NotificationSeverity
 
 from gui_steps import PLUGIN, until
 from napari_omezarr import _hooks, patch, read_layers, write_image
@@ -21,16 +21,6 @@ from napari_omezarr.widgets.viewer_layers import keep_original, original_of
 
 DATA = np.random.default_rng(8).integers(1, 250, (2, 4, 40, 50)).astype(np.uint8)
 CELLS = (DATA[0] // 60).astype(np.uint16)
-
-
-@pytest.fixture
-def told():
-    """The notifications of this test."""
-    notification_manager.records.clear()
-    records = []
-    notification_manager.notification_ready.connect(records.append)
-    yield records
-    notification_manager.notification_ready.disconnect(records.append)
 
 
 @pytest.fixture
@@ -71,9 +61,9 @@ def region(opened):
     return found
 
 
-def done(qtbot, told):
-    until(qtbot, lambda: not pending and told)
-    return told[-1]
+def done(qtbot, notifications):
+    until(qtbot, lambda: not pending and notifications)
+    return notifications[-1]
 
 
 def level(place, name, number=0):
@@ -83,25 +73,25 @@ def level(place, name, number=0):
     raise AssertionError(name)
 
 
-def test_rendering_goes_back_and_pixels_stay(opened, image, qtbot, told):
+def test_rendering_goes_back_and_pixels_stay(opened, image, qtbot, notifications):
     layer = opened.layers["GFP"]
     layer.name, layer.colormap, layer.contrast_limits = "actin", "red", (7, 70)
     _hooks.update_rendering(opened)
-    assert "actin" in done(qtbot, told).message
+    assert "actin" in done(qtbot, notifications).message
     options = {o["name"]: o for _, o, _ in read_layers(image)}
     assert tuple(options["actin"]["contrast_limits"]) == (7, 70)
     np.testing.assert_array_equal(level(image, "actin"), DATA[1])
-    told.clear()
+    notifications.clear()
     _hooks.update_rendering(opened)
-    assert "say already" in done(qtbot, told).message
+    assert "say already" in done(qtbot, notifications).message
 
 
-def test_layers_from_elsewhere_have_no_image_to_update(told):
+def test_layers_from_elsewhere_have_no_image_to_update(notifications):
     viewer = ViewerModel()
     viewer.add_image(DATA[0], name="mine")
     _hooks.update_rendering(viewer)
-    assert told[-1].severity == NotificationSeverity.ERROR
-    assert "Save them as a new image" in told[-1].message
+    assert notifications[-1].severity == NotificationSeverity.ERROR
+    assert "Save them as a new image" in notifications[-1].message
 
 
 def test_the_dock_keeps_what_labels_were_when_they_were_loaded(viewer, image, qtbot):
@@ -119,24 +109,24 @@ def test_the_dock_keeps_what_labels_were_when_they_were_loaded(viewer, image, qt
 
 
 def test_painted_labels_go_back_and_into_the_coarser_level(
-    opened, region, image, qtbot, told
+    opened, region, image, qtbot, notifications
 ):
     layer = region["cells region"]
     layer.data[:, 2:12, 4:14] = 777
     opened.layers.selection = {layer}
     _hooks.write_back(opened)
-    assert "200 edited pixels" in done(qtbot, told).message
+    assert "200 edited pixels" in done(qtbot, notifications).message
     wanted = CELLS.copy()
     wanted[1:3, 10:20, 14:24] = 777
     np.testing.assert_array_equal(level(image, "cells"), wanted)
     assert (level(image, "cells", 1) == 777).any()
-    told.clear()
+    notifications.clear()
     _hooks.write_back(opened)
-    assert "Nothing was edited" in done(qtbot, told).message
+    assert "Nothing was edited" in done(qtbot, notifications).message
 
 
 def test_what_somebody_else_has_changed_meanwhile_is_shown_and_left(
-    opened, region, image, qtbot, told
+    opened, region, image, qtbot, notifications
 ):
     layer = region["cells region"]
     layer.data[0, 2:12, 4:14] = 777
@@ -144,7 +134,7 @@ def test_what_somebody_else_has_changed_meanwhile_is_shown_and_left(
     patch(image / "labels" / "cells", (1, 11, 15), theirs)
     opened.layers.selection = {layer}
     _hooks.write_back(opened)
-    record = done(qtbot, told)
+    record = done(qtbot, notifications)
     assert record.severity == NotificationSeverity.ERROR
     assert "6 edited pixels" in record.message
     assert "somebody else, at z 1, y 11-13, x 15-16." in record.message
@@ -152,7 +142,7 @@ def test_what_somebody_else_has_changed_meanwhile_is_shown_and_left(
     assert (level(image, "cells")[1, 11:14, 15:17] == 555).all()
     ((text, load),) = record.actions
     assert text == "Load what is there now"
-    told.clear()
+    notifications.clear()
     load(None)
     until(qtbot, lambda: not pending)
     present = opened.layers["cells region now"]
@@ -163,25 +153,25 @@ def test_what_somebody_else_has_changed_meanwhile_is_shown_and_left(
     present.data[0, 2:12, 4:14] = 777
     opened.layers.selection = {present}
     _hooks.write_back(opened)
-    assert "100 edited pixels" in done(qtbot, told).message
+    assert "100 edited pixels" in done(qtbot, notifications).message
     assert (level(image, "cells")[1, 10:20, 14:24] == 777).all()
 
 
 def test_a_processed_crop_goes_back_into_its_channel(
-    opened, region, image, qtbot, told
+    opened, region, image, qtbot, notifications
 ):
     crop = region["GFP region"]
     processed = opened.add_image(255 - np.asarray(crop.data), name="inverted")
     opened.layers.selection = {crop, processed}
     _hooks.write_back(opened)
-    assert "edited pixels" in done(qtbot, told).message
+    assert "edited pixels" in done(qtbot, notifications).message
     wanted = DATA[1].copy()
     wanted[1:3, 8:31, 10:40] = 255 - wanted[1:3, 8:31, 10:40]
     np.testing.assert_array_equal(level(image, "GFP"), wanted)
     np.testing.assert_array_equal(level(image, "DAPI"), DATA[0])
 
 
-def test_what_is_no_edited_region_is_said(opened, region, told):
+def test_what_is_no_edited_region_is_said(opened, region, notifications):
     crop, cells = region["GFP region"], region["cells region"]
     other = opened.add_image(np.zeros((3, 3)), name="other")
     for layers, said in (
@@ -200,4 +190,4 @@ def test_what_is_no_edited_region_is_said(opened, region, told):
         edited_region([crop])
     opened.layers.selection = {other}
     _hooks.write_back(opened)
-    assert "Select a region" in told[-1].message
+    assert "Select a region" in notifications[-1].message

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from napari.utils.notifications import NotificationSeverity, notification_manager
+from napari.utils.notifications import NotificationSeverity
 from npe2 import PluginManager
 from qtpy.QtCore import Qt, QTimer
 
@@ -40,31 +40,23 @@ def filled(viewer):
     return viewer
 
 
-@pytest.fixture
-def told():
-    """The notifications of this test."""
-    notification_manager.records.clear()
-    records = []
-    notification_manager.notification_ready.connect(records.append)
-    yield records
-    notification_manager.notification_ready.disconnect(records.append)
-
-
 def summary(address):
     return [(kind, options["name"]) for _, options, kind in read_layers(address)]
 
 
-def in_background(qtbot, told, action):
+def in_background(qtbot, notifications, action):
     """Do something as a menu does it, and give the notification at its end."""
     QTimer.singleShot(0, action)
-    until(qtbot, lambda: told and not under_way)
-    return told[-1]
+    until(qtbot, lambda: notifications and not under_way)
+    return notifications[-1]
 
 
 BOTH = [("image", "DAPI"), ("labels", "cells")]
 
 
-def test_layers_are_saved_to_a_bucket_and_never_over_it(filled, bucket, qtbot, told):
+def test_layers_are_saved_to_a_bucket_and_never_over_it(
+    filled, bucket, qtbot, notifications
+):
     address = f"s3://{bucket}/a.ome.zarr"
     assert filled.layers.save(address) == [address]
     assert summary(address) == BOTH
@@ -76,19 +68,21 @@ def test_layers_are_saved_to_a_bucket_and_never_over_it(filled, bucket, qtbot, t
 
 
 def test_what_the_dialog_makes_of_the_address_is_saved_there(
-    filled, bucket, qtbot, told
+    filled, bucket, qtbot, notifications
 ):
     for number, mangled in enumerate(("s3://", "s3:/")):
-        told.clear()
+        notifications.clear()
         path = f"{Path.cwd()}/{mangled}{bucket}/b{number}.ome.zarr"
-        record = in_background(qtbot, told, lambda p=path: filled.layers.save(p))
+        record = in_background(
+            qtbot, notifications, lambda p=path: filled.layers.save(p)
+        )
         assert record.severity == NotificationSeverity.INFO, record.message
         assert summary(f"s3://{bucket}/b{number}.ome.zarr") == BOTH
     assert not (Path.cwd() / "s3:").exists()
 
 
 def test_a_key_that_may_only_read_is_said_and_nothing_is_there(
-    filled, bucket, qtbot, told, monkeypatch
+    filled, bucket, qtbot, notifications, monkeypatch
 ):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", READER.key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", READER.secret)
@@ -96,7 +90,7 @@ def test_a_key_that_may_only_read_is_said_and_nothing_is_there(
     with pytest.raises(AccessDeniedError) as caught:
         filled.layers.save(address)
     record = in_background(
-        qtbot, told, lambda: filled.layers.save(f"s3://{bucket}/d.ome.zarr")
+        qtbot, notifications, lambda: filled.layers.save(f"s3://{bucket}/d.ome.zarr")
     )
     assert record.severity == NotificationSeverity.ERROR
     for text in (str(caught.value), record.message):

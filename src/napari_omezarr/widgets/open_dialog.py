@@ -211,7 +211,7 @@ class OpenDialog(QDialog):
         self._set_busy(True)
 
     def cancel(self) -> None:
-        """Return up what is being opened."""
+        """Give up what is being opened."""
         self._abandon()
         self._say("Cancelled.")
         self._set_busy(False)
@@ -224,7 +224,7 @@ class OpenDialog(QDialog):
             super().reject()
 
     def closeEvent(self, event: QCloseEvent | None) -> None:
-        """Return up what is being opened, and close."""
+        """Give up what is being opened, and close."""
         self._abandon()
         super().closeEvent(event)
 

@@ -21,10 +21,7 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QComboBox, QPushButton, QVBoxLayout, QWidget
 from superqt import QLabeledRangeSlider
 
-from napari_omezarr.display import (
-    default_cache_bytes,
-    shared_engine,
-)
+from napari_omezarr.display import default_cache_bytes, shared_engine
 from napari_omezarr.errors import OMEZarrError
 from napari_omezarr.region import RegionPart, as_placed, estimate, start
 
@@ -38,7 +35,7 @@ from .region_box import (
     finest_shape,
     visible_edges,
 )
-from .viewer_layers import keep_original
+from .viewer_layers import keep_original, on_layers_changed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -85,23 +82,10 @@ class RegionForm:
         self.message = Label(value="", visible=False)
         box = _row(self.draw, self.view, self.whole)
         last = _row(self.progress, self.load, self.cancel)
-        top: Container[Any] = Container(widgets=[self.layer])
-        middle: Container[Any] = Container(widgets=[self.level])
-        self.container: Container[Any] = Container(
-            widgets=[
-                top,
-                self.together,
-                box,
-                self.axes,
-                middle,
-                self.cost,
-                self.warning,
-                self.hide,
-                last,
-                self.message,
-            ],
-            labels=False,
-        )
+        above = [Container(widgets=[self.layer]), self.together, box, self.axes]
+        below = [Container(widgets=[self.level]), self.cost, self.warning, self.hide]
+        widgets = [*above, *below, last, self.message]
+        self.container: Container[Any] = Container(widgets=widgets, labels=False)
         self._dress()
 
     def set_layers(self, layers: Sequence[Layer]) -> None:
@@ -281,7 +265,7 @@ class RegionDock(QWidget):
         self._timer.start(TICK)
 
     def cancel(self) -> None:
-        """Return up what is being loaded."""
+        """Give up what is being loaded."""
         if self._loading is not None:
             self._loading.abandon()
             self._end("Cancelled.")
@@ -301,14 +285,8 @@ class RegionDock(QWidget):
         super().hideEvent(event)
 
     def _connect(self) -> None:
-        form, events = self.form, self._viewer.layers.events
-        for event in (
-            events.inserted,
-            events.removed,
-            events.reordered,
-            events.renamed,
-        ):
-            event.connect(self.reset_choices)
+        form = self.form
+        on_layers_changed(self._viewer, self.reset_choices)
         form.layer.changed.connect(self._adopt)
         form.together.changed.connect(self._refresh)
         form.level.changed.connect(self._refresh)

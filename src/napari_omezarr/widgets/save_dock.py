@@ -45,7 +45,7 @@ from .save_work import (
     save_into,
     save_new,
 )
-from .viewer_layers import bare_layers, layer_data, places_of
+from .viewer_layers import bare_layers, layer_data, on_layers_changed, places_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -280,14 +280,8 @@ class SaveDock(QWidget):
         super().keyPressEvent(event)
 
     def _connect(self) -> None:
-        view, events = self.view, self._viewer.layers.events
-        for event in (
-            events.inserted,
-            events.removed,
-            events.reordered,
-            events.renamed,
-        ):
-            event.connect(self._refill)
+        view = self.view
+        on_layers_changed(self._viewer, self._refill)
         view.layers.chosen.connect(self._changed)
         view.target.changed.connect(self._changed)
         view.target.asked.connect(self._do)

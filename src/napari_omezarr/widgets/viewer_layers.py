@@ -13,7 +13,9 @@ from napari_omezarr.claims import is_claimed, place_of
 from napari_omezarr.errors import LocationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+    import napari.viewer
 
     from napari_omezarr.layers import LayerData
 
@@ -37,6 +39,15 @@ def layers_with(data: Iterable[Any], layers: Iterable[Layer]) -> list[Layer]:
     """Return the layers whose data these are: a writer is not told the layers."""
     wanted = {id(one) for one in data}
     return [layer for layer in layers if id(layer.data) in wanted]
+
+
+def on_layers_changed(
+    viewer: napari.viewer.Viewer, callback: Callable[[object], None]
+) -> None:
+    """Call back whenever layers come, go, move or get another name."""
+    events = viewer.layers.events
+    for event in (events.inserted, events.removed, events.reordered, events.renamed):
+        event.connect(callback)
 
 
 # Where layers come from.

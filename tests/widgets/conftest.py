@@ -1,0 +1,25 @@
+"""Fixtures of the tests that need napari's window."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari.utils.notifications import Notification
+
+
+@pytest.fixture
+def notifications() -> Iterator[list[Notification]]:
+    """The notifications of this test."""
+    # Late, for these tests are left out where napari is not installed.
+    from napari.utils.notifications import notification_manager
+
+    notification_manager.records.clear()
+    records: list[Notification] = []
+    notification_manager.notification_ready.connect(records.append)
+    yield records
+    notification_manager.notification_ready.disconnect(records.append)
