@@ -10,13 +10,13 @@ from napari_omezarr.location import Location
 from napari_omezarr.widgets.save_model import (
     SaveAction,
     confirmation,
-    listing_text,
     options_of,
     plan_text,
     progress_text,
     remember,
     remembered,
     roles,
+    stored_text,
     target_state,
     warnings_text,
 )
@@ -116,9 +116,9 @@ def test_progress_has_a_rate_and_the_time_left():
     assert progress_text(again, now, 1.0) == "55 % · 0:49 left"
 
 
-def test_a_listing_is_counted():
-    assert listing_text(StoredSize(1, 999)) == "1 object, 999 bytes"
-    assert listing_text(StoredSize(1204, 2_100_000_000)) == "1,204 objects, 2.1 GB"
+def test_what_is_stored_is_counted():
+    assert stored_text(StoredSize(1, 999)) == "1 object, 999 bytes"
+    assert stored_text(StoredSize(1204, 2_100_000_000)) == "1,204 objects, 2.1 GB"
 
 
 def asked(tmp_path, layers, name="a.ome.zarr", in_use=(), **options):

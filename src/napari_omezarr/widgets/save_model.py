@@ -77,7 +77,7 @@ def target_state(preview: SavePreview) -> TargetState:
     if preview.found is None:
         return TargetState(" ".join(("✔ free", *preview.notes)), free=True)
     add = (SaveAction.ADD_LABELS,) if preview.labels_only else ()
-    text = f"✖ exists: {listing_text(preview.found)}"
+    text = f"✖ exists: {stored_text(preview.found)}"
     return TargetState(text, (*add, SaveAction.REPLACE, SaveAction.BESIDE))
 
 
@@ -112,7 +112,7 @@ def confirmation(preview: SavePreview) -> TargetState:
     """Say what replacing removes, before anything does."""
     if preview.found is None or preview.place is None:
         return target_state(preview)
-    text = f"This removes {listing_text(preview.found)} at {preview.place.display}."
+    text = f"This removes {stored_text(preview.found)} at {preview.place.display}."
     return TargetState(text, (SaveAction.CONFIRM_REPLACE, SaveAction.KEEP))
 
 
@@ -120,7 +120,7 @@ def labels_confirmation(preview: SavePreview) -> TargetState:
     """Say which labels replacing removes, before anything does."""
     if preview.labels is None:
         return target_state(preview)
-    names, found = ", ".join(preview.labels.taken), listing_text(preview.labels.found)
+    names, found = ", ".join(preview.labels.taken), stored_text(preview.labels.found)
     text = f"This removes the labels {names}: {found}."
     return TargetState(text, (SaveAction.CONFIRM_LABELS, SaveAction.KEEP))
 
@@ -168,10 +168,10 @@ def roles(plan: Plan) -> dict[str, str]:
     return said
 
 
-def listing_text(listing: StoredSize) -> str:
+def stored_text(stored: StoredSize) -> str:
     """Say what lies somewhere: ``120 objects, 2.1 GB``."""
-    plural = "" if listing.objects == 1 else "s"
-    return f"{listing.objects:,} object{plural}, {bytes_text(listing.size)}"
+    plural = "" if stored.objects == 1 else "s"
+    return f"{stored.objects:,} object{plural}, {bytes_text(stored.size)}"
 
 
 def progress_text(now: Progress, first: Progress, seconds: float) -> str:
