@@ -21,8 +21,7 @@ from napari_omezarr.widgets.save_model import (
     warnings_text,
 )
 from napari_omezarr.widgets.save_work import SavePreview, SaveRequest, preview_save
-from napari_omezarr.writing import Progress, plan_write
-from napari_omezarr.writing.hierarchy import StoredSize
+from napari_omezarr.writing import Progress, StoredSize, plan_write
 
 DATA = np.zeros((4, 30, 40), np.uint8)
 NAMES = {"axis_labels": ("z", "y", "x")}

@@ -226,8 +226,7 @@ def write_edit(edited: Edited) -> Written:
 
 def read_present(edited: Edited) -> np.ndarray:
     """Read what the image holds by now where a region lies, in a thread."""
-    from napari_omezarr.writing.api import open_hierarchy, parsed
-    from napari_omezarr.writing.existing import open_existing
+    from napari_omezarr.writing import open_existing, open_hierarchy, parsed
 
     address, start, axis = _place(edited)
     shape = list(edited.original.shape)
@@ -240,7 +239,7 @@ def read_present(edited: Edited) -> np.ndarray:
 
 def _place(edited: Edited) -> tuple[str, list[int], int | None]:
     """Return the image, where in it the region begins, and the axis that it lacks."""
-    from napari_omezarr.writing.from_layers import read_origin
+    from napari_omezarr.writing import read_origin
 
     origin = read_origin(edited.record)
     start = [int(first) for first in edited.record["region"]["start"]]

@@ -16,10 +16,13 @@ from .quantities import bytes_text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from napari_omezarr.writing import Plan, Progress
-    from napari_omezarr.writing.hierarchy import StoredSize
-    from napari_omezarr.writing.labels import LabelsThere
-    from napari_omezarr.writing.plan import ImagePlan
+    from napari_omezarr.writing import (
+        ImagePlan,
+        LabelsThere,
+        Plan,
+        Progress,
+        StoredSize,
+    )
 
     from .save_work import SavePreview
 

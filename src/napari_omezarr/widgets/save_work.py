@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 
     from napari_omezarr.layers import LayerData
     from napari_omezarr.location import Location
-    from napari_omezarr.writing import Plan, Progress
-    from napari_omezarr.writing.hierarchy import StoredSize
-    from napari_omezarr.writing.labels import LabelsThere
+    from napari_omezarr.writing import LabelsThere, Plan, Progress, StoredSize
 
     from .open import Opened
 
@@ -126,9 +124,12 @@ def preview_save(request: SaveRequest) -> SavePreview:
 
 
 def _look_at_target(plan: Plan, place: Location, request: SaveRequest) -> SavePreview:
-    from napari_omezarr.writing.api import open_hierarchy, open_target
-    from napari_omezarr.writing.labels import labels_there
-    from napari_omezarr.writing.save import check_not_open
+    from napari_omezarr.writing import (
+        check_not_open,
+        labels_there,
+        open_hierarchy,
+        open_target,
+    )
 
     is_zip = request.address.lower().endswith((".ozx", ".zip"))
     labels_only = not is_zip and all(kind == "labels" for _, _, kind in request.layers)
@@ -159,7 +160,7 @@ def _look_at_target(plan: Plan, place: Location, request: SaveRequest) -> SavePr
 
 def remove_unfinished(place: Location, request: SaveRequest) -> SavePreview:
     """Remove what a save that broke off has left, or finish a replacement."""
-    from napari_omezarr.writing.api import open_target
+    from napari_omezarr.writing import open_target
 
     open_target(place, request.options.get("version", "0.5")).discard()
     return preview_save(request)
@@ -167,8 +168,7 @@ def remove_unfinished(place: Location, request: SaveRequest) -> SavePreview:
 
 def remove_labels(place: Location, request: SaveRequest) -> SavePreview:
     """Remove what adding labels has left where it broke off."""
-    from napari_omezarr.writing.api import open_hierarchy
-    from napari_omezarr.writing.labels import discard_labels
+    from napari_omezarr.writing import discard_labels, open_hierarchy
 
     discard_labels(open_hierarchy(place), request.names)
     return preview_save(request)
