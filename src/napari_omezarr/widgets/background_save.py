@@ -106,6 +106,7 @@ class Saving(QObject):
         if window is not None:
             window.destroyed.connect(self._leave)
         self._timer.start(TICK)
+        # No owner: it goes on without the dock that began it.
         Task(partial(self._work, self._note, self._cancel)).start(self._end)
 
     def cancel(self) -> None:
@@ -171,7 +172,6 @@ def save_for_viewer(layers: Sequence[Any], place: Location, **mode: Any) -> bool
     work = partial(_save, layers, place, in_use, mode)
     saving = Saving(place.display, work, shown)
     saving.start()
-    # Not a bound method: PyQt would not keep what it is bound to.
     again = partial(_again, [ref(layer) for layer in shown], place)
     saving.ended.connect(partial(_tell_end, place.display, again))
     return True
