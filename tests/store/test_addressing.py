@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_omezarr.store.addressing import bucket_address, corrected
 from napari_omezarr.store.error_mapping import RequestFailed
-from napari_omezarr.store.sign_in import bucket_address, corrected
 
 
 @pytest.mark.parametrize(

@@ -277,3 +277,11 @@ def test_a_broken_key_does_not_spoil_the_wave(image, http_server):
     assert isinstance(answers["zarr.json"], bytes)
     assert isinstance(answers[".zattrs"], errors.ServerError)
     assert answers["none"] is None
+
+
+def test_importing_the_store_waits_for_no_network_library():
+    """Windows open at once; what is heavy is imported where it is needed."""
+    code = "import sys, napari_omezarr.store; print(*sys.modules)"
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert not {"aiohttp", "aiobotocore", "botocore"} & set(found.stdout.split())

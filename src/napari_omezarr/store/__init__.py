@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from napari_omezarr._io_loop import run
 
+from .addressing import BucketAddress, bucket_address, corrected
 from .backend import GetResult, Lister, ListPage, ObjectMeta, RequestStats
 from .cached import (
     DiskCacheFacts,
@@ -15,7 +16,6 @@ from .cached import (
 from .error_mapping import RequestFailed, failure_of
 from .open import open_buckets, open_lister, open_store, open_writable, presigned
 from .retry import RetryPolicy, tried_once
-from .sign_in import BucketAddress, bucket_address, corrected
 from .store import RemoteStore
 from .writable import WritablePlace, WritableStore
 
