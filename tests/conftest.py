@@ -126,4 +126,4 @@ def viewer(make_napari_viewer: Callable[..., Any], qtbot: QtBot) -> Iterator[Any
     from napari_omezarr.widgets.qt_async import pending
 
     yield make_napari_viewer()
-    qtbot.waitUntil(lambda: not pending, timeout=30_000)
+    qtbot.waitUntil(lambda: not pending, timeout=60_000)

@@ -16,7 +16,7 @@ from napari_omezarr.pyramid import Readable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LONG = 20.0
+LONG = 60.0
 """Seconds after which a test that waits is broken."""
 
 

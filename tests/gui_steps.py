@@ -19,7 +19,7 @@ NAMES = ["Nuclei", "Membranes", "nuclei"]
 
 def until(qtbot: QtBot, condition: Callable[[], object]) -> None:
     """Run the event loop until something is so; a slow machine gets its time."""
-    qtbot.waitUntil(lambda: bool(condition()), timeout=30_000)
+    qtbot.waitUntil(lambda: bool(condition()), timeout=60_000)
 
 
 def names(layers: Any) -> list[str]:

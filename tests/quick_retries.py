@@ -16,7 +16,7 @@ QUICK = RetryPolicy(
     connect=5, silence=5, tries=3, total=30, first_pause=0.01, longest_pause=0.02
 )
 IMPATIENT = RetryPolicy(
-    connect=5, silence=0.3, tries=2, total=30, first_pause=0.01, longest_pause=0.02
+    connect=5, silence=1, tries=2, total=30, first_pause=0.01, longest_pause=0.02
 )
 PIXELS = np.arange(1, 65, dtype="u2").reshape(8, 8)
 

@@ -6,7 +6,7 @@ from threading import Event
 
 import numpy as np
 
-LONG = 20.0
+LONG = 60.0
 """Seconds after which a test that waits is broken."""
 
 
