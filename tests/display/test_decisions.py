@@ -1,4 +1,4 @@
-"""The small decisions of the display: settings, throttle, words, marks, levels."""
+"""The small decisions of the display: settings, words, marks, levels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from napari_omezarr.display.compose import (
 )
 from napari_omezarr.display.engine import GIGABYTE
 from napari_omezarr.display.layer_view import ProgressiveLevel, Status, loading_text
-from napari_omezarr.display.manager import Throttle
 from napari_omezarr.display.wanted import finest_fitting
 from pixel_sources import MemoryPixels
 
@@ -43,20 +42,6 @@ def test_settings_are_in_the_units_a_person_sees():
 
 def test_a_cache_of_zero_means_the_default():
     assert Settings.of(SimpleNamespace(cache_gb=0)) == Settings.of()
-
-
-def test_refreshes_leave_thrice_their_cost_to_others():
-    throttle = Throttle(rest=3, shortest=0.03)
-    assert throttle.wait(100) == 0
-    throttle.spent(100, 101)
-    assert throttle.wait(101) == 3
-    assert throttle.wait(110) == 0
-
-
-def test_cheap_refreshes_keep_a_least_distance():
-    throttle = Throttle(rest=3, shortest=0.03)
-    throttle.spent(100, 100.001)
-    assert throttle.wait(100.001) == pytest.approx(0.029)
 
 
 def test_the_status_says_what_loads_from_where():
