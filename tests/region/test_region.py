@@ -18,6 +18,7 @@ from napari_omezarr.errors import OptionError, ServerError, StoreConnectionError
 from napari_omezarr.metadata import Affine
 from napari_omezarr.pyramid import Cast, ChannelsLast, FixedAxes, Mosaic, to_dask
 from napari_omezarr.region import (
+    IN_FLIGHT,
     ForeignPixels,
     Placed,
     Region,
@@ -27,13 +28,13 @@ from napari_omezarr.region import (
     covering,
     crop_affine,
     estimate,
+    extent,
     layer_options,
     load,
     load_region,
+    napari_levels,
     start,
 )
-from napari_omezarr.region.loading import IN_FLIGHT
-from napari_omezarr.region.place import extent, napari_levels
 from pixel_sources import MemoryPixels
 from servers.faults import Stalled, Status
 from small_images import put_group, put_image

@@ -20,8 +20,7 @@ from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
 from napari_omezarr.store import open_writable, run
 from napari_omezarr.writing import SaveMode, WriteOptions, write_image
-from napari_omezarr.writing.commit_local import ArchiveTarget, LocalTarget
-from napari_omezarr.writing.commit_remote import InPlaceTarget
+from napari_omezarr.writing.commit import ArchiveTarget, InPlaceTarget, LocalTarget
 from napari_omezarr.writing.engine import Threads
 from napari_omezarr.writing.from_layers import Channels, Grid, describe_array
 from napari_omezarr.writing.hierarchy import RemoteHierarchy

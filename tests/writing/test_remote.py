@@ -24,7 +24,7 @@ from napari_omezarr.writing import (
     write_image,
     write_layers,
 )
-from napari_omezarr.writing.commit_remote import InPlaceTarget
+from napari_omezarr.writing.commit import InPlaceTarget
 from napari_omezarr.writing.engine import Running, Threads
 from napari_omezarr.writing.hierarchy import RemoteHierarchy
 from napari_omezarr.writing.labels import label_names

@@ -13,7 +13,7 @@ from napari_omezarr.location import Location
 from napari_omezarr.store import open_writable, run
 from napari_omezarr.store.object_store import copy_in_parts
 from napari_omezarr.writing import add_labels, write_image
-from napari_omezarr.writing.commit_remote import InPlaceTarget
+from napari_omezarr.writing.commit import InPlaceTarget
 from napari_omezarr.writing.hierarchy import RemoteHierarchy
 from napari_omezarr.writing.labels import label_names
 from quick_retries import QUICK

@@ -24,8 +24,7 @@ from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
 from napari_omezarr.writing import SaveMode, WriteOptions, write_image, write_layers
 from napari_omezarr.writing.api import beside
-from napari_omezarr.writing.commit_local import ArchiveTarget, LocalTarget
-from napari_omezarr.writing.commit_remote import InPlaceTarget
+from napari_omezarr.writing.commit import ArchiveTarget, InPlaceTarget, LocalTarget
 from napari_omezarr.writing.engine import Running, Threads
 from napari_omezarr.writing.hierarchy import (
     FolderHierarchy,

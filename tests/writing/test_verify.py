@@ -8,7 +8,7 @@ from zarr.storage import MemoryStore
 
 from napari_omezarr.errors import VerificationError
 from napari_omezarr.writing import SaveMode, WriteOptions
-from napari_omezarr.writing.commit_remote import InPlaceTarget
+from napari_omezarr.writing.commit import InPlaceTarget
 from napari_omezarr.writing.engine import Running, Threads
 from napari_omezarr.writing.hierarchy import StoreHierarchy
 from napari_omezarr.writing.plan import plan_layers

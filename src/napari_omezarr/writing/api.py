@@ -12,10 +12,9 @@ from napari_omezarr.errors import OptionError, TargetExistsError
 from napari_omezarr.location import Location
 
 from .cluster import Cluster, active_client
-from .commit_local import ArchiveTarget, LocalTarget
-from .commit_remote import InPlaceTarget
+from .commit import ArchiveTarget, InPlaceTarget, LocalTarget
 from .engine import Running, Threads
-from .existing import open_existing
+from .existing import open_existing, update_image
 from .from_layers import Channels, Grid, describe, describe_array, describe_labels
 from .hierarchy import FolderHierarchy, RemoteHierarchy, StoreHierarchy
 from .labels import save_labels
@@ -24,7 +23,6 @@ from .patching import Edit, patch_image
 from .plan import plan_layers
 from .rendering import folder_name
 from .save import check_not_open, save
-from .update import update_image
 
 if TYPE_CHECKING:
     import os

@@ -8,17 +8,24 @@ from typing import TYPE_CHECKING, Any
 from napari_omezarr.errors import OptionError
 from napari_omezarr.location import GROUP_DOCUMENT
 
-from .commit_remote import InPlaceTarget
+from .commit import InPlaceTarget
 from .documents import labels_attributes, plan_documents
 from .encode import ZarrDocument, group_documents, zarr_format
-from .existing import ExistingImage, changed, ome_block, open_existing, read_group
+from .existing import (
+    ExistingImage,
+    changed,
+    ome_block,
+    open_existing,
+    read_group,
+    refresh,
+    retract,
+)
 from .from_layers import describe
 from .hierarchy import StoredSize, without_replacements
 from .image_spec import ImageSpec, adopted, ordered, same_grid
 from .plan import Plan, plan_image
 from .rendering import folder_name
 from .save import save
-from .update import refresh, retract
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
