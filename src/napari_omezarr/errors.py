@@ -139,6 +139,10 @@ class TruncatedBodyError(StoreError):
     """An answer ended before its announced length, after all tries."""
 
 
+class ObjectChangedError(StoreError):
+    """An object was replaced, or deleted, while parts of it were read."""
+
+
 class DiskFullError(StoreError):
     """There is no room left where something was to be written."""
 

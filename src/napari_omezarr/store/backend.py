@@ -67,10 +67,15 @@ class ListPage:
 
 @dataclass(frozen=True, slots=True)
 class GetResult:
-    """An object as it was read; ``etag`` names this state of it, if it is known."""
+    """An object, or a part of it, as it was read.
+
+    ``etag`` names this state of the object, and ``size`` is the length of all of it in
+    bytes, if they are known.
+    """
 
     body: bytes = field(repr=False)
     etag: str = ""
+    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +157,10 @@ class ObjectBackend(Protocol):
         Fewer bytes than wanted come only where the object ends before.
         """
         ...
+
+    def forget(self, key: str) -> None:
+        """Drop what is known of the version of a key, of which all is read anew."""
+        return
 
     def verdict(self, failure: RequestFailed) -> RequestFailed | StoreError:
         """Say which of its problems a failure stands for, by what is known by now."""

@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import platformdirs
 
-from napari_omezarr.errors import StoreConnectionError, StoreError
+from napari_omezarr.errors import (
+    ObjectChangedError,
+    StoreConnectionError,
+    StoreError,
+)
 
 from .backend import FIRST_BYTE, GetResult, NoteList, ObjectBackend
 from .disk_cache import CacheFolder, DiskCache, Uses, cache_key
@@ -57,7 +61,8 @@ class Versions:
     def fetched(self, key: str, etag: str, now: float) -> None:
         """Note that the place itself just gave a part, or said it is still the same.
 
-        Raises `StoreError` if a part of another version was taken from the cache.
+        Raises `ObjectChangedError` if a part of another version was taken from the
+        cache.
         """
         self._compare(key, etag)
         met = self._met.get(key)
@@ -66,17 +71,21 @@ class Versions:
     def taken(self, key: str, etag: str, checked: float) -> None:
         """Note that a part was taken from the cache.
 
-        Raises `StoreError` if another part was, that is of another version.
+        Raises `ObjectChangedError` if another part was, that is of another version.
         """
         self._compare(key, etag)
         checked = max(checked, self.checked(key, etag))
         self._met[key] = _Version(etag, checked, from_cache=True)
 
+    def forget(self, key: str) -> None:
+        """Drop what is known of a key, of which all parts are read anew."""
+        self._met.pop(key, None)
+
     def _compare(self, key: str, etag: str) -> None:
         met = self._met.get(key)
         if met and met.from_cache and met.etag != etag:
             sentence = "The image has changed since it was opened."
-            raise StoreError(sentence, action="Open it again.")
+            raise ObjectChangedError(sentence, action="Open it again.")
 
 
 # A backend with the disk cache before it: what was once seen is not fetched again.
@@ -186,6 +195,10 @@ class CachedBackend(ObjectBackend):
         if wanted is not None:
             self._versions.taken(name, hit.etag, hit.checked)
         return hit.result
+
+    def forget(self, key: str) -> None:
+        """Drop what is known of the version of a key."""
+        self._versions.forget(cache_key(self._source.identity(key), self._sign_in))
 
     async def _confirmed(
         self, name: str, wanted: ByteRequest | None, hit: CacheHit

@@ -424,6 +424,8 @@ class CacheHit:
         Which version of the object it is of.
     lifetime : int or None
         For how many seconds the server let it be used without asking again.
+    size : int or None
+        Bytes of the whole object.
     """
 
     body: bytes | None
@@ -431,11 +433,12 @@ class CacheHit:
     files: tuple[Path, ...]
     etag: str = ""
     lifetime: int | None = None
+    size: int | None = None
 
     @property
     def result(self) -> GetResult | None:
         """What it says about the object."""
-        return None if self.body is None else GetResult(self.body, self.etag)
+        return None if self.body is None else GetResult(self.body, self.etag, self.size)
 
 
 @dataclass(slots=True)
@@ -529,6 +532,7 @@ class DiskCache:
             tuple(file for piece in read for file in piece.files),
             read[0].etag,
             read[0].lifetime,
+            pieces[0][0].total,
         )
 
     def _absent(self, names: Sequence[str]) -> CacheHit | None:
@@ -559,7 +563,9 @@ def _read(path: Path, wanted: ByteRequest | None) -> CacheHit:
         path.unlink(missing_ok=True)
         raise
     _mark_used(path, times)
-    return CacheHit(body, times.st_mtime, (path,), header.etag, header.lifetime)
+    return CacheHit(
+        body, times.st_mtime, (path,), header.etag, header.lifetime, header.size
+    )
 
 
 def _mark_used(path: Path, times: os.stat_result) -> None:

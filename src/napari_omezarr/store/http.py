@@ -289,7 +289,7 @@ class Response:
         if self.body is None:
             return None
         body = self.body if self.partial else cut(self.body, wanted)
-        return GetResult(body, self.etag)
+        return GetResult(body, self.etag, self.total or None)
 
 
 def headers_for(wanted: ByteRequest | None, etag: str = "") -> dict[str, str]:

@@ -29,21 +29,24 @@ class LocalBackend(ObjectBackend):
         """Read a file, or a part of it."""
         self.stats.requests += 1
         file = self._folder / key if key else self._folder
-        body = await asyncio.to_thread(_read, file, wanted)
-        self.stats.received += len(body or b"")
-        return None if body is None else GetResult(body)
+        found = await asyncio.to_thread(_read, file, wanted)
+        self.stats.received += len(found.body) if found else 0
+        return found
 
     def context(self, url: str, doing: str = "read") -> ErrorContext:
         """Describe this place for the words of an error about `url`."""
         return ErrorContext(url, doing=doing)
 
 
-def _read(file: Path, wanted: ByteRequest | None) -> bytes | None:
+def _read(file: Path, wanted: ByteRequest | None) -> GetResult | None:
     try:
         with file.open("rb") as opened:
-            start, end = span(wanted, os.fstat(opened.fileno()).st_size)
+            facts = os.fstat(opened.fileno())
+            start, end = span(wanted, facts.st_size)
             opened.seek(start)
-            return opened.read(end - start)
+            body = opened.read(end - start)
+            etag = f"{facts.st_ino:x}-{facts.st_mtime_ns:x}-{facts.st_size:x}"
+            return GetResult(body, etag, facts.st_size)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
     except PermissionError:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 from zarr.abc.store import RangeByteRequest, Store
 
 from napari_omezarr._io_loop import on_io_loop, run
-from napari_omezarr.errors import StoreError, TruncatedBodyError
+from napari_omezarr.errors import ObjectChangedError, StoreError, TruncatedBodyError
 from napari_omezarr.location import NODE_DOCUMENTS
 
 from .backend import FIRST_BYTE, NoteList, Versioned, is_empty, is_index
@@ -71,6 +71,13 @@ class ByteCache(Generic[K]):
             coming.task.add_done_callback(lambda task: self._came(key, task))
         return await self._wait(key, coming)
 
+    def forget(self, concerns: Callable[[K], bool]) -> None:
+        """Drop some answers; who waits for one still gets it."""
+        for key in [key for key in self._kept if concerns(key)]:
+            self._size -= _weight(self._kept.pop(key))
+        for key in [key for key in self._coming if concerns(key)]:
+            del self._coming[key]
+
     async def _wait(self, key: K, coming: _Coming) -> bytes | None:
         coming.waiting += 1
         try:
@@ -83,6 +90,11 @@ class ByteCache(Generic[K]):
                     del self._coming[key]
 
     def _came(self, key: K, task: asyncio.Task[bytes | None]) -> None:
+        coming = self._coming.get(key)
+        # Forgotten meanwhile, or the last who waited has given up.
+        if coming is None or coming.task is not task:
+            return
+        del self._coming[key]
         if not task.cancelled() and task.exception() is None:
             self._keep(key, task.result())
 
@@ -128,6 +140,8 @@ class RemoteStore(Store):
     304                     what the disk cache holds is current
     416                     the object ends before the part begins: no bytes, and for
                             a part of a shard `TruncatedBodyError`
+    403, 404, 410 to a      never absent: an error; so is another ETag than that of
+    part of a shard         the shard's index (`ObjectChangedError`)
     404, 410                absent, unless the code is NoSuchBucket:
                             `BucketNotFoundError`; so are a file or member that is not
                             there, and a key that leads out of the location
@@ -192,6 +206,8 @@ class RemoteStore(Store):
         self._indexes: ByteCache[tuple[str, ByteRequest | None]] = ByteCache(
             _INDEX_BYTES
         )
+        # Of which version the indexes are that zarr was given, by the shard's key.
+        self._indexed: dict[str, str] = {}
         self._again = again
         self._notes = NoteList()
         self._readable = False
@@ -291,9 +307,58 @@ class RemoteStore(Store):
             return
         raise problem
 
+    async def read(
+        self, key: str, wanted: ByteRequest | None = None
+    ) -> GetResult | None:
+        """Read a key, or a part of it that tells whether it is there; on the I/O loop.
+
+        None if it is missing, by the rules above.
+        """
+        answer = await self._result(key, wanted)
+        if isinstance(answer, FAILURES):
+            await self._find_readable(key, answer)
+            error = self._judged(key, answer, readable=self._readable)
+            if error is not None:
+                raise error
+            return None
+        self._readable |= answer is not None
+        return answer
+
+    async def read_part(self, key: str, start: int, stop: int, etag: str) -> bytes:
+        """Read a part of a key that is known to be there; on the I/O loop.
+
+        Raises
+        ------
+        ObjectChangedError
+            It is no longer of the version that is named, or gone.
+        StoreError
+            It could not be had, or ends before. A refusal never means a missing key.
+        """
+        answer = await self._result(key, RangeByteRequest(start, stop))
+        if isinstance(answer, FAILURES):
+            error = self._judged(key, answer, readable=False)
+            if error is not None:
+                raise error
+        # An answer without bytes, that the object ends before, may name no version.
+        elif answer is not None and answer.etag in (etag, "") and not answer.body:
+            raise self._too_short(key)
+        elif answer is not None and answer.etag == etag:
+            if len(answer.body) != stop - start:
+                raise self._too_short(key)
+            return answer.body
+        url = (self.location / key).display
+        sentence = f"{url} has changed while it was read."
+        raise ObjectChangedError(sentence, action="Open the image again.", url=url)
+
+    def forget(self, key: str) -> None:
+        """Drop what is known of a key that was changed: it is read anew."""
+        self._indexed.pop(key, None)
+        self._indexes.forget(lambda kept: kept[0] == key)
+        self._backend.forget(key)
+
     async def exists(self, key: str) -> bool:
         """Say whether there is a key, by reading its first byte."""
-        return await on_io_loop(self._answer(key, FIRST_BYTE)) is not None
+        return await on_io_loop(self.read(key, FIRST_BYTE)) is not None
 
     async def version(self, key: str) -> str:
         """Give the version of a key, on the I/O loop: its ETag, or when it was written.
@@ -312,35 +377,43 @@ class RemoteStore(Store):
         if is_empty(wanted):
             return b""
         if is_index(wanted):
-            fetch = partial(self._answer, key, wanted)
+            fetch = partial(self._index, key, wanted)
             return await self._indexes.get((key, wanted), fetch)
-        body = await self._answer(key, wanted)
-        if body == b"" and isinstance(wanted, RangeByteRequest):
-            raise self._too_short(key)
-        return body
-
-    async def _answer(self, key: str, wanted: ByteRequest | None) -> bytes | None:
-        answer = await self._ask(key, wanted)
-        if isinstance(answer, FAILURES):
-            await self._find_readable(key, answer)
-            error = self._judged(key, answer, readable=self._readable)
-            if error is not None:
-                raise error
+        if isinstance(wanted, RangeByteRequest) and key in self._indexed:
+            etag = self._indexed[key]
+            return await self.read_part(key, wanted.start, wanted.end, etag)
+        found = await self.read(key, wanted)
+        if found is None:
             return None
-        self._readable |= answer is not None
-        return answer
+        if not found.body and isinstance(wanted, RangeByteRequest):
+            raise self._too_short(key)
+        return found.body
+
+    async def _index(self, key: str, wanted: ByteRequest | None) -> bytes | None:
+        """Read what may be the index of a shard, or a chunk at the shard's start."""
+        known = self._indexed.get(key)
+        if known is not None and isinstance(wanted, RangeByteRequest):
+            return await self.read_part(key, wanted.start, wanted.end, known)
+        found = await self.read(key, wanted)
+        if found is None:
+            return None
+        self._indexed[key] = found.etag
+        return found.body
 
     async def _ask(
         self, key: str, wanted: ByteRequest | None
     ) -> bytes | Failure | None:
+        answer = await self._result(key, wanted)
+        return answer if answer is None or isinstance(answer, FAILURES) else answer.body
+
+    async def _result(
+        self, key: str, wanted: ByteRequest | None
+    ) -> GetResult | Failure | None:
         # A key that leads out of the location does not exist.
         if ".." in key and ".." in key.split("/"):
             return None
         attempt = partial(self._read, key, wanted)
-        answer = await retrying(attempt, self._retry, self._slots)
-        if answer is None or isinstance(answer, FAILURES):
-            return answer
-        return answer.body
+        return await retrying(attempt, self._retry, self._slots)
 
     async def _read(self, key: str, wanted: ByteRequest | None) -> GetResult | None:
         found = await self._backend.read(key, wanted)

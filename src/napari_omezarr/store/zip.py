@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from bisect import bisect_right
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from zarr.abc.store import RangeByteRequest, SuffixByteRequest
@@ -258,9 +258,9 @@ class ZipBackend(ObjectBackend):
             if member.flag_bits & _ENCRYPTED or not known:
                 raise self._unreadable(path)
             if stored and wanted is not None:
-                return GetResult(await self._part(member, wanted))
+                return await self._part(member, wanted)
             whole = await self._whole(member, directory.extent(member))
-            return GetResult(cut(whole, wanted))
+            return replace(whole, body=cut(whole.body, wanted))
         except NotAnArchive:
             pass
         raise self._broken()
@@ -310,7 +310,7 @@ class ZipBackend(ObjectBackend):
         body = found.body
         end = parse_end(body)
         if end.start < end.tail:
-            body = await self._bytes(end.start, end.tail) + body
+            body = (await self._bytes(end.start, end.tail)).body + body
         begin = min(end.start, end.tail)
         directory = await asyncio.to_thread(parse_directory, body, begin, end.start)
         if directory.folder:
@@ -318,37 +318,41 @@ class ZipBackend(ObjectBackend):
             self._notes.add(f"The image lies in the folder {name} of the archive.")
         return directory
 
-    async def _bytes(self, start: int, end: int) -> bytes:
+    async def _bytes(self, start: int, end: int) -> GetResult:
         """Read a part of the file, all of which must be there."""
         found = await self._file.read("", RangeByteRequest(start, end))
         if found is None or len(found.body) != end - start:
             raise RequestFailed(reason=Reason.TRUNCATED)
-        return found.body
+        return found
 
-    async def _part(self, member: ZipInfo, wanted: ByteRequest) -> bytes:
+    async def _part(self, member: ZipInfo, wanted: ByteRequest) -> GetResult:
         start, end = span(wanted, member.file_size)
         if start == end:
-            return b""
+            return GetResult(b"", size=member.file_size)
         at = member.header_offset
         if at not in self._starts:
             header = await self._bytes(at, at + LOCAL_HEADER)
-            self._starts[at] = data_start(member, header)
+            self._starts[at] = data_start(member, header.body)
         begin = self._starts[at]
-        return await self._bytes(begin + start, begin + end)
+        part = await self._bytes(begin + start, begin + end)
+        return replace(part, size=member.file_size)
 
-    async def _whole(self, member: ZipInfo, extent: int) -> bytes:
+    async def _whole(self, member: ZipInfo, extent: int) -> GetResult:
         """Read a member with its header before it, in one request if it can be."""
         at, size = member.header_offset, member.compress_size
         name = len(member.orig_filename.encode())
         end = min(extent, at + LOCAL_HEADER + name + _SLACK + size)
-        body = await self._bytes(at, end)
+        found = await self._bytes(at, end)
+        body = found.body
         begin = data_start(member, body)
         if begin + size > end:
-            body += await self._bytes(end, begin + size)
+            body += (await self._bytes(end, begin + size)).body
         stored = body[begin - at :][:size]
         if len(stored) < _WORTH_A_THREAD:
-            return _unpacked(member, stored)
-        return await asyncio.to_thread(_unpacked, member, stored)
+            plain = _unpacked(member, stored)
+        else:
+            plain = await asyncio.to_thread(_unpacked, member, stored)
+        return GetResult(plain, found.etag, member.file_size)
 
     def _unreadable(self, path: str) -> StoreError:
         sentence = (
