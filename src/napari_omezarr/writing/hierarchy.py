@@ -570,4 +570,5 @@ def _explanation(error: OSError, address: str) -> StoreError:
             url=address,
         )
     reason = error.strerror or type(error).__name__
-    return StoreError(f"{address} could not be written: {reason}.", url=address)
+    sentence = f"{address} could not be written: {reason}."
+    return StoreError(sentence, action="Choose another place.", url=address)
