@@ -14,6 +14,7 @@ import threading
 from collections import deque
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Self
 from urllib.parse import unquote
 
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+_PIECE = 1 << 18
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One request as it arrived; `status` is 0 until the answer is decided."""
@@ -49,18 +53,31 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer; `announced` is the length of a body that is not sent (HEAD)."""
+    """A whole answer.
+
+    Attributes
+    ----------
+    announced : int or None
+        The length of a body that is not sent (HEAD).
+    zeros : int
+        So many zeros are sent after the body, for as long as the client takes them.
+    has_length : bool
+        Whether the length is said; else the body comes in chunks of HTTP.
+    """
 
     status: int
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     announced: int | None = None
+    zeros: int = 0
+    has_length: bool = True
 
     def head(self) -> bytes:
         lines = [f"HTTP/1.1 {self.status} {'OK' if self.status < 400 else 'Sorry'}"]
         lines += [f"{name}: {value}" for name, value in self.headers.items()]
         length = len(self.body) if self.announced is None else self.announced
-        lines += [f"Content-Length: {length}", "", ""]
+        said = f"Content-Length: {length + self.zeros}"
+        lines += [said if self.has_length else "Transfer-Encoding: chunked", "", ""]
         return "\r\n".join(lines).encode("latin-1")
 
 
@@ -358,6 +375,9 @@ async def _send(
     request: Request, answer: Answer, fault: Fault | None, writer: asyncio.StreamWriter
 ) -> bool:
     """Send the answer; true if the connection may be used again."""
+    if answer.zeros or not answer.has_length:
+        await _send_long(answer, writer)
+        return True
     whole = answer.body
     if isinstance(fault, (Reset, Truncated)):
         whole = whole[: fault.after]
@@ -375,6 +395,24 @@ async def _send(
     if isinstance(fault, (Reset, Truncated)):
         return False
     return request.headers.get("connection", "").lower() != "close"
+
+
+async def _send_long(answer: Answer, writer: asyncio.StreamWriter) -> None:
+    """Send piece by piece what is never held as a whole."""
+    writer.write(answer.head())
+    pieces = chain(
+        [answer.body] if answer.body else [],
+        repeat(bytes(_PIECE), answer.zeros // _PIECE),
+        [bytes(answer.zeros % _PIECE)] if answer.zeros % _PIECE else [],
+    )
+    for piece in pieces:
+        framed = piece
+        if not answer.has_length:
+            framed = f"{len(piece):x}\r\n".encode() + piece + b"\r\n"
+        writer.write(framed)
+        await writer.drain()
+    writer.write(b"" if answer.has_length else b"0\r\n\r\n")
+    await writer.drain()
 
 
 async def read_request(reader: asyncio.StreamReader) -> Request:

@@ -49,6 +49,8 @@ class Reason(Enum):
     CIRCLES = "redirects without end"
     UNUSABLE = "not an address that can be asked"
     WEB_PAGE = "a page for people"
+    WRONG_RANGE = "another part than the one that was asked for"
+    NO_RANGES = "all of a long object, where a part was asked for"
 
 
 # Not frozen: Python itself sets the traceback of an exception that is raised.
@@ -404,6 +406,16 @@ _REASONS: dict[Reason, tuple[type[StoreError], str, str]] = {
         errors.WebPageError,
         "{url} answers with a web page.",
         "Use the address of the data, not of the page that shows them.",
+    ),
+    Reason.WRONG_RANGE: (
+        errors.ServerError,
+        "{host} sends another part of {url} than was asked for.",
+        "Ask its owner for a server that serves byte ranges (Range, Content-Range).",
+    ),
+    Reason.NO_RANGES: (
+        errors.ServerError,
+        "{host} sends files only whole, and {url} is too long for that.",
+        "Ask its owner for a server that serves byte ranges, or copy the file here.",
     ),
 }
 

@@ -7,16 +7,20 @@ import atexit
 import os
 import re
 import ssl
+import sys
 import urllib.request
 import zlib
+from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
 
 import aiohttp
 from yarl import URL
+from zarr.abc.store import RangeByteRequest, SuffixByteRequest
 
 from napari_omezarr._io_loop import io_loop
 
@@ -24,15 +28,17 @@ from .backend import (
     FIRST_BYTE,
     REMOTE_CONCURRENCY,
     GetResult,
+    NoteList,
     ObjectBackend,
     RequestStats,
     cut,
     range_header,
+    span,
 )
 from .error_mapping import ErrorContext, Reason, RequestFailed, failure_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from aiohttp.abc import AbstractStreamWriter
     from zarr.abc.store import ByteRequest
@@ -49,13 +55,31 @@ _KEEP_ALIVE = 20
 _REMEMBER_ADDRESS = 300
 
 
+# Where parts are asked for and whole bodies come instead: how long a body may be to
+# be taken whole, how much of a longer one is read past to get at a part, and from
+# where on it is worth a request to find out whether exact ranges work.
+_TAKEN_WHOLE = 64 << 20
+_READ_PAST = 256 << 20
+_WORTH_A_REQUEST = 1 << 20
+_WHOLE_AT_ONCE = 2
+
+
 @dataclass(frozen=True, slots=True)
 class RawResponse:
-    """An answer with its whole body, as it came."""
+    """An answer with its body as it came.
+
+    Attributes
+    ----------
+    start, total : int, int or None
+        Of a whole body of `total` bytes only a part was taken, from `start` on; a
+        total of None: all of it.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    start: int = 0
+    total: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +121,11 @@ class Access:
             sock_read=self.retry.silence,
         )
 
+    @cached_property
+    def whole_bodies(self) -> asyncio.Semaphore:
+        """Bounds how many long bodies come at a time where parts were asked for."""
+        return asyncio.Semaphore(_WHOLE_AT_ONCE)
+
 
 # From the special to the general: aiohttp's exceptions are each other's subclasses.
 _REASONS: tuple[tuple[tuple[type[Exception], ...], Reason], ...] = (
@@ -117,13 +146,28 @@ _SessionKey = tuple[int, asyncio.AbstractEventLoop, str | None, bool]
 _sessions: dict[_SessionKey, aiohttp.ClientSession] = {}
 
 
-async def send(request: Request, access: Access, stats: RequestStats) -> RawResponse:
-    """Send one request and take its whole answer, whatever its status; on the I/O loop.
+async def _take_all(
+    response: aiohttp.ClientResponse, stats: RequestStats
+) -> RawResponse:
+    body = await response.read()
+    stats.received += len(body)
+    return RawResponse(response.status, response.headers, body)
+
+
+async def send(
+    request: Request,
+    access: Access,
+    stats: RequestStats,
+    take: Callable[
+        [aiohttp.ClientResponse, RequestStats], Awaitable[RawResponse]
+    ] = _take_all,
+) -> RawResponse:
+    """Send one request and take its answer, whatever its status; on the I/O loop.
 
     Raises
     ------
     RequestFailed
-        There is no whole answer.
+        There is no whole answer, or `take` refuses it.
     """
     stats.requests += 1
     try:
@@ -136,13 +180,83 @@ async def send(request: Request, access: Access, stats: RequestStats) -> RawResp
             proxy=access.proxy,
             timeout=_timeout(request, access),
         ) as response:
-            body = await response.read()
-            stats.received += len(body)
-            return RawResponse(response.status, response.headers, body)
+            return await take(response, stats)
     except (aiohttp.ClientError, OSError, ValueError) as error:
         reason = next(reason for types, reason in _REASONS if isinstance(error, types))
     # Raised here, where the error that may quote the address is not its context.
     raise RequestFailed(reason=reason)
+
+
+async def _take_part(
+    wanted: ByteRequest,
+    access: Access,
+    response: aiohttp.ClientResponse,
+    stats: RequestStats,
+) -> RawResponse:
+    """Take of a whole body that came instead of a part only what memory allows.
+
+    A body that is not too long is taken whole, as more parts of it will be wanted.
+    """
+    if response.status != 200:
+        return await _take_all(response, stats)
+    size = response.content_length
+    if size is not None and size <= _WORTH_A_REQUEST:
+        return await _take_all(response, stats)
+    async with access.whole_bodies:
+        if size is None or size <= _TAKEN_WHOLE:
+            body = await _read_up_to(response, _TAKEN_WHOLE, stats)
+            return RawResponse(response.status, response.headers, body)
+        start, end = span(wanted, size)
+        # A part of what is encoded cannot be decoded.
+        if end > _READ_PAST or is_encoded(response.headers):
+            response.close()
+            raise RequestFailed(reason=Reason.NO_RANGES)
+        body = await _read_past(response, start, end, stats)
+    response.close()  # the rest is not wanted
+    return RawResponse(response.status, response.headers, body, start, size)
+
+
+async def _take_small(
+    wanted: ByteRequest,
+    access: Access,
+    response: aiohttp.ClientResponse,
+    stats: RequestStats,
+) -> RawResponse:
+    """Take nothing of a long body that came instead of a part, but its length."""
+    size = response.content_length
+    if response.status != 200 or size is None or size <= _WORTH_A_REQUEST:
+        return await _take_part(wanted, access, response, stats)
+    response.close()
+    return RawResponse(response.status, response.headers, b"", size, size)
+
+
+async def _read_up_to(
+    response: aiohttp.ClientResponse, limit: int, stats: RequestStats
+) -> bytes:
+    body = bytearray()
+    async for piece in response.content.iter_any():
+        body += piece
+        stats.received += len(piece)
+        if len(body) > limit:
+            response.close()
+            raise RequestFailed(reason=Reason.NO_RANGES)
+    return bytes(body)
+
+
+async def _read_past(
+    response: aiohttp.ClientResponse, start: int, end: int, stats: RequestStats
+) -> bytes:
+    """Read a body up to `end`, and keep it from `start` on."""
+    body = bytearray()
+    position = 0
+    while position < end:
+        piece = await response.content.read(min(_PIECE, end - position))
+        if not piece:
+            raise RequestFailed(reason=Reason.TRUNCATED)
+        stats.received += len(piece)
+        body += piece[max(0, start - position) :]
+        position += len(piece)
+    return bytes(body)
 
 
 class _Body(aiohttp.Payload):
@@ -180,6 +294,11 @@ def _timeout(request: Request, access: Access) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(
         total=total, sock_connect=retry.connect, sock_read=retry.silence
     )
+
+
+def is_encoded(headers: Mapping[str, str]) -> bool:
+    """Say whether a body has an encoding, though none was asked for."""
+    return headers.get("Content-Encoding", "").strip().lower() not in ("", "identity")
 
 
 def decoded(raw: RawResponse) -> bytes:
@@ -248,7 +367,9 @@ def _close() -> None:
 
 # What a web server answered about an object, as far as a cache must know it.
 
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)$")
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)$")
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)$")
+_UNSATISFIED = re.compile(r"bytes \*/(\d+)$")
 _HTTP_DATE = re.compile(r"\w{3}, .* GMT$")
 
 
@@ -317,13 +438,21 @@ def response_of(raw: RawResponse, asked: Mapping[str, str]) -> Response:
         The answer says something else, or its body is not what its headers say.
     """
     match raw.status:
-        case 200:
+        case 200 if raw.total is None:
             body = decoded(raw)
             return replace(_described(raw), body=body, total=len(body))
+        case 200:
+            return replace(
+                _described(raw),
+                body=raw.body,
+                start=raw.start,
+                total=raw.total or 0,
+                partial=True,
+            )
         case 206 if "Range" in asked:
-            return _part(raw)
-        case 416:  # the object ends before the range begins
-            return Response(b"", partial=True, storable=False)
+            return _part(raw, asked["Range"])
+        case 416 if "Range" in asked:
+            return _nothing(raw, asked["Range"])
         case 304 if asked.keys() & {"If-None-Match", "If-Modified-Since"}:
             return Response(None, unchanged=True)
     failure = failure_of(raw.status, raw.headers, raw.body)
@@ -332,12 +461,49 @@ def response_of(raw: RawResponse, asked: Mapping[str, str]) -> Response:
     raise failure
 
 
-def _part(raw: RawResponse) -> Response:
-    said = _CONTENT_RANGE.match(raw.headers.get("Content-Range", ""))
-    response = replace(_described(raw), body=raw.body, partial=True)
+def _part(raw: RawResponse, asked: str) -> Response:
+    """Check that a part is the one that was asked for, and that all of it came."""
+    said = _CONTENT_RANGE.match(raw.headers.get("Content-Range", "").strip())
+    # Without it nobody knows which part came; several parts have one each, inside.
     if said is None:
-        return replace(response, storable=False)
-    return replace(response, start=int(said[1]), total=int(said[2]))
+        raise RequestFailed(reason=Reason.WRONG_RANGE)
+    start, end = int(said[1]), int(said[2]) + 1
+    total = None if said[3] == "*" else int(said[3])
+    # Where the size is not said, only a part that is as long as was asked is whole.
+    if (start, end) != _asked_span(asked, sys.maxsize if total is None else total):
+        raise RequestFailed(reason=Reason.WRONG_RANGE)
+    if len(raw.body) != end - start:
+        raise RequestFailed(reason=Reason.TRUNCATED)
+    known = replace(_described(raw), body=raw.body, start=start, partial=True)
+    if total is None:
+        return replace(known, storable=False)
+    return replace(known, total=total)
+
+
+def _asked_span(asked: str, size: int) -> tuple[int, int] | None:
+    """Find where a ``Range`` begins and ends in an object of `size` bytes."""
+    match = _RANGE.match(asked)
+    if match is None:
+        return None
+    first, last = match.groups()
+    if not first:
+        return max(0, size - int(last)), size
+    return int(first), min(int(last) + 1, size) if last else size
+
+
+def _nothing(raw: RawResponse, asked: str) -> Response:
+    """Take it that the object ends before the range begins, unless it does not."""
+    size = _unsatisfied(raw)
+    begin, end = _asked_span(asked, size or 0) or (0, 0)
+    if begin < end:
+        raise RequestFailed(reason=Reason.WRONG_RANGE)
+    return Response(b"", partial=True, storable=False)
+
+
+def _unsatisfied(raw: RawResponse) -> int | None:
+    """Read the size of the object that a 416 names."""
+    said = _UNSATISFIED.match(raw.headers.get("Content-Range", "").strip())
+    return int(said[1]) if said else None
 
 
 def _described(raw: RawResponse) -> Response:
@@ -359,7 +525,48 @@ def _permission(headers: Mapping[str, str]) -> tuple[bool, int | None]:
     return storable, int(seconds) if seconds.isdecimal() else None
 
 
+def _suffix_understood(raw: RawResponse, asked: str) -> tuple[bool, int | None]:
+    """Say whether an answer is one to ``bytes=-N``, and the object's size if not."""
+    match raw.status:
+        case 200:
+            return raw.total is None, raw.total
+        case 206:
+            said = _CONTENT_RANGE.match(raw.headers.get("Content-Range", "").strip())
+            if said is None or said[3] == "*":
+                return False, None
+            span_said = int(said[1]), int(said[2]) + 1
+            return span_said == _asked_span(asked, int(said[3])), int(said[3])
+        case 416:
+            size = _unsatisfied(raw)
+            return size == 0, size
+    return raw.status not in (400, 501), None
+
+
 # Files on a web server.
+
+
+class _WholeBodies:
+    """The last whole bodies that came instead of parts, up to a number of bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._size = 0
+        self._kept: OrderedDict[str, Response] = OrderedDict()
+
+    def find(self, key: str) -> Response | None:
+        """Give the body of a key, if it is kept."""
+        if key in self._kept:
+            self._kept.move_to_end(key)
+        return self._kept.get(key)
+
+    def keep(self, key: str, response: Response) -> None:
+        """Keep a body, and drop those that were not asked for longest."""
+        self._size += response.total
+        if before := self._kept.pop(key, None):
+            self._size -= before.total
+        self._kept[key] = response
+        while self._size > self._limit:
+            self._size -= self._kept.popitem(last=False)[1].total
 
 
 class HttpBackend(ObjectBackend):
@@ -391,24 +598,143 @@ class HttpBackend(ObjectBackend):
         self._extra = extra
         self._address = address
         self._access = access
+        self._notes = NoteList()
+        self._has_ranges = True
+        self._has_suffixes = True
+        self._bodies = _WholeBodies(_TAKEN_WHOLE)
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about what this server cannot do."""
+        return self._notes.sentences
 
     async def read(
         self, key: str, wanted: ByteRequest | None = None
     ) -> GetResult | None:
-        """Read a key by one GET."""
+        """Read a key by one GET, or by two or three where the server has no such."""
         return (await self.respond(key, wanted)).result(wanted)
 
     async def respond(
         self, key: str, wanted: ByteRequest | None, etag: str = ""
     ) -> Response:
-        """Read a key by one GET, unless the object is of the version that is named."""
-        headers = headers_for(wanted, etag)
-        request = Request("GET", self._address(key), headers)
-        return response_of(await send(request, self._access, self.stats), headers)
+        """Read as `read` does, unless the object is of the version that is named."""
+        if wanted is None or etag:
+            return await self._respond(key, wanted, etag)
+        if self._has_ranges:
+            return self._bodies.find(key) or await self._respond(key, wanted)
+        # Whoever wants another part of the same body waits for it.
+        lock = self._locks.setdefault(key, asyncio.Lock())
+        async with lock:
+            return self._bodies.find(key) or await self._respond(key, wanted)
 
     async def version(self, key: str) -> str:
         """Ask for the first byte, and take the version that the answer names."""
-        return (await self.respond(key, FIRST_BYTE)).etag
+        return (await self._respond(key, FIRST_BYTE)).etag
+
+    async def _respond(
+        self, key: str, wanted: ByteRequest | None, etag: str = ""
+    ) -> Response:
+        if isinstance(wanted, SuffixByteRequest):
+            return await self._end(key, wanted, etag)
+        return await self._get(key, wanted, etag)
+
+    async def _get(
+        self, key: str, wanted: ByteRequest | None, etag: str = ""
+    ) -> Response:
+        """Read by one GET, or by another one where a part came encoded."""
+        headers = headers_for(wanted, etag)
+        if wanted is None:
+            return response_of(await self._send("GET", key, headers), headers)
+        take = partial(_take_part, wanted, self._access)
+        raw = await self._send("GET", key, headers, take)
+        if raw.status == 206 and is_encoded(raw.headers):
+            return await self._get_decoded(key, wanted, etag)
+        return self._kept(key, wanted, raw, response_of(raw, headers))
+
+    async def _get_decoded(self, key: str, wanted: ByteRequest, etag: str) -> Response:
+        """Ask for all: a part of what is encoded is not a part of the object."""
+        headers = headers_for(None, etag)
+        take = partial(_take_part, wanted, self._access)
+        raw = await self._send("GET", key, headers, take)
+        return self._kept(key, wanted, raw, response_of(raw, headers))
+
+    def _kept(
+        self, key: str, wanted: ByteRequest, raw: RawResponse, response: Response
+    ) -> Response:
+        """Keep a whole body that came instead of a part, for the parts to come."""
+        if raw.status != 200 or response.body is None:
+            return response
+        exact = not isinstance(wanted, SuffixByteRequest)
+        whole = span(wanted, response.total) == (0, response.total)
+        if exact and not whole and not is_encoded(raw.headers):
+            self._found_no_ranges()
+        if not response.partial:
+            self._bodies.keep(key, response)
+        return response
+
+    def _found_no_ranges(self) -> None:
+        self._has_ranges = False
+        host = self.context("").host
+        self._notes.add(f"{host} sends files only whole, so parts of them are slow.")
+
+    async def _end(self, key: str, wanted: SuffixByteRequest, etag: str) -> Response:
+        """Read the last bytes, by the object's length if the server does not count.
+
+        ``bytes=-N`` is refused by some (400, 416, 501), ignored by others, and by
+        a few taken for the first N bytes. They know other ranges.
+        """
+        total, ignored = None, False
+        if self._has_suffixes:
+            headers = headers_for(wanted, etag)
+            take = _take_small if self._has_ranges else _take_part
+            taking = partial(take, wanted, self._access)
+            raw = await self._send("GET", key, headers, taking)
+            if raw.status == 206 and is_encoded(raw.headers):
+                return await self._get_decoded(key, wanted, etag)
+            understood, total = _suffix_understood(raw, headers["Range"])
+            if understood or (raw.status == 200 and not self._has_ranges):
+                return self._kept(key, wanted, raw, response_of(raw, headers))
+            ignored = raw.status == 200
+        if total is None:
+            first = await self._get(key, FIRST_BYTE, etag)
+            if not (first.partial and first.body):  # whole, missing, the same, empty
+                self._has_suffixes &= not first.body
+                return first
+            total = first.total or await self._announced(key)
+        exact = RangeByteRequest(max(0, total - wanted.suffix), total)
+        response = await self._get(key, exact, etag)
+        if response.body is not None and response.total not in (0, total):
+            # It was written anew in between: the end is elsewhere now.
+            raise RequestFailed(reason=Reason.TRUNCATED)
+        # Where all ranges are ignored, a suffix brings the whole body as well.
+        self._has_suffixes = ignored and not self._has_ranges
+        return response
+
+    async def _announced(self, key: str) -> int:
+        """Ask for the length alone, where an answer to a range does not say it."""
+        raw = await self._send("HEAD", key, {})
+        length = raw.headers.get("Content-Length", "")
+        if raw.status != 200 or not length.isdecimal() or is_encoded(raw.headers):
+            raise RequestFailed(reason=Reason.WRONG_RANGE)
+        return int(length)
+
+    async def _send(
+        self,
+        method: str,
+        key: str,
+        headers: Mapping[str, str],
+        take: Callable[
+            [aiohttp.ClientResponse, RequestStats], Awaitable[RawResponse]
+        ] = _take_all,
+    ) -> RawResponse:
+        request = Request(method, self._address(key), headers)
+        try:
+            return await send(request, self._access, self.stats, take)
+        except RequestFailed as failure:
+            if failure.reason is Reason.NO_RANGES:
+                self._found_no_ranges()
+            raise
 
     def identity(self, key: str) -> str:
         """Give the address, with whatever signs it."""
