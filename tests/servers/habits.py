@@ -21,6 +21,11 @@ def _is_suffix(request: Request) -> bool:
     return request.range.startswith("bytes=-")
 
 
+def _all(answer: Answer, body: bytes) -> Answer:
+    headers = {n: text for n, text in answer.headers.items() if n != "Content-Range"}
+    return Answer(200, headers, body)
+
+
 def refuses_suffixes(status: int, *, says_size: bool = False) -> Habit:
     """Answer this status where the last bytes are asked for."""
 
@@ -35,7 +40,7 @@ def refuses_suffixes(status: int, *, says_size: bool = False) -> Habit:
 
 def ignores_suffixes(answer: Answer, request: Request, body: bytes) -> Answer:
     """Send all where the last bytes are asked for, as Azure does."""
-    return Answer(200, {}, body) if _is_suffix(request) else answer
+    return _all(answer, body) if _is_suffix(request) else answer
 
 
 def takes_suffixes_for_beginnings(
@@ -60,14 +65,14 @@ def hides_the_size(answer: Answer, request: Request, body: bytes) -> Answer:
 
 def has_no_ranges(answer: Answer, request: Request, body: bytes) -> Answer:
     """Send all, whatever is asked for."""
-    return Answer(200, {}, body)
+    return _all(answer, body)
 
 
 def has_no_ranges_and_refuses_suffixes(
     answer: Answer, request: Request, body: bytes
 ) -> Answer:
     """Send all, and refuse the last bytes."""
-    return Answer(400) if _is_suffix(request) else Answer(200, {}, body)
+    return Answer(400) if _is_suffix(request) else _all(answer, body)
 
 
 def has_no_ranges_and_no_length(

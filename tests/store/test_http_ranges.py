@@ -268,6 +268,16 @@ def test_the_version_is_asked_for_where_bodies_are_kept(server, tmp_path):
         assert run(store.version("a")) == f'"{version}"'
 
 
+def test_what_was_changed_is_read_anew_where_bodies_are_kept(server, tmp_path):
+    (tmp_path / "a").write_bytes(BODY)
+    server.habit = habits.has_no_ranges
+    store = store_at(server)
+    assert get(store, "a", RangeByteRequest(1, 10)) == BODY[1:10]
+    (tmp_path / "a").write_bytes(BODY[::-1])
+    store.forget("a")
+    assert get(store, "a", RangeByteRequest(1, 10)) == BODY[::-1][1:10]
+
+
 # Bounds
 
 GIGABYTE = 1 << 30

@@ -561,12 +561,16 @@ class _WholeBodies:
 
     def keep(self, key: str, response: Response) -> None:
         """Keep a body, and drop those that were not asked for longest."""
-        self._size += response.total
-        if before := self._kept.pop(key, None):
-            self._size -= before.total
+        self.drop(key)
         self._kept[key] = response
+        self._size += response.total
         while self._size > self._limit:
             self._size -= self._kept.popitem(last=False)[1].total
+
+    def drop(self, key: str) -> None:
+        """Drop the body of a key."""
+        if before := self._kept.pop(key, None):
+            self._size -= before.total
 
 
 class HttpBackend(ObjectBackend):
@@ -631,6 +635,10 @@ class HttpBackend(ObjectBackend):
     async def version(self, key: str) -> str:
         """Ask for the first byte, and take the version that the answer names."""
         return (await self._respond(key, FIRST_BYTE)).etag
+
+    def forget(self, key: str) -> None:
+        """Drop the whole body of a key."""
+        self._bodies.drop(key)
 
     async def _respond(
         self, key: str, wanted: ByteRequest | None, etag: str = ""

@@ -142,11 +142,11 @@ class RemoteStore(Store):
     304                     what the disk cache holds is current
     416                     the object ends before the part begins: no bytes, and for
                             a part of a shard `TruncatedBodyError`
-    403, 404, 410 to a      never absent: an error; so is another ETag than that of
-    part of a shard         the shard's index (`ObjectChangedError`)
     400, 416, 501 to the    on the web, asked again by the object's length, which the
     last bytes of an        answer to its first byte says; so are a 200 of a long
     object                  object and a 206 of another part
+    403, 404, 410 to a      never absent: an error; so is another ETag than that of
+    part of a shard         the shard's index (`ObjectChangedError`)
     404, 410                absent, unless the code is NoSuchBucket:
                             `BucketNotFoundError`; so are a file or member that is not
                             there, and a key that leads out of the location
