@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import ssl
 import traceback
 
@@ -38,11 +39,11 @@ from napari_omezarr.connections import (
 from napari_omezarr.demo.server import READER
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
-from napari_omezarr.store import run
+from napari_omezarr.store import open_store, run
 from napari_omezarr.user_files import Recents, cache_folder, without_secrets
 from quick_retries import QUICK
 from servers import faults
-from servers.http import FileServer
+from servers.http import FileServer, GuardedServer
 from servers.proxy import Proxy
 from small_images import put_image
 
@@ -311,6 +312,62 @@ def test_a_signature_that_works_is_kept_nowhere(
     kept += [f.read_bytes() for f in (tmp_path / "copy.zarr").rglob("*") if f.is_file()]
     said = [repr(each) for each in made]
     said += [caplog.text, *traceback.format_exception(told.value)]
+    assert not [text for text in said if "PLANTED" in text]
+    assert not [body for body in kept if b"PLANTED" in body]
+
+
+def test_a_token_is_nowhere_but_in_its_requests(
+    tmp_path, configuration, caplog, request
+):
+    """Whether it opens the place or not: files, texts, layers, logs, errors."""
+    caplog.set_level(logging.DEBUG)
+    put_image(tmp_path / "x.zarr")
+    request.addfinalizer(lambda: key_store().forget("planted"))
+    with GuardedServer(tmp_path, ("x-api-key", "PLANTED-TOKEN")) as server:
+        keys = Keys(server.url, "X-API-Key: PLANTED-TOKEN")
+        profile = Profile("planted", endpoint=server.url, sign_in="header")
+        ConnectionFile().save(Connection(profile))
+        key_store().keep("planted", keys)
+        where = locate(f"{server.url}/x.zarr", profile)
+        layers = read_layers(where)
+        made = [
+            describe(where),
+            thumbnail(where),
+            view_chunk(where, 0, (0, 0, 0, 0)),
+            measure_speed(where),
+            validate(where),
+            raw_documents(where),
+            run(check_public(where)),
+            run(check_connection(profile, str(where), keys=keys)),
+            layers,
+            [layer[1] for layer in layers],
+            [python_snippet(where), without_secrets(where), web_address(where)],
+            [profile, keys, key_store(), open_store(where)],
+            repr(pickle.dumps(open_store(where))),
+            repr(pickle.dumps(layers[0][0])),
+        ]
+        run(copy_store(where, Location.parse(tmp_path / "copy.zarr")))
+        Recents().add(where)
+        sent = [r for r in server.requests if b"PLANTED" in r.raw]
+        assert len(sent) > 20
+        said = [repr(each) for each in made]
+        for fault in (faults.Status(403), faults.Status(401), faults.Status(400)):
+            server.fault("/x.zarr/*", fault, forever=True)
+            for attempt in (describe, thumbnail, read_layers):
+                with pytest.raises(errors.OMEZarrError) as told:
+                    attempt(where)
+                said += traceback.format_exception(told.value)
+                said.append(repr(vars(told.value)))
+            server.clear()
+    said += [caplog.text]
+    said += [r.getMessage() + repr(r.args) for r in caplog.records]
+    kept = [
+        file.read_bytes()
+        for folder in (configuration, cache_folder(), tmp_path)
+        for file in folder.rglob("*")
+        if file.is_file()
+    ]
+    assert len(kept) > 10
     assert not [text for text in said if "PLANTED" in text]
     assert not [body for body in kept if b"PLANTED" in body]
 

@@ -57,6 +57,24 @@ class FileServer(WireServer):
         return _cut(body, request.range, headers)
 
 
+class GuardedServer(FileServer):
+    """Serve the files below a folder to who sends a header: its name in small letters,
+    and its value.
+    """
+
+    def __init__(
+        self, root: Path, header: tuple[str, str], tls: ssl.SSLContext | None = None
+    ) -> None:
+        self.header = header
+        super().__init__(root, tls=tls)
+
+    async def answer(self, request: Request) -> Answer:
+        name, value = self.header
+        if request.headers.get(name) != value:
+            return Answer(401, {"WWW-Authenticate": "Bearer"})
+        return await super().answer(request)
+
+
 def _cut(body: bytes, wanted: str, headers: dict[str, str]) -> Answer:
     """The answer for a ``Range`` header: 200, 206 or 416."""
     match = _RANGE.match(wanted)

@@ -72,7 +72,7 @@ SIGNED_LINK = ErrorContext("https://h/k", "h", has_query=True)
             WEB,
             errors.SignInNeededError,
             "h answers only those who have signed in. "
-            "Use an address that needs no sign-in.",
+            "Make a connection with a token for it, or use another address.",
         ),
         (
             RequestFailed(403, "AccessDenied", expired=True),

@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from napari_omezarr.connections import key_store, locate
+from napari_omezarr.connections import checked, key_store, locate
 from napari_omezarr.errors import (
     MetadataError,
     NodeNotFoundError,
@@ -206,6 +206,9 @@ async def check_connection(
     or where the connection starts. Only an address that is none raises, a
     LocationError; all else is in the checks, which come in this order.
     """
+    profile = checked(profile)
+    if keys is not None and profile.sign_in == "header":
+        keys = replace(keys, access_key=profile.endpoint or "")
     start = text or profile.start
     place = locate(start, replace(profile, name="")) if start else None
     with _held(profile, keys) as tried:
@@ -233,6 +236,8 @@ def _held(profile: Profile, keys: Keys | None) -> Iterator[Profile]:
 
 
 async def _buckets(profile: Profile, retry: RetryPolicy | None) -> Check:
+    if profile.sign_in == "header":
+        return Check("list buckets", None, "Not tried: a web server has none.")
     try:
         found = await open_buckets(profile, retry=retry).buckets()
     except OMEZarrError as error:

@@ -1,6 +1,7 @@
 """Named connections, their keys and their bookmarks; nothing here asks a server."""
 
 from .connections import (
+    TYPED_SIGN_INS,
     Bookmark,
     Connection,
     ConnectionFile,
@@ -10,10 +11,11 @@ from .connections import (
     belongs,
     checked,
     find_profile,
+    is_web_home,
     locate,
     recent_places,
 )
-from .secrets import Keys, KeyStore, key_store
+from .secrets import Keys, KeyStore, key_store, sign_in_headers
 from .sources import (
     Shipped,
     aws_profiles,
@@ -26,6 +28,7 @@ from .sources import (
 )
 
 __all__ = [
+    "TYPED_SIGN_INS",
     "Bookmark",
     "Connection",
     "ConnectionFile",
@@ -42,10 +45,12 @@ __all__ = [
     "find_profile",
     "from_aws",
     "from_mc",
+    "is_web_home",
     "key_store",
     "locate",
     "offered",
     "offering",
     "recent_places",
     "shipped",
+    "sign_in_headers",
 ]

@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 
 Style = Literal["auto", "path", "virtual"]
 
-SignIn = Literal["automatic", "anonymous", "profile", "environment", "keys"]
+SignIn = Literal["automatic", "anonymous", "profile", "environment", "keys", "header"]
 """How a connection signs in: by whatever works, never, with an AWS profile (SSO too),
-with what the environment has, or with keys that the person typed."""
+with what the environment has, with keys that the person typed, or at a web server with
+a token or headers that she typed."""
+TYPED_SIGN_INS = ("keys", "header")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +51,10 @@ class Profile:
         Where the buckets live, if it is known.
     style : {"auto", "path", "virtual"}
         Whether buckets are named in the path or in the host.
-    sign_in : {"automatic", "anonymous", "profile", "environment", "keys"}
+    sign_in : {"automatic", "anonymous", "profile", "environment", "keys", "header"}
         As whom. With an `aws_profile`, "automatic" is "profile". Keys are looked
-        up in the key store under the connection's name.
+        up in the key store under the connection's name; so are a token or headers,
+        which go to the web server at `endpoint` and nowhere else.
     ca_file : str or None
         Certificates to trust besides those that this computer trusts.
     unverified : bool
@@ -220,6 +223,9 @@ def locate(text: str, profile: Profile) -> Location:
     location = _parsed(text, profile)
     if location.profile or location.protocol not in ("s3", "http", "https"):
         return location
+    if profile.sign_in == "header":
+        at_home = is_web_home(location, profile)
+        return replace(location, profile=profile.name or None) if at_home else location
     if profile.endpoint and location.protocol != "s3":
         bucket = location.as_s3(path_style=True)
         if bucket is None or bucket.endpoint != profile.endpoint or location.query:
@@ -234,6 +240,16 @@ def locate(text: str, profile: Profile) -> Location:
         profile=None if is_plain(profile) else profile.name or None,
         anonymous=True if profile.anonymous else None,
     )
+
+
+def is_web_home(location: Location, profile: Profile) -> bool:
+    """Say whether a token of a connection may go to a place: its own web server.
+
+    Not where the address signs in by itself, nor by another protocol or port.
+    """
+    origin = f"{location.protocol}://{location.root}"
+    own = location.protocol in ("http", "https") and origin == profile.endpoint
+    return own and not (location.userinfo or location.anonymous)
 
 
 def is_plain(profile: Profile) -> bool:
@@ -268,7 +284,8 @@ def recent_places(
 def _parsed(text: str, profile: Profile) -> Location:
     head, _, _ = text.strip().partition("/")
     if head and profile.endpoint and not set(head) & set(":~.\\|") and head.islower():
-        return Location.parse(f"s3://{text.strip()}")
+        above = f"{profile.endpoint}/" if profile.sign_in == "header" else "s3://"
+        return Location.parse(f"{above}{text.strip()}")
     return Location.parse(text)
 
 

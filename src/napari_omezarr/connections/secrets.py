@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -10,16 +11,60 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+from napari_omezarr.errors import OptionError
+
 SERVICE = "napari-omezarr"
+
+_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):\s*(.*)")
+_SCHEME = re.compile(r"(?:Basic|Bearer|Token) \S", re.IGNORECASE)
+# What a request says by itself: other words would change what is asked, or of whom.
+_NOT_TYPED = re.compile(
+    r"(?:accept-encoding|connection|content-.*|host|if-.*|range|te|trailer"
+    r"|transfer-encoding|upgrade)",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What a person typed to sign in; its ``repr`` shows none of it."""
+    """What a person typed to sign in; its ``repr`` shows none of it.
+
+    A token or headers are the secret, and the access key is then the endpoint that
+    they were typed for: no other gets them, whatever a file says later.
+    """
 
     access_key: str = field(repr=False)
     secret: str = field(repr=False)
     token: str = field(default="", repr=False)
+
+
+def sign_in_headers(keys: Keys) -> dict[str, str]:
+    """Make headers of the secret: lines of ``Name: value``, or a bearer token.
+
+    Raises
+    ------
+    OptionError
+        It is neither.
+    """
+    headers: dict[str, str] = {}
+    for line in (line.strip() for line in keys.secret.splitlines()):
+        found = _HEADER.fullmatch(line)
+        name, value = found.groups() if found else ("Authorization", line)
+        if found is None and not _SCHEME.match(line):
+            value = f"Bearer {line}"
+            is_good = " " not in line
+        else:
+            is_good = bool(value) and not _NOT_TYPED.fullmatch(name)
+        if not line:
+            continue
+        if not (is_good and value.isascii() and value.isprintable()):
+            headers.clear()
+            break
+        headers[name] = value
+    if not headers:
+        sentence = "This is neither a token nor a header."
+        raise OptionError(sentence, action="Type a token, or a header as Name: value.")
+    return headers
 
 
 class KeyStore:

@@ -166,6 +166,7 @@ def _skew(said: Mapping[str, str]) -> float:
 # The sentences and actions.
 
 _SIGN_IN = "Choose a profile, or sign in with AWS (AWS_PROFILE)."
+_TOKEN = "Make a connection with a token for it, or use another address."
 _LATER = "Try again a little later."
 _CHECK = "Check the address, and whether this computer is online."
 
@@ -239,9 +240,13 @@ def _denied(failure: RequestFailed, place: ErrorContext) -> StoreError:
     return errors.AccessDeniedError(sentence, action=action, url=place.url)
 
 
-def _sign_in_needed(_: RequestFailed, place: ErrorContext) -> StoreError:
+def _sign_in_needed(failure: RequestFailed, place: ErrorContext) -> StoreError:
+    if failure.signed and place.profile and not place.bucket:
+        sentence = f"{place.host} does not accept the token of {place.profile}."
+        action = "Type it again in the connection."
+        return errors.KeyNotAcceptedError(sentence, action=action, url=place.url)
     sentence = f"{place.host} answers only those who have signed in."
-    action = _SIGN_IN if place.bucket else "Use an address that needs no sign-in."
+    action = _SIGN_IN if place.bucket else _TOKEN
     return errors.SignInNeededError(sentence, action=action, url=place.url)
 
 

@@ -23,6 +23,8 @@ from yarl import URL
 from zarr.abc.store import RangeByteRequest, SuffixByteRequest
 
 from napari_omezarr._io_loop import io_loop
+from napari_omezarr.connections import key_store, sign_in_headers
+from napari_omezarr.errors import OptionError, SignInNeededError
 
 from .backend import (
     FIRST_BYTE,
@@ -53,6 +55,8 @@ _PIECE = 1 << 18
 _SLOWEST = 20_000  # bytes per second that a connection takes at least
 _KEEP_ALIVE = 20
 _REMEMBER_ADDRESS = 300
+_REDIRECTS = 10
+_REDIRECTED = (301, 302, 303, 307, 308)
 
 
 # Where parts are asked for and whole bodies come instead: how long a body may be to
@@ -84,12 +88,17 @@ class RawResponse:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request; its address is sent exactly as it is, as signatures depend on it."""
+    """A request; its address is sent exactly as it is, as signatures depend on it.
+
+    What signs in (`sign_in`) is sent to the host of the address alone: not after a
+    redirect to another one, another port or another protocol.
+    """
 
     method: str
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     body: bytes | memoryview | None = field(default=None, repr=False)
+    sign_in: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -170,17 +179,28 @@ async def send(
         There is no whole answer, or `take` refuses it.
     """
     stats.requests += 1
+    url = URL(request.url, encoded=True)
+    host, sign_in = url.origin(), request.sign_in
     try:
-        async with _session(access).request(
-            request.method,
-            URL(request.url, encoded=True),
-            headers=request.headers,
-            data=None if request.body is None else _Body(request.body),
-            allow_redirects=access.redirects,
-            proxy=access.proxy,
-            timeout=_timeout(request, access),
-        ) as response:
-            return await take(response, stats)
+        for _ in range(1 + _REDIRECTS):
+            async with _session(access).request(
+                request.method,
+                url,
+                headers={**request.headers, **sign_in},
+                data=None if request.body is None else _Body(request.body),
+                # aiohttp would take headers of any name along to wherever it is sent.
+                allow_redirects=access.redirects and not request.sign_in,
+                proxy=access.proxy,
+                timeout=_timeout(request, access),
+            ) as response:
+                to = response.headers.get("Location")
+                moved = response.status in _REDIRECTED and access.redirects
+                if not (request.sign_in and moved and to):
+                    return await take(response, stats)
+                url = url.join(URL(to, encoded=True))
+            if url.origin() != host:
+                sign_in = {}
+        raise RequestFailed(reason=Reason.CIRCLES)
     except (aiohttp.ClientError, OSError, ValueError) as error:
         reason = next(reason for types, reason in _REASONS if isinstance(error, types))
     # Raised here, where the error that may quote the address is not its context.
@@ -573,6 +593,40 @@ class _WholeBodies:
             self._size -= before.total
 
 
+class HeaderSignIn:
+    """The headers that sign in at one web host: a person's own, from the key store."""
+
+    def __init__(self, name: str, endpoint: str) -> None:
+        self.name = name
+        self._endpoint = endpoint
+        self._headers: Mapping[str, str] | None = None
+        self._revision = -1
+        self._finding = asyncio.Lock()
+
+    async def headers(self) -> Mapping[str, str]:
+        """Find them; a keychain may have to ask the person, so not on the loop.
+
+        Raises
+        ------
+        SignInNeededError
+            They are not known any more, or none that can be sent.
+        """
+        async with self._finding:
+            revision = key_store().revision
+            if self._headers is None or self._revision != revision:
+                self._headers = await asyncio.to_thread(self._find)
+                self._revision = revision
+        return self._headers
+
+    def _find(self) -> Mapping[str, str]:
+        keys = key_store().find(self.name)
+        with suppress(OptionError):
+            if keys is not None and keys.access_key == self._endpoint:
+                return sign_in_headers(keys)
+        sentence = f"The token of the connection {self.name} is not known any more."
+        raise SignInNeededError(sentence, action="Type it again in the connection.")
+
+
 class HttpBackend(ObjectBackend):
     """The keys below a web address.
 
@@ -586,6 +640,8 @@ class HttpBackend(ObjectBackend):
         The bucket behind the address, if it is one.
     extra : str, optional
         Our extra dependency that could sign in here.
+    sign_in : HeaderSignIn, optional
+        What signs in at the host of these addresses.
     """
 
     def __init__(
@@ -595,11 +651,13 @@ class HttpBackend(ObjectBackend):
         *,
         bucket: str = "",
         extra: str = "",
+        sign_in: HeaderSignIn | None = None,
     ) -> None:
         self.concurrency = REMOTE_CONCURRENCY
         self.stats = RequestStats()
         self._bucket = bucket
         self._extra = extra
+        self._sign_in = sign_in
         self._address = address
         self._access = access
         self._notes = NoteList()
@@ -737,12 +795,23 @@ class HttpBackend(ObjectBackend):
         ] = _take_all,
     ) -> RawResponse:
         request = Request(method, self._address(key), headers)
+        if self._sign_in is not None:
+            request = replace(request, sign_in=await self._sign_in.headers())
         try:
             return await send(request, self._access, self.stats, take)
         except RequestFailed as failure:
             if failure.reason is Reason.NO_RANGES:
                 self._found_no_ranges()
             raise
+
+    def say_not_signed(self, name: str) -> None:
+        """Say that a connection was named whose token is for another host."""
+        self._notes.add(f"{name} signs in at another host, and was not used here.")
+
+    def verdict(self, failure: RequestFailed) -> RequestFailed:
+        """Say of a refusal whether somebody had signed in."""
+        signed = self._sign_in is not None and failure.reason is Reason.REFUSED
+        return replace(failure, signed=True) if signed else failure
 
     def identity(self, key: str) -> str:
         """Give the address, with whatever signs it."""
@@ -755,6 +824,7 @@ class HttpBackend(ObjectBackend):
             url,
             parts.netloc.rpartition("@")[2],
             bucket=self._bucket,
+            profile=self._sign_in.name if self._sign_in else None,
             has_query=bool(parts.query),
             extra=self._extra,
             doing=doing,

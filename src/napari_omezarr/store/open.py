@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_omezarr.connections import Profile, find_profile
+from napari_omezarr.connections import Profile, find_profile, is_web_home
 from napari_omezarr.errors import NodeNotFoundError, OptionError, StoreError
 from napari_omezarr.location import Location
 
@@ -229,6 +229,8 @@ def open_lister(
             items = FolderItems(location.local_path(), location.display)
             return WholeLister(items)
         case "http" | "https" | "s3":
+            if _header_profile(location, profile):
+                raise not_listed(location.display)
             return _bucket_lister(location, profile, retry)
     return _fsspec_lister(location, retry)
 
@@ -289,8 +291,22 @@ def _backend(
 def _web_backend(
     location: Location, profile: Profile | None, retry: RetryPolicy
 ) -> ObjectBackend:
-    from .http import Access, HttpBackend, proxy_for
+    from .http import Access, HeaderSignIn, HttpBackend, proxy_for
 
+    if named := _header_profile(location, profile):
+        access = Access(
+            retry,
+            ca_file=named.ca_file,
+            unverified=named.unverified and is_web_home(location, named),
+            proxy=proxy_for(location.url()),
+        )
+        if is_web_home(location, named):
+            sign_in = HeaderSignIn(named.name, str(named.endpoint))
+            return HttpBackend(location.url, access, sign_in=sign_in)
+        backend = HttpBackend(location.url, access)
+        if not (location.userinfo or location.anonymous):
+            backend.say_not_signed(named.name)
+        return backend
     bucket = None if location.query else location.as_s3()
     if bucket is not None and (location.profile or (profile and profile.aws_profile)):
         return _s3_reader(bucket, profile, retry)
@@ -298,6 +314,14 @@ def _web_backend(
     ca_file = named.ca_file if named else None
     access = Access(retry, ca_file=ca_file, proxy=proxy_for(location.url()))
     return HttpBackend(location.url, access, bucket=bucket.root if bucket else "")
+
+
+def _header_profile(location: Location, profile: Profile | None) -> Profile | None:
+    """Give the connection whose token or headers sign in at a web address, if any."""
+    if location.protocol not in ("http", "https"):
+        return None
+    named = find_profile(location.profile) if location.profile else profile
+    return named if named and named.sign_in == "header" else None
 
 
 def _s3_reader(
@@ -325,7 +349,8 @@ def wished(location: Location, profile: Profile | None) -> Profile:
         region=location.region or named.region,
         unverified=named.unverified and _is_at(location, named.endpoint),
     )
-    if location.anonymous:
+    # A token for a web server signs nothing for a bucket.
+    if location.anonymous or named.sign_in == "header":
         return replace(wished, sign_in="anonymous")
     if location.anonymous is False and named.anonymous:
         return replace(wished, sign_in="automatic")
@@ -372,6 +397,8 @@ def _writable_backend(
             url=location.display,
         )
     bucket = location if location.protocol == "s3" else location.as_s3()
+    if _header_profile(location, profile):
+        bucket = None
     if bucket is not None and bucket.root:
         from .http import Access
         from .object_store import S3Writer

@@ -22,6 +22,7 @@ from napari_omezarr.connections import (
 from napari_omezarr.demo.server import OWNER
 from napari_omezarr.widgets.browser.connection_editor import ConnectionEditor
 from napari_omezarr.widgets.qt_async import pending
+from servers.http import GuardedServer
 from small_images import put_image
 
 if TYPE_CHECKING:
@@ -190,6 +191,61 @@ def test_another_sign_in_forgets_the_keys(
         editor.save_button.click()
     assert key_store().find("Lab") is None
     assert ConnectionFile().find("Lab").profile.anonymous
+
+
+def test_a_token_is_typed_tested_saved_and_used(
+    qtbot: QtBot, tmp_path: Path, configuration: Path
+) -> None:
+    put_image(tmp_path / "embryo.zarr", "0.5")
+    with GuardedServer(tmp_path, ("x-api-key", PLANTED)) as server:
+        browser = shown_browser(qtbot)
+        qtbot.mouseClick(browser.header.buttons["edit"], Qt.MouseButton.LeftButton)
+        editor = browser.findChild(ConnectionEditor)
+        until(qtbot, lambda: not editor.busy)
+        form = editor.form
+        typed(qtbot, form.name, "Lab")
+        typed(qtbot, form.start, f"{server.url}/embryo.zarr")
+        assert not form.header.native.isVisible()
+        form.sign_in.value = "header"
+        assert form.header.native.isVisible()
+        assert form.key_store.native.isVisible()
+        assert not form.secret.native.isVisible()
+        assert form.header.native.echoMode() == QLineEdit.EchoMode.Password
+        assert form.missing().startswith("Type the endpoint")
+        typed(qtbot, form.endpoint, f"{server.url}/")
+        assert form.missing() == "Type a token, or a header as Name: value."
+        typed(qtbot, form.header, f"X-API-Key: {PLANTED}")
+        lines = checks_of(qtbot, editor)
+        assert [line[0] for line in lines] == ["✔", "✖", "?"]
+        assert PLANTED not in "".join((*lines, *map(repr, form.fields)))
+        qtbot.keyClick(form.name.native, KEYS.Key_Return)
+        settled(qtbot, browser)
+        assert browser.header.chooser.currentText() == "Lab"
+        assert browser.tree.rows.index(0).data() == "embryo.zarr"
+        browser.stop()
+        settled(qtbot, browser)
+    assert key_store().find("Lab") == Keys(server.url, f"X-API-Key: {PLANTED}")
+    assert ConnectionFile().find("Lab").profile.endpoint == server.url
+    written = "".join(f.read_text() for f in configuration.rglob("*") if f.is_file())
+    assert '"Lab"' in written
+    assert PLANTED not in written
+
+
+def test_a_kept_token_stays_for_its_endpoint_alone(
+    edit: Callable[..., ConnectionEditor], qtbot: QtBot
+) -> None:
+    key_store().keep("Lab", Keys("https://host", PLANTED))
+    editor = edit(Profile("Lab", endpoint="https://host", sign_in="header"))
+    form = editor.form
+    assert form.header.value == ""
+    assert form.header.native.placeholderText() == "kept; type to replace it"
+    assert form.missing() == ""
+    typed(qtbot, form.endpoint, "https://other")
+    assert form.missing().startswith("Type a token")
+    typed(qtbot, form.endpoint, "https://host")
+    with qtbot.waitSignal(editor.saved):
+        editor.save_button.click()
+    assert key_store().find("Lab") == Keys("https://host", PLANTED)
 
 
 def test_it_says_where_keys_go(edit: Callable[..., ConnectionEditor]) -> None:

@@ -28,6 +28,7 @@ from superqt import QCollapsible
 
 from napari_omezarr.browsing import check_connection, start
 from napari_omezarr.connections import (
+    TYPED_SIGN_INS,
     Connection,
     ConnectionFile,
     Keys,
@@ -35,9 +36,11 @@ from napari_omezarr.connections import (
     SignIn,
     Style,
     aws_profiles,
+    checked,
     from_aws,
     from_mc,
     key_store,
+    sign_in_headers,
 )
 from napari_omezarr.errors import OptionError
 from napari_omezarr.widgets.qt_async import FutureWatcher, Task, failure
@@ -59,6 +62,7 @@ _SIGN_INS: dict[str, SignIn] = {
     "AWS profile": "profile",
     "environment": "environment",
     "key and secret": "keys",
+    "token or header": "header",
 }
 
 _STYLES: dict[str, Style] = {
@@ -99,7 +103,7 @@ class ConnectionForm:
     """
 
     def __init__(self) -> None:
-        self._keys_are_kept = False
+        self._kept_for = ("", "")
         self.name = LineEdit(label="Name")
         self.endpoint = LineEdit(label="Endpoint")
         self.region = LineEdit(label="Region")
@@ -108,6 +112,7 @@ class ConnectionForm:
         self.access_key = KeyLine(label="Key")
         self.secret = SecretLine(label="Secret")
         self.token = SecretLine(label="Token")
+        self.header = SecretLine(label="Token or header")
         self.key_store = Label(value="")
         self.start = LineEdit(label="Start at")
         self.style = ComboBox(label="Addressing", choices=list(_STYLES.items()))
@@ -117,6 +122,7 @@ class ConnectionForm:
         self.fields = (
             self.name, self.endpoint, self.region, self.start, self.sign_in,
             self.aws_profile, self.access_key, self.secret, self.token,
+            self.header,
         )  # fmt: skip
         self.native, self._rows = _rows(self.fields)
         seldom, _ = _rows(
@@ -135,7 +141,9 @@ class ConnectionForm:
 
     @property
     def has_keys(self) -> bool:
-        """Whether new keys were typed."""
+        """Whether new keys were typed, or a new token."""
+        if self.sign_in.value == "header":
+            return bool(_typed(self.header))
         return bool(self.access_key.value or self.secret.value or self.token.value)
 
     def offer_profiles(self, names: Sequence[str]) -> None:
@@ -149,7 +157,10 @@ class ConnectionForm:
     def fill(self, profile: Profile, *, keys_are_kept: bool) -> None:
         """Show a connection; keys that are kept are not shown."""
         self.clear_keys()
-        self._keys_are_kept = keys_are_kept
+        # A token is kept for the endpoint that it was typed for.
+        self._kept_for = (profile.sign_in, profile.endpoint or "")
+        if not keys_are_kept:
+            self._kept_for = ("", "")
         self.name.value = profile.name
         self.endpoint.value = profile.endpoint or ""
         self.region.value = profile.region or ""
@@ -161,7 +172,7 @@ class ConnectionForm:
         self.requester_pays.value = profile.requester_pays
         self.style.value = profile.style
         self.sign_in.value = profile.sign_in
-        for field in (self.access_key, self.secret):
+        for field in (self.access_key, self.secret, self.header):
             field.native.setPlaceholderText(_KEPT if keys_are_kept else "")
         trust = profile.ca_file or profile.unverified
         if profile.style != "auto" or trust or profile.requester_pays:
@@ -178,13 +189,17 @@ class ConnectionForm:
             case ErrorAction.SIGN_IN:
                 if self.sign_in.value in ("automatic", "anonymous"):
                     self.sign_in.value = "keys"
-                field = self.access_key if self.is_keyed else self.sign_in
+                field = self._secret_field() or self.sign_in
             case ErrorAction.EDIT | ErrorAction.ANOTHER:
-                field = self.access_key if self.is_keyed else self.endpoint
+                field = self._secret_field() or self.endpoint
             case ErrorAction():
                 field = self.endpoint if self.name.value else self.name
         if field is not None:
             field.native.setFocus()
+
+    def _secret_field(self) -> Any:
+        fields = {"keys": self.access_key, "header": self.header}
+        return fields.get(str(self.sign_in.value))
 
     def profile(self) -> Profile:
         """Give the connection as it stands in the form; it holds no key."""
@@ -206,6 +221,8 @@ class ConnectionForm:
 
     def keys(self) -> Keys | None:
         """Give the keys that were typed; None if there are none, or none are used."""
+        if self.sign_in.value == "header" and self.has_keys:
+            return Keys("", _typed(self.header))
         if not (self.is_keyed and self.has_keys):
             return None
         return Keys(_typed(self.access_key), _typed(self.secret), _typed(self.token))
@@ -214,15 +231,29 @@ class ConnectionForm:
         """Say what is missing, as an imperative sentence; ``""`` if nothing is."""
         if not _typed(self.name):
             return "Type a name."
-        kept = self._keys_are_kept and not self.has_keys
+        if self.sign_in.value == "header":
+            return self._missing_of_header()
+        kept = self._kept_for[0] == "keys" and not self.has_keys
         both = _typed(self.access_key) and _typed(self.secret)
         if self.is_keyed and not (kept or both):
             return "Type key and secret."
         return ""
 
+    def _missing_of_header(self) -> str:
+        endpoint, keys = _typed(self.endpoint), self.keys()
+        if not endpoint:
+            return "Type the endpoint: the token is sent there, and nowhere else."
+        if keys is None and self._kept_for == ("header", endpoint.rstrip("/")):
+            return ""
+        try:
+            sign_in_headers(keys or Keys("", ""))
+        except OptionError as error:
+            return error.action
+        return ""
+
     def clear_keys(self) -> None:
         """Empty the fields of the keys, and forget how to undo that."""
-        for field in (self.access_key, self.secret, self.token):
+        for field in (self.access_key, self.secret, self.token, self.header):
             # Unlike `clear`, this empties the history of changes too.
             field.native.setText("")
 
@@ -232,7 +263,9 @@ class ConnectionForm:
         self._rows.setRowVisible(self.aws_profile.native, is_profile)
         for field in (self.access_key, self.secret, self.token):
             self._rows.setRowVisible(field.native, self.is_keyed)
-        self.key_store.native.setVisible(self.is_keyed)
+        is_header = self.sign_in.value == "header"
+        self._rows.setRowVisible(self.header.native, is_header)
+        self.key_store.native.setVisible(self.is_keyed or is_header)
 
     def _explain(self) -> None:
         hints = {
@@ -240,6 +273,7 @@ class ConnectionForm:
             self.region: "found out if empty",
             self.start: "bucket/prefix",
             self.token: "only for temporary keys",
+            self.header: "token, or Name: value",
         }
         for field, hint in hints.items():
             field.native.setPlaceholderText(hint)
@@ -295,14 +329,19 @@ def save_connection(connection: Connection, keys: Keys | None, instead_of: str) 
     for an endpoint or a start that is no address.
     """
     file, name = ConnectionFile(), connection.name
+    connection = replace(connection, profile=checked(connection.profile))
+    if keys is not None and connection.profile.sign_in == "header":
+        keys = replace(keys, access_key=connection.profile.endpoint or "")
     before = file.find(instead_of)
     if name != instead_of and file.find(name):
         sentence = f"There is another connection called {name}."
         raise OptionError(sentence, action="Choose another name.")
     with _writing():
         file.save(connection, instead_of=instead_of)
-    keyed = connection.profile.sign_in == "keys"
-    if not keyed and before is not None and before.profile.sign_in == "keys":
+    sign_in = connection.profile.sign_in
+    keyed = sign_in in TYPED_SIGN_INS
+    # Keys of one kind are not sent where another is typed.
+    if before is not None and before.profile.sign_in != sign_in:
         key_store().forget(name)
     if keyed and keys is not None and not key_store().keep(name, keys):
         return f"{name} saved; its keys live until napari closes."
@@ -416,7 +455,7 @@ class ConnectionEditor(Form):
         """Try what the connection may do, without saving it."""
         self._drop_test()
         keys, profile = self.form.keys(), self.form.profile()
-        if keys is None and self._stored and profile.sign_in == "keys":
+        if keys is None and self._stored and profile.sign_in in TYPED_SIGN_INS:
             # Keys are kept under the name that the connection has so far.
             profile = replace(profile, name=self._before.name)
         self.show_message("Testing …")
@@ -460,7 +499,8 @@ class ConnectionEditor(Form):
     def _fill(self) -> None:
         profile, stored = self._before.profile, self._stored
         self.setWindowTitle(profile.name or "New connection")
-        self.form.fill(profile, keys_are_kept=stored and profile.sign_in == "keys")
+        kept = stored and profile.sign_in in TYPED_SIGN_INS
+        self.form.fill(profile, keys_are_kept=kept)
         self.show_message("")
         self.remove_button.setText(_REMOVE)
         self.remove_button.setVisible(stored)

@@ -82,7 +82,10 @@ def read_known_places() -> KnownPlaces:
 
 def start_of(connection: Connection) -> Location | None:
     """Say where a connection begins; None if it names no place."""
-    text = connection.profile.start
+    profile = connection.profile
+    text = profile.start
+    if profile.sign_in == "header":  # a web server has no buckets to begin with
+        text = text or profile.endpoint or ""
     try:
         return connection.locate(text) if text else None
     except LocationError:
