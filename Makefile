@@ -17,7 +17,7 @@ HEADLESS = scripts/headless
 LIMIT ?= 2700
 SUITE = scripts/within $(LIMIT) $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: help env system lint format test coverage test-core test-clouds test-newest test-browsers demo build clean
+.PHONY: help env system lint format test coverage test-core test-clouds test-filesystems test-newest test-browsers demo build clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -57,12 +57,18 @@ test-core: env ## the tests that need neither Qt nor napari, in an environment w
 	@scripts/core-environment "$(BIN)" "$(VENV)-core"
 	@scripts/within $(LIMIT) $(VENV)-core/bin/python -m pytest -m "not gui and not network" $(ARGS)
 
+FILESYSTEMS = tests/store/test_filesystems.py tests/store/test_references.py
 AZURITE = $(VENV)-clouds/azurite
 
 test-clouds: env ## Google's and Azure's storage, on emulators; needs npm for Azure's
 	@echo "== test-clouds: gs:// and az://, on emulators"
 	@scripts/clouds-environment "$(BIN)" "$(VENV)-clouds"
 	@PATH="$(AZURITE)/node_modules/.bin:$$PATH" scripts/within $(LIMIT) $(VENV)-clouds/bin/python -m pytest tests/store/test_clouds.py $(ARGS)
+
+test-filesystems: env ## SFTP, WebDAV, Hugging Face, IPFS, icechunk: what fsspec knows, on servers here
+	@echo "== test-filesystems: what the extras of fsspec's filesystems bring"
+	@scripts/filesystems-environment "$(BIN)" "$(VENV)-filesystems"
+	@scripts/within $(LIMIT) $(VENV)-filesystems/bin/python -m pytest $(FILESYSTEMS) $(ARGS)
 
 # Found by running it: a version manager may have put a name on PATH that does not start.
 NEWEST ?= $(shell for name in python3.14 python3.13 python3.12; do \

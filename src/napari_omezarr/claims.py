@@ -9,7 +9,13 @@ from urllib.parse import urlsplit
 
 from .location import NODE_DOCUMENTS, Location
 
-_BUCKET_SCHEMES = frozenset({"s3", "s3+http", "s3+https", "gs", "gcs", "az", "abfs"})
+# Whoever names one of these means data, not a page: no other reader opens them.
+_DATA_SCHEMES = frozenset({"s3", "s3+http", "s3+https", "gs", "gcs", "az", "abfs"}) | {
+    *("sftp", "ssh", "hf", "github", "ipfs", "ipns", "dav", "davs"),
+    *("webdav", "webdavs", "webdav+http", "webdav+https"),
+}
+_CHAIN = re.compile(r"^(?:\w+(?:://[^:]*)?::)+", re.ASCII)
+_REFERENCES = re.compile(r"^(?:\w+::)*reference(?:://[^:]*)?::", re.ASCII)
 _PIPES = re.compile(r"(?:\||%7C)[a-z0-9]+:[^/]*$", re.IGNORECASE)
 _STORE = re.compile(r"\.(zarr|ozx|zarr\.zip)$", re.IGNORECASE)
 _INSIDE = re.compile(r"\.(zarr|ozx|zarr\.zip)/", re.IGNORECASE)
@@ -30,7 +36,7 @@ def is_claimed(address: str) -> bool:
     whatever its name.
     """
     try:
-        parts = urlsplit(address)
+        parts = urlsplit(_CHAIN.sub("", address))
     except ValueError:
         return False
     remote = bool(parts.scheme and parts.netloc)
@@ -39,11 +45,11 @@ def is_claimed(address: str) -> bool:
         return is_said or is_claimed(address[: pipes.start()])
     path = parts.path if remote else address.replace(os.sep, "/")
     path = path.rstrip("/")
-    if _STORE.search(path):
+    if _STORE.search(path) or _REFERENCES.match(address):
         return True
     if _FOREIGN.search(path):
         return False
-    if _INSIDE.search(path) or parts.scheme.lower() in _BUCKET_SCHEMES:
+    if _INSIDE.search(path) or parts.scheme.lower() in _DATA_SCHEMES:
         return True
     return not remote and _holds_zarr(Path(address))
 

@@ -115,8 +115,9 @@ class Recents:
 
 
 def without_secrets(location: Location) -> str:
-    """Give the address without query and sign-in; a profile's name stays."""
-    return str(replace(location, query="", userinfo="", notes=()))
+    """Give the address without query and sign-in; names of profile and user stay."""
+    userinfo = location.public_userinfo
+    return str(replace(location, query="", userinfo=userinfo, notes=()))
 
 
 def _entry(row: Any) -> Recent | None:

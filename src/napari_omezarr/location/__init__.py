@@ -8,7 +8,7 @@ Examples
 
 from __future__ import annotations
 
-from .location import Location, parse_many
+from .location import Location, object_location, parse_many
 from .paths import (
     ARRAY_DOCUMENT,
     DOCUMENTS,
@@ -32,5 +32,6 @@ __all__ = [
     "ZGROUP",
     "ZMETADATA",
     "Location",
+    "object_location",
     "parse_many",
 ]

@@ -18,19 +18,24 @@ class Address:
     Attributes
     ----------
     protocol : str
-        ``file``, ``http``, ``https``, ``s3``, ``gs``, ``az`` or ``memory``.
+        ``file``, ``http``, ``https``, ``s3``, ``gs``, ``az`` or ``memory``; of what
+        fsspec alone knows ``sftp``, ``webdav+http``, ``webdav+https``, ``hf``,
+        ``github``, ``ipfs`` or ``ipns``.
     root : str
-        ``host[:port]`` of a web address; the bucket or container; for files the
-        drive (``C:``), the share (``//server/share``) or nothing.
+        ``host[:port]`` of a web or SFTP address; the bucket or container; the
+        repository (``datasets/owner/name@revision``, ``org:repo@revision``); the
+        identifier of content; for files the drive (``C:``), the share
+        (``//server/share``) or nothing.
     path : str
         Below the root, parts separated by ``/``, none at the ends.
     member : str or None
         The path inside the archive that `path` is; ``""`` is the archive's own
-        root and None says that `path` is not an archive.
+        root and None says that `path` is not an archive. With ``reference`` in
+        `through` it is the path among the references that `path` holds.
     query : str
         What followed ``?``, percent-encoding as pasted; it belongs to every key.
     userinfo : str
-        ``user:password`` of a web address, percent-encoding as pasted.
+        ``user:password`` of a web or SFTP address, percent-encoding as pasted.
     endpoint : str or None
         ``https://host[:port]`` of the service that holds the bucket; None is the
         protocol's own one, or what the environment says.
@@ -38,6 +43,9 @@ class Address:
         The bucket's region; the connection (or AWS profile) to sign in with.
     anonymous : bool or None
         Whether to sign in at all; None decides by trying.
+    through : tuple of str
+        fsspec's filesystems that stand before the address, outermost first:
+        ``reference`` (kerchunk), ``simplecache``, ``filecache``, ``blockcache``.
     notes : tuple of str
         Sentences worth telling once, like "moved to …"; they hold no secret and
         do not count when places are compared.
@@ -53,6 +61,7 @@ class Address:
     region: str | None = None
     profile: str | None = None
     anonymous: bool | None = None
+    through: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
 
 

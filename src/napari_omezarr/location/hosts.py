@@ -125,7 +125,7 @@ def _in_bucket(
 
 _AUTHORITY = re.compile(r"^/{1,2}([^/?#\\]+)(.*)$", re.DOTALL)
 _HOST = re.compile(r"^(\[[0-9a-f:.]+\]|[a-z0-9_.-]*[a-z0-9_-]\.?)(?::(\d{0,5}))?$")
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+_DEFAULT_PORTS = {"http": 80, "https": 443, "sftp": 22}
 _BARE_HOST = re.compile(r"^(localhost|\d+(\.\d+){3}|\[.*\])(:\d*)?$", re.IGNORECASE)
 
 
@@ -177,7 +177,7 @@ def parse_endpoint(text: str) -> str:
     scheme, separator, rest = text.strip().partition("://")
     if not separator:
         scheme, rest = guess_protocol(scheme), scheme
-    if scheme.lower() not in _DEFAULT_PORTS:
+    if scheme.lower() not in ("http", "https"):
         raise LocationError(
             "The endpoint is not a web address.",
             action="Write it as https://host or https://host:port.",
@@ -189,6 +189,72 @@ def parse_endpoint(text: str) -> str:
             action="Give the bucket with the address, and keys with a connection.",
         )
     return f"{service.protocol}://{service.root}"
+
+
+# What only fsspec knows: SFTP, WebDAV, repositories, content by its identifier.
+
+_SERVER = re.compile(r"^/{1,2}(?:([^/]*)@)?([^/@]+)(.*)$", re.DOTALL)
+_REPOSITORY = re.compile(
+    r"^//?((?:(?:datasets|spaces|buckets)/)?[\w.-]+/[\w.-]+(?:@[\w.%-]+)?)(/.*)?$",
+    re.ASCII | re.DOTALL,
+)
+_GITHUB = re.compile(
+    r"^//?([\w.-]+:[\w.-]+(?:@[\w.%-]+)?)(/.*)?$", re.ASCII | re.DOTALL
+)
+_CONTENT = re.compile(r"^//?([\w.-]+)(/.*)?$", re.ASCII | re.DOTALL)
+_NAMED = {
+    "hf": (_REPOSITORY, "hf://datasets/owner/name/path"),
+    "github": (_GITHUB, "github://organisation:repository@revision/path"),
+    "ipfs": (_CONTENT, "ipfs://identifier/path"),
+    "ipns": (_CONTENT, "ipns://name/path"),
+}
+
+
+def parse_sftp(rest: str) -> Address:
+    """Parse what follows ``sftp:``; ``?`` and ``#`` are part of a file's name.
+
+    A path below ``~`` starts at the home directory there.
+    """
+    found = _SERVER.match(rest)
+    if not found:
+        raise LocationError(
+            "The sftp:// address names no host.",
+            action="Write it as sftp://user@host/path.",
+        )
+    return Address(
+        "sftp",
+        parse_host("sftp", found[2]),
+        join("", decode(found[3])),
+        userinfo=encode_rest(found[1] or "", USERINFO_SAFE),
+    )
+
+
+def parse_webdav(scheme: str, rest: str) -> Address:
+    """Parse what follows ``webdav:``, ``davs:`` or ``webdav+https:``."""
+    if scheme in ("webdav", "dav"):
+        found = _SERVER.match(rest)
+        transport = guess_protocol(found[2]) if found else "https"
+    else:
+        transport = "http" if scheme.endswith("+http") else "https"
+    address = parse_web(transport, rest)
+    if address.query:
+        raise LocationError(
+            "A WebDAV address has nothing after a question mark.",
+            action="Take it out, and write ? in a name as %3F.",
+        )
+    return replace(address, protocol=f"webdav+{transport}")
+
+
+def parse_named(protocol: str, rest: str) -> Address:
+    """Parse what follows ``hf:``, ``github:`` or ``ipfs:``: a name, then a path."""
+    pattern, form = _NAMED[protocol]
+    found = pattern.match(rest)
+    if not found:
+        raise LocationError(
+            f"The {protocol}:// address does not say where its path begins.",
+            action=f"Write it as {form}.",
+        )
+    return Address(protocol, found[1], join("", decode(found[2] or "")))
 
 
 def guess_protocol(host: str) -> str:

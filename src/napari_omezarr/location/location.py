@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from napari_omezarr.errors import LocationError
 
@@ -19,8 +20,19 @@ from .address import (
     readable,
 )
 from .hosts import as_bucket, parse_endpoint
-from .parse import SCHEME, WEB, parse_all, parse_file, with_options
-from .paths import is_archive_name, owner_paths, split_archive
+from .parse import (
+    REFERENCE,
+    SCHEME,
+    WEB,
+    parse_all,
+    parse_file,
+    parse_scheme,
+    with_options,
+)
+from .paths import is_archive_name, owner_paths, parse_path, split_archive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # From what a clipboard holds to addresses: quotes, markup, commands, lines.
 
@@ -160,12 +172,13 @@ def full_text(address: Address) -> str:
     Local paths stay plain as long as nothing in them could be misread; else they
     are ``file:`` URIs. How to sign in follows as ``|profile:…``.
     """
-    if address.protocol == "file":
+    if address.protocol == "file" and not address.through:
         plain = _with_member(f"{address.root}/{address.path}", address.member)
         is_named = address.member is None or is_archive_name(address.path)
         if is_named and _PLAIN_PATH.fullmatch(plain) and not plain.startswith("//"):
             return plain
-    base = _base(address, address.userinfo) + encode_address(_path(address))
+    base = _chain(address, encode)
+    base += _base(address, address.userinfo) + encode_address(_path(address))
     if address.query:
         base += f"?{address.query}"
     return base + _pipes(address)
@@ -173,15 +186,36 @@ def full_text(address: Address) -> str:
 
 def display_text(address: Address) -> str:
     """Return the address for people: readable, and without any secret."""
+    chain = _chain(address, lambda member: readable(member, _MISREAD))
     if address.protocol == "file":
-        path = _with_member(f"{address.root}/{address.path}", address.member)
+        path = f"{address.root}/{_path(address, named=True)}"
         path = path.replace("/", "\\") if address.root.startswith("//") else path
-        return readable(path, "")
-    return _base(address, "") + readable(_path(address), _MISREAD)
+        return chain + readable(path, "")
+    base = _base(address, public_userinfo(address))
+    return chain + base + readable(_path(address), _MISREAD)
 
 
-def _path(address: Address) -> str:
-    if address.member and is_archive_name(address.path):
+def public_userinfo(address: Address) -> str:
+    """Return the part of the sign-in in an address that is no secret.
+
+    On SFTP a user's name says whose files are meant; on the web it may be a token.
+    """
+    return address.userinfo.partition(":")[0] if address.protocol == "sftp" else ""
+
+
+def _chain(address: Address, spell: Callable[[str], str]) -> str:
+    """Give what stands before the address, as fsspec chains it."""
+    inner = f"://{spell(address.member)}" if address.member else ""
+    return "".join(
+        f"{name}{inner if name == REFERENCE else ''}::" for name in address.through
+    )
+
+
+def _path(address: Address, *, named: bool = False) -> str:
+    """Give the path with that in the archive; `named`: whatever the archive's name."""
+    if REFERENCE in address.through:
+        return address.path
+    if address.member and (named or is_archive_name(address.path)):
         return f"{address.path}/{address.member}"
     return address.path
 
@@ -196,7 +230,7 @@ def _base(address: Address, userinfo: str) -> str:
             return _file_base(address)
         case "memory":
             return "memory://"
-        case "http" | "https":
+        case "http" | "https" | "webdav+http" | "webdav+https" | "sftp":
             at = f"{userinfo}@" if userinfo else ""
             return f"{address.protocol}://{at}{address.root}/"
     if address.endpoint:
@@ -214,8 +248,9 @@ def _file_base(address: Address) -> str:
 
 def _pipes(address: Address) -> str:
     pipes = []
-    if address.member is not None and not is_archive_name(address.path):
-        pipes.append(f"|zip:{encode_address(address.member)}")
+    is_zip = address.member is not None and REFERENCE not in address.through
+    if is_zip and not is_archive_name(address.path):
+        pipes.append(f"|zip:{encode_address(address.member or '')}")
     if address.region:
         pipes.append(f"|region:{encode_address(address.region)}")
     if address.profile:
@@ -227,6 +262,7 @@ def _pipes(address: Address) -> str:
 
 # The value itself.
 
+_REFERENCE_SUFFIX = re.compile(r"\.(?:json|parq|parquet)$", re.IGNORECASE)
 _SUFFIX = re.compile(r"(?:\.ome)?\.(?:zarr|ozx|zip)$", re.IGNORECASE)
 
 
@@ -317,7 +353,9 @@ class Location(Address):
         """The place above; of an archive its folder, of a root the root itself."""
         if self.member:
             return replace(self, member=_above(self.member), notes=())
-        return replace(self, path=_above(self.path), member=None, notes=())
+        through = tuple(name for name in self.through if name != REFERENCE)
+        path = _above(self.path)
+        return replace(self, path=path, member=None, through=through, notes=())
 
     @property
     def name(self) -> str:
@@ -326,7 +364,13 @@ class Location(Address):
 
     @property
     def stem(self) -> str:
-        """The name without ``.ome.zarr``, ``.zarr``, ``.ozx`` or ``.zip``."""
+        """The name without ``.ome.zarr``, ``.zarr``, ``.ozx`` or ``.zip``.
+
+        A file of references is called without ``.json``, ``.parq`` or ``.parquet``.
+        """
+        if self.is_reference and not self.member:
+            name = _REFERENCE_SUFFIX.sub("", self.name)
+            return _SUFFIX.sub("", name) or name
         stem = _SUFFIX.sub("", _SUFFIX.sub("", self.name))
         return stem or self.name
 
@@ -337,8 +381,21 @@ class Location(Address):
 
     @property
     def is_archive(self) -> bool:
-        """Whether the place lies in a zip file; its name says so, nobody looked."""
+        """Whether the place lies in a zip file, or among the references of a file.
+
+        Its name says so, nobody looked.
+        """
         return self.member is not None
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether the place is read by references into other files (kerchunk)."""
+        return REFERENCE in self.through
+
+    @property
+    def public_userinfo(self) -> str:
+        """The part of the sign-in that is no secret: who signs in over SFTP."""
+        return public_userinfo(self)
 
     @property
     def owners(self) -> tuple[Location, ...]:
@@ -433,6 +490,20 @@ def parse_many(text: str | os.PathLike[str]) -> tuple[Location, ...]:
     else:
         found = [parse_file(os.fsdecode(text))]
     return tuple(_location(address) for address in dict.fromkeys(found))
+
+
+def object_location(address: str) -> Location:
+    """Give the place of one file by an address that a program wrote, by the letter.
+
+    Nothing is looked for in it: a path into an archive stays a path, a chunk a chunk.
+
+    Raises
+    ------
+    LocationError
+        It cannot be opened.
+    """
+    text = as_unicode(address)
+    return _location(parse_scheme(text) if SCHEME.match(text) else parse_path(text))
 
 
 def _addresses(text: str | os.PathLike[str]) -> tuple[Address, ...]:

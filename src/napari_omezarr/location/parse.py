@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from napari_omezarr.errors import LocationError
 
@@ -12,11 +13,17 @@ from .hosts import (
     guess_protocol,
     is_endpoint,
     parse_bucket,
+    parse_named,
+    parse_sftp,
     parse_web,
+    parse_webdav,
     parse_with_endpoint,
 )
 from .links import addresses_in_link, host_of
 from .paths import node_path, parse_file_uri, parse_path, split_archive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Dispatch by scheme to the syntax that a text follows.
 
@@ -31,6 +38,8 @@ BUCKETS = {
     "abfss": "az",
 }
 WEB = ("http", "https")
+REFERENCE = "reference"
+CACHES = ("simplecache", "filecache", "blockcache")
 # What a scheme may look like; a single letter is a Windows drive.
 SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):(.*)$", re.DOTALL)
 _ARN = re.compile(r"^arn:aws[\w-]*:s3:::", re.IGNORECASE)
@@ -40,9 +49,26 @@ _BARE_HOST = re.compile(r"^([\w-]+(?:\.[\w-]+)+)/", re.ASCII)
 # it, and perhaps one slash of two.
 _MANGLED = re.compile(
     r"^(?:[A-Za-z]:)?[\\/](?:.*?[\\/])?"
-    r"((?:(?:s3|gs|az)\+)?https?|s3a?|gc?s|az|abfss?|zarr[23]?):[\\/]{1,2}(?=[^\\/])",
+    r"((?:(?:s3|gs|az|webdav)\+)?https?|s3a?|gc?s|az|abfss?|zarr[23]?"
+    r"|sftp|ssh|webdavs?|davs?|hf|github|ip[fn]s):[\\/]{1,2}(?=[^\\/])",
     re.IGNORECASE | re.DOTALL,
 )
+
+
+def _memory(_: str, rest: str) -> Address:
+    return Address("memory", "", join("", decode(rest)))
+
+
+# How the rest of an address is parsed, by its scheme.
+_SYNTAX: dict[str, Callable[[str, str], Address]] = {
+    "file": lambda _, rest: parse_file_uri(rest),
+    "memory": _memory,
+    "sftp": lambda _, rest: parse_sftp(rest),
+    "ssh": lambda _, rest: parse_sftp(rest),
+    **dict.fromkeys(("hf", "github", "ipfs", "ipns"), parse_named),
+    **dict.fromkeys(("webdav", "webdavs", "webdav+http", "webdav+https"), parse_webdav),
+    **dict.fromkeys(("dav", "davs"), parse_webdav),
+}
 
 
 def recover(text: str) -> str:
@@ -76,10 +102,8 @@ def _parse_known(scheme: str, rest: str) -> Address:
         return parse_web(scheme, rest)
     if scheme in BUCKETS:
         return parse_bucket(BUCKETS[scheme], rest)
-    if scheme == "file":
-        return parse_file_uri(rest)
-    if scheme == "memory":
-        return Address("memory", "", join("", decode(rest)))
+    if scheme in _SYNTAX:
+        return _SYNTAX[scheme](scheme, rest)
     service, _, transport = scheme.partition("+")
     if service in BUCKETS and transport in WEB:
         return parse_with_endpoint(BUCKETS[service], transport, rest)
@@ -88,12 +112,15 @@ def _parse_known(scheme: str, rest: str) -> Address:
     verb = "cannot" if rest.startswith("//") else "is of no kind that can"
     raise LocationError(
         f"{what} {verb} be opened.",
-        action="Use a local path, or an http(s)://, s3://, gs:// or az:// address.",
+        action="Use a local path, or an http(s)://, s3://, gs://, az:// or sftp:// "
+        "address.",
     )
 
 
 # What stands around an address: ``zarr://``, ``zip::``, ``|zip:inner|zarr3:``.
 #
+# The chains are fsspec's: ``zip::``, ``reference::`` and its caches, like
+# ``simplecache::``.
 # The pipes are neuroglancer's and TensorStore's. We add three of our own, so that the
 # text of a place says how to sign in: ``|profile:``, ``|region:``, ``|anonymous:``.
 
@@ -102,7 +129,8 @@ _SEPARATOR_OPTION = re.compile(
     r"[?&#]dimension_separator=(?:/|\.|%2F|%2E)", re.IGNORECASE
 )
 _CHAIN = re.compile(
-    r"^(?:(zip)(?:://([^:]*))?|simplecache|filecache|blockcache)::", re.IGNORECASE
+    r"^(zip|reference|simplecache|filecache|blockcache)(?:://([^:]*))?::",
+    re.IGNORECASE,
 )
 _PIPE = re.compile(r"([a-z][a-z0-9-]*)(?::([^?]*))?", re.IGNORECASE | re.DOTALL)
 _ENCODED_PIPE = re.compile(
@@ -137,8 +165,7 @@ def split_adapters(text: str) -> tuple[str, tuple[Adapter, ...]]:
     """
     chained: list[Adapter] = []
     while found := _CHAIN.match(text):
-        if found[1]:
-            chained.append(Adapter("zip", decode(found[2] or "")))
+        chained.append(Adapter(found[1].lower(), decode(found[2] or "")))
         text = text[found.end() :]
     piped: list[Adapter] = []
     if _HAS_SCHEME.match(text):
@@ -165,8 +192,16 @@ def _checked(adapter: Adapter) -> Adapter:
 def apply_adapters(address: Address, adapters: tuple[Adapter, ...]) -> Address:
     """Go into the archive and down the path that the adapters say."""
     for adapter in adapters:
-        if adapter.name == "zip":
+        if adapter.name in ("zip", REFERENCE):
             address = _into_archive(address, adapter.body)
+            if adapter.name == REFERENCE:
+                address = replace(address, through=(REFERENCE, *address.through))
+        elif adapter.name in CACHES:
+            # Of the file itself, wherever in a chain with references it stood.
+            held = address.through[:1] == (REFERENCE,)
+            inner = address.through[1:] if held else address.through
+            through = (*address.through[:held], adapter.name, *inner)
+            address = replace(address, through=through)
         elif adapter.name in _FORMATS:
             address = _below(address, adapter.body)
         elif adapter.name == "anonymous":
@@ -325,7 +360,7 @@ def with_options(
     """Fill what the address leaves open; places of this computer need none of it."""
     if address.protocol in {"file", "memory"}:
         return address
-    if address.protocol not in WEB:
+    if address.protocol in BUCKETS.values():
         address = replace(
             address,
             endpoint=address.endpoint or endpoint,

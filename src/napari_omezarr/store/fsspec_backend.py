@@ -1,4 +1,8 @@
-"""Everything that fsspec knows and we have no way of our own for: gs, az, memory."""
+"""Everything that fsspec knows and we have no way of our own for.
+
+Google's and Azure's storage, memory, SFTP, WebDAV's lists and writes, Hugging Face,
+GitHub, IPFS, and fsspec's caches before any place.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,15 @@ from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
+from uuid import uuid4
 
 import fsspec
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
 
-from napari_omezarr.errors import OptionError, SignInNeededError
+from napari_omezarr.atomic_file import PARTIAL
+from napari_omezarr.errors import OptionError, SignInNeededError, StoreError
 
 from .backend import (
     LOCAL_CONCURRENCY,
@@ -26,10 +32,14 @@ from .backend import (
     PutMode,
     RequestStats,
     WritableBackend,
+    span,
 )
-from .error_mapping import ErrorContext, RequestFailed
+from .error_mapping import ErrorContext, Reason, RequestFailed
+from .filesystems import SharedFilesystem, is_absence, outcome, shared_filesystem
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from zarr.abc.store import ByteRequest
 
     from napari_omezarr.location import Location
@@ -37,12 +47,15 @@ if TYPE_CHECKING:
     from .backend import Attempts
     from .retry import RetryPolicy
 
+T = TypeVar("T")
+
 DRIVERS = {"gs": "gcsfs", "az": "adlfs"}
 EXTRAS = {"gs": "gcs", "az": "azure"}
 _NAME_THE_ACCOUNT = (
     "Use az://container@account.blob.core.windows.net/…, or set "
     "AZURE_STORAGE_ACCOUNT_NAME or AZURE_STORAGE_CONNECTION_STRING."
 )
+_ABSENCES = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 _FOREIGN_ERRORS = {
     "gs": (("gcsfs.retry", "HttpError"), ("google.auth.exceptions", "GoogleAuthError")),
     "az": (("azure.core.exceptions", "AzureError"),),
@@ -53,13 +66,15 @@ class FsspecBackend(WritableBackend):
     """The keys below a path of an fsspec filesystem, to be read or written.
 
     It names no versions and knows no conditions: who writes on one has to look before.
+    A part has the bytes that were asked for, or is an error: filesystems differ in what
+    they make of a range, and some give the whole file without a word.
 
     Parameters
     ----------
-    filesystem : fsspec.AbstractFileSystem
+    filesystem : fsspec.AbstractFileSystem or SharedFilesystem
         If it is asynchronous, it must belong to fsspec's own loop, as by default.
-    path : str
-        The path in its terms.
+    path : str or callable
+        The path in its terms, or what gives that of a key.
     place : ErrorContext
         Whom to name in an error.
     foreign : tuple of types, optional
@@ -69,31 +84,75 @@ class FsspecBackend(WritableBackend):
     def __init__(
         self,
         filesystem: Any,
-        path: str,
+        path: Any,
         place: ErrorContext,
         foreign: tuple[type[Exception], ...] = (),
     ) -> None:
+        if not isinstance(filesystem, SharedFilesystem):
+            filesystem = SharedFilesystem(place, made=filesystem)
         self.concurrency = (
-            REMOTE_CONCURRENCY if filesystem.async_impl else LOCAL_CONCURRENCY
+            REMOTE_CONCURRENCY if filesystem.is_parallel else LOCAL_CONCURRENCY
         )
         self.stats = RequestStats()
-        self._filesystem = filesystem
+        self._shared = filesystem
         self._path = path
+        self._folders: set[str] = set()
         self._place = place
-        self._errors: tuple[type[Exception], ...] = (OSError, *foreign)
+        # Of libraries whose failures are known by their types.
+        self._errors: tuple[type[Exception], ...] = ()
+        if foreign:
+            self._errors = (OSError, *foreign)
 
     async def read(
         self, key: str, wanted: ByteRequest | None = None
     ) -> GetResult | None:
         """Read a key, or a part of it."""
-        start, end = bounds_of(wanted)
         self.stats.requests += 1
         try:
-            body = await self._call("cat_file", self._at(key), start=start, end=end)
-        except (FileNotFoundError, IsADirectoryError):
+            if wanted is None and not self._shared.is_cache:
+                body = await self._call("cat_file", self._at(key))
+                found = GetResult(body, size=len(body))
+            else:
+                found = await self._part(self._at(key), wanted)
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+            if not is_absence(error):
+                raise self._shared.explain(error) from None
+            await self._shared.check_absent(self._at(key))
             return None
-        self.stats.received += len(body)
-        return GetResult(body)
+        self.stats.received += len(found.body)
+        return found
+
+    async def _part(self, path: str, wanted: ByteRequest | None) -> GetResult:
+        if wanted is None or not self._shared.kind.cuts_ranges:
+            # Through a file, whose size is known: "read from here to there" is
+            # understood alike by all, and what comes can be judged by the size.
+            # Caches are only before what is opened, not before ``cat_file``.
+            filesystem = await self._shared.get()
+            reading = asyncio.to_thread(self._from_file, filesystem, path, wanted)
+            return await self._tried(filesystem, reading)
+        start, end = bounds_of(wanted)
+        body = await self._call("cat_file", path, start=start, end=end)
+        length = None if start is None or end is None else end - start
+        if length is None and start is not None and start < 0:
+            length = -start
+        if length is not None and len(body) == length:
+            return GetResult(body)
+        facts = await self._call("info", path)
+        return fitted(body, wanted, int(facts["size"]))
+
+    def _from_file(
+        self, filesystem: Any, path: str, wanted: ByteRequest | None
+    ) -> GetResult:
+        with filesystem.open(path, "rb", **self._shared.kind.file_options) as file:
+            size = getattr(file, "size", None)
+            if not isinstance(size, int):
+                size = file.seek(0, 2)
+                # asyncssh's file says nothing on seeking.
+                size = file.tell() if size is None else size
+            start, end = span(wanted, size)
+            file.seek(start)
+            body = file.read(end - start) if end > start else b""
+        return fitted(body, wanted, size)
 
     async def list_folder(self) -> list[dict[str, Any]]:
         """List what lies directly below the path, as fsspec describes it."""
@@ -104,7 +163,22 @@ class FsspecBackend(WritableBackend):
         self, key: str, body: bytes, condition: PutMode | None = None
     ) -> None:
         """Write a key, whatever is there."""
-        await self._call("pipe_file", self._at(key), bytes(body))
+        path = self._at(key)
+        await self._make_folder(path)
+        if not self._shared.kind.renames:
+            await self._call("pipe_file", path, bytes(body))
+            return
+        # A file that is being written is half there; a name changes at once.
+        fresh = f"{path}.{uuid4().hex[:8]}{PARTIAL}"
+        await self._call("pipe_file", fresh, bytes(body))
+        await self._call("mv", fresh, path)
+
+    async def _make_folder(self, path: str) -> None:
+        folder = path.rpartition("/")[0]
+        if not self._shared.kind.makes_folders or folder in self._folders:
+            return
+        await self._call("makedirs", folder, exist_ok=True)
+        self._folders.add(folder)
 
     async def put(self, key: str, body: bytes, attempts: Attempts) -> None:
         """Write a key; the filesystem itself cuts what is long."""
@@ -112,6 +186,7 @@ class FsspecBackend(WritableBackend):
 
     async def copy(self, key: str, to: str, size: int, attempts: Attempts) -> None:
         """Let the filesystem copy a key, within its service where it can."""
+        await self._make_folder(self._at(to))
         await attempts(partial(self._call, "cp_file", self._at(key), self._at(to)))
 
     async def delete(self, key: str) -> None:
@@ -126,10 +201,12 @@ class FsspecBackend(WritableBackend):
     ) -> ListPage:
         """List all at once."""
         folder = self._at(prefix)
-        self._filesystem.invalidate_cache(folder)
+        (await self._shared.get()).invalidate_cache(folder)
         try:
             found = await self._call("find", folder, detail=True)
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if not is_absence(error):
+                raise self._shared.explain(error) from None
             found = {}
         above = len(self._path.strip("/")) + 1 if self._path.strip("/") else 0
         return ListPage(
@@ -144,32 +221,81 @@ class FsspecBackend(WritableBackend):
         return replace(self._place, url=url, doing=doing)
 
     def _at(self, key: str) -> str:
+        if callable(self._path):
+            return str(self._path(key))
         return f"{self._path}/{key}".rstrip("/")
 
     async def _call(self, name: str, *arguments: Any, **options: Any) -> Any:
         """Call a method of the filesystem by its name; on the I/O loop."""
-        try:
-            if self._filesystem.async_impl:
-                # The asynchronous half of fsspec's contract: an underscore before.
-                method = getattr(self._filesystem, f"_{name}")
-                return await method(*arguments, **options)
-            method = getattr(self._filesystem, name)
-            return await asyncio.to_thread(method, *arguments, **options)
-        except (FileNotFoundError, IsADirectoryError):
-            raise
-        except self._errors as error:
-            status = status_of(error)
-            if not status and isinstance(error, OSError):
-                raise
-        raise RequestFailed(status, signed=True)
+        filesystem = await self._shared.get()
+        # The asynchronous half of fsspec's contract: an underscore before.
+        method = getattr(filesystem, f"_{name}" * filesystem.async_impl, None)
+        if method is not None:
+            return await self._tried(filesystem, method(*arguments, **options))
+        method = getattr(filesystem, name)
+        work = asyncio.to_thread(method, *arguments, **options)
+        return await self._tried(filesystem, work)
+
+    async def _tried(self, filesystem: Any, work: Awaitable[T]) -> T:
+        """Await what a filesystem does, and make a failure of what it raises."""
+        answer = await outcome(work)
+        if not isinstance(answer, Exception):
+            return answer
+        if isinstance(answer, (*_ABSENCES, RequestFailed, StoreError)):
+            raise answer
+        if self._errors and isinstance(answer, self._errors):
+            status = status_of(answer)
+            if not status and isinstance(answer, OSError):
+                raise answer
+            raise RequestFailed(status, signed=True)
+        failure = self._shared.explain(answer)
+        if isinstance(failure, RequestFailed) and failure.reason is Reason.BROKEN:
+            self._shared.drop(filesystem)
+        raise failure
+
+
+class WebdavBackend(FsspecBackend):
+    """The files below a path of a WebDAV server: read as files on the web are.
+
+    What comes for a range can be told by its status there, and is counted and retried.
+    """
+
+    def __init__(self, web: ObjectBackend, *filesystem: Any) -> None:
+        super().__init__(*filesystem)
+        self.stats = web.stats
+        self._web = web
+
+    async def read(
+        self, key: str, wanted: ByteRequest | None = None
+    ) -> GetResult | None:
+        """Read a file, or a part of it."""
+        return await self._web.read(key, wanted)
+
+
+def fitted(body: bytes, wanted: ByteRequest | None, size: int) -> GetResult:
+    """Judge what came for a part of a file of `size` bytes, and cut a whole one.
+
+    Raises
+    ------
+    RequestFailed
+        It is neither the part nor the whole file.
+    """
+    start, end = span(wanted, size)
+    if len(body) == end - start:
+        return GetResult(body, size=size)
+    if len(body) == size:
+        return GetResult(body[start:end], size=size)
+    raise RequestFailed(reason=Reason.TRUNCATED)
 
 
 def status_of(error: Exception) -> int:
     """Find the HTTP status that the libraries keep under several names."""
     for name in ("status", "code", "status_code"):
-        value = getattr(error, name, None)
-        if isinstance(value, (int, str)) and str(value).isdigit():
-            return int(value)
+        for said in (error, getattr(error, "response", None)):
+            value = getattr(said, name, None)
+            # SSH has small numbers of its own under these names.
+            if str(value).isdigit() and 300 <= int(str(value)) < 600:
+                return int(str(value))
     return 403 if "Forbidden" in str(error) else 0
 
 
@@ -180,14 +306,15 @@ def open_backend(location: Location, retry: RetryPolicy) -> ObjectBackend:
     and so are those with a shared access signature. The libraries that sign in
     there are extras.
     """
-    if location.protocol != "memory" and _web_is_enough(location):
+    is_plain = location.protocol in DRIVERS and not location.through
+    if is_plain and _web_is_enough(location):
         return _as_files_on_the_web(location, retry)
     return FsspecBackend(*filesystem_of(location))
 
 
 def filesystem_of(
     location: Location,
-) -> tuple[Any, str, ErrorContext, tuple[type[Exception], ...]]:
+) -> tuple[Any, Any, ErrorContext, tuple[type[Exception], ...]]:
     """Make the filesystem of a place that fsspec knows.
 
     Returns
@@ -199,13 +326,13 @@ def filesystem_of(
     Raises
     ------
     OptionError
-        The library that signs in there is not installed.
+        The library that knows the place is not installed.
     SignInNeededError
         Azure's does not know which account is meant.
     """
-    if location.protocol == "memory":
-        memory = fsspec.filesystem("memory")
-        return memory, f"/{location.path}", ErrorContext("", "memory"), ()
+    if location.protocol not in DRIVERS or location.through:
+        shared, path = shared_filesystem(location)
+        return shared, path, shared.place, ()
     filesystem = _signed_in(location)
     place = ErrorContext("", location.protocol, bucket=location.root)
     path = f"{location.root}/{location.path}".rstrip("/")

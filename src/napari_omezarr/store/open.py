@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from napari_omezarr.connections import Profile, find_profile, is_web_home
 from napari_omezarr.errors import NodeNotFoundError, OptionError, StoreError
@@ -182,8 +183,12 @@ def open_store(
         How long to wait, and how often to ask.
     """
     retry = retry or RetryPolicy()
-    backend = with_disk_cache(_backend(location, profile, retry), location, profile)
-    if location.member is not None:
+    backend: ObjectBackend
+    if location.is_reference:
+        backend = _references(location, profile, retry)
+    else:
+        backend = with_disk_cache(_backend(location, profile, retry), location, profile)
+    if location.member is not None and not location.is_reference:
         from .zip import ZipBackend
 
         backend = ZipBackend(backend, location.member)
@@ -219,11 +224,15 @@ def open_lister(
         A web address that no S3 service can answer for.
     """
     retry = retry or RetryPolicy()
+    if location.is_reference:
+        raise not_listed(location.display)
     if location.member is not None:
         from .zip import ZipBackend
 
         archive = ZipBackend(_backend(location, profile, retry), location.member)
         return WholeLister(ZipItems(archive, location.display), archive.stats)
+    if location.through:
+        return _fsspec_lister(location, retry)
     match location.protocol:
         case "file":
             items = FolderItems(location.local_path(), location.display)
@@ -274,7 +283,7 @@ def _backend(
     location: Location, profile: Profile | None, retry: RetryPolicy
 ) -> ObjectBackend:
     """Choose the way; network libraries are imported only where they are needed."""
-    match location.protocol:
+    match "" if location.through else location.protocol:
         case "file":
             from .local import LocalBackend
 
@@ -283,9 +292,45 @@ def _backend(
             return _web_backend(location, profile, retry)
         case "s3":
             return _s3_reader(location, profile, retry)
+        case "webdav+http" | "webdav+https" | "ipfs" | "ipns":
+            return _backend_on_the_web(location, profile, retry)
     from .fsspec_backend import open_backend
 
     return open_backend(location, retry)
+
+
+def _references(
+    location: Location, profile: Profile | None, retry: RetryPolicy
+) -> ObjectBackend:
+    from .reference import ReferenceBackend
+
+    caches = tuple(name for name in location.through if name != "reference")
+    file = replace(location, member=None, through=caches, notes=())
+    files = open_store(file, profile=profile, retry=retry)
+    opener = partial(open_store, profile=None, retry=retry)
+    return ReferenceBackend(files, location.member or "", opener)
+
+
+def _backend_on_the_web(
+    location: Location, profile: Profile | None, retry: RetryPolicy
+) -> ObjectBackend:
+    """Read WebDAV and IPFS as what they are, files on the web.
+
+    Parts are then checked, requests counted and repeated, as everywhere on the web.
+    """
+    from .filesystems import as_web, gateway_of
+    from .http import Access, HttpBackend, proxy_for
+
+    if location.protocol.startswith("webdav"):
+        return _web_backend(as_web(location), profile, retry)
+    gateway = gateway_of(location)
+    path = f"{location.protocol}/{location.root}/{location.path}".rstrip("/")
+
+    def address(key: str) -> str:
+        below = f"{path}/{key}" if key else path
+        return f"{gateway}/{quote(below, safe='/')}"
+
+    return HttpBackend(address, Access(retry, proxy=proxy_for(gateway)))
 
 
 def _web_backend(
@@ -409,15 +454,19 @@ def _writable_backend(
         session = partial(shared_bucket, bucket.root, named, automatic=False)
         access = Access(retry, named.ca_file, named.unverified)
         return S3Writer(session, bucket.path, access)
-    if location.protocol not in ("gs", "az", "memory"):
+    fsspec_writes = ("gs", "az", "memory", "sftp", "webdav+http", "webdav+https")
+    if location.protocol not in fsspec_writes or location.through:
         raise OptionError(
             f"Nothing can be saved to {location.display}.",
             action="Choose a folder of this computer, or an object store.",
             url=location.display,
         )
-    from .fsspec_backend import FsspecBackend, filesystem_of
+    from .fsspec_backend import FsspecBackend, WebdavBackend, filesystem_of
 
-    return FsspecBackend(*filesystem_of(location))
+    filesystem = filesystem_of(location)
+    if location.protocol.startswith("webdav"):
+        return WebdavBackend(_backend(location, profile, retry), *filesystem)
+    return FsspecBackend(*filesystem)
 
 
 # Signed addresses of single objects, for who has no sign-in.

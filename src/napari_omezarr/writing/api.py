@@ -57,6 +57,8 @@ def open_target(address: Location | Store, version: Version) -> Target:
     """Give the target of an address (a store is written to as it is); asks nothing."""
     if isinstance(address, Store):
         return InPlaceTarget(StoreHierarchy(address, str(address)))
+    if address.through:
+        raise _not_writable(address)
     if address.is_archive:
         return _archive(address, version)
     if address.protocol == "file":
@@ -68,6 +70,8 @@ def open_hierarchy(address: Location | Store) -> Hierarchy:
     """Give the hierarchy of an image that is to be changed."""
     if isinstance(address, Store):
         return StoreHierarchy(address, str(address))
+    if address.through:
+        raise _not_writable(address)
     if address.protocol == "file" and not address.is_archive:
         return FolderHierarchy(address.local_path(), address.display)
     if address.is_archive:

@@ -1,0 +1,298 @@
+"""Images by references into other files, as kerchunk and VirtualiZarr write them.
+
+fsspec makes references of JSON, templates and generated ones included. Those in Parquet
+are read here, as fsspec takes a table that it cannot read for one without references.
+The bytes that they point to are read as any other place is: with its sign-in, its
+retries, and parts that are checked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections import OrderedDict
+from collections.abc import Mapping
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any
+
+from fsspec.implementations.reference import ReferenceFileSystem
+from zarr.abc.store import RangeByteRequest
+
+from napari_omezarr.errors import LocationError, StoreError
+from napari_omezarr.location import object_location
+
+from .backend import GetResult, ObjectBackend, RequestStats, cut, span
+from .error_mapping import ErrorContext
+from .filesystems import outcome, require
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from zarr.abc.store import ByteRequest
+
+    from napari_omezarr.location import Location
+
+    from .store import RemoteStore
+
+_MOST_TARGETS = 1000
+_TABLES = 32
+_PARQUET = (".parq", ".parquet")
+
+
+class ReferenceBackend(ObjectBackend):
+    """The keys that a file of references holds below a path.
+
+    Parameters
+    ----------
+    files : RemoteStore
+        The file of references, with the key ``""``, or the folder of Parquet files.
+    member : str
+        The path among the keys.
+    opener : callable
+        Opens the file that a reference points to.
+    """
+
+    def __init__(
+        self, files: RemoteStore, member: str, opener: Callable[[Location], RemoteStore]
+    ) -> None:
+        self.concurrency = files.concurrency
+        self.stats = RequestStats()
+        self._files = files
+        self._member = member
+        self._opener = opener
+        self._references: Mapping[str, Any] | None = None
+        self._reading = asyncio.Lock()
+        self._targets: OrderedDict[str, RemoteStore] = OrderedDict()
+
+    async def read(
+        self, key: str, wanted: ByteRequest | None = None
+    ) -> GetResult | None:
+        """Read what a key refers to, or a part of it.
+
+        Raises
+        ------
+        StoreError
+            The references cannot be read, or do not lead to what they say: that is
+            never a missing key.
+        """
+        async with self._reading:
+            if self._references is None:
+                self._references = await self._load()
+        if self._references is _NOTHING:
+            return None
+        path = "/".join(part for part in (self._member, key) if part)
+        found = await outcome(asyncio.to_thread(_entry, self._references, path))
+        if isinstance(found, StoreError):
+            raise found
+        if isinstance(found, Exception):
+            raise self._damaged()
+        if found is None:
+            return None
+        if isinstance(found, bytes):
+            return GetResult(cut(found, wanted), size=len(found))
+        return await self._target(found, wanted)
+
+    def context(self, url: str, doing: str = "read") -> ErrorContext:
+        """Describe the file of references."""
+        return ErrorContext(url, url, doing=doing)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about how the references and their targets were reached."""
+        stores = (self._files, *self._targets.values())
+        return tuple(dict.fromkeys(note for store in stores for note in store.notes))
+
+    async def _load(self) -> Mapping[str, Any]:
+        make: Callable[[bytes], Mapping[str, Any]]
+        location = self._files.location
+        if location.path.lower().rstrip("/").endswith(_PARQUET):
+            require("pyarrow", "kerchunk", location.display)
+            self.stats.requests += 1
+            found = await self._files.read(".zmetadata")
+            make = partial(ParquetReferences, self._files, self.stats)
+        else:
+            self.stats.requests += 1
+            found = await self._files.read("")
+            make = _parsed
+        if found is None:
+            return _NOTHING
+        self.stats.received += len(found.body)
+        parsed = await outcome(asyncio.to_thread(make, found.body))
+        if isinstance(parsed, Exception):
+            raise self._damaged()
+        return parsed
+
+    async def _target(self, said: list[Any], wanted: ByteRequest | None) -> GetResult:
+        store = self._opened(said[0])
+        self.stats.requests += 1
+        if len(said) == 1:
+            found = await store.read("", wanted)
+            if found is None:
+                raise self._gone(store)
+            self.stats.received += len(found.body)
+            return found
+        offset, size = said[1], said[2]
+        start, end = span(wanted, size)
+        if start == end:
+            return GetResult(b"", size=size)
+        part = await store.read("", RangeByteRequest(offset + start, offset + end))
+        if part is None:
+            raise self._gone(store)
+        self.stats.received += len(part.body)
+        if len(part.body) != end - start:
+            url = store.location.display
+            sentence = f"{url} is shorter than {self._files.location.display} says."
+            action = "Ask the owner of the references to make them again."
+            raise StoreError(sentence, action=action, url=url)
+        return GetResult(part.body, size=size)
+
+    def _opened(self, address: str) -> RemoteStore:
+        store = self._targets.get(address)
+        if store is None:
+            try:
+                target = object_location(address)
+            except LocationError:
+                raise self._damaged() from None
+            if self._files.location.is_remote and not target.is_remote:
+                # Who wrote them does not know this computer, or should not.
+                raise StoreError(
+                    f"{self._files.location.display} refers to files of this computer.",
+                    action="Copy the references to this computer, if you trust them.",
+                    url=self._files.location.display,
+                )
+            store = self._targets[address] = self._opener(target)
+        self._targets.move_to_end(address)
+        while len(self._targets) > _MOST_TARGETS:
+            self._targets.popitem(last=False)
+        return store
+
+    def _gone(self, store: RemoteStore) -> StoreError:
+        url = store.location.display
+        sentence = f"{url} is not there, but {self._files.location.display} names it."
+        return StoreError(sentence, action="Ask for newer references.", url=url)
+
+    def _damaged(self) -> StoreError:
+        url = self._files.location.display
+        sentence = f"{url} holds no references that can be read."
+        action = "Make them again with kerchunk or VirtualiZarr."
+        return StoreError(sentence, action=action, url=url)
+
+
+_NOTHING: dict[str, Any] = {}
+"""What there is to refer to where the file is missing."""
+
+
+class ParquetReferences(Mapping[str, Any]):
+    """References in Parquet as kerchunk writes them: a table for some chunks each.
+
+    ``.zmetadata`` holds all documents of zarr 2, and how many chunks a table has. All
+    methods block, for threads; a table that is damaged raises, and is not an empty one.
+    """
+
+    def __init__(self, files: RemoteStore, stats: RequestStats, body: bytes) -> None:
+        said = json.loads(body)
+        self._rows = int(said["record_size"])
+        self._documents: dict[str, Any] = said["metadata"]
+        if self._rows < 1:
+            raise ValueError
+        self._files = files
+        self._stats = stats
+        self._table = lru_cache(_TABLES)(self._read_table)
+
+    def __getitem__(self, key: str) -> Any:
+        if key in self._documents:
+            return json.dumps(self._documents[key])
+        field, number = self._number(key)
+        table = self._table(field, number // self._rows)
+        if table is None:
+            raise KeyError(key)
+        row = {
+            name: table.column(name)[number % self._rows].as_py()
+            for name in table.column_names
+        }
+        if row.get("raw") is not None:
+            return row["raw"]
+        if row.get("path") is None:
+            raise KeyError(key)
+        offset, size = row.get("offset") or 0, row.get("size") or 0
+        return [row["path"], offset, size] if offset or size else [row["path"]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._documents)
+
+    def __len__(self) -> int:
+        return len(self._documents)
+
+    def _number(self, key: str) -> tuple[str, int]:
+        """Find the array that a chunk is of, and the chunk's number, row by row."""
+        parts = key.split("/")
+        for count in range(len(parts) - 1, -1, -1):
+            field = "/".join(parts[:count])
+            array = self._documents.get(f"{field}/.zarray".lstrip("/"))
+            if array is not None:
+                break
+        else:
+            raise KeyError(key)
+        at = [*re.split(r"[./]", "/".join(parts[count:]))]
+        pairs = zip(array["shape"], array["chunks"], strict=True)
+        counts = [max(1, -(-size // chunk)) for size, chunk in pairs] or [1]
+        if len(at) != len(counts) or not all(index.isdecimal() for index in at):
+            raise KeyError(key)
+        number = 0
+        for index, most in zip(map(int, at), counts, strict=True):
+            if index >= most:
+                raise KeyError(key)
+            number = number * most + index
+        return field, number
+
+    def _read_table(self, field: str, record: int) -> Any:
+        """Read a table; None where there is none, as it would have no references."""
+        from pyarrow import BufferReader, parquet  # heavy
+
+        key = f"{field}/refs.{record}.parq".lstrip("/")
+        self._stats.requests += 1
+        answer = self._files.fetch([key])[key]
+        if isinstance(answer, StoreError):
+            raise answer
+        if answer is None:
+            return None
+        self._stats.received += len(answer)
+        return parquet.read_table(BufferReader(answer))
+
+
+def _parsed(body: bytes) -> Mapping[str, Any]:
+    """Make references of JSON, templates and generated ones included."""
+    filesystem = ReferenceFileSystem(json.loads(body), skip_instance_cache=True)
+    found: Mapping[str, Any] = filesystem.references
+    return found
+
+
+def _entry(references: Mapping[str, Any], path: str) -> bytes | list[Any] | None:
+    """Give what a key refers to: its bytes, or an address, and perhaps offset and size.
+
+    Raises any exception where it is none of that.
+    """
+    try:
+        found = references[path]
+    except KeyError:
+        return None
+    if isinstance(found, str):
+        return _decoded(found)
+    if isinstance(found, (bytes, bytearray, memoryview)):
+        return bytes(found)
+    address, *numbers = found
+    if not isinstance(address, str) or len(numbers) not in (0, 2):
+        raise TypeError
+    offset_and_size = [int(number) for number in numbers]
+    if any(number < 0 for number in offset_and_size):
+        raise ValueError
+    return [address, *offset_and_size]
+
+
+def _decoded(text: str) -> bytes:
+    if text.startswith("base64:"):
+        import base64
+
+        return base64.b64decode(text.removeprefix("base64:"), validate=True)
+    return text.encode()

@@ -1,0 +1,269 @@
+"""Images by references (kerchunk), and fsspec's caches before an address."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import numpy as np
+import pytest
+import zarr
+from fsspec.config import conf
+
+from napari_omezarr import read_layers, write_image
+from napari_omezarr._io_loop import run
+from napari_omezarr.errors import (
+    ListingDeniedError,
+    NodeNotFoundError,
+    OptionError,
+    StoreError,
+)
+from napari_omezarr.location import Location
+from napari_omezarr.store import open_lister, open_store
+from quick_retries import QUICK
+from servers.http import FileServer
+
+PIXELS = np.random.default_rng(1).integers(1, 999, (40, 60)).astype("u2")
+CHUNK = (20, 20)
+
+
+@pytest.fixture
+def image(tmp_path):
+    """An image of zarr 2, whose chunks lie one after the other in one file."""
+    folder = tmp_path / "image.zarr"
+    write_image(
+        PIXELS, folder, axes="yx", version="0.4", levels=1, chunks=CHUNK, codec="none"
+    )
+    packed, references = b"", {}
+    for file in sorted(folder.rglob("*")):
+        if not file.is_file():
+            continue
+        key = file.relative_to(folder).as_posix()
+        if file.name.startswith("."):
+            references[key] = file.read_text()
+        else:
+            body = file.read_bytes()
+            references[key] = ["{{u}}", 100 + len(packed), len(body)]
+            packed += body
+    (tmp_path / "packed.bin").write_bytes(b"\xff" * 100 + packed + b"\xff" * 50)
+    return references
+
+
+def write_json(file, references, target):
+    document = {"version": 1, "templates": {"u": target}, "refs": references}
+    file.write_text(json.dumps(document))
+
+
+def write_parquet(folder, references, target):
+    """Write references as kerchunk does, in Parquet: a table for each array."""
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    metadata = {k: json.loads(v) for k, v in references.items() if isinstance(v, str)}
+    folder.mkdir()
+    document = {"metadata": metadata, "record_size": 4}
+    (folder / ".zmetadata").write_text(json.dumps(document))
+    # An order of keys by rows, the last axis fastest.
+    chunks = [(f"0/{y}/{x}", f"{y}.{x}") for y in range(2) for x in range(3)]
+    rows = [references[key] for key, _ in chunks]
+    (folder / "0").mkdir()
+    for record in range(2):
+        some = rows[record * 4 : record * 4 + 4]
+        some += [[None, 0, 0]] * (4 - len(some))
+        paths = [target if row[0] else None for row in some]
+        table = pyarrow.table(
+            {
+                "path": pyarrow.array(paths).dictionary_encode(),
+                "offset": pyarrow.array([row[1] for row in some], "int64"),
+                "size": pyarrow.array([row[2] for row in some], "int64"),
+                "raw": pyarrow.array([None] * 4, "binary"),
+            }
+        )
+        parquet.write_table(table, folder / "0" / f"refs.{record}.parq")
+
+
+def shown(address):
+    ((data, _, _),) = read_layers(address)
+    return np.asarray(data)
+
+
+def test_json_refers_to_a_file_on_the_web(image, tmp_path, http_server):
+    write_json(tmp_path / "refs.json", image, f"{http_server.url}/packed.bin")
+    address = f"reference::{http_server.url}/refs.json"
+    np.testing.assert_array_equal(shown(address), PIXELS)
+    assert read_layers(address)[0][1]["name"] == "image"
+    parts = [r for r in http_server.requests if r.path == "/packed.bin"]
+    assert len(parts) == 6
+    assert all(request.range for request in parts)
+    documents = [r for r in http_server.requests if r.path == "/refs.json"]
+    # Opening twice, above: once each.
+    assert len(documents) == 2
+
+
+def test_json_refers_to_a_local_file(image, tmp_path):
+    write_json(tmp_path / "refs.json", image, str(tmp_path / "packed.bin"))
+    np.testing.assert_array_equal(shown(f"reference::{tmp_path}/refs.json"), PIXELS)
+
+
+def test_local_references_lead_to_the_web(image, tmp_path, http_server):
+    write_json(tmp_path / "refs.json", image, f"{http_server.url}/packed.bin")
+    np.testing.assert_array_equal(shown(f"reference::{tmp_path}/refs.json"), PIXELS)
+
+
+def test_inline_bytes_are_pixels_too(image, tmp_path):
+    body = (tmp_path / "packed.bin").read_bytes()
+    for key, said in image.items():
+        if isinstance(said, list):
+            part = body[said[1] : said[1] + said[2]]
+            image[key] = "base64:" + base64.b64encode(part).decode()
+    write_json(tmp_path / "refs.json", image, "unused")
+    np.testing.assert_array_equal(shown(f"reference::{tmp_path}/refs.json"), PIXELS)
+
+
+@pytest.mark.parametrize("where", ["local", "web"])
+def test_parquet_refers_to_files(image, tmp_path, http_server, where):
+    # As kerchunk writes keys of zarr 2: with full stops.
+    for key in [key for key in image if key.endswith(".zarray")]:
+        document = json.loads(image[key])
+        document["dimension_separator"] = "."
+        image[key] = json.dumps(document)
+    base = tmp_path if where == "local" else http_server.url
+    write_parquet(tmp_path / "refs.parq", image, f"{base}/packed.bin")
+    np.testing.assert_array_equal(shown(f"reference::{base}/refs.parq"), PIXELS)
+
+
+def test_a_damaged_table_is_never_black(image, tmp_path):
+    write_parquet(tmp_path / "refs.parq", image, str(tmp_path / "packed.bin"))
+    (tmp_path / "refs.parq" / "0" / "refs.1.parq").write_bytes(b"PAR1 damaged")
+    ((data, _, _),) = read_layers(f"reference::{tmp_path}/refs.parq")
+    np.testing.assert_array_equal(np.asarray(data[:20, :20]), PIXELS[:20, :20])
+    with pytest.raises(StoreError, match="no references that can be read"):
+        np.asarray(data[20:, 40:])
+
+
+def test_a_key_without_a_reference_is_the_fill_value(image, tmp_path):
+    del image["0/1/2"]
+    write_json(tmp_path / "refs.json", image, str(tmp_path / "packed.bin"))
+    expected = PIXELS.copy()
+    expected[20:, 40:] = 0
+    np.testing.assert_array_equal(shown(f"reference::{tmp_path}/refs.json"), expected)
+
+
+@pytest.mark.parametrize("fault", ["gone", "short"])
+def test_a_reference_to_nothing_is_never_black(image, tmp_path, http_server, fault):
+    if fault == "gone":
+        image["0/1/2"] = [f"{http_server.url}/gone.bin", 0, 800]
+    else:
+        image["0/1/2"][1] += 51
+    write_json(tmp_path / "refs.json", image, f"{http_server.url}/packed.bin")
+    ((data, _, _),) = read_layers(f"reference::{http_server.url}/refs.json")
+    np.testing.assert_array_equal(np.asarray(data[:20, :20]), PIXELS[:20, :20])
+    with pytest.raises(StoreError):
+        np.asarray(data[20:, 40:])
+
+
+class WholeServer(FileServer):
+    """A server that knows no ranges."""
+
+    async def answer(self, request):
+        request.headers.pop("range", None)
+        found = await super().answer(request)
+        found.headers.pop("Accept-Ranges", None)
+        return found
+
+
+def test_a_server_without_ranges_gives_the_right_parts(image, tmp_path):
+    with WholeServer(tmp_path) as server:
+        write_json(tmp_path / "refs.json", image, f"{server.url}/packed.bin")
+        np.testing.assert_array_equal(
+            shown(f"reference::{server.url}/refs.json"), PIXELS
+        )
+
+
+def test_who_writes_references_on_the_web_reads_no_files_here(
+    image, tmp_path, http_server
+):
+    write_json(tmp_path / "refs.json", image, str(tmp_path / "packed.bin"))
+    ((data, _, _),) = read_layers(f"reference::{http_server.url}/refs.json")
+    with pytest.raises(StoreError, match="files of this computer"):
+        np.asarray(data)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["not json", "[]", '{"version": 9}', '{"version": 1, "refs": {".zgroup": [1]}}'],
+)
+def test_what_holds_no_references_is_said(tmp_path, text):
+    (tmp_path / "refs.json").write_text(text)
+    with pytest.raises((StoreError, NodeNotFoundError)):
+        read_layers(f"reference::{tmp_path}/refs.json")
+
+
+def test_no_references_there_is_said(tmp_path):
+    with pytest.raises(NodeNotFoundError):
+        read_layers(f"reference::{tmp_path}/refs.json")
+
+
+def test_references_are_neither_written_nor_listed(tmp_path):
+    location = Location.parse(f"reference::{tmp_path}/refs.json")
+    with pytest.raises(OptionError):
+        write_image(PIXELS, location, axes="yx")
+    with pytest.raises(ListingDeniedError):
+        open_lister(location)
+
+
+def test_a_reference_is_the_bytes_of_its_part(image, tmp_path):
+    write_json(tmp_path / "refs.json", image, str(tmp_path / "packed.bin"))
+    store = open_store(Location.parse(f"reference::{tmp_path}/refs.json"), retry=QUICK)
+    array = zarr.open_array(store, path="0", mode="r")
+    np.testing.assert_array_equal(array[5:25, 10:30], PIXELS[5:25, 10:30])
+
+
+# fsspec's caches.
+
+
+# fsspec leaves the files open into which blockcache maps what it keeps.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("cache", ["simplecache", "filecache", "blockcache"])
+def test_a_cache_of_fsspec_keeps_what_was_read(
+    cache, tmp_path, http_server, monkeypatch
+):
+    write_image(PIXELS, tmp_path / "image.ome.zarr", axes="yx", levels=1)
+    monkeypatch.setitem(conf, cache, {"cache_storage": str(tmp_path / "kept")})
+    address = f"{cache}::{http_server.url}/image.ome.zarr"
+    np.testing.assert_array_equal(shown(address), PIXELS)
+    assert any((tmp_path / "kept").iterdir())
+    before = [r.path for r in http_server.requests if "/c/" in r.path]
+    assert before
+    np.testing.assert_array_equal(shown(address), PIXELS)
+    if cache == "simplecache":
+        after = [r.path for r in http_server.requests if "/c/" in r.path]
+        assert after == before
+
+
+def test_a_cached_zip_opens(tmp_path, http_server, monkeypatch):
+    write_image(PIXELS, tmp_path / "image.ozx", axes="yx", levels=1)
+    monkeypatch.setitem(conf, "simplecache", {"cache_storage": str(tmp_path / "kept")})
+    address = f"zip::simplecache::{http_server.url}/image.ozx"
+    np.testing.assert_array_equal(shown(address), PIXELS)
+
+
+def test_a_cache_that_cannot_be_kept_is_no_missing_image(
+    tmp_path, http_server, monkeypatch
+):
+    write_image(PIXELS, tmp_path / "image.ome.zarr", axes="yx", levels=1)
+    (tmp_path / "file").touch()
+    storage = str(tmp_path / "file" / "kept")
+    monkeypatch.setitem(conf, "simplecache", {"cache_storage": storage})
+    with pytest.raises(StoreError) as raised:
+        read_layers(f"simplecache::{http_server.url}/image.ome.zarr")
+    assert not isinstance(raised.value, NodeNotFoundError)
+
+
+def test_what_a_cache_does_not_find_is_missing(tmp_path, http_server, monkeypatch):
+    monkeypatch.setitem(conf, "simplecache", {"cache_storage": str(tmp_path / "kept")})
+    with pytest.raises(NodeNotFoundError):
+        read_layers(f"simplecache::{http_server.url}/image.ome.zarr")
+    store = open_store(
+        Location.parse(f"simplecache::{http_server.url}/image.ome.zarr"), retry=QUICK
+    )
+    assert run(store.read("zarr.json")) is None
