@@ -11,6 +11,16 @@ import pytest
 from long_bucket import LongBucket
 from napari_omezarr import errors
 from napari_omezarr.browsing import Entry, EntryKind, Listing, Prober
+from napari_omezarr.connections import (
+    Connection,
+    ConnectionFile,
+    Keys,
+    Profile,
+    key_store,
+    locate,
+)
+from napari_omezarr.demo.server import OWNER
+from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
 from quick_retries import QUICK
 from servers import faults
@@ -322,3 +332,52 @@ def test_a_row_that_cannot_be_looked_at_says_why(fresh):
     row = Prober(QUICK).start(Entry(place(fresh), "broken")).result(20)
     assert not row.recognised
     assert "failed" in row.problem
+
+
+# The buckets of an object store
+
+
+def test_an_object_store_shows_the_buckets_that_one_may_see(fresh):
+    service = Location.parse(f"s3+{fresh.url}/")
+    name = "test-listing"
+    profile = Profile(name, endpoint=fresh.url, sign_in="keys")
+    ConnectionFile().save(Connection(profile))
+    key_store().hold(name, Keys(OWNER.key, OWNER.secret))
+    try:
+        page = listed(locate(str(service), profile))
+        assert {"private", "public"} <= set(names(page))
+        assert {entry.kind for entry in page.entries} == {EntryKind.BUCKET}
+        assert page.is_last
+        (private,) = (entry for entry in page.entries if entry.name == "private")
+        assert private.location == locate("s3://private", profile)
+        assert len(fresh.requests) == 1
+        assert ROOT in names(listed(private))
+        chosen = listed(locate(str(service), profile), prefix="priv")
+        assert names(chosen) == ["private"]
+    finally:
+        key_store().forget(name)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        faults.s3_error(403, "AccessDenied"),
+        faults.page(),
+        faults.Status(404),
+        faults.Status(501),
+    ],
+)
+def test_an_object_store_that_does_not_list_says_so(fresh, fault):
+    fresh.fault("/", fault, forever=True)
+    where = Location.parse(f"s3+{fresh.url}/", anonymous=True)
+    with pytest.raises(errors.StoreError) as told:
+        listed(where)
+    assert told.value.action
+    assert len(fresh.requests) == 1
+
+
+def test_an_object_store_itself_holds_nothing(fresh):
+    where = Location.parse(f"s3+{fresh.url}/", anonymous=True)
+    with pytest.raises(errors.BucketNotFoundError, match="names no bucket"):
+        read_layers(where)
+    assert fresh.requests == []

@@ -77,8 +77,9 @@ def test_an_address_is_parsed_by_its_syntax(text, expected):
         "s3:///x.zarr",
         "s3://buc ket/x.zarr",
         "gs://",
-        "s3+https://host",
+        "s3+https://?X-Amz-Signature=x",
         "s3+https:///bucket/x",
+        "gs+https://host/",
         "s3+ftp://host/bucket/x",
         "https://",
         "https:///x.zarr",
@@ -455,6 +456,7 @@ roots = st.sampled_from(
         "https://uk1s3.embassy.ebi.ac.uk/bia-integrator-data/",
         "s3://bucket/",
         "s3+http://localhost:8333/bucket/",
+        "s3+http://localhost:8333/",
         "gs://bucket/",
         "az://container/",
         "memory://",
@@ -541,11 +543,34 @@ keys = st.text(
 ).filter(lambda key: key not in {".", ".."})
 
 
+@pytest.mark.parametrize(
+    ("text", "endpoint"),
+    [
+        ("s3+https://minio.lab:9000/", "https://minio.lab:9000"),
+        ("s3+http://localhost:8333", "http://localhost:8333"),
+        ("s3://localhost:8333//", "http://localhost:8333"),
+    ],
+)
+def test_an_object_store_without_a_bucket(text, endpoint):
+    store = Location.parse(text, profile="Lab")
+    assert store.is_service
+    assert (store.protocol, store.root, store.path) == ("s3", "", "")
+    assert store.display == f"s3+{endpoint}/"
+    assert Location.parse(str(store)) == store
+    assert store.parent == store
+    bucket = store / "bucket"
+    assert bucket == Location.parse(f"s3+{endpoint}/bucket", profile="Lab")
+    assert not bucket.is_service
+    assert store / "bucket/a/x.zarr" == bucket / "a" / "x.zarr"
+    assert store / "" == store
+
+
 @quick
 @given(addresses, keys)
 def test_up_undoes_down(text, key):
     location = parsed(text)
-    assume(location is not None)
+    # A bucket is a root of its own, and no folder of its service.
+    assume(location is not None and not location.is_service)
     assert (location / key).parent == location
     assert (location / key).name == key
 

@@ -107,6 +107,8 @@ class Listing:
     ) -> None:
         self.here = Entry(place, "") if isinstance(place, Location) else place
         self.location = self.here.location
+        if self.location.is_service:
+            self.here = replace(self.here, kind=EntryKind.FOLDER, recognised=True)
         self._prefix = prefix
         self._files = files
         self._size = size
@@ -243,6 +245,11 @@ class Listing:
         return self._page(rows, hidden, is_last=not page.token)
 
     def _entry(self, item: ObjectMeta) -> Entry | None:
+        if self.location.is_service:
+            bucket, when = EntryKind.BUCKET, item.modified
+            return Entry(
+                self.location, item.name, bucket, recognised=True, modified=when
+            )
         if item.is_folder:
             return Entry(self.location, item.name)
         if item.name.lower().endswith(_ARCHIVES):

@@ -287,6 +287,7 @@ def _is_valid(host: str, port: str | None) -> bool:
 
 _BUCKET = re.compile(r"^//?([^/]*)(.*)$", re.DOTALL)
 _ENDPOINT_AND_BUCKET = re.compile(r"^//?([^/]+)/([^/]+)(.*)$", re.DOTALL)
+_ENDPOINT_ALONE = re.compile(r"^//?([^/?#@]+)/*$")
 _NAME = re.compile(r"^\$?[\w.:-]+$", re.ASCII)
 _HOST_WITH_PORT = re.compile(r"^[\w.-]+:\d{1,5}$", re.ASCII)
 _AZURE = re.compile(r"^([\w$-]+)@([\w-]+)\.(?:dfs|blob)\.([\w.-]+)$", re.ASCII)
@@ -313,7 +314,13 @@ def parse_bucket(protocol: str, rest: str) -> Address:
 
 
 def parse_with_endpoint(protocol: str, scheme: str, rest: str) -> Address:
-    """Parse what follows ``s3+https:``: ``//host[:port]/bucket/key``."""
+    """Parse what follows ``s3+https:``: ``//host[:port]/bucket/key``.
+
+    Without a bucket it is the service itself, whose buckets are listed.
+    """
+    if protocol == "s3" and (alone := _ENDPOINT_ALONE.match(rest)):
+        endpoint = parse_endpoint(f"{scheme}://{alone[1]}")
+        return Address(protocol, "", "", endpoint=endpoint)
     found = _ENDPOINT_AND_BUCKET.match(rest)
     if "@" in (rest if not found else found[1]):
         raise _secret_in_address()

@@ -234,7 +234,8 @@ def _base(address: Address, userinfo: str) -> str:
             at = f"{userinfo}@" if userinfo else ""
             return f"{address.protocol}://{at}{address.root}/"
     if address.endpoint:
-        return f"{address.protocol}+{address.endpoint}/{address.root}/"
+        root = f"{address.root}/" if address.root else ""
+        return f"{address.protocol}+{address.endpoint}/{root}"
     return f"{address.protocol}://{address.root}/"
 
 
@@ -337,6 +338,10 @@ class Location(Address):
         """Return the place at `key` below this one; ``..`` leads up, to the root."""
         if self.member is not None:
             return replace(self, member=join(self.member, key), notes=())
+        if self.is_service:
+            bucket, _, key = join("", key).partition("/")
+            below = replace(self, root=bucket, notes=())
+            return below / key if bucket else below
         path, member = split_archive(join(self.path, key))
         return replace(self, path=path, member=member, notes=())
 
@@ -378,6 +383,11 @@ class Location(Address):
     def is_remote(self) -> bool:
         """Whether the bytes come over a network."""
         return self.protocol not in {"file", "memory"}
+
+    @property
+    def is_service(self) -> bool:
+        """Whether it is an object store itself, and no bucket of it."""
+        return self.protocol == "s3" and not self.root and self.endpoint is not None
 
     @property
     def is_archive(self) -> bool:

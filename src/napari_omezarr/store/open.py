@@ -12,10 +12,23 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from napari_omezarr.connections import Profile, find_profile, is_web_home
-from napari_omezarr.errors import NodeNotFoundError, OptionError, StoreError
+from napari_omezarr.errors import (
+    BucketNotFoundError,
+    NodeNotFoundError,
+    OptionError,
+    StoreError,
+)
 from napari_omezarr.location import Location
 
-from .backend import ObjectMeta, WholeLister, about_listing, not_listed
+from .backend import (
+    REMOTE_CONCURRENCY,
+    ObjectBackend,
+    ObjectMeta,
+    RequestStats,
+    WholeLister,
+    about_listing,
+    not_listed,
+)
 from .cached import with_disk_cache
 from .error_mapping import ErrorContext, RequestFailed, translate
 from .retry import RetryPolicy
@@ -25,7 +38,9 @@ from .writable import WritablePlace
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from .backend import Lister, ObjectBackend, WritableBackend
+    from zarr.abc.store import ByteRequest
+
+    from .backend import GetResult, Lister, WritableBackend
     from .fsspec_backend import FsspecBackend
     from .object_store import BucketLister, S3Reader
     from .zip import ZipBackend
@@ -156,6 +171,42 @@ def _described(row: Mapping[str, Any]) -> ObjectMeta:
     return ObjectMeta(name, False, row.get("size"))
 
 
+@dataclass(frozen=True, slots=True)
+class BucketItems:
+    """The buckets of an object store that a sign-in may see."""
+
+    lister: BucketLister
+
+    async def __call__(self) -> Iterable[ObjectMeta]:
+        """Ask for them."""
+        return await self.lister.buckets()
+
+    async def deep(self) -> Iterable[ObjectMeta]:
+        """Give the same: nobody wants all objects of all buckets."""
+        return await self()
+
+
+class NoBucketBackend(ObjectBackend):
+    """An object store itself: only its buckets hold something."""
+
+    def __init__(self, url: str) -> None:
+        self.concurrency = REMOTE_CONCURRENCY
+        self.stats = RequestStats()
+        self._url = url
+
+    async def read(
+        self, key: str, wanted: ByteRequest | None = None
+    ) -> GetResult | None:
+        """Refuse."""
+        sentence = f"{self._url} is an object store, and names no bucket of it."
+        action = f"Write it as {self._url.rstrip('/')}/bucket/path."
+        raise BucketNotFoundError(sentence, action=action, url=self._url)
+
+    def context(self, url: str, doing: str = "read") -> ErrorContext:
+        """Describe this place for the words of an error about `url`."""
+        return ErrorContext(url, doing=doing)
+
+
 # From a location to its store; nothing is read or asked yet.
 
 
@@ -240,7 +291,10 @@ def open_lister(
         case "http" | "https" | "s3":
             if _header_profile(location, profile):
                 raise not_listed(location.display)
-            return _bucket_lister(location, profile, retry)
+            lister = _bucket_lister(location, profile, retry)
+            if location.is_service:
+                return WholeLister(BucketItems(lister), lister.stats)
+            return lister
     return _fsspec_lister(location, retry)
 
 
@@ -290,6 +344,8 @@ def _backend(
             return LocalBackend(location.local_path())
         case "http" | "https":
             return _web_backend(location, profile, retry)
+        case "s3" if location.is_service:
+            return NoBucketBackend(location.display)
         case "s3":
             return _s3_reader(location, profile, retry)
         case "webdav+http" | "webdav+https" | "ipfs" | "ipns":

@@ -294,6 +294,27 @@ def test_a_connection_without_a_start_shows_its_buckets(
     assert said(qtbot, browser)
 
 
+def test_an_endpoint_in_the_address_bar_shows_its_buckets(
+    qtbot: QtBot, proxy: Proxy
+) -> None:
+    proxy.clear()
+    ConnectionFile().save(
+        Connection(Profile("Lab", endpoint=proxy.url, sign_in="keys"))
+    )
+    key_store().hold("Lab", Keys(OWNER.key, OWNER.secret))
+    browser = shown_browser(qtbot)
+    choose_connection(browser, "Lab")
+    settled(qtbot, browser)
+    browser.header.address.setText(f"s3+{proxy.url}/")
+    qtbot.keyClick(browser.header.address, KEYS.Key_Return)
+    settled(qtbot, browser)
+    assert {"private", "public"} <= set(rows(browser))
+    browser.tree.choose(row(browser, "private"))
+    qtbot.keyClick(browser.tree, KEYS.Key_Return)
+    settled(qtbot, browser)
+    assert ROOT in rows(browser)
+
+
 def test_listing_denied_asks_for_an_address(
     browser: Browser, qtbot: QtBot, proxy: Proxy
 ) -> None:
