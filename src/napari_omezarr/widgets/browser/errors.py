@@ -20,6 +20,7 @@ from napari_omezarr.errors import (
     LocationError,
     MetadataError,
     NodeNotFoundError,
+    ObjectChangedError,
     ServerBusyError,
     ServerError,
     SignInExpiredError,
@@ -90,6 +91,7 @@ _BY_ERROR: tuple[tuple[type[OMEZarrError], ErrorAction], ...] = (
     (ServerBusyError, ErrorAction.RETRY),
     (ServerError, ErrorAction.RETRY),
     (TruncatedBodyError, ErrorAction.RETRY),
+    (ObjectChangedError, ErrorAction.RETRY),
     (MetadataError, ErrorAction.METADATA),
 )
 _SAME_ADVICE = (
