@@ -92,6 +92,7 @@ class Standing:
     memory: float
     requests: float
     waves: float
+    sent: float
     result: int | None
     rounds: int
 
@@ -168,6 +169,7 @@ def _standing(tried: Sequence[Outcome]) -> Standing | str:
         median(o.memory for o in tried),
         median(t.requests for t in all_stats),
         median(t.waves for t in all_stats),
+        median(t.sent for t in all_stats),
         tried[0].result,
         len(tried),
     )

@@ -37,6 +37,9 @@ VOLUME_SHAPE = (2, 64, 1024, 1024)
 VOLUME_CHUNKS = (1, 1, 512, 512)
 """512 chunks of 512 KiB each, 256 MiB in all."""
 
+SHARDS = (1, 64, 256, 512)
+"""16 MiB: the volume is 16 shards, each of 32 chunks of 512 KiB or 256 of 64 KiB."""
+
 PLANES_SHAPE = (2, 16, 2048, 2048)
 PLANES_LEVELS = 4
 PLANE_STEP, LEVEL_STEP = 1000, 100
@@ -195,6 +198,35 @@ def _volume(path: Path) -> None:
     array[...] = cells(VOLUME_SHAPE[1:]).image
 
 
+def _sharded(path: Path, chunks: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    """Write the volume's pixels, or some of them, in shards of 16 MiB."""
+    places = [_place(0, "czyx")]
+    described = samples.multiscales("0.5", path.stem, "czyx", places)
+    array = _group(path, "0.5", described, samples.omero(CHANNELS)).create_array(
+        "0",
+        shape=shape,
+        shards=SHARDS,
+        chunks=chunks,
+        dtype="uint16",
+        compressors=ZstdCodec(),
+        dimension_names=tuple("czyx"),
+    )
+    array[...] = cells(VOLUME_SHAPE[1:]).image[tuple(map(slice, shape))]
+
+
+def _sharded_512(path: Path) -> None:
+    _sharded(path, (1, 16, 128, 128), VOLUME_SHAPE)
+
+
+def _sharded_64(path: Path) -> None:
+    _sharded(path, (1, 8, 64, 64), VOLUME_SHAPE)
+
+
+def _sharded_patch(path: Path) -> None:
+    """Write two shards, to warm up with."""
+    _sharded(path, (1, 16, 128, 128), (1, 64, 256, 1024))
+
+
 def _planes(path: Path) -> None:
     """Write pixels that say which plane of which level they are, and else noise."""
     _image(path, shape=PLANES_SHAPE, levels=PLANES_LEVELS)
@@ -232,6 +264,9 @@ STORES: dict[str, Callable[[Path], None]] = {
     "plate-384": _plate_384,
     "volume": _volume,
     "patch": _patch,
+    "sharded-512": _sharded_512,
+    "sharded-64": _sharded_64,
+    "sharded-patch": _sharded_patch,
     "planes": _planes,
     "few-chunks": _few_chunks,
     "many-chunks": _many_chunks,

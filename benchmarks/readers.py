@@ -1,4 +1,4 @@
-"""Ways to read an image's finest level in full, each with its defaults.
+"""Ways to read an image's finest level, or a part of it, each with its defaults.
 
 A way is opened first, and gives a function that reads: only that is timed.
 """
@@ -6,10 +6,12 @@ A way is opened first, and gives a function that reads: only that is timed.
 from __future__ import annotations
 
 import asyncio
+import os
 from itertools import product
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
+from data import VOLUME_SHAPE
 from peers import (
     is_anonymous,
     napari_ome_zarr_layers,
@@ -24,6 +26,14 @@ if TYPE_CHECKING:
 
     Read = Callable[[], Any]
 
+PARTS: dict[str, tuple[Any, ...]] = {
+    "full": (...,),
+    "plane": (1, 32),
+    "box": (0, slice(20, 30), slice(300, 400), slice(500, 600)),
+}
+"""What can be read of the volume, which is (2, 64, 1024, 1024)."""
+PART = "BENCHMARK_PART"
+"""The variable of the environment that says which of `PARTS` is read."""
 AT_ONCE = 32
 """How many plain GETs are sent at once."""
 
@@ -34,7 +44,7 @@ def ours(url: str) -> Read:
     from napari_omezarr.reading import read
 
     pixels = read(Location.parse(url)).pyramids[0].levels[0].pixels
-    return lambda: pixels[...]
+    return lambda: pixels[_part(pixels.shape)]
 
 
 def ours_by_dask(url: str) -> Read:
@@ -43,7 +53,7 @@ def ours_by_dask(url: str) -> Read:
     from napari_omezarr.reading import read
 
     array = read(Location.parse(url)).pyramids[0].data()[0]
-    return lambda: array.compute()
+    return lambda: array[_part(array.shape)].compute()
 
 
 def napari_ome_zarr(url: str) -> Read:
@@ -51,7 +61,7 @@ def napari_ome_zarr(url: str) -> Read:
     from dask.array import stack
 
     both = stack([levels[0] for levels, *_ in napari_ome_zarr_layers(url)])
-    return lambda: both.compute()
+    return lambda: both[_part(both.shape)].compute()
 
 
 def tensorstore(url: str) -> Read:
@@ -60,13 +70,13 @@ def tensorstore(url: str) -> Read:
 
     spec = {"driver": "zarr3", "kvstore": tensorstore_place(f"{url}/0")}
     array = library.open(spec, read=True, open=True).result()
-    return lambda: array.read().result()
+    return lambda: array[_part(array.shape)].read().result()
 
 
 def zarr_by_fsspec(url: str) -> Read:
     """Read by zarr through fsspec's HTTP or s3fs, nothing tuned."""
     array = _array(url)
-    return lambda: array[...]
+    return lambda: array[_part(array.shape)]
 
 
 def plain_gets(url: str) -> Read:
@@ -91,6 +101,12 @@ async def _get_all(places: Sequence[str]) -> None:
 
     async with aiohttp.ClientSession() as session:
         await asyncio.gather(*(work(session) for _ in range(AT_ONCE)))
+
+
+def _part(shape: Sequence[int]) -> tuple[Any, ...]:
+    """Give what is to be read; of the patch to warm up with, which is smaller, all."""
+    part = PARTS[os.environ.get(PART, "full")]
+    return part if tuple(shape) == VOLUME_SHAPE else (...,)
 
 
 def _array(url: str) -> zarr.Array[Any]:

@@ -176,14 +176,24 @@ def _requests(pixels: Pixels, bounds: Bounds) -> tuple[int, bool]:
     touched = _count_touched(bounds, pixels.chunks)
     if not isinstance(pixels, ArrayPixels) or pixels.shards is None:
         return touched, not isinstance(pixels, Mosaic)
-    # One for a shard that is wanted whole, else one for its index and one for each
-    # chunk. zarr takes a shard that reaches over the array's end for one in part.
-    pairs = list(zip(bounds, pixels.shards, strict=True))
-    whole = prod(max(0, high // size - -(-low // size)) for (low, high), size in pairs)
-    chunks = zip(pixels.shards, pixels.chunks, strict=True)
-    inside = whole * prod(shard // chunk for shard, chunk in chunks)
+    # One for a shard that is wanted whole or is small, else one for its index and one
+    # for each chunk: fewer, where chunks are near each other.
     shards = _count_touched(bounds, pixels.shards)
-    return shards + touched - inside, whole == shards
+    layout = pixels.shard_layout
+    if layout is not None and layout.is_small:
+        return shards, True
+    if layout is not None and layout.is_large:
+        return shards + touched, False
+    # Where zarr's pipeline reads, a shard over the array's end is one in part.
+    ends = [size * (layout is not None) for size in pixels.shape]
+    inside = tuple(
+        (-(-low // by) * by, high if high == end else high // by * by)
+        for (low, high), by, end in zip(bounds, pixels.shards, ends, strict=True)
+    )
+    inside = tuple((low, max(low, high)) for low, high in inside)
+    whole = _count_touched(inside, pixels.shards)
+    alone = touched - _count_touched(inside, pixels.chunks)
+    return shards + alone, whole == shards
 
 
 def _count_touched(bounds: Bounds, grid: Sequence[int]) -> int:

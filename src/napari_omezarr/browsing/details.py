@@ -130,8 +130,10 @@ async def _fetch(pixels: ArrayPixels, index: tuple[int, ...]) -> ChunkPreview:
     before, start = pixels.store.bytes_received, perf_counter()
     box = await pixels.read(chunk_box(index, pixels.chunks, pixels.shape))
     seconds = perf_counter() - start
-    received = pixels.store.bytes_received - before
-    stored = max(0, received - _index_size(pixels)) if is_there else 0
+    stored = pixels.store.bytes_received - before if is_there else 0
+    if is_there and pixels.shards is not None:
+        size = await pixels.stored_size(index)
+        stored = max(0, stored - _index_size(pixels)) if size is None else size
     raw = prod(pixels.stored_chunks) * pixels.dtype.itemsize
     return ChunkPreview(key, index, box, stored, raw, seconds, stored == 0)
 

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from uuid import uuid4
 
 import numpy as np
 import zarr
-from numcodecs import get_codec
 from zarr.buffer.cpu import buffer_prototype
-from zarr.codecs import BloscCodec, BytesCodec, GzipCodec, ZstdCodec
 
 from napari_omezarr._io_loop import bounded_gather
-from napari_omezarr.errors import StoreError
-from napari_omezarr.store import run
+from napari_omezarr.errors import ObjectChangedError
+from napari_omezarr.store import RemoteStore, run
 
-from .boxes import bounded, chunk_counts, chunk_parts, shape_of, slices
+from .boxes import bounded, chunk_counts, chunk_parts, shape_of, slices, touched
+from .decoding import decoding_of
+from .shards import TRIES, ShardReader, ZarrParts, layout_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numcodecs.abc import Codec
-
     from .boxes import Bounds, ChunkPart
+    from .decoding import Decoding
+    from .shards import PartSource, ShardLayout
 
 # How many chunks zarr asks for at a time.
 
@@ -57,89 +57,6 @@ def reading_at(concurrency: int) -> Iterator[None]:
         with _lock:
             _reads.remove(concurrency)
             zarr.config.set({_KEY: max(*_reads, *_outer) if _reads else _outer.pop()})
-
-
-# Chunks of the usual kind, decoded in one step and not by zarr's pipeline.
-#
-# The pipeline takes any chain of codecs, at the price of a dozen tasks of Python for
-# each chunk; and it copies all chunks into place on one thread, the one that serves
-# the network. Nearly every image is numbers in C order that one codec compressed.
-# Those need one call in a thread for each chunk: a third less processor time, and the
-# network never waits (benchmarks/README.md).
-
-_PLAIN = {"blosc", "bz2", "gzip", "lz4", "lzma", "zlib", "zstd"}
-"""zarr 2's compressors, of which each is the whole way from bytes to bytes."""
-
-_SAME: dict[type, str] = {BloscCodec: "blosc", GzipCodec: "gzip", ZstdCodec: "zstd"}
-"""zarr 3's compressors by the name of the one of zarr 2 that undoes the same."""
-
-
-@dataclass(frozen=True, slots=True)
-class Decoding:
-    """How the bytes of a chunk become its pixels."""
-
-    dtype: np.dtype[Any]  # as stored, byte order included
-    shape: tuple[int, ...]  # of every stored chunk, those over an edge included
-    codec: Codec | None
-    fill_value: Any  # what all pixels of a missing chunk are
-
-    def decode(self, body: bytes, name: str) -> np.ndarray:
-        """Decode one chunk, in any thread, to ``dtype`` and ``shape``; may view `body`.
-
-        Raises
-        ------
-        StoreError
-            The bytes are not what the array's document says.
-        """
-        try:
-            plain = body if self.codec is None else self.codec.decode(body)
-            return np.frombuffer(plain, self.dtype).reshape(self.shape)
-        # The words for "this is not mine" of the codecs, and of numpy.
-        except (RuntimeError, ValueError, OSError, EOFError) as error:
-            sentence = f"{name} is damaged: it cannot be decoded."
-            action = "Ask its owner to copy it again."
-            raise StoreError(sentence, action=action, url=name) from error
-
-
-def decoding_of(array: zarr.AsyncArray[Any]) -> Decoding | None:
-    """Find the one step that decodes an array's chunks, from its document alone.
-
-    None where it takes more: shards, filters, another order, several codecs or one
-    that is not known here. zarr's pipeline then decodes.
-    """
-    if array.shards is not None or array.filters or array.order != "C":
-        return None
-    dtype = _stored_dtype(array)
-    if dtype is None or len(array.compressors) > 1:
-        return None
-    codec = None
-    if array.compressors:
-        codec = _decompressor(array.compressors[0])
-        if codec is None:
-            return None
-    fill_value = array.metadata.fill_value
-    return Decoding(dtype, array.chunks, codec, 0 if fill_value is None else fill_value)
-
-
-def _stored_dtype(array: zarr.AsyncArray[Any]) -> np.dtype[Any] | None:
-    """Give the type of the numbers in the stored bytes, if they are just that."""
-    dtype = np.dtype(array.dtype)
-    if array.metadata.zarr_format == 2:
-        return dtype
-    if not isinstance(array.serializer, BytesCodec):
-        return None
-    endian = array.serializer.endian
-    # An enumeration up to zarr 3.1, its value later; None where a number is a byte.
-    order = getattr(endian, "value", endian)
-    return dtype.newbyteorder(">" if order == "big" else "<")
-
-
-def _decompressor(compressor: Any) -> Codec | None:
-    codec_id = getattr(compressor, "codec_id", None)
-    if codec_id in _PLAIN:
-        return compressor
-    same = _SAME.get(type(compressor))
-    return None if same is None else get_codec({"id": same})
 
 
 # Pixels, and those of a zarr array.
@@ -232,6 +149,11 @@ class ArrayPixels(Readable):
             None if array.shards is None else tuple(array.shards)
         )
         self._decoding = decoding_of(array)
+        self._shard_reader: ShardReader | None = None
+        if layout := layout_of(array):
+            parts = _parts_of(array.store_path.store)
+            name = self._object_key
+            self._shard_reader = ShardReader(parts, layout, name, address)
         # Unique for each opening: what lies at the address may have changed since.
         self.token = uuid4().hex
 
@@ -249,6 +171,11 @@ class ArrayPixels(Readable):
         return dict(self._array.metadata.to_dict())
 
     @property
+    def shard_layout(self) -> ShardLayout | None:
+        """How the shards are laid out; None where zarr's pipeline reads, or if none."""
+        return self._shard_reader.layout if self._shard_reader else None
+
+    @property
     def stored_chunks(self) -> tuple[int, ...]:
         """The shape that every chunk is stored in, those at the edges too."""
         return tuple(self._array.chunks)
@@ -263,6 +190,9 @@ class ArrayPixels(Readable):
         shape = self.shards or self._array.chunks
         inner = self._array.chunks
         index = tuple(i * c // s for i, c, s in zip(chunk, inner, shape, strict=True))
+        return self._object_key(index)
+
+    def _object_key(self, index: tuple[int, ...]) -> str:
         path = self._array.store_path.path
         return f"{path}/{self._array.metadata.encode_chunk_key(index)}".lstrip("/")
 
@@ -274,9 +204,16 @@ class ArrayPixels(Readable):
         StoreError
             A chunk could not be had.
         """
+        if self._shard_reader is not None:
+            box = np.empty(shape_of(bounds), self.dtype)
+            shards = chunk_parts(bounds, self._shard_reader.layout.shards)
+            await bounded_gather(
+                (partial(self._shard_reader.fill, part, box) for part in shards),
+                self.concurrency,
+            )
+            return box
         if self._decoding is None:
-            found = await self._array.getitem(slices(bounds))
-            return np.asarray(found, dtype=self.dtype)
+            return np.asarray(await self._read_by_zarr(bounds), dtype=self.dtype)
         box = np.empty(shape_of(bounds), self.dtype)
         parts = chunk_parts(bounds, self._decoding.shape)
         await bounded_gather(
@@ -284,6 +221,27 @@ class ArrayPixels(Readable):
             self.concurrency,
         )
         return box
+
+    async def _read_by_zarr(self, bounds: Bounds) -> Any:
+        """Read by zarr's pipeline; again, if an object changed between its parts."""
+        for tries in range(1, TRIES + 1):
+            try:
+                return await self._array.getitem(slices(bounds))
+            except ObjectChangedError:
+                if tries == TRIES:
+                    raise
+            unit = self.shards or self.stored_chunks
+            for index in product(*touched(bounds, unit)):
+                _parts_of(self.store).forget(self._object_key(index))
+        raise AssertionError
+
+    async def stored_size(self, chunk: tuple[int, ...]) -> int | None:
+        """Give how many bytes a chunk takes in its shard; None if nobody knows."""
+        return (
+            None
+            if self._shard_reader is None
+            else await self._shard_reader.stored_size(chunk)
+        )
 
     async def _place(
         self, part: ChunkPart, box: np.ndarray, decoding: Decoding
@@ -301,3 +259,7 @@ class ArrayPixels(Readable):
             box[part.target] = pixels[part.source]
 
         await asyncio.get_running_loop().run_in_executor(None, decode)
+
+
+def _parts_of(store: Any) -> PartSource:
+    return store if isinstance(store, RemoteStore) else ZarrParts(store)
