@@ -8,9 +8,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import keyring
+import keyring.backends.fail
 import pytest
 from hypothesis import HealthCheck, settings
 
+from napari_omezarr.connections import key_store
 from napari_omezarr.demo.server import OWNER, S3Server
 from napari_omezarr.user_files import CACHE_VARIABLE, FOLDER_VARIABLE
 from servers.http import FileServer
@@ -84,6 +87,19 @@ def configuration(
     monkeypatch.setenv(FOLDER_VARIABLE, str(folder))
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def no_keychain() -> Iterator[None]:
+    """No keychain, of this machine or of another test, and no key of another test."""
+    # Not only left out: keyring would take any class of a keychain that it finds, those
+    # that tests define too, and what one test keeps there another would find.
+    before = keyring.get_keyring()
+    keyring.set_keyring(keyring.backends.fail.Keyring())
+    key_store.cache_clear()
+    yield
+    key_store.cache_clear()
+    keyring.set_keyring(before)
 
 
 @pytest.fixture(autouse=True)

@@ -75,17 +75,6 @@ class Keychain(keyring.backend.KeyringBackend):
             raise keyring.errors.KeyringLocked
 
 
-@pytest.fixture(autouse=True)
-def no_keychain():
-    """No keychain of this machine, and no key of another test."""
-    before = keyring.get_keyring()
-    keyring.set_keyring(keyring.backends.fail.Keyring())
-    yield
-    keyring.set_keyring(before)
-    for name in ("Lab", "Other", "reader"):
-        key_store().forget(name)
-
-
 @pytest.fixture
 def keychain(no_keychain):
     chain = Keychain()

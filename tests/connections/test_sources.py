@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from datetime import date
 
-import keyring
-import keyring.backends.fail
 import pytest
 
 from napari_omezarr.connections import (
@@ -21,15 +19,6 @@ from napari_omezarr.connections import (
     shipped,
 )
 from napari_omezarr.location import Location
-
-
-@pytest.fixture(autouse=True)
-def no_keychain():
-    before = keyring.get_keyring()
-    keyring.set_keyring(keyring.backends.fail.Keyring())
-    yield
-    keyring.set_keyring(before)
-    key_store().forget("lab")
 
 
 def test_aws_profiles_become_connections(clean_aws_environment):

@@ -33,13 +33,6 @@ HEADER = ("authorization", f"Bearer {TOKEN}")
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
 
 
-@pytest.fixture(autouse=True)
-def empty_key_store():
-    key_store.cache_clear()
-    yield
-    key_store.cache_clear()
-
-
 @pytest.fixture
 def server(tmp_path):
     write_image(tmp_path / "a.zarr", shards=True)

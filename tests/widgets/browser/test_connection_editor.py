@@ -37,13 +37,6 @@ PLANTED = "pl4nted-s3cret/+="
 KEYS = Qt.Key
 
 
-@pytest.fixture(autouse=True)
-def empty_vault() -> Iterator[None]:
-    key_store.cache_clear()
-    yield
-    key_store.cache_clear()
-
-
 @pytest.fixture(scope="module")
 def server(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> S3Server:
     folder = tmp_path_factory.mktemp("private")
