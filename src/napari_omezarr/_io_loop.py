@@ -10,7 +10,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Iterator
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
     from concurrent.futures import Future
 
     Task = Callable[[], Coroutine[Any, Any, None]]
@@ -118,6 +118,21 @@ async def on_io_loop(coroutine: Coroutine[Any, Any, T]) -> T:
         return await coroutine
     future = asyncio.run_coroutine_threadsafe(coroutine, io_loop())
     return await asyncio.wrap_future(future)
+
+
+# Work of libraries, whose exceptions may be of any type.
+
+LONGEST = 300
+"""Seconds that one call of a library may take: it says nothing on the way."""
+
+
+async def outcome(work: Awaitable[T]) -> T | Exception:
+    """Await what a library does, and give what it raises instead of raising it."""
+    bounded = asyncio.wait_for(work, LONGEST)
+    (answer,) = await asyncio.gather(bounded, return_exceptions=True)
+    if isinstance(answer, BaseException) and not isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 # Work on the I/O loop, for callers in other threads.

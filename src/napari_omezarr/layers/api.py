@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari_omezarr.location import Location
 from napari_omezarr.metadata import normalized_unit
 from napari_omezarr.reading import ReadOptions, read
+from napari_omezarr.store import is_zarr, location_of
 
 from .options import image_layers, label_layer
 from .spec import with_contrast
@@ -84,7 +85,7 @@ def _with_units(layer: LayerSpec, units: dict[str, str]) -> LayerSpec:
 
 
 def read_layers(  # noqa: PLR0913 - one verb, all its choices by name
-    address: str | os.PathLike[str] | Location,
+    address: str | os.PathLike[str] | Location | Any,
     *,
     channels: Sequence[int] | None = None,
     labels: bool | Sequence[str] = True,
@@ -101,9 +102,10 @@ def read_layers(  # noqa: PLR0913 - one verb, all its choices by name
 
     Parameters
     ----------
-    address : str, path or Location
-        Anything that names an OME-Zarr: a path, an http(s), s3, gs or az address,
-        a zip file, a link of a web viewer.
+    address : str, path, Location, or zarr store, group or array
+        Anything that names an OME-Zarr: a path, an http(s), s3, gs, az or sftp
+        address, a zip file, references, a link of a web viewer; or a store of zarr
+        (a session's of icechunk, too), a group or an array of one.
     channels : sequence of int or None, optional
         Only these channels of each image.
     labels : bool or sequence of str, optional
@@ -145,13 +147,16 @@ def read_layers(  # noqa: PLR0913 - one verb, all its choices by name
     image Membranes (8, 64, 64)
     labels nuclei (8, 64, 64)
     """
-    location = Location.parse(
-        address,
-        endpoint=endpoint,
-        region=region,
-        profile=profile,
-        anonymous=anonymous,
-    )
+    if is_zarr(address):
+        location = location_of(address)
+    else:
+        location = Location.parse(
+            address,
+            endpoint=endpoint,
+            region=region,
+            profile=profile,
+            anonymous=anonymous,
+        )
     options = ReadOptions(
         labels=labels if isinstance(labels, bool) else tuple(labels),
         level=level,

@@ -20,7 +20,8 @@ class Address:
     protocol : str
         ``file``, ``http``, ``https``, ``s3``, ``gs``, ``az`` or ``memory``; of what
         fsspec alone knows ``sftp``, ``webdav+http``, ``webdav+https``, ``hf``,
-        ``github``, ``ipfs`` or ``ipns``.
+        ``github``, ``ipfs`` or ``ipns``; ``store`` for a zarr store that a script
+        handed over, which no text parses to.
     root : str
         ``host[:port]`` of a web or SFTP address; the bucket or container; the
         repository (``datasets/owner/name@revision``, ``org:repo@revision``); the

@@ -263,6 +263,8 @@ def _pipes(address: Address) -> str:
 
 # The value itself.
 
+# Where a path starts at the root of a store, whatever its parts are called.
+_IN_STORE = frozenset({"s3", "gs", "az", "store"})
 _REFERENCE_SUFFIX = re.compile(r"\.(?:json|parq|parquet)$", re.IGNORECASE)
 _SUFFIX = re.compile(r"(?:\.ome)?\.(?:zarr|ozx|zip)$", re.IGNORECASE)
 
@@ -373,6 +375,8 @@ class Location(Address):
 
         A file of references is called without ``.json``, ``.parq`` or ``.parquet``.
         """
+        if self.protocol == "store" and not self.path:
+            return "image"  # a store of somebody else has no name of its own
         if self.is_reference and not self.member:
             name = _REFERENCE_SUFFIX.sub("", self.name)
             return _SUFFIX.sub("", name) or name
@@ -417,7 +421,7 @@ class Location(Address):
         if self.member is not None:
             owners = owner_paths(self.member, in_store=True)
             return tuple(replace(self, member=path, notes=()) for path in owners)
-        owners = owner_paths(self.path, in_store=self.protocol in {"s3", "gs", "az"})
+        owners = owner_paths(self.path, in_store=self.protocol in _IN_STORE)
         return tuple(replace(self, path=path, notes=()) for path in owners)
 
     def url(self, key: str = "") -> str:

@@ -21,7 +21,7 @@ from napari_omezarr.metadata import (
     resolve_channels,
 )
 from napari_omezarr.pyramid import Level, Pyramid
-from napari_omezarr.store import open_store
+from napari_omezarr.store import is_zarr, location_of, open_store
 
 from .collections import open_plate, open_scene, open_series, open_well
 from .image import find_parameters, image_keys, open_array, open_image, open_labels
@@ -124,7 +124,7 @@ def _axes(names: Any, ndim: int) -> tuple[Axis, ...]:
 # From an address to pyramids.
 
 
-def read(location: Location, options: ReadOptions | None = None) -> Reading:
+def read(source: Location | Any, options: ReadOptions | None = None) -> Reading:
     """Open what lies at an address; metadata only, no pixel is read.
 
     Blocks for the rounds of requests: 2 for an image, 3 with labels, 4 for a series or
@@ -132,10 +132,12 @@ def read(location: Location, options: ReadOptions | None = None) -> Reading:
 
     Parameters
     ----------
-    location : Location
+    source : Location, or zarr store, group or array
         An image, a label image, a labels group, a well, a plate, a bioformats2raw
         series, a scene, a zarr array, or a level of an image (which opens its
-        image).
+        image). A store of zarr (a session's of icechunk, too), a group or an array
+        (also asynchronous ones) stands for the place in it; it is used on zarr's
+        event loop, and never closed.
     options : ReadOptions, optional
         What to open of it.
 
@@ -161,6 +163,7 @@ def read(location: Location, options: ReadOptions | None = None) -> Reading:
     ['Epithelium', 'nuclei']
     """
     options = options or ReadOptions()
+    location: Location = location_of(source) if is_zarr(source) else source
     opening = Opening(location, open_store(location), options)
     first, answers = run_questions(_root(opening), opening.store, opening.consolidated)
     if isinstance(first, ArrayNode):

@@ -14,6 +14,7 @@ from .cached import (
     set_disk_cache,
 )
 from .error_mapping import RequestFailed, failure_of
+from .foreign import ForeignStore, is_zarr, location_of, store_and_path
 from .open import open_buckets, open_lister, open_store, open_writable, presigned
 from .retry import RetryPolicy, tried_once
 from .store import RemoteStore
@@ -22,6 +23,7 @@ from .writable import WritablePlace, WritableStore
 __all__ = [
     "BucketAddress",
     "DiskCacheFacts",
+    "ForeignStore",
     "GetResult",
     "ListPage",
     "Lister",
@@ -38,6 +40,8 @@ __all__ = [
     "default_disk_cache_folder",
     "disk_cache_facts",
     "failure_of",
+    "is_zarr",
+    "location_of",
     "open_buckets",
     "open_lister",
     "open_store",
@@ -45,5 +49,6 @@ __all__ = [
     "presigned",
     "run",
     "set_disk_cache",
+    "store_and_path",
     "tried_once",
 ]

@@ -14,6 +14,8 @@ from napari_omezarr.errors import (
     SignInNeededError,
 )
 
+from .error_mapping import Reason, RequestFailed
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from napari_omezarr.errors import StoreError
 
-    from .error_mapping import ErrorContext, RequestFailed
+    from .error_mapping import ErrorContext
 
 REMOTE_CONCURRENCY = 64
 LOCAL_CONCURRENCY = 8
@@ -343,6 +345,22 @@ def cut(body: bytes, wanted: ByteRequest | None) -> bytes:
     """Cut a range from a whole body."""
     start, end = span(wanted, len(body))
     return body if (start, end) == (0, len(body)) else body[start:end]
+
+
+def fitted(body: bytes, wanted: ByteRequest | None, size: int) -> GetResult:
+    """Judge what came for a part of a file of `size` bytes, and cut a whole one.
+
+    Raises
+    ------
+    RequestFailed
+        It is neither the part nor the whole file.
+    """
+    start, end = span(wanted, size)
+    if len(body) == end - start:
+        return GetResult(body, size=size)
+    if len(body) == size:
+        return GetResult(body[start:end], size=size)
+    raise RequestFailed(reason=Reason.TRUNCATED)
 
 
 def is_empty(wanted: ByteRequest | None) -> bool:

@@ -21,6 +21,7 @@ from urllib.parse import quote, unquote
 import fsspec
 from fsspec.config import conf
 
+from napari_omezarr._io_loop import outcome
 from napari_omezarr.errors import (
     AccessDeniedError,
     CertificateError,
@@ -32,7 +33,7 @@ from napari_omezarr.errors import (
 from .error_mapping import ErrorContext, Reason, RequestFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from napari_omezarr.location import Location
 
@@ -40,18 +41,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LONGEST = 300
-"""Seconds that one call of a filesystem may take: it says nothing on the way."""
 _CONNECT = 15
-
-
-async def outcome(work: Awaitable[T]) -> T | Exception:
-    """Await what a library does, and give what it raises instead of raising it."""
-    bounded = asyncio.wait_for(work, LONGEST)
-    (answer,) = await asyncio.gather(bounded, return_exceptions=True)
-    if isinstance(answer, BaseException) and not isinstance(answer, Exception):
-        raise answer
-    return answer
 
 
 # What is known of each kind of filesystem.

@@ -18,6 +18,7 @@ from uuid import uuid4
 import fsspec
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
 
+from napari_omezarr._io_loop import outcome
 from napari_omezarr.atomic_file import PARTIAL
 from napari_omezarr.errors import OptionError, SignInNeededError, StoreError
 
@@ -32,10 +33,11 @@ from .backend import (
     PutMode,
     RequestStats,
     WritableBackend,
+    fitted,
     span,
 )
 from .error_mapping import ErrorContext, Reason, RequestFailed
-from .filesystems import SharedFilesystem, is_absence, outcome, shared_filesystem
+from .filesystems import SharedFilesystem, is_absence, shared_filesystem
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -270,22 +272,6 @@ class WebdavBackend(FsspecBackend):
     ) -> GetResult | None:
         """Read a file, or a part of it."""
         return await self._web.read(key, wanted)
-
-
-def fitted(body: bytes, wanted: ByteRequest | None, size: int) -> GetResult:
-    """Judge what came for a part of a file of `size` bytes, and cut a whole one.
-
-    Raises
-    ------
-    RequestFailed
-        It is neither the part nor the whole file.
-    """
-    start, end = span(wanted, size)
-    if len(body) == end - start:
-        return GetResult(body, size=size)
-    if len(body) == size:
-        return GetResult(body[start:end], size=size)
-    raise RequestFailed(reason=Reason.TRUNCATED)
 
 
 def status_of(error: Exception) -> int:

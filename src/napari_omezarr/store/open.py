@@ -235,6 +235,10 @@ def open_store(
     """
     retry = retry or RetryPolicy()
     backend: ObjectBackend
+    if location.protocol == "store":
+        from .foreign import open_foreign
+
+        return open_foreign(location, retry)
     if location.is_reference:
         backend = _references(location, profile, retry)
     else:
@@ -275,7 +279,7 @@ def open_lister(
         A web address that no S3 service can answer for.
     """
     retry = retry or RetryPolicy()
-    if location.is_reference:
+    if location.is_reference or location.protocol == "store":
         raise not_listed(location.display)
     if location.member is not None:
         from .zip import ZipBackend

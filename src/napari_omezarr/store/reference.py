@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 from fsspec.implementations.reference import ReferenceFileSystem
 from zarr.abc.store import RangeByteRequest
 
+from napari_omezarr._io_loop import outcome
 from napari_omezarr.errors import LocationError, StoreError
 from napari_omezarr.location import object_location
 
 from .backend import GetResult, ObjectBackend, RequestStats, cut, span
 from .error_mapping import ErrorContext
-from .filesystems import outcome, require
+from .filesystems import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zarr.abc.store import Store
+import zarr
 
 from napari_omezarr.errors import OptionError, TargetExistsError
 from napari_omezarr.location import Location
+from napari_omezarr.store import is_zarr, location_of, store_and_path
 
 from .cluster import Cluster, active_client
 from .commit import ArchiveTarget, InPlaceTarget, LocalTarget
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from threading import Event
 
     import numpy as np
+    from zarr.abc.store import Store
 
     from .engine import Executor, Progress
     from .existing import ExistingImage
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from .plan import Plan
     from .save import Saved
 
-    Address = str | os.PathLike[str] | Location | Store
+    Address = str | os.PathLike[str] | Location | Store | zarr.Group | zarr.AsyncGroup
 
 _SUFFIXES = (".ome.zarr", ".zarr", ".ozx", ".zarr.zip", ".zip")
 
@@ -53,10 +55,24 @@ _HEIGHT = 5
 # Where to write: targets and hierarchies of addresses.
 
 
-def open_target(address: Location | Store, version: Version) -> Target:
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A place in a zarr store that somebody else made, and what to call it."""
+
+    store: Store
+    path: str
+    address: str
+
+    def hierarchy(self) -> StoreHierarchy:
+        """Give the hierarchy there."""
+        hierarchy = StoreHierarchy(self.store, self.address)
+        return hierarchy.below(self.path) if self.path else hierarchy
+
+
+def open_target(address: Location | Foreign, version: Version) -> Target:
     """Give the target of an address (a store is written to as it is); asks nothing."""
-    if isinstance(address, Store):
-        return InPlaceTarget(StoreHierarchy(address, str(address)))
+    if isinstance(address, Foreign):
+        return InPlaceTarget(address.hierarchy())
     if address.through:
         raise _not_writable(address)
     if address.is_archive:
@@ -66,10 +82,10 @@ def open_target(address: Location | Store, version: Version) -> Target:
     return InPlaceTarget(RemoteHierarchy(address))
 
 
-def open_hierarchy(address: Location | Store) -> Hierarchy:
+def open_hierarchy(address: Location | Foreign) -> Hierarchy:
     """Give the hierarchy of an image that is to be changed."""
-    if isinstance(address, Store):
-        return StoreHierarchy(address, str(address))
+    if isinstance(address, Foreign):
+        return address.hierarchy()
     if address.through:
         raise _not_writable(address)
     if address.protocol == "file" and not address.is_archive:
@@ -79,9 +95,17 @@ def open_hierarchy(address: Location | Store) -> Hierarchy:
     return RemoteHierarchy(address)
 
 
-def parsed(address: str | os.PathLike[str] | Location | Store) -> Location | Store:
-    """Make a location of an address; a store passes through."""
-    return address if isinstance(address, Store) else Location.parse(address)
+def parsed(address: Address) -> Location | Foreign:
+    """Make a location of an address, or note the place in a zarr store."""
+    if not is_zarr(address):
+        named: Any = address
+        return Location.parse(named)
+    if isinstance(address, (zarr.Array, zarr.AsyncArray)):
+        raise OptionError(
+            "An image is a group, and nothing can be saved to an array.",
+            action="Give the group that the array is in, or a store.",
+        )
+    return Foreign(*store_and_path(address), location_of(address).display)
 
 
 def beside(address: Location, number: int) -> Location:
@@ -92,9 +116,9 @@ def beside(address: Location, number: int) -> Location:
     return address.parent / f"{stem}-{number}{name[len(stem) :]}"
 
 
-def name_of(address: Location | Store) -> str:
+def name_of(address: Location | Foreign) -> str:
     """Give a name for what is saved at an address."""
-    return "image" if isinstance(address, Store) else address.stem or "image"
+    return "image" if isinstance(address, Foreign) else address.stem or "image"
 
 
 def _archive(address: Location, version: Version) -> Target:
@@ -175,8 +199,10 @@ def write_layers(
     ----------
     layers : iterable
         Napari layers, layer data tuples, or pyramids.
-    address : str, path, Location or zarr store
-        Where: a folder, a zip file (``.ozx``), a remote place, or a writable store.
+    address : str, path, Location, or zarr store or group
+        Where: a folder, a zip file (``.ozx``), a remote place, or a writable store
+        or group of zarr, whose keys are then replaced as they are written. What a
+        session of icechunk takes is for its owner to commit.
     client : distributed.Client or None, optional
         Whose workers write the blocks; None takes the active one if there is one,
         else threads of this process.
@@ -255,7 +281,7 @@ def write_image(  # noqa: PLR0913 - one verb, all its choices by name
     array : array-like
         Numpy, dask, zarr, xarray (whose dimension names are the axes), or
         anything with ``shape``, ``dtype`` and basic indexing.
-    address : str, path, Location or zarr store
+    address : str, path, Location, or zarr store or group
         Where.
     axes : str or sequence of str, optional
         A name for each axis, like ``"czyx"``; the last of ``tczyx`` if absent.
@@ -321,11 +347,11 @@ def make_executor(
 
 
 def _chosen_place(
-    place: Location | Store, options: WriteOptions, mode: SaveMode
-) -> tuple[Location | Store, Target]:
+    place: Location | Foreign, options: WriteOptions, mode: SaveMode
+) -> tuple[Location | Foreign, Target]:
     """Give the target, or the first free one beside it if that is wanted."""
     target = open_target(place, options.version)
-    if mode.existing != "beside" or isinstance(place, Store):
+    if mode.existing != "beside" or isinstance(place, Foreign):
         return place, target
     here, number = place, 1
     while not _is_free(target):
@@ -362,7 +388,7 @@ def add_labels(  # noqa: PLR0913 - one verb, all its choices by name
     ----------
     layer : napari layer or layer data tuple
         Labels on the image's grid, with its axes or without some (channels).
-    address : str, path, Location or zarr store
+    address : str, path, Location, or zarr store or group
         The image's group.
     name : str or None, optional
         Of the label image; None: as the layer is called.
@@ -425,7 +451,7 @@ def update_rendering(
     ----------
     layers : iterable
         Napari layers or layer data tuples, opened from OME-Zarr.
-    address : str, path, Location or zarr store, optional
+    address : str, path, Location, or zarr store or group, optional
         The image that all of them belong to, instead of where they came from.
 
     Returns
@@ -486,7 +512,7 @@ def patch(
 
     Parameters
     ----------
-    address : str, path, Location or zarr store
+    address : str, path, Location, or zarr store or group
         The group of the image, or of a label image.
     start : sequence of int
         Where the region begins in the finest level, for all its axes.
@@ -535,7 +561,7 @@ def _method(image: ExistingImage) -> Method:
     return next((method for method in allowed if method == image.method), allowed[0])
 
 
-def _above(place: Location | Store) -> list[tuple[Hierarchy, str]]:
+def _above(place: Location | Foreign) -> list[tuple[Hierarchy, str]]:
     """Give the groups above an image, with the way from there to the image."""
     found: list[tuple[Hierarchy, str]] = []
     if not isinstance(place, Location):

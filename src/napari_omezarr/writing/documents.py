@@ -127,6 +127,18 @@ def _sequence(path: str, steps: list[dict[str, Any]]) -> dict[str, Any]:
 # All documents of a plan, in the order in which they are to be written.
 
 
+def array_documents(plan: Plan) -> list[ZarrDocument]:
+    """Give the documents of all arrays."""
+    name = ARRAY_DOCUMENT[zarr_format(plan.options.version)]
+    return [
+        ZarrDocument(
+            f"{image.array_path(level)}/{name}", level_document(plan, image, level)
+        )
+        for image in plan.images
+        for level in image.levels
+    ]
+
+
 def plan_documents(plan: Plan) -> tuple[ZarrDocument, ...]:
     """Give the documents of all arrays, then of groups, the root's last.
 
@@ -135,14 +147,7 @@ def plan_documents(plan: Plan) -> tuple[ZarrDocument, ...]:
     speaks of.
     """
     version = plan.options.version
-    name = ARRAY_DOCUMENT[zarr_format(version)]
-    arrays = [
-        ZarrDocument(
-            f"{image.array_path(level)}/{name}", level_document(plan, image, level)
-        )
-        for image in plan.images
-        for level in image.levels
-    ]
+    arrays = array_documents(plan)
     groups: list[ZarrDocument] = []
     # Labels stand behind their image in the plan, and are written before it.
     for image in reversed(plan.images):

@@ -31,7 +31,12 @@ from napari_omezarr.errors import (
     StoreError,
 )
 from napari_omezarr.location import DOCUMENTS
-from napari_omezarr.store import GetResult, WritableStore, open_writable
+from napari_omezarr.store import (
+    ForeignStore,
+    GetResult,
+    WritableStore,
+    open_writable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -101,6 +106,8 @@ class Hierarchy(ABC):
 
     is_object_store = False
     """Whether many small objects are worth avoiding."""
+    needs_arrays_first = False
+    """Whether chunks can be put only below the document of their array."""
 
     def __init__(self, store: Store, address: str, concurrency: int = 8) -> None:
         self.store = store
@@ -339,6 +346,13 @@ class RemoteHierarchy(Hierarchy):
 
 class StoreHierarchy(Hierarchy):
     """A hierarchy in a zarr store that somebody else made; it can be listed."""
+
+    def __init__(self, store: Store, address: str) -> None:
+        super().__init__(ForeignStore(store, address), address)
+        # Icechunk keeps chunks by their array. What a session holds is not to be seen
+        # before it is committed, so an array is no sign of an image there.
+        library = type(store).__module__.partition(".")[0]
+        self.needs_arrays_first = library == "icechunk"
 
     def read(self, key: str) -> GetResult | None:
         """Read a document; its content stands for its ETag."""

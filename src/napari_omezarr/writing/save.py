@@ -23,7 +23,7 @@ from napari_omezarr.location import Location
 from napari_omezarr.pyramid import coarser_box
 
 from .chunking import COPIES
-from .documents import plan_documents
+from .documents import array_documents, plan_documents
 from .engine import (
     Running,
     checked_box,
@@ -269,6 +269,9 @@ def save(
         return Saved(target.address, plan, 0)
     replaced = target.agreed() if resumed else _replaceable(target, mode)
     target.begin(replaced)
+    if target.staged.needs_arrays_first:
+        for document in array_documents(plan):
+            target.staged.put(document.key, document.body)
     with Journal(target.journal, plan.digest) as journal:
         if resumed and source_changed(plan, journal):
             raise ConflictError(
