@@ -57,7 +57,7 @@ test-core: env ## the tests that need neither Qt nor napari, in an environment w
 	@scripts/core-environment "$(BIN)" "$(VENV)-core"
 	@scripts/within $(LIMIT) $(VENV)-core/bin/python -m pytest -m "not gui and not network" $(ARGS)
 
-FILESYSTEMS = tests/store/test_filesystems.py tests/store/test_references.py
+FILESYSTEMS = tests/store/test_filesystems.py tests/store/test_references.py tests/test_store_objects.py
 AZURITE = $(VENV)-clouds/azurite
 
 test-clouds: env ## Google's and Azure's storage, on emulators; needs npm for Azure's

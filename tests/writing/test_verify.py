@@ -24,7 +24,7 @@ class Recorded(StoreHierarchy):
 
     def __init__(self, name):
         super().__init__(RecordedStore(), name)
-        self.puts = self.store.order
+        self.puts = self.store.inner.order
 
     def begin_put(self, key, body):
         self.puts.append(("put", key))
