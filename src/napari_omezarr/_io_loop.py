@@ -99,7 +99,14 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     if is_io_loop():
         coroutine.close()
         raise RuntimeError("run() was called on the I/O loop; await instead")
-    future = asyncio.run_coroutine_threadsafe(coroutine, io_loop())
+    return awaited(start(coroutine))
+
+
+def awaited(future: Future[T]) -> T:
+    """Wait for work that was begun on the I/O loop; it ends with the wait, as in `run`.
+
+    The same holds for who may call it.
+    """
     stop = _heeded.get()
     if stop is not None:
         stop.watch(future)

@@ -19,8 +19,9 @@ from .boxes import (
     touched,
     whole_box,
 )
+from .dask_arrays import merged_chunks, pixels_of, to_dask
 from .pixels import ArrayPixels, Pixels, Readable, reading_at
-from .pyramid import Level, Pyramid, merged_chunks, pixels_of, to_dask
+from .pyramid import Level, Pyramid
 from .views import Cast, ChannelsLast, FixedAxes, Mosaic, Tile
 
 __all__ = [

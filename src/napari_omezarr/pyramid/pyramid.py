@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import ceil, prod
 from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
 
-import dask.array as da
-import numpy as np
-
+from .dask_arrays import to_dask
 from .views import FixedAxes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
+
+    import dask.array as da
 
     from napari_omezarr.location import Location
     from napari_omezarr.metadata import Affine, Axis, ImageLabel, ResolvedChannel
@@ -130,67 +128,3 @@ class Pyramid:
         if index is None:
             return tuple(to_dask(level.pixels) for level in self.levels)
         return tuple(to_dask(pixels) for pixels in self.channel(index))
-
-
-# Dask arrays over lazily indexed pixels, O(1) in the number of chunks.
-
-_PIXELS: WeakValueDictionary[str, Pixels] = WeakValueDictionary()
-"""The pixels behind each array of `to_dask`, as long as somebody holds them."""
-
-MOST_BLOCKS = 10_000
-"""Dask's own cost grows with the blocks of an array, so a level has no more."""
-
-
-def merged_chunks(
-    shape: Sequence[int], chunks: Sequence[int], most: int = MOST_BLOCKS
-) -> tuple[int, ...]:
-    """Merge chunks into blocks until there are at most ``most`` of them.
-
-    Along each axis a block is a multiple of the chunk, or the whole axis. The first
-    axes are merged first: they are the ones that a viewer steps through, and dask
-    reads only the plane that is asked for out of a block.
-    """
-    blocks = [max(1, chunk) for chunk in chunks]
-    counts = [ceil(size / block) for size, block in zip(shape, blocks, strict=True)]
-    for axis in range(len(blocks)):
-        total = prod(counts)
-        if total <= most:
-            break
-        others = total // max(1, counts[axis])
-        wanted = max(1, most // max(1, others))
-        factor = ceil(counts[axis] / wanted)
-        blocks[axis] *= factor
-        counts[axis] = ceil(shape[axis] / blocks[axis])
-    return tuple(min(b, max(1, s)) for b, s in zip(blocks, shape, strict=True))
-
-
-def to_dask(pixels: Pixels) -> da.Array:
-    """Give pixels as a dask array of the same shape, dtype and axes; nothing is read.
-
-    A block is read when it is computed, whole or only the part that a slice asks for.
-
-    Raises
-    ------
-    StoreError
-        When it is computed and a read fails.
-    """
-    # A name of our own: dask would hash the whole object to make one.
-    name = f"omezarr-{pixels.token}"
-    _PIXELS[name] = pixels
-    array: da.Array = da.from_array(
-        pixels,
-        chunks=merged_chunks(pixels.shape, pixels.chunks),
-        name=name,
-        meta=np.empty((0,) * len(pixels.shape), pixels.dtype),
-        inline_array=True,
-    )
-    return array
-
-
-def pixels_of(array: da.Array) -> Pixels | None:
-    """Give the pixels that an array of `to_dask` reads; None for any other array.
-
-    A writer reads them with many requests at once, where dask would ask for as
-    many chunks at a time as there are processors.
-    """
-    return _PIXELS.get(array.name)

@@ -1,0 +1,537 @@
+"""Dask arrays over lazily indexed pixels, whose chunks are read many at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from concurrent.futures import CancelledError
+from functools import cached_property, partial
+from hashlib import sha256
+from itertools import product
+from math import ceil, isqrt, prod
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary, finalize
+
+import dask.array as da
+import numpy as np
+from dask.array.core import getter
+from dask.highlevelgraph import HighLevelGraph, Layer
+
+from napari_omezarr._io_loop import awaited, bounded_gather, start
+from napari_omezarr.store import run
+
+from .boxes import (
+    bounded,
+    chunk_box,
+    chunk_counts,
+    chunk_index,
+    hull,
+    shape_of,
+    slices,
+    slices_within,
+)
+from .pixels import reading_at
+from .views import Cast, FixedAxes
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
+
+    from .boxes import Bounds
+    from .pixels import Pixels
+
+    Block = tuple[int, ...]
+    Read = Future[dict[Block, np.ndarray]]
+
+_PIXELS: WeakValueDictionary[str, Pixels] = WeakValueDictionary()
+"""The pixels behind each array of `to_dask`, as long as somebody holds them."""
+
+MOST_BLOCKS = 10_000
+"""Dask's own cost grows with the blocks of an array, so a level has no more."""
+
+BATCH_BLOCKS = 64
+BATCH_BYTES = 64 * 10**6
+"""A batch is so many chunks at most, and at most so many bytes of pixels."""
+
+AHEAD_BLOCKS = 4 * BATCH_BLOCKS
+AHEAD_BYTES = 2 * BATCH_BYTES
+"""So much is read, at most, before a task asks for it."""
+
+EAGERNESS = 4
+"""How many chunks may be read ahead for each that was taken."""
+
+
+def merged_chunks(
+    shape: Sequence[int],
+    chunks: Sequence[int],
+    most: int = MOST_BLOCKS,
+    together: int = BATCH_BLOCKS,
+) -> tuple[int, ...]:
+    """Merge chunks into blocks until there are at most ``most`` of them.
+
+    Along each axis a block is a multiple of the chunk, or the whole axis. Up to
+    ``together`` chunks are merged along the last two axes that are cut: a task then
+    asks for many chunks of a plane at once. What is still too much is merged along the
+    first axes, the ones that a viewer steps through.
+    """
+    blocks = [max(1, chunk) for chunk in chunks]
+    counts = list(chunk_counts(shape, blocks))
+    if prod(counts) > most:
+        plane = [axis for axis, count in enumerate(counts) if count > 1][-2:]
+        for axis in plane:
+            blocks[axis] *= max(1, min(isqrt(together), counts[axis]))
+    for axis in range(len(blocks)):
+        counts = list(chunk_counts(shape, blocks))
+        total = prod(counts)
+        if total <= most:
+            break
+        others = total // max(1, counts[axis])
+        wanted = max(1, most // max(1, others))
+        blocks[axis] *= ceil(counts[axis] / wanted)
+    return tuple(min(b, max(1, s)) for b, s in zip(blocks, shape, strict=True))
+
+
+def to_dask(pixels: Pixels) -> da.Array:
+    """Give pixels as a dask array of the same shape, dtype and axes; nothing is read.
+
+    Its blocks are the chunks. Those that a computation wants are read many at a time.
+    Where there are too many chunks a block is several of them, and is read when it is
+    computed, whole or only the part that a slice asks for.
+
+    Raises
+    ------
+    StoreError
+        When it is computed and a read fails.
+    """
+    # A name of our own: dask would hash the whole object to make one.
+    name = f"omezarr-{pixels.token}"
+    _PIXELS[name] = pixels
+    shape, chunks = pixels.shape, tuple(max(1, chunk) for chunk in pixels.chunks)
+    meta = np.empty((0,) * len(shape), pixels.dtype)
+    array: da.Array
+    if 0 < prod(chunk_counts(shape, chunks)) <= MOST_BLOCKS:
+        graph = HighLevelGraph.from_collections(name, ChunkLayer(name, pixels))
+        sizes = da.core.normalize_chunks(chunks, shape, dtype=pixels.dtype)
+        array = da.Array(graph, name, sizes, meta=meta)
+    else:
+        units = shards_of(pixels) or chunks
+        together = min(BATCH_BLOCKS, BATCH_BYTES // _size(pixels, units))
+        blocks = merged_chunks(shape, units, together=together)
+        array = da.from_array(
+            pixels, chunks=blocks, name=name, meta=meta, inline_array=True
+        )
+    return array
+
+
+def pixels_of(array: da.Array) -> Pixels | None:
+    """Give the pixels that an array of `to_dask` reads; None for any other array.
+
+    A writer reads them with as many requests at once as it likes.
+    """
+    return _PIXELS.get(array.name)
+
+
+def shards_of(pixels: Pixels) -> tuple[int, ...] | None:
+    """Give the shape of the stored objects that hold several chunks, if they do."""
+    shards: tuple[int, ...] | None = getattr(pixels, "shards", None)
+    match pixels:
+        case Cast():
+            return shards_of(pixels.source)
+        case FixedAxes():
+            shards = shards_of(pixels.source)
+            return shards and tuple(shards[axis] for axis in pixels.kept)
+    return shards
+
+
+# The graph: a task for each chunk, and one for each batch of chunks that lie together.
+#
+# Dask runs as many tasks at a time as there are processors, which is far too few for
+# chunks that are a round trip away. So the task of a batch only opens it, and the
+# chunks that are taken from it let the requests for the others begin. That the chunks
+# of a batch depend on one task makes dask go through an array batch by batch, whatever
+# is done with the chunks; else it takes them in many orders, and no guess at the next
+# ones would be right.
+
+
+class ChunkLayer(Layer):
+    """The tasks that read an array's chunks, made for those that are wanted.
+
+    Before it is culled nobody has said which are wanted, and each is read by itself.
+    """
+
+    # Tuples are made for both old and new graphs; dask asks this to know whether it
+    # has to look for the keys of other layers in them.
+    has_legacy_tasks = False
+
+    def __init__(
+        self,
+        name: str,
+        pixels: Pixels,
+        wanted: Iterable[Block] | None = None,
+        annotations: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(annotations=annotations)
+        self.name = name
+        self.pixels = pixels
+        self.wanted = None if wanted is None else tuple(sorted(wanted))
+
+    def __repr__(self) -> str:
+        return f"<ChunkLayer {self.name}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Without the tasks, which the other side makes for itself.
+        return ChunkLayer, (self.name, self.pixels, self.wanted, self.annotations)
+
+    def is_materialized(self) -> bool:
+        """Say whether the tasks were made."""
+        return "_tasks" in self.__dict__
+
+    def get_output_keys(self) -> set[Any]:
+        """Give the keys of the blocks."""
+        return {(self.name, *block) for block in self._blocks()}
+
+    def cull(
+        self, keys: set[Any], all_hlg_keys: Collection[Any]
+    ) -> tuple[Layer, dict[Any, set[Any]]]:
+        """Give the layer of the wanted blocks alone; ``keys`` has those of others."""
+        length = len(self.pixels.shape) + 1
+        wanted = [
+            key[1:]
+            for key in keys
+            if isinstance(key, tuple) and key[0] == self.name and len(key) == length
+        ]
+        culled = ChunkLayer(self.name, self.pixels, wanted, self.annotations)
+        return culled, {key: culled.get_dependencies(key, ()) for key in culled}
+
+    def get_dependencies(self, key: Any, all_hlg_keys: Collection[Any]) -> set[Any]:
+        """Give the task of the batch that a block is taken from."""
+        task = self._tasks[key]
+        return {task[1]} if task[0] is getter else set()
+
+    def __getitem__(self, key: Any) -> tuple[Any, ...]:
+        return self._tasks[key]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._tasks)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._tasks
+
+    def _blocks(self) -> Iterable[Block]:
+        if self.wanted is not None:
+            return self.wanted
+        counts = chunk_counts(self.pixels.shape, self.pixels.chunks)
+        return product(*map(range, counts))
+
+    @cached_property
+    def _tasks(self) -> dict[Any, tuple[Any, ...]]:
+        tasks: dict[Any, tuple[Any, ...]] = {}
+        if self.wanted is None:
+            for block in self._blocks():
+                key = slices(_box(block, self.pixels))
+                tasks[(self.name, *block)] = (_read_one, self.pixels, key)
+            return tasks
+        reading = _Reading(self.pixels, batches(self.wanted, self.pixels))
+        for number, blocks in enumerate(reading.batches):
+            # Named by what it holds, so that the tasks of several graphs can be mixed.
+            digest = sha256(repr(blocks).encode()).hexdigest()[:16]
+            opened = (f"read-{self.name}", digest)
+            tasks[opened] = (_open, Batch(self.pixels, blocks, reading, number))
+            for block in blocks:
+                # Dask's own getter: a slice that follows becomes part of its key, so
+                # that no more of a chunk is kept than is used.
+                key = slices(_box(block, self.pixels))
+                tasks[(self.name, *block)] = (getter, opened, key)
+        return tasks
+
+
+def batches(wanted: Sequence[Block], pixels: Pixels) -> tuple[tuple[Block, ...], ...]:
+    """Group blocks that lie together, filling the last axes first; no shard is cut."""
+    if not wanted:
+        return ()
+    size = _size(pixels, pixels.chunks)
+    most = max(1, min(BATCH_BLOCKS, BATCH_BYTES // size))
+    groups: dict[Block, list[Block]] = {}
+    shards = shards_of(pixels)
+    if shards is not None:
+        most = max(1, BATCH_BYTES // size)
+        for block in wanted:
+            corner = (start for start, _ in _box(block, pixels))
+            shard = tuple(c // s for c, s in zip(corner, shards, strict=True))
+            groups.setdefault(shard, []).append(block)
+    else:
+        # By their rank among the wanted, not by their place: these may be far apart.
+        along = [sorted(set(numbers)) for numbers in zip(*wanted, strict=True)]
+        ranks = [{number: rank for rank, number in enumerate(axis)} for axis in along]
+        room, shape = most, list[int]()
+        for axis in reversed(along):
+            shape.insert(0, min(len(axis), room))
+            room = max(1, room // shape[0])
+        for block in wanted:
+            ranked = (rank[number] for rank, number in zip(ranks, block, strict=True))
+            cell = tuple(r // by for r, by in zip(ranked, shape, strict=True))
+            groups.setdefault(cell, []).append(block)
+    return tuple(
+        tuple(groups[cell][begin : begin + most])
+        for cell in sorted(groups)
+        for begin in range(0, len(groups[cell]), most)
+    )
+
+
+def _box(block: Block, pixels: Pixels) -> Bounds:
+    return chunk_box(block, pixels.chunks, pixels.shape)
+
+
+def _size(pixels: Pixels, shape: Sequence[int]) -> int:
+    """Give the bytes of an array of this shape, at least 1."""
+    return max(1, prod(shape) * pixels.dtype.itemsize)
+
+
+# What the tasks do.
+
+
+def _read_one(pixels: Pixels, key: tuple[slice, ...]) -> np.ndarray:
+    return pixels[key]
+
+
+def _open(batch: Batch) -> Batch | _Chunks:
+    """Read a batch where its blocks are then taken on the same worker, else show it.
+
+    The workers of a cluster know nothing of each other's reads. There each batch is
+    read whole by one of them, and dask computes where the pixels are.
+    """
+    if batch.reading is None and _on_a_cluster():
+        return batch.read()
+    return batch
+
+
+def _on_a_cluster() -> bool:
+    distributed = sys.modules.get("distributed")
+    if distributed is None:
+        return False
+    try:
+        distributed.get_worker()
+    except ValueError:
+        return False
+    return True
+
+
+class _Taking:
+    """Something that `getter` indexes with a key of one block, or a part of it."""
+
+    pixels: Pixels
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        selection = bounded(key, self.pixels.shape)
+        if 0 in shape_of(selection.bounds):
+            return self.pixels[key]
+        return selection.taken_from(self.take(selection.bounds))
+
+    def take(self, box: Bounds) -> np.ndarray:
+        """Give the pixels of a box that lies in one block."""
+        raise NotImplementedError
+
+
+def _part(whole: np.ndarray, block: Block, box: Bounds, pixels: Pixels) -> np.ndarray:
+    part = whole[slices_within(box, _box(block, pixels))]
+    # A view would keep the whole chunk in memory.
+    return part if 2 * part.nbytes > whole.nbytes else part.copy()
+
+
+class Batch(_Taking):
+    """Blocks that are read together; pickled, it knows nothing of the other batches."""
+
+    def __init__(
+        self,
+        pixels: Pixels,
+        blocks: tuple[Block, ...],
+        reading: _Reading | None = None,
+        number: int = 0,
+    ) -> None:
+        self.pixels = pixels
+        self.blocks = blocks
+        self.reading = reading
+        self.number = number
+
+    def __repr__(self) -> str:
+        return f"<Batch of {len(self.blocks)} blocks of {self.pixels!r}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Batch, (self.pixels, self.blocks)
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return "napari_omezarr.Batch", self.pixels.token, self.blocks
+
+    def take(self, box: Bounds) -> np.ndarray:
+        """Give the pixels of a box of a block, and let the reads of others begin."""
+        if self.reading is None:
+            return self.pixels[slices(box)]
+        return self.reading.take(self.number, box)
+
+    def read(self) -> _Chunks:
+        """Read all of its blocks at once."""
+        found: dict[Block, np.ndarray] = {}
+
+        async def read(piece: Sequence[Block]) -> None:
+            found.update(await _read(self.pixels, piece))
+
+        work = (partial(read, piece) for piece in pieces(self.blocks, self.pixels))
+        run(bounded_gather(work, self.pixels.concurrency))
+        return _Chunks(self.pixels, found)
+
+
+class _Chunks(_Taking):
+    """The pixels of blocks, on the worker of a cluster that read them."""
+
+    def __init__(self, pixels: Pixels, found: dict[Block, np.ndarray]) -> None:
+        self.pixels = pixels
+        self.found = found
+
+    def __sizeof__(self) -> int:
+        # What the worker counts as its memory.
+        return sum(chunk.nbytes for chunk in self.found.values())
+
+    def take(self, box: Bounds) -> np.ndarray:
+        block = chunk_index(box, self.pixels.chunks)
+        return _part(self.found[block], block, box, self.pixels)
+
+
+def pieces(blocks: Iterable[Block], pixels: Pixels) -> Iterator[list[Block]]:
+    """Cut blocks into the boxes that are read in one go: single chunks, but of shards.
+
+    The chunks of a shard that lie side by side need fewer requests together.
+    """
+    left = sorted(blocks)
+    if shards_of(pixels) is None:
+        yield from ([block] for block in left)
+        return
+    rest = set(left)
+    while rest:
+        box = [(number, number + 1) for number in min(rest)]
+        for axis in reversed(range(len(box))):
+            while True:
+                first, stop = box[axis]
+                edge = [*box[:axis], (stop, stop + 1), *box[axis + 1 :]]
+                if not rest.issuperset(product(*(range(*along) for along in edge))):
+                    break
+                box[axis] = (first, stop + 1)
+        piece = list(product(*(range(*along) for along in box)))
+        rest.difference_update(piece)
+        yield piece
+
+
+async def _read(pixels: Pixels, piece: Sequence[Block]) -> dict[Block, np.ndarray]:
+    """Read the blocks of a piece; each has its own memory."""
+    boxes = [_box(block, pixels) for block in piece]
+    around = hull(boxes)
+    with reading_at(pixels.concurrency):
+        found = await pixels.read(around)
+    if len(piece) == 1:
+        return {piece[0]: found}
+    return {
+        block: found[slices_within(box, around)].copy()
+        for block, box in zip(piece, boxes, strict=True)
+    }
+
+
+class _Reading:
+    """The reads of the batches of one graph, which its tasks share in all threads.
+
+    It lives as long as the graph; what was begun and not taken ends with it.
+    """
+
+    def __init__(self, pixels: Pixels, batches: tuple[tuple[Block, ...], ...]) -> None:
+        self.pixels = pixels
+        self.batches = batches
+        size = _size(pixels, pixels.chunks)
+        self._most = min(AHEAD_BLOCKS, AHEAD_BYTES // size)
+        self._lock = Lock()
+        self._begun: dict[Block, Read] = {}
+        self._left = [set(blocks) for blocks in batches]  # neither begun nor taken
+        self._taken = 0
+        self._step = -1  # from a batch to the next; dask begins with the last one
+        self._number = len(batches)
+        finalize(self, _end, self._begun).atexit = False
+
+    def take(self, number: int, box: Bounds) -> np.ndarray:
+        """Give the pixels of a box of a block, and let the reads of others begin."""
+        block = chunk_index(box, self.pixels.chunks)
+        with self._lock:
+            begun = self._begun.pop(block, None)
+            if begun is None:
+                if block not in self._left[number]:
+                    self._begin_again()
+                self._left[number].discard(block)
+            self._taken += 1
+            if number != self._number:
+                self._step = 1 if number > self._number else -1
+                self._number = number
+            self._read_ahead()
+        try:
+            if begun is None:
+                return self.pixels[slices(box)]
+            return _part(self._whole(begun, block), block, box, self.pixels)
+        except BaseException:
+            # Nobody may come for the others, and the error may hold this for long.
+            self._give_up()
+            raise
+
+    def _whole(self, read: Read, block: Block) -> np.ndarray:
+        """Wait for a read, which goes on without us if others wait for it too."""
+        shared = shards_of(self.pixels) is not None
+        try:
+            return (run(_shared(read)) if shared else awaited(read)).pop(block)
+        except CancelledError:
+            if not (shared and read.cancelled()):
+                raise
+            # Given up because of another block, by a task that failed.
+            return self.pixels[slices(_box(block, self.pixels))]
+
+    def _begin_again(self) -> None:
+        """Let all be read once more: a graph was kept, and is computed again."""
+        self._taken = 0
+        for blocks, left in zip(self.batches, self._left, strict=True):
+            left.update(block for block in blocks if block not in self._begun)
+
+    def _give_up(self) -> None:
+        with self._lock:
+            for blocks, left in zip(self.batches, self._left, strict=True):
+                left.update(block for block in blocks if block in self._begun)
+            _end(self._begun)
+
+    def _read_ahead(self) -> None:
+        """Begin the next reads, in the batch that is taken from and those that follow.
+
+        One block alone says nothing of the others: a task can be computed by itself.
+        """
+        if self._taken < 2:
+            return
+        under_way = {id(read) for read in self._begun.values() if not read.done()}
+        free = self.pixels.concurrency - len(under_way)
+        room = min(self._most, EAGERNESS * self._taken) - len(self._begun)
+        number = self._number
+        while free > 0 and room > 0 and 0 <= number < len(self.batches):
+            left = self._left[number]
+            for piece in reversed(list(pieces(left, self.pixels))):
+                if free <= 0 or room <= 0:
+                    break
+                left.difference_update(piece)
+                read = start(_read(self.pixels, piece))
+                self._begun.update(dict.fromkeys(piece, read))
+                free, room = free - 1, room - len(piece)
+            number += self._step
+
+
+async def _shared(read: Read) -> dict[Block, np.ndarray]:
+    return await asyncio.shield(asyncio.wrap_future(read))
+
+
+def _end(begun: dict[Block, Read]) -> None:
+    """Cancel what nobody has taken."""
+    while begun:
+        _, read = begun.popitem()
+        read.cancel()
