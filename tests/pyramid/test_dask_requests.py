@@ -78,7 +78,7 @@ def test_channels_that_are_stacked_again_are_asked_for_once(image, http_server):
 
 def test_a_chunk_that_is_refused_is_our_error(image, http_server):
     _, pyramid = image
-    http_server.fault("0/c/1/2/3/4", Status(403), forever=True)
+    http_server.fault("*/0/c/1/2/3/4", Status(401), forever=True)
     with pytest.raises(StoreError):
         pyramid.data()[0].compute()
 
@@ -108,7 +108,7 @@ def test_a_cluster_asks_for_each_chunk_once(use, image, http_server, client):
 @pytest.mark.filterwarnings("ignore")
 def test_an_error_on_a_cluster_is_ours(image, http_server, client):
     _, pyramid = image
-    http_server.fault("0/c/1/2/3/4", Status(403), forever=True)
+    http_server.fault("*/0/c/1/2/3/4", Status(401), forever=True)
     with pytest.raises(StoreError):
         client.compute(pyramid.data()[0]).result(timeout=120)
 
