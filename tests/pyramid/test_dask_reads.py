@@ -252,7 +252,7 @@ def test_a_part_of_a_chunk_does_not_keep_the_chunk():
 def readings_of(pixels):
     """The reads of the graphs of some pixels that are still held."""
     everything = gc.get_objects()
-    kind = dask_arrays._Reading
+    kind = dask_arrays._ReadAhead
     return weakref.WeakSet(
         o for o in everything if type(o) is kind and o.pixels is pixels
     )

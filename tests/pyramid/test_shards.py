@@ -546,7 +546,7 @@ def test_after_all_gave_up_it_is_asked_for_again(served, large, http_server):
 
 @given(st.lists(st.tuples(st.integers(0, 500), st.integers(1, 40)), unique=True))
 def test_joining_loses_no_chunk_and_stays_short(extents):
-    chunks = [shards._Chunk((at, at + size), []) for at, size in extents]
+    chunks = [shards._InnerChunk((at, at + size), []) for at, size in extents]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shards, "NEAR", 8)
         patch.setattr(shards, "LONGEST", 64)

@@ -235,7 +235,7 @@ class ChunkLayer(Layer):
                 key = slices(_box(block, self.pixels))
                 tasks[(self.name, *block)] = (_read_one, self.pixels, key)
             return tasks
-        reading = _Reading(self.pixels, batches(self.wanted, self.pixels))
+        reading = _ReadAhead(self.pixels, batches(self.wanted, self.pixels))
         for number, blocks in enumerate(reading.batches):
             # Named by what it holds, so that the tasks of several graphs can be mixed.
             digest = sha256(repr(blocks).encode()).hexdigest()[:16]
@@ -349,7 +349,7 @@ class Batch(_Taking):
         self,
         pixels: Pixels,
         blocks: tuple[Block, ...],
-        reading: _Reading | None = None,
+        reading: _ReadAhead | None = None,
         number: int = 0,
     ) -> None:
         self.pixels = pixels
@@ -438,7 +438,7 @@ async def _read(pixels: Pixels, piece: Sequence[Block]) -> dict[Block, np.ndarra
     }
 
 
-class _Reading:
+class _ReadAhead:
     """The reads of the batches of one graph, which its tasks share in all threads.
 
     It lives as long as the graph; what was begun and not taken ends with it.

@@ -270,7 +270,7 @@ def _damaged(name: str) -> StoreError:
 
 
 @dataclass(eq=False, slots=True)
-class _Reading:
+class _ShardRead:
     """Chunks of one shard that somebody waits for, and where their pixels go."""
 
     parts: list[ChunkPart]
@@ -290,11 +290,11 @@ class _Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class _Chunk:
+class _InnerChunk:
     """A chunk's place in the object, None if it is missing, and who wants it."""
 
     extent: tuple[int, int] | None
-    wanted: list[tuple[_Reading, ChunkPart]]
+    wanted: list[tuple[_ShardRead, ChunkPart]]
 
 
 @dataclass(eq=False, slots=True)
@@ -303,11 +303,11 @@ class _Shard:
 
     key: str
     number: tuple[int, ...]
-    waiting: list[_Reading] = field(default_factory=list)
+    waiting: list[_ShardRead] = field(default_factory=list)
     task: asyncio.Task[None] | None = None
 
 
-def _readings(chunks: Iterable[_Chunk]) -> set[_Reading]:
+def _readings(chunks: Iterable[_InnerChunk]) -> set[_ShardRead]:
     return {reading for chunk in chunks for reading, _ in chunk.wanted}
 
 
@@ -386,7 +386,7 @@ class ShardReader:
         bounds = tuple((along.start, along.stop) for along in part.source)
         parts = list(chunk_parts(bounds, self.layout.chunks))
         done = asyncio.get_running_loop().create_future()
-        reading = _Reading(parts, box[part.target], done)
+        reading = _ShardRead(parts, box[part.target], done)
         self._ask(part.chunk, reading)
         await done
 
@@ -401,7 +401,7 @@ class ShardReader:
         extent = index.extent(_position([n for _, n in pairs], grid)) if index else None
         return 0 if extent is None else extent[1] - extent[0]
 
-    def _ask(self, number: tuple[int, ...], reading: _Reading) -> None:
+    def _ask(self, number: tuple[int, ...], reading: _ShardRead) -> None:
         key = self._key(number)
         shard = self._shards.setdefault(key, _Shard(key, number))
         shard.waiting.append(reading)
@@ -425,7 +425,9 @@ class ShardReader:
             return
         self._again(shard, dict.fromkeys(shard.waiting, error))
 
-    def _again(self, shard: _Shard, problems: Mapping[_Reading, BaseException]) -> None:
+    def _again(
+        self, shard: _Shard, problems: Mapping[_ShardRead, BaseException]
+    ) -> None:
         """Begin anew where an object has changed meanwhile, and fail where it has not.
 
         All of it is read once more, so that what one reader gets is of one version.
@@ -468,7 +470,7 @@ class ShardReader:
         going_on.add_done_callback(partial(self._delivered, readings))
 
     def _delivered(
-        self, readings: Iterable[_Reading], task: asyncio.Task[None]
+        self, readings: Iterable[_ShardRead], task: asyncio.Task[None]
     ) -> None:
         self._tasks.discard(task)
         for reading in readings:
@@ -550,7 +552,7 @@ class ShardReader:
     # From an index, or a whole object, to pixels.
 
     async def _deliver(
-        self, shard: _Shard, found: _Found, readings: list[_Reading]
+        self, shard: _Shard, found: _Found, readings: list[_ShardRead]
     ) -> None:
         index, key = found.index, shard.key
         try:
@@ -567,7 +569,7 @@ class ShardReader:
         filling = self._decode(key, memoryview(b""), 0, absent)
         # All are waited for: none may write to a target that is read anew already.
         ended = await asyncio.gather(*work, filling, return_exceptions=True)
-        problems: dict[_Reading, BaseException] = {}
+        problems: dict[_ShardRead, BaseException] = {}
         for error, members in zip(
             ended, [*(span.chunks for span in spans), absent], strict=True
         ):
@@ -582,10 +584,10 @@ class ShardReader:
             self._again(shard, problems)
 
     def _chunks(
-        self, index: ShardIndex | None, readings: Iterable[_Reading]
-    ) -> list[_Chunk]:
+        self, index: ShardIndex | None, readings: Iterable[_ShardRead]
+    ) -> list[_InnerChunk]:
         """Find where the chunks lie that are wanted, each once, in their order."""
-        wanted: dict[tuple[int, ...], list[tuple[_Reading, ChunkPart]]] = {}
+        wanted: dict[tuple[int, ...], list[tuple[_ShardRead, ChunkPart]]] = {}
         for reading in readings:
             reading.left = len(reading.parts)
             for part in reading.parts:
@@ -599,7 +601,7 @@ class ShardReader:
                 for reading, _ in wanting:
                     reading.fail(error)
             else:
-                chunks.append(_Chunk(extent, wanting))
+                chunks.append(_InnerChunk(extent, wanting))
         return chunks
 
     async def _read(self, key: str, index: ShardIndex, span: Span) -> None:
@@ -623,7 +625,7 @@ class ShardReader:
             await self._budget.give_back(held)
 
     async def _decode(
-        self, key: str, body: memoryview, start: int, chunks: Sequence[_Chunk]
+        self, key: str, body: memoryview, start: int, chunks: Sequence[_InnerChunk]
     ) -> None:
         """Decode chunks out of bytes that begin at `start`, and put them into place."""
         loop = asyncio.get_running_loop()
@@ -631,7 +633,7 @@ class ShardReader:
         groups = [chunks[n : n + size] for n in range(0, len(chunks), size)]
         work = partial(self._place, self._name(key), body, start)
 
-        async def place(group: Sequence[_Chunk]) -> None:
+        async def place(group: Sequence[_InnerChunk]) -> None:
             found = await loop.run_in_executor(None, work, group)
             for chunk, error in zip(group, found, strict=True):
                 for reading, _ in chunk.wanted:
@@ -643,7 +645,7 @@ class ShardReader:
         await asyncio.gather(*(place(group) for group in groups))
 
     def _place(
-        self, name: str, body: memoryview, start: int, chunks: Sequence[_Chunk]
+        self, name: str, body: memoryview, start: int, chunks: Sequence[_InnerChunk]
     ) -> list[StoreError | None]:
         """Decode some chunks, in any thread; gives for each what was wrong with it."""
         errors: list[StoreError | None] = []
@@ -689,15 +691,15 @@ class Span:
 
     start: int
     stop: int
-    chunks: list[_Chunk]
+    chunks: list[_InnerChunk]
 
 
-def joined(chunks: Iterable[_Chunk]) -> list[Span]:
+def joined(chunks: Iterable[_InnerChunk]) -> list[Span]:
     """Join chunks that lie near each other, so that they cost one request."""
     spans: list[Span] = []
     placed = [(chunk.extent, chunk) for chunk in chunks if chunk.extent is not None]
     start = stop = 0
-    members: list[_Chunk] = []
+    members: list[_InnerChunk] = []
     for (first, last), chunk in sorted(placed, key=lambda pair: pair[0]):
         if members and (first - stop > NEAR or max(stop, last) - start > LONGEST):
             spans.append(Span(start, stop, members))
