@@ -2,10 +2,10 @@
 
 Loopback answers at once; the network that remote data lie behind does not. This
 server holds each request for one round trip, and the first request of a connection
-for one more (the handshake of TCP). It counts requests, bytes and *waves*: the
-longest chain of requests of which each began after the one before was answered,
-which is what a round trip multiplies. What is sent to it can be bounded, for all
-connections together; neither TLS nor a bound on answers is simulated.
+for one more (the handshake of TCP), with TLS for two more. It counts requests, bytes
+and *waves*: the longest chain of requests of which each began after the one before was
+answered, which is what a round trip multiplies. What is sent to it can be bounded, for
+all connections together; a bound on answers is not simulated.
 
 It runs in a process of its own with a thread for each connection: blocking reads,
 ``sendfile`` and sleeping all let the other threads run. By hand::
@@ -21,17 +21,20 @@ import math
 import re
 import socket
 import socketserver
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from contextlib import ExitStack
     from io import BufferedIOBase
 
 _BUFFER = 1 << 20
@@ -75,19 +78,24 @@ class Latency:
     ----------
     source : Path or str
         The folder to serve, or the address of the server to stand before.
+    certificate : Path, optional
+        Serve https with this certificate and its key, both in one PEM file.
     """
 
-    def __init__(self, source: Path | str) -> None:
+    def __init__(self, source: Path | str, certificate: Path | None = None) -> None:
         self._source = source
+        self._certificate = certificate
 
     def __enter__(self) -> Self:
+        told = ["--certificate", str(self._certificate)] if self._certificate else []
         self._process = subprocess.Popen(
-            [sys.executable, __file__, str(self._source), "--controlled"],
+            [sys.executable, __file__, str(self._source), "--controlled", *told],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.url = f"http://127.0.0.1:{self._answer()}"
+        scheme = "https" if self._certificate else "http"
+        self.url = f"{scheme}://127.0.0.1:{self._answer()}"
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -119,6 +127,28 @@ class Latency:
     def _answer(self) -> str:
         assert self._process.stdout
         return self._process.stdout.readline().strip()
+
+
+def certified(stack: ExitStack) -> tuple[Path, dict[str, str]]:
+    """Make a certificate for this machine, and what lets a contender trust it.
+
+    Returns
+    -------
+    Path, dict
+        The PEM file for the server; variables for the environment of the contenders,
+        of which each library reads another one.
+    """
+    import trustme  # late: only who measures https needs it
+
+    folder = Path(stack.enter_context(TemporaryDirectory()))
+    authority = trustme.CA()
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
+        str(folder / "server.pem")
+    )
+    trusted = str(folder / "authority.pem")
+    authority.cert_pem.write_to_path(trusted)
+    names = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "TENSORSTORE_CA_BUNDLE")
+    return folder / "server.pem", dict.fromkeys(names, trusted)
 
 
 @dataclass(slots=True)
@@ -171,8 +201,12 @@ class _Server(socketserver.ThreadingTCPServer):
     request_queue_size = 1024
     allow_reuse_address = True
 
-    def __init__(self, source: str, port: int) -> None:
+    def __init__(self, source: str, port: int, certificate: str = "") -> None:
         self.source = source
+        self.tls: ssl.SSLContext | None = None
+        if certificate:
+            self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.tls.load_cert_chain(certificate)
         self.counts = _Counts()
         parts = urlsplit(source)
         handler = _Proxy if parts.scheme in ("http", "https") else _Files
@@ -191,8 +225,19 @@ class _Connection(socketserver.StreamRequestHandler):
     rbufsize = 1 << 16
     disable_nagle_algorithm = True
 
+    def setup(self) -> None:
+        # Here, in the connection's thread, as a handshake takes a while.
+        if self.server.tls:
+            self.request = self.server.tls.wrap_socket(self.request, server_side=True)
+        super().setup()
+
+    def finish(self) -> None:
+        super().finish()
+        self.connection.close()
+
     def handle(self) -> None:
-        first = True
+        # A handshake of TLS 1.3 is one round trip, whether a session is resumed or not.
+        first = 2 if self.server.tls else 1
         while head := _read_head(self.rfile):
             counts = self.server.counts
             begin = time.perf_counter()
@@ -201,7 +246,7 @@ class _Connection(socketserver.StreamRequestHandler):
             answered = self.answer(head)
             counts.requests.append((begin, answered))
             counts.connections.append(id(self.connection))
-            first = False
+            first = 0
             if _CLOSE.search(head):
                 break
 
@@ -355,9 +400,11 @@ def main() -> None:
     parser.add_argument("source", help="a folder, or the address of a server")
     parser.add_argument("--rtt", type=float, default=0, help="milliseconds")
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--certificate", default="", help="PEM, with its key: https")
     parser.add_argument("--controlled", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    with _Server(arguments.source, arguments.port) as server:
+    certificate = arguments.certificate
+    with _Server(arguments.source, arguments.port, certificate) as server:
         server.counts.rtt = arguments.rtt
         threading.Thread(target=server.serve_forever, daemon=True).start()
         port = server.server_address[1]
@@ -365,7 +412,10 @@ def main() -> None:
             print(port, flush=True)
             _obey(server)
         else:
-            print(f"http://127.0.0.1:{port} is {arguments.rtt:g} ms away; Enter ends.")
+            scheme = "https" if certificate else "http"
+            print(
+                f"{scheme}://127.0.0.1:{port} is {arguments.rtt:g} ms away; Enter ends."
+            )
             sys.stdin.readline()
 
 

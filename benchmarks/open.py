@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import data
 from contest import Course, entrants, print_table, race, versions
-from latency import Latency
+from latency import Latency, certified
 from openers import OPENERS
 
 if TYPE_CHECKING:
@@ -40,11 +41,12 @@ def main() -> None:
     parser.add_argument("--peers-python", default=sys.executable)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--rtt", type=float, nargs="+", default=RTTS, help="ms")
+    parser.add_argument("--tls", action="store_true", help="over https")
     parser.add_argument("--what", nargs="+", default=list(WHAT), choices=list(WHAT))
     parser.add_argument("--who", nargs="+", default=list(OPENERS), choices=OPENERS)
     arguments = parser.parse_args()
     print(versions(arguments.peers_python), end="\n\n")
-    head = ["open over HTTP", "", "waves, requests"]
+    head = [f"open over {'HTTPS' if arguments.tls else 'HTTP'}", "", "waves, requests"]
     head += [f"RTT {rtt:g}: ms" for rtt in arguments.rtt]
     print_table(head, rows(arguments))
 
@@ -53,15 +55,18 @@ def rows(arguments: argparse.Namespace) -> Iterator[list[str]]:
     """Measure store after store; one row for each contender."""
     for name in arguments.what:
         data.make(name)
-    with Latency(data.FOLDER) as server, Latency(data.FOLDER) as warm:
+    with ExitStack() as stack:
+        certificate, trust = certified(stack) if arguments.tls else (None, {})
+        server, warm = (
+            stack.enter_context(Latency(data.FOLDER, certificate)) for _ in range(2)
+        )
         for name in arguments.what:
             who = [n for n in arguments.who if name in IMAGES_ONLY.get(n, WHAT)]
             found = []
             for rtt in arguments.rtt:
                 store = f"{name}.ome.zarr"
-                course = Course(
-                    server, f"{server.url}/{store}", f"{warm.url}/{store}", rtt
-                )
+                there, nearby = f"{server.url}/{store}", f"{warm.url}/{store}"
+                course = Course(server, there, nearby, rtt, trust)
                 entries = entrants("open", who, course, arguments.peers_python)
                 found.append(race(entries, arguments.rounds))
             for contender in who:

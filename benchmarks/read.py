@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import data
 from contest import Course, entrants, print_table, race, versions
-from latency import Latency
+from latency import Latency, certified
 from readers import PART, PARTS, READERS
 
 from napari_omezarr.demo.server import OWNER, S3Server
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from contest import Standing
 
-PLACES = {"http": "HTTP", "s3": "S3", "signed": "S3, signed"}
+PLACES = {"http": "HTTP", "https": "HTTPS", "s3": "S3", "signed": "S3, signed"}
 RTTS = (0, 30)
 SIZE = 2 * prod(data.VOLUME_SHAPE) / 1e6
 IMAGES = {
@@ -94,10 +94,13 @@ def _courses(
 ) -> list[Course]:
     """Start the servers of a place."""
     names = f"{image}.ome.zarr", f"{IMAGES[image]}.ome.zarr"
-    if place == "http":
-        server, warm = (stack.enter_context(Latency(data.FOLDER)) for _ in range(2))
+    if place in ("http", "https"):
+        certificate, trust = certified(stack) if place == "https" else (None, {})
+        server, warm = (
+            stack.enter_context(Latency(data.FOLDER, certificate)) for _ in range(2)
+        )
         volume, patch = f"{server.url}/{names[0]}", f"{warm.url}/{names[1]}"
-        return [Course(server, volume, patch, rtt) for rtt in rtts]
+        return [Course(server, volume, patch, rtt, trust) for rtt in rtts]
     bucket = "private" if place == "signed" else "public"
     s3 = stack.enter_context(S3Server())
     for name in names:
