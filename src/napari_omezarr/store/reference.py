@@ -13,7 +13,7 @@ import json
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fsspec.implementations.reference import ReferenceFileSystem
@@ -28,7 +28,7 @@ from .error_mapping import ErrorContext
 from .filesystems import require
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from zarr.abc.store import ByteRequest
 
@@ -62,7 +62,7 @@ class ReferenceBackend(ObjectBackend):
         self._files = files
         self._member = member
         self._opener = opener
-        self._references: Mapping[str, Any] | None = None
+        self._references: References | None = None
         self._reading = asyncio.Lock()
         self._targets: OrderedDict[str, RemoteStore] = OrderedDict()
 
@@ -83,7 +83,7 @@ class ReferenceBackend(ObjectBackend):
         if self._references is _NOTHING:
             return None
         path = "/".join(part for part in (self._member, key) if part)
-        found = await outcome(asyncio.to_thread(_entry, self._references, path))
+        found = await outcome(self._find(self._references, path))
         if isinstance(found, StoreError):
             raise found
         if isinstance(found, Exception):
@@ -104,8 +104,8 @@ class ReferenceBackend(ObjectBackend):
         stores = (self._files, *self._targets.values())
         return tuple(dict.fromkeys(note for store in stores for note in store.notes))
 
-    async def _load(self) -> Mapping[str, Any]:
-        make: Callable[[bytes], Mapping[str, Any]]
+    async def _load(self) -> References:
+        make: Callable[[bytes], References]
         location = self._files.location
         if location.path.lower().rstrip("/").endswith(_PARQUET):
             require("pyarrow", "kerchunk", location.display)
@@ -119,10 +119,20 @@ class ReferenceBackend(ObjectBackend):
         if found is None:
             return _NOTHING
         self.stats.received += len(found.body)
+        parsed: References | Exception
         parsed = await outcome(asyncio.to_thread(make, found.body))
         if isinstance(parsed, Exception):
             raise self._damaged()
         return parsed
+
+    async def _find(
+        self, references: References, path: str
+    ) -> bytes | list[Any] | None:
+        if isinstance(references, ParquetReferences):
+            said = await references.find(path)
+        else:
+            said = references.get(path)
+        return None if said is None else _checked(said)
 
     async def _target(self, said: list[Any], wanted: ByteRequest | None) -> GetResult:
         store = self._opened(said[0])
@@ -184,11 +194,11 @@ _NOTHING: dict[str, Any] = {}
 """What there is to refer to where the file is missing."""
 
 
-class ParquetReferences(Mapping[str, Any]):
+class ParquetReferences:
     """References in Parquet as kerchunk writes them: a table for some chunks each.
 
-    ``.zmetadata`` holds all documents of zarr 2, and how many chunks a table has. All
-    methods block, for threads; a table that is damaged raises, and is not an empty one.
+    ``.zmetadata`` holds all documents of zarr 2, and how many chunks a table has. A
+    table that is damaged raises, and is not an empty one.
     """
 
     def __init__(self, files: RemoteStore, stats: RequestStats, body: bytes) -> None:
@@ -199,15 +209,20 @@ class ParquetReferences(Mapping[str, Any]):
             raise ValueError
         self._files = files
         self._stats = stats
-        self._table = lru_cache(_TABLES)(self._read_table)
+        self._tables: OrderedDict[str, Any] = OrderedDict()
+        self._reading = asyncio.Lock()
 
-    def __getitem__(self, key: str) -> Any:
+    async def find(self, key: str) -> Any:
+        """Find what a key refers to, on the I/O loop; None if it is not there."""
         if key in self._documents:
             return json.dumps(self._documents[key])
-        field, number = self._number(key)
-        table = self._table(field, number // self._rows)
+        place = self._number(key)
+        if place is None:
+            return None
+        field, number = place
+        table = await self._table(f"{field}/refs.{number // self._rows}.parq")
         if table is None:
-            raise KeyError(key)
+            return None
         row = {
             name: table.column(name)[number % self._rows].as_py()
             for name in table.column_names
@@ -215,17 +230,11 @@ class ParquetReferences(Mapping[str, Any]):
         if row.get("raw") is not None:
             return row["raw"]
         if row.get("path") is None:
-            raise KeyError(key)
+            return None
         offset, size = row.get("offset") or 0, row.get("size") or 0
         return [row["path"], offset, size] if offset or size else [row["path"]]
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._documents)
-
-    def __len__(self) -> int:
-        return len(self._documents)
-
-    def _number(self, key: str) -> tuple[str, int]:
+    def _number(self, key: str) -> tuple[str, int] | None:
         """Find the array that a chunk is of, and the chunk's number, row by row."""
         parts = key.split("/")
         for count in range(len(parts) - 1, -1, -1):
@@ -234,32 +243,50 @@ class ParquetReferences(Mapping[str, Any]):
             if array is not None:
                 break
         else:
-            raise KeyError(key)
+            return None
         at = [*re.split(r"[./]", "/".join(parts[count:]))]
         pairs = zip(array["shape"], array["chunks"], strict=True)
         counts = [max(1, -(-size // chunk)) for size, chunk in pairs] or [1]
         if len(at) != len(counts) or not all(index.isdecimal() for index in at):
-            raise KeyError(key)
+            return None
         number = 0
         for index, most in zip(map(int, at), counts, strict=True):
             if index >= most:
-                raise KeyError(key)
+                return None
             number = number * most + index
         return field, number
 
-    def _read_table(self, field: str, record: int) -> Any:
-        """Read a table; None where there is none, as it would have no references."""
-        from pyarrow import BufferReader, parquet  # heavy
+    async def _table(self, key: str) -> Any:
+        """Give a table, read once; None where there is none, without references."""
+        # Awaited, never waited for in a thread of the loop: what it waits for may need
+        # such a thread itself, and there are few.
+        key = key.lstrip("/")
+        async with self._reading:
+            if key not in self._tables:
+                self._tables[key] = await self._read_table(key)
+            self._tables.move_to_end(key)
+            while len(self._tables) > _TABLES:
+                self._tables.popitem(last=False)
+            return self._tables[key]
 
-        key = f"{field}/refs.{record}.parq".lstrip("/")
+    async def _read_table(self, key: str) -> Any:
         self._stats.requests += 1
-        answer = self._files.fetch([key])[key]
+        answer = (await self._files.answers([key]))[key]
         if isinstance(answer, StoreError):
             raise answer
         if answer is None:
             return None
         self._stats.received += len(answer)
-        return parquet.read_table(BufferReader(answer))
+        return await asyncio.to_thread(_parquet, answer)
+
+
+References = ParquetReferences | Mapping[str, Any]
+
+
+def _parquet(body: bytes) -> Any:
+    from pyarrow import BufferReader, parquet  # heavy
+
+    return parquet.read_table(BufferReader(body))
 
 
 def _parsed(body: bytes) -> Mapping[str, Any]:
@@ -269,15 +296,11 @@ def _parsed(body: bytes) -> Mapping[str, Any]:
     return found
 
 
-def _entry(references: Mapping[str, Any], path: str) -> bytes | list[Any] | None:
-    """Give what a key refers to: its bytes, or an address, and perhaps offset and size.
+def _checked(found: Any) -> bytes | list[Any]:
+    """Give the bytes of a reference, or its address, and perhaps offset and size.
 
     Raises any exception where it is none of that.
     """
-    try:
-        found = references[path]
-    except KeyError:
-        return None
     if isinstance(found, str):
         return _decoded(found)
     if isinstance(found, (bytes, bytearray, memoryview)):
