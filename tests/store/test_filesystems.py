@@ -31,7 +31,7 @@ from napari_omezarr.store import open_store
 from napari_omezarr.store.fsspec_backend import FsspecBackend, filesystem_of
 from quick_retries import PIXELS, QUICK
 from quick_retries import write_image as write_array
-from servers import filesystems
+from servers import filesystems, hubs
 from servers.filesystems import PASSWORD, USER, missing
 from servers.http import FileServer
 
@@ -262,6 +262,87 @@ def test_without_a_gateway_ipfs_says_how_to_name_one(monkeypatch, tmp_path):
         read_layers("ipfs://bafy/a.zarr")
     assert "IPFS_GATEWAY" in raised.value.action
     get_gateway.cache_clear()
+
+
+@pytest.fixture
+def hub(request, tmp_path, monkeypatch):
+    """A stand-in of GitHub or Hugging Face, and the address of its repository."""
+    kind = request.param
+    if lacks := missing({"github": "requests", "hf": "huggingface_hub"}[kind]):
+        pytest.skip(lacks)
+    for place in ("one.ome.zarr", "more/two.ome.zarr"):
+        write_image(IMAGE, tmp_path / place, axes="czyx")
+    shards = {"chunks": (1, 2, 20, 20), "shards": (1, 6, 60, 80)}
+    write_image(IMAGE, tmp_path / "sharded.ome.zarr", axes="czyx", **shards)
+    (tmp_path / "large").write_bytes(bytes(range(250)) * 5000)
+    with {"github": hubs.GitHub, "hf": hubs.HuggingFace}[kind](tmp_path) as server:
+        if kind == "hf":
+            monkeypatch.setitem(conf, "hf", {"endpoint": server.url})
+            yield server, f"hf://datasets/{hubs.OWNER}/{hubs.NAME}"
+            return
+        from fsspec.implementations.github import GithubFileSystem
+
+        for name in ("url", "content_url"):
+            outside = getattr(GithubFileSystem, name)
+            here = outside.replace("https://api.github.com", server.url)
+            monkeypatch.setattr(GithubFileSystem, name, here)
+        monkeypatch.setattr(GithubFileSystem, "cachable", False)
+        yield server, f"github://{hubs.OWNER}:{hubs.NAME}@main"
+
+
+HUBS = pytest.mark.parametrize("hub", ["github", "hf"], indirect=True)
+
+
+@HUBS
+@pytest.mark.parametrize("name", ["one", "more/two", "sharded"])
+def test_an_image_of_a_repository_is_read(hub, name):
+    ((data, _, _), _) = read_layers(f"{hub[1]}/{name}.ome.zarr")
+    np.testing.assert_array_equal(np.asarray(data), IMAGE[0])
+
+
+@HUBS
+def test_a_repository_is_walked(hub):
+    page = Listing(Location.parse(hub[1])).more().result(30)
+    names = ["more", "one.ome.zarr", "sharded.ome.zarr"]
+    assert [entry.name for entry in page.entries] == names
+    page = Listing(Location.parse(f"{hub[1]}/more")).more().result(30)
+    assert [entry.name for entry in page.entries] == ["two.ome.zarr"]
+
+
+@HUBS
+@pytest.mark.parametrize("wanted", [RangeByteRequest(700_000, 700_009)], ids=str)
+def test_a_part_of_a_large_file_of_a_repository(hub, wanted):
+    expected = (bytes(range(250)) * 5000)[wanted.start : wanted.end]
+    assert body_of(f"{hub[1]}/large", wanted) == expected
+
+
+@HUBS
+def test_nothing_there_in_a_repository(hub):
+    with pytest.raises(NodeNotFoundError):
+        read_layers(f"{hub[1]}/nothing.ome.zarr")
+
+
+@HUBS
+def test_a_repository_that_is_not_open_is_no_empty_place(hub):
+    other = hub[1].replace(hubs.NAME, "other")
+    with pytest.raises(StoreError):
+        read_layers(f"{other}/one.ome.zarr")
+    with pytest.raises(StoreError):
+        Listing(Location.parse(other)).more().result(30)
+
+
+@pytest.mark.parametrize("hub", ["hf"], indirect=True)
+def test_a_private_dataset_is_read_by_its_token(hub, monkeypatch):
+    server, address = hub
+    server.token = "hf_s3cr3t"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_IMPLICIT_TOKEN", True)
+    with pytest.raises(StoreError) as raised:
+        read_layers(f"{address}/one.ome.zarr")
+    assert "HF_TOKEN" in (raised.value.action or "")
+    monkeypatch.setitem(conf, "hf", {"endpoint": server.url, "token": server.token})
+    ((data, _, _), _) = read_layers(f"{address}/one.ome.zarr")
+    np.testing.assert_array_equal(np.asarray(data), IMAGE[0])
+    assert "s3cr3t" not in repr(Location.parse(address))
 
 
 # What fsspec raises, in our words; and what is not installed.

@@ -116,9 +116,7 @@ class FsspecBackend(WritableBackend):
                 found = GetResult(body, size=len(body))
             else:
                 found = await self._part(self._at(key), wanted)
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-            if not is_absence(error):
-                raise self._shared.explain(error) from None
+        except _ABSENCES:
             await self._shared.check_absent(self._at(key))
             return None
         self.stats.received += len(found.body)
@@ -206,9 +204,7 @@ class FsspecBackend(WritableBackend):
         (await self._shared.get()).invalidate_cache(folder)
         try:
             found = await self._call("find", folder, detail=True)
-        except FileNotFoundError as error:
-            if not is_absence(error):
-                raise self._shared.explain(error) from None
+        except FileNotFoundError:
             found = {}
         above = len(self._path.strip("/")) + 1 if self._path.strip("/") else 0
         return ListPage(
@@ -225,7 +221,7 @@ class FsspecBackend(WritableBackend):
     def _at(self, key: str) -> str:
         if callable(self._path):
             return str(self._path(key))
-        return f"{self._path}/{key}".rstrip("/")
+        return f"{self._path}/{key}".rstrip("/") if self._path else key
 
     async def _call(self, name: str, *arguments: Any, **options: Any) -> Any:
         """Call a method of the filesystem by its name; on the I/O loop."""
@@ -243,8 +239,12 @@ class FsspecBackend(WritableBackend):
         answer = await outcome(work)
         if not isinstance(answer, Exception):
             return answer
-        if isinstance(answer, (*_ABSENCES, RequestFailed, StoreError)):
+        if isinstance(answer, (RequestFailed, StoreError)):
             raise answer
+        if isinstance(answer, _ABSENCES):
+            if is_absence(answer):
+                raise answer
+            raise self._shared.explain(answer)
         if self._errors and isinstance(answer, self._errors):
             status = status_of(answer)
             if not status and isinstance(answer, OSError):
