@@ -45,7 +45,9 @@ def is_claimed(address: str) -> bool:
         return is_said or is_claimed(address[: pipes.start()])
     path = parts.path if remote else address.replace(os.sep, "/")
     path = path.rstrip("/")
-    if _STORE.search(path) or _REFERENCES.match(address):
+    # What lies within comes first: ``zip://cells.zarr::https://host/archive.zip``.
+    names = [path, *(each.rstrip("/") for each in address.split("::")[:-1])]
+    if any(map(_STORE.search, names)) or _REFERENCES.match(address):
         return True
     if _FOREIGN.search(path):
         return False

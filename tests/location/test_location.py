@@ -584,3 +584,44 @@ def test_up_undoes_down(text, key):
 def test_secrets_are_never_told(root, path, secret):
     text = f"{root.format(secret)}{path.replace('?', '')}?sig={secret}&x=1"
     assert not [told for told in told_about(text) if secret in told]
+
+
+@pytest.mark.parametrize(
+    ("address", "protocol", "root", "path"),
+    [
+        ("sftp://ada@h:2222/a b/c.zarr", "sftp", "h:2222", "a b/c.zarr"),
+        ("ssh://h/~/c.zarr", "sftp", "h", "~/c.zarr"),
+        ("sftp://h/what?.zarr", "sftp", "h", "what?.zarr"),
+        ("webdav://h.org/a/c.zarr", "webdav+https", "h.org", "a/c.zarr"),
+        ("dav://10.0.0.1:8/c.zarr", "webdav+http", "10.0.0.1:8", "c.zarr"),
+        ("davs://h:8080/c.zarr", "webdav+https", "h:8080", "c.zarr"),
+        ("webdav+http://h/a%20b.zarr", "webdav+http", "h", "a b.zarr"),
+        ("hf://datasets/lab/cells/c.zarr", "hf", "datasets/lab/cells", "c.zarr"),
+        ("hf://lab/cells@v1.0/c.zarr", "hf", "lab/cells@v1.0", "c.zarr"),
+        ("github://lab:cells/c.zarr", "github", "lab:cells", "c.zarr"),
+        ("github://lab:cells@main/a/c.zarr", "github", "lab:cells@main", "a/c.zarr"),
+        ("ipfs://bafy/c.zarr", "ipfs", "bafy", "c.zarr"),
+        ("ipns://name.org/c.zarr", "ipns", "name.org", "c.zarr"),
+        ("memory://folder/c.zarr", "memory", "", "folder/c.zarr"),
+    ],
+)
+def test_what_only_fsspec_knows(address, protocol, root, path):
+    location = Location.parse(address)
+    assert (location.protocol, location.root, location.path) == (protocol, root, path)
+    assert Location.parse(str(location)) == location
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "sftp:///c.zarr",
+        "webdav+https://h/c.zarr?version=2",
+        "hf://cells",
+        "github://lab/cells/c.zarr",
+        "ipfs:///c.zarr",
+    ],
+)
+def test_what_only_fsspec_knows_is_refused_with_its_form(address):
+    with pytest.raises(LocationError) as raised:
+        Location.parse(address)
+    assert raised.value.action
