@@ -54,6 +54,19 @@ class LayerSpec:
     needs_contrast: bool = False
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """What had to be tolerated, as the layer's metadata have it."""
+        known = self.options.get("metadata", {}).get("omezarr", {})
+        return tuple(known.get("warnings", ()))
+
+    def warned(self, *sentences: str, **options: Any) -> LayerSpec:
+        """Give the same layer with other options, and with more to say of it."""
+        metadata = {**self.options["metadata"]["omezarr"]}
+        metadata["warnings"] = list(dict.fromkeys((*self.warnings, *sentences)))
+        options["metadata"] = {**self.options["metadata"], "omezarr": metadata}
+        return dataclasses.replace(self, options={**self.options, **options})
+
+    @property
     def layer_data(self) -> LayerData:
         """The tuple that napari calls layer data."""
         data = list(self.data) if self.options.get("multiscale") else self.data[0]

@@ -10,7 +10,7 @@ from .axes import (
     unit_size,
 )
 from .channels import ResolvedChannel, is_rgb, resolve_channels
-from .document import parse_document
+from .document import KINDS, parse_document
 from .model import (
     Acquisition,
     Axis,
@@ -36,6 +36,7 @@ from .multiscale import fit_axes
 from .transforms import stored_parameters
 
 __all__ = [
+    "KINDS",
     "TIMES",
     "Acquisition",
     "Affine",

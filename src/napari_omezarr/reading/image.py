@@ -15,9 +15,9 @@ from napari_omezarr.errors import (
     NodeNotFoundError,
     OMEZarrError,
     OptionError,
-    StoreError,
     UnsupportedDataError,
 )
+from napari_omezarr.location import GROUP_DOCUMENT
 from napari_omezarr.metadata import (
     Image,
     ImageLabel,
@@ -34,11 +34,11 @@ from napari_omezarr.pyramid import ArrayPixels, Level, Pyramid
 from .nodes import (
     ArrayNode,
     GroupNode,
-    array_key,
+    find_array,
+    find_group,
     group_keys,
     join_path,
-    kind_of,
-    parse_array,
+    other_format,
     parse_node,
 )
 from .rounds import ask, together
@@ -50,18 +50,10 @@ if TYPE_CHECKING:
 
     from napari_omezarr.metadata import Dataset, Document, Multiscale
 
-    from .nodes import Opening
+    from .nodes import Node, Opening
     from .rounds import Answers, Questions
 
 # The levels of one multiscale: arrays from their documents, without pixels.
-
-
-def level_keys(group: str, multiscale: Multiscale, zarr_format: int) -> tuple[str, ...]:
-    """Give the keys of the metadata of all levels."""
-    return tuple(
-        array_key(join_path(group, dataset.path), zarr_format)
-        for dataset in multiscale.datasets
-    )
 
 
 def find_levels(
@@ -73,8 +65,17 @@ def find_levels(
     the one before are left out, each with a warning. The multiscale that is returned
     has axes that fit the arrays.
     """
-    answers = yield from ask(level_keys(group, multiscale, zarr_format))
-    found, problems = _open_arrays(opening, group, multiscale, zarr_format, answers)
+    parts = yield from together(
+        _find_level(opening, join_path(group, dataset.path), zarr_format)
+        for dataset in multiscale.datasets
+    )
+    found: list[tuple[Dataset, ArrayPixels]] = []
+    problems: list[OMEZarrError] = []
+    for dataset, part in zip(multiscale.datasets, parts, strict=True):
+        if isinstance(part, ArrayPixels):
+            found.append((dataset, part))
+        else:
+            problems.append(part)
     if not found:
         raise problems[0]
     opening.warnings.extend(str(problem) for problem in problems)
@@ -146,30 +147,28 @@ def pick_level(opening: Opening, levels: tuple[Level, ...]) -> tuple[Level, ...]
     return (levels[number],)
 
 
-def _open_arrays(
-    opening: Opening,
-    group: str,
-    multiscale: Multiscale,
-    zarr_format: int,
-    answers: Answers,
-) -> tuple[list[tuple[Dataset, ArrayPixels]], list[OMEZarrError]]:
-    found: list[tuple[Dataset, ArrayPixels]] = []
-    problems: list[OMEZarrError] = []
-    for dataset in multiscale.datasets:
-        path = join_path(group, dataset.path)
-        try:
-            node = parse_array(path, answers, zarr_format)
-            if node is None:
-                place = (opening.location / path).display
-                msg = f"Level {dataset.path} is listed, but it is not there."
-                problems.append(NodeNotFoundError(msg, url=place))
-            else:
-                found.append((dataset, open_array(opening, node)))
-        except StoreError:
-            raise
-        except (MetadataError, UnsupportedDataError) as error:
-            problems.append(error)
-    return found, problems
+def _find_level(
+    opening: Opening, path: str, zarr_format: int
+) -> Questions[ArrayPixels | OMEZarrError]:
+    """Find one level, or say what is wrong with it; a failed request raises."""
+    try:
+        node = yield from find_array(path, zarr_format)
+        if node is not None:
+            _note_format(opening, node, zarr_format)
+            return open_array(opening, node)
+    except (MetadataError, UnsupportedDataError) as error:
+        return error
+    msg = f"Level {path} is listed, but it is not there."
+    return NodeNotFoundError(msg, url=opening.place(path).display)
+
+
+def _note_format(opening: Opening, found: Node, zarr_format: int) -> None:
+    """Say that a part was found in another zarr format than that of its group."""
+    if found.zarr_format != zarr_format:
+        opening.warnings.append(
+            f"{found.path} is stored in Zarr version {found.zarr_format}, and what "
+            f"lists it in version {zarr_format}."
+        )
 
 
 # An image group and its label images.
@@ -191,16 +190,28 @@ def find_image(
 
     One that is missing or broken costs itself and a warning, not the others.
     """
-    answers = yield from ask(image_keys(path, zarr_format))
     try:
-        group = parse_node(path, answers, zarr_format)
-        if not isinstance(group, GroupNode):
+        group, answers = yield from _find_image_group(path, zarr_format)
+        if group is None:
             opening.warnings.append(f"The image {path} is listed, but it is not there.")
             return []
+        _note_format(opening, group, zarr_format)
         return (yield from open_image(opening, group, answers, name))
     except (MetadataError, NodeNotFoundError, UnsupportedDataError) as error:
         opening.warnings.append(f"The image {path} could not be opened. {error}")
         return []
+
+
+def _find_image_group(
+    path: str, zarr_format: int
+) -> Questions[tuple[GroupNode | None, Answers]]:
+    answers: Answers = {}
+    for number in (zarr_format, other_format(zarr_format)):
+        answers = yield from ask(image_keys(path, number))
+        group = parse_node(path, answers, number)
+        if group is not None:
+            return (group if isinstance(group, GroupNode) else None), answers
+    return None, answers
 
 
 def open_image(
@@ -210,11 +221,15 @@ def open_image(
 
     ``name`` is used where the document has none.
     """
-    parts: list[Questions[Pyramid | None]] = [open_multiscale(opening, group, name)]
+    part = opening.part()  # what is said of labels that are not there is the image's
+    parts: list[Questions[Pyramid | None]] = [open_multiscale(part, group, name)]
     if opening.options.labels is not False:
-        parts += label_images(opening, group, answers)
-    opened = yield from together(parts)
-    return [pyramid for pyramid in opened if pyramid is not None]
+        parts += label_images(part, group, answers)
+    image, *labels = yield from together(parts)
+    assert image is not None
+    warnings = dict.fromkeys((*image.warnings, *part.warnings))
+    image = dataclasses.replace(image, warnings=tuple(warnings))
+    return [image, *(pyramid for pyramid in labels if pyramid is not None)]
 
 
 def label_images(
@@ -225,22 +240,45 @@ def label_images(
     A broken labels group costs the labels, never the image.
     """
     path = join_path(group.path, "labels")
-    try:
-        labels = parse_node(path, answers, group.zarr_format)
-        if labels is None or isinstance(labels, ArrayNode):
-            return []
-        kind = kind_of(labels, path)
-    except OMEZarrError as error:
-        opening.warnings.append(f"The labels could not be opened. {error}")
-        return []
-    return _find_labels(opening, labels, kind) if isinstance(kind, Labels) else []
+    asked = [f for f in GROUP_DOCUMENT if group_keys(path, f)[0] in answers]
+    found: dict[str, Questions[Pyramid | None]] = {}
+    # Each format may have a list of its own; what both list is taken from the image's.
+    for number in sorted(asked, key=lambda f: f != group.zarr_format):
+        try:
+            listed = _listed_labels(opening, parse_node(path, answers, number), group)
+        except OMEZarrError as error:
+            opening.warnings.append(f"The labels could not be opened. {error}")
+        else:
+            found |= {name: listed[name] for name in listed if name not in found}
+    wanted = opening.options.labels
+    for name in () if isinstance(wanted, bool) else wanted:
+        if name not in found:
+            place = join_path(path, name)
+            opening.warnings.append(f"{place} is not among the labels that are listed.")
+            found[name] = _find_label(opening, place, group.zarr_format)
+    return list(found.values())
+
+
+def _listed_labels(
+    opening: Opening, labels: Node | None, image: GroupNode
+) -> dict[str, Questions[Pyramid | None]]:
+    if not isinstance(labels, GroupNode):
+        return {}
+    document = parse_document(
+        labels.attributes, zarr_format=labels.zarr_format, url=labels.path
+    )
+    if not isinstance(document.kind, Labels):
+        return {}
+    _note_format(opening, labels, image.zarr_format)
+    opening.warnings.extend(f"{labels.path}: {said}" for said in document.warnings)
+    return _find_labels(opening, labels, document.kind)
 
 
 def open_labels(
     opening: Opening, labels: GroupNode, kind: Labels
 ) -> Questions[list[Pyramid]]:
     """Open all label images of a labels group."""
-    opened = yield from together(_find_labels(opening, labels, kind))
+    opened = yield from together(_find_labels(opening, labels, kind).values())
     pyramids = [pyramid for pyramid in opened if pyramid is not None]
     if not pyramids:
         msg = "This labels group lists no label image that is there."
@@ -250,24 +288,24 @@ def open_labels(
 
 def _find_labels(
     opening: Opening, labels: GroupNode, kind: Labels
-) -> list[Questions[Pyramid | None]]:
+) -> dict[str, Questions[Pyramid | None]]:
     wanted = opening.options.labels
     paths = [p for p in kind.paths if isinstance(wanted, bool) or p in wanted]
-    return [
-        _find_label(opening, join_path(labels.path, path), labels.zarr_format)
+    return {
+        path: _find_label(opening, join_path(labels.path, path), labels.zarr_format)
         for path in paths
-    ]
+    }
 
 
 def _find_label(
     opening: Opening, path: str, zarr_format: int
 ) -> Questions[Pyramid | None]:
     try:
-        answers = yield from ask(group_keys(path, zarr_format))
-        group = parse_node(path, answers, zarr_format)
+        group = yield from find_group(path, zarr_format)
         if not isinstance(group, GroupNode):
-            opening.warnings.append(f"{path} is listed, but it is not there.")
+            opening.warnings.append(f"{path} is not there.")
             return None
+        _note_format(opening, group, zarr_format)
         return (yield from open_multiscale(opening, group, is_label=True))
     except OMEZarrError as error:
         opening.warnings.append(f"{path} could not be opened. {error}")
@@ -277,7 +315,11 @@ def _find_label(
 def open_multiscale(
     opening: Opening, group: GroupNode, name: str = "", *, is_label: bool = False
 ) -> Questions[Pyramid]:
-    """Open one multiscale of a group whose attributes have been read."""
+    """Open one multiscale of a group whose attributes have been read.
+
+    What had to be tolerated of it is with the pyramid, and nowhere else.
+    """
+    opening = opening.part()
     parameters = yield from find_parameters(opening, group)
     document = _parse_document(opening, group, parameters, is_label=is_label)
     if not isinstance(document.kind, Image):
@@ -334,7 +376,7 @@ def make_pyramid(
         label=multiscale.label,
         version=document.version,
         attributes=document.attributes,
-        warnings=(*document.warnings, *warnings),
+        warnings=(*document.warnings, *opening.warnings, *warnings),
         default_point=_default_point(multiscale),
         extras=_extras(group, document),
     )
@@ -409,11 +451,11 @@ def find_parameters(
     """Read the few transforms whose matrix lies in an array of its own (0.6)."""
     paths = stored_parameters(group.attributes)
     places = {path: join_path(group.path, path) for path in paths}
-    keys = [array_key(place, group.zarr_format) for place in places.values()]
-    answers = yield from ask(keys)
-    found: dict[str, np.ndarray] = {}
-    for path, place in places.items():
-        stored = parse_array(place, answers, group.zarr_format)
-        if stored is not None:
-            found[path] = open_array(opening, stored)[...]
-    return found
+    stored = yield from together(
+        find_array(place, group.zarr_format) for place in places.values()
+    )
+    return {
+        path: open_array(opening, node)[...]
+        for path, node in zip(places, stored, strict=True)
+        if node is not None
+    }

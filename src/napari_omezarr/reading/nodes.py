@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from napari_omezarr.errors import MetadataError, StoreError, WebPageError
@@ -14,7 +14,7 @@ from napari_omezarr.location import (
     ZATTRS,
     ZGROUP,
 )
-from napari_omezarr.metadata import parse_document
+from napari_omezarr.metadata import KINDS, parse_document
 
 from .rounds import Consolidated, ask
 
@@ -67,6 +67,11 @@ def array_key(path: str, zarr_format: int) -> str:
     return join_path(path, ARRAY_DOCUMENT[zarr_format])
 
 
+def other_format(zarr_format: int) -> int:
+    """Give the zarr format that a part may be in although its group is not."""
+    return 5 - zarr_format
+
+
 def parse_node(
     path: str, answers: Answers, zarr_format: int | None = None
 ) -> Node | None:
@@ -82,7 +87,38 @@ def parse_node(
     if not found:
         raise_failures(answers[key] for key in group_keys(path, zarr_format))
         return None
-    return max(found, key=lambda n: (isinstance(n, ArrayNode), bool(n.attributes)))
+    return max(found, key=_says)
+
+
+def _says(node: Node) -> tuple[bool, bool, bool]:
+    """Order what both formats say of one place: by what a viewer can use of it."""
+    keys = node.attributes.keys() | _object(node.attributes.get("ome")).keys()
+    known = isinstance(node, ArrayNode), not keys.isdisjoint(KINDS)
+    return *known, bool(node.attributes)
+
+
+def find_group(path: str, zarr_format: int) -> Questions[Node | None]:
+    """Find what a group lists: in its own zarr format, else in the other one.
+
+    What newer programs add to an older image is often of their own format. The
+    second is asked for only where the first has nothing.
+    """
+    for number in (zarr_format, other_format(zarr_format)):
+        answers = yield from ask(group_keys(path, number))
+        found = parse_node(path, answers, number)
+        if found is not None:
+            return found
+    return None
+
+
+def find_array(path: str, zarr_format: int) -> Questions[ArrayNode | None]:
+    """Find an array: in its group's zarr format, else in the other one."""
+    for number in (zarr_format, other_format(zarr_format)):
+        answers = yield from ask([array_key(path, number)])
+        found = parse_array(path, answers, number)
+        if found is not None:
+            return found
+    return None
 
 
 def find_node(path: str) -> Questions[Node | None]:
@@ -204,6 +240,10 @@ class Opening:
     options: ReadOptions
     warnings: list[str] = field(default_factory=list)
     consolidated: Consolidated = field(default_factory=Consolidated)
+
+    def part(self) -> Opening:
+        """Give the opening of one part, which keeps its warnings for itself."""
+        return replace(self, warnings=[])
 
     def place(self, path: str) -> Location:
         """Give the place of a node by its path; of the root, the location itself."""

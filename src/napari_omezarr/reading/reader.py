@@ -176,7 +176,15 @@ def read(source: Location | Any, options: ReadOptions | None = None) -> Reading:
 
 
 def _reading(opening: Opening, pyramids: list[Pyramid]) -> Reading:
-    warnings = [*opening.warnings, *(w for p in pyramids for w in p.warnings)]
+    said = opening.warnings
+    # What is said of no image in particular goes with each: layers carry all of it.
+    pyramids = [
+        dataclasses.replace(
+            pyramid, warnings=tuple(dict.fromkeys((*pyramid.warnings, *said)))
+        )
+        for pyramid in pyramids
+    ]
+    warnings = [*said, *(w for p in pyramids for w in p.warnings)]
     notes = (*opening.location.notes, *opening.store.notes)
     return Reading(
         opening.location,

@@ -82,8 +82,10 @@ def make_layers(opened: Iterable[Opened]) -> list[Layer]:
     recents = Recents()
     for part in parts:
         recents.add(part.reading.location)
-    tell(part.reading for part in parts)
-    return [make_layer(spec) for part in parts for spec in part.specs]
+    specs = [spec for part in parts for spec in part.specs]
+    # Some of what is odd is found out only when layers are made.
+    tell((p.reading for p in parts), (text for s in specs for text in s.warnings))
+    return [make_layer(spec) for spec in specs]
 
 
 def open_for_viewer(addresses: Sequence[str]) -> list[Any]:
@@ -190,8 +192,8 @@ def _limits(layer: Image) -> Limits:
 # What napari's notifications say about an opening: each thing once.
 
 
-def tell(readings: Iterable[Reading]) -> None:
-    """Show the warnings and notes of what was opened, in one notification.
+def tell(readings: Iterable[Reading], also: Iterable[str] = ()) -> None:
+    """Show the warnings and notes of what was opened, and others, in one notification.
 
     Warnings are of the data, and come each time. Notes say how a place was reached
     (without signing in, at its new host), and one is enough until napari ends.
@@ -199,6 +201,7 @@ def tell(readings: Iterable[Reading]) -> None:
     opened = list(readings)
     # Each sentence once, in order.
     warnings = dict.fromkeys(text for reading in opened for text in reading.warnings)
+    warnings |= dict.fromkeys(also)
     told = dict.fromkeys(text for reading in opened for text in reading.notes)
     notes = [text for text in told if text not in _noted]
     _noted.update(notes)

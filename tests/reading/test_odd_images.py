@@ -1,0 +1,205 @@
+"""Images as they are in the world: what is right is shown, what is odd is said."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+
+import small_images
+from napari_omezarr.layers import read_layers
+from napari_omezarr.location import Location
+from napari_omezarr.reading import ReadOptions, read
+
+FORMATS = {2: "0.4", 3: "0.5"}
+
+
+def opened(path, **options):
+    return read(Location.parse(path), ReadOptions(**options))
+
+
+def put_mixed(path, *, group, levels, labels=None, label=None, label_level=None):
+    """Write an image whose parts are each of the Zarr format that is named."""
+    data = small_images.put_image(path, FORMATS[group])
+    for number, zarr_format in enumerate(levels):
+        if zarr_format != group:
+            shutil.rmtree(path / str(number))
+            version = FORMATS[zarr_format]
+            small_images.put_array(path / str(number), version, data[number], "czyx")
+    cells = small_images.pixels((4, 16, 24), np.uint8, seed=1)
+    if labels is not None:
+        small_images.put_labels(path, FORMATS[labels], cells=cells)
+        folder = path / "labels" / "cells"
+        if label != labels:
+            shutil.rmtree(folder)
+            small_images.put_labels(path, FORMATS[label], cells=cells)
+            remove = ".zattrs" if label == 2 else "zarr.json"
+            (path / "labels" / remove).unlink()
+            small_images.put_group(
+                path / "labels", FORMATS[labels], {"labels": ["cells"]}
+            )
+        if label_level != label:
+            shutil.rmtree(folder / "0")
+            version = FORMATS[label_level]
+            small_images.put_array(folder / "0", version, cells, "zyx")
+    return data, cells
+
+
+def other(zarr_format):
+    return 5 - zarr_format
+
+
+@pytest.mark.parametrize("group", [2, 3])
+@pytest.mark.parametrize("odd", [(0,), (2,), (1, 2), (0, 1, 2)])
+def test_levels_of_the_other_zarr_format_are_found(tmp_path, group, odd):
+    formats = [other(group) if n in odd else group for n in range(3)]
+    levels, _ = put_mixed(tmp_path / "a.zarr", group=group, levels=formats)
+    reading = opened(tmp_path / "a.zarr")
+    (image,) = reading.pyramids
+    for level, data in zip(image.levels, levels, strict=True):
+        np.testing.assert_array_equal(level.pixels[...], data)
+    said = [text for text in reading.warnings if "Zarr version" in text]
+    assert len(said) == len(odd)
+
+
+@pytest.mark.parametrize("group", [2, 3])
+@pytest.mark.parametrize("labels", [2, 3])
+@pytest.mark.parametrize("label", [2, 3])
+@pytest.mark.parametrize("level", [2, 3])
+def test_labels_open_in_any_mixture_of_formats(tmp_path, group, labels, label, level):
+    _, cells = put_mixed(
+        tmp_path / "a.zarr",
+        group=group,
+        levels=[group] * 3,
+        labels=labels,
+        label=label,
+        label_level=level,
+    )
+    reading = opened(tmp_path / "a.zarr")
+    _, found = reading.pyramids
+    assert found.name == "cells"
+    np.testing.assert_array_equal(found.levels[0].pixels[...], cells)
+    mixed = len({group, labels, label, level}) > 1
+    assert any("Zarr version" in text for text in reading.warnings) == mixed
+
+
+def test_both_formats_may_list_labels(tmp_path):
+    path = tmp_path / "a.zarr"
+    small_images.put_image(path, "0.4")
+    data = small_images.pixels((4, 16, 24), np.uint8)
+    small_images.put_labels(path, "0.4", old=data)
+    small_images.put_labels(path, "0.5", new=data)
+    names = [pyramid.name for pyramid in opened(path).pyramids]
+    assert names == ["a", "old", "new"]
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_an_empty_group_of_the_other_format_hides_nothing(tmp_path, version):
+    small_images.put_image(tmp_path / "a.zarr", version)
+    if version == "0.5":
+        (tmp_path / "a.zarr" / ".zattrs").write_text('{"made": "by zarr 2"}')
+    else:
+        document = '{"zarr_format": 3, "node_type": "group", "attributes": {"a": 1}}'
+        (tmp_path / "a.zarr" / "zarr.json").write_text(document)
+    assert opened(tmp_path / "a.zarr").pyramids[0].version == version
+
+
+@pytest.mark.parametrize("group", [2, 3])
+def test_an_image_of_the_other_format_in_a_series_is_found(tmp_path, group):
+    path = tmp_path / "a.zarr"
+    small_images.put_series(path, FORMATS[group], count=2)
+    shutil.rmtree(path / "1")
+    (data, _) = put_mixed(path / "1", group=other(group), levels=[other(group)] * 3)
+    reading = opened(path)
+    np.testing.assert_array_equal(reading.pyramids[1].levels[0].pixels[...], data[0])
+    assert any("Zarr version" in text for text in reading.warnings)
+
+
+@pytest.mark.parametrize("group", [2, 3])
+def test_the_other_format_costs_one_round_where_it_is_needed(
+    http_server, tmp_path, group
+):
+    odd = other(group)
+    put_mixed(tmp_path / "a.zarr", group=group, levels=[group, odd, odd])
+    with http_server.round_count() as rounds:
+        read(Location.parse(f"{http_server.url}/a.zarr"))
+    assert rounds.count == 3
+    assert len(http_server.requests) == 5 + 3 + 2
+
+
+# Whatever was tolerated is said: in the reading, in each layer it is about.
+
+
+def said(layer):
+    return layer[1]["metadata"]["omezarr"]["warnings"]
+
+
+def test_a_level_that_is_missing_is_said_of_its_own_image(tmp_path):
+    path = tmp_path / "a.zarr"
+    small_images.put_image(path)
+    small_images.put_labels(path, cells=small_images.pixels((4, 16, 24), np.uint8))
+    shutil.rmtree(path / "1")
+    image, _, cells = read_layers(path)
+    assert [text for text in said(image) if "Level 1" in text]
+    assert not [text for text in said(cells) if "Level 1" in text]
+
+
+def test_a_level_that_is_missing_of_labels_is_said_of_the_labels(tmp_path):
+    path = tmp_path / "a.zarr"
+    small_images.put_image(path)
+    small_images.put_labels(path, cells=small_images.pixels((4, 16, 24), np.uint8))
+    shutil.rmtree(path / "labels" / "cells" / "0")
+    image, _, cells = read_layers(path)
+    assert [text for text in said(cells) if "labels/cells/0" in text]
+    assert not said(image)
+
+
+@pytest.mark.parametrize("wanted", [True, ("cells",)])
+def test_labels_that_are_missing_are_said_of_their_image(tmp_path, wanted):
+    path = tmp_path / "a.zarr"
+    small_images.put_image(path)
+    small_images.put_labels(path, cells=small_images.pixels((4, 16, 24), np.uint8))
+    shutil.rmtree(path / "labels" / "cells")
+    for layer in read_layers(path, labels=wanted):
+        assert [text for text in said(layer) if "labels/cells" in text]
+
+
+def test_labels_that_are_not_listed_open_when_they_are_named(tmp_path):
+    path = tmp_path / "a.zarr"
+    small_images.put_image(path)
+    data = small_images.pixels((4, 16, 24), np.uint8)
+    small_images.put_labels(path, cells=data, nuclei=data)
+    small_images.put_group(path / "labels", "0.5", {"labels": ["nuclei"]})
+    layers = read_layers(path, labels=["cells"])
+    assert [options["name"] for _, options, _ in layers][-1] == "cells"
+    assert [text for text in said(layers[0]) if "not among the labels" in text]
+
+
+def test_an_image_missing_from_a_series_is_said_of_all_the_others(tmp_path):
+    small_images.put_series(tmp_path / "a.zarr")
+    shutil.rmtree(tmp_path / "a.zarr" / "1")
+    layers = read_layers(tmp_path / "a.zarr")
+    assert len(layers) == 4
+    for layer in layers:
+        assert [text for text in said(layer) if "The image 1" in text]
+
+
+def test_what_is_odd_about_one_image_of_a_series_is_said_of_it_alone(tmp_path):
+    small_images.put_series(tmp_path / "a.zarr")
+    shutil.rmtree(tmp_path / "a.zarr" / "1" / "0")
+    layers = read_layers(tmp_path / "a.zarr")
+    about = [any("1/0" in text for text in said(layer)) for layer in layers]
+    assert about == [False] * 2 + [True] * 2 + [False] * 2
+
+
+def test_what_layers_carry_is_what_the_reading_says(tmp_path):
+    path = tmp_path / "a.zarr"
+    put_mixed(path, group=2, levels=[3, 2, 2], labels=3, label=3, label_level=2)
+    shutil.rmtree(path / "2")
+    (path / "labels" / "cells" / "1" / "zarr.json").unlink()
+    reading = opened(path)
+    layers = read_layers(path)
+    everything = {text for layer in layers for text in said(layer)}
+    assert everything == set(reading.warnings)
+    assert len(everything) == len(reading.warnings) >= 4
