@@ -11,14 +11,15 @@ import small_images
 from napari_omezarr.errors import OptionError
 from napari_omezarr.layers import estimate_contrast, layer_data, read_layers
 from napari_omezarr.location import Location
-from napari_omezarr.reading import read
+from napari_omezarr.reading import ReadOptions, read
 from pixel_sources import MemoryPixels
 
 VERSIONS = ["0.4", "0.5", "0.6"]
 
 
-def layers(path, **choices):
-    return layer_data(read(Location.parse(path)).pyramids, **choices)
+def layers(path, *, system=None, **choices):
+    options = ReadOptions(coordinate_system=system)
+    return layer_data(read(Location.parse(path), options).pyramids, **choices)
 
 
 def names(path):
@@ -183,7 +184,7 @@ def world(options):
 )
 def test_rotation_shear_and_swapped_axes_are_kept(tmp_path, matrix):
     put_transform(tmp_path / "a.zarr", {"type": "affine", "affine": matrix})
-    options = layers(tmp_path / "a.zarr")[0].options
+    options = layers(tmp_path / "a.zarr", system="stage")[0].options
     expected = np.vstack([matrix, [0, 0, 1]]) @ np.diag([0.5, 0.5, 1])
     np.testing.assert_allclose(world(options), expected)
     assert min(options["scale"]) > 0
@@ -191,7 +192,13 @@ def test_rotation_shear_and_swapped_axes_are_kept(tmp_path, matrix):
 
 def test_a_flip_is_a_negative_scale(tmp_path):
     put_transform(tmp_path / "a.zarr", {"type": "scale", "scale": [-1, 2]})
-    assert layers(tmp_path / "a.zarr")[0].options["scale"] == (-0.5, 1.0)
+    flipped = layers(tmp_path / "a.zarr", system="stage")[0].options
+    assert flipped["scale"] == (-0.5, 1.0)
+    own = layers(tmp_path / "a.zarr")[0].options
+    assert own["scale"] == (0.5, 0.5)
+    record = own["metadata"]["omezarr"]
+    assert record["coordinate_system"] == "physical"
+    assert record["coordinate_systems"] == ["physical", "stage"]
 
 
 def put_labelled(path, data, **change):

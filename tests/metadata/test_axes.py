@@ -311,7 +311,8 @@ def test_array_axes_take_type_and_unit_from_the_world() -> None:
         },
     ]
     document = parse_document(
-        graph(to_world({"type": "mapAxis", "mapAxis": [1, 0]}), systems=systems)
+        graph(to_world({"type": "mapAxis", "mapAxis": [1, 0]}), systems=systems),
+        coordinate_system="world",
     )
     multiscale = document.kind.multiscales[0]
     assert multiscale.axes == (Axis("0", "space", "mm"), Axis("1", "channel"))

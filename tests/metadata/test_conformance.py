@@ -135,14 +135,15 @@ def reference_ndim(multiscale: dict) -> int:
     return len(axes) if axes else 5
 
 
-def reference_worlds(multiscale: dict) -> list[np.ndarray]:
-    """Level matrices; multiscale transforms come after, but not those to labels."""
+def reference_worlds(multiscale: dict, system: str | None = None) -> list[np.ndarray]:
+    """Level matrices; a list of multiscale transforms comes after (0.4, 0.5).
+
+    With named systems (0.6) only the one that leads to `system` does.
+    """
     ndim = reference_ndim(multiscale)
-    outer = [
-        transform
-        for transform in multiscale.get("coordinateTransformations", [])
-        if not any("path" in transform.get(side, {}) for side in ("input", "output"))
-    ]
+    outer = multiscale.get("coordinateTransformations", [])
+    if "coordinateSystems" in multiscale:
+        outer = [each for each in outer if each["output"] == {"name": system}]
     return [
         reference_chain([*dataset.get("coordinateTransformations", []), *outer], ndim)[
             :ndim
@@ -205,11 +206,31 @@ def test_valid_images_lie_where_the_reference_says(record) -> None:
         for parsed, multiscale in zip(
             getattr(kind, "multiscales", ()), raw, strict=True
         ):
-            worlds = reference_worlds(multiscale)
             paths = [dataset["path"] for dataset in multiscale["datasets"]]
             assert [dataset.path for dataset in parsed.datasets] == paths
-            for dataset, world in zip(parsed.datasets, worlds, strict=True):
-                np.testing.assert_allclose(dataset.affine.matrix, world)
+            assert_lies_at(parsed, reference_worlds(multiscale))
+            if "coordinateSystems" in multiscale:
+                target = multiscale["datasets"][0]["coordinateTransformations"][0]
+                assert target["output"] == {"name": parsed.coordinate_system}
+
+
+def assert_lies_at(parsed, worlds) -> None:
+    for dataset, world in zip(parsed.datasets, worlds, strict=True):
+        np.testing.assert_allclose(dataset.affine.matrix, world)
+
+
+@each(valid=True)
+def test_each_system_of_a_valid_image_can_be_chosen(record) -> None:
+    attributes = attributes_of(documents_of(record)[0])
+    kind = parse_document(attributes).kind
+    raw = attributes.get("ome", attributes).get("multiscales", [])
+    for number, parsed in enumerate(getattr(kind, "multiscales", ())):
+        listed = raw[number].get("coordinateSystems", [])
+        assert parsed.coordinate_systems == tuple(each["name"] for each in listed)
+        for name in parsed.coordinate_systems:
+            chosen = parse_document(attributes, coordinate_system=name).kind
+            worlds = reference_worlds(raw[number], name)
+            assert_lies_at(chosen.multiscales[number], worlds)
 
 
 @each(valid=True)

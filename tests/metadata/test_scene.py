@@ -125,7 +125,7 @@ def test_the_world_can_be_chosen() -> None:
     kind, warnings = parsed(*transforms, systems=systems)
     assert kind.world == "world"
     assert kind.coordinate_systems == ("world", "stage")
-    assert any("there are also stage" in warning for warning in warnings)
+    assert warnings == ()
     kind, _ = parsed(*transforms, systems=systems, coordinate_system="stage")
     assert kind.images[0].affine.translation == (11, 11)
     with pytest.raises(OptionError, match=r"system moon.*It has world, stage"):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from metadata_documents import LEVEL, graph, image, system, to_world
 from napari_omezarr.errors import OptionError
@@ -25,7 +28,8 @@ def matrix_of(multiscale) -> np.ndarray:
 
 def check(transform, expected, **options) -> tuple[str, ...]:
     """The image is in ``world``, by ``expected`` after the level's scale."""
-    multiscale, warnings = read(graph(to_world(transform)), **options)
+    document = graph(to_world(transform))
+    multiscale, warnings = read(document, coordinate_system="world", **options)
     assert multiscale.coordinate_system == "world"
     full = np.vstack([expected, [0, 0, 1]])
     np.testing.assert_allclose(matrix_of(multiscale), full @ LEVEL_MATRIX)
@@ -144,10 +148,10 @@ def test_spatialdata_systems_are_choices_and_no_sequence() -> None:
         },
     ]
     document = image([LEVEL], coordinateTransformations=outer)
-    multiscale, warnings = read(document)
+    multiscale, _ = read(document)
     assert multiscale.coordinate_systems == ("global", "other")
     assert multiscale.datasets[0].affine.scale == (4, 0.5, 0.25)
-    assert any("there are also other" in warning for warning in warnings)
+    assert multiscale.coordinate_system == "global"
     chosen, _ = read(document, coordinate_system="other")
     assert chosen.datasets[0].affine.scale == (18, 4.5, 2.25)
 
@@ -304,7 +308,7 @@ def test_reverse_mapaxis_of_three_axes_is_not_its_inverse() -> None:
         systems=systems,
         level=level,
     )
-    multiscale, _ = read(document)
+    multiscale, _ = read(document, coordinate_system="world")
     np.testing.assert_array_equal(
         multiscale.datasets[0].affine([1.0, 2.0, 3.0]), [2, 3, 1]
     )
@@ -469,22 +473,23 @@ def test_nesting_deeper_than_any_need_is_cut() -> None:
 def test_without_further_transforms_the_intrinsic_system_is_the_world() -> None:
     multiscale, warnings = read(graph())
     assert multiscale.coordinate_system == "array"
-    assert multiscale.coordinate_systems == ("array", "world")
+    assert multiscale.coordinate_systems == ("array",)
     assert warnings == ()
 
 
-def test_of_several_systems_the_first_in_the_document_is_the_world() -> None:
-    systems = [system(name, "y", "x") for name in ("array", "first", "second")]
+def test_of_several_systems_the_intrinsic_one_is_the_world() -> None:
+    systems = [system(name, "y", "x") for name in ("second", "array", "first")]
     document = graph(
         to_world({"type": "scale", "scale": [9, 9]}, "second"),
         to_world({"type": "scale", "scale": [5, 5]}, "first"),
         systems=systems,
     )
     multiscale, warnings = read(document)
-    assert multiscale.coordinate_system == "first"
-    assert multiscale.datasets[0].affine.scale == (10, 15)
-    assert any("first; there are also second" in warning for warning in warnings)
-    for name, factor in (("second", 9), ("array", 1)):
+    assert multiscale.coordinate_system == "array"
+    assert multiscale.coordinate_systems == ("second", "array", "first")
+    assert multiscale.datasets[0].affine.scale == (2, 3)
+    assert warnings == ()
+    for name, factor in (("second", 9), ("first", 5), ("array", 1)):
         chosen, warnings = read(document, coordinate_system=name)
         assert chosen.coordinate_system == name
         assert chosen.datasets[0].affine.scale == (2 * factor, 3 * factor)
@@ -499,7 +504,7 @@ def test_systems_are_reached_through_others() -> None:
         to_world({"type": "scale", "scale": [5, 5]}, "between"),
         systems=systems,
     )
-    multiscale, _ = read(document)
+    multiscale, _ = read(document, coordinate_system="world")
     assert multiscale.coordinate_system == "world"
     assert multiscale.datasets[0].affine.translation == (1, 2)
 
@@ -528,7 +533,9 @@ def test_a_world_with_another_number_of_axes_is_not_shown() -> None:
 def test_a_world_that_names_no_axes_has_those_of_the_image() -> None:
     systems = [system("array", "y", "x"), {"name": "world"}]
     shift = {"type": "translation", "translation": [1.0, 2.0]}
-    multiscale, _ = read(graph(to_world(shift), systems=systems))
+    multiscale, _ = read(
+        graph(to_world(shift), systems=systems), coordinate_system="world"
+    )
     assert (multiscale.coordinate_system, len(multiscale.world_axes)) == ("world", 2)
 
 
@@ -554,7 +561,9 @@ def test_transforms_to_labels_are_none_of_the_image() -> None:
 def test_string_references_of_dev1_and_dev3_are_read() -> None:
     level = {"type": "scale", "scale": [2.0, 3.0], "input": "s0", "output": "array"}
     world = {"type": "scale", "scale": [5, 7], "input": "array", "output": "world"}
-    multiscale, warnings = read(graph(world, level=level, version="0.6.dev3"))
+    multiscale, warnings = read(
+        graph(world, level=level, version="0.6.dev3"), coordinate_system="world"
+    )
     assert multiscale.coordinate_system == "world"
     assert multiscale.datasets[0].affine.scale == (10, 21)
     assert warnings == ()
@@ -562,7 +571,9 @@ def test_string_references_of_dev1_and_dev3_are_read() -> None:
 
 def test_circles_of_transforms_end() -> None:
     back = {"type": "scale", "scale": [4, 4], "input": "world", "output": "array"}
-    multiscale, _ = read(graph(to_world({"type": "identity"}), back))
+    multiscale, _ = read(
+        graph(to_world({"type": "identity"}), back), coordinate_system="world"
+    )
     assert multiscale.coordinate_system == "world"
     assert multiscale.datasets[0].affine.scale == (2, 3)
 
@@ -630,7 +641,9 @@ def test_a_level_whose_product_has_no_inverse_keeps_its_own() -> None:
     level = {"type": "sequence", "transformations": tiny}
     ends = {"input": {"path": "s0"}, "output": {"name": "array"}}
     outer = to_world({"type": "sequence", "transformations": tiny})
-    multiscale, warnings = read(graph(outer, level=level | ends))
+    multiscale, warnings = read(
+        graph(outer, level=level | ends), coordinate_system="world"
+    )
     assert multiscale.datasets[0].affine.is_invertible
     assert any("have no inverse" in warning for warning in warnings)
 
@@ -685,3 +698,131 @@ def test_a_field_along_one_axis_leaves_that_axis_as_it_is() -> None:
     ]
     transform = {"type": "byDimension", "transformations": parts}
     assert check(transform, [[1, 0, 0], [0, 7, 0]])
+
+
+# Axes are matched by name, wherever a document has them in two orders
+
+
+def side(name, axes):
+    """One side of a transform, as SpatialData writes it."""
+    return {"name": name, "axes": [{"name": axis} for axis in axes]}
+
+
+def by_name(transform, point, axes="zyx", **options):
+    """Where a point lies, by axis, in an image whose pixels are 1."""
+    level = [{"type": "scale", "scale": [1.0] * len(axes)}]
+    document = image(
+        level,
+        axes=[{"name": axis, "type": "space"} for axis in axes],
+        coordinateTransformations=[transform],
+    )
+    multiscale, warnings = read(document, **options)
+    there = multiscale.datasets[0].affine([point[axis] for axis in axes])
+    names = [axis.name for axis in multiscale.world_axes]
+    assert names == list(axes)
+    return dict(zip(names, there, strict=True)), warnings
+
+
+@given(
+    st.permutations("czyx"),
+    st.permutations("czyx"),
+    st.permutations("czyx"),
+    hnp.arrays(float, (4, 5), elements=st.integers(-9, 9).map(float)),
+    st.booleans(),
+)
+def test_an_affine_is_that_of_its_own_axes_in_any_order(
+    axes, inputs, outputs, numbers, nested
+) -> None:
+    assume(abs(np.linalg.det(numbers[:, :4])) > 0.5)
+    transform = {
+        "type": "affine",
+        "affine": numbers.tolist(),
+        "input": side("image", inputs),
+        "output": side("global", outputs),
+    }
+    if nested:
+        ends = {"input": side("image", axes), "output": side("global", axes)}
+        transform = {"type": "sequence", "transformations": [transform]} | ends
+    point = {"c": 1.0, "z": 2.0, "y": 3.0, "x": 5.0}
+    there, _ = by_name(transform, point, axes)
+    expected = numbers @ [*(point[axis] for axis in inputs), 1.0]
+    assert there == pytest.approx(dict(zip(outputs, expected, strict=True)), abs=1e-9)
+
+
+IN_TWO_ORDERS = {
+    "affine": ({"affine": [[0, 2, 30], [3, 0, 40]]}, {"x": 40, "y": 46}),
+    "rotation": ({"rotation": [[0, -1], [1, 0]]}, {"x": -5, "y": 2}),
+    "mapAxis by name": ({"mapAxis": {"x": "y", "y": "x"}}, {"x": 2, "y": 5}),
+    "mapAxis": ({"mapAxis": [0, 1]}, {"x": 2, "y": 5}),
+    "scale": ({"scale": [10, 100]}, {"x": 50, "y": 200}),
+    "translation": ({"translation": [10, 100]}, {"x": 15, "y": 102}),
+    "identity": ({}, {"x": 5, "y": 2}),
+    "sequence": (
+        {
+            "transformations": [
+                {"type": "scale", "scale": [10, 100]},
+                {"type": "translation", "translation": [1, 2]},
+            ]
+        },
+        {"x": 51, "y": 202},
+    ),
+    "byDimension": (
+        {
+            "transformations": [
+                {
+                    "inputAxes": ["y"],
+                    "outputAxes": ["y"],
+                    "transformation": {"type": "scale", "scale": [7]},
+                },
+                {
+                    "inputAxes": ["x"],
+                    "outputAxes": ["x"],
+                    "transformation": {"type": "translation", "translation": [9]},
+                },
+            ]
+        },
+        {"x": 14, "y": 14},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", IN_TWO_ORDERS)
+def test_every_transform_is_one_of_named_axes(kind) -> None:
+    """From (y, x) to (x, y): as SpatialData names them, and as systems of 0.6."""
+    numbers, expected = IN_TWO_ORDERS[kind]
+    transform = {"type": kind.removesuffix(" by name"), **numbers}
+    ends = {"input": side("image", "yx"), "output": side("global", "xy")}
+    there, _ = by_name(transform | ends, {"y": 2.0, "x": 5.0}, "yx")
+    assert there == pytest.approx(expected)
+    document = graph(
+        to_world(transform),
+        level={"type": "identity", "output": {"name": "array"}},
+        systems=[system("array", "y", "x"), system("world", "x", "y")],
+    )
+    multiscale, _ = read(document, coordinate_system="world")
+    assert [axis.name for axis in multiscale.world_axes] == ["y", "x"]
+    there = multiscale.datasets[0].affine([2.0, 5.0])
+    assert there == pytest.approx([expected["y"], expected["x"]])
+
+
+def test_axes_that_a_transform_does_not_name_pass_through() -> None:
+    matrix = [[0, 2, 30], [3, 0, 40]]
+    ends = {"input": side("image", "yx"), "output": side("global", "xy")}
+    point = {"c": 7.0, "y": 2.0, "x": 5.0}
+    there, warnings = by_name({"type": "affine", "affine": matrix} | ends, point, "cyx")
+    assert there == {"c": 7, "y": 46, "x": 40}
+    wide = [[0, 0, 2, 30], [0, 3, 0, 40]]
+    ends["input"] = side("image", "cyx")
+    there, _ = by_name({"type": "affine", "affine": wide} | ends, point, "cyx")
+    assert there == {"c": 7, "y": 46, "x": 40}
+    assert warnings == ()
+
+
+def test_axes_of_other_names_are_matched_by_position_or_left_out() -> None:
+    scale = {"type": "scale", "scale": [2, 3], "output": side("global", "vu")}
+    point = {"z": 4.0, "y": 2.0, "x": 5.0}
+    there, _ = by_name(scale | {"input": side("image", "vu")}, point, "yx")
+    assert there == {"y": 4, "x": 15}
+    there, warnings = by_name(scale | {"input": side("image", "vu")}, point)
+    assert there == point
+    assert any("are not those of the image" in warning for warning in warnings)

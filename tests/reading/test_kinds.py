@@ -355,7 +355,7 @@ def test_a_scene_transforms_by_axes_that_only_its_images_name(tmp_path):
         matrix, np.diag([3, 1]) @ own.matrix + [[0, 0, 0], [0, 0, 5]]
     )
     assert not any("own coordinates" in warning for warning in reading.warnings)
-    assert any("there are also stage" in warning for warning in reading.warnings)
+    assert "Shown in coordinate system world; others are stage." in reading.notes
     (stage,) = opened(tmp_path / "a.zarr", coordinate_system="stage").pyramids
     np.testing.assert_allclose(
         stage.levels[0].affine.matrix, 7 * np.asarray(own.matrix)
@@ -395,7 +395,13 @@ def test_a_matrix_in_an_array_of_its_own_is_read(tmp_path):
         ]
 
     edit(tmp_path / "a.zarr" / "zarr.json", turn)
-    (image,) = opened(tmp_path / "a.zarr").pyramids
+    reading = opened(tmp_path / "a.zarr")
+    assert np.asarray(reading.pyramids[0].levels[0].affine.matrix).tolist() == [
+        [0.5, 0, 0],
+        [0, 0.5, 0],
+    ]
+    assert reading.notes == ("Shown in coordinate system physical; others are stage.",)
+    (image,) = opened(tmp_path / "a.zarr", coordinate_system="stage").pyramids
     expected = [[0, 1, 5], [1.5, 0, 7]]
     assert np.asarray(image.levels[0].affine.matrix).tolist() == expected
 

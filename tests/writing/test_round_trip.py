@@ -203,6 +203,10 @@ def test_rotation_and_shear_are_kept_in_0_6(tmp_path):
     found = read_layers(tmp_path / "a.zarr")[0][1]
     np.testing.assert_allclose(found["scale"], options["scale"])
     np.testing.assert_allclose(found["affine"], matrix, atol=1e-12)
+    assert found["metadata"]["omezarr"]["coordinate_system"] == "world"
+    plain = read_layers(tmp_path / "a.zarr", coordinate_system="physical")[0][1]
+    assert "affine" not in plain
+    np.testing.assert_allclose(plain["scale"], options["scale"])
     write_layers(read_layers(tmp_path / "a.zarr"), tmp_path / "b.zarr", version="0.6")
     again = read_layers(tmp_path / "b.zarr")[0][1]
     np.testing.assert_allclose(again["affine"], found["affine"], atol=1e-12)

@@ -50,6 +50,8 @@ def _metadata(pyramid: Pyramid) -> dict[str, Any]:
         "address": pyramid.location.display,
         "version": pyramid.version,
         "paths": [level.path for level in pyramid.levels],
+        "coordinate_system": pyramid.coordinate_system,
+        "coordinate_systems": list(pyramid.coordinate_systems),
         "axes": [axis.name for axis in pyramid.axes],
         "attributes": dict(pyramid.attributes or {}),
         "extras": dict(pyramid.extras),
@@ -117,7 +119,8 @@ def read_layers(  # noqa: PLR0913 - one verb, all its choices by name
     series : int, str or None, optional
         Only this image of a series or a scene, by number or path.
     coordinate_system : str or None, optional
-        The 0.6 coordinate system to show the image in.
+        Which of its named coordinate systems (0.6, SpatialData) to show the image
+        in; None takes the intrinsic one (0.6), or where its own transforms lead.
     endpoint, region, profile : str or None, optional
         Where and how to sign in to an ``s3://`` address; None leaves it to the
         address and the environment.

@@ -33,7 +33,7 @@ from .model import (
     Window,
 )
 from .multiscale import fit_axes
-from .transforms import stored_parameters
+from .transforms import in_order, stored_parameters
 
 __all__ = [
     "KINDS",
@@ -62,6 +62,7 @@ __all__ = [
     "channel_axis",
     "default_axes",
     "fit_axes",
+    "in_order",
     "is_rgb",
     "known_unit",
     "normalized_unit",

@@ -163,7 +163,7 @@ def parse_scene(node: JsonNode, options: ParseOptions) -> Scene:
     ndim = _ndim(systems.get(world.name, ()), affines)
     return Scene(
         images=tuple(_placed(node, image, world, affines, ndim) for image in images),
-        axes=systems.get(world.name, ()) if not world.path else (),
+        axes=axes.get(world, ()),
         world=world.name,
         world_path=world.path,
         coordinate_systems=tuple(systems),
@@ -203,9 +203,6 @@ def _world(
         return Reference(wanted)
     if not systems:
         return pairs[0][1]
-    if len(systems) > 1:
-        others = ", ".join(systems[1:])
-        node.note(f"shown in coordinate system {systems[0]}; there are also {others}")
     return Reference(systems[0])
 
 

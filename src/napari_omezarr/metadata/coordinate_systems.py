@@ -11,7 +11,7 @@ from napari_omezarr.errors import MetadataError, OptionError
 from .affine import Affine
 from .axes import parse_axes
 from .node import relative_path
-from .transforms import TransformContext, parse_chain, parse_transform
+from .transforms import TransformContext, in_order, parse_chain, parse_transform
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -246,7 +246,7 @@ class World:
     """The system that an image is shown in.
 
     ``affine`` leads to it from what the levels' own transforms lead to; it is
-    square and invertible. ``names`` are all systems of the document.
+    square and invertible. ``names`` are the systems that can be chosen.
     """
 
     affine: Affine
@@ -273,7 +273,6 @@ def listed_world(
         raise _unknown(wanted, names, node)
     if names:
         name = wanted or names[0]
-        _note_choice(node, name, [name, *names], wanted)
         affine = parse_transform(by_target[name], context)
     else:
         name = None
@@ -294,15 +293,14 @@ def graph_world(
 ) -> World:
     """Return the world of a multiscale with named systems (0.6).
 
-    It is the system asked for; else what transforms lead to from the intrinsic one
-    (``start``), of several the first in document order; else the intrinsic one.
+    It is the system asked for, else the intrinsic one (``start``), which "should be
+    used for viewing and processing unless a use case dictates otherwise" (0.6).
     """
     names = tuple(systems)
     if wanted is not None and wanted not in names:
         raise _unknown(wanted, names, node)
     edges = _local_edges(node, systems, context)
-    if wanted is not None:
-        edges = (*edges, *backwards(edges))
+    edges = (*edges, *backwards(edges))
     affines = {
         reference.name: affine
         for reference, affine in reachable(Reference(start), edges).items()
@@ -317,13 +315,16 @@ def graph_world(
             f"No matrix leads from this image to its coordinate system {wanted}.",
             url=node.notes.url,
         )
-    # 0.6: the intrinsic system "should be used for viewing", where there is no other.
-    others = [name for name in usable if name != start]
-    chosen = wanted or next(iter(others), start)
-    _note_choice(node, chosen, others, wanted)
+    chosen = wanted or start
     # A way that can be shown has as many coordinates there as here; a system that
-    # names none of them has these.
-    return World(affines[chosen], systems[chosen] or systems[start], chosen, names)
+    # names none of them has these. Viewers know axes by their place alone, so those
+    # of the same names come in the order of the image.
+    axes = systems[chosen] or systems[start]
+    here, there = [[axis.name for axis in side] for side in (systems[start], axes)]
+    affine = in_order(affines[chosen], there, here)
+    if affine is not affines[chosen]:
+        axes = tuple(axes[there.index(name)] for name in here)
+    return World(affine, axes, chosen, tuple(usable))
 
 
 def _local_edges(
@@ -337,16 +338,6 @@ def _local_edges(
         if not any(side is not None and side.path for side in sides):
             edges.append(parse_edge(transform, axes, context))
     return tuple(edge for edge in edges if edge is not None)
-
-
-def _note_choice(
-    node: JsonNode, chosen: str, names: list[str], wanted: str | None
-) -> None:
-    others = [name for name in dict.fromkeys(names) if name != chosen]
-    if others and wanted is None:
-        node.note(
-            f"shown in coordinate system {chosen}; there are also {', '.join(others)}"
-        )
 
 
 def _unknown(wanted: str, names: tuple[str, ...], node: JsonNode) -> OptionError:

@@ -95,12 +95,12 @@ class Multiscale:
 
     ``axes`` are those of the arrays, with the unit that the affines lead to.
     ``world_axes`` are those of the world: equal to ``axes`` but where the document
-    names another system (0.6), which may have them in another order.
+    names another system (0.6); axes of the same names have the same order.
     ``axes_assumed`` says that the document gives none (0.1, 0.2).
 
     ``label`` is not None where the group carries an ``image-label`` block.
     ``coordinate_system`` names the system that the affines lead to (0.6), and
-    ``coordinate_systems`` all that the document defines.
+    ``coordinate_systems`` all that can be chosen in its place.
     """
 
     name: str

@@ -23,6 +23,7 @@ DEEPEST = 32
 """Transforms nested deeper than this are not followed."""
 
 _STORABLE = ("affine", "rotation", "scale", "translation")
+_KEEPING_AXES = ("identity", "scale", "translation")
 
 # Beyond these no microscope and no telescope measures, and products overflow.
 _SMALLEST, _LARGEST = 1e-30, 1e30
@@ -46,25 +47,13 @@ class TransformContext:
 def parse_transform(node: JsonNode, context: TransformContext) -> Affine | None:
     """Return the affine map of one transform, of any type of 0.4 to 0.9.dev1.
 
-    None where there is no matrix: displacements, coordinates, unknown types and
-    broken parameters (all with a note), an identity of unknown size.
+    It leads from the axes of the context's inputs to those of its outputs, each in
+    the context's order, wherever the transform itself has them in another. None
+    where there is no matrix: displacements, coordinates, unknown types and broken
+    parameters (all with a note), an identity of unknown size.
     """
-    kind = _kind(node)
-    if context.depth > DEEPEST:
-        node.note("is nested too deeply; it is ignored")
-        return None
-    reader = _READERS.get(kind or "")
-    if reader is None:
-        if kind is not None:
-            node.note(f"{short_text(kind)} transforms cannot be shown; it is left out")
-        return None
-    affine = reader(node, replace(context, depth=context.depth + 1))
-    if affine is not None and context.ndim not in (None, affine.ndim_in):
-        node.note(
-            f"{kind} is for {affine.ndim_in} axes and not {context.ndim}; left out"
-        )
-        return None
-    return affine
+    affine, names = _parse_named(node, context)
+    return affine and in_order(affine, names, context.outputs)
 
 
 def parse_chain(nodes: Sequence[JsonNode], context: TransformContext) -> Affine | None:
@@ -72,20 +61,146 @@ def parse_chain(nodes: Sequence[JsonNode], context: TransformContext) -> Affine 
 
     What has no matrix is left out. None where nothing is left.
     """
+    affine, names = _parse_named_chain(nodes, context)
+    return affine and in_order(affine, names, context.outputs)
+
+
+def in_order(affine: Affine, names: Sequence[str], wanted: Sequence[str]) -> Affine:
+    """Put a map's outputs, which have ``names``, in another order of the same names."""
+    if tuple(names) == tuple(wanted) or not _same_axes(names, wanted):
+        return affine
+    return Affine.from_matrix(affine.matrix[[list(names).index(n) for n in wanted]])
+
+
+def _same_axes(names: Sequence[str], others: Sequence[str]) -> bool:
+    return len(names) == len(others) == len(set(names)) and set(names) == set(others)
+
+
+def _parse_named(
+    node: JsonNode, context: TransformContext
+) -> tuple[Affine | None, tuple[str, ...]]:
+    """Return a transform's map, and the axes it leads to where names tell them."""
+    kind = _kind(node)
+    if context.depth > DEEPEST:
+        node.note("is nested too deeply; it is ignored")
+        return None, ()
+    if kind is None:
+        return None, ()
+    if kind not in _READERS and kind != "sequence":
+        node.note(f"{short_text(kind)} transforms cannot be shown; it is left out")
+        return None, ()
+    listed = _listed_axes(node, "output")
+    own = _own_context(node, context, listed)
+    if kind == "sequence":
+        steps = node.child("transformations").elements()
+        affine, names = _parse_named_chain(steps, own)
+    else:
+        affine = _READERS[kind](node, own)
+        names = _names_after(kind, node, own)
+    if affine is None:
+        return None, ()
+    if own.ndim not in (None, affine.ndim_in):
+        node.note(f"{kind} is for {affine.ndim_in} axes and not {own.ndim}; left out")
+        return None, ()
+    if _same_axes(names, own.outputs):
+        affine, names = in_order(affine, names, own.outputs), own.outputs
+    return _among_all(node, affine, own.inputs, listed or names, context)
+
+
+def _own_context(
+    node: JsonNode, context: TransformContext, outputs: tuple[str, ...]
+) -> TransformContext:
+    """Return what is known inside a transform, which may list its axes itself.
+
+    SpatialData lists those of both sides in each transform; ``outputs`` are such.
+    """
+    inputs = _listed_axes(node, "input")
+    own = replace(
+        context,
+        ndim=len(inputs) or context.ndim,
+        inputs=inputs or context.inputs,
+        outputs=outputs or (() if inputs else context.outputs),
+        depth=context.depth + 1,
+    )
+    two_orders = own.inputs != own.outputs and _same_axes(own.inputs, own.outputs)
+    if two_orders and _keeps_axes(node):
+        node.note("has its axes in two orders; they are matched by name")
+        # The numbers are those of the outputs, as they are for a level.
+        return replace(own, inputs=own.outputs)
+    return own
+
+
+def _keeps_axes(node: JsonNode, depth: int = 0) -> bool:
+    """Whether a transform by its kind takes each axis to the one of the same name."""
+    kind = node.child("type").value
+    if kind != "sequence" or depth > DEEPEST:
+        return kind in _KEEPING_AXES
+    steps = node.child("transformations").elements()
+    return bool(steps) and all(_keeps_axes(step, depth + 1) for step in steps)
+
+
+def _names_after(kind: str, node: JsonNode, own: TransformContext) -> tuple[str, ...]:
+    """Return the axes that a transform leads to, where it says so by its kind."""
+    if kind in _KEEPING_AXES:
+        return own.inputs
+    entries = node.child("mapAxis").value if kind == "mapAxis" else None
+    return _mapped_names(entries, own) if isinstance(entries, Mapping) else ()
+
+
+def _among_all(
+    node: JsonNode,
+    affine: Affine,
+    inputs: tuple[str, ...],
+    outputs: tuple[str, ...],
+    context: TransformContext,
+) -> tuple[Affine | None, tuple[str, ...]]:
+    """Apply a map of some axes, in any order, to all axes of the context.
+
+    Axes that it does not take and does not give pass through.
+    """
+    every = context.inputs
+    if inputs == every and not (outputs and set(outputs) < set(every)):
+        return affine, outputs
+    if not set(inputs) <= set(every) or affine.ndim_out != len(outputs):
+        if context.ndim in (None, affine.ndim_in):
+            return affine, ()  # axes of other names: by position
+        node.note("names axes that are not those of the image; it is left out")
+        return None, ()
+    unused = {name for n, name in enumerate(inputs) if not affine.linear[:, n].any()}
+    taken = {*inputs, *outputs} - (unused - set(outputs))
+    passing = [name for name in every if name not in taken]
+    rows = np.zeros((len(outputs), len(every) + 1))
+    rows[:, [*map(every.index, inputs), -1]] = affine.matrix
+    unit = np.eye(len(every), len(every) + 1)[[every.index(name) for name in passing]]
+    return Affine.from_matrix(np.vstack([rows, unit])), (*outputs, *passing)
+
+
+def _listed_axes(node: JsonNode, side: str) -> tuple[str, ...]:
+    """Return the names of the axes that a transform lists for one of its sides."""
+    axes = node.child(side).child("axes").elements()
+    names = [axis.child("name").text() for axis in axes]
+    known = tuple(name for name in names if name)
+    return known if len(set(known)) == len(names) <= MOST_AXES else ()
+
+
+def _parse_named_chain(
+    nodes: Sequence[JsonNode], context: TransformContext
+) -> tuple[Affine | None, tuple[str, ...]]:
     total: Affine | None = None
-    here = context
+    here, certain = context, True
     for position, node in enumerate(nodes):
         last = position == len(nodes) - 1
-        affine = parse_transform(
+        affine, names = _parse_named(
             node, replace(here, outputs=context.outputs if last else ())
         )
         if affine is None:
             continue
         total = affine if total is None else affine @ total
+        certain = certain and bool(names)
         # Names follow coordinates only where none is moved.
-        names = here.inputs if affine.is_diagonal else ()
-        here = replace(here, ndim=affine.ndim_out, inputs=names)
-    return total
+        following = names or (here.inputs if affine.is_diagonal else ())
+        here = replace(here, ndim=affine.ndim_out, inputs=following)
+    return total, here.inputs if certain else ()
 
 
 def _kind(node: JsonNode) -> str | None:
@@ -149,10 +264,6 @@ def _rotation(node: JsonNode, context: TransformContext) -> Affine | None:
     elif np.linalg.det(rows) < 0:
         numbers.note("mirrors; it is applied as it is")
     return Affine.from_linear(rows)
-
-
-def _sequence(node: JsonNode, context: TransformContext) -> Affine | None:
-    return parse_chain(node.child("transformations").elements(), context)
 
 
 def _bijection(node: JsonNode, context: TransformContext) -> Affine | None:
@@ -263,11 +374,11 @@ def _axis_indices(node: JsonNode, names: Sequence[str], ndim: int) -> list[int] 
 
 def _map_axis(node: JsonNode, context: TransformContext) -> Affine | None:
     """Return the map of a mapAxis: entry i is the input that feeds output i."""
-    entries, ndim, outputs = node.child("mapAxis"), context.ndim, context.outputs
+    entries, ndim = node.child("mapAxis"), context.ndim
     # A list of indices; up to 0.6.dev2 an object of output name to input name.
     if isinstance(entries.value, Mapping):
-        names = outputs if set(outputs) == set(entries.value) else tuple(entries.value)
-        sources = tuple(entries.child(str(name)) for name in names)
+        names = _mapped_names(entries.value, context)
+        sources = tuple(entries.child(name) for name in names)
     else:
         sources = entries.elements()
     columns = MOST_AXES if ndim is None else ndim
@@ -281,6 +392,14 @@ def _map_axis(node: JsonNode, context: TransformContext) -> Affine | None:
         entries.note("maps no axes; the transform is ignored")
         return None
     return _selection(feeding, max(feeding) + 1 if ndim is None else ndim)
+
+
+def _mapped_names(
+    entries: Mapping[str, Any], context: TransformContext
+) -> tuple[str, ...]:
+    """Return the outputs of a mapAxis by name, in the order that is known of them."""
+    names = tuple(str(name) for name in entries)
+    return context.outputs if _same_axes(names, context.outputs) else names
 
 
 def _project_axis(node: JsonNode, context: TransformContext) -> Affine | None:
@@ -434,7 +553,6 @@ _READERS: dict[str, Callable[[JsonNode, TransformContext], Affine | None]] = {
     "rotation": _rotation,
     "mapAxis": _map_axis,
     "projectAxis": _project_axis,
-    "sequence": _sequence,
     "byDimension": _by_dimension,
     "bijection": _bijection,
     "inverse": _inverse,

@@ -44,7 +44,7 @@ class Pyramid:
         The image's name, never empty.
     axes, world_axes : tuple of Axis
         Those of the arrays, in order, and those of the world that the affines lead
-        to; the same but where a 0.6 document permutes or names another system.
+        to; the same but where another system of a document has other axes.
     levels : tuple of Level
         At least one, each smaller than the one before.
     channel_axis : int or None
@@ -66,6 +66,9 @@ class Pyramid:
     extras : Mapping
         The group's attributes that are none of OME-Zarr's: other programs' keys,
         and ``napari``, under which we save what OME-Zarr has no word for.
+    coordinate_system, coordinate_systems : str or None, tuple of str
+        The named system that the affines lead to, and all that can be chosen in its
+        place (0.6, SpatialData); None and empty where systems have no names.
 
     Examples
     --------
@@ -95,6 +98,8 @@ class Pyramid:
     warnings: tuple[str, ...] = ()
     default_point: Mapping[int, int] | None = None
     extras: Mapping[str, Any] = field(default_factory=dict)
+    coordinate_system: str | None = None
+    coordinate_systems: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:

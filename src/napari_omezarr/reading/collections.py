@@ -24,6 +24,7 @@ from napari_omezarr.metadata import (
     Scene,
     Series,
     Well,
+    in_order,
 )
 from napari_omezarr.pyramid import Level, Mosaic, Pyramid, Tile
 
@@ -306,8 +307,10 @@ def open_scene(
     opening.warnings.extend(document.warnings)
     scene = document.kind
     assert isinstance(scene, Scene)
+    # Viewers know axes by their place alone: all images have the first one's order.
+    order = [axis.name for axis in opened[0][1].axes] if opened else []
     return _at_least_one(
-        opening, [_in_scene(opening, p, path, scene) for path, p in opened]
+        opening, [_in_scene(opening, p, path, scene, order) for path, p in opened]
     )
 
 
@@ -321,7 +324,9 @@ def _open_in_own_system(
     return (yield from find_image(inside, path, group.zarr_format))
 
 
-def _in_scene(opening: Opening, pyramid: Pyramid, path: str, scene: Scene) -> Pyramid:
+def _in_scene(
+    opening: Opening, pyramid: Pyramid, path: str, scene: Scene, order: list[str]
+) -> Pyramid:
     """Put an image where its scene has it, or leave it at its own place and say why."""
     affine = {image.path: image.affine for image in scene.images}[path]
     count = len(pyramid.axes)
@@ -337,12 +342,21 @@ def _in_scene(opening: Opening, pyramid: Pyramid, path: str, scene: Scene) -> Py
             f"is not one of {count} axes."
         )
         return pyramid
-    levels = tuple(
-        dataclasses.replace(level, affine=affine @ level.affine)
-        for level in pyramid.levels
-    )
     world_axes = scene.axes if len(scene.axes) == count else pyramid.world_axes
-    return dataclasses.replace(pyramid, levels=levels, world_axes=world_axes)
+    names = [axis.name for axis in world_axes]
+    affine = in_order(affine, names, order)
+    if sorted(names) == sorted(order):
+        world_axes = tuple(world_axes[names.index(name)] for name in order)
+    return dataclasses.replace(
+        pyramid,
+        levels=tuple(
+            dataclasses.replace(level, affine=affine @ level.affine)
+            for level in pyramid.levels
+        ),
+        world_axes=world_axes,
+        coordinate_system=scene.world,
+        coordinate_systems=scene.coordinate_systems,
+    )
 
 
 def _open_numbered(opening: Opening, group: GroupNode) -> Questions[list[Pyramid]]:

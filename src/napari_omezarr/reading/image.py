@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -44,8 +45,6 @@ from .nodes import (
 from .rounds import ask, together
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import numpy as np
 
     from napari_omezarr.metadata import Dataset, Document, Multiscale
@@ -379,6 +378,8 @@ def make_pyramid(
         warnings=(*document.warnings, *opening.warnings, *warnings),
         default_point=_default_point(multiscale),
         extras=_extras(group, document),
+        coordinate_system=multiscale.coordinate_system,
+        coordinate_systems=multiscale.coordinate_systems,
     )
 
 
@@ -400,13 +401,21 @@ def _parse_document(
             coordinate_system=coordinate_system,
         )
 
+    wanted = opening.options.coordinate_system
     try:
-        return parse(opening.options.coordinate_system)
+        return parse(wanted or _saved_system(group))
     except OptionError:
         # The choice is meant for the image: its labels may have one system only.
-        if not is_label:
+        if wanted and not is_label:
             raise
         return parse(None)
+
+
+def _saved_system(group: GroupNode) -> str | None:
+    """Return the system in which a layer was saved, where that is not the intrinsic."""
+    saved = group.attributes.get("napari")
+    name = saved.get("coordinate_system") if isinstance(saved, Mapping) else None
+    return name if isinstance(name, str) else None
 
 
 def _extras(group: GroupNode, document: Document) -> dict[str, Any]:

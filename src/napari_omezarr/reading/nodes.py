@@ -210,8 +210,8 @@ class ReadOptions:
     series : int, str or None, optional
         Only this image of a bioformats2raw series or a scene, by number or path.
     coordinate_system : str or None, optional
-        The 0.6 coordinate system to show an image in; None follows the
-        multiscale's own transforms as far as they lead.
+        Which of its named coordinate systems to show an image in; None takes the
+        intrinsic one (0.6), or follows the multiscale's own transforms (before).
 
     Examples
     --------

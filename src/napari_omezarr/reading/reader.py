@@ -185,13 +185,23 @@ def _reading(opening: Opening, pyramids: list[Pyramid]) -> Reading:
         for pyramid in pyramids
     ]
     warnings = [*said, *(w for p in pyramids for w in p.warnings)]
-    notes = (*opening.location.notes, *opening.store.notes)
+    systems = (note for p in pyramids for note in _systems(p))
+    notes = (*opening.location.notes, *opening.store.notes, *systems)
     return Reading(
         opening.location,
         tuple(pyramids),
         tuple(dict.fromkeys(warnings)),
         tuple(dict.fromkeys(notes)),
     )
+
+
+def _systems(pyramid: Pyramid) -> list[str]:
+    """Name the coordinate systems that an image could be shown in instead."""
+    shown = pyramid.coordinate_system
+    others = [name for name in pyramid.coordinate_systems if name != shown]
+    if not others:
+        return []
+    return [f"Shown in coordinate system {shown}; others are {', '.join(others)}."]
 
 
 def _root(opening: Opening) -> Questions[tuple[Node, Answers]]:

@@ -186,6 +186,9 @@ def image_attributes(plan: Plan, image: ImagePlan) -> dict[str, Any]:
             block["omero"] = omero
     extras.pop(NAPARI, None)
     state = napari_document(spec, image.path, named=plan.collection)
+    if "coordinateTransformations" in multiscale:
+        # Others show the intrinsic system; here it comes back where it was.
+        state["coordinate_system"] = WORLD
     return namespaced(version, block, extras | ({NAPARI: state} if state else {}))
 
 

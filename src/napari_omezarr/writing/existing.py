@@ -363,15 +363,20 @@ def _update_state(
     group: GroupDocument, display: ChannelDisplay, index: int, count: int
 ) -> None:
     """Write what only napari knows of a channel; entries go by their position."""
-    state = group.attributes.get(NAPARI)
-    held = state.get("channels") if isinstance(state, Mapping) else None
+    state = _state(group)
+    held = state.get("channels")
     entries = list(held) if isinstance(held, list) and len(held) == count else []
     if not entries and not display.state:
         return
     while len(entries) < count:
         entries.append({})
     entries[index] = {"label": display.name, "color": display.color, **display.state}
-    group.attributes[NAPARI] = {"channels": entries}
+    group.attributes[NAPARI] = {**state, "channels": entries}
+
+
+def _state(group: GroupDocument) -> dict[str, Any]:
+    state = group.attributes.get(NAPARI)
+    return dict(state) if isinstance(state, Mapping) else {}
 
 
 def _update_labels(group: GroupDocument, spec: ImageSpec, address: str) -> None:
@@ -383,7 +388,8 @@ def _update_labels(group: GroupDocument, spec: ImageSpec, address: str) -> None:
     inside = "/labels/" in address
     block = image_label_document(spec.label, version, previous, of_image=inside)
     group.block["image-label"] = block
-    state: dict[str, Any] = napari_document(spec, address)
+    others = {key: value for key, value in _state(group).items() if key != "labels"}
+    state = {**others, **napari_document(spec, address)}
     if state:
         group.attributes[NAPARI] = state
     else:
