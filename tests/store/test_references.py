@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,14 @@ from fsspec.config import conf
 
 from napari_omezarr import read_layers, write_image
 from napari_omezarr._io_loop import run
+from napari_omezarr.connections import (
+    Connection,
+    ConnectionFile,
+    Keys,
+    Profile,
+    key_store,
+)
+from napari_omezarr.demo.server import OWNER
 from napari_omezarr.errors import (
     ListingDeniedError,
     NodeNotFoundError,
@@ -19,6 +28,7 @@ from napari_omezarr.errors import (
     StoreError,
 )
 from napari_omezarr.location import Location
+from napari_omezarr.reading import read
 from napari_omezarr.store import open_lister, open_store
 from quick_retries import QUICK
 from servers.http import FileServer
@@ -267,3 +277,30 @@ def test_what_a_cache_does_not_find_is_missing(tmp_path, http_server, monkeypatc
         Location.parse(f"simplecache::{http_server.url}/image.ome.zarr"), retry=QUICK
     )
     assert run(store.read("zarr.json")) is None
+
+
+@pytest.mark.parametrize("who", ["nobody", "profile", "keys"])
+def test_a_cache_before_a_bucket_signs_in_as_the_connection_says(
+    who, tmp_path, s3_server, s3_prefix, monkeypatch
+):
+    bucket = "public" if who == "nobody" else "private"
+    write_image(PIXELS, tmp_path / "image.ome.zarr", axes="yx", levels=1)
+    s3_server.upload(tmp_path / "image.ome.zarr", f"{bucket}/{s3_prefix}")
+    monkeypatch.setitem(conf, "simplecache", {"cache_storage": str(tmp_path / "kept")})
+    profile = Profile("lab", endpoint=s3_server.endpoint, sign_in=who)
+    if who == "nobody":
+        profile = replace(profile, sign_in="automatic")
+    elif who == "keys":
+        key_store().keep("lab", Keys(OWNER.key, OWNER.secret))
+    else:
+        profile = replace(profile, aws_profile="lab")
+        keys = f"aws_access_key_id={OWNER.key}\naws_secret_access_key={OWNER.secret}"
+        file = tmp_path / "credentials"
+        file.write_text(f"[lab]\n{keys}\n")
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    ConnectionFile().save(Connection(profile))
+    address = f"simplecache::s3://{bucket}/{s3_prefix}"
+    location = Location.parse(address, profile="lab")
+    pixels = read(location).pyramids[0].levels[0].pixels
+    np.testing.assert_array_equal(pixels[...], PIXELS)
+    assert any((tmp_path / "kept").iterdir())

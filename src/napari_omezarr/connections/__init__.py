@@ -14,6 +14,7 @@ from .connections import (
     is_web_home,
     locate,
     recent_places,
+    wished,
 )
 from .secrets import Keys, KeyStore, key_store, sign_in_headers
 from .sources import (
@@ -53,4 +54,5 @@ __all__ = [
     "recent_places",
     "shipped",
     "sign_in_headers",
+    "wished",
 ]

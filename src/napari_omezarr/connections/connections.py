@@ -212,6 +212,30 @@ def find_profile(name: str) -> Profile:
     return found.profile if found else Profile(name, aws_profile=name)
 
 
+def wished(location: Location, profile: Profile | None) -> Profile:
+    """Join what the location says with the profile; the location goes before."""
+    named = profile or Profile("")
+    if location.profile:
+        named = find_profile(location.profile)
+    wished = replace(
+        named,
+        endpoint=location.endpoint or named.endpoint,
+        region=location.region or named.region,
+        unverified=named.unverified and _is_at(location, named.endpoint),
+    )
+    # A token for a web server signs nothing for a bucket.
+    if location.anonymous or named.sign_in == "header":
+        return replace(wished, sign_in="anonymous")
+    if location.anonymous is False and named.anonymous:
+        return replace(wished, sign_in="automatic")
+    return wished
+
+
+def _is_at(location: Location, endpoint: str | None) -> bool:
+    """Say whether a place is at an endpoint, and not at one that it names itself."""
+    return endpoint is not None and location.endpoint in (None, endpoint)
+
+
 def locate(text: str, profile: Profile) -> Location:
     """Parse an address as one of a connection's, bound to it by its name.
 

@@ -22,6 +22,7 @@ import fsspec
 from fsspec.config import conf
 
 from napari_omezarr._io_loop import outcome
+from napari_omezarr.connections import key_store, wished
 from napari_omezarr.errors import (
     AccessDeniedError,
     CertificateError,
@@ -419,7 +420,10 @@ _HOSTS = ("sftp", "webdav+http", "webdav+https", "http", "https")
 
 def _identity(location: Location) -> tuple[str, ...]:
     names = ("root", "userinfo", "endpoint", "region", "profile", "anonymous")
-    return tuple(str(getattr(location, name)) for name in names)
+    said = tuple(str(getattr(location, name)) for name in names)
+    if location.protocol != "s3":
+        return said
+    return (*said, repr(wished(location, None)), str(key_store().revision))
 
 
 def _cached(name: str, make: Callable[[], Any]) -> Any:
@@ -431,6 +435,8 @@ def _maker(
 ) -> tuple[Callable[[], Any], str | Callable[[str], str]]:
     """Give what makes the filesystem of a place, and the path in its terms."""
     protocol = location.protocol
+    if protocol == "s3":
+        return partial(_s3, location), f"{location.root}/{location.path}".rstrip("/")
     options = _OPTIONS[protocol](location) if protocol in _OPTIONS else {}
     path: str | Callable[[str], str]
     match protocol:
@@ -514,16 +520,10 @@ def _github(location: Location) -> dict[str, Any]:
     return {**options, "sha": unquote(revision)} if revision else options
 
 
-def _s3(location: Location) -> dict[str, Any]:
-    said = {
-        "endpoint_url": location.endpoint,
-        "profile": location.profile,
-        "anon": location.anonymous,
-    }
-    options: dict[str, Any] = {k: v for k, v in said.items() if v is not None}
-    if location.region:
-        options["client_kwargs"] = {"region_name": location.region}
-    return options
+def _s3(location: Location) -> Any:
+    from .sign_in import s3_filesystem  # late: it loads AWS's libraries
+
+    return s3_filesystem(wished(location, None), conf.get("s3", {}))
 
 
 def _gs(location: Location) -> dict[str, Any]:
@@ -535,7 +535,6 @@ _OPTIONS: dict[str, Callable[[Location], dict[str, Any]]] = {
     "webdav+http": _webdav,
     "webdav+https": _webdav,
     "github": _github,
-    "s3": _s3,
     "gs": _gs,
 }
 

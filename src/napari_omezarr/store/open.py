@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from napari_omezarr.connections import Profile, find_profile, is_web_home
+from napari_omezarr.connections import Profile, find_profile, is_web_home, wished
 from napari_omezarr.errors import (
     BucketNotFoundError,
     NodeNotFoundError,
@@ -441,30 +441,6 @@ def _s3_reader(
     bucket = partial(shared_bucket, location.root, named, automatic=automatic)
     access = Access(retry, named.ca_file, named.unverified)
     return S3Reader(bucket, location.path, access)
-
-
-def wished(location: Location, profile: Profile | None) -> Profile:
-    """Join what the location says with the profile; the location goes before."""
-    named = profile or Profile("")
-    if location.profile:
-        named = find_profile(location.profile)
-    wished = replace(
-        named,
-        endpoint=location.endpoint or named.endpoint,
-        region=location.region or named.region,
-        unverified=named.unverified and _is_at(location, named.endpoint),
-    )
-    # A token for a web server signs nothing for a bucket.
-    if location.anonymous or named.sign_in == "header":
-        return replace(wished, sign_in="anonymous")
-    if location.anonymous is False and named.anonymous:
-        return replace(wished, sign_in="automatic")
-    return wished
-
-
-def _is_at(location: Location, endpoint: str | None) -> bool:
-    """Say whether a place is at an endpoint, and not at one that it names itself."""
-    return endpoint is not None and location.endpoint in (None, endpoint)
 
 
 # From a location to what changes it.

@@ -7,6 +7,7 @@ nothing here needs a lock.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from aiobotocore.session import AioSession
 from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, ClientError
 
+from napari_omezarr._io_loop import run
 from napari_omezarr.connections import key_store
 from napari_omezarr.errors import SignInNeededError, StoreError
 
@@ -72,6 +74,9 @@ def _reads(file: Path) -> str:
 
 
 # Finding somebody to sign requests: AWS's own chain, asked once for each place.
+
+# At DEBUG the signer writes what it signs, session tokens included.
+logging.getLogger("botocore.auth").setLevel(logging.INFO)
 
 
 class AwsChain:
@@ -139,10 +144,14 @@ class AwsChain:
         self._session = self._new_session()
         self._credentials = None
 
-    async def _ask(self) -> Any:
+    def session(self) -> AioSession:
+        """Give what asks everything that may know who signs."""
         if not knows_instance_metadata(os.environ):
             self._session.get_component("credential_provider").remove("iam-role")
-        return await self._session.get_credentials()
+        return self._session
+
+    async def _ask(self) -> Any:
+        return await self.session().get_credentials()
 
     def _new_session(self) -> AioSession:
         return AioSession(profile=self._profile)
@@ -203,6 +212,58 @@ class KeptKeys(AwsChain):
         return self._credentials
 
 
+def _chain(profile: Profile) -> AwsChain:
+    if profile.sign_in == "keys":
+        return KeptKeys(profile.name)
+    return AwsChain(profile.aws_profile)
+
+
+def s3_filesystem(profile: Profile, configured: Mapping[str, Any]) -> Any:
+    """Make s3fs's filesystem, for fsspec's caches; it signs in as the connection does.
+
+    What the connection leaves open is what the person `configured` for fsspec, else
+    the AWS configuration. Not on the I/O loop.
+
+    Raises
+    ------
+    StoreError
+        The connection cannot sign in.
+    """
+    from s3fs import S3FileSystem  # late: only a cache before a bucket needs it
+
+    chain = _chain(profile)
+    keys = None if profile.anonymous else run(chain.credentials())
+    if isinstance(keys, StoreError) and profile.sign_in != "automatic":
+        raise keys
+    said: dict[str, Any] = {
+        "endpoint_url": profile.endpoint,
+        "requester_pays": profile.requester_pays or None,
+    }
+    if isinstance(chain, KeptKeys) and isinstance(keys, ReadOnlyCredentials):
+        said |= {"key": keys.access_key, "secret": keys.secret_key, "token": keys.token}
+    elif isinstance(keys, ReadOnlyCredentials):
+        said["session"] = chain.session()
+    elif "key" not in configured:
+        said["anon"] = True
+    verify = False if profile.unverified else profile.ca_file or chain.ca_file
+    client = {"region_name": profile.region, "verify": verify}
+    style = profile.style if profile.style != "auto" else chain.style
+    options = {
+        **configured,
+        **_said(said),
+        "client_kwargs": {**configured.get("client_kwargs", {}), **_said(client)},
+        "config_kwargs": {
+            "s3": {"addressing_style": style},
+            **configured.get("config_kwargs", {}),
+        },
+    }
+    return S3FileSystem(**options, skip_instance_cache=True)
+
+
+def _said(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
 # What is known of one bucket, learnt by all stores in it and used by all.
 #
 # Where it is, who signs, and how that turned out. Lives on the I/O loop, so that
@@ -229,11 +290,7 @@ class BucketSession:
     """
 
     def __init__(self, name: str, profile: Profile, *, automatic: bool) -> None:
-        chain = (
-            KeptKeys(profile.name)
-            if profile.sign_in == "keys"
-            else AwsChain(profile.aws_profile)
-        )
+        chain = _chain(profile)
         style = profile.style if profile.style != "auto" else chain.style
         self.notes = NoteList()
         self.address: BucketAddress = bucket_address(
