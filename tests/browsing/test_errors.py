@@ -216,11 +216,10 @@ def test_a_page_for_people_is_not_taken_for_data(http_server):
         listed(Location.parse(f"{http_server.url}/x.zarr"))
 
 
-def test_a_chunk_that_may_not_be_read_counts_as_empty(server, signed):
+def test_a_chunk_that_may_not_be_read_is_not_empty(server, signed):
     server.fault("*/c/0/0/0/0", faults.s3_error(403, "AccessDenied"), forever=True)
-    chunk = view_chunk(signed / "x.zarr", 0, (0, 0, 0, 0))
-    assert chunk.is_missing
-    assert not chunk.pixels.any()
+    with pytest.raises(errors.AccessDeniedError):
+        view_chunk(signed / "x.zarr", 0, (0, 0, 0, 0))
     server.clear()
     server.fault("*/c/0/0/0/0", faults.s3_error(404, "NoSuchKey"), forever=True)
     assert view_chunk(signed / "x.zarr", 0, (0, 0, 0, 0)).is_missing

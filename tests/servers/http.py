@@ -6,11 +6,15 @@ import hashlib
 import re
 from typing import TYPE_CHECKING
 
+from napari_omezarr.location import Location
+from servers.faults import s3_error
 from servers.wire import Answer, Request, WireServer
 
 if TYPE_CHECKING:
     import ssl
     from pathlib import Path
+
+    from servers.faults import Status
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)$")
 
@@ -55,6 +59,37 @@ class FileServer(WireServer):
         if request.headers.get("if-none-match") == headers["ETag"]:
             return Answer(304, headers)
         return _cut(body, request.range, headers)
+
+
+class Bucket(FileServer):
+    """Serve the folders below a folder as buckets do that anybody may read.
+
+    Attributes
+    ----------
+    lists : bool
+        Whether anybody may list; if not, a missing key is denied, as by S3.
+    """
+
+    lists = False
+
+    def place(self, path: str) -> Location:
+        """Give a place in it, as `Location.parse` does."""
+        return Location.parse(f"s3://{path}", endpoint=self.url, anonymous=True)
+
+    async def answer(self, request: Request) -> Answer:
+        if request.query.startswith("list-type") or "&list-type" in request.query:
+            if not self.lists:
+                return _said(s3_error(403, "AccessDenied"))
+            return Answer(200, {}, b"<ListBucketResult></ListBucketResult>")
+        answer = await super().answer(request)
+        if answer.status not in (403, 404):
+            return answer
+        missing = s3_error(404, "NoSuchKey")
+        return _said(missing if self.lists else s3_error(403, "AccessDenied"))
+
+
+def _said(fault: Status) -> Answer:
+    return Answer(fault.code, fault.headers, fault.body)
 
 
 class GuardedServer(FileServer):

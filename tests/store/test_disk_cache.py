@@ -15,10 +15,15 @@ from disk_cache_files import DAY, SIZE, cache_in, files, get, grow_old, pixels, 
 from napari_omezarr import errors
 from napari_omezarr.demo.server import OWNER
 from napari_omezarr.layers import read_layers
-from napari_omezarr.store import clear_disk_cache, disk_cache_facts, set_disk_cache
-from quick_retries import PIXELS, write_image
+from napari_omezarr.store import (
+    clear_disk_cache,
+    disk_cache_facts,
+    open_store,
+    set_disk_cache,
+)
+from quick_retries import PIXELS, QUICK, write_image
 from servers import faults
-from servers.http import FileServer
+from servers.http import Bucket, FileServer
 from servers.proxy import Proxy
 
 OFFLINE = "You are offline; shown from the cache."
@@ -148,14 +153,15 @@ def test_what_is_not_there_is_remembered(cache, http_server, tmp_path):
     assert http_server.requests == []
 
 
-def test_a_refusal_that_stands_for_missing_is_not_remembered(cache, tmp_path):
-    (tmp_path / "zarr.json").write_text("{}")
-    with FileServer(tmp_path, forbid_missing=True) as server:
+def test_what_is_presumed_missing_is_not_remembered(cache, tmp_path):
+    (tmp_path / "bucket").mkdir()
+    (tmp_path / "bucket/zarr.json").write_text("{}")
+    with Bucket(tmp_path) as server:
         for _ in range(2):
             server.clear()
-            store = store_at(server.url)
+            store = open_store(server.place("bucket"), retry=QUICK)
             assert store.fetch(["zarr.json", "c/0"])["c/0"] is None
-            assert "/c/0" in {request.path for request in server.requests}
+            assert "/bucket/c/0" in {request.path for request in server.requests}
     assert len(files(cache)) == 1
 
 
@@ -163,6 +169,8 @@ FAILURES = {
     "500": faults.Status(500),
     "503": faults.Status(503),
     "403": faults.Status(403),
+    "403, denied": faults.s3_error(403, "AccessDenied"),
+    "410": faults.Status(410),
     "401": faults.Status(401),
     "truncated": faults.Truncated(1),
     "reset": faults.Reset(1),

@@ -262,9 +262,8 @@ def test_what_does_not_pass_is_asked_once(store, http_server, fault, kind):
     assert len(http_server.requests) == 1
 
 
-@pytest.mark.parametrize("status", [404, 410])
-def test_missing(store, http_server, status):
-    http_server.fault("*/zarr.json", faults.Status(status, b"<html>not here</html>"))
+def test_missing(store, http_server):
+    http_server.fault("*/zarr.json", faults.Status(404, b"<html>not here</html>"))
     assert store.fetch(["zarr.json"]) == {"zarr.json": None}
 
 
@@ -293,46 +292,6 @@ def test_a_page_instead_of_a_chunk_is_an_error(store, http_server):
     http_server.fault("*/c/*", faults.page(), forever=True)
     with pytest.raises(errors.WebPageError):
         array[...]
-
-
-# What is missing, where missing things answer 403
-
-
-def test_forbidden_is_missing_in_a_wave_that_read_something(store, http_server):
-    http_server.forbid_missing = True
-    answers = store.fetch(["zarr.json", ".zattrs", "labels/zarr.json"])
-    assert [type(answer) for answer in answers.values()] == [
-        bytes,
-        type(None),
-        type(None),
-    ]
-    (note,) = store.notes
-    assert "403" in note
-    assert store.fetch(["none"]) == {"none": None}
-    assert store.notes == (note,)
-
-
-def test_forbidden_is_denied_where_nothing_was_read(store, http_server):
-    http_server.forbid_missing = True
-    answers = store.fetch([".zattrs", "labels/zarr.json"])
-    assert {type(error) for error in answers.values()} == {errors.AccessDeniedError}
-    with pytest.raises(errors.AccessDeniedError):
-        get(store, "0/c/9/9")
-    assert store.notes == ()
-
-
-@pytest.mark.parametrize("zarr_format", [2, 3])
-def test_zarr_opens_and_reads_where_missing_is_forbidden(
-    http_server, tmp_path, zarr_format
-):
-    folder = write_image(tmp_path / "a.zarr", zarr_format)
-    chunk = folder / "0" / ("0.0" if zarr_format == 2 else "c/0/0")
-    chunk.unlink()
-    http_server.forbid_missing = True
-    array = zarr.open_group(store_at(f"{http_server.url}/a.zarr"), mode="r")["0"]
-    expected = PIXELS.copy()
-    expected[:2, :2] = 0
-    assert np.array_equal(array[...], expected)
 
 
 @pytest.mark.parametrize(

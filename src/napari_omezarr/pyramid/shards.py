@@ -31,7 +31,7 @@ from .boxes import ChunkPart, chunk_parts
 from .decoding import CHECKSUM, Decoding, inner_decoding_of, unchecked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     import zarr
     from zarr.abc.store import ByteRequest, Store
@@ -166,7 +166,15 @@ def _index_format(
 
 
 class PartSource(Protocol):
-    """Reads objects and parts of them, as `RemoteStore` does."""
+    """Reads objects and parts of them, as `RemoteStore` does.
+
+    What is only `presumed` to be missing is asked for again each time.
+    """
+
+    @property
+    def presumed(self) -> Collection[str]:
+        """The keys that are presumed to be missing."""
+        ...
 
     async def read(
         self, key: str, wanted: ByteRequest | None = None
@@ -185,6 +193,8 @@ class PartSource(Protocol):
 
 class ZarrParts:
     """A store of zarr's that says nothing of versions."""
+
+    presumed = ()
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -538,6 +548,8 @@ class ShardReader:
 
     def _keep(self, key: str, index: ShardIndex | None) -> None:
         self._forget(key)
+        if index is None and key in self._source.presumed:
+            return
         self._indexes[key] = index
         self._index_bytes += self.layout.index_size
         while self._index_bytes > _INDEXES and len(self._indexes) > 1:

@@ -12,6 +12,7 @@ import zarr
 from zarr.storage import StorePath
 
 from napari_omezarr.errors import (
+    AccessDeniedError,
     MetadataError,
     NodeNotFoundError,
     OMEZarrError,
@@ -245,6 +246,11 @@ def label_images(
     for number in sorted(asked, key=lambda f: f != group.zarr_format):
         try:
             listed = _listed_labels(opening, parse_node(path, answers, number), group)
+        except AccessDeniedError as error:
+            # They were only guessed at, and most images have none.
+            if number == group.zarr_format:
+                said = f"Whether there are labels is not known. {error.sentence}"
+                opening.warnings.append(said)
         except OMEZarrError as error:
             opening.warnings.append(f"The labels could not be opened. {error}")
         else:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # Why a request brought no bytes, reduced to facts.
 
+_DOCUMENT = re.compile(rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*\?>\s*)?<Error[\s>]")
 _ELEMENT = re.compile(
     r"<(Code|Message|AuthenticationErrorDetail|Region|Endpoint|RequestTime|ServerTime)>"
     r"([^<]*)<"
@@ -103,7 +104,7 @@ class RequestFailed(Exception):
     def denied(self) -> bool:
         """Whether it says "you may not", with nothing wrong in the sign-in.
 
-        This is what S3 answers for a missing key to whoever may not list.
+        What it says of a missing key stands in `absence`.
         """
         unsaid = self.code in _DENIED_CODES and not self.expired
         return self.status == 403 and unsaid
@@ -135,7 +136,7 @@ def failure_of(status: int, headers: Mapping[str, str], body: bytes) -> RequestF
 
 
 def _elements(body: bytes) -> dict[str, str]:
-    if body.lstrip()[:1] != b"<":
+    if _DOCUMENT.match(body) is None:
         return {}
     return dict(_ELEMENT.findall(body[:8192].decode(errors="replace")))
 
@@ -326,11 +327,18 @@ def _odd(failure: RequestFailed, place: ErrorContext) -> StoreError:
     return errors.ServerError(sentence, action="Check the address.", url=place.url)
 
 
+def _gone(_: RequestFailed, place: ErrorContext) -> StoreError:
+    sentence = f"{place.url} has been removed for good, says {place.host}."
+    action = "Ask its owner where it is now."
+    return errors.StoreError(sentence, action=action, url=place.url)
+
+
 _CODES: dict[str, Callable[[RequestFailed, ErrorContext], StoreError]] = {
     "AccessDenied": _denied,
     "AllAccessDisabled": _denied,
     "AuthFailure": _key_not_accepted,
     "AuthorizationHeaderMalformed": _elsewhere,
+    "ContainerNotFound": _no_bucket,
     "ExpiredToken": _expired,
     "IllegalLocationConstraintException": _elsewhere,
     "InvalidAccessKeyId": _key_not_accepted,
@@ -352,6 +360,7 @@ _STATUSES: dict[int, Callable[[RequestFailed, ErrorContext], StoreError]] = {
     401: _sign_in_needed,
     403: _denied,
     405: _takes_none,
+    410: _gone,
     507: _full,
 }
 

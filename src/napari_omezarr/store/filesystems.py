@@ -31,6 +31,7 @@ from napari_omezarr.errors import (
     StoreError,
 )
 
+from .absence import says_absent
 from .error_mapping import ErrorContext, Reason, RequestFailed
 
 if TYPE_CHECKING:
@@ -350,9 +351,7 @@ def is_absence(error: BaseException) -> bool:
     names = {cls.__name__ for each in said for cls in type(each).__mro__}
     if names & (_NO_REPOSITORY | _UNKNOWN_USERS | _NOT_ALLOWED):
         return False
-    if any(_code(each) == "NoSuchBucket" for each in said):
-        return False
-    return all(_status(each) in (0, 404, 410) for each in said)
+    return all(says_absent(_status(each) or 404, _code(each)) for each in said)
 
 
 def _chain(error: BaseException) -> list[BaseException]:

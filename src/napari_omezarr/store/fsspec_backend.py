@@ -22,6 +22,7 @@ from napari_omezarr._io_loop import outcome
 from napari_omezarr.atomic_file import PARTIAL
 from napari_omezarr.errors import OptionError, SignInNeededError, StoreError
 
+from .absence import NO_FILE
 from .backend import (
     LOCAL_CONCURRENCY,
     PAGE,
@@ -57,7 +58,6 @@ _NAME_THE_ACCOUNT = (
     "Use az://container@account.blob.core.windows.net/…, or set "
     "AZURE_STORAGE_ACCOUNT_NAME or AZURE_STORAGE_CONNECTION_STRING."
 )
-_ABSENCES = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 _FOREIGN_ERRORS = {
     "gs": (("gcsfs.retry", "HttpError"), ("google.auth.exceptions", "GoogleAuthError")),
     "az": (("azure.core.exceptions", "AzureError"),),
@@ -116,7 +116,7 @@ class FsspecBackend(WritableBackend):
                 found = GetResult(body, size=len(body))
             else:
                 found = await self._part(self._at(key), wanted)
-        except _ABSENCES:
+        except NO_FILE:
             await self._shared.check_absent(self._at(key))
             return None
         self.stats.received += len(found.body)
@@ -241,7 +241,7 @@ class FsspecBackend(WritableBackend):
             return answer
         if isinstance(answer, (RequestFailed, StoreError)):
             raise answer
-        if isinstance(answer, _ABSENCES):
+        if isinstance(answer, NO_FILE):
             if is_absence(answer):
                 raise answer
             raise self._shared.explain(answer)
@@ -293,7 +293,7 @@ def open_backend(location: Location, retry: RetryPolicy) -> ObjectBackend:
     there are extras.
     """
     is_plain = location.protocol in DRIVERS and not location.through
-    if is_plain and _web_is_enough(location):
+    if is_plain and web_is_enough(location):
         return _as_files_on_the_web(location, retry)
     return FsspecBackend(*filesystem_of(location))
 
@@ -325,7 +325,8 @@ def filesystem_of(
     return filesystem, path, place, _foreign(location.protocol)
 
 
-def _web_is_enough(location: Location) -> bool:
+def web_is_enough(location: Location) -> bool:
+    """Say whether objects of Google's or Azure's are read as files on the web."""
     if location.protocol == "az" and not location.endpoint:
         return False
     public = location.anonymous or bool(location.query)

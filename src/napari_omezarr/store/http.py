@@ -26,6 +26,7 @@ from napari_omezarr._io_loop import io_loop
 from napari_omezarr.connections import key_store, sign_in_headers
 from napari_omezarr.errors import OptionError, SignInNeededError
 
+from .absence import says_absent
 from .backend import (
     FIRST_BYTE,
     REMOTE_CONCURRENCY,
@@ -476,7 +477,7 @@ def response_of(raw: RawResponse, asked: Mapping[str, str]) -> Response:
         case 304 if asked.keys() & {"If-None-Match", "If-Modified-Since"}:
             return Response(None, unchanged=True)
     failure = failure_of(raw.status, raw.headers, raw.body)
-    if raw.status in (404, 410) and failure.code != "NoSuchBucket":
+    if says_absent(raw.status, failure.code):
         return _described(raw)
     raise failure
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
+from .absence import NO_FILE
 from .backend import LOCAL_CONCURRENCY, GetResult, ObjectBackend, RequestStats, span
 from .error_mapping import ErrorContext
 
@@ -47,7 +48,7 @@ def _read(file: Path, wanted: ByteRequest | None) -> GetResult | None:
             body = opened.read(end - start)
             etag = f"{facts.st_ino:x}-{facts.st_mtime_ns:x}-{facts.st_size:x}"
             return GetResult(body, etag, facts.st_size)
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+    except NO_FILE:
         return None
     except PermissionError:
         if file.is_dir():  # how Windows refuses to open a folder as a file

@@ -21,6 +21,7 @@ from xml.etree import ElementTree
 from napari_omezarr.errors import StoreError
 
 from . import http
+from .absence import says_denied
 from .backend import (
     FIRST_BYTE,
     PAGE,
@@ -621,6 +622,19 @@ class BucketLister:
     async def deep_page(self, token: str = "") -> ListPage:
         """Give a page of all objects below, at any depth: names are whole paths."""
         return await self._page({"continuation-token": token, "prefix": self._above})
+
+    async def is_refused(self) -> bool | None:
+        """Say whether S3 itself lets nobody list here who signs so; None: unknown."""
+        query = query_of({"list-type": "2", "max-keys": "1", "prefix": self._above})
+        attempt = partial(self._reader.listing, query)
+        answer = await retrying(attempt, self._retry, self._slots)
+        if not isinstance(answer, FAILURES):
+            return False
+        if isinstance(answer, RequestFailed):
+            verdict = self._reader.verdict(answer)
+            if isinstance(verdict, RequestFailed) and says_denied(verdict):
+                return True
+        return None
 
     async def buckets(self) -> tuple[ObjectMeta, ...]:
         """List the buckets of the service, which few sign-ins may."""

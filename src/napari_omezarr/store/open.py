@@ -36,7 +36,7 @@ from .store import RemoteStore
 from .writable import WritablePlace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
 
     from zarr.abc.store import ByteRequest
 
@@ -259,7 +259,41 @@ def open_store(
             profile=profile,
             retry=retry,
         ),
+        refuses_listing=_listing_probe(location, profile, retry),
     )
+
+
+def _listing_probe(
+    location: Location, profile: Profile | None, retry: RetryPolicy
+) -> Callable[[], Coroutine[Any, Any, bool | None]] | None:
+    """Give what asks whether a place may be listed, as whoever reads it; see `absence`.
+
+    None of what is no object of a bucket, or is asked for by a signed address.
+    """
+    whole = not (location.through or location.query or location.member is not None)
+    if not whole or location.is_service or _header_profile(location, profile):
+        return None
+    bucket: Location | None = None
+    if location.protocol == "s3":
+        bucket = location
+    elif location.protocol == "gs" and _is_read_on_the_web(location):
+        bucket = _google(location)
+    elif (found := location.as_s3()) is not None:
+        signs = location.profile or (profile and profile.aws_profile)
+        bucket = found if signs else replace(found, anonymous=True)
+    if bucket is None:
+        return None
+
+    async def is_refused() -> bool | None:
+        return await _bucket_lister(bucket, profile, retry).is_refused()
+
+    return is_refused
+
+
+def _is_read_on_the_web(location: Location) -> bool:
+    from .fsspec_backend import web_is_enough
+
+    return web_is_enough(location)
 
 
 def open_lister(
@@ -327,14 +361,17 @@ def _fsspec_lister(location: Location, retry: RetryPolicy) -> Lister:
         return WholeLister(FsspecItems(backend, location.display), backend.stats)
     if location.protocol != "gs":
         raise not_listed(location.display)
-    # Google answers as S3 does, to whoever asks its public buckets so.
-    google = replace(
+    return _bucket_lister(_google(location), None, retry)
+
+
+def _google(location: Location) -> Location:
+    """Ask Google's public buckets as those of S3, as which they answer."""
+    return replace(
         location,
         protocol="s3",
         endpoint=location.endpoint or "https://storage.googleapis.com",
         anonymous=True,
     )
-    return _bucket_lister(google, None, retry)
 
 
 def _backend(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
@@ -12,9 +12,18 @@ from zarr.abc.store import RangeByteRequest, Store
 
 from napari_omezarr._io_loop import on_io_loop, run
 from napari_omezarr.errors import ObjectChangedError, StoreError, TruncatedBodyError
-from napari_omezarr.location import NODE_DOCUMENTS
+from napari_omezarr.location import DOCUMENTS, NODE_DOCUMENTS
 
-from .backend import FIRST_BYTE, NoteList, Versioned, is_empty, is_index
+from .absence import says_denied, tells_of_all
+from .backend import (
+    FIRST_BYTE,
+    GetResult,
+    NoteList,
+    Versioned,
+    cut,
+    is_empty,
+    is_index,
+)
 from .error_mapping import Reason, RequestFailed, translate
 from .retry import FAILURES, looks_like_html, retrying
 
@@ -23,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import (
         AsyncIterator,
         Callable,
+        Collection,
         Coroutine,
         Hashable,
         Iterable,
@@ -34,7 +44,7 @@ if TYPE_CHECKING:
 
     from napari_omezarr.location import Location
 
-    from .backend import GetResult, ObjectBackend
+    from .backend import ObjectBackend
     from .error_mapping import Failure
     from .retry import RetryPolicy
 
@@ -123,14 +133,16 @@ def _weight(body: bytes | None) -> int:
 # The store: what zarr and the reader ask, with the rules that hold everywhere.
 
 _INDEX_BYTES = 32 << 20
+_UNKNOWN = 30  # seconds for which nobody asks again whether a bucket may be listed
 
 
 class RemoteStore(Store):
     """The bytes below a location, read-only; never lists, never asks for a size.
 
-    A missing key is None. What a place refuses or fails to give is one of our errors,
-    raised where it is read: for chunks that is late, and a chunk is never taken for
-    empty because something failed.
+    A missing key is None; what counts as missing stands in `absence`, and nowhere else.
+    What a place refuses or fails to give is one of our errors, raised where it is read:
+    for chunks that is late, and a chunk is never taken for empty because something
+    failed.
 
     ======================  =========================================================
     answer                  means
@@ -145,22 +157,17 @@ class RemoteStore(Store):
     400, 416, 501 to the    on the web, asked again by the object's length, which the
     last bytes of an        answer to its first byte says; so are a 200 of a long
     object                  object and a 206 of another part
-    403, 404, 410 to a      never absent: an error; so is another ETag than that of
-    part of a shard         the shard's index (`ObjectChangedError`)
-    404, 410                absent, unless the code is NoSuchBucket:
-                            `BucketNotFoundError`; so are a file or member that is not
-                            there, and a key that leads out of the location
-    403, no code or         absent, if any key was read here before, or beside it in
-    AccessDenied,           the same `fetch`, or if another document of its folder can
-    AllAccessDisabled,      be read (asked for where the key is a document's): S3 says
-    Forbidden               so of missing keys to whoever may not list. Else
-                            `AccessDeniedError`; from a bucket, unsigned,
-                            `SignInNeededError`
+    403, no code or         `AccessDeniedError`; from a bucket, unsigned,
+    AccessDenied            `SignInNeededError`; to the end or the beginning of an
+                            object of which all may be *presumed* missing: asked for
+                            as a whole
     403, any other code     `KeyNotAcceptedError`, `ClockSkewError`,
                             `AccessDeniedError` (cold storage) or what the code says
     401                     `SignInNeededError`
     any, sign-in or         `SignInExpiredError`
     signature has ended
+    404 to a part from the  `ObjectChangedError`; so is another ETag than that of a
+    middle of an object     shard's index
     301, 307, 400, naming   a bucket is asked there, by its region or host, at most
     a region or host        twice more; then `WrongRegionError`
     other redirects         followed on the web; too many, or one of a bucket:
@@ -191,6 +198,15 @@ class RemoteStore(Store):
         How many keys are asked for at a time.
     again : callable
         Opens the same store in another process, without arguments; picklable.
+    refuses_listing : callable, optional
+        Asks whether this sign-in may not list what is below the location, None where
+        that cannot be found out; only of a bucket, whose objects may then be presumed
+        missing.
+
+    Attributes
+    ----------
+    presumed : dict of str to None
+        The chunks that are presumed missing, in the order in which they were asked for.
     """
 
     def __init__(
@@ -201,6 +217,7 @@ class RemoteStore(Store):
         retry: RetryPolicy,
         concurrency: int,
         again: Callable[[], RemoteStore],
+        refuses_listing: Callable[[], Coroutine[Any, Any, bool | None]] | None = None,
     ) -> None:
         super().__init__(read_only=True)
         self.location = location
@@ -215,7 +232,12 @@ class RemoteStore(Store):
         self._indexed: dict[str, str] = {}
         self._again = again
         self._notes = NoteList()
-        self._readable = False
+        # The folders of which a document could be read.
+        self._readable: set[str] = set()
+        self._refuses_listing = refuses_listing
+        self._listing: asyncio.Future[bool | None] | None = None
+        self._listing_asked = 0.0
+        self.presumed: dict[str, None] = {}
 
     @property
     def rounds(self) -> int:
@@ -256,20 +278,21 @@ class RemoteStore(Store):
             Whole objects.
         apart : bool, optional
             Whether they are to be judged by themselves: that something else can be
-            read here then does not make a refusal a missing key.
+            read here then makes no refusal a key that is presumed missing.
         """
         wanted = tuple(dict.fromkeys(keys))
         self._backend.stats.rounds += bool(wanted)
-        answers = await asyncio.gather(*(self._ask(key, None) for key in wanted))
-        readable = any(isinstance(answer, bytes) for answer in answers)
-        self._readable |= readable
+        found = await asyncio.gather(*(self._result(key, None) for key in wanted))
+        answers = dict(zip(wanted, found, strict=True))
+        readable = {key for key in wanted if isinstance(answers[key], GetResult)}
+        documents = _folders(readable)
+        for key in readable:
+            self._was_read(key)
         if not apart:
-            readable = self._readable
+            documents = self._readable
         return {
-            key: self._judged(key, answer, readable=readable)
-            if isinstance(answer, FAILURES)
-            else answer
-            for key, answer in zip(wanted, answers, strict=True)
+            key: await self._judged(key, answer, documents)
+            for key, answer in answers.items()
         }
 
     async def get(
@@ -317,17 +340,22 @@ class RemoteStore(Store):
     ) -> GetResult | None:
         """Read a key, or a part of it that tells whether it is there; on the I/O loop.
 
-        None if it is missing, by the rules above.
+        None if it is missing, by the rules of `absence`.
         """
         answer = await self._result(key, wanted)
-        if isinstance(answer, FAILURES):
-            await self._find_readable(key, answer)
-            error = self._judged(key, answer, readable=self._readable)
-            if error is not None:
-                raise error
+        if isinstance(answer, GetResult):
+            self._was_read(key)
+            return answer
+        if answer is None and tells_of_all(wanted):
+            self.presumed.pop(key, None)
             return None
-        self._readable |= answer is not None
-        return answer
+        if answer is None:
+            raise self._changed(key)
+        if tells_of_all(wanted):
+            await self._find_readable(key, answer)
+            if await self._may_be_missing(key, answer, self._readable):
+                return await self._presumed(key, wanted)
+        raise self._error(key, answer)
 
     async def read_part(self, key: str, start: int, stop: int, etag: str) -> bytes:
         """Read a part of a key that is known to be there; on the I/O loop.
@@ -341,19 +369,15 @@ class RemoteStore(Store):
         """
         answer = await self._result(key, RangeByteRequest(start, stop))
         if isinstance(answer, FAILURES):
-            error = self._judged(key, answer, readable=False)
-            if error is not None:
-                raise error
+            raise self._error(key, answer)
         # An answer without bytes, that the object ends before, may name no version.
-        elif answer is not None and answer.etag in (etag, "") and not answer.body:
+        if answer is not None and answer.etag in (etag, "") and not answer.body:
             raise self._too_short(key)
-        elif answer is not None and answer.etag == etag:
+        if answer is not None and answer.etag == etag:
             if len(answer.body) != stop - start:
                 raise self._too_short(key)
             return answer.body
-        url = (self.location / key).display
-        sentence = f"{url} has changed while it was read."
-        raise ObjectChangedError(sentence, action="Open the image again.", url=url)
+        raise self._changed(key)
 
     def forget(self, key: str) -> None:
         """Drop what is known of a key that was changed: it is read anew."""
@@ -383,7 +407,10 @@ class RemoteStore(Store):
             return b""
         if is_index(wanted):
             fetch = partial(self._index, key, wanted)
-            return await self._indexes.get((key, wanted), fetch)
+            index = await self._indexes.get((key, wanted), fetch)
+            if key in self.presumed:
+                self._indexes.forget(lambda kept: kept[0] == key)
+            return index
         if isinstance(wanted, RangeByteRequest) and key in self._indexed:
             etag = self._indexed[key]
             return await self.read_part(key, wanted.start, wanted.end, etag)
@@ -405,12 +432,6 @@ class RemoteStore(Store):
         self._indexed[key] = found.etag
         return found.body
 
-    async def _ask(
-        self, key: str, wanted: ByteRequest | None
-    ) -> bytes | Failure | None:
-        answer = await self._result(key, wanted)
-        return answer if answer is None or isinstance(answer, FAILURES) else answer.body
-
     async def _result(
         self, key: str, wanted: ByteRequest | None
     ) -> GetResult | Failure | None:
@@ -426,6 +447,14 @@ class RemoteStore(Store):
             raise RequestFailed(reason=Reason.WEB_PAGE)
         return found
 
+    # What is missing, by the rules of `absence`.
+
+    def _was_read(self, key: str) -> None:
+        """Note what was read: which documents, and what was presumed missing before."""
+        self.presumed.pop(key, None)
+        if "" not in self._readable:  # then all keys are below one
+            self._readable |= _folders([key])
+
     async def _find_readable(self, key: str, failure: Failure) -> None:
         """Find out whether metadata can be read beside a metadata key that cannot.
 
@@ -433,26 +462,86 @@ class RemoteStore(Store):
         first may be one that is missing.
         """
         folder, _, name = key.rpartition("/")
-        if self._readable or not self._denied(failure) or name not in NODE_DOCUMENTS:
+        if name not in NODE_DOCUMENTS or _is_below(key, self._readable):
+            return
+        if not self._is_denied(failure):
             return
         beside = (f"{folder}/{other}".lstrip("/") for other in NODE_DOCUMENTS)
-        asked = (self._ask(other, None) for other in beside if other != key)
-        answers = await asyncio.gather(*asked)
-        self._readable |= any(isinstance(found, bytes) for found in answers)
+        others = [other for other in beside if other != key]
+        answers = await asyncio.gather(*(self._result(each, None) for each in others))
+        for other, answer in zip(others, answers, strict=True):
+            if isinstance(answer, GetResult):
+                self._was_read(other)
 
-    def _judged(
-        self, key: str, failure: Failure, *, readable: bool
-    ) -> StoreError | None:
-        """Decide what a failure means: that the key is missing, or which error."""
-        if readable and self._denied(failure):
-            self._notes.add("Missing parts answer 403 here; they count as empty.")
+    async def _may_be_missing(
+        self, key: str, failure: Failure, documents: Collection[str]
+    ) -> bool:
+        """Say whether S3 answers so for keys that are missing."""
+        return (
+            self._is_denied(failure)
+            and _is_below(key, documents)
+            and await self._is_unlisted()
+        )
+
+    def _is_denied(self, failure: Failure) -> bool:
+        verdict = self._verdict(failure)
+        possible = self._refuses_listing is not None
+        return possible and isinstance(verdict, RequestFailed) and says_denied(verdict)
+
+    async def _is_unlisted(self) -> bool:
+        """Say whether it is known that this sign-in may not list; asked once."""
+        if self._refuses_listing is None:
+            return False
+        now = asyncio.get_running_loop().time()
+        unknown = self._listing and self._listing.done() and not self._listing.result()
+        if self._listing is None or (unknown and now > self._listing_asked + _UNKNOWN):
+            self._listing = asyncio.ensure_future(self._refuses_listing())
+            self._listing_asked = now
+        return bool(await asyncio.shield(self._listing))
+
+    async def _presumed(self, key: str, wanted: ByteRequest | None) -> GetResult | None:
+        """Take a key for missing, of which all was asked for; ask for all else."""
+        if wanted is not None:
+            whole = await self.read(key)
+            return whole and replace(whole, body=cut(whole.body, wanted))
+        self._presume(key)
+        return None
+
+    def _presume(self, key: str) -> None:
+        where = self.location.display
+        if key.rpartition("/")[2] in DOCUMENTS:
+            said = f"{where} may not be listed, and answers 403 to what is not there."
+            self._notes.add(said)
+            return
+        self.presumed[key] = None
+        self._notes.add(
+            f"{where} may not be listed, and answers 403 to parts of the image: nobody "
+            "can tell whether they were never written or are refused. They count as "
+            "empty."
+        )
+
+    async def _judged(
+        self, key: str, answer: GetResult | Failure | None, documents: Collection[str]
+    ) -> bytes | StoreError | None:
+        """Decide what the answer to a whole key means."""
+        if answer is None:
+            self.presumed.pop(key, None)
             return None
+        if isinstance(answer, GetResult):
+            return answer.body
+        if await self._may_be_missing(key, answer, documents):
+            self._presume(key)
+            return None
+        return self._error(key, answer)
+
+    def _error(self, key: str, failure: Failure) -> StoreError:
         url = (self.location / key).display if key else self.location.display
         return translate(self._verdict(failure), self._backend.context(url))
 
-    def _denied(self, failure: Failure) -> bool:
-        verdict = self._verdict(failure)
-        return isinstance(verdict, RequestFailed) and verdict.denied
+    def _changed(self, key: str) -> ObjectChangedError:
+        url = (self.location / key).display
+        sentence = f"{url} has changed while it was read."
+        return ObjectChangedError(sentence, action="Open the image again.", url=url)
 
     def _verdict(self, failure: Failure) -> Failure:
         if isinstance(failure, RequestFailed):
@@ -478,10 +567,10 @@ class RemoteStore(Store):
         return self.location.display
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return self._again, (), {"readable": self._readable}
+        return self._again, (), {"readable": sorted(self._readable)}
 
-    def __setstate__(self, state: dict[str, bool]) -> None:
-        self._readable = state["readable"]
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._readable = set(state["readable"])
 
     def with_read_only(self, read_only: bool = False) -> RemoteStore:
         """Give the store itself, which is read-only and nothing else."""
@@ -523,6 +612,21 @@ class RemoteStore(Store):
     def list_dir(self, prefix: str) -> NoReturn:
         """Refuse to list."""
         self.list()
+
+
+def _folders(keys: Iterable[str]) -> set[str]:
+    """Give the folders of the documents among some keys."""
+    parts = (key.rpartition("/") for key in keys)
+    return {folder for folder, _, name in parts if name in DOCUMENTS}
+
+
+def _is_below(key: str, folders: Collection[str]) -> bool:
+    """Say whether a key lies in one of some folders, at any depth."""
+    while key:
+        key = key.rpartition("/")[0]
+        if key in folders:
+            return True
+    return False
 
 
 def _first(group: BaseExceptionGroup[StoreError]) -> StoreError:

@@ -17,7 +17,8 @@ from napari_omezarr.errors import (
     StoreError,
 )
 
-from .backend import PAGE, PutMode
+from .absence import says_denied, tells_of_all
+from .backend import PAGE, ListPage, PutMode
 from .error_mapping import RequestFailed, translate
 from .retry import FAILURES, retrying
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from napari_omezarr.location import Location
 
-    from .backend import GetResult, ListPage, ObjectMeta, WritableBackend
+    from .backend import GetResult, ObjectMeta, WritableBackend
     from .error_mapping import Failure
     from .retry import RetryPolicy
 
@@ -73,23 +74,34 @@ class WritablePlace:
         self._slots = asyncio.Semaphore(backend.concurrency)
         self._stopped = asyncio.Event()
         self._was_read = False
+        self._unlisted: bool | None = None
 
     async def read(
         self, key: str, wanted: ByteRequest | None = None
     ) -> GetResult | None:
         """Read an object, or a part of it; None if there is none.
 
-        Once one was read, "denied" means that there is none: S3 says so of missing
-        keys to who may not list.
+        Once one was read, S3's "denied" means that there is none, if it is known that
+        nothing may be listed here; see `absence`.
         """
         answer = await self._tried(partial(self._backend.read, key, wanted))
         if isinstance(answer, FAILURES):
-            denied = isinstance(answer, RequestFailed) and answer.denied
-            if self._was_read and denied:
+            denied = isinstance(answer, RequestFailed) and says_denied(answer)
+            denied = denied and self._was_read and tells_of_all(wanted)
+            if denied and await self._is_unlisted():
                 return None
             raise self._error(answer, key, "read")
         self._was_read = self._was_read or answer is not None
         return answer
+
+    async def _is_unlisted(self) -> bool:
+        """Say whether S3 itself lets nobody list here who signs so; asked once."""
+        if self._unlisted is None:
+            answer = await self._tried(partial(self._backend.list_all, "", "", 1))
+            refused = isinstance(answer, RequestFailed) and says_denied(answer)
+            if refused or isinstance(answer, ListPage):
+                self._unlisted = refused
+        return bool(self._unlisted)
 
     async def put(self, key: str, body: bytes) -> None:
         """Write an object, whole or not at all, over whatever is there."""
