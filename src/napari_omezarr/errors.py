@@ -6,6 +6,20 @@ made from. Backend exceptions become these in one place, ``store.error_mapping``
 
 from __future__ import annotations
 
+import lzma
+import struct
+import zlib
+
+FOREIGN_ERRORS: tuple[type[Exception], ...] = (
+    *(ArithmeticError, AssertionError, AttributeError, BufferError, EOFError),
+    *(ImportError, LookupError, MemoryError, OSError, RuntimeError, SystemError),
+    *(TypeError, ValueError, struct.error, zlib.error, lzma.LZMAError),
+)
+"""What codecs, and libraries that take a document apart, raise on what is damaged.
+
+To be caught where others' code is given others' bytes, and nowhere else.
+"""
+
 
 class OMEZarrError(Exception):
     """The base of all our errors: one sentence, one action, the facts.
@@ -141,6 +155,14 @@ class TruncatedBodyError(StoreError):
 
 class ObjectChangedError(StoreError):
     """An object was replaced, or deleted, while parts of it were read."""
+
+
+class DamagedDataError(StoreError):
+    """An object came whole, and is not what the document of its array says."""
+
+
+class NotEnoughMemoryError(StoreError):
+    """There is not enough memory for what was to be read."""
 
 
 class DiskFullError(StoreError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import pickle
 from functools import partial
 
 import numcodecs
@@ -12,11 +13,18 @@ import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, TransposeCodec, ZstdCodec
+from zarr.codecs import (
+    BloscCodec,
+    Crc32cCodec,
+    GzipCodec,
+    ShardingCodec,
+    TransposeCodec,
+    ZstdCodec,
+)
 from zarr.storage import MemoryStore
 
 from napari_omezarr._io_loop import bounded_gather
-from napari_omezarr.errors import StoreError
+from napari_omezarr.errors import DamagedDataError, StoreError, UnsupportedDataError
 from napari_omezarr.pyramid import ArrayPixels
 from napari_omezarr.pyramid.pixels import decoding_of
 from napari_omezarr.store import run
@@ -62,7 +70,6 @@ def arrays(draw):
 @given(arrays(), st.data())
 @settings(max_examples=60, deadline=None)
 def test_any_box_is_what_zarr_reads(array, data):
-    assert decoding_of(array.async_array) is not None
     pixels = pixels_of(array)
     box = tuple(
         slice(*sorted((data.draw(st.integers(0, n)), data.draw(st.integers(0, n)))))
@@ -74,22 +81,95 @@ def test_any_box_is_what_zarr_reads(array, data):
     assert found.dtype == expected.dtype.newbyteorder("=")
 
 
+def numcodec(name, **configuration):
+    return {"name": f"numcodecs.{name}", "configuration": configuration}
+
+
+DELTA = numcodec("delta", dtype="<u2")
+ROUND = numcodec("bitround", keepbits=23)
+SHUFFLE = numcodec("shuffle", elementsize=2)
+
+
+@pytest.mark.filterwarnings("ignore:Numcodecs codecs are not")
 @pytest.mark.parametrize(
     "options",
     [
         {"zarr_format": 2, "order": "F"},
         {"zarr_format": 2, "filters": [numcodecs.Delta("<u2")]},
+        {"zarr_format": 2, "filters": [numcodecs.Delta("<u2"), numcodecs.CRC32()]},
+        {"zarr_format": 2, "filters": [numcodecs.Shuffle(2), numcodecs.Zlib()]},
+        {"zarr_format": 2, "filters": [numcodecs.AsType("u1", "<u2")], "order": "F"},
+        {"zarr_format": 2, "filters": [numcodecs.FixedScaleOffset(1, 2, "<u2", "u1")]},
+        {"zarr_format": 2, "filters": [numcodecs.Base64()], "compressors": None},
+        {"zarr_format": 2, "filters": [numcodecs.PackBits()], "dtype": "?"},
+        {"zarr_format": 2, "compressors": numcodecs.LZMA()},
+        {"zarr_format": 2, "compressors": numcodecs.BZ2()},
         {"zarr_format": 3, "filters": [TransposeCodec(order=(1, 0))]},
+        {"zarr_format": 3, "filters": [numcodec("delta", dtype="<u2", astype="<i4")]},
+        {
+            "zarr_format": 3,
+            "filters": [TransposeCodec(order=(1, 0)), numcodec("delta", dtype="<u2")],
+        },
+        {"zarr_format": 3, "filters": [numcodec("packbits")], "dtype": "?"},
+        {
+            "zarr_format": 3,
+            "filters": [numcodec("bitround", keepbits=23)],
+            "dtype": "f4",
+        },
+        {"zarr_format": 3, "compressors": [numcodec("lz4"), numcodec("crc32")]},
+        {
+            "zarr_format": 3,
+            "compressors": [numcodec("shuffle", elementsize=2), GzipCodec()],
+        },
+        {"zarr_format": 3, "compressors": [numcodec("bz2"), numcodec("fletcher32")]},
+        {"zarr_format": 3, "compressors": [BloscCodec(), ZstdCodec()]},
         {"zarr_format": 3, "compressors": [ZstdCodec(), Crc32cCodec()]},
         {"zarr_format": 3, "compressors": [Crc32cCodec()]},
         {"zarr_format": 3, "shards": (6, 8)},
     ],
-    ids=["columns first", "delta", "transpose", "checked", "checksum", "shards"],
+    ids=str,
 )
-def test_what_takes_more_steps_is_left_to_zarr(options):
+def test_any_chain_of_codecs_is_undone_as_zarr_does(options):
     array = make(MemoryStore(), **options)
-    assert decoding_of(array.async_array) is None
+    assert pixels_of(array).shards == options.get("shards")
+    decoding = decoding_of(array.async_array)
+    assert not any("ByZarr" in repr(step) for step in decoding.steps)
     np.testing.assert_array_equal(pixels_of(array)[2:7, 1:9], array[2:7, 1:9])
+    assert pickle.loads(pickle.dumps(decoding)).longest == decoding.longest
+
+
+@pytest.mark.filterwarnings("ignore:Combining a `sharding_indexed` codec")
+def test_a_codec_that_nobody_here_knows_is_left_to_zarr(foreign_codec):
+    options = {"filters": [foreign_codec()], "compressors": [ZstdCodec()]}
+    array = make(MemoryStore(), **options)
+    assert any("ByZarr" in repr(s) for s in decoding_of(array.async_array).steps)
+    np.testing.assert_array_equal(pixels_of(array)[...], array[...])
+    # But not what must be checked first.
+    shards = ShardingCodec(chunk_shape=(3, 4))
+    options = {"shape": (7, 9), "chunks": (6, 4), "dtype": "u2", "serializer": shards}
+    filters = {"filters": [foreign_codec()], "compressors": None}
+    mixed = zarr.create_array(MemoryStore(), **options, **filters)
+    with pytest.raises(UnsupportedDataError, match="not undone together"):
+        pixels_of(mixed)
+
+
+@pytest.fixture
+def foreign_codec():
+    class Negative(TransposeCodec):
+        """Stands for a codec of another package."""
+
+        def __init__(self, order=(1, 0)):
+            super().__init__(order=order)
+
+        @classmethod
+        def from_dict(cls, data):
+            return cls()
+
+        def to_dict(self):
+            return {"name": "negative"}
+
+    zarr.registry.register_codec("negative", Negative)
+    return Negative
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
@@ -101,7 +181,7 @@ def test_a_damaged_chunk_is_an_error_that_names_it(zarr_format, compressor):
     key = array.metadata.encode_chunk_key((1, 1))
     contents[key] = type(contents[key]).from_bytes(b"not pixels at all")
     pixels = pixels_of(array)
-    with pytest.raises(StoreError, match=f"memory://a/{key} is damaged"):
+    with pytest.raises(DamagedDataError, match=f"memory://a/{key} is damaged"):
         pixels[...]
     np.testing.assert_array_equal(pixels[:3], array[:3])
 

@@ -19,6 +19,7 @@ from .boxes import (
     touched,
     whole_box,
 )
+from .codecs import tolerated
 from .dask_arrays import merged_chunks, pixels_of, to_dask
 from .pixels import ArrayPixels, Pixels, Readable, reading_at
 from .pyramid import Level, Pyramid
@@ -54,6 +55,7 @@ __all__ = [
     "slices_within",
     "split_box",
     "to_dask",
+    "tolerated",
     "touched",
     "whole_box",
 ]

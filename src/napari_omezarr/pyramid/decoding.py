@@ -1,151 +1,374 @@
-"""Chunks of the usual kind, decoded in one step and not by zarr's pipeline.
+"""How the bytes of a chunk become its pixels, or an error that names it.
 
-The pipeline takes any chain of codecs, at the price of a dozen tasks of Python for
-each chunk; and it copies all chunks into place on one thread, the one that serves the
-network. Nearly every image is numbers in C order that one codec compressed. Those need
-one call in a thread for each chunk: a third less processor time, and the network never
-waits (benchmarks/README.md).
+Every chunk that is read passes here, whoever reads it: the codecs are undone one by
+one in a thread (`codecs`), and whatever goes wrong is said in our words. zarr's own
+pipeline would take a dozen tasks of Python for each chunk, copy all chunks into place
+on the thread that serves the network (benchmarks/README.md), and bound nothing. It
+undoes only what nobody here knows.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from math import prod
 from typing import TYPE_CHECKING, Any
 
-import google_crc32c
 import numpy as np
-from numcodecs import get_codec
-from zarr.codecs import BloscCodec, BytesCodec, GzipCodec, ZstdCodec
+import zarr
+from zarr.buffer.cpu import buffer_prototype
+from zarr.storage import MemoryStore, StorePath
 
-from napari_omezarr.errors import StoreError
+from napari_omezarr.errors import (
+    FOREIGN_ERRORS,
+    DamagedDataError,
+    NotEnoughMemoryError,
+    UnsupportedDataError,
+)
+
+from .codecs import CHECKSUM, Room, numbers, size_of, unchecked, undo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import zarr
-    from numcodecs.abc import Codec
+    from .codecs import Step
 
-_PLAIN = {"blosc", "bz2", "gzip", "lz4", "lzma", "zlib", "zstd"}
-"""zarr 2's compressors, of which each is the whole way from bytes to bytes."""
+MOST_BYTES = 4 << 30
+"""A chunk that takes more memory is not read."""
+MOST_INDEX_BYTES = 256 << 20
+"""Nor is a shard whose index takes more: 16 million chunks."""
 
-_SAME: dict[type, str] = {BloscCodec: "blosc", GzipCodec: "gzip", ZstdCodec: "zstd"}
-"""zarr 3's compressors by the name of the one of zarr 2 that undoes the same."""
-
-CHECKSUM = 4
-"""Bytes of a CRC32C, which stands after what it is of."""
+ENTRY = 16
+MISSING = 2**64 - 1
+"""In the index of a shard: bytes of an entry, and the number that says "not there"."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
     """How the bytes of a chunk become its pixels."""
 
-    dtype: np.dtype[Any]  # as stored, byte order included
+    dtype: np.dtype[Any]  # of the pixels, byte order included
     shape: tuple[int, ...]  # of every stored chunk, those over an edge included
-    codec: Codec | None
     fill_value: Any  # what all pixels of a missing chunk are
-    order: tuple[int, ...] = ()  # of the stored axes, if they are transposed
-    checked: bool = False  # whether a CRC32C stands at the end
+    steps: tuple[Step, ...]  # each undoes a codec
+    longest: int  # bytes that a chunk has at most as stored
 
     def decode(self, body: Any, name: str) -> np.ndarray:
         """Decode one chunk, in any thread, to ``dtype`` and ``shape``; may view `body`.
 
         Raises
         ------
-        StoreError
+        DamagedDataError
             The bytes are not what the array's document says.
+        NotEnoughMemoryError
+            There is not enough memory for what they would become.
         """
         try:
-            if self.checked:
-                body = unchecked(body)
-            plain = body if self.codec is None else self.codec.decode(body)
-            pixels = np.frombuffer(plain, self.dtype)
-            if not self.order:
-                return pixels.reshape(self.shape)
-            stored = pixels.reshape([self.shape[axis] for axis in self.order])
-            return stored.transpose(np.argsort(self.order))
-        # The words for "this is not mine" of the codecs, and of numpy.
-        except (RuntimeError, ValueError, OSError, EOFError) as error:
+            with np.errstate(all="ignore"):
+                return self.undone(body)
+        except MemoryError as error:
+            sentence = f"There is not enough memory to unpack {name}."
+            action = "Close other images or programs."
+            raise NotEnoughMemoryError(sentence, action=action, url=name) from error
+        except FOREIGN_ERRORS as error:
             sentence = f"{name} is damaged: it cannot be decoded."
             action = "Ask its owner to copy it again."
-            raise StoreError(sentence, action=action, url=name) from error
+            raise DamagedDataError(sentence, action=action, url=name) from error
+
+    def undone(self, body: Any) -> np.ndarray:
+        """Do so, and let the codecs raise what they do."""
+        made: np.ndarray = body
+        for step in self.steps:
+            made = step(made)
+        if made.shape != self.shape:
+            raise ValueError("Its shape is not that of the array's document.")
+        return made
 
 
-def unchecked(body: Any) -> memoryview:
-    """Give bytes without the CRC32C at their end; ValueError if it is another."""
-    whole = memoryview(body).cast("B")
-    plain, said = whole[:-CHECKSUM], whole[-CHECKSUM:]
-    # An array: the library takes no other view of bytes.
-    if google_crc32c.value(np.frombuffer(plain, np.uint8)) != int.from_bytes(
-        said, "little"
-    ):
-        raise ValueError("The checksum is wrong.")
-    return plain
+def decoding_of(array: zarr.AsyncArray[Any]) -> Decoding:
+    """Find how an array's stored objects are decoded, from its document alone.
 
-
-def decoding_of(array: zarr.AsyncArray[Any]) -> Decoding | None:
-    """Find the one step that decodes an array's chunks, from its document alone.
-
-    None where it takes more: shards, filters, another order, several codecs or one
-    that is not known here. zarr's pipeline then decodes.
+    Raises
+    ------
+    UnsupportedDataError, or an error of zarr's
+        Nothing here can decode it, or should.
     """
-    if array.shards is not None or array.filters or array.order != "C":
-        return None
-    dtype = _stored_dtype(array)
-    if dtype is None or len(array.compressors) > 1:
-        return None
-    codec = None
-    if array.compressors:
-        codec = _decompressor(array.compressors[0])
-        if codec is None:
-            return None
-    fill_value = array.metadata.fill_value
-    return Decoding(dtype, array.chunks, codec, 0 if fill_value is None else fill_value)
-
-
-def _stored_dtype(array: zarr.AsyncArray[Any]) -> np.dtype[Any] | None:
-    """Give the type of the numbers in the stored bytes, if they are just that."""
     dtype = np.dtype(array.dtype)
+    document: dict[str, Any] = array.metadata.to_dict()
+    fill = array.metadata.fill_value
     if array.metadata.zarr_format == 2:
-        return dtype
-    if not isinstance(array.serializer, BytesCodec):
-        return None
-    endian = array.serializer.endian
-    # An enumeration up to zarr 3.1, its value later; None where a number is a byte.
-    order = getattr(endian, "value", endian)
-    return dtype.newbyteorder(">" if order == "big" else "<")
+        return _old(document, dtype, tuple(array.chunks), 0 if fill is None else fill)
+    shape = tuple(document["chunk_grid"]["configuration"]["chunk_shape"])
+    return chain(document["codecs"], dtype, shape, fill, document["data_type"])
 
 
-def _decompressor(compressor: Any) -> Codec | None:
-    codec_id = getattr(compressor, "codec_id", None)
-    if codec_id in _PLAIN:
-        return compressor
-    same = _SAME.get(type(compressor))
-    return None if same is None else get_codec({"id": same})
+def _old(
+    document: Mapping[str, Any], dtype: np.dtype[Any], shape: tuple[int, ...], fill: Any
+) -> Decoding:
+    """Find it for zarr 2: filters, and then a compressor."""
+    room = _room(shape, dtype)
+    steps: list[Step] = [partial(numbers, dtype, shape, document.get("order", "C"))]
+    configs = [*(document.get("filters") or ()), document.get("compressor")]
+    for config in configs:
+        if config is not None:
+            step, room, _ = undo(config, dtype, room)
+            steps.insert(0, step)
+    return Decoding(dtype, shape, fill, tuple(steps), room.most)
 
 
-def inner_decoding_of(
+def _room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Room:
+    size = size_of(shape, dtype)
+    if min(shape, default=1) < 1:
+        raise UnsupportedDataError("A chunk holds nothing")
+    if size > MOST_BYTES:
+        msg = f"A chunk takes {size / 1e9:.3g} GB of memory, and {MOST_BYTES / 1e9:.3g}"
+        raise UnsupportedDataError(f"{msg} are the most that are read")
+    return Room(size)
+
+
+# zarr 3: arrays to arrays, an array to bytes, bytes to bytes.
+
+_ARRAYS = {"astype", "bitround", "delta", "fixedscaleoffset", "packbits", "quantize"}
+"""The codecs of numcodecs that zarr 3 gives arrays to."""
+
+_BYTES = {
+    *("adler32", "blosc", "bz2", "crc32", "crc32c", "fletcher32", "gzip"),
+    *("jenkins_lookup3", "lz4", "lzma", "shuffle", "zlib", "zstd"),
+}
+"""Those that it gives bytes to, its own among them."""
+
+_OWN = {"blosc", "crc32c", "gzip", "zstd"}
+_PREFIX = "numcodecs."
+
+# What a codec is, by what it makes of what.
+_ARRAY, _ENDS, _BYTE, _UNKNOWN = "array to array", "array to bytes", "bytes", "unknown"
+
+
+def _kind(step: Mapping[str, Any]) -> str:
+    name = str(step["name"])
+    short = name.removeprefix(_PREFIX)
+    if name == "transpose" or (short in _ARRAYS and short != name):
+        return _ARRAY
+    if name in ("bytes", "sharding_indexed"):
+        return _ENDS
+    if name in _OWN or (short in _BYTES and short != name):
+        return _BYTE
+    return _UNKNOWN
+
+
+def chain(
     codecs: Sequence[Mapping[str, Any]],
     dtype: np.dtype[Any],
     shape: tuple[int, ...],
     fill_value: Any,
-) -> Decoding | None:
-    """Find the one step that undoes the codecs of a shard's document; None if more.
+    data_type: Any,
+) -> Decoding:
+    """Find how the codecs of zarr 3 are undone that encoded chunks of a shape.
 
-    These are an order of the axes, how numbers become bytes, a compressor and a
-    checksum, of which all but the second may be left out.
+    ``data_type`` is the document's name of the type.
     """
-    left = [(step["name"], step.get("configuration") or {}) for step in codecs]
-    order: tuple[int, ...] = ()
-    if left and left[0][0] == "transpose":
-        order = tuple(left.pop(0)[1]["order"])
-    if not left or left[0][0] != "bytes":
-        return None
-    big = left.pop(0)[1].get("endian") == "big"
-    stored = np.dtype(dtype).newbyteorder(">" if big else "<")
-    codec = None
-    if left and left[0][0] in _SAME.values():
-        codec = get_codec({"id": left.pop(0)[0]})
-    checked = bool(left) and left[0][0] == "crc32c"
-    if left[checked:] or stored.hasobject or sorted(order) != [*range(len(order))]:
-        return None
-    return Decoding(stored, shape, codec, fill_value, order, checked)
+    _room(shape, dtype)
+    foreign = _foreign_part(codecs)
+    if foreign:
+        room = Room(size_of(shape, dtype)).compressed()
+        by_zarr = _ByZarr(codecs[:foreign], shape, dtype, fill_value, data_type)
+        steps: list[Step] = [by_zarr]
+    else:
+        foreign, room, steps = _to_bytes(codecs, dtype, shape, fill_value, data_type)
+    for codec in codecs[foreign:]:
+        step, room, _ = undo(_config(codec), dtype, room)
+        steps.insert(0, step)
+    return Decoding(dtype, shape, fill_value, tuple(steps), room.most)
+
+
+def _foreign_part(codecs: Sequence[Mapping[str, Any]]) -> int:
+    """Say how many of the first codecs are zarr's to undo, because it knows one more.
+
+    It checks nothing, so what must be checked is not among them.
+    """
+    kinds = [_kind(codec) for codec in codecs]
+    if _UNKNOWN not in kinds:
+        return 0
+    count = len(kinds) - kinds[::-1].index(_UNKNOWN)
+    while kinds[count:] and kinds[count] in (_ARRAY, _ENDS):
+        count += 1
+    names = {str(codec["name"]) for codec in codecs[:count]}
+    if _BYTE in kinds[:count] or "sharding_indexed" in names:
+        msg = f"The codecs {', '.join(sorted(names))} are not undone together"
+        raise UnsupportedDataError(msg)
+    return count
+
+
+def _to_bytes(
+    codecs: Sequence[Mapping[str, Any]],
+    dtype: np.dtype[Any],
+    shape: tuple[int, ...],
+    fill_value: Any,
+    data_type: Any,
+) -> tuple[int, Room, list[Step]]:
+    """Undo the codecs up to the one that makes bytes; says how many they are."""
+    steps: list[Step] = []
+    for count, codec in enumerate(codecs, 1):
+        kind, config = _kind(codec), _config(codec)
+        if codec["name"] == "transpose":
+            order = tuple(config["order"])
+            steps.insert(
+                0, partial(_transposed, tuple(map(order.index, range(len(shape)))))
+            )
+            shape = tuple(shape[axis] for axis in order)
+        elif kind == _ARRAY:
+            step, room, inner = undo(config, dtype, Room(size_of(shape, dtype)))
+            steps.insert(0, partial(_filtered, step, dtype, shape))
+            if config["id"] == "packbits":
+                shape = (room.most,)
+            dtype = inner
+        elif codec["name"] == "bytes":
+            stored = dtype.newbyteorder(">" if config.get("endian") == "big" else "<")
+            steps.insert(0, partial(numbers, stored, shape, "C"))
+            return count, Room(size_of(shape, dtype)), steps
+        elif kind == _ENDS:
+            sharding = sharding_of(config, dtype, shape, fill_value, data_type)
+            steps.insert(0, partial(_unsharded, sharding))
+            most = sharding.index_size + prod(sharding.grid) * sharding.longest_chunk
+            return count, Room(most, exact=False), steps
+        else:
+            break
+    raise UnsupportedDataError("Its codecs make no bytes")
+
+
+def _config(codec: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the configuration of a codec as numcodecs takes it."""
+    name = str(codec["name"]).removeprefix(_PREFIX)
+    return {**(codec.get("configuration") or {}), "id": name}
+
+
+def _transposed(order: tuple[int, ...], pixels: np.ndarray) -> np.ndarray:
+    return pixels.transpose(order)
+
+
+def _filtered(
+    step: Step, dtype: np.dtype[Any], shape: tuple[int, ...], pixels: np.ndarray
+) -> Any:
+    return numbers(dtype, shape, "C", step(np.ascontiguousarray(pixels)))
+
+
+@dataclass(frozen=True, slots=True)
+class _ByZarr:
+    """Lets zarr undo what is not known here: an array that is this one chunk."""
+
+    codecs: Sequence[Mapping[str, Any]]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fill_value: Any
+    data_type: Any
+
+    def __call__(self, body: Any) -> np.ndarray:
+        document = {
+            "zarr_format": 3,
+            "node_type": "array",
+            "shape": self.shape,
+            "data_type": self.data_type,
+            "chunk_grid": {
+                "name": "regular",
+                "configuration": {"chunk_shape": self.shape},
+            },
+            "chunk_key_encoding": {"name": "default"},
+            "fill_value": 0,
+            "codecs": list(self.codecs),
+            "attributes": {},
+        }
+        key = "c" + "/0" * len(self.shape)
+        content = {key: buffer_prototype.buffer.from_bytes(bytes(body))}
+        array = zarr.Array.from_dict(StorePath(MemoryStore(content)), document)
+        return np.asarray(array[...], self.dtype)
+
+
+# Shards: arrays of chunks, and an index of where each lies.
+
+
+@dataclass(frozen=True, slots=True)
+class Sharding:
+    """How a shard is laid out; ``index_dtype`` is that of the numbers in its index."""
+
+    shards: tuple[int, ...]
+    chunks: tuple[int, ...]
+    decoding: Decoding
+    index_at_end: bool
+    index_checked: bool
+    index_dtype: np.dtype[Any]
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """How many chunks a shard has along each axis."""
+        return tuple(s // c for s, c in zip(self.shards, self.chunks, strict=True))
+
+    @property
+    def index_size(self) -> int:
+        """Bytes of an index."""
+        return prod(self.grid) * ENTRY + CHECKSUM * self.index_checked
+
+    @property
+    def chunk_size(self) -> int:
+        """Bytes of a chunk when decoded."""
+        return size_of(self.chunks, self.decoding.dtype)
+
+    @property
+    def longest_chunk(self) -> int:
+        """Bytes that a chunk has at most as stored, however badly it compresses."""
+        return max(self.decoding.longest, self.chunk_size + self.chunk_size // 4 + 4096)
+
+
+def sharding_of(
+    configuration: Mapping[str, Any],
+    dtype: np.dtype[Any],
+    shards: tuple[int, ...],
+    fill_value: Any,
+    data_type: Any,
+) -> Sharding:
+    """Find how shards of a shape are laid out, from their codec's configuration."""
+    chunks = tuple(configuration["chunk_shape"])
+    if len(chunks) != len(shards) or any(
+        chunk < 1 or shard % chunk for shard, chunk in zip(shards, chunks, strict=True)
+    ):
+        raise UnsupportedDataError("Its shards are no whole number of chunks")
+    index_codecs = configuration["index_codecs"]
+    names = [step["name"] for step in index_codecs]
+    if names not in (["bytes"], ["bytes", "crc32c"]):
+        raise UnsupportedDataError("The index of its shards has a codec of its own")
+    big = (index_codecs[0].get("configuration") or {}).get("endian") == "big"
+    sharding = Sharding(
+        shards,
+        chunks,
+        chain(configuration["codecs"], dtype, chunks, fill_value, data_type),
+        configuration.get("index_location", "end") == "end",
+        len(names) == 2,
+        np.dtype(">u8" if big else "<u8"),
+    )
+    if sharding.index_size > MOST_INDEX_BYTES:
+        msg = f"A shard holds {prod(sharding.grid):.3g} chunks, more than are read"
+        raise UnsupportedDataError(msg)
+    return sharding
+
+
+def _unsharded(sharding: Sharding, body: Any) -> np.ndarray:
+    """Decode a shard that is in memory, as one that lies inside another is."""
+    view, size = memoryview(body).cast("B"), sharding.index_size
+    if len(view) < size:
+        raise ValueError("It is shorter than its index.")
+    index = view[len(view) - size :] if sharding.index_at_end else view[:size]
+    if sharding.index_checked:
+        index = unchecked(index)
+    table = np.frombuffer(index, sharding.index_dtype).reshape(-1, 2)
+    decoding = sharding.decoding
+    made = np.full(sharding.shards, decoding.fill_value, decoding.dtype)
+    for entry, number in zip(table, product(*map(range, sharding.grid)), strict=True):
+        offset, length = map(int, entry)
+        if offset == length == MISSING:
+            continue
+        if offset + length > len(view):
+            raise ValueError("Its index leads outside.")
+        along = zip(number, sharding.chunks, strict=True)
+        box = tuple(slice(n * chunk, (n + 1) * chunk) for n, chunk in along)
+        made[box] = decoding.undone(view[offset : offset + length])
+    return made

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from contextlib import contextmanager
 from functools import partial
-from itertools import product
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from uuid import uuid4
@@ -15,12 +14,11 @@ import zarr
 from zarr.buffer.cpu import buffer_prototype
 
 from napari_omezarr._io_loop import bounded_gather
-from napari_omezarr.errors import ObjectChangedError
 from napari_omezarr.store import RemoteStore, run
 
-from .boxes import bounded, chunk_counts, chunk_parts, shape_of, slices, touched
+from .boxes import bounded, chunk_counts, chunk_parts, shape_of
 from .decoding import decoding_of
-from .shards import TRIES, ShardReader, ZarrParts, layout_of
+from .shards import ShardReader, ZarrParts, layout_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -148,9 +146,12 @@ class ArrayPixels(Readable):
         self.shards: tuple[int, ...] | None = (
             None if array.shards is None else tuple(array.shards)
         )
-        self._decoding = decoding_of(array)
+        self._decoding: Decoding | None = None
         self._shard_reader: ShardReader | None = None
-        if layout := layout_of(array):
+        layout = layout_of(array)
+        if layout is None:
+            self._decoding = decoding_of(array)
+        else:
             parts = _parts_of(array.store_path.store)
             name = self._object_key
             self._shard_reader = ShardReader(parts, layout, name, address)
@@ -172,7 +173,7 @@ class ArrayPixels(Readable):
 
     @property
     def shard_layout(self) -> ShardLayout | None:
-        """How the shards are laid out; None where zarr's pipeline reads, or if none."""
+        """How the shards are laid out; None if there are none."""
         return self._shard_reader.layout if self._shard_reader else None
 
     @property
@@ -212,8 +213,7 @@ class ArrayPixels(Readable):
                 self.concurrency,
             )
             return box
-        if self._decoding is None:
-            return np.asarray(await self._read_by_zarr(bounds), dtype=self.dtype)
+        assert self._decoding is not None
         box = np.empty(shape_of(bounds), self.dtype)
         parts = chunk_parts(bounds, self._decoding.shape)
         await bounded_gather(
@@ -221,19 +221,6 @@ class ArrayPixels(Readable):
             self.concurrency,
         )
         return box
-
-    async def _read_by_zarr(self, bounds: Bounds) -> Any:
-        """Read by zarr's pipeline; again, if an object changed between its parts."""
-        for tries in range(1, TRIES + 1):
-            try:
-                return await self._array.getitem(slices(bounds))
-            except ObjectChangedError:
-                if tries == TRIES:
-                    raise
-            unit = self.shards or self.stored_chunks
-            for index in product(*touched(bounds, unit)):
-                _parts_of(self.store).forget(self._object_key(index))
-        raise AssertionError
 
     async def stored_size(self, chunk: tuple[int, ...]) -> int | None:
         """Give how many bytes a chunk takes in its shard; None if nobody knows."""

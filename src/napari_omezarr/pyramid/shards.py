@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,6 +21,7 @@ from zarr.abc.store import RangeByteRequest, SuffixByteRequest
 from zarr.buffer.cpu import buffer_prototype
 
 from napari_omezarr.errors import (
+    DamagedDataError,
     ObjectChangedError,
     StoreError,
     TruncatedBodyError,
@@ -28,7 +29,8 @@ from napari_omezarr.errors import (
 from napari_omezarr.store import GetResult
 
 from .boxes import ChunkPart, chunk_parts
-from .decoding import CHECKSUM, Decoding, inner_decoding_of, unchecked
+from .codecs import unchecked
+from .decoding import MISSING, Sharding, sharding_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -49,8 +51,6 @@ TRIES = 3
 
 _UNDER_WAY = 256 << 20  # bytes that are asked for, or not decoded yet, at a time
 _INDEXES = 32 << 20
-_ENTRY = 16
-_MISSING = 2**64 - 1
 _WORTH_A_THREAD = 1 << 20
 
 
@@ -58,36 +58,10 @@ _WORTH_A_THREAD = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class ShardLayout:
-    """How a shard is laid out; ``index_dtype`` is that of the numbers in its index."""
+class ShardLayout(Sharding):
+    """How the shards of an array are laid out."""
 
     shape: tuple[int, ...]  # of the array
-    shards: tuple[int, ...]
-    chunks: tuple[int, ...]
-    decoding: Decoding
-    index_at_end: bool
-    index_checked: bool
-    index_dtype: np.dtype[Any]
-
-    @property
-    def grid(self) -> tuple[int, ...]:
-        """How many chunks a shard has along each axis."""
-        return tuple(s // c for s, c in zip(self.shards, self.chunks, strict=True))
-
-    @property
-    def index_size(self) -> int:
-        """Bytes of an index."""
-        return prod(self.grid) * _ENTRY + CHECKSUM * self.index_checked
-
-    @property
-    def chunk_size(self) -> int:
-        """Bytes of a chunk when decoded."""
-        return prod(self.chunks) * self.decoding.dtype.itemsize
-
-    @property
-    def longest_chunk(self) -> int:
-        """Bytes that a chunk has at most as stored, however badly it compresses."""
-        return self.chunk_size + self.chunk_size // 4 + 4096
 
     @property
     def is_small(self) -> bool:
@@ -119,47 +93,22 @@ class ShardLayout:
 def layout_of(array: zarr.AsyncArray[Any]) -> ShardLayout | None:
     """Find how an array's shards are laid out, from its document alone.
 
-    None if there are none, or if it takes more: shards in shards, another chain of
-    codecs, an uneven grid. zarr's pipeline then reads.
+    None if there are none, or if other codecs follow: those objects are read whole.
     """
-    document = array.metadata.to_dict()
+    document: dict[str, Any] = array.metadata.to_dict()
     codecs: Any = document.get("codecs") or ()
-    grid: Any = document.get("chunk_grid") or {}
-    usual = (
-        len(codecs) == 1
-        and codecs[0]["name"] == "sharding_indexed"
-        and grid.get("name") == "regular"
-        and not document.get("storage_transformers")
+    if len(codecs) != 1 or codecs[0]["name"] != "sharding_indexed":
+        return None
+    shards = tuple(document["chunk_grid"]["configuration"]["chunk_shape"])
+    sharding = sharding_of(
+        codecs[0]["configuration"],
+        np.dtype(array.dtype),
+        shards,
+        array.metadata.fill_value,
+        document["data_type"],
     )
-    if not usual:
-        return None
-    shards = tuple(grid["configuration"]["chunk_shape"])
-    sharding = codecs[0]["configuration"]
-    chunks = tuple(sharding["chunk_shape"])
-    uneven = len(chunks) != len(shards) or any(
-        chunk < 1 or shard % chunk for shard, chunk in zip(shards, chunks, strict=True)
-    )
-    index = _index_format(sharding["index_codecs"])
-    if uneven or index is None:
-        return None
-    fill = array.metadata.fill_value
-    dtype = np.dtype(array.dtype)
-    decoding = inner_decoding_of(sharding["codecs"], dtype, chunks, fill)
-    if decoding is None:
-        return None
-    at_end = sharding.get("index_location", "end") == "end"
-    return ShardLayout(tuple(array.shape), shards, chunks, decoding, at_end, *index)
-
-
-def _index_format(
-    codecs: Sequence[Mapping[str, Any]],
-) -> tuple[bool, np.dtype[Any]] | None:
-    """Say whether an index has a checksum, and how its numbers are stored."""
-    names = [step["name"] for step in codecs]
-    if names not in (["bytes"], ["bytes", "crc32c"]):
-        return None
-    big = (codecs[0].get("configuration") or {}).get("endian") == "big"
-    return len(names) == 2, np.dtype(">u8" if big else "<u8")
+    said = {each.name: getattr(sharding, each.name) for each in fields(sharding)}
+    return ShardLayout(**said, shape=tuple(array.shape))
 
 
 # What is read from: a store that knows versions, or any of zarr's.
@@ -256,7 +205,7 @@ class ShardIndex:
             It cannot lie there, or be so long.
         """
         offset, length = map(int, self.table[position])
-        if offset == length == _MISSING:
+        if offset == length == MISSING:
             return None
         layout = self.layout
         stop = offset + length
@@ -271,9 +220,11 @@ class ShardIndex:
         return offset, stop
 
 
-def _damaged(name: str) -> StoreError:
+def _damaged(name: str) -> DamagedDataError:
     sentence = f"{name} is damaged: its index cannot be right."
-    return StoreError(sentence, action="Ask its owner to copy it again.", url=name)
+    return DamagedDataError(
+        sentence, action="Ask its owner to copy it again.", url=name
+    )
 
 
 # What is asked for, and what is under way.

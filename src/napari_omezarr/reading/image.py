@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import zarr
 from zarr.storage import StorePath
 
 from napari_omezarr.errors import (
+    FOREIGN_ERRORS,
     AccessDeniedError,
     MetadataError,
     NodeNotFoundError,
@@ -31,7 +33,7 @@ from napari_omezarr.metadata import (
     resolve_channels,
     stored_parameters,
 )
-from napari_omezarr.pyramid import ArrayPixels, Level, Pyramid
+from napari_omezarr.pyramid import ArrayPixels, Level, Pyramid, tolerated
 
 from .nodes import (
     ArrayNode,
@@ -46,8 +48,6 @@ from .nodes import (
 from .rounds import ask, together
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from napari_omezarr.metadata import Dataset, Document, Multiscale
 
     from .nodes import Node, Opening
@@ -98,19 +98,37 @@ def find_levels(
 def open_array(opening: Opening, node: ArrayNode) -> ArrayPixels:
     """Make the pixels of an array from its document; asks nothing."""
     address = opening.place(node.path).display
+    name = node.path or address
+    document, notes = tolerated(node.document)
     try:
         opened = zarr.AsyncArray.from_dict(
-            StorePath(opening.store, node.path), dict(node.document)
+            StorePath(opening.store, node.path), document
         )
+        _check_size(opened)
         pixels = ArrayPixels(opened, address, opening.store.concurrency)
     # zarr says "I do not know this codec, this type, this grid" in all these ways.
-    except (ValueError, TypeError, KeyError, NotImplementedError, ImportError) as error:
-        msg = f"The array {node.path or address} cannot be decoded here: {error}."
+    except FOREIGN_ERRORS as error:
+        # Its own words, of a document that others wrote: not more than can be read.
+        reason = str(error).strip().rstrip(".")[:_REASON] or type(error).__name__
+        msg = f"The array {name} cannot be decoded here: {reason}."
         raise UnsupportedDataError(msg, url=address) from error
-    if pixels.dtype.kind not in "biuf" or pixels.ndim == 0:
-        msg = f"The array {node.path or address} holds {pixels.dtype}, not an image."
-        raise UnsupportedDataError(msg, url=address)
+    opening.warnings.extend(notes)
     return pixels
+
+
+_REASON = 200  # characters
+_MOST_AXES = 32
+
+
+def _check_size(array: zarr.AsyncArray[Any]) -> None:
+    """Raise UnsupportedDataError for arrays that are no images, or beyond numpy."""
+    dtype = np.dtype(array.dtype)
+    if dtype.kind not in "biuf" or not array.shape:
+        raise UnsupportedDataError(f"It holds {dtype}, not an image")
+    if len(array.shape) > _MOST_AXES:
+        raise UnsupportedDataError(f"It has {len(array.shape)} axes")
+    if math.prod(array.shape) * dtype.itemsize >= 2**63:
+        raise UnsupportedDataError("It is larger than can be")
 
 
 def order_levels(opening: Opening, levels: list[Level]) -> tuple[Level, ...]:
