@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
 
 import small_images
+from napari_omezarr.errors import NodeNotFoundError
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
 from napari_omezarr.reading import ReadOptions, read
@@ -203,3 +205,51 @@ def test_what_layers_carry_is_what_the_reading_says(tmp_path):
     everything = {text for layer in layers for text in said(layer)}
     assert everything == set(reading.warnings)
     assert len(everything) == len(reading.warnings) >= 4
+
+
+# Archives.
+
+
+def pack(folder, file, *inside):
+    with zipfile.ZipFile(file, "w") as archive:
+        for place in inside:
+            for path in folder.rglob("*"):
+                if path.is_file():
+                    archive.write(path, place + path.relative_to(folder).as_posix())
+    return file
+
+
+def test_of_several_images_in_an_archive_one_must_be_chosen(tmp_path):
+    levels = small_images.put_image(tmp_path / "a.zarr")
+    inside = "data/a.zarr/", "data/b.zarr/", "c.zarr/"
+    file = pack(tmp_path / "a.zarr", tmp_path / "all.zip", *inside)
+    with pytest.raises(NodeNotFoundError, match="holds 3 images: c"):
+        opened(file)
+    with pytest.raises(NodeNotFoundError) as raised:
+        opened(tmp_path / "all.zip" / "data")
+    named = raised.value.action.rpartition("like ")[2].rstrip(".")
+    assert named.endswith("all.zip/data/a.zarr")
+    (image,) = opened(named).pyramids
+    np.testing.assert_array_equal(image.levels[0].pixels[...], levels[0])
+
+
+@pytest.mark.parametrize("name", ["a", "a.zarr", "a.ome.zarr", "a.bin", "a.zip.part"])
+@pytest.mark.parametrize("served", [False, True])
+def test_an_archive_is_known_by_its_content(http_server, tmp_path, name, served):
+    levels = small_images.put_image(tmp_path / "source", "0.4")
+    pack(tmp_path / "source", tmp_path / name, "data/image.zarr/")
+    place = f"{http_server.url}/{name}?download=1" if served else tmp_path / name
+    reading = opened(place)
+    assert any("zip file" in note for note in reading.notes)
+    np.testing.assert_array_equal(reading.pyramids[0].levels[0].pixels[...], levels[0])
+    again = read(Location.parse(str(reading.location)))
+    assert again.pyramids[0].shape == reading.pyramids[0].shape
+
+
+def test_what_is_not_there_is_no_archive_either(http_server, tmp_path):
+    (tmp_path / "words").write_text("PK is not enough")
+    for name in ("words", "nothing"):
+        with pytest.raises(NodeNotFoundError, match="There is no OME-Zarr"):
+            opened(f"{http_server.url}/{name}")
+        with pytest.raises(NodeNotFoundError, match="There is no OME-Zarr"):
+            opened(tmp_path / name)

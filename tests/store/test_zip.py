@@ -301,3 +301,90 @@ def test_the_directory_agrees_with_zipfile(files):
         info.filename.removeprefix("./"): (info.header_offset, info.file_size)
         for info in infos
     }
+
+
+# Archives as people upload them: the image lies deeper, or there are several.
+
+
+def packed(folder, file, *inside):
+    """Pack one folder under several names, or at several depths."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for place in inside:
+            for path in sorted(folder.rglob("*")):
+                if path.is_file():
+                    archive.write(path, place + path.relative_to(folder).as_posix())
+        archive.writestr("__MACOSX/data/._zarr.json", b"junk")
+        archive.writestr("README.txt", b"words")
+    return file
+
+
+@pytest.mark.parametrize("inside", ["", "a/", "data/exp 1/a.zarr/", "a/b/c/d/e/f/"])
+@pytest.mark.parametrize("below", ["", "0", "0/c/0"])
+def test_an_image_lies_at_any_depth(folder, tmp_path, inside, below):
+    file = packed(folder, tmp_path / "a.zip", inside)
+    answer = "zarr.json" if below in ("", "0") else "0"
+    expected = (folder / below / answer).is_file()
+    store = open_store(Location.parse(file) / below if below else Location.parse(file))
+    assert (store.fetch([answer])[answer] is not None) == expected
+    named = Location.parse(file) / f"{inside}{below}".rstrip("/")
+    assert store.fetch([answer]) == open_store(named).fetch([answer])
+
+
+def test_folders_above_the_image_can_be_named(folder, tmp_path):
+    file = packed(folder, tmp_path / "a.zip", "data/exp1/a.zarr/")
+    for above in ("data", "data/exp1", "data/exp1/a.zarr"):
+        store = open_store(Location.parse(file) / above)
+        assert store.fetch(["zarr.json"])["zarr.json"] is not None
+
+
+def test_of_several_images_one_is_chosen(folder, tmp_path):
+    inside = "data/a.zarr/", "data/a.zarr-old/", "data/more/b.zarr/", "c.zarr/"
+    place = Location.parse(packed(folder, tmp_path / "a.zip", *inside))
+    store = open_store(place)
+    assert store.fetch(["zarr.json"]) == {"zarr.json": None}
+    assert sorted(store.choices) == sorted(name.rstrip("/") for name in inside)
+    below = open_store(place / "data")
+    assert below.fetch(["zarr.json"]) == {"zarr.json": None}
+    assert below.choices == ("a.zarr", "a.zarr-old", "more/b.zarr")
+    assert open_store(place / "data/more").fetch(["zarr.json"])["zarr.json"]
+    within = open_store(place / "c.zarr" / "nothing")
+    assert within.fetch(["zarr.json"]) == {"zarr.json": None}
+    assert not within.choices
+
+
+def test_an_address_may_go_on_behind_the_archive(http_server, folder, tmp_path):
+    (tmp_path / "a.zip").mkdir()
+    pack(folder, tmp_path / "a.zip" / "content", inside="data/a.zarr/")
+    place = Location.parse(f"{http_server.url}/a.zip/content?download=1")
+    store = open_store(place, retry=QUICK)
+    body = (folder / "zarr.json").read_bytes()
+    assert store.fetch(["zarr.json"]) == {"zarr.json": body}
+    below = open_store(place / "0", retry=QUICK)
+    assert np.array_equal(zarr.open_array(below, mode="r")[...], PIXELS)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        faults.Status(200, b'{"links": {}}', {"Content-Type": "application/json"}),
+        faults.page(),
+        faults.Status(403),
+        faults.Status(405),
+        faults.Status(410),
+    ],
+)
+def test_what_answers_before_the_archive_is_not_it(
+    http_server, folder, tmp_path, answer
+):
+    (tmp_path / "a.zip").mkdir()
+    pack(folder, tmp_path / "a.zip" / "content")
+    http_server.fault("*/a.zip", answer, forever=True)
+    place = Location.parse(f"{http_server.url}/a.zip/content")
+    assert open_store(place, retry=QUICK).fetch(["zarr.json"])["zarr.json"]
+
+
+def test_a_folder_may_be_called_like_an_archive(folder, tmp_path):
+    folder.rename(tmp_path / "a.zip")
+    for place, key in (("a.zip", "0/zarr.json"), ("a.zip/0", "zarr.json")):
+        store = open_store(Location.parse(tmp_path / place))
+        assert store.fetch([key])[key] is not None

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from napari_omezarr.errors import NodeNotFoundError, OMEZarrError
+from napari_omezarr.errors import (
+    AccessDeniedError,
+    MetadataError,
+    NodeNotFoundError,
+    OMEZarrError,
+    WebPageError,
+)
 from napari_omezarr.metadata import (
     Affine,
     Axis,
@@ -21,7 +27,7 @@ from napari_omezarr.metadata import (
     resolve_channels,
 )
 from napari_omezarr.pyramid import Level, Pyramid
-from napari_omezarr.store import is_zarr, location_of, open_store
+from napari_omezarr.store import is_zarr, is_zip_file, location_of, open_store
 
 from .collections import open_plate, open_scene, open_series, open_well
 from .image import find_parameters, image_keys, open_array, open_image, open_labels
@@ -50,6 +56,7 @@ if TYPE_CHECKING:
 # What is not OME-Zarr: an array opens, a group says what it holds.
 
 _TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
+_MOST_NAMED = 8
 _USUAL = ("0", "s0", "1", "data", "image", "images", "raw", "labels", "volumes")
 
 
@@ -165,7 +172,15 @@ def read(source: Location | Any, options: ReadOptions | None = None) -> Reading:
     options = options or ReadOptions()
     location: Location = location_of(source) if is_zarr(source) else source
     opening = Opening(location, open_store(location), options)
-    first, answers = run_questions(_root(opening), opening.store, opening.consolidated)
+    try:
+        root = _root(opening)
+        first, answers = run_questions(root, opening.store, opening.consolidated)
+    except (AccessDeniedError, MetadataError, NodeNotFoundError, WebPageError):
+        if not is_zip_file(opening.store):
+            raise
+        reading = read(replace(location, member=""), options)
+        note = f"{location.name} is a zip file, and was opened as one."
+        return replace(reading, notes=(note, *reading.notes))
     if isinstance(first, ArrayNode):
         owner = _owner(location, options)
         if owner is not None:
@@ -179,9 +194,7 @@ def _reading(opening: Opening, pyramids: list[Pyramid]) -> Reading:
     said = opening.warnings
     # What is said of no image in particular goes with each: layers carry all of it.
     pyramids = [
-        dataclasses.replace(
-            pyramid, warnings=tuple(dict.fromkeys((*pyramid.warnings, *said)))
-        )
+        replace(pyramid, warnings=tuple(dict.fromkeys((*pyramid.warnings, *said))))
         for pyramid in pyramids
     ]
     warnings = [*said, *(w for p in pyramids for w in p.warnings)]
@@ -211,11 +224,22 @@ def _root(opening: Opening) -> Questions[tuple[Node, Answers]]:
     if found is None or (isinstance(found, GroupNode) and not _says_enough(found)):
         found = (yield from find_node("")) or found
     if found is None:
-        place = opening.location.display
+        raise _nothing_there(opening)
+    return found, answers
+
+
+def _nothing_there(opening: Opening) -> NodeNotFoundError:
+    place, choices = opening.location.display, opening.store.choices
+    if choices:
+        some = ", ".join(choices[:_MOST_NAMED])
+        more = len(choices) - _MOST_NAMED
+        some += f" and {more} more" if more > 0 else ""
+        msg = f"{place} holds {len(choices)} images: {some}."
+        action = f"Open one of them, like {(opening.location / choices[0]).display}."
+    else:
         msg = f"There is no OME-Zarr at {place}."
         action = "Check the address; the image's own folder is what is needed."
-        raise NodeNotFoundError(msg, action=action, url=place)
-    return found, answers
+    return NodeNotFoundError(msg, action=action, url=place)
 
 
 def _says_enough(group: GroupNode) -> bool:
@@ -285,7 +309,7 @@ def _owner(location: Location, options: ReadOptions) -> Reading | None:
             continue
         reading = read(owner, options)
         note = f"This is a level of {owner.name}; the whole image was opened."
-        return dataclasses.replace(reading, notes=(note, *reading.notes))
+        return replace(reading, notes=(note, *reading.notes))
     return None
 
 

@@ -15,7 +15,14 @@ from .cached import (
 )
 from .error_mapping import RequestFailed, failure_of
 from .foreign import ForeignStore, is_zarr, location_of, store_and_path
-from .open import open_buckets, open_lister, open_store, open_writable, presigned
+from .open import (
+    is_zip_file,
+    open_buckets,
+    open_lister,
+    open_store,
+    open_writable,
+    presigned,
+)
 from .retry import RetryPolicy, tried_once
 from .store import RemoteStore
 from .writable import WritablePlace, WritableStore
@@ -41,6 +48,7 @@ __all__ = [
     "disk_cache_facts",
     "failure_of",
     "is_zarr",
+    "is_zip_file",
     "location_of",
     "open_buckets",
     "open_lister",

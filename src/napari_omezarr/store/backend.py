@@ -177,6 +177,11 @@ class ObjectBackend(Protocol):
         """Sentences about what happened here, each once."""
         return ()
 
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The paths of several images below, one of which must be chosen."""
+        return ()
+
 
 @runtime_checkable
 class Versioned(Protocol):

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from zarr.abc.store import RangeByteRequest
+
+from napari_omezarr._io_loop import run
 from napari_omezarr.connections import Profile, find_profile, is_web_home, wished
 from napari_omezarr.errors import (
     BucketNotFoundError,
@@ -44,6 +47,8 @@ if TYPE_CHECKING:
     from .fsspec_backend import FsspecBackend
     from .object_store import BucketLister, S3Reader
     from .zip import ZipBackend
+
+_ZIP = b"PK\x03\x04"
 
 # What lies in a folder of this computer, in an archive, in an fsspec filesystem.
 
@@ -239,10 +244,11 @@ def open_store(
         from .foreign import open_foreign
 
         return open_foreign(location, retry)
+    file = replace(location, member=None)
     if location.is_reference:
         backend = _references(location, profile, retry)
     else:
-        backend = with_disk_cache(_backend(location, profile, retry), location, profile)
+        backend = with_disk_cache(_backend(file, profile, retry), file, profile)
     if location.member is not None and not location.is_reference:
         from .zip import ZipBackend
 
@@ -296,6 +302,22 @@ def _is_read_on_the_web(location: Location) -> bool:
     return web_is_enough(location)
 
 
+def is_zip_file(store: RemoteStore) -> bool:
+    """Say whether a place that is not called so is a zip file; blocks, never raises.
+
+    Asks for its first bytes, with one request.
+    """
+    place = store.location
+    if place.protocol == "store" or place.member is not None:
+        return False
+    first = RangeByteRequest(0, len(_ZIP))
+    try:
+        found = run(store.read("", first))
+    except StoreError:
+        return False
+    return found is not None and found.body == _ZIP
+
+
 def open_lister(
     location: Location,
     *,
@@ -318,7 +340,8 @@ def open_lister(
     if location.member is not None:
         from .zip import ZipBackend
 
-        archive = ZipBackend(_backend(location, profile, retry), location.member)
+        file = replace(location, member=None)
+        archive = ZipBackend(_backend(file, profile, retry), location.member)
         return WholeLister(ZipItems(archive, location.display), archive.stats)
     if location.through:
         return _fsspec_lister(location, retry)

@@ -259,6 +259,11 @@ class RemoteStore(Store):
         """Sentences about what happened here, each once; no secret is in them."""
         return (*self._backend.notes, *self._notes.sentences)
 
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """Paths of several images below, where the place knows them without a list."""
+        return self._backend.choices
+
     def fetch(self, keys: Iterable[str]) -> dict[str, bytes | StoreError | None]:
         """Ask for several whole objects at once and wait for all of them: one round.
 

@@ -10,12 +10,13 @@ import zlib
 from bisect import bisect_right
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from zarr.abc.store import RangeByteRequest, SuffixByteRequest
 
 from napari_omezarr.errors import StoreError
-from napari_omezarr.location import NODE_DOCUMENTS
+from napari_omezarr.location import DOCUMENTS
 
 from .backend import GetResult, NoteList, ObjectBackend, cut, span
 from .error_mapping import Reason, RequestFailed
@@ -73,18 +74,38 @@ class Directory:
         By their paths, with ``/``; folders are none.
     starts : tuple of int
         Where members begin, ascending; the directory's own beginning is last.
-    folder : str
-        The one folder that holds everything, with a slash at its end, if the
-        archive has no Zarr metadata at its root but there; else ``""``.
+    roots : tuple of str
+        The folders that have Zarr metadata and lie in no other such folder; ``""`` is
+        the archive itself.
     """
 
     members: Mapping[str, ZipInfo]
     starts: tuple[int, ...]
-    folder: str
+    roots: tuple[str, ...]
 
-    def find(self, path: str) -> ZipInfo | None:
-        """Find a member by its path, from the root or from the one folder."""
-        return self.members.get(path) or self.members.get(self.folder + path)
+    def base(self, path: str) -> str:
+        """Give the folder that is meant by a path inside.
+
+        Where it has no Zarr metadata and only one folder below it has, it is that
+        one; paths are also understood from the only such folder of the archive.
+        """
+        if path and len(self.roots) == 1 and not self._holds(path):
+            path = f"{self.roots[0]}/{path}".lstrip("/")
+        below = self.below(path)
+        return below[0] if len(below) == 1 else path
+
+    def below(self, path: str) -> tuple[str, ...]:
+        """Give the roots that lie below a path, none if it lies in one itself."""
+        parts = path.split("/")
+        within = {"/".join(parts[:count]) for count in range(len(parts) + 1)}
+        if not within.isdisjoint(self.roots):
+            return ()
+        above = f"{path}/" if path else ""
+        return tuple(root for root in self.roots if root.startswith(above))
+
+    def _holds(self, path: str) -> bool:
+        folder = f"{path}/"
+        return path in self.members or any(n.startswith(folder) for n in self.members)
 
     def extent(self, member: ZipInfo) -> int:
         """Give where the next thing after a member begins."""
@@ -161,7 +182,7 @@ def parse_directory(body: bytes, begin: int, start: int) -> Directory:
         name: info for info in infos if not (name := _name_of(info)).endswith("/")
     }
     starts = sorted({info.header_offset for info in members.values()} | {start})
-    return Directory(members, tuple(starts), _only_folder(members))
+    return Directory(members, tuple(starts), _roots(members))
 
 
 def _name_of(info: ZipInfo) -> str:
@@ -173,15 +194,16 @@ def _name_of(info: ZipInfo) -> str:
     return name.replace("\\", "/").removeprefix("./")
 
 
-def _only_folder(members: Mapping[str, ZipInfo]) -> str:
-    if any(name in members for name in NODE_DOCUMENTS):
-        return ""
-    tops = {name.partition("/")[0] for name in members} - {"__MACOSX", ".DS_Store"}
-    if len(tops) != 1:
-        return ""
-    (top,) = tops
-    inside = any(f"{top}/{name}" in members for name in NODE_DOCUMENTS)
-    return f"{top}/" if inside else ""
+def _roots(members: Mapping[str, ZipInfo]) -> tuple[str, ...]:
+    split = (name.rpartition("/") for name in members)
+    folders = {folder for folder, _, name in split if name in DOCUMENTS}
+    roots: list[str] = []
+    # In the order of their parts, what lies in a folder comes right after it.
+    for folder in sorted(folders, key=lambda folder: folder.split("/")):
+        inside = roots and (not roots[-1] or folder.startswith(f"{roots[-1]}/"))
+        if not inside and not folder.startswith("__MACOSX/"):
+            roots.append(folder)
+    return tuple(roots)
 
 
 def data_start(member: ZipInfo, header: bytes) -> int:
@@ -203,6 +225,7 @@ def data_start(member: ZipInfo, header: bytes) -> int:
 
 # Local headers may be longer than the directory lets one guess, by their extra field.
 _SLACK = 4096
+_MOST_BEHIND = 3
 _WORTH_A_THREAD = 1 << 16
 
 
@@ -212,6 +235,10 @@ class ZipBackend(ObjectBackend):
     The directory costs one request at the first read, two if it is large. Then a
     member costs one; a part of an uncompressed member one, and one more the first
     time, to find where the member begins.
+
+    Where no archive lies at the key ``""`` of `file`, the path may go on behind the
+    file's name (``cells.zip/content``, as repositories have it): then it is looked for
+    there. A folder whose name is that of an archive is read as the folder that it is.
 
     Parameters
     ----------
@@ -225,8 +252,11 @@ class ZipBackend(ObjectBackend):
         self.concurrency = file.concurrency
         self.stats = file.stats
         self._file = file
+        self._key = ""  # of the archive below `file`
         self._member = member
+        self._below = member  # the path of that which is meant, in the archive
         self._directory: Directory | None = None
+        self._is_folder = False
         self._opening = asyncio.Lock()
         self._starts: dict[int, int] = {}
         self._notes = NoteList()
@@ -249,9 +279,11 @@ class ZipBackend(ObjectBackend):
         """
         try:
             directory = await self._open()
-            path = "/".join(part for part in (self._member, key) if part)
-            member = directory.find(path) if directory else None
-            if directory is None or member is None:
+            path = "/".join(part for part in (self._below, key) if part)
+            if directory is None:
+                return await self._file.read(path, wanted) if path else None
+            member = directory.members.get(path)
+            if member is None:
                 return None
             stored = member.compress_type == zipfile.ZIP_STORED
             known = stored or member.compress_type == zipfile.ZIP_DEFLATED
@@ -279,9 +311,7 @@ class ZipBackend(ObjectBackend):
             directory = None
         if directory is None:
             raise self._broken()
-        above = f"{self._member}/".lstrip("/")
-        if above and not any(name.startswith(above) for name in directory.members):
-            above = directory.folder + above
+        above = f"{self._below}/" if self._member else ""
         return {
             name.removeprefix(above): member.file_size
             for name, member in directory.members.items()
@@ -299,28 +329,65 @@ class ZipBackend(ObjectBackend):
     async def _open(self) -> Directory | None:
         """Read the directory, once; None if there is no file."""
         async with self._opening:
-            if self._directory is None:
-                self._directory = await self._read_directory()
+            if self._directory is None and not self._is_folder:
+                self._directory = await self._find_directory()
+                self._is_folder = self._directory is None
         return self._directory
 
-    async def _read_directory(self) -> Directory | None:
-        found = await self._file.read("", SuffixByteRequest(TAIL))
+    async def _find_directory(self) -> Directory | None:
+        """Read the directory of the file, or of what goes on behind its name."""
+        parts = self._member.split("/")[:_MOST_BEHIND]
+        behind = list(accumulate((p for p in parts if p), "{}/{}".format))
+        failures: list[RequestFailed | NotAnArchive] = []
+        for key in ("", *behind):
+            try:
+                directory = await self._read_directory(key)
+            except (RequestFailed, NotAnArchive) as failure:
+                if isinstance(failure, RequestFailed) and not _is_no(failure):
+                    raise
+                failures.append(failure)
+                continue
+            if directory is not None:
+                self._key = key
+                self._member = self._member[len(key) :].lstrip("/")
+                self._below = directory.base(self._member)
+                self._note(directory)
+                return directory
+        if failures:
+            raise failures[0]
+        return None
+
+    def _note(self, directory: Directory) -> None:
+        if self._below != self._member and not self._member:
+            self._notes.add(f"The image lies in {self._below} in the archive.")
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The paths of the images below here, where none is meant and there are some.
+
+        Empty until something was read.
+        """
+        if self._directory is None:
+            return ()
+        above = f"{self._below}/" if self._below else ""
+        below = self._directory.below(self._below)
+        return tuple(root.removeprefix(above) for root in below)
+
+    async def _read_directory(self, key: str) -> Directory | None:
+        found = await self._file.read(key, SuffixByteRequest(TAIL))
         if found is None:
             return None
         body = found.body
         end = parse_end(body)
         if end.start < end.tail:
-            body = (await self._bytes(end.start, end.tail)).body + body
+            body = (await self._bytes(end.start, end.tail, key)).body + body
         begin = min(end.start, end.tail)
-        directory = await asyncio.to_thread(parse_directory, body, begin, end.start)
-        if directory.folder:
-            name = directory.folder.rstrip("/")
-            self._notes.add(f"The image lies in the folder {name} of the archive.")
-        return directory
+        return await asyncio.to_thread(parse_directory, body, begin, end.start)
 
-    async def _bytes(self, start: int, end: int) -> GetResult:
+    async def _bytes(self, start: int, end: int, key: str | None = None) -> GetResult:
         """Read a part of the file, all of which must be there."""
-        found = await self._file.read("", RangeByteRequest(start, end))
+        name = self._key if key is None else key
+        found = await self._file.read(name, RangeByteRequest(start, end))
         if found is None or len(found.body) != end - start:
             raise RequestFailed(reason=Reason.TRUNCATED)
         return found
@@ -363,6 +430,11 @@ class ZipBackend(ObjectBackend):
     def _broken(self) -> StoreError:
         sentence = "This file is not a zip archive, or its end is missing."
         return StoreError(sentence, action="Copy it again.")
+
+
+def _is_no(failure: RequestFailed) -> bool:
+    """Whether a server says that it has no such file, or does not give it."""
+    return 400 <= failure.status < 500 and failure.status not in (408, 429)
 
 
 def _unpacked(member: ZipInfo, stored: bytes) -> bytes:
