@@ -85,6 +85,10 @@ class UnsupportedDataError(OMEZarrError, ValueError):
     """The data are valid, but nothing here can show them (a codec, a dtype)."""
 
 
+class SourceError(OMEZarrError):
+    """The pixels that were to be saved could not be had from what holds them."""
+
+
 class NodeNotFoundError(OMEZarrError, FileNotFoundError):
     """There is no OME-Zarr, no array and no group at the address."""
 

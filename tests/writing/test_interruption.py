@@ -21,7 +21,7 @@ from napari_omezarr.errors import (
 from napari_omezarr.layers import read_layers
 from napari_omezarr.writing import write_image
 from napari_omezarr.writing.hierarchy import explained
-from napari_omezarr.writing.journal import Journal, journal_digest
+from napari_omezarr.writing.journal import Journal, Written, journal_digest
 
 SCRIPT = Path(__file__).parents[1] / "interrupted_save.py"
 POSIX = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals and limits")
@@ -99,11 +99,11 @@ def test_our_own_errors_pass_unchanged():
 
 
 def test_a_journal_of_another_plan_begins_anew(tmp_path):
-    file = tmp_path / "journal"
+    file, written = tmp_path / "journal", Written(((0, 2, 77),), ((1, -3, 2.5),))
     with Journal(file, "one") as journal:
-        journal.add((0, 0, 3), ((0, 2, 77),))
+        journal.add((0, 0, 3), written)
     assert journal_digest(file) == "one"
-    assert Journal(file, "one").done == {(0, 0, 3): ((0, 2, 77),)}
+    assert Journal(file, "one").done == {(0, 0, 3): written}
     with Journal(file, "two") as journal:
         assert journal.done == {}
     assert journal_digest(file) == "two"
@@ -115,8 +115,8 @@ def test_a_broken_journal_says_nothing(text, tmp_path):
     file.write_text(text)
     assert journal_digest(file) is None
     with Journal(file, "one") as journal:
-        journal.add((0, 0, 0), ())
-    assert Journal(file, "one").done == {(0, 0, 0): ()}
+        journal.add((0, 0, 0), Written())
+    assert Journal(file, "one").done == {(0, 0, 0): Written()}
 
 
 @pytest.fixture

@@ -522,8 +522,13 @@ def object_location(address: str) -> Location:
 
 def _addresses(text: str | os.PathLike[str]) -> tuple[Address, ...]:
     """Return what the text names: one address, or those that one link carries."""
-    if not isinstance(text, str):
+    if isinstance(text, os.PathLike | bytes):
         return (parse_file(os.fsdecode(text)),)
+    if not isinstance(text, str):
+        raise LocationError(
+            f"{type(text).__name__} is no address.",
+            action="Give a path or an address as text.",
+        )
     found = dict.fromkeys(parse_all(one) for one in addresses_in_text(as_unicode(text)))
     if not found:
         raise LocationError(

@@ -118,6 +118,12 @@ class Readable:
             box = run(self.read(selection.bounds))
         return selection.taken_from(box)
 
+    def __array__(self: Pixels, dtype: Any = None, copy: bool | None = None) -> Any:
+        if copy is False:
+            msg = "pixels have to be read, which cannot be done without a copy"
+            raise ValueError(msg)
+        return np.asarray(self[...], dtype=dtype)
+
     @property
     def ndim(self: Pixels) -> int:
         """The number of axes."""

@@ -13,6 +13,7 @@ from napari_omezarr.errors import (
     OMEZarrError,
     WebPageError,
 )
+from napari_omezarr.location import Location
 from napari_omezarr.metadata import (
     Affine,
     Axis,
@@ -47,7 +48,8 @@ from .nodes import (
 from .rounds import ask, run_questions
 
 if TYPE_CHECKING:
-    from napari_omezarr.location import Location
+    import os
+
     from napari_omezarr.metadata import Kind
 
     from .nodes import Node
@@ -131,7 +133,9 @@ def _axes(names: Any, ndim: int) -> tuple[Axis, ...]:
 # From an address to pyramids.
 
 
-def read(source: Location | Any, options: ReadOptions | None = None) -> Reading:
+def read(
+    source: str | os.PathLike[str] | Location | Any, options: ReadOptions | None = None
+) -> Reading:
     """Open what lies at an address; metadata only, no pixel is read.
 
     Blocks for the rounds of requests: 2 for an image, 3 with labels, 4 for a series or
@@ -139,7 +143,7 @@ def read(source: Location | Any, options: ReadOptions | None = None) -> Reading:
 
     Parameters
     ----------
-    source : Location, or zarr store, group or array
+    source : str, path, Location, or zarr store, group or array
         An image, a label image, a labels group, a well, a plate, a bioformats2raw
         series, a scene, a zarr array, or a level of an image (which opens its
         image). A store of zarr (a session's of icechunk, too), a group or an array
@@ -163,14 +167,14 @@ def read(source: Location | Any, options: ReadOptions | None = None) -> Reading:
 
     Examples
     --------
-    >>> from napari_omezarr import Location, read
+    >>> from napari_omezarr import read
     >>> from napari_omezarr.samples import write_cells
     >>> _ = write_cells("cells.ome.zarr", shape=(8, 64, 64))
-    >>> [pyramid.name for pyramid in read(Location.parse("cells.ome.zarr")).pyramids]
+    >>> [pyramid.name for pyramid in read("cells.ome.zarr").pyramids]
     ['Epithelium', 'nuclei']
     """
     options = options or ReadOptions()
-    location: Location = location_of(source) if is_zarr(source) else source
+    location = location_of(source) if is_zarr(source) else Location.parse(source)
     opening = Opening(location, open_store(location), options)
     try:
         root = _root(opening)

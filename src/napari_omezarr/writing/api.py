@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import zarr
 
@@ -16,10 +17,11 @@ from .cluster import Cluster, active_client
 from .commit import ArchiveTarget, InPlaceTarget, LocalTarget
 from .engine import Running, Threads
 from .existing import open_existing, update_image
-from .from_layers import Channels, Grid, describe, describe_array, describe_labels
+from .from_arrays import UNNAMED, Channels, Grid, describe_array, describe_labels
+from .from_layers import describe, is_array, listed, understood
 from .hierarchy import FolderHierarchy, RemoteHierarchy, StoreHierarchy
-from .labels import save_labels
-from .options import SaveMode, WriteOptions
+from .labels import labels_of_existing, save_labels
+from .options import ArrayChoices, Choices, SaveMode, WriteOptions
 from .patching import Edit, patch_image
 from .plan import plan_layers
 from .rendering import folder_name
@@ -27,7 +29,7 @@ from .save import check_not_open, save
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from threading import Event
 
     import numpy as np
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     from .engine import Executor, Progress
     from .existing import ExistingImage
+    from .from_arrays import ByAxis, UnitsByAxis
     from .hierarchy import Hierarchy, Target
     from .image_spec import ImageSpec
     from .options import Method, Version
@@ -144,7 +147,9 @@ def _not_writable(address: Location) -> OptionError:
 # Save what is new.
 
 
-def plan_write(layers: Iterable[Any], address: Address, **choices: Any) -> Plan:
+def plan_write(
+    layers: Iterable[Any], address: Address, **choices: Unpack[Choices]
+) -> Plan:
     """Decide how layers would be written; nothing is read, asked or written.
 
     Parameters
@@ -175,7 +180,10 @@ def plan_write(layers: Iterable[Any], address: Address, **choices: Any) -> Plan:
     place = parsed(address)
     target = open_target(place, options.version)
     return plan_layers(
-        layers, name_of(place), options, object_store=target.staged.is_object_store
+        listed(layers),
+        name_of(place),
+        options,
+        object_store=target.staged.is_object_store,
     )
 
 
@@ -187,7 +195,7 @@ def write_layers(
     in_use: Iterable[str] = (),
     progress: Callable[[Progress], None] | None = None,
     cancel: Event | None = None,
-    **choices: Any,
+    **choices: Unpack[Choices],
 ) -> Saved:
     """Save layers as one OME-Zarr; blocks until it is there.
 
@@ -198,7 +206,8 @@ def write_layers(
     Parameters
     ----------
     layers : iterable
-        Napari layers, layer data tuples, or pyramids.
+        Napari layers, layer data tuples, pyramids, or arrays; or one of them, or what
+        `read` gives.
     address : str, path, Location, or zarr store or group
         Where: a folder, a zip file (``.ozx``), a remote place, or a writable store
         or group of zarr, whose keys are then replaced as they are written. What a
@@ -247,9 +256,9 @@ def write_layers(
     """
     options, mode = split_choices(choices)
     here, target = _chosen_place(parsed(address), options, mode)
-    plan = plan_layers(
-        layers, name_of(here), options, object_store=target.staged.is_object_store
-    )
+    many = target.staged.is_object_store
+    with understood():
+        plan = plan_layers(layers, name_of(here), options, object_store=many)
     check_not_open(target.address, [*plan.places, *in_use])
     running = Running(progress, cancel, mode.verify)
     executor = make_executor(client, options, mode)
@@ -264,40 +273,42 @@ def write_image(  # noqa: PLR0913 - one verb, all its choices by name
     address: Address,
     axes: str | Sequence[str] | None = None,
     *,
-    scale: Mapping[str, float] | Sequence[float] | None = None,
-    translation: Mapping[str, float] | Sequence[float] | None = None,
-    units: Mapping[str, str] | None = None,
+    scale: ByAxis = None,
+    translation: ByAxis = None,
+    units: UnitsByAxis = None,
     name: str | None = None,
-    channels: Sequence[str] | None = None,
-    colors: Sequence[str] | None = None,
-    contrast_limits: Sequence[tuple[float, float]] | None = None,
-    labels: Mapping[str, Any] | None = None,
-    **choices: Any,
+    channels: Sequence[str] | str | None = None,
+    colors: Sequence[str] | str | None = None,
+    contrast_limits: Sequence[tuple[float, float]] | tuple[float, float] | None = None,
+    labels: Mapping[str, Any] | Any | None = None,
+    **choices: Unpack[ArrayChoices],
 ) -> Saved:
     """Save an array as an OME-Zarr image.
 
     Parameters
     ----------
     array : array-like
-        Numpy, dask, zarr, xarray (whose dimension names are the axes), or
-        anything with ``shape``, ``dtype`` and basic indexing.
+        Numpy, dask, zarr, tensorstore, h5py, xarray (whose names of dimensions and
+        even coordinates are used), or anything with ``shape``, ``dtype`` and basic
+        indexing; the finest of a list of levels; or a layer, or a pyramid, whose
+        metadata hold where nothing else is said.
     address : str, path, Location, or zarr store or group
         Where.
     axes : str or sequence of str, optional
         A name for each axis, like ``"czyx"``; the last of ``tczyx`` if absent.
-    scale, translation : Mapping or sequence of float, optional
+    scale, translation : float, Mapping or sequence of float, optional
         The pixel's size and the place of the first pixel's centre, in the unit of
-        each axis; by name or for all axes.
-    units : Mapping of str to str, optional
-        Like ``{"z": "micrometer"}``.
+        each axis; by name, for all axes in order, or one for all axes of space.
+    units : str, Mapping or sequence of str, optional
+        The same for units: ``"micrometer"`` or ``{"z": "micrometer", "t": "second"}``.
     name : str, optional
         The image's name.
     channels, colors : sequence of str, optional
         A label and six hex digits for each channel.
     contrast_limits : sequence of (float, float), optional
-        For each channel; taken from the written pixels if absent.
+        For each channel, or one pair for all; taken from the written pixels if absent.
     labels : Mapping of str to array-like, optional
-        Label images by name, on the same grid, with the image's axes but ``c``.
+        Label images by name, on the same grid, with the image's axes but ``c``; or one.
     **choices
         As for `write_layers`.
 
@@ -316,10 +327,18 @@ def write_image(  # noqa: PLR0913 - one verb, all its choices by name
     >>> [float(size) for size in options["scale"]]
     [1.0, 0.5, 0.5]
     """
-    grid = Grid(axes, scale, translation, units)
     known = Channels(channels, colors, contrast_limits)
-    image = describe_array(array, grid, name or name_of(parsed(address)), known)
-    parts = [describe_labels(v, image, key) for key, v in (labels or {}).items()]
+    grid = Grid(axes, scale, translation, units)
+    named = labels if isinstance(labels, Mapping) else {"labels": labels}
+    with understood():
+        image = describe_array(array, grid, name, known)
+        parts = [
+            describe_labels(pixels, image, str(key))
+            for key, pixels in named.items()
+            if pixels is not None
+        ]
+    if not name and image.name == UNNAMED:
+        image = replace(image, name=name_of(parsed(address)))
     return write_layers([image, *parts], address, **choices)
 
 
@@ -333,7 +352,8 @@ def split_choices(choices: Mapping[str, Any]) -> tuple[WriteOptions, SaveMode]:
         )
     options = {key: value for key, value in choices.items() if key in _OPTIONS}
     mode = {key: value for key, value in choices.items() if key in _MODE}
-    return WriteOptions(**options), SaveMode(**mode)
+    with understood():
+        return WriteOptions(**options), SaveMode(**mode)
 
 
 def make_executor(
@@ -380,14 +400,15 @@ def add_labels(  # noqa: PLR0913 - one verb, all its choices by name
     in_use: Iterable[str] = (),
     progress: Callable[[Progress], None] | None = None,
     cancel: Event | None = None,
-    **choices: Any,
+    **choices: Unpack[ArrayChoices],
 ) -> Saved:
     """Save labels into an image that is there; blocks until it lists them.
 
     Parameters
     ----------
-    layer : napari layer or layer data tuple
-        Labels on the image's grid, with its axes or without some (channels).
+    layer : napari layer, layer data tuple, or array
+        Labels on the image's grid, with its axes or without some (channels). What is
+        plain pixels is taken to lie there.
     address : str, path, Location, or zarr store or group
         The image's group.
     name : str or None, optional
@@ -418,7 +439,11 @@ def add_labels(  # noqa: PLR0913 - one verb, all its choices by name
     options, mode = split_choices(choices)
     place = parsed(address)
     hierarchy = open_hierarchy(place)
-    spec = describe(layer)
+    with understood():
+        if is_array(layer):
+            spec = labels_of_existing(layer, hierarchy, name)
+        else:
+            spec = describe((*layer, "labels") if _is_pair(layer) else layer)
     if mode.existing != "beside":
         folder = folder_name(name or spec.name, ())
         read = [*spec.source.places, *in_use]
@@ -484,8 +509,9 @@ def update_rendering(
     'DAPI'
     """
     groups: dict[str, list[ImageSpec]] = {}
-    for layer in layers:
-        spec = describe(layer)
+    for layer in listed(layers):
+        with understood():
+            spec = describe(layer)
         home = spec.origin.address if spec.origin else ""
         if not home and address is None:
             raise OptionError(
@@ -551,6 +577,10 @@ def patch(
     image = open_existing(open_hierarchy(parsed(address)))
     edit = Edit(tuple(int(first) for first in start), values, original)
     return patch_image(image, edit, method or _method(image))
+
+
+def _is_pair(layer: Any) -> bool:
+    return isinstance(layer, tuple | list) and len(layer) == 2
 
 
 def _method(image: ExistingImage) -> Method:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from .chunking import WritePass
     from .engine import BlockTask
-    from .journal import Checks
+    from .journal import Written
     from .options import Verify
     from .plan import ImagePlan
     from .source import PixelSource
@@ -46,7 +46,7 @@ class Cluster:
 
     def submit(
         self, started: tuple[Any, PixelSource | None], bounds: Bounds, *, check: Verify
-    ) -> Future[Checks]:
+    ) -> Future[Written]:
         """Begin a block on some worker."""
         sent, kept = started
         values = None
@@ -101,9 +101,9 @@ def _stays_here(source: PixelSource) -> bool:
     return any(part is not None and _stays_here(part) for part in inner)
 
 
-def _followed(task: Any) -> Future[Checks]:
+def _followed(task: Any) -> Future[Written]:
     """Give a future of the standard library that ends as a task does."""
-    future: Future[Checks] = Future()
+    future: Future[Written] = Future()
     future.set_running_or_notify_cancel()
 
     def finish(done: Any) -> None:

@@ -181,7 +181,8 @@ def image_attributes(plan: Plan, image: ImagePlan) -> dict[str, Any]:
             spec.label, version, _mapping(original, "image-label"), of_image=inside
         )
     else:
-        omero = omero_document(spec.displays, _mapping(original, "omero"))
+        previous, position = _mapping(original, "omero"), plan.options.position
+        omero = omero_document(spec.displays, previous, spec.planes, position)
         if omero is not None:
             block["omero"] = omero
     extras.pop(NAPARI, None)

@@ -37,6 +37,7 @@ from napari_omezarr.store import run
 from .downsample import downsample
 from .encode import encoding_of
 from .hierarchy import DONE, explained
+from .journal import Written
 from .plan import level_document, width
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from .chunking import LevelPlan, WritePass
     from .encode import Encoding
     from .hierarchy import Hierarchy
-    from .journal import Checks, Journal, Key
+    from .journal import Checks, Journal, Key, Ranges
     from .options import Method, Verify
     from .plan import ImagePlan, Plan
     from .source import PixelSource
@@ -196,7 +197,7 @@ class BlockTask:
 
     ``outputs`` are the levels that are written, finer ones first, ``steps`` by how
     much each is coarser than the one before (the first: than the source), and
-    ``first`` is the number of the first one.
+    ``first`` is the number of the first one. ``channel_axis`` is the source's.
     """
 
     source: PixelSource
@@ -204,6 +205,7 @@ class BlockTask:
     steps: tuple[tuple[int, ...], ...]
     method: Method
     first: int
+    channel_axis: int | None = None
 
 
 def write_block(
@@ -213,7 +215,7 @@ def write_block(
     check: Verify,
     values: np.ndarray | None = None,
     encoders: ThreadPoolExecutor | None = None,
-) -> Checks:
+) -> Written:
     """Write a block, in pixels of what is read, at all levels of a pass.
 
     Objects are on their way to the store while the next level is made. Checksums are
@@ -221,6 +223,8 @@ def write_block(
     where it has been read already.
     """
     block = task.source.read(bounds) if values is None else values
+    # Only the source's own pixels say what a window of contrast has to reach.
+    ranges = () if task.first else extremes(block, bounds, task.channel_axis)
     checks: list[tuple[int, int, int]] = []
     begun: list[Future[None]] = []
     try:
@@ -242,7 +246,23 @@ def write_block(
                 )
     finally:
         settled(begun, task.outputs[0].address)
-    return tuple(checks)
+    return Written(tuple(checks), ranges)
+
+
+def extremes(block: np.ndarray, bounds: Bounds, axis: int | None) -> Ranges:
+    """Give the lowest and the highest finite value of each channel of a block."""
+    found: list[tuple[int, float, float]] = []
+    parts = (block,) if axis is None else np.moveaxis(block, axis, 0)
+    first = 0 if axis is None else bounds[axis][0]
+    for channel, part in enumerate(parts, first):
+        low, high = part.min(), part.max()
+        if not (np.isfinite(low) and np.isfinite(high)):
+            finite = part[np.isfinite(part)]
+            if not finite.size:
+                continue
+            low, high = finite.min(), finite.max()
+        found.append((channel, low.item(), high.item()))
+    return tuple(found)
 
 
 def checked_box(bounds: Bounds, unit: Sequence[int], part: int) -> Bounds:
@@ -296,7 +316,7 @@ class Executor(Protocol):
         """Make a pass known; the result is handed back with each block."""
         ...
 
-    def submit(self, started: Any, bounds: Bounds, *, check: Verify) -> Future[Checks]:
+    def submit(self, started: Any, bounds: Bounds, *, check: Verify) -> Future[Written]:
         """Begin a block."""
         ...
 
@@ -325,7 +345,7 @@ class Threads:
 
     def submit(
         self, started: BlockTask, bounds: Bounds, *, check: Verify
-    ) -> Future[Checks]:
+    ) -> Future[Written]:
         """Begin a block."""
         return self._pool.submit(
             write_block, started, bounds, check=check, encoders=self._encoders
@@ -361,7 +381,7 @@ def run_plan(
         started = executor.start(task)
         room = executor.width(image, write_pass)
         chosen = checked_blocks(write_pass, running.verify)
-        pending: dict[Future[Checks], tuple[Key, Bounds]] = {}
+        pending: dict[Future[Written], tuple[Key, Bounds]] = {}
         try:
             for key, bounds in todo:
                 check = chosen(key[2])
@@ -401,6 +421,7 @@ def task_of(
         steps=tuple(level.step for level in levels),
         method=image.method,
         first=write_pass.first,
+        channel_axis=image.spec.channel_axis,
     )
 
 
@@ -421,14 +442,14 @@ def checked_blocks(write_pass: WritePass, verify: Verify) -> Callable[[int], Ver
 
 
 def _collect(
-    pending: dict[Future[Checks], tuple[Key, Bounds]],
+    pending: dict[Future[Written], tuple[Key, Bounds]],
     journal: Journal,
     meter: _Meter,
     where: tuple[ImagePlan, WritePass],
     running: Running,
 ) -> None:
     """Wait for a block, note it, and say so."""
-    finished: set[Future[Checks]] = set()
+    finished: set[Future[Written]] = set()
     while not finished:
         _stop_if_asked(running)
         finished, _ = wait(pending, _GLANCE, return_when=FIRST_COMPLETED)
@@ -437,11 +458,11 @@ def _collect(
         journal.add(key, future.result())
         meter.add(key, bounds, where[0])
         if running.stored is not None:
-            running.stored(*where, bounds, future.result())
+            running.stored(*where, bounds, future.result().checks)
 
 
 def _settle(
-    pending: dict[Future[Checks], tuple[Key, Bounds]], journal: Journal
+    pending: dict[Future[Written], tuple[Key, Bounds]], journal: Journal
 ) -> None:
     """Note the blocks that still got through after a failure or a cancel."""
     for future, (key, _) in pending.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast, get_args
 
@@ -22,8 +22,15 @@ from napari_omezarr.metadata import Image, Multiscale, fit_axes, parse_document
 from .chunking import Structure
 from .encode import ZarrDocument
 from .engine import StoredArray
+from .image_spec import whole_range
 from .options import Version
-from .rendering import NAPARI, channel_document, image_label_document, napari_document
+from .rendering import (
+    NAPARI,
+    channel_document,
+    image_label_document,
+    napari_document,
+    rdefs_document,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -344,6 +351,8 @@ def _update_channel(group: GroupDocument, spec: ImageSpec) -> None:
         )
     if display.limits is None:
         raise OptionError(f"{spec.name} has no contrast limits.")
+    if display.span is None:
+        display = replace(display, span=whole_range(spec.source.dtype, display.limits))
     omero = group.block.setdefault("omero", {})
     channels = omero.setdefault("channels", [])
     while len(channels) <= index:
@@ -355,7 +364,7 @@ def _update_channel(group: GroupDocument, spec: ImageSpec) -> None:
             "The image says nothing of its other channels, and all are needed.",
             action="Update all channels together.",
         )
-    omero["rdefs"] = {**(omero.get("rdefs") or {}), "model": "color"}
+    omero["rdefs"] = rdefs_document(omero.get("rdefs") or {}, spec.planes)
     _update_state(group, display, index, len(channels))
 
 

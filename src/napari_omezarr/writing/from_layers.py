@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,13 +20,17 @@ from .image_spec import (
     Origin,
     are_placeholders,
     extended,
+    finite_pair,
     layer_affine,
     named_axes,
+    original_span,
 )
 from .rendering import channel_color, label_colors, label_properties
 from .source import Converted, as_source
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .source import PixelSource
 
 _IMAGE_STATE: dict[str, Any] = {
@@ -51,9 +55,6 @@ _RGB = ("FF0000", "00FF00", "0000FF", "FFFFFF")
 _RGB_NAMES = ("red", "green", "blue", "alpha")
 SAVED = ("image", "labels")
 """The layer types that OME-Zarr has a place for."""
-_ONE = ("FFFFFF",)
-_TWO = ("FF00FF", "00FF00")
-_MORE = ("00FFFF", "FFFF00", "FF00FF", "FF0000", "00FF00", "0000FF")
 
 # What a layer remembers of the OME-Zarr image that it was read from.
 
@@ -95,22 +96,6 @@ def original_channel(origin: Origin | None) -> Mapping[str, Any]:
     return channel if isinstance(channel, Mapping) else {}
 
 
-def original_span(channel: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Give the range of the contrast slider that a channel's entry says."""
-    try:
-        return finite_pair((channel["window"]["min"], channel["window"]["max"]))
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
-def finite_pair(value: Any) -> tuple[float, float] | None:
-    """Give two finite numbers in rising order; None where there are none."""
-    if value is None or len(value) != 2:
-        return None
-    low, high = float(value[0]), float(value[1])
-    return (low, high) if math.isfinite(high - low) and low < high else None
-
-
 # Layers and pyramids.
 
 
@@ -130,9 +115,64 @@ def layer_data(layer: Any) -> Pyramid | ImageSpec | LayerData:
         data, options, kind = layer.as_layer_data_tuple()
         span = getattr(layer, "contrast_limits_range", None)
         return data, {"contrast_limits_range": span, **options}, kind
-    parts = (*layer, {}, "image") if len(layer) < 3 else tuple(layer)
-    data, options = parts[0], parts[1]
-    return data, dict(options), str(layer[2] if len(layer) > 2 else "image")
+    if not is_layer_data(layer):
+        raise OptionError(
+            f"{type(layer).__name__} is no layer.",
+            action="Give layers of napari, layer data tuples, pyramids or arrays.",
+        )
+    kind = str(layer[2]) if len(layer) > 2 else "image"
+    return layer[0], dict(layer[1]), kind
+
+
+@contextmanager
+def understood() -> Iterator[None]:
+    """Say in our words where something that was handed over is not what it seems."""
+    try:
+        yield
+    except OMEZarrError:
+        raise
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as e:
+        raise OptionError(
+            f"What is to be saved, or an option, could not be understood "
+            f"({type(e).__name__}).",
+            action="Compare it with the documentation; the log says where it failed.",
+        ) from e
+
+
+def listed(layers: Any) -> list[Any]:
+    """Give layers as a list, also where somebody hands over one, or all of a reading.
+
+    Raises
+    ------
+    OptionError
+        These are no layers.
+    """
+    if hasattr(layers, "pyramids"):
+        return list(layers.pyramids)
+    alone = isinstance(layers, Pyramid | ImageSpec) or is_array(layers)
+    if alone or is_layer_data(layers) or hasattr(layers, "as_layer_data_tuple"):
+        return [layers]
+    if isinstance(layers, str | bytes | Mapping) or not isinstance(layers, Iterable):
+        raise OptionError(
+            f"{type(layers).__name__} is no list of layers.",
+            action="Give layers of napari, or what read_layers gives.",
+        )
+    return list(layers)
+
+
+def is_array(data: Any) -> bool:
+    """Whether something has pixels of its own, of whatever library it is."""
+    return hasattr(data, "shape") and hasattr(data, "dtype")
+
+
+def is_layer_data(layer: Any) -> bool:
+    """Whether it is (data, options) or (data, options, kind)."""
+    return (
+        isinstance(layer, tuple | list)
+        and len(layer) in (2, 3)
+        and isinstance(layer[1], Mapping)
+        and all(isinstance(kind, str) for kind in layer[2:])
+    )
 
 
 def describe(layer: Any) -> ImageSpec:
@@ -171,9 +211,7 @@ def _image(
     ndim = len(source.shape) - rgb
     axes, affine = _placed(options, origin, ndim)
     name = str(options.get("name") or (origin and origin.name) or "image")
-    displays: tuple[ChannelDisplay, ...] = (
-        _display(name, source.dtype, options, origin),
-    )
+    displays: tuple[ChannelDisplay, ...] = (_display(name, options, origin),)
     if rgb:
         axes = (*axes, Axis("c", "channel"))
         affine = extended(affine, ndim)
@@ -235,8 +273,9 @@ def _pyramid(pyramid: Pyramid) -> ImageSpec:
             channel.contrast_range,
             channel.visible,
             channel.inverted,
+            original=original_channel(replace(origin, channel=number)),
         )
-        for channel in pyramid.channels
+        for number, channel in enumerate(pyramid.channels)
     )
     return ImageSpec(*parts, displays, rgb=pyramid.rgb, origin=origin)
 
@@ -260,17 +299,19 @@ def _names(options: Mapping[str, Any], ndim: int) -> list[str]:
 
 
 def _display(
-    name: str, dtype: np.dtype[Any], options: Mapping[str, Any], origin: Origin | None
+    name: str, options: Mapping[str, Any], origin: Origin | None
 ) -> ChannelDisplay:
     color, inverted, state = channel_color(options.get("colormap"))
     limits = finite_pair(options.get("contrast_limits"))
     original = original_channel(origin)
-    given = finite_pair(options.get("contrast_limits_range")) or original_span(original)
+    span = finite_pair(options.get("contrast_limits_range")) or original_span(original)
+    if span is not None and limits is not None:
+        span = min(span[0], limits[0]), max(span[1], limits[1])
     return ChannelDisplay(
         name=name,
         color=color,
         limits=limits,
-        span=_span(given, limits, dtype),
+        span=span,
         visible=bool(options.get("visible", True)),
         inverted=inverted,
         state=_state(options, _IMAGE_STATE) | state,
@@ -306,21 +347,6 @@ def _per_channel(
     )
 
 
-def _span(
-    given: tuple[float, float] | None,
-    limits: tuple[float, float] | None,
-    dtype: np.dtype[Any],
-) -> tuple[float, float] | None:
-    """Give the range of the contrast slider: what is given, else a small dtype's."""
-    span = given
-    if span is None and dtype.kind in "iu" and dtype.itemsize <= 2:
-        information = np.iinfo(dtype)
-        span = (float(information.min), float(information.max))
-    if span is None or limits is None:
-        return span or limits
-    return min(span[0], limits[0]), max(span[1], limits[1])
-
-
 def _state(options: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
     state: dict[str, Any] = {}
     for key, default in usual.items():
@@ -332,127 +358,3 @@ def _state(options: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, An
     if state.get("rendering") not in ("iso", "iso_categorical"):
         state.pop("iso_threshold", None)
     return state
-
-
-# Plain arrays, and what a script says of them.
-
-ByAxis = Mapping[str, float] | Sequence[float] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """Where an array lies.
-
-    ``axes`` names each axis; ``scale`` and ``translation`` are by name or for all
-    axes, in the units that ``units`` gives by name.
-    """
-
-    axes: Sequence[str] | None = None
-    scale: ByAxis = None
-    translation: ByAxis = None
-    units: Mapping[str, str] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Channels:
-    """What is known of the channels; each is one per channel, or None."""
-
-    names: Sequence[str] | None = None
-    colors: Sequence[str] | None = None
-    limits: Sequence[tuple[float, float]] | None = None
-
-
-def describe_array(array: Any, grid: Grid, name: str, channels: Channels) -> ImageSpec:
-    """Describe an array as an image."""
-    source = as_source(array)
-    names = axis_names(array, grid.axes)
-    sizes = _along(grid.scale, names, 1.0)
-    offsets = _along(grid.translation, names, 0.0)
-    units = [(grid.units or {}).get(axis) for axis in names]
-    spec = ImageSpec(
-        name=name,
-        source=source,
-        axes=named_axes(names, units, {}),
-        affine=Affine.from_translation(offsets) @ Affine.from_scale(sizes),
-    )
-    axis = spec.channel_axis
-    count = 1 if axis is None else source.shape[axis]
-    displays = _displays(channels, count, name)
-    return ImageSpec(name, source, spec.axes, spec.affine, displays)
-
-
-def describe_labels(array: Any, image: ImageSpec, name: str) -> ImageSpec:
-    """Describe an array as the labels of an image, on its grid without channels."""
-    axis = image.channel_axis
-    kept = [i for i in range(len(image.axes)) if i != axis]
-    affine = image.affine if axis is None else image.affine.without(axis)
-    if len(kept) != len(array.shape):
-        raise OptionError(
-            f"The labels {name} have {len(array.shape)} axes, and {len(kept)} are "
-            "needed: those of the image without its channels."
-        )
-    options = {
-        "name": name,
-        "axis_labels": [image.axes[i].name for i in kept],
-        "units": [image.axes[i].unit or "pixel" for i in kept],
-        "scale": affine.scale,
-        "translate": affine.translation,
-    }
-    return describe((array, options, "labels"))
-
-
-def axis_names(array: Any, axes: Sequence[str] | None) -> list[str]:
-    """Name each axis: as given, as xarray does, or as the last of ``tczyx``."""
-    ndim = len(array.shape)
-    given = axes if axes is not None else getattr(array, "dims", None)
-    names = [str(name) for name in given or ()]
-    if not names:
-        if ndim not in (2, 3, 5):
-            raise OptionError(
-                f"An array of shape {tuple(array.shape)} can be many things.",
-                action=f'Name its {ndim} axes, like axes="czyx".',
-            )
-        return list("tczyx"[-ndim:])
-    if len(names) != ndim or len(set(names)) < ndim:
-        raise OptionError(f"{', '.join(names)} does not name {ndim} axes.")
-    return names
-
-
-def _along(values: ByAxis, names: Sequence[str], default: float) -> list[float]:
-    if isinstance(values, Mapping):
-        if unknown := sorted(set(values) - set(names)):
-            raise OptionError(f"There is no axis {unknown[0]}.")
-        return [float(values.get(name, default)) for name in names]
-    if values is None:
-        return [default] * len(names)
-    if len(values) != len(names):
-        raise OptionError(f"{len(values)} numbers do not fit {len(names)} axes.")
-    return [float(value) for value in values]
-
-
-def _displays(channels: Channels, count: int, name: str) -> tuple[ChannelDisplay, ...]:
-    """Say how each channel is shown; colours are napari's where none are given."""
-    usual = _ONE if count == 1 else _TWO if count == 2 else _MORE
-    names = _each(channels.names, count, "names") or [
-        name if count == 1 else f"channel {index}" for index in range(count)
-    ]
-    colors = _each(channels.colors, count, "colors") or [
-        usual[index % len(usual)] for index in range(count)
-    ]
-    limits = _each(channels.limits, count, "contrast limits") or [None] * count
-    return tuple(
-        ChannelDisplay(str(label), channel_color(color)[0], _pair(pair), _pair(pair))
-        for label, color, pair in zip(names, colors, limits, strict=True)
-    )
-
-
-def _pair(limits: Sequence[float] | None) -> tuple[float, float] | None:
-    return None if limits is None else (float(limits[0]), float(limits[1]))
-
-
-def _each(values: Sequence[Any] | None, count: int, what: str) -> list[Any] | None:
-    if values is None:
-        return None
-    if len(values) != count:
-        raise OptionError(f"{len(values)} {what} do not fit {count} channels.")
-    return list(values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,18 @@ if TYPE_CHECKING:
 
     from .source import PixelSource
 
-_TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
+_TYPES = {
+    "t": "time",
+    "time": "time",
+    "frame": "time",
+    "c": "channel",
+    "ch": "channel",
+    "channel": "channel",
+    "z": "space",
+    "y": "space",
+    "x": "space",
+}
+_MOST_SPACE = 3
 _ORDER = {"time": 0, "space": 2}
 
 
@@ -27,8 +39,8 @@ class ChannelDisplay:
 
     ``name`` is the layer's, and becomes the channel's label; ``color`` is six
     upper-case hex digits, for the highest intensity (the lowest if ``inverted``);
-    ``limits`` are those of contrast (None: pixels decide once they are written),
-    ``span`` the range that they are offered in. ``state`` is what only napari knows
+    ``limits`` are those of contrast, ``span`` the range that they are offered in (None:
+    pixels decide once they are written). ``state`` is what only napari knows
     (gamma, blending, custom colormap) as JSON values, ``original`` the channel's entry
     in the image that it came from.
     """
@@ -41,6 +53,32 @@ class ChannelDisplay:
     inverted: bool = False
     state: Mapping[str, Any] = field(default_factory=dict)
     original: Mapping[str, Any] = field(default_factory=dict)
+
+
+def original_span(channel: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Give the range of the contrast slider that a channel's entry says."""
+    try:
+        return finite_pair((channel["window"]["min"], channel["window"]["max"]))
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def whole_range(
+    dtype: np.dtype[Any], limits: tuple[float, float] | None
+) -> tuple[float, float] | None:
+    """Give the range of a small type of whole numbers, for any other the limits."""
+    if dtype.kind not in "iu" or dtype.itemsize > 2:
+        return limits
+    information = np.iinfo(dtype)
+    return float(information.min), float(information.max)
+
+
+def finite_pair(value: Any) -> tuple[float, float] | None:
+    """Give two finite numbers in rising order; None where there are none."""
+    if value is None or len(value) != 2:
+        return None
+    low, high = float(value[0]), float(value[1])
+    return (low, high) if math.isfinite(high - low) and low < high else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +146,17 @@ class ImageSpec:
         types = [axis.type for axis in self.axes]
         return types.index("channel") if "channel" in types else None
 
+    @property
+    def planes(self) -> dict[str, int]:
+        """How many planes there are along time (``t``) and depth (``z``)."""
+        types = [axis.type for axis in self.axes]
+        found = {}
+        if "time" in types:
+            found["t"] = self.shape[types.index("time")]
+        if types.count("space") > 2:
+            found["z"] = self.shape[types.index("space")]
+        return found
+
 
 # Where a layer lies, from the words of its layer data to one affine map.
 
@@ -139,12 +188,21 @@ def named_axes(
 
     napari's placeholders (``-1``, ``-2``) become the last of t, c, z, y, x; ``pixel``
     is no unit; the axes of the image that the layer came from (``known``) know types.
+    Where fewer than two are of space, the last two or three without a type are.
     """
     proper = _proper_names([str(name) for name in names])
-    return tuple(
-        Axis(name, _type(name, unit, known), _unit(unit))
-        for name, unit in zip(proper, units, strict=True)
-    )
+    types = [_type(name, unit, known) for name, unit in zip(proper, units, strict=True)]
+    taken = zip(proper, _with_space(types), units, strict=True)
+    return tuple(Axis(name, type_, unit_name(unit)) for name, type_, unit in taken)
+
+
+def _with_space(types: list[str | None]) -> list[str | None]:
+    """Take the last axes of no type for space, up to three, where space is missing."""
+    found = list(types)
+    for axis in reversed(range(len(found)) if found.count("space") < 2 else ()):
+        if found[axis] is None and found.count("space") < _MOST_SPACE:
+            found[axis] = "space"
+    return found
 
 
 def spec_order(axes: Sequence[Axis]) -> tuple[int, ...]:
@@ -198,7 +256,8 @@ def _type(name: str, unit: str | None, known: Mapping[str, Axis]) -> str | None:
     return "time" if found in TIMES else "space"
 
 
-def _unit(unit: str | None) -> str | None:
+def unit_name(unit: str | None) -> str | None:
+    """Spell a unit as OME-Zarr does; None where it is none (napari's ``pixel``)."""
     text = None if unit is None else str(unit)
     if text in (None, "", "pixel", "dimensionless"):
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .hierarchy import explained
 
@@ -15,6 +15,15 @@ Key = tuple[int, int, int]
 """The numbers of an image, of one of its passes, and of a block in that."""
 Checks = tuple[tuple[int, int, int], ...]
 """Level, number of an object and its checksum; only of blocks that are verified."""
+Ranges = tuple[tuple[int, float, float], ...]
+"""A channel, its lowest and its highest finite value; of blocks that were read."""
+
+
+class Written(NamedTuple):
+    """What is noted of a block that is stored."""
+
+    checks: Checks = ()
+    ranges: Ranges = ()
 
 
 class Journal:
@@ -26,10 +35,10 @@ class Journal:
     def __init__(self, path: Path, digest: str) -> None:
         self.path = path
         self.digest = digest
-        self.done: dict[Key, Checks] = {}
+        self.done: dict[Key, Written] = {}
         first, *lines = _lines(path) or [None]
         if isinstance(first, dict) and first.get("plan") == digest:
-            self.done = {_key(line): _checks(line) for line in lines}
+            self.done = {_key(line): _written(line) for line in lines}
             self._valid = len(self.done) + 1
         else:
             self._valid = 0
@@ -58,13 +67,26 @@ class Journal:
     ) -> None:
         self._file.close()
 
-    def add(self, key: Key, checks: Checks) -> None:
+    def add(self, key: Key, written: Written) -> None:
         """Note that a block is stored, with all its coarser levels."""
-        line = json.dumps({"block": key, "checks": checks})
+        line = json.dumps({"block": key, **written._asdict()})
         with explained(str(self.path)):
             self._file.write(f"{line}\n")
             self._file.flush()
-        self.done[key] = checks
+        self.done[key] = written
+
+    def checks(self, key: Key) -> Checks:
+        """Give the checksums of a block; none of one that is not done."""
+        return self.done.get(key, Written()).checks
+
+    def ranges(self, image: int) -> dict[int, tuple[float, float]]:
+        """Give the lowest and the highest value of each channel of an image."""
+        found: dict[int, tuple[float, float]] = {}
+        for (number, _, _), written in self.done.items():
+            for channel, low, high in written.ranges if number == image else ():
+                least, most = found.get(channel, (low, high))
+                found[channel] = min(least, low), max(most, high)
+        return found
 
 
 def journal_digest(path: Path) -> str | None:
@@ -99,5 +121,9 @@ def _key(line: dict[str, Any]) -> Key:
     return image, turn, block
 
 
-def _checks(line: dict[str, Any]) -> Checks:
-    return tuple((level, part, checksum) for level, part, checksum in line["checks"])
+def _written(line: dict[str, Any]) -> Written:
+    checks = tuple((level, part, checksum) for level, part, checksum in line["checks"])
+    ranges = tuple(
+        (channel, low, high) for channel, low, high in line.get("ranges", ())
+    )
+    return Written(checks, ranges)

@@ -20,6 +20,7 @@ from .existing import (
     refresh,
     retract,
 )
+from .from_arrays import describe_labels
 from .from_layers import describe
 from .hierarchy import StoredSize, without_replacements
 from .image_spec import ImageSpec, adopted, ordered, same_grid
@@ -64,6 +65,13 @@ def plan_labels(
     )
     spec = planned.spec
     return Plan((planned,), options, name, losses=spec.losses, notes=spec.notes)
+
+
+def labels_of_existing(
+    array: Any, hierarchy: Hierarchy, name: str | None = None
+) -> ImageSpec:
+    """Describe plain pixels as labels on the grid of an image that is there."""
+    return describe_labels(array, _spec(open_existing(hierarchy)), name or "labels")
 
 
 def save_labels(  # noqa: PLR0913 - what to save, where, and how

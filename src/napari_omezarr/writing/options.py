@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, TypedDict, get_args
 
 from napari_omezarr.errors import OptionError
 
@@ -18,8 +19,10 @@ Existing = Literal["refuse", "replace", "beside"]
 Unfinished = Literal["refuse", "resume", "remove"]
 Verify = Literal["sample", "all", "none"]
 
-Sizes = Mapping[str, int] | Sequence[int]
-"""A size by axis name, or for all axes of the first image in order."""
+Sizes = Mapping[str, int] | Sequence[int] | int
+"""A size by axis name, for all axes of an image in order, or one for axes of space."""
+Units = Mapping[str, str] | Sequence[str | None] | str
+"""The same for units."""
 
 LEVELS = {
     "zstd": range(-7, 23),
@@ -38,9 +41,9 @@ class WriteOptions:
     ----------
     version : {"0.5", "0.4", "0.6"}
         The version of OME-Zarr.
-    chunks : Mapping of str to int, sequence of int or None
+    chunks : int, Mapping of str to int, sequence of int or None
         Pixels of a chunk; what is left out is chosen (about 1 MB).
-    shards : bool, Mapping, sequence or None
+    shards : bool, int, Mapping, sequence or None
         Pixels of a shard; True and False ask for some or none, None leaves it to
         the number of objects. Coarser levels get shards of the same region.
     layout : {"auto", "plane", "volume"}
@@ -52,7 +55,7 @@ class WriteOptions:
         The codec's level; None is its usual one.
     levels : int or None
         How many resolution levels; None: until no side is longer than 256.
-    factors : Mapping of str to int, sequence of int or None
+    factors : int, Mapping of str to int, sequence of int or None
         By how much each step shrinks each axis; None halves y and x, and z where
         the voxel is about as fine there.
     image_method : {"mean", "nearest", "max"}
@@ -63,8 +66,11 @@ class WriteOptions:
         The image's name; None keeps the one that it has.
     axis_names : Mapping of str to str
         New names for axes, by their present ones.
-    units : Mapping of str to str
-        Units by axis name, instead of those of the layers.
+    units : str, Mapping of str to str, or sequence of str
+        Units by axis name, or one for all axes of space; None: those of the layers.
+    position : Mapping of str to int
+        The plane that other viewers show first, like ``{"t": 0, "z": 12}``; None keeps
+        what the image said, else it is the middle one of the first time point.
     merge : bool
         Make one image of layers that lie on the same grid, along a channel axis.
     consolidated : bool
@@ -98,7 +104,8 @@ class WriteOptions:
     label_method: LabelMethod = "nearest"
     name: str | None = None
     axis_names: Mapping[str, str] | None = None
-    units: Mapping[str, str] | None = None
+    units: Units | None = None
+    position: Mapping[str, int] | None = None
     merge: bool = True
     consolidated: bool = True
     accept_losses: bool = False
@@ -111,10 +118,16 @@ class WriteOptions:
         _one_of("label method", self.label_method, get_args(LabelMethod))
         _codec("codec", self.codec, self.level)
         _codec("label codec", self.label_codec, self.label_level)
-        if self.levels is not None and self.levels < 1:
-            raise OptionError(f"An image has at least one level, not {self.levels}.")
-        for sizes in (self.chunks, self.shards, self.factors):
-            _positive(sizes)
+        if self.levels is not None:
+            _whole("the number of levels", self.levels)
+        _whole("memory", self.memory)
+        for what in ("chunks", "shards", "factors"):
+            sizes = getattr(self, what)
+            for size in _values(sizes):
+                _whole(what, size)
+        for what in ("axis_names", "position"):
+            if not isinstance(getattr(self, what), Mapping | None):
+                raise OptionError(f"{what} is a dictionary, by the names of axes.")
         if self.version == "0.4" and self.shards not in (None, False):
             raise OptionError(
                 "OME-Zarr 0.4 has no shards.", action="Choose 0.5, or no shards."
@@ -146,12 +159,46 @@ class SaveMode:
         _one_of("choice for an existing target", self.existing, get_args(Existing))
         _one_of("choice for an unfinished save", self.unfinished, get_args(Unfinished))
         _one_of("amount to verify", self.verify, get_args(Verify))
-        if self.workers is not None and self.workers < 1:
-            raise OptionError(f"There must be a worker, not {self.workers}.")
+        if self.workers is not None:
+            _whole("the number of workers", self.workers)
+
+
+class ArrayChoices(TypedDict, total=False):
+    """What can be chosen of a save whose name and units are arguments of their own."""
+
+    version: Version
+    chunks: Sizes | None
+    shards: Sizes | bool | None
+    layout: Layout
+    codec: Codec
+    level: int | None
+    label_codec: Codec
+    label_level: int | None
+    levels: int | None
+    factors: Sizes | None
+    image_method: ImageMethod
+    label_method: LabelMethod
+    axis_names: Mapping[str, str] | None
+    position: Mapping[str, int] | None
+    merge: bool
+    consolidated: bool
+    accept_losses: bool
+    memory: int
+    existing: Existing
+    unfinished: Unfinished
+    verify: Verify
+    workers: int | None
+
+
+class Choices(ArrayChoices, total=False):
+    """All that can be chosen of a save: `WriteOptions` and `SaveMode`, by name."""
+
+    name: str | None
+    units: Units | None
 
 
 def _one_of(what: str, value: object, known: Sequence[str]) -> None:
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         raise OptionError(
             f"{value!r} is no {what}.", action=f"Choose one of {', '.join(known)}."
         )
@@ -164,9 +211,22 @@ def _codec(what: str, name: str, level: int | None) -> None:
         raise OptionError(f"{level} is no level of the {what} {name}.")
 
 
-def _positive(sizes: Sizes | bool | None) -> None:
+def _values(sizes: Any) -> Sequence[Any]:
+    """Give the numbers of sizes, however they were given."""
     if sizes is None or isinstance(sizes, bool):
-        return
-    values = sizes.values() if isinstance(sizes, Mapping) else sizes
-    if any(value < 1 for value in values):
-        raise OptionError(f"Sizes and factors are at least 1, not {min(values)}.")
+        return ()
+    if isinstance(sizes, Mapping):
+        return tuple(sizes.values())
+    return tuple(sizes) if isinstance(sizes, Sequence) else (sizes,)
+
+
+def _whole(what: str, number: Any) -> None:
+    try:
+        fits = operator.index(number) >= 1
+    except TypeError:
+        fits = False
+    if not fits:
+        raise OptionError(
+            f"{number!r} does not do for {what}.",
+            action="Give a whole number, at least 1.",
+        )

@@ -24,8 +24,9 @@ from .chunking import (
     write_passes,
 )
 from .encode import Compression, array_document, compression
-from .from_layers import SAVED, describe, layer_data
-from .image_spec import ImageSpec, group
+from .from_arrays import Channels, Grid, describe_array, units_by_axis
+from .from_layers import SAVED, describe, is_array, layer_data, listed
+from .image_spec import ImageSpec, group, unit_name
 from .rendering import folder_name
 
 if TYPE_CHECKING:
@@ -326,6 +327,7 @@ def plan_groups(
             "There is no image and no labels layer to save.",
             action="Choose at least one.",
         )
+    _check_names(groups, options)
     collection = len(groups) > 1
     images: list[ImagePlan] = []
     for number, members in enumerate(groups):
@@ -347,6 +349,18 @@ def plan_groups(
         losses=tuple(dict.fromkeys(lost)),
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _check_names(groups: Sequence[ImageGroup], options: WriteOptions) -> None:
+    """Check that sizes are about axes that are there."""
+    known = {axis.name for members in groups for axis in members.image.axes}
+    for sizes in (options.chunks, options.shards, options.factors):
+        unknown = set(sizes) - known if isinstance(sizes, Mapping) else ()
+        if unknown:
+            raise OptionError(
+                f"There is no axis {min(map(str, unknown))}.",
+                action=f"There are {', '.join(sorted(known))}.",
+            )
 
 
 def accepted(plan: Plan) -> None:
@@ -448,7 +462,11 @@ def structure_of(image: ImagePlan) -> Structure:
 
 def _specs(layers: Iterable[Any]) -> tuple[list[ImageSpec], list[str]]:
     specs, losses = [], []
-    for layer in map(layer_data, layers):
+    for each in listed(layers):
+        if is_array(each):
+            specs.append(describe_array(each, Grid(), "", Channels()))
+            continue
+        layer = layer_data(each)
         if isinstance(layer, Pyramid | ImageSpec) or layer[2] in SAVED:
             specs.append(describe(layer))
         else:
@@ -462,13 +480,14 @@ def _specs(layers: Iterable[Any]) -> tuple[list[ImageSpec], list[str]]:
 def _renamed(spec: ImageSpec, options: WriteOptions) -> ImageSpec:
     names, units = options.axis_names or {}, options.units or {}
     known = {axis.name for axis in spec.axes}
+    usual = {axis.name: axis.unit for axis in spec.axes}
+    if isinstance(units, Mapping):  # by their present names, or by the new ones
+        said = {n: units.get(n, units.get(names.get(n, ""), usual[n])) for n in usual}
+        units = {name: unit for name, unit in said.items() if unit}
+    found = units_by_axis(units, spec.axes, usual)
     axes = tuple(
-        replace(
-            axis,
-            name=names.get(axis.name, axis.name),
-            unit=units.get(axis.name, units.get(names.get(axis.name, ""), axis.unit)),
-        )
-        for axis in spec.axes
+        replace(axis, name=names.get(axis.name, axis.name), unit=unit_name(unit))
+        for axis, unit in zip(spec.axes, found, strict=True)
     )
     if len({axis.name for axis in axes}) < len(known):
         raise OptionError("Two axes would have the same name.")
@@ -481,6 +500,8 @@ def _by_name(options: WriteOptions, axes: Sequence[Axis]) -> WriteOptions:
     def named(what: str, sizes: Any) -> Any:
         if sizes is None or isinstance(sizes, bool | Mapping):
             return sizes
+        if isinstance(sizes, int):
+            return {axis.name: sizes for axis in axes if axis.type == "space"}
         if len(sizes) != len(axes):
             names = ", ".join(axis.name for axis in axes)
             raise OptionError(

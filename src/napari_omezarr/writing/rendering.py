@@ -43,12 +43,17 @@ INDEX = "index"
 
 
 def omero_document(
-    displays: Sequence[ChannelDisplay], previous: Mapping[str, Any] | None = None
+    displays: Sequence[ChannelDisplay],
+    previous: Mapping[str, Any] | None = None,
+    planes: Mapping[str, int] | None = None,
+    position: Mapping[str, int] | None = None,
 ) -> dict[str, Any] | None:
     """Describe the channels; None where contrast is not known of all of them.
 
     The block is optional, and if it is there each channel must have a colour and
     a whole window (0.5, "omero"). What the block that was there says beyond is kept.
+    ``planes`` says how many there are along t and z, ``position`` which one is shown
+    first.
     """
     if not displays or any(display.limits is None for display in displays):
         return None
@@ -60,8 +65,30 @@ def omero_document(
         "channels": [
             {**display.original, **channel_document(display)} for display in displays
         ],
-        "rdefs": {**kept, "model": "color"},
+        "rdefs": rdefs_document(kept, planes or {}, position),
     }
+
+
+def rdefs_document(
+    previous: Mapping[str, Any],
+    planes: Mapping[str, int],
+    position: Mapping[str, int] | None = None,
+) -> dict[str, Any]:
+    """Say how the image is shown, and which plane first.
+
+    That is the one asked for, else the one that was said before, if the image has it,
+    else the first of time in the middle of z.
+    """
+    shown: dict[str, Any] = {**previous, "model": "color"}
+    for key, axis, usual in (
+        ("defaultT", "t", 0),
+        ("defaultZ", "z", planes.get("z", 1) // 2),
+    ):
+        last = planes.get(axis, 1) - 1
+        asked = (position or {}).get(axis, previous.get(key))
+        known = isinstance(asked, int) and 0 <= asked <= last
+        shown[key] = asked if known else usual
+    return shown
 
 
 def channel_document(display: ChannelDisplay) -> dict[str, Any]:

@@ -35,7 +35,7 @@ from .journal import Journal, journal_digest
 from .plan import accepted, with_displays
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from types import TracebackType
 
     from napari_omezarr.pyramid import Bounds
@@ -102,7 +102,7 @@ class Verification:
     def resume(self, journal: Journal) -> None:
         """Add the blocks that an earlier run has stored."""
         for key, image, write_pass, bounds in self._plan.all_blocks():
-            self.add(image, write_pass, bounds, journal.done.get(key, ()))
+            self.add(image, write_pass, bounds, journal.checks(key))
 
     def finish(self) -> int:
         """Wait for all; gives how many boxes were compared, over all levels."""
@@ -138,7 +138,7 @@ def source_changed(plan: Plan, journal: Journal, most: int = 3) -> bool:
         for key, image, write_pass, bounds in plan.all_blocks()
         if key[1] == 0
         for level, box, expected in _checked_boxes(
-            image, write_pass, bounds, journal.done.get(key, ())
+            image, write_pass, bounds, journal.checks(key)
         )
         if level is image.levels[0]
     )
@@ -171,41 +171,51 @@ def _checked_boxes(
             yield level, checked_box(bounds, level.unit, part), check
 
 
-# Contrast limits where nobody gave any, from the coarsest level once it is written.
+# Contrast where nobody gave any, once the pixels are written: limits from the coarsest
+# level, and the range that they can be moved in from every pixel.
 
 
-def with_contrast(plan: Plan, staged: Hierarchy) -> Plan:
-    """Give the plan with limits for every channel that had none.
+def with_contrast(plan: Plan, staged: Hierarchy, journal: Journal) -> Plan:
+    """Give the plan with limits for every channel that had none, and with ranges.
 
-    They are the 0.1 and 99.9 percentiles of the finite values of the middle of
-    the coarsest level, or of a part of it that is worth reading.
+    Limits are the 0.1 and 99.9 percentiles of the finite values of the middle of
+    the coarsest level, or of a part of it that is worth reading. Ranges reach the
+    lowest and the highest pixel.
     """
     for number, image in enumerate(plan.images):
-        displays = image.spec.displays
-        if not any(display.limits is None for display in displays):
+        spec = image.spec
+        if not spec.displays or spec.rgb:
             continue
-        level = image.levels[-1]
-        array = stored_level(plan, staged, image, level)
-        axis = image.spec.channel_axis
-        box = _middle(level.shape, image.dtype.itemsize, axis)
-        values = array.read(box)
-        parts = [values] if axis is None else list(np.moveaxis(values, axis, 0))
-        found = [
-            _limited(display, part)
-            for display, part in zip(displays, parts, strict=True)
-        ]
-        plan = with_displays(plan, number, found)
+        displays = list(spec.displays)
+        if any(display.limits is None for display in displays):
+            parts = _middle_of_channels(plan, staged, image)
+            displays = [
+                replace(display, limits=display.limits or _limits(part))
+                for display, part in zip(displays, parts, strict=True)
+            ]
+        found = journal.ranges(number)
+        reaching = [_reaching(d, found.get(i)) for i, d in enumerate(displays)]
+        plan = with_displays(plan, number, reaching)
     return plan
 
 
-def _limited(display: ChannelDisplay, values: np.ndarray) -> ChannelDisplay:
-    if display.limits is not None:
-        return display
-    limits = _limits(values)
-    low, high = display.span or limits
-    return replace(
-        display, limits=limits, span=(min(low, limits[0]), max(high, limits[1]))
-    )
+def _middle_of_channels(
+    plan: Plan, staged: Hierarchy, image: ImagePlan
+) -> Sequence[np.ndarray]:
+    level = image.levels[-1]
+    axis = image.spec.channel_axis
+    box = _middle(level.shape, image.dtype.itemsize, axis)
+    values = stored_level(plan, staged, image, level).read(box)
+    return [values] if axis is None else list(np.moveaxis(values, axis, 0))
+
+
+def _reaching(
+    display: ChannelDisplay, found: tuple[float, float] | None
+) -> ChannelDisplay:
+    """Widen the range of a channel so that its limits and all its pixels lie in it."""
+    known = [each for each in (display.span, display.limits, found) if each]
+    low, high = min(low for low, _ in known), max(high for _, high in known)
+    return replace(display, span=(low, high))
 
 
 def _limits(values: np.ndarray) -> tuple[float, float]:
@@ -215,6 +225,8 @@ def _limits(values: np.ndarray) -> tuple[float, float]:
     low, high = (float(v) for v in np.percentile(finite.astype(float), _PERCENTILES))
     if low == high:
         low, high = float(finite.min()), float(finite.max())
+    if values.dtype.kind in "biu":
+        low, high = math.floor(low), math.ceil(high)
     return (low, high) if low < high else (low, low + 1)
 
 
@@ -283,7 +295,7 @@ def save(
             verification.resume(journal)
             running = replace(running, stored=verification.add)
             run_plan(plan, target.staged, journal, executor, running)
-            plan = with_contrast(plan, target.staged)
+            plan = with_contrast(plan, target.staged, journal)
             verified = verification.finish()
     target.commit(plan_documents(plan), replaced)
     return Saved(target.address, plan, verified, target.notes)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import dask.array as da
 import numpy as np
+import zarr
 
-from napari_omezarr.errors import UnsupportedDataError
-from napari_omezarr.pyramid import FixedAxes, Pixels, pixels_of, slices
+from napari_omezarr.errors import OMEZarrError, SourceError, UnsupportedDataError
+from napari_omezarr.pyramid import FixedAxes, Pixels, pixels_of, shape_of, slices
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from napari_omezarr.pyramid import Bounds
 
@@ -47,21 +50,28 @@ class PixelSource(Protocol):
 
 
 class ArraySource:
-    """Anything that is indexed like numpy: numpy, zarr, `Pixels`, h5py, lazy views.
+    """Anything that is indexed like numpy: numpy, zarr, `Pixels`, h5py, tensorstore.
 
     `Pixels` ask the store for all the chunks of a box at once.
     """
 
     def __init__(self, array: Any, places: frozenset[str] = frozenset()) -> None:
         self.array = array
-        self.shape: tuple[int, ...] = tuple(int(size) for size in array.shape)
-        self.dtype = writable_dtype(array.dtype)
+        self.shape = known_shape(array)
+        self.dtype = writable_dtype(dtype_of(array))
         self.places = places
         self.chunks = _chunks(array, len(self.shape))
 
     def read(self, bounds: Bounds) -> np.ndarray:
         """Read a box."""
-        return np.asarray(self.array[slices(bounds)], dtype=self.dtype)
+        with read_from(self.array):
+            box = _in_numpy(self.array[slices(bounds)], self.dtype)
+        if box.shape != shape_of(bounds):
+            raise SourceError(
+                f"{_kind(self.array)} gives other boxes than were asked for.",
+                action="Make a numpy or dask array of it first.",
+            )
+        return box
 
 
 class DaskSource:
@@ -69,15 +79,16 @@ class DaskSource:
 
     def __init__(self, array: da.Array) -> None:
         self.array = array
-        self.shape: tuple[int, ...] = tuple(int(size) for size in array.shape)
+        self.shape = known_shape(array)
         self.dtype = writable_dtype(array.dtype)
         self.places: frozenset[str] = frozenset()
         self.chunks = tuple(max(sizes, default=1) for sizes in array.chunks)
 
     def read(self, bounds: Bounds) -> np.ndarray:
         """Compute a box in dask's threads, whatever scheduler is set."""
-        box = self.lazy(bounds).compute(scheduler="threads")
-        return np.asarray(box, dtype=self.dtype)
+        with read_from(self.array):
+            box = self.lazy(bounds).compute(scheduler="threads")
+            return _in_numpy(box, self.dtype)
 
     def lazy(self, bounds: Bounds) -> da.Array:
         """Give a box that is not computed yet, for a cluster to compute."""
@@ -144,9 +155,12 @@ class Converted:
 def as_source(data: Any, places: frozenset[str] = frozenset()) -> PixelSource:
     """Make a source of one level of a layer's data; nothing is read.
 
-    A dask array of ours is read through its pixels.
+    A dask array of ours is read through its pixels; arrays in a list, which are equal
+    in shape, lie side by side along a new first axis.
     """
     array = _unwrapped(data)
+    if isinstance(array, list):
+        return stack([as_source(each, places) for each in array], 0)
     if isinstance(array, da.Array):
         pixels = pixels_of(array)
         if pixels is None:
@@ -165,13 +179,13 @@ def stack(sources: Sequence[PixelSource], axis: int) -> PixelSource:
     return whole or Stacked(sources, axis)
 
 
-def writable_dtype(dtype: Any) -> np.dtype[Any]:
+def writable_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Give a data type in native byte order.
 
     OME-Zarr viewers show booleans, integers and floats; not complex numbers, text,
     objects, or floats beyond 64 bits.
     """
-    native: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
+    native: np.dtype[Any] = dtype.newbyteorder("=")
     if native.kind not in "biuf" or (
         native.kind == "f" and native.itemsize > _WIDEST_FLOAT
     ):
@@ -182,18 +196,120 @@ def writable_dtype(dtype: Any) -> np.dtype[Any]:
     return native
 
 
+@contextmanager
+def read_from(array: Any) -> Iterator[None]:
+    """Say in our words what somebody else's array fails with."""
+    try:
+        yield
+    except OMEZarrError:
+        raise
+    except Exception as error:
+        # Any code can be behind an array. What it says may hold secrets: the type
+        # stands in the sentence, and the rest is chained for who looks at the log.
+        raise SourceError(
+            f"The pixels could not be read from {_kind(array)} "
+            f"({type(error).__name__}).",
+            action="Look whether it can be read by itself, into a numpy array; what "
+            "lies in the memory of a graphics card has to be copied first.",
+        ) from error
+
+
+def known_shape(array: Any) -> tuple[int, ...]:
+    """Give the size of an array along each axis.
+
+    Raises
+    ------
+    UnsupportedDataError
+        It is not known before the pixels are.
+    """
+    sizes = tuple(array.shape)
+    # Of a dask array from a filter, or of files, it is NaN until it is computed.
+    if any(size is None or math.isnan(size) for size in sizes):
+        raise UnsupportedDataError(
+            "The size of this array is not known before it is computed.",
+            action="Call compute_chunk_sizes() on it first, or say its shape.",
+        )
+    return tuple(int(size) for size in sizes)
+
+
+def dtype_of(array: Any) -> np.dtype[Any]:
+    """Give an array's data type in numpy's words, whose ever array it is."""
+    dtype = array.dtype
+    for said in (
+        dtype,
+        getattr(dtype, "numpy_dtype", None),  # tensorstore
+        str(dtype).rpartition(".")[2],  # torch.uint8
+    ):
+        try:
+            if said is not None:
+                return np.dtype(said)
+        except TypeError:
+            continue
+    raise UnsupportedDataError(
+        f"The pixels of {_kind(array)} are of a type that numpy does not know.",
+        action="Convert them to integers or floats of numpy first.",
+    )
+
+
+def _in_numpy(box: Any, dtype: np.dtype[Any]) -> np.ndarray:
+    """Bring what an array gave into numpy: from a graphics card, by DLPack."""
+    if hasattr(box, "__cuda_array_interface__") and hasattr(box, "get"):
+        box = box.get()  # cupy
+    elif hasattr(box, "detach") and hasattr(box, "cpu"):
+        box = box.detach().cpu()  # torch
+    if hasattr(box, "__dlpack__") and not hasattr(box, "__array__"):
+        box = np.from_dlpack(box)
+    return np.asarray(box, dtype=dtype)
+
+
+def _kind(array: Any) -> str:
+    """Say what an array is: ``numpy.ndarray``."""
+    kind = type(array)
+    return f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
+
+
 def _unwrapped(data: Any) -> Any:
-    """Take the array out of an xarray object; nested lists become numpy."""
+    """Take the array out of an xarray object; nested lists become numpy.
+
+    A list of arrays is checked, and stays one.
+    """
     if hasattr(data, "dims") and hasattr(data, "data"):
-        return data.data
-    return data if hasattr(data, "shape") else np.asarray(data)
+        # What xarray reads lazily from a file is read where it is indexed.
+        lazy = hasattr(data, "isel") and not getattr(data, "chunks", None)
+        return data if lazy else data.data
+    if isinstance(data, zarr.AsyncArray):
+        return zarr.Array(data)
+    if hasattr(data, "shape") and hasattr(data, "dtype"):
+        return data
+    if isinstance(data, list | tuple) and data and all(map(_is_array, data)):
+        if len({tuple(each.shape) for each in data}) == 1:
+            return list(data)
+        raise UnsupportedDataError(
+            "Arrays of several shapes are no image.",
+            action="Give the finest level alone; the coarser ones are made.",
+        )
+    try:
+        return np.asarray(data)
+    except (TypeError, ValueError) as error:
+        raise UnsupportedDataError(
+            f"{_kind(data)} is no array.", action="Make a numpy or dask array of it."
+        ) from error
+
+
+def _is_array(data: Any) -> bool:
+    return hasattr(data, "shape") and hasattr(data, "dtype")
 
 
 def _chunks(array: Any, ndim: int) -> tuple[int, ...]:
+    layout = getattr(array, "chunk_layout", None)  # tensorstore
+    found = getattr(getattr(layout, "read_chunk", None), "shape", None)
+    encoding = getattr(array, "encoding", None)  # what xarray reads lazily
+    kept = encoding.get("chunksizes") or encoding.get("chunks") if encoding else None
     chunks = getattr(array, "shards", None) or getattr(array, "chunks", None)
+    chunks = chunks or found or kept
     if not isinstance(chunks, tuple) or len(chunks) != ndim:
         return (1,) * ndim
-    return tuple(c if isinstance(c, int) else max(c, default=1) for c in chunks)
+    return tuple(max(c, default=1) if isinstance(c, tuple) else c or 1 for c in chunks)
 
 
 def _known_places(array: Any) -> frozenset[str]:

@@ -1,0 +1,390 @@
+"""From arrays, and what a script or xarray says of them, to image specs."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zarr
+
+from napari_omezarr.errors import OptionError
+from napari_omezarr.metadata import Affine, Axis
+from napari_omezarr.pyramid import Pyramid
+
+from .from_layers import describe, is_array, is_layer_data, listed
+from .image_spec import ChannelDisplay, ImageSpec, named_axes
+from .rendering import NAMED, hex_digits
+from .source import as_source
+
+if TYPE_CHECKING:
+    from .source import PixelSource
+
+UNNAMED = "image"
+_ONE = ("FFFFFF",)
+_TWO = ("FF00FF", "00FF00")
+_MORE = ("00FFFF", "FFFF00", "FF00FF", "FF0000", "00FF00", "0000FF")
+
+# The coordinates that xarray's arrays carry.
+
+_CLOSE = 1e-3
+"""By how much of a pixel a coordinate may lie beside its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coordinates:
+    """What an array says of its axes itself, by axis name; nothing of most arrays."""
+
+    scale: Mapping[str, float] = field(default_factory=dict)
+    translation: Mapping[str, float] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
+    channels: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def known_coordinates(array: Any, names: Sequence[str]) -> Coordinates:
+    """Give the pixel sizes, places and units that an xarray says by its coordinates.
+
+    ``names`` are the axes as they will be called.
+
+    Raises
+    ------
+    OptionError
+        The coordinates of an axis are not even, and OME-Zarr can say no others.
+    """
+    coords, dims = getattr(array, "coords", None), getattr(array, "dims", ())
+    if coords is None or len(dims) != len(names):
+        return Coordinates()
+    found = Coordinates()
+    typed = named_axes(names, [None] * len(names), {})
+    for dim, axis in zip(dims, typed, strict=True):
+        if dim in coords:
+            found = _with_axis(found, axis, coords[dim])
+    beside = ", ".join(str(key) for key in coords if key not in dims)
+    notes = (f"The coordinates {beside} are not kept.",) if beside else ()
+    return replace(found, notes=(*found.notes, *notes))
+
+
+def _with_axis(found: Coordinates, axis: Axis, coordinate: Any) -> Coordinates:
+    values, name = np.asarray(coordinate.values), axis.name
+    if axis.type == "channel":
+        return replace(found, channels=tuple(str(value) for value in values))
+    if values.dtype.kind not in "iufmM":
+        note = f"The names along {name} are not kept."
+        return replace(found, notes=(*found.notes, note))
+    unit = coordinate.attrs.get("units") or coordinate.attrs.get("unit")
+    notes = found.notes
+    if values.dtype.kind in "mM":
+        if values.dtype.kind == "M":
+            notes = (*notes, f"{name} begins at {values[0]}, which is not kept.")
+            values = values - values[0]
+        values, unit = values / np.timedelta64(1, "s"), "second"
+    first, step = _even(values.astype(float), name)
+    return replace(
+        found,
+        scale=found.scale if step is None else {**found.scale, name: step},
+        translation={**found.translation, name: first},
+        units={**found.units, name: str(unit)} if unit else found.units,
+        notes=notes,
+    )
+
+
+def _even(values: np.ndarray, name: str) -> tuple[float, float | None]:
+    """Give the first of evenly spaced numbers, and the step where there are several."""
+    first = float(values[0])
+    if len(values) == 1:
+        return first, None
+    step = float(values[-1] - first) / (len(values) - 1)
+    off = np.abs(values - (first + step * np.arange(len(values))))
+    # Numbers that were stored in 32 bits are even as far as those go.
+    rounding = 4 * float(np.finfo(np.float32).eps * np.abs(values).max())
+    close = max(_CLOSE * abs(step), min(rounding, abs(step) / 4))
+    if not np.isfinite(off).all() or step == 0 or (off > close).any():
+        raise OptionError(
+            f"The coordinates of {name} are not evenly spaced.",
+            action=f"Resample the image, or drop them: array.drop_vars({name!r}).",
+        )
+    return first, step
+
+
+def _name_of(array: Any) -> str:
+    """Give the name that an xarray has."""
+    name = getattr(array, "name", None) if hasattr(array, "dims") else None
+    return str(name) if name else ""
+
+
+# Plain arrays, and what a script says of them.
+
+ByAxis = Mapping[str, float] | Sequence[float] | float | None
+"""By name, for all axes in order, or one number for all axes of space."""
+UnitsByAxis = Mapping[str, str] | Sequence[str | None] | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Where an array lies; what is None is taken from the array, if it says it.
+
+    ``axes`` names each axis; ``scale`` and ``translation`` are in ``units``.
+    """
+
+    axes: Sequence[str] | None = None
+    scale: ByAxis = None
+    translation: ByAxis = None
+    units: UnitsByAxis = None
+
+
+@dataclass(frozen=True, slots=True)
+class Channels:
+    """What is known of the channels; each is one per channel, or None."""
+
+    names: Sequence[str] | str | None = None
+    colors: Sequence[str] | str | None = None
+    limits: Sequence[tuple[float, float]] | tuple[float, float] | None = None
+
+
+def describe_array(
+    array: Any, grid: Grid, name: str | None, channels: Channels
+) -> ImageSpec:
+    """Describe an array as an image, or a layer, a pyramid or a reading of one."""
+    known = _known(array)
+    source = known.source if known else as_source(_finest_of(array))
+    names = _axis_names(array, known, source, grid.axes)
+    said = known_coordinates(array, names) if known is None else Coordinates()
+    axes = _axes(names, known, grid, said)
+    affine = _affine(axes, known, grid, said)
+    name = str(name or (known.name if known else _name_of(array)) or UNNAMED)
+    spec = replace(
+        known or ImageSpec(name, source, axes, affine), axes=axes, affine=affine
+    )
+    spec = replace(spec, name=name, notes=(*spec.notes, *said.notes))
+    axis = spec.channel_axis
+    count = 1 if axis is None else source.shape[axis]
+    if spec.displays and channels == Channels():
+        return spec
+    if channels.names is None and len(said.channels) == count:
+        channels = replace(channels, names=said.channels)
+    return replace(spec, displays=_displays(channels, count, name))
+
+
+def _known(array: Any) -> ImageSpec | None:
+    """Describe what is more than an array: one image with its metadata."""
+    if isinstance(array, str | bytes | PurePath):
+        raise OptionError(
+            f"{array!r} is no array.",
+            action="Open it, with read_layers(…), and save that with write_layers.",
+        )
+    array = listed(array)[0] if hasattr(array, "pyramids") else array
+    if isinstance(array, zarr.Group | zarr.AsyncGroup):
+        raise OptionError(
+            "A zarr group is no array.",
+            action="Give an array of it; or open it (read_layers), and save that.",
+        )
+    is_layer = is_layer_data(array) or hasattr(array, "as_layer_data_tuple")
+    if not is_layer and not isinstance(array, Pyramid | ImageSpec):
+        return None
+    spec = describe(array)
+    if spec.label is not None:
+        raise OptionError(
+            f"{spec.name} are labels, and this saves an image.",
+            action="Use write_layers, or add_labels.",
+        )
+    return spec
+
+
+def _finest_of(array: Any) -> Any:
+    """Give the finest of several levels, which are arrays of falling size."""
+    if isinstance(array, list | tuple) and len(array) > 1 and all(map(is_array, array)):
+        sizes = [math.prod(each.shape) for each in array]
+        if all(one > other for one, other in itertools.pairwise(sizes)):
+            return array[0]
+    return array
+
+
+def describe_labels(array: Any, image: ImageSpec, name: str) -> ImageSpec:
+    """Describe an array as the labels of an image, on its grid without channels."""
+    axis = image.channel_axis
+    kept = [i for i in range(len(image.axes)) if i != axis]
+    affine = image.affine if axis is None else image.affine.without(axis)
+    source = as_source(_finest_of(array))
+    if len(kept) != len(source.shape):
+        raise OptionError(
+            f"The labels {name} have {len(source.shape)} axes, and {len(kept)} are "
+            "needed: those of the image without its channels."
+        )
+    options = {
+        "name": name,
+        "axis_labels": [image.axes[i].name for i in kept],
+        "units": [image.axes[i].unit or "pixel" for i in kept],
+        "scale": affine.scale,
+        "translate": affine.translation,
+    }
+    spec = describe((_finest_of(array), options, "labels"))
+    return replace(spec, axes=tuple(image.axes[i] for i in kept))
+
+
+def _axis_names(
+    array: Any,
+    known: ImageSpec | None,
+    source: PixelSource,
+    axes: Sequence[str] | None,
+) -> list[str]:
+    """Name each axis: as given, as xarray does, or as the last of ``tczyx``."""
+    ndim = len(source.shape)
+    given = axes if axes is not None else getattr(array, "dims", None)
+    if known is not None and axes is None:
+        given = [axis.name for axis in known.axes]
+    if given is not None and not isinstance(given, Iterable):
+        raise OptionError(f"{given!r} does not name {ndim} axes.")
+    names = [str(name) for name in given or ()]
+    if not names:
+        if ndim not in (2, 3, 5):
+            raise OptionError(
+                f"An array of shape {source.shape} can be many things.",
+                action=f'Name its {ndim} axes, like axes="{"tczyx"[-max(2, ndim) :]}".',
+            )
+        return list("tczyx"[-ndim:])
+    if len(names) != ndim or len(set(names)) < ndim:
+        raise OptionError(f"{', '.join(names)} does not name {ndim} axes.")
+    return names
+
+
+def _axes(
+    names: Sequence[str], known: ImageSpec | None, grid: Grid, said: Coordinates
+) -> tuple[Axis, ...]:
+    before = {axis.name: axis for axis in known.axes} if known else {}
+    usual = {name: axis.unit for name, axis in before.items()} | dict(said.units)
+    typed = named_axes(names, [usual.get(name) for name in names], before)
+    if grid.units is None:
+        return typed
+    return named_axes(names, units_by_axis(grid.units, typed, usual), before)
+
+
+def _affine(
+    axes: Sequence[Axis], known: ImageSpec | None, grid: Grid, said: Coordinates
+) -> Affine:
+    if known is not None and grid.scale is None and grid.translation is None:
+        return known.affine
+    scale, translation = dict(said.scale), dict(said.translation)
+    if known is not None:
+        names = [axis.name for axis in axes]
+        scale = dict(zip(names, known.affine.scale, strict=True))
+        translation = dict(zip(names, known.affine.translation, strict=True))
+    sizes = _along("scale", grid.scale, axes, scale, 1.0)
+    offsets = _along("translation", grid.translation, axes, translation, 0.0)
+    return Affine.from_translation(offsets) @ Affine.from_scale(sizes)
+
+
+def units_by_axis(
+    units: Any,
+    axes: Sequence[Axis],
+    usual: Mapping[str, str | None],
+) -> list[str | None]:
+    """Give the unit of each axis: by name, for all in order, or one for space."""
+    names = [axis.name for axis in axes]
+    if isinstance(units, str):
+        space = [axis.type == "space" for axis in axes]
+        pairs = zip(space, names, strict=True)
+        return [units if is_space else usual.get(name) for is_space, name in pairs]
+    if isinstance(units, Mapping):
+        _only_axes(units, names)
+        return [units.get(name, usual.get(name)) for name in names]
+    several = list(units) if isinstance(units, Iterable) else [units]
+    if len(several) != len(names):
+        raise OptionError(f"{len(several)} units do not fit {len(names)} axes.")
+    return several
+
+
+def _along(
+    what: str,
+    values: ByAxis,
+    axes: Sequence[Axis],
+    usual: Mapping[str, float],
+    default: float,
+) -> list[float]:
+    names = [axis.name for axis in axes]
+    if isinstance(values, Mapping):
+        _only_axes(values, names)
+        given = {**usual, **values}
+    elif values is None:
+        given = dict(usual)
+    elif isinstance(values, int | float | np.number):
+        given = {**usual, **{a.name: values for a in axes if a.type == "space"}}
+    elif len(values) != len(names):
+        raise OptionError(f"{len(values)} numbers do not fit {len(names)} axes.")
+    else:
+        given = dict(zip(names, values, strict=True))
+    return [_finite(what, given.get(name, default)) for name in names]
+
+
+def _only_axes(values: Mapping[str, Any], names: Sequence[str]) -> None:
+    if unknown := sorted(map(str, set(values) - set(names))):
+        raise OptionError(f"There is no axis {unknown[0]}.")
+
+
+def _finite(what: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise OptionError(f"{value!r} is no number for a {what}.")
+    return number
+
+
+def _displays(channels: Channels, count: int, name: str) -> tuple[ChannelDisplay, ...]:
+    """Say how each channel is shown; colours are napari's where none are given."""
+    usual = _ONE if count == 1 else _TWO if count == 2 else _MORE
+    ranges: Any = channels.limits
+    if ranges is not None and np.shape(np.asarray(ranges, object)) == (2,):
+        ranges = [_pair(ranges)] * count  # one pair for all
+    names = _each(channels.names, count, "names") or [
+        name if count == 1 else f"channel {index}" for index in range(count)
+    ]
+    colors = _each(channels.colors, count, "colors") or [
+        usual[index % len(usual)] for index in range(count)
+    ]
+    limits = _each(ranges, count, "contrast limits") or [None] * count
+    return tuple(
+        ChannelDisplay(str(label), _color(color), _pair(pair))
+        for label, color, pair in zip(names, colors, limits, strict=True)
+    )
+
+
+def _pair(limits: Any) -> tuple[float, float] | None:
+    if limits is None:
+        return None
+    pair = tuple(np.ravel(np.asarray(limits, object)))
+    if len(pair) != 2:
+        raise OptionError(
+            f"{limits!r} are no contrast limits.",
+            action="Give two numbers for each channel, like [(0, 4095)].",
+        )
+    return _finite("contrast limit", pair[0]), _finite("contrast limit", pair[1])
+
+
+def _color(color: Any) -> str:
+    digits: str | None = None
+    if isinstance(color, str):
+        digits = NAMED.get(color) or hex_digits(color)
+    elif isinstance(color, Iterable) and len(parts := list(color)) in (3, 4):
+        parts = [_finite("colour", part) for part in parts]
+        whole = 255 if max(parts) <= 1 else 1
+        digits = "".join(f"{round(part * whole) & 255:02X}" for part in parts[:3])
+    if digits is None:
+        raise OptionError(
+            f"{color!r} is no colour.", action='Give six hex digits, like "00FF00".'
+        )
+    return digits
+
+
+def _each(values: Any, count: int, what: str) -> list[Any] | None:
+    if values is None:
+        return None
+    several = [values] if isinstance(values, str) or np.ndim(values) == 0 else values
+    if len(several) != count:
+        raise OptionError(f"{len(several)} {what} do not fit {count} channels.")
+    return list(several)
