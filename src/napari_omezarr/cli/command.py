@@ -1,0 +1,146 @@
+"""The command of all commands: which there are, and how each ends."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from typing import Any
+
+import click
+
+from napari_omezarr import errors
+
+# Which module has a command; it is imported when the command is run or asked about.
+_HOMES = {
+    "ls": "looking",
+    "tree": "looking",
+    "cat": "looking",
+    "info": "looking",
+    "validate": "looking",
+    "thumbnail": "looking",
+    "open": "looking",
+    "copy": "writing",
+    "convert": "writing",
+    "add-labels": "writing",
+    "rendering": "writing",
+    "serve": "serving",
+    "connections": "connecting",
+}
+_NAMES = {"add-labels": "add_labels", "open": "open_"}
+_SUMMARIES = {
+    "ls": "List what a place holds, with what each thing is.",
+    "tree": "List what a place holds, and what is in that.",
+    "cat": "Print the metadata documents of a place.",
+    "info": "Say what an image is: axes, levels, channels, labels.",
+    "validate": "Check the metadata against the specification.",
+    "thumbnail": "Save a small picture of an image.",
+    "open": "Show images in napari.",
+    "copy": "Copy a store byte by byte; goes on where it broke off.",
+    "convert": "Write an OME-Zarr anew: version, chunks, shards, codec, levels.",
+    "add-labels": "Save a label image into an image.",
+    "rendering": "Change names, colours and contrast of an image's channels.",
+    "serve": "Serve a folder over HTTP to web viewers.",
+    "connections": "List, test, add and import connections.",
+}
+
+USAGE, MISSING, REFUSED, TAKEN, DAMAGED, UNREACHABLE, STOPPED = 2, 3, 4, 5, 6, 7, 130
+"""The exit codes by the kind of error; 1 is any other."""
+
+_CODES: tuple[tuple[int, tuple[type[errors.OMEZarrError], ...]], ...] = (
+    (MISSING, (errors.NodeNotFoundError, errors.BucketNotFoundError)),
+    (REFUSED, (errors.AccessDeniedError,)),
+    (
+        TAKEN,
+        (
+            errors.TargetExistsError,
+            errors.TargetInUseError,
+            errors.UnfinishedWriteError,
+            errors.ConflictError,
+        ),
+    ),
+    (
+        DAMAGED,
+        (
+            errors.MetadataError,
+            errors.UnsupportedDataError,
+            errors.VerificationError,
+        ),
+    ),
+    (UNREACHABLE, (errors.StoreError,)),
+    (STOPPED, (errors.WriteCancelledError,)),
+    (USAGE, (errors.LocationError, errors.OptionError)),
+)
+
+
+_AS_JSON = f"{__name__}.as_json"
+
+
+def exit_code(error: errors.OMEZarrError) -> int:
+    """Give the exit code of an error, by its kind."""
+    kinds = (code for code, classes in _CODES if isinstance(error, classes))
+    return next(kinds, 1)
+
+
+class _Commands(click.Group):
+    """The commands, each imported when it is needed; our errors end one in words."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_HOMES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _HOMES:
+            return None
+        module = import_module(f"{__package__}.{_HOMES[cmd_name]}")
+        command: click.Command = getattr(module, _NAMES.get(cmd_name, cmd_name))
+        return command
+
+    def format_commands(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        # From the table: the help must not import every command.
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_SUMMARIES.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        ctx.meta[_AS_JSON] = "--json" in args
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except errors.OMEZarrError as error:
+            _say(error, as_json=ctx.meta.get(_AS_JSON, False))
+            ctx.exit(exit_code(error))
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("Stopped. The same command goes on where it was.", err=True)
+            ctx.exit(STOPPED)
+
+
+def _say(error: errors.OMEZarrError, *, as_json: bool) -> None:
+    """Print an error: two lines, or one object where ``--json`` was said."""
+    if as_json:
+        facts = {
+            "error": type(error).__name__,
+            "sentence": error.sentence,
+            "action": error.action,
+            "address": error.url,
+        }
+        click.echo(json.dumps(facts, ensure_ascii=False), err=True)
+        return
+    click.echo(f"Error: {error.sentence}", err=True)
+    if error.action:
+        click.echo(error.action, err=True)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="napari-omezarr")
+def main() -> None:
+    """Look at, copy, convert and edit OME-Zarr, wherever it lies.
+
+    A place is a path, an http(s), s3, gs, az or other address, or whatever may be
+    pasted into the viewer. Exit codes: 0 done, 2 wrong use, 3 nothing there, 4 not
+    allowed, 5 taken by something else, 6 damaged or not understood, 7 not reached, 130
+    stopped, 1 anything else.
+    """

@@ -1,0 +1,236 @@
+"""Commands that only read: ls, tree, cat, info, validate, thumbnail, open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .output import json_option, plain, print_json, table
+from .place import location_of, place_options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari_omezarr.browsing import Details, Entry
+    from napari_omezarr.location import Location
+
+
+@click.command()
+@click.argument("address")
+@click.option("--files", is_flag=True, help="List objects and folders as they are.")
+@json_option
+@place_options
+def ls(address: str, files: bool, as_json: bool, **reached: Any) -> None:
+    """List what a place holds, with what each thing is."""
+    place = location_of(address, **reached)
+    entries = _entries(place, files=files)
+    if as_json:
+        print_json([_row(entry) for entry in entries])
+        return
+    rows = [
+        (entry.kind.value, entry.version, entry.name, entry.summary or entry.problem)
+        for entry in entries
+    ]
+    for line in table(rows) if rows else ():
+        click.echo(line)
+
+
+@click.command()
+@click.argument("address")
+@click.option("--depth", default=3, show_default=True, help="How far down to look.")
+@json_option
+@place_options
+def tree(address: str, depth: int, as_json: bool, **reached: Any) -> None:
+    """List what a place holds, and what is in that."""
+    place = location_of(address, **reached)
+    if as_json:
+        print_json(_tree(place, depth))
+        return
+    click.echo(place.display)
+    for indent, entry in _walk(place, depth):
+        about = "  ".join(filter(None, (entry.kind.value, entry.summary)))
+        click.echo(f"{'  ' * indent}{entry.name}  ({about})")
+
+
+@click.command()
+@click.argument("address")
+@json_option
+@place_options
+def cat(address: str, as_json: bool, **reached: Any) -> None:
+    """Print the metadata documents of a place, its levels and its labels."""
+    from napari_omezarr.browsing import raw_documents
+    from napari_omezarr.errors import NodeNotFoundError
+
+    place = location_of(address, **reached)
+    found = raw_documents(place)
+    if not found:
+        sentence = f"There is no Zarr at {place.display}."
+        action = "Check the address."
+        raise NodeNotFoundError(sentence, action=action, url=place.display)
+    if as_json:
+        print_json(dict(found))
+        return
+    for key, text in found.items():
+        click.echo(f"== {key}\n{text}")
+
+
+@click.command()
+@click.argument("address")
+@json_option
+@place_options
+def info(address: str, as_json: bool, **reached: Any) -> None:
+    """Say what an image is: axes, levels, channels, labels, what was tolerated."""
+    from napari_omezarr.browsing import EntryKind, Listing, describe
+
+    place = location_of(address, **reached)
+    details = describe(place, sample=False)
+    if details.entry.kind is EntryKind.FOLDER:
+        # Its documents do not tell a folder from nothing; its list does.
+        Listing(place, files=True, size=1).more().result()
+    if as_json:
+        document = plain(details)
+        document["entry"] = _row(details.entry)
+        print_json(document)
+        return
+    for line in _about(place, details):
+        click.echo(line)
+
+
+@click.command()
+@click.argument("address")
+@json_option
+@place_options
+def validate(address: str, as_json: bool, **reached: Any) -> None:
+    """Check the metadata against the specification; exit code 6 if it is not kept."""
+    from napari_omezarr.browsing import validate as checked
+
+    from .command import DAMAGED
+
+    outcome = checked(location_of(address, **reached))
+    if as_json:
+        print_json(outcome)
+    else:
+        click.echo(outcome.sentence)
+        for found in outcome.findings:
+            where = "/".join(filter(None, (found.document, found.where)))
+            click.echo(f"  {where}: {found.problem}")
+    if outcome.findings:
+        click.get_current_context().exit(DAMAGED)
+
+
+@click.command()
+@click.argument("address")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--force", is_flag=True, help="Write over a file that is there.")
+@place_options
+def thumbnail(address: str, file: Path, force: bool, **reached: Any) -> None:
+    """Save a small picture of an image as FILE (.png, .jpg)."""
+    from PIL import Image
+
+    from napari_omezarr.browsing import thumbnail as drawn
+    from napari_omezarr.errors import (
+        OptionError,
+        TargetExistsError,
+        UnsupportedDataError,
+    )
+
+    place = location_of(address, **reached)
+    if file.suffix.lower() not in Image.registered_extensions():
+        sentence = f"{file.name} is no name of a picture."
+        raise OptionError(sentence, action="Choose one that ends in .png.")
+    if file.exists() and not force:
+        sentence = f"{file} is there already."
+        raise TargetExistsError(sentence, action="Choose another name, or --force.")
+    picture = drawn(place)
+    if picture.pixels is None:
+        raise UnsupportedDataError(picture.sentence, url=place.display)
+    Image.fromarray(picture.pixels).save(file)
+    click.echo(f"{file}: {picture.sentence}")
+
+
+@click.command("open")
+@click.argument("addresses", nargs=-1, required=True)
+@place_options
+def open_(addresses: tuple[str, ...], **reached: Any) -> None:
+    """Show images in napari, each address in layers of its own."""
+    places = [location_of(address, **reached) for address in addresses]
+    import napari
+
+    viewer = napari.Viewer()
+    for place in places:
+        viewer.open(str(place), plugin="napari-omezarr")
+    napari.run()
+
+
+def _entries(place: Location, *, files: bool = False) -> list[Entry]:
+    """Give all children of a place, each looked at."""
+    from napari_omezarr.browsing import Listing, Prober
+
+    listing = Listing(place, files=files)
+    found: list[Entry] = []
+    while True:
+        page = listing.more().result()
+        found += page.entries
+        if page.is_last:
+            break
+    if files:
+        return found
+    prober = Prober()
+    looked_at = [None if e.recognised else prober.start(e) for e in found]
+    return [
+        entry if future is None else future.result()
+        for entry, future in zip(found, looked_at, strict=True)
+    ]
+
+
+def _walk(place: Location, depth: int, indent: int = 1) -> Iterator[tuple[int, Entry]]:
+    for entry in _entries(place):
+        yield indent, entry
+        if depth > 1 and not entry.is_leaf:
+            yield from _walk(entry.location, depth - 1, indent + 1)
+
+
+def _tree(place: Location, depth: int) -> list[dict[str, Any]]:
+    rows = []
+    for entry in _entries(place):
+        deeper = depth > 1 and not entry.is_leaf
+        children = {"children": _tree(entry.location, depth - 1)} if deeper else {}
+        rows.append(_row(entry) | children)
+    return rows
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "address": entry.location.display,
+        "kind": entry.kind.value,
+        "version": entry.version,
+        "summary": entry.summary,
+        "size": entry.size,
+        "modified": entry.modified,
+        "problem": entry.problem,
+    }
+
+
+def _about(place: Location, details: Details) -> Iterator[str]:
+    entry = details.entry
+    version = f", OME-Zarr {entry.version}" if entry.version else ""
+    yield f"{details.name or entry.name}: {entry.kind.value}{version}"
+    yield place.display
+    if details.axes:
+        axes = (" ".join(filter(None, (a.name, a.type, a.unit))) for a in details.axes)
+        yield f"axes      {', '.join(axes)}"
+    for number, level in enumerate(details.levels):
+        sides = " x ".join(map(str, level.shape))
+        chunks = " x ".join(map(str, level.chunks))
+        yield f"level {number:<3} {sides}  {level.dtype}  chunks {chunks}"
+    for number, channel in enumerate(details.channels):
+        yield f"channel {number} {channel.name or ''}".rstrip()
+    for name in details.labels:
+        yield f"labels    {name}"
+    for sentence in (*details.warnings, *details.notes):
+        yield f"note      {sentence}"
+    if details.licence:
+        yield f"licence   {details.licence}"

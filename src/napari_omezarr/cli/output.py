@@ -1,0 +1,65 @@
+"""What commands print: text for people, one JSON document for machines."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document."
+)
+
+_STEPS = 1000
+
+
+def plain(value: Any) -> Any:
+    """Make a value of what JSON knows; dataclasses become objects."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in dataclasses.fields(value)]
+        return {name: plain(getattr(value, name)) for name in names}
+    if isinstance(value, dict):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    return str(value)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as one document."""
+    click.echo(json.dumps(plain(value), indent=2, ensure_ascii=False))
+
+
+def table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Lay out rows in columns, as wide as their longest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield "  ".join(cells).rstrip()
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Callable[[float], None]]:
+    """Show on a terminal how much is done, from 0 to 1; a pipe gets nothing."""
+    with click.progressbar(
+        length=_STEPS, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()
+    ) as bar:
+        done = 0
+
+        def show(part: float) -> None:
+            nonlocal done
+            step = int(part * _STEPS) - done
+            if step > 0:
+                bar.update(step)
+                done += step
+
+        yield show

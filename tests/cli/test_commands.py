@@ -1,0 +1,305 @@
+"""The commands, each as a person types it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from napari_omezarr import errors, read_layers
+from napari_omezarr.cli import main
+from napari_omezarr.cli.command import exit_code
+from napari_omezarr.samples import write_cells
+from napari_omezarr.user_files import configuration_folder
+from servers.http import FileServer
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with an image, which no test changes."""
+    root = tmp_path_factory.mktemp("served")
+    write_cells(str(root / "cells.ome.zarr"), shape=(4, 32, 32))
+    (root / "notes.txt").write_text("x")
+    return root
+
+
+@pytest.fixture
+def image(folder):
+    return str(folder / "cells.ome.zarr")
+
+
+def run(*words: object, code: int = 0) -> str:
+    """Run a command and give what it prints; it must end with `code`."""
+    outcome = CliRunner().invoke(main, [str(word) for word in words])
+    assert outcome.exit_code == code, outcome.output
+    assert "Traceback" not in outcome.output
+    return outcome.output
+
+
+def run_json(*words: object):
+    return json.loads(run(*words, "--json"))
+
+
+def assert_equal_pixels(place: object, original: str) -> None:
+    for found, expected in zip(read_layers(place), read_layers(original), strict=True):
+        np.testing.assert_array_equal(finest(found), finest(expected))
+
+
+def finest(layer):
+    data, options, _ = layer
+    return data[0] if options.get("multiscale") else data
+
+
+# Commands that only read.
+
+
+def test_a_folder_is_listed_with_what_each_thing_is(folder):
+    assert "image" in run("ls", folder)
+    (row,) = run_json("ls", folder)
+    assert (row["name"], row["kind"]) == ("cells.ome.zarr", "image")
+    assert {row["name"] for row in run_json("ls", folder, "--files")} == {
+        "cells.ome.zarr",
+        "notes.txt",
+    }
+
+
+def test_a_tree_goes_down_to_the_labels(folder):
+    text = run("tree", folder)
+    assert text.splitlines()[0] == str(folder)
+    (image,) = run_json("tree", folder, "--depth", 3)
+    below = {row["name"]: row for row in image["children"]}
+    assert [row["name"] for row in below["labels"]["children"]] == ["nuclei"]
+    assert "children" not in run_json("tree", folder, "--depth", 1)[0]
+
+
+def test_documents_are_printed_as_they_are(image):
+    documents = run_json("cat", image)
+    assert "multiscales" in documents["zarr.json"]
+    assert documents["zarr.json"] in run("cat", image)
+
+
+def test_an_image_is_described(image):
+    text = run("info", image)
+    for word in ("OME-Zarr 0.5", "micrometer", "Nuclei", "labels    nuclei"):
+        assert word in text
+    facts = run_json("info", image)
+    assert [axis["name"] for axis in facts["axes"]] == list("czyx")
+    assert facts["levels"][0]["shape"] == [2, 4, 32, 32]
+    assert [channel["name"] for channel in facts["channels"]] == ["Nuclei", "Membranes"]
+
+
+def test_metadata_are_checked(image, tmp_path):
+    assert "Valid" in run("validate", image)
+    broken = tmp_path / "broken.ome.zarr"
+    broken.mkdir()
+    document = json.loads(Path(image, "zarr.json").read_text())
+    document["attributes"]["ome"]["multiscales"][0]["axes"][0]["type"] = 5
+    (broken / "zarr.json").write_text(json.dumps(document))
+    assert "against" in run("validate", broken, code=6)
+    assert CliRunner().invoke(main, ["validate", str(broken), "--json"]).exit_code == 6
+
+
+def test_a_small_picture_is_saved_and_none_is_overwritten(image, tmp_path):
+    file = tmp_path / "small.png"
+    run("thumbnail", image, file)
+    assert np.asarray(Image.open(file)).any()
+    before = file.read_bytes()
+    run("thumbnail", image, file, code=5)
+    assert file.read_bytes() == before
+    run("thumbnail", image, file, "--force")
+    run("thumbnail", image, tmp_path / "small.odd", code=2)
+
+
+def test_an_address_of_the_web_is_as_good(folder):
+    with FileServer(folder) as server:
+        assert "Nuclei" in run("info", f"{server.url}/cells.ome.zarr")
+
+
+# Commands that write.
+
+
+def test_a_copy_is_equal_and_goes_where_nothing_is(image, tmp_path):
+    target = tmp_path / "copy.ome.zarr"
+    done = run_json("copy", image, target)
+    files = [file for file in target.rglob("*") if file.is_file()]
+    assert done["objects"] == len(files)
+    for file in files:
+        original = Path(image) / file.relative_to(target)
+        assert file.read_bytes() == original.read_bytes()
+    run("copy", image, tmp_path, code=5)
+
+
+def test_an_image_is_written_anew(image, tmp_path):
+    target = tmp_path / "old.ome.zarr"
+    run("convert", image, target, "--version", "0.4", "--chunks", "z=1,y=16,x=16")
+    facts = run_json("info", target)
+    assert facts["entry"]["version"] == "0.4"
+    assert facts["levels"][0]["chunks"] == [1, 1, 16, 16]
+    assert_equal_pixels(target, image)
+    run("convert", image, target, code=5)
+    run("convert", image, target, "--existing", "replace", "--no-labels")
+    assert [kind for _, _, kind in read_layers(target)] == ["image", "image"]
+
+
+@pytest.mark.parametrize("words", [("--chunks", "512"), ("--codec", "odd")])
+def test_a_wrong_option_writes_nothing(image, tmp_path, words):
+    target = tmp_path / "x.ome.zarr"
+    run("convert", image, target, *words, code=2)
+    assert not target.exists()
+
+
+def test_labels_are_added(image, tmp_path):
+    target = tmp_path / "copy.ome.zarr"
+    run("copy", image, target)
+    run("add-labels", f"{image}/labels/nuclei", target, "--name", "again")
+    assert [row["name"] for row in run_json("ls", f"{target}/labels")] == [
+        "nuclei",
+        "again",
+    ]
+    run("add-labels", image.replace("cells", "none"), target, code=3)
+
+
+def test_how_a_channel_looks_is_changed(image, tmp_path):
+    target = tmp_path / "copy.ome.zarr"
+    run("copy", image, target)
+    run("rendering", target, "--channel", 1, "--name", "Cortex", "--color", "#00FF80")
+    run("rendering", target, "--contrast", 3, 90, "--hidden")
+    first, second = run_json("info", target)["channels"]
+    assert (second["name"], second["color"]) == ("Cortex", "00FF80")
+    assert (first["contrast_limits"], first["visible"]) == ([3, 90], False)
+    run("rendering", target, "--channel", 2, code=2)
+    run("rendering", target, "--color", "green", code=2)
+
+
+@pytest.mark.usefixtures("owner")
+def test_a_store_goes_to_a_bucket_and_back(image, tmp_path, s3_server, s3_prefix):
+    place = f"s3://public/{s3_prefix}/a.ome.zarr"
+    run("copy", image, place, "--to-endpoint", s3_server.endpoint)
+    place = f"s3+{s3_server.endpoint}/public/{s3_prefix}/a.ome.zarr"
+    run("copy", place, tmp_path / "back.ome.zarr", "--anonymous")
+    assert_equal_pixels(tmp_path / "back.ome.zarr", image)
+
+
+# Connections.
+
+
+def test_connections_are_kept_and_used(folder, s3_server):
+    run("connections", "add", "here", "--endpoint", s3_server.endpoint, "--anonymous")
+    assert "here" in run("connections")
+    (row,) = run_json("connections", "list")
+    assert row["endpoint"] == s3_server.endpoint
+    assert str(configuration_folder()) not in str(folder)
+    assert "list here" in run("connections", "test", "here", "public")
+    run("ls", "public", "--connection", "here")
+    run("ls", "public", "--connection", "elsewhere", code=2)
+
+
+def test_aliases_of_the_minio_client_are_taken_over(tmp_path):
+    file = tmp_path / "config.json"
+    alias = {"url": "https://s3.lab.org", "accessKey": "", "secretKey": ""}
+    file.write_text(json.dumps({"version": "10", "aliases": {"lab": alias}}))
+    assert run("connections", "import", "--mc", file) == "lab\n"
+    assert run("connections", "import", "--mc", file) == ""
+
+
+# Serving.
+
+
+def test_a_folder_is_served_to_viewers_of_the_web(image, tmp_path):
+    (tmp_path / "secret").write_text("s3cr3t")
+    folder = tmp_path / "cells.ome.zarr"
+    run("copy", image, folder)
+    program = "from napari_omezarr.cli import main; main()"
+    command = [sys.executable, "-c", program, "serve", str(folder), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            address = server.stdout.readline().strip()
+            assert "vizarr" in server.stdout.readline() + server.stdout.readline()
+            assert_equal_pixels(address, image)
+            request = Request(f"{address}/zarr.json", headers={"Range": "bytes=2-5"})
+            with urlopen(request, timeout=30) as answer:
+                assert answer.status == 206
+                assert answer.headers["Access-Control-Allow-Origin"] == "*"
+                assert len(answer.read()) == 4
+            for path in ("nothing", "%2e%2e/secret", "..%2fsecret"):
+                with pytest.raises(HTTPError, match="404"):
+                    urlopen(f"{address}/{path}", timeout=30)
+        finally:
+            server.send_signal(signal.SIGINT)
+            code = server.wait(30)
+    assert code == 130
+
+
+# How commands end.
+
+
+def test_an_error_is_a_sentence_an_action_and_a_code(tmp_path):
+    text = run("info", tmp_path / "nothing.zarr", code=3)
+    assert text.startswith("Error: There is no folder")
+    assert "Check" in text
+    facts = json.loads(run("info", tmp_path / "nothing.zarr", "--json", code=3))
+    assert facts["error"] == "NodeNotFoundError"
+    assert facts["action"]
+    assert "nothing.zarr" in facts["address"]
+
+
+def test_each_error_has_a_code():
+    kinds = [
+        each
+        for each in vars(errors).values()
+        if isinstance(each, type) and issubclass(each, errors.OMEZarrError)
+    ]
+    codes = {kind: exit_code(kind("x")) for kind in kinds}
+    alone = (errors.OMEZarrError, errors.NotSavedError)
+    assert {kind for kind, code in codes.items() if code == 1} <= set(alone)
+    assert codes[errors.SignInExpiredError] == 4
+    assert codes[errors.StoreTimeoutError] == 7
+
+
+def test_no_secret_is_printed(tmp_path):
+    text = run("info", "https://ada:s3cr3t@127.0.0.1:1/a.zarr?sig=s3cr3t", code=7)
+    assert "s3cr3t" not in text
+
+
+def test_the_help_imports_nothing_large():
+    program = (
+        "import sys; sys.argv = ['napari-omezarr', '--help']\n"
+        "from napari_omezarr.cli import main\n"
+        "main(standalone_mode=False)\n"
+        "large = {'napari', 'qtpy', 'dask', 'zarr', 'numpy', 'aiohttp', 'fsspec'}\n"
+        "print(sorted(large & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+    )
+    assert "rendering" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+DOCUMENTED = Path(__file__).parents[2] / "docs" / "command-line.md"
+
+
+@pytest.mark.skipif(not DOCUMENTED.exists(), reason="an sdist has no docs")
+def test_the_commands_of_the_documentation_are_understood(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("here.ome.zarr").mkdir()
+    lines = [
+        shlex.split(line.removeprefix("$ "), comments=True)
+        for line in DOCUMENTED.read_text().splitlines()
+        if line.startswith("$ napari-omezarr")
+    ]
+    assert len(lines) > 10
+    for _, name, *words in lines:
+        command = main.get_command(click.Context(main), name)
+        command.make_context(name, words)
