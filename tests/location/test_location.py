@@ -12,6 +12,7 @@ from napari_omezarr.location import Location, parse_many
 
 quick = settings(max_examples=200, deadline=None)
 SECRET = "s3cr3tSignature"
+POINT = "arn:aws:s3:eu-west-1:123456789012"
 
 
 def fields(location):
@@ -27,6 +28,15 @@ def fields(location):
         ("s3:/bucket/x", ("s3", "bucket", "x")),
         ("s3://bucket", ("s3", "bucket", "")),
         ("arn:aws:s3:::bucket/x.zarr", ("s3", "bucket", "x.zarr")),
+        (f"{POINT}:accesspoint/ap/x", ("s3", "ap-123456789012", "x")),
+        (f"{POINT}:accesspoint/ap", ("s3", "ap-123456789012", "")),
+        (f"{POINT}:accesspoint:ap/object/x", ("s3", "ap-123456789012", "x")),
+        (f"s3://{POINT}:accesspoint/ap/a/x", ("s3", "ap-123456789012", "a/x")),
+        (
+            f"s3://{POINT}:accesspoint/ap/object/x",
+            ("s3", "ap-123456789012", "object/x"),
+        ),
+        ("s3://data--use1-az4--x-s3/x", ("s3", "data--use1-az4--x-s3", "x")),
         ("gcs://bucket/x", ("gs", "bucket", "x")),
         ("az://container/x", ("az", "container", "x")),
         ("memory://a/x.zarr", ("memory", "", "a/x.zarr")),
@@ -73,6 +83,8 @@ def test_an_address_is_parsed_by_its_syntax(text, expected):
         "javascript:alert(1)",
         "mailto:me@host.org",
         "ftp://host/x.zarr",
+        "arn:aws:s3::123456789012:accesspoint/x.mrap/a",
+        "arn:aws:s3-outposts:eu-west-1:123456789012:outpost/op/accesspoint/ap/a",
         "s3://",
         "s3:///x.zarr",
         "s3://buc ket/x.zarr",

@@ -72,9 +72,7 @@ def test_it_is_that_of_botocore(
     query = query_of(wishes)
     url = address.url(key) + (f"?{query}" if query else "")
     digest = hashlib.sha256(body or b"").hexdigest()
-    ours = signed(
-        Request(method, url, headers, body), credentials, address.region, digest
-    )
+    ours = signed(Request(method, url, headers, body), credentials, address, digest)
     when = datetime.strptime(ours.headers["x-amz-date"], "%Y%m%dT%H%M%SZ")
     theirs = AWSRequest(method, url, headers=headers, data=body)
     now = when.replace(tzinfo=UTC)

@@ -18,7 +18,23 @@ DEFAULT_REGION = "us-east-1"
 
 # A dot in the bucket's name does not fit into the certificate for *.s3.amazonaws.com.
 _HOST_LABEL = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
-_REGION_OF_HOST = re.compile(r"\bs3[.-]([a-z]{2}(?:-[a-z]+)+-\d)\.amazonaws\.com")
+# AWS's own hosts, without the bucket: which kind, and where.
+_AWS = re.compile(
+    r"\b(s3(?:express(?=-)|-accesspoint|-object-lambda)?)(-fips)?(-[a-z0-9]+-az\d)?"
+    r"(?:-accelerate|-external-1)?(\.dualstack)?(?:[.-]([a-z]{2}(?:-[a-z]+)+-\d))?"
+    r"\.amazonaws\.com(?:\.cn)?$"
+)
+# A directory bucket (S3 Express), or an access point of one, names its zone.
+_ZONE = re.compile(r".+--([a-z]+\d)(-az\d)--xa?-s3")
+_REGIONS_OF_ZONES = {
+    "apne1": "ap-northeast-1",
+    "aps1": "ap-south-1",
+    "eun1": "eu-north-1",
+    "euw1": "eu-west-1",
+    "use1": "us-east-1",
+    "use2": "us-east-2",
+    "usw2": "us-west-2",
+}
 _REGION_STATUSES = {301, 307, 400}
 _VIRTUAL_CODES = {
     "PathStyleDomainForbidden",  # Tencent
@@ -30,20 +46,52 @@ _VIRTUAL_CODES = {
 
 @dataclass(frozen=True, slots=True)
 class BucketAddress:
-    """Where a bucket answers."""
+    """Where a bucket answers.
+
+    Attributes
+    ----------
+    bucket : str
+        Its name; of an access point ``name-account``.
+    region : str
+        Where it lives, and what signatures are made for.
+    endpoint : str or None
+        ``http(s)://host[:port]``; None is AWS.
+    virtual : bool
+        Whether it is ``bucket.host/key`` instead of ``host/bucket/key``.
+    kind : str
+        How AWS calls the service: ``s3``, ``s3-accesspoint``, ``s3-object-lambda``, or
+        ``s3express`` with a zone.
+    fips, dual_stack : bool
+        Which of AWS's hosts to ask.
+    """
 
     bucket: str
-    region: str = DEFAULT_REGION  # where it lives, and what signatures are made for
-    endpoint: str | None = None  # http(s)://host[:port]; None is AWS
-    virtual: bool = False  # bucket.host/key instead of host/bucket/key
+    region: str = DEFAULT_REGION
+    endpoint: str | None = None
+    virtual: bool = False
+    kind: str = "s3"
+    fips: bool = False
+    dual_stack: bool = False
 
     @property
     def host(self) -> str:
         """The service's scheme and host, without the bucket."""
         if self.endpoint:
             return self.endpoint.rstrip("/")
+        service, zone, rest = self.kind.partition("express-")
+        express = "express" if zone else ""
+        fips = "-fips" if self.fips else ""
+        name = f"{service}{express}{fips}" + (f"-{rest}" if zone else "")
+        stack = ".dualstack" if self.dual_stack else ""
         end = "amazonaws.com.cn" if self.region.startswith("cn-") else "amazonaws.com"
-        return f"https://s3.{self.region}.{end}"
+        return f"https://{name}{stack}.{self.region}.{end}"
+
+    @property
+    def signed_as(self) -> str:
+        """The service that signatures are made for."""
+        if self.kind.startswith("s3express"):
+            return "s3express"
+        return self.kind if self.kind == "s3-object-lambda" else "s3"
 
     def url(self, key: str) -> str:
         """Return the address of an object, encoded as S3 signs it.
@@ -60,16 +108,39 @@ class BucketAddress:
 
 
 def bucket_address(
-    bucket: str, region: str | None, endpoint: str | None, style: str = "auto"
+    bucket: str,
+    region: str | None,
+    endpoint: str | None,
+    style: str = "auto",
+    *,
+    fips: bool = False,
+    dual_stack: bool = False,
 ) -> BucketAddress:
-    """Choose how to address a bucket, in the style path, virtual or auto."""
-    # By auto AWS is asked by virtual host, which it prefers, and everything else by
-    # path, which always resolves.
+    """Choose how to address a bucket, in the style path, virtual or auto.
+
+    `fips` and `dual_stack` are wishes about AWS's hosts, and say nothing of others.
+    """
     if endpoint and "://" not in endpoint:
         endpoint = f"https://{endpoint}"
+    scheme, _, host = (endpoint or "").rstrip("/").lower().partition("://")
+    kind, found = "s3", _AWS.fullmatch(host)
+    if found and scheme == "https" and "-accelerate" not in host:
+        # One of AWS's hosts is made anew, so that it follows the region.
+        kind = f"{found[1]}{found[3] or ''}"
+        fips, dual_stack = fips or bool(found[2]), dual_stack or bool(found[4])
+        region, endpoint = region or found[5], None
+    elif endpoint:
+        fips = dual_stack = False
+    if endpoint is None and (zone := _ZONE.fullmatch(bucket)):
+        kind = f"s3express-{zone[1]}{zone[2]}"
+        region = region or _REGIONS_OF_ZONES.get(zone[1])
+    # By auto AWS is asked by virtual host, which it prefers, and everything else by
+    # path, which always resolves.
     fits = _HOST_LABEL.fullmatch(bucket) is not None
     virtual = style == "virtual" or (style != "path" and not endpoint and fits)
-    return BucketAddress(bucket, region or DEFAULT_REGION, endpoint, virtual)
+    virtual |= kind != "s3" or "s3-accelerate." in host  # which know no other way
+    region = region or DEFAULT_REGION
+    return BucketAddress(bucket, region, endpoint, virtual, kind, fips, dual_stack)
 
 
 def corrected(address: BucketAddress, failure: RequestFailed) -> BucketAddress | None:
@@ -94,8 +165,8 @@ def asks_for_virtual_host(address: BucketAddress, failure: RequestFailed) -> boo
 def _region(failure: RequestFailed) -> str:
     if failure.status not in _REGION_STATUSES:
         return ""
-    found = _REGION_OF_HOST.search(failure.endpoint)
-    return failure.region or (found[1] if found else "")
+    found = _AWS.search(failure.endpoint)
+    return failure.region or (found and found[5]) or ""
 
 
 def _is_number(host: str) -> bool:

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from botocore.credentials import ReadOnlyCredentials
     from zarr.abc.store import ByteRequest
 
+    from .addressing import BucketAddress
     from .backend import Attempts
     from .error_mapping import ErrorContext, Failure
     from .http import Request, Response
@@ -130,9 +131,8 @@ _EMPTY = hashlib.sha256(b"").hexdigest()
 def signed(
     request: Request,
     credentials: ReadOnlyCredentials,
-    region: str,
+    address: BucketAddress,
     digest: str = _EMPTY,
-    service: str = "s3",
 ) -> Request:
     """Sign a request with all its headers, and with its body's hash.
 
@@ -157,6 +157,7 @@ def signed(
     names = ";".join([name for name, _ in said])
     lines = "".join([f"{name}:{text}\n" for name, text in said])
     asked = f"{request.method}\n/{path}\n{query}\n{lines}\n{names}\n{digest}"
+    region, service = address.region, address.signed_as
     scope = f"{now[:8]}/{region}/{service}/aws4_request"
     hashed = hashlib.sha256(asked.encode()).hexdigest()
     key = _signing_key(credentials.secret_key, now[:8], region, service)
@@ -269,7 +270,7 @@ class S3Reader(S3Backend):
             request = http.Request("GET", url, wish.headers)
             if credentials is not None:
                 asked = http.Request("GET", url, {**wish.headers, **bucket.headers})
-                request = signed(asked, credentials, address.region)
+                request = signed(asked, credentials, address)
             raw = await http.send(request, self._access, self.stats)
             try:
                 return response_of(raw, wish.headers)
@@ -515,7 +516,7 @@ class S3Writer(S3Backend, WritableBackend):
             headers = {**wish.headers, **bucket.headers}
             request = http.Request(wish.method, url, headers, wish.body)
             if credentials is not None:
-                request = signed(request, credentials, address.region, digest)
+                request = signed(request, credentials, address, digest)
             answer = await http.send(request, self._access, self.stats)
             if answer.status < 300 or answer.status == 404:
                 break

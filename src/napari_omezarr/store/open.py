@@ -604,7 +604,10 @@ async def presigned(location: Location, seconds: int = 3600) -> str:
         raise OptionError(sentence, action="Share its plain address.")
     request = AWSRequest("GET", known.address.url(bucket.path))
     signer = S3SigV4QueryAuth(
-        credentials, "s3", known.address.region, expires=min(seconds, LONGEST)
+        credentials,
+        known.address.signed_as,
+        known.address.region,
+        expires=min(seconds, LONGEST),
     )
     signer.add_auth(request)
     return str(request.url)

@@ -121,6 +121,19 @@ class AwsChain:
         return style if style in ("path", "virtual") else "auto"
 
     @property
+    def fips(self) -> bool:
+        """Whether the environment or the configuration wants hosts that are FIPS."""
+        return bool(self._setting("use_fips_endpoint"))
+
+    @property
+    def dual_stack(self) -> bool:
+        """Whether it wants hosts that know IPv6, by either of its two names."""
+        nested = self._scoped().get("s3")
+        said = nested.get("use_dualstack_endpoint") if isinstance(nested, dict) else ""
+        named = self._setting("use_dualstack_endpoint")
+        return bool(named) or str(said).lower() == "true"
+
+    @property
     def ca_file(self) -> str | None:
         """The certificates that the environment or the configuration names."""
         named = os.environ.get("AWS_CA_BUNDLE") or self._setting("ca_bundle")
@@ -298,6 +311,8 @@ class BucketSession:
             profile.region or chain.region,
             profile.endpoint or chain.endpoint,
             style,
+            fips=chain.fips,
+            dual_stack=chain.dual_stack,
         )
         self.ca_file = profile.ca_file or chain.ca_file
         self.anonymous = profile.anonymous
