@@ -1,8 +1,12 @@
-"""Files that a reader finds whole, old or new, and never half."""
+"""Files that a reader finds whole, and that one process at a time changes."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import errno
+import os
+import sys
+import time
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -10,22 +14,117 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(descriptor: int) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _try_lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 PARTIAL = ".partial"
 """How the name of a file ends that is being written."""
 
 
 @contextmanager
-def replacing(file: Path) -> Iterator[Path]:
+def replacing(file: Path, *, durable: bool = False) -> Iterator[Path]:
     """Write a file beside its place, and rename it when the block ends well.
 
     Yields what to write, in the same folder: only there a rename is one step. It is
     gone when the block fails. A process that is killed leaves it behind, under a name
-    that begins with a dot and ends with `PARTIAL`.
+    that begins with a dot and ends with `PARTIAL`. ``durable``: what was written is on
+    the disk before it gets its name, so that a loss of power leaves no empty file.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     fresh = file.with_name(f".{uuid4().hex}{PARTIAL}")
     try:
         yield fresh
+        if durable:
+            flush_to_disk(fresh)
         fresh.replace(file)
+        if durable:
+            flush_to_disk(file.parent)
     finally:
         fresh.unlink(missing_ok=True)
+
+
+def flush_to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a folder, would survive a loss of power."""
+    if path.is_dir() and sys.platform == "win32":
+        return  # a folder cannot be opened there
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NOT_KNOWN:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+# One process at a time, wherever it runs: the system's own lock of a file, which ends
+# with its process however that ends. Libraries leave the file behind, which would then
+# lie beside every chunk that was ever edited.
+
+LOCK = ".lock"
+"""How the name of a file ends that is there while another is changed."""
+_NOT_KNOWN = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
+_LONGEST_WAIT = 60.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.0005, 0.02
+
+
+class LockedError(Exception):
+    """Somebody else holds a lock, and has done so for as long as we may wait."""
+
+
+@contextmanager
+def locked(file: Path, *, longest: float = _LONGEST_WAIT) -> Iterator[None]:
+    """Let nobody else be inside such a block for the same file, on any computer.
+
+    Raises
+    ------
+    LockedError
+        Somebody else was for ``longest`` seconds.
+    """
+    lock = file.with_name(f".{file.name}{LOCK}")
+    until = time.monotonic() + longest
+    pause = _FIRST_PAUSE
+    while (descriptor := _held(lock)) is None:
+        if time.monotonic() >= until:
+            raise LockedError
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+    try:
+        yield
+    finally:
+        # Whoever waits for this very file sees that it has lost its name.
+        with suppress(OSError):  # Windows does not delete what others have open
+            lock.unlink()
+        os.close(descriptor)
+
+
+def _held(lock: Path) -> int | None:
+    """Take a lock; None where somebody else has it, or has just let it go."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:
+        if sys.platform == "win32":  # about to be deleted
+            return None
+        raise
+    try:
+        _try_lock(descriptor)
+        found = lock.stat()
+        if os.path.samestat(found, os.fstat(descriptor)):
+            return descriptor
+    except (BlockingIOError, PermissionError, FileNotFoundError):
+        pass
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None

@@ -28,7 +28,8 @@ from napari_omezarr.writing import (
     write_layers,
 )
 from napari_omezarr.writing.downsample import downsample
-from napari_omezarr.writing.existing import changed
+from napari_omezarr.writing.existing import changed, update_image
+from napari_omezarr.writing.from_layers import describe
 from napari_omezarr.writing.hierarchy import FolderHierarchy, StoreHierarchy
 from napari_omezarr.writing.labels import label_names
 from small_images import put_image, put_labels
@@ -190,7 +191,8 @@ def test_the_list_of_labels_is_read_again_when_somebody_else_changes_it():
     assert names == ["a", "b", "c", "mine"]
 
 
-def test_who_is_always_overtaken_gives_up():
+def test_who_is_always_overtaken_gives_up(monkeypatch):
+    monkeypatch.setattr("napari_omezarr.writing.update.LONGEST", 0)
     hierarchy = StoreHierarchy(MemoryStore(), "here")
 
     def never(document):
@@ -249,6 +251,39 @@ def test_rendering_is_written_back_and_nothing_else(version, consolidated, tmp_p
     assert found[2][1]["features"] == {"index": [1, 2], "area": [5, 6.5]}
     update_rendering(read_layers(place))
     assert update_rendering(read_layers(place)) == ()
+
+
+class Overtaken(FolderHierarchy):
+    """Somebody else is faster, once."""
+
+    def __init__(self, path, rival):
+        super().__init__(path, str(path))
+        self.rival = rival
+
+    def replace(self, key, body, expected):
+        rival, self.rival = self.rival, None
+        if rival:
+            rival()
+        super().replace(key, body, expected)
+
+
+@pytest.mark.parametrize("theirs", [0, 1])
+def test_looks_that_somebody_else_changes_meanwhile(theirs, tmp_path):
+    """Those of another channel stay; those of the same are a conflict."""
+    place = written(tmp_path)
+    mine, rivals = read_layers(place)[:2], read_layers(place)[:2]
+    rivals[theirs][1]["contrast_limits"] = (8, 88)
+    mine[0][1]["contrast_limits"] = (5, 55)
+    hierarchy = Overtaken(place, lambda: update_rendering([rivals[theirs]]))
+    specs = [describe(mine[0])]
+    if theirs == 0:
+        with pytest.raises(ConflictError, match="has just changed how"):
+            update_image(specs, hierarchy)
+    else:
+        assert update_image(specs, hierarchy) == (mine[0][1]["name"],)
+    found = [tuple(layer[1]["contrast_limits"]) for layer in read_layers(place)[:2]]
+    assert found[theirs] == (8, 88)
+    assert (found[0] == (5, 55)) == (theirs == 1)
 
 
 def test_rendering_keeps_what_the_document_says_beyond_us(tmp_path):
@@ -379,6 +414,22 @@ def test_a_patch_that_changes_nothing_writes_nothing(tmp_path):
     same = LABELS[0:1, 0:5, 0:5]
     assert patch(place, (0, 0, 0), same, original=same.copy()).objects == 0
     assert patch(place, (0, 0, 0), same).objects == 0
+
+
+def test_a_patch_that_broke_off_is_mended_by_doing_it_again(tmp_path):
+    """The finest level has it already; the coarser ones follow."""
+    place = written(tmp_path) / "labels" / "old"
+    original = LABELS[0:2, 0:50, 0:60]
+    edited = original + 7
+    before = contents(place)
+    patch(place, (0, 0, 0), edited, original=original)
+    whole = contents(place)
+    for key in changes(before, place):
+        if not key.startswith("0/"):
+            (place / key).write_bytes(before[key])
+    assert contents(place) != whole
+    assert patch(place, (0, 0, 0), edited, original=original).objects == 0
+    assert contents(place) == whole
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import uuid4
 
 from zarr.abc.store import Store
 
@@ -40,6 +42,16 @@ T = TypeVar("T")
 _CHANGED = (409, 412)
 """S3 answers 409 where two conditional requests meet, and 412 afterwards."""
 _UNKNOWN = 501
+_NO_ETAG = '"00000000000000000000000000000000"'
+_holding: dict[str, bool] = {}
+"""Whether the services, or their buckets, that were written to hold to conditions."""
+_turns: dict[tuple[int, str], asyncio.Lock] = {}
+
+
+def _turn(service: str) -> asyncio.Lock:
+    """Give what lets one of this process after the other; a loop has its own."""
+    key = id(asyncio.get_running_loop()), service
+    return _turns.setdefault(key, asyncio.Lock())
 
 
 class WritablePlace:
@@ -75,6 +87,9 @@ class WritablePlace:
         self._stopped = asyncio.Event()
         self._was_read = False
         self._unlisted: bool | None = None
+        named = (os.environ.get(f"AWS_ENDPOINT_URL{end}") for end in ("_S3", ""))
+        where = (location.protocol, location.endpoint or next(filter(None, named), ""))
+        self._service = "/".join((*where, location.root))
 
     async def read(
         self, key: str, wanted: ByteRequest | None = None
@@ -114,26 +129,74 @@ class WritablePlace:
     async def replace(self, key: str, body: bytes, expected: GetResult | None) -> bool:
         """Write an object if it is still as it was read (None: not there).
 
-        It is read again before, and the service is asked to hold to the condition
-        while it writes; not every service does. False: it has been changed meanwhile.
+        The service is asked to hold to the condition while it writes. Where it is not
+        known to do so the object is read again before, by one of this process at a
+        time. False: it has been changed meanwhile.
         """
-        found = await self.read(key)
-        if (found and found.body) != (expected and expected.body):
-            return False
+        named = expected is None or expected.etag
+        if named and _holding.get(self._service):
+            return await self._write_if(key, body, expected)
+        async with _turn(self._service):
+            found = await self.read(key)
+            if (found and found.body) != (expected and expected.body):
+                return False
+            return await self._write_if(key, body, found)
+
+    async def _write_if(self, key: str, body: bytes, found: GetResult | None) -> bool:
         condition = PutMode(found.etag if found else "")
+        answer = await self._conditional(key, body, condition)
+        if answer is None:
+            await self.put(key, body)
+        if answer is not False:
+            return True
+        # An answer that was lost may have been a success of ours.
+        now = await self.read(key)
+        return now is not None and now.body == body
+
+    async def _conditional(
+        self, key: str, body: bytes, condition: PutMode
+    ) -> bool | None:
+        """Say whether an object was written; None where no condition is known."""
         write = partial(self._backend.write, key, body, condition)
         answer = await self._tried(write)
         if not isinstance(answer, FAILURES):
             return True
         status = _status(answer)
         if status == _UNKNOWN:
-            await self.put(key, body)
-            return True
+            return None
         if status not in _CHANGED:
             raise self._error(answer, key, "write to")
-        # An answer that was lost may have been a success of ours.
-        now = await self.read(key)
-        return now is not None and now.body == body
+        return False
+
+    async def holds_conditions(self) -> bool:
+        """Say whether the service holds to conditions; it is tried once a process.
+
+        Old ones overwrite without a word: only a condition that does not hold tells.
+        """
+        if self.location.protocol == "memory":
+            return True  # which others of this process change in turn
+        known = _holding.get(self._service)
+        if known is None:
+            async with _turn(f"{self._service} probed"):
+                known = _holding.get(self._service)
+                if known is None:
+                    known = _holding[self._service] = await self._probe()
+        return known
+
+    async def _probe(self) -> bool:
+        key = f".probe-{uuid4().hex[:12]}"
+        try:
+            if not await self._conditional(key, b"1", PutMode()):
+                return False
+            refusals = [
+                await self._conditional(key, b"2", PutMode(etag)) is False
+                for etag in ("", _NO_ETAG)
+            ]
+        except AccessDeniedError:
+            return False
+        with suppress(AccessDeniedError):
+            await self.delete(key)
+        return all(refusals)
 
     async def copy(self, key: str, to: str, size: int) -> None:
         """Copy an object of so many bytes over another, by the service if it can."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 import zarr
+from zarr.storage import LocalStore
 
 from napari_omezarr.errors import OptionError, TargetExistsError
 from napari_omezarr.location import Location
@@ -66,9 +67,11 @@ class Foreign:
     path: str
     address: str
 
-    def hierarchy(self) -> StoreHierarchy:
-        """Give the hierarchy there."""
-        hierarchy = StoreHierarchy(self.store, self.address)
+    def hierarchy(self) -> Hierarchy:
+        """Give the hierarchy there; a folder is one, whoever has opened it."""
+        hierarchy: Hierarchy = StoreHierarchy(self.store, self.address)
+        if type(self.store) is LocalStore and not self.store.read_only:
+            hierarchy = FolderHierarchy(Path(self.store.root), self.address)
         return hierarchy.below(self.path) if self.path else hierarchy
 
 
@@ -576,7 +579,8 @@ def patch(
     """
     image = open_existing(open_hierarchy(parsed(address)))
     edit = Edit(tuple(int(first) for first in start), values, original)
-    return patch_image(image, edit, method or _method(image))
+    patched = patch_image(image, edit, method or _method(image))
+    return replace(patched, place=address)
 
 
 def _is_pair(layer: Any) -> bool:

@@ -101,24 +101,35 @@ class Encoding:
         """
         return self._chunk(values) if self.shards is None else self._shard(values)
 
+    def encode_all(self, values: np.ndarray) -> bytes:
+        """Encode an object as `encode` does, also where every bit is 0."""
+        if self.shards is None:
+            return self._compressed(self._full(values))
+        return self._shard(values) or self._joined([], self._no_index())
+
     def _chunk(self, values: np.ndarray) -> bytes | None:
+        full = self._full(values)
+        plain = full.reshape(-1).view(np.uint8)
+        if not (plain[:_GLANCE].any() or plain.any()):
+            return None
+        return self._compressed(full)
+
+    def _full(self, values: np.ndarray) -> np.ndarray:
         full = values
         if values.shape != self.chunks:
             full = np.zeros(self.chunks, self.dtype)
             full[slices(whole_box(values.shape))] = values
-        full = np.ascontiguousarray(full, self.dtype)
-        plain = full.reshape(-1).view(np.uint8)
-        if not (plain[:_GLANCE].any() or plain.any()):
-            return None
+        return np.ascontiguousarray(full, self.dtype)
+
+    def _compressed(self, full: np.ndarray) -> bytes:
         if self.codec is None:
-            return plain.tobytes()
+            return full.tobytes()
         return bytes(self.codec.encode(full))
 
     def _shard(self, values: np.ndarray) -> bytes | None:
         """Join chunks and say at the end where each begins (ZEP 2)."""
         region = whole_box(values.shape)
-        grid = [s // c for s, c in zip(self.unit, self.chunks, strict=True)]
-        index = np.full((*grid, 2), _ABSENT, "<u8")
+        index = self._no_index()
         parts: list[bytes] = []
         offset = 0
         for box in split_box(region, self.chunks):
@@ -128,8 +139,14 @@ class Encoding:
             index[chunk_index(box, self.chunks)] = offset, len(part)
             parts.append(part)
             offset += len(part)
-        if not parts:
-            return None
+        return self._joined(parts, index) if parts else None
+
+    def _no_index(self) -> np.ndarray:
+        grid = [s // c for s, c in zip(self.unit, self.chunks, strict=True)]
+        return np.full((*grid, 2), _ABSENT, "<u8")
+
+    @staticmethod
+    def _joined(parts: Sequence[bytes], index: np.ndarray) -> bytes:
         table = index.tobytes()
         check = google_crc32c.value(table).to_bytes(4, "little")
         return b"".join([*parts, table, check])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast, get_args
@@ -31,6 +32,7 @@ from .rendering import (
     napari_document,
     rdefs_document,
 )
+from .update import Change, update
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -40,9 +42,9 @@ if TYPE_CHECKING:
     from .hierarchy import Hierarchy
     from .image_spec import ChannelDisplay, ImageSpec
 
-# An image that is there: read its documents, change them, put them back.
+    DocumentEdit = Callable[[dict[str, Any] | None], dict[str, Any] | None]
 
-_TRIES = 5
+# An image that is there: read its documents, change them, put them back.
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,29 +131,29 @@ def read_group(hierarchy: Hierarchy, path: str) -> GroupDocument | None:
     return None
 
 
-def changed(
-    hierarchy: Hierarchy,
-    key: str,
-    change: Callable[[dict[str, Any] | None], dict[str, Any] | None],
-) -> None:
+class _DocumentChange(Change):
+    """A change of a JSON document."""
+
+    def __init__(self, key: str, change: DocumentEdit) -> None:
+        super().__init__(key)
+        self._change = change
+
+    def made(self, found: GetResult | None) -> bytes | None:
+        """Change the document."""
+        before = None if found is None else document_of(found, self.key)
+        content = self._change(deepcopy(before))
+        if content is None or content == before:
+            return None
+        return encoded(content)
+
+
+def changed(hierarchy: Hierarchy, key: str, change: DocumentEdit) -> None:
     """Read a document, change it, and write it if nobody else did meanwhile.
 
     ``change`` is given the document (None: not there) and gives the new one, or None
     to leave it alone. It may be asked again, with a newer document.
     """
-    for turn in range(_TRIES):
-        stored = hierarchy.read(key)
-        found = None if stored is None else document_of(stored, key)
-        content = change(found)
-        if content is None:
-            return
-        try:
-            hierarchy.replace(key, encoded(content), stored)
-        except ConflictError:
-            if turn == _TRIES - 1:
-                raise
-        else:
-            return
+    update(hierarchy, [_DocumentChange(key, change)])
 
 
 def open_existing(hierarchy: Hierarchy, path: str = "") -> ExistingImage:
@@ -224,6 +226,8 @@ def _step(
 
 # Change the metadata of an image that is there, and what groups above hold of them.
 
+_ROUNDS = 100
+"""So often consolidated metadata follow documents that others change meanwhile."""
 CONSOLIDATED = {3: ZARR_JSON, 2: ZMETADATA}
 """The document of a group that may hold the metadata of those below, by format."""
 
@@ -232,17 +236,19 @@ CONSOLIDATED = {3: ZARR_JSON, 2: ZMETADATA}
 
 
 def refresh(
-    above: Iterable[tuple[Hierarchy, str]], documents: Sequence[ZarrDocument]
+    above: Iterable[tuple[Hierarchy, str]],
+    documents: Callable[[], Sequence[ZarrDocument]],
 ) -> None:
     """Bring new documents into the consolidated metadata of the groups above.
 
     Readers that find such metadata look no further: what they lack is not seen.
     ``above`` are the groups that may have some, with the way from there to the
-    documents' hierarchy.
+    documents' hierarchy. ``documents`` reads them as they are by now: they are read
+    after the metadata that hold them, and once more when those are written.
     """
 
-    def insert(held: dict[str, Any], below: str, zarr_format: int) -> bool:
-        for document in documents:
+    def insert(held: dict[str, Any], below: str, zarr_format: int) -> None:
+        for document in documents():
             key = f"{below}{document.key}"
             if zarr_format == 2:
                 held[key] = document.content
@@ -255,33 +261,37 @@ def refresh(
                     for k, v in document.content.items()
                     if k != "consolidated_metadata"
                 }
-        return True
 
-    _change_consolidated(above, insert)
+    above = list(above)
+    for _ in range(_ROUNDS):
+        if not _change_consolidated(above, insert):
+            return
 
 
 def retract(above: Iterable[tuple[Hierarchy, str]], group: str) -> None:
     """Take a group with all that lies below it out of the consolidated metadata."""
 
-    def take_out(held: dict[str, Any], below: str, _: int) -> bool:
-        gone = [key for key in held if f"{key}/".startswith(f"{below}{group}/")]
-        for key in gone:
+    def take_out(held: dict[str, Any], below: str, _: int) -> None:
+        for key in [k for k in held if f"{k}/".startswith(f"{below}{group}/")]:
             del held[key]
-        return bool(gone)
 
     _change_consolidated(above, take_out)
 
 
 def _change_consolidated(
     above: Iterable[tuple[Hierarchy, str]],
-    change: Callable[[dict[str, Any], str, int], bool],
-) -> None:
-    """Change what groups hold of those below them; ``change`` says if it did."""
+    change: Callable[[dict[str, Any], str, int], None],
+) -> bool:
+    """Change what groups hold of those below them; says whether anything changed."""
+    written = False
     for hierarchy, path in above:
         below = f"{path}/" if path else ""
+        changes = [
+            _DocumentChange(key, partial(_with_held, change, below, zarr_format))
+            for zarr_format, key in CONSOLIDATED.items()
+        ]
         try:
-            for zarr_format, key in CONSOLIDATED.items():
-                changed(hierarchy, key, partial(_with_held, change, below, zarr_format))
+            update(hierarchy, changes)
         except ConflictError:
             raise
         except OMEZarrError:
@@ -289,10 +299,12 @@ def _change_consolidated(
                 raise
             # What lies further up may be closed to us, or no zarr at all.
             continue
+        written |= any(each.written for each in changes)
+    return written
 
 
 def _with_held(
-    change: Callable[[dict[str, Any], str, int], bool],
+    change: Callable[[dict[str, Any], str, int], None],
     below: str,
     zarr_format: int,
     document: dict[str, Any] | None,
@@ -302,8 +314,9 @@ def _with_held(
     if zarr_format == 3:
         held = (document or {}).get("consolidated_metadata")
     metadata = held.get("metadata") if isinstance(held, dict) else None
-    if not isinstance(metadata, dict) or not change(metadata, below, zarr_format):
+    if not isinstance(metadata, dict):
         return None
+    change(metadata, below, zarr_format)
     return document
 
 
@@ -317,7 +330,8 @@ def update_image(
 ) -> tuple[str, ...]:
     """Write names, colours, contrast and visibility; gives the names of changed layers.
 
-    The specs are channels of one image (each knows which), or one label image.
+    The specs are channels of one image (each knows which), or one label image. What
+    others change of the same image meanwhile stays, unless it is about the same.
     """
     group = read_group(hierarchy, "")
     if group is None or "multiscales" not in group.block:
@@ -325,19 +339,59 @@ def update_image(
             f"There is no OME-Zarr image at {hierarchy.address} any more.",
             url=hierarchy.address,
         )
-    before = document_of(group.stored, group.key)
-    names: list[str] = []
-    for spec in specs:
-        if spec.label is not None:
-            _update_labels(group, spec, hierarchy.address)
-        else:
-            _update_channel(group, spec)
-        names.append(spec.name)
-    if group.content == before:
+    key, zarr_format = group.key, group.zarr_format
+    first = _looks(group, specs)
+    done = False
+
+    def shown(content: dict[str, Any] | None) -> dict[str, Any] | None:
+        nonlocal done
+        now = GroupDocument(key, group.stored, content or {}, zarr_format)
+        before = _looks(now, specs)
+        for spec in specs:
+            if spec.label is not None:
+                _update_labels(now, spec, hierarchy.address)
+            else:
+                _update_channel(now, spec)
+        if before not in (first, _looks(now, specs)):
+            raise ConflictError(
+                f"Somebody else has just changed how {hierarchy.address} looks.",
+                action="Open it again, look at that, and repeat.",
+                url=hierarchy.address,
+            )
+        done |= before != _looks(now, specs)
+        return now.content
+
+    changed(hierarchy, key, shown)
+    if not done:
         return ()
-    hierarchy.replace(group.key, group.body, group.stored)
-    refresh([(hierarchy, ""), *above], [ZarrDocument(group.key, group.content)])
-    return tuple(names)
+
+    def documents() -> list[ZarrDocument]:
+        now = read_group(hierarchy, "")
+        return [ZarrDocument(now.key, now.content)] if now else []
+
+    refresh([(hierarchy, ""), *above], documents)
+    return tuple(spec.name for spec in specs)
+
+
+def _looks(group: GroupDocument, specs: Sequence[ImageSpec]) -> str:
+    """Give what a group's document says of how these are shown, to be compared."""
+    if any(spec.label is not None for spec in specs):
+        said = [group.block.get("image-label"), group.attributes.get(NAPARI)]
+        return json.dumps(said)
+    omero, state = group.block.get("omero"), group.attributes.get(NAPARI)
+    parts = [
+        held[spec.origin.channel] or None
+        if isinstance(held, list) and spec.origin.channel < len(held)
+        else None
+        for spec in specs
+        if spec.origin and spec.origin.channel is not None
+        for held in (_channels(omero), _channels(state))
+    ]
+    return json.dumps(parts)
+
+
+def _channels(block: Any) -> Any:
+    return block.get("channels") if isinstance(block, Mapping) else None
 
 
 def _update_channel(group: GroupDocument, spec: ImageSpec) -> None:

@@ -13,14 +13,15 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Protocol, Self
 from uuid import uuid4
 
 from zarr.buffer import default_buffer_prototype
-from zarr.storage import LocalStore, StorePath
+from zarr.storage import LocalStore, MemoryStore, StorePath
 
 from napari_omezarr._io_loop import run, start
-from napari_omezarr.atomic_file import PARTIAL, replacing
+from napari_omezarr.atomic_file import PARTIAL, LockedError, locked, replacing
 from napari_omezarr.errors import (
     AccessDeniedError,
     ConflictError,
@@ -52,6 +53,7 @@ DONE: Future[None] = Future()
 """What is done already."""
 DONE.set_result(None)
 
+_one_of_this_process = Lock()
 _REPLACEMENT = ".replacement-"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DENIED = (errno.EACCES, errno.EPERM)
@@ -153,18 +155,27 @@ class Hierarchy(ABC):
     def begin_delete(self, key: str) -> Future[None]:
         """Begin to delete an object; none there is as good."""
 
+    @abstractmethod
     def replace(self, key: str, body: bytes, expected: GetResult | None) -> None:
-        """Write a document if it is still as it was read (None: not there).
+        """Write an object if it is still as it was read (None: not there).
 
         Raises
         ------
         ConflictError
             It has been changed meanwhile.
         """
+
+    def holds_conditions(self) -> bool:
+        """Whether `replace` overwrites nothing that it has not seen.
+
+        Where it may, who changes something has to look again after a while.
+        """
+        return True
+
+    def _check_unchanged(self, key: str, expected: GetResult | None) -> None:
         found = self.read(key)
         if (found and found.etag) != (expected and expected.etag):
             raise self._conflict(key)
-        self.put(key, body)
 
     @abstractmethod
     def holds(self, path: str) -> bool:
@@ -218,6 +229,17 @@ class FolderHierarchy(Hierarchy):
     def put(self, key: str, body: bytes) -> None:
         """Write a document beside its place and rename it."""
         self._make(key, lambda fresh: fresh.write_bytes(body))
+
+    def replace(self, key: str, body: bytes, expected: GetResult | None) -> None:
+        """Write a file under a lock, and wait until it is on the disk."""
+        file = self._file(key)
+        try:
+            with explained(self.address), locked(file):
+                self._check_unchanged(key, expected)
+                with replacing(file, durable=True) as fresh:
+                    fresh.write_bytes(body)
+        except LockedError:
+            raise self._conflict(key) from None
 
     def begin_put(self, key: str, body: bytes) -> Future[None]:
         """Write an object now: a disk is not worth waiting for elsewhere."""
@@ -309,8 +331,12 @@ class RemoteHierarchy(Hierarchy):
         """Begin to delete an object."""
         return start(self.writable.delete(self.at(key)))
 
+    def holds_conditions(self) -> bool:
+        """Whether the service holds to conditions; it is asked once."""
+        return run(self.writable.holds_conditions())
+
     def replace(self, key: str, body: bytes, expected: GetResult | None) -> None:
-        """Write a document on the condition that it is still as it was read."""
+        """Write an object on the condition that it is still as it was read."""
         if not run(self.writable.replace(self.at(key), body, expected)):
             raise self._conflict(key)
 
@@ -353,6 +379,8 @@ class StoreHierarchy(Hierarchy):
         # before it is committed, so an array is no sign of an image there.
         library = type(store).__module__.partition(".")[0]
         self.needs_arrays_first = library == "icechunk"
+        # A session of icechunk notices at its commit what others have committed.
+        self._is_alone = library == "icechunk" or type(store) is MemoryStore
 
     def read(self, key: str) -> GetResult | None:
         """Read a document; its content stands for its ETag."""
@@ -361,6 +389,16 @@ class StoreHierarchy(Hierarchy):
             return None
         body = found.to_bytes()
         return GetResult(body, digest(body))
+
+    def holds_conditions(self) -> bool:
+        """Whether nobody outside of this process changes the store."""
+        return self._is_alone
+
+    def replace(self, key: str, body: bytes, expected: GetResult | None) -> None:
+        """Write an object if it is as it was read: zarr has no condition for that."""
+        with _one_of_this_process:
+            self._check_unchanged(key, expected)
+            self.put(key, body)
 
     def put(self, key: str, body: bytes) -> None:
         """Write a document."""

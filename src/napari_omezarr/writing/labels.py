@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari_omezarr.errors import OptionError
@@ -102,14 +103,17 @@ def save_labels(  # noqa: PLR0913 - what to save, where, and how
     def announce() -> None:
         place = listed.index(folder) if folder in listed else None
         _list(hierarchy, folder, image.version, place)
-        listing = _labels_documents(hierarchy, image.version)
-        documents = [*plan_documents(plan), *listing]
+
+        def documents() -> list[ZarrDocument]:
+            listing = _labels_documents(hierarchy, image.version)
+            return [*plan_documents(plan), *listing]
+
         refresh([(hierarchy, ""), *above], documents)
 
     def retire() -> None:
         _unlist(hierarchy, folder, image.version)
         around = [(hierarchy, ""), *above]
-        refresh(around, _labels_documents(hierarchy, image.version))
+        refresh(around, partial(_labels_documents, hierarchy, image.version))
         retract(around, plan.images[0].path)
 
     target = InPlaceTarget(hierarchy, plan.images[0].path, announce, retire)

@@ -1,0 +1,166 @@
+"""Processes that begin at the same time, forked from one that has imported all.
+
+What a racer does is a function of `RACERS` by name; it is given its number, waits for
+the others in `ready`, and gives what it has to say as JSON.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from child_process import child_process
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_NEEDED = (
+    "aiobotocore.session",
+    "numcodecs.zstd",
+    "napari_omezarr.store.object_store",
+    "napari_omezarr.store.sign_in",
+    "napari_omezarr.writing",
+)
+_LONGEST = 300
+"""Seconds that a race may take."""
+
+
+class Races:
+    """The process that forks; use it as a context."""
+
+    def __enter__(self) -> Self:
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self._running = child_process(
+            [sys.executable, __file__], limit=2 * _LONGEST, text=True, **pipes
+        )
+        self._process = self._running.__enter__()
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self._running.__exit__(*problem)
+
+    def run(self, racer: str, count: int, **options: Any) -> list[Any]:
+        """Let so many processes race; gives what each has to say."""
+        names = [name for name in os.environ if name.startswith(("AWS_", "NAPARI_"))]
+        request = {
+            "racer": racer,
+            "count": count,
+            "options": options,
+            "environment": {name: os.environ[name] for name in names},
+        }
+        self._process.stdin.write(f"{json.dumps(request)}\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+
+# What racers do.
+
+
+def patcher(number: int, ready: Callable[[], None], options: dict[str, Any]) -> Any:
+    """Patch boxes that no other racer touches; gives how many were acknowledged."""
+    from napari_omezarr.writing import patch, update
+
+    update.LOOK_AGAIN = options.get("look_again", update.LOOK_AGAIN)
+    boxes = options["boxes"][number]
+    ready()
+    for start, size, value in boxes:
+        values = np.full(size, value, np.uint16)
+        patch(options["place"], start, values, original=np.zeros_like(values))
+    return len(boxes)
+
+
+def clasher(number: int, ready: Callable[[], None], options: dict[str, Any]) -> Any:
+    """Patch the same pixels as all others; gives whether it was told a conflict."""
+    from napari_omezarr.writing import PatchConflictError, patch
+
+    values = np.full(options["size"], number + 1, np.uint16)
+    ready()
+    try:
+        patch(options["place"], options["start"], values, original=0 * values)
+    except PatchConflictError as error:
+        return error.pixels
+    return 0
+
+
+def annotator(number: int, ready: Callable[[], None], options: dict[str, Any]) -> Any:
+    """Add labels of a name of its own, and change how a channel of its own looks."""
+    from napari_omezarr.writing import add_labels, parsed, update_rendering
+
+    shape = options["shape"]
+    layer = (np.full(shape, number + 1, np.uint8), {"name": f"by {number}"}, "labels")
+    channel = options["layers"][number]
+    channel[1]["colormap"] = "red"
+    place = parsed(options["place"])
+    ready()
+    add_labels(layer, place)
+    return update_rendering([(np.zeros(shape), *channel[1:])], place)
+
+
+RACERS = {each.__name__: each for each in (patcher, clasher, annotator)}
+
+
+# The process that forks.
+
+
+def _race(request: dict[str, Any]) -> list[Any]:
+    count = request["count"]
+    arrived, arriving = os.pipe()
+    start, starting = os.pipe()
+    pipes = [os.pipe() for _ in range(count)]
+    for number in range(count):
+        if os.fork() == 0:
+            os.close(starting)
+
+            def ready() -> None:
+                os.write(arriving, b".")
+                os.read(start, 1)  # until the other end is closed
+
+            try:
+                answer = RACERS[request["racer"]](number, ready, request["options"])
+            except BaseException as error:  # noqa: BLE001 - said to the test
+                answer = f"{type(error).__name__}: {error}"
+                ready()
+            with os.fdopen(pipes[number][1], "w") as telling:
+                telling.write(json.dumps(answer))
+            os._exit(0)
+        os.close(pipes[number][1])
+    for _ in range(count):
+        os.read(arrived, 1)
+    for end in (starting, start, arrived, arriving):
+        os.close(end)
+    return [_told(end) for end, _ in pipes]
+
+
+def _told(end: int) -> Any:
+    """Read what a racer says before it ends."""
+    until = time.monotonic() + _LONGEST
+    said = b""
+    while select.select([end], [], [], max(0.0, until - time.monotonic()))[0]:
+        part = os.read(end, 1 << 16)
+        if not part:
+            break
+        said += part
+    os.close(end)
+    os.wait()
+    return json.loads(said or b'"it said nothing"')
+
+
+def _serve() -> None:
+    for name in _NEEDED:  # so that children need not
+        importlib.import_module(name)
+    for line in sys.stdin:
+        request = json.loads(line)
+        os.environ.update(request["environment"])
+        print(json.dumps(_race(request)), flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    _serve()
