@@ -205,6 +205,21 @@ class WriteCancelledError(OMEZarrError):
     """Saving was cancelled; what is done is kept until it is resumed or removed."""
 
 
+class UnexpectedError(OMEZarrError):
+    """Something went wrong that nobody thought of; its cause is the error itself."""
+
+    @classmethod
+    def of(cls, error: BaseException) -> OMEZarrError:
+        """Give the error itself if it is ours, else one that stands for it."""
+        if isinstance(error, OMEZarrError):
+            return error
+        sentence = f"Something went wrong that should not: {type(error).__name__}."
+        action = "Please report it, with what you did and where."
+        unexpected = cls(sentence, action=action)
+        unexpected.__cause__ = error
+        return unexpected
+
+
 class NotSavedError(OMEZarrError):
     """Layers cannot be saved like this; stands for an error that is a ValueError.
 

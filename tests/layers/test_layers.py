@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 
+import numcodecs
 import numpy as np
 import pytest
 
 import small_images
-from napari_omezarr.errors import OptionError
+from napari_omezarr.errors import DamagedDataError, OptionError
 from napari_omezarr.layers import estimate_contrast, layer_data, read_layers
 from napari_omezarr.location import Location
 from napari_omezarr.reading import ReadOptions, read
@@ -295,3 +296,81 @@ def test_contrast_reads_few_chunks_around_the_middle():
     ((bounds),) = pixels.reads
     assert bounds[0] == (4, 5)
     assert np.prod([stop - start for start, stop in bounds]) <= 8 * 64 * 64
+
+
+# Damage, and types of which there is nothing to estimate.
+
+
+class Damaged(MemoryPixels):
+    """Some chunks of it are damaged."""
+
+    def __init__(self, values, chunks, damaged):
+        super().__init__(values, chunks)
+        self.damaged = damaged
+
+    async def read(self, bounds):
+        for index in np.argwhere(self.damaged):
+            corner = index * self.chunks
+            inside = zip(bounds, corner, self.chunks, strict=True)
+            if all(start < at + by and at < stop for (start, stop), at, by in inside):
+                raise DamagedDataError("It is damaged.")
+        return await super().read(bounds)
+
+
+def test_contrast_is_estimated_from_chunks_that_are_whole():
+    values = np.arange(64, dtype="u2").reshape(8, 8)
+    damaged = np.zeros((4, 4), bool)
+    damaged[2, :] = damaged[:, 2] = True
+    pixels = Damaged(values, (2, 2), damaged)
+    low, high = estimate_contrast([pixels])
+    assert 0 <= low < 10
+    assert 50 < high <= 63
+    all_damaged = Damaged(values[::2, ::2], (2, 2), np.ones((2, 2), bool))
+    assert estimate_contrast([pixels, all_damaged]) == (low, high)
+    assert estimate_contrast([all_damaged]) == (0, 65535)
+    assert len(all_damaged.reads) == 0
+
+
+def test_so_much_is_tried_and_no_more():
+    pixels = Damaged(np.zeros((4000, 4000), "u1"), (4, 4), np.ones((1000, 1000), bool))
+    tried = []
+
+    async def read(bounds):
+        tried.append(bounds)
+        raise DamagedDataError("It is damaged.")
+
+    pixels.read = read
+    estimate_contrast([pixels])
+    assert len(tried) <= 1 + 24
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_image_of_bool_opens(tmp_path, version):
+    plain = {"omero": small_images.omero(2, window=False)}
+    path = tmp_path / "a.zarr"
+    levels = small_images.put_image(path, version, extra=plain, dtype=bool)
+    assert not layers(path)[0].needs_contrast
+    data, options, _ = read_layers(path)[0]
+    assert options["contrast_limits"] == (0, 1)
+    np.testing.assert_array_equal(data[0], levels[0][0])
+    assert estimate_contrast([MemoryPixels(levels[0][0], (4, 16, 24))]) == (0, 1)
+
+
+@pytest.mark.parametrize("codec", ["zlib", "lzma", "blosc", "zstd"])
+def test_a_damaged_chunk_costs_that_chunk(tmp_path, codec):
+    plain = {"omero": small_images.omero(2, window=False)}
+    path, chunk = tmp_path / "a.zarr", "1/0/0/0/0"
+    options = {
+        "compressors": numcodecs.get_codec({"id": codec}),
+        "chunks": (1, 2, 8, 8),
+    }
+    levels = small_images.put_image(path, "0.4", extra=plain, count=2, **options)
+    body = (path / chunk).read_bytes()
+    (path / chunk).write_bytes(body[: len(body) // 2])
+    (data, options, _), (other, _, _) = read_layers(path)
+    assert options["contrast_limits"] != (0, 65535)
+    np.testing.assert_array_equal(data[0], levels[0][0])
+    np.testing.assert_array_equal(data[1][..., 8:], levels[1][0][..., 8:])
+    np.testing.assert_array_equal(other[1], levels[1][1])
+    with pytest.raises(DamagedDataError, match=f"{chunk} is damaged"):
+        data[1].compute()

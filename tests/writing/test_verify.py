@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from zarr.storage import MemoryStore
 
-from napari_omezarr.errors import VerificationError
+from napari_omezarr.errors import DamagedDataError, VerificationError
 from napari_omezarr.writing import SaveMode, WriteOptions
 from napari_omezarr.writing.commit import InPlaceTarget
 from napari_omezarr.writing.engine import Running, Threads
@@ -50,6 +52,14 @@ class Forgetful(Recorded):
         return super().begin_put(key, bytes(len(body)) if "c/0/0" in key else body)
 
 
+class Truncating(Recorded):
+    """Stores half of the first chunk."""
+
+    def begin_put(self, key, body):
+        half = body[: len(body) // 2] if "c/0/0" in key else body
+        return super().begin_put(key, half)
+
+
 def saved(hierarchy, options=TINY):
     layer = (MANY, {"name": "rows", "axis_labels": ("y", "x")}, "image")
     plan = plan_layers([layer], "rows", options)
@@ -90,3 +100,12 @@ def test_what_is_read_back_at_a_time_is_bounded(chunk, verify, expected):
     layer = (image, {"axis_labels": ("z", "y", "x")}, "image")
     plan = plan_layers([layer], "a", WriteOptions(chunks=(1, chunk, chunk), levels=1))
     assert readers(plan, verify) == expected
+
+
+@pytest.mark.parametrize("codec", ["none", "zstd", "blosc-lz4", "gzip"])
+def test_damage_is_a_difference(codec):
+    hierarchy = Truncating(codec)
+    with pytest.raises(VerificationError, match="differs") as raised:
+        saved(hierarchy, replace(TINY, codec=codec))
+    assert isinstance(raised.value.__cause__, DamagedDataError)
+    assert hierarchy.read("zarr.json") is None

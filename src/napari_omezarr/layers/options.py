@@ -88,7 +88,8 @@ def _channel_layer(
         levels,
         options,
         contrast_range=channel.contrast_range,
-        needs_contrast=limits is None,
+        # Of bool there is nothing to estimate.
+        needs_contrast=limits is None and levels[0].dtype.kind != "b",
     )
 
 

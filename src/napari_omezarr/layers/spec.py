@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice, product
 from math import ceil, prod
+from operator import sub
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_omezarr.errors import DamagedDataError
+from napari_omezarr.pyramid import chunk_box, chunk_counts, slices
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import dask.array as da
 
@@ -23,6 +29,10 @@ LayerData = tuple[Any, dict[str, Any], str]
 _MOST_CHUNKS = 8
 _MOST_BYTES = 16 * 2**20
 _PERCENTILES = (0.1, 99.9)
+
+_MOST_TRIES = 24
+"""So many chunks of a level are tried, at most, if the first ones are damaged."""
+_REACH, _MOST_NEAR = 3, 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +115,19 @@ def estimate_contrast(levels: Sequence[Pixels]) -> tuple[float, float]:
     """Estimate contrast limits, low < high, from the coarsest level; blocks.
 
     They are the 0.1 and the 99.9 percentile of the finite values, or the extremes
-    where those are equal. `levels` are given finest first.
+    where those are equal. `levels` are given finest first. Of damaged chunks nothing
+    is known, and others are taken.
 
     Raises
     ------
     StoreError
         The chunks could not be read.
     """
-    values = _sample(levels[-1])
+    if levels[-1].dtype.kind == "b":
+        return 0.0, 1.0
+    values = _sample(levels)
+    if values is None:
+        return makeshift_limits(levels[-1].dtype)
     values = values[np.isfinite(values)]
     if values.size == 0:
         return 0.0, 1.0
@@ -130,14 +145,46 @@ def is_integral(levels: Sequence[Pixels]) -> bool:
     StoreError
         The chunks could not be read.
     """
-    values = _sample(levels[-1])
-    return bool(np.all(np.mod(values[np.isfinite(values)], 1) == 0))
+    values = _sample(levels)
+    return values is None or bool(np.all(np.mod(values[np.isfinite(values)], 1) == 0))
 
 
-def _sample(pixels: Pixels) -> np.ndarray:
-    if 0 in pixels.shape:
-        return np.empty(0, pixels.dtype)
-    return pixels[_middle(pixels)].ravel()
+def _sample(levels: Sequence[Pixels]) -> np.ndarray | None:
+    """Read some pixels of the coarsest level; None if all that was tried is damaged."""
+    coarsest = levels[-1]
+    if 0 in coarsest.shape:
+        return np.empty(0, coarsest.dtype)
+    with suppress(DamagedDataError):
+        return coarsest[_middle(coarsest)].ravel()
+    for pixels in reversed(levels):
+        found: list[np.ndarray] = []
+        for box in islice(_from_the_middle(pixels), _MOST_TRIES):
+            with suppress(DamagedDataError):
+                found.append(pixels[box].ravel())
+            if len(found) * _size(pixels) >= _MOST_BYTES or len(found) == _MOST_CHUNKS:
+                break
+        if found:
+            return np.concatenate(found)
+    return None
+
+
+def _size(pixels: Pixels) -> int:
+    """Give the bytes of a chunk."""
+    return prod(pixels.chunks) * pixels.dtype.itemsize
+
+
+def _from_the_middle(pixels: Pixels) -> Iterator[tuple[slice, ...]]:
+    """Give the boxes of single chunks, the middle one first, in all directions."""
+    counts = chunk_counts(pixels.shape, pixels.chunks)
+    reach = [min(count // 2, _REACH) for count in counts]
+    along = [
+        range(max(0, count // 2 - by), min(count, count // 2 + by + 1))
+        for count, by in zip(counts, reach, strict=True)
+    ]
+    middle = [count // 2 for count in counts]
+    near = islice(product(*along), _MOST_NEAR)
+    for block in sorted(near, key=lambda b: sum(map(abs, map(sub, b, middle)))):
+        yield slices(chunk_box(block, pixels.chunks, pixels.shape))
 
 
 def _middle(pixels: Pixels) -> tuple[slice, ...]:
@@ -148,7 +195,7 @@ def _middle(pixels: Pixels) -> tuple[slice, ...]:
     """
     counts = [ceil(s / c) for s, c in zip(pixels.shape, pixels.chunks, strict=True)]
     taken = [1] * len(counts)
-    size = prod(pixels.chunks) * pixels.dtype.itemsize
+    size = _size(pixels)
     for axis in reversed(range(len(counts))):
         others = prod(taken) // taken[axis]
         affordable = min(_MOST_CHUNKS, max(1, _MOST_BYTES // max(1, size))) // others

@@ -152,6 +152,8 @@ def slider_range(limits: Limits, dtype: np.dtype[Any]) -> Limits:
     limit as the limits are apart, to as far above the high one.
     """
     low, high = limits
+    if dtype.kind == "b":
+        return 0.0, 1.0
     if dtype.kind in "iu" and dtype.itemsize == 1:
         information = np.iinfo(dtype)
         return float(information.min), float(information.max)

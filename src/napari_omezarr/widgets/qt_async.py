@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import ExitStack, suppress
 from functools import cache, partial
 from importlib import import_module
@@ -13,17 +14,20 @@ from weakref import ref
 
 import napari
 from napari.qt import get_current_stylesheet
+from napari.utils.notifications import show_error
 from qtpy.QtCore import QEventLoop, QObject, Qt, QThread, QTimer, Signal
 from qtpy.QtWidgets import QApplication, QMainWindow, QProgressDialog
 
 from napari_omezarr._io_loop import Stop
-from napari_omezarr.errors import OMEZarrError
+from napari_omezarr.errors import OMEZarrError, UnexpectedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
     Callback = Callable[[Future[Any]], None]
+
+_log = logging.getLogger(__name__)
 
 PAUSE = 200
 """Milliseconds without another question before a `DebouncedTask` begins."""
@@ -128,7 +132,8 @@ class Task(GuiCallback):
         _traceback: TracebackType | None,
     ) -> bool:
         if error is not None:
-            self.future.set_exception(error)
+            ends = isinstance(error, CancelledError) or not isinstance(error, Exception)
+            self.future.set_exception(error if ends else UnexpectedError.of(error))
         return error is not None
 
 
@@ -183,11 +188,37 @@ class DebouncedTask(QObject):
 
 
 def failure(future: Future[Any]) -> OMEZarrError | None:
-    """Return the error that a person is to read, if any; raise any other."""
+    """Return the error that a person is to read, if any."""
     error = future.exception()
-    if error is None or isinstance(error, OMEZarrError):
-        return error
-    raise error
+    return None if error is None else UnexpectedError.of(error)
+
+
+# Errors that a slot lets through.
+
+
+def keep_alive() -> None:
+    """Let an exception in a slot be told, and napari live on.
+
+    PyQt ends the process if Python's own hook is in place, and napari replaces that
+    only when it begins to run: not yet while its command line opens an image.
+    """
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _told
+
+
+def _told(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    if not isinstance(error, Exception) or not event_loop_runs():
+        sys.__excepthook__(kind, error, trace)
+        return
+    ours = isinstance(error, OMEZarrError)
+    said = str(UnexpectedError.of(error))
+    _log.error(said, exc_info=None if ours else (kind, error, trace))
+    show_error(said)
+
+
+keep_alive()
 
 
 # Where a call comes from, as far as Qt and napari can tell.

@@ -21,6 +21,7 @@ import zarr
 
 from napari_omezarr.errors import WriteCancelledError
 from napari_omezarr.pyramid import (
+    ArrayPixels,
     coarser_box,
     is_whole,
     nth_box,
@@ -30,6 +31,7 @@ from napari_omezarr.pyramid import (
     slices,
     slices_within,
     split_box,
+    tolerated,
     whole_box,
 )
 from napari_omezarr.store import run
@@ -102,12 +104,15 @@ class StoredArray:
     def opened(self) -> zarr.AsyncArray[Any]:
         """Make the zarr array."""
         place = self.hierarchy.node(self.path)
-        return zarr.AsyncArray.from_dict(place, dict(self.document))
+        return zarr.AsyncArray.from_dict(place, tolerated(self.document)[0])
 
     def read(self, bounds: Bounds) -> np.ndarray:
         """Read a box."""
-        with explained(self.address), reading_at(self.hierarchy.concurrency):
-            return np.asarray(run(self.opened().getitem(slices(bounds))), self.dtype)
+        with explained(self.address):
+            # Made anew: the index of a shard that is being written is not kept.
+            name = f"{self.address}/{self.path}"
+            pixels = ArrayPixels(self.opened(), name, self.hierarchy.concurrency)
+            return pixels[slices(bounds)]
 
     def write(self, bounds: Bounds, values: np.ndarray) -> None:
         """Write a box, and wait until it is there; pixels of 0 may not be stored."""

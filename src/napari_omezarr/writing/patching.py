@@ -23,6 +23,7 @@ from napari_omezarr.pyramid import (
     slices,
     slices_within,
     split_box,
+    tolerated,
     whole_box,
 )
 from napari_omezarr.store import run
@@ -284,7 +285,7 @@ class StoredObject:
         if found is not None:
             body = default_buffer_prototype().buffer.from_bytes(found.body)
             store = MemoryStore({self.key: body})
-        array = zarr.AsyncArray.from_dict(self._place(store), dict(self.array.document))
+        array = zarr.AsyncArray.from_dict(self._place(store), self._document)
         pixels = ArrayPixels(array, f"{self.array.address}/{self.array.path}", 1)
         return np.array(pixels[slices(self.unit)])
 
@@ -294,9 +295,7 @@ class StoredObject:
         if encoding is not None:
             return encoding.encode_all(values)
         store = MemoryStore()
-        opened = zarr.AsyncArray.from_dict(
-            self._place(store), dict(self.array.document)
-        )
+        opened = zarr.AsyncArray.from_dict(self._place(store), self._document)
         array = zarr.AsyncArray(
             metadata=opened.metadata,
             store_path=opened.store_path,
@@ -305,6 +304,10 @@ class StoredObject:
         run(array.setitem(slices(self.unit), values))
         body = run(store.get(self.key, default_buffer_prototype()))
         return b"" if body is None else body.to_bytes()
+
+    @property
+    def _document(self) -> dict[str, Any]:
+        return tolerated(self.array.document)[0]
 
     def _place(self, store: MemoryStore) -> StorePath:
         return StorePath(store, self.array.path)

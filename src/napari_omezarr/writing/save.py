@@ -13,6 +13,7 @@ import numpy as np
 
 from napari_omezarr.errors import (
     ConflictError,
+    DamagedDataError,
     LocationError,
     TargetExistsError,
     TargetInUseError,
@@ -149,14 +150,19 @@ def source_changed(plan: Plan, journal: Journal, most: int = 3) -> bool:
 
 
 def _compare(array: StoredArray, box: Bounds, expected: int) -> None:
-    if checksum(array.read(box)) != expected:
-        corner = ", ".join(str(start) for start, _ in box)
-        raise VerificationError(
-            f"What was read back of {array.address} ({array.path}, from "
-            f"{corner}) differs from what was written.",
-            action="Save it again; check the disk or the network.",
-            url=array.address,
-        )
+    cause: DamagedDataError | None = None
+    try:
+        if checksum(array.read(box)) == expected:
+            return
+    except DamagedDataError as error:
+        cause = error
+    corner = ", ".join(str(start) for start, _ in box)
+    raise VerificationError(
+        f"What was read back of {array.address} ({array.path}, from {corner}) differs "
+        "from what was written.",
+        action="Save it again; check the disk or the network.",
+        url=array.address,
+    ) from cause
 
 
 def _checked_boxes(
