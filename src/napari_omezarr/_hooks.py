@@ -60,8 +60,9 @@ def read(path: str | Sequence[str]) -> list[Any]:
         if not wait_for_import("napari_omezarr.layers"):
             return [(None,)]  # napari's sign for "nothing, and ask no other reader"
         from .widgets.open import open_for_viewer
+        from .widgets.open_dialog import offer_images
 
-        return open_for_viewer(_addresses(path))
+        return open_for_viewer(_addresses(path), offer_images)
     from .layers import read_layers
 
     places = [place_of(address) for address in _addresses(path)]

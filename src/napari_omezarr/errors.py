@@ -9,6 +9,10 @@ from __future__ import annotations
 import lzma
 import struct
 import zlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 FOREIGN_ERRORS: tuple[type[Exception], ...] = (
     *(ArithmeticError, AssertionError, AttributeError, BufferError, EOFError),
@@ -91,6 +95,22 @@ class SourceError(OMEZarrError):
 
 class NodeNotFoundError(OMEZarrError, FileNotFoundError):
     """There is no OME-Zarr, no array and no group at the address."""
+
+
+class ImageChoiceError(NodeNotFoundError):
+    """A group is no image, but holds some: one of them is to be opened.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        The paths of the images below the address, in order.
+    """
+
+    def __init__(
+        self, sentence: str, paths: Sequence[str], *, action: str = "", url: str = ""
+    ) -> None:
+        super().__init__(sentence, action=action, url=url)
+        self.paths = tuple(paths)
 
 
 class StoreError(OMEZarrError, OSError):

@@ -425,7 +425,7 @@ def test_a_plain_group_says_what_it_holds(tmp_path, version):
         (tmp_path / "a.zarr" / "zarr.json").write_text(json.dumps(document))
     else:
         (tmp_path / "a.zarr" / ".zgroup").write_text('{"zarr_format": 2}')
-    with pytest.raises(NodeNotFoundError, match=r"It holds 0\. Open one of them"):
+    with pytest.raises(NodeNotFoundError, match=r"holds 1 image: 0\. Open one of them"):
         opened(tmp_path / "a.zarr")
 
 

@@ -19,6 +19,7 @@ from napari_omezarr.reading import Reading
 from napari_omezarr.samples import write_cells
 from napari_omezarr.user_files import Recents
 from napari_omezarr.widgets.open import MOST, tell
+from napari_omezarr.widgets.open_dialog import show_open_dialog
 from napari_omezarr.widgets.qt_async import pending
 from servers.faults import Stalled, Status
 
@@ -246,3 +247,42 @@ def test_a_folder_opens_from_a_script_without_an_event_loop(
     write_cells(tmp_path / "cells.ome.zarr", shape=(2, 64, 64))
     assert names(viewer.open(tmp_path / "cells.ome.zarr", plugin=PLUGIN)) == NAMES
     assert sys.modules["napari"].current_viewer() is viewer
+
+
+def put_images(folder: Path) -> None:
+    """A store that is no image, with two images of two channels each."""
+    for name in ("left", "right"):
+        write_cells(folder / "images" / name, shape=(2, 64, 64))
+    for group in (folder, folder / "images"):
+        (group / ".zgroup").write_text('{"zarr_format": 2}')
+
+
+def test_the_images_of_a_store_are_offered(
+    viewer: Any, tmp_path: Path, qtbot: QtBot
+) -> None:
+    put_images(tmp_path / "sd.zarr")
+    assert viewer.open(str(tmp_path / "sd.zarr"), plugin=PLUGIN) == []
+    dialog = show_open_dialog(viewer)
+    assert [dialog.images.item(row).text() for row in range(2)] == [
+        "images/left",
+        "images/right",
+    ]
+    assert "holds 2 images" in dialog.message.text()
+    dialog.images.selectAll()
+    dialog.open_button.click()
+    until(qtbot, lambda: len(viewer.layers) == 2 * len(NAMES))
+
+
+def test_what_was_offered_is_forgotten_when_another_address_is_typed(
+    viewer: Any, tmp_path: Path, cells: str, qtbot: QtBot
+) -> None:
+    put_images(tmp_path / "sd.zarr")
+    dialog = show_open_dialog(viewer)
+    dialog.line.set_address(str(tmp_path / "sd.zarr"))
+    dialog.open_button.click()
+    until(qtbot, lambda: dialog.images.count())
+    assert not dialog.images.isHidden()
+    dialog.line.set_address(cells)
+    assert dialog.images.isHidden()
+    dialog.open_button.click()
+    until(qtbot, lambda: names(viewer.layers) == NAMES)

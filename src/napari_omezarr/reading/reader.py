@@ -6,14 +6,16 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from napari_omezarr._io_loop import run
 from napari_omezarr.errors import (
     AccessDeniedError,
+    ImageChoiceError,
     MetadataError,
     NodeNotFoundError,
     OMEZarrError,
     WebPageError,
 )
-from napari_omezarr.location import Location
+from napari_omezarr.location import ZARRAY, ZGROUP, Location
 from napari_omezarr.metadata import (
     Affine,
     Axis,
@@ -28,7 +30,13 @@ from napari_omezarr.metadata import (
     resolve_channels,
 )
 from napari_omezarr.pyramid import Level, Pyramid
-from napari_omezarr.store import is_zarr, is_zip_file, location_of, open_store
+from napari_omezarr.store import (
+    is_zarr,
+    is_zip_file,
+    location_of,
+    open_lister,
+    open_store,
+)
 
 from .collections import open_plate, open_scene, open_series, open_well
 from .image import find_parameters, image_keys, open_array, open_image, open_labels
@@ -38,17 +46,18 @@ from .nodes import (
     Opening,
     Reading,
     ReadOptions,
-    array_key,
     find_node,
     group_keys,
     join_path,
     kind_of,
+    parse_array,
     parse_node,
 )
-from .rounds import ask, run_questions
+from .rounds import ask, run_questions, together
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
 
     from napari_omezarr.metadata import Kind
 
@@ -58,8 +67,14 @@ if TYPE_CHECKING:
 # What is not OME-Zarr: an array opens, a group says what it holds.
 
 _TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
-_MOST_NAMED = 8
 _USUAL = ("0", "s0", "1", "data", "image", "images", "raw", "labels", "volumes")
+"""What groups often hold, where nobody lists them."""
+_MOST_NAMES = 256
+"""How many children of a group are looked at."""
+_MOST_GROUPS = 8
+"""Into how many groups of a group one looks for images."""
+_MOST_NAMED = 8
+"""How many images a sentence names."""
 
 
 def open_plain_array(opening: Opening, node: ArrayNode) -> list[Pyramid]:
@@ -92,32 +107,111 @@ def open_plain_array(opening: Opening, node: ArrayNode) -> list[Pyramid]:
     ]
 
 
-def describe_group(opening: Opening, group: GroupNode) -> Questions[list[Pyramid]]:
-    """Raise an error that says what a group without OME-Zarr metadata holds.
+def plain_group_error(opening: Opening) -> NodeNotFoundError:
+    """Say which images a group without OME-Zarr metadata holds; blocks.
 
-    Nothing is listed: a few usual names are asked for, in one round.
+    What lies below is found in consolidated metadata, by listing where that is
+    possible, else by a few usual names; two levels deep, as in SpatialData's stores.
     """
-    keys = {
-        name: (
-            *group_keys(join_path(group.path, name), group.zarr_format),
-            array_key(join_path(group.path, name), group.zarr_format),
-        )
-        for name in _USUAL
-    }
-    answers = yield from ask({key for several in keys.values() for key in several})
-    held = [
-        name
-        for name, several in keys.items()
-        if any(isinstance(answers[key], bytes) for key in several)
-    ]
     place = opening.location.display
+    children = _look_below(opening, ("",))
+    groups = [path for path, node in children.items() if _is_bare(node)]
+    found = {**children, **_look_below(opening, groups[:_MOST_GROUPS])}
+    images = [
+        path for name, node in sorted(found.items()) for path in _images(name, node)
+    ]
+    if images:
+        noun = "image" if len(images) == 1 else "images"
+        listed = ", ".join(images[:_MOST_NAMED])
+        more = len(images) - _MOST_NAMED
+        least = "at least " if len(children) >= _MOST_NAMES else ""
+        sentence = f"{place} holds {least}{len(images)} {noun}: {listed}"
+        sentence += f" and {more} more." if more > 0 else "."
+        action = f"Open one of them, like {(opening.location / images[0]).display}."
+        return ImageChoiceError(sentence, images, action=action, url=place)
     sentence = f"{place} is a zarr group without OME-Zarr metadata."
-    if held:
-        sentence += f" It holds {', '.join(held)}."
-        action = f"Open one of them, like {place}/{held[0]}."
-    else:
+    if not children:
         action = "Type the full address of an image in it."
-    raise NodeNotFoundError(sentence, action=action, url=place)
+    else:
+        names = sorted(children)
+        sentence += f" It holds {', '.join(names[:_MOST_NAMED])}."
+        action = f"Open one of them, like {(opening.location / names[0]).display}."
+    return NodeNotFoundError(sentence, action=action, url=place)
+
+
+def _choice_error(
+    opening: Opening, images: Sequence[str], *, is_all: bool = True
+) -> ImageChoiceError:
+    place, least = opening.location.display, "" if is_all else "at least "
+    noun = "image" if len(images) == 1 else "images"
+    some = ", ".join(images[:_MOST_NAMED])
+    more = len(images) - _MOST_NAMED
+    some += f" and {more} more" if more > 0 else ""
+    sentence = f"{place} holds {least}{len(images)} {noun}: {some}."
+    action = f"Open one of them, like {(opening.location / images[0]).display}."
+    return ImageChoiceError(sentence, images, action=action, url=place)
+
+
+def _look_below(opening: Opening, paths: Sequence[str]) -> dict[str, Node]:
+    """Find the nodes directly below some groups: one round, besides listing."""
+    children = [
+        join_path(path, name) for path in paths for name in _names_below(opening, path)
+    ]
+    questions = together(_look_at(opening, path) for path in children)
+    nodes = run_questions(questions, opening.store, opening.consolidated)
+    found = zip(children, nodes, strict=True)
+    return {path: node for path, node in found if node is not None}
+
+
+def _look_at(opening: Opening, path: str) -> Questions[Node | None]:
+    """Find a node of any kind by all of its documents at once."""
+    array, group = join_path(path, ZARRAY), join_path(path, ZGROUP)
+    keys = (*group_keys(path), array, group)
+    held = [key for key in keys if opening.consolidated.answer(key) is not None]
+    answers = yield from ask(held or keys)
+    answers = {**dict.fromkeys(keys), **answers}
+    try:
+        found = parse_node(path, answers)
+        if isinstance(answers.get(array), bytes) and not _is_told(found):
+            return parse_array(path, answers, 2)
+    except OMEZarrError:
+        return None
+    if found is None and isinstance(answers.get(group), bytes):
+        return GroupNode(path, 2, {})
+    return found
+
+
+def _is_told(node: Node | None) -> bool:
+    return node is not None and (node.zarr_format == 3 or kind_of(node) is not None)
+
+
+def _is_bare(node: Node) -> bool:
+    return isinstance(node, GroupNode) and not _images("", node)
+
+
+def _images(path: str, node: Node) -> list[str]:
+    """Give the paths of what opens as layers: of a node, or of the labels it lists."""
+    if isinstance(node, ArrayNode):
+        return []
+    try:
+        kind = kind_of(node)
+    except OMEZarrError:
+        return []
+    if isinstance(kind, Labels):
+        return [join_path(path, name) for name in kind.paths[:_MOST_NAMES]]
+    return [] if kind is None else [path]
+
+
+def _names_below(opening: Opening, path: str) -> Sequence[str]:
+    """Name what may lie in a group; bounded, whatever the group holds."""
+    if opening.consolidated.children(""):
+        return opening.consolidated.children(path)[:_MOST_NAMES]
+    try:
+        lister = open_lister(opening.place(path))
+        page = run(lister.page(size=_MOST_NAMES))
+    except OMEZarrError:  # not listed for everybody, and there is another way
+        return _USUAL
+    return [item.name for item in page.items if item.is_folder]
 
 
 def _axes(names: Any, ndim: int) -> tuple[Axis, ...]:
@@ -155,7 +249,8 @@ def read(
     Raises
     ------
     NodeNotFoundError
-        Nothing is there, or nothing that could be shown.
+        Nothing is there, or nothing that could be shown. It is an ImageChoiceError,
+        whose ``paths`` are those of the images, where a group holds some.
     MetadataError
         A document cannot be understood even with tolerance.
     UnsupportedDataError
@@ -179,6 +274,8 @@ def read(
     try:
         root = _root(opening)
         first, answers = run_questions(root, opening.store, opening.consolidated)
+        if first is None:
+            raise _nothing_there(opening)
     except (AccessDeniedError, MetadataError, NodeNotFoundError, WebPageError):
         if not is_zip_file(opening.store):
             raise
@@ -191,6 +288,8 @@ def read(
             return owner
     questions = _open(opening, first, answers)
     pyramids = run_questions(questions, opening.store, opening.consolidated)
+    if pyramids is None:
+        raise plain_group_error(opening)
     return _reading(opening, pyramids)
 
 
@@ -221,29 +320,27 @@ def _systems(pyramid: Pyramid) -> list[str]:
     return [f"Shown in coordinate system {shown}; others are {', '.join(others)}."]
 
 
-def _root(opening: Opening) -> Questions[tuple[Node, Answers]]:
+def _nothing_there(opening: Opening) -> NodeNotFoundError:
+    """Say that there is no node, or which images an archive or a local folder holds."""
+    if opening.store.choices:
+        return _choice_error(opening, opening.store.choices)
+    if opening.location.protocol == "file":
+        error = plain_group_error(opening)
+        if isinstance(error, ImageChoiceError):
+            return error
+    place = opening.location.display
+    msg = f"There is no OME-Zarr at {place}."
+    action = "Check the address; the image's own folder is what is needed."
+    return NodeNotFoundError(msg, action=action, url=place)
+
+
+def _root(opening: Opening) -> Questions[tuple[Node | None, Answers]]:
     """Ask for the address itself; both formats and the labels are guessed at."""
     answers = yield from ask((*image_keys(""), ".zmetadata"))
     found = parse_node("", answers)
     if found is None or (isinstance(found, GroupNode) and not _says_enough(found)):
         found = (yield from find_node("")) or found
-    if found is None:
-        raise _nothing_there(opening)
     return found, answers
-
-
-def _nothing_there(opening: Opening) -> NodeNotFoundError:
-    place, choices = opening.location.display, opening.store.choices
-    if choices:
-        some = ", ".join(choices[:_MOST_NAMED])
-        more = len(choices) - _MOST_NAMED
-        some += f" and {more} more" if more > 0 else ""
-        msg = f"{place} holds {len(choices)} images: {some}."
-        action = f"Open one of them, like {(opening.location / choices[0]).display}."
-    else:
-        msg = f"There is no OME-Zarr at {place}."
-        action = "Check the address; the image's own folder is what is needed."
-    return NodeNotFoundError(msg, action=action, url=place)
 
 
 def _says_enough(group: GroupNode) -> bool:
@@ -252,7 +349,10 @@ def _says_enough(group: GroupNode) -> bool:
     return group.zarr_format == 3 or kind_of(group) is not None
 
 
-def _open(opening: Opening, found: Node, answers: Answers) -> Questions[list[Pyramid]]:
+def _open(
+    opening: Opening, found: Node, answers: Answers
+) -> Questions[list[Pyramid] | None]:
+    """Open a node; None where it is a group that nothing says is an image."""
     if isinstance(found, ArrayNode):
         return open_plain_array(opening, found)
     parameters = yield from find_parameters(opening, found)
@@ -273,7 +373,7 @@ def _open(opening: Opening, found: Node, answers: Answers) -> Questions[list[Pyr
 
 def _open_kind(
     opening: Opening, group: GroupNode, kind: Kind | None, answers: Answers
-) -> Questions[list[Pyramid]]:
+) -> Questions[list[Pyramid] | None]:
     match kind:
         case Image():
             questions = open_image(opening, group, answers)
@@ -286,7 +386,7 @@ def _open_kind(
         case Series():
             questions = open_series(opening, group)
         case _:
-            questions = describe_group(opening, group)
+            return None
     return (yield from questions)
 
 

@@ -126,6 +126,12 @@ class Consolidated:
                     f"{below}{name}/zarr.json": e for name, e in entries.items()
                 }
 
+    def children(self, path: str) -> list[str]:
+        """Give the names directly below a group, in order; none if nothing is held."""
+        below = f"{path}/" if path else ""
+        keys = [key[len(below) :] for key in self._documents if key.startswith(below)]
+        return sorted({key.partition("/")[0] for key in keys if "/" in key})
+
     def answer(self, key: str) -> bytes | None:
         """Give the document at a key as its bytes, or None if it is not held."""
         document = self._documents.get(key)

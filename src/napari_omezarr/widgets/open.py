@@ -21,7 +21,7 @@ from qtpy.QtCore import QTimer
 
 from napari_omezarr.claims import place_of
 from napari_omezarr.display import attach
-from napari_omezarr.errors import OMEZarrError
+from napari_omezarr.errors import ImageChoiceError, OMEZarrError
 from napari_omezarr.layers import estimate_contrast, layer_data
 from napari_omezarr.reading import ReadOptions, read
 from napari_omezarr.user_files import Recents
@@ -30,7 +30,7 @@ from .preferences import follow_settings
 from .qt_async import Task, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from concurrent.futures import Future
 
     from napari.layers import Image
@@ -88,11 +88,15 @@ def make_layers(opened: Iterable[Opened]) -> list[Layer]:
     return [make_layer(spec) for spec in specs]
 
 
-def open_for_viewer(addresses: Sequence[str]) -> list[Any]:
+def open_for_viewer(
+    addresses: Sequence[str], offer: Callable[[Location, ImageChoiceError], bool]
+) -> list[Any]:
     """Open what napari hands over and wait for it: napari wants the layers returned.
 
-    A notification says the same as an error. It is ``[(None,)]``, napari's sign for
-    "nothing, and ask no other reader", when the person has cancelled.
+    ``offer`` lets the person choose from the images of a place that is none; False
+    where it cannot. A notification says the same as an error. It is ``[(None,)]``,
+    napari's sign for "nothing, and ask no other reader", when the person has
+    cancelled, or is asked which of a store's images she means.
     """
     tasks: list[Task] = []
     try:
@@ -101,7 +105,13 @@ def open_for_viewer(addresses: Sequence[str]) -> list[Any]:
         for task, location in zip(tasks, locations, strict=True):
             if not wait_for(task, f"Opening {location.name} …"):
                 return [(None,)]
-        return make_layers(task.future.result() for task in tasks)
+        opened = []
+        for task, location in zip(tasks, locations, strict=True):
+            error = task.future.exception()
+            if isinstance(error, ImageChoiceError) and offer(location, error):
+                continue
+            opened.append(task.future.result())
+        return make_layers(opened) or [(None,)]
     except OMEZarrError as error:
         explain(error)
         raise

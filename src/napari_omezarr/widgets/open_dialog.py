@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from napari import current_viewer
 from napari.qt import get_current_stylesheet
 from qtpy.compat import isalive
 from qtpy.QtCore import QMimeData, Qt, Signal
@@ -21,13 +22,14 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
 )
 
-from napari_omezarr.errors import OMEZarrError
+from napari_omezarr.errors import ImageChoiceError, OMEZarrError
 from napari_omezarr.location import Location, parse_many
 from napari_omezarr.user_files import Recents
 
 from .qt_async import Task, main_window
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from concurrent.futures import Future
 
     from napari.components import ViewerModel
@@ -163,18 +165,28 @@ class OpenDialog(QDialog):
     """Opens what is typed, pasted, dropped or chosen, without blocking anything.
 
     Enter opens, Down goes to the recent places, Esc cancels what is being opened,
-    and closes the dialog when nothing is. Errors are said inside.
+    and closes the dialog when nothing is. Errors are said inside. Of a store that
+    is no image but holds some, it offers those.
     """
 
     def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._viewer = viewer
-        self._tasks: list[Task] = []
+        self._tasks: dict[Task, Location] = {}
         self._failures: list[str] = []
+        self._offered: list[Location] = []
         self.setWindowTitle("Open OME-Zarr")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setMinimumWidth(300)
         self.line = AddressLine(self)
+        self.system = QLineEdit(self)
+        self.system.setPlaceholderText(
+            "Coordinate system, if not the image's own (0.6)"
+        )
+        self.system.setClearButtonEnabled(True)
+        self.images = QListWidget(self)
+        self.images.setSelectionMode(QListWidget.SelectionMode.ExtendedSelection)
+        self.images.hide()
         self.recent = RecentList(Recents(), self)
         self.message = QLabel(self)
         self.progress = QProgressBar(self)
@@ -196,6 +208,10 @@ class OpenDialog(QDialog):
         if self.busy:
             return
         self._failures.clear()
+        if self._offered:
+            rows = [index.row() for index in self.images.selectedIndexes()]
+            self._start([self._offered[row] for row in sorted(rows)])
+            return
         try:
             locations = parse_many(self.line.address_text())
         except OMEZarrError as error:
@@ -204,11 +220,37 @@ class OpenDialog(QDialog):
         if not locations:
             self._say("There is no address. Paste one, or choose a recent place.")
             return
+        self._start(locations)
+
+    def offer(self, place: Location, error: ImageChoiceError) -> None:
+        """Let the person choose from the images of a place; several, if she likes."""
+        self._offered += [place / path for path in error.paths]
+        self.images.addItems(error.paths)
+        if not self.images.selectedItems():
+            self.images.setCurrentRow(0)
+        self._say(f"{error.sentence} Choose those to open.")
+        self._show_offer(is_shown=True)
+        self.images.setFocus()
+
+    def _forget_offer(self) -> None:
+        self._offered.clear()
+        self.images.clear()
+        self._show_offer(is_shown=False)
+
+    def _show_offer(self, *, is_shown: bool) -> None:
+        self.images.setVisible(is_shown)
+        self.recent.setHidden(is_shown)
+
+    def _start(self, locations: Sequence[Location]) -> None:
         self._say("")
-        self._tasks += [Task(partial(_open, location)) for location in locations]
-        for task in self._tasks:
+        self._forget_offer()
+        system = self.system.text().strip() or None
+        for location in locations:
+            task = Task(partial(_open, location, system))
+            self._tasks[task] = location
+        for task in list(self._tasks):
             task.start(partial(self._receive, task), self)
-        self._set_busy(True)
+        self._set_busy(bool(self._tasks))
 
     def cancel(self) -> None:
         """Give up what is being opened."""
@@ -254,7 +296,9 @@ class OpenDialog(QDialog):
         self.progress.setRange(0, 0)
         self.progress.setTextVisible(False)
         layout.addLayout(address)
+        layout.addWidget(self.system)
         layout.addWidget(self.message)
+        layout.addWidget(self.images)
         layout.addWidget(self.recent)
         layout.addLayout(buttons)
         self.open_button.setDefault(True)
@@ -266,6 +310,8 @@ class OpenDialog(QDialog):
         self.open_button.clicked.connect(self.open_address)
         self.cancel_button.clicked.connect(self.reject)
         self.line.textChanged.connect(self.recent.narrow)
+        self.line.textChanged.connect(self._forget_offer)
+        self.images.itemActivated.connect(self.open_address)
         self.recent.chosen.connect(self._open_recent)
 
     def _open_recent(self, address: str) -> None:
@@ -278,20 +324,23 @@ class OpenDialog(QDialog):
         self._tasks.clear()
 
     def _receive(self, task: Task, outcome: Future[Opened]) -> None:
-        self._tasks.remove(task)
+        place = self._tasks.pop(task)
         error = outcome.exception()
-        if isinstance(error, OMEZarrError):
+        if isinstance(error, ImageChoiceError):
+            self.offer(place, error)
+        elif isinstance(error, OMEZarrError):
             self._failures.append(str(error))
         else:
             from .open import make_layers
 
             for layer in make_layers([outcome.result()]):
                 self._viewer.add_layer(layer)
-        self._say("\n".join(self._failures))
+        if self._failures or not self._offered:
+            self._say("\n".join(self._failures))
         if self.busy:
             return
         self._set_busy(False)
-        if not self._failures:
+        if not (self._failures or self._offered):
             self.close()
 
     def _set_busy(self, busy: bool) -> None:
@@ -320,8 +369,19 @@ def show_open_dialog(viewer: ViewerModel) -> OpenDialog:
     return dialog
 
 
-def _open(location: Location) -> Opened:
+def offer_images(place: Location, error: ImageChoiceError) -> bool:
+    """Show the images of a place in the dialog, if there is a viewer to open them."""
+    viewer = current_viewer()
+    if viewer is None:
+        return False
+    show_open_dialog(viewer).offer(place, error)
+    return True
+
+
+def _open(location: Location, system: str | None) -> Opened:
     # Imported here, in the task's thread: the first time it takes a second or more.
+    from napari_omezarr.reading import ReadOptions
+
     from .open import open_place
 
-    return open_place(location)
+    return open_place(location, ReadOptions(coordinate_system=system))
