@@ -10,10 +10,15 @@ import pytest
 import zarr
 
 from napari_omezarr import errors
-from napari_omezarr.connections import Profile, aws_profiles
+from napari_omezarr.connections import (
+    Connection,
+    ConnectionFile,
+    Profile,
+    aws_profiles,
+)
 from napari_omezarr.demo.server import OWNER, READER
 from napari_omezarr.location import Location
-from napari_omezarr.store import open_store
+from napari_omezarr.store import open_lister, open_store, run
 from quick_retries import PIXELS, QUICK, write_image
 from servers import faults
 from servers.proxy import Proxy
@@ -92,6 +97,74 @@ def test_a_private_bucket_with_keys(place, proxy, sign_in, identity):
     assert {request.method for request in proxy.requests} == {"GET"}
     assert all(signed(request) for request in proxy.requests)
     assert store.notes == ()
+
+
+def pasted(bucket, images, proxy, **options):
+    return Location.parse(f"s3+{proxy.url}/{bucket}/{images}", **options)
+
+
+def test_an_endpoint_that_a_text_names_gets_no_key_for_what_is_public(
+    images, proxy, sign_in
+):
+    sign_in(OWNER, token="token")
+    store = open_store(pasted("public", images, proxy), retry=QUICK)
+    assert [store.fetch([key])[key] is None for key in KEYS] == [0, 0, 1, 1]
+    assert not any(signed(request) for request in proxy.requests)
+    assert len(proxy.requests) == len(KEYS)
+    listed = run(open_lister(pasted("public", images, proxy), retry=QUICK).page())
+    assert listed.items
+    assert not any(signed(request) for request in proxy.requests)
+
+
+def test_an_endpoint_that_a_text_names_is_asked_with_the_key_where_it_must(
+    images, proxy, sign_in
+):
+    sign_in(OWNER)
+    store = open_store(pasted("private", images, proxy), retry=QUICK)
+    assert kinds(store.fetch(KEYS[:1])) == ["bytes"]
+    assert [signed(request) for request in proxy.requests] == [False, True]
+    assert kinds(store.fetch(KEYS)) == FOUND
+    again = open_store(pasted("private", images, proxy), retry=QUICK)
+    assert kinds(again.fetch(KEYS)) == FOUND
+    assert all(signed(request) for request in proxy.requests[1:])
+    assert store.notes == ()
+
+
+def test_missing_keys_of_an_open_place_are_no_reason_for_a_key(images, proxy, sign_in):
+    sign_in(OWNER)
+    for path in ("/public", "/public/", *(f"*/{key}" for key in KEYS[2:])):
+        proxy.fault(path, faults.s3_error(403, "AccessDenied"), forever=True)
+    store = open_store(pasted("public", images, proxy), retry=QUICK)
+    assert kinds(store.fetch(KEYS[:1])) == ["bytes"]
+    assert kinds(store.fetch(KEYS)) == FOUND
+    assert not any(signed(request) for request in proxy.requests)
+
+
+@pytest.mark.parametrize("says", ["connection", "profile", "environment", "argument"])
+def test_an_endpoint_that_the_person_names_gets_the_key(
+    says, images, proxy, sign_in, monkeypatch
+):
+    sign_in(OWNER)
+    location, profile = pasted("private", images, proxy), None
+    match says:
+        case "connection":
+            ConnectionFile().save(Connection(Profile("lab", endpoint=proxy.url)))
+            location = pasted("private", images, proxy, profile="lab")
+        case "profile":
+            profile = Profile("lab", endpoint=proxy.url)
+        case "environment":
+            monkeypatch.setenv("AWS_ENDPOINT_URL", f"{proxy.url}/")
+        case "argument":
+            location = Location.parse(f"s3://private/{images}", endpoint=proxy.url)
+    store = open_store(location, profile=profile, retry=QUICK)
+    assert kinds(store.fetch(KEYS)) == FOUND
+    assert all(signed(request) for request in proxy.requests)
+
+
+def test_without_a_key_an_endpoint_is_asked_once(images, proxy):
+    answers = open_store(pasted("private", images, proxy), retry=QUICK).fetch(KEYS)
+    assert set(kinds(answers)) == {"SignInNeededError"}
+    assert len(proxy.requests) == len(KEYS)
 
 
 def test_a_private_bucket_without_keys(place, proxy):

@@ -231,6 +231,13 @@ def wished(location: Location, profile: Profile | None) -> Profile:
     return wished
 
 
+def is_stranger(location: Location, profile: Profile | None) -> bool:
+    """Say whether only the text of an address names its endpoint, and no connection."""
+    if not location.is_pasted or location.profile:
+        return False
+    return profile is None or profile.endpoint != location.endpoint
+
+
 def _is_at(location: Location, endpoint: str | None) -> bool:
     """Say whether a place is at an endpoint, and not at one that it names itself."""
     return endpoint is not None and location.endpoint in (None, endpoint)

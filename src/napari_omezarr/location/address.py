@@ -47,6 +47,10 @@ class Address:
     through : tuple of str
         fsspec's filesystems that stand before the address, outermost first:
         ``reference`` (kerchunk), ``simplecache``, ``filecache``, ``blockcache``.
+    is_pasted : bool
+        Whether the endpoint stood in the text itself: whoever wrote that may not be
+        the person, so that nobody signs in there unasked. It does not count when
+        places are compared.
     notes : tuple of str
         Sentences worth telling once, like "moved to …"; they hold no secret and
         do not count when places are compared.
@@ -63,6 +67,7 @@ class Address:
     profile: str | None = None
     anonymous: bool | None = None
     through: tuple[str, ...] = ()
+    is_pasted: bool = field(default=False, compare=False, repr=False)
     notes: tuple[str, ...] = field(default=(), compare=False)
 
 

@@ -118,6 +118,7 @@ def _in_bucket(
         userinfo="",
         endpoint=endpoint,
         region=region,
+        is_pasted=endpoint is not None,
     )
 
 
@@ -320,14 +321,15 @@ def parse_with_endpoint(protocol: str, scheme: str, rest: str) -> Address:
     """
     if protocol == "s3" and (alone := _ENDPOINT_ALONE.match(rest)):
         endpoint = parse_endpoint(f"{scheme}://{alone[1]}")
-        return Address(protocol, "", "", endpoint=endpoint)
+        return Address(protocol, "", "", endpoint=endpoint, is_pasted=True)
     found = _ENDPOINT_AND_BUCKET.match(rest)
     if "@" in (rest if not found else found[1]):
         raise _secret_in_address()
     if not found:
         raise _no_bucket(f"{protocol}+{scheme}", "host/bucket")
     endpoint = parse_endpoint(f"{scheme}://{found[1]}")
-    return replace(_address(protocol, found[2], found[3]), endpoint=endpoint)
+    address = _address(protocol, found[2], found[3])
+    return replace(address, endpoint=endpoint, is_pasted=True)
 
 
 def _address(protocol: str, place: str, key: str) -> Address:

@@ -22,7 +22,7 @@ import fsspec
 from fsspec.config import conf
 
 from napari_omezarr._io_loop import outcome
-from napari_omezarr.connections import key_store, wished
+from napari_omezarr.connections import is_stranger, key_store, wished
 from napari_omezarr.errors import (
     AccessDeniedError,
     CertificateError,
@@ -522,7 +522,10 @@ def _github(location: Location) -> dict[str, Any]:
 def _s3(location: Location) -> Any:
     from .sign_in import s3_filesystem  # late: it loads AWS's libraries
 
-    return s3_filesystem(wished(location, None), conf.get("s3", {}))
+    profile = wished(location, None)
+    if is_stranger(location, None):
+        profile = replace(profile, sign_in="anonymous")
+    return s3_filesystem(profile, conf.get("s3", {}))
 
 
 def _gs(location: Location) -> dict[str, Any]:

@@ -230,6 +230,17 @@ class S3Reader(S3Backend):
 
     async def _signed(self, request: S3Request) -> Response:
         bucket = self._opened()
+        if bucket.wary:
+            try:
+                response = await self._get(request, None)
+            except RequestFailed as failure:
+                refusal = failure
+            else:
+                bucket.was_open(self._prefix)
+                return response
+            if bucket.is_open(self._prefix):
+                raise refusal  # of a missing key: who may not list is told so
+            await bucket.sign_in(refusal)
         credentials = await bucket.credentials()
         if isinstance(credentials, StoreError):
             return await self._unsigned(request, credentials)

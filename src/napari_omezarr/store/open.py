@@ -14,7 +14,13 @@ from urllib.parse import quote
 from zarr.abc.store import RangeByteRequest
 
 from napari_omezarr._io_loop import run
-from napari_omezarr.connections import Profile, find_profile, is_web_home, wished
+from napari_omezarr.connections import (
+    Profile,
+    find_profile,
+    is_stranger,
+    is_web_home,
+    wished,
+)
 from napari_omezarr.errors import (
     BucketNotFoundError,
     NodeNotFoundError,
@@ -498,7 +504,13 @@ def _s3_reader(
 
     named = wished(location, profile)
     automatic = named.sign_in == "automatic" and location.anonymous is None
-    bucket = partial(shared_bucket, location.root, named, automatic=automatic)
+    bucket = partial(
+        shared_bucket,
+        location.root,
+        named,
+        automatic=automatic,
+        wary=automatic and is_stranger(location, profile),
+    )
     access = Access(retry, named.ca_file, named.unverified)
     return S3Reader(bucket, location.path, access)
 

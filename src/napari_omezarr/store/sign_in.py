@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -299,10 +300,13 @@ class BucketSession:
     """One bucket, as one sign-in sees it.
 
     What the profile leaves open the AWS configuration decides. An `automatic` sign-in
-    is given up if it turns out to be no good.
+    is given up if it turns out to be no good; a `wary` one is for an endpoint that a
+    text names, and begins without a key.
     """
 
-    def __init__(self, name: str, profile: Profile, *, automatic: bool) -> None:
+    def __init__(
+        self, name: str, profile: Profile, *, automatic: bool, wary: bool = False
+    ) -> None:
         chain = _chain(profile)
         style = profile.style if profile.style != "auto" else chain.style
         self.notes = NoteList()
@@ -320,6 +324,10 @@ class BucketSession:
             host = urlsplit(self.address.host).netloc
             self.notes.add(f"The certificate of {host} is not checked.")
         self.headers = _PAYS if profile.requester_pays else {}
+        # Amazon's own hosts are no strangers, nor is what its configuration names.
+        known = (None, chain.endpoint and chain.endpoint.rstrip("/"))
+        self.wary = wary and self.address.endpoint not in known
+        self._open: set[str] = set()
         self._automatic = automatic
         self._signed = False
         self._chain = chain
@@ -345,6 +353,23 @@ class BucketSession:
             raise found
         return found
 
+    async def sign_in(self, refusal: RequestFailed) -> None:
+        """Give up being wary, as nothing is read without a key.
+
+        Raises
+        ------
+        RequestFailed
+            `refusal`, if a key would not help or there is none.
+        """
+        if not (refusal.denied or refusal.status == 401):
+            raise refusal
+        found = await self._chain.credentials()
+        if isinstance(found, StoreError):
+            raise replace(refusal, signed_failure=found)
+        if found is None:
+            raise refusal
+        self.wary = False
+
     def may_go_anonymous(self, failure: RequestFailed) -> bool:
         """Say whether the same key is worth asking for without a sign-in."""
         bad = failure.expired or failure.status == 401 or failure.code in _BAD_SIGN_IN
@@ -356,6 +381,16 @@ class BucketSession:
             self._signed = True
         elif self._automatic and not self.anonymous:
             self.go_anonymous(None)
+
+    def was_open(self, prefix: str) -> None:
+        """Remember that something below a prefix was read without signing in."""
+        self._open.add(prefix)
+        bucket = self.address.bucket
+        self.notes.add(f"The bucket {bucket} is read without signing in.")
+
+    def is_open(self, prefix: str) -> bool:
+        """Say whether something was, below it or a prefix above."""
+        return any(f"{prefix}/".startswith(f"{known}/") for known in self._open)
 
     def go_anonymous(self, problem: RequestFailed | StoreError | None) -> None:
         """Read without signing in from now on, because that worked.
@@ -386,19 +421,21 @@ class BucketSession:
             self._chain.forget()
 
 
-_Key = tuple[str, "Profile", bool, object]
+_Key = tuple[str, "Profile", bool, bool, object]
 _buckets: dict[_Key, BucketSession] = {}
 
 
-def shared_bucket(name: str, profile: Profile, *, automatic: bool) -> BucketSession:
+def shared_bucket(
+    name: str, profile: Profile, *, automatic: bool, wary: bool = False
+) -> BucketSession:
     """Return what is known of a bucket, the same for all who ask alike.
 
     It begins anew when the person changed her AWS configuration or the
     environment, by signing in for one.
     """
-    key = (name, profile, automatic, _configuration())
+    key = (name, profile, automatic, wary, _configuration())
     if key not in _buckets:
-        _buckets[key] = BucketSession(name, profile, automatic=automatic)
+        _buckets[key] = BucketSession(name, profile, automatic=automatic, wary=wary)
     return _buckets[key]
 
 
