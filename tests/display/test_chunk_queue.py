@@ -21,6 +21,7 @@ from napari_omezarr.errors import (
     ServerBusyError,
     ServerError,
     StoreConnectionError,
+    StoreTimeoutError,
 )
 from pixel_sources import MemoryPixels
 
@@ -212,12 +213,76 @@ def test_a_chunk_that_failed_is_asked_for_again_later_then_given_up(queue):
     assert queue.changed == {"view"}
 
 
-def test_a_refused_chunk_is_given_up_at_once(queue):
-    queue.request("view", [ask(0)])
+def test_a_refused_chunk_is_given_up_at_once_and_asked_for_once_in_a_while(queue):
+    queue.request("view", [ask(0), ask(1)])
     taken(queue)
     fail(queue, 0, 0.0, AccessDeniedError("no"))
-    assert queue.owners["view"].failed == {key(0)}
+    fail(queue, 1, 0.0, AccessDeniedError("no"))
+    assert queue.owners["view"].failed == {key(0), key(1)}
+    assert queue.next(0.0) == RETRY_POLICY.longest
+    assert taken(queue, 30.0) == [0]
+    queue.arrived(reading(queue, 0), 30.0)
+    assert taken(queue, 30.0) == [1]
+
+
+def test_a_chunk_that_cannot_be_decoded_is_not_asked_for_again_by_itself(queue):
+    queue.request("view", [ask(0)])
+    taken(queue)
+    fail(queue, 0, 0.0, RuntimeError("bad magic"))
     assert queue.next(1e9) is None
+    queue.retry()
+    assert taken(queue) == [0]
+
+
+def test_a_host_that_is_down_is_known_at_once_and_asked_for_one_chunk(queue):
+    queue.request("view", [ask(n) for n in range(100)])
+    first = taken(queue)
+    fail(queue, 0, 1.0, StoreConnectionError("away"))
+    assert queue.is_late(key(0))
+    assert not queue.is_late(key(1))
+    fail(queue, 1, 1.0, StoreConnectionError("away"))
+    assert all(queue.is_late(key(n)) for n in range(100))
+    for number in first[2:]:
+        fail(queue, number, 1.0, StoreConnectionError("away"))
+    assert len(queue.owners["view"].failed) == 100
+    # Those that are looked at later are known to be owed without a request.
+    queue.request("view", [ask(n) for n in range(200, 300)], now=1.5)
+    assert len(queue.owners["view"].failed) == 100
+    assert taken(queue, 1.5) == []
+    assert taken(queue, 2.0) == [200]
+    assert {t.since for t in queue.troubles(["view"]).values()} == {1.0}
+    queue.arrived(reading(queue, 200), 3.0)
+    assert not queue.is_late(key(300))
+    assert len(queue.owners["view"].pending) == 99
+    # Those that were passed meanwhile are no longer known to fail.
+    assert not queue.failures
+
+
+def test_looking_elsewhere_asks_a_host_that_is_down_but_not_more_often(queue):
+    queue.request("view", [ask(n) for n in range(3)])
+    now = give_up(queue, 0, 1, 2)
+    asked = 0
+    for step in range(100):
+        queue.request("view", [ask(1000 + step)], now=now + step / 10)
+        for queued in queue.take_unwanted():
+            queue.cancelled(queued)
+        for number in taken(queue, now + step / 10):
+            asked += 1
+            fail(queue, number, now + step / 10, StoreConnectionError("away"))
+    assert 5 <= asked <= 11
+
+
+def test_a_host_that_was_down_and_refuses_answers_again(queue):
+    queue.request("view", [ask(n) for n in range(3)])
+    now = give_up(queue, 0, 1, 2)
+    (number,), now = next_reads(queue, now)
+    fail(queue, number, now, AccessDeniedError("no"))
+    assert not queue.hosts["idr"].down
+    while others := taken(queue, now):
+        for other in others:
+            fail(queue, other, now, AccessDeniedError("no"))
+    troubles = queue.troubles(["view"]).values()
+    assert {type(trouble.error) for trouble in troubles} == {AccessDeniedError}
 
 
 def give_up(queue, *numbers, now=0.0):
@@ -262,7 +327,7 @@ def test_one_chunk_probes_a_host_and_brings_all_back(queue):
     assert len(queue.owners["view"].failed) == 3
     assert len(queue.notices) == 1
     (number,), probe = next_reads(queue, now)
-    assert now < probe <= now + 60
+    assert now < probe <= now + 1
     queue.arrived(reading(queue, number), probe)
     assert sorted([number, *taken(queue, probe)]) == [0, 1, 2]
     assert not queue.owners["view"].failed
@@ -271,11 +336,13 @@ def test_one_chunk_probes_a_host_and_brings_all_back(queue):
 def test_a_probe_that_fails_asks_once_in_a_while(queue):
     queue.request("view", [ask(n) for n in range(3)])
     now = give_up(queue, 0, 1, 2)
-    for _ in range(4):
+    pauses = []
+    for _ in range(5):
         before = now
         (number,), now = next_reads(queue, now)
-        assert now >= before + 29
+        pauses.append(now - before)
         fail(queue, number, now, StoreConnectionError("away"))
+    assert pauses == [1, 2, 30, 30, 30]
     assert len(queue.notices) == 1
 
 
@@ -318,11 +385,20 @@ def test_a_silent_host_is_said_to_be_silent_once(have):
     queue.request("view", [ask(0)])
     taken(queue, 5)
     assert queue.next(5) == 15
+    queue.changed.clear()
     queue.next(15)
+    assert queue.changed == {"view"}
+    assert queue.is_late(key(0))
     queue.next(30)
     (notice,) = queue.notices
     assert notice.host == "idr"
     assert "10 seconds" in str(notice.error)
+    (trouble,) = queue.troubles(["view"]).values()
+    assert trouble.since == 5
+    # A failure of that read tells nothing new.
+    fail(queue, 0, 40.0, StoreTimeoutError("late"))
+    assert queue.hosts["idr"].down
+    assert len(queue.notices) == 1
 
 
 class Play:
@@ -352,10 +428,26 @@ class Play:
             self.have.add(queued.chunk.key)
             self.queue.arrived(queued, self.now)
 
-    def fail(self, *_):
+    def fail(self, *_, error=BROKEN):
         if self.running:
             queued = self.running.pop(0)
-            self.queue.failed(queued, BROKEN, self.now)
+            self.queue.failed(queued, error, self.now)
+
+    def refuse(self, *_):
+        self.fail(error=AccessDeniedError("no"))
+
+    def retry(self, *_):
+        self.queue.retry()
+
+    def read_all(self):
+        """Let all that is wanted arrive, as it is asked for by itself or by Retry."""
+        for _ in range(100):
+            self.retry()
+            self.now += 40
+            while isinstance(step := self.queue.next(self.now), QueuedChunk):
+                self.running.append(step)
+            while self.running:
+                self.succeed()
 
     def give_up_unwanted(self):
         for queued in self.queue.take_unwanted():
@@ -371,6 +463,8 @@ class Play:
         for owner, mine in queue.owners.items():
             assert all(owner in queue.chunks[key].owners for key in mine.pending)
             assert mine.failed <= queue.failures.keys()
+            assert not mine.failed & queue.chunks.keys()
+            assert all(queue.is_late(key) for key in mine.failed)
             assert mine.pending | mine.failed <= mine.requests.keys()
         pending = {key for mine in queue.owners.values() for key in mine.pending}
         assert queue.chunks.keys() == pending
@@ -378,7 +472,7 @@ class Play:
 
 EVENTS = st.tuples(
     st.sampled_from(
-        ["request", "request", "forget", "begin", "begin", "succeed", "fail"]
+        [*("request", "begin", "fail") * 2, "forget", "succeed", "refuse", "retry"]
     ),
     st.sampled_from("ab"),
     st.lists(st.integers(0, 7), max_size=5, unique=True),
@@ -396,3 +490,7 @@ def test_whatever_happens_the_books_are_right(events):
         getattr(play, event)(owner, numbers, priority)
         play.give_up_unwanted()
         play.check()
+    play.read_all()
+    play.check()
+    for mine in play.queue.owners.values():
+        assert mine.requests.keys() <= play.have

@@ -154,8 +154,8 @@ def test_a_failing_chunk_is_asked_for_so_often_and_then_given_up(fetcher, gate):
     fetcher.wait_for_all("view")
     assert gate.chunks_of(pixels) == {(0,): 1, (1,): AT_ONCE.tries}
     assert fetcher.progress("view").errors == (error,)
-    assert fetcher.has_failed((pixels.token, (1,)))
-    assert not fetcher.has_failed((pixels.token, (0,)))
+    assert fetcher.is_late((pixels.token, (1,)))
+    assert not fetcher.is_late((pixels.token, (0,)))
     (notice,) = fetcher.take_notices()
     assert (notice.host, notice.error) == ("far", error)
     assert fetcher.take_notices() == []
@@ -178,7 +178,7 @@ def test_the_tries_of_the_display_and_of_the_store_do_not_multiply(
     # Who asks for it herself is answered as at first.
     http_server.clear_log()
     fetcher.retry()
-    fetcher.wait_for(lambda: fetcher.has_failed((pixels.token, (0, 0))))
+    fetcher.wait_for(lambda: fetcher.is_late((pixels.token, (0, 0))))
     fetcher.wait_for_all("view")
     assert len(http_server.requests) == QUICK.tries + AT_ONCE.tries - 1
 

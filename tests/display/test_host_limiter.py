@@ -136,10 +136,14 @@ def test_silence_counts_from_the_last_answer(host):
     assert host.silent_from() == 15
     host.succeeded(now=12)
     assert host.silent_from() == 22
-    host.silent = True
+    host.fell_silent(12)
     assert host.silent_from() is None
+    # A read that ends without an answer ends no silence, any answer does.
     host.failed(entry, StoreTimeoutError("late"), now=30)
-    assert not host.silent
+    assert host.down
+    assert host.since == 12
+    host.failed(entry, AccessDeniedError("no"), now=31)
+    assert not host.down
 
 
 def _hashable(entry):

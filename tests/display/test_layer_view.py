@@ -310,10 +310,10 @@ def test_failures_of_pixels_that_are_gone_are_forgotten(gate):
     watch.engine.add_user(view.tokens)
     see(view, slice_view_at(0))
     watch.sharp(view)
-    assert watch.engine.fetcher.has_failed(view.grids[0].key((0, 0, 0)))
+    assert watch.engine.fetcher.is_late(view.grids[0].key((0, 0, 0)))
     view.release()
     watch.engine.remove_user(view.tokens)
-    assert not watch.engine.fetcher.has_failed(view.grids[0].key((0, 0, 0)))
+    assert not watch.engine.fetcher.is_late(view.grids[0].key((0, 0, 0)))
 
 
 def test_there_is_one_engine_and_it_follows_the_person():

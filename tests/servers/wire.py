@@ -174,9 +174,8 @@ class WireServer:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-        self._listener.setblocking(False)
-        self.port: int = self._listener.getsockname()[1]
+        self.port = 0
+        self._listen()
         self._released = self._run(self._start_listening())
 
     async def answer(self, request: Request) -> Answer:
@@ -248,6 +247,15 @@ class WireServer:
         """Take no further connections, so that nobody is there."""
         self._run(self._stop_listening())
 
+    def go_away(self) -> None:
+        """Take no further connections and drop those that there are."""
+        self._run(self._stop())
+
+    def come_back(self) -> None:
+        """Listen again, at the same address."""
+        self._listen()
+        self._run(self._start_listening())
+
     def close(self) -> None:
         """Stop listening, drop all connections, end the thread."""
         self._run(self._stop())
@@ -262,6 +270,11 @@ class WireServer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _listen(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=1024)
+        self._listener.setblocking(False)
+        self.port = self._listener.getsockname()[1]
 
     def _run(self, coroutine):
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(20)

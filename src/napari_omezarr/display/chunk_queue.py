@@ -12,6 +12,7 @@ from napari_omezarr.errors import (
     ServerBusyError,
     ServerError,
     StoreConnectionError,
+    StoreError,
     StoreTimeoutError,
     TruncatedBodyError,
 )
@@ -78,7 +79,7 @@ class ChunkState(Enum):
     QUEUED = auto()
     # A read of it is under way, and takes one of the reads that its host is allowed.
     READING = auto()
-    # The last read failed; after a pause it is queued again.
+    # The last read failed; after a pause it is queued again, and hatched until then.
     PAUSED = auto()
     # Nobody wants it any more; its read is being cancelled, and counts until it ended.
     CANCELLED = auto()
@@ -97,6 +98,16 @@ class QueuedChunk:
     attempts: int = 0
     # When the last read began.
     started: float = 0.0
+    # Why the last read failed, and when the first did.
+    error: BaseException | None = None
+    since: float = 0.0
+    # It was given up before, and is asked for to see whether that has changed.
+    is_probe: bool = False
+
+    @property
+    def late(self) -> bool:
+        """Whether it could not be had so far: its reads failed, or nobody answers."""
+        return self.error is not None or self.host.down
 
     @property
     def sort_key(self) -> SortKey:
@@ -106,12 +117,13 @@ class QueuedChunk:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A chunk that could not be had, and when it is worth another try, if ever."""
+    """A chunk that could not be had, since when, and when another try is worth it."""
 
     chunk: Chunk
     error: BaseException
     host: HostLimiter
-    again_at: float | None
+    since: float
+    again_at: float
 
 
 @dataclass(slots=True)
@@ -134,6 +146,15 @@ class FailureNotice:
     error: BaseException
 
 
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why a chunk of a host could not be had so far, and since when."""
+
+    host: str
+    error: BaseException
+    since: float
+
+
 # How hard one host may be asked, learnt from its answers.
 
 
@@ -143,9 +164,10 @@ class ChunkRetryPolicy:
 
     The store has tried several times before (``store.RetryPolicy``), so these pauses
     are long and few, and each later try is one request. A chunk that failed `tries`
-    times is given up; of those that a host owes, one is then asked for every `longest`
-    seconds, to see the host return. After `silence` without an answer it is said that
-    there is none.
+    times is given up, all of a host's at once when the host is down. Of those that a
+    host owes one is then asked for, after pauses that double and from the `tries`-th
+    on last `longest`, to see it return; sooner when somebody looks elsewhere. After
+    `silence` without an answer a host is down.
     """
 
     tries: int = 4
@@ -158,7 +180,7 @@ class ChunkRetryPolicy:
         return min(self.longest, self.first * 2.0 ** min(failures - 1, 30))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class HostLimiter:
     """One host or bucket: how many reads at a time, when the next one may begin.
 
@@ -175,6 +197,9 @@ class HostLimiter:
     not_before: float = 0.0
     probe_at: float | None = None
     silent: bool = False
+    # Since when nothing good came from it, and why; None while it is well.
+    since: float | None = None
+    error: BaseException | None = None
     _failing: set[ChunkKey] = field(default_factory=set)
     _failures: int = 0
     _counted_at: float = 0.0
@@ -188,39 +213,82 @@ class HostLimiter:
     @property
     def down(self) -> bool:
         """Whether the host itself fails: one chunk that does may be just bad."""
-        return len(self._failing) > 1
+        return self.silent or len(self._failing) > 1
 
     def succeeded(self, now: float) -> bool:
         """Note a chunk that arrived; True when the host was down and is back."""
         back = self.down
         self.limit = min(self.most, self.limit + 1)
-        self._answered(now)
+        self._answered_at = now
         self._answers += 1
-        if back:
-            self.forgive()
+        self._recover()
+        self.since = self.error = None
         self._failing.clear()
         self._failures = 0
         return back
 
     def failed(self, queued: QueuedChunk, error: BaseException, now: float) -> None:
         """Note a failed read."""
-        self._answered(now)
-        if not isinstance(error, TRANSIENT):
-            return
-        self._failing.add(queued.chunk.key)
+        self._answered_at = now
         away = isinstance(error, _AWAY)
+        if not isinstance(error, TRANSIENT):
+            # It answers, be it with a refusal.
+            self._recover()
+            return
+        self.silent &= away
+        self._failing.add(queued.chunk.key)
+        self._troubled(error, now)
         self.limit = 1 if away else max(1, self.limit // 2)
         # Reads that were under way together tell one thing, not many: one that began
         # before the last failure was counted does not lengthen the pause.
-        if not self._failures or queued.started >= self._counted_at:
+        if not self._failures or queued.started > self._counted_at:
             self._failures += 1
             self._counted_at = now
         if self.down or isinstance(error, ServerBusyError):
-            self.not_before = self._counted_at + self.retry_policy.pause(self._failures)
+            self.not_before = self._counted_at + self._pause()
+        if self.down:
+            self.probe_at = self.not_before
 
-    def forgive(self) -> None:
-        """Forget all failures, so that the next ones are told again."""
-        self._failing.clear()
+    def fell_silent(self, moment: float) -> StoreTimeoutError:
+        """Note that nothing is heard since `moment`; gives what to say of it."""
+        self.silent = True
+        self.limit = 1
+        seconds = f"{self.retry_policy.silence:.0f} seconds"
+        error = StoreTimeoutError(
+            f"{self.name} gave no answer for {seconds}.",
+            action="Check whether this computer is online.",
+        )
+        self._troubled(error, moment)
+        return error
+
+    def ask_soon(self, now: float) -> None:
+        """Ask a host that is down again soon: somebody looks at something new."""
+        moment = max(now, self._counted_at + self.retry_policy.first)
+        self.probe_at = moment if self.probe_at is None else min(self.probe_at, moment)
+        self.not_before = min(self.not_before, self.probe_at)
+
+    def trouble(self, error: BaseException | None, since: float) -> Trouble:
+        """Say why a chunk could not be had: for its own error, or as the host is down.
+
+        `since` is when that began, where it is not the host's fault.
+        """
+        if self.error is not None and (self.down or error is None):
+            error, since = self.error, since if self.since is None else self.since
+        unknown = StoreConnectionError(f"{self.name} cannot be reached.")
+        return Trouble(self.name, error or unknown, since)
+
+    def is_asked_by(self, moment: float) -> bool:
+        """Say whether it is being asked, while it is down, or will be soon."""
+        due = self.probe_at is not None and self.probe_at <= moment
+        return self.down and (due or bool(self.reading))
+
+    def forgive(self, *, keep: bool = False) -> None:
+        """Forget all failures, so that the next ones are told again.
+
+        With `keep`, a host that is down stays so until it answers.
+        """
+        if not keep:
+            self._failing.clear()
         self._failures = 0
         self.not_before = 0.0
         self.probe_at = None
@@ -244,9 +312,20 @@ class HostLimiter:
         began = min(queued.started for queued in self.reading)
         return max(began, self._answered_at) + self.retry_policy.silence
 
-    def _answered(self, now: float) -> None:
-        self._answered_at = now
-        self.silent = False
+    def _recover(self) -> None:
+        if self.down:
+            self.forgive()
+            self.silent = False
+            self.since = self.error = None
+
+    def _troubled(self, error: BaseException, now: float) -> None:
+        self.error = error
+        if self.since is None:
+            self.since = now
+
+    def _pause(self) -> float:
+        policy, failures = self.retry_policy, self._failures
+        return policy.pause(failures) if failures < policy.tries else policy.longest
 
 
 # What is wanted, in which order, and what became of it.
@@ -272,6 +351,8 @@ class ChunkQueue:
         self.failures: dict[ChunkKey, Failure] = {}
         self.hosts: dict[str, HostLimiter] = {}
         self.changed: set[Hashable] = set()
+        # An owner went on to what is there: nothing is new, but less is waited for.
+        self.quieter = False
         self.notices: list[FailureNotice] = []
         # By host. A chunk that moves is queued anew, its old items are skipped.
         self._queues: dict[str, list[tuple[SortKey, int, QueuedChunk]]] = {}
@@ -301,8 +382,13 @@ class ChunkQueue:
         for key in mine.requests:
             self._add(owner, key, now)
         # Arrived, or given up, since the owner looked: it must look again.
-        if mine.failed - known or len(mine.requests) > len(mine.pending | mine.failed):
+        self.quieter |= bool(known or before) and not (mine.failed or mine.pending)
+        new = mine.failed - known
+        if new or len(mine.requests) > len(mine.pending | mine.failed):
             self.changed.add(owner)
+        for host in {self.failures[key].host for key in new}:
+            if host.down:
+                host.ask_soon(now)
         for key in before - mine.pending:
             self._release(owner, key)
 
@@ -362,8 +448,8 @@ class ChunkQueue:
         for owner in self._settle(queued):
             self.owners[owner].arrived += 1
             self.owners[owner].bytes += queued.chunk.nbytes
-        if queued.host.succeeded(now):
-            self.retry(queued.host)
+        if queued.host.succeeded(now) or queued.is_probe:
+            self._retry_host(queued.host)
 
     def cancelled(self, queued: QueuedChunk) -> None:
         """Note that a read ended without a chunk, which nobody wanted any more."""
@@ -374,36 +460,69 @@ class ChunkQueue:
         """Note a read that failed: it is asked for again later, or given up."""
         host = queued.host
         host.reading.discard(queued)
+        was_down = host.down
         host.failed(queued, error, now)
+        if was_down and not host.down:
+            self._retry_host(host)
         if not queued.owners:
             self._settle(queued)
             return
         if host.is_news(error):
             self.notices.append(FailureNotice(host.name, error))
         queued.attempts += 1
+        queued.since = now if queued.error is None else queued.since
+        queued.error = error
         transient = isinstance(error, TRANSIENT)
-        if transient and queued.attempts < self.retry_policy.tries:
-            queued.state = ChunkState.PAUSED
-            moment = now + self.retry_policy.pause(queued.attempts)
-            heappush(self._paused, (moment, next(self._numbers), queued))
+        if host.down:
+            self._give_up_all(host, now)
+        if host.down or not transient or queued.attempts >= self.retry_policy.tries:
+            self._give_up(queued, error, now)
             return
-        again_at = now + self.retry_policy.longest if transient else None
-        host.probe_at = host.probe_at or again_at
-        failure = Failure(queued.chunk, error, host, again_at)
-        self.failures[queued.chunk.key] = failure
-        for owner in self._settle(queued):
-            self.owners[owner].failed.add(queued.chunk.key)
+        self.changed.update(queued.owners)
+        queued.state = ChunkState.PAUSED
+        moment = now + self.retry_policy.pause(queued.attempts)
+        heappush(self._paused, (moment, next(self._numbers), queued))
 
-    def retry(self, host: HostLimiter | None = None) -> None:
-        """Ask again for what was given up: everything, or what a host owed."""
-        for key, failure in list(self.failures.items()):
-            transient = failure.again_at is not None
-            if host is None or (failure.host is host and transient):
-                self._retry_failed(key)
-        if host is None:
-            for each in self.hosts.values():
-                each.forgive()
-                each.limit = each.most
+    def retry(self) -> None:
+        """Ask again, now, for all that was given up; of a host that is down for one."""
+        for host in self.hosts.values():
+            down = host.down
+            host.forgive(keep=down)
+            if down:
+                host.probe_at = 0.0
+            else:
+                host.limit = host.most
+                self._retry_host(host)
+
+    def is_late(self, key: ChunkKey) -> bool:
+        """Say whether a chunk could not be had so far; it may be on its way again."""
+        queued = self.chunks.get(key)
+        return key in self.failures or (queued is not None and queued.late)
+
+    def is_lost(self, key: ChunkKey) -> bool:
+        """Say whether a chunk was given up though its host is well."""
+        failure = self.failures.get(key)
+        return failure is not None and not failure.host.down
+
+    def troubles(self, owners: Iterable[Hashable]) -> dict[ChunkKey, Trouble]:
+        """Give what some owners want and could not be had so far, and why."""
+        found: dict[ChunkKey, Trouble] = {}
+        for mine in (self.owners[each] for each in owners if each in self.owners):
+            for key in mine.failed & self.failures.keys():
+                failure = self.failures[key]
+                found[key] = failure.host.trouble(failure.error, failure.since)
+            for key in mine.pending:
+                queued = self.chunks[key]
+                if queued.late:
+                    found[key] = queued.host.trouble(queued.error, queued.since)
+        return found
+
+    def errors(self, owners: Iterable[Hashable], now: float) -> list[BaseException]:
+        """Give why chunks of some owners were given up, if no try is due now."""
+        soon = now + self.retry_policy.first
+        wanted = (self.owners[owner].failed for owner in owners if owner in self.owners)
+        failures = (self.failures.get(key) for failed in wanted for key in failed)
+        return [f.error for f in failures if f and not f.host.is_asked_by(soon)]
 
     def _add(self, owner: Hashable, key: ChunkKey, now: float) -> None:
         mine = self.owners[owner]
@@ -411,18 +530,36 @@ class ChunkQueue:
         if key in self._have:
             return
         failure = self.failures.get(key)
-        if failure is not None:
-            if failure.again_at is None or failure.again_at > now:
-                mine.failed.add(key)
-                return
-            del self.failures[key]
+        host = self._host(request.chunk)
+        if failure is not None and (host.down or failure.again_at > now):
+            mine.failed.add(key)
+            return
         queued = self.chunks.get(key)
+        if queued is None and host.down:
+            error = host.trouble(None, now).error
+            self._note_failure(request.chunk, host, error, now, now)
+            mine.failed.add(key)
+            return
         if queued is None:
-            queued = QueuedChunk(request.chunk, self._host(request.chunk))
-            if failure is not None:
-                queued.attempts = self.retry_policy.tries - 1
-            self.chunks[key] = queued
-        mine.pending.add(key)
+            queued = self._queue(request.chunk)
+        self._join(queued, owner)
+
+    def _queue(self, chunk: Chunk) -> QueuedChunk:
+        """Put a chunk in the queue, for all who were told that it failed as well."""
+        queued = self.chunks[chunk.key] = QueuedChunk(chunk, self._host(chunk))
+        failure = self.failures.pop(chunk.key, None)
+        if failure is not None:
+            queued.attempts = self.retry_policy.tries - 1
+            queued.error, queued.since = failure.error, failure.since
+        for owner in self._owners_without(chunk.key):
+            self._join(queued, owner)
+        return queued
+
+    def _join(self, queued: QueuedChunk, owner: Hashable) -> None:
+        """Have an owner wait for a chunk."""
+        mine = self.owners[owner]
+        mine.pending.add(queued.chunk.key)
+        request = mine.requests[queued.chunk.key]
         before = min(queued.owners.values(), default=None)
         queued.owners[owner] = request.sort_key
         if queued.sort_key != before:
@@ -451,13 +588,54 @@ class ChunkQueue:
         self.changed.update(owners)
         return owners
 
-    def _retry_failed(self, key: ChunkKey) -> None:
-        del self.failures[key]
-        for owner, mine in self.owners.items():
-            if key in mine.failed:
-                mine.failed.discard(key)
-                self._add(owner, key, 0.0)
-                self.changed.add(owner)
+    def _give_up(self, queued: QueuedChunk, error: BaseException, now: float) -> None:
+        since = now if queued.error is None else queued.since
+        again_at = self._note_failure(queued.chunk, queued.host, error, now, since)
+        # What cannot be decoded is as bad the next time.
+        if isinstance(error, StoreError):
+            queued.host.probe_at = queued.host.probe_at or again_at
+        for owner in self._settle(queued):
+            self.owners[owner].failed.add(queued.chunk.key)
+
+    def _give_up_all(self, host: HostLimiter, now: float) -> None:
+        """Give up what a host that is down was not asked for yet."""
+        error = host.trouble(None, now).error
+        for queued in list(self.chunks.values()):
+            waits = queued.state in (ChunkState.QUEUED, ChunkState.PAUSED)
+            if queued.host is host and waits:
+                self._give_up(queued, queued.error or error, now)
+            elif queued.host is host:
+                self.changed.update(queued.owners)
+
+    def _note_failure(
+        self,
+        chunk: Chunk,
+        host: HostLimiter,
+        error: BaseException,
+        now: float,
+        since: float,
+    ) -> float:
+        """Keep that a chunk could not be had; gives when another try is worth it."""
+        again_at = now + self.retry_policy.longest
+        self.failures[chunk.key] = Failure(chunk, error, host, since, again_at)
+        return again_at
+
+    def _retry_host(self, host: HostLimiter) -> None:
+        """Ask again for all that a host owes."""
+        for key, failure in list(self.failures.items()):
+            wanted = any(key in mine.failed for mine in self.owners.values())
+            if failure.host is host and wanted:
+                self._queue(failure.chunk).attempts = 0
+            elif failure.host is host:
+                del self.failures[key]
+
+    def _owners_without(self, key: ChunkKey) -> list[Hashable]:
+        """Take a chunk that failed from its owners, and give them."""
+        found = [owner for owner, mine in self.owners.items() if key in mine.failed]
+        for owner in found:
+            self.owners[owner].failed.discard(key)
+        self.changed.update(found)
+        return found
 
     def _host(self, chunk: Chunk) -> HostLimiter:
         name = host_of(chunk.pixels)
@@ -508,21 +686,26 @@ class ChunkQueue:
             if host.probe_at is not None and host.probe_at <= now:
                 host.probe_at = self._probe(host, now)
             if (moment := host.silent_from()) is not None and moment <= now:
-                host.silent = True
-                seconds = f"{self.retry_policy.silence:.0f} seconds"
-                error = StoreTimeoutError(f"{host.name} gave no answer for {seconds}.")
-                self.notices.append(FailureNotice(host.name, error))
+                error = host.fell_silent(moment - self.retry_policy.silence)
+                if host.is_news(error):
+                    self.notices.append(FailureNotice(host.name, error))
+                self._give_up_all(host, now)
 
     def _probe(self, host: HostLimiter, now: float) -> float | None:
         """Ask again for one chunk that a host owes; say when to do so next."""
         if any(queued.host is host for queued in self.chunks.values()):
             # What is still to be asked for will tell as well, and has its turn first.
             return now + self.retry_policy.longest
-        for key, failure in self.failures.items():
-            wanted = any(key in mine.failed for mine in self.owners.values())
-            if failure.host is host and failure.again_at and wanted:
-                self._retry_failed(key)
-                if key in self.chunks:
-                    self.chunks[key].attempts = self.retry_policy.tries - 1
-                return now + self.retry_policy.longest
-        return None
+        owed = [
+            (mine.requests[key].sort_key, key)
+            for mine in self.owners.values()
+            for key in mine.failed & self.failures.keys()
+            if self.failures[key].host is host
+            and isinstance(self.failures[key].error, StoreError)
+        ]
+        if not owed:
+            return None
+        _, key = min(owed)
+        self._queue(self.failures[key].chunk).is_probe = True
+        host.not_before = min(host.not_before, now)
+        return now + self.retry_policy.longest

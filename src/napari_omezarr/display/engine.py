@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from napari_omezarr.pyramid import Bounds
 
     from .chunk_cache import Chunk, ChunkGrid, ChunkKey
-    from .chunk_queue import ChunkRequest, ChunkRetryPolicy, FailureNotice
+    from .chunk_queue import ChunkRequest, ChunkRetryPolicy, FailureNotice, Trouble
     from .compose import Assembly
     from .wanted import SliceView
 
@@ -95,11 +95,17 @@ def default_cache_bytes() -> int:
 
 @dataclass(frozen=True, slots=True)
 class LoadProgress:
-    """How far the chunks of some owners are; ``bytes`` is what arrived, decoded."""
+    """How far the chunks of some owners are; ``bytes`` is what arrived, decoded.
+
+    ``troubles`` are those of the chunks that could not be had so far, ``late`` how many
+    of these are pending all the same, and ``errors`` why the others were given up.
+    """
 
     pending: int = 0
     arrived: int = 0
     bytes: int = 0
+    late: int = 0
+    troubles: tuple[Trouble, ...] = ()
     errors: tuple[BaseException, ...] = ()
 
 
@@ -182,21 +188,28 @@ class Fetcher:
             self._queue.notices.clear()
         return notices
 
-    def has_failed(self, key: ChunkKey) -> bool:
-        """Say whether a chunk was given up."""
-        return key in self._queue.failures
+    def is_late(self, key: ChunkKey) -> bool:
+        """Say whether a chunk could not be had so far; it may be on its way again."""
+        return self._queue.is_late(key)
+
+    def is_lost(self, key: ChunkKey) -> bool:
+        """Say whether a chunk was given up though its host is well."""
+        return self._queue.is_lost(key)
 
     def progress(self, *owners: Hashable) -> LoadProgress:
         """Say how far the chunks of some owners are, together."""
         with self._lock:
             queue = self._queue
             found = [queue.owners[owner] for owner in owners if owner in queue.owners]
-            failed = [key for each in found for key in each.failed]
-            errors = [queue.failures[k].error for k in failed if k in queue.failures]
+            troubles = queue.troubles(owners)
+            pending = set().union(*(each.pending for each in found))
+            errors = queue.errors(owners, time.monotonic())
         return LoadProgress(
             pending=sum(len(each.pending) for each in found),
             arrived=sum(each.arrived for each in found),
             bytes=sum(each.bytes for each in found),
+            late=len(pending & troubles.keys()),
+            troubles=tuple(troubles.values()),
             errors=tuple(errors),
         )
 
@@ -216,13 +229,15 @@ class Fetcher:
             now = time.monotonic()
             with self._lock:
                 step = self._queue.next(now)
-                heard = bool(self._queue.changed or self._queue.notices)
+                queue = self._queue
+                heard = bool(queue.changed or queue.notices or queue.quieter)
             if not isinstance(step, QueuedChunk):
                 break
             self._start(step)
         if step is not None:
             self._timer = self._loop.call_later(step - now, self._pump)
         if heard:
+            self._queue.quieter = False
             self._notify()
 
     def _start(self, queued: QueuedChunk) -> None:
@@ -305,7 +320,7 @@ class Engine:
         grid = grids[level]
         plane = view.displayed[-2], view.displayed[-1]
         for index in assembly.missing:
-            if self.fetcher.has_failed(grid.key(index)):
+            if self.fetcher.is_late(grid.key(index)):
                 hatch(assembly.array, bounds, grid.bounds(index), plane, view.mark)
         return assembly
 

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
-from itertools import count
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from napari_omezarr.errors import (
+    AccessDeniedError,
+    ServerBusyError,
+    ServerError,
+    StoreConnectionError,
+    StoreError,
+    StoreTimeoutError,
+    WebPageError,
+)
 
 from .chunk_cache import ChunkGrid, host_of, notes_of
 from .chunk_queue import Priority
@@ -25,11 +36,12 @@ from .wanted import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
     from concurrent.futures import Future
+    from datetime import datetime
 
     from napari_omezarr.pyramid import Bounds, Pixels
 
-    from .chunk_cache import ChunkKey
-    from .chunk_queue import ChunkRequest
+    from .chunk_cache import ChunkIndex, ChunkKey
+    from .chunk_queue import ChunkRequest, Trouble
     from .compose import Assembly
     from .engine import Engine
     from .wanted import SliceView
@@ -50,7 +62,7 @@ class Status:
     pending : int
         Chunks that its picture still waits for.
     failed : int
-        Chunks of it that could not be had.
+        Chunks of it that could not be had so far.
     bytes : int
         Decoded bytes that arrived for it since it was last sharp.
     host : str
@@ -59,6 +71,10 @@ class Status:
         Chunks that arrived for it since it was last sharp.
     level : int
         The level that is looked at.
+    late : int
+        How many of the chunks that could not be had are asked for again.
+    troubles : tuple of Trouble
+        Why chunks could not be had, and since when.
     """
 
     pending: int = 0
@@ -67,6 +83,8 @@ class Status:
     host: str = ""
     arrived: int = 0
     level: int = 0
+    late: int = 0
+    troubles: tuple[Trouble, ...] = ()
 
     @property
     def sharp(self) -> bool:
@@ -79,15 +97,47 @@ def loading_text(statuses: Iterable[Status]) -> str:
 
     Like ``loading level 0: 7 of 12, 3.1 MB from idr``; empty when all is there.
     """
-    busy = [status for status in statuses if status.pending]
+    busy = [status for status in statuses if status.pending > status.late]
     if not busy:
         return ""
     levels = ", ".join(str(level) for level in sorted({s.level for s in busy}))
     arrived = sum(status.arrived for status in busy)
-    total = arrived + sum(status.pending for status in busy)
+    total = arrived + sum(status.pending - status.late for status in busy)
     size = sum(status.bytes for status in busy) / 1e6
     hosts = ", ".join(sorted({status.host for status in busy}))
     return f"loading level {levels}: {arrived} of {total}, {size:.1f} MB from {hosts}"
+
+
+def trouble_text(statuses: Iterable[Status], now: datetime, moment: float) -> str:
+    """Say which places do not give what is looked at, and since when.
+
+    Like ``idr has not answered since 10:41``; empty when all is well. `now` is the
+    clock's time at the `moment` of troubles' clock.
+    """
+    worst: dict[str, Trouble] = {}
+    for trouble in chain.from_iterable(status.troubles for status in statuses):
+        first = worst.setdefault(trouble.host, trouble)
+        if trouble.since < first.since:
+            worst[trouble.host] = trouble
+    said = []
+    for host, trouble in sorted(worst.items()):
+        since = now - timedelta(seconds=max(0.0, moment - trouble.since))
+        what = next(
+            (words for kind, words in _TROUBLES if isinstance(trouble.error, kind)),
+            "has sent chunks that cannot be read",
+        )
+        said.append(f"{host} {what} since {since:%H:%M}")
+    return "; ".join(said)
+
+
+_TROUBLES: tuple[tuple[type[StoreError], str], ...] = (
+    (StoreConnectionError, "has not answered"),
+    (StoreTimeoutError, "has not answered"),
+    (ServerBusyError, "has asked to slow down"),
+    (ServerError, "has failed"),
+    (AccessDeniedError, "has refused what is missing"),
+    (WebPageError, "has sent a web page instead of chunks"),
+)
 
 
 # A level that answers at once: lazily sliced, then put together from the cache.
@@ -235,11 +285,15 @@ class VolumeRefiner:
             self._start(self._next)
 
     def complete_level(self) -> int | None:
-        """Give the finest level that is complete, None for none."""
+        """Give the finest level that is complete, None for none.
+
+        What lacks a bad chunk is as complete as it gets. While a place is down, the
+        volume on screen stays: stripes all over a finer one would show less.
+        """
         cache, fetcher = self._engine.cache, self._engine.fetcher
         complete = None
         for level, keys in self._missing.items():
-            keys -= {k for k in keys if k in cache or fetcher.has_failed(k)}
+            keys -= {k for k in keys if k in cache or fetcher.is_lost(k)}
             if keys:
                 break
             complete = level
@@ -329,6 +383,8 @@ class LayerView:
         self._level = 0
         # The level, the axes and the direction that were read ahead last.
         self._heading: tuple[Any, ...] = ()
+        # What is on screen: the view, its box, and the chunks that it lacks.
+        self._shown: tuple[SliceView, Bounds, Collection[ChunkIndex]] | None = None
         # What was found to read ahead, and for which view.
         self._ahead: tuple[Any, Sequence[ChunkRequest]] = (None, ())
 
@@ -375,13 +431,37 @@ class LayerView:
         coarser = self.grids[level:]
         return level + finest_fitting(coarser, displayed, budget, longest=None)
 
+    def lacks(self, point: Sequence[float]) -> bool:
+        """Say whether a pixel on screen is not loaded: coarser ones, or stripes, show.
+
+        `point` is in pixels of the finest level, with a value for each axis. In 3-D a
+        ray goes through all of the volume: it must be there as a whole.
+        """
+        if self._shown is None:
+            return False
+        view, bounds, missing = self._shown
+        grid = self.grids[view.level]
+        inside: list[tuple[int, int]] = []
+        for axis in view.displayed:
+            scale = grid.shape[axis] / self.grids[0].shape[axis]
+            # As napari finds the pixel under the cursor, see ``_get_value``.
+            pixel = round(point[axis] * scale)
+            if not bounds[axis][0] <= pixel < bounds[axis][1]:
+                return bool(missing) and len(view.displayed) == 3
+            inside.append((axis, pixel // grid.chunks[axis]))
+        if len(view.displayed) == 3:
+            return bool(missing)
+        return any(all(i[axis] == n for axis, n in inside) for i in missing)
+
     def status(self) -> Status:
         """Say how far this view is."""
         owners = (self._picture, self._thumbnail, self.refiner.owner)
         progress = self._engine.fetcher.progress(*owners)
         return Status(
             pending=progress.pending,
-            failed=len(progress.errors),
+            late=progress.late,
+            troubles=progress.troubles,
+            failed=len(progress.troubles),
             bytes=progress.bytes,
             host=self.host,
             arrived=progress.arrived,
@@ -394,8 +474,14 @@ class LayerView:
         return notes_of(self.levels[0])
 
     @property
+    def is_complete(self) -> bool:
+        """Whether nothing is waited for, and the picture lacks nothing."""
+        picture = self._engine.fetcher.progress(self._picture, self.refiner.owner)
+        return not picture.troubles and not self.status().pending
+
+    @property
     def errors(self) -> tuple[BaseException, ...]:
-        """Why chunks could not be had."""
+        """Why chunks could not be had; empty while they are about to be tried again."""
         return self._engine.fetcher.progress(self._picture, self.refiner.owner).errors
 
     def _show_picture(
@@ -407,6 +493,8 @@ class LayerView:
         assembly = assembly or self._engine.assemble(
             self.grids, view.level, view, bounds
         )
+        if generation == self._generation:
+            self._shown = view, bounds, assembly.missing
         cache, fetcher = self._engine.cache, self._engine.fetcher
         wanted: dict[Hashable, Sequence[ChunkRequest]] = {
             self._picture: visible(

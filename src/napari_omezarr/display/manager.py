@@ -8,6 +8,7 @@ import weakref
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from math import isnan
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ from napari_omezarr.errors import OMEZarrError
 
 from .compose import image_mark, label_mark
 from .engine import Settings
-from .layer_view import loading_text
+from .layer_view import loading_text, trouble_text
 from .wanted import SliceView
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
     Hook = Callable[[Layer, Callable[[Any], Any]], Callable[[Layer], None]]
 
 PLUGIN = "napari-omezarr"
+
+NOT_LOADED = "not loaded"
+"""What the status line says of a pixel that is not there."""
 
 REQUEST_FIELDS = frozenset(
     {
@@ -126,6 +130,34 @@ class LayerDisplay:
             self._lock_at(level)
         elif self._flat:
             self._lock_at(None)
+
+    def cover_values(self) -> None:
+        """Have the layer give no value, and the status line none, that is not there."""
+        self.layer.get_value = self._value
+        self.layer.get_status = self._status
+
+    def uncover_values(self, layer: Any) -> None:
+        """Have the layer give all values again, be they right or not."""
+        del layer.get_value, layer.get_status
+
+    def _value(self, position: Any, **options: Any) -> Any:
+        layer = self.layer
+        value = type(layer).get_value(layer, position, **options)
+        lacking = value is not None and self._lacks(position, **options)
+        return None if lacking else value
+
+    def _status(self, position: Any = None, **options: Any) -> dict[str, str]:
+        layer = self.layer
+        said: dict[str, str] = type(layer).get_status(layer, position, **options)
+        seen = position is not None and layer.visible
+        if not seen or not self._lacks(position, **options):
+            return said
+        place = f"{said['coords']}: {NOT_LOADED}"
+        return {**said, "value": NOT_LOADED, "coordinates": place}
+
+    def _lacks(self, position: Any, *, world: bool = False, **_: Any) -> bool:
+        point = self.layer.world_to_data(position) if world else position
+        return self.view.lacks(tuple(point)[-self.layer.ndim :])
 
     def release(self) -> None:
         """Want nothing any more, and leave the choice of the level to napari."""
@@ -242,17 +274,17 @@ class LayerRegistry:
         if display is None:
             return True
         # In this order: what arrived is no longer pending, and may not be shown yet.
-        if display.view.status().pending:
+        if not display.view.is_complete:
             return False
         self.collect_changes()
         return not display.dirty and display.view.refiner.is_done
 
-    def loading_text(self, layers: Iterable[Any]) -> str:
-        """Say what is loading for some layers, empty when all of it is there."""
+    def status_text(self, layers: Iterable[Any]) -> str:
+        """Say who does not answer and what is loading for some layers, often empty."""
         seen = [self._displays.get(layer) for layer in layers if layer.visible]
-        return loading_text(
-            display.view.status() for display in seen if display is not None
-        )
+        found = [display.view.status() for display in seen if display is not None]
+        trouble = trouble_text(found, datetime.now(), time.monotonic())
+        return "; ".join(filter(None, (trouble, loading_text(found))))
 
     def notes(self) -> Iterator[str]:
         """Go through the sentences about what happened at the stores of all layers."""
@@ -286,28 +318,64 @@ def arrays_of(layer: Any) -> list[Any]:
 # What the display says to the person: in the status line and in notifications.
 
 
+@dataclass(slots=True)
+class StatusLine:
+    """What the status line of a viewer says: napari's own words, and ours behind."""
+
+    # A text, or the parts of one, as napari gives them.
+    theirs: Any = "Ready"
+    ours: str = ""
+
+    @property
+    def shown(self) -> Any:
+        """Both together."""
+        if not self.ours:
+            return self.theirs
+        if isinstance(self.theirs, dict):
+            place = self.theirs["coordinates"]
+            return {**self.theirs, "coordinates": f"{place} · {self.ours}"}
+        idle = self.theirs in ("", "Ready")
+        return self.ours if idle else f"{self.theirs} · {self.ours}"
+
+
 class Notifier:
     """Says each thing once; holds viewers weakly."""
 
     def __init__(self) -> None:
-        self._lines: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+        self._lines: weakref.WeakKeyDictionary[Any, StatusLine] = (
+            weakref.WeakKeyDictionary()
+        )
         self._noted: set[str] = set()
         self._hinted = False
 
     def add_viewer(self, viewer: Any) -> bool:
         """Write in the status line of a viewer from now on; False if it does."""
         known = viewer in self._lines
-        self._lines.setdefault(viewer, "")
+        if not known:
+            self._lines[viewer] = StatusLine(viewer.status)
+            # After napari itself, which shows what it is told last.
+            viewer.events.status.connect(self._on_status, position="last")
         return not known
 
-    def show_loading(self, text: Callable[[Any], str]) -> None:
-        """Say in each viewer what is loading: the text for its layers, often empty."""
-        for viewer, before in list(self._lines.items()):
-            said = text(viewer.layers)
-            # Whatever else stands there now is somebody else's, and stays.
-            if said or (before and viewer.status == before):
-                viewer.status = said or "Ready"
-            self._lines[viewer] = said
+    def _on_status(self, event: Event) -> None:
+        """Add ours to what napari says, be it as often as the mouse moves."""
+        viewer = event.source
+        line = self._lines.get(viewer)
+        if line is not None and viewer.status != line.shown:
+            line.theirs = viewer.status
+            viewer.status = line.shown
+
+    def show_status(self, text: Callable[[Any], str]) -> None:
+        """Say in each viewer how its layers are: the text for them, often empty."""
+        for viewer, line in list(self._lines.items()):
+            if NOT_LOADED in str(line.theirs):
+                # It may be there by now, and the mouse need not have moved.
+                if viewer.mouse_over_canvas:
+                    viewer.update_status_from_cursor()
+                else:
+                    line.theirs = "Ready"
+            line.ours = text(viewer.layers)
+            viewer.status = line.shown
 
     def mark_said(self, notes: Iterable[str]) -> None:
         """Take notes for said: whoever opened the image has said them."""
@@ -406,6 +474,7 @@ class DisplayManager(QObject):
         """Let a layer show what a view gives, from now on."""
         display = self.registry.add(layer, view, label=label)
         display.unhook = self._hook(layer, display.replace_levels)
+        display.cover_values()
         layer.events.visible.connect(self._on_visible)
         layer.events.data.connect(self._on_data)
         self.notifier.mark_said(view.notes)
@@ -416,6 +485,7 @@ class DisplayManager(QObject):
         if display is None:
             return
         display.unhook(layer)
+        display.uncover_values(layer)
         layer.events.visible.disconnect(self._on_visible)
         layer.events.data.disconnect(self._on_data)
         display.release()
@@ -445,7 +515,7 @@ class DisplayManager(QObject):
         for layer in self.registry.to_refresh():
             layer.refresh(extent=False, highlight=False)
         more = self.registry.refine_one()
-        self._show_loading()
+        self._show_status()
         self._throttle.spent(began, time.monotonic())
         # Comes after the paint events of what was refreshed, so that they count.
         QTimer.singleShot(0, partial(self._rest, began, more=more))
@@ -455,9 +525,9 @@ class DisplayManager(QObject):
         if more:
             self._timer.start(int(1000 * self._throttle.shortest))
 
-    def _show_loading(self) -> None:
+    def _show_status(self) -> None:
         self.watch_viewer()
-        self.notifier.show_loading(self.registry.loading_text)
+        self.notifier.show_status(self.registry.status_text)
         self.notifier.show_notes(self.registry.notes())
 
     def watch_viewer(self) -> None:

@@ -688,7 +688,7 @@ def test_the_status_line_says_what_loads(sync_viewer, gate, qtbot):
     gate.release((levels[0], (0, 0, 0)))
     until(qtbot, lambda: status(layer).arrived)
     until(qtbot, lambda: "1 of 4" in str(sync_viewer.status))
-    assert "from far" in sync_viewer.status
+    assert "from far" in str(sync_viewer.status)
     gate.open()
     assert wait_until_sharp(layer)
     assert "loading" not in str(sync_viewer.status)

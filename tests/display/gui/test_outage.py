@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import zarr
-from napari.layers import Image
+from napari.layers import Image, Labels
 from napari.utils.notifications import notification_manager
 
 from gui_steps import until
@@ -16,20 +16,23 @@ from napari_omezarr.display import (
     ChunkRetryPolicy,
     Engine,
     attach,
+    shared_engine,
     status,
     use_engine,
     wait_until_sharp,
 )
+from napari_omezarr.display.napari_hook import _manager
 from napari_omezarr.errors import StoreError
 from napari_omezarr.pyramid import ArrayPixels, to_dask
 from napari_omezarr.store import open_store, run
 from quick_retries import IMPATIENT, PIXELS, QUICK, write_image
-from servers.faults import Dropped, Stalled, Status
+from servers.faults import Dropped, Stalled, Status, page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from napari.layers import Layer
     from pytestqt.qtbot import QtBot
 
     from napari_omezarr.store import RetryPolicy
@@ -53,12 +56,16 @@ def told() -> Iterator[list[Any]]:
     notification_manager.records.clear()
 
 
+def opened(server: FileServer, path: str, retry: RetryPolicy) -> ArrayPixels:
+    address = f"{server.url}/{path}"
+    store = open_store(Location.parse(address), retry=retry)
+    return ArrayPixels(run(zarr.AsyncArray.open(store)), address, 8)
+
+
 def layer_at(server: FileServer, folder: Path, retry: RetryPolicy) -> Image:
     """A layer of an image on a server, that the display shows."""
     write_image(folder / "image.zarr")
-    address = f"{server.url}/image.zarr/0"
-    store = open_store(Location.parse(address), retry=retry)
-    pixels = ArrayPixels(run(zarr.AsyncArray.open(store)), address, 8)
+    pixels = opened(server, "image.zarr/0", retry)
     layer = Image(to_dask(pixels), contrast_limits=(0, 64), visible=False)
     assert attach(layer, [pixels])
     layer.visible = True
@@ -93,3 +100,103 @@ def test_an_outage_is_told_once_and_what_it_owes_comes_when_it_returns(
         assert layer.get_value((y, x)) == PIXELS[y, x]
     np.testing.assert_array_equal(np.asarray(layer.data), PIXELS)
     assert told == [notice]
+
+
+VOLUME = np.random.default_rng(0).integers(1, 60, (6, 32, 32), "u2")
+
+
+def volume_at(server: FileServer, folder: Path, kind: type[Layer]) -> Layer:
+    """A layer of two levels on a server; all of the coarse one was read ahead."""
+    for level, array in enumerate((VOLUME, VOLUME[:, ::2, ::2])):
+        at = folder / "volume.zarr" / str(level)
+        zarr.create_array(at, data=array, chunks=(1, 16, 16), fill_value=0)
+    levels = [opened(server, f"volume.zarr/{n}", QUICK) for n in (0, 1)]
+    arrays = [to_dask(pixels) for pixels in levels]
+    options = {"contrast_limits": (0, 64)} if kind is Image else {}
+    layer = kind(arrays, multiscale=True, visible=False, **options)
+    assert attach(layer, levels, label=kind is Labels)
+    layer.visible = True
+    return layer
+
+
+@pytest.mark.parametrize("kind", [Image, Labels])
+def test_a_server_goes_away_and_comes_back(
+    viewer: Any,
+    http_server: FileServer,
+    tmp_path: Path,
+    qtbot: QtBot,
+    told: list[Any],
+    kind: type[Layer],
+) -> None:
+    layer = volume_at(http_server, tmp_path, kind)
+    viewer.add_layer(layer)
+    viewer.dims.set_point(0, 0)
+    assert wait_until_sharp(layer)
+    coarsest = "/volume.zarr/1/c/"
+    until(qtbot, lambda: sum(coarsest in r.path for r in http_server.requests) == 6)
+    until(qtbot, lambda: shared_engine().fetcher.progress(*owners(layer)).pending == 0)
+    http_server.go_away()
+    for plane in (1, 5, 4):
+        viewer.dims.set_point(0, plane)
+        until(qtbot, lambda: status(layer).failed and layer.loaded)
+    coarse = np.kron(VOLUME[4, ::2, ::2], np.ones((2, 2), "u2"))
+    # Stripes, and between them what is known.
+    until(qtbot, lambda: (layer._slice.image.raw != coarse).any())
+    seen = layer._slice.image.raw
+    assert 0.1 < (seen != coarse).mean() < 0.6
+    assert len(np.unique(seen[seen != coarse])) == 1
+    assert layer.get_value((4, 5, 5), view_direction=None) is None
+    assert layer.get_status((4, 5, 5))["coordinates"].endswith(": not loaded")
+    # It is said for as long as it lasts, whatever napari says there.
+    host = f"127.0.0.1:{http_server.port}"
+    for theirs in ("Ready", layer.get_status((4, 5, 5)), "something"):
+        viewer.status = theirs
+        assert f"{host} has not answered since" in str(viewer.status)
+    viewer.dims.ndisplay = 3
+    until(qtbot, lambda: layer.loaded)
+    # A finer volume, striped all over, would show less.
+    np.testing.assert_array_equal(layer._slice.image.raw, VOLUME[:, ::2, ::2])
+    http_server.come_back()
+    until(qtbot, lambda: layer._slice.image.raw.shape == VOLUME.shape)
+    assert wait_until_sharp(layer)
+    np.testing.assert_array_equal(layer._slice.image.raw, VOLUME)
+    viewer.dims.ndisplay = 2
+    assert wait_until_sharp(layer)
+    until(qtbot, lambda: viewer.status == "something")
+    level = layer.data_level
+    value = (VOLUME, VOLUME[:, ::2, ::2])[level][4, 8 >> level, 8 >> level]
+    assert layer.get_value((4, 8, 8)) == (level, value)
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize(
+    "fault", [Status(401), Status(403), Status(200, b"garbage"), page()]
+)
+def test_what_was_refused_or_damaged_comes_after_retry(
+    viewer: Any,
+    http_server: FileServer,
+    tmp_path: Path,
+    qtbot: QtBot,
+    told: list[Any],
+    fault: Any,
+) -> None:
+    use_engine(Engine(retry_policy=ChunkRetryPolicy(tries=2, first=0, longest=3600)))
+    http_server.fault(CHUNKS, fault, forever=True)
+    layer = layer_at(http_server, tmp_path, QUICK)
+    viewer.add_layer(layer)
+    until(qtbot, lambda: status(layer).failed == 16)
+    until(qtbot, lambda: " since " in str(viewer.status))
+    assert layer.get_value((0, 0)) is None
+    http_server.clear()
+    ((_, retry),) = told[0].actions
+    retry(None)
+    assert wait_until_sharp(layer)
+    np.testing.assert_array_equal(layer._slice.image.raw, PIXELS)
+    assert layer.get_value((0, 0)) == PIXELS[0, 0]
+    assert " since " not in str(viewer.status)
+    assert len(http_server.requests) == 16
+
+
+def owners(layer: Layer) -> tuple[Any, ...]:
+    """Under which names the layer wants chunks, those read ahead included."""
+    return _manager().registry.get(layer).view.owners
