@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_omezarr.errors import DamagedDataError
-from napari_omezarr.pyramid import chunk_box, chunk_counts, slices
+from napari_omezarr.pyramid import chunk_box, chunk_counts, findings, slices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -99,8 +99,9 @@ def _with_contrast(layer: LayerSpec) -> LayerSpec:
     if not layer.needs_contrast:
         return layer
     limits = estimate_contrast(layer.levels)
-    options = {**layer.options, "contrast_limits": limits}
-    return dataclasses.replace(layer, options=options, needs_contrast=False)
+    found = findings(layer.levels[-1])
+    layer = layer.warned(*found, contrast_limits=limits)
+    return dataclasses.replace(layer, needs_contrast=False)
 
 
 def makeshift_limits(dtype: np.dtype[Any]) -> tuple[float, float]:

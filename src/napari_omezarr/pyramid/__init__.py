@@ -21,7 +21,7 @@ from .boxes import (
 )
 from .codecs import tolerated
 from .dask_arrays import merged_chunks, pixels_of, to_dask
-from .pixels import ArrayPixels, Pixels, Readable, reading_at
+from .pixels import ArrayPixels, Pixels, Readable, findings, reading_at
 from .pyramid import Level, Pyramid
 from .views import Cast, ChannelsLast, FixedAxes, Mosaic, Tile
 
@@ -43,6 +43,7 @@ __all__ = [
     "chunk_counts",
     "chunk_index",
     "coarser_box",
+    "findings",
     "hull",
     "is_whole",
     "merged_chunks",

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import contextmanager
 from functools import partial
+from itertools import product
+from math import prod
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from uuid import uuid4
@@ -14,9 +17,9 @@ import zarr
 from zarr.buffer.cpu import buffer_prototype
 
 from napari_omezarr._io_loop import bounded_gather
-from napari_omezarr.store import RemoteStore, run
+from napari_omezarr.store import FIRST_BYTE, RemoteStore, run
 
-from .boxes import bounded, chunk_counts, chunk_parts, shape_of
+from .boxes import bounded, chunk_counts, chunk_parts, shape_of, touched
 from .decoding import decoding_of
 from .shards import ShardReader, ZarrParts, layout_of
 
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     from .boxes import Bounds, ChunkPart
     from .decoding import Decoding
     from .shards import PartSource, ShardLayout
+
+_log = logging.getLogger(__name__)
 
 # How many chunks zarr asks for at a time.
 
@@ -130,11 +135,32 @@ class Readable:
         return len(self.shape)
 
 
+def findings(pixels: Any) -> tuple[str, ...]:
+    """Give what was found out of the chunks behind some pixels, in sentences."""
+    while hasattr(pixels, "source"):
+        pixels = pixels.source
+    found: tuple[str, ...] = getattr(pixels, "findings", ())
+    return found
+
+
+_PROBES = 3
+_ENOUGH = 8
+"""After so many chunks that are not there, or all, it is said that there is none."""
+
+
 class ArrayPixels(Readable):
     """The pixels of a zarr array, in native byte order.
 
     The array was opened from its document, without a request; ``address`` names the
-    pixels and holds no secret.
+    pixels and holds no secret. As long as no chunk is there where the document says,
+    it is looked for under the other separator of indexes, too.
+
+    Attributes
+    ----------
+    findings : tuple of str
+        What was found out of its chunks while they were read, in sentences.
+    may_be_empty : bool
+        Whether it is usual that there is no chunk at all, as for new labels.
     """
 
     def __init__(
@@ -152,17 +178,34 @@ class ArrayPixels(Readable):
         self.shards: tuple[int, ...] | None = (
             None if array.shards is None else tuple(array.shards)
         )
-        self._decoding: Decoding | None = None
-        self._shard_reader: ShardReader | None = None
-        layout = layout_of(array)
-        if layout is None:
-            self._decoding = decoding_of(array)
-        else:
-            parts = _parts_of(array.store_path.store)
-            name = self._object_key
-            self._shard_reader = ShardReader(parts, layout, name, address)
+        self._shard_reader = self._reader_of_shards()
+        self._decoding = None if self._shard_reader else decoding_of(array)
         # Unique for each opening: what lies at the address may have changed since.
         self.token = uuid4().hex
+        self.findings: tuple[str, ...] = ()
+        self.may_be_empty = False
+        self._found = False
+        self._absent: set[tuple[int, ...]] = set()
+        self._probes = 0
+        self._probing = asyncio.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A lock that somebody has waited for belongs to a loop; readers hold tasks.
+        own = {"_probing", "_shard_reader"}
+        return {name: value for name, value in vars(self).items() if name not in own}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._probing = asyncio.Lock()
+        self._shard_reader = self._reader_of_shards()
+
+    def _reader_of_shards(self) -> ShardReader | None:
+        layout = layout_of(self._array)
+        if layout is None:
+            return None
+        parts = _parts_of(self._array.store_path.store)
+        name, told = self._object_key, self._tell
+        return ShardReader(parts, layout, name, self.address, told)
 
     def __repr__(self) -> str:
         return f"<ArrayPixels {self.address} {self.shape} {self.dtype}>"
@@ -211,6 +254,13 @@ class ArrayPixels(Readable):
         StoreError
             A chunk could not be had.
         """
+        array = self._array
+        box = await self._read(bounds)
+        if self._absent and not self._found and await self._is_respelled(bounds, array):
+            box = await self._read(bounds)
+        return box
+
+    async def _read(self, bounds: Bounds) -> np.ndarray:
         if self._shard_reader is not None:
             box = np.empty(shape_of(bounds), self.dtype)
             shards = chunk_parts(bounds, self._shard_reader.layout.shards)
@@ -228,6 +278,58 @@ class ArrayPixels(Readable):
         )
         return box
 
+    # Whether there are any chunks, and under which names.
+
+    def _tell(self, index: tuple[int, ...], *, there: bool) -> None:
+        if there:
+            self._found = True
+            self._absent.clear()
+        elif not self._found and len(self._absent) < _ENOUGH:
+            self._absent.add(index)
+
+    async def _is_respelled(self, bounds: Bounds, array: Any) -> bool:
+        """Say whether the chunks are under other names, which are used from now on."""
+        async with self._probing:
+            if self._array is not array:
+                return True
+            if self._found:
+                return False
+            other = _respelled(array)
+            if other is not None and self._probes < _PROBES:
+                self._probes += 1
+                index = next(iter(product(*touched(bounds, self._unit))))
+                key = other.metadata.encode_chunk_key(index)
+                said = array.metadata.encode_chunk_key(index)
+                place = f"{array.store_path.path}/{key}".lstrip("/")
+                if await _parts_of(self.store).read(place, FIRST_BYTE) is not None:
+                    self._array = other
+                    self._absent.clear()
+                    self._say(
+                        f"The chunks of {self.address} have names like {key}, and its "
+                        f"document says {said}: they are read where they are."
+                    )
+                    return True
+            if not self.may_be_empty and len(self._absent) >= min(
+                _ENOUGH, prod(self.stored_grid)
+            ):
+                self._say(
+                    f"No chunk of {self.address} is there: all is shown as its fill "
+                    "value. Its upload may not be complete."
+                )
+            return False
+
+    def _say(self, sentence: str) -> None:
+        if sentence in self.findings:
+            return
+        self.findings += (sentence,)
+        _log.warning("%s", sentence)
+        if isinstance(self.store, RemoteStore):
+            self.store.say(sentence)
+
+    @property
+    def _unit(self) -> tuple[int, ...]:
+        return self.shards or self.stored_chunks
+
     async def stored_size(self, chunk: tuple[int, ...]) -> int | None:
         """Give how many bytes a chunk takes in its shard; None if nobody knows."""
         return (
@@ -243,6 +345,7 @@ class ArrayPixels(Readable):
         place = self._array.store_path
         key = self._array.metadata.encode_chunk_key(part.chunk)
         body = await (place / key).get(buffer_prototype)
+        self._tell(part.chunk, there=body is not None)
         if body is None:
             box[part.target] = decoding.fill_value
             return
@@ -252,6 +355,31 @@ class ArrayPixels(Readable):
             box[part.target] = pixels[part.source]
 
         await asyncio.get_running_loop().run_in_executor(None, decode)
+
+
+def _respelled(array: zarr.AsyncArray[Any]) -> zarr.AsyncArray[Any] | None:
+    """Give an array whose chunks have the other separator; None if that is the same."""
+    document: dict[str, Any] = dict(array.metadata.to_dict())
+    if array.metadata.zarr_format == 2:
+        said = document.get("dimension_separator") or "."
+        document["dimension_separator"] = _OTHER[said]
+    else:
+        encoding = document["chunk_key_encoding"]
+        usual = "/" if encoding["name"] == "default" else "."
+        said = (encoding.get("configuration") or {}).get("separator", usual)
+        document["chunk_key_encoding"] = {
+            "name": encoding["name"],
+            "configuration": {"separator": _OTHER[said]},
+        }
+    other = zarr.AsyncArray.from_dict(array.store_path, document)
+    index = (0,) * array.ndim
+    same = other.metadata.encode_chunk_key(index) == array.metadata.encode_chunk_key(
+        index
+    )
+    return None if same else other
+
+
+_OTHER = {".": "/", "/": "."}
 
 
 def _parts_of(store: Any) -> PartSource:

@@ -316,6 +316,8 @@ class ShardReader:
         Gives the key of a shard by its numbers along each axis.
     address : str
         What to call the array in an error.
+    told : callable
+        Called with the numbers of a shard, and whether it is there.
     """
 
     def __init__(
@@ -324,8 +326,10 @@ class ShardReader:
         layout: ShardLayout,
         key: Callable[[tuple[int, ...]], str],
         address: str,
+        told: Callable[..., None],
     ) -> None:
         self.layout = layout
+        self._told = told
         self._source = source
         self._key = key
         self._address = address
@@ -423,6 +427,7 @@ class ShardReader:
         except BaseException:
             await self._budget.give_back(held)
             raise
+        self._told(shard.number, there=index is not None)
         readings = [each for each in shard.waiting if not each.done.done()]
         shard.waiting = []
         found = _Found(index, body[1] if body else None, held)

@@ -387,6 +387,9 @@ def make_pyramid(
     place = opening.place(group.path)
     given = "" if multiscale.label else multiscale.name.strip()
     rgb = axis is not None and is_rgb(multiscale.rendering, count, finest.dtype)
+    for level in levels:
+        if isinstance(level.pixels, ArrayPixels):
+            level.pixels.may_be_empty = multiscale.label is not None
     return Pyramid(
         location=place,
         name=name or (given if given.lower() not in _NAMELESS else "") or place.stem,

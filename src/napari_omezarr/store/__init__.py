@@ -5,7 +5,7 @@ from __future__ import annotations
 from napari_omezarr._io_loop import run
 
 from .addressing import BucketAddress, bucket_address, corrected
-from .backend import GetResult, Lister, ListPage, ObjectMeta, RequestStats
+from .backend import FIRST_BYTE, GetResult, Lister, ListPage, ObjectMeta, RequestStats
 from .cached import (
     DiskCacheFacts,
     clear_disk_cache,
@@ -28,6 +28,7 @@ from .store import RemoteStore
 from .writable import WritablePlace, WritableStore
 
 __all__ = [
+    "FIRST_BYTE",
     "BucketAddress",
     "DiskCacheFacts",
     "ForeignStore",

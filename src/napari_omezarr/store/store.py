@@ -264,6 +264,10 @@ class RemoteStore(Store):
         """Paths of several images below, where the place knows them without a list."""
         return self._backend.choices
 
+    def say(self, sentence: str) -> None:
+        """Add to the notes what was found out here; callable on the I/O loop."""
+        self._notes.add(sentence)
+
     def fetch(self, keys: Iterable[str]) -> dict[str, bytes | StoreError | None]:
         """Ask for several whole objects at once and wait for all of them: one round.
 
