@@ -104,7 +104,25 @@ def annotator(number: int, ready: Callable[[], None], options: dict[str, Any]) -
     return update_rendering([(np.zeros(shape), *channel[1:])], place)
 
 
-RACERS = {each.__name__: each for each in (patcher, clasher, annotator)}
+def saver(number: int, ready: Callable[[], None], options: dict[str, Any]) -> Any:
+    """Save an image of its own to the place of all others; gives what it is told."""
+    from napari_omezarr.errors import OMEZarrError
+    from napari_omezarr.writing import update, write_image
+
+    update.LOOK_AGAIN = options["look_again"]
+    # Two computers: neither knows the journals of the other.
+    os.environ["NAPARI_OMEZARR_CACHE"] += f"/{number}"
+    values = np.full((8, 120, 120), number + 1, np.uint16)
+    ready()
+    time.sleep(options["lag"] * number)
+    try:
+        write_image(values, options["place"], "zyx", chunks=(1, 60, 60), memory=40_000)
+    except OMEZarrError as error:
+        return f"{type(error).__name__}: {error}"
+    return "saved"
+
+
+RACERS = {each.__name__: each for each in (patcher, clasher, annotator, saver)}
 
 
 # The process that forks.

@@ -18,6 +18,8 @@ if sys.platform == "win32":
     import msvcrt
 
     def _try_lock(descriptor: int) -> None:
+        # Far behind what it says: nobody reads what is locked.
+        os.lseek(descriptor, 1 << 30, os.SEEK_SET)
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
 else:
     import fcntl
@@ -81,6 +83,49 @@ class LockedError(Exception):
     """Somebody else holds a lock, and has done so for as long as we may wait."""
 
 
+class FileLock:
+    """A file that nobody else has locked; it is there only for as long as it is."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._descriptor = -1
+
+    def take(self) -> bool:
+        """Lock it, and make it for that; False where somebody else has it."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(self.file, os.O_RDWR | os.O_CREAT, 0o666)
+        except PermissionError:
+            if sys.platform == "win32":  # about to be deleted
+                return False
+            raise
+        try:
+            _try_lock(descriptor)
+            if os.path.samestat(self.file.stat(), os.fstat(descriptor)):
+                self._descriptor = descriptor
+                return True
+        except (BlockingIOError, PermissionError, FileNotFoundError):
+            pass
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # of somebody else, or one that has lost its name
+        return False
+
+    def write(self, body: bytes) -> None:
+        """Say something in it, for who finds it locked."""
+        os.ftruncate(self._descriptor, 0)
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        os.write(self._descriptor, body)
+
+    def release(self) -> None:
+        """Unlock it, and remove it."""
+        # Whoever waits for this very file sees that it has lost its name.
+        with suppress(OSError):  # Windows does not delete what others have open
+            self.file.unlink()
+        os.close(self._descriptor)
+
+
 @contextmanager
 def locked(file: Path, *, longest: float = _LONGEST_WAIT) -> Iterator[None]:
     """Let nobody else be inside such a block for the same file, on any computer.
@@ -90,10 +135,10 @@ def locked(file: Path, *, longest: float = _LONGEST_WAIT) -> Iterator[None]:
     LockedError
         Somebody else was for ``longest`` seconds.
     """
-    lock = file.with_name(f".{file.name}{LOCK}")
+    lock = FileLock(file.with_name(f".{file.name}{LOCK}"))
     until = time.monotonic() + longest
     pause = _FIRST_PAUSE
-    while (descriptor := _held(lock)) is None:
+    while not lock.take():
         if time.monotonic() >= until:
             raise LockedError
         time.sleep(pause)
@@ -101,30 +146,4 @@ def locked(file: Path, *, longest: float = _LONGEST_WAIT) -> Iterator[None]:
     try:
         yield
     finally:
-        # Whoever waits for this very file sees that it has lost its name.
-        with suppress(OSError):  # Windows does not delete what others have open
-            lock.unlink()
-        os.close(descriptor)
-
-
-def _held(lock: Path) -> int | None:
-    """Take a lock; None where somebody else has it, or has just let it go."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
-    except PermissionError:
-        if sys.platform == "win32":  # about to be deleted
-            return None
-        raise
-    try:
-        _try_lock(descriptor)
-        found = lock.stat()
-        if os.path.samestat(found, os.fstat(descriptor)):
-            return descriptor
-    except (BlockingIOError, PermissionError, FileNotFoundError):
-        pass
-    except BaseException:
-        os.close(descriptor)
-        raise
-    os.close(descriptor)
-    return None
+        lock.release()

@@ -205,6 +205,10 @@ class TargetInUseError(OMEZarrError, ValueError):
     """The target is what an open layer, or a source of the plan, reads."""
 
 
+class TargetClaimedError(OMEZarrError, FileExistsError):
+    """Somebody else is saving to the same place right now."""
+
+
 class UnfinishedWriteError(OMEZarrError):
     """A save that broke off lies at the target: resume it or remove it."""
 

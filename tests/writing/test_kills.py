@@ -22,7 +22,7 @@ from napari_omezarr.store import open_writable, run
 from napari_omezarr.writing import SaveMode, WriteOptions, write_image
 from napari_omezarr.writing.commit import ArchiveTarget, InPlaceTarget, LocalTarget
 from napari_omezarr.writing.engine import Threads
-from napari_omezarr.writing.from_layers import Channels, Grid, describe_array
+from napari_omezarr.writing.from_arrays import Channels, Grid, describe_array
 from napari_omezarr.writing.hierarchy import RemoteHierarchy
 from napari_omezarr.writing.plan import plan_layers
 from napari_omezarr.writing.save import save
@@ -169,8 +169,13 @@ def prepared(request, bucket, proxy):
         proxy.clear()
         return place
 
+    run(open_writable(bucket).holds_conditions())  # which is tried once
     saved(prepare("count"), existing=existing)
-    count = len(proxy.requests)
+    # What comes last lets the claim go, and is no part of the save.
+    paths = [request.path for request in proxy.requests]
+    while paths[-1].endswith("/.saving"):
+        paths.pop()
+    count = len(paths)
     return prepare, count, existing, old
 
 

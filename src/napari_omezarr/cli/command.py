@@ -52,6 +52,7 @@ _CODES: tuple[tuple[int, tuple[type[errors.OMEZarrError], ...]], ...] = (
     (
         TAKEN,
         (
+            errors.TargetClaimedError,
             errors.TargetExistsError,
             errors.TargetInUseError,
             errors.UnfinishedWriteError,

@@ -42,6 +42,8 @@ T = TypeVar("T")
 _CHANGED = (409, 412)
 """S3 answers 409 where two conditional requests meet, and 412 afterwards."""
 _UNKNOWN = 501
+_GLANCE = 8
+"""Keys that are listed to see whether a folder holds any."""
 _NO_ETAG = '"00000000000000000000000000000000"'
 _holding: dict[str, bool] = {}
 """Whether the services, or their buckets, that were written to hold to conditions."""
@@ -168,35 +170,43 @@ class WritablePlace:
             raise self._error(answer, key, "write to")
         return False
 
-    async def holds_conditions(self) -> bool:
+    async def holds_conditions(self, there: tuple[str, bytes] | None = None) -> bool:
         """Say whether the service holds to conditions; it is tried once a process.
 
         Old ones overwrite without a word: only a condition that does not hold tells.
+        It is tried on what is ``there``, a key and its body, or on an object that is
+        made for that.
         """
         if self.location.protocol == "memory":
             return True  # which others of this process change in turn
         known = _holding.get(self._service)
         if known is None:
-            async with _turn(f"{self._service} probed"):
+            async with _turn(f"{self._service} tried"):
                 known = _holding.get(self._service)
                 if known is None:
-                    known = _holding[self._service] = await self._probe()
+                    trying = self._refuses(*there) if there else self._probe()
+                    known = _holding[self._service] = await trying
         return known
+
+    async def _refuses(self, key: str, body: bytes) -> bool:
+        """Say whether what is there is overwritten under no false condition."""
+        refusals = [
+            await self._conditional(key, body, PutMode(etag)) is False
+            for etag in ("", _NO_ETAG)
+        ]
+        return all(refusals)
 
     async def _probe(self) -> bool:
         key = f".probe-{uuid4().hex[:12]}"
         try:
-            if not await self._conditional(key, b"1", PutMode()):
+            if not await self._conditional(key, b"", PutMode()):
                 return False
-            refusals = [
-                await self._conditional(key, b"2", PutMode(etag)) is False
-                for etag in ("", _NO_ETAG)
-            ]
+            refuses = await self._refuses(key, b"")
         except AccessDeniedError:
             return False
         with suppress(AccessDeniedError):
             await self.delete(key)
-        return all(refusals)
+        return refuses
 
     async def copy(self, key: str, to: str, size: int) -> None:
         """Copy an object of so many bytes over another, by the service if it can."""
@@ -233,9 +243,12 @@ class WritablePlace:
             if not token:
                 return
 
-    async def holds(self, prefix: str = "") -> bool:
-        """Say whether anything lies below a folder."""
-        return bool((await self._page(prefix, size=1)).items)
+    async def holds(
+        self, prefix: str = "", but: Callable[[str], bool] = lambda _: False
+    ) -> bool:
+        """Say whether anything lies below a folder, but for certain keys."""
+        found = (await self._page(prefix, size=_GLANCE)).items
+        return any(not but(each.name) for each in found)
 
     async def stop_retrying(self, *, on: bool) -> None:
         """Try nothing again from now on, or do so as before."""

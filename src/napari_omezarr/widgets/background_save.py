@@ -21,6 +21,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_omezarr.errors import (
     OMEZarrError,
+    TargetClaimedError,
     TargetExistsError,
     TargetInUseError,
     UnfinishedWriteError,
@@ -52,6 +53,7 @@ _ANSWERS: Mapping[type[BaseException], Mapping[str, Mapping[str, Any]]] = {
         "Replace it": {"existing": "replace"},
         "Save beside it": {"existing": "beside"},
     },
+    TargetClaimedError: {"Save beside it": {"existing": "beside"}},
     UnfinishedWriteError: {
         "Resume": {"unfinished": "resume"},
         "Remove and save": {"unfinished": "remove"},

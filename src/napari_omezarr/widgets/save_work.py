@@ -12,6 +12,7 @@ from napari_omezarr.claims import target_of
 from napari_omezarr.errors import (
     OMEZarrError,
     StoreError,
+    TargetClaimedError,
     TargetExistsError,
     TargetInUseError,
 )
@@ -119,7 +120,7 @@ def preview_save(request: SaveRequest) -> SavePreview:
         return SavePreview(plan)
     try:
         return _look_at_target(plan, place, request)
-    except (TargetExistsError, StoreError) as error:
+    except (TargetExistsError, TargetClaimedError, StoreError) as error:
         return SavePreview(plan, place, problem=str(error))
 
 
@@ -134,6 +135,7 @@ def _look_at_target(plan: Plan, place: Location, request: SaveRequest) -> SavePr
     is_zip = request.address.lower().endswith((".ozx", ".zip"))
     labels_only = not is_zip and all(kind == "labels" for _, _, kind in request.layers)
     target = open_target(place, plan.options.version)
+    target.claim.refuse_others()
     found = target.occupied()
     problem = ""
     try:
@@ -162,7 +164,9 @@ def remove_unfinished(place: Location, request: SaveRequest) -> SavePreview:
     """Remove what a save that broke off has left, or finish a replacement."""
     from napari_omezarr.writing import open_target
 
-    open_target(place, request.options.get("version", "0.5")).discard()
+    target = open_target(place, request.options.get("version", "0.5"))
+    with target.claim.held():
+        target.discard()
     return preview_save(request)
 
 

@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Any, Unpack
 import zarr
 from zarr.storage import LocalStore
 
-from napari_omezarr.errors import OptionError, TargetExistsError
+from napari_omezarr.errors import (
+    OptionError,
+    TargetClaimedError,
+    TargetExistsError,
+)
 from napari_omezarr.location import Location
 from napari_omezarr.store import is_zarr, location_of, store_and_path
 
@@ -237,6 +241,8 @@ def write_layers(
         The plan loses something that nobody agreed to.
     TargetInUseError, TargetExistsError
         Something is there or is being read, or has appeared meanwhile.
+    TargetClaimedError
+        Somebody else is saving there right now.
     UnfinishedWriteError
         A save that broke off is there, and is neither to be resumed nor removed.
     ConflictError
@@ -386,8 +392,9 @@ def _chosen_place(
 
 def _is_free(target: Target) -> bool:
     try:
+        target.claim.refuse_others()
         return target.occupied() is None
-    except TargetExistsError:
+    except (TargetClaimedError, TargetExistsError):
         return False
 
 

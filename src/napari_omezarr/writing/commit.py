@@ -22,6 +22,7 @@ from napari_omezarr.errors import (
 from napari_omezarr.location import DOCUMENTS, NODE_DOCUMENTS
 from napari_omezarr.user_files import cache_folder, read_json, write_json
 
+from .claim import FileClaim, claim_of
 from .hierarchy import (
     FolderHierarchy,
     StoredSize,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .encode import ZarrDocument
-    from .hierarchy import Hierarchy
+    from .hierarchy import Claim, Hierarchy
 
     Phase = Literal["writing", "switching", "switched"]
 
@@ -89,6 +90,7 @@ class LocalTarget:
         self.address = address or str(path)
         self.partial = path.with_name(f"{path.name}.partial")
         self.journal = self.partial / "journal"
+        self.claim: Claim = FileClaim(path, self.address)
 
     @property
     def staged(self) -> Hierarchy:
@@ -405,6 +407,7 @@ class InPlaceTarget:
         self.path = path
         self.address = f"{hierarchy.address}/{path}" if path else hierarchy.address
         self.journal = journal_path(self.address)
+        self.claim = claim_of(hierarchy, path, self.address)
         self._hierarchy = hierarchy
         self._announce = announce or _nothing
         self._retire = retire or _nothing
@@ -461,8 +464,10 @@ class InPlaceTarget:
         )
 
     def unfinished(self) -> bool:
-        """Whether there is a journal."""
-        return self.journal.is_file()
+        """Whether there is a journal, or who saved from elsewhere is gone."""
+        if self.journal.is_file() or not self.claim.left_behind:
+            return self.journal.is_file()
+        return not any(self._hierarchy.read_all(root_keys(self.path)))
 
     def agreed(self) -> StoredSize | None:
         """Give what an unfinished save is to replace."""

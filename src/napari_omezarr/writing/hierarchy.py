@@ -30,6 +30,7 @@ from napari_omezarr.errors import (
     OMEZarrError,
     ReadOnlyError,
     StoreError,
+    TargetClaimedError,
 )
 from napari_omezarr.location import DOCUMENTS
 from napari_omezarr.store import (
@@ -55,6 +56,8 @@ DONE.set_result(None)
 
 _one_of_this_process = Lock()
 _REPLACEMENT = ".replacement-"
+CLAIM = ".saving"
+"""The name of the object, or how that of the file ends, which claims a place."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DENIED = (errno.EACCES, errno.EPERM)
 
@@ -75,6 +78,11 @@ class StoredSize:
 def is_document(key: str) -> bool:
     """Say whether an object holds metadata, by its name."""
     return key.rpartition("/")[2] in DOCUMENTS
+
+
+def is_claim(key: str) -> bool:
+    """Say whether an object claims a place, by its name."""
+    return key.rpartition("/")[2] == CLAIM
 
 
 def root_keys(path: str) -> list[str]:
@@ -106,6 +114,8 @@ class Hierarchy(ABC):
         How many objects may be written at a time.
     """
 
+    folder: Path | None = None
+    """Where it lies on this computer; None elsewhere."""
     is_object_store = False
     """Whether many small objects are worth avoiding."""
     needs_arrays_first = False
@@ -165,10 +175,11 @@ class Hierarchy(ABC):
             It has been changed meanwhile.
         """
 
-    def holds_conditions(self) -> bool:
+    def holds_conditions(self, there: tuple[str, bytes] | None = None) -> bool:
         """Whether `replace` overwrites nothing that it has not seen.
 
-        Where it may, who changes something has to look again after a while.
+        Where it may, who changes something has to look again after a while. To find
+        out, what is ``there``, a key and its body, may be put once more.
         """
         return True
 
@@ -184,7 +195,8 @@ class Hierarchy(ABC):
     def sizes(self, path: str) -> dict[str, int]:
         """Give the keys of all objects below a path, and the bytes of each."""
         above = len(self.at("key")) - len("key")
-        return {key[above:]: size for key, size in self._sizes(self.at(path)).items()}
+        found = self._sizes(self.at(path))
+        return {key[above:]: n for key, n in found.items() if not is_claim(key)}
 
     @abstractmethod
     def remove(self, path: str) -> None:
@@ -215,7 +227,7 @@ class FolderHierarchy(Hierarchy):
 
     def __init__(self, path: Path, address: str) -> None:
         super().__init__(LocalStore(path), address)
-        self.path = path
+        self.path = self.folder = path
 
     def read(self, key: str) -> GetResult | None:
         """Read a document; its content stands for its ETag."""
@@ -331,9 +343,10 @@ class RemoteHierarchy(Hierarchy):
         """Begin to delete an object."""
         return start(self.writable.delete(self.at(key)))
 
-    def holds_conditions(self) -> bool:
-        """Whether the service holds to conditions; it is asked once."""
-        return run(self.writable.holds_conditions())
+    def holds_conditions(self, there: tuple[str, bytes] | None = None) -> bool:
+        """Whether the service holds to conditions; it is tried once."""
+        at = there and (self.at(there[0]), there[1])
+        return run(self.writable.holds_conditions(at))
 
     def replace(self, key: str, body: bytes, expected: GetResult | None) -> None:
         """Write an object on the condition that it is still as it was read."""
@@ -342,7 +355,7 @@ class RemoteHierarchy(Hierarchy):
 
     def holds(self, path: str) -> bool:
         """Whether anything lies below a path."""
-        return run(self.writable.holds(self.at(path)))
+        return run(self.writable.holds(self.at(path), but=is_claim))
 
     def remove(self, path: str) -> None:
         """Remove all objects below a path."""
@@ -362,7 +375,7 @@ class RemoteHierarchy(Hierarchy):
         return {e.name: e.size or 0 async for e in self.writable.objects(path)}
 
     async def _remove(self, path: str) -> None:
-        keys = list(await self._listed(path))
+        keys = [key for key in await self._listed(path) if not is_claim(key)]
         # The documents first: what is half removed is no image any more.
         keys.sort(key=lambda key: (not is_document(key), key.count("/"), key))
         documents = [key for key in keys if is_document(key)]
@@ -390,7 +403,7 @@ class StoreHierarchy(Hierarchy):
         body = found.to_bytes()
         return GetResult(body, digest(body))
 
-    def holds_conditions(self) -> bool:
+    def holds_conditions(self, there: tuple[str, bytes] | None = None) -> bool:
         """Whether nobody outside of this process changes the store."""
         return self._is_alone
 
@@ -467,6 +480,55 @@ def without_replacements(sizes: Mapping[str, int]) -> dict[str, int]:
 # Places where an image, or several, will come into being.
 
 
+class Claim(ABC):
+    """The right to save to a place; nobody else has it at the same time."""
+
+    left_behind = False
+    """Whether the last owner ended without letting go: what is there is unfinished."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Have the claim inside a block.
+
+        Raises
+        ------
+        TargetClaimedError
+            Somebody else has it.
+        """
+        self.take()
+        try:
+            yield
+        finally:
+            self.release()
+
+    @abstractmethod
+    def take(self) -> None:
+        """Take it, also from an owner who is gone."""
+
+    def check(self, *, thoroughly: bool = False) -> None:
+        """Make sure that it is still ours; costs nothing unless that is in doubt."""
+        return
+
+    @abstractmethod
+    def release(self) -> None:
+        """Let it go."""
+
+    @abstractmethod
+    def refuse_others(self) -> None:
+        """Raise a `TargetClaimedError` if somebody else has it."""
+
+    def taken(self, since: str) -> TargetClaimedError:
+        """Say that it is somebody else's."""
+        return TargetClaimedError(
+            f"Somebody has been saving to {self.address} since {since}.",
+            action="Wait until that has ended, or choose another name.",
+            url=self.address,
+        )
+
+
 class Target(Protocol):
     """A place where an image will be visible only when it is whole.
 
@@ -489,6 +551,11 @@ class Target(Protocol):
     @property
     def journal(self) -> Path:
         """The file that says which blocks are done."""
+        ...
+
+    @property
+    def claim(self) -> Claim:
+        """The right to save there."""
         ...
 
     @property

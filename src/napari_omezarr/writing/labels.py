@@ -212,6 +212,8 @@ def labels_there(hierarchy: Hierarchy, names: Iterable[str]) -> LabelsThere:
     folders = {folder_name(name, ()) for name in names}
     listed = label_names(hierarchy)
     targets = [InPlaceTarget(hierarchy, f"labels/{name}") for name in sorted(folders)]
+    for target in targets:
+        target.claim.refuse_others()
     broken_off = [target for target in targets if target.unfinished()]
     taken = tuple(name for name in listed if name in folders)
     sizes = [
@@ -231,4 +233,5 @@ def discard_labels(hierarchy: Hierarchy, names: Iterable[str]) -> None:
     for name in {folder_name(name, ()) for name in names}:
         target = InPlaceTarget(hierarchy, f"labels/{name}")
         if target.unfinished() and not target.switching:
-            target.discard()
+            with target.claim.held():
+                target.discard()

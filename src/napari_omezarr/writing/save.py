@@ -7,7 +7,7 @@ import os
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -43,9 +43,9 @@ if TYPE_CHECKING:
 
     from .chunking import LevelPlan, WritePass
     from .engine import Executor, StoredArray
-    from .hierarchy import Hierarchy, StoredSize, Target
+    from .hierarchy import Claim, Hierarchy, StoredSize, Target
     from .image_spec import ChannelDisplay
-    from .journal import Checks
+    from .journal import Checks, Written
     from .options import SaveMode, Verify
     from .plan import ImagePlan, Plan
 
@@ -279,8 +279,32 @@ def save(
 
     The executor is left open. What is done when it fails is kept, for resuming.
     """
-    running = running or Running(verify=mode.verify)
     accepted(plan)
+    with target.claim.held():
+        guarded = _Guarded(executor, target.claim)
+        return _save(
+            plan, target, mode, guarded, running or Running(verify=mode.verify)
+        )
+
+
+class _Guarded:
+    """An executor that begins no block of a place that is somebody else's by now."""
+
+    def __init__(self, executor: Executor, claim: Claim) -> None:
+        self._claim = claim
+        self._executor = executor
+        self.width, self.start = executor.width, executor.start
+        self.close = executor.close
+
+    def submit(self, started: Any, bounds: Bounds, *, check: Verify) -> Future[Written]:
+        """Begin a block."""
+        self._claim.check()
+        return self._executor.submit(started, bounds, check=check)
+
+
+def _save(
+    plan: Plan, target: Target, mode: SaveMode, executor: Executor, running: Running
+) -> Saved:
     resumed = _resumed(target, plan, mode)
     if resumed and target.switching:
         target.finish()
@@ -303,6 +327,7 @@ def save(
             run_plan(plan, target.staged, journal, executor, running)
             plan = with_contrast(plan, target.staged, journal)
             verified = verification.finish()
+    target.claim.check(thoroughly=True)
     target.commit(plan_documents(plan), replaced)
     return Saved(target.address, plan, verified, target.notes)
 
