@@ -340,8 +340,8 @@ def level_shapes(
     Labels take both from their image; an image halves until it is small, or goes
     by the options.
     """
-    if structure is not None:
-        return _like(spec, structure)
+    if structure is not None and (levels := _like(spec, structure)) is not None:
+        return levels
     fixed = options.factors
     spacing = spec.affine.scale
     ones = (1,) * len(spec.shape)
@@ -360,8 +360,8 @@ def level_shapes(
 
 def _like(
     spec: ImageSpec, structure: Structure
-) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
-    """Give labels the levels of their image, along the axes that they have."""
+) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]] | None:
+    """Give labels the levels of their image, from theirs on, along their axes."""
     where = [structure.names.index(axis.name) for axis in spec.axes]
     single = [size == 1 for size in spec.shape]
 
@@ -371,7 +371,12 @@ def _like(
         )
 
     shapes = [taken(shape) for shape in structure.shapes]
-    return shapes, [taken(step) for step in structure.steps]
+    if spec.shape not in shapes:  # as coarse as no level of the image is
+        return None
+    first = shapes.index(spec.shape)
+    unchanged = (1,) * len(spec.shape)
+    following = [taken(step) for step in structure.steps[first + 1 :]]
+    return shapes[first:], [unchanged, *following]
 
 
 def stored_units(

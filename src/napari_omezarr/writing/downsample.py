@@ -27,7 +27,12 @@ def coarser_shape(shape: Sequence[int], factors: Sequence[int]) -> tuple[int, ..
     return chunk_counts(shape, factors)
 
 
-def downsample(block: np.ndarray, factors: Sequence[int], method: Method) -> np.ndarray:
+def downsample(
+    block: np.ndarray,
+    factors: Sequence[int],
+    method: Method,
+    start: Sequence[int] | None = None,
+) -> np.ndarray:
     """Make one pixel of each cell of ``factors`` pixels.
 
     Parameters
@@ -40,8 +45,12 @@ def downsample(block: np.ndarray, factors: Sequence[int], method: Method) -> np.
     method : {"mean", "nearest", "max", "mode"}
         ``mean``: exact in a wider type, halves rounded up; NaN is left out of it
         as long as the cell has a number, as it is by ``max``. ``nearest``: the
-        pixel that is next to the cell's centre, of two the first. ``mode``: the
-        value that is there most often, of several the one that comes first.
+        pixel that is next to the cell's centre, of two now the one and now the other,
+        so that nothing is moved (decision 018). ``mode``: the value that is there most
+        often, of several the one nearest to the centre, likewise.
+    start : sequence of int, optional
+        The place of the first cell in the level that is made: the same cells give
+        the same pixels, in whatever blocks.
 
     Returns
     -------
@@ -50,15 +59,20 @@ def downsample(block: np.ndarray, factors: Sequence[int], method: Method) -> np.
     """
     if max(factors, default=1) == 1:
         return block
+    start = start or (0,) * block.ndim
     axis = next((axis for axis, size in enumerate(block.shape) if size > 1), 0)
     step = _piece(block, axis, factors[axis])
     if step >= block.shape[axis]:
+        if method in _TURNING:
+            return _TURNING[method](block, tuple(factors), tuple(start))
         return _METHODS[method](block, tuple(factors))
     coarser = np.empty(coarser_shape(block.shape, factors), block.dtype)
     before = (slice(None),) * axis
-    for start in range(0, block.shape[axis], step):
-        part = downsample(block[(*before, slice(start, start + step))], factors, method)
-        first = start // factors[axis]
+    for offset in range(0, block.shape[axis], step):
+        first = offset // factors[axis]
+        piece = block[(*before, slice(offset, offset + step))]
+        place = [n + first * (a == axis) for a, n in enumerate(start)]
+        part = downsample(piece, factors, method, place)
         coarser[(*before, slice(first, first + part.shape[axis]))] = part
     return coarser
 
@@ -69,25 +83,100 @@ def _piece(block: np.ndarray, axis: int, by: int) -> int:
     return by * max(1, _CACHED // max(1, row))
 
 
-def _nearest(block: np.ndarray, factors: tuple[int, ...]) -> np.ndarray:
-    for axis, by in enumerate(factors):
-        if by > 1:
-            size = block.shape[axis]
-            cells = -(-size // by)
-            # The last cell may end before its middle.
-            picked = np.minimum(np.arange(cells) * by + (by - 1) // 2, size - 1)
-            block = _along(block, axis, picked, by)
-    return np.ascontiguousarray(block)
+# Pixels that are chosen, not computed: an even cell has none at its centre. Taking
+# always the one before it would move everything by half a pixel, at each level more. So
+# cells are looked at from the one end or the other, in a pattern that along no edge
+# prefers either, and that goes on where the level is coarsened again.
 
 
-def _along(block: np.ndarray, axis: int, picked: np.ndarray, by: int) -> np.ndarray:
-    whole: tuple[Any, ...] = (slice(None),) * axis
-    if picked[-1] == picked[0] + (len(picked) - 1) * by:
-        whole = (*whole, slice(int(picked[0]), int(picked[-1]) + 1, by))
-    else:
-        whole = (*whole, picked)
-    chosen: np.ndarray = block[whole]
-    return chosen
+def _turns(
+    shape: Sequence[int], factors: Sequence[int], start: Sequence[int]
+) -> dict[int, Any]:
+    """Say which cells are looked at from the other end (1), along each axis.
+
+    Along one axis that goes by where a cell lies along the others, two by two (by all
+    of them where one axis alone shrinks): of the patterns that were tried on discs it
+    moved them least.
+    """
+    ends = zip(shape, factors, start, strict=True)
+    # An axis that is one pixel long in all the level has nothing to shrink.
+    halved = [
+        axis
+        for axis, (size, by, first) in enumerate(ends)
+        if by > 1 and size + first > 1
+    ]
+    places: dict[int, Any] = {
+        axis: _along(np.arange(first, first - (-size // by)), axis, len(shape))
+        for axis, (size, by, first) in enumerate(
+            zip(shape, factors, start, strict=True)
+        )
+        if axis in halved or len(halved) == 1
+    }
+    total = sum(places.values())
+    alone = len(halved) == 1
+    return {
+        axis: ((total if alone else total - places[axis]) >> 1) & 1 for axis in halved
+    }
+
+
+def _along(numbers: np.ndarray, axis: int, ndim: int) -> np.ndarray:
+    return numbers.reshape([-1 if a == axis else 1 for a in range(ndim)])
+
+
+def _picked(
+    block: np.ndarray,
+    factors: Sequence[int],
+    turns: dict[int, np.ndarray],
+    offset: Sequence[int],
+) -> tuple[np.ndarray, np.ndarray | np.bool]:
+    """Give the pixel at an offset from the end that each cell is looked at from.
+
+    Also, where the last cell has such a pixel; elsewhere it is its last one.
+    """
+    where: Any = np.zeros((), np.intp)
+    there: Any = np.True_
+    stride = 1
+    for axis in reversed(range(block.ndim)):
+        by, size = factors[axis], block.shape[axis]
+        first = _along(np.arange(0, size, by), axis, block.ndim) + offset[axis]
+        if (other := by - 1 - 2 * offset[axis]) and axis in turns:
+            first = first + turns[axis] * other
+        if size % by:
+            there = there & (first < size)
+            first = np.minimum(first, size - 1)
+        where = where + first * stride
+        stride *= size
+    return np.ascontiguousarray(block).reshape(-1).take(where), there
+
+
+def _nearest(
+    block: np.ndarray, factors: tuple[int, ...], start: tuple[int, ...]
+) -> np.ndarray:
+    turns = _turns(block.shape, factors, start)
+    middle = [(by - 1) // 2 for by in factors]
+    return _picked(block, factors, turns, middle)[0]
+
+
+def _mode(
+    block: np.ndarray, factors: tuple[int, ...], start: tuple[int, ...]
+) -> np.ndarray:
+    turns = _turns(block.shape, factors, start)
+
+    def from_centre(offset: tuple[int, ...]) -> int:
+        pairs = zip(offset, factors, strict=True)
+        return sum(abs(2 * place - (by - 1)) for place, by in pairs)
+
+    offsets = sorted(product(*map(range, factors)), key=from_centre)
+    members = [_picked(block, factors, turns, offset) for offset in offsets]
+    best = members[0][0].copy()
+    most = np.zeros(best.shape, np.uint16)
+    for values, there in members:
+        votes = np.zeros(best.shape, np.uint16)
+        for others, present in members:
+            votes += (values == others) & present
+        won = there & (votes > most)
+        best[won], most[won] = values[won], votes[won]
+    return best
 
 
 def _max(block: np.ndarray, factors: tuple[int, ...]) -> np.ndarray:
@@ -196,33 +285,6 @@ def _sum_of_numbers(
     return total, count
 
 
-def _mode(block: np.ndarray, factors: tuple[int, ...]) -> np.ndarray:
-    members = [
-        _padded(view, coarser_shape(block.shape, factors))
-        for view in _members(block, factors)
-    ]
-    best = members[0][0].copy()
-    most = np.zeros(best.shape, np.uint16)
-    for values, there in members:
-        votes = np.zeros(best.shape, np.uint16)
-        for others, present in members:
-            votes += (values == others) & present
-        won = there & (votes > most)
-        best[won], most[won] = values[won], votes[won]
-    return best
-
-
-def _padded(
-    view: np.ndarray, shape: tuple[int, ...]
-) -> tuple[np.ndarray, np.ndarray | np.bool]:
-    """Give a view in the full shape, and where it has a value."""
-    if view.shape == shape:
-        return view, np.True_
-    full, there = np.zeros(shape, view.dtype), np.zeros(shape, bool)
-    full[_corner(view.shape)], there[_corner(view.shape)] = view, True
-    return full, there
-
-
 def _sum(
     block: np.ndarray, factors: tuple[int, ...], wide: np.dtype[Any]
 ) -> np.ndarray:
@@ -258,4 +320,6 @@ def _counts(shape: tuple[int, ...], factors: tuple[int, ...]) -> np.ndarray:
     return count
 
 
-_METHODS = {"mean": _mean, "nearest": _nearest, "max": _max, "mode": _mode}
+_METHODS = {"mean": _mean, "max": _max}
+_TURNING = {"nearest": _nearest, "mode": _mode}
+"""Those whose pixels depend on where a cell lies in its level."""

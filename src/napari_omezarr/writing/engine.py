@@ -237,7 +237,8 @@ def write_block(
             zip(task.outputs, task.steps, strict=True), task.first
         ):
             bounds = coarser_box(bounds, step, output.shape)
-            block = downsample(block, step, task.method)
+            first = [start for start, _ in bounds]
+            block = downsample(block, step, task.method, first)
             # A level can be shorter than its cells say (an older image's, for labels).
             block = block[slices(whole_box(shape_of(bounds)))]
             if block.size == 0:

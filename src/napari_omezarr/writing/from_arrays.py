@@ -17,7 +17,7 @@ from napari_omezarr.metadata import Affine, Axis
 from napari_omezarr.pyramid import Pyramid
 
 from .from_layers import describe, is_array, is_layer_data, listed
-from .image_spec import ChannelDisplay, ImageSpec, named_axes
+from .image_spec import ChannelDisplay, ImageSpec, named_axes, times_coarser
 from .rendering import NAMED, hex_digits
 from .source import as_source
 
@@ -215,6 +215,8 @@ def describe_labels(array: Any, image: ImageSpec, name: str) -> ImageSpec:
             f"The labels {name} have {len(source.shape)} axes, and {len(kept)} are "
             "needed: those of the image without its channels."
         )
+    factors = times_coarser(source.shape, [image.shape[i] for i in kept])
+    affine = affine.coarser(factors) if factors else affine
     options = {
         "name": name,
         "axis_labels": [image.axes[i].name for i in kept],

@@ -418,21 +418,52 @@ def adopted(label: ImageSpec, image: ImageSpec) -> ImageSpec:
 def same_grid(label: ImageSpec, image: ImageSpec) -> str:
     """Say why labels do not lie on the grid of an image; empty where they do.
 
-    Their axes must be among the image's, each of its size or 1 (0.5, "labels").
+    Their axes must be among the image's, each of its size or 1 (0.5, "labels"); or they
+    cover it in pixels that are some times as long, as those made of a coarser level.
     """
     names = [axis.name for axis in image.axes]
     positions = [names.index(a.name) for a in label.axes if a.name in names]
     if len(positions) != len(label.axes):
         return f"{label.name} has axes that {image.name} has not"
     wanted = [image.shape[position] for position in positions]
+    columns = [*positions, len(names)]
+    there = image.affine.matrix[positions][:, columns]
+    if _covers(label, wanted, Affine.from_matrix(there)):
+        return ""
     pairs = zip(label.shape, wanted, strict=True)
     if any(size not in (1, full) for size, full in pairs):
         return f"{label.name} is {by_times(label.shape)} and not {by_times(wanted)}"
-    columns = [*positions, len(names)]
-    there = image.affine.matrix[positions][:, columns]
     if not np.allclose(there, label.affine.matrix, rtol=1e-6, atol=1e-9):
         return f"{label.name} lies elsewhere, or has other pixel sizes"
     return ""
+
+
+def times_coarser(shape: Sequence[int], full: Sequence[int]) -> tuple[int, ...] | None:
+    """Give by how much a level is coarser, along each axis; None if it is no level."""
+    factors = []
+    for size, whole in zip(shape, full, strict=True):
+        by = max(1, round(whole / size))
+        if size not in (1, whole // by, -(-whole // by)):
+            return None
+        factors.append(1 if size == 1 else by)
+    return tuple(factors)
+
+
+def _covers(label: ImageSpec, wanted: Sequence[int], there: Affine) -> bool:
+    """Whether labels lie over all of an image in pixels some times as long.
+
+    Programs differ in whether the first pixel of a coarser level is said to lie at the
+    middle or at the beginning of the finer ones that it stands for: both will do.
+    """
+    factors = times_coarser(label.shape, wanted)
+    if factors is None or max(factors) == 1:
+        return False
+    ndim = len(factors)
+    coarse = there.coarser(factors).matrix
+    off = np.abs(label.affine.matrix - coarse)
+    pixel = np.abs(coarse[:, :ndim]).sum(axis=1)
+    linear = off[:, :ndim] <= 0.01 * pixel[:, None]
+    return bool(linear.all() and (off[:, ndim] <= 0.51 * pixel).all())
 
 
 def _home(

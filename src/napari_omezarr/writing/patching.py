@@ -475,7 +475,9 @@ class _Coarsening(Change):
                 self._box, self._step, self._finer.shape, strict=True
             )
         )
-        values = downsample(read_whole(self._finer, cells), self._step, self._method)
+        first = [start for start, _ in self._box]
+        finer = read_whole(self._finer, cells)
+        values = downsample(finer, self._step, self._method, first)
         return values[slices(whole_box(shape_of(self._box)))]
 
 

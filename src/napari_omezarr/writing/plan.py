@@ -282,6 +282,12 @@ def _axis_notes(spec: ImageSpec) -> list[str]:
         for axis in axes
         if axis.unit and axis.type != "channel" and normalized_unit(axis) is None
     ]
+    dtype = spec.source.dtype
+    if spec.label is not None and dtype.itemsize > 4:
+        notes.append(
+            f"The labels {name} are whole numbers of 64 bits, which viewers on the web "
+            "lack, or show only up to 2**53; 32 bits hold most."
+        )
     if spec.rgb and spec.source.dtype.name != "uint8":
         notes.append(f"{name} opens as three channels: only 8-bit RGB is known as RGB.")
     return notes
