@@ -21,6 +21,7 @@ from .pyramid import (
     Cast,
     ChannelsLast,
     FixedAxes,
+    LeadingAxes,
     Mosaic,
     Pyramid,
     Readable,
@@ -119,6 +120,8 @@ def unit(pixels: Pixels) -> tuple[int, ...]:
             others = list(unit(pixels.source))
             del others[pixels.channel_axis]
             return (*others, pixels.shape[-1])
+        case LeadingAxes():
+            return (1,) * pixels.count + unit(pixels.source)
         case Cast():
             return unit(pixels.source)
         case ArrayPixels(shards=tuple() as shards):
@@ -129,7 +132,7 @@ def unit(pixels: Pixels) -> tuple[int, ...]:
 def stored(pixels: Pixels, bounds: Bounds) -> tuple[Pixels, Bounds]:
     """Give the array that views look at, and a box of theirs in it."""
     match pixels:
-        case FixedAxes() | ChannelsLast():
+        case FixedAxes() | ChannelsLast() | LeadingAxes():
             return stored(pixels.source, pixels.source_box(bounds))
         case Cast():
             return stored(pixels.source, bounds)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from napari_omezarr.errors import UnsupportedDataError
 from napari_omezarr.location import Location
 from napari_omezarr.metadata import normalized_unit
 from napari_omezarr.reading import ReadOptions, read
 from napari_omezarr.store import is_zarr, location_of
 
-from .options import image_layers, label_layer
+from .options import image_layers, label_layer, viewable
 from .spec import with_contrast
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ def layer_data(
     several = sum(pyramid.label is None for pyramid in pyramids) > 1
     images: list[LayerSpec] = []
     labels: list[LayerSpec] = []
-    for pyramid, units in zip(pyramids, _units(pyramids), strict=True):
+    shown = _with_pixels(pyramids)
+    for pyramid, units in zip(shown, _units(shown), strict=True):
         metadata = _metadata(pyramid)
         if pyramid.label is None:
             images += image_layers(pyramid, metadata, channels, several=several)
@@ -42,6 +44,22 @@ def layer_data(
             layer = label_layer(pyramid, metadata)
             labels.append(_with_units(layer, units))
     return images + labels
+
+
+def _with_pixels(pyramids: Sequence[Pyramid]) -> list[Pyramid]:
+    """Give what can be shown; an image without a pixel can not."""
+    empty = [
+        f"{pyramid.name} has no pixels: its shape is {pyramid.shape}."
+        for pyramid in pyramids
+        if 0 in pyramid.shape
+    ]
+    shown = [viewable(pyramid) for pyramid in pyramids if 0 not in pyramid.shape]
+    if not shown and pyramids:
+        url = pyramids[0].location.display
+        action = "Open it once something was written into it."
+        raise UnsupportedDataError(empty[0], action=action, url=url)
+    warned = [dataclasses.replace(p, warnings=(*p.warnings, *empty)) for p in shown]
+    return warned if empty else shown
 
 
 def _metadata(pyramid: Pyramid) -> dict[str, Any]:

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_omezarr.errors import OptionError
-from napari_omezarr.metadata import normalized_unit
-from napari_omezarr.pyramid import Cast, ChannelsLast, FixedAxes, to_dask
+from napari_omezarr.metadata import Axis, normalized_unit
+from napari_omezarr.pyramid import (
+    Cast,
+    ChannelsLast,
+    FixedAxes,
+    LeadingAxes,
+    fits,
+    to_dask,
+)
 from napari_omezarr.region import layer_options
 
-from .spec import LayerSpec, is_integral, makeshift_limits
+from .spec import LayerSpec, label_type, makeshift_limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_omezarr.metadata import Axis, ImageLabel, ResolvedChannel
+    from napari_omezarr.metadata import ImageLabel, ResolvedChannel
     from napari_omezarr.pyramid import Pixels, Pyramid
 
 COLORMAPS = {
@@ -33,6 +42,50 @@ COLORMAPS = {
 
 UNLISTED = (0.6, 0.6, 0.6, 1.0)
 """The colour of label values that a list of colours leaves out: seen, and grey."""
+
+
+# What napari takes of an image: levels of one type, and planes at least.
+
+
+def viewable(pyramid: Pyramid) -> Pyramid:
+    """Give an image as napari can show it."""
+    finest = pyramid.levels[0].pixels
+    dtype = finest.dtype
+    if any(level.pixels.dtype != dtype for level in pyramid.levels):
+        alike = (
+            p if p.dtype == dtype else Cast(p, dtype, exact=False)
+            for p in (level.pixels for level in pyramid.levels)
+        )
+        pairs = zip(pyramid.levels, alike, strict=True)
+        levels = tuple(replace(level, pixels=pixels) for level, pixels in pairs)
+        pyramid = replace(pyramid, levels=levels)
+    missing = 2 - finest.ndim + (pyramid.channel_axis is not None)
+    return pyramid if missing < 1 else _in_a_plane(pyramid, missing)
+
+
+def _in_a_plane(pyramid: Pyramid, count: int) -> Pyramid:
+    """Put axes of length 1 before those of a line, or of a single pixel."""
+    taken = {axis.name for axis in (*pyramid.axes, *pyramid.world_axes)}
+    free = [name for name in ("y", "x", "dim_0", "dim_1") if name not in taken]
+    new = tuple(Axis(name, "space") for name in free[:count])
+    axis, points = pyramid.channel_axis, pyramid.default_point or {}
+    said = f"{pyramid.name} is no plane: shown as a picture that is one pixel high."
+    return replace(
+        pyramid,
+        axes=new + pyramid.axes,
+        world_axes=new + pyramid.world_axes,
+        levels=tuple(
+            replace(
+                level,
+                pixels=LeadingAxes(level.pixels, count),
+                affine=level.affine.below(count),
+            )
+            for level in pyramid.levels
+        ),
+        channel_axis=None if axis is None else axis + count,
+        default_point={number + count: point for number, point in points.items()},
+        warnings=(*pyramid.warnings, said),
+    )
 
 
 # Layers of an image: one for each channel, or one RGB picture.
@@ -148,21 +201,34 @@ def label_layer(pyramid: Pyramid, metadata: dict[str, Any]) -> LayerSpec:
         "multiscale": len(levels) > 1,
         **_placement(pyramid, dropped),
     }
+    said: list[str] = []
     dtype = levels[0].dtype
-    if dtype.kind == "f" and not is_integral(levels):
-        limits = makeshift_limits(dtype)
-        options |= {"contrast_limits": limits, "colormap": "gray"}
-        return LayerSpec("image", _lazy(levels), levels, options, needs_contrast=True)
     if dtype.kind == "f":
-        levels = tuple(Cast(pixels, np.dtype(np.int32)) for pixels in levels)
+        integer = label_type(levels)
+        if integer is None:
+            limits = makeshift_limits(dtype)
+            options |= {"contrast_limits": limits, "colormap": "gray"}
+            image = LayerSpec(
+                "image", _lazy(levels), levels, options, needs_contrast=True
+            )
+            return image.warned(
+                f"The labels {pyramid.name} are {dtype} values that are no whole "
+                "numbers that labels can be; shown as an image."
+            )
+        said.append(f"The labels {pyramid.name} are stored as {dtype}, not integers.")
+        levels = tuple(Cast(pixels, integer) for pixels in levels)
     elif dtype.kind == "b":
         levels = tuple(Cast(pixels, np.dtype(np.uint8)) for pixels in levels)
     label = pyramid.label
     if label is not None:
-        options |= _label_colors(label, _saved_default_color(pyramid))
+        colors, left_out = _label_colors(
+            label, _saved_default_color(pyramid), levels[0].dtype
+        )
+        said += left_out
+        options |= colors
         options |= _features(label)
     options |= _saved_labels(pyramid)
-    return LayerSpec("labels", _lazy(levels), levels, options)
+    return LayerSpec("labels", _lazy(levels), levels, options).warned(*said)
 
 
 def _without_channel(pyramid: Pyramid) -> tuple[int | None, tuple[Pixels, ...]]:
@@ -177,18 +243,38 @@ def _lazy(levels: tuple[Pixels, ...]) -> tuple[Any, ...]:
     return tuple(to_dask(pixels) for pixels in levels)
 
 
+_TABLE = 2**16
+"""How far napari's own table of label colours goes."""
+_LARGE_IDS = ("numba", "PartSegCore_compiled_backend")
+"""What makes napari show colours of larger label values, each as it is imported."""
+
+
 def _label_colors(
-    label: ImageLabel, others: tuple[float, ...] | None
-) -> dict[str, Any]:
-    if not label.colors and others is None:
-        return {}
+    label: ImageLabel, others: tuple[float, ...] | None, dtype: np.dtype[Any]
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Give the colours that napari can show, and what is said of those that it cannot.
+
+    Without one of the packages for larger label values it raises where the table of
+    colours has any, whatever the pixels are.
+    """
+    # Values that the pixels cannot have need no colour.
+    listed = {v: rgba for v, rgba in label.colors.items() if fits(np.array(v), dtype)}
+    shown = listed
+    if not any(map(find_spec, _LARGE_IDS)):
+        most = _TABLE // 2 if any(value < 0 for value in listed) else _TABLE
+        shown = {v: rgba for v, rgba in listed.items() if abs(v) <= most}
+    said = f"napari shows no colours of label values above {_TABLE} without numba"
+    left_out = len(listed) - len(shown)
+    notes = (f"{said}: {left_out} are left out.",) if left_out else ()
+    if others is None and not shown.keys() - {0}:
+        return {}, notes
     colors: dict[int | None, tuple[float, ...]] = {
         None: others or UNLISTED,
         0: (0.0, 0.0, 0.0, 0.0),
     }
-    for value, rgba in label.colors.items():
+    for value, rgba in shown.items():
         colors[value] = tuple(part / 255 for part in rgba)
-    return {"colormap": colors}
+    return {"colormap": colors}, notes
 
 
 def _features(label: ImageLabel) -> dict[str, Any]:

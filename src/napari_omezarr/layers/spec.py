@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_omezarr.errors import DamagedDataError
-from napari_omezarr.pyramid import chunk_box, chunk_counts, findings, slices
+from napari_omezarr.pyramid import chunk_box, chunk_counts, findings, fits, slices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -138,16 +138,26 @@ def estimate_contrast(levels: Sequence[Pixels]) -> tuple[float, float]:
     return (low, high) if low < high else (low, low + 1)
 
 
-def is_integral(levels: Sequence[Pixels]) -> bool:
-    """Tell from a sample whether the values of labels are whole numbers; blocks.
+_EXACT = 2**24
+"""Up to here single floats hold all whole numbers, and few ids go so far."""
+
+
+def label_type(levels: Sequence[Pixels]) -> np.dtype[Any] | None:
+    """Find an integer type for label values stored as floats, by a sample; blocks.
+
+    None where they are no whole numbers, or larger than any integer type of napari's.
 
     Raises
     ------
     StoreError
         The chunks could not be read.
     """
-    values = _sample(levels)
-    return values is None or bool(np.all(np.mod(values[np.isfinite(values)], 1) == 0))
+    found = _sample(levels)
+    values = np.zeros(0) if found is None else found[np.isfinite(found)]
+    values = values.astype(np.float64)
+    small = levels[0].dtype.itemsize <= 4 and not np.any(np.abs(values) >= _EXACT)
+    dtype = np.dtype(np.int32 if small else np.int64)
+    return dtype if fits(values, dtype) else None
 
 
 def _sample(levels: Sequence[Pixels]) -> np.ndarray | None:

@@ -173,6 +173,13 @@ class Affine:
             return None
         return int(fed[0])
 
+    def below(self, count: int) -> Affine:
+        """Put ``count`` axes in front that it leaves as they are."""
+        matrix = np.zeros((self.ndim_out + count, self.ndim_in + count + 1))
+        matrix[:count, :count] = np.eye(count)
+        matrix[count:, count:] = self.matrix
+        return Affine.from_matrix(matrix)
+
     def without(self, axis: int) -> Affine:
         """Drop input ``axis`` and the output that it alone feeds."""
         output = self.output_of(axis)

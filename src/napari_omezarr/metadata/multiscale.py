@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from napari_omezarr.errors import MetadataError, OptionError
 
-from .affine import Affine
 from .axes import default_axes, note_unusual_axes, parse_axes
 from .channels import parse_image_label, parse_rendering
 from .coordinate_systems import (
@@ -32,6 +29,7 @@ if TYPE_CHECKING:
 
     from napari_omezarr.errors import OMEZarrError
 
+    from .affine import Affine
     from .coordinate_systems import World
     from .model import ImageLabel, Rendering
     from .node import JsonNode
@@ -218,15 +216,8 @@ def _with_first(multiscale: Multiscale, count: int) -> Multiscale:
         multiscale,
         axes=new + multiscale.axes,
         datasets=tuple(
-            _with_leading_axes(dataset, count) for dataset in multiscale.datasets
+            replace(dataset, affine=dataset.affine.below(count))
+            for dataset in multiscale.datasets
         ),
         world_axes=new + multiscale.world_axes,
     )
-
-
-def _with_leading_axes(dataset: Dataset, count: int) -> Dataset:
-    old = dataset.affine.matrix
-    matrix = np.zeros((old.shape[0] + count, old.shape[1] + count))
-    matrix[:count, :count] = np.eye(count)
-    matrix[count:, count:] = old
-    return replace(dataset, affine=Affine.from_matrix(matrix))

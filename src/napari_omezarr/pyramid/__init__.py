@@ -23,7 +23,7 @@ from .codecs import tolerated
 from .dask_arrays import merged_chunks, pixels_of, to_dask
 from .pixels import ArrayPixels, Pixels, Readable, findings, reading_at
 from .pyramid import Level, Pyramid
-from .views import Cast, ChannelsLast, FixedAxes, Mosaic, Tile
+from .views import Cast, ChannelsLast, FixedAxes, LeadingAxes, Mosaic, Tile, fits
 
 __all__ = [
     "ArrayPixels",
@@ -31,6 +31,7 @@ __all__ = [
     "Cast",
     "ChannelsLast",
     "FixedAxes",
+    "LeadingAxes",
     "Level",
     "Mosaic",
     "Pixels",
@@ -44,6 +45,7 @@ __all__ = [
     "chunk_index",
     "coarser_box",
     "findings",
+    "fits",
     "hull",
     "is_whole",
     "merged_chunks",

@@ -202,7 +202,8 @@ def chunk_parts(bounds: Bounds, chunks: Sequence[int]) -> Iterator[ChunkPart]:
             ]
         )
     for pieces in product(*axes):
-        yield ChunkPart(*zip(*pieces, strict=True))
+        # A single number has one part, of no axes.
+        yield ChunkPart(*(zip(*pieces, strict=True) if pieces else ((), (), ())))
 
 
 # A box cut at the borders of what is stored as one object, a chunk or a shard.

@@ -9,6 +9,8 @@ from uuid import uuid4
 
 import numpy as np
 
+from napari_omezarr.errors import DamagedDataError
+
 from .boxes import shape_of
 from .pixels import Readable
 
@@ -82,19 +84,50 @@ class ChannelsLast(Readable):
         return (*rest, sizes[self.channel_axis])
 
 
-class Cast(Readable):
-    """Other pixels in another data type (label values that were stored as floats).
+class LeadingAxes(Readable):
+    """Other pixels with axes of length 1 in front, for what shows planes only."""
 
-    Values that are not finite become 0.
+    def __init__(self, pixels: Pixels, count: int) -> None:
+        self.source = pixels
+        self.count = count
+        self.shape: tuple[int, ...] = (1,) * count + tuple(pixels.shape)
+        self.chunks: tuple[int, ...] = (1,) * count + tuple(pixels.chunks)
+        self.dtype = pixels.dtype
+        self.concurrency = pixels.concurrency
+        self.token = f"{pixels.token}-in.{count}"
+
+    def __repr__(self) -> str:
+        return f"<LeadingAxes of {self.source!r}>"
+
+    async def read(self, bounds: Bounds) -> np.ndarray:
+        """Read a box, on the I/O loop."""
+        box = await self.source.read(self.source_box(bounds))
+        return box.reshape(shape_of(bounds))
+
+    def source_box(self, bounds: Bounds) -> Bounds:
+        """Give where a box lies in the source."""
+        return tuple(bounds[self.count :])
+
+
+class Cast(Readable):
+    """Other pixels in another data type.
+
+    Values that are not finite become 0 where the type has no such. With `exact`, as
+    for label values that were stored as floats, a value that the type cannot hold is
+    an error; else it becomes the nearest one, as in a coarser level that is of another
+    type than the finest.
     """
 
-    def __init__(self, pixels: Pixels, dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self, pixels: Pixels, dtype: np.dtype[Any], *, exact: bool = True
+    ) -> None:
         self.source = pixels
+        self.exact = exact
         self.shape = pixels.shape
         self.chunks = pixels.chunks
         self.dtype = np.dtype(dtype)
         self.concurrency = pixels.concurrency
-        self.token = f"{pixels.token}-{self.dtype}"
+        self.token = f"{pixels.token}-{self.dtype}{'' if exact else '-near'}"
 
     def __repr__(self) -> str:
         return f"<{self.dtype} of {self.source!r}>"
@@ -102,9 +135,54 @@ class Cast(Readable):
     async def read(self, bounds: Bounds) -> np.ndarray:
         """Read a box, on the I/O loop."""
         box = await self.source.read(bounds)
+        if self.dtype.kind not in "iu" or box.dtype.kind == "b":
+            return box.astype(self.dtype, copy=False)
         if box.dtype.kind == "f":
             box = np.nan_to_num(box, nan=0, posinf=0, neginf=0)
+        if not fits(box, self.dtype):
+            if self.exact:
+                raise self._does_not_fit()
+            box = nearest(box, self.dtype)
         return box.astype(self.dtype, copy=False)
+
+    def _does_not_fit(self) -> DamagedDataError:
+        place = str(getattr(self.source, "address", "")) or "This label image"
+        sentence = f"{place} holds values that are no whole numbers of {self.dtype}."
+        action = "Open it as an image, or ask its owner to store labels as integers."
+        return DamagedDataError(sentence, action=action, url=place)
+
+
+def fits(values: np.ndarray, dtype: np.dtype[Any]) -> bool:
+    """Say whether an integer type holds all of some finite values."""
+    if values.size == 0:
+        return True
+    low, high = _ends(dtype)
+    inside = low <= _number(values.min()) and _number(values.max()) <= high
+    return inside and (values.dtype.kind != "f" or not np.any(np.mod(values, 1)))
+
+
+def nearest(values: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+    """Round finite values to the nearest ones that an integer type holds."""
+    low, high = _ends(dtype)
+    if values.dtype.kind != "f":
+        ends = _ends(values.dtype)
+        inside = np.clip(values, max(low, ends[0]), min(high, ends[1]))
+        return np.asarray(inside, dtype)
+    whole = np.rint(values).astype(np.float64)
+    # The largest of 64 bits is no float: what reaches its power is set apart.
+    above = whole >= float(high)
+    inside = np.where(above, 0, np.maximum(whole, low))
+    return np.where(above, high, inside.astype(dtype)).astype(dtype)
+
+
+def _ends(dtype: np.dtype[Any]) -> tuple[int, int]:
+    information = np.iinfo(dtype)
+    return int(information.min), int(information.max)
+
+
+def _number(value: Any) -> int | float:
+    found: int | float = value.item()
+    return found
 
 
 # One plane of many equal tiles, each of which is found out when it is looked at.

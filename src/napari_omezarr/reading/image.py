@@ -92,7 +92,10 @@ def find_levels(
                 f"Level {dataset.path} has {pixels.ndim} dimensions, not {ndim}; "
                 "left out."
             )
-    return multiscale, pick_level(opening, order_levels(opening, levels))
+    levels = _with_all_channels(opening, levels, channel_axis(multiscale.axes))
+    kept = order_levels(opening, levels)
+    _note_types(opening, kept)
+    return multiscale, pick_level(opening, kept)
 
 
 def open_array(opening: Opening, node: ArrayNode) -> ArrayPixels:
@@ -123,7 +126,7 @@ _MOST_AXES = 32
 def _check_size(array: zarr.AsyncArray[Any]) -> None:
     """Raise UnsupportedDataError for arrays that are no images, or beyond numpy."""
     dtype = np.dtype(array.dtype)
-    if dtype.kind not in "biuf" or not array.shape:
+    if dtype.kind not in "biuf":
         raise UnsupportedDataError(f"It holds {dtype}, not an image")
     if len(array.shape) > _MOST_AXES:
         raise UnsupportedDataError(f"It has {len(array.shape)} axes")
@@ -152,6 +155,34 @@ def order_levels(opening: Opening, levels: list[Level]) -> tuple[Level, ...]:
                 "left out."
             )
     return tuple(kept)
+
+
+def _with_all_channels(
+    opening: Opening, levels: list[Level], axis: int | None
+) -> list[Level]:
+    """Leave out levels that have not the channels of the finest one."""
+    if axis is None or not levels:
+        return levels
+    finest = max(levels, key=lambda level: math.prod(level.pixels.shape))
+    count = finest.pixels.shape[axis]
+    for level in levels:
+        held = level.pixels.shape[axis]
+        if held != count:
+            opening.warnings.append(
+                f"Level {level.path} has {held} channels, not {count}; left out."
+            )
+    return [level for level in levels if level.pixels.shape[axis] == count]
+
+
+def _note_types(opening: Opening, levels: tuple[Level, ...]) -> None:
+    finest = levels[0]
+    for level in levels:
+        dtype = level.pixels.dtype
+        if dtype != finest.pixels.dtype:
+            opening.warnings.append(
+                f"Level {level.path} holds {dtype}, not {finest.pixels.dtype} as "
+                f"level {finest.path}; where it is shown, values are the nearest ones."
+            )
 
 
 def pick_level(opening: Opening, levels: tuple[Level, ...]) -> tuple[Level, ...]:

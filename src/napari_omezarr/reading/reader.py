@@ -29,7 +29,7 @@ from napari_omezarr.metadata import (
     parse_document,
     resolve_channels,
 )
-from napari_omezarr.pyramid import Level, Pyramid
+from napari_omezarr.pyramid import LeadingAxes, Level, Pyramid
 from napari_omezarr.store import (
     is_zarr,
     is_zip_file,
@@ -83,7 +83,8 @@ def open_plain_array(opening: Opening, node: ArrayNode) -> list[Pyramid]:
     The axes are named after ``dimension_names`` (zarr 3) or ``_ARRAY_DIMENSIONS``
     (xarray, OME-Zarr 0.3), else ``dim_0``, ``dim_1`` …
     """
-    pixels = open_array(opening, node)
+    array = open_array(opening, node)
+    pixels = array if array.ndim else LeadingAxes(array, 2)  # a single number
     names = node.document.get("dimension_names")
     names = names or node.attributes.get("_ARRAY_DIMENSIONS")
     axes = _axes(names, pixels.ndim)
