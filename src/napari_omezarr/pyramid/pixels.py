@@ -17,7 +17,7 @@ import zarr
 from zarr.buffer.cpu import buffer_prototype
 
 from napari_omezarr._io_loop import bounded_gather
-from napari_omezarr.store import FIRST_BYTE, RemoteStore, run
+from napari_omezarr.store import FIRST_BYTE, RemoteStore, at_most, run
 
 from .boxes import bounded, chunk_counts, chunk_parts, shape_of, touched
 from .decoding import decoding_of
@@ -344,7 +344,8 @@ class ArrayPixels(Readable):
         """Read one chunk and put what is wanted of it into its place in the box."""
         place = self._array.store_path
         key = self._array.metadata.encode_chunk_key(part.chunk)
-        body = await (place / key).get(buffer_prototype)
+        with at_most(decoding.longest):
+            body = await (place / key).get(buffer_prototype)
         self._tell(part.chunk, there=body is not None)
         if body is None:
             box[part.target] = decoding.fill_value

@@ -5,7 +5,15 @@ from __future__ import annotations
 from napari_omezarr._io_loop import run
 
 from .addressing import BucketAddress, bucket_address, corrected
-from .backend import FIRST_BYTE, GetResult, Lister, ListPage, ObjectMeta, RequestStats
+from .backend import (
+    FIRST_BYTE,
+    GetResult,
+    Lister,
+    ListPage,
+    ObjectMeta,
+    RequestStats,
+    at_most,
+)
 from .cached import (
     DiskCacheFacts,
     clear_disk_cache,
@@ -42,6 +50,7 @@ __all__ = [
     "RetryPolicy",
     "WritablePlace",
     "WritableStore",
+    "at_most",
     "bucket_address",
     "clear_disk_cache",
     "corrected",

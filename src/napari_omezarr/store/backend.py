@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
@@ -17,7 +19,7 @@ from napari_omezarr.errors import (
 from .error_mapping import Reason, RequestFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 
     from zarr.abc.store import ByteRequest
 
@@ -32,6 +34,30 @@ PAGE = 1000
 FIRST_BYTE = RangeByteRequest(0, 1)
 
 T = TypeVar("T")
+
+DOCUMENT_BYTES = 64 << 20
+"""A document of zarr is no longer than this."""
+OBJECT_BYTES = 4 << 30
+"""Nothing is read whole that is longer than this."""
+
+# How many bytes what is read whole may have, before and after it is unpacked.
+
+_most: ContextVar[int] = ContextVar("napari_omezarr_most", default=OBJECT_BYTES)
+
+
+@contextmanager
+def at_most(count: int) -> Iterator[None]:
+    """Let what is read whole inside the block be no longer than so many bytes."""
+    token = _most.set(min(count, _most.get()))
+    try:
+        yield
+    finally:
+        _most.reset(token)
+
+
+def most_bytes() -> int:
+    """Give how many bytes what is read whole may have."""
+    return _most.get()
 
 
 # What is said about objects, in obstore's words.

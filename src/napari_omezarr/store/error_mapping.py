@@ -51,6 +51,7 @@ class Reason(Enum):
     UNUSABLE = "not an address that can be asked"
     WEB_PAGE = "a page for people"
     WRONG_RANGE = "another part than the one that was asked for"
+    TOO_LONG = "more bytes than the object can have"
     NO_RANGES = "all of a long object, where a part was asked for"
 
 
@@ -425,6 +426,11 @@ _REASONS: dict[Reason, tuple[type[StoreError], str, str]] = {
         errors.ServerError,
         "{host} sends another part of {url} than was asked for.",
         "Ask its owner for a server that serves byte ranges (Range, Content-Range).",
+    ),
+    Reason.TOO_LONG: (
+        errors.DamagedDataError,
+        "{url} has more bytes than it can have, and is not read.",
+        "Ask its owner to copy it again.",
     ),
     Reason.NO_RANGES: (
         errors.ServerError,

@@ -11,12 +11,12 @@ import sys
 import urllib.request
 import zlib
 from collections import OrderedDict
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-from weakref import WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import aiohttp
 from yarl import URL
@@ -35,6 +35,7 @@ from .backend import (
     ObjectBackend,
     RequestStats,
     cut,
+    most_bytes,
     range_header,
     span,
 )
@@ -42,6 +43,7 @@ from .error_mapping import ErrorContext, Reason, RequestFailed, failure_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+    from types import SimpleNamespace
 
     from aiohttp.abc import AbstractStreamWriter
     from zarr.abc.store import ByteRequest
@@ -54,6 +56,8 @@ CONNECTIONS = 64
 _READ_BUFFER = 1 << 20
 _PIECE = 1 << 18
 _SLOWEST = 20_000  # bytes per second that a connection takes at least
+_SLOWEST_ANSWER = 500  # the same of an answer, after its first seconds
+_ERROR_BYTES = 1 << 20
 _KEEP_ALIVE = 20
 _REMEMBER_ADDRESS = 300
 _REDIRECTS = 10
@@ -159,9 +163,76 @@ _sessions: dict[_SessionKey, aiohttp.ClientSession] = {}
 async def _take_all(
     response: aiohttp.ClientResponse, stats: RequestStats
 ) -> RawResponse:
-    body = await response.read()
-    stats.received += len(body)
+    body = await _read(response, most_bytes(), stats)
     return RawResponse(response.status, response.headers, body)
+
+
+async def _read(
+    response: aiohttp.ClientResponse, most: int, stats: RequestStats
+) -> bytes:
+    """Take a body that has so many bytes at most, and does not come too slowly.
+
+    Of an answer that is an error only the beginning is taken.
+    """
+    is_error = response.status >= 300
+    most = _ERROR_BYTES if is_error else most
+    if not is_error and (response.content_length or 0) > most:
+        response.close()
+        raise RequestFailed(reason=Reason.TOO_LONG)
+    clock = _clocks.get(response)
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in response.content.iter_any():
+        pieces.append(piece)
+        size += len(piece)
+        stats.received += len(piece)
+        if clock is not None:
+            clock.came(len(piece))
+        if size > most:
+            response.close()
+            if not is_error:
+                raise RequestFailed(reason=Reason.TOO_LONG)
+            break
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+class _Clock:
+    """Bounds how long an answer may take, by how much of it has come.
+
+    It begins when there is a connection: to wait for one is the fault of nobody.
+    """
+
+    def __init__(self, silence: float) -> None:
+        self.timeout = asyncio.timeout(None)
+        self._silence = silence
+        self._due = 0.0
+
+    def begin(self) -> None:
+        """Count from now on."""
+        self._due = asyncio.get_running_loop().time() + 2 * self._silence
+        self.timeout.reschedule(self._due)
+
+    def came(self, count: int) -> None:
+        """Give the rest as much longer as these bytes may take."""
+        self._due += count / _SLOWEST_ANSWER
+        if not self.timeout.expired():
+            self.timeout.reschedule(self._due)
+
+
+_clocks: WeakKeyDictionary[aiohttp.ClientResponse, _Clock] = WeakKeyDictionary()
+
+
+async def _connected(_: object, context: SimpleNamespace, __: object) -> None:
+    clock = context.trace_request_ctx
+    if isinstance(clock, _Clock):
+        clock.begin()
+
+
+def _tracing() -> aiohttp.TraceConfig:
+    tracing = aiohttp.TraceConfig()
+    tracing.on_connection_reuseconn.append(_connected)
+    tracing.on_connection_create_end.append(_connected)
+    return tracing
 
 
 async def send(
@@ -184,16 +255,23 @@ async def send(
     host, sign_in = url.origin(), request.sign_in
     try:
         for _ in range(1 + _REDIRECTS):
-            async with _session(access).request(
-                request.method,
-                url,
-                headers={**request.headers, **sign_in},
-                data=None if request.body is None else _Body(request.body),
-                # aiohttp would take headers of any name along to wherever it is sent.
-                allow_redirects=access.redirects and not request.sign_in,
-                proxy=access.proxy,
-                timeout=_timeout(request, access),
-            ) as response:
+            clock = _Clock(access.retry.silence) if request.body is None else None
+            async with (
+                clock.timeout if clock else nullcontext(),
+                _session(access).request(
+                    request.method,
+                    url,
+                    headers={**request.headers, **sign_in},
+                    data=None if request.body is None else _Body(request.body),
+                    # aiohttp would take any headers along to wherever it is sent.
+                    allow_redirects=access.redirects and not request.sign_in,
+                    proxy=access.proxy,
+                    timeout=_timeout(request, access),
+                    trace_request_ctx=clock,
+                ) as response,
+            ):
+                if clock:
+                    _clocks[response] = clock
                 to = response.headers.get("Location")
                 moved = response.status in _REDIRECTED and access.redirects
                 if not (request.sign_in and moved and to):
@@ -219,7 +297,9 @@ async def _take_part(
     A body that is not too long is taken whole, as more parts of it will be wanted.
     """
     if response.status != 200:
-        return await _take_all(response, stats)
+        start, end = span(wanted, sys.maxsize)
+        body = await _read(response, end - start + _ERROR_BYTES, stats)
+        return RawResponse(response.status, response.headers, body)
     size = response.content_length
     if size is not None and size <= _WORTH_A_REQUEST:
         return await _take_all(response, stats)
@@ -254,14 +334,10 @@ async def _take_small(
 async def _read_up_to(
     response: aiohttp.ClientResponse, limit: int, stats: RequestStats
 ) -> bytes:
-    body = bytearray()
-    async for piece in response.content.iter_any():
-        body += piece
-        stats.received += len(piece)
-        if len(body) > limit:
-            response.close()
-            raise RequestFailed(reason=Reason.NO_RANGES)
-    return bytes(body)
+    try:
+        return await _read(response, limit, stats)
+    except RequestFailed:
+        raise RequestFailed(reason=Reason.NO_RANGES) from None
 
 
 async def _read_past(
@@ -275,6 +351,8 @@ async def _read_past(
         if not piece:
             raise RequestFailed(reason=Reason.TRUNCATED)
         stats.received += len(piece)
+        if (clock := _clocks.get(response)) is not None:
+            clock.came(len(piece))
         body += piece[max(0, start - position) :]
         position += len(piece)
     return bytes(body)
@@ -326,10 +404,16 @@ def decoded(raw: RawResponse) -> bytes:
     """Undo a ``Content-Encoding`` that was not asked for: files stored gzipped."""
     if raw.headers.get("Content-Encoding", "").lower() not in ("gzip", "x-gzip"):
         return raw.body
+    plain = zlib.decompressobj(wbits=31)
     try:
-        return zlib.decompress(raw.body, wbits=31)
+        body = plain.decompress(raw.body, most_bytes())
     except zlib.error:
         raise RequestFailed(reason=Reason.TRUNCATED) from None
+    if plain.unconsumed_tail:
+        raise RequestFailed(reason=Reason.TOO_LONG)
+    if not plain.eof or plain.unused_data:
+        raise RequestFailed(reason=Reason.TRUNCATED)
+    return body
 
 
 def _session(access: Access) -> aiohttp.ClientSession:
@@ -348,6 +432,7 @@ def _session(access: Access) -> aiohttp.ClientSession:
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=_READ_BUFFER,
+            trace_configs=[_tracing()],
             requote_redirect_url=False,
         )
     return _sessions[key]

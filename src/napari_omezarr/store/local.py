@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 from typing import TYPE_CHECKING
 
+from napari_omezarr.errors import StoreError
+
 from .absence import NO_FILE
-from .backend import LOCAL_CONCURRENCY, GetResult, ObjectBackend, RequestStats, span
-from .error_mapping import ErrorContext
+from .backend import (
+    LOCAL_CONCURRENCY,
+    GetResult,
+    ObjectBackend,
+    RequestStats,
+    most_bytes,
+    span,
+)
+from .error_mapping import ErrorContext, Reason, RequestFailed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,8 +51,16 @@ class LocalBackend(ObjectBackend):
 
 def _read(file: Path, wanted: ByteRequest | None) -> GetResult | None:
     try:
-        with file.open("rb") as opened:
+        # Not blocking: to open a pipe waits for who writes into it.
+        flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+        with os.fdopen(os.open(file, flags), "rb") as opened:
             facts = os.fstat(opened.fileno())
+            if stat.S_ISDIR(facts.st_mode):
+                return None
+            if not stat.S_ISREG(facts.st_mode):
+                raise _no_file(file)
+            if wanted is None and facts.st_size > most_bytes():
+                raise RequestFailed(reason=Reason.TOO_LONG)
             start, end = span(wanted, facts.st_size)
             opened.seek(start)
             body = opened.read(end - start)
@@ -54,3 +72,8 @@ def _read(file: Path, wanted: ByteRequest | None) -> GetResult | None:
         if file.is_dir():  # how Windows refuses to open a folder as a file
             return None
         raise
+
+
+def _no_file(file: Path) -> StoreError:
+    sentence = f"{file} is a device or a pipe, and no file."
+    return StoreError(sentence, action="Choose a folder of files.", url=str(file))

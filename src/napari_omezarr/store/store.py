@@ -16,13 +16,17 @@ from napari_omezarr.location import DOCUMENTS, NODE_DOCUMENTS
 
 from .absence import says_denied, tells_of_all
 from .backend import (
+    DOCUMENT_BYTES,
     FIRST_BYTE,
+    OBJECT_BYTES,
     GetResult,
     NoteList,
     Versioned,
+    at_most,
     cut,
     is_empty,
     is_index,
+    most_bytes,
 )
 from .error_mapping import Reason, RequestFailed, translate
 from .retry import FAILURES, looks_like_html, retrying
@@ -451,8 +455,14 @@ class RemoteStore(Store):
         return await retrying(attempt, self._retry, self._slots)
 
     async def _read(self, key: str, wanted: ByteRequest | None) -> GetResult | None:
-        found = await self._backend.read(key, wanted)
-        if found is not None and looks_like_html(key, found.body):
+        document = key.rpartition("/")[2] in DOCUMENTS
+        with at_most(DOCUMENT_BYTES if document else OBJECT_BYTES):
+            found = await self._backend.read(key, wanted)
+            if found is None:
+                return None
+            if wanted is None and len(found.body) > most_bytes():
+                raise RequestFailed(reason=Reason.TOO_LONG)
+        if looks_like_html(key, found.body):
             raise RequestFailed(reason=Reason.WEB_PAGE)
         return found
 

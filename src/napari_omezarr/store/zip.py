@@ -18,7 +18,7 @@ from zarr.abc.store import RangeByteRequest, SuffixByteRequest
 from napari_omezarr.errors import StoreError
 from napari_omezarr.location import DOCUMENTS
 
-from .backend import GetResult, NoteList, ObjectBackend, cut, span
+from .backend import GetResult, NoteList, ObjectBackend, cut, most_bytes, span
 from .error_mapping import Reason, RequestFailed
 
 if TYPE_CHECKING:
@@ -291,6 +291,8 @@ class ZipBackend(ObjectBackend):
                 raise self._unreadable(path)
             if stored and wanted is not None:
                 return await self._part(member, wanted)
+            if max(member.file_size, member.compress_size) > most_bytes():
+                raise RequestFailed(reason=Reason.TOO_LONG)
             whole = await self._whole(member, directory.extent(member))
             return replace(whole, body=cut(whole.body, wanted))
         except NotAnArchive:
@@ -440,7 +442,10 @@ def _is_no(failure: RequestFailed) -> bool:
 def _unpacked(member: ZipInfo, stored: bytes) -> bytes:
     is_stored = member.compress_type == zipfile.ZIP_STORED
     try:
-        body = stored if is_stored else zlib.decompress(stored, -zlib.MAX_WBITS)
+        body = stored
+        if not is_stored:
+            plain = zlib.decompressobj(-zlib.MAX_WBITS)
+            body = plain.decompress(stored, member.file_size + 1)
     except zlib.error:
         raise NotAnArchive from None
     if len(body) != member.file_size or zlib.crc32(body) != member.CRC:
