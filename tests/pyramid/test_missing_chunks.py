@@ -16,6 +16,7 @@ from napari_omezarr.location import Location
 from napari_omezarr.pyramid import ArrayPixels
 from napari_omezarr.reading import read
 from napari_omezarr.store import open_store
+from napari_omezarr.writing import patch, write_layers
 from quick_retries import PIXELS, QUICK, write_image
 
 SPELLED = {
@@ -141,3 +142,15 @@ def test_labels_without_a_chunk_are_usual(tmp_path):
     pyramid = read(Location.parse(tmp_path / "a.ome.zarr")).pyramids[1]
     assert not pyramid.levels[0].pixels[...].any()
     assert pyramid.levels[0].pixels.findings == ()
+
+
+def test_a_save_says_nothing_of_what_it_need_not_write(tmp_path, caplog):
+    black = (np.zeros((4, 64, 64), "u2"), {"name": "black"}, "image")
+    cells = (np.zeros((4, 64, 64), "u2"), {"name": "cells"}, "labels")
+    write_layers([black, cells], tmp_path / "a.ome.zarr", verify="all", levels=2)
+    patch(
+        tmp_path / "a.ome.zarr" / "labels" / "cells",
+        (1, 1, 1),
+        np.ones((1, 2, 2), "u2"),
+    )
+    assert not caplog.records

@@ -112,6 +112,7 @@ class StoredArray:
             # Made anew: the index of a shard that is being written is not kept.
             name = f"{self.address}/{self.path}"
             pixels = ArrayPixels(self.opened(), name, self.hierarchy.concurrency)
+            pixels.may_be_empty = True  # what is all fill value is not written
             return pixels[slices(bounds)]
 
     def write(self, bounds: Bounds, values: np.ndarray) -> None:

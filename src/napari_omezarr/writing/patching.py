@@ -287,6 +287,7 @@ class StoredObject:
             store = MemoryStore({self.key: body})
         array = zarr.AsyncArray.from_dict(self._place(store), self._document)
         pixels = ArrayPixels(array, f"{self.array.address}/{self.array.path}", 1)
+        pixels.may_be_empty = True  # what is all fill value is not written
         return np.array(pixels[slices(self.unit)])
 
     def encode(self, values: np.ndarray) -> bytes:
