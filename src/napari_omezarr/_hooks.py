@@ -131,6 +131,13 @@ def write_back(viewer: napari.viewer.Viewer) -> None:
     write_back(viewer)
 
 
+def undo_write_back() -> None:
+    """Take back what was last written of an edited region."""
+    from .widgets.edit_back import undo_last
+
+    undo_last()
+
+
 def prefer_reader() -> None:
     """Make this plugin the preferred reader."""
     from .widgets.preferences import prefer

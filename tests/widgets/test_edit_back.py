@@ -13,6 +13,7 @@ from napari.utils.notifications import NotificationSeverity
 from gui_steps import PLUGIN, until
 from napari_omezarr import _hooks, patch, read_layers, write_image
 from napari_omezarr.errors import OptionError
+from napari_omezarr.widgets import edit_back
 from napari_omezarr.widgets.edit_back import edited_region
 from napari_omezarr.widgets.qt_async import pending
 from napari_omezarr.widgets.region_box import cuts
@@ -66,6 +67,19 @@ def done(qtbot, notifications):
     return notifications[-1]
 
 
+def write_back(viewer, qtbot, notifications):
+    """Ask to write back, and agree to what is said; gives what is said then."""
+    _hooks.write_back(viewer)
+    asked = done(qtbot, notifications)
+    if not asked.actions:
+        return asked
+    ((text, write),) = asked.actions
+    assert text == "Write them"
+    notifications.clear()
+    write(None)
+    return done(qtbot, notifications)
+
+
 def level(place, name, number=0):
     for data, options, _ in read_layers(place):
         if options["name"] == name:
@@ -115,14 +129,34 @@ def test_painted_labels_go_back_and_into_the_coarser_level(
     layer.data[:, 2:12, 4:14] = 777
     opened.layers.selection = {layer}
     _hooks.write_back(opened)
-    assert "200 edited pixels" in done(qtbot, notifications).message
+    said = "200 edited pixels in 2 chunks, and 2 chunks of 1 coarser level of "
+    asked = done(qtbot, notifications)
+    assert said in asked.message
+    np.testing.assert_array_equal(level(image, "cells"), CELLS)
+    notifications.clear()
+    assert "200 edited pixels" in write_back(opened, qtbot, notifications).message
     wanted = CELLS.copy()
     wanted[1:3, 10:20, 14:24] = 777
     np.testing.assert_array_equal(level(image, "cells"), wanted)
     assert (level(image, "cells", 1) == 777).any()
+    ((text, undo),) = notifications[-1].actions
+    assert text == "Undo"
     notifications.clear()
-    _hooks.write_back(opened)
-    assert "Nothing was edited" in done(qtbot, notifications).message
+    assert "Nothing was edited" in write_back(opened, qtbot, notifications).message
+    for take_back in (lambda: undo(None), _hooks.undo_write_back):
+        notifications.clear()
+        take_back()
+        assert "taken back" in done(qtbot, notifications).message
+        np.testing.assert_array_equal(level(image, "cells"), CELLS)
+        notifications.clear()
+        write_back(opened, qtbot, notifications)
+        np.testing.assert_array_equal(level(image, "cells"), wanted)
+
+
+def test_without_a_write_back_nothing_is_undone(notifications, monkeypatch):
+    monkeypatch.setattr(edit_back, "_last", [])
+    _hooks.undo_write_back()
+    assert "could be undone" in notifications[-1].message
 
 
 def test_what_somebody_else_has_changed_meanwhile_is_shown_and_left(
@@ -133,8 +167,7 @@ def test_what_somebody_else_has_changed_meanwhile_is_shown_and_left(
     theirs = np.full((1, 3, 2), 555, np.uint16)
     patch(image / "labels" / "cells", (1, 11, 15), theirs)
     opened.layers.selection = {layer}
-    _hooks.write_back(opened)
-    record = done(qtbot, notifications)
+    record = write_back(opened, qtbot, notifications)
     assert record.severity == NotificationSeverity.ERROR
     assert "6 edited pixels" in record.message
     assert "somebody else, at z 1, y 11-13, x 15-16." in record.message
@@ -152,8 +185,8 @@ def test_what_somebody_else_has_changed_meanwhile_is_shown_and_left(
     np.testing.assert_array_equal(present.translate, layer.translate)
     present.data[0, 2:12, 4:14] = 777
     opened.layers.selection = {present}
-    _hooks.write_back(opened)
-    assert "100 edited pixels" in done(qtbot, notifications).message
+    notifications.clear()
+    assert "100 edited pixels" in write_back(opened, qtbot, notifications).message
     assert (level(image, "cells")[1, 10:20, 14:24] == 777).all()
 
 
@@ -163,8 +196,7 @@ def test_a_processed_crop_goes_back_into_its_channel(
     crop = region["GFP region"]
     processed = opened.add_image(255 - np.asarray(crop.data), name="inverted")
     opened.layers.selection = {crop, processed}
-    _hooks.write_back(opened)
-    assert "edited pixels" in done(qtbot, notifications).message
+    assert "edited pixels" in write_back(opened, qtbot, notifications).message
     wanted = DATA[1].copy()
     wanted[1:3, 8:31, 10:40] = 255 - wanted[1:3, 8:31, 10:40]
     np.testing.assert_array_equal(level(image, "GFP"), wanted)

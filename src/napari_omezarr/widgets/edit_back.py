@@ -33,7 +33,7 @@ from .viewer_layers import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Future
 
     import napari.viewer
@@ -54,10 +54,15 @@ class Edited:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """How many pixels were edited, of the image at which address."""
+    """How many pixels were edited, of the image at which address; see `Patched`."""
 
     pixels: int
     address: str
+    patched: Any
+
+
+_last: list[tuple[Edited, Written]] = []
+"""What was last written back, for the GUI thread; none, or one."""
 
 
 # How layers look.
@@ -103,16 +108,34 @@ def _tell_updated(outcome: Future[tuple[str, ...]]) -> None:
 
 
 def write_back(viewer: napari.viewer.Viewer) -> Task | None:
-    """Write the edited pixels of the selected region back; notifications tell."""
+    """Say what would be written of the selected region, and write it once agreed to."""
     layers, selection = bare_layers(viewer.layers), viewer.layers.selection
     try:
         edited = edited_region([layer for layer in layers if layer in selection])
     except OMEZarrError as error:
         show_error(str(error))
         return None
+    return Task(partial(plan_edit, edited)).start(partial(_ask, viewer, edited))
+
+
+def write(viewer: napari.viewer.Viewer, edited: Edited, *_: object) -> Task:
+    """Write the edited pixels of a region back; notifications tell."""
     return Task(partial(write_edit, edited)).start(
         partial(_tell_patched, viewer, edited)
     )
+
+
+def undo_last() -> Task | None:
+    """Take back what was last written in this session."""
+    if not _last:
+        show_error("Nothing was written back that could be undone.")
+        return None
+    return undo(*_last[-1])
+
+
+def undo(edited: Edited, written: Written, *_: object) -> Task:
+    """Take back what was written, if nobody has changed it since."""
+    return Task(partial(undo_edit, written)).start(partial(_tell_undone, edited))
 
 
 def load_present(viewer: napari.viewer.Viewer, edited: Edited, *_: object) -> Task:
@@ -179,6 +202,36 @@ def _show_present(
     viewer.add_layer(layer)
 
 
+def _ask(
+    viewer: napari.viewer.Viewer, edited: Edited, outcome: Future[tuple[Any, str]]
+) -> None:
+    error = outcome.exception()
+    if error is not None:
+        show_error(explained(error))
+        return
+    plan, address = outcome.result()
+    if not plan.pixels:
+        show_info("Nothing was edited.")
+        return
+    action = ("Write them", partial(write, viewer, edited))
+    _offer(f"{plan.summary()} of {address} are to be written.", action)
+
+
+def _offer(text: str, action: tuple[str, Callable[..., object]]) -> None:
+    told = Notification(text, NotificationSeverity.INFO, actions=(action,))
+    notification_manager.dispatch(told)
+
+
+def _tell_undone(edited: Edited, outcome: Future[Any]) -> None:
+    error = outcome.exception()
+    if error is not None:
+        show_error(explained(error))
+        return
+    _last.clear()
+    keep_original(edited.layer, edited.original)
+    show_info("What was written is taken back; the layer still shows the edit.")
+
+
 def _tell_patched(
     viewer: napari.viewer.Viewer, edited: Edited, outcome: Future[Written]
 ) -> None:
@@ -192,17 +245,24 @@ def _tell_patched(
         show_error(explained(error))
         return
     written = outcome.result()
-    if not written.pixels:
-        show_info("Nothing was edited.")
-        return
-    keep_original(edited.layer)
-    show_info(
+    keep_original(edited.layer, edited.values)
+    _last[:] = [(edited, written)]
+    _offer(
         f"{written.pixels:,} edited pixels are now in {written.address}, and in its "
-        "coarser levels. Open it again to see them there."
+        "coarser levels. Open it again to see them there.",
+        ("Undo", partial(undo, edited, written)),
     )
 
 
 # What is done with pixels in threads.
+
+
+def plan_edit(edited: Edited) -> tuple[Any, str]:
+    """Find out what would be written, and to which image, in a thread."""
+    from napari_omezarr.writing import plan_patch
+
+    address, start, values, original = _edit(edited)
+    return plan_patch(address, start, values, original=original), address
 
 
 def write_edit(edited: Edited) -> Written:
@@ -213,15 +273,27 @@ def write_edit(edited: Edited) -> Written:
     """
     from napari_omezarr.writing import patch
 
+    address, start, values, original = _edit(edited)
+    count = int(np.count_nonzero(values != original))
+    patched = patch(address, start, values, original=original)
+    return Written(count, address, patched)
+
+
+def undo_edit(written: Written) -> None:
+    """Take back what was written, in a thread."""
+    from napari_omezarr.writing import undo_patch
+
+    undo_patch(written.patched)
+
+
+def _edit(edited: Edited) -> tuple[str, list[int], np.ndarray, np.ndarray]:
+    """Give the image, where the region begins in it, its pixels after and before."""
     address, start, axis = _place(edited)
     values, original = edited.values, edited.original
     if axis is not None:
         values = np.expand_dims(values, axis)
         original = np.expand_dims(original, axis)
-    count = int(np.count_nonzero(values != original))
-    if count:
-        patch(address, start, values, original=original)
-    return Written(count, address)
+    return address, start, values, original
 
 
 def read_present(edited: Edited) -> np.ndarray:

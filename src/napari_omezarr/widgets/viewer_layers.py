@@ -115,14 +115,15 @@ def _is_painted(layer: Layer) -> bool:
 # The pixels of a region as they were loaded, to tell later what was edited.
 
 
-def keep_original(layer: Layer) -> None:
-    """Remember a layer's pixels as they are now, compressed.
+def keep_original(layer: Layer, pixels: np.ndarray | None = None) -> None:
+    """Remember a layer's pixels as they are now (or these), compressed.
 
     Only labels are painted in place, and they take little; what is computed from
     an image is another layer, and leaves the image as it was.
     """
     if isinstance(layer, Labels):
-        _originals[layer] = _codec.encode(np.ascontiguousarray(layer.data))
+        kept = layer.data if pixels is None else pixels
+        _originals[layer] = _codec.encode(np.ascontiguousarray(kept, layer.data.dtype))
 
 
 def original_of(layer: Layer) -> np.ndarray | None:

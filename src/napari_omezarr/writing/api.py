@@ -27,7 +27,7 @@ from .from_layers import describe, is_array, listed, understood
 from .hierarchy import FolderHierarchy, RemoteHierarchy, StoreHierarchy
 from .labels import labels_of_existing, save_labels
 from .options import ArrayChoices, Choices, SaveMode, WriteOptions
-from .patching import Edit, patch_image
+from .patching import Edit, patch_image, plan_edit
 from .plan import plan_layers
 from .rendering import folder_name
 from .save import check_not_open, save
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from .hierarchy import Hierarchy, Target
     from .image_spec import ImageSpec
     from .options import Method, Version
-    from .patching import Patched
+    from .patching import Patched, PatchPlan
     from .plan import Plan
     from .save import Saved
 
@@ -585,9 +585,93 @@ def patch(
     7
     """
     image = open_existing(open_hierarchy(parsed(address)))
-    edit = Edit(tuple(int(first) for first in start), values, original)
-    patched = patch_image(image, edit, method or _method(image))
-    return replace(patched, place=address)
+    method = method or _method(image)
+    patched = patch_image(image, _edit(start, values, original), method)
+    return replace(patched, place=address, method=method)
+
+
+def plan_patch(
+    address: Address,
+    start: Sequence[int],
+    values: np.ndarray,
+    *,
+    original: np.ndarray | None = None,
+) -> PatchPlan:
+    """Find out what `patch` would write; only the image's documents are read.
+
+    Parameters
+    ----------
+    address, start, values, original
+        As for `patch`.
+
+    Returns
+    -------
+    PatchPlan
+        ``plan.summary()`` says it in one line, ``plan.pixels`` how many were edited,
+        ``plan.objects`` how many chunks (or shards) of each level are written.
+
+    Raises
+    ------
+    OptionError, NodeNotFoundError, MetadataError, StoreError
+        As `patch`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_omezarr import plan_patch, write_image
+    >>> pixels = np.zeros((64, 64), np.uint16)
+    >>> saved = write_image(pixels, "image.ome.zarr", "yx", levels=2)
+    >>> plan_patch("image.ome.zarr", (10, 20), np.ones((2, 2), np.uint16)).summary()
+    '4 edited pixels in 1 chunk, and 1 chunk of 1 coarser level'
+    """
+    image = open_existing(open_hierarchy(parsed(address)))
+    return plan_edit(image, _edit(start, values, original))
+
+
+def undo_patch(patched: Patched) -> Patched:
+    """Take back what a patch has written, as long as nobody has changed it since.
+
+    Parameters
+    ----------
+    patched : Patched
+        What `patch` gave, or `undo_patch`: that can be undone, too.
+
+    Returns
+    -------
+    Patched
+        What was written for that.
+
+    Raises
+    ------
+    PatchConflictError
+        Some of these pixels have been changed since. Nothing was written.
+    NodeNotFoundError, MetadataError, StoreError
+        As `patch`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_omezarr import patch, read_layers, undo_patch, write_image
+    >>> saved = write_image(np.zeros((64, 64), np.uint16), "image.ome.zarr", "yx")
+    >>> patched = patch("image.ome.zarr", (10, 20), np.full((2, 2), 7, np.uint16))
+    >>> undone = undo_patch(patched)
+    >>> int(read_layers("image.ome.zarr")[0][0][10, 20])
+    0
+    """
+    edit = patched.undoing
+    return patch(
+        patched.place,
+        edit.start,
+        edit.values,
+        original=edit.original,
+        method=patched.method,
+    )
+
+
+def _edit(
+    start: Sequence[int], values: np.ndarray, original: np.ndarray | None
+) -> Edit:
+    return Edit(tuple(int(first) for first in start), values, original)
 
 
 def _is_pair(layer: Any) -> bool:

@@ -178,6 +178,8 @@ class Patched:
     undoing: Edit = field(repr=False)
     place: Any = field(default=None, repr=False)
     """The image, as `patch` was given it."""
+    method: Method | None = None
+    """How coarser pixels were made."""
 
 
 def plan_edit(image: ExistingImage, edit: Edit) -> PatchPlan:
