@@ -192,13 +192,17 @@ class WritePass:
 
     It reads the source if ``first`` is 0, else level ``first - 1`` as it was written.
     ``block`` and ``shape`` are in pixels of what it reads; at each level that is
-    written a block is whole objects, or the whole axis.
+    written a block is whole objects, or the whole axis. Where blocks cut chunks of what
+    is read, ``region`` is whole ones of both, and ``held`` is how many pixels are kept
+    at most so that no chunk is read twice.
     """
 
     first: int
     last: int
     block: tuple[int, ...]
     shape: tuple[int, ...]
+    region: tuple[int, ...] = ()
+    held: int = 0
 
     @property
     def count(self) -> int:
@@ -207,7 +211,8 @@ class WritePass:
 
     def blocks(self) -> Iterator[Bounds]:
         """Give the blocks in order; together they are the whole array, once."""
-        return split_box(whole_box(self.shape), self.block)
+        for region in split_box(whole_box(self.shape), self.region or self.block):
+            yield from split_box(region, self.block)
 
 
 def steps(
@@ -259,7 +264,8 @@ def write_passes(
         hint = source_chunks if first == 0 else base.unit
         last, block = _widest(levels, first, base, itemsize, limit)
         block = _fitted(block, hint, base.shape, itemsize, limit)
-        found.append(WritePass(first, last, block, base.shape))
+        region, held = _region(block, hint or (), base.shape)
+        found.append(WritePass(first, last, block, base.shape, region, held))
         first = last + 1
     return tuple(found)
 
@@ -310,6 +316,27 @@ def _fitted(
         while grown[axis] < shape[axis] and 2 * math.prod(grown) * itemsize <= useful:
             grown[axis] = min(2 * grown[axis], shape[axis])
     return tuple(grown)
+
+
+def _region(
+    block: tuple[int, ...], chunks: Sequence[int], shape: Sequence[int]
+) -> tuple[tuple[int, ...], int]:
+    """Give whole blocks that are whole chunks, and what is kept while they are read.
+
+    Nothing where no block cuts a chunk.
+    """
+    region, kept, cut = [], 1, False
+    for axis, chunk in enumerate(chunks):
+        size, whole = shape[axis], block[axis]
+        if whole < size and whole % chunk:
+            whole = min(math.lcm(whole, chunk), size)
+            # Along the first axis that is cut, blocks and chunks go side by side.
+            kept *= whole if cut else min(block[axis] + chunk, size)
+            cut = True
+        else:
+            kept *= whole
+        region.append(whole)
+    return (tuple(region), kept) if cut else ((), 0)
 
 
 def _longest(axes: Sequence[Axis], shape: Sequence[int]) -> int:

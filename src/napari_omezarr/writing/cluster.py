@@ -30,6 +30,8 @@ class Cluster:
     array is computed where its block is written; all else is read by the worker.
     """
 
+    reads_here = False
+
     def __init__(self, client: Any) -> None:
         self.client = client
 

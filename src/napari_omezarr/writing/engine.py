@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import zlib
 from concurrent.futures import (
     FIRST_COMPLETED,
@@ -19,9 +20,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import zarr
 
-from napari_omezarr.errors import WriteCancelledError
+from napari_omezarr.errors import DiskFullError, WriteCancelledError
 from napari_omezarr.pyramid import (
     ArrayPixels,
+    chunk_index,
     coarser_box,
     is_whole,
     nth_box,
@@ -39,8 +41,10 @@ from napari_omezarr.store import run
 from .downsample import downsample
 from .encode import encoding_of
 from .hierarchy import DONE, explained
+from .image_spec import by_times
 from .journal import Written
-from .plan import level_document, width
+from .plan import HELD, held_bytes, level_document, width
+from .read_once import ReadOnce
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -327,6 +331,11 @@ class Executor(Protocol):
         """Begin a block."""
         ...
 
+    @property
+    def reads_here(self) -> bool:
+        """Whether all blocks are read in this process, and can share what they read."""
+        ...
+
     def close(self) -> None:
         """Wait for what is begun, and end."""
         ...
@@ -334,6 +343,8 @@ class Executor(Protocol):
 
 class Threads:
     """Blocks in threads of this process, their objects encoded on all processors."""
+
+    reads_here = True
 
     def __init__(self, memory: int, workers: int | None = None) -> None:
         processors = os.cpu_count() or 1
@@ -380,6 +391,10 @@ def run_plan(
     meter = _Meter(plan, journal, running)
     for number, turn, image, write_pass in plan.all_passes():
         task = task_of(plan, staged, image, write_pass, fresh=journal.is_new)
+        once = None
+        if write_pass.region and executor.reads_here:
+            once = _once(task.source, plan, journal, (number, turn))
+            task = replace(task, source=once)
         todo = (
             ((number, turn, index), bounds)
             for index, bounds in enumerate(write_pass.blocks())
@@ -404,6 +419,38 @@ def run_plan(
         finally:
             _settle(pending, journal)
             staged.stop_retrying(on=False)
+            if once is not None:
+                once.close()
+
+
+def _once(
+    source: PixelSource, plan: Plan, journal: Journal, where: tuple[int, int]
+) -> ReadOnce:
+    """Give a source whose chunks are read once for all blocks of a pass to come.
+
+    Raises
+    ------
+    DiskFullError
+        There is less room than will be needed for what is kept meanwhile.
+    """
+    number, turn = where
+    image = plan.images[number]
+    write_pass = image.passes[turn]
+    numbers = {key[2] for key in journal.done if key[:2] == where}
+    done = [
+        chunk_index(bounds, write_pass.block)
+        for index, bounds in enumerate(write_pass.blocks() if numbers else ())
+        if index in numbers
+    ]
+    size = held_bytes(image, write_pass)
+    folder = journal.path.parent if size > plan.options.memory // HELD else None
+    if folder is not None and shutil.disk_usage(folder).free < size:
+        raise DiskFullError(
+            f"{size / 1e9:.1f} GB of room are needed in {folder} while this is saved, "
+            "as it is stored in other chunks than it is read in.",
+            action=f"Make room, or choose chunks like {by_times(source.chunks)}.",
+        )
+    return ReadOnce(source, write_pass.block, done, folder)
 
 
 def task_of(

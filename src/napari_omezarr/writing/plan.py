@@ -26,7 +26,7 @@ from .chunking import (
 from .encode import Compression, array_document, compression
 from .from_arrays import Channels, Grid, describe_array, units_by_axis
 from .from_layers import SAVED, describe, is_array, layer_data, listed
-from .image_spec import ImageSpec, group, unit_name
+from .image_spec import ImageSpec, by_times, group, unit_name
 from .rendering import folder_name
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ _USUAL_RATIO = 0.6
 _LABEL_RATIO = 0.06
 """How much of an image, and of labels, is usually left after compression."""
 _MOST_AXES = 5
+HELD = 4
+"""What is kept of chunks for other blocks is in memory up to this part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +212,11 @@ def block_bytes(image: ImagePlan, write_pass: WritePass) -> int:
     return math.prod(write_pass.block) * image.dtype.itemsize
 
 
+def held_bytes(image: ImagePlan, write_pass: WritePass) -> int:
+    """Give the bytes that are kept, so that no chunk of what is read is read twice."""
+    return write_pass.held * image.dtype.itemsize
+
+
 def with_displays(plan: Plan, number: int, displays: Any) -> Plan:
     """Give the plan with channels of one image shown otherwise."""
     image = plan.images[number]
@@ -226,7 +233,7 @@ def _fingerprint(plan: Plan, image: ImagePlan) -> list[Any]:
         [level_document(plan, image, level) for level in image.levels],
         [level.step for level in image.levels],
         [
-            [write_pass.first, write_pass.last, write_pass.block]
+            [write_pass.first, write_pass.last, write_pass.block, write_pass.region]
             for write_pass in image.passes
         ],
     ]
@@ -341,6 +348,7 @@ def plan_groups(
         images += _plan_group(members, path, name, options, object_store=object_store)
     specs = [image.spec for image in images]
     notes = [note for spec in specs for note in spec.notes]
+    notes += [note for image in images for note in _held_notes(image, options.memory)]
     notes += [
         f"{image.spec.name} becomes an image of its own: {image.reason}."
         for image in images
@@ -355,6 +363,19 @@ def plan_groups(
         losses=tuple(dict.fromkeys(lost)),
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _held_notes(image: ImagePlan, memory: int) -> list[str]:
+    """Say that room is needed, where chunks of the source and the target cross."""
+    kept = max((held_bytes(image, each) for each in image.passes), default=0)
+    if kept <= memory // HELD:
+        return []
+    chunks = by_times(image.spec.source.chunks)
+    return [
+        f"{image.spec.name} is stored in other chunks than it is read in: about "
+        f"{_size(kept)} are kept on this disk while it is saved, so that nothing is "
+        f"read twice. Chunks like {chunks} need none of it."
+    ]
 
 
 def _check_names(groups: Sequence[ImageGroup], options: WriteOptions) -> None:

@@ -294,7 +294,7 @@ class _Guarded:
         self._claim = claim
         self._executor = executor
         self.width, self.start = executor.width, executor.start
-        self.close = executor.close
+        self.close, self.reads_here = executor.close, executor.reads_here
 
     def submit(self, started: Any, bounds: Bounds, *, check: Verify) -> Future[Written]:
         """Begin a block."""

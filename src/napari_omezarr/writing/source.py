@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import contextmanager
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Protocol
 
 import dask.array as da
@@ -83,6 +84,7 @@ class DaskSource:
         self.dtype = writable_dtype(array.dtype)
         self.places: frozenset[str] = frozenset()
         self.chunks = tuple(max(sizes, default=1) for sizes in array.chunks)
+        self.edges = tuple(tuple(accumulate(s, initial=0)) for s in array.chunks)
 
     def read(self, bounds: Bounds) -> np.ndarray:
         """Compute a box in dask's threads, whatever scheduler is set."""
