@@ -14,7 +14,7 @@ from collections import OrderedDict
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -546,15 +546,10 @@ def response_of(raw: RawResponse, asked: Mapping[str, str]) -> Response:
     match raw.status:
         case 200 if raw.total is None:
             body = decoded(raw)
-            return replace(_described(raw), body=body, total=len(body))
+            return _described(raw, body, total=len(body))
         case 200:
-            return replace(
-                _described(raw),
-                body=raw.body,
-                start=raw.start,
-                total=raw.total or 0,
-                partial=True,
-            )
+            total = raw.total or 0
+            return _described(raw, raw.body, start=raw.start, total=total, partial=True)
         case 206 if "Range" in asked:
             return _part(raw, asked["Range"])
         case 416 if "Range" in asked:
@@ -580,10 +575,8 @@ def _part(raw: RawResponse, asked: str) -> Response:
         raise RequestFailed(reason=Reason.WRONG_RANGE)
     if len(raw.body) != end - start:
         raise RequestFailed(reason=Reason.TRUNCATED)
-    known = replace(_described(raw), body=raw.body, start=start, partial=True)
-    if total is None:
-        return replace(known, storable=False)
-    return replace(known, total=total)
+    known = _described(raw, raw.body, start=start, total=total or 0, partial=True)
+    return known if total is not None else replace(known, storable=False)
 
 
 def _asked_span(asked: str, size: int) -> tuple[int, int] | None:
@@ -612,11 +605,11 @@ def _unsatisfied(raw: RawResponse) -> int | None:
     return int(said[1]) if said else None
 
 
-def _described(raw: RawResponse) -> Response:
+def _described(raw: RawResponse, body: bytes | None = None, **known: Any) -> Response:
     """Take from the headers what they say about any body, or about none."""
     storable, lifetime = _permission(raw.headers)
     etag = raw.headers.get("ETag") or raw.headers.get("Last-Modified", "")
-    return Response(None, etag=etag, lifetime=lifetime, storable=storable)
+    return Response(body, etag=etag, lifetime=lifetime, storable=storable, **known)
 
 
 def _permission(headers: Mapping[str, str]) -> tuple[bool, int | None]:
