@@ -123,6 +123,96 @@ def test_a_level_with_other_channels_is_left_out(tmp_path, odd, count):
     np.testing.assert_array_equal(np.asarray(shown), expected)
 
 
+# Windows that do not fit the pixels.
+
+
+def put_window(path, data, **window):
+    attributes = {
+        "multiscales": small_images.multiscales("0.5", "yx", 1),
+        "omero": {"channels": [{"color": "FFFFFF", "window": window}]},
+    }
+    small_images.put_group(path, "0.5", attributes)
+    small_images.put_array(path / "0", "0.5", data, "yx")
+
+
+def shades(data, limits):
+    low, high = limits
+    return np.unique(np.clip((data - low) / (high - low) * 255, 0, 255).astype(int))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "span", "start", "end"),
+    [
+        ("f4", (0, 1), 0, 65535),
+        ("f4", (0, 1), 0, 255),
+        ("f8", (1e-6, 2e-6), 0, 1),
+        ("f4", (-5, -4), 0, 1),
+        ("f4", (0, 1), -1e6, 1e6),
+        ("f4", (0, 1e6), float("nan"), 255),
+        ("f4", (0, 1), float("-inf"), float("inf")),
+        ("u2", (1000, 60000), 0, 255),
+        ("u2", (0, 200), 0, 65535),
+        ("u2", (1000, 4000), 100, 200),
+        ("u2", (1000, 4000), 5000, 6000),
+        ("u2", (1000, 4000), 7, 7),
+        ("u2", (1000, 4000), 4000, 1000),
+        ("u1", (3, 200), 300, 900),
+        ("u1", (3, 200), -900, -300),
+        ("u1", (3, 200), 0, 1e30),
+        ("i2", (-900, -100), 0, 65535),
+        ("u4", (10**6, 10**9), 0, 65535),
+        ("i8", (0, 50), -(2**63), 2**63 - 1),
+    ],
+)
+def test_whatever_the_window_the_image_is_seen(tmp_path, dtype, span, start, end):
+    data = np.linspace(*span, 16 * 24).reshape(16, 24).astype(dtype)
+    put_window(tmp_path / "a.zarr", data, start=start, end=end, min=start, max=end)
+    (layer,) = read_layers(tmp_path / "a.zarr")
+    made([layer])
+    limits = layer[1]["contrast_limits"]
+    assert limits[0] < limits[1]
+    assert len(shades(data, limits)) > 20
+    assert "window" in said(layer)
+
+
+@pytest.mark.parametrize(
+    ("data", "start", "end"),
+    [
+        (np.linspace(0, 1, 256), 0, 1),
+        (np.linspace(0, 300, 256), 100, 4000),
+        (np.zeros(256), 100, 4000),
+        (np.full(256, 9000.0), 0, 255),
+        (np.full(256, np.nan), 0, 255),
+    ],
+)
+def test_a_window_that_fits_or_cannot_be_judged_stays(tmp_path, data, start, end):
+    put_window(tmp_path / "a.zarr", data.reshape(16, 16), start=start, end=end)
+    (layer,) = read_layers(tmp_path / "a.zarr")
+    assert layer[1]["contrast_limits"] == (start, end)
+    assert not said(layer)
+
+
+def test_a_dark_part_is_no_reason_to_replace_a_window(tmp_path):
+    data = np.zeros((64, 256), np.uint16)
+    data[:, 200:] = 4000
+    data[:, :150] = np.arange(150) % 50
+    put_window(tmp_path / "a.zarr", data, start=100, end=4000)
+    (layer,) = read_layers(tmp_path / "a.zarr")
+    assert layer[1]["contrast_limits"] == (100, 4000)
+
+
+@pytest.mark.parametrize(("window", "chunks"), [((10, 200), 0), ((0, 65535), 1)])
+def test_elsewhere_only_windows_that_say_nothing_are_looked_into(
+    http_server, tmp_path, window, chunks
+):
+    data = small_images.pixels((8, 8))
+    put_window(tmp_path / "a.zarr", data, start=window[0], end=window[1])
+    (layer,) = read_layers(f"{http_server.url}/a.zarr")
+    asked = [r for r in http_server.requests if "/c/" in r.path]
+    assert len(asked) == chunks
+    assert bool(said(layer)) == bool(chunks)
+
+
 # Label values, and colours of them.
 
 

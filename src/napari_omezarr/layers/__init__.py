@@ -1,13 +1,24 @@
 """Pyramids as napari layer data; napari's words live only here."""
 
 from .api import layer_data, read_layers
-from .spec import LayerData, LayerSpec, estimate_contrast, with_contrast
+from .spec import (
+    LayerData,
+    LayerSpec,
+    estimate_contrast,
+    fitting_contrast,
+    unfit_window,
+    with_checked_window,
+    with_contrast,
+)
 
 __all__ = [
     "LayerData",
     "LayerSpec",
     "estimate_contrast",
+    "fitting_contrast",
     "layer_data",
     "read_layers",
+    "unfit_window",
+    "with_checked_window",
     "with_contrast",
 ]

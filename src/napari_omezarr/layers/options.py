@@ -16,12 +16,13 @@ from napari_omezarr.pyramid import (
     ChannelsLast,
     FixedAxes,
     LeadingAxes,
+    Mosaic,
     fits,
     to_dask,
 )
 from napari_omezarr.region import layer_options
 
-from .spec import LayerSpec, label_type, makeshift_limits
+from .spec import LayerSpec, is_range_of_a_type, label_type, makeshift_limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -134,7 +135,8 @@ def _channel_layer(
     }
     if len(pyramid.channels) > 1:
         options["blending"] = "additive"
-    options |= _saved_channel(pyramid, number)
+    saved = _saved_channel(pyramid, number)
+    options |= saved
     return LayerSpec(
         "image",
         _lazy(levels),
@@ -143,7 +145,19 @@ def _channel_layer(
         contrast_range=channel.contrast_range,
         # Of bool there is nothing to estimate.
         needs_contrast=limits is None and levels[0].dtype.kind != "b",
+        # What was saved from a layer looks as somebody wanted it.
+        checks_window=not saved and _is_doubtful(pyramid, limits),
     )
+
+
+def _is_doubtful(pyramid: Pyramid, limits: tuple[float, float] | None) -> bool:
+    """Tell whether a window is worth reading a few pixels to know that it fits.
+
+    On this computer they all are; elsewhere those that say nothing of the image.
+    """
+    if limits is None or isinstance(pyramid.levels[0].pixels, Mosaic):
+        return False
+    return not pyramid.location.is_remote or is_range_of_a_type(limits)
 
 
 def _rgb_layer(pyramid: Pyramid, metadata: dict[str, Any]) -> LayerSpec:

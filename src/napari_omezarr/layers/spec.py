@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_omezarr.errors import DamagedDataError
+from napari_omezarr.errors import DamagedDataError, OMEZarrError
 from napari_omezarr.pyramid import chunk_box, chunk_counts, findings, fits, slices
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ LayerData = tuple[Any, dict[str, Any], str]
 _MOST_CHUNKS = 8
 _MOST_BYTES = 16 * 2**20
 _PERCENTILES = (0.1, 99.9)
+_FEWEST_SHADES = 2
 
 _MOST_TRIES = 24
 """So many chunks of a level are tried, at most, if the first ones are damaged."""
@@ -54,6 +55,9 @@ class LayerSpec:
     needs_contrast : bool
         The metadata give no window: ``options`` hold a makeshift, to be replaced
         by ``estimate_contrast``.
+    checks_window : bool
+        The metadata give a window that may not fit the pixels: see
+        ``fitting_contrast``.
     """
 
     kind: str
@@ -62,6 +66,7 @@ class LayerSpec:
     options: Mapping[str, Any] = field(default_factory=dict)
     contrast_range: tuple[float, float] | None = None
     needs_contrast: bool = False
+    checks_window: bool = False
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -95,7 +100,36 @@ def with_contrast(layers: Sequence[LayerSpec]) -> list[LayerSpec]:
         return list(pool.map(_with_contrast, layers))
 
 
+def with_checked_window(layer: LayerSpec) -> LayerSpec:
+    """Replace a window that shows nothing of the pixels, and say so; blocks.
+
+    Nothing is said if the chunks cannot be read: whoever looks at them will know.
+    """
+    if not layer.checks_window:
+        return layer
+    layer = dataclasses.replace(layer, checks_window=False)
+    window = layer.options["contrast_limits"]
+    with suppress(OMEZarrError):
+        limits = fitting_contrast(layer.levels, window)
+        if limits is not None:
+            said = unfit_window(layer.options["name"], window)
+            layer = layer.warned(said, contrast_limits=limits)
+            return dataclasses.replace(layer, contrast_range=None)
+    return layer
+
+
+def unfit_window(name: str, window: tuple[float, float]) -> str:
+    """Say that a window was replaced."""
+    low, high = window
+    return (
+        f"The window of {name}, {low:g} to {high:g}, shows nothing of its pixels; "
+        "the contrast is estimated from them."
+    )
+
+
 def _with_contrast(layer: LayerSpec) -> LayerSpec:
+    if layer.checks_window:
+        return with_checked_window(layer)
     if not layer.needs_contrast:
         return layer
     limits = estimate_contrast(layer.levels)
@@ -129,7 +163,54 @@ def estimate_contrast(levels: Sequence[Pixels]) -> tuple[float, float]:
     values = _sample(levels)
     if values is None:
         return makeshift_limits(levels[-1].dtype)
-    values = values[np.isfinite(values)]
+    return _spread(values[np.isfinite(values)])
+
+
+def fitting_contrast(
+    levels: Sequence[Pixels], window: tuple[float, float]
+) -> tuple[float, float] | None:
+    """Estimate contrast limits where a window shows all as one shade; blocks.
+
+    None where it shows something, or where too little is known to say that it does
+    not: a part of the image may be dark, unless the window is the range of a type,
+    which says nothing of the image.
+
+    Raises
+    ------
+    StoreError
+        The chunks could not be read.
+    """
+    coarsest = levels[-1]
+    if coarsest.dtype.kind == "b" or _size(coarsest) > _MOST_BYTES:
+        return None
+    box = _middle(coarsest)
+    is_whole = all(
+        part.stop - part.start == size
+        for part, size in zip(box, coarsest.shape, strict=True)
+    )
+    if not is_whole and not is_range_of_a_type(window):
+        return None
+    values = _sample(levels)
+    values = np.zeros(0) if values is None else values[np.isfinite(values)]
+    if values.size == 0 or values.min() == values.max():
+        return None
+    ends = np.array([values.min(), values.max()], np.float64)
+    low, high = window
+    shades = np.clip((ends - low) / (high - low), 0, 1) * 255
+    return _spread(values) if shades[1] - shades[0] < _FEWEST_SHADES else None
+
+
+def is_range_of_a_type(window: tuple[float, float]) -> bool:
+    """Tell windows that are the range of an integer type, of 8 bits or more."""
+    low, high = window
+    if high < 255 or not (float(low).is_integer() and float(high).is_integer()):
+        return False
+    end, start = int(high), int(low)
+    power = end if end & (end - 1) == 0 else end + 1
+    return power & (power - 1) == 0 and start in (0, -power)
+
+
+def _spread(values: np.ndarray) -> tuple[float, float]:
     if values.size == 0:
         return 0.0, 1.0
     low, high = (float(v) for v in np.percentile(values, _PERCENTILES))

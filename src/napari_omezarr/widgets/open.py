@@ -22,7 +22,13 @@ from qtpy.QtCore import QTimer
 from napari_omezarr.claims import place_of
 from napari_omezarr.display import attach
 from napari_omezarr.errors import ImageChoiceError, OMEZarrError
-from napari_omezarr.layers import estimate_contrast, layer_data
+from napari_omezarr.layers import (
+    estimate_contrast,
+    fitting_contrast,
+    layer_data,
+    unfit_window,
+    with_checked_window,
+)
 from napari_omezarr.reading import ReadOptions, read
 from napari_omezarr.user_files import Recents
 
@@ -73,7 +79,10 @@ def open_place(
     """
     follow_settings()
     reading = read(location, options or ReadOptions())
-    return Opened(reading, tuple(layer_data(reading.pyramids, channels=channels)))
+    specs = layer_data(reading.pyramids, channels=channels)
+    if not reading.location.is_remote:
+        specs = [with_checked_window(spec) for spec in specs]
+    return Opened(reading, tuple(specs))
 
 
 def make_layers(opened: Iterable[Opened]) -> list[Layer]:
@@ -138,19 +147,24 @@ def make_layer(spec: LayerSpec) -> Layer:
     layer.visible = visible
     if spec.needs_contrast:
         estimate_later(layer, spec.levels)
+    if spec.checks_window:
+        estimate_later(layer, spec.levels, spec.options["contrast_limits"])
     return layer
 
 
 # Contrast limits that no metadata give: estimated in a thread, set by signal.
 
 
-def estimate_later(layer: Image, levels: tuple[Pixels, ...]) -> Task:
+def estimate_later(
+    layer: Image, levels: tuple[Pixels, ...], window: Limits | None = None
+) -> Task:
     """Estimate a layer's contrast, and set it unless the person was faster.
 
-    A few chunks of the last level are read; the layer may be gone by then.
+    Of one that has a window, only if this shows nothing. A few chunks of the last
+    level are read; the layer may be gone by then.
     """
     before = _limits(layer)
-    return Task(partial(_estimate, levels)).start(
+    return Task(partial(_estimate, levels, window)).start(
         partial(_set_contrast, weakref.ref(layer), before)
     )
 
@@ -175,13 +189,19 @@ def slider_range(limits: Limits, dtype: np.dtype[Any]) -> Limits:
     return bottom, top
 
 
-def _estimate(levels: tuple[Pixels, ...]) -> Limits:
+def _estimate(
+    levels: tuple[Pixels, ...], window: Limits | None
+) -> tuple[Limits | None, Limits | None]:
     with _turn:
-        return estimate_contrast(levels)
+        if window is None:
+            return estimate_contrast(levels), None
+        return fitting_contrast(levels, window), window
 
 
 def _set_contrast(
-    reference: weakref.ref[Image], before: Limits, outcome: Future[Limits]
+    reference: weakref.ref[Image],
+    before: Limits,
+    outcome: Future[tuple[Limits | None, Limits | None]],
 ) -> None:
     layer = reference()
     if layer is None or _limits(layer) != before:
@@ -191,7 +211,14 @@ def _set_contrast(
         # The display reads the same chunks, and tells the person.
         _log.info("The contrast of %s was not estimated: %s", layer.name, error)
         return
-    limits = outcome.result()
+    limits, window = outcome.result()
+    if limits is None:
+        return
+    if window is not None:
+        said = unfit_window(layer.name, window)
+        carried = layer.metadata["omezarr"]  # its own; the list may be of several
+        carried["warnings"] = [*carried["warnings"], said]
+        show_warning(said)
     layer.contrast_limits = limits
     layer.contrast_limits_range = slider_range(limits, np.dtype(layer.dtype))
 
