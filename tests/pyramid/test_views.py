@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from napari_omezarr.pyramid import Cast, ChannelsLast, FixedAxes, Mosaic, Pixels
+from napari_omezarr.errors import UnsupportedDataError
+from napari_omezarr.pyramid import (
+    Cast,
+    ChannelsLast,
+    FixedAxes,
+    Mosaic,
+    Pixels,
+    Resized,
+)
 from pixel_sources import MemoryPixels
 
 
@@ -90,7 +100,76 @@ def test_tiles_of_another_size_are_cut_or_leave_zero():
     mosaic = Mosaic(tile(0).pixels, (1, 2), tiles)
     expected = np.zeros((4, 8), np.uint8)
     expected[:2, :4], expected[:4, 4:7] = 1, 2
+    with pytest.warns(UserWarning, match="is shown cut to 4 x 4") as said:
+        np.testing.assert_array_equal(mosaic[...], expected)
+    assert len(said) == 2
+    np.testing.assert_array_equal(mosaic[...], expected)  # said once
+    mosaic = Mosaic(tile(0).pixels, (1, 2), tiles, tile_shape=(6, 6))
+    expected = np.zeros((6, 12), np.uint8)
+    expected[:2, :6], expected[:6, 6:9] = 1, 2
     np.testing.assert_array_equal(mosaic[...], expected)
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "held"),
+    [
+        (np.float32([1, 0, 7]), np.uint8, True),
+        (np.float32([1, 0.25, 7]), np.uint8, False),
+        (np.float32([1, np.nan, 7]), np.uint8, False),
+        (np.int16([-1, 0, 7]), np.uint8, False),
+        (np.uint16([300, 0, 7]), np.uint8, False),
+        (np.int64([2**53 + 1, 0, 7]), np.float64, False),
+        (np.uint8([1, 0, 7]), np.float32, True),
+        (np.float64([1.5, np.nan, np.inf]), np.float32, True),
+        (np.float64([0.1, 0, 7]), np.float32, False),
+        (np.uint8([1, 0, 7]), bool, False),
+    ],
+)
+def test_values_of_another_type_are_the_same_or_an_error(values, dtype, held):
+    tiles = {(0, 0): KnownTile(MemoryPixels(values[None], (1, 3)))}
+    template = MemoryPixels(np.zeros((1, 3), dtype), (1, 3))
+    mosaic = Mosaic(template, (1, 1), tiles)
+    if held:
+        np.testing.assert_array_equal(mosaic[...], values[None])
+    else:
+        with pytest.raises(UnsupportedDataError, match="cannot"):
+            mosaic[...]
+
+
+def test_tiles_may_lack_axes_in_front_or_have_empty_ones():
+    flat = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    template = MemoryPixels(np.zeros((2, 3, 4), np.uint8), (1, 3, 4))
+    tiles = {
+        (0, 0): KnownTile(MemoryPixels(flat, (3, 4))),
+        (0, 1): KnownTile(MemoryPixels(np.stack([flat, flat])[None], (1, 1, 3, 4))),
+    }
+    mosaic = Mosaic(template, (1, 2), tiles)
+    expected = np.zeros((2, 3, 8), np.uint8)
+    expected[0, :, :4], expected[:, :, 4:] = flat, flat
+    np.testing.assert_array_equal(mosaic[...], expected)
+    np.testing.assert_array_equal(mosaic[1, 1:, 2:7], expected[1, 1:, 2:7])
+    deep = KnownTile(MemoryPixels(np.zeros((2, 2, 3, 4), np.uint8), (1, 1, 3, 4)))
+    with pytest.raises(UnsupportedDataError, match="has 4 axes"):
+        Mosaic(template, (1, 1), {(0, 0): deep})[...]
+
+
+@settings(max_examples=40)
+@given(
+    st.tuples(st.integers(1, 20), st.integers(1, 20)),
+    st.tuples(st.integers(1, 20), st.integers(1, 20)),
+    st.data(),
+)
+def test_another_grid_has_the_nearest_pixels(whole, shape, data):
+    array = np.arange(np.prod(whole), dtype=np.uint16).reshape(whole)
+    chunks = tuple(data.draw(st.integers(1, size)) for size in whole)
+    resized = Resized(MemoryPixels(array, chunks), shape)
+    centres = [(np.arange(n) + 0.5) * w / n for n, w in zip(shape, whole, strict=True)]
+    expected = array[np.ix_(*(np.floor(c + 1e-9).astype(int) for c in centres))]
+    np.testing.assert_array_equal(resized[...], expected)
+    low = tuple(data.draw(st.integers(0, size - 1)) for size in shape)
+    np.testing.assert_array_equal(
+        resized[low[0] :, low[1] :], expected[low[0] :, low[1] :]
+    )
 
 
 def test_a_tile_that_fails_raises_and_is_asked_again():

@@ -23,7 +23,16 @@ from .codecs import tolerated
 from .dask_arrays import merged_chunks, pixels_of, to_dask
 from .pixels import ArrayPixels, Pixels, Readable, findings, reading_at
 from .pyramid import Level, Pyramid
-from .views import Cast, ChannelsLast, FixedAxes, LeadingAxes, Mosaic, Tile, fits
+from .views import (
+    Cast,
+    ChannelsLast,
+    FixedAxes,
+    LeadingAxes,
+    Mosaic,
+    Resized,
+    Tile,
+    fits,
+)
 
 __all__ = [
     "ArrayPixels",
@@ -37,6 +46,7 @@ __all__ = [
     "Pixels",
     "Pyramid",
     "Readable",
+    "Resized",
     "Selection",
     "Tile",
     "bounded",

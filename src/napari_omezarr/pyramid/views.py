@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from itertools import product
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
 import numpy as np
 
-from napari_omezarr.errors import DamagedDataError
+from napari_omezarr.errors import DamagedDataError, UnsupportedDataError
 
 from .boxes import shape_of
 from .pixels import Readable
@@ -189,7 +190,7 @@ def _number(value: Any) -> int | float:
 
 
 class Tile(Protocol):
-    """Gives the pixels of one tile, once somebody looks at it."""
+    """Gives the pixels of one tile, once somebody looks at it; ``str`` names it."""
 
     async def open(self) -> Pixels | None:
         """Find out the tile's pixels on the I/O loop; None where there are none."""
@@ -199,9 +200,11 @@ class Tile(Protocol):
 class Mosaic(Readable):
     """Tiles laid out in a grid over the last two axes (y, x).
 
-    Every tile is expected to share the template's shape, chunks and dtype. One that
-    is smaller leaves the rest of its place at 0, a larger one is cut; a missing one
-    stays 0. A tile that cannot be read raises.
+    Each place has the size of `tile_shape`, by default the template's, and begins
+    with its tile: where the tile is smaller, or missing, the rest is 0. Values are
+    never changed: those that `dtype`, by default the template's, does not hold
+    raise. A tile that is larger is cut, which a Python warning says. A tile that
+    cannot be read raises.
     """
 
     def __init__(
@@ -209,18 +212,22 @@ class Mosaic(Readable):
         template: Pixels,
         grid: tuple[int, int],
         tiles: Mapping[tuple[int, int], Tile],
+        *,
+        tile_shape: tuple[int, ...] | None = None,
+        dtype: np.dtype[Any] | None = None,
     ) -> None:
         self._tiles = dict(tiles)
-        self._size = template.shape[-2:]
+        self._place = tile_shape or template.shape
+        self._size = self._place[-2:]
         self._opened: dict[tuple[int, int], asyncio.Task[Pixels | None]] = {}
         rows, columns = grid
         height, width = self._size
         self.shape: tuple[int, ...] = (
-            *template.shape[:-2],
+            *self._place[:-2],
             rows * height,
             columns * width,
         )
-        self.dtype = template.dtype
+        self.dtype = template.dtype if dtype is None else np.dtype(dtype)
         self.concurrency = template.concurrency
         self.address: str = getattr(template, "address", "")
         # A chunk must not lie across two tiles, or it would be read for both.
@@ -253,24 +260,41 @@ class Mosaic(Readable):
         pixels = await self._pixels(place)
         if pixels is None:
             return
-        source, target = list(bounds), [slice(None)] * len(bounds)
-        for axis, position, size in zip((-2, -1), place, self._size, strict=True):
-            start, stop = bounds[axis]
-            origin = position * size
-            low = max(start, origin)
-            high = min(stop, origin + min(size, pixels.shape[axis]))
+        # The last axes of both are the same; one may lack axes of one index in front.
+        extra = len(pixels.shape) - len(bounds)
+        shape = (1,) * -extra + pixels.shape[max(extra, 0) :]
+        origins = [0] * (len(bounds) - 2) + [
+            position * size for position, size in zip(place, self._size, strict=True)
+        ]
+        source, target = [], []
+        for (start, stop), origin, size, limit in zip(
+            bounds, origins, shape, self._place, strict=True
+        ):
+            low, high = max(start, origin), min(stop, origin + min(size, limit))
             if high <= low:
                 return
-            source[axis] = (low - origin, high - origin)
-            target[axis] = slice(low - start, high - start)
-        for axis in range(len(bounds) - 2):
-            start, stop = bounds[axis]
-            stop = min(stop, pixels.shape[axis])
-            if stop <= start:
-                return
-            source[axis] = (start, stop)
-            target[axis] = slice(0, stop - start)
-        box[tuple(target)] = await pixels.read(tuple(source))
+            source.append((low - origin, high - origin))
+            target.append(slice(low - start, high - start))
+        wanted = [(0, 1)] * extra + source[max(-extra, 0) :]
+        part = await pixels.read(tuple(wanted))
+        held = self._held(part, place)
+        box[tuple(target)] = held.reshape(shape_of(tuple(source)))
+
+    def _held(self, part: np.ndarray, place: tuple[int, int]) -> np.ndarray:
+        """Give values in the mosaic's type, which must hold each of them."""
+        if part.dtype == self.dtype:
+            return part
+        with np.errstate(all="ignore"):
+            held = part.astype(self.dtype)
+            same = held.astype(part.dtype) == part
+        if self.dtype.kind == "f":
+            same |= np.isnan(held)
+        if not same.all():
+            msg = f"{self._tiles[place]} holds {part.dtype}, which {self.dtype} cannot."
+            raise UnsupportedDataError(
+                msg, action="Open it by itself.", url=self.address
+            )
+        return held
 
     async def _pixels(self, place: tuple[int, int]) -> Pixels | None:
         tile = self._tiles.get(place)
@@ -278,9 +302,74 @@ class Mosaic(Readable):
             return None
         task = self._opened.get(place)
         if task is None or (task.done() and _failed(task)):
-            task = self._opened[place] = asyncio.ensure_future(tile.open())
+            task = self._opened[place] = asyncio.ensure_future(self._open(tile))
         # Shielded: one reader that is cancelled must not end it for the others.
         return await asyncio.shield(task)
+
+    async def _open(self, tile: Tile) -> Pixels | None:
+        """Open a tile, and say once if there is more of it than its place takes."""
+        pixels = await tile.open()
+        if pixels is None:
+            return None
+        count = len(self._place)
+        shape = pixels.shape[-count:]
+        if any(size != 1 for size in pixels.shape[:-count]):
+            msg = f"{tile} has {len(pixels.shape)} axes, and others have {count}."
+            raise UnsupportedDataError(
+                msg, action="Open it by itself.", url=self.address
+            )
+        if any(
+            size > held
+            for size, held in zip(shape, self._place[-len(shape) :], strict=True)
+        ):
+            text = " x ".join(map(str, shape))
+            place = " x ".join(map(str, self._place))
+            warnings.warn(
+                f"{tile} is {text} and is shown cut to {place}; by itself it is whole.",
+                stacklevel=2,
+            )
+        return pixels
+
+
+class Resized(Readable):
+    """Other pixels on a coarser or finer grid of the same extent: the nearest ones."""
+
+    def __init__(self, pixels: Pixels, shape: tuple[int, ...]) -> None:
+        self.source = pixels
+        self.shape = shape
+        self.chunks = tuple(
+            max(1, min(size, chunk * size // max(1, whole)))
+            for size, chunk, whole in zip(
+                shape, pixels.chunks, pixels.shape, strict=True
+            )
+        )
+        self.dtype = pixels.dtype
+        self.concurrency = pixels.concurrency
+        self.token = f"{pixels.token}-{shape}"
+
+    def __repr__(self) -> str:
+        return f"<{self.shape} of {self.source!r}>"
+
+    async def read(self, bounds: Bounds) -> np.ndarray:
+        """Read a box, on the I/O loop; a row of the source's chunks at a time."""
+        indices = [
+            (np.arange(low, high) * 2 + 1) * whole // (2 * size)
+            for (low, high), size, whole in zip(
+                bounds, self.shape, self.source.shape, strict=True
+            )
+        ]
+        rows = indices[-2]
+        cuts = np.flatnonzero(np.diff(rows // self.source.chunks[-2])) + 1
+        strips = [
+            await self._strip([*indices[:-2], strip, indices[-1]])
+            for strip in np.split(rows, cuts)
+        ]
+        return np.concatenate(strips, axis=-2)
+
+    async def _strip(self, indices: list[np.ndarray]) -> np.ndarray:
+        bounds = tuple((int(index[0]), int(index[-1]) + 1) for index in indices)
+        box = await self.source.read(bounds)
+        return box[np.ix_(*(index - index[0] for index in indices))]
 
 
 def _failed(task: asyncio.Task[Any]) -> bool:

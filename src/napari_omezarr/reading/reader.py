@@ -38,7 +38,7 @@ from napari_omezarr.store import (
     open_store,
 )
 
-from .collections import open_plate, open_scene, open_series, open_well
+from .collections import open_scene, open_series
 from .image import find_parameters, image_keys, open_array, open_image, open_labels
 from .nodes import (
     ArrayNode,
@@ -53,6 +53,7 @@ from .nodes import (
     parse_array,
     parse_node,
 )
+from .plates import open_plate, open_well
 from .rounds import ask, run_questions, together
 
 if TYPE_CHECKING:

@@ -60,6 +60,19 @@ def together(parts: Iterable[Questions[T]]) -> Questions[list[T]]:
     return [results[number] for number in range(len(generators))]
 
 
+def primed(questions: Questions[T], held: Answers) -> Questions[T]:
+    """Run a generator with some answers that are there before it asks."""
+    answers: Answers | None = None
+    while True:
+        try:
+            keys = next(questions) if answers is None else questions.send(answers)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        fresh = yield from ask(key for key in keys if key not in held)
+        answers = {**{key: held[key] for key in keys if key in held}, **fresh}
+
+
 def run_questions(
     questions: Questions[T],
     store: RemoteStore,

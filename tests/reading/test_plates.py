@@ -1,0 +1,314 @@
+"""Plates and wells whose parts are not alike: placed right, or said, never guessed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+import small_images
+from napari_omezarr.errors import UnsupportedDataError
+from napari_omezarr.layers import read_layers
+from napari_omezarr.location import Location
+from napari_omezarr.reading import ReadOptions, read
+from small_images import put_group, put_image, put_labels
+
+VERSIONS = ["0.4", "0.5", "0.6"]
+
+
+def opened(place, **options):
+    return read(Location.parse(place), ReadOptions(**options))
+
+
+def put_plate(path, wells, version="0.5", *, names="cyx", columns=None):
+    """Write a plate of one row; each well is given by options of `put_image`, or None.
+
+    Returns the levels of each well's field.
+    """
+    old = {"version": version} if version < "0.5" else {}
+    columns = columns or [str(number + 1) for number in range(len(wells))]
+    plate = {
+        "rows": [{"name": "A"}],
+        "columns": [{"name": name} for name in columns],
+        "wells": [
+            {"path": f"A/{name}", "rowIndex": 0, "columnIndex": number}
+            for number, name in enumerate(columns)
+        ],
+    }
+    put_group(path, version, {"plate": plate | old})
+    written = []
+    for number, (name, well) in enumerate(zip(columns, wells, strict=True)):
+        if well is None:
+            written.append([])
+            continue
+        options = {
+            "shape": (2, 16, 24),
+            "count": 2,
+            "seed": number,
+            "field": "0",
+        } | well
+        field = options.pop("field")
+        folder = path / "A" / name
+        put_group(folder, version, {"well": {"images": [{"path": field}]} | old})
+        written.append(put_image(folder / field, version, names=names, **options))
+    return written
+
+
+def laid_out(fields, room, dtype):
+    """What a plate of one row shows, by numpy alone."""
+    expected = np.zeros((*room[:-1], room[-1] * len(fields)), dtype)
+    for column, levels in enumerate(fields):
+        if levels:
+            held = np.zeros(room, dtype)
+            held[tuple(slice(size) for size in levels[0].shape)] = levels[0]
+            expected[..., column * room[-1] : (column + 1) * room[-1]] = held
+    return expected
+
+
+MIXED = {
+    "sizes": [{}, {"shape": (2, 10, 30)}, None, {"shape": (2, 20, 8)}],
+    "first smallest": [{"shape": (1, 3, 5), "count": 1}, {}, {"shape": (3, 20, 30)}],
+    "types": [{}, {"dtype": np.int32}, {"dtype": np.float32}, {"dtype": np.uint8}],
+    "all": [{"dtype": np.uint8}, {"shape": (3, 30, 10), "dtype": np.int16}, None],
+    "field names": [
+        {"field": "pos0"},
+        {"field": "pos7", "shape": (2, 20, 30), "dtype": np.float32},
+    ],
+    "levels": [{}, {"count": 1}, {"count": 3, "shape": (2, 20, 30)}],
+}
+
+
+@pytest.mark.parametrize("kind", MIXED)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_wells_that_differ_have_room_and_a_type_for_all(tmp_path, kind, version):
+    fields = put_plate(tmp_path / "p.zarr", MIXED[kind], version)
+    reading = opened(tmp_path / "p.zarr")
+    (plate,) = reading.pyramids
+    arrays = [levels[0] for levels in fields if levels]
+    room = tuple(np.max([array.shape for array in arrays], axis=0))
+    dtype = np.result_type(*arrays)
+    pixels = plate.levels[0].pixels
+    assert pixels.dtype == dtype
+    np.testing.assert_array_equal(pixels[...], laid_out(fields, room, dtype))
+    assert len(plate.channels) == room[0]
+    differ = len({array.shape for array in arrays}) > 1
+    assert any("not of one size" in said for said in reading.warnings) is differ
+    mixed = len({array.dtype for array in arrays}) > 1
+    assert any("all are shown as" in said for said in reading.warnings) is mixed
+
+
+def test_planes_of_the_deepest_well_are_all_there(tmp_path):
+    wells = [{"shape": (3, 20, 24)}, {"shape": (7, 30, 40)}]
+    fields = put_plate(tmp_path / "p.zarr", wells, names="zyx")
+    (plate,) = opened(tmp_path / "p.zarr").pyramids
+    expected = laid_out(fields, (7, 30, 40), np.uint16)
+    np.testing.assert_array_equal(plate.levels[0].pixels[...], expected)
+
+
+def test_every_level_shows_each_well_in_its_place(tmp_path):
+    """Wells with fewer, more and other levels: the nearest pixels of their own."""
+    wells = [{"count": 3}, {"count": 1}, {"count": 2, "shape": (2, 12, 18)}, {}]
+    fields = put_plate(tmp_path / "p.zarr", wells)
+    odd = tmp_path / "p.zarr" / "A" / "4" / "0"
+    quarter = fields[3][0][..., ::4, ::4]  # its level 1 is what others have as level 2
+    shutil.rmtree(odd / "1")
+    small_images.put_array(odd / "1", "0.5", quarter, "cyx")
+    (plate,) = opened(tmp_path / "p.zarr").pyramids
+    assert [level.pixels.shape[-2:] for level in plate.levels] == [
+        (16, 96),
+        (8, 48),
+        (4, 24),
+    ]
+    for number, level in enumerate(plate.levels):
+        by, width = 2**number, 24 // 2**number
+        shown = level.pixels[...]
+        for column in (1, 3):
+            whole = fields[column][0]
+            part = shown[..., column * width : (column + 1) * width]
+            if column == 3 and number == 2:
+                np.testing.assert_array_equal(part, quarter)
+            else:
+                centre = by // 2
+                np.testing.assert_array_equal(part, whole[..., centre::by, centre::by])
+        small = shown[..., 2 * width : 3 * width]
+        assert small[..., : 12 // by, : 18 // by].any(axis=0).mean() > 0.9
+        assert not small[..., 12 // by :, :].any()
+        np.testing.assert_allclose(level.affine.scale[-2:], [0.5 * by] * 2)
+
+
+def differing(where, count=8):
+    return [{"dtype": np.float32} if n == where else {} for n in range(count)]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_over_a_network_what_was_not_looked_at_is_right_or_an_error(
+    http_server, tmp_path, version
+):
+    wells = differing(1)
+    wells[2] = {"dtype": np.uint8}
+    wells[3] = {"shape": (3, 20, 20)}
+    fields = put_plate(tmp_path / "p.zarr", wells, version)
+    half = tmp_path / "p.zarr" / "A" / "2" / "0" / "0"
+    shutil.rmtree(half)
+    small_images.put_array(half, version, fields[1][0] + np.float32(0.25), "cyx")
+    with http_server.round_count() as rounds:
+        reading = opened(f"{http_server.url}/p.zarr")
+    assert rounds.count <= 4
+    assert len(http_server.requests) <= 12
+    pixels = reading.pyramids[0].levels[0].pixels
+    assert pixels.dtype == np.uint16
+    np.testing.assert_array_equal(pixels[:, :16, 48:72], fields[2][0])
+    with pytest.raises(UnsupportedDataError, match="Well A/2 holds float32") as caught:
+        pixels[:, :16, 24:48]
+    assert caught.value.action == "Open it by itself."
+    with pytest.warns(UserWarning, match="Well A/4 is 3 x 20 x 20 and is shown cut"):
+        shown = pixels[:, :, 72:96]
+    np.testing.assert_array_equal(shown[..., :20], fields[3][0][:2, :16])
+    assert not shown[..., 20:].any()
+
+
+def test_over_a_network_a_few_wells_are_looked_at(http_server, tmp_path):
+    put_plate(tmp_path / "p.zarr", differing(7))
+    reading = opened(f"{http_server.url}/p.zarr")
+    assert len(http_server.requests) <= 12
+    assert reading.pyramids[0].levels[0].pixels.dtype == np.float32
+    assert "hold uint16, float32; all are shown as float32." in reading.warnings[0]
+
+
+def spoil_document(field):
+    (field.parent / "zarr.json").write_text("{")
+
+
+def spoil_field(field):
+    (field / "zarr.json").write_text("[]")
+
+
+def spoil_levels(field):
+    for number in range(2):
+        shutil.rmtree(field / str(number))
+
+
+def spoil_codec(field):
+    for number in range(2):
+        document = json.loads((field / str(number) / "zarr.json").read_text())
+        document["codecs"] = [{"name": "of tomorrow"}]
+        (field / str(number) / "zarr.json").write_text(json.dumps(document))
+
+
+def empty_well(field):
+    put_group(field.parent, "0.5", {"well": {"images": []}})
+
+
+BROKEN = [spoil_document, spoil_field, spoil_levels, spoil_codec, empty_well]
+
+
+@pytest.mark.parametrize("spoil", BROKEN)
+def test_a_broken_first_well_costs_itself_and_a_word(tmp_path, spoil):
+    fields = put_plate(tmp_path / "p.zarr", [{}, {}, None])
+    spoil(tmp_path / "p.zarr" / "A" / "1" / "0")
+    reading = opened(tmp_path / "p.zarr")
+    assert any("Well A/1 cannot be shown" in said for said in reading.warnings)
+    pixels = reading.pyramids[0].levels[0].pixels
+    np.testing.assert_array_equal(pixels[..., 24:48], fields[1][0])
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_labels_of_wells_are_labels_of_the_plate(http_server, tmp_path, version):
+    put_plate(tmp_path / "p.zarr", [{}, {}, {}], version)
+    cells = {}
+    for column in (0, 2):
+        cells[column] = small_images.pixels((16, 24), np.int32, seed=column)
+        field = tmp_path / "p.zarr" / "A" / str(column + 1) / "0"
+        put_labels(field, version, "yx", cells=cells[column])
+    with http_server.round_count() as rounds:
+        reading = opened(f"{http_server.url}/p.zarr")
+    assert rounds.count <= 4
+    assert len(http_server.requests) <= 12
+    plate, labels = reading.pyramids
+    assert labels.label.colors
+    assert (labels.name, len(labels.levels)) == ("cells", len(plate.levels))
+    expected = np.zeros((16, 72), np.int32)
+    for column, data in cells.items():
+        expected[:, column * 24 : column * 24 + 24] = data
+    for level, image in zip(labels.levels, plate.levels, strict=True):
+        assert level.pixels.shape == image.pixels.shape[-2:]
+        assert level.affine.scale == image.affine.scale[-2:]
+        step = 72 // level.pixels.shape[-1]
+        np.testing.assert_array_equal(level.pixels[...], expected[::step, ::step])
+    *images, layer = read_layers(f"{http_server.url}/p.zarr")
+    assert [kind for _, _, kind in (*images, layer)] == ["image", "image", "labels"]
+    assert layer[1]["units"] == images[0][1]["units"]
+    assert len(opened(tmp_path / "p.zarr", labels=False).pyramids) == 1
+    assert len(opened(tmp_path / "p.zarr", labels=("other",)).pyramids) == 1
+
+
+def test_coarser_labels_lie_over_the_same_wells(tmp_path):
+    put_plate(tmp_path / "p.zarr", [{}, {"shape": (2, 16, 40)}])
+    for column in (1, 2):
+        field = tmp_path / "p.zarr" / "A" / str(column) / "0"
+        put_labels(field, "0.5", "yx", cells=np.full((8, 12), column, np.uint8))
+    plate, labels = opened(tmp_path / "p.zarr").pyramids
+    assert (plate.shape, labels.shape) == ((2, 16, 80), (8, 40))
+    np.testing.assert_allclose(labels.levels[0].affine.scale, [1, 1])
+    np.testing.assert_allclose(labels.levels[0].affine.translation, [0.25, 0.25])
+    shown = labels.levels[0].pixels[...]
+    assert (shown[:, :12] == 1).all()
+    assert (shown[:, 20:32] == 2).all()
+    assert not shown[:, 12:20].any()
+
+
+def test_broken_labels_of_a_plate_cost_themselves(tmp_path):
+    put_plate(tmp_path / "p.zarr", [{}, {}])
+    field = tmp_path / "p.zarr" / "A" / "1" / "0"
+    put_labels(field, "0.5", "yx", good=np.ones((16, 24), np.uint8))
+    put_group(field / "labels", "0.5", {"labels": ["gone", "odd", "good"]})
+    put_group(field / "labels" / "odd", "0.5", {"multiscales": [{}]})
+    reading = opened(tmp_path / "p.zarr")
+    assert [pyramid.name for pyramid in reading.pyramids[1:]] == ["good"]
+    for name in ("gone", "odd"):
+        assert any(f"labels/{name}" in said for said in reading.warnings)
+
+
+def put_well(path, fields, **labels):
+    images = [{"path": str(number)} for number in range(len(fields))]
+    put_group(path, "0.5", {"well": {"images": images}})
+    written = []
+    for number, options in enumerate(fields):
+        field = path / str(number)
+        options = {"shape": (2, 16, 24), "count": 2, "seed": number} | options
+        written.append(put_image(field, names="cyx", **options))
+        if labels:
+            put_labels(field, "0.5", "yx", **labels)
+    return written
+
+
+def test_fields_of_a_well_that_differ_have_room_and_a_type_for_all(tmp_path):
+    fields = put_well(
+        tmp_path / "w.zarr", [{}, {"shape": (2, 20, 10), "dtype": np.float32}]
+    )
+    reading = opened(tmp_path / "w.zarr")
+    (well,) = reading.pyramids
+    expected = laid_out(fields, (2, 20, 24), np.float32)
+    np.testing.assert_array_equal(well.levels[0].pixels[...], expected)
+    assert len(reading.warnings) == 2
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_well_shows_the_labels_of_its_fields(tmp_path, count):
+    cells = small_images.pixels((16, 24), np.int32)
+    put_well(tmp_path / "w.zarr", [{}] * count, cells=cells)
+    _, labels = opened(tmp_path / "w.zarr").pyramids
+    shown = labels.levels[0].pixels[...]
+    np.testing.assert_array_equal(shown[:16, :24], cells)
+    assert shown.any(axis=0).sum() == shown.shape[1]
+
+
+def test_a_broken_field_of_a_well_costs_itself(tmp_path):
+    fields = put_well(tmp_path / "w.zarr", [{}, {}, {}])
+    (tmp_path / "w.zarr" / "0" / "zarr.json").write_text("{")
+    reading = opened(tmp_path / "w.zarr")
+    assert any("Field 0 cannot be shown" in said for said in reading.warnings)
+    pixels = reading.pyramids[0].levels[0].pixels
+    np.testing.assert_array_equal(pixels[:, :16, 24:48], fields[1][0])
