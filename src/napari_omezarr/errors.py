@@ -11,6 +11,8 @@ import struct
 import zlib
 from typing import TYPE_CHECKING
 
+from .plain_text import plain
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -54,7 +56,8 @@ class OMEZarrError(Exception):
         self.url = url
 
     def __str__(self) -> str:
-        return f"{self.sentence} {self.action}".rstrip()
+        # Names that others chose stand in it, and who shows it may not know.
+        return plain(f"{self.sentence} {self.action}".rstrip())
 
 
 class LocationError(OMEZarrError, ValueError):

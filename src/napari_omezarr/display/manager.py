@@ -16,19 +16,15 @@ from typing import TYPE_CHECKING, Any
 import napari
 import numpy as np
 from napari.settings import get_plugin_settings, get_settings
-from napari.utils.notifications import (
-    Notification,
-    NotificationSeverity,
-    notification_manager,
-    show_info,
-)
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_omezarr.errors import OMEZarrError
+from napari_omezarr.plain_text import plain
 
 from .compose import image_mark, label_mark
 from .engine import Settings
 from .layer_view import loading_text, trouble_text
+from .notifications import show_error, show_info
 from .wanted import SliceView
 
 if TYPE_CHECKING:
@@ -135,10 +131,11 @@ class LayerDisplay:
         """Have the layer give no value, and the status line none, that is not there."""
         self.layer.get_value = self._value
         self.layer.get_status = self._status
+        self.layer.get_source_str = self._source_text
 
     def uncover_values(self, layer: Any) -> None:
         """Have the layer give all values again, be they right or not."""
-        del layer.get_value, layer.get_status
+        del layer.get_value, layer.get_status, layer.get_source_str
 
     def _value(self, position: Any, **options: Any) -> Any:
         layer = self.layer
@@ -149,11 +146,16 @@ class LayerDisplay:
     def _status(self, position: Any = None, **options: Any) -> dict[str, str]:
         layer = self.layer
         said: dict[str, str] = type(layer).get_status(layer, position, **options)
+        said = {name: plain(text) for name, text in said.items()}
         seen = position is not None and layer.visible
         if not seen or not self._lacks(position, **options):
             return said
         place = f"{said['coords']}: {NOT_LOADED}"
         return {**said, "value": NOT_LOADED, "coordinates": place}
+
+    def _source_text(self) -> str:
+        layer = self.layer
+        return plain(type(layer).get_source_str(layer))
 
     def _lacks(self, position: Any, *, world: bool = False, **_: Any) -> bool:
         point = self.layer.world_to_data(position) if world else position
@@ -284,7 +286,7 @@ class LayerRegistry:
         seen = [self._displays.get(layer) for layer in layers if layer.visible]
         found = [display.view.status() for display in seen if display is not None]
         trouble = trouble_text(found, datetime.now(), time.monotonic())
-        return "; ".join(filter(None, (trouble, loading_text(found))))
+        return plain("; ".join(filter(None, (trouble, loading_text(found)))))
 
     def notes(self) -> Iterator[str]:
         """Go through the sentences about what happened at the stores of all layers."""
@@ -395,8 +397,7 @@ class Notifier:
             said = f"A chunk from {notice.host} cannot be decoded: {said}"
         # napari hands the notification's widget to what a button calls.
         actions = (("Retry", lambda *_: retry()),)
-        severity = NotificationSeverity.ERROR
-        notification_manager.dispatch(Notification(said, severity, actions))
+        show_error(said, *actions)
 
     def hint_at_async(self) -> None:
         """Say what helps where the display cannot, unless it is set."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_omezarr.errors import DamagedDataError, OMEZarrError
+from napari_omezarr.plain_text import plain
 from napari_omezarr.pyramid import chunk_box, chunk_counts, findings, fits, slices
 
 if TYPE_CHECKING:
@@ -68,6 +69,15 @@ class LayerSpec:
     needs_contrast: bool = False
     checks_window: bool = False
 
+    def __post_init__(self) -> None:
+        # napari shows these as its widgets take them.
+        options = dict(self.options)
+        if isinstance(options.get("name"), str):
+            options["name"] = plain(options["name"])
+        if "features" in options:
+            options["features"] = plain_columns(options["features"])
+        object.__setattr__(self, "options", options)
+
     @property
     def warnings(self) -> tuple[str, ...]:
         """What had to be tolerated, as the layer's metadata have it."""
@@ -86,6 +96,17 @@ class LayerSpec:
         """The tuple that napari calls layer data."""
         data = list(self.data) if self.options.get("multiscale") else self.data[0]
         return data, dict(self.options), self.kind
+
+
+def plain_columns(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the columns of a table, their names and texts as plain text."""
+    return {plain(str(name)): _plain(column) for name, column in columns.items()}
+
+
+def _plain(column: Any) -> Any:
+    if getattr(column, "dtype", np.dtype(object)).kind in "biufcmM":
+        return column
+    return [plain(value) if isinstance(value, str) else value for value in column]
 
 
 def with_contrast(layers: Sequence[LayerSpec]) -> list[LayerSpec]:

@@ -10,15 +10,9 @@ from weakref import ref
 
 import napari
 from napari.utils import cancelable_progress
-from napari.utils.notifications import (
-    Notification,
-    NotificationSeverity,
-    notification_manager,
-    show_error,
-    show_info,
-)
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from napari_omezarr.display.notifications import show_error, show_info
 from napari_omezarr.errors import (
     OMEZarrError,
     TargetClaimedError,
@@ -194,8 +188,7 @@ def _tell_end(
         actions = tuple(
             (text, partial(again, **mode)) for text, mode in answers.items()
         )
-        told = Notification(explained(error), NotificationSeverity.ERROR, actions)
-        notification_manager.dispatch(told)
+        show_error(explained(error), *actions)
 
 
 def explained(error: BaseException) -> str:

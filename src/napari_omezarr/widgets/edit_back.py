@@ -11,14 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Labels, Layer
-from napari.utils.notifications import (
-    Notification,
-    NotificationSeverity,
-    notification_manager,
-    show_error,
-    show_info,
-)
 
+from napari_omezarr.display.notifications import show_error, show_info
 from napari_omezarr.errors import ConflictError, OMEZarrError, OptionError
 
 from .background_save import explained
@@ -218,8 +212,7 @@ def _ask(
 
 
 def _offer(text: str, action: tuple[str, Callable[..., object]]) -> None:
-    told = Notification(text, NotificationSeverity.INFO, actions=(action,))
-    notification_manager.dispatch(told)
+    show_info(text, action)
 
 
 def _tell_undone(edited: Edited, outcome: Future[Any]) -> None:
@@ -238,8 +231,7 @@ def _tell_patched(
     error = outcome.exception()
     if isinstance(error, ConflictError):
         action = ("Load what is there now", partial(load_present, viewer, edited))
-        told = Notification(str(error), NotificationSeverity.ERROR, actions=(action,))
-        notification_manager.dispatch(told)
+        show_error(str(error), action)
         return
     if error is not None:
         show_error(explained(error))

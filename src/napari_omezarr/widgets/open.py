@@ -11,16 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Layer
-from napari.utils.notifications import (
-    notification_manager,
-    show_error,
-    show_info,
-    show_warning,
-)
+from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QTimer
 
 from napari_omezarr.claims import place_of
 from napari_omezarr.display import attach
+from napari_omezarr.display.notifications import show_error, show_info, show_warning
 from napari_omezarr.errors import ImageChoiceError, OMEZarrError
 from napari_omezarr.layers import (
     estimate_contrast,
@@ -29,6 +25,7 @@ from napari_omezarr.layers import (
     unfit_window,
     with_checked_window,
 )
+from napari_omezarr.plain_text import plain
 from napari_omezarr.reading import ReadOptions, read
 from napari_omezarr.user_files import Recents
 
@@ -266,5 +263,5 @@ def explain(error: OMEZarrError) -> None:
 
 def _unless_told(error: OMEZarrError, told_before: int) -> None:
     records = notification_manager.records[told_before:]
-    if not any(error.sentence in str(record.message) for record in records):
+    if not any(plain(error.sentence) in str(record.message) for record in records):
         show_error(str(error))

@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
 
 from napari_omezarr.errors import ImageChoiceError, OMEZarrError
 from napari_omezarr.location import Location, parse_many
+from napari_omezarr.plain_text import plain
 from napari_omezarr.user_files import Recents
 
 from .qt_async import Task, main_window
@@ -132,7 +133,7 @@ class RecentList(QListWidget):
         for entry in self._recents.entries():
             item = QListWidgetItem(Location.parse(entry.address).display, self)
             item.setData(_ADDRESS, entry.address)
-            item.setToolTip(f"{item.text()}\nlast opened {entry.opened}")
+            item.setToolTip(plain(f"{item.text()}\nlast opened {entry.opened}"))
 
     def narrow(self, text: str) -> None:
         """Show only the places that hold all words of a text, whatever their case."""

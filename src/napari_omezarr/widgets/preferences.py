@@ -6,8 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.settings import get_plugin_settings, get_settings
-from napari.utils.notifications import show_error, show_info
 
+from napari_omezarr.display.notifications import show_error, show_info
 from napari_omezarr.user_files import configuration_folder, read_json, write_json
 
 from .qt_async import Task

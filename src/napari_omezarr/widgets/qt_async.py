@@ -14,11 +14,11 @@ from weakref import ref
 
 import napari
 from napari.qt import get_current_stylesheet
-from napari.utils.notifications import show_error
 from qtpy.QtCore import QEventLoop, QObject, Qt, QThread, QTimer, Signal
 from qtpy.QtWidgets import QApplication, QMainWindow, QProgressDialog
 
 from napari_omezarr._io_loop import Stop
+from napari_omezarr.display.notifications import show_error
 from napari_omezarr.errors import OMEZarrError, UnexpectedError
 
 if TYPE_CHECKING:

@@ -23,6 +23,7 @@ from superqt import QLabeledRangeSlider
 
 from napari_omezarr.display import default_cache_bytes, shared_engine
 from napari_omezarr.errors import OMEZarrError
+from napari_omezarr.plain_text import plain
 from napari_omezarr.region import RegionPart, as_placed, estimate, start
 
 from .qt_async import FutureWatcher
@@ -98,6 +99,7 @@ class RegionForm:
         """Offer a range along each axis, from 0 to its size."""
         self.axes.clear()
         for name, size, edge in zip(names, shape, edges, strict=True):
+            name = plain(name)
             slider = RangeSlider(label=name, min=0, max=size, value=_round(edge, size))
             slider.tooltip = f"Pixels of the finest level along {name}, of {size:,}"
             _compact(slider.native)

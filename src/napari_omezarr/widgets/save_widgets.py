@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_omezarr.plain_text import plain
 from napari_omezarr.user_files import without_secrets
 
 from .open_dialog import AddressLine
@@ -184,7 +185,7 @@ class SaveLayers(QListWidget):
             if not isinstance(layer, Image | Labels):
                 kind = type(layer).__name__.lower()
                 item.setText(f"{layer.name} — {kind} are not saved")
-                item.setToolTip(f"OME-Zarr has no place for {kind} layers.")
+                item.setToolTip(plain(f"OME-Zarr has no place for {kind} layers."))
                 item.setFlags(Qt.ItemFlag.NoItemFlags)
                 continue
             item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
@@ -207,7 +208,7 @@ class SaveLayers(QListWidget):
             name = item.data(_LAYER).name
             role = roles.get(name, "") if _is_checked(item) else ""
             item.setText(f"{name} → {role}" if role else name)
-            item.setToolTip(item.text())
+            item.setToolTip(plain(item.text()))
         self.blockSignals(False)
 
     def _take(self, item: QListWidgetItem) -> None:

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QElidingLabel
 
+from napari_omezarr.plain_text import plain
 from napari_omezarr.widgets.open_dialog import copied_text, mime_text
 from napari_omezarr.widgets.qt_async import Task, app_events, failure
 from napari_omezarr.widgets.quantities import bytes_text
@@ -287,6 +288,7 @@ class StatusLine(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.label: QLabel = QElidingLabel(parent=self)
+        self.label.setTextFormat(Qt.TextFormat.PlainText)
         self.cancel = QPushButton("Cancel", self)
         self.cancel.setAccessibleName("Cancel what is going on (Esc)")
         self._begun = monotonic()
@@ -321,7 +323,7 @@ class StatusLine(QWidget):
     def show_message(self, text: str) -> None:
         """Show a sentence, until something else is to be shown."""
         self.label.setText(text)
-        self.label.setToolTip(text)
+        self.label.setToolTip(plain(text))
 
     def show_state(
         self, *, busy: bool, opening: Sequence[str], spent: tuple[int, int]

@@ -22,6 +22,7 @@ from napari_omezarr.browsing import (
     set_thumbnail_cache,
     thumbnail,
 )
+from napari_omezarr.plain_text import plain
 from napari_omezarr.widgets.preferences import thumbnail_room
 from napari_omezarr.widgets.qt_async import DebouncedTask, failure
 
@@ -99,7 +100,7 @@ class DetailsHeader(QWidget):
             self.failed.emit(error)
             return
         found = outcome.result()
-        self.thumbnail.setToolTip(found.sentence)
+        self.thumbnail.setToolTip(plain(found.sentence))
         self.thumbnail.setAccessibleName(found.sentence)
         if found.pixels is not None:
             keep = Qt.AspectRatioMode.KeepAspectRatio

@@ -31,6 +31,7 @@ from napari_omezarr.browsing import (
     start,
 )
 from napari_omezarr.errors import OMEZarrError
+from napari_omezarr.layers import plain_columns
 from napari_omezarr.location import Location
 from napari_omezarr.reading import ReadOptions
 from napari_omezarr.widgets.qt_async import (
@@ -435,7 +436,7 @@ class TableForm(Form):
         except OMEZarrError as error:
             self.show_error(error)
             return
-        layer.features = join_features(layer.features, columns)
+        layer.features = join_features(layer.features, plain_columns(columns))
         rows, count = len(columns[ID]), len(columns) - 1
         text = f"Added {count} columns about {rows:,} labels to {layer.name}."
         self.show_message(text)

@@ -33,6 +33,7 @@ from napari_omezarr.browsing import (
     view_chunk,
 )
 from napari_omezarr.errors import NodeNotFoundError, StoreError
+from napari_omezarr.plain_text import plain
 from napari_omezarr.pyramid import chunk_counts
 from napari_omezarr.reading import ReadOptions
 from napari_omezarr.store import open_store
@@ -321,7 +322,7 @@ class ChunkPane(Pane):
             box = QSpinBox(self)
             box.setPrefix(f"{name} ")
             box.setAccessibleName(f"Chunk along {name}, of {count}")
-            box.setToolTip(f"{count:,} chunks along {name}")
+            box.setToolTip(plain(f"{count:,} chunks along {name}"))
             box.setRange(0, count - 1)
             box.setValue(count // 2)
             self.index.append(box)

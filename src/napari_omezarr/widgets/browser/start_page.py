@@ -26,6 +26,7 @@ from napari_omezarr.connections import (
 )
 from napari_omezarr.errors import LocationError
 from napari_omezarr.location import Location
+from napari_omezarr.plain_text import plain
 from napari_omezarr.user_files import Recents
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ class StartPage(QWidget):
             place = connection.locate(mark.address)
             item = _item(group, mark.name, place)
             if mark.note:
-                item.setToolTip(0, f"{mark.note}\n{place.display}")
+                item.setToolTip(0, plain(f"{mark.note}\n{place.display}"))
 
     def _group(self, name: str, place: Location | None = None) -> QTreeWidgetItem:
         item = _item(self.places, name, place)
@@ -195,5 +196,5 @@ def _item(
     item = QTreeWidgetItem(parent, [text])
     item.setData(0, _PLACE, place)
     if place is not None:
-        item.setToolTip(0, place.display)
+        item.setToolTip(0, plain(place.display))
     return item

@@ -18,6 +18,7 @@ from qtpy.QtCore import (
 )
 
 from napari_omezarr.browsing import Entry, EntryKind, Listing, Prober
+from napari_omezarr.plain_text import plain
 from napari_omezarr.user_files import without_secrets
 from napari_omezarr.widgets.qt_async import FutureWatcher, failure
 
@@ -352,7 +353,7 @@ class RowModel(QAbstractItemModel):
             case _ROLES.DisplayRole:
                 return entry.name if entry else node.tail
             case _ROLES.ToolTipRole:
-                return tooltip(entry) if entry else node.tail
+                return plain(tooltip(entry) if entry else node.tail)
             case _ROLES.AccessibleTextRole:
                 return accessible_text(entry) if entry else node.tail
         return None
