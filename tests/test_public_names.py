@@ -19,6 +19,8 @@ def test_the_public_names_are_these():
         "Reading",
         "WriteOptions",
         "add_labels",
+        "append",
+        "calibrate",
         "patch",
         "plan_patch",
         "plan_write",

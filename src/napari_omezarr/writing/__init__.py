@@ -2,6 +2,8 @@
 
 from .api import (
     add_labels,
+    append,
+    calibrate,
     open_hierarchy,
     open_target,
     parsed,
@@ -36,6 +38,8 @@ __all__ = [
     "WriteOptions",
     "accepted",
     "add_labels",
+    "append",
+    "calibrate",
     "check_not_open",
     "discard_labels",
     "is_document",

@@ -18,12 +18,14 @@ from napari_omezarr.errors import (
 from napari_omezarr.location import Location
 from napari_omezarr.store import is_zarr, location_of, store_and_path
 
+from .calibrating import Calibration, calibrate_image
 from .cluster import Cluster, active_client
 from .commit import ArchiveTarget, InPlaceTarget, LocalTarget
 from .engine import Running, Threads
 from .existing import open_existing, update_image
 from .from_arrays import UNNAMED, Channels, Grid, describe_array, describe_labels
 from .from_layers import describe, is_array, listed, understood
+from .growing import Growth, grow
 from .hierarchy import FolderHierarchy, RemoteHierarchy, StoreHierarchy
 from .labels import labels_of_existing, save_labels
 from .options import ArrayChoices, Choices, SaveMode, WriteOptions
@@ -31,6 +33,7 @@ from .patching import Edit, patch_image, plan_edit
 from .plan import plan_layers
 from .rendering import folder_name
 from .save import check_not_open, save
+from .source import as_source
 
 if TYPE_CHECKING:
     import os
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from .engine import Executor, Progress
     from .existing import ExistingImage
     from .from_arrays import ByAxis, UnitsByAxis
+    from .growing import Appended
     from .hierarchy import Hierarchy, Target
     from .image_spec import ImageSpec
     from .options import Method, Version
@@ -672,6 +676,128 @@ def _edit(
     start: Sequence[int], values: np.ndarray, original: np.ndarray | None
 ) -> Edit:
     return Edit(tuple(int(first) for first in start), values, original)
+
+
+def append(  # noqa: PLR0913 - one verb, all its choices by name
+    address: Address,
+    values: Any,
+    axis: str = "t",
+    *,
+    channels: Sequence[str] | str | None = None,
+    colors: Sequence[str] | str | None = None,
+    contrast_limits: Sequence[tuple[float, float]] | tuple[float, float] | None = None,
+    method: Method | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    cancel: Event | None = None,
+) -> Appended:
+    """Append time points, channels, or planes along any axis but space, to an image.
+
+    All levels grow. Until all pixels are there, readers see the image as it was. What
+    breaks off goes on when the same is appended again, on the same computer.
+
+    Parameters
+    ----------
+    address : str, path, Location, or zarr store or group
+        The group of the image, or of a label image.
+    values : array-like
+        What comes behind: with all axes of the image, or without ``axis`` for one
+        time point or channel. Numpy, dask, zarr, xarray, or as `write_image` takes.
+    axis : str, optional
+        The name of the axis.
+    channels, colors, contrast_limits : optional
+        Of new channels, as for `write_image`; for ``axis="c"`` only.
+    method : {"mean", "nearest", "max", "mode"} or None, optional
+        How coarser pixels are made; as for `patch`.
+    progress : callable or None, optional
+        Is given a `Progress` after some objects.
+    cancel : threading.Event or None, optional
+        Set it to stop after the objects in work.
+
+    Returns
+    -------
+    Appended
+        From where to where.
+
+    Raises
+    ------
+    OptionError
+        The pixels do not fit, or the axis is of space or not there.
+    TargetClaimedError
+        Somebody else is appending, or saving, there right now.
+    ConflictError
+        The image has been changed while this was done.
+    NodeNotFoundError, MetadataError
+        There is no image, or it cannot be understood.
+    StoreError, SourceError, WriteCancelledError
+        Reading or writing failed, or was cancelled. The image is as it was.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_omezarr import append, read_layers, write_image
+    >>> saved = write_image(np.zeros((2, 64, 64), np.uint16), "film.ome.zarr", "tyx")
+    >>> appended = append("film.ome.zarr", np.ones((64, 64), np.uint16))
+    >>> read_layers("film.ome.zarr")[0][0].shape
+    (3, 64, 64)
+    """
+    place = parsed(address)
+    hierarchy = open_hierarchy(place)
+    known = Channels(channels, colors, contrast_limits)
+    image = open_existing(hierarchy)
+    method = method or _method(image)
+    with understood():
+        source = as_source(values)
+    growth = Growth(source, axis, method, known, progress, cancel)
+    return grow(hierarchy, growth, _above(place))
+
+
+def calibrate(
+    address: Address,
+    *,
+    scale: ByAxis = None,
+    translation: ByAxis = None,
+    units: UnitsByAxis = None,
+    name: str | None = None,
+) -> None:
+    """Say anew where an image lies, in its metadata; its pixels stay.
+
+    Its levels and its labels follow, so that all still lie upon each other.
+
+    Parameters
+    ----------
+    address : str, path, Location, or zarr store or group
+        The group of the image.
+    scale, translation : Mapping, sequence or number, optional
+        The size of a pixel of the finest level, and the place of the first one's
+        centre, as for `write_image`; what is not named stays.
+    units : Mapping, sequence or str, optional
+        As for `write_image`.
+    name : str or None, optional
+        The image's name.
+
+    Raises
+    ------
+    OptionError
+        There is no such axis, a number is no size, or the image is rotated.
+    ConflictError
+        Somebody else said at the same time where it lies.
+    NodeNotFoundError, MetadataError
+        There is no image, or it cannot be understood.
+    StoreError
+        The metadata could not be read or written.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_omezarr import calibrate, read_layers, write_image
+    >>> saved = write_image(np.zeros((64, 64), np.uint16), "image.ome.zarr", "yx")
+    >>> calibrate("image.ome.zarr", scale=0.25, units="micrometer")
+    >>> [float(size) for size in read_layers("image.ome.zarr")[0][1]["scale"]]
+    [0.25, 0.25]
+    """
+    place = parsed(address)
+    calibration = Calibration(scale, translation, units, name)
+    calibrate_image(open_hierarchy(place), calibration, _above(place))
 
 
 def _is_pair(layer: Any) -> bool:

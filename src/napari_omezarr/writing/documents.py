@@ -69,7 +69,8 @@ def multiscale_document(
         document["axes"] = described
     finest = affine if outer is None else Affine.from_scale(affine.scale)
     document["datasets"] = [
-        _dataset(version, level.path, finest.coarser(level.factors)) for level in levels
+        dataset_document(version, level.path, finest.coarser(level.factors))
+        for level in levels
     ]
     document["type"] = method
     document["metadata"] = {"description": _METHODS[method]}
@@ -106,7 +107,7 @@ def _systems(axes: list[dict[str, str]], outer: Affine | None) -> dict[str, Any]
     return {"coordinateSystems": systems, "coordinateTransformations": [transform]}
 
 
-def _dataset(version: Version, path: str, affine: Affine) -> dict[str, Any]:
+def dataset_document(version: Version, path: str, affine: Affine) -> dict[str, Any]:
     """Describe a level: a scale, and a translation where there is one."""
     scale = {"type": "scale", "scale": list(affine.scale)}
     steps: list[dict[str, Any]] = [scale]

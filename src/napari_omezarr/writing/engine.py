@@ -21,6 +21,7 @@ import numpy as np
 import zarr
 
 from napari_omezarr.errors import DiskFullError, WriteCancelledError
+from napari_omezarr.location import ARRAY_DOCUMENT
 from napari_omezarr.pyramid import (
     ArrayPixels,
     chunk_index,
@@ -104,6 +105,11 @@ class StoredArray:
     def places(self) -> frozenset[str]:
         """The address of the array."""
         return frozenset({f"{self.address}/{self.path}"})
+
+    @property
+    def document_key(self) -> str:
+        """The key of its document."""
+        return f"{self.path}/{ARRAY_DOCUMENT[self.document['zarr_format']]}"
 
     def opened(self) -> zarr.AsyncArray[Any]:
         """Make the zarr array."""

@@ -167,7 +167,7 @@ def describe_array(
         return spec
     if channels.names is None and len(said.channels) == count:
         channels = replace(channels, names=said.channels)
-    return replace(spec, displays=_displays(channels, count, name))
+    return replace(spec, displays=channel_displays(channels, count, name))
 
 
 def _known(array: Any) -> ImageSpec | None:
@@ -275,8 +275,8 @@ def _affine(
         names = [axis.name for axis in axes]
         scale = dict(zip(names, known.affine.scale, strict=True))
         translation = dict(zip(names, known.affine.translation, strict=True))
-    sizes = _along("scale", grid.scale, axes, scale, 1.0)
-    offsets = _along("translation", grid.translation, axes, translation, 0.0)
+    sizes = along("scale", grid.scale, axes, scale, 1.0)
+    offsets = along("translation", grid.translation, axes, translation, 0.0)
     return Affine.from_translation(offsets) @ Affine.from_scale(sizes)
 
 
@@ -300,13 +300,14 @@ def units_by_axis(
     return several
 
 
-def _along(
+def along(
     what: str,
     values: ByAxis,
     axes: Sequence[Axis],
     usual: Mapping[str, float],
     default: float,
 ) -> list[float]:
+    """Give a number for each axis: by name, for all in order, or one for space."""
     names = [axis.name for axis in axes]
     if isinstance(values, Mapping):
         _only_axes(values, names)
@@ -337,7 +338,9 @@ def _finite(what: str, value: Any) -> float:
     return number
 
 
-def _displays(channels: Channels, count: int, name: str) -> tuple[ChannelDisplay, ...]:
+def channel_displays(
+    channels: Channels, count: int, name: str
+) -> tuple[ChannelDisplay, ...]:
     """Say how each channel is shown; colours are napari's where none are given."""
     usual = _ONE if count == 1 else _TWO if count == 2 else _MORE
     ranges: Any = channels.limits

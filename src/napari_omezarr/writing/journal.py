@@ -67,6 +67,15 @@ class Journal:
     ) -> None:
         self._file.close()
 
+    def begin_anew(self) -> None:
+        """Forget what is done."""
+        with explained(str(self.path)):
+            self._file.truncate(0)
+            self._file.seek(0)
+            self._file.write(f"{json.dumps({'plan': self.digest})}\n")
+            self._file.flush()
+        self.done.clear()
+
     def add(self, key: Key, written: Written) -> None:
         """Note that a block is stored, with all its coarser levels."""
         line = json.dumps({"block": key, **written._asdict()})
