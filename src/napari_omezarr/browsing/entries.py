@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from napari_omezarr.errors import OMEZarrError
 from napari_omezarr.metadata import (
+    DocumentError,
     Image,
     Labels,
     Plate,
     Scene,
     Series,
     Well,
+    load_json,
     parse_document,
 )
 from napari_omezarr.reading import (
@@ -300,8 +301,8 @@ def _shape(document: Any) -> tuple[int, ...]:
 def json_object(body: object) -> dict[str, Any]:
     """Parse an answer that is a JSON object; anything else is an empty one."""
     try:
-        document = json.loads(body) if isinstance(body, bytes) else None
-    except (ValueError, RecursionError):
+        document = load_json(body) if isinstance(body, bytes) else None
+    except DocumentError:
         document = None
     return document if isinstance(document, dict) else {}
 

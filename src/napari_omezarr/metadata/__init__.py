@@ -33,6 +33,7 @@ from .model import (
     Window,
 )
 from .multiscale import fit_axes
+from .node import DocumentError, load_json
 from .transforms import in_order, stored_parameters
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "Channel",
     "Dataset",
     "Document",
+    "DocumentError",
     "Image",
     "ImageLabel",
     "Kind",
@@ -65,6 +67,7 @@ __all__ = [
     "in_order",
     "is_rgb",
     "known_unit",
+    "load_json",
     "normalized_unit",
     "parse_document",
     "resolve_channels",

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 # High-content screening: plates and their wells.
 
+MOST_WELLS = 10_000
+MOST_FIELDS = 1000
+"""So many are read of one plate, and of one well."""
+
 
 class _PlateAxis:
     """Rows or columns of a plate, in order, that grow with what wells name."""
@@ -70,7 +74,7 @@ def parse_plate(node: JsonNode) -> Plate:
     # columnIndex (0.4) where paths do not tell.
     rows, columns = _PlateAxis(node.child("rows")), _PlateAxis(node.child("columns"))
     wells: dict[str, PlateWell] = {}
-    for element in node.child("wells").elements():
+    for element in node.child("wells").elements(MOST_WELLS):
         well = _parse_well_place(element, rows, columns)
         if well is None:
             continue
@@ -93,7 +97,7 @@ def parse_plate(node: JsonNode) -> Plate:
 def parse_well(node: JsonNode) -> Well:
     """Parse the ``well`` block: the paths of its fields of view, in order."""
     images: dict[str, WellImage] = {}
-    for element in node.child("images").elements():
+    for element in node.child("images").elements(MOST_FIELDS):
         path = path_or_note(element.child("path"))
         if path is not None and path not in images:
             acquisition = element.child("acquisition").integer()

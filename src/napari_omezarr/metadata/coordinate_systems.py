@@ -153,11 +153,16 @@ def _edges_beyond(edge: Edge, onward: Iterable[Edge]) -> list[Edge]:
 
 _USUAL = (["scale"], ["scale", "translation"])
 
+MOST_LEVELS = 64
+"""No image can be halved more often."""
+
+MOST_TRANSFORMS = 1000
+
 
 def parse_levels(node: JsonNode) -> list[tuple[str, JsonNode]]:
     """Return path and object of each dataset that can be read, finest first."""
     levels: dict[str, JsonNode] = {}
-    for element in node.elements():
+    for element in node.elements(MOST_LEVELS):
         # ome-zarr 0.0.x wrote bare paths.
         source = element if isinstance(element.value, str) else element.child("path")
         path = relative_path(source)
@@ -174,7 +179,7 @@ def parse_levels(node: JsonNode) -> list[tuple[str, JsonNode]]:
 
 def transforms_of(node: JsonNode) -> tuple[JsonNode, ...]:
     """Return the ``coordinateTransformations`` of a dataset or a multiscale."""
-    return node.child("coordinateTransformations").elements()
+    return node.child("coordinateTransformations").elements(MOST_TRANSFORMS)
 
 
 def stated_ndim(levels: Sequence[tuple[str, JsonNode]]) -> int | None:

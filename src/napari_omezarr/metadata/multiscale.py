@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from .node import JsonNode
 
 
+MOST_MULTISCALES = 100
+"""So many of one group are read."""
+
+
 @dataclass(frozen=True, slots=True)
 class ParseOptions:
     """How a document is to be read."""
@@ -144,7 +148,7 @@ def parse_image(root: JsonNode, options: ParseOptions) -> Image:
     label = parse_image_label(root.child("image-label"))
     images: list[Multiscale] = []
     failure: OMEZarrError = root.child("multiscales").error("The group lists no image")
-    for element in root.child("multiscales").elements():
+    for element in root.child("multiscales").elements(MOST_MULTISCALES):
         try:
             images.append(parse_multiscale(element, options, rendering, label))
         except (MetadataError, OptionError) as error:

@@ -505,6 +505,9 @@ def matrix(node: JsonNode) -> NDArray[np.float64] | None:
 # The arrays that hold the numbers of transforms.
 
 
+_LISTED = "coordinateTransformations"
+
+
 def stored_parameters(attributes: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the paths of the zarr arrays that a document's transforms need.
 
@@ -514,11 +517,11 @@ def stored_parameters(attributes: Mapping[str, Any]) -> tuple[str, ...]:
     paths: dict[str, None] = {}
     root = JsonNode(attributes, "", DocumentNotes())
     for block in (root, root.child("ome")):
-        images = block.child("multiscales").elements()
+        images = block.child("multiscales").elements(100)
         for image in (*images, block.child("scene")):
-            levels = image.child("datasets").elements()
+            levels = image.child("datasets").elements(100)
             for holder in (image, *levels):
-                for transform in holder.child("coordinateTransformations").elements():
+                for transform in holder.child(_LISTED).elements(1000):
                     paths.update(dict.fromkeys(_stored_in(transform, 0)))
     return tuple(paths)
 

@@ -19,6 +19,7 @@ from napari_omezarr.metadata import (
 )
 
 from .image import (
+    MOST_IMAGES,
     find_image,
     image_keys,
     open_image,
@@ -176,6 +177,9 @@ def _open_numbered(opening: Opening, group: GroupNode) -> Questions[list[Pyramid
             if isinstance(kind_of(found), Image)
         )
         pyramids += [pyramid for part in opened for pyramid in part]
+        if len(pyramids) >= MOST_IMAGES:
+            _note_more(opening, "more")
+            return pyramids
         if len(there) < len(paths):
             return _at_least_one(opening, pyramids)
         first += _PROBED_IMAGES
@@ -211,12 +215,22 @@ def _names_in_xml(opening: Opening, body: object) -> tuple[str, ...]:
 def _wanted_numbers(opening: Opening, paths: tuple[str, ...]) -> list[int]:
     series = opening.options.series
     if series is None:
-        return list(range(len(paths)))
+        if len(paths) > MOST_IMAGES:
+            _note_more(opening, f"{len(paths):,}")
+        return list(range(min(len(paths), MOST_IMAGES)))
     number = paths.index(series) if series in paths else series
     if not isinstance(number, int) or not 0 <= number < len(paths):
-        msg = f"There is no image {series}; there are: {', '.join(paths)}."
+        named = ", ".join(paths[:MOST_IMAGES])
+        msg = f"There is no image {series}; there are: {named}."
         raise OptionError(msg, url=opening.location.display)
     return [number]
+
+
+def _note_more(opening: Opening, count: str) -> None:
+    opening.warnings.append(
+        f"There are {count} images, of which the first {MOST_IMAGES} are opened; "
+        "choose others by number."
+    )
 
 
 def _at_least_one(opening: Opening, pyramids: list[Pyramid]) -> list[Pyramid]:

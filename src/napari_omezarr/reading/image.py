@@ -15,6 +15,7 @@ from zarr.storage import StorePath
 from napari_omezarr.errors import (
     FOREIGN_ERRORS,
     AccessDeniedError,
+    DamagedDataError,
     MetadataError,
     NodeNotFoundError,
     OMEZarrError,
@@ -54,6 +55,13 @@ if TYPE_CHECKING:
     from .rounds import Answers, Questions
 
 # The levels of one multiscale: arrays from their documents, without pixels.
+
+
+MOST_IMAGES = 100
+"""So many images are opened at once, and so many label images, where none is chosen."""
+
+MOST_CHANNELS = 500
+"""More are no layers of their own: they are stepped through in one."""
 
 
 def find_levels(
@@ -345,6 +353,12 @@ def _find_labels(
 ) -> dict[str, Questions[Pyramid | None]]:
     wanted = opening.options.labels
     paths = [p for p in kind.paths if isinstance(wanted, bool) or p in wanted]
+    if len(paths) > MOST_IMAGES and isinstance(wanted, bool):
+        opening.warnings.append(
+            f"There are {len(paths):,} label images, of which the first {MOST_IMAGES} "
+            "are opened; choose others by name."
+        )
+        del paths[MOST_IMAGES:]
     return {
         path: _find_label(opening, join_path(labels.path, path), labels.zarr_format)
         for path in paths
@@ -413,6 +427,10 @@ def make_pyramid(
     """Put together what is known of an image; asks nothing."""
     finest = levels[0].pixels
     axis = channel_axis(multiscale.axes)
+    notes: tuple[str, ...] = ()
+    if axis is not None and finest.shape[axis] > MOST_CHANNELS:
+        notes = (f"Its {finest.shape[axis]:,} channels are shown in one layer.",)
+        axis = None
     count = 1 if axis is None else finest.shape[axis]
     channels, warnings = resolve_channels(multiscale.rendering, count, finest.dtype)
     place = opening.place(group.path)
@@ -433,7 +451,7 @@ def make_pyramid(
         label=multiscale.label,
         version=document.version,
         attributes=document.attributes,
-        warnings=(*document.warnings, *opening.warnings, *warnings),
+        warnings=(*document.warnings, *opening.warnings, *notes, *warnings),
         default_point=_default_point(multiscale),
         extras=_extras(group, document),
         coordinate_system=multiscale.coordinate_system,
@@ -512,17 +530,31 @@ def _pick_multiscale(opening: Opening, image: Image) -> Multiscale:
     return several[number]
 
 
+_MOST_PARAMETERS = 50
+_LARGEST_MATRIX = 10_000  # numbers
+
+
 def find_parameters(
     opening: Opening, group: GroupNode
 ) -> Questions[Mapping[str, np.ndarray]]:
-    """Read the few transforms whose matrix lies in an array of its own (0.6)."""
-    paths = stored_parameters(group.attributes)
+    """Read the few transforms whose matrix lies in an array of its own (0.6).
+
+    One that cannot be had costs its transform, never the image.
+    """
+    paths = stored_parameters(group.attributes)[:_MOST_PARAMETERS]
     places = {path: join_path(group.path, path) for path in paths}
     stored = yield from together(
         find_array(place, group.zarr_format) for place in places.values()
     )
-    return {
-        path: open_array(opening, node)[...]
-        for path, node in zip(places, stored, strict=True)
-        if node is not None
-    }
+    found: dict[str, np.ndarray] = {}
+    for path, node in zip(places, stored, strict=True):
+        if node is None:
+            continue
+        try:
+            pixels = open_array(opening, node)
+            # What is larger is no matrix; its transform says that it has none.
+            if math.prod(pixels.shape) <= _LARGEST_MATRIX:
+                found[path] = pixels[...]
+        except (DamagedDataError, MetadataError, UnsupportedDataError) as error:
+            opening.warnings.append(f"A transform is left out. {error}")
+    return found

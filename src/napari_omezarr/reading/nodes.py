@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from napari_omezarr.location import (
     ZATTRS,
     ZGROUP,
 )
-from napari_omezarr.metadata import KINDS, parse_document
+from napari_omezarr.metadata import KINDS, DocumentError, load_json, parse_document
 
 from .rounds import Consolidated, ask
 
@@ -152,14 +151,13 @@ def parse_array(path: str, answers: Answers, zarr_format: int) -> ArrayNode | No
 def parse_json(body: bytes, key: str) -> dict[str, Any]:
     """Parse a metadata document."""
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
+        document = load_json(body)
+    except DocumentError as error:
         if body.lstrip()[:1] == b"<":
             msg = "This address answers with a web page."
             action = "Look for the address of the data themselves."
             raise WebPageError(msg, action=action) from None
-        msg = "This document is not JSON"
-        raise MetadataError(msg, where=key) from None
+        raise MetadataError(str(error), where=key) from None
     if not isinstance(document, dict):
         msg = "This document is not a JSON object"
         raise MetadataError(msg, where=key)

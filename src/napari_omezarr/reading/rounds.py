@@ -13,6 +13,7 @@ from collections.abc import Generator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari_omezarr.errors import StoreError
+from napari_omezarr.metadata import DocumentError, load_json
 
 if TYPE_CHECKING:
     from napari_omezarr.store import RemoteStore
@@ -153,8 +154,8 @@ class Consolidated:
 
 def _entries(body: bytes, *path: str) -> dict[str, Any]:
     try:
-        found: Any = json.loads(body)
-    except ValueError:
+        found: Any = load_json(body)
+    except DocumentError:
         return {}
     for part in path:
         found = found.get(part) if isinstance(found, dict) else None

@@ -18,7 +18,14 @@ from napari_omezarr.errors import (
     OptionError,
 )
 from napari_omezarr.location import ARRAY_DOCUMENT, GROUP_DOCUMENT, ZARR_JSON, ZMETADATA
-from napari_omezarr.metadata import Image, Multiscale, fit_axes, parse_document
+from napari_omezarr.metadata import (
+    DocumentError,
+    Image,
+    Multiscale,
+    fit_axes,
+    load_json,
+    parse_document,
+)
 
 from .chunking import Structure
 from .encode import ZarrDocument
@@ -187,9 +194,9 @@ def open_existing(hierarchy: Hierarchy, path: str = "") -> ExistingImage:
 def document_of(stored: GetResult, key: str) -> dict[str, Any]:
     """Parse a document."""
     try:
-        content = json.loads(stored.body)
-    except ValueError as error:
-        raise MetadataError("This is no JSON", where=key) from error
+        content = load_json(stored.body)
+    except DocumentError as error:
+        raise MetadataError(str(error), where=key) from error
     if not isinstance(content, dict):
         raise MetadataError("This is no JSON object", where=key)
     return content

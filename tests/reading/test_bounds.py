@@ -1,0 +1,163 @@
+"""Documents that list a million of something, or are a bomb themselves: bounded."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import small_images
+from napari_omezarr.errors import MetadataError, UnsupportedDataError
+from napari_omezarr.layers import read_layers
+from napari_omezarr.location import Location
+from napari_omezarr.metadata import DocumentError, load_json
+from napari_omezarr.metadata.node import MOST_ELEMENTS
+from napari_omezarr.reading import ReadOptions, read
+from napari_omezarr.reading.image import MOST_CHANNELS, MOST_IMAGES
+
+MANY = 21_000
+
+
+def change(path, **attributes):
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps(document | attributes))
+
+
+def texts(reading):
+    return " ".join(w for p in reading.pyramids for w in p.warnings)
+
+
+@pytest.fixture
+def image(tmp_path):
+    small_images.put_image(tmp_path / "a.zarr", "0.4", count=2)
+    return tmp_path / "a.zarr"
+
+
+def asked(http_server, path):
+    http_server.clear()
+    reading = read(Location.parse(f"{http_server.url}/{path}"))
+    return reading, len(http_server.requests)
+
+
+def test_of_many_labels_the_first_ones_are_opened(image, http_server):
+    small_images.put_labels(image, "0.4", cells=np.zeros((4, 16, 24), "u1"))
+    names = ["cells", *(f"label {n}" for n in range(MANY)), "last"]
+    change(image / "labels/.zattrs", labels=names)
+    reading, requests = asked(http_server, "a.zarr")
+    assert len(reading.pyramids) == 2
+    assert requests < 5 * MOST_IMAGES
+    assert f"the first {MOST_IMAGES} are opened" in texts(reading)
+    options = ReadOptions(labels=("last",))
+    said = texts(read(Location.parse(image), options))
+    assert "labels/last is not" in said
+
+
+def test_of_many_images_the_first_ones_are_opened(tmp_path, http_server):
+    path = tmp_path / "b.zarr"
+    small_images.put_group(path, "0.4", {"bioformats2raw.layout": 3})
+    small_images.put_group(path / "OME", "0.4", {"series": list(map(str, range(MANY)))})
+    for number in (0, 150):
+        small_images.put_image(path / str(number), "0.4", count=1)
+    reading, requests = asked(http_server, "b.zarr")
+    assert len(reading.pyramids) == 1
+    assert requests < 8 * MOST_IMAGES
+    assert f"the first {MOST_IMAGES} are opened" in texts(reading)
+    chosen = read(Location.parse(path), ReadOptions(series=150))
+    assert chosen.pyramids[0].location.name == "150"
+
+
+def test_many_channels_are_one_layer(tmp_path):
+    path = tmp_path / "c.zarr"
+    data = np.zeros((MOST_CHANNELS + 1, 2, 2), "u1")
+    small_images.put_group(
+        path, "0.5", {"multiscales": small_images.multiscales("0.5", "cyx", 1)}
+    )
+    small_images.put_array(path / "0", "0.5", data, "cyx", chunks=data.shape)
+    ((found, options, _),) = read_layers(path)
+    assert found.shape == data.shape
+    assert options["axis_labels"] == ("c", "y", "x")
+    assert "501 channels" in " ".join(options["metadata"]["omezarr"]["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("attributes", "said"),
+    [
+        ({"omero": {"channels": [{"label": "a"}] * MANY}}, "21,000 entries"),
+        ({"multiscales": [{"datasets": [{"path": "0"}]}] * 200}, "200 entries"),
+    ],
+    ids=["channels", "multiscales"],
+)
+def test_of_long_lists_the_first_entries_are_read(image, attributes, said):
+    change(image / ".zattrs", **attributes)
+    reading = read(Location.parse(image))
+    assert said in texts(reading)
+
+
+def test_of_many_levels_the_first_are_asked_for(image, http_server):
+    levels = [{"path": str(n)} for n in range(MANY)]
+    (multiscale,) = small_images.multiscales("0.4", "czyx", 2)
+    change(image / ".zattrs", multiscales=[{**multiscale, "datasets": levels}])
+    reading, requests = asked(http_server, "a.zarr")
+    assert len(reading.pyramids[0].levels) == 2
+    # Each may be of the other format.
+    assert requests < 150
+    assert "21,000 entries" in texts(reading)
+
+
+def test_of_many_colours_the_first_ones_are_read(image):
+    small_images.put_labels(image, "0.4", cells=np.zeros((4, 16, 24), "u1"))
+    colors = [{"label-value": n, "rgba": [1, 2, 3, 255]} for n in range(MANY)]
+    change(image / "labels/cells/.zattrs", **{"image-label": {"colors": colors}})
+    label = read(Location.parse(image)).pyramids[-1].label
+    assert len(label.colors) == MOST_ELEMENTS
+
+
+# Documents.
+
+DOCUMENTS = {
+    b'["' + b"x" * (65 << 20) + b'"]': "MB long",
+    b"[" + b"{}," * 1_500_000 + b"{}]": "holds more",
+    b"[" * 101 + b"]" * 101: "nested too deep",
+    b'{"a":' * 5000 + b"1" + b"}" * 5000: "nested too deep",
+    b"[" * 90: "not JSON",
+    b"": "not JSON",
+    b"\xff\xfe": "not JSON",
+    b"9" * 5000: "not JSON",
+}
+
+
+@pytest.mark.parametrize("said", sorted(set(DOCUMENTS.values())))
+def test_a_document_that_is_too_much_is_refused_in_words(said, image):
+    for body in (body for body, why in DOCUMENTS.items() if why == said):
+        with pytest.raises(DocumentError, match=said):
+            load_json(body)
+        (image / ".zattrs").write_bytes(body)
+        with pytest.raises(MetadataError, match=said):
+            read(Location.parse(image))
+
+
+def test_usual_documents_are_parsed():
+    deep = b"[" * 100 + b"]" * 100
+    assert load_json(deep)
+    assert load_json(b'{"a": 1, "a": 2}') == {"a": 2}
+    assert load_json(json.dumps({"s": "[{" * 60}).encode())
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [[1] * 65, [2**70, 4], [2**40, 2**40], [-1, 4], [1.5, 4], ["4", 4]],
+    ids=str,
+)
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_shape_that_is_none_leaves_the_level_out(tmp_path, version, shape):
+    path = tmp_path / "d.zarr"
+    small_images.put_image(path, version, names="yx", shape=(8, 8), count=1)
+    document = path / "0" / (".zarray" if version == "0.4" else "zarr.json")
+    array = json.loads(document.read_text()) | {"shape": shape}
+    if version == "0.4":
+        array["chunks"] = [1] * len(shape)
+    document.write_text(json.dumps(array))
+    with pytest.raises((UnsupportedDataError, MetadataError)) as raised:
+        read(Location.parse(path))
+    assert len(str(raised.value)) < 600
