@@ -32,6 +32,7 @@ from napari_omezarr.reading import read
 from napari_omezarr.store import open_lister, open_store
 from quick_retries import QUICK
 from servers.http import FileServer
+from servers.proxy import Proxy
 
 PIXELS = np.random.default_rng(1).integers(1, 999, (40, 60)).astype("u2")
 CHUNK = (20, 20)
@@ -304,3 +305,18 @@ def test_a_cache_before_a_bucket_signs_in_as_the_connection_says(
     pixels = read(location).pyramids[0].levels[0].pixels
     np.testing.assert_array_equal(pixels[...], PIXELS)
     assert any((tmp_path / "kept").iterdir())
+
+
+def test_a_cache_gives_no_key_to_an_endpoint_that_only_a_text_names(
+    tmp_path, s3_server, s3_prefix, monkeypatch
+):
+    write_image(PIXELS, tmp_path / "image.ome.zarr", axes="yx", levels=1)
+    s3_server.upload(tmp_path / "image.ome.zarr", f"public/{s3_prefix}")
+    monkeypatch.setitem(conf, "simplecache", {"cache_storage": str(tmp_path / "kept")})
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", OWNER.key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", OWNER.secret)
+    with Proxy(s3_server.endpoint) as proxy:
+        address = f"simplecache::s3+{proxy.url}/public/{s3_prefix}"
+        np.testing.assert_array_equal(shown(address), PIXELS)
+        assert proxy.requests
+        assert not any("authorization" in r.headers for r in proxy.requests)

@@ -161,6 +161,33 @@ def test_an_endpoint_that_the_person_names_gets_the_key(
     assert all(signed(request) for request in proxy.requests)
 
 
+NO_BUCKETS = b"<ListAllMyBucketsResult><Buckets/></ListAllMyBucketsResult>"
+
+
+@pytest.mark.parametrize(
+    "answer", [faults.Status(200, NO_BUCKETS), faults.s3_error(403, "AccessDenied")]
+)
+@pytest.mark.parametrize("who", ["owner", "nobody"])
+def test_the_buckets_of_an_endpoint_are_asked_for_without_a_key_first(
+    answer, who, proxy, sign_in
+):
+    if who == "owner":
+        sign_in(OWNER)
+    proxy.fault("/", answer)
+    lister = open_lister(Location.parse(f"s3+{proxy.url}/"), retry=QUICK)
+    if who == "owner":
+        names = {item.name for item in run(lister.page()).items}
+        assert {"private", "public"} <= names
+        assert [signed(request) for request in proxy.requests] == [False, True]
+    elif answer.code == 200:
+        assert run(lister.page()).items == ()
+        assert len(proxy.requests) == 1
+    else:
+        with pytest.raises(errors.StoreError):
+            run(lister.page())
+        assert len(proxy.requests) == 1
+
+
 def test_without_a_key_an_endpoint_is_asked_once(images, proxy):
     answers = open_store(pasted("private", images, proxy), retry=QUICK).fetch(KEYS)
     assert set(kinds(answers)) == {"SignInNeededError"}

@@ -212,6 +212,15 @@ class S3Reader(S3Backend):
             raise RequestFailed(reason=Reason.WEB_PAGE)
         return body
 
+    async def sign_in(self) -> bool:
+        """Sign from now on where nobody did, if somebody can; say whether it is so."""
+        bucket = self._opened()
+        if bucket.wary:
+            with suppress(RequestFailed):
+                await bucket.sign_in(RequestFailed(401))
+                return True
+        return False
+
     async def version(self, key: str) -> str:
         """Ask for the first byte, and take the version that the answer names."""
         return (await self.respond(key, FIRST_BYTE)).etag
@@ -650,6 +659,13 @@ class BucketLister:
 
     async def buckets(self) -> tuple[ObjectMeta, ...]:
         """List the buckets of the service, which few sign-ins may."""
+        found = await self._buckets()
+        # Some list no bucket to whom they do not know, and call that a success.
+        if not found and await self._reader.sign_in():
+            found = await self._buckets()
+        return found
+
+    async def _buckets(self) -> tuple[ObjectMeta, ...]:
         body = await self._ask("")
         try:
             root = _parsed(body, "ListAllMyBucketsResult")
