@@ -101,9 +101,52 @@ def test_shards_only_where_an_object_store_would_hold_many_objects():
 
 def test_shards_are_whole_chunks_at_every_level():
     image = plan(layer((500, 900, 3100), "zyx"), shards=True).images[0]
+    assert image.levels[0].shards
     for level in image.levels:
-        for shard, chunk in zip(level.shards, level.chunks, strict=True):
-            assert shard % chunk == 0
+        unit = level.shards or level.chunks
+        parts = [s // c for s, c in zip(unit, level.chunks, strict=True)]
+        whole = zip(unit, level.chunks, strict=True)
+        assert all(shard % chunk == 0 for shard, chunk in whole)
+        # A shard of one chunk would be a chunk with an index behind it.
+        assert (math.prod(parts) > 1) == (level.shards is not None)
+        assert level.shards or level.objects == 1
+
+
+def size(level, itemsize=2):
+    return math.prod(level.unit) * itemsize
+
+
+@pytest.mark.parametrize("object_store", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "names", "scale"),
+    [
+        ((2000, 2048, 2048), "zyx", (2, 0.4, 0.4)),
+        ((50000, 64, 64), "tyx", (1, 1, 1)),
+        ((400, 3, 40, 512, 512), "tczyx", (1, 1, 4, 1, 1)),
+        ((300, 1500, 1500), "zyx", (1, 1, 1)),
+        ((90, 6, 100, 100), "tcyx", (1, 1, 1, 1)),
+    ],
+)
+def test_objects_of_every_level_are_of_a_sensible_size(
+    shape, names, scale, object_store
+):
+    found = plan(layer(shape, names, scale=scale), object_store=object_store)
+    for level in found.images[0].levels:
+        whole = math.prod(level.shape) * 2
+        assert size(level) >= min(2**17, whole / 4)
+        assert level.objects <= max(4, 8 * whole / 2**20)
+    counts = [level.objects for level in found.images[0].levels]
+    assert found.objects_by_level == tuple(counts)
+    assert f"{counts[0]:,}" in found.summary()
+
+
+def test_shards_are_proposed_where_a_disk_would_get_very_many_files():
+    many = plan(layer((900, 4000, 4000), "zyx"))
+    assert any("shards" in note for note in many.notes)
+    assert not plan(layer((900, 4000, 4000), "zyx"), shards=False).notes
+    old = plan(layer((900, 4000, 4000), "zyx"), version="0.4")
+    assert any("version 0.5" in note for note in old.notes)
+    assert not plan(layer((60, 1000, 1000), "zyx")).notes
 
 
 def test_sizes_can_be_given_by_name_or_in_order():

@@ -25,8 +25,14 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 2**20
 SHARD_BYTES = 2**24
 """Larger ones leave too few to be on their way at a time within the memory."""
+COARSE_SHARD_BYTES = 2**22
+"""Larger ones of a coarser level take as many finer pixels as the memory has not."""
+SMALL_BYTES = 2**18
+"""Where the planes of the finest level are smaller, a chunk holds several of them."""
 MANY_OBJECTS = 4000
 """From so many objects on, an object store is better off with shards."""
+MANY_FILES = 10_000
+"""From so many on, shards are proposed for a disk, too."""
 _ABOUT_AS_FINE = 1.5
 _DEEP = 16
 
@@ -56,12 +62,16 @@ def default_chunks(
     itemsize: int,
     spacing: Sequence[float],
     layout: Layout = "auto",
+    *,
+    coarse: bool = False,
 ) -> tuple[int, ...]:
     """Choose a chunk of about 1 MB.
 
     It doubles along the side that is shortest in the world, y and x only where
     the image is a stack of planes: where the voxel is much longer in z, or there
-    are few planes. ``spacing`` is the pixel's size along each axis, in world units.
+    are few planes. Where these sides are small it goes on along depth, time and
+    channels, at a ``coarse`` level further, as that is read whole.
+    ``spacing`` is the pixel's size along each axis, in world units.
     """
     sides = spatial(axes, shape)
     volume = _is_volume(sides, shape, spacing, layout)
@@ -75,21 +85,45 @@ def default_chunks(
         # Of equal sides the later one, whose pixels lie closer in memory.
         axis = min(reversed(open_sides), key=lambda a: chunk[a] * width[a])
         chunk[axis] *= 2
+    chunk = [min(c, max(1, s)) for c, s in zip(chunk, shape, strict=True)]
+    for axis in _then(axes, sides, growing):
+        most = CHUNK_BYTES if coarse and axis in sides else SMALL_BYTES
+        while chunk[axis] < shape[axis] and 2 * math.prod(chunk) * itemsize <= most:
+            chunk[axis] = min(2 * chunk[axis], shape[axis])
     return tuple(min(c, max(1, s)) for c, s in zip(chunk, shape, strict=True))
 
 
+def _then(
+    axes: Sequence[Axis], sides: Sequence[int], growing: Sequence[int]
+) -> list[int]:
+    """Give along what a chunk grows at last: depth, time, others, channels."""
+    rest = [axis for axis in reversed(range(len(axes))) if axis not in growing]
+    order: dict[str | None, int] = {"time": 1, "channel": 3}
+    return sorted(
+        rest, key=lambda a: 0 if a in sides else order.get(axes[a].type or "", 2)
+    )
+
+
 def default_shards(
-    axes: Sequence[Axis], shape: Sequence[int], chunks: Sequence[int], itemsize: int
+    axes: Sequence[Axis],
+    shape: Sequence[int],
+    chunks: Sequence[int],
+    itemsize: int,
+    most: int = SHARD_BYTES,
 ) -> tuple[int, ...]:
-    """Choose a shard of whole chunks, about 16 MB, near a cube of chunks."""
+    """Choose a shard of whole chunks, about 16 MB, near a cube of chunks.
+
+    Where space is small it goes on along the other axes.
+    """
     shard = list(chunks)
-    growing = spatial(axes, shape) or tuple(range(len(shape)))
-    while 2 * math.prod(shard) * itemsize <= SHARD_BYTES:
-        open_sides = [axis for axis in growing if shard[axis] < shape[axis]]
-        if not open_sides:
-            break
-        axis = min(reversed(open_sides), key=lambda a: shard[a] // chunks[a])
-        shard[axis] *= 2
+    sides = spatial(axes, shape)
+    for growing in (sides, *([axis] for axis in _then(axes, (), sides))):
+        while 2 * math.prod(shard) * itemsize <= most:
+            open_sides = [axis for axis in growing if shard[axis] < shape[axis]]
+            if not open_sides:
+                break
+            axis = min(reversed(open_sides), key=lambda a: shard[a] // chunks[a])
+            shard[axis] *= 2
     return whole_chunks(shard, chunks, shape)
 
 
@@ -407,28 +441,90 @@ def _like(
 
 
 def stored_units(
-    spec: ImageSpec, options: WriteOptions, *, object_store: bool
-) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
-    """Decide on chunks and shards of the finest level."""
-    shape, axes = spec.shape, spec.axes
-    itemsize = spec.source.dtype.itemsize
-    spacing = spec.affine.scale
-    chunks = default_chunks(axes, shape, itemsize, spacing, options.layout)
+    spec: ImageSpec,
+    options: WriteOptions,
+    shapes: Sequence[tuple[int, ...]],
+    factors: Sequence[tuple[int, ...]],
+    *,
+    object_store: bool,
+) -> list[tuple[tuple[int, ...], tuple[int, ...] | None]]:
+    """Decide on the chunks and the shards of each level.
+
+    ``factors`` says by how much each is coarser than the finest. A shard is more than
+    one chunk; a level without so many has none.
+    """
+    chunks = [
+        _chunks_of_level(spec, options, shape, by)
+        for shape, by in zip(shapes, factors, strict=True)
+    ]
+    wanted = options.shards
+    many = object_store and objects(shapes[0], chunks[0]) > MANY_OBJECTS
+    if options.version == "0.4" or wanted is False or (wanted is None and not many):
+        return [(unit, None) for unit in chunks]
+    finest = _finest_shards(spec, options, chunks[0])
+    found = []
+    for shape, unit, by in zip(shapes, chunks, factors, strict=True):
+        shard = _shards_of_level(finest, shape, unit, by)
+        if not isinstance(wanted, Mapping) and by != factors[0]:
+            shard = _enlarged(spec, shape, unit, shard)
+        found.append((unit, None if shard == unit else shard))
+    return found
+
+
+def _chunks_of_level(
+    spec: ImageSpec,
+    options: WriteOptions,
+    shape: tuple[int, ...],
+    factors: tuple[int, ...],
+) -> tuple[int, ...]:
+    axes, itemsize = spec.axes, spec.source.dtype.itemsize
+    finest = spec.affine.scale
+    sides = spatial(axes, spec.shape)
+    volume = _is_volume(sides, spec.shape, finest, options.layout)
+    layout: Layout = "volume" if volume else "plane"
+    spacing = [size * by for size, by in zip(finest, factors, strict=True)]
+    coarse = max(factors) > 1
+    chunks = default_chunks(axes, shape, itemsize, spacing, layout, coarse=coarse)
     if isinstance(options.chunks, Mapping):
         chunks = named_sizes(options.chunks, axes, chunks)
-        chunks = tuple(min(c, max(1, s)) for c, s in zip(chunks, shape, strict=True))
-    wanted = options.shards
-    if isinstance(wanted, Mapping):
-        sizes = named_sizes(wanted, axes, chunks)
-        parts = zip(sizes, chunks, shape, strict=True)
-        if any(size % chunk and size < full for size, chunk, full in parts):
-            raise OptionError(
-                f"Shards of {by_times(sizes)} are no whole chunks of "
-                f"{by_times(chunks)}.",
-                action="Choose multiples of the chunk.",
-            )
-        return chunks, whole_chunks(sizes, chunks, shape)
-    many = object_store and objects(shape, chunks) > MANY_OBJECTS
-    if options.version != "0.4" and (wanted or (wanted is None and many)):
-        return chunks, default_shards(axes, shape, chunks, itemsize)
-    return chunks, None
+    return tuple(min(c, max(1, s)) for c, s in zip(chunks, shape, strict=True))
+
+
+def _finest_shards(
+    spec: ImageSpec, options: WriteOptions, chunks: tuple[int, ...]
+) -> tuple[int, ...]:
+    wanted, shape = options.shards, spec.shape
+    if not isinstance(wanted, Mapping):
+        return default_shards(spec.axes, shape, chunks, spec.source.dtype.itemsize)
+    sizes = named_sizes(wanted, spec.axes, chunks)
+    parts = zip(sizes, chunks, shape, strict=True)
+    if any(size % chunk and size < full for size, chunk, full in parts):
+        raise OptionError(
+            f"Shards of {by_times(sizes)} are no whole chunks of {by_times(chunks)}.",
+            action="Choose multiples of the chunk.",
+        )
+    return whole_chunks(sizes, chunks, shape)
+
+
+def _shards_of_level(
+    finest: tuple[int, ...],
+    shape: tuple[int, ...],
+    chunks: tuple[int, ...],
+    factors: tuple[int, ...],
+) -> tuple[int, ...]:
+    """Give the shard that is made of one shard of the finest level."""
+    region = [-(-size // by) for size, by in zip(finest, factors, strict=True)]
+    return whole_chunks(region, chunks, shape)
+
+
+def _enlarged(
+    spec: ImageSpec,
+    shape: tuple[int, ...],
+    chunks: tuple[int, ...],
+    shard: tuple[int, ...],
+) -> tuple[int, ...]:
+    """Enlarge the shard of a coarser level, if it is small."""
+    itemsize = spec.source.dtype.itemsize
+    if math.prod(shard) * itemsize >= COARSE_SHARD_BYTES:
+        return shard
+    return default_shards(spec.axes, shape, chunks, itemsize, COARSE_SHARD_BYTES)

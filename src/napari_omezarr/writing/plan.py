@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, zip_longest
 from typing import TYPE_CHECKING, Any
 
 from napari_omezarr.errors import LossError, OptionError
@@ -15,12 +17,13 @@ from napari_omezarr.pyramid import Pyramid
 
 from .chunking import (
     COPIES,
+    MANY_FILES,
     LevelPlan,
     Structure,
     WritePass,
     level_shapes,
+    objects,
     stored_units,
-    whole_chunks,
     write_passes,
 )
 from .encode import Compression, array_document, compression
@@ -132,6 +135,12 @@ class Plan:
         return documents + sum(image.objects for image in self.images)
 
     @property
+    def objects_by_level(self) -> tuple[int, ...]:
+        """How many of them hold pixels of each level, over all images."""
+        counts = [[level.objects for level in image.levels] for image in self.images]
+        return tuple(map(sum, zip_longest(*counts, fillvalue=0)))
+
+    @property
     def raw_bytes(self) -> int:
         """The size of all pixels without compression."""
         return sum(image.raw_bytes for image in self.images)
@@ -170,8 +179,9 @@ class Plan:
 
     def summary(self) -> str:
         """Say it in one line, for a person."""
-        levels = max(len(image.levels) for image in self.images)
-        kinds = [f"{self.objects:,} objects", f"about {_size(self.estimated_bytes)}"]
+        levels = len(self.objects_by_level)
+        counts = " + ".join(f"{count:,}" for count in self.objects_by_level)
+        kinds = [f"{self.objects:,} objects{f' ({counts})' if levels > 1 else ''}"]
         kinds.append(f"{levels} level{'s' if levels > 1 else ''}")
         return ", ".join(kinds)
 
@@ -349,6 +359,8 @@ def plan_groups(
     specs = [image.spec for image in images]
     notes = [note for spec in specs for note in spec.notes]
     notes += [note for image in images for note in _held_notes(image, options.memory)]
+    if not object_store:
+        notes += _files_notes(images, options)
     notes += [
         f"{image.spec.name} becomes an image of its own: {image.reason}."
         for image in images
@@ -363,6 +375,25 @@ def plan_groups(
         losses=tuple(dict.fromkeys(lost)),
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _files_notes(images: Sequence[ImagePlan], options: WriteOptions) -> list[str]:
+    """Propose shards, where a disk would get very many files."""
+    count = sum(image.objects for image in images)
+    if options.shards is not None or count < MANY_FILES:
+        return []
+    sharded = replace(options, version="0.5", shards=True)
+    fewer = 0
+    for image in images:
+        levels = image.levels
+        shapes, factors = [lv.shape for lv in levels], [lv.factors for lv in levels]
+        units = stored_units(image.spec, sharded, shapes, factors, object_store=False)
+        fewer += sum(
+            objects(shape, shards or chunks)
+            for shape, (chunks, shards) in zip(shapes, units, strict=True)
+        )
+    how = "shards" if options.version != "0.4" else "version 0.5 with shards"
+    return [f"These are {count:,} files, which take long to copy; {how}: {fewer:,}."]
 
 
 def _held_notes(image: ImagePlan, memory: int) -> list[str]:
@@ -414,24 +445,22 @@ def plan_image(
     """
     spec = checked(spec, options)
     shapes, factors = level_shapes(spec, options, structure)
-    chunks, shards = stored_units(spec, options, object_store=object_store)
-    levels = []
-    total = (1,) * len(spec.shape)
-    for number, (shape, step) in enumerate(zip(shapes, factors, strict=True)):
-        total = tuple(a * b for a, b in zip(total, step, strict=True))
-        cut = tuple(min(c, max(1, s)) for c, s in zip(chunks, shape, strict=True))
-        region = shards and [-(-s // f) for s, f in zip(shards, total, strict=True)]
-        levels.append(
-            LevelPlan(
-                path=str(number),
-                shape=shape,
-                chunks=cut,
-                shards=whole_chunks(region, cut, shape) if region else None,
-                step=step,
-                factors=total,
-                affine=spec.affine.coarser(total),
-            )
+    totals = list(accumulate(factors, lambda a, b: tuple(map(operator.mul, a, b))))
+    units = stored_units(spec, options, shapes, totals, object_store=object_store)
+    levels = [
+        LevelPlan(
+            path=str(number),
+            shape=shape,
+            chunks=chunks,
+            shards=shards,
+            step=step,
+            factors=total,
+            affine=spec.affine.coarser(total),
         )
+        for number, (shape, step, total, (chunks, shards)) in enumerate(
+            zip(shapes, factors, totals, units, strict=True)
+        )
+    ]
     source = spec.source
     is_label = spec.label is not None
     codec, strength = options.codec, options.level
