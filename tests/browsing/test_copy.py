@@ -6,6 +6,7 @@ import sys
 import urllib.request
 import zipfile
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from napari_omezarr.demo.server import OWNER
 from napari_omezarr.location import Location
 from napari_omezarr.store import presigned, run
 from napari_omezarr.user_files import cache_folder
+from napari_omezarr.writing import open_hierarchy
 from servers import faults
 from servers.proxy import Proxy
 from small_images import pixels, put_image, put_labels, put_plate
@@ -93,6 +95,47 @@ def test_an_archive_is_unpacked(image, tmp_path):
             archive.writestr(name, body)
     copied(Location.parse(tmp_path / "x.ozx"), tmp_path / "copy.zarr")
     assert content(tmp_path / "copy.zarr") == content(image)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("../../victim", "a/../../../victim", "..\\..\\victim", "C:\\..\\..\\victim"),
+        *("{root}/victim", "/{root}/victim", "//{root}/victim", "a/./../../victim"),
+    ],
+)
+def test_no_member_of_an_archive_leads_out_of_the_download(tmp_path, name):
+    archive = tmp_path / "evil.ozx"
+    with zipfile.ZipFile(archive, "w") as zipped:
+        zipped.writestr("zarr.json", '{"zarr_format":3,"node_type":"group"}')
+        member = zipfile.ZipInfo("x")
+        member.filename = name.replace("{root}", str(tmp_path))
+        zipped.writestr(member, b"evil")
+    target = tmp_path / "down" / "copy.zarr"
+    target.parent.mkdir()
+    before = {archive, target.parent}
+    # What starts at the root of an archive is taken from there, and stays below.
+    with suppress(errors.StoreError):
+        copied(Location.parse(archive), Location.parse(target))
+    assert {p for p in tmp_path.rglob("*") if not p.is_relative_to(target)} == before
+
+
+def test_an_archive_with_a_name_that_leads_out_is_said(tmp_path):
+    archive = tmp_path / "evil.ozx"
+    with zipfile.ZipFile(archive, "w") as zipped:
+        zipped.writestr("zarr.json", '{"zarr_format":3,"node_type":"group"}')
+        zipped.writestr("../victim", b"evil")
+    with pytest.raises(errors.StoreError, match="no name below a folder"):
+        copied(Location.parse(archive), Location.parse(tmp_path / "copy.zarr"))
+    assert not (tmp_path / "copy.zarr").exists()
+
+
+@pytest.mark.parametrize("name", ["../victim", "a/../../victim", "..\\victim"])
+def test_no_listing_makes_a_folder_write_elsewhere(tmp_path, name):
+    hierarchy = open_hierarchy(Location.parse(tmp_path / "copy.zarr"))
+    with pytest.raises(errors.StoreError, match="no name for a file"):
+        hierarchy.begin_put(name, b"evil")
+    assert not any(tmp_path.iterdir())
 
 
 def test_up_from_bucket_to_bucket_and_down_again(

@@ -131,6 +131,14 @@ def test_a_stored_picture_that_is_none_is_replaced(tmp_path, name):
     assert "coarsest" in thumbnail(Location.parse(tmp_path / "x.zarr")).sentence
 
 
+@pytest.mark.parametrize("name", ["../out.png", "{root}/out.png", "..\\out.png"])
+def test_no_picture_outside_the_image_is_shown(tmp_path, name):
+    put_image(tmp_path / "x.zarr")
+    stored(tmp_path / "x.zarr", [name.replace("{root}", str(tmp_path))])
+    Image.new("RGB", (64, 64)).save(tmp_path / "out.png")
+    assert "stored" not in thumbnail(Location.parse(tmp_path / "x.zarr")).sentence
+
+
 def test_the_stored_picture_of_the_right_size_is_taken(tmp_path):
     put_image(tmp_path / "x.zarr")
     stored(tmp_path / "x.zarr", ["small.png"])

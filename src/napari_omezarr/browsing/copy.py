@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +26,7 @@ from napari_omezarr.errors import (
     TargetExistsError,
     TruncatedBodyError,
 )
-from napari_omezarr.location import DOCUMENTS, NODE_DOCUMENTS
+from napari_omezarr.location import DOCUMENTS, NODE_DOCUMENTS, is_below
 from napari_omezarr.pyramid import ArrayPixels
 from napari_omezarr.reading import join_path, read
 from napari_omezarr.store import ObjectMeta, open_lister, open_store
@@ -106,6 +107,7 @@ async def copy_store(
     """
     _check_apart(source, target)
     items = await _objects_of(source)
+    _check_names(source, target, items)
     journal = CopyJournal(source, target)
     hierarchy = _open_target(target)
     there = await asyncio.to_thread(hierarchy.sizes, "")
@@ -208,6 +210,18 @@ def _check_apart(source: Location, target: Location) -> None:
     if ends[0].startswith(ends[1]) or ends[1].startswith(ends[0]):
         sentence = f"{target.display} and {source.display} lie in each other."
         raise OptionError(sentence, action="Choose another place.", url=target.display)
+
+
+def _check_names(
+    source: Location, target: Location, items: Iterable[ObjectMeta]
+) -> None:
+    """Refuse names that lead out of the target before anything is written."""
+    windows = os.name == "nt" and not target.is_remote
+    wrong = (item.name for item in items if not is_below(item.name, windows=windows))
+    if (name := next(wrong, None)) is not None:
+        sentence = f"{source.display} holds {name!r}, which is no name below a folder."
+        action = "Ask its owner to pack it again."
+        raise StoreError(sentence, action=action, url=source.display)
 
 
 def _is_there(item: ObjectMeta, there: Mapping[str, int]) -> bool:

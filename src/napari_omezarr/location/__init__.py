@@ -19,6 +19,7 @@ from .paths import (
     ZATTRS,
     ZGROUP,
     ZMETADATA,
+    is_below,
 )
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "ZGROUP",
     "ZMETADATA",
     "Location",
+    "is_below",
     "object_location",
     "parse_many",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -16,6 +17,7 @@ _SHARE = re.compile(r"^(?:\\\\|//)([^\\/]+)[\\/]+([^\\/]+)(.*)$", re.DOTALL)
 _DRIVE = re.compile(r"^([A-Za-z]):((?:[\\/].*)?)$", re.DOTALL)
 _DRIVE_IN_URI = re.compile(r"^/*([A-Za-z])[:|](?=[\\/]|$)")
 _SLASHES = re.compile(r"/+")
+_EITHER_SLASH = re.compile(r"[/\\]")
 
 
 def parse_path(text: str) -> Address:
@@ -72,6 +74,38 @@ def _parse_share(text: str) -> Address:
 def _windows(root: str, path: str) -> Address:
     path = _SLASHES.sub("/", path.replace("\\", "/"))
     return Address("file", root, join("", path))
+
+
+# Keys that others chose, behind a folder of this computer.
+
+_ODD_ON_WINDOWS = re.compile(
+    r"[<>:\"|?*\x00-\x1f]|[ .]$"
+    r"|^(?:con|prn|aux|nul|com[0-9\xb9\xb2\xb3]|lpt[0-9\xb9\xb2\xb3]|conin\$|conout\$)"
+    r" *(?:\.|$)",
+    re.IGNORECASE,
+)
+
+
+def is_below(key: str, *, windows: bool = os.name == "nt") -> bool:
+    r"""Say whether a key names a file below any folder that it is put behind.
+
+    One that is absolute, goes up or holds a NUL does not; on Windows neither do drives,
+    shares, devices, and names that Windows takes for others (``aux.txt``, ``a:b``).
+
+    Examples
+    --------
+    >>> is_below("0/c/0/0"), is_below("a/../../b"), is_below("/etc/passwd")
+    (True, False, False)
+    """
+    if key[:1] in ("/", "\\") or "\0" in key:
+        return False
+    # Going up is refused in either spelling: others unpack what is copied here.
+    if ".." in key and ".." in _EITHER_SLASH.split(key):
+        return False
+    return not windows or not any(
+        part != "." and _ODD_ON_WINDOWS.search(part)
+        for part in _EITHER_SLASH.split(key)
+    )
 
 
 # Paths inside stores: archives, files of a node, chunks, and who owns a level.

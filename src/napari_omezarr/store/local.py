@@ -8,6 +8,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from napari_omezarr.errors import StoreError
+from napari_omezarr.location import is_below
 
 from .absence import NO_FILE
 from .backend import (
@@ -38,6 +39,8 @@ class LocalBackend(ObjectBackend):
         self, key: str, wanted: ByteRequest | None = None
     ) -> GetResult | None:
         """Read a file, or a part of it."""
+        if not is_below(key):
+            return None
         self.stats.requests += 1
         file = self._folder / key if key else self._folder
         found = await asyncio.to_thread(_read, file, wanted)

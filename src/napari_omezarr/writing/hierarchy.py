@@ -32,7 +32,7 @@ from napari_omezarr.errors import (
     StoreError,
     TargetClaimedError,
 )
-from napari_omezarr.location import DOCUMENTS
+from napari_omezarr.location import DOCUMENTS, is_below
 from napari_omezarr.store import (
     ForeignStore,
     GetResult,
@@ -287,6 +287,11 @@ class FolderHierarchy(Hierarchy):
                 partial.unlink()
 
     def _file(self, key: str) -> Path:
+        # The one place that makes files after names that others chose.
+        if not is_below(self.at(key)):
+            sentence = f"{key!r} is no name for a file below {self.address}."
+            action = "Ask the owner to give it another name."
+            raise StoreError(sentence, action=action, url=self.address)
         return self.path / self.at(key)
 
     def _make(self, key: str, fill: Callable[[Path], object]) -> None:
