@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 import zipfile
 
 import numpy as np
 import pytest
+import zarr
 
 import small_images
 from napari_omezarr.errors import NodeNotFoundError
@@ -253,3 +255,81 @@ def test_what_is_not_there_is_no_archive_either(http_server, tmp_path):
             opened(f"{http_server.url}/{name}")
         with pytest.raises(NodeNotFoundError, match="There is no OME-Zarr"):
             opened(tmp_path / name)
+
+
+# Consolidated metadata: older than the arrays, or all that there is.
+
+
+def put_consolidated(path, version):
+    """Write an image with labels and consolidated metadata."""
+    levels = small_images.put_image(path, version)
+    cells = small_images.pixels((4, 16, 24), np.uint8)
+    small_images.put_labels(path, version, cells=cells)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        zarr.consolidate_metadata(str(path), zarr_format=2 if version < "0.5" else 3)
+    return levels, cells
+
+
+@pytest.fixture(params=["local", "http"])
+def address(request, tmp_path):
+    if request.param == "local":
+        return str(tmp_path)
+    return request.getfixturevalue("http_server").url
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize("what", ["0", "labels/cells/0"])
+def test_arrays_that_grew_after_consolidation_are_shown_whole(
+    tmp_path, address, version, what
+):
+    levels, cells = put_consolidated(tmp_path / "a.zarr", version)
+    data = levels[0] if what == "0" else cells
+    grown = np.concatenate([data, data], axis=data.ndim - 3)
+    array = zarr.open_array(str(tmp_path / "a.zarr" / what))
+    array.resize(grown.shape)
+    array[...] = grown
+    layers = read_layers(f"{address}/a.zarr")
+    layer = layers[0] if what == "0" else layers[-1]
+    expected = grown[0] if what == "0" else grown
+    np.testing.assert_array_equal(layer[0][0].compute(), expected)
+    assert [text for text in said(layer) if "consolidated metadata" in text]
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_level_that_is_gone_since_consolidation_is_left_out(
+    tmp_path, address, version
+):
+    put_consolidated(tmp_path / "a.zarr", version)
+    shutil.rmtree(tmp_path / "a.zarr" / "1")
+    image, *_ = read_layers(f"{address}/a.zarr")
+    assert [level.shape for level in image[0]] == [(4, 16, 24), (4, 4, 6)]
+    assert [text for text in said(image) if "Level 1" in text]
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_consolidated_metadata_that_are_right_are_not_spoken_of(
+    tmp_path, address, version
+):
+    put_consolidated(tmp_path / "a.zarr", version)
+    assert not [
+        text for layer in read_layers(f"{address}/a.zarr") for text in said(layer)
+    ]
+
+
+def test_an_image_of_which_only_zmetadata_is_served_opens(tmp_path, address):
+    levels, cells = put_consolidated(tmp_path / "a.zarr", "0.4")
+    for name in (".zgroup", ".zattrs", ".zarray"):
+        for document in (tmp_path / "a.zarr").rglob(name):
+            document.unlink()
+    image, _, labels = read_layers(f"{address}/a.zarr")
+    np.testing.assert_array_equal(image[0][0].compute(), levels[0][0])
+    np.testing.assert_array_equal(labels[0][0].compute(), cells)
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_to_know_whether_they_are_older_costs_one_round(http_server, tmp_path, version):
+    put_consolidated(tmp_path / "a.zarr", version)
+    with http_server.round_count() as rounds:
+        read_layers(f"{http_server.url}/a.zarr")
+    assert rounds.count == 2

@@ -23,7 +23,13 @@ from napari_omezarr.errors import (
 )
 from napari_omezarr.metadata import parse_document
 from napari_omezarr.pyramid import chunk_box, chunk_counts
-from napari_omezarr.reading import GroupNode, ReadOptions, group_keys, parse_node, read
+from napari_omezarr.reading import (
+    GroupNode,
+    ReadOptions,
+    group_keys,
+    parse_node,
+    read_current,
+)
 from napari_omezarr.store import open_buckets, open_lister, open_store, run
 
 from .details import array_of
@@ -320,7 +326,7 @@ def measure_speed(location: Location) -> Speed:
     Reads at most 32 chunks of its finest level, of 32 MiB without compression, from
     its beginning; a disk cache that has them makes the place seem fast.
     """
-    reading = read(location, ReadOptions(labels=False, level=0))
+    reading = read_current(location, ReadOptions(labels=False, level=0))
     pixels = array_of(reading.pyramids[0].levels[0].pixels)
     return run(_measure(pixels))
 

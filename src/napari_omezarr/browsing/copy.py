@@ -28,7 +28,7 @@ from napari_omezarr.errors import (
 )
 from napari_omezarr.location import DOCUMENTS, NODE_DOCUMENTS, is_below
 from napari_omezarr.pyramid import ArrayPixels
-from napari_omezarr.reading import join_path, read
+from napari_omezarr.reading import join_path, read_current
 from napari_omezarr.store import ObjectMeta, open_lister, open_store
 from napari_omezarr.user_files import cache_folder, read_json, write_json
 from napari_omezarr.writing import is_document, open_hierarchy
@@ -267,7 +267,7 @@ async def expected_keys(source: Location) -> list[ObjectMeta]:
     are not stored. Whatever else lies beside them is left out. There are none for what
     is no image of arrays, and for one of more than a million objects.
     """
-    reading = await asyncio.to_thread(read, source)
+    reading = await asyncio.to_thread(read_current, source)
     keys: dict[str, None] = {}
     for image in reading.pyramids:
         if any(not isinstance(level.pixels, ArrayPixels) for level in image.levels):

@@ -23,7 +23,7 @@ from napari_omezarr.reading import (
     array_key,
     parse_node,
     raise_failures,
-    read,
+    read_current,
 )
 from napari_omezarr.store import open_store, run
 
@@ -100,7 +100,7 @@ def view_chunk(location: Location, level: int, index: tuple[int, ...]) -> ChunkP
     StoreError
         It could not be read.
     """
-    reading = read(location, ReadOptions(labels=False, level=level))
+    reading = read_current(location, ReadOptions(labels=False, level=level))
     return fetch_chunk(array_of(reading.pyramids[0].levels[0].pixels), index)
 
 
@@ -354,7 +354,7 @@ def describe(location: Location, *, sample: bool = True) -> Details:
     if entry.recognised and entry.kind not in _WITH_PIXELS:
         return found
     series = 0 if entry.kind in (EntryKind.SERIES, EntryKind.SCENE) else None
-    reading = read(location, ReadOptions(labels=False, series=series))
+    reading = read_current(location, ReadOptions(labels=False, series=series))
     image = reading.pyramids[0]
     ratio = _ratio(image) if sample else None
     return replace(

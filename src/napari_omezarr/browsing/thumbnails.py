@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from napari_omezarr.atomic_file import PARTIAL, replacing
 from napari_omezarr.pyramid import ArrayPixels, chunk_counts
-from napari_omezarr.reading import ReadOptions, read
+from napari_omezarr.reading import ReadOptions, read_current
 from napari_omezarr.store import open_store, run
 from napari_omezarr.user_files import cache_folder
 
@@ -213,7 +213,7 @@ def thumbnail(location: Location, *, most_bytes: int = MOST_BYTES) -> Thumbnail:
     of what they were made from. Where more than `most_bytes` of pixels have to be read,
     there is none.
     """
-    image = read(location, ReadOptions(labels=False)).pyramids[0]
+    image = read_current(location, ReadOptions(labels=False)).pyramids[0]
     cache = ThumbnailCache() if location.is_remote else None
     if stored := _stored_path(image.extras):
         found = _from_store(location, stored, cache)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari_omezarr.errors import UnsupportedDataError
 from napari_omezarr.location import Location
 from napari_omezarr.metadata import normalized_unit
-from napari_omezarr.reading import ReadOptions, read
+from napari_omezarr.reading import ReadOptions, read_current
 from napari_omezarr.store import is_zarr, location_of
 
 from .options import image_layers, label_layer, viewable
@@ -185,5 +185,5 @@ def read_layers(  # noqa: PLR0913 - one verb, all its choices by name
         series=series,
         coordinate_system=coordinate_system,
     )
-    layers = layer_data(read(location, options).pyramids, channels=channels)
+    layers = layer_data(read_current(location, options).pyramids, channels=channels)
     return [layer.layer_data for layer in with_contrast(layers)]

@@ -14,7 +14,7 @@ from .nodes import (
     parse_node,
     raise_failures,
 )
-from .reader import read
+from .reader import read, read_current
 from .rounds import Answers, Questions, ask, run_questions_async
 
 __all__ = [
@@ -34,5 +34,6 @@ __all__ = [
     "parse_node",
     "raise_failures",
     "read",
+    "read_current",
     "run_questions_async",
 ]

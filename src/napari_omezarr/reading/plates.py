@@ -471,7 +471,7 @@ def _ask_held(opening: Opening, keys: Iterable[str]) -> Questions[Answers]:
     every = list(keys)
     asked = every
     if opening.consolidated.children(""):
-        asked = [key for key in every if opening.consolidated.answer(key) is not None]
+        asked = [key for key in every if opening.consolidated.holds(key)]
     answers = yield from ask(asked)
     return {**dict.fromkeys(every), **answers}
 

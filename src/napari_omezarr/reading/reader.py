@@ -54,7 +54,7 @@ from .nodes import (
     parse_node,
 )
 from .plates import open_plate, open_well
-from .rounds import ask, run_questions, together
+from .rounds import Consolidated, ask, run_questions, together
 
 if TYPE_CHECKING:
     import os
@@ -169,7 +169,7 @@ def _look_at(opening: Opening, path: str) -> Questions[Node | None]:
     """Find a node of any kind by all of its documents at once."""
     array, group = join_path(path, ZARRAY), join_path(path, ZGROUP)
     keys = (*group_keys(path), array, group)
-    held = [key for key in keys if opening.consolidated.answer(key) is not None]
+    held = [key for key in keys if opening.consolidated.claimed(key)]
     answers = yield from ask(held or keys)
     answers = {**dict.fromkeys(keys), **answers}
     try:
@@ -235,7 +235,8 @@ def read(
     """Open what lies at an address; metadata only, no pixel is read.
 
     Blocks for the rounds of requests: 2 for an image, 3 with labels, 4 for a series or
-    a plate of any size; 1 where consolidated metadata are there.
+    a plate of any size; 1 where consolidated metadata are there. These are believed,
+    though an array may have grown since; `read_layers` and the viewer ask once more.
 
     Parameters
     ----------
@@ -270,9 +271,34 @@ def read(
     >>> [pyramid.name for pyramid in read("cells.ome.zarr").pyramids]
     ['Epithelium', 'nuclei']
     """
-    options = options or ReadOptions()
-    location = location_of(source) if is_zarr(source) else Location.parse(source)
-    opening = Opening(location, open_store(location), options)
+    return _read(_place(source), options or ReadOptions())[0]
+
+
+def read_current(
+    source: str | os.PathLike[str] | Location | Any, options: ReadOptions | None = None
+) -> Reading:
+    """Open what lies at an address as it is now, whatever consolidated metadata say.
+
+    As `read`; where those answered, one round more asks whether they are older.
+    """
+    place, options = _place(source), options or ReadOptions()
+    reading, opening = _read(place, options)
+    if opening.consolidated.is_current(opening.store):
+        return reading
+    return _read(place, options, believes=False)[0]
+
+
+def _place(source: str | os.PathLike[str] | Location | Any) -> Location:
+    return location_of(source) if is_zarr(source) else Location.parse(source)
+
+
+def _read(
+    location: Location, options: ReadOptions, *, believes: bool = True
+) -> tuple[Reading, Opening]:
+    # On this computer a document costs nothing to be read itself.
+    consolidated = Consolidated(believed=believes and location.is_remote)
+    store = open_store(location)
+    opening = Opening(location, store, options, consolidated=consolidated)
     try:
         root = _root(opening)
         first, answers = run_questions(root, opening.store, opening.consolidated)
@@ -281,18 +307,25 @@ def read(
     except (AccessDeniedError, MetadataError, NodeNotFoundError, WebPageError):
         if not is_zip_file(opening.store):
             raise
-        reading = read(replace(location, member=""), options)
+        inside = replace(location, member="")
+        reading, opening = _read(inside, options, believes=believes)
         note = f"{location.name} is a zip file, and was opened as one."
-        return replace(reading, notes=(note, *reading.notes))
+        return replace(reading, notes=(note, *reading.notes)), opening
     if isinstance(first, ArrayNode):
-        owner = _owner(location, options)
+        owner = _owner(location, options, believes=believes)
         if owner is not None:
             return owner
     questions = _open(opening, first, answers)
     pyramids = run_questions(questions, opening.store, opening.consolidated)
     if pyramids is None:
         raise plain_group_error(opening)
-    return _reading(opening, pyramids)
+    if consolidated.is_older:
+        place = location.display
+        opening.warnings.append(
+            f"The consolidated metadata of {place} are older than what they tell of; "
+            "the documents themselves were read."
+        )
+    return _reading(opening, pyramids), opening
 
 
 def _reading(opening: Opening, pyramids: list[Pyramid]) -> Reading:
@@ -392,7 +425,9 @@ def _open_kind(
     return (yield from questions)
 
 
-def _owner(location: Location, options: ReadOptions) -> Reading | None:
+def _owner(
+    location: Location, options: ReadOptions, *, believes: bool
+) -> tuple[Reading, Opening] | None:
     """Open the image that an array is a level of, if there is one.
 
     All the groups that may own it are asked in one round.
@@ -413,9 +448,9 @@ def _owner(location: Location, options: ReadOptions) -> Reading | None:
                 continue
         except OMEZarrError:
             continue
-        reading = read(owner, options)
+        reading, opening = _read(owner, options, believes=believes)
         note = f"This is a level of {owner.name}; the whole image was opened."
-        return replace(reading, notes=(note, *reading.notes))
+        return replace(reading, notes=(note, *reading.notes)), opening
     return None
 
 

@@ -92,11 +92,11 @@ def run_questions(
         except StopIteration as stop:
             result: T = stop.value
             return result
-        held = {key: consolidated.answer(key) for key in keys}
+        held = {key: consolidated.claimed(key) for key in keys}
         missing = [key for key, body in held.items() if body is None]
         fresh = store.fetch(missing) if missing else {}
         consolidated.learn(fresh)
-        answers = {**held, **fresh}
+        answers = {**held, **consolidated.completed(fresh)}
 
 
 async def run_questions_async(questions: Questions[T], store: RemoteStore) -> T:
@@ -113,16 +113,27 @@ async def run_questions_async(questions: Questions[T], store: RemoteStore) -> T:
 
 # Consolidated metadata: used when it is there, never needed.
 
+_MOST_CHECKED = 32
+
 
 class Consolidated:
     """What a group's consolidated metadata say of the documents below it.
 
     zarr 3 keeps them inside ``zarr.json``, zarr 2 in ``.zmetadata``. They answer
     only for what they hold: a label added later is asked for as usual.
+
+    Whoever writes an array may leave them as they were. Where they are believed, they
+    answer without a request, and `is_current` tells afterwards whether that was right;
+    else only where the documents themselves are not served at all.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, believed: bool = True) -> None:
+        self.is_older = False
+        self._believed = believed
         self._documents: dict[str, Any] = {}
+        self._claims: dict[str, Any] = {}
+        # The folders whose consolidated metadata are all that there is of them.
+        self._alone: set[str] = set()
 
     def learn(self, answers: Mapping[str, Any]) -> None:
         """Take up consolidated metadata from the answers to a round."""
@@ -132,6 +143,8 @@ class Consolidated:
             if not isinstance(body, bytes):
                 continue
             if file == ".zmetadata":
+                if not isinstance(answers.get(below + ".zattrs"), bytes):
+                    self._alone.add(below)
                 entries = _entries(body, "metadata")
                 self._documents |= {below + name: e for name, e in entries.items()}
             elif file == "zarr.json" and b"consolidated_metadata" in body:
@@ -146,10 +159,58 @@ class Consolidated:
         keys = [key[len(below) :] for key in self._documents if key.startswith(below)]
         return sorted({key.partition("/")[0] for key in keys if "/" in key})
 
-    def answer(self, key: str) -> bytes | None:
-        """Give the document at a key as its bytes, or None if it is not held."""
+    def holds(self, key: str) -> bool:
+        """Say whether the document at a key is among them."""
+        return key in self._documents
+
+    def claimed(self, key: str) -> bytes | None:
+        """Give the document at a key without asking, or None if that is to be asked."""
         document = self._documents.get(key)
-        return None if document is None else json.dumps(document).encode()
+        if document is None or not self._believed:
+            return None
+        self._claims[key] = document
+        return json.dumps(document).encode()
+
+    def completed(self, answers: Answers) -> Answers:
+        """Compare answers with what is held, and give that where nothing is served."""
+        found = dict(answers)
+        for key in answers.keys() & self._documents.keys():
+            if not self._agrees(key, answers[key]):
+                self.is_older = True
+            elif answers[key] is None:
+                found[key] = json.dumps(self._documents[key]).encode()
+        return found
+
+    def is_current(self, store: RemoteStore) -> bool:
+        """Ask for what was answered without a request, in one round; blocks.
+
+        Of a plate that is a document for each well: only the first ones are asked for.
+        """
+        claims = tuple(self._claims)[:_MOST_CHECKED]
+        answers = store.fetch(claims) if claims else {}
+        return all(self._agrees(key, body) for key, body in answers.items())
+
+    def _agrees(self, key: str, body: bytes | StoreError | None) -> bool:
+        if isinstance(body, StoreError):  # whoever reads the pixels will know
+            return True
+        if body is None:
+            return any(key.startswith(below) for below in self._alone)
+        try:
+            return _meaning(json.loads(body)) == _meaning(self._documents[key])
+        except ValueError:
+            return False
+
+
+def _meaning(document: Any) -> str:
+    """Give what a document says of pixels; the rest may be written in many ways."""
+    if isinstance(document, dict) and "shape" in document:
+        document = {key: document.get(key) for key in _OF_PIXELS}
+    elif isinstance(document, dict) and "node_type" in document:
+        document = document.get("attributes")
+    return json.dumps(document, sort_keys=True)
+
+
+_OF_PIXELS = ("shape", "chunks", "chunk_grid", "dtype", "data_type", "compressor")
 
 
 def _entries(body: bytes, *path: str) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from napari_omezarr.layers import (
     with_checked_window,
 )
 from napari_omezarr.plain_text import plain
-from napari_omezarr.reading import ReadOptions, read
+from napari_omezarr.reading import ReadOptions, read_current
 from napari_omezarr.user_files import Recents
 
 from .preferences import follow_settings
@@ -75,7 +75,7 @@ def open_place(
     All channels of each image are read about, unless some are named.
     """
     follow_settings()
-    reading = read(location, options or ReadOptions())
+    reading = read_current(location, options or ReadOptions())
     specs = layer_data(reading.pyramids, channels=channels)
     if not reading.location.is_remote:
         specs = [with_checked_window(spec) for spec in specs]
