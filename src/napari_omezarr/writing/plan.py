@@ -182,6 +182,7 @@ class Plan:
         levels = len(self.objects_by_level)
         counts = " + ".join(f"{count:,}" for count in self.objects_by_level)
         kinds = [f"{self.objects:,} objects{f' ({counts})' if levels > 1 else ''}"]
+        kinds.append(f"about {_size(self.estimated_bytes)}")
         kinds.append(f"{levels} level{'s' if levels > 1 else ''}")
         return ", ".join(kinds)
 
