@@ -18,6 +18,7 @@ from napari_omezarr import errors
 from napari_omezarr.demo.server import OWNER
 from napari_omezarr.location import Location
 from napari_omezarr.store import open_store, run
+from napari_omezarr.store.backend import at_most
 from napari_omezarr.store.zip import NotAnArchive, parse_directory, parse_end
 from quick_retries import PIXELS, QUICK, write_image
 from servers import faults
@@ -72,6 +73,17 @@ def test_an_image_in_an_archive(serve, folder, tmp_path, method, name):
     assert np.array_equal(array[1:3, 5:7], PIXELS[1:3, 5:7])
     below = open_store(location / "0", retry=QUICK)
     assert np.array_equal(zarr.open_array(below, mode="r")[...], PIXELS)
+
+
+def test_the_bound_of_a_chunk_is_not_that_of_the_directory(serve, folder, tmp_path):
+    location = serve(pack(folder, tmp_path / "a.zip"))
+    store = open_store(location, retry=QUICK)
+
+    async def read():
+        with at_most(10):
+            return await store.read("0/c/9/9")
+
+    assert run(read()) is None
 
 
 def test_an_archive_of_a_folder_is_its_folder(folder, tmp_path):

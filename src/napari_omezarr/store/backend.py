@@ -55,6 +55,16 @@ def at_most(count: int) -> Iterator[None]:
         _most.reset(token)
 
 
+@contextmanager
+def bounded_anew() -> Iterator[None]:
+    """Leave the bound of a chunk: what is read inside the block is not the chunk."""
+    token = _most.set(OBJECT_BYTES)
+    try:
+        yield
+    finally:
+        _most.reset(token)
+
+
 def most_bytes() -> int:
     """Give how many bytes what is read whole may have."""
     return _most.get()

@@ -23,7 +23,14 @@ from napari_omezarr._io_loop import outcome
 from napari_omezarr.errors import LocationError, StoreError
 from napari_omezarr.location import object_location
 
-from .backend import GetResult, ObjectBackend, RequestStats, cut, span
+from .backend import (
+    GetResult,
+    ObjectBackend,
+    RequestStats,
+    bounded_anew,
+    cut,
+    span,
+)
 from .error_mapping import ErrorContext
 from .filesystems import require
 
@@ -271,7 +278,8 @@ class ParquetReferences:
 
     async def _read_table(self, key: str) -> Any:
         self._stats.requests += 1
-        answer = (await self._files.answers([key]))[key]
+        with bounded_anew():
+            answer = (await self._files.answers([key]))[key]
         if isinstance(answer, StoreError):
             raise answer
         if answer is None:

@@ -18,7 +18,15 @@ from zarr.abc.store import RangeByteRequest, SuffixByteRequest
 from napari_omezarr.errors import StoreError
 from napari_omezarr.location import DOCUMENTS
 
-from .backend import GetResult, NoteList, ObjectBackend, cut, most_bytes, span
+from .backend import (
+    GetResult,
+    NoteList,
+    ObjectBackend,
+    bounded_anew,
+    cut,
+    most_bytes,
+    span,
+)
 from .error_mapping import Reason, RequestFailed
 
 if TYPE_CHECKING:
@@ -332,7 +340,8 @@ class ZipBackend(ObjectBackend):
         """Read the directory, once; None if there is no file."""
         async with self._opening:
             if self._directory is None and not self._is_folder:
-                self._directory = await self._find_directory()
+                with bounded_anew():
+                    self._directory = await self._find_directory()
                 self._is_folder = self._directory is None
         return self._directory
 
