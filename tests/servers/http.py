@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, quote
 
 from napari_omezarr.location import Location
 from servers.faults import s3_error
@@ -80,12 +81,26 @@ class Bucket(FileServer):
         if request.query.startswith("list-type") or "&list-type" in request.query:
             if not self.lists:
                 return _said(s3_error(403, "AccessDenied"))
-            return Answer(200, {}, b"<ListBucketResult></ListBucketResult>")
+            return Answer(200, {}, self._listed(request))
         answer = await super().answer(request)
         if answer.status not in (403, 404):
             return answer
         missing = s3_error(404, "NoSuchKey")
         return _said(missing if self.lists else s3_error(403, "AccessDenied"))
+
+    def _listed(self, request: Request) -> bytes:
+        """All objects below a prefix, at any depth, on one page."""
+        prefix = parse_qs(request.query).get("prefix", [""])[0]
+        bucket = self.root / request.path.strip("/")
+        found = sorted(file for file in bucket.rglob("*") if file.is_file())
+        keys = ((file.relative_to(bucket).as_posix(), file) for file in found)
+        rows = "".join(
+            f"<Contents><Key>{quote(key)}</Key><Size>{file.stat().st_size}</Size>"
+            "</Contents>"
+            for key, file in keys
+            if key.startswith(prefix)
+        )
+        return f"<ListBucketResult>{rows}</ListBucketResult>".encode()
 
 
 def _said(fault: Status) -> Answer:

@@ -9,6 +9,9 @@ answer                    means
 ========================  =============================================================
 404 without a code, or    never written, if what was asked for tells of the object as a
 with one of an object     whole: all of it, its end, or its beginning (an index)
+404 of something of       an error: a portal, a sign-in page
+another name, after a
+redirect
 404 with another code     an error: the bucket, the account or the upload is not there
 the same for a part from  an error: who asks for that knows that the object is there
 the middle of an object   (a chunk of a shard, a member of an archive)

@@ -82,6 +82,8 @@ class RawResponse:
     start, total : int, int or None
         Of a whole body of `total` bytes only a part was taken, from `start` on; a
         total of None: all of it.
+    is_elsewhere : bool
+        It is of something of another name, to which the request was sent on.
     """
 
     status: int
@@ -89,6 +91,7 @@ class RawResponse:
     body: bytes
     start: int = 0
     total: int | None = None
+    is_elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +278,10 @@ async def send(
                 to = response.headers.get("Location")
                 moved = response.status in _REDIRECTED and access.redirects
                 if not (request.sign_in and moved and to):
-                    return await take(response, stats)
+                    raw = await take(response, stats)
+                    # An object that is sent on keeps its name; a page does not.
+                    there = response.url.name == URL(request.url, encoded=True).name
+                    return raw if there else replace(raw, is_elsewhere=True)
                 url = url.join(URL(to, encoded=True))
             if url.origin() != host:
                 sign_in = {}
@@ -557,7 +563,7 @@ def response_of(raw: RawResponse, asked: Mapping[str, str]) -> Response:
         case 304 if asked.keys() & {"If-None-Match", "If-Modified-Since"}:
             return Response(None, unchanged=True)
     failure = failure_of(raw.status, raw.headers, raw.body)
-    if says_absent(raw.status, failure.code):
+    if says_absent(raw.status, failure.code) and not raw.is_elsewhere:
         return _described(raw)
     raise failure
 

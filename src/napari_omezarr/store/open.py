@@ -40,7 +40,7 @@ from .backend import (
 )
 from .cached import with_disk_cache
 from .error_mapping import ErrorContext, RequestFailed, translate
-from .retry import RetryPolicy
+from .retry import FAILURES, RetryPolicy, retrying
 from .store import RemoteStore
 from .writable import WritablePlace
 
@@ -88,21 +88,26 @@ class ZipItems:
 
     archive: ZipBackend
     url: str
+    retry: RetryPolicy
 
     async def __call__(self) -> Iterable[ObjectMeta]:
         """Read the archive's directory, once for all who ask."""
-        try:
-            return in_tree(await self.archive.sizes())
-        except RequestFailed as failure:
-            problem = self.archive.verdict(failure)
-        raise translate(problem, self.archive.context(self.url))
+        return in_tree(await self._sizes())
 
     async def deep(self) -> Iterable[ObjectMeta]:
         """Give all members, from the archive's directory."""
-        sizes = await self.archive.sizes()
+        sizes = await self._sizes()
         return [
             ObjectMeta(p, False, n) for p, n in sizes.items() if not p.endswith("/")
         ]
+
+    async def _sizes(self) -> Mapping[str, int]:
+        found = await retrying(self.archive.sizes, self.retry, asyncio.Semaphore(1))
+        if not isinstance(found, FAILURES):
+            return found
+        if isinstance(found, RequestFailed):
+            found = self.archive.verdict(found)
+        raise translate(found, self.archive.context(self.url))
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,7 +353,7 @@ def open_lister(
 
         file = replace(location, member=None)
         archive = ZipBackend(_backend(file, profile, retry), location.member)
-        return WholeLister(ZipItems(archive, location.display), archive.stats)
+        return WholeLister(ZipItems(archive, location.display, retry), archive.stats)
     if location.through:
         return _fsspec_lister(location, retry)
     match location.protocol:
