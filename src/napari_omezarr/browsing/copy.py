@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import time
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +30,7 @@ from napari_omezarr.errors import (
 from napari_omezarr.location import DOCUMENTS, NODE_DOCUMENTS, is_below
 from napari_omezarr.pyramid import ArrayPixels
 from napari_omezarr.reading import join_path, read_current
-from napari_omezarr.store import ObjectMeta, open_lister, open_store
+from napari_omezarr.store import ObjectMeta, open_lister, open_store, refuse_presumed
 from napari_omezarr.user_files import cache_folder, read_json, write_json
 from napari_omezarr.writing import is_document, open_hierarchy
 
@@ -62,6 +63,9 @@ class CopyProgress:
     all_bytes: int
 
 
+_AGREE = "Sign in as somebody who may list it, or agree to that (accept_refused)."
+
+
 @dataclass(frozen=True, slots=True)
 class Copied:
     """A finished copy: what was copied now, and how many objects were there before."""
@@ -77,6 +81,7 @@ async def copy_store(
     target: Location,
     *,
     progress: Callable[[CopyProgress], None] | None = None,
+    accept_refused: bool = False,
 ) -> Copied:
     """Copy all objects below a place, on the I/O loop.
 
@@ -93,9 +98,14 @@ async def copy_store(
         what an earlier copy from the same source left.
     progress : callable, optional
         Called on the I/O loop after each object; must return at once.
+    accept_refused : bool, optional
+        Leave out what a bucket that may not be listed refuses: nobody can tell whether
+        such chunks were never written.
 
     Raises
     ------
+    LossError
+        Chunks are refused so, and nobody has agreed to leave them out.
     TargetExistsError
         Something else is there; nothing is overwritten.
     OptionError
@@ -123,7 +133,7 @@ async def copy_store(
         await asyncio.to_thread(hierarchy.begin_delete, key)
     done = [item for item in items if same and _is_there(item, there)]
     copying = _Copying(open_store(source), hierarchy, items, done, progress)
-    await copying.run()
+    await copying.run(accept_refused=accept_refused)
     await asyncio.to_thread(journal.end)
     return Copied(target, copying.objects, copying.bytes, len(done))
 
@@ -158,9 +168,18 @@ class _Copying:
         self._waiting = [item for item in items if item.name not in finished]
         self._alone = asyncio.Lock()
 
-    async def run(self) -> None:
+    async def run(self, *, accept_refused: bool) -> None:
         self._tell()
+        began = time.monotonic()
+        # Where nothing is listed, what a refusal means depends on what can be read.
+        await self._source.answers(
+            item.name
+            for item in self._waiting
+            if item.size is None and item.name in NODE_DOCUMENTS
+        )
         await self._copy_all(i for i in self._waiting if not is_document(i.name))
+        if not accept_refused:
+            refuse_presumed(began, "copied", _AGREE)
         # The root's document comes last of all: until then it is no image to a reader.
         documents = [item for item in self._waiting if is_document(item.name)]
         for depth in sorted({d.name.count("/") for d in documents}, reverse=True):

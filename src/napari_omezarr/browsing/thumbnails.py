@@ -288,6 +288,9 @@ def _from_level(
     if cache and (kept := cache.find(place, version)) is not None:
         return Thumbnail(kept, sentence)
     drawn = _drawn(image, pixels, shown)
+    if pixels.store.presumed:
+        # What is refused may be there the next time.
+        return Thumbnail(drawn, f"{sentence} Parts of it are refused, and left empty.")
     if cache:
         cache.keep(place, version, drawn)
     return Thumbnail(drawn, sentence)

@@ -32,7 +32,7 @@ from .open import (
     presigned,
 )
 from .retry import RetryPolicy, tried_once
-from .store import RemoteStore
+from .store import RemoteStore, refuse_presumed
 from .writable import WritablePlace, WritableStore
 
 __all__ = [
@@ -65,6 +65,7 @@ __all__ = [
     "open_store",
     "open_writable",
     "presigned",
+    "refuse_presumed",
     "run",
     "set_disk_cache",
     "store_and_path",

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+from weakref import WeakValueDictionary
 
 from zarr.abc.store import RangeByteRequest, Store
 
 from napari_omezarr._io_loop import on_io_loop, run
-from napari_omezarr.errors import ObjectChangedError, StoreError, TruncatedBodyError
+from napari_omezarr.errors import (
+    LossError,
+    ObjectChangedError,
+    StoreError,
+    TruncatedBodyError,
+)
 from napari_omezarr.location import DOCUMENTS, NODE_DOCUMENTS
 
 from .absence import says_denied, tells_of_all
@@ -209,8 +216,8 @@ class RemoteStore(Store):
 
     Attributes
     ----------
-    presumed : dict of str to None
-        The chunks that are presumed missing, in the order in which they were asked for.
+    presumed : dict of str to float
+        The chunks that are presumed missing, and when that was concluded.
     """
 
     def __init__(
@@ -241,7 +248,8 @@ class RemoteStore(Store):
         self._refuses_listing = refuses_listing
         self._listing: asyncio.Future[bool | None] | None = None
         self._listing_asked = 0.0
-        self.presumed: dict[str, None] = {}
+        self.presumed: dict[str, float] = {}
+        _stores[id(self)] = self
 
     @property
     def rounds(self) -> int:
@@ -532,7 +540,7 @@ class RemoteStore(Store):
             said = f"{where} may not be listed, and answers 403 to what is not there."
             self._notes.add(said)
             return
-        self.presumed[key] = None
+        self.presumed[key] = time.monotonic()
         self._notes.add(
             f"{where} may not be listed, and answers 403 to parts of the image: nobody "
             "can tell whether they were never written or are refused. They count as "
@@ -631,6 +639,41 @@ class RemoteStore(Store):
     def list_dir(self, prefix: str) -> NoReturn:
         """Refuse to list."""
         self.list()
+
+
+_stores: WeakValueDictionary[int, RemoteStore] = WeakValueDictionary()
+
+
+def presumed_since(when: float) -> tuple[str, ...]:
+    """Give the addresses of the chunks that were presumed missing since a moment.
+
+    Of all stores of this process: who reads through a graph of dask's or a view knows
+    no better from where.
+    """
+    return tuple(
+        (store.location / key).display
+        for store in list(_stores.values())
+        for key, concluded in list(store.presumed.items())
+        if concluded >= when
+    )
+
+
+def refuse_presumed(when: float, doing: str, action: str) -> None:
+    """Refuse to go on where chunks were presumed missing since a moment.
+
+    Raises
+    ------
+    LossError
+        There are some.
+    """
+    found = presumed_since(when)
+    if found:
+        raise LossError(
+            f"{found[0]} is refused, and nobody can tell whether it was ever written; "
+            f"{len(found)} chunks would be {doing} as empty.",
+            action=action,
+            url=found[0],
+        )
 
 
 def _folders(keys: Iterable[str]) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import time
 import zlib
 from concurrent.futures import (
     FIRST_COMPLETED,
@@ -37,7 +38,7 @@ from napari_omezarr.pyramid import (
     tolerated,
     whole_box,
 )
-from napari_omezarr.store import run
+from napari_omezarr.store import refuse_presumed, run
 
 from .downsample import downsample
 from .encode import encoding_of
@@ -222,6 +223,10 @@ class BlockTask:
     method: Method
     first: int
     channel_axis: int | None = None
+    accept_refused: bool = False
+
+
+AGREE = "Sign in as somebody who may list it, or agree to that (accept_refused)."
 
 
 def write_block(
@@ -238,7 +243,10 @@ def write_block(
     of nothing, of one object of each level, or of everything; ``values`` is the block
     where it has been read already.
     """
+    began = time.monotonic()
     block = task.source.read(bounds) if values is None else values
+    if not task.accept_refused:
+        refuse_presumed(began, "saved", AGREE)
     # Only the source's own pixels say what a window of contrast has to reach.
     ranges = () if task.first else extremes(block, bounds, task.channel_axis)
     checks: list[tuple[int, int, int]] = []
@@ -482,6 +490,7 @@ def task_of(
         method=image.method,
         first=write_pass.first,
         channel_axis=image.spec.channel_axis,
+        accept_refused=plan.options.accept_refused,
     )
 
 

@@ -77,6 +77,9 @@ class WriteOptions:
         Put all metadata into the root's document as well.
     accept_losses : bool
         Write even what this version cannot hold completely.
+    accept_refused : bool
+        Write as empty what a bucket that may not be listed refuses: nobody can tell
+        whether such chunks were never written.
     memory : int
         Bytes that may be used above what the source holds.
 
@@ -109,6 +112,7 @@ class WriteOptions:
     merge: bool = True
     consolidated: bool = True
     accept_losses: bool = False
+    accept_refused: bool = False
     memory: int = 128 * 2**20
 
     def __post_init__(self) -> None:
@@ -183,6 +187,7 @@ class ArrayChoices(TypedDict, total=False):
     merge: bool
     consolidated: bool
     accept_losses: bool
+    accept_refused: bool
     memory: int
     existing: Existing
     unfinished: Unfinished

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -22,10 +23,12 @@ from napari_omezarr.errors import (
 )
 from napari_omezarr.location import Location
 from napari_omezarr.pyramid import coarser_box
+from napari_omezarr.store import refuse_presumed
 
 from .chunking import COPIES
 from .documents import array_documents, plan_documents
 from .engine import (
+    AGREE,
     Running,
     checked_box,
     checksum,
@@ -305,6 +308,7 @@ class _Guarded:
 def _save(
     plan: Plan, target: Target, mode: SaveMode, executor: Executor, running: Running
 ) -> Saved:
+    began = time.monotonic()
     resumed = _resumed(target, plan, mode)
     if resumed and target.switching:
         target.finish()
@@ -327,6 +331,8 @@ def _save(
             run_plan(plan, target.staged, journal, executor, running)
             plan = with_contrast(plan, target.staged, journal)
             verified = verification.finish()
+    if not plan.options.accept_refused:
+        refuse_presumed(began, "saved", AGREE)
     target.claim.check(thoroughly=True)
     target.commit(plan_documents(plan), replaced)
     return Saved(target.address, plan, verified, target.notes)
