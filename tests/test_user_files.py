@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -128,3 +129,9 @@ def test_the_folder_can_be_named_by_the_environment(
     assert Recents().file.parent == tmp_path
     monkeypatch.delenv(FOLDER_VARIABLE)
     assert configuration_folder().name == "napari-omezarr"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders have no modes there")
+def test_folders_of_the_person_are_private(tmp_path):
+    write_json(tmp_path / "ours/file.json", {})
+    assert (tmp_path / "ours").stat().st_mode & 0o777 == 0o700

@@ -52,6 +52,7 @@ def read_json(file: Path) -> Any:
 
 def write_json(file: Path, value: Any) -> None:
     """Write a file so that a reader finds the old one or the new one, never half."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with replacing(file) as fresh:
         # Only this person may read it: addresses tell what she works on.
         fresh.touch(mode=0o600)

@@ -326,3 +326,35 @@ def test_a_failure_in_the_middle_of_a_shard_is_ours_too(http_server, tmp_path):
     http_server.fault("*/c/0/0", faults.s3_error(404, "NoSuchBucket"), forever=True)
     with pytest.raises(errors.BucketNotFoundError):
         array[:2, :2]
+
+
+def test_a_page_instead_of_a_chunk_is_a_portals(store, http_server):
+    store.fetch(["zarr.json"])
+    http_server.fault("*/c/*", faults.page(), forever=True)
+    error = store.fetch(["0/c/0/0"])["0/c/0/0"]
+    assert isinstance(error, errors.WebPageError)
+    assert "portal" in error.action
+
+
+@pytest.mark.parametrize("how", ["nobody", "sign in"])
+def test_a_proxy_is_blamed_where_it_is_the_cause(http_server, monkeypatch, how):
+    proxy = "http://127.0.0.1:9" if how == "nobody" else http_server.url
+    monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.setenv("no_proxy", "")
+    http_server.fault("*", faults.Status(407), forever=True)
+    error = store_at("http://data.invalid/a.zarr").fetch(["zarr.json"])["zarr.json"]
+    assert isinstance(error, errors.StoreConnectionError)
+    assert "proxy" in error.sentence
+    assert "PROXY" in error.action
+
+
+def test_a_redirect_to_something_else_that_is_not_there_is_no_absence(
+    store, http_server
+):
+    http_server.fault("*/c/0/0", faults.redirect("/portal"), forever=True)
+    http_server.fault(
+        "/a.zarr/0/c/0/1", faults.redirect("/b.zarr/0/c/0/1"), forever=True
+    )
+    answers = store.fetch(["0/c/0/0", "0/c/0/1"])
+    assert isinstance(answers["0/c/0/0"], errors.StoreError)
+    assert answers["0/c/0/1"] is None

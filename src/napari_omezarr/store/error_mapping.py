@@ -50,6 +50,8 @@ class Reason(Enum):
     CIRCLES = "redirects without end"
     UNUSABLE = "not an address that can be asked"
     WEB_PAGE = "a page for people"
+    PORTAL = "a page for people, where there were data before"
+    PROXY = "the proxy takes no connection, or refuses it"
     WRONG_RANGE = "another part than the one that was asked for"
     TOO_LONG = "more bytes than the object can have"
     NO_RANGES = "all of a long object, where a part was asked for"
@@ -323,6 +325,12 @@ def _archived(_: RequestFailed, place: ErrorContext) -> StoreError:
     return errors.AccessDeniedError(sentence, action=action, url=place.url)
 
 
+def _proxy(_: RequestFailed, place: ErrorContext) -> StoreError:
+    made, sentence, action = _REASONS[Reason.PROXY]
+    said = sentence.format(host=place.host or place.url)
+    return made(said, action=action, url=place.url)
+
+
 def _odd(failure: RequestFailed, place: ErrorContext) -> StoreError:
     sentence = f"{place.host} answers with status {failure.status} at {place.url}."
     return errors.ServerError(sentence, action="Check the address.", url=place.url)
@@ -361,6 +369,7 @@ _STATUSES: dict[int, Callable[[RequestFailed, ErrorContext], StoreError]] = {
     401: _sign_in_needed,
     403: _denied,
     405: _takes_none,
+    407: _proxy,
     410: _gone,
     507: _full,
 }
@@ -421,6 +430,17 @@ _REASONS: dict[Reason, tuple[type[StoreError], str, str]] = {
         errors.WebPageError,
         "{url} answers with a web page.",
         "Use the address of the data, not of the page that shows them.",
+    ),
+    Reason.PORTAL: (
+        errors.WebPageError,
+        "{host} answers with a web page instead of {url}.",
+        "Sign in there in a browser, or look whether a portal or a firewall of your "
+        "network stands between.",
+    ),
+    Reason.PROXY: (
+        errors.StoreConnectionError,
+        "The proxy that this computer names for {host} does not let it be reached.",
+        "Check HTTPS_PROXY and HTTP_PROXY, or the proxy in the system's settings.",
     ),
     Reason.WRONG_RANGE: (
         errors.ServerError,

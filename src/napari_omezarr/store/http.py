@@ -151,6 +151,10 @@ _REASONS: tuple[tuple[tuple[type[Exception], ...], Reason], ...] = (
         Reason.CERTIFICATE,
     ),
     ((aiohttp.ClientSSLError, ssl.SSLError), Reason.ENCRYPTION),
+    (
+        (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError),
+        Reason.PROXY,
+    ),
     ((aiohttp.ClientConnectorDNSError,), Reason.UNKNOWN_HOST),
     ((TimeoutError,), Reason.SILENCE),
     ((aiohttp.ClientConnectorError,), Reason.NO_CONNECTION),

@@ -563,7 +563,11 @@ class RemoteStore(Store):
 
     def _error(self, key: str, failure: Failure) -> StoreError:
         url = (self.location / key).display if key else self.location.display
-        return translate(self._verdict(failure), self._backend.context(url))
+        verdict = self._verdict(failure)
+        if isinstance(verdict, RequestFailed) and verdict.reason is Reason.WEB_PAGE:
+            known = self._readable and key.rpartition("/")[2] not in DOCUMENTS
+            verdict = replace(verdict, reason=Reason.PORTAL) if known else verdict
+        return translate(verdict, self._backend.context(url))
 
     def _changed(self, key: str) -> ObjectChangedError:
         url = (self.location / key).display

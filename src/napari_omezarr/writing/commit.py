@@ -481,7 +481,7 @@ class InPlaceTarget:
         if self._access is ListAccess.DIM:
             probe_write(self._hierarchy, self.path)
         with explained(str(self.journal)):
-            self.journal.parent.mkdir(parents=True, exist_ok=True)
+            self.journal.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if replaced is not None and not self.unfinished():
             fresh = Replacement(replacement_folder(), replaced.objects, replaced.size)
             fresh.keep(self._replacing)

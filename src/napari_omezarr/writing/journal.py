@@ -52,7 +52,7 @@ class Journal:
         """Open the file to go on, without the line that was cut off."""
         with explained(str(self.path)):
             kept = _complete(self.path)[: self._valid]
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._file = self.path.open("w", encoding="utf-8")
             header = json.dumps({"plan": self.digest})
             self._file.write("".join(f"{line}\n" for line in kept or [header]))
