@@ -138,6 +138,13 @@ def undo_write_back() -> None:
     undo_last()
 
 
+def choose_coordinate_system(viewer: napari.viewer.Viewer) -> None:
+    """Show the image of the selected layer in another of its coordinate systems."""
+    from .widgets.placement import choose_coordinate_system
+
+    choose_coordinate_system(viewer)
+
+
 def prefer_reader() -> None:
     """Make this plugin the preferred reader."""
     from .widgets.preferences import prefer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
@@ -13,15 +14,17 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QProgressDialog, QPushButton
 
 from gui_steps import NAMES, PLUGIN, drop, every_turn, names, until
-from napari_omezarr.errors import OMEZarrError
+from napari_omezarr.errors import OMEZarrError, OptionError
 from napari_omezarr.location import Location
 from napari_omezarr.reading import Reading
 from napari_omezarr.samples import write_cells
 from napari_omezarr.user_files import Recents
-from napari_omezarr.widgets.open import MOST, tell
+from napari_omezarr.widgets.open import MOST, add_layers, open_place, tell
 from napari_omezarr.widgets.open_dialog import show_open_dialog
 from napari_omezarr.widgets.qt_async import pending
+from napari_omezarr.widgets.viewer_layers import image_address
 from servers.faults import Stalled, Status
+from small_images import put_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -286,3 +289,99 @@ def test_what_was_offered_is_forgotten_when_another_address_is_typed(
     assert dialog.images.isHidden()
     dialog.open_button.click()
     until(qtbot, lambda: names(viewer.layers) == NAMES)
+
+
+# What is asked of ``viewer.open`` beside the address.
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ({"name": "mine"}, lambda layer: layer.name.startswith("mine")),
+        ({"scale": (5, 3, 3)}, lambda layer: tuple(layer.scale) == (5, 3, 3)),
+        ({"translate": (1, 2, 3)}, lambda layer: tuple(layer.translate) == (1, 2, 3)),
+        ({"visible": False}, lambda layer: not layer.visible),
+        ({"opacity": 0.25}, lambda layer: layer.opacity == 0.25),
+        ({"blending": "opaque"}, lambda layer: layer.blending == "opaque"),
+        ({"affine": np.diag([2, 2, 2, 1])}, lambda layer: layer.affine.scale[0] == 2),
+        ({"metadata": {"a": 1}}, lambda layer: layer.metadata["a"] == 1),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_options_of_layers_are_honoured(
+    viewer: Any, cells: str, asked: Any, found: Any
+) -> None:
+    layers = viewer.open(cells, plugin=PLUGIN, **asked)
+    assert [type(layer) for layer in layers] == [Image, Image, Labels]
+    assert all(found(layer) for layer in layers)
+    assert {image_address(layer) for layer in layers} == {cells}
+
+
+def test_looks_of_images_are_not_those_of_labels(viewer: Any, cells: str) -> None:
+    looks = {"colormap": "red", "contrast_limits": (3, 5000), "gamma": 0.5}
+    first, second, labels = viewer.open(cells, plugin=PLUGIN, **looks)
+    for image in (first, second):
+        assert image.colormap.name == "red"
+        assert tuple(image.contrast_limits) == (3, 5000)
+        assert image.gamma == 0.5
+    assert isinstance(labels, Labels)
+
+
+def test_images_open_as_labels_and_labels_as_images(viewer: Any, cells: str) -> None:
+    layers = viewer.open(cells, plugin=PLUGIN, layer_type="labels", opacity=0.5)
+    assert [type(layer) for layer in layers] == [Labels] * 3
+    assert [layer.opacity for layer in layers] == [0.5] * 3
+    assert names(layers) == NAMES
+    viewer.layers.clear()
+    layers = viewer.open(cells, plugin=PLUGIN, layer_type="image", colormap="red")
+    assert [type(layer) for layer in layers] == [Image] * 3
+    assert {layer.colormap.name for layer in layers} == {"red"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"layer_type": "points"}, "holds images and labels and no points"),
+        ({"channel_axis": 0}, "Each channel is a layer of its own"),
+        ({"rgb": True}, "rgb=True does not go"),
+        ({"multiscale": True}, "multiscale=True does not go"),
+        ({"colormap": "no such"}, "napari does not make the layer"),
+        ({"nonsense": 3, "layer_type": "image"}, "napari does not make the layer"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_what_does_not_go_is_refused_in_words(
+    viewer: Any, tmp_path: Path, asked: Any, words: str
+) -> None:
+    put_image(tmp_path / "a.ome.zarr", names="yx", shape=(16, 24), count=1)
+    with pytest.raises(Exception, match=words):
+        viewer.open(str(tmp_path / "a.ome.zarr"), plugin=PLUGIN, **asked)
+    assert not viewer.layers
+
+
+def test_fractions_are_no_labels(viewer: Any, tmp_path: Path) -> None:
+    options = {"names": "yx", "shape": (16, 24), "count": 1, "dtype": np.float32}
+    put_image(tmp_path / "a.ome.zarr", **options)
+    with pytest.raises(OptionError, match="which are no labels"):
+        viewer.open(str(tmp_path / "a.ome.zarr"), plugin=PLUGIN, layer_type="labels")
+
+
+def test_layers_know_their_source_at_every_door(
+    viewer: Any, cells: str, tmp_path: Path, qtbot: QtBot
+) -> None:
+    viewer.open(cells, plugin=PLUGIN)
+    dialog = show_open_dialog(viewer)
+    dialog.line.set_address(cells)
+    dialog.open_button.click()
+    until(qtbot, lambda: len(viewer.layers) == 2 * len(NAMES))
+    add_layers(viewer, open_place(Location.parse(cells)))
+    sources = {
+        (layer.source.path, layer.source.reader_plugin) for layer in viewer.layers
+    }
+    assert sources == {(cells, PLUGIN)}
+    viewer.layers.clear()
+    put_image(tmp_path / "a.ome.zarr", names="yx", shape=(16, 24), count=1)
+    add_layers(viewer, open_place(Location.parse(tmp_path / "a.ome.zarr")))
+    assert viewer.layers[0].source.path == str(tmp_path / "a.ome.zarr")
+    drop(viewer, f"file://{tmp_path}/a.ome.zarr")
+    assert viewer.layers[1].source.path == str(tmp_path / "a.ome.zarr")

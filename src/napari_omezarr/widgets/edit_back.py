@@ -24,6 +24,7 @@ from .viewer_layers import (
     layer_data,
     original_of,
     record_of,
+    source_of,
 )
 
 if TYPE_CHECKING:
@@ -191,7 +192,8 @@ def _show_present(
         return
     _, options, kind = edited.layer.as_layer_data_tuple()
     options["name"] = f"{edited.layer.name} now"
-    layer = Layer.create(outcome.result(), options, kind)
+    with source_of(str(record_of(edited.layer).get("address", ""))):
+        layer = Layer.create(outcome.result(), options, kind)
     keep_original(layer)
     viewer.add_layer(layer)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from textwrap import shorten
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from qtpy.QtCore import QTimer
 from napari_omezarr.claims import place_of
 from napari_omezarr.display import attach
 from napari_omezarr.display.notifications import show_error, show_info, show_warning
-from napari_omezarr.errors import ImageChoiceError, OMEZarrError
+from napari_omezarr.errors import ImageChoiceError, OMEZarrError, OptionError
 from napari_omezarr.layers import (
     estimate_contrast,
     fitting_contrast,
@@ -29,13 +30,16 @@ from napari_omezarr.plain_text import plain
 from napari_omezarr.reading import ReadOptions, read_current
 from napari_omezarr.user_files import Recents
 
+from .open_options import OpenOptions, asked_of_viewer, with_options
 from .preferences import follow_settings
 from .qt_async import Task, wait_for
+from .viewer_layers import source_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from concurrent.futures import Future
 
+    from napari.components import ViewerModel
     from napari.layers import Image
 
     from napari_omezarr.layers import LayerSpec
@@ -44,6 +48,8 @@ if TYPE_CHECKING:
     from napari_omezarr.reading import Reading
 
 Limits = tuple[float, float]
+
+_NOTHING = OpenOptions()
 
 MOST = 5
 """Sentences in one notification; the layers' metadata hold all warnings."""
@@ -82,9 +88,12 @@ def open_place(
     return Opened(reading, tuple(specs))
 
 
-def make_layers(opened: Iterable[Opened]) -> list[Layer]:
+def make_layers(opened: Iterable[Opened], asked: OpenOptions = _NOTHING) -> list[Layer]:
     """Make the layers of what was opened, remember the places and tell the notes."""
-    parts = list(opened)
+    parts = [
+        replace(part, specs=tuple(with_options(spec, asked) for spec in part.specs))
+        for part in opened
+    ]
     recents = Recents()
     for part in parts:
         recents.add(part.reading.location)
@@ -92,6 +101,14 @@ def make_layers(opened: Iterable[Opened]) -> list[Layer]:
     # Some of what is odd is found out only when layers are made.
     tell((p.reading for p in parts), (text for s in specs for text in s.warnings))
     return [make_layer(spec) for spec in specs]
+
+
+def add_layers(viewer: ViewerModel, opened: Opened) -> None:
+    """Add the layers of what was opened to a viewer, which then knows their source."""
+    with source_of(opened.reading.location):
+        layers = make_layers([opened])
+    for layer in layers:
+        viewer.add_layer(layer)
 
 
 def open_for_viewer(
@@ -105,6 +122,7 @@ def open_for_viewer(
     cancelled, or is asked which of a store's images she means.
     """
     tasks: list[Task] = []
+    asked = asked_of_viewer()
     try:
         locations = [place_of(address) for address in addresses]
         tasks += [Task(partial(open_place, place)).start() for place in locations]
@@ -117,7 +135,7 @@ def open_for_viewer(
             if isinstance(error, ImageChoiceError) and offer(location, error):
                 continue
             opened.append(task.future.result())
-        return make_layers(opened) or [(None,)]
+        return make_layers(opened, asked) or [(None,)]
     except OMEZarrError as error:
         explain(error)
         raise
@@ -137,7 +155,13 @@ def make_layer(spec: LayerSpec) -> Layer:
     """
     data, options, kind = spec.layer_data
     visible = options.pop("visible", True)
-    layer = Layer.create(data, {**options, "visible": False}, kind)
+    try:
+        layer = Layer.create(data, {**options, "visible": False}, kind)
+    # What a person asked of ``viewer.open``, in napari's own words.
+    except (TypeError, ValueError, KeyError) as error:
+        reason = shorten(str(error), 150)
+        msg = f"napari does not make the layer {options.get('name')}: {reason}."
+        raise OptionError(msg, action="Check the options.") from error
     if spec.contrast_range is not None:
         layer.contrast_limits_range = spec.contrast_range
     attach(layer, spec.levels, label=spec.kind == "labels")

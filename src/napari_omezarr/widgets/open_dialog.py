@@ -332,10 +332,9 @@ class OpenDialog(QDialog):
         elif isinstance(error, OMEZarrError):
             self._failures.append(str(error))
         else:
-            from .open import make_layers
+            from .open import add_layers
 
-            for layer in make_layers([outcome.result()]):
-                self._viewer.add_layer(layer)
+            add_layers(self._viewer, outcome.result())
         if self._failures or not self._offered:
             self._say("\n".join(self._failures))
         if self.busy:

@@ -36,7 +36,12 @@ from .region_box import (
     finest_shape,
     visible_edges,
 )
-from .viewer_layers import keep_original, on_layers_changed
+from .viewer_layers import (
+    image_address,
+    keep_original,
+    on_layers_changed,
+    source_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -398,7 +403,8 @@ class RegionDock(QWidget):
         self._end("")
         self.form.draw.native.setChecked(False)
         for cut, array in zip(wanted, outcome.result(), strict=True):
-            layer = cut.new_layer(array)
+            with source_of(image_address(cut.layer)):
+                layer = cut.new_layer(array)
             keep_original(layer)
             self._viewer.add_layer(layer)
         if self.form.hide.value:

@@ -395,10 +395,9 @@ class SaveDock(QWidget):
         if error is not None:
             self.view.say(f"✖ {explained(error)}")
             return
-        from .open import make_layers
+        from .open import add_layers
 
-        for layer in make_layers([outcome.result()]):
-            self._viewer.add_layer(layer)
+        add_layers(self._viewer, outcome.result())
 
     def _remember(self, place: Location) -> None:
         folder = without_secrets(place.parent)

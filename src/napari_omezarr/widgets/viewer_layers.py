@@ -7,17 +7,25 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 from napari.layers import Labels, Layer
+
+# It has no public name; a test tells when it moves.
+from napari.layers._source import layer_source
 from numcodecs import Blosc
 
 from napari_omezarr.claims import is_claimed, place_of
 from napari_omezarr.errors import LocationError
+from napari_omezarr.user_files import without_secrets
+
+from .preferences import PLUGIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
 
     import napari.viewer
 
     from napari_omezarr.layers import LayerData
+    from napari_omezarr.location import Location
 
 _codec = Blosc(cname="lz4", clevel=1)
 _originals: WeakKeyDictionary[Layer, bytes] = WeakKeyDictionary()
@@ -51,6 +59,23 @@ def on_layers_changed(
 
 
 # Where layers come from.
+
+
+def source_of(place: Location | str) -> AbstractContextManager[None]:
+    """Give a context in which layers that are made come from a place (`layer.source`).
+
+    Not in a reader: there napari sets it, and wants that nobody did before.
+    """
+    if isinstance(place, str):
+        path = place
+    elif place.protocol == "file":
+        path = str(place.local_path())
+    else:
+        path = without_secrets(place)
+    context: AbstractContextManager[None] = layer_source(
+        path=path, reader_plugin=PLUGIN
+    )
+    return context
 
 
 def record_of(layer: Layer) -> dict[str, Any]:

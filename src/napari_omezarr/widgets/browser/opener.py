@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_omezarr.browsing import EntryKind
 from napari_omezarr.errors import OptionError
 from napari_omezarr.reading import ReadOptions
-from napari_omezarr.widgets.open import Opened, make_layers, open_place
+from napari_omezarr.widgets.open import Opened, add_layers, open_place
 from napari_omezarr.widgets.qt_async import Task, failure
 
 if TYPE_CHECKING:
@@ -124,8 +124,7 @@ class Opener(QObject):
             self.many.emit(request)
             return
         if self._viewer is not None:
-            for layer in make_layers([opened]):
-                self._viewer.add_layer(layer)
+            add_layers(self._viewer, opened)
         self.opened.emit(request)
 
 
