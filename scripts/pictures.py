@@ -32,6 +32,7 @@ from napari_omezarr.display import (
     use_engine,
     wait_until_sharp,
 )
+from napari_omezarr.errors import StoreConnectionError
 from napari_omezarr.location import Location
 from napari_omezarr.pyramid import FixedAxes, Readable, to_dask
 from napari_omezarr.reading import read
@@ -69,12 +70,17 @@ class Held(Readable):
         self.token = f"picture {array.shape}"
         self.address = "s3://idr/cells.ome.zarr"
         self.allowed = 0
+        self.is_away = False
         self._news = asyncio.Condition()
 
     async def read(self, bounds: Bounds) -> np.ndarray:
-        """Wait until one more read is allowed."""
+        """Wait until one more read is allowed, or fail while the place is away."""
         async with self._news:
-            await self._news.wait_for(lambda: self.allowed > 0)
+            await self._news.wait_for(lambda: self.allowed > 0 or self.is_away)
+            if self.is_away:
+                sentence = "idr takes no connection."
+                action = "Check whether this computer is online."
+                raise StoreConnectionError(sentence, action=action)
             self.allowed -= 1
         return self.array[tuple(slice(*bound) for bound in bounds)].copy()
 
@@ -101,6 +107,7 @@ def main() -> None:
         place = Path(folder) / "cells.ome.zarr"
         write_cells(place, shape=SHAPE)
         imageio.imwrite(FOLDER / "loading.png", sharpening(place))
+        imageio.imwrite(FOLDER / "away.png", away(place))
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "cells.ome.zarr"
         write_cells(place)
@@ -129,6 +136,35 @@ def sharpening(place: Path) -> np.ndarray:
     viewer.close()
     white = np.full((PANEL[0], GAP, 3), 255, np.uint8)
     return np.concatenate([panels[0], white, panels[1], white, panels[2]], axis=1)
+
+
+def away(place: Path) -> np.ndarray:
+    """Show the window when the place went away while somebody moved on."""
+    pyramid = read(Location.parse(str(place))).pyramids[0]
+    levels = [Held(np.asarray(pixels[...])) for pixels in stored(pyramid.levels)]
+    viewer = napari.Viewer(show=False)
+    viewer.window.resize(1100, 700)
+    viewer.show()
+    viewer.add_layer(shown([FixedAxes(p, {0: 0}) for p in levels], COLOURS[0]))
+    camera = viewer.scene.camera
+    camera.zoom, camera.center = 1, (0, SHAPE[1] / 2, SHAPE[2] / 2)
+    levels[-1].allow(10_000)
+    levels[0].allow(60)
+    until(lambda: not levels[0].allowed)
+    for level in levels:
+        level.is_away = True
+        # Those that wait hear of it.
+        level.allow(0)
+    camera.center = (0, SHAPE[1] / 2, SHAPE[2] / 2 + 5 * CHUNK)
+    wait(1)
+    until(lambda: not pending(viewer) and " since " in str(viewer.status))
+    wait(8)
+    point = (viewer.dims.point[0], SHAPE[1] / 2, SHAPE[2] / 2 + 8 * CHUNK)
+    viewer.status = viewer.layers[0].get_status(point, world=True)
+    wait(1)
+    picture = viewer.screenshot(canvas_only=False, flash=False)[..., :3]
+    viewer.close()
+    return picture
 
 
 def region(place: Path) -> np.ndarray:
