@@ -15,7 +15,7 @@ from napari_omezarr.errors import (
     UnsupportedDataError,
 )
 from napari_omezarr.location import DOCUMENTS
-from napari_omezarr.metadata import Labels, parse_document
+from napari_omezarr.metadata import Labels, is_usable_path, parse_document
 from napari_omezarr.pyramid import ArrayPixels, chunk_box, chunk_counts
 from napari_omezarr.reading import (
     GroupNode,
@@ -489,5 +489,6 @@ def _level_paths(document: dict[str, Any]) -> Iterator[str]:
             yield from _level_paths(inner)
     for image in _dicts(document.get("multiscales")):
         for dataset in _dicts(image.get("datasets")):
-            if isinstance(dataset.get("path"), str):
-                yield dataset["path"]
+            path = dataset.get("path")
+            if isinstance(path, str) and is_usable_path(path):
+                yield path

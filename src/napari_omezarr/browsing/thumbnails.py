@@ -16,6 +16,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from napari_omezarr.atomic_file import PARTIAL, replacing
+from napari_omezarr.errors import FOREIGN_ERRORS
+from napari_omezarr.metadata import is_usable_path
 from napari_omezarr.pyramid import ArrayPixels, chunk_counts
 from napari_omezarr.reading import ReadOptions, read_current
 from napari_omezarr.store import open_store, run
@@ -229,7 +231,9 @@ def _stored_path(attributes: Mapping[str, Any]) -> str:
     usable = [
         row
         for row in rows
-        if isinstance(row, dict) and isinstance(row.get("path"), str)
+        if isinstance(row, dict)
+        and isinstance(row.get("path"), str)
+        and is_usable_path(row["path"])
     ]
     usable.sort(key=lambda row: (_width(row) < EDGE, abs(_width(row) - EDGE)))
     return str(usable[0]["path"]) if usable else ""
@@ -261,7 +265,8 @@ def _decoded(body: bytes) -> np.ndarray | None:
                 return None
             picture.thumbnail((EDGE, EDGE))
             return np.asarray(picture.convert("RGB"))
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
+    # Pillow says of a damaged file whatever its parts say; of PNG a SyntaxError.
+    except (*FOREIGN_ERRORS, SyntaxError, Image.DecompressionBombError):
         return None
 
 

@@ -33,7 +33,7 @@ from .model import (
     Window,
 )
 from .multiscale import fit_axes
-from .node import DocumentError, load_json
+from .node import DocumentError, is_usable_path, load_json
 from .transforms import in_order, stored_parameters
 
 __all__ = [
@@ -66,6 +66,7 @@ __all__ = [
     "fit_axes",
     "in_order",
     "is_rgb",
+    "is_usable_path",
     "known_unit",
     "load_json",
     "normalized_unit",

@@ -304,6 +304,11 @@ def escapes(path: str) -> bool:
     return ".." in parts or _DRIVE.match(path.lstrip("/\\")) is not None
 
 
+def is_usable_path(text: str) -> bool:
+    """Whether a text is a path inside a group that a store can hold."""
+    return not escapes(text) and _is_storable(text)
+
+
 def relative_path(node: JsonNode) -> str | None:
     """Return the path that ``node`` gives, without slashes at its ends.
 

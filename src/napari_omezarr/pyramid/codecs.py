@@ -77,10 +77,10 @@ def _tolerated_step(step: Any, notes: list[str]) -> Any:
         return {"name": step}
     if not isinstance(step, dict) or not isinstance(step.get("configuration"), dict):
         return step
-    name, configuration = step.get("name"), dict(step["configuration"])
+    name, configuration = str(step.get("name")), dict(step["configuration"])
     if name in _SPECIFIED:
         _drop(name, configuration, _SPECIFIED[name], notes)
-    elif isinstance(name, str) and name.startswith("numcodecs."):
+    elif name.startswith("numcodecs."):
         identified = {"id": name.removeprefix("numcodecs."), **configuration}
         configuration = _tolerated_config(identified, notes)
         del configuration["id"]

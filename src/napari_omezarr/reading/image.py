@@ -112,6 +112,7 @@ def open_array(opening: Opening, node: ArrayNode) -> ArrayPixels:
     name = node.path or address
     document, notes = tolerated(node.document)
     try:
+        _check_grid(document)
         opened = zarr.AsyncArray.from_dict(
             StorePath(opening.store, node.path), document
         )
@@ -129,6 +130,20 @@ def open_array(opening: Opening, node: ArrayNode) -> ArrayPixels:
 
 _REASON = 200  # characters
 _MOST_AXES = 32
+
+
+def _check_grid(document: Mapping[str, Any]) -> None:
+    """Raise UnsupportedDataError for what is no grid, of which zarr makes very much."""
+    grid = document.get("chunk_grid")
+    settings = grid.get("configuration") if isinstance(grid, Mapping) else None
+    chunks = settings.get("chunk_shape") if isinstance(settings, Mapping) else None
+    chunks = document.get("chunks") if chunks is None else chunks
+    shape = document.get("shape")
+    for sizes, least in ((shape, 0), (chunks, 1)):
+        if not isinstance(sizes, list | tuple) or len(sizes) > _MOST_AXES:
+            raise UnsupportedDataError("Its shape or that of its chunks is none")
+        if not all(type(size) is int and size >= least for size in sizes):
+            raise UnsupportedDataError("Its shape or that of its chunks is none")
 
 
 def _check_size(array: zarr.AsyncArray[Any]) -> None:
