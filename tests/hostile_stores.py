@@ -240,7 +240,7 @@ def drawn(seed: int) -> dict[str, bytes]:
             case 1:
                 store[key] = store.get(draw.choice(documents), b"")
             case _ if key in documents:
-                with suppress(ValueError, LookupError, TypeError):
+                with suppress(ValueError, LookupError, TypeError, RecursionError):
                     store[key] = _mutated_json(store.get(key, b"{}"), draw)
             case _:
                 store[key] = _mutated_bytes(store.get(key, b""), draw)

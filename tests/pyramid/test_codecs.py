@@ -266,7 +266,8 @@ def test_so_is_it_in_zarr_2():
 
 @pytest.mark.parametrize(
     "odd",
-    [{}, {"codecs": 7}, {"codecs": [7, None, "crc32c", {"name": {}, "configuration": {}}]}]
+    [{}, {"codecs": 7}, {"codecs": [7, None, "crc32c"]}]
+    + [{"codecs": [{"name": name, "configuration": {}}]} for name in ({}, [], 1, None)]
     + [{"compressor": c, "filters": [c]} for c in (7, "zlib", {}, {"id": 3}, [])]
     + [{"codecs": [{"name": "blosc", "configuration": c}]} for c in (1, [], {"a": 1})],
 )  # fmt: skip
