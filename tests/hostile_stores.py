@@ -270,14 +270,14 @@ def _doors(path: Path) -> list[tuple[str, Any]]:
     ]
 
 
-MOST_BOX = 16 << 20
+MOST_BOX = 4096 * 8
 
 
 def _part(array: Any) -> tuple[slice, ...]:
-    """A box of an array in its middle that is small, whatever the array is."""
-    box, left = [], MOST_BOX // array.dtype.itemsize
+    """A box of an array in its middle that is small, whatever its chunks are."""
+    box, left = [], 4096
     for size in reversed(array.shape):
-        length = max(1, min(size, left))
+        length = max(1, min(size, left, 24))
         left //= length
         box.append(slice((size - length) // 2, (size - length) // 2 + length))
     return tuple(reversed(box))

@@ -40,6 +40,7 @@ MOST_BYTES = 16 * 2**20
 CACHE_BYTES = 64 * 2**20
 """What thumbnails take on disk at most, unless somebody says otherwise."""
 
+_MOST_CHUNKS = 4000
 _MOST_CHANNELS = 6
 _MOST_PIXELS = 64 * 2**20
 
@@ -258,6 +259,13 @@ def _from_store(
     return pixels
 
 
+_UNREADABLE: tuple[type[Exception], ...] = (
+    *FOREIGN_ERRORS,
+    SyntaxError,
+    Image.DecompressionBombError,
+)
+
+
 def _decoded(body: bytes) -> np.ndarray | None:
     try:
         with Image.open(BytesIO(body)) as picture:
@@ -266,7 +274,7 @@ def _decoded(body: bytes) -> np.ndarray | None:
             picture.thumbnail((EDGE, EDGE))
             return np.asarray(picture.convert("RGB"))
     # Pillow says of a damaged file whatever its parts say; of PNG a SyntaxError.
-    except (*FOREIGN_ERRORS, SyntaxError, Image.DecompressionBombError):
+    except _UNREADABLE:
         return None
 
 
@@ -287,6 +295,8 @@ def _from_level(
         )
     sentence = "The middle of the coarsest level."
     counts = chunk_counts(pixels.shape, pixels.chunks)
+    if prod(sorted(counts)[-2:]) * planes > _MOST_CHUNKS:
+        return Thumbnail(None, "Its coarsest plane has too many chunks to preview.")
     key = pixels.stored_key(tuple(count // 2 for count in counts))
     version = run(pixels.store.version(key)) if cache else ""
     place = image.location / image.levels[-1].path
