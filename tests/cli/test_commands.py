@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from napari_omezarr import errors, read_layers
+from napari_omezarr import errors, read_layers, write_image
 from napari_omezarr.cli import main
 from napari_omezarr.cli.command import exit_code
 from napari_omezarr.samples import write_cells
@@ -170,6 +170,20 @@ def test_labels_are_added(image, tmp_path):
     run("add-labels", image.replace("cells", "none"), target, code=3)
 
 
+def test_an_image_is_appended_and_calibrated(tmp_path):
+    film, more = tmp_path / "film.ome.zarr", tmp_path / "more.ome.zarr"
+    write_image(np.zeros((2, 32, 32), "u2"), film, "tyx")
+    write_image(np.ones((3, 32, 32), "u2"), more, "tyx")
+    run("append", more, film)
+    run("calibrate", film, "--scale", "y=0.5,x=0.25", "--units", "y=nm,x=nm")
+    facts = run_json("info", film)
+    assert facts["levels"][0]["shape"] == [5, 32, 32]
+    assert [axis["pixel"] for axis in facts["axes"]] == [1, 0.5, 0.25]
+    assert finest(read_layers(film)[0])[4].all()
+    run("append", more, film, "--axis", "y", code=2)
+    run("calibrate", film, "--scale", "y=wide", code=2)
+
+
 def test_how_a_channel_looks_is_changed(image, tmp_path):
     target = tmp_path / "copy.ome.zarr"
     run("copy", image, target)
@@ -260,9 +274,9 @@ def test_each_error_has_a_code():
         for each in vars(errors).values()
         if isinstance(each, type) and issubclass(each, errors.OMEZarrError)
     ]
-    codes = {kind: exit_code(kind("x")) for kind in kinds}
-    alone = (errors.OMEZarrError, errors.NotSavedError)
-    assert {kind for kind, code in codes.items() if code == 1} <= set(alone)
+    codes = {kind: exit_code(kind) for kind in kinds}
+    others = {errors.OMEZarrError, errors.NotSavedError, errors.UnexpectedError}
+    assert {kind for kind, code in codes.items() if code == 1} == others
     assert codes[errors.SignInExpiredError] == 4
     assert codes[errors.StoreTimeoutError] == 7
 

@@ -22,6 +22,8 @@ _HOMES = {
     "copy": "writing",
     "convert": "writing",
     "add-labels": "writing",
+    "append": "writing",
+    "calibrate": "writing",
     "rendering": "writing",
     "serve": "serving",
     "connections": "connecting",
@@ -38,6 +40,8 @@ _SUMMARIES = {
     "copy": "Copy a store byte by byte; goes on where it broke off.",
     "convert": "Write an OME-Zarr anew: version, chunks, shards, codec, levels.",
     "add-labels": "Save a label image into an image.",
+    "append": "Append an image to another, along time, channels or another axis.",
+    "calibrate": "Say anew how large pixels are, where they lie, and in which unit.",
     "rendering": "Change names, colours and contrast of an image's channels.",
     "serve": "Serve a folder over HTTP to web viewers.",
     "connections": "List, test, add and import connections.",
@@ -53,6 +57,7 @@ _CODES: tuple[tuple[int, tuple[type[errors.OMEZarrError], ...]], ...] = (
         TAKEN,
         (
             errors.TargetClaimedError,
+            errors.TargetClaimedError,
             errors.TargetExistsError,
             errors.TargetInUseError,
             errors.UnfinishedWriteError,
@@ -62,7 +67,9 @@ _CODES: tuple[tuple[int, tuple[type[errors.OMEZarrError], ...]], ...] = (
     (
         DAMAGED,
         (
+            errors.DamagedDataError,
             errors.MetadataError,
+            errors.SourceError,
             errors.UnsupportedDataError,
             errors.VerificationError,
         ),
@@ -76,10 +83,9 @@ _CODES: tuple[tuple[int, tuple[type[errors.OMEZarrError], ...]], ...] = (
 _AS_JSON = f"{__name__}.as_json"
 
 
-def exit_code(error: errors.OMEZarrError) -> int:
-    """Give the exit code of an error, by its kind."""
-    kinds = (code for code, classes in _CODES if isinstance(error, classes))
-    return next(kinds, 1)
+def exit_code(kind: type[errors.OMEZarrError]) -> int:
+    """Give the exit code of a kind of errors."""
+    return next((code for code, kinds in _CODES if issubclass(kind, kinds)), 1)
 
 
 class _Commands(click.Group):
@@ -113,7 +119,7 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except errors.OMEZarrError as error:
             _say(error, as_json=ctx.meta.get(_AS_JSON, False))
-            ctx.exit(exit_code(error))
+            ctx.exit(exit_code(type(error)))
         except (KeyboardInterrupt, click.Abort):
             click.echo("Stopped. The same command goes on where it was.", err=True)
             ctx.exit(STOPPED)

@@ -163,6 +163,58 @@ def add_labels(
 
 
 @click.command()
+@click.argument("source")
+@click.argument("image")
+@click.option("--axis", default="t", show_default=True, help="Along which axis.")
+@json_option
+@place_options
+def append(source: str, image: str, axis: str, as_json: bool, **reached: Any) -> None:
+    """Append the image at SOURCE to the one at IMAGE, along an axis but space.
+
+    Readers see the image as it was until all is there; what breaks off goes on when
+    the same command is given again.
+    """
+    from napari_omezarr import append as grow
+    from napari_omezarr import read
+
+    here, there = location_of(source, **reached), location_of(image, **reached)
+    pixels = read(here).pyramids[0].levels[0].pixels
+    with _saving(f"Appending {here.name}") as running:
+        done = grow(there, pixels, axis, **running)
+    if as_json:
+        print_json(done)
+        return
+    click.echo(f"{there.display}: {here.display} appended along {axis}.")
+
+
+@click.command()
+@click.argument("address")
+@click.option("--scale", metavar="AXIS=SIZE,...", help="Of a pixel, like z=2,y=0.5.")
+@click.option("--translation", metavar="AXIS=PLACE,...", help="Of the first pixel.")
+@click.option("--units", metavar="AXIS=UNIT,...", help="Or one unit for all of space.")
+@click.option("--name", help="Of the image.")
+@place_options
+def calibrate(
+    address: str,
+    scale: str | None,
+    translation: str | None,
+    units: str | None,
+    name: str | None,
+    **reached: Any,
+) -> None:
+    """Say anew how large pixels are, where they lie, and in which unit; pixels stay."""
+    from napari_omezarr import calibrate as place_anew
+
+    place = location_of(address, **reached)
+    said = {"scale": scale, "translation": translation}
+    sizes = {key: _by_axis(key, text, float) for key, text in said.items() if text}
+    is_by_axis = units is not None and "=" in units
+    unit = _by_axis("units", units, str) if units and is_by_axis else units
+    place_anew(place, **sizes, units=unit, name=name)
+    click.echo(f"{place.display}: calibrated.")
+
+
+@click.command()
 @click.argument("address")
 @click.option("--channel", type=int, default=0, show_default=True, help="Which one.")
 @click.option("--name", help="What to call the channel.")
@@ -231,17 +283,21 @@ def _split(said: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _sizes(name: str, text: str) -> Any:
     """Parse ``z=1,y=512``; for shards, yes and no too."""
+    words = {"yes": True, "no": False} if name == "shards" else {}
+    return words[text] if text in words else _by_axis(name, text, int)
+
+
+def _by_axis(name: str, text: str, kind: Callable[[str], Any]) -> dict[str, Any]:
+    """Parse a value for each axis, like ``z=1,y=512``."""
     from napari_omezarr.errors import OptionError
 
-    words = {"yes": True, "no": False} if name == "shards" else {}
-    if text in words:
-        return words[text]
     try:
         pairs = (part.split("=") for part in text.split(","))
-        return {axis.strip(): int(size) for axis, size in pairs}
+        return {axis.strip(): kind(value) for axis, value in pairs}
     except ValueError:
         sentence = f"{text} says no {name}."
-        raise OptionError(sentence, action="Write it like z=1,y=512,x=512.") from None
+        action = "Write a value for each axis, like z=1,y=512,x=512."
+        raise OptionError(sentence, action=action) from None
 
 
 @contextmanager
