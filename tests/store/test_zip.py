@@ -400,3 +400,20 @@ def test_a_folder_may_be_called_like_an_archive(folder, tmp_path):
     for place, key in (("a.zip", "0/zarr.json"), ("a.zip/0", "zarr.json")):
         store = open_store(Location.parse(tmp_path / place))
         assert store.fetch([key])[key] is not None
+
+
+@pytest.mark.parametrize("inside", ["", "below/"])
+def test_an_archive_that_is_replaced_is_read_anew(http_server, tmp_path, inside):
+    """Its old directory leads to other bytes, or to none."""
+    for number in range(2):
+        with zipfile.ZipFile(tmp_path / f"{number}.zip", "w") as packed:
+            names = ["zarr.json", "c/0", "c/1"][:: 1 - 2 * number]
+            for name in names:
+                packed.writestr(f"{inside}{name}", f"{name} of {number}".encode() * 9)
+    (tmp_path / "a.zip").write_bytes((tmp_path / "0.zip").read_bytes())
+    place = Location.parse(f"{http_server.url}/a.zip/{inside}".rstrip("/"))
+    store = open_store(place, retry=QUICK)
+    assert store.fetch(["c/0"])["c/0"] == b"c/0 of 0" * 9
+    (tmp_path / "a.zip").write_bytes((tmp_path / "1.zip").read_bytes())
+    for name in ("c/1", "c/0", "zarr.json"):
+        assert store.fetch([name])[name] == f"{name} of 1".encode() * 9

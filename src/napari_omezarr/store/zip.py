@@ -11,7 +11,7 @@ from bisect import bisect_right
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from zarr.abc.store import RangeByteRequest, SuffixByteRequest
 
@@ -267,6 +267,9 @@ class ZipBackend(ObjectBackend):
         self._is_folder = False
         self._opening = asyncio.Lock()
         self._starts: dict[int, int] = {}
+        # Of which version of the file the directory is.
+        self._etag = ""
+        self._asked = member
         self._notes = NoteList()
 
     @property
@@ -388,6 +391,7 @@ class ZipBackend(ObjectBackend):
         found = await self._file.read(key, SuffixByteRequest(TAIL))
         if found is None:
             return None
+        self._etag = found.etag
         body = found.body
         end = parse_end(body)
         if end.start < end.tail:
@@ -399,9 +403,22 @@ class ZipBackend(ObjectBackend):
         """Read a part of the file, all of which must be there."""
         name = self._key if key is None else key
         found = await self._file.read(name, RangeByteRequest(start, end))
+        if found is not None and self._is_another(found.etag):
+            self._begin_again()
         if found is None or len(found.body) != end - start:
             raise RequestFailed(reason=Reason.TRUNCATED)
         return found
+
+    def _is_another(self, etag: str) -> bool:
+        return bool(etag and self._etag) and etag != self._etag
+
+    def _begin_again(self) -> NoReturn:
+        """Forget the directory of a file that was replaced: it is read once more."""
+        self._file.forget(self._key)
+        self._directory = None
+        self._starts.clear()
+        self._etag, self._key, self._member = "", "", self._asked
+        raise RequestFailed(reason=Reason.TRUNCATED)
 
     async def _part(self, member: ZipInfo, wanted: ByteRequest) -> GetResult:
         start, end = span(wanted, member.file_size)
