@@ -10,6 +10,7 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
+from dask.highlevelgraph import HighLevelGraph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -89,6 +90,30 @@ def test_each_chunk_is_fetched_once_from_a_server(stored, tmp_path, http_server)
     assert len(asked) == len(set(asked)) == np.prod(chunks)
     saved = read(tmp_path / "b.ome.zarr").pyramids[0].levels[0].pixels[...]
     np.testing.assert_array_equal(saved, PIXELS)
+
+
+def test_a_large_graph_is_looked_through_for_slabs_and_not_for_blocks(
+    tmp_path, monkeypatch
+):
+    seen = []
+    cull = HighLevelGraph.cull
+
+    def counting(graph, keys):
+        seen.append(len(graph.layers))
+        return cull(graph, keys)
+
+    monkeypatch.setattr(HighLevelGraph, "cull", counting)
+    plane = np.arange(64, dtype="uint8").reshape(8, 8)
+    planes = [
+        da.from_delayed(dask.delayed(np.add)(plane, n % 50), (8, 8), "uint8")
+        for n in range(320)
+    ]
+    stack = da.stack(planes)
+    target = tmp_path / "a.ome.zarr"
+    write_image(stack, target, "zyx", chunks=(1, 8, 8), memory=1)
+    saved = read(target).pyramids[0].levels[0].pixels[...]
+    np.testing.assert_array_equal(saved, stack.compute())
+    assert sum(layers > 300 for layers in seen) <= 2 * 16 + 1
 
 
 def test_a_save_that_is_resumed_gives_the_same(tmp_path):

@@ -87,3 +87,11 @@ def test_the_plane_that_is_shown_first_is_said(version, tmp_path):
     layers[0][1]["name"] = "renamed"
     update_rendering(layers)
     assert omero(tmp_path / "b.ome.zarr", version)["rdefs"] == chosen
+
+
+def test_who_made_an_image_is_said(tmp_path):
+    write_image(np.zeros((9, 9), "uint8"), tmp_path / "a.ome.zarr")
+    content = json.loads((tmp_path / "a.ome.zarr" / "zarr.json").read_text())
+    creator = content["attributes"]["ome"]["_creator"]
+    assert creator["name"] == "napari-omezarr"
+    assert creator["version"]

@@ -11,6 +11,7 @@ from .boxes import (
     hull,
     is_whole,
     nth_box,
+    overlap,
     sample_number,
     shape_of,
     slices,
@@ -20,7 +21,7 @@ from .boxes import (
     whole_box,
 )
 from .codecs import tolerated
-from .dask_arrays import merged_chunks, pixels_of, to_dask
+from .dask_arrays import ChunkLayer, merged_chunks, pixels_of, to_dask
 from .pixels import ArrayPixels, Pixels, Readable, findings, reading_at
 from .pyramid import Level, Pyramid
 from .views import (
@@ -39,6 +40,7 @@ __all__ = [
     "Bounds",
     "Cast",
     "ChannelsLast",
+    "ChunkLayer",
     "FixedAxes",
     "LeadingAxes",
     "Level",
@@ -60,6 +62,7 @@ __all__ = [
     "is_whole",
     "merged_chunks",
     "nth_box",
+    "overlap",
     "pixels_of",
     "reading_at",
     "sample_number",

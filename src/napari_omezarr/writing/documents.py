@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from napari_omezarr.location import ARRAY_DOCUMENT
@@ -176,6 +178,8 @@ def image_attributes(plan: Plan, image: ImagePlan) -> dict[str, Any]:
         version, spec.name or plan.name, spec.axes, image.levels, image.method
     )
     block["multiscales"] = [multiscale]
+    if "_creator" not in (*block, *extras):  # who made the pixels is kept
+        block["_creator"] = {"name": "napari-omezarr", "version": package_version()}
     if spec.label is not None:
         inside = "labels/" in image.path
         block["image-label"] = image_label_document(
@@ -192,6 +196,15 @@ def image_attributes(plan: Plan, image: ImagePlan) -> dict[str, Any]:
         # Others show the intrinsic system; here it comes back where it was.
         state["coordinate_system"] = WORLD
     return namespaced(version, block, extras | ({NAPARI: state} if state else {}))
+
+
+@cache
+def package_version() -> str:
+    """Give our version, as it is installed."""
+    try:
+        return metadata.version("napari-omezarr")
+    except metadata.PackageNotFoundError:  # from a folder of sources
+        return "unknown"
 
 
 def namespaced(

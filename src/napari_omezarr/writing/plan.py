@@ -49,6 +49,7 @@ _USUAL_RATIO = 0.6
 _LABEL_RATIO = 0.06
 """How much of an image, and of labels, is usually left after compression."""
 _MOST_AXES = 5
+_MANY_ROWS = 1000
 HELD = 4
 """What is kept of chunks for other blocks is in memory up to this part of it."""
 
@@ -300,6 +301,12 @@ def _axis_notes(spec: ImageSpec) -> list[str]:
         for axis in axes
         if axis.unit and axis.type != "channel" and normalized_unit(axis) is None
     ]
+    if spec.label is not None and len(spec.label.properties) > _MANY_ROWS:
+        rows = len(spec.label.properties)
+        notes.append(
+            f"The features of {name} ({rows:,} rows) are stored in the metadata, which "
+            "everybody reads who opens the image."
+        )
     dtype = spec.source.dtype
     if spec.label is not None and dtype.itemsize > 4:
         notes.append(

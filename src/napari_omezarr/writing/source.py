@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from contextlib import contextmanager
 from itertools import accumulate
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
 import dask.array as da
 import numpy as np
 import zarr
+from dask.base import optimize
 
 from napari_omezarr.errors import OMEZarrError, SourceError, UnsupportedDataError
-from napari_omezarr.pyramid import FixedAxes, Pixels, pixels_of, shape_of, slices
+from napari_omezarr.pyramid import (
+    ChunkLayer,
+    FixedAxes,
+    Pixels,
+    overlap,
+    pixels_of,
+    shape_of,
+    slices,
+    slices_within,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,6 +32,9 @@ if TYPE_CHECKING:
     from napari_omezarr.pyramid import Bounds
 
 _WIDEST_FLOAT = 8
+_SLABS = 16
+"""A dask array is looked through about so often, in slabs along one axis."""
+_SLABS_KEPT = 3
 
 
 class PixelSource(Protocol):
@@ -76,7 +91,11 @@ class ArraySource:
 
 
 class DaskSource:
-    """A dask array that is not one of ours: its own graph is computed, box by box."""
+    """A dask array that is not one of ours: its own graph is computed, box by box.
+
+    To look through a graph of a million tasks for those of a box takes seconds. So it
+    is done for a slab of the array, out of which boxes that lie in it are then taken.
+    """
 
     def __init__(self, array: da.Array) -> None:
         self.array = array
@@ -85,12 +104,47 @@ class DaskSource:
         self.places: frozenset[str] = frozenset()
         self.chunks = tuple(max(sizes, default=1) for sizes in array.chunks)
         self.edges = tuple(tuple(accumulate(s, initial=0)) for s in array.chunks)
+        self._slabs: deque[tuple[Bounds, da.Array]] = deque(maxlen=_SLABS_KEPT)
+        self._lock = Lock()
+        layers = getattr(array.dask, "layers", {}).values()
+        # Ours read ahead whatever they are told is wanted.
+        self._narrows = not any(isinstance(layer, ChunkLayer) for layer in layers)
 
     def read(self, bounds: Bounds) -> np.ndarray:
         """Compute a box in dask's threads, whatever scheduler is set."""
         with read_from(self.array):
-            box = self.lazy(bounds).compute(scheduler="threads")
+            box = self._near(bounds).compute(scheduler="threads")
             return _in_numpy(box, self.dtype)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DaskSource, (self.array,)
+
+    def _near(self, bounds: Bounds) -> da.Array:
+        """Give a box out of the slab that it lies in."""
+        if not self._narrows:
+            return self.lazy(bounds)
+        with self._lock:
+            for region, slab in self._slabs:
+                if overlap(region, bounds) == bounds:
+                    inside: da.Array = slab[slices_within(bounds, region)]
+                    return inside
+            region = self._slab_around(bounds)
+            culled: Any = optimize
+            (slab,) = culled(self.lazy(region))
+            self._slabs.append((region, slab))
+        box: da.Array = slab[slices_within(bounds, region)]
+        return box
+
+    def _slab_around(self, bounds: Bounds) -> Bounds:
+        """Give a part of the first axis of several chunks, whole along the rest."""
+        region = [(0, size) for size in self.shape]
+        for axis, edges in enumerate(self.edges):
+            if len(edges) > 2:
+                start, stop = bounds[axis]
+                width = -(-self.shape[axis] // _SLABS)
+                region[axis] = start, min(max(stop, start + width), self.shape[axis])
+                break
+        return tuple(region)
 
     def lazy(self, bounds: Bounds) -> da.Array:
         """Give a box that is not computed yet, for a cluster to compute."""
