@@ -17,6 +17,7 @@ from small_images import pixels, put_image, put_labels, put_plate, put_series
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from pytestqt.qtbot import QtBot
 
@@ -269,3 +270,19 @@ def test_cancel_ends_the_waiting_and_a_row_goes_on(
     )
     settled(qtbot, browser)
     assert rows(browser) == NAMES
+
+
+def test_no_row_is_chosen_until_somebody_does(
+    browser: Browser, qtbot: QtBot, tmp_path: Path
+) -> None:
+    for name in "abc":
+        (tmp_path / name).mkdir()
+    browser.header.address.setFocus()
+    browser.header.address.setText(str(tmp_path))
+    qtbot.keyClick(browser.header.address, KEYS.Key_Return)
+    browser.tree.setFocus()
+    settled(qtbot, browser)
+    assert rows(browser) == ["a", "b", "c"]
+    assert not browser.tree.currentIndex().isValid()
+    qtbot.keyClick(browser.tree, KEYS.Key_Down)
+    assert browser.tree.currentIndex().data() == "a"

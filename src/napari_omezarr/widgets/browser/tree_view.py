@@ -225,6 +225,17 @@ class EntryTree(QTreeView):
         else:
             super().keyPressEvent(event)
 
+    def focusInEvent(self, event: object) -> None:
+        """Choose no row that nobody chose: the first Down takes the first one.
+
+        Qt makes a row the current one, here the tail of rows that are to come, and
+        moves on to the last of them when the tail goes.
+        """
+        chosen = self.currentIndex().isValid()
+        super().focusInEvent(event)  # type: ignore[arg-type]
+        if not chosen:
+            self.setCurrentIndex(QModelIndex())
+
     def showEvent(self, event: object) -> None:
         """Probe what has become visible."""
         super().showEvent(event)  # type: ignore[arg-type]
