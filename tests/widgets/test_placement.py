@@ -85,6 +85,8 @@ def test_the_dialog_takes_the_name_of_a_system(viewer, image, qtbot):
 
 def test_in_python_the_system_is_an_option(image):
     (_, own, _), _ = read_layers(image)
-    (_, options, _), _ = read_layers(image, coordinate_system="stage")
+    (_, options, _), (_, labels, _) = read_layers(image, coordinate_system="stage")
+    said = "labels/cells has no coordinate system stage: it lies in its own."
+    assert said in labels["metadata"]["omezarr"]["warnings"]
     assert own["metadata"]["omezarr"]["coordinate_systems"] == ["physical", "stage"]
     assert options["metadata"]["omezarr"]["coordinate_system"] == "stage"

@@ -499,6 +499,11 @@ def _parse_document(
         # The choice is meant for the image: its labels may have one system only.
         if wanted and not is_label:
             raise
+        if wanted:
+            said = (
+                f"{group.path} has no coordinate system {wanted}: it lies in its own."
+            )
+            opening.warnings.append(said)
         return parse(None)
 
 
