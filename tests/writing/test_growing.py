@@ -250,7 +250,8 @@ def test_an_image_is_calibrated_as_if_it_was_saved_so(version, tmp_path):
     assert not held or held[0] == held[1]
     calibrate(place, scale={"z": 7}, name="embryo")
     assert [o["scale"][0] for _, o, _ in read_layers(place)] == [7, 7]
-    add_labels((cells, read_layers(place)[1][1] | {"name": "new"}, "labels"), place)
+    looks = read_layers(place)[1][1] | {"name": "new", "multiscale": False}
+    add_labels((cells, looks, "labels"), place)  # on the same grid
 
 
 def test_a_calibration_by_two_at_a_time_is_a_conflict(tmp_path):
