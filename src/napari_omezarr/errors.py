@@ -220,6 +220,10 @@ class LossError(OptionError):
     """Saving like this would lose something, and nobody has agreed to that."""
 
 
+class ClusterError(OMEZarrError, RuntimeError):
+    """The workers of a cluster could not do what was asked of them."""
+
+
 class ConflictError(OMEZarrError):
     """What was to be changed has been changed by somebody else meanwhile."""
 

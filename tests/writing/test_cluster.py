@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 
 import dask.array as da
@@ -10,11 +11,11 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_omezarr.errors import WriteCancelledError
+from napari_omezarr.errors import ClusterError, SourceError, WriteCancelledError
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
 from napari_omezarr.store import open_writable, run
-from napari_omezarr.writing import write_image, write_layers
+from napari_omezarr.writing import cluster, write_image, write_layers
 from napari_omezarr.writing.cluster import active_client
 
 distributed = pytest.importorskip("distributed")
@@ -67,9 +68,63 @@ def test_a_cluster_writes_what_threads_write(kind, client, tmp_path):
 
 def test_a_failure_on_a_worker_is_the_callers_failure(client, tmp_path):
     source = da.from_array(IMAGE, chunks=-1).map_blocks(_fail, dtype=IMAGE.dtype)
-    with pytest.raises(ArithmeticError, match="on purpose"):
+    with pytest.raises(SourceError, match="ArithmeticError") as caught:
         write_image(source, tmp_path / "a.zarr", "czyx", client=client)
+    assert isinstance(caught.value.__cause__, ArithmeticError)
     assert not (tmp_path / "a.zarr").exists()
+
+
+def _hide():
+    sys.modules["napari_omezarr.writing.engine"] = None
+
+
+def _show():
+    del sys.modules["napari_omezarr.writing.engine"]
+
+
+def test_workers_without_the_package_are_said(client, tmp_path):
+    client.run(_hide)
+    with pytest.raises(ClusterError, match="lacks napari-omezarr"):
+        write_image(IMAGE, tmp_path / "a.zarr", "czyx", client=client, **OPTIONS)
+    client.run(_show)
+    write_image(
+        IMAGE,
+        tmp_path / "a.zarr",
+        "czyx",
+        client=client,
+        unfinished="resume",
+        **OPTIONS,
+    )
+
+
+def test_workers_with_another_version_are_said(client, tmp_path, monkeypatch):
+    if not cluster.own_version():
+        pytest.skip("the package is not installed")
+    monkeypatch.setattr(cluster, "own_version", lambda: "99.1")
+    with pytest.raises(ClusterError, match="and workers of the cluster"):
+        write_image(IMAGE, tmp_path / "a.zarr", "czyx", client=client, **OPTIONS)
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_a_client_that_is_closed_is_said_and_threads_go_on(when, client, tmp_path):
+    other = distributed.Client(client.scheduler.address, set_as_default=False)
+    if when == "before":
+        other.close()
+    with pytest.raises(ClusterError):
+        write_image(
+            IMAGE, tmp_path / "a.zarr", "czyx", client=other, name="a",
+            progress=lambda progress: progress.done == 2 and other.close(), **OPTIONS,
+        )  # fmt: skip
+    other.close()
+    options = {"unfinished": "resume", "name": "a", **OPTIONS}
+    write_image(IMAGE, tmp_path / "a.zarr", "czyx", **options)
+    write_image(IMAGE, tmp_path / "b.zarr", "czyx", **options)
+    one, two = (
+        {f.relative_to(p): f.read_bytes() for p in [tmp_path / name]
+         for f in p.rglob("*") if f.is_file()}
+        for name in ("a.zarr", "b.zarr")
+    )  # fmt: skip
+    assert one == two
 
 
 def _fail(block):

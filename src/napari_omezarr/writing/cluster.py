@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import sys
+import time
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from napari_omezarr.errors import ClusterError, OMEZarrError, SourceError
 
 from .engine import write_block
 from .source import ArraySource, DaskSource
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from napari_omezarr.pyramid import Bounds
 
     from .chunking import WritePass
@@ -21,6 +29,14 @@ if TYPE_CHECKING:
     from .options import Verify
     from .plan import ImagePlan
     from .source import PixelSource
+
+
+_PACKAGE = "napari-omezarr"
+_FAILURES = (OSError, RuntimeError, ValueError, AttributeError, TimeoutError)
+"""What a client raises that is closed, or whose scheduler does not answer."""
+_GLANCE = 1.0
+PATIENCE = 60.0
+"""Seconds that a cluster may be without workers: some grow only when there is work."""
 
 
 class Cluster:
@@ -34,17 +50,27 @@ class Cluster:
 
     def __init__(self, client: Any) -> None:
         self.client = client
+        self._lock = Lock()
+        self._pending: set[Future[Written]] = set()
+        self._ended = Event()
+        self._watched = False
+        self._same = False
 
     def width(self, image: ImagePlan, write_pass: WritePass) -> int:
         """Give a block for each thread of the workers, and one that waits."""
-        threads: int = sum(self.client.nthreads().values())
+        with _answering():
+            threads: int = sum(self.client.nthreads().values())
         return 2 * max(1, threads)
 
     def start(self, task: BlockTask) -> tuple[Any, PixelSource | None]:
         """Send to all workers what the blocks of a pass have in common."""
         kept = task.source if _stays_here(task.source) else None
         sent = task if kept is None else replace(task, source=_Absent(task.source))
-        return self.client.scatter(sent, broadcast=True, hash=False), kept
+        with _answering():
+            if self.client.status != "running":
+                raise _gone("The client of the cluster is closed.")
+            self._check_workers()
+            return self.client.scatter(sent, broadcast=True, hash=False), kept
 
     def submit(
         self, started: tuple[Any, PixelSource | None], bounds: Bounds, *, check: Verify
@@ -52,17 +78,156 @@ class Cluster:
         """Begin a block on some worker."""
         sent, kept = started
         values = None
-        if isinstance(kept, DaskSource):
-            values = self.client.compute(kept.lazy(bounds))
-        elif kept is not None:
-            values = self.client.scatter(kept.read(bounds), hash=False)
-        submitted = self.client.submit(
-            write_block, sent, bounds, check=check, values=values, pure=False
+        read = (
+            None if kept is None or isinstance(kept, DaskSource) else kept.read(bounds)
         )
-        return _followed(submitted)
+        with _answering():
+            if isinstance(kept, DaskSource):
+                values = self.client.compute(kept.lazy(bounds))
+            elif read is not None:
+                values = self.client.scatter(read, hash=False)
+            submitted = self.client.submit(
+                write_block, sent, bounds, check=check, values=values, pure=False
+            )
+        return self._followed(submitted)
 
     def close(self) -> None:
         """Leave the client as it was."""
+        self._ended.set()
+
+    def _check_workers(self) -> None:
+        """Check that there are workers, and that they have this very package."""
+        if self._same:
+            return
+        if not self.client.nthreads():
+            raise _gone("The cluster has no workers.")
+        mine = own_version()
+        if not mine:
+            return
+        theirs = self.client.run(version, _PACKAGE, on_error="return")
+        others = {str(found) for found in theirs.values() if found != mine}
+        lacking = any(isinstance(found, Exception) for found in theirs.values())
+        if others:
+            said = "lack it" if lacking else f"have {', '.join(sorted(others))}"
+            raise ClusterError(
+                f"This is {_PACKAGE} {mine}, and workers of the cluster {said}.",
+                action="Install the same version on all of them, and resume.",
+            )
+        self._same = True
+
+    def _followed(self, task: Any) -> Future[Written]:
+        """Give a future of the standard library that ends as a task does."""
+        future: Future[Written] = Future()
+        future.set_running_or_notify_cancel()
+        with self._lock:
+            self._pending.add(future)
+            if not self._watched:
+                self._watched = True
+                Thread(target=self._watch, daemon=True).start()
+
+        def finish(done: Any) -> None:
+            if done.status == "finished":
+                self._end(future, done.result(), None)
+                return
+            problem = done.exception() if done.status == "error" else None
+            self._end(future, None, _explained(problem))
+
+        task.add_done_callback(finish)
+        return future
+
+    def _end(
+        self, future: Future[Written], result: Any, error: Exception | None
+    ) -> None:
+        with self._lock:
+            if future not in self._pending:
+                return
+            self._pending.discard(future)
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
+
+    def _watch(self) -> None:
+        """End what is waited for once nobody is left who would do it.
+
+        The futures of a client that was closed, or has lost its scheduler, or that has
+        no workers any more, never end by themselves.
+        """
+        seen = time.monotonic()
+        while not self._ended.wait(_GLANCE):
+            try:
+                alone = not self.client.nthreads()
+            except _FAILURES:
+                alone = True
+            if not alone and self.client.status == "running":
+                seen = time.monotonic()
+            closed = self.client.status in ("closed", "closing")
+            if closed or time.monotonic() - seen > PATIENCE:
+                for future in tuple(self._pending):
+                    self._end(future, None, _gone("The cluster has gone away."))
+                return
+
+
+def own_version() -> str:
+    """Give the version of this package here; empty where it runs from a folder."""
+    try:
+        return version(_PACKAGE)
+    except PackageNotFoundError:
+        return ""
+
+
+def _gone(sentence: str) -> ClusterError:
+    return ClusterError(
+        sentence, action="Start it again, and resume; or save without a cluster."
+    )
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Turn what a client raises that cannot reach its scheduler into our error."""
+    try:
+        yield
+    except OMEZarrError:
+        raise
+    except Exception as error:
+        # What a worker raises while it takes something in comes as a plain Exception.
+        if "ModuleNotFoundError" in str(error):
+            raise _lacking() from error
+        raise _gone("The cluster does not answer.") from error
+
+
+def _lacking() -> ClusterError:
+    return ClusterError(
+        f"A worker of the cluster lacks {_PACKAGE}, or what it needs.",
+        action="Install the same packages on all of them, and resume.",
+    )
+
+
+def _explained(error: BaseException | None) -> Exception:
+    """Say what became of a block, in our words."""
+    if isinstance(error, OMEZarrError):
+        return error
+    if error is None:  # cancelled, or lost with the scheduler
+        return _gone("The cluster has given up what it was to write.")
+    chain: list[BaseException] = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(cause)
+    told: Exception
+    if any(isinstance(each, ImportError) for each in chain):
+        told = _lacking()
+    elif type(error).__name__ == "KilledWorker":
+        told = ClusterError(
+            "Workers of the cluster ended, again and again, while they wrote a block.",
+            action="Give them more memory, or each block less (memory=…), and resume.",
+        )
+    else:
+        told = SourceError(
+            f"A worker of the cluster could not read or write a block "
+            f"({type(error).__name__}).",
+            action="Look whether the pixels can be computed by themselves.",
+        )
+    told.__cause__ = error
+    return told
 
 
 class _Absent:
@@ -101,18 +266,3 @@ def _stays_here(source: PixelSource) -> bool:
         return isinstance(array, np.ndarray) and not isinstance(array, np.memmap)
     inner = getattr(source, "sources", None) or (getattr(source, "source", None),)
     return any(part is not None and _stays_here(part) for part in inner)
-
-
-def _followed(task: Any) -> Future[Written]:
-    """Give a future of the standard library that ends as a task does."""
-    future: Future[Written] = Future()
-    future.set_running_or_notify_cancel()
-
-    def finish(done: Any) -> None:
-        if done.status == "finished":
-            future.set_result(done.result())
-        else:
-            future.set_exception(done.exception() or RuntimeError(done.status))
-
-    task.add_done_callback(finish)
-    return future
