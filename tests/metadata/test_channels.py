@@ -16,6 +16,8 @@ from napari_omezarr.metadata import (
     parse_document,
     resolve_channels,
 )
+from napari_omezarr.metadata.channels import parse_color
+from napari_omezarr.metadata.node import DocumentNotes, JsonNode
 
 FULL = {"start": 0, "end": 255, "min": 0, "max": 255}
 
@@ -289,3 +291,26 @@ def test_what_is_one_picture(rendering, count, dtype, expected) -> None:
 def test_a_hidden_channel_is_no_part_of_a_picture() -> None:
     channels = [*picture().channels[:2], Channel(color="0000FF", active=False)]
     assert not is_rgb(Rendering(tuple(channels)), 3, "uint8")
+
+
+@pytest.mark.parametrize(
+    ("written", "color"),
+    [
+        (-16776961, "FF0000"),
+        ("-16711681", "FF00FF"),
+        (4278190335, "FF0000"),
+        ([255, 0, 0], "FF0000"),
+        ([1.0, 0.5, 0], "FF8000"),
+        ([0, 0, 1, 255], "000001"),
+        ("rgb(255, 0, 128)", "FF0080"),
+        ("rgba(255 0 128 1)", "FF0080"),
+        ([300, 0, 0], None),
+        ("rgb(999, 0, 0)", None),
+        (2**40, None),
+        (True, None),
+    ],
+)
+def test_a_colour_in_another_notation_is_understood_with_a_note(written, color):
+    notes = DocumentNotes()
+    assert parse_color(JsonNode(written, "color", notes)) == color
+    assert len(notes.collected()) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import warnings
 import zipfile
@@ -333,3 +334,101 @@ def test_to_know_whether_they_are_older_costs_one_round(http_server, tmp_path, v
     with http_server.round_count() as rounds:
         read_layers(f"{http_server.url}/a.zarr")
     assert rounds.count == 2
+
+
+# Array documents of drafts, and of careless writers.
+
+
+def renamed_bytes(document):
+    document["codecs"][0]["name"] = "endian"
+
+
+def drafts_type(document):
+    document.update(data_type="<u2", codecs=[])
+
+
+def in_floats(document):
+    document.update(shape=[16.0, 24.0])
+    document["chunk_grid"]["configuration"]["chunk_shape"] = [8.0, 8.0]
+
+
+ODD_3 = {
+    "endian": renamed_bytes,
+    "no codec": lambda document: document.update(codecs=[]),
+    "codecs missing": lambda document: document.pop("codecs"),
+    "type of zarr 2": drafts_type,
+    "transpose C": lambda document: document["codecs"].insert(
+        0, {"name": "transpose", "configuration": {"order": "C"}}
+    ),
+    "floats": in_floats,
+    "float format": lambda document: document.update(zarr_format=3.0),
+    "no node type": lambda document: document.pop("node_type"),
+    "no fill value": lambda document: document.pop("fill_value"),
+    "fill null": lambda document: document.update(fill_value=None),
+    "fill NaN": lambda document: document.update(fill_value="NaN"),
+    "names short": lambda document: document.update(dimension_names=["y"]),
+    "encoding a word": lambda document: document.update(chunk_key_encoding="default"),
+    "no encoding": lambda document: document.pop("chunk_key_encoding"),
+}
+ODD_2 = {
+    "no order": lambda document: document.pop("order"),
+    "no fill value": lambda document: document.pop("fill_value"),
+    "no compressor": lambda document: document.pop("compressor"),
+    "no filters": lambda document: document.pop("filters"),
+    "no format": lambda document: document.pop("zarr_format"),
+    "format a word": lambda document: document.update(zarr_format="2"),
+    "type a name": lambda document: document.update(dtype="uint16"),
+    "type native": lambda document: document.update(dtype="=u2"),
+    "fill NaN": lambda document: document.update(fill_value="NaN"),
+    "fill a word": lambda document: document.update(fill_value="0"),
+    "separator null": lambda document: document.update(dimension_separator=None),
+}
+
+
+def change(file, edit):
+    document = json.loads(file.read_text())
+    edit(document)
+    file.write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("version", "odd"), [("0.5", n) for n in ODD_3] + [("0.4", n) for n in ODD_2]
+)
+def test_an_odd_array_document_is_understood(tmp_path, version, odd):
+    path = tmp_path / "a.zarr"
+    (data,) = small_images.put_image(
+        path,
+        version,
+        names="yx",
+        shape=(16, 24),
+        count=1,
+        compressors=None,
+        # One chunk, which is called the same with either separator.
+        **({"chunks": (16, 24)} if odd == "separator null" else {}),
+    )
+    if odd == "separator null":
+        (path / "0" / "0" / "0").rename(path / "0" / "0.0")
+    document = path / "0" / ("zarr.json" if version == "0.5" else ".zarray")
+    change(document, (ODD_3 if version == "0.5" else ODD_2)[odd])
+    reading = opened(path)
+    np.testing.assert_array_equal(reading.pyramids[0].levels[0].pixels[...], data)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_draft_says_the_order_of_bytes_by_the_type(tmp_path, order):
+    path = tmp_path / "a.zarr"
+    (data,) = small_images.put_image(
+        path,
+        names="yx",
+        shape=(8, 8),
+        count=1,
+        compressors=None,
+        serializer=zarr.codecs.BytesCodec(endian="big" if order == ">" else "little"),
+    )
+    change(
+        path / "0" / "zarr.json",
+        lambda document: document.update(data_type=f"{order}u2", codecs=[]),
+    )
+    reading = opened(path)
+    np.testing.assert_array_equal(reading.pyramids[0].levels[0].pixels[...], data)
+    assert any("order of bytes" in text for text in reading.warnings)

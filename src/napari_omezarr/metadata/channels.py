@@ -190,6 +190,9 @@ def _bounds(dtype: np.dtype[np.generic]) -> tuple[float, float] | None:
 
 # The ``omero`` block: how channels are shown.
 
+_FUNCTION = re.compile(
+    r"rgba?\((\s*\d{1,3}(?:\.\d+)?(?:[\s,]+\d{1,3}(?:\.\d+)?){2,3}\s*)\)"
+)
 _HEX = re.compile(r"(?:#|0x)?([0-9a-fA-F]{3}|[0-9a-fA-F]{6}|[0-9a-fA-F]{8})")
 
 
@@ -217,11 +220,12 @@ def parse_rendering(node: JsonNode) -> Rendering | None:
 def parse_color(node: JsonNode) -> str | None:
     """Return six upper-case hex digits, or None where there is no such colour."""
     # The specification asks for six hex digits. A leading "#" or "0x", and the alpha
-    # of RGBA, are dropped; three digits are doubled, as on the web.
+    # of RGBA, are dropped; three digits are doubled, as on the web. Lists and OMERO's
+    # signed integers, which are RGBA, are understood too.
     if not node.exists:
         return None
     text = node.value.strip() if isinstance(node.value, str) else ""
-    match = _HEX.fullmatch(text)
+    match = _HEX.fullmatch(text) or _HEX.fullmatch(_in_hex(node.value))
     if match is None:
         node.note(
             f"{short_text(node.value)} is no colour of six hex digits; it is ignored"
@@ -231,10 +235,33 @@ def parse_color(node: JsonNode) -> str | None:
     if len(digits) == 3:
         digits = "".join(digit * 2 for digit in digits)
     if digits[:6] != text.upper():
-        node.note(
-            f"{short_text(text)} is no colour of six hex digits; read as {digits[:6]}"
-        )
+        written = short_text(node.value)
+        node.note(f"{written} is no colour of six hex digits; read as {digits[:6]}")
     return digits[:6]
+
+
+def _in_hex(value: Any) -> str:
+    """Give the six digits of a colour that is written in another way, or nothing."""
+    text = value.strip().lower() if isinstance(value, str) else ""
+    if re.fullmatch(r"-\d{1,10}", text):
+        value = int(text)
+    if found := _FUNCTION.fullmatch(text):
+        value = [float(part) for part in re.split(r"[\s,]+", found[1].strip())[:3]]
+    if isinstance(value, int) and not isinstance(value, bool):
+        signed = -(2**31) <= value < 0 or 2**24 <= value < 2**32
+        return f"{(value & 0xFFFFFFFF) >> 8:06X}" if signed else ""
+    return _listed_in_hex(value)
+
+
+def _listed_in_hex(value: Any) -> str:
+    if not isinstance(value, list | tuple) or len(value) not in (3, 4):
+        return ""
+    parts = [part for part in value[:3] if isinstance(part, int | float)]
+    if len(parts) != 3 or not all(0 <= part <= 255 for part in parts):
+        return ""
+    # Floats up to 1 are parts of the whole.
+    unit = 255 if max(parts) <= 1 and any(isinstance(p, float) for p in value) else 1
+    return "".join(f"{round(part * unit):02X}" for part in parts)
 
 
 def _parse_channel(node: JsonNode) -> Channel:

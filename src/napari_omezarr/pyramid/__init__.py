@@ -1,5 +1,6 @@
 """An image as napari, a script or a writer needs it: metadata and lazy levels."""
 
+from .array_document import understood
 from .boxes import (
     Bounds,
     Selection,
@@ -73,5 +74,6 @@ __all__ = [
     "to_dask",
     "tolerated",
     "touched",
+    "understood",
     "whole_box",
 ]

@@ -34,7 +34,7 @@ from napari_omezarr.metadata import (
     resolve_channels,
     stored_parameters,
 )
-from napari_omezarr.pyramid import ArrayPixels, Level, Pyramid, tolerated
+from napari_omezarr.pyramid import ArrayPixels, Level, Pyramid, tolerated, understood
 
 from .nodes import (
     ArrayNode,
@@ -110,8 +110,9 @@ def open_array(opening: Opening, node: ArrayNode) -> ArrayPixels:
     """Make the pixels of an array from its document; asks nothing."""
     address = opening.place(node.path).display
     name = node.path or address
-    document, notes = tolerated(node.document)
     try:
+        known, odd = understood(node.document)
+        document, notes = tolerated(known)
         _check_grid(document)
         opened = zarr.AsyncArray.from_dict(
             StorePath(opening.store, node.path), document
@@ -124,6 +125,7 @@ def open_array(opening: Opening, node: ArrayNode) -> ArrayPixels:
         reason = str(error).strip().rstrip(".")[:_REASON] or type(error).__name__
         msg = f"The array {name} cannot be decoded here: {reason}."
         raise UnsupportedDataError(msg, url=address) from error
+    opening.warnings.extend(f"{name}: {said}" for said in odd)
     opening.warnings.extend(notes)
     return pixels
 
