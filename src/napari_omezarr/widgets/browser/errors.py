@@ -15,11 +15,13 @@ from napari_omezarr.errors import (
     BucketNotFoundError,
     CertificateError,
     ClockSkewError,
+    DamagedDataError,
     KeyNotAcceptedError,
     ListingDeniedError,
     LocationError,
     MetadataError,
     NodeNotFoundError,
+    NotEnoughMemoryError,
     ObjectChangedError,
     ServerBusyError,
     ServerError,
@@ -92,6 +94,8 @@ _BY_ERROR: tuple[tuple[type[OMEZarrError], ErrorAction], ...] = (
     (ServerError, ErrorAction.RETRY),
     (TruncatedBodyError, ErrorAction.RETRY),
     (ObjectChangedError, ErrorAction.RETRY),
+    (DamagedDataError, ErrorAction.RETRY),
+    (NotEnoughMemoryError, ErrorAction.RETRY),
     (MetadataError, ErrorAction.METADATA),
 )
 _SAME_ADVICE = (
