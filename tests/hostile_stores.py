@@ -87,7 +87,9 @@ def bases() -> list[dict[str, bytes]]:
 
     plain = {"omero": small_images.omero(2, window=False)}
     stores = []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        # That codecs of numcodecs are not in the specification.
+        warnings.simplefilter("ignore")
         for number, (version, options) in enumerate(_images()):
             path = Path(folder) / f"{number}.zarr"
             extra = plain if number % 2 else {}
