@@ -142,7 +142,7 @@ def test_a_copy_is_equal_and_goes_where_nothing_is(image, tmp_path):
 
 def test_an_image_is_written_anew(image, tmp_path):
     target = tmp_path / "old.ome.zarr"
-    run("convert", image, target, "--version", "0.4", "--chunks", "z=1,y=16,x=16")
+    run("convert", image, target, "--version", "0.4", "--chunks", "c=1,z=1,y=16,x=16")
     facts = run_json("info", target)
     assert facts["entry"]["version"] == "0.4"
     assert facts["levels"][0]["chunks"] == [1, 1, 16, 16]

@@ -354,7 +354,7 @@ def test_what_fails_is_said_inside_and_can_be_mended(dock, tmp_path, qtbot):
 
 @pytest.mark.parametrize(
     ("field", "text", "said"),
-    [("chunks", "big", "no size"), ("levels", "0", "at least one level")],
+    [("chunks", "big", "no size"), ("levels", "0", "at least 1")],
 )
 def test_wrong_options_are_said_and_mended(dock, tmp_path, qtbot, field, text, said):
     aim(dock, qtbot, tmp_path / "a.ome.zarr")

@@ -74,7 +74,7 @@ _CODES: tuple[tuple[int, tuple[type[errors.OMEZarrError], ...]], ...] = (
             errors.VerificationError,
         ),
     ),
-    (UNREACHABLE, (errors.StoreError,)),
+    (UNREACHABLE, (errors.ClusterError, errors.StoreError)),
     (STOPPED, (errors.WriteCancelledError,)),
     (USAGE, (errors.LocationError, errors.OptionError)),
 )

@@ -23,7 +23,7 @@ from .cluster import Cluster, active_client
 from .commit import ArchiveTarget, InPlaceTarget, LocalTarget
 from .engine import Running, Threads
 from .existing import open_existing, update_image
-from .from_arrays import UNNAMED, Channels, Grid, describe_array, describe_labels
+from .from_arrays import Channels, Grid, describe_array, describe_labels
 from .from_layers import describe, is_array, listed, understood
 from .growing import Growth, grow
 from .hierarchy import FolderHierarchy, RemoteHierarchy, StoreHierarchy
@@ -343,15 +343,14 @@ def write_image(  # noqa: PLR0913 - one verb, all its choices by name
     known = Channels(channels, colors, contrast_limits)
     grid = Grid(axes, scale, translation, units)
     named = labels if isinstance(labels, Mapping) else {"labels": labels}
+    unnamed = name_of(parsed(address))
     with understood():
-        image = describe_array(array, grid, name, known)
+        image = describe_array(array, grid, name, known, unnamed)
         parts = [
             describe_labels(pixels, image, str(key))
             for key, pixels in named.items()
             if pixels is not None
         ]
-    if not name and image.name == UNNAMED:
-        image = replace(image, name=name_of(parsed(address)))
     return write_layers([image, *parts], address, **choices)
 
 

@@ -147,16 +147,23 @@ class Channels:
 
 
 def describe_array(
-    array: Any, grid: Grid, name: str | None, channels: Channels
+    array: Any,
+    grid: Grid,
+    name: str | None,
+    channels: Channels,
+    unnamed: str = UNNAMED,
 ) -> ImageSpec:
-    """Describe an array as an image, or a layer, a pyramid or a reading of one."""
+    """Describe an array as an image, or a layer, a pyramid or a reading of one.
+
+    It is called `name`, or as it calls itself, or else `unnamed`.
+    """
     known = _known(array)
     source = known.source if known else as_source(_finest_of(array))
     names = _axis_names(array, known, source, grid.axes)
     said = known_coordinates(array, names) if known is None else Coordinates()
     axes = _axes(names, known, grid, said)
     affine = _affine(axes, known, grid, said)
-    name = str(name or (known.name if known else _name_of(array)) or UNNAMED)
+    name = str(name or (known.name if known else _name_of(array)) or unnamed)
     spec = replace(
         known or ImageSpec(name, source, axes, affine), axes=axes, affine=affine
     )
