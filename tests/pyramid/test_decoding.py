@@ -127,7 +127,6 @@ SHUFFLE = numcodec("shuffle", elementsize=2)
         {"zarr_format": 3, "compressors": [Crc32cCodec()]},
         {"zarr_format": 3, "shards": (6, 8)},
     ],
-    ids=str,
 )
 def test_any_chain_of_codecs_is_undone_as_zarr_does(options):
     array = make(MemoryStore(), **options)
