@@ -6,61 +6,33 @@ operation that is counted beforehand, or by whoever reads its number.
 
 from __future__ import annotations
 
-import importlib
-import json
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-from child_process import child_process
+from forking_process import ForkingProcess, requests
 from interrupted_save import OPTIONS, image
 
 if TYPE_CHECKING:
     import numpy as np
 
-_NEEDED = (
-    "aiobotocore.session",
-    "numcodecs.zstd",
-    "napari_omezarr.store.object_store",
-    "napari_omezarr.store.sign_in",
-    "napari_omezarr.writing",
-)
 _CHANGES = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir"}
 
 
-class KilledSaves:
-    """The process that forks; use it as a context."""
+class KilledSaves(ForkingProcess):
+    """The process whose children save, and are killed."""
 
-    def __enter__(self) -> Self:
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        self._running = child_process(
-            [sys.executable, __file__], limit=900, text=True, **pipes
-        )
-        self._process = self._running.__enter__()
-        return self
-
-    def __exit__(self, *problem: object) -> None:
-        self._running.__exit__(*problem)
+    script = __file__
 
     def begin(self, target: object, *, last: int = 0, **choices: Any) -> int:
         """Begin a save, to be killed at its ``last`` file operation; gives its pid."""
-        names = [name for name in os.environ if name.startswith(("AWS_", "NAPARI_"))]
-        request = {
-            "target": str(target),
-            "last": last,
-            "choices": choices,
-            "environment": {name: os.environ[name] for name in names},
-        }
-        self._process.stdin.write(f"{json.dumps(request)}\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
+        return int(self.ask(target=str(target), last=last, choices=choices))
 
     def end(self) -> int:
         """Wait for it; gives its exit code, or minus the signal that killed it."""
-        return int(self._process.stdout.readline())
+        return int(self.answer())
 
 
 def small() -> np.ndarray:
@@ -89,7 +61,6 @@ def operations(folder: Path, last: int = 0) -> list[str]:
 def _save(request: dict[str, Any]) -> None:
     from napari_omezarr.writing import write_image
 
-    os.environ.update(request["environment"])
     target = request["target"]
     noted = []
     if "://" not in target:
@@ -100,12 +71,10 @@ def _save(request: dict[str, Any]) -> None:
 
 
 def _serve() -> None:
-    for name in _NEEDED:  # so that children need not
-        importlib.import_module(name)
-    for line in sys.stdin:
+    for request in requests():
         child = os.fork()
         if child == 0:
-            _save(json.loads(line))
+            _save(request)
             os._exit(0)
         print(child, flush=True)  # noqa: T201
         _, status = os.waitpid(child, 0)

@@ -6,59 +6,32 @@ the others in `ready`, and gives what it has to say as JSON.
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import select
-import subprocess
-import sys
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from child_process import child_process
+from forking_process import ForkingProcess, requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_NEEDED = (
-    "aiobotocore.session",
-    "numcodecs.zstd",
-    "napari_omezarr.store.object_store",
-    "napari_omezarr.store.sign_in",
-    "napari_omezarr.writing",
-)
 _LONGEST = 300 + 4 * int(os.environ.get("OMEZARR_RACES", "0"))
 """Seconds that a race may take."""
 
 
-class Races:
-    """The process that forks; use it as a context."""
+class Races(ForkingProcess):
+    """The process that lets others race."""
 
-    def __enter__(self) -> Self:
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        self._running = child_process(
-            [sys.executable, __file__], limit=9 * _LONGEST, text=True, **pipes
-        )
-        self._process = self._running.__enter__()
-        return self
-
-    def __exit__(self, *problem: object) -> None:
-        self._running.__exit__(*problem)
+    script = __file__
+    limit = 9 * _LONGEST
 
     def run(self, racer: str, count: int, **options: Any) -> list[Any]:
         """Let so many processes race; gives what each has to say."""
-        names = [name for name in os.environ if name.startswith(("AWS_", "NAPARI_"))]
-        request = {
-            "racer": racer,
-            "count": count,
-            "options": options,
-            "environment": {name: os.environ[name] for name in names},
-        }
-        self._process.stdin.write(f"{json.dumps(request)}\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
+        return json.loads(self.ask(racer=racer, count=count, options=options))
 
 
 # What racers do.
@@ -171,14 +144,6 @@ def _told(end: int) -> Any:
     return json.loads(said or b'"it said nothing"')
 
 
-def _serve() -> None:
-    for name in _NEEDED:  # so that children need not
-        importlib.import_module(name)
-    for line in sys.stdin:
-        request = json.loads(line)
-        os.environ.update(request["environment"])
-        print(json.dumps(_race(request)), flush=True)  # noqa: T201
-
-
 if __name__ == "__main__":
-    _serve()
+    for each in requests():
+        print(json.dumps(_race(each)), flush=True)  # noqa: T201

@@ -106,10 +106,9 @@ class FileLock:
                 return True
         except (BlockingIOError, PermissionError, FileNotFoundError):
             pass
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)  # of somebody else, or one that has lost its name
+        finally:
+            if self._descriptor != descriptor:
+                os.close(descriptor)  # of somebody else, or one that lost its name
         return False
 
     def write(self, body: bytes) -> None:
@@ -124,6 +123,7 @@ class FileLock:
         with suppress(OSError):  # Windows does not delete what others have open
             self.file.unlink()
         os.close(self._descriptor)
+        self._descriptor = -1
 
 
 @contextmanager

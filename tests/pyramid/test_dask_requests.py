@@ -83,18 +83,6 @@ def test_a_chunk_that_is_refused_is_our_error(image, http_server):
         pyramid.data()[0].compute()
 
 
-@pytest.fixture(scope="module")
-def client():
-    distributed = pytest.importorskip("distributed")
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
-        ) as cluster,
-        distributed.Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
-
-
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("use", ["compute", "box", "map_blocks", "mean", "rechunk"])
 def test_a_cluster_asks_for_each_chunk_once(use, image, http_server, client):

@@ -26,17 +26,6 @@ OPTIONS = {"chunks": (1, 2, 64, 64), "levels": 3, "memory": 10**6, "verify": "al
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-@pytest.fixture(scope="module")
-def client():
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
-        ) as cluster,
-        distributed.Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
-
-
 @pytest.mark.parametrize("kind", ["numpy", "dask", "zarr", "ours"])
 def test_a_cluster_writes_what_threads_write(kind, client, tmp_path):
     write_image(IMAGE, tmp_path / "threads.zarr", "czyx", name="a", **OPTIONS)

@@ -33,7 +33,7 @@ from napari_omezarr.writing import (
     write_image,
     write_layers,
 )
-from napari_omezarr.writing.options import Choices
+from napari_omezarr.writing.options import SaveChoices
 
 PIXELS = np.arange(2 * 30 * 40, dtype="uint16").reshape(2, 30, 40)
 
@@ -390,9 +390,9 @@ def test_coordinates_that_are_not_even_are_refused(z):
 
 def test_all_options_are_in_the_signatures():
     wanted = {**get_type_hints(WriteOptions), **get_type_hints(SaveMode)}
-    assert get_type_hints(Choices) == wanted
+    assert get_type_hints(SaveChoices) == wanted
     for verb in (write_layers, write_image, plan_write, add_labels):
         (rest,) = [
             p for p in signature(verb).parameters.values() if p.kind == p.VAR_KEYWORD
         ]
-        assert "Choices" in str(rest.annotation)
+        assert "SaveChoices" in str(rest.annotation)

@@ -21,7 +21,7 @@ from napari_omezarr.errors import (
 from napari_omezarr.layers import read_layers
 from napari_omezarr.writing import write_image
 from napari_omezarr.writing.hierarchy import explained
-from napari_omezarr.writing.journal import Journal, Written, journal_digest
+from napari_omezarr.writing.journal import BlockNote, Journal, journal_digest
 
 SCRIPT = Path(__file__).parents[1] / "interrupted_save.py"
 POSIX = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals and limits")
@@ -99,7 +99,7 @@ def test_our_own_errors_pass_unchanged():
 
 
 def test_a_journal_of_another_plan_begins_anew(tmp_path):
-    file, written = tmp_path / "journal", Written(((0, 2, 77),), ((1, -3, 2.5),))
+    file, written = tmp_path / "journal", BlockNote(((0, 2, 77),), ((1, -3, 2.5),))
     with Journal(file, "one") as journal:
         journal.add((0, 0, 3), written)
     assert journal_digest(file) == "one"
@@ -115,8 +115,8 @@ def test_a_broken_journal_says_nothing(text, tmp_path):
     file.write_text(text)
     assert journal_digest(file) is None
     with Journal(file, "one") as journal:
-        journal.add((0, 0, 0), Written())
-    assert Journal(file, "one").done == {(0, 0, 0): Written()}
+        journal.add((0, 0, 0), BlockNote())
+    assert Journal(file, "one").done == {(0, 0, 0): BlockNote()}
 
 
 @pytest.fixture

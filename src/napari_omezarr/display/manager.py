@@ -321,7 +321,7 @@ def arrays_of(layer: Any) -> list[Any]:
 
 
 @dataclass(slots=True)
-class StatusLine:
+class StatusText:
     """What the status line of a viewer says: napari's own words, and ours behind."""
 
     # A text, or the parts of one, as napari gives them.
@@ -344,7 +344,7 @@ class Notifier:
     """Says each thing once; holds viewers weakly."""
 
     def __init__(self) -> None:
-        self._lines: weakref.WeakKeyDictionary[Any, StatusLine] = (
+        self._lines: weakref.WeakKeyDictionary[Any, StatusText] = (
             weakref.WeakKeyDictionary()
         )
         self._noted: set[str] = set()
@@ -354,7 +354,7 @@ class Notifier:
         """Write in the status line of a viewer from now on; False if it does."""
         known = viewer in self._lines
         if not known:
-            self._lines[viewer] = StatusLine(viewer.status)
+            self._lines[viewer] = StatusText(viewer.status)
             # After napari itself, which shows what it is told last.
             viewer.events.status.connect(self._on_status, position="last")
         return not known

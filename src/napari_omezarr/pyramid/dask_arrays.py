@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from abc import ABC, abstractmethod
 from concurrent.futures import CancelledError
 from functools import cached_property, partial
 from hashlib import sha256
@@ -320,7 +321,7 @@ def _on_a_cluster() -> bool:
     return True
 
 
-class _Taking:
+class _Taking(ABC):
     """Something that `getter` indexes with a key of one block, or a part of it."""
 
     pixels: Pixels
@@ -331,9 +332,9 @@ class _Taking:
             return self.pixels[key]
         return selection.taken_from(self.take(selection.bounds))
 
+    @abstractmethod
     def take(self, box: Bounds) -> np.ndarray:
         """Give the pixels of a box that lies in one block."""
-        raise NotImplementedError
 
 
 def _part(whole: np.ndarray, block: Block, box: Bounds, pixels: Pixels) -> np.ndarray:

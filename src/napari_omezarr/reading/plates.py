@@ -205,7 +205,7 @@ def _first_field(path: str, answers: Answers, zarr_format: int) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class PlateGrid:
     """Where fields lie: rows and columns, and the group at each taken place."""
 
     size: tuple[int, int]
@@ -235,7 +235,7 @@ def open_plate(
     """
     well, field, template = yield from _find_template(opening, group, kind)
     groups = {(w.row, w.column): join_path(group.path, w.path) for w in kind.wells}
-    grid = Grid((len(kind.rows), len(kind.columns)), groups, field)
+    grid = PlateGrid((len(kind.rows), len(kind.columns)), groups, field)
     place = join_path(group.path, well)
     image, *labels = _mosaics(opening, template, grid)
     image = dataclasses.replace(
@@ -488,7 +488,7 @@ def _array(opening: Opening, key: str, body: bytes, zarr_format: int) -> Pixels 
 # The mosaics of a plate, or of a well's fields.
 
 
-def _mosaics(opening: Opening, template: Template, grid: Grid) -> list[Pyramid]:
+def _mosaics(opening: Opening, template: Template, grid: PlateGrid) -> list[Pyramid]:
     """Lay fields and their labels out in a grid; places have room for the largest."""
     image = template.image
     finest = image.levels[0].pixels
@@ -546,7 +546,7 @@ def _differences(
 def _levels(
     opening: Opening,
     template: Template,
-    grid: Grid,
+    grid: PlateGrid,
     cell: tuple[int, ...],
     dtype: np.dtype,
 ) -> Iterable[Level]:
@@ -569,7 +569,7 @@ def _label_mosaic(
     opening: Opening,
     template: Template,
     path: str,
-    grid: Grid,
+    grid: PlateGrid,
     cell: tuple[int, ...],
 ) -> Pyramid:
     """Lay the label images of fields out over their mosaic, with its levels."""
@@ -605,7 +605,7 @@ def _label_mosaic(
 def _tiles(
     opening: Opening,
     template: Template,
-    grid: Grid,
+    grid: PlateGrid,
     inside: str,
     levels: tuple[str, str],
     shapes: tuple[tuple[int, ...], tuple[int, ...]],
@@ -649,7 +649,7 @@ def open_well(
     template = yield from _template(opening, fields[0], answers, others, "", name)
     columns = math.ceil(math.sqrt(len(paths)))
     groups = {divmod(number, columns): path for number, path in enumerate(paths)}
-    grid = Grid((math.ceil(len(paths) / columns), columns), groups, "")
+    grid = PlateGrid((math.ceil(len(paths) / columns), columns), groups, "")
     return _mosaics(opening, template, grid)
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from napari_omezarr.errors import StoreError
 from napari_omezarr.metadata import DocumentError, load_json
@@ -27,6 +28,23 @@ Questions = Generator[frozenset[str], Answers, T]
 """Yields keys, is sent their answers, returns what it found out."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Ended(Generic[T]):
+    """What a generator has returned."""
+
+    result: T
+
+
+def _step(
+    questions: Questions[T], answers: Answers | None = None
+) -> frozenset[str] | _Ended[T]:
+    """Give the keys that a generator asks for next, or its end."""
+    try:
+        return next(questions) if answers is None else questions.send(answers)
+    except StopIteration as stop:
+        return _Ended(stop.value)
+
+
 def ask(keys: Iterable[str]) -> Questions[Answers]:
     """Ask for some keys at once."""
     wanted = frozenset(keys)
@@ -39,39 +57,26 @@ def ask(keys: Iterable[str]) -> Questions[Answers]:
 def together(parts: Iterable[Questions[T]]) -> Questions[list[T]]:
     """Run several generators side by side: each round of theirs is one round."""
     generators = list(parts)
-    results: dict[int, T] = {}
-    waiting: dict[int, frozenset[str]] = {}
-
-    def advance(number: int, answers: Answers | None) -> None:
-        generator = generators[number]
-        try:
-            waiting[number] = (
-                next(generator) if answers is None else generator.send(answers)
-            )
-        except StopIteration as stop:
-            results[number] = stop.value
-
-    for number in range(len(generators)):
-        advance(number, None)
-    while waiting:
+    steps = dict(enumerate(map(_step, generators)))
+    while True:
+        waiting = {n: s for n, s in steps.items() if not isinstance(s, _Ended)}
+        if not waiting:
+            break
         answers = yield frozenset().union(*waiting.values())
-        for number, keys in list(waiting.items()):
-            del waiting[number]
-            advance(number, {key: answers[key] for key in keys})
-    return [results[number] for number in range(len(generators))]
+        for number, keys in waiting.items():
+            own = {key: answers[key] for key in keys}
+            steps[number] = _step(generators[number], own)
+    return [step.result for step in steps.values() if isinstance(step, _Ended)]
 
 
 def primed(questions: Questions[T], held: Answers) -> Questions[T]:
     """Run a generator with some answers that are there before it asks."""
-    answers: Answers | None = None
-    while True:
-        try:
-            keys = next(questions) if answers is None else questions.send(answers)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
-        fresh = yield from ask(key for key in keys if key not in held)
-        answers = {**{key: held[key] for key in keys if key in held}, **fresh}
+    step = _step(questions)
+    while not isinstance(step, _Ended):
+        fresh = yield from ask(key for key in step if key not in held)
+        known = {key: held[key] for key in step if key in held}
+        step = _step(questions, {**known, **fresh})
+    return step.result
 
 
 def run_questions(
@@ -85,30 +90,22 @@ def run_questions(
     and answer what they can without a request.
     """
     consolidated = consolidated or Consolidated()
-    answers: Answers | None = None
-    while True:
-        try:
-            keys = next(questions) if answers is None else questions.send(answers)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
-        held = {key: consolidated.claimed(key) for key in keys}
+    step = _step(questions)
+    while not isinstance(step, _Ended):
+        held = {key: consolidated.claimed(key) for key in step}
         missing = [key for key, body in held.items() if body is None]
         fresh = store.fetch(missing) if missing else {}
         consolidated.learn(fresh)
-        answers = {**held, **consolidated.completed(fresh)}
+        step = _step(questions, {**held, **consolidated.completed(fresh)})
+    return step.result
 
 
 async def run_questions_async(questions: Questions[T], store: RemoteStore) -> T:
     """Run a generator to its end against a store, on the I/O loop."""
-    answers: Answers | None = None
-    while True:
-        try:
-            keys = next(questions) if answers is None else questions.send(answers)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
-        answers = await store.answers(keys)
+    step = _step(questions)
+    while not isinstance(step, _Ended):
+        step = _step(questions, await store.answers(step))
+    return step.result
 
 
 # Consolidated metadata: used when it is there, never needed.

@@ -28,7 +28,7 @@ from .from_layers import describe, is_array, listed, understood
 from .growing import Growth, grow
 from .hierarchy import FolderHierarchy, RemoteHierarchy, StoreHierarchy
 from .labels import labels_of_existing, save_labels
-from .options import ArrayChoices, Choices, SaveMode, WriteOptions
+from .options import ArrayChoices, SaveChoices, SaveMode, WriteOptions
 from .patching import Edit, patch_image, plan_edit
 from .plan import plan_layers
 from .rendering import folder_name
@@ -159,7 +159,7 @@ def _not_writable(address: Location) -> OptionError:
 
 
 def plan_write(
-    layers: Iterable[Any], address: Address, **choices: Unpack[Choices]
+    layers: Iterable[Any], address: Address, **choices: Unpack[SaveChoices]
 ) -> Plan:
     """Decide how layers would be written; nothing is read, asked or written.
 
@@ -206,7 +206,7 @@ def write_layers(
     in_use: Iterable[str] = (),
     progress: Callable[[Progress], None] | None = None,
     cancel: Event | None = None,
-    **choices: Unpack[Choices],
+    **choices: Unpack[SaveChoices],
 ) -> Saved:
     """Save layers as one OME-Zarr; blocks until it is there.
 

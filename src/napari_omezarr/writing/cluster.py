@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from .chunking import WritePass
     from .engine import BlockTask
-    from .journal import Written
+    from .journal import BlockNote
     from .options import Verify
     from .plan import ImagePlan
     from .source import PixelSource
@@ -51,7 +51,7 @@ class Cluster:
     def __init__(self, client: Any) -> None:
         self.client = client
         self._lock = Lock()
-        self._pending: set[Future[Written]] = set()
+        self._pending: set[Future[BlockNote]] = set()
         self._ended = Event()
         self._watched = False
         self._same = False
@@ -74,7 +74,7 @@ class Cluster:
 
     def submit(
         self, started: tuple[Any, PixelSource | None], bounds: Bounds, *, check: Verify
-    ) -> Future[Written]:
+    ) -> Future[BlockNote]:
         """Begin a block on some worker."""
         sent, kept = started
         values = None
@@ -115,9 +115,9 @@ class Cluster:
             )
         self._same = True
 
-    def _followed(self, task: Any) -> Future[Written]:
+    def _followed(self, task: Any) -> Future[BlockNote]:
         """Give a future of the standard library that ends as a task does."""
-        future: Future[Written] = Future()
+        future: Future[BlockNote] = Future()
         future.set_running_or_notify_cancel()
         with self._lock:
             self._pending.add(future)
@@ -136,7 +136,7 @@ class Cluster:
         return future
 
     def _end(
-        self, future: Future[Written], result: Any, error: Exception | None
+        self, future: Future[BlockNote], result: Any, error: Exception | None
     ) -> None:
         with self._lock:
             if future not in self._pending:

@@ -44,7 +44,7 @@ from .downsample import downsample
 from .encode import encoding_of
 from .hierarchy import DONE, explained
 from .image_spec import by_times
-from .journal import Written
+from .journal import BlockNote
 from .plan import HELD, held_bytes, level_document, width
 from .read_once import ReadOnce
 
@@ -236,7 +236,7 @@ def write_block(
     check: Verify,
     values: np.ndarray | None = None,
     encoders: ThreadPoolExecutor | None = None,
-) -> Written:
+) -> BlockNote:
     """Write a block, in pixels of what is read, at all levels of a pass.
 
     Objects are on their way to the store while the next level is made. Checksums are
@@ -271,7 +271,7 @@ def write_block(
                 )
     finally:
         settled(begun, task.outputs[0].address)
-    return Written(tuple(checks), ranges)
+    return BlockNote(tuple(checks), ranges)
 
 
 def extremes(block: np.ndarray, bounds: Bounds, axis: int | None) -> Ranges:
@@ -341,7 +341,9 @@ class Executor(Protocol):
         """Make a pass known; the result is handed back with each block."""
         ...
 
-    def submit(self, started: Any, bounds: Bounds, *, check: Verify) -> Future[Written]:
+    def submit(
+        self, started: Any, bounds: Bounds, *, check: Verify
+    ) -> Future[BlockNote]:
         """Begin a block."""
         ...
 
@@ -377,7 +379,7 @@ class Threads:
 
     def submit(
         self, started: BlockTask, bounds: Bounds, *, check: Verify
-    ) -> Future[Written]:
+    ) -> Future[BlockNote]:
         """Begin a block."""
         return self._pool.submit(
             write_block, started, bounds, check=check, encoders=self._encoders
@@ -417,7 +419,7 @@ def run_plan(
         started = executor.start(task)
         room = executor.width(image, write_pass)
         chosen = checked_blocks(write_pass, running.verify)
-        pending: dict[Future[Written], tuple[Key, Bounds]] = {}
+        pending: dict[Future[BlockNote], tuple[Key, Bounds]] = {}
         try:
             for key, bounds in todo:
                 check = chosen(key[2])
@@ -511,14 +513,14 @@ def checked_blocks(write_pass: WritePass, verify: Verify) -> Callable[[int], Ver
 
 
 def _collect(
-    pending: dict[Future[Written], tuple[Key, Bounds]],
+    pending: dict[Future[BlockNote], tuple[Key, Bounds]],
     journal: Journal,
     meter: _Meter,
     where: tuple[ImagePlan, WritePass],
     running: Running,
 ) -> None:
     """Wait for a block, note it, and say so."""
-    finished: set[Future[Written]] = set()
+    finished: set[Future[BlockNote]] = set()
     while not finished:
         _stop_if_asked(running)
         finished, _ = wait(pending, _GLANCE, return_when=FIRST_COMPLETED)
@@ -531,7 +533,7 @@ def _collect(
 
 
 def _settle(
-    pending: dict[Future[Written], tuple[Key, Bounds]], journal: Journal
+    pending: dict[Future[BlockNote], tuple[Key, Bounds]], journal: Journal
 ) -> None:
     """Note the blocks that still got through after a failure or a cancel."""
     for future, (key, _) in pending.items():

@@ -25,7 +25,7 @@ from .engine import WHOLE, Progress, checksum
 from .existing import changed, ome_block, open_existing, read_group, refresh
 from .from_arrays import Channels, channel_displays
 from .image_spec import whole_range
-from .journal import Journal, Written, journal_digest
+from .journal import BlockNote, Journal, journal_digest
 from .patching import StoredObject, read_whole
 from .rendering import NAPARI, channel_document
 from .source import Stacked
@@ -266,7 +266,7 @@ class _Growing:
         update(hierarchy, changes)
         for (key, _), pixels in zip(todo, values, strict=True):
             checks = ((0, WHOLE, checksum(pixels)),) if level == 0 else ()
-            journal.add(key, Written(checks))
+            journal.add(key, BlockNote(checks))
 
     def _coarser(self, level: int, box: Bounds) -> np.ndarray:
         finer, step = self.levels[level - 1], self.steps[level]

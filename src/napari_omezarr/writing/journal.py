@@ -19,7 +19,7 @@ Ranges = tuple[tuple[int, float, float], ...]
 """A channel, its lowest and its highest finite value; of blocks that were read."""
 
 
-class Written(NamedTuple):
+class BlockNote(NamedTuple):
     """What is noted of a block that is stored."""
 
     checks: Checks = ()
@@ -35,7 +35,7 @@ class Journal:
     def __init__(self, path: Path, digest: str) -> None:
         self.path = path
         self.digest = digest
-        self.done: dict[Key, Written] = {}
+        self.done: dict[Key, BlockNote] = {}
         first, *lines = _lines(path) or [None]
         if isinstance(first, dict) and first.get("plan") == digest:
             self.done = {_key(line): _written(line) for line in lines}
@@ -76,7 +76,7 @@ class Journal:
             self._file.flush()
         self.done.clear()
 
-    def add(self, key: Key, written: Written) -> None:
+    def add(self, key: Key, written: BlockNote) -> None:
         """Note that a block is stored, with all its coarser levels."""
         line = json.dumps({"block": key, **written._asdict()})
         with explained(str(self.path)):
@@ -86,7 +86,7 @@ class Journal:
 
     def checks(self, key: Key) -> Checks:
         """Give the checksums of a block; none of one that is not done."""
-        return self.done.get(key, Written()).checks
+        return self.done.get(key, BlockNote()).checks
 
     def ranges(self, image: int) -> dict[int, tuple[float, float]]:
         """Give the lowest and the highest value of each channel of an image."""
@@ -130,9 +130,9 @@ def _key(line: dict[str, Any]) -> Key:
     return image, turn, block
 
 
-def _written(line: dict[str, Any]) -> Written:
+def _written(line: dict[str, Any]) -> BlockNote:
     checks = tuple((level, part, checksum) for level, part, checksum in line["checks"])
     ranges = tuple(
         (channel, low, high) for channel, low, high in line.get("ranges", ())
     )
-    return Written(checks, ranges)
+    return BlockNote(checks, ranges)

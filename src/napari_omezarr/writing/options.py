@@ -195,7 +195,7 @@ class ArrayChoices(TypedDict, total=False):
     workers: int | None
 
 
-class Choices(ArrayChoices, total=False):
+class SaveChoices(ArrayChoices, total=False):
     """All that can be chosen of a save: `WriteOptions` and `SaveMode`, by name."""
 
     name: str | None

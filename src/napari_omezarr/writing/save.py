@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from .engine import Executor, StoredArray
     from .hierarchy import Claim, Hierarchy, StoredSize, Target
     from .image_spec import ChannelDisplay
-    from .journal import Checks, Written
+    from .journal import BlockNote, Checks
     from .options import SaveMode, Verify
     from .plan import ImagePlan, Plan
 
@@ -299,7 +299,9 @@ class _Guarded:
         self.width, self.start = executor.width, executor.start
         self.close, self.reads_here = executor.close, executor.reads_here
 
-    def submit(self, started: Any, bounds: Bounds, *, check: Verify) -> Future[Written]:
+    def submit(
+        self, started: Any, bounds: Bounds, *, check: Verify
+    ) -> Future[BlockNote]:
         """Begin a block."""
         self._claim.check()
         return self._executor.submit(started, bounds, check=check)
