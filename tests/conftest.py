@@ -55,6 +55,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if GUI_FOLDERS & set(item.path.relative_to(HERE).parts):
             item.add_marker(pytest.mark.gui)
+            # A modal dialog never lets Python handle the signal of the other method.
+            item.add_marker(pytest.mark.timeout(method="thread"))
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
+from napari.settings import get_settings
 from napari.utils.notifications import NotificationSeverity, notification_manager
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QProgressDialog, QPushButton
@@ -21,6 +22,7 @@ from napari_omezarr.samples import write_cells
 from napari_omezarr.user_files import Recents
 from napari_omezarr.widgets.open import MOST, add_layers, open_place, tell
 from napari_omezarr.widgets.open_dialog import show_open_dialog
+from napari_omezarr.widgets.preferences import preferred
 from napari_omezarr.widgets.qt_async import pending
 from napari_omezarr.widgets.viewer_layers import image_address
 from servers.faults import Stalled, Status
@@ -367,7 +369,11 @@ def test_fractions_are_no_labels(viewer: Any, tmp_path: Path) -> None:
 
 
 def test_layers_know_their_source_at_every_door(
-    viewer: Any, cells: str, tmp_path: Path, qtbot: QtBot
+    viewer: Any,
+    cells: str,
+    tmp_path: Path,
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     viewer.open(cells, plugin=PLUGIN)
     dialog = show_open_dialog(viewer)
@@ -383,5 +389,8 @@ def test_layers_know_their_source_at_every_door(
     put_image(tmp_path / "a.ome.zarr", names="yx", shape=(16, 24), count=1)
     add_layers(viewer, open_place(Location.parse(tmp_path / "a.ome.zarr")))
     assert viewer.layers[0].source.path == str(tmp_path / "a.ome.zarr")
+    # Else napari asks which reader is meant, and waits for the answer.
+    choices = get_settings().plugins
+    monkeypatch.setattr(choices, "extension2reader", preferred({}))
     drop(viewer, f"file://{tmp_path}/a.ome.zarr")
     assert viewer.layers[1].source.path == str(tmp_path / "a.ome.zarr")
