@@ -121,7 +121,7 @@ class _Commands(click.Group):
             _say(error, as_json=ctx.meta.get(_AS_JSON, False))
             ctx.exit(exit_code(type(error)))
         except (KeyboardInterrupt, click.Abort):
-            click.echo("Stopped. The same command goes on where it was.", err=True)
+            click.echo("Stopped.", err=True)
             ctx.exit(STOPPED)
 
 
