@@ -156,9 +156,10 @@ def measure(names: list[str], server: Latency, rtt: float, repeats: int) -> None
             told = subprocess.run(command, capture_output=True, check=True, text=True)
             stats = server.stats()
             row = json.loads(told.stdout.splitlines()[-1])
-            rows[name].append(row | {"requests": stats.requests, "waves": stats.waves})
+            counted = {"requests": stats.requests, "round_trips": stats.round_trips}
+            rows[name].append(row | counted)
     for name, measured in rows.items():
-        columns = ("result", "requests", "waves", "seconds", "grown")
+        columns = ("result", "requests", "round_trips", "seconds", "grown")
         values = [median(row[column] for row in measured) for column in columns]
         print(
             "| {} | {:.0f} | {:.0f} | {:.0f} | {:.3f} | {:.1f} |".format(name, *values)
@@ -178,7 +179,7 @@ def main() -> None:
     from napari_omezarr.demo.server import S3Server
     from napari_omezarr.samples import write_cells
 
-    print("| task | result | requests | waves | s | memory grown, MiB |")
+    print("| task | result | requests | round trips | s | memory grown, MiB |")
     print("| --- | --- | --- | --- | --- | --- |")
     bucket = ThreadingHTTPServer(("127.0.0.1", 0), Bucket)
     threading.Thread(target=bucket.serve_forever, daemon=True).start()

@@ -91,7 +91,7 @@ class Standing:
     cpu: float
     memory: float
     requests: float
-    waves: float
+    round_trips: float
     sent: float
     result: int | None
     rounds: int
@@ -168,7 +168,7 @@ def _standing(tried: Sequence[Outcome]) -> Standing | str:
         median(o.cpu for o in tried),
         median(o.memory for o in tried),
         median(t.requests for t in all_stats),
-        median(t.waves for t in all_stats),
+        median(t.round_trips for t in all_stats),
         median(t.sent for t in all_stats),
         tried[0].result,
         len(tried),

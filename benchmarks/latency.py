@@ -3,9 +3,9 @@
 Loopback answers at once; the network that remote data lie behind does not. This
 server holds each request for one round trip, and the first request of a connection
 for one more (the handshake of TCP), with TLS for two more. It counts requests, bytes
-and *waves*: the longest chain of requests of which each began after the one before was
-answered, which is what a round trip multiplies. What is sent to it can be bounded, for
-all connections together; a bound on answers is not simulated.
+and *round trips*: the longest chain of requests of which each began after the one
+before was answered, which is what a round trip multiplies. What is sent to it can be
+bounded, for all connections together; a bound on answers is not simulated.
 
 It runs in a process of its own with a thread for each connection: blocking reads,
 ``sendfile`` and sleeping all let the other threads run. By hand::
@@ -53,9 +53,9 @@ class ServerStats:
     ----------
     requests : int
         All of them, HEAD, missing keys and repetitions included.
-    waves : int
+    round_trips : int
         The longest chain; exact only when the round trip is much longer than the
-        time that a client needs to send a wave.
+        time that a client needs to send what it asks at once.
     connections : int
         Those on which a request came.
     sent : int
@@ -65,7 +65,7 @@ class ServerStats:
     """
 
     requests: int
-    waves: int
+    round_trips: int
     connections: int
     sent: int
     received: int = 0
@@ -182,9 +182,9 @@ class _Counts:
 
     def stats(self) -> ServerStats:
         connections = len(set(self.connections))
-        waves = _longest_chain(self.requests)
+        round_trips = _longest_chain(self.requests)
         sent, received = sum(self.sent), sum(self.received)
-        return ServerStats(len(self.requests), waves, connections, sent, received)
+        return ServerStats(len(self.requests), round_trips, connections, sent, received)
 
 
 def _longest_chain(spans: Iterable[tuple[float, float]]) -> int:

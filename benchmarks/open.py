@@ -1,4 +1,4 @@
-"""How long opening takes, how many requests and waves: ours against the peers.
+"""How long opening takes, how many requests and round trips: ours against the peers.
 
 ::
 
@@ -46,7 +46,11 @@ def main() -> None:
     parser.add_argument("--who", nargs="+", default=list(OPENERS), choices=OPENERS)
     arguments = parser.parse_args()
     print(versions(arguments.peers_python), end="\n\n")
-    head = [f"open over {'HTTPS' if arguments.tls else 'HTTP'}", "", "waves, requests"]
+    head = [
+        f"open over {'HTTPS' if arguments.tls else 'HTTP'}",
+        "",
+        "round trips, requests",
+    ]
     head += [f"RTT {rtt:g}: ms" for rtt in arguments.rtt]
     print_table(head, rows(arguments))
 
@@ -75,13 +79,13 @@ def rows(arguments: argparse.Namespace) -> Iterator[list[str]]:
 
 
 def _cells(standings: list[Standing | str]) -> Iterator[str]:
-    """Say waves and requests as counted at the longest round trip, then times."""
+    """Say round trips and requests as counted at the longest round trip, then times."""
     opened = [s for s in standings if not isinstance(s, str) and s.result]
     if len(opened) < len(standings):
         reasons = [s for s in standings if isinstance(s, str)]
         yield from ((*reasons, "finds nothing")[0], *"-" * len(standings))
         return
-    yield f"{opened[-1].waves:.0f}, {opened[-1].requests:.0f}"
+    yield f"{opened[-1].round_trips:.0f}, {opened[-1].requests:.0f}"
     yield from (f"{standing.seconds * 1000:.0f}" for standing in opened)
 
 
