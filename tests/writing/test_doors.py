@@ -395,4 +395,4 @@ def test_all_options_are_in_the_signatures():
         (rest,) = [
             p for p in signature(verb).parameters.values() if p.kind == p.VAR_KEYWORD
         ]
-        assert "SaveChoices" in str(rest.annotation)
+        assert "Choices" in str(rest.annotation)
