@@ -30,22 +30,24 @@ class ShardedPixels(MemoryPixels):
 
 
 class MeetingPixels(Readable):
-    """Chunks that are given only when enough of them are asked for at a time."""
+    """Chunks that are given when enough are asked for at a time, or no more come."""
 
     def __init__(self, array, chunks, meeting):
         self.array, self.chunks, self.meeting = array, chunks, meeting
         self.shape, self.dtype, self.token = array.shape, array.dtype, "meeting"
         self.concurrency = meeting
-        self.under_way = self.most = 0
+        self.under_way = self.most = self.begun = 0
 
     async def read(self, bounds):
+        self.begun += 1
         self.under_way += 1
         self.most = max(self.most, self.under_way)
         try:
-            for _ in range(1000):
-                if self.most >= self.meeting:
-                    break
-                await asyncio.sleep(0.01)
+            # What is taken lets others begin: so those that are first must be given.
+            seen = None
+            while self.most < self.meeting and seen != self.begun:
+                seen = self.begun
+                await asyncio.sleep(0.05)
         finally:
             self.under_way -= 1
         return self.array[tuple(slice(*bound) for bound in bounds)]
