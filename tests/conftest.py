@@ -17,6 +17,7 @@ from napari_omezarr.connections import key_store
 from napari_omezarr.demo.server import OWNER, S3Server
 from napari_omezarr.user_files import CACHE_VARIABLE, FOLDER_VARIABLE
 from servers.http import FileServer
+from servers.proxy import Proxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -123,6 +124,13 @@ def s3_server() -> Iterator[S3Server]:
     """SeaweedFS with the buckets ``public`` and ``private``; starts in about 4 s."""
     with S3Server() as server:
         yield server
+
+
+@pytest.fixture
+def proxy(s3_server: S3Server) -> Iterator[Proxy]:
+    """A proxy before `s3_server`, which counts, delays and breaks."""
+    with Proxy(s3_server.endpoint) as proxy:
+        yield proxy
 
 
 @pytest.fixture

@@ -21,7 +21,6 @@ from napari_omezarr.location import Location
 from napari_omezarr.store import open_lister, open_store, run
 from quick_retries import PIXELS, QUICK, write_image
 from servers import faults
-from servers.proxy import Proxy
 
 KEYS = ["zarr.json", "0/zarr.json", ".zattrs", "labels/zarr.json"]
 
@@ -33,12 +32,6 @@ def images(s3_server, tmp_path_factory):
     for bucket in ("public", "private"):
         s3_server.upload(folder, f"{bucket}/test-s3/a b.zarr")
     return "test-s3/a b.zarr"
-
-
-@pytest.fixture
-def proxy(s3_server):
-    with Proxy(s3_server.endpoint) as proxy:
-        yield proxy
 
 
 @pytest.fixture

@@ -18,15 +18,8 @@ from napari_omezarr.store import (
 )
 from quick_retries import QUICK
 from servers import faults
-from servers.proxy import Proxy
 
 BODY = b"some bytes"
-
-
-@pytest.fixture
-def proxy(s3_server):
-    with Proxy(s3_server.endpoint) as proxy:
-        yield proxy
 
 
 @pytest.fixture

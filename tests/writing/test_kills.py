@@ -28,7 +28,6 @@ from napari_omezarr.writing.plan import plan_layers
 from napari_omezarr.writing.save import save
 from quick_retries import QUICK
 from servers import faults
-from servers.proxy import Proxy
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 NEW, OLD = small(), small() + np.uint16(1)
@@ -40,12 +39,6 @@ POINTS = 4
 def killed_saves():
     with KilledSaves() as saves:
         yield saves
-
-
-@pytest.fixture
-def proxy(s3_server):
-    with Proxy(s3_server.endpoint) as proxy:
-        yield proxy
 
 
 @pytest.fixture

@@ -33,7 +33,6 @@ from napari_omezarr.writing.plan import plan_layers
 from napari_omezarr.writing.save import save
 from quick_retries import QUICK
 from servers import faults
-from servers.proxy import Proxy
 
 RNG = np.random.default_rng(11)
 IMAGE = RNG.integers(1, 999, (2, 6, 301, 270)).astype(np.uint16)
@@ -42,12 +41,6 @@ PLACED = {"axis_labels": ("z", "y", "x"), "scale": (2.0, 0.5, 0.5)}
 SMALL = {"chunks": (1, 3, 128, 128), "scale": (1, 2, 0.5, 0.5), "levels": 2}
 
 pytestmark = pytest.mark.usefixtures("owner")
-
-
-@pytest.fixture
-def proxy(s3_server):
-    with Proxy(s3_server.endpoint) as proxy:
-        yield proxy
 
 
 @pytest.fixture

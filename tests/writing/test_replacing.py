@@ -18,7 +18,6 @@ from napari_omezarr.writing.hierarchy import RemoteHierarchy
 from napari_omezarr.writing.labels import label_names
 from quick_retries import QUICK
 from servers import faults
-from servers.proxy import Proxy
 
 RNG = np.random.default_rng(3)
 OLD = RNG.integers(1, 999, (4, 130, 120)).astype(np.uint16)
@@ -28,12 +27,6 @@ DENIED = faults.s3_error(403, "AccessDenied")
 STAGED, PLACED = "*/.replacement-*", "*/a.ome.zarr"
 
 pytestmark = pytest.mark.usefixtures("owner")
-
-
-@pytest.fixture
-def proxy(s3_server):
-    with Proxy(s3_server.endpoint) as proxy:
-        yield proxy
 
 
 @pytest.fixture
