@@ -11,6 +11,7 @@ from napari_omezarr.errors import UnsupportedDataError
 from napari_omezarr.pyramid import (
     Cast,
     ChannelsLast,
+    ChosenChannels,
     FixedAxes,
     Mosaic,
     Pixels,
@@ -62,6 +63,9 @@ class KnownTile:
         self.opened += 1
         return self.pixels
 
+    def misfit(self, said):
+        return UnsupportedDataError(f"It {said}.", action="Open it by itself.")
+
 
 class BrokenTile:
     def __init__(self):
@@ -95,19 +99,30 @@ def test_only_the_tiles_that_are_looked_at_are_opened_and_each_once():
     assert [t.opened for t in tiles.values()] == [0, 1, 1, 0, 0]
 
 
-def test_tiles_of_another_size_are_cut_or_leave_zero():
+def test_tiles_of_another_size_leave_zero_or_have_no_room():
     tiles = {(0, 0): tile(1, (2, 6)), (0, 1): tile(2, (6, 3))}
     mosaic = Mosaic(tile(0).pixels, (1, 2), tiles)
-    expected = np.zeros((4, 8), np.uint8)
-    expected[:2, :4], expected[:4, 4:7] = 1, 2
-    with pytest.warns(UserWarning, match="is shown cut to 4 x 4") as said:
-        np.testing.assert_array_equal(mosaic[...], expected)
-    assert len(said) == 2
-    np.testing.assert_array_equal(mosaic[...], expected)  # said once
+    for columns in (slice(0, 4), slice(4, 8)):
+        with pytest.raises(UnsupportedDataError, match="and its place 4 x 4"):
+            mosaic[:, columns]
     mosaic = Mosaic(tile(0).pixels, (1, 2), tiles, tile_shape=(6, 6))
     expected = np.zeros((6, 12), np.uint8)
     expected[:2, :6], expected[:6, 6:9] = 1, 2
     np.testing.assert_array_equal(mosaic[...], expected)
+
+
+@settings(max_examples=40)
+@given(st.lists(st.none() | st.integers(0, 4), min_size=1, max_size=6), st.data())
+def test_channels_come_in_any_order_and_those_that_lack_are_zero(chosen, data):
+    axis = data.draw(st.integers(0, 2))
+    array = np.moveaxis(np.arange(1, 61, dtype=np.uint8).reshape(5, 3, 4), 0, axis)
+    pixels = ChosenChannels(MemoryPixels(array, (1, 2, 2)), axis, tuple(chosen))
+    held = np.concatenate([array, np.zeros_like(array.take([0], axis))], axis)
+    expected = held.take([5 if number is None else number for number in chosen], axis)
+    np.testing.assert_array_equal(pixels[...], expected)
+    low = data.draw(st.integers(0, len(chosen) - 1))
+    part = (slice(None),) * axis + (slice(low, None),)
+    np.testing.assert_array_equal(pixels[part], expected[part])
 
 
 @pytest.mark.parametrize(

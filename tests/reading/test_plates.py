@@ -146,9 +146,10 @@ def differing(where, count=8):
 def test_over_a_network_what_was_not_looked_at_is_right_or_an_error(
     http_server, tmp_path, version
 ):
-    wells = differing(1)
+    wells = differing(1, count=16)
     wells[2] = {"dtype": np.uint8}
     wells[3] = {"shape": (3, 20, 20)}
+    wells[4] = {"shape": (2, 20, 20)}
     fields = put_plate(tmp_path / "p.zarr", wells, version)
     half = tmp_path / "p.zarr" / "A" / "2" / "0" / "0"
     shutil.rmtree(half)
@@ -162,11 +163,79 @@ def test_over_a_network_what_was_not_looked_at_is_right_or_an_error(
     np.testing.assert_array_equal(pixels[:, :16, 48:72], fields[2][0])
     with pytest.raises(UnsupportedDataError, match="Well A/2 holds float32") as caught:
         pixels[:, :16, 24:48]
-    assert caught.value.action == "Open it by itself."
-    with pytest.warns(UserWarning, match="Well A/4 is 3 x 20 x 20 and is shown cut"):
-        shown = pixels[:, :, 72:96]
-    np.testing.assert_array_equal(shown[..., :20], fields[3][0][:2, :16])
-    assert not shown[..., 20:].any()
+    assert caught.value.action == "Open the plate again: there is room for it then."
+    assert caught.value.url.endswith("p.zarr/A/2")
+    with pytest.raises(UnsupportedDataError, match="Well A/4 has a channel marker 2"):
+        pixels[:, :, 72:96]
+    with pytest.raises(UnsupportedDataError, match="A/5 is 2 x 20 x 20, and its place"):
+        pixels[:, :, 96:120]
+    again = opened(f"{http_server.url}/p.zarr").pyramids[0].levels[0].pixels
+    expected = laid_out(fields, (3, 20, 24), np.float32)
+    expected[:2, :16, 24:48] += np.float32(0.25)
+    np.testing.assert_array_equal(again[...], expected)
+
+
+def named(*names, **well):
+    colors = {"DNA": "0000FF", "GFP": "00FF00", "RFP": "FF0000"}
+    channels = [{"label": name, "color": colors[name]} for name in names]
+    shape = (len(names), 16, 24)
+    return {"shape": shape, "extra": {"omero": {"channels": channels}}} | well
+
+
+def by_name(fields, wells, every):
+    """The wells of a plate with their channels in one order, by numpy alone."""
+    said = [
+        [channel["label"] for channel in well["extra"]["omero"]["channels"]]
+        for well in wells
+    ]
+    return [
+        np.concatenate(
+            [
+                levels[0][np.newaxis, own.index(name)]
+                if name in own
+                else np.zeros((1, 16, 24), np.uint16)
+                for name in every
+            ]
+        )
+        for own, levels in zip(said, fields, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_channels_of_wells_go_by_their_names(http_server, tmp_path, version):
+    wells = [named("DNA", "GFP"), named("GFP", "DNA"), named("RFP", "DNA")]
+    fields = put_plate(tmp_path / "p.zarr", wells, version)
+    expected = np.concatenate(by_name(fields, wells, ["DNA", "GFP", "RFP"]), axis=-1)
+    for place in (tmp_path / "p.zarr", f"{http_server.url}/p.zarr"):
+        reading = opened(place)
+        (plate,) = reading.pyramids
+        assert [channel.name for channel in plate.channels] == ["DNA", "GFP", "RFP"]
+        colors = [channel.color for channel in plate.channels]
+        assert colors == ["0000FF", "00FF00", "FF0000"]
+        np.testing.assert_array_equal(plate.levels[0].pixels[...], expected)
+        half = plate.levels[1].pixels[...]
+        assert half.shape == (3, 8, 36)
+        assert not half[1, :, 24:].any()
+        assert half[2, :, 24:].all(axis=0).mean() > 0.9
+        assert any("(DNA, GFP, RFP)" in said for said in reading.warnings)
+    name = "zarr.json" if version == "0.5" else ".zattrs"
+    documents = tuple(f"/A/{column}/0/{name}" for column in (1, 2, 3))
+    told = [r.path for r in http_server.requests if r.path.endswith(documents)]
+    assert len(set(told)) == len(told)  # a field is asked for its channels once
+
+
+def test_over_a_network_a_channel_without_a_place_is_an_error_once(
+    http_server, tmp_path
+):
+    wells = [named("DNA")] * 3 + [named("RFP")] + [named("DNA")] * 12
+    fields = put_plate(tmp_path / "p.zarr", wells)
+    pixels = opened(f"{http_server.url}/p.zarr").pyramids[0].levels[0].pixels
+    with pytest.raises(UnsupportedDataError, match="Well A/4 has a channel RFP"):
+        pixels[:, :, 72:96]
+    (plate,) = opened(f"{http_server.url}/p.zarr").pyramids
+    assert [channel.name for channel in plate.channels] == ["DNA", "RFP"]
+    expected = np.concatenate(by_name(fields, wells, ["DNA", "RFP"]), axis=-1)
+    np.testing.assert_array_equal(plate.levels[0].pixels[...], expected)
 
 
 def test_over_a_network_a_few_wells_are_looked_at(http_server, tmp_path):

@@ -28,6 +28,7 @@ from .pyramid import Level, Pyramid
 from .views import (
     Cast,
     ChannelsLast,
+    ChosenChannels,
     FixedAxes,
     LeadingAxes,
     Mosaic,
@@ -41,6 +42,7 @@ __all__ = [
     "Bounds",
     "Cast",
     "ChannelsLast",
+    "ChosenChannels",
     "ChunkLayer",
     "FixedAxes",
     "LeadingAxes",

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import warnings
 from itertools import product
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
 import numpy as np
 
-from napari_omezarr.errors import DamagedDataError, UnsupportedDataError
+from napari_omezarr.errors import DamagedDataError
 
 from .boxes import shape_of
 from .pixels import Readable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from napari_omezarr.errors import OMEZarrError
 
     from .boxes import Bounds
     from .pixels import Pixels
@@ -190,10 +191,14 @@ def _number(value: Any) -> int | float:
 
 
 class Tile(Protocol):
-    """Gives the pixels of one tile, once somebody looks at it; ``str`` names it."""
+    """Gives the pixels of one tile, once somebody looks at it."""
 
     async def open(self) -> Pixels | None:
         """Find out the tile's pixels on the I/O loop; None where there are none."""
+        ...
+
+    def misfit(self, said: str) -> OMEZarrError:
+        """Give the error for pixels that have no room in the mosaic: ``it {said}``."""
         ...
 
 
@@ -201,10 +206,10 @@ class Mosaic(Readable):
     """Tiles laid out in a grid over the last two axes (y, x).
 
     Each place has the size of `tile_shape`, by default the template's, and begins
-    with its tile: where the tile is smaller, or missing, the rest is 0. Values are
-    never changed: those that `dtype`, by default the template's, does not hold
-    raise. A tile that is larger is cut, which a Python warning says. A tile that
-    cannot be read raises.
+    with its tile: where the tile is smaller, or missing, the rest is 0. Nothing is
+    cut or changed: a tile that is larger than its place, or that holds values which
+    `dtype`, by default the template's, does not, raises. So does one that cannot be
+    read.
     """
 
     def __init__(
@@ -290,10 +295,8 @@ class Mosaic(Readable):
         if self.dtype.kind == "f":
             same |= np.isnan(held)
         if not same.all():
-            msg = f"{self._tiles[place]} holds {part.dtype}, which {self.dtype} cannot."
-            raise UnsupportedDataError(
-                msg, action="Open it by itself.", url=self.address
-            )
+            said = f"holds {part.dtype}, which {self.dtype} cannot"
+            raise self._tiles[place].misfit(said)
         return held
 
     async def _pixels(self, place: tuple[int, int]) -> Pixels | None:
@@ -307,28 +310,59 @@ class Mosaic(Readable):
         return await asyncio.shield(task)
 
     async def _open(self, tile: Tile) -> Pixels | None:
-        """Open a tile, and say once if there is more of it than its place takes."""
+        """Open a tile, which must have room in its place."""
         pixels = await tile.open()
         if pixels is None:
             return None
         count = len(self._place)
         shape = pixels.shape[-count:]
         if any(size != 1 for size in pixels.shape[:-count]):
-            msg = f"{tile} has {len(pixels.shape)} axes, and others have {count}."
-            raise UnsupportedDataError(
-                msg, action="Open it by itself.", url=self.address
-            )
+            raise tile.misfit(f"has {len(pixels.shape)} axes, and others have {count}")
         if any(
             size > held
             for size, held in zip(shape, self._place[-len(shape) :], strict=True)
         ):
             text = " x ".join(map(str, shape))
             place = " x ".join(map(str, self._place))
-            warnings.warn(
-                f"{tile} is {text} and is shown cut to {place}; by itself it is whole.",
-                stacklevel=2,
-            )
+            raise tile.misfit(f"is {text}, and its place {place}")
         return pixels
+
+
+class ChosenChannels(Readable):
+    """Other pixels with their channels in another order; those that lack are 0.
+
+    `chosen` gives, for each channel, its number in `pixels`, or None.
+    """
+
+    def __init__(
+        self, pixels: Pixels, axis: int, chosen: tuple[int | None, ...]
+    ) -> None:
+        self.source = pixels
+        self._axis = axis
+        self._chosen = chosen
+        self.shape = (*pixels.shape[:axis], len(chosen), *pixels.shape[axis + 1 :])
+        self.chunks = (*pixels.chunks[:axis], 1, *pixels.chunks[axis + 1 :])
+        self.dtype = pixels.dtype
+        self.concurrency = pixels.concurrency
+        self.token = f"{pixels.token}-{axis}.{chosen}"
+
+    def __repr__(self) -> str:
+        return f"<Channels {self._chosen} of {self.source!r}>"
+
+    async def read(self, bounds: Bounds) -> np.ndarray:
+        """Read a box, on the I/O loop."""
+        box = np.zeros(shape_of(bounds), self.dtype)
+        wanted = self._chosen[slice(*bounds[self._axis])]
+        held = [number for number in wanted if number is not None]
+        if not held:
+            return box
+        low, high = min(held), max(held) + 1
+        before, after = bounds[: self._axis], bounds[self._axis + 1 :]
+        part = await self.source.read((*before, (low, high), *after))
+        places = [n for n, number in enumerate(wanted) if number is not None]
+        source = np.moveaxis(part, self._axis, 0)
+        np.moveaxis(box, self._axis, 0)[places] = source[np.subtract(held, low)]
+        return box
 
 
 class Resized(Readable):

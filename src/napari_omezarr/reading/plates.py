@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import math
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ from napari_omezarr.errors import (
     MetadataError,
     NodeNotFoundError,
     OMEZarrError,
+    StoreError,
     UnsupportedDataError,
 )
 from napari_omezarr.metadata import (
@@ -28,7 +30,14 @@ from napari_omezarr.metadata import (
     parse_document,
     resolve_channels,
 )
-from napari_omezarr.pyramid import Level, Mosaic, Pyramid, Resized, Tile
+from napari_omezarr.pyramid import (
+    ChosenChannels,
+    Level,
+    Mosaic,
+    Pyramid,
+    Resized,
+    Tile,
+)
 
 from .image import (
     find_levels,
@@ -53,6 +62,7 @@ from .rounds import ask, primed, together
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from napari_omezarr.metadata import Rendering
     from napari_omezarr.pyramid import Pixels
 
     from .nodes import Opening
@@ -74,7 +84,46 @@ _UNREADABLE = (
     UnsupportedDataError,
 )
 
+_MISFITS: dict[tuple[str, str], None] = {}
+"""Fields that had no room in their mosaic: of which opening, and their groups.
+
+They are looked at when their plate is opened again, which then has room for them.
+"""
+_MOST_MISFITS = 64  # of a plate
+
 # One field of view, found out when somebody looks at it.
+
+
+@dataclass(slots=True)
+class PlateChannels:
+    """The channels of a mosaic, into which those of fields are put by their names.
+
+    A field that does not name each of its channels has them in the plate's order.
+    """
+
+    names: tuple[str, ...]
+    axis: int  # counted from the end
+    known: dict[str, tuple[str, ...]]  # the names that fields tell, by their paths
+
+    def place(self, pixels: Pixels, named: tuple[str, ...], tile: FieldTile) -> Pixels:
+        """Give a field's pixels with the plate's channels, in the plate's order."""
+        axis = pixels.ndim - self.axis
+        if axis < 0 or not named or len(named) != pixels.shape[axis]:
+            return pixels
+        more = [name for name in named if name not in self.names]
+        if more:
+            raise tile.misfit(f"has a channel {more[0]}, which the others lack")
+        if named == self.names:
+            return pixels
+        chosen = (named.index(n) if n in named else None for n in self.names)
+        return ChosenChannels(pixels, axis, tuple(chosen))
+
+
+def _names(rendering: Rendering | None) -> tuple[str, ...]:
+    """Give the names of channels if each has one of its own."""
+    channels = () if rendering is None else rendering.channels
+    names = tuple((channel.label or "").strip() for channel in channels)
+    return names if all(names) and len(set(names)) == len(names) else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +141,7 @@ class FieldTile:
     zarr_format: int
     levels: tuple[str, str]  # the paths of the finest level and of this one
     shapes: tuple[tuple[int, ...], tuple[int, ...]]  # and what they are in the plate
+    channels: PlateChannels | None = None
 
     def __str__(self) -> str:
         kind = "Well" if self.field else "Field"
@@ -101,19 +151,46 @@ class FieldTile:
             else f"{kind} {self.group}"
         )
 
+    def misfit(self, said: str) -> UnsupportedDataError:
+        """Say what has no room, and look at it when the plate is opened again."""
+        plate = self.opening.location.display
+        held = [of for of, _ in _MISFITS].count(plate)
+        if held < _MOST_MISFITS:
+            _MISFITS[plate, self.group] = None
+        action = "Open the plate again: there is room for it then."
+        url = self.opening.place(self.group).display
+        return UnsupportedDataError(f"{self} {said}.", action=action, url=url)
+
     async def open(self) -> Pixels | None:
         """Ask for the level at once, and for more only if it is not as expected."""
+        pixels, field = await self._expected()
+        if pixels is None or not await self._fits(pixels, field):
+            pixels = await self._from_own_levels(field)
+        if pixels is None or self.channels is None:
+            return pixels
+        return self.channels.place(pixels, await self._channel_names(field), self)
+
+    async def _channel_names(self, field: str) -> tuple[str, ...]:
+        path = join_path(self.group, field)
+        channels = self.channels
+        assert channels is not None
+        if path not in channels.known:
+            (key,) = group_keys(path, self.zarr_format)
+            body = await self._document(key)
+            image = None if body is None else self._image(path, key, body)
+            rendering = None if image is None else image.multiscales[0].rendering
+            channels.known[path] = _names(rendering)
+        return channels.known[path]
+
+    async def _expected(self) -> tuple[Pixels | None, str]:
+        """Find the level where other fields have it."""
         field: str | None = self.field
         pixels = await self._pixels(self.field, self.levels[1])
         if pixels is None:
             field = await self._first_field()
-            if field is None:
-                return None
-            if field != self.field:
+            if field is not None and field != self.field:
                 pixels = await self._pixels(field, self.levels[1])
-        if pixels is not None and await self._fits(pixels, field or ""):
-            return pixels
-        return await self._from_own_levels(field or "")
+        return pixels, field or ""
 
     async def _fits(self, pixels: Pixels, field: str) -> bool:
         """Whether a level is as coarse as it is elsewhere on the plate."""
@@ -152,15 +229,19 @@ class FieldTile:
         body = await self._document(key)
         if body is None:
             return []
-        node = parse_node(path, {key: body}, self.zarr_format)
-        kind = None if node is None else kind_of(node, path)
-        if not isinstance(kind, Image):
+        image = self._image(path, key, body)
+        if image is None:
             return []
-        paths = [dataset.path for dataset in kind.multiscales[0].datasets]
+        paths = [dataset.path for dataset in image.multiscales[0].datasets]
         found = await asyncio.gather(
             *(self._pixels(field, level) for level in paths[:_MOST_LEVELS])
         )
         return [pixels for pixels in found if pixels is not None]
+
+    def _image(self, path: str, key: str, body: bytes) -> Image | None:
+        node = parse_node(path, {key: body}, self.zarr_format)
+        kind = None if node is None else kind_of(node, path)
+        return kind if isinstance(kind, Image) else None
 
     async def _pixels(self, field: str, level: str) -> Pixels | None:
         path = join_path(self.group, field, self.inside, level)
@@ -211,6 +292,16 @@ class PlateGrid:
     size: tuple[int, int]
     groups: Mapping[tuple[int, int], str]
     field: str  # below each group
+    channels: PlateChannels | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """What is known of another field: its finest level, and how it is rendered."""
+
+    path: str
+    pixels: Pixels
+    rendering: Rendering | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,8 +310,9 @@ class Template:
 
     group: GroupNode
     image: Pyramid
+    rendering: Rendering | None
     labels: Mapping[str, Pyramid]  # by their paths in the labels group
-    others: Mapping[str, Pixels]  # the finest levels that were looked at, by group
+    others: Mapping[str, Neighbour]  # those that were looked at, by group
 
 
 def open_plate(
@@ -305,22 +397,18 @@ def _template(
 ) -> Questions[Template]:
     """Open a field, what its labels are, and a look at others: in one round."""
     kind = kind_of(group, group.path)
-    paths = (
-        [d.path for d in kind.multiscales[0].datasets]
-        if isinstance(kind, Image)
-        else []
-    )
+    multiscale = kind.multiscales[0] if isinstance(kind, Image) else None
+    paths = [dataset.path for dataset in multiscale.datasets] if multiscale else []
     finest = paths[0] if paths else ""
     names = _label_names(opening, group, answers)
     spare = _REQUESTS - opening.store.requests - len(paths) - 2 * len(names)
-    looked_at = _within(opening, others, spare) if field else others[:_MOST_WELLS]
+    looked_at = _within(opening, others, spare // 2) if field else others[:_MOST_WELLS]
     said = opening.part()
-    known: dict[str, Pixels] = {}
+    known: dict[str, Neighbour] = {}
 
     def look() -> Questions[None]:
-        known.update(
-            (yield from _look_around(opening, group, looked_at, field, finest))
-        )
+        questions = _look_around(opening, group, looked_at, field, finest)
+        known.update((yield from primed(questions, answers)))
 
     parts: list[Questions[Pyramid | None]] = [
         open_multiscale(opening, group, name),
@@ -333,6 +421,7 @@ def _template(
     return Template(
         group,
         dataclasses.replace(image, warnings=warnings),
+        multiscale.rendering if multiscale else None,
         {n: label for n, label in zip(names, labels, strict=True) if label is not None},
         known,
     )
@@ -408,8 +497,11 @@ def _within(opening: Opening, groups: Sequence[str], spare: int) -> list[str]:
     count = _MOST_WELLS if _is_near(opening) else max(0, spare)
     if count >= len(groups):
         return list(groups)
+    plate = opening.location.display
+    unlike = [group for group in groups if (plate, group) in _MISFITS]
     # From the last one on, as a screen changes on its way if it changes.
-    return [groups[round(n * (len(groups) - 1) / count)] for n in range(count, 0, -1)]
+    some = (groups[round(n * (len(groups) - 1) / count)] for n in range(count, 0, -1))
+    return list(dict.fromkeys((*unlike, *some)))
 
 
 def _look_around(
@@ -418,7 +510,7 @@ def _look_around(
     groups: Sequence[str],
     field: str,
     level: str,
-) -> Questions[dict[str, Pixels]]:
+) -> Questions[dict[str, Neighbour]]:
     """Find the finest levels of other fields, where they have the template's names.
 
     Where it costs nothing the wells are asked for what they call their fields.
@@ -446,23 +538,27 @@ def _look_around(
 
 def _look_at(
     opening: Opening, fields: Mapping[str, str], level: str, zarr_format: int
-) -> Questions[dict[str, Pixels]]:
+) -> Questions[dict[str, Neighbour]]:
     keys = {
-        group: array_key(join_path(field, level), zarr_format)
-        for group, field in fields.items()
+        group: (
+            array_key(join_path(path, level), zarr_format),
+            *group_keys(path, zarr_format),
+        )
+        for group, path in fields.items()
     }
-    answers = yield from _ask_held(opening, keys.values())
+    answers = yield from _ask_held(opening, chain.from_iterable(keys.values()))
     part, known = opening.part(), dict[bytes, "Pixels | None"]()
-    found: dict[str, Pixels] = {}
-    for group, key in keys.items():
-        body = answers[key]
+    found: dict[str, Neighbour] = {}
+    for group, (array, document) in keys.items():
+        body = answers[array]
         if not isinstance(body, bytes):
             continue
         if body not in known:  # most wells are alike
-            known[body] = _array(part, key, body, zarr_format)
+            known[body] = _array(part, array, body, zarr_format)
         pixels = known[body]
         if pixels is not None:
-            found[group] = pixels
+            rendering = _rendering(fields[group], answers[document], zarr_format)
+            found[group] = Neighbour(fields[group], pixels, rendering)
     return found
 
 
@@ -474,6 +570,18 @@ def _ask_held(opening: Opening, keys: Iterable[str]) -> Questions[Answers]:
         asked = [key for key in every if opening.consolidated.holds(key)]
     answers = yield from ask(asked)
     return {**dict.fromkeys(every), **answers}
+
+
+def _rendering(
+    path: str, body: bytes | StoreError | None, zarr_format: int
+) -> Rendering | None:
+    try:
+        (key,) = group_keys(path, zarr_format)
+        node = parse_node(path, {key: body}, zarr_format)
+        kind = None if node is None else kind_of(node, path)
+    except OMEZarrError:  # said when it is looked at
+        return None
+    return kind.multiscales[0].rendering if isinstance(kind, Image) else None
 
 
 def _array(opening: Opening, key: str, body: bytes, zarr_format: int) -> Pixels | None:
@@ -492,17 +600,20 @@ def _mosaics(opening: Opening, template: Template, grid: PlateGrid) -> list[Pyra
     """Lay fields and their labels out in a grid; places have room for the largest."""
     image = template.image
     finest = image.levels[0].pixels
-    alike = [p for p in template.others.values() if p.ndim == finest.ndim]
-    cell = tuple(
-        max(sizes)
-        for sizes in zip(finest.shape, *(p.shape for p in alike), strict=True)
-    )
-    dtype = np.result_type(finest.dtype, *(p.dtype for p in alike))
+    every = [finest, *(other.pixels for other in template.others.values())]
+    alike = [pixels for pixels in every if pixels.ndim == finest.ndim]
+    room = np.max([pixels.shape for pixels in alike], axis=0).tolist()
+    channels = _plate_channels(template)
+    if channels is not None:
+        room[-channels.axis] = _channel_count(template, channels)
+        grid = dataclasses.replace(grid, channels=channels)
+    cell = tuple(room)
+    dtype = np.result_type(*(pixels.dtype for pixels in alike))
     image = dataclasses.replace(
-        _with_room(image, cell, dtype),
+        _with_room(template, cell, dtype, channels),
         location=opening.location,
         levels=tuple(_levels(opening, template, grid, cell, dtype)),
-        warnings=(*image.warnings, *_differences(template, cell, dtype)),
+        warnings=(*image.warnings, *_differences(template, cell, dtype, channels)),
     )
     labels = [
         _label_mosaic(opening, template, path, grid, cell) for path in template.labels
@@ -510,24 +621,67 @@ def _mosaics(opening: Opening, template: Template, grid: PlateGrid) -> list[Pyra
     return [image, *labels]
 
 
-def _with_room(image: Pyramid, cell: tuple[int, ...], dtype: np.dtype) -> Pyramid:
-    """Give an image as many channels as the well that has most of them."""
-    axis = image.channel_axis
-    finest = image.levels[0].pixels
+def _plate_channels(template: Template) -> PlateChannels | None:
+    """Give the channels that fields name, if the template names each of its own."""
+    image = template.image
+    names = _names(template.rendering)
+    if image.channel_axis is None or len(names) != image.shape[image.channel_axis]:
+        return None
+    axis = len(image.shape) - image.channel_axis
+    known = {template.group.path: names}
+    for other in template.others.values():
+        named, shape = _names(other.rendering), other.pixels.shape
+        fits = len(shape) >= axis and len(named) == shape[-axis]
+        known[other.path] = named if fits else ()
+    return PlateChannels(tuple(dict.fromkeys(chain(*known.values()))), axis, known)
+
+
+def _channel_count(template: Template, channels: PlateChannels) -> int:
+    """Say how many channels there are; fields without names have theirs in order."""
+    unnamed = (
+        other.pixels.shape[-channels.axis]
+        for other in template.others.values()
+        if not channels.known[other.path] and other.pixels.ndim >= channels.axis
+    )
+    return max(len(channels.names), *unnamed, 0)
+
+
+def _with_room(
+    template: Template,
+    cell: tuple[int, ...],
+    dtype: np.dtype,
+    named: PlateChannels | None,
+) -> Pyramid:
+    """Give an image the channels of all wells."""
+    image = template.image
+    axis, finest = image.channel_axis, image.levels[0].pixels
     count = len(image.channels) if axis is None else cell[axis]
     if count == len(image.channels):
         return dataclasses.replace(image, rgb=image.rgb and dtype == finest.dtype)
     more, _ = resolve_channels(None, count, dtype)
-    channels = (*image.channels, *more[len(image.channels) :])
-    return dataclasses.replace(image, channels=channels, rgb=False)
+    told = {
+        channel.name: channel
+        for other in template.others.values()
+        for channel in resolve_channels(other.rendering, count, dtype)[0]
+    }
+    names = named.names if named else ()
+    channels = [
+        told.get(names[number], channel) if number < len(names) else channel
+        for number, channel in enumerate(more)
+    ]
+    channels[: len(image.channels)] = image.channels
+    return dataclasses.replace(image, channels=tuple(channels), rgb=False)
 
 
 def _differences(
-    template: Template, cell: tuple[int, ...], dtype: np.dtype
+    template: Template,
+    cell: tuple[int, ...],
+    dtype: np.dtype,
+    channels: PlateChannels | None,
 ) -> list[str]:
     """Say how the fields that were looked at differ, in a sentence each."""
     finest = template.image.levels[0].pixels
-    every = [finest, *template.others.values()]
+    every = [finest, *(other.pixels for other in template.others.values())]
     said = []
     shapes = dict.fromkeys(" x ".join(map(str, p.shape)) for p in every)
     if len(shapes) > 1:
@@ -540,6 +694,11 @@ def _differences(
     types = dict.fromkeys(str(p.dtype) for p in every)
     if len(types) > 1:
         said.append(f"The fields hold {', '.join(types)}; all are shown as {dtype}.")
+    if channels is not None and len(set(channels.known.values()) - {()}) > 1:
+        names = ", ".join(channels.names[:8])
+        said.append(
+            f"The fields differ in channels ({names}): these go by their names."
+        )
     return said
 
 
@@ -611,8 +770,11 @@ def _tiles(
     shapes: tuple[tuple[int, ...], tuple[int, ...]],
 ) -> dict[tuple[int, int], Tile]:
     number = template.group.zarr_format
+    channels = None if inside else grid.channels
     return {
-        place: FieldTile(opening, path, grid.field, inside, number, levels, shapes)
+        place: FieldTile(
+            opening, path, grid.field, inside, number, levels, shapes, channels
+        )
         for place, path in grid.groups.items()
     }
 
