@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import uuid
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,6 +32,11 @@ BINDINGS = ("PyQt6", "PySide6")
 
 # Read when napari is imported: the tests have no settings file, and write none.
 os.environ["NAPARI_CONFIG"] = ""
+
+# A shell in which the run was started in the background has it ignored, and so would
+# the programs that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Where either is missing these folders are left out whole, so that the other tests
 # can be run in an environment without them: ``make test-core``.
