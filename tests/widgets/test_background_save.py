@@ -58,6 +58,27 @@ def finest(data):
     return np.asarray(data[0] if isinstance(data, list) else data)
 
 
+def test_other_viewers_begin_where_the_sliders_are(filled, tmp_path, qtbot):
+    """So do layers that lie elsewhere, each by its own planes."""
+    other = {**PLACED, "scale": (4, 0.5, 0.5), "translate": (-4, 0, 0)}
+    filled.add_image(DATA, name="offset", **other)
+    filled.dims.set_point(0, 4)
+    in_the_event_loop(qtbot, lambda: filled.layers.save(str(tmp_path / "a.zarr")))
+    ended(qtbot)
+    for path, plane in (("0", 2), ("1", 2)):
+        (first, *_) = read_layers(tmp_path / "a.zarr" / path)
+        rdefs = first[1]["metadata"]["omezarr"]["attributes"]["omero"]["rdefs"]
+        assert (rdefs["defaultZ"], rdefs["defaultT"]) == (plane, 0)
+    filled.dims.set_point(0, 0)
+    in_the_event_loop(
+        qtbot, lambda: filled.layers["DAPI"].save(str(tmp_path / "b.zarr"))
+    )
+    ended(qtbot)
+    (first,) = read_layers(tmp_path / "b.zarr")
+    rdefs = first[1]["metadata"]["omezarr"]["attributes"]["omero"]["rdefs"]
+    assert rdefs["defaultZ"] == 0
+
+
 def type_into_save_dialog(text, seen):
     """Wait for napari's file dialog, and type a name and Enter."""
 

@@ -69,11 +69,23 @@ def turned():
     return [(IMAGE[0], {"name": "turned", "rotate": 20, **PLACED}, "image")]
 
 
-KINDS = {f.__name__: f for f in (cells, plane, movie, several, picture, turned)}
+def mirrored():
+    scale = {"scale": (0.5, -0.2, 0.2)}
+    return [(IMAGE[0], {"name": "mirrored", **PLACED, **scale}, "image")]
+
+
+KINDS = {
+    f.__name__: f for f in (cells, plane, movie, several, picture, turned, mirrored)
+}
 
 every_kind = pytest.mark.parametrize(
     ("version", "kind"),
-    [(v, k) for v in VERSIONS for k in KINDS if k != "turned" or v == "0.6"],
+    [
+        (version, kind)
+        for version in VERSIONS
+        for kind in KINDS
+        if kind not in ("turned", "mirrored") or version == "0.6"
+    ],
 )
 
 

@@ -20,7 +20,13 @@ from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
 from napari_omezarr.pyramid import to_dask
 from napari_omezarr.reading import read
-from napari_omezarr.writing import add_labels, write_image, write_layers
+from napari_omezarr.writing import (
+    add_labels,
+    append,
+    patch,
+    write_image,
+    write_layers,
+)
 from pixel_sources import MemoryPixels
 from small_images import put_image, put_labels
 
@@ -210,6 +216,98 @@ def test_rotation_and_shear_are_kept_in_0_6(tmp_path):
     write_layers(read_layers(tmp_path / "a.zarr"), tmp_path / "b.zarr", version="0.6")
     again = read_layers(tmp_path / "b.zarr")[0][1]
     np.testing.assert_allclose(again["affine"], found["affine"], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "lies",
+    [
+        {"scale": (-2, 0.5), "translate": (9, 0)},
+        {"scale": (2, 0.5), "rotate": 30},
+        {"scale": (2, 0.5), "affine": np.array([[1, 0.1, 4], [0, -1, 7], [0, 0, 1]])},
+    ],
+    ids=["mirrored", "rotated", "sheared and mirrored"],
+)
+@pytest.mark.parametrize("given_in", ["its world", "its pixels and units", "no words"])
+def test_labels_join_an_image_that_scales_do_not_place(lies, given_in, tmp_path):
+    """In 0.6 a scale is above 0, and what else there is leads to a second system."""
+    place = tmp_path / "a.zarr"
+    pixels = np.arange(3 * 40 * 30, dtype=np.uint16).reshape(3, 40, 30)
+    options = {"axis_labels": ("c", "y", "x"), **_with_channel(lies)}
+    write_layers([(pixels, options, "image")], place, version="0.6", levels=2)
+    document = json.loads((place / "zarr.json").read_text())["attributes"]["ome"]
+    for dataset in document["multiscales"][0]["datasets"]:
+        assert '"scale": [-' not in json.dumps(dataset)
+        assert "-" not in json.dumps(dataset["coordinateTransformations"])
+    labels = np.eye(40, 30, dtype=np.uint8)
+    (plain, *_) = read_layers(place, coordinate_system="physical")
+    said = {"its world": lies, "its pixels and units": {"scale": plain[1]["scale"]}}
+    if given_in in said:
+        add_labels((labels, {"name": "cells", **said[given_in]}, "labels"), place)
+    else:
+        add_labels(labels, place, name="cells")
+    *channels, found = read_layers(place)
+    keys = ("scale", "translate", "affine", "rotate", "shear")
+    for key in keys:
+        expected = channels[0][1].get(key)
+        if expected is None:
+            assert found[1].get(key) is None
+        else:
+            np.testing.assert_allclose(found[1][key], expected, atol=1e-12)
+    np.testing.assert_array_equal(finest(found[0]), labels)
+    np.testing.assert_array_equal(finest(channels[1][0]), pixels[1])
+
+
+def _with_channel(lies):
+    """The same transforms behind an axis of channels."""
+    more = {
+        k: (1, *v) if k == "scale" else (0, *v)
+        for k, v in lies.items()
+        if k in ("scale", "translate")
+    }
+    return {**lies, **more}
+
+
+def test_ids_that_other_viewers_lack_are_said(tmp_path):
+    image = np.zeros((2, 9, 9), np.uint8)
+    for number, (value, dtype, said) in enumerate(
+        [(-3, "i2", "below 0"), (2**40, "i8", "2**32"), (2**60, "u8", "2**53")]
+    ):
+        labels = np.full((9, 9), value, dtype)
+        saved = write_layers(
+            [(image[0], {}, "image"), (labels, {"name": "ids"}, "labels")],
+            tmp_path / f"{number}.zarr",
+        )
+        assert [said in note for note in saved.notes] == [True]
+    assert not write_layers([(image[0], {}, "labels")], tmp_path / "plain.zarr").notes
+
+
+@every_version
+@pytest.mark.parametrize("shards", [None, (1, 64, 64)])
+def test_what_is_nan_is_not_stored_where_the_source_does_not_either(
+    version, shards, tmp_path
+):
+    if version == "0.4" and shards:
+        pytest.skip("0.4 has no shards")
+    pixels = np.full((2, 100, 90), np.nan, np.float32)
+    pixels[0, :20, :20], pixels[1, 70:90, 70:] = 3, -1
+    source = zarr.create_array(
+        MemoryStore(), shape=pixels.shape, chunks=(1, 32, 32), dtype="f4",
+        fill_value=np.nan, zarr_format=2 if version == "0.4" else 3,
+    )  # fmt: skip
+    source[:] = pixels
+    place = tmp_path / "a.zarr"
+    chosen = {"version": version, "levels": 2, "chunks": (1, 32, 32), "shards": shards}
+    write_image(source, place, "tyx", verify="all", **chosen)
+    chunks = [p for p in (place / "0").rglob("*") if p.is_file() and p.name[-1] != "n"]
+    assert len([p for p in chunks if not p.name.startswith(".z")]) == 2
+    assert np.isnan(zarr.open_array(place / "0", mode="r").fill_value)
+    np.testing.assert_array_equal(finest(read_layers(place)[0][0]), pixels)
+    # What is appended and edited goes by the same rule.
+    append(place, np.full((1, 100, 90), np.nan, np.float32))
+    patch(place, (2, 50, 50), np.ones((1, 4, 4), np.float32))
+    levels = [np.asarray(level) for level in read_layers(place)[0][0]]
+    assert [np.nansum(level[2]) for level in levels] == [16, 4]
+    assert [np.isfinite(level[2]).sum() for level in levels] == [16, 4]
 
 
 @every_version

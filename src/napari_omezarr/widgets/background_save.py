@@ -23,7 +23,7 @@ from napari_omezarr.errors import (
 )
 
 from .qt_async import Task, app_events, event_loop_runs, main_window, wait_for_import
-from .viewer_layers import PaintingLock, layer_data, layers_with, places_of
+from .viewer_layers import PaintingLock, layer_data, layers_of, places_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -154,6 +154,9 @@ def save_for_viewer(layers: Sequence[Any], place: Location, **mode: Any) -> bool
     viewer = napari.current_viewer()
     others = list(viewer.layers) if viewer is not None else []
     in_use = places_of(others)
+    shown = layers_of(layers, others)
+    if len(shown) == len(layers):  # napari's tuples do not say all of a layer
+        layers = [layer_data(layer, viewer) for layer in shown]
     if not event_loop_runs():
         from napari_omezarr.writing import write_layers
 
@@ -164,7 +167,6 @@ def save_for_viewer(layers: Sequence[Any], place: Location, **mode: Any) -> bool
     from napari_omezarr.writing import accepted, plan_write
 
     accepted(plan_write(layers, place))
-    shown = layers_with((data for data, _, _ in layers), others)
     work = partial(_save, layers, place, in_use, mode)
     saving = Saving(place.display, work, shown)
     saving.start()

@@ -326,7 +326,7 @@ class SaveDock(QWidget):
 
     def _request(self, layers: list[Layer]) -> SaveRequest:
         return SaveRequest(
-            tuple(layer_data(layer) for layer in layers),
+            tuple(layer_data(layer, self._viewer) for layer in layers),
             self.view.target.line.address_text(),
             self.view.form.options(),
             places_of(bare_layers(self._viewer.layers)),

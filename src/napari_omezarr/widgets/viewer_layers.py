@@ -36,17 +36,35 @@ def bare_layers(layers: Iterable[Any]) -> list[Layer]:
     return [getattr(layer, "__wrapped__", layer) for layer in layers]
 
 
-def layer_data(layer: Layer) -> LayerData:
-    """Return a layer's data with the range of its slider, which napari leaves out."""
+def layer_data(layer: Layer, viewer: napari.viewer.Viewer | None = None) -> LayerData:
+    """Return a layer's data with what napari leaves out of it.
+
+    That is the range of its slider, and which of its planes a viewer shows.
+    """
     data, options, kind = layer.as_layer_data_tuple()
     span = getattr(layer, "contrast_limits_range", None)
-    return data, {"contrast_limits_range": span, **options}, kind
+    shown_at = () if viewer is None else _shown_at(layer, viewer)
+    more = {"contrast_limits_range": span, "shown_at": shown_at}
+    return data, {**more, **options}, kind
 
 
-def layers_with(data: Iterable[Any], layers: Iterable[Layer]) -> list[Layer]:
-    """Return the layers whose data these are: a writer is not told the layers."""
-    wanted = {id(one) for one in data}
-    return [layer for layer in layers if id(layer.data) in wanted]
+def _shown_at(layer: Layer, viewer: napari.viewer.Viewer) -> tuple[int | None, ...]:
+    """Return the index along each axis that has a slider; None for the others."""
+    first = viewer.dims.ndim - layer.ndim
+    sizes = layer.data.shape if hasattr(layer.data, "shape") else layer.data[0].shape
+    at = [round(float(index)) for index in layer.world_to_data(viewer.dims.point)]
+    return tuple(
+        index
+        if first + axis in viewer.dims.not_displayed and 0 <= index < size
+        else None
+        for axis, (index, size) in enumerate(zip(at, sizes, strict=False))
+    )
+
+
+def layers_of(tuples: Iterable[LayerData], layers: Iterable[Layer]) -> list[Layer]:
+    """Return the layers that these describe: a writer is not told the layers."""
+    wanted = {(id(data), options.get("name")) for data, options, _ in tuples}
+    return [layer for layer in layers if (id(layer.data), layer.name) in wanted]
 
 
 def on_layers_changed(

@@ -88,6 +88,11 @@ def _moves(image: ExistingImage, calibration: Calibration) -> dict[str, _AxisMov
     scale = along("scale", calibration.scale, axes, sizes, 1.0)
     translation = along("translation", calibration.translation, axes, place, 0.0)
     usual = {axis.name: axis.unit for axis in axes}
+    if image.version == "0.6" and min(scale) < 0:
+        raise OptionError(
+            "Pixel sizes are above 0 in OME-Zarr 0.6.",
+            action="Save it anew, mirrored, which 0.6 says by a second system.",
+        )
     units = [axis.unit for axis in axes]
     if calibration.units is not None:
         units = units_by_axis(calibration.units, axes, usual)

@@ -57,19 +57,25 @@ def multiscale_document(
     """Describe one image as a pyramid.
 
     Up to 0.5 only scale and translation can be said, so that each level's affine has
-    to be diagonal; 0.6 gets a second system for the rest.
+    to be diagonal; 0.6 gets a second system for the rest, and for what is mirrored.
     """
     document: dict[str, Any] = {"name": name}
     if version == "0.4":
         document = {"version": version, **document}
     affine = levels[0].affine
-    outer = None if affine.is_diagonal else _outer(affine)
+    # 0.6: the numbers of a scale have to be above 0 (its schema).
+    plain = affine.is_diagonal and (version != "0.6" or min(affine.scale) > 0)
+    outer = None if plain else _outer(affine)
     described = [axis_document(axis) for axis in axes]
     if version == "0.6":
         document |= _systems(described, outer)
     else:
         document["axes"] = described
-    finest = affine if outer is None else Affine.from_scale(affine.scale)
+    finest = (
+        affine
+        if outer is None
+        else Affine.from_scale([abs(size) for size in affine.scale])
+    )
     document["datasets"] = [
         dataset_document(version, level.path, finest.coarser(level.factors))
         for level in levels
@@ -91,7 +97,7 @@ def axis_document(axis: Axis) -> dict[str, str]:
 
 def _outer(affine: Affine) -> Affine:
     """Give what is left of a map once its pixel sizes are taken out."""
-    sizes = Affine.from_scale(affine.scale)
+    sizes = Affine.from_scale([abs(size) for size in affine.scale])
     return affine @ sizes.inverse()
 
 
@@ -186,7 +192,8 @@ def image_attributes(plan: Plan, image: ImagePlan) -> dict[str, Any]:
             spec.label, version, _mapping(original, "image-label"), of_image=inside
         )
     else:
-        previous, position = _mapping(original, "omero"), plan.options.position
+        previous = _mapping(original, "omero")
+        position = {**spec.position, **(plan.options.position or {})}
         omero = omero_document(spec.displays, previous, spec.planes, position)
         if omero is not None:
             block["omero"] = omero

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -83,6 +84,8 @@ class Encoding:
     codec: Compressor | None
     prefix: str
     separator: str
+    fill: float = 0.0
+    """What pixels are that are not stored: 0, or NaN."""
 
     @cached_property
     def unit(self) -> tuple[int, ...]:
@@ -95,29 +98,35 @@ class Encoding:
         return self.separator.join([self.prefix, *numbers] if self.prefix else numbers)
 
     def encode(self, values: np.ndarray) -> bytes | None:
-        """Encode an object in any thread; None where every bit is 0, as in absent ones.
+        """Encode an object in any thread; None where all is as in absent ones.
 
         ``values`` are all its pixels that the array has: at its end maybe fewer.
         """
         return self._chunk(values) if self.shards is None else self._shard(values)
 
     def encode_all(self, values: np.ndarray) -> bytes:
-        """Encode an object as `encode` does, also where every bit is 0."""
+        """Encode an object as `encode` does, also where all is as in absent ones."""
         if self.shards is None:
             return self._compressed(self._full(values))
         return self._shard(values) or self._joined([], self._no_index())
 
     def _chunk(self, values: np.ndarray) -> bytes | None:
         full = self._full(values)
-        plain = full.reshape(-1).view(np.uint8)
-        if not (plain[:_GLANCE].any() or plain.any()):
+        if self._is_empty(full.reshape(-1)):
             return None
         return self._compressed(full)
+
+    def _is_empty(self, pixels: np.ndarray) -> bool:
+        """Whether every pixel is NaN, or every bit 0, as in what is not stored."""
+        if self.fill:
+            return bool(np.isnan(pixels[:_GLANCE]).all() and np.isnan(pixels).all())
+        plain = pixels.view(np.uint8)
+        return not (plain[:_GLANCE].any() or plain.any())
 
     def _full(self, values: np.ndarray) -> np.ndarray:
         full = values
         if values.shape != self.chunks:
-            full = np.zeros(self.chunks, self.dtype)
+            full = np.full(self.chunks, self.fill, self.dtype)
             full[slices(whole_box(values.shape))] = values
         return np.ascontiguousarray(full, self.dtype)
 
@@ -156,14 +165,16 @@ def encoding_of(document: Mapping[str, Any]) -> Encoding | None:
     """Find the one step that encodes an array's objects.
 
     None where it takes more (filters, another order, several codecs), or where absent
-    pixels are not 0: zarr's pipeline then encodes.
+    pixels are neither 0 nor NaN: zarr's pipeline then encodes.
     """
-    if document.get("fill_value") not in (0, False):
+    fill = document.get("fill_value")
+    if fill not in (0, False, "NaN"):
         return None
-    return _old(document) if document["zarr_format"] == 2 else _new(document)
+    read = _old if document["zarr_format"] == 2 else _new
+    return read(document, math.nan if fill == "NaN" else 0.0)
 
 
-def _old(document: Mapping[str, Any]) -> Encoding | None:
+def _old(document: Mapping[str, Any], fill: float) -> Encoding | None:
     usual = document.get("order", "C") == "C" and not document.get("filters")
     if not usual or not isinstance(document["dtype"], str):
         return None
@@ -172,10 +183,11 @@ def _old(document: Mapping[str, Any]) -> Encoding | None:
         return None
     separator = document.get("dimension_separator", ".")
     chunks = tuple(document["chunks"])
-    return Encoding(np.dtype(document["dtype"]), chunks, None, codec, "", separator)
+    dtype = np.dtype(document["dtype"])
+    return Encoding(dtype, chunks, None, codec, "", separator, fill)
 
 
-def _new(document: Mapping[str, Any]) -> Encoding | None:
+def _new(document: Mapping[str, Any], fill: float) -> Encoding | None:
     keys, codecs = document["chunk_key_encoding"], list(document["codecs"])
     unit = tuple(document["chunk_grid"]["configuration"]["chunk_shape"])
     plain = isinstance(document["data_type"], str) and keys["name"] == "default"
@@ -194,7 +206,7 @@ def _new(document: Mapping[str, Any]) -> Encoding | None:
     order, codec = found
     dtype = np.dtype(document["data_type"]).newbyteorder(order)
     separator = keys.get("configuration", {}).get("separator", "/")
-    return Encoding(dtype, chunks, shards, codec, "c", separator)
+    return Encoding(dtype, chunks, shards, codec, "c", separator, fill)
 
 
 def _usual_index(sharding: Mapping[str, Any]) -> bool:
@@ -287,10 +299,11 @@ def array_document(  # noqa: PLR0913 - what an array document says, by name
     dtype: np.dtype[Any],
     codec: Compression,
     names: Sequence[str],
+    fill: float = 0.0,
 ) -> dict[str, Any]:
     """Describe an array: ``.zarray`` for 0.4, ``zarr.json`` for later versions.
 
-    Chunks lie below one folder for each axis; what is not stored is 0.
+    Chunks lie below one folder for each axis; what is not stored is 0, or NaN.
     """
     if zarr_format(version) == 2:
         return {
@@ -299,7 +312,7 @@ def array_document(  # noqa: PLR0913 - what an array document says, by name
             "chunks": list(chunks),
             "dtype": dtype.newbyteorder("<").str,
             "compressor": _compressor(codec),
-            "fill_value": _fill(dtype),
+            "fill_value": _fill(dtype, fill),
             "order": "C",
             "filters": None,
             "dimension_separator": "/",
@@ -318,7 +331,7 @@ def array_document(  # noqa: PLR0913 - what an array document says, by name
             "name": "default",
             "configuration": {"separator": "/"},
         },
-        "fill_value": _fill(dtype),
+        "fill_value": _fill(dtype, fill),
         "codecs": inner if shards is None else [_sharding(chunks, inner)],
         "attributes": {},
         "dimension_names": list(names),
@@ -340,7 +353,9 @@ def group_documents(
     return (ZarrDocument(f"{below}{ZARR_JSON}", content),)
 
 
-def _fill(dtype: np.dtype[Any]) -> bool | int | float:
+def _fill(dtype: np.dtype[Any], fill: float) -> bool | int | float | str:
+    if math.isnan(fill):
+        return "NaN"
     return False if dtype.kind == "b" else 0.0 if dtype.kind == "f" else 0
 
 

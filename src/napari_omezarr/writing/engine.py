@@ -296,8 +296,11 @@ def checked_box(bounds: Bounds, unit: Sequence[int], part: int) -> Bounds:
 
 
 def checksum(values: np.ndarray) -> int:
-    """Give the CRC-32 of values in C order, little-endian."""
+    """Give the CRC-32 of values in C order, little-endian; any NaN is as any other."""
     plain = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<")))
+    if plain.dtype.kind == "f" and (absent := np.isnan(plain)).any():
+        # Which NaN it was is lost where the chunk is all NaN, and not stored.
+        plain[absent] = np.nan
     return zlib.crc32(plain.view(np.uint8).ravel().data)
 
 

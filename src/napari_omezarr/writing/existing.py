@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
@@ -42,8 +43,9 @@ from .rendering import (
 from .update import Change, update
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from napari_omezarr.metadata import Affine
     from napari_omezarr.store import GetResult
 
     from .hierarchy import Hierarchy
@@ -66,6 +68,9 @@ class ExistingImage:
     levels: tuple[StoredArray, ...]
     method: str | None = None
     """How the image says that its coarser levels were made."""
+    worlds: tuple[Affine, ...] = ()
+    """Where its finest level lies in each coordinate system that it has (0.6), the one
+    first in which it is shown."""
 
     @property
     def structure(self) -> Structure:
@@ -188,7 +193,19 @@ def open_existing(hierarchy: Hierarchy, path: str = "") -> ExistingImage:
     multiscale, _ = fit_axes(multiscale, len(levels[0].shape))
     version = cast("Version", document.version)
     said = group.block["multiscales"][0].get("type")
-    return ExistingImage(hierarchy, path, version, multiscale, levels, said)
+    worlds = tuple(_worlds(group, multiscale))
+    return ExistingImage(hierarchy, path, version, multiscale, levels, said, worlds)
+
+
+def _worlds(group: GroupDocument, multiscale: Multiscale) -> Iterator[Affine]:
+    ours = group.attributes.get(NAPARI)
+    shown = ours.get("coordinate_system") if isinstance(ours, Mapping) else None
+    names = multiscale.coordinate_systems
+    for name in sorted(names, key=lambda name: name != shown):
+        with suppress(OptionError):
+            kind = parse_document(group.attributes, coordinate_system=name).kind
+            if isinstance(kind, Image):
+                yield kind.multiscales[0].datasets[0].affine
 
 
 def document_of(stored: GetResult, key: str) -> dict[str, Any]:

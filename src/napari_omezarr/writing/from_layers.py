@@ -218,7 +218,19 @@ def _image(
         displays = _rgb_displays(displays[0], source)
     elif origin is None or origin.channel is None:
         displays = _per_channel(displays[0], source, axes)
-    return ImageSpec(name, source, axes, affine, displays, rgb=rgb, origin=origin)
+    shown_at = tuple(options.get("shown_at") or ())
+    if len(shown_at) == ndim:
+        shown_at += (None,) * rgb
+    return ImageSpec(
+        name,
+        source,
+        axes,
+        affine,
+        displays,
+        rgb=rgb,
+        origin=origin,
+        shown_at=shown_at if len(shown_at) == len(axes) else (),
+    )
 
 
 def _labels(

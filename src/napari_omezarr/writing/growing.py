@@ -339,7 +339,8 @@ class _Deposit(Change):
     def made(self, found: GetResult | None) -> bytes | None:
         """Put the new pixels among those that are there."""
         fill = self._stored.array.document.get("fill_value")
-        if found is None and fill in (0, False) and not self._values.any():
+        zero = fill in (0, False) and not self._values.any()
+        if found is None and (zero or (fill == "NaN" and np.isnan(self._values).all())):
             return None
         if self._box == self._stored.unit:
             return self._stored.encode(self._values)

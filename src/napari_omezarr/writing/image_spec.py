@@ -120,6 +120,7 @@ class ImageSpec:
     leads from an index of it to the world, N x (N+1). There is a display for each index
     of the channel axis, one where there is none, and none for labels. Where nobody
     named the axes (``axes_assumed``), labels take the names of their image's.
+    ``shown_at`` says which index is shown, for each axis of which that is known.
     ``losses`` is what cannot be kept, ``notes`` what is worth knowing, a sentence each.
     """
 
@@ -132,6 +133,7 @@ class ImageSpec:
     rgb: bool = False
     origin: Origin | None = None
     axes_assumed: bool = False
+    shown_at: tuple[int | None, ...] = ()
     losses: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -156,6 +158,18 @@ class ImageSpec:
         if types.count("space") > 2:
             found["z"] = self.shape[types.index("space")]
         return found
+
+    @property
+    def position(self) -> dict[str, int]:
+        """Which plane is shown along ``t`` and ``z``, as far as that is known."""
+        types = [axis.type for axis in self.axes]
+        firsts = {"t": "time", "z": "space"}
+        known = {
+            name: self.shown_at[types.index(firsts[name])]
+            for name in self.planes
+            if self.shown_at
+        }
+        return {name: index for name, index in known.items() if index is not None}
 
 
 # Where a layer lies, from the words of its layer data to one affine map.
@@ -382,11 +396,18 @@ def merged(specs: Sequence[ImageSpec]) -> ImageSpec:
         source=stack([spec.source for spec in specs], position),
         axes=tuple(axes),
         affine=extended(first.affine, position),
+        shown_at=_with_more(first.shown_at, position),
         displays=tuple(display for spec in specs for display in spec.displays),
         origin=origin,
         losses=_once(loss for spec in specs for loss in spec.losses),
         notes=_once(note for spec in specs for note in spec.notes),
     )
+
+
+def _with_more(
+    shown_at: tuple[int | None, ...], position: int
+) -> tuple[int | None, ...]:
+    return (*shown_at[:position], None, *shown_at[position:]) if shown_at else shown_at
 
 
 def ordered(spec: ImageSpec) -> ImageSpec:
@@ -402,6 +423,7 @@ def ordered(spec: ImageSpec) -> ImageSpec:
         source=Transposed(spec.source, order),
         axes=axes,
         affine=permuted(spec.affine, order),
+        shown_at=tuple(spec.shown_at[i] for i in order) if spec.shown_at else (),
         notes=spec.notes if spec.rgb else (*spec.notes, note),
     )
 

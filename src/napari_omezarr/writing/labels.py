@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_omezarr.errors import OptionError
 from napari_omezarr.location import GROUP_DOCUMENT
+from napari_omezarr.metadata import Affine
 
 from .commit import InPlaceTarget
 from .documents import labels_attributes, plan_documents
@@ -30,7 +31,7 @@ from .rendering import folder_name
 from .save import save
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from .engine import Executor, Running
     from .hierarchy import Hierarchy
@@ -49,12 +50,7 @@ def plan_labels(
             f"{spec.name} is an image, and only labels are added to an image.",
             action="Save it as an image of its own.",
         )
-    reason = same_grid(spec, there)
-    if reason:
-        raise OptionError(
-            f"These labels do not fit the image: {reason}.",
-            action="Save them as an image of their own.",
-        )
+    spec = _placed(spec, there, image.worlds)
     options = replace(options, version=image.version, consolidated=False)
     path = f"{image.path}/labels/{name}" if image.path else f"labels/{name}"
     planned = plan_image(
@@ -66,6 +62,32 @@ def plan_labels(
     )
     spec = planned.spec
     return Plan((planned,), options, name, losses=spec.losses, notes=spec.notes)
+
+
+def _placed(labels: ImageSpec, there: ImageSpec, worlds: Sequence[Affine]) -> ImageSpec:
+    """Give labels where their image is shown, in whichever of its systems they lie.
+
+    Raises
+    ------
+    OptionError
+        They lie on its grid in none.
+    """
+    reason = same_grid(labels, there)
+    if not worlds:
+        worlds = (there.affine,)
+    for world in worlds:
+        if not same_grid(labels, replace(there, affine=world)):
+            if world == worlds[0]:
+                return labels
+            names = [axis.name for axis in there.axes]
+            own = [names.index(axis.name) for axis in labels.axes]
+            move = (worlds[0] @ world.inverse()).matrix[own][:, [*own, len(names)]]
+            moved = Affine.from_matrix(move) @ labels.affine
+            return replace(labels, affine=moved)
+    raise OptionError(
+        f"These labels do not fit the image: {reason}.",
+        action="Save them as an image of their own.",
+    )
 
 
 def labels_of_existing(

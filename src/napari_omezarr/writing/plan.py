@@ -31,6 +31,7 @@ from .from_arrays import Channels, Grid, describe_array, units_by_axis
 from .from_layers import SAVED, describe, is_array, layer_data, listed
 from .image_spec import ImageSpec, by_times, group, unit_name
 from .rendering import folder_name
+from .source import empty_is_nan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,6 +74,12 @@ class ImagePlan:
     def dtype(self) -> np.dtype[Any]:
         """Of the pixels, in native byte order."""
         return self.spec.source.dtype
+
+    @property
+    def fill(self) -> float:
+        """What pixels are that are not stored: 0, or NaN as in what is read."""
+        is_float = self.dtype.kind == "f"
+        return math.nan if is_float and empty_is_nan(self.spec.source) else 0.0
 
     @property
     def is_label(self) -> bool:
@@ -210,6 +217,7 @@ def level_document(plan: Plan, image: ImagePlan, level: LevelPlan) -> dict[str, 
         dtype=image.dtype,
         codec=image.codec,
         names=[axis.name for axis in image.spec.axes],
+        fill=image.fill,
     )
 
 
@@ -277,6 +285,11 @@ def checked(spec: ImageSpec, options: WriteOptions) -> ImageSpec:
         )
         affine = Affine.from_translation(affine.translation) @ Affine.from_scale(
             affine.scale
+        )
+    elif options.version != "0.6" and min(affine.scale) < 0:
+        notes.append(
+            f"{spec.name} is mirrored, which is said by a negative scale up to 0.5; "
+            "some programs refuse that."
         )
     notes += _axis_notes(spec)
     return replace(spec, affine=affine, losses=tuple(losses), notes=tuple(notes))

@@ -62,6 +62,7 @@ _WAITING = 256
 _CONTRAST_BYTES = 2**20
 """What is read of a level to find its contrast."""
 _PERCENTILES = (0.1, 99.9)
+_MOST_BITS, _MOST_EXACT = 2**32, 2**53
 
 
 # Read back what was written, while more is being written, and compare the two.
@@ -262,7 +263,7 @@ class Saved:
 
     ``plan`` is what was written, with the contrast that was found, unless all that was
     left to do was to put it into the place of another; ``notes`` say what could not be
-    found out about the place before.
+    found out about the place before, and which ids other viewers lack.
     """
 
     address: str
@@ -332,12 +333,32 @@ def _save(
             running = replace(running, stored=verification.add)
             run_plan(plan, target.staged, journal, executor, running)
             plan = with_contrast(plan, target.staged, journal)
+            notes = tuple(_id_notes(plan, journal))
             verified = verification.finish()
     if not plan.options.accept_refused:
         refuse_presumed(began, "saved", AGREE)
     target.claim.check(thoroughly=True)
     target.commit(plan_documents(plan), replaced)
-    return Saved(target.address, plan, verified, target.notes)
+    return Saved(target.address, plan, verified, (*target.notes, *notes))
+
+
+def _id_notes(plan: Plan, journal: Journal) -> Iterator[str]:
+    """Say where labels have ids that other viewers show otherwise, or not at all."""
+    for number, image in enumerate(plan.images):
+        if image.is_label and (found := journal.ranges(number)):
+            low = min(least for least, _ in found.values())
+            high = max(most for _, most in found.values())
+            if low < 0:
+                yield (
+                    f"The labels {image.spec.name} go down to {low:,}: viewers on the "
+                    "web show ids below 0 as other ones, or not at all."
+                )
+            if high >= _MOST_BITS:
+                bits = 53 if high >= _MOST_EXACT else 32
+                yield (
+                    f"The labels {image.spec.name} go up to {high:,}: beyond 2**{bits} "
+                    "viewers on the web show ids as other ones, or not at all."
+                )
 
 
 def _replaceable(target: Target, mode: SaveMode) -> StoredSize | None:

@@ -225,6 +225,22 @@ def as_source(data: Any, places: frozenset[str] = frozenset()) -> PixelSource:
     return ArraySource(array, places | _known_places(array))
 
 
+def empty_is_nan(source: Any) -> bool:
+    """Whether what a source does not store is NaN, as far as can be known."""
+    inner = getattr(source, "sources", None) or (
+        getattr(source, name, None) for name in ("source", "array")
+    )
+    known = [part for part in inner if part is not None]
+    if known:
+        return all(map(empty_is_nan, known))
+    fill = getattr(source, "fill_value", getattr(source, "fillvalue", None))
+    if fill is None:
+        fill = getattr(source, "document", {}).get("fill_value")
+    return bool(
+        fill == "NaN" or (isinstance(fill, float | np.floating) and fill != fill)
+    )
+
+
 def stack(sources: Sequence[PixelSource], axis: int) -> PixelSource:
     """Join sources along a new axis; channels of one array are read as that array.
 
