@@ -142,20 +142,26 @@ def differing(where, count=8):
     return [{"dtype": np.float32} if n == where else {} for n in range(count)]
 
 
+def own_place(http_server, tmp_path):
+    """Where no other test's plate was: what did not fit is known by its address."""
+    return tmp_path / tmp_path.name, f"{http_server.url}/{tmp_path.name}"
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_over_a_network_what_was_not_looked_at_is_right_or_an_error(
     http_server, tmp_path, version
 ):
+    place, url = own_place(http_server, tmp_path)
     wells = differing(1, count=16)
     wells[2] = {"dtype": np.uint8}
     wells[3] = {"shape": (3, 20, 20)}
     wells[4] = {"shape": (2, 20, 20)}
-    fields = put_plate(tmp_path / "p.zarr", wells, version)
-    half = tmp_path / "p.zarr" / "A" / "2" / "0" / "0"
+    fields = put_plate(place, wells, version)
+    half = place / "A" / "2" / "0" / "0"
     shutil.rmtree(half)
     small_images.put_array(half, version, fields[1][0] + np.float32(0.25), "cyx")
     with http_server.round_count() as rounds:
-        reading = opened(f"{http_server.url}/p.zarr")
+        reading = opened(url)
     assert rounds.count <= 4
     assert len(http_server.requests) <= 12
     pixels = reading.pyramids[0].levels[0].pixels
@@ -164,12 +170,12 @@ def test_over_a_network_what_was_not_looked_at_is_right_or_an_error(
     with pytest.raises(UnsupportedDataError, match="Well A/2 holds float32") as caught:
         pixels[:, :16, 24:48]
     assert caught.value.action == "Open the plate again: there is room for it then."
-    assert caught.value.url.endswith("p.zarr/A/2")
+    assert caught.value.url.endswith(f"{place.name}/A/2")
     with pytest.raises(UnsupportedDataError, match="Well A/4 has a channel marker 2"):
         pixels[:, :, 72:96]
     with pytest.raises(UnsupportedDataError, match="A/5 is 2 x 20 x 20, and its place"):
         pixels[:, :, 96:120]
-    again = opened(f"{http_server.url}/p.zarr").pyramids[0].levels[0].pixels
+    again = opened(url).pyramids[0].levels[0].pixels
     expected = laid_out(fields, (3, 20, 24), np.float32)
     expected[:2, :16, 24:48] += np.float32(0.25)
     np.testing.assert_array_equal(again[...], expected)
@@ -202,37 +208,49 @@ def by_name(fields, wells, every):
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
-def test_channels_of_wells_go_by_their_names(http_server, tmp_path, version):
+def test_channels_of_wells_go_by_their_names(tmp_path, version):
     wells = [named("DNA", "GFP"), named("GFP", "DNA"), named("RFP", "DNA")]
     fields = put_plate(tmp_path / "p.zarr", wells, version)
     expected = np.concatenate(by_name(fields, wells, ["DNA", "GFP", "RFP"]), axis=-1)
-    for place in (tmp_path / "p.zarr", f"{http_server.url}/p.zarr"):
-        reading = opened(place)
-        (plate,) = reading.pyramids
-        assert [channel.name for channel in plate.channels] == ["DNA", "GFP", "RFP"]
-        colors = [channel.color for channel in plate.channels]
-        assert colors == ["0000FF", "00FF00", "FF0000"]
-        np.testing.assert_array_equal(plate.levels[0].pixels[...], expected)
-        half = plate.levels[1].pixels[...]
-        assert half.shape == (3, 8, 36)
-        assert not half[1, :, 24:].any()
-        assert half[2, :, 24:].all(axis=0).mean() > 0.9
-        assert any("(DNA, GFP, RFP)" in said for said in reading.warnings)
+    reading = opened(tmp_path / "p.zarr")
+    (plate,) = reading.pyramids
+    assert [channel.name for channel in plate.channels] == ["DNA", "GFP", "RFP"]
+    colors = [channel.color for channel in plate.channels]
+    assert colors == ["0000FF", "00FF00", "FF0000"]
+    np.testing.assert_array_equal(plate.levels[0].pixels[...], expected)
+    half = plate.levels[1].pixels[...]
+    assert half.shape == (3, 8, 36)
+    assert not half[1, :, 24:].any()
+    assert half[2, :, 24:].all(axis=0).mean() > 0.9
+    assert any("(DNA, GFP, RFP)" in said for said in reading.warnings)
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_over_a_network_a_field_is_asked_once_for_its_channels(
+    http_server, tmp_path, version
+):
+    wells = [named("DNA", "GFP"), named("GFP", "DNA"), named("GFP")]
+    fields = put_plate(tmp_path / "p.zarr", wells, version)
+    expected = np.concatenate(by_name(fields, wells, ["DNA", "GFP"]), axis=-1)
+    (plate,) = opened(f"{http_server.url}/p.zarr").pyramids
+    np.testing.assert_array_equal(plate.levels[0].pixels[...], expected)
+    assert not plate.levels[1].pixels[0, :, 24:].any()
     name = "zarr.json" if version == "0.5" else ".zattrs"
     documents = tuple(f"/A/{column}/0/{name}" for column in (1, 2, 3))
     told = [r.path for r in http_server.requests if r.path.endswith(documents)]
-    assert len(set(told)) == len(told)  # a field is asked for its channels once
+    assert len(set(told)) == len(told) == 3
 
 
 def test_over_a_network_a_channel_without_a_place_is_an_error_once(
     http_server, tmp_path
 ):
+    place, url = own_place(http_server, tmp_path)
     wells = [named("DNA")] * 3 + [named("RFP")] + [named("DNA")] * 12
-    fields = put_plate(tmp_path / "p.zarr", wells)
-    pixels = opened(f"{http_server.url}/p.zarr").pyramids[0].levels[0].pixels
+    fields = put_plate(place, wells)
+    pixels = opened(url).pyramids[0].levels[0].pixels
     with pytest.raises(UnsupportedDataError, match="Well A/4 has a channel RFP"):
         pixels[:, :, 72:96]
-    (plate,) = opened(f"{http_server.url}/p.zarr").pyramids
+    (plate,) = opened(url).pyramids
     assert [channel.name for channel in plate.channels] == ["DNA", "RFP"]
     expected = np.concatenate(by_name(fields, wells, ["DNA", "RFP"]), axis=-1)
     np.testing.assert_array_equal(plate.levels[0].pixels[...], expected)

@@ -60,7 +60,7 @@ from .nodes import (
 from .rounds import ask, primed, together
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from napari_omezarr.metadata import Rendering
     from napari_omezarr.pyramid import Pixels
@@ -302,6 +302,7 @@ class Neighbour:
     path: str
     pixels: Pixels
     rendering: Rendering | None
+    is_told: bool  # whether its rendering was asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -402,7 +403,9 @@ def _template(
     finest = paths[0] if paths else ""
     names = _label_names(opening, group, answers)
     spare = _REQUESTS - opening.store.requests - len(paths) - 2 * len(names)
-    looked_at = _within(opening, others, spare // 2) if field else others[:_MOST_WELLS]
+    looked_at = (
+        _within(opening, others, spare) if field else dict.fromkeys(others, True)
+    )
     said = opening.part()
     known: dict[str, Neighbour] = {}
 
@@ -492,22 +495,26 @@ def _is_near(opening: Opening) -> bool:
     return local or bool(opening.consolidated.children(""))
 
 
-def _within(opening: Opening, groups: Sequence[str], spare: int) -> list[str]:
-    """Choose the wells to look at in advance: all that are near, else a few."""
+def _within(opening: Opening, groups: Sequence[str], spare: int) -> dict[str, bool]:
+    """Choose the wells to look at in advance: all that are near, else a few.
+
+    Of each is said whether its channels are asked for as well as its size.
+    """
     count = _MOST_WELLS if _is_near(opening) else max(0, spare)
     if count >= len(groups):
-        return list(groups)
+        is_told = _is_near(opening) or count >= 2 * len(groups)
+        return dict.fromkeys(groups, is_told)
     plate = opening.location.display
-    unlike = [group for group in groups if (plate, group) in _MISFITS]
     # From the last one on, as a screen changes on its way if it changes.
     some = (groups[round(n * (len(groups) - 1) / count)] for n in range(count, 0, -1))
-    return list(dict.fromkeys((*unlike, *some)))
+    chosen = dict.fromkeys(some, _is_near(opening))
+    return chosen | {group: True for group in groups if (plate, group) in _MISFITS}
 
 
 def _look_around(
     opening: Opening,
     template: GroupNode,
-    groups: Sequence[str],
+    groups: Mapping[str, bool],
     field: str,
     level: str,
 ) -> Questions[dict[str, Neighbour]]:
@@ -517,7 +524,8 @@ def _look_around(
     """
     number = template.zarr_format
     usual = {group: join_path(group, field) for group in groups}
-    found = yield from _look_at(opening, usual, level, number)
+    told = {group for group, is_told in groups.items() if is_told}
+    found = yield from _look_at(opening, usual, level, number, told)
     missing = [group for group in groups if group not in found]
     if not (field and missing and _is_near(opening)):
         return found
@@ -532,33 +540,40 @@ def _look_around(
             continue
         if name is not None:
             named[group] = join_path(group, name)
-    more = yield from _look_at(opening, named, level, number)
+    more = yield from _look_at(opening, named, level, number, told)
     return {**found, **more}
 
 
 def _look_at(
-    opening: Opening, fields: Mapping[str, str], level: str, zarr_format: int
+    opening: Opening,
+    fields: Mapping[str, str],
+    level: str,
+    zarr_format: int,
+    told: Collection[str],
 ) -> Questions[dict[str, Neighbour]]:
-    keys = {
-        group: (
-            array_key(join_path(path, level), zarr_format),
-            *group_keys(path, zarr_format),
-        )
+    arrays = {
+        group: array_key(join_path(path, level), zarr_format)
         for group, path in fields.items()
     }
-    answers = yield from _ask_held(opening, chain.from_iterable(keys.values()))
+    documents = {
+        group: group_keys(path, zarr_format)[0]
+        for group, path in fields.items()
+        if group in told
+    }
+    answers = yield from _ask_held(opening, (*arrays.values(), *documents.values()))
     part, known = opening.part(), dict[bytes, "Pixels | None"]()
     found: dict[str, Neighbour] = {}
-    for group, (array, document) in keys.items():
-        body = answers[array]
+    for group, key in arrays.items():
+        body = answers[key]
         if not isinstance(body, bytes):
             continue
         if body not in known:  # most wells are alike
-            known[body] = _array(part, array, body, zarr_format)
-        pixels = known[body]
+            known[body] = _array(part, key, body, zarr_format)
+        pixels, path = known[body], fields[group]
         if pixels is not None:
-            rendering = _rendering(fields[group], answers[document], zarr_format)
-            found[group] = Neighbour(fields[group], pixels, rendering)
+            said = answers[documents[group]] if group in told else None
+            rendering = _rendering(path, said, zarr_format)
+            found[group] = Neighbour(path, pixels, rendering, said is not None)
     return found
 
 
@@ -629,7 +644,7 @@ def _plate_channels(template: Template) -> PlateChannels | None:
         return None
     axis = len(image.shape) - image.channel_axis
     known = {template.group.path: names}
-    for other in template.others.values():
+    for other in (other for other in template.others.values() if other.is_told):
         named, shape = _names(other.rendering), other.pixels.shape
         fits = len(shape) >= axis and len(named) == shape[-axis]
         known[other.path] = named if fits else ()
@@ -641,7 +656,7 @@ def _channel_count(template: Template, channels: PlateChannels) -> int:
     unnamed = (
         other.pixels.shape[-channels.axis]
         for other in template.others.values()
-        if not channels.known[other.path] and other.pixels.ndim >= channels.axis
+        if not channels.known.get(other.path) and other.pixels.ndim >= channels.axis
     )
     return max(len(channels.names), *unnamed, 0)
 
