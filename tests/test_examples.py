@@ -114,3 +114,21 @@ def test_the_code_in_the_guide_runs(sample: tuple[Path, Cells]) -> None:
     names: dict[str, list[tuple[object, dict[str, object], str]]] = {}
     exec(block.replace(PLACEHOLDER, sample[0].as_posix()), names)
     assert [kind for _, _, kind in names["layers"]] == ["image", "labels"]
+
+
+def test_the_code_about_python_runs(
+    sample: tuple[Path, Cells], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    pytest.importorskip("xarray")
+    text = (ROOT / "docs" / "python.md").read_text("utf-8")
+    names: dict[str, object] = {}
+    with chdir(tmp_path):
+        for block in re.findall(r"```python\n(.*?)```", text, re.S):
+            exec(block.replace(PLACEHOLDER, sample[0].as_posix()), names)
+    said = capsys.readouterr().out
+    assert "('y', 'x') (96, 128) {'y': 0.2, 'x': 0.2}" in said
+    assert "Valid OME-Zarr 0.5." in said
+    assert list(names["napari_omezarr"].open(tmp_path / "part.ome.zarr").labels) == [
+        "nuclei",
+        "bright",
+    ]

@@ -21,6 +21,10 @@ def test_the_public_names_are_these():
         "add_labels",
         "append",
         "calibrate",
+        "copy",
+        "listing",
+        "open",
+        "open_async",
         "patch",
         "plan_patch",
         "plan_write",
@@ -28,6 +32,8 @@ def test_the_public_names_are_these():
         "read_layers",
         "undo_patch",
         "update_rendering",
+        "validate",
+        "write",
         "write_image",
         "write_layers",
     ]
@@ -40,8 +46,8 @@ def test_each_public_name_is_there_and_documented(name):
 
 
 def test_no_other_name_is():
-    with pytest.raises(AttributeError, match="no attribute 'write'"):
-        _ = napari_omezarr.write
+    with pytest.raises(AttributeError, match="no attribute 'save'"):
+        _ = napari_omezarr.save
 
 
 def test_importing_the_package_imports_nothing_heavy():

@@ -1,9 +1,9 @@
-"""Open and save remote OME-Zarr in napari.
+"""Open and save remote OME-Zarr, in napari and without it.
 
->>> from napari_omezarr import read_layers
->>> layers = read_layers("https://example.org/cells.ome.zarr")  # doctest: +SKIP
->>> from napari_omezarr import write_layers
->>> write_layers(layers, "s3://bucket/cells.ome.zarr")  # doctest: +SKIP
+>>> import napari_omezarr
+>>> image = napari_omezarr.open("https://example.org/cells.ome.zarr")  # doctest: +SKIP
+>>> part = image.sel(c="DAPI", y=(100, 200), x=(50, 150))  # doctest: +SKIP
+>>> napari_omezarr.write(part, "s3://bucket/part.ome.zarr")  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .errors import OMEZarrError
     from .layers import read_layers
     from .location import Location
+    from .opened import copy, listing, open, open_async, validate, write
     from .pyramid import Pyramid
     from .reading import Reading, ReadOptions, read
     from .writing import (
@@ -41,6 +42,10 @@ __all__ = [
     "add_labels",
     "append",
     "calibrate",
+    "copy",
+    "listing",
+    "open",
+    "open_async",
     "patch",
     "plan_patch",
     "plan_write",
@@ -48,6 +53,8 @@ __all__ = [
     "read_layers",
     "undo_patch",
     "update_rendering",
+    "validate",
+    "write",
     "write_image",
     "write_layers",
 ]
@@ -62,6 +69,10 @@ _HOMES = {
     "add_labels": "writing",
     "append": "writing",
     "calibrate": "writing",
+    "copy": "opened",
+    "listing": "opened",
+    "open": "opened",
+    "open_async": "opened",
     "patch": "writing",
     "plan_patch": "writing",
     "plan_write": "writing",
@@ -69,6 +80,8 @@ _HOMES = {
     "read_layers": "layers",
     "undo_patch": "writing",
     "update_rendering": "writing",
+    "validate": "opened",
+    "write": "opened",
     "write_image": "writing",
     "write_layers": "writing",
 }

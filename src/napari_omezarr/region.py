@@ -20,6 +20,7 @@ from .pyramid import (
     ArrayPixels,
     Cast,
     ChannelsLast,
+    Cropped,
     FixedAxes,
     LeadingAxes,
     Mosaic,
@@ -95,7 +96,7 @@ def grouped(parts: Sequence[RegionPart]) -> list[ReadTogether]:
     found: dict[tuple[str, Any], list[tuple[int, Pixels, Bounds]]] = {}
     for number, part in enumerate(parts):
         pixels, bounds = part.pixels, part.bounds
-        if isinstance(pixels, FixedAxes):
+        while isinstance(pixels, FixedAxes | Cropped):
             bounds = pixels.source_box(bounds)
             pixels = pixels.source
         key = pixels.token, boxes.touched(bounds, unit(pixels))
@@ -132,7 +133,7 @@ def unit(pixels: Pixels) -> tuple[int, ...]:
 def stored(pixels: Pixels, bounds: Bounds) -> tuple[Pixels, Bounds]:
     """Give the array that views look at, and a box of theirs in it."""
     match pixels:
-        case FixedAxes() | ChannelsLast() | LeadingAxes():
+        case FixedAxes() | Cropped() | ChannelsLast() | LeadingAxes():
             return stored(pixels.source, pixels.source_box(bounds))
         case Cast():
             return stored(pixels.source, bounds)

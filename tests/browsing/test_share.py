@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from dataclasses import replace
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -248,14 +249,17 @@ def test_addresses_for_the_clipboard_hold_no_secret():
 )
 def test_python_for_the_clipboard_names_the_same_place(text):
     where = Location.parse(text)
-    source = python_snippet(where).partition("image =")[0]
-    names: dict = {}
-    exec(compile(source, "snippet", "exec"), names)
-    assert names["location"] == where
+    (call,) = [
+        node
+        for node in ast.walk(ast.parse(python_snippet(where)))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".open")
+    ]
+    options = {word.arg: ast.literal_eval(word.value) for word in call.keywords}
+    assert Location.parse(ast.literal_eval(call.args[0]), **options) == where
 
 
 def test_python_for_the_clipboard_reads_the_image(tmp_path):
     put_image(tmp_path / "x.zarr")
     names: dict = {}
     exec(python_snippet(Location.parse(tmp_path / "x.zarr")), names)
-    assert names["finest"].shape == (2, 4, 16, 24)
+    assert names["image"].read().shape == (2, 4, 16, 24)

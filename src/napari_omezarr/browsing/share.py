@@ -405,8 +405,6 @@ def python_snippet(location: Location) -> str:
     left_out = location.query or location.userinfo
     note = "# The address was signed; the signature is left out.\n" if left_out else ""
     return (
-        f"from napari_omezarr import Location, read\n\n{note}"
-        f"location = Location.parse({place})\n"
-        "image = read(location).pyramids[0]\n"
-        "finest = image.data()[0]  # a dask array: nothing is read yet\n"
+        f"import napari_omezarr\n\n{note}image = napari_omezarr.open({place})\n"
+        "print(image)  # nothing is read of the pixels yet\n"
     )

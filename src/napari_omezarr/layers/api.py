@@ -125,7 +125,8 @@ def read_layers(  # noqa: PLR0913 - one verb, all its choices by name
     address : str, path, Location, or zarr store, group or array
         Anything that names an OME-Zarr: a path, an http(s), s3, gs, az or sftp
         address, a zip file, references, a link of a web viewer; or a store of zarr
-        (a session's of icechunk, too), a group or an array of one.
+        (a session's of icechunk, too), a group or an array of one. What `open` or
+        `read` gave is shown as it is; the other choices are then made already.
     channels : sequence of int or None, optional
         Only these channels of each image.
     labels : bool or sequence of str, optional
@@ -168,6 +169,9 @@ def read_layers(  # noqa: PLR0913 - one verb, all its choices by name
     image Membranes (8, 64, 64)
     labels nuclei (8, 64, 64)
     """
+    if hasattr(address, "pyramids"):
+        layers = layer_data(address.pyramids, channels=channels)
+        return [layer.layer_data for layer in with_contrast(layers)]
     if is_zarr(address):
         location = location_of(address)
     else:

@@ -33,7 +33,7 @@ from .boxes import (
     slices_within,
 )
 from .pixels import reading_at
-from .views import Cast, FixedAxes
+from .views import Cast, Cropped, FixedAxes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -105,6 +105,10 @@ def to_dask(pixels: Pixels) -> da.Array:
     StoreError
         When it is computed and a read fails.
     """
+    if isinstance(pixels, Cropped):  # blocks meet where the chunks of the whole do
+        whole = to_dask(pixels.source)
+        part: da.Array = whole[tuple(slice(*pair) for pair in pixels.box)]
+        return part
     # A name of our own: dask would hash the whole object to make one.
     name = f"omezarr-{pixels.token}"
     _PIXELS[name] = pixels

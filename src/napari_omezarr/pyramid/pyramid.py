@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import dask.array as da
+    import numpy as np
 
     from napari_omezarr.location import Location
     from napari_omezarr.metadata import Affine, Axis, ImageLabel, ResolvedChannel
@@ -30,6 +31,21 @@ class Level:
     path: str
     pixels: Pixels
     affine: Affine
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The size along each axis, in pixels."""
+        return self.pixels.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The data type, in native byte order."""
+        return self.pixels.dtype
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """The shape of the smallest part that is worth reading."""
+        return self.pixels.chunks
 
 
 @dataclass(frozen=True, slots=True)

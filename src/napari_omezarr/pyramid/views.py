@@ -1,4 +1,4 @@
-"""Other pixels seen differently: an axis fixed or moved, another dtype, a mosaic."""
+"""Other pixels seen differently: axes fixed or moved, a box, a dtype, a mosaic."""
 
 from __future__ import annotations
 
@@ -50,6 +50,47 @@ class FixedAxes(Readable):
         ranges = {axis: (index, index + 1) for axis, index in self.fixed.items()}
         ranges.update(zip(self.kept, bounds, strict=True))
         return tuple(ranges[axis] for axis in range(len(self.source.shape)))
+
+
+class Cropped(Readable):
+    """A box of other pixels, nowhere empty.
+
+    Its chunks are those of the source, cut where the box ends: a grid that does not
+    begin at 0, so `edges` says where they meet.
+    """
+
+    def __init__(self, pixels: Pixels, box: Bounds) -> None:
+        self.source = pixels
+        self.box = box
+        self.shape: tuple[int, ...] = shape_of(box)
+        self.chunks: tuple[int, ...] = tuple(
+            min(chunk, size)
+            for chunk, size in zip(pixels.chunks, self.shape, strict=True)
+        )
+        self.dtype = pixels.dtype
+        self.concurrency = pixels.concurrency
+        held = "-".join(f"{start}.{stop}" for start, stop in box)
+        self.token = f"{pixels.token}-{held}"
+
+    def __repr__(self) -> str:
+        return f"<Cropped {self.box} of {self.source!r}>"
+
+    @property
+    def edges(self) -> tuple[tuple[int, ...], ...]:
+        """Where chunks begin and end along each axis, 0 and the whole size included."""
+        return tuple(
+            (0, *range(chunk - start % chunk, stop - start, chunk), stop - start)
+            for (start, stop), chunk in zip(self.box, self.source.chunks, strict=True)
+        )
+
+    async def read(self, bounds: Bounds) -> np.ndarray:
+        """Read a box of the box, on the I/O loop."""
+        return await self.source.read(self.source_box(bounds))
+
+    def source_box(self, bounds: Bounds) -> Bounds:
+        """Give where a box lies in the source."""
+        pairs = zip(self.box, bounds, strict=True)
+        return tuple((first + low, first + high) for (first, _), (low, high) in pairs)
 
 
 class ChannelsLast(Readable):

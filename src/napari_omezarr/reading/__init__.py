@@ -11,6 +11,7 @@ from .nodes import (
     array_key,
     group_keys,
     join_path,
+    kind_of,
     parse_node,
     raise_failures,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "ask",
     "group_keys",
     "join_path",
+    "kind_of",
     "listed_images",
     "parse_node",
     "raise_failures",

@@ -238,6 +238,7 @@ class Opening:
     options: ReadOptions
     warnings: list[str] = field(default_factory=list)
     consolidated: Consolidated = field(default_factory=Consolidated)
+    kind: Kind | None = None
 
     def part(self) -> Opening:
         """Give the opening of one part, which keeps its warnings for itself."""
@@ -262,6 +263,8 @@ class Reading:
         What had to be tolerated, over all pyramids, once each.
     notes : tuple of str
         How the place was reached (signed in as whom, moved, followed), once each.
+    kind : Image, Labels, Plate, Well, Series, Scene or None
+        What lies there, as its document says; None for a plain zarr array.
 
     Examples
     --------
@@ -279,3 +282,4 @@ class Reading:
     pyramids: tuple[Pyramid, ...]
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    kind: Kind | None = None

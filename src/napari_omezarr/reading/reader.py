@@ -343,6 +343,7 @@ def _reading(opening: Opening, pyramids: list[Pyramid]) -> Reading:
         tuple(pyramids),
         tuple(dict.fromkeys(warnings)),
         tuple(dict.fromkeys(notes)),
+        opening.kind,
     )
 
 
@@ -399,6 +400,7 @@ def _open(
         parameters=parameters,
     )
     document = parse()
+    opening.kind = document.kind
     if isinstance(document.kind, Scene):
         return (yield from open_scene(opening, found, document.kind, parse))
     if not isinstance(document.kind, Image):  # an image keeps its own

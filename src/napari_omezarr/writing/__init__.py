@@ -17,7 +17,7 @@ from .api import (
 )
 from .engine import Progress
 from .existing import open_existing
-from .from_layers import read_origin
+from .from_layers import is_array, read_origin
 from .hierarchy import Hierarchy, StoredSize, is_document
 from .labels import LabelsThere, discard_labels, labels_there
 from .options import SaveMode, WriteOptions
@@ -42,6 +42,7 @@ __all__ = [
     "calibrate",
     "check_not_open",
     "discard_labels",
+    "is_array",
     "is_document",
     "labels_there",
     "open_existing",

@@ -112,7 +112,12 @@ def open_hierarchy(address: Location | Foreign) -> Hierarchy:
 def parsed(address: Address) -> Location | Foreign:
     """Make a location of an address, or note the place in a zarr store."""
     if not is_zarr(address):
-        named: Any = address
+        if getattr(address, "is_part", False):
+            raise OptionError(
+                "A part of an image has no address to write at.",
+                action="Give the address of the whole image.",
+            )
+        named: Any = getattr(address, "location", address)
         return Location.parse(named)
     if isinstance(address, (zarr.Array, zarr.AsyncArray)):
         raise OptionError(

@@ -84,6 +84,8 @@ def _with_axis(found: Coordinates, axis: Axis, coordinate: Any) -> Coordinates:
             values = values - values[0]
         values, unit = values / np.timedelta64(1, "s"), "second"
     first, step = _even(values.astype(float), name)
+    if step is None and isinstance(known := coordinate.attrs.get("step"), int | float):
+        step = float(known)  # as `OMEImage.to_xarray` says it
     return replace(
         found,
         scale=found.scale if step is None else {**found.scale, name: step},

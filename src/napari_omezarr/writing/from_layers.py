@@ -157,11 +157,14 @@ def listed(layers: Any) -> list[Any]:
             f"{type(layers).__name__} is no list of layers.",
             action="Give layers of napari, or what read_layers gives.",
         )
-    return list(layers)
+    # Of an image that brings its labels, they belong to it here too.
+    return [part for each in layers for part in getattr(each, "pyramids", (each,))]
 
 
 def is_array(data: Any) -> bool:
     """Whether something has pixels of its own, of whatever library it is."""
+    if isinstance(data, Pyramid):
+        return False
     return hasattr(data, "shape") and hasattr(data, "dtype")
 
 

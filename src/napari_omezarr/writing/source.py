@@ -17,6 +17,7 @@ from dask.base import optimize
 from napari_omezarr.errors import OMEZarrError, SourceError, UnsupportedDataError
 from napari_omezarr.pyramid import (
     ChunkLayer,
+    Cropped,
     FixedAxes,
     Pixels,
     overlap,
@@ -77,6 +78,7 @@ class ArraySource:
         self.dtype = writable_dtype(dtype_of(array))
         self.places = places
         self.chunks = _chunks(array, len(self.shape))
+        self.edges = array.edges if isinstance(array, Cropped) else None
 
     def read(self, bounds: Bounds) -> np.ndarray:
         """Read a box."""

@@ -1,0 +1,377 @@
+"""One image as it is opened: what it is, its pixels when asked for, parts of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_omezarr import region
+from napari_omezarr.errors import OptionError, UnsupportedDataError
+from napari_omezarr.pyramid import Cropped, FixedAxes, Level, Pyramid, to_dask
+from napari_omezarr.region import RegionPart, crop_affine
+from napari_omezarr.user_files import without_secrets
+
+from .part import Part, part_of
+from .text import as_html, as_text, facts
+
+if TYPE_CHECKING:
+    import dask.array as da
+    import xarray
+
+    from napari_omezarr.location import Location
+    from napari_omezarr.metadata import Affine
+    from napari_omezarr.pyramid import Bounds, Pixels
+
+    from .part import Box, Unit
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class OMEImage(Pyramid):
+    """An image or a label image, as `open` gives it, or a part of one.
+
+    It is a `Pyramid`: ``axes``, ``levels`` (finest first; each with ``shape``,
+    ``dtype``, ``chunks``, ``affine``), ``channels``, ``location``, ``warnings`` and
+    the rest. Nothing of the pixels is read before they are asked for. It may be used
+    from several threads, and sent to other processes.
+
+    Attributes
+    ----------
+    labels : Mapping of str to OMEImage
+        The label images that lie on it, by name.
+    is_part : bool
+        Whether it was cut out of a larger one, which `location` then names.
+
+    Examples
+    --------
+    >>> import napari_omezarr
+    >>> from napari_omezarr.samples import write_cells
+    >>> _ = write_cells("cells.ome.zarr", shape=(8, 64, 64))
+    >>> image = napari_omezarr.open("cells.ome.zarr")
+    >>> image.dims, image.shape, image.scale["z"], image.units["z"]
+    (('c', 'z', 'y', 'x'), (2, 8, 64, 64), 0.5, 'micrometer')
+    >>> part = image.sel(c="Nuclei", z=(1, 3), x=(0, 6.4))  # micrometers
+    >>> part.shape, part.labels["nuclei"].shape
+    ((5, 64, 33), (5, 64, 33))
+    >>> part.read(level=1).shape
+    (5, 32, 17)
+    """
+
+    labels: Mapping[str, OMEImage] = field(default_factory=dict)
+    is_part: bool = False
+
+    def __repr__(self) -> str:
+        known = facts(self, list(self.labels), is_part=self.is_part)
+        return as_text(self, known)
+
+    def _repr_html_(self) -> str:
+        known = facts(self, list(self.labels), is_part=self.is_part)
+        return as_html(self, known)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        refuse_secrets(self.location)
+        return OMEImage, tuple(getattr(self, field.name) for field in fields(self))
+
+    # What it is.
+
+    @property
+    def kind(self) -> str:
+        """``"image"`` or ``"labels"``."""
+        return "image" if self.label is None else "labels"
+
+    @property
+    def pyramids(self) -> tuple[Pyramid, ...]:
+        """The image and its label images, as a `Reading` has them."""
+        return (self, *self.labels.values())
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """The names of the axes, in the order of the arrays."""
+        return tuple(axis.name for axis in self.axes)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The data type of the finest level."""
+        return self.levels[0].dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.axes)
+
+    @property
+    def units(self) -> dict[str, str | None]:
+        """The unit of each axis of the world by its name, as the document spells it."""
+        return {axis.name: axis.unit for axis in self.world_axes}
+
+    @property
+    def scale(self) -> dict[str, float]:
+        """The size of a pixel of the finest level along each axis, in its unit."""
+        return dict(zip(self.dims, self.levels[0].affine.scale, strict=True))
+
+    @property
+    def transforms(self) -> tuple[Affine, ...]:
+        """For each level the map from an index to the world."""
+        return tuple(level.affine for level in self.levels)
+
+    # Its pixels.
+
+    def to_dask(self, level: int = 0) -> da.Array:
+        """Give a level as a dask array with all axes; nothing is read.
+
+        Raises
+        ------
+        OptionError
+            There is no such level.
+        """
+        return to_dask(self._level(level).pixels)
+
+    def to_xarray(self, level: int = 0) -> xarray.DataArray:
+        """Give a level as an xarray with a lazy dask array; nothing is read.
+
+        The coordinates are the centres of the pixels in the world, with ``units`` and
+        ``step`` among their attributes; along the channels they are the names. An axis
+        that is turned against the world has none.
+
+        Raises
+        ------
+        OptionError
+            There is no such level.
+        UnsupportedDataError
+            xarray is not installed.
+        """
+        try:
+            import xarray
+        except ImportError:
+            raise UnsupportedDataError(
+                "xarray is not installed.",
+                action="Run: pip install 'napari-omezarr[xarray]'",
+            ) from None
+        chosen = self._level(level)
+        attributes = {"address": self.location.display, "path": chosen.path}
+        return xarray.DataArray(
+            to_dask(chosen.pixels),
+            coords=self._coordinates(chosen),
+            dims=self.dims,
+            name=self.name,
+            attrs=attributes,
+        )
+
+    def read(
+        self, box: Box | None = None, level: int = 0, *, unit: Unit = "world"
+    ) -> np.ndarray:
+        """Read a box of a level into memory; blocks.
+
+        Parameters
+        ----------
+        box : Mapping or sequence, optional
+            As for `crop`, but that a number makes its axis vanish; None is all.
+        level : int, optional
+            0 is the finest, -1 the coarsest.
+        unit : {"world", "pixel"}, optional
+            As for `crop`.
+
+        Returns
+        -------
+        numpy.ndarray
+            With the axes of the image, but those for which one place was named.
+
+        Raises
+        ------
+        OptionError
+            There is no such level or axis, or the box lies outside of the image.
+        StoreError
+            A chunk could not be had.
+        MemoryError
+            There is no room for it.
+        """
+        part, shape = self._asked(box, level, unit)
+        (data,) = region.load([part])
+        return data.reshape(shape)
+
+    async def read_async(
+        self, box: Box | None = None, level: int = 0, *, unit: Unit = "world"
+    ) -> np.ndarray:
+        """Read a box of a level, on whatever loop the caller runs; see `read`.
+
+        Cancelling it ends the requests.
+        """
+        part, shape = self._asked(box, level, unit)
+        (data,) = await asyncio.wrap_future(region.start([part]))
+        return data.reshape(shape)
+
+    # Parts of it.
+
+    def crop(self, box: Box, *, unit: Unit = "world") -> OMEImage:
+        """Give a part of it that keeps all axes; lazy.
+
+        Parameters
+        ----------
+        box : Mapping or sequence
+            Low and high by the name of an axis, ``{"y": (120, 380.5), "x": (9, 60)}``,
+            or for the last axes in order; a slice or one number does, too. An axis that
+            is left out, or None, is taken whole. Channels are taken by name or number.
+        unit : {"world", "pixel"}, optional
+            Whether numbers are places in the world, in the unit of each axis, or count
+            pixels of the finest level as slices of numpy do.
+
+        Returns
+        -------
+        OMEImage
+            All pixels that the box touches, where they lie; its labels too. Levels
+            that are then no smaller than a finer one are left out.
+
+        Raises
+        ------
+        OptionError
+            There is no such axis or channel, or the box lies outside of the image.
+        """
+        return self._cut(part_of(self, box, unit, drops=False))
+
+    def sel(self, **where: Any) -> OMEImage:
+        """Give a part of it by places in the world; lazy.
+
+        As `crop`, but that a number (or the name of a channel) makes its axis vanish:
+        ``image.sel(c="DAPI", z=12.5, y=slice(100, 200))``.
+        """
+        return self._cut(part_of(self, where, "world", drops=True))
+
+    def isel(self, **where: Any) -> OMEImage:
+        """Give a part of it by pixels of the finest level; lazy. See `sel`."""
+        return self._cut(part_of(self, where, "pixel", drops=True))
+
+    def _level(self, level: int) -> Level:
+        count = len(self.levels)
+        if not -count <= level < count:
+            raise OptionError(f"There is no level {level}; the image has {count}.")
+        return self.levels[level]
+
+    def _asked(
+        self, box: Box | None, level: int, unit: Unit
+    ) -> tuple[RegionPart, tuple[int, ...]]:
+        """Give what is to be read, and the shape without the axes that vanish."""
+        pixels = self._level(level).pixels
+        part = part_of(self, box, unit, drops=True)
+        bounds = part.bounds(self)[level]
+        lost = part.dropped_axes(self)
+        sizes = (stop - start for start, stop in bounds)
+        shape = tuple(size for axis, size in enumerate(sizes) if axis not in lost)
+        return RegionPart(pixels, bounds), shape
+
+    def _coordinates(self, level: Level) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for index, axis in enumerate(self.axes):
+            output = level.affine.output_of(index)
+            if index == self.channel_axis:
+                names = [channel.name or self.name for channel in self.channels]
+                found[axis.name] = (axis.name, np.asarray(names, dtype=object))
+            elif output is not None:
+                row = level.affine.rows[output]
+                places = row[index] * np.arange(level.shape[index]) + row[-1]
+                unit = self.world_axes[output].unit
+                # What one place alone does not tell.
+                attributes = {"step": row[index]} | ({"units": unit} if unit else {})
+                found[axis.name] = (axis.name, places, attributes)
+        return found
+
+    def _cut(self, part: Part) -> OMEImage:
+        image = _cut(self, part)
+        labels, notes = {}, []
+        for name, label in self.labels.items():
+            try:
+                labels[name] = _cut(label, part)
+            except OptionError:
+                notes.append(f"The labels {name} do not reach into this part.")
+        return replace(image, labels=labels, warnings=(*image.warnings, *notes))
+
+
+def _cut(image: OMEImage, part: Part) -> OMEImage:
+    """Cut an image, or the labels of one; what is known of it is cut as well."""
+    boxes, lost = part.bounds(image), part.dropped_axes(image)
+    if len(lost) == len(image.axes):
+        raise OptionError("No axis would be left.", action="Use read(), or ranges.")
+    levels: list[Level] = []
+    for level, bounds in zip(image.levels, boxes, strict=True):
+        affine = crop_affine(level.affine, bounds)
+        for axis in lost:
+            affine = affine.without(axis)
+        pixels = _pixels(level.pixels, bounds, lost)
+        if not levels or prod(pixels.shape) < prod(levels[-1].shape):
+            levels.append(Level(level.path, pixels, affine))
+    first = image.levels[0].affine
+    gone = {first.output_of(axis) for axis in lost}
+    kept = [axis for axis in range(len(image.axes)) if axis not in lost]
+    return replace(
+        image,
+        axes=tuple(image.axes[axis] for axis in kept),
+        world_axes=tuple(
+            a for number, a in enumerate(image.world_axes) if number not in gone
+        ),
+        levels=tuple(levels),
+        default_point={
+            kept.index(axis): min(max(0, index - boxes[0][axis][0]), size - 1)
+            for axis, index in (image.default_point or {}).items()
+            if axis in kept
+            for size in (boxes[0][axis][1] - boxes[0][axis][0],)
+        },
+        is_part=True,
+        **_channels(image, boxes[0], kept),
+    )
+
+
+def _pixels(pixels: Pixels, bounds: Bounds, lost: tuple[int, ...]) -> Pixels:
+    """Give a box of a level; one that is all of it stays as it is."""
+    if lost:
+        pixels = FixedAxes(pixels, {axis: bounds[axis][0] for axis in lost})
+    box = tuple(pair for axis, pair in enumerate(bounds) if axis not in lost)
+    if box == tuple((0, size) for size in pixels.shape):
+        return pixels
+    return Cropped(pixels, box)
+
+
+def _channels(image: OMEImage, bounds: Bounds, kept: list[int]) -> dict[str, Any]:
+    """Say which channels are left, and where their axis is then."""
+    axis = image.channel_axis
+    if axis is None:
+        return {}
+    start, stop = bounds[axis]
+    said = {"channel_axis": kept.index(axis) if axis in kept else None}
+    if axis in kept and stop - start == len(image.channels):
+        return said
+    attributes = dict(image.attributes or {})
+    attributes["omero"] = _listed(attributes.get("omero"), start, stop)
+    saved = _listed(image.extras.get("napari"), start, stop)
+    return said | {
+        "channels": image.channels[start:stop],
+        "rgb": False,
+        "attributes": attributes,
+        "extras": {**image.extras, "napari": saved},
+    }
+
+
+def _listed(block: Any, start: int, stop: int) -> Any:
+    """Cut the list of channels in a block of a document."""
+    channels = block.get("channels") if isinstance(block, Mapping) else None
+    if not isinstance(channels, list):
+        return block
+    return {**block, "channels": channels[start:stop]}
+
+
+def refuse_secrets(location: Location) -> None:
+    """Refuse to send an address to another process that holds a signature or password.
+
+    Raises
+    ------
+    OptionError
+        It does.
+    """
+    if str(replace(location, notes=())) != without_secrets(location):
+        raise OptionError(
+            f"The address of {location.display} holds a sign-in, which is not sent to "
+            "other processes.",
+            action="Sign in by a connection or a profile, whose name is enough.",
+        )
