@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from commands import assert_equal_pixels, finest, run, run_json
 from napari_omezarr import errors, read_layers, write_image
 from napari_omezarr.cli import main
 from napari_omezarr.cli.command import exit_code
@@ -37,28 +38,6 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def image(folder):
     return str(folder / "cells.ome.zarr")
-
-
-def run(*words: object, code: int = 0) -> str:
-    """Run a command and give what it prints; it must end with `code`."""
-    outcome = CliRunner().invoke(main, [str(word) for word in words])
-    assert outcome.exit_code == code, outcome.output
-    assert "Traceback" not in outcome.output
-    return outcome.output
-
-
-def run_json(*words: object):
-    return json.loads(run(*words, "--json"))
-
-
-def assert_equal_pixels(place: object, original: str) -> None:
-    for found, expected in zip(read_layers(place), read_layers(original), strict=True):
-        np.testing.assert_array_equal(finest(found), finest(expected))
-
-
-def finest(layer):
-    data, options, _ = layer
-    return data[0] if options.get("multiscale") else data
 
 
 # Commands that only read.

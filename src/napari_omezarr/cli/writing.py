@@ -1,70 +1,27 @@
-"""Commands that write: copy, convert, add-labels, rendering."""
+"""Commands that copy and that change what is there: copy, add-labels, rendering."""
 
 from __future__ import annotations
 
-import signal
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
-from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from .output import json_option, print_json, progress_bar
 from .place import location_of, place_options
+from .saving import (
+    by_axis,
+    interrupted_by,
+    of_target,
+    report,
+    save_options,
+    saving,
+    split_options,
+    target_options,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from napari_omezarr.browsing import CopyProgress
-    from napari_omezarr.writing import Progress, Saved
-
-_REACH = ("connection", "endpoint", "region", "profile", "anonymous")
-_REACH_TARGET = ("connection", "endpoint", "profile")
-
-
-def _target_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that say how the target is reached, where it is another."""
-    for option in reversed(
-        (
-            click.option("--to-connection", metavar="NAME", help="Of the target."),
-            click.option("--to-endpoint", metavar="URL", help="Of the target."),
-            click.option("--to-profile", metavar="NAME", help="Of the target."),
-        )
-    ):
-        command = option(command)
-    return command
-
-
-def _save_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the choices of a save."""
-    sizes = "AXIS=N,..."
-    for option in reversed(
-        (
-            click.option("--version", type=click.Choice(["0.4", "0.5", "0.6"])),
-            click.option("--chunks", metavar=sizes, help="Like z=1,y=512,x=512."),
-            click.option("--shards", metavar=sizes, help="Or yes, or no."),
-            click.option("--codec", help="zstd, blosc-zstd, blosc-lz4, gzip, none."),
-            click.option("--level", type=int, help="Of the codec."),
-            click.option("--levels", type=int, help="How many resolution levels."),
-            click.option(
-                "--existing", type=click.Choice(["refuse", "replace", "beside"])
-            ),
-            click.option(
-                "--unfinished", type=click.Choice(["refuse", "resume", "remove"])
-            ),
-            click.option("--verify", type=click.Choice(["sample", "all", "none"])),
-            click.option("--workers", type=int, help="Blocks in work at a time."),
-            click.option(
-                "--accept-losses",
-                is_flag=True,
-                default=None,
-                help="Write even what the version cannot hold.",
-            ),
-        )
-    ):
-        command = option(command)
-    return command
 
 
 @click.command()
@@ -72,7 +29,7 @@ def _save_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("target")
 @json_option
 @place_options
-@_target_options
+@target_options
 def copy(
     source: str,
     target: str,
@@ -83,7 +40,7 @@ def copy(
     from napari_omezarr.browsing import copy_store, start
     from napari_omezarr.errors import WriteCancelledError
 
-    there = location_of(target, **_of_target(reached))
+    there = location_of(target, **of_target(reached))
     here = location_of(source, **reached)
     with progress_bar(f"Copying {here.name}") as show:
 
@@ -91,7 +48,7 @@ def copy(
             show(progress.objects / max(1, progress.all_objects))
 
         copying = start(copy_store(here, there, progress=tell))
-        with _interrupted_by(copying.cancel):
+        with interrupted_by(copying.cancel):
             try:
                 done = copying.result()
             except CancelledError:
@@ -108,38 +65,11 @@ def copy(
     )
 
 
-@click.command()
-@click.argument("source")
-@click.argument("target")
-@click.option("--no-labels", is_flag=True, help="Leave the labels out.")
-@_save_options
-@json_option
-@place_options
-@_target_options
-def convert(
-    source: str,
-    target: str,
-    no_labels: bool,
-    as_json: bool,
-    **said: Any,
-) -> None:
-    """Write an OME-Zarr anew: version, chunks, shards, codec, levels."""
-    from napari_omezarr import read_layers, write_layers
-
-    there = location_of(target, **_of_target(said))
-    choices, reached = _split(said)
-    here = location_of(source, **reached)
-    layers = read_layers(here, labels=not no_labels)
-    with _saving(f"Writing {there.name}") as running:
-        saved = write_layers(layers, there, **running, **choices)
-    _report(saved, as_json=as_json)
-
-
 @click.command("add-labels")
 @click.argument("labels")
 @click.argument("image")
 @click.option("--name", help="Of the label image; its own name if absent.")
-@_save_options
+@save_options
 @json_option
 @place_options
 def add_labels(
@@ -150,16 +80,16 @@ def add_labels(
     from napari_omezarr import read_layers
     from napari_omezarr.errors import OptionError
 
-    choices, reached = _split(said)
+    choices, reached = split_options(said)
     choices.pop("version", None)
     here, there = location_of(labels, **reached), location_of(image, **reached)
     found = [layer for layer in read_layers(here) if layer[2] == "labels"]
     if len(found) != 1:
         sentence = f"There are {len(found)} label images at {here.display}, not one."
         raise OptionError(sentence, action="Give the address of one.", url=here.display)
-    with _saving(f"Writing labels {name or here.name}") as running:
+    with saving(f"Writing labels {name or here.name}") as running:
         saved = save(found[0], there, name=name, **running, **choices)
-    _report(saved, as_json=as_json)
+    report(saved, as_json=as_json)
 
 
 @click.command()
@@ -179,7 +109,7 @@ def append(source: str, image: str, axis: str, as_json: bool, **reached: Any) ->
 
     here, there = location_of(source, **reached), location_of(image, **reached)
     pixels = read(here).pyramids[0].levels[0].pixels
-    with _saving(f"Appending {here.name}") as running:
+    with saving(f"Appending {here.name}") as running:
         done = grow(there, pixels, axis, **running)
     if as_json:
         print_json(done)
@@ -207,9 +137,9 @@ def calibrate(
 
     place = location_of(address, **reached)
     said = {"scale": scale, "translation": translation}
-    sizes = {key: _by_axis(key, text, float) for key, text in said.items() if text}
+    sizes = {key: by_axis(key, text, float) for key, text in said.items() if text}
     is_by_axis = units is not None and "=" in units
-    unit = _by_axis("units", units, str) if units and is_by_axis else units
+    unit = by_axis("units", units, str) if units and is_by_axis else units
     place_anew(place, **sizes, units=unit, name=name)
     click.echo(f"{place.display}: calibrated.")
 
@@ -264,74 +194,3 @@ def _colormap(color: str) -> Any:
         ) from None
     top = (red / 255, green / 255, blue / 255, 1.0)
     return {"colors": [(0.0, 0.0, 0.0, 1.0), top], "name": digits}
-
-
-def _of_target(said: dict[str, Any]) -> dict[str, Any]:
-    """Take out how the target is reached."""
-    return {name: said.pop(f"to_{name}") for name in _REACH_TARGET}
-
-
-def _split(said: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Part what was said into choices of the save and how the source is reached."""
-    reached = {name: said.pop(name) for name in _REACH}
-    choices = {name: value for name, value in said.items() if value is not None}
-    for name in ("chunks", "shards"):
-        if name in choices:
-            choices[name] = _sizes(name, choices[name])
-    return choices, reached
-
-
-def _sizes(name: str, text: str) -> Any:
-    """Parse ``z=1,y=512``; for shards, yes and no too."""
-    words = {"yes": True, "no": False} if name == "shards" else {}
-    return words[text] if text in words else _by_axis(name, text, int)
-
-
-def _by_axis(name: str, text: str, kind: Callable[[str], Any]) -> dict[str, Any]:
-    """Parse a value for each axis, like ``z=1,y=512``."""
-    from napari_omezarr.errors import OptionError
-
-    try:
-        pairs = (part.split("=") for part in text.split(","))
-        return {axis.strip(): kind(value) for axis, value in pairs}
-    except ValueError:
-        sentence = f"{text} says no {name}."
-        action = "Write a value for each axis, like z=1,y=512,x=512."
-        raise OptionError(sentence, action=action) from None
-
-
-@contextmanager
-def _saving(label: str) -> Iterator[dict[str, Any]]:
-    """Give a save its progress bar; Ctrl-C ends it in a state that can be resumed."""
-    cancel = Event()
-    with progress_bar(label) as show, _interrupted_by(cancel.set):
-
-        def tell(progress: Progress) -> None:
-            show(progress.done / max(1, progress.total))
-
-        yield {"progress": tell, "cancel": cancel}
-
-
-@contextmanager
-def _interrupted_by(stop: Callable[[], object]) -> Iterator[None]:
-    """Let the first Ctrl-C call `stop`, which raises nothing; a second one ends all."""
-
-    def interrupt(*_: object) -> None:
-        signal.signal(signal.SIGINT, before)
-        stop()
-
-    before = signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _report(saved: Saved, *, as_json: bool) -> None:
-    if as_json:
-        facts = {"verified": saved.verified, "notes": saved.notes}
-        print_json({"address": saved.address} | facts)
-        return
-    click.echo(f"{saved.address}: saved.")
-    for note in saved.notes:
-        click.echo(note)

@@ -17,19 +17,26 @@ from .api import (
 )
 from .engine import Progress
 from .existing import open_existing
+from .from_arrays import Channels, Grid, channel_displays, describe_array
 from .from_layers import is_array, read_origin
 from .hierarchy import Hierarchy, StoredSize, is_document
+from .image_spec import ImageSpec, extended
 from .labels import LabelsThere, discard_labels, labels_there
 from .options import SaveMode, WriteOptions
 from .patching import PatchConflictError
 from .plan import ImagePlan, Plan, accepted
 from .save import Saved, check_not_open
+from .source import PixelSource, as_source, stack
 
 __all__ = [
+    "Channels",
+    "Grid",
     "Hierarchy",
     "ImagePlan",
+    "ImageSpec",
     "LabelsThere",
     "PatchConflictError",
+    "PixelSource",
     "Plan",
     "Progress",
     "SaveMode",
@@ -39,9 +46,13 @@ __all__ = [
     "accepted",
     "add_labels",
     "append",
+    "as_source",
     "calibrate",
+    "channel_displays",
     "check_not_open",
+    "describe_array",
     "discard_labels",
+    "extended",
     "is_array",
     "is_document",
     "labels_there",
@@ -53,6 +64,7 @@ __all__ = [
     "plan_patch",
     "plan_write",
     "read_origin",
+    "stack",
     "undo_patch",
     "update_rendering",
     "write_image",

@@ -1,0 +1,200 @@
+"""The command convert: one input, many, or many merged into one."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .output import json_option, plain, print_json, progress_bar
+from .place import location_of, place_options
+from .saving import (
+    by_axis,
+    interrupted_by,
+    of_target,
+    report,
+    save_options,
+    split_options,
+    target_options,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from napari_omezarr.converting import (
+        ConvertInput,
+        ConvertJob,
+        ConvertOutcome,
+        ConvertRun,
+        MergedInput,
+    )
+    from napari_omezarr.location import Location
+
+
+@click.command()
+@click.argument("places", nargs=-1, required=True, metavar="SOURCE... TARGET")
+@click.option(
+    "--pattern", default="", metavar="'*.tif'", help="Which files of folders."
+)
+@click.option("--merge", metavar="NAMES", help="Like '{name}_t{t}_{c}.tif'; see below.")
+@click.option(
+    "--table",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="CSV with the columns file, image, t, c, z, field; only TARGET is named then.",
+)
+@click.option("--axes", metavar="tyx", help="Of files that do not say their axes.")
+@click.option("--series", type=int, help="Only this image of files with several.")
+@click.option("--scale", metavar="AXIS=SIZE,...", help="Of a pixel, like z=2,y=0.5.")
+@click.option("--units", metavar="AXIS=UNIT,...", help="Or one unit for all of space.")
+@click.option("--no-labels", is_flag=True, help="Leave the labels of OME-Zarr out.")
+@click.option(
+    "--scheduler",
+    default="threads",
+    help="threads, processes, tcp://host:8786, or slurm:queue=q,cores=8,memory=16GB.",
+)
+@click.option(
+    "--report",
+    "file",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Where to write what became of each input (.json, else text).",
+)
+@save_options
+@json_option
+@place_options
+@target_options
+def convert(
+    places: tuple[str, ...],
+    scheduler: str,
+    file: Path | None,
+    as_json: bool,
+    **said: Any,
+) -> None:
+    """Write TIFF, OME-Zarr and what installed readers open as OME-Zarr.
+
+    A SOURCE is a file, an OME-Zarr, a folder or prefix, or any of them with * in it.
+    Several become images in the folder TARGET; what is whole there is left as it is,
+    what broke off goes on, and what fails does not end the others.
+
+    --merge makes one image of many files: {t}, {c} and {z} in a name say where in the
+    image a file belongs, {field} in which image of a collection, and other words in
+    braces tell images apart.
+    """
+    from napari_omezarr.converting import (
+        ConvertRun,
+        ReadChoices,
+        is_image_name,
+        plan_jobs,
+        scheduled,
+    )
+
+    there = location_of(places[-1], **of_target(said))
+    read = ReadChoices(said.pop("axes"), said.pop("series"), not said.pop("no_labels"))
+    scale, units = said.pop("scale"), said.pop("units")
+    asked = {name: said.pop(name) for name in ("pattern", "merge", "table")}
+    choices, reached = split_options(said)
+    parse = partial(location_of, **reached)
+    jobs = plan_jobs(_found(places[:-1], parse, there, **asked), there)
+    run = ConvertRun(
+        read,
+        choices,
+        by_axis("scale", scale, float) if scale else None,
+        by_axis("units", units, str) if units and "=" in units else units,
+    )
+    with scheduled(scheduler) as client:
+        is_image = is_image_name(there.name)
+        _carry_out(jobs, run, client, file, is_image=is_image, as_json=as_json)
+
+
+def _found(
+    sources: Sequence[str],
+    parse: Callable[[str], Location],
+    target: Location,
+    *,
+    pattern: str,
+    merge: str | None,
+    table: Path | None,
+) -> list[ConvertInput] | list[MergedInput]:
+    from napari_omezarr.converting import by_pattern, by_table, find_inputs
+    from napari_omezarr.errors import OptionError
+
+    if table is not None:
+        if sources or merge or pattern:
+            raise OptionError(
+                "A table says all the files.", action="Name only the target with it."
+            )
+        home = parse(str(table.absolute().parent))
+        return by_table(table.read_text(encoding="utf-8"), home, parse)
+    if not sources:
+        raise OptionError(
+            "What to convert, or its target, is missing.",
+            action="Name both: napari-omezarr convert SOURCE TARGET",
+        )
+    if merge is None:
+        return find_inputs(sources, parse, pattern=pattern, apart=target)
+    inputs = find_inputs(sources, parse, pattern=pattern or "*", apart=target)
+    return by_pattern(inputs, merge)
+
+
+def _carry_out(
+    jobs: Sequence[ConvertJob],
+    run: ConvertRun,
+    client: Any,
+    file: Path | None,
+    *,
+    is_image: bool,
+    as_json: bool,
+) -> None:
+    from dataclasses import replace
+
+    from napari_omezarr.converting import convert_all, convert_one
+
+    alone = len(jobs) == 1 and file is None and is_image
+    label = f"Writing {jobs[0].target.name if alone else f'{len(jobs)} images'}"
+    with progress_bar(label) as show, interrupted_by(run.cancel.set):
+        run = replace(run, client=client, progress=show)
+        if alone:
+            saved = convert_one(jobs[0], run)
+        else:
+            outcomes = convert_all(jobs, run)
+    if alone:
+        report(saved, as_json=as_json)
+        return
+    rows = [_row(outcome) for outcome in outcomes]
+    lines = [line for outcome in outcomes for line in _lines(outcome)]
+    if file is not None:
+        text = json.dumps(plain(rows), indent=2, ensure_ascii=False)
+        is_json = file.suffix.lower() == ".json"
+        file.write_text(text if is_json else "\n".join(lines) + "\n", encoding="utf-8")
+    if as_json:
+        print_json(rows)
+    else:
+        for line in lines:
+            click.echo(line)
+    click.get_current_context().exit(_code(outcomes))
+
+
+def _row(outcome: ConvertOutcome) -> dict[str, Any]:
+    row: dict[str, Any] = plain(outcome)
+    return row | {"error": outcome.error.__name__ if outcome.error else None}
+
+
+def _lines(outcome: ConvertOutcome) -> list[str]:
+    of = outcome.inputs[0]
+    if len(outcome.inputs) > 1:
+        of = f"{of} and {len(outcome.inputs) - 1} more"
+    about = [f"{outcome.target}: {outcome.state}, of {of}"]
+    told = f"{outcome.sentence} {outcome.action}".strip()
+    return about + [f"  {each}" for each in (told, *outcome.notes) if each]
+
+
+def _code(outcomes: Sequence[ConvertOutcome]) -> int:
+    """Give the exit code: of what went wrong, if that is of one kind, else 1."""
+    from .command import STOPPED, exit_code
+
+    if any(outcome.state == "stopped" for outcome in outcomes):
+        return STOPPED
+    codes = {exit_code(outcome.error) for outcome in outcomes if outcome.error}
+    return codes.pop() if len(codes) == 1 else int(bool(codes))

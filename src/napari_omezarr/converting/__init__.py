@@ -1,0 +1,32 @@
+"""Other formats to OME-Zarr: one input, many, or many merged into one."""
+
+from .formats import ReadChoices
+from .inputs import ConvertInput, find_inputs
+from .merging import MergedInput, by_pattern, by_table
+from .runs import (
+    ConvertJob,
+    ConvertOutcome,
+    ConvertRun,
+    convert_all,
+    convert_one,
+    is_image_name,
+    plan_jobs,
+)
+from .scheduling import scheduled
+
+__all__ = [
+    "ConvertInput",
+    "ConvertJob",
+    "ConvertOutcome",
+    "ConvertRun",
+    "MergedInput",
+    "ReadChoices",
+    "by_pattern",
+    "by_table",
+    "convert_all",
+    "convert_one",
+    "find_inputs",
+    "is_image_name",
+    "plan_jobs",
+    "scheduled",
+]

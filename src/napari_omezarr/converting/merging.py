@@ -1,0 +1,318 @@
+"""Many files as one image: which belong together, and where each has its place."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import accumulate
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_omezarr.errors import OptionError, UnsupportedDataError
+from napari_omezarr.metadata import Axis
+from napari_omezarr.writing import (
+    Channels,
+    ImageSpec,
+    as_source,
+    channel_displays,
+    extended,
+    stack,
+)
+
+from .formats import read_images
+from .inputs import ConvertInput, natural
+from .tiff import TiffArray
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from napari_omezarr.location import Location
+    from napari_omezarr.pyramid import Bounds
+    from napari_omezarr.writing import PixelSource
+
+    from .formats import ReadChoices
+
+_AXES = {"t": "time", "c": "channel", "z": "space"}
+"""What files are merged along, in the order of OME-Zarr, with the axis's type."""
+_FIELD = "field"
+_DIGITS = ("t", "z", _FIELD)
+_PLACEHOLDER = re.compile(r"\{(\w+)\}|(\*)")
+
+Index = Mapping[str, str]
+"""Where a file belongs: the value of each of t, c, z and field that it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class MergedInput:
+    """Files that make one OME-Zarr, and what it is called (empty: by its target)."""
+
+    name: str
+    files: tuple[tuple[ConvertInput, Index], ...]
+
+
+@dataclass(slots=True)
+class _Group:
+    files: list[tuple[ConvertInput, Index]] = field(default_factory=list)
+
+
+def by_pattern(inputs: Iterable[ConvertInput], pattern: str) -> list[MergedInput]:
+    """Put files together by their names.
+
+    Parameters
+    ----------
+    inputs : Iterable of ConvertInput
+        Those whose names do not fit are left out.
+    pattern : str
+        Like ``{plate}_t{t}_{c}.tif``: ``{t}``, ``{c}`` and ``{z}`` say where in an
+        image a file belongs, ``{field}`` in which image of a collection; what else is
+        in braces tells images apart and names them. ``*`` is anything. With a slash it
+        is about the path below the folder that was named.
+
+    Raises
+    ------
+    OptionError
+        It names nothing to merge along, or no file fits.
+    """
+    fits, names = _compiled(pattern)
+    groups: dict[str, _Group] = {}
+    for each in inputs:
+        whole = "/" in pattern
+        path = PurePosixPath(each.name)
+        found = fits.fullmatch(each.name if whole else path.name)
+        if found is None:
+            continue
+        said = found.groupdict()
+        index = {name: said[name] for name in names if name in (*_AXES, _FIELD)}
+        free = "_".join(said[name] for name in names if name not in index)
+        folder = "" if whole or path.parent.name == "" else f"{path.parent}/"
+        groups.setdefault(f"{folder}{free}", _Group()).files.append((each, index))
+    if not groups:
+        sentence = f"No file is called like {pattern}."
+        raise OptionError(sentence, action="Compare it with the names of the files.")
+    return [MergedInput(name, tuple(found.files)) for name, found in groups.items()]
+
+
+def _compiled(pattern: str) -> tuple[re.Pattern[str], list[str]]:
+    names: list[str] = []
+    text, last = "", 0
+    for found in _PLACEHOLDER.finditer(pattern):
+        text += re.escape(pattern[last : found.start()])
+        last = found.end()
+        name = found[1]
+        if name is None:
+            text += "[^/]*"
+        elif name in names:
+            text += f"(?P={name})"
+        else:
+            names.append(name)
+            text += f"(?P<{name}>{r'[0-9]+' if name in _DIGITS else '[^/]+?'})"
+    if not any(name in (*_AXES, _FIELD) for name in names):
+        sentence = f"{pattern} says no axis to merge along."
+        action = "Write {t}, {c}, {z} or {field} where a name counts, like s_t{t}.tif."
+        raise OptionError(sentence, action=action)
+    return re.compile(text + re.escape(pattern[last:])), names
+
+
+def by_table(
+    text: str, home: Location, parse: Callable[[str], Location]
+) -> list[MergedInput]:
+    """Put files together as a table says.
+
+    Parameters
+    ----------
+    text : str
+        Comma-separated, with a header: ``file``, and any of ``image`` (what it is
+        called), ``t``, ``c``, ``z``, ``field``.
+    home : Location
+        The folder that files are named from; addresses and absolute paths stay.
+    parse : callable
+        Makes a location of an address.
+
+    Raises
+    ------
+    OptionError
+        There is no such column, or no row.
+    """
+    rows = list(csv.DictReader(io.StringIO(text.removeprefix("\ufeff"))))
+    groups: dict[str, _Group] = {}
+    for row in rows:
+        said = {str(k).strip().lower(): (v or "").strip() for k, v in row.items() if k}
+        if not said.get("file"):
+            sentence = "A row of the table names no file."
+            action = "Give it a header with the column file, and fill it in each row."
+            raise OptionError(sentence, action=action)
+        file = said["file"]
+        is_whole = "://" in file or file.startswith(("/", "~")) or file[1:2] == ":"
+        location = parse(file) if is_whole else home / file.replace("\\", "/")
+        index = {key: said[key] for key in (*_AXES, _FIELD) if said.get(key)}
+        single = "" if index else ConvertInput(location, location.name).target_name
+        name = said.get("image") or single
+        groups.setdefault(name, _Group()).files.append(
+            (ConvertInput(location, location.name), index)
+        )
+    if not groups:
+        raise OptionError("The table has no rows.", action="Name a file in each row.")
+    return [MergedInput(name, tuple(found.files)) for name, found in groups.items()]
+
+
+# From the files of one image to its spec.
+
+
+def read_merged(merged: MergedInput, choices: ReadChoices) -> list[Any]:
+    """Describe what files make together: an image, or one for each field.
+
+    The first file of each channel is opened; the others must be built like it, which
+    is found out when they are read.
+
+    Raises
+    ------
+    OptionError
+        A file is missing between others, or there are two for one place.
+    OMEZarrError
+        A file could not be read.
+    """
+    if len(merged.files) == 1 and not merged.files[0][1]:
+        return read_images(merged.files[0][0].location, choices)
+    fields: dict[str, dict[tuple[str, ...], ConvertInput]] = {}
+    axes = [axis for axis in _AXES if any(axis in index for _, index in merged.files)]
+    for file, index in merged.files:
+        place = tuple(index.get(axis, "") for axis in axes)
+        taken = fields.setdefault(index.get(_FIELD, ""), {})
+        if place in taken:
+            sentence = f"{taken[place].name} and {file.name} have the same place."
+            raise OptionError(sentence, action="Say in the pattern how they differ.")
+        taken[place] = file
+    return [
+        _one_field(fields[key], axes, choices, key)
+        for key in sorted(fields, key=natural)
+    ]
+
+
+def _one_field(
+    files: Mapping[tuple[str, ...], ConvertInput],
+    axes: Sequence[str],
+    choices: ReadChoices,
+    name: str,
+) -> ImageSpec:
+    values = [
+        sorted({place[i] for place in files}, key=natural) for i in range(len(axes))
+    ]
+    first: dict[str, ImageSpec] = {}
+    channel = axes.index("c") if "c" in axes else None
+    for place in sorted(files, key=lambda place: [natural(part) for part in place]):
+        key = place[channel] if channel is not None else ""
+        if key not in first:
+            first[key] = _only_image(files[place], choices)
+    joined = partial(_source, files, choices=choices, values=values, axes=axes)
+    model = next(iter(first.values()))
+    spec = replace(model, source=joined(model, ()), name=name or model.name)
+    for axis in reversed(axes):
+        if axis not in [each.name for each in model.axes]:
+            affine = extended(spec.affine, 0)
+            unit_axis = Axis(axis, _AXES[axis])
+            spec = replace(spec, axes=(unit_axis, *spec.axes), affine=affine)
+    if channel is not None:
+        spec = _with_channels(spec, values[channel], list(first.values()))
+    return spec
+
+
+def _only_image(file: ConvertInput, choices: ReadChoices) -> ImageSpec:
+    found = read_images(file.location, choices)
+    if len(found) != 1 or not isinstance(found[0], ImageSpec):
+        sentence = f"{file.name} holds {len(found)} images, and one can be merged."
+        raise UnsupportedDataError(sentence, action="Choose one, by its series.")
+    return found[0]
+
+
+def _source(
+    files: Mapping[tuple[str, ...], ConvertInput],
+    model: ImageSpec,
+    place: tuple[str, ...],
+    *,
+    choices: ReadChoices,
+    values: Sequence[Sequence[str]],
+    axes: Sequence[str],
+) -> PixelSource:
+    """Join the sources of all files whose places begin so, axis by axis."""
+    if len(place) == len(axes):
+        if place not in files:
+            said = ", ".join(f"{a} {v}" for a, v in zip(axes, place, strict=True))
+            sentence = f"There is no file for {said}."
+            action = "Add it, or leave out the others that it belongs to."
+            raise OptionError(sentence, action=action)
+        return _of_file(files[place], model, choices)
+    axis = axes[len(place)]
+    parts = [
+        _source(files, model, (*place, v), choices=choices, values=values, axes=axes)
+        for v in values[len(place)]
+    ]
+    names = [each.name for each in model.axes]
+    if axis not in names:
+        return stack(parts, 0)
+    new = sum(other not in names for other in axes[len(place) :])
+    return InARow(parts, names.index(axis) + new)
+
+
+def _of_file(file: ConvertInput, model: ImageSpec, choices: ReadChoices) -> PixelSource:
+    array = getattr(model.source, "array", None)
+    if isinstance(array, TiffArray):
+        return as_source(array.of(file.location))
+    return _only_image(file, choices).source
+
+
+def _with_channels(
+    spec: ImageSpec, values: Sequence[str], specs: Sequence[ImageSpec]
+) -> ImageSpec:
+    """Name channels by what tells their files apart, unless those are numbers."""
+    displays = [display for each in specs for display in each.displays]
+    named = len(displays) == len(values)
+    plain = all(display.color == "FFFFFF" for display in displays)
+    labels = [f"channel {index}" for index in range(len(displays))]
+    for index, value in enumerate(values if named else ()):
+        labels[index] = labels[index] if value.isdigit() else value
+    usual = channel_displays(Channels(labels), len(displays), spec.name)
+    shown = tuple(
+        replace(
+            display,
+            name=label.name,
+            color=label.color if plain else display.color,
+        )
+        for display, label in zip(displays, usual, strict=True)
+    )
+    return replace(spec, displays=shown)
+
+
+class InARow:
+    """Sources of equal shape as one, one behind the other along an axis of theirs."""
+
+    def __init__(self, sources: Sequence[PixelSource], axis: int) -> None:
+        self.sources = tuple(sources)
+        self.axis = axis
+        first = self.sources[0]
+        sizes = [source.shape[axis] for source in self.sources]
+        self.edges = tuple(accumulate(sizes, initial=0))
+        self.shape = (*first.shape[:axis], self.edges[-1], *first.shape[axis + 1 :])
+        self.chunks = first.chunks
+        self.dtype = first.dtype
+        self.places: frozenset[str] = frozenset().union(
+            *(source.places for source in self.sources)
+        )
+
+    def read(self, bounds: Bounds) -> np.ndarray:
+        """Read a box of each of the sources that it touches."""
+        start, stop = bounds[self.axis]
+        parts = []
+        for number, source in enumerate(self.sources):
+            first, last = self.edges[number : number + 2]
+            low, high = max(start, first), min(stop, last)
+            if low < high:
+                box = list(bounds)
+                box[self.axis] = (low - first, high - first)
+                parts.append(source.read(tuple(box)))
+        return np.concatenate(parts, self.axis)

@@ -1,0 +1,280 @@
+"""TIFF files as arrays that read where they are, through tifffile's zarr view."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import OrderedDict
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import product
+from threading import Lock, RLock, get_ident
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zarr
+
+from napari_omezarr.errors import (
+    FOREIGN_ERRORS,
+    DamagedDataError,
+    NodeNotFoundError,
+    OMEZarrError,
+    UnsupportedDataError,
+)
+
+from .object_file import ObjectFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tifffile import TiffFile, TiffPageSeries
+
+    from napari_omezarr.location import Location
+
+_OPEN_FILES = 32
+"""How many files are kept open in a process."""
+_PAGE_BYTES = 32 * 2**20
+"""Up to this size a page of strips is decoded as a whole."""
+
+
+class _OpenTiff:
+    """A file that is open, and its views so far, by series and level."""
+
+    def __init__(self, location: Location, file: TiffFile, *, damaged: bool) -> None:
+        self.file = file
+        self.damaged = damaged
+        self.users = 0
+        self._location = location
+        self._views: dict[tuple[int, int], Any] = {}
+        self._lock = Lock()
+
+    def level(self, series: int, level: int) -> TiffPageSeries:
+        """Give a level of a series."""
+        if series >= len(self.file.series):
+            raise _damaged(self._location)
+        found: TiffPageSeries = self.file.series[series].levels[level]
+        return found
+
+    def view(self, series: int, level: int) -> Any:
+        """Give a level as a zarr array."""
+        with self._lock:
+            if (series, level) not in self._views:
+                # A page of strips is decoded as a whole, unless it is large.
+                page: Any = self.level(series, level).keyframe
+                size = math.prod(page.shape) * page.dtype.itemsize
+                mode = 0 if page.is_tiled or size > _PAGE_BYTES else 2
+                whole = self.file.series[series]
+                store = whole.aszarr(level=level, chunkmode=mode)
+                view = zarr.open_array(store, mode="r", zarr_format=2)
+                self._views[series, level] = view
+            return self._views[series, level]
+
+    def close(self) -> None:
+        """Close it; there are no readers."""
+        for view in self._views.values():
+            view.store.close()
+        self.file.close()
+
+
+class _OpenFiles:
+    """Open files, of which a bounded number stays open while nobody reads them."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._open: OrderedDict[Location, _OpenTiff] = OrderedDict()
+
+    @contextmanager
+    def using(self, location: Location) -> Iterator[_OpenTiff]:
+        """Open a file, or take it open; it is not closed inside the block."""
+        with self._lock:
+            found = self._open.get(location)
+            if found is None:
+                found = self._open[location] = _open(location)
+            self._open.move_to_end(location)
+            found.users += 1
+        try:
+            yield found
+        finally:
+            with self._lock:
+                found.users -= 1
+                self.close(_OPEN_FILES)
+
+    def close(self, kept: int = 0) -> None:
+        """Close the files that nobody reads, the oldest first, until so many stay."""
+        with self._lock:
+            idle = [place for place, each in self._open.items() if not each.users]
+            for place in idle[: max(0, len(self._open) - kept)]:
+                self._open.pop(place).close()
+
+
+_files = _OpenFiles()
+
+
+def close_files() -> None:
+    """Close all files that nobody reads; they open again when they are read."""
+    _files.close()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TiffArray:
+    """A series of a TIFF file at one level, read box by box; picklable.
+
+    It is indexed by slices of step 1. ``axes`` has tifffile's letter for each axis, and
+    ``chunks`` is what the file lets decode at a time.
+    """
+
+    location: Location
+    axes: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    chunks: tuple[int, ...]
+    series: int = 0
+    level: int = 0
+
+    @property
+    def address(self) -> str:
+        """Where the file lies."""
+        return self.location.display
+
+    def of(self, location: Location) -> TiffArray:
+        """Give another file that is built as this one; reading it finds out if not."""
+        return replace(self, location=location)
+
+    def __getitem__(self, box: tuple[slice, ...]) -> np.ndarray:
+        with reading_tiff(self.location), _files.using(self.location) as opened:
+            view = opened.view(self.series, self.level)
+            if view.shape != self.shape or view.dtype != self.dtype:
+                sentence = (
+                    f"{self.address} holds {_about(view)}, and the files beside it "
+                    f"{_about(self)}."
+                )
+                raise UnsupportedDataError(
+                    sentence, action="Convert it by itself.", url=self.address
+                )
+            self._check_pages(opened, box)
+            values: np.ndarray = view[box]
+            return values
+
+    def _check_pages(self, opened: _OpenTiff, box: tuple[slice, ...]) -> None:
+        """Refuse pages that are not there, for which the view would give zeros."""
+        series: Any = opened.level(self.series, self.level)
+        if series.dataoffset is not None:
+            return
+        frames = _frame_axes(self.shape, series.keyframe.size)
+        wanted = [range(*part.indices(n)) for part, n in zip(box, frames, strict=False)]
+        with series.parent.filehandle.lock:
+            for index in product(*wanted):
+                number = int(np.ravel_multi_index(index, frames)) if frames else 0
+                if series[number] is None:
+                    sentence = (
+                        f"A part of {self.address} lies in a file that is absent."
+                    )
+                    action = "Put all the files of the image beside each other."
+                    raise NodeNotFoundError(sentence, action=action, url=self.address)
+
+
+@contextmanager
+def reading_tiff(location: Location) -> Iterator[None]:
+    """Say in our words what tifffile and its codecs raise."""
+    try:
+        yield
+    except OMEZarrError:
+        raise
+    except FOREIGN_ERRORS as error:
+        if "imagecodecs" in str(error):
+            sentence = (
+                f"{location.display} is compressed in a way that needs a library."
+            )
+            action = "Install it: pip install imagecodecs"
+            kind: type[OMEZarrError] = UnsupportedDataError
+            raise kind(sentence, action=action, url=location.display) from error
+        raise _damaged(location) from error
+
+
+@contextmanager
+def open_tiff(location: Location) -> Iterator[TiffFile]:
+    """Open a file, or take it open, for looking at its metadata.
+
+    Raises
+    ------
+    DamagedDataError
+        It is no TIFF, or a part of it is missing.
+    NodeNotFoundError, StoreError
+        It is not there, or could not be read.
+    """
+    with reading_tiff(location), _files.using(location) as opened:
+        if opened.damaged:
+            raise _damaged(location)
+        yield opened.file
+
+
+def array_of(location: Location, series: int, level: int = 0) -> TiffArray:
+    """Give a series as an array; nothing but metadata is read."""
+    with reading_tiff(location), _files.using(location) as opened:
+        view = opened.view(series, level)
+        axes = opened.level(series, level).axes
+        parts = (view.shape, view.dtype, view.chunks)
+        return TiffArray(location, axes, *parts, series, level)
+
+
+def _open(location: Location) -> _OpenTiff:
+    import tifffile
+
+    heard = _Heard()
+    logger = logging.getLogger("tifffile")
+    logger.addHandler(heard)
+    try:
+        if location.protocol == "file" and location.member is None:
+            path = location.local_path()
+            if not path.is_file():
+                sentence = f"There is no file {location.display}."
+                raise NodeNotFoundError(
+                    sentence, action="Check its name.", url=location.display
+                )
+            file = tifffile.TiffFile(path)
+        else:
+            remote: Any = ObjectFile(location)
+            file = tifffile.TiffFile(remote, name=location.name)
+        try:
+            file.series  # noqa: B018 - what is missing is said when they are looked for
+        except BaseException:
+            file.close()
+            raise
+    finally:
+        logger.removeHandler(heard)
+    return _OpenTiff(location, file, damaged=heard.damage)
+
+
+class _Heard(logging.Handler):
+    """Listens to what tifffile has to say of a file: it opens what is left of one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.damage = False
+        self._thread = get_ident()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take an error for damage."""
+        if record.thread == self._thread:
+            corrupted = "corrupted file" in record.getMessage()
+            self.damage |= record.levelno >= logging.ERROR or corrupted
+
+
+def _frame_axes(shape: Sequence[int], page: int) -> tuple[int, ...]:
+    """Give the sizes of the axes along which pages lie: what a page does not hold."""
+    for count in range(len(shape) + 1):
+        if math.prod(shape[count:]) == page:
+            return tuple(shape[:count])
+    return ()
+
+
+def _about(array: Any) -> str:
+    return f"{' x '.join(map(str, array.shape))} of {array.dtype}"
+
+
+def _damaged(location: Location) -> DamagedDataError:
+    return DamagedDataError(
+        f"{location.display} is no whole TIFF file.",
+        action="Copy it again from where it was made.",
+        url=location.display,
+    )

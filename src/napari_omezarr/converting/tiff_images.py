@@ -1,0 +1,308 @@
+"""What TIFF files say of their images: OME-XML, ImageJ, and what vendors write."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_omezarr.errors import OptionError
+from napari_omezarr.metadata import known_unit
+from napari_omezarr.writing import Channels, Grid, describe_array
+
+from .ome_xml import DescribedImage, images_of_xml, size_in
+from .tiff import array_of, open_tiff
+from .views import JoinedChannels, PaletteArray, SelectedIndex
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tifffile import TiffFile, TiffPage
+
+    from napari_omezarr.location import Location
+    from napari_omezarr.writing import ImageSpec
+
+_PALETTE, _INVERTED, _COLOURED = 3, 0, (2, 6)
+"""Photometric interpretations (TIFF 6.0): palette, white is zero, RGB and YCbCr."""
+_CENTIMETRE = 3
+_NAMES = {"T": "t", "C": "c", "Z": "z", "Y": "y", "X": "x", "S": "c"}
+_UNKNOWN = "IQ"
+"""How tifffile calls an axis of pages of which nothing is said."""
+_POSITIONS = "PRM"
+"""Axes of which each index is an image of its own: positions, regions, tiles."""
+_RGB = ("red", "green", "blue", "alpha")
+_RGB_COLORS = ("FF0000", "00FF00", "0000FF", "FFFFFF")
+
+
+def images_of_tiff(
+    location: Location, *, axes: str | None = None, series: int | None = None
+) -> list[ImageSpec]:
+    """Describe the images of a TIFF file; no pixel is read.
+
+    Parameters
+    ----------
+    location : Location
+        Where the file lies.
+    axes : str, optional
+        A letter for each axis longer than 1, like ``"tyx"``, where the file does not
+        say it or is wrong.
+    series : int, optional
+        Which image; None gives all of an OME-TIFF and the first of any other.
+
+    Raises
+    ------
+    OptionError
+        There is no such image, or the letters do not fit.
+    UnsupportedDataError, DamagedDataError, StoreError
+        It could not be read.
+    """
+    with open_tiff(location) as file:
+        count = len(file.series)
+        if series is not None and not 0 <= series < count:
+            sentence = f"{location.display} has {count} images, and no {series}."
+            raise OptionError(sentence, url=location.display)
+        numbers = range(count) if file.is_ome else range(1)
+        numbers = numbers if series is None else range(series, series + 1)
+        found = [
+            image
+            for number in numbers
+            for image in _images(location, file, number, axes)
+        ]
+        if series is None and len(numbers) < count:
+            note = f"{location.name} has {count} images, of which the first is taken."
+            found[0] = replace(found[0], notes=(*found[0].notes, note))
+    return found
+
+
+def _images(
+    location: Location, file: TiffFile, number: int, axes: str | None
+) -> list[ImageSpec]:
+    array: Any = array_of(location, number)
+    page = file.series[number].keyframe
+    letters = array.axes
+    said = _described(file, number, page, letters)
+    if page.photometric == _PALETTE and page.colormap is not None:
+        array, letters, said = _with_palette(array, letters, said, page, file)
+    parts = [(array, letters, said)]
+    if axes is None and letters[:1] in _POSITIONS and len(letters) > 2:
+        parts = [
+            (
+                SelectedIndex(array, 0, index),
+                letters[1:],
+                replace(said, name=f"{said.name or location.stem} {index}"),
+            )
+            for index in range(array.shape[0])
+        ]
+    is_rgb = page.photometric in _COLOURED or isinstance(array, PaletteArray)
+    made = [_image(*part, location.stem, axes, coloured=is_rgb) for part in parts]
+    if page.photometric == _INVERTED:
+        made = [
+            replace(
+                image,
+                displays=tuple(replace(d, inverted=True) for d in image.displays),
+            )
+            for image in made
+        ]
+    return made
+
+
+def _image(
+    array: Any,
+    letters: str,
+    said: DescribedImage,
+    name: str,
+    axes: str | None,
+    *,
+    coloured: bool,
+) -> ImageSpec:
+    notes = list(said.notes)
+    if "S" in letters and "C" in letters:
+        array, letters = _samples_joined(array, letters)
+    if axes is None:
+        names, assumed = _axis_names(letters)
+        if assumed:
+            notes.append(
+                f"Nothing says what the pages of {name} are; they are taken for "
+                f"{assumed}."
+            )
+    elif len(axes) != len(letters):
+        raise OptionError(
+            f"{axes} names {len(axes)} axes, and {name} has {len(letters)} "
+            f"({letters.lower()}).",
+            action="Leave out axes of length 1.",
+        )
+    else:
+        names = list(axes)
+    samples = letters.find("S") if axes is None else -1
+    rgb = coloured and samples >= 0 and array.shape[samples] in (3, 4)
+    if rgb:
+        said = _as_rgb(said, array.shape[samples], array.dtype)
+    return _spec(array, names, said, name, notes, rgb=rgb)
+
+
+def _spec(
+    array: Any,
+    names: Sequence[str],
+    said: DescribedImage,
+    name: str,
+    notes: Sequence[str],
+    *,
+    rgb: bool,
+) -> ImageSpec:
+    """Make a spec of an array and what is said of it, as far as that fits."""
+    count = array.shape[names.index("c")] if "c" in names else 1
+    grid = Grid(
+        names,
+        {axis: size for axis, size in said.scale.items() if axis in names},
+        units={axis: unit for axis, unit in said.units.items() if axis in names},
+    )
+    known = Channels(said.names if len(said.names) == count else None)
+    spec = describe_array(array, grid, said.name or name, known)
+    displays = list(spec.displays)
+    for index in range(count):
+        color = said.colors[index] if len(said.colors) == count else None
+        displays[index] = replace(displays[index], color=color or displays[index].color)
+        if len(said.limits) == count:
+            displays[index] = replace(displays[index], limits=said.limits[index])
+    notes = (*spec.notes, *notes)
+    return replace(spec, displays=tuple(displays), rgb=rgb, notes=notes)
+
+
+def _axis_names(letters: str) -> tuple[list[str], str]:
+    """Give our name for each axis, and the one that was only assumed, or ''."""
+    names = [_NAMES.get(letter, letter.lower()) for letter in letters]
+    assumed = ""
+    for index, letter in enumerate(letters):
+        free = next((n for n in ("z", "t") if n not in names), None)
+        if letter in _UNKNOWN and free:
+            names[index] = assumed = free
+    return names, assumed
+
+
+def _samples_joined(array: Any, letters: str) -> tuple[Any, str]:
+    """Make channels of the samples of channels: ``CYXS`` becomes ``CYX``."""
+    channel, sample = letters.index("C"), letters.index("S")
+    joined = JoinedChannels(array, channel, sample)
+    return joined, letters.replace("S", "")
+
+
+def _with_palette(
+    array: Any, letters: str, said: DescribedImage, page: TiffPage, file: TiffFile
+) -> tuple[Any, str, DescribedImage]:
+    """Take a palette for colours, or, where it is a ramp of one, for a channel's."""
+    table = np.asarray(page.colormap).T
+    color = _ramp_color(table)
+    if color or file.is_imagej or file.is_ome:
+        colors = said.colors or ((color,) if color else ())
+        return array, letters, replace(said, colors=colors)
+    if table.max() > 255:
+        table = table >> 8
+    return PaletteArray(array, table.astype(np.uint8)), f"{letters}S", said
+
+
+def _ramp_color(table: np.ndarray) -> str | None:
+    """Give the colour of a ramp from black, as six digits; None of another palette."""
+    top = table[-1].astype(float)
+    if not top.any():
+        return None
+    ramp = np.linspace(0, 1, len(table))[:, None] * top
+    if np.abs(table - ramp).max() > 0.02 * top.max():
+        return None
+    return "".join(f"{round(part / top.max() * 255):02X}" for part in top)
+
+
+def _as_rgb(said: DescribedImage, count: int, dtype: np.dtype[Any]) -> DescribedImage:
+    top = float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0
+    limits = ((0.0, top),) * count
+    return replace(said, names=_RGB[:count], colors=_RGB_COLORS[:count], limits=limits)
+
+
+# What each kind of file says.
+
+
+def _described(
+    file: TiffFile, number: int, page: TiffPage, letters: str
+) -> DescribedImage:
+    if file.is_ome:
+        images = images_of_xml(file.ome_metadata or "")
+        if len(images) == len(file.series):
+            return images[number]
+        named = [image for image in images if image.name == file.series[number].name]
+        if len(named) == 1:
+            return named[0]
+        note = "Which of the images of its metadata this is could not be told."
+        return DescribedImage(notes=(note,))
+    if file.is_imagej:
+        return _by_imagej(file.imagej_metadata or {}, page, letters)
+    if file.is_lsm:
+        return _by_lsm(file.lsm_metadata or {})
+    return _by_page(page)
+
+
+def _by_imagej(said: Mapping[str, Any], page: TiffPage, letters: str) -> DescribedImage:
+    unit = known_unit(str(said.get("unit", "")).replace("\\u00B5", "µ"))
+    sizes: dict[str, float] = {}
+    units: dict[str, str] = {}
+    if unit:
+        sizes |= _page_sizes(page)
+        if spacing := size_in(said.get("spacing"), None, unit):
+            sizes["z"] = spacing[0]
+        units = dict.fromkeys(sizes, unit)
+    seconds = size_in(said.get("finterval"), said.get("tunit"), "second")
+    if seconds:
+        sizes["t"], units["t"] = seconds
+    ranges = said.get("Ranges") or (said.get("min"), said.get("max"))
+    pairs = list(zip(ranges[::2], ranges[1::2], strict=False))
+    limits = tuple(
+        (float(low), float(high)) if None not in (low, high) and low < high else None
+        for low, high in pairs
+    )
+    tables = said.get("LUTs") or ()
+    colors = tuple(_ramp_color(np.asarray(table).T) for table in tables)
+    labels = said.get("Labels") or ()
+    names = tuple(labels) if letters[:1] == "C" and "Z" not in letters else ()
+    return DescribedImage("", sizes, units, names, colors, limits)
+
+
+def _by_lsm(said: Mapping[str, Any]) -> DescribedImage:
+    sizes = {axis: said.get(f"VoxelSize{axis.upper()}", 0) * 1e6 for axis in "xyz"}
+    sizes = {axis: size for axis, size in sizes.items() if size > 0}
+    units = dict.fromkeys(sizes, "micrometer")
+    if (interval := said.get("TimeIntervall", 0)) > 0:
+        sizes["t"], units["t"] = interval, "second"
+    colors = said.get("ChannelColors") or {}
+    names = tuple(map(str, colors.get("ColorNames") or ()))
+    digits = tuple(
+        "".join(f"{int(part) & 255:02X}" for part in color[:3])
+        for color in colors.get("Colors") or ()
+    )
+    return DescribedImage("", sizes, units, names, digits)
+
+
+_MICRONS_PER_PIXEL = re.compile(r"\|\s*MPP\s*=\s*([\d.]+)")
+
+
+def _by_page(page: TiffPage) -> DescribedImage:
+    """Take resolution per centimetre; what is per inch is of screens and printers."""
+    slide = _MICRONS_PER_PIXEL.search(page.description or "")
+    if slide and (size := size_in(slide[1], None, "micrometer")):
+        sizes = {"x": size[0], "y": size[0]}
+    elif page.resolutionunit == _CENTIMETRE:
+        sizes = {axis: 1e4 * size for axis, size in _page_sizes(page).items()}
+    else:
+        return DescribedImage()
+    return DescribedImage("", sizes, dict.fromkeys(sizes, "micrometer"))
+
+
+def _page_sizes(page: TiffPage) -> dict[str, float]:
+    """Give how long a pixel is, in whatever the resolution is per."""
+    tags = {"x": "XResolution", "y": "YResolution"}
+    found = {}
+    for axis, name in tags.items():
+        tag = page.tags.get(name)
+        above, below = tag.value if tag is not None else (0, 1)
+        if above and below:
+            found[axis] = below / above
+    return found

@@ -1,0 +1,261 @@
+"""`convert` as a person types it: many files, merged files, what fails."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tifffile
+
+from commands import finest, run, run_json
+from napari_omezarr import read_layers
+from napari_omezarr.samples import write_cells
+
+
+def plane(value, *shape):
+    return np.full(shape or (24, 32), value, "u2")
+
+
+def write_tiff(path, values, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tifffile.imwrite(path, values, photometric="minisblack", **options)
+
+
+def pixels(place, number=0):
+    return np.asarray(finest(read_layers(place)[number]))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three TIFF files, one of them below a folder, and others that are none."""
+    source = tmp_path / "raw"
+    write_tiff(source / "a1.tif", plane(1))
+    write_tiff(source / "a2.tiff", plane(2))
+    write_tiff(source / "day 2" / "b.ome.tif", plane(3), metadata={"Name": "late"})
+    (source / "notes.txt").write_text("x")
+    (source / "._a1.tif").write_bytes(b"of a Mac")
+    return source
+
+
+def states(rows):
+    return [row["state"] for row in rows]
+
+
+def test_one_file_becomes_an_image(folder, tmp_path):
+    target = tmp_path / "one.ome.zarr"
+    said = ("--scale", "y=0.5,x=0.25", "--units", "nm", "--chunks", "y=16,x=16")
+    run("convert", folder / "a1.tif", target, *said)
+    assert (pixels(target) == 1).all()
+    facts = run_json("info", target)
+    assert [(axis["pixel"], axis["unit"]) for axis in facts["axes"]] == [
+        (0.5, "nanometer"),
+        (0.25, "nanometer"),
+    ]
+    assert facts["levels"][0]["chunks"] == [16, 16]
+    run("convert", folder / "a1.tif", target, code=5)
+    run("convert", folder / "notes.txt", tmp_path / "x.ome.zarr", code=6)
+    run("convert", folder / "none.tif", tmp_path / "x.ome.zarr", code=3)
+    run("convert", target, code=2)
+
+
+def test_a_folder_becomes_a_folder_and_a_rerun_does_what_is_missing(folder, tmp_path):
+    target = folder / "converted"
+    rows = run_json("convert", folder, target)
+    assert states(rows) == ["written"] * 3
+    for name, value in (("a1", 1), ("a2", 2), ("day 2/b", 3)):
+        assert (pixels(target / f"{name}.ome.zarr") == value).all()
+    before = (target / "a2.ome.zarr" / "zarr.json").stat()
+    write_tiff(folder / "a3.tif", plane(4))
+    rows = run_json("convert", folder, target)
+    assert states(rows) == ["there", "there", "written", "there"]
+    assert (target / "a2.ome.zarr" / "zarr.json").stat() == before
+    rows = run_json("convert", folder, target, "--existing", "replace")
+    assert states(rows) == ["written"] * 4
+
+
+def test_what_fails_is_collected_and_the_others_are_done(folder, tmp_path):
+    (folder / "a1.tif").write_bytes(b"no picture")
+    target, report = tmp_path / "out", tmp_path / "report.json"
+    text = run("convert", folder, target, "--report", report, code=6)
+    assert "no whole TIFF" in text
+    rows = json.loads(report.read_text())
+    assert states(rows) == ["failed", "written", "written"]
+    assert rows[0]["error"] == "DamagedDataError"
+    assert rows[0]["inputs"] == [str(folder / "a1.tif")]
+    assert sorted(path.name for path in target.iterdir()) == ["a2.ome.zarr", "day 2"]
+    write_tiff(folder / "a1.tif", plane(1))
+    run("convert", folder, target, "--report", tmp_path / "report.txt")
+    lines = (tmp_path / "report.txt").read_text().splitlines()
+    assert "written" in lines[0]
+    assert "there" in lines[1]
+
+
+def test_a_pattern_chooses_and_a_list_is_taken(folder, tmp_path):
+    rows = run_json("convert", folder, tmp_path / "1", "--pattern", "a*.tif*")
+    assert len(rows) == 2
+    rows = run_json("convert", folder, tmp_path / "2", "--pattern", "day*/*.tif")
+    assert [row["target"] for row in rows] == [str(tmp_path / "2/day 2/b.ome.zarr")]
+    rows = run_json("convert", folder / "a?.tif", folder / "day 2", tmp_path / "3")
+    assert len(rows) == 2
+    run("convert", folder, tmp_path / "4", "--pattern", "*.png", code=3)
+    run("convert", folder, tmp_path / "4.ome.zarr", code=2)
+
+
+def test_files_are_merged_by_their_names(tmp_path):
+    source = tmp_path / "raw"
+    for well in ("A1", "B2"):
+        for t in (1, 2, 10):
+            for c, color in enumerate(("DAPI", "GFP")):
+                value = 100 * (well == "B2") + 10 * t + c
+                write_tiff(source / f"{well}_t{t}_{color}.tif", plane(value, 3, 24, 32))
+    names = ("--merge", "{well}_t{t}_{c}.tif", "--axes", "zyx")
+    rows = run_json("convert", source, tmp_path / "out", *names)
+    assert states(rows) == ["written"] * 2
+    assert len(rows[0]["inputs"]) == 6
+    for well in ("A1", "B2"):
+        place = tmp_path / "out" / f"{well}.ome.zarr"
+        facts = run_json("info", place)
+        assert [axis["name"] for axis in facts["axes"]] == list("tczyx")
+        assert facts["levels"][0]["shape"] == [3, 2, 3, 24, 32]
+        assert [channel["name"] for channel in facts["channels"]] == ["DAPI", "GFP"]
+        for c in range(2):
+            found = pixels(place, c)
+            expected = [100 * (well == "B2") + 10 * t + c for t in (1, 2, 10)]
+            assert found[:, 0, 0, 0].tolist() == expected
+            assert (found == found[:, :1, :1, :1]).all()
+    (source / "A1_t2_GFP.tif").unlink()
+    rows = run_json("convert", source, tmp_path / "again", *names, code=2)
+    assert states(rows) == ["failed", "written"]
+    assert "t 2, c GFP" in rows[0]["sentence"]
+    write_tiff(source / "B2_t2_GFP.tif", plane(1, 3, 24, 30))
+    rows = run_json("convert", source, tmp_path / "third", *names, code=1)
+    assert "24 x 30" in rows[1]["sentence"]
+    run("convert", source, tmp_path / "x", "--merge", "{well}.tif", code=2)
+
+
+def test_files_are_merged_along_axes_that_they_have(tmp_path):
+    source = tmp_path / "raw"
+    for t in range(2):
+        values = np.stack([plane(10 * t + i) for i in range(3)])
+        write_tiff(source / f"s{t}.tif", values, metadata={"axes": "TYX"})
+    run("convert", source, tmp_path / "film.ome.zarr", "--merge", "s{t}.tif")
+    expected = [0, 1, 2, 10, 11, 12]
+    assert pixels(tmp_path / "film.ome.zarr")[:, 0, 0].tolist() == expected
+
+
+def test_fields_become_images_of_a_collection(tmp_path):
+    for number in (1, 2):
+        write_tiff(tmp_path / "raw" / f"f{number}.tif", plane(number))
+    run("convert", tmp_path / "raw", tmp_path / "w.ome.zarr", "--merge", "f{field}.tif")
+    names = [options["name"] for _, options, _ in read_layers(tmp_path / "w.ome.zarr")]
+    assert len(names) == 2
+    assert [pixels(tmp_path / "w.ome.zarr", i)[0, 0] for i in range(2)] == [1, 2]
+
+
+def test_files_are_merged_by_a_table(tmp_path):
+    for name, value in (("x", 1), ("y", 2), ("z", 3)):
+        write_tiff(tmp_path / "raw" / f"{name}.tif", plane(value))
+    table = tmp_path / "files.csv"
+    rows = ["file,image,c", "raw/y.tif,pair,red", "raw/x.tif,pair,blue", "raw/z.tif,,"]
+    table.write_text("\n".join(rows))
+    run("convert", "--table", table, tmp_path / "out")
+    found = read_layers(tmp_path / "out" / "pair.ome.zarr")
+    assert [options["name"] for _, options, _ in found] == ["blue", "red"]
+    assert [np.asarray(finest(layer)).max() for layer in found] == [1, 2]
+    assert (pixels(tmp_path / "out" / "z.ome.zarr") == 3).all()
+    table.write_text("image\npair\n")
+    run("convert", "--table", table, tmp_path / "out", code=2)
+
+
+def test_ome_zarr_among_files_are_converted_as_well(folder, tmp_path):
+    write_cells(str(folder / "cells.ome.zarr"), shape=(2, 32, 32))
+    rows = run_json("convert", folder, tmp_path / "out", "--version", "0.4")
+    assert states(rows) == ["written"] * 4
+    facts = run_json("info", tmp_path / "out" / "cells.ome.zarr")
+    assert facts["entry"]["version"] == "0.4"
+
+
+@pytest.mark.usefixtures("owner")
+def test_a_bucket_is_converted_to_a_bucket(folder, tmp_path, s3_server, s3_prefix):
+    place = f"s3://public/{s3_prefix}"
+    reached = ("--endpoint", s3_server.endpoint, "--to-endpoint", s3_server.endpoint)
+    run("copy", folder, f"{place}/raw", *reached[2:])
+    rows = run_json("convert", f"{place}/raw", f"{place}/out", *reached)
+    assert states(rows) == ["written"] * 3
+    assert (
+        states(run_json("convert", f"{place}/raw", f"{place}/out", *reached))
+        == ["there"] * 3
+    )
+    for name, value in (("a1", 1), ("day 2/b", 3)):
+        found = f"s3+{s3_server.endpoint}/public/{s3_prefix}/out/{name}.ome.zarr"
+        assert (pixels(found) == value).all()
+    rows = run_json("convert", f"{place}/raw/*.tif", tmp_path / "here", *reached[:2])
+    assert len(rows) == 1
+
+
+def test_a_cluster_writes_the_same_bytes(folder, tmp_path, client):
+    values = np.arange(4 * 600 * 700, dtype="u2").reshape(4, 600, 700)
+    write_tiff(folder / "large.tif", values, metadata={"axes": "ZYX"})
+    chunks = ("--chunks", "z=1,y=256,x=256")
+    run("convert", folder / "large.tif", tmp_path / "a.ome.zarr", *chunks)
+    said = ("--scheduler", client.scheduler.address)
+    run("convert", folder / "large.tif", tmp_path / "b.ome.zarr", *chunks, *said)
+    assert_equal_trees(tmp_path / "a.ome.zarr", tmp_path / "b.ome.zarr")
+
+
+@pytest.mark.parametrize("wrong", ["mainframe", "processes:x", "tcp://127.0.0.1"])
+def test_what_is_no_scheduler_is_said(folder, tmp_path, wrong):
+    words = ("convert", folder / "a1.tif", tmp_path / "c.ome.zarr")
+    run(*words, "--scheduler", wrong, code=7 if ":/" in wrong else 2)
+
+
+def assert_equal_trees(one, other):
+    trees = [
+        {
+            file.relative_to(root).as_posix(): file.read_bytes()
+            for file in root.rglob("*")
+            if file.is_file() and file.name != "zarr.json"
+        }
+        for root in (one, other)
+    ]
+    assert trees[0] == trees[1]
+    assert len(trees[0]) > 5
+
+
+KILLED = """
+import os, sys
+from napari_omezarr import Location
+from napari_omezarr.converting import *
+
+def die(part):
+    if part > 0.6:
+        os._exit(9)
+
+inputs = find_inputs([sys.argv[1]], Location.parse)
+jobs = plan_jobs(inputs, Location.parse(sys.argv[2]))
+choices = {"chunks": {"z": 1, "y": 64, "x": 64}}
+convert_all(jobs, ConvertRun(ReadChoices(), choices, progress=die))
+"""
+
+
+def test_a_run_that_was_killed_goes_on(tmp_path):
+    source, target = tmp_path / "raw", tmp_path / "out"
+    values = np.random.default_rng(1).integers(0, 999, (16, 256, 256), dtype="u2")
+    write_tiff(source / "b.tif", values, metadata={"axes": "ZYX"})
+    write_tiff(source / "a.tif", plane(1))
+    command = [sys.executable, "-c", KILLED, source, target]
+    assert subprocess.run(command, timeout=100).returncode == 9
+    assert not (target / "b.ome.zarr").exists()
+    chunks = [*target.glob("b.ome.zarr.partial/data/0/c/*/*/*")]
+    before = {chunk.relative_to(chunk.parents[5]): chunk.stat() for chunk in chunks}
+    assert before
+    words = ("convert", source, target, "--chunks", "z=1,y=64,x=64")
+    assert states(run_json(*words)) == ["there", "written"]
+    np.testing.assert_array_equal(pixels(target / "b.ome.zarr"), values)
+    for chunk, written in list(before.items())[:4]:
+        found = target / "b.ome.zarr" / chunk.relative_to(chunk.parts[0])
+        assert found.stat().st_mtime_ns == written.st_mtime_ns
+    assert states(run_json(*words)) == ["there"] * 2

@@ -1,0 +1,70 @@
+"""Files of other libraries, where they are installed; and what is said where not."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from commands import finest, run
+from napari_omezarr import Location, errors, read_layers
+from napari_omezarr.converting import ReadChoices
+from napari_omezarr.converting.formats import read_images
+
+
+def read_one(path):
+    (image,) = read_images(Location.parse(str(path)), ReadChoices())
+    return image
+
+
+def read_all(image):
+    return image.source.read(tuple((0, size) for size in image.shape))
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_nifti(tmp_path, ending):
+    nibabel = pytest.importorskip("nibabel")
+    values = np.arange(4 * 5 * 6 * 2, dtype="i2").reshape(4, 5, 6, 2)
+    volume = nibabel.Nifti1Image(values, np.diag([0.5, 0.6, 2, 1]))
+    volume.header.set_xyzt_units("mm", "sec")
+    nibabel.save(volume, tmp_path / f"brain{ending}")
+    image = read_one(tmp_path / f"brain{ending}")
+    assert [axis.name for axis in image.axes] == list("tzyx")
+    assert [axis.unit for axis in image.axes] == ["second", *["millimeter"] * 3]
+    np.testing.assert_allclose(image.affine.scale, (1, 2, 0.6, 0.5), rtol=1e-6)
+    np.testing.assert_array_equal(read_all(image), values.T)
+
+
+def test_nrrd(tmp_path):
+    nrrd = pytest.importorskip("nrrd")
+    values = np.arange(2 * 3 * 4, dtype="u1").reshape(2, 3, 4)
+    header = {"spacings": [0.5, 0.6, 2.0], "units": ["um", "um", "um"]}
+    nrrd.write(str(tmp_path / "a.nrrd"), values, header, index_order="C")
+    image = read_one(tmp_path / "a.nrrd")
+    assert image.affine.scale == (2, 0.6, 0.5)
+    assert [axis.unit for axis in image.axes] == ["micrometer"] * 3
+    np.testing.assert_array_equal(read_all(image), values)
+
+
+def test_a_missing_library_is_named(tmp_path, monkeypatch):
+    for name in ("nd2", "bioio"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for ending, package in ((".nd2", "nd2"), (".czi", "bioio bioio-czi")):
+        file = tmp_path / f"a{ending}"
+        file.write_bytes(b"x")
+        with pytest.raises(errors.UnsupportedDataError) as caught:
+            read_one(file)
+        assert caught.value.action.endswith(f"pip install {package}")
+
+
+def test_readers_of_napari_are_asked(tmp_path):
+    """napari's own reader takes pictures."""
+    pytest.importorskip("napari")
+    values = np.arange(24 * 32, dtype="u2").astype("u1").reshape(24, 32)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    run("convert", tmp_path / "a.png", tmp_path / "a.ome.zarr")
+    (layer,) = read_layers(tmp_path / "a.ome.zarr")
+    assert layer[1]["name"] == "a"
+    np.testing.assert_array_equal(finest(layer), values)
