@@ -12,7 +12,7 @@ import pytest
 import zarr
 
 import small_images
-from napari_omezarr.errors import NodeNotFoundError
+from napari_omezarr.errors import NodeNotFoundError, ObjectChangedError
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
 from napari_omezarr.reading import ReadOptions, read
@@ -285,16 +285,66 @@ def test_arrays_that_grew_after_consolidation_are_shown_whole(
     tmp_path, address, version, what
 ):
     levels, cells = put_consolidated(tmp_path / "a.zarr", version)
-    data = levels[0] if what == "0" else cells
-    grown = np.concatenate([data, data], axis=data.ndim - 3)
-    array = zarr.open_array(str(tmp_path / "a.zarr" / what))
-    array.resize(grown.shape)
-    array[...] = grown
+    grown = double(tmp_path / "a.zarr" / what, levels[0] if what == "0" else cells)
     layers = read_layers(f"{address}/a.zarr")
     layer = layers[0] if what == "0" else layers[-1]
     expected = grown[0] if what == "0" else grown
     np.testing.assert_array_equal(layer[0][0].compute(), expected)
     assert [text for text in said(layer) if "consolidated metadata" in text]
+
+
+def double(path, data):
+    """Let an array grow to twice its planes, whatever is consolidated above it."""
+    grown = np.concatenate([data, data], axis=data.ndim - 3)
+    array = zarr.open_array(str(path))
+    array.resize(grown.shape)
+    array[...] = grown
+    return grown
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize("what", ["0", "labels/cells/0"])
+def test_pixels_of_an_outdated_document_are_an_error_and_then_right(
+    tmp_path, http_server, version, what
+):
+    """`read` takes no round to know it: the first pixels tell."""
+    levels, cells = put_consolidated(tmp_path / "a.zarr", version)
+    number = 0 if what == "0" else 1
+    address = f"{http_server.url}/a.zarr"
+    pixels = read(address).pyramids[number].levels[0].pixels
+    np.testing.assert_array_equal(pixels[...], (levels[0], cells)[number])
+    told = len(http_server.requests)
+    pixels[0, 0]
+    assert not [
+        r for r in http_server.requests[told:] if "/." in r.path or "json" in r.path
+    ]
+    grown = double(tmp_path / "a.zarr" / what, (levels[0], cells)[number])
+    reading = read(address)
+    pixels = reading.pyramids[number].levels[0].pixels
+    with pytest.raises(ObjectChangedError, match="older than") as caught:
+        pixels[0]
+    assert address in str(caught.value)
+    reading = read(address)
+    np.testing.assert_array_equal(reading.pyramids[number].levels[0].pixels[...], grown)
+    assert [text for text in reading.warnings if "consolidated metadata" in text]
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_what_was_calibrated_or_deleted_since_consolidation_is_an_error(
+    tmp_path, http_server, version
+):
+    put_consolidated(tmp_path / "a.zarr", version)
+    document = tmp_path / "a.zarr" / "labels" / "cells"
+    document /= ".zattrs" if version == "0.4" else "zarr.json"
+    text = document.read_text()
+    document.write_text(text.replace("0.5", "0.25"))
+    assert document.read_text() != text
+    image, labels = read(f"{http_server.url}/a.zarr").pyramids
+    with pytest.raises(ObjectChangedError):
+        labels.levels[0].pixels[0]
+    shutil.rmtree(tmp_path / "a.zarr" / "2")
+    with pytest.raises(ObjectChangedError):
+        image.levels[2].pixels[0]
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])

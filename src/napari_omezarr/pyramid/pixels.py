@@ -24,7 +24,7 @@ from .decoding import decoding_of
 from .shards import ShardReader, ZarrParts, layout_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from .boxes import Bounds, ChunkPart
     from .decoding import Decoding
@@ -161,6 +161,8 @@ class ArrayPixels(Readable):
         What was found out of its chunks while they were read, in sentences.
     may_be_empty : bool
         Whether it is usual that there is no chunk at all, as for new labels.
+    confirm : callable or None
+        Awaited with the first box; raises if the document is known to be outdated.
     """
 
     def __init__(
@@ -184,6 +186,7 @@ class ArrayPixels(Readable):
         self.token = uuid4().hex
         self.findings: tuple[str, ...] = ()
         self.may_be_empty = False
+        self.confirm: Callable[[], Awaitable[None]] | None = None
         self._found = False
         self._absent: set[tuple[int, ...]] = set()
         self._probes = 0
@@ -252,10 +255,14 @@ class ArrayPixels(Readable):
         Raises
         ------
         StoreError
-            A chunk could not be had.
+            A chunk could not be had, or the document is of an older array.
         """
         array = self._array
-        box = await self._read(bounds)
+        if self.confirm is None:
+            box = await self._read(bounds)
+        else:
+            box, _ = await asyncio.gather(self._read(bounds), self.confirm())
+            self.confirm = None
         if self._absent and not self._found and await self._is_respelled(bounds, array):
             box = await self._read(bounds)
         return box

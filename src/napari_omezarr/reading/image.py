@@ -39,6 +39,7 @@ from napari_omezarr.pyramid import ArrayPixels, Level, Pyramid, tolerated, under
 from .nodes import (
     ArrayNode,
     GroupNode,
+    array_key,
     find_array,
     find_group,
     group_keys,
@@ -125,6 +126,11 @@ def open_array(opening: Opening, node: ArrayNode) -> ArrayPixels:
         reason = str(error).strip().rstrip(".")[:_REASON] or type(error).__name__
         msg = f"The array {name} cannot be decoded here: {reason}."
         raise UnsupportedDataError(msg, url=address) from error
+    group = node.path.rpartition("/")[0]
+    keys = array_key(node.path, node.zarr_format), *group_keys(group, node.zarr_format)
+    confirmation = opening.consolidated.confirmation(opening.store, keys)
+    if confirmation is not None:
+        pixels.confirm = confirmation.settle
     opening.warnings.extend(f"{name}: {said}" for said in odd)
     opening.warnings.extend(notes)
     return pixels

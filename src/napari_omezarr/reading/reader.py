@@ -235,8 +235,9 @@ def read(
     """Open what lies at an address; metadata only, no pixel is read.
 
     Blocks for the rounds of requests: 2 for an image, 3 with labels, 4 for a series or
-    a plate of any size; 1 where consolidated metadata are there. These are believed,
-    though an array may have grown since; `read_layers` and the viewer ask once more.
+    a plate of any size; 1 where consolidated metadata are there. Whether these are
+    older than an array is asked along with its first pixels, which raise
+    ObjectChangedError if they are; `read_layers` and the viewer ask at once.
 
     Parameters
     ----------
@@ -296,7 +297,9 @@ def _read(
     location: Location, options: ReadOptions, *, believes: bool = True
 ) -> tuple[Reading, Opening]:
     # On this computer a document costs nothing to be read itself.
-    consolidated = Consolidated(believed=believes and location.is_remote)
+    consolidated = Consolidated(
+        believed=believes and location.is_remote, place=location.display
+    )
     store = open_store(location)
     opening = Opening(location, store, options, consolidated=consolidated)
     try:

@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from napari_omezarr.errors import StoreError
+from napari_omezarr.errors import ObjectChangedError, StoreError
 from napari_omezarr.metadata import DocumentError, load_json
 
 if TYPE_CHECKING:
@@ -111,6 +111,36 @@ async def run_questions_async(questions: Questions[T], store: RemoteStore) -> T:
 # Consolidated metadata: used when it is there, never needed.
 
 _MOST_CHECKED = 32
+_KNOWN_OLDER: set[str] = set()
+"""Places whose consolidated metadata were found to be older than what they tell of."""
+
+
+@dataclass(slots=True)
+class Confirmation:
+    """Asks whether documents say what consolidated metadata said of them: once.
+
+    It goes along with the first pixels, so that it costs no round of its own.
+    """
+
+    place: str
+    store: RemoteStore
+    said: Mapping[str, str]  # by key, what the document means
+    is_needed: bool = True
+
+    async def settle(self) -> None:
+        """Raise `ObjectChangedError` if a document says otherwise by now."""
+        if not self.is_needed:
+            return
+        answers = await self.store.answers(self.said)
+        for key, body in answers.items():
+            if isinstance(body, StoreError):  # whoever reads the pixels will know
+                continue
+            if body is None or _meaning_of(body) != self.said[key]:
+                _KNOWN_OLDER.add(self.place)
+                msg = f"The consolidated metadata of {self.place} are older than {key}."
+                action = "Open it again: the documents themselves are read then."
+                raise ObjectChangedError(msg, action=action, url=self.place)
+        self.is_needed = False
 
 
 class Consolidated:
@@ -124,9 +154,11 @@ class Consolidated:
     else only where the documents themselves are not served at all.
     """
 
-    def __init__(self, *, believed: bool = True) -> None:
+    def __init__(self, *, believed: bool = True, place: str = "") -> None:
         self.is_older = False
-        self._believed = believed
+        self._place = place
+        self._believed = believed and place not in _KNOWN_OLDER
+        self._confirmations: list[Confirmation] = []
         self._documents: dict[str, Any] = {}
         self._claims: dict[str, Any] = {}
         # The folders whose consolidated metadata are all that there is of them.
@@ -185,17 +217,41 @@ class Consolidated:
         """
         claims = tuple(self._claims)[:_MOST_CHECKED]
         answers = store.fetch(claims) if claims else {}
+        for confirmation in self._confirmations:
+            confirmation.is_needed = not answers.keys() >= confirmation.said.keys()
         return all(self._agrees(key, body) for key, body in answers.items())
+
+    def confirmation(
+        self, store: RemoteStore, keys: Iterable[str]
+    ) -> Confirmation | None:
+        """Give what is to be asked of some documents, if they were not asked for."""
+        said = {
+            key: _meaning(self._claims[key])
+            for key in keys
+            if key in self._claims and not self._is_alone(key)
+        }
+        if not said:
+            return None
+        made = Confirmation(self._place, store, said)
+        self._confirmations.append(made)
+        return made
+
+    def _is_alone(self, key: str) -> bool:
+        return any(key.startswith(below) for below in self._alone)
 
     def _agrees(self, key: str, body: bytes | StoreError | None) -> bool:
         if isinstance(body, StoreError):  # whoever reads the pixels will know
             return True
         if body is None:
-            return any(key.startswith(below) for below in self._alone)
-        try:
-            return _meaning(json.loads(body)) == _meaning(self._documents[key])
-        except ValueError:
-            return False
+            return self._is_alone(key)
+        return _meaning_of(body) == _meaning(self._documents[key])
+
+
+def _meaning_of(body: bytes) -> str | None:
+    try:
+        return _meaning(load_json(body))
+    except DocumentError:
+        return None
 
 
 def _meaning(document: Any) -> str:
