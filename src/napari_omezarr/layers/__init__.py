@@ -1,6 +1,7 @@
 """Pyramids as napari layer data; napari's words live only here."""
 
 from .api import layer_data, read_layers
+from .features import read_features
 from .spec import (
     LayerData,
     LayerSpec,
@@ -21,6 +22,7 @@ __all__ = [
     "layer_data",
     "makeshift_limits",
     "plain_columns",
+    "read_features",
     "read_layers",
     "unfit_window",
     "with_checked_window",

@@ -11,6 +11,7 @@ from napari_omezarr.metadata import normalized_unit
 from napari_omezarr.reading import ReadOptions, read_current
 from napari_omezarr.store import is_zarr, location_of
 
+from .features import with_features
 from .options import image_layers, label_layer, viewable
 from .spec import with_contrast
 
@@ -113,6 +114,7 @@ def read_layers(  # noqa: PLR0913 - one verb, all its choices by name
     multiscale: int | str | None = None,
     series: int | str | None = None,
     coordinate_system: str | None = None,
+    features: bool = True,
     endpoint: str | None = None,
     region: str | None = None,
     profile: str | None = None,
@@ -140,6 +142,9 @@ def read_layers(  # noqa: PLR0913 - one verb, all its choices by name
     coordinate_system : str or None, optional
         Which of its named coordinate systems (0.6, SpatialData) to show the image
         in; None takes the intrinsic one (0.6), or where its own transforms lead.
+    features : bool, optional
+        Whether to look for the features of labels in the tables beside them, and to
+        read those that take up to 512 MB of memory.
     endpoint, region, profile : str or None, optional
         Where and how to sign in to an ``s3://`` address; None leaves it to the
         address and the environment.
@@ -190,4 +195,5 @@ def read_layers(  # noqa: PLR0913 - one verb, all its choices by name
         coordinate_system=coordinate_system,
     )
     layers = layer_data(read_current(location, options).pyramids, channels=channels)
-    return [layer.layer_data for layer in with_contrast(layers)]
+    layers = with_contrast(with_features(layers) if features else layers)
+    return [layer.layer_data for layer in layers]

@@ -21,7 +21,9 @@ from napari_omezarr.pyramid import (
     to_dask,
 )
 from napari_omezarr.region import layer_options
+from napari_omezarr.tables import UNREAD
 
+from .features import source_of_features
 from .spec import LayerSpec, is_range_of_a_type, label_type, makeshift_limits
 
 if TYPE_CHECKING:
@@ -242,7 +244,11 @@ def label_layer(pyramid: Pyramid, metadata: dict[str, Any]) -> LayerSpec:
         options |= colors
         options |= _features(label)
     options |= _saved_labels(pyramid)
-    return LayerSpec("labels", _lazy(levels), levels, options).warned(*said)
+    source = source_of_features(pyramid)
+    if source is not None and source.named:
+        options["metadata"]["omezarr"][UNREAD] = source.named
+    spec = LayerSpec("labels", _lazy(levels), levels, options, features=source)
+    return spec.warned(*said)
 
 
 def _without_channel(pyramid: Pyramid) -> tuple[int | None, tuple[Pixels, ...]]:

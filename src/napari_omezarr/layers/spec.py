@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import dask.array as da
 
     from napari_omezarr.pyramid import Pixels
+    from napari_omezarr.tables import FeatureSource
 
 LayerData = tuple[Any, dict[str, Any], str]
 """What napari calls layer data: data, options of the constructor, layer type."""
@@ -59,6 +60,8 @@ class LayerSpec:
     checks_window : bool
         The metadata give a window that may not fit the pixels: see
         ``fitting_contrast``.
+    features : FeatureSource or None
+        Where the features of labels may lie; nothing was asked yet.
     """
 
     kind: str
@@ -68,6 +71,7 @@ class LayerSpec:
     contrast_range: tuple[float, float] | None = None
     needs_contrast: bool = False
     checks_window: bool = False
+    features: FeatureSource | None = None
 
     def __post_init__(self) -> None:
         # napari shows these as its widgets take them.

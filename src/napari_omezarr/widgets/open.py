@@ -11,6 +11,7 @@ from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd  # type: ignore[import-untyped]  # its stubs are a package
 from napari.layers import Layer
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QTimer
@@ -23,11 +24,14 @@ from napari_omezarr.layers import (
     estimate_contrast,
     fitting_contrast,
     layer_data,
+    plain_columns,
+    read_features,
     unfit_window,
     with_checked_window,
 )
 from napari_omezarr.plain_text import plain
 from napari_omezarr.reading import ReadOptions, read_current
+from napari_omezarr.tables import UNREAD
 from napari_omezarr.user_files import Recents
 
 from .open_options import OpenOptions, asked_of_viewer, with_options
@@ -40,12 +44,13 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from napari.components import ViewerModel
-    from napari.layers import Image
+    from napari.layers import Image, Labels
 
     from napari_omezarr.layers import LayerSpec
     from napari_omezarr.location import Location
     from napari_omezarr.pyramid import Pixels
     from napari_omezarr.reading import Reading
+    from napari_omezarr.tables import FeatureSource
 
 Limits = tuple[float, float]
 
@@ -166,11 +171,44 @@ def make_layer(spec: LayerSpec) -> Layer:
         layer.contrast_limits_range = spec.contrast_range
     attach(layer, spec.levels, label=spec.kind == "labels")
     layer.visible = visible
+    if spec.features is not None:
+        read_features_later(layer, spec.features)
     if spec.needs_contrast:
         estimate_later(layer, spec.levels)
     if spec.checks_window:
         estimate_later(layer, spec.levels, spec.options["contrast_limits"])
     return layer
+
+
+# Features of labels that lie in a table: read in a thread, after the picture.
+
+
+def read_features_later(layer: Labels, source: FeatureSource) -> Task:
+    """Read the features of labels, and set them unless the person has by then."""
+    return Task(partial(_read_features, source)).start(
+        partial(_set_features, weakref.ref(layer))
+    )
+
+
+def _read_features(source: FeatureSource) -> tuple[pd.DataFrame | None, str]:
+    with _turn:
+        columns, said = read_features(source)
+    return pd.DataFrame(plain_columns(columns)) if columns else None, said
+
+
+def _set_features(
+    reference: weakref.ref[Labels],
+    outcome: Future[tuple[pd.DataFrame | None, str]],
+) -> None:
+    layer = reference()
+    if layer is None or len(layer.features.columns):
+        return
+    features, said = outcome.result()
+    if said:
+        show_warning(said)
+    if features is not None:
+        layer.features = features
+        layer.metadata["omezarr"].pop(UNREAD, None)
 
 
 # Contrast limits that no metadata give: estimated in a thread, set by signal.

@@ -34,6 +34,7 @@ from .plan import plan_layers
 from .rendering import folder_name
 from .save import check_not_open, save
 from .source import as_source
+from .tables_there import update_labels
 
 if TYPE_CHECKING:
     import os
@@ -540,7 +541,11 @@ def update_rendering(
     written: list[str] = []
     for home, specs in groups.items():
         place = parsed(home if address is None else address)
-        written += update_image(specs, open_hierarchy(place), _above(place))
+        hierarchy, above = open_hierarchy(place), _above(place)
+        if len(specs) == 1 and specs[0].label is not None:
+            written += update_labels(specs[0], hierarchy, above)
+        else:
+            written += update_image(specs, hierarchy, above)
     return tuple(written)
 
 

@@ -11,6 +11,7 @@ from napari_omezarr.location import ARRAY_DOCUMENT
 from napari_omezarr.metadata import Affine
 
 from .encode import ZarrDocument, group_documents, zarr_format
+from .feature_tables import TABLE, lists_of_tables
 from .plan import level_document
 from .rendering import NAPARI, image_label_document, napari_document, omero_document
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from napari_omezarr.metadata import Axis
 
     from .chunking import LevelPlan
+    from .feature_tables import FeaturePlan
     from .options import Method, Version
     from .plan import ImagePlan, Plan
 
@@ -158,6 +160,7 @@ def plan_documents(plan: Plan) -> tuple[ZarrDocument, ...]:
     version = plan.options.version
     arrays = array_documents(plan)
     groups: list[ZarrDocument] = []
+    groups += lists_of_tables(_lists(plan), version)
     # Labels stand behind their image in the plan, and are written before it.
     for image in reversed(plan.images):
         if image.labels:
@@ -166,7 +169,16 @@ def plan_documents(plan: Plan) -> tuple[ZarrDocument, ...]:
     if plan.collection:
         groups += _collection(plan)
     documents = (*arrays, *groups)
-    return consolidated(documents, version) if plan.options.consolidated else documents
+    if not plan.options.consolidated:
+        return documents
+    tables = [document for each in plan.tables for document in each.documents]
+    return consolidated(documents, version, tables)
+
+
+def _lists(plan: Plan) -> list[FeaturePlan]:
+    """Give the tables of the images that are written; others are listed already."""
+    written = {image.path for image in plan.images}
+    return [each for each in plan.tables if each.image in written]
 
 
 def image_attributes(plan: Plan, image: ImagePlan) -> dict[str, Any]:
@@ -199,6 +211,8 @@ def image_attributes(plan: Plan, image: ImagePlan) -> dict[str, Any]:
             block["omero"] = omero
     extras.pop(NAPARI, None)
     state = napari_document(spec, image.path, named=plan.collection)
+    if image.features is not None and image.features.objects:
+        state["labels"] = {**state.get("labels", {}), TABLE: image.features.name}
     if "coordinateTransformations" in multiscale:
         # Others show the intrinsic system; here it comes back where it was.
         state["coordinate_system"] = WORLD
@@ -225,21 +239,26 @@ def namespaced(
 
 
 def consolidated(
-    documents: Sequence[ZarrDocument], version: Version
+    documents: Sequence[ZarrDocument],
+    version: Version,
+    others: Sequence[ZarrDocument] = (),
 ) -> tuple[ZarrDocument, ...]:
     """Put all metadata into the root's document as well: opening is one request.
 
     Zarr v3 has them in the root's ``zarr.json``, v2 in ``.zmetadata``, which comes
-    last: by itself it makes an image visible.
+    last: by itself it makes an image visible. ``others`` are written elsewhere.
     """
     if version == "0.4":
         content = {
             "zarr_consolidated_format": 1,
-            "metadata": {document.key: document.content for document in documents},
+            "metadata": {each.key: each.content for each in (*documents, *others)},
         }
         return (*documents, ZarrDocument(".zmetadata", content))
     *below, root = documents
-    return (*below, ZarrDocument(root.key, {**root.content, **inline(below)}))
+    return (
+        *below,
+        ZarrDocument(root.key, {**root.content, **inline((*below, *others))}),
+    )
 
 
 def inline(documents: Iterable[ZarrDocument]) -> dict[str, Any]:

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_omezarr.errors import OMEZarrError, OptionError, UnsupportedDataError
+from napari_omezarr.location import Location
 from napari_omezarr.metadata import Affine, Axis, Image, parse_document
 from napari_omezarr.pyramid import Pyramid
+from napari_omezarr.tables import UNREAD, feature_source
 
+from .feature_tables import known_of_labels, named_by_labels
 from .image_spec import (
     ChannelDisplay,
     ImageSpec,
@@ -25,11 +28,13 @@ from .image_spec import (
     named_axes,
     original_span,
 )
-from .rendering import channel_color, label_colors, label_properties
+from .rendering import channel_color, label_colors
 from .source import Converted, as_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from napari_omezarr.tables import FeatureSource
 
     from .source import PixelSource
 
@@ -248,13 +253,28 @@ def _labels(
             action="Convert them to integers first.",
         )
     colors, state = label_colors(options.get("colormap"))
-    rows = label_properties(options.get("features"), options.get("properties"))
-    visible = bool(options.get("visible", True))
-    display = LabelDisplay(colors, rows, visible, _state(options, _LABEL_STATE) | state)
+    rows, known = known_of_labels(options.get("features"), options.get("properties"))
+    display = LabelDisplay(
+        colors,
+        rows,
+        bool(options.get("visible", True)),
+        _state(options, _LABEL_STATE) | state,
+        known or (None if rows else _unread(options)),
+    )
     assumed = are_placeholders(_names(options, len(source.shape)))
     return ImageSpec(
         name, source, axes, affine, label=display, origin=origin, axes_assumed=assumed
     )
+
+
+def _unread(options: Mapping[str, Any]) -> FeatureSource | None:
+    """Give where the features are that a layer was opened with and has not read yet."""
+    metadata = options.get("metadata")
+    record = metadata.get("omezarr") if isinstance(metadata, Mapping) else None
+    name = record.get(UNREAD) if isinstance(record, Mapping) else None
+    if not isinstance(record, Mapping) or not isinstance(name, str):
+        return None
+    return feature_source(Location.parse(str(record.get("address"))), name)
 
 
 def _without_booleans(source: PixelSource) -> PixelSource:
@@ -278,7 +298,11 @@ def _pyramid(pyramid: Pyramid) -> ImageSpec:
     parts = (pyramid.name, source, pyramid.axes, finest.affine)
     if pyramid.label is not None:
         source = _without_booleans(source)
-        display = LabelDisplay(pyramid.label.colors, pyramid.label.properties)
+        named = named_by_labels(pyramid.extras)
+        known = feature_source(pyramid.location, named) if named else None
+        display = LabelDisplay(
+            pyramid.label.colors, pyramid.label.properties, table=known
+        )
         return ImageSpec(pyramid.name, source, *parts[2:], label=display, origin=origin)
     displays = tuple(
         ChannelDisplay(

@@ -16,6 +16,8 @@ from .source import Transposed, stack
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from napari_omezarr.tables import FeatureSource, Table
+
     from .source import PixelSource
 
 _TYPES = {
@@ -86,13 +88,15 @@ class LabelDisplay:
     """How label values are shown, and what is known of each.
 
     ``colors`` gives RGBA (0-255) and ``properties`` JSON values, by label value;
-    ``state`` is as in `ChannelDisplay`.
+    ``state`` is as in `ChannelDisplay`. More than a few properties are a ``table``,
+    which may still have to be read.
     """
 
     colors: Mapping[int, tuple[int, int, int, int]] = field(default_factory=dict)
     properties: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     visible: bool = True
     state: Mapping[str, Any] = field(default_factory=dict)
+    table: Table | FeatureSource | None = None
 
 
 @dataclass(frozen=True, slots=True)

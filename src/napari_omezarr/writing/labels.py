@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari_omezarr.errors import OptionError
 from napari_omezarr.location import GROUP_DOCUMENT
 from napari_omezarr.metadata import Affine
+from napari_omezarr.tables import GROUP
 
 from .commit import InPlaceTarget
 from .documents import labels_attributes, plan_documents
@@ -29,6 +30,7 @@ from .image_spec import ImageSpec, adopted, ordered, same_grid
 from .plan import Plan, plan_image
 from .rendering import folder_name
 from .save import save
+from .tables_there import drop_older, list_documents, list_table, with_free_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -120,17 +122,27 @@ def save_labels(  # noqa: PLR0913 - what to save, where, and how
     folder = folder_name(name or spec.name, beside)
     if folder != folder_name(spec.name, ()):  # it is to be called otherwise
         spec = replace(spec, name=folder)
-    plan = plan_labels(spec, image, folder, options)
+    plan = _with_free_table(plan_labels(spec, image, folder, options), hierarchy)
 
     def announce() -> None:
         place = listed.index(folder) if folder in listed else None
         _list(hierarchy, folder, image.version, place)
+        tables = [table for table in plan.tables if table.objects]
+        for table in tables:
+            list_table(hierarchy, table.name, image.version)
+        kept = tables[0].name if tables else ""
+        dropped = drop_older(hierarchy, folder, kept, image.version)
 
         def documents() -> list[ZarrDocument]:
             listing = _labels_documents(hierarchy, image.version)
+            listing += list_documents(hierarchy, image.version)
+            listing += [each for table in tables for each in table.documents]
             return [*plan_documents(plan), *listing]
 
-        refresh([(hierarchy, ""), *above], documents)
+        around = [(hierarchy, ""), *above]
+        refresh(around, documents)
+        for name in dropped:
+            retract(around, f"{GROUP}/{name}")
 
     def retire() -> None:
         _unlist(hierarchy, folder, image.version)
@@ -139,7 +151,15 @@ def save_labels(  # noqa: PLR0913 - what to save, where, and how
         retract(around, plan.images[0].path)
 
     target = InPlaceTarget(hierarchy, plan.images[0].path, announce, retire)
-    return save(plan, target, mode, executor, running)
+    return save(plan, target, mode, executor, running, tables=hierarchy)
+
+
+def _with_free_table(plan: Plan, hierarchy: Hierarchy) -> Plan:
+    (planned,) = plan.images
+    if planned.features is None:
+        return plan
+    features = with_free_name(planned.features, hierarchy)
+    return replace(plan, images=(replace(planned, features=features),))
 
 
 def label_names(hierarchy: Hierarchy) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from napari_omezarr.errors import LossError, OptionError
 from napari_omezarr.metadata import Affine, normalized_unit
 from napari_omezarr.pyramid import Pyramid
+from napari_omezarr.tables import Table
 
 from .chunking import (
     COPIES,
@@ -27,6 +28,7 @@ from .chunking import (
     write_passes,
 )
 from .encode import Compression, array_document, compression
+from .feature_tables import plan_features
 from .from_arrays import Channels, Grid, describe_array, units_by_axis
 from .from_layers import SAVED, describe, is_array, layer_data, listed
 from .image_spec import ImageSpec, by_times, group, unit_name
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from napari_omezarr.metadata import Axis
     from napari_omezarr.pyramid import Bounds
 
+    from .feature_tables import FeaturePlan
     from .image_spec import ImageGroup
     from .journal import Key
     from .options import Method, WriteOptions
@@ -50,7 +53,6 @@ _USUAL_RATIO = 0.6
 _LABEL_RATIO = 0.06
 """How much of an image, and of labels, is usually left after compression."""
 _MOST_AXES = 5
-_MANY_ROWS = 1000
 HELD = 4
 """What is kept of chunks for other blocks is in memory up to this part of it."""
 
@@ -67,6 +69,8 @@ class ImagePlan:
     codec: Compression
     labels: tuple[str, ...] = ()
     """The names of its label images, which lie in ``labels`` below it."""
+    features: FeaturePlan | None = None
+    """The table that is written beside labels."""
     reason: str = ""
     """Why it does not share an image with others, or belong to one."""
 
@@ -140,7 +144,14 @@ class Plan:
         documents = arrays + groups * per_group
         if self.options.version == "0.4" and self.options.consolidated:
             documents += 1
+        documents += sum(len(each.objects) for each in self.tables if each.rows)
+        documents += per_group * len({each.image for each in self.tables})
         return documents + sum(image.objects for image in self.images)
+
+    @property
+    def tables(self) -> tuple[FeaturePlan, ...]:
+        """The tables that are written beside labels."""
+        return tuple(i.features for i in self.images if i.features is not None)
 
     @property
     def objects_by_level(self) -> tuple[int, ...]:
@@ -314,11 +325,10 @@ def _axis_notes(spec: ImageSpec) -> list[str]:
         for axis in axes
         if axis.unit and axis.type != "channel" and normalized_unit(axis) is None
     ]
-    if spec.label is not None and len(spec.label.properties) > _MANY_ROWS:
-        rows = len(spec.label.properties)
+    if spec.label is not None and isinstance(spec.label.table, Table):
+        rows = spec.label.table.rows
         notes.append(
-            f"The features of {name} ({rows:,} rows) are stored in the metadata, which "
-            "everybody reads who opens the image."
+            f"The features of {name} ({rows:,} rows) become a table beside the labels."
         )
     dtype = spec.source.dtype
     if spec.label is not None and dtype.itemsize > 4:
@@ -496,6 +506,7 @@ def plan_image(
         ),
         method=options.label_method if is_label else options.image_method,
         codec=compression(codec, strength, options.version, source.dtype),
+        features=plan_features(spec, path, options.version),
     )
 
 

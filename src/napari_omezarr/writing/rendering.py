@@ -297,21 +297,24 @@ def label_properties(*tables: Any) -> dict[int, dict[str, Any]]:
     The first table that has a column counts. Without the column ``index`` a row is
     about the label value of its number, as in napari.
     """
-    for table in tables:
-        columns = _columns(table)
-        if columns:
-            return _rows(columns)
-    return {}
+    columns = label_columns(*tables)
+    return _rows(columns) if columns else {}
 
 
-def _columns(table: Any) -> dict[str, list[Any]]:
+def label_columns(*tables: Any) -> dict[str, Any]:
+    """Give the columns of the first table that has some."""
+    return next((found for found in map(_columns, tables) if found), {})
+
+
+def _columns(table: Any) -> dict[str, Any]:
     if table is None:
         return {}
     names = list(table) if isinstance(table, Mapping) else list(table.columns)
-    return {str(name): list(table[name]) for name in names}
+    return {str(name): table[name] for name in names}
 
 
-def _rows(columns: dict[str, list[Any]]) -> dict[int, dict[str, Any]]:
+def _rows(given: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
+    columns = {name: list(column) for name, column in given.items()}
     values = columns.pop(INDEX, None)
     count = len(next(iter(columns.values()), values or []))
     numbers = range(count) if values is None else [int(value) for value in values]

@@ -278,17 +278,18 @@ def save(
     mode: SaveMode,
     executor: Executor,
     running: Running | None = None,
+    tables: Hierarchy | None = None,
 ) -> Saved:
     """Write all pixels, then the documents; until then there is no image.
 
     The executor is left open. What is done when it fails is kept, for resuming.
+    ``tables`` is where the tables beside labels go, if not where the pixels do.
     """
     accepted(plan)
     with target.claim.held():
         guarded = _Guarded(executor, target.claim)
-        return _save(
-            plan, target, mode, guarded, running or Running(verify=mode.verify)
-        )
+        running = running or Running(verify=mode.verify)
+        return _save(plan, target, mode, guarded, running, tables)
 
 
 class _Guarded:
@@ -309,7 +310,12 @@ class _Guarded:
 
 
 def _save(
-    plan: Plan, target: Target, mode: SaveMode, executor: Executor, running: Running
+    plan: Plan,
+    target: Target,
+    mode: SaveMode,
+    executor: Executor,
+    running: Running,
+    tables: Hierarchy | None,
 ) -> Saved:
     began = time.monotonic()
     resumed = _resumed(target, plan, mode)
@@ -337,6 +343,8 @@ def _save(
             verified = verification.finish()
     if not plan.options.accept_refused:
         refuse_presumed(began, "saved", AGREE)
+    for each in plan.tables:
+        each.put(tables or target.staged)
     target.claim.check(thoroughly=True)
     target.commit(plan_documents(plan), replaced)
     return Saved(target.address, plan, verified, (*target.notes, *notes))

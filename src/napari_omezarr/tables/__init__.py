@@ -1,0 +1,39 @@
+"""Tables beside images: what ngio, fractal and spatialdata write, read and written."""
+
+from .files import PARQUET, TEXT, csv_bytes, parse_file
+from .layout import feature_objects, feature_table, is_own_table
+from .stored import (
+    GROUP,
+    UNREAD,
+    FeatureSource,
+    StoredTable,
+    feature_source,
+    is_table_name,
+    named_table,
+    open_table,
+    stored_tables,
+)
+from .table import Table, column_of, table_of, whole
+
+__all__ = [
+    "GROUP",
+    "PARQUET",
+    "TEXT",
+    "UNREAD",
+    "FeatureSource",
+    "StoredTable",
+    "Table",
+    "column_of",
+    "csv_bytes",
+    "feature_objects",
+    "feature_source",
+    "feature_table",
+    "is_own_table",
+    "is_table_name",
+    "named_table",
+    "open_table",
+    "parse_file",
+    "stored_tables",
+    "table_of",
+    "whole",
+]

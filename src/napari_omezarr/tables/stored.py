@@ -1,0 +1,339 @@
+"""The tables of a place: which there are, what each is about, and their values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from napari_omezarr._io_loop import run
+from napari_omezarr.errors import (
+    MetadataError,
+    NodeNotFoundError,
+    OMEZarrError,
+    StoreError,
+    UnsupportedDataError,
+)
+from napari_omezarr.location import is_below
+from napari_omezarr.store import open_lister, open_store
+
+from .annotated import AnnotatedTable
+from .files import PARQUET, TEXT, check_ending, parse_file
+from .nodes import TableDocuments, TableNode, below
+from .table import LABEL, Table, column_of, whole
+
+if TYPE_CHECKING:
+    from napari_omezarr.location import Location
+
+GROUP = "tables"
+"""The group beside an image, in a well, a plate or a spatialdata, that holds them."""
+FEATURES = "feature_table"
+_MOST_TABLES = 256
+_FILES = {"csv": "table.csv", "parquet": "table.parquet"}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTable:
+    """A table where it is stored; its values are read when they are asked for.
+
+    Attributes
+    ----------
+    location : Location
+        Its group, or its file.
+    name : str
+        What it is called.
+    kind : str
+        As ngio names them: ``feature_table``, ``roi_table``, ``masking_roi_table``,
+        ``condition_table``, ``generic_table``.
+    backend : str
+        How it is stored: ``anndata``, ``csv``, ``parquet`` or ``json``.
+    label : str
+        The label image that its rows are about; ``""`` if none.
+    key : str
+        The column that says what a row is about.
+    attributes : Mapping
+        All that is said with it.
+    """
+
+    location: Location
+    name: str
+    kind: str
+    backend: str
+    label: str = ""
+    key: str = ""
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    node: TableNode = field(default=TableNode("", 3, {}), repr=False)
+    documents: TableDocuments | None = field(default=None, repr=False, compare=False)
+
+    def size(self) -> int:
+        """Ask about how many bytes the values take; 0 where only reading tells."""
+        return self._annotated().size if self.backend == "anndata" else 0
+
+    def shape(self) -> tuple[int, int]:
+        """Ask for the number of rows and columns; blocks."""
+        if self.backend != "anndata":
+            table = self.read()
+            return table.rows, len(table.columns)
+        found = self._annotated()
+        return found.rows, len(found.names) + found.width
+
+    def read(self) -> Table:
+        """Read all of it; blocks.
+
+        Raises
+        ------
+        MetadataError, UnsupportedDataError, DamagedDataError
+            It cannot be understood; Parquet needs pyarrow.
+        StoreError
+            It could not be read.
+        """
+        if self.backend == "anndata":
+            table = self._annotated().read()
+        else:
+            columns = self._of_file() if self.backend == "file" else self._columns()
+            table = Table(columns, attributes=self.attributes)
+        columns = dict(table.columns)
+        if self.key in columns and self.attributes.get("index_type") != "str":
+            numbers = whole(columns[self.key])
+            if numbers is not None:  # ngio stores them as text
+                columns[self.key] = numbers
+        key = self.key if self.key in columns else ""
+        return replace(table, columns=columns, key=key)
+
+    def _annotated(self) -> AnnotatedTable:
+        return AnnotatedTable(self._documents(), self.node)
+
+    def _documents(self) -> TableDocuments:
+        return self.documents or TableDocuments(open_store(self.location))
+
+    def _columns(self) -> dict[str, Any]:
+        documents = self._documents()
+        address = self.location.display
+        if self.backend == "json":
+            path = below(self.node.path, "table")
+            (found,) = documents.look([path], self.node.zarr_format)
+            return _json_columns(found, address)
+        if self.backend not in _FILES:
+            sentence = f"{address} is stored as {self.backend}, which is not known."
+            raise UnsupportedDataError(sentence, url=address)
+        name = _FILES[self.backend]
+        body = _body(documents, below(self.node.path, name))
+        if body is None:
+            raise NodeNotFoundError(f"There is no {name} in {address}.", url=address)
+        return parse_file(name.rpartition(".")[2], body, f"{address}/{name}")
+
+    def _of_file(self) -> dict[str, Any]:
+        ending = self.name.lower().rpartition(".")[2]
+        check_ending(ending, self.location.display)
+        body = _body(self._documents(), "")
+        if body is None:
+            sentence = f"There is no {self.location.display}."
+            raise NodeNotFoundError(sentence, url=self.location.display)
+        return parse_file(ending, body, self.location.display)
+
+
+def _body(documents: TableDocuments, key: str) -> bytes | None:
+    body = documents.store.fetch([key])[key]
+    if isinstance(body, StoreError):
+        raise body
+    return body
+
+
+def _json_columns(node: TableNode | None, address: str) -> dict[str, Any]:
+    """Read the columns of pandas' ``to_dict``: by row, or listed."""
+    if node is None:
+        raise NodeNotFoundError(f"There is no table in {address}.", url=address)
+    listed = {
+        name: list(column.values()) if isinstance(column, Mapping) else column
+        for name, column in node.attributes.items()
+    }
+    if not all(isinstance(column, list) for column in listed.values()):
+        raise MetadataError("This is no table of columns", url=address)
+    columns = {name: column_of(column) for name, column in listed.items()}
+    if len({len(column) for column in columns.values()}) > 1:
+        raise MetadataError("The columns of this table differ in length", url=address)
+    return columns
+
+
+# Which tables there are.
+
+
+def stored_tables(location: Location) -> tuple[StoredTable, ...]:
+    """Find the tables beside an image, in a well, a plate or a spatialdata; blocks.
+
+    That is one round where their list is stored, as ngio does, and one more for what
+    each is about. What is listed and is no table is left out.
+
+    Raises
+    ------
+    MetadataError, StoreError
+        The list cannot be understood, or could not be read.
+    """
+    documents = TableDocuments(open_store(location))
+    (group,) = documents.look([GROUP])
+    if group is None:
+        return ()
+    names = group.attributes.get("tables")
+    if not isinstance(names, list):
+        names = _listed(location / GROUP)
+    names = [name for name in names[:_MOST_TABLES] if is_table_name(name)]
+    return tuple(_stored(documents, location, names, group.zarr_format))
+
+
+def named_table(location: Location, name: str) -> StoredTable | None:
+    """Find one of the tables beside an image by its name; None if it is not there.
+
+    Raises
+    ------
+    MetadataError, StoreError
+        It cannot be understood, or could not be read.
+    """
+    if not is_table_name(name):
+        return None
+    documents = TableDocuments(open_store(location))
+    return next(iter(_stored(documents, location, [name], None)), None)
+
+
+def open_table(location: Location) -> StoredTable:
+    """Find a table by its own address: a group, or a CSV, TSV or Parquet file; blocks.
+
+    Raises
+    ------
+    NodeNotFoundError
+        It is not there.
+    UnsupportedDataError
+        It is no table that is known.
+    MetadataError, StoreError
+        It cannot be understood, or could not be read.
+    """
+    ending = location.name.lower().rpartition(".")[2]
+    if ending in TEXT | PARQUET:
+        return StoredTable(location, location.name, "", "file")
+    documents = TableDocuments(open_store(location))
+    (root,) = documents.look([""])
+    if root is None or root.array is not None:
+        if "." in location.name and ending not in ("zarr", "ozx", "zip"):
+            return StoredTable(location, location.name, "", "file")  # says what it is
+        sentence = f"There is no table at {location.display}."
+        action = "Give the group of a table, or a .csv, .tsv or .parquet file."
+        raise NodeNotFoundError(sentence, action=action, url=location.display)
+    found = _of_node(location, location.name, root, documents)
+    if found is None:
+        sentence = f"{location.display} is no table that is known here."
+        raise UnsupportedDataError(sentence, url=location.display)
+    return found
+
+
+def is_table_name(name: Any) -> bool:
+    """Whether it names a group directly below."""
+    return isinstance(name, str) and bool(name) and "/" not in name and is_below(name)
+
+
+def _listed(group: Location) -> list[str]:
+    try:
+        page = run(open_lister(group).page(size=_MOST_TABLES))
+    except OMEZarrError:  # may not be listed; then there are none that we know of
+        return []
+    return [item.name for item in page.items if item.is_folder]
+
+
+def _stored(
+    documents: TableDocuments,
+    location: Location,
+    names: list[str],
+    zarr_format: int | None,
+) -> list[StoredTable]:
+    nodes = documents.look((below(GROUP, name) for name in names), zarr_format)
+    found = (
+        _of_node(location / GROUP / name, name, node, documents)
+        for name, node in zip(names, nodes, strict=True)
+        if node is not None
+    )
+    return [table for table in found if table is not None]
+
+
+def _of_node(
+    location: Location, name: str, node: TableNode, documents: TableDocuments
+) -> StoredTable | None:
+    """Say what a table is about, from the attributes of its group; None if none."""
+    said = node.attributes
+    annotated = said.get("encoding-type") == "anndata"
+    backend = said.get("backend") or ("anndata" if annotated else None)
+    if not isinstance(backend, str):
+        return None
+    if backend.startswith("anndata"):  # "anndata_v1" of older versions
+        backend = "anndata"
+    kind = said.get("type")
+    label = _region(said.get("region"))
+    if kind == "ngff:region_table" or (not kind and label):
+        kind = FEATURES
+    key = said.get("index_key") or said.get("instance_key")
+    if not isinstance(key, str):
+        key = LABEL if kind in (FEATURES, "masking_roi_table") else ""
+    kind = kind if isinstance(kind, str) else "generic_table"
+    return StoredTable(location, name, kind, backend, label, key, said, node, documents)
+
+
+def _region(region: Any) -> str:
+    """Name the labels that a table is about, as ngio or spatialdata says it."""
+    if isinstance(region, Mapping):
+        region = region.get("path")
+    if isinstance(region, list):
+        region = region[0] if len(region) == 1 else None
+    return region.rstrip("/").rpartition("/")[2] if isinstance(region, str) else ""
+
+
+# The features of a label image.
+
+UNREAD = "table"
+"""Where a layer says, beside its address, which table of features it has not read."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSource:
+    """Where the features of a label image may lie; nothing was asked yet.
+
+    Attributes
+    ----------
+    image : Location
+        The image that the labels belong to: its tables are theirs.
+    label : str
+        The labels' name in it.
+    named : str
+        The table that the labels themselves name; ``""`` if none.
+    """
+
+    image: Location
+    label: str
+    named: str = ""
+
+    def find(self, *, others: bool = True) -> StoredTable | None:
+        """Find the table; blocks. With ``others`` one that only it says so of, too.
+
+        Raises
+        ------
+        MetadataError, StoreError
+            What is there cannot be understood, or could not be read.
+        """
+        if self.named:
+            found = named_table(self.image, self.named)
+            if found is not None or not others:
+                return found
+        if not others:
+            return None
+        return next(
+            (
+                table
+                for table in stored_tables(self.image)
+                if table.kind == FEATURES and table.label == self.label
+            ),
+            None,
+        )
+
+
+def feature_source(labels: Location, named: Any = "") -> FeatureSource:
+    """Say where the features of a label image are, by its address; asks nothing."""
+    name = named if is_table_name(named) else ""
+    if labels.parent.name == "labels":
+        return FeatureSource(labels.parent.parent, labels.name, name)
+    return FeatureSource(labels, "", name)

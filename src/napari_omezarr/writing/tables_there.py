@@ -1,0 +1,206 @@
+"""The tables of an image that is there: which it lists, and those that take turns."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from napari_omezarr.errors import OMEZarrError
+from napari_omezarr.location import GROUP_DOCUMENT
+from napari_omezarr.tables import GROUP, FeatureSource, is_own_table
+
+from .encode import ZarrDocument, group_documents, zarr_format
+from .existing import (
+    attributes_of,
+    changed,
+    read_group,
+    refresh,
+    retract,
+    update_image,
+)
+from .feature_tables import TABLE, named_by_labels, plan_features
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from .feature_tables import FeaturePlan
+    from .hierarchy import Hierarchy
+    from .image_spec import ImageSpec
+    from .options import Version
+
+
+def with_free_name(features: FeaturePlan, hierarchy: Hierarchy) -> FeaturePlan:
+    """Give a table a name that the image does not list: what is there stays whole.
+
+    The hierarchy is the image's.
+    """
+    listed, number, free = table_names(hierarchy), 2, features.name
+    while free in listed:
+        free, number = f"{features.name}_{number}", number + 1
+    return replace(features, name=free)
+
+
+def table_names(hierarchy: Hierarchy) -> tuple[str, ...]:
+    """Give the tables that an image lists."""
+    group = read_group(hierarchy, GROUP)
+    return tuple(_listed(group.attributes)) if group else ()
+
+
+def list_table(hierarchy: Hierarchy, name: str, version: Version) -> None:
+    """Put a name into the list of tables, which is read again for that."""
+    number = zarr_format(version)
+
+    def extended(document: dict[str, Any] | None) -> dict[str, Any] | None:
+        if document is None:
+            made = group_documents(GROUP, {GROUP: [name]}, version)[-1].content
+            return dict(made)
+        attributes = attributes_of(document, number)
+        names = _listed(attributes)
+        if name in names:
+            return None
+        attributes[GROUP] = [*names, name]
+        return document
+
+    if number == 2:
+        marker = {"zarr_format": 2}
+        changed(hierarchy, f"{GROUP}/.zgroup", lambda found: None if found else marker)
+    changed(hierarchy, _list_key(version), extended)
+
+
+def drop_older(
+    hierarchy: Hierarchy, label: str, kept: str, version: Version
+) -> tuple[str, ...]:
+    """Remove the tables that we wrote of labels before; gives their names.
+
+    ``kept`` is the one that they name by now; ``""`` if none. What others wrote of
+    them stays.
+    """
+    pattern = re.compile(rf"{re.escape(label)}_features(_\d+)?")
+    older = []
+    for name in table_names(hierarchy):
+        if name == kept or not pattern.fullmatch(name):
+            continue
+        group = read_group(hierarchy, f"{GROUP}/{name}")
+        if group is not None and is_own_table(group.attributes, label):
+            older.append(name)
+
+    def shortened(document: dict[str, Any] | None) -> dict[str, Any] | None:
+        if document is None:
+            return None
+        attributes = attributes_of(document, zarr_format(version))
+        attributes[GROUP] = [n for n in _listed(attributes) if n not in older]
+        return document
+
+    if older:
+        changed(hierarchy, _list_key(version), shortened)
+        for name in older:
+            hierarchy.remove(f"{GROUP}/{name}")
+    return tuple(older)
+
+
+def list_documents(hierarchy: Hierarchy, version: Version) -> list[ZarrDocument]:
+    """Give the documents of the group of tables as they are now."""
+    group = read_group(hierarchy, GROUP)
+    if group is None:
+        return []
+    marker = ZarrDocument(f"{GROUP}/.zgroup", {"zarr_format": 2})
+    own = ZarrDocument(group.key, group.content)
+    return [marker, own] if zarr_format(version) == 2 else [own]
+
+
+def _list_key(version: Version) -> str:
+    return f"{GROUP}/{GROUP_DOCUMENT[zarr_format(version)]}"
+
+
+def _listed(attributes: Mapping[str, Any]) -> list[str]:
+    names = attributes.get(GROUP)
+    return [str(n) for n in names] if isinstance(names, list) else []
+
+
+# How labels look now, with features that are too many for their metadata.
+
+
+def update_labels(
+    spec: ImageSpec, hierarchy: Hierarchy, above: Sequence[tuple[Hierarchy, str]]
+) -> tuple[str, ...]:
+    """Write how labels look into their group, and their features beside them.
+
+    As `update_image`: the table is written first, then the labels name it, and only
+    then what they named before is removed.
+    """
+    group = read_group(hierarchy, "")
+    version: Version = "0.4" if group and group.zarr_format == 2 else "0.5"
+    before = named_by_labels(group.attributes) if group else ""
+    home, path = _home(hierarchy, above)
+    features = plan_features(spec, path, version)
+    named = spec.label.table if spec.label else None
+    if isinstance(named, FeatureSource):  # nobody has read them, nor changed them
+        return update_image([_naming(spec, named.named)], hierarchy, above)
+    if features is None and not before:
+        return update_image([spec], hierarchy, above)
+    label, name = path.rpartition("/")[2], ""
+    if features is not None:
+        same = replace(features, name=before)
+        if before and _is_there(same, home):
+            return update_image([_naming(spec, before)], hierarchy, above)
+        features = with_free_name(features, home)
+        label, name = features.label, features.name
+        features.put(home)
+    try:
+        written = update_image([_naming(spec, name)], hierarchy, above)
+    except OMEZarrError:
+        if features is not None:
+            home.remove(features.folder)
+        raise
+    if features is not None:
+        list_table(home, name, version)
+    dropped = drop_older(home, label, name, version)
+    around = [(home, ""), *_beyond(home, above)]
+
+    def documents() -> list[ZarrDocument]:
+        own = features.documents if features is not None else []
+        return [*own, *list_documents(home, version)]
+
+    refresh(around, documents)
+    for each in dropped:
+        retract(around, f"{GROUP}/{each}")
+    return written
+
+
+def _is_there(features: FeaturePlan, home: Hierarchy) -> bool:
+    """Whether exactly this table is stored."""
+    keys = list(features.objects)
+    found = home.read_all(keys)
+    return all(
+        body is not None and body.body == features.objects[key]
+        for key, body in zip(keys, found, strict=True)
+    )
+
+
+def _home(
+    hierarchy: Hierarchy, above: Sequence[tuple[Hierarchy, str]]
+) -> tuple[Hierarchy, str]:
+    """Give the image that labels belong to, and where they lie in it."""
+    for image, path in above:
+        if path.startswith("labels/") and path.count("/") == 1:
+            return image, path
+    return hierarchy, ""
+
+
+def _beyond(
+    home: Hierarchy, above: Sequence[tuple[Hierarchy, str]]
+) -> list[tuple[Hierarchy, str]]:
+    """Give the groups above an image, with the way from there to it."""
+    return [
+        (outer, path.rpartition("/labels/")[0])
+        for outer, path in above
+        if outer is not home and "/labels/" in path
+    ]
+
+
+def _naming(spec: ImageSpec, table: str) -> ImageSpec:
+    if spec.label is None or not table:
+        return spec
+    state = {**spec.label.state, TABLE: table}
+    return replace(spec, label=replace(spec.label, state=state))
