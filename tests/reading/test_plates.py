@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 import small_images
-from napari_omezarr.errors import UnsupportedDataError
+from napari_omezarr.errors import AccessDeniedError, OptionError, UnsupportedDataError
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
 from napari_omezarr.reading import ReadOptions, read
+from servers.faults import Status
 from small_images import put_group, put_image, put_labels
 
 VERSIONS = ["0.4", "0.5", "0.6"]
@@ -399,3 +400,215 @@ def test_a_broken_field_of_a_well_costs_itself(tmp_path):
     assert any("Field 0 cannot be shown" in said for said in reading.warnings)
     pixels = reading.pyramids[0].levels[0].pixels
     np.testing.assert_array_equal(pixels[:, :16, 24:48], fields[1][0])
+
+
+# Several fields in a well, several acquisitions.
+
+
+def put_fields(path, wells, *, positions=None, size=(64, 96), acquisitions=None):
+    """Write a plate of one row whose wells have so many fields each, of one channel.
+
+    `positions` gives the translations of fields in pixels, `acquisitions` their ids.
+    Returns the finest level of each field, by well and number.
+    """
+    names = [str(number + 1) for number in range(len(wells))]
+    plate = {
+        "rows": [{"name": "A"}],
+        "columns": [{"name": name} for name in names],
+        "wells": [
+            {"path": f"A/{name}", "rowIndex": 0, "columnIndex": number}
+            for number, name in enumerate(names)
+        ],
+    }
+    if acquisitions:
+        plate["acquisitions"] = [{"id": n} for n in dict.fromkeys(acquisitions)]
+    put_group(path, "0.5", {"plate": plate})
+    found = {}
+    for column, count in enumerate(wells):
+        images = [{"path": str(number)} for number in range(count)]
+        for image, number in zip(images, acquisitions or (), strict=False):
+            image["acquisition"] = number
+        put_group(path / "A" / names[column], "0.5", {"well": {"images": images}})
+        for number in range(count):
+            field = path / "A" / names[column] / str(number)
+            seed = 10 * column + number
+            (finest, _) = put_image(
+                field, names="yx", shape=size, count=2, seed=seed, chunks=(32, 48)
+            )
+            found[column, number] = finest
+            if positions:
+                move(field, positions[number])
+    return found
+
+
+def move(field, position):
+    document = json.loads((field / "zarr.json").read_text())
+    (multiscale,) = document["attributes"]["ome"]["multiscales"]
+    shift = [0.5 * part for part in position]
+    multiscale["coordinateTransformations"] = [
+        {"type": "translation", "translation": shift}
+    ]
+    (field / "zarr.json").write_text(json.dumps(document))
+
+
+@pytest.fixture(params=["near", "far"])
+def place(request, http_server, tmp_path):
+    """Where a plate below ``tmp_path`` is opened: on this computer, or elsewhere."""
+    return tmp_path if request.param == "near" else http_server.url
+
+
+def test_fields_without_positions_lie_on_a_grid_with_gaps(place, tmp_path):
+    fields = put_fields(tmp_path / "p.zarr", [4, 3])
+    (plate,) = opened(f"{place}/p.zarr").pyramids
+    grid = plate.levels[0].pixels.fields.grid
+    assert grid.cell == (129, 193)
+    assert grid.pitch == (133, 197)
+    expected = np.zeros(grid.shape, np.uint16)
+    for (column, number), values in fields.items():
+        y, x = number // 2 * 65, column * 197 + number % 2 * 97
+        expected[y : y + 64, x : x + 96] = values
+    np.testing.assert_array_equal(plate.levels[0].pixels[...], expected)
+    np.testing.assert_array_equal(plate.data()[0].compute(), expected)
+    half = plate.levels[1].pixels[...]
+    np.testing.assert_array_equal(half[:32, :48], fields[0, 0][::2, ::2])
+    (gridded,) = opened(f"{place}/p.zarr", fields="grid").pyramids
+    np.testing.assert_array_equal(gridded.levels[0].pixels[...], expected)
+
+
+POSITIONS = {
+    "a line": [(0, 0), (0, 80), (0, 160), (0, 240)],
+    "overlapping, from elsewhere": [(500, 900), (500, 980), (560, 980), (560, 900)],
+    "a plus": [(0, 90), (60, 0), (60, 180), (120, 90)],
+}
+
+
+@pytest.mark.parametrize("kind", POSITIONS)
+def test_fields_lie_where_their_translations_say(place, tmp_path, kind):
+    positions = POSITIONS[kind]
+    fields = put_fields(tmp_path / "p.zarr", [4, 4], positions=positions)
+    reading = opened(f"{place}/p.zarr")
+    (plate,) = reading.pyramids
+    top, left = np.min(positions, axis=0)
+    height, width = np.max(positions, axis=0) - (top, left) + (64, 96)
+    grid = plate.levels[0].pixels.fields.grid
+    assert grid.cell == (height, width)
+    expected = np.zeros(grid.shape, np.uint16)
+    for (column, number), values in fields.items():
+        y, x = positions[number]
+        y, x = y - top, x - left + column * grid.pitch[1]
+        expected[y : y + 64, x : x + 96] = values
+    np.testing.assert_array_equal(plate.levels[0].pixels[...], expected)
+
+
+def test_fields_further_away_than_could_be_known_are_an_error_once(
+    http_server, tmp_path
+):
+    positions = [(0, 0), *((0, 100 * n) for n in range(1, 7)), (700, 50), (0, 20)]
+    fields = put_fields(tmp_path / "p.zarr", [9, 9], positions=positions)
+    pixels = opened(f"{http_server.url}/p.zarr").pyramids[0].levels[0].pixels
+    assert len(http_server.requests) <= 12
+    with pytest.raises(UnsupportedDataError, match=r"beyond the place of its well"):
+        pixels[...]
+    pixels = opened(f"{http_server.url}/p.zarr").pyramids[0].levels[0].pixels
+    corner = pixels.fields.grid.pitch[1]
+    shown = pixels[700:764, corner + 50 : corner + 146]
+    np.testing.assert_array_equal(shown, fields[1, 7])
+    assert pixels[...].any()
+
+
+def test_one_field_at_a_time_or_alone(place, tmp_path):
+    fields = put_fields(tmp_path / "p.zarr", [3, 2])
+    (each,) = opened(f"{place}/p.zarr", fields="each").pyramids
+    assert [axis.name for axis in each.axes] == ["field", "y", "x"]
+    pixels = each.levels[0].pixels
+    assert pixels.shape == (3, 64, 96 * 2 + 2)
+    for (column, number), values in fields.items():
+        shown = pixels[number, :, column * 98 : column * 98 + 96]
+        np.testing.assert_array_equal(shown, values)
+    assert not pixels[2, :, 98:].any()
+    (second,) = opened(f"{place}/p.zarr", fields=1).pyramids
+    np.testing.assert_array_equal(second.levels[0].pixels[...], pixels[1])
+    (named,) = opened(f"{place}/p.zarr", fields="1").pyramids
+    np.testing.assert_array_equal(named.levels[0].pixels[...], pixels[1])
+    with pytest.raises(OptionError, match="the first well has 3"):
+        opened(f"{place}/p.zarr", fields=3)
+
+
+def test_acquisitions_are_stepped_through_or_chosen(place, tmp_path):
+    fields = put_fields(tmp_path / "p.zarr", [4, 4], acquisitions=[7, 7, 9, 9])
+    (plate,) = opened(f"{place}/p.zarr").pyramids
+    assert [axis.name for axis in plate.axes] == ["acquisition", "y", "x"]
+    pixels = plate.levels[0].pixels
+    for step in (0, 1):
+        np.testing.assert_array_equal(pixels[step, :64, :96], fields[0, 2 * step])
+    (last,) = opened(f"{place}/p.zarr", acquisition=9).pyramids
+    np.testing.assert_array_equal(last.levels[0].pixels[...], pixels[1])
+    (both,) = opened(f"{place}/p.zarr", fields="each").pyramids
+    assert [axis.name for axis in both.axes][:2] == ["acquisition", "field"]
+    np.testing.assert_array_equal(both.levels[0].pixels[1, 1, :, 98:], fields[1, 3])
+    layers = read_layers(f"{place}/p.zarr", fields="each")
+    assert layers[0][1]["axis_labels"] == ("acquisition", "field", "y", "x")
+    with pytest.raises(OptionError, match="there are: 7, 9"):
+        opened(f"{place}/p.zarr", acquisition=8)
+
+
+def test_rows_columns_and_wells_are_chosen(tmp_path):
+    found = small_images.put_plate(tmp_path / "p.zarr")
+    every = read_layers(tmp_path / "p.zarr")[0][0][0].compute()
+    for options, box in (
+        ({"rows": ["B"]}, every[16:]),
+        ({"columns": [1, 3]}, every[:, np.r_[:24, 48:72]]),
+        ({"wells": ["B2"]}, found[1, 1][0]),
+        ({"wells": ["b/2", "B/3"]}, every[16:, 24:]),
+    ):
+        layers = read_layers(tmp_path / "p.zarr", **options)
+        np.testing.assert_array_equal(layers[0][0][0].compute(), box)
+    for options in ({"rows": ["Q"]}, {"wells": ["A9"]}, {"columns": ["0"]}):
+        with pytest.raises(OptionError):
+            read_layers(tmp_path / "p.zarr", **options)
+
+
+def test_holes_are_empty_and_said_once_of_each_kind(place, tmp_path):
+    fields = put_fields(tmp_path / "p.zarr", [1] * 6)
+    well = tmp_path / "p.zarr" / "A"
+    for column in (1, 5):
+        shutil.rmtree(well / str(column))
+    (well / "2" / "zarr.json").write_text("{")
+    spoil_codec(well / "4" / "0")
+    reading = opened(f"{place}/p.zarr")
+    pixels = reading.pyramids[0].levels[0].pixels
+    expected = np.zeros(pixels.shape, np.uint16)
+    for column in (2, 5):
+        expected[:, column * 98 : column * 98 + 96] = fields[column, 0]
+    np.testing.assert_array_equal(pixels[...], expected)
+    states = pixels.fields.documents.states
+    assert {name: states[name] for name in sorted(states)} == {
+        "A/1": "missing",
+        "A/2": "broken",
+        "A/3": "loaded",
+        "A/4": "broken",
+        "A/5": "missing",
+        "A/6": "loaded",
+    }
+    said = [n for n in pixels.store.notes if "stays empty" in n]
+    assert len(said) == 2
+
+
+def test_contrast_is_that_of_a_field_where_the_middle_is_empty(http_server, tmp_path):
+    fields = put_fields(tmp_path / "p.zarr", [1] * 9)
+    shutil.rmtree(tmp_path / "p.zarr" / "A" / "5")
+    ((_, options, _),) = read_layers(f"{http_server.url}/p.zarr")
+    low, high = options["contrast_limits"]
+    assert (low, high) == pytest.approx(
+        np.percentile(fields[0, 0][::2, ::2], (0.1, 99.9))
+    )
+
+
+def test_a_refused_well_is_an_error(http_server, tmp_path):
+    put_fields(tmp_path / "p.zarr", [1] * 3)
+    pixels = opened(f"{http_server.url}/p.zarr").pyramids[0].levels[0].pixels
+    http_server.fault("*/A/2/*", Status(403), forever=True)
+    with pytest.raises(AccessDeniedError):
+        pixels[:, 98:194]
+    http_server.clear()
+    assert pixels[:, 98:194].any()

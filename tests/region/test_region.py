@@ -16,7 +16,7 @@ from gated_pixels import Gate, GatedPixels
 from napari_omezarr import Location, read
 from napari_omezarr.errors import OptionError, ServerError, StoreConnectionError
 from napari_omezarr.metadata import Affine
-from napari_omezarr.pyramid import Cast, ChannelsLast, FixedAxes, Mosaic, to_dask
+from napari_omezarr.pyramid import Cast, ChannelsLast, FixedAxes, to_dask
 from napari_omezarr.region import (
     IN_FLIGHT,
     ForeignPixels,
@@ -35,7 +35,7 @@ from napari_omezarr.region import (
     napari_levels,
     start,
 )
-from pixel_sources import MemoryPixels
+from pixel_sources import KnownTile, MemoryPixels, mosaic_of_tiles
 from servers.faults import Stalled, Status
 from small_images import put_group, put_image
 
@@ -299,15 +299,8 @@ def test_the_estimate_of_shards_is_never_less(tmp_path, http_server, data):
 
 
 def test_tiles_of_a_plate_may_be_fewer_than_estimated():
-    class Opened:
-        def __init__(self, pixels):
-            self.pixels = pixels
-
-        async def open(self):
-            return self.pixels
-
     pixels = MemoryPixels(numbered((4, 4)), (2, 4))
-    mosaic = Mosaic(pixels, (1, 2), {(0, 1): Opened(pixels)})
+    mosaic = mosaic_of_tiles(pixels, (1, 2), {(0, 1): KnownTile(pixels)})
     part = RegionPart(mosaic, ((0, 4), (0, 8)))
     (found,) = load([part])
     np.testing.assert_array_equal(found[:, 4:], pixels.array)

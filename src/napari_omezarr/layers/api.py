@@ -115,6 +115,11 @@ def read_layers(  # noqa: PLR0913 - one verb, all its choices by name
     series: int | str | None = None,
     coordinate_system: str | None = None,
     features: bool = True,
+    rows: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
+    wells: Sequence[str] | None = None,
+    fields: int | str | None = None,
+    acquisition: int | str | None = None,
     endpoint: str | None = None,
     region: str | None = None,
     profile: str | None = None,
@@ -145,6 +150,15 @@ def read_layers(  # noqa: PLR0913 - one verb, all its choices by name
     features : bool, optional
         Whether to look for the features of labels in the tables beside them, and to
         read those that take up to 512 MB of memory.
+    rows, columns, wells : sequence of str or None, optional
+        Of a plate only these rows, columns (by name) and wells (like ``B3``).
+    fields : int, str or None, optional
+        Which fields of a plate's wells: ``"all"`` where their translations say, else
+        on a grid; ``"grid"`` always on a grid; ``"each"`` one at a time, with an axis
+        to step through; a number or a path for that one alone. None is all, or each
+        where there are thousands.
+    acquisition : int, str or None, optional
+        Which acquisition of a plate, by id or name; None steps through several.
     endpoint, region, profile : str or None, optional
         Where and how to sign in to an ``s3://`` address; None leaves it to the
         address and the environment.
@@ -193,7 +207,16 @@ def read_layers(  # noqa: PLR0913 - one verb, all its choices by name
         multiscale=multiscale,
         series=series,
         coordinate_system=coordinate_system,
+        rows=_names(rows),
+        columns=_names(columns),
+        wells=_names(wells),
+        fields=fields,
+        acquisition=acquisition,
     )
     layers = layer_data(read_current(location, options).pyramids, channels=channels)
     layers = with_contrast(with_features(layers) if features else layers)
     return [layer.layer_data for layer in layers]
+
+
+def _names(names: Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if names is None else tuple(map(str, names))

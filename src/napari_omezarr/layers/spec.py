@@ -15,7 +15,14 @@ import numpy as np
 
 from napari_omezarr.errors import DamagedDataError, OMEZarrError
 from napari_omezarr.plain_text import plain
-from napari_omezarr.pyramid import chunk_box, chunk_counts, findings, fits, slices
+from napari_omezarr.pyramid import (
+    chunk_box,
+    chunk_counts,
+    findings,
+    fits,
+    sample_of,
+    slices,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -268,7 +275,7 @@ def label_type(levels: Sequence[Pixels]) -> np.dtype[Any] | None:
 
 def _sample(levels: Sequence[Pixels]) -> np.ndarray | None:
     """Read some pixels of the coarsest level; None if all that was tried is damaged."""
-    coarsest = levels[-1]
+    coarsest = sample_of(levels[-1])
     if 0 in coarsest.shape:
         return np.empty(0, coarsest.dtype)
     with suppress(DamagedDataError):

@@ -1,11 +1,8 @@
-"""Other pixels seen differently: axes fixed or moved, a box, a dtype, a mosaic."""
+"""Other pixels seen differently: axes fixed or moved, a box, another dtype or grid."""
 
 from __future__ import annotations
 
-import asyncio
-from itertools import product
-from typing import TYPE_CHECKING, Any, Protocol
-from uuid import uuid4
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,10 +12,6 @@ from .boxes import shape_of
 from .pixels import Readable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from napari_omezarr.errors import OMEZarrError
-
     from .boxes import Bounds
     from .pixels import Pixels
 
@@ -228,184 +221,6 @@ def _number(value: Any) -> int | float:
     return found
 
 
-# One plane of many equal tiles, each of which is found out when it is looked at.
-
-
-class Tile(Protocol):
-    """Gives the pixels of one tile, once somebody looks at it."""
-
-    async def open(self) -> Pixels | None:
-        """Find out the tile's pixels on the I/O loop; None where there are none."""
-        ...
-
-    def misfit(self, said: str) -> OMEZarrError:
-        """Give the error for pixels that have no room in the mosaic: ``it {said}``."""
-        ...
-
-
-class Mosaic(Readable):
-    """Tiles laid out in a grid over the last two axes (y, x).
-
-    Each place has the size of `tile_shape`, by default the template's, and begins
-    with its tile: where the tile is smaller, or missing, the rest is 0. Nothing is
-    cut or changed: a tile that is larger than its place, or that holds values which
-    `dtype`, by default the template's, does not, raises. So does one that cannot be
-    read.
-    """
-
-    def __init__(
-        self,
-        template: Pixels,
-        grid: tuple[int, int],
-        tiles: Mapping[tuple[int, int], Tile],
-        *,
-        tile_shape: tuple[int, ...] | None = None,
-        dtype: np.dtype[Any] | None = None,
-    ) -> None:
-        self._tiles = dict(tiles)
-        self._place = tile_shape or template.shape
-        self._size = self._place[-2:]
-        self._opened: dict[tuple[int, int], asyncio.Task[Pixels | None]] = {}
-        rows, columns = grid
-        height, width = self._size
-        self.shape: tuple[int, ...] = (
-            *self._place[:-2],
-            rows * height,
-            columns * width,
-        )
-        self.dtype = template.dtype if dtype is None else np.dtype(dtype)
-        self.concurrency = template.concurrency
-        self.address: str = getattr(template, "address", "")
-        # A chunk must not lie across two tiles, or it would be read for both.
-        fits = all(
-            size % chunk == 0
-            for size, chunk in zip(self._size, template.chunks[-2:], strict=True)
-        )
-        plane = template.chunks[-2:] if fits else self._size
-        self.chunks: tuple[int, ...] = (*template.chunks[:-2], *plane)
-        self.token = uuid4().hex
-
-    def __repr__(self) -> str:
-        return f"<Mosaic of {len(self._tiles)} tiles {self.shape} {self.dtype}>"
-
-    async def read(self, bounds: Bounds) -> np.ndarray:
-        """Read a box over any tiles at once, on the I/O loop."""
-        box = np.zeros(shape_of(bounds), self.dtype)
-        (top, bottom), (left, right) = bounds[-2:]
-        height, width = self._size
-        places = product(
-            range(top // height, (bottom - 1) // height + 1),
-            range(left // width, (right - 1) // width + 1),
-        )
-        await asyncio.gather(*(self._paste(place, bounds, box) for place in places))
-        return box
-
-    async def _paste(
-        self, place: tuple[int, int], bounds: Bounds, box: np.ndarray
-    ) -> None:
-        pixels = await self._pixels(place)
-        if pixels is None:
-            return
-        # The last axes of both are the same; one may lack axes of one index in front.
-        extra = len(pixels.shape) - len(bounds)
-        shape = (1,) * -extra + pixels.shape[max(extra, 0) :]
-        origins = [0] * (len(bounds) - 2) + [
-            position * size for position, size in zip(place, self._size, strict=True)
-        ]
-        source, target = [], []
-        for (start, stop), origin, size, limit in zip(
-            bounds, origins, shape, self._place, strict=True
-        ):
-            low, high = max(start, origin), min(stop, origin + min(size, limit))
-            if high <= low:
-                return
-            source.append((low - origin, high - origin))
-            target.append(slice(low - start, high - start))
-        wanted = [(0, 1)] * extra + source[max(-extra, 0) :]
-        part = await pixels.read(tuple(wanted))
-        held = self._held(part, place)
-        box[tuple(target)] = held.reshape(shape_of(tuple(source)))
-
-    def _held(self, part: np.ndarray, place: tuple[int, int]) -> np.ndarray:
-        """Give values in the mosaic's type, which must hold each of them."""
-        if part.dtype == self.dtype:
-            return part
-        with np.errstate(all="ignore"):
-            held = part.astype(self.dtype)
-            same = held.astype(part.dtype) == part
-        if self.dtype.kind == "f":
-            same |= np.isnan(held)
-        if not same.all():
-            said = f"holds {part.dtype}, which {self.dtype} cannot"
-            raise self._tiles[place].misfit(said)
-        return held
-
-    async def _pixels(self, place: tuple[int, int]) -> Pixels | None:
-        tile = self._tiles.get(place)
-        if tile is None:
-            return None
-        task = self._opened.get(place)
-        if task is None or (task.done() and _failed(task)):
-            task = self._opened[place] = asyncio.ensure_future(self._open(tile))
-        # Shielded: one reader that is cancelled must not end it for the others.
-        return await asyncio.shield(task)
-
-    async def _open(self, tile: Tile) -> Pixels | None:
-        """Open a tile, which must have room in its place."""
-        pixels = await tile.open()
-        if pixels is None:
-            return None
-        count = len(self._place)
-        shape = pixels.shape[-count:]
-        if any(size != 1 for size in pixels.shape[:-count]):
-            raise tile.misfit(f"has {len(pixels.shape)} axes, and others have {count}")
-        if any(
-            size > held
-            for size, held in zip(shape, self._place[-len(shape) :], strict=True)
-        ):
-            text = " x ".join(map(str, shape))
-            place = " x ".join(map(str, self._place))
-            raise tile.misfit(f"is {text}, and its place {place}")
-        return pixels
-
-
-class ChosenChannels(Readable):
-    """Other pixels with their channels in another order; those that lack are 0.
-
-    `chosen` gives, for each channel, its number in `pixels`, or None.
-    """
-
-    def __init__(
-        self, pixels: Pixels, axis: int, chosen: tuple[int | None, ...]
-    ) -> None:
-        self.source = pixels
-        self._axis = axis
-        self._chosen = chosen
-        self.shape = (*pixels.shape[:axis], len(chosen), *pixels.shape[axis + 1 :])
-        self.chunks = (*pixels.chunks[:axis], 1, *pixels.chunks[axis + 1 :])
-        self.dtype = pixels.dtype
-        self.concurrency = pixels.concurrency
-        self.token = f"{pixels.token}-{axis}.{chosen}"
-
-    def __repr__(self) -> str:
-        return f"<Channels {self._chosen} of {self.source!r}>"
-
-    async def read(self, bounds: Bounds) -> np.ndarray:
-        """Read a box, on the I/O loop."""
-        box = np.zeros(shape_of(bounds), self.dtype)
-        wanted = self._chosen[slice(*bounds[self._axis])]
-        held = [number for number in wanted if number is not None]
-        if not held:
-            return box
-        low, high = min(held), max(held) + 1
-        before, after = bounds[: self._axis], bounds[self._axis + 1 :]
-        part = await self.source.read((*before, (low, high), *after))
-        places = [n for n, number in enumerate(wanted) if number is not None]
-        source = np.moveaxis(part, self._axis, 0)
-        np.moveaxis(box, self._axis, 0)[places] = source[np.subtract(held, low)]
-        return box
-
-
 class Resized(Readable):
     """Other pixels on a coarser or finer grid of the same extent: the nearest ones."""
 
@@ -445,7 +260,3 @@ class Resized(Readable):
         bounds = tuple((int(index[0]), int(index[-1]) + 1) for index in indices)
         box = await self.source.read(bounds)
         return box[np.ix_(*(index - index[0] for index in indices))]
-
-
-def _failed(task: asyncio.Task[Any]) -> bool:
-    return task.cancelled() or task.exception() is not None

@@ -210,6 +210,15 @@ class ReadOptions:
     coordinate_system : str or None, optional
         Which of its named coordinate systems to show an image in; None takes the
         intrinsic one (0.6), or follows the multiscale's own transforms (before).
+    rows, columns, wells : tuple of str or None, optional
+        Of a plate only these rows, columns (by name) and wells (like ``B3``).
+    fields : int, str or None, optional
+        Which fields of a plate's wells: ``"all"`` where their translations say, else
+        on a grid; ``"grid"`` always on a grid; ``"each"`` one at a time, with an axis
+        to step through; a number or a path for that one alone. None is all, or each
+        where there are thousands.
+    acquisition : int, str or None, optional
+        Which acquisition of a plate, by id or name; None steps through several.
 
     Examples
     --------
@@ -227,6 +236,11 @@ class ReadOptions:
     multiscale: int | str | None = None
     series: int | str | None = None
     coordinate_system: str | None = None
+    rows: tuple[str, ...] | None = None
+    columns: tuple[str, ...] | None = None
+    wells: tuple[str, ...] | None = None
+    fields: int | str | None = None
+    acquisition: int | str | None = None
 
 
 @dataclass(slots=True)

@@ -2,42 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
-import math
 from dataclasses import dataclass
-from itertools import chain
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-from zarr.buffer.cpu import buffer_prototype
 
 from napari_omezarr.errors import (
     AccessDeniedError,
-    MetadataError,
     NodeNotFoundError,
     OMEZarrError,
-    StoreError,
-    UnsupportedDataError,
+    OptionError,
 )
 from napari_omezarr.metadata import (
-    Affine,
     Image,
     ImageLabel,
     Labels,
     Plate,
     Well,
     parse_document,
-    resolve_channels,
 )
-from napari_omezarr.pyramid import (
-    ChosenChannels,
-    Level,
-    Mosaic,
-    Pyramid,
-    Resized,
-    Tile,
-)
+from napari_omezarr.pyramid import Level, Pyramid, Resized
 
 from .image import (
     find_levels,
@@ -57,12 +43,19 @@ from .nodes import (
     parse_json,
     parse_node,
 )
+from .plate_fields import (
+    UNREADABLE,
+    FieldChoice,
+    images_of,
+    misfits,
+)
+from .plate_layout import PlateToLay, SeenField, Template, mosaics
 from .rounds import ask, primed, together
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from napari_omezarr.metadata import Rendering
+    from napari_omezarr.metadata import Multiscale, PlateWell
     from napari_omezarr.pyramid import Pixels
 
     from .nodes import Opening
@@ -74,263 +67,137 @@ _REQUESTS = 12
 """How many requests opening a plate over a network may take, whatever its size."""
 _MOST_WELLS = 400
 """How many wells are looked at in advance where that takes no requests."""
+_MOST_FIELDS = 1000
+_MOST_TOGETHER = 4096
+"""Fields that are shown together where nobody says how; of more, one of each well."""
 _MOST_LABELS = 8
 """How many label images of a plate are shown."""
-_MOST_LEVELS = 16
-_UNREADABLE = (
-    AccessDeniedError,
-    MetadataError,
-    NodeNotFoundError,
-    UnsupportedDataError,
-)
-
-_MISFITS: dict[tuple[str, str], None] = {}
-"""Fields that had no room in their mosaic: of which opening, and their groups.
-
-They are looked at when their plate is opened again, which then has room for them.
-"""
-_MOST_MISFITS = 64  # of a plate
-
-# One field of view, found out when somebody looks at it.
 
 
-@dataclass(slots=True)
-class PlateChannels:
-    """The channels of a mosaic, into which those of fields are put by their names.
-
-    A field that does not name each of its channels has them in the plate's order.
-    """
-
-    names: tuple[str, ...]
-    axis: int  # counted from the end
-    known: dict[str, tuple[str, ...]]  # the names that fields tell, by their paths
-
-    def place(self, pixels: Pixels, named: tuple[str, ...], tile: FieldTile) -> Pixels:
-        """Give a field's pixels with the plate's channels, in the plate's order."""
-        axis = pixels.ndim - self.axis
-        if axis < 0 or not named or len(named) != pixels.shape[axis]:
-            return pixels
-        more = [name for name in named if name not in self.names]
-        if more:
-            raise tile.misfit(f"has a channel {more[0]}, which the others lack")
-        if named == self.names:
-            return pixels
-        chosen = (named.index(n) if n in named else None for n in self.names)
-        return ChosenChannels(pixels, axis, tuple(chosen))
+# Which wells and fields.
 
 
-def _names(rendering: Rendering | None) -> tuple[str, ...]:
-    """Give the names of channels if each has one of its own."""
-    channels = () if rendering is None else rendering.channels
-    names = tuple((channel.label or "").strip() for channel in channels)
-    return names if all(names) and len(set(names)) == len(names) else ()
-
-
-@dataclass(frozen=True, slots=True)
-class FieldTile:
-    """One level of one field of view, in a well or where the well is the root.
-
-    Fields need not be alike: one with other levels than the plate is shown by the
-    nearest pixels of that of its levels which is just fine enough.
-    """
-
-    opening: Opening
-    group: str  # the path of the well, or of the field where the well is the root
-    field: str  # the field that other wells have; asked for first
-    inside: str  # the path of the image below the field: empty, or of a label image
-    zarr_format: int
-    levels: tuple[str, str]  # the paths of the finest level and of this one
-    shapes: tuple[tuple[int, ...], tuple[int, ...]]  # and what they are in the plate
-    channels: PlateChannels | None = None
-
-    def __str__(self) -> str:
-        kind = "Well" if self.field else "Field"
-        return (
-            f"{kind} {self.group} ({self.inside})"
-            if self.inside
-            else f"{kind} {self.group}"
-        )
-
-    def misfit(self, said: str) -> UnsupportedDataError:
-        """Say what has no room, and look at it when the plate is opened again."""
-        plate = self.opening.location.display
-        held = [of for of, _ in _MISFITS].count(plate)
-        if held < _MOST_MISFITS:
-            _MISFITS[plate, self.group] = None
-        action = "Open the plate again: there is room for it then."
-        url = self.opening.place(self.group).display
-        return UnsupportedDataError(f"{self} {said}.", action=action, url=url)
-
-    async def open(self) -> Pixels | None:
-        """Ask for the level at once, and for more only if it is not as expected."""
-        pixels, field = await self._expected()
-        if pixels is None or not await self._fits(pixels, field):
-            pixels = await self._from_own_levels(field)
-        if pixels is None or self.channels is None:
-            return pixels
-        return self.channels.place(pixels, await self._channel_names(field), self)
-
-    async def _channel_names(self, field: str) -> tuple[str, ...]:
-        path = join_path(self.group, field)
-        channels = self.channels
-        assert channels is not None
-        if path not in channels.known:
-            (key,) = group_keys(path, self.zarr_format)
-            body = await self._document(key)
-            image = None if body is None else self._image(path, key, body)
-            rendering = None if image is None else image.multiscales[0].rendering
-            channels.known[path] = _names(rendering)
-        return channels.known[path]
-
-    async def _expected(self) -> tuple[Pixels | None, str]:
-        """Find the level where other fields have it."""
-        field: str | None = self.field
-        pixels = await self._pixels(self.field, self.levels[1])
-        if pixels is None:
-            field = await self._first_field()
-            if field is not None and field != self.field:
-                pixels = await self._pixels(field, self.levels[1])
-        return pixels, field or ""
-
-    async def _fits(self, pixels: Pixels, field: str) -> bool:
-        """Whether a level is as coarse as it is elsewhere on the plate."""
-        finest, level = self.shapes
-        if self.levels[0] == self.levels[1] and finest == level:
-            return True
-        if pixels.shape == level or len(pixels.shape) != len(level):
-            return True
-        whole = await self._pixels(field, self.levels[0])
-        return whole is None or self._is_scaled(pixels.shape, whole.shape)
-
-    def _is_scaled(self, shape: Sequence[int], whole: Sequence[int]) -> bool:
-        expected = [
-            size * coarse / fine
-            for size, fine, coarse in zip(whole, *self.shapes, strict=True)
-        ]
-        return all(abs(s - e) < 1 for s, e in zip(shape, expected, strict=True))
-
-    async def _from_own_levels(self, field: str) -> Pixels | None:
-        """Show the level by those that the field lists itself."""
-        levels = await self._own_levels(field)
-        if not levels or len(levels[0].shape) != len(self.shapes[0]):
-            return levels[0] if levels else None
-        wanted = scaled(levels[0].shape, *self.shapes)
-        fine = [
-            level
-            for level in levels
-            if all(s >= w for s, w in zip(level.shape, wanted, strict=True))
-        ]
-        chosen = (fine or levels)[-1] if fine else levels[0]
-        return chosen if chosen.shape == wanted else Resized(chosen, wanted)
-
-    async def _own_levels(self, field: str) -> list[Pixels]:
-        path = join_path(self.group, field, self.inside)
-        (key,) = group_keys(path, self.zarr_format)
-        body = await self._document(key)
-        if body is None:
-            return []
-        image = self._image(path, key, body)
-        if image is None:
-            return []
-        paths = [dataset.path for dataset in image.multiscales[0].datasets]
-        found = await asyncio.gather(
-            *(self._pixels(field, level) for level in paths[:_MOST_LEVELS])
-        )
-        return [pixels for pixels in found if pixels is not None]
-
-    def _image(self, path: str, key: str, body: bytes) -> Image | None:
-        node = parse_node(path, {key: body}, self.zarr_format)
-        kind = None if node is None else kind_of(node, path)
-        return kind if isinstance(kind, Image) else None
-
-    async def _pixels(self, field: str, level: str) -> Pixels | None:
-        path = join_path(self.group, field, self.inside, level)
-        key = array_key(path, self.zarr_format)
-        body = await self._document(key)
-        if body is None:
-            return None
-        node = ArrayNode(path, self.zarr_format, parse_json(body, key), {})
-        return open_array(self.opening, node)
-
-    async def _first_field(self) -> str | None:
-        (key,) = group_keys(self.group, self.zarr_format)
-        body = await self._document(key)
-        if body is None:
-            return None
-        if not self.field:  # the group is the field itself
-            return self.field
-        return _first_field(self.group, {key: body}, self.zarr_format)
-
-    async def _document(self, key: str) -> bytes | None:
-        buffer = await self.opening.store.get(key, buffer_prototype)
-        return None if buffer is None else buffer.to_bytes()
-
-
-def scaled(
-    shape: Sequence[int], finest: Sequence[int], level: Sequence[int]
-) -> tuple[int, ...]:
-    """Give the shape of a level of something, made as one of the plate's finest is."""
-    return tuple(
-        max(1, -(-size * coarse // fine))
-        for size, fine, coarse in zip(shape, finest, level, strict=True)
+def chosen_wells(opening: Opening, kind: Plate) -> Plate:
+    """Give a plate of the rows, the columns and the wells that the options name."""
+    options = opening.options
+    if options.rows is options.columns is options.wells is None:
+        return kind
+    rows = _named(opening, "row", options.rows, kind.rows)
+    columns = _named(opening, "column", options.columns, kind.columns)
+    wells = [w for w in kind.wells if w.row in rows and w.column in columns]
+    if options.wells is not None:
+        names = {_well_name(kind, well): well for well in wells}
+        wanted = [name.replace("/", "").upper() for name in options.wells]
+        if missing := [name for name in wanted if name not in names]:
+            msg = f"The plate lists no well {missing[0]}."
+            raise OptionError(msg, url=opening.location.display)
+        wells = [names[name] for name in dict.fromkeys(wanted)]
+        rows = sorted({well.row for well in wells})
+        columns = sorted({well.column for well in wells})
+    if not wells:
+        msg = "The plate lists no well in these rows and columns."
+        raise OptionError(msg, url=opening.location.display)
+    return dataclasses.replace(
+        kind,
+        rows=tuple(kind.rows[n] for n in rows),
+        columns=tuple(kind.columns[n] for n in columns),
+        wells=tuple(
+            dataclasses.replace(
+                w, row=rows.index(w.row), column=columns.index(w.column)
+            )
+            for w in wells
+        ),
     )
 
 
-def _first_field(path: str, answers: Answers, zarr_format: int) -> str | None:
-    well = parse_node(path, answers, zarr_format)
-    kind = None if well is None else kind_of(well)
-    return kind.images[0].path if isinstance(kind, Well) and kind.images else None
+def _well_name(kind: Plate, well: PlateWell) -> str:
+    return f"{kind.rows[well.row]}{kind.columns[well.column]}".upper()
 
 
-# A plate: the first field of each well.
+def _named(
+    opening: Opening, what: str, wanted: Sequence[str] | None, names: Sequence[str]
+) -> list[int]:
+    if wanted is None:
+        return list(range(len(names)))
+    for name in wanted:
+        if str(name) not in names:
+            some = ", ".join(names[:24])
+            msg = f"The plate has no {what} {name}; there are: {some}."
+            raise OptionError(msg, url=opening.location.display)
+    return sorted({names.index(str(name)) for name in wanted})
 
 
-@dataclass(frozen=True, slots=True)
-class PlateGrid:
-    """Where fields lie: rows and columns, and the group at each taken place."""
+def chosen_fields(
+    opening: Opening, kind: Plate, well: Well
+) -> tuple[FieldChoice, list[str]]:
+    """Decide which fields are shown together, from what the first well lists."""
+    options = opening.options
+    acquisitions = _acquisitions(opening, kind, well)
+    count = max(len(images_of(well, number)) for number in acquisitions)
+    count = max(count, 1)
+    stepped = len(acquisitions) > 1
+    steps = ("acquisition",) if stepped else ()
+    wanted, said = options.fields, []
+    if wanted is None:
+        together = count * len(kind.wells)
+        wanted = "all" if together <= _MOST_TOGETHER else "each"
+        if wanted == "each" and count > 1:
+            said.append(
+                f"The plate has about {together:,} fields: one of each well is shown "
+                "at a time, with a slider. Choose fields='all' for all of them."
+            )
+    if wanted in ("all", "grid", "each"):
+        fields: tuple[int | str, ...] = tuple(range(count))
+        if wanted == "each" and count > 1:
+            steps = (*steps, "field")
+    elif isinstance(wanted, int):
+        if not 0 <= wanted < count:
+            msg = f"There is no field {wanted}; the first well has {count}."
+            raise OptionError(msg, url=opening.location.display)
+        fields = (wanted,)
+    else:
+        fields = (wanted,)
+    return FieldChoice(acquisitions, fields, steps, by_position=wanted == "all"), said
 
-    size: tuple[int, int]
-    groups: Mapping[tuple[int, int], str]
-    field: str  # below each group
-    channels: PlateChannels | None = None
+
+def _acquisitions(opening: Opening, kind: Plate, well: Well) -> tuple[int | None, ...]:
+    """Give the acquisitions that are shown; one that stands for any, if it is alone."""
+    named = {a.id: a.name for a in kind.acquisitions}
+    seen = [i.acquisition for i in well.images if i.acquisition is not None]
+    every = tuple(dict.fromkeys((*named, *seen)))
+    wanted = opening.options.acquisition
+    if wanted is None:
+        return every if len(every) > 1 else (None,)
+    for number in every:
+        if wanted in (number, named.get(number)):
+            return (number,)
+    some = ", ".join(str(named.get(n) or n) for n in every) or "none"
+    msg = f"There is no acquisition {wanted}; there are: {some}."
+    raise OptionError(msg, url=opening.location.display)
 
 
-@dataclass(frozen=True, slots=True)
-class Neighbour:
-    """What is known of another field: its finest level, and how it is rendered."""
-
-    path: str
-    pixels: Pixels
-    rendering: Rendering | None
-    is_told: bool  # whether its rendering was asked for
-
-
-@dataclass(frozen=True, slots=True)
-class Template:
-    """One field, which others are expected to be like, and what is known of others."""
-
-    group: GroupNode
-    image: Pyramid
-    rendering: Rendering | None
-    labels: Mapping[str, Pyramid]  # by their paths in the labels group
-    others: Mapping[str, Neighbour]  # those that were looked at, by group
+# A plate.
 
 
 def open_plate(
     opening: Opening, group: GroupNode, kind: Plate
 ) -> Questions[list[Pyramid]]:
-    """Open a plate as one mosaic of the first field of each well, and of its labels.
+    """Open a plate as one mosaic of the fields of its wells, and of their labels.
 
     Asks for one well, one field and that field's levels, whatever the plate's
     size: every other well is found out when it is looked at, and where it holds
     nothing its place stays 0. Where it takes no request, other wells are looked at
     in advance, and make room for themselves.
     """
-    well, field, template = yield from _find_template(opening, group, kind)
-    groups = {(w.row, w.column): join_path(group.path, w.path) for w in kind.wells}
-    grid = PlateGrid((len(kind.rows), len(kind.columns)), groups, field)
+    kind = chosen_wells(opening, kind)
+    choice, well, template = yield from _find_template(opening, group, kind)
+    places = {(w.row, w.column): w for w in kind.wells}
+    groups = {p: join_path(group.path, w.path) for p, w in places.items()}
+    names = {p: w.path for p, w in places.items()}
     place = join_path(group.path, well)
-    image, *labels = _mosaics(opening, template, grid)
+    sides = len(kind.rows), len(kind.columns)
+    plate = PlateToLay(choice, groups, names, sides, kind.rows, kind.columns)
+    image, *labels = mosaics(opening, template, plate)
     image = dataclasses.replace(
         image, name=kind.name or opening.location.stem, attributes=group.attributes
     )
@@ -345,7 +212,7 @@ def open_plate(
 
 def _find_template(
     opening: Opening, group: GroupNode, kind: Plate
-) -> Questions[tuple[str, str, Template]]:
+) -> Questions[tuple[FieldChoice, str, Template]]:
     """Find one well with an image; the first one nearly always has it."""
     failure: OMEZarrError | None = None
     begin = 0
@@ -359,17 +226,19 @@ def _find_template(
         )
         for well, path in paths.items():
             try:
-                field = _first_field(path, answers, group.zarr_format)
-                if field is None:
+                node = parse_node(path, answers, group.zarr_format)
+                listed = None if node is None else kind_of(node, path)
+                if not isinstance(listed, Well):
                     continue
-                others = [join_path(group.path, each.path) for each in kind.wells]
-                template = yield from _field(opening, group, path, field, others)
-            except _UNREADABLE as error:
+                choice, said = chosen_fields(opening, kind, listed)
+                template = yield from _field(opening, group, kind, path, listed, choice)
+            except UNREADABLE as error:
                 failure = failure or error
                 opening.warnings.append(f"Well {well} cannot be shown. {error}")
                 continue
             if template is not None:
-                return well, field, template
+                opening.warnings.extend(said)
+                return choice, well, template
     if failure is not None:
         raise failure
     msg = "This plate lists wells, but none of the first ones is there."
@@ -377,57 +246,131 @@ def _find_template(
 
 
 def _field(
-    opening: Opening, plate: GroupNode, well: str, field: str, wells: Sequence[str]
+    opening: Opening,
+    plate: GroupNode,
+    kind: Plate,
+    path: str,
+    well: Well,
+    choice: FieldChoice,
 ) -> Questions[Template | None]:
-    path = join_path(well, field)
-    answers = yield from ask(image_keys(path, plate.zarr_format))
-    group = parse_node(path, answers, plate.zarr_format)
+    """Open the first field of a well that is shown."""
+    step = [0] * len(choice.steps)
+    chosen = choice.images(well, step)
+    if not chosen:
+        return None
+    names = {number: image.path for number, image in chosen}
+    first = min(names)
+    field = join_path(path, names[first])
+    answers = yield from ask(image_keys(field, plate.zarr_format))
+    group = parse_node(field, answers, plate.zarr_format)
     if not isinstance(group, GroupNode):
         return None
-    others = [path for path in wells if path != well]
-    return (yield from _template(opening, group, answers, others, field))
+    others = [join_path(plate.path, each.path) for each in kind.wells]
+    look = _Look(
+        [other for other in others if other != path],
+        names[first],
+        choice,
+        {n: join_path(path, name) for n, name in names.items() if n != first},
+    )
+    return (yield from _template(opening, group, answers, look))
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """Where one looks around: in other wells, and at fields of the same well."""
+
+    groups: Sequence[str]
+    field: str  # below each group; empty where the groups are fields
+    choice: FieldChoice
+    siblings: Mapping[int, str]  # by their numbers
 
 
 def _template(
-    opening: Opening,
-    group: GroupNode,
-    answers: Answers,
-    others: Sequence[str],
-    field: str,
-    name: str = "",
+    opening: Opening, group: GroupNode, answers: Answers, look: _Look, name: str = ""
 ) -> Questions[Template]:
     """Open a field, what its labels are, and a look at others: in one round."""
     kind = kind_of(group, group.path)
-    multiscale = kind.multiscales[0] if isinstance(kind, Image) else None
-    paths = [dataset.path for dataset in multiscale.datasets] if multiscale else []
+    datasets = kind.multiscales[0].datasets if isinstance(kind, Image) else ()
+    paths = [dataset.path for dataset in datasets]
     finest = paths[0] if paths else ""
     names = _label_names(opening, group, answers)
     spare = _REQUESTS - opening.store.requests - len(paths) - 2 * len(names)
-    looked_at = (
-        _within(opening, others, spare) if field else dict.fromkeys(others, True)
-    )
+    presumes = False
+    if look.siblings and not _is_near(opening) and _has_known_steps(opening, kind):
+        presumes = True
+        spare += len(paths) - 1
+    siblings = _some_siblings(opening, look.siblings, spare)
+    spare -= len(siblings)
+    looked_at = _within(opening, look.groups, spare)
+    is_told = _is_near(opening) or spare >= 2 * len(looked_at)
     said = opening.part()
-    known: dict[str, Neighbour] = {}
+    known: list[SeenField] = []
+    beside: dict[int, Multiscale] = {}
 
-    def look() -> Questions[None]:
-        questions = _look_around(opening, group, looked_at, field, finest)
-        known.update((yield from primed(questions, answers)))
+    def look_around() -> Questions[None]:
+        questions = _look_around(opening, group, looked_at, look, finest, told=is_told)
+        known.extend((yield from questions))
+
+    def look_beside() -> Questions[None]:
+        found = yield from _images(opening, siblings.values(), group.zarr_format)
+        beside.update({n: found[p] for n, p in siblings.items() if p in found})
 
     parts: list[Questions[Pyramid | None]] = [
-        open_multiscale(opening, group, name),
-        look(),
+        _presumed(opening, group, name)
+        if presumes
+        else open_multiscale(opening, group, name),
+        look_around(),
+        look_beside(),
         *(_label(said, group, label, finest) for label in names),
     ]
-    image, _, *labels = yield from together(parts)
+    image, _, _, *labels = yield from together(parts)
     assert image is not None
+    assert isinstance(kind, Image)
     warnings = (*image.warnings, *said.warnings)
     return Template(
         group,
         dataclasses.replace(image, warnings=warnings),
-        multiscale.rendering if multiscale else None,
+        kind.multiscales[0],
         {n: label for n, label in zip(names, labels, strict=True) if label is not None},
         known,
+        beside,
     )
+
+
+def _has_known_steps(opening: Opening, kind: object) -> bool:
+    """Whether the shapes of coarser levels follow from what a document says."""
+    if not isinstance(kind, Image) or opening.options.level is not None:
+        return False
+    scales = [dataset.affine.scale for dataset in kind.multiscales[0].datasets]
+    return (
+        all(
+            later[-1] > before[-1] > 0 and later[-2] > before[-2] > 0
+            for before, later in pairwise(scales)
+        )
+        and len(scales) > 1
+    )
+
+
+def _presumed(opening: Opening, group: GroupNode, name: str) -> Questions[Pyramid]:
+    """Open a field by its finest level; the others are as their scales say."""
+    part = dataclasses.replace(
+        opening.part(), options=dataclasses.replace(opening.options, level=0)
+    )
+    document = parse_document(group.attributes, zarr_format=group.zarr_format)
+    assert isinstance(document.kind, Image)
+    multiscale = document.kind.multiscales[0]
+    first = dataclasses.replace(multiscale, datasets=multiscale.datasets[:1])
+    first, (finest,) = yield from find_levels(
+        part, group.path, first, group.zarr_format
+    )
+    levels = [finest]
+    base = np.asarray(finest.affine.scale)
+    for dataset in multiscale.datasets[1:]:
+        ratio = base / np.asarray(dataset.affine.scale)
+        shape = np.ceil(np.asarray(finest.pixels.shape) * ratio - 1e-3).astype(int)
+        pixels = Resized(finest.pixels, tuple(np.maximum(1, shape).tolist()))
+        levels.append(Level(dataset.path, pixels, dataset.affine))
+    return make_pyramid(part, group, document, first, tuple(levels), name)
 
 
 def _label_names(opening: Opening, group: GroupNode, answers: Answers) -> list[str]:
@@ -479,7 +422,7 @@ def _label(
             multiscale = dataclasses.replace(multiscale, datasets=finest_only)
         questions = find_levels(part, path, multiscale, number)
         multiscale, levels = yield from primed(questions, answers)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         opening.warnings.append(f"{path} could not be opened. {error}")
         return None
     multiscale = dataclasses.replace(multiscale, label=multiscale.label or ImageLabel())
@@ -495,85 +438,119 @@ def _is_near(opening: Opening) -> bool:
     return local or bool(opening.consolidated.children(""))
 
 
-def _within(opening: Opening, groups: Sequence[str], spare: int) -> dict[str, bool]:
-    """Choose the wells to look at in advance: all that are near, else a few.
+def _some_siblings(
+    opening: Opening, siblings: Mapping[int, str], spare: int
+) -> dict[int, str]:
+    """Choose the fields of the first well that are asked where they lie."""
+    order = sorted(siblings)
+    if not _is_near(opening):  # the last one says most of how far they reach
+        order = [*order[-1:], *order[:-1]][: max(0, spare)]
+    return {n: siblings[n] for n in order[:_MOST_FIELDS]}
 
-    Of each is said whether its channels are asked for as well as its size.
-    """
+
+def _within(opening: Opening, groups: Sequence[str], spare: int) -> list[str]:
+    """Choose the wells to look at in advance: all that are near, else a few."""
     count = _MOST_WELLS if _is_near(opening) else max(0, spare)
     if count >= len(groups):
-        is_told = _is_near(opening) or count >= 2 * len(groups)
-        return dict.fromkeys(groups, is_told)
-    plate = opening.location.display
+        return list(groups)
     # From the last one on, as a screen changes on its way if it changes.
-    some = (groups[round(n * (len(groups) - 1) / count)] for n in range(count, 0, -1))
-    chosen = dict.fromkeys(some, _is_near(opening))
-    return chosen | {group: True for group in groups if (plate, group) in _MISFITS}
+    return [groups[round(n * (len(groups) - 1) / count)] for n in range(count, 0, -1)]
 
 
 def _look_around(
     opening: Opening,
     template: GroupNode,
-    groups: Mapping[str, bool],
-    field: str,
+    groups: Sequence[str],
+    look: _Look,
     level: str,
-) -> Questions[dict[str, Neighbour]]:
+    *,
+    told: bool,
+) -> Questions[list[SeenField]]:
     """Find the finest levels of other fields, where they have the template's names.
 
-    Where it costs nothing the wells are asked for what they call their fields.
+    Where they are `told`, they are also asked what they say of themselves. Where it
+    costs nothing the wells are asked for their fields, and these for all.
     """
     number = template.zarr_format
-    usual = {group: join_path(group, field) for group in groups}
-    told = {group for group, is_told in groups.items() if is_told}
-    found = yield from _look_at(opening, usual, level, number, told)
-    missing = [group for group in groups if group not in found]
-    if not (field and missing and _is_near(opening)):
-        return found
-    answers = yield from _ask_held(
-        opening, (key for group in missing for key in group_keys(group, number))
-    )
-    named = {}
-    for group in missing:
+    if not _is_near(opening):
+        unlike = misfits.get(opening.location.display, {})
+        usual = [join_path(group, look.field) for group in groups]
+        paths = list(dict.fromkeys((*unlike, *usual)))
+        asked = paths if told else [path for path in paths if path in unlike]
+        documents = [group_keys(path, number)[0] for path in asked]
+        finest = [array_key(join_path(path, level), number) for path in paths]
+        held = yield from _ask_held(opening, (*documents, *finest))
+        named = _arrays(opening, paths, [level] * len(paths), number)
+        arrays = yield from primed(named, held)
+        images = yield from primed(_images(opening, asked, number), held)
+        return [SeenField(path, arrays[path], images.get(path)) for path in arrays]
+    paths = list(look.siblings.values())
+    if look.field:
+        answers = yield from _ask_held(
+            opening, (key for group in groups for key in group_keys(group, number))
+        )
+        for group in groups:
+            paths += _shown_in(group, answers, number, look.choice)
+    else:
+        paths += groups
+    images = yield from _images(opening, paths[:_MOST_FIELDS], number)
+    levels = [image.datasets[0].path for image in images.values()]
+    arrays = yield from _arrays(opening, list(images), levels, number)
+    return [SeenField(path, found, images[path]) for path, found in arrays.items()]
+
+
+def _shown_in(
+    group: str, answers: Answers, zarr_format: int, choice: FieldChoice
+) -> list[str]:
+    """Give the paths of a well's fields that are shown; none if it cannot be read."""
+    try:
+        node = parse_node(group, answers, zarr_format)
+        well = None if node is None else kind_of(node)
+    except OMEZarrError:  # said when it is looked at
+        return []
+    if not isinstance(well, Well):
+        return []
+    images = (i for a in choice.acquisitions for i in images_of(well, a))
+    return [join_path(group, image.path) for image in images]
+
+
+def _images(
+    opening: Opening, paths: Iterable[str], zarr_format: int
+) -> Questions[dict[str, Multiscale]]:
+    """Read what images say of themselves, by their paths; those that can be read."""
+    keys = {path: group_keys(path, zarr_format)[0] for path in paths}
+    answers = yield from _ask_held(opening, keys.values())
+    found: dict[str, Multiscale] = {}
+    for path in keys:
         try:
-            name = _first_field(group, answers, number)
+            node = parse_node(path, answers, zarr_format)
+            kind = None if node is None else kind_of(node)
         except OMEZarrError:  # said when it is looked at
             continue
-        if name is not None:
-            named[group] = join_path(group, name)
-    more = yield from _look_at(opening, named, level, number, told)
-    return {**found, **more}
+        if isinstance(kind, Image):
+            found[path] = kind.multiscales[0]
+    return found
 
 
-def _look_at(
-    opening: Opening,
-    fields: Mapping[str, str],
-    level: str,
-    zarr_format: int,
-    told: Collection[str],
-) -> Questions[dict[str, Neighbour]]:
-    arrays = {
-        group: array_key(join_path(path, level), zarr_format)
-        for group, path in fields.items()
+def _arrays(
+    opening: Opening, paths: Sequence[str], levels: Sequence[str], zarr_format: int
+) -> Questions[dict[str, Pixels]]:
+    keys = {
+        path: array_key(join_path(path, level), zarr_format)
+        for path, level in zip(paths, levels, strict=True)
     }
-    documents = {
-        group: group_keys(path, zarr_format)[0]
-        for group, path in fields.items()
-        if group in told
-    }
-    answers = yield from _ask_held(opening, (*arrays.values(), *documents.values()))
+    answers = yield from _ask_held(opening, keys.values())
     part, known = opening.part(), dict[bytes, "Pixels | None"]()
-    found: dict[str, Neighbour] = {}
-    for group, key in arrays.items():
+    found: dict[str, Pixels] = {}
+    for path, key in keys.items():
         body = answers[key]
         if not isinstance(body, bytes):
             continue
         if body not in known:  # most wells are alike
             known[body] = _array(part, key, body, zarr_format)
-        pixels, path = known[body], fields[group]
+        pixels = known[body]
         if pixels is not None:
-            said = answers[documents[group]] if group in told else None
-            rendering = _rendering(path, said, zarr_format)
-            found[group] = Neighbour(path, pixels, rendering, said is not None)
+            found[path] = pixels
     return found
 
 
@@ -587,18 +564,6 @@ def _ask_held(opening: Opening, keys: Iterable[str]) -> Questions[Answers]:
     return {**dict.fromkeys(every), **answers}
 
 
-def _rendering(
-    path: str, body: bytes | StoreError | None, zarr_format: int
-) -> Rendering | None:
-    try:
-        (key,) = group_keys(path, zarr_format)
-        node = parse_node(path, {key: body}, zarr_format)
-        kind = None if node is None else kind_of(node, path)
-    except OMEZarrError:  # said when it is looked at
-        return None
-    return kind.multiscales[0].rendering if isinstance(kind, Image) else None
-
-
 def _array(opening: Opening, key: str, body: bytes, zarr_format: int) -> Pixels | None:
     path = key.rpartition("/")[0]
     try:
@@ -606,192 +571,6 @@ def _array(opening: Opening, key: str, body: bytes, zarr_format: int) -> Pixels 
         return open_array(opening, node)
     except OMEZarrError:
         return None  # said when it is looked at
-
-
-# The mosaics of a plate, or of a well's fields.
-
-
-def _mosaics(opening: Opening, template: Template, grid: PlateGrid) -> list[Pyramid]:
-    """Lay fields and their labels out in a grid; places have room for the largest."""
-    image = template.image
-    finest = image.levels[0].pixels
-    every = [finest, *(other.pixels for other in template.others.values())]
-    alike = [pixels for pixels in every if pixels.ndim == finest.ndim]
-    room = np.max([pixels.shape for pixels in alike], axis=0).tolist()
-    channels = _plate_channels(template)
-    if channels is not None:
-        room[-channels.axis] = _channel_count(template, channels)
-        grid = dataclasses.replace(grid, channels=channels)
-    cell = tuple(room)
-    dtype = np.result_type(*(pixels.dtype for pixels in alike))
-    image = dataclasses.replace(
-        _with_room(template, cell, dtype, channels),
-        location=opening.location,
-        levels=tuple(_levels(opening, template, grid, cell, dtype)),
-        warnings=(*image.warnings, *_differences(template, cell, dtype, channels)),
-    )
-    labels = [
-        _label_mosaic(opening, template, path, grid, cell) for path in template.labels
-    ]
-    return [image, *labels]
-
-
-def _plate_channels(template: Template) -> PlateChannels | None:
-    """Give the channels that fields name, if the template names each of its own."""
-    image = template.image
-    names = _names(template.rendering)
-    if image.channel_axis is None or len(names) != image.shape[image.channel_axis]:
-        return None
-    axis = len(image.shape) - image.channel_axis
-    known = {template.group.path: names}
-    for other in (other for other in template.others.values() if other.is_told):
-        named, shape = _names(other.rendering), other.pixels.shape
-        fits = len(shape) >= axis and len(named) == shape[-axis]
-        known[other.path] = named if fits else ()
-    return PlateChannels(tuple(dict.fromkeys(chain(*known.values()))), axis, known)
-
-
-def _channel_count(template: Template, channels: PlateChannels) -> int:
-    """Say how many channels there are; fields without names have theirs in order."""
-    unnamed = (
-        other.pixels.shape[-channels.axis]
-        for other in template.others.values()
-        if not channels.known.get(other.path) and other.pixels.ndim >= channels.axis
-    )
-    return max(len(channels.names), *unnamed, 0)
-
-
-def _with_room(
-    template: Template,
-    cell: tuple[int, ...],
-    dtype: np.dtype,
-    named: PlateChannels | None,
-) -> Pyramid:
-    """Give an image the channels of all wells."""
-    image = template.image
-    axis, finest = image.channel_axis, image.levels[0].pixels
-    count = len(image.channels) if axis is None else cell[axis]
-    if count == len(image.channels):
-        return dataclasses.replace(image, rgb=image.rgb and dtype == finest.dtype)
-    more, _ = resolve_channels(None, count, dtype)
-    told = {
-        channel.name: channel
-        for other in template.others.values()
-        for channel in resolve_channels(other.rendering, count, dtype)[0]
-    }
-    names = named.names if named else ()
-    channels = [
-        told.get(names[number], channel) if number < len(names) else channel
-        for number, channel in enumerate(more)
-    ]
-    channels[: len(image.channels)] = image.channels
-    return dataclasses.replace(image, channels=tuple(channels), rgb=False)
-
-
-def _differences(
-    template: Template,
-    cell: tuple[int, ...],
-    dtype: np.dtype,
-    channels: PlateChannels | None,
-) -> list[str]:
-    """Say how the fields that were looked at differ, in a sentence each."""
-    finest = template.image.levels[0].pixels
-    every = [finest, *(other.pixels for other in template.others.values())]
-    said = []
-    shapes = dict.fromkeys(" x ".join(map(str, p.shape)) for p in every)
-    if len(shapes) > 1:
-        room = " x ".join(map(str, cell))
-        some = ", ".join(list(shapes)[:4])
-        said.append(
-            f"The fields are not of one size ({some}): each has room for {room}, "
-            "and what it does not fill is 0."
-        )
-    types = dict.fromkeys(str(p.dtype) for p in every)
-    if len(types) > 1:
-        said.append(f"The fields hold {', '.join(types)}; all are shown as {dtype}.")
-    if channels is not None and len(set(channels.known.values()) - {()}) > 1:
-        names = ", ".join(channels.names[:8])
-        said.append(
-            f"The fields differ in channels ({names}): these go by their names."
-        )
-    return said
-
-
-def _levels(
-    opening: Opening,
-    template: Template,
-    grid: PlateGrid,
-    cell: tuple[int, ...],
-    dtype: np.dtype,
-) -> Iterable[Level]:
-    finest = template.image.levels[0]
-    for level in template.image.levels:
-        shapes = finest.pixels.shape, level.pixels.shape
-        paths = finest.path, level.path
-        shape = scaled(cell, *shapes)
-        tiles = _tiles(opening, template, grid, "", paths, shapes)
-        pixels = Mosaic(level.pixels, grid.size, tiles, tile_shape=shape, dtype=dtype)
-        # Tiles touch, so each level's scale follows from its size. Where sizes are
-        # odd, its own scale times its size is not the tile's extent; over sixteen
-        # rows the difference would be as many pixels.
-        scale = np.asarray(level.affine.scale)
-        scale[-2:] = np.asarray(finest.affine.scale[-2:]) * cell[-2:] / shape[-2:]
-        yield Level(level.path, pixels, Affine.from_scale(scale.tolist()))
-
-
-def _label_mosaic(
-    opening: Opening,
-    template: Template,
-    path: str,
-    grid: PlateGrid,
-    cell: tuple[int, ...],
-) -> Pyramid:
-    """Lay the label images of fields out over their mosaic, with its levels."""
-    label = template.labels[path]
-    image, finest = template.image.levels[0], label.levels[0]
-    pixels = finest.pixels
-    # A label image may be coarser than its image: a place is as large in the world.
-    place = (
-        *pixels.shape[:-2],
-        *scaled(cell[-2:], image.pixels.shape[-2:], pixels.shape[-2:]),
-    )
-    inside = join_path("labels", path)
-    base = np.asarray(finest.affine.scale)
-    base[-2:] = np.asarray(image.affine.scale[-2:]) * cell[-2:] / place[-2:]
-    offset = np.zeros(len(base))
-    offset[-2:] = (base[-2:] - image.affine.scale[-2:]) / 2
-    levels = []
-    for level in template.image.levels:
-        coarse = scaled(
-            pixels.shape[-2:], image.pixels.shape[-2:], level.pixels.shape[-2:]
-        )
-        shapes = pixels.shape, (*pixels.shape[:-2], *coarse)
-        paths = finest.path, finest.path if level is image else level.path
-        tiles = _tiles(opening, template, grid, inside, paths, shapes)
-        shape = scaled(place, *shapes)
-        mosaic = Mosaic(pixels, grid.size, tiles, tile_shape=shape)
-        scale = base * place / shape
-        matrix = np.hstack([np.diag(scale), offset[:, None]])
-        levels.append(Level(paths[1], mosaic, Affine.from_matrix(matrix)))
-    return dataclasses.replace(label, location=opening.location, levels=tuple(levels))
-
-
-def _tiles(
-    opening: Opening,
-    template: Template,
-    grid: PlateGrid,
-    inside: str,
-    levels: tuple[str, str],
-    shapes: tuple[tuple[int, ...], tuple[int, ...]],
-) -> dict[tuple[int, int], Tile]:
-    number = template.group.zarr_format
-    channels = None if inside else grid.channels
-    return {
-        place: FieldTile(
-            opening, path, grid.field, inside, number, levels, shapes, channels
-        )
-        for place, path in grid.groups.items()
-    }
 
 
 # A well: all of its fields.
@@ -822,12 +601,13 @@ def open_well(
         return [pyramid for part in opened for pyramid in part]
     if len(paths) == 1:
         return (yield from open_image(opening, fields[0], answers, name))
+    numbers = range(len(paths))
+    choice = FieldChoice(fields=tuple(numbers))
     others = [field.path for field in fields[1:]]
-    template = yield from _template(opening, fields[0], answers, others, "", name)
-    columns = math.ceil(math.sqrt(len(paths)))
-    groups = {divmod(number, columns): path for number, path in enumerate(paths)}
-    grid = PlateGrid((math.ceil(len(paths) / columns), columns), groups, "")
-    return _mosaics(opening, template, grid)
+    look = _Look(others, "", choice, {})
+    template = yield from _template(opening, fields[0], answers, look, name)
+    plate = PlateToLay(choice, {(0, 0): group.path}, {(0, 0): name}, (1, 1))
+    return mosaics(opening, template, plate)
 
 
 def _readable_fields(
@@ -842,7 +622,7 @@ def _readable_fields(
                 fields.append(node)
             elif node is not None:
                 opening.warnings.append(f"Field {path} is no image.")
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             opening.warnings.append(f"Field {path} cannot be shown. {error}")
     return fields
 
