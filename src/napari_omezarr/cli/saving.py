@@ -75,11 +75,11 @@ def split_options(said: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
     choices = {name: value for name, value in said.items() if value is not None}
     for name in ("chunks", "shards"):
         if name in choices:
-            choices[name] = _sizes(name, choices[name])
+            choices[name] = sizes(name, choices[name])
     return choices, reached
 
 
-def _sizes(name: str, text: str) -> Any:
+def sizes(name: str, text: str) -> Any:
     """Parse ``z=1,y=512``; for shards, yes and no too."""
     words = {"yes": True, "no": False} if name == "shards" else {}
     return words[text] if text in words else by_axis(name, text, int)

@@ -15,12 +15,17 @@ from .api import (
     write_image,
     write_layers,
 )
+from .chunking import default_shards, whole_chunks
+from .claim import claim_of
+from .documents import OURS, dataset_document, inline
+from .encode import ZarrDocument
 from .engine import Progress
 from .existing import open_existing
 from .from_arrays import Channels, Grid, channel_displays, describe_array
 from .from_layers import is_array, read_origin
-from .hierarchy import Hierarchy, StoredSize, is_document
+from .hierarchy import Hierarchy, StoredSize, Target, is_document
 from .image_spec import ImageSpec, extended
+from .journal import Journal, journal_digest
 from .labels import LabelsThere, discard_labels, labels_there
 from .options import SaveMode, WriteOptions
 from .patching import PatchConflictError
@@ -29,11 +34,13 @@ from .save import Saved, check_not_open
 from .source import PixelSource, as_source, stack
 
 __all__ = [
+    "OURS",
     "Channels",
     "Grid",
     "Hierarchy",
     "ImagePlan",
     "ImageSpec",
+    "Journal",
     "LabelsThere",
     "PatchConflictError",
     "PixelSource",
@@ -42,7 +49,9 @@ __all__ = [
     "SaveMode",
     "Saved",
     "StoredSize",
+    "Target",
     "WriteOptions",
+    "ZarrDocument",
     "accepted",
     "add_labels",
     "append",
@@ -50,11 +59,16 @@ __all__ = [
     "calibrate",
     "channel_displays",
     "check_not_open",
+    "claim_of",
+    "dataset_document",
+    "default_shards",
     "describe_array",
     "discard_labels",
     "extended",
+    "inline",
     "is_array",
     "is_document",
+    "journal_digest",
     "labels_there",
     "open_existing",
     "open_hierarchy",
@@ -67,6 +81,7 @@ __all__ = [
     "stack",
     "undo_patch",
     "update_rendering",
+    "whole_chunks",
     "write_image",
     "write_layers",
 ]

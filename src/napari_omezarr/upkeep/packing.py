@@ -1,0 +1,200 @@
+"""Chunks moved into other containers by their stored bytes: nothing is decoded."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import google_crc32c
+import numpy as np
+
+from napari_omezarr.errors import (
+    DamagedDataError,
+    OMEZarrError,
+    StoreError,
+    VerificationError,
+    WriteCancelledError,
+)
+from napari_omezarr.reading import join_path
+from napari_omezarr.store import open_store
+
+from .array_formats import bytes_of_unit, storage_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from threading import Event
+
+    from napari_omezarr.location import Location
+    from napari_omezarr.writing import Hierarchy
+
+    from .array_formats import ChunkStorage
+
+_ABSENT = 2**64 - 1
+_MEMORY = 96 * 2**20
+_COPIES = 3
+"""How often an object is in memory while it is moved: as it came, joined, sent."""
+_MOST_THREADS = 8
+_AT_ONCE = 4096
+_CHECK = 4
+"""Bytes of the checksum behind an index."""
+
+Chunk = tuple[int, ...]
+
+
+class StoredChunks:
+    """The chunks of an array as their stored bytes, whatever they are kept in."""
+
+    def __init__(
+        self, location: Location, path: str, document: Mapping[str, Any]
+    ) -> None:
+        self.storage = storage_of(document)
+        self._store = open_store(location)
+        self._path = path
+
+    def read(self, chunks: Iterable[Chunk]) -> dict[Chunk, bytes]:
+        """Read chunks; what is not stored is left out.
+
+        Raises
+        ------
+        StoreError
+            They could not be read.
+        """
+        wanted = list(chunks)
+        if not self.storage.is_sharded:
+            return self._objects(wanted)
+        per = self.storage.per_unit
+        homes = {
+            chunk: tuple(n // p for n, p in zip(chunk, per, strict=True))
+            for chunk in wanted
+        }
+        bodies = self._objects(list(dict.fromkeys(homes.values())))
+        found = {}
+        for chunk, home in homes.items():
+            if home in bodies:
+                part = _part(bodies[home], self.storage.per_unit, chunk)
+                if part is not None:
+                    found[chunk] = part
+        return found
+
+    def _objects(self, indices: Sequence[Chunk]) -> dict[Chunk, bytes]:
+        keys = {
+            index: join_path(self._path, self.storage.key(index)) for index in indices
+        }
+        answers = self._store.fetch(keys.values())
+        found = {}
+        for index, key in keys.items():
+            body = answers[key]
+            if isinstance(body, StoreError):
+                raise body
+            if body is not None:
+                found[index] = body
+        return found
+
+
+def joined(chunks: Mapping[Chunk, bytes], per_unit: Sequence[int]) -> bytes | None:
+    """Join chunks to a shard with its index at its end; None of none of them."""
+    if not chunks:
+        return None
+    table = np.full((*per_unit, 2), _ABSENT, "<u8")
+    parts: list[bytes] = []
+    offset = 0
+    for chunk, body in chunks.items():
+        place = tuple(n % p for n, p in zip(chunk, per_unit, strict=True))
+        table[place] = offset, len(body)
+        parts.append(body)
+        offset += len(body)
+    index = table.tobytes()
+    check = google_crc32c.value(index).to_bytes(_CHECK, "little")
+    return b"".join([*parts, index, check])
+
+
+def _part(shard: bytes, per_unit: Sequence[int], chunk: Chunk) -> bytes | None:
+    """Take a chunk out of a shard."""
+    size = 16 * int(np.prod(per_unit))
+    index, check = shard[-size - _CHECK : -_CHECK], shard[-_CHECK:]
+    right = google_crc32c.value(index).to_bytes(_CHECK, "little") == check
+    if len(index) != size or not right:
+        raise DamagedDataError(
+            "The index of a shard is damaged.",
+            action="Copy the store again from where it was made.",
+        )
+    table = np.frombuffer(index, "<u8").reshape(*per_unit, 2)
+    place = tuple(n % p for n, p in zip(chunk, per_unit, strict=True))
+    offset, length = map(int, table[place])
+    if offset == length == _ABSENT:
+        return None
+    if offset + length > len(shard) - size - _CHECK:
+        raise DamagedDataError(
+            "The index of a shard speaks of chunks beyond its end.",
+            action="Copy the store again from where it was made.",
+        )
+    return shard[offset : offset + length]
+
+
+@dataclass(frozen=True, slots=True)
+class Repack:
+    """The chunks of an array on their way into the container of a new document.
+
+    ``document`` is of zarr 3, with the chunks and codecs of the old one, and the new
+    array goes to a path of ``target``. Keys that are ``there`` were put by an earlier
+    run, whole, and are left. ``step`` is told the bytes of each object that was put.
+    """
+
+    source: StoredChunks
+    document: Mapping[str, Any]
+    target: Hierarchy
+    path: str
+    there: Collection[str] = ()
+    verify: bool = False
+    step: Callable[[int], None] | None = None
+    cancel: Event | None = None
+
+    def run(self) -> None:
+        """Move all chunks, several objects at a time; blocks.
+
+        Raises
+        ------
+        StoreError, VerificationError, WriteCancelledError
+            Reading or writing failed, what was read back differs, or it was cancelled.
+        """
+        storage = storage_of(self.document)
+        size = bytes_of_unit(self.document)
+        threads = max(1, min(_MOST_THREADS, _MEMORY // (_COPIES * size)))
+        with ThreadPoolExecutor(threads, "omezarr-pack") as pool:
+            try:
+                units = storage.units()
+                # Some at a time: an array may have millions.
+                while some := list(islice(units, _AT_ONCE)):
+                    for _ in pool.map(partial(self._put, storage), some):
+                        pass
+            except OMEZarrError:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def _put(self, storage: ChunkStorage, unit: Chunk) -> None:
+        if self.cancel is not None and self.cancel.is_set():
+            raise WriteCancelledError("It was stopped.", action="Start it again.")
+        key = join_path(self.path, storage.key(unit))
+        if key in self.there:
+            return
+        chunks = self.source.read(storage.chunks_of(unit))
+        if storage.is_sharded:
+            body = joined(chunks, storage.per_unit)
+        else:
+            body = next(iter(chunks.values()), None)
+        if body is None:
+            return
+        self.target.begin_put(key, body).result()
+        if self.verify:
+            found = self.target.read(key)
+            if found is None or found.body != body:
+                raise VerificationError(
+                    f"What was read back of {key} differs from what was written.",
+                    action="Do it again; check the disk or the network.",
+                    url=self.target.address,
+                )
+        if self.step is not None:
+            self.step(len(body))

@@ -1,0 +1,189 @@
+"""All groups and arrays of a store, by their documents; no chunk is read."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from napari_omezarr.errors import (
+    ListingDeniedError,
+    MetadataError,
+    NodeNotFoundError,
+    OMEZarrError,
+)
+from napari_omezarr.location import ZARR_JSON, ZARRAY, ZATTRS, ZGROUP, ZMETADATA
+from napari_omezarr.metadata import (
+    DocumentError,
+    Image,
+    Labels,
+    Plate,
+    Series,
+    Well,
+    load_json,
+    parse_document,
+)
+from napari_omezarr.reading import join_path
+from napari_omezarr.store import open_lister, open_store, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from napari_omezarr.location import Location
+    from napari_omezarr.store import RemoteStore
+
+OLD_DOCUMENTS = (ZARRAY, ZGROUP, ZATTRS, ZMETADATA)
+"""Of zarr 2, each beside its node."""
+_AT_A_TIME = 32
+
+
+@dataclass(frozen=True, slots=True)
+class StoredNode:
+    """A group or an array as it is stored.
+
+    ``bodies`` are its documents by name, ``content`` is what makes it what it is
+    (``zarr.json``, ``.zarray`` or ``.zgroup``), ``attributes`` what somebody added.
+    """
+
+    path: str
+    zarr_format: int
+    is_array: bool
+    bodies: Mapping[str, bytes] = field(repr=False)
+    content: dict[str, Any] = field(repr=False)
+    attributes: dict[str, Any] = field(repr=False)
+
+    def key(self, name: str) -> str:
+        """Give the key of one of its documents."""
+        return join_path(self.path, name)
+
+
+def read_tree(location: Location) -> dict[str, StoredNode]:
+    """Read the documents of all nodes below a place; blocks.
+
+    Folders are listed; where that is refused, what documents name is looked for.
+
+    Returns
+    -------
+    dict of str to StoredNode
+        By path, the root (``""``) first, parents before what is in them.
+
+    Raises
+    ------
+    NodeNotFoundError
+        The place is no zarr.
+    MetadataError
+        A document is no JSON object.
+    StoreError
+        Something could not be read.
+    """
+    return run(_read_tree(location))
+
+
+async def _read_tree(location: Location) -> dict[str, StoredNode]:
+    store = open_store(location)
+    nodes: dict[str, StoredNode] = {}
+    paths = [""]
+    while paths:
+        found = await _read_nodes(store, paths)
+        if not nodes and not found:
+            sentence = f"There is no Zarr at {location.display}."
+            action = "Check the address."
+            raise NodeNotFoundError(sentence, action=action, url=location.display)
+        nodes |= {node.path: node for node in found}
+        groups = [node for node in found if not node.is_array]
+        slots = asyncio.Semaphore(_AT_A_TIME)
+        below = await asyncio.gather(*(_children(location, g, slots) for g in groups))
+        paths = [path for some in below for path in some]
+    return nodes
+
+
+async def _read_nodes(store: RemoteStore, paths: Sequence[str]) -> list[StoredNode]:
+    names = (ZARR_JSON, *OLD_DOCUMENTS)
+    found = await store.answers(join_path(p, name) for p in paths for name in names)
+    nodes = []
+    for path in paths:
+        bodies: dict[str, bytes] = {}
+        for name in names:
+            body = found[join_path(path, name)]
+            if isinstance(body, OMEZarrError) and not isinstance(
+                body, NodeNotFoundError
+            ):
+                raise body
+            if isinstance(body, bytes):
+                bodies[name] = body
+        node = node_of(path, bodies)
+        if node is not None:
+            nodes.append(node)
+    return nodes
+
+
+def node_of(path: str, bodies: Mapping[str, bytes]) -> StoredNode | None:
+    """Make a node of its documents; those of zarr 3 go before those of zarr 2."""
+    if ZARR_JSON in bodies:
+        content = document(bodies[ZARR_JSON], join_path(path, ZARR_JSON))
+        is_array = "shape" in content
+        attributes = content.get("attributes")
+        attributes = attributes if isinstance(attributes, dict) else {}
+        return StoredNode(path, 3, is_array, bodies, content, attributes)
+    name = next((name for name in (ZARRAY, ZGROUP, ZATTRS) if name in bodies), None)
+    if name is None:
+        return None
+    content = document(bodies[name], join_path(path, name))
+    attributes = {}
+    if ZATTRS in bodies:
+        attributes = document(bodies[ZATTRS], join_path(path, ZATTRS))
+    return StoredNode(path, 2, name == ZARRAY, bodies, content, attributes)
+
+
+def document(body: bytes, key: str) -> dict[str, Any]:
+    """Parse a document, which must be an object."""
+    try:
+        content = load_json(body)
+    except DocumentError as error:
+        raise MetadataError(str(error), where=key) from error
+    if not isinstance(content, dict):
+        raise MetadataError("This is no JSON object", where=key)
+    return content
+
+
+async def _children(
+    location: Location, node: StoredNode, slots: asyncio.Semaphore
+) -> list[str]:
+    place = location / node.path if node.path else location
+    names: list[str] = []
+    async with slots:
+        try:
+            lister = open_lister(place)
+            token = ""
+            while True:
+                page = await lister.page(token=token)
+                names += [item.name for item in page.items if item.is_folder]
+                token = page.token
+                if not token:
+                    break
+        except ListingDeniedError:
+            names = list(children_said(node))
+    return [join_path(node.path, name) for name in names if not name.startswith(".")]
+
+
+def children_said(node: StoredNode) -> Iterable[str]:
+    """Give the paths below a group that its metadata speak of, each once."""
+    try:
+        kind = parse_document(node.attributes).kind
+    except OMEZarrError:
+        return ()
+    found: list[str] = []
+    match kind:
+        case Image():
+            for multiscale in kind.multiscales:
+                found += [dataset.path for dataset in multiscale.datasets]
+            found.append("labels")
+        case Labels():
+            found += kind.paths
+        case Plate():
+            found += [well.path for well in kind.wells]
+        case Well():
+            found += [image.path for image in kind.images]
+        case Series():
+            found += [*(kind.paths or ()), "OME"]
+    return dict.fromkeys(found)
