@@ -145,6 +145,13 @@ def choose_coordinate_system(viewer: napari.viewer.Viewer) -> None:
     choose_coordinate_system(viewer)
 
 
+def retry() -> None:
+    """Ask again for the chunks that could not be had."""
+    from .display import shared_engine
+
+    shared_engine().fetcher.retry()
+
+
 def prefer_reader() -> None:
     """Make this plugin the preferred reader."""
     from .widgets.preferences import prefer

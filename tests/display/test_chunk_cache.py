@@ -149,3 +149,15 @@ def test_many_threads_leave_the_books_right():
         list(pool.map(work, range(4)))
     statistics = cache.statistics
     assert statistics.bytes == statistics.entries * SIZE <= 20 * SIZE
+
+
+def test_what_may_be_refused_is_not_kept_for_long():
+    for seconds, kept in ((3600, [0, 1, 2]), (0, [2])):
+        cache = ChunkCache(10 * SIZE, doubted=seconds)
+        for number in range(3):
+            cache.put(key(number), chunk(), doubtful=True)
+        cache.put(key(2), chunk(2))
+        cache.pin("view", [key(number) for number in range(3)])
+        found = cache.get([key(number) for number in range(3)])
+        assert [n for n, array in enumerate(found) if array is not None] == kept
+        assert cache.statistics.bytes == len(kept) * SIZE

@@ -23,8 +23,9 @@ from napari_omezarr.errors import (
 from napari_omezarr.location import Location
 from napari_omezarr.pyramid import ArrayPixels, FixedAxes
 from napari_omezarr.store import open_store, run
-from quick_retries import QUICK, write_image
+from quick_retries import PIXELS, QUICK, write_image
 from servers import faults
+from servers.http import Bucket
 
 AT_ONCE = ChunkRetryPolicy(tries=3, first=0, longest=3600, silence=3600)
 
@@ -271,3 +272,29 @@ def test_what_was_forgotten_is_not_kept_alive(fetcher, gate):
     del pixels
     gc.collect()
     assert gone() is None
+
+
+def test_a_chunk_that_is_presumed_missing_is_asked_for_again(tmp_path):
+    with Bucket(tmp_path) as bucket:
+        write_image(tmp_path / "bucket/a.zarr")
+        bucket.lists = False
+        chunk = tmp_path / "bucket/a.zarr/0/c/0/0"
+        body = chunk.read_bytes()
+        chunk.unlink()
+        array = zarr.open_group(open_store(bucket.place("bucket/a.zarr")), mode="r")[
+            "0"
+        ]
+        pixels = ArrayPixels(array._async_array, "a", 8)
+        cache = ChunkCache(2**20, doubted=0)
+        fetcher = Watched(cache)
+        grid = ChunkGrid(pixels)
+        keys = [grid.key((0, column)) for column in range(2)]
+        for kept in (False, True):
+            chunks = [grid.chunk((0, column)) for column in range(2)]
+            wanted = [ChunkRequest(each, Priority.SHARP, 0) for each in chunks]
+            fetcher.request({"view": [w for w in wanted if w.chunk.key not in cache]})
+            fetcher.wait_for_all("view")
+            found = cache.get(keys)  # somebody looks
+            assert [array is not None for array in found] == [kept, True]
+            chunk.write_bytes(body)
+        np.testing.assert_array_equal(found[0], PIXELS[:2, :2])

@@ -611,3 +611,30 @@ def test_places_that_cannot_be_written_are_said(address, version, problem, tmp_p
     place = address if "://" in address else tmp_path / address
     with pytest.raises(OptionError, match=problem):
         write_image(np.zeros((3, 4)), str(place), version=version)
+
+
+def test_text_that_napari_is_shown_plain_is_saved_as_it_was(tmp_path):
+    name, kind = "<b>DNA</b>", "<i>round"
+    channels = [{"label": name, "color": "FFFFFF"}]
+    extra = {"omero": {"channels": channels}}
+    options = {"names": "cyx", "shape": (1, 16, 24), "count": 1, "extra": extra}
+    put_image(tmp_path / "a.zarr", "0.4", **options)
+    cells = np.arange(384, dtype=np.uint8).reshape(16, 24)
+    put_labels(tmp_path / "a.zarr", "0.4", "yx", cells=cells)
+    document = tmp_path / "a.zarr" / "labels" / "cells" / ".zattrs"
+    block = json.loads(document.read_text())
+    block["image-label"]["properties"] = [{"label-value": 1, "<u>class": kind}]
+    document.write_text(json.dumps(block))
+    layers = read_layers(tmp_path / "a.zarr")
+    assert "<b>" not in layers[0][1]["name"] + str(layers[1][1]["features"])
+    write_layers(layers, tmp_path / "b.zarr", version="0.4")
+    written = json.loads((tmp_path / "b.zarr" / ".zattrs").read_text())
+    assert written["omero"]["channels"][0]["label"] == name
+    written = json.loads((tmp_path / "b.zarr/labels/cells/.zattrs").read_text())
+    assert written["image-label"]["properties"] == [
+        {"label-value": 1, "<u>class": kind}
+    ]
+    renamed = (layers[0][0], {**layers[0][1], "name": "GFP"}, "image")
+    write_layers([renamed], tmp_path / "c.zarr", version="0.4")
+    written = json.loads((tmp_path / "c.zarr" / ".zattrs").read_text())
+    assert written["omero"]["channels"][0]["label"] == "GFP"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from itertools import product
@@ -131,6 +132,17 @@ def notes_of(pixels: Pixels) -> tuple[str, ...]:
     return notes
 
 
+def may_be_refused(pixels: Pixels, values: np.ndarray) -> bool:
+    """Say whether values may stand for chunks that were refused and not empty.
+
+    They are of one value, at a place that answers to both alike (`absence`).
+    """
+    store = getattr(_innermost(pixels), "store", None)
+    if not getattr(store, "presumed", None) or not values.size:
+        return False
+    return bool(values.min() == values.max())
+
+
 def _innermost(pixels: Any) -> Any:
     while hasattr(pixels, "source"):
         pixels = pixels.source
@@ -151,11 +163,22 @@ class CacheStatistics:
     capacity: int
 
 
-class ChunkCache:
-    """The most recently used chunks, up to a number of bytes; for any thread."""
+_DOUBTED = 60.0
+"""Seconds for which chunks are kept that nobody knows to be empty, or refused."""
 
-    def __init__(self, capacity: int) -> None:
+
+class ChunkCache:
+    """The most recently used chunks, up to a number of bytes; for any thread.
+
+    Doubtful ones, which may have been refused and not empty, are kept for `doubted`
+    seconds after the last of their pixels has come; then they are asked for again.
+    """
+
+    def __init__(self, capacity: int, doubted: float = _DOUBTED) -> None:
         self._capacity = capacity
+        self._doubted = doubted
+        # By the pixels' token: when the last one came, and which they are.
+        self._doubtful: dict[str, tuple[float, set[ChunkKey]]] = {}
         self._chunks: OrderedDict[ChunkKey, np.ndarray] = OrderedDict()
         self._pinned: dict[Hashable, Collection[ChunkKey]] = {}
         self._bytes = self._hits = self._misses = 0
@@ -165,6 +188,7 @@ class ChunkCache:
         """Give the chunks of these keys, read-only; None for each that is not here."""
         found: list[np.ndarray | None] = []
         with self._lock:
+            self._drop_doubtful()
             for key in keys:
                 chunk = self._chunks.get(key)
                 if chunk is not None:
@@ -179,10 +203,14 @@ class ChunkCache:
         """Say whether a chunk is here; does not count as use."""
         return key in self._chunks
 
-    def put(self, key: ChunkKey, chunk: np.ndarray) -> None:
+    def put(self, key: ChunkKey, chunk: np.ndarray, *, doubtful: bool = False) -> None:
         """Keep a chunk, and drop the least recently used ones that are too many."""
         chunk.flags.writeable = False
         with self._lock:
+            _, others = self._doubtful.get(key[0], (0.0, set()))
+            others.discard(key)
+            if doubtful:
+                self._doubtful[key[0]] = time.monotonic(), others | {key}
             old = self._chunks.pop(key, None)
             self._bytes += chunk.nbytes - (0 if old is None else old.nbytes)
             self._chunks[key] = chunk
@@ -205,6 +233,8 @@ class ChunkCache:
         with self._lock:
             for key in [key for key in self._chunks if key[0] in tokens]:
                 self._bytes -= self._chunks.pop(key).nbytes
+            for token in tokens:
+                self._doubtful.pop(token, None)
 
     def resize(self, capacity: int) -> None:
         """Set the capacity, in bytes."""
@@ -223,6 +253,14 @@ class ChunkCache:
                 self._bytes,
                 self._capacity,
             )
+
+    def _drop_doubtful(self) -> None:
+        until = time.monotonic() - self._doubted
+        for token, (came, keys) in list(self._doubtful.items()):
+            if came <= until:
+                del self._doubtful[token]
+                for key in keys & self._chunks.keys():
+                    self._bytes -= self._chunks.pop(key).nbytes
 
     def _evict(self, spared: ChunkKey | None = None) -> None:
         excess = self._bytes - self._capacity

@@ -16,7 +16,7 @@ from napari_omezarr._io_loop import io_loop
 from napari_omezarr.errors import StoreConnectionError, TruncatedBodyError
 from napari_omezarr.store import tried_once
 
-from .chunk_cache import ChunkCache
+from .chunk_cache import ChunkCache, may_be_refused
 from .chunk_queue import ChunkQueue, QueuedChunk
 from .compose import assemble, hatch
 
@@ -250,7 +250,9 @@ class Fetcher:
         del self._tasks[queued]
         error = None if task.cancelled() else task.exception()
         if not task.cancelled() and error is None:
-            self._cache.put(queued.chunk.key, task.result())
+            array = task.result()
+            doubtful = may_be_refused(queued.chunk.pixels, array)
+            self._cache.put(queued.chunk.key, array, doubtful=doubtful)
         with self._lock:
             if not task.cancelled() and error is None:
                 self._queue.arrived(queued, time.monotonic())

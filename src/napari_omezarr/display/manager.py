@@ -65,6 +65,9 @@ _ASYNC_HINT = (
 )
 
 
+_RETRY_HINT = " (Layers > Visualize > Try again)"
+"""Where to find what a notification's button did, which fades."""
+
 # One layer's display.
 
 
@@ -286,6 +289,7 @@ class LayerRegistry:
         seen = [self._displays.get(layer) for layer in layers if layer.visible]
         found = [display.view.status() for display in seen if display is not None]
         trouble = trouble_text(found, datetime.now(), time.monotonic())
+        trouble += trouble and _RETRY_HINT
         return plain("; ".join(filter(None, (trouble, loading_text(found)))))
 
     def notes(self) -> Iterator[str]:

@@ -69,6 +69,7 @@ def _metadata(pyramid: Pyramid) -> dict[str, Any]:
         "address": pyramid.location.display,
         "version": pyramid.version,
         "paths": [level.path for level in pyramid.levels],
+        "options": dict(pyramid.options),
         "coordinate_system": pyramid.coordinate_system,
         "coordinate_systems": list(pyramid.coordinate_systems),
         "axes": [axis.name for axis in pyramid.axes],

@@ -81,12 +81,17 @@ class LayerSpec:
     features: FeatureSource | None = None
 
     def __post_init__(self) -> None:
-        # napari shows these as its widgets take them.
+        # napari shows these as its widgets take them; a save takes what was written.
         options = dict(self.options)
+        changed: dict[str, str] = {}
         if isinstance(options.get("name"), str):
-            options["name"] = plain(options["name"])
+            options["name"] = _shown(options["name"], changed)
         if "features" in options:
-            options["features"] = plain_columns(options["features"])
+            options["features"] = plain_columns(options["features"], changed)
+        if changed and "omezarr" in options.get("metadata", {}):
+            record = options["metadata"]["omezarr"]
+            record = {**record, "verbatim": {**record.get("verbatim", {}), **changed}}
+            options["metadata"] = {**options["metadata"], "omezarr": record}
         object.__setattr__(self, "options", options)
 
     @property
@@ -109,15 +114,31 @@ class LayerSpec:
         return data, dict(self.options), self.kind
 
 
-def plain_columns(columns: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the columns of a table, their names and texts as plain text."""
-    return {plain(str(name)): _plain(column) for name, column in columns.items()}
+def plain_columns(
+    columns: Mapping[str, Any], changed: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """Give the columns of a table, their names and texts as plain text.
+
+    What had to be changed is noted in `changed`: plain text to what was written.
+    """
+    noted = {} if changed is None else changed
+    return {
+        _shown(str(name), noted): _plain(column, noted)
+        for name, column in columns.items()
+    }
 
 
-def _plain(column: Any) -> Any:
+def _plain(column: Any, changed: dict[str, str]) -> Any:
     if getattr(column, "dtype", np.dtype(object)).kind in "biufcmM":
         return column
-    return [plain(value) if isinstance(value, str) else value for value in column]
+    return [_shown(v, changed) if isinstance(v, str) else v for v in column]
+
+
+def _shown(text: str, changed: dict[str, str]) -> str:
+    shown = plain(text)
+    if shown != text:
+        changed[shown] = text
+    return shown
 
 
 def with_contrast(layers: Sequence[LayerSpec]) -> list[LayerSpec]:

@@ -85,6 +85,9 @@ class Pyramid:
     coordinate_system, coordinate_systems : str or None, tuple of str
         The named system that the affines lead to, and all that can be chosen in its
         place (0.6, SpatialData); None and empty where systems have no names.
+    options : Mapping
+        What of `ReadOptions` made it another than the address alone gives: ``level``
+        and ``multiscale``.
 
     Examples
     --------
@@ -116,6 +119,7 @@ class Pyramid:
     extras: Mapping[str, Any] = field(default_factory=dict)
     coordinate_system: str | None = None
     coordinate_systems: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, ...]:

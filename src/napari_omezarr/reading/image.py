@@ -50,7 +50,7 @@ from .nodes import (
 from .rounds import ask, together
 
 if TYPE_CHECKING:
-    from napari_omezarr.metadata import Dataset, Document, Multiscale
+    from napari_omezarr.metadata import Affine, Dataset, Document, Multiscale
 
     from .nodes import Node, Opening
     from .rounds import Answers, Questions
@@ -305,11 +305,66 @@ def open_image(
     parts: list[Questions[Pyramid | None]] = [open_multiscale(part, group, name)]
     if opening.options.labels is not False:
         parts += label_images(part, group, answers)
-    image, *labels = yield from together(parts)
+    image, *found = yield from together(parts)
     assert image is not None
+    labels = [pyramid for pyramid in found if pyramid is not None]
+    if opening.options.coordinate_system is not None:
+        labels = _following(part, group, image, labels)
     warnings = dict.fromkeys((*image.warnings, *part.warnings))
     image = dataclasses.replace(image, warnings=tuple(warnings))
-    return [image, *(pyramid for pyramid in labels if pyramid is not None)]
+    return [image, *labels]
+
+
+def _following(
+    opening: Opening, group: GroupNode, image: Pyramid, labels: list[Pyramid]
+) -> list[Pyramid]:
+    """Take labels along into the coordinate system that was chosen for their image.
+
+    They lie over the image in its intrinsic system, and seldom list any other.
+    """
+    system = image.coordinate_system
+    document = parse_document(group.attributes, zarr_format=group.zarr_format)
+    assert isinstance(document.kind, Image)
+    datasets = _pick_multiscale(opening.part(), document.kind).datasets
+    first = {dataset.path: dataset.affine for dataset in datasets}[image.levels[0].path]
+    way = None
+    if first.is_invertible and first.ndim_out == image.levels[0].affine.ndim_out:
+        way = image.levels[0].affine @ first.inverse()
+    moved = []
+    for label in labels:
+        if label.coordinate_system == system:
+            moved.append(label)
+            continue
+        follows = None if way is None else _moved(label, image, way)
+        if follows is None:
+            opening.warnings.append(
+                f"{label.name} has no coordinate system {system}: it lies in its own."
+            )
+        moved.append(follows or label)
+    return moved
+
+
+def _moved(label: Pyramid, image: Pyramid, way: Affine) -> Pyramid | None:
+    """Give labels moved as their image was; None where they lack an axis for it."""
+    names = [axis.name for axis in image.axes]
+    own = [axis.name for axis in label.axes]
+    if not set(own) <= set(names):
+        return None
+    for name in reversed(names):
+        if name not in own:
+            axis = names.index(name)
+            if way.output_of(axis) != axis:
+                return None
+            way = way.without(axis)
+            names.remove(name)
+    if names != own:
+        return None
+    levels = (
+        dataclasses.replace(level, affine=way @ level.affine) for level in label.levels
+    )
+    return dataclasses.replace(
+        label, levels=tuple(levels), coordinate_system=image.coordinate_system
+    )
 
 
 def label_images(
@@ -451,6 +506,8 @@ def make_pyramid(
     finest = levels[0].pixels
     axis = channel_axis(multiscale.axes)
     notes: tuple[str, ...] = ()
+    chosen = opening.options
+    options = {"level": chosen.level, "multiscale": chosen.multiscale}
     if axis is not None and finest.shape[axis] > MOST_CHANNELS:
         notes = (f"Its {finest.shape[axis]:,} channels are shown in one layer.",)
         axis = None
@@ -479,6 +536,7 @@ def make_pyramid(
         extras=_extras(group, document),
         coordinate_system=multiscale.coordinate_system,
         coordinate_systems=multiscale.coordinate_systems,
+        options={name: part for name, part in options.items() if part is not None},
     )
 
 
@@ -507,11 +565,6 @@ def _parse_document(
         # The choice is meant for the image: its labels may have one system only.
         if wanted and not is_label:
             raise
-        if wanted:
-            said = (
-                f"{group.path} has no coordinate system {wanted}: it lies in its own."
-            )
-            opening.warnings.append(said)
         return parse(None)
 
 

@@ -43,6 +43,7 @@ def choose_coordinate_system(viewer: napari.viewer.Viewer) -> QInputDialog | Non
     dialog.setLabelText("Show the layers of this image in")
     dialog.setComboBoxItems(systems_of(layer))
     dialog.setTextValue(str(record_of(layer).get("coordinate_system")))
+    layers.sort(key=lambda each: each is not layer)  # how it was opened counts
     dialog.textValueSelected.connect(partial(show_in, layers, image_address(layer)))
     dialog.open()
     return dialog
@@ -57,15 +58,19 @@ def systems_of(layer: Layer) -> list[str]:
 def show_in(layers: Sequence[Layer], address: str, system: str) -> Task:
     """Move those layers that belong to an image into one of its systems."""
     wanted = [layer for layer in layers if image_address(layer) == address]
-    return Task(partial(_read, address, system)).start(partial(_place, wanted))
+    # Those that were opened otherwise, as one level of the image, are read so again.
+    options = record_of(wanted[0]).get("options", {}) if wanted else {}
+    alike = [w for w in wanted if record_of(w).get("options", {}) == options]
+    read = partial(_read, address, {**options, "coordinate_system": system})
+    return Task(read).start(partial(_place, alike))
 
 
-def _read(address: str, system: str) -> tuple[LayerSpec, ...]:
+def _read(address: str, options: Mapping[str, Any]) -> tuple[LayerSpec, ...]:
     from napari_omezarr.reading import ReadOptions
 
     from .open import open_place
 
-    return open_place(place_of(address), ReadOptions(coordinate_system=system)).specs
+    return open_place(place_of(address), ReadOptions(**options)).specs
 
 
 def _place(layers: Sequence[Layer], outcome: Future[tuple[LayerSpec, ...]]) -> None:

@@ -196,12 +196,34 @@ def describe(layer: Any) -> ImageSpec:
             f"OME-Zarr has no place for {kind} layers.",
             action="Save it in another format.",
         )
+    options = _verbatim(options)
     origin = layer_origin(options)
     places = frozenset({origin.address} if origin and origin.address else ())
     source = as_source(_finest(data, options), places)
     if kind == "labels":
         return _labels(source, options, origin)
     return _image(source, options, origin)
+
+
+def _verbatim(options: dict[str, Any]) -> dict[str, Any]:
+    """Give options with the texts that were made plain for napari as they were."""
+    metadata = options.get("metadata")
+    record = metadata.get("omezarr") if isinstance(metadata, Mapping) else None
+    written = record.get("verbatim") if isinstance(record, Mapping) else None
+    if not isinstance(written, Mapping):
+        return options
+    found = {**options, "name": written.get(options.get("name"), options.get("name"))}
+    table = options.get("features")
+    if table is not None:
+        names = list(table) if isinstance(table, Mapping) else list(table.columns)
+        found["features"] = {
+            written.get(name, name): [
+                written.get(value, value) if isinstance(value, str) else value
+                for value in table[name]
+            ]
+            for name in names
+        }
+    return found
 
 
 def _finest(data: Any, options: Mapping[str, Any]) -> Any:

@@ -11,7 +11,7 @@ from napari.layers import Image, Labels
 from napari.utils.notifications import notification_manager
 
 from gui_steps import until
-from napari_omezarr import Location
+from napari_omezarr import Location, _hooks
 from napari_omezarr.display import (
     ChunkRetryPolicy,
     Engine,
@@ -195,6 +195,21 @@ def test_what_was_refused_or_damaged_comes_after_retry(
     assert layer.get_value((0, 0)) == PIXELS[0, 0]
     assert " since " not in str(viewer.status)
     assert len(http_server.requests) == 16
+
+
+def test_retry_is_in_the_menu_when_its_notification_has_faded(
+    viewer: Any, http_server: FileServer, tmp_path: Path, qtbot: QtBot, told: list[Any]
+) -> None:
+    use_engine(Engine(retry_policy=ChunkRetryPolicy(tries=2, first=0, longest=3600)))
+    http_server.fault(CHUNKS, Status(403), forever=True)
+    layer = layer_at(http_server, tmp_path, QUICK)
+    viewer.add_layer(layer)
+    until(qtbot, lambda: "(Layers > Visualize > Try again)" in str(viewer.status))
+    http_server.clear()
+    _hooks.retry()
+    assert wait_until_sharp(layer)
+    np.testing.assert_array_equal(layer._slice.image.raw, PIXELS)
+    assert "Try again" not in str(viewer.status)
 
 
 def owners(layer: Layer) -> tuple[Any, ...]:
