@@ -17,7 +17,7 @@ HEADLESS = scripts/headless
 LIMIT ?= 2700
 SUITE = scripts/within $(LIMIT) $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: help env system lint format test coverage test-core test-clouds test-filesystems test-newest test-browsers demo build clean
+.PHONY: help env system lint format test coverage test-core test-clouds test-filesystems test-newest test-pyside test-browsers demo build clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -77,6 +77,14 @@ NEWEST ?= $(shell for name in python3.14 python3.13 python3.12; do \
 test-newest: ## the same as `make test` on the newest Python that is on PATH
 	@test -n "$(NEWEST)" || { echo "No Python newer than 3.11 runs here; set NEWEST=/path/to/python."; exit 1; }
 	@$(MAKE) test PYTHON="$(NEWEST)" VENV=.venv-newest
+
+# Not 3.11: PySide loses references to None there until Python aborts.
+PYSIDE_PYTHON ?= $(or $(NEWEST),3.13)
+
+test-pyside: env system ## the GUI tests under PySide6, every form opened and closed 200 times
+	@echo "== test-pyside: PySide6 in an environment of its own"
+	@scripts/pyside-environment "$(BIN)" "$(VENV)-pyside" "$(PYSIDE_PYTHON)"
+	@QT_API=pyside6 PYTEST_QT_API=pyside6 CLOSING_ROUNDS=200 scripts/within $(LIMIT) $(VENV)-pyside/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m "gui and not network" $(ARGS)
 
 test-browsers: env system ## what we write and share, opened by vizarr and neuroglancer in Chromium
 	@echo "== test-browsers: what they need, then headless Chromium"

@@ -180,7 +180,7 @@ def region(place: Path) -> np.ndarray:
         wait_until_sharp(layer)
     _, dock = viewer.window.add_plugin_dock_widget("napari-omezarr", "OME-Zarr region")
     dock.form.set_edges([(0, (8, 24)), (1, (140, 330)), (2, (150, 390))])
-    dock.form.draw.native.click()
+    dock.form.draw.click()
     wait(1)
     picture = viewer.screenshot(canvas_only=False, flash=False)[..., :3]
     viewer.close()

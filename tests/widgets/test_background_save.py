@@ -210,7 +210,7 @@ def test_a_window_that_closes_ends_the_save_which_can_be_resumed(
     window.destroyed.connect(lambda: gone.append(True))
     viewer.close()
     until(qtbot, lambda: gone)
-    assert saving.cancelled
+    until(qtbot, lambda: saving.cancelled)
     slow.gate.set()
     ended(qtbot)
     assert not target.exists()

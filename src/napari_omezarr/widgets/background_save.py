@@ -11,6 +11,7 @@ from weakref import ref
 import napari
 from napari.utils import cancelable_progress
 from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtWidgets import QApplication
 
 from napari_omezarr.display.notifications import show_error, show_info
 from napari_omezarr.errors import (
@@ -22,7 +23,15 @@ from napari_omezarr.errors import (
     WriteCancelledError,
 )
 
-from .qt_async import Task, app_events, event_loop_runs, main_window, wait_for_import
+from .qt_async import (
+    Latest,
+    Task,
+    app_events,
+    event_loop_runs,
+    is_gone,
+    main_window,
+    wait_for_import,
+)
 from .viewer_layers import PaintingLock, layer_data, layers_of, places_of
 
 if TYPE_CHECKING:
@@ -74,7 +83,7 @@ class Saving(QObject):
     def __init__(self, address: str, work: Work, layers: Iterable[Layer]) -> None:
         super().__init__()
         self.address = address
-        self.progress: Progress | None = None
+        self._latest = Latest()
         self._work = work
         self._layers = layers
         self._cancel = Event()
@@ -85,6 +94,12 @@ class Saving(QObject):
     def cancelled(self) -> bool:
         """Whether it was asked to stop."""
         return self._cancel.is_set()
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far it is."""
+        told: Progress | None = self._latest.told
+        return told
 
     def start(self) -> None:
         """Start, unless another save to the same place is under way."""
@@ -98,22 +113,22 @@ class Saving(QObject):
         self._lock = PaintingLock(self._layers)
         name = self.address.rpartition("/")[2]
         self._bar = cancelable_progress(desc=f"Saving {name}", total=0)
-        window = main_window()
-        if window is not None:
-            window.destroyed.connect(self._leave)
+        window, application = main_window(), QApplication.instance()
+        self._window = ref(window) if window is not None else None
+        if application is not None:
+            application.aboutToQuit.connect(self._leave)
         self._timer.start(TICK)
         # No owner: it goes on without the dock that began it.
-        Task(partial(self._work, self._note, self._cancel)).start(self._end)
+        Task(partial(self._work, self._latest.note, self._cancel)).start(self._end)
 
     def cancel(self) -> None:
         """Ask it to stop after the blocks in work; it ends a little later."""
         self._cancel.set()
 
-    def _note(self, progress: Progress) -> None:
-        """Remember how far it is; called in the thread."""
-        self.progress = progress
-
     def _tick(self) -> None:
+        if self._window is not None and is_gone(self._window):
+            self._leave()
+            return
         if self._bar.is_canceled:
             self.cancel()
         if self.progress is None:
@@ -133,7 +148,7 @@ class Saving(QObject):
         app_events().written.emit(self.address)
 
     def _leave(self) -> None:
-        """Stop, because the window went; what is done is kept for resuming."""
+        """Stop, because the window is gone; what is done is kept for resuming."""
         self.cancel()
         self._timer.stop()
 

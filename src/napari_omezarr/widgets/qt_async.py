@@ -8,12 +8,14 @@ from concurrent.futures import CancelledError, Future
 from contextlib import ExitStack, suppress
 from functools import cache, partial
 from importlib import import_module
+from itertools import count
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 import napari
 from napari.qt import get_current_stylesheet
+from qtpy.compat import isalive
 from qtpy.QtCore import QEventLoop, QObject, Qt, QThread, QTimer, Signal
 from qtpy.QtWidgets import QApplication, QMainWindow, QProgressDialog
 
@@ -34,49 +36,105 @@ PAUSE = 200
 SHOWN_AFTER = 500
 """Milliseconds before the progress dialog shows; most openings are over by then."""
 
-# The hop into the GUI thread.
+# The hop into the GUI thread. What other threads hold is a number and never anything
+# of Qt: the last of them to let go of an object of Qt would delete it there.
 
-pending: set[GuiCallback] = set()
-"""Those that were not delivered yet; held, for the GUI thread must delete them."""
+pending: dict[int, GuiCallback] = {}
+"""Those that were not delivered yet, by their numbers; for the GUI thread alone."""
+
+OWNERS_CHECKED = 50
+"""Milliseconds between looks at whether the owners of those are still there."""
+
+_numbers = count(1)
 
 
-class GuiCallback(QObject):
+class GuiCallback:
     """Hands a future that is done to a callback, in the GUI thread; made there."""
 
-    _done = Signal()
-
     def __init__(self, future: Future[Any]) -> None:
-        super().__init__()
         self.future = future
         self._callback: Callback | None = None
-        # Queued, for a future that is done already must not call back at once.
-        self._done.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
+        self._owner: ref[QObject] | None = None
+
+    @property
+    def is_owned(self) -> bool:
+        """Whether there is a widget without which nobody wants the result."""
+        return self._owner is not None
+
+    @property
+    def is_orphan(self) -> bool:
+        """Whether there was one, and it is gone."""
+        return self._owner is not None and is_gone(self._owner)
 
     def abandon(self) -> None:
         """Cancel what was asked; the callback is not called any more."""
         self._callback = None
         self.future.cancel()
 
+    def deliver(self) -> None:
+        """Call back, unless nobody wants it any more."""
+        # Let go of it, for it leads to an owner that may lead here.
+        callback, self._callback = self._callback, None
+        if callback is not None and not (self.is_orphan or self.future.cancelled()):
+            callback(self.future)
+
     def _watch(self, callback: Callback | None, owner: QObject | None) -> None:
-        self._callback = callback
-        pending.add(self)
+        self._callback, number = callback, next(_numbers)
+        pending[number] = self
         if owner is not None:
-            # A method of ours, which nothing collects while it waits; a closure that
-            # only Qt knows may be cleared before the owner goes, and Qt would call it.
-            owner.destroyed.connect(self.abandon)
-        # Weak: in a cycle with the future, any thread's collector would delete us.
-        self.future.add_done_callback(partial(_announce, ref(self)))
-
-    def _deliver(self) -> None:
-        pending.discard(self)
-        if self._callback is not None and not self.future.cancelled():
-            self._callback(self.future)
+            self._owner = ref(owner)
+            _bridge().watch_owners()
+        self.future.add_done_callback(partial(_announce, _bridge(), number))
 
 
-def _announce(reference: ref[GuiCallback], _: Future[Any]) -> None:
-    watcher = reference()
-    if watcher is not None:
-        watcher._done.emit()
+class Bridge(QObject):
+    """Brings numbers of futures that are done into the GUI thread; is never deleted.
+
+    It also ends what is asked when its owner goes: by looking, and not by the owner's
+    signal `destroyed`. PySide calls a slot of that while the owner is taken apart, and
+    what the slot belongs to may be gone by then.
+    """
+
+    done = Signal(int)
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Queued, for a future that is done already must not call back at once.
+        self.done.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
+        self._looks = QTimer(self)
+        self._looks.setInterval(OWNERS_CHECKED)
+        self._looks.timeout.connect(self._abandon_orphans)
+
+    def watch_owners(self) -> None:
+        """Look from now on, for as long as anything has an owner."""
+        if not self._looks.isActive():
+            self._looks.start()
+
+    def _deliver(self, number: int) -> None:
+        pending.pop(number).deliver()
+
+    def _abandon_orphans(self) -> None:
+        for callback in [one for one in pending.values() if one.is_orphan]:
+            callback.abandon()
+        if not any(one.is_owned for one in pending.values()):
+            self._looks.stop()
+
+
+@cache
+def _bridge() -> Bridge:
+    return Bridge()
+
+
+def _announce(bridge: Bridge, number: int, _: Future[Any]) -> None:
+    # At the end of the program Qt may be gone before the threads are.
+    with suppress(RuntimeError):
+        bridge.done.emit(number)
+
+
+def is_gone(reference: ref[Any]) -> bool:
+    """Say whether an object is gone, or what is left is no more than its wrapper."""
+    found = reference()
+    return found is None or not isalive(found)  # type: ignore[no-untyped-call]
 
 
 class FutureWatcher(GuiCallback):
@@ -111,7 +169,9 @@ class Task(GuiCallback):
         # Only its requests can be cancelled; the function ends by itself.
         self.future.set_running_or_notify_cancel()
         self._watch(callback, owner)
-        Thread(target=self._run, name="napari-omezarr task", daemon=True).start()
+        # Nothing of self, which may lead to widgets.
+        work = partial(_work, self._function, self._stop, self.future)
+        Thread(target=work, name="napari-omezarr task", daemon=True).start()
         return self
 
     def abandon(self) -> None:
@@ -119,22 +179,35 @@ class Task(GuiCallback):
         super().abandon()
         self._stop.say()
 
-    def _run(self) -> None:
-        with ExitStack() as stack:
-            stack.push(self._keep_failure)
-            stack.enter_context(self._stop.heeded())
-            self.future.set_result(self._function())
 
-    def _keep_failure(
-        self,
-        _kind: type[BaseException] | None,
-        error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> bool:
-        if error is not None:
-            ends = isinstance(error, CancelledError) or not isinstance(error, Exception)
-            self.future.set_exception(error if ends else UnexpectedError.of(error))
-        return error is not None
+def _work(function: Callable[[], Any], stop: Stop, future: Future[Any]) -> None:
+    with ExitStack() as stack:
+        stack.push(partial(_keep_failure, future))
+        stack.enter_context(stop.heeded())
+        future.set_result(function())
+
+
+def _keep_failure(
+    future: Future[Any],
+    _kind: type[BaseException] | None,
+    error: BaseException | None,
+    _traceback: TracebackType | None,
+) -> bool:
+    if error is not None:
+        ends = isinstance(error, CancelledError) or not isinstance(error, Exception)
+        future.set_exception(error if ends else UnexpectedError.of(error))
+    return error is not None
+
+
+class Latest:
+    """What a thread has told last; a thread may hold it, for it is nothing of Qt."""
+
+    def __init__(self) -> None:
+        self.told: Any = None
+
+    def note(self, *told: Any) -> None:
+        """Remember one value, or several as a tuple; called in the thread."""
+        self.told = told[0] if len(told) == 1 else told
 
 
 class DebouncedTask(QObject):
@@ -263,17 +336,20 @@ def wait_for(task: Task, text: str) -> bool:
     cancel. It is modal to the window, for nobody should drop a second image or close
     the viewer while napari is opening the first.
     """
-    loop, timer = QEventLoop(), QTimer()
+    loop, timer, looks = QEventLoop(), QTimer(), QTimer()
     dialogs: list[QProgressDialog] = []
     watcher = FutureWatcher(task.future, lambda _: loop.quit(), None)
     timer.setSingleShot(True)
     timer.timeout.connect(lambda: dialogs.append(_offer_to_cancel(text, loop)))
     timer.start(SHOWN_AFTER)
+    # The window, if it is closed meanwhile, takes its dialog with it.
+    looks.timeout.connect(lambda: None if all(map(isalive, dialogs)) else loop.quit())
+    looks.start(OWNERS_CHECKED)
     if not task.future.done():
         loop.exec()
-    timer.stop()
+    for each in (timer, looks):
+        each.stop()
     watcher.abandon()
-    # The window, if it was closed meanwhile, took its dialog with it.
     with suppress(RuntimeError):
         for dialog in dialogs:
             dialog.hide()
@@ -294,7 +370,6 @@ def _offer_to_cancel(text: str, loop: QEventLoop) -> QProgressDialog:
     dialog.setWindowModality(Qt.WindowModality.WindowModal)
     dialog.setMinimumWidth(300)
     dialog.canceled.connect(loop.quit)
-    dialog.destroyed.connect(loop.quit)
     dialog.show()
     return dialog
 

@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
-from magicgui.widgets import (
-    CheckBox,
-    ComboBox,
-    Container,
-    Label,
-    ProgressBar,
-    PushButton,
-    RangeSlider,
-)
 from napari.layers import Image
-from psygnal import Signal
-from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QComboBox, QPushButton, QVBoxLayout, QWidget
-from superqt import QLabeledRangeSlider
+from qtpy.QtCore import QObject, Qt, QTimer, Signal
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_omezarr.display import default_cache_bytes, shared_engine
 from napari_omezarr.errors import OMEZarrError
-from napari_omezarr.plain_text import plain
 from napari_omezarr.region import RegionPart, as_placed, estimate, start
 
-from .qt_async import FutureWatcher
+from .axis_range import AxisRange, axis_ranges
+from .fields import ChoiceField, SwitchField, form_rows
+from .qt_async import FutureWatcher, Latest
 from .quantities import bytes_text, lengths_text, shape_text
 from .region_box import (
     RegionBox,
@@ -36,6 +32,7 @@ from .region_box import (
     finest_shape,
     visible_edges,
 )
+from .save_widgets import sentence_label
 from .viewer_layers import (
     image_address,
     keep_original,
@@ -49,7 +46,6 @@ if TYPE_CHECKING:
 
     import napari.viewer
     import numpy as np
-    from magicgui.widgets import Widget
     from napari.layers import Layer
     from qtpy.QtGui import QHideEvent, QKeyEvent
 
@@ -64,143 +60,122 @@ _NO_ROOM = (
 )
 
 
-class RegionForm:
+class RegionForm(QObject):
     """What the dock shows and the person has set, in a column."""
 
     edges_changed = Signal()
     """A range was set by the person."""
 
-    def __init__(self) -> None:
-        self.layer = ComboBox(label="Image", choices=())
-        self.together = CheckBox(text="", value=True, visible=False)
-        self.together.tooltip = "The other channels and the labels of the same image"
-        self.hide = CheckBox(text="hide what it is cut from", value=True)
-        self.draw = PushButton(text="&Draw a box")
-        self.view = PushButton(text="Use the &view")
-        self.whole = PushButton(text="Whole &image")
-        self.axes: Container[Any] = Container(labels=True)
-        self.level = ComboBox(label="Level", choices=())
-        self.cost = Label(value="")
-        self.warning = Label(value="", visible=False)
-        self.load = PushButton(text="&Load as new layer")
-        self.progress = ProgressBar(value=0, max=100, visible=False)
-        self.cancel = PushButton(text="&Cancel", visible=False)
-        self.message = Label(value="", visible=False)
-        box = _row(self.draw, self.view, self.whole)
-        last = _row(self.progress, self.load, self.cancel)
-        above = [Container(widgets=[self.layer]), self.together, box, self.axes]
-        below = [Container(widgets=[self.level]), self.cost, self.warning, self.hide]
-        widgets = [*above, *below, last, self.message]
-        self.container: Container[Any] = Container(widgets=widgets, labels=False)
-        self._dress()
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.layer = ChoiceField("Image")
+        self.together = SwitchField("", on=True)
+        self.together.setToolTip("The other channels and the labels of the same image")
+        self.hide = SwitchField("hide what it is cut from", on=True)
+        self.draw = QPushButton("&Draw a box")
+        self.view = QPushButton("Use the &view")
+        self.whole = QPushButton("Whole &image")
+        self.axes: list[AxisRange] = []
+        self.level = ChoiceField("Level")
+        self.cost, self.warning, self.message = (
+            sentence_label(parent) for _ in range(3)
+        )
+        self.load = QPushButton("&Load as new layer")
+        self.progress = QProgressBar()
+        self.cancel = QPushButton("&Cancel")
+        self.column = QWidget(parent)
+        self._ranges = QVBoxLayout()
+        self._arrange()
+        self.set_busy(False)
+        self.set_companions(0)
 
     def set_layers(self, layers: Sequence[Layer]) -> None:
         """Offer these layers; the chosen one stays if it is among them."""
-        self.layer.choices = [(layer.name, layer) for layer in layers]
+        self.layer.offer((layer.name, layer) for layer in layers)
 
-    def set_axes(
-        self, names: Sequence[str], shape: Sequence[int], edges: Edges
-    ) -> None:
-        """Offer a range along each axis, from 0 to its size."""
-        self.axes.clear()
-        for name, size, edge in zip(names, shape, edges, strict=True):
-            name = plain(name)
-            slider = RangeSlider(label=name, min=0, max=size, value=_round(edge, size))
-            slider.tooltip = f"Pixels of the finest level along {name}, of {size:,}"
-            _compact(slider.native)
-            slider.changed.connect(self._tell_edges)
-            self.axes.append(slider)
+    def set_axes(self, layer: Layer | None, edges: Edges) -> None:
+        """Offer a range along each axis of a layer, from 0 to its size."""
+        for axis in self.axes:
+            axis.hide()
+            axis.deleteLater()
+        self.axes = [] if layer is None else axis_ranges(layer)
+        for axis, edge in zip(self.axes, edges, strict=True):
+            axis.value = edge
+            axis.changed.connect(self.edges_changed)
+            self._ranges.addWidget(axis)
 
     def set_edges(self, ranges: Iterable[tuple[int, tuple[float, float]]]) -> None:
         """Set the ranges along some axes; tells of it once."""
-        for axis, edge in ranges:
-            slider: Any = self.axes[axis]
-            with slider.changed.blocked():
-                slider.value = _round(edge, int(slider.max))
+        for number, edge in ranges:
+            axis = self.axes[number]
+            axis.blockSignals(True)
+            axis.value = edge
+            axis.blockSignals(False)
         self.edges_changed.emit()
 
     def edges(self) -> Edges:
         """Return the ranges, each at least one pixel."""
-        sliders: list[Any] = list(self.axes)
-        return tuple(_round(slider.value, int(slider.max)) for slider in sliders)
+        return tuple(axis.value for axis in self.axes)
 
     def set_levels(self, texts: Sequence[str], level: int) -> None:
         """Offer levels, finest first."""
-        with self.level.changed.blocked():
-            self.level.choices = [(text, n) for n, text in enumerate(texts)]
-            if texts:
-                self.level.value = level
+        self.level.blockSignals(True)
+        self.level.offer((text, number) for number, text in enumerate(texts))
+        if texts:
+            self.level.value = level
+        self.level.blockSignals(False)
 
     def set_companions(self, count: int) -> None:
         """Offer to take other layers of the image too."""
         layers = "layer" if count == 1 else "layers"
-        self.together.text = f"with {count} more visible {layers} of it"
-        self.together.visible = count > 0
+        self.together.setText(f"with {count} more visible {layers} of it")
+        self.together.setVisible(count > 0)
 
     def set_loadable(self, loadable: bool) -> None:
         """Say whether there is anything to be loaded, and to be set."""
         for widget in (self.draw, self.view, self.whole, self.level, self.load):
-            widget.enabled = loadable
+            widget.setEnabled(loadable)
 
     def set_busy(self, busy: bool) -> None:
         """Show how far it is and how to end it, or how to begin it."""
-        self.progress.value = 0
-        self.progress.visible = busy
-        self.cancel.visible = busy
-        self.load.visible = not busy
+        self.progress.setValue(0)
+        self.progress.setVisible(busy)
+        self.cancel.setVisible(busy)
+        self.load.setVisible(not busy)
 
     def say(self, text: str) -> None:
         """Say something below the form, or nothing."""
-        self.message.value = text
-        self.message.visible = bool(text)
+        self.message.setText(text)
+        self.message.setVisible(bool(text))
 
     def warn(self, text: str) -> None:
         """Warn of what would be loaded, or do not."""
-        self.warning.value = text
-        self.warning.visible = bool(text)
-        self.load.text = "&Load it anyway" if text else "&Load as new layer"
+        self.warning.setText(text)
+        self.warning.setVisible(bool(text))
+        self.load.setText("&Load it anyway" if text else "&Load as new layer")
 
-    def _tell_edges(self) -> None:
-        self.edges_changed.emit()
-
-    def _dress(self) -> None:
-        self.draw.native.setCheckable(True)
-        self.draw.tooltip = "Draw a rectangle over the image; in 3-D, see the box"
-        self.view.tooltip = "Take what the canvas shows"
-        for label in (self.cost, self.warning, self.message):
-            label.native.setWordWrap(True)
-            label.native.setTextFormat(Qt.TextFormat.PlainText)
-        flag = Qt.TextInteractionFlag
-        self.message.native.setTextInteractionFlags(
-            flag.TextSelectableByMouse | flag.TextSelectableByKeyboard
-        )
-        native = self.container.native
-        for combo in native.findChildren(QComboBox):
-            combo.setMinimumContentsLength(8)
-            combo.setSizeAdjustPolicy(
-                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-            )
-        for button in native.findChildren(QPushButton):
+    def _arrange(self) -> None:
+        self.draw.setCheckable(True)
+        self.draw.setToolTip("Draw a rectangle over the image; in 3-D, see the box")
+        self.view.setToolTip("Take what the canvas shows")
+        self.progress.setAccessibleName("Loaded so far")
+        self.cost.show()
+        buttons, last = QHBoxLayout(), QHBoxLayout()
+        for button in (self.draw, self.view, self.whole):
             button.setMinimumWidth(0)
-
-
-def _row(*widgets: Widget) -> Container[Any]:
-    return Container(widgets=widgets, layout="horizontal", labels=False)
-
-
-def _round(edge: tuple[float, float], size: int) -> tuple[int, int]:
-    """Round a range to whole pixels, at least one, between 0 and a size."""
-    low = min(max(0, round(edge[0])), size - 1)
-    return low, min(max(low + 1, round(edge[1])), size)
-
-
-def _compact(slider: QLabeledRangeSlider) -> None:
-    """Show the two values beside the slider, and let the Tab key reach them."""
-    slider.setHandleLabelPosition(QLabeledRangeSlider.LabelPosition.NoLabel)
-    slider.setEdgeLabelMode(QLabeledRangeSlider.EdgeLabelMode.LabelIsValue)
-    for part in slider.findChildren(QWidget):
-        if part.focusPolicy() == Qt.FocusPolicy.ClickFocus:
-            part.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+            buttons.addWidget(button)
+        for widget in (self.progress, self.load, self.cancel):
+            last.addWidget(widget)
+        column = QVBoxLayout(self.column)
+        column.setContentsMargins(4, 4, 4, 4)
+        column.addWidget(form_rows([self.layer, self.together])[0])
+        column.addLayout(buttons)
+        column.addLayout(self._ranges)
+        column.addWidget(form_rows([self.level, self.hide])[0])
+        for label in (self.cost, self.warning):
+            column.addWidget(label)
+        column.addLayout(last)
+        column.addWidget(self.message)
 
 
 class RegionDock(QWidget):
@@ -216,14 +191,14 @@ class RegionDock(QWidget):
         self._layer: Layer | None = None
         self._loading: FutureWatcher | None = None
         self._hidden: WeakSet[Layer] = WeakSet()
-        self._done = (0, 1)
-        self.form = RegionForm()
+        self._progress = Latest()
+        self.form = RegionForm(self)
         self.box = RegionBox(napari_viewer, self)
         self._timer = QTimer(self)
         self.setMinimumWidth(300)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.form.container.native)
+        layout.addWidget(self.form.column)
         layout.addStretch()
         self._connect()
         self.form.set_loadable(False)
@@ -260,9 +235,9 @@ class RegionDock(QWidget):
         layers = croppable(self._viewer.layers)
         wanted.sort(key=lambda cut: layers.index(cut.layer), reverse=True)
         self.form.say("")
-        self._done = (0, 1)
+        self._progress = Latest()
         try:
-            future = start(_parts(wanted), self._note)
+            future = start(_parts(wanted), self._progress.note)
         except MemoryError:
             self.form.say(_NO_ROOM)
             return
@@ -288,13 +263,13 @@ class RegionDock(QWidget):
         """Take the box out of the viewer; the sliders keep it."""
         if event is not None and not event.spontaneous():
             self.box.hide()
-            self.form.draw.native.setChecked(False)
+            self.form.draw.setChecked(False)
         super().hideEvent(event)
 
     def _connect(self) -> None:
         form = self.form
         on_layers_changed(self._viewer, self.reset_choices)
-        form.layer.changed.connect(self._adopt)
+        form.layer.changed.connect(lambda: self._adopt(form.layer.value))
         form.together.changed.connect(self._refresh)
         form.level.changed.connect(self._refresh)
         form.edges_changed.connect(self._refresh)
@@ -302,9 +277,9 @@ class RegionDock(QWidget):
         form.whole.clicked.connect(self.use_whole)
         form.load.clicked.connect(self.load)
         form.cancel.clicked.connect(self.cancel)
-        form.draw.native.toggled.connect(self._show_box)
+        form.draw.toggled.connect(self._show_box)
         self.box.drawn.connect(self._take)
-        self.box.gone.connect(partial(form.draw.native.setChecked, False))
+        self.box.gone.connect(partial(form.draw.setChecked, False))
         self._timer.timeout.connect(self._show_progress)
 
     def _begin_with(self, active: Layer | None) -> None:
@@ -320,14 +295,14 @@ class RegionDock(QWidget):
             self._refresh()
             return
         self._layer = layer
-        self.form.draw.native.setChecked(False)
+        self.form.draw.setChecked(False)
         self.form.set_loadable(layer is not None)
         if layer is None:
-            self.form.set_axes((), (), ())
+            self.form.set_axes(None, ())
             self.form.set_levels((), 0)
         else:
             edges = visible_edges(self._viewer, layer)
-            self.form.set_axes(layer.axis_labels, finest_shape(layer), edges)
+            self.form.set_axes(layer, edges)
             placed = as_placed(layer)
             sizes = (lengths_text(a.scale, layer.units) for a in placed.affines)
             texts = [f"{number} · {size}" for number, size in enumerate(sizes)]
@@ -357,7 +332,7 @@ class RegionDock(QWidget):
         """Say what the region would be and cost, and show its box."""
         form, layer = self.form, self._layer
         form.warn("")
-        form.cost.value = "Open an image to cut a region from." if layer is None else ""
+        form.cost.setText("" if layer else "Open an image to cut a region from.")
         form.set_companions(0)
         if layer is None:
             return
@@ -367,7 +342,7 @@ class RegionDock(QWidget):
         shape = shape_text(wanted[0].region.shape)
         several = f"{len(wanted)} layers of " if len(wanted) > 1 else ""
         most = "" if cost.is_exact else "at most "
-        form.cost.value = (
+        form.cost.setText(
             f"{several}{shape} · {bytes_text(cost.nbytes)} · "
             f"{most}{cost.requests:,} request{'s' if cost.requests != 1 else ''}"
         )
@@ -387,13 +362,9 @@ class RegionDock(QWidget):
         else:
             self.box.hide()
 
-    def _note(self, done: int, total: int) -> None:
-        """Remember how far it is; called on the I/O loop."""
-        self._done = done, total
-
     def _show_progress(self) -> None:
-        done, total = self._done
-        self.form.progress.value = int(100 * done / total)
+        done, total = self._progress.told or (0, 1)
+        self.form.progress.setValue(int(100 * done / total))
 
     def _receive(self, wanted: list[Cut], outcome: Future[list[np.ndarray]]) -> None:
         error = outcome.exception()
@@ -401,7 +372,7 @@ class RegionDock(QWidget):
             self._end(_explained(error))
             return
         self._end("")
-        self.form.draw.native.setChecked(False)
+        self.form.draw.setChecked(False)
         for cut, array in zip(wanted, outcome.result(), strict=True):
             with source_of(image_address(cut.layer)):
                 layer = cut.new_layer(array)

@@ -26,6 +26,7 @@ from .qt_async import DebouncedTask, Task
 from .save_model import (
     SaveAction,
     TargetState,
+    automatic_texts,
     confirmation,
     labels_confirmation,
     plan_text,
@@ -94,7 +95,7 @@ class SaveView:
         self._inner = QWidget(owner)
         self.layers = SaveLayers(self._inner)
         self.target = SaveTarget(self._inner)
-        self.form = SaveForm()
+        self.form = SaveForm(self._inner)
         self.plan = sentence_label(self._inner)
         self.warning = sentence_label(self._inner)
         self.loss = sentence_label(self._inner)
@@ -159,7 +160,11 @@ class SaveView:
 
     def _arrange(self, owner: QWidget) -> None:
         owner.setMinimumWidth(300)
-        self.options.addWidget(self.form.container.native)
+        self.options.addWidget(self.form.column)
+        self.options.setContentsMargins(0, 0, 0, 0)
+        inner = self.options.content().layout()
+        if inner is not None:
+            inner.setContentsMargins(0, 4, 0, 0)
         after = QHBoxLayout()
         for button in (self.open, self.copy):
             after.addWidget(button)
@@ -173,6 +178,8 @@ class SaveView:
         scroll, layout = QScrollArea(owner), QVBoxLayout(owner)
         scroll.setWidget(self._inner)
         scroll.setWidgetResizable(True)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._inner.setMinimumWidth(0)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(scroll)
 
@@ -344,6 +351,7 @@ class SaveDock(QWidget):
             return
         self.view.plan.setText(plan_text(plan))
         self.view.layers.set_roles(roles(plan))
+        self.view.form.show_automatic(automatic_texts(plan))
         self.view.warn(warnings_text(plan), "\n".join(plan.losses))
         self._show_state()
 

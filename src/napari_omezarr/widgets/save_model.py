@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from napari_omezarr.errors import OptionError
 from napari_omezarr.user_files import configuration_folder, read_json, write_json
 
-from .quantities import bytes_text
+from .quantities import BY, bytes_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from napari_omezarr.writing import (
         ImagePlan,
@@ -140,6 +140,31 @@ def plan_text(plan: Plan) -> str:
     sharded = any(level.shards for image in plan.images for level in image.levels)
     kinds = [plan.options.version, *(["sharded"] if sharded else []), first.codec.name]
     return f"{plan.summary().replace(', ', ' · ')} · {', '.join(kinds)}"
+
+
+def automatic_texts(plan: Plan) -> dict[str, str]:
+    """Say what the fields come to that are left open, by field.
+
+    Of the first image, at its finest level; of labels of the first labels.
+    """
+    image = plan.images[0]
+    first = image.levels[0]
+    step = _narrow(image.levels[1].step) if len(image.levels) > 1 else ""
+    labels = next((one for one in plan.images if one.is_label), None)
+    return {
+        "levels": str(len(image.levels)),
+        "factors": step,
+        "chunks": _narrow(first.chunks),
+        "shards": _narrow(first.shards) if first.shards else NONE,
+        "codec": image.codec.name,
+        "label_codec": labels.codec.name if labels is not None else "",
+        "level": str(image.codec.level),
+        "name": image.spec.name,
+    }
+
+
+def _narrow(sizes: Sequence[int]) -> str:
+    return BY.strip().join(map(str, sizes))
 
 
 def warnings_text(plan: Plan) -> str:

@@ -6,16 +6,12 @@ from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-import psygnal
-from magicgui.widgets import CheckBox, ComboBox, Container, LineEdit
 from napari.layers import Image, Labels, Layer
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import (
-    QComboBox,
     QFileDialog,
     QHBoxLayout,
     QLabel,
-    QLineEdit,
     QListWidget,
     QListWidgetItem,
     QProgressBar,
@@ -27,6 +23,7 @@ from qtpy.QtWidgets import (
 from napari_omezarr.plain_text import plain
 from napari_omezarr.user_files import without_secrets
 
+from .fields import ChoiceField, SwitchField, TextField, form_rows, heading
 from .open_dialog import AddressLine
 from .save_model import AUTO, SaveAction, options_of, progress_text
 
@@ -40,78 +37,81 @@ _ROWS = 5
 """Rows of layers that are shown at a time."""
 _LAYER = Qt.ItemDataRole.UserRole
 
-# The options, as a form of magicgui.
+# The options, as a form in groups.
 
 _CODECS = (AUTO, "zstd", "blosc-zstd", "blosc-lz4", "gzip", "none")
 
 _CHOICES: dict[str, tuple[str, tuple[str, ...], str]] = {
     "version": ("Version", ("0.5", "0.4", "0.6"), "0.4 for older programs"),
     "layout": (
-        "Chunks for",
+        "Shaped for",
         (AUTO, "plane", "volume"),
         "Chunks that are flat in z, or near cubes",
     ),
     "codec": ("Codec", _CODECS, "All are lossless"),
     "label_codec": ("Codec of labels", _CODECS, "All are lossless"),
     "image_method": (
-        "Coarser images",
+        "Images by",
         ("mean", "nearest", "max"),
         "How a coarser pixel is made of finer ones",
     ),
     "label_method": (
-        "Coarser labels",
+        "Labels by",
         ("nearest", "mode"),
         "Labels are never averaged",
     ),
-    "verify": ("Read back", ("sample", "all", "none"), "Compare what was stored"),
+    "verify": (
+        "Verify",
+        ("sample", "all", "none"),
+        "Read back what was stored, and compare",
+    ),
 }
 _TEXTS = {
-    "levels": ("Levels", AUTO, "A number; auto is until no side is above 256"),
-    "factors": ("Step of levels", AUTO, "Like 1 2 2, or z=1 y=2 x=2"),
-    "chunks": ("Chunk", AUTO, "Pixels, like 1 64 256 256, or z=1 y=256"),
-    "shards": ("Shard", AUTO, "Pixels, or none"),
-    "level": ("Codec's level", AUTO, "A number, higher is smaller and slower"),
-    "name": ("Name", "", "Of the image; else it keeps the one it has"),
-    "axis_names": ("Rename axes", "", "Like t=z"),
-    "units": ("Units", "", "Like z=micrometer y=micrometer x=micrometer"),
+    "levels": ("Levels", "A number; auto is until no side is above 256"),
+    "factors": ("Downsampling factor", "Like 1 2 2, or z=1 y=2 x=2"),
+    "chunks": ("Chunk", "Pixels, like 1 64 256 256, or z=1 y=256"),
+    "shards": ("Shard", "Pixels, or none"),
+    "level": ("Compression level", "A number, higher is smaller and slower"),
+    "name": ("Name", "Of the image; else it keeps the one it has"),
+    "axis_names": ("Rename axes", "Like t=z"),
+    "units": ("Units", "Like z=micrometer y=micrometer x=micrometer"),
 }
 _SWITCHES = {
-    "merge": ("merge channels of one grid", True),
-    "consolidated": ("consolidated metadata", True),
+    "merge": "merge channels of one grid",
+    "consolidated": "consolidated metadata",
 }
-_ORDER = (
-    "version", "levels", "factors", "layout", "chunks", "shards", "codec", "level",
-    "label_codec", "image_method", "label_method", "name", "axis_names", "units",
-    "merge", "consolidated", "verify",
-)  # fmt: skip
+_GROUPS = {
+    "Format": ("version", "merge", "consolidated"),
+    "Levels": ("levels", "factors", "image_method", "label_method"),
+    "Chunks": ("layout", "chunks", "shards"),
+    "Compression": ("codec", "level", "label_codec"),
+    "Names": ("name", "axis_names", "units"),
+    "Checks": ("verify",),
+}
 _NOT_REMEMBERED = ("name", "axis_names", "units")
 """They are about one image."""
 
 
-class SaveForm:
+class SaveForm(QObject):
     """The options, in a column; the fields have the names of `WriteOptions`."""
 
-    changed = psygnal.Signal()
+    changed = Signal()
     """Something was set by the person."""
 
-    def __init__(self) -> None:
-        fields = {name: _field(name) for name in _ORDER}
-        self.container: Container[Any] = Container(widgets=list(fields.values()))
-        self._fields = fields
-        self.container.margins = (0, 0, 0, 0)
-        for combo in self.container.native.findChildren(QComboBox):
-            combo.setMinimumContentsLength(6)
-            policy = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-            combo.setSizeAdjustPolicy(policy)
-        for line in self.container.native.findChildren(QLineEdit):
-            line.setMinimumWidth(60)
-        for name, field in fields.items():
-            field.native.setAccessibleName(field.label or field.text)
-            field.native.setObjectName(name)
-            field.changed.connect(self._tell)
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._fields = {n: _field(n) for group in _GROUPS.values() for n in group}
+        rows: list[Any] = []
+        for title, names in _GROUPS.items():
+            rows += [heading(title), *(self._fields[name] for name in names)]
+        self.column, _ = form_rows(rows)
+        for name, field in self._fields.items():
+            field.setObjectName(name)
+            field.changed.connect(self.changed)
+        self.show_automatic({})
 
     def __getitem__(self, name: str) -> Any:
-        """Return the widget of a field."""
+        """Return a field."""
         return self._fields[name]
 
     def to_remember(self) -> dict[str, Any]:
@@ -124,29 +124,41 @@ class SaveForm:
             field = self._fields.get(name)
             if field is None or type(value) is not type(field.value):
                 continue
-            if name not in _CHOICES or value in _CHOICES[name][1]:
+            if name in _TEXTS:
+                field.value = "" if value == AUTO else value
+            elif name not in _CHOICES or value in _CHOICES[name][1]:
                 field.value = value
 
     def options(self) -> dict[str, Any]:
         """Return keyword arguments for ``write_layers``; see `options_of`."""
         return options_of(self._values())
 
+    def show_automatic(self, known: Mapping[str, str]) -> None:
+        """Say what is left open, and what that comes to: ``auto: 1 x 64 x 64``."""
+        for name, field in self._fields.items():
+            found = known.get(name, "")
+            if name in _TEXTS:
+                empty = "" if name in _NOT_REMEMBERED else AUTO
+                said = f"{empty}: {found}" if empty and found else found or empty
+                field.setPlaceholderText(said)
+                field.setToolTip(plain(f"{_TEXTS[name][1]}\n{said}".strip()))
+            elif isinstance(field, ChoiceField) and AUTO in field.choices:
+                row = field.choices.index(AUTO)
+                field.setItemText(row, f"{AUTO}: {found}" if found else AUTO)
+
     def _values(self) -> dict[str, Any]:
         return {name: field.value for name, field in self._fields.items()}
-
-    def _tell(self) -> None:
-        self.changed.emit()
 
 
 def _field(name: str) -> Any:
     if name in _SWITCHES:
-        text, on = _SWITCHES[name]
-        return CheckBox(name=name, text=text, value=on, label="")
+        return SwitchField(_SWITCHES[name], on=True)
     if name in _TEXTS:
-        label, value, tip = _TEXTS[name]
-        return LineEdit(name=name, label=label, value=value, tooltip=tip)
+        return TextField(_TEXTS[name][0])
     label, choices, tip = _CHOICES[name]
-    return ComboBox(name=name, label=label, choices=choices, tooltip=tip)
+    field = ChoiceField(label, [(choice, choice) for choice in choices])
+    field.setToolTip(tip)
+    return field
 
 
 # The layers: which are saved, and what becomes of each.

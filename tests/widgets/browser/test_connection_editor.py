@@ -64,7 +64,7 @@ def edit(qtbot: QtBot) -> Iterator[Callable[..., ConnectionEditor]]:
 
 
 def typed(qtbot: QtBot, field: object, text: str) -> None:
-    line: QLineEdit = field.native
+    line: QLineEdit = field
     line.clear()
     qtbot.keyClicks(line, text)
 
@@ -100,7 +100,7 @@ def test_a_connection_is_typed_tested_saved_and_used(
     assert lines[2].endswith("buckets.")
     assert key_store().find("Lab") is None
     assert ConnectionFile().find("Lab") is None
-    qtbot.keyClick(editor.form.name.native, KEYS.Key_Return)
+    qtbot.keyClick(editor.form.name, KEYS.Key_Return)
     settled(qtbot, browser)
     assert browser.header.chooser.currentText() == "Lab"
     assert browser.header.address.text().endswith("private/test-editor/embryo.zarr")
@@ -127,16 +127,16 @@ def test_a_secret_is_shown_nowhere_and_does_not_stay(
     form = editor.form
     typed(qtbot, form.token, "")
     for field in (form.secret, form.token):
-        assert field.native.echoMode() == QLineEdit.EchoMode.Password
-        assert field.native.displayText() != PLANTED
+        assert field.echoMode() == QLineEdit.EchoMode.Password
+        assert field.displayText() != PLANTED
     lines = checks_of(qtbot, editor)
     assert [line[0] for line in lines] == ["✖", "✖", "✖"]
     assert "does not accept the key or its secret" in lines[0]
     shown = (*map(repr, form.fields), repr(form.keys()), *lines)
-    qtbot.keyClick(form.secret.native, KEYS.Key_Escape)
+    qtbot.keyClick(form.secret, KEYS.Key_Escape)
     assert not editor.isVisible()
     assert form.secret.value == form.access_key.value == ""
-    assert not form.secret.native.isUndoAvailable()
+    assert not form.secret.isUndoAvailable()
     files = [f.read_text() for f in configuration.rglob("*") if f.is_file()]
     clipboard = QApplication.clipboard().text()
     for text in (*shown, *files, caplog.text, clipboard):
@@ -160,7 +160,7 @@ def test_kept_keys_are_not_shown_and_stay_unless_others_are_typed(
     editor = edit(profile, mark)
     form = editor.form
     assert form.secret.value == form.access_key.value == ""
-    assert form.secret.native.placeholderText() == "kept; type to replace it"
+    assert form.secret.placeholderText() == "kept; type to replace it"
     assert form.profile() == profile
     typed(qtbot, form.name, "Laboratory")
     assert [line[0] for line in checks_of(qtbot, editor)] == ["✔", "✔", "✔"]
@@ -179,7 +179,7 @@ def test_another_sign_in_forgets_the_keys(
     key_store().keep("Lab", Keys("a", "b"))
     editor = edit(Profile("Lab", sign_in="keys"))
     editor.form.sign_in.value = "anonymous"
-    assert not editor.form.secret.native.isVisible()
+    assert not editor.form.secret.isVisible()
     with qtbot.waitSignal(editor.saved):
         editor.save_button.click()
     assert key_store().find("Lab") is None
@@ -198,12 +198,12 @@ def test_a_token_is_typed_tested_saved_and_used(
         form = editor.form
         typed(qtbot, form.name, "Lab")
         typed(qtbot, form.start, f"{server.url}/embryo.zarr")
-        assert not form.header.native.isVisible()
+        assert not form.header.isVisible()
         form.sign_in.value = "header"
-        assert form.header.native.isVisible()
-        assert form.key_store.native.isVisible()
-        assert not form.secret.native.isVisible()
-        assert form.header.native.echoMode() == QLineEdit.EchoMode.Password
+        assert form.header.isVisible()
+        assert form.key_store.isVisible()
+        assert not form.secret.isVisible()
+        assert form.header.echoMode() == QLineEdit.EchoMode.Password
         assert form.missing().startswith("Type the endpoint")
         typed(qtbot, form.endpoint, f"{server.url}/")
         assert form.missing() == "Type a token, or a header as Name: value."
@@ -211,7 +211,7 @@ def test_a_token_is_typed_tested_saved_and_used(
         lines = checks_of(qtbot, editor)
         assert [line[0] for line in lines] == ["✔", "✖", "?"]
         assert PLANTED not in "".join((*lines, *map(repr, form.fields)))
-        qtbot.keyClick(form.name.native, KEYS.Key_Return)
+        qtbot.keyClick(form.name, KEYS.Key_Return)
         settled(qtbot, browser)
         assert browser.header.chooser.currentText() == "Lab"
         assert browser.tree.rows.index(0).data() == "embryo.zarr"
@@ -231,7 +231,7 @@ def test_a_kept_token_stays_for_its_endpoint_alone(
     editor = edit(Profile("Lab", endpoint="https://host", sign_in="header"))
     form = editor.form
     assert form.header.value == ""
-    assert form.header.native.placeholderText() == "kept; type to replace it"
+    assert form.header.placeholderText() == "kept; type to replace it"
     assert form.missing() == ""
     typed(qtbot, form.endpoint, "https://other")
     assert form.missing().startswith("Type a token")
@@ -243,10 +243,10 @@ def test_a_kept_token_stays_for_its_endpoint_alone(
 
 def test_it_says_where_keys_go(edit: Callable[..., ConnectionEditor]) -> None:
     editor = edit()
-    assert not editor.form.key_store.native.isVisible()
+    assert not editor.form.key_store.isVisible()
     editor.form.sign_in.value = "keys"
-    assert editor.form.key_store.native.isVisible()
-    assert editor.form.key_store.value == key_store().sentence
+    assert editor.form.key_store.isVisible()
+    assert editor.form.key_store.text() == key_store().sentence
 
 
 def test_aws_profiles_are_offered(
@@ -256,7 +256,7 @@ def test_aws_profiles_are_offered(
         "[profile lab]\nregion = eu-west-1\n[profile home]\n"
     )
     editor = edit(Profile("Away", aws_profile="gone"))
-    assert editor.form.aws_profile.native.isVisible()
+    assert editor.form.aws_profile.isVisible()
     assert set(editor.form.aws_profile.choices) == {"lab", "home", "gone"}
     assert editor.form.profile().aws_profile == "gone"
     editor.form.aws_profile.value = "lab"
@@ -383,9 +383,9 @@ def test_it_fits_a_narrow_screen_and_keys_reach_everything(
     editor.resize(300, 480)
     assert editor.width() == 300
     form = editor.form
-    names = {field.native.accessibleName() for field in form.fields}
+    names = {field.accessibleName() for field in form.fields}
     assert {"Name", "Endpoint", "Region", "Start at", "Sign in", "Secret"} <= names
-    form.name.native.setFocus()
+    form.name.setFocus()
     for expected in (form.endpoint, form.region, form.start):
         qtbot.keyClick(editor.focusWidget(), KEYS.Key_Tab)
-        assert editor.focusWidget() is expected.native
+        assert editor.focusWidget() is expected

@@ -216,9 +216,9 @@ def test_who_must_sign_in_gets_a_connection_for_the_place(
     assert editor.windowTitle() == "private"
     assert form.endpoint.value == proxy.url
     assert form.start.value == f"s3://private/{ROOT}/{IMAGE}"
-    assert editor.focusWidget() is form.access_key.native
-    qtbot.keyClicks(form.access_key.native, OWNER.key)
-    qtbot.keyClicks(form.secret.native, OWNER.secret)
+    assert editor.focusWidget() is form.access_key
+    qtbot.keyClicks(form.access_key, OWNER.key)
+    qtbot.keyClicks(form.secret, OWNER.secret)
     editor.save()
     until(qtbot, lambda: not editor.busy)
     settled(qtbot, browser)
@@ -272,7 +272,7 @@ def test_a_certificate_of_their_own_is_trusted_by_its_file_or_for_one_host(
         form = editor.form
         assert form.more.isExpanded()
         assert not form.unverified.value
-        assert editor.focusWidget() is form.ca_file.line_edit.native
+        assert editor.focusWidget() is form.ca_file.line_edit
         if way == "file":
             form.ca_file.line_edit.value = str(tmp_path / "ca.pem")
         else:

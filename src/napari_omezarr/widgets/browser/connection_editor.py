@@ -7,18 +7,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import (
-    CheckBox,
-    ComboBox,
-    FileEdit,
-    Label,
-    LineEdit,
-    Password,
-)
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
-    QFormLayout,
     QHBoxLayout,
+    QLabel,
     QMenu,
     QPushButton,
     QVBoxLayout,
@@ -43,6 +35,14 @@ from napari_omezarr.connections import (
     sign_in_headers,
 )
 from napari_omezarr.errors import OptionError
+from napari_omezarr.widgets.fields import (
+    ChoiceField,
+    FileField,
+    SecretField,
+    SwitchField,
+    TextField,
+    form_rows,
+)
 from napari_omezarr.widgets.qt_async import FutureWatcher, Task, failure
 
 from .controls import Form, make_action, menu_button, scroll_area
@@ -70,29 +70,11 @@ _STYLES: dict[str, Style] = {
     "bucket in the path": "path",
     "bucket in the host": "virtual",
 }
-_FIELD_WIDTH = 120
-"""The least, in pixels; magicgui makes fields too wide for a narrow dock."""
-
 _KEPT = "kept; type to replace it"
 _REMOVE, _REALLY = "&Remove", "&Really remove?"
 _MARKS = {True: "✔", False: "✖", None: "?"}
 
-# The fields of a connection, as widgets of magicgui.
-
-
-class _Hidden:
-    """A widget that does not show in its ``repr`` what was typed."""
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
-
-
-class KeyLine(_Hidden, LineEdit):
-    """The name of a key."""
-
-
-class SecretLine(_Hidden, Password):
-    """A secret: nobody reads it over the shoulder."""
+# The fields of a connection.
 
 
 class ConnectionForm:
@@ -104,28 +86,28 @@ class ConnectionForm:
 
     def __init__(self) -> None:
         self._kept_for = ("", "")
-        self.name = LineEdit(label="Name")
-        self.endpoint = LineEdit(label="Endpoint")
-        self.region = LineEdit(label="Region")
-        self.sign_in = ComboBox(label="Sign in", choices=list(_SIGN_INS.items()))
-        self.aws_profile = ComboBox(label="Profile", choices=())
-        self.access_key = KeyLine(label="Key")
-        self.secret = SecretLine(label="Secret")
-        self.token = SecretLine(label="Token")
-        self.header = SecretLine(label="Token or header")
-        self.key_store = Label(value="")
-        self.start = LineEdit(label="Start at")
-        self.style = ComboBox(label="Addressing", choices=list(_STYLES.items()))
-        self.ca_file = FileEdit(label="CA file", filter="*.pem *.crt *")
-        self.unverified = CheckBox(text="take any certificate")
-        self.requester_pays = CheckBox(text="agree to pay for reading")
+        self.name = TextField("Name")
+        self.endpoint = TextField("Endpoint")
+        self.region = TextField("Region")
+        self.sign_in = ChoiceField("Sign in", _SIGN_INS.items())
+        self.aws_profile = ChoiceField("Profile")
+        self.access_key = TextField("Key")
+        self.secret = SecretField("Secret")
+        self.token = SecretField("Token")
+        self.header = SecretField("Token or header")
+        self.key_store = QLabel()
+        self.start = TextField("Start at")
+        self.style = ChoiceField("Addressing", _STYLES.items())
+        self.ca_file = FileField("CA file", "Certificates (*.pem *.crt);;All files (*)")
+        self.unverified = SwitchField("take any certificate")
+        self.requester_pays = SwitchField("agree to pay for reading")
         self.fields = (
             self.name, self.endpoint, self.region, self.start, self.sign_in,
             self.aws_profile, self.access_key, self.secret, self.token,
             self.header,
         )  # fmt: skip
-        self.native, self._rows = _rows(self.fields)
-        seldom, _ = _rows(
+        self.column, self._rows = form_rows(self.fields)
+        seldom, _ = form_rows(
             (self.style, self.ca_file, self.unverified, self.requester_pays)
         )
         self.more = QCollapsible("More")
@@ -150,9 +132,7 @@ class ConnectionForm:
         """Offer the AWS profiles of this computer."""
         chosen = self.aws_profile.value
         rest = [chosen] if chosen and chosen not in names else []
-        self.aws_profile.choices = [*names, *rest]
-        if chosen:
-            self.aws_profile.value = chosen
+        self.aws_profile.offer((name, name) for name in (*names, *rest))
 
     def fill(self, profile: Profile, *, keys_are_kept: bool) -> None:
         """Show a connection; keys that are kept are not shown."""
@@ -166,14 +146,13 @@ class ConnectionForm:
         self.region.value = profile.region or ""
         self.start.value = profile.start
         self.offer_profiles((profile.aws_profile,) if profile.aws_profile else ())
-        # Its own `value` makes the working folder of an empty text.
         self.ca_file.line_edit.value = profile.ca_file or ""
         self.unverified.value = profile.unverified
         self.requester_pays.value = profile.requester_pays
         self.style.value = profile.style
         self.sign_in.value = profile.sign_in
         for field in (self.access_key, self.secret, self.header):
-            field.native.setPlaceholderText(_KEPT if keys_are_kept else "")
+            field.setPlaceholderText(_KEPT if keys_are_kept else "")
         trust = profile.ca_file or profile.unverified
         if profile.style != "auto" or trust or profile.requester_pays:
             self.more.expand(animate=False)
@@ -195,7 +174,7 @@ class ConnectionForm:
             case ErrorAction():
                 field = self.endpoint if self.name.value else self.name
         if field is not None:
-            field.native.setFocus()
+            field.setFocus()
 
     def _secret_field(self) -> Any:
         fields = {"keys": self.access_key, "header": self.header}
@@ -255,17 +234,17 @@ class ConnectionForm:
         """Empty the fields of the keys, and forget how to undo that."""
         for field in (self.access_key, self.secret, self.token, self.header):
             # Unlike `clear`, this empties the history of changes too.
-            field.native.setText("")
+            field.setText("")
 
     def _show_fields(self, *_: object) -> None:
         """Show the fields that the way to sign in needs."""
         is_profile = self.sign_in.value == "profile"
-        self._rows.setRowVisible(self.aws_profile.native, is_profile)
+        self._rows.setRowVisible(self.aws_profile, is_profile)
         for field in (self.access_key, self.secret, self.token):
-            self._rows.setRowVisible(field.native, self.is_keyed)
+            self._rows.setRowVisible(field, self.is_keyed)
         is_header = self.sign_in.value == "header"
-        self._rows.setRowVisible(self.header.native, is_header)
-        self.key_store.native.setVisible(self.is_keyed or is_header)
+        self._rows.setRowVisible(self.header, is_header)
+        self.key_store.setVisible(self.is_keyed or is_header)
 
     def _explain(self) -> None:
         hints = {
@@ -276,34 +255,16 @@ class ConnectionForm:
             self.header: "token, or Name: value",
         }
         for field, hint in hints.items():
-            field.native.setPlaceholderText(hint)
-        for field in self.fields:
-            field.native.setAccessibleName(field.label)
-        self.key_store.native.setWordWrap(True)
-        self.unverified.native.setToolTip(
+            field.setPlaceholderText(hint)
+        self.key_store.setWordWrap(True)
+        self.unverified.setToolTip(
             "For a service with a certificate of its own, if its CA file cannot be had."
             " Whoever is in between can read along, and change what is read."
         )
-        for seldom in (self.style, self.ca_file.line_edit):
-            seldom.native.setAccessibleName(seldom.label or self.ca_file.label)
 
 
-def _rows(fields: Sequence[Any]) -> tuple[QWidget, QFormLayout]:
-    """Put fields below each other, their labels aligned."""
-    widget = QWidget()
-    layout = QFormLayout(widget)
-    layout.setContentsMargins(0, 0, 0, 0)
-    layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-    for field in fields:
-        # A check box says itself what it is.
-        label = "" if isinstance(field, CheckBox) else field.label
-        field.native.setMinimumWidth(_FIELD_WIDTH)
-        layout.addRow(label, field.native)
-    return widget, layout
-
-
-def _typed(field: LineEdit | Password) -> str:
-    return str(field.value).strip()
+def _typed(field: TextField) -> str:
+    return field.value.strip()
 
 
 # What the editor does off the GUI thread: files and the keychain block.
@@ -449,7 +410,7 @@ class ConnectionEditor(Form):
         self._drop_test()
         self._before, self._stored = Connection(Profile("")), False
         self._fill()
-        self.form.name.native.setFocus()
+        self.form.name.setFocus()
 
     def test(self) -> None:
         """Try what the connection may do, without saving it."""
@@ -509,7 +470,7 @@ class ConnectionEditor(Form):
         body = QWidget(self)
         column = QVBoxLayout(body)
         column.setContentsMargins(0, 0, 6, 0)
-        for widget in (self.form.native, self.form.key_store.native, self.form.more):
+        for widget in (self.form.column, self.form.key_store, self.form.more):
             column.addWidget(widget)
         column.addStretch()
         layout, above, below = QVBoxLayout(self), QHBoxLayout(), QHBoxLayout()
@@ -557,7 +518,7 @@ class ConnectionEditor(Form):
     def _show_sign_in_options(self, outcome: Future[SignInOptions]) -> None:
         found = outcome.result()
         self.form.offer_profiles(found.profiles)
-        self.form.key_store.value = found.key_store
+        self.form.key_store.setText(found.key_store)
 
     def _show_checks(self, outcome: Future[tuple[Check, ...]]) -> None:
         self._test = None

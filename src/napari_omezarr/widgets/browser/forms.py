@@ -37,6 +37,7 @@ from napari_omezarr.reading import ReadOptions
 from napari_omezarr.widgets.qt_async import (
     DebouncedTask,
     FutureWatcher,
+    Latest,
     app_events,
     failure,
 )
@@ -219,7 +220,7 @@ class CopyForm(Form):
         super().__init__("Copy byte for byte", parent)
         self._folder = folder
         self._copying: FutureWatcher | None = None
-        self._progress: CopyProgress | None = None
+        self._progress = Latest()
         self._begun = 0.0
         self._written = ""
         self._timer = QTimer(self)
@@ -255,9 +256,9 @@ class CopyForm(Form):
         except OMEZarrError as error:
             self.show_error(error)
             return
-        self._begun, self._progress = monotonic(), None
+        self._begun, self._progress = monotonic(), Latest()
         self._written = target.display
-        future = start(copy_store(source, target, progress=self._keep_progress))
+        future = start(copy_store(source, target, progress=self._progress.note))
         self._copying = FutureWatcher(future, self._end, self)
         self._timer.start()
         self.show_message("Looking what there is …")
@@ -282,16 +283,13 @@ class CopyForm(Form):
         else:
             super().done(code)
 
-    def _keep_progress(self, progress: CopyProgress) -> None:
-        # Called on the I/O loop, so it does nothing more.
-        self._progress = progress
-
     def _show_progress(self) -> None:
-        if self._progress is None:
+        progress: CopyProgress | None = self._progress.told
+        if progress is None:
             return
         self.bar.setRange(0, 1000)
-        self.bar.setValue(round(1000 * _fraction(self._progress)))
-        self.show_message(progress_text(self._progress, monotonic() - self._begun))
+        self.bar.setValue(round(1000 * _fraction(progress)))
+        self.show_message(progress_text(progress, monotonic() - self._begun))
 
     def _end(self, future: Future[Copied]) -> None:
         self._copying = None
@@ -311,7 +309,7 @@ class CopyForm(Form):
         busy = self.busy
         if not busy:
             self._timer.stop()
-        elif self._progress is None:
+        elif self._progress.told is None:
             self.bar.setRange(0, 0)
         self.bar.setVisible(busy)
         self.cancel_button.setText("Cancel" if busy else "Close")

@@ -1,0 +1,188 @@
+"""The fields of forms: widgets of Qt, each with a label, a value and one signal.
+
+magicgui's have these too, but lie in cycles with filters of events of their own: where
+Python's collector finds those in another thread, PySide deletes them there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Signal, SignalInstance
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QSizePolicy,
+    QWidget,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_LEAST = 60
+"""Of a field, in pixels: many stand in a dock of 300."""
+
+
+class TextField(QLineEdit):
+    """A line of text."""
+
+    changed: SignalInstance = Signal()
+    """Another text stands there."""
+
+    def __init__(self, label: str, hint: str = "") -> None:
+        super().__init__()
+        self.label = label
+        self.setMinimumWidth(_LEAST)
+        self.setAccessibleName(label)
+        self.setPlaceholderText(hint)
+        self.textChanged.connect(self.changed)
+
+    @property
+    def value(self) -> str:
+        """The text."""
+        return self.text()
+
+    @value.setter
+    def value(self, text: str) -> None:
+        self.setText(text)
+
+    def __repr__(self) -> str:
+        # Never what was typed: some of these hold secrets.
+        return f"{type(self).__name__}({self.label})"
+
+
+class SecretField(TextField):
+    """A secret: nobody reads it over the shoulder."""
+
+    def __init__(self, label: str, hint: str = "") -> None:
+        super().__init__(label, hint)
+        self.setEchoMode(QLineEdit.EchoMode.Password)
+
+
+class ChoiceField(QComboBox):
+    """One of several values, by their texts; long ones do not make it wide."""
+
+    changed: SignalInstance = Signal()
+    """Another value is chosen."""
+
+    def __init__(self, label: str, choices: Iterable[tuple[str, Any]] = ()) -> None:
+        super().__init__()
+        self.label = label
+        self._values: list[Any] = []
+        self.setMinimumContentsLength(3)
+        policy = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        self.setSizeAdjustPolicy(policy)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setAccessibleName(label)
+        self.offer(choices)
+        self.currentIndexChanged.connect(self.changed)
+
+    def offer(self, choices: Iterable[tuple[str, Any]]) -> None:
+        """Offer other values; the chosen one stays if it is among them."""
+        before, found = self.value, list(choices)
+        self.blockSignals(True)
+        self.clear()
+        self._values = [value for _, value in found]
+        self.addItems([text for text, _ in found])
+        self.blockSignals(False)
+        if before in self._values:
+            self.setCurrentIndex(self._values.index(before))
+        elif before is not None or found:
+            self.changed.emit()
+
+    @property
+    def choices(self) -> tuple[Any, ...]:
+        """The values that are offered."""
+        return tuple(self._values)
+
+    @property
+    def value(self) -> Any:
+        """The value that is chosen; None where there is none."""
+        row = self.currentIndex()
+        return self._values[row] if 0 <= row < len(self._values) else None
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        self.setCurrentIndex(self._values.index(value))
+
+
+class SwitchField(QCheckBox):
+    """Yes or no; its text says what."""
+
+    changed: SignalInstance = Signal()
+    """It was switched."""
+
+    def __init__(self, text: str, on: bool = False) -> None:
+        super().__init__(text)
+        self.label = ""
+        self.setChecked(on)
+        self.toggled.connect(lambda _: self.changed.emit())
+
+    @property
+    def value(self) -> bool:
+        """Whether it is on."""
+        return self.isChecked()
+
+    @value.setter
+    def value(self, on: bool) -> None:
+        self.setChecked(on)
+
+
+class FileField(QWidget):
+    """The path of a file, with a button to choose one."""
+
+    def __init__(self, label: str, pattern: str) -> None:
+        super().__init__()
+        self.label = label
+        self._pattern = pattern
+        self.line_edit = TextField(label)
+        self.button = QPushButton("…")
+        self.button.setFixedWidth(28)
+        self.button.setAccessibleName(f"Choose the {label}")
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.line_edit)
+        layout.addWidget(self.button)
+        self.setFocusProxy(self.line_edit)
+        self.button.clicked.connect(self.choose)
+
+    def choose(self) -> None:
+        """Let the person choose; nothing waits for it."""
+        dialog = QFileDialog(self, self.label, filter=self._pattern)
+        dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
+        dialog.fileSelected.connect(self.line_edit.setText)
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
+
+
+Field = TextField | ChoiceField | SwitchField | FileField
+
+
+def form_rows(fields: Sequence[Field | QLabel]) -> tuple[QWidget, QFormLayout]:
+    """Put fields below each other, all with one left edge; a label is a heading."""
+    widget = QWidget()
+    layout = QFormLayout(widget)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+    for field in fields:
+        # A check box says itself what it is.
+        if isinstance(field, QLabel | SwitchField):
+            layout.addRow(field)
+        else:
+            layout.addRow(field.label, field)
+    return widget, layout
+
+
+def heading(text: str) -> QLabel:
+    """Make the heading of a group of fields."""
+    label = QLabel(text)
+    font = label.font()
+    font.setBold(True)
+    label.setFont(font)
+    return label

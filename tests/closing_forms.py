@@ -1,0 +1,126 @@
+"""Opens and closes every form while another thread allocates and collects.
+
+Started as a process of its own, with the number of rounds: what goes wrong here ends
+the process, or freezes it.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import tempfile
+from pathlib import Path
+from threading import Thread
+from time import sleep
+from typing import TYPE_CHECKING
+
+from napari.components import ViewerModel
+from qtpy.QtCore import QEvent, QEventLoop, QTimer
+from qtpy.QtWidgets import QApplication, QDialog, QWidget
+
+from napari_omezarr.location import Location
+from napari_omezarr.samples import write_cells
+from napari_omezarr.widgets.browser.browser import Browser
+from napari_omezarr.widgets.browser.connection_editor import ConnectionEditor
+from napari_omezarr.widgets.browser.forms import (
+    CopyForm,
+    OpenForm,
+    TableForm,
+    find_choices,
+)
+from napari_omezarr.widgets.open_dialog import OpenDialog
+from napari_omezarr.widgets.qt_async import pending
+from napari_omezarr.widgets.region_dock import RegionDock
+from napari_omezarr.widgets.save_dock import SaveDock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Forms = dict[str, Callable[[QWidget], QWidget]]
+
+STARTED = 20
+"""Milliseconds for which a form is open: what it asks for is under way by then."""
+
+
+def every_form(image: Path) -> Forms:
+    """How each form is made, with the widget that it belongs to."""
+    choices = find_choices(Location.parse(str(image)))
+    model = ViewerModel()
+
+    def parented(form: QWidget, owner: QWidget) -> QWidget:
+        form.setParent(owner)
+        return form
+
+    return {
+        "connection": lambda owner: ConnectionEditor(parent=owner),
+        "open": lambda owner: OpenForm(choices, owner),
+        "copy": lambda owner: CopyForm(Location.parse, parent=owner),
+        "table": lambda owner: TableForm(model, Location.parse, parent=owner),
+        "dialog": lambda owner: OpenDialog(model, owner),
+        "browser": lambda owner: Browser(model, owner),
+        "region": lambda owner: parented(RegionDock(model), owner),
+        "save": lambda owner: parented(SaveDock(model), owner),
+    }
+
+
+def run_events(milliseconds: int) -> None:
+    """Let Qt do what is to be done, and delete what is to be deleted."""
+    loop = QEventLoop()
+    QTimer.singleShot(milliseconds, loop.quit)
+    loop.exec()
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+
+
+def open_and_close(make: Callable[[QWidget], QWidget], owner: QWidget) -> None:
+    """Show a form, and close it while what it asked for may be under way."""
+    form = make(owner)
+    form.show()
+    run_events(STARTED)
+    if isinstance(form, QDialog):
+        form.reject()
+    else:
+        form.close()
+        form.deleteLater()
+    del form
+    run_events(1)
+
+
+def wait_for_nothing_pending() -> None:
+    """Wait until what was under way has ended."""
+    while pending:
+        run_events(10)
+
+
+def main(rounds: int) -> None:
+    application = QApplication.instance() or QApplication([])
+    owner = QWidget()
+    owner.show()
+    with tempfile.TemporaryDirectory() as folder:
+        image = Path(folder) / "cells.ome.zarr"
+        write_cells(image)
+        forms = every_form(image)
+
+        def allocate() -> None:
+            while True:
+                held = [{"a": [number]} for number in range(2000)]
+                gc.collect()
+                sleep(0.002 if held else 0)
+
+        # What is there stays: looked at each time, it would take all the time.
+        gc.collect()
+        gc.freeze()
+        Thread(target=allocate, daemon=True).start()
+        for _ in range(rounds):
+            for make in forms.values():
+                open_and_close(make, owner)
+        wait_for_nothing_pending()
+    assert application is not None
+    sys.stdout.write("alive\n")
+    sys.stdout.flush()
+    # The thread would meet a Qt that is taken apart.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,77 @@
+"""What closed forms leave to Python's collector, which runs in any thread."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from qtpy.compat import isalive
+from qtpy.QtCore import QObject
+from qtpy.QtWidgets import QWidget
+
+import closing_forms
+from child_process import child_process
+from closing_forms import every_form, open_and_close, wait_for_nothing_pending
+from napari_omezarr.samples import write_cells
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pytestqt.qtbot import QtBot
+
+ROUNDS = os.environ.get("CLOSING_ROUNDS", "3")
+"""How often each form is opened and closed; ``make test-pyside`` takes 200."""
+NAMES = ("connection", "open", "copy", "table", "dialog", "browser", "region", "save")
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("images") / "cells.ome.zarr"
+    write_cells(path)
+    return path
+
+
+@pytest.fixture
+def collector_keeps() -> Iterator[list[object]]:
+    """What the collector finds is kept, and nothing that was there before."""
+    gc.collect()
+    gc.freeze()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    yield gc.garbage
+    gc.set_debug(0)
+    gc.garbage.clear()
+    gc.unfreeze()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_of_qt_is_left_to_the_collector(
+    qtbot: QtBot, image: Path, name: str, collector_keeps: list[object]
+) -> None:
+    make, owner = every_form(image)[name], QWidget()
+    qtbot.addWidget(owner)
+    owner.show()
+    # What is made once and for all.
+    open_and_close(make, owner)
+    wait_for_nothing_pending()
+    gc.collect()
+    collector_keeps.clear()
+    open_and_close(make, owner)
+    wait_for_nothing_pending()
+    gc.collect()
+    left = [one for one in collector_keeps if isinstance(one, QObject) and isalive(one)]
+    assert left == []
+
+
+@pytest.mark.timeout(2000, method="thread")
+def test_forms_live_beside_a_thread_that_collects() -> None:
+    command = [sys.executable, closing_forms.__file__, ROUNDS]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with child_process(command, limit=1800, **pipes) as process:
+        said, told = process.communicate()
+    assert process.returncode == 0, told
+    assert said == "alive\n"
