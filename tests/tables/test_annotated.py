@@ -12,33 +12,14 @@ from hypothesis import strategies as st
 
 from napari_omezarr.location import Location
 from napari_omezarr.tables import (
-    feature_objects,
     feature_table,
     open_table,
     stored_tables,
     table_of,
 )
+from stored_tables import put_table
 
 both_formats = pytest.mark.parametrize("zarr_format", [2, 3])
-
-
-def put_table(folder, table, zarr_format=3, label="cells", name="cells_features"):
-    """Put a table beside an image as we write it, and list it."""
-    objects = feature_objects(table, zarr_format, label)
-    listed = {"tables": [name]}
-    if zarr_format == 3:
-        group = {"zarr_format": 3, "node_type": "group", "attributes": listed}
-        objects_above = {"zarr.json": group}
-    else:
-        objects_above = {".zgroup": {"zarr_format": 2}, ".zattrs": listed}
-    for key, content in objects_above.items():
-        (folder / "tables").mkdir(parents=True, exist_ok=True)
-        (folder / "tables" / key).write_text(json.dumps(content))
-    for key, body in objects.items():
-        file = folder / "tables" / name / key
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(body)
-    return Location.parse(folder)
 
 
 def assert_equal(found, expected):
@@ -87,7 +68,7 @@ def test_a_table_is_read_back_as_it_was(zarr_format, tmp_path_factory, drawn):
     folder = tmp_path_factory.mktemp("image")
     (found,) = stored_tables(put_table(folder, table, zarr_format))
     assert (found.kind, found.label, found.key) == ("feature_table", "cells", table.key)
-    assert found.shape() == (len(labels), len(table.columns) + 1)
+    assert found.shape() == (len(labels), len(table.columns))
     features = found.read().features()
     assert list(features.pop("index")) == labels
     assert_equal(features, {n: c for n, c in table.columns.items() if n != table.key})

@@ -26,6 +26,7 @@ from napari_omezarr.reading import (
     read_current,
 )
 from napari_omezarr.store import open_store, run
+from napari_omezarr.tables import open_table
 
 from .entries import (
     CHILD_KEYS,
@@ -35,6 +36,7 @@ from .entries import (
     probe_keys,
     recognise,
 )
+from .table_rows import in_words, tables_beside, tables_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -247,6 +249,8 @@ _WITH_PIXELS = frozenset(EntryKind) - {
     EntryKind.FILE,
     EntryKind.GROUP,
     EntryKind.LABELS,
+    EntryKind.TABLES,
+    EntryKind.TABLE,
 }
 
 
@@ -311,6 +315,8 @@ class Details:
         With their names and colours.
     labels : tuple of str
         The paths of its label images, below ``labels``.
+    tables : tuple of str
+        A sentence each: its name, kind, rows and columns.
     warnings, notes : tuple of str
         What was tolerated, and how the place was reached.
     licence, description : str
@@ -323,6 +329,7 @@ class Details:
     levels: tuple[LevelDetails, ...] = ()
     channels: tuple[ResolvedChannel, ...] = ()
     labels: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     licence: str = ""
@@ -351,8 +358,14 @@ def describe(location: Location, *, sample: bool = True) -> Details:
         licence=about.licence,
         description=about.description,
     )
+    if entry.kind is EntryKind.TABLE:
+        table = open_table(location)
+        return replace(found, tables=(f"{table.name}: {in_words(table)}",))
     if entry.recognised and entry.kind not in _WITH_PIXELS:
         return found
+    node = _group(answers)
+    beside = tables_beside(answers, node.zarr_format) if node else ()
+    found = replace(found, tables=tuple(tables_in_words(location, beside)))
     series = 0 if entry.kind in (EntryKind.SERIES, EntryKind.SCENE) else None
     reading = read_current(location, ReadOptions(labels=False, series=series))
     image = reading.pyramids[0]
@@ -391,12 +404,17 @@ def _codec(settings: dict[str, Any], name: Any) -> str:
     return f"{name}({getattr(inner, 'value', inner)})" if inner else str(name)
 
 
-def _about(answers: Answers) -> Provenance:
+def _group(answers: Answers) -> GroupNode | None:
     try:
         group = parse_node("", answers)
     except OMEZarrError:
-        group = None
-    attributes = group.attributes if isinstance(group, GroupNode) else {}
+        return None
+    return group if isinstance(group, GroupNode) else None
+
+
+def _about(answers: Answers) -> Provenance:
+    group = _group(answers)
+    attributes = group.attributes if group else {}
     return provenance(attributes, answers.get(CRATE))
 
 

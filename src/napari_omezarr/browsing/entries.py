@@ -30,6 +30,9 @@ from napari_omezarr.reading import (
     listed_images,
     parse_node,
 )
+from napari_omezarr.tables import GROUP, table_in_words
+
+from .table_rows import TABLE_KEYS, listed_tables, tables_beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,7 +46,7 @@ if TYPE_CHECKING:
 TIMES = "\N{MULTIPLICATION SIGN}"
 _STORES = (".zarr", ".ozx", ".zarr.zip")
 
-CHILD_KEYS = group_keys("labels")
+CHILD_KEYS = (*group_keys("labels"), *TABLE_KEYS)
 """What tells of the children of an image, to be asked for together with it."""
 
 _USUAL_LEVEL = "0"
@@ -70,9 +73,11 @@ class EntryKind(StrEnum):
     SERIES = "series"
     SCENE = "scene"
     ARRAY = "array"
+    TABLES = "tables"
+    TABLE = "table"
 
 
-_LEAVES = frozenset({EntryKind.FILE, EntryKind.ARRAY})
+_LEAVES = frozenset({EntryKind.FILE, EntryKind.ARRAY, EntryKind.TABLE})
 _LISTED = frozenset(
     {EntryKind.BUCKET, EntryKind.FOLDER, EntryKind.ARCHIVE, EntryKind.GROUP}
 )
@@ -81,6 +86,7 @@ _OPENABLE = frozenset(EntryKind) - {
     EntryKind.FOLDER,
     EntryKind.FILE,
     EntryKind.GROUP,
+    EntryKind.TABLES,
 }
 
 
@@ -196,6 +202,8 @@ def recognise(entry: Entry, path: str, answers: Answers) -> Entry:
     except OMEZarrError as error:
         return replace(entry, problem=str(error))
     kind, summary = _described(document, path, answers, found.zarr_format)
+    if kind is EntryKind.GROUP:
+        kind, summary = _of_tables(found)
     if kind is EntryKind.IMAGE and entry.kind is EntryKind.LABEL:
         kind = EntryKind.LABEL
     return replace(
@@ -270,6 +278,15 @@ def _described(
     return kind, summary
 
 
+def _of_tables(group: GroupNode) -> tuple[EntryKind, str]:
+    """Say whether a group that is no OME-Zarr is a table, or lists some."""
+    if words := table_in_words(group.attributes):
+        return EntryKind.TABLE, words
+    if names := listed_tables(group):
+        return EntryKind.TABLES, str(len(names))
+    return EntryKind.GROUP, ""
+
+
 def _image_text(
     multiscale: Multiscale, path: str, answers: Answers, zarr_format: int
 ) -> str:
@@ -321,10 +338,17 @@ def children(
     kind = parse_document(group.attributes, zarr_format=group.zarr_format).kind
     if isinstance(kind, Series):
         return (yield from _series(here.location, group, store))
-    if isinstance(kind, Image) and here.kind is not EntryKind.LEVELS:
-        return _of_image(here.location, kind, group, answers)
     place, (paths, child) = here.location, _listed(kind)
-    return [Entry(place, join_path(path), child, label=path) for path in paths]
+    if kind is None and (names := listed_tables(group)):
+        return [Entry(place, name, EntryKind.TABLE) for name in names]
+    beside = tables_beside(answers, group.zarr_format)
+    tables = [Entry(place, GROUP, EntryKind.TABLES, True, str(len(beside)))]
+    if isinstance(kind, Image) and here.kind is not EntryKind.LEVELS:
+        found = _of_image(place, kind, group, answers)
+    else:
+        found = [Entry(place, join_path(path), child, label=path) for path in paths]
+    is_shown = beside and here.kind is not EntryKind.LEVELS
+    return [*found, *tables] if is_shown else found
 
 
 def _listed(kind: Meaning | None) -> tuple[list[str], EntryKind]:

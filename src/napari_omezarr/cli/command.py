@@ -18,6 +18,7 @@ _HOMES = {
     "info": "looking",
     "validate": "looking",
     "thumbnail": "looking",
+    "table": "tables",
     "open": "looking",
     "copy": "writing",
     "convert": "converting",
@@ -30,7 +31,7 @@ _HOMES = {
     "serve": "serving",
     "connections": "connecting",
 }
-_NAMES = {"add-labels": "add_labels", "open": "open_"}
+_NAMES = {"add-labels": "add_labels", "open": "open_", "table": "table_"}
 _SUMMARIES = {
     "ls": "List what a place holds, with what each thing is.",
     "tree": "List what a place holds, and what is in that.",
@@ -38,6 +39,7 @@ _SUMMARIES = {
     "info": "Say what an image is: axes, levels, channels, labels.",
     "validate": "Check the metadata against the specification.",
     "thumbnail": "Save a small picture of an image.",
+    "table": "List the tables beside an image, or give one as CSV.",
     "open": "Show images in napari.",
     "copy": "Copy a store byte by byte; goes on where it broke off.",
     "convert": "Write TIFF, OME-Zarr and other formats as OME-Zarr; one, or many.",

@@ -230,6 +230,8 @@ def _about(place: Location, details: Details) -> Iterator[str]:
         yield f"channel {number} {channel.name or ''}".rstrip()
     for name in details.labels:
         yield f"labels    {name}"
+    for said in details.tables:
+        yield f"table     {said}"
     for sentence in (*details.warnings, *details.notes):
         yield f"note      {sentence}"
     if details.licence:

@@ -12,8 +12,10 @@ from .stored import (
     named_table,
     open_table,
     stored_tables,
+    table_in_words,
 )
 from .table import Table, column_of, table_of, whole
+from .wells import by_well
 
 __all__ = [
     "GROUP",
@@ -23,6 +25,7 @@ __all__ = [
     "FeatureSource",
     "StoredTable",
     "Table",
+    "by_well",
     "column_of",
     "csv_bytes",
     "feature_objects",
@@ -34,6 +37,7 @@ __all__ = [
     "open_table",
     "parse_file",
     "stored_tables",
+    "table_in_words",
     "table_of",
     "whole",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from napari_omezarr._io_loop import run
 from napari_omezarr.errors import (
@@ -14,16 +14,13 @@ from napari_omezarr.errors import (
     StoreError,
     UnsupportedDataError,
 )
-from napari_omezarr.location import is_below
+from napari_omezarr.location import Location, is_below
 from napari_omezarr.store import open_lister, open_store
 
 from .annotated import AnnotatedTable
 from .files import PARQUET, TEXT, check_ending, parse_file
 from .nodes import TableDocuments, TableNode, below
 from .table import LABEL, Table, column_of, whole
-
-if TYPE_CHECKING:
-    from napari_omezarr.location import Location
 
 GROUP = "tables"
 """The group beside an image, in a well, a plate or a spatialdata, that holds them."""
@@ -75,7 +72,8 @@ class StoredTable:
             table = self.read()
             return table.rows, len(table.columns)
         found = self._annotated()
-        return found.rows, len(found.names) + found.width
+        said = found.names.count(str(self.attributes.get("region_key")))
+        return found.rows, len(found.names) + found.width - said
 
     def read(self) -> Table:
         """Read all of it; blocks.
@@ -253,7 +251,7 @@ def _stored(
 
 
 def _of_node(
-    location: Location, name: str, node: TableNode, documents: TableDocuments
+    location: Location, name: str, node: TableNode, documents: TableDocuments | None
 ) -> StoredTable | None:
     """Say what a table is about, from the attributes of its group; None if none."""
     said = node.attributes
@@ -272,6 +270,25 @@ def _of_node(
         key = LABEL if kind in (FEATURES, "masking_roi_table") else ""
     kind = kind if isinstance(kind, str) else "generic_table"
     return StoredTable(location, name, kind, backend, label, key, said, node, documents)
+
+
+_IN_WORDS = {
+    FEATURES: "features",
+    "roi_table": "regions of interest",
+    "masking_roi_table": "regions of interest",
+    "condition_table": "conditions",
+    "generic_table": "table",
+}
+
+
+def table_in_words(attributes: Mapping[str, Any]) -> str:
+    """Say what kind of table has these attributes; ``""`` if it is no table."""
+    node = TableNode("", 3, attributes)
+    found = _of_node(Location("file", "", ""), "", node, None)
+    if found is None:
+        return ""
+    kind = _IN_WORDS.get(found.kind, found.kind.replace("_", " "))
+    return f"{kind} of {found.label}" if found.label else kind
 
 
 def _region(region: Any) -> str:

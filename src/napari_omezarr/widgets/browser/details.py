@@ -49,8 +49,13 @@ _WITH_THUMBNAIL = frozenset(
         EntryKind.ARRAY,
     }
 )
-_DESCRIBED = _WITH_THUMBNAIL | {EntryKind.PLATE, EntryKind.WELL, EntryKind.LABELS}
-_WITH_METADATA = _DESCRIBED | {EntryKind.GROUP}
+_DESCRIBED = _WITH_THUMBNAIL | {
+    EntryKind.PLATE,
+    EntryKind.WELL,
+    EntryKind.LABELS,
+    EntryKind.TABLE,
+}
+_WITH_METADATA = _DESCRIBED | {EntryKind.GROUP, EntryKind.TABLES}
 
 
 class DetailsHeader(QWidget):

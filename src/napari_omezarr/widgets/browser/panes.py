@@ -168,7 +168,7 @@ class ImagePane(QWidget):
                 f"Axes: {axes}" if axes else "",
                 f"Pixel: {voxel}" if voxel else "",
                 channels_html(details.channels, details.name),
-                labels_text(details.labels),
+                labels_text(details.labels, details.tables),
                 about_text(details),
                 notes_text(details),
             )

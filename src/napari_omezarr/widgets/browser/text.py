@@ -61,6 +61,7 @@ _LEVELS = "M1.5 13.5v-11h11v11zM1.5 8h5.5v5.5M7 10.8h-2.8v2.7"
 _LABELS = (
     "M5 8a3 3 0 1 0-.1 0zM11.5 13.5a2.6 2.6 0 1 0-.1 0zM11.5 6a1.6 1.6 0 1 0-.1 0z"
 )
+_TABLE = "M1.5 3h13v10h-13zM1.5 6.3h13M1.5 9.6h13M6 3v10"
 _KIND_PATHS = {
     EntryKind.BUCKET: "M2 4c0-2 12-2 12 0l-1.5 9c0 1.5-9 1.5-9 0zM2 4c0 2 12 2 12 0",
     EntryKind.FOLDER: _FOLDER,
@@ -75,6 +76,8 @@ _KIND_PATHS = {
     EntryKind.WELL: "M8 14a6 6 0 1 0-.1 0zM8 10.5a2.5 2.5 0 1 0-.1 0z",
     EntryKind.SERIES: "M1.5 5.5h9v8h-9zM4 5.5v-3h10.5v8.5h-4",
     EntryKind.SCENE: "M1.5 7.5h7v6h-7zM7 7.5v-5h7.5v7h-6",
+    EntryKind.TABLES: _TABLE,
+    EntryKind.TABLE: _TABLE,
     EntryKind.ARRAY: "M2 2h12v12H2zM6 2v12M10 2v12M2 6h12M2 10h12",
 }
 _GEAR = (
@@ -190,9 +193,10 @@ def channels_html(channels: Sequence[ResolvedChannel], image: str) -> str:
     return " &nbsp; ".join(rows)
 
 
-def labels_text(labels: Sequence[str]) -> str:
-    """Name the label images."""
-    return f"Labels: {', '.join(labels)}" if labels else ""
+def labels_text(labels: Sequence[str], tables: Sequence[str] = ()) -> str:
+    """Name the label images, and say what each table is."""
+    named = f"Labels: {', '.join(labels)}" if labels else ""
+    return _join("\n", named, *(f"Table {table}" for table in tables))
 
 
 def notes_text(details: Details) -> str:

@@ -1,0 +1,111 @@
+"""The layouts of ngio and spatialdata, as others write them."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_omezarr.errors import OptionError, UnsupportedDataError
+from napari_omezarr.location import Location
+from napari_omezarr.tables import (
+    by_well,
+    csv_bytes,
+    feature_table,
+    named_table,
+    open_table,
+    parse_file,
+    stored_tables,
+    table_of,
+)
+from stored_tables import put_by_ngio, put_group, put_table
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("backend", ["csv", "parquet", "json"])
+def test_each_backend_of_ngio_is_read(backend, zarr_format, tmp_path):
+    (found,) = stored_tables(put_by_ngio(tmp_path, backend, zarr_format))
+    assert (found.kind, found.label, found.backend) == (
+        "feature_table",
+        "nuclei",
+        backend,
+    )
+    assert found.shape() == (2, 3)
+    features = found.read().features()
+    assert list(features) == ["index", "area", "kind"]
+    assert list(features["index"]) == [4, 2]
+    np.testing.assert_array_equal(features["area"], [1.5, 2.5])
+    assert list(features["kind"]) == ["a", "b"]
+    assert open_table(found.location).read().features().keys() == features.keys()
+
+
+def test_a_backend_of_tomorrow_is_said(tmp_path):
+    place = put_by_ngio(tmp_path, "csv")
+    attributes = tmp_path / "tables" / "measured" / ".zattrs"
+    attributes.write_text(attributes.read_text().replace('"csv"', '"arrow"'))
+    (found,) = stored_tables(place)
+    with pytest.raises(UnsupportedDataError, match="stored as arrow"):
+        found.read()
+
+
+def test_what_is_listed_and_is_no_table_is_left_out(tmp_path):
+    put_group(tmp_path / "tables", {"tables": ["a", "../b", "", 3, "c"]})
+    put_group(tmp_path / "tables" / "c", {"something": "else"})
+    assert stored_tables(Location.parse(tmp_path)) == ()
+    assert named_table(Location.parse(tmp_path), "../tables/c") is None
+
+
+def test_tables_without_a_list_are_found_by_listing(tmp_path):
+    """Spatialdata lists none."""
+    put_table(tmp_path, feature_table({"area": [1.0]}, [3]), name="counts")
+    content = {"zarr_format": 3, "node_type": "group", "attributes": {}}
+    (tmp_path / "tables" / "zarr.json").write_text(json.dumps(content))
+    assert [t.name for t in stored_tables(Location.parse(tmp_path))] == ["counts"]
+
+
+WORDS = st.text(st.characters(codec="ascii", min_codepoint=33), min_size=1, max_size=6)
+
+
+@given(
+    numbers=st.lists(st.integers(-(2**60), 2**60), min_size=1, max_size=5),
+    floats=st.lists(st.floats(allow_infinity=False), min_size=5, max_size=5),
+    words=st.lists(WORDS.map(lambda w: f"w {w}"), min_size=5, max_size=5),
+)
+def test_csv_is_read_back_as_it_was(numbers, floats, words):
+    rows = len(numbers)
+    columns = {"n": numbers, "f": floats[:rows], "w": words[:rows]}
+    table = table_of(columns)
+    found = parse_file("csv", csv_bytes(table.columns), "here")
+    assert list(found) == list(columns)
+    np.testing.assert_array_equal(found["n"], numbers)
+    np.testing.assert_array_equal(found["f"], np.array(floats[:rows]))
+    assert list(found["w"]) == [word.strip() for word in columns["w"]]
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"row": ["B", "b", "C"], "column": [3, 3, 12]},
+        {"row": ["B", "B", "C"], "column": ["03", "3", "12"]},
+        {"row": ["B", "B", "C"], "column": [3.0, 3.0, 12.0]},
+        {"well": ["B03", "B3", "C12"]},
+        {"Well": ["B/03", "B/3/1", "C-12"]},
+        {"path_in_plate": ["B/03/0", "B/03/1", "C/12/0"]},
+    ],
+)
+def test_conditions_belong_to_wells(named):
+    table = table_of({**named, "dose": [1.0, 3.0, 10.0], "drug": ["x", "x", None]})
+    wells = ["A/1", "B/03", "C/12"]
+    assert by_well(table, "dose", wells) == {"B/03": 2.0, "C/12": 10.0}
+    assert by_well(table, "drug", wells) == {"B/03": "x"}
+
+
+def test_tables_that_know_no_wells_say_so():
+    table = table_of({"dose": [1.0]})
+    with pytest.raises(OptionError, match="nothing of wells"):
+        by_well(table, "dose", ["A/1"])
+    with pytest.raises(OptionError, match="no column drug"):
+        by_well(table, "drug", ["A/1"])
