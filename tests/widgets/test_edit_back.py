@@ -122,6 +122,49 @@ def test_the_dock_keeps_what_labels_were_when_they_were_loaded(viewer, image, qt
     assert edited_region([layer]).values[0, 0, 0] == 9
 
 
+def test_the_dock_says_what_will_be_written_and_takes_it_back(viewer, image, qtbot):
+    viewer.open(str(image), plugin=PLUGIN)
+    dock = RegionDock(viewer)
+    qtbot.addWidget(dock)
+    panel = dock.edits
+    assert panel.isHidden()
+    dock.form.layer.value = viewer.layers["cells"]
+    dock.form.level.value = 0
+    dock.load()
+    until(qtbot, lambda: not dock.busy)
+    layer = viewer.layers["cells region"]
+    viewer.layers.selection.active = layer
+    assert not panel.isHidden()
+
+    def press(name, said):
+        until(qtbot, lambda: name in [button.text() for button in panel.buttons])
+        next(b for b in panel.buttons if b.text() == name).click()
+        until(qtbot, lambda: not pending and panel.text.text()[-1] != "…")
+        assert said in panel.text.text()
+
+    press("&Write back…", "Nothing was edited")
+    layer.data[:, 2:12, 4:14] = 777
+    press("&Look again", "400 edited pixels in 4 chunks, and 2 chunks of 1 coarser")
+    press("&Show them", "are to be written")
+    (edits,) = [each for each in viewer.layers if each.name == "cells region edits"]
+    assert np.count_nonzero(edits.data) == 400
+    np.testing.assert_array_equal(edits.scale, layer.scale)
+    np.testing.assert_array_equal(level(image, "cells"), CELLS)
+    press("&Not now", "can be edited")
+    press("&Write back…", "400 edited pixels")
+    press("&Write them", "were written")
+    assert (level(image, "cells") == 777).sum() == 400
+    # Somebody else changes one of them: it is not taken back, and the button stays.
+    patch(image / "labels" / "cells", (0, 2, 4), np.full((1, 1, 1), 5, np.uint16))
+    press("&Undo", "were written")
+    assert (level(image, "cells") == 777).sum() == 399
+    patch(image / "labels" / "cells", (0, 2, 4), np.full((1, 1, 1), 777, np.uint16))
+    press("&Undo", "can be edited")
+    np.testing.assert_array_equal(level(image, "cells"), CELLS)
+    viewer.layers.selection.active = viewer.layers["cells"]
+    assert panel.isHidden()
+
+
 def test_painted_labels_go_back_and_into_the_coarser_level(
     opened, region, image, qtbot, notifications
 ):

@@ -16,7 +16,7 @@ from napari_omezarr.display.notifications import show_error, show_info
 from napari_omezarr.errors import ConflictError, OMEZarrError, OptionError
 
 from .background_save import explained
-from .qt_async import Task
+from .qt_async import Task, app_events
 from .viewer_layers import (
     bare_layers,
     image_address,
@@ -120,6 +120,11 @@ def write(viewer: napari.viewer.Viewer, edited: Edited, *_: object) -> Task:
     )
 
 
+def last_written() -> tuple[Edited, Written] | None:
+    """Give what was last written back, and can be undone."""
+    return _last[-1] if _last else None
+
+
 def undo_last() -> Task | None:
     """Take back what was last written in this session."""
     if not _last:
@@ -219,11 +224,13 @@ def _offer(text: str, action: tuple[str, Callable[..., object]]) -> None:
 
 def _tell_undone(edited: Edited, outcome: Future[Any]) -> None:
     error = outcome.exception()
+    if error is None:
+        _last.clear()
+        keep_original(edited.layer, edited.original)
+    app_events().edited.emit()
     if error is not None:
         show_error(explained(error))
         return
-    _last.clear()
-    keep_original(edited.layer, edited.original)
     show_info("What was written is taken back; the layer still shows the edit.")
 
 
@@ -231,6 +238,10 @@ def _tell_patched(
     viewer: napari.viewer.Viewer, edited: Edited, outcome: Future[Written]
 ) -> None:
     error = outcome.exception()
+    if error is None:
+        keep_original(edited.layer, edited.values)
+        _last[:] = [(edited, outcome.result())]
+    app_events().edited.emit()
     if isinstance(error, ConflictError):
         action = ("Load what is there now", partial(load_present, viewer, edited))
         show_error(str(error), action)
@@ -239,8 +250,6 @@ def _tell_patched(
         show_error(explained(error))
         return
     written = outcome.result()
-    keep_original(edited.layer, edited.values)
-    _last[:] = [(edited, written)]
     _offer(
         f"{written.pixels:,} edited pixels are now in {written.address}, and in its "
         "coarser levels. Open it again to see them there.",

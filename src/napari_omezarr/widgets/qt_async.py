@@ -393,6 +393,8 @@ class AppEvents(QObject):
 
     written = Signal(str)
     """The address, without secrets, of an image or a copy that was written."""
+    edited = Signal()
+    """Pixels were written back, or taken back, or that has failed."""
 
 
 @cache

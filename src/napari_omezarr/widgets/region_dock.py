@@ -39,6 +39,7 @@ from .viewer_layers import (
     on_layers_changed,
     source_of,
 )
+from .write_back import WriteBackPanel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -199,6 +200,8 @@ class RegionDock(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.form.column)
+        self.edits = WriteBackPanel(napari_viewer, self)
+        layout.addWidget(self.edits)
         layout.addStretch()
         self._connect()
         self.form.set_loadable(False)
