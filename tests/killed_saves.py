@@ -1,4 +1,4 @@
-"""Saves in processes of their own that are killed, many from one that has imported all.
+"""Saves, edits, appends in processes of their own that are killed.
 
 A process that forks is told on its input what to save; each child is killed at a file
 operation that is counted beforehand, or by whoever reads its number.
@@ -26,9 +26,15 @@ class KilledSaves(ForkingProcess):
 
     script = __file__
 
-    def begin(self, target: object, *, last: int = 0, **choices: Any) -> int:
-        """Begin a save, to be killed at its ``last`` file operation; gives its pid."""
-        return int(self.ask(target=str(target), last=last, choices=choices))
+    def begin(
+        self, target: object, *, last: int = 0, act: str = "save", **choices: Any
+    ) -> int:
+        """Begin a save, to be killed at its ``last`` file operation; gives its pid.
+
+        Or another of `ACTS`. With ``room`` no file may grow beyond so many bytes, and
+        what is said of that goes into the file ``told``.
+        """
+        return int(self.ask(target=str(target), last=last, act=act, choices=choices))
 
     def end(self) -> int:
         """Wait for it; gives its exit code, or minus the signal that killed it."""
@@ -38,6 +44,35 @@ class KilledSaves(ForkingProcess):
 def small() -> np.ndarray:
     """What they save."""
     return image()[:6]
+
+
+def edited() -> np.ndarray:
+    """What a part of it becomes."""
+    return small()[1:4, 20:90, 30:100] + 1000
+
+
+def _save(target: str, **choices: Any) -> None:
+    from napari_omezarr.writing import write_image
+
+    write_image(small(), target, "zyx", **choices, **OPTIONS)
+
+
+def patch_some(target: object) -> None:
+    """Edit a part of several chunks, and of shards."""
+    from napari_omezarr.writing import parsed, patch
+
+    before = small()[1:4, 20:90, 30:100]
+    patch(parsed(str(target)), (1, 20, 30), edited(), original=before)
+
+
+def append_some(target: object) -> None:
+    """Append two more along the first axis, which is time."""
+    from napari_omezarr.writing import append, parsed
+
+    append(parsed(str(target)), small()[:2] + 1000)
+
+
+ACTS = {"save": _save, "patch": patch_some, "append": append_some}
 
 
 def operations(folder: Path, last: int = 0) -> list[str]:
@@ -58,14 +93,24 @@ def operations(folder: Path, last: int = 0) -> list[str]:
     return noted
 
 
-def _save(request: dict[str, Any]) -> None:
-    from napari_omezarr.writing import write_image
+def _act(request: dict[str, Any]) -> None:
+    from napari_omezarr.errors import OMEZarrError
 
-    target = request["target"]
+    target, choices = request["target"], request["choices"]
     noted = []
     if "://" not in target:
         noted = operations(Path(target).parent, request["last"])
-    write_image(small(), target, "zyx", **request["choices"], **OPTIONS)
+    room, told = choices.pop("room", None), choices.pop("told", None)
+    if room:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+    try:
+        ACTS[request["act"]](target, **choices)
+    except OMEZarrError as error:
+        if not told:
+            raise
+        Path(told).write_text(f"{type(error).__name__}: {error}")
     if request["last"] == -1:
         Path(f"{target}.count").write_text(str(len(noted)))
 
@@ -74,7 +119,7 @@ def _serve() -> None:
     for request in requests():
         child = os.fork()
         if child == 0:
-            _save(request)
+            _act(request)
             os._exit(0)
         print(child, flush=True)  # noqa: T201
         _, status = os.waitpid(child, 0)

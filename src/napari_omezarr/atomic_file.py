@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import hashlib
 import os
 import sys
 import time
@@ -32,17 +34,38 @@ PARTIAL = ".partial"
 """How the name of a file ends that is being written."""
 
 
+_LONGEST_NAME = 255
+
+
+def beside(file: Path, ending: str, beginning: str = "") -> Path:
+    """Name what lies beside a file, after it, however long its own name is.
+
+    Names are of at most 255 bytes nearly everywhere.
+    """
+    name = f"{beginning}{file.name}{ending}"
+    if len(name.encode()) > _LONGEST_NAME:
+        digest = hashlib.blake2b(file.name.encode(), digest_size=8).hexdigest()
+        kept = file.name.encode()[: _LONGEST_NAME // 2].decode(errors="ignore")
+        name = f"{beginning}{kept}-{digest}{ending}"
+    return file.with_name(name)
+
+
 @contextmanager
-def replacing(file: Path, *, durable: bool = False) -> Iterator[Path]:
+def replacing(
+    file: Path, *, durable: bool = False, alone: bool = False
+) -> Iterator[Path]:
     """Write a file beside its place, and rename it when the block ends well.
 
     Yields what to write, in the same folder: only there a rename is one step. It is
     gone when the block fails. A process that is killed leaves it behind, under a name
     that begins with a dot and ends with `PARTIAL`. ``durable``: what was written is on
     the disk before it gets its name, so that a loss of power leaves no empty file.
+    ``alone``: nobody else writes the file meanwhile, and what was left behind of it is
+    written over.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    fresh = file.with_name(f".{uuid4().hex}{PARTIAL}")
+    own = beside(file, PARTIAL, ".")
+    fresh = own if alone else file.with_name(f".{uuid4().hex}{PARTIAL}")
     try:
         yield fresh
         if durable:
@@ -56,7 +79,7 @@ def replacing(file: Path, *, durable: bool = False) -> Iterator[Path]:
 
 def flush_to_disk(path: Path) -> None:
     """Wait until a file, or the names in a folder, would survive a loss of power."""
-    if path.is_dir() and sys.platform == "win32":
+    if sys.platform == "win32" and path.is_dir():
         return  # a folder cannot be opened there
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
@@ -66,6 +89,22 @@ def flush_to_disk(path: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def flush_below(folder: Path) -> None:
+    """Wait until all that lies below a folder would survive a loss of power.
+
+    Linux does it in one step, for all of a file system; elsewhere each file is done.
+    """
+    if sys.platform == "linux":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            if ctypes.CDLL(None).syncfs(descriptor) == 0:
+                return
+        finally:
+            os.close(descriptor)
+    for path in (*folder.rglob("*"), folder):
+        flush_to_disk(path)
 
 
 # One process at a time, wherever it runs: the system's own lock of a file, which ends
@@ -135,7 +174,7 @@ def locked(file: Path, *, longest: float = _LONGEST_WAIT) -> Iterator[None]:
     LockedError
         Somebody else was for ``longest`` seconds.
     """
-    lock = FileLock(file.with_name(f".{file.name}{LOCK}"))
+    lock = FileLock(beside(file, LOCK, "."))
     until = time.monotonic() + longest
     pause = _FIRST_PAUSE
     while not lock.take():

@@ -19,7 +19,8 @@ from napari_omezarr.errors import (
     StoreError,
 )
 from napari_omezarr.layers import read_layers
-from napari_omezarr.writing import write_image
+from napari_omezarr.writing import journal as journal_module
+from napari_omezarr.writing import write_image, write_layers
 from napari_omezarr.writing.hierarchy import explained
 from napari_omezarr.writing.journal import BlockNote, Journal, journal_digest
 
@@ -117,6 +118,42 @@ def test_a_broken_journal_says_nothing(text, tmp_path):
     with Journal(file, "one") as journal:
         journal.add((0, 0, 0), BlockNote())
     assert Journal(file, "one").done == {(0, 0, 0): BlockNote()}
+
+
+def test_of_a_journal_only_what_was_on_the_disk_counts_once_the_power_was_gone(
+    tmp_path, monkeypatch
+):
+    file, folder = tmp_path / "journal", tmp_path / "data"
+    folder.mkdir()
+    monkeypatch.setattr(journal_module, "_AT_RISK", -1.0)  # brought there each time
+    with Journal(file, "one", folder) as journal:
+        journal.add((0, 0, 0), BlockNote())
+        journal.add((0, 0, 1), BlockNote())
+        monkeypatch.setattr(journal_module, "_AT_RISK", 1000.0)
+        journal.add((0, 0, 2), BlockNote())
+    assert len(Journal(file, "one", folder).done) == 3
+    assert len(Journal(file, "one").done) == 3  # of a bucket, which keeps what it took
+    monkeypatch.setattr(journal_module, "_started", lambda: "another time")
+    with Journal(file, "one", folder) as journal:
+        assert list(journal.done) == [(0, 0, 0), (0, 0, 1)]
+    assert list(Journal(file, "one", folder).done) == [(0, 0, 0), (0, 0, 1)]
+
+
+@pytest.mark.parametrize(
+    "name", ["n" * 246 + ".zarr", "ü" * 124 + ".zarr", "n" * 251 + ".ozx"]
+)
+def test_names_as_long_as_a_disk_takes_them_will_do(name, tmp_path):
+    place = tmp_path / name
+    labels = [
+        (image()[0] % 7, {"name": "l" * size}, "labels") for size in (190, 300, 301)
+    ]
+    write_layers([(image()[0], {}, "image"), *labels], place)
+    names = {options["name"] for _, options, _ in read_layers(place)}
+    assert names >= {"l" * 190, "l" * 300, "l" * 301}
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+    with pytest.raises(StoreError, match="longer name than can be stored"):
+        write_image(image()[0], tmp_path / f"{name[0] * 5}{name}", "yx")
+    assert [file.name for file in tmp_path.iterdir()] == [name]
 
 
 @pytest.fixture

@@ -14,13 +14,18 @@ import numpy as np
 import pytest
 
 from interrupted_save import OPTIONS
-from killed_saves import KilledSaves, small
+from killed_saves import ACTS, KilledSaves, small
 from napari_omezarr import errors
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
 from napari_omezarr.store import open_writable, run
 from napari_omezarr.writing import SaveMode, WriteOptions, write_image
-from napari_omezarr.writing.commit import ArchiveTarget, InPlaceTarget, LocalTarget
+from napari_omezarr.writing.commit import (
+    ArchiveTarget,
+    InPlaceTarget,
+    LocalTarget,
+    journal_path,
+)
 from napari_omezarr.writing.engine import Threads
 from napari_omezarr.writing.from_arrays import Channels, Grid, describe_array
 from napari_omezarr.writing.hierarchy import RemoteHierarchy
@@ -33,6 +38,8 @@ POSIX = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 NEW, OLD = small(), small() + np.uint16(1)
 POINTS = 4
 """How many points of a run are tried."""
+CHANGES = int(os.environ.get("OMEZARR_KILLS", "4"))
+"""How many of an edit, and of an append."""
 
 
 @pytest.fixture(scope="module")
@@ -218,3 +225,107 @@ def test_a_killed_save_to_s3_loses_nothing_and_resumes(
         elif not is_one_of(shown(place), NEW):
             saved(place, existing=existing)
         assert contents(place) == whole, point
+
+
+# What changes an image that is there: whoever reads finds the old or the new, and who
+# does it again ends with the bytes of one that was never interrupted.
+
+
+def made(place):
+    """An image of which time is the first axis; its last shard is not full."""
+    names = {"z": "t", "y": "y", "x": "x"}
+    cut = {
+        key: {names[axis]: size for axis, size in OPTIONS[key].items()}
+        for key in ("chunks", "shards")
+    }
+    write_image(NEW[:5], place, "tyx", name="a", **{**OPTIONS, **cut})
+    return place
+
+
+def is_whole(place, act):
+    """Readers see one image or the other: never a length between, nor a lost pixel."""
+    found = shown(place)
+    if act == "append":
+        assert len(found) in (5, 7)
+        np.testing.assert_array_equal(found[:5], NEW[:5])
+    else:
+        assert set(np.unique(found.astype(int) - NEW[:5])) <= {0, 1000}
+
+
+@POSIX
+@pytest.mark.parametrize("act", ["patch", "append"])
+def test_a_killed_change_is_done_again_and_ends_the_same(act, killed_saves, tmp_path):
+    begin, name = made(tmp_path / "begin" / "a.ome.zarr").parent, "a.ome.zarr"
+
+    def prepared(number):
+        shutil.copytree(begin, tmp_path / f"{number}")
+        return tmp_path / f"{number}" / name
+
+    whole = prepared("whole")
+    ACTS[act](whole)
+    place = prepared("count")
+    killed_saves.begin(place, last=-1, act=act)
+    assert killed_saves.end() == 0
+    count = int(place.with_name(f"{name}.count").read_text())
+    for point in spread(count, CHANGES):
+        place = prepared(point)
+        killed_saves.begin(place, last=point, act=act)
+        if killed_saves.end() == 0:  # its threads met less often than in the other
+            continue
+        is_whole(place, act)
+        noted = journal_path(f"{place} grows").is_file()
+        if act == "patch" or noted or len(shown(place)) == 5:  # else it was at its end
+            ACTS[act](place)
+        # The lock of who was killed ends with him; its file may stay, and is empty.
+        found = contents(place)
+        locks = [key for key in found if key.endswith(".lock")]
+        assert not any(found.pop(key) for key in locks), point
+        assert found == contents(whole), point
+        beside = {file.name for file in place.parent.iterdir()} - {name}
+        assert beside <= {f".{name}.saving"}, point  # nor does a claim outlive him
+
+
+@POSIX
+@pytest.mark.parametrize("act", ["patch", "append"])
+def test_a_killed_change_in_a_bucket_is_done_again_and_ends_the_same(
+    act, killed_saves, bucket, proxy, monkeypatch
+):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+    address = bucket.display.rstrip("/")
+    run(open_writable(bucket).holds_conditions())
+
+    def prepared(number):
+        made(f"{address}/{number}.ome.zarr")
+        proxy.clear()
+        return f"{address}/{number}.ome.zarr", bucket / f"{number}.ome.zarr"
+
+    text, whole = prepared("whole")
+    ACTS[act](text)
+    count = len(proxy.requests)
+    for point in spread(count - 3, CHANGES):
+        text, place = prepared(point)
+        proxy.fault("*", *[faults.Proceed()] * (point - 1), faults.Stalled())
+        process = killed_saves.begin(text, act=act)
+        proxy.wait_for(point)
+        os.kill(process, signal.SIGKILL)
+        assert killed_saves.end() == -signal.SIGKILL
+        proxy.clear()
+        is_whole(place, act)
+        ACTS[act](text)
+        assert contents(place) == contents(whole), point
+
+
+@POSIX
+def test_no_room_to_note_what_is_saved_to_a_bucket_is_said_and_resumes(
+    killed_saves, bucket, proxy, whole, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+    place, told = bucket / "a.ome.zarr", tmp_path / "told"
+    killed_saves.begin(place, room=500, told=str(told), name="a")
+    assert killed_saves.end() == 0
+    said = told.read_text()
+    assert said.startswith("DiskFullError: There is no room left at ")
+    assert "where this computer notes what is saved. Make room there" in said
+    assert shown(place) is None
+    saved(place, unfinished="resume")
+    assert contents(place) == whole

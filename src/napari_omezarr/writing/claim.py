@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
-from napari_omezarr.atomic_file import FileLock
+from napari_omezarr.atomic_file import FileLock, beside
 from napari_omezarr.errors import (
     AccessDeniedError,
     ConflictError,
@@ -46,7 +46,7 @@ class FileClaim(Claim):
 
     def __init__(self, place: Path, address: str) -> None:
         super().__init__(address)
-        self.file = place.parent / f".{place.name}{CLAIM}"
+        self.file = beside(place, CLAIM, ".")
         self._lock: FileLock | None = None
 
     def take(self) -> None:

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Literal
 from uuid import uuid4
 
+from napari_omezarr.atomic_file import beside, flush_below, flush_to_disk
 from napari_omezarr.errors import (
     AccessDeniedError,
     ConflictError,
@@ -88,7 +89,7 @@ class LocalTarget:
     def __init__(self, path: Path, address: str = "") -> None:
         self.path = path
         self.address = address or str(path)
-        self.partial = path.with_name(f"{path.name}.partial")
+        self.partial = beside(path, ".partial")
         self.journal = self.partial / "journal"
         self.claim: Claim = FileClaim(path, self.address)
 
@@ -142,8 +143,11 @@ class LocalTarget:
         self.staged.remove_partials("")
         with explained(self.address):
             finished = self._finished()
+            # A loss of power must not leave an image with chunks that are empty.
+            flush_below(self.partial)
             self._give_way(replaced)
             finished.rename(self.path)
+            flush_to_disk(self.path.parent)
             self._clear()
 
     def finish(self) -> None:

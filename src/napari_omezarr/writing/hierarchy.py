@@ -248,7 +248,7 @@ class FolderHierarchy(Hierarchy):
         try:
             with explained(self.address), locked(file):
                 self._check_unchanged(key, expected)
-                with replacing(file, durable=True) as fresh:
+                with replacing(file, durable=True, alone=True) as fresh:
                     fresh.write_bytes(body)
         except LockedError:
             raise self._conflict(key) from None
@@ -691,6 +691,12 @@ def _explanation(error: OSError, address: str) -> StoreError:
         return AccessDeniedError(
             f"You may not write to {address}.",
             action="Choose another place, or ask who owns it.",
+            url=address,
+        )
+    if error.errno == errno.ENAMETOOLONG:
+        return StoreError(
+            f"{address} has a longer name than can be stored there.",
+            action="Choose a shorter one: most disks take 255 bytes for a name.",
             url=address,
         )
     reason = error.strerror or type(error).__name__

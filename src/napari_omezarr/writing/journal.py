@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import time
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from napari_omezarr.atomic_file import flush_below, replacing
+from napari_omezarr.errors import DiskFullError, StoreError
 
 from .hierarchy import explained
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
     from types import TracebackType
 
 Key = tuple[int, int, int]
@@ -17,6 +25,10 @@ Checks = tuple[tuple[int, int, int], ...]
 """Level, number of an object and its checksum; only of blocks that are verified."""
 Ranges = tuple[tuple[int, float, float], ...]
 """A channel, its lowest and its highest finite value; of blocks that were read."""
+
+
+_AT_RISK = 30.0
+"""Seconds of work that a loss of power may cost."""
 
 
 class BlockNote(NamedTuple):
@@ -29,35 +41,38 @@ class BlockNote(NamedTuple):
 class Journal:
     """A line for each finished block; a line that is cut off counts as not there.
 
-    A file that is about the plan of another digest begins anew.
+    A file that is about the plan of another digest begins anew. ``folder`` is where the
+    blocks are written, if that is on this computer: what the system had not brought to
+    the disk is lost with the power, so every now and then all is brought there, and of
+    what was noted before this computer was started only as much counts.
     """
 
-    def __init__(self, path: Path, digest: str) -> None:
+    def __init__(self, path: Path, digest: str, folder: Path | None = None) -> None:
         self.path = path
         self.digest = digest
         self.done: dict[Key, BlockNote] = {}
+        self._folder = folder
+        self._safe = time.monotonic()
         first, *lines = _lines(path) or [None]
-        if isinstance(first, dict) and first.get("plan") == digest:
-            self.done = {_key(line): _written(line) for line in lines}
-            self._valid = len(self.done) + 1
-        else:
-            self._valid = 0
-
-    @property
-    def is_new(self) -> bool:
-        """Whether no run has begun before."""
-        return self._valid == 0
+        self.is_new = not isinstance(first, dict) or first.get("plan") != digest
+        if isinstance(first, dict) and not self.is_new:
+            if folder is not None and first.get("started") != _started():
+                marks = [n for n, line in enumerate(lines) if "safe" in line]
+                lines = lines[: marks[-1]] if marks else []
+            self.done = {_key(n): _written(n) for n in lines if "block" in n}
 
     def __enter__(self) -> Journal:
         """Open the file to go on, without the line that was cut off."""
-        with explained(str(self.path)):
-            kept = _complete(self.path)[: self._valid]
+        with self._noting():
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._file = self.path.open("w", encoding="utf-8")
-            header = json.dumps({"plan": self.digest})
-            self._file.write("".join(f"{line}\n" for line in kept or [header]))
-            self._file.flush()
+            with replacing(self.path) as fresh:
+                kept = (_line(key, written) for key, written in self.done.items())
+                fresh.write_text("".join([self._header(), *kept]), "utf-8")
+            self._file = self.path.open("a", encoding="utf-8")
         return self
+
+    def _header(self) -> str:
+        return f"{json.dumps({'plan': self.digest, 'started': _started()})}\n"
 
     def __exit__(
         self,
@@ -65,24 +80,47 @@ class Journal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
+        try:
+            with self._noting():
+                self._file.close()  # what could not be written is tried once more
+        except StoreError:
+            if error is None:
+                raise
 
     def begin_anew(self) -> None:
         """Forget what is done."""
-        with explained(str(self.path)):
+        with self._noting():
             self._file.truncate(0)
             self._file.seek(0)
-            self._file.write(f"{json.dumps({'plan': self.digest})}\n")
+            self._file.write(self._header())
             self._file.flush()
         self.done.clear()
 
     def add(self, key: Key, written: BlockNote) -> None:
         """Note that a block is stored, with all its coarser levels."""
-        line = json.dumps({"block": key, **written._asdict()})
-        with explained(str(self.path)):
-            self._file.write(f"{line}\n")
+        with self._noting():
+            self._file.write(_line(key, written))
             self._file.flush()
+            if self._folder is not None and time.monotonic() - self._safe > _AT_RISK:
+                flush_below(self._folder)
+                self._file.write(f"{json.dumps({'safe': len(self.done)})}\n")
+                self._file.flush()
+                os.fsync(self._file.fileno())
+                self._safe = time.monotonic()
         self.done[key] = written
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        try:
+            with explained(str(self.path)):
+                yield
+        except DiskFullError as error:
+            raise DiskFullError(
+                f"There is no room left at {self.path.parent}, where this computer "
+                "notes what is saved.",
+                action="Make room there, and resume.",
+                url=error.url,
+            ) from error
 
     def checks(self, key: Key) -> Checks:
         """Give the checksums of a block; none of one that is not done."""
@@ -123,6 +161,18 @@ def _complete(path: Path) -> list[str]:
 
 def _lines(path: Path) -> list[Any]:
     return [json.loads(line) for line in _complete(path)]
+
+
+@cache
+def _started() -> str:
+    """Say when this computer was started, by a number; empty where nothing says it."""
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return ""
+
+
+def _line(key: Key, written: BlockNote) -> str:
+    return f"{json.dumps({'block': key, **written._asdict()})}\n"
 
 
 def _key(line: dict[str, Any]) -> Key:

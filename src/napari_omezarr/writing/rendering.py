@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Mapping
@@ -35,6 +36,7 @@ NAMED = {
 _BLACK = "000000"
 UNLISTED = (153, 153, 153, 255)
 """How the reader shows label values that have no colour of their own."""
+_LONGEST_NAME = 200
 INDEX = "index"
 """The column that says which label value a row is about."""
 
@@ -169,6 +171,10 @@ def napari_document(
 def folder_name(name: str, taken: Sequence[str]) -> str:
     """Make a name that every store and file system takes, and that is free."""
     safe = _SAFE_NAME.sub("_", name).strip(" .") or "labels"
+    # Room is left for a number, and for what lies beside it while it is saved.
+    if len(safe.encode()) > _LONGEST_NAME:
+        kept = safe.encode()[:_LONGEST_NAME].decode(errors="ignore").strip(" .")
+        safe = f"{kept}-{hashlib.blake2b(safe.encode(), digest_size=4).hexdigest()}"
     if safe.startswith("__"):  # Zarr v3 reserves such names
         safe = safe.lstrip("_") or "labels"
     free = safe

@@ -327,7 +327,7 @@ def _save(
     if target.staged.needs_arrays_first:
         for document in array_documents(plan):
             target.staged.put(document.key, document.body)
-    with Journal(target.journal, plan.digest) as journal:
+    with Journal(target.journal, plan.digest, target.staged.folder) as journal:
         if resumed and source_changed(plan, journal):
             raise ConflictError(
                 "The layers have changed since this save broke off.",
