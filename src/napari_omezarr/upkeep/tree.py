@@ -57,10 +57,13 @@ class StoredNode:
         return join_path(self.path, name)
 
 
-def read_tree(location: Location) -> dict[str, StoredNode]:
+def read_tree(
+    location: Location, *, undocumented: bool = False
+) -> dict[str, StoredNode]:
     """Read the documents of all nodes below a place; blocks.
 
-    Folders are listed; where that is refused, what documents name is looked for.
+    Folders are listed; where that is refused, what documents name is looked for. With
+    ``undocumented`` folders called labels are groups even without a document.
 
     Returns
     -------
@@ -76,10 +79,12 @@ def read_tree(location: Location) -> dict[str, StoredNode]:
     StoreError
         Something could not be read.
     """
-    return run(_read_tree(location))
+    return run(_read_tree(location, undocumented=undocumented))
 
 
-async def _read_tree(location: Location) -> dict[str, StoredNode]:
+async def _read_tree(
+    location: Location, *, undocumented: bool
+) -> dict[str, StoredNode]:
     store = open_store(location)
     nodes: dict[str, StoredNode] = {}
     paths = [""]
@@ -89,12 +94,31 @@ async def _read_tree(location: Location) -> dict[str, StoredNode]:
             sentence = f"There is no Zarr at {location.display}."
             action = "Check the address."
             raise NodeNotFoundError(sentence, action=action, url=location.display)
+        if undocumented:
+            found += _undocumented(paths, found, nodes)
         nodes |= {node.path: node for node in found}
         groups = [node for node in found if not node.is_array]
         slots = asyncio.Semaphore(_AT_A_TIME)
         below = await asyncio.gather(*(_children(location, g, slots) for g in groups))
         paths = [path for some in below for path in some]
     return nodes
+
+
+def _undocumented(
+    paths: Sequence[str], found: Sequence[StoredNode], nodes: Mapping[str, StoredNode]
+) -> list[StoredNode]:
+    """Make groups of folders called labels in images that nobody described."""
+    there = {node.path for node in found}
+    made = []
+    for path in paths:
+        above, _, name = path.rpartition("/")
+        if name == "labels" and path not in there and above in nodes:
+            number = nodes[above].zarr_format
+            content: dict[str, Any] = {"zarr_format": number}
+            if number == 3:
+                content |= {"node_type": "group", "attributes": {}}
+            made.append(StoredNode(path, number, False, {}, content, {}))
+    return made
 
 
 async def _read_nodes(store: RemoteStore, paths: Sequence[str]) -> list[StoredNode]:

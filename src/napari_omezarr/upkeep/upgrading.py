@@ -100,7 +100,7 @@ def upgrade(location: Location, version: str = "0.5") -> Upgraded:
     fresh = {doc.key: _encoded(doc.content) for doc in documents}
     old = {
         node.key(name): None
-        for node in reversed(nodes.values())
+        for node in reversed([*nodes.values()])
         for name in node.bodies
         if name in OLD_DOCUMENTS
     }

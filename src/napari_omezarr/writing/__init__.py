@@ -20,7 +20,7 @@ from .claim import claim_of
 from .documents import OURS, dataset_document, inline
 from .encode import ZarrDocument
 from .engine import Progress
-from .existing import open_existing
+from .existing import ome_block, open_existing
 from .from_arrays import Channels, Grid, channel_displays, describe_array
 from .from_layers import is_array, read_origin
 from .hierarchy import Hierarchy, StoredSize, Target, is_document
@@ -70,6 +70,7 @@ __all__ = [
     "is_document",
     "journal_digest",
     "labels_there",
+    "ome_block",
     "open_existing",
     "open_hierarchy",
     "open_target",

@@ -1,0 +1,400 @@
+"""What is wrong with the metadata of a store, and which of it can be mended safely."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from napari_omezarr.errors import OMEZarrError
+from napari_omezarr.location import GROUP_DOCUMENT, ZARR_JSON, ZGROUP, ZMETADATA
+from napari_omezarr.metadata import Image, Labels, known_unit, parse_document
+from napari_omezarr.reading import join_path
+from napari_omezarr.writing import (
+    ZarrDocument,
+    claim_of,
+    inline,
+    ome_block,
+    open_hierarchy,
+)
+
+from .tree import OLD_DOCUMENTS, document, read_tree
+from .undo import apply
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from napari_omezarr.location import Location
+
+    from .tree import StoredNode
+    from .undo import UndoCopy
+
+_MANY_ROWS = 1000
+"""From so many rows on features weigh on who only opens the image."""
+
+Block = dict[str, Any]
+Mend = Callable[[Block], None]
+"""Changes the OME-Zarr metadata of a group in place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ailment:
+    """One thing that is wrong in a store.
+
+    ``kind`` is a word for machines, ``path`` the node, ``name`` what of it.
+    ``can_be_mended`` says whether `mend` changes it; if not, ``action`` says what a
+    person can do.
+    """
+
+    kind: str
+    path: str
+    sentence: str
+    action: str = ""
+    name: str = ""
+    change: Mend | None = field(default=None, repr=False, compare=False)
+    is_stale: bool = False
+    """Whether it is about consolidated metadata, which are made anew."""
+
+    @property
+    def can_be_mended(self) -> bool:
+        """Whether it can be mended without a loss."""
+        return self.change is not None or self.is_stale
+
+
+def examine(location: Location) -> list[Ailment]:
+    """Look for what is wrong in the metadata of a store; blocks, reads no chunk.
+
+    Raises
+    ------
+    NodeNotFoundError
+        There is no zarr.
+    MetadataError, StoreError
+        A document is no JSON object, or could not be read.
+    """
+    nodes = read_tree(location, undocumented=True)
+    found = [ailment for node in nodes.values() for ailment in _of_node(node, nodes)]
+    return [*found, *_stale(nodes)]
+
+
+def mend(location: Location, ailments: Iterable[Ailment]) -> UndoCopy | None:
+    """Mend what can be mended safely; the documents as they were are kept.
+
+    Only metadata are changed, and nothing that lies in the store is deleted. None if
+    there was nothing to mend.
+
+    Raises
+    ------
+    OptionError
+        Nothing can be written there.
+    TargetClaimedError, ConflictError
+        Somebody is writing there.
+    StoreError
+        Something could not be read or written.
+    """
+    chosen = [ailment for ailment in ailments if ailment.can_be_mended]
+    if not chosen:
+        return None
+    hierarchy = open_hierarchy(location)
+    with claim_of(hierarchy, "", hierarchy.address).held():
+        nodes = read_tree(location, undocumented=True)
+        version = next(filter(None, map(_version, nodes.values())), "0.5")
+        contents: dict[str, dict[str, Any]] = {}
+        for ailment in chosen:
+            node = nodes.get(ailment.path)
+            if ailment.change is None or node is None:
+                continue
+            key = node.key(GROUP_DOCUMENT[node.zarr_format])
+            before = node.content if node.zarr_format == 3 else node.attributes
+            content = contents.setdefault(key, deepcopy(before))
+            if node.zarr_format == 3:
+                attributes = content.setdefault("attributes", {})
+                attributes.setdefault("ome", {"version": version})
+            elif ZGROUP not in node.bodies:
+                contents[node.key(ZGROUP)] = {"zarr_format": 2}
+            ailment.change(ome_block(content, node.zarr_format))
+        return apply(hierarchy, _with_consolidated(nodes, contents))
+
+
+def _version(node: StoredNode) -> str | None:
+    inner = node.attributes.get("ome")
+    version = inner.get("version") if isinstance(inner, Mapping) else None
+    return str(version) if version else None
+
+
+# What is looked for in a node.
+
+
+def _of_node(node: StoredNode, nodes: Mapping[str, StoredNode]) -> Iterator[Ailment]:
+    if node.zarr_format == 3 and any(name in node.bodies for name in OLD_DOCUMENTS):
+        yield Ailment(
+            "two formats",
+            node.path,
+            f"{_named(node)} has documents of zarr 2 and of zarr 3.",
+            "Remove those of the format that nobody reads.",
+        )
+    if node.is_array:
+        return
+    try:
+        kind = parse_document(node.attributes).kind
+    except OMEZarrError as error:
+        yield Ailment("metadata", node.path, error.sentence, error.action)
+        return
+    if isinstance(kind, Image):
+        yield from _levels(node, kind, nodes)
+        yield from _units(node)
+        yield from _features(node, kind)
+    names = kind.paths if isinstance(kind, Labels) else None
+    if node.path.rpartition("/")[2] == "labels":
+        yield from _labels(node, names or (), nodes)
+
+
+def _levels(
+    node: StoredNode, image: Image, nodes: Mapping[str, StoredNode]
+) -> Iterator[Ailment]:
+    for number, multiscale in enumerate(image.multiscales):
+        paths = [dataset.path for dataset in multiscale.datasets]
+        missing = [p for p in paths if join_path(node.path, p) not in nodes]
+        there = [p for p in paths if p not in missing]
+        if missing:
+            told = f"{_named(node)} speaks of level {', '.join(missing)}, not there."
+            # Without its finest level an image would look smaller than it is.
+            safe = bool(there) and paths[0] not in missing
+            yield Ailment(
+                "missing level",
+                node.path,
+                told,
+                "" if safe else "Copy it again from where it was made.",
+                change=_without_levels(number, missing) if safe else None,
+            )
+        shapes = [nodes[join_path(node.path, path)].content["shape"] for path in there]
+        if any(len(shape) != len(shapes[0]) for shape in shapes):
+            yield Ailment(
+                "shape",
+                node.path,
+                f"The levels of {_named(node)} have different numbers of axes.",
+                "Convert it from where it was made.",
+            )
+
+
+def _without_levels(number: int, missing: list[str]) -> Mend:
+    def change(block: Block) -> None:
+        multiscale = block["multiscales"][number]
+        multiscale["datasets"] = [
+            dataset
+            for dataset in multiscale["datasets"]
+            if str(dataset.get("path")).strip("/") not in missing
+        ]
+
+    return change
+
+
+def _axis_lists(block: Block) -> Iterator[list[Any]]:
+    """Give the lists of axes of all multiscales, of whichever version."""
+    for multiscale in block.get("multiscales") or ():
+        for holder in (multiscale, *(multiscale.get("coordinateSystems") or ())):
+            axes = holder.get("axes") if isinstance(holder, Mapping) else None
+            if isinstance(axes, list):
+                yield [axis for axis in axes if isinstance(axis, dict)]
+
+
+def _units(node: StoredNode) -> Iterator[Ailment]:
+    block = ome_block({"attributes": node.attributes}, 3)
+    wrong: dict[str, str | None] = {}
+    for axes in _axis_lists(block):
+        for axis in axes:
+            unit = axis.get("unit")
+            if unit is not None and known_unit(str(unit)) != unit:
+                wrong[str(unit)] = known_unit(str(unit))
+    for unit, right in wrong.items():
+        yield Ailment(
+            "unit",
+            node.path,
+            f"{_named(node)} has the unit {unit[:40]!r}"
+            + (f", which is written {right}." if right else ", which is none."),
+            "" if right else "Say the right one: napari-omezarr calibrate --units",
+            change=_with_unit(unit, right) if right else None,
+        )
+
+
+def _with_unit(wrong: str, right: str) -> Mend:
+    def change(block: Block) -> None:
+        for axes in _axis_lists(block):
+            for axis in axes:
+                if axis.get("unit") == wrong:
+                    axis["unit"] = right
+
+    return change
+
+
+def _features(node: StoredNode, image: Image) -> Iterator[Ailment]:
+    label = image.multiscales[0].label
+    rows = len(label.properties) if label else 0
+    if rows > _MANY_ROWS:
+        yield Ailment(
+            "features",
+            node.path,
+            f"{_named(node)} has {rows:,} rows of features in its metadata, which "
+            "everybody reads who opens the image.",
+            "Save the labels anew: many rows then go into a table beside them.",
+        )
+
+
+def _labels(
+    node: StoredNode, names: Iterable[str], nodes: Mapping[str, StoredNode]
+) -> Iterator[Ailment]:
+    listed = list(names)
+    for name in listed:
+        if join_path(node.path, name) not in nodes:
+            yield Ailment(
+                "absent label",
+                node.path,
+                f"{_named(node)} lists {name}, which is not there.",
+                name=name,
+                change=_with_labels(name, listed=False),
+            )
+    below = f"{node.path}/"
+    for path, other in nodes.items():
+        name = path.removeprefix(below)
+        if not path.startswith(below) or "/" in name or other.is_array:
+            continue
+        block = ome_block({"attributes": other.attributes}, 3)
+        if "multiscales" in block and name not in listed:
+            yield Ailment(
+                "unlisted label",
+                node.path,
+                f"{path} are labels that {_named(node)} does not list.",
+                name=name,
+                change=_with_labels(name, listed=True),
+            )
+    parent = nodes.get(node.path.rpartition("/")[0])
+    if parent is not None and parent is not node:
+        block = ome_block({"attributes": parent.attributes}, 3)
+        if "multiscales" not in block:
+            yield Ailment(
+                "orphan labels",
+                node.path,
+                f"{_named(node)} lies beside no image.",
+                "Copy them into the image that they belong to.",
+            )
+
+
+def _with_labels(name: str, *, listed: bool) -> Mend:
+    """Put a name into the list, or take it out."""
+
+    def change(block: Block) -> None:
+        names = [each for each in block.get("labels") or () if each != name]
+        block["labels"] = [*names, name] if listed else names
+
+    return change
+
+
+# Consolidated metadata: a copy of all documents in the root's, which readers believe.
+
+
+def _held(node: StoredNode) -> dict[str, Any] | None:
+    """Give the documents that a node holds of those below it, by path or by key."""
+    if node.zarr_format == 3:
+        held = node.content.get("consolidated_metadata")
+        found = held.get("metadata") if isinstance(held, Mapping) else None
+    elif ZMETADATA in node.bodies:
+        found = document(node.bodies[ZMETADATA], node.key(ZMETADATA)).get("metadata")
+    else:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _stale(nodes: Mapping[str, StoredNode]) -> Iterator[Ailment]:
+    for node in nodes.values():
+        if node.is_array or (held := _held(node)) is None:
+            continue
+        if _plain(held) != _plain(_consolidated(node, nodes, {})):
+            yield Ailment(
+                "stale metadata",
+                node.path,
+                f"The consolidated metadata of {_named(node)} are not those of what is "
+                "in it.",
+                is_stale=True,
+            )
+
+
+def _plain(held: Mapping[str, Any]) -> dict[str, str]:
+    """Make documents comparable; what an array or a group need not say is left out."""
+    return {
+        key: json.dumps(
+            {k: v for k, v in value.items() if k not in _NEED_NOT and v is not None},
+            sort_keys=True,
+        )
+        for key, value in held.items()
+        if isinstance(value, Mapping) and value
+    }
+
+
+_NEED_NOT = ("consolidated_metadata", "storage_transformers")
+
+
+def _consolidated(
+    node: StoredNode,
+    nodes: Mapping[str, StoredNode],
+    contents: Mapping[str, dict[str, Any]],
+) -> dict[str, Any]:
+    """Give the documents of all that is below a node, as it should hold them."""
+    below = f"{node.path}/" if node.path else ""
+    found: dict[str, Any] = {}
+    for path, other in nodes.items():
+        if not path.startswith(below):
+            continue
+        inner = path.removeprefix(below)
+        if node.zarr_format == 3:
+            if other is not node:
+                key = other.key(ZARR_JSON)
+                found[inner] = contents.get(key, other.content)
+            continue
+        for name, body in other.bodies.items():
+            key = other.key(name)
+            if name != ZMETADATA:
+                found[join_path(inner, name)] = contents.get(key) or document(body, key)
+    if node.zarr_format == 2:
+        fresh = {key: each for key, each in contents.items() if key.startswith(below)}
+        found |= {key.removeprefix(below): each for key, each in fresh.items()}
+        return {k: v for k, v in found.items() if not k.endswith(ZMETADATA)}
+    documents = [ZarrDocument(join_path(p, ZARR_JSON), c) for p, c in found.items()]
+    held = inline(documents)["consolidated_metadata"]["metadata"]
+    return {
+        path: {k: v for k, v in content.items() if k != "consolidated_metadata"}
+        for path, content in held.items()
+    }
+
+
+def _with_consolidated(
+    nodes: Mapping[str, StoredNode], contents: dict[str, dict[str, Any]]
+) -> dict[str, bytes | None]:
+    """Give the documents to write: changed ones, and what holds copies of them."""
+    for node in reversed([*nodes.values()]):
+        if node.is_array or (held := _held(node)) is None:
+            continue
+        fresh = _consolidated(node, nodes, contents)
+        if node.zarr_format == 2:
+            key = node.key(ZMETADATA)
+            content = document(node.bodies[ZMETADATA], key)
+        else:
+            key = node.key(ZARR_JSON)
+            content = contents.get(key, deepcopy(node.content))
+        if _plain(held) == _plain(fresh):
+            continue
+        if node.zarr_format == 2:
+            content["metadata"] = fresh
+        else:
+            content["consolidated_metadata"]["metadata"] = fresh
+        contents[key] = content
+    # What is deeper is written first, the root's last.
+    keys = sorted(contents, key=lambda key: -key.count("/"))
+    return {
+        key: json.dumps(contents[key], indent=2, ensure_ascii=False).encode()
+        for key in keys
+    }
+
+
+def _named(node: StoredNode) -> str:
+    return node.path or "The store"

@@ -1,0 +1,265 @@
+"""`doctor` on stores that are broken in each way, and `remove`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import zarr
+
+from commands import assert_equal_pixels, run, run_json
+from napari_omezarr import read_layers, write_image, write_layers
+from napari_omezarr.samples import write_cells
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    """An image with labels in each version, which no test changes."""
+    folder = tmp_path_factory.mktemp("sound")
+    write_cells(str(folder / "first.ome.zarr"), shape=(4, 64, 64))
+    layers = read_layers(folder / "first.ome.zarr")
+    for version in ("0.4", "0.5", "0.6"):
+        target = folder / f"{version}.ome.zarr"
+        chunks = {"y": 16, "x": 16}
+        write_layers(layers, target, version=version, chunks=chunks, levels=3)
+    return folder
+
+
+@pytest.fixture(params=["0.4", "0.5", "0.6"])
+def store(request, sound, tmp_path):
+    target = tmp_path / "cells.ome.zarr"
+    shutil.copytree(sound / f"{request.param}.ome.zarr", target)
+    return target
+
+
+def edit(store, path, change):
+    """Change the OME-Zarr metadata of a group, there and where they are held."""
+    group = store / path
+    new = (group / "zarr.json").exists()
+    file = group / ("zarr.json" if new else ".zattrs")
+    content = json.loads(file.read_text())
+    change(content["attributes"]["ome"] if new else content)
+    file.write_text(json.dumps(content))
+
+
+def kinds(place, *words, code=6):
+    return [
+        row["kind"] for row in run_json("doctor", place, *words, code=code)["findings"]
+    ]
+
+
+def documents(store):
+    names = ("zarr.json", ".zattrs", ".zarray", ".zgroup", ".zmetadata")
+    return {
+        file.relative_to(store).as_posix(): file.read_bytes()
+        for name in names
+        for file in store.rglob(name)
+    }
+
+
+def assert_mended(store, kind, expected):
+    """It is found, mended, gone, and can be taken back."""
+    before = documents(store)
+    assert kind in kinds(store)
+    run("doctor", store, "--fix")
+    assert "Nothing is wrong" in run("doctor", store)
+    expected()
+    run("doctor", store, "--undo")
+    assert documents(store) == before
+
+
+def test_a_sound_store_is_sound(store):
+    assert "Nothing is wrong" in run("doctor", store, "--scan")
+    assert "Nothing is wrong" in run("doctor", store, "--fix")
+
+
+@pytest.mark.filterwarnings("ignore:Consolidated metadata is currently not part")
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_what_others_consolidated_is_sound(tmp_path, zarr_format):
+    version = "0.4" if zarr_format == 2 else "0.5"
+    place = tmp_path / "a.ome.zarr"
+    write_image(np.ones((8, 9), "u2"), place, "yx", version=version, consolidated=False)
+    zarr.consolidate_metadata(place, zarr_format=zarr_format)
+    assert "Nothing is wrong" in run("doctor", place)
+
+
+def test_a_missing_level(store):
+    shutil.rmtree(store / "2")
+
+    def without():
+        assert len(run_json("info", store)["levels"]) == 2
+
+    assert_mended(store, "missing level", without)
+    shutil.rmtree(store / "0")
+    assert "missing level" in kinds(store, "--fix")
+
+
+def test_a_wrong_unit(store):
+    def spoil(block):
+        multiscale = block["multiscales"][0]
+        systems = multiscale.get("coordinateSystems") or [multiscale]
+        for axis, unit in zip(systems[0]["axes"][1:], ("µm", "um"), strict=False):
+            axis["unit"] = unit
+
+    edit(store, "", spoil)
+
+    def right():
+        units = [axis["unit"] for axis in run_json("info", store)["axes"]]
+        assert units[1:] == ["micrometer"] * 3
+
+    assert_mended(store, "unit", right)
+
+
+def test_a_unit_that_is_none_is_left_to_the_person(store):
+    def spoil(block):
+        multiscale = block["multiscales"][0]
+        systems = multiscale.get("coordinateSystems") or [multiscale]
+        systems[0]["axes"][1]["unit"] = "parsnips"
+
+    edit(store, "", spoil)
+    text = run("doctor", store, "--fix", code=6)
+    assert "parsnips" in text
+    assert "calibrate" in text
+
+
+def test_labels_that_nobody_lists(store):
+    edit(store, "labels", lambda block: block["labels"].clear())
+
+    def listed():
+        assert [kind for _, _, kind in read_layers(store)][-1] == "labels"
+
+    assert_mended(store, "unlisted label", listed)
+
+
+def test_a_labels_folder_that_nobody_described(store):
+    for name in ("zarr.json", ".zattrs", ".zgroup"):
+        (store / "labels" / name).unlink(missing_ok=True)
+
+    def listed():
+        assert [kind for _, _, kind in read_layers(store)][-1] == "labels"
+
+    assert_mended(store, "unlisted label", listed)
+
+
+def test_labels_that_are_not_there(store):
+    edit(store, "labels", lambda block: block["labels"].append("ghosts"))
+
+    def gone():
+        assert [row["name"] for row in run_json("ls", store / "labels")] == ["nuclei"]
+
+    assert_mended(store, "absent label", gone)
+
+
+def test_labels_beside_no_image(store):
+    edit(store, "", lambda block: block.pop("multiscales"))
+    assert "orphan labels" in kinds(store)
+
+
+def test_stale_consolidated_metadata(store):
+    if (store / ".zmetadata").exists():
+        file = store / ".zmetadata"
+        content = json.loads(file.read_text())
+        del content["metadata"]["1/.zarray"]
+    else:
+        file = store / "zarr.json"
+        content = json.loads(file.read_text())
+        content["consolidated_metadata"]["metadata"]["1"]["shape"] = [1, 2, 3, 4]
+    file.write_text(json.dumps(content))
+    assert_mended(store, "stale metadata", lambda: None)
+
+
+def test_many_features_in_the_metadata(store):
+    def spoil(block):
+        rows = [{"label-value": i, "area": i / 2} for i in range(1, 1500)]
+        block["image-label"]["properties"] = rows
+
+    edit(store, "labels/nuclei", spoil)
+    assert "features" in kinds(store, "--fix")
+
+
+def test_documents_of_two_formats(store):
+    (store / "zarr.json").exists() or pytest.skip("has none of zarr 3")
+    (store / ".zgroup").write_text('{"zarr_format": 2}')
+    assert kinds(store) == ["two formats"]
+
+
+def chunk_files(store, level="0"):
+    names = ("zarr.json", ".zarray", ".zattrs")
+    files = [f for f in (store / level).rglob("*") if f.is_file()]
+    return sorted(file for file in files if file.name not in names)
+
+
+def test_damaged_and_lost_chunks_are_found_by_a_scan(store):
+    bright = next(file for file in chunk_files(store) if len(file.read_bytes()) > 60)
+    body = bright.read_bytes()
+    bright.write_bytes(body[: len(body) // 2])
+    assert "Nothing is wrong" in run("doctor", store)
+    assert kinds(store, "--scan") == ["damaged chunks"]
+    bright.unlink()
+    assert kinds(store, "--scan") == ["lost chunks"]
+
+
+def test_damaged_shards_are_found(tmp_path):
+    place = tmp_path / "a.ome.zarr"
+    values = np.random.default_rng(0).integers(1, 99, (64, 64), dtype="u2")
+    units = {"chunks": {"y": 8, "x": 8}, "shards": {"y": 32, "x": 32}, "levels": 2}
+    write_image(values, place, "yx", **units)
+    assert "Nothing is wrong" in run("doctor", place, "--scan")
+    (shard, *_) = chunk_files(place)
+    body = bytearray(shard.read_bytes())
+    body[-20] ^= 255
+    shard.write_bytes(body)
+    text = run("doctor", place, "--scan", code=6)
+    assert "1 shard of level 0 is damaged: 0.0" in text
+
+
+def test_what_is_no_store_is_said(tmp_path):
+    run("doctor", tmp_path / "nothing.zarr", code=3)
+    run("doctor", tmp_path, "--undo", code=3)
+
+
+# Removing.
+
+
+def test_a_store_is_removed_after_it_was_agreed_to(store, tmp_path):
+    count = len([file for file in store.rglob("*") if file.is_file()])
+    text = run("remove", store, code=130)
+    assert f"{count:,} objects" in text
+    assert store.exists()
+    facts = run_json("remove", store, "--yes")
+    assert facts["objects"] == count
+    assert not store.exists()
+    run("remove", store, "--yes", code=3)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("x")
+    run("remove", tmp_path / "mine", "--yes", code=2)
+    assert (tmp_path / "mine" / "thesis.txt").exists()
+
+
+def test_labels_are_removed_and_no_longer_listed(store, sound):
+    version = run_json("info", store)["entry"]["version"]
+    run("remove", store / "labels" / "nuclei", "--yes")
+    assert [kind for _, _, kind in read_layers(store)] == ["image", "image"]
+    assert "Nothing is wrong" in run("doctor", store)
+    original = read_layers(sound / f"{version}.ome.zarr", labels=False)
+    for (found, _, _), (expected, _, _) in zip(
+        read_layers(store), original, strict=True
+    ):
+        np.testing.assert_array_equal(found[0], expected[0])
+
+
+@pytest.mark.usefixtures("owner")
+def test_a_bucket_is_examined_mended_and_emptied(sound, s3_server, s3_prefix):
+    place = f"s3+{s3_server.endpoint}/public/{s3_prefix}/a.ome.zarr"
+    run("copy", sound / "0.5.ome.zarr", place)
+    assert "Nothing is wrong" in run("doctor", place, "--scan")
+    run("remove", f"{place}/2", "--yes")
+    assert kinds(place) == ["missing level", "stale metadata"]
+    run("doctor", place, "--fix")
+    assert "Nothing is wrong" in run("doctor", place)
+    run("doctor", place, "--undo")
+    assert_equal_pixels(place, sound / "0.5.ome.zarr")
+    run("remove", place, "--yes")
+    run("remove", place, "--yes", code=3)
