@@ -57,6 +57,9 @@ class KnownFields:
         self.grid = grid
         self.steps = steps
 
+    def named(self, place, step, point):
+        return f"{self.grid.wells[place]} {step}"
+
     async def tiles(self, place, step):
         found = self.all_tiles.get((*step, *place), ())
         return found if isinstance(found, list | tuple) else (found,)

@@ -20,6 +20,7 @@ from napari_omezarr.errors import (
     StoreTimeoutError,
     WebPageError,
 )
+from napari_omezarr.pyramid import mosaic_of
 
 from .chunk_cache import ChunkGrid, host_of, notes_of
 from .chunk_queue import Priority
@@ -452,6 +453,14 @@ class LayerView:
         if len(view.displayed) == 3:
             return bool(missing)
         return any(all(i[axis] == n for axis, n in inside) for i in missing)
+
+    def named(self, point: Sequence[float]) -> str:
+        """Say which well and field of a plate lie at a point; empty of other images.
+
+        `point` is as for `lacks`.
+        """
+        mosaic = mosaic_of(self.levels[0])
+        return "" if mosaic is None else mosaic.named(point)
 
     def status(self) -> Status:
         """Say how far this view is."""

@@ -151,7 +151,14 @@ class LayerDisplay:
         said: dict[str, str] = type(layer).get_status(layer, position, **options)
         said = {name: plain(text) for name, text in said.items()}
         seen = position is not None and layer.visible
-        if not seen or not self._lacks(position, **options):
+        if not seen:
+            return said
+        where = self.view.named(self._point(position, **options))
+        if where:
+            coords = f" {plain(where)} {said['coords'].strip()}"
+            place = f"{coords}: {said['value']}" if said["value"] else coords
+            said |= {"coords": coords, "coordinates": place}
+        if not self._lacks(position, **options):
             return said
         place = f"{said['coords']}: {NOT_LOADED}"
         return {**said, "value": NOT_LOADED, "coordinates": place}
@@ -160,9 +167,14 @@ class LayerDisplay:
         layer = self.layer
         return plain(type(layer).get_source_str(layer))
 
-    def _lacks(self, position: Any, *, world: bool = False, **_: Any) -> bool:
+    def _lacks(self, position: Any, **options: Any) -> bool:
+        return self.view.lacks(self._point(position, **options))
+
+    def _point(
+        self, position: Any, *, world: bool = False, **_: Any
+    ) -> tuple[float, ...]:
         point = self.layer.world_to_data(position) if world else position
-        return self.view.lacks(tuple(point)[-self.layer.ndim :])
+        return tuple(point)[-self.layer.ndim :]
 
     def release(self) -> None:
         """Want nothing any more, and leave the choice of the level to napari."""

@@ -145,6 +145,12 @@ class TileSource(Protocol):
         """Find the fields of a well that are shown together, on the I/O loop."""
         ...
 
+    def named(
+        self, place: Place, step: tuple[int, ...], point: tuple[float, float]
+    ) -> str:
+        """Say what lies at a point of a well, as far as it was looked at."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class MosaicLevel:
@@ -442,6 +448,17 @@ class Mosaic(Readable):
         """Share what is kept with another level of the plate."""
         self._chunks = finer._chunks
         return self
+
+    def named(self, point: Sequence[float]) -> str:
+        """Say which well and field lie at a pixel; empty where there is none."""
+        y, x = (at * by for at, by in zip(point[-2:], self.level.factors, strict=True))
+        place = self.fields.grid.place_at(y, x)
+        if place not in self.fields.grid.wells or place is None:
+            return ""
+        top, left = self.fields.grid.corner(place)
+        count = len(self.fields.steps)
+        step = tuple(int(n) for n in point[-len(self.shape) :][:count])
+        return self.fields.named(place, step, (y - top, x - left))
 
     async def read(self, bounds: Bounds) -> np.ndarray:
         """Read a box over any wells, on the I/O loop."""

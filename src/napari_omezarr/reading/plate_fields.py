@@ -302,6 +302,7 @@ class PlateFields:
     expected: ExpectedField
     sample: Pixels | None = None
     _levels: Shared[Pixels | None] = field(default_factory=lambda: _few())
+    _shown: dict[Any, list[FieldTile]] = field(default_factory=dict)
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -341,7 +342,7 @@ class PlateFields:
             return ()
         several = len(self.choice.fields) > 1
         self._note_others(name, well)
-        return [
+        shown = self._shown[place, step] = [
             FieldTile(
                 self,
                 name,
@@ -352,6 +353,24 @@ class PlateFields:
             )
             for (_, image), path, origin in zip(chosen, paths, origins, strict=True)
         ]
+        return shown
+
+    def named(
+        self, place: Place, step: tuple[int, ...], point: tuple[float, float]
+    ) -> str:
+        """Say which well and which field lie at a point of a well."""
+        well = self.grid.wells[place]
+        size = self.expected.shapes[0][-2:]
+        shown = [
+            tile
+            for tile in self._shown.get((place, step), ())
+            if all(
+                first <= at + 0.5 < first + length
+                for first, at, length in zip(tile.origin, point, size, strict=True)
+            )
+        ]
+        field = f", field {shown[-1].path.rpartition('/')[2]}" if shown else ""
+        return f"{well}{field}"
 
     async def _origins(
         self, numbers: list[int], paths: list[str]

@@ -1,0 +1,388 @@
+"""The dock "OME-Zarr plate": the wells of a plate, to go to, to colour, to open."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_omezarr._io_loop import run
+from napari_omezarr.errors import NodeNotFoundError, OMEZarrError
+from napari_omezarr.location import Location
+from napari_omezarr.plain_text import plain
+from napari_omezarr.pyramid import mosaic_of, pixels_of
+from napari_omezarr.reading import ReadOptions
+
+from .plate_map import PlateMap, WellColours
+from .qt_async import Task, main_window
+from .viewer_layers import on_layers_changed, record_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from concurrent.futures import Future
+
+    import napari.viewer
+    from napari.layers import Layer
+
+    from napari_omezarr.pyramid import Mosaic, Place
+
+    from .open import Opened
+
+_LOOK_AGAIN = 500  # milliseconds, as long as wells come in
+_NAMES = "well names"
+_MOST_NAMES = 2000
+_MOST_FIELDS = 100
+_STATE, _ROW, _COLUMN = "what is loaded", "row", "column"
+_FILLED = 0.9
+"""How much of the canvas a well takes that one goes to."""
+
+
+class PlateNavigator(QWidget):
+    """Shows the plate of the layers of a viewer, and goes where one clicks."""
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._mosaic: Mosaic | None = None
+        self._layer: Layer | None = None
+        self._task: Task | None = None
+        self._tables: dict[str, Mapping[str, Any]] = {}
+        self.map = PlateMap(self)
+        self.colour = QComboBox(self)
+        self.filter = QLineEdit(self)
+        self.which = QComboBox(self)
+        self.names = QCheckBox("Well names", self)
+        self.back = QPushButton("Its plate", self)
+        self.message = QLabel(self)
+        self._arrange()
+        self._connect()
+        self._timer = QTimer(self)
+        self._timer.timeout.connect(self.map.update)
+        self._timer.start(_LOOK_AGAIN)
+        self._look_for_plate()
+
+    def _arrange(self) -> None:
+        layout, top, bottom = QVBoxLayout(self), QHBoxLayout(), QHBoxLayout()
+        self.colour.addItems([_STATE, _ROW, _COLUMN])
+        self.colour.setToolTip("What the colours of wells say")
+        self.filter.setPlaceholderText("Show only, like B  or  B3 C4  or  >0.5")
+        self.filter.setClearButtonEnabled(True)
+        self.back.setToolTip("From a well or a field back to the whole plate")
+        self.message.setWordWrap(True)
+        top.addWidget(QLabel("Colour by", self))
+        top.addWidget(self.colour, 1)
+        self.which.setToolTip("What a double click, or Enter, opens")
+        bottom.addWidget(self.names)
+        bottom.addWidget(self.which)
+        bottom.addStretch()
+        bottom.addWidget(self.back)
+        layout.addLayout(top)
+        layout.addWidget(self.filter)
+        layout.addWidget(self.map, 1)
+        layout.addLayout(bottom)
+        layout.addWidget(self.message)
+
+    def _connect(self) -> None:
+        self.map.chosen.connect(self.go_to)
+        self.map.activated.connect(self.open_well)
+        self.colour.currentTextChanged.connect(self._recolour)
+        self.filter.textChanged.connect(self._refilter)
+        self.names.toggled.connect(self.show_names)
+        self.back.clicked.connect(self.open_plate)
+        on_layers_changed(self._viewer, self._look_for_plate)
+        self._viewer.layers.selection.events.active.connect(self._look_for_plate)
+
+    # Which plate.
+
+    def _look_for_plate(self, _event: object = None) -> None:
+        """Show the plate of the active layer, else of any other one."""
+        active = self._viewer.layers.selection.active
+        found = {la: m for la in self._viewer.layers if (m := plate_of(la))}
+        own = _address(found.get(active)) if active is not None else ""
+        alike = [la for la, m in found.items() if own in ("", m.address)]
+        # A well that was opened by itself is a plate of one well.
+        self._layer = max(alike, key=lambda la: len(_wells(found[la])), default=None)
+        mosaic = None if self._layer is None else found[self._layer]
+        self.back.setEnabled(active is not None and bool(record_of(active)))
+        if mosaic is not None and (
+            self._mosaic is None or mosaic.fields is not self._mosaic.fields
+        ):
+            self._mosaic = mosaic
+            self.map.show_plate(mosaic.fields.grid, _states(mosaic))
+            fields: Any = mosaic.fields
+            self.which.clear()
+            self.which.addItem("opens all fields")
+            for number in fields.choice.fields[:_MOST_FIELDS]:
+                self.which.addItem(f"opens field {number}")
+            self.which.setVisible(len(fields.choice.fields) > 1)
+            self._recolour()
+        elif mosaic is None:
+            self._mosaic = None
+            self.map.show_plate(None, {})
+
+    @property
+    def mosaic(self) -> Mosaic | None:
+        """The plate that is shown."""
+        return self._mosaic
+
+    # Going to a well.
+
+    def go_to(self, place: Place) -> None:
+        """Let the canvas show a well."""
+        mosaic, layer = self._mosaic, self._layer
+        if mosaic is None or layer is None:
+            return
+        grid = mosaic.fields.grid
+        first = np.array(grid.corner(place)) - 0.5
+        self._frame(self._world(layer, first), self._world(layer, first + grid.cell))
+        self._say(self.map.described(place))
+
+    def _frame(self, first: Any, last: Any) -> None:
+        """Let the canvas show a box of the world, as large as it can."""
+        centre, size = np.mean([first, last], axis=0), np.abs(np.subtract(first, last))
+        camera = self._viewer.scene.camera
+        camera.center = (*camera.center[:-2], *centre)
+        window = main_window()
+        central = None if window is None else window.centralWidget()
+        if central is not None:
+            canvas = np.array([central.height(), central.width()])
+            camera.zoom = _FILLED * float(np.min(canvas / np.maximum(size, 1e-12)))
+
+    def _world(self, layer: Layer, point: Any) -> np.ndarray:
+        """Give where a pixel of the plate lies, in the world's last two axes."""
+        whole = np.zeros(layer.ndim)
+        whole[-2:] = point
+        return np.asarray(layer.data_to_world(whole))[-2:]
+
+    # Opening a well, and going back.
+
+    def open_well(self, place: Place) -> None:
+        """Open a well by itself, as an image of its own; the plate is hidden."""
+        mosaic = self._mosaic
+        if mosaic is None:
+            return
+        name = mosaic.fields.grid.wells[place]
+        which = self.which.currentIndex() - 1
+        work = partial(_opened, mosaic.fields, place, None if which < 0 else which)
+        self._start(work, f"Opening {name} …")
+
+    def open_plate(self) -> None:
+        """Show the plate that the active layer's well or field belongs to."""
+        for layer in self._viewer.layers:
+            if plate_of(layer) is not None:
+                self._show_plate(layer)
+                return
+        active = self._viewer.layers.selection.active
+        address = str(record_of(active).get("address", "")) if active else ""
+        if address:
+            self._start(partial(_plate_above, Location.parse(address)), "Looking …")
+
+    def _show_plate(self, layer: Layer) -> None:
+        shown = plate_of(layer)
+        for other in self._viewer.layers:
+            mosaic = plate_of(other)
+            alike = mosaic is not None and shown is not None
+            other.visible = alike and _address(mosaic) == _address(shown)
+        self._viewer.layers.selection.active = layer
+        self._viewer.reset_view()
+
+    def _start(self, work: Any, said: str) -> None:
+        if self._task is not None:
+            self._task.abandon()
+        self._say(said)
+        self._task = Task(work)
+        self._task.start(self._receive, self)
+
+    def _receive(self, outcome: Future[Opened]) -> None:
+        from .open import add_layers
+
+        self._task = None
+        error = outcome.exception()
+        if isinstance(error, OMEZarrError):
+            self._say(str(error))
+            return
+        for layer in self._viewer.layers:
+            layer.visible = False
+        before = set(self._viewer.layers)
+        add_layers(self._viewer, outcome.result())
+        new = [layer for layer in self._viewer.layers if layer not in before]
+        boxes = [np.asarray(layer.extent.world)[:, -2:] for layer in new]
+        self._frame(np.min(boxes, axis=0)[0], np.max(boxes, axis=0)[1])
+        self._say("")
+
+    # Colours and the filter.
+
+    def set_values(self, name: str, values: Mapping[str, Any]) -> None:
+        """Offer a column of a table: a value for each well, by its path."""
+        self._tables[name] = values
+        if self.colour.findText(name) < 0:
+            self.colour.addItem(name)
+
+    def _values(self) -> dict[str, Any] | None:
+        if self._mosaic is None:
+            return None
+        grid, chosen = self._mosaic.fields.grid, self.colour.currentText()
+        if chosen == _ROW:
+            return {name: grid.rows[r] for (r, _), name in grid.wells.items()}
+        if chosen == _COLUMN:
+            return {name: grid.columns[c] for (_, c), name in grid.wells.items()}
+        return dict(self._tables[chosen]) if chosen in self._tables else None
+
+    def _recolour(self, _text: str = "") -> None:
+        values = self._values()
+        self.map.show_values(None if values is None else WellColours(values))
+        self._refilter()
+
+    def _refilter(self, _text: str = "") -> None:
+        text = self.filter.text().strip()
+        if self._mosaic is None or not text:
+            self.map.show_only(None)
+            return
+        wells = tuple(self._mosaic.fields.grid.wells.values())
+        kept = filtered(wells, self._values() or {}, text)
+        self.map.show_only(kept)
+        self._say(f"{len(kept):,} of {len(wells):,} wells")
+
+    # Names over the canvas.
+
+    def show_names(self, wanted: bool) -> None:
+        """Write the names of the wells over the plate, or take them away."""
+        if _NAMES in self._viewer.layers:
+            self._viewer.layers.remove(_NAMES)
+        mosaic, layer = self._mosaic, self._layer
+        if not wanted or mosaic is None or layer is None:
+            return
+        grid = mosaic.fields.grid
+        wells = list(grid.wells.items())[:_MOST_NAMES]
+        points = [self._world(layer, grid.corner(place)) for place, _ in wells]
+        size = float(
+            np.ptp([self._world(layer, (0, 0)), self._world(layer, grid.cell)])
+        )
+        before = self._viewer.layers.selection.active
+        self._viewer.add_points(
+            np.array(points),
+            name=_NAMES,
+            size=size / 500,
+            face_color="transparent",
+            border_color="transparent",
+            features={"well": [plain(name.replace("/", "")) for _, name in wells]},
+            text={
+                "string": "{well}",
+                "color": "#ffdd55",
+                "anchor": "lower_left",
+                "size": max(1, size / 12),
+                "scaling": True,
+            },
+            units=layer.units[-2:],
+        )
+        if before is not None:
+            self._viewer.layers.selection.active = before
+
+    def _say(self, text: str) -> None:
+        self.message.setText(plain(text))
+        self.message.setVisible(bool(text))
+
+
+def plate_of(layer: Any) -> Mosaic | None:
+    """Give the plate that a layer shows; None for other layers."""
+    data: Any = getattr(layer, "data", None)
+    finest = data[0] if getattr(layer, "multiscale", False) else data
+    pixels = pixels_of(finest) if hasattr(finest, "dask") else None
+    mosaic = None if pixels is None else mosaic_of(pixels)
+    return mosaic if mosaic is not None and mosaic.fields.grid.rows else None
+
+
+def _address(mosaic: Mosaic | None) -> str:
+    return "" if mosaic is None else mosaic.address
+
+
+def _wells(mosaic: Mosaic) -> Mapping[Place, str]:
+    return mosaic.fields.grid.wells
+
+
+def _states(mosaic: Mosaic) -> Mapping[str, str]:
+    fields: Any = mosaic.fields
+    states: Mapping[str, str] = fields.documents.states
+    return states
+
+
+def filtered(wells: Any, values: Mapping[str, Any], text: str) -> set[str]:
+    """Give the wells that a text names: rows, wells, or values by name or by ``>``."""
+    kept: set[str] = set()
+    for word in text.replace(",", " ").split():
+        if word[0] in "<>" and _is_number(word[1:]):
+            limit, above = float(word[1:]), word[0] == ">"
+            kept |= {
+                well
+                for well, value in values.items()
+                if isinstance(value, int | float)
+                and (value > limit if above else value < limit)
+            }
+            continue
+        wanted = word.upper().replace("/", "")
+        kept |= {
+            well
+            for well in wells
+            if wanted in (well.upper().replace("/", ""), *well.upper().split("/"))
+            or word.lower() in str(values.get(well, "")).lower()
+        }
+    return kept
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(".", "", 1).replace("-", "", 1).isdigit()
+
+
+def _opened(fields: Any, place: Place, number: int | None) -> Opened:
+    """Open a well, or one of its fields, by itself; blocks.
+
+    All fields of a well are one picture, as they are on the plate.
+    """
+    from .open import open_place
+
+    opening, name = fields.documents.opening, fields.grid.wells[place]
+    choice = fields.choice
+    step = [0] * len(choice.steps)
+    if number is not None and "field" in choice.steps:
+        step[-1] = number
+    tiles = run(fields.tiles(place, tuple(step)))
+    wanted = 0 if number is None or "field" in choice.steps else number
+    if wanted >= len(tiles):
+        msg = f"Well {name} has no such field."
+        raise NodeNotFoundError(msg, url=opening.place(fields.groups[place]).display)
+    if number is None and len(choice.fields) > 1:
+        options = ReadOptions(wells=(name,), fields="all")
+        return open_place(opening.location, options)
+    return open_place(opening.place(tiles[wanted].path))
+
+
+def _plate_above(location: Location) -> Opened:
+    """Open the plate that a well, a field or its labels lie in; blocks."""
+    from .open import open_place
+
+    place = location
+    for _ in range(5):
+        if not place.path or place.parent == place:
+            break
+        place = place.parent
+        try:
+            opened = open_place(place)
+        except OMEZarrError:
+            continue
+        fields: Any = mosaic_of(opened.reading.pyramids[0].levels[0].pixels)
+        if fields is not None and fields.fields.grid.rows:
+            return opened
+    msg = f"{location.display} belongs to no plate."
+    raise NodeNotFoundError(msg, url=location.display)

@@ -1,0 +1,147 @@
+"""The dock of a plate: what it shows, where it goes, what it opens."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gui_steps import until
+from napari_omezarr.display import wait_until_sharp
+from napari_omezarr.pyramid import WellGrid
+from servers.plates import PlateServer
+
+pytest.importorskip("napari")
+
+from qtpy.QtCore import QPoint, Qt
+
+from napari_omezarr.widgets.open import add_layers, open_place
+from napari_omezarr.widgets.plate_map import PlateMap, WellColours, shade
+from napari_omezarr.widgets.plate_navigator import PlateNavigator, filtered, plate_of
+
+pytestmark = [pytest.mark.gui, pytest.mark.timeout(120, method="thread")]
+
+
+@pytest.fixture(scope="module")
+def plate():
+    with PlateServer(3, 4, fields=2, size=64, missing=("B/2",)) as server:
+        yield server
+
+
+@pytest.fixture
+def shown(plate, make_napari_viewer, qtbot):
+    """A viewer with the plate and its dock."""
+    from napari_omezarr import Location
+
+    viewer = make_napari_viewer(show=True)
+    add_layers(viewer, open_place(Location.parse(plate.address)))
+    navigator = PlateNavigator(viewer)
+    viewer.window.add_dock_widget(navigator)
+    assert wait_until_sharp(viewer.layers[0])
+    return viewer, navigator
+
+
+def test_the_dock_shows_goes_to_and_opens_wells(plate, shown, qtbot):
+    viewer, navigator = shown
+    grid = navigator.mosaic.fields.grid
+    assert grid.size == (3, 4)
+    assert navigator.map.described((1, 1)) == "B2: not there"
+    assert navigator.map.described((2, 3)) == "C4: loaded"
+    place = navigator.map.well_rect((2, 1)).center().toPoint()
+    qtbot.mouseClick(navigator.map, Qt.MouseButton.LeftButton, pos=place)
+    centre = np.add(grid.corner((2, 1)), np.divide(grid.cell, 2)) - 0.5
+    np.testing.assert_allclose(viewer.scene.camera.center[-2:], centre)
+    assert navigator.message.text() == "C2: loaded"
+
+    (layer,) = viewer.layers
+    inside = np.add(grid.corner((2, 1)), 10.0)
+    status = layer.get_status(tuple(inside), world=True)
+    assert "C/2, field 0 [" in status["coordinates"]
+    assert status["coordinates"].endswith(f": {status['value']}")
+
+    navigator.names.setChecked(True)
+    assert len(viewer.layers["well names"].data) == 12
+    navigator.names.setChecked(False)
+    assert list(viewer.layers) == [layer]
+
+    navigator.which.setCurrentIndex(2)  # the second field
+    qtbot.mouseDClick(navigator.map, Qt.MouseButton.LeftButton, pos=place)
+    until(qtbot, lambda: len(viewer.layers) == 2)
+    field = viewer.layers[1]
+    assert (field.data[0].shape, layer.visible) == ((64, 64), False)
+    expected = plate.shown("C/2", 1, 0)
+    np.testing.assert_array_equal(field.data[0].compute(), expected)
+    viewer.layers.selection.active = field
+    assert navigator.mosaic is plate_of(layer)
+    navigator.back.click()
+    assert (layer.visible, field.visible) == (True, False)
+
+    viewer.layers.remove(layer)
+    viewer.layers.selection.active = field
+    assert navigator.mosaic is None
+    navigator.back.click()  # the plate is found above the field
+    until(qtbot, lambda: navigator.mosaic is not None)
+    assert navigator.mosaic.fields.grid.size == (3, 4)
+
+    navigator.which.setCurrentIndex(0)
+    navigator.map.current = (0, 0)
+    qtbot.keyClick(navigator.map, Qt.Key.Key_Return)
+    until(qtbot, lambda: len(viewer.layers) == 3)
+    well = viewer.layers[-1]
+    assert plate_of(well).fields.grid.size == (1, 1)
+    assert well.data[0].shape == (64, 129)
+
+
+def test_colours_filter_and_legend_and_a_well_that_is_missing(shown, qtbot):
+    viewer, navigator = shown
+    navigator.open_well((1, 1))
+    until(qtbot, lambda: "no such field" in navigator.message.text())
+    assert len(viewer.layers) == 1
+    navigator.set_values("dose", {"A/1": 0.5, "A/2": 2.0, "C/4": 7.0})
+    navigator.colour.setCurrentText("dose")
+    navigator.filter.setText(">1")
+    assert navigator.message.text() == "2 of 12 wells"
+    assert navigator.map.described((0, 1)) == "A2: 2.0"
+    navigator.filter.setText("b c3")
+    assert navigator.message.text() == "5 of 12 wells"
+    navigator.colour.setCurrentText("row")
+    assert navigator.map.described((0, 1)) == "A2: A"
+    picture = navigator.map.grab().toImage()
+    spots = [navigator.map.well_rect((row, 0)).center().toPoint() for row in (0, 1, 2)]
+    assert len({picture.pixelColor(spot).name() for spot in spots}) == 3
+
+
+def test_keys_go_from_well_to_listed_well(qtbot):
+    places = [(0, 0), (0, 3), (2, 0)]
+    grid = WellGrid(
+        (3, 4), (8, 8), (9, 9), {p: f"{p[0]}/{p[1]}" for p in places}, "ABC", "1234"
+    )
+    map_ = PlateMap()
+    qtbot.addWidget(map_)
+    map_.show_plate(grid, {})
+    gone = []
+    map_.chosen.connect(gone.append)
+    for key in ("Home", "Right", "Right", "Left", "Down", "Up"):
+        qtbot.keyClick(map_, getattr(Qt.Key, f"Key_{key}"))
+    assert gone == [(0, 0), (0, 3), (0, 0), (2, 0), (0, 0)]
+    assert map_.place_at(map_.well_rect((0, 3)).center()) == (0, 3)
+    assert map_.place_at(map_.well_rect((1, 1)).center()) is None
+    assert map_.place_at(QPoint(1, 1).toPointF()) is None
+
+
+def test_a_scale_and_classes_have_legends():
+    scale = WellColours({"A/1": 1, "A/2": 3})
+    assert [text for _, text in scale.legend()] == ["1", "2", "3"]
+    assert scale.of("A/2") == shade(1.0)
+    assert scale.of("B/1") is None
+    classes = WellColours({"A/1": "drug", "A/2": "none", "B/2": "drug"})
+    assert [text for _, text in classes.legend()] == ["drug", "none"]
+    assert classes.of("A/1") == classes.of("B/2") != classes.of("A/2")
+
+
+def test_wells_are_filtered_by_name_row_and_value():
+    wells = ["A/1", "A/2", "B/1"]
+    values = {"A/1": 0.5, "B/1": 2, "A/2": "high"}
+    assert filtered(wells, values, "A") == {"A/1", "A/2"}
+    assert filtered(wells, values, "b1, high") == {"B/1", "A/2"}
+    assert filtered(wells, values, "<1") == {"A/1"}
+    assert filtered(wells, values, "9") == set()
