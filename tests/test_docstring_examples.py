@@ -7,13 +7,21 @@ import doctest
 import pytest
 
 import napari_omezarr
+import napari_omezarr.objects
+
+OBJECTS = ("objects.label_objects", "objects.measure_objects")
 
 
-@pytest.mark.parametrize("name", napari_omezarr.__all__)
+@pytest.mark.parametrize("name", [*napari_omezarr.__all__, *OBJECTS])
 def test_the_example_of_each_public_name_runs(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    text = getattr(napari_omezarr, name).__doc__
-    example = doctest.DocTestParser().get_doctest(text, {}, name, None, None)
+    names = {}
+    if name in OBJECTS:
+        pytest.importorskip("scipy")
+        names = vars(napari_omezarr.objects)
+        name = name.removeprefix("objects.")
+    text = (names.get(name) or getattr(napari_omezarr, name)).__doc__
+    example = doctest.DocTestParser().get_doctest(text, dict(names), name, None, None)
     assert example.examples
     assert "+SKIP" not in text
     told: list[str] = []

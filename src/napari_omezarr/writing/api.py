@@ -415,6 +415,7 @@ def add_labels(  # noqa: PLR0913 - one verb, all its choices by name
     address: Address,
     *,
     name: str | None = None,
+    features: Any | None = None,
     client: Any | None = None,
     in_use: Iterable[str] = (),
     progress: Callable[[Progress], None] | None = None,
@@ -432,6 +433,9 @@ def add_labels(  # noqa: PLR0913 - one verb, all its choices by name
         The image's group.
     name : str or None, optional
         Of the label image; None: as the layer is called.
+    features : data frame or Mapping of str to sequence, optional
+        What is known of each label, for an array; ``index`` says which it is. Layers
+        have their own.
     client, in_use, progress, cancel, **choices
         As for `write_layers`; the version is the image's, and ``existing`` is about
         labels of the same name.
@@ -460,7 +464,12 @@ def add_labels(  # noqa: PLR0913 - one verb, all its choices by name
     hierarchy = open_hierarchy(place)
     with understood():
         if is_array(layer):
-            spec = labels_of_existing(layer, hierarchy, name)
+            spec = labels_of_existing(layer, hierarchy, name, features)
+        elif features is not None:
+            raise OptionError(
+                "Features are given with an array; a layer has its own.",
+                action="Leave them out, or give the pixels alone.",
+            )
         else:
             spec = describe((*layer, "labels") if _is_pair(layer) else layer)
     if mode.existing != "beside":

@@ -213,7 +213,9 @@ def _finest_of(array: Any) -> Any:
     return array
 
 
-def describe_labels(array: Any, image: ImageSpec, name: str) -> ImageSpec:
+def describe_labels(
+    array: Any, image: ImageSpec, name: str, features: Any = None
+) -> ImageSpec:
     """Describe an array as the labels of an image, on its grid without channels."""
     axis = image.channel_axis
     kept = [i for i in range(len(image.axes)) if i != axis]
@@ -232,6 +234,7 @@ def describe_labels(array: Any, image: ImageSpec, name: str) -> ImageSpec:
         "units": [image.axes[i].unit or "pixel" for i in kept],
         "scale": affine.scale,
         "translate": affine.translation,
+        "features": features,
     }
     spec = describe((_finest_of(array), options, "labels"))
     return replace(spec, axes=tuple(image.axes[i] for i in kept))

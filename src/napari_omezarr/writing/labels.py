@@ -93,10 +93,11 @@ def _placed(labels: ImageSpec, there: ImageSpec, worlds: Sequence[Affine]) -> Im
 
 
 def labels_of_existing(
-    array: Any, hierarchy: Hierarchy, name: str | None = None
+    array: Any, hierarchy: Hierarchy, name: str | None, features: Any
 ) -> ImageSpec:
     """Describe plain pixels as labels on the grid of an image that is there."""
-    return describe_labels(array, _spec(open_existing(hierarchy)), name or "labels")
+    image = _spec(open_existing(hierarchy))
+    return describe_labels(array, image, name or "labels", features)
 
 
 def save_labels(  # noqa: PLR0913 - what to save, where, and how
