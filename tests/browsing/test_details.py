@@ -161,6 +161,13 @@ def test_a_chunk_that_is_not_there_is_refused(tree, index):
         view_chunk(place(tree, "new.zarr"), 0, index)
 
 
+def test_a_plate_says_its_wells_and_fields(tree):
+    assert describe(Location.parse(tree / "plate.zarr")).plate == (
+        "1 row (A), 2 columns (1 to 2), 2 wells listed",
+        "1 field in the first well",
+    )
+
+
 def test_a_plate_has_no_chunks(tree):
     with pytest.raises(errors.UnsupportedDataError, match="no chunks of its own"):
         view_chunk(place(tree, "plate.zarr"), 0, (0, 0, 0))

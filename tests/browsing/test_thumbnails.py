@@ -21,7 +21,8 @@ from napari_omezarr.location import Location
 from napari_omezarr.metadata import ResolvedChannel
 from napari_omezarr.user_files import cache_folder
 from servers.http import FileServer
-from small_images import put_image, put_labels, put_plate
+from servers.plates import PlateServer
+from small_images import put_image, put_labels
 
 
 def omero(*colors, **window):
@@ -72,8 +73,18 @@ def test_what_is_too_large_or_no_picture_has_none(tmp_path):
     found = thumbnail(Location.parse(tmp_path / "x.zarr"), most_bytes=1000)
     assert found.pixels is None
     assert "too large" in found.sentence
-    put_plate(tmp_path / "plate.zarr", rows=1, columns=1)
-    assert thumbnail(Location.parse(tmp_path / "plate.zarr")).pixels is None
+
+
+def test_a_plate_shows_some_wells_and_where_the_others_are():
+    with PlateServer(4, 12, size=64, missing=("A/1",)) as server:
+        found = thumbnail(Location.parse(server.address))
+        fields = {r.path for r in server.requests if r.path.endswith("/c/0/0")}
+    assert found.sentence == "The 48 wells that are listed, 24 of them as they are."
+    assert len(fields) <= 24
+    assert found.pixels.shape[1] <= 256
+    greys = (found.pixels == 40).all(axis=-1)
+    assert 0.3 < greys.mean() < 0.6  # half of the wells, and the one that is not there
+    assert (found.pixels.any(axis=-1) & ~greys).mean() > 0.3
 
 
 @pytest.mark.parametrize("axes", ["yxc", "cyx"])

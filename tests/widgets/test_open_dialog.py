@@ -18,8 +18,10 @@ from napari_omezarr.location import Location
 from napari_omezarr.samples import write_cells
 from napari_omezarr.user_files import Recents
 from napari_omezarr.widgets.open_dialog import OpenDialog, show_open_dialog
+from napari_omezarr.widgets.plate_choice import wells_named
 from napari_omezarr.widgets.qt_async import pending
 from servers.faults import Stalled, Status
+from small_images import put_plate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -287,3 +289,20 @@ def test_napari_gives_the_command_its_viewer(viewer: Any, qtbot: QtBot) -> None:
     assert [dialog.isVisible() for dialog in dialogs] == [True]
     with closing(dialogs[0], qtbot):
         dialogs[0].close()
+
+
+def test_a_part_of_a_plate_is_chosen(
+    dialog: OpenDialog, viewer: Any, tmp_path: Path, qtbot: QtBot
+) -> None:
+    put_plate(tmp_path / "plate.zarr", fields=2)
+    dialog.line.setText(str(tmp_path / "plate.zarr"))
+    dialog.plate.wells.setText("B1, b3")
+    dialog.plate.fields.setCurrentText("The first")
+    with closing(dialog, qtbot):
+        dialog.open_address()
+    assert viewer.layers[0].data[0].shape == (16, 48)
+    assert wells_named(["B", "3", "C4"]) == {
+        "rows": ("B",),
+        "columns": ("3",),
+        "wells": ("C4",),
+    }

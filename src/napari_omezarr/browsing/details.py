@@ -16,7 +16,7 @@ from napari_omezarr.errors import (
 )
 from napari_omezarr.location import DOCUMENTS
 from napari_omezarr.metadata import Labels, is_usable_path, parse_document
-from napari_omezarr.pyramid import ArrayPixels, chunk_box, chunk_counts
+from napari_omezarr.pyramid import ArrayPixels, chunk_box, chunk_counts, mosaic_of
 from napari_omezarr.reading import (
     GroupNode,
     ReadOptions,
@@ -32,6 +32,7 @@ from .entries import (
     CHILD_KEYS,
     Entry,
     EntryKind,
+    counted,
     json_object,
     probe_keys,
     recognise,
@@ -39,7 +40,7 @@ from .entries import (
 from .table_rows import in_words, tables_beside, tables_in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
 
@@ -317,6 +318,8 @@ class Details:
         The paths of its label images, below ``labels``.
     tables : tuple of str
         A sentence each: its name, kind, rows and columns.
+    plate : tuple of str
+        What a plate lists: wells, and what its first well says of fields.
     warnings, notes : tuple of str
         What was tolerated, and how the place was reached.
     licence, description : str
@@ -330,6 +333,7 @@ class Details:
     channels: tuple[ResolvedChannel, ...] = ()
     labels: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
+    plate: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     licence: str = ""
@@ -376,6 +380,7 @@ def describe(location: Location, *, sample: bool = True) -> Details:
         axes=_axes(image),
         levels=tuple(_level(level, ratio) for level in image.levels),
         channels=image.channels,
+        plate=tuple(_plate(image)),
         warnings=reading.warnings,
         notes=reading.notes,
     )
@@ -433,6 +438,28 @@ def _axes(image: Pyramid) -> tuple[AxisDetails, ...]:
     scale = image.levels[0].affine.scale
     rows = zip(image.axes, image.shape, scale, strict=True)
     return tuple(AxisDetails(a.name, a.type, a.unit, n, pixel) for a, n, pixel in rows)
+
+
+def _plate(image: Pyramid) -> Iterator[str]:
+    """Say what a plate lists, a line each."""
+    mosaic = mosaic_of(image.levels[0].pixels)
+    if mosaic is None or not mosaic.fields.grid.rows:
+        return
+    fields: Any = mosaic.fields
+    grid, choice = fields.grid, fields.choice
+    yield (
+        f"{counted(len(grid.rows), 'row')} ({_ends(grid.rows)}), "
+        f"{counted(len(grid.columns), 'column')} ({_ends(grid.columns)}), "
+        f"{counted(len(grid.wells), 'well')} listed"
+    )
+    yield f"{counted(len(choice.fields), 'field')} in the first well"
+    numbers = [str(number) for number in choice.acquisitions if number is not None]
+    if numbers:
+        yield f"{counted(len(numbers), 'acquisition')} ({', '.join(numbers)})"
+
+
+def _ends(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
 
 
 def _level(level: Level, ratio: float | None) -> LevelDetails:

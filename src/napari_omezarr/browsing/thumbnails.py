@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
@@ -18,7 +19,7 @@ from PIL import Image, UnidentifiedImageError
 from napari_omezarr.atomic_file import PARTIAL, replacing
 from napari_omezarr.errors import FOREIGN_ERRORS
 from napari_omezarr.metadata import is_usable_path
-from napari_omezarr.pyramid import ArrayPixels, chunk_counts
+from napari_omezarr.pyramid import ArrayPixels, Mosaic, chunk_counts
 from napari_omezarr.reading import ReadOptions, read_current
 from napari_omezarr.store import open_store, run
 from napari_omezarr.user_files import cache_folder
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from napari_omezarr.location import Location
     from napari_omezarr.metadata import ResolvedChannel
-    from napari_omezarr.pyramid import Pyramid
+    from napari_omezarr.pyramid import Place, Pyramid
 
 EDGE = 256
 """How many pixels a thumbnail has at most along an edge."""
@@ -222,6 +223,9 @@ def thumbnail(location: Location, *, most_bytes: int = MOST_BYTES) -> Thumbnail:
         found = _from_store(location, stored, cache)
         if found is not None:
             return Thumbnail(found, "The picture that is stored with the image.")
+    pixels = image.levels[-1].pixels
+    if isinstance(pixels, Mosaic):
+        return _from_plate(image, pixels)
     return _from_level(image, most_bytes, cache)
 
 
@@ -309,6 +313,74 @@ def _from_level(
     if cache:
         cache.keep(place, version, drawn)
     return Thumbnail(drawn, sentence)
+
+
+_MOST_WELLS = 24
+_UNREAD = 40  # of 255
+_THREADS = 8
+
+
+def _from_plate(image: Pyramid, mosaic: Mosaic) -> Thumbnail:
+    """Draw a plate: some of its wells as they are, the others as grey squares."""
+    grid, level = mosaic.fields.grid, mosaic.level
+    step = max(1, -(-max(mosaic.shape[-2:]) // EDGE))
+    names = list(grid.wells)
+    shown = names[:: max(1, -(-len(names) // _MOST_WELLS))]
+    height, width = (-(-size // step) for size in mosaic.shape[-2:])
+    drawn = np.zeros((height, width, 3), np.uint8)
+    for place in names:
+        drawn[_square(mosaic, place, step)] = _UNREAD
+    front = tuple(size // 2 for size in mosaic.shape[len(mosaic.fields.steps) : -2])
+    axis = image.channel_axis
+    channels = [n for n, channel in enumerate(image.channels) if channel.visible]
+    channels = (channels or [0])[:_MOST_CHANNELS]
+
+    def read(place: Place) -> list[np.ndarray]:
+        first = (
+            round(a / f) for a, f in zip(grid.corner(place), level.factors, strict=True)
+        )
+        box = tuple(
+            slice(low, low + max(1, round(size / by)))
+            for low, size, by in zip(first, grid.cell, level.factors, strict=True)
+        )
+        planes = []
+        for channel in channels:
+            key: list[Any] = [0] * len(mosaic.fields.steps) + list(front)
+            if axis is not None:
+                key[axis] = channel
+            planes.append(mosaic[(*key, *box)])
+        return planes
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        found = dict(zip(shown, pool.map(read, shown), strict=True))
+    for place, planes in found.items():
+        well = composite(planes, [image.channels[n] for n in channels])
+        square = drawn[_square(mosaic, place, step)]
+        square[:] = _fitted(well, square.shape[:2])
+    many = "" if len(shown) == len(names) else f", {len(shown)} of them as they are"
+    return Thumbnail(drawn, f"The {len(names):,} wells that are listed{many}.")
+
+
+def _square(mosaic: Mosaic, place: Place, step: int) -> tuple[slice, slice]:
+    """Give where a well is drawn in a picture that is thinned by a step."""
+    grid = mosaic.fields.grid
+    ends = [
+        (round(first / by / step), round((first + size) / by / step))
+        for first, size, by in zip(
+            grid.corner(place), grid.cell, mosaic.level.factors, strict=True
+        )
+    ]
+    (top, bottom), (left, right) = ends
+    return slice(top, max(top + 1, bottom)), slice(left, max(left + 1, right))
+
+
+def _fitted(picture: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Thin a picture to a shape, by the nearest pixels."""
+    rows, columns = (
+        np.arange(size) * whole // max(1, size)
+        for size, whole in zip(shape, picture.shape[:2], strict=True)
+    )
+    return np.asarray(picture[rows[:, None], columns])
 
 
 def _chunked_size(image: Pyramid, pixels: ArrayPixels) -> int:

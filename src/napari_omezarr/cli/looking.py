@@ -222,6 +222,8 @@ def _about(place: Location, details: Details) -> Iterator[str]:
     if details.axes:
         axes = (" ".join(filter(None, (a.name, a.type, a.unit))) for a in details.axes)
         yield f"axes      {', '.join(axes)}"
+    for said in details.plate:
+        yield f"plate     {said}"
     for number, level in enumerate(details.levels):
         sides = " x ".join(map(str, level.shape))
         chunks = " x ".join(map(str, level.chunks))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari import current_viewer
 from napari.qt import get_current_stylesheet
@@ -27,6 +27,7 @@ from napari_omezarr.location import Location, parse_many
 from napari_omezarr.plain_text import plain
 from napari_omezarr.user_files import Recents
 
+from .plate_choice import PlateChoice
 from .qt_async import Task, main_window
 
 if TYPE_CHECKING:
@@ -185,6 +186,7 @@ class OpenDialog(QDialog):
             "Coordinate system, if not the image's own (0.6)"
         )
         self.system.setClearButtonEnabled(True)
+        self.plate = PlateChoice(self)
         self.images = QListWidget(self)
         self.images.setSelectionMode(QListWidget.SelectionMode.ExtendedSelection)
         self.images.hide()
@@ -247,7 +249,7 @@ class OpenDialog(QDialog):
         self._forget_offer()
         system = self.system.text().strip() or None
         for location in locations:
-            task = Task(partial(_open, location, system))
+            task = Task(partial(_open, location, system, self.plate.options()))
             self._tasks[task] = location
         for task in list(self._tasks):
             task.start(partial(self._receive, task), self)
@@ -298,6 +300,7 @@ class OpenDialog(QDialog):
         self.progress.setTextVisible(False)
         layout.addLayout(address)
         layout.addWidget(self.system)
+        layout.addWidget(self.plate)
         layout.addWidget(self.message)
         layout.addWidget(self.images)
         layout.addWidget(self.recent)
@@ -378,10 +381,11 @@ def offer_images(place: Location, error: ImageChoiceError) -> bool:
     return True
 
 
-def _open(location: Location, system: str | None) -> Opened:
+def _open(location: Location, system: str | None, of_plate: dict[str, Any]) -> Opened:
     # Imported here, in the task's thread: the first time it takes a second or more.
     from napari_omezarr.reading import ReadOptions
 
     from .open import open_place
 
-    return open_place(location, ReadOptions(coordinate_system=system))
+    options = ReadOptions(coordinate_system=system, **of_plate)
+    return open_place(location, options)
