@@ -42,7 +42,7 @@ def test_a_plate_gives_wells_and_fields(places):
     assert np.array_equal(
         second.read(), small_images.pixels((2, 16, 24), seed=4 * 2 + 1)
     )
-    assert plate.image.shape == (2, 32, 72)
+    assert plate.image.shape == (2, 32, 144)
     assert "6 wells: A/1, A/2" in repr(plate)
     with pytest.raises(OptionError, match="no well C/1"):
         _ = plate["C/1"]
@@ -152,3 +152,29 @@ def test_an_option_that_is_none_is_said(places):
         napari_omezarr.open(places / "image.ome.zarr", colour="red")
     (name,) = napari_omezarr.open(places / "image.ome.zarr", labels="cells").labels
     assert name == "cells"
+
+
+def test_tables_are_those_beside_the_image_and_features_those_of_labels(tmp_path):
+    napari_omezarr.write(np.zeros((16, 16), np.uint16), tmp_path / "a.ome.zarr")
+    image = napari_omezarr.open(tmp_path / "a.ome.zarr")
+    assert image.tables == {}
+    numbers = np.arange(256, dtype=np.uint16).reshape(16, 16)
+    few = {"index": [1, 2], "area": [3.5, 4.5]}
+    many = {"index": np.arange(1, 256), **{f"m{i}": np.arange(255) for i in range(20)}}
+    napari_omezarr.add_labels(numbers, image, name="few", features=few)
+    napari_omezarr.add_labels(numbers, image, name="many", features=many)
+    again = napari_omezarr.open(image)
+    assert again.labels["few"].features() == few
+    assert again.features() == {}
+    (table,) = again.tables.values()
+    assert table.label == "many"
+    read = again.labels["many"].features()
+    assert {name: list(column) for name, column in read.items()} == {
+        name: list(column) for name, column in many.items()
+    }
+    (options,) = [
+        o for _, o, _ in napari_omezarr.read_layers(again) if o["name"] == "many"
+    ]
+    assert list(options["features"]["m3"]) == list(many["m3"])
+    with pytest.raises(OptionError, match="a layer has its own"):
+        napari_omezarr.add_labels(again.labels["few"], image, name="x", features=few)

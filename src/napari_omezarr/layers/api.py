@@ -191,7 +191,8 @@ def read_layers(  # noqa: PLR0913 - one verb, all its choices by name
     """
     if hasattr(address, "pyramids"):
         layers = layer_data(address.pyramids, channels=channels)
-        return [layer.layer_data for layer in with_contrast(layers)]
+        layers = with_contrast(with_features(layers) if features else layers)
+        return [layer.layer_data for layer in layers]
     if is_zarr(address):
         location = location_of(address)
     else:

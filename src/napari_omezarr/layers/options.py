@@ -242,7 +242,8 @@ def label_layer(pyramid: Pyramid, metadata: dict[str, Any]) -> LayerSpec:
         )
         said += left_out
         options |= colors
-        options |= _features(label)
+        if label.properties:
+            options["features"] = feature_columns(label)
     options |= _saved_labels(pyramid)
     source = source_of_features(pyramid)
     if source is not None and source.named:
@@ -297,14 +298,15 @@ def _label_colors(
     return {"colormap": colors}, notes
 
 
-def _features(label: ImageLabel) -> dict[str, Any]:
+def feature_columns(label: ImageLabel) -> dict[str, Any]:
+    """Give what the metadata know of each label, by column; ``index`` is the label."""
     if not label.properties:
         return {}
     rows = label.properties
     names = dict.fromkeys(name for row in rows.values() for name in row)
     names.pop("index", None)
     columns = {name: [row.get(name) for row in rows.values()] for name in names}
-    return {"features": {"index": list(rows), **columns}}
+    return {"index": list(rows), **columns}
 
 
 # Where a layer lies: scale, translate, affine, units and axis labels.

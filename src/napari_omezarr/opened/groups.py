@@ -11,6 +11,7 @@ from napari_omezarr.errors import NodeNotFoundError, OptionError
 from napari_omezarr.metadata import Acquisition, Well
 from napari_omezarr.reading import group_keys, kind_of, parse_node, read_current
 from napari_omezarr.store import open_store
+from napari_omezarr.tables import stored_tables
 
 from .image import OMEImage, refuse_secrets
 from .text import named, printable
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from napari_omezarr.location import Location
     from napari_omezarr.pyramid import Pyramid
+    from napari_omezarr.tables import StoredTable
 
 _AT_A_TIME = 8
 """How many fields of a well are opened at once."""
@@ -182,7 +184,7 @@ class OMEPlate:
     acquisitions : tuple of Acquisition
         Each with ``id`` and ``name``.
     image : OMEImage
-        All wells as one lazy image, the first field of each side by side.
+        All wells, or those that were chosen, as one lazy image.
     warnings, notes : tuple of str
         As in a `Reading`.
     """
@@ -219,6 +221,11 @@ class OMEPlate:
     def wells(self) -> tuple[OMEWell, ...]:
         """Give the wells that have data; asks nothing."""
         return tuple(OMEWell(self.location / path, path) for path in self.paths)
+
+    @property
+    def tables(self) -> dict[str, StoredTable]:
+        """The tables of the plate, by name; see `OMEImage.tables`."""
+        return {table.name: table for table in stored_tables(self.location)}
 
     def fields(self, acquisition: int | None = None) -> Iterator[OMEImage]:
         """Open all fields of all wells, one well after another."""

@@ -12,8 +12,10 @@ import numpy as np
 
 from napari_omezarr import region
 from napari_omezarr.errors import OptionError, UnsupportedDataError
+from napari_omezarr.layers import feature_columns, source_of_features
 from napari_omezarr.pyramid import Cropped, FixedAxes, Level, Pyramid, to_dask
 from napari_omezarr.region import RegionPart, crop_affine
+from napari_omezarr.tables import stored_tables
 from napari_omezarr.user_files import without_secrets
 
 from .part import Part, part_of
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from napari_omezarr.location import Location
     from napari_omezarr.metadata import Affine
     from napari_omezarr.pyramid import Bounds, Pixels
+    from napari_omezarr.tables import StoredTable
 
     from .part import Box, Unit
 
@@ -117,6 +120,34 @@ class OMEImage(Pyramid):
     def transforms(self) -> tuple[Affine, ...]:
         """For each level the map from an index to the world."""
         return tuple(level.affine for level in self.levels)
+
+    @property
+    def tables(self) -> dict[str, StoredTable]:
+        """The tables beside the image, by name; asks for their list, not their values.
+
+        Raises
+        ------
+        MetadataError, StoreError
+            The list cannot be understood, or could not be read.
+        """
+        return {table.name: table for table in stored_tables(self.location)}
+
+    def features(self) -> dict[str, Any]:
+        """Read what is known of each label, by column; ``index`` is the label; blocks.
+
+        From the metadata of a label image, or the table that is about it; empty if
+        there is none.
+
+        Raises
+        ------
+        OMEZarrError
+            The table cannot be understood, or could not be read.
+        """
+        source = source_of_features(self)
+        if source is None:
+            return {} if self.label is None else feature_columns(self.label)
+        table = source.find()
+        return {} if table is None else table.read().features()
 
     # Its pixels.
 

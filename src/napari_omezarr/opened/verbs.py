@@ -44,6 +44,11 @@ class OpenChoices(TypedDict, total=False):
     multiscale: int | str | None
     series: int | str | None
     coordinate_system: str | None
+    rows: Sequence[str] | None
+    columns: Sequence[str] | None
+    wells: Sequence[str] | None
+    fields: int | str | None
+    acquisition: int | str | None
     endpoint: str | None
     region: str | None
     profile: str | None
@@ -59,8 +64,9 @@ def open(address: Address, **choices: Unpack[OpenChoices]) -> Opened:
         Whatever `read_layers` takes: a path, an address of a bucket or the web, a zip
         file, a link of a web viewer; or what `listing` and `open` gave.
     **choices
-        ``labels``, ``level``, ``multiscale``, ``series``, ``coordinate_system``:
-        which part of it, see `ReadOptions`. ``endpoint``, ``region``, ``profile`` (of
+        ``labels``, ``level``, ``multiscale``, ``series``, ``coordinate_system``, and
+        ``rows``, ``wells``, ``fields`` ... of a plate: which part of it, see
+        `ReadOptions`. ``endpoint``, ``region``, ``profile`` (of
         AWS's files, or a connection of yours), ``anonymous``: how to sign in.
 
     Returns
@@ -93,9 +99,12 @@ def open(address: Address, **choices: Unpack[OpenChoices]) -> Opened:
             f"{unknown[0]} is no option.",
             action=f"There are: {', '.join(sorted((*_READ, *_SIGN_IN)))}.",
         )
-    labels = options.get("labels", True)
-    if not isinstance(labels, bool):
-        options["labels"] = (labels,) if isinstance(labels, str) else tuple(labels)
+    for name in ("labels", "rows", "columns", "wells"):
+        names = options.get(name)
+        if isinstance(names, str):
+            options[name] = (names,)
+        elif names is not None and not isinstance(names, bool):
+            options[name] = tuple(map(str, names))
     reading = read_current(place_of(address, **said), ReadOptions(**options))
     return _opened(reading)
 
