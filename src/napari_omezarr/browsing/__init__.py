@@ -24,6 +24,7 @@ from .details import (
 )
 from .entries import Entry, EntryKind
 from .listing import EntryPage, Listing, Prober, list_buckets
+from .mirror import MirrorPlan, mirror_store, plan_mirror
 from .share import (
     ChannelView,
     PublicAccess,
@@ -53,6 +54,7 @@ __all__ = [
     "LabelTable",
     "LevelDetails",
     "Listing",
+    "MirrorPlan",
     "Prober",
     "PublicAccess",
     "Speed",
@@ -66,6 +68,8 @@ __all__ = [
     "describe",
     "list_buckets",
     "measure_speed",
+    "mirror_store",
+    "plan_mirror",
     "pretty",
     "python_snippet",
     "raw_documents",

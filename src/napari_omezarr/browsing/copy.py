@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -22,10 +23,12 @@ from napari_omezarr.atomic_file import PARTIAL
 from napari_omezarr.errors import (
     ListingDeniedError,
     NodeNotFoundError,
+    ObjectChangedError,
     OptionError,
     StoreError,
     TargetExistsError,
     TruncatedBodyError,
+    VerificationError,
 )
 from napari_omezarr.location import DOCUMENTS, NODE_DOCUMENTS, is_below
 from napari_omezarr.pyramid import ArrayPixels
@@ -82,6 +85,7 @@ async def copy_store(
     *,
     progress: Callable[[CopyProgress], None] | None = None,
     accept_refused: bool = False,
+    verify: bool = False,
 ) -> Copied:
     """Copy all objects below a place, on the I/O loop.
 
@@ -101,9 +105,14 @@ async def copy_store(
     accept_refused : bool, optional
         Leave out what a bucket that may not be listed refuses: nobody can tell whether
         such chunks were never written.
+    verify : bool, optional
+        Read back what was written and compare it. What a bucket is sent carries its
+        checksum in any case, and what it lists by one is compared when it comes.
 
     Raises
     ------
+    VerificationError, ObjectChangedError
+        What was read back differs, or what came does not fit its checksum.
     LossError
         Chunks are refused so, and nobody has agreed to leave them out.
     TargetExistsError
@@ -115,11 +124,11 @@ async def copy_store(
     StoreError
         Something could not be read or written.
     """
-    _check_apart(source, target)
-    items = await _objects_of(source)
-    _check_names(source, target, items)
+    check_apart(source, target)
+    items = await objects_of(source)
+    check_names(source, target, items)
     journal = CopyJournal(source, target)
-    hierarchy = _open_target(target)
+    hierarchy = open_copy_target(target)
     there = await asyncio.to_thread(hierarchy.sizes, "")
     partials = set()
     if not hierarchy.is_object_store:
@@ -132,21 +141,22 @@ async def copy_store(
     for key in partials:
         await asyncio.to_thread(hierarchy.begin_delete, key)
     done = [item for item in items if same and _is_there(item, there)]
-    copying = _Copying(open_store(source), hierarchy, items, done, progress)
-    await copying.run(accept_refused=accept_refused)
+    copying = CopyRun(open_store(source), hierarchy, items, done, progress)
+    await copying.run(accept_refused=accept_refused, verify=verify)
     await asyncio.to_thread(journal.end)
     return Copied(target, copying.objects, copying.bytes, len(done))
 
 
-def _open_target(target: Location) -> Hierarchy:
+def open_copy_target(target: Location) -> Hierarchy:
+    """Give the hierarchy that objects are copied into."""
     if target.is_archive:
         sentence = f"Nothing is copied into an archive: {target.display}."
         raise OptionError(sentence, action="Choose a folder.", url=target.display)
     return open_hierarchy(target)
 
 
-class _Copying:
-    """One run of a copy."""
+class CopyRun:
+    """One run of a copy: the items that are not done yet."""
 
     def __init__(
         self,
@@ -167,8 +177,11 @@ class _Copying:
         finished = {item.name for item in done}
         self._waiting = [item for item in items if item.name not in finished]
         self._alone = asyncio.Lock()
+        self._verify = False
 
-    async def run(self, *, accept_refused: bool) -> None:
+    async def run(self, *, accept_refused: bool, verify: bool = False) -> None:
+        """Copy them, the root's document last."""
+        self._verify = verify
         self._tell()
         began = time.monotonic()
         # Where nothing is listed, what a refusal means depends on what can be read.
@@ -212,10 +225,31 @@ class _Copying:
         if item.size is not None and len(body) != item.size:
             sentence = f"{place} has changed while it was copied."
             raise TruncatedBodyError(sentence, action="Start again.", url=place)
+        if is_md5(item.etag) and md5(body) != item.etag:
+            await self._check_again(item, body, place)
         # A folder writes in the thread that begins, a bucket on this loop.
         put = await asyncio.to_thread(self._target.begin_put, item.name, body)
         await asyncio.wrap_future(put)
+        if self._verify:
+            found = await asyncio.to_thread(self._target.read, item.name)
+            if found is None or found.body != body:
+                sentence = f"What was read back of {item.name} differs."
+                action = "Copy it again; check the disk or the network."
+                raise VerificationError(sentence, action=action, url=place)
         return len(body)
+
+    async def _check_again(self, item: ObjectMeta, body: bytes, place: str) -> None:
+        """Fetch what does not fit its checksum once more.
+
+        An encrypted object's ETag looks like a checksum and is none: then what comes
+        is twice the same.
+        """
+        self._source.forget(item.name)
+        again = (await self._source.answers([item.name], apart=True))[item.name]
+        if again != body:
+            sentence = f"{place} came differently twice."
+            action = "Start again; check the network."
+            raise ObjectChangedError(sentence, action=action, url=place)
 
     def _tell(self) -> None:
         if self._progress is not None:
@@ -223,7 +257,17 @@ class _Copying:
             self._progress(CopyProgress(objects, self._all[0], size, self._all[1]))
 
 
-def _check_apart(source: Location, target: Location) -> None:
+def md5(body: bytes) -> str:
+    """Give the checksum that most services take for an ETag."""
+    return hashlib.md5(body, usedforsecurity=False).hexdigest()
+
+
+def is_md5(etag: str) -> bool:
+    """Whether an ETag may be the checksum of all: those of uploads in parts are not."""
+    return re.fullmatch("[0-9a-f]{32}", etag) is not None
+
+
+def check_apart(source: Location, target: Location) -> None:
     """Refuse to copy a place into itself."""
     ends = [f"{place.display.rstrip('/')}/" for place in (source, target)]
     if ends[0].startswith(ends[1]) or ends[1].startswith(ends[0]):
@@ -231,7 +275,7 @@ def _check_apart(source: Location, target: Location) -> None:
         raise OptionError(sentence, action="Choose another place.", url=target.display)
 
 
-def _check_names(
+def check_names(
     source: Location, target: Location, items: Iterable[ObjectMeta]
 ) -> None:
     """Refuse names that lead out of the target before anything is written."""
@@ -251,10 +295,10 @@ def _is_there(item: ObjectMeta, there: Mapping[str, int]) -> bool:
 # What is copied.
 
 
-async def _objects_of(source: Location) -> list[ObjectMeta]:
+async def objects_of(source: Location) -> list[ObjectMeta]:
     """List the objects, or name them after the metadata where nothing is listed."""
     try:
-        return await _listed(source)
+        return await listed(source)
     except ListingDeniedError as error:
         denied = error
     try:
@@ -266,7 +310,8 @@ async def _objects_of(source: Location) -> list[ObjectMeta]:
     return expected
 
 
-async def _listed(source: Location) -> list[ObjectMeta]:
+async def listed(source: Location) -> list[ObjectMeta]:
+    """List all objects of a place; NodeNotFoundError if there are none."""
     lister = open_lister(source)
     page = await lister.deep_page("")
     items = [*page.items]

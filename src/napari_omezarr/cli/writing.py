@@ -1,68 +1,20 @@
-"""Commands that copy and that change what is there: copy, add-labels, rendering."""
+"""Commands that change what is there: add-labels, append, calibrate, rendering."""
 
 from __future__ import annotations
 
-from concurrent.futures import CancelledError
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from .output import json_option, print_json, progress_bar
+from .output import json_option, print_json
 from .place import location_of, place_options
 from .saving import (
     by_axis,
-    interrupted_by,
-    of_target,
     report,
     save_options,
     saving,
     split_options,
-    target_options,
 )
-
-if TYPE_CHECKING:
-    from napari_omezarr.browsing import CopyProgress
-
-
-@click.command()
-@click.argument("source")
-@click.argument("target")
-@json_option
-@place_options
-@target_options
-def copy(
-    source: str,
-    target: str,
-    as_json: bool,
-    **reached: Any,
-) -> None:
-    """Copy a store byte by byte; started again, it goes on where it broke off."""
-    from napari_omezarr.browsing import copy_store, start
-    from napari_omezarr.errors import WriteCancelledError
-
-    there = location_of(target, **of_target(reached))
-    here = location_of(source, **reached)
-    with progress_bar(f"Copying {here.name}") as show:
-
-        def tell(progress: CopyProgress) -> None:
-            show(progress.objects / max(1, progress.all_objects))
-
-        copying = start(copy_store(here, there, progress=tell))
-        with interrupted_by(copying.cancel):
-            try:
-                done = copying.result()
-            except CancelledError:
-                sentence = f"The copy of {here.display} was stopped."
-                action = "The same command goes on where it was."
-                raise WriteCancelledError(sentence, action=action) from None
-    if as_json:
-        facts = {"objects": done.objects, "bytes": done.bytes, "before": done.resumed}
-        print_json({"address": done.target.display} | facts)
-        return
-    before = f", {done.resumed} were there before" if done.resumed else ""
-    click.echo(
-        f"{done.target.display}: {done.objects} objects, {done.bytes} bytes{before}."
-    )
 
 
 @click.command("add-labels")

@@ -87,12 +87,15 @@ class ObjectMeta:
         Bytes of an object, if they are known.
     modified : str
         When the object was written, ISO 8601 in UTC; ``""`` if nobody says.
+    etag : str
+        What names its content, as the list says; ``""`` if that says nothing.
     """
 
     name: str
     is_folder: bool
     size: int | None = None
     modified: str = ""
+    etag: str = ""
 
 
 @dataclass(frozen=True, slots=True)

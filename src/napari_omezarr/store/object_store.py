@@ -578,8 +578,8 @@ def list_page(body: bytes, above: int) -> ListPage:
         It is none.
     """
     root = _parsed(body, "ListBucketResult")
-    said = _said(root)
-    encoded = said.get("EncodingType") == "url"
+    page = _said(root)
+    encoded = page.get("EncodingType") == "url"
     kinds = {"CommonPrefixes": "Prefix", "Contents": "Key"}
     items = []
     for element in root:
@@ -594,9 +594,10 @@ def list_page(body: bytes, above: int) -> ListPage:
             continue
         size = facts.get("Size", "")
         number = int(size) if size.isdecimal() else None
-        items.append(ObjectMeta(name, False, number, facts.get("LastModified", "")))
-    more = said.get("IsTruncated") == "true"
-    return ListPage(tuple(items), said.get("NextContinuationToken", "") if more else "")
+        said = (facts.get("LastModified", ""), facts.get("ETag", "").strip('"'))
+        items.append(ObjectMeta(name, False, number, *said))
+    more = page.get("IsTruncated") == "true"
+    return ListPage(tuple(items), page.get("NextContinuationToken", "") if more else "")
 
 
 class BucketLister:
