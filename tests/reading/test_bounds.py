@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+import huge_documents
 import small_images
-from napari_omezarr.errors import MetadataError, OMEZarrError, UnsupportedDataError
+from child_process import child_process
+from napari_omezarr.errors import (
+    AccessDeniedError,
+    MetadataError,
+    OMEZarrError,
+    UnsupportedDataError,
+)
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
-from napari_omezarr.metadata import DocumentError, load_json
-from napari_omezarr.metadata.node import MOST_ELEMENTS
+from napari_omezarr.metadata import DocumentError, json_text, load_json
+from napari_omezarr.metadata.json_text import MOST_ELEMENTS
 from napari_omezarr.reading import ReadOptions, read
 from napari_omezarr.reading.image import MOST_CHANNELS, MOST_IMAGES
+from servers import faults
 
 MANY = 21_000
 
@@ -136,6 +149,82 @@ def test_a_document_that_is_too_much_is_refused_in_words(said, image):
         # A store may refuse so many bytes before.
         with pytest.raises(OMEZarrError, match=f"{said}|more bytes"):
             read(Location.parse(image))
+
+
+HUGE = {"wells": 1, "colours": 2}
+"""Of a million of these in one document: how many layers there are at least."""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is told as Linux does")
+def test_a_million_of_something_takes_little_memory(tmp_path):
+    kinds = huge_documents.KINDS if "OMEZARR_HUGE" in os.environ else HUGE
+    command = [sys.executable, huge_documents.__file__, tmp_path, *kinds]
+    with child_process(command, stdout=subprocess.PIPE, text=True) as opening:
+        told = opening.communicate()[0].splitlines()
+    lines = {line.split()[0]: line.split()[1:] for line in told}
+    assert lines.keys() == set(kinds)
+    for kind, (layers, _, grown, noted) in lines.items():
+        assert int(layers) >= HUGE.get(kind, 1), kind
+        assert int(grown) < 300, kind
+        assert noted == "1" or kind == "series", kind
+
+
+texts_of_json = st.text(st.sampled_from('a"\\[]{},: é'), max_size=6)
+values_of_json = st.recursive(
+    st.none() | st.integers(-9, 9) | texts_of_json,
+    lambda inner: (
+        st.lists(inner, max_size=9) | st.dictionaries(texts_of_json, inner, max_size=4)
+    ),
+    max_leaves=60,
+)
+
+
+def cut_short(value):
+    if isinstance(value, dict):
+        return {key: cut_short(each) for key, each in value.items()}
+    return [cut_short(v) for v in value[:4]] if isinstance(value, list) else value
+
+
+@settings(max_examples=60)
+@given(st.dictionaries(texts_of_json, values_of_json), st.sampled_from([None, 2]))
+def test_long_lists_are_cut_and_nothing_else_is_changed(value, indent):
+    body = json.dumps(value, indent=indent, ensure_ascii=False).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_text, "MOST_ELEMENTS", 3)
+        patch.setattr(json_text, "_size", lambda text: (text == body) << 40)
+        if cut_short(value) == value:
+            with pytest.raises(DocumentError):
+                load_json(body, shortened=True)
+        else:
+            assert load_json(body, shortened=True) == cut_short(value)
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_level_whose_document_is_too_long_costs_itself(tmp_path, version):
+    small_images.put_image(tmp_path / "a.zarr", version, count=3)
+    name = ".zarray" if version == "0.4" else "zarr.json"
+    for level in (1, 0):
+        document = tmp_path / "a.zarr" / str(level) / name
+        with document.open("ab") as file:
+            file.write(b" " * (65 << 20))
+        (image,) = read(tmp_path / "a.zarr").pyramids
+        assert [each.path for each in image.levels] == (["0", "2"] if level else ["2"])
+        assert f"{level}/{name} has more bytes" in " ".join(image.warnings)
+
+
+def test_one_refused_image_of_a_series_costs_itself(tmp_path, http_server):
+    path = tmp_path / "b.zarr"
+    small_images.put_group(path, "0.4", {"bioformats2raw.layout": 3})
+    small_images.put_group(path / "OME", "0.4", {"series": ["0", "1"]})
+    for number in range(2):
+        small_images.put_image(path / str(number), "0.4", count=1)
+    http_server.fault("*/b.zarr/0/*", faults.Status(401), forever=True)
+    (image,) = read(f"{http_server.url}/b.zarr").pyramids
+    assert image.location.name == "1"
+    assert "The image 0 could not be opened" in " ".join(image.warnings)
+    http_server.fault("*/b.zarr/1/*", faults.Status(401), forever=True)
+    with pytest.raises(AccessDeniedError, match="signed in"):
+        read(f"{http_server.url}/b.zarr")
 
 
 def test_usual_documents_are_parsed():

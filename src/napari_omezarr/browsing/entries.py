@@ -318,7 +318,7 @@ def _shape(document: Any) -> tuple[int, ...]:
 def json_object(body: object) -> dict[str, Any]:
     """Parse an answer that is a JSON object; anything else is an empty one."""
     try:
-        document = load_json(body) if isinstance(body, bytes) else None
+        document = load_json(body, shortened=True) if isinstance(body, bytes) else None
     except DocumentError:
         document = None
     return document if isinstance(document, dict) else {}

@@ -11,6 +11,7 @@ from .axes import (
 )
 from .channels import ResolvedChannel, is_rgb, resolve_channels
 from .document import KINDS, parse_document
+from .json_text import DocumentError, load_json
 from .model import (
     Acquisition,
     Axis,
@@ -33,7 +34,7 @@ from .model import (
     Window,
 )
 from .multiscale import fit_axes
-from .node import DocumentError, is_usable_path, load_json
+from .node import is_usable_path
 from .transforms import in_order, stored_parameters
 
 __all__ = [

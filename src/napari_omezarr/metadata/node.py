@@ -2,72 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from napari_omezarr.errors import MetadataError
+
+from .json_text import MOST_ELEMENTS
 
 MOST_NOTES = 50
 """A document with thousands of faults is told in this many sentences."""
-
-MOST_ELEMENTS = 20_000
-"""Of a longer list the first ones are read, where it is not said otherwise."""
-
-MOST_BYTES = 64 << 20
-MOST_PARSED = 256 << 20
-"""A document takes so many bytes at most: as text, and as values in memory."""
-
-MOST_DEPTH = 100
-
-
-class DocumentError(ValueError):
-    """A document is no JSON, or more of it than can be read; says which in words."""
-
-
-def load_json(body: bytes) -> Any:
-    """Parse a document that others wrote, unless it would take too much memory.
-
-    Raises
-    ------
-    DocumentError
-        It is not JSON, too long, or nested too deep.
-    """
-    if len(body) > MOST_BYTES:
-        size = f"{len(body) / 1e6:.0f} MB long, and {MOST_BYTES / 1e6:.0f}"
-        raise DocumentError(f"This document is {size} MB are the most that are read")
-    # What values take at least in CPython, without parsing them to find out.
-    objects, lists, values = map(body.count, (b"{", b"[", b","))
-    if len(body) + 200 * objects + 64 * lists + 40 * values > MOST_PARSED:
-        raise DocumentError("This document holds more than can be read at once")
-    # Looked at twice, as those in strings nest nothing and are slow to leave out.
-    if (
-        objects + lists > MOST_DEPTH
-        and _depth(body) > MOST_DEPTH
-        and _depth(_STRING.sub(b"", body)) > MOST_DEPTH
-    ):
-        raise DocumentError("This document is nested too deep")
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        raise DocumentError("This document is not JSON") from None
-
-
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_OTHERS = bytes(set(range(256)) - set(b"[]{}"))
-
-
-def _depth(body: bytes) -> int:
-    """Say how deep brackets are nested."""
-    brackets = np.frombuffer(body.translate(None, _OTHERS), np.uint8)
-    opening = (brackets == ord("[")) | (brackets == ord("{"))
-    steps = np.where(opening, 1, -1).astype(np.int8)
-    return int(np.cumsum(steps, dtype=np.int32).max(initial=0))
 
 
 @dataclass(slots=True)
@@ -147,8 +93,10 @@ class JsonNode:
             self.note("is not a list; its value is read as the only element")
             return (self,)
         if len(self.value) > most:
-            count = len(self.value)
-            self.note(f"lists {count:,} entries, of which the first {most:,} are read")
+            count = f"{len(self.value):,}"
+            if len(self.value) == MOST_ELEMENTS + 1:  # there may have been more
+                count = f"more than {MOST_ELEMENTS:,}"
+            self.note(f"lists {count} entries, of which the first {most:,} are read")
         return tuple(
             JsonNode(value, f"{self.where}/{index}", self.notes)
             for index, value in enumerate(self.value[:most])

@@ -10,6 +10,7 @@ from napari_omezarr.errors import (
     NodeNotFoundError,
     OMEZarrError,
     OptionError,
+    StoreError,
 )
 from napari_omezarr.metadata import (
     Image,
@@ -235,6 +236,9 @@ def _note_more(opening: Opening, count: str) -> None:
 
 def _at_least_one(opening: Opening, pyramids: list[Pyramid]) -> list[Pyramid]:
     if not pyramids:
+        refused = [f for f in opening.failures if isinstance(f, StoreError)]
+        if refused:  # it may be that one has to sign in
+            raise refused[0]
         place = opening.location.display
         why = opening.warnings[-1] if opening.warnings else "None is there."
         raise NodeNotFoundError(f"{place} lists images. {why}", url=place)

@@ -61,6 +61,15 @@ if TYPE_CHECKING:
 MOST_IMAGES = 100
 """So many images are opened at once, and so many label images, where none is chosen."""
 
+UNREADABLE = (
+    AccessDeniedError,
+    DamagedDataError,
+    MetadataError,
+    NodeNotFoundError,
+    UnsupportedDataError,
+)
+"""What one of several parts may be, without the others being any the worse for it."""
+
 MOST_CHANNELS = 500
 """More are no layers of their own: they are stepped through in one."""
 
@@ -236,7 +245,7 @@ def _find_level(
         if node is not None:
             _note_format(opening, node, zarr_format)
             return open_array(opening, node)
-    except (MetadataError, UnsupportedDataError) as error:
+    except (DamagedDataError, MetadataError, UnsupportedDataError) as error:
         return error
     msg = f"Level {path} is listed, but it is not there."
     return NodeNotFoundError(msg, url=opening.place(path).display)
@@ -277,7 +286,8 @@ def find_image(
             return []
         _note_format(opening, group, zarr_format)
         return (yield from open_image(opening, group, answers, name))
-    except (MetadataError, NodeNotFoundError, UnsupportedDataError) as error:
+    except UNREADABLE as error:
+        opening.failures.append(error)
         opening.warnings.append(f"The image {path} could not be opened. {error}")
         return []
 

@@ -20,6 +20,7 @@ from .rounds import Consolidated, ask
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from napari_omezarr.errors import OMEZarrError
     from napari_omezarr.location import Location
     from napari_omezarr.metadata import Kind
     from napari_omezarr.pyramid import Pyramid
@@ -151,7 +152,7 @@ def parse_array(path: str, answers: Answers, zarr_format: int) -> ArrayNode | No
 def parse_json(body: bytes, key: str) -> dict[str, Any]:
     """Parse a metadata document."""
     try:
-        document = load_json(body)
+        document = load_json(body, shortened=True)
     except DocumentError as error:
         if body.lstrip()[:1] == b"<":
             msg = "This address answers with a web page."
@@ -251,6 +252,7 @@ class Opening:
     store: RemoteStore
     options: ReadOptions
     warnings: list[str] = field(default_factory=list)
+    failures: list[OMEZarrError] = field(default_factory=list)  # of parts
     consolidated: Consolidated = field(default_factory=Consolidated)
     kind: Kind | None = None
 

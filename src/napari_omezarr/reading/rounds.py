@@ -249,7 +249,7 @@ class Consolidated:
 
 def _meaning_of(body: bytes) -> str | None:
     try:
-        return _meaning(load_json(body))
+        return _meaning(load_json(body, shortened=True))
     except DocumentError:
         return None
 
@@ -268,7 +268,7 @@ _OF_PIXELS = ("shape", "chunks", "chunk_grid", "dtype", "data_type", "compressor
 
 def _entries(body: bytes, *path: str) -> dict[str, Any]:
     try:
-        found: Any = load_json(body)
+        found: Any = load_json(body, shortened=True)
     except DocumentError:
         return {}
     for part in path:
