@@ -41,6 +41,7 @@ def labels(**options):
 
 
 POINTS = (np.zeros((4, 3)), {"name": "spots"}, "points")
+VECTORS = (np.zeros((4, 2, 3)), {"name": "arrows"}, "vectors")
 
 
 def finest(layer):
@@ -93,8 +94,8 @@ def test_a_name_without_suffix_gets_one(tmp_path):
 
 
 def test_other_layers_are_named_and_nothing_is_written(tmp_path):
-    with pytest.raises(NotSavedError, match="spots is left out") as caught:
-        write_path(str(tmp_path / "a.ome.zarr"), [image(), POINTS])
+    with pytest.raises(NotSavedError, match="arrows is left out") as caught:
+        write_path(str(tmp_path / "a.ome.zarr"), [image(), VECTORS])
     assert "Select only" in caught.value.action
     assert not list(tmp_path.iterdir())
 

@@ -288,8 +288,8 @@ def test_without_an_event_loop_it_blocks_and_raises(filled, tmp_path):
 def test_without_a_window_it_blocks_and_raises(tmp_path):
     model = ViewerModel()
     model.add_image(DATA, name="DAPI", **PLACED)
-    model.add_points(np.zeros((2, 3)), name="spots")
-    with pytest.raises(OMEZarrError, match="spots is left out"):
+    model.add_vectors(np.zeros((2, 2, 3)), name="arrows")
+    with pytest.raises(OMEZarrError, match="arrows is left out"):
         model.layers.save(str(tmp_path / "a.ome.zarr"))
     model.layers.selection = {model.layers["DAPI"]}
     (path,) = model.layers.save(str(tmp_path / "a.ome.zarr"), selected=True)

@@ -32,8 +32,8 @@ LEFT = Qt.MouseButton.LeftButton
 
 
 def fill(viewer):
-    """Two channels, labels, and points."""
-    viewer.add_points(np.zeros((2, 3)), name="spots")
+    """Two channels, labels, and vectors."""
+    viewer.add_vectors(np.zeros((2, 2, 3)), name="arrows")
     viewer.add_image(DATA, name="DAPI", contrast_limits=(3, 99), **PLACED)
     viewer.add_image(DATA[::-1], name="GFP", colormap="green", **PLACED)
     viewer.add_labels(DATA // 90, name="cells", **PLACED)
@@ -108,6 +108,17 @@ def finest(layer):
     return np.asarray(data[0] if isinstance(data, list) else data)
 
 
+def test_points_go_with_the_image(make_dock, filled, tmp_path, qtbot):
+    filled.add_points(np.ones((2, 3)), name="spots")
+    dock = make_dock()
+    aim(dock, qtbot, tmp_path / "a.ome.zarr")
+    assert "spots → table beside the image" in texts(dock)
+    qtbot.keyClick(dock.view.target.line, Qt.Key.Key_Return)
+    looked(dock, qtbot)
+    kinds = [kind for _, _, kind in read_layers(tmp_path / "a.ome.zarr")]
+    assert kinds == ["image", "image", "labels", "points"]
+
+
 def test_enter_saves_what_is_planned_and_it_opens_equal(
     viewer, tmp_path, qtbot, configuration
 ):
@@ -119,7 +130,7 @@ def test_enter_saves_what_is_planned_and_it_opens_equal(
         "cells → labels of a",
         "GFP → channel 1 of a",
         "DAPI → channel 0 of a",
-        "spots — points are not saved",
+        "arrows — vectors are not saved",
     ]
     assert "objects · about" in dock.view.plan.text()
     assert dock.view.target.state.text() == "✔ free"
@@ -204,7 +215,7 @@ def test_labels_are_added_to_the_image_that_is_open(dock, filled, tmp_path, qtbo
     filled.open(str(target), plugin=PLUGIN)
     looked(dock, qtbot)
     for row, text in enumerate(texts(dock)):
-        if not text.startswith(("cells", "spots")):
+        if not text.startswith(("cells", "arrows")):
             toggle(dock, qtbot, row)
     aim(dock, qtbot, target)
     assert offered(dock) == {SaveAction.ADD_LABELS, SaveAction.BESIDE}
@@ -245,7 +256,7 @@ def test_adding_labels_that_broke_off_is_offered_again(dock, filled, tmp_path, q
     target = tmp_path / "a.ome.zarr"
     write_layers([filled.layers["DAPI"]], target)
     for row, text in enumerate(texts(dock)):
-        if not text.startswith(("cells", "spots")):
+        if not text.startswith(("cells", "arrows")):
             toggle(dock, qtbot, row)
     cancel = threading.Event()
     cancel.set()

@@ -197,12 +197,12 @@ def test_nothing_to_save_is_said():
         plan((np.zeros((0, 5)), {"name": "empty"}, "image"))
 
 
-def test_points_are_said_not_dropped(tmp_path):
-    points = (np.zeros((3, 2)), {"name": "spots"}, "points")
-    found = plan(layer((9, 9), "yx"), points)
-    assert "spots is left out" in found.losses[0]
-    with pytest.raises(LossError, match="spots"):
-        write_layers([layer((9, 9), "yx"), points], tmp_path / "a.zarr")
+def test_vectors_are_said_not_dropped(tmp_path):
+    vectors = (np.zeros((3, 2, 2)), {"name": "arrows"}, "vectors")
+    found = plan(layer((9, 9), "yx"), vectors)
+    assert "arrows is left out" in found.losses[0]
+    with pytest.raises(LossError, match="arrows"):
+        write_layers([layer((9, 9), "yx"), vectors], tmp_path / "a.zarr")
     assert list(tmp_path.iterdir()) == []
 
 

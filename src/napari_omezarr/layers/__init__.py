@@ -1,5 +1,12 @@
 """Pyramids as napari layer data; napari's words live only here."""
 
+from .annotations import (
+    layers_beside,
+    named_annotations,
+    regions_of,
+    table_at,
+    table_layers,
+)
 from .api import layer_data, read_layers
 from .features import read_features, source_of_features
 from .options import feature_columns
@@ -22,11 +29,16 @@ __all__ = [
     "feature_columns",
     "fitting_contrast",
     "layer_data",
+    "layers_beside",
     "makeshift_limits",
+    "named_annotations",
     "plain_columns",
     "read_features",
     "read_layers",
+    "regions_of",
     "source_of_features",
+    "table_at",
+    "table_layers",
     "unfit_window",
     "with_checked_window",
     "with_contrast",

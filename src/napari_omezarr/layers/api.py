@@ -5,12 +5,17 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from napari_omezarr.errors import UnsupportedDataError
+from napari_omezarr.errors import (
+    MetadataError,
+    NodeNotFoundError,
+    UnsupportedDataError,
+)
 from napari_omezarr.location import Location
 from napari_omezarr.metadata import normalized_unit
 from napari_omezarr.reading import ReadOptions, read_current
 from napari_omezarr.store import is_zarr, location_of
 
+from .annotations import layers_beside, table_at, table_layers
 from .features import with_features
 from .options import image_layers, label_layer, viewable
 from .spec import with_contrast
@@ -150,7 +155,8 @@ def read_layers(  # noqa: PLR0913 - one verb, all its choices by name
         in; None takes the intrinsic one (0.6), or where its own transforms lead.
     features : bool, optional
         Whether to look for the features of labels in the tables beside them, and to
-        read those that take up to 512 MB of memory.
+        read those that take up to 512 MB of memory; and the points, shapes and tracks
+        that were saved with the image.
     rows, columns, wells : sequence of str or None, optional
         Of a plate only these rows, columns (by name) and wells (like ``B3``).
     fields : int, str or None, optional
@@ -169,7 +175,9 @@ def read_layers(  # noqa: PLR0913 - one verb, all its choices by name
     Returns
     -------
     list of (data, options, kind)
-        One for each channel and label image. ``data`` is a dask array, or a list
+        One for each channel and label image, then one for each layer of points,
+        shapes or tracks that was saved with it. Of the address of a table it is the
+        one layer of its places. ``data`` of pixels is a dask array, or a list
         of them, finest first; lazy. Only where the metadata give no contrast, a
         few chunks of the coarsest level are read.
 
@@ -215,9 +223,19 @@ def read_layers(  # noqa: PLR0913 - one verb, all its choices by name
         fields=fields,
         acquisition=acquisition,
     )
-    layers = layer_data(read_current(location, options).pyramids, channels=channels)
+    try:
+        pyramids = read_current(location, options).pyramids
+    except (NodeNotFoundError, UnsupportedDataError, MetadataError) as error:
+        return table_layers(table_at(location, error))
+    layers = layer_data(pyramids, channels=channels)
     layers = with_contrast(with_features(layers) if features else layers)
-    return [layer.layer_data for layer in layers]
+    found = [layer.layer_data for layer in layers]
+    if not features:
+        return found
+    beside, said = layers_beside(pyramids)
+    if said:
+        found[0][1]["metadata"]["omezarr"]["warnings"] += said
+    return found + beside
 
 
 def _names(names: Sequence[str] | None) -> tuple[str, ...] | None:

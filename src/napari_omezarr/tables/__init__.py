@@ -1,7 +1,8 @@
 """Tables beside images: what ngio, fractal and spatialdata write, read and written."""
 
 from .files import PARQUET, TEXT, csv_bytes, parse_file
-from .layout import feature_objects, feature_table, is_own_table
+from .geometry import LOOKS, Geometry, GeometryKind, geometry_of, joined, shapes_of
+from .layout import feature_objects, feature_table, geometry_objects, is_own_table
 from .stored import (
     GROUP,
     UNREAD,
@@ -19,10 +20,13 @@ from .wells import by_well
 
 __all__ = [
     "GROUP",
+    "LOOKS",
     "PARQUET",
     "TEXT",
     "UNREAD",
     "FeatureSource",
+    "Geometry",
+    "GeometryKind",
     "StoredTable",
     "Table",
     "by_well",
@@ -31,11 +35,15 @@ __all__ = [
     "feature_objects",
     "feature_source",
     "feature_table",
+    "geometry_objects",
+    "geometry_of",
     "is_own_table",
     "is_table_name",
+    "joined",
     "named_table",
     "open_table",
     "parse_file",
+    "shapes_of",
     "stored_tables",
     "table_in_words",
     "table_of",

@@ -294,7 +294,8 @@ class AnnotatedTable:
         said = self._root.attributes.get("index_key")
         if isinstance(said, str) and said not in found:
             return {said: names, **found}
-        if said in found:
+        known = self._root.attributes.get(ORDER)
+        if said in found or (isinstance(known, list) and self.index not in known):
             return found
         return {**found, free_name(self.index.strip("_") or "index", found): names}
 

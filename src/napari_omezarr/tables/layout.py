@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .annotated import ORDER, encode
+from .geometry import Geometry, table_of_geometry
 from .stored import FEATURES
 from .table import LABEL, Table, free_name, table_of
 
@@ -29,6 +30,18 @@ def is_own_table(attributes: Mapping[str, Any], label: str) -> bool:
 
 def _region(label: str) -> str:
     return f"../labels/{label}" if label else ".."
+
+
+def geometry_objects(geometry: Geometry, zarr_format: int) -> dict[str, bytes]:
+    """Give the objects of a table of places, by their keys in its group."""
+    table = table_of_geometry(geometry)
+    attributes = {
+        "type": "generic_table",
+        "table_version": "1",
+        "backend": "anndata",
+        **table.attributes,
+    }
+    return encode(table, zarr_format, attributes)
 
 
 def feature_objects(table: Table, zarr_format: int, label: str) -> dict[str, bytes]:

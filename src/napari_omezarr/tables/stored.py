@@ -19,13 +19,16 @@ from napari_omezarr.store import open_lister, open_store
 
 from .annotated import AnnotatedTable
 from .files import PARQUET, TEXT, check_ending, parse_file
+from .geometry import GEOMETRY, table_of_geometry
 from .nodes import TableDocuments, TableNode, below
+from .spatial import ENCODINGS, read_spatial
 from .table import LABEL, Table, column_of, whole
 
 GROUP = "tables"
 """The group beside an image, in a well, a plate or a spatialdata, that holds them."""
 FEATURES = "feature_table"
 _MOST_TABLES = 256
+_SPATIAL = "spatialdata"
 _FILES = {"csv": "table.csv", "parquet": "table.parquet"}
 
 
@@ -87,6 +90,8 @@ class StoredTable:
         """
         if self.backend == "anndata":
             table = self._annotated().read()
+        elif self.backend == _SPATIAL:
+            return table_of_geometry(read_spatial(self._documents(), self.node))
         else:
             columns = self._of_file() if self.backend == "file" else self._columns()
             table = Table(columns, attributes=self.attributes)
@@ -255,6 +260,11 @@ def _of_node(
 ) -> StoredTable | None:
     """Say what a table is about, from the attributes of its group; None if none."""
     said = node.attributes
+    if said.get("encoding-type") in ENCODINGS:
+        places = ENCODINGS[str(said["encoding-type"])]
+        return StoredTable(
+            location, name, places, _SPATIAL, "", "", said, node, documents
+        )
     annotated = said.get("encoding-type") == "anndata"
     backend = said.get("backend") or ("anndata" if annotated else None)
     if not isinstance(backend, str):
@@ -262,6 +272,9 @@ def _of_node(
     if backend.startswith("anndata"):  # "anndata_v1" of older versions
         backend = "anndata"
     kind = said.get("type")
+    own = said.get(GEOMETRY)
+    if isinstance(own, Mapping) and own.get("kind") in _PLACES:
+        kind = own["kind"]
     label = _region(said.get("region"))
     if kind == "ngff:region_table" or (not kind and label):
         kind = FEATURES
@@ -272,6 +285,7 @@ def _of_node(
     return StoredTable(location, name, kind, backend, label, key, said, node, documents)
 
 
+_PLACES = ("points", "shapes", "tracks")
 _IN_WORDS = {
     FEATURES: "features",
     "roi_table": "regions of interest",

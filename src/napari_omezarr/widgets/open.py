@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd  # type: ignore[import-untyped]  # its stubs are a package
+from napari import current_viewer
 from napari.layers import Layer
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QTimer
@@ -19,18 +20,29 @@ from qtpy.QtCore import QTimer
 from napari_omezarr.claims import place_of
 from napari_omezarr.display import attach
 from napari_omezarr.display.notifications import show_error, show_info, show_warning
-from napari_omezarr.errors import ImageChoiceError, OMEZarrError, OptionError
+from napari_omezarr.errors import (
+    ImageChoiceError,
+    MetadataError,
+    NodeNotFoundError,
+    OMEZarrError,
+    OptionError,
+    UnsupportedDataError,
+)
 from napari_omezarr.layers import (
     estimate_contrast,
     fitting_contrast,
     layer_data,
+    layers_beside,
+    named_annotations,
     plain_columns,
     read_features,
+    table_at,
+    table_layers,
     unfit_window,
     with_checked_window,
 )
 from napari_omezarr.plain_text import plain
-from napari_omezarr.reading import ReadOptions, read_current
+from napari_omezarr.reading import Reading, ReadOptions, read_current
 from napari_omezarr.tables import UNREAD
 from napari_omezarr.user_files import Recents
 
@@ -46,10 +58,9 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Labels
 
-    from napari_omezarr.layers import LayerSpec
+    from napari_omezarr.layers import LayerData, LayerSpec
     from napari_omezarr.location import Location
-    from napari_omezarr.pyramid import Pixels
-    from napari_omezarr.reading import Reading
+    from napari_omezarr.pyramid import Pixels, Pyramid
     from napari_omezarr.tables import FeatureSource
 
 Limits = tuple[float, float]
@@ -70,10 +81,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What was read of a place, and the layers it will be."""
+    """What was read of a place, and the layers it will be.
+
+    ``beside`` is layer data of a table, which is all there is then.
+    """
 
     reading: Reading
     specs: tuple[LayerSpec, ...]
+    beside: tuple[LayerData, ...] = ()
 
 
 def open_place(
@@ -86,7 +101,11 @@ def open_place(
     All channels of each image are read about, unless some are named.
     """
     follow_settings()
-    reading = read_current(location, options or ReadOptions())
+    try:
+        reading = read_current(location, options or ReadOptions())
+    except (NodeNotFoundError, MetadataError, UnsupportedDataError) as error:
+        table = table_at(location, error)
+        return Opened(Reading(location, ()), (), tuple(table_layers(table)))
     specs = layer_data(reading.pyramids, channels=channels)
     if not reading.location.is_remote:
         specs = [with_checked_window(spec) for spec in specs]
@@ -105,7 +124,9 @@ def make_layers(opened: Iterable[Opened], asked: OpenOptions = _NOTHING) -> list
     specs = [spec for part in parts for spec in part.specs]
     # Some of what is odd is found out only when layers are made.
     tell((p.reading for p in parts), (text for s in specs for text in s.warnings))
-    return [make_layer(spec) for spec in specs]
+    layers = [make_layer(spec) for spec in specs]
+    beside_later([p for part in parts for p in part.reading.pyramids], layers)
+    return layers + [Layer.create(*data) for part in parts for data in part.beside]
 
 
 def add_layers(viewer: ViewerModel, opened: Opened) -> None:
@@ -209,6 +230,30 @@ def _set_features(
     if features is not None:
         layer.features = features
         layer.metadata["omezarr"].pop(UNREAD, None)
+
+
+# Points, shapes and tracks that were saved with an image: after the picture, too.
+
+
+def beside_later(pyramids: Sequence[Pyramid], layers: Sequence[Layer]) -> None:
+    """Read what was saved with images, and add it to the viewer that shows them."""
+    named = [pyramid for pyramid in pyramids if named_annotations(pyramid)]
+    if named and layers:
+        shown = weakref.ref(layers[0])
+        Task(partial(layers_beside, named)).start(partial(_add_beside, shown))
+
+
+def _add_beside(
+    shown: weakref.ref[Layer], outcome: Future[tuple[list[LayerData], list[str]]]
+) -> None:
+    layer, viewer = shown(), current_viewer()
+    if layer is None or viewer is None or layer not in viewer.layers:
+        return  # the person has closed the image by then
+    beside, said = outcome.result()
+    for sentence in said:
+        show_warning(sentence)
+    for data in beside:
+        viewer.add_layer(Layer.create(*data))
 
 
 # Contrast limits that no metadata give: estimated in a thread, set by signal.

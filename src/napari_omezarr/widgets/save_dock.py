@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from napari.layers import Image, Labels
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import (
@@ -306,6 +307,7 @@ class SaveDock(QWidget):
     def _suggest(self) -> None:
         """Propose a place: the folder of the last save, the name of a layer."""
         layers = self.view.layers.layers()
+        layers = [each for each in layers if isinstance(each, Image | Labels)] or layers
         name = f"{layers[0].name if layers else 'image'}.ome.zarr".replace("/", "-")
         self.view.target.suggest(name)
         folder = remembered().get("folder")

@@ -193,6 +193,8 @@ def roles(plan: Plan) -> dict[str, str]:
             said[name] = f"{'labels alone' if image.is_label else what}{why}"
         if len({*names}) > 1 and image.spec.name not in said:
             said[image.spec.name] = f"image of {len(names)} channels{why}"
+    for table in plan.annotations:
+        said.setdefault(table.name, "table beside the image")
     return said
 
 

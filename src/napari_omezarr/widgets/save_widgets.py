@@ -6,7 +6,7 @@ from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Image, Labels, Layer
+from napari.layers import Image, Labels, Layer, Points, Shapes, Tracks
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import (
     QFileDialog,
@@ -194,7 +194,7 @@ class SaveLayers(QListWidget):
         for layer in reversed(list(layers)):
             item = QListWidgetItem(layer.name, self)
             item.setData(_LAYER, layer)
-            if not isinstance(layer, Image | Labels):
+            if not isinstance(layer, Image | Labels | Points | Shapes | Tracks):
                 kind = type(layer).__name__.lower()
                 item.setText(f"{layer.name} — {kind} are not saved")
                 item.setToolTip(plain(f"OME-Zarr has no place for {kind} layers."))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_omezarr.location import ARRAY_DOCUMENT
 from napari_omezarr.metadata import Affine
+from napari_omezarr.tables import GROUP
 
 from .encode import ZarrDocument, group_documents, zarr_format
 from .feature_tables import TABLE, lists_of_tables
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from napari_omezarr.metadata import Axis
 
     from .chunking import LevelPlan
-    from .feature_tables import FeaturePlan
+    from .feature_tables import TablePlan
     from .options import Method, Version
     from .plan import ImagePlan, Plan
 
@@ -175,7 +176,7 @@ def plan_documents(plan: Plan) -> tuple[ZarrDocument, ...]:
     return consolidated(documents, version, tables)
 
 
-def _lists(plan: Plan) -> list[FeaturePlan]:
+def _lists(plan: Plan) -> list[TablePlan]:
     """Give the tables of the images that are written; others are listed already."""
     written = {image.path for image in plan.images}
     return [each for each in plan.tables if each.image in written]
@@ -213,6 +214,9 @@ def image_attributes(plan: Plan, image: ImagePlan) -> dict[str, Any]:
     state = napari_document(spec, image.path, named=plan.collection)
     if image.features is not None and image.features.objects:
         state["labels"] = {**state.get("labels", {}), TABLE: image.features.name}
+    beside = [each.name for each in plan.annotations if each.image == image.path]
+    if beside:
+        state[GROUP] = beside
     if "coordinateTransformations" in multiscale:
         # Others show the intrinsic system; here it comes back where it was.
         state["coordinate_system"] = WORLD

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 from napari_omezarr.tables import (
     GROUP,
     FeatureSource,
+    Geometry,
     Table,
     feature_objects,
     feature_table,
+    geometry_objects,
     is_table_name,
 )
 
@@ -58,8 +60,8 @@ def named_by_labels(attributes: Mapping[str, Any]) -> str:
 
 
 @dataclass(frozen=True)  # no slots: what is computed is kept
-class FeaturePlan:
-    """A table that is written beside labels.
+class TablePlan:
+    """A table that is written beside an image, or its labels.
 
     Attributes
     ----------
@@ -71,20 +73,20 @@ class FeaturePlan:
         What the labels are called; ``""`` if they lie in no image.
     version : str
         Of OME-Zarr.
-    table : Table or FeatureSource
-        The features, or where they are to be read, once that is needed.
+    table : Table, FeatureSource or Geometry
+        The features, or where they are to be read, once that is needed; or places.
     """
 
     image: str
     name: str
     label: str
     version: Version
-    table: Table | FeatureSource
+    table: Table | FeatureSource | Geometry
 
     @property
-    def rows(self) -> int:
-        """How many rows are written; 0 where nobody has read them yet."""
-        return self.table.rows if isinstance(self.table, Table) else 0
+    def is_known(self) -> bool:
+        """Whether it is here, and need not be read."""
+        return not isinstance(self.table, FeatureSource)
 
     @property
     def folder(self) -> str:
@@ -100,7 +102,10 @@ class FeaturePlan:
         MetadataError, StoreError
             It had to be read, and that failed.
         """
-        table = self.table
+        table, number = self.table, zarr_format(self.version)
+        if isinstance(table, Geometry):
+            made = geometry_objects(table, number)
+            return {f"{self.folder}/{key}": body for key, body in made.items()}
         if isinstance(table, FeatureSource):
             stored = table.find(others=False)
             if stored is None:
@@ -108,7 +113,7 @@ class FeaturePlan:
             found = stored.read()
             features = found.features()
             table = feature_table(features, features.pop(INDEX))
-        made = feature_objects(table, zarr_format(self.version), self.label)
+        made = feature_objects(table, number, self.label)
         return {f"{self.folder}/{key}": body for key, body in made.items()}
 
     @property
@@ -134,7 +139,7 @@ class FeaturePlan:
                 done.result()
 
 
-def plan_features(spec: ImageSpec, path: str, version: Version) -> FeaturePlan | None:
+def plan_features(spec: ImageSpec, path: str, version: Version) -> TablePlan | None:
     """Decide which table is written beside labels; None where none is."""
     table = spec.label.table if spec.label else None
     if table is None:
@@ -144,12 +149,10 @@ def plan_features(spec: ImageSpec, path: str, version: Version) -> FeaturePlan |
     label = last if inside else ""
     image = "/".join(above[:-1]) if inside else path
     name = f"{label or folder_name(spec.name, ())}_features"
-    return FeaturePlan(image, name, label, version, table)
+    return TablePlan(image, name, label, version, table)
 
 
-def lists_of_tables(
-    plans: Sequence[FeaturePlan], version: Version
-) -> list[ZarrDocument]:
+def lists_of_tables(plans: Sequence[TablePlan], version: Version) -> list[ZarrDocument]:
     """Give the documents of the groups that list these tables."""
     names: dict[str, list[str]] = {}
     for each in plans:

@@ -9,13 +9,14 @@ import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from napari_omezarr.errors import LossError, OptionError
 from napari_omezarr.metadata import Affine, normalized_unit
 from napari_omezarr.pyramid import Pyramid
 from napari_omezarr.tables import Table
 
+from .annotations import ANNOTATIONS, geometry
 from .chunking import (
     COPIES,
     MANY_FILES,
@@ -28,9 +29,16 @@ from .chunking import (
     write_passes,
 )
 from .encode import Compression, array_document, compression
-from .feature_tables import plan_features
+from .feature_tables import TablePlan, plan_features
 from .from_arrays import Channels, Grid, describe_array, units_by_axis
-from .from_layers import SAVED, describe, is_array, layer_data, listed
+from .from_layers import (
+    SAVED,
+    describe,
+    is_array,
+    layer_data,
+    layer_origin,
+    listed,
+)
 from .image_spec import ImageSpec, by_times, group, unit_name
 from .rendering import folder_name
 from .source import empty_is_nan
@@ -43,8 +51,8 @@ if TYPE_CHECKING:
     from napari_omezarr.metadata import Axis
     from napari_omezarr.pyramid import Bounds
 
-    from .feature_tables import FeaturePlan
-    from .image_spec import ImageGroup
+    from .from_layers import LayerData
+    from .image_spec import ImageGroup, Origin
     from .journal import Key
     from .options import Method, WriteOptions
 
@@ -69,7 +77,7 @@ class ImagePlan:
     codec: Compression
     labels: tuple[str, ...] = ()
     """The names of its label images, which lie in ``labels`` below it."""
-    features: FeaturePlan | None = None
+    features: TablePlan | None = None
     """The table that is written beside labels."""
     reason: str = ""
     """Why it does not share an image with others, or belong to one."""
@@ -133,6 +141,8 @@ class Plan:
     collection: bool = False
     losses: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    annotations: tuple[TablePlan, ...] = ()
+    """Points, shapes and tracks, which are tables beside their image."""
 
     @property
     def objects(self) -> int:
@@ -144,14 +154,15 @@ class Plan:
         documents = arrays + groups * per_group
         if self.options.version == "0.4" and self.options.consolidated:
             documents += 1
-        documents += sum(len(each.objects) for each in self.tables if each.rows)
+        documents += sum(len(each.objects) for each in self.tables if each.is_known)
         documents += per_group * len({each.image for each in self.tables})
         return documents + sum(image.objects for image in self.images)
 
     @property
-    def tables(self) -> tuple[FeaturePlan, ...]:
-        """The tables that are written beside labels."""
-        return tuple(i.features for i in self.images if i.features is not None)
+    def tables(self) -> tuple[TablePlan, ...]:
+        """All tables that are written."""
+        of_labels = (i.features for i in self.images if i.features is not None)
+        return (*of_labels, *self.annotations)
 
     @property
     def objects_by_level(self) -> tuple[int, ...]:
@@ -356,15 +367,49 @@ def plan_layers(
     Those that OME-Zarr has no place for are left out, and are among the losses; many
     small objects are avoided in an object store.
     """
-    specs, losses = _specs(layers)
+    given = [each if is_array(each) else layer_data(each) for each in listed(layers)]
+    beside = [each for each in given if _is_annotation(each)]
+    specs, losses = _specs(each for each in given if not _is_annotation(each))
     specs = [_renamed(spec, options) for spec in specs]
-    return plan_groups(
+    plan = plan_groups(
         group(specs, merge=options.merge),
         name,
         options,
         object_store=object_store,
         losses=losses,
     )
+    return _with_annotations(plan, beside) if beside else plan
+
+
+def _is_annotation(layer: Any) -> TypeGuard[LayerData]:
+    return isinstance(layer, tuple) and layer[2] in ANNOTATIONS
+
+
+def _with_annotations(plan: Plan, layers: Sequence[LayerData]) -> Plan:
+    """Add tables of points, shapes and tracks beside the image that they lie upon."""
+    images = [image for image in plan.images if not image.is_label] or plan.images[:1]
+    taken: dict[str, list[str]] = {}
+    for each in plan.tables:
+        taken.setdefault(each.image, []).append(each.name)
+    found: list[TablePlan] = []
+    for data, options, kind in layers:
+        read = layer_origin(options)
+        home = next((image for image in images if _is_home(image, read)), images[0])
+        known = {axis.name: axis for axis in home.spec.axes}
+        name = folder_name(str(options.get("name") or kind), taken.get(home.path, ()))
+        taken.setdefault(home.path, []).append(name)
+        made = geometry(data, options, kind, known)
+        found.append(TablePlan(home.path, name, "", plan.options.version, made))
+    notes = (f"{each.name} becomes a table beside the image." for each in found)
+    return replace(plan, annotations=tuple(found), notes=(*plan.notes, *notes))
+
+
+def _is_home(image: ImagePlan, read: Origin | None) -> bool:
+    """Whether a layer was read from what lies beside an image."""
+    origin = image.spec.origin
+    if read is None or origin is None or not origin.address:
+        return False
+    return f"{read.address}/".startswith(f"{origin.address.rstrip('/')}/")
 
 
 def plan_groups(
@@ -379,7 +424,7 @@ def plan_groups(
     if not groups:
         raise OptionError(
             "There is no image and no labels layer to save.",
-            action="Choose at least one.",
+            action="Choose at least one; points, shapes and tracks go with it.",
         )
     _check_names(groups, options)
     collection = len(groups) > 1
@@ -550,11 +595,10 @@ def structure_of(image: ImagePlan) -> Structure:
 
 def _specs(layers: Iterable[Any]) -> tuple[list[ImageSpec], list[str]]:
     specs, losses = [], []
-    for each in listed(layers):
-        if is_array(each):
-            specs.append(describe_array(each, Grid(), "", Channels()))
+    for layer in layers:
+        if is_array(layer):
+            specs.append(describe_array(layer, Grid(), "", Channels()))
             continue
-        layer = layer_data(each)
         if isinstance(layer, Pyramid | ImageSpec) or layer[2] in SAVED:
             specs.append(describe(layer))
         else:

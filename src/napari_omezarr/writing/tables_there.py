@@ -24,13 +24,13 @@ from .feature_tables import TABLE, named_by_labels, plan_features
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .feature_tables import FeaturePlan
+    from .feature_tables import TablePlan
     from .hierarchy import Hierarchy
     from .image_spec import ImageSpec
     from .options import Version
 
 
-def with_free_name(features: FeaturePlan, hierarchy: Hierarchy) -> FeaturePlan:
+def with_free_name(features: TablePlan, hierarchy: Hierarchy) -> TablePlan:
     """Give a table a name that the image does not list: what is there stays whole.
 
     The hierarchy is the image's.
@@ -168,7 +168,7 @@ def update_labels(
     return written
 
 
-def _is_there(features: FeaturePlan, home: Hierarchy) -> bool:
+def _is_there(features: TablePlan, home: Hierarchy) -> bool:
     """Whether exactly this table is stored."""
     keys = list(features.objects)
     found = home.read_all(keys)

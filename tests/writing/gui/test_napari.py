@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from napari.components import ViewerModel
-from napari.layers import Image, Labels, Layer, Points
+from napari.layers import Image, Labels, Layer, Vectors
 from napari.utils.colormaps import Colormap, DirectLabelColormap
 from napari.utils.transforms import CompositeAffine
 
@@ -99,9 +99,9 @@ def test_rgb_and_plain_layers(tmp_path):
     assert image.axis_labels == labels.axis_labels == ("y", "x")
 
 
-def test_points_are_refused_by_name(tmp_path):
-    with pytest.raises(LossError, match="spots"):
-        write_layers([Image(DATA), Points(name="spots")], tmp_path / "a.zarr")
+def test_vectors_are_refused_by_name(tmp_path):
+    with pytest.raises(LossError, match="arrows"):
+        write_layers([Image(DATA), Vectors(name="arrows")], tmp_path / "a.zarr")
 
 
 numbers = st.floats(0.1, 10)

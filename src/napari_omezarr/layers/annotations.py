@@ -1,0 +1,207 @@
+"""Tables of places as layers of points, shapes and tracks."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_omezarr.errors import ImageChoiceError, OMEZarrError, OptionError
+from napari_omezarr.metadata import Affine, normalized_unit
+from napari_omezarr.plain_text import plain
+from napari_omezarr.reading import ReadOptions, read
+from napari_omezarr.region import layer_options
+from napari_omezarr.tables import (
+    GROUP,
+    LOOKS,
+    geometry_of,
+    named_table,
+    open_table,
+    shapes_of,
+)
+
+from .spec import plain_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from napari_omezarr.location import Location
+    from napari_omezarr.pyramid import Pyramid
+    from napari_omezarr.tables import Geometry, StoredTable
+
+    from .spec import LayerData
+
+_COLORS = ("face_color", "border_color", "edge_color")
+
+
+def table_layers(table: StoredTable) -> list[LayerData]:
+    """Give the layer of a table; blocks.
+
+    Regions of interest become shapes, tables with coordinates points or tracks, and
+    what was saved of a layer that layer again.
+
+    Raises
+    ------
+    OptionError
+        It does not say where its rows are (as features of labels, which come with
+        their image).
+    OMEZarrError
+        It could not be read.
+    """
+    return [_layer(table, _image_of(table.location))]
+
+
+def layers_beside(
+    pyramids: Iterable[Pyramid],
+) -> tuple[list[LayerData], list[str]]:
+    """Give the layers of points, shapes and tracks saved with images; blocks.
+
+    What cannot be read costs itself, and is said in a sentence.
+    """
+    found: list[LayerData] = []
+    said: list[str] = []
+    for pyramid in pyramids:
+        for name in named_annotations(pyramid):
+            try:
+                table = named_table(pyramid.location, name)
+                found += [_layer(table, pyramid)] if table else []
+            except OMEZarrError as error:
+                said.append(f"The layer {name} could not be read. {error}")
+    return found, said
+
+
+def table_at(location: Location, error: OMEZarrError) -> StoredTable:
+    """Find the table at an address that is no image; what is none keeps its error."""
+    if not isinstance(error, ImageChoiceError):
+        with suppress(OMEZarrError):
+            return open_table(location)
+    raise error
+
+
+def named_annotations(pyramid: Pyramid) -> tuple[str, ...]:
+    """Name the tables of layers that an image was saved with."""
+    state = pyramid.extras.get("napari")
+    names = state.get(GROUP) if isinstance(state, dict) else None
+    if not isinstance(names, list):
+        return ()
+    return tuple(name for name in names if isinstance(name, str))
+
+
+def _layer(table: StoredTable, image: Pyramid | None) -> LayerData:
+    geometry = geometry_of(table.read())
+    options: dict[str, Any] = {
+        "name": plain(str(geometry.looks.get("name") or table.name)),
+        "metadata": {"omezarr": {"address": table.location.display}},
+        **_placed(geometry, image, is_region="roi_table" in table.kind),
+    }
+    own = {n: c for n, c in geometry.features.items() if n.startswith(LOOKS)}
+    features = {n: c for n, c in geometry.features.items() if n not in own}
+    if features:
+        options["features"] = plain_columns(features)
+    options |= {key: v for key, v in geometry.looks.items() if key != "name"}
+    options |= {n.removeprefix(LOOKS): _of_each(n, c) for n, c in own.items()}
+    for key in _COLORS:
+        if isinstance(options.get(key), list):
+            options[key] = np.asarray(options[key], float)
+    match geometry.kind:
+        case "points":
+            return geometry.coordinates, options, "points"
+        case "shapes":
+            return _shapes(geometry, options, is_region="roi_table" in table.kind)
+        case _:
+            graph = options.pop("graph", None) or {}
+            options["graph"] = {int(child): parents for child, parents in graph.items()}
+            ids = np.zeros(0) if geometry.owner is None else geometry.owner
+            return np.column_stack([ids, geometry.coordinates]), options, "tracks"
+
+
+def _shapes(
+    geometry: Geometry, options: dict[str, Any], *, is_region: bool
+) -> LayerData:
+    options["shape_type"] = list(geometry.types)
+    if not geometry.types:
+        options["ndim"] = len(geometry.axes)
+        options.pop("shape_type")
+    if is_region:  # the picture is to be seen in them
+        sides = np.ptp(geometry.coordinates, axis=0) if geometry.types else [0.0]
+        options |= {"face_color": "transparent", "edge_color": "yellow"}
+        options |= {"edge_width": max(*sides, 1e-9) / 400, "opacity": 1.0}
+        if "name" in geometry.features:
+            options["text"] = {"string": "{name}", "color": "yellow"}
+    return shapes_of(geometry), options, "shapes"
+
+
+def _of_each(name: str, column: np.ndarray) -> Any:
+    if any(name.endswith(color) for color in _COLORS):
+        return [json.loads(value) for value in column]
+    return column.tolist()
+
+
+# Where a layer lies: where it was saved, or upon the image that it is beside.
+
+
+def _placed(
+    geometry: Geometry, image: Pyramid | None, *, is_region: bool
+) -> dict[str, Any]:
+    affine, units = geometry.affine, geometry.units
+    if is_region and image is not None:
+        affine, units = _of_image(geometry.axes, image)
+    options: dict[str, Any] = {"axis_labels": geometry.axes}
+    if units:
+        options["units"] = units
+    if affine is not None:
+        options |= layer_options(affine)
+    return options
+
+
+def _of_image(
+    axes: Sequence[str], image: Pyramid
+) -> tuple[Affine | None, tuple[str, ...]]:
+    """Place regions, which begin at the edge of a pixel and not in its middle."""
+    world = {axis.name: number for number, axis in enumerate(image.world_axes)}
+    affine = image.levels[0].affine
+    if not affine.is_diagonal or not set(axes) <= world.keys():
+        return None, ()
+    numbers = [world[axis] for axis in axes]
+    units = tuple(normalized_unit(image.world_axes[n]) or "pixel" for n in numbers)
+    offsets = [affine.translation[n] - affine.scale[n] / 2 for n in numbers]
+    return Affine.from_translation(offsets), units
+
+
+def _image_of(table: Location) -> Pyramid | None:
+    """Read the image that a table lies beside; None where there is none."""
+    if table.parent.name != GROUP:
+        return None
+    try:
+        options = ReadOptions(labels=False)
+        return next(iter(read(table.parent.parent, options).pyramids), None)
+    except OMEZarrError:  # it is placed as it says itself
+        return None
+
+
+def regions_of(table: StoredTable) -> Mapping[str, tuple[slice, slice]]:
+    """Give the regions of interest of a table in the units of the world: y and x.
+
+    Blocks, also to find out where the image lies.
+
+    Raises
+    ------
+    OptionError
+        It is no table of regions.
+    OMEZarrError
+        It could not be read.
+    """
+    geometry = geometry_of(table.read())
+    names = geometry.features.get("name")
+    if geometry.kind != "shapes" or names is None:
+        raise OptionError(f"{table.name} holds no regions.")
+    image = _image_of(table.location)
+    moved = _of_image(geometry.axes, image)[0] if image else None
+    found = {}
+    for name, corners in zip(names, shapes_of(geometry), strict=True):
+        placed = corners if moved is None else moved(corners)
+        low, high = placed.min(axis=0).tolist(), placed.max(axis=0).tolist()
+        found[str(name)] = slice(low[0], high[0]), slice(low[1], high[1])
+    return found
