@@ -17,7 +17,7 @@ HEADLESS = scripts/headless
 LIMIT ?= 2700
 SUITE = scripts/within $(LIMIT) $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: help env system lint format test coverage test-core test-clouds test-filesystems test-newest test-pyside test-browsers demo build clean
+.PHONY: help env system lint format test coverage test-core test-clouds test-filesystems test-newest test-pyside test-browsers demo docs pictures build clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -98,6 +98,17 @@ demo: env system ## napari on a remote OME-Zarr, from an S3 server that is start
 	  echo "== demo: no display here, so a virtual one, and a screenshot"; \
 	  exec $(HEADLESS) $(BIN)/python -m napari_omezarr.demo --screenshot demo-output $(ARGS); \
 	fi
+
+docs: env ## the documentation site, in build/site; a warning is an error
+	@echo "== docs: pages gathered, reference generated, the site built in strict mode"
+	@scripts/docs-environment "$(BIN)" "$(VENV)-docs"
+	@$(VENV)-docs/bin/python scripts/site_source.py build/site-source
+	@NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs build --quiet
+	@echo "build/site/index.html"
+
+pictures: env system ## every picture of the documentation, from the running program
+	@echo "== pictures: docs/pictures, on a display of its own"
+	@for script in pictures pictures_animation pictures_panel pictures_browser; do $(HEADLESS) $(BIN)/python scripts/$$script.py; done
 
 build: env ## the sdist and the wheel, in dist/
 	@$(BIN)/uv build --python $(BIN)/python

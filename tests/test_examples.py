@@ -6,12 +6,13 @@ import re
 import runpy
 from contextlib import chdir
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from napari_omezarr import read_layers
+import napari_omezarr
+from napari_omezarr import read_layers, write_image
 from napari_omezarr.samples import write_cells
 
 if TYPE_CHECKING:
@@ -28,6 +29,21 @@ PLACEHOLDER = "s3://bucket/image.ome.zarr"
 def sample(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Cells]:
     place = tmp_path_factory.mktemp("sample") / "cells.ome.zarr"
     return place, write_cells(place, shape=(8, 96, 128))
+
+
+def run_page(
+    page: str, place: Path, folder: Path, names: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Run all Python of a page in a folder; a bucket's address is a place instead."""
+    names = names or {}
+    text = (ROOT / page).read_text("utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.S)
+    assert blocks
+    with chdir(folder):
+        for block in blocks:
+            code = block.replace(PLACEHOLDER, place.as_posix())
+            exec(code.replace("s3://bucket/", f"{place.as_posix()}/"), names)
+    return names
 
 
 def run(path: Path, address: Path) -> None:
@@ -89,16 +105,10 @@ def test_layers_are_saved_and_open_again(
 def test_the_code_in_the_readme_runs(
     sample: tuple[Path, Cells], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    blocks = re.findall(
-        r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S
-    )
-    assert blocks
-    for block in blocks:
-        assert PLACEHOLDER in block
-        with chdir(tmp_path):
-            exec(block.replace(PLACEHOLDER, sample[0].as_posix()), {})
-    assert (tmp_path / "copy.ome.zarr" / "zarr.json").is_file()
-    assert "image Nuclei (0.5, 0.2, 0.2) (8, 96, 128)" in capsys.readouterr().out
+    run_page("README.md", sample[0], tmp_path)
+    assert "axes: c 2, z 8 (0.5 micrometer)" in capsys.readouterr().out
+    kinds = [kind for _, _, kind in read_layers(tmp_path / "part.ome.zarr")]
+    assert kinds == ["image", "labels"]
 
 
 def test_the_code_about_saving_runs(sample: tuple[Path, Cells], tmp_path: Path) -> None:
@@ -122,15 +132,68 @@ def test_the_code_about_python_runs(
     sample: tuple[Path, Cells], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     pytest.importorskip("xarray")
-    text = (ROOT / "docs" / "python.md").read_text("utf-8")
-    names: dict[str, object] = {}
-    with chdir(tmp_path):
-        for block in re.findall(r"```python\n(.*?)```", text, re.S):
-            exec(block.replace(PLACEHOLDER, sample[0].as_posix()), names)
+    pytest.importorskip("scipy")
+    names = run_page("docs/python.md", sample[0], tmp_path)
     said = capsys.readouterr().out
     assert "('y', 'x') (96, 128) {'y': 0.2, 'x': 0.2}" in said
     assert "Valid OME-Zarr 0.5." in said
-    assert list(names["napari_omezarr"].open(tmp_path / "part.ome.zarr").labels) == [
+    assert names["count"] > 0
+    again = napari_omezarr.open(tmp_path / "again.ome.zarr")
+    assert list(again.labels) == ["nuclei", "bright", "objects"]
+    assert list(napari_omezarr.open(tmp_path / "part.ome.zarr").labels) == [
         "nuclei",
         "bright",
     ]
+
+
+def test_the_code_about_jobs_runs(
+    sample: tuple[Path, Cells], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    pytest.importorskip("xarray")
+    run_page("docs/headless.md", sample[0], tmp_path)
+    assert "{'c': 1.0, 'y': 0.2, 'x': 0.2}" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def embryo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write what the guides speak of: an embryo with cells, a film, some edits."""
+    folder = tmp_path_factory.mktemp("embryo")
+    pixels = np.zeros((12, 202, 302), np.uint8)
+    grid = {"scale": {"z": 4, "y": 2, "x": 1}, "units": "micrometer"}
+    place = folder / "embryo.ome.zarr"
+    write_image(pixels, place, "zyx", labels={"cells": pixels}, levels=2, **grid)
+    write_image(np.zeros((2, 1, 4, 8, 8), np.uint8), folder / "film.ome.zarr", "tczyx")
+    return folder
+
+
+def test_the_code_about_editing_runs(embryo: Path) -> None:
+    before = np.zeros((2, 2, 2), np.uint8)
+    names = {
+        "before": before,
+        "edited": before + 1,
+        "next_volume": np.ones((1, 4, 8, 8), np.uint8),
+        "stain": np.ones((3, 4, 8, 8), np.uint8),
+    }
+    run_page("docs/editing.md", embryo, embryo, names)
+    film = napari_omezarr.open(embryo / "film.ome.zarr")
+    assert (film.shape, film.name) == ((3, 2, 4, 8, 8), "embryo 3")
+    assert film.channels[1].name == "RFP"
+    assert (film.scale["z"], film.units["z"]) == (2, "micrometer")
+
+
+def test_the_code_about_a_region_runs(embryo: Path) -> None:
+    components = pytest.importorskip("napari.components")
+    names = run_page(
+        "docs/region.md", embryo, embryo, {"viewer": components.ViewerModel()}
+    )
+    assert names["crop"].data.shape == (8, 131, 86)
+
+
+def test_the_code_about_tables_runs(embryo: Path, tmp_path: Path) -> None:
+    place = tmp_path / "image.ome.zarr"
+    numbers = np.arange(900, dtype=np.uint16).reshape(30, 30)
+    write_image(numbers, place, "yx")
+    table = {"index": np.arange(1, 900), "area": np.ones(899)}
+    napari_omezarr.add_labels(numbers, place, name="cells", features=table)
+    names = run_page("docs/tables.md", embryo, tmp_path)
+    assert list(names["columns"]["area"]) == list(table["area"])
