@@ -19,6 +19,7 @@ def test_the_public_names_are_these():
         "Reading",
         "WriteOptions",
         "add_labels",
+        "add_plate_labels",
         "append",
         "calibrate",
         "copy",
@@ -36,6 +37,7 @@ def test_the_public_names_are_these():
         "write",
         "write_image",
         "write_layers",
+        "write_plate",
     ]
 
 

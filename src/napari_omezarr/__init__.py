@@ -15,7 +15,16 @@ if TYPE_CHECKING:
     from .errors import OMEZarrError
     from .layers import read_layers
     from .location import Location
-    from .opened import copy, listing, open, open_async, validate, write
+    from .opened import (
+        add_plate_labels,
+        copy,
+        listing,
+        open,
+        open_async,
+        validate,
+        write,
+        write_plate,
+    )
     from .pyramid import Pyramid
     from .reading import Reading, ReadOptions, read
     from .writing import (
@@ -40,6 +49,7 @@ __all__ = [
     "Reading",
     "WriteOptions",
     "add_labels",
+    "add_plate_labels",
     "append",
     "calibrate",
     "copy",
@@ -57,6 +67,7 @@ __all__ = [
     "write",
     "write_image",
     "write_layers",
+    "write_plate",
 ]
 
 _HOMES = {
@@ -67,6 +78,7 @@ _HOMES = {
     "Reading": "reading",
     "WriteOptions": "writing",
     "add_labels": "writing",
+    "add_plate_labels": "opened",
     "append": "writing",
     "calibrate": "writing",
     "copy": "opened",
@@ -84,6 +96,7 @@ _HOMES = {
     "write": "opened",
     "write_image": "writing",
     "write_layers": "writing",
+    "write_plate": "opened",
 }
 
 

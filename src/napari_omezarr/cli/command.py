@@ -31,10 +31,16 @@ _HOMES = {
     "append": "writing",
     "calibrate": "writing",
     "rendering": "writing",
+    "write-plate": "plates",
     "serve": "serving",
     "connections": "connecting",
 }
-_NAMES = {"add-labels": "add_labels", "open": "open_", "table": "table_"}
+_NAMES = {
+    "add-labels": "add_labels",
+    "write-plate": "write_plate",
+    "open": "open_",
+    "table": "table_",
+}
 _SUMMARIES = {
     "ls": "List what a place holds, with what each thing is.",
     "tree": "List what a place holds, and what is in that.",
@@ -55,6 +61,7 @@ _SUMMARIES = {
     "append": "Append an image to another, along time, channels or another axis.",
     "calibrate": "Say anew how large pixels are, where they lie, and in which unit.",
     "rendering": "Change names, colours and contrast of an image's channels.",
+    "write-plate": "Write a table of images as a plate, or add them to one.",
     "serve": "Serve a folder over HTTP to web viewers.",
     "connections": "List, test, add and import connections.",
 }

@@ -1,6 +1,6 @@
 """Other formats to OME-Zarr: one input, many, or many merged into one."""
 
-from .formats import ReadChoices
+from .formats import ReadChoices, read_images
 from .inputs import ConvertInput, find_inputs
 from .merging import MergedInput, by_pattern, by_table
 from .runs import (
@@ -28,5 +28,6 @@ __all__ = [
     "find_inputs",
     "is_image_name",
     "plan_jobs",
+    "read_images",
     "scheduled",
 ]

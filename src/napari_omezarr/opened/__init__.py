@@ -2,6 +2,7 @@
 
 from .groups import OMECollection, OMEPlate, OMEWell
 from .image import OMEImage
+from .plates import add_plate_labels, write_plate
 from .verbs import copy, listing, open, open_async, validate, write
 
 __all__ = [
@@ -9,10 +10,12 @@ __all__ = [
     "OMEImage",
     "OMEPlate",
     "OMEWell",
+    "add_plate_labels",
     "copy",
     "listing",
     "open",
     "open_async",
     "validate",
     "write",
+    "write_plate",
 ]

@@ -105,6 +105,9 @@ def open(address: Address, **choices: Unpack[OpenChoices]) -> Opened:
             options[name] = (names,)
         elif names is not None and not isinstance(names, bool):
             options[name] = tuple(map(str, names))
+    for name in ("rows", "columns", "wells"):
+        if options.get(name) is not None:
+            options[name] = tuple(map(str, options[name]))
     reading = read_current(place_of(address, **said), ReadOptions(**options))
     return _opened(reading)
 

@@ -30,6 +30,13 @@ from .labels import LabelsThere, discard_labels, labels_there
 from .options import SaveMode, WriteOptions
 from .patching import PatchConflictError
 from .plan import ImagePlan, Plan, accepted
+from .plates import (
+    PlateField,
+    list_fields,
+    listed_fields,
+    parse_well_name,
+    plate_version,
+)
 from .save import Saved, check_not_open
 from .source import PixelSource, as_source, stack
 
@@ -45,6 +52,7 @@ __all__ = [
     "PatchConflictError",
     "PixelSource",
     "Plan",
+    "PlateField",
     "Progress",
     "SaveMode",
     "Saved",
@@ -71,14 +79,18 @@ __all__ = [
     "is_document",
     "journal_digest",
     "labels_there",
+    "list_fields",
+    "listed_fields",
     "ome_block",
     "open_existing",
     "open_hierarchy",
     "open_target",
+    "parse_well_name",
     "parsed",
     "patch",
     "plan_patch",
     "plan_write",
+    "plate_version",
     "read_origin",
     "stack",
     "undo_patch",

@@ -1,0 +1,87 @@
+"""The command write-plate: a table of images becomes a plate, or more wells of one."""
+
+from __future__ import annotations
+
+import csv
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .output import json_option, print_json
+from .place import location_of, place_options
+from .saving import save_options, saving, split_options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_IMAGE = ("image", "path", "file")
+"""What the column of the images' addresses may be called."""
+
+
+@click.command("write-plate")
+@click.argument("table", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("plate")
+@click.option("--name", help="Of the plate.")
+@click.option("--axes", help="Of files that do not say them, like cyx.")
+@save_options
+@json_option
+@place_options
+def write_plate(
+    table: Path,
+    plate: str,
+    name: str | None,
+    axes: str | None,
+    as_json: bool,
+    **said: Any,
+) -> None:
+    """Write the images that TABLE names as the wells of PLATE, or add them to it.
+
+    TABLE is CSV with the columns image (a path or an address: OME-Zarr, TIFF and what
+    else is converted) and well (or row and column); and field and acquisition, where
+    there are several. Several commands may add to one plate at once; what broke off
+    goes on with --unfinished resume.
+    """
+    from napari_omezarr import write_plate as write
+
+    choices, reached = split_options(said)
+    there = location_of(plate, **reached)
+    rows = list(_rows(table, axes))
+    with saving(f"Writing {there.name}") as running:
+        saved = write(rows, there, name=name, **running, **choices)
+    if as_json:
+        print_json({"address": there.display, "fields": [s.address for s in saved]})
+        return
+    fields = "1 field" if len(saved) == 1 else f"{len(saved):,} fields"
+    click.echo(f"{there.display}: {fields} written.")
+
+
+def _rows(table: Path, axes: str | None) -> Iterator[dict[str, Any]]:
+    """Give the rows of a table, with what reads each image when its turn comes."""
+    from napari_omezarr.errors import OptionError
+
+    with table.open(newline="", encoding="utf-8-sig") as lines:
+        for row in csv.DictReader(lines):
+            known = {
+                (k or "").strip().lower(): (v or "").strip() for k, v in row.items()
+            }
+            image = next((known[key] for key in _IMAGE if known.get(key)), None)
+            if image is None:
+                msg = f"A row of {table.name} names no image."
+                raise OptionError(msg, action="Add the column image.")
+            is_path = "://" not in image and not Path(image).is_absolute()
+            address = str(table.parent / image) if is_path else image
+            yield known | {"image": partial(_read, address, axes)}
+
+
+def _read(address: str, axes: str | None) -> Any:
+    from napari_omezarr.converting import ReadChoices, read_images
+    from napari_omezarr.errors import UnsupportedDataError
+    from napari_omezarr.location import Location
+
+    images = read_images(Location.parse(address), ReadChoices(axes=axes))
+    if not images:
+        msg = f"There is no image in {address}."
+        raise UnsupportedDataError(msg, action="Choose another file.", url=address)
+    return images

@@ -1,0 +1,396 @@
+"""Plates written: layers or files become fields of wells, and labels go back there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_omezarr._io_loop import run
+from napari_omezarr.errors import OptionError, TargetExistsError
+from napari_omezarr.layers import read_layers
+from napari_omezarr.location import Location
+from napari_omezarr.pyramid import mosaic_of, pixels_of
+from napari_omezarr.reading import ReadOptions, read_current
+from napari_omezarr.store import is_zarr
+from napari_omezarr.writing import (
+    PlateField,
+    add_labels,
+    is_array,
+    labels_there,
+    list_fields,
+    listed_fields,
+    open_hierarchy,
+    parse_well_name,
+    patch,
+    plate_version,
+)
+
+from .verbs import place_of, write
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterator
+    from threading import Event
+
+    from napari_omezarr.pyramid import Mosaic, Place
+    from napari_omezarr.writing import Progress, Saved
+
+_LISTED_TOGETHER = 24
+"""After so many fields the plate lists those that are whole."""
+_DEFAULT = "0.5"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldToWrite:
+    """A field of a plate, and the image that it is to become."""
+
+    field: PlateField
+    image: Any
+
+
+def write_plate(
+    images: Mapping[str, Any] | Iterable[Mapping[str, Any]],
+    address: str | os.PathLike[str] | Location,
+    *,
+    name: str | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    cancel: Event | None = None,
+    **choices: Any,
+) -> tuple[Saved, ...]:
+    """Save images as the fields of a plate, or add them to one that is there; blocks.
+
+    A field is listed in its well, and the well in its plate, once it is whole; what
+    others add meanwhile stays. What broke off goes on with ``unfinished="resume"``:
+    fields that are listed are left alone then.
+
+    Parameters
+    ----------
+    images : Mapping, or iterable of Mapping
+        What lies in each well, by its name (``B/3`` or ``B3``): an image, or a list of
+        images, its fields. Or rows of a table: ``well`` (or ``row`` and ``column``),
+        ``image``, and where there are several ``field`` (its name in the well) and
+        ``acquisition`` (a number). An image is whatever `write` takes, the address of
+        an OME-Zarr, or a function that gives one when its turn comes.
+    address : str, path or Location
+        Of the plate: a folder or a place in a bucket.
+    name : str or None, optional
+        Of the plate.
+    progress : callable or None, optional
+        Is given a `Progress` after each block of a field.
+    cancel : threading.Event or None, optional
+        Set it to stop after the blocks in work.
+    **choices
+        As for `write`: ``version`` ("0.4" to "0.6"; a plate that is there keeps its
+        own), ``axes`` and ``scale`` of arrays, ``chunks``, ``existing``, ...
+
+    Returns
+    -------
+    tuple of Saved
+        One for each field that was written.
+
+    Raises
+    ------
+    OptionError
+        A name is no well's, a field is named twice, or the place is no plate.
+    TargetExistsError
+        A field is there already.
+    OMEZarrError
+        As `write_layers`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_omezarr import read_layers, write_plate
+    >>> field = np.ones((64, 64), np.uint16)
+    >>> saved = write_plate({"A1": field, "B2": [field, field]}, "p.zarr", axes="yx")
+    >>> len(saved), read_layers("p.zarr")[0][0].shape
+    (3, (132, 263))
+    """
+    place = _writable(address)
+    hierarchy = open_hierarchy(place)
+    there = plate_version(hierarchy)
+    wanted = choices.pop("version", None)
+    if there is not None and wanted not in (None, there):
+        msg = f"{place.display} is OME-Zarr {there}, not {wanted}."
+        raise OptionError(msg, action=f"Choose {there}, or another place.")
+    version: Any = there or wanted or _DEFAULT
+    fields = list(_fields(images))
+    listed = {w: listed_fields(hierarchy, w) for w in {f.field.well for f in fields}}
+    resumes = choices.get("unfinished") == "resume"
+    saved, whole = [], []
+    try:
+        for each in fields:
+            field = each.field
+            if field.path in listed[field.well]:
+                if resumes:
+                    continue
+                if choices.get("existing") != "replace":
+                    msg = f"Well {field.well} has a field {field.path} already."
+                    action = "Name the field otherwise, or choose to replace it."
+                    raise TargetExistsError(msg, action=action, url=place.display)
+            target = place / field.row / field.column / field.path
+            options = {"progress": progress, "cancel": cancel, "version": version}
+            if is_array(each.image):
+                options["name"] = name or place.stem
+            saved.append(_write(each.image, target, **(options | choices)))
+            whole.append(field)
+            if len(whole) == _LISTED_TOGETHER:
+                list_fields(hierarchy, whole, version, name)
+                whole.clear()
+    finally:
+        # What is whole is seen, whatever became of the others.
+        if whole:
+            list_fields(hierarchy, whole, version, name)
+    return tuple(saved)
+
+
+def _writable(address: Any) -> Location:
+    if is_zarr(address):
+        msg = "A plate is written to an address, not into a store of zarr."
+        raise OptionError(msg, action="Give the address of a folder or a bucket.")
+    place = place_of(address)
+    if place.is_archive:
+        msg = f"Wells cannot be added to {place.display}."
+        raise OptionError(msg, action="Write to a folder, and pack that.")
+    return place
+
+
+def _write(image: Any, target: Location, **choices: Any) -> Saved:
+    if callable(image) and not is_array(image):
+        image = image()
+    is_address = isinstance(image, Location) or (
+        hasattr(image, "__fspath__") or isinstance(image, str)
+    )
+    if not is_address:
+        if not is_array(image):
+            choices.pop("axes", None)
+        return write(image, target, **choices)
+    choices.pop("axes", None)
+    return write(read_layers(image), target, **choices)
+
+
+def _fields(
+    images: Mapping[str, Any] | Iterable[Mapping[str, Any]],
+) -> Iterator[FieldToWrite]:
+    """Give the fields of a plate; those without a name are numbered in their well."""
+    rows: Iterable[Mapping[str, Any]]
+    if isinstance(images, Mapping):
+        rows = [
+            {"well": well, "image": image}
+            for well, held in images.items()
+            for image in (held if _is_several(held) else [held])
+        ]
+    else:
+        rows = images
+    counts: dict[tuple[str, str], int] = {}
+    seen: set[tuple[str, str]] = set()
+    for row in rows:
+        well = _well_of(row)
+        number = counts.get(well, 0)
+        counts[well] = number + 1
+        said, acquisition = row.get("field"), row.get("acquisition")
+        path = str(number if said in (None, "") else said)
+        field = PlateField(*well, path, _whole(acquisition))
+        if (field.well, path) in seen:
+            msg = f"Field {path} of well {field.well} is named twice."
+            raise OptionError(msg, action="Give each field of a well its own name.")
+        seen.add((field.well, path))
+        yield FieldToWrite(field, row["image"])
+
+
+def _is_several(held: Any) -> bool:
+    """Whether a list is of images, and not of the layers or levels of one."""
+    if not isinstance(held, list):
+        return False
+    if not held:
+        return True
+    first = held[0]
+    return (
+        is_array(first)
+        or isinstance(first, str | Location | list)
+        or (hasattr(first, "__fspath__") or hasattr(first, "pyramids"))
+    )
+
+
+def _well_of(row: Mapping[str, Any]) -> tuple[str, str]:
+    if "image" not in row:
+        raise OptionError("A row names no image.", action="Add the column image.")
+    if row.get("well"):
+        return parse_well_name(str(row["well"]))
+    try:
+        return parse_well_name(f"{row['row']}/{row['column']}")
+    except KeyError:
+        msg = "A row does not say its well."
+        action = "It needs well, or row and column."
+        raise OptionError(msg, action=action) from None
+
+
+def _whole(value: Any) -> int | None:
+    if value in (None, ""):
+        return None
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        msg = f"{value} is no acquisition."
+        raise OptionError(msg, action="Number acquisitions from 0 on.") from None
+
+
+# Labels of a mosaic, back into the images of its fields.
+
+
+def add_plate_labels(
+    labels: Any,
+    plate: Any,
+    *,
+    name: str,
+    original: Any | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    cancel: Event | None = None,
+    **choices: Any,
+) -> tuple[str, ...]:
+    """Save labels that lie on a plate's picture into the images of its fields; blocks.
+
+    Only fields that have labels are touched; of those that have a label image of this
+    name already only the chunks that differ, by compare-and-set.
+
+    Parameters
+    ----------
+    labels : array-like, or napari layer
+        Of the shape of the plate's finest level, without channels; read field by field.
+    plate : napari layer, layer data, or address
+        What the labels were made on: a layer of the plate as it was opened (with its
+        choice of wells and fields), or the plate's address.
+    name : str
+        Of the label image of each field.
+    original : array-like or None, optional
+        The labels as they were before; what is equal is left alone, and what was
+        erased is erased.
+    progress, cancel, **choices
+        As for `add_labels`.
+
+    Returns
+    -------
+    tuple of str
+        The paths of the fields that were written.
+
+    Raises
+    ------
+    OptionError
+        The labels are of another shape, or this is no plate.
+    PatchConflictError
+        Others have changed the same pixels.
+    OMEZarrError
+        As `add_labels` and `patch`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_omezarr import add_plate_labels, read_layers, write_plate
+    >>> field = np.ones((64, 64), np.uint16)
+    >>> saved = write_plate({"A1": field, "B2": field}, "p.zarr", axes="yx")
+    >>> plate = read_layers("p.zarr")[0]
+    >>> cells = np.zeros(plate[0].shape, np.uint8)
+    >>> cells[70:80, 70:80] = 5
+    >>> add_plate_labels(cells, plate, name="cells")
+    ('B/2/0',)
+    """
+    mosaic = _mosaic(plate)
+    values, before = _pixels(labels), None if original is None else _pixels(original)
+    expected = _without_channels(mosaic)
+    if tuple(values.shape) != expected:
+        shape, wanted = (" x ".join(map(str, s)) for s in (values.shape, expected))
+        msg = f"The labels are {shape}, and the plate is {wanted}."
+        raise OptionError(msg, action="Make them on the plate's finest level.")
+    written = []
+    choices |= {"progress": progress, "cancel": cancel}
+    for path, box in _boxes(mosaic):
+        part = np.asarray(values[box])
+        old = None if before is None else np.asarray(before[box])
+        place = _opening(mosaic).place(path)
+        if _save_part(part, old, place, name, choices):
+            written.append(path)
+    return tuple(written)
+
+
+def _save_part(
+    part: np.ndarray,
+    old: np.ndarray | None,
+    place: Location,
+    name: str,
+    choices: dict[str, Any],
+) -> bool:
+    """Write the labels of one field, if there is anything to write."""
+    if not part.any() if old is None else np.array_equal(part, old):
+        return False
+    if not labels_there(open_hierarchy(place), [name]).taken:
+        add_labels(part, place, name=name, **choices)
+    else:
+        patch(place / "labels" / name, (0,) * part.ndim, part, original=old)
+    return True
+
+
+def _mosaic(plate: Any) -> Mosaic:
+    data = plate[0] if isinstance(plate, tuple) else getattr(plate, "data", None)
+    if data is None:
+        options = ReadOptions(labels=False)
+        pixels: Any = (
+            read_current(place_of(plate), options).pyramids[0].levels[0].pixels
+        )
+    else:
+        finest = data[0] if isinstance(data, list) or hasattr(data, "_data") else data
+        pixels = pixels_of(finest) if hasattr(finest, "dask") else None
+    found = mosaic_of(pixels)
+    if found is None:
+        msg = "This is no plate."
+        raise OptionError(msg, action="Give a layer of a plate, or its address.")
+    return found
+
+
+def _pixels(labels: Any) -> Any:
+    data = labels[0] if isinstance(labels, tuple) else getattr(labels, "data", labels)
+    data = labels if isinstance(data, memoryview) else data
+    return data[0] if isinstance(data, list) else data
+
+
+def _opening(mosaic: Mosaic) -> Any:
+    fields: Any = mosaic.fields
+    return fields.documents.opening
+
+
+def _without_channels(mosaic: Mosaic) -> tuple[int, ...]:
+    axis = _channel_axis(mosaic)
+    return tuple(size for n, size in enumerate(mosaic.shape) if n != axis)
+
+
+def _channel_axis(mosaic: Mosaic) -> int | None:
+    fields: Any = mosaic.fields
+    axis = fields.expected.channel_axis
+    return None if axis is None else axis + len(mosaic.fields.steps)
+
+
+def _boxes(mosaic: Mosaic) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Give the fields of a mosaic, each with its box among labels."""
+    grid = mosaic.fields.grid
+    for step in np.ndindex(*mosaic.fields.steps):
+        for place in grid.wells:
+            yield from _fields_of(mosaic, place, step)
+
+
+def _fields_of(
+    mosaic: Mosaic, place: Place, step: tuple[int, ...]
+) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    fields: Any = mosaic.fields
+    axis, corner = fields.expected.channel_axis, mosaic.fields.grid.corner(place)
+    for tile in run(mosaic.fields.tiles(place, step)):
+        pixels = run(tile.level(0))
+        if pixels is None:
+            continue
+        *front, height, width = (
+            size for n, size in enumerate(pixels.shape) if n != axis
+        )
+        top, left = corner[0] + tile.origin[0], corner[1] + tile.origin[1]
+        plane = slice(top, top + height), slice(left, left + width)
+        yield tile.path, (*step, *(slice(size) for size in front), *plane)

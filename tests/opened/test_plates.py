@@ -1,0 +1,196 @@
+"""Plates that are written: from arrays, images and files, by several at once."""
+
+from __future__ import annotations
+
+import csv
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import yaozarrs
+
+import napari_omezarr
+from commands import finest, run
+from napari_omezarr import Location, add_plate_labels, read_layers, write_plate
+from napari_omezarr.errors import OptionError, TargetExistsError
+from napari_omezarr.samples import write_cells
+
+VERSIONS = ["0.4", "0.5", "0.6"]
+
+
+def field(value, shape=(64, 96)):
+    return np.random.default_rng(value).integers(1, 999, shape).astype(np.uint16)
+
+
+def wells_of(path):
+    document = json.loads((path / "zarr.json").read_text())
+    plate = document["attributes"]["ome"]["plate"]
+    return [well["path"] for well in plate["wells"]]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_arrays_become_a_plate_and_wells_are_added(tmp_path, version):
+    place = tmp_path / "p.zarr"
+    first = write_plate(
+        {"B2": field(1), "A/1": [field(2), field(3)]},
+        place,
+        axes="yx",
+        scale=0.5,
+        version=version,
+        name="screen",
+        levels=2,
+    )
+    assert [saved.address.rpartition("p.zarr/")[2] for saved in first] == [
+        "B/2/0",
+        "A/1/0",
+        "A/1/1",
+    ]
+    write_plate({"C10": field(4), "B/2": []} | {"C9": field(5)}, place, axes="yx")
+    plate = napari_omezarr.open(place, fields=0)
+    assert (plate.name, plate.rows) == ("screen", ("A", "B", "C"))
+    assert plate.columns == ("1", "2", "9", "10")
+    assert plate.paths == ("A/1", "B/2", "C/9", "C/10")
+    (layer,) = read_layers(place, fields=0)
+    assert layer[1]["name"] == "screen"
+    shown = layer[0][0].compute()
+    np.testing.assert_array_equal(shown[:64, :96], field(2))
+    np.testing.assert_array_equal(shown[132:196, 294:390], field(4))
+    if version < "0.6":
+        yaozarrs.validate_zarr_store(str(place))
+    (second,) = read_layers(place, fields=1, wells=["A1"])
+    np.testing.assert_array_equal(second[0][0].compute(), field(3))
+
+
+def test_images_layers_and_acquisitions_become_fields(tmp_path):
+    cells = write_cells(tmp_path / "cells.zarr", shape=(2, 64, 64))
+    layers = read_layers(tmp_path / "cells.zarr")
+    rows = [
+        {"row": "A", "column": 1, "image": tmp_path / "cells.zarr", "acquisition": 0},
+        {"row": "A", "column": 1, "image": lambda: layers, "acquisition": "1"},
+    ]
+    write_plate(rows, tmp_path / "p.zarr")
+    found = read_layers(tmp_path / "p.zarr")
+    assert [kind for _, _, kind in found] == ["image", "image", "labels"]
+    assert found[0][1]["axis_labels"] == ("acquisition", "z", "y", "x")
+    for step in (0, 1):
+        np.testing.assert_array_equal(finest(found[1])[step].compute(), cells.image[1])
+        np.testing.assert_array_equal(finest(found[2])[step].compute(), cells.labels)
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        ({"A": np.ones((2, 2))}, "is no well"),
+        ([{"well": "A1"}], "names no image"),
+        ([{"image": np.ones((2, 2))}], "does not say its well"),
+        ([{"well": "A1", "image": 1, "acquisition": "x"}], "is no acquisition"),
+        ([{"well": "A1", "image": 1, "field": "0"}] * 2, "named twice"),
+    ],
+)
+def test_what_says_no_place_is_refused_before_anything_is_written(
+    tmp_path, images, said
+):
+    with pytest.raises(OptionError, match=said):
+        write_plate(images, tmp_path / "p.zarr")
+    assert not (tmp_path / "p.zarr").exists()
+
+
+def test_what_is_there_stays_unless_it_is_to_be_replaced_or_gone_on(tmp_path):
+    place = tmp_path / "p.zarr"
+    write_plate({"A1": field(1)}, place, axes="yx")
+    with pytest.raises(TargetExistsError, match="has a field 0 already"):
+        write_plate({"A2": field(5), "A1": field(2)}, place, axes="yx")
+    assert wells_of(place) == ["A/1", "A/2"]  # what was whole is listed
+    again = {"A1": field(2), "A3": field(3)}
+    assert len(write_plate(again, place, axes="yx", unfinished="resume")) == 1
+    write_plate({"A1": field(7)}, place, axes="yx", existing="replace")
+    shown = read_layers(place)[0][0].compute()
+    np.testing.assert_array_equal(shown[:, :96], field(7))
+    np.testing.assert_array_equal(shown[:, 2 * 98 : 2 * 98 + 96], field(3))
+    with pytest.raises(OptionError, match=r"is OME-Zarr 0\.5, not 0\.4"):
+        write_plate({"A4": field(1)}, place, axes="yx", version="0.4")
+    with pytest.raises(OptionError, match="is no plate"):
+        write_plate({"A4": field(1)}, place / "A" / "1" / "0", axes="yx")
+
+
+def in_place(where, request, tmp_path):
+    if where == "folder":
+        return tmp_path / "p.zarr"
+    request.getfixturevalue("owner")
+    server = request.getfixturevalue("s3_server")
+    prefix = request.getfixturevalue("s3_prefix")
+    return Location.parse(f"s3://private/{prefix}/p.zarr", endpoint=server.endpoint)
+
+
+@pytest.mark.parametrize("where", ["folder", "bucket"])
+def test_several_add_wells_and_fields_at_once(where, request, tmp_path):
+    place = in_place(where, request, tmp_path)
+
+    def add(number):
+        rows = [
+            {"well": f"{'AB'[number % 2]}{number}", "image": field(number, (8, 8))},
+            {"well": "C1", "field": f"{number}", "image": field(9, (8, 8))},
+        ]
+        return write_plate(rows, place, axes="yx", levels=1, workers=1)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(map(len, pool.map(add, range(6)))) == 12
+    plate = napari_omezarr.open(place)
+    assert len(plate.paths) == 7
+    shown = read_layers(place, wells=["C1"], fields="each")[0][0]
+    assert shown.shape == (6, 8, 8)
+    assert all((shown[n].compute() == field(9, (8, 8))).all() for n in range(6))
+
+
+def test_consolidated_metadata_learn_of_new_wells(tmp_path):
+    import zarr
+
+    place = tmp_path / "p.zarr"
+    write_plate({"A1": field(1)}, place, axes="yx")
+    with pytest.warns(zarr.errors.ZarrUserWarning):
+        zarr.consolidate_metadata(str(place))
+    write_plate({"A2": field(2)}, place, axes="yx")
+    document = json.loads((place / "zarr.json").read_text())
+    held = document["consolidated_metadata"]["metadata"]
+    assert {"A/2", "A/2/0", "A/2/0/0"} <= held.keys()
+    assert wells_of(place) == ["A/1", "A/2"]
+
+
+def test_labels_of_the_picture_go_into_the_fields_they_lie_on(tmp_path):
+    place = tmp_path / "p.zarr"
+    write_plate({"A1": [field(1), field(2)], "A2": field(3)}, place, axes="yx")
+    (plate,) = read_layers(place)
+    cells = np.zeros(plate[0].shape, np.int32)
+    cells[5:9, 90:120] = 7  # over both fields of A1, and the gap between them
+    assert add_plate_labels(cells, plate, name="cells") == ("A/1/0", "A/1/1")
+    image, labels = read_layers(place)
+    kept = cells.copy()
+    kept[:, 96] = 0
+    np.testing.assert_array_equal(labels[0].compute(), kept)
+    assert image[1]["name"] == plate[1]["name"]
+    edited = kept.copy()
+    edited[5:9, 100:120] = 0
+    edited[20:24, 200:210] = 9
+    before = {p: p.stat().st_mtime_ns for p in (place / "A" / "1" / "0").rglob("*")}
+    said = add_plate_labels(edited, plate, name="cells", original=kept)
+    assert said == ("A/1/1", "A/2/0")
+    np.testing.assert_array_equal(read_layers(place)[1][0].compute(), edited)
+    assert before == {p: p.stat().st_mtime_ns for p in before}
+    with pytest.raises(OptionError, match="The labels are 3 x 3"):
+        add_plate_labels(cells[:3, :3], place, name="cells")
+    with pytest.raises(OptionError, match="no plate"):
+        add_plate_labels(cells, place / "A" / "2" / "0", name="cells")
+
+
+def test_a_table_of_files_becomes_a_plate_by_the_command(tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(tmp_path / "one.tif", field(1))
+    write_cells(tmp_path / "two.zarr", shape=(1, 64, 96))
+    with (tmp_path / "plate.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerows([["Well", "Path"], ["A01", "one.tif"], ["B02", "two.zarr"]])
+    arguments = ["write-plate", str(tmp_path / "plate.csv"), str(tmp_path / "p.zarr")]
+    assert "2 fields written" in run(*arguments)
+    assert wells_of(tmp_path / "p.zarr") == ["A/01", "B/02"]
+    assert "has a field 0 already" in run(*arguments, code=5)
