@@ -334,7 +334,7 @@ def attempt(seed: int, folder: Path) -> str:
 
 
 def _attempted(store: dict[str, bytes], folder: Path) -> str:
-    from napari_omezarr.errors import OMEZarrError
+    from napari_omezarr.errors import OMEZarrError, UnexpectedError
 
     for key, body in store.items():
         file = folder / key
@@ -347,16 +347,20 @@ def _attempted(store: dict[str, bytes], folder: Path) -> str:
         try:
             doing()
             ends.append("ok")
-        except OMEZarrError as error:
-            ends.append(type(error).__name__)
         except Exception as error:  # noqa: BLE001 - what is looked for
-            where = traceback.extract_tb(error.__traceback__)[-3:]
-            lines = "; ".join(f"{Path(s.filename).name}:{s.lineno}" for s in where)
-            return f"FOREIGN {door} {type(error).__name__}: {error!s:.200} ({lines})"
+            if not isinstance(error, OMEZarrError) or type(error) is UnexpectedError:
+                return f"FOREIGN {door} {_told(error.__cause__ or error)}"
+            ends.append(type(error).__name__)
         taken = _peak() - before
         if taken > 2 * max(ALLOWED[0], MOST_BOX) + ROOM:
             return f"MEMORY {door} {taken >> 20} MB of {ALLOWED[0] >> 20} MB"
     return " ".join(ends)
+
+
+def _told(error: BaseException) -> str:
+    where = traceback.extract_tb(error.__traceback__)[-3:]
+    lines = "; ".join(f"{Path(s.filename).name}:{s.lineno}" for s in where)
+    return f"{type(error).__name__}: {error!s:.200} ({lines})"
 
 
 def _say(line: str) -> None:

@@ -23,7 +23,7 @@ from napari_omezarr.browsing import copy_store, thumbnail
 from napari_omezarr.display import ChunkRetryPolicy, Engine, Settings
 from napari_omezarr.display.chunk_queue import ChunkRequest, Priority
 from napari_omezarr.display.layer_view import LayerView
-from napari_omezarr.errors import OMEZarrError
+from napari_omezarr.errors import OMEZarrError, UnexpectedError
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
 from napari_omezarr.pyramid import ArrayPixels, pixels_of, shards
@@ -206,6 +206,7 @@ def by_display(location, truth, schedule, _):
         assert news.wait_for(over, LONGEST), "the display hangs"
     for error in engine.fetcher.progress("view").errors:
         assert isinstance(error, OMEZarrError), error
+        assert type(error) is not UnexpectedError, error.__cause__
     engine.fetcher.forget("view")
     for pixels, grid in zip(levels, view.grids, strict=True):
         for index in product(*map(range, grid.counts)):

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import lzma
 import struct
+import sys
 import zlib
-from typing import TYPE_CHECKING
+from functools import wraps
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from .plain_text import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 FOREIGN_ERRORS: tuple[type[Exception], ...] = (
     *(ArithmeticError, AssertionError, AttributeError, BufferError, EOFError),
@@ -240,13 +245,14 @@ class UnexpectedError(OMEZarrError):
     """Something went wrong that nobody thought of; its cause is the error itself."""
 
     @classmethod
-    def of(cls, error: BaseException) -> OMEZarrError:
+    def of(cls, error: BaseException, url: str = "") -> OMEZarrError:
         """Give the error itself if it is ours, else one that stands for it."""
         if isinstance(error, OMEZarrError):
             return error
-        sentence = f"Something went wrong that should not: {type(error).__name__}."
+        what = f"{type(error).__name__} at {url}" if url else type(error).__name__
+        sentence = f"Something went wrong that should not: {what}."
         action = "Please report it, with what you did and where."
-        unexpected = cls(sentence, action=action)
+        unexpected = cls(sentence, action=action, url=url)
         unexpected.__cause__ = error
         return unexpected
 
@@ -256,3 +262,51 @@ class NotSavedError(OMEZarrError):
 
     napari takes a ``ValueError`` of a writer for "no plugin can write this".
     """
+
+
+# The doors: what nobody thought of is an error of ours as well, and is no less seen.
+
+_OF_LIBRARIES = {
+    "aiohttp": ("ClientError",),
+    "asyncio": ("InvalidStateError", "QueueFull"),
+    "azure.core.exceptions": ("AzureError",),
+    "botocore.exceptions": ("BotoCoreError", "ClientError"),
+    "concurrent.futures": ("CancelledError", "InvalidStateError"),
+    "google.auth.exceptions": ("GoogleAuthError",),
+    "paramiko.ssh_exception": ("SSHException",),
+    "pickle": ("PickleError",),
+    "xml.etree.ElementTree": ("ParseError",),
+    "zipfile": ("BadZipFile", "LargeZipFile"),
+}
+"""Errors of libraries that are none of `FOREIGN_ERRORS`, where they are imported."""
+
+
+def foreign_errors() -> tuple[type[Exception], ...]:
+    """Give the classes of all that others' code raises, of what is imported by now."""
+    loaded = (
+        getattr(sys.modules[module], name)
+        for module, names in _OF_LIBRARIES.items()
+        if module in sys.modules
+        for name in names
+    )
+    return (*FOREIGN_ERRORS, *loaded)
+
+
+def guarded(door: Callable[P, T]) -> Callable[P, T]:
+    """Let no error through that is not ours; the place is the first argument.
+
+    What others raise is translated where it is known what it means. The rest would be
+    a fault of this package: an `UnexpectedError` that says so, with its cause.
+    """
+
+    @wraps(door)
+    def entered(*args: P.args, **options: P.kwargs) -> T:
+        try:
+            return door(*args, **options)
+        except OMEZarrError:
+            raise
+        except foreign_errors() as error:
+            url = str(getattr(args[0], "display", "")) if args else ""
+            raise UnexpectedError.of(error, url) from error
+
+    return entered

@@ -20,6 +20,7 @@ from napari_omezarr.errors import (
     NodeNotFoundError,
     OMEZarrError,
     UnsupportedDataError,
+    guarded,
 )
 from napari_omezarr.metadata import parse_document
 from napari_omezarr.pyramid import chunk_box, chunk_counts
@@ -88,6 +89,7 @@ class Validation:
     findings: tuple[Finding, ...] = ()
 
 
+@guarded
 def validate(location: Location) -> Validation:
     """Check the metadata of a group, and of its labels group; blocks.
 

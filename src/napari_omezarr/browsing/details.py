@@ -13,6 +13,7 @@ from napari_omezarr.errors import (
     OMEZarrError,
     OptionError,
     UnsupportedDataError,
+    guarded,
 )
 from napari_omezarr.location import DOCUMENTS
 from napari_omezarr.metadata import Labels, is_usable_path, parse_document
@@ -340,6 +341,7 @@ class Details:
     description: str = ""
 
 
+@guarded
 def describe(location: Location, *, sample: bool = True) -> Details:
     """Find out about a place; blocks.
 
@@ -500,6 +502,7 @@ _SHOWN_BYTES = 4 * 2**20
 _SHOWN_LEVELS = 12
 
 
+@guarded
 def raw_documents(location: Location) -> Mapping[str, str]:
     """Read the documents of a group, of its levels and of its labels; blocks.
 

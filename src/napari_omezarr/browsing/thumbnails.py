@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from napari_omezarr.atomic_file import PARTIAL, replacing
-from napari_omezarr.errors import FOREIGN_ERRORS
+from napari_omezarr.errors import FOREIGN_ERRORS, guarded
 from napari_omezarr.metadata import is_usable_path
 from napari_omezarr.pyramid import ArrayPixels, Mosaic, chunk_counts
 from napari_omezarr.reading import ReadOptions, read_current
@@ -210,6 +210,7 @@ class Thumbnail:
     sentence: str
 
 
+@guarded
 def thumbnail(location: Location, *, most_bytes: int = MOST_BYTES) -> Thumbnail:
     """Make a small picture of an image or a label image; blocks.
 
@@ -286,7 +287,7 @@ def _from_level(
     image: Pyramid, most_bytes: int, cache: ThumbnailCache | None
 ) -> Thumbnail:
     pixels = image.levels[-1].pixels
-    if not isinstance(pixels, ArrayPixels) or pixels.ndim < 2:
+    if not isinstance(pixels, ArrayPixels) or pixels.ndim < 2 or 0 in pixels.shape:
         return Thumbnail(None, "There is no small picture of this.")
     shown = [i for i, channel in enumerate(image.channels) if channel.visible]
     shown = (shown or [0])[:_MOST_CHANNELS]

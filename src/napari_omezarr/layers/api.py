@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from napari_omezarr.errors import (
     MetadataError,
     NodeNotFoundError,
+    OptionError,
     UnsupportedDataError,
+    guarded,
 )
 from napari_omezarr.location import Location
 from napari_omezarr.metadata import normalized_unit
@@ -212,7 +215,7 @@ def read_layers(  # noqa: PLR0913 - one verb, all its choices by name
             anonymous=anonymous,
         )
     options = ReadOptions(
-        labels=labels if isinstance(labels, bool) else tuple(labels),
+        labels=labels if isinstance(labels, bool) else _names(labels) or (),
         level=level,
         multiscale=multiscale,
         series=series,
@@ -223,6 +226,17 @@ def read_layers(  # noqa: PLR0913 - one verb, all its choices by name
         fields=fields,
         acquisition=acquisition,
     )
+    return _layers(location, options, channels, features=features)
+
+
+@guarded
+def _layers(
+    location: Location,
+    options: ReadOptions,
+    channels: Sequence[int] | None,
+    *,
+    features: bool,
+) -> list[LayerData]:
     try:
         pyramids = read_current(location, options).pyramids
     except (NodeNotFoundError, UnsupportedDataError, MetadataError) as error:
@@ -238,5 +252,10 @@ def read_layers(  # noqa: PLR0913 - one verb, all its choices by name
     return found + beside
 
 
-def _names(names: Sequence[str] | None) -> tuple[str, ...] | None:
-    return None if names is None else tuple(map(str, names))
+def _names(names: Any) -> tuple[str, ...] | None:
+    if names is None or isinstance(names, str):
+        return (names,) if names else None
+    if not isinstance(names, Iterable):
+        msg = f"{type(names).__name__} is no list of names."
+        raise OptionError(msg, action="Give names of labels, rows, columns or wells.")
+    return tuple(map(str, names))

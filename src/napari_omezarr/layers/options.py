@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -113,11 +113,18 @@ def image_layers(
     if pyramid.rgb and channels is None:
         return [_rgb_layer(pyramid, metadata)]
     count = len(pyramid.channels)
-    numbers = range(count) if channels is None else channels
-    if wrong := [number for number in numbers if not 0 <= number < count]:
-        msg = f"There is no channel {wrong[0]}; {pyramid.name} has {count}."
-        raise OptionError(msg, url=pyramid.location.display)
+    numbers = range(count) if channels is None else _listed(channels)
+    for number in numbers:
+        if not isinstance(number, int | np.integer) or not 0 <= number < count:
+            msg = f"There is no channel {number!s:.40}; {pyramid.name} has {count}."
+            action = "Give the numbers of channels, the first being 0."
+            raise OptionError(msg, action=action, url=pyramid.location.display)
     return [_channel_layer(pyramid, n, metadata, several=several) for n in numbers]
+
+
+def _listed(channels: Any) -> list[Any]:
+    """Give the channels that are asked for as a list, be it one number."""
+    return list(channels) if isinstance(channels, Iterable) else [channels]
 
 
 def _channel_layer(

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
-from napari_omezarr.errors import MetadataError, StoreError, WebPageError
+from napari_omezarr.errors import (
+    MetadataError,
+    OptionError,
+    StoreError,
+    WebPageError,
+)
 from napari_omezarr.location import (
     ARRAY_DOCUMENT,
     GROUP_DOCUMENT,
@@ -242,6 +248,33 @@ class ReadOptions:
     wells: tuple[str, ...] | None = None
     fields: int | str | None = None
     acquisition: int | str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse, in words, what is none of an option's kinds."""
+        for name, kinds in _KINDS.items():
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, kinds):
+                what = " or ".join(_IN_WORDS[kind] for kind in kinds)
+                msg = f"{name} is {type(value).__name__}, and has to be {what}."
+                raise OptionError(msg, action="Compare it with the documentation.")
+
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "labels": (bool, tuple),
+    "level": (Integral,),
+    "multiscale": (Integral, str),
+    "series": (Integral, str),
+    "coordinate_system": (str,),
+    **dict.fromkeys(("rows", "columns", "wells"), (tuple,)),
+    "fields": (Integral, str),
+    "acquisition": (Integral, str),
+}
+_IN_WORDS: dict[type, str] = {
+    bool: "True or False",
+    tuple: "a tuple of names",
+    Integral: "a number",
+    str: "a name",
+}
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from napari_omezarr.errors import (
     NodeNotFoundError,
     OMEZarrError,
     WebPageError,
+    guarded,
 )
 from napari_omezarr.location import ZARRAY, ZGROUP, Location
 from napari_omezarr.metadata import (
@@ -289,10 +290,12 @@ def read_current(
     return _read(place, options, believes=False)[0]
 
 
+@guarded
 def _place(source: str | os.PathLike[str] | Location | Any) -> Location:
     return location_of(source) if is_zarr(source) else Location.parse(source)
 
 
+@guarded
 def _read(
     location: Location, options: ReadOptions, *, believes: bool = True
 ) -> tuple[Reading, Opening]:
