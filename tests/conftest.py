@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import uuid
@@ -64,6 +65,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.gui)
             # A modal dialog never lets Python handle the signal of the other method.
             item.add_marker(pytest.mark.timeout(method="thread"))
+
+
+def pytest_collection_finish() -> None:
+    # What was imported stays. Each test of a viewer collects garbage some times, and
+    # would look through all of that again.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

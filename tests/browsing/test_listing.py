@@ -305,7 +305,7 @@ def test_after_closing_no_page_comes(fresh):
     fresh.fault("/public/", faults.Stalled(), forever=True)
     listing = Listing(place(fresh), retry=QUICK)
     page = listing.more()
-    fresh.wait_for(8)  # one lists, seven ask what is here
+    fresh.wait_for(10)  # one lists, nine ask what is here
     listing.close()
     with pytest.raises(CancelledError):
         page.result(20)
