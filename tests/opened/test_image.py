@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +17,7 @@ import napari_omezarr
 import small_images
 from napari_omezarr.errors import OptionError
 from napari_omezarr.location import Location
+from napari_omezarr.metadata import Affine
 
 SHAPE = (2, 4, 16, 24)
 
@@ -153,8 +156,8 @@ def test_places_and_channels_are_selected_by_what_they_are_called(image, made):
     assert part.attributes["omero"]["channels"][0]["label"] == "marker 1"
     assert part.channel_axis is None
     assert part.units == {"y": "micrometer", "x": "micrometer"}
-    both = image.sel(c=("marker 0", "marker 1"))
-    assert both.shape == SHAPE
+    for both in (("marker 0", "marker 1"), ["marker 0", "marker 1"], [0, 1], (0, 2)):
+        assert image.sel(c=both).shape == SHAPE
     assert np.array_equal(image.read([(2, 3.9), (0, 1)]), made[1][0][..., 4:9, 0:3])
 
 
@@ -164,6 +167,7 @@ def test_places_and_channels_are_selected_by_what_they_are_called(image, made):
         ({"w": 1}, "no axis w"),
         ({"c": "DAPI"}, "no channel DAPI"),
         ({"c": 5}, "no pixel 5"),
+        ({"c": [1, 0]}, "side by side"),
         ({"x": 1e6}, "outside"),
         ({"x": "left"}, "no range"),
         ({"x": ("a", "b")}, "no place"),
@@ -185,12 +189,22 @@ def test_pixels_that_are_not_there_are_said(image, where):
         image.isel(**where)
 
 
+@pytest.mark.parametrize("box", [5, "x", [(0, 1)] * 5])
+def test_what_is_no_box_is_said(image, box):
+    with pytest.raises(OptionError):
+        image.read(box)
+
+
+def test_numpy_takes_all_of_it(image, made):
+    assert np.array_equal(np.asarray(image), made[1][0])
+
+
 def test_one_pixel_may_be_read(image, made):
     assert image.read({"c": 1, "z": 0.5, "y": 2, "x": 3}) == made[1][0][1, 1, 4, 6]
 
 
 def test_a_level_that_is_not_there_is_said(image):
-    for wrong in (3, -4):
+    for wrong in (3, -4, "x"):
         with pytest.raises(OptionError, match="There is no level"):
             image.to_dask(wrong)
         with pytest.raises(OptionError, match="There is no level"):
@@ -237,6 +251,48 @@ def test_layers_of_a_part_are_those_that_napari_shows(image, made):
     data, options, _ = layers[1]
     assert np.array_equal(np.asarray(data[0]), made[1][0][1, 1, :, 4:17])
     assert options["translate"][-1] == 2.0
+
+
+def test_what_turns_is_cropped_by_boxes_and_not_cut_into_planes(image):
+    turn = np.eye(4, 5)
+    turn[2:, 2:4] = [[0.8, -0.6], [0.6, 0.8]]
+    levels = tuple(
+        replace(level, affine=Affine.from_matrix(turn) @ level.affine)
+        for level in image.levels
+    )
+    turned = replace(image, levels=levels)
+    assert turned.sel(z=0.5).shape == (2, 16, 24)
+    assert turned.isel(x=slice(2, 5), y=slice(3, 9)).shape == (2, 4, 6, 3)
+    with pytest.raises(OptionError, match="turned"):
+        turned.sel(x=2.0)
+    # All that a box of the world touches is there, and more in the corners.
+    part = turned.crop({"y": (1, 3), "x": (2, 4)})
+    corners = np.array([(0, 0, y, x) for y in (1, 3) for x in (2, 4)], float)
+    inside = part.transforms[0].inverse()(corners)[:, 2:]
+    assert (inside >= -0.501).all()
+    assert (inside <= np.array(part.shape[2:]) - 0.499).all()
+
+
+def test_rgb_stays_rgb_as_long_as_it_is_whole(tmp_path):
+    colors = ("FF0000", "00FF00", "0000FF")
+    omero = {"omero": {"channels": [{"color": color} for color in colors]}}
+    small_images.put_image(
+        tmp_path / "a.ome.zarr",
+        names="cyx",
+        shape=(3, 16, 16),
+        dtype=np.uint8,
+        extra=omero,
+    )
+    image = napari_omezarr.open(tmp_path / "a.ome.zarr")
+    assert (image.rgb, image.isel(y=3).rgb, image.isel(c=0).rgb) == (True, True, False)
+
+
+def test_an_image_in_a_store_of_zarr_is_changed_there(made):
+    store = zarr.storage.MemoryStore()
+    napari_omezarr.write(napari_omezarr.open(made[0], labels=False), store)
+    image = napari_omezarr.open(store)
+    napari_omezarr.add_labels(made[2], image, name="cells")
+    assert np.array_equal(napari_omezarr.open(image).labels["cells"].read(), made[2])
 
 
 # Threads, loops and processes.

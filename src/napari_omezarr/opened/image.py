@@ -224,6 +224,12 @@ class OMEImage(Pyramid):
         (data,) = region.load([part])
         return data.reshape(shape)
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        # Else numpy would make one object of it, and say nothing.
+        if copy is False:
+            raise ValueError("an image has to be read, and that makes a copy")
+        return np.asarray(self.read(), dtype=dtype)
+
     async def read_async(
         self, box: Box | None = None, level: int = 0, *, unit: Unit = "world"
     ) -> np.ndarray:
@@ -245,7 +251,8 @@ class OMEImage(Pyramid):
         box : Mapping or sequence
             Low and high by the name of an axis, ``{"y": (120, 380.5), "x": (9, 60)}``,
             or for the last axes in order; a slice or one number does, too. An axis that
-            is left out, or None, is taken whole. Channels are taken by name or number.
+            is left out, or None, is taken whole. Channels are taken by name or number,
+            several side by side as a range or a list.
         unit : {"world", "pixel"}, optional
             Whether numbers are places in the world, in the unit of each axis, or count
             pixels of the finest level as slices of numpy do.
@@ -277,7 +284,7 @@ class OMEImage(Pyramid):
 
     def _level(self, level: int) -> Level:
         count = len(self.levels)
-        if not -count <= level < count:
+        if level not in range(-count, count):
             raise OptionError(f"There is no level {level}; the image has {count}.")
         return self.levels[level]
 

@@ -146,7 +146,7 @@ def part_of(image: Pyramid, box: Box | None, unit: Unit, *, drops: bool) -> Part
         if image.channel_axis is not None and channel is not None:
             fed[channel] = _fed(affine, image.channel_axis, world)
     single = [name for name, value in wanted.items() if _is_number(value)]
-    if picked is not None and not isinstance(picked, slice | tuple):
+    if picked is not None and not isinstance(picked, slice | tuple | list):
         single.append(channel or "")
     return Part(
         points,
@@ -163,6 +163,11 @@ def _by_name(box: Box | None, names: Sequence[str]) -> dict[str, Any]:
         return {}
     if isinstance(box, Mapping):
         wanted = {str(name): part for name, part in box.items() if part is not None}
+    elif not isinstance(box, Sequence):
+        raise OptionError(
+            f"{box!r} is no box.",
+            action="Give ranges by the names of axes, or for the last axes in order.",
+        )
     elif len(box) > len(names):
         raise OptionError(f"{len(box)} ranges do not fit the axes {', '.join(names)}.")
     else:
@@ -271,6 +276,14 @@ def _channels(image: Pyramid, value: Any) -> tuple[int, int]:
     if isinstance(value, str) or _is_number(value):
         first = _index("the channels", number(value), count)
         return first, first + 1
+    if isinstance(value, list):
+        numbers = [number(each) for each in value]
+        if not numbers or numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+            raise OptionError(
+                f"The channels {value!r} do not lie side by side.",
+                action="Take them one by one.",
+            )
+        value = (numbers[0], numbers[-1] + 1)
     low, high = _ends("the channels", value)
     # Of names the last one is taken too, as xarray does.
     end = number(high) + 1 if isinstance(high, str) else high

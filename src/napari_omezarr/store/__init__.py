@@ -22,7 +22,7 @@ from .cached import (
     set_disk_cache,
 )
 from .error_mapping import RequestFailed, failure_of
-from .foreign import ForeignStore, is_zarr, location_of, store_and_path
+from .foreign import ForeignStore, foreign_store, is_zarr, location_of, store_and_path
 from .open import (
     is_zip_file,
     open_buckets,
@@ -57,6 +57,7 @@ __all__ = [
     "default_disk_cache_folder",
     "disk_cache_facts",
     "failure_of",
+    "foreign_store",
     "is_zarr",
     "is_zip_file",
     "location_of",

@@ -82,6 +82,24 @@ def location_of(source: Any) -> Location:
     return place / path if path else place
 
 
+def foreign_store(location: Location) -> Store:
+    """Give the store of somebody else that a place is in; see `location_of`.
+
+    Raises
+    ------
+    NodeNotFoundError
+        That store is gone.
+    """
+    store = _known.get(location.root)
+    if store is None:
+        raise NodeNotFoundError(
+            f"{location.display} was a store in memory that is gone.",
+            action="Open it again from its own object.",
+            url=location.display,
+        )
+    return store
+
+
 def _registered(store: Store, name: str = "") -> Location:
     # What a store says of itself may hold its sign-in; its type does not.
     name = name or f"{type(store).__name__}-{id(store):x}"
@@ -98,13 +116,7 @@ def open_foreign(location: Location, retry: RetryPolicy) -> RemoteStore:
     NodeNotFoundError
         That store is gone.
     """
-    store = _known.get(location.root)
-    if store is None:
-        raise NodeNotFoundError(
-            f"{location.display} was a store in memory that is gone.",
-            action="Open it again from its own object.",
-            url=location.display,
-        )
+    store = foreign_store(location)
     backend = ForeignBackend(ForeignStore(store, location.display), location.path)
     return RemoteStore(
         location,

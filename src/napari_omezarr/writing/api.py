@@ -16,7 +16,12 @@ from napari_omezarr.errors import (
     TargetExistsError,
 )
 from napari_omezarr.location import Location
-from napari_omezarr.store import is_zarr, location_of, store_and_path
+from napari_omezarr.store import (
+    foreign_store,
+    is_zarr,
+    location_of,
+    store_and_path,
+)
 
 from .calibrating import Calibration, calibrate_image
 from .cluster import Cluster, active_client
@@ -119,7 +124,10 @@ def parsed(address: Address) -> Location | Foreign:
                 action="Give the address of the whole image.",
             )
         named: Any = getattr(address, "location", address)
-        return Location.parse(named)
+        place = Location.parse(named)
+        if place.protocol != "store":
+            return place
+        return Foreign(foreign_store(place), place.path, place.display)
     if isinstance(address, (zarr.Array, zarr.AsyncArray)):
         raise OptionError(
             "An image is a group, and nothing can be saved to an array.",
