@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
@@ -63,3 +64,17 @@ def put_by_ngio(folder, backend, zarr_format=2):
         by_row = {n: dict(enumerate(values)) for n, values in columns.items()}
         put_group(place / "table", by_row, zarr_format)
     return Location.parse(folder)
+
+
+def put_regions(folder, names, boxes, kind="roi_table"):
+    """Write a table of ngio's; a box is y, x and their lengths in micrometers."""
+    put_group(folder / "tables", {"tables": ["FOV_ROI_table"]}, 3)
+    said = {"type": kind, "table_version": "1", "backend": "csv"}
+    said |= {"index_key": "FieldIndex", "index_type": "str"}
+    put_group(folder / "tables" / "FOV_ROI_table", said, 3)
+    y, x, height, width = np.array(boxes, float).T
+    columns = {"FieldIndex": names, "x_micrometer": x, "y_micrometer": y}
+    columns |= {"z_micrometer": np.zeros(len(y)), "len_x_micrometer": width}
+    columns |= {"len_y_micrometer": height, "len_z_micrometer": np.ones(len(y))}
+    body = csv_bytes(table_of(columns).columns)
+    (folder / "tables" / "FOV_ROI_table" / "table.csv").write_bytes(body)

@@ -18,23 +18,9 @@ from napari_omezarr.location import Location
 from napari_omezarr.tables import csv_bytes, geometry_of, stored_tables, table_of
 from napari_omezarr.tables.spatial import parse_wkb
 from napari_omezarr.writing import write_image
-from stored_tables import parquet, put_group
+from stored_tables import parquet, put_group, put_regions
 
 # Regions of interest, as ngio writes them.
-
-
-def put_regions(folder, names, boxes, kind="roi_table"):
-    """Write a table of ngio's; a box is y, x and their lengths in micrometers."""
-    put_group(folder / "tables", {"tables": ["FOV_ROI_table"]}, 3)
-    said = {"type": kind, "table_version": "1", "backend": "csv"}
-    said |= {"index_key": "FieldIndex", "index_type": "str"}
-    put_group(folder / "tables" / "FOV_ROI_table", said, 3)
-    y, x, height, width = np.array(boxes, float).T
-    columns = {"FieldIndex": names, "x_micrometer": x, "y_micrometer": y}
-    columns |= {"z_micrometer": np.zeros(len(y)), "len_x_micrometer": width}
-    columns |= {"len_y_micrometer": height, "len_z_micrometer": np.ones(len(y))}
-    body = csv_bytes(table_of(columns).columns)
-    (folder / "tables" / "FOV_ROI_table" / "table.csv").write_bytes(body)
 
 
 @pytest.fixture

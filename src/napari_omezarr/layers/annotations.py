@@ -127,7 +127,7 @@ def _shapes(
     if is_region:  # the picture is to be seen in them
         sides = np.ptp(geometry.coordinates, axis=0) if geometry.types else [0.0]
         options |= {"face_color": "transparent", "edge_color": "yellow"}
-        options |= {"edge_width": max(*sides, 1e-9) / 400, "opacity": 1.0}
+        options |= {"edge_width": max(*sides, 1e-9) / 250, "opacity": 1.0}
         if "name" in geometry.features:
             options["text"] = {"string": "{name}", "color": "yellow"}
     return shapes_of(geometry), options, "shapes"

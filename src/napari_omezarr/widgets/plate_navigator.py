@@ -25,8 +25,9 @@ from napari_omezarr.plain_text import plain
 from napari_omezarr.pyramid import mosaic_of, pixels_of
 from napari_omezarr.reading import ReadOptions
 
+from .framing import show_box
 from .plate_map import PlateMap, WellColours
-from .qt_async import Task, main_window
+from .qt_async import Task
 from .viewer_layers import on_layers_changed, record_of
 
 if TYPE_CHECKING:
@@ -45,8 +46,6 @@ _NAMES = "well names"
 _MOST_NAMES = 2000
 _MOST_FIELDS = 100
 _STATE, _ROW, _COLUMN = "what is loaded", "row", "column"
-_FILLED = 0.9
-"""How much of the canvas a well takes that one goes to."""
 
 
 class PlateNavigator(QWidget):
@@ -146,19 +145,9 @@ class PlateNavigator(QWidget):
             return
         grid = mosaic.fields.grid
         first = np.array(grid.corner(place)) - 0.5
-        self._frame(self._world(layer, first), self._world(layer, first + grid.cell))
+        corners = (self._world(layer, at) for at in (first, first + grid.cell))
+        show_box(self._viewer, *corners)
         self._say(self.map.described(place))
-
-    def _frame(self, first: Any, last: Any) -> None:
-        """Let the canvas show a box of the world, as large as it can."""
-        centre, size = np.mean([first, last], axis=0), np.abs(np.subtract(first, last))
-        camera = self._viewer.scene.camera
-        camera.center = (*camera.center[:-2], *centre)
-        window = main_window()
-        central = None if window is None else window.centralWidget()
-        if central is not None:
-            canvas = np.array([central.height(), central.width()])
-            camera.zoom = _FILLED * float(np.min(canvas / np.maximum(size, 1e-12)))
 
     def _world(self, layer: Layer, point: Any) -> np.ndarray:
         """Give where a pixel of the plate lies, in the world's last two axes."""
@@ -219,7 +208,7 @@ class PlateNavigator(QWidget):
         add_layers(self._viewer, outcome.result())
         new = [layer for layer in self._viewer.layers if layer not in before]
         boxes = [np.asarray(layer.extent.world)[:, -2:] for layer in new]
-        self._frame(np.min(boxes, axis=0)[0], np.max(boxes, axis=0)[1])
+        show_box(self._viewer, np.min(boxes, axis=0)[0], np.max(boxes, axis=0)[1])
         self._say("")
 
     # Colours and the filter.
