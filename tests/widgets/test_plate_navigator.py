@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 from gui_steps import until
+from napari_omezarr import Location, write_plate
 from napari_omezarr.display import wait_until_sharp
 from napari_omezarr.pyramid import WellGrid
 from servers.plates import PlateServer
@@ -30,8 +33,6 @@ def plate():
 @pytest.fixture
 def shown(plate, make_napari_viewer, qtbot):
     """A viewer with the plate and its dock."""
-    from napari_omezarr import Location
-
     viewer = make_napari_viewer(show=True)
     add_layers(viewer, open_place(Location.parse(plate.address)))
     navigator = PlateNavigator(viewer)
@@ -108,6 +109,38 @@ def test_colours_filter_and_legend_and_a_well_that_is_missing(shown, qtbot):
     picture = navigator.map.grab().toImage()
     spots = [navigator.map.well_rect((row, 0)).center().toPoint() for row in (0, 1, 2)]
     assert len({picture.pixelColor(spot).name() for spot in spots}) == 3
+
+
+def test_a_table_colours_wells_and_labels_are_saved_into_fields(
+    make_napari_viewer, qtbot, tmp_path
+):
+    place = tmp_path / "p.zarr"
+    write_plate(
+        {w: np.ones((64, 96), np.uint8) for w in ("A1", "B2")}, place, axes="yx"
+    )
+    (place / "tables" / "drugs").mkdir(parents=True)
+    group = {"zarr_format": 3, "node_type": "group"}
+    listed = {"attributes": {"tables": ["drugs"]}}
+    said = {"attributes": {"type": "condition_table", "backend": "csv"}}
+    (place / "tables" / "zarr.json").write_text(json.dumps(group | listed))
+    (place / "tables" / "drugs" / "zarr.json").write_text(json.dumps(group | said))
+    rows = "row,column,dose\nA,1,0.5\nB,2,4\n"
+    (place / "tables" / "drugs" / "table.csv").write_text(rows)
+    viewer = make_napari_viewer()
+    add_layers(viewer, open_place(Location.parse(place)))
+    navigator = PlateNavigator(viewer)
+    qtbot.addWidget(navigator)
+    until(qtbot, lambda: navigator.colour.findText("drugs: dose") > 0)
+    navigator.colour.setCurrentText("drugs: dose")
+    assert navigator.map.described((1, 1)) == "B2: 4.0"
+    cells = np.zeros(viewer.layers[0].data.shape, np.int32)
+    cells[70:80, 100:110] = 3
+    navigator.save_labels()
+    assert navigator.message.text().startswith("Select labels")
+    viewer.add_labels(cells, name="cells")
+    navigator.save.click()
+    until(qtbot, lambda: navigator.message.text() == "Saved into 1 field.")
+    assert (place / "B" / "2" / "0" / "labels" / "cells").is_dir()
 
 
 def test_keys_go_from_well_to_listed_well(qtbot):

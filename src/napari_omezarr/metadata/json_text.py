@@ -42,7 +42,7 @@ def load_json(body: bytes, *, shortened: bool = False) -> Any:
         size = f"{len(body) / 1e6:.0f} MB long, and {MOST_BYTES / 1e6:.0f}"
         raise DocumentError(f"This document is {size} MB are the most that are read")
     if _size(body) > MOST_PARSED and shortened and body.lstrip()[:1] == b"{":
-        body = _with_short_lists(body)
+        body = _with_few_wells(body) or _with_short_lists(body)
     if _size(body) > MOST_PARSED:
         raise DocumentError("This document holds more than can be read at once")
     # Looked at twice, as those in strings nest nothing and are slow to leave out.
@@ -77,6 +77,28 @@ def _depth(body: bytes) -> int:
 
 
 # Endless lists: found by their brackets and commas, many at a time.
+
+_WELLS = re.compile(rb'"wells"\s*:\s*\[')
+
+
+def _with_few_wells(body: bytes) -> bytes | None:
+    """Leave out all but the first wells of a plate, in a tenth of the time.
+
+    None where they are not objects without lists and objects in them.
+    """
+    found = _WELLS.search(body)
+    if found is None:
+        return None
+    begin, last = found.end(), found.end()
+    end = body.find(b"]", begin)
+    is_flat = body.find(b"[", begin, end) < 0 and body.find(b"\\", begin, end) < 0
+    counts = {body.count(mark, begin, end) for mark in (b"{", b"}", b'"path"')}
+    if end < 0 or not is_flat or len(counts) > 1 or counts.pop() <= MOST_ELEMENTS:
+        return None
+    for _ in range(MOST_ELEMENTS + 1):
+        last = body.find(b"}", last, end) + 1
+    return body[:last] + body[end:]
+
 
 _BLOCK = 4 << 20
 _MOST_MARKS = 12_000_000

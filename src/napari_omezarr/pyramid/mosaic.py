@@ -43,8 +43,8 @@ _KEPT = 64 * 2**20
 _LARGEST_KEPT = 16 * 2**20
 LARGEST_OVERVIEW = 2048
 """Coarser levels are made until neither side of a plate is longer, in pixels."""
-_SMALLEST_WELL = 16
-"""But a well keeps so many pixels along each side."""
+_SMALLEST_WELL, _LARGEST_TEXTURE = 16, 8192
+"""But a well keeps so many pixels along each side, as far as graphics cards allow."""
 _CHUNK = 128
 _MOST_CHUNKS = 400
 """Wells that are smaller, of a plate that has more, are read several at a time."""
@@ -616,7 +616,9 @@ def coarser_levels(finest: WellGrid, last: MosaicLevel) -> Iterator[MosaicLevel]
         step *= 2
         plane = [s / f / step for s, f in zip(finest.shape, factors, strict=True)]
         cell = [s / f / step for s, f in zip(finest.cell, factors, strict=True)]
-        if max(plane) * 2 <= LARGEST_OVERVIEW or min(cell) < _SMALLEST_WELL:
+        before = 2 * max(plane)
+        is_small = min(cell) < _SMALLEST_WELL and before <= _LARGEST_TEXTURE
+        if before <= LARGEST_OVERVIEW or is_small or min(cell) < 1:
             return
         yield MosaicLevel(
             last.number,

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers import Labels
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -21,9 +22,11 @@ from qtpy.QtWidgets import (
 from napari_omezarr._io_loop import run
 from napari_omezarr.errors import NodeNotFoundError, OMEZarrError
 from napari_omezarr.location import Location
+from napari_omezarr.opened import add_plate_labels
 from napari_omezarr.plain_text import plain
 from napari_omezarr.pyramid import mosaic_of, pixels_of
 from napari_omezarr.reading import ReadOptions
+from napari_omezarr.tables import by_well, stored_tables
 
 from .framing import show_box
 from .plate_map import PlateMap, WellColours
@@ -64,6 +67,7 @@ class PlateNavigator(QWidget):
         self.which = QComboBox(self)
         self.names = QCheckBox("Well names", self)
         self.back = QPushButton("Its plate", self)
+        self.save = QPushButton("Save labels", self)
         self.message = QLabel(self)
         self._arrange()
         self._connect()
@@ -79,6 +83,9 @@ class PlateNavigator(QWidget):
         self.filter.setPlaceholderText("Show only, like B  or  B3 C4  or  >0.5")
         self.filter.setClearButtonEnabled(True)
         self.back.setToolTip("From a well or a field back to the whole plate")
+        self.save.setToolTip(
+            "Save the selected labels, made on the plate, into the images of its fields"
+        )
         self.message.setWordWrap(True)
         top.addWidget(QLabel("Colour by", self))
         top.addWidget(self.colour, 1)
@@ -86,6 +93,7 @@ class PlateNavigator(QWidget):
         bottom.addWidget(self.names)
         bottom.addWidget(self.which)
         bottom.addStretch()
+        bottom.addWidget(self.save)
         bottom.addWidget(self.back)
         layout.addLayout(top)
         layout.addWidget(self.filter)
@@ -100,6 +108,7 @@ class PlateNavigator(QWidget):
         self.filter.textChanged.connect(self._refilter)
         self.names.toggled.connect(self.show_names)
         self.back.clicked.connect(self.open_plate)
+        self.save.clicked.connect(self.save_labels)
         on_layers_changed(self._viewer, self._look_for_plate)
         self._viewer.layers.selection.events.active.connect(self._look_for_plate)
 
@@ -127,6 +136,7 @@ class PlateNavigator(QWidget):
                 self.which.addItem(f"opens field {number}")
             self.which.setVisible(len(fields.choice.fields) > 1)
             self._recolour()
+            self._find_tables(mosaic)
         elif mosaic is None:
             self._mosaic = None
             self.map.show_plate(None, {})
@@ -211,6 +221,31 @@ class PlateNavigator(QWidget):
         show_box(self._viewer, np.min(boxes, axis=0)[0], np.max(boxes, axis=0)[1])
         self._say("")
 
+    # Labels that were made on the plate.
+
+    def save_labels(self) -> None:
+        """Save the active labels into the images of the fields that they lie on."""
+        active = self._viewer.layers.selection.active
+        if not isinstance(active, Labels) or self._layer is None:
+            self._say("Select labels that were made on the plate.")
+            return
+        values, name = np.array(active.data), active.name
+        work = partial(add_plate_labels, values, self._layer, name=name)
+        if self._task is not None:
+            self._task.abandon()
+        self._say(f"Saving {name} …")
+        self._task = Task(work)
+        self._task.start(self._receive_saved, self)
+
+    def _receive_saved(self, outcome: Future[tuple[str, ...]]) -> None:
+        self._task = None
+        error = outcome.exception()
+        if isinstance(error, OMEZarrError):
+            self._say(str(error))
+        else:
+            count = len(outcome.result())
+            self._say(f"Saved into {count:,} field{'' if count == 1 else 's'}.")
+
     # Colours and the filter.
 
     def set_values(self, name: str, values: Mapping[str, Any]) -> None:
@@ -218,6 +253,20 @@ class PlateNavigator(QWidget):
         self._tables[name] = values
         if self.colour.findText(name) < 0:
             self.colour.addItem(name)
+
+    def _find_tables(self, mosaic: Mosaic) -> None:
+        """Offer the columns of the tables that lie beside the wells."""
+        fields: Any = mosaic.fields
+        location = fields.documents.opening.location
+        wells = tuple(mosaic.fields.grid.wells.values())
+        task = Task(partial(_columns_of_wells, location, wells))
+        task.start(partial(self._receive_tables, mosaic), self)
+
+    def _receive_tables(self, mosaic: Mosaic, outcome: Future[Any]) -> None:
+        if mosaic is not self._mosaic or outcome.exception() is not None:
+            return
+        for name, values in outcome.result().items():
+            self.set_values(name, values)
 
     def _values(self) -> dict[str, Any] | None:
         if self._mosaic is None:
@@ -375,3 +424,20 @@ def _plate_above(location: Location) -> Opened:
             return opened
     msg = f"{location.display} belongs to no plate."
     raise NodeNotFoundError(msg, url=location.display)
+
+
+def _columns_of_wells(
+    location: Location, wells: tuple[str, ...]
+) -> dict[str, Mapping[str, Any]]:
+    """Read the tables beside a plate's wells: a value for each well, by column."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for stored in stored_tables(location):
+        try:
+            table = stored.read()
+            for column in table.columns:
+                values = by_well(table, column, wells)
+                if values:
+                    found[f"{stored.name}: {column}"] = values
+        except OMEZarrError:  # of cells, or one that cannot be read
+            continue
+    return found

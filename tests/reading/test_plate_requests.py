@@ -1,0 +1,73 @@
+"""What opening and looking at plates of any size asks for, counted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_omezarr.layers import read_layers
+from napari_omezarr.location import Location
+from napari_omezarr.reading import ReadOptions, read
+from servers.plates import PlateServer
+
+SIZES = [(1, 1), (8, 12), (16, 24), (32, 48)]
+
+
+@pytest.mark.parametrize(("rows", "columns"), SIZES)
+@pytest.mark.parametrize(("fields", "acquisitions"), [(1, 1), (4, 1), (9, 4)])
+def test_opening_takes_twelve_requests_and_a_well_its_own(
+    rows, columns, fields, acquisitions
+):
+    options = {"fields": fields, "acquisitions": acquisitions, "size": 64}
+    with PlateServer(rows, columns, **options) as server:
+        with server.round_count() as rounds:
+            (plate,) = read(Location.parse(server.address)).pyramids
+        assert rounds.count <= 4
+        assert len(server.requests) <= 12
+        names = [axis.name for axis in plate.axes[:-2]]
+        assert ("acquisition" in names) is (acquisitions > 1)
+        together = rows * columns * fields
+        assert ("field" in names) is (fields > 1 and together > 4096)
+        finest = plate.levels[0].pixels
+        assert max(plate.levels[-1].pixels.shape) <= 2048
+        server.clear_log()
+        corner = finest.fields.grid.corner((rows - 1, columns - 1))
+        step = (acquisitions - 1,) if acquisitions > 1 else ()
+        step += (0,) if "field" in names else ()
+        shown = finest[(*step, *(slice(c, c + 64) for c in corner))]
+        well = list(finest.fields.grid.wells.values())[-1]
+        field = fields * (acquisitions - 1)
+        np.testing.assert_array_equal(shown, server.shown(well, field, 0))
+        paths = [request.path for request in server.requests]
+        assert len(set(paths)) == len(paths)
+        assert all(f"/{well}/" in path for path in paths)
+        asked = fields if "field" not in names else 1
+        assert len(paths) <= 1 + asked + 2  # the well, its fields, an array, a chunk
+
+
+def test_the_whole_plate_asks_each_well_once_for_little():
+    with PlateServer(6, 8, size=128, missing=("C/3",)) as server:
+        levels = read(Location.parse(server.address)).pyramids[0].levels
+        server.clear_log()
+        shown = levels[-1].pixels[...]
+        paths = [request.path for request in server.requests]
+        assert len(set(paths)) == len(paths)
+        assert len(paths) <= 4 * 48
+        assert sum(path.endswith("/c/0/0") for path in paths) == 47
+        top = shown[:32, :32]
+        np.testing.assert_array_equal(top, server.shown("A/1", 0, 2))
+        again = levels[-1].pixels[...]
+        np.testing.assert_array_equal(again, shown)
+        assert len(server.requests) == len(paths)
+        (layer,) = read_layers(server.address)
+        np.testing.assert_array_equal(layer[0][-1].compute(), shown)
+
+
+def test_a_million_wells_open_as_others_do():
+    with PlateServer(1000, 1000, size=64) as server:
+        reading = read(Location.parse(server.address), ReadOptions())
+        assert len(server.requests) <= 12
+        (plate,) = reading.pyramids
+        assert len(plate.levels[0].pixels.fields.grid.wells) == 10_000
+        assert any("the first 10,000 are read" in said for said in reading.warnings)
+        assert max(plate.levels[-1].pixels.shape) <= 8192
