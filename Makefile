@@ -106,9 +106,11 @@ docs: env ## the documentation site, in build/site; a warning is an error
 	@NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs build --quiet
 	@echo "build/site/index.html"
 
-pictures: env system ## every picture of the documentation, from the running program
+pictures: env system ## every picture of the documentation, from the running program; Chromium for two
 	@echo "== pictures: docs/pictures, on a display of its own"
-	@for script in pictures pictures_animation pictures_panel pictures_browser; do $(HEADLESS) $(BIN)/python scripts/$$script.py; done
+	@for script in $$(ls scripts/pictures*.py | grep -v _web); do $(HEADLESS) $(BIN)/python $$script; done
+	@scripts/browsers "$(BIN)" "$(VENV)-browsers"
+	@PYTHONPATH=tests $(HEADLESS) $(VENV)-browsers/bin/python scripts/pictures_web.py
 
 build: env ## the sdist and the wheel, in dist/
 	@$(BIN)/uv build --python $(BIN)/python

@@ -41,6 +41,28 @@ def test_links_between_pages_lead_somewhere():
             assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
+def test_every_picture_is_shown_and_made_by_a_script():
+    pages = [ROOT / "README.md", *DOCS.rglob("*.md")]
+    shown = "".join(page.read_text("utf-8") for page in pages)
+    made = "".join(script.read_text() for script in (ROOT / "scripts").glob("*.py"))
+    for picture in (DOCS / "pictures").iterdir():
+        assert f"pictures/{picture.name}" in shown, picture.name
+        assert f'"{picture.name}"' in made, picture.name
+
+
+def test_the_site_names_pages_that_are_there():
+    nav = (ROOT / "mkdocs.yml").read_text().partition("\nnav:")[2]
+    named = re.findall(r"- (?:[\w .]+: )?([\w/.-]+\.md)$", nav, re.M)
+    assert len(named) > 25
+    made = re.findall(
+        r'"(\w+)": \w+\(\)', (ROOT / "scripts/site_source.py").read_text()
+    )
+    generated = {f"docs/reference/{name}.md" for name in made} | {"UNRELEASED.md"}
+    assert len(generated) == 5
+    for page in set(named) - generated:
+        assert (ROOT / page).exists(), page
+
+
 def test_every_decision_is_listed():
     folder = DOCS / "decisions"
     listed = (folder / "README.md").read_text()

@@ -23,7 +23,7 @@ from .details import (
     view_chunk,
 )
 from .entries import Entry, EntryKind
-from .listing import EntryPage, Listing, Prober, list_buckets
+from .listing import EntryPage, Listing, Prober, entries_of, list_buckets
 from .mirror import MirrorPlan, mirror_store, plan_mirror
 from .share import (
     ChannelView,
@@ -66,6 +66,7 @@ __all__ = [
     "check_public",
     "copy_store",
     "describe",
+    "entries_of",
     "list_buckets",
     "measure_speed",
     "mirror_store",

@@ -34,7 +34,7 @@ from .entries import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Iterator
     from concurrent.futures import Future
 
     from napari_omezarr.connections import Profile
@@ -360,6 +360,34 @@ class Prober:
         if place not in self._stores:
             self._stores[place] = open_store(place, retry=self._retry)
         return self._stores[place], path
+
+
+def entries_of(place: Location, *, files: bool = False) -> Iterator[Entry]:
+    """Give the children of a place, each looked at, page by page; blocks.
+
+    Parameters
+    ----------
+    place : Location
+        Where.
+    files : bool, optional
+        Plain objects and folders as they are stored, not looked at.
+
+    Raises
+    ------
+    ListingDeniedError, NodeNotFoundError, StoreError
+        It may not be listed, nothing is there, or it could not be read.
+    """
+    pages, prober = Listing(place, files=files), Prober()
+    while True:
+        page = pages.more().result()
+        looked_at = [
+            None if files or entry.recognised else prober.start(entry)
+            for entry in page.entries
+        ]
+        for entry, future in zip(page.entries, looked_at, strict=True):
+            yield entry if future is None else future.result()
+        if page.is_last:
+            return
 
 
 # The buckets of a connection, for those few sign-ins that may list them.

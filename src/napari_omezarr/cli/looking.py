@@ -165,24 +165,9 @@ def open_(addresses: tuple[str, ...], **reached: Any) -> None:
 
 
 def _entries(place: Location, *, files: bool = False) -> list[Entry]:
-    """Give all children of a place, each looked at."""
-    from napari_omezarr.browsing import Listing, Prober
+    from napari_omezarr.browsing import entries_of
 
-    listing = Listing(place, files=files)
-    found: list[Entry] = []
-    while True:
-        page = listing.more().result()
-        found += page.entries
-        if page.is_last:
-            break
-    if files:
-        return found
-    prober = Prober()
-    looked_at = [None if e.recognised else prober.start(e) for e in found]
-    return [
-        entry if future is None else future.result()
-        for entry, future in zip(found, looked_at, strict=True)
-    ]
+    return list(entries_of(place, files=files))
 
 
 def _walk(place: Location, depth: int, indent: int = 1) -> Iterator[tuple[int, Entry]]:

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from napari_omezarr._io_loop import Stop, run
-from napari_omezarr.browsing import Listing, Prober, copy_store
+from napari_omezarr.browsing import copy_store, entries_of
 from napari_omezarr.browsing import validate as check
 from napari_omezarr.errors import OptionError
 from napari_omezarr.location import Location
@@ -360,11 +360,4 @@ def listing(address: Address, *, files: bool = False) -> Iterator[Entry]:
     >>> [(entry.name, entry.kind.value) for entry in napari_omezarr.listing("data")]
     [('cells.ome.zarr', 'image')]
     """
-    pages, prober = Listing(place_of(address), files=files), Prober()
-    while True:
-        page = pages.more().result()
-        looked_at = [None if files else prober.start(entry) for entry in page.entries]
-        for entry, future in zip(page.entries, looked_at, strict=True):
-            yield entry if future is None else future.result()
-        if page.is_last:
-            return
+    return entries_of(place_of(address), files=files)
