@@ -15,6 +15,7 @@ from urllib.request import Request, urlopen
 import click
 import numpy as np
 import pytest
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 from PIL import Image
 
@@ -279,6 +280,34 @@ def test_the_help_imports_nothing_large():
     )
     assert "rendering" in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+# The program itself.
+
+
+def test_what_is_kept_is_said_and_cleared(image, tmp_path):
+    target = tmp_path / "old.ome.zarr"
+    run("convert", image, target, "--version", "0.4")
+    run("upgrade", target)
+    facts = run_json("settings")
+    assert facts["configuration"] == str(configuration_folder())
+    assert (facts["connections"], facts["undo"]) == (0, 1)
+    assert "disk_cache_bytes" in run("settings")
+    cleared = run_json("settings", "--clear", "undo", "--clear", "cache")
+    assert cleared["undo"] == 0
+    run("upgrade", target, "--undo", code=3)
+
+
+def test_a_shell_completes_commands_and_connections(monkeypatch):
+    assert "_NAPARI_OMEZARR_COMPLETE" in run("completion", "bash")
+    run("connections", "add", "laboratory", "--anonymous")
+    complete = ShellComplete(main, {}, "napari-omezarr", "_NAPARI_OMEZARR_COMPLETE")
+    names = [each.value for each in complete.get_completions([], "co")]
+    assert {"copy", "convert", "connections"} <= set(names)
+    (found,) = complete.get_completions(["ls", "--connection"], "lab")
+    assert found.value == "laboratory"
+    (found,) = complete.get_completions(["info"], "cel")
+    assert found.type == "file"
 
 
 ROOT = Path(__file__).parents[2]

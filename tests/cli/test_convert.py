@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -11,7 +12,14 @@ import pytest
 import tifffile
 
 from commands import finest, run, run_json
-from napari_omezarr import read_layers
+from napari_omezarr import Location, read_layers
+from napari_omezarr.converting import (
+    ConvertInput,
+    ConvertRun,
+    ReadChoices,
+    convert_one,
+    plan_jobs,
+)
 from napari_omezarr.samples import write_cells
 
 
@@ -155,6 +163,26 @@ def test_fields_become_images_of_a_collection(tmp_path):
     assert [pixels(tmp_path / "w.ome.zarr", i)[0, 0] for i in range(2)] == [1, 2]
 
 
+def test_files_become_a_plate_and_more_wells_are_added(tmp_path):
+    source, plate = tmp_path / "raw", tmp_path / "plate.ome.zarr"
+    for well, value in (("A01", 10), ("B02", 20)):
+        for field in (1, 2):
+            for c, color in enumerate(("DAPI", "GFP")):
+                values = plane(value + 2 * field + c)
+                write_tiff(source / f"{well}_f{field}_{color}.tif", values)
+    words = ("convert", source, plate, "--plate", "--merge", "{well}_f{field}_{c}.tif")
+    assert len(run_json(*words)["fields"]) == 4
+    facts = run_json("info", plate)
+    assert facts["entry"]["kind"] == "plate"
+    field = plate / "B" / "02" / "2"
+    assert [pixels(field, c).max() for c in range(2)] == [24, 25]
+    write_tiff(source / "B03_f1_DAPI.tif", plane(30))
+    write_tiff(source / "B03_f1_GFP.tif", plane(31))
+    assert len(run_json(*words)["fields"]) == 1
+    assert "0 fields written, 5 were there before" in run(*words)
+    run(*words[:4], code=2)
+
+
 def test_files_are_merged_by_a_table(tmp_path):
     for name, value in (("x", 1), ("y", 2), ("z", 3)):
         write_tiff(tmp_path / "raw" / f"{name}.tif", plane(value))
@@ -204,6 +232,32 @@ def test_a_cluster_writes_the_same_bytes(folder, tmp_path, client):
     said = ("--scheduler", client.scheduler.address)
     run("convert", folder / "large.tif", tmp_path / "b.ome.zarr", *chunks, *said)
     assert_equal_trees(tmp_path / "a.ome.zarr", tmp_path / "b.ome.zarr")
+
+
+def test_a_worker_that_dies_costs_what_it_had_in_work(tmp_path, client):
+    """Half way through one of two ends; the other does its blocks again."""
+    values = np.random.default_rng(2).integers(0, 999, (24, 256, 256), dtype="u2")
+    write_tiff(tmp_path / "a.tif", values, metadata={"axes": "ZYX"})
+    chunks = {"z": 1, "y": 128, "x": 128}
+    place = Location.parse(str(tmp_path / "a.tif"))
+    jobs, killed = [], []
+    for name in ("whole", "broken"):
+        target = Location.parse(str(tmp_path / f"{name}.ome.zarr"))
+        jobs += plan_jobs([ConvertInput(place, "a.tif")], target)
+
+    def kill(part):
+        if part > 0.3 and not killed:
+            killed.append(client.nthreads())
+            address = sorted(killed[0])[0]
+            client.run(os._exit, 1, workers=[address], nanny=False, on_error="ignore")
+
+    choices = {"chunks": chunks, "levels": 2, "memory": 2**20}
+    convert_one(jobs[0], ConvertRun(ReadChoices(), choices))
+    convert_one(
+        jobs[1], ConvertRun(ReadChoices(), choices, client=client, progress=kill)
+    )
+    assert len(killed) == 1
+    assert_equal_trees(tmp_path / "whole.ome.zarr", tmp_path / "broken.ome.zarr")
 
 
 @pytest.mark.parametrize("wrong", ["mainframe", "processes:x", "tcp://127.0.0.1"])

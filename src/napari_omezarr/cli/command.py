@@ -34,6 +34,8 @@ _HOMES = {
     "write-plate": "plates",
     "serve": "serving",
     "connections": "connecting",
+    "settings": "keeping",
+    "completion": "keeping",
 }
 _NAMES = {
     "add-labels": "add_labels",
@@ -64,6 +66,8 @@ _SUMMARIES = {
     "write-plate": "Write a table of images as a plate, or add them to one.",
     "serve": "Serve a folder over HTTP to web viewers.",
     "connections": "List, test, add and import connections.",
+    "settings": "Say where the program keeps what; delete what is not needed.",
+    "completion": "Print what makes a shell complete commands.",
 }
 
 USAGE, MISSING, REFUSED, TAKEN, DAMAGED, UNREACHABLE, STOPPED = 2, 3, 4, 5, 6, 7, 130

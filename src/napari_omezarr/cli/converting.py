@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .output import json_option, plain, print_json, progress_bar
-from .place import location_of, place_options
+from .place import PLACE, location_of, place_options
 from .saving import (
     by_axis,
     interrupted_by,
@@ -35,11 +35,14 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("places", nargs=-1, required=True, metavar="SOURCE... TARGET")
+@click.argument(
+    "places", type=PLACE, nargs=-1, required=True, metavar="SOURCE... TARGET"
+)
 @click.option(
     "--pattern", default="", metavar="'*.tif'", help="Which files of folders."
 )
 @click.option("--merge", metavar="NAMES", help="Like '{name}_t{t}_{c}.tif'; see below.")
+@click.option("--plate", is_flag=True, help="TARGET is a plate; {well} says where.")
 @click.option(
     "--table",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -93,16 +96,21 @@ def convert(
     there = location_of(places[-1], **of_target(said))
     read = ReadChoices(said.pop("axes"), said.pop("series"), not said.pop("no_labels"))
     scale, units = said.pop("scale"), said.pop("units")
+    of_plate = said.pop("plate")
     asked = {name: said.pop(name) for name in ("pattern", "merge", "table")}
     choices, reached = split_options(said)
     parse = partial(location_of, **reached)
-    jobs = plan_jobs(_found(places[:-1], parse, there, **asked), there)
+    found = _found(places[:-1], parse, there, {**asked, "of_plate": of_plate})
     run = ConvertRun(
         read,
         choices,
         by_axis("scale", scale, float) if scale else None,
         by_axis("units", units, str) if units and "=" in units else units,
     )
+    if of_plate:
+        _write_plate(found, there, run, as_json=as_json)
+        return
+    jobs = plan_jobs(found, there)
     with scheduled(scheduler) as client:
         is_image = is_image_name(there.name)
         _carry_out(jobs, run, client, file, is_image=is_image, as_json=as_json)
@@ -112,14 +120,13 @@ def _found(
     sources: Sequence[str],
     parse: Callable[[str], Location],
     target: Location,
-    *,
-    pattern: str,
-    merge: str | None,
-    table: Path | None,
+    asked: dict[str, Any],
 ) -> list[ConvertInput] | list[MergedInput]:
     from napari_omezarr.converting import by_pattern, by_table, find_inputs
     from napari_omezarr.errors import OptionError
 
+    table: Path | None = asked["table"]
+    merge, pattern, of_plate = asked["merge"], asked["pattern"], asked["of_plate"]
     if table is not None:
         if sources or merge or pattern:
             raise OptionError(
@@ -132,10 +139,34 @@ def _found(
             "What to convert, or its target, is missing.",
             action="Name both: napari-omezarr convert SOURCE TARGET",
         )
+    if merge is None and of_plate:
+        raise OptionError(
+            "What of a name is the well is not said.",
+            action="Say it, like --merge '{well}_f{field}_{c}.tif'.",
+        )
     if merge is None:
         return find_inputs(sources, parse, pattern=pattern, apart=target)
     inputs = find_inputs(sources, parse, pattern=pattern or "*", apart=target)
-    return by_pattern(inputs, merge)
+    return by_pattern(inputs, merge, of_plate=of_plate)
+
+
+def _write_plate(
+    found: Sequence[Any], target: Location, run: ConvertRun, *, as_json: bool
+) -> None:
+    from dataclasses import replace
+
+    from napari_omezarr.converting import convert_plate
+
+    label = f"Writing {len(found)} fields"
+    with progress_bar(label) as show, interrupted_by(run.cancel.set):
+        saved = convert_plate(found, target, replace(run, progress=show))
+    if as_json:
+        rows = [each.address for each in saved]
+        print_json({"address": target.display, "fields": rows})
+        return
+    there = len(found) - len(saved)
+    before = f", {there} were there before" if there else ""
+    click.echo(f"{target.display}: {len(saved)} fields written{before}.")
 
 
 def _carry_out(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .output import json_option, print_json, progress_bar
-from .place import location_of, place_options
+from .place import PLACE, location_of, place_options
 from .saving import interrupted_by, of_target, target_options
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ _verify_option = click.option(
 
 
 @click.command()
-@click.argument("source")
-@click.argument("target")
+@click.argument("source", type=PLACE)
+@click.argument("target", type=PLACE)
 @_verify_option
 @json_option
 @place_options
@@ -51,8 +51,8 @@ def copy(source: str, target: str, verify: bool, as_json: bool, **reached: Any) 
 
 
 @click.command()
-@click.argument("source")
-@click.argument("target")
+@click.argument("source", type=PLACE)
+@click.argument("target", type=PLACE)
 @click.option("--delete", is_flag=True, help="Delete what SOURCE has not.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--yes", is_flag=True, help="Do not ask before anything is overwritten.")

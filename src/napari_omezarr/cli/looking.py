@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .output import json_option, plain, print_json, table
-from .place import location_of, place_options
+from .place import PLACE, location_of, place_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("address")
+@click.argument("address", type=PLACE)
 @click.option("--files", is_flag=True, help="List objects and folders as they are.")
 @json_option
 @place_options
@@ -38,7 +38,7 @@ def ls(address: str, files: bool, as_json: bool, **reached: Any) -> None:
 
 
 @click.command()
-@click.argument("address")
+@click.argument("address", type=PLACE)
 @click.option("--depth", default=3, show_default=True, help="How far down to look.")
 @json_option
 @place_options
@@ -55,7 +55,7 @@ def tree(address: str, depth: int, as_json: bool, **reached: Any) -> None:
 
 
 @click.command()
-@click.argument("address")
+@click.argument("address", type=PLACE)
 @json_option
 @place_options
 def cat(address: str, as_json: bool, **reached: Any) -> None:
@@ -77,7 +77,7 @@ def cat(address: str, as_json: bool, **reached: Any) -> None:
 
 
 @click.command()
-@click.argument("address")
+@click.argument("address", type=PLACE)
 @json_option
 @place_options
 def info(address: str, as_json: bool, **reached: Any) -> None:
@@ -99,7 +99,7 @@ def info(address: str, as_json: bool, **reached: Any) -> None:
 
 
 @click.command()
-@click.argument("address")
+@click.argument("address", type=PLACE)
 @json_option
 @place_options
 def validate(address: str, as_json: bool, **reached: Any) -> None:
@@ -121,7 +121,7 @@ def validate(address: str, as_json: bool, **reached: Any) -> None:
 
 
 @click.command()
-@click.argument("address")
+@click.argument("address", type=PLACE)
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--force", is_flag=True, help="Write over a file that is there.")
 @place_options
@@ -151,7 +151,7 @@ def thumbnail(address: str, file: Path, force: bool, **reached: Any) -> None:
 
 
 @click.command("open")
-@click.argument("addresses", nargs=-1, required=True)
+@click.argument("addresses", type=PLACE, nargs=-1, required=True)
 @place_options
 def open_(addresses: tuple[str, ...], **reached: Any) -> None:
     """Show images in napari, each address in layers of its own."""

@@ -5,14 +5,45 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari_omezarr.location import Location
 
+
+class PlaceType(click.types.StringParamType):
+    """An address or a path; shells complete it as a path."""
+
+    name = "place"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Let the shell complete files."""
+        return [CompletionItem(incomplete, type="file")]
+
+
+PLACE = PlaceType()
+
+
+def _connection_names(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[str]:
+    from napari_omezarr.connections import ConnectionFile
+
+    names = [each.name for each in ConnectionFile().connections()]
+    return [name for name in names if name.startswith(incomplete)]
+
+
 _OPTIONS = (
-    click.option("--connection", metavar="NAME", help="One of your connections."),
+    click.option(
+        "--connection",
+        metavar="NAME",
+        shell_complete=_connection_names,
+        help="One of your connections.",
+    ),
     click.option("--endpoint", metavar="URL", help="Of an S3-compatible service."),
     click.option("--region", metavar="NAME", help="Where the buckets live."),
     click.option("--profile", metavar="NAME", help="A profile of AWS's files."),

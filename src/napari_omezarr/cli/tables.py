@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .output import json_option, print_json, table
-from .place import location_of, place_options
+from .place import PLACE, location_of, place_options
 
 if TYPE_CHECKING:
     from napari_omezarr.location import Location
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command("table")
-@click.argument("address")
+@click.argument("address", type=PLACE)
 @click.argument("name", required=False)
 @click.option(
     "--to",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .output import json_option, print_json, progress_bar
-from .place import location_of, place_options
+from .place import PLACE, location_of, place_options
 from .saving import (
     interrupted_by,
     of_target,
@@ -28,8 +28,8 @@ _IN_CONTAINERS = {"shards", "verify"}
 
 
 @click.command()
-@click.argument("address")
-@click.argument("target", required=False)
+@click.argument("address", type=PLACE)
+@click.argument("target", type=PLACE, required=False)
 @click.option("--version", type=click.Choice(["0.5", "0.6"]), help="Usually 0.5.")
 @click.option(
     "--shards", metavar="AXIS=N,...", help="Or yes: chunks packed into shards."
@@ -87,8 +87,8 @@ def put_back(place: Location, *, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("source")
-@click.argument("target")
+@click.argument("source", type=PLACE)
+@click.argument("target", type=PLACE)
 @save_options
 @json_option
 @place_options

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .output import json_option, plain, print_json, progress_bar
-from .place import location_of, place_options
+from .place import PLACE, location_of, place_options
 from .saving import interrupted_by
 from .upgrading import put_back
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("address")
+@click.argument("address", type=PLACE)
 @click.option("--scan", is_flag=True, help="Decode every chunk, too.")
 @click.option("--fix", is_flag=True, help="Mend what is safe to mend; see --undo.")
 @click.option("--undo", is_flag=True, help="Put the last changed metadata back.")
@@ -92,7 +92,7 @@ def _lines(
 
 
 @click.command()
-@click.argument("address")
+@click.argument("address", type=PLACE)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--any", "whatever", is_flag=True, help="Even what is no zarr.")
 @json_option

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from .output import json_option, print_json
-from .place import location_of, place_options
+from .place import PLACE, location_of, place_options
 from .saving import (
     by_axis,
     report,
@@ -18,8 +18,8 @@ from .saving import (
 
 
 @click.command("add-labels")
-@click.argument("labels")
-@click.argument("image")
+@click.argument("labels", type=PLACE)
+@click.argument("image", type=PLACE)
 @click.option("--name", help="Of the label image; its own name if absent.")
 @save_options
 @json_option
@@ -45,8 +45,8 @@ def add_labels(
 
 
 @click.command()
-@click.argument("source")
-@click.argument("image")
+@click.argument("source", type=PLACE)
+@click.argument("image", type=PLACE)
 @click.option("--axis", default="t", show_default=True, help="Along which axis.")
 @json_option
 @place_options
@@ -70,7 +70,7 @@ def append(source: str, image: str, axis: str, as_json: bool, **reached: Any) ->
 
 
 @click.command()
-@click.argument("address")
+@click.argument("address", type=PLACE)
 @click.option("--scale", metavar="AXIS=SIZE,...", help="Of a pixel, like z=2,y=0.5.")
 @click.option("--translation", metavar="AXIS=PLACE,...", help="Of the first pixel.")
 @click.option("--units", metavar="AXIS=UNIT,...", help="Or one unit for all of space.")
@@ -97,7 +97,7 @@ def calibrate(
 
 
 @click.command()
-@click.argument("address")
+@click.argument("address", type=PLACE)
 @click.option("--channel", type=int, default=0, show_default=True, help="Which one.")
 @click.option("--name", help="What to call the channel.")
 @click.option("--color", metavar="RRGGBB", help="Of its highest intensity.")

@@ -9,6 +9,7 @@ from .runs import (
     ConvertRun,
     convert_all,
     convert_one,
+    convert_plate,
     is_image_name,
     plan_jobs,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "by_table",
     "convert_all",
     "convert_one",
+    "convert_plate",
     "find_inputs",
     "is_image_name",
     "plan_jobs",

@@ -41,7 +41,9 @@ if TYPE_CHECKING:
 _AXES = {"t": "time", "c": "channel", "z": "space"}
 """What files are merged along, in the order of OME-Zarr, with the axis's type."""
 _FIELD = "field"
-_DIGITS = ("t", "z", _FIELD)
+_WORDS = dict.fromkeys(("t", "z", _FIELD, "column"), "[0-9]+")
+_WORDS |= {"row": "[A-Za-z]{1,2}", "well": "[A-Za-z]{1,2}[0-9]+"}
+"""What some words of a pattern stand for; others are anything but a slash."""
 _PLACEHOLDER = re.compile(r"\{(\w+)\}|(\*)")
 
 Index = Mapping[str, str]
@@ -50,18 +52,25 @@ Index = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class MergedInput:
-    """Files that make one OME-Zarr, and what it is called (empty: by its target)."""
+    """Files that make one OME-Zarr, and what it is called (empty: by its target).
+
+    ``words`` are those of the pattern that tell it apart from others.
+    """
 
     name: str
     files: tuple[tuple[ConvertInput, Index], ...]
+    words: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class _Group:
     files: list[tuple[ConvertInput, Index]] = field(default_factory=list)
+    words: Mapping[str, str] = field(default_factory=dict)
 
 
-def by_pattern(inputs: Iterable[ConvertInput], pattern: str) -> list[MergedInput]:
+def by_pattern(
+    inputs: Iterable[ConvertInput], pattern: str, *, of_plate: bool = False
+) -> list[MergedInput]:
     """Put files together by their names.
 
     Parameters
@@ -73,6 +82,9 @@ def by_pattern(inputs: Iterable[ConvertInput], pattern: str) -> list[MergedInput
         image a file belongs, ``{field}`` in which image of a collection; what else is
         in braces tells images apart and names them. ``*`` is anything. With a slash it
         is about the path below the folder that was named.
+    of_plate : bool
+        Whether ``{field}`` tells images apart, as ``{well}`` does, or ``{row}`` and
+        ``{column}``.
 
     Raises
     ------
@@ -80,6 +92,11 @@ def by_pattern(inputs: Iterable[ConvertInput], pattern: str) -> list[MergedInput
         It names nothing to merge along, or no file fits.
     """
     fits, names = _compiled(pattern)
+    along = (*_AXES,) if of_plate else (*_AXES, _FIELD)
+    if not of_plate and not any(name in along for name in names):
+        sentence = f"{pattern} says no axis to merge along."
+        action = "Write {t}, {c}, {z} or {field} where a name counts, like s_t{t}.tif."
+        raise OptionError(sentence, action=action)
     groups: dict[str, _Group] = {}
     for each in inputs:
         whole = "/" in pattern
@@ -88,14 +105,19 @@ def by_pattern(inputs: Iterable[ConvertInput], pattern: str) -> list[MergedInput
         if found is None:
             continue
         said = found.groupdict()
-        index = {name: said[name] for name in names if name in (*_AXES, _FIELD)}
+        index = {name: said[name] for name in names if name in along}
         free = "_".join(said[name] for name in names if name not in index)
         folder = "" if whole or path.parent.name == "" else f"{path.parent}/"
-        groups.setdefault(f"{folder}{free}", _Group()).files.append((each, index))
+        words = {name: said[name] for name in names if name not in index}
+        group = groups.setdefault(f"{folder}{free}", _Group(words=words))
+        group.files.append((each, index))
     if not groups:
         sentence = f"No file is called like {pattern}."
         raise OptionError(sentence, action="Compare it with the names of the files.")
-    return [MergedInput(name, tuple(found.files)) for name, found in groups.items()]
+    return [
+        MergedInput(name, tuple(found.files), found.words)
+        for name, found in groups.items()
+    ]
 
 
 def _compiled(pattern: str) -> tuple[re.Pattern[str], list[str]]:
@@ -111,11 +133,7 @@ def _compiled(pattern: str) -> tuple[re.Pattern[str], list[str]]:
             text += f"(?P={name})"
         else:
             names.append(name)
-            text += f"(?P<{name}>{r'[0-9]+' if name in _DIGITS else '[^/]+?'})"
-    if not any(name in (*_AXES, _FIELD) for name in names):
-        sentence = f"{pattern} says no axis to merge along."
-        action = "Write {t}, {c}, {z} or {field} where a name counts, like s_t{t}.tif."
-        raise OptionError(sentence, action=action)
+            text += f"(?P<{name}>{_WORDS.get(name, '[^/]+?')})"
     return re.compile(text + re.escape(pattern[last:])), names
 
 

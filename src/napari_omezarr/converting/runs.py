@@ -15,6 +15,7 @@ from napari_omezarr.errors import (
     WriteCancelledError,
 )
 from napari_omezarr.location import NODE_DOCUMENTS, Location
+from napari_omezarr.opened import write_plate
 from napari_omezarr.store import open_store
 from napari_omezarr.writing import (
     Channels,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 _TOGETHER = 2
 """Inputs in work at a time: one is read while the documents of another are put."""
-_MEMORY = 64 * 2**20
+_MEMORY = 48 * 2**20
 """What each may use of memory above what its source holds."""
 
 
@@ -140,7 +141,7 @@ def convert_all(jobs: Sequence[ConvertJob], run: ConvertRun) -> list[ConvertOutc
     not begun are ``stopped``.
     """
     bar = _Bar(len(jobs), run.progress)
-    usual = {"unfinished": "resume", "memory": _MEMORY} | dict(run.choices)
+    usual = {"unfinished": "resume"} | dict(run.choices)
     run = replace(run, choices=usual)
     outcomes: dict[int, ConvertOutcome] = {}
     try:
@@ -159,6 +160,37 @@ def convert_all(jobs: Sequence[ConvertJob], run: ConvertRun) -> list[ConvertOutc
     finally:
         close_files()
     return [outcomes[number] for number in range(len(jobs))]
+
+
+def convert_plate(
+    fields: Sequence[MergedInput], target: Location, run: ConvertRun
+) -> tuple[Saved, ...]:
+    """Write a plate, or more wells of one; fields that it lists are left.
+
+    ``words`` of each field say its ``well``, or ``row`` and ``column``, and ``field``.
+
+    Raises
+    ------
+    OMEZarrError
+        A field could not be read or written; what is whole is in the plate.
+    """
+    choices: dict[str, Any] = {"unfinished": "resume", "memory": _MEMORY}
+    choices |= run.choices
+    rows = [
+        {**each.words, "image": partial(read_merged, each, run.read)} for each in fields
+    ]
+    done = 0.0
+
+    def tell(progress: Progress) -> None:
+        nonlocal done
+        done += 1 / max(1, progress.total) / len(rows)
+        if run.progress is not None:
+            run.progress(min(1.0, done))
+
+    try:
+        return write_plate(rows, target, progress=tell, cancel=run.cancel, **choices)
+    finally:
+        close_files()
 
 
 def _outcome(
@@ -196,7 +228,7 @@ def _write(
         layers = read_merged(job.source, run.read)
     else:
         layers = read_images(job.source.location, run.read)
-    choices: dict[str, Any] = dict(run.choices)
+    choices: dict[str, Any] = {"memory": _MEMORY} | dict(run.choices)
     specs = [layer for layer in layers if isinstance(layer, ImageSpec)]
     if specs:
         # Series of a file stay apart, even those that could be channels of one image.

@@ -1,0 +1,147 @@
+"""Converting TIFF: one of 256 MiB, and many small ones; seconds and memory.
+
+Contenders run in turn, each time in a fresh process, imports not counted; all write
+OME-Zarr 0.4 with what codec and levels they take by themselves, in the same chunks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+CHUNK = 512
+
+
+def data(folder: Path, kind: str) -> Path:
+    """Write the TIFF files of a kind, once."""
+    place = folder / kind
+    if place.exists():
+        return place
+    place.mkdir(parents=True)
+    rng = np.random.default_rng(1)
+    base = rng.poisson(200, (2, 2048, 2048)).astype("u2")
+    if kind == "large":
+        stack = np.concatenate([base + i for i in range(16)])
+        options = {"photometric": "minisblack", "metadata": {"axes": "ZYX"}}
+        tifffile.imwrite(place / "large.tif", stack, **options)
+    else:
+        for number in range(50):
+            small = np.ascontiguousarray(base[:, :512, :512]) + number
+            tifffile.imwrite(place / f"{number:03}.tif", small[0])
+    return place
+
+
+def ours(source: Path, target: Path) -> None:
+    from napari_omezarr.cli import main
+
+    chunks = f"y={CHUNK},x={CHUNK}" + (",z=1" if source.name == "large" else "")
+    words = ["convert", source, target, "--version", "0.4", "--chunks", chunks]
+    main([*map(str, words)], standalone_mode=False)
+
+
+def files(source: Path, target: Path):
+    target.mkdir()
+    for file in sorted(source.iterdir()):
+        yield file, target / f"{file.stem}.ome.zarr"
+
+
+def ome_zarr_py(source: Path, target: Path) -> None:
+    import dask.array as da
+    import zarr
+    from ome_zarr.format import FormatV04
+    from ome_zarr.writer import write_image
+
+    for file, place in files(source, target):
+        view = zarr.open(tifffile.imread(file, aszarr=True), mode="r")
+        image = da.from_zarr(view)
+        axes = "zyx"[-image.ndim :]
+        chunks = (1, CHUNK, CHUNK)[-image.ndim :]
+        group = zarr.open_group(place, mode="w", zarr_format=2)
+        write_image(
+            image.rechunk(chunks),
+            group,
+            axes=axes,
+            fmt=FormatV04(),
+            storage_options={"chunks": chunks},
+        )
+
+
+def ngff_zarr(source: Path, target: Path) -> None:
+    import ngff_zarr as nz
+
+    for file, place in files(source, target):
+        image = nz.cli_input_to_ngff_image(nz.ConversionBackend.TIFFFILE, [file])
+        scales = nz.to_multiscales(image, chunks=CHUNK)
+        nz.to_ngff_zarr(str(place), scales, version="0.4")
+
+
+IMPORTED = {
+    "napari-omezarr": ("napari_omezarr.converting", "napari_omezarr.cli.converting"),
+    "ome-zarr-py": ("dask.array", "ome_zarr.writer", "ome_zarr.format"),
+    "ngff-zarr": ("ngff_zarr",),
+}
+WHO = {"napari-omezarr": ours, "ome-zarr-py": ome_zarr_py, "ngff-zarr": ngff_zarr}
+
+
+def run_one(who: str, source: Path, target: Path) -> None:
+    """Convert in this process, and print how long it took beyond the imports."""
+    for module in IMPORTED[who]:
+        import_module(module)
+    start, processor = time.perf_counter(), time.process_time()
+    WHO[who](source, target)
+    status = Path("/proc/self/status").read_text()
+    found = {
+        "seconds": time.perf_counter() - start,
+        "processor": time.process_time() - processor,
+        "memory": int(status.partition("VmHWM:")[2].split()[0]) / 1024,
+    }
+    print("RESULT" + json.dumps(found))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kinds", nargs="+", default=["large", "small"])
+    parser.add_argument("--who", nargs="+", default=list(WHO))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--data", type=Path, default=Path(__file__).parent / "data")
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one:
+        who, source, target = args.one
+        run_one(who, Path(source), Path(target))
+        return
+    for kind in args.kinds:
+        source = data(args.data / "tiff", kind)
+        found: dict[str, list[dict[str, float]]] = {who: [] for who in args.who}
+        for _ in range(args.rounds):
+            for who in args.who:
+                with tempfile.TemporaryDirectory() as folder:
+                    one = ["--one", who, source, Path(folder) / "out"]
+                    command = [sys.executable, "-W", "ignore", __file__, *map(str, one)]
+                    done = subprocess.run(command, capture_output=True, text=True)
+                    line = done.stdout.rpartition("RESULT")[2]
+                    if not line.startswith("{"):
+                        sys.exit(done.stderr[-2000:])
+                    found[who].append(json.loads(line))
+        for who, rows in found.items():
+            middle = {
+                key: statistics.median(row[key] for row in rows) for key in rows[0]
+            }
+            told = ", ".join(f"{key} {value:.2f}" for key, value in middle.items())
+            print(f"{kind:6} {who:15} {told}")
+        shutil.rmtree(args.data / "tiff" / kind, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""Batch systems: the script of a job, as it would be submitted."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from napari_omezarr import errors
+from napari_omezarr.converting.scheduling import queue_cluster, scheduled
+
+
+def test_a_job_of_slurm_says_what_was_asked_for():
+    pytest.importorskip("dask_jobqueue")
+    said = "queue=short,cores=4,memory=16GB,walltime=02:00:00,jobs=3"
+    cluster, jobs = queue_cluster("slurm", said)
+    with cluster:
+        script = cluster.job_script()
+    assert jobs == 3
+    for line in ("-p short", "--cpus-per-task=4", "--mem=15G", "-t 02:00:00"):
+        assert f"#SBATCH {line}" in script
+    assert "dask worker" in script.replace("distributed.cli.dask_worker", "dask worker")
+    with pytest.raises(errors.OptionError, match="not what a job of slurm takes"):
+        queue_cluster("slurm", "colour=blue")
+
+
+@pytest.mark.parametrize("text", ["slurm:cores=many", "slurm:short", "processes:x"])
+def test_what_is_said_wrongly_is_said(text):
+    pytest.importorskip("dask_jobqueue" if "slurm" in text else "distributed")
+    with pytest.raises(errors.OptionError), scheduled(text):
+        pass
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
+    with pytest.raises(errors.OptionError) as caught, scheduled("slurm:cores=1"):
+        pass
+    assert caught.value.action == "Install it: pip install dask-jobqueue"
