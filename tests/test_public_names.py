@@ -20,6 +20,7 @@ def test_the_public_names_are_these():
         "WriteOptions",
         "add_labels",
         "add_plate_labels",
+        "add_tables",
         "append",
         "calibrate",
         "copy",

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .writing import (
         WriteOptions,
         add_labels,
+        add_tables,
         append,
         calibrate,
         patch,
@@ -50,6 +51,7 @@ __all__ = [
     "WriteOptions",
     "add_labels",
     "add_plate_labels",
+    "add_tables",
     "append",
     "calibrate",
     "copy",
@@ -79,6 +81,7 @@ _HOMES = {
     "WriteOptions": "writing",
     "add_labels": "writing",
     "add_plate_labels": "opened",
+    "add_tables": "writing",
     "append": "writing",
     "calibrate": "writing",
     "copy": "opened",

@@ -16,6 +16,7 @@ from napari_omezarr.region import layer_options
 from napari_omezarr.tables import (
     GROUP,
     LOOKS,
+    TABLE_RECORD,
     geometry_of,
     named_table,
     open_table,
@@ -93,7 +94,7 @@ def _layer(table: StoredTable, image: Pyramid | None) -> LayerData:
     geometry = geometry_of(table.read())
     options: dict[str, Any] = {
         "name": plain(str(geometry.looks.get("name") or table.name)),
-        "metadata": {"omezarr": {"address": table.location.display}},
+        "metadata": {TABLE_RECORD: table.location.display},
         **_placed(geometry, image, is_region="roi_table" in table.kind),
     }
     own = {n: c for n, c in geometry.features.items() if n.startswith(LOOKS)}

@@ -1,10 +1,19 @@
 """Tables beside images: what ngio, fractal and spatialdata write, read and written."""
 
 from .files import PARQUET, TEXT, csv_bytes, parse_file
-from .geometry import LOOKS, Geometry, GeometryKind, geometry_of, joined, shapes_of
+from .geometry import (
+    GEOMETRY,
+    LOOKS,
+    Geometry,
+    GeometryKind,
+    geometry_of,
+    joined,
+    shapes_of,
+)
 from .layout import feature_objects, feature_table, geometry_objects, is_own_table
 from .stored import (
     GROUP,
+    TABLE_RECORD,
     UNREAD,
     FeatureSource,
     StoredTable,
@@ -19,9 +28,11 @@ from .table import Table, column_of, table_of, whole
 from .wells import by_well
 
 __all__ = [
+    "GEOMETRY",
     "GROUP",
     "LOOKS",
     "PARQUET",
+    "TABLE_RECORD",
     "TEXT",
     "UNREAD",
     "FeatureSource",

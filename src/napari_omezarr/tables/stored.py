@@ -316,6 +316,8 @@ def _region(region: Any) -> str:
 
 # The features of a label image.
 
+TABLE_RECORD = "omezarr_table"
+"""Where a layer of a table says, in its metadata, the address of that."""
 UNREAD = "table"
 """Where a layer says, beside its address, which table of features it has not read."""
 

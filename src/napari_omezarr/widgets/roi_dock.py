@@ -96,8 +96,7 @@ class RoiDock(QWidget):
     def _look(self, event: object = None) -> None:
         layers = bare_layers(self._viewer.layers)
         found = {image_address(each): None for each in layers}
-        addresses = tuple(address for address in found if "/tables/" not in address)
-        addresses = tuple(address for address in addresses if address)
+        addresses = tuple(address for address in found if address)
         if addresses != self._addresses:
             self._addresses = addresses
             self._finding.ask(lambda: partial(_tables_of, addresses))

@@ -2,6 +2,7 @@
 
 from .api import (
     add_labels,
+    add_tables,
     append,
     calibrate,
     open_hierarchy,
@@ -62,6 +63,7 @@ __all__ = [
     "ZarrDocument",
     "accepted",
     "add_labels",
+    "add_tables",
     "append",
     "as_source",
     "calibrate",

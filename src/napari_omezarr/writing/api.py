@@ -23,13 +23,14 @@ from napari_omezarr.store import (
     store_and_path,
 )
 
+from .annotations_there import add_annotations
 from .calibrating import Calibration, calibrate_image
 from .cluster import Cluster, active_client
 from .commit import ArchiveTarget, InPlaceTarget, LocalTarget
 from .engine import Running, Threads
 from .existing import open_existing, update_image
 from .from_arrays import Channels, Grid, describe_array, describe_labels
-from .from_layers import describe, is_array, listed, understood
+from .from_layers import describe, is_array, layer_data, listed, understood
 from .growing import Growth, grow
 from .hierarchy import FolderHierarchy, RemoteHierarchy, StoreHierarchy
 from .labels import labels_of_existing, save_labels
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     import numpy as np
     from zarr.abc.store import Store
 
+    from .annotations_there import TableMode
     from .engine import Executor, Progress
     from .existing import ExistingImage
     from .from_arrays import ByAxis, UnitsByAxis
@@ -498,6 +500,60 @@ def add_labels(  # noqa: PLR0913 - one verb, all its choices by name
         )
     finally:
         executor.close()
+
+
+def add_tables(
+    layers: Iterable[Any], address: Address, *, existing: TableMode = "refuse"
+) -> tuple[str, ...]:
+    """Save points, shapes and tracks beside an image that is there.
+
+    Each becomes a table in the image's ``tables``, and comes back with the image; a
+    table is whole before anything names it.
+
+    Parameters
+    ----------
+    layers : iterable
+        Napari layers or layer data tuples of these types.
+    address : str, path, Location, or zarr store or group
+        The image's group.
+    existing : {"refuse", "replace", "beside"}, optional
+        What is done where a layer of the same name is there already.
+
+    Returns
+    -------
+    tuple of str
+        The names of the tables.
+
+    Raises
+    ------
+    OptionError
+        A layer is of another type.
+    TargetExistsError
+        There is a table of that name (of another program, if it was to be replaced).
+    NodeNotFoundError, MetadataError
+        There is no image, or it cannot be understood.
+    StoreError
+        Reading or writing failed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_omezarr import add_tables, read_layers, write_image
+    >>> saved = write_image(np.zeros((64, 64), np.uint16), "image.ome.zarr", "yx")
+    >>> spots = (np.array([[8, 9], [30, 31]]), {"name": "spots"}, "points")
+    >>> add_tables([spots], "image.ome.zarr")
+    ('spots',)
+    >>> [kind for _, _, kind in read_layers("image.ome.zarr")]
+    ['image', 'points']
+    """
+    place = parsed(address)
+    with understood():
+        given = [layer_data(layer) for layer in listed(layers)]
+        tuples = [each for each in given if isinstance(each, tuple)]
+    if len(tuples) < len(given):
+        sentence = "Images are not added as tables."
+        raise OptionError(sentence, action="Choose points, shapes or tracks.")
+    return add_annotations(tuples, open_hierarchy(place), _above(place), existing)
 
 
 def update_rendering(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 from napari_omezarr.errors import LossError, OptionError
 from napari_omezarr.metadata import Affine, normalized_unit
 from napari_omezarr.pyramid import Pyramid
-from napari_omezarr.tables import Table
+from napari_omezarr.tables import GROUP, TABLE_RECORD, Table
 
 from .annotations import ANNOTATIONS, geometry
 from .chunking import (
@@ -36,7 +36,6 @@ from .from_layers import (
     describe,
     is_array,
     layer_data,
-    layer_origin,
     listed,
 )
 from .image_spec import ImageSpec, by_times, group, unit_name
@@ -52,7 +51,7 @@ if TYPE_CHECKING:
     from napari_omezarr.pyramid import Bounds
 
     from .from_layers import LayerData
-    from .image_spec import ImageGroup, Origin
+    from .image_spec import ImageGroup
     from .journal import Key
     from .options import Method, WriteOptions
 
@@ -393,7 +392,7 @@ def _with_annotations(plan: Plan, layers: Sequence[LayerData]) -> Plan:
         taken.setdefault(each.image, []).append(each.name)
     found: list[TablePlan] = []
     for data, options, kind in layers:
-        read = layer_origin(options)
+        read = str((options.get("metadata") or {}).get(TABLE_RECORD) or "")
         home = next((image for image in images if _is_home(image, read)), images[0])
         known = {axis.name: axis for axis in home.spec.axes}
         name = folder_name(str(options.get("name") or kind), taken.get(home.path, ()))
@@ -404,12 +403,11 @@ def _with_annotations(plan: Plan, layers: Sequence[LayerData]) -> Plan:
     return replace(plan, annotations=tuple(found), notes=(*plan.notes, *notes))
 
 
-def _is_home(image: ImagePlan, read: Origin | None) -> bool:
-    """Whether a layer was read from what lies beside an image."""
+def _is_home(image: ImagePlan, read: str) -> bool:
+    """Whether a layer was read from a table beside an image."""
     origin = image.spec.origin
-    if read is None or origin is None or not origin.address:
-        return False
-    return f"{read.address}/".startswith(f"{origin.address.rstrip('/')}/")
+    home = origin.address.rstrip("/") if origin else ""
+    return bool(home) and read.startswith(f"{home}/{GROUP}/")
 
 
 def plan_groups(

@@ -85,18 +85,24 @@ def drop_older(
         if group is not None and is_own_table(group.attributes, label):
             older.append(name)
 
+    unlist_tables(hierarchy, older, version)
+    return tuple(older)
+
+
+def unlist_tables(hierarchy: Hierarchy, names: Sequence[str], version: Version) -> None:
+    """Take tables out of the list, which is read again for that, and remove them."""
+
     def shortened(document: dict[str, Any] | None) -> dict[str, Any] | None:
         if document is None:
             return None
         attributes = attributes_of(document, zarr_format(version))
-        attributes[GROUP] = [n for n in _listed(attributes) if n not in older]
+        attributes[GROUP] = [n for n in _listed(attributes) if n not in names]
         return document
 
-    if older:
+    if names:
         changed(hierarchy, _list_key(version), shortened)
-        for name in older:
+        for name in names:
             hierarchy.remove(f"{GROUP}/{name}")
-    return tuple(older)
 
 
 def list_documents(hierarchy: Hierarchy, version: Version) -> list[ZarrDocument]:
