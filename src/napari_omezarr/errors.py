@@ -225,6 +225,10 @@ class LossError(OptionError):
     """Saving like this would lose something, and nobody has agreed to that."""
 
 
+class RefusedChunksError(LossError):
+    """What a place refuses, and may not be empty, would be saved or copied as empty."""
+
+
 class ClusterError(OMEZarrError, RuntimeError):
     """The workers of a cluster could not do what was asked of them."""
 

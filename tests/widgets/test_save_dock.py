@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import zarr
 from napari.components import ViewerModel
+from napari.layers import Layer
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QAbstractButton, QFileDialog
 
+import small_images
 from gui_steps import PLUGIN, every_turn, until
 from napari_omezarr import add_labels, read_layers, write_image, write_layers
 from napari_omezarr.errors import WriteCancelledError
@@ -24,6 +26,7 @@ from napari_omezarr.widgets.qt_async import pending
 from napari_omezarr.widgets.save_dock import SaveDock
 from napari_omezarr.widgets.save_model import SaveAction
 from napari_omezarr.widgets.viewer_layers import PaintingLock
+from servers.http import Bucket
 from slow_image import SlowImage
 
 DATA = np.random.default_rng(8).integers(1, 250, (3, 40, 50)).astype(np.uint8)
@@ -340,6 +343,36 @@ def test_what_would_be_lost_is_said_and_agreed_to_before(dock, filled, tmp_path,
     qtbot.mouseClick(dock.view.accept, LEFT, pos=QPoint(8, 8))
     press(dock, qtbot, dock.view.save)
     assert "Saved" in dock.view.message.text()
+
+
+def test_what_a_bucket_refuses_is_saved_as_empty_only_when_agreed_to(tmp_path, qtbot):
+    (tmp_path / "bucket").mkdir()
+    small_images.put_image(
+        tmp_path / "bucket/a.ome.zarr", names="zyx", shape=(2, 16, 16), count=2
+    )
+    (tmp_path / "bucket/a.ome.zarr/0/c/0/1/0").unlink()
+    with Bucket(tmp_path) as bucket:
+        viewer = ViewerModel()
+        for layer in read_layers(bucket.place("bucket/a.ome.zarr")):
+            viewer.add_layer(Layer.create(*layer))
+        dock = SaveDock(viewer)
+        qtbot.addWidget(dock)
+        dock.show()
+        looked(dock, qtbot)
+        target = tmp_path / "saved.ome.zarr"
+        aim(dock, qtbot, target)
+        assert not dock.view.refused.isVisible()
+        press(dock, qtbot, dock.view.save)
+        assert "nobody can tell" in dock.view.message.text()
+        assert not target.exists()
+        assert dock.view.refused.isVisible()
+        qtbot.mouseClick(dock.view.refused, LEFT, pos=QPoint(8, 8))
+        press(dock, qtbot, dock.view.target.buttons[SaveAction.RESUME])
+        assert "Saved" in dock.view.message.text()
+    assert not dock.view.refused.isVisible()
+    saved = np.asarray(finest(read_layers(target)[0]))
+    assert not saved[:, 8:, :8].any()
+    assert saved[:, 8:, 8:].any()
 
 
 def test_a_target_that_appears_meanwhile_is_left_alone(stuck, slow, tmp_path, qtbot):

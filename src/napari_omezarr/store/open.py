@@ -263,7 +263,7 @@ def open_store(
     if location.member is not None and not location.is_reference:
         from .zip import ZipBackend
 
-        backend = ZipBackend(backend, location.member)
+        backend = ZipBackend(backend, location.member, location.display)
     return RemoteStore(
         location,
         backend,
@@ -352,7 +352,9 @@ def open_lister(
         from .zip import ZipBackend
 
         file = replace(location, member=None)
-        archive = ZipBackend(_backend(file, profile, retry), location.member)
+        archive = ZipBackend(
+            _backend(file, profile, retry), location.member, location.display
+        )
         return WholeLister(ZipItems(archive, location.display, retry), archive.stats)
     if location.through:
         return _fsspec_lister(location, retry)

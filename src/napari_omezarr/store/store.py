@@ -14,8 +14,8 @@ from zarr.abc.store import RangeByteRequest, Store
 
 from napari_omezarr._io_loop import on_io_loop, run
 from napari_omezarr.errors import (
-    LossError,
     ObjectChangedError,
+    RefusedChunksError,
     StoreError,
     TruncatedBodyError,
 )
@@ -667,12 +667,12 @@ def refuse_presumed(when: float, doing: str, action: str) -> None:
 
     Raises
     ------
-    LossError
+    RefusedChunksError
         There are some.
     """
     found = presumed_since(when)
     if found:
-        raise LossError(
+        raise RefusedChunksError(
             f"{found[0]} is refused, and nobody can tell whether it was ever written; "
             f"{len(found)} chunks would be {doing} as empty.",
             action=action,

@@ -254,9 +254,14 @@ class ZipBackend(ObjectBackend):
         The zip file: its key ``""``.
     member : str
         The path inside.
+    address : str, optional
+        What the file is called in errors.
     """
 
-    def __init__(self, file: ObjectBackend, member: str) -> None:
+    def __init__(
+        self, file: ObjectBackend, member: str, address: str = "This file"
+    ) -> None:
+        self._address = address
         self.concurrency = file.concurrency
         self.stats = file.stats
         self._file = file
@@ -456,8 +461,8 @@ class ZipBackend(ObjectBackend):
         return StoreError(sentence, action="Pack the archive without compression.")
 
     def _broken(self) -> StoreError:
-        sentence = "This file is not a zip archive, or its end is missing."
-        return StoreError(sentence, action="Copy it again.")
+        sentence = f"{self._address} is not a zip archive, or its end is missing."
+        return StoreError(sentence, action="Copy it again.", url=self._address)
 
 
 def _is_no(failure: RequestFailed) -> bool:

@@ -19,7 +19,11 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
-from napari_omezarr.errors import OMEZarrError, WriteCancelledError
+from napari_omezarr.errors import (
+    OMEZarrError,
+    RefusedChunksError,
+    WriteCancelledError,
+)
 from napari_omezarr.user_files import Recents, without_secrets
 
 from .background_save import Saving, explained
@@ -101,6 +105,7 @@ class SaveView:
         self.warning = sentence_label(self._inner)
         self.loss = sentence_label(self._inner)
         self.accept = QCheckBox("Save &without that", self._inner)
+        self.refused = QCheckBox("Save what is &refused as empty", self._inner)
         self.save = QPushButton("&Save", self._inner)
         self.progress = SaveProgress(self._inner)
         self.message = sentence_label(self._inner)
@@ -110,6 +115,7 @@ class SaveView:
         self._arrange(owner)
         self.plan.setVisible(True)
         self.progress.hide()
+        self.offer_refused(offered=False)
         self.clear()
 
     def clear(self) -> None:
@@ -131,6 +137,11 @@ class SaveView:
         if not losses:
             self.accept.setChecked(False)
 
+    def offer_refused(self, *, offered: bool) -> None:
+        """Let the person agree to what a save has stopped at, and to nothing before."""
+        self.refused.setVisible(offered)
+        self.refused.setChecked(False)
+
     def say(self, text: str) -> None:
         """Say something below all, or nothing."""
         self.message.setText(text)
@@ -148,7 +159,7 @@ class SaveView:
 
     def set_busy(self, busy: bool) -> None:
         """Show the progress instead of what begins a save."""
-        for part in (self.layers, self.target, self.options, self.accept):
+        for part in (self.layers, self.target, self.options, self.accept, self.refused):
             part.setEnabled(not busy)
         self.save.setVisible(not busy)
         self.progress.setVisible(busy)
@@ -193,6 +204,7 @@ class SaveView:
         yield self.warning
         yield self.loss
         yield self.accept
+        yield self.refused
         yield self.options
         yield self.save
         yield self.progress
@@ -247,7 +259,11 @@ class SaveDock(QWidget):
         if self.busy or place is None:
             return
         layers = self.view.layers.layers()
-        chosen = {**(mode or {}), "accept_losses": self.view.accept.isChecked()}
+        chosen = {
+            **(mode or {}),
+            "accept_losses": self.view.accept.isChecked(),
+            "accept_refused": self.view.refused.isChecked(),
+        }
         try:
             todo = partial(work, self._request(layers), place, chosen)
             saving = Saving(place.display, todo, layers)
@@ -390,6 +406,7 @@ class SaveDock(QWidget):
         self._saving = None
         self.view.set_busy(False)
         error = outcome.exception()
+        self.view.offer_refused(offered=isinstance(error, RefusedChunksError))
         if error is None:
             self._saved_to = outcome.result()
             Recents().add(self._saved_to)

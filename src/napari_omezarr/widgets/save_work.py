@@ -31,7 +31,7 @@ _NOWHERE = "image.ome.zarr"
 """Where a save is planned for while there is no address."""
 _OF_LABELS = (
     "label_codec", "label_level", "label_method", "verify", "accept_losses",
-    "existing", "unfinished",
+    "accept_refused", "existing", "unfinished",
 )  # fmt: skip
 """The options of ``write_layers`` that ``add_labels`` takes, too."""
 

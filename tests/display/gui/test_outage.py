@@ -10,7 +10,7 @@ import zarr
 from napari.layers import Image, Labels
 from napari.utils.notifications import notification_manager
 
-from gui_steps import until
+from gui_steps import every_turn, until
 from napari_omezarr import Location, _hooks
 from napari_omezarr.display import (
     ChunkRetryPolicy,
@@ -24,7 +24,7 @@ from napari_omezarr.display import (
 from napari_omezarr.display.napari_hook import _manager
 from napari_omezarr.errors import StoreError
 from napari_omezarr.pyramid import ArrayPixels, to_dask
-from napari_omezarr.store import open_store, run
+from napari_omezarr.store import RetryPolicy, open_store, run
 from quick_retries import IMPATIENT, PIXELS, QUICK, write_image
 from servers.faults import Dropped, Stalled, Status, page
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from napari.layers import Layer
     from pytestqt.qtbot import QtBot
 
-    from napari_omezarr.store import RetryPolicy
     from servers.http import FileServer
 
 CHUNKS = "*/c/*"
@@ -105,12 +104,14 @@ def test_an_outage_is_told_once_and_what_it_owes_comes_when_it_returns(
 VOLUME = np.random.default_rng(0).integers(1, 60, (6, 32, 32), "u2")
 
 
-def volume_at(server: FileServer, folder: Path, kind: type[Layer]) -> Layer:
+def volume_at(
+    server: FileServer, folder: Path, kind: type[Layer], retry: RetryPolicy = QUICK
+) -> Layer:
     """A layer of two levels on a server; all of the coarse one was read ahead."""
     for level, array in enumerate((VOLUME, VOLUME[:, ::2, ::2])):
         at = folder / "volume.zarr" / str(level)
         zarr.create_array(at, data=array, chunks=(1, 16, 16), fill_value=0)
-    levels = [opened(server, f"volume.zarr/{n}", QUICK) for n in (0, 1)]
+    levels = [opened(server, f"volume.zarr/{n}", retry) for n in (0, 1)]
     arrays = [to_dask(pixels) for pixels in levels]
     options = {"contrast_limits": (0, 64)} if kind is Image else {}
     layer = kind(arrays, multiscale=True, visible=False, **options)
@@ -167,6 +168,37 @@ def test_a_server_goes_away_and_comes_back(
     value = (VOLUME, VOLUME[:, ::2, ::2])[level][4, 8 >> level, 8 >> level]
     assert layer.get_value((4, 8, 8)) == (level, value)
     assert len(told) == 1
+
+
+def test_a_place_that_takes_connections_and_says_nothing(
+    viewer: Any, http_server: FileServer, tmp_path: Path, qtbot: QtBot, told: list[Any]
+) -> None:
+    """It is told while the requests are still under way, and the window is free."""
+    policy = ChunkRetryPolicy(tries=2, first=0, longest=0.2, silence=0.3)
+    use_engine(Engine(retry_policy=policy))
+    layer = volume_at(http_server, tmp_path, Image, PATIENT)
+    viewer.add_layer(layer)
+    viewer.dims.set_point(0, 0)
+    assert wait_until_sharp(layer)
+    http_server.fault(CHUNKS, Stalled(), forever=True)
+    viewer.dims.set_point(0, 3)
+    until(qtbot, lambda: "has not answered since" in str(viewer.status))
+    assert status(layer).pending
+    until(qtbot, lambda: layer.loaded)
+    assert layer.get_value((3, 5, 5), view_direction=None) is None
+    assert layer.get_status((3, 5, 5))["coordinates"].endswith(": not loaded")
+    turns: list[int] = []
+    timer = every_turn(lambda: turns.append(1))
+    until(qtbot, lambda: len(turns) > 50)
+    timer.stop()
+    assert len(told) == 1
+    http_server.clear()
+    assert wait_until_sharp(layer)
+    np.testing.assert_array_equal(layer._slice.image.raw, VOLUME[3])
+    until(qtbot, lambda: "has not answered" not in str(viewer.status))
+
+
+PATIENT = RetryPolicy(tries=6, first_pause=0, silence=2)
 
 
 @pytest.mark.parametrize(
