@@ -17,7 +17,7 @@ HEADLESS = scripts/headless
 LIMIT ?= 2700
 SUITE = scripts/within $(LIMIT) $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: help env system lint format test coverage test-core test-clouds test-filesystems test-newest test-pyside test-browsers demo docs pictures build clean
+.PHONY: help env system lint format test coverage test-core test-clouds test-filesystems test-judges test-newest test-pyside test-browsers demo docs pictures build clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -69,6 +69,11 @@ test-filesystems: env ## SFTP, WebDAV, Hugging Face, IPFS, icechunk: what fsspec
 	@echo "== test-filesystems: what the extras of fsspec's filesystems bring"
 	@scripts/filesystems-environment "$(BIN)" "$(VENV)-filesystems"
 	@scripts/within $(LIMIT) $(VENV)-filesystems/bin/python -m pytest $(FILESYSTEMS) $(ARGS)
+
+test-judges: env ## what we write, opened by iohub and ngio
+	@echo "== test-judges: iohub and ngio, in an environment of their own"
+	@scripts/judges-environment "$(BIN)" "$(VENV)-judges"
+	@scripts/within $(LIMIT) $(VENV)-judges/bin/python -m pytest tests/writing/test_judges_apart.py $(ARGS)
 
 # Found by running it: a version manager may have put a name on PATH that does not start.
 NEWEST ?= $(shell for name in python3.14 python3.13 python3.12; do \

@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 
+import dask
 import dask.array as da
 import numpy as np
 import pytest
@@ -108,12 +109,67 @@ def test_a_client_that_is_closed_is_said_and_threads_go_on(when, client, tmp_pat
     options = {"unfinished": "resume", "name": "a", **OPTIONS}
     write_image(IMAGE, tmp_path / "a.zarr", "czyx", **options)
     write_image(IMAGE, tmp_path / "b.zarr", "czyx", **options)
-    one, two = (
-        {f.relative_to(p): f.read_bytes() for p in [tmp_path / name]
-         for f in p.rglob("*") if f.is_file()}
-        for name in ("a.zarr", "b.zarr")
-    )  # fmt: skip
-    assert one == two
+    assert stored(tmp_path / "a.zarr") == stored(tmp_path / "b.zarr")
+
+
+@pytest.fixture
+def frail(monkeypatch):
+    """A cluster of one worker, on which nothing is tried again."""
+    monkeypatch.setattr(cluster, "PATIENCE", 1.0)
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as own,
+        distributed.Client(own, set_as_default=False) as client,
+    ):
+        yield own, client
+
+
+def test_workers_that_end_are_said_and_threads_go_on(frail, tmp_path):
+    _, client = frail
+    options = {"name": "a", **OPTIONS}
+    deadly = da.from_array(IMAGE, chunks=(1, 12, 130, 120)).map_blocks(
+        _die, dtype=IMAGE.dtype
+    )
+    with pytest.raises(ClusterError, match=r"[Ww]orkers .*ended") as caught:
+        write_image(deadly, tmp_path / "deadly.zarr", "czyx", client=client, **options)
+    assert "more memory" in str(caught.value)
+    assert "resume" in str(caught.value)
+    client.wait_for_workers(1, timeout=60)
+    threads = {"unfinished": "resume", **options}
+    write_image(IMAGE, tmp_path / "deadly.zarr", "czyx", **threads)
+
+
+@pytest.mark.skipif(
+    not os.environ.get("OMEZARR_KILLS"), reason="dask waits for half a minute after it"
+)
+def test_a_scheduler_that_goes_is_said_and_threads_go_on(frail, tmp_path):
+    own, client = frail
+    place, options = tmp_path / "a.zarr", {"name": "a", **OPTIONS}
+
+    def leave(progress):
+        if progress.done == 2:
+            own.sync(own.scheduler.close)
+
+    with pytest.raises(ClusterError) as caught:
+        write_image(IMAGE, place, "czyx", client=client, progress=leave, **options)
+    assert "resume" in str(caught.value)
+    assert not place.exists()
+    write_image(IMAGE, place, "czyx", unfinished="resume", **options)
+    write_image(IMAGE, tmp_path / "b.zarr", "czyx", **options)
+    assert stored(place) == stored(tmp_path / "b.zarr")
+
+
+def stored(place):
+    files = (file for file in place.rglob("*") if file.is_file())
+    return {file.relative_to(place): file.read_bytes() for file in files}
+
+
+def _die(block):
+    if block.size > 1:
+        os._exit(1)
+    return block
 
 
 def _fail(block):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import xarray
 import zarr
+from dask.callbacks import Callback
 from zarr.storage import MemoryStore
 
 from napari_omezarr.errors import (
@@ -29,6 +30,7 @@ from napari_omezarr.writing import (
     WriteOptions,
     add_labels,
     plan_write,
+    source,
     update_rendering,
     write_image,
     write_layers,
@@ -396,3 +398,35 @@ def test_all_options_are_in_the_signatures():
             p for p in signature(verb).parameters.values() if p.kind == p.VAR_KEYWORD
         ]
         assert "Choices" in str(rest.annotation)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_mask_is_not_lost_without_a_word(lazy, tmp_path):
+    pixels = np.ma.masked_array(np.ones((7, 7)), mask=np.eye(7))
+    given = da.from_array(pixels, chunks=4) if lazy else pixels
+    with pytest.raises(UnsupportedDataError, match="mask of a masked array"):
+        write_image(given, tmp_path / "a.zarr", "yx")
+    write_image(pixels.filled(0), tmp_path / "a.zarr", "yx")
+
+
+def test_of_very_many_chunks_some_are_computed_at_a_time(tmp_path, monkeypatch):
+    """dask keeps some kilobytes for each task: a million of them would fill it."""
+    monkeypatch.setattr(source, "_COMPUTED_CHUNKS", 40)
+    monkeypatch.setattr(source, "_SLAB_CHUNKS", 100)
+    pixels = np.arange(9 * 70 * 61, dtype=np.uint16).reshape(9, 70, 61)
+    computed = []
+
+    class Watched(Callback):
+        def _start(self, dsk):
+            computed.append(0)
+
+        def _pretask(self, key, dsk, state):
+            computed[-1] += 1
+
+    uneven = ((4, 1, 4), (7,) * 10, (3, *(2,) * 29))
+    lazy = da.from_array(pixels, chunks=uneven).map_blocks(np.add, 1, dtype="u2")
+    with Watched():
+        write_image(lazy, tmp_path / "a.zarr", "zyx", levels=1, verify="none")
+    assert max(computed) <= 4 * 40  # a few tasks make a chunk
+    found = zarr.open_array(tmp_path / "a.zarr" / "0", mode="r")[:]
+    np.testing.assert_array_equal(found, pixels + 1)

@@ -127,6 +127,35 @@ def centre(mask):
 
 
 @pytest.mark.parametrize("method", ["nearest", "mode"])
+@pytest.mark.parametrize(("factors", "levels"), [((2, 2), 4), ((3, 2), 3)])
+def test_small_discs_lie_off_to_no_side(method, factors, levels):
+    """A disc of few pixels lies off as any raster of it does, but not all alike."""
+    rng = np.random.default_rng(9)
+    side, count = 230, 6
+    middles, by = {}, np.ones(2)
+    discs = np.zeros((side * count + 1, side * count - 1), np.int32)
+    for value, (row, column) in enumerate(np.ndindex(count, count), 1):
+        middle = (np.array((row, column)) + 0.5) * side + rng.uniform(-9, 9, 2)
+        rows, columns = np.ogrid[: discs.shape[0], : discs.shape[1]]
+        apart = (rows - middle[0]) ** 2 + (columns - middle[1]) ** 2
+        radius = rng.uniform(70, 100)
+        discs[apart < radius**2] = value
+        middles[value] = middle, radius
+    for _ in range(levels):
+        discs, by = downsample(discs, factors, method), by * factors
+        drifts, rasters = [], []
+        rows, columns = np.ogrid[: discs.shape[0], : discs.shape[1]]
+        for value, (middle, radius) in middles.items():
+            row, column = at = (middle - (by - 1) / 2) / by
+            drifts.append(np.argwhere(discs == value).mean(axis=0) - at)
+            apart = ((rows - row) * by[0]) ** 2 + ((columns - column) * by[1]) ** 2
+            rasters.append(np.argwhere(apart < radius**2).mean(axis=0) - at)
+        assert np.abs(np.mean(drifts, axis=0)).max() <= 0.05
+        far, as_drawn = (np.linalg.norm(d, axis=1).mean() for d in (drifts, rasters))
+        assert far <= 1.5 * as_drawn + 0.02
+
+
+@pytest.mark.parametrize("method", ["nearest", "mode"])
 @pytest.mark.parametrize(
     ("shape", "middle", "radii", "factors", "levels"),
     [

@@ -207,8 +207,13 @@ def _explained(error: BaseException | None) -> Exception:
     """Say what became of a block, in our words."""
     if isinstance(error, OMEZarrError):
         return error
-    if error is None:  # cancelled, or lost with the scheduler
-        return _gone("The cluster has given up what it was to write.")
+    if error is None:  # cancelled, or lost with a worker or the scheduler
+        return ClusterError(
+            "The cluster has lost what it was to write: workers have ended, or it was "
+            "closed.",
+            action="Start it again, with more memory or less for each block "
+            "(memory=…), and resume.",
+        )
     chain: list[BaseException] = [error]
     while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
         chain.append(cause)

@@ -243,7 +243,12 @@ def level_document(plan: Plan, image: ImagePlan, level: LevelPlan) -> dict[str, 
 
 
 def width(image: ImagePlan, write_pass: WritePass, memory: int) -> int:
-    """Give how many blocks of a pass may be in work at a time; at least one."""
+    """Give how many blocks of a pass may be in work at a time; at least one.
+
+    Where chunks are kept for other blocks, those have their part of the memory.
+    """
+    if write_pass.region:
+        memory -= memory // HELD
     fitting = int(memory / COPIES / max(1, block_bytes(image, write_pass)))
     return max(1, min(write_pass.count, fitting))
 

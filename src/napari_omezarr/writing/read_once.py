@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _UNIT_BYTES = 2**23
 """So much is read at a time, if the source's chunks are smaller."""
-_READING_BYTES = 2**25
+_READING_BYTES = 2**24
 """What may be read and not yet put away."""
 
 Index = tuple[int, ...]

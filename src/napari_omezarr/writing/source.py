@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections import deque
 from contextlib import contextmanager
 from itertools import accumulate
@@ -35,7 +36,11 @@ if TYPE_CHECKING:
 _WIDEST_FLOAT = 8
 _SLABS = 16
 """A dask array is looked through about so often, in slabs along one axis."""
-_SLABS_KEPT = 3
+_SLABS_KEPT = 2
+_SLAB_CHUNKS = 2**15
+"""So many chunks a slab has at most, unless a box needs more: its tasks are kept."""
+_COMPUTED_CHUNKS = 2**11
+"""So many are computed at a time: dask keeps some kilobytes for each task."""
 
 
 class PixelSource(Protocol):
@@ -115,8 +120,33 @@ class DaskSource:
     def read(self, bounds: Bounds) -> np.ndarray:
         """Compute a box in dask's threads, whatever scheduler is set."""
         with read_from(self.array):
-            box = self._near(bounds).compute(scheduler="threads")
-            return _in_numpy(box, self.dtype)
+            parts = list(self._parts(bounds))
+            if len(parts) == 1:
+                return self._computed(bounds)
+            values = np.empty(shape_of(bounds), self.dtype)
+            for part in parts:
+                values[slices_within(part, bounds)] = self._computed(part)
+            return values
+
+    def _computed(self, bounds: Bounds) -> np.ndarray:
+        box = self._near(bounds).compute(scheduler="threads")
+        return _in_numpy(box, self.dtype)
+
+    def _parts(self, bounds: Bounds) -> Iterator[Bounds]:
+        """Cut a box at borders of chunks until no part has too many of them."""
+        spans = [
+            (bisect_right(edges, start), bisect_left(edges, stop))
+            for edges, (start, stop) in zip(self.edges, bounds, strict=True)
+        ]
+        counts = [last - first + 1 for first, last in spans]
+        if math.prod(counts) <= _COMPUTED_CHUNKS:
+            yield bounds
+            return
+        axis = counts.index(max(counts))
+        middle = self.edges[axis][sum(spans[axis]) // 2]
+        start, stop = bounds[axis]
+        for half in ((start, middle), (middle, stop)):
+            yield from self._parts((*bounds[:axis], half, *bounds[axis + 1 :]))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return DaskSource, (self.array,)
@@ -143,7 +173,9 @@ class DaskSource:
         for axis, edges in enumerate(self.edges):
             if len(edges) > 2:
                 start, stop = bounds[axis]
-                width = -(-self.shape[axis] // _SLABS)
+                across = math.prod(len(other) - 1 for other in self.edges[axis + 1 :])
+                most = _SLAB_CHUNKS // across * self.chunks[axis]
+                width = min(-(-self.shape[axis] // _SLABS), most)
                 region[axis] = start, min(max(stop, start + width), self.shape[axis])
                 break
         return tuple(region)
@@ -217,6 +249,12 @@ def as_source(data: Any, places: frozenset[str] = frozenset()) -> PixelSource:
     in shape, lie side by side along a new first axis.
     """
     array = _unwrapped(data)
+    if np.ma.isMaskedArray(getattr(array, "_meta", array)):  # dask's, or numpy's own
+        raise UnsupportedDataError(
+            "The mask of a masked array has no place in an OME-Zarr.",
+            action="Say what masked pixels are to be: array.filled(0), or "
+            "dask.array.ma.filled(array, 0).",
+        )
     if isinstance(array, list):
         return stack([as_source(each, places) for each in array], 0)
     if isinstance(array, da.Array):
