@@ -109,3 +109,14 @@ def test_tables_that_know_no_wells_say_so():
         by_well(table, "dose", ["A/1"])
     with pytest.raises(OptionError, match="no column drug"):
         by_well(table, "drug", ["A/1"])
+
+
+def test_a_document_that_names_very_much_or_leads_elsewhere_is_bounded(tmp_path):
+    put_table(tmp_path, feature_table({"n": [1, 2]}, [3, 7]))
+    file = tmp_path / "tables" / "cells_features" / "obs" / "zarr.json"
+    document = json.loads(file.read_text())
+    order = ["../../../secret", *document["attributes"]["column-order"]]
+    document["attributes"]["column-order"] = order + ["away"] * 20_000
+    file.write_text(json.dumps(document))
+    (found,) = stored_tables(Location.parse(tmp_path))
+    assert list(found.read().columns) == ["label", "n"]

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_omezarr.errors import ImageChoiceError, OMEZarrError, OptionError
-from napari_omezarr.metadata import Affine, normalized_unit
+from napari_omezarr.metadata import Affine, normalized_unit, unit_size
 from napari_omezarr.plain_text import plain
 from napari_omezarr.reading import ReadOptions, read
 from napari_omezarr.region import layer_options
 from napari_omezarr.tables import (
+    FEATURES,
     GROUP,
     LOOKS,
     TABLE_RECORD,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from .spec import LayerData
 
+_MICROMETER = 1e-6
 _COLORS = ("face_color", "border_color", "edge_color")
 
 
@@ -51,6 +53,11 @@ def table_layers(table: StoredTable) -> list[LayerData]:
     OMEZarrError
         It could not be read.
     """
+    if table.kind == FEATURES:
+        raise OptionError(
+            f"{table.name} holds features of the labels {table.label}, and no places.",
+            action="Open the image: they come with its labels.",
+        )
     return [_layer(table, _image_of(table.location))]
 
 
@@ -168,7 +175,9 @@ def _of_image(
     numbers = [world[axis] for axis in axes]
     units = tuple(normalized_unit(image.world_axes[n]) or "pixel" for n in numbers)
     offsets = [affine.translation[n] - affine.scale[n] / 2 for n in numbers]
-    return Affine.from_translation(offsets), units
+    sizes = [unit_size(unit) for unit in units]
+    steps = [_MICROMETER / s[0] if s and s[1] == "m" else 1.0 for s in sizes]
+    return Affine.from_translation(offsets) @ Affine.from_scale(steps), units
 
 
 def _image_of(table: Location) -> Pyramid | None:

@@ -6,11 +6,13 @@ import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_omezarr.errors import OMEZarrError
-from napari_omezarr.tables import UNREAD, feature_source
+from napari_omezarr.tables import UNREAD, column_of, feature_source
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from napari_omezarr.pyramid import Pyramid
     from napari_omezarr.tables import FeatureSource
@@ -37,20 +39,52 @@ def read_features(source: FeatureSource) -> tuple[dict[str, Any], str]:
     Both are empty where there are none. What cannot be read is said, and costs the
     features and never the labels.
     """
+    said: list[str] = []
+    found: dict[str, Any] = {}
     try:
-        table = source.find()
-        if table is None:
-            gone = f"The table {source.named} of {source.label} is not there."
-            return {}, gone if source.named else ""
-        size = table.size()
-        if size > MOST_BYTES:
-            return {}, (
-                f"The table {table.name} would take {size / 1e9:.1f} GB and was not "
-                "read."
-            )
-        return table.read().features(), ""
+        named = source.find(others=False)
+        tables = source.others() if named is None else (named,)
+        if source.named and named is None:
+            said.append(f"The table {source.named} of {source.label} is not there.")
     except OMEZarrError as error:
         return {}, f"The features of {source.label} could not be read. {error}"
+    for table in tables:
+        try:
+            size = table.size()
+            if size > MOST_BYTES:
+                size_text = f"{size / 1e9:.1f} GB"
+                said.append(f"The table {table.name}, of {size_text}, was not read.")
+                continue
+            found = joined_features(found, table.read().features())
+        except OMEZarrError as error:
+            said.append(f"The table {table.name} could not be read. {error}")
+    return found, " ".join(said)
+
+
+def joined_features(
+    columns: Mapping[str, Any], others: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Put columns beside others, row to row by the label in ``index``.
+
+    The first have their names to themselves. Where either has several rows about a
+    label, or has none, nothing is joined but what fits.
+    """
+    if not columns:
+        return dict(others)
+    index, new = np.asarray(columns["index"]), np.asarray(others["index"])
+    fresh = {name: c for name, c in others.items() if name not in columns}
+    if not len(new) or len(np.unique(new)) < len(new):
+        return dict(columns)
+    order = np.argsort(new)
+    at = np.searchsorted(new, index, sorter=order).clip(max=len(new) - 1)
+    rows = order[at]
+    there = new[rows] == index
+    joined = dict(columns)
+    for name, column in fresh.items():
+        picked = np.asarray(column)[rows].astype(object)
+        picked[~there] = None
+        joined[name] = np.asarray(column)[rows] if there.all() else column_of(picked)
+    return joined
 
 
 def with_features(layers: Sequence[LayerSpec]) -> list[LayerSpec]:

@@ -12,6 +12,7 @@ from .geometry import (
 )
 from .layout import feature_objects, feature_table, geometry_objects, is_own_table
 from .stored import (
+    FEATURES,
     GROUP,
     TABLE_RECORD,
     UNREAD,
@@ -28,6 +29,7 @@ from .table import Table, column_of, table_of, whole
 from .wells import by_well
 
 __all__ = [
+    "FEATURES",
     "GEOMETRY",
     "GROUP",
     "LOOKS",

@@ -21,6 +21,7 @@ from zarr.dtype import VariableLengthUTF8
 from zarr.storage import MemoryStore
 
 from napari_omezarr.errors import MetadataError
+from napari_omezarr.location import is_below
 
 from .nodes import below
 from .table import Table, column_of, free_name
@@ -209,6 +210,7 @@ def _write(group: Any, name: str, values: np.ndarray, kind: str) -> None:
 # Read: documents in rounds, then all arrays at once.
 
 _SPARSE = {"csr_matrix": 0, "csc_matrix": 1}
+_MOST_COLUMNS = 10_000
 _MOST_VALUES = 2**27
 """A matrix of more is left out: it is no table that a person looks at."""
 
@@ -238,7 +240,10 @@ class AnnotatedTable:
             raise MetadataError("This is no table of AnnData", url=place)
         self._obs, self._var, self._matrix = obs, var, matrix
         order = obs.attributes.get("column-order")
-        self._stored = [str(n) for n in order] if isinstance(order, list) else []
+        stored = [str(n) for n in order] if isinstance(order, list) else []
+        self._stored = [name for name in stored if is_below(name)][:_MOST_COLUMNS]
+        if len(self._stored) < len(stored):
+            self.notes = (f"Of {len(stored):,} columns not all are read.",)
         renamed = obs.attributes.get(NAMES)
         renamed = renamed if isinstance(renamed, Mapping) else {}
         self.names = tuple(str(renamed.get(name, name)) for name in self._stored)

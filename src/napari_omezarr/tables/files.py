@@ -91,6 +91,8 @@ def _from_text(body: bytes, url: str) -> Columns:
 def _parsed(texts: Sequence[str]) -> np.ndarray:
     """Read a column as whole numbers, as numbers, or else as text."""
     stripped = [text.strip() for text in texts]
+    if {text.lower() for text in stripped} <= {"true", "false"}:
+        return np.array([text.lower() == "true" for text in stripped])
     try:
         return np.array([int(text) for text in stripped], dtype=np.int64)
     except (ValueError, OverflowError):

@@ -352,16 +352,18 @@ class FeatureSource:
             found = named_table(self.image, self.named)
             if found is not None or not others:
                 return found
-        if not others:
-            return None
-        return next(
-            (
-                table
-                for table in stored_tables(self.image)
-                if table.kind == FEATURES and table.label == self.label
-            ),
-            None,
-        )
+        return next(iter(self.others()), None) if others else None
+
+    def others(self) -> tuple[StoredTable, ...]:
+        """Find all tables that say of themselves that they are about these labels.
+
+        Raises
+        ------
+        MetadataError, StoreError
+            The list cannot be understood, or could not be read.
+        """
+        found = stored_tables(self.image)
+        return tuple(t for t in found if t.kind == FEATURES and t.label == self.label)
 
 
 def feature_source(labels: Location, named: Any = "") -> FeatureSource:

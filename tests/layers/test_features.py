@@ -1,0 +1,85 @@
+"""Features of labels from tables that others put beside an image."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_omezarr import read_layers
+from napari_omezarr.errors import OptionError
+from napari_omezarr.layers.features import joined_features
+from napari_omezarr.writing import write_image
+from stored_tables import put_by_ngio
+
+
+@pytest.fixture
+def image(tmp_path):
+    place = tmp_path / "a.zarr"
+    pixels = np.ones((8, 8), np.uint16)
+    write_image(pixels, place, "yx", labels={"nuclei": pixels.astype(np.int32) * 4})
+    return place
+
+
+def features(image):
+    (found,) = [o for _, o, kind in read_layers(image) if kind == "labels"]
+    return found.get("features"), found["metadata"]["omezarr"]["warnings"]
+
+
+def test_a_table_of_ngio_becomes_the_features_of_its_labels(image):
+    put_by_ngio(image, "csv", 3)
+    found, warnings = features(image)
+    assert list(found) == ["index", "area", "kind"]
+    assert list(found["index"]) == [4, 2]
+    assert warnings == []
+
+
+def test_several_tables_are_joined_by_the_label(image):
+    put_by_ngio(image, "csv", 3)
+    second = image / "tables" / "more"
+    (image / "tables" / "measured").rename(image / "tables" / "first")
+    put_by_ngio(image, "csv", 3)
+    (image / "tables" / "measured").rename(second)
+    (second / "table.csv").write_text("label,mean,area,seen\n2,9,0,true\n5,8,0,false\n")
+    listing = image / "tables" / "zarr.json"
+    document = json.loads(listing.read_text())
+    document["attributes"]["tables"] = ["first", "more"]
+    listing.write_text(json.dumps(document))
+    found, _ = features(image)
+    assert list(found) == ["index", "area", "kind", "mean", "seen"]
+    np.testing.assert_array_equal(found["mean"], [np.nan, 9])
+    assert list(found["seen"]) == [None, True]
+    np.testing.assert_array_equal(found["area"], [1.5, 2.5])
+
+
+def test_a_table_that_is_broken_costs_itself_and_is_said(image):
+    put_by_ngio(image, "csv", 3)
+    (image / "tables" / "measured" / "table.csv").unlink()
+    found, warnings = features(image)
+    assert found is None
+    assert "measured could not be read" in " ".join(warnings)
+
+
+def test_features_have_no_place_of_their_own(image):
+    put_by_ngio(image, "csv", 3)
+    with pytest.raises(OptionError, match="features of the labels nuclei"):
+        read_layers(image / "tables" / "measured")
+
+
+LABELS = st.lists(st.integers(-5, 20), unique=True, max_size=8)
+
+
+@given(one=LABELS, other=LABELS)
+def test_rows_are_joined_to_the_label_that_they_are_about(one, other):
+    columns = {"index": np.array(one, int), "a": np.array(one, int)}
+    others = {"index": np.array(other, int), "b": np.array(other, float)}
+    found = joined_features(columns, others)
+    assert list(found["index"]) == one
+    for label, value in zip(one, found.get("b", []), strict=False):
+        if label in other:
+            assert value == label
+        else:
+            assert value is None or np.isnan(value)
