@@ -36,6 +36,7 @@ BROKEN = (MetadataError, NodeNotFoundError, UnsupportedDataError)
 UNREADABLE = (AccessDeniedError, *BROKEN)
 _MOST_LEVELS = 16
 _MOST_KEPT = 40_000
+_MOST_ALIKE = 200  # documents that are compared with new ones
 
 
 _MOST_MISFITS = 64
@@ -226,6 +227,7 @@ class PlateDocuments:
     states: dict[str, str] = field(default_factory=dict)
     _wells: Shared[Well | None] = field(default_factory=lambda: _few())
     _images: Shared[Multiscale | None] = field(default_factory=lambda: _few())
+    _alike: dict[bytes, Any] = field(default_factory=dict)
 
     def know(self, path: str, image: Multiscale) -> None:
         """Take up what an image says of itself."""
@@ -258,9 +260,14 @@ class PlateDocuments:
         body = await self._document(key)
         if body is None:
             return None
-        node = parse_group(path, {key: body}, self.zarr_format)
-        kind = None if node is None else kind_of(node, path)
-        return kind if isinstance(kind, wanted) else None
+        if body not in self._alike:  # most wells are
+            node = parse_group(path, {key: body}, self.zarr_format)
+            kind = None if node is None else kind_of(node, path)
+            if len(self._alike) > _MOST_ALIKE:
+                self._alike.clear()
+            self._alike[body] = kind
+        found = self._alike[body]
+        return found if isinstance(found, wanted) else None
 
     async def _document(self, key: str) -> bytes | None:
         buffer = await self.opening.store.get(key, buffer_prototype)

@@ -77,7 +77,8 @@ class PlateNavigator(QWidget):
         self._look_for_plate()
 
     def _arrange(self) -> None:
-        layout, top, bottom = QVBoxLayout(self), QHBoxLayout(), QHBoxLayout()
+        layout = QVBoxLayout(self)
+        top, middle, bottom = QHBoxLayout(), QHBoxLayout(), QHBoxLayout()
         self.colour.addItems([_STATE, _ROW, _COLUMN])
         self.colour.setToolTip("What the colours of wells say")
         self.filter.setPlaceholderText("Show only, like B  or  B3 C4  or  >0.5")
@@ -90,14 +91,16 @@ class PlateNavigator(QWidget):
         top.addWidget(QLabel("Colour by", self))
         top.addWidget(self.colour, 1)
         self.which.setToolTip("What a double click, or Enter, opens")
-        bottom.addWidget(self.names)
-        bottom.addWidget(self.which)
+        middle.addWidget(self.names)
+        middle.addStretch()
+        middle.addWidget(self.which)
         bottom.addStretch()
         bottom.addWidget(self.save)
         bottom.addWidget(self.back)
         layout.addLayout(top)
         layout.addWidget(self.filter)
         layout.addWidget(self.map, 1)
+        layout.addLayout(middle)
         layout.addLayout(bottom)
         layout.addWidget(self.message)
 
@@ -320,7 +323,7 @@ class PlateNavigator(QWidget):
                 "string": "{well}",
                 "color": "#ffdd55",
                 "anchor": "lower_left",
-                "size": max(1, size / 12),
+                "size": max(1, size / 8),
                 "scaling": True,
             },
             units=layer.units[-2:],

@@ -1,0 +1,103 @@
+"""Plates over a slow line: opening, and the first whole picture in a real viewer.
+
+The plate is served from a rule, by another process, each answer held for a round trip.
+There must be a display (``scripts/headless`` makes one)::
+
+    scripts/headless python benchmarks/plates.py --wells 24 96 384 1536
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+SIZES = {24: (4, 6), 96: (8, 12), 384: (16, 24), 1536: (32, 48)}
+_LONGEST = 300.0
+
+
+def main() -> None:
+    """Measure each size in a process of its own, and print a line for it."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--wells", type=int, nargs="+", default=[24, 96, 384])
+    parser.add_argument("--fields", type=int, default=1)
+    parser.add_argument("--rtt", type=int, default=30)
+    arguments = parser.parse_args()
+    context = multiprocessing.get_context("spawn")
+    head = "wells | open, ms | processor, ms | requests | picture, s"
+    print(f"{head} | requests | block, ms")
+    for wells in arguments.wells:
+        options = (*SIZES[wells], arguments.fields, arguments.rtt)
+        ours, served = context.Pipe()
+        server = context.Process(target=serve, args=(served, *options), daemon=True)
+        server.start()
+        viewer = context.Process(target=look, args=(ours.recv(), ours))
+        viewer.start()
+        viewer.join(_LONGEST)
+        server.kill()
+
+
+def serve(pipe: Any, rows: int, columns: int, fields: int, rtt: int) -> None:
+    """Serve a plate; says its address, and how many requests came when asked."""
+    from servers.plates import PlateServer
+
+    with PlateServer(rows, columns, fields=fields) as server:
+        server.delay = rtt / 1000
+        pipe.send(server.address)
+        while pipe.recv():
+            pipe.send(len(server.requests))
+
+
+def look(address: str, server: Any) -> None:
+    """Open the plate in a viewer, wait for all of its picture, and print a line."""
+    import napari
+    from qtpy.QtCore import QTimer
+
+    from napari_omezarr import Location, read
+    from napari_omezarr.display import wait_until_sharp
+    from napari_omezarr.widgets.open import add_layers, open_place
+
+    def requests() -> int:
+        server.send(True)
+        return int(server.recv())
+
+    viewer = napari.Viewer()
+    block = {"longest": 0.0, "last": time.perf_counter()}
+
+    def tick() -> None:
+        now = time.perf_counter()
+        block["longest"] = max(block["longest"], now - block["last"])
+        block["last"] = now
+
+    timer = QTimer()
+    timer.timeout.connect(tick)
+    timer.start(2)
+    begun, spent = time.perf_counter(), time.process_time()
+    reading = read(Location.parse(address))
+    opened, spent = time.perf_counter() - begun, time.process_time() - spent
+    asked = requests()
+    wells = len(reading.pyramids[0].levels[0].pixels.fields.grid.wells)
+    prepared = open_place(Location.parse(address))
+    begun, before = time.perf_counter(), requests()
+    block["last"] = begun
+    add_layers(viewer, prepared)
+    viewer.reset_view(margin=0.05)
+    is_sharp = wait_until_sharp(viewer.layers[0], _LONGEST)
+    picture = time.perf_counter() - begun
+    print(
+        f"{wells} | {1000 * opened:.0f} | {1000 * spent:.0f} | {asked} | "
+        f"{picture:.1f}{'' if is_sharp else ' and not done'} | {requests() - before} | "
+        f"{1000 * block['longest']:.0f}",
+        flush=True,
+    )
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
