@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
@@ -123,6 +125,21 @@ def test_what_is_stored_is_counted():
 def asked(tmp_path, layers, name="a.ome.zarr", in_use=(), **options):
     address = str(tmp_path / name) if name else ""
     return preview_save(SaveRequest(tuple(layers), address, options, frozenset(in_use)))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a folder that is no folder")
+def test_a_place_is_free_only_if_something_could_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    told = {
+        name: target_state(asked(tmp_path, [layer("a")], name=name))
+        for name in ("n" * 260 + ".zarr", "file/a.ome.zarr")
+    }
+    assert [state.free for state in told.values()] == [False, False]
+    assert all(state.text.startswith("✖ ") for state in told.values())
+    assert "longer name" in next(iter(told.values())).text
+    deep = asked(tmp_path, [layer("a")], name="not/there/yet/a.zarr")
+    assert target_state(deep).free
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_free_place_and_an_image_there(tmp_path):

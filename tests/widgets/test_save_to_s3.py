@@ -16,7 +16,8 @@ from napari_omezarr.demo.server import READER
 from napari_omezarr.errors import AccessDeniedError, TargetExistsError
 from napari_omezarr.widgets.background_save import under_way
 from napari_omezarr.widgets.save_dock import SaveDock
-from napari_omezarr.widgets.save_model import SaveAction
+from napari_omezarr.widgets.save_model import SaveAction, target_state
+from napari_omezarr.widgets.save_work import SaveRequest, preview_save
 
 DATA = np.random.default_rng(8).integers(1, 250, (3, 40, 50)).astype(np.uint8)
 PLACED = {"scale": (2, 0.5, 0.5), "units": ("um",) * 3, "axis_labels": ("z", "y", "x")}
@@ -87,6 +88,12 @@ def test_a_key_that_may_only_read_is_said_and_nothing_is_there(
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", READER.key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", READER.secret)
     address = f"s3://{bucket}/c.ome.zarr"
+    layers = (filled.layers[0].as_layer_data_tuple(),)
+    looked_at = target_state(
+        preview_save(SaveRequest(layers, address, {}, frozenset()))
+    )
+    assert not looked_at.free  # nothing is there, but nothing can be put there
+    assert looked_at.text.startswith("✖ ")
     with pytest.raises(AccessDeniedError) as caught:
         filled.layers.save(address)
     record = in_background(

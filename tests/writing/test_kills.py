@@ -244,12 +244,15 @@ def made(place):
 
 def is_whole(place, act):
     """Readers see one image or the other: never a length between, nor a lost pixel."""
-    found = shown(place)
+    ((data, _, _),) = read_layers(place)
+    # For a moment coarser levels are longer than the finest one, and left out.
+    found = np.asarray(data[0] if isinstance(data, list) else data)
     if act == "append":
         assert len(found) in (5, 7)
         np.testing.assert_array_equal(found[:5], NEW[:5])
     else:
         assert set(np.unique(found.astype(int) - NEW[:5])) <= {0, 1000}
+    return len(found)
 
 
 @POSIX
@@ -272,15 +275,15 @@ def test_a_killed_change_is_done_again_and_ends_the_same(act, killed_saves, tmp_
         killed_saves.begin(place, last=point, act=act)
         if killed_saves.end() == 0:  # its threads met less often than in the other
             continue
-        is_whole(place, act)
+        found = is_whole(place, act)
         noted = journal_path(f"{place} grows").is_file()
-        if act == "patch" or noted or len(shown(place)) == 5:  # else it was at its end
+        if act == "patch" or noted or found == 5:  # else it was at its end
             ACTS[act](place)
         # The lock of who was killed ends with him; its file may stay, and is empty.
-        found = contents(place)
-        locks = [key for key in found if key.endswith(".lock")]
-        assert not any(found.pop(key) for key in locks), point
-        assert found == contents(whole), point
+        stored = contents(place)
+        locks = [key for key in stored if key.endswith(".lock")]
+        assert not any(stored.pop(key) for key in locks), point
+        assert stored == contents(whole), point
         beside = {file.name for file in place.parent.iterdir()} - {name}
         assert beside <= {f".{name}.saving"}, point  # nor does a claim outlive him
 
@@ -312,7 +315,11 @@ def test_a_killed_change_in_a_bucket_is_done_again_and_ends_the_same(
         proxy.clear()
         is_whole(place, act)
         ACTS[act](text)
-        assert contents(place) == contents(whole), point
+        # Who was killed while he asked for conditions leaves an object without bytes.
+        found = contents(place)
+        for key in [key for key in found if key.startswith(".probe-")]:
+            assert found.pop(key) == b""
+        assert found == contents(whole), point
 
 
 @POSIX

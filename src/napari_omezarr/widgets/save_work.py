@@ -142,6 +142,8 @@ def _look_at_target(plan: Plan, place: Location, request: SaveRequest) -> SavePr
         check_not_open(target.address, [*plan.places, *request.in_use])
     except TargetInUseError as error:
         problem = str(error)
+    if found is None and not problem and not target.unfinished():
+        target.try_writing()
     there = None
     if labels_only and found is not None:
         labels = labels_there(open_hierarchy(place), request.names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 import zipfile
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -113,6 +114,14 @@ class LocalTarget:
 
     switching = False
     notes: tuple[str, ...] = ()
+
+    def try_writing(self) -> None:
+        """Make a file where it would be, or where its folder would; it goes at once."""
+        with explained(self.address):
+            with suppress(FileNotFoundError):
+                self.path.lstat()  # a name can be too long
+            folder = next(above for above in self.path.parents if above.exists())
+            tempfile.TemporaryFile(dir=folder).close()
 
     def unfinished(self) -> bool:
         """Whether there is a journal, and the data that it is about."""
@@ -442,6 +451,10 @@ class InPlaceTarget:
             f"{self.address} may not be listed: only its metadata were looked for, "
             "not what else may lie there.",
         )
+
+    def try_writing(self) -> None:
+        """Put an object there, and delete it."""
+        probe_write(self._hierarchy, self.path)
 
     def occupied(self) -> StoredSize | None:
         """Say what is at the place; None where nothing is there yet.

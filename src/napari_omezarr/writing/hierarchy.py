@@ -583,6 +583,10 @@ class Target(Protocol):
         """Whether there is a journal, and what it is about."""
         ...
 
+    def try_writing(self) -> None:
+        """Find out whether anything can be written there, and leave nothing."""
+        ...
+
     @property
     def switching(self) -> bool:
         """Whether what is replaced has begun to give way: only `finish` is left."""
