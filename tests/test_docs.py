@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,21 @@ def test_links_between_pages_lead_somewhere():
     for page in pages:
         for link in re.findall(r"\]\(([^)#:\s]+)\)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_all_python_of_the_pages_is_python_and_imports_what_is_there():
+    pages = [ROOT / "README.md", *DOCS.rglob("*.md")]
+    blocks = [
+        (page.name, block)
+        for page in pages
+        for block in re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.S)
+    ]
+    assert len(blocks) > 12
+    for name, block in blocks:
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and "napari_omezarr" in node.module:
+                face = import_module(node.module)
+                assert all(hasattr(face, each.name) for each in node.names), name
 
 
 def test_every_picture_is_shown_and_made_by_a_script():

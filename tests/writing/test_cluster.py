@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import runpy
 import sys
 import threading
+from contextlib import nullcontext
+from pathlib import Path
 
 import dask
 import dask.array as da
@@ -12,15 +15,18 @@ import numpy as np
 import pytest
 import zarr
 
+import napari_omezarr
 from napari_omezarr.errors import ClusterError, SourceError, WriteCancelledError
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
+from napari_omezarr.samples import write_cells
 from napari_omezarr.store import open_writable, run
 from napari_omezarr.writing import cluster, write_image, write_layers
 from napari_omezarr.writing.cluster import active_client
 
 distributed = pytest.importorskip("distributed")
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 IMAGE = np.random.default_rng(2).integers(1, 900, (2, 12, 130, 120)).astype(np.uint16)
 OPTIONS = {"chunks": (1, 2, 64, 64), "levels": 3, "memory": 10**6, "verify": "all"}
 
@@ -226,3 +232,22 @@ def keys(place):
         }
 
     return run(collect())
+
+
+@pytest.mark.skipif(not EXAMPLES.exists(), reason="an sdist has no examples")
+def test_a_segmentation_on_a_cluster_is_that_of_threads(client, tmp_path):
+    pytest.importorskip("scipy")
+    write_cells(tmp_path / "cells.zarr", shape=(8, 96, 96))
+    image = napari_omezarr.open(tmp_path / "cells.zarr", labels=False)
+    main = runpy.run_path(str(EXAMPLES / "segment_blocks.py"))["main"]
+    found = []
+    for name in ("threads", "cluster"):
+        place = tmp_path / f"{name}.zarr"
+        napari_omezarr.write(image, place, chunks=(1, 8, 48, 48))
+        with client.as_current() if name == "cluster" else nullcontext():
+            main(str(place))
+        found.append(napari_omezarr.open(place).labels["found"])
+    one, two = found
+    assert one.read().max() > 3
+    assert np.array_equal(one.read(), two.read())
+    assert one.features() == two.features()
