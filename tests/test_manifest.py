@@ -127,7 +127,11 @@ def test_every_command_in_menus_and_samples_is_declared(
 ) -> None:
     declared = {command.id for command in manifest.contributions.commands or ()}
     menus = manifest.contributions.menus
-    named = {item.command for items in menus.values() for item in items}
+    items = [item for items in menus.values() for item in items]
+    named = {item.command for item in items if hasattr(item, "command")}
+    below = {item.submenu for item in items if hasattr(item, "submenu")}
+    assert below == {menu.id for menu in manifest.contributions.submenus or ()}
+    assert below <= menus.keys()
     named |= {reader.command for reader in manifest.contributions.readers or ()}
     named |= {writer.command for writer in manifest.contributions.writers or ()}
     named |= {widget.command for widget in manifest.contributions.widgets or ()}

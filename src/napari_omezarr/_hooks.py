@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _CHOOSE = (
     "Select only the layers that it takes, or agree to that in File > IO Utilities > "
-    "Save as OME-Zarr…"
+    "OME-Zarr > Save as OME-Zarr…"
 )
 _SAMPLE_SHAPE = (16, 384, 384)
 """z, y, x: large enough for three levels, small enough to be there at once."""
@@ -57,12 +57,12 @@ def read(path: str | Sequence[str]) -> list[Any]:
     if _in_gui_of_viewer():
         from .widgets.qt_async import wait_for_import
 
-        if not wait_for_import("napari_omezarr.layers"):
+        if not wait_for_import("napari_omezarr.widgets.sessions"):
             return [(None,)]  # napari's sign for "nothing, and ask no other reader"
-        from .widgets.open import open_for_viewer
         from .widgets.open_dialog import offer_images
+        from .widgets.sessions import open_addresses
 
-        return open_for_viewer(_addresses(path), offer_images)
+        return open_addresses(_addresses(path), offer_images)
     from .layers import read_layers
 
     places = [place_of(address) for address in _addresses(path)]
@@ -145,6 +145,27 @@ def choose_coordinate_system(viewer: napari.viewer.Viewer) -> None:
     choose_coordinate_system(viewer)
 
 
+def copy_view(viewer: napari.viewer.Viewer) -> None:
+    """Copy what is shown, and how, as one address."""
+    from .widgets.sessions import copy_view
+
+    copy_view(viewer)
+
+
+def save_session(viewer: napari.viewer.Viewer) -> None:
+    """Keep what is shown, and how, in a small file."""
+    from .widgets.sessions import save_session
+
+    save_session(viewer)
+
+
+def open_session(viewer: napari.viewer.Viewer) -> None:
+    """Show what a small file holds."""
+    from .widgets.sessions import load_session
+
+    load_session(viewer)
+
+
 def retry() -> None:
     """Ask again for the chunks that could not be had."""
     from .display import shared_engine
@@ -152,18 +173,11 @@ def retry() -> None:
     shared_engine().fetcher.retry()
 
 
-def prefer_reader() -> None:
-    """Make this plugin the preferred reader."""
-    from .widgets.preferences import prefer
+def toggle_preferred_reader() -> None:
+    """Make this plugin the preferred reader, or no longer."""
+    from .widgets.preferences import toggle_preferred
 
-    prefer()
-
-
-def stop_preferring_reader() -> None:
-    """Take that back."""
-    from .widgets.preferences import stop_preferring
-
-    stop_preferring()
+    toggle_preferred()
 
 
 def clear_disk_cache() -> None:

@@ -24,6 +24,7 @@ _FOREIGN = re.compile(
     r"|svg|tiff?|tsv|txt)$",
     re.IGNORECASE,
 )
+_VIEW = re.compile(r"(?:^|[/\\])napari-omezarr:[\w/\\-]+$", re.IGNORECASE | re.ASCII)
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
 
 
@@ -47,13 +48,22 @@ def is_claimed(address: str) -> bool:
     path = path.rstrip("/")
     # What lies within comes first: ``zip://cells.zarr::https://host/archive.zip``.
     names = [path, *(each.rstrip("/") for each in address.split("::")[:-1])]
-    if any(map(_STORE.search, names)) or _REFERENCES.match(address):
+    is_named = any(map(_STORE.search, names)) or is_view_address(address)
+    if is_named or _REFERENCES.match(address):
         return True
     if _FOREIGN.search(path):
         return False
     if _INSIDE.search(path) or parts.scheme.lower() in _DATA_SCHEMES:
         return True
     return not remote and _holds_zarr(Path(address))
+
+
+def is_view_address(text: str) -> bool:
+    """Say whether a text is the address of a view: of images, and how they look.
+
+    napari may have put a folder before it, as before any name of a file.
+    """
+    return bool(_VIEW.search(text.strip()))
 
 
 def place_of(address: str) -> Location:

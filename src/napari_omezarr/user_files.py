@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,6 +72,8 @@ class Recent:
 
     address: str
     opened: str
+    # It was saved to, and not opened since.
+    saved: bool = False
 
 
 class Recents:
@@ -88,12 +90,15 @@ class Recents:
         entries = (entry for row in rows if (entry := _entry(row)))
         return tuple({entry.address: entry for entry in entries}.values())[:MOST]
 
-    def add(self, location: Location) -> None:
-        """Put a place first; in ``memory:`` it would be gone at the next start."""
+    def add(self, location: Location, *, saved: bool = False) -> None:
+        """Put a place first that was opened, or saved to.
+
+        None in ``memory:``, for it would be gone at the next start.
+        """
         if location.protocol == "memory":
             return
         address = without_secrets(location)
-        fresh = Recent(address, datetime.now(UTC).isoformat(timespec="seconds"))
+        fresh = Recent(address, datetime.now(UTC).isoformat(timespec="seconds"), saved)
         others = (entry for entry in self.entries() if entry.address != address)
         self._write((fresh, *others))
 
@@ -107,7 +112,7 @@ class Recents:
 
     def _write(self, entries: Iterable[Recent]) -> None:
         kept = list(entries)[:MOST]
-        rows = [{"address": entry.address, "opened": entry.opened} for entry in kept]
+        rows = [asdict(entry) for entry in kept]
         try:
             write_json(self.file, {"places": rows})
         except OSError as error:
@@ -132,4 +137,5 @@ def _entry(row: Any) -> Recent | None:
         location = Location.parse(address)
     except LocationError:
         return None
-    return Recent(without_secrets(location), opened if isinstance(opened, str) else "")
+    when = opened if isinstance(opened, str) else ""
+    return Recent(without_secrets(location), when, row.get("saved") is True)

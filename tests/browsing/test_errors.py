@@ -85,7 +85,7 @@ def test_nobody_to_sign_is_told_and_does_not_stop_anything(server):
     page = listed(where)
     assert [entry.name for entry in page.entries] == ["x.zarr"]
     assert describe(where / "x.zarr").notes == (
-        "No AWS credentials were found. The bucket public is read without signing in.",
+        "A public bucket is read without signing in: public.",
     )
 
 

@@ -18,7 +18,7 @@ from napari_omezarr.connections import (
 )
 from napari_omezarr.demo.server import OWNER, READER
 from napari_omezarr.location import Location
-from napari_omezarr.store import open_lister, open_store, run
+from napari_omezarr.store import brief, open_lister, open_store, run
 from quick_retries import PIXELS, QUICK, write_image
 from servers import faults
 
@@ -73,10 +73,8 @@ def test_a_public_bucket_needs_no_sign_in(place, proxy):
         assert kinds(store.fetch(KEYS)) == FOUND
     assert rounds.sizes == [4]
     assert not any(signed(request) for request in proxy.requests)
-    note = (
-        "No AWS credentials were found. The bucket public is read without signing in."
-    )
-    assert store.notes == (note,)
+    assert store.notes == ("A public bucket is read without signing in: public.",)
+    assert [brief(note) for note in store.notes] == ["public"]
 
 
 @pytest.mark.parametrize("identity", [OWNER, READER])

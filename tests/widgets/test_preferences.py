@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QApplication, QDialog
 from gui_steps import drop, every_turn, until
 from napari_omezarr import _hooks
 from napari_omezarr.samples import write_cells
+from napari_omezarr.widgets import preferences
 from napari_omezarr.widgets.preferences import PATTERNS, PLUGIN, preferred, restored
 from servers.faults import Status
 
@@ -80,7 +81,7 @@ def cells(tmp_path: Path, http_server: FileServer) -> str:
 )
 def test_napari_finds_the_preference_for_every_address(address: str) -> None:
     assert get_preferred_reader(address) is None
-    _hooks.prefer_reader()
+    preferences.prefer()
     assert get_preferred_reader(address) == PLUGIN
 
 
@@ -88,13 +89,13 @@ def test_napari_finds_the_preference_for_every_address(address: str) -> None:
 def test_napari_finds_it_for_local_folders(tmp_path: Path, inside: str) -> None:
     folder = tmp_path / "cells.zarr" / inside
     folder.mkdir(parents=True)
-    _hooks.prefer_reader()
+    preferences.prefer()
     assert get_preferred_reader(str(folder)) == PLUGIN
 
 
 @pytest.mark.parametrize("address", ["image.tif", "https://host/image.tif", "a.zip"])
 def test_other_files_are_left_alone(address: str) -> None:
-    _hooks.prefer_reader()
+    preferences.prefer()
     assert get_preferred_reader(address) is None
 
 
@@ -118,30 +119,37 @@ def test_what_was_replaced_comes_back(before: dict[str, str]) -> None:
 
 def test_a_catch_all_of_another_reader_does_not_win(choices: Any) -> None:
     choices.extension2reader = {"*": "napari"}
-    _hooks.prefer_reader()
+    preferences.prefer()
     assert get_preferred_reader("https://host/cells.zarr") == PLUGIN
     assert get_preferred_reader("image.tif") == "napari"
 
 
 def test_undoing_gives_back_what_was_there(choices: Any) -> None:
     choices.extension2reader = {"*.zarr": "napari-ome-zarr", "*.tif": "napari"}
-    _hooks.prefer_reader()
-    _hooks.prefer_reader()
+    preferences.prefer()
+    preferences.prefer()
     notification_manager.records.clear()
-    _hooks.stop_preferring_reader()
+    preferences.stop_preferring()
     assert choices.extension2reader == {"*.zarr": "napari-ome-zarr", "*.tif": "napari"}
     assert "napari-ome-zarr" in notification_manager.records[-1].message
 
 
 def test_undoing_nothing_is_harmless(choices: Any) -> None:
-    _hooks.stop_preferring_reader()
+    preferences.stop_preferring()
+    assert choices.extension2reader == {}
+
+
+def test_one_command_turns_it_on_and_off(choices: Any) -> None:
+    _hooks.toggle_preferred_reader()
+    assert get_preferred_reader("https://host/cells.zarr") == PLUGIN
+    _hooks.toggle_preferred_reader()
     assert choices.extension2reader == {}
 
 
 def test_both_commands_say_what_they_did() -> None:
     notification_manager.records.clear()
-    _hooks.prefer_reader()
-    _hooks.stop_preferring_reader()
+    preferences.prefer()
+    preferences.stop_preferring()
     assert [".zarr" in r.message for r in notification_manager.records] == [True, False]
 
 
@@ -151,7 +159,7 @@ def test_napari_asks_at_a_drop_and_then_no_longer(
     drop(viewer, cells)
     assert len(choosers) == 1
     assert not viewer.layers
-    _hooks.prefer_reader()
+    preferences.prefer()
     choosers.clear()
     drop(viewer, cells)
     assert len(viewer.layers) == 3
@@ -165,7 +173,7 @@ def test_a_failed_drop_is_explained_beside_naparis_question(
     http_server: FileServer,
     qtbot: QtBot,
 ) -> None:
-    _hooks.prefer_reader()
+    preferences.prefer()
     notification_manager.records.clear()
     http_server.fault("*", Status(403), forever=True)
     drop(viewer, cells)

@@ -25,6 +25,15 @@ from .details import (
 from .entries import Entry, EntryKind
 from .listing import EntryPage, Listing, Prober, entries_of, list_buckets
 from .mirror import MirrorPlan, mirror_store, plan_mirror
+from .session import (
+    SCHEME,
+    Session,
+    SessionLayer,
+    parse_session,
+    session_address,
+    session_in_address,
+    session_text,
+)
 from .share import (
     ChannelView,
     PublicAccess,
@@ -38,8 +47,10 @@ from .share import (
 )
 from .table import LabelTable, read_table
 from .thumbnails import Thumbnail, set_thumbnail_cache, thumbnail
+from .view_link import view_in_link
 
 __all__ = [
+    "SCHEME",
     "AxisDetails",
     "ChannelView",
     "Check",
@@ -57,6 +68,8 @@ __all__ = [
     "MirrorPlan",
     "Prober",
     "PublicAccess",
+    "Session",
+    "SessionLayer",
     "Speed",
     "Thumbnail",
     "Validation",
@@ -70,17 +83,22 @@ __all__ = [
     "list_buckets",
     "measure_speed",
     "mirror_store",
+    "parse_session",
     "plan_mirror",
     "pretty",
     "python_snippet",
     "raw_documents",
     "read_table",
     "s3_address",
+    "session_address",
+    "session_in_address",
+    "session_text",
     "set_thumbnail_cache",
     "share_link",
     "start",
     "thumbnail",
     "validate",
     "view_chunk",
+    "view_in_link",
     "web_address",
 ]

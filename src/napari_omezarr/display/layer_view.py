@@ -109,6 +109,19 @@ def loading_text(statuses: Iterable[Status]) -> str:
     return f"loading level {levels}: {arrived} of {total}, {size:.1f} MB from {hosts}"
 
 
+def loading_lines(statuses: Iterable[Status]) -> list[str]:
+    """Say for each place what is to come: ``32 chunks to come, 3.1 MB from idr``."""
+    lines = []
+    busy = [status for status in statuses if status.pending > status.late]
+    for host in sorted({status.host for status in busy}):
+        theirs = [status for status in busy if status.host == host]
+        count = sum(status.pending - status.late for status in theirs)
+        size = sum(status.bytes for status in theirs) / 1e6
+        noun = "chunk" if count == 1 else "chunks"
+        lines.append(f"{count:,} {noun} to come, {size:.1f} MB from {host}")
+    return lines
+
+
 def trouble_text(statuses: Iterable[Status], now: datetime, moment: float) -> str:
     """Say which places do not give what is looked at, and since when.
 

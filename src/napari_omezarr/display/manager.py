@@ -20,11 +20,13 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_omezarr.errors import OMEZarrError
 from napari_omezarr.plain_text import plain
+from napari_omezarr.store import is_quiet
 
 from .compose import image_mark, label_mark
 from .engine import Settings
-from .layer_view import loading_text, trouble_text
+from .layer_view import loading_lines, loading_text, trouble_text
 from .notifications import show_error, show_info
+from .sign import canvas_sign
 from .wanted import SliceView
 
 if TYPE_CHECKING:
@@ -304,6 +306,12 @@ class LayerRegistry:
         trouble += trouble and _RETRY_HINT
         return plain("; ".join(filter(None, (trouble, loading_text(found)))))
 
+    def loading_text(self, layers: Iterable[Any]) -> str:
+        """Say what is to come for some layers, a line for each place."""
+        seen = [self._displays.get(layer) for layer in layers if layer.visible]
+        found = [display.view.status() for display in seen if display is not None]
+        return plain("\n".join(loading_lines(found)))
+
     def notes(self) -> Iterator[str]:
         """Go through the sentences about what happened at the stores of all layers."""
         for display in list(self._displays.values()):
@@ -395,6 +403,13 @@ class Notifier:
             line.ours = text(viewer.layers)
             viewer.status = line.shown
 
+    def show_loading(self, text: Callable[[Any], str]) -> None:
+        """Say on the canvas what is still to come, by place; nothing when all is."""
+        viewer = napari.current_viewer()
+        sign = canvas_sign("omezarr loading") if viewer in self._lines else None
+        if sign is not None:
+            sign.say(text(viewer.layers))
+
     def mark_said(self, notes: Iterable[str]) -> None:
         """Take notes for said: whoever opened the image has said them."""
         self._noted.update(notes)
@@ -402,7 +417,7 @@ class Notifier:
     def show_notes(self, notes: Iterable[str]) -> None:
         """Say what has become known of a store since, like that it is offline."""
         for text in notes:
-            if text not in self._noted:
+            if text not in self._noted and not is_quiet(text):
                 self._noted.add(text)
                 show_info(text)
 
@@ -545,6 +560,7 @@ class DisplayManager(QObject):
     def _show_status(self) -> None:
         self.watch_viewer()
         self.notifier.show_status(self.registry.status_text)
+        self.notifier.show_loading(self.registry.loading_text)
         self.notifier.show_notes(self.registry.notes())
 
     def watch_viewer(self) -> None:

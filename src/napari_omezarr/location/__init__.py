@@ -8,6 +8,7 @@ Examples
 
 from __future__ import annotations
 
+from .links import neuroglancer_link_state
 from .location import Location, object_location, parse_many
 from .paths import (
     ARRAY_DOCUMENT,
@@ -34,6 +35,7 @@ __all__ = [
     "ZMETADATA",
     "Location",
     "is_below",
+    "neuroglancer_link_state",
     "object_location",
     "parse_many",
 ]

@@ -32,6 +32,12 @@ def zarr_sources(fragment: str) -> tuple[str, ...]:
     return found
 
 
+def neuroglancer_link_state(fragment: str) -> dict[str, Any]:
+    """Return the state that a neuroglancer link holds; LocationError if none."""
+    state = _parse_state(fragment.removeprefix("+"))
+    return state if isinstance(state, dict) else {}
+
+
 def _parse_state(fragment: str) -> Any:
     if not unquote(fragment).lstrip().startswith("{"):
         raise LocationError(

@@ -32,6 +32,7 @@ from .open import (
     presigned,
 )
 from .retry import RetryPolicy, tried_once
+from .sign_in import brief, is_quiet
 from .store import RemoteStore, refuse_presumed
 from .writable import WritablePlace, WritableStore
 
@@ -51,6 +52,7 @@ __all__ = [
     "WritablePlace",
     "WritableStore",
     "at_most",
+    "brief",
     "bucket_address",
     "clear_disk_cache",
     "corrected",
@@ -58,6 +60,7 @@ __all__ = [
     "disk_cache_facts",
     "failure_of",
     "foreign_store",
+    "is_quiet",
     "is_zarr",
     "is_zip_file",
     "location_of",

@@ -358,18 +358,41 @@ def open_lister(
         return WholeLister(ZipItems(archive, location.display, retry), archive.stats)
     if location.through:
         return _fsspec_lister(location, retry)
-    match location.protocol:
-        case "file":
-            items = FolderItems(location.local_path(), location.display)
-            return WholeLister(items)
-        case "http" | "https" | "s3":
-            if _header_profile(location, profile):
-                raise not_listed(location.display)
-            lister = _bucket_lister(location, profile, retry)
-            if location.is_service:
-                return WholeLister(BucketItems(lister), lister.stats)
-            return lister
+    if location.protocol == "file":
+        return WholeLister(FolderItems(location.local_path(), location.display))
+    if location.protocol in ("http", "https"):
+        return _web_lister(location, profile, retry)
+    if location.protocol == "s3":
+        return _in_buckets(location, profile, retry)
     return _fsspec_lister(location, retry)
+
+
+def _in_buckets(
+    location: Location, profile: Profile | None, retry: RetryPolicy
+) -> Lister:
+    """List a bucket, or the buckets of a service."""
+    lister = _bucket_lister(location, profile, retry)
+    if location.is_service:
+        return WholeLister(BucketItems(lister), lister.stats)
+    return lister
+
+
+def _web_lister(
+    location: Location, profile: Profile | None, retry: RetryPolicy
+) -> Lister:
+    """List as a bucket where one may answer, and by the page of a web server."""
+    from .http_index import IndexedLister, IndexItems
+
+    is_bucket = not location.query and location.as_s3(path_style=True) is not None
+    bucket: Lister | None = None
+    if is_bucket and not _header_profile(location, profile):
+        bucket = _in_buckets(location, profile, retry)
+    if location.query:
+        raise not_listed(location.display)
+    address = f"{location.url().rstrip('/')}/"
+    backend = _web_backend(location, profile, retry, address=lambda _: address)
+    items = IndexItems(backend, address, location.display, retry)
+    return IndexedLister(bucket, WholeLister(items, backend.stats), location.display)
 
 
 def open_buckets(profile: Profile, *, retry: RetryPolicy | None = None) -> BucketLister:
@@ -467,9 +490,14 @@ def _backend_on_the_web(
 
 
 def _web_backend(
-    location: Location, profile: Profile | None, retry: RetryPolicy
+    location: Location,
+    profile: Profile | None,
+    retry: RetryPolicy,
+    address: Callable[[str], str] | None = None,
 ) -> ObjectBackend:
     from .http import Access, HeaderSignIn, HttpBackend, proxy_for
+
+    of_key = address or location.url
 
     if named := _header_profile(location, profile):
         access = Access(
@@ -480,8 +508,8 @@ def _web_backend(
         )
         if is_web_home(location, named):
             sign_in = HeaderSignIn(named.name, str(named.endpoint))
-            return HttpBackend(location.url, access, sign_in=sign_in)
-        backend = HttpBackend(location.url, access)
+            return HttpBackend(of_key, access, sign_in=sign_in)
+        backend = HttpBackend(of_key, access)
         if not (location.userinfo or location.anonymous):
             backend.say_not_signed(named.name)
         return backend
@@ -491,7 +519,7 @@ def _web_backend(
     named = find_profile(location.profile) if location.profile else profile
     ca_file = named.ca_file if named else None
     access = Access(retry, ca_file=ca_file, proxy=proxy_for(location.url()))
-    return HttpBackend(location.url, access, bucket=bucket.root if bucket else "")
+    return HttpBackend(of_key, access, bucket=bucket.root if bucket else "")
 
 
 def _header_profile(location: Location, profile: Profile | None) -> Profile | None:

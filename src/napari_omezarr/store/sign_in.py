@@ -45,6 +45,19 @@ _MARKS = {
     "hypervisor/uuid": "ec2",
 }
 
+PUBLIC = "A public bucket"
+"""How a note begins that tells nothing but that nobody had to sign in."""
+
+
+def is_quiet(note: str) -> bool:
+    """Say whether a note tells what is no news: nobody wished to sign in."""
+    return note.startswith(PUBLIC)
+
+
+def brief(note: str) -> str:
+    """Give a note as briefly as a status line has it."""
+    return "public" if is_quiet(note) else note
+
 
 def knows_instance_metadata(
     environment: Mapping[str, str], system: Path = Path("/sys")
@@ -386,7 +399,7 @@ class BucketSession:
         """Remember that something below a prefix was read without signing in."""
         self._open.add(prefix)
         bucket = self.address.bucket
-        self.notes.add(f"The bucket {bucket} is read without signing in.")
+        self.notes.add(f"{PUBLIC} is read without signing in: {bucket}.")
 
     def is_open(self, prefix: str) -> bool:
         """Say whether something was, below it or a prefix above."""
@@ -398,8 +411,11 @@ class BucketSession:
         `problem` is what was wrong with signing in; None if there is nobody to sign.
         """
         self.anonymous = True
-        reason = sign_in_problem(problem, self.context(""))
         bucket = self.address.bucket
+        if problem is None:
+            self.notes.add(f"{PUBLIC} is read without signing in: {bucket}.")
+            return
+        reason = sign_in_problem(problem, self.context(""))
         self.notes.add(f"{reason} The bucket {bucket} is read without signing in.")
 
     def learn(self, failure: RequestFailed) -> bool:

@@ -14,6 +14,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QApplication
 
 from napari_omezarr.display.notifications import show_error, show_info
+from napari_omezarr.display.sign import main_window
 from napari_omezarr.errors import (
     OMEZarrError,
     TargetClaimedError,
@@ -29,7 +30,6 @@ from .qt_async import (
     app_events,
     event_loop_runs,
     is_gone,
-    main_window,
     wait_for_import,
 )
 from .viewer_layers import PaintingLock, layer_data, layers_of, places_of

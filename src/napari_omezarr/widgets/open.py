@@ -6,6 +6,7 @@ import logging
 import weakref
 from dataclasses import dataclass, replace
 from functools import partial
+from html import escape
 from textwrap import shorten
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any
@@ -13,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd  # type: ignore[import-untyped]  # its stubs are a package
 from napari import current_viewer
-from napari.layers import Layer
+from napari.layers import Labels, Layer
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QTimer
 
 from napari_omezarr.claims import place_of
 from napari_omezarr.display import attach
 from napari_omezarr.display.notifications import show_error, show_info, show_warning
+from napari_omezarr.display.sign import canvas_sign
 from napari_omezarr.errors import (
     ImageChoiceError,
     MetadataError,
@@ -43,20 +45,21 @@ from napari_omezarr.layers import (
 )
 from napari_omezarr.plain_text import plain
 from napari_omezarr.reading import Reading, ReadOptions, read_current
+from napari_omezarr.store import is_quiet
 from napari_omezarr.tables import UNREAD
 from napari_omezarr.user_files import Recents
 
 from .open_options import OpenOptions, asked_of_viewer, with_options
 from .preferences import follow_settings
 from .qt_async import Task, wait_for
-from .viewer_layers import source_of
+from .viewer_layers import add_dock, host_of, image_address, record_of, source_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from concurrent.futures import Future
 
     from napari.components import ViewerModel
-    from napari.layers import Image, Labels
+    from napari.layers import Image
 
     from napari_omezarr.layers import LayerData, LayerSpec
     from napari_omezarr.location import Location
@@ -70,6 +73,9 @@ _NOTHING = OpenOptions()
 MOST = 5
 """Sentences in one notification; the layers' metadata hold all warnings."""
 
+_watched: weakref.WeakSet[ViewerModel] = weakref.WeakSet()
+_left: set[str] = set()
+"""Images whose labels nobody wants to paint, until napari ends."""
 _noted: set[str] = set()
 """The notes that a person has read; one is enough until napari ends."""
 _turn = BoundedSemaphore(4)  # images with dozens of channels come in turns
@@ -129,12 +135,48 @@ def make_layers(opened: Iterable[Opened], asked: OpenOptions = _NOTHING) -> list
     return layers + [Layer.create(*data) for part in parts for data in part.beside]
 
 
-def add_layers(viewer: ViewerModel, opened: Opened) -> None:
+def add_layers(viewer: ViewerModel, opened: Opened) -> list[Layer]:
     """Add the layers of what was opened to a viewer, which then knows their source."""
     with source_of(opened.reading.location):
         layers = make_layers([opened])
+    watch_labels(viewer)
     for layer in layers:
         viewer.add_layer(layer)
+    return layers
+
+
+def watch_labels(viewer: ViewerModel) -> None:
+    """Say of labels that are read as they are looked at how they can be painted."""
+    if viewer not in _watched:
+        _watched.add(viewer)
+        viewer.layers.selection.events.active.connect(
+            lambda event: _offer_to_edit(viewer, event.value)
+        )
+
+
+def _offer_to_edit(viewer: ViewerModel, layer: Layer | None) -> None:
+    sign = canvas_sign("omezarr labels", at_top=True)
+    if sign is None:
+        return
+    lazy = isinstance(layer, Labels) and not layer.editable and bool(record_of(layer))
+    if layer is None or not lazy or image_address(layer) in _left:
+        sign.say("")
+        return
+    where = escape(host_of(image_address(layer)))
+
+    def follow(link: str) -> None:
+        sign.say("")
+        if link == "edit":
+            add_dock(viewer, "OME-Zarr region")
+        else:
+            _left.add(image_address(layer))
+
+    sign.say(
+        f"These labels are read from {where}. "
+        '<a style="color: white" href="edit">Load a region to edit</a> &nbsp; '
+        '<a style="color: white; text-decoration: none" href="leave">✕</a>',
+        follow,
+    )
 
 
 def open_for_viewer(
@@ -149,6 +191,7 @@ def open_for_viewer(
     """
     tasks: list[Task] = []
     asked = asked_of_viewer()
+    viewer = current_viewer()
     try:
         locations = [place_of(address) for address in addresses]
         tasks += [Task(partial(open_place, place)).start() for place in locations]
@@ -161,6 +204,8 @@ def open_for_viewer(
             if isinstance(error, ImageChoiceError) and offer(location, error):
                 continue
             opened.append(task.future.result())
+        if viewer is not None:
+            watch_labels(viewer)
         return make_layers(opened, asked) or [(None,)]
     except OMEZarrError as error:
         explain(error)
@@ -346,7 +391,7 @@ def tell(readings: Iterable[Reading], also: Iterable[str] = ()) -> None:
     warnings = dict.fromkeys(text for reading in opened for text in reading.warnings)
     warnings |= dict.fromkeys(also)
     told = dict.fromkeys(text for reading in opened for text in reading.notes)
-    notes = [text for text in told if text not in _noted]
+    notes = [text for text in told if not (text in _noted or is_quiet(text))]
     _noted.update(notes)
     sentences = [*notes, *warnings]
     hidden = len(sentences) - MOST

@@ -22,16 +22,18 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
 )
 
+from napari_omezarr.claims import is_view_address
+from napari_omezarr.display.sign import main_window
 from napari_omezarr.errors import ImageChoiceError, OMEZarrError
 from napari_omezarr.location import Location, parse_many
 from napari_omezarr.plain_text import plain
 from napari_omezarr.user_files import Recents
 
 from .plate_choice import PlateChoice
-from .qt_async import Task, main_window
+from .qt_async import Task, wait_for_import
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from concurrent.futures import Future
 
     from napari.components import ViewerModel
@@ -177,6 +179,7 @@ class OpenDialog(QDialog):
         self._tasks: dict[Task, Location] = {}
         self._failures: list[str] = []
         self._offered: list[Location] = []
+        self._text = ""
         self.setWindowTitle("Open OME-Zarr")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setMinimumWidth(300)
@@ -215,8 +218,12 @@ class OpenDialog(QDialog):
             rows = [index.row() for index in self.images.selectedIndexes()]
             self._start([self._offered[row] for row in sorted(rows)])
             return
+        text = self._text = self.line.address_text()
+        if is_view_address(text):
+            self._open_view(text)
+            return
         try:
-            locations = parse_many(self.line.address_text())
+            locations = without_own_labels(parse_many(text))
         except OMEZarrError as error:
             self._say(str(error))
             return
@@ -224,6 +231,18 @@ class OpenDialog(QDialog):
             self._say("There is no address. Paste one, or choose a recent place.")
             return
         self._start(locations)
+
+    def _open_view(self, address: str) -> None:
+        if not wait_for_import("napari_omezarr.widgets.sessions"):
+            return
+        from .sessions import show_view
+
+        try:
+            show_view(self._viewer, address)
+        except OMEZarrError as error:
+            self._say(str(error))
+        else:
+            self.close()
 
     def offer(self, place: Location, error: ImageChoiceError) -> None:
         """Let the person choose from the images of a place; several, if she likes."""
@@ -336,8 +355,10 @@ class OpenDialog(QDialog):
             self._failures.append(str(error))
         else:
             from .open import add_layers
+            from .sessions import restore_link
 
-            add_layers(self._viewer, outcome.result())
+            layers = add_layers(self._viewer, outcome.result())
+            restore_link(self._viewer, self._text, layers)
         if self._failures or not self._offered:
             self._say("\n".join(self._failures))
         if self.busy:
@@ -355,6 +376,13 @@ class OpenDialog(QDialog):
     def _say(self, text: str) -> None:
         self.message.setText(text)
         self.message.setVisible(bool(text))
+
+
+def without_own_labels(places: Iterable[Location]) -> list[Location]:
+    """Leave out labels of images that are named too: they come with their images."""
+    found = list(places)
+    images = [f"{place.display.rstrip('/')}/labels/" for place in found]
+    return [p for p in found if not any(map(p.display.startswith, images))]
 
 
 def show_open_dialog(viewer: ViewerModel) -> OpenDialog:

@@ -11,9 +11,10 @@ from qtpy.QtWidgets import QInputDialog
 
 from napari_omezarr.claims import place_of
 from napari_omezarr.display.notifications import show_error
+from napari_omezarr.display.sign import main_window
 
 from .background_save import explained
-from .qt_async import Task, main_window
+from .qt_async import Task
 from .viewer_layers import bare_layers, image_address, record_of
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -73,8 +74,17 @@ def prefer() -> None:
     plugins.extension2reader = preferred(choices)
     show_info(
         "OME-Zarr (.zarr, .zarr.zip, .ozx) now opens with this plugin without a"
-        " question. “Stop using OME-Zarr as the preferred reader” undoes it."
+        " question. The same command undoes it."
     )
+
+
+def toggle_preferred() -> None:
+    """Become the preferred reader, or be it no longer."""
+    choices = get_settings().plugins.extension2reader
+    if all(choices.get(pattern) == PLUGIN for pattern in PATTERNS):
+        stop_preferring()
+    else:
+        prefer()
 
 
 def stop_preferring() -> None:
@@ -128,6 +138,26 @@ def clear() -> Task:
 def thumbnail_room() -> int:
     """Return how many bytes of thumbnails may be kept; reads no file."""
     return int(getattr(_settings(), "thumbnails_mb", 64) * MEGABYTE)
+
+
+# What the browser remembers of how it was left.
+
+
+def browser_preferences() -> dict[str, Any]:
+    """Return what is remembered; nothing at first."""
+    content = read_json(_browser_file())
+    return content if isinstance(content, dict) else {}
+
+
+def keep_browser_preferences(**values: Any) -> None:
+    """Remember something more until the next time; it holds no secret."""
+    # A read-only home is no reason to fail at anything.
+    with suppress(OSError):
+        write_json(_browser_file(), {**browser_preferences(), **values})
+
+
+def _browser_file() -> Path:
+    return configuration_folder() / "browser.json"
 
 
 def _clear(folder: str | None) -> None:

@@ -17,10 +17,11 @@ import napari
 from napari.qt import get_current_stylesheet
 from qtpy.compat import isalive
 from qtpy.QtCore import QEventLoop, QObject, Qt, QThread, QTimer, Signal
-from qtpy.QtWidgets import QApplication, QMainWindow, QProgressDialog
+from qtpy.QtWidgets import QApplication, QProgressDialog
 
 from napari_omezarr._io_loop import Stop
 from napari_omezarr.display.notifications import show_error
+from napari_omezarr.display.sign import main_window
 from napari_omezarr.errors import OMEZarrError, UnexpectedError
 
 if TYPE_CHECKING:
@@ -311,17 +312,6 @@ def event_loop_runs() -> bool:
     """Say whether this thread is inside of its event loop, which goes on after us."""
     thread = QThread.currentThread()
     return thread is not None and thread.loopLevel() > 0
-
-
-def main_window() -> QMainWindow | None:
-    """Return the main window that the person works in; None where none is shown."""
-    owner: QObject | None = QApplication.activeWindow()
-    while owner is not None and not isinstance(owner, QMainWindow):
-        owner = owner.parent()
-    # Not every window manager says which window is active.
-    tops = QApplication.topLevelWidgets()
-    shown = (w for w in tops if isinstance(w, QMainWindow) and w.isVisible())
-    return owner or next(shown, None)
 
 
 # Waiting for a task in the GUI thread while the window lives on.

@@ -409,7 +409,7 @@ class SaveDock(QWidget):
         self.view.offer_refused(offered=isinstance(error, RefusedChunksError))
         if error is None:
             self._saved_to = outcome.result()
-            Recents().add(self._saved_to)
+            Recents().add(self._saved_to, saved=True)
             self.view.done(f"Saved to {self._saved_to.display}.")
             return
         self._changed()

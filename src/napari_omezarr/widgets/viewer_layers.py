@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     import napari.viewer
+    from napari.components import ViewerModel
 
     from napari_omezarr.layers import LayerData
     from napari_omezarr.location import Location
@@ -76,6 +77,12 @@ def on_layers_changed(
         event.connect(callback)
 
 
+def add_dock(viewer: ViewerModel | None, name: str) -> Any:
+    """Bring up a dock of ours by its name; None where a viewer has no window."""
+    window = getattr(viewer, "window", None)
+    return window.add_plugin_dock_widget(PLUGIN, name)[1] if window else None
+
+
 # Where layers come from.
 
 
@@ -108,6 +115,15 @@ def image_address(layer: Layer) -> str:
     if "region" in record:
         return ""
     return str(record.get("address") or "").partition("/labels/")[0]
+
+
+def host_of(address: str) -> str:
+    """Say where an address is, as briefly as it can be."""
+    try:
+        place = place_of(address)
+    except LocationError:
+        return address
+    return place.name if place.protocol == "file" else place.root
 
 
 def places_of(layers: Iterable[Layer]) -> frozenset[str]:

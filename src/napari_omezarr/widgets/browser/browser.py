@@ -19,14 +19,21 @@ from qtpy.QtWidgets import (
 )
 from superqt import QElidingLabel
 
+from napari_omezarr.errors import OMEZarrError
 from napari_omezarr.plain_text import plain
+from napari_omezarr.store import brief
 from napari_omezarr.widgets.open_dialog import copied_text, mime_text
+from napari_omezarr.widgets.preferences import (
+    browser_preferences,
+    keep_browser_preferences,
+)
 from napari_omezarr.widgets.qt_async import Task, app_events, failure
 from napari_omezarr.widgets.quantities import bytes_text
+from napari_omezarr.widgets.sessions import show_view
 
 from .actions import ActionBar, RowActions
 from .connection_editor import ConnectionEditor
-from .controls import MINIMUM_WIDTH
+from .controls import MINIMUM_WIDTH, choose_folder
 from .details import DetailsPanel
 from .errors import ErrorPanel
 from .forms import OpenForm, find_choices
@@ -48,13 +55,17 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from napari.components import ViewerModel
-    from qtpy.QtGui import QDragEnterEvent, QDropEvent, QKeyEvent
+    from qtpy.QtGui import QDragEnterEvent, QDropEvent, QKeyEvent, QResizeEvent
 
     from napari_omezarr.connections import Connection
     from napari_omezarr.location import Location
 
     from .errors import ErrorAction
     from .forms import Choices
+
+
+_MOST_FOR_ROWS = 0.45
+"""The part of the height that rows get while details are shown."""
 
 
 class Browser(QWidget):
@@ -132,16 +143,12 @@ class Browser(QWidget):
         self._pages = QStackedWidget(self)
         self._pages.addWidget(self.start_page)
         self._pages.addWidget(self.tree)
-        splitter = QSplitter(Qt.Orientation.Vertical, self)
-        splitter.addWidget(self._pages)
-        splitter.addWidget(self.details)
-        splitter.setStretchFactor(0, 3)
-        splitter.setStretchFactor(1, 2)
+        self.splitter = RowsAndDetails(self._pages, self.tree, self.details, self)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2, 2, 2, 2)
         layout.setSpacing(3)
         layout.addWidget(self.header)
-        layout.addWidget(splitter, stretch=1)
+        layout.addWidget(self.splitter, stretch=1)
         for widget in (self.buttons, self.errors, self.status):
             layout.addWidget(widget)
 
@@ -154,10 +161,12 @@ class Browser(QWidget):
         rows.changed.connect(self._show_state)
         rows.arrived.connect(lambda page: self.status.arrive(page.notes))
         navigation.moved.connect(self._show_move)
+        navigation.view_wanted.connect(self._show_view)
         start = self.start_page
         start.chosen.connect(navigation.go)
         start.connection_chosen.connect(navigation.go_to_connection)
         start.forget_wanted.connect(navigation.forget)
+        start.folder_wanted.connect(self._choose_folder)
         start.paste_wanted.connect(lambda: navigation.go_to_pasted(copied_text()))
         self.buttons.bookmark.triggered.connect(lambda: navigation.bookmark())
         self.buttons.show_files.toggled.connect(navigation.show_files)
@@ -202,6 +211,7 @@ class Browser(QWidget):
             self.details.clear()
         else:
             self.details.display(entry)
+            self.splitter.share()
 
     def _request(self, index: QModelIndex) -> OpenRequest | None:
         rows = self.tree.rows
@@ -268,6 +278,16 @@ class Browser(QWidget):
             self.navigation.go_to_connection(connection)
         self.status.show_message(done)
 
+    def _show_view(self, address: str) -> None:
+        if self._viewer is not None:
+            try:
+                show_view(self._viewer, address)
+            except OMEZarrError as error:
+                self.errors.show_error(error)
+
+    def _choose_folder(self) -> None:
+        choose_folder(self, "Folder", self.navigation.go_to_pasted)
+
     def _escape(self) -> None:
         self.errors.clear()
         self.stop()
@@ -280,6 +300,48 @@ class Browser(QWidget):
         if self._choices is not None:
             self._choices.abandon()
             self._choices = None
+
+
+class RowsAndDetails(QSplitter):
+    """Gives the rows what they need and the details the rest, until it is moved.
+
+    Where the person has moved it to is remembered.
+    """
+
+    def __init__(
+        self, pages: QWidget, tree: EntryTree, details: DetailsPanel, parent: QWidget
+    ) -> None:
+        super().__init__(Qt.Orientation.Vertical, parent)
+        self._tree, self._details = tree, details
+        self._part = browser_preferences().get("rows")
+        self.addWidget(pages)
+        self.addWidget(details)
+        self.setStretchFactor(0, 0)
+        self.setStretchFactor(1, 1)
+        self.setChildrenCollapsible(False)
+        self.splitterMoved.connect(lambda *_: self._keep())
+
+    def share(self) -> None:
+        """Share the height out, when details come or there is another height."""
+        height = sum(self.sizes())
+        if self._details.isHidden() or height <= 0:
+            return
+        if self._details.is_brief:
+            above = height - self._details.sizeHint().height()
+        elif isinstance(self._part, float):
+            above = round(self._part * height)
+        else:
+            above = min(self._tree.needed_height(), round(_MOST_FOR_ROWS * height))
+        self.setSizes([above, height - above])
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Share anew."""
+        super().resizeEvent(event)
+        self.share()
+
+    def _keep(self) -> None:
+        self._part = self.sizes()[0] / max(1, sum(self.sizes()))
+        keep_browser_preferences(rows=self._part)
 
 
 class StatusLine(QWidget):
@@ -316,7 +378,7 @@ class StatusLine(QWidget):
 
     def arrive(self, notes: Sequence[str]) -> None:
         """Stop the clock, for the first rows are there; keep how they were had."""
-        self._notes = tuple(notes)
+        self._notes = tuple(map(brief, notes))
         if self._seconds is None:
             self._seconds = monotonic() - self._begun
 

@@ -85,6 +85,19 @@ def make_action(text: str, function: Callable[[], object], owner: QObject) -> QA
     return action
 
 
+def choose_folder(
+    parent: QWidget, title: str, then: Callable[[str], object]
+) -> QFileDialog:
+    """Let the person choose a folder of this computer; nothing waits for it."""
+    dialog = QFileDialog(parent, title)
+    dialog.setFileMode(QFileDialog.FileMode.Directory)
+    dialog.setOption(QFileDialog.Option.ShowDirsOnly, True)
+    dialog.fileSelected.connect(then)
+    dialog.finished.connect(dialog.deleteLater)
+    dialog.open()
+    return dialog
+
+
 def copy_to_clipboard(text: str) -> None:
     """Put a text on the clipboard, if there is one."""
     clipboard = QGuiApplication.clipboard()

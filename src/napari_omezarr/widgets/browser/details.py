@@ -164,6 +164,11 @@ class DetailsPanel(QWidget):
         return None if self._entry is None else self._entry.location
 
     @property
+    def is_brief(self) -> bool:
+        """Whether there is nothing but name and address, as of a folder."""
+        return self.tabs.isHidden()
+
+    @property
     def busy(self) -> bool:
         """Whether something about the place is to come."""
         return self._latest.busy or any(part.busy for part in self._asking)

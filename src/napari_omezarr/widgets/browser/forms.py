@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd  # type: ignore[import-untyped]  # its stubs are a package
 from napari.layers import Labels
-from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtCore import QStandardPaths, Qt, QTimer, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import (
     QListWidget,
@@ -34,6 +35,10 @@ from napari_omezarr.errors import OMEZarrError
 from napari_omezarr.layers import plain_columns
 from napari_omezarr.location import Location
 from napari_omezarr.reading import ReadOptions
+from napari_omezarr.widgets.preferences import (
+    browser_preferences,
+    keep_browser_preferences,
+)
 from napari_omezarr.widgets.qt_async import (
     DebouncedTask,
     FutureWatcher,
@@ -217,7 +222,11 @@ class CopyForm(Form):
         folder: Location | None = None,
         parent: QWidget | None = None,
     ) -> None:
-        super().__init__("Copy byte for byte", parent)
+        title = "Upload" if folder is not None else "Copy"
+        if source is not None:
+            title = f"Download {source.name}"
+            folder = folder or download_folder()
+        super().__init__(title, parent)
         self._folder = folder
         self._copying: FutureWatcher | None = None
         self._progress = Latest()
@@ -241,6 +250,7 @@ class CopyForm(Form):
         self.start_button.clicked.connect(self.copy)
         self.cancel_button.clicked.connect(self.cancel)
         self.source.set_place(source)
+        self.resize(440, self.sizeHint().height())
 
     @property
     def busy(self) -> bool:
@@ -318,6 +328,7 @@ class CopyForm(Form):
 
     def _take_folder(self, folder: str) -> None:
         self._folder = Location.parse(folder)
+        keep_browser_preferences(downloads=folder)
         self._suggest_target()
 
     def _suggest_target(self) -> None:
@@ -329,6 +340,15 @@ class CopyForm(Form):
         except OMEZarrError:
             return
         self.target.set_place(self._folder / name)
+
+
+def download_folder() -> Location:
+    """Give the folder that was chosen last, at first the one that systems have."""
+    kept = browser_preferences().get("downloads")
+    standard = QStandardPaths.writableLocation(
+        QStandardPaths.StandardLocation.DownloadLocation
+    )
+    return Location.parse(Path(kept if isinstance(kept, str) else standard))
 
 
 def progress_text(progress: CopyProgress, seconds: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari.qt import get_current_stylesheet
 from qtpy.QtCore import QEvent, QSize, QStringListModel, Qt, QTimer, Signal
 from qtpy.QtGui import QPalette
 from qtpy.QtWidgets import (
@@ -25,7 +26,7 @@ from .text import SIDE, button_icon
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from qtpy.QtGui import QKeyEvent
+    from qtpy.QtGui import QFocusEvent, QKeyEvent
 
     from napari_omezarr.connections import Connection
 
@@ -64,6 +65,14 @@ class AddressBar(AddressLine):
         self.setAccessibleName("Address")
         self.setToolTip("Where this is; paste any address and press Enter")
         self.returnPressed.connect(self.wanted)
+
+    def focusInEvent(self, event: QFocusEvent | None) -> None:
+        """Give the list of completions, a window of its own, the theme's colours."""
+        super().focusInEvent(event)
+        completer = self.completer()
+        popup = completer.popup() if completer is not None else None
+        if popup is not None:
+            popup.setStyleSheet(get_current_stylesheet())
 
     def complete_from(self, places: Mapping[str, Location]) -> None:
         """Complete from these places, by what people see of their addresses."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, Signal
 
 from napari_omezarr.browsing import Entry, EntryKind, start
+from napari_omezarr.claims import is_view_address
 from napari_omezarr.connections import Bookmark, ConnectionFile
 from napari_omezarr.errors import LocationError
 from napari_omezarr.location import Location, parse_many
@@ -85,6 +86,8 @@ class Navigation(QObject):
     failed = Signal(object)
     """An `OMEZarrError`."""
     status_changed = Signal(str)
+    view_wanted = Signal(str)
+    """The address of a view, which is to be shown and is no place."""
 
     def __init__(self, header: BrowserHeader, tree: EntryTree, parent: QObject) -> None:
         super().__init__(parent)
@@ -131,6 +134,10 @@ class Navigation(QObject):
 
     def go_to_text(self) -> None:
         """Go where the address bar says."""
+        text = self._header.address.address_text()
+        if is_view_address(text):
+            self.view_wanted.emit(text)
+            return
         try:
             places = self._header.address.places(self.locate)
         except LocationError as error:
@@ -141,6 +148,9 @@ class Navigation(QObject):
 
     def go_to_pasted(self, text: str) -> None:
         """Go to the addresses in a text that was pasted or dropped."""
+        if is_view_address(text):
+            self.view_wanted.emit(text)
+            return
         try:
             lines = [line for line in text.splitlines() if line.strip()]
             one = len(lines) == 1 and self.locate(lines[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal
 
@@ -13,6 +13,7 @@ from napari_omezarr.errors import OptionError
 from napari_omezarr.reading import ReadOptions
 from napari_omezarr.widgets.open import Opened, add_layers, open_place
 from napari_omezarr.widgets.qt_async import Task, failure
+from napari_omezarr.widgets.viewer_layers import add_dock
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -28,7 +29,6 @@ MANY = 16
 """Layers that are opened without asking."""
 
 _ALL = ReadOptions()
-_PLUGIN = "napari-omezarr"
 _REGION_DOCK = "OME-Zarr region"
 _SAVE_DOCK = "Save as OME-Zarr…"
 _IMAGES = (
@@ -153,17 +153,11 @@ def folder_for(entry: Entry | None, shown: Places) -> Location | None:
 
 def show_region(viewer: ViewerModel | None) -> None:
     """Bring up the dock that cuts a region out of the layer that is chosen."""
-    _dock(viewer, _REGION_DOCK)
+    add_dock(viewer, _REGION_DOCK)
 
 
 def save_into(viewer: ViewerModel | None, place: Location) -> None:
     """Bring up the dock that saves, with a target in a folder."""
-    dock = _dock(viewer, _SAVE_DOCK)
+    dock = add_dock(viewer, _SAVE_DOCK)
     if dock is not None:
         dock.view.target.take_place(place)
-
-
-def _dock(viewer: ViewerModel | None, name: str) -> Any:
-    # A viewer without a window has no docks.
-    window = getattr(viewer, "window", None)
-    return window.add_plugin_dock_widget(_PLUGIN, name)[1] if window else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
@@ -30,6 +30,8 @@ from napari_omezarr.plain_text import plain
 from napari_omezarr.user_files import Recents
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from qtpy.QtGui import QKeyEvent
 
 _MOST_RECENT = 5
@@ -47,8 +49,10 @@ class KnownPlaces:
     own: tuple[Connection, ...]
     # Those that come with the plugin.
     public: tuple[Connection, ...]
-    # What was opened last, newest first.
+    # What was opened last, newest first, and what was saved; with the day.
     recent: tuple[Location, ...]
+    saved: tuple[Location, ...] = ()
+    days: Mapping[Location, str] = field(default_factory=dict)
 
     @property
     def connections(self) -> tuple[Connection, ...]:
@@ -67,7 +71,7 @@ class KnownPlaces:
     def addresses(self) -> dict[str, Location]:
         """Give every place that is known, by what people see of its address."""
         marks = (c.locate(b.address) for c in self.connections for b in c.bookmarks)
-        places = (*self.recent, *marks)
+        places = (*self.recent, *self.saved, *marks)
         return {place.display: place for place in places}
 
 
@@ -77,8 +81,14 @@ def read_known_places() -> KnownPlaces:
     names = {connection.name for connection in own}
     public = (*offered(), *shipped().connections)
     public = tuple(c for c in public if c.name not in names)
-    recent = tuple(Location.parse(entry.address) for entry in Recents().entries())
-    return KnownPlaces(own, public, recent)
+    entries = [(Location.parse(entry.address), entry) for entry in Recents().entries()]
+    return KnownPlaces(
+        own,
+        public,
+        tuple(place for place, entry in entries if not entry.saved),
+        tuple(place for place, entry in entries if entry.saved),
+        {place: entry.opened[:10] for place, entry in entries},
+    )
 
 
 def start_of(connection: Connection) -> Location | None:
@@ -103,20 +113,25 @@ class StartPage(QWidget):
     forget_wanted = Signal(object)
     """A recent `Location`, by Delete."""
     paste_wanted = Signal()
+    folder_wanted = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         hint = QLabel("Paste an address, drop a link here, or start from:", self)
         hint.setWordWrap(True)
         self.paste_button = QPushButton("&Paste", self)
+        self.folder_button = QPushButton("&Folder…", self)
+        self.folder_button.setToolTip("Choose a folder of this computer")
         self.places = _PlaceList(self)
         line, layout = QHBoxLayout(), QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         line.addWidget(hint, stretch=1)
         line.addWidget(self.paste_button)
+        line.addWidget(self.folder_button)
         layout.addLayout(line)
         layout.addWidget(self.places)
         self.paste_button.clicked.connect(lambda: self.paste_wanted.emit())
+        self.folder_button.clicked.connect(lambda: self.folder_wanted.emit())
         self.places.itemActivated.connect(self._choose)
         self.places.itemClicked.connect(self._choose)
         self.places.delete_wanted.connect(self._forget)
@@ -124,12 +139,13 @@ class StartPage(QWidget):
     def fill(self, known: KnownPlaces) -> None:
         """Offer the places that are known."""
         self.places.clear()
-        recent = known.recent[:_MOST_RECENT]
-        if recent:
-            group = self._group("Recent")
-            group.setToolTip(0, "Delete forgets the one that is chosen")
-            for place in recent:
-                _item(group, place.name, place).setData(0, _IS_RECENT, True)
+        for title, places in (("Opened", known.recent), ("Saved", known.saved)):
+            if places:
+                group = self._group(title)
+                group.setToolTip(0, "Delete forgets the one that is chosen")
+                for place in places[:_MOST_RECENT]:
+                    text = recent_text(place, known.days.get(place, ""))
+                    _item(group, text, place).setData(0, _IS_RECENT, True)
         for connection in known.connections:
             self._connection(connection)
         self.places.expandAll()
@@ -188,6 +204,12 @@ class _PlaceList(QTreeWidget):
             self.delete_wanted.emit(item)
         else:
             super().keyPressEvent(event)
+
+
+def recent_text(place: Location, day: str) -> str:
+    """Say which place it is, where, and when it was used: names come twice."""
+    where = place.parent.display if place.protocol == "file" else place.root
+    return " · ".join(part for part in (place.name, where, day) if part)
 
 
 def _item(

@@ -13,6 +13,7 @@ from qtpy.QtSvg import QSvgRenderer
 
 from napari_omezarr.browsing import EntryKind
 from napari_omezarr.location import DOCUMENTS
+from napari_omezarr.store import brief
 from napari_omezarr.widgets.quantities import BY, bytes_text
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ def labels_text(labels: Sequence[str], tables: Sequence[str] = ()) -> str:
 def notes_text(details: Details) -> str:
     """Say what was tolerated, and how the place was reached: a line each."""
     lines = [f"⚠ {warning}" for warning in details.warnings]
-    return "\n".join((*lines, *details.notes))
+    return "\n".join((*lines, *map(brief, details.notes)))
 
 
 def entry_text(entry: Entry) -> str:

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QModelIndex, QPoint, QRect, QSize, Qt, QTimer, Signal
+from qtpy.QtCore import (
+    QEvent,
+    QModelIndex,
+    QObject,
+    QPoint,
+    QRect,
+    QSize,
+    Qt,
+    QTimer,
+    Signal,
+)
 from qtpy.QtGui import QPalette
 from qtpy.QtWidgets import (
     QAbstractItemView,
+    QApplication,
+    QMainWindow,
     QStyle,
     QStyledItemDelegate,
     QStyleOptionViewItem,
     QTreeView,
+    QWidget,
 )
 
 from napari_omezarr.browsing import EntryKind
@@ -23,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from qtpy.QtGui import QColor, QKeyEvent, QPainter
-    from qtpy.QtWidgets import QWidget
 
     from napari_omezarr.browsing import Entry
 
@@ -31,6 +43,8 @@ _GAP = 6
 _MOST_RIGHT = 0.6
 """How much of a row the text at the right may take; the name has the rest."""
 _DIM = 0.65
+_MOST_ROWS = 50
+"""Rows that are counted for the height that they need."""
 _MIDDLE = Qt.AlignmentFlag.AlignVCenter
 
 _SETTLING_TIME = 40
@@ -117,6 +131,32 @@ def _color(option: QStyleOptionViewItem) -> QColor:
     return option.palette.color(role)
 
 
+class DropCatcher(QObject):
+    """Takes rows that are dropped on the canvas, while they are dragged.
+
+    napari would ask which of its readers is to open them.
+    """
+
+    caught = Signal()
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Take a drop on whatever lies in the middle of a main window."""
+        if event is None or event.type() != QEvent.Type.Drop:
+            return False
+        if not isinstance(watched, QWidget):
+            return False
+        window = watched.window()
+        middle: Any = (
+            window.centralWidget() if isinstance(window, QMainWindow) else None
+        )
+        if middle is None or not (middle is watched or middle.isAncestorOf(watched)):
+            return False
+        event.accept()
+        # The drag is over when this returns.
+        QTimer.singleShot(0, self.caught.emit)
+        return True
+
+
 class EntryTree(QTreeView):
     """Rows of a place; Enter or a double click opens images and enters folders."""
 
@@ -148,6 +188,8 @@ class EntryTree(QTreeView):
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.setAccessibleName("Rows of this place")
         scroll_bar: Any = self.verticalScrollBar()
+        self.catcher = DropCatcher(self)
+        self.catcher.caught.connect(self._open_dropped)
         self._settling = QTimer(self)
         self._settling.setSingleShot(True)
         self._settling.timeout.connect(self._probe)
@@ -178,6 +220,15 @@ class EntryTree(QTreeView):
         """Probe visible rows, when they have been visible for a moment."""
         self._settling.start(_SETTLING_TIME)
 
+    def needed_height(self) -> int:
+        """Give the height in which all rows that are there are seen."""
+        rows = 0
+        index = self.rows.index(0)
+        while index.isValid() and rows < _MOST_ROWS:
+            rows, index = rows + 1, self.indexBelow(index)
+        height = self.rowHeight(self.rows.index(0)) if rows else 0
+        return max(self.minimumHeight(), rows * height + 2 * self.frameWidth() + _GAP)
+
     def visible_rows(self) -> Iterator[QModelIndex]:
         """Give the rows that are on the screen, from the top."""
         viewport: Any = self.viewport()
@@ -198,6 +249,15 @@ class EntryTree(QTreeView):
             return
         else:
             self.chosen.emit(index)
+
+    def startDrag(self, actions: Qt.DropAction) -> None:
+        """Drag rows; those that are let go over the canvas are opened by us."""
+        application = QApplication.instance()
+        if application is not None:
+            application.installEventFilter(self.catcher)
+        super().startDrag(actions)
+        if application is not None:
+            application.removeEventFilter(self.catcher)
 
     def choose(self, index: QModelIndex) -> None:
         """Make a row the current one, and show it."""
@@ -245,6 +305,12 @@ class EntryTree(QTreeView):
         """Probe what has become visible."""
         super().resizeEvent(event)  # type: ignore[arg-type]
         self.settle()
+
+    def _open_dropped(self) -> None:
+        for index in self.selectedIndexes():
+            entry = self.rows.entry(index)
+            if entry is not None and (entry.is_openable or entry.looks_like_store):
+                self.chosen.emit(index)
 
     def _probe(self) -> None:
         self.rows.probe_visible(list(self.visible_rows()) if self.isVisible() else [])

@@ -1,0 +1,134 @@
+"""What a newcomer stumbled over, one thing after the other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from napari.layers import Labels
+from qtpy.QtCore import Qt
+
+from browser_steps import go, row, settled, shown_browser
+from gui_steps import PLUGIN, dropped, until
+from napari_omezarr.display.sign import CanvasSign, canvas_sign
+from napari_omezarr.location import Location
+from napari_omezarr.user_files import Recents
+from napari_omezarr.widgets import open as opening
+from small_images import put_image, put_labels
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytestqt.qtbot import QtBot
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("images")
+    put_image(folder / "cells.zarr", shape=(2, 6, 32, 48), chunks=(1, 2, 8, 8))
+    put_labels(folder / "cells.zarr", nuclei=np.ones((6, 32, 48), "u2"))
+    (folder / "empty").mkdir()
+    return folder
+
+
+def test_details_get_the_room_that_rows_do_not_need(qtbot: QtBot, images: Path) -> None:
+    browser = shown_browser(qtbot)
+    browser.resize(300, 860)
+    go(qtbot, browser, str(images))
+    browser.tree.choose(row(browser, "cells.zarr"))
+    until(qtbot, lambda: not browser.details.busy)
+    above, below = browser.splitter.sizes()
+    assert above <= 120
+    assert below > 400
+    # A folder has little to tell, and leaves the room to the rows.
+    browser.tree.choose(row(browser, "empty"))
+    above, below = browser.splitter.sizes()
+    assert above > below
+    # Where somebody moves it, it stays, also in another browser.
+    browser.tree.choose(row(browser, "cells.zarr"))
+    browser.splitter.setSizes([400, 300])
+    browser.splitter.splitterMoved.emit(400, 1)
+    kept = browser.splitter.sizes()[0] / sum(browser.splitter.sizes())
+    browser.stop()
+    other = shown_browser(qtbot)
+    other.resize(300, 860)
+    go(qtbot, other, str(images))
+    other.tree.choose(row(other, "cells.zarr"))
+    settled(qtbot, other)
+    found = other.splitter.sizes()[0] / sum(other.splitter.sizes())
+    assert found == pytest.approx(kept, abs=0.05)
+    other.stop()
+
+
+def test_recent_places_say_where_they_are_in_two_lists(qtbot: QtBot) -> None:
+    Recents().add(Location.parse("https://one.example/cells.zarr"))
+    Recents().add(Location.parse("https://two.example/cells.zarr"))
+    Recents().add(Location.parse("s3://lab/new.zarr"), saved=True)
+    browser = shown_browser(qtbot)
+    places = browser.start_page.places
+    groups = [places.topLevelItem(number) for number in range(2)]
+    assert [group.text(0) for group in groups] == ["Opened", "Saved"]
+    texts = [groups[0].child(at).text(0) for at in range(2)]
+    assert [text.split(" · ")[:2] for text in texts] == [
+        ["cells.zarr", "two.example"],
+        ["cells.zarr", "one.example"],
+    ]
+    assert groups[1].child(0).text(0).startswith("new.zarr · lab")
+
+
+def test_rows_dropped_on_the_canvas_are_opened_by_us(
+    viewer: Any, qtbot: QtBot, images: Path
+) -> None:
+    browser = shown_browser(qtbot, viewer)
+    viewer.show()
+    go(qtbot, browser, str(images))
+    browser.tree.choose(row(browser, "cells.zarr"))
+    canvas = viewer.window._qt_window.centralWidget()
+    catch = browser.tree.catcher.eventFilter
+    mime = browser.tree.rows.mimeData(browser.tree.selectedIndexes())
+    assert not catch(browser, dropped(mime))
+    assert catch(canvas, dropped(mime))
+    until(qtbot, lambda: len(viewer.layers) == 3)
+    assert viewer.layers[0].source.path == str(images / "cells.zarr")
+    browser.stop()
+
+
+def test_labels_that_are_read_lazily_say_how_to_paint_them(
+    viewer: Any, qtbot: QtBot, images: Path
+) -> None:
+    viewer.show()
+    viewer.open(str(images / "cells.zarr"), plugin=PLUGIN)
+    (labels,) = (layer for layer in viewer.layers if isinstance(layer, Labels))
+    assert not labels.editable
+    viewer.layers.selection.active = viewer.layers[0]
+    sign = canvas_sign("omezarr labels", at_top=True)
+    assert sign is not None
+    assert sign.isHidden()
+    viewer.layers.selection.active = labels
+    assert "These labels are read from cells.zarr" in sign.text()
+    assert sign.isVisible()
+    sign.linkActivated.emit("edit")
+    assert sign.isHidden()
+    docks = viewer.window.dock_widgets
+    assert any("region" in name for name in docks)
+    # Who does not want it is not told again.
+    viewer.layers.selection.active = viewer.layers[0]
+    viewer.layers.selection.active = labels
+    sign.linkActivated.emit("leave")
+    viewer.layers.selection.active = viewer.layers[0]
+    viewer.layers.selection.active = labels
+    assert sign.isHidden()
+    opening._left.clear()
+
+
+def test_a_sign_keeps_its_corner_and_takes_no_mouse(viewer: Any, qtbot: QtBot) -> None:
+    viewer.show()
+    canvas = viewer.window._qt_window.centralWidget()
+    sign = CanvasSign(canvas)
+    sign.say("3 chunks to come, 1.2 MB from idr")
+    bottom = canvas.height() - sign.geometry().bottom()
+    assert 0 < bottom < 20
+    assert sign.testAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+    sign.say("")
+    assert sign.isHidden()
