@@ -145,6 +145,13 @@ def choose_coordinate_system(viewer: napari.viewer.Viewer) -> None:
     choose_coordinate_system(viewer)
 
 
+def show_differently(viewer: napari.viewer.Viewer) -> None:
+    """Show the image of the selected layer at another level, with other channels."""
+    from .widgets.show_again import show_differently
+
+    show_differently(viewer)
+
+
 def copy_view(viewer: napari.viewer.Viewer) -> None:
     """Copy what is shown, and how, as one address."""
     from .widgets.sessions import copy_view

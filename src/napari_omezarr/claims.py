@@ -24,7 +24,7 @@ _FOREIGN = re.compile(
     r"|svg|tiff?|tsv|txt)$",
     re.IGNORECASE,
 )
-_VIEW = re.compile(r"(?:^|[/\\])napari-omezarr:[\w/\\-]+$", re.IGNORECASE | re.ASCII)
+_VIEW = re.compile(r"^napari-omezarr://view/[\w/-]*$", re.IGNORECASE | re.ASCII)
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
 
 
@@ -59,11 +59,8 @@ def is_claimed(address: str) -> bool:
 
 
 def is_view_address(text: str) -> bool:
-    """Say whether a text is the address of a view: of images, and how they look.
-
-    napari may have put a folder before it, as before any name of a file.
-    """
-    return bool(_VIEW.search(text.strip()))
+    """Say whether a text is the address of a view: of images, and how they look."""
+    return bool(_VIEW.match(text.strip()))
 
 
 def place_of(address: str) -> Location:

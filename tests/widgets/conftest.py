@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from napari.utils.notifications import Notification
+
+
+@pytest.fixture(autouse=True)
+def no_transfers() -> Iterator[None]:
+    """No copy of another test in the list of transfers."""
+    yield
+    module = sys.modules.get("napari_omezarr.widgets.transfers")
+    if module is not None:
+        for transfer in list(module.transfers().copies):
+            module.transfers().remove(transfer)
 
 
 @pytest.fixture

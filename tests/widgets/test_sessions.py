@@ -8,6 +8,7 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 from napari.layers import Labels
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 from gui_steps import PLUGIN, until
@@ -54,7 +55,7 @@ def dressed(viewer: Any, image: str) -> Any:
     labels.contour = 2
     viewer.layers.move(2, 0)
     viewer.add_points([(0, 0, 0)])
-    viewer.dims.set_point(0, viewer.dims.range[0].stop)
+    viewer.dims.set_point(0, viewer.dims.range[0].start + 1)
     viewer.scene.camera.center, viewer.scene.camera.zoom = (0, 7.5, 9.25), 3.5
     return viewer
 
@@ -101,6 +102,7 @@ def test_a_neuroglancer_link_restores_what_it_shows(
     link = share_link(image, Viewer.NEUROGLANCER, view)
     other = make_napari_viewer()
     dialog = OpenDialog(other)
+    dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose, False)
     qtbot.addWidget(dialog)
     dialog.line.set_address(link)
     dialog.open_address()

@@ -8,6 +8,7 @@ from .check import (
     Speed,
     Validation,
     check_connection,
+    check_list,
     measure_speed,
     validate,
 )
@@ -24,6 +25,7 @@ from .details import (
 )
 from .entries import Entry, EntryKind
 from .listing import EntryPage, Listing, Prober, entries_of, list_buckets
+from .manage import delete, make_folder, rename, what_lies_at
 from .mirror import MirrorPlan, mirror_store, plan_mirror
 from .session import (
     SCHEME,
@@ -76,11 +78,14 @@ __all__ = [
     "ViewState",
     "Viewer",
     "check_connection",
+    "check_list",
     "check_public",
     "copy_store",
+    "delete",
     "describe",
     "entries_of",
     "list_buckets",
+    "make_folder",
     "measure_speed",
     "mirror_store",
     "parse_session",
@@ -89,6 +94,7 @@ __all__ = [
     "python_snippet",
     "raw_documents",
     "read_table",
+    "rename",
     "s3_address",
     "session_address",
     "session_in_address",
@@ -101,4 +107,5 @@ __all__ = [
     "view_chunk",
     "view_in_link",
     "web_address",
+    "what_lies_at",
 ]

@@ -16,9 +16,12 @@ from uuid import uuid4
 
 from napari_omezarr.connections import checked, key_store, locate
 from napari_omezarr.errors import (
+    CertificateError,
     MetadataError,
     NodeNotFoundError,
     OMEZarrError,
+    StoreConnectionError,
+    StoreTimeoutError,
     UnsupportedDataError,
     guarded,
 )
@@ -31,7 +34,13 @@ from napari_omezarr.reading import (
     parse_node,
     read_current,
 )
-from napari_omezarr.store import open_buckets, open_lister, open_store, run
+from napari_omezarr.store import (
+    open_buckets,
+    open_lister,
+    open_store,
+    open_writable,
+    run,
+)
 
 from .details import array_of
 from .entries import CHILD_KEYS, counted, probe_keys
@@ -227,6 +236,62 @@ async def check_connection(
             _list_here(place, tried, retry),
             _read(place, tried, retry),
         )
+
+
+async def check_list(
+    profile: Profile,
+    text: str = "",
+    *,
+    keys: Keys | None = None,
+    retry: RetryPolicy | None = None,
+) -> tuple[Check, ...]:
+    """Try all that a sign-in may be good for, on the I/O loop, as `check_connection`.
+
+    The checks are ``reach``, ``list here``, ``read``, ``write`` and ``list buckets``.
+    To find out whether it may write, a small object is put there and deleted again.
+    """
+    buckets, listed, read = await check_connection(
+        profile, text, keys=keys, retry=retry
+    )
+    profile = checked(profile)
+    start = text or profile.start
+    place = locate(start, replace(profile, name="")) if start else None
+    if place is None:
+        reach = Check("reach", None, _NO_PLACE, "Name a place to start at.")
+        return reach, listed, read, replace(reach, what="write"), buckets
+    if keys is not None and profile.sign_in == "header":
+        keys = replace(keys, access_key=profile.endpoint or "")
+    with _held(profile, keys) as tried:
+        reach, write = await asyncio.gather(
+            _reach(place, tried, retry), _write(place, tried, retry)
+        )
+    return reach, listed, read, write, buckets
+
+
+async def _reach(place: Location, profile: Profile, retry: RetryPolicy | None) -> Check:
+    where = place.endpoint or (place.root if place.protocol != "s3" else "AWS")
+    try:
+        await _batch(place, profile, retry)
+    except (CertificateError, StoreConnectionError, StoreTimeoutError) as error:
+        return Check("reach", False, error.sentence, error.action)
+    except OMEZarrError:
+        pass  # what it says is said by another check; it answers
+    return Check("reach", True, f"Reaches {where}.")
+
+
+async def _write(place: Location, profile: Profile, retry: RetryPolicy | None) -> Check:
+    name = f".napari-omezarr-test-{uuid4().hex[:8]}"
+    if place.protocol == "file":
+        return Check("write", None, "Not tried: this is a folder of this computer.")
+    try:
+        # Beside an image that the connection begins with, and not in it.
+        folder = place.parent if place.name.endswith(".zarr") else place
+        writable = open_writable(folder, profile=profile, retry=retry)
+        await writable.put(name, b"")
+        await writable.delete(name)
+    except OMEZarrError as error:
+        return Check("write", False, error.sentence, error.action)
+    return Check("write", True, f"Writes to {folder.display}.")
 
 
 @contextmanager

@@ -20,8 +20,8 @@ from napari_omezarr.user_files import without_secrets
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SCHEME = "napari-omezarr:"
-"""How the address of a view begins."""
+SCHEME = "napari-omezarr://view/"
+"""How the address of a view begins; napari takes what has no ``://`` for a file."""
 _FORMAT = "napari-omezarr session"
 _VERSION = 1
 _LONGEST = 200
@@ -106,7 +106,7 @@ def session_address(session: Session) -> str:
     """Give a session as one address that can be sent and pasted."""
     packed = zlib.compress(session_text(session, indent=None).encode(), 9)
     coded = base64.urlsafe_b64encode(packed).decode().rstrip("=")
-    # napari looks whether it is a file, and systems refuse to look for longer names.
+    # Somebody may look whether it is a file, and systems refuse longer names.
     parts = (coded[at : at + _LONGEST] for at in range(0, len(coded), _LONGEST))
     return SCHEME + "/".join(parts)
 
@@ -119,8 +119,7 @@ def session_in_address(text: str) -> Session:
     LocationError
         The address is broken.
     """
-    # napari may have put a folder before it, as before any name of a file.
-    coded = text.strip().rpartition(SCHEME)[2].replace("/", "").replace("\\", "")
+    coded = text.strip().partition(SCHEME)[2].replace("/", "")
     try:
         packed = base64.urlsafe_b64decode(coded + "=" * (-len(coded) % 4))
         # No more than is read of a file, however much it would unpack to.

@@ -118,6 +118,7 @@ class Saving(QObject):
         if application is not None:
             application.aboutToQuit.connect(self._leave)
         self._timer.start(TICK)
+        app_events().saving.emit(self)
         # No owner: it goes on without the dock that began it.
         Task(partial(self._work, self._latest.note, self._cancel)).start(self._end)
 

@@ -24,7 +24,14 @@ from qtpy.QtWidgets import (
 
 from napari_omezarr.claims import is_view_address
 from napari_omezarr.display.sign import main_window
-from napari_omezarr.errors import ImageChoiceError, OMEZarrError
+from napari_omezarr.errors import (
+    AccessDeniedError,
+    ImageChoiceError,
+    KeyNotAcceptedError,
+    OMEZarrError,
+    SignInExpiredError,
+    SignInNeededError,
+)
 from napari_omezarr.location import Location, parse_many
 from napari_omezarr.plain_text import plain
 from napari_omezarr.user_files import Recents
@@ -45,6 +52,12 @@ if TYPE_CHECKING:
 SEPARATOR = "  ·  "
 """Between the lines of a paste; shown only, for the lines are kept as they came."""
 
+_REFUSALS = (
+    AccessDeniedError,
+    KeyNotAcceptedError,
+    SignInExpiredError,
+    SignInNeededError,
+)
 _ADDRESS = Qt.ItemDataRole.UserRole
 _shown: dict[QWidget | None, OpenDialog] = {}
 """By the window they lie on. Python would drop one that lies on none."""
@@ -180,6 +193,7 @@ class OpenDialog(QDialog):
         self._failures: list[str] = []
         self._offered: list[Location] = []
         self._text = ""
+        self._refused: Location | None = None
         self.setWindowTitle("Open OME-Zarr")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setMinimumWidth(300)
@@ -198,6 +212,7 @@ class OpenDialog(QDialog):
         self.progress = QProgressBar(self)
         self.paste_button = QPushButton("Paste", self)
         self.open_button = QPushButton("Open", self)
+        self.sign_in_button = QPushButton("Sign in…", self)
         self.cancel_button = QPushButton("Close", self)
         self._arrange()
         self._connect()
@@ -232,6 +247,30 @@ class OpenDialog(QDialog):
             return
         self._start(locations)
 
+    def sign_in(self) -> None:
+        """Bring up a connection for the place that was refused; then go on there."""
+        refused = self._refused
+        module = "napari_omezarr.widgets.browser.connection_editor"
+        if refused is None or not wait_for_import(module):
+            return
+        from .browser.connection_editor import ConnectionEditor
+        from .browser.errors import ErrorAction, proposed_connection
+
+        editor = ConnectionEditor(proposed_connection(refused), parent=self)
+        editor.saved.connect(partial(self._go_on, refused))
+        editor.show()
+        editor.form.focus_field(ErrorAction.SIGN_IN)
+
+    def _go_on(self, refused: Location, name: str, _done: str) -> None:
+        """Open the same place once more, signed in."""
+        from napari_omezarr.connections import ConnectionFile
+
+        from .browser.errors import bare_address
+
+        connection = ConnectionFile().find(name)
+        if connection is not None:
+            self._start([connection.locate(bare_address(refused))])
+
     def _open_view(self, address: str) -> None:
         if not wait_for_import("napari_omezarr.widgets.sessions"):
             return
@@ -265,6 +304,7 @@ class OpenDialog(QDialog):
 
     def _start(self, locations: Sequence[Location]) -> None:
         self._say("")
+        self._refused = None
         self._forget_offer()
         system = self.system.text().strip() or None
         for location in locations:
@@ -308,6 +348,7 @@ class OpenDialog(QDialog):
         address.addWidget(self.paste_button)
         buttons.addWidget(self.progress)
         buttons.addStretch()
+        buttons.addWidget(self.sign_in_button)
         buttons.addWidget(self.cancel_button)
         buttons.addWidget(self.open_button)
         self.message.setWordWrap(True)
@@ -325,13 +366,14 @@ class OpenDialog(QDialog):
         layout.addWidget(self.recent)
         layout.addLayout(buttons)
         self.open_button.setDefault(True)
-        for button in (self.paste_button, self.cancel_button):
+        for button in (self.paste_button, self.cancel_button, self.sign_in_button):
             button.setAutoDefault(False)
 
     def _connect(self) -> None:
         self.paste_button.clicked.connect(self.line.paste_address)
         self.open_button.clicked.connect(self.open_address)
         self.cancel_button.clicked.connect(self.reject)
+        self.sign_in_button.clicked.connect(self.sign_in)
         self.line.textChanged.connect(self.recent.narrow)
         self.line.textChanged.connect(self._forget_offer)
         self.images.itemActivated.connect(self.open_address)
@@ -353,6 +395,8 @@ class OpenDialog(QDialog):
             self.offer(place, error)
         elif isinstance(error, OMEZarrError):
             self._failures.append(str(error))
+            if isinstance(error, _REFUSALS):
+                self._refused = place
         else:
             from .open import add_layers
             from .sessions import restore_link
@@ -372,6 +416,7 @@ class OpenDialog(QDialog):
         self.open_button.setEnabled(not busy)
         self.recent.setEnabled(not busy)
         self.cancel_button.setText("Cancel" if busy else "Close")
+        self.sign_in_button.setVisible(self._refused is not None and not busy)
 
     def _say(self, text: str) -> None:
         self.message.setText(text)

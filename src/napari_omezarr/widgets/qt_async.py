@@ -381,6 +381,8 @@ def wait_for_import(module: str) -> bool:
 class AppEvents(QObject):
     """Signals between docks that do not know each other; all in the GUI thread."""
 
+    saving = Signal(object)
+    """A `Saving` that has begun."""
     written = Signal(str)
     """The address, without secrets, of an image or a copy that was written."""
     edited = Signal()

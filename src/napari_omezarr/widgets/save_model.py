@@ -209,7 +209,7 @@ def progress_text(now: Progress, first: Progress, seconds: float) -> str:
 
     `first` was told `seconds` before `now`; a resumed save does not begin at zero.
     """
-    share = f"{100 * now.done // max(1, now.total)} %"
+    share = share_text(now)
     done = now.done - first.done
     if done <= 0 or seconds <= 0:
         return share
@@ -217,6 +217,13 @@ def progress_text(now: Progress, first: Progress, seconds: float) -> str:
     left = round(seconds * (now.total - now.done) / done)
     speed = f" · {bytes_text(rate)}/s" if rate > 0 else ""
     return f"{share}{speed} · {_clock(left)} left"
+
+
+def share_text(now: Progress | None) -> str:
+    """Say how much is done; of one that has told nothing that it begins."""
+    if now is None:
+        return "Starting …"
+    return f"{100 * now.done // max(1, now.total)} %"
 
 
 def _clock(seconds: int) -> str:

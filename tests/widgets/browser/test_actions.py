@@ -26,11 +26,10 @@ from napari_omezarr.widgets.browser.controls import PlaceLine
 from napari_omezarr.widgets.browser.forms import (
     CopyForm,
     TableForm,
-    copied_text,
     join_features,
-    progress_text,
 )
 from napari_omezarr.widgets.qt_async import app_events, pending
+from napari_omezarr.widgets.transfers import copied_text, progress_text
 from servers.faults import Stalled
 from servers.proxy import Proxy
 from small_images import pixels, put_image, put_labels

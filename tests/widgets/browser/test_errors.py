@@ -105,7 +105,7 @@ def test_metadata_that_may_not_be_read_lead_to_the_connection(
     choose(qtbot, browser, IMAGE)
     sentence, button = said(qtbot, browser)
     assert sentence.startswith("✖ This key may not read s3://private/")
-    assert button == "Choose another sign-in"
+    assert button == "Sign in…"
     # What is an image by its name shows none of its levels as folders.
     browser.tree.expand(row(browser, IMAGE))
     settled(qtbot, browser)
@@ -342,7 +342,7 @@ EXPIRED = errors.SignInExpiredError("Over.", action="Run: aws sso login")
         (
             errors.AccessDeniedError("No.", action="Choose another profile."),
             False,
-            ErrorAction.ANOTHER,
+            ErrorAction.SIGN_IN,
             "No.",
         ),
         (EXPIRED, False, ErrorAction.COMMAND, "Over. Run: aws sso login"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal
@@ -17,20 +18,24 @@ from napari_omezarr.browsing import (
     web_address,
 )
 from napari_omezarr.errors import OptionError
+from napari_omezarr.location import Location
 from napari_omezarr.user_files import without_secrets
+from napari_omezarr.widgets.preferences import keep_browser_preferences
+from napari_omezarr.widgets.transfers import transfers
+from napari_omezarr.widgets.viewer_layers import places_of
 
-from .controls import copy_to_clipboard, make_action, menu_button
+from .controls import choose_folder, copy_to_clipboard, make_action, menu_button
 from .forms import CopyForm, TableForm
+from .manage_forms import DeleteForm, folder_form, rename_form
 from .opener import folder_for
 from .share import ShareActions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from napari.components import ViewerModel
 
     from napari_omezarr.browsing import Entry
-    from napari_omezarr.location import Location
 
     from .details import DetailsPanel
     from .navigation import Places
@@ -80,6 +85,7 @@ class RowActions(QObject):
         self._entry: Entry | None = None
         self._request: OpenRequest | None = None
         self._here: Places = ()
+        self._every: tuple[OpenRequest, ...] = ()
         self.share = ShareActions(viewer, parent)
         self.share.failed.connect(self.failed)
         self.share.status_changed.connect(self.status_changed)
@@ -99,6 +105,9 @@ class RowActions(QObject):
         self.table = make_action("Labels table…", self._add_table, self)
         self.download = make_action("Download…", self._download, self)
         self.upload = make_action("Upload here…", self._upload, self)
+        self.new_folder = make_action("New folder…", self._make_folder, self)
+        self.rename = make_action("Rename…", self._rename, self)
+        self.delete = make_action("Delete…", self._delete, self)
         self.tabs = [
             make_action(text, partial(details.show_tab, page), self)
             for text, page in (
@@ -110,10 +119,18 @@ class RowActions(QObject):
         self.set_row(None, None, ())
 
     def set_row(
-        self, entry: Entry | None, request: OpenRequest | None, here: Places
+        self,
+        entry: Entry | None,
+        request: OpenRequest | None,
+        here: Places,
+        every: Sequence[OpenRequest] = (),
     ) -> None:
-        """Offer what can be done with a row of the places that are shown."""
+        """Offer what can be done with a row of the places that are shown.
+
+        `every` are all rows that are chosen, where there are several.
+        """
         self._entry, self._request, self._here = entry, request, here
+        self._every = tuple(every) or ((request,) if request is not None else ())
         opens = entry is not None and (entry.is_openable or entry.looks_like_store)
         is_file = entry is not None and entry.kind is EntryKind.FILE
         is_bucket = entry is not None and entry.kind is EntryKind.BUCKET
@@ -127,6 +144,10 @@ class RowActions(QObject):
         self.share.set_location(shared.location if shared else None, is_file=is_file)
         self.download.setEnabled(entry is not None and not is_bucket)
         self.upload.setEnabled(folder_for(entry, here) is not None)
+        self.new_folder.setEnabled(self.upload.isEnabled())
+        changes = entry is not None and not is_bucket and bool(entry.location.path)
+        self.rename.setEnabled(changes and len(self._every) == 1)
+        self.delete.setEnabled(changes)
         for action in self.tabs:
             action.setEnabled(entry is not None)
 
@@ -141,8 +162,8 @@ class RowActions(QObject):
         return menu
 
     def _open(self) -> None:
-        if self._request is not None:
-            self.open_wanted.emit(self._request)
+        for request in self._every:
+            self.open_wanted.emit(request)
 
     def _open_labels(self) -> None:
         if self._request is not None:
@@ -157,9 +178,12 @@ class RowActions(QObject):
             self.region_wanted.emit(self._request)
 
     def _copy(self, name: str) -> None:
-        if self._request is not None:
-            copy_to_clipboard(_COPIES[name](self._request.location))
-            self.status_changed.emit(f"{name} copied.")
+        texts = [_COPIES[name](request.location) for request in self._every]
+        found = [text for text in texts if text]
+        if found:
+            copy_to_clipboard("\n".join(found))
+            count = f"{len(found)} times " if len(found) > 1 else ""
+            self.status_changed.emit(f"{name} {count}copied.")
 
     def _add_table(self) -> None:
         if self._viewer is None:
@@ -172,9 +196,37 @@ class RowActions(QObject):
         TableForm(self._viewer, self._parse, place=place, parent=self._parent).show()
 
     def _download(self) -> None:
-        if self._entry is not None:
+        if len(self._every) > 1:
+            choose_folder(self._parent, "Download into", self._download_into)
+        elif self._entry is not None:
             source = self._entry.location
             CopyForm(self._parse, source=source, parent=self._parent).show()
+
+    def _download_into(self, folder: str) -> None:
+        """Take all rows that are chosen into the list of transfers."""
+        keep_browser_preferences(downloads=folder)
+        for request in self._every:
+            place = request.location
+            transfers().add(place, Location.parse(Path(folder)) / place.name)
+
+    def _in_use(self) -> frozenset[str]:
+        return (
+            places_of(self._viewer.layers) if self._viewer is not None else frozenset()
+        )
+
+    def _make_folder(self) -> None:
+        folder = folder_for(self._entry, self._here)
+        if folder is not None:
+            folder_form(folder, self._parent).show()
+
+    def _rename(self) -> None:
+        if self._entry is not None:
+            rename_form(self._entry.location, self._in_use(), self._parent).show()
+
+    def _delete(self) -> None:
+        places = [request.location for request in self._every]
+        if places:
+            DeleteForm(places, self._in_use(), self._parent).show()
 
     def _upload(self) -> None:
         folder = folder_for(self._entry, self._here)
@@ -196,6 +248,8 @@ class ActionBar(QWidget):
         self.more_menu.addMenu(actions.share.menu)
         self.more_menu.addSeparator()
         self.more_menu.addActions([actions.table, actions.download, actions.upload])
+        self.more_menu.addSeparator()
+        self.more_menu.addActions([actions.new_folder, actions.rename, actions.delete])
         self.more_menu.addSeparator()
         self.more_menu.addActions(actions.tabs)
         self._open = actions.open

@@ -35,7 +35,7 @@ from .actions import ActionBar, RowActions
 from .connection_editor import ConnectionEditor
 from .controls import MINIMUM_WIDTH, choose_folder
 from .details import DetailsPanel
-from .errors import ErrorPanel
+from .errors import ErrorPanel, bare_address
 from .forms import OpenForm, find_choices
 from .header import BrowserHeader
 from .navigation import Navigation
@@ -48,6 +48,7 @@ from .opener import (
     show_region,
 )
 from .start_page import StartPage
+from .transfer_list import TransferList
 from .tree_view import EntryTree
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class Browser(QWidget):
         self.errors = ErrorPanel(self.header, self.navigation, self)
         self.status = StatusLine(self)
         self.opener = Opener(viewer, self)
+        self.transfers = TransferList(self)
         self.setMinimumWidth(MINIMUM_WIDTH)
         self.setAcceptDrops(True)
         self._arrange()
@@ -117,6 +119,8 @@ class Browser(QWidget):
         pressed = QKeySequence(event.keyCombination()).toString()
         action = {
             "F5": self.navigation.reload,
+            "F2": self.row_actions.rename.trigger,
+            "Del": self.row_actions.delete.trigger,
             "Alt+Left": self.navigation.back,
             "Alt+Up": self.navigation.up,
             "Ctrl+L": self._edit_address,
@@ -149,13 +153,14 @@ class Browser(QWidget):
         layout.setSpacing(3)
         layout.addWidget(self.header)
         layout.addWidget(self.splitter, stretch=1)
-        for widget in (self.buttons, self.errors, self.status):
+        for widget in (self.buttons, self.errors, self.transfers, self.status):
             layout.addWidget(widget)
 
     def _connect_navigation(self) -> None:
         tree, navigation, rows = self.tree, self.navigation, self.tree.rows
         tree.current.connect(self._show_row)
         tree.chosen.connect(self._open_row)
+        tree.selected.connect(self._offer_actions)
         tree.files_wanted.connect(lambda: self.buttons.show_files.setChecked(True))
         tree.customContextMenuRequested.connect(self._show_menu)
         rows.changed.connect(self._show_state)
@@ -206,12 +211,24 @@ class Browser(QWidget):
 
     def _show_row(self, index: QModelIndex) -> None:
         entry = self.tree.rows.entry(index)
-        self.row_actions.set_row(entry, self._request(index), self.navigation.here)
+        self._offer_actions()
         if entry is None:
             self.details.clear()
         else:
             self.details.display(entry)
             self.splitter.share()
+
+    def _offer_actions(self) -> None:
+        """Offer what can be done with the rows that are chosen."""
+        index = self.tree.currentIndex()
+        found = map(self._request, self.tree.selectedIndexes())
+        every = [request for request in found if request is not None]
+        self.row_actions.set_row(
+            self.tree.rows.entry(index),
+            self._request(index),
+            self.navigation.here,
+            every,
+        )
 
     def _request(self, index: QModelIndex) -> OpenRequest | None:
         rows = self.tree.rows
@@ -261,21 +278,27 @@ class Browser(QWidget):
             save_into(self._viewer, folder)
 
     def _edit_connection(
-        self, connection: Connection | None, action: ErrorAction | None = None
+        self,
+        connection: Connection | None,
+        action: ErrorAction | None = None,
+        refused: Location | None = None,
     ) -> None:
         own = connection in self.navigation.known_places.own
         editor = ConnectionEditor(connection, stored=own, parent=self)
-        editor.saved.connect(self._take_connection)
+        editor.saved.connect(partial(self._take_connection, refused))
         editor.show()
         editor.form.focus_field(action)
 
-    def _take_connection(self, name: str, done: str) -> None:
-        """Offer connections anew, and go to one that was saved."""
+    def _take_connection(self, refused: Location | None, name: str, done: str) -> None:
+        """Offer connections anew, and go to one that was saved, or where it is for."""
         self.navigation.refill()
         connection = self.navigation.known_places.find(name)
         if connection is not None:
             self.header.chooser.select(connection)
-            self.navigation.go_to_connection(connection)
+            if refused is not None and refused.as_s3() is not None:
+                self.navigation.go(connection.locate(bare_address(refused)))
+            else:
+                self.navigation.go_to_connection(connection)
         self.status.show_message(done)
 
     def _show_view(self, address: str) -> None:

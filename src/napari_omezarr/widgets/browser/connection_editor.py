@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
-from napari_omezarr.browsing import check_connection, start
+from napari_omezarr.browsing import check_list, start
 from napari_omezarr.connections import (
     TYPED_SIGN_INS,
     Connection,
@@ -169,7 +169,7 @@ class ConnectionForm:
                 if self.sign_in.value in ("automatic", "anonymous"):
                     self.sign_in.value = "keys"
                 field = self._secret_field() or self.sign_in
-            case ErrorAction.EDIT | ErrorAction.ANOTHER:
+            case ErrorAction.EDIT:
                 field = self._secret_field() or self.endpoint
             case ErrorAction():
                 field = self.endpoint if self.name.value else self.name
@@ -420,7 +420,7 @@ class ConnectionEditor(Form):
             # Keys are kept under the name that the connection has so far.
             profile = replace(profile, name=self._before.name)
         self.show_message("Testing …")
-        future = start(check_connection(profile, keys=keys))
+        future = start(check_list(profile, keys=keys))
         self._test = FutureWatcher(future, self._show_checks, self)
 
     def save(self) -> None:
@@ -528,7 +528,7 @@ class ConnectionEditor(Form):
             return
         lines = (
             f"{_MARKS[check.works]} {check.sentence} {check.action}".rstrip()
-            for check in reversed(outcome.result())
+            for check in outcome.result()
         )
         self.show_message("\n".join(lines))
 

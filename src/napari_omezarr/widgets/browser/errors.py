@@ -63,8 +63,6 @@ class ErrorAction(Enum):
     COMMAND = "Copy the command"
     SIGN_IN = "Sign in…"
     """Brings up the connection, or a new one for this place."""
-    ANOTHER = "Choose another sign-in"
-    """The same, or the other connections."""
     EDIT = "Edit the connection…"
     """Brings up the connection where something in it is wrong."""
     CA_FILE = "Choose a CA file…"
@@ -81,7 +79,7 @@ _BY_ERROR: tuple[tuple[type[OMEZarrError], ErrorAction], ...] = (
     (SignInExpiredError, ErrorAction.RETRY),
     (SignInNeededError, ErrorAction.SIGN_IN),
     (KeyNotAcceptedError, ErrorAction.EDIT),
-    (AccessDeniedError, ErrorAction.ANOTHER),
+    (AccessDeniedError, ErrorAction.SIGN_IN),
     (BucketNotFoundError, ErrorAction.EDIT),
     (CertificateError, ErrorAction.CA_FILE),
     (WrongRegionError, ErrorAction.EDIT),
@@ -143,7 +141,7 @@ def bar_texts(error: OMEZarrError, action: ErrorAction) -> tuple[str, str]:
 class ErrorPanel(QFrame):
     """Shows one error of the dock and a button against it; hidden without an error."""
 
-    edit_wanted = Signal(object, object)
+    edit_wanted = Signal(object, object, object)
     """A `Connection` to edit, and the `ErrorAction` for which."""
 
     def __init__(
@@ -248,13 +246,9 @@ class ErrorPanel(QFrame):
                 self._mend_connection()
 
     def _mend_connection(self) -> None:
-        """Bring up the connection, a new one, or the list of all of them."""
-        own, known = self._own(), self._navigation.known_places
-        if self._action is ErrorAction.ANOTHER and own is None and known.own:
-            self._header.chooser.setFocus()
-            self._header.chooser.showPopup()
-        else:
-            self.edit_wanted.emit(own or self._new(), self._action)
+        """Bring up the connection, or a new one for the place."""
+        connection = self._own() or proposed_connection(self._place)
+        self.edit_wanted.emit(connection, self._action, self._place)
 
     def _own(self) -> Connection | None:
         """Give the person's connection that the place is one of, or is chosen."""
@@ -263,21 +257,28 @@ class ErrorPanel(QFrame):
         connection = found or self._header.chooser.connection
         return connection if connection in known.own else None
 
-    def _new(self) -> Connection:
-        """Propose a connection for the place, as far as its address says it."""
-        place = self._place.as_s3() if self._place else None
-        if place is None:
-            return Connection(Profile(""))
-        start = without_secrets(replace(place, profile=None, endpoint=None))
-        profile = Profile(
-            place.root,
-            aws_profile=place.profile,
-            endpoint=place.endpoint,
-            region=place.region,
-            start=start.partition("|")[0],
-        )
-        return Connection(profile)
-
     def _clear_of_details(self) -> None:
         if self._is_of_details:
             self.clear()
+
+
+def proposed_connection(refused: Location | None) -> Connection:
+    """Propose a connection for a place, as far as its address says it."""
+    place = refused.as_s3() if refused else None
+    if place is None:
+        return Connection(Profile(""))
+    profile = Profile(
+        place.root,
+        aws_profile=place.profile,
+        endpoint=place.endpoint,
+        region=place.region,
+        start=bare_address(place),
+    )
+    return Connection(profile)
+
+
+def bare_address(place: Location) -> str:
+    """Give the address of a place in a bucket without endpoint, profile and region."""
+    bucket = place.as_s3() or place
+    bare = replace(bucket, profile=None, endpoint=None)
+    return without_secrets(bare).partition("|")[0]

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd  # type: ignore[import-untyped]  # its stubs are a package
 from napari.layers import Labels
-from qtpy.QtCore import QStandardPaths, Qt, QTimer, Signal
+from qtpy.QtCore import QStandardPaths, Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import (
     QListWidget,
@@ -21,15 +20,11 @@ from qtpy.QtWidgets import (
 )
 
 from napari_omezarr.browsing import (
-    Copied,
-    CopyProgress,
     EntryKind,
     LabelTable,
     Listing,
-    copy_store,
     describe,
     read_table,
-    start,
 )
 from napari_omezarr.errors import OMEZarrError
 from napari_omezarr.layers import plain_columns
@@ -41,12 +36,14 @@ from napari_omezarr.widgets.preferences import (
 )
 from napari_omezarr.widgets.qt_async import (
     DebouncedTask,
-    FutureWatcher,
-    Latest,
-    app_events,
     failure,
 )
-from napari_omezarr.widgets.quantities import bytes_text, shape_text
+from napari_omezarr.widgets.quantities import shape_text
+from napari_omezarr.widgets.transfers import (
+    Transfer,
+    TransferState,
+    transfers,
+)
 
 from .controls import Form, PlaceLine, combo_box
 from .opener import MANY, OpenRequest
@@ -62,9 +59,6 @@ if TYPE_CHECKING:
 
 ID = "index"
 """The column by which napari finds the row of a label."""
-
-_PROGRESS_INTERVAL = 200
-"""Milliseconds after which the progress of a copy is shown again."""
 
 _SEVERAL = (EntryKind.SERIES, EntryKind.SCENE)
 _ON, _OFF = Qt.CheckState.Checked, Qt.CheckState.Unchecked
@@ -228,12 +222,7 @@ class CopyForm(Form):
             folder = folder or download_folder()
         super().__init__(title, parent)
         self._folder = folder
-        self._copying: FutureWatcher | None = None
-        self._progress = Latest()
-        self._begun = 0.0
-        self._written = ""
-        self._timer = QTimer(self)
-        self._timer.setInterval(_PROGRESS_INTERVAL)
+        self._transfer: Transfer | None = None
         self.source = PlaceLine("From", parse, folders=True, parent=self)
         self.target = PlaceLine("To", parse, folders=True, parent=self)
         self.bar = QProgressBar(self)
@@ -244,7 +233,7 @@ class CopyForm(Form):
         self.rows.addRow("&To", self.target)
         self.arrange(self.start_button, self.cancel_button, below=self.bar)
         self._show_state()
-        self._timer.timeout.connect(self._show_progress)
+        transfers().changed.connect(self._show_progress)
         self.source.changed.connect(self._suggest_target)
         self.target.chosen.connect(self._take_folder)
         self.start_button.clicked.connect(self.copy)
@@ -254,8 +243,9 @@ class CopyForm(Form):
 
     @property
     def busy(self) -> bool:
-        """Whether a copy is under way."""
-        return self._copying is not None
+        """Whether a copy is under way, or waits for its turn."""
+        busy = (TransferState.RUNNING, TransferState.WAITING)
+        return self._transfer is not None and self._transfer.state in busy
 
     def copy(self) -> None:
         """Begin, or go on where an earlier copy ended."""
@@ -266,65 +256,51 @@ class CopyForm(Form):
         except OMEZarrError as error:
             self.show_error(error)
             return
-        self._begun, self._progress = monotonic(), Latest()
-        self._written = target.display
-        future = start(copy_store(source, target, progress=self._progress.note))
-        self._copying = FutureWatcher(future, self._end, self)
-        self._timer.start()
-        self.show_message("Looking what there is …")
+        before = self._transfer
+        if before is not None and before.is_again(source, target):
+            transfers().resume(before)
+            return
+        if before is not None:
+            transfers().remove(before)
+        self._transfer = transfers().add(source, target)
+        self._transfer.changed.connect(self._show_state)
         self._show_state()
 
     def cancel(self) -> None:
         """End the copy, keeping what is done; without one, close."""
-        if self._copying is None:
+        if self._transfer is None or not self.busy:
             self.close()
             return
-        self._copying.abandon()
-        self._copying = None
-        app_events().written.emit(self._written)
-        self.start_button.setText("&Resume")
+        self._transfer.pause()
         self.show_message("Cancelled. What was copied is kept; Resume goes on.")
-        self._show_state()
 
     def done(self, code: int) -> None:
         """Cancel on Esc first; close on the second."""
         if self.busy:
             self.cancel()
-        else:
-            super().done(code)
-
-    def _show_progress(self) -> None:
-        progress: CopyProgress | None = self._progress.told
-        if progress is None:
             return
-        self.bar.setRange(0, 1000)
-        self.bar.setValue(round(1000 * _fraction(progress)))
-        self.show_message(progress_text(progress, monotonic() - self._begun))
-
-    def _end(self, future: Future[Copied]) -> None:
-        self._copying = None
-        app_events().written.emit(self._written)
-        error = failure(future)
-        if error is None:
-            self.start_button.setText("&Copy")
-            self.bar.setRange(0, 1)
-            self.bar.setValue(1)
-            self.show_message(copied_text(future.result()))
-        else:
-            self.start_button.setText("&Resume")
-            self.show_error(error)
-        self._show_state()
+        if self._transfer is not None and self._transfer.state is TransferState.DONE:
+            transfers().remove(self._transfer)
+            self._transfer = None
+        super().done(code)
 
     def _show_state(self) -> None:
-        busy = self.busy
-        if not busy:
-            self._timer.stop()
-        elif self._progress.told is None:
-            self.bar.setRange(0, 0)
+        busy, transfer = self.busy, self._transfer
         self.bar.setVisible(busy)
         self.cancel_button.setText("Cancel" if busy else "Close")
         for widget in (self.source, self.target, self.start_button):
             widget.setEnabled(not busy)
+        if transfer is None:
+            return
+        known = transfer.progress is not None
+        self.bar.setRange(0, 1000 if known else 0)
+        self.bar.setValue(round(1000 * transfer.fraction))
+        self.start_button.setText("&Resume" if transfer.is_begun else "&Copy")
+        self.show_message(transfer.text)
+
+    def _show_progress(self) -> None:
+        if self._transfer is not None and self.busy:
+            self._show_state()
 
     def _take_folder(self, folder: str) -> None:
         self._folder = Location.parse(folder)
@@ -349,29 +325,6 @@ def download_folder() -> Location:
         QStandardPaths.StandardLocation.DownloadLocation
     )
     return Location.parse(Path(kept if isinstance(kept, str) else standard))
-
-
-def progress_text(progress: CopyProgress, seconds: float) -> str:
-    """Say how far a copy is, and how fast; a total of no bytes is not known."""
-    objects = f"{progress.objects:,} of {progress.all_objects:,} objects"
-    done = bytes_text(progress.bytes)
-    if progress.all_bytes:
-        done = f"{done} of {bytes_text(progress.all_bytes)}"
-    rate = f"{bytes_text(progress.bytes / seconds)}/s" if seconds > 0 else ""
-    return ", ".join(part for part in (objects, done, rate) if part)
-
-
-def copied_text(copied: Copied) -> str:
-    """Say what a copy has done."""
-    text = f"Copied {copied.objects:,} objects, {bytes_text(copied.bytes)}"
-    before = f"; {copied.resumed:,} were there from before" if copied.resumed else ""
-    return f"{text}, to {copied.target.display}{before}."
-
-
-def _fraction(progress: CopyProgress) -> float:
-    if progress.all_bytes:
-        return progress.bytes / progress.all_bytes
-    return progress.objects / max(progress.all_objects, 1)
 
 
 # Labels table: a table by its address, into the features of a layer.

@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 from napari_omezarr.location import Location, parse_many
 from napari_omezarr.widgets.open_dialog import AddressLine
 
+from .path_bar import PathBar
 from .text import SIDE, button_icon
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ class FilterBox(QLineEdit):
 
 
 class BrowserHeader(QWidget):
-    """Two lines of controls, which fit into 300 pixels."""
+    """Three lines of controls, which fit into 300 pixels."""
 
     back_wanted = Signal()
     up_wanted = Signal()
@@ -206,6 +207,7 @@ class BrowserHeader(QWidget):
         self.chooser = ConnectionChooser(self)
         self.filter = FilterBox(self)
         self.address = AddressBar(self)
+        self.path = PathBar(self)
         self.buttons = {name: self._button(name) for name in _BUTTONS}
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -213,6 +215,7 @@ class BrowserHeader(QWidget):
         buttons = [self.buttons[name] for name in names]
         layout.addLayout(_line([self.chooser, *buttons, self.filter]))
         layout.addLayout(_line([self.address, self.buttons["go"]]))
+        layout.addWidget(self.path)
         self.address.wanted.connect(self.go_wanted)
 
     def enable_buttons(self, *, back: bool, up: bool) -> None:

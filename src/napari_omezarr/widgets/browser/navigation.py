@@ -190,6 +190,13 @@ class Navigation(QObject):
         if below:
             self.go(*places, select=row_between(below, places))
 
+    def _go_above(self, place: Location) -> None:
+        """Show a place above, with the row chosen that leads back down."""
+        below = self.here[0] if len(self.here) == 1 else place
+        while below.parent not in (place, below):
+            below = below.parent
+        self.go(place, select=below.name if below != place else "")
+
     def reload(self) -> None:
         """Ask again for what is shown."""
         entry = self._tree.entry
@@ -244,6 +251,7 @@ class Navigation(QObject):
         header, tree = self._header, self._tree
         header.go_wanted.connect(self.go_to_text)
         header.back_wanted.connect(self.back)
+        header.path.chosen.connect(self._go_above)
         header.up_wanted.connect(self.up)
         header.reload_wanted.connect(self.reload)
         header.chooser.chosen.connect(self.go_to_connection)
@@ -263,6 +271,7 @@ class Navigation(QObject):
         header.filter.setEnabled(len(places) == 1)
         one = places[0] if len(places) == 1 else None
         header.address.show_place(one)
+        header.path.show_place(one)
         header.chooser.select(self.known_places.owner(one) if one else None)
         self.moved.emit()
         if one is None:

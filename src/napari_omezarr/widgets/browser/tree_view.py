@@ -166,6 +166,8 @@ class EntryTree(QTreeView):
     """The same on an `Entry` that is a folder."""
     current = Signal(QModelIndex)
     """Another row, or none, is the current one, or more is known of it."""
+    selected = Signal()
+    """Other rows are chosen, several perhaps."""
     up_wanted = Signal()
     files_wanted = Signal()
     typed = Signal(str)
@@ -182,6 +184,7 @@ class EntryTree(QTreeView):
         self.setIndentation(14)
         self.setMinimumHeight(80)
         self.setDragEnabled(True)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setDragDropMode(QAbstractItemView.DragDropMode.DragOnly)
         self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -263,6 +266,11 @@ class EntryTree(QTreeView):
         """Make a row the current one, and show it."""
         self.setCurrentIndex(index)
         self.scrollTo(index)
+
+    def selectionChanged(self, *changes: Any) -> None:
+        """Signal which rows are chosen."""
+        super().selectionChanged(*changes)
+        self.selected.emit()
 
     def currentChanged(self, current: QModelIndex, previous: QModelIndex) -> None:
         """Signal which row is the current one."""

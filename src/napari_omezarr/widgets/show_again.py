@@ -1,0 +1,228 @@
+"""An open image shown differently: level, channels, coordinate system, as labels."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Labels, Layer
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QDialog,
+    QHBoxLayout,
+    QLabel,
+    QListWidget,
+    QListWidgetItem,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_omezarr.claims import place_of
+from napari_omezarr.display.notifications import show_error
+from napari_omezarr.display.sign import main_window
+from napari_omezarr.errors import OMEZarrError
+from napari_omezarr.reading import ReadOptions
+
+from .fields import ChoiceField, form_rows
+from .open import make_layer, open_place
+from .open_options import OpenOptions, with_options
+from .placement import show_in, systems_of
+from .qt_async import Task, failure
+from .quantities import shape_text
+from .viewer_layers import bare_layers, image_address, record_of, source_of
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    import napari.viewer
+    from napari.components import ViewerModel
+
+    from napari_omezarr.layers import LayerSpec
+
+    from .open import Opened
+
+_CHANNEL = Qt.ItemDataRole.UserRole
+_ON, _OFF = Qt.CheckState.Checked, Qt.CheckState.Unchecked
+_NONE = "The selected layer was not opened from an OME-Zarr. Select one that was."
+
+
+class ShowAgainForm(QDialog):
+    """Changes how the layers of one image are shown, without opening it anew.
+
+    What a layer looks like stays; channels that are not open yet are opened.
+    """
+
+    def __init__(
+        self, viewer: ViewerModel, layer: Layer, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.setMinimumWidth(300)
+        self.setWindowTitle("Show differently")
+        self._viewer, self._layer = viewer, layer
+        self._address = image_address(layer)
+        self._specs: dict[int, LayerSpec] = {}
+        self._every: tuple[LayerSpec, ...] = ()
+        self.level = ChoiceField("Level", self._levels())
+        systems = systems_of(layer)
+        self.system = ChoiceField("Coordinate system", [(n, n) for n in systems])
+        kinds = [("image", "image"), ("labels", "labels")]
+        self.kind = ChoiceField("This layer as", kinds)
+        self.channels = QListWidget(self)
+        self.channels.setAccessibleName("Channels")
+        self.channels.setMaximumHeight(140)
+        self.message = QLabel("Looking what there is …", self)
+        self.message.setWordWrap(True)
+        self.message.setTextFormat(Qt.TextFormat.PlainText)
+        self.show_button = QPushButton("&Show", self)
+        self.close_button = QPushButton("Close", self)
+        self._arrange()
+        self.level.value = layer.locked_data_level
+        self.kind.value = "labels" if isinstance(layer, Labels) else "image"
+        if systems:
+            self.system.value = str(record_of(layer).get("coordinate_system"))
+        self.show_button.clicked.connect(self.apply)
+        self.close_button.clicked.connect(self.reject)
+        self._task: Task | None = Task(partial(_read, self._address))
+        self._task.start(self._fill, self)
+
+    @property
+    def busy(self) -> bool:
+        """Whether it is being found out what there is to choose."""
+        return self._task is not None
+
+    def apply(self) -> None:
+        """Show the image as it is chosen."""
+        layers = self._layers()
+        for layer in layers:
+            if layer.multiscale:
+                layer.locked_data_level = self.level.value
+        self._show_channels()
+        now = str(record_of(self._layer).get("coordinate_system"))
+        if self.system.value not in (None, now):
+            show_in(layers, self._address, self.system.value)
+        self._show_kind()
+
+    def _layers(self) -> list[Layer]:
+        found = bare_layers(self._viewer.layers)
+        return [layer for layer in found if image_address(layer) == self._address]
+
+    def _levels(self) -> list[tuple[str, int | None]]:
+        data: Any = self._layer.data if self._layer.multiscale else [self._layer.data]
+        texts = [f"{at} · {shape_text(level.shape)}" for at, level in enumerate(data)]
+        return [("as it is needed", None), *((t, at) for at, t in enumerate(texts))]
+
+    def _arrange(self) -> None:
+        rows, form = form_rows([self.level, self.system, self.kind])
+        form.setRowVisible(self.system, len(self.system.choices) > 1)
+        buttons, layout = QHBoxLayout(), QVBoxLayout(self)
+        buttons.addStretch()
+        buttons.addWidget(self.show_button)
+        buttons.addWidget(self.close_button)
+        layout.addWidget(rows)
+        layout.addWidget(self.channels)
+        layout.addWidget(self.message)
+        layout.addLayout(buttons)
+        self.channels.hide()
+        self.show_button.setDefault(True)
+
+    def _fill(self, outcome: Future[Opened]) -> None:
+        self._task = None
+        error = failure(outcome)
+        if error is not None:
+            self.message.setText(f"✖ {error}")
+            return
+        self.message.hide()
+        self._every = outcome.result().specs
+        for spec in self._every:
+            record = spec.options["metadata"]["omezarr"]
+            channel = record.get("channel")
+            if isinstance(channel, int) and "/labels/" not in str(record["address"]):
+                self._specs[channel] = spec
+        open_now = {record_of(layer).get("channel"): layer for layer in self._layers()}
+        for channel, spec in self._specs.items():
+            item = QListWidgetItem(str(spec.options.get("name", channel)))
+            item.setData(_CHANNEL, channel)
+            item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
+            shown = channel in open_now and open_now[channel].visible
+            item.setCheckState(_ON if shown else _OFF)
+            self.channels.addItem(item)
+        self.channels.setVisible(len(self._specs) > 1)
+
+    def _show_channels(self) -> None:
+        # Also those that are shown as labels, but not the labels of the image.
+        open_now = {
+            record_of(layer).get("channel"): layer
+            for layer in self._layers()
+            if record_of(layer).get("address") == self._address
+        }
+        for row in range(self.channels.count()):
+            item = self.channels.item(row)
+            if item is None:
+                continue
+            channel, on = item.data(_CHANNEL), item.checkState() == _ON
+            if channel in open_now:
+                open_now[channel].visible = on
+            elif on:
+                self._add(self._specs[channel], None)
+
+    def _show_kind(self) -> None:
+        layer = self._layer
+        is_now = "labels" if isinstance(layer, Labels) else "image"
+        if self.kind.value == is_now or layer not in self._viewer.layers:
+            return
+        wanted = _identity(record_of(layer))
+        spec = next((s for s in self._every if _identity(_record(s)) == wanted), None)
+        if spec is None:
+            return
+        try:
+            spec = with_options(spec, OpenOptions(layer_type=self.kind.value))
+        except OMEZarrError as error:
+            self.message.setText(f"✖ {error}")
+            self.message.show()
+            return
+        self._layer = self._add(spec, layer)
+
+    def _add(self, spec: LayerSpec, instead_of: Layer | None) -> Layer:
+        """Add a layer, in the place of another one that goes."""
+        with source_of(place_of(self._address)):
+            new = make_layer(spec)
+        layers = self._viewer.layers
+        if instead_of is None:
+            self._viewer.add_layer(new)
+            return new
+        at = layers.index(instead_of)
+        for name in ("scale", "translate", "rotate", "shear"):
+            setattr(new, name, getattr(instead_of, name))
+        new.affine = np.asarray(instead_of.affine.affine_matrix)
+        new.name = instead_of.name
+        layers.remove(instead_of)
+        layers.insert(at, new)
+        return new
+
+
+def _read(address: str) -> Opened:
+    return open_place(place_of(address), ReadOptions())
+
+
+def _record(spec: LayerSpec) -> dict[str, Any]:
+    record: dict[str, Any] = spec.options["metadata"]["omezarr"]
+    return record
+
+
+def _identity(record: dict[str, Any]) -> tuple[Any, Any]:
+    return record.get("address"), record.get("channel")
+
+
+def show_differently(viewer: napari.viewer.Viewer) -> ShowAgainForm | None:
+    """Let the person choose how the image of the selected layer is shown."""
+    selected = [y for y in bare_layers(viewer.layers) if y in viewer.layers.selection]
+    chosen = [layer for layer in selected if image_address(layer)]
+    if not chosen:
+        show_error(_NONE)
+        return None
+    form = ShowAgainForm(viewer, chosen[-1], main_window())
+    form.show()
+    return form
