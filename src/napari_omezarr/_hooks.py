@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +62,7 @@ def read(path: str | Sequence[str]) -> list[Any]:
         from .widgets.open_dialog import offer_images
         from .widgets.sessions import open_addresses
 
-        return open_addresses(_addresses(path), offer_images)
+        return open_addresses(_addresses(path), partial(offer_images, sign_in=sign_in))
     from .layers import read_layers
 
     places = [place_of(address) for address in _addresses(path)]
@@ -114,7 +114,19 @@ def open_dialog(viewer: napari.viewer.Viewer) -> None:
     """Show the dialog that opens any address."""
     from .widgets.open_dialog import show_open_dialog
 
-    show_open_dialog(viewer)
+    show_open_dialog(viewer, sign_in)
+
+
+def sign_in(
+    refused: Location, parent: Any, go_on: Callable[[Location], object]
+) -> None:
+    """Bring up a sign-in for a place that was refused; then go on with the place."""
+    from .widgets.qt_async import wait_for_import
+
+    if wait_for_import("napari_omezarr.widgets.browser.sign_in"):
+        from .widgets.browser.sign_in import sign_in
+
+        sign_in(refused, parent, go_on)
 
 
 def update_rendering(viewer: napari.viewer.Viewer) -> None:

@@ -40,7 +40,7 @@ from .plate_choice import PlateChoice
 from .qt_async import Task, wait_for_import
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from concurrent.futures import Future
 
     from napari.components import ViewerModel
@@ -48,6 +48,9 @@ if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
 
     from .open import Opened
+
+    # Brings up a sign-in for a place over a window, and goes on with the place then.
+    SignInDoor = Callable[[Location, QWidget, Callable[[Location], object]], object]
 
 SEPARATOR = "  ·  "
 """Between the lines of a paste; shown only, for the lines are kept as they came."""
@@ -186,9 +189,15 @@ class OpenDialog(QDialog):
     is no image but holds some, it offers those.
     """
 
-    def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        parent: QWidget | None = None,
+        sign_in: SignInDoor | None = None,
+    ) -> None:
         super().__init__(parent)
         self._viewer = viewer
+        self._sign_in = sign_in
         self._tasks: dict[Task, Location] = {}
         self._failures: list[str] = []
         self._offered: list[Location] = []
@@ -248,28 +257,12 @@ class OpenDialog(QDialog):
         self._start(locations)
 
     def sign_in(self) -> None:
-        """Bring up a connection for the place that was refused; then go on there."""
-        refused = self._refused
-        module = "napari_omezarr.widgets.browser.connection_editor"
-        if refused is None or not wait_for_import(module):
-            return
-        from .browser.connection_editor import ConnectionEditor
-        from .browser.errors import ErrorAction, proposed_connection
+        """Sign in for the place that was refused; then go on there."""
+        if self._refused is not None and self._sign_in is not None:
+            self._sign_in(self._refused, self, self._start_one)
 
-        editor = ConnectionEditor(proposed_connection(refused), parent=self)
-        editor.saved.connect(partial(self._go_on, refused))
-        editor.show()
-        editor.form.focus_field(ErrorAction.SIGN_IN)
-
-    def _go_on(self, refused: Location, name: str, _done: str) -> None:
-        """Open the same place once more, signed in."""
-        from napari_omezarr.connections import ConnectionFile
-
-        from .browser.errors import bare_address
-
-        connection = ConnectionFile().find(name)
-        if connection is not None:
-            self._start([connection.locate(bare_address(refused))])
+    def _start_one(self, place: Location) -> None:
+        self._start([place])
 
     def _open_view(self, address: str) -> None:
         if not wait_for_import("napari_omezarr.widgets.sessions"):
@@ -416,7 +409,8 @@ class OpenDialog(QDialog):
         self.open_button.setEnabled(not busy)
         self.recent.setEnabled(not busy)
         self.cancel_button.setText("Cancel" if busy else "Close")
-        self.sign_in_button.setVisible(self._refused is not None and not busy)
+        may = self._refused is not None and self._sign_in is not None
+        self.sign_in_button.setVisible(may and not busy)
 
     def _say(self, text: str) -> None:
         self.message.setText(text)
@@ -430,12 +424,14 @@ def without_own_labels(places: Iterable[Location]) -> list[Location]:
     return [p for p in found if not any(map(p.display.startswith, images))]
 
 
-def show_open_dialog(viewer: ViewerModel) -> OpenDialog:
+def show_open_dialog(
+    viewer: ViewerModel, sign_in: SignInDoor | None = None
+) -> OpenDialog:
     """Show the dialog over the viewer's window, or bring back the one that is open."""
     window = main_window()
     dialog = _shown.get(window)
     if dialog is None or not isalive(dialog):  # type: ignore[no-untyped-call]
-        dialog = _shown[window] = OpenDialog(viewer, window)
+        dialog = _shown[window] = OpenDialog(viewer, window, sign_in)
         if window is None:
             dialog.setStyleSheet(get_current_stylesheet())
     dialog.show()
@@ -445,12 +441,14 @@ def show_open_dialog(viewer: ViewerModel) -> OpenDialog:
     return dialog
 
 
-def offer_images(place: Location, error: ImageChoiceError) -> bool:
+def offer_images(
+    place: Location, error: ImageChoiceError, sign_in: SignInDoor | None = None
+) -> bool:
     """Show the images of a place in the dialog, if there is a viewer to open them."""
     viewer = current_viewer()
     if viewer is None:
         return False
-    show_open_dialog(viewer).offer(place, error)
+    show_open_dialog(viewer, sign_in).offer(place, error)
     return True
 
 
