@@ -21,7 +21,7 @@ from qtpy.QtWidgets import QApplication, QProgressDialog
 
 from napari_omezarr._io_loop import Stop
 from napari_omezarr.display.notifications import show_error
-from napari_omezarr.display.sign import main_window
+from napari_omezarr.display.sign import main_window as main_window
 from napari_omezarr.errors import OMEZarrError, UnexpectedError
 
 if TYPE_CHECKING:
