@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,8 @@ from napari_omezarr.claims import is_claimed, place_of, target_of
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+STATE = '{"layers": [{"source": "zarr://https://host/a.zarr"}]}'
 
 
 @pytest.mark.parametrize(
@@ -124,3 +127,16 @@ def test_what_the_save_dialog_makes_of_an_address_is_undone(
     place = target_of(text)
     local = place.protocol == "file"
     assert (str(place.local_path()) if local else str(place)) == target
+
+
+@pytest.mark.parametrize(
+    ("link", "claimed"),
+    [
+        ("https://x.github.io/vizarr/?source=https://host/a.zarr&viewState=x", True),
+        (f"https://x.org/#!{quote(STATE)}", True),
+        ("https://x.org/view?source=https://host/a.tif", False),
+        ("https://x.org/#!broken", False),
+    ],
+)
+def test_links_to_viewers_are_ours_by_what_they_show(link: str, claimed: bool) -> None:
+    assert is_claimed(link) is claimed

@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from .location import NODE_DOCUMENTS, Location
+from .errors import LocationError
+from .location import NODE_DOCUMENTS, Location, addresses_in_link
 
 # Whoever names one of these means data, not a page: no other reader opens them.
 _DATA_SCHEMES = frozenset({"s3", "s3+http", "s3+https", "gs", "gcs", "az", "abfs"}) | {
@@ -48,7 +49,7 @@ def is_claimed(address: str) -> bool:
     path = path.rstrip("/")
     # What lies within comes first: ``zip://cells.zarr::https://host/archive.zip``.
     names = [path, *(each.rstrip("/") for each in address.split("::")[:-1])]
-    is_named = any(map(_STORE.search, names)) or is_view_address(address)
+    is_named = any(map(_STORE.search, names)) or _is_link(address)
     if is_named or _REFERENCES.match(address):
         return True
     if _FOREIGN.search(path):
@@ -56,6 +57,17 @@ def is_claimed(address: str) -> bool:
     if _INSIDE.search(path) or parts.scheme.lower() in _DATA_SCHEMES:
         return True
     return not remote and _holds_zarr(Path(address))
+
+
+def _is_link(address: str) -> bool:
+    """Say whether it is a view, or a link to a viewer that shows an OME-Zarr."""
+    if is_view_address(address):
+        return True
+    try:
+        carried = addresses_in_link(address)
+    except LocationError:
+        return False
+    return any(_STORE.search(urlsplit(inner).path.rstrip("/")) for inner in carried)
 
 
 def is_view_address(text: str) -> bool:

@@ -8,7 +8,7 @@ Examples
 
 from __future__ import annotations
 
-from .links import neuroglancer_link_state
+from .links import addresses_in_link, neuroglancer_link_state
 from .location import Location, object_location, parse_many
 from .paths import (
     ARRAY_DOCUMENT,
@@ -34,6 +34,7 @@ __all__ = [
     "ZGROUP",
     "ZMETADATA",
     "Location",
+    "addresses_in_link",
     "is_below",
     "neuroglancer_link_state",
     "object_location",
