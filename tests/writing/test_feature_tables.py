@@ -225,3 +225,31 @@ def test_a_save_that_broke_off_goes_on_with_its_table(tmp_path, monkeypatch):
     assert not Path(place).exists()
     write_layers([image(), labels()], place, unfinished="resume")
     assert_features(place)
+
+
+@pytest.mark.parametrize("where", ["commit", "_publish"])
+def test_adding_labels_that_breaks_off_loses_no_features(where, tmp_path, monkeypatch):
+    """Before the labels are whole the old ones have their table; afterwards the new."""
+    from napari_omezarr.writing.commit import InPlaceTarget
+
+    place = tmp_path / "a.zarr"
+    existing = "replace" if where == "commit" else "refuse"
+    write_image(np.zeros((64, 64), np.uint16), place, "yx")
+    if existing == "replace":
+        add_labels(labels(), place)
+
+    def fail(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(InPlaceTarget, where, fail)
+        with pytest.raises(KeyboardInterrupt):
+            add_labels(labels(features(start=7)), place, existing=existing)
+    if existing == "replace":
+        assert_features(place)
+    else:
+        assert len(read_layers(place)) == 1
+        assert stored_tables(Location.parse(place)) == ()
+    add_labels(labels(features(start=7)), place, existing=existing, unfinished="resume")
+    assert_features(place, features(start=7))
+    assert len(stored_tables(Location.parse(place))) == 1

@@ -254,7 +254,10 @@ class AnnotatedTable:
         groups = [n for n in self._look(*columns) if n is not None and n.array is None]
         self._look(*(below(n.path, part) for n in groups for part in _parts(n)))
         (index,) = self._look(self._index)
-        self.rows = index.shape[0] if index is not None and index.shape else 0
+        if index is None or len(index.shape) != 1:
+            place = f"{documents.store.location.display}/{self._index}"
+            raise MetadataError("The rows of this table have no names", url=place)
+        self.rows = index.shape[0]
         self.width = self._matrix_width()
 
     @property
@@ -297,19 +300,24 @@ class AnnotatedTable:
             return found
         names = column_of(index)
         said = self._root.attributes.get("index_key")
-        if isinstance(said, str) and said not in found:
+        if isinstance(said, str):
             return {said: names, **found}
-        known = self._root.attributes.get(ORDER)
-        if said in found or (isinstance(known, list) and self.index not in known):
-            return found
         return {**found, free_name(self.index.strip("_") or "index", found): names}
+
+    def _repeats_index(self) -> bool:
+        """Whether the names of the rows are values of a column, or say nothing."""
+        known = self._root.attributes.get(ORDER)
+        key = self._root.attributes.get("index_key")
+        ours = isinstance(known, list) and self.index not in known
+        return key in self.names or (ours and not isinstance(key, str))
 
     def _look(self, *paths: str) -> list[TableNode | None]:
         return self._documents.look(paths, self._root.zarr_format)
 
     def _arrays(self) -> list[TableNode]:
         paths = [below(self._obs.path, name) for name in self._stored]
-        found = self._look(*paths, self._index, *self._matrix_paths())
+        index = [] if self._repeats_index() else [self._index]
+        found = self._look(*paths, *index, *self._matrix_paths())
         arrays = []
         for node in found:
             if node is not None and node.array is None:

@@ -87,9 +87,17 @@ def column_of(values: Any) -> np.ndarray:
     if found.ndim == 1 and found.dtype.kind in "biuf":
         half = found.dtype.kind == "f" and found.dtype.itemsize not in (2, 4, 8)
         return found.astype(np.float64) if half else found
+    if found.ndim == 1 and found.dtype.kind == "T":  # text of numpy's own
+        return found.astype(object)
+    if found.ndim == 1 and found.dtype == object and _is_text(found):
+        return found
     if found.ndim == 1 and found.dtype.kind == "M":
         return _objects([_plain(value) for value in found])
     return _objects([_plain(value) for value in plain])
+
+
+def _is_text(column: np.ndarray) -> bool:
+    return all(type(value) is str for value in column)
 
 
 def _objects(values: list[Any]) -> np.ndarray:
