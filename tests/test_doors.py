@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import small_images
 from napari_omezarr import errors
+from napari_omezarr.browsing import describe, thumbnail
 from napari_omezarr.errors import OMEZarrError, OptionError, UnexpectedError, guarded
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
@@ -125,6 +126,33 @@ def test_any_value_anywhere_is_layers_or_an_error_of_ours(image, data):
         assert came(read_layers, image) is not UnexpectedError
     finally:
         document.write_text(before)
+
+
+@pytest.mark.parametrize("change", ["0-D", "no path", "no list", "a type", "codec"])
+@pytest.mark.parametrize("door", [read, read_layers, thumbnail, describe])
+def test_each_error_has_an_address_and_something_to_do(tmp_path, change, door):
+    path = tmp_path / "a.zarr"
+    small_images.put_image(path, "0.4", names="yx", shape=(8, 8), count=1)
+    image = json.loads((path / ".zattrs").read_text())
+    array = json.loads((path / "0/.zarray").read_text())
+    if change == "0-D":
+        array |= {"shape": [], "chunks": []}
+    elif change == "no path":
+        image["multiscales"][0]["datasets"] = [{}]
+    elif change == "no list":
+        image["multiscales"] = {}
+    elif change == "a type":
+        array["dtype"] = "<c16"
+    else:
+        array["compressor"] = {"id": "of tomorrow"}
+    (path / ".zattrs").write_text(json.dumps(image))
+    (path / "0/.zarray").write_text(json.dumps(array))
+    with pytest.raises(OMEZarrError) as caught:
+        door(Location.parse(path))
+    error = caught.value
+    assert error.action
+    assert str(path) in error.url
+    assert str(path) in str(error)
 
 
 # What nobody thought of.

@@ -305,12 +305,32 @@ def guarded(door: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(door)
     def entered(*args: P.args, **options: P.kwargs) -> T:
+        url = str(getattr(args[0], "display", "")) if args else ""
         try:
             return door(*args, **options)
-        except OMEZarrError:
+        except OMEZarrError as error:
+            _complete(error, url)
             raise
         except foreign_errors() as error:
-            url = str(getattr(args[0], "display", "")) if args else ""
             raise UnexpectedError.of(error, url) from error
 
     return entered
+
+
+_ACTIONS: dict[type[OMEZarrError], str] = {
+    MetadataError: "Ask who made it to check its metadata with a validator.",
+    UnsupportedDataError: "Ask who made it for another format, or open it elsewhere.",
+    NodeNotFoundError: "Check the address.",
+    OptionError: "Choose another, or leave it out.",
+}
+"""What can be done about an error that does not say it, by its class."""
+
+
+def _complete(error: OMEZarrError, url: str) -> None:
+    """Give an error the address, and something to do, if it has none of its own."""
+    error.url = error.url or url
+    if url not in error.sentence:
+        error.sentence = f"{error.sentence.rstrip('.')} ({url})."
+    if not error.action:
+        kinds = (kind for kind in type(error).__mro__ if kind in _ACTIONS)
+        error.action = _ACTIONS.get(next(kinds, OMEZarrError), "")
