@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from napari_omezarr import read_layers, write_plate
 from napari_omezarr.writing import append, write_image, write_layers
 
 # The judges call what others have deprecated.
@@ -99,3 +100,49 @@ def test_both_read_what_was_appended(version, shards, tmp_path):
         assert found.channel_names == [*NAMES, "more"]
     image = ngio.open_ome_zarr_container(str(place)).get_image()
     np.testing.assert_array_equal(image.get_as_numpy(), both)
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_both_read_a_plate(version, tmp_path):
+    iohub = pytest.importorskip("iohub")
+    ngio = pytest.importorskip("ngio")
+    place = tmp_path / "plate.zarr"
+    first, second = PIXELS, PIXELS[::-1]
+    rows = [
+        {"well": "A1", "image": first, "acquisition": 0},
+        {"well": "A1", "image": second, "acquisition": 1},
+        {"well": "B3", "image": second, "acquisition": 0},
+    ]
+    choices = {"axes": "tczyx", "units": UNITS, "channels": NAMES, "levels": 2}
+    write_plate(rows, place, version=version, **choices)
+    with iohub.open_ome_zarr(place, mode="r", layout="hcs") as found:
+        held = dict(found.positions())
+        assert sorted(held) == ["A/1/0", "A/1/1", "B/3/0"]
+        np.testing.assert_array_equal(held["A/1/1"]["0"][:], second)
+        assert found.channel_names == NAMES
+    plate = ngio.open_ome_zarr_plate(str(place))
+    assert (plate.rows, plate.columns) == (["A", "B"], ["1", "3"])
+    assert plate.acquisition_ids == [0, 1]
+    image = plate.get_image("B", "3", "0").get_image()
+    np.testing.assert_array_equal(image.get_as_numpy(), second)
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_plate_of_iohub_is_laid_out_and_gets_more_wells(version, tmp_path):
+    iohub = pytest.importorskip("iohub")
+    place = tmp_path / "plate.zarr"
+    options = {"layout": "hcs", "mode": "w", "channel_names": NAMES}
+    with iohub.open_ome_zarr(place, version=version, **options) as plate:
+        for well, pixels in (("A1", PIXELS), ("B2", PIXELS[::-1])):
+            position = plate.create_position(well[0], well[1], "000")
+            position.create_image("0", pixels, chunks=(1, 1, 1, 64, 64))
+    write_plate({"B4": PIXELS}, place, axes="tczyx", units=UNITS, channels=NAMES)
+    layers = read_layers(place)
+    assert [options["name"] for _, options, _ in layers] == NAMES
+    data = layers[1][0]
+    data = data[0] if isinstance(data, list) else data
+    gap = 121 // 32
+    for row, column, pixels in ((0, 0, PIXELS), (1, 1, PIXELS[::-1]), (1, 2, PIXELS)):
+        top, left = row * (130 + gap), column * (121 + gap)
+        shown = data[..., top : top + 130, left : left + 121].compute()
+        np.testing.assert_array_equal(shown, pixels[:, 1])
