@@ -10,6 +10,7 @@ from napari_omezarr import errors
 from napari_omezarr.converting.scheduling import queue_cluster, scheduled
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_job_of_slurm_says_what_was_asked_for():
     pytest.importorskip("dask_jobqueue")
     said = "queue=short,cores=4,memory=16GB,walltime=02:00:00,jobs=3"

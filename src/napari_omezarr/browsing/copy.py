@@ -45,7 +45,10 @@ if TYPE_CHECKING:
     from napari_omezarr.store import RemoteStore
     from napari_omezarr.writing import Hierarchy
 
-_AT_A_TIME = 16
+_AT_A_TIME = 48
+_MEDIUM_AT_A_TIME = 16
+_MEDIUM = 2**20
+"""From how many bytes on fewer objects are copied at a time."""
 _LARGE = 64 * 2**20
 """From how many bytes an object is copied alone, so that memory stays bounded."""
 
@@ -177,6 +180,7 @@ class CopyRun:
         finished = {item.name for item in done}
         self._waiting = [item for item in items if item.name not in finished]
         self._alone = asyncio.Lock()
+        self._few = asyncio.Semaphore(_MEDIUM_AT_A_TIME)
         self._verify = False
 
     async def run(self, *, accept_refused: bool, verify: bool = False) -> None:
@@ -202,10 +206,13 @@ class CopyRun:
         await bounded_gather((partial(self._step, item) for item in items), _AT_A_TIME)
 
     async def _step(self, item: ObjectMeta) -> None:
-        async with self._alone if (item.size or 0) >= _LARGE else nullcontext():
-            size = await self._copy(item)
-        self.objects += size is not None
-        self.bytes += size or 0
+        # Of unknown size they may be of any.
+        size = _MEDIUM if item.size is None else item.size
+        alone = self._alone if size >= _LARGE else nullcontext()
+        async with alone, self._few if size >= _MEDIUM else nullcontext():
+            copied = await self._copy(item)
+        self.objects += copied is not None
+        self.bytes += copied or 0
         self._passed += 1
         self._tell()
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _TOGETHER = 2
 """Inputs in work at a time: one is read while the documents of another are put."""
-_MEMORY = 48 * 2**20
+_MEMORY = 32 * 2**20
 """What each may use of memory above what its source holds."""
 
 

@@ -24,7 +24,13 @@ from .engine import Progress
 from .existing import ome_block, open_existing
 from .from_arrays import Channels, Grid, channel_displays, describe_array
 from .from_layers import is_array, read_origin
-from .hierarchy import Hierarchy, StoredSize, Target, is_claim, is_document
+from .hierarchy import (
+    Hierarchy,
+    StoredSize,
+    Target,
+    is_claim,
+    is_document,
+)
 from .image_spec import ImageSpec, extended
 from .journal import Journal, journal_digest
 from .labels import LabelsThere, discard_labels, labels_there
