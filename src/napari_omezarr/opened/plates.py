@@ -105,9 +105,9 @@ def write_plate(
     >>> import numpy as np
     >>> from napari_omezarr import read_layers, write_plate
     >>> field = np.ones((64, 64), np.uint16)
-    >>> saved = write_plate({"A1": field, "B2": [field, field]}, "p.zarr", axes="yx")
+    >>> saved = write_plate({"A1": [field, field], "B2": field}, "p.zarr", axes="yx")
     >>> len(saved), read_layers("p.zarr")[0][0].shape
-    (3, (132, 263))
+    (3, (130, 260))
     """
     place = _writable(address)
     hierarchy = open_hierarchy(place)
