@@ -211,11 +211,14 @@ def progress_text(now: Progress, first: Progress, seconds: float) -> str:
     """
     share = share_text(now)
     done = now.done - first.done
-    if done <= 0 or seconds <= 0:
+    if seconds <= 0:
         return share
     rate = (now.read_bytes - first.read_bytes) / seconds
-    left = round(seconds * (now.total - now.done) / done)
     speed = f" · {bytes_text(rate)}/s" if rate > 0 else ""
+    if done <= 0:  # no block yet, but objects of it
+        known = f" · {bytes_text(now.read_bytes)}" if rate > 0 else ""
+        return f"{share}{known}{speed}"
+    left = round(seconds * (now.total - now.done) / done)
     return f"{share}{speed} · {_clock(left)} left"
 
 

@@ -245,7 +245,7 @@ def write_layers(
     in_use : iterable of str, optional
         Addresses that must not be written over, beside those of the layers.
     progress : callable or None, optional
-        Is given a `Progress` after each block.
+        Is given a `Progress` after each block, and some times a second meanwhile.
     cancel : threading.Event or None, optional
         Set it to stop after the blocks in work.
     **choices

@@ -47,6 +47,8 @@ class Cluster:
     """
 
     reads_here = False
+    moved = 0
+    """Workers tell only when a block has ended."""
 
     def __init__(self, client: Any) -> None:
         self.client = client

@@ -18,6 +18,7 @@ from concurrent.futures import (
 )
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -238,12 +239,14 @@ def write_block(
     check: Verify,
     values: np.ndarray | None = None,
     encoders: ThreadPoolExecutor | None = None,
+    stored: Callable[[int], None] | None = None,
 ) -> BlockNote:
     """Write a block, in pixels of what is read, at all levels of a pass.
 
     Objects are on their way to the store while the next level is made. Checksums are
     of nothing, of one object of each level, or of everything; ``values`` is the block
-    where it has been read already.
+    where it has been read already. ``stored`` is told the bytes of each object of the
+    finest level, raw, once it is there; in any thread.
     """
     began = time.monotonic()
     block = task.source.read(bounds) if values is None else values
@@ -264,7 +267,12 @@ def write_block(
             block = block[slices(whole_box(shape_of(bounds)))]
             if block.size == 0:
                 break
-            begun += output.begin(bounds, block, encoders)
+            objects = output.begin(bounds, block, encoders)
+            begun += objects
+            if stored is not None and number == 0:
+                for each in objects:
+                    share = partial(stored, block.nbytes // len(objects))
+                    each.add_done_callback(partial(_said, share))
             if check != "none":
                 part = WHOLE if check == "all" else sample_number(bounds, output.chunks)
                 box = checked_box(bounds, output.chunks, part)
@@ -274,6 +282,10 @@ def write_block(
     finally:
         settled(begun, task.outputs[0].address)
     return BlockNote(tuple(checks), ranges)
+
+
+def _said(share: Callable[[], None], _: Future[None]) -> None:
+    share()
 
 
 def extremes(block: np.ndarray, bounds: Bounds, axis: int | None) -> Ranges:
@@ -313,8 +325,8 @@ def checksum(values: np.ndarray) -> int:
 class Progress:
     """How far a save has come.
 
-    ``done`` and ``total`` are blocks; ``read_bytes`` what has been read of the
-    sources, raw; ``total_bytes`` what there is to read.
+    ``done`` and ``total`` are blocks; ``read_bytes`` what has come from the sources to
+    the finest level, raw, object by object; ``total_bytes`` what there is of it.
     """
 
     done: int
@@ -353,6 +365,11 @@ class Executor(Protocol):
         ...
 
     @property
+    def moved(self) -> int:
+        """How many bytes of the finest levels are stored, raw, as far as it knows."""
+        ...
+
+    @property
     def reads_here(self) -> bool:
         """Whether all blocks are read in this process, and can share what they read."""
         ...
@@ -373,6 +390,8 @@ class Threads:
         self.memory = memory
         self._pool = ThreadPoolExecutor(self.most, "omezarr-write")
         self._encoders = ThreadPoolExecutor(processors, "omezarr-encode")
+        self._counting = Lock()
+        self.moved = 0
 
     def width(self, image: ImagePlan, write_pass: WritePass) -> int:
         """Give as many blocks as fit into the memory, and a processor each."""
@@ -387,8 +406,17 @@ class Threads:
     ) -> Future[BlockNote]:
         """Begin a block."""
         return self._pool.submit(
-            write_block, started, bounds, check=check, encoders=self._encoders
+            write_block,
+            started,
+            bounds,
+            check=check,
+            encoders=self._encoders,
+            stored=self._move,
         )
+
+    def _move(self, count: int) -> None:
+        with self._counting:
+            self.moved += count
 
     def close(self) -> None:
         """Wait for what is begun."""
@@ -409,7 +437,7 @@ def run_plan(
     begins when the one before, which it may read, has ended. The first failure is
     raised once the blocks in work have ended, and those that were stored are noted.
     """
-    meter = _Meter(plan, journal, running)
+    meter = _Meter(plan, journal, running, executor)
     for number, turn, image, write_pass in plan.all_passes():
         task = task_of(plan, staged, image, write_pass, fresh=journal.is_new)
         once = None
@@ -529,6 +557,8 @@ def _collect(
     while not finished:
         _stop_if_asked(running)
         finished, _ = wait(pending, _GLANCE, return_when=FIRST_COMPLETED)
+        if not finished:
+            meter.glance()
     _give_back()
     for future in finished:
         key, bounds = pending.pop(future)
@@ -563,8 +593,11 @@ def _stop_if_asked(running: Running) -> None:
 class _Meter:
     """Counts blocks and bytes, and tells them."""
 
-    def __init__(self, plan: Plan, journal: Journal, running: Running) -> None:
+    def __init__(
+        self, plan: Plan, journal: Journal, running: Running, executor: Executor
+    ) -> None:
         self._tell = running.progress
+        self._executor = executor
         self._total = plan.blocks
         self._total_bytes = sum(
             _box_bytes(whole_box(image.levels[0].shape), image)
@@ -573,16 +606,26 @@ class _Meter:
         )
         self._done = len(journal.done)
         self._bytes = sum(_resumed_bytes(plan, journal))
+        self._before = self._bytes - executor.moved
+        self._told = self._bytes
 
     def add(self, key: Key, bounds: Bounds, image: ImagePlan) -> None:
         """Count a block."""
         self._done += 1
         if key[1] == 0:
             self._bytes += _box_bytes(bounds, image)
+        self._say(max(self._told, self._bytes))
+
+    def glance(self) -> None:
+        """Tell what has been stored of blocks that are still in work."""
+        moved = min(self._before + self._executor.moved, self._total_bytes)
+        if moved > self._told:
+            self._say(moved)
+
+    def _say(self, moved: int) -> None:
+        self._told = moved
         if self._tell is not None:
-            self._tell(
-                Progress(self._done, self._total, self._bytes, self._total_bytes)
-            )
+            self._tell(Progress(self._done, self._total, moved, self._total_bytes))
 
 
 def _resumed_bytes(plan: Plan, journal: Journal) -> Iterator[int]:

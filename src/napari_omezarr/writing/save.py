@@ -301,6 +301,11 @@ class _Guarded:
         self.width, self.start = executor.width, executor.start
         self.close, self.reads_here = executor.close, executor.reads_here
 
+    @property
+    def moved(self) -> int:
+        """How many bytes are stored."""
+        return self._executor.moved
+
     def submit(
         self, started: Any, bounds: Bounds, *, check: Verify
     ) -> Future[BlockNote]:
