@@ -173,6 +173,8 @@ class FieldChoice:
         Where each field lies in its well, in pixels (y, x); None if not known.
     by_position : bool
         Fields lie where their own translations say.
+    is_whole : bool
+        All fields of a well are wanted, however many another one has.
     """
 
     acquisitions: tuple[int | None, ...] = (None,)
@@ -180,6 +182,7 @@ class FieldChoice:
     steps: tuple[str, ...] = ()
     offsets: tuple[tuple[float, float] | None, ...] = ((0, 0),)
     by_position: bool = False
+    is_whole: bool = False
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -427,14 +430,13 @@ class PlateFields:
             reaches[self.address] = max(far[0], known[0]), max(far[1], known[1])
 
     def _note_others(self, name: str, well: Well) -> None:
-        """Say of wells that have fields for which there is no place."""
-        if any(isinstance(f, str) for f in self.choice.fields):
-            return
-        room = max(f for f in self.choice.fields if isinstance(f, int)) + 1
+        """Say of wells that have fields for which there is no place yet."""
+        room = len(self.choice.fields)
         most = max(len(images_of(well, a)) for a in self.choice.acquisitions)
-        if len(self.choice.fields) > 1 and most > room:
+        if self.choice.is_whole and most > room:
+            field_counts[self.address] = max(most, field_counts.get(self.address, 0))
             said = f"Well {name} has {most} fields, and there is room for {room}: "
-            self.documents.note(name, "more", f"{said}open it by itself for all.")
+            self.documents.note(name, "more", f"{said}open the plate again for all.")
 
     def _note_broken(self, name: str, error: OMEZarrError) -> None:
         said = f"Well {name} cannot be shown: it stays empty. {error}"
@@ -565,6 +567,8 @@ class FieldTile:
 
 reaches: dict[str, tuple[int, int]] = {}
 """How far fields of wells reach, in pixels, where there was no room for that."""
+field_counts: dict[str, int] = {}
+"""How many fields wells have, by the plate's address, where there was no room."""
 misfits: dict[str, dict[str, None]] = {}
 """The fields that had no room, by the plate's address, and their paths.
 

@@ -46,6 +46,7 @@ from .nodes import (
 from .plate_fields import (
     UNREADABLE,
     FieldChoice,
+    field_counts,
     images_of,
     misfits,
 )
@@ -128,13 +129,17 @@ def _named(
 
 
 def chosen_fields(
-    opening: Opening, kind: Plate, well: Well
+    opening: Opening, kind: Plate, well: Well, others: Iterable[Well] = ()
 ) -> tuple[FieldChoice, list[str]]:
-    """Decide which fields are shown together, from what the first well lists."""
+    """Decide which fields are shown together, from what the first wells list."""
     options = opening.options
     acquisitions = _acquisitions(opening, kind, well)
-    count = max(len(images_of(well, number)) for number in acquisitions)
-    count = max(count, 1)
+    count = max(
+        len(images_of(each, number))
+        for each in (well, *others)
+        for number in acquisitions
+    )
+    count = max(count, 1, field_counts.get(opening.location.display, 0))
     stepped = len(acquisitions) > 1
     steps = ("acquisition",) if stepped else ()
     wanted, said = options.fields, []
@@ -152,12 +157,19 @@ def chosen_fields(
             steps = (*steps, "field")
     elif isinstance(wanted, int):
         if not 0 <= wanted < count:
-            msg = f"There is no field {wanted}; the first well has {count}."
+            msg = f"There is no field {wanted}; wells have {count}."
             raise OptionError(msg, url=opening.location.display)
         fields = (wanted,)
     else:
         fields = (wanted,)
-    return FieldChoice(acquisitions, fields, steps, by_position=wanted == "all"), said
+    choice = FieldChoice(
+        acquisitions,
+        fields,
+        steps,
+        by_position=wanted == "all",
+        is_whole=wanted in ("all", "grid", "each"),
+    )
+    return choice, said
 
 
 def _acquisitions(opening: Opening, kind: Plate, well: Well) -> tuple[int | None, ...]:
@@ -230,7 +242,8 @@ def _find_template(
                 listed = None if node is None else kind_of(node, path)
                 if not isinstance(listed, Well):
                     continue
-                choice, said = chosen_fields(opening, kind, listed)
+                others = yield from _near_wells(opening, group, kind)
+                choice, said = chosen_fields(opening, kind, listed, others)
                 template = yield from _field(opening, group, kind, path, listed, choice)
             except UNREADABLE as error:
                 failure = failure or error
@@ -243,6 +256,22 @@ def _find_template(
         raise failure
     msg = "This plate lists wells, but none of the first ones is there."
     raise NodeNotFoundError(msg, url=opening.location.display)
+
+
+def _near_wells(
+    opening: Opening, plate: GroupNode, kind: Plate
+) -> Questions[list[Well]]:
+    """Read what wells list, where that takes no requests."""
+    if not _is_near(opening):
+        return []
+    every = [join_path(plate.path, well.path) for well in kind.wells]
+    paths = _within(opening, every, 0)
+    number = plate.zarr_format
+    answers = yield from _ask_held(
+        opening, (key for path in paths for key in group_keys(path, number))
+    )
+    found = (_listed(path, answers, number) for path in paths)
+    return [well for well in found if well is not None]
 
 
 def _field(
@@ -503,15 +532,20 @@ def _shown_in(
     group: str, answers: Answers, zarr_format: int, choice: FieldChoice
 ) -> list[str]:
     """Give the paths of a well's fields that are shown; none if it cannot be read."""
+    well = _listed(group, answers, zarr_format)
+    if well is None:
+        return []
+    images = (i for a in choice.acquisitions for i in images_of(well, a))
+    return [join_path(group, image.path) for image in images]
+
+
+def _listed(group: str, answers: Answers, zarr_format: int) -> Well | None:
     try:
         node = parse_node(group, answers, zarr_format)
         well = None if node is None else kind_of(node)
     except OMEZarrError:  # said when it is looked at
-        return []
-    if not isinstance(well, Well):
-        return []
-    images = (i for a in choice.acquisitions for i in images_of(well, a))
-    return [join_path(group, image.path) for image in images]
+        return None
+    return well if isinstance(well, Well) else None
 
 
 def _images(
