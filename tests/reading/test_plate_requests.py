@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -61,6 +63,8 @@ def test_the_whole_plate_asks_each_well_once_for_little():
         assert len(server.requests) == len(paths)
         (layer,) = read_layers(server.address)
         np.testing.assert_array_equal(layer[0][-1].compute(), shown)
+        elsewhere = pickle.loads(pickle.dumps(layer[0][-1]))  # on a cluster's worker
+        np.testing.assert_array_equal(elsewhere.compute(), shown)
 
 
 def test_a_million_wells_open_as_others_do():
