@@ -257,3 +257,13 @@ def test_a_picture_is_a_png(tmp_path):
     cache.keep(Location.parse("https://host/x"), "1", np.zeros((4, 4, 3), np.uint8))
     (file,) = tmp_path.iterdir()
     assert Image.open(io.BytesIO(file.read_bytes())).format == "PNG"
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_an_image_without_pixels_has_no_picture(tmp_path, axis):
+    put_image(tmp_path / "a.zarr", "0.4", names="zyx", shape=(4, 16, 24), count=1)
+    document = tmp_path / "a.zarr" / "0" / ".zarray"
+    array = json.loads(document.read_text())
+    array["shape"][axis] = 0
+    document.write_text(json.dumps(array))
+    assert thumbnail(Location.parse(tmp_path / "a.zarr")).pixels is None
