@@ -343,6 +343,11 @@ async def _read(place: Location, profile: Profile, retry: RetryPolicy | None) ->
         name = next((i.name for i in batch.items if not i.is_folder), None)
         if name is not None and await store.exists(name):
             return Check("read", True, f"Reads {(place / name).display}.")
+        # A folder of images holds no object itself.
+        inner = next((i.name for i in batch.items if i.is_folder), None)
+        below = await store.answers(probe_keys(inner)) if inner is not None else {}
+        if any(isinstance(body, bytes) for body in below.values()):
+            return Check("read", True, f"Reads {(place / str(inner)).display}.")
     except OMEZarrError as error:
         problem = problem or error
     if problem is not None:

@@ -174,8 +174,12 @@ class IndexedLister:
             page = isinstance(error, WebPageError)
             if self._lister is self._index or not (page or self._is_no_bucket(error)):
                 raise
+            try:
+                found = await self._index.page(prefix, token, size)
+            except ListingDeniedError:
+                raise error from None
             self._lister, self.stats = self._index, self._index.stats
-            return await self._lister.page(prefix, token, size)
+            return found
 
     async def deep_page(self, token: str = "") -> ListPage:
         """Give all objects at any depth, which an index page does not."""

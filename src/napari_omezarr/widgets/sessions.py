@@ -35,7 +35,7 @@ from napari_omezarr.user_files import write_json
 from .open import explain, make_layers, open_for_viewer, open_place
 from .qt_async import Task, failure
 from .region_box import unit_factors
-from .viewer_layers import bare_layers, record_of, source_of
+from .viewer_layers import bare_layers, record_of, signed_address, source_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -98,7 +98,7 @@ def _described(layer: Layer) -> SessionLayer:
         looks["colormap"] = _colormap_value(layer.colormap)
     channel, system = record.get("channel"), record.get("coordinate_system")
     return SessionLayer(
-        str(record["address"]),
+        signed_address(layer),
         "labels" if isinstance(layer, Labels) else "image",
         channel if isinstance(channel, int) else None,
         str(system) if system else None,
@@ -142,7 +142,10 @@ def open_session(viewer: ViewerModel, session: Session) -> Task:
 
 
 def _image(address: str) -> str:
-    return address.partition("/labels/")[0]
+    """Give the address of the image that labels lie in, with what names a sign-in."""
+    image, _, below = address.partition("/labels/")
+    _, pipe, sign_in = below.partition("|")
+    return f"{image}{pipe}{sign_in}"
 
 
 def _read(wanted: Sequence[tuple[str, str | None]]) -> list[Opened | OMEZarrError]:
@@ -192,7 +195,7 @@ def _show(
 def _identity(layer: Layer, system: str | None) -> tuple[Any, ...]:
     record = record_of(layer)
     kind = "labels" if isinstance(layer, Labels) else "image"
-    return str(record.get("address")), kind, record.get("channel"), system
+    return signed_address(layer), kind, record.get("channel"), system
 
 
 def _wanted(described: SessionLayer) -> tuple[Any, ...]:

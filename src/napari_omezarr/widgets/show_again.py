@@ -31,7 +31,13 @@ from .open_options import OpenOptions, with_options
 from .placement import show_in, systems_of
 from .qt_async import Task, failure
 from .quantities import shape_text
-from .viewer_layers import bare_layers, image_address, record_of, source_of
+from .viewer_layers import (
+    bare_layers,
+    image_address,
+    record_of,
+    signed_address,
+    source_of,
+)
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -85,7 +91,9 @@ class ShowAgainForm(QDialog):
             self.system.value = str(record_of(layer).get("coordinate_system"))
         self.show_button.clicked.connect(self.apply)
         self.close_button.clicked.connect(self.reject)
-        self._task: Task | None = Task(partial(_read, self._address))
+        is_image = record_of(layer).get("address") == self._address
+        signed = signed_address(layer) if is_image else self._address
+        self._task: Task | None = Task(partial(_read, signed))
         self._task.start(self._fill, self)
 
     @property

@@ -117,6 +117,23 @@ def image_address(layer: Layer) -> str:
     return str(record.get("address") or "").partition("/labels/")[0]
 
 
+def signed_address(layer: Layer) -> str:
+    """Return the address of a layer's image or labels, with the name of its sign-in.
+
+    What a layer remembers of its OME-Zarr names no connection; its source does.
+    """
+    named, path = str(record_of(layer).get("address") or ""), layer.source.path
+    try:
+        place = place_of(str(path))
+    except LocationError:
+        return named
+    known = place.display.rstrip("/")
+    if path is None or not f"{named}/".startswith(f"{known}/"):
+        return named
+    below = named.removeprefix(known).strip("/")
+    return without_secrets(place / below if below else place)
+
+
 def host_of(address: str) -> str:
     """Say where an address is, as briefly as it can be."""
     try:

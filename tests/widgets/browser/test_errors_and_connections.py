@@ -315,17 +315,21 @@ def test_an_endpoint_in_the_address_bar_shows_its_buckets(
     assert ROOT in rows(browser)
 
 
-def test_listing_denied_asks_for_an_address(
+def test_listing_denied_asks_for_a_sign_in(
     browser: Browser, qtbot: QtBot, proxy: Proxy
 ) -> None:
     proxy.clear()
     go(qtbot, browser, f"s3+{proxy.url}/private/{ROOT}|anonymous:true")
     sentence, button = said(qtbot, browser)
     assert sentence.startswith("✖ Listing is not allowed at s3+")
-    assert button == "Type an address"
+    assert sentence.endswith(
+        "Type the full address of an image, or choose another sign-in."
+    )
+    assert button == "Sign in…"
     qtbot.mouseClick(browser.errors.button, Qt.MouseButton.LeftButton)
-    assert browser.focusWidget() is browser.header.address
-    assert browser.header.address.hasSelectedText()
+    (editor,) = browser.findChildren(ConnectionEditor)
+    assert editor.form.start.value == f"s3://private/{ROOT}"
+    editor.reject()
     qtbot.mouseClick(browser.errors.close_button, Qt.MouseButton.LeftButton)
     assert not browser.errors.isVisible()
 
@@ -495,6 +499,9 @@ def test_the_menu_of_a_row_has_all_actions(
         "Labels table…",
         "Download…",
         "Upload here…",
+        "New folder…",
+        "Rename…",
+        "Delete…",
         "View a chunk, speed test",
         "Validate",
         "Raw metadata",

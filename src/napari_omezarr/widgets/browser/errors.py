@@ -116,6 +116,9 @@ def action_for(error: OMEZarrError, *, is_named: bool = False) -> ErrorAction:
         return ErrorAction.COMMAND
     if is_named and isinstance(error, (SignInNeededError, KeyNotAcceptedError)):
         return ErrorAction.ANONYMOUS
+    # Refused, and not only a server that lists nothing.
+    if isinstance(error, ListingDeniedError) and "sign-in" in error.action:
+        return ErrorAction.SIGN_IN
     fitting = (action for kind, action in _BY_ERROR if isinstance(error, kind))
     return next(fitting, ErrorAction.NONE)
 
@@ -133,7 +136,8 @@ def bar_texts(error: OMEZarrError, action: ErrorAction) -> tuple[str, str]:
     named = error.action
     is_brief = named.partition(" ")[0] in _SAID_BY_BUTTON and len(named) <= _LONGEST
     no_advice = (ErrorAction.NONE, ErrorAction.RETRY, ErrorAction.COMMAND)
-    if action in _SAME_ADVICE or (is_brief and action not in no_advice):
+    is_same = action in _SAME_ADVICE and not isinstance(error, ListingDeniedError)
+    if is_same or (is_brief and action not in no_advice):
         named = ""
     return f"{error.sentence} {named}".rstrip(), action.value
 
