@@ -80,7 +80,6 @@ _CODES: tuple[tuple[int, tuple[type[errors.OMEZarrError], ...]], ...] = (
         TAKEN,
         (
             errors.TargetClaimedError,
-            errors.TargetClaimedError,
             errors.TargetExistsError,
             errors.TargetInUseError,
             errors.UnfinishedWriteError,

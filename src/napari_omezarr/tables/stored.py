@@ -216,7 +216,7 @@ def open_table(location: Location) -> StoredTable:
     (root,) = documents.look([""])
     if root is None or root.array is not None:
         if "." in location.name and ending not in ("zarr", "ozx", "zip"):
-            return StoredTable(location, location.name, "", "file")  # says what it is
+            check_ending(ending, location.display)
         sentence = f"There is no table at {location.display}."
         action = "Give the group of a table, or a .csv, .tsv or .parquet file."
         raise NodeNotFoundError(sentence, action=action, url=location.display)
