@@ -387,10 +387,17 @@ def test_a_target_that_appears_meanwhile_is_left_alone(stuck, slow, tmp_path, qt
 
 
 def test_what_fails_is_said_inside_and_can_be_mended(dock, tmp_path, qtbot):
-    (tmp_path / "file").touch()
-    aim(dock, qtbot, tmp_path / "file" / "a.ome.zarr")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    aim(dock, qtbot, folder / "a.ome.zarr")
+    # Somebody else did this after the place was found to be free.
+    folder.rmdir()
+    folder.touch()
     press(dock, qtbot, dock.view.save)
     assert "could not be written" in dock.view.message.text()
+    aim(dock, qtbot, folder / "a.ome.zarr")
+    assert "could not be written" in dock.view.target.state.text()
+    assert not dock.view.save.isEnabled()
     aim(dock, qtbot, tmp_path / "a.ome.zarr")
     press(dock, qtbot, dock.view.save)
     assert "Saved" in dock.view.message.text()

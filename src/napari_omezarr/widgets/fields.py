@@ -1,7 +1,8 @@
 """The fields of forms: widgets of Qt, each with a label, a value and one signal.
 
-magicgui's have these too, but lie in cycles with filters of events of their own: where
-Python's collector finds those in another thread, PySide deletes them there.
+Those of magicgui, of which the options of a save are made, have these too. They lie in
+cycles with filters of events of their own: where Python's collector finds those in
+another thread, PySide deletes them there. Forms that come and go are made of these.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from qtpy.QtWidgets import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from magicgui.widgets.bases import ValueWidget
+
 _LEAST = 60
 """Of a field, in pixels: many stand in a dock of 300."""
 
@@ -38,7 +41,7 @@ class TextField(QLineEdit):
     def __init__(self, label: str, hint: str = "") -> None:
         super().__init__()
         self.label = label
-        self.setMinimumWidth(_LEAST)
+        make_narrow(self)
         self.setAccessibleName(label)
         self.setPlaceholderText(hint)
         self.textChanged.connect(self.changed)
@@ -75,9 +78,7 @@ class ChoiceField(QComboBox):
         super().__init__()
         self.label = label
         self._values: list[Any] = []
-        self.setMinimumContentsLength(3)
-        policy = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        self.setSizeAdjustPolicy(policy)
+        make_narrow(self)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setAccessibleName(label)
         self.offer(choices)
@@ -164,18 +165,31 @@ class FileField(QWidget):
 Field = TextField | ChoiceField | SwitchField | FileField
 
 
-def form_rows(fields: Sequence[Field | QLabel]) -> tuple[QWidget, QFormLayout]:
+def make_narrow(field: QWidget) -> None:
+    """Let a field be as narrow as a dock needs it."""
+    if isinstance(field, QLineEdit):
+        field.setMinimumWidth(_LEAST)
+    elif isinstance(field, QComboBox):
+        field.setMinimumContentsLength(3)
+        policy = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        field.setSizeAdjustPolicy(policy)
+
+
+def form_rows(
+    fields: Sequence[Field | QLabel | ValueWidget[Any]],
+) -> tuple[QWidget, QFormLayout]:
     """Put fields below each other, all with one left edge; a label is a heading."""
     widget = QWidget()
     layout = QFormLayout(widget)
     layout.setContentsMargins(0, 0, 0, 0)
     layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
     for field in fields:
+        native = field if isinstance(field, QWidget) else field.native
         # A check box says itself what it is.
-        if isinstance(field, QLabel | SwitchField):
-            layout.addRow(field)
+        if isinstance(field, QLabel) or isinstance(native, QCheckBox):
+            layout.addRow(native)
         else:
-            layout.addRow(field.label, field)
+            layout.addRow(field.label, native)
     return widget, layout
 
 

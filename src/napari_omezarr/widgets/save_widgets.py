@@ -6,6 +6,7 @@ from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from magicgui.widgets import CheckBox, ComboBox, LineEdit
 from napari.layers import Image, Labels, Layer, Points, Shapes, Tracks
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import (
@@ -23,7 +24,7 @@ from qtpy.QtWidgets import (
 from napari_omezarr.plain_text import plain
 from napari_omezarr.user_files import without_secrets
 
-from .fields import ChoiceField, SwitchField, TextField, form_rows, heading
+from .fields import form_rows, heading, make_narrow
 from .open_dialog import AddressLine
 from .save_model import AUTO, SaveAction, options_of, progress_text
 
@@ -37,7 +38,7 @@ _ROWS = 5
 """Rows of layers that are shown at a time."""
 _LAYER = Qt.ItemDataRole.UserRole
 
-# The options, as a form in groups.
+# The options, as widgets of magicgui in groups.
 
 _CODECS = (AUTO, "zstd", "blosc-zstd", "blosc-lz4", "gzip", "none")
 
@@ -91,6 +92,13 @@ _GROUPS = {
 _NOT_REMEMBERED = ("name", "axis_names", "units")
 """They are about one image."""
 
+_MADE: list[CheckBox | ComboBox | LineEdit] = []
+"""The fields of every form that was made, whose dock may be closed.
+
+They lie in cycles with filters of events of their own. Python's collector, which runs
+in any thread, must not find those: PySide would delete them there.
+"""
+
 
 class SaveForm(QObject):
     """The options, in a column; the fields have the names of `WriteOptions`."""
@@ -101,13 +109,16 @@ class SaveForm(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._fields = {n: _field(n) for group in _GROUPS.values() for n in group}
+        _MADE.extend(self._fields.values())
         rows: list[Any] = []
         for title, names in _GROUPS.items():
             rows += [heading(title), *(self._fields[name] for name in names)]
         self.column, _ = form_rows(rows)
         for name, field in self._fields.items():
-            field.setObjectName(name)
-            field.changed.connect(self.changed)
+            make_narrow(field.native)
+            field.native.setObjectName(name)
+            field.native.setAccessibleName(field.label or field.text)
+            field.changed.connect(self._tell)
         self.show_automatic({})
 
     def __getitem__(self, name: str) -> Any:
@@ -140,25 +151,26 @@ class SaveForm(QObject):
             if name in _TEXTS:
                 empty = "" if name in _NOT_REMEMBERED else AUTO
                 said = f"{empty}: {found}" if empty and found else found or empty
-                field.setPlaceholderText(said)
-                field.setToolTip(plain(f"{_TEXTS[name][1]}\n{said}".strip()))
-            elif isinstance(field, ChoiceField) and AUTO in field.choices:
+                field.native.setPlaceholderText(said)
+                field.tooltip = plain(f"{_TEXTS[name][1]}\n{said}".strip())
+            elif isinstance(field, ComboBox) and AUTO in field.choices:
                 row = field.choices.index(AUTO)
-                field.setItemText(row, f"{AUTO}: {found}" if found else AUTO)
+                field.native.setItemText(row, f"{AUTO}: {found}" if found else AUTO)
 
     def _values(self) -> dict[str, Any]:
         return {name: field.value for name, field in self._fields.items()}
 
+    def _tell(self) -> None:
+        self.changed.emit()
+
 
 def _field(name: str) -> Any:
     if name in _SWITCHES:
-        return SwitchField(_SWITCHES[name], on=True)
+        return CheckBox(name=name, text=_SWITCHES[name], value=True, label="")
     if name in _TEXTS:
-        return TextField(_TEXTS[name][0])
+        return LineEdit(name=name, label=_TEXTS[name][0])
     label, choices, tip = _CHOICES[name]
-    field = ChoiceField(label, [(choice, choice) for choice in choices])
-    field.setToolTip(tip)
-    return field
+    return ComboBox(name=name, label=label, choices=choices, tooltip=tip)
 
 
 # The layers: which are saved, and what becomes of each.
