@@ -79,7 +79,6 @@ class ChoiceField(QComboBox):
         self.label = label
         self._values: list[Any] = []
         make_narrow(self)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setAccessibleName(label)
         self.offer(choices)
         self.currentIndexChanged.connect(self.changed)
@@ -173,6 +172,7 @@ def make_narrow(field: QWidget) -> None:
         field.setMinimumContentsLength(3)
         policy = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         field.setSizeAdjustPolicy(policy)
+        field.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
 
 
 def form_rows(
