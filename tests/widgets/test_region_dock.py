@@ -439,7 +439,8 @@ def test_a_dock_that_is_closed_while_it_loads(
     with qtbot.waitSignal(dock.destroyed):
         viewer.window.remove_dock_widget(dock)
         dock.deleteLater()
-    gate.wait_for(lambda: sum(gate.cancelled.values()) == 24)
+    # The bridge to the GUI thread finds out, so that this must run.
+    qtbot.waitUntil(lambda: sum(gate.cancelled.values()) == 24, timeout=30_000)
     del dock
     gc.collect()
     viewer.add_image(numbers())

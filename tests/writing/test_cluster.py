@@ -135,16 +135,15 @@ def frail(monkeypatch):
 def test_workers_that_end_are_said_and_threads_go_on(frail, tmp_path):
     _, client = frail
     options = {"name": "a", **OPTIONS}
-    deadly = da.from_array(IMAGE, chunks=(1, 12, 130, 120)).map_blocks(
-        _die, dtype=IMAGE.dtype
-    )
+    source = da.from_array(IMAGE, chunks=(1, 12, 130, 120))
+    deadly = source.map_blocks(_die, dtype=IMAGE.dtype)
     with pytest.raises(ClusterError, match=r"[Ww]orkers .*ended") as caught:
         write_image(deadly, tmp_path / "deadly.zarr", "czyx", client=client, **options)
     assert "more memory" in str(caught.value)
     assert "resume" in str(caught.value)
     client.wait_for_workers(1, timeout=60)
     threads = {"unfinished": "resume", **options}
-    write_image(IMAGE, tmp_path / "deadly.zarr", "czyx", **threads)
+    write_image(source, tmp_path / "deadly.zarr", "czyx", **threads)
 
 
 @pytest.mark.skipif(

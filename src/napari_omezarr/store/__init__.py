@@ -13,6 +13,8 @@ from .backend import (
     ObjectMeta,
     RequestStats,
     at_most,
+    brief,
+    is_quiet,
 )
 from .cached import (
     DiskCacheFacts,
@@ -32,7 +34,6 @@ from .open import (
     presigned,
 )
 from .retry import RetryPolicy, tried_once
-from .sign_in import brief, is_quiet
 from .store import RemoteStore, refuse_presumed
 from .writable import WritablePlace, WritableStore
 

@@ -153,6 +153,20 @@ class RequestStats:
     received: int = 0
 
 
+PUBLIC = "A public bucket"
+"""How a note begins that tells nothing but that nobody had to sign in."""
+
+
+def is_quiet(note: str) -> bool:
+    """Say whether a note tells what is no news: nobody wished to sign in."""
+    return note.startswith(PUBLIC)
+
+
+def brief(note: str) -> str:
+    """Give a note as briefly as a status line has it."""
+    return "public" if is_quiet(note) else note
+
+
 class NoteList:
     """Sentences for the person, each kept once however often it is said."""
 

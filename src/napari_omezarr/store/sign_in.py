@@ -23,7 +23,7 @@ from napari_omezarr.connections import key_store
 from napari_omezarr.errors import SignInNeededError, StoreError
 
 from .addressing import BucketAddress, bucket_address, corrected
-from .backend import NoteList
+from .backend import PUBLIC, NoteList
 from .error_mapping import ErrorContext, sign_in_error, sign_in_problem
 
 if TYPE_CHECKING:
@@ -44,19 +44,6 @@ _MARKS = {
     "devices/virtual/dmi/id/product_version": "amazon",  # the older, Xen machines
     "hypervisor/uuid": "ec2",
 }
-
-PUBLIC = "A public bucket"
-"""How a note begins that tells nothing but that nobody had to sign in."""
-
-
-def is_quiet(note: str) -> bool:
-    """Say whether a note tells what is no news: nobody wished to sign in."""
-    return note.startswith(PUBLIC)
-
-
-def brief(note: str) -> str:
-    """Give a note as briefly as a status line has it."""
-    return "public" if is_quiet(note) else note
 
 
 def knows_instance_metadata(

@@ -66,7 +66,7 @@ class TransferRow(QWidget):
         again = "Retry" if retries else "Resume"
         text = again if state.can_begin else "Pause"
         self.go.setText({"Retry": "↻", "Resume": "▶", "Pause": "⏸"}[text])
-        self.go.setToolTip(text)
+        self.go.setToolTip(plain(text))
         self.go.setAccessibleName(f"{text} {transfer.source.name}")
 
     def show_saving(self, saving: Saving) -> None:
@@ -88,7 +88,7 @@ class TransferRow(QWidget):
     def _button(self, name: str) -> QToolButton:
         button = QToolButton(self)
         button.setAutoRaise(True)
-        button.setToolTip(name)
+        button.setToolTip(plain(name))
         button.setAccessibleName(name)
         return button
 
