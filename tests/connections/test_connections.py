@@ -11,9 +11,10 @@ import keyring.backend
 import keyring.backends.chainer
 import keyring.backends.fail
 import keyring.errors
+import numpy as np
 import pytest
 
-from napari_omezarr import errors
+from napari_omezarr import errors, patch, read_layers, update_rendering, write_image
 from napari_omezarr.browsing import EntryKind, Listing, list_buckets
 from napari_omezarr.connections import (
     Bookmark,
@@ -32,6 +33,7 @@ from napari_omezarr.location import Location
 from napari_omezarr.store import open_store, run
 from napari_omezarr.store.sign_in import KeptKeys
 from napari_omezarr.user_files import Recents
+from napari_omezarr.writing import read_origin
 from quick_retries import QUICK
 from servers.proxy import Proxy
 
@@ -318,6 +320,23 @@ def test_typed_keys_sign_in(s3_server):
     wrong = open_store(location, retry=QUICK).fetch(["zarr.json"])["zarr.json"]
     assert isinstance(wrong, errors.KeyNotAcceptedError)
     assert "PLANTED" not in str(wrong) + repr(wrong)
+
+
+def test_what_a_connection_opened_is_edited_by_it(s3_server, s3_prefix):
+    profile = Profile("owner", endpoint=s3_server.endpoint, sign_in="keys")
+    ConnectionFile().save(Connection(profile))
+    key_store().keep("owner", Keys(OWNER.key, OWNER.secret))
+    location = locate(f"s3://private/{s3_prefix}/a.ome.zarr", profile)
+    write_image(np.zeros((8, 8), np.uint8), location, "yx")
+    (layer,) = read_layers(location)
+    layer[1]["name"] = "DAPI"
+    assert update_rendering([layer]) == ("DAPI",)
+    record = layer[1]["metadata"]["omezarr"]
+    patch(read_origin(record).place, (2, 3), np.full((1, 1), 7, np.uint8))
+    (again,) = read_layers(location)
+    assert again[1]["name"] == "DAPI"
+    assert np.asarray(again[0])[2, 3] == 7
+    assert OWNER.secret not in repr(record)
 
 
 def test_requester_pays_is_said_in_each_signed_request(s3_server):

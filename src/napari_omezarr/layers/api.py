@@ -17,6 +17,7 @@ from napari_omezarr.location import Location
 from napari_omezarr.metadata import normalized_unit
 from napari_omezarr.reading import ReadOptions, read_current
 from napari_omezarr.store import is_zarr, location_of
+from napari_omezarr.user_files import without_secrets
 
 from .annotations import layers_beside, table_at, table_layers
 from .features import with_features
@@ -75,6 +76,8 @@ def _metadata(pyramid: Pyramid) -> dict[str, Any]:
     """Give what a layer carries to be saved back from: no secrets among it."""
     return {
         "address": pyramid.location.display,
+        # The same with the name of a connection, for who writes back.
+        "place": without_secrets(pyramid.location),
         "version": pyramid.version,
         "paths": [level.path for level in pyramid.levels],
         "options": dict(pyramid.options),

@@ -265,7 +265,8 @@ def plan_edit(edited: Edited) -> tuple[Any, str]:
     from napari_omezarr.writing import plan_patch
 
     address, start, values, original = _edit(edited)
-    return plan_patch(address, start, values, original=original), address
+    plan = plan_patch(address, start, values, original=original)
+    return plan, str(edited.record["address"])
 
 
 def write_edit(edited: Edited) -> Written:
@@ -279,7 +280,7 @@ def write_edit(edited: Edited) -> Written:
     address, start, values, original = _edit(edited)
     count = int(np.count_nonzero(values != original))
     patched = patch(address, start, values, original=original)
-    return Written(count, address, patched)
+    return Written(count, str(edited.record["address"]), patched)
 
 
 def undo_edit(written: Written) -> None:
@@ -323,9 +324,9 @@ def _place(edited: Edited) -> tuple[str, list[int], int | None]:
     if len(types) == len(start) + 1 and origin.channel is not None:
         axis = types.index("channel")
         start.insert(axis, origin.channel)
-    if len(types) != len(start) or not origin.address:
+    if len(types) != len(start) or not origin.place:
         raise OptionError(
             "The region does not tell where in its image it lies.",
             action="Load it again.",
         )
-    return origin.address, start, axis
+    return origin.place, start, axis

@@ -604,7 +604,7 @@ def update_rendering(
     for layer in listed(layers):
         with understood():
             spec = describe(layer)
-        home = spec.origin.address if spec.origin else ""
+        home = spec.origin.place if spec.origin else ""
         if not home and address is None:
             raise OptionError(
                 f"{spec.name} was not opened from an OME-Zarr.",

@@ -14,6 +14,7 @@ from napari_omezarr.location import Location
 from napari_omezarr.metadata import Affine, Axis, Image, parse_document
 from napari_omezarr.pyramid import Pyramid
 from napari_omezarr.tables import UNREAD, feature_source
+from napari_omezarr.user_files import without_secrets
 
 from .feature_tables import known_of_labels, named_by_labels
 from .image_spec import (
@@ -87,6 +88,7 @@ def read_origin(record: Mapping[str, Any]) -> Origin:
         extras=record.get("extras") or {},
         axes={axis.name: axis for axis in first.axes} if first else {},
         name=first.name if first else "",
+        place=str(record.get("place") or record.get("address") or ""),
     )
 
 
@@ -311,6 +313,7 @@ def _pyramid(pyramid: Pyramid) -> ImageSpec:
     origin = read_origin(
         {
             "address": pyramid.location.display,
+            "place": without_secrets(pyramid.location),
             "attributes": pyramid.attributes or {},
             "extras": pyramid.extras,
         }

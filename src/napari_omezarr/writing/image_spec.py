@@ -104,6 +104,7 @@ class Origin:
     """The OME-Zarr image that a layer was read from.
 
     ``address`` is its group, without secrets, ``channel`` which one the layer is;
+    ``place`` is the address with the name of a connection, if it has one;
     ``attributes`` are the group's metadata, ``extras`` those that are none of
     OME-Zarr's, ``axes`` are by name, and ``name`` (may be empty) is the multiscale's.
     """
@@ -114,6 +115,7 @@ class Origin:
     extras: Mapping[str, Any] = field(default_factory=dict)
     axes: Mapping[str, Axis] = field(default_factory=dict)
     name: str = ""
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)
