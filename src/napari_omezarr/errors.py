@@ -10,6 +10,7 @@ import lzma
 import struct
 import sys
 import zlib
+from concurrent.futures import CancelledError
 from functools import wraps
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -310,6 +311,8 @@ def guarded(door: Callable[P, T]) -> Callable[P, T]:
             return door(*args, **options)
         except OMEZarrError as error:
             _complete(error, url)
+            raise
+        except CancelledError:  # somebody wished it
             raise
         except foreign_errors() as error:
             raise UnexpectedError.of(error, url) from error

@@ -68,6 +68,7 @@ def prepare():
     for name in ("A01_f1_DAPI", "A01_f1_GFP", "B02_f1_DAPI", "B02_f1_GFP"):
         tifffile.imwrite(f"raw/{name}.tif", stack, **options)
     Path("wells.csv").write_text("image,well\nraw/a.tif,C3\n")
+    Path("plate.csv").write_text("image,well\ntuesday.ome.zarr,C3\n")
     table = (DOCS / "converting.md").read_text().partition("```csv\n")[2]
     Path("files.csv").write_text(table.partition("```")[0])
 
