@@ -67,11 +67,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(method="thread"))
 
 
-def pytest_collection_finish() -> None:
-    # What was imported stays. Each test of a viewer collects garbage some times, and
-    # would look through all of that again.
-    gc.collect()
-    gc.freeze()
+@pytest.fixture(scope="module", autouse=True)
+def frozen_heap(request: pytest.FixtureRequest) -> None:
+    """What the modules before have left is not looked through again and again.
+
+    Each test of a viewer collects garbage some times, which takes as long as the heap
+    is large.
+    """
+    if GUI_FOLDERS & set(request.path.relative_to(HERE).parts):
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(autouse=True)
