@@ -66,7 +66,7 @@ class Template:
 
 
 @dataclass(slots=True)
-class Room:
+class FieldRoom:
     """What a field has room for: the most of all that was ever seen of a plate."""
 
     shape: tuple[int, ...]
@@ -134,7 +134,7 @@ def mosaics(opening: Opening, template: Template, plate: PlateToLay) -> list[Pyr
     return [_stepping(pyramid, choice.steps) for pyramid in (shown, *labels)]
 
 
-def _room(template: Template, expected: ExpectedField) -> Room:
+def _room(template: Template, expected: ExpectedField) -> FieldRoom:
     """Find what all fields that were looked at have room in."""
     image, axis = template.image, expected.channel_axis
     finest = image.levels[0].pixels
@@ -160,7 +160,7 @@ def _room(template: Template, expected: ExpectedField) -> Room:
         dtype = np.result_type(dtype, pixels.dtype)
     if axis is not None:
         names += [None] * (shape[axis] - len(names))
-    return Room(tuple(shape), dtype, tuple(names) if named else (), channels)
+    return FieldRoom(tuple(shape), dtype, tuple(names) if named else (), channels)
 
 
 def _rendered(seen: SeenField) -> tuple[Channel, ...]:
@@ -210,7 +210,7 @@ def _laid_out(
     return dataclasses.replace(choice, offsets=offsets, by_position=False), cell
 
 
-def _with_room(image: Pyramid, room: Room) -> Pyramid:
+def _with_room(image: Pyramid, room: FieldRoom) -> Pyramid:
     """Give an image as many channels as the wells have altogether."""
     axis = image.channel_axis
     finest = image.levels[0].pixels
@@ -223,7 +223,7 @@ def _with_room(image: Pyramid, room: Room) -> Pyramid:
     return dataclasses.replace(image, channels=channels, rgb=False)
 
 
-def _differences(template: Template, room: Room) -> list[str]:
+def _differences(template: Template, room: FieldRoom) -> list[str]:
     """Say how the fields that were looked at differ, in a sentence each."""
     finest = template.image.levels[0].pixels
     every = [finest, *(seen.pixels for seen in template.others)]
@@ -251,7 +251,7 @@ def _differences(template: Template, room: Room) -> list[str]:
 
 
 def _levels(
-    opening: Opening, image: Pyramid, fields: PlateFields, room: Room
+    opening: Opening, image: Pyramid, fields: PlateFields, room: FieldRoom
 ) -> tuple[Level, ...]:
     finest = image.levels[0]
     shape = finest.pixels.shape
