@@ -227,6 +227,7 @@ def _find_template(
 ) -> Questions[tuple[FieldChoice, str, Template]]:
     """Find one well with an image; the first one nearly always has it."""
     failure: OMEZarrError | None = None
+    others = yield from _near_wells(opening, group, kind)
     begin = 0
     for count in _WELLS_TRIED:
         wells, begin = kind.wells[begin : begin + count], begin + count
@@ -242,7 +243,6 @@ def _find_template(
                 listed = None if node is None else kind_of(node, path)
                 if not isinstance(listed, Well):
                     continue
-                others = yield from _near_wells(opening, group, kind)
                 choice, said = chosen_fields(opening, kind, listed, others)
                 template = yield from _field(opening, group, kind, path, listed, choice)
             except UNREADABLE as error:
