@@ -291,6 +291,7 @@ def die(part):
 inputs = find_inputs([sys.argv[1]], Location.parse)
 jobs = plan_jobs(inputs, Location.parse(sys.argv[2]))
 choices = {"chunks": {"z": 1, "y": 64, "x": 64}}
+convert_all(jobs[:1], ConvertRun(ReadChoices(), choices))
 convert_all(jobs, ConvertRun(ReadChoices(), choices, progress=die))
 """
 
@@ -305,11 +306,17 @@ def test_a_run_that_was_killed_goes_on(tmp_path):
     assert not (target / "b.ome.zarr").exists()
     chunks = [*target.glob("b.ome.zarr.partial/data/0/c/*/*/*")]
     before = {chunk.relative_to(chunk.parents[5]): chunk.stat() for chunk in chunks}
-    assert before
     words = ("convert", source, target, "--chunks", "z=1,y=64,x=64")
     assert states(run_json(*words)) == ["there", "written"]
     np.testing.assert_array_equal(pixels(target / "b.ome.zarr"), values)
-    for chunk, written in list(before.items())[:4]:
-        found = target / "b.ome.zarr" / chunk.relative_to(chunk.parts[0])
-        assert found.stat().st_mtime_ns == written.st_mtime_ns
+    kept = [
+        chunk
+        for chunk, written in before.items()
+        if (target / "b.ome.zarr" / chunk.relative_to(chunk.parts[0]))
+        .stat()
+        .st_mtime_ns
+        == written.st_mtime_ns
+    ]
+    # Not all: blocks that were under way at the kill are written anew.
+    assert len(kept) > 4
     assert states(run_json(*words)) == ["there"] * 2

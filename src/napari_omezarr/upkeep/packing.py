@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import google_crc32c
@@ -14,7 +15,6 @@ import numpy as np
 
 from napari_omezarr.errors import (
     DamagedDataError,
-    OMEZarrError,
     StoreError,
     VerificationError,
     WriteCancelledError,
@@ -27,7 +27,6 @@ from .array_formats import bytes_of_unit, storage_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from pathlib import Path
-    from threading import Event
 
     from napari_omezarr.location import Location
     from napari_omezarr.writing import Hierarchy
@@ -179,16 +178,22 @@ class Repack:
         storage = storage_of(self.document)
         size = bytes_of_unit(self.document)
         threads = max(1, min(_MOST_THREADS, _MEMORY // (_COPIES * size)))
+        put = partial(self._put_until, Event(), storage)
         with ThreadPoolExecutor(threads, "omezarr-pack") as pool:
-            try:
-                units = storage.units()
-                # Some at a time: an array may have millions.
-                while some := list(islice(units, _AT_ONCE)):
-                    for _ in pool.map(partial(self._put, storage), some):
-                        pass
-            except OMEZarrError:
-                pool.shutdown(cancel_futures=True)
-                raise
+            units = storage.units()
+            # Some at a time: an array may have millions.
+            while some := list(islice(units, _AT_ONCE)):
+                for _ in pool.map(put, some):
+                    pass
+
+    def _put_until(self, broken: Event, storage: ChunkStorage, unit: Chunk) -> None:
+        """Put an object; after one has failed no other is begun."""
+        if broken.is_set():
+            return
+        with ExitStack() as after_failure:
+            after_failure.callback(broken.set)
+            self._put(storage, unit)
+            after_failure.pop_all()
 
     def _put(self, storage: ChunkStorage, unit: Chunk) -> None:
         if self.cancel is not None and self.cancel.is_set():
