@@ -27,7 +27,7 @@ from napari_omezarr.browsing import Viewer, share_link
 from napari_omezarr.display import wait_until_sharp
 from napari_omezarr.location import Location
 from napari_omezarr.samples import write_cells
-from napari_omezarr.widgets.browser.share import present_view
+from napari_omezarr.widgets.browser.actions import present_view
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

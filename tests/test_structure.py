@@ -12,13 +12,6 @@ import napari_omezarr
 
 ROOT = Path(napari_omezarr.__file__).parent
 
-LATE = {
-    "napari_omezarr.widgets.edit_back": "napari_omezarr.widgets.write_back",
-    "napari_omezarr.widgets.save_model": "napari_omezarr.widgets.save_preview",
-}
-"""Modules that import a heavy part of theirs when it is needed, in a thread; the part
-takes the values that they define, so that these do not load it."""
-
 WITHOUT_FACE = {
     "napari_omezarr.demo": "a program",
     "napari_omezarr.display": "its settings are read where napari is not needed",
@@ -118,7 +111,7 @@ def past_faces(root: Path) -> list[str]:
 
 def test_modules_do_not_import_in_a_circle():
     known = modules(ROOT)
-    graph = {name: targets(name, known) - {LATE.get(name)} for name in known}
+    graph = {name: targets(name, known) for name in known}
     assert circle(graph) == []
 
 

@@ -20,7 +20,7 @@ from PIL import Image
 from napari_omezarr.browsing import Viewer, share_link
 from napari_omezarr.display import wait_until_sharp
 from napari_omezarr.location import Location
-from napari_omezarr.widgets.browser.share import present_view
+from napari_omezarr.widgets.browser.actions import present_view
 
 LIMITS = ((0, 1500), (0, 1000))
 

@@ -17,8 +17,7 @@ from napari_omezarr import _hooks
 from napari_omezarr.location import Location
 from napari_omezarr.samples import write_cells
 from napari_omezarr.user_files import Recents
-from napari_omezarr.widgets.open_dialog import OpenDialog, show_open_dialog
-from napari_omezarr.widgets.plate_choice import wells_named
+from napari_omezarr.widgets.open_dialog import OpenDialog, show_open_dialog, wells_named
 from napari_omezarr.widgets.qt_async import pending
 from servers.faults import Stalled, Status
 from small_images import put_plate

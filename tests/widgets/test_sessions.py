@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QApplication
 from gui_steps import PLUGIN, until
 from napari_omezarr.browsing import Viewer, session_in_address, share_link
 from napari_omezarr.location import Location
-from napari_omezarr.widgets.browser.share import present_view
+from napari_omezarr.widgets.browser.actions import present_view
 from napari_omezarr.widgets.open_dialog import OpenDialog
 from napari_omezarr.widgets.qt_async import pending
 from napari_omezarr.widgets.sessions import (

@@ -11,6 +11,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QMimeData, Qt, Signal
 from qtpy.QtGui import QGuiApplication, QKeySequence
 from qtpy.QtWidgets import (
+    QComboBox,
     QDialog,
     QHBoxLayout,
     QLabel,
@@ -20,6 +21,7 @@ from qtpy.QtWidgets import (
     QProgressBar,
     QPushButton,
     QVBoxLayout,
+    QWidget,
 )
 
 from napari_omezarr.claims import is_view_address
@@ -36,7 +38,6 @@ from napari_omezarr.location import Location, parse_many
 from napari_omezarr.plain_text import plain
 from napari_omezarr.user_files import Recents
 
-from .plate_choice import PlateChoice
 from .qt_async import Task, wait_for_import
 
 if TYPE_CHECKING:
@@ -45,12 +46,58 @@ if TYPE_CHECKING:
 
     from napari.components import ViewerModel
     from qtpy.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeyEvent
-    from qtpy.QtWidgets import QWidget
 
     from .open import Opened
 
-    # Brings up a sign-in for a place over a window, and goes on with the place then.
     SignInDoor = Callable[[Location, QWidget, Callable[[Location], object]], object]
+
+# What of a plate is opened: wells, fields, an acquisition, in one row of a form.
+
+_FIELDS = {
+    "All fields": None,
+    "On a grid": "grid",
+    "One at a time": "each",
+    "The first": 0,
+}
+
+
+class PlateChoice(QWidget):
+    """Wells, fields and acquisition; all empty, a plate is opened as it is."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.wells = QLineEdit(self)
+        self.wells.setPlaceholderText("Of a plate: wells, like B  or  3  or  B3 C4")
+        self.fields = QComboBox(self)
+        self.fields.addItems(list(_FIELDS))
+        self.fields.setToolTip("Which fields of each well")
+        self.acquisition = QLineEdit(self)
+        self.acquisition.setPlaceholderText("Acquisition")
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.wells, 3)
+        layout.addWidget(self.fields, 1)
+        layout.addWidget(self.acquisition, 1)
+
+    def options(self) -> dict[str, Any]:
+        """Give what was chosen, as options of reading."""
+        acquisition: int | str | None = self.acquisition.text().strip() or None
+        if isinstance(acquisition, str) and acquisition.isdigit():
+            acquisition = int(acquisition)
+        return {
+            **wells_named(self.wells.text().replace(",", " ").split()),
+            "fields": _FIELDS[self.fields.currentText()],
+            "acquisition": acquisition,
+        }
+
+
+def wells_named(words: Sequence[str]) -> dict[str, tuple[str, ...] | None]:
+    """Tell rows (letters), columns (digits) and wells (both) apart."""
+    rows = tuple(word for word in words if word.isalpha())
+    columns = tuple(word for word in words if word.isdigit())
+    wells = tuple(word for word in words if word not in (*rows, *columns))
+    return {"rows": rows or None, "columns": columns or None, "wells": wells or None}
+
 
 SEPARATOR = "  ·  "
 """Between the lines of a paste; shown only, for the lines are kept as they came."""

@@ -20,12 +20,14 @@ from napari_omezarr.display import default_cache_bytes, shared_engine
 from napari_omezarr.errors import OMEZarrError
 from napari_omezarr.region import RegionPart, as_placed, estimate, start
 
-from .axis_range import AxisRange, axis_ranges
+from .edit_back import WriteBackPanel
 from .fields import ChoiceField, SwitchField, form_rows
 from .qt_async import FutureWatcher, Latest
 from .quantities import bytes_text, lengths_text, shape_text
 from .region_box import (
+    AxisRange,
     RegionBox,
+    axis_ranges,
     companions,
     croppable,
     cuts,
@@ -39,7 +41,6 @@ from .viewer_layers import (
     on_layers_changed,
     source_of,
 )
-from .write_back import WriteBackPanel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -11,8 +11,8 @@ from qtpy.QtWidgets import QApplication
 from browser_steps import go, row, rows, settled, shown_browser
 from gui_steps import until
 from napari_omezarr.location import Location
-from napari_omezarr.widgets.browser.manage_forms import DeleteForm, NameForm
-from napari_omezarr.widgets.browser.path_bar import PathBar, parts_of
+from napari_omezarr.widgets.browser.forms import DeleteForm, NameForm
+from napari_omezarr.widgets.browser.header import PathBar, parts_of
 from napari_omezarr.widgets.qt_async import pending
 from napari_omezarr.widgets.transfers import TransferState, transfers
 from servers.faults import Stalled

@@ -30,6 +30,7 @@ from napari_omezarr.widgets.preferences import (
 from napari_omezarr.widgets.qt_async import Task, app_events, failure
 from napari_omezarr.widgets.quantities import bytes_text
 from napari_omezarr.widgets.sessions import show_view
+from napari_omezarr.widgets.transfers import TransferList
 
 from .actions import ActionBar, RowActions
 from .connection_editor import ConnectionEditor
@@ -48,7 +49,6 @@ from .opener import (
     show_region,
 )
 from .start_page import StartPage
-from .transfer_list import TransferList
 from .tree_view import EntryTree
 
 if TYPE_CHECKING:
