@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from napari_omezarr import read_layers
 from napari_omezarr.errors import OptionError
-from napari_omezarr.layers.features import joined_features
+from napari_omezarr.layers.tables import joined_features
 from napari_omezarr.writing import write_image
 from stored_tables import put_by_ngio
 

@@ -23,8 +23,8 @@ from napari_omezarr.errors import (
 )
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
-from napari_omezarr.metadata import DocumentError, json_text, load_json
-from napari_omezarr.metadata.json_text import MOST_ELEMENTS
+from napari_omezarr.metadata import DocumentError, load_json, node
+from napari_omezarr.metadata.node import MOST_ELEMENTS
 from napari_omezarr.reading import ReadOptions, read
 from napari_omezarr.reading.image import MOST_CHANNELS, MOST_IMAGES
 from servers import faults
@@ -190,8 +190,8 @@ def cut_short(value):
 def test_long_lists_are_cut_and_nothing_else_is_changed(value, indent):
     body = json.dumps(value, indent=indent, ensure_ascii=False).encode()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_text, "MOST_ELEMENTS", 3)
-        patch.setattr(json_text, "_size", lambda text: (text == body) << 40)
+        patch.setattr(node, "MOST_ELEMENTS", 3)
+        patch.setattr(node, "_size", lambda text: (text == body) << 40)
         if cut_short(value) == value:
             with pytest.raises(DocumentError):
                 load_json(body, shortened=True)

@@ -12,7 +12,14 @@ from .check import (
     measure_speed,
     validate,
 )
-from .copy import Copied, CopyProgress, copy_store
+from .copy import (
+    Copied,
+    CopyProgress,
+    MirrorPlan,
+    copy_store,
+    mirror_store,
+    plan_mirror,
+)
 from .details import (
     AxisDetails,
     ChunkPreview,
@@ -26,7 +33,6 @@ from .details import (
 from .entries import Entry, EntryKind
 from .listing import EntryPage, Listing, Prober, entries_of, list_buckets
 from .manage import delete, make_folder, rename, what_lies_at
-from .mirror import MirrorPlan, mirror_store, plan_mirror
 from .session import (
     SCHEME,
     Session,
@@ -45,11 +51,11 @@ from .share import (
     python_snippet,
     s3_address,
     share_link,
+    view_in_link,
     web_address,
 )
 from .table import LabelTable, read_table
 from .thumbnails import Thumbnail, set_thumbnail_cache, thumbnail
-from .view_link import view_in_link
 
 __all__ = [
     "SCHEME",

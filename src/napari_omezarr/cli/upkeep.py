@@ -1,4 +1,4 @@
-"""Commands for stores that are there: doctor, remove."""
+"""Commands for stores that are there: upgrade, rechunk, doctor, remove."""
 
 from __future__ import annotations
 
@@ -8,14 +8,139 @@ import click
 
 from .output import json_option, plain, print_json, progress_bar
 from .place import PLACE, location_of, place_options
-from .saving import interrupted_by
-from .upgrading import put_back
+from .saving import (
+    interrupted_by,
+    of_target,
+    report,
+    save_options,
+    saving,
+    sizes,
+    split_options,
+    target_options,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_omezarr.location import Location
-    from napari_omezarr.upkeep import Ailment
+    from napari_omezarr.upkeep import Ailment, PackChoices
+
+# How they are stored: upgrade, rechunk.
+
+_IN_CONTAINERS = {"shards", "verify"}
+"""Choices that leave the chunks as they are."""
+
+
+@click.command()
+@click.argument("address", type=PLACE)
+@click.argument("target", type=PLACE, required=False)
+@click.option("--version", type=click.Choice(["0.5", "0.6"]), help="Usually 0.5.")
+@click.option(
+    "--shards", metavar="AXIS=N,...", help="Or yes: chunks packed into shards."
+)
+@click.option("--verify", is_flag=True, help="Read back all that was written.")
+@click.option("--undo", is_flag=True, help="Put the last changed metadata back.")
+@json_option
+@place_options
+@target_options
+def upgrade(address: str, target: str | None, as_json: bool, **said: Any) -> None:
+    """Upgrade OME-Zarr to a later version; no chunk is decoded.
+
+    Without a TARGET only the metadata at ADDRESS are written anew, and chunks stay
+    where they are; --undo takes that back. With one, chunks are copied as they are,
+    with --shards into shards.
+    """
+    from napari_omezarr.errors import OptionError
+    from napari_omezarr.upkeep import PackChoices
+    from napari_omezarr.upkeep import upgrade as write_anew
+
+    there = of_target(said)
+    version, shards, verify = (said.pop(k) for k in ("version", "shards", "verify"))
+    undo, here = said.pop("undo"), location_of(address, **said)
+    if undo:
+        put_back(here, as_json=as_json)
+        return
+    if target is not None:
+        choices = PackChoices(version, sizes("shards", shards or "no"), verify)
+        if shards is None:
+            choices = PackChoices(version, None, verify)
+        _pack(here, location_of(target, **there), choices, as_json=as_json)
+        return
+    if shards is not None:
+        sentence = "Shards are written to another place, and none is named."
+        raise OptionError(sentence, action="Name a target behind the address.")
+    done = write_anew(here, version or "0.5")
+    if as_json:
+        print_json({"address": done.address, "documents": done.documents})
+        return
+    click.echo(f"{done.address}: {done.documents} documents were changed.")
+    if done.undo is not None:
+        click.echo("The same command with --undo takes it back.")
+
+
+def put_back(place: Location, *, as_json: bool) -> None:
+    """Take back what was last changed at a place."""
+    from napari_omezarr.upkeep import take_back
+    from napari_omezarr.writing import open_hierarchy
+
+    kept = take_back(open_hierarchy(place))
+    if as_json:
+        print_json({"address": place.display, "documents": len(kept.before)})
+        return
+    click.echo(f"{place.display}: {len(kept.before)} documents are as they were.")
+
+
+@click.command()
+@click.argument("source", type=PLACE)
+@click.argument("target", type=PLACE)
+@save_options
+@json_option
+@place_options
+@target_options
+def rechunk(source: str, target: str, as_json: bool, **said: Any) -> None:
+    """Write an OME-Zarr with other chunks or shards, and else as it is.
+
+    Where only shards are said, chunks are packed by their stored bytes.
+    """
+    from napari_omezarr import read, read_layers, write_layers
+    from napari_omezarr.upkeep import PackChoices
+
+    there = location_of(target, **of_target(said))
+    choices, reached = split_options(said)
+    here = location_of(source, **reached)
+    version = read(here).pyramids[0].version
+    if choices.keys() <= _IN_CONTAINERS and "shards" in choices and version != "0.4":
+        packing = PackChoices(None, choices["shards"], choices.get("verify") == "all")
+        _pack(here, there, packing, as_json=as_json)
+        return
+    choices.setdefault("version", version if version in ("0.4", "0.6") else "0.5")
+    with saving(f"Writing {there.name}") as running:
+        saved = write_layers(read_layers(here), there, **running, **choices)
+    report(saved, as_json=as_json)
+
+
+def _pack(
+    here: Location, there: Location, choices: PackChoices, *, as_json: bool
+) -> None:
+    from threading import Event
+
+    from napari_omezarr.upkeep import repack_store
+
+    cancel = Event()
+    with progress_bar(f"Packing {here.name}") as show, interrupted_by(cancel.set):
+
+        def tell(done: int, of: int) -> None:
+            show(done / max(1, of))
+
+        packed = repack_store(here, there, choices, progress=tell, cancel=cancel)
+    if as_json:
+        facts = {"objects": packed.objects, "bytes": packed.bytes}
+        print_json({"address": packed.address} | facts)
+        return
+    click.echo(f"{packed.address}: {packed.objects} objects, {packed.bytes} bytes.")
+
+
+# Whether they are whole, and their end: doctor, remove.
 
 
 @click.command()

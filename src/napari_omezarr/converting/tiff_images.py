@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
 
 import numpy as np
 
@@ -12,17 +14,172 @@ from napari_omezarr.errors import OptionError
 from napari_omezarr.metadata import known_unit
 from napari_omezarr.writing import Channels, Grid, describe_array
 
-from .ome_xml import DescribedImage, images_of_xml, size_in
 from .tiff import array_of, open_tiff
-from .views import JoinedChannels, PaletteArray, SelectedIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tifffile import TiffFile, TiffPage
 
     from napari_omezarr.location import Location
     from napari_omezarr.writing import ImageSpec
+
+# OME-XML, as OME-TIFF carries it, to values: sizes, units, names, colours; pure.
+
+_SIZES = {
+    "x": ("PhysicalSizeX", "micrometer"),
+    "y": ("PhysicalSizeY", "micrometer"),
+    "z": ("PhysicalSizeZ", "micrometer"),
+    "t": ("TimeIncrement", "second"),
+}
+"""Attributes of Pixels, and the units that hold where none is said."""
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedImage:
+    """What a file says of one of its images; nothing of what it does not say.
+
+    ``scale`` and ``units`` are by axis name; ``names``, ``colors`` (six hex digits, or
+    None) and ``limits`` are one for each channel, or empty.
+    """
+
+    name: str = ""
+    scale: Mapping[str, float] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+    colors: tuple[str | None, ...] = ()
+    limits: tuple[tuple[float, float] | None, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def images_of_xml(text: str) -> list[DescribedImage]:
+    """Give the images that an OME-XML document describes, in its order.
+
+    There are none where the text is no such document.
+    """
+    try:
+        root = ET.fromstring(text)
+    except (ET.ParseError, ValueError):
+        return []
+    return [_described_image(found) for found in _children(root, "Image")]
+
+
+def size_in(value: Any, unit: Any, usual: str) -> tuple[float, str] | None:
+    """Give a size and its unit; None of what is no size, or in no unit of ours."""
+    try:
+        size = float(value)
+    except (TypeError, ValueError):
+        return None
+    named = known_unit(str(unit)) if unit else usual
+    return (size, named) if named and math.isfinite(size) and size > 0 else None
+
+
+def _described_image(image: ET.Element) -> DescribedImage:
+    name = image.get("Name") or ""
+    pixels = next(_children(image, "Pixels"), None)
+    if pixels is None:
+        return DescribedImage(name)
+    found = {
+        axis: size_in(pixels.get(key), pixels.get(f"{key}Unit"), usual)
+        for axis, (key, usual) in _SIZES.items()
+    }
+    channels = list(_children(pixels, "Channel"))
+    names = tuple(each.get("Name") or each.get("Fluor") or "" for each in channels)
+    return DescribedImage(
+        name,
+        {axis: size[0] for axis, size in found.items() if size},
+        {axis: size[1] for axis, size in found.items() if size},
+        names if any(names) else (),
+        tuple(_color(each.get("Color")) for each in channels),
+    )
+
+
+def _children(parent: ET.Element, name: str) -> Iterator[ET.Element]:
+    """Give children by their name, in whichever version of the schema."""
+    return (each for each in parent if each.tag.rpartition("}")[2] == name)
+
+
+def _color(text: str | None) -> str | None:
+    """Give the six digits of a colour: OME says RGBA as one signed number."""
+    try:
+        number = int(text or "") & 0xFFFFFFFF
+    except ValueError:
+        return None
+    return f"{number >> 8:06X}"
+
+
+# Arrays seen in another way: one index of an axis, palettes as colours.
+
+
+class SelectedIndex:
+    """One index of an axis of an array, without that axis."""
+
+    def __init__(self, array: Any, axis: int, index: int) -> None:
+        self.array = array
+        self.axis = axis
+        self.index = index
+        self.shape = array.shape[:axis] + array.shape[axis + 1 :]
+        self.chunks = array.chunks[:axis] + array.chunks[axis + 1 :]
+        self.dtype = array.dtype
+        self.address = array.address
+
+    def __getitem__(self, box: tuple[slice, ...]) -> np.ndarray:
+        here = slice(self.index, self.index + 1)
+        inner = (*box[: self.axis], here, *box[self.axis :])
+        values: np.ndarray = self.array[inner]
+        return values.squeeze(self.axis)
+
+
+class PaletteArray:
+    """Indices of a palette (entries x 3) as its colours, along a new last axis."""
+
+    def __init__(self, array: Any, palette: np.ndarray) -> None:
+        self.array = array
+        self.palette = palette
+        self.shape = (*array.shape, palette.shape[1])
+        self.chunks = (*array.chunks, palette.shape[1])
+        self.dtype = palette.dtype
+        self.address = array.address
+
+    def __getitem__(self, box: tuple[slice, ...]) -> np.ndarray:
+        colors: np.ndarray = self.palette[self.array[box[:-1]]]
+        return colors[..., box[-1]]
+
+
+class JoinedChannels:
+    """Channels of several samples as so many channels more."""
+
+    def __init__(self, array: Any, channel: int, sample: int) -> None:
+        self.array = array
+        # Without the samples, channels lie here.
+        self.channel = channel - (sample < channel)
+        self.sample = sample
+        self.samples = array.shape[sample]
+        self.shape = self._without(array.shape)
+        self.chunks = self._without(array.chunks)
+        self.dtype = array.dtype
+        self.address = array.address
+
+    def __getitem__(self, box: tuple[slice, ...]) -> np.ndarray:
+        first, last, _ = box[self.channel].indices(self.shape[self.channel])
+        whole = slice(first // self.samples, -(-last // self.samples))
+        inner = [*box[: self.channel], whole, *box[self.channel + 1 :]]
+        inner.insert(self.sample, slice(None))
+        values = np.moveaxis(self.array[tuple(inner)], self.sample, self.channel + 1)
+        shape = list(values.shape)
+        shape[self.channel : self.channel + 2] = [-1]
+        start = first - whole.start * self.samples
+        part = slice(start, start + last - first)
+        joined: np.ndarray = values.reshape(shape)
+        return joined[(slice(None),) * self.channel + (part,)]
+
+    def _without(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        kept = [*sizes[: self.sample], *sizes[self.sample + 1 :]]
+        kept[self.channel] *= self.samples
+        return tuple(kept)
+
+
+# From a file to the images that it holds.
 
 _PALETTE, _INVERTED, _COLOURED = 3, 0, (2, 6)
 """Photometric interpretations (TIFF 6.0): palette, white is zero, RGB and YCbCr."""

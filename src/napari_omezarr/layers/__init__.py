@@ -1,14 +1,6 @@
 """Pyramids as napari layer data; napari's words live only here."""
 
-from .annotations import (
-    layers_beside,
-    named_annotations,
-    regions_of,
-    table_at,
-    table_layers,
-)
 from .api import layer_data, read_layers
-from .features import read_features, source_of_features
 from .options import feature_columns
 from .spec import (
     LayerData,
@@ -20,6 +12,15 @@ from .spec import (
     unfit_window,
     with_checked_window,
     with_contrast,
+)
+from .tables import (
+    layers_beside,
+    named_annotations,
+    read_features,
+    regions_of,
+    source_of_features,
+    table_at,
+    table_layers,
 )
 
 __all__ = [

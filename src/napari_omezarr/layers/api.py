@@ -19,10 +19,9 @@ from napari_omezarr.reading import ReadOptions, read_current
 from napari_omezarr.store import is_zarr, location_of
 from napari_omezarr.user_files import without_secrets
 
-from .annotations import layers_beside, table_at, table_layers
-from .features import with_features
 from .options import image_layers, label_layer, viewable
 from .spec import with_contrast
+from .tables import layers_beside, table_at, table_layers, with_features
 
 if TYPE_CHECKING:
     import os

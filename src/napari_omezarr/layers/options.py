@@ -23,8 +23,8 @@ from napari_omezarr.pyramid import (
 from napari_omezarr.region import layer_options
 from napari_omezarr.tables import UNREAD
 
-from .features import source_of_features
 from .spec import LayerSpec, is_range_of_a_type, label_type, makeshift_limits
+from .tables import source_of_features
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

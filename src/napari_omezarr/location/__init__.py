@@ -8,8 +8,8 @@ Examples
 
 from __future__ import annotations
 
-from .links import addresses_in_link, neuroglancer_link_state
 from .location import Location, object_location, parse_many
+from .parse import addresses_in_link, neuroglancer_link_state
 from .paths import (
     ARRAY_DOCUMENT,
     DOCUMENTS,

@@ -11,7 +11,6 @@ from .axes import (
 )
 from .channels import ResolvedChannel, is_rgb, resolve_channels
 from .document import KINDS, parse_document
-from .json_text import DocumentError, load_json
 from .model import (
     Acquisition,
     Axis,
@@ -34,7 +33,7 @@ from .model import (
     Window,
 )
 from .multiscale import fit_axes
-from .node import is_usable_path
+from .node import DocumentError, is_usable_path, load_json
 from .transforms import in_order, stored_parameters
 
 __all__ = [

@@ -22,7 +22,7 @@ from napari_omezarr.errors import (
 from napari_omezarr.reading import join_path
 from napari_omezarr.store import open_store
 
-from .array_formats import bytes_of_unit, storage_of
+from .versions import bytes_of_unit, storage_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from napari_omezarr.location import Location
     from napari_omezarr.writing import Hierarchy
 
-    from .array_formats import ChunkStorage
+    from .versions import ChunkStorage
 
 _ABSENT = 2**64 - 1
 _MEMORY = 96 * 2**20

@@ -34,11 +34,18 @@ from napari_omezarr.writing import (
     whole_chunks,
 )
 
-from .array_formats import as_zarr3, contained, itemsize_of, storage_of
 from .packing import Repack, StoredChunks
 from .tree import OLD_DOCUMENTS, read_tree
 from .undo import apply
-from .versions import check_version, upgraded, version_of
+from .versions import (
+    as_zarr3,
+    check_version,
+    contained,
+    itemsize_of,
+    storage_of,
+    upgraded,
+    version_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -1,16 +1,21 @@
-"""Metadata of OME-Zarr in a later version: the same, spelled anew; pure."""
+"""Documents in a later version: metadata of OME-Zarr, and of zarr 2 in zarr 3; pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
+from math import prod
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from napari_omezarr.errors import OptionError, UnsupportedDataError
 from napari_omezarr.metadata import Image, parse_document
 from napari_omezarr.writing import OURS, dataset_document
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 ORDER = ("0.4", "0.5", "0.6")
 """The versions that can be upgraded, and upgraded to."""
@@ -106,3 +111,255 @@ def _multiscales(
             }
         )
     return found
+
+
+# Array documents in another format or container, around the same stored chunks; pure.
+#
+# A chunk's bytes are the same in zarr 2 and zarr 3 if they are numbers that Blosc,
+# zstd or gzip compresses, or nothing does. What is around them is another matter:
+# their key, or a shard that holds many of them.
+
+_SHUFFLES = {0: "noshuffle", 1: "shuffle", 2: "bitshuffle"}
+_INDEX_CODECS: list[dict[str, Any]] = [
+    {"name": "bytes", "configuration": {"endian": "little"}},
+    {"name": "crc32c"},
+]
+_SHARDING = "sharding_indexed"
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkStorage:
+    """Where the chunks of an array are: their keys, and their places in shards.
+
+    ``codecs`` are those of a chunk, ``unit`` is what is stored as one object, in
+    pixels: a chunk, or a shard of whole chunks.
+    """
+
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    unit: tuple[int, ...]
+    codecs: tuple[Mapping[str, Any], ...]
+    key_name: str
+    separator: str
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether an object holds an index, and chunks by it."""
+        return self.key_name.endswith("+shards")
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """How many objects there are along each axis."""
+        return tuple(-(-n // u) for n, u in zip(self.shape, self.unit, strict=True))
+
+    @property
+    def per_unit(self) -> tuple[int, ...]:
+        """How many chunks an object has along each axis."""
+        return tuple(u // c for u, c in zip(self.unit, self.chunks, strict=True))
+
+    def key(self, index: Sequence[int]) -> str:
+        """Give the key of an object, below the array's path."""
+        numbers = [str(number) for number in index]
+        if self.key_name.startswith("v2"):
+            return self.separator.join(numbers) or "0"
+        return self.separator.join(["c", *numbers])
+
+    def units(self) -> Iterator[tuple[int, ...]]:
+        """Give the indices of all objects."""
+        return product(*map(range, self.grid))
+
+    def chunks_of(self, unit: Sequence[int]) -> Iterator[tuple[int, ...]]:
+        """Give the indices of the chunks of an object that lie in the array."""
+        ranges = []
+        for number, per, size, chunk in zip(
+            unit, self.per_unit, self.shape, self.chunks, strict=True
+        ):
+            ranges.append(
+                range(number * per, min((number + 1) * per, -(-size // chunk)))
+            )
+        return product(*ranges)
+
+
+def storage_of(document: Mapping[str, Any]) -> ChunkStorage:
+    """Find where an array's chunks are.
+
+    Parameters
+    ----------
+    document : Mapping
+        Of zarr 3, as it is stored or as `as_zarr3` gives it.
+
+    Raises
+    ------
+    UnsupportedDataError
+        Its container is another than chunks, or shards of chunks, on a regular grid.
+    """
+    shape = tuple(document["shape"])
+    keys = document["chunk_key_encoding"]
+    grid = document["chunk_grid"]
+    codecs = list(document["codecs"])
+    if grid["name"] != "regular" or keys["name"] not in ("default", "v2"):
+        raise _unusual("Its chunks lie on an unusual grid, or are called unusually")
+    usual = "." if keys["name"] == "v2" else "/"
+    separator = keys.get("configuration", {}).get("separator", usual)
+    unit = chunks = tuple(grid["configuration"]["chunk_shape"])
+    name = keys["name"]
+    if codecs and codecs[0]["name"] == _SHARDING:
+        sharding = codecs[0]["configuration"]
+        at_end = sharding.get("index_location", "end") == "end"
+        if len(codecs) > 1 or list(sharding["index_codecs"]) != _INDEX_CODECS:
+            raise _unusual("The index of its shards is an unusual one")
+        if not at_end:
+            raise _unusual("The index of its shards does not lie at their end")
+        chunks = tuple(sharding["chunk_shape"])
+        codecs = list(sharding["codecs"])
+        name = f"{name}+shards"
+    return ChunkStorage(shape, chunks, unit, tuple(codecs), name, separator)
+
+
+def as_zarr3(document: Mapping[str, Any], names: Sequence[str] = ()) -> dict[str, Any]:
+    """Describe an array of zarr 2 in zarr 3, its chunks where and as they are.
+
+    Parameters
+    ----------
+    document : Mapping
+        Of ``.zarray``.
+    names : sequence of str
+        The axes, if they are known.
+
+    Raises
+    ------
+    UnsupportedDataError
+        The bytes of its chunks would be others in zarr 3.
+    """
+    shape, dtype = list(document["shape"]), _dtype(document["dtype"])
+    if document.get("filters"):
+        raise _unusual("Its chunks pass filters, which zarr 3 does not know")
+    codecs: list[dict[str, Any]] = []
+    if document.get("order", "C") == "F" and len(shape) > 1:
+        order = list(reversed(range(len(shape))))
+        codecs.append({"name": "transpose", "configuration": {"order": order}})
+    plain: dict[str, Any] = {"name": "bytes"}
+    if dtype.itemsize > 1:
+        endian = "big" if dtype.byteorder == ">" else "little"
+        plain["configuration"] = {"endian": endian}
+    codecs.append(plain)
+    if document.get("compressor") is not None:
+        codecs.append(_compressor(document["compressor"], dtype))
+    separator = document.get("dimension_separator") or "."
+    return {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": shape,
+        "data_type": dtype.name,
+        "chunk_grid": {
+            "name": "regular",
+            "configuration": {"chunk_shape": list(document["chunks"])},
+        },
+        "chunk_key_encoding": {
+            "name": "v2",
+            "configuration": {"separator": separator},
+        },
+        "fill_value": _fill(document.get("fill_value"), dtype),
+        "codecs": codecs,
+        "attributes": {},
+        **({"dimension_names": list(names)} if len(names) == len(shape) else {}),
+        "storage_transformers": [],
+    }
+
+
+def contained(
+    document: Mapping[str, Any], shards: Sequence[int] | None
+) -> dict[str, Any]:
+    """Describe an array of zarr 3 with its chunks in shards of so many pixels, or none.
+
+    Keys become those of zarr 3.
+    """
+    stored = storage_of(document)
+    codecs: list[Any] = [dict(codec) for codec in stored.codecs]
+    if shards is not None:
+        configuration = {
+            "chunk_shape": list(stored.chunks),
+            "codecs": codecs,
+            "index_codecs": _INDEX_CODECS,
+            "index_location": "end",
+        }
+        codecs = [{"name": _SHARDING, "configuration": configuration}]
+    unit = list(shards or stored.chunks)
+    return {
+        **document,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": unit}},
+        "chunk_key_encoding": {
+            "name": "default",
+            "configuration": {"separator": "/"},
+        },
+        "codecs": codecs,
+    }
+
+
+def itemsize_of(document: Mapping[str, Any]) -> int:
+    """Give the bytes of a pixel of an array of zarr 3."""
+    return _dtype(document["data_type"]).itemsize
+
+
+def bytes_of_unit(document: Mapping[str, Any]) -> int:
+    """Give the bytes of what is stored as one object, before it is compressed."""
+    return prod(storage_of(document).unit) * itemsize_of(document)
+
+
+def _dtype(name: Any) -> np.dtype[Any]:
+    try:
+        dtype = np.dtype(name) if isinstance(name, str) else None
+    except (TypeError, ValueError):
+        dtype = None
+    if dtype is None or dtype.kind not in "biufc":
+        raise _unusual("Its data type is none that zarr 3 knows")
+    return dtype
+
+
+def _compressor(said: Mapping[str, Any], dtype: np.dtype[Any]) -> dict[str, Any]:
+    match said.get("id"):
+        case "blosc":
+            shuffle = said.get("shuffle", 1)
+            if shuffle == -1:  # as numcodecs chooses it
+                shuffle = 2 if dtype.itemsize == 1 else 1
+            return {
+                "name": "blosc",
+                "configuration": {
+                    "cname": said.get("cname", "lz4"),
+                    "clevel": said.get("clevel", 5),
+                    "shuffle": _SHUFFLES[shuffle],
+                    "typesize": dtype.itemsize,
+                    "blocksize": said.get("blocksize", 0),
+                },
+            }
+        case "zstd":
+            return {
+                "name": "zstd",
+                "configuration": {
+                    "level": said.get("level", 0),
+                    "checksum": bool(said.get("checksum", False)),
+                },
+            }
+        case "gzip":
+            return {"name": "gzip", "configuration": {"level": said.get("level", 5)}}
+    raise _unusual(f"Its codec {str(said.get('id'))[:20]} is none of zarr 3")
+
+
+def _fill(value: Any, dtype: np.dtype[Any]) -> Any:
+    """Spell what is not stored: zarr 2 may leave it open, and readers then give 0."""
+    if value is None:
+        value = 0
+    if dtype.kind == "b":
+        return bool(value)
+    if dtype.kind == "c":
+        pair = value if isinstance(value, list) else [value, 0.0]
+        return [float(part) for part in pair]
+    if dtype.kind == "f":
+        return value if isinstance(value, str) else float(value)
+    return int(value)
+
+
+def _unusual(why: str) -> UnsupportedDataError:
+    return UnsupportedDataError(
+        f"{why}.", action="Convert it, which decodes its chunks and encodes them anew."
+    )

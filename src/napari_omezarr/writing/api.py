@@ -23,7 +23,6 @@ from napari_omezarr.store import (
     store_and_path,
 )
 
-from .annotations_there import add_annotations
 from .calibrating import Calibration, calibrate_image
 from .cluster import Cluster, active_client
 from .commit import ArchiveTarget, InPlaceTarget, LocalTarget
@@ -40,7 +39,7 @@ from .plan import plan_layers
 from .rendering import folder_name
 from .save import check_not_open, save
 from .source import as_source
-from .tables_there import update_labels
+from .tables_there import add_annotations, update_labels
 
 if TYPE_CHECKING:
     import os
@@ -50,7 +49,6 @@ if TYPE_CHECKING:
     import numpy as np
     from zarr.abc.store import Store
 
-    from .annotations_there import TableMode
     from .engine import Executor, Progress
     from .existing import ExistingImage
     from .from_arrays import ByAxis, UnitsByAxis
@@ -61,6 +59,7 @@ if TYPE_CHECKING:
     from .patching import Patched, PatchPlan
     from .plan import Plan
     from .save import Saved
+    from .tables_there import TableMode
 
     Address = str | os.PathLike[str] | Location | Store | zarr.Group | zarr.AsyncGroup
 
