@@ -60,7 +60,11 @@ def cli() -> str:
 def api() -> str:
     """Give the page that mkdocstrings fills with all public names."""
     objects = ["OMEImage", "OMEPlate", "OMEWell", "OMECollection"]
-    names = [f"{napari_omezarr._HOMES[name]}.{name}" for name in napari_omezarr.__all__]
+    homes = napari_omezarr._HOMES
+    names = [
+        f"{homes[name]}.{name}" if name in homes else name
+        for name in napari_omezarr.__all__
+    ]
     names += [f"opened.{name}" for name in objects]
     names += ["objects.label_objects", "objects.measure_objects", "region.load_region"]
     return "# Python API\n\n" + "\n\n".join(

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from . import aio
     from .errors import OMEZarrError
     from .layers import read_layers
     from .location import Location
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
         copy,
         listing,
         open,
-        open_async,
         validate,
         write,
         write_plate,
@@ -52,12 +52,12 @@ __all__ = [
     "add_labels",
     "add_plate_labels",
     "add_tables",
+    "aio",
     "append",
     "calibrate",
     "copy",
     "listing",
     "open",
-    "open_async",
     "patch",
     "plan_patch",
     "plan_write",
@@ -87,7 +87,6 @@ _HOMES = {
     "copy": "opened",
     "listing": "opened",
     "open": "opened",
-    "open_async": "opened",
     "patch": "writing",
     "plan_patch": "writing",
     "plan_write": "writing",
@@ -106,6 +105,8 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     # napari imports this package to ask whether it claims a name: that must not
     # cost the second that zarr, dask and aiohttp take.
+    if name == "aio":
+        return import_module(".aio", __name__)
     if name not in _HOMES:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)

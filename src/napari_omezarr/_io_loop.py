@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from itertools import islice
 from threading import Lock
@@ -125,6 +126,34 @@ async def on_io_loop(coroutine: Coroutine[Any, Any, T]) -> T:
         return await coroutine
     future = asyncio.run_coroutine_threadsafe(coroutine, io_loop())
     return await asyncio.wrap_future(future)
+
+
+async def in_thread(work: Callable[[], T], end: Callable[[], object]) -> T:
+    """Await work that blocks, in a thread, from whatever loop the caller runs on.
+
+    A caller that is cancelled calls `end`, and gets its cancellation when the work has
+    ended; what has not begun by then never begins.
+    """
+    first = Lock()  # whoever takes it says whether the work begins
+
+    def begin() -> T:
+        if not first.acquire(blocking=False):
+            raise CancelledError
+        return work()
+
+    running = asyncio.ensure_future(asyncio.to_thread(begin))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        if first.acquire(blocking=False):
+            running.cancel()
+            raise
+        end()
+        while not running.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([running])
+        running.exception()  # it is told to nobody
+        raise
 
 
 # Work of libraries, whose exceptions may be of any type.

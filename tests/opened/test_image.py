@@ -307,7 +307,7 @@ def test_one_image_is_read_from_many_threads(image, made):
 
 def test_it_opens_and_reads_on_a_loop_of_the_caller(made):
     async def work():
-        image = await napari_omezarr.open_async(made[0], labels=False)
+        image = await napari_omezarr.aio.open(made[0], labels=False)
         assert not image.labels
         parts = (image.read_async({"c": c, "z": (0.4, 0.6)}, level=1) for c in (0, 1))
         return await asyncio.gather(*parts)

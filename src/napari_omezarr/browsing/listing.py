@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from napari_omezarr._io_loop import start
+from napari_omezarr._io_loop import awaited, start
 from napari_omezarr.connections import locate
 from napari_omezarr.errors import (
     ListingDeniedError,
@@ -379,13 +379,13 @@ def entries_of(place: Location, *, files: bool = False) -> Iterator[Entry]:
     """
     pages, prober = Listing(place, files=files), Prober()
     while True:
-        page = pages.more().result()
+        page = awaited(pages.more())
         looked_at = [
             None if files or entry.recognised else prober.start(entry)
             for entry in page.entries
         ]
         for entry, future in zip(page.entries, looked_at, strict=True):
-            yield entry if future is None else future.result()
+            yield entry if future is None else awaited(future)
         if page.is_last:
             return
 

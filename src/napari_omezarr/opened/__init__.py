@@ -3,7 +3,7 @@
 from .groups import OMECollection, OMEPlate, OMEWell
 from .image import OMEImage
 from .plates import add_plate_labels, write_plate
-from .verbs import copy, listing, open, open_async, validate, write
+from .verbs import copy, listing, open, validate, write
 
 __all__ = [
     "OMECollection",
@@ -14,7 +14,6 @@ __all__ = [
     "copy",
     "listing",
     "open",
-    "open_async",
     "validate",
     "write",
     "write_plate",

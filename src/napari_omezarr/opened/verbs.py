@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from napari_omezarr._io_loop import Stop, run
+from napari_omezarr._io_loop import run
 from napari_omezarr.browsing import copy_store, entries_of
 from napari_omezarr.browsing import validate as check
 from napari_omezarr.errors import OptionError
@@ -110,50 +109,6 @@ def open(address: Address, **choices: Unpack[OpenChoices]) -> Opened:
             options[name] = tuple(map(str, options[name]))
     reading = read_current(place_of(address, **said), ReadOptions(**options))
     return _opened(reading)
-
-
-async def open_async(address: Address, **choices: Unpack[OpenChoices]) -> Opened:
-    """Open what lies at an address, on whatever loop the caller runs; see `open`.
-
-    Cancelling it ends the requests.
-
-    Parameters
-    ----------
-    address, **choices
-        As for `open`.
-
-    Returns
-    -------
-    OMEImage, OMEPlate, OMEWell or OMECollection
-        As `open`.
-
-    Raises
-    ------
-    OMEZarrError
-        As `open`.
-
-    Examples
-    --------
-    >>> import asyncio
-    >>> from napari_omezarr import open_async
-    >>> from napari_omezarr.samples import write_cells
-    >>> _ = write_cells("cells.ome.zarr", shape=(8, 64, 64))
-    >>> async def corner():
-    ...     image = await open_async("cells.ome.zarr")
-    ...     return await image.read_async({"c": 0, "z": 0, "y": (0, 1), "x": (0, 1)})
-    >>> asyncio.run(corner()).shape
-    (6, 6)
-    """
-    stop = Stop()
-
-    def work() -> Opened:
-        with stop.heeded():
-            return open(address, **choices)
-
-    try:
-        return await asyncio.to_thread(work)
-    finally:
-        stop.say()
 
 
 def place_of(address: Address, **said: Any) -> Location:

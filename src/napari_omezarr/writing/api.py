@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+import numpy as np
 import zarr
 from zarr.storage import LocalStore
 
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from threading import Event
 
-    import numpy as np
     from zarr.abc.store import Store
 
     from .engine import Executor, Progress
@@ -756,7 +756,8 @@ def undo_patch(patched: Patched) -> Patched:
 def _edit(
     start: Sequence[int], values: np.ndarray, original: np.ndarray | None
 ) -> Edit:
-    return Edit(tuple(int(first) for first in start), values, original)
+    before = None if original is None else np.asarray(original)
+    return Edit(tuple(int(first) for first in start), np.asarray(values), before)
 
 
 def append(  # noqa: PLR0913 - one verb, all its choices by name
