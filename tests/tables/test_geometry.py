@@ -16,7 +16,7 @@ from napari_omezarr.errors import MetadataError, NodeNotFoundError, OptionError
 from napari_omezarr.layers import regions_of
 from napari_omezarr.location import Location
 from napari_omezarr.tables import csv_bytes, geometry_of, stored_tables, table_of
-from napari_omezarr.tables.spatial import parse_wkb
+from napari_omezarr.tables.geometry import parse_wkb
 from napari_omezarr.writing import write_image
 from stored_tables import parquet, put_group, put_regions
 

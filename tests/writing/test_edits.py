@@ -28,10 +28,9 @@ from napari_omezarr.writing import (
     write_layers,
 )
 from napari_omezarr.writing.downsample import downsample
-from napari_omezarr.writing.existing import changed, update_image
+from napari_omezarr.writing.existing import changed, label_names, update_image
 from napari_omezarr.writing.from_layers import describe
 from napari_omezarr.writing.hierarchy import FolderHierarchy, StoreHierarchy
-from napari_omezarr.writing.labels import label_names
 from small_images import put_image, put_labels
 
 VERSIONS = ("0.4", "0.5", "0.6")

@@ -19,9 +19,8 @@ from napari_omezarr.store import open_lister, open_store
 
 from .annotated import AnnotatedTable
 from .files import PARQUET, TEXT, check_ending, parse_file
-from .geometry import GEOMETRY, table_of_geometry
+from .geometry import ENCODINGS, GEOMETRY, read_spatial, table_of_geometry
 from .nodes import TableDocuments, TableNode, below
-from .spatial import ENCODINGS, read_spatial
 from .table import LABEL, Table, column_of, whole
 
 GROUP = "tables"

@@ -24,11 +24,10 @@ from napari_omezarr.store import (
     store_and_path,
 )
 
-from .calibrating import Calibration, calibrate_image
 from .cluster import Cluster, active_client
 from .commit import ArchiveTarget, InPlaceTarget, LocalTarget
 from .engine import Running, Threads
-from .existing import open_existing, update_image
+from .existing import Calibration, calibrate_image, open_existing, update_image
 from .from_arrays import Channels, Grid, describe_array, describe_labels
 from .from_layers import describe, is_array, layer_data, listed, understood
 from .growing import Growth, grow

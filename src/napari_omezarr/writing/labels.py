@@ -17,6 +17,8 @@ from .encode import ZarrDocument, group_documents, zarr_format
 from .existing import (
     ExistingImage,
     changed,
+    label_names,
+    listed_labels,
     ome_block,
     open_existing,
     read_group,
@@ -33,7 +35,7 @@ from .save import save
 from .tables_there import drop_older, list_documents, list_table, with_free_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from .engine import Executor, Running
     from .hierarchy import Hierarchy
@@ -163,12 +165,6 @@ def _with_free_table(plan: Plan, hierarchy: Hierarchy) -> Plan:
     return replace(plan, images=(replace(planned, features=features),))
 
 
-def label_names(hierarchy: Hierarchy) -> tuple[str, ...]:
-    """Give the labels that an image lists; none where it has no labels group."""
-    group = read_group(hierarchy, "labels")
-    return tuple(_listed(group.block)) if group else ()
-
-
 def _spec(image: ExistingImage) -> ImageSpec:
     """Describe the image that is there, so that a grid can be compared with it."""
     multiscale = image.multiscale
@@ -190,7 +186,7 @@ def _list(
             attributes = labels_attributes(version, [name])
             return dict(group_documents("labels", attributes, version)[-1].content)
         block = ome_block(document, zarr_format(version))
-        names = _listed(block)
+        names = listed_labels(block)
         if name in names:
             return None
         names.insert(len(names) if place is None else place, name)
@@ -208,7 +204,7 @@ def _unlist(hierarchy: Hierarchy, name: str, version: Version) -> None:
 
     def shortened(document: dict[str, Any] | None) -> dict[str, Any] | None:
         block = ome_block(document or {}, zarr_format(version))
-        names = _listed(block)
+        names = listed_labels(block)
         if name not in names:
             return None
         block["labels"] = [other for other in names if other != name]
@@ -219,11 +215,6 @@ def _unlist(hierarchy: Hierarchy, name: str, version: Version) -> None:
 
 def _list_key(version: Version) -> str:
     return f"labels/{GROUP_DOCUMENT[zarr_format(version)]}"
-
-
-def _listed(block: Mapping[str, Any]) -> list[str]:
-    names = block.get("labels")
-    return [str(n) for n in names] if isinstance(names, list) else []
 
 
 def _labels_documents(hierarchy: Hierarchy, version: Version) -> list[ZarrDocument]:
