@@ -12,8 +12,8 @@ from napari_omezarr import errors
 from napari_omezarr.browsing import Entry, EntryKind, Listing, Prober, raw_documents
 from napari_omezarr.browsing.entries import size_text
 from napari_omezarr.location import Location
-from napari_omezarr.store import run
-from napari_omezarr.store.open import FolderItems, open_lister
+from napari_omezarr.store import open_lister, run
+from napari_omezarr.store.local import FolderItems
 from quick_retries import QUICK
 from servers import faults
 from servers.wire import Answer, WireServer

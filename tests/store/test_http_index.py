@@ -14,7 +14,7 @@ from napari_omezarr.browsing import EntryKind, Listing
 from napari_omezarr.errors import ListingDeniedError
 from napari_omezarr.location import Location
 from napari_omezarr.store import ObjectMeta, open_lister, run
-from napari_omezarr.store.http_index import index_items
+from napari_omezarr.store.web_server import index_items
 from quick_retries import QUICK
 from small_images import put_image
 

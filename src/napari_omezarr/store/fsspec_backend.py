@@ -7,7 +7,7 @@ GitHub, IPFS, and fsspec's caches before any place.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -34,14 +34,16 @@ from .backend import (
     PutMode,
     RequestStats,
     WritableBackend,
+    about_listing,
     fitted,
+    not_listed,
     span,
 )
-from .error_mapping import ErrorContext, Reason, RequestFailed
+from .error_mapping import ErrorContext, Reason, RequestFailed, translate
 from .filesystems import SharedFilesystem, is_absence, shared_filesystem
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Iterable, Mapping
 
     from zarr.abc.store import ByteRequest
 
@@ -274,6 +276,41 @@ class WebdavBackend(FsspecBackend):
         return await self._web.read(key, wanted)
 
 
+# What lies at a path.
+
+
+@dataclass(frozen=True, slots=True)
+class FsspecItems:
+    """The items of a path of an fsspec filesystem."""
+
+    filesystem: FsspecBackend
+    url: str
+
+    async def __call__(self) -> Iterable[ObjectMeta]:
+        """List the path."""
+        context = self.filesystem.context(self.url)
+        try:
+            return [_described(row) for row in await self.filesystem.list_folder()]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise translate(error, context) from None
+        except RequestFailed as failure:
+            problem = failure
+        raise about_listing(translate(problem, context), self.url)
+
+    async def deep(self) -> Iterable[ObjectMeta]:
+        """Refuse: nothing asks for it."""
+        raise not_listed(self.url)
+
+
+def _described(row: Mapping[str, Any]) -> ObjectMeta:
+    name = str(row["name"]).rstrip("/").rpartition("/")[2]
+    if row.get("type") == "directory":
+        return ObjectMeta(name, True)
+    return ObjectMeta(name, False, row.get("size"))
+
+
 def status_of(error: Exception) -> int:
     """Find the HTTP status that the libraries keep under several names."""
     for name in ("status", "code", "status_code"):
@@ -334,7 +371,8 @@ def web_is_enough(location: Location) -> bool:
 
 
 def _as_files_on_the_web(location: Location, retry: RetryPolicy) -> ObjectBackend:
-    from .http import Access, HttpBackend, proxy_for
+    from .http import Access, proxy_for
+    from .web_server import HttpBackend
 
     endpoint = location.endpoint or "https://storage.googleapis.com"
     path = f"{location.root}/{location.path}".rstrip("/")

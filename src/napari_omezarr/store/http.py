@@ -1,4 +1,4 @@
-"""Requests over HTTP, what their answers say, and the files of a web server."""
+"""Requests over HTTP, and what their answers say of objects."""
 
 from __future__ import annotations
 
@@ -10,36 +10,28 @@ import ssl
 import sys
 import urllib.request
 import zlib
-from collections import OrderedDict
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from weakref import WeakKeyDictionary
 
 import aiohttp
 from yarl import URL
-from zarr.abc.store import RangeByteRequest, SuffixByteRequest
 
 from napari_omezarr._io_loop import io_loop
-from napari_omezarr.connections import key_store, sign_in_headers
-from napari_omezarr.errors import OptionError, SignInNeededError
 
 from .absence import says_absent
 from .backend import (
-    FIRST_BYTE,
-    REMOTE_CONCURRENCY,
     GetResult,
-    NoteList,
-    ObjectBackend,
     RequestStats,
     cut,
     most_bytes,
     range_header,
     span,
 )
-from .error_mapping import ErrorContext, Reason, RequestFailed, failure_of
+from .error_mapping import Reason, RequestFailed, failure_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -67,7 +59,7 @@ _REDIRECTED = (301, 302, 303, 307, 308)
 # Where parts are asked for and whole bodies come instead: how long a body may be to
 # be taken whole, how much of a longer one is read past to get at a part, and from
 # where on it is worth a request to find out whether exact ranges work.
-_TAKEN_WHOLE = 64 << 20
+TAKEN_WHOLE = 64 << 20
 _READ_PAST = 256 << 20
 _WORTH_A_REQUEST = 1 << 20
 _WHOLE_AT_ONCE = 2
@@ -167,9 +159,10 @@ _SessionKey = tuple[int, asyncio.AbstractEventLoop, str | None, bool]
 _sessions: dict[_SessionKey, aiohttp.ClientSession] = {}
 
 
-async def _take_all(
+async def take_all(
     response: aiohttp.ClientResponse, stats: RequestStats
 ) -> RawResponse:
+    """Take a whole body, up to what is read at most."""
     body = await _read(response, most_bytes(), stats)
     return RawResponse(response.status, response.headers, body)
 
@@ -248,7 +241,7 @@ async def send(
     stats: RequestStats,
     take: Callable[
         [aiohttp.ClientResponse, RequestStats], Awaitable[RawResponse]
-    ] = _take_all,
+    ] = take_all,
 ) -> RawResponse:
     """Send one request and take its answer, whatever its status; on the I/O loop.
 
@@ -296,7 +289,7 @@ async def send(
     raise RequestFailed(reason=reason)
 
 
-async def _take_part(
+async def take_part(
     wanted: ByteRequest,
     access: Access,
     response: aiohttp.ClientResponse,
@@ -312,10 +305,10 @@ async def _take_part(
         return RawResponse(response.status, response.headers, body)
     size = response.content_length
     if size is not None and size <= _WORTH_A_REQUEST:
-        return await _take_all(response, stats)
+        return await take_all(response, stats)
     async with access.whole_bodies:
-        if size is None or size <= _TAKEN_WHOLE:
-            body = await _read_up_to(response, _TAKEN_WHOLE, stats)
+        if size is None or size <= TAKEN_WHOLE:
+            body = await _read_up_to(response, TAKEN_WHOLE, stats)
             return RawResponse(response.status, response.headers, body)
         start, end = span(wanted, size)
         # A part of what is encoded cannot be decoded.
@@ -327,7 +320,7 @@ async def _take_part(
     return RawResponse(response.status, response.headers, body, start, size)
 
 
-async def _take_small(
+async def take_small(
     wanted: ByteRequest,
     access: Access,
     response: aiohttp.ClientResponse,
@@ -336,7 +329,7 @@ async def _take_small(
     """Take nothing of a long body that came instead of a part, but its length."""
     size = response.content_length
     if response.status != 200 or size is None or size <= _WORTH_A_REQUEST:
-        return await _take_part(wanted, access, response, stats)
+        return await take_part(wanted, access, response, stats)
     response.close()
     return RawResponse(response.status, response.headers, b"", size, size)
 
@@ -634,7 +627,7 @@ def _permission(headers: Mapping[str, str]) -> tuple[bool, int | None]:
     return storable, int(seconds) if seconds.isdecimal() else None
 
 
-def _suffix_understood(raw: RawResponse, asked: str) -> tuple[bool, int | None]:
+def suffix_understood(raw: RawResponse, asked: str) -> tuple[bool, int | None]:
     """Say whether an answer is one to ``bytes=-N``, and the object's size if not."""
     match raw.status:
         case 200:
@@ -649,272 +642,3 @@ def _suffix_understood(raw: RawResponse, asked: str) -> tuple[bool, int | None]:
             size = _unsatisfied(raw)
             return size == 0, size
     return raw.status not in (400, 501), None
-
-
-# Files on a web server.
-
-
-class _WholeBodies:
-    """The last whole bodies that came instead of parts, up to a number of bytes."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._size = 0
-        self._kept: OrderedDict[str, Response] = OrderedDict()
-
-    def find(self, key: str) -> Response | None:
-        """Give the body of a key, if it is kept."""
-        if key in self._kept:
-            self._kept.move_to_end(key)
-        return self._kept.get(key)
-
-    def keep(self, key: str, response: Response) -> None:
-        """Keep a body, and drop those that were not asked for longest."""
-        self.drop(key)
-        self._kept[key] = response
-        self._size += response.total
-        while self._size > self._limit:
-            self._size -= self._kept.popitem(last=False)[1].total
-
-    def drop(self, key: str) -> None:
-        """Drop the body of a key."""
-        if before := self._kept.pop(key, None):
-            self._size -= before.total
-
-
-class HeaderSignIn:
-    """The headers that sign in at one web host: a person's own, from the key store."""
-
-    def __init__(self, name: str, endpoint: str) -> None:
-        self.name = name
-        self._endpoint = endpoint
-        self._headers: Mapping[str, str] | None = None
-        self._revision = -1
-        self._finding = asyncio.Lock()
-
-    async def headers(self) -> Mapping[str, str]:
-        """Find them; a keychain may have to ask the person, so not on the loop.
-
-        Raises
-        ------
-        SignInNeededError
-            They are not known any more, or none that can be sent.
-        """
-        async with self._finding:
-            revision = key_store().revision
-            if self._headers is None or self._revision != revision:
-                self._headers = await asyncio.to_thread(self._find)
-                self._revision = revision
-        return self._headers
-
-    def _find(self) -> Mapping[str, str]:
-        keys = key_store().find(self.name)
-        with suppress(OptionError):
-            if keys is not None and keys.access_key == self._endpoint:
-                return sign_in_headers(keys)
-        sentence = f"The token of the connection {self.name} is not known any more."
-        raise SignInNeededError(sentence, action="Type it again in the connection.")
-
-
-class HttpBackend(ObjectBackend):
-    """The keys below a web address.
-
-    Parameters
-    ----------
-    address : callable
-        From a key to its whole address, encoded and with the query.
-    access : Access
-        What to trust and how long to wait.
-    bucket : str, optional
-        The bucket behind the address, if it is one.
-    extra : str, optional
-        Our extra dependency that could sign in here.
-    sign_in : HeaderSignIn, optional
-        What signs in at the host of these addresses.
-    """
-
-    def __init__(
-        self,
-        address: Callable[[str], str],
-        access: Access,
-        *,
-        bucket: str = "",
-        extra: str = "",
-        sign_in: HeaderSignIn | None = None,
-    ) -> None:
-        self.concurrency = REMOTE_CONCURRENCY
-        self.stats = RequestStats()
-        self._bucket = bucket
-        self._extra = extra
-        self._sign_in = sign_in
-        self._address = address
-        self._access = access
-        self._notes = NoteList()
-        self._has_ranges = True
-        self._has_suffixes = True
-        self._bodies = _WholeBodies(_TAKEN_WHOLE)
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Sentences about what this server cannot do."""
-        return self._notes.sentences
-
-    async def read(
-        self, key: str, wanted: ByteRequest | None = None
-    ) -> GetResult | None:
-        """Read a key by one GET, or by two or three where the server has no such."""
-        return (await self.respond(key, wanted)).result(wanted)
-
-    async def respond(
-        self, key: str, wanted: ByteRequest | None, etag: str = ""
-    ) -> Response:
-        """Read as `read` does, unless the object is of the version that is named."""
-        if wanted is None or etag:
-            return await self._respond(key, wanted, etag)
-        if self._has_ranges:
-            return self._bodies.find(key) or await self._respond(key, wanted)
-        # Whoever wants another part of the same body waits for it.
-        lock = self._locks.setdefault(key, asyncio.Lock())
-        async with lock:
-            return self._bodies.find(key) or await self._respond(key, wanted)
-
-    async def version(self, key: str) -> str:
-        """Ask for the first byte, and take the version that the answer names."""
-        return (await self._respond(key, FIRST_BYTE)).etag
-
-    def forget(self, key: str) -> None:
-        """Drop the whole body of a key."""
-        self._bodies.drop(key)
-
-    async def _respond(
-        self, key: str, wanted: ByteRequest | None, etag: str = ""
-    ) -> Response:
-        if isinstance(wanted, SuffixByteRequest):
-            return await self._end(key, wanted, etag)
-        return await self._get(key, wanted, etag)
-
-    async def _get(
-        self, key: str, wanted: ByteRequest | None, etag: str = ""
-    ) -> Response:
-        """Read by one GET, or by another one where a part came encoded."""
-        headers = headers_for(wanted, etag)
-        if wanted is None:
-            return response_of(await self._send("GET", key, headers), headers)
-        take = partial(_take_part, wanted, self._access)
-        raw = await self._send("GET", key, headers, take)
-        if raw.status == 206 and is_encoded(raw.headers):
-            return await self._get_decoded(key, wanted, etag)
-        return self._kept(key, wanted, raw, response_of(raw, headers))
-
-    async def _get_decoded(self, key: str, wanted: ByteRequest, etag: str) -> Response:
-        """Ask for all: a part of what is encoded is not a part of the object."""
-        headers = headers_for(None, etag)
-        take = partial(_take_part, wanted, self._access)
-        raw = await self._send("GET", key, headers, take)
-        return self._kept(key, wanted, raw, response_of(raw, headers))
-
-    def _kept(
-        self, key: str, wanted: ByteRequest, raw: RawResponse, response: Response
-    ) -> Response:
-        """Keep a whole body that came instead of a part, for the parts to come."""
-        if raw.status != 200 or response.body is None:
-            return response
-        exact = not isinstance(wanted, SuffixByteRequest)
-        whole = span(wanted, response.total) == (0, response.total)
-        if exact and not whole and not is_encoded(raw.headers):
-            self._found_no_ranges()
-        if not response.partial:
-            self._bodies.keep(key, response)
-        return response
-
-    def _found_no_ranges(self) -> None:
-        self._has_ranges = False
-        host = self.context("").host
-        self._notes.add(f"{host} sends files only whole, so parts of them are slow.")
-
-    async def _end(self, key: str, wanted: SuffixByteRequest, etag: str) -> Response:
-        """Read the last bytes, by the object's length if the server does not count.
-
-        ``bytes=-N`` is refused by some (400, 416, 501), ignored by others, and by
-        a few taken for the first N bytes. They know other ranges.
-        """
-        total, ignored = None, False
-        if self._has_suffixes:
-            headers = headers_for(wanted, etag)
-            take = _take_small if self._has_ranges else _take_part
-            taking = partial(take, wanted, self._access)
-            raw = await self._send("GET", key, headers, taking)
-            if raw.status == 206 and is_encoded(raw.headers):
-                return await self._get_decoded(key, wanted, etag)
-            understood, total = _suffix_understood(raw, headers["Range"])
-            if understood or (raw.status == 200 and not self._has_ranges):
-                return self._kept(key, wanted, raw, response_of(raw, headers))
-            ignored = raw.status == 200
-        if total is None:
-            first = await self._get(key, FIRST_BYTE, etag)
-            if not (first.partial and first.body):  # whole, missing, the same, empty
-                self._has_suffixes &= not first.body
-                return first
-            total = first.total or await self._announced(key)
-        exact = RangeByteRequest(max(0, total - wanted.suffix), total)
-        response = await self._get(key, exact, etag)
-        if response.body is not None and response.total not in (0, total):
-            # It was written anew in between: the end is elsewhere now.
-            raise RequestFailed(reason=Reason.TRUNCATED)
-        # Where all ranges are ignored, a suffix brings the whole body as well.
-        self._has_suffixes = ignored and not self._has_ranges
-        return response
-
-    async def _announced(self, key: str) -> int:
-        """Ask for the length alone, where an answer to a range does not say it."""
-        raw = await self._send("HEAD", key, {})
-        length = raw.headers.get("Content-Length", "")
-        if raw.status != 200 or not length.isdecimal() or is_encoded(raw.headers):
-            raise RequestFailed(reason=Reason.WRONG_RANGE)
-        return int(length)
-
-    async def _send(
-        self,
-        method: str,
-        key: str,
-        headers: Mapping[str, str],
-        take: Callable[
-            [aiohttp.ClientResponse, RequestStats], Awaitable[RawResponse]
-        ] = _take_all,
-    ) -> RawResponse:
-        request = Request(method, self._address(key), headers)
-        if self._sign_in is not None:
-            request = replace(request, sign_in=await self._sign_in.headers())
-        try:
-            return await send(request, self._access, self.stats, take)
-        except RequestFailed as failure:
-            if failure.reason is Reason.NO_RANGES:
-                self._found_no_ranges()
-            raise
-
-    def say_not_signed(self, name: str) -> None:
-        """Say that a connection was named whose token is for another host."""
-        self._notes.add(f"{name} signs in at another host, and was not used here.")
-
-    def verdict(self, failure: RequestFailed) -> RequestFailed:
-        """Say of a refusal whether somebody had signed in."""
-        signed = self._sign_in is not None and failure.reason is Reason.REFUSED
-        return replace(failure, signed=True) if signed else failure
-
-    def identity(self, key: str) -> str:
-        """Give the address, with whatever signs it."""
-        return self._address(key)
-
-    def context(self, url: str, doing: str = "read") -> ErrorContext:
-        """Describe this place for the words of an error about `url`."""
-        parts = urlsplit(self._address(""))
-        return ErrorContext(
-            url,
-            parts.netloc.rpartition("@")[2],
-            bucket=self._bucket,
-            profile=self._sign_in.name if self._sign_in else None,
-            has_query=bool(parts.query),
-            extra=self._extra,
-            doing=doing,
-        )

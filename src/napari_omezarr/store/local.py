@@ -1,13 +1,16 @@
-"""Files of this computer, read in threads."""
+"""Files of this computer, read and listed in threads."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import stat
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_omezarr.errors import StoreError
+from napari_omezarr.errors import NodeNotFoundError, StoreError
 from napari_omezarr.location import is_below
 
 from .absence import NO_FILE
@@ -15,14 +18,15 @@ from .backend import (
     LOCAL_CONCURRENCY,
     GetResult,
     ObjectBackend,
+    ObjectMeta,
     RequestStats,
     most_bytes,
     span,
 )
-from .error_mapping import ErrorContext, Reason, RequestFailed
+from .error_mapping import ErrorContext, Reason, RequestFailed, translate
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable
 
     from zarr.abc.store import ByteRequest
 
@@ -80,3 +84,61 @@ def _read(file: Path, wanted: ByteRequest | None) -> GetResult | None:
 def _no_file(file: Path) -> StoreError:
     sentence = f"{file} is a device or a pipe, and no file."
     return StoreError(sentence, action="Choose a folder of files.", url=str(file))
+
+
+# What lies in a folder.
+
+
+@dataclass(frozen=True, slots=True)
+class FolderItems:
+    """The items of a folder of this computer."""
+
+    folder: Path
+    url: str
+
+    async def __call__(self) -> Iterable[ObjectMeta]:
+        """Look into the folder, in a thread."""
+        try:
+            return await asyncio.to_thread(_in_folder, self.folder)
+        except (FileNotFoundError, NotADirectoryError):
+            sentence = f"There is no folder {self.url}."
+            action = "Check the address."
+            raise NodeNotFoundError(sentence, action=action, url=self.url) from None
+        except OSError as error:
+            raise translate(error, ErrorContext(self.url)) from None
+
+    async def deep(self) -> Iterable[ObjectMeta]:
+        """Walk the folder, in a thread; links to folders are not followed."""
+        return await asyncio.to_thread(_below, self.folder)
+
+
+def _in_folder(folder: Path) -> list[ObjectMeta]:
+    items = []
+    for path in folder.iterdir():
+        try:
+            known = path.stat()
+        except OSError:  # a link to nowhere
+            continue
+        if path.is_dir():
+            items.append(ObjectMeta(path.name, True))
+        else:
+            when = datetime.fromtimestamp(known.st_mtime, UTC)
+            written = when.isoformat(timespec="seconds").replace("+00:00", "Z")
+            items.append(ObjectMeta(path.name, False, known.st_size, written))
+    return items
+
+
+def _below(folder: Path) -> list[ObjectMeta]:
+    return [
+        ObjectMeta((Path(root) / name).relative_to(folder).as_posix(), False, size)
+        for root, _, names in os.walk(folder)
+        for name in names
+        if (size := _size(Path(root) / name)) is not None
+    ]
+
+
+def _size(file: Path) -> int | None:
+    try:
+        return file.stat().st_size
+    except OSError:  # a link to nowhere
+        return None

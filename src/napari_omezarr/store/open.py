@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -23,7 +19,6 @@ from napari_omezarr.connections import (
 )
 from napari_omezarr.errors import (
     BucketNotFoundError,
-    NodeNotFoundError,
     OptionError,
     StoreError,
 )
@@ -35,156 +30,23 @@ from .backend import (
     ObjectMeta,
     RequestStats,
     WholeLister,
-    about_listing,
     not_listed,
 )
 from .cached import with_disk_cache
-from .error_mapping import ErrorContext, RequestFailed, translate
-from .retry import FAILURES, RetryPolicy, retrying
+from .error_mapping import ErrorContext
+from .retry import RetryPolicy
 from .store import RemoteStore
 from .writable import WritablePlace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Mapping
+    from collections.abc import Callable, Coroutine, Iterable
 
     from zarr.abc.store import ByteRequest
 
     from .backend import GetResult, Lister, WritableBackend
-    from .fsspec_backend import FsspecBackend
     from .object_store import BucketLister, S3Reader
-    from .zip import ZipBackend
 
 _ZIP = b"PK\x03\x04"
-
-# What lies in a folder of this computer, in an archive, in an fsspec filesystem.
-
-
-@dataclass(frozen=True, slots=True)
-class FolderItems:
-    """The items of a folder of this computer."""
-
-    folder: Path
-    url: str
-
-    async def __call__(self) -> Iterable[ObjectMeta]:
-        """Look into the folder, in a thread."""
-        try:
-            return await asyncio.to_thread(_in_folder, self.folder)
-        except (FileNotFoundError, NotADirectoryError):
-            sentence = f"There is no folder {self.url}."
-            action = "Check the address."
-            raise NodeNotFoundError(sentence, action=action, url=self.url) from None
-        except OSError as error:
-            raise translate(error, ErrorContext(self.url)) from None
-
-    async def deep(self) -> Iterable[ObjectMeta]:
-        """Walk the folder, in a thread; links to folders are not followed."""
-        return await asyncio.to_thread(_below, self.folder)
-
-
-@dataclass(frozen=True, slots=True)
-class ZipItems:
-    """The items of a folder in a zip file."""
-
-    archive: ZipBackend
-    url: str
-    retry: RetryPolicy
-
-    async def __call__(self) -> Iterable[ObjectMeta]:
-        """Read the archive's directory, once for all who ask."""
-        return in_tree(await self._sizes())
-
-    async def deep(self) -> Iterable[ObjectMeta]:
-        """Give all members, from the archive's directory."""
-        sizes = await self._sizes()
-        return [
-            ObjectMeta(p, False, n) for p, n in sizes.items() if not p.endswith("/")
-        ]
-
-    async def _sizes(self) -> Mapping[str, int]:
-        found = await retrying(self.archive.sizes, self.retry, asyncio.Semaphore(1))
-        if not isinstance(found, FAILURES):
-            return found
-        if isinstance(found, RequestFailed):
-            found = self.archive.verdict(found)
-        raise translate(found, self.archive.context(self.url))
-
-
-@dataclass(frozen=True, slots=True)
-class FsspecItems:
-    """The items of a path of an fsspec filesystem."""
-
-    filesystem: FsspecBackend
-    url: str
-
-    async def __call__(self) -> Iterable[ObjectMeta]:
-        """List the path."""
-        context = self.filesystem.context(self.url)
-        try:
-            return [_described(row) for row in await self.filesystem.list_folder()]
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise translate(error, context) from None
-        except RequestFailed as failure:
-            problem = failure
-        raise about_listing(translate(problem, context), self.url)
-
-    async def deep(self) -> Iterable[ObjectMeta]:
-        """Refuse: nothing asks for it."""
-        raise not_listed(self.url)
-
-
-def in_tree(sizes: Mapping[str, int]) -> list[ObjectMeta]:
-    """Give what lies directly below the root of a tree, from the paths of its files."""
-    folders: dict[str, None] = {}
-    files = []
-    for path, size in sizes.items():
-        name, slash, _ = path.partition("/")
-        if slash and name:
-            folders.setdefault(name)
-        elif name:
-            files.append(ObjectMeta(name, False, size))
-    return [*(ObjectMeta(name, True) for name in folders), *files]
-
-
-def _in_folder(folder: Path) -> list[ObjectMeta]:
-    items = []
-    for path in folder.iterdir():
-        try:
-            known = path.stat()
-        except OSError:  # a link to nowhere
-            continue
-        if path.is_dir():
-            items.append(ObjectMeta(path.name, True))
-        else:
-            when = datetime.fromtimestamp(known.st_mtime, UTC)
-            written = when.isoformat(timespec="seconds").replace("+00:00", "Z")
-            items.append(ObjectMeta(path.name, False, known.st_size, written))
-    return items
-
-
-def _below(folder: Path) -> list[ObjectMeta]:
-    return [
-        ObjectMeta((Path(root) / name).relative_to(folder).as_posix(), False, size)
-        for root, _, names in os.walk(folder)
-        for name in names
-        if (size := _size(Path(root) / name)) is not None
-    ]
-
-
-def _size(file: Path) -> int | None:
-    try:
-        return file.stat().st_size
-    except OSError:  # a link to nowhere
-        return None
-
-
-def _described(row: Mapping[str, Any]) -> ObjectMeta:
-    name = str(row["name"]).rstrip("/").rpartition("/")[2]
-    if row.get("type") == "directory":
-        return ObjectMeta(name, True)
-    return ObjectMeta(name, False, row.get("size"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,7 +211,7 @@ def open_lister(
     if location.is_reference or location.protocol == "store":
         raise not_listed(location.display)
     if location.member is not None:
-        from .zip import ZipBackend
+        from .zip import ZipBackend, ZipItems
 
         file = replace(location, member=None)
         archive = ZipBackend(
@@ -359,6 +221,8 @@ def open_lister(
     if location.through:
         return _fsspec_lister(location, retry)
     if location.protocol == "file":
+        from .local import FolderItems
+
         return WholeLister(FolderItems(location.local_path(), location.display))
     if location.protocol in ("http", "https"):
         return _web_lister(location, profile, retry)
@@ -381,7 +245,7 @@ def _web_lister(
     location: Location, profile: Profile | None, retry: RetryPolicy
 ) -> Lister:
     """List as a bucket where one may answer, and by the page of a web server."""
-    from .http_index import IndexedLister, IndexItems
+    from .web_server import IndexedLister, IndexItems
 
     is_bucket = not location.query and location.as_s3(path_style=True) is not None
     bucket: Lister | None = None
@@ -413,7 +277,7 @@ def _bucket_lister(
 
 
 def _fsspec_lister(location: Location, retry: RetryPolicy) -> Lister:
-    from .fsspec_backend import FsspecBackend, open_backend
+    from .fsspec_backend import FsspecBackend, FsspecItems, open_backend
 
     backend = open_backend(location, retry)
     if isinstance(backend, FsspecBackend):
@@ -475,7 +339,8 @@ def _backend_on_the_web(
     Parts are then checked, requests counted and repeated, as everywhere on the web.
     """
     from .filesystems import as_web, gateway_of
-    from .http import Access, HttpBackend, proxy_for
+    from .http import Access, proxy_for
+    from .web_server import HttpBackend
 
     if location.protocol.startswith("webdav"):
         return _web_backend(as_web(location), profile, retry)
@@ -495,7 +360,8 @@ def _web_backend(
     retry: RetryPolicy,
     address: Callable[[str], str] | None = None,
 ) -> ObjectBackend:
-    from .http import Access, HeaderSignIn, HttpBackend, proxy_for
+    from .http import Access, proxy_for
+    from .web_server import HeaderSignIn, HttpBackend
 
     of_key = address or location.url
 

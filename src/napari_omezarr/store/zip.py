@@ -22,20 +22,23 @@ from .backend import (
     GetResult,
     NoteList,
     ObjectBackend,
+    ObjectMeta,
     bounded_anew,
     cut,
     most_bytes,
     span,
 )
-from .error_mapping import Reason, RequestFailed
+from .error_mapping import Reason, RequestFailed, translate
+from .retry import FAILURES, retrying
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from zipfile import ZipInfo
 
     from zarr.abc.store import ByteRequest
 
     from .error_mapping import ErrorContext
+    from .retry import RetryPolicy
 
 # The directory of a zip file, read by Python's zipfile from bytes that are here.
 #
@@ -482,3 +485,47 @@ def _unpacked(member: ZipInfo, stored: bytes) -> bytes:
     if len(body) != member.file_size or zlib.crc32(body) != member.CRC:
         raise NotAnArchive
     return body
+
+
+# What lies in a folder of an archive.
+
+
+@dataclass(frozen=True, slots=True)
+class ZipItems:
+    """The items of a folder in a zip file."""
+
+    archive: ZipBackend
+    url: str
+    retry: RetryPolicy
+
+    async def __call__(self) -> Iterable[ObjectMeta]:
+        """Read the archive's directory, once for all who ask."""
+        return _in_tree(await self._sizes())
+
+    async def deep(self) -> Iterable[ObjectMeta]:
+        """Give all members, from the archive's directory."""
+        sizes = await self._sizes()
+        return [
+            ObjectMeta(p, False, n) for p, n in sizes.items() if not p.endswith("/")
+        ]
+
+    async def _sizes(self) -> Mapping[str, int]:
+        found = await retrying(self.archive.sizes, self.retry, asyncio.Semaphore(1))
+        if not isinstance(found, FAILURES):
+            return found
+        if isinstance(found, RequestFailed):
+            found = self.archive.verdict(found)
+        raise translate(found, self.archive.context(self.url))
+
+
+def _in_tree(sizes: Mapping[str, int]) -> list[ObjectMeta]:
+    """Give what lies directly below the root of a tree, from the paths of its files."""
+    folders: dict[str, None] = {}
+    files = []
+    for path, size in sizes.items():
+        name, slash, _ = path.partition("/")
+        if slash and name:
+            folders.setdefault(name)
+        elif name:
+            files.append(ObjectMeta(name, False, size))
+    return [*(ObjectMeta(name, True) for name in folders), *files]
