@@ -251,7 +251,7 @@ class Listing:
                 self.location, item.name, bucket, recognised=True, modified=when
             )
         if item.is_folder:
-            return Entry(self.location, item.name)
+            return Entry(self.location, item.name, modified=item.modified)
         if item.name.lower().endswith(_ARCHIVES):
             kind = EntryKind.ARCHIVE
         elif self._files:

@@ -119,12 +119,11 @@ def _in_folder(folder: Path) -> list[ObjectMeta]:
             known = path.stat()
         except OSError:  # a link to nowhere
             continue
-        if path.is_dir():
-            items.append(ObjectMeta(path.name, True))
-        else:
-            when = datetime.fromtimestamp(known.st_mtime, UTC)
-            written = when.isoformat(timespec="seconds").replace("+00:00", "Z")
-            items.append(ObjectMeta(path.name, False, known.st_size, written))
+        when = datetime.fromtimestamp(known.st_mtime, UTC)
+        written = when.isoformat(timespec="seconds").replace("+00:00", "Z")
+        is_folder = path.is_dir()
+        size = None if is_folder else known.st_size
+        items.append(ObjectMeta(path.name, is_folder, size, written))
     return items
 
 

@@ -505,6 +505,7 @@ def test_the_menu_of_a_row_has_all_actions(
         "View a chunk, speed test",
         "Validate",
         "Raw metadata",
+        "Columns and order",
     ]
     menu.close()
 

@@ -88,6 +88,8 @@ class Browser(QWidget):
             viewer, self.navigation.locate, self.details, self
         )
         self.buttons = ActionBar(self.row_actions, self)
+        self.buttons.more_menu.addSeparator()
+        self.buttons.more_menu.addMenu(self.tree.columns.menu)
         self.errors = ErrorPanel(self.header, self.navigation, self)
         self.status = StatusLine(self)
         self.opener = Opener(viewer, self)
@@ -221,7 +223,7 @@ class Browser(QWidget):
     def _offer_actions(self) -> None:
         """Offer what can be done with the rows that are chosen."""
         index = self.tree.currentIndex()
-        found = map(self._request, self.tree.selectedIndexes())
+        found = map(self._request, self.tree.chosen_rows())
         every = [request for request in found if request is not None]
         self.row_actions.set_row(
             self.tree.rows.entry(index),
@@ -235,7 +237,7 @@ class Browser(QWidget):
         entry = rows.entry(index)
         if entry is None:
             return None
-        return open_request(entry, rows.parent_entry(index), index.row())
+        return open_request(entry, rows.parent_entry(index), rows.number(index))
 
     def _open_row(self, index: QModelIndex) -> None:
         request = self._request(index)

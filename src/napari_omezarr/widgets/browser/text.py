@@ -98,10 +98,19 @@ _BUTTON_PATHS = {
 # What a row says.
 
 
-def right_text(entry: Entry) -> str:
-    """Give what stands at the right of the name: axes and version, or size and date."""
-    size = "" if entry.size is None else bytes_text(entry.size)
-    return _join("  ", entry.summary, entry.version, size, entry.modified[:10])
+def right_text(entry: Entry, apart: frozenset[str] = frozenset()) -> str:
+    """Give what stands at the right of the name: axes and version, or size and date.
+
+    `apart` has a column of its own: contents, version, size, modified.
+    """
+    is_folder = entry.size is None and entry.kind is not EntryKind.BUCKET
+    texts = {
+        "contents": entry.summary,
+        "version": entry.version,
+        "size": "" if entry.size is None else bytes_text(entry.size),
+        "modified": "" if is_folder else entry.modified[:10],
+    }
+    return _join("  ", *(text for key, text in texts.items() if key not in apart))
 
 
 def tooltip(entry: Entry) -> str:

@@ -22,6 +22,7 @@ from napari_omezarr.plain_text import plain
 from napari_omezarr.user_files import without_secrets
 from napari_omezarr.widgets.qt_async import FutureWatcher, failure
 
+from .row_columns import ROW_COLUMNS, permutation
 from .text import accessible_text, tooltip
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ reader claims such names, so that napari does not ask which one is to open it.""
 
 _NOWHERE = QModelIndex()
 _KEYS = count(1)
+_COLUMNS = len(ROW_COLUMNS)
+_SORTING = "Click to sort the rows that are loaded: up, down, as listed"
 _ROLES = Qt.ItemDataRole
 _NO_FLAGS = Qt.ItemFlag.NoItemFlags
 _FLAGS = (
@@ -56,7 +59,7 @@ _FLAGS = (
 )
 
 RowKey = tuple[int, int]
-"""The key of a node and a row in it."""
+"""The key of a node and the number of an entry in it."""
 
 
 class State(Enum):
@@ -88,14 +91,17 @@ class TreeNode:
     key: int
     entry: Entry
     parent: TreeNode | None = None
-    # Its row in `parent`.
+    # That of its entry in `parent`.
     number: int = 0
     # What the names of its rows begin with.
     prefix: str = ""
     entries: list[Entry] = field(default_factory=list)
+    # Their numbers in the order of the rows, and back; None shows them as listed.
+    order: list[int] | None = None
+    places: list[int] = field(default_factory=list)
     # How many rows came before `entries`, and are no longer held.
     before: int = 0
-    # The nodes of those rows that were opened, by row.
+    # The nodes of those entries that were opened, by number.
     below: dict[int, TreeNode] = field(default_factory=dict)
     state: State = State.UNASKED
     # How many objects are no rows.
@@ -114,12 +120,37 @@ class TreeNode:
     @property
     def loads_on_scroll(self) -> bool:
         """Whether the next page comes by scrolling, and not by the last row only."""
-        return self.state is State.MORE and not self.is_full
+        is_as_listed = self.order is None
+        return self.state is State.MORE and not self.is_full and is_as_listed
 
     @property
     def is_full(self) -> bool:
         """Whether further rows come in place of those that are there."""
         return len(self.entries) >= MOST
+
+    def number_at(self, row: int) -> int:
+        """Give the number of the entry in a row; the row that is none is the last."""
+        if self.order is None or row >= len(self.order):
+            return row
+        return self.order[row]
+
+    def row_of(self, number: int) -> int:
+        """Give the row of an entry."""
+        if self.order is None or number >= len(self.order):
+            return number
+        return self.places[number]
+
+    def arrange(self, column: int, *, down: bool) -> None:
+        """Put the rows in the order of a column; as listed if that is below 0.
+
+        What the metadata name stays in their order, which means something.
+        """
+        self.order = None
+        if column >= 0 and self.entry.is_listed:
+            self.order = permutation(self.entries, column, down=down)
+            self.places = [0] * len(self.order)
+            for row, number in enumerate(self.order):
+                self.places[number] = row
 
     def tail_text(self) -> str:
         """Say what comes after the rows; ``""`` if nothing is to be said."""
@@ -128,6 +159,8 @@ class TreeNode:
         problem = self.problem.sentence if self.problem else ""
         more = "show the next" if self.is_full else "load more"
         many = "many; a filter is quicker" if self.is_full else "many"
+        if self.order is not None:
+            many = "many; only these are sorted"
         return {
             State.UNASKED: "",
             State.LOADING: "Loading …",
@@ -207,12 +240,15 @@ class RowModel(QAbstractItemModel):
         super().__init__(owner)
         self.nodes: dict[int, TreeNode] = {}
         self.root: TreeNode | None = None
+        self._column, self._down = -1, False
 
     def set_root(self, root: TreeNode | None) -> None:
         """Show another tree."""
         self.beginResetModel()
         self.root = root
         self.nodes = {} if root is None else {root.key: root}
+        if root is not None:
+            root.arrange(self._column, down=self._down)
         self.endResetModel()
 
     def append(self, node: TreeNode, entries: Sequence[Entry]) -> None:
@@ -222,7 +258,12 @@ class RowModel(QAbstractItemModel):
             last = first + len(entries) - 1
             self.beginInsertRows(self.index_of(node), first, last)
             node.entries += entries
+            if node.order is not None:
+                node.order += range(first, last + 1)
+                node.places += range(first, last + 1)
             self.endInsertRows()
+            if self._column >= 0:
+                self._arrange([node])
 
     def drop_rows(self, node: TreeNode) -> None:
         """Let the rows of a node go, for those that follow them."""
@@ -234,7 +275,37 @@ class RowModel(QAbstractItemModel):
         node.below.clear()
         node.before += count
         node.entries = []
+        node.order = None
         self.endRemoveRows()
+
+    def sort(
+        self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder
+    ) -> None:
+        """Sort the rows that are there, and those that come; below 0 not at all.
+
+        Nothing is asked for. What is found out of rows later does not move them.
+        """
+        self._column, self._down = column, order == Qt.SortOrder.DescendingOrder
+        nodes = list(self.nodes.values())
+        self._arrange(nodes)
+        for node in nodes:
+            self.update_tail(node)
+
+    def _arrange(self, nodes: Iterable[TreeNode]) -> None:
+        """Arrange the rows of nodes anew; what is chosen, or open, stays so."""
+        self.layoutAboutToBeChanged.emit()
+        before = self.persistentIndexList()
+        held = [(self.nodes.get(i.internalId()), self.number(i)) for i in before]
+        for node in nodes:
+            node.arrange(self._column, down=self._down)
+        after = [
+            index
+            if node is None
+            else self.createIndex(node.row_of(number), index.column(), node.key)
+            for index, (node, number) in zip(before, held, strict=True)
+        ]
+        self.changePersistentIndexList(before, after)
+        self.layoutChanged.emit()
 
     def update_tail(self, node: TreeNode) -> None:
         """Say after the rows of a node what its state is."""
@@ -242,8 +313,7 @@ class RowModel(QAbstractItemModel):
         where, row = self.index_of(node), len(node.entries)
         if before and text:
             node.tail = text
-            index = self.index(row, 0, where)
-            self.dataChanged.emit(index, index)
+            self._tell_of(row, where)
         elif text:
             self.beginInsertRows(where, row, row)
             node.tail = text
@@ -253,13 +323,17 @@ class RowModel(QAbstractItemModel):
             node.tail = ""
             self.endRemoveRows()
 
-    def replace(self, node: TreeNode, row: int, entry: Entry) -> None:
-        """Replace what is known of a row."""
-        node.entries[row] = entry
-        if row in node.below:
-            node.below[row].entry = entry
-        index = self.index(row, 0, self.index_of(node))
-        self.dataChanged.emit(index, index)
+    def replace(self, node: TreeNode, number: int, entry: Entry) -> None:
+        """Replace what is known of an entry."""
+        node.entries[number] = entry
+        if number in node.below:
+            node.below[number].entry = entry
+        self._tell_of(node.row_of(number), self.index_of(node))
+
+    def _tell_of(self, row: int, where: QModelIndex) -> None:
+        """Let views show a row anew."""
+        last = len(ROW_COLUMNS) - 1
+        self.dataChanged.emit(self.index(row, 0, where), self.index(row, last, where))
 
     def open_node(self, index: QModelIndex) -> TreeNode | None:
         """Give the node below a row, a new one if it was not opened before."""
@@ -268,18 +342,23 @@ class RowModel(QAbstractItemModel):
         parent, entry = self.node_of(index), self.entry(index)
         if parent is None or entry is None or entry.is_leaf:
             return None
-        row = index.row()
-        if row not in parent.below:
-            node = new_node(entry, parent=parent, number=row)
-            parent.below[row] = self.nodes[node.key] = node
-        return parent.below[row]
+        number = parent.number_at(index.row())
+        if number not in parent.below:
+            node = new_node(entry, parent=parent, number=number)
+            parent.below[number] = self.nodes[node.key] = node
+        return parent.below[number]
 
     def entry(self, index: QModelIndex) -> Entry | None:
         """Give the entry of a row; None of one that only says something."""
         node = self.node_of(index)
         if node is None or index.row() >= len(node.entries):
             return None
-        return node.entries[index.row()]
+        return node.entries[node.number_at(index.row())]
+
+    def number(self, index: QModelIndex) -> int:
+        """Give the number of a row among those that were listed."""
+        node, row = self.node_of(index), index.row()
+        return row if node is None else node.number_at(row)
 
     def parent_entry(self, index: QModelIndex) -> Entry | None:
         """Give the entry that a row lies below."""
@@ -294,14 +373,16 @@ class RowModel(QAbstractItemModel):
         """Give the node below a row, if it was opened; of no row the root."""
         if not index.isValid():
             return self.root
-        node = self.node_of(index)
-        return None if node is None else node.below.get(index.row())
+        node, row = self.node_of(index), index.row()
+        if node is None or index.column() or row >= len(node.entries):
+            return None
+        return node.below.get(node.number_at(row))
 
     def index_of(self, node: TreeNode) -> QModelIndex:
         """Give the index of the row that a node is below."""
         if node.parent is None:
             return QModelIndex()
-        return self.createIndex(node.number, 0, node.parent.key)
+        return self.createIndex(node.parent.row_of(node.number), 0, node.parent.key)
 
     def index(
         self, row: int, column: int = 0, parent: QModelIndex = _NOWHERE
@@ -310,9 +391,9 @@ class RowModel(QAbstractItemModel):
         # Qt asks for the index of each row, and for its children, whenever it lays
         # them out: these two are written for speed.
         node = self.child_node(parent) if parent.isValid() else self.root
-        if node is None or column or not 0 <= row < node.count:
+        if node is None or not 0 <= row < node.count or not 0 <= column < _COLUMNS:
             return QModelIndex()
-        return self.createIndex(row, 0, node.key)
+        return self.createIndex(row, column, node.key)
 
     def parent(self, index: QModelIndex = _NOWHERE) -> QModelIndex:  # type: ignore[override]
         """Give the index of what a row lies below."""
@@ -325,17 +406,30 @@ class RowModel(QAbstractItemModel):
         return 0 if node is None else node.count
 
     def columnCount(self, parent: QModelIndex = _NOWHERE) -> int:
-        """Count the columns: one, in which all is painted."""
-        return 1
+        """Count the columns; in the first one all is painted that is in no other."""
+        return _COLUMNS
+
+    def headerData(
+        self, section: int, orientation: Qt.Orientation, role: int = _ROLES.DisplayRole
+    ) -> Any:
+        """Give the titles of the columns."""
+        if orientation == Qt.Orientation.Horizontal and 0 <= section < _COLUMNS:
+            column = ROW_COLUMNS[section]
+            match role:
+                case _ROLES.DisplayRole:
+                    return column.title
+                case _ROLES.ToolTipRole:
+                    return f"{column.tip}\n{_SORTING}".lstrip()
+        return None
 
     def hasChildren(self, parent: QModelIndex = _NOWHERE) -> bool:
         """Say whether a row can be opened, before anybody asked what is below."""
         if not parent.isValid():
             return self.root is not None
         node, row = self.nodes.get(parent.internalId()), parent.row()
-        if node is None or row >= len(node.entries):
+        if node is None or row >= len(node.entries) or parent.column():
             return False
-        return not node.entries[row].is_leaf
+        return not node.entries[node.number_at(row)].is_leaf
 
     def flags(self, index: QModelIndex) -> Qt.ItemFlag:
         """Let every row be chosen, and tried to be dragged; see `mimeData`.
@@ -350,11 +444,13 @@ class RowModel(QAbstractItemModel):
         if node is None:
             return None
         match role:
+            case _ROLES.DisplayRole if index.column():
+                return ROW_COLUMNS[index.column()].text(entry) if entry else ""
             case _ROLES.DisplayRole:
                 return entry.name if entry else node.tail
             case _ROLES.ToolTipRole:
                 return plain(tooltip(entry) if entry else node.tail)
-            case _ROLES.AccessibleTextRole:
+            case _ROLES.AccessibleTextRole if not index.column():
                 return accessible_text(entry) if entry else node.tail
         return None
 
@@ -370,7 +466,8 @@ class RowModel(QAbstractItemModel):
 
     def mimeData(self, indexes: Iterable[QModelIndex]) -> QMimeData | None:
         """Give the addresses of rows, as napari takes them; None drags nothing."""
-        entries = [entry for index in indexes if (entry := self.entry(index))]
+        rows = (index for index in indexes if not index.column())
+        entries = [entry for index in rows if (entry := self.entry(index))]
         opens = (e for e in entries if e.is_openable or e.looks_like_store)
         places = [e.location for e in opens if is_draggable(e.location)]
         return mime_data(places) if places else None
@@ -501,9 +598,11 @@ class EntryModel(RowModel):
 
     def find(self, path: str) -> QModelIndex:
         """Find a row of the place that is shown by its path."""
-        rows = self.root.entries if self.root else []
-        found = (number for number, entry in enumerate(rows) if entry.path == path)
-        return self.index(next(found, -1))
+        if self.root is None:
+            return QModelIndex()
+        every = enumerate(self.root.entries)
+        found = next((number for number, entry in every if entry.path == path), -1)
+        return self.index(self.root.row_of(found) if found >= 0 else -1)
 
     def node_around(self, address: str) -> TreeNode | None:
         """Find the innermost rows that an address is to be among, if they are there."""
@@ -534,7 +633,7 @@ class EntryModel(RowModel):
         for index in visible:
             entry, node = self.entry(index), self.node_of(index)
             if node is not None and entry is not None and not self._files:
-                entries[node.key, index.row()] = entry
+                entries[node.key, self.number(index)] = entry
             elif node is not None and entry is None and node.loads_on_scroll:
                 self._fetch(node)
         self._prober.probe_visible(entries)
@@ -626,7 +725,7 @@ class EntryModel(RowModel):
         return root if node is None else node
 
     def _found(self, row_key: RowKey, entry: Entry) -> None:
-        key, row = row_key
+        key, number = row_key
         if key in self.nodes:
-            self.replace(self.nodes[key], row, entry)
+            self.replace(self.nodes[key], number, entry)
         self.changed.emit()

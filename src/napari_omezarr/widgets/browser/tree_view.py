@@ -29,6 +29,7 @@ from qtpy.QtWidgets import (
 
 from napari_omezarr.browsing import EntryKind
 
+from .row_columns import RowHeader
 from .text import SIDE, kind_icon, right_text
 from .tree_model import EntryModel
 
@@ -55,11 +56,19 @@ _KEYS = Qt.Key
 
 
 class RowDelegate(QStyledItemDelegate):
-    """Paints a row in one column, so that 300 pixels are enough for it."""
+    """Paints a row beside its name, so that 300 pixels are enough for it.
+
+    What a column of its own says is left out there.
+    """
+
+    shown: frozenset[str] = frozenset()
+    """The keys of those columns."""
 
     def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex) -> QSize:
-        """Give every row the same height, and no width of its own."""
-        return QSize(0, max(SIDE, option.fontMetrics.height()) + _GAP)
+        """Give every row the same height, and the width of its text."""
+        width = option.fontMetrics.horizontalAdvance(str(index.data())) + 2 * _GAP
+        icon = 0 if index.column() else SIDE + _GAP
+        return QSize(width + icon, max(SIDE, option.fontMetrics.height()) + _GAP)
 
     def paint(
         self,
@@ -80,10 +89,10 @@ class RowDelegate(QStyledItemDelegate):
         painter.save()
         painter.setPen(_color(option))
         room = option.rect.adjusted(_GAP // 2, 0, -_GAP, 0)
-        if entry is None:
-            painter.setOpacity(_DIM)
+        if index.column():
             self._name(painter, option, room, str(index.data()))
-        else:
+        # What comes after the rows is painted by the view, over all columns.
+        elif entry is not None:
             self._row(painter, option, room, entry)
         painter.restore()
 
@@ -100,14 +109,15 @@ class RowDelegate(QStyledItemDelegate):
         top = room.top() + (room.height() - SIDE) // 2
         painter.drawPixmap(room.left(), top, icon)
         room = room.adjusted(SIDE + _GAP, 0, 0, 0)
-        text = right_text(entry)
+        text = right_text(entry, self.shown)
         measure = option.fontMetrics
         name = measure.horizontalAdvance(entry.name)
         width = min(
             measure.horizontalAdvance(text) + 2,
             max(int(room.width() * _MOST_RIGHT), room.width() - name - 2 * _GAP),
         )
-        self._name(painter, option, room.adjusted(0, 0, -width - _GAP, 0), entry.name)
+        space = width + _GAP if text else 0
+        self._name(painter, option, room.adjusted(0, 0, -space, 0), entry.name)
         painter.setOpacity(_DIM)
         elided = measure.elidedText(text, Qt.TextElideMode.ElideRight, width)
         painter.drawText(room, _MIDDLE | Qt.AlignmentFlag.AlignRight, elided)
@@ -177,8 +187,10 @@ class EntryTree(QTreeView):
         super().__init__(parent)
         self.rows = EntryModel(self)
         self.setModel(self.rows)
-        self.setItemDelegate(RowDelegate(self))
-        self.setHeaderHidden(True)
+        self.delegate = RowDelegate(self)
+        self.setItemDelegate(self.delegate)
+        self.columns = RowHeader(self)
+        self.setHeader(self.columns)
         self.setUniformRowHeights(True)
         self.setExpandsOnDoubleClick(False)
         self.setIndentation(14)
@@ -187,7 +199,6 @@ class EntryTree(QTreeView):
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setDragDropMode(QAbstractItemView.DragDropMode.DragOnly)
         self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.setAccessibleName("Rows of this place")
         scroll_bar: Any = self.verticalScrollBar()
@@ -199,6 +210,7 @@ class EntryTree(QTreeView):
         for signal in (
             self.rows.rowsInserted,
             self.rows.modelReset,
+            self.rows.layoutChanged,
             self.expanded,
             self.collapsed,
             scroll_bar.valueChanged,
@@ -208,6 +220,10 @@ class EntryTree(QTreeView):
         self.rows.dataChanged.connect(self._update_current)
         self.doubleClicked.connect(self.act_on)
         self.clicked.connect(self._act_on_tail)
+        self.columns.columns_changed.connect(self._show_columns)
+        self.columns.restore()
+        self._show_columns()
+        self.setSortingEnabled(True)
 
     @property
     def entry(self) -> Entry | None:
@@ -230,7 +246,12 @@ class EntryTree(QTreeView):
         while index.isValid() and rows < _MOST_ROWS:
             rows, index = rows + 1, self.indexBelow(index)
         height = self.rowHeight(self.rows.index(0)) if rows else 0
-        return max(self.minimumHeight(), rows * height + 2 * self.frameWidth() + _GAP)
+        frame = self.columns.height() + 2 * self.frameWidth() + _GAP
+        return max(self.minimumHeight(), rows * height + frame)
+
+    def chosen_rows(self) -> list[QModelIndex]:
+        """Give the rows that are chosen, one index for each."""
+        return [index for index in self.selectedIndexes() if not index.column()]
 
     def visible_rows(self) -> Iterator[QModelIndex]:
         """Give the rows that are on the screen, from the top."""
@@ -310,12 +331,35 @@ class EntryTree(QTreeView):
         self.settle()
 
     def resizeEvent(self, event: object) -> None:
-        """Probe what has become visible."""
+        """Probe what has become visible; names take the width."""
         super().resizeEvent(event)  # type: ignore[arg-type]
+        self.columns.fit()
         self.settle()
 
+    def drawRow(
+        self,
+        painter: QPainter | None,
+        options: QStyleOptionViewItem,
+        index: QModelIndex,
+    ) -> None:
+        """Paint a row; what comes after the rows is said over all columns."""
+        super().drawRow(painter, options, index)
+        if painter is not None and self.rows.entry(index) is None:
+            first = index.siblingAtColumn(0)
+            left = self.visualRect(first).left() + _GAP // 2
+            room = QRect(options.rect)
+            room.setLeft(left)
+            painter.save()
+            painter.setPen(_color(options))
+            painter.setOpacity(_DIM)
+            text = options.fontMetrics.elidedText(
+                str(first.data()), Qt.TextElideMode.ElideRight, room.width()
+            )
+            painter.drawText(room, _MIDDLE | Qt.AlignmentFlag.AlignLeft, text)
+            painter.restore()
+
     def _open_dropped(self) -> None:
-        for index in self.selectedIndexes():
+        for index in self.chosen_rows():
             entry = self.rows.entry(index)
             if entry is not None and (entry.is_openable or entry.looks_like_store):
                 self.chosen.emit(index)
@@ -324,8 +368,12 @@ class EntryTree(QTreeView):
         self.rows.probe_visible(list(self.visible_rows()) if self.isVisible() else [])
 
     def _update_current(self, first: QModelIndex, _last: QModelIndex) -> None:
-        if first == self.currentIndex():
+        if first == self.currentIndex().siblingAtColumn(0):
             self.current.emit(first)
+
+    def _show_columns(self) -> None:
+        self.delegate.shown = self.columns.shown
+        self.viewport().update()  # type: ignore[union-attr]
 
     def _act_on_tail(self, index: QModelIndex) -> None:
         if self.rows.entry(index) is not None or self.rows.load_more(index):
