@@ -24,7 +24,6 @@ from napari_omezarr.errors import (
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
 from napari_omezarr.writing import SaveMode, WriteOptions, write_image, write_layers
-from napari_omezarr.writing.api import beside
 from napari_omezarr.writing.commit import ArchiveTarget, InPlaceTarget, LocalTarget
 from napari_omezarr.writing.engine import Running, Threads, run_plan
 from napari_omezarr.writing.hierarchy import (
@@ -35,6 +34,7 @@ from napari_omezarr.writing.hierarchy import (
 from napari_omezarr.writing.journal import Journal
 from napari_omezarr.writing.plan import plan_layers
 from napari_omezarr.writing.save import check_not_open, save
+from napari_omezarr.writing.targets import beside
 
 TARGETS = {
     "folder": lambda folder: LocalTarget(folder / "a.ome.zarr"),

@@ -1,5 +1,6 @@
 """Tables beside images: what ngio, fractal and spatialdata write, read and written."""
 
+from .annotated import feature_objects, feature_table, geometry_objects, is_own_table
 from .files import PARQUET, TEXT, csv_bytes, parse_file
 from .geometry import (
     GEOMETRY,
@@ -10,9 +11,7 @@ from .geometry import (
     joined,
     shapes_of,
 )
-from .layout import feature_objects, feature_table, geometry_objects, is_own_table
 from .stored import (
-    FEATURES,
     GROUP,
     TABLE_RECORD,
     UNREAD,
@@ -25,7 +24,7 @@ from .stored import (
     stored_tables,
     table_in_words,
 )
-from .table import Table, column_of, table_of, whole
+from .table import FEATURES, Table, column_of, table_of, whole
 from .wells import by_well
 
 __all__ = [

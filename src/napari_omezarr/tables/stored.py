@@ -21,11 +21,10 @@ from .annotated import AnnotatedTable
 from .files import PARQUET, TEXT, check_ending, parse_file
 from .geometry import ENCODINGS, GEOMETRY, read_spatial, table_of_geometry
 from .nodes import TableDocuments, TableNode, below
-from .table import LABEL, Table, column_of, whole
+from .table import FEATURES, LABEL, Table, column_of, whole
 
 GROUP = "tables"
 """The group beside an image, in a well, a plate or a spatialdata, that holds them."""
-FEATURES = "feature_table"
 _MOST_TABLES = 256
 _SPATIAL = "spatialdata"
 _FILES = {"csv": "table.csv", "parquet": "table.parquet"}

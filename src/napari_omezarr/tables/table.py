@@ -11,6 +11,8 @@ import numpy as np
 
 from napari_omezarr.errors import OptionError
 
+FEATURES = "feature_table"
+"""The type of a table whose rows are about labels."""
 LABEL = "label"
 """What the column of label values is called, where nothing says otherwise."""
 

@@ -1,24 +1,23 @@
 """Save layers as OME-Zarr: plan, write in one pass, commit, change what is there."""
 
 from .api import (
-    add_labels,
-    add_tables,
-    append,
-    calibrate,
-    open_hierarchy,
-    open_target,
-    parsed,
-    patch,
-    plan_patch,
     plan_write,
-    undo_patch,
-    update_rendering,
     write_image,
     write_layers,
 )
 from .chunking import default_shards, whole_chunks
 from .claim import claim_of
 from .documents import OURS, dataset_document, inline
+from .editing import (
+    add_labels,
+    add_tables,
+    append,
+    calibrate,
+    patch,
+    plan_patch,
+    undo_patch,
+    update_rendering,
+)
 from .encode import ZarrDocument
 from .engine import Progress
 from .existing import ome_block, open_existing
@@ -46,6 +45,7 @@ from .plates import (
 )
 from .save import Saved, check_not_open
 from .source import PixelSource, as_source, stack
+from .targets import open_hierarchy, open_target, parsed
 
 __all__ = [
     "OURS",

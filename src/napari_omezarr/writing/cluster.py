@@ -1,4 +1,4 @@
-"""Blocks as tasks of a ``dask.distributed`` client."""
+"""Who writes the blocks: threads, or tasks of a ``dask.distributed`` client."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from napari_omezarr.errors import ClusterError, OMEZarrError, SourceError
 
-from .engine import write_block
+from .engine import Threads, write_block
 from .source import ArraySource, DaskSource
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from napari_omezarr.pyramid import Bounds
 
     from .chunking import WritePass
-    from .engine import BlockTask
+    from .engine import BlockTask, Executor
     from .journal import BlockNote
-    from .options import Verify
+    from .options import SaveMode, Verify, WriteOptions
     from .plan import ImagePlan
     from .source import PixelSource
 
@@ -249,6 +249,16 @@ class _Absent:
     def read(self, bounds: Bounds) -> np.ndarray:
         """Never: each block comes with its values."""
         raise RuntimeError(f"the block {bounds} was sent without its values")
+
+
+def make_executor(
+    client: Any | None, options: WriteOptions, mode: SaveMode
+) -> Executor:
+    """Choose who writes the blocks: a cluster if there is a client, else threads."""
+    found = active_client() if client is None else client
+    if found is not None:
+        return Cluster(found)
+    return Threads(options.memory, mode.workers)
 
 
 def active_client() -> Any | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +32,6 @@ from .rendering import channel_color, label_colors
 from .source import Converted, as_source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from napari_omezarr.tables import FeatureSource
 
     from .source import PixelSource
@@ -129,21 +126,6 @@ def layer_data(layer: Any) -> Pyramid | ImageSpec | LayerData:
         )
     kind = str(layer[2]) if len(layer) > 2 else "image"
     return layer[0], dict(layer[1]), kind
-
-
-@contextmanager
-def understood() -> Iterator[None]:
-    """Say in our words where something that was handed over is not what it seems."""
-    try:
-        yield
-    except OMEZarrError:
-        raise
-    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as e:
-        raise OptionError(
-            f"What is to be saved, or an option, could not be understood "
-            f"({type(e).__name__}).",
-            action="Compare it with the documentation; the log says where it failed.",
-        ) from e
 
 
 def listed(layers: Any) -> list[Any]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from typing import Any, Literal, TypedDict, get_args
 
-from napari_omezarr.errors import OptionError
+from napari_omezarr.errors import OMEZarrError, OptionError
 
 Version = Literal["0.4", "0.5", "0.6"]
 Codec = Literal["auto", "zstd", "blosc-zstd", "blosc-lz4", "gzip", "none"]
@@ -235,3 +236,38 @@ def _whole(what: str, number: Any) -> None:
             f"{number!r} does not do for {what}.",
             action="Give a whole number, at least 1.",
         )
+
+
+# From keyword arguments.
+
+_OPTIONS = frozenset(field.name for field in fields(WriteOptions))
+_MODE = frozenset(field.name for field in fields(SaveMode))
+
+
+def split_choices(choices: Mapping[str, Any]) -> tuple[WriteOptions, SaveMode]:
+    """Make options of keyword arguments."""
+    unknown = sorted(set(choices) - _OPTIONS - _MODE)
+    if unknown:
+        raise OptionError(
+            f"{unknown[0]} is no option.",
+            action=f"There are: {', '.join(sorted(_OPTIONS | _MODE))}.",
+        )
+    options = {key: value for key, value in choices.items() if key in _OPTIONS}
+    mode = {key: value for key, value in choices.items() if key in _MODE}
+    with understood():
+        return WriteOptions(**options), SaveMode(**mode)
+
+
+@contextmanager
+def understood() -> Iterator[None]:
+    """Say in our words where something that was handed over is not what it seems."""
+    try:
+        yield
+    except OMEZarrError:
+        raise
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as e:
+        raise OptionError(
+            f"What is to be saved, or an option, could not be understood "
+            f"({type(e).__name__}).",
+            action="Compare it with the documentation; the log says where it failed.",
+        ) from e
