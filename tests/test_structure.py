@@ -8,7 +8,10 @@ from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+import click
+
 import napari_omezarr
+from napari_omezarr.cli import main
 
 ROOT = Path(napari_omezarr.__file__).parent
 
@@ -144,3 +147,9 @@ def test_a_circle_of_types_and_an_import_past_a_face_are_found(tmp_path):
     graph = {name: targets(name, known) for name in known}
     assert set(circle(graph)) == {"house.roof", "house.cellar.wine"}
     assert past_faces(tmp_path / "house") == ["house.roof, line 1: house.cellar.wine"]
+
+
+def test_each_command_lies_in_the_module_that_the_table_says():
+    context = click.Context(main)
+    for name in main.list_commands(context):
+        assert main.get_command(context, name).get_short_help_str(), name
