@@ -1,8 +1,7 @@
-"""What comes into the doors for reading: an answer or an error of ours, of any kind."""
+"""The doors: what comes in, and what fails behind them, is an error of ours."""
 
 from __future__ import annotations
 
-import importlib
 import json
 import string
 from pathlib import Path
@@ -13,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import small_images
-from napari_omezarr import errors
 from napari_omezarr.browsing import describe, thumbnail
-from napari_omezarr.errors import OMEZarrError, OptionError, UnexpectedError, guarded
+from napari_omezarr.errors import OMEZarrError, OptionError, UnexpectedError
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
 from napari_omezarr.reading import read
@@ -153,40 +151,3 @@ def test_each_error_has_an_address_and_something_to_do(tmp_path, change, door):
     assert error.action
     assert str(path) in error.url
     assert str(path) in str(error)
-
-
-# What nobody thought of.
-
-
-def test_what_nobody_thought_of_names_the_place_and_keeps_its_cause():
-    @guarded
-    def door(place):
-        raise KeyError(place)
-
-    place = Location.parse("https://example.org/a.zarr?X-Amz-Signature=secret")
-    with pytest.raises(UnexpectedError, match="KeyError at https") as caught:
-        door(place)
-    assert isinstance(caught.value.__cause__, KeyError)
-    assert "secret" not in str(caught.value)
-    assert caught.value.url == place.display
-
-
-@pytest.mark.parametrize("wanted", [KeyboardInterrupt, OptionError, GeneratorExit])
-def test_what_is_ours_or_ends_the_program_goes_through(wanted):
-    @guarded
-    def door():
-        raise wanted("said")
-
-    with pytest.raises(wanted):
-        door()
-
-
-@pytest.mark.parametrize("module", errors._OF_LIBRARIES)
-def test_the_errors_of_libraries_are_where_they_are_looked_for(module):
-    try:
-        found = importlib.import_module(module)
-    except ImportError:
-        pytest.skip(f"{module} is not installed")
-    for name in errors._OF_LIBRARIES[module]:
-        assert issubclass(getattr(found, name), Exception)
-        assert getattr(found, name) in errors.foreign_errors()

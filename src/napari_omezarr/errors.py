@@ -8,19 +8,14 @@ from __future__ import annotations
 
 import lzma
 import struct
-import sys
 import zlib
-from concurrent.futures import CancelledError
-from functools import wraps
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from traceback import walk_tb
+from typing import TYPE_CHECKING
 
 from .plain_text import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-P = ParamSpec("P")
-T = TypeVar("T")
+    from collections.abc import Sequence
 
 FOREIGN_ERRORS: tuple[type[Exception], ...] = (
     *(ArithmeticError, AssertionError, AttributeError, BufferError, EOFError),
@@ -194,8 +189,8 @@ class DamagedDataError(StoreError):
     """An object came whole, and is not what the document of its array says."""
 
 
-class NotEnoughMemoryError(StoreError):
-    """There is not enough memory for what was to be read."""
+class NotEnoughMemoryError(StoreError, MemoryError):
+    """There is not enough memory for what was to be read, or done."""
 
 
 class DiskFullError(StoreError):
@@ -255,11 +250,24 @@ class UnexpectedError(OMEZarrError):
         if isinstance(error, OMEZarrError):
             return error
         what = f"{type(error).__name__} at {url}" if url else type(error).__name__
-        sentence = f"Something went wrong that should not: {what}."
+        where = _raised_in(error)
+        sentence = f"Something went wrong that should not: {what}{where}."
         action = "Please report it, with what you did and where."
         unexpected = cls(sentence, action=action, url=url)
         unexpected.__cause__ = error
         return unexpected
+
+
+def _raised_in(error: BaseException) -> str:
+    """Say which line of this package called what failed, for a report."""
+    calls = (
+        (frame.f_globals.get("__name__", ""), line)
+        for frame, line in walk_tb(error.__traceback__)
+    )
+    package = __name__.partition(".")[0]
+    ours = [(name, line) for name, line in calls if name.startswith(package)]
+    ours = [each for each in ours if not each[0].endswith(".doors")]
+    return " ({}, line {})".format(*ours[-1]) if ours else ""
 
 
 class NotSavedError(OMEZarrError):
@@ -267,73 +275,3 @@ class NotSavedError(OMEZarrError):
 
     napari takes a ``ValueError`` of a writer for "no plugin can write this".
     """
-
-
-# The doors: what nobody thought of is an error of ours as well, and is no less seen.
-
-_OF_LIBRARIES = {
-    "aiohttp": ("ClientError",),
-    "asyncio": ("InvalidStateError", "QueueFull"),
-    "azure.core.exceptions": ("AzureError",),
-    "botocore.exceptions": ("BotoCoreError", "ClientError"),
-    "concurrent.futures": ("CancelledError", "InvalidStateError"),
-    "google.auth.exceptions": ("GoogleAuthError",),
-    "paramiko.ssh_exception": ("SSHException",),
-    "pickle": ("PickleError",),
-    "xml.etree.ElementTree": ("ParseError",),
-    "zipfile": ("BadZipFile", "LargeZipFile"),
-}
-"""Errors of libraries that are none of `FOREIGN_ERRORS`, where they are imported."""
-
-
-def foreign_errors() -> tuple[type[Exception], ...]:
-    """Give the classes of all that others' code raises, of what is imported by now."""
-    loaded = (
-        getattr(sys.modules[module], name)
-        for module, names in _OF_LIBRARIES.items()
-        if module in sys.modules
-        for name in names
-    )
-    return (*FOREIGN_ERRORS, *loaded)
-
-
-def guarded(door: Callable[P, T]) -> Callable[P, T]:
-    """Let no error through that is not ours; the place is the first argument.
-
-    What others raise is translated where it is known what it means. The rest would be
-    a fault of this package: an `UnexpectedError` that says so, with its cause.
-    """
-
-    @wraps(door)
-    def entered(*args: P.args, **options: P.kwargs) -> T:
-        url = str(getattr(args[0], "display", "")) if args else ""
-        try:
-            return door(*args, **options)
-        except OMEZarrError as error:
-            _complete(error, url)
-            raise
-        except CancelledError:  # somebody wished it
-            raise
-        except foreign_errors() as error:
-            raise UnexpectedError.of(error, url) from error
-
-    return entered
-
-
-_ACTIONS: dict[type[OMEZarrError], str] = {
-    MetadataError: "Ask who made it to check its metadata with a validator.",
-    UnsupportedDataError: "Ask who made it for another format, or open it elsewhere.",
-    NodeNotFoundError: "Check the address.",
-    OptionError: "Choose another, or leave it out.",
-}
-"""What can be done about an error that does not say it, by its class."""
-
-
-def _complete(error: OMEZarrError, url: str) -> None:
-    """Give an error the address, and something to do, if it has none of its own."""
-    error.url = error.url or url
-    if url not in error.sentence:
-        error.sentence = f"{error.sentence.rstrip('.')} ({url})."
-    if not error.action:
-        kinds = (kind for kind in type(error).__mro__ if kind in _ACTIONS)
-        error.action = _ACTIONS.get(next(kinds, OMEZarrError), "")

@@ -14,6 +14,7 @@ import dask.array as da
 import numpy as np
 
 from ._io_loop import io_loop
+from .doors import guarded
 from .errors import OptionError
 from .metadata import Affine
 from .pyramid import (
@@ -237,6 +238,7 @@ def start(
     return asyncio.run_coroutine_threadsafe(_reading(parts, progress), io_loop())
 
 
+@guarded
 def load(
     parts: Sequence[RegionPart], progress: Callable[[int, int], None] | None = None
 ) -> list[np.ndarray]:
@@ -620,6 +622,7 @@ def crop_affine(affine: Affine, bounds: Bounds) -> Affine:
     return affine @ Affine.from_translation(starts)
 
 
+@guarded
 def load_region(
     image: Pyramid | Any,
     box: Sequence[tuple[float, float] | None],

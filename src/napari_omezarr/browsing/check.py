@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from napari_omezarr.connections import checked, key_store, locate
+from napari_omezarr.doors import guarded
 from napari_omezarr.errors import (
     CertificateError,
     MetadataError,
@@ -23,7 +24,6 @@ from napari_omezarr.errors import (
     StoreConnectionError,
     StoreTimeoutError,
     UnsupportedDataError,
-    guarded,
 )
 from napari_omezarr.metadata import parse_document
 from napari_omezarr.pyramid import chunk_box, chunk_counts

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from napari_omezarr._io_loop import bounded_gather
 from napari_omezarr.atomic_file import PARTIAL
+from napari_omezarr.doors import guarded
 from napari_omezarr.errors import (
     ListingDeniedError,
     NodeNotFoundError,
@@ -82,6 +83,7 @@ class Copied:
     resumed: int
 
 
+@guarded
 async def copy_store(
     source: Location,
     target: Location,
@@ -436,6 +438,7 @@ class MirrorPlan:
         return sum(item.size or 0 for item in self.items)
 
 
+@guarded
 async def plan_mirror(source: Location, target: Location) -> MirrorPlan:
     """Compare two places, on the I/O loop; nothing is written.
 
@@ -514,6 +517,7 @@ class _Comparing:
         return None if body is None else md5(body)
 
 
+@guarded
 async def mirror_store(
     plan: MirrorPlan,
     *,

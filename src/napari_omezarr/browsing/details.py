@@ -9,11 +9,11 @@ from math import prod
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from napari_omezarr.doors import guarded
 from napari_omezarr.errors import (
     OMEZarrError,
     OptionError,
     UnsupportedDataError,
-    guarded,
 )
 from napari_omezarr.location import DOCUMENTS
 from napari_omezarr.metadata import Labels, is_usable_path, parse_document
@@ -90,6 +90,7 @@ class ChunkPreview:
         return self.raw / self.stored if self.stored else None
 
 
+@guarded
 def view_chunk(location: Location, level: int, index: tuple[int, ...]) -> ChunkPreview:
     """Read one chunk of an image, a label image or an array; blocks.
 

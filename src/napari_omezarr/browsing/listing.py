@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari_omezarr._io_loop import awaited, start
 from napari_omezarr.connections import locate
+from napari_omezarr.doors import guarded
 from napari_omezarr.errors import (
     ListingDeniedError,
     NodeNotFoundError,
@@ -362,6 +363,7 @@ class Prober:
         return self._stores[place], path
 
 
+@guarded
 def entries_of(place: Location, *, files: bool = False) -> Iterator[Entry]:
     """Give the children of a place, each looked at, page by page; blocks.
 
@@ -393,6 +395,7 @@ def entries_of(place: Location, *, files: bool = False) -> Iterator[Entry]:
 # The buckets of a connection, for those few sign-ins that may list them.
 
 
+@guarded
 async def list_buckets(
     profile: Profile, *, retry: RetryPolicy | None = None
 ) -> tuple[Entry, ...]:

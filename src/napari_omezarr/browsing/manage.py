@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_omezarr.doors import guarded
 from napari_omezarr.errors import (
     NodeNotFoundError,
     OptionError,
@@ -32,6 +33,7 @@ _KEPT = ".keep"
 _AT_A_TIME = 32
 
 
+@guarded
 def make_folder(parent: Location, name: str) -> Location:
     """Make an empty folder, and give its place.
 
@@ -57,6 +59,7 @@ def make_folder(parent: Location, name: str) -> Location:
     return place
 
 
+@guarded
 def what_lies_at(place: Location) -> StoredSize:
     """Count what deleting a place would take: objects and bytes.
 
@@ -73,6 +76,7 @@ def what_lies_at(place: Location) -> StoredSize:
     return StoredSize.of(found)
 
 
+@guarded
 def delete(place: Location, expected: StoredSize, in_use: Iterable[str] = ()) -> None:
     """Delete a place with all that lies below it, if it is still what was said.
 
@@ -101,6 +105,7 @@ def delete(place: Location, expected: StoredSize, in_use: Iterable[str] = ()) ->
     _remove(hierarchy, name, found)
 
 
+@guarded
 def rename(place: Location, name: str, in_use: Iterable[str] = ()) -> Location:
     """Give a place another name in its folder, and return where it is then.
 

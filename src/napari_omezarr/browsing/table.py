@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_omezarr.doors import guarded
 from napari_omezarr.errors import OptionError
 from napari_omezarr.tables import open_table, whole
 
@@ -72,6 +73,7 @@ class LabelTable:
         return {"index": self.columns[name], **others}
 
 
+@guarded
 def read_table(location: Location) -> LabelTable:
     """Read a table: ``*.tsv``, ``*.csv``, ``*.parquet``, or a group of zarr; blocks.
 

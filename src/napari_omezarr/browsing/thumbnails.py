@@ -17,7 +17,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from napari_omezarr.atomic_file import PARTIAL, replacing
-from napari_omezarr.errors import FOREIGN_ERRORS, guarded
+from napari_omezarr.doors import guarded
+from napari_omezarr.errors import FOREIGN_ERRORS
 from napari_omezarr.metadata import is_usable_path
 from napari_omezarr.pyramid import ArrayPixels, Mosaic, chunk_counts
 from napari_omezarr.reading import ReadOptions, read_current

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import CancelledError
 from importlib import import_module
 from typing import Any
 
 import click
 
 from napari_omezarr import errors
+from napari_omezarr.doors import as_ours
 
 # Which module has a command; it is imported when the command is run or asked about.
 _HOMES = {
@@ -138,13 +140,24 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            return self._invoked(ctx)
         except errors.OMEZarrError as error:
             _say(error, as_json=ctx.meta.get(_AS_JSON, False))
             ctx.exit(exit_code(type(error)))
-        except (KeyboardInterrupt, click.Abort):
+        except (KeyboardInterrupt, CancelledError, click.Abort):
             click.echo("Stopped.", err=True)
             ctx.exit(STOPPED)
+
+    def _invoked(self, ctx: click.Context) -> Any:
+        """Run a command, from which no error comes that is neither ours nor click's."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except (CancelledError, BrokenPipeError):  # by who runs it, or what it runs in
+            raise
+        except Exception as error:
+            raise as_ours(error) from error
 
 
 def _say(error: errors.OMEZarrError, *, as_json: bool) -> None:

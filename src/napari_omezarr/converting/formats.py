@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_omezarr.errors import FOREIGN_ERRORS, OMEZarrError, UnsupportedDataError
+from napari_omezarr.errors import OMEZarrError, UnsupportedDataError
 from napari_omezarr.layers import read_layers
 from napari_omezarr.writing import Channels, Grid, describe_array
 
@@ -117,9 +118,9 @@ def _reading(location: Location) -> Iterator[None]:
     """Say in our words what other libraries raise."""
     try:
         yield
-    except OMEZarrError:
+    except (OMEZarrError, CancelledError):
         raise
-    except FOREIGN_ERRORS as error:
+    except Exception as error:  # any code can be behind a reader
         raise UnsupportedDataError(
             f"{location.display} could not be read ({type(error).__name__}).",
             action="Look whether other programs open it.",

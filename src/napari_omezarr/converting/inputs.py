@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from napari_omezarr.doors import guarded
 from napari_omezarr.errors import NodeNotFoundError
 from napari_omezarr.location import NODE_DOCUMENTS, Location
 from napari_omezarr.store import open_lister, open_store, run
@@ -37,6 +38,7 @@ class ConvertInput:
         return (parent / f"{stem_of(self.name)}.ome.zarr").as_posix()
 
 
+@guarded
 def find_inputs(
     sources: Iterable[str],
     parse: Callable[[str], Location],

@@ -8,6 +8,7 @@ from functools import partial
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
 
+from napari_omezarr.doors import guarded
 from napari_omezarr.errors import (
     NodeNotFoundError,
     OMEZarrError,
@@ -93,6 +94,7 @@ def is_image_name(name: str) -> bool:
     return name.lower().endswith((".zarr", ".ozx", ".zip"))
 
 
+@guarded
 def plan_jobs(
     sources: Sequence[ConvertInput] | Sequence[MergedInput], target: Location
 ) -> list[ConvertJob]:
@@ -123,6 +125,7 @@ def plan_jobs(
     return list(jobs.values())
 
 
+@guarded
 def convert_one(job: ConvertJob, run: ConvertRun) -> Saved:
     """Do one job, and raise what goes wrong.
 
@@ -134,6 +137,7 @@ def convert_one(job: ConvertJob, run: ConvertRun) -> Saved:
     return _write(job, run, run.progress)
 
 
+@guarded
 def convert_all(jobs: Sequence[ConvertJob], run: ConvertRun) -> list[ConvertOutcome]:
     """Do all jobs; what is whole already is left, what broke off goes on.
 
@@ -162,6 +166,7 @@ def convert_all(jobs: Sequence[ConvertJob], run: ConvertRun) -> list[ConvertOutc
     return [outcomes[number] for number in range(len(jobs))]
 
 
+@guarded
 def convert_plate(
     fields: Sequence[MergedInput], target: Location, run: ConvertRun
 ) -> tuple[Saved, ...]:

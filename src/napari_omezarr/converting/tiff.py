@@ -7,6 +7,7 @@ import io
 import logging
 import math
 from collections import OrderedDict
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import product
@@ -18,7 +19,6 @@ import zarr
 from zarr.abc.store import RangeByteRequest
 
 from napari_omezarr.errors import (
-    FOREIGN_ERRORS,
     DamagedDataError,
     NodeNotFoundError,
     OMEZarrError,
@@ -272,9 +272,9 @@ def reading_tiff(location: Location) -> Iterator[None]:
     """Say in our words what tifffile and its codecs raise."""
     try:
         yield
-    except OMEZarrError:
+    except (OMEZarrError, CancelledError):
         raise
-    except FOREIGN_ERRORS as error:
+    except Exception as error:  # any code can be behind a codec
         if "imagecodecs" in str(error):
             sentence = (
                 f"{location.display} is compressed in a way that needs a library."

@@ -6,12 +6,12 @@ import dataclasses
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from napari_omezarr.doors import guarded
 from napari_omezarr.errors import (
     MetadataError,
     NodeNotFoundError,
     OptionError,
     UnsupportedDataError,
-    guarded,
 )
 from napari_omezarr.location import Location
 from napari_omezarr.metadata import normalized_unit
@@ -116,6 +116,7 @@ def _with_units(layer: LayerSpec, units: dict[str, str]) -> LayerSpec:
     return dataclasses.replace(layer, options=options)
 
 
+@guarded
 def read_layers(  # noqa: PLR0913 - one verb, all its choices by name
     address: str | os.PathLike[str] | Location | Any,
     *,

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, overload
 
+from napari_omezarr.doors import guarded
 from napari_omezarr.errors import NodeNotFoundError, OptionError
 from napari_omezarr.metadata import Acquisition, Well
 from napari_omezarr.reading import group_keys, kind_of, parse_node, read_current
@@ -132,6 +133,7 @@ class OMEWell:
         """The name of its column."""
         return self.path.partition("/")[2]
 
+    @guarded
     def fields(self, acquisition: int | None = None) -> tuple[OMEImage, ...]:
         """Open its fields of view, or those of one acquisition; blocks.
 
@@ -158,6 +160,7 @@ class OMEWell:
         with ThreadPoolExecutor(_AT_A_TIME, "napari-omezarr fields") as threads:
             return tuple(threads.map(self._field, paths))
 
+    @guarded
     def mosaic(self) -> OMEImage:
         """Open the well as one image: its fields where they lie, or side by side."""
         return images_of(read_current(self.location).pyramids)[0]
@@ -218,15 +221,18 @@ class OMEPlate:
         """Those of `image`, as a `Reading` has them."""
         return self.image.pyramids
 
+    @guarded
     def wells(self) -> tuple[OMEWell, ...]:
         """Give the wells that have data; asks nothing."""
         return tuple(OMEWell(self.location / path, path) for path in self.paths)
 
     @property
+    @guarded
     def tables(self) -> dict[str, StoredTable]:
         """The tables of the plate, by name; see `OMEImage.tables`."""
         return {table.name: table for table in stored_tables(self.location)}
 
+    @guarded
     def fields(self, acquisition: int | None = None) -> Iterator[OMEImage]:
         """Open all fields of all wells, one well after another."""
         for well in self.wells():

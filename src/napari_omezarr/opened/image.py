@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_omezarr import region
+from napari_omezarr.doors import guarded
 from napari_omezarr.errors import OptionError, UnsupportedDataError
 from napari_omezarr.layers import feature_columns, source_of_features
 from napari_omezarr.pyramid import Cropped, FixedAxes, Level, Pyramid, to_dask
@@ -122,6 +123,7 @@ class OMEImage(Pyramid):
         return tuple(level.affine for level in self.levels)
 
     @property
+    @guarded
     def tables(self) -> dict[str, StoredTable]:
         """The tables beside the image, by name; asks for their list, not their values.
 
@@ -132,6 +134,7 @@ class OMEImage(Pyramid):
         """
         return {table.name: table for table in stored_tables(self.location)}
 
+    @guarded
     def features(self) -> dict[str, Any]:
         """Read what is known of each label, by column; ``index`` is the label; blocks.
 
@@ -151,6 +154,7 @@ class OMEImage(Pyramid):
 
     # Its pixels.
 
+    @guarded
     def to_dask(self, level: int = 0) -> da.Array:
         """Give a level as a dask array with all axes; nothing is read.
 
@@ -161,6 +165,7 @@ class OMEImage(Pyramid):
         """
         return to_dask(self._level(level).pixels)
 
+    @guarded
     def to_xarray(self, level: int = 0) -> xarray.DataArray:
         """Give a level as an xarray with a lazy dask array; nothing is read.
 
@@ -192,6 +197,7 @@ class OMEImage(Pyramid):
             attrs=attributes,
         )
 
+    @guarded
     def read(
         self, box: Box | None = None, level: int = 0, *, unit: Unit = "world"
     ) -> np.ndarray:
@@ -230,6 +236,7 @@ class OMEImage(Pyramid):
             raise ValueError("an image has to be read, and that makes a copy")
         return np.asarray(self.read(), dtype=dtype)
 
+    @guarded
     async def read_async(
         self, box: Box | None = None, level: int = 0, *, unit: Unit = "world"
     ) -> np.ndarray:
@@ -243,6 +250,7 @@ class OMEImage(Pyramid):
 
     # Parts of it.
 
+    @guarded
     def crop(self, box: Box, *, unit: Unit = "world") -> OMEImage:
         """Give a part of it that keeps all axes; lazy.
 
@@ -270,6 +278,7 @@ class OMEImage(Pyramid):
         """
         return self._cut(part_of(self, box, unit, drops=False))
 
+    @guarded
     def sel(self, **where: Any) -> OMEImage:
         """Give a part of it by places in the world; lazy.
 
@@ -278,6 +287,7 @@ class OMEImage(Pyramid):
         """
         return self._cut(part_of(self, where, "world", drops=True))
 
+    @guarded
     def isel(self, **where: Any) -> OMEImage:
         """Give a part of it by pixels of the finest level; lazy. See `sel`."""
         return self._cut(part_of(self, where, "pixel", drops=True))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_omezarr._io_loop import run
+from napari_omezarr.doors import guarded
 from napari_omezarr.errors import OptionError, TargetExistsError
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
@@ -51,6 +52,7 @@ class FieldToWrite:
     image: Any
 
 
+@guarded
 def write_plate(
     images: Mapping[str, Any] | Iterable[Mapping[str, Any]],
     address: str | os.PathLike[str] | Location,
@@ -241,6 +243,7 @@ def _whole(value: Any) -> int | None:
 # Labels of a mosaic, back into the images of its fields.
 
 
+@guarded
 def add_plate_labels(
     labels: Any,
     plate: Any,

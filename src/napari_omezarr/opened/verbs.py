@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from napari_omezarr._io_loop import run
 from napari_omezarr.browsing import copy_store, entries_of
 from napari_omezarr.browsing import validate as check
+from napari_omezarr.doors import guarded
 from napari_omezarr.errors import OptionError
 from napari_omezarr.location import Location
 from napari_omezarr.metadata import Image, Plate, Well
@@ -54,6 +55,7 @@ class OpenChoices(TypedDict, total=False):
     anonymous: bool | None
 
 
+@guarded
 def open(address: Address, **choices: Unpack[OpenChoices]) -> Opened:
     """Open what lies at an address; metadata only, no pixel is read.
 
@@ -156,6 +158,7 @@ def _opened(reading: Reading) -> Opened:
             )
 
 
+@guarded
 def write(image: Any, address: Address, **choices: Any) -> Saved:
     """Save whatever is an image as OME-Zarr: what `open` gives, an array, layers.
 
@@ -204,6 +207,7 @@ def write(image: Any, address: Address, **choices: Any) -> Saved:
     return write_layers(image, address, **choices)
 
 
+@guarded
 def copy(
     source: Address,
     target: Address,
@@ -256,6 +260,7 @@ def copy(
     )
 
 
+@guarded
 def validate(address: Address) -> Validation:
     """Check metadata against the specification; needs the extra ``validate``.
 
@@ -287,6 +292,7 @@ def validate(address: Address) -> Validation:
     return check(place_of(address))
 
 
+@guarded
 def listing(address: Address, *, files: bool = False) -> Iterator[Entry]:
     """List what a place holds, with what each thing is; page by page, as it is taken.
 

@@ -21,7 +21,6 @@ from zarr.buffer.cpu import buffer_prototype
 from zarr.storage import MemoryStore, StorePath
 
 from napari_omezarr.errors import (
-    FOREIGN_ERRORS,
     DamagedDataError,
     NotEnoughMemoryError,
     UnsupportedDataError,
@@ -71,7 +70,8 @@ class Decoding:
             sentence = f"There is not enough memory to unpack {name}."
             action = "Close other images or programs."
             raise NotEnoughMemoryError(sentence, action=action, url=name) from error
-        except FOREIGN_ERRORS as error:
+        except Exception as error:
+            # Any code can be behind a codec.
             sentence = f"{name} is damaged: it cannot be decoded."
             action = "Ask its owner to copy it again."
             raise DamagedDataError(sentence, action=action, url=name) from error

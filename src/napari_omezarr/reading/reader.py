@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari_omezarr._io_loop import run
+from napari_omezarr.doors import guarded
 from napari_omezarr.errors import (
     AccessDeniedError,
     ImageChoiceError,
@@ -14,7 +15,6 @@ from napari_omezarr.errors import (
     NodeNotFoundError,
     OMEZarrError,
     WebPageError,
-    guarded,
 )
 from napari_omezarr.location import ZARRAY, ZGROUP, Location
 from napari_omezarr.metadata import (
@@ -230,6 +230,7 @@ def _axes(names: Any, ndim: int) -> tuple[Axis, ...]:
 # From an address to pyramids.
 
 
+@guarded
 def read(
     source: str | os.PathLike[str] | Location | Any, options: ReadOptions | None = None
 ) -> Reading:
@@ -276,6 +277,7 @@ def read(
     return _read(_place(source), options or ReadOptions())[0]
 
 
+@guarded
 def read_current(
     source: str | os.PathLike[str] | Location | Any, options: ReadOptions | None = None
 ) -> Reading:

@@ -8,6 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from napari_omezarr.doors import guarded
 from napari_omezarr.errors import OMEZarrError
 from napari_omezarr.location import GROUP_DOCUMENT, ZARR_JSON, ZGROUP, ZMETADATA
 from napari_omezarr.metadata import Image, Labels, known_unit, parse_document
@@ -63,6 +64,7 @@ class Ailment:
         return self.change is not None or self.is_stale
 
 
+@guarded
 def examine(location: Location) -> list[Ailment]:
     """Look for what is wrong in the metadata of a store; blocks, reads no chunk.
 
@@ -78,6 +80,7 @@ def examine(location: Location) -> list[Ailment]:
     return [*found, *_stale(nodes)]
 
 
+@guarded
 def mend(location: Location, ailments: Iterable[Ailment]) -> UndoCopy | None:
     """Mend what can be mended safely; the documents as they were are kept.
 

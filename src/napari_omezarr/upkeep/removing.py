@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_omezarr.doors import guarded
 from napari_omezarr.errors import ConflictError, NodeNotFoundError, OptionError
 from napari_omezarr.location import DOCUMENTS
 from napari_omezarr.writing import (
@@ -29,6 +30,7 @@ class Removal:
     is_zarr: bool
 
 
+@guarded
 def plan_removal(location: Location) -> Removal:
     """Count what lies at a place; nothing is removed.
 
@@ -56,6 +58,7 @@ def plan_removal(location: Location) -> Removal:
     return Removal(location, StoredSize.of(sizes), is_zarr)
 
 
+@guarded
 def remove_store(removal: Removal) -> None:
     """Remove what was counted: its root's documents first, so that nobody opens half.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_omezarr.doors import guarded
 from napari_omezarr.errors import (
     DamagedDataError,
     ListingDeniedError,
@@ -38,6 +39,7 @@ _NAMED = 5
 """So many chunks are named, and the others counted."""
 
 
+@guarded
 def scan(
     location: Location,
     progress: Callable[[int, int], None] | None = None,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from napari_omezarr.doors import guarded
 from napari_omezarr.errors import ConflictError, NodeNotFoundError
 from napari_omezarr.user_files import configuration_folder, read_json, write_json
 
@@ -65,6 +66,7 @@ def apply(hierarchy: Hierarchy, changes: Mapping[str, bytes | None]) -> UndoCopy
     return kept
 
 
+@guarded
 def take_back(hierarchy: Hierarchy) -> UndoCopy:
     """Put documents back as they were before the last change at a place.
 

@@ -11,6 +11,7 @@ from math import prod
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from napari_omezarr.doors import guarded
 from napari_omezarr.errors import (
     OptionError,
     TargetExistsError,
@@ -73,6 +74,7 @@ class Upgraded:
     undo: UndoCopy | None = None
 
 
+@guarded
 def upgrade(location: Location, version: str = "0.5") -> Upgraded:
     """Upgrade the metadata of a store where it is; its chunks stay as they are.
 
@@ -131,6 +133,7 @@ class PackChoices:
     verify: bool = False
 
 
+@guarded
 def repack_store(
     source: Location,
     target: Location,

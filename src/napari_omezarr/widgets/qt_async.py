@@ -22,7 +22,8 @@ from qtpy.QtWidgets import QApplication, QProgressDialog
 from napari_omezarr._io_loop import Stop
 from napari_omezarr.display.notifications import show_error
 from napari_omezarr.display.sign import main_window as main_window
-from napari_omezarr.errors import OMEZarrError, UnexpectedError
+from napari_omezarr.doors import as_ours
+from napari_omezarr.errors import OMEZarrError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -196,7 +197,7 @@ def _keep_failure(
 ) -> bool:
     if error is not None:
         ends = isinstance(error, CancelledError) or not isinstance(error, Exception)
-        future.set_exception(error if ends else UnexpectedError.of(error))
+        future.set_exception(error if ends else as_ours(error))
     return error is not None
 
 
@@ -264,7 +265,7 @@ class DebouncedTask(QObject):
 def failure(future: Future[Any]) -> OMEZarrError | None:
     """Return the error that a person is to read, if any."""
     error = future.exception()
-    return None if error is None else UnexpectedError.of(error)
+    return None if error is None else as_ours(error)
 
 
 # Errors that a slot lets through.
@@ -287,7 +288,7 @@ def _told(
         sys.__excepthook__(kind, error, trace)
         return
     ours = isinstance(error, OMEZarrError)
-    said = str(UnexpectedError.of(error))
+    said = str(as_ours(error))
     _log.error(said, exc_info=None if ours else (kind, error, trace))
     show_error(said)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Unpack
 
+from napari_omezarr.doors import guarded
 from napari_omezarr.errors import (
     TargetClaimedError,
     TargetExistsError,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from .targets import Address
 
 
+@guarded
 def plan_write(
     layers: Iterable[Any], address: Address, **choices: Unpack[SaveChoices]
 ) -> Plan:
@@ -82,6 +84,7 @@ def plan_write(
     )
 
 
+@guarded
 def write_layers(
     layers: Iterable[Any],
     address: Address,
@@ -165,6 +168,7 @@ def write_layers(
         executor.close()
 
 
+@guarded
 def write_image(  # noqa: PLR0913 - one verb, all its choices by name
     array: Any,
     address: Address,

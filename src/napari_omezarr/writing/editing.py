@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
+from napari_omezarr.doors import guarded
 from napari_omezarr.errors import (
     OptionError,
 )
@@ -47,6 +48,7 @@ _HEIGHT = 5
 """How far up consolidated metadata are looked for: plate, row, well, image, labels."""
 
 
+@guarded
 def add_labels(  # noqa: PLR0913 - one verb, all its choices by name
     layer: Any,
     address: Address,
@@ -129,6 +131,7 @@ def add_labels(  # noqa: PLR0913 - one verb, all its choices by name
         executor.close()
 
 
+@guarded
 def add_tables(
     layers: Iterable[Any], address: Address, *, existing: TableMode = "refuse"
 ) -> tuple[str, ...]:
@@ -183,6 +186,7 @@ def add_tables(
     return add_annotations(tuples, open_hierarchy(place), _above(place), existing)
 
 
+@guarded
 def update_rendering(
     layers: Iterable[Any], address: Address | None = None
 ) -> tuple[str, ...]:
@@ -249,6 +253,7 @@ def update_rendering(
     return tuple(written)
 
 
+@guarded
 def patch(
     address: Address,
     start: Sequence[int],
@@ -303,6 +308,7 @@ def patch(
     return replace(patched, place=address, method=method)
 
 
+@guarded
 def plan_patch(
     address: Address,
     start: Sequence[int],
@@ -341,6 +347,7 @@ def plan_patch(
     return plan_edit(image, _edit(start, values, original))
 
 
+@guarded
 def undo_patch(patched: Patched) -> Patched:
     """Take back what a patch has written, as long as nobody has changed it since.
 
@@ -388,6 +395,7 @@ def _edit(
     return Edit(tuple(int(first) for first in start), np.asarray(values), before)
 
 
+@guarded
 def append(  # noqa: PLR0913 - one verb, all its choices by name
     address: Address,
     values: Any,
@@ -461,6 +469,7 @@ def append(  # noqa: PLR0913 - one verb, all its choices by name
     return grow(hierarchy, growth, _above(place))
 
 
+@guarded
 def calibrate(
     address: Address,
     *,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import hashlib
 import os
 import shutil
@@ -22,13 +21,11 @@ from zarr.storage import LocalStore, MemoryStore, StorePath
 
 from napari_omezarr._io_loop import run, start
 from napari_omezarr.atomic_file import PARTIAL, LockedError, locked, replacing
+from napari_omezarr.doors import said_by_system
 from napari_omezarr.errors import (
-    AccessDeniedError,
     ConflictError,
-    DiskFullError,
     NodeNotFoundError,
     OMEZarrError,
-    ReadOnlyError,
     StoreError,
     TargetClaimedError,
 )
@@ -58,8 +55,6 @@ _one_of_this_process = Lock()
 _REPLACEMENT = ".replacement-"
 CLAIM = ".saving"
 """The name of the object, or how that of the file ends, which claims a place."""
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_DENIED = (errno.EACCES, errno.EPERM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -679,30 +674,8 @@ def explained(address: str) -> Iterator[None]:
 
 
 def _explanation(error: OSError, address: str) -> StoreError:
-    if isinstance(error, StoreError):
-        return error
-    if error.errno in _FULL:
-        return DiskFullError(
-            f"There is no room left at {address}.",
-            action="Make room and resume, or choose another place.",
-            url=address,
-        )
-    if error.errno == errno.EROFS:
-        return ReadOnlyError(
-            f"{address} is read-only.", action="Choose another place.", url=address
-        )
-    if error.errno in _DENIED:
-        return AccessDeniedError(
-            f"You may not write to {address}.",
-            action="Choose another place, or ask who owns it.",
-            url=address,
-        )
-    if error.errno == errno.ENAMETOOLONG:
-        return StoreError(
-            f"{address} has a longer name than can be stored there.",
-            action="Choose a shorter one: most disks take 255 bytes for a name.",
-            url=address,
-        )
+    if known := said_by_system(error, address):
+        return known
     reason = error.strerror or type(error).__name__
     sentence = f"{address} could not be written: {reason}."
     return StoreError(sentence, action="Choose another place.", url=address)

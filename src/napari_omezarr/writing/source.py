@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections import deque
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from itertools import accumulate
 from threading import Lock
@@ -15,6 +16,7 @@ import numpy as np
 import zarr
 from dask.base import optimize
 
+from napari_omezarr.doors import not_enough_memory
 from napari_omezarr.errors import OMEZarrError, SourceError, UnsupportedDataError
 from napari_omezarr.pyramid import (
     ChunkLayer,
@@ -313,8 +315,10 @@ def read_from(array: Any) -> Iterator[None]:
     """Say in our words what somebody else's array fails with."""
     try:
         yield
-    except OMEZarrError:
+    except (OMEZarrError, CancelledError):
         raise
+    except MemoryError as error:
+        raise not_enough_memory("") from error
     except Exception as error:
         # Any code can be behind an array. What it says may hold secrets: the type
         # stands in the sentence, and the rest is chained for who looks at the log.

@@ -52,7 +52,8 @@ class Change(ABC):
 
     def lost(self, found: GetResult | None) -> bool:
         """Say whether what was written is gone, without anybody having seen it."""
-        return self.made(found) is not None
+        made = self.made(found)
+        return made is not None and (found is None or made != found.body)
 
 
 def update(
