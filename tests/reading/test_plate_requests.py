@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
+from napari_omezarr.errors import OptionError
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
 from napari_omezarr.reading import ReadOptions, read
@@ -47,6 +48,14 @@ def test_opening_takes_twelve_requests_and_a_well_its_own(
         assert len(paths) <= 1 + asked + 2  # the well, its fields, an array, a chunk
 
 
+def test_of_many_wells_several_are_read_at_a_time():
+    with PlateServer(32, 48) as server:
+        (plate,) = read(Location.parse(server.address)).pyramids
+    for level in plate.levels[-2:]:  # a well and its gap are 33 and 66 pixels there
+        counts = [-(-s // c) for s, c in zip(level.shape, level.chunks, strict=True)]
+        assert np.prod(counts) == 32 * 48 / 4
+
+
 def test_the_whole_plate_asks_each_well_once_for_little():
     with PlateServer(6, 8, size=128, missing=("C/3",)) as server:
         levels = read(Location.parse(server.address)).pyramids[0].levels
@@ -74,4 +83,23 @@ def test_a_million_wells_open_as_others_do():
         (plate,) = reading.pyramids
         assert len(plate.levels[0].pixels.fields.grid.wells) == 10_000
         assert any("the first 10,000 are read" in said for said in reading.warnings)
-        assert max(plate.levels[-1].pixels.shape) <= 8192
+        grid = plate.levels[0].pixels.fields.grid
+        assert grid.size == (10, 1000)
+        assert any(
+            "rows A to J, columns 1 to 1000" in said for said in reading.warnings
+        )
+        assert max(plate.levels[-1].pixels.shape) <= 16 * 1032
+        # All rows and columns can be chosen, also of wells that were not read.
+        options = ReadOptions(rows=("ALK", "ALL"), columns=("7", "8"))
+        reading = read(Location.parse(server.address), options)
+        (plate,) = reading.pyramids
+        wells = plate.levels[0].pixels.fields.grid.wells
+        assert set(wells.values()) == {"ALK/7", "ALK/8", "ALL/7", "ALL/8"}
+        assert not any("10,000" in said for said in reading.warnings)
+        shown = plate.levels[0].pixels[-64:, -64:]
+        np.testing.assert_array_equal(shown, server.shown("ALL/8", 0, 0))
+        options = ReadOptions(wells=("ALL1000", "b/3"))
+        (plate,) = read(Location.parse(server.address), options).pyramids
+        assert plate.levels[0].pixels.fields.grid.size == (2, 2)
+        with pytest.raises(OptionError, match="lists no well"):
+            read(Location.parse(server.address), ReadOptions(wells=("ZZZ1",)))

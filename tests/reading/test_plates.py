@@ -265,6 +265,19 @@ def test_over_a_network_a_few_wells_are_looked_at(http_server, tmp_path):
     assert "hold uint16, float32; all are shown as float32." in reading.warnings[0]
 
 
+def test_of_wells_nearby_each_document_is_read_once(tmp_path):
+    counts = []
+    for wells in (3, 8):
+        put_plate(tmp_path / str(wells), [{}] * wells)
+        plate = opened(tmp_path / str(wells)).pyramids[0].levels[-1].pixels
+        first = plate.store.requests
+        assert plate[...].any()
+        counts.append((first, plate.store.requests - first))
+    (few, few_shown), (more, more_shown) = counts
+    assert more - few == 5 * 3  # the well, its field, the field's finest level
+    assert more_shown - few_shown == 5 * 3  # a level, its two chunks
+
+
 def spoil_document(field):
     (field.parent / "zarr.json").write_text("{")
 

@@ -348,6 +348,8 @@ class ChunkQueue:
         self.owners: dict[Hashable, OwnerRequests] = {}
         # Those that are not DONE or CANCELLED.
         self.chunks: dict[ChunkKey, QueuedChunk] = {}
+        # Those of them whose reads have failed.
+        self._failing: set[ChunkKey] = set()
         self.failures: dict[ChunkKey, Failure] = {}
         self.hosts: dict[str, HostLimiter] = {}
         self.changed: set[Hashable] = set()
@@ -413,7 +415,7 @@ class ChunkQueue:
         ]
         for queued in unwanted:
             queued.state = ChunkState.CANCELLED
-            del self.chunks[queued.chunk.key]
+            self._drop(queued.chunk.key)
         return unwanted
 
     def next(self, now: float) -> QueuedChunk | float | None:
@@ -472,6 +474,7 @@ class ChunkQueue:
         queued.attempts += 1
         queued.since = now if queued.error is None else queued.since
         queued.error = error
+        self._failing.add(queued.chunk.key)
         transient = isinstance(error, TRANSIENT)
         if host.down:
             self._give_up_all(host, now)
@@ -507,11 +510,13 @@ class ChunkQueue:
     def troubles(self, owners: Iterable[Hashable]) -> dict[ChunkKey, Trouble]:
         """Give what some owners want and could not be had so far, and why."""
         found: dict[ChunkKey, Trouble] = {}
+        # Asked for often, while thousands of chunks are on their way.
+        is_down = any(host.down for host in self.hosts.values())
         for mine in (self.owners[each] for each in owners if each in self.owners):
             for key in mine.failed & self.failures.keys():
                 failure = self.failures[key]
                 found[key] = failure.host.trouble(failure.error, failure.since)
-            for key in mine.pending:
+            for key in mine.pending if is_down else mine.pending & self._failing:
                 queued = self.chunks[key]
                 if queued.late:
                     found[key] = queued.host.trouble(queued.error, queued.since)
@@ -551,6 +556,7 @@ class ChunkQueue:
         if failure is not None:
             queued.attempts = self.retry_policy.tries - 1
             queued.error, queued.since = failure.error, failure.since
+            self._failing.add(chunk.key)
         for owner in self._owners_without(chunk.key):
             self._join(queued, owner)
         return queued
@@ -573,14 +579,18 @@ class ChunkQueue:
                 self._enqueue(queued)
             elif queued.state is not ChunkState.READING:
                 queued.state = ChunkState.DONE
-                del self.chunks[key]
+                self._drop(key)
+
+    def _drop(self, key: ChunkKey) -> None:
+        del self.chunks[key]
+        self._failing.discard(key)
 
     def _settle(self, queued: QueuedChunk) -> Sequence[Hashable]:
         """Take a chunk out; give the owners who waited for it."""
         key = queued.chunk.key
         # One that was cancelled may be queued again meanwhile, as another.
         if queued.state is not ChunkState.CANCELLED:
-            del self.chunks[key]
+            self._drop(key)
         queued.state = ChunkState.DONE
         owners = list(queued.owners)
         for owner in owners:

@@ -202,13 +202,13 @@ class Fetcher:
             queue = self._queue
             found = [queue.owners[owner] for owner in owners if owner in queue.owners]
             troubles = queue.troubles(owners)
-            pending = set().union(*(each.pending for each in found))
+            late = sum(any(key in each.pending for each in found) for key in troubles)
             errors = queue.errors(owners, time.monotonic())
         return LoadProgress(
             pending=sum(len(each.pending) for each in found),
             arrived=sum(each.arrived for each in found),
             bytes=sum(each.bytes for each in found),
-            late=len(pending & troubles.keys()),
+            late=late,
             troubles=tuple(troubles.values()),
             errors=tuple(errors),
         )

@@ -399,6 +399,8 @@ class LayerView:
         self._heading: tuple[Any, ...] = ()
         # What is on screen: the view, its box, and the chunks that it lacks.
         self._shown: tuple[SliceView, Bounds, Collection[ChunkIndex]] | None = None
+        # The box that was put together last, for who wants the same.
+        self._assembled: tuple[Any, Assembly | None] = (None, None)
         # What was found to read ahead, and for which view.
         self._ahead: tuple[Any, Sequence[ChunkRequest]] = (None, ())
 
@@ -517,6 +519,7 @@ class LayerView:
         )
         if generation == self._generation:
             self._shown = view, bounds, assembly.missing
+        self._assembled = (view, view.level, bounds), assembly
         cache, fetcher = self._engine.cache, self._engine.fetcher
         wanted: dict[Hashable, Sequence[ChunkRequest]] = {
             self._picture: visible(
@@ -541,7 +544,11 @@ class LayerView:
         affordable = grid.nbytes_within(bounds) <= LARGEST_THUMBNAIL
         if affordable:
             self._pin(self._thumbnail, view.thumbnail, bounds, generation)
-        assembly = self._engine.assemble(self.grids, view.thumbnail, view, bounds)
+        # Of the coarsest level the picture was put together a moment ago.
+        seen, assembly = self._assembled
+        self._assembled = None, None
+        if assembly is None or seen != (view, view.thumbnail, bounds):
+            assembly = self._engine.assemble(self.grids, view.thumbnail, view, bounds)
         wanted: list[ChunkRequest] = []
         if affordable:
             centre = scaled(self.grids, view.level, view.thumbnail, view.centre)

@@ -33,7 +33,7 @@ from .model import (
     Window,
 )
 from .multiscale import fit_axes
-from .node import DocumentError, is_usable_path, load_json
+from .node import DocumentError, is_usable_path, load_json, with_wells
 from .transforms import in_order, stored_parameters
 
 __all__ = [
@@ -74,4 +74,5 @@ __all__ = [
     "resolve_channels",
     "stored_parameters",
     "unit_size",
+    "with_wells",
 ]

@@ -87,7 +87,8 @@ def parse_plate(node: JsonNode) -> Plate:
     # columnIndex (0.4) where paths do not tell.
     rows, columns = _PlateAxis(node.child("rows")), _PlateAxis(node.child("columns"))
     wells: dict[str, PlateWell] = {}
-    for element in node.child("wells").elements(MOST_WELLS):
+    listed = node.child("wells")
+    for element in listed.elements(MOST_WELLS):
         well = _parse_well_place(element, rows, columns)
         if well is None:
             continue
@@ -96,7 +97,7 @@ def parse_plate(node: JsonNode) -> Plate:
             continue
         wells[well.path] = well
     if not wells:
-        raise node.child("wells").error("The plate lists no well")
+        raise listed.error("The plate lists no well")
     return Plate(
         name=node.child("name").text(),
         rows=tuple(rows.index),
@@ -104,6 +105,7 @@ def parse_plate(node: JsonNode) -> Plate:
         wells=tuple(wells.values()),
         acquisitions=_parse_acquisitions(node.child("acquisitions")),
         field_count=_count(node.child("field_count")),
+        is_cut=isinstance(listed.value, list) and len(listed.value) > MOST_WELLS,
     )
 
 

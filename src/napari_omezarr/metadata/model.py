@@ -147,7 +147,10 @@ class Acquisition:
 
 @dataclass(frozen=True, slots=True)
 class Plate:
-    """A high-content-screening plate; ``wells`` lists only those with data."""
+    """A high-content-screening plate; ``wells`` lists only those with data.
+
+    It is cut where there are more wells than are read.
+    """
 
     name: str | None
     rows: tuple[str, ...]
@@ -155,6 +158,7 @@ class Plate:
     wells: tuple[PlateWell, ...]
     acquisitions: tuple[Acquisition, ...] = ()
     field_count: int | None = None
+    is_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)

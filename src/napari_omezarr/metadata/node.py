@@ -14,7 +14,7 @@ import numpy as np
 from napari_omezarr.errors import MetadataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -88,23 +88,52 @@ def _depth(body: bytes) -> int:
 _WELLS = re.compile(rb'"wells"\s*:\s*\[')
 
 
+_PATH = re.compile(rb'"path"\s*:\s*"([^"/]*)/([^"/]*)/?"')
+
+
+def with_wells(body: bytes, is_wanted: Callable[[str, str], bool]) -> bytes | None:
+    """Leave out of a plate's document all wells but those of some rows and columns.
+
+    `is_wanted` is given the names of both. None where no well is left; as it was
+    where wells are not plain.
+    """
+    place = _plain_wells(body)
+    if place is None:
+        return body
+    begin, end, _ = place
+    kept = [
+        body[body.rfind(b"{", begin, m.start()) : body.find(b"}", m.end(), end) + 1]
+        for m in _PATH.finditer(body, begin, end)
+        if is_wanted(m[1].decode(errors="replace"), m[2].decode(errors="replace"))
+    ]
+    return body[:begin] + b", ".join(kept) + body[end:] if kept else None
+
+
 def _with_few_wells(body: bytes) -> bytes | None:
-    """Leave out all but the first wells of a plate, in a tenth of the time.
+    """Leave out all but the first wells of a plate, in a tenth of the time."""
+    place = _plain_wells(body)
+    if place is None or place[2] <= MOST_ELEMENTS:
+        return None
+    last, end, _ = place
+    for _ in range(MOST_ELEMENTS + 1):
+        last = body.find(b"}", last, end) + 1
+    return body[:last] + body[end:]
+
+
+def _plain_wells(body: bytes) -> tuple[int, int, int] | None:
+    """Say where the list of wells begins and ends, and how many there are.
 
     None where they are not objects without lists and objects in them.
     """
     found = _WELLS.search(body)
     if found is None:
         return None
-    begin, last = found.end(), found.end()
+    begin = found.end()
     end = body.find(b"]", begin)
     is_flat = body.find(b"[", begin, end) < 0 and body.find(b"\\", begin, end) < 0
     counts = {body.count(mark, begin, end) for mark in (b"{", b"}", b'"path"')}
-    if end < 0 or not is_flat or len(counts) > 1 or counts.pop() <= MOST_ELEMENTS:
-        return None
-    for _ in range(MOST_ELEMENTS + 1):
-        last = body.find(b"}", last, end) + 1
-    return body[:last] + body[end:]
+    is_plain = end >= 0 and is_flat and len(counts) == 1
+    return (begin, end, counts.pop()) if is_plain else None
 
 
 _BLOCK = 4 << 20

@@ -38,6 +38,12 @@ MOST_BYTES = 4 << 30
 MOST_INDEX_BYTES = 256 << 20
 """Nor is a shard whose index takes more: 16 million chunks."""
 
+QUICK = 16 << 10
+"""Bytes of pixels that are decoded or averaged at once, on the thread of the network.
+
+A thread for them costs as much, and Python's lock is waited for twice more.
+"""
+
 ENTRY = 16
 MISSING = 2**64 - 1
 """In the index of a shard: bytes of an entry, and the number that says "not there"."""
@@ -52,6 +58,12 @@ class Decoding:
     fill_value: Any  # what all pixels of a missing chunk are
     steps: tuple[Step, ...]  # each undoes a codec
     longest: int  # bytes that a chunk has at most as stored
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether to decode takes less than to hand it to a thread, and back."""
+        is_ours = not any(isinstance(step, _ByZarr) for step in self.steps)
+        return is_ours and size_of(self.shape, self.dtype) <= QUICK
 
     def decode(self, body: Any, name: str) -> np.ndarray:
         """Decode one chunk, in any thread, to ``dtype`` and ``shape``; may view `body`.

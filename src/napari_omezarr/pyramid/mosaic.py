@@ -9,14 +9,14 @@ from functools import partial
 from itertools import product
 from math import ceil, prod, sqrt
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
-from uuid import uuid4
 
 import numpy as np
 
 from napari_omezarr._io_loop import bounded_gather
 
 from .boxes import chunk_box, chunk_parts, shape_of, slices
-from .pixels import Readable
+from .decoding import QUICK
+from .pixels import Readable, new_token
 from .views import FixedAxes
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ LARGEST_OVERVIEW = 2048
 """Coarser levels are made until neither side of a plate is longer, in pixels."""
 _SMALLEST_WELL, _LARGEST_TEXTURE = 16, 8192
 """But a well keeps so many pixels along each side, as far as graphics cards allow."""
-_CHUNK = 128
+_CHUNK = 144
 _MOST_CHUNKS = 400
 """Wells that are smaller, of a plate that has more, are read several at a time."""
 
@@ -323,6 +323,8 @@ class Shrunk(Readable):
         height, width = self.source.shape[-2:]
         box = await self.source.read((*front, (0, height), (0, width)))
         shrink = partial(_picked if self._labels else _averaged, shape=self._plane)
+        if box.nbytes <= QUICK:
+            return shrink(box)
         return await asyncio.get_running_loop().run_in_executor(None, shrink, box)
 
 
@@ -438,7 +440,7 @@ class Mosaic(Readable):
         )
         self.address: str = getattr(fields, "address", "")
         self.concurrency: int = getattr(fields, "concurrency", 16)
-        self.token = uuid4().hex
+        self.token = new_token()
         self._chunks: Shared[np.ndarray] = Shared(_KEPT, _nbytes)
 
     def __repr__(self) -> str:
@@ -600,9 +602,9 @@ def _chunk(cell: float, chunk: int, size: int, wells: int) -> int:
     """Choose how long the chunks of a mosaic are along y or x, in its pixels.
 
     A well is one chunk, or as many as it has chunks itself; wells that are small are
-    several in one.
+    several in one. A well of one chunk is a little longer than that, with its gap.
     """
-    if cell <= chunk:
+    if round(cell / chunk) <= 1:
         together = min(_CHUNK // max(1, cell), sqrt(wells / _MOST_CHUNKS))
         return max(1, min(size, round(max(1, ceil(together)) * cell)))
     return max(1, min(size, ceil(cell / max(1, cell // chunk))))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from contextlib import contextmanager
 from functools import partial
-from itertools import product
+from itertools import count, product
 from math import prod
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -15,6 +16,7 @@ from uuid import uuid4
 import numpy as np
 import zarr
 from zarr.buffer.cpu import buffer_prototype
+from zarr.storage import StorePath
 
 from napari_omezarr._io_loop import bounded_gather
 from napari_omezarr.store import FIRST_BYTE, RemoteStore, at_most, run
@@ -143,6 +145,18 @@ def findings(pixels: Any) -> tuple[str, ...]:
     return found
 
 
+_PROCESS = uuid4().hex
+_numbers = count()
+
+
+def new_token() -> str:
+    """Give a name that no other pixels have, in any process, without asking for noise.
+
+    The thread that serves the network would wait for Python's lock after each.
+    """
+    return f"{_PROCESS}{os.getpid():x}-{next(_numbers)}"
+
+
 _PROBES = 3
 _ENOUGH = 8
 """After so many chunks that are not there, or all, it is said that there is none."""
@@ -183,7 +197,7 @@ class ArrayPixels(Readable):
         self._shard_reader = self._reader_of_shards()
         self._decoding = None if self._shard_reader else decoding_of(array)
         # Unique for each opening: what lies at the address may have changed since.
-        self.token = uuid4().hex
+        self.token = new_token()
         self.findings: tuple[str, ...] = ()
         self.may_be_empty = False
         self.confirm: Callable[[], Awaitable[None]] | None = None
@@ -191,6 +205,15 @@ class ArrayPixels(Readable):
         self._absent: set[tuple[int, ...]] = set()
         self._probes = 0
         self._probing = asyncio.Lock()
+
+    def at(self, path: str, address: str) -> ArrayPixels:
+        """Give the pixels of another array of the same store and the same document."""
+        array = zarr.AsyncArray(self._array.metadata, StorePath(self.store, path))
+        other = ArrayPixels.__new__(ArrayPixels)
+        fresh = {"token": new_token(), "findings": (), "confirm": None}
+        own = {"_array": array, "address": address, "_found": False, "_probes": 0}
+        other.__setstate__(self.__getstate__() | fresh | own | {"_absent": set()})
+        return other
 
     def __getstate__(self) -> dict[str, Any]:
         # A lock that somebody has waited for belongs to a loop; readers hold tasks.
@@ -362,7 +385,10 @@ class ArrayPixels(Readable):
             pixels = decoding.decode(body.as_numpy_array(), f"{self.address}/{key}")
             box[part.target] = pixels[part.source]
 
-        await asyncio.get_running_loop().run_in_executor(None, decode)
+        if decoding.is_quick:
+            decode()
+        else:
+            await asyncio.get_running_loop().run_in_executor(None, decode)
 
 
 def _respelled(array: zarr.AsyncArray[Any]) -> zarr.AsyncArray[Any] | None:

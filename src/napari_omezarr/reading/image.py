@@ -116,9 +116,16 @@ def find_levels(
     return multiscale, pick_level(opening, kept)
 
 
-def open_array(opening: Opening, node: ArrayNode) -> ArrayPixels:
-    """Make the pixels of an array from its document; asks nothing."""
+def open_array(
+    opening: Opening, node: ArrayNode, alike: ArrayPixels | None = None
+) -> ArrayPixels:
+    """Make the pixels of an array from its document; asks nothing.
+
+    `alike` are those of an array of the same store whose document is the same.
+    """
     address = opening.place(node.path).display
+    if alike is not None:
+        return _confirmed(opening, node, alike.at(node.path, address))
     name = node.path or address
     try:
         known, odd = understood(node.document)
@@ -135,13 +142,18 @@ def open_array(opening: Opening, node: ArrayNode) -> ArrayPixels:
         reason = str(error).strip().rstrip(".")[:_REASON] or type(error).__name__
         msg = f"The array {name} cannot be decoded here: {reason}."
         raise UnsupportedDataError(msg, url=address) from error
+    opening.warnings.extend(f"{name}: {said}" for said in odd)
+    opening.warnings.extend(notes)
+    return _confirmed(opening, node, pixels)
+
+
+def _confirmed(opening: Opening, node: ArrayNode, pixels: ArrayPixels) -> ArrayPixels:
+    """Have what consolidated metadata said of an array asked along with its pixels."""
     group = node.path.rpartition("/")[0]
     keys = array_key(node.path, node.zarr_format), *group_keys(group, node.zarr_format)
     confirmation = opening.consolidated.confirmation(opening.store, keys)
     if confirmation is not None:
         pixels.confirm = confirmation.settle
-    opening.warnings.extend(f"{name}: {said}" for said in odd)
-    opening.warnings.extend(notes)
     return pixels
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from napari_omezarr.metadata import Multiscale, WellImage
-    from napari_omezarr.pyramid import Pixels, Place, WellGrid
+    from napari_omezarr.pyramid import ArrayPixels, Pixels, Place, WellGrid
 
     from .nodes import Opening
 
@@ -231,10 +231,14 @@ class PlateDocuments:
     _wells: Shared[Well | None] = field(default_factory=lambda: _few())
     _images: Shared[Multiscale | None] = field(default_factory=lambda: _few())
     _alike: dict[bytes, Any] = field(default_factory=dict)
+    _arrays: dict[bytes, ArrayPixels] = field(default_factory=dict)
 
-    def know(self, path: str, image: Multiscale) -> None:
-        """Take up what an image says of itself."""
-        self._images.put(path, image)
+    def know(self, path: str, said: Multiscale | Well) -> None:
+        """Take up what an image, or a well, says of itself."""
+        if isinstance(said, Well):
+            self._wells.put(path, said)
+        else:
+            self._images.put(path, said)
 
     async def well(self, path: str) -> Well | None:
         """Read what a well lists; None where there is none."""
@@ -255,8 +259,14 @@ class PlateDocuments:
         body = await self._document(key)
         if body is None:
             return None
-        node = ArrayNode(path, self.zarr_format, parse_json(body, key), {})
-        return open_array(self.opening.part(), node)
+        alike = self._arrays.get(body)  # most fields are
+        document = {} if alike is not None else parse_json(body, key)
+        node = ArrayNode(path, self.zarr_format, document, {})
+        pixels = open_array(self.opening.part(), node, alike)
+        if len(self._arrays) > _MOST_ALIKE:
+            self._arrays.clear()
+        self._arrays.setdefault(body, pixels)
+        return pixels
 
     async def _kind(self, path: str, wanted: Any) -> Any:
         (key,) = group_keys(path, self.zarr_format)

@@ -36,7 +36,7 @@ from .plate_fields import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from napari_omezarr.metadata import Multiscale
+    from napari_omezarr.metadata import Multiscale, Well
     from napari_omezarr.pyramid import Pixels, Place
 
     from .nodes import GroupNode, Opening
@@ -63,6 +63,7 @@ class Template:
     labels: Mapping[str, Pyramid]  # by their paths in the labels group
     others: Sequence[SeenField]
     siblings: Mapping[int, Multiscale]  # fields of the same well, by number
+    wells: Mapping[str, Well]  # that were read, by their paths
 
 
 @dataclass(slots=True)
@@ -115,6 +116,8 @@ def mosaics(opening: Opening, template: Template, plate: PlateToLay) -> list[Pyr
     )
     documents = PlateDocuments(opening.part(), template.group.zarr_format)
     documents.know(template.group.path, template.multiscale)
+    for path, well in template.wells.items():
+        documents.know(path, well)
     for seen in template.others:
         if seen.image is not None:
             documents.know(seen.path, seen.image)

@@ -22,6 +22,7 @@ from napari_omezarr.metadata import (
     Plate,
     Well,
     parse_document,
+    with_wells,
 )
 from napari_omezarr.pyramid import Level, Pyramid, Resized
 
@@ -78,11 +79,47 @@ _MOST_LABELS = 8
 # Which wells and fields.
 
 
+def with_chosen_wells(
+    opening: Opening, plate: GroupNode, answers: Answers
+) -> GroupNode:
+    """Read of a plate with more wells than are shown those that the options name."""
+    options = opening.options
+    key = group_keys(plate.path, plate.zarr_format)[0]
+    body = answers.get(key)
+    if options.rows is options.columns is options.wells is None:
+        return plate
+    if not isinstance(body, bytes):  # of consolidated metadata
+        return plate
+    rows, columns = (
+        None if names is None else {str(name) for name in names}
+        for names in (options.rows, options.columns)
+    )
+    wells = {name.replace("/", "").upper() for name in options.wells or ()}
+
+    def is_wanted(row: str, column: str) -> bool:
+        return (
+            (rows is None or row in rows)
+            and (columns is None or column in columns)
+            and (not wells or f"{row}{column}".upper() in wells)
+        )
+
+    kept = with_wells(body, is_wanted)
+    if kept is None:
+        msg = "The plate lists no well in these rows and columns."
+        raise OptionError(msg, url=opening.location.display)
+    found = parse_node(plate.path, {key: kept}, plate.zarr_format)
+    return found if isinstance(found, GroupNode) else plate
+
+
 def chosen_wells(opening: Opening, kind: Plate) -> Plate:
-    """Give a plate of the rows, the columns and the wells that the options name."""
+    """Give a plate of the rows, the columns and the wells that the options name.
+
+    Of one that lists more wells than are shown, and of which nothing is chosen, it
+    has the rows and the columns of the first ones.
+    """
     options = opening.options
     if options.rows is options.columns is options.wells is None:
-        return kind
+        return _first_wells(opening, kind) if kind.is_cut else kind
     rows = _named(opening, "row", options.rows, kind.rows)
     columns = _named(opening, "column", options.columns, kind.columns)
     wells = [w for w in kind.wells if w.row in rows and w.column in columns]
@@ -98,14 +135,38 @@ def chosen_wells(opening: Opening, kind: Plate) -> Plate:
     if not wells:
         msg = "The plate lists no well in these rows and columns."
         raise OptionError(msg, url=opening.location.display)
+    return _with_places(kind, wells, rows, columns)
+
+
+def _first_wells(opening: Opening, kind: Plate) -> Plate:
+    rows = sorted({well.row for well in kind.wells})
+    columns = sorted({well.column for well in kind.wells})
+    along = [
+        f"{names[shown[0]]} to {names[shown[-1]]}"
+        for shown, names in ((rows, kind.rows), (columns, kind.columns))
+    ]
+    opening.warnings.append(
+        f"The plate has more wells than are shown at once: these are of rows "
+        f"{along[0]}, columns {along[1]}. Choose rows, columns or wells for others."
+    )
+    return _with_places(kind, kind.wells, rows, columns)
+
+
+def _with_places(
+    kind: Plate,
+    wells: Sequence[PlateWell],
+    rows: Sequence[int],
+    columns: Sequence[int],
+) -> Plate:
+    """Give a plate of some wells, with these rows and columns alone."""
+    down = {number: n for n, number in enumerate(rows)}
+    along = {number: n for n, number in enumerate(columns)}
     return dataclasses.replace(
         kind,
         rows=tuple(kind.rows[n] for n in rows),
         columns=tuple(kind.columns[n] for n in columns),
         wells=tuple(
-            dataclasses.replace(
-                w, row=rows.index(w.row), column=columns.index(w.column)
-            )
+            dataclasses.replace(w, row=down[w.row], column=along[w.column])
             for w in wells
         ),
     )
@@ -227,24 +288,23 @@ def _find_template(
 ) -> Questions[tuple[FieldChoice, str, Template]]:
     """Find one well with an image; the first one nearly always has it."""
     failure: OMEZarrError | None = None
-    others = yield from _near_wells(opening, group, kind)
+    held = yield from _near_wells(opening, group, kind)
+    known = _wells_listed(held, group.zarr_format)
     begin = 0
     for count in _WELLS_TRIED:
         wells, begin = kind.wells[begin : begin + count], begin + count
         paths = {well.path: join_path(group.path, well.path) for well in wells}
-        answers = yield from ask(
-            key
-            for path in paths.values()
-            for key in group_keys(path, group.zarr_format)
-        )
+        keys = (key for p in paths.values() for key in group_keys(p, group.zarr_format))
+        answers = yield from primed(ask(keys), held)
         for well, path in paths.items():
             try:
                 node = parse_node(path, answers, group.zarr_format)
                 listed = None if node is None else kind_of(node, path)
                 if not isinstance(listed, Well):
                     continue
-                choice, said = chosen_fields(opening, kind, listed, others)
-                template = yield from _field(opening, group, kind, path, listed, choice)
+                known[path] = listed
+                choice, said = chosen_fields(opening, kind, listed, known.values())
+                template = yield from _field(opening, group, kind, path, known, choice)
             except UNREADABLE as error:
                 failure = failure or error
                 opening.warnings.append(f"Well {well} cannot be shown. {error}")
@@ -258,20 +318,22 @@ def _find_template(
     raise NodeNotFoundError(msg, url=opening.location.display)
 
 
-def _near_wells(
-    opening: Opening, plate: GroupNode, kind: Plate
-) -> Questions[list[Well]]:
-    """Read what wells list, where that takes no requests."""
+def _near_wells(opening: Opening, plate: GroupNode, kind: Plate) -> Questions[Answers]:
+    """Read the documents of wells, where that takes no requests."""
     if not _is_near(opening):
-        return []
+        return {}
     every = [join_path(plate.path, well.path) for well in kind.wells]
-    paths = _within(opening, every, 0)
-    number = plate.zarr_format
-    answers = yield from _ask_held(
-        opening, (key for path in paths for key in group_keys(path, number))
-    )
-    found = (_listed(path, answers, number) for path in paths)
-    return [well for well in found if well is not None]
+    paths, number = _within(opening, every, 0), plate.zarr_format
+    keys = (key for path in paths for key in group_keys(path, number))
+    answers = yield from _ask_held(opening, keys)
+    return {key: body for key, body in answers.items() if body is not None}
+
+
+def _wells_listed(answers: Answers, zarr_format: int) -> dict[str, Well]:
+    """Give what the wells list whose documents were read; those that can be."""
+    paths = dict.fromkeys(key.rpartition("/")[0] for key in answers)
+    found = ((path, _listed(path, answers, zarr_format)) for path in paths)
+    return {path: well for path, well in found if well is not None}
 
 
 def _field(
@@ -279,12 +341,12 @@ def _field(
     plate: GroupNode,
     kind: Plate,
     path: str,
-    well: Well,
+    wells: Mapping[str, Well],
     choice: FieldChoice,
 ) -> Questions[Template | None]:
-    """Open the first field of a well that is shown."""
+    """Open the first field of a well that is shown; `wells` are those looked at."""
     step = [0] * len(choice.steps)
-    chosen = choice.images(well, step)
+    chosen = choice.images(wells[path], step)
     if not chosen:
         return None
     names = {number: image.path for number, image in chosen}
@@ -294,12 +356,15 @@ def _field(
     group = parse_node(field, answers, plate.zarr_format)
     if not isinstance(group, GroupNode):
         return None
-    others = [join_path(plate.path, each.path) for each in kind.wells]
+    others: Iterable[str] = wells
+    if not _is_near(opening):
+        others = (join_path(plate.path, each.path) for each in kind.wells)
     look = _Look(
         [other for other in others if other != path],
         names[first],
         choice,
         {n: join_path(path, name) for n, name in names.items() if n != first},
+        wells,
     )
     return (yield from _template(opening, group, answers, look))
 
@@ -312,6 +377,7 @@ class _Look:
     field: str  # below each group; empty where the groups are fields
     choice: FieldChoice
     siblings: Mapping[int, str]  # by their numbers
+    wells: Mapping[str, Well]  # that were read
 
 
 def _template(
@@ -363,6 +429,7 @@ def _template(
         {n: label for n, label in zip(names, labels, strict=True) if label is not None},
         known,
         beside,
+        look.wells,
     )
 
 
@@ -514,29 +581,19 @@ def _look_around(
         images = yield from primed(_images(opening, asked, number), held)
         return [SeenField(path, arrays[path], images.get(path)) for path in arrays]
     paths = list(look.siblings.values())
-    if look.field:
-        answers = yield from _ask_held(
-            opening, (key for group in groups for key in group_keys(group, number))
-        )
-        for group in groups:
-            paths += _shown_in(group, answers, number, look.choice)
-    else:
-        paths += groups
+    for group in groups:
+        known = look.wells.get(group)
+        shown = [] if known is None else _shown_in(known, look.choice)
+        paths += [join_path(group, name) for name in shown] if look.field else [group]
     images = yield from _images(opening, paths[:_MOST_FIELDS], number)
     levels = [image.datasets[0].path for image in images.values()]
     arrays = yield from _arrays(opening, list(images), levels, number)
     return [SeenField(path, found, images[path]) for path, found in arrays.items()]
 
 
-def _shown_in(
-    group: str, answers: Answers, zarr_format: int, choice: FieldChoice
-) -> list[str]:
-    """Give the paths of a well's fields that are shown; none if it cannot be read."""
-    well = _listed(group, answers, zarr_format)
-    if well is None:
-        return []
-    images = (i for a in choice.acquisitions for i in images_of(well, a))
-    return [join_path(group, image.path) for image in images]
+def _shown_in(well: Well, choice: FieldChoice) -> list[str]:
+    """Give the names of a well's fields that are shown."""
+    return [i.path for a in choice.acquisitions for i in images_of(well, a)]
 
 
 def _listed(group: str, answers: Answers, zarr_format: int) -> Well | None:
@@ -638,7 +695,7 @@ def open_well(
     numbers = range(len(paths))
     choice = FieldChoice(fields=tuple(numbers))
     others = [field.path for field in fields[1:]]
-    look = _Look(others, "", choice, {})
+    look = _Look(others, "", choice, {}, {})
     template = yield from _template(opening, fields[0], answers, look, name)
     plate = PlateToLay(choice, {(0, 0): group.path}, {(0, 0): name}, (1, 1))
     return mosaics(opening, template, plate)
@@ -664,8 +721,8 @@ def _readable_fields(
 def _have_own_positions(fields: list[GroupNode]) -> bool:
     """Tell whether the fields of a well give positions of their own."""
     positions = set()
-    for field in fields:
-        kind = kind_of(field)
+    for group in fields:
+        kind = kind_of(group)
         assert isinstance(kind, Image)
         positions.add(kind.multiscales[0].datasets[0].affine.translation)
     return len(positions) == len(fields)

@@ -54,7 +54,7 @@ from .nodes import (
     parse_array,
     parse_node,
 )
-from .plates import open_plate, open_well
+from .plates import open_plate, open_well, with_chosen_wells
 from .rounds import Consolidated, ask, run_questions, together
 
 if TYPE_CHECKING:
@@ -402,15 +402,18 @@ def _open(
     parameters = yield from find_parameters(opening, found)
     parse = partial(
         parse_document,
-        found.attributes,
         zarr_format=found.zarr_format,
         url=opening.location.display,
         parameters=parameters,
     )
-    document = parse()
+    document = parse(found.attributes)
+    if isinstance(document.kind, Plate) and document.kind.is_cut:
+        found = with_chosen_wells(opening, found, answers)
+        document = parse(found.attributes)
     opening.kind = document.kind
     if isinstance(document.kind, Scene):
-        return (yield from open_scene(opening, found, document.kind, parse))
+        again = partial(parse, found.attributes)
+        return (yield from open_scene(opening, found, document.kind, again))
     if not isinstance(document.kind, Image):  # an image keeps its own
         opening.warnings.extend(document.warnings)
     return (yield from _open_kind(opening, found, document.kind, answers))

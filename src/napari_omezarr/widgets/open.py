@@ -7,6 +7,7 @@ import weakref
 from dataclasses import dataclass, replace
 from functools import partial
 from html import escape
+from importlib import import_module
 from textwrap import shorten
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any
@@ -107,6 +108,8 @@ def open_place(
     All channels of each image are read about, unless some are named.
     """
     follow_settings()
+    # A layer's first thumbnail takes it, in the GUI thread; it is slow to load.
+    import_module("scipy.ndimage")
     try:
         reading = read_current(location, options or ReadOptions())
     except (NodeNotFoundError, MetadataError, UnsupportedDataError) as error:
