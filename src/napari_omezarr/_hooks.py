@@ -118,9 +118,11 @@ def open_dialog(viewer: napari.viewer.Viewer) -> None:
 
 
 def sign_in(
-    refused: Location, parent: Any, go_on: Callable[[Location], object]
+    refused: Sequence[Location],
+    parent: Any,
+    go_on: Callable[[Sequence[Location]], object],
 ) -> None:
-    """Bring up a sign-in for a place that was refused; then go on with the place."""
+    """Bring up a sign-in for places that were refused; then go on with them."""
     from .widgets.qt_async import wait_for_import
 
     if wait_for_import("napari_omezarr.widgets.browser.sign_in"):

@@ -49,7 +49,6 @@ def test_the_first_hour(
     s3_server: S3Server,
     s3_prefix: str,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     put_image(tmp_path / "lab" / "film.zarr", shape=(2, *SHAPE))
     put_labels(tmp_path / "lab" / "film.zarr", cells=np.ones(SHAPE, "u2"))
@@ -62,9 +61,6 @@ def test_the_first_hour(
     open_and_step(qtbot, browser, viewer)
     (first, *_) = session_of(viewer)[0].layers
     assert "profile:Lab" in first.address  # named, not contained
-    # Edits are written to the address alone, which names no connection.
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", OWNER.key)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", OWNER.secret)
     paint_write_back_and_undo(qtbot, viewer)
     save_and_open_again(qtbot, viewer, tmp_path / "mine.ome.zarr")
     keep_the_session(qtbot, viewer, tmp_path / "hour.omezarr.json")
@@ -124,7 +120,7 @@ def paint_write_back_and_undo(qtbot: QtBot, viewer: Any) -> None:
     painted = viewer.layers[-1]
     painted.data[0, :4, :4] = 7
     viewer.layers.selection.active = painted
-    place = Location.parse(str(labels.metadata["omezarr"]["address"]))
+    place = Location.parse(str(labels.metadata["omezarr"]["place"]))
 
     def press(name: str) -> None:
         panel = region.edits

@@ -14,12 +14,17 @@ from qtpy.QtWidgets import QApplication, QMainWindow
 
 from gui_steps import NAMES, dropped, every_turn, names, until
 from napari_omezarr import _hooks
+from napari_omezarr.connections import Connection, ConnectionFile, Profile
+from napari_omezarr.demo.server import OWNER
 from napari_omezarr.location import Location
 from napari_omezarr.samples import write_cells
 from napari_omezarr.user_files import Recents
+from napari_omezarr.widgets.browser.connection_editor import ConnectionEditor
+from napari_omezarr.widgets.browser.errors import fitting_connection
 from napari_omezarr.widgets.open_dialog import OpenDialog, show_open_dialog, wells_named
 from napari_omezarr.widgets.qt_async import pending
 from servers.faults import Stalled, Status
+from servers.http import GuardedServer
 from small_images import put_plate
 
 if TYPE_CHECKING:
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
 
     from pytestqt.qtbot import QtBot
 
+    from napari_omezarr.demo.server import S3Server
     from servers.http import FileServer
 
 
@@ -56,6 +62,10 @@ def closing(dialog: OpenDialog, qtbot: QtBot) -> Iterator[None]:
     dialog.destroyed.connect(lambda: gone.append(True))
     yield
     until(qtbot, lambda: gone)
+
+
+def own_connections() -> tuple[Connection, ...]:
+    return ConnectionFile().connections()
 
 
 def copy(text: str) -> None:
@@ -305,3 +315,80 @@ def test_a_part_of_a_plate_is_chosen(
         "columns": ("3",),
         "wells": ("C4",),
     }
+
+
+def test_a_refusal_offers_to_sign_in_and_goes_on(
+    viewer: Any,
+    s3_server: S3Server,
+    s3_prefix: str,
+    tmp_path: Path,
+    qtbot: QtBot,
+    notifications: list[Any],
+) -> None:
+    for name in ("a", "b"):
+        write_cells(tmp_path / f"{name}.zarr", shape=(2, 64, 64))
+    s3_server.upload(tmp_path, f"private/{s3_prefix}")
+    above = f"s3+{s3_server.endpoint}/private/{s3_prefix}"
+    dialog = show_open_dialog(viewer, _hooks.sign_in)
+    dialog.line.set_address(f"{above}/a.zarr\n{above}/b.zarr")
+    assert not dialog.sign_in_button.isVisible()
+    dialog.open_address()
+    until(qtbot, lambda: not dialog.busy)
+    assert dialog.sign_in_button.isVisible()
+    dialog.sign_in_button.click()
+    editor = dialog.findChild(ConnectionEditor)
+    form = editor.form
+    # What is known is filled in, and the cursor is where the rest goes.
+    assert (form.endpoint.value, form.start.value) == (
+        s3_server.endpoint,
+        f"s3://private/{s3_prefix}/a.zarr",
+    )
+    assert form.sign_in.value == "keys"
+    until(qtbot, lambda: not editor.busy)
+    assert "until napari closes" in form.key_store.text()
+    assert "keychain" in form.key_store.text()
+    form.access_key.value, form.secret.value = OWNER.key, "wrong"
+    editor.test()
+    until(qtbot, lambda: not editor.busy)
+    assert "✖" in editor.message.text()
+    form.secret.value = OWNER.secret
+    with closing(dialog, qtbot):
+        editor.save()
+    assert sorted(names(viewer.layers)) == sorted(2 * NAMES)
+    assert "profile:private" in str(viewer.layers[0].source.path)
+    assert any("until napari closes" in str(each.message) for each in notifications)
+    # The next one there finds that connection, with its keys.
+    again = fitting_connection(Location.parse(f"{above}/c.zarr"), own_connections())
+    assert again.name == "private"
+    assert again in own_connections()
+
+
+def test_a_web_server_that_wants_a_token_is_signed_in_to(
+    viewer: Any, tmp_path: Path, qtbot: QtBot
+) -> None:
+    write_cells(tmp_path / "cells.zarr", shape=(2, 64, 64))
+    with GuardedServer(tmp_path, ("authorization", "Bearer hush")) as server:
+        dialog = show_open_dialog(viewer, _hooks.sign_in)
+        dialog.line.set_address(f"{server.url}/cells.zarr")
+        dialog.open_address()
+        until(qtbot, lambda: not dialog.busy)
+        dialog.sign_in_button.click()
+        editor = dialog.findChild(ConnectionEditor)
+        form = editor.form
+        assert form.endpoint.value == server.url
+        assert form.sign_in.value == "header"
+        form.header.value = "hush"
+        until(qtbot, lambda: not editor.busy)
+        with closing(dialog, qtbot):
+            editor.save()
+        assert names(viewer.layers) == NAMES
+
+
+def test_a_proposed_connection_takes_no_name_that_is_taken() -> None:
+    place = Location.parse("s3://lab/cells.zarr")
+    ConnectionFile().save(Connection(Profile("lab", sign_in="anonymous")))
+    proposed = fitting_connection(place, own_connections())
+    assert proposed.name == "lab 2"
+    ConnectionFile().save(proposed)
+    assert fitting_connection(place, own_connections()).name == "lab 3"
+    assert fitting_connection(None, own_connections()).name == ""

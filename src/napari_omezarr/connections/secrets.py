@@ -88,7 +88,19 @@ class KeyStore:
         """Where keys go, for whoever types them."""
         if self.is_lasting:
             return "Kept in the keychain of this system."
-        return "Kept until napari closes: this system has no keychain for it."
+        return f"Kept until napari closes. {self.hint}"
+
+    @property
+    def hint(self) -> str:
+        """What to install so that keys outlive this process; "" if they do."""
+        if self.is_lasting:
+            return ""
+        if find_spec("keyring") is None:
+            return "To keep them longer: pip install 'napari-omezarr[keychain]'."
+        return (
+            "This system has no keychain that keyring could use. To keep them longer,"
+            " install one: GNOME Keyring or KWallet."
+        )
 
     def keep(self, name: str, keys: Keys) -> bool:
         """Keep the keys of a connection; true if they outlive this process.

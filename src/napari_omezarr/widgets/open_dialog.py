@@ -49,7 +49,9 @@ if TYPE_CHECKING:
 
     from .open import Opened
 
-    SignInDoor = Callable[[Location, QWidget, Callable[[Location], object]], object]
+    # Brings up a sign-in for places over a window, and goes on with them then.
+    Places = Sequence[Location]
+    SignInDoor = Callable[[Places, QWidget, Callable[[Places], object]], object]
 
 # What of a plate is opened: wells, fields, an acquisition, in one row of a form.
 
@@ -249,7 +251,8 @@ class OpenDialog(QDialog):
         self._failures: list[str] = []
         self._offered: list[Location] = []
         self._text = ""
-        self._refused: Location | None = None
+        self._asked: tuple[Location, ...] = ()
+        self._refused: list[Location] = []
         self.setWindowTitle("Open OME-Zarr")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setMinimumWidth(300)
@@ -304,12 +307,11 @@ class OpenDialog(QDialog):
         self._start(locations)
 
     def sign_in(self) -> None:
-        """Sign in for the place that was refused; then go on there."""
-        if self._refused is not None and self._sign_in is not None:
-            self._sign_in(self._refused, self, self._start_one)
-
-    def _start_one(self, place: Location) -> None:
-        self._start([place])
+        """Sign in for what was refused; then go on there."""
+        if self._refused and self._sign_in is not None:
+            # As they stand in the line, however the answers came.
+            refused = [place for place in self._asked if place in self._refused]
+            self._sign_in(refused, self, self._start)
 
     def _open_view(self, address: str) -> None:
         if not wait_for_import("napari_omezarr.widgets.sessions"):
@@ -344,7 +346,9 @@ class OpenDialog(QDialog):
 
     def _start(self, locations: Sequence[Location]) -> None:
         self._say("")
-        self._refused = None
+        self._asked = tuple(locations)
+        self._refused.clear()
+        self._failures.clear()
         self._forget_offer()
         system = self.system.text().strip() or None
         for location in locations:
@@ -436,7 +440,7 @@ class OpenDialog(QDialog):
         elif isinstance(error, OMEZarrError):
             self._failures.append(str(error))
             if isinstance(error, _REFUSALS):
-                self._refused = place
+                self._refused.append(place)
         else:
             from .open import add_layers
             from .sessions import restore_link
@@ -456,7 +460,7 @@ class OpenDialog(QDialog):
         self.open_button.setEnabled(not busy)
         self.recent.setEnabled(not busy)
         self.cancel_button.setText("Cancel" if busy else "Close")
-        may = self._refused is not None and self._sign_in is not None
+        may = bool(self._refused) and self._sign_in is not None
         self.sign_in_button.setVisible(may and not busy)
 
     def _say(self, text: str) -> None:

@@ -297,7 +297,7 @@ class Browser(QWidget):
         connection = self.navigation.known_places.find(name)
         if connection is not None:
             self.header.chooser.select(connection)
-            if refused is not None and refused.as_s3() is not None:
+            if refused is not None and refused.protocol in ("s3", "http", "https"):
                 self.navigation.go(connection.locate(bare_address(refused)))
             else:
                 self.navigation.go_to_connection(connection)

@@ -305,7 +305,8 @@ def save_connection(connection: Connection, keys: Keys | None, instead_of: str) 
     if before is not None and before.profile.sign_in != sign_in:
         key_store().forget(name)
     if keyed and keys is not None and not key_store().keep(name, keys):
-        return f"{name} saved; its keys live until napari closes."
+        hint = key_store().hint
+        return f"{name} saved; its keys live until napari closes. {hint}".rstrip()
     return f"{name} saved."
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from enum import Enum
+from itertools import chain, count
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFrame, QGridLayout, QPushButton, QToolButton, QWidget
 
-from napari_omezarr.connections import Connection, Profile
+from napari_omezarr.connections import Connection, Profile, belongs
 from napari_omezarr.errors import (
     AccessDeniedError,
     BucketNotFoundError,
@@ -38,7 +39,7 @@ from napari_omezarr.user_files import without_secrets
 from .controls import copy_to_clipboard, plain_label
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from napari_omezarr.errors import OMEZarrError
     from napari_omezarr.location import Location
@@ -52,6 +53,7 @@ _LONGEST = 34
 """Letters of an action that says no more than its button."""
 
 _RUN = "Run: "
+_WEB = ("http", "https")
 _SAID_BY_BUTTON = ("Check", "Choose", "Open", "Type")
 
 
@@ -251,7 +253,8 @@ class ErrorPanel(QFrame):
 
     def _mend_connection(self) -> None:
         """Bring up the connection, or a new one for the place."""
-        connection = self._own() or proposed_connection(self._place)
+        own = self._navigation.known_places.own
+        connection = self._own() or fitting_connection(self._place, own)
         self.edit_wanted.emit(connection, self._action, self._place)
 
     def _own(self) -> Connection | None:
@@ -266,23 +269,50 @@ class ErrorPanel(QFrame):
             self.clear()
 
 
-def proposed_connection(refused: Location | None) -> Connection:
-    """Propose a connection for a place, as far as its address says it."""
+def fitting_connection(
+    refused: Location | None, own: Sequence[Connection]
+) -> Connection:
+    """Give the person's connection for a place, or propose one for it.
+
+    It is the one that the place is one of, else one at the same endpoint that signs in.
+    """
+    proposed = _proposed_profile(refused)
+    if refused is not None:
+        found = [each for each in own if belongs(refused, each.profile)]
+        found += [each for each in own if _signs_in_at(each, proposed.endpoint)]
+        if found:
+            return found[0]
+    taken = {each.name for each in own}
+    names = (f"{proposed.name} {number}" for number in count(2))
+    free = (name for name in chain([proposed.name], names) if name not in taken)
+    return Connection(replace(proposed, name=next(free)))
+
+
+def _signs_in_at(connection: Connection, endpoint: str | None) -> bool:
+    profile = connection.profile
+    return bool(endpoint) and profile.endpoint == endpoint and not profile.anonymous
+
+
+def _proposed_profile(refused: Location | None) -> Profile:
+    """Fill in what an address says: endpoint and bucket, or the web server's host."""
     place = refused.as_s3() if refused else None
-    if place is None:
-        return Connection(Profile(""))
-    profile = Profile(
-        place.root,
-        aws_profile=place.profile,
-        endpoint=place.endpoint,
-        region=place.region,
-        start=bare_address(place),
-    )
-    return Connection(profile)
+    if place is not None:
+        return Profile(
+            place.root,
+            aws_profile=place.profile,
+            endpoint=place.endpoint,
+            region=place.region,
+            start=bare_address(place),
+        )
+    if refused is not None and refused.protocol in _WEB:
+        origin, start = f"{refused.protocol}://{refused.root}", bare_address(refused)
+        host = refused.root.partition(":")[0]
+        return Profile(host, endpoint=origin, sign_in="header", start=start)
+    return Profile("")
 
 
 def bare_address(place: Location) -> str:
-    """Give the address of a place in a bucket without endpoint, profile and region."""
+    """Give the address of a place without profile, and without endpoint and region."""
     bucket = place.as_s3() or place
     bare = replace(bucket, profile=None, endpoint=None)
     return without_secrets(bare).partition("|")[0]
