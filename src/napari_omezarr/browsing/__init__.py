@@ -32,7 +32,6 @@ from .details import (
 )
 from .entries import Entry, EntryKind
 from .listing import EntryPage, Listing, Prober, entries_of, list_buckets
-from .manage import delete, make_folder, rename, what_lies_at
 from .session import (
     SCHEME,
     Session,
@@ -87,11 +86,9 @@ __all__ = [
     "check_list",
     "check_public",
     "copy_store",
-    "delete",
     "describe",
     "entries_of",
     "list_buckets",
-    "make_folder",
     "measure_speed",
     "mirror_store",
     "parse_session",
@@ -100,7 +97,6 @@ __all__ = [
     "python_snippet",
     "raw_documents",
     "read_table",
-    "rename",
     "s3_address",
     "session_address",
     "session_in_address",
@@ -113,5 +109,4 @@ __all__ = [
     "view_chunk",
     "view_in_link",
     "web_address",
-    "what_lies_at",
 ]

@@ -227,7 +227,8 @@ def remove(
 ) -> None:
     """Remove a store, or labels of an image, after it was counted and asked."""
     from napari_omezarr.errors import OptionError
-    from napari_omezarr.upkeep import plan_removal, remove_store
+    from napari_omezarr.upkeep import plan_removal
+    from napari_omezarr.upkeep import remove as remove_counted
 
     place = location_of(address, **reached)
     removal = plan_removal(place)
@@ -237,7 +238,7 @@ def remove(
         raise OptionError(sentence, action="Say --any to remove it all the same.")
     if not yes:
         click.confirm(f"Remove {place.display} ({counted})?", abort=True, err=True)
-    remove_store(removal)
+    remove_counted(removal)
     if as_json:
         print_json({"address": place.display} | plain(removal.found))
         return

@@ -1,7 +1,7 @@
-"""What is done with stores that are there: upgraded, repacked, examined, mended."""
+"""What is done with what is there: upgraded, repacked, mended, renamed, removed."""
 
 from .examining import Ailment, examine, mend
-from .removing import Removal, plan_removal, remove_store
+from .managing import Removal, make_folder, plan_removal, remove, rename
 from .scanning import scan
 from .undo import take_back
 from .upgrading import PackChoices, Upgraded, repack_store, upgrade
@@ -12,9 +12,11 @@ __all__ = [
     "Removal",
     "Upgraded",
     "examine",
+    "make_folder",
     "mend",
     "plan_removal",
-    "remove_store",
+    "remove",
+    "rename",
     "repack_store",
     "scan",
     "take_back",

@@ -23,17 +23,14 @@ from napari_omezarr.browsing import (
     EntryKind,
     LabelTable,
     Listing,
-    delete,
     describe,
-    make_folder,
     read_table,
-    rename,
-    what_lies_at,
 )
 from napari_omezarr.errors import OMEZarrError
 from napari_omezarr.layers import plain_columns
 from napari_omezarr.location import Location
 from napari_omezarr.reading import ReadOptions
+from napari_omezarr.upkeep import make_folder, plan_removal, remove, rename
 from napari_omezarr.widgets.fields import TextField
 from napari_omezarr.widgets.preferences import (
     browser_preferences,
@@ -59,7 +56,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from napari_omezarr.browsing import Details, Entry
-    from napari_omezarr.writing import StoredSize
+    from napari_omezarr.upkeep import Removal
 
 ID = "index"
 """The column by which napari finds the row of a label."""
@@ -504,7 +501,7 @@ class DeleteForm(Form):
         names = places[0].name if len(places) == 1 else f"{len(places)} things"
         super().__init__(f"Delete {names}", parent)
         self._places, self._in_use = tuple(places), in_use
-        self._counted: tuple[StoredSize, ...] = ()
+        self._counted: tuple[Removal, ...] = ()
         self.delete_button = QPushButton("&Delete", self)
         self.cancel_button = QPushButton("Cancel", self)
         # Enter does nothing that cannot be undone.
@@ -525,18 +522,18 @@ class DeleteForm(Form):
         """Delete what was counted."""
         self.delete_button.setEnabled(False)
         self.show_message("Deleting …")
-        work = partial(_delete, self._places, self._counted, self._in_use)
+        work = partial(_delete, self._counted, self._in_use)
         self._task = Task(work).start(self._end, self)
 
-    def _ask(self, outcome: Future[tuple[StoredSize, ...]]) -> None:
+    def _ask(self, outcome: Future[tuple[Removal, ...]]) -> None:
         self._task = None
         error = failure(outcome)
         if error is not None:
             self.show_error(error)
             return
         self._counted = outcome.result()
-        objects = sum(found.objects for found in self._counted)
-        size = bytes_text(sum(found.size for found in self._counted))
+        objects = sum(each.found.objects for each in self._counted)
+        size = bytes_text(sum(each.found.size for each in self._counted))
         names = ", ".join(place.name for place in self._places)
         noun = "object" if objects == 1 else "objects"
         self.show_message(
@@ -572,12 +569,10 @@ def _renamed(place: Location, in_use: frozenset[str], name: str) -> Location:
     return rename(place, name, in_use)
 
 
-def _count(places: Sequence[Location]) -> tuple[StoredSize, ...]:
-    return tuple(map(what_lies_at, places))
+def _count(places: Sequence[Location]) -> tuple[Removal, ...]:
+    return tuple(map(plan_removal, places))
 
 
-def _delete(
-    places: Sequence[Location], counted: Sequence[StoredSize], in_use: frozenset[str]
-) -> None:
-    for place, expected in zip(places, counted, strict=True):
-        delete(place, expected, in_use)
+def _delete(counted: Sequence[Removal], in_use: frozenset[str]) -> None:
+    for removal in counted:
+        remove(removal, in_use)

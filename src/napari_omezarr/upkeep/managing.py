@@ -1,29 +1,37 @@
-"""New folders, other names, and deleting: what a browser changes at a place.
+"""New folders, other names, and removal: what changes at a place as a whole.
 
-All block. Nothing is overwritten, and nothing goes that is open or being saved.
+All block. Nothing is overwritten, and nothing goes that was not counted, or that is
+open or being saved.
 """
 
 from __future__ import annotations
 
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_omezarr.doors import guarded
 from napari_omezarr.errors import (
+    ConflictError,
     NodeNotFoundError,
     OptionError,
     TargetExistsError,
     TargetInUseError,
 )
-from napari_omezarr.location import is_below
+from napari_omezarr.location import DOCUMENTS, is_below
 from napari_omezarr.writing import (
     StoredSize,
+    claim_of,
     is_document,
     open_hierarchy,
     open_target,
 )
 
+from .examining import examine, mend
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from napari_omezarr.location import Location
     from napari_omezarr.writing import Hierarchy
@@ -59,50 +67,70 @@ def make_folder(parent: Location, name: str) -> Location:
     return place
 
 
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What would be removed: how much, and whether it is zarr or one object alone."""
+
+    location: Location
+    found: StoredSize
+    is_zarr: bool
+    is_object: bool
+
+
 @guarded
-def what_lies_at(place: Location) -> StoredSize:
-    """Count what deleting a place would take: objects and bytes.
+def plan_removal(place: Location) -> Removal:
+    """Count what lies at a place, a folder or one object; nothing is removed.
 
     Raises
     ------
     NodeNotFoundError
         Nothing is there.
+    OptionError
+        It is a whole bucket or disk, or nothing can be removed there.
+    TargetClaimedError
+        Somebody is writing there.
+    StoreError
+        It could not be listed.
     """
-    found = _keys(*_at(place))
-    is_folder = place.protocol == "file" and place.local_path().is_dir()
-    if not found and not is_folder:
-        sentence = f"Nothing is at {place.display}."
-        raise NodeNotFoundError(sentence, action="Reload.", url=place.display)
-    return StoredSize.of(found)
+    hierarchy, name = _at(place)
+    open_target(place, "0.5").claim.refuse_others()
+    found = _there(place, hierarchy, name)
+    is_zarr = any(f"{name}/{document}" in found for document in DOCUMENTS)
+    return Removal(place, StoredSize.of(found), is_zarr, name in found)
 
 
 @guarded
-def delete(place: Location, expected: StoredSize, in_use: Iterable[str] = ()) -> None:
-    """Delete a place with all that lies below it, if it is still what was said.
+def remove(removal: Removal, in_use: Iterable[str] = ()) -> None:
+    """Remove what was counted: its root's documents first, so that nobody opens half.
 
     Parameters
     ----------
-    place : Location
-        A folder, an image or an object.
-    expected : StoredSize
-        What `what_lies_at` has counted, and the person has agreed to.
+    removal : Removal
+        What `plan_removal` has counted, and the person has agreed to.
     in_use : iterable of str
         Addresses that open layers read.
 
     Raises
     ------
     TargetInUseError
-        It is open, a part of what is open, or being saved.
-    OptionError
-        More lies there by now, or other things.
+        It is open, or a part of what is open.
+    TargetClaimedError
+        Somebody is writing there.
+    ConflictError
+        There is more or less by now than was counted.
+    StoreError
+        Something could not be removed.
     """
+    place = removal.location
     _check_unused(place, in_use)
-    found = _keys(*_at(place))
-    if StoredSize.of(found) != expected:
-        sentence = f"What lies at {place.display} has changed."
-        raise OptionError(sentence, action="Look at it again.", url=place.display)
     hierarchy, name = _at(place)
-    _remove(hierarchy, name, found)
+    with _held(hierarchy, name, is_object=removal.is_object):
+        found = _keys(hierarchy, name)
+        if StoredSize.of(found) != removal.found:
+            sentence = f"What lies at {place.display} has changed since it was counted."
+            raise ConflictError(sentence, action="Start again.", url=place.display)
+        _remove(hierarchy, name, found)
+    _list_labels(place)
 
 
 @guarded
@@ -115,24 +143,41 @@ def rename(place: Location, name: str, in_use: Iterable[str] = ()) -> Location:
     Raises
     ------
     TargetInUseError
-        It is open, a part of what is open, or being saved.
+        It is open, or a part of what is open.
+    TargetClaimedError
+        Somebody is writing there.
     TargetExistsError
         Something of the new name is there.
+    NodeNotFoundError
+        Nothing is at the place.
     """
     target = _named(place.parent, name)
     _check_unused(place, in_use)
-    if place.protocol == "file" and not place.is_archive:
-        old, new = place.local_path(), target.local_path()
-        if new.exists():
-            raise _exists(target)
-        try:
-            old.rename(new)
-        except OSError as error:
-            raise _refused(place, error) from error
-        return target
     hierarchy, before = _at(place)
-    _check_free(hierarchy, name, target)
-    found = _keys(hierarchy, before)
+    found = _there(place, hierarchy, before)
+    with _held(hierarchy, before, is_object=before in found):
+        if place.protocol == "file":
+            _rename_file(place, target)
+        else:
+            _check_free(hierarchy, target.name, target)
+            _move(hierarchy, before, target.name, _keys(hierarchy, before))
+    _list_labels(place, target.name)
+    return target
+
+
+def _rename_file(place: Location, target: Location) -> None:
+    old, new = place.local_path(), target.local_path()
+    if new.exists():
+        raise _exists(target)
+    try:
+        old.rename(new)
+    except OSError as error:
+        raise _refused(place, error) from error
+
+
+def _move(
+    hierarchy: Hierarchy, before: str, name: str, found: Mapping[str, int]
+) -> None:
     keys = sorted(found, key=lambda key: (is_document(key), key))
     copies = [(key, f"{name}{key.removeprefix(before)}") for key in keys]
     documents = [pair for pair in copies if is_document(pair[0])]
@@ -142,14 +187,42 @@ def rename(place: Location, name: str, in_use: Iterable[str] = ()) -> Location:
             for future in begun:
                 future.result()
     _remove(hierarchy, before, found)
-    return target
 
 
 def _remove(hierarchy: Hierarchy, name: str, found: Mapping[str, int]) -> None:
     if name in found:
         hierarchy.begin_delete(name).result()
-    else:
-        hierarchy.remove(name)
+        return
+    for document in DOCUMENTS:
+        if f"{name}/{document}" in found:
+            hierarchy.begin_delete(f"{name}/{document}").result()
+    hierarchy.remove(name)
+
+
+def _held(
+    hierarchy: Hierarchy, name: str, *, is_object: bool
+) -> AbstractContextManager[object]:
+    """Claim a place while it is changed; one object alone has no room for a claim."""
+    if is_object:
+        return nullcontext()
+    address = f"{hierarchy.address.rstrip('/')}/{name}"
+    return claim_of(hierarchy, name, address).held()
+
+
+def _list_labels(place: Location, name: str = "") -> None:
+    """Take labels that are gone out of the list of their image, and put new ones in."""
+    image = place.parent.parent
+    if place.parent.name != "labels" or not image.path:
+        return
+    changed = {"absent label": place.name, "unlisted label": name}
+    with suppress(NodeNotFoundError):  # no image has them
+        found = [
+            ailment
+            for ailment in examine(image)
+            if ailment.is_stale
+            or (ailment.name and changed.get(ailment.kind) == ailment.name)
+        ]
+        mend(image, found)
 
 
 def _batches(pairs: Sequence[tuple[str, str]]) -> list[Sequence[tuple[str, str]]]:
@@ -158,9 +231,9 @@ def _batches(pairs: Sequence[tuple[str, str]]) -> list[Sequence[tuple[str, str]]
 
 def _at(place: Location) -> tuple[Hierarchy, str]:
     """Give the hierarchy of the folder that a place is in, and its name there."""
-    if not place.path or place.member is not None:
-        sentence = f"{place.display} cannot be changed here."
-        raise OptionError(sentence, action="Choose something in it.", url=place.display)
+    if not place.path.strip("/") or place.is_archive:
+        sentence = f"{place.display} is more than a folder, or a part of a file."
+        raise OptionError(sentence, action="Name what is to go.", url=place.display)
     return open_hierarchy(place.parent), place.name
 
 
@@ -172,6 +245,15 @@ def _keys(hierarchy: Hierarchy, name: str) -> dict[str, int]:
         return below
     own = hierarchy.read(name)
     return {} if own is None else {name: len(own.body)}
+
+
+def _there(place: Location, hierarchy: Hierarchy, name: str) -> dict[str, int]:
+    found = _keys(hierarchy, name)
+    is_folder = place.protocol == "file" and place.local_path().is_dir()
+    if not found and not is_folder:
+        sentence = f"Nothing is at {place.display}."
+        raise NodeNotFoundError(sentence, action="Reload.", url=place.display)
+    return found
 
 
 def _named(parent: Location, name: str) -> Location:
@@ -195,8 +277,6 @@ def _check_unused(place: Location, in_use: Iterable[str]) -> None:
             sentence = f"{place.name} is open in napari."
             action = "Close its layers first."
             raise TargetInUseError(sentence, action=action, url=place.display)
-    if place.protocol != "file":
-        open_target(place, "0.5").claim.refuse_others()
 
 
 def _exists(place: Location) -> TargetExistsError:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from napari_omezarr.browsing import Listing
-from napari_omezarr.browsing.manage import delete, make_folder, rename, what_lies_at
 from napari_omezarr.errors import (
+    ConflictError,
     NodeNotFoundError,
     OptionError,
+    TargetClaimedError,
     TargetExistsError,
     TargetInUseError,
 )
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
+from napari_omezarr.opened import open as open_image
+from napari_omezarr.upkeep import examine, make_folder, plan_removal, remove, rename
+from napari_omezarr.writing import open_target
 from quick_retries import QUICK
-from small_images import put_image
+from small_images import put_image, put_labels
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +57,7 @@ def names(place: Location) -> set[str]:
 
 def holds(place: Location) -> bool:
     try:
-        what_lies_at(place)
+        plan_removal(place)
     except NodeNotFoundError:
         return False
     return True
@@ -67,30 +73,33 @@ def test_a_folder_is_made_filled_renamed_and_deleted(here: Location) -> None:
             rename(folder, taken)
     moved = rename(folder, "other")
     assert moved == here / "other"
-    delete(moved, what_lies_at(moved))
+    remove(plan_removal(moved))
     assert names(here) == {"cells.zarr", "notes.txt"}
     with pytest.raises(NodeNotFoundError):
-        what_lies_at(moved)
+        plan_removal(moved)
+    with pytest.raises(NodeNotFoundError):
+        rename(moved, "new")
 
 
 def test_an_image_is_renamed_and_deleted_whole(here: Location) -> None:
     image = here / "cells.zarr"
-    before, counted = read_layers(image)[0][0][0].compute(), what_lies_at(image)
+    before, counted = read_layers(image)[0][0][0].compute(), plan_removal(image)
     moved = rename(image, "nuclei.zarr")
     assert names(here) == {"nuclei.zarr", "notes.txt"}
-    assert what_lies_at(moved) == counted
+    assert plan_removal(moved).found == counted.found
     assert (read_layers(moved)[0][0][0].compute() == before).all()
-    delete(moved, counted)
+    remove(plan_removal(moved))
     assert names(here) == {"notes.txt"}
     note = here / "notes.txt"
-    assert (what_lies_at(note).objects, what_lies_at(note).size) == (1, 5)
-    delete(rename(note, "n.txt"), what_lies_at(here / "n.txt"))
+    found = plan_removal(note).found
+    assert (found.objects, found.size) == (1, 5)
+    remove(plan_removal(rename(note, "n.txt")))
     assert names(here) == set()
 
 
 def test_what_is_open_or_has_changed_stays(here: Location) -> None:
     image = here / "cells.zarr"
-    counted = what_lies_at(image)
+    counted = plan_removal(image)
     for place, used in (
         (image, image.display),
         (here, image.display),
@@ -98,14 +107,14 @@ def test_what_is_open_or_has_changed_stays(here: Location) -> None:
         (image, f"{image.display}/labels/cells"),
     ):
         with pytest.raises(TargetInUseError, match="is open") as caught:
-            delete(place, counted, [used])
+            remove(replace(counted, location=place), [used])
         assert caught.value.action
         with pytest.raises(TargetInUseError):
             rename(place, "x", [used])
     make_folder(image, "more")
     if here.protocol != "file":  # an empty folder of a disk counts nothing
-        with pytest.raises(OptionError, match="has changed"):
-            delete(image, counted)
+        with pytest.raises(ConflictError, match="has changed"):
+            remove(counted)
     assert "cells.zarr" in names(here)
 
 
@@ -118,4 +127,33 @@ def test_names_that_lead_elsewhere_are_none(tmp_path: Path, name: str) -> None:
 def test_what_has_no_folder_or_lies_in_an_archive_stays() -> None:
     for address in ("s3://bucket", "https://host/a.ozx/labels"):
         with pytest.raises(OptionError):
-            what_lies_at(Location.parse(address))
+            plan_removal(Location.parse(address))
+
+
+def test_labels_with_another_name_are_listed_by_it(tmp_path: Path) -> None:
+    put_image(tmp_path / "cells.zarr", "0.5")
+    data = np.ones((4, 16, 16), np.uint8)
+    put_labels(tmp_path / "cells.zarr", nuclei=data, cells=data)
+    image = Location.parse(tmp_path / "cells.zarr")
+    moved = rename(image / "labels" / "nuclei", "nuclei_v2")
+    assert sorted(open_image(image).labels) == ["cells", "nuclei_v2"]
+    assert examine(image) == []
+    remove(plan_removal(moved))
+    assert list(open_image(image).labels) == ["cells"]
+    assert examine(image) == []
+
+
+def test_where_somebody_saves_nothing_is_removed_or_renamed(here: Location) -> None:
+    image = here / "cells.zarr"
+    counted = plan_removal(image)
+    with open_target(image, "0.5").claim.held():
+        for change in (
+            lambda: plan_removal(image),
+            lambda: remove(counted),
+            lambda: rename(image, "x"),
+        ):
+            with pytest.raises(TargetClaimedError):
+                change()
+    assert "cells.zarr" in names(here)
+    remove(counted)
+    assert names(here) == {"notes.txt"}
