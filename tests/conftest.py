@@ -5,8 +5,11 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 import uuid
+from functools import cache
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +49,25 @@ if not find_spec("napari") or not any(find_spec(name) for name in BINDINGS):
         f"{depth}{name}" for name in GUI_FOLDERS for depth in ("", "*/")
     ]
 
+# Every program that tests start would compile all of napari anew, for seconds.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+LONG = {
+    "test_demo.py",
+    "test_kills.py",
+    "test_cluster.py",
+    "test_hostile_stores.py",
+    "test_bounds.py",
+    "test_closing.py",
+    "test_slots.py",
+    "test_races.py",
+    "test_dask_requests.py",
+    "test_interruption.py",
+    "test_convert.py",
+}
+"""Tests of many seconds are in these: begun first, none is waited for at the end."""
+
 # The same examples each time, however busy the machine is; the weekly run draws others
 # (``--hypothesis-profile=default``).
 settings.register_profile(
@@ -65,18 +87,41 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.gui)
             # A modal dialog never lets Python handle the signal of the other method.
             item.add_marker(pytest.mark.timeout(method="thread"))
+    items.sort(key=lambda item: item.path.name not in LONG)
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
 def frozen_heap(request: pytest.FixtureRequest) -> None:
-    """What the modules before have left is not looked through again and again.
+    """What the tests before have left is not looked through again and again.
 
     Each test of a viewer collects garbage some times, which takes as long as the heap
     is large.
     """
-    if GUI_FOLDERS & set(request.path.relative_to(HERE).parts):
+    if "make_napari_viewer" in request.fixturenames:
         gc.collect()
         gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def manifests_read_once() -> Iterator[None]:
+    """Let the manifests of all plugins be read once, and not for each viewer."""
+    from npe2 import PluginManifest
+
+    discover = PluginManifest.discover
+    found = cache(lambda paths: tuple(discover(paths)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PluginManifest, "discover", lambda paths=(): found(tuple(paths)))
+        yield
+
+
+_folders = count()
+
+
+def own_folder(factory: pytest.TempPathFactory) -> Path:
+    """Make a folder; pytest's ``mktemp`` looks through all that there are each time."""
+    folder = factory.getbasetemp() / "folders" / str(next(_folders))
+    folder.mkdir(parents=True)
+    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +134,7 @@ def clean_aws_environment(
     """
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
-    folder = tmp_path_factory.mktemp("aws")
+    folder = own_folder(tmp_path_factory)
     for variable, name in (
         ("AWS_CONFIG_FILE", "config"),
         ("AWS_SHARED_CREDENTIALS_FILE", "credentials"),
@@ -105,9 +150,9 @@ def configuration(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """Our own files (recent places, journals) in empty folders, not in the person's."""
-    folder = tmp_path_factory.mktemp("configuration")
+    folder = own_folder(tmp_path_factory)
     monkeypatch.setenv(FOLDER_VARIABLE, str(folder))
-    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setenv(CACHE_VARIABLE, str(own_folder(tmp_path_factory)))
     return folder
 
 
@@ -176,6 +221,20 @@ def client() -> Iterator[Any]:
         distributed.Client(cluster, set_as_default=False) as client,
     ):
         yield client
+
+
+@pytest.fixture
+def qtbot(qapp: Any, request: pytest.FixtureRequest) -> QtBot:
+    """pytest-qt's own, which waits longer for a window on a busy machine."""
+    from pytestqt.qtbot import QtBot
+
+    class PatientBot(QtBot):
+        def waitExposed(self, widget: Any, *, timeout: int = 60_000) -> Any:
+            return super().waitExposed(widget, timeout=max(timeout, 60_000))
+
+        wait_exposed = waitExposed
+
+    return PatientBot(request)
 
 
 @pytest.fixture
