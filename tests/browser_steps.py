@@ -18,7 +18,7 @@ def shown_browser(qtbot: QtBot, viewer: Any = None) -> Browser:
     browser = Browser(viewer)
     qtbot.addWidget(browser)
     browser.resize(300, 700)
-    with qtbot.waitExposed(browser):
+    with qtbot.waitExposed(browser, timeout=60_000):
         browser.show()
     return browser
 

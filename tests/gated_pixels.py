@@ -71,10 +71,11 @@ class Gate:
         event.task = asyncio.current_task()
         with self._news:
             self.asked[read] += 1
-            if not self._open:
+            must_wait = not self._open
+            if must_wait:
                 self.waiting[read] = event
             self._news.notify_all()
-        if not self._open:
+        if must_wait:
             try:
                 await event.wait()
             except asyncio.CancelledError:
@@ -90,16 +91,19 @@ class Gate:
 
     def open(self):
         """Let everything pass, now and from now on."""
-        self._open = True
+        with self._news:
+            self._open = True
         self.release()
 
     def shut(self):
-        self._open = False
+        with self._news:
+            self._open = False
 
     def release(self, *reads):
         """Let some reads pass that wait, or all of them."""
         with self._news:
-            events = [e for r, e in self.waiting.items() if not reads or r in reads]
+            passing = [read for read in reads or self.waiting if read in self.waiting]
+            events = [self.waiting.pop(read) for read in passing]
         for event in events:
             io_loop().call_soon_threadsafe(event.set)
 

@@ -78,12 +78,17 @@ ACTS = {"save": _save, "patch": patch_some, "append": append_some}
 def operations(folder: Path, last: int = 0) -> list[str]:
     """Note what this process changes below a folder; end it at the ``last`` change."""
     noted: list[str] = []
+    tried: set[str] = set()
 
     def note(event: str, arguments: tuple[Any, ...]) -> None:
         if event not in _CHANGES or not str(arguments[0]).startswith(str(folder)):
             return
         if event == "open" and not arguments[2] & (os.O_WRONLY | os.O_RDWR):
             return
+        # How many threads try to make one folder is a matter of luck.
+        if event == "os.mkdir" and str(arguments[0]) in tried:
+            return
+        tried.add(str(arguments[0]))
         noted.append(event)
         # Not only the very one: two threads may have noted before either compares.
         if 0 < last <= len(noted):

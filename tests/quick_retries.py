@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 QUICK = RetryPolicy(
-    connect=5, silence=5, tries=3, total=30, first_pause=0.01, longest_pause=0.02
+    connect=60, silence=60, tries=3, total=200, first_pause=0.01, longest_pause=0.02
 )
 IMPATIENT = RetryPolicy(
-    connect=5, silence=1, tries=2, total=30, first_pause=0.01, longest_pause=0.02
+    connect=60, silence=1, tries=2, total=200, first_pause=0.01, longest_pause=0.02
 )
+"""For what is asked of a server that stalls; a busy machine can be as slow as that."""
 PIXELS = np.arange(1, 65, dtype="u2").reshape(8, 8)
 
 

@@ -10,6 +10,9 @@ import json
 import os
 import select
 import time
+from functools import partial
+from tempfile import NamedTemporaryFile
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,7 +34,37 @@ class Races(ForkingProcess):
 
     def run(self, racer: str, count: int, **options: Any) -> list[Any]:
         """Let so many processes race; gives what each has to say."""
-        return json.loads(self.ask(racer=racer, count=count, options=options))
+        with NamedTemporaryFile() as lock:
+            options["lock"] = lock.name
+            return json.loads(self.ask(racer=racer, count=count, options=options))
+
+
+class Waiting:
+    """What waiting for `update.LOOK_AGAIN` is for, and no time that may be too short.
+
+    It is longer than others need to read, change and write. So whoever does that has
+    a lock together with others until he waits, and who has waited had it alone.
+    """
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        import fcntl  # Windows has none, and no fork either
+
+        from napari_omezarr.writing import claim, update
+
+        self._lock = partial(fcntl.flock, os.open(options["lock"], os.O_RDONLY))
+        self.may_read = partial(self._lock, fcntl.LOCK_SH)
+        # Who has a claim is done with reading it; who has changed something is not.
+        for module, then in ((claim, fcntl.LOCK_UN), (update, fcntl.LOCK_SH)):
+            wait = partial(self._wait, fcntl.LOCK_EX, then)
+            module.time = SimpleNamespace(**vars(time) | {"sleep": wait})
+        self._seconds = update.LOOK_AGAIN
+
+    def _wait(self, alone: int, then: int, seconds: float) -> None:
+        if seconds == self._seconds:
+            self._lock(alone)
+            self._lock(then)
+        else:
+            time.sleep(seconds)
 
 
 # What racers do.
@@ -39,13 +72,14 @@ class Races(ForkingProcess):
 
 def patcher(number: int, ready: Callable[[], None], options: dict[str, Any]) -> Any:
     """Patch boxes that no other racer touches; gives how many were acknowledged."""
-    from napari_omezarr.writing import patch, update
+    from napari_omezarr.writing import patch
 
-    update.LOOK_AGAIN = options.get("look_again", update.LOOK_AGAIN)
     boxes = options["boxes"][number]
+    waiting = Waiting(options)
     ready()
     for start, size, value in boxes:
         values = np.full(size, value, np.uint16)
+        waiting.may_read()
         patch(options["place"], start, values, original=np.zeros_like(values))
     return len(boxes)
 
@@ -80,14 +114,15 @@ def annotator(number: int, ready: Callable[[], None], options: dict[str, Any]) -
 def saver(number: int, ready: Callable[[], None], options: dict[str, Any]) -> Any:
     """Save an image of its own to the place of all others; gives what it is told."""
     from napari_omezarr.errors import OMEZarrError
-    from napari_omezarr.writing import update, write_image
+    from napari_omezarr.writing import write_image
 
-    update.LOOK_AGAIN = options["look_again"]
+    waiting = Waiting(options)
     # Two computers: neither knows the journals of the other.
     os.environ["NAPARI_OMEZARR_CACHE"] += f"/{number}"
     values = np.full((8, 120, 120), number + 1, np.uint16)
     ready()
     time.sleep(options["lag"] * number)
+    waiting.may_read()
     try:
         write_image(values, options["place"], "zyx", chunks=(1, 60, 60), memory=40_000)
     except OMEZarrError as error:

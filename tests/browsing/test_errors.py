@@ -77,7 +77,7 @@ def signed(server, request):
 
 
 def listed(where):
-    return Listing(where, retry=QUICK).more().result(20)
+    return Listing(where, retry=QUICK).more().result(60)
 
 
 def test_nobody_to_sign_is_told_and_does_not_stop_anything(server):
@@ -150,7 +150,7 @@ def test_what_goes_wrong_is_said_with_what_to_do(
         listed(signed)
     assert sentence in told.value.sentence
     assert action in told.value.action
-    row = Prober(QUICK).start(Entry(signed, "x.zarr")).result(20)
+    row = Prober(QUICK).start(Entry(signed, "x.zarr")).result(60)
     assert sentence in row.problem
 
 
@@ -167,7 +167,7 @@ def test_an_ended_sign_in_of_a_profile_names_the_command(server, clean_aws_envir
 
 def test_metadata_that_may_not_be_read(server, signed):
     server.fault("*/x.zarr/*", faults.s3_error(403, "AccessDenied"), forever=True)
-    row = Prober(QUICK).start(Entry(signed, "x.zarr")).result(20)
+    row = Prober(QUICK).start(Entry(signed, "x.zarr")).result(60)
     assert "This key may not read" in row.problem
     assert "Choose another profile." in row.problem
 
@@ -259,7 +259,7 @@ def test_a_planted_secret_is_nowhere(
         said += [repr(place), python_snippet(place), without_secrets(place)]
         said += [
             web_address(place),
-            repr(Prober(QUICK).start(Entry(place, "")).result(20)),
+            repr(Prober(QUICK).start(Entry(place, "")).result(60)),
         ]
     said.append(repr(run(check_connection(profile, "s3://private", keys=planted))))
     said += [repr(key_store()), repr(planted), repr(profile), caplog.text]

@@ -73,7 +73,7 @@ def place(server, path=ROOT, bucket="public", **options):
 
 
 def listed(where, **options):
-    return Listing(where, retry=QUICK, **options).more().result(20)
+    return Listing(where, retry=QUICK, **options).more().result(60)
 
 
 def names(page):
@@ -94,11 +94,11 @@ def test_a_bucket_shows_folders_and_archives_after_one_wave(fresh):
 
 def test_a_listing_counts_what_it_cost(fresh, tree):
     listing = Listing(place(fresh), retry=QUICK)
-    listing.more().result(20)
+    listing.more().result(60)
     assert listing.requests == len(fresh.requests) > 1
     assert listing.bytes_received > 0
     packed = Listing(Location.parse(tree / "packed.ozx"), files=True)
-    packed.more().result(20)
+    packed.more().result(60)
     assert packed.requests > 0
 
 
@@ -123,7 +123,7 @@ def test_every_row_is_recognised_in_one_wave(fresh):
         tasks = [
             prober.start(entry) for entry in page.entries if entry.name != "packed.ozx"
         ]
-        found = {entry.name: entry for entry in (task.result(20) for task in tasks)}
+        found = {entry.name: entry for entry in (task.result(60) for task in tasks)}
     assert rounds.count == 1
     assert prober.requests == len(fresh.requests) == 5 * len(tasks)
     assert {name: entry.kind for name, entry in found.items()} == {
@@ -141,7 +141,7 @@ def test_every_row_is_recognised_in_one_wave(fresh):
 
 def test_an_archive_is_recognised(tree):
     entry = Entry(Location.parse(tree), "packed.ozx", EntryKind.ARCHIVE)
-    assert Prober().start(entry).result(20).kind is EntryKind.IMAGE
+    assert Prober().start(entry).result(60).kind is EntryKind.IMAGE
 
 
 @pytest.mark.parametrize("where", ["folder", "bucket"])
@@ -156,14 +156,14 @@ def test_an_image_has_its_parts_for_children_and_no_chunk(where, tree, fresh):
     levels, labels = page.entries
     arrays = listed(levels)
     assert names(arrays) == ["0", "1", "2"]
-    first = Prober(QUICK).start(arrays.entries[0]).result(20)
+    first = Prober(QUICK).start(arrays.entries[0]).result(60)
     assert first.kind is EntryKind.ARRAY
     assert first.is_leaf
     assert first.summary == "c2 z4 16\N{MULTIPLICATION SIGN}24 uint16"
     assert listed(first).entries == ()
     (cells,) = listed(labels).entries
     assert cells.location == root / "a b+c é" / "labels" / "cells"
-    assert Prober(QUICK).start(cells).result(20).kind is EntryKind.LABEL
+    assert Prober(QUICK).start(cells).result(60).kind is EntryKind.LABEL
 
 
 def test_plates_and_series_are_walked_by_their_metadata(http_server, tmp_path):
@@ -231,9 +231,9 @@ def test_an_image_that_may_not_be_read_is_no_folder_beside_one_that_may(fresh):
     denied = f"*/{ROOT}/old.zarr/*"
     fresh.fault(denied, faults.s3_error(403, "AccessDenied"), forever=True)
     prober = Prober(QUICK)
-    series = prober.start(rows["series.zarr"]).result(20)
+    series = prober.start(rows["series.zarr"]).result(60)
     assert series.kind is EntryKind.SERIES
-    assert "not open to everybody" in prober.start(rows["old.zarr"]).result(20).problem
+    assert "not open to everybody" in prober.start(rows["old.zarr"]).result(60).problem
 
 
 def test_a_private_bucket_asks_for_a_sign_in(fresh):
@@ -253,14 +253,14 @@ def test_pages_follow_each_other_and_memory_stays_flat():
             Location.parse("s3://bucket/many", endpoint=server.url, anonymous=True),
             retry=QUICK,
         )
-        first = listing.more().result(20)
+        first = listing.more().result(60)
         assert len(first.entries) == 1000
         assert not first.is_last
         lists = [r for r in server.requests if "list-type" in r.query]
         assert len(lists) == 1
-        listing.more().result(20)
+        listing.more().result(60)
         tracemalloc.start()
-        rows = sum(len(listing.more().result(20).entries) for _ in range(10))
+        rows = sum(len(listing.more().result(60).entries) for _ in range(10))
         kept, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert rows == 10_000
@@ -274,7 +274,7 @@ def test_files_alone_cost_few_requests_before_the_person_is_asked():
             Location.parse("s3://bucket/many", endpoint=server.url, anonymous=True),
             retry=QUICK,
         )
-        page = listing.more().result(20)
+        page = listing.more().result(60)
         assert (page.entries, page.hidden, page.is_last) == ((), 4000, False)
         assert len([r for r in server.requests if "list-type" in r.query]) == 4
 
@@ -293,12 +293,12 @@ def test_some_thousand_real_keys(s3_server):
         list(pool.map(lambda key: s3_server.put(key, b"x"), keys))
     where = Location.parse("s3://public/test-many", endpoint=s3_server.endpoint)
     listing = Listing(where)
-    pages = [listing.more().result(20) for _ in range(2)]
+    pages = [listing.more().result(60) for _ in range(2)]
     assert [len(page.entries) for page in pages] == [1000, 500]
     assert [page.is_last for page in pages] == [False, True]
     found = [name for page in pages for name in names(page)]
     assert found == [f"f{number:04}" for number in range(1500)]
-    assert listing.more().result(20).entries == ()
+    assert listing.more().result(60).entries == ()
 
 
 def test_after_closing_no_page_comes(fresh):
@@ -308,9 +308,9 @@ def test_after_closing_no_page_comes(fresh):
     fresh.wait_for(10)  # one lists, nine ask what is here
     listing.close()
     with pytest.raises(CancelledError):
-        page.result(20)
+        page.result(60)
     fresh.clear()
-    assert listing.more().result(20).entries == ()
+    assert listing.more().result(60).entries == ()
     assert not fresh.requests
 
 
@@ -323,13 +323,13 @@ def test_a_row_that_scrolled_away_asks_nothing(fresh):
     assert tasks[8].cancel()
     asked = fresh.requests
     fresh.clear()
-    assert [task.result(20).kind for task in tasks[:8]] == [EntryKind.FOLDER] * 8
+    assert [task.result(60).kind for task in tasks[:8]] == [EntryKind.FOLDER] * 8
     assert not any("row-8" in request.path for request in (*asked, *fresh.requests))
 
 
 def test_a_row_that_cannot_be_looked_at_says_why(fresh):
     fresh.fault("*/broken/*", faults.Status(500), forever=True)
-    row = Prober(QUICK).start(Entry(place(fresh), "broken")).result(20)
+    row = Prober(QUICK).start(Entry(place(fresh), "broken")).result(60)
     assert not row.recognised
     assert "failed" in row.problem
 

@@ -21,7 +21,7 @@ from small_images import pixels, put_image, put_labels
 
 DAYS = int(os.environ.get("COPY_DAYS", "6"))
 HASTY = RetryPolicy(
-    connect=5, silence=5, tries=9, first_pause=0.001, longest_pause=0.01
+    connect=60, silence=60, tries=9, first_pause=0.001, longest_pause=0.01
 )
 
 

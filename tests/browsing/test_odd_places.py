@@ -21,11 +21,11 @@ from small_images import pixels, put_array, put_group, put_image, put_plate
 
 
 def listed(where, **options):
-    return Listing(where, retry=QUICK, **options).more().result(20)
+    return Listing(where, retry=QUICK, **options).more().result(60)
 
 
 def probed(where, path=""):
-    return Prober(QUICK).start(Entry(Location.parse(where), path)).result(20)
+    return Prober(QUICK).start(Entry(Location.parse(where), path)).result(60)
 
 
 def names(page):
@@ -198,14 +198,14 @@ def test_a_local_listing_goes_on_page_by_page(tmp_path):
     for number in range(25):
         (tmp_path / f"f{number:02}").mkdir()
     listing = Listing(Location.parse(tmp_path), size=10)
-    pages = [listing.more().result(20) for _ in range(3)]
+    pages = [listing.more().result(60) for _ in range(3)]
     assert [len(page.entries) for page in pages] == [10, 10, 5]
     assert [page.is_last for page in pages] == [False, False, True]
     assert [n for page in pages for n in names(page)] == [f"f{n:02}" for n in range(25)]
     filtered = Listing(Location.parse(tmp_path), prefix="f1", size=4)
-    assert names(filtered.more().result(20)) == ["f10", "f11", "f12", "f13"]
-    assert names(filtered.more().result(20)) == ["f14", "f15", "f16", "f17"]
-    assert names(filtered.more().result(20)) == ["f18", "f19"]
+    assert names(filtered.more().result(60)) == ["f10", "f11", "f12", "f13"]
+    assert names(filtered.more().result(60)) == ["f14", "f15", "f16", "f17"]
+    assert names(filtered.more().result(60)) == ["f18", "f19"]
 
 
 def test_an_entry_says_what_can_be_done_with_it(tmp_path):
@@ -214,7 +214,7 @@ def test_an_entry_says_what_can_be_done_with_it(tmp_path):
     assert folder.looks_like_store
     assert not folder.is_leaf
     assert (file.is_leaf, file.is_openable, file.is_listed) == (True, False, False)
-    assert Prober().start(file).result(20) is file
+    assert Prober().start(file).result(60) is file
     assert Entry(place, "").name == tmp_path.name
     assert not Entry(place, "a.zip", EntryKind.ARCHIVE).is_openable
 

@@ -232,7 +232,7 @@ def test_a_folder_is_served_to_viewers_of_the_web(image, tmp_path):
                     urlopen(f"{address}/{path}", timeout=30)
         finally:
             server.send_signal(signal.SIGINT)
-            code = server.wait(30)
+            code = server.wait(60)
     assert code == 130
 
 
@@ -276,7 +276,7 @@ def test_the_help_imports_nothing_large():
         "print(sorted(large & set(sys.modules)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120
     )
     assert "rendering" in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"

@@ -314,7 +314,7 @@ def test_typed_keys_sign_in(s3_server):
     key_store().keep("reader", Keys(READER.key, READER.secret))
     store = open_store(location, retry=QUICK)
     assert store.fetch(["zarr.json"]) == {"zarr.json": b"{}"}
-    rows = Listing(location, files=True).more().result(20).entries
+    rows = Listing(location, files=True).more().result(60).entries
     assert [row.name for row in rows] == ["zarr.json"]
     key_store().keep("reader", Keys(READER.key, "PLANTED-SECRET"))
     wrong = open_store(location, retry=QUICK).fetch(["zarr.json"])["zarr.json"]
@@ -363,7 +363,7 @@ def test_the_buckets_of_a_connection_are_listed_if_its_sign_in_may(s3_server):
     assert {"public", "private"} <= set(rows)
     assert rows["private"].kind is EntryKind.BUCKET
     assert rows["private"].location == locate("s3://private", profile)
-    assert Listing(rows["private"]).more().result(20).here.kind is EntryKind.BUCKET
+    assert Listing(rows["private"]).more().result(60).here.kind is EntryKind.BUCKET
 
 
 def test_typed_keys_are_looked_up_once_and_again_when_they_change():

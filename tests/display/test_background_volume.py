@@ -32,7 +32,7 @@ def test_it_is_made_elsewhere_and_given_once(background, ready):
 
     assert background.take("a") is None
     assert not background.prepare("a", make)
-    assert ready.wait(20)
+    assert ready.wait(60)
     assert background.prepare("a", make)
     assert background.take("b") is None
     assert background.take("a") is VOLUME
@@ -45,17 +45,17 @@ def test_one_is_made_at_a_time_and_the_last_that_is_wanted_counts(background, re
     go = Event()
 
     def make():
-        assert go.wait(20)
+        assert go.wait(60)
         return VOLUME
 
     assert not background.prepare("a", make)
     assert not background.prepare("b", make)
     assert background.take("a") is None
     go.set()
-    assert ready.wait(20)
+    assert ready.wait(60)
     ready.clear()
     assert not background.prepare("b", make)
-    assert ready.wait(20)
+    assert ready.wait(60)
     assert background.take("a") is None
     assert background.take("b") is VOLUME
 
@@ -65,14 +65,14 @@ def test_what_could_not_be_made_is_left_to_who_wants_it(background, ready):
         raise MemoryError
 
     assert not background.prepare("a", make)
-    assert ready.wait(20)
+    assert ready.wait(60)
     assert background.prepare("a", make)
     assert background.take("a") is None
 
 
 def test_what_is_dropped_is_made_anew(background, ready):
     assert not background.prepare("a", lambda: VOLUME)
-    assert ready.wait(20)
+    assert ready.wait(60)
     background.drop()
     assert background.take("a") is None
     assert not background.prepare("a", lambda: VOLUME)

@@ -70,7 +70,7 @@ class Watch:
 
     def until(self, condition):
         with self._news:
-            assert self._news.wait_for(condition, 20)
+            assert self._news.wait_for(condition, 60)
 
     def sharp(self, view):
         self.until(lambda: not view.status().pending)

@@ -19,7 +19,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_omezarr.errors import StoreError
-from napari_omezarr.pyramid import FixedAxes, Readable, dask_arrays, pixels_of, to_dask
+from napari_omezarr.pyramid import (
+    FixedAxes,
+    Readable,
+    chunk_index,
+    dask_arrays,
+    pixels_of,
+    to_dask,
+)
 from pixel_sources import MemoryPixels
 
 
@@ -30,27 +37,30 @@ class ShardedPixels(MemoryPixels):
 
 
 class MeetingPixels(Readable):
-    """Chunks that are given when enough are asked for at a time, or no more come."""
+    """Chunks that are given when enough are asked for at a time, or a task waits."""
 
     def __init__(self, array, chunks, meeting):
         self.array, self.chunks, self.meeting = array, chunks, meeting
         self.shape, self.dtype, self.token = array.shape, array.dtype, "meeting"
-        self.concurrency = meeting
-        self.under_way = self.most = self.begun = 0
+        self.concurrency, self.readings = meeting, None
+        self.under_way = self.most = 0
 
     async def read(self, bounds):
-        self.begun += 1
         self.under_way += 1
         self.most = max(self.most, self.under_way)
         try:
             # What is taken lets others begin: so those that are first must be given.
-            seen = None
-            while self.most < self.meeting and seen != self.begun:
-                seen = self.begun
-                await asyncio.sleep(0.05)
+            while self.most < self.meeting and self.is_ahead(bounds):
+                await asyncio.sleep(0.001)
         finally:
             self.under_way -= 1
         return self.array[tuple(slice(*bound) for bound in bounds)]
+
+    def is_ahead(self, bounds):
+        """Whether no task has come for a chunk yet."""
+        (reading,) = self.readings = self.readings or readings_of(self)
+        with reading._lock:
+            return chunk_index(bounds, self.chunks) in reading._begun
 
 
 class BrokenPixels(MemoryPixels):
@@ -262,7 +272,7 @@ def readings_of(pixels):
 
 def assert_forgotten(readings):
     """The other thread may be about to end its task, and an error holds its frames."""
-    for _ in range(200):
+    for _ in range(1200):
         gc.collect()
         if not readings:
             return
@@ -286,7 +296,7 @@ def test_an_error_is_ours_and_ends_the_reads_that_were_begun():
     pixels = BrokenPixels(volume().array, (1, 10, 10), broken=1 + ahead + 1)
     with pytest.raises(StoreError, match="broken"):
         to_dask(pixels).compute(scheduler="sync")
-    for _ in range(200):
+    for _ in range(1200):
         if pixels.cancelled == ahead:
             break
         threading.Event().wait(0.05)

@@ -31,7 +31,7 @@ from napari_omezarr.location import Location
 from napari_omezarr.pyramid import ArrayPixels, shards
 from napari_omezarr.pyramid.shards import ShardIndex, joined, layout_of
 from napari_omezarr.store import open_store, run, set_disk_cache
-from quick_retries import IMPATIENT
+from quick_retries import QUICK
 from servers import faults
 from servers.http import FileServer
 from servers.proxy import Proxy
@@ -71,7 +71,7 @@ def make(store, values=PIXELS, location="end", inner=PLAIN, **options):
 def opened(url, **options):
     """The pixels of the array at an address, read through our store."""
     location = Location.parse(url)
-    store = open_store(location, retry=IMPATIENT, **options)
+    store = open_store(location, retry=QUICK, **options)
     array = run(zarr.AsyncArray.open(store, zarr_format=3))
     return ArrayPixels(array, location.display, store.concurrency)
 

@@ -323,7 +323,7 @@ def test_as_many_pieces_at_a_time_as_the_place_takes():
     gate.release(*list(gate.waiting)[:3])
     gate.wait_for(lambda: sum(gate.asked.values()) == 10)
     gate.open()
-    (array,) = future.result(timeout=20)
+    (array,) = future.result(timeout=60)
     np.testing.assert_array_equal(array, pixels.array)
     assert progress == [(16 * (n + 1), 640) for n in range(40)]
 
@@ -361,7 +361,7 @@ def test_a_chunk_that_cannot_be_had_ends_it():
     gate.wait_for(lambda: len(gate.waiting) == 5)
     gate.release((pixels, (2, 0)))
     with pytest.raises(StoreConnectionError, match="away"):
-        future.result(timeout=20)
+        future.result(timeout=60)
     gate.wait_for(lambda: sum(gate.cancelled.values()) == 4)
     assert sum(gate.asked.values()) == 5
 

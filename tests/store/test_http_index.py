@@ -112,12 +112,12 @@ def test_a_web_server_is_browsed_as_any_place(tmp_path):
             (f"{url}/lab", ["deep"]),
             (f"{url}/lab/deep", ["a b.zarr"]),
         ):
-            page = Listing(Location.parse(place), retry=QUICK).more().result(20)
+            page = Listing(Location.parse(place), retry=QUICK).more().result(60)
             assert [entry.name for entry in page.entries] == names
-        image = Listing(page.entries[0].location, retry=QUICK).more().result(20)
+        image = Listing(page.entries[0].location, retry=QUICK).more().result(60)
         assert image.here.kind is EntryKind.IMAGE
         files = Listing(Location.parse(place), files=True, retry=QUICK)
-        assert len(files.more().result(20).entries) == 2
+        assert len(files.more().result(60).entries) == 2
 
 
 def test_a_server_without_index_pages_says_so(http_server):

@@ -51,7 +51,7 @@ def here(
 
 def names(place: Location) -> set[str]:
     """What lies at a place; SeaweedFS lists folders after their last object is gone."""
-    page = Listing(place, files=True, retry=QUICK).more().result(20)
+    page = Listing(place, files=True, retry=QUICK).more().result(60)
     return {entry.name for entry in page.entries if holds(entry.location)}
 
 

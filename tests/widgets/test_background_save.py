@@ -147,7 +147,7 @@ def test_the_window_lives_while_it_is_saved(filled, tmp_path, qtbot, notificatio
     target = tmp_path / "a.ome.zarr"
     paths = in_the_event_loop(qtbot, lambda: filled.layers.save(str(target)))
     assert paths == [str(target)]
-    assert slow.read.wait(20)
+    assert slow.read.wait(60)
     turns = []
     timer = every_turn(lambda: turns.append(threading.current_thread()))
     until(qtbot, lambda: len(turns) > 50)
@@ -173,7 +173,7 @@ def test_the_button_of_the_activity_dock_cancels(
     slow.read.clear()
     target = tmp_path / "a.ome.zarr"
     in_the_event_loop(qtbot, lambda: filled.layers.save(str(target)))
-    assert slow.read.wait(20)
+    assert slow.read.wait(60)
     dialog = filled.window._qt_window._activity_dialog
     (row,) = [
         bar.parent()
@@ -203,7 +203,7 @@ def test_a_window_that_closes_ends_the_save_which_can_be_resumed(
     slow.read.clear()
     target = tmp_path / "a.ome.zarr"
     in_the_event_loop(qtbot, lambda: viewer.layers.save(str(target)))
-    assert slow.read.wait(20)
+    assert slow.read.wait(60)
     (saving,) = under_way.values()
     window = viewer.window._qt_window
     gone = []

@@ -6,6 +6,7 @@ import pytest
 from napari.settings import get_plugin_settings
 
 import small_images
+from gui_steps import until
 from napari_omezarr.store import disk_cache_facts, set_disk_cache
 from napari_omezarr.user_files import cache_folder
 from napari_omezarr.widgets.preferences import clear, thumbnail_room
@@ -38,7 +39,7 @@ def test_what_is_opened_is_kept_where_it_is_switched_on(
     settings.enabled = True
     assert seen(viewer, http_server, tmp_path) > 0
     task = clear()
-    qtbot.waitUntil(task.future.done)
+    until(qtbot, task.future.done)
     assert disk_cache_facts(tmp_path / "cache").entries == 0
 
 
@@ -50,5 +51,5 @@ def test_the_room_for_thumbnails_is_a_setting_and_clearing_empties_it(qtbot, set
     kept = cache_folder() / "thumbnails" / "a.png"
     kept.parent.mkdir(parents=True)
     kept.touch()
-    qtbot.waitUntil(clear().future.done)
+    until(qtbot, clear().future.done)
     assert not kept.exists()

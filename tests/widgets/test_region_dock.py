@@ -342,7 +342,8 @@ def test_a_box_is_drawn_then_moved_with_the_mouse(
     layer = viewer.add_image(numbers(), scale=(1, 0.5, 0.5), translate=(0, 7, -3))
     viewer.window._qt_window.resize(900, 700)
     viewer.show()
-    qtbot.waitExposed(viewer.window._qt_window)
+    with qtbot.waitExposed(viewer.window._qt_window, timeout=60_000):
+        pass
     viewer.fit_to_view()
     form = dock.form
     form.draw.click()
@@ -436,11 +437,11 @@ def test_a_dock_that_is_closed_while_it_loads(
     dock.load()
     gate.wait_for(lambda: len(gate.waiting) == 24)
     notification_manager.records.clear()
-    with qtbot.waitSignal(dock.destroyed):
+    with qtbot.waitSignal(dock.destroyed, timeout=60_000):
         viewer.window.remove_dock_widget(dock)
         dock.deleteLater()
     # The bridge to the GUI thread finds out, so that this must run.
-    qtbot.waitUntil(lambda: sum(gate.cancelled.values()) == 24, timeout=30_000)
+    until(qtbot, lambda: sum(gate.cancelled.values()) == 24)
     del dock
     gc.collect()
     viewer.add_image(numbers())

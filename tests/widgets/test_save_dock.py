@@ -298,7 +298,7 @@ def begin(dock, qtbot, slow):
     slow.gate.clear()
     slow.read.clear()
     qtbot.mouseClick(dock.view.save, LEFT)
-    assert slow.read.wait(20)
+    assert slow.read.wait(60)
 
 
 def test_saving_leaves_the_window_free(stuck, filled, slow, tmp_path, qtbot):

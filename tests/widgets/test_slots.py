@@ -73,4 +73,4 @@ def test_giving_up_is_no_error(qapp: QApplication) -> None:
     task = Task(lambda: _raise(CancelledError()))
     task.start()
     with pytest.raises(CancelledError):
-        task.future.result(20)
+        task.future.result(60)

@@ -47,7 +47,7 @@ def killed_saves():
 
 @pytest.fixture(params=PLACES)
 def place(request, tmp_path, owner, monkeypatch):
-    monkeypatch.setattr("napari_omezarr.writing.update.LOOK_AGAIN", 0.3)
+    monkeypatch.setattr("napari_omezarr.writing.update.LOOK_AGAIN", 0.01)
     if "bucket" not in request.param:
         name = "a.ozx" if request.param == "zip" else "a.ome.zarr"
         yield str(tmp_path / name)
@@ -85,7 +85,7 @@ def objects_beside(place):
 @POSIX
 @pytest.mark.parametrize("lag", [0.0, 0.05])
 def test_of_those_who_save_to_one_place_one_wins_with_its_own_pixels(lag, place, races):
-    told = races.run("saver", PEOPLE, place=place, lag=lag, look_again=0.3)
+    told = races.run("saver", PEOPLE, place=place, lag=lag)
     winners = [number for number, said in enumerate(told) if said == "saved"]
     assert len(winners) == 1, told
     assert set(np.unique(pixels(place))) == {winners[0] + 1}
@@ -204,14 +204,11 @@ def test_a_claim_is_renewed_while_it_lasts(bucket, monkeypatch):
     monkeypatch.setattr(claim, "RENEWED", 0.01)
 
     def until_renewed():
-        renewed = threading.Event()
-        for _ in range(2000):
-            if (
-                sum(r.method == "PUT" and r.path.endswith(KEY) for r in bucket.requests)
-                > 4
-            ):
+        for _ in range(12_000):
+            puts = [r.path for r in bucket.requests if r.method == "PUT"]
+            if sum(path.endswith(KEY) for path in puts) > 4:
                 return
-            renewed.wait(0.005)
+            threading.Event().wait(0.005)
         pytest.fail("It was not renewed.")
 
     in_the_middle("s3://private/a.ome.zarr", until_renewed)

@@ -103,7 +103,7 @@ def test_no_edit_is_lost_where_the_service_knows_no_conditions(races, forgetful_
     place = forgetful_place
     write_image(np.zeros((SIDE, SIDE), "u2"), place, "yx", levels=2)
     theirs = [some[:2] for some in boxes()]
-    done = races.run("patcher", PEOPLE, place=place, boxes=theirs, look_again=0.3)
+    done = races.run("patcher", PEOPLE, place=place, boxes=theirs)
     assert done == [2] * PEOPLE
     check(place, theirs)
 

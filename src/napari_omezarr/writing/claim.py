@@ -10,7 +10,7 @@ import uuid
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 from napari_omezarr.atomic_file import FileLock, beside
@@ -115,6 +115,7 @@ class ObjectClaim(Claim):
         self._renewed = 0.0
         self._lost = False
         self._ended = Event()
+        self._changing = Lock()
 
     def take(self) -> None:
         """Put the object, if there is none or its owner is gone."""
@@ -151,13 +152,14 @@ class ObjectClaim(Claim):
 
     def release(self) -> None:
         """Delete the object."""
-        self._ended.set()
-        _active.discard(self._owner)
-        if self._lost:
-            return
-        with suppress(OMEZarrError):  # it counts as left behind then
-            if _parsed(self._read()).get("owner") == self._owner:
-                self._hierarchy.begin_delete(self._key).result()
+        with self._changing:
+            self._ended.set()
+            _active.discard(self._owner)
+            if self._lost:
+                return
+            with suppress(OMEZarrError):  # it counts as left behind then
+                if _parsed(self._read()).get("owner") == self._owner:
+                    self._hierarchy.begin_delete(self._key).result()
 
     def refuse_others(self) -> None:
         """Read the object."""
@@ -177,16 +179,20 @@ class ObjectClaim(Claim):
                 self._renew()
 
     def _renew(self) -> None:
-        found = self._read()
-        if _parsed(found).get("owner") != self._owner:
-            self._lost = True
-            return
-        try:
-            self._hierarchy.replace(self._key, self._body(), found)
-        except ConflictError:
-            self._lost = True
-        else:
-            self._renewed = time.time()
+        # One thread at a time, or one of our own would be somebody who was faster.
+        with self._changing:
+            if self._ended.is_set():
+                return
+            found = self._read()
+            if _parsed(found).get("owner") != self._owner:
+                self._lost = True
+                return
+            try:
+                self._hierarchy.replace(self._key, self._body(), found)
+            except ConflictError:
+                self._lost = True
+            else:
+                self._renewed = time.time()
 
     def _read(self) -> GetResult | None:
         try:

@@ -97,7 +97,7 @@ def settle(viewer, layer):
     """Let the events that are due happen, slicing threads included."""
     for _ in range(5):
         QApplication.processEvents()
-        viewer._layer_slicer.wait_until_idle(timeout=10)
+        viewer._layer_slicer.wait_until_idle(timeout=60)
     QApplication.processEvents()
 
 

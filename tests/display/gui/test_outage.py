@@ -180,6 +180,8 @@ def test_a_place_that_takes_connections_and_says_nothing(
     viewer.add_layer(layer)
     viewer.dims.set_point(0, 0)
     assert wait_until_sharp(layer)
+    # A busy machine may have been silent for as long before.
+    told.clear()
     http_server.fault(CHUNKS, Stalled(), forever=True)
     viewer.dims.set_point(0, 3)
     until(qtbot, lambda: "has not answered since" in str(viewer.status))
@@ -198,7 +200,7 @@ def test_a_place_that_takes_connections_and_says_nothing(
     until(qtbot, lambda: "has not answered" not in str(viewer.status))
 
 
-PATIENT = RetryPolicy(tries=6, first_pause=0, silence=2)
+PATIENT = RetryPolicy(tries=6, first_pause=0, silence=60)
 
 
 @pytest.mark.parametrize(

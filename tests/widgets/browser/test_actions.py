@@ -527,7 +527,7 @@ def test_places_of_this_computer_are_chosen(
     dialog = line.findChild(QFileDialog)
     modes = QFileDialog.FileMode
     assert dialog.fileMode() == (modes.Directory if folders else modes.ExistingFile)
-    with qtbot.waitSignal(line.chosen):
+    with qtbot.waitSignal(line.chosen, timeout=60_000):
         dialog.fileSelected.emit(str(tmp_path))
     dialog.close()
     assert line.place() == Location.parse(str(tmp_path))

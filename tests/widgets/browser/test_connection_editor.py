@@ -54,7 +54,7 @@ def edit(qtbot: QtBot) -> Iterator[Callable[..., ConnectionEditor]]:
         editor = ConnectionEditor(connection, stored=connection is not None)
         editor.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose, False)
         qtbot.addWidget(editor)
-        with qtbot.waitExposed(editor):
+        with qtbot.waitExposed(editor, timeout=60_000):
             editor.show()
         until(qtbot, lambda: not editor.busy)
         return editor
@@ -164,7 +164,7 @@ def test_kept_keys_are_not_shown_and_stay_unless_others_are_typed(
     assert form.profile() == profile
     typed(qtbot, form.name, "Laboratory")
     assert [line[0] for line in checks_of(qtbot, editor)] == ["✔"] * 5
-    with qtbot.waitSignal(editor.saved) as saved:
+    with qtbot.waitSignal(editor.saved, timeout=60_000) as saved:
         editor.save_button.click()
     assert saved.args == ["Laboratory", "Laboratory saved."]
     assert key_store().find("Laboratory") == keys
@@ -180,7 +180,7 @@ def test_another_sign_in_forgets_the_keys(
     editor = edit(Profile("Lab", sign_in="keys"))
     editor.form.sign_in.value = "anonymous"
     assert not editor.form.secret.isVisible()
-    with qtbot.waitSignal(editor.saved):
+    with qtbot.waitSignal(editor.saved, timeout=60_000):
         editor.save_button.click()
     assert key_store().find("Lab") is None
     assert ConnectionFile().find("Lab").profile.anonymous
@@ -236,7 +236,7 @@ def test_a_kept_token_stays_for_its_endpoint_alone(
     typed(qtbot, form.endpoint, "https://other")
     assert form.missing().startswith("Type a token")
     typed(qtbot, form.endpoint, "https://host")
-    with qtbot.waitSignal(editor.saved):
+    with qtbot.waitSignal(editor.saved, timeout=60_000):
         editor.save_button.click()
     assert key_store().find("Lab") == Keys("https://host", PLANTED)
 
@@ -260,7 +260,7 @@ def test_aws_profiles_are_offered(
     assert set(editor.form.aws_profile.choices) == {"lab", "home", "gone"}
     assert editor.form.profile().aws_profile == "gone"
     editor.form.aws_profile.value = "lab"
-    with qtbot.waitSignal(editor.saved):
+    with qtbot.waitSignal(editor.saved, timeout=60_000):
         editor.save_button.click()
     assert ConnectionFile().find("Away").profile.aws_profile == "lab"
 
@@ -324,7 +324,7 @@ def test_remove_asks_once_more(
     editor = edit(Profile("Lab", sign_in="keys"))
     editor.remove_button.click()
     assert ConnectionFile().find("Lab")
-    with qtbot.waitSignal(editor.saved) as saved:
+    with qtbot.waitSignal(editor.saved, timeout=60_000) as saved:
         editor.remove_button.click()
     assert saved.args == ["", "Lab removed."]
     assert ConnectionFile().find("Lab") is None
@@ -339,7 +339,7 @@ def test_a_new_one_leaves_the_old_one(
     assert editor.form.profile() == Profile("")
     assert not editor.remove_button.isVisible()
     typed(qtbot, editor.form.name, "Second")
-    with qtbot.waitSignal(editor.saved):
+    with qtbot.waitSignal(editor.saved, timeout=60_000):
         editor.save_button.click()
     assert [c.name for c in ConnectionFile().connections()] == ["Lab", "Second"]
 

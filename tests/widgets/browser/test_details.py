@@ -64,7 +64,7 @@ def panel(qtbot: QtBot) -> Iterator[DetailsPanel]:
     panel = DetailsPanel()
     qtbot.addWidget(panel)
     panel.resize(300, 500)
-    with qtbot.waitExposed(panel):
+    with qtbot.waitExposed(panel, timeout=60_000):
         panel.show()
     yield panel
     panel.stop()
@@ -124,12 +124,12 @@ def test_an_image_is_described_at_300_pixels_wide(
 def test_enter_opens_a_level(panel: DetailsPanel, qtbot: QtBot, proxy: Proxy) -> None:
     shown(qtbot, panel, at(proxy, "embryo"), EntryKind.IMAGE)
     table = panel.image.levels
-    with qtbot.waitSignal(panel.open_wanted) as wanted:
+    with qtbot.waitSignal(panel.open_wanted, timeout=60_000) as wanted:
         table.setCurrentCell(1, 0)
         qtbot.keyClick(table, KEYS.Key_Return)
     assert wanted.args[0].options.level == 1
     assert wanted.args[0].location == panel.chunk.location
-    with qtbot.waitSignal(panel.open_wanted) as wanted:
+    with qtbot.waitSignal(panel.open_wanted, timeout=60_000) as wanted:
         position = table.visualItemRect(table.item(2, 0)).center()
         qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=position)
         qtbot.mouseDClick(table.viewport(), Qt.MouseButton.LeftButton, pos=position)
