@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,9 +41,9 @@ from napari_omezarr.samples import write_cells
 from napari_omezarr.store import run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from napari_omezarr.pyramid import Bounds, Level, Pixels
+    from napari_omezarr.pyramid import Bounds, Pixels
 
 FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
 SHAPE = (4, 1536, 1536)
@@ -96,6 +97,19 @@ class Held(Readable):
 
 def main() -> None:
     """Make all pictures."""
+    with large_cells() as place:
+        imageio.imwrite(FOLDER / "loading.png", sharpening(place))
+        imageio.imwrite(FOLDER / "away.png", away(place))
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "cells.ome.zarr"
+        write_cells(place)
+        imageio.imwrite(FOLDER / "region.png", region(place))
+        imageio.imwrite(FOLDER / "save.png", save(place))
+
+
+@contextmanager
+def large_cells() -> Iterator[Path]:
+    """Give an image that is larger than the canvas, and let nothing be prefetched."""
     settings = Settings(
         enabled=True,
         cache_bytes=256 * MEGABYTE,
@@ -106,27 +120,29 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "cells.ome.zarr"
         write_cells(place, shape=SHAPE)
-        imageio.imwrite(FOLDER / "loading.png", sharpening(place))
-        imageio.imwrite(FOLDER / "away.png", away(place))
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / "cells.ome.zarr"
-        write_cells(place)
-        imageio.imwrite(FOLDER / "region.png", region(place))
-        imageio.imwrite(FOLDER / "save.png", save(place))
+        yield place
 
 
-def sharpening(place: Path) -> np.ndarray:
-    """Show one view three times: coarse, half sharp, sharp."""
+def held_back(
+    place: Path, size: tuple[int, int], colours: Sequence[str]
+) -> tuple[napari.Viewer, list[Held]]:
+    """Show channels of an image, of which only the coarsest level may come."""
     pyramid = read(Location.parse(str(place))).pyramids[0]
-    levels = [Held(np.asarray(pixels[...])) for pixels in stored(pyramid.levels)]
+    levels = [Held(np.asarray(level.pixels[...])) for level in pyramid.levels]
     viewer = napari.Viewer(show=False)
-    viewer.window.resize(1200, 900)
+    viewer.window.resize(*size)
     viewer.show()
-    for channel, colour in enumerate(COLOURS):
+    for channel, colour in enumerate(colours):
         viewer.add_layer(shown([FixedAxes(p, {0: channel}) for p in levels], colour))
     camera = viewer.scene.camera
     camera.zoom, camera.center = 1, (0, SHAPE[1] / 2, SHAPE[2] / 2)
     levels[-1].allow(10_000)
+    return viewer, levels
+
+
+def sharpening(place: Path) -> np.ndarray:
+    """Show one view three times: coarse, half sharp, sharp."""
+    viewer, levels = held_back(place, (1200, 900), COLOURS)
     panels = []
     for count in (0, 24, 10_000):
         levels[0].allow(count)
@@ -140,15 +156,8 @@ def sharpening(place: Path) -> np.ndarray:
 
 def away(place: Path) -> np.ndarray:
     """Show the window when the place went away while somebody moved on."""
-    pyramid = read(Location.parse(str(place))).pyramids[0]
-    levels = [Held(np.asarray(pixels[...])) for pixels in stored(pyramid.levels)]
-    viewer = napari.Viewer(show=False)
-    viewer.window.resize(1100, 700)
-    viewer.show()
-    viewer.add_layer(shown([FixedAxes(p, {0: 0}) for p in levels], COLOURS[0]))
+    viewer, levels = held_back(place, (1100, 700), COLOURS[:1])
     camera = viewer.scene.camera
-    camera.zoom, camera.center = 1, (0, SHAPE[1] / 2, SHAPE[2] / 2)
-    levels[-1].allow(10_000)
     levels[0].allow(60)
     until(lambda: not levels[0].allowed)
     for level in levels:
@@ -211,11 +220,6 @@ def save(place: Path) -> np.ndarray:
         picture = viewer.screenshot(canvas_only=False, flash=False)[..., :3]
         viewer.close()
     return picture
-
-
-def stored(levels: Sequence[Level]) -> list[Pixels]:
-    """Give the pixels of a pyramid's levels."""
-    return [level.pixels for level in levels]
 
 
 def shown(levels: list[Pixels], colour: str) -> Image:

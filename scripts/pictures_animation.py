@@ -7,19 +7,15 @@ There must be a display (``scripts/headless`` makes one)::
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import napari
-import numpy as np
-from pictures import COLOURS, FOLDER, SHAPE, Held, pending, shown, stored, until, wait
+from pictures import COLOURS, FOLDER, held_back, large_cells, pending, until, wait
 from PIL import Image
 
-from napari_omezarr.display import MEGABYTE, Engine, Settings, use_engine
-from napari_omezarr.location import Location
-from napari_omezarr.pyramid import FixedAxes
-from napari_omezarr.reading import read
-from napari_omezarr.samples import write_cells
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
 
 SIZE = (400, 600)
 STEP_MS = 160
@@ -28,16 +24,7 @@ COLOURS_KEPT = 96
 
 def main() -> None:
     """Write ``sharpening.gif``."""
-    settings = Settings(
-        enabled=True,
-        cache_bytes=256 * MEGABYTE,
-        volume_bytes=128 * MEGABYTE,
-        prefetch_bytes=0,
-    )
-    use_engine(Engine(settings))
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / "cells.ome.zarr"
-        write_cells(place, shape=SHAPE)
+    with large_cells() as place:
         frames = [Image.fromarray(frame) for frame in film(place)]
     first, *others = [frame.quantize(COLOURS_KEPT) for frame in frames]
     first.save(
@@ -51,16 +38,7 @@ def main() -> None:
 
 def film(place: Path) -> list[np.ndarray]:
     """Show a plane that arrives chunk by chunk, and another that was not asked for."""
-    pyramid = read(Location.parse(str(place))).pyramids[0]
-    levels = [Held(np.asarray(pixels[...])) for pixels in stored(pyramid.levels)]
-    viewer = napari.Viewer(show=False)
-    viewer.window.resize(1200, 900)
-    viewer.show()
-    for channel, colour in enumerate(COLOURS):
-        viewer.add_layer(shown([FixedAxes(p, {0: channel}) for p in levels], colour))
-    camera = viewer.scene.camera
-    camera.zoom, camera.center = 1, (0, SHAPE[1] / 2, SHAPE[2] / 2)
-    levels[-1].allow(10_000)
+    viewer, levels = held_back(place, (1200, 900), COLOURS)
     frames = []
     for z in (1, 2):
         viewer.dims.set_current_step(0, z)

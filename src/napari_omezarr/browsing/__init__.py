@@ -33,7 +33,6 @@ from .details import (
 from .entries import Entry, EntryKind
 from .listing import EntryPage, Listing, Prober, entries_of, list_buckets
 from .session import (
-    SCHEME,
     Session,
     SessionLayer,
     parse_session,
@@ -57,7 +56,6 @@ from .table import LabelTable, read_table
 from .thumbnails import Thumbnail, set_thumbnail_cache, thumbnail
 
 __all__ = [
-    "SCHEME",
     "AxisDetails",
     "ChannelView",
     "Check",

@@ -19,7 +19,6 @@ from .connections import (
 )
 from .secrets import Keys, KeyStore, key_store, sign_in_headers
 from .sources import (
-    Shipped,
     aws_profiles,
     demo_connection,
     from_aws,
@@ -37,7 +36,6 @@ __all__ = [
     "KeyStore",
     "Keys",
     "Profile",
-    "Shipped",
     "SignIn",
     "Style",
     "aws_profiles",

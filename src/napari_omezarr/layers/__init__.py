@@ -11,7 +11,6 @@ from .spec import (
     plain_columns,
     unfit_window,
     with_checked_window,
-    with_contrast,
 )
 from .tables import (
     layers_beside,
@@ -42,5 +41,4 @@ __all__ = [
     "table_layers",
     "unfit_window",
     "with_checked_window",
-    "with_contrast",
 ]

@@ -53,8 +53,8 @@ class OMEImage(Pyramid):
     Examples
     --------
     >>> import napari_omezarr
-    >>> from napari_omezarr.samples import write_cells
-    >>> _ = write_cells("cells.ome.zarr", shape=(8, 64, 64))
+    >>> from napari_omezarr import samples
+    >>> cells = samples.write_cells("cells.ome.zarr", shape=(8, 64, 64))
     >>> image = napari_omezarr.open("cells.ome.zarr")
     >>> image.dims, image.shape, image.scale["z"], image.units["z"]
     (('c', 'z', 'y', 'x'), (2, 8, 64, 64), 0.5, 'micrometer')

@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_omezarr.errors import OptionError
 from napari_omezarr.region import as_placed, corners, covering
+from napari_omezarr.writing import finite_number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -198,16 +199,6 @@ def _ends(name: str, value: Any) -> tuple[Any, Any]:
     )
 
 
-def _number(name: str, value: Any) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = np.nan
-    if not np.isfinite(number):
-        raise OptionError(f"{value!r} is no place along {name}.")
-    return number
-
-
 def _range(
     name: str, value: Any, whole: tuple[float, float]
 ) -> tuple[float, float] | None:
@@ -215,8 +206,8 @@ def _range(
         return None
     low, high = _ends(name, value)
     return (
-        whole[0] if low is None else _number(name, low),
-        whole[1] if high is None else _number(name, high),
+        whole[0] if low is None else finite_number(low, f"place along {name}"),
+        whole[1] if high is None else finite_number(high, f"place along {name}"),
     )
 
 

@@ -3,7 +3,6 @@
 from .array_document import understood
 from .boxes import (
     Bounds,
-    Selection,
     bounded,
     chunk_box,
     chunk_counts,
@@ -18,7 +17,6 @@ from .boxes import (
     slices,
     slices_within,
     split_box,
-    touched,
     whole_box,
 )
 from .codecs import tolerated
@@ -29,8 +27,6 @@ from .mosaic import (
     MosaicLevel,
     Place,
     Shared,
-    Tile,
-    TileSource,
     WellGrid,
     coarser_levels,
     mosaic_of,
@@ -66,10 +62,7 @@ __all__ = [
     "Pyramid",
     "Readable",
     "Resized",
-    "Selection",
     "Shared",
-    "Tile",
-    "TileSource",
     "WellGrid",
     "bounded",
     "chunk_box",
@@ -95,7 +88,6 @@ __all__ = [
     "split_box",
     "to_dask",
     "tolerated",
-    "touched",
     "understood",
     "whole_box",
 ]

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 Notes = list[str]
 
-_TO_BYTES = {"bytes", "sharding_indexed", "numcodecs.pcodec", "numcodecs.zfpy"}
-"""Codecs that make bytes of an array; each chain has one."""
 _OF_BYTES = {"blosc", "crc32c", "gzip", "zstd"} | {
     f"numcodecs.{name}"
     for name in ("blosc", "bz2", "gzip", "lz4", "lzma", "shuffle", "zlib", "zstd")

@@ -19,7 +19,6 @@ from .backend import (
 from .cached import (
     DiskCacheFacts,
     clear_disk_cache,
-    default_disk_cache_folder,
     disk_cache_facts,
     set_disk_cache,
 )
@@ -57,7 +56,6 @@ __all__ = [
     "bucket_address",
     "clear_disk_cache",
     "corrected",
-    "default_disk_cache_folder",
     "disk_cache_facts",
     "failure_of",
     "foreign_store",

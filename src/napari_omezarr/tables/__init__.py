@@ -1,7 +1,7 @@
 """Tables beside images: what ngio, fractal and spatialdata write, read and written."""
 
 from .annotated import feature_objects, feature_table, geometry_objects, is_own_table
-from .files import PARQUET, TEXT, csv_bytes, parse_file
+from .files import csv_bytes, parse_file
 from .geometry import (
     GEOMETRY,
     LOOKS,
@@ -32,9 +32,7 @@ __all__ = [
     "GEOMETRY",
     "GROUP",
     "LOOKS",
-    "PARQUET",
     "TABLE_RECORD",
-    "TEXT",
     "UNREAD",
     "FeatureSource",
     "Geometry",

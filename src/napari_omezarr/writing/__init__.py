@@ -21,7 +21,13 @@ from .editing import (
 from .encode import ZarrDocument
 from .engine import Progress
 from .existing import ome_block, open_existing
-from .from_arrays import Channels, Grid, channel_displays, describe_array
+from .from_arrays import (
+    Channels,
+    Grid,
+    channel_displays,
+    describe_array,
+    finite_number,
+)
 from .from_layers import is_array, read_origin
 from .hierarchy import (
     Hierarchy,
@@ -81,6 +87,7 @@ __all__ = [
     "describe_array",
     "discard_labels",
     "extended",
+    "finite_number",
     "inline",
     "is_array",
     "is_claim",

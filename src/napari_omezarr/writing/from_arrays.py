@@ -332,7 +332,10 @@ def along(
         raise OptionError(f"{len(values)} numbers do not fit {len(names)} axes.")
     else:
         given = dict(zip(names, values, strict=True))
-    return [_finite(what, given.get(name, default)) for name in names]
+    return [
+        finite_number(given.get(name, default), f"number for a {what}")
+        for name in names
+    ]
 
 
 def _only_axes(values: Mapping[str, Any], names: Sequence[str]) -> None:
@@ -340,13 +343,14 @@ def _only_axes(values: Mapping[str, Any], names: Sequence[str]) -> None:
         raise OptionError(f"There is no axis {unknown[0]}.")
 
 
-def _finite(what: str, value: Any) -> float:
+def finite_number(value: Any, what: str) -> float:
+    """Give a number; raises `OptionError`, which says what it was to be."""
     try:
         number = float(value)
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
-        raise OptionError(f"{value!r} is no number for a {what}.")
+        raise OptionError(f"{value!r} is no {what}.")
     return number
 
 
@@ -380,7 +384,8 @@ def _pair(limits: Any) -> tuple[float, float] | None:
             f"{limits!r} are no contrast limits.",
             action="Give two numbers for each channel, like [(0, 4095)].",
         )
-    return _finite("contrast limit", pair[0]), _finite("contrast limit", pair[1])
+    what = "number for a contrast limit"
+    return finite_number(pair[0], what), finite_number(pair[1], what)
 
 
 def _color(color: Any) -> str:
@@ -388,7 +393,7 @@ def _color(color: Any) -> str:
     if isinstance(color, str):
         digits = NAMED.get(color) or hex_digits(color)
     elif isinstance(color, Iterable) and len(parts := list(color)) in (3, 4):
-        parts = [_finite("colour", part) for part in parts]
+        parts = [finite_number(part, "number for a colour") for part in parts]
         whole = 255 if max(parts) <= 1 else 1
         digits = "".join(f"{round(part * whole) & 255:02X}" for part in parts[:3])
     if digits is None:
