@@ -27,7 +27,8 @@ from napari_omezarr.demo.server import S3Server
 from napari_omezarr.location import Location
 from napari_omezarr.user_files import CACHE_VARIABLE, FOLDER_VARIABLE
 from napari_omezarr.widgets.browser.connection_editor import ConnectionEditor
-from napari_omezarr.widgets.browser.forms import CopyForm, TableForm
+from napari_omezarr.widgets.browser.forms import CopyForm
+from napari_omezarr.widgets.browser.table_form import TableForm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

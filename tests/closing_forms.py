@@ -26,9 +26,9 @@ from napari_omezarr.widgets.browser.connection_editor import ConnectionEditor
 from napari_omezarr.widgets.browser.forms import (
     CopyForm,
     OpenForm,
-    TableForm,
     find_choices,
 )
+from napari_omezarr.widgets.browser.table_form import TableForm
 from napari_omezarr.widgets.open_dialog import OpenDialog
 from napari_omezarr.widgets.qt_async import pending
 from napari_omezarr.widgets.region_dock import RegionDock

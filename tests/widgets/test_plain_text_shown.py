@@ -23,7 +23,8 @@ from napari_omezarr.connections import Bookmark, Connection, ConnectionFile, Pro
 from napari_omezarr.display import wait_until_sharp
 from napari_omezarr.errors import MetadataError
 from napari_omezarr.location import Location
-from napari_omezarr.widgets.browser.forms import CopyForm, TableForm
+from napari_omezarr.widgets.browser.forms import CopyForm
+from napari_omezarr.widgets.browser.table_form import TableForm
 from napari_omezarr.widgets.open_dialog import OpenDialog
 from napari_omezarr.widgets.region_dock import RegionDock
 from napari_omezarr.widgets.save_dock import SaveDock
@@ -191,6 +192,8 @@ def test_no_text_of_others_is_rendered(
         qtbot.addWidget(form)
         form.show()
         quiet(qtbot)
+    forms[0].look_or_add()
+    until(qtbot, lambda: not forms[0].busy)
     watch.look()
     assert not watch.rendered
     assert watch.planted > 20

@@ -23,7 +23,8 @@ from napari_omezarr.browsing import Copied, CopyProgress, Viewer
 from napari_omezarr.demo.server import OWNER
 from napari_omezarr.location import Location
 from napari_omezarr.widgets.browser.controls import PlaceLine
-from napari_omezarr.widgets.browser.forms import CopyForm, TableForm, join_features
+from napari_omezarr.widgets.browser.forms import CopyForm
+from napari_omezarr.widgets.browser.table_form import TableForm, join_features
 from napari_omezarr.widgets.qt_async import app_events, pending
 from napari_omezarr.widgets.transfers import copied_text, progress_text
 from servers.faults import Stalled
@@ -271,6 +272,14 @@ def test_a_table_goes_to_the_labels_that_it_is_about(
     qtbot.keyClicks(table.place.line, address)
     qtbot.keyClick(table.place.line, Qt.Key.Key_Return)
     until(qtbot, lambda: not table.busy)
+    # Enter looks first, and adds nothing.
+    assert table.message.text().startswith("2 rows, 2 columns.")
+    assert list(model.layers["cells"].features.columns) == ["index", "kind", "area"]
+    shown = table.preview.model()
+    texts = [[shown.index(r, c).data() for c in range(2)] for r in range(2)]
+    assert texts == [["1", "10"], ["7", "70"]]
+    assert table.preview.rowHeight(0) > table.fontMetrics().height() + 4
+    qtbot.keyClick(table.place.line, Qt.Key.Key_Return)
     assert table.message.text() == "Added 1 columns about 2 labels to cells."
     assert table.column.currentText() == "label_id"
     got = model.layers["cells"].features.set_index("index")
@@ -296,6 +305,8 @@ def added(qtbot: QtBot, table: TableForm, path: Path | str) -> str:
     table.place.take_chosen(str(path))
     table.add_button.click()
     until(qtbot, lambda: not table.busy)
+    if "Add takes" in table.message.text():
+        table.add_button.click()
     return table.message.text()
 
 
@@ -309,6 +320,24 @@ def test_the_column_of_the_labels_is_chosen_where_no_name_tells(
     table.add_button.click()
     assert list(model.layers[0].features["index"]) == [3, 5]
     assert list(model.layers[0].features["area"]) == [0.5, 0.7]
+
+
+def test_columns_are_chosen_by_their_titles(
+    qtbot: QtBot, model: ViewerModel, table: TableForm, tmp_path: Path
+) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text("label,area,round,kind\n3,0.51234567,0.7,a\n5,2,1,b\n")
+    table.place.take_chosen(str(file))
+    table.add_button.click()
+    until(qtbot, lambda: not table.busy)
+    assert table.preview.model().index(0, 1).data() == "0.512346"
+    table.preview.selectColumn(2)
+    table.add_button.click()
+    assert list(model.layers[0].features.columns) == ["index", "round"]
+    # Another address is looked at anew.
+    table.place.take_chosen(str(tmp_path / "other.csv"))
+    assert table.preview.isHidden()
+    assert table.add_button.text() == "&Look"
 
 
 def test_a_table_that_does_not_fit_says_why(

@@ -36,8 +36,9 @@ from napari_omezarr.widgets.transfers import transfers
 from napari_omezarr.widgets.viewer_layers import places_of
 
 from .controls import choose_folder, copy_to_clipboard, make_action, menu_button
-from .forms import CopyForm, DeleteForm, TableForm, folder_form, rename_form
+from .forms import CopyForm, DeleteForm, folder_form, rename_form
 from .opener import folder_for
+from .table_form import TableForm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -424,7 +425,9 @@ class RowActions(QObject):
             self.failed.emit(OptionError(sentence, action="Open labels first."))
             return
         entry = self._entry
-        is_table = entry is not None and entry.name.lower().endswith(_TABLES)
+        is_table = entry is not None and (
+            entry.kind is EntryKind.TABLE or entry.name.lower().endswith(_TABLES)
+        )
         place = entry.location if entry is not None and is_table else None
         TableForm(self._viewer, self._parse, place=place, parent=self._parent).show()
 

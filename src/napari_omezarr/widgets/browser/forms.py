@@ -1,14 +1,12 @@
-"""The forms of the browser: open, copy, add a table to labels, make, rename, delete."""
+"""The forms of the browser: open, copy, make a folder, rename, delete."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import pandas as pd  # type: ignore[import-untyped]  # its stubs are a package
-from napari.layers import Labels
 from qtpy.QtCore import QStandardPaths, Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import (
@@ -21,13 +19,10 @@ from qtpy.QtWidgets import (
 
 from napari_omezarr.browsing import (
     EntryKind,
-    LabelTable,
     Listing,
     describe,
-    read_table,
 )
 from napari_omezarr.errors import OMEZarrError
-from napari_omezarr.layers import plain_columns
 from napari_omezarr.location import Location
 from napari_omezarr.reading import ReadOptions
 from napari_omezarr.upkeep import make_folder, plan_removal, remove, rename
@@ -37,7 +32,6 @@ from napari_omezarr.widgets.preferences import (
     keep_browser_preferences,
 )
 from napari_omezarr.widgets.qt_async import (
-    DebouncedTask,
     Task,
     app_events,
     failure,
@@ -50,16 +44,11 @@ from .opener import MANY, OpenRequest
 from .text import SIDE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
-
-    from napari.components import ViewerModel
 
     from napari_omezarr.browsing import Details, Entry
     from napari_omezarr.upkeep import Removal
-
-ID = "index"
-"""The column by which napari finds the row of a label."""
 
 _SEVERAL = (EntryKind.SERIES, EntryKind.SCENE)
 _ON, _OFF = Qt.CheckState.Checked, Qt.CheckState.Unchecked
@@ -326,118 +315,6 @@ def download_folder() -> Location:
         QStandardPaths.StandardLocation.DownloadLocation
     )
     return Location.parse(Path(kept if isinstance(kept, str) else standard))
-
-
-# Labels table: a table by its address, into the features of a layer.
-
-
-class TableForm(Form):
-    """Adds columns to a layer of labels, each row to the label that it is about."""
-
-    def __init__(
-        self,
-        viewer: ViewerModel,
-        parse: Callable[[str], Location],
-        *,
-        place: Location | None = None,
-        parent: QWidget | None = None,
-    ) -> None:
-        super().__init__("Labels table", parent)
-        self._viewer = viewer
-        self._table: LabelTable | None = None
-        self._latest = DebouncedTask(self._receive, self)
-        self.place = PlaceLine("Table", parse, folders=False, parent=self)
-        self.place.line.setPlaceholderText("A .tsv, .csv or .parquet file")
-        self.layer = combo_box("Layer", self)
-        self.column = combo_box("Label column", self)
-        self.add_button = QPushButton("&Add", self)
-        self.close_button = QPushButton("Close", self)
-        self.rows.addRow("&Table", self.place)
-        self.rows.addRow("&Layer", self.layer)
-        self.rows.addRow("Label &column", self.column)
-        self.rows.setRowVisible(self.column, False)
-        self.arrange(self.add_button, self.close_button)
-        self._offer_layers()
-        self.place.changed.connect(self._forget)
-        self.add_button.clicked.connect(self.add)
-        self.close_button.clicked.connect(self.close)
-        self.place.set_place(place)
-
-    @property
-    def busy(self) -> bool:
-        """Whether the table is being read."""
-        return self._latest.busy
-
-    def add(self) -> None:
-        """Read the table, and add it; one that was read is added at once."""
-        if self._table is not None:
-            self._apply(self._table)
-            return
-        try:
-            place = self.place.place()
-        except OMEZarrError as error:
-            self.show_error(error)
-            return
-        self.show_message(f"Reading {place.display} …")
-        self._latest.ask(lambda: partial(read_table, place))
-
-    def _receive(self, outcome: Future[LabelTable]) -> None:
-        error = failure(outcome)
-        if error is not None:
-            self.show_error(error)
-            return
-        table = self._table = outcome.result()
-        self.column.clear()
-        self.column.addItems(table.candidates)
-        self.rows.setRowVisible(self.column, bool(table.candidates))
-        if table.label_column:
-            self.column.setCurrentText(table.label_column)
-            self._apply(table)
-        elif table.candidates:
-            self.show_message("Choose the column that names the labels, then Add.")
-        else:
-            self.show_message("✖ No column of this table holds whole numbers.")
-
-    def _apply(self, table: LabelTable) -> None:
-        layer: Any = self.layer.currentData()
-        if layer not in self._viewer.layers:
-            self.show_message("✖ There is no layer of labels. Open one first.")
-            return
-        try:
-            columns = table.features(self.column.currentText())
-        except OMEZarrError as error:
-            self.show_error(error)
-            return
-        layer.features = join_features(layer.features, plain_columns(columns))
-        rows, count = len(columns[ID]), len(columns) - 1
-        text = f"Added {count} columns about {rows:,} labels to {layer.name}."
-        self.show_message(text)
-
-    def _offer_layers(self) -> None:
-        for layer in reversed(self._viewer.layers):
-            if isinstance(layer, Labels):
-                self.layer.addItem(layer.name, layer)
-        active = self.layer.findData(self._viewer.layers.selection.active)
-        self.layer.setCurrentIndex(max(active, 0))
-        if not self.layer.count():
-            self.show_message("There is no layer of labels. Open one first.")
-
-    def _forget(self) -> None:
-        self._latest.forget()
-        self._table = None
-        self.rows.setRowVisible(self.column, False)
-
-
-def join_features(features: pd.DataFrame, columns: Mapping[str, Any]) -> pd.DataFrame:
-    """Put columns beside the features of a layer, row to row by the label in `ID`.
-
-    They replace columns of the same names.
-    """
-    new = pd.DataFrame(dict(columns)).drop_duplicates(ID)
-    if ID not in features:
-        return new
-    kept = [name for name in features if name == ID or name not in new]
-    return features[kept].merge(new, on=ID, how="outer")
 
 
 # Make a folder, give another name, delete after asking.

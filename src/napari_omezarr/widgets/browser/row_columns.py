@@ -11,6 +11,7 @@ from qtpy.QtGui import QAction, QActionGroup
 from qtpy.QtWidgets import QHeaderView, QMenu
 
 from napari_omezarr.browsing import EntryKind
+from napari_omezarr.plain_text import plain
 from napari_omezarr.widgets.preferences import (
     browser_preferences,
     keep_browser_preferences,
@@ -191,7 +192,7 @@ class RowHeader(QHeaderView):
 
     def _switch(self, column: RowColumn) -> QAction:
         switch = self._check(column.title)
-        switch.setToolTip(column.tip)
+        switch.setToolTip(plain(column.tip))
         switch.triggered.connect(lambda _: self._show_columns())
         return switch
 
