@@ -10,11 +10,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from napari_omezarr.doors import guarded
-from napari_omezarr.errors import (
-    OMEZarrError,
-    OptionError,
-    UnsupportedDataError,
-)
+from napari_omezarr.errors import OMEZarrError, OptionError, UnsupportedDataError
 from napari_omezarr.location import DOCUMENTS
 from napari_omezarr.metadata import Labels, is_usable_path, parse_document
 from napari_omezarr.pyramid import ArrayPixels, chunk_box, chunk_counts, mosaic_of

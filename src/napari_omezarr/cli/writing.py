@@ -8,13 +8,7 @@ import click
 
 from .output import json_option, print_json
 from .place import PLACE, location_of, place_options
-from .saving import (
-    by_axis,
-    report,
-    save_options,
-    saving,
-    split_options,
-)
+from .saving import by_axis, report, save_options, saving, split_options
 
 
 @click.command("add-labels")

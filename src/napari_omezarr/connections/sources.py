@@ -15,13 +15,7 @@ from napari_omezarr.errors import LocationError
 from napari_omezarr.location import Location
 from napari_omezarr.user_files import read_json
 
-from .connections import (
-    Bookmark,
-    Connection,
-    Profile,
-    Style,
-    parse_connection,
-)
+from .connections import Bookmark, Connection, Profile, Style, parse_connection
 from .secrets import Keys, key_store
 
 if TYPE_CHECKING:

@@ -34,15 +34,7 @@ from .mosaic import (
 )
 from .pixels import ArrayPixels, Pixels, Readable, findings, reading_at
 from .pyramid import Level, Pyramid
-from .views import (
-    Cast,
-    ChannelsLast,
-    Cropped,
-    FixedAxes,
-    LeadingAxes,
-    Resized,
-    fits,
-)
+from .views import Cast, ChannelsLast, Cropped, FixedAxes, LeadingAxes, Resized, fits
 
 __all__ = [
     "Arranged",

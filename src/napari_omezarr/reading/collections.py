@@ -12,26 +12,10 @@ from napari_omezarr.errors import (
     OptionError,
     StoreError,
 )
-from napari_omezarr.metadata import (
-    Image,
-    Scene,
-    Series,
-    in_order,
-)
+from napari_omezarr.metadata import Image, Scene, Series, in_order
 
-from .image import (
-    MOST_IMAGES,
-    find_image,
-    image_keys,
-    open_image,
-)
-from .nodes import (
-    GroupNode,
-    group_keys,
-    join_path,
-    kind_of,
-    parse_node,
-)
+from .image import MOST_IMAGES, find_image, image_keys, open_image
+from .nodes import GroupNode, group_keys, join_path, kind_of, parse_node
 from .rounds import ask, together
 
 if TYPE_CHECKING:

@@ -6,12 +6,7 @@ from dataclasses import dataclass, field, replace
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
-from napari_omezarr.errors import (
-    MetadataError,
-    OptionError,
-    StoreError,
-    WebPageError,
-)
+from napari_omezarr.errors import MetadataError, OptionError, StoreError, WebPageError
 from napari_omezarr.location import (
     ARRAY_DOCUMENT,
     GROUP_DOCUMENT,

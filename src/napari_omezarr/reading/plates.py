@@ -26,14 +26,8 @@ from napari_omezarr.metadata import (
 )
 from napari_omezarr.pyramid import Level, Pyramid, Resized
 
-from .image import (
-    find_levels,
-    image_keys,
-    make_pyramid,
-    open_array,
-    open_image,
-    open_multiscale,
-)
+from .image import image_keys, make_pyramid, open_image, open_multiscale
+from .levels import find_levels, open_array
 from .nodes import (
     ArrayNode,
     GroupNode,
@@ -44,13 +38,7 @@ from .nodes import (
     parse_json,
     parse_node,
 )
-from .plate_fields import (
-    UNREADABLE,
-    FieldChoice,
-    field_counts,
-    images_of,
-    misfits,
-)
+from .plate_fields import UNREADABLE, FieldChoice, field_counts, images_of, misfits
 from .plate_layout import PlateToLay, SeenField, Template, mosaics
 from .rounds import ask, primed, together
 

@@ -16,12 +16,7 @@ from .backend import (
     brief,
     is_quiet,
 )
-from .cached import (
-    DiskCacheFacts,
-    clear_disk_cache,
-    disk_cache_facts,
-    set_disk_cache,
-)
+from .cached import DiskCacheFacts, clear_disk_cache, disk_cache_facts, set_disk_cache
 from .error_mapping import RequestFailed, failure_of
 from .foreign import ForeignStore, foreign_store, is_zarr, location_of, store_and_path
 from .open import (

@@ -10,11 +10,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import platformdirs
 
-from napari_omezarr.errors import (
-    ObjectChangedError,
-    StoreConnectionError,
-    StoreError,
-)
+from napari_omezarr.errors import ObjectChangedError, StoreConnectionError, StoreError
 
 from .backend import FIRST_BYTE, GetResult, NoteList, ObjectBackend
 from .disk_cache import CacheFolder, DiskCache, Uses, cache_key

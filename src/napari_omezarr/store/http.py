@@ -23,14 +23,7 @@ from yarl import URL
 from napari_omezarr._io_loop import io_loop
 
 from .absence import says_absent
-from .backend import (
-    GetResult,
-    RequestStats,
-    cut,
-    most_bytes,
-    range_header,
-    span,
-)
+from .backend import GetResult, RequestStats, cut, most_bytes, range_header, span
 from .error_mapping import Reason, RequestFailed, failure_of
 
 if TYPE_CHECKING:

@@ -17,11 +17,7 @@ from napari_omezarr.connections import (
     is_web_home,
     wished,
 )
-from napari_omezarr.errors import (
-    BucketNotFoundError,
-    OptionError,
-    StoreError,
-)
+from napari_omezarr.errors import BucketNotFoundError, OptionError, StoreError
 from napari_omezarr.location import Location
 
 from .backend import (

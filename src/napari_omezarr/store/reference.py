@@ -23,14 +23,7 @@ from napari_omezarr._io_loop import outcome
 from napari_omezarr.errors import LocationError, StoreError
 from napari_omezarr.location import object_location
 
-from .backend import (
-    GetResult,
-    ObjectBackend,
-    RequestStats,
-    bounded_anew,
-    cut,
-    span,
-)
+from .backend import GetResult, ObjectBackend, RequestStats, bounded_anew, cut, span
 from .error_mapping import ErrorContext
 from .filesystems import require
 

@@ -8,13 +8,7 @@ from weakref import WeakSet
 
 from napari.layers import Image
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
-from qtpy.QtWidgets import (
-    QHBoxLayout,
-    QProgressBar,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_omezarr.display import default_cache_bytes, shared_engine
 from napari_omezarr.errors import OMEZarrError
@@ -35,12 +29,7 @@ from .region_box import (
     visible_edges,
 )
 from .save_widgets import sentence_label
-from .viewer_layers import (
-    image_address,
-    keep_original,
-    on_layers_changed,
-    source_of,
-)
+from .viewer_layers import image_address, keep_original, on_layers_changed, source_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

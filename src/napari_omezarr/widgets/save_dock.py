@@ -19,11 +19,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
-from napari_omezarr.errors import (
-    OMEZarrError,
-    RefusedChunksError,
-    WriteCancelledError,
-)
+from napari_omezarr.errors import OMEZarrError, RefusedChunksError, WriteCancelledError
 from napari_omezarr.user_files import Recents, without_secrets
 
 from .background_save import Saving, explained

@@ -1,10 +1,6 @@
 """Save layers as OME-Zarr: plan, write in one pass, commit, change what is there."""
 
-from .api import (
-    plan_write,
-    write_image,
-    write_layers,
-)
+from .api import plan_write, write_image, write_layers
 from .chunking import default_shards, whole_chunks
 from .claim import claim_of
 from .documents import OURS, dataset_document, inline
@@ -21,21 +17,9 @@ from .editing import (
 from .encode import ZarrDocument
 from .engine import Progress
 from .existing import ome_block, open_existing
-from .from_arrays import (
-    Channels,
-    Grid,
-    channel_displays,
-    describe_array,
-    finite_number,
-)
+from .from_arrays import Channels, Grid, channel_displays, describe_array, finite_number
 from .from_layers import is_array, read_origin
-from .hierarchy import (
-    Hierarchy,
-    StoredSize,
-    Target,
-    is_claim,
-    is_document,
-)
+from .hierarchy import Hierarchy, StoredSize, Target, is_claim, is_document
 from .image_spec import ImageSpec, extended
 from .journal import Journal, journal_digest
 from .labels import LabelsThere, discard_labels, labels_there

@@ -6,19 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Unpack
 
 from napari_omezarr.doors import guarded
-from napari_omezarr.errors import (
-    TargetClaimedError,
-    TargetExistsError,
-)
+from napari_omezarr.errors import TargetClaimedError, TargetExistsError
 
 from .cluster import make_executor
 from .engine import Running
 from .from_arrays import Channels, Grid, describe_array, describe_labels
 from .from_layers import listed
-from .options import (
-    split_choices,
-    understood,
-)
+from .options import split_choices, understood
 from .plan import plan_layers
 from .save import check_not_open, save
 from .targets import Foreign, beside, name_of, open_target, parsed
@@ -32,12 +26,7 @@ if TYPE_CHECKING:
     from .engine import Progress
     from .from_arrays import ByAxis, UnitsByAxis
     from .hierarchy import Target
-    from .options import (
-        ArrayChoices,
-        SaveChoices,
-        SaveMode,
-        WriteOptions,
-    )
+    from .options import ArrayChoices, SaveChoices, SaveMode, WriteOptions
     from .plan import Plan
     from .save import Saved
     from .targets import Address

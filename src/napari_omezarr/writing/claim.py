@@ -14,11 +14,7 @@ from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 from napari_omezarr.atomic_file import FileLock, beside
-from napari_omezarr.errors import (
-    AccessDeniedError,
-    ConflictError,
-    OMEZarrError,
-)
+from napari_omezarr.errors import AccessDeniedError, ConflictError, OMEZarrError
 
 from . import update
 from .hierarchy import CLAIM, Claim, digest, explained

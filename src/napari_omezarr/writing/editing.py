@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from napari_omezarr.doors import guarded
-from napari_omezarr.errors import (
-    OptionError,
-)
+from napari_omezarr.errors import OptionError
 from napari_omezarr.location import Location
 
 from .cluster import make_executor

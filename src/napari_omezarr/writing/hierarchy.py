@@ -30,12 +30,7 @@ from napari_omezarr.errors import (
     TargetClaimedError,
 )
 from napari_omezarr.location import DOCUMENTS, is_below
-from napari_omezarr.store import (
-    ForeignStore,
-    GetResult,
-    WritableStore,
-    open_writable,
-)
+from napari_omezarr.store import ForeignStore, GetResult, WritableStore, open_writable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

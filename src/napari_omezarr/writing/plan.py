@@ -31,13 +31,7 @@ from .chunking import (
 from .encode import Compression, array_document, compression
 from .feature_tables import TablePlan, plan_features
 from .from_arrays import Channels, Grid, describe_array, units_by_axis
-from .from_layers import (
-    SAVED,
-    describe,
-    is_array,
-    layer_data,
-    listed,
-)
+from .from_layers import SAVED, describe, is_array, layer_data, listed
 from .image_spec import ImageSpec, by_times, group, unit_name
 from .rendering import folder_name
 from .source import empty_is_nan

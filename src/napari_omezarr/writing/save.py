@@ -27,14 +27,7 @@ from napari_omezarr.store import refuse_presumed
 
 from .chunking import COPIES
 from .documents import array_documents, plan_documents
-from .engine import (
-    AGREE,
-    Running,
-    checked_box,
-    checksum,
-    run_plan,
-    stored_level,
-)
+from .engine import AGREE, Running, checked_box, checksum, run_plan, stored_level
 from .journal import Journal, journal_digest
 from .plan import accepted, with_displays
 

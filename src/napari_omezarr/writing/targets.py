@@ -9,16 +9,9 @@ from typing import TYPE_CHECKING, Any
 import zarr
 from zarr.storage import LocalStore
 
-from napari_omezarr.errors import (
-    OptionError,
-)
+from napari_omezarr.errors import OptionError
 from napari_omezarr.location import Location
-from napari_omezarr.store import (
-    foreign_store,
-    is_zarr,
-    location_of,
-    store_and_path,
-)
+from napari_omezarr.store import foreign_store, is_zarr, location_of, store_and_path
 
 from .commit import ArchiveTarget, InPlaceTarget, LocalTarget
 from .hierarchy import FolderHierarchy, RemoteHierarchy, StoreHierarchy

@@ -8,14 +8,7 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import (
-    QAbstractItemModel,
-    QMimeData,
-    QModelIndex,
-    Qt,
-    QUrl,
-    Signal,
-)
+from qtpy.QtCore import QAbstractItemModel, QMimeData, QModelIndex, Qt, QUrl, Signal
 
 from napari_omezarr.browsing import Entry, EntryKind, Listing, Prober
 from napari_omezarr.plain_text import plain
