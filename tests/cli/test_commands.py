@@ -19,6 +19,7 @@ from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 from PIL import Image
 
+import small_images
 from commands import assert_equal_pixels, finest, run, run_json
 from napari_omezarr import errors, read_layers, write_image
 from napari_omezarr.cli import main
@@ -70,9 +71,18 @@ def test_documents_are_printed_as_they_are(image):
     assert documents["zarr.json"] in run("cat", image)
 
 
+def test_levels_are_told_once_and_a_series_by_its_images(tmp_path):
+    small_images.put_series(tmp_path / "series.ome.zarr")
+    place = tmp_path / "series.ome.zarr"
+    assert run("tree", place, "--depth", 9).count("(levels") == 3
+    assert run("info", place).count("\nimage     ") == 3
+    assert [row["kind"] for row in run_json("info", place)["images"]] == ["image"] * 3
+
+
 def test_an_image_is_described(image):
     text = run("info", image)
-    for word in ("OME-Zarr 0.5", "micrometer", "Nuclei", "labels    nuclei"):
+    x_axis = "x space 0.2 micrometer"
+    for word in ("OME-Zarr 0.5", x_axis, "Nuclei  #", "labels    nuclei"):
         assert word in text
     facts = run_json("info", image)
     assert [axis["name"] for axis in facts["axes"]] == list("czyx")
@@ -169,6 +179,7 @@ def test_how_a_channel_looks_is_changed(image, tmp_path):
     target = tmp_path / "copy.ome.zarr"
     run("copy", image, target)
     run("rendering", target, "--channel", 1, "--name", "Cortex", "--color", "#00FF80")
+    assert "lower number first" in run("rendering", target, "--contrast", 9, 3, code=2)
     run("rendering", target, "--contrast", 3, 90, "--hidden")
     first, second = run_json("info", target)["channels"]
     assert (second["name"], second["color"]) == ("Cortex", "00FF80")

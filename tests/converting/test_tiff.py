@@ -11,6 +11,7 @@ import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import napari_omezarr
 from napari_omezarr import Location, errors, read_layers, write_layers
 from napari_omezarr.converting.tiff import close_files
 from napari_omezarr.converting.tiff_images import images_of_tiff
@@ -292,3 +293,27 @@ def test_what_is_no_tiff_is_said(tmp_path):
         images(tmp_path / "a.tif")
     with pytest.raises(errors.NodeNotFoundError, match="no file"):
         images(tmp_path / "b.tif")
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_the_resolutions_of_a_file_are_kept_if_that_is_chosen(tmp_path, colour):
+    shape = (65, 83, 3) if colour else (65, 83)
+    noise = np.random.default_rng(0)
+    levels = [
+        noise.integers(0, 255, (-(-65 // by), -(-83 // by), *shape[2:]), np.uint8)
+        for by in (1, 2, 4)
+    ]
+    options = {"tile": (16, 16), "photometric": "rgb" if colour else "minisblack"}
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif") as file:
+        file.write(levels[0], subifds=2, metadata={"PhysicalSizeX": 0.5}, **options)
+        for level in levels[1:]:
+            file.write(level, subfiletype=1, **options)
+    (plain,) = images(tmp_path / "a.ome.tif")
+    assert not plain.coarser
+    (image,) = images(tmp_path / "a.ome.tif", resolutions=True)
+    assert image.name == "a"
+    write_layers([image], tmp_path / "a.ome.zarr", existing_resolutions=True)
+    opened = napari_omezarr.open(tmp_path / "a.ome.zarr")
+    for number, level in enumerate(levels):
+        expected = np.moveaxis(level, -1, 0) if colour else level
+        assert np.array_equal(opened.read(level=number), expected)

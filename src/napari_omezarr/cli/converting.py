@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -202,7 +203,7 @@ def _carry_out(
     if as_json:
         print_json(rows)
     else:
-        for line in lines:
+        for line in (*lines, _sum(outcomes)):
             click.echo(line)
     click.get_current_context().exit(_code(outcomes))
 
@@ -219,6 +220,12 @@ def _lines(outcome: ConvertOutcome) -> list[str]:
     about = [f"{outcome.target}: {outcome.state}, of {of}"]
     told = f"{outcome.sentence} {outcome.action}".strip()
     return about + [f"  {each}" for each in (told, *outcome.notes) if each]
+
+
+def _sum(outcomes: Sequence[ConvertOutcome]) -> str:
+    counts = Counter(outcome.state for outcome in outcomes)
+    told = (f"{counts[s]} {s}" for s in ("written", "there", "failed", "stopped"))
+    return ", ".join(each for each in told if not each.startswith("0 ")) + "."
 
 
 def _code(outcomes: Sequence[ConvertOutcome]) -> int:

@@ -13,7 +13,7 @@ from .place import PLACE, location_of, place_options
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from napari_omezarr.browsing import Details, Entry
+    from napari_omezarr.browsing import AxisDetails, Details, Entry
     from napari_omezarr.location import Location
 
 
@@ -92,10 +92,13 @@ def info(address: str, as_json: bool, **reached: Any) -> None:
     if as_json:
         document = plain(details)
         document["entry"] = _row(details.entry)
+        document["images"] = [_row(entry) for entry in _members(details)]
         print_json(document)
         return
     for line in _about(place, details):
         click.echo(line)
+    for entry in _members(details):
+        click.echo(f"image     {entry.name}  {entry.summary}".rstrip())
 
 
 @click.command()
@@ -170,17 +173,33 @@ def _entries(place: Location, *, files: bool = False) -> list[Entry]:
     return list(entries_of(place, files=files))
 
 
+def _members(details: Details) -> list[Entry]:
+    """Give the images of a series or a scene, of which the details are of the first."""
+    from napari_omezarr.browsing import EntryKind
+
+    if details.entry.kind not in (EntryKind.SERIES, EntryKind.SCENE):
+        return []
+    return _entries(details.entry.location)
+
+
 def _walk(place: Location, depth: int, indent: int = 1) -> Iterator[tuple[int, Entry]]:
     for entry in _entries(place):
         yield indent, entry
-        if depth > 1 and not entry.is_leaf:
+        if depth > 1 and _is_deep(entry):
             yield from _walk(entry.location, depth - 1, indent + 1)
+
+
+def _is_deep(entry: Entry) -> bool:
+    """Whether there is more in it; levels lie where their image does."""
+    from napari_omezarr.browsing import EntryKind
+
+    return not entry.is_leaf and entry.kind is not EntryKind.LEVELS
 
 
 def _tree(place: Location, depth: int) -> list[dict[str, Any]]:
     rows = []
     for entry in _entries(place):
-        deeper = depth > 1 and not entry.is_leaf
+        deeper = depth > 1 and _is_deep(entry)
         children = {"children": _tree(entry.location, depth - 1)} if deeper else {}
         rows.append(_row(entry) | children)
     return rows
@@ -199,14 +218,18 @@ def _row(entry: Entry) -> dict[str, Any]:
     }
 
 
+def _of_axis(axis: AxisDetails) -> str:
+    size = f"{axis.pixel:.6g}" if axis.unit else ""
+    return " ".join(filter(None, (axis.name, axis.type, size, axis.unit)))
+
+
 def _about(place: Location, details: Details) -> Iterator[str]:
     entry = details.entry
     version = f", OME-Zarr {entry.version}" if entry.version else ""
     yield f"{details.name or entry.name}: {entry.kind.value}{version}"
     yield place.display
     if details.axes:
-        axes = (" ".join(filter(None, (a.name, a.type, a.unit))) for a in details.axes)
-        yield f"axes      {', '.join(axes)}"
+        yield f"axes      {', '.join(map(_of_axis, details.axes))}"
     for said in details.plate:
         yield f"plate     {said}"
     for number, level in enumerate(details.levels):
@@ -214,7 +237,10 @@ def _about(place: Location, details: Details) -> Iterator[str]:
         chunks = " x ".join(map(str, level.chunks))
         yield f"level {number:<3} {sides}  {level.dtype}  chunks {chunks}"
     for number, channel in enumerate(details.channels):
-        yield f"channel {number} {channel.name or ''}".rstrip()
+        limits = channel.contrast_limits
+        shown = "" if limits is None else f"  {limits[0]:g} to {limits[1]:g}"
+        name = channel.name or details.name
+        yield f"channel {number} {name}  #{channel.color}{shown}"
     for name in details.labels:
         yield f"labels    {name}"
     for said in details.tables:

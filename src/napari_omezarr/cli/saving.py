@@ -45,6 +45,13 @@ def save_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--level", type=int, help="Of the codec."),
             click.option("--levels", type=int, help="How many resolution levels."),
             click.option(
+                "--use-existing-resolutions",
+                "existing_resolutions",
+                is_flag=True,
+                default=None,
+                help="Keep the coarser resolutions of the input.",
+            ),
+            click.option(
                 "--existing", type=click.Choice(["refuse", "replace", "beside"])
             ),
             click.option(

@@ -122,6 +122,9 @@ def rendering(
     if color is not None:
         options["colormap"] = _colormap(color)
     if contrast is not None:
+        if not contrast[0] < contrast[1]:
+            sentence = f"{contrast[0]:g} to {contrast[1]:g} is no range of contrast."
+            raise OptionError(sentence, action="Give the lower number first.")
         options.pop("contrast_limits_range", None)
     written = update_rendering([images[channel]])
     click.echo(f"{place.display}: {', '.join(written)} written.")

@@ -13,6 +13,7 @@ import numpy as np
 
 from napari_omezarr.errors import OMEZarrError, UnsupportedDataError
 from napari_omezarr.layers import read_layers
+from napari_omezarr.reading import ReadOptions, read_current
 from napari_omezarr.writing import Channels, Grid, describe_array
 
 from .tiff_images import images_of_tiff
@@ -38,12 +39,14 @@ class ReadChoices:
     """How inputs are to be read.
 
     ``axes`` are letters for the axes of files that do not say them, ``series`` is one
-    image of a file with several; without ``labels`` those of OME-Zarr are left out.
+    image of a file with several; without ``labels`` those of OME-Zarr are left out;
+    with ``resolutions`` the coarser ones that an input has are looked for.
     """
 
     axes: str | None = None
     series: int | None = None
     labels: bool = True
+    resolutions: bool = False
 
 
 def is_zarr_name(name: str) -> bool:
@@ -82,13 +85,18 @@ def read_images(location: Location, choices: ReadChoices) -> list[Any]:
     """
     name = location.name
     if is_tiff_name(name):
-        return images_of_tiff(location, axes=choices.axes, series=choices.series)
+        return images_of_tiff(
+            location,
+            axes=choices.axes,
+            series=choices.series,
+            resolutions=choices.resolutions,
+        )
     is_file = location.protocol == "file" and location.local_path().is_file()
     if location.is_archive or (not is_file and is_zarr_name(name)):
-        return read_layers(location, labels=choices.labels)
+        return _of_zarr(location, choices)
     if not is_file:
         if not name.lower().endswith((*_READERS, *_BIOIO)):
-            return read_layers(location, labels=choices.labels)
+            return _of_zarr(location, choices)
         sentence = f"{location.display} is read from this computer only."
         action = "Copy the file here first; TIFF and OME-Zarr are read where they are."
         raise UnsupportedDataError(sentence, action=action, url=location.display)
@@ -99,6 +107,13 @@ def read_images(location: Location, choices: ReadChoices) -> list[Any]:
     if choices.series is not None:
         images = images[choices.series : choices.series + 1]
     return images
+
+
+def _of_zarr(location: Location, choices: ReadChoices) -> list[Any]:
+    if choices.resolutions:  # pyramids say where each of their levels lies
+        options = ReadOptions(labels=choices.labels)
+        return list(read_current(location, options).pyramids)
+    return read_layers(location, labels=choices.labels)
 
 
 def _unread(location: Location) -> UnsupportedDataError:

@@ -229,7 +229,7 @@ def _one_field(
             first[key] = _only_image(files[place], choices)
     joined = partial(_source, files, choices=choices, values=values, axes=axes)
     model = next(iter(first.values()))
-    spec = replace(model, source=joined(model, ()), name=name or model.name)
+    spec = replace(model, source=joined(model, ()), name=name or model.name, coarser=())
     for axis in reversed(axes):
         if axis not in [each.name for each in model.axes]:
             affine = extended(spec.affine, 0)

@@ -232,7 +232,9 @@ def _write(
     if isinstance(job.source, MergedInput):
         layers = read_merged(job.source, run.read)
     else:
-        layers = read_images(job.source.location, run.read)
+        kept = bool(run.choices.get("existing_resolutions"))
+        read = replace(run.read, resolutions=kept)
+        layers = read_images(job.source.location, read)
     choices: dict[str, Any] = {"memory": _MEMORY} | dict(run.choices)
     specs = [layer for layer in layers if isinstance(layer, ImageSpec)]
     if specs:

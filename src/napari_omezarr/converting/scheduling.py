@@ -100,6 +100,8 @@ def _local(count: str) -> Any:
         threads_per_worker=1,
         processes=True,
         dashboard_address=None,
+        # Without it even no dashboard asks for a port that another cluster may have.
+        scheduler_kwargs={"dashboard_address": ":0"},
     )
 
 

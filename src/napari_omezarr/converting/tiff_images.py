@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from napari_omezarr.errors import OptionError
 from napari_omezarr.metadata import known_unit
-from napari_omezarr.writing import Channels, Grid, describe_array
+from napari_omezarr.writing import Channels, Grid, Resolution, describe_array
 
 from .tiff import array_of, open_tiff
 
@@ -194,7 +195,11 @@ _RGB_COLORS = ("FF0000", "00FF00", "0000FF", "FFFFFF")
 
 
 def images_of_tiff(
-    location: Location, *, axes: str | None = None, series: int | None = None
+    location: Location,
+    *,
+    axes: str | None = None,
+    series: int | None = None,
+    resolutions: bool = False,
 ) -> list[ImageSpec]:
     """Describe the images of a TIFF file; no pixel is read.
 
@@ -207,6 +212,8 @@ def images_of_tiff(
         say it or is wrong.
     series : int, optional
         Which image; None gives all of an OME-TIFF and the first of any other.
+    resolutions : bool, optional
+        Describe the coarser resolutions that the file has, too.
 
     Raises
     ------
@@ -225,7 +232,7 @@ def images_of_tiff(
         found = [
             image
             for number in numbers
-            for image in _images(location, file, number, axes)
+            for image in _images(location, file, number, axes, coarser=resolutions)
         ]
         if series is None and len(numbers) < count:
             note = f"{location.name} has {count} images, of which the first is taken."
@@ -234,11 +241,36 @@ def images_of_tiff(
 
 
 def _images(
-    location: Location, file: TiffFile, number: int, axes: str | None
+    location: Location,
+    file: TiffFile,
+    number: int,
+    axes: str | None,
+    *,
+    coarser: bool = False,
 ) -> list[ImageSpec]:
-    array: Any = array_of(location, number)
+    made = _images_of_level(location, file, number, 0, axes)
+    count = len(file.series[number].levels) if coarser else 1
+    levels = [
+        _images_of_level(location, file, number, level, axes)
+        for level in range(1, count)
+    ]
+    return [
+        replace(image, coarser=tuple(Resolution(each[index].source) for each in levels))
+        for index, image in enumerate(made)
+    ]
+
+
+def _images_of_level(
+    location: Location,
+    file: TiffFile,
+    number: int,
+    level: int,
+    axes: str | None,
+) -> list[ImageSpec]:
+    array: Any = array_of(location, number, level)
     page = file.series[number].keyframe
     letters = array.axes
+    name = PurePosixPath(location.name).stem.removesuffix(".ome")
     said = _described(file, number, page, letters)
     if page.photometric == _PALETTE and page.colormap is not None:
         array, letters, said = _with_palette(array, letters, said, page, file)
@@ -248,12 +280,12 @@ def _images(
             (
                 SelectedIndex(array, 0, index),
                 letters[1:],
-                replace(said, name=f"{said.name or location.stem} {index}"),
+                replace(said, name=f"{said.name or name} {index}"),
             )
             for index in range(array.shape[0])
         ]
     is_rgb = page.photometric in _COLOURED or isinstance(array, PaletteArray)
-    made = [_image(*part, location.stem, axes, coloured=is_rgb) for part in parts]
+    made = [_image(*part, name, axes, coloured=is_rgb) for part in parts]
     if page.photometric == _INVERTED:
         made = [
             replace(
@@ -385,7 +417,10 @@ def _described(
     if file.is_ome:
         images = images_of_xml(file.ome_metadata or "")
         if len(images) == len(file.series):
-            return images[number]
+            image = images[number]
+            # Many programs number the only image of a file, and name none.
+            unnamed = len(images) == 1 and _NUMBERED.fullmatch(image.name)
+            return replace(image, name="") if unnamed else image
         named = [image for image in images if image.name == file.series[number].name]
         if len(named) == 1:
             return named[0]
@@ -438,6 +473,7 @@ def _by_lsm(said: Mapping[str, Any]) -> DescribedImage:
     return DescribedImage("", sizes, units, names, digits)
 
 
+_NUMBERED = re.compile(r"Image:? ?\d*")
 _MICRONS_PER_PIXEL = re.compile(r"\|\s*MPP\s*=\s*([\d.]+)")
 
 

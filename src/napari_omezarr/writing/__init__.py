@@ -20,7 +20,7 @@ from .existing import ome_block, open_existing
 from .from_arrays import Channels, Grid, channel_displays, describe_array, finite_number
 from .from_layers import is_array, read_origin
 from .hierarchy import Hierarchy, StoredSize, Target, is_claim, is_document
-from .image_spec import ImageSpec, extended
+from .image_spec import ImageSpec, Resolution, extended
 from .journal import Journal, journal_digest
 from .labels import LabelsThere, discard_labels, labels_there
 from .options import SaveMode, WriteOptions
@@ -51,6 +51,7 @@ __all__ = [
     "Plan",
     "PlateField",
     "Progress",
+    "Resolution",
     "SaveMode",
     "Saved",
     "StoredSize",

@@ -224,7 +224,8 @@ class LevelPlan:
 class WritePass:
     """One pass that reads an array in blocks, and writes levels ``first`` to ``last``.
 
-    It reads the source if ``first`` is 0, else level ``first - 1`` as it was written.
+    It reads the source if ``first`` is 0, else level ``first - 1`` as it was written,
+    or the resolution that level ``first`` is copied from.
     ``block`` and ``shape`` are in pixels of what it reads; at each level that is
     written a block is whole objects, or the whole axis. Where blocks cut chunks of what
     is read, ``region`` is whole ones of both, and ``held`` is how many pixels are kept
@@ -417,6 +418,56 @@ def level_shapes(
     for step in chosen[1:]:
         shapes.append(coarser_shape(shapes[-1], step))
     return shapes, list(chosen)
+
+
+def kept_levels(
+    spec: ImageSpec, most: int | None, known: Sequence[tuple[int, ...]] | None
+) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]] | None:
+    """Give shapes and steps of the resolutions that an image has; None if one is odd.
+
+    Each has to be some whole times as coarse as the one before. Of labels they must
+    also be ``known`` as those of their image.
+    """
+    shapes, steps = [spec.shape], [(1,) * len(spec.shape)]
+    for level in spec.coarser[: most and most - 1]:
+        source = level.source
+        alike = source.dtype == spec.source.dtype
+        step = _step_between(shapes[-1], source.shape) if alike else None
+        if step is None:
+            return None
+        shapes.append(source.shape)
+        steps.append(step)
+    if known is not None and shapes != list(known):
+        return None
+    return shapes, steps
+
+
+def _step_between(finer: Sequence[int], sizes: Sequence[int]) -> tuple[int, ...] | None:
+    """Give by how much a level is coarser than another; None if it is no level of it.
+
+    Small sizes leave several: that of the longest axis goes before others.
+    """
+    pairs = list(zip(finer, sizes, strict=False))
+    if len(finer) != len(sizes) or all(size == whole for whole, size in pairs):
+        return None
+    longest = max((whole, size) for whole, size in pairs if size != whole)
+    usual = round(longest[0] / longest[1])
+    found = []
+    for whole, size in pairs:
+        ratio = whole / size
+        likely = (1, usual, round(ratio), math.ceil(ratio), math.floor(ratio))
+        fitting = (by for by in likely if by and size in (whole // by, -(-whole // by)))
+        found.append(next(fitting, 0))
+    return tuple(found) if all(found) else None
+
+
+def steps_between(totals: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
+    """Give by how much each level is coarser than the one before, of all factors."""
+    before = [(1,) * len(totals[0]), *totals]
+    return tuple(
+        tuple(by // finer for by, finer in zip(factors, each, strict=True))
+        for factors, each in zip(totals, before, strict=False)
+    )
 
 
 def _like(

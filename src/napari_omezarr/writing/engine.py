@@ -513,7 +513,9 @@ def task_of(
     """Give what the blocks of a pass have in common."""
     levels = image.written_in(write_pass)
     source: Any = image.spec.source
-    if write_pass.first > 0:
+    if write_pass.first > 0 and image.kept:
+        source = image.kept[write_pass.first - 1].source
+    elif write_pass.first > 0:
         source = stored_level(plan, staged, image, image.levels[write_pass.first - 1])
     return BlockTask(
         source=source,

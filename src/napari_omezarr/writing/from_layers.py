@@ -21,6 +21,7 @@ from .image_spec import (
     ImageSpec,
     LabelDisplay,
     Origin,
+    Resolution,
     are_placeholders,
     extended,
     finite_pair,
@@ -183,10 +184,11 @@ def describe(layer: Any) -> ImageSpec:
     options = _verbatim(options)
     origin = layer_origin(options)
     places = frozenset({origin.address} if origin and origin.address else ())
-    source = as_source(_finest(data, options), places)
-    if kind == "labels":
-        return _labels(source, options, origin)
-    return _image(source, options, origin)
+    finest, *coarser = _levels(data, options)
+    source = as_source(finest, places)
+    made = _labels if kind == "labels" else _image
+    spec = made(source, options, origin)
+    return replace(spec, coarser=_resolutions(spec, coarser, places))
 
 
 def _verbatim(options: dict[str, Any]) -> dict[str, Any]:
@@ -210,12 +212,28 @@ def _verbatim(options: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _finest(data: Any, options: Mapping[str, Any]) -> Any:
+def _levels(data: Any, options: Mapping[str, Any]) -> Sequence[Any]:
     levels = options.get("multiscale")
     if levels is None:
         levels = not hasattr(data, "dtype") and isinstance(data, Sequence)
         levels = levels and len(data) > 0 and hasattr(data[0], "shape")
-    return data[0] if levels else data
+    return data if levels else (data,)
+
+
+def _resolutions(
+    spec: ImageSpec,
+    levels: Iterable[Any],
+    places: frozenset[str],
+    back: Affine | None = None,
+) -> tuple[Resolution, ...]:
+    """Describe the coarser levels of a layer; of a pyramid, which knows their place."""
+    found = []
+    for level in levels:
+        source = as_source(getattr(level, "pixels", level), places)
+        if spec.label is not None:
+            source = _without_booleans(source)
+        found.append(Resolution(source, back and back @ level.affine))
+    return tuple(found)
 
 
 def _image(
@@ -310,7 +328,8 @@ def _pyramid(pyramid: Pyramid) -> ImageSpec:
         display = LabelDisplay(
             pyramid.label.colors, pyramid.label.properties, table=known
         )
-        return ImageSpec(pyramid.name, source, *parts[2:], label=display, origin=origin)
+        spec = ImageSpec(pyramid.name, source, *parts[2:], label=display, origin=origin)
+        return _with_levels(spec, pyramid, places)
     displays = tuple(
         ChannelDisplay(
             channel.name or pyramid.name,
@@ -323,7 +342,17 @@ def _pyramid(pyramid: Pyramid) -> ImageSpec:
         )
         for number, channel in enumerate(pyramid.channels)
     )
-    return ImageSpec(*parts, displays, rgb=pyramid.rgb, origin=origin)
+    spec = ImageSpec(*parts, displays, rgb=pyramid.rgb, origin=origin)
+    return _with_levels(spec, pyramid, places)
+
+
+def _with_levels(
+    spec: ImageSpec, pyramid: Pyramid, places: frozenset[str]
+) -> ImageSpec:
+    if not spec.affine.is_invertible:
+        return spec
+    back = spec.affine.inverse()
+    return replace(spec, coarser=_resolutions(spec, pyramid.levels[1:], places, back))
 
 
 def _placed(

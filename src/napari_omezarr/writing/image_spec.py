@@ -119,6 +119,18 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class Resolution:
+    """A coarser resolution that a source has itself, with all of its axes.
+
+    ``place`` leads from an index of it to one of the finest; None: its pixels lie in
+    the middle of the finer ones that each stands for.
+    """
+
+    source: PixelSource
+    place: Affine | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ImageSpec:
     """An image, or a label image if ``label`` is not None, to be saved.
 
@@ -127,6 +139,7 @@ class ImageSpec:
     of the channel axis, one where there is none, and none for labels. Where nobody
     named the axes (``axes_assumed``), labels take the names of their image's.
     ``shown_at`` says which index is shown, for each axis of which that is known.
+    ``coarser`` are the resolutions that are there already, the finest of them first.
     ``losses`` is what cannot be kept, ``notes`` what is worth knowing, a sentence each.
     """
 
@@ -140,6 +153,7 @@ class ImageSpec:
     origin: Origin | None = None
     axes_assumed: bool = False
     shown_at: tuple[int | None, ...] = ()
+    coarser: tuple[Resolution, ...] = ()
     losses: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -403,11 +417,24 @@ def merged(specs: Sequence[ImageSpec]) -> ImageSpec:
         axes=tuple(axes),
         affine=extended(first.affine, position),
         shown_at=_with_more(first.shown_at, position),
+        coarser=_stacked(specs, position),
         displays=tuple(display for spec in specs for display in spec.displays),
         origin=origin,
         losses=_once(loss for spec in specs for loss in spec.losses),
         notes=_once(note for spec in specs for note in spec.notes),
     )
+
+
+def _stacked(specs: Sequence[ImageSpec], position: int) -> tuple[Resolution, ...]:
+    """Join the resolutions that images have in common."""
+    found = []
+    for each in zip(*(spec.coarser for spec in specs), strict=False):
+        if len({level.source.shape for level in each}) > 1:
+            break
+        place = each[0].place
+        joined = stack([level.source for level in each], position)
+        found.append(Resolution(joined, place and extended(place, position)))
+    return tuple(found)
 
 
 def _with_more(
@@ -430,6 +457,13 @@ def ordered(spec: ImageSpec) -> ImageSpec:
         axes=axes,
         affine=permuted(spec.affine, order),
         shown_at=tuple(spec.shown_at[i] for i in order) if spec.shown_at else (),
+        coarser=tuple(
+            Resolution(
+                Transposed(level.source, order),
+                level.place and permuted(level.place, order),
+            )
+            for level in spec.coarser
+        ),
         notes=spec.notes if spec.rgb else (*spec.notes, note),
     )
 
@@ -498,8 +532,8 @@ def _home(
     spec: ImageSpec, images: Iterable[list[ImageSpec]], *, merge: bool
 ) -> tuple[list[ImageSpec] | None, str]:
     reason = ""
-    for members in images:
-        difference = _difference(spec, members[0]) if merge else "not asked for"
+    for members in images if merge else ():
+        difference = _difference(spec, members[0])
         if not difference:
             return members, ""
         reason = reason or difference

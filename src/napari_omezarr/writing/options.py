@@ -59,6 +59,9 @@ class WriteOptions:
     factors : int, Mapping of str to int, sequence of int or None
         By how much each step shrinks each axis; None halves y and x, and z where
         the voxel is about as fine there.
+    existing_resolutions : bool
+        Keep the resolutions that what is saved has already, where each is some whole
+        times as coarse as the finest; else all are made of the finest.
     image_method : {"mean", "nearest", "max"}
         How a coarser pixel is made of finer ones.
     label_method : {"nearest", "mode"}
@@ -104,6 +107,7 @@ class WriteOptions:
     label_level: int | None = None
     levels: int | None = None
     factors: Sizes | None = None
+    existing_resolutions: bool = False
     image_method: ImageMethod = "mean"
     label_method: LabelMethod = "nearest"
     name: str | None = None
@@ -133,6 +137,11 @@ class WriteOptions:
         for what in ("axis_names", "position"):
             if not isinstance(getattr(self, what), Mapping | None):
                 raise OptionError(f"{what} is a dictionary, by the names of axes.")
+        if self.existing_resolutions and self.factors is not None:
+            raise OptionError(
+                "Resolutions that are there have factors of their own.",
+                action="Choose factors, or keep them.",
+            )
         if self.version == "0.4" and self.shards not in (None, False):
             raise OptionError(
                 "OME-Zarr 0.4 has no shards.", action="Choose 0.5, or no shards."
@@ -181,6 +190,7 @@ class ArrayChoices(TypedDict, total=False):
     label_level: int | None
     levels: int | None
     factors: Sizes | None
+    existing_resolutions: bool
     image_method: ImageMethod
     label_method: LabelMethod
     axis_names: Mapping[str, str] | None

@@ -23,8 +23,10 @@ from .chunking import (
     LevelPlan,
     Structure,
     WritePass,
+    kept_levels,
     level_shapes,
     objects,
+    steps_between,
     stored_units,
     write_passes,
 )
@@ -45,9 +47,10 @@ if TYPE_CHECKING:
     from napari_omezarr.pyramid import Bounds
 
     from .from_layers import LayerData
-    from .image_spec import ImageGroup
+    from .image_spec import ImageGroup, Resolution
     from .journal import Key
     from .options import Method, WriteOptions
+    from .source import PixelSource
 
 _RATIOS = {"none": 1.0, "blosc-lz4": 0.7}
 _USUAL_RATIO = 0.6
@@ -68,6 +71,8 @@ class ImagePlan:
     passes: tuple[WritePass, ...]
     method: Method
     codec: Compression
+    kept: tuple[Resolution, ...] = ()
+    """The resolutions that the coarser levels are copied from; else they are made."""
     labels: tuple[str, ...] = ()
     """The names of its label images, which lie in ``labels`` below it."""
     features: TablePlan | None = None
@@ -518,6 +523,16 @@ def plan_image(
     """
     spec = checked(spec, options)
     shapes, factors = level_shapes(spec, options, structure)
+    kept: tuple[Resolution, ...] = ()
+    if options.existing_resolutions and spec.coarser:
+        known = None if spec.label is None or structure is None else shapes
+        found = kept_levels(spec, options.levels, known)
+        if found is None:
+            note = f"The resolutions of {spec.name} do not fit, and are made anew."
+            spec = replace(spec, notes=(*spec.notes, note))
+        else:
+            shapes, factors = found
+            kept = spec.coarser[: len(shapes) - 1]
     totals = list(accumulate(factors, lambda a, b: tuple(map(operator.mul, a, b))))
     units = stored_units(spec, options, shapes, totals, object_store=object_store)
     levels = [
@@ -526,9 +541,9 @@ def plan_image(
             shape=shape,
             chunks=chunks,
             shards=shards,
-            step=step,
+            step=(1,) * len(shape) if kept else step,
             factors=total,
-            affine=spec.affine.coarser(total),
+            affine=_level_affine(spec, total, kept[number - 1 : number]),
         )
         for number, (shape, step, total, (chunks, shards)) in enumerate(
             zip(shapes, factors, totals, units, strict=True)
@@ -543,12 +558,39 @@ def plan_image(
         path=path,
         spec=spec,
         levels=tuple(levels),
-        passes=write_passes(
-            levels, source.dtype.itemsize, options.memory, source.chunks
-        ),
+        passes=_passes(levels, source, options.memory, kept),
         method=options.label_method if is_label else options.image_method,
         codec=compression(codec, strength, options.version, source.dtype),
+        kept=kept,
         features=plan_features(spec, path, options.version),
+    )
+
+
+def _level_affine(
+    spec: ImageSpec, factors: Sequence[int], kept: Sequence[Resolution]
+) -> Affine:
+    """Give where a level lies: as its resolution says, if it is one that is kept."""
+    for resolution in kept:
+        if resolution.place is not None:
+            return spec.affine @ resolution.place
+    return spec.affine.coarser(factors)
+
+
+def _passes(
+    levels: Sequence[LevelPlan],
+    source: PixelSource,
+    memory: int,
+    kept: Sequence[Resolution],
+) -> tuple[WritePass, ...]:
+    """Decide on the passes; each resolution that is kept has one of its own."""
+    size = source.dtype.itemsize
+    if not kept:
+        return write_passes(levels, size, memory, source.chunks)
+    sources = [source, *(each.source for each in kept)]
+    return tuple(
+        replace(each, first=number, last=number)
+        for number, (level, read) in enumerate(zip(levels, sources, strict=True))
+        for each in write_passes([level], size, memory, read.chunks)
     )
 
 
@@ -586,7 +628,7 @@ def structure_of(image: ImagePlan) -> Structure:
     return Structure(
         tuple(axis.name for axis in image.spec.axes),
         tuple(level.shape for level in image.levels),
-        tuple(level.step for level in image.levels),
+        steps_between([level.factors for level in image.levels]),
     )
 
 
