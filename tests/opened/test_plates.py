@@ -12,7 +12,7 @@ import yaozarrs
 
 import napari_omezarr
 from commands import finest, run
-from napari_omezarr import Location, add_plate_labels, read_layers, write_plate
+from napari_omezarr import Location, add_plate_labels, read, read_layers, write_plate
 from napari_omezarr.errors import OptionError, TargetExistsError
 from napari_omezarr.samples import write_cells
 
@@ -155,6 +155,23 @@ def test_consolidated_metadata_learn_of_new_wells(tmp_path):
     held = document["consolidated_metadata"]["metadata"]
     assert {"A/2", "A/2/0", "A/2/0/0"} <= held.keys()
     assert wells_of(place) == ["A/1", "A/2"]
+
+
+def test_wells_that_differ_are_known_though_each_field_has_its_own_metadata(
+    tmp_path, http_server
+):
+    # Each field's group has consolidated metadata, which say nothing of other wells.
+    wells = {"A1": field(1), "A2": field(2, (80, 120)), "B1": field(3).astype("f4")}
+    write_plate(wells, tmp_path / "p.zarr", axes="yx")
+    (plate,) = read(tmp_path / "p.zarr").pyramids
+    assert plate.name == "p"
+    shown = plate.levels[0].pixels[...]
+    assert shown.dtype == np.float32
+    np.testing.assert_array_equal(shown[:64, :96], wells["A1"])
+    np.testing.assert_array_equal(shown[:80, 122:242], wells["A2"])
+    np.testing.assert_array_equal(shown[82:146, :96], wells["B1"])
+    served = read(f"{http_server.url}/p.zarr")
+    np.testing.assert_array_equal(served.pyramids[0].levels[0].pixels[...], shown)
 
 
 def test_labels_of_the_picture_go_into_the_fields_they_lie_on(tmp_path):

@@ -92,6 +92,31 @@ def test_the_dock_shows_goes_to_and_opens_wells(plate, shown, qtbot):
     assert well.data[0].shape == (64, 129)
 
 
+def test_the_dock_leads_back_to_the_plate_and_opens_what_the_filter_leaves(
+    shown, qtbot
+):
+    viewer, navigator = shown
+    navigator.open_well((0, 0))
+    until(qtbot, lambda: len(viewer.layers) == 2)
+    assert [la.visible for la in viewer.layers] == [False, True]
+    navigator.back.click()  # the well is of the plate's address, too
+    assert [la.visible for la in viewer.layers] == [True, False]
+    navigator.open_well((2, 3))
+    until(qtbot, lambda: len(viewer.layers) == 3)
+    place = navigator.map.well_rect((2, 1)).center().toPoint()
+    qtbot.mouseClick(navigator.map, Qt.MouseButton.LeftButton, pos=place)
+    assert [la.visible for la in viewer.layers] == [True, False, False]
+
+    navigator.filter.setText("a C2")
+    navigator.only.click()
+    until(qtbot, lambda: len(viewer.layers) == 4)
+    assert plate_of(viewer.layers[-1]).fields.grid.size == (2, 4)
+    viewer.layers.selection.active = viewer.layers[-1]
+    assert navigator.mosaic is plate_of(viewer.layers[-1])
+    navigator.filter.clear()
+    assert not navigator.only.isEnabled()
+
+
 def test_colours_filter_and_legend_and_a_well_that_is_missing(shown, qtbot):
     viewer, navigator = shown
     navigator.open_well((1, 1))

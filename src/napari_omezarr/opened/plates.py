@@ -140,12 +140,12 @@ def write_plate(
             saved.append(_write(each.image, target, **(options | choices)))
             whole.append(field)
             if len(whole) == _LISTED_TOGETHER:
-                list_fields(hierarchy, whole, version, name)
+                list_fields(hierarchy, whole, version, (name, place.stem))
                 whole.clear()
     finally:
         # What is whole is seen, whatever became of the others.
         if whole:
-            list_fields(hierarchy, whole, version, name)
+            list_fields(hierarchy, whole, version, (name, place.stem))
     return tuple(saved)
 
 

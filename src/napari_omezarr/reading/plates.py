@@ -259,9 +259,10 @@ def open_plate(
     sides = len(kind.rows), len(kind.columns)
     plate = PlateToLay(choice, groups, names, sides, kind.rows, kind.columns)
     image, *labels = mosaics(opening, template, plate)
-    image = dataclasses.replace(
-        image, name=kind.name or opening.location.stem, attributes=group.attributes
-    )
+    name = kind.name or opening.location.stem
+    if opening.options.wells is not None and len(places) == 1:
+        name = f"{name} {kind.rows[0]}{kind.columns[0]}"
+    image = dataclasses.replace(image, name=name, attributes=group.attributes)
     return [
         dataclasses.replace(
             pyramid,
@@ -519,7 +520,7 @@ def _label(
 def _is_near(opening: Opening) -> bool:
     """Whether documents of wells take no request over a network."""
     local = opening.location.protocol == "file"
-    return local or bool(opening.consolidated.children(""))
+    return local or opening.consolidated.covers("")
 
 
 def _some_siblings(
@@ -635,10 +636,8 @@ def _arrays(
 
 def _ask_held(opening: Opening, keys: Iterable[str]) -> Questions[Answers]:
     """Ask for documents; with consolidated metadata only for what they hold."""
-    every = list(keys)
-    asked = every
-    if opening.consolidated.children(""):
-        asked = [key for key in every if opening.consolidated.holds(key)]
+    every, held = list(keys), opening.consolidated
+    asked = [key for key in every if held.holds(key) or not held.covers(key)]
     answers = yield from ask(asked)
     return {**dict.fromkeys(every), **answers}
 

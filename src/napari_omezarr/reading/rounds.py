@@ -161,7 +161,8 @@ class Consolidated:
         self._confirmations: list[Confirmation] = []
         self._documents: dict[str, Any] = {}
         self._claims: dict[str, Any] = {}
-        # The folders whose consolidated metadata are all that there is of them.
+        # The folders that have some, and those of which they are all that there is.
+        self._folders: set[str] = set()
         self._alone: set[str] = set()
 
     def learn(self, answers: Mapping[str, Any]) -> None:
@@ -175,9 +176,11 @@ class Consolidated:
                 if not isinstance(answers.get(below + ".zattrs"), bytes):
                     self._alone.add(below)
                 entries = _entries(body, "metadata")
+                self._folders |= {below} if entries else set()
                 self._documents |= {below + name: e for name, e in entries.items()}
             elif file == "zarr.json" and b"consolidated_metadata" in body:
                 entries = _entries(body, "consolidated_metadata", "metadata")
+                self._folders |= {below} if entries else set()
                 self._documents |= {
                     f"{below}{name}/zarr.json": e for name, e in entries.items()
                 }
@@ -187,6 +190,10 @@ class Consolidated:
         below = f"{path}/" if path else ""
         keys = [key[len(below) :] for key in self._documents if key.startswith(below)]
         return sorted({key.partition("/")[0] for key in keys if "/" in key})
+
+    def covers(self, key: str) -> bool:
+        """Say whether the document at a key would be among them."""
+        return any(key.startswith(folder) for folder in self._folders)
 
     def holds(self, key: str) -> bool:
         """Say whether the document at a key is among them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,7 @@ class PlateNavigator(QWidget):
         self.map = PlateMap(self)
         self.colour = QComboBox(self)
         self.filter = QLineEdit(self)
+        self.only = QPushButton("Open these", self)
         self.which = QComboBox(self)
         self.names = QCheckBox("Well names", self)
         self.back = QPushButton("Its plate", self)
@@ -83,6 +85,8 @@ class PlateNavigator(QWidget):
         self.colour.setToolTip("What the colours of wells say")
         self.filter.setPlaceholderText("Show only, like B  or  B3 C4  or  >0.5")
         self.filter.setClearButtonEnabled(True)
+        self.only.setToolTip("Show a plate of the wells that the filter leaves")
+        self.only.setEnabled(False)
         self.back.setToolTip("From a well or a field back to the whole plate")
         self.save.setToolTip(
             "Save the selected labels, made on the plate, into the images of its fields"
@@ -98,7 +102,10 @@ class PlateNavigator(QWidget):
         bottom.addWidget(self.save)
         bottom.addWidget(self.back)
         layout.addLayout(top)
-        layout.addWidget(self.filter)
+        chosen = QHBoxLayout()
+        chosen.addWidget(self.filter, 1)
+        chosen.addWidget(self.only)
+        layout.addLayout(chosen)
         layout.addWidget(self.map, 1)
         layout.addLayout(middle)
         layout.addLayout(bottom)
@@ -109,6 +116,7 @@ class PlateNavigator(QWidget):
         self.map.activated.connect(self.open_well)
         self.colour.currentTextChanged.connect(self._recolour)
         self.filter.textChanged.connect(self._refilter)
+        self.only.clicked.connect(self.open_filtered)
         self.names.toggled.connect(self.show_names)
         self.back.clicked.connect(self.open_plate)
         self.save.clicked.connect(self.save_labels)
@@ -125,6 +133,8 @@ class PlateNavigator(QWidget):
         alike = [la for la, m in found.items() if own in ("", m.address)]
         # A well that was opened by itself is a plate of one well.
         self._layer = max(alike, key=lambda la: len(_wells(found[la])), default=None)
+        if active in alike and len(_wells(found[active])) > 1:
+            self._layer = active
         mosaic = None if self._layer is None else found[self._layer]
         self.back.setEnabled(active is not None and bool(record_of(active)))
         if mosaic is not None and (
@@ -156,6 +166,8 @@ class PlateNavigator(QWidget):
         mosaic, layer = self._mosaic, self._layer
         if mosaic is None or layer is None:
             return
+        if not layer.visible:  # a well of it is shown by itself
+            self._show_plate(layer)
         grid = mosaic.fields.grid
         first = np.array(grid.corner(place)) - 0.5
         corners = (self._world(layer, at) for at in (first, first + grid.cell))
@@ -180,25 +192,35 @@ class PlateNavigator(QWidget):
         work = partial(_opened, mosaic.fields, place, None if which < 0 else which)
         self._start(work, f"Opening {name} …")
 
+    def open_filtered(self) -> None:
+        """Open the plate again with the wells that the filter leaves."""
+        if self._mosaic is None or not self._kept:
+            return
+        count = len(self._kept)
+        work = partial(_opened_again, self._mosaic.fields, self._kept)
+        self._start(work, f"Opening {count:,} well{'' if count == 1 else 's'} …")
+
     def open_plate(self) -> None:
         """Show the plate that the active layer's well or field belongs to."""
-        for layer in self._viewer.layers:
-            if plate_of(layer) is not None:
-                self._show_plate(layer)
-                return
         active = self._viewer.layers.selection.active
         address = str(record_of(active).get("address", "")) if active else ""
-        if address:
+        plates = {la: m for la in self._viewer.layers if (m := plate_of(la))}
+        below = f"{address}/"
+        own = [la for la, m in plates.items() if below.startswith(f"{m.address}/")]
+        if own := own or ([] if address else list(plates)):
+            self._show_plate(max(own, key=lambda la: len(_wells(plates[la]))))
+        elif address:
             self._start(partial(_plate_above, Location.parse(address)), "Looking …")
 
     def _show_plate(self, layer: Layer) -> None:
-        shown = plate_of(layer)
+        shown = _documents(plate_of(layer))
+        box = []
         for other in self._viewer.layers:
-            mosaic = plate_of(other)
-            alike = mosaic is not None and shown is not None
-            other.visible = alike and _address(mosaic) == _address(shown)
+            own = _documents(plate_of(other))
+            other.visible = own is not None and own is shown
+            box += [np.asarray(other.extent.world)[:, -2:]] if other.visible else []
         self._viewer.layers.selection.active = layer
-        self._viewer.reset_view()
+        show_box(self._viewer, np.min(box, axis=0)[0], np.max(box, axis=0)[1])
 
     def _start(self, work: Any, said: str) -> None:
         if self._task is not None:
@@ -288,11 +310,15 @@ class PlateNavigator(QWidget):
 
     def _refilter(self, _text: str = "") -> None:
         text = self.filter.text().strip()
+        self._kept: tuple[str, ...] = ()
         if self._mosaic is None or not text:
             self.map.show_only(None)
+            self.only.setEnabled(False)
             return
         wells = tuple(self._mosaic.fields.grid.wells.values())
         kept = filtered(wells, self._values() or {}, text)
+        self._kept = tuple(well for well in wells if well in kept)
+        self.only.setEnabled(bool(kept))
         self.map.show_only(kept)
         self._say(f"{len(kept):,} of {len(wells):,} wells")
 
@@ -349,6 +375,11 @@ def _address(mosaic: Mosaic | None) -> str:
     return "" if mosaic is None else mosaic.address
 
 
+def _documents(mosaic: Mosaic | None) -> Any:
+    """Give what the layers of one opening of a plate share."""
+    return None if mosaic is None else getattr(mosaic.fields, "documents", None)
+
+
 def _wells(mosaic: Mosaic) -> Mapping[Place, str]:
     return mosaic.fields.grid.wells
 
@@ -384,6 +415,15 @@ def filtered(wells: Any, values: Mapping[str, Any], text: str) -> set[str]:
 
 def _is_number(text: str) -> bool:
     return text.replace(".", "", 1).replace("-", "", 1).isdigit()
+
+
+def _opened_again(fields: Any, wells: tuple[str, ...]) -> Opened:
+    """Open some wells of a plate, with the fields that it was opened with; blocks."""
+    from .open import open_place
+
+    opening = fields.documents.opening
+    options = replace(opening.options, rows=None, columns=None, wells=wells)
+    return open_place(opening.location, options)
 
 
 def _opened(fields: Any, place: Place, number: int | None) -> Opened:

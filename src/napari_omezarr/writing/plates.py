@@ -98,12 +98,13 @@ def list_fields(
     hierarchy: Hierarchy,
     fields: Sequence[PlateField],
     version: Version,
-    name: str | None = None,
+    names: tuple[str | None, str] = (None, "plate"),
 ) -> None:
     """List fields that are whole in their wells, and these in their plate.
 
     Each document is read, changed and put back if nobody else has changed it, so that
-    several may add wells, and fields to one well, at once.
+    several may add wells, and fields to one well, at once. The plate gets the first of
+    the names, or the second one where it has none yet.
     """
     wells: dict[str, list[PlateField]] = {}
     for each in fields:
@@ -112,7 +113,7 @@ def list_fields(
         _change_group(hierarchy, row, version, lambda _: None)
     for well, own in wells.items():
         _change_group(hierarchy, well, version, partial(_list_in_well, own, version))
-    listing = partial(_list_in_plate, fields, version, name)
+    listing = partial(_list_in_plate, fields, version, *names)
     _change_group(hierarchy, "", version, listing)
     if _is_consolidated(hierarchy):
         refresh([(hierarchy, "")], lambda: list(_documents(hierarchy, fields, version)))
@@ -156,11 +157,12 @@ def _list_in_plate(
     fields: Sequence[PlateField],
     version: Version,
     name: str | None,
+    default: str,
     block: dict[str, Any],
 ) -> None:
     plate = block.setdefault("plate", {"version": version} if version == "0.4" else {})
     if name is not None or "name" not in plate:
-        plate["name"] = name or "plate"
+        plate["name"] = name or default
     rows = _merged(plate.get("rows"), (each.row for each in fields))
     columns = _merged(plate.get("columns"), (each.column for each in fields))
     wells = [w for w in plate.get("wells", ()) if isinstance(w, dict) and "path" in w]
