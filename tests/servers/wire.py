@@ -187,6 +187,7 @@ class WireServer:
         self._tls = tls
         self._log: list[Request] = []
         self._arrived = threading.Condition()
+        self._under_way = 0
         self._plans: list[_Plan] = []
         self._gate: _Gate | None = None
         self._connections: dict[asyncio.Task[None], socket.socket] = {}
@@ -249,6 +250,12 @@ class WireServer:
         with self._arrived:
             if not self._arrived.wait_for(lambda: len(self._log) >= count, timeout):
                 raise TimeoutError(f"{len(self._log)} requests came, not {count}")
+
+    def wait_until_idle(self, timeout: float = 60) -> None:
+        """Block until what has arrived is answered, or given up; nobody asks more."""
+        with self._arrived:
+            if not self._arrived.wait_for(lambda: not self._under_way, timeout):
+                raise TimeoutError(f"{self._under_way} requests are still under way")
 
     @contextmanager
     def round_count(self, quiet: float = 0.1) -> Iterator[Rounds]:
@@ -356,6 +363,20 @@ class WireServer:
     ) -> bool:
         request = await read_request(reader)
         index = self._record(request)
+        try:
+            return await self._respond(request, index, reader, writer)
+        finally:
+            with self._arrived:
+                self._under_way -= 1
+                self._arrived.notify_all()
+
+    async def _respond(
+        self,
+        request: Request,
+        index: int,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> bool:
         if self._gate:
             await self._gate.pass_through()
         if self.delay:
@@ -363,6 +384,9 @@ class WireServer:
         fault = self._next_fault(request)
         if isinstance(fault, Stalled):
             await self._released.wait()
+            # Of what was asked by who has gone meanwhile nothing comes any more.
+            if reader.at_eof() or reader.exception():
+                return False
         if isinstance(fault, Dropped):
             return False
         answer = await self._decide(request, fault)
@@ -388,6 +412,7 @@ class WireServer:
     def _record(self, request: Request) -> int:
         with self._arrived:
             self._log.append(request)
+            self._under_way += 1
             self._arrived.notify_all()
             return len(self._log) - 1
 

@@ -219,6 +219,7 @@ def test_a_killed_save_to_s3_loses_nothing_and_resumes(
         os.kill(process, signal.SIGKILL)
         assert killed_saves.end() == -signal.SIGKILL
         proxy.clear()
+        proxy.wait_until_idle()
         assert is_one_of(shown(place), old, None, NEW), point
         if target_of(place).unfinished():
             saved(place, existing=existing, unfinished="resume")
@@ -313,6 +314,7 @@ def test_a_killed_change_in_a_bucket_is_done_again_and_ends_the_same(
         os.kill(process, signal.SIGKILL)
         assert killed_saves.end() == -signal.SIGKILL
         proxy.clear()
+        proxy.wait_until_idle()
         is_whole(place, act)
         ACTS[act](text)
         # Who was killed while he asked for conditions leaves an object without bytes.
