@@ -12,14 +12,14 @@ import pytest
 from servers import faults
 from servers.proxy import Proxy
 
-LONG = 20
+LONG = 60
 """Seconds after which a client hangs."""
 
 
 def fetch(url: str, **headers: str) -> tuple[int, bytes]:
     try:
         request = urllib.request.Request(url, headers=headers)
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=LONG) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
@@ -104,7 +104,11 @@ def test_waves_are_counted(http_server, letters):
     url = http_server.url + letters
     with http_server.round_count() as rounds:
         for size in (3, 1, 2):
-            clients = [threading.Thread(target=fetch, args=(url,)) for _ in range(size)]
+            together = threading.Barrier(size, timeout=LONG)
+            clients = [
+                threading.Thread(target=lambda b=together: (b.wait(), fetch(url)))
+                for _ in range(size)
+            ]
             for client in clients:
                 client.start()
             for client in clients:
