@@ -28,8 +28,9 @@ from napari_omezarr.writing import (
     write_layers,
 )
 from napari_omezarr.writing.downsample import downsample
-from napari_omezarr.writing.existing import changed, label_names, update_image
+from napari_omezarr.writing.existing import changed, update_image
 from napari_omezarr.writing.from_layers import describe
+from napari_omezarr.writing.group_lists import GroupList
 from napari_omezarr.writing.hierarchy import FolderHierarchy, StoreHierarchy
 from small_images import put_image, put_labels
 
@@ -122,7 +123,7 @@ def test_labels_of_a_name_that_is_taken(tmp_path):
     add_labels(labels("old", LABELS + 1), place, existing="beside")
     add_labels(labels("old", LABELS + 2), place, existing="replace")
     found = {o["name"]: np.asarray(d[0]) for d, o, _ in read_layers(place)[2:]}
-    assert label_names(FolderHierarchy(place, "")) == ("old", "old-2")
+    assert GroupList(FolderHierarchy(place, ""), "labels").names() == ("old", "old-2")
     np.testing.assert_array_equal(found["old"], LABELS + 2)
 
 
@@ -449,6 +450,8 @@ def test_a_patch_that_does_not_fit_is_refused(start, values, said, tmp_path):
 
 def test_put_labels_of_the_tests_are_read_as_listed(tmp_path):
     put_image(tmp_path / "a.zarr", "0.4", count=1)
-    assert label_names(FolderHierarchy(tmp_path / "a.zarr", "")) == ()
+    assert GroupList(FolderHierarchy(tmp_path / "a.zarr", ""), "labels").names() == ()
     put_labels(tmp_path / "a.zarr", "0.4", x=np.zeros((4, 16, 24), int))
-    assert label_names(FolderHierarchy(tmp_path / "a.zarr", "")) == ("x",)
+    assert GroupList(FolderHierarchy(tmp_path / "a.zarr", ""), "labels").names() == (
+        "x",
+    )

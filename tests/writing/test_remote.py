@@ -27,7 +27,7 @@ from napari_omezarr.writing import (
 )
 from napari_omezarr.writing.commit import InPlaceTarget
 from napari_omezarr.writing.engine import Running, Threads
-from napari_omezarr.writing.existing import label_names
+from napari_omezarr.writing.group_lists import GroupList
 from napari_omezarr.writing.hierarchy import RemoteHierarchy
 from napari_omezarr.writing.plan import plan_layers
 from napari_omezarr.writing.save import save
@@ -79,7 +79,7 @@ def test_labels_join_an_image_on_s3(version, place):
     changed = {key for key in before if before[key] != after[key]}
     listing = "labels/.zattrs" if version == "0.4" else "labels/zarr.json"
     assert changed == {listing, ".zmetadata" if version == "0.4" else "zarr.json"}
-    assert label_names(RemoteHierarchy(place)) == ("old", "new")
+    assert GroupList(RemoteHierarchy(place), "labels").names() == ("old", "new")
     np.testing.assert_array_equal(pixels(place, 3), LABELS + 1)
 
 
@@ -90,7 +90,7 @@ def test_labels_listed_by_somebody_else_meanwhile_stay_listed(place, proxy):
         "*/labels/zarr.json", faults.s3_error(412, "PreconditionFailed"), method="PUT"
     )
     add_labels(new_labels(), place)
-    assert label_names(RemoteHierarchy(place)) == ("old", "new")
+    assert GroupList(RemoteHierarchy(place), "labels").names() == ("old", "new")
 
 
 def test_looks_are_written_back_to_s3_though_others_write_too(place, proxy):

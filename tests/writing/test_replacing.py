@@ -14,8 +14,8 @@ from napari_omezarr.store import open_writable, run
 from napari_omezarr.store.object_store import copy_in_parts
 from napari_omezarr.writing import add_labels, write_image
 from napari_omezarr.writing.commit import InPlaceTarget
+from napari_omezarr.writing.group_lists import GroupList
 from napari_omezarr.writing.hierarchy import RemoteHierarchy
-from napari_omezarr.writing.labels import label_names
 from quick_retries import QUICK
 from servers import faults
 
@@ -159,14 +159,14 @@ def test_replaced_labels_are_not_listed_while_they_are_a_mixture(version, place,
     with pytest.raises(errors.AccessDeniedError):
         add_labels(layer, place, existing="replace", chunks=(2, 64, 64))
     proxy.clear()
-    assert label_names(RemoteHierarchy(place)) == ("b",)
+    assert GroupList(RemoteHierarchy(place), "labels").names() == ("b",)
     held = run(open_writable(place).read(root))
     assert "labels/a" not in held.body.decode()
     assert [options["name"] for _, options, _ in read_layers(place)] == ["a", "b"]
     add_labels(
         layer, place, existing="replace", unfinished="resume", chunks=(2, 64, 64)
     )
-    assert set(label_names(RemoteHierarchy(place))) == {"a", "b"}
+    assert set(GroupList(RemoteHierarchy(place), "labels").names()) == {"a", "b"}
     held = run(open_writable(place).read(root))
     assert "labels/a/0" in json.dumps(json.loads(held.body))
     np.testing.assert_array_equal(pixels(place / "labels" / "a"), labels + 5)

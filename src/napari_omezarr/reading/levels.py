@@ -20,19 +20,10 @@ from napari_omezarr.errors import (
     OptionError,
     UnsupportedDataError,
 )
-from napari_omezarr.metadata import (
-    channel_axis,
-    fit_axes,
-)
+from napari_omezarr.metadata import channel_axis, fit_axes
 from napari_omezarr.pyramid import ArrayPixels, Level, tolerated, understood
 
-from .nodes import (
-    ArrayNode,
-    array_key,
-    find_array,
-    group_keys,
-    join_path,
-)
+from .nodes import ArrayNode, array_key, find_array, group_keys, join_path
 from .rounds import together
 
 if TYPE_CHECKING:

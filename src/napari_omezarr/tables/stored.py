@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from napari_omezarr._io_loop import run
 from napari_omezarr.errors import (
@@ -23,7 +23,7 @@ from .geometry import ENCODINGS, GEOMETRY, read_spatial, table_of_geometry
 from .nodes import TableDocuments, TableNode, below
 from .table import FEATURES, LABEL, Table, column_of, whole
 
-GROUP = "tables"
+GROUP: Final = "tables"
 """The group beside an image, in a well, a plate or a spatialdata, that holds them."""
 _MOST_TABLES = 256
 _SPATIAL = "spatialdata"

@@ -16,6 +16,7 @@ from .engine import Running
 from .existing import Calibration, calibrate_image, open_existing, update_image
 from .from_arrays import Channels
 from .from_layers import describe, is_array, layer_data, listed
+from .group_lists import GroupList
 from .growing import Growth, grow
 from .labels import labels_of_existing, save_labels
 from .options import ArrayChoices, split_choices, understood
@@ -514,7 +515,9 @@ def calibrate(
     """
     place = parsed(address)
     calibration = Calibration(scale, translation, units, name)
-    calibrate_image(open_hierarchy(place), calibration, _above(place))
+    hierarchy = open_hierarchy(place)
+    labels = GroupList(hierarchy, "labels").names()
+    calibrate_image(hierarchy, calibration, labels, _above(place))
 
 
 def _is_pair(layer: Any) -> bool:

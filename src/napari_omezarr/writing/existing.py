@@ -148,18 +148,6 @@ def read_group(hierarchy: Hierarchy, path: str) -> GroupDocument | None:
     return None
 
 
-def label_names(hierarchy: Hierarchy) -> tuple[str, ...]:
-    """Give the labels that an image lists; none where it has no labels group."""
-    group = read_group(hierarchy, "labels")
-    return tuple(listed_labels(group.block)) if group else ()
-
-
-def listed_labels(block: Mapping[str, Any]) -> list[str]:
-    """Give the names in the metadata of a labels group."""
-    names = block.get("labels")
-    return [str(n) for n in names] if isinstance(names, list) else []
-
-
 class _DocumentChange(Change):
     """A change of a JSON document."""
 
@@ -516,14 +504,13 @@ class Calibration:
 def calibrate_image(
     hierarchy: Hierarchy,
     calibration: Calibration,
+    label_names: Iterable[str],
     above: Iterable[tuple[Hierarchy, str]] = (),
 ) -> None:
     """Say anew where an image lies, with all its levels and labels; pixels stay."""
     image = open_existing(hierarchy)
     moves = _moves(image, calibration)
-    labels = [
-        open_existing(hierarchy, f"labels/{name}") for name in label_names(hierarchy)
-    ]
+    labels = [open_existing(hierarchy, f"labels/{name}") for name in label_names]
     # The image last: while only labels have moved, it is still what it was.
     for each in labels:
         _move(each, moves, None)

@@ -7,39 +7,29 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari_omezarr.errors import OptionError
-from napari_omezarr.location import GROUP_DOCUMENT
 from napari_omezarr.metadata import Affine
 from napari_omezarr.tables import GROUP
 
 from .commit import InPlaceTarget
-from .documents import labels_attributes, plan_documents
-from .encode import ZarrDocument, group_documents, zarr_format
-from .existing import (
-    ExistingImage,
-    changed,
-    label_names,
-    listed_labels,
-    ome_block,
-    open_existing,
-    read_group,
-    refresh,
-    retract,
-)
+from .documents import plan_documents
+from .existing import ExistingImage, open_existing, refresh, retract
 from .from_arrays import describe_labels
 from .from_layers import describe
+from .group_lists import GroupList
 from .hierarchy import StoredSize, without_replacements
 from .image_spec import ImageSpec, adopted, ordered, same_grid
 from .plan import Plan, plan_image
 from .rendering import folder_name
 from .save import save
-from .tables_there import drop_older, list_documents, list_table, with_free_name
+from .tables_there import drop_older, with_free_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from .encode import ZarrDocument
     from .engine import Executor, Running
     from .hierarchy import Hierarchy
-    from .options import SaveMode, Version, WriteOptions
+    from .options import SaveMode, WriteOptions
     from .save import Saved
 
 
@@ -119,7 +109,9 @@ def save_labels(  # noqa: PLR0913 - what to save, where, and how
     image that may hold consolidated metadata, with the way from there to it.
     """
     image = open_existing(hierarchy)
-    listed = label_names(hierarchy)
+    labels = GroupList(hierarchy, "labels")
+    listed = labels.names()
+    listed_tables = GroupList(hierarchy, GROUP)
     beside = listed if mode.existing == "beside" else ()
     spec = describe(layer)
     folder = folder_name(name or spec.name, beside)
@@ -129,16 +121,16 @@ def save_labels(  # noqa: PLR0913 - what to save, where, and how
 
     def announce() -> None:
         place = listed.index(folder) if folder in listed else None
-        _list(hierarchy, folder, image.version, place)
+        labels.add(folder, image.version, place)
         tables = [table for table in plan.tables if table.objects]
         for table in tables:
-            list_table(hierarchy, table.name, image.version)
+            listed_tables.add(table.name, image.version)
         kept = tables[0].name if tables else ""
         dropped = drop_older(hierarchy, folder, kept, image.version)
 
         def documents() -> list[ZarrDocument]:
-            listing = _labels_documents(hierarchy, image.version)
-            listing += list_documents(hierarchy, image.version)
+            listing = labels.documents(image.version)
+            listing += listed_tables.documents(image.version)
             listing += [each for table in tables for each in table.documents]
             return [*plan_documents(plan), *listing]
 
@@ -148,9 +140,9 @@ def save_labels(  # noqa: PLR0913 - what to save, where, and how
             retract(around, f"{GROUP}/{name}")
 
     def retire() -> None:
-        _unlist(hierarchy, folder, image.version)
+        labels.drop([folder], image.version)
         around = [(hierarchy, ""), *above]
-        refresh(around, partial(_labels_documents, hierarchy, image.version))
+        refresh(around, partial(labels.documents, image.version))
         retract(around, plan.images[0].path)
 
     target = InPlaceTarget(hierarchy, plan.images[0].path, announce, retire)
@@ -173,60 +165,6 @@ def _spec(image: ExistingImage) -> ImageSpec:
     return ImageSpec(name, finest, multiscale.axes, multiscale.datasets[0].affine)
 
 
-def _list(
-    hierarchy: Hierarchy, name: str, version: Version, place: int | None = None
-) -> None:
-    """Put a name into the list of labels, which is read again for that.
-
-    Labels that were replaced come back to the place that they had.
-    """
-
-    def extended(document: dict[str, Any] | None) -> dict[str, Any] | None:
-        if document is None:
-            attributes = labels_attributes(version, [name])
-            return dict(group_documents("labels", attributes, version)[-1].content)
-        block = ome_block(document, zarr_format(version))
-        names = listed_labels(block)
-        if name in names:
-            return None
-        names.insert(len(names) if place is None else place, name)
-        block["labels"] = names
-        return document
-
-    if zarr_format(version) == 2:
-        marker = {"zarr_format": 2}
-        changed(hierarchy, "labels/.zgroup", lambda found: None if found else marker)
-    changed(hierarchy, _list_key(version), extended)
-
-
-def _unlist(hierarchy: Hierarchy, name: str, version: Version) -> None:
-    """Take a name out of the list of labels, which is read again for that."""
-
-    def shortened(document: dict[str, Any] | None) -> dict[str, Any] | None:
-        block = ome_block(document or {}, zarr_format(version))
-        names = listed_labels(block)
-        if name not in names:
-            return None
-        block["labels"] = [other for other in names if other != name]
-        return document
-
-    changed(hierarchy, _list_key(version), shortened)
-
-
-def _list_key(version: Version) -> str:
-    return f"labels/{GROUP_DOCUMENT[zarr_format(version)]}"
-
-
-def _labels_documents(hierarchy: Hierarchy, version: Version) -> list[ZarrDocument]:
-    """Give the documents of the labels group as they are now."""
-    group = read_group(hierarchy, "labels")
-    if group is None:
-        return []
-    marker = ZarrDocument("labels/.zgroup", {"zarr_format": 2})
-    own = ZarrDocument(group.key, group.content)
-    return [marker, own] if zarr_format(version) == 2 else [own]
-
-
 # Labels of an image that are in the way of others of the same name.
 
 
@@ -244,7 +182,7 @@ class LabelsThere:
 def labels_there(hierarchy: Hierarchy, names: Iterable[str]) -> LabelsThere:
     """Find out which of the labels that are to be added are in an image already."""
     folders = {folder_name(name, ()) for name in names}
-    listed = label_names(hierarchy)
+    listed = GroupList(hierarchy, "labels").names()
     targets = [InPlaceTarget(hierarchy, f"labels/{name}") for name in sorted(folders)]
     for target in targets:
         target.claim.refuse_others()

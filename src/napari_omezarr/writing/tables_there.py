@@ -8,11 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from napari_omezarr.errors import OMEZarrError, OptionError, TargetExistsError
-from napari_omezarr.location import GROUP_DOCUMENT
 from napari_omezarr.tables import GEOMETRY, GROUP, FeatureSource, is_own_table
 
 from .annotations import ANNOTATIONS, geometry
-from .encode import ZarrDocument, group_documents, zarr_format
+from .encode import ZarrDocument
 from .existing import (
     attributes_of,
     changed,
@@ -23,6 +22,7 @@ from .existing import (
     update_image,
 )
 from .feature_tables import TABLE, TablePlan, named_by_labels, plan_features
+from .group_lists import GroupList
 from .rendering import NAPARI, folder_name
 
 if TYPE_CHECKING:
@@ -39,37 +39,10 @@ def with_free_name(features: TablePlan, hierarchy: Hierarchy) -> TablePlan:
 
     The hierarchy is the image's.
     """
-    listed, number, free = table_names(hierarchy), 2, features.name
+    listed, number, free = _tables(hierarchy).names(), 2, features.name
     while free in listed:
         free, number = f"{features.name}_{number}", number + 1
     return replace(features, name=free)
-
-
-def table_names(hierarchy: Hierarchy) -> tuple[str, ...]:
-    """Give the tables that an image lists."""
-    group = read_group(hierarchy, GROUP)
-    return tuple(_listed(group.attributes)) if group else ()
-
-
-def list_table(hierarchy: Hierarchy, name: str, version: Version) -> None:
-    """Put a name into the list of tables, which is read again for that."""
-    number = zarr_format(version)
-
-    def extended(document: dict[str, Any] | None) -> dict[str, Any] | None:
-        if document is None:
-            made = group_documents(GROUP, {GROUP: [name]}, version)[-1].content
-            return dict(made)
-        attributes = attributes_of(document, number)
-        names = _listed(attributes)
-        if name in names:
-            return None
-        attributes[GROUP] = [*names, name]
-        return document
-
-    if number == 2:
-        marker = {"zarr_format": 2}
-        changed(hierarchy, f"{GROUP}/.zgroup", lambda found: None if found else marker)
-    changed(hierarchy, _list_key(version), extended)
 
 
 def drop_older(
@@ -82,50 +55,29 @@ def drop_older(
     """
     pattern = re.compile(rf"{re.escape(label)}_features(_\d+)?")
     older = []
-    for name in table_names(hierarchy):
+    for name in _tables(hierarchy).names():
         if name == kept or not pattern.fullmatch(name):
             continue
         group = read_group(hierarchy, f"{GROUP}/{name}")
         if group is not None and is_own_table(group.attributes, label):
             older.append(name)
 
-    unlist_tables(hierarchy, older, version)
+    _remove_tables(hierarchy, older, version)
     return tuple(older)
 
 
-def unlist_tables(hierarchy: Hierarchy, names: Sequence[str], version: Version) -> None:
-    """Take tables out of the list, which is read again for that, and remove them."""
-
-    def shortened(document: dict[str, Any] | None) -> dict[str, Any] | None:
-        if document is None:
-            return None
-        attributes = attributes_of(document, zarr_format(version))
-        attributes[GROUP] = [n for n in _listed(attributes) if n not in names]
-        return document
-
+def _remove_tables(
+    hierarchy: Hierarchy, names: Sequence[str], version: Version
+) -> None:
+    """Take tables out of the list, and then remove them."""
     if names:
-        changed(hierarchy, _list_key(version), shortened)
+        _tables(hierarchy).drop(names, version)
         for name in names:
             hierarchy.remove(f"{GROUP}/{name}")
 
 
-def list_documents(hierarchy: Hierarchy, version: Version) -> list[ZarrDocument]:
-    """Give the documents of the group of tables as they are now."""
-    group = read_group(hierarchy, GROUP)
-    if group is None:
-        return []
-    marker = ZarrDocument(f"{GROUP}/.zgroup", {"zarr_format": 2})
-    own = ZarrDocument(group.key, group.content)
-    return [marker, own] if zarr_format(version) == 2 else [own]
-
-
-def _list_key(version: Version) -> str:
-    return f"{GROUP}/{GROUP_DOCUMENT[zarr_format(version)]}"
-
-
-def _listed(attributes: Mapping[str, Any]) -> list[str]:
-    names = attributes.get(GROUP)
-    return [str(n) for n in names] if isinstance(names, list) else []
+def _tables(hierarchy: Hierarchy) -> GroupList:
+    return GroupList(hierarchy, GROUP)
 
 
 # How labels look now, with features that are too many for their metadata.
@@ -164,13 +116,13 @@ def update_labels(
             home.remove(features.folder)
         raise
     if features is not None:
-        list_table(home, name, version)
+        _tables(home).add(name, version)
     dropped = drop_older(home, label, name, version)
     around = [(home, ""), *_beyond(home, above)]
 
     def documents() -> list[ZarrDocument]:
         own = features.documents if features is not None else []
-        return [*own, *list_documents(home, version)]
+        return [*own, *_tables(home).documents(version)]
 
     refresh(around, documents)
     for each in dropped:
@@ -241,16 +193,16 @@ def add_annotations(
     known = {axis.name: axis for axis in image.multiscale.axes}
     names: list[str] = []
     for data, options, kind in layers:
-        listed = (*table_names(hierarchy), *names)
+        listed = (*_tables(hierarchy).names(), *names)
         name = folder_name(str(options.get("name") or kind), ())
         older = _older(hierarchy, name, listed, existing)
         made = geometry(data, options, kind, known)
         plan = TablePlan("", name, "", image.version, made)
         plan = with_free_name(plan, hierarchy)
         plan.put(hierarchy)
-        list_table(hierarchy, plan.name, image.version)
+        _tables(hierarchy).add(plan.name, image.version)
         _name(hierarchy, plan.name, older)
-        unlist_tables(hierarchy, older, image.version)
+        _remove_tables(hierarchy, older, image.version)
         _refresh(hierarchy, above, plan, older, image.version)
         names.append(plan.name)
     return tuple(names)
@@ -327,7 +279,7 @@ def _refresh(
     def documents() -> list[ZarrDocument]:
         own = read_group(hierarchy, "")
         root = [ZarrDocument(own.key, own.content)] if own else []
-        return [*root, *plan.documents, *list_documents(hierarchy, version)]
+        return [*root, *plan.documents, *_tables(hierarchy).documents(version)]
 
     refresh(around, documents)
     for each in older:

@@ -17,11 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_omezarr.browsing import (
-    EntryKind,
-    Listing,
-    describe,
-)
+from napari_omezarr.browsing import EntryKind, Listing, describe
 from napari_omezarr.errors import OMEZarrError
 from napari_omezarr.location import Location
 from napari_omezarr.reading import ReadOptions
@@ -31,11 +27,7 @@ from napari_omezarr.widgets.preferences import (
     browser_preferences,
     keep_browser_preferences,
 )
-from napari_omezarr.widgets.qt_async import (
-    Task,
-    app_events,
-    failure,
-)
+from napari_omezarr.widgets.qt_async import Task, app_events, failure
 from napari_omezarr.widgets.quantities import bytes_text, shape_text
 from napari_omezarr.widgets.transfers import Transfer, TransferState, transfers
 
