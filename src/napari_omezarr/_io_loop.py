@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
+from functools import partial
 from itertools import islice
-from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeVar
+from threading import Event, Lock, Thread
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
-    from concurrent.futures import Future
 
     Task = Callable[[], Coroutine[Any, Any, None]]
 
 # Ending what a thread waits for, from another thread.
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_GLANCE = 0.25
+"""Seconds after which it is noticed at the latest that what waited is over."""
 _heeded: ContextVar[Stop | None] = ContextVar("napari_omezarr_stop", default=None)
 
 
@@ -56,21 +61,78 @@ class Stop:
         with self._lock:
             said = self._said
             self._awaited.add(future)
-        future.add_done_callback(self._forget)
+        future.add_done_callback(self.forget)
         if said:
             future.cancel()
 
-    def _forget(self, future: Future[Any]) -> None:
+    def forget(self, future: Future[Any]) -> None:
+        """Leave a future alone from now on."""
         with self._lock:
             self._awaited.discard(future)
+
+
+def heeding(future: Future[T]) -> Future[T]:
+    """Let what ends this thread's requests end a future, too; gives the future."""
+    stop = _heeded.get()
+    if stop is not None:
+        stop.watch(future)
+    return future
+
+
+class HeedingPool(ThreadPoolExecutor):
+    """Threads whose work heeds the same `Stop` as who hands it in."""
+
+    def submit(
+        self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Future[T]:
+        """Begin some work in a thread."""
+        return super().submit(copy_context().run, partial(fn, *args, **kwargs))
+
+
+@contextmanager
+def ended_by(cancel: Event | None) -> Iterator[None]:
+    """End the requests of the block, and of its pools, once an event is set.
+
+    Then ``concurrent.futures.CancelledError`` comes out of what waited for them.
+    """
+    outer, stop, over = _heeded.get(), Stop(), Event()
+
+    def watch() -> None:
+        while not over.is_set():
+            if cancel is not None and cancel.wait(_GLANCE):
+                stop.say()
+                return
+
+    def ended_outside(_: Future[None]) -> None:
+        stop.say()
+
+    told: Future[None] = Future()
+    if outer is not None:
+        outer.watch(told)
+        told.add_done_callback(ended_outside)
+    # What somebody else made to be asked may be no event.
+    if hasattr(cancel, "wait"):
+        Thread(target=watch, name="napari-omezarr cancel", daemon=True).start()
+    try:
+        with stop.heeded():
+            yield
+    finally:
+        over.set()
+        if outer is not None:
+            outer.forget(told)
+
+
+def end_requests() -> None:
+    """End what this thread waits for, and all who heed the same `Stop`, if any."""
+    stop = _heeded.get()
+    if stop is not None:
+        stop.say()
 
 
 # The one event loop that all network I/O runs on.
 #
 # It is fsspec's own, in a thread of fsspec's: filesystems made elsewhere then live on
 # the same loop as our sessions, and a session belongs to the loop that made it.
-
-T = TypeVar("T")
 
 
 def io_loop() -> asyncio.AbstractEventLoop:
@@ -108,11 +170,8 @@ def awaited(future: Future[T]) -> T:
 
     The same holds for who may call it.
     """
-    stop = _heeded.get()
-    if stop is not None:
-        stop.watch(future)
     try:
-        return future.result()
+        return heeding(future).result()
     finally:
         future.cancel()
 

@@ -14,6 +14,7 @@ from functools import wraps
 from inspect import iscoroutinefunction, isgeneratorfunction, signature
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from ._io_loop import ended_by
 from .errors import (
     AccessDeniedError,
     ClusterError,
@@ -31,11 +32,13 @@ from .errors import (
     StoreTimeoutError,
     UnexpectedError,
     UnsupportedDataError,
+    WriteCancelledError,
 )
 from .location import Location
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from threading import Event
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -99,6 +102,22 @@ def _leaving(
         if error in own:
             raise
         raise as_ours(error, _place(names, args, options)) from error
+
+
+@contextmanager
+def stopped_by(
+    cancel: Event | None,
+    what: str = "Saving",
+    action: str = "Resume it, or remove what is there.",
+) -> Iterator[None]:
+    """End the block's requests once an event is set, and say that it was cancelled."""
+    try:
+        with ended_by(cancel):
+            yield
+    except CancelledError:
+        if cancel is None or not cancel.is_set():
+            raise
+        raise WriteCancelledError(f"{what} was cancelled.", action=action) from None
 
 
 def _listening(

@@ -174,14 +174,6 @@ def test_what_does_not_pass_is_said_in_our_words(fault, kind, writable, proxy):
         assert "planted" not in str(caught.value)
 
 
-def test_stop_retrying_ends_the_tries(writable, proxy):
-    proxy.fault("*", faults.s3_error(503, "SlowDown"), forever=True)
-    run(writable.stop_retrying(on=True))
-    with pytest.raises(errors.ServerBusyError):
-        run(writable.put("a", BODY))
-    assert methods(proxy) == ["PUT"]
-
-
 def test_who_may_only_read_is_told_so(place, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", READER.key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", READER.secret)

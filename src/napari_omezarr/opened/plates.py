@@ -83,7 +83,7 @@ def write_plate(
     progress : callable or None, optional
         Is given a `Progress` after each block of a field.
     cancel : threading.Event or None, optional
-        Set it to stop after the blocks in work.
+        Set it to stop: requests end at once, and what is stored by then is kept.
     **choices
         As for `write`: ``version`` ("0.4" to "0.6"; a plate that is there keeps its
         own), ``axes`` and ``scale`` of arrays, ``chunks``, ``existing``, ...

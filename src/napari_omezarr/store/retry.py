@@ -87,7 +87,6 @@ async def retrying(
     attempt: Callable[[], Awaitable[T]],
     retry: RetryPolicy,
     slots: asyncio.Semaphore,
-    pause: Callable[[float], Awaitable[bool]] | None = None,
 ) -> T | Failure:
     """Try until there is an answer or a lasting failure, or the policy ends.
 
@@ -99,8 +98,6 @@ async def retrying(
         How often, and how long.
     slots : asyncio.Semaphore
         Bounds how many tries are under way; a pause takes no slot.
-    pause : callable, optional
-        Awaited for the seconds between two tries; says whether to go on.
 
     Returns
     -------
@@ -122,13 +119,9 @@ async def retrying(
         if _once.get():
             return failure
         seconds = retry.pause(failures, clock() - begin, failure.retry_after)
-        if seconds is None or not await (pause or _sleep)(seconds):
+        if seconds is None:
             return failure
-
-
-async def _sleep(seconds: float) -> bool:
-    await asyncio.sleep(seconds)
-    return True
+        await asyncio.sleep(seconds)
 
 
 # Web pages that stand where data should be: portals, sign-in forms, viewers.

@@ -86,7 +86,6 @@ class WritablePlace:
         self._retry = retry
         self._again = again
         self._slots = asyncio.Semaphore(backend.concurrency)
-        self._stopped = asyncio.Event()
         self._was_read = False
         self._unlisted: bool | None = None
         named = (os.environ.get(f"AWS_ENDPOINT_URL{end}") for end in ("_S3", ""))
@@ -250,13 +249,6 @@ class WritablePlace:
         found = (await self._page(prefix, size=_GLANCE)).items
         return any(not but(each.name) for each in found)
 
-    async def stop_retrying(self, *, on: bool) -> None:
-        """Try nothing again from now on, or do so as before."""
-        if on:
-            self._stopped.set()
-        else:
-            self._stopped.clear()
-
     async def _page(self, prefix: str, token: str = "", size: int = PAGE) -> ListPage:
         ask = partial(self._backend.list_all, prefix, token, size)
         return await self._answer(ask, prefix, "list")
@@ -270,12 +262,7 @@ class WritablePlace:
         return answer
 
     async def _tried(self, attempt: Callable[[], Awaitable[T]]) -> T | Failure:
-        return await retrying(attempt, self._retry, self._slots, self._pause)
-
-    async def _pause(self, seconds: float) -> bool:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopped.wait(), seconds)
-        return not self._stopped.is_set()
+        return await retrying(attempt, self._retry, self._slots)
 
     def _error(self, failure: Failure, key: str, doing: str) -> StoreError:
         url = (self.location / key).display if key else self.location.display

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import google_crc32c
 import numpy as np
 
+from napari_omezarr._io_loop import HeedingPool
 from napari_omezarr.errors import (
     DamagedDataError,
     StoreError,
     VerificationError,
-    WriteCancelledError,
 )
 from napari_omezarr.reading import join_path
 from napari_omezarr.store import open_store
@@ -179,7 +179,7 @@ class Repack:
         size = bytes_of_unit(self.document)
         threads = max(1, min(_MOST_THREADS, _MEMORY // (_COPIES * size)))
         put = partial(self._put_until, Event(), storage)
-        with ThreadPoolExecutor(threads, "omezarr-pack") as pool:
+        with HeedingPool(threads, "omezarr-pack") as pool:
             units = storage.units()
             # Some at a time: an array may have millions.
             while some := list(islice(units, _AT_ONCE)):
@@ -197,7 +197,7 @@ class Repack:
 
     def _put(self, storage: ChunkStorage, unit: Chunk) -> None:
         if self.cancel is not None and self.cancel.is_set():
-            raise WriteCancelledError("It was stopped.", action="Start it again.")
+            raise CancelledError
         key = join_path(self.path, storage.key(unit))
         if key in self.there:
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError
 from functools import partial
 from itertools import islice, product
 from math import prod
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_omezarr.doors import guarded
+from napari_omezarr._io_loop import HeedingPool
+from napari_omezarr.doors import guarded, stopped_by
 from napari_omezarr.errors import (
     DamagedDataError,
     ListingDeniedError,
     TruncatedBodyError,
-    WriteCancelledError,
 )
 from napari_omezarr.metadata import Image, parse_document
 from napari_omezarr.pyramid import ArrayPixels, chunk_box
@@ -57,6 +57,15 @@ def scan(
     StoreError
         Something could not be read at all.
     """
+    with stopped_by(cancel, "Scanning", "Start it again."):
+        return _found(location, progress, cancel)
+
+
+def _found(
+    location: Location,
+    progress: Callable[[int, int], None] | None,
+    cancel: Event | None,
+) -> list[Ailment]:
     levels: list[tuple[str, list[_Scan]]] = []
     done = _Counted(progress)
     for node in read_tree(location).values():
@@ -120,7 +129,7 @@ class _Scan:
         lost: list[str] = []
         stored = self._names()
         indices = product(*map(range, self.pixels.stored_grid))
-        with ThreadPoolExecutor(_THREADS, "omezarr-scan") as pool:
+        with HeedingPool(_THREADS, "omezarr-scan") as pool:
             while some := list(islice(indices, _AT_ONCE)):
                 for index, state in zip(
                     some,
@@ -168,7 +177,7 @@ class _Scan:
         index: tuple[int, ...],
     ) -> str:
         if self._cancel is not None and self._cancel.is_set():
-            raise WriteCancelledError("The scan was stopped.")
+            raise CancelledError
         self._counted.step()
         unit = self.pixels.shards or self.pixels.stored_chunks
         box = chunk_box(index, unit, self.pixels.shape)

@@ -11,7 +11,7 @@ from math import prod
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from napari_omezarr.doors import guarded
+from napari_omezarr.doors import guarded, stopped_by
 from napari_omezarr.errors import (
     OptionError,
     TargetExistsError,
@@ -180,7 +180,7 @@ def repack_store(
     digest = hashlib.blake2b(body.encode(), digest_size=16).hexdigest()
     place = open_target(target, "0.5")
     done = _Done(contents, progress)
-    with place.claim.held():
+    with stopped_by(cancel, "Packing", "Start it again."), place.claim.held():
         there = _begun(place, digest, documents)
         with Journal(place.journal, digest):
             for node in nodes.values():

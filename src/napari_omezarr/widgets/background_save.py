@@ -123,7 +123,7 @@ class Saving(QObject):
         Task(partial(self._work, self._latest.note, self._cancel)).start(self._end)
 
     def cancel(self) -> None:
-        """Ask it to stop after the blocks in work; it ends a little later."""
+        """End its requests; it ends a little later."""
         self._cancel.set()
 
     def _tick(self) -> None:

@@ -275,7 +275,7 @@ class SaveDock(QWidget):
         self.view.set_busy(True)
 
     def cancel(self) -> None:
-        """Stop after the blocks in work; what is done is kept."""
+        """End its requests; what is done is kept."""
         if self._saving is not None:
             self._saving.cancel()
             self.view.progress.stopping()

@@ -303,7 +303,7 @@ class SaveProgress(QWidget):
         self.text.setText(progress_text(progress, first, now - since))
 
     def stopping(self) -> None:
-        """Show that it will stop after the blocks in work."""
+        """Show that it will stop as soon as its requests have ended."""
         self.cancel.setEnabled(False)
         self.text.setText("Stopping …")
 

@@ -107,7 +107,7 @@ def write_layers(
     progress : callable or None, optional
         Is given a `Progress` after each block, and some times a second meanwhile.
     cancel : threading.Event or None, optional
-        Set it to stop after the blocks in work.
+        Set it to stop: requests end at once, and what is stored by then is kept.
     **choices
         The fields of `WriteOptions` (``version``, ``chunks``, ``shards``,
         ``codec``, ``levels``, ...) and of `SaveMode` (``existing``,

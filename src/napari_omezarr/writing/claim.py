@@ -7,12 +7,14 @@ import os
 import socket
 import time
 import uuid
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import Event, Lock, Thread, Timer
 from typing import TYPE_CHECKING, Any
 
+from napari_omezarr._io_loop import Stop
 from napari_omezarr.atomic_file import FileLock, beside
 from napari_omezarr.errors import AccessDeniedError, ConflictError, OMEZarrError
 
@@ -29,6 +31,8 @@ RENEWED = 60.0
 GONE = 15 * 60.0
 """Seconds without that after which its owner counts as gone: services let clocks differ
 by as much."""
+PARTING = 10.0
+"""Seconds that letting go may take: who has stopped a save waits for it."""
 _TRIES = 5
 _active: set[str] = set()
 """The claims of this process: by owner, or by the place that they are of."""
@@ -116,7 +120,17 @@ class ObjectClaim(Claim):
     def take(self) -> None:
         """Put the object, if there is none or its owner is gone."""
         self._owner, self._since, self._lost = uuid.uuid4().hex, _now(), False
-        body = self._body()
+        try:
+            self._take(self._body())
+        except CancelledError:
+            self.release()  # it may be there, for all that is known
+            raise
+        self._renewed = time.time()
+        _active.add(self._owner)
+        self._ended = Event()
+        Thread(target=self._keep, args=(self._ended,), daemon=True).start()
+
+    def _take(self, body: bytes) -> None:
         for turn in range(_TRIES):
             found = self._read()
             self._refuse(found)
@@ -129,10 +143,6 @@ class ObjectClaim(Claim):
         if not self._hierarchy.holds_conditions((self._key, body)):
             time.sleep(update.LOOK_AGAIN)
             self._refuse(self._read())
-        self._renewed = time.time()
-        _active.add(self._owner)
-        self._ended = Event()
-        Thread(target=self._keep, args=(self._ended,), daemon=True).start()
 
     def check(self, *, thoroughly: bool = False) -> None:
         """Renew it where that is due; raises once it is somebody else's."""
@@ -148,14 +158,22 @@ class ObjectClaim(Claim):
 
     def release(self) -> None:
         """Delete the object."""
-        with self._changing:
-            self._ended.set()
-            _active.discard(self._owner)
-            if self._lost:
-                return
-            with suppress(OMEZarrError):  # it counts as left behind then
-                if _parsed(self._read()).get("owner") == self._owner:
+        self._ended.set()
+        _active.discard(self._owner)
+        # What hangs, or is not done in time, leaves it behind.
+        if not self._changing.acquire(timeout=PARTING):
+            return
+        stop = Stop()
+        late = Timer(PARTING, stop.say)
+        late.daemon = True
+        late.start()
+        try:
+            with suppress(OMEZarrError, CancelledError), stop.heeded():
+                if not self._lost and _parsed(self._read()).get("owner") == self._owner:
                     self._hierarchy.begin_delete(self._key).result()
+        finally:
+            late.cancel()
+            self._changing.release()
 
     def refuse_others(self) -> None:
         """Read the object."""

@@ -428,7 +428,7 @@ def append(  # noqa: PLR0913 - one verb, all its choices by name
     progress : callable or None, optional
         Is given a `Progress` after some objects.
     cancel : threading.Event or None, optional
-        Set it to stop after the objects in work.
+        Set it to stop: requests end at once, and what is stored by then is kept.
 
     Returns
     -------

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import zarr
 
+from napari_omezarr._io_loop import HeedingPool, end_requests
 from napari_omezarr.errors import DiskFullError, WriteCancelledError
 from napari_omezarr.location import ARRAY_DOCUMENT
 from napari_omezarr.pyramid import (
@@ -178,10 +179,17 @@ class StoredArray:
 
 def settled(begun: Iterable[Future[None]], address: str) -> None:
     """Wait until all is stored, or has failed, and raise the first failure."""
-    failures = [error for each in begun if (error := each.exception())]
+    failures = [error for each in begun if (error := _failure(each))]
     if failures:
         with explained(address):
             raise failures[0]
+
+
+def _failure(begun: Future[None]) -> BaseException | None:
+    try:
+        return begun.exception()
+    except CancelledError as error:
+        return error
 
 
 def _begun(
@@ -341,7 +349,7 @@ class Running:
 
     progress: Callable[[Progress], None] | None = None
     cancel: Event | None = None
-    """Set it to stop; blocks in work are finished and noted."""
+    """Set it to stop: requests end at once, and what is stored by then is noted."""
     verify: Verify = "sample"
     stored: Callable[[ImagePlan, WritePass, Bounds, Checks], None] | None = None
     """Is given each block that is stored; what it raises ends the run."""
@@ -388,8 +396,8 @@ class Threads:
         processors = os.cpu_count() or 1
         self.most = workers or processors + 2
         self.memory = memory
-        self._pool = ThreadPoolExecutor(self.most, "omezarr-write")
-        self._encoders = ThreadPoolExecutor(processors, "omezarr-encode")
+        self._pool = HeedingPool(self.most, "omezarr-write")
+        self._encoders = HeedingPool(processors, "omezarr-encode")
         self._counting = Lock()
         self.moved = 0
 
@@ -462,12 +470,8 @@ def run_plan(
                     _collect(pending, journal, meter, (image, write_pass), running)
             while pending:
                 _collect(pending, journal, meter, (image, write_pass), running)
-        except WriteCancelledError:
-            staged.stop_retrying(on=True)
-            raise
         finally:
             _settle(pending, journal)
-            staged.stop_retrying(on=False)
             if once is not None:
                 once.close()
 
@@ -587,6 +591,7 @@ def _settle(
 
 def _stop_if_asked(running: Running) -> None:
     if running.cancel is not None and running.cancel.is_set():
+        end_requests()
         raise WriteCancelledError(
             "Saving was cancelled.", action="Resume it, or remove what is there."
         )

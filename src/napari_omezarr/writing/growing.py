@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
+from concurrent.futures import CancelledError
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_omezarr.errors import ConflictError, OptionError, WriteCancelledError
+from napari_omezarr.doors import stopped_by
+from napari_omezarr.errors import ConflictError, OptionError
 from napari_omezarr.pyramid import shape_of, slices, slices_within, split_box, whole_box
 
 from .claim import claim_of
@@ -78,7 +80,7 @@ def grow(
 ) -> Appended:
     """Append, as the only one who does; what broke off before goes on."""
     claim = claim_of(hierarchy, "", hierarchy.address)
-    with claim.held():
+    with stopped_by(growth.cancel, "Appending", "Do it again to go on."), claim.held():
         image = open_existing(hierarchy)
         growing = _Growing(image, growth)
         path = journal_path(f"{hierarchy.address} grows")
@@ -194,9 +196,7 @@ class _Growing:
         rest = iter(boxes)
         while some := list(islice(rest, _AT_ONCE)):
             if self.growth.cancel is not None and self.growth.cancel.is_set():
-                raise WriteCancelledError(
-                    "Appending was cancelled.", action="Do it again to go on."
-                )
+                raise CancelledError
             # A level is made of what is stored of the finer one.
             for level in sorted({key[1] for key, _ in some}):
                 todo = [

@@ -13,13 +13,13 @@ from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 from uuid import uuid4
 
 from zarr.buffer import default_buffer_prototype
 from zarr.storage import LocalStore, MemoryStore, StorePath
 
-from napari_omezarr._io_loop import run, start
+from napari_omezarr._io_loop import heeding, run, start
 from napari_omezarr.atomic_file import PARTIAL, LockedError, locked, replacing
 from napari_omezarr.doors import said_by_system
 from napari_omezarr.errors import (
@@ -33,7 +33,7 @@ from napari_omezarr.location import DOCUMENTS, is_below
 from napari_omezarr.store import ForeignStore, GetResult, WritableStore, open_writable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 
     from zarr.abc.store import Store
 
@@ -196,10 +196,6 @@ class Hierarchy(ABC):
         """Remove what a process left half written below a path when it ended."""
         return  # stores and services put whole objects
 
-    def stop_retrying(self, *, on: bool) -> None:
-        """Try nothing again, as somebody wants to stop; or do so as before."""
-        return  # only what goes over our own network code is tried again
-
     @abstractmethod
     def _sizes(self, path: str) -> dict[str, int]:
         """List what lies below a path of the store."""
@@ -296,6 +292,10 @@ class FolderHierarchy(Hierarchy):
             }
 
 
+def _begun(work: Coroutine[Any, Any, None]) -> Future[None]:
+    return heeding(start(work))
+
+
 class RemoteHierarchy(Hierarchy):
     """A hierarchy below a location in an object store; making it asks nothing.
 
@@ -328,15 +328,15 @@ class RemoteHierarchy(Hierarchy):
 
     def begin_put(self, key: str, body: bytes) -> Future[None]:
         """Begin to write an object."""
-        return start(self.writable.put(self.at(key), body))
+        return _begun(self.writable.put(self.at(key), body))
 
     def begin_copy(self, key: str, to: str, size: int) -> Future[None]:
         """Begin to copy an object, within the service where it knows how to."""
-        return start(self.writable.copy(self.at(key), self.at(to), size))
+        return _begun(self.writable.copy(self.at(key), self.at(to), size))
 
     def begin_delete(self, key: str) -> Future[None]:
         """Begin to delete an object."""
-        return start(self.writable.delete(self.at(key)))
+        return _begun(self.writable.delete(self.at(key)))
 
     def holds_conditions(self, there: tuple[str, bytes] | None = None) -> bool:
         """Whether the service holds to conditions; it is tried once."""
@@ -355,10 +355,6 @@ class RemoteHierarchy(Hierarchy):
     def remove(self, path: str) -> None:
         """Remove all objects below a path."""
         run(self._remove(self.at(path)))
-
-    def stop_retrying(self, *, on: bool) -> None:
-        """Try nothing again, as somebody wants to stop; or do so as before."""
-        run(self.writable.stop_retrying(on=on))
 
     async def _read_all(self, keys: Sequence[str]) -> list[GetResult | None]:
         return await asyncio.gather(*map(self.writable.read, keys))
@@ -414,15 +410,15 @@ class StoreHierarchy(Hierarchy):
 
     def begin_put(self, key: str, body: bytes) -> Future[None]:
         """Begin to write an object."""
-        return start(self._put(key, body))
+        return _begun(self._put(key, body))
 
     def begin_copy(self, key: str, to: str, size: int) -> Future[None]:
         """Begin to copy an object: all that a store can do is read and write."""
-        return start(self._copy(self.at(key), self.at(to)))
+        return _begun(self._copy(self.at(key), self.at(to)))
 
     def begin_delete(self, key: str) -> Future[None]:
         """Begin to delete an object."""
-        return start(self.store.delete(self.at(key)))
+        return _begun(self.store.delete(self.at(key)))
 
     def holds(self, path: str) -> bool:
         """Whether anything lies below a path."""

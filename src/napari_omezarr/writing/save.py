@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import os
 import time
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from napari_omezarr._io_loop import HeedingPool
+from napari_omezarr.doors import stopped_by
 from napari_omezarr.errors import (
     ConflictError,
     DamagedDataError,
@@ -70,7 +72,7 @@ class Verification:
     def __init__(self, plan: Plan, staged: Hierarchy, verify: Verify) -> None:
         self._plan = plan
         self._staged = staged
-        self._pool = ThreadPoolExecutor(readers(plan, verify), "omezarr-verify")
+        self._pool = HeedingPool(readers(plan, verify), "omezarr-verify")
         self._comparing: set[Future[None]] = set()
         self._equal = 0
 
@@ -279,9 +281,9 @@ def save(
     ``tables`` is where the tables beside labels go, if not where the pixels do.
     """
     accepted(plan)
-    with target.claim.held():
+    running = running or Running(verify=mode.verify)
+    with stopped_by(running.cancel), target.claim.held():
         guarded = _Guarded(executor, target.claim)
-        running = running or Running(verify=mode.verify)
         return _save(plan, target, mode, guarded, running, tables)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 from bisect import bisect_left, bisect_right
 from collections import deque
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
+from functools import cache
 from itertools import accumulate
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,6 +18,7 @@ import numpy as np
 import zarr
 from dask.base import optimize
 
+from napari_omezarr._io_loop import HeedingPool
 from napari_omezarr.doors import not_enough_memory
 from napari_omezarr.errors import OMEZarrError, SourceError, UnsupportedDataError
 from napari_omezarr.pyramid import (
@@ -131,7 +134,7 @@ class DaskSource:
             return values
 
     def _computed(self, bounds: Bounds) -> np.ndarray:
-        box = self._near(bounds).compute(scheduler="threads")
+        box = self._near(bounds).compute(scheduler="threads", pool=_graphs(os.getpid()))
         return _in_numpy(box, self.dtype)
 
     def _parts(self, bounds: Bounds) -> Iterator[Bounds]:
@@ -186,6 +189,12 @@ class DaskSource:
         """Give a box that is not computed yet, for a cluster to compute."""
         box: da.Array = self.array[slices(bounds)]
         return box
+
+
+@cache
+def _graphs(process: int) -> HeedingPool:
+    """Give the threads that compute graphs; those of dask heed nobody's `Stop`."""
+    return HeedingPool(os.cpu_count(), f"omezarr-graphs-{process}")
 
 
 class Stacked:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import random
 import time
 from abc import ABC, abstractmethod
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from napari_omezarr._io_loop import HeedingPool
 from napari_omezarr.errors import ConflictError
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def in_threads(
     if len(items) < 2:
         return [work(item) for item in items]
     threads = min(_THREADS, hierarchy.concurrency, len(items))
-    with ThreadPoolExecutor(threads, "omezarr-update") as pool:
+    with HeedingPool(threads, "omezarr-update") as pool:
         return list(pool.map(work, items))
 
 
