@@ -252,7 +252,9 @@ def test_what_is_no_image_is_not_copied_from_where_nothing_is_listed(
 
 def test_a_place_is_not_copied_into_itself(image):
     where = Location.parse(image)
-    for target in (where / "copy.zarr", where.parent):
+    link = image.with_name("link.zarr")
+    link.symlink_to(image, target_is_directory=True)
+    for target in (where / "copy.zarr", where.parent, Location.parse(link) / "x.zarr"):
         with pytest.raises(errors.OptionError, match="lie in each other"):
             run(copy_store(where, target))
 

@@ -97,6 +97,16 @@ def test_an_image_is_renamed_and_deleted_whole(here: Location) -> None:
     assert names(here) == set()
 
 
+def elsewhere(image: Location) -> str:
+    """The same image by another address: through a link, or over the web."""
+    if image.protocol != "file":
+        return f"{image.endpoint}/{image.root}/{image.path}"
+    folder = image.local_path().parent
+    link = folder.with_name(f"{folder.name} linked")
+    link.symlink_to(folder, target_is_directory=True)
+    return str(link / image.name)
+
+
 def test_what_is_open_or_has_changed_stays(here: Location) -> None:
     image = here / "cells.zarr"
     counted = plan_removal(image)
@@ -105,6 +115,7 @@ def test_what_is_open_or_has_changed_stays(here: Location) -> None:
         (here, image.display),
         (image / "0", image.display),
         (image, f"{image.display}/labels/cells"),
+        (image, elsewhere(image)),
     ):
         with pytest.raises(TargetInUseError, match="is open") as caught:
             remove(replace(counted, location=place), [used])

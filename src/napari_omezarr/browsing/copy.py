@@ -36,7 +36,13 @@ from napari_omezarr.pyramid import ArrayPixels
 from napari_omezarr.reading import join_path, read_current
 from napari_omezarr.store import ObjectMeta, open_lister, open_store, refuse_presumed
 from napari_omezarr.user_files import cache_folder, read_json, write_json
-from napari_omezarr.writing import claim_of, is_claim, is_document, open_hierarchy
+from napari_omezarr.writing import (
+    claim_of,
+    is_claim,
+    is_document,
+    lies_within,
+    open_hierarchy,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -278,8 +284,8 @@ def is_md5(etag: str) -> bool:
 
 def check_apart(source: Location, target: Location) -> None:
     """Refuse to copy a place into itself."""
-    ends = [f"{place.display.rstrip('/')}/" for place in (source, target)]
-    if ends[0].startswith(ends[1]) or ends[1].startswith(ends[0]):
+    ends = source.display, target.display
+    if lies_within(*ends) or lies_within(*reversed(ends)):
         sentence = f"{target.display} and {source.display} lie in each other."
         raise OptionError(sentence, action="Choose another place.", url=target.display)
 

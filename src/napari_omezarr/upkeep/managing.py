@@ -23,6 +23,7 @@ from napari_omezarr.writing import (
     StoredSize,
     claim_of,
     is_document,
+    lies_within,
     open_hierarchy,
     open_target,
 )
@@ -270,13 +271,12 @@ def _check_free(hierarchy: Hierarchy, name: str, place: Location) -> None:
 
 
 def _check_unused(place: Location, in_use: Iterable[str]) -> None:
-    ours = f"{place.display.rstrip('/')}/"
+    here = place.display
     for address in in_use:
-        theirs = f"{address.rstrip('/')}/"
-        if theirs.startswith(ours) or ours.startswith(theirs):
+        if lies_within(address, here) or lies_within(here, address):
             sentence = f"{place.name} is open in napari."
             action = "Close its layers first."
-            raise TargetInUseError(sentence, action=action, url=place.display)
+            raise TargetInUseError(sentence, action=action, url=here)
 
 
 def _exists(place: Location) -> TargetExistsError:

@@ -35,7 +35,7 @@ from .plates import (
 )
 from .save import Saved, check_not_open
 from .source import PixelSource, as_source, stack
-from .targets import open_hierarchy, open_target, parsed
+from .targets import lies_within, open_hierarchy, open_target, parsed
 
 __all__ = [
     "OURS",
@@ -79,6 +79,7 @@ __all__ = [
     "is_document",
     "journal_digest",
     "labels_there",
+    "lies_within",
     "list_fields",
     "listed_fields",
     "ome_block",

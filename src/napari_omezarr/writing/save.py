@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
@@ -17,13 +16,11 @@ from napari_omezarr.doors import stopped_by
 from napari_omezarr.errors import (
     ConflictError,
     DamagedDataError,
-    LocationError,
     TargetExistsError,
     TargetInUseError,
     UnfinishedWriteError,
     VerificationError,
 )
-from napari_omezarr.location import Location
 from napari_omezarr.pyramid import coarser_box
 from napari_omezarr.store import refuse_presumed
 
@@ -32,6 +29,7 @@ from .documents import array_documents, plan_documents
 from .engine import AGREE, Running, checked_box, checksum, run_plan, stored_level
 from .journal import Journal, journal_digest
 from .plan import accepted, with_displays
+from .targets import lies_within
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -413,32 +411,10 @@ def check_not_open(target: str, places: Iterable[str], *, inside: bool = False) 
 
     With ``inside`` it may lie inside such a place (labels of an open image).
     """
-    aim = f"{_plain(target)}/"
     for place in places:
-        read = f"{_plain(place)}/"
-        if read.startswith(aim) or (not inside and aim.startswith(read)):
+        if lies_within(place, target) or (not inside and lies_within(target, place)):
             raise TargetInUseError(
                 f"{target} is being read: by a layer that is open, or to be saved.",
                 action="Save under another name.",
                 url=target,
             )
-
-
-def _plain(address: str) -> str:
-    """Give one spelling of an address: local paths absolute, links followed."""
-    text = address.removeprefix("file://")
-    text = _in_bucket(text) if "://" in text else os.path.realpath(text)
-    return text.replace("\\", "/").rstrip("/")
-
-
-def _in_bucket(text: str) -> str:
-    """Spell what may be an object of a bucket in one way, also if it is read as web."""
-    try:
-        location = Location.parse(text)
-    except LocationError:
-        return text
-    bucket = location if location.protocol == "s3" else location.as_s3(path_style=True)
-    if bucket is None:
-        return text
-    named = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    return f"{bucket.endpoint or named or 's3:'}/{bucket.root}/{bucket.path}"

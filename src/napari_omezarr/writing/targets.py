@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import zarr
 from zarr.storage import LocalStore
 
-from napari_omezarr.errors import OptionError
+from napari_omezarr.errors import LocationError, OptionError
 from napari_omezarr.location import Location
 from napari_omezarr.store import foreign_store, is_zarr, location_of, store_and_path
 
@@ -17,8 +18,6 @@ from .commit import ArchiveTarget, InPlaceTarget, LocalTarget
 from .hierarchy import FolderHierarchy, RemoteHierarchy, StoreHierarchy
 
 if TYPE_CHECKING:
-    import os
-
     from zarr.abc.store import Store
 
     from .hierarchy import Hierarchy, Target
@@ -123,3 +122,30 @@ def _not_writable(address: Location) -> OptionError:
         action="Choose a folder of this computer, or an object store.",
         url=address.display,
     )
+
+
+def lies_within(inner: str, outer: str) -> bool:
+    """Whether an address is that of another place or of one in it, however spelled."""
+    return f"{_plain(inner)}/".startswith(f"{_plain(outer)}/")
+
+
+def _plain(address: str) -> str:
+    """Give one spelling of an address: local paths absolute, links followed."""
+    text = address.removeprefix("file://")
+    text = (
+        _in_bucket(text) if "://" in text else os.path.normcase(os.path.realpath(text))
+    )
+    return text.replace("\\", "/").rstrip("/")
+
+
+def _in_bucket(text: str) -> str:
+    """Spell what may be an object of a bucket in one way, also if it is read as web."""
+    try:
+        location = Location.parse(text)
+    except LocationError:
+        return text
+    bucket = location if location.protocol == "s3" else location.as_s3(path_style=True)
+    if bucket is None:
+        return text
+    named = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    return f"{bucket.endpoint or named or 's3:'}/{bucket.root}/{bucket.path}"
