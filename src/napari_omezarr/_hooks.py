@@ -97,9 +97,12 @@ def _saved(layers: Sequence[Any], place: Location) -> list[str]:
         if not save_for_viewer(layers, place):
             return []
     else:
-        from .writing import write_layers
+        from .writing import add_tables, go_beside, write_layers
 
-        write_layers(layers, place)
+        if go_beside(layers):
+            add_tables(layers, place)
+        else:
+            write_layers(layers, place)
     is_local = place.protocol == "file"
     return [str(place.local_path()) if is_local else without_secrets(place)]
 

@@ -58,6 +58,17 @@ def finest(data):
     return np.asarray(data[0] if isinstance(data, list) else data)
 
 
+def test_points_alone_are_saved_beside_an_image(filled, tmp_path, qtbot):
+    target = tmp_path / "a.zarr"
+    write_image(DATA, target, "zyx", scale=(2, 0.5, 0.5))
+    spots = filled.add_points([[0, 1, 2], [1, 20, 30]], name="spots", **PLACED)
+    saving = in_the_event_loop(qtbot, lambda: spots.save(str(target)))
+    assert saving == [str(target)]
+    ended(qtbot)
+    found = {o["name"]: d for d, o, _ in read_layers(target)}
+    np.testing.assert_array_equal(found["spots"], spots.data)
+
+
 def test_other_viewers_begin_where_the_sliders_are(filled, tmp_path, qtbot):
     """So do layers that lie elsewhere, each by its own planes."""
     other = {**PLACED, "scale": (4, 0.5, 0.5), "translate": (-4, 0, 0)}

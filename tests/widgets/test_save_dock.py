@@ -228,6 +228,42 @@ def test_labels_are_added_to_the_image_that_is_open(dock, filled, tmp_path, qtbo
     labels_of_the_same_name(dock, filled, target, qtbot)
 
 
+def test_points_go_beside_an_image_that_is_there(dock, filled, tmp_path, qtbot):
+    target = tmp_path / "a.ome.zarr"
+    spots = np.array([[0, 1, 2], [1, 20, 30]])
+    filled.add_points(spots, name="spots", **PLACED)
+    looked(dock, qtbot)
+    for row, text in enumerate(texts(dock)):
+        if not text.startswith(("spots", "arrows")):
+            toggle(dock, qtbot, row)
+    buttons = dock.view.target.buttons
+    aim(dock, qtbot, tmp_path / "none.ome.zarr")
+    assert "There is no image at" in dock.view.plan.text()
+    assert not offered(dock)
+    write_layers([filled.layers["DAPI"]], target)
+    aim(dock, qtbot, target)
+    assert "spots → table beside the image" in texts(dock)
+    assert not dock.view.save.isEnabled()
+    press(dock, qtbot, buttons[SaveAction.ADD_TABLES])
+    found = {o["name"]: d for d, o, _ in read_layers(target)}
+    np.testing.assert_array_equal(found["spots"], spots)
+
+    filled.layers["spots"].data = spots + 1
+    aim(dock, qtbot, target)
+    assert "already: spots" in dock.view.target.state.text()
+    assert offered(dock) == {SaveAction.REPLACE_TABLES, SaveAction.RENAME_TABLES}
+    press(dock, qtbot, buttons[SaveAction.REPLACE_TABLES])
+    found = {o["name"]: d for d, o, _ in read_layers(target)}
+    np.testing.assert_array_equal(found["spots"], spots + 1)
+
+    (row,) = (n for n, text in enumerate(texts(dock)) if text.startswith("cells"))
+    toggle(dock, qtbot, row)  # labels and points at once
+    aim(dock, qtbot, target)
+    press(dock, qtbot, buttons[SaveAction.RENAME_LABELS])
+    assert {kind for _, _, kind in read_layers(target)} == {"image", "labels", "points"}
+    assert len(read_layers(target)) == 4
+
+
 def labels_of_the_same_name(dock, filled, target, qtbot):
     """They are refused, added under another name, or replaced after saying so."""
     buttons = dock.view.target.buttons

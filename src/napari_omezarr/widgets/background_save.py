@@ -174,15 +174,14 @@ def save_for_viewer(layers: Sequence[Any], place: Location, **mode: Any) -> bool
     if len(shown) == len(layers):  # napari's tuples do not say all of a layer
         layers = [layer_data(layer, viewer) for layer in shown]
     if not event_loop_runs():
-        from napari_omezarr.writing import write_layers
-
-        write_layers(layers, place, in_use=in_use, **mode)
+        _save(layers, place, in_use, mode)
         return True
     if not wait_for_import("napari_omezarr.writing"):
         return False
-    from napari_omezarr.writing import accepted, plan_write
+    from napari_omezarr.writing import accepted, go_beside, plan_write
 
-    accepted(plan_write(layers, place))
+    if not go_beside(layers):
+        accepted(plan_write(layers, place))
     work = partial(_save, layers, place, in_use, mode)
     saving = Saving(place.display, work, shown)
     saving.start()
@@ -192,13 +191,15 @@ def save_for_viewer(layers: Sequence[Any], place: Location, **mode: Any) -> bool
 
 
 def _tell_end(
-    address: str, again: Callable[..., object], outcome: Future[Saved]
+    address: str, again: Callable[..., object], outcome: Future[Saved | None]
 ) -> None:
     """Notify of a save's end, with buttons to save again if something is in the way."""
     error = outcome.exception()
     if error is None:
         saved = outcome.result()
-        show_info(" ".join((f"Saved to {saved.address}.", *saved.notes)))
+        said = ("It is beside the image.",) if saved is None else saved.notes
+        where = address if saved is None else saved.address
+        show_info(" ".join((f"Saved to {where}.", *said)))
     elif isinstance(error, WriteCancelledError):
         show_info(f"Saving to {address} was cancelled. {error.action}")
     else:
@@ -223,11 +224,15 @@ def _save(
     place: Location,
     in_use: Iterable[str],
     mode: Mapping[str, Any],
-    tell: Callable[[Progress], None],
-    cancel: Event,
-) -> Saved:
-    from napari_omezarr.writing import write_layers
+    tell: Callable[[Progress], None] | None = None,
+    cancel: Event | None = None,
+) -> Saved | None:
+    """Save; points, shapes and tracks alone go beside an image, and give None."""
+    from napari_omezarr.writing import add_tables, go_beside, write_layers
 
+    if go_beside(layers):
+        add_tables(layers, place, existing=mode.get("existing", "refuse"))
+        return None
     return write_layers(
         layers, place, in_use=in_use, progress=tell, cancel=cancel, **mode
     )

@@ -73,8 +73,11 @@ ADD_MODES: Mapping[SaveAction, Mapping[str, Any]] = {
     SaveAction.CONFIRM_LABELS: {"existing": "replace"},
     SaveAction.RENAME_LABELS: {"existing": "beside"},
     SaveAction.RESUME_LABELS: {"unfinished": "resume"},
+    SaveAction.ADD_TABLES: {},
+    SaveAction.REPLACE_TABLES: {"existing": "replace"},
+    SaveAction.RENAME_TABLES: {"existing": "beside"},
 }
-"""The same for each action that adds labels to an image."""
+"""The same for each action that adds labels, or tables, to an image."""
 NEXT_STATES: Mapping[SaveAction, Callable[[SavePreview], TargetState]] = {
     SaveAction.REPLACE: confirmation,
     SaveAction.REPLACE_LABELS: labels_confirmation,
@@ -360,6 +363,12 @@ class SaveDock(QWidget):
             return
         self._preview = preview = outcome.result()
         plan = preview.plan
+        if preview.beside and not preview.problem:
+            self.view.plan.setText("Tables beside an image that is there.")
+            role = "table beside the image"
+            self.view.layers.set_roles(dict.fromkeys(preview.beside, role))
+            self._show_state()
+            return
         if plan is None:
             self.view.plan.setText(f"✖ {preview.problem}")
             return
@@ -370,8 +379,9 @@ class SaveDock(QWidget):
         self._show_state()
 
     def _show_state(self) -> None:
-        if self._preview is not None and self._preview.plan is not None:
-            self._offer(target_state(self._preview))
+        preview = self._preview
+        if preview is not None and (preview.plan is not None or preview.beside):
+            self._offer(target_state(preview))
 
     def _offer(self, state: TargetState) -> None:
         plan = self._preview.plan if self._preview is not None else None

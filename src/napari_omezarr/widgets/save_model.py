@@ -56,6 +56,9 @@ class SaveAction(Enum):
     CONFIRM_LABELS = "&Remove them and add"
     RESUME_LABELS = "&Resume adding"
     REMOVE_LABELS = "Re&move what was begun"
+    ADD_TABLES = "&Add to this image"
+    REPLACE_TABLES = "Replace these &tables"
+    RENAME_TABLES = "Add them under another &name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +72,8 @@ class TargetState:
 
 def target_state(preview: SavePreview) -> TargetState:
     """Decide what to say of the target, and what to offer."""
-    if preview.labels is not None:
-        return _labels_in_the_way(preview.labels)
+    if preview.beside or preview.labels is not None:
+        return _additions(preview)
     if preview.problem:
         return _problem(preview)
     if preview.place is None:
@@ -82,6 +85,19 @@ def target_state(preview: SavePreview) -> TargetState:
     add = (SaveAction.ADD_LABELS,) if preview.labels_only else ()
     text = f"✖ exists: {stored_text(preview.found)}"
     return TargetState(text, (*add, SaveAction.REPLACE, SaveAction.BESIDE))
+
+
+def _additions(preview: SavePreview) -> TargetState:
+    """Say what becomes of labels, or of points and the like, at an image."""
+    if preview.labels is not None:
+        return _labels_in_the_way(preview.labels, preview.taken)
+    if preview.found is None:  # there is no image, or no address yet
+        return TargetState()
+    if not preview.taken:
+        text = "Goes beside the image that is here."
+        return TargetState(text, (SaveAction.ADD_TABLES,))
+    text = f"✖ Beside the image is already: {', '.join(preview.taken)}."
+    return TargetState(text, (SaveAction.REPLACE_TABLES, SaveAction.RENAME_TABLES))
 
 
 def _problem(preview: SavePreview) -> TargetState:
@@ -101,12 +117,17 @@ def _broken_off(preview: SavePreview) -> TargetState:
     return TargetState(text, (SaveAction.RESUME, SaveAction.REMOVE))
 
 
-def _labels_in_the_way(labels: LabelsThere) -> TargetState:
+def _labels_in_the_way(labels: LabelsThere, tables: Sequence[str]) -> TargetState:
     if labels.unfinished:
         text = "Adding these labels has broken off."
         remove = () if labels.switching else (SaveAction.REMOVE_LABELS,)
         return TargetState(text, (SaveAction.RESUME_LABELS, *remove))
-    text = f"✖ The image has labels of this name: {', '.join(labels.taken)}."
+    said = ["✖"]
+    if labels.taken:
+        said += [f"The image has labels of this name: {', '.join(labels.taken)}."]
+    if tables:
+        said += [f"Beside the image is already: {', '.join(tables)}."]
+    text = " ".join(said)
     actions = (SaveAction.REPLACE_LABELS, SaveAction.RENAME_LABELS, SaveAction.BESIDE)
     return TargetState(text, actions)
 
@@ -124,7 +145,10 @@ def labels_confirmation(preview: SavePreview) -> TargetState:
     if preview.labels is None:
         return target_state(preview)
     names, found = ", ".join(preview.labels.taken), stored_text(preview.labels.found)
-    text = f"This removes the labels {names}: {found}."
+    said = [f"This removes the labels {names}: {found}."] if names else []
+    if preview.taken:
+        said += [f"This removes what lies beside: {', '.join(preview.taken)}."]
+    text = " ".join(said)
     return TargetState(text, (SaveAction.CONFIRM_LABELS, SaveAction.KEEP))
 
 

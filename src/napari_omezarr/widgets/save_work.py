@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_omezarr.claims import target_of
 from napari_omezarr.errors import (
+    NodeNotFoundError,
     OMEZarrError,
     StoreError,
     TargetClaimedError,
@@ -62,6 +63,11 @@ class SaveRequest:
         """The names of the layers."""
         return [str(options["name"]) for _, options, _ in self.layers]
 
+    @property
+    def labels(self) -> list[str]:
+        """The names of those that are labels."""
+        return [str(each["name"]) for _, each, kind in self.layers if kind == "labels"]
+
     def __repr__(self) -> str:
         return f"SaveRequest({len(self.layers)} layers)"
 
@@ -90,6 +96,11 @@ class SavePreview:
         The save has broken off while the new image, which is whole, took its place.
     labels : LabelsThere or None
         What stands in the way of adding them; None where nothing does.
+    beside : tuple of str
+        Points, shapes and tracks, if there is nothing else to be saved: they go beside
+        an image that is there.
+    taken : tuple of str
+        Which of these are there already.
     notes : tuple of str
         What could not be found out about the place.
     """
@@ -103,16 +114,20 @@ class SavePreview:
     labels_only: bool = False
     switching: bool = False
     labels: LabelsThere | None = None
+    beside: tuple[str, ...] = ()
+    taken: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
 def preview_save(request: SaveRequest) -> SavePreview:
     """Plan a save and look at its target; reads no pixel."""
-    from napari_omezarr.writing import plan_write
+    from napari_omezarr.writing import go_beside, plan_write
 
     address = request.address
     try:
         place = target_of(address) if address else None
+        if go_beside(request.layers):
+            return _look_beside(place, request)
         plan = plan_write(request.layers, place or _NOWHERE, **request.options)
     except OMEZarrError as error:
         return SavePreview(problem=str(error))
@@ -124,8 +139,28 @@ def preview_save(request: SaveRequest) -> SavePreview:
         return SavePreview(plan, place, problem=str(error))
 
 
+def _look_beside(place: Location | None, request: SaveRequest) -> SavePreview:
+    """Look at the image beside which points, shapes and tracks are to go."""
+    from napari_omezarr.writing import StoredSize, annotations_there, open_hierarchy
+
+    names = tuple(request.names)
+    if place is None:
+        return SavePreview(beside=names)
+    try:
+        taken = annotations_there(open_hierarchy(place), names)
+    except NodeNotFoundError:
+        problem = (
+            f"There is no image at {place.display}, and points, shapes and tracks go "
+            "beside one. Check an image, too, or give the address of one."
+        )
+        return SavePreview(place=place, beside=names, problem=problem)
+    found = StoredSize(0, 0)
+    return SavePreview(place=place, beside=names, taken=taken, found=found)
+
+
 def _look_at_target(plan: Plan, place: Location, request: SaveRequest) -> SavePreview:
     from napari_omezarr.writing import (
+        annotations_there,
         check_not_open,
         labels_there,
         open_hierarchy,
@@ -133,7 +168,7 @@ def _look_at_target(plan: Plan, place: Location, request: SaveRequest) -> SavePr
     )
 
     is_zip = request.address.lower().endswith((".ozx", ".zip"))
-    labels_only = not is_zip and all(kind == "labels" for _, _, kind in request.layers)
+    labels_only = not is_zip and all(kind != "image" for *_, kind in request.layers)
     target = open_target(place, plan.options.version)
     target.claim.refuse_others()
     found = target.occupied()
@@ -145,9 +180,12 @@ def _look_at_target(plan: Plan, place: Location, request: SaveRequest) -> SavePr
     if found is None and not problem and not target.unfinished():
         target.try_writing()
     there = None
+    taken: tuple[str, ...] = ()
     if labels_only and found is not None:
-        labels = labels_there(open_hierarchy(place), request.names)
-        there = labels if labels.taken or labels.unfinished else None
+        labels = labels_there(open_hierarchy(place), request.labels)
+        others = [name for name in request.names if name not in request.labels]
+        taken = annotations_there(open_hierarchy(place), others) if others else ()
+        there = labels if labels.taken or labels.unfinished or taken else None
     return SavePreview(
         plan,
         place,
@@ -158,6 +196,7 @@ def _look_at_target(plan: Plan, place: Location, request: SaveRequest) -> SavePr
         labels_only=labels_only,
         switching=target.switching,
         labels=there,
+        taken=taken,
         notes=target.notes,
     )
 
@@ -176,7 +215,7 @@ def remove_labels(place: Location, request: SaveRequest) -> SavePreview:
     """Remove what adding labels has left where it broke off."""
     from napari_omezarr.writing import discard_labels, open_hierarchy
 
-    discard_labels(open_hierarchy(place), request.names)
+    discard_labels(open_hierarchy(place), request.labels)
     return preview_save(request)
 
 
@@ -212,15 +251,20 @@ def save_into(
     tell: Callable[[Progress], None],
     cancel: Event,
 ) -> Location:
-    """Add labels to the image at a place, one layer after the other."""
-    from napari_omezarr.writing import add_labels
+    """Add labels to the image at a place, one after the other, and tables beside it."""
+    from napari_omezarr.writing import add_labels, add_tables
 
     chosen = {**request.options, **mode}
     options = {key: chosen[key] for key in _OF_LABELS if key in chosen}
     for layer in request.layers:
+        if layer[2] != "labels":
+            continue
         add_labels(
             layer, place, in_use=request.in_use, progress=tell, cancel=cancel, **options
         )
+    beside = [layer for layer in request.layers if layer[2] != "labels"]
+    if beside:
+        add_tables(beside, place, existing=mode.get("existing", "refuse"))
     return place
 
 

@@ -35,6 +35,7 @@ from .plates import (
 )
 from .save import Saved, check_not_open
 from .source import PixelSource, as_source, stack
+from .tables_there import annotations_there, go_beside
 from .targets import lies_within, open_hierarchy, open_target, parsed
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "accepted",
     "add_labels",
     "add_tables",
+    "annotations_there",
     "append",
     "as_source",
     "calibrate",
@@ -73,6 +75,7 @@ __all__ = [
     "discard_labels",
     "extended",
     "finite_number",
+    "go_beside",
     "inline",
     "is_array",
     "is_claim",

@@ -26,7 +26,7 @@ from .group_lists import GroupList
 from .rendering import NAPARI, folder_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from .from_layers import LayerData
     from .hierarchy import Hierarchy
@@ -206,6 +206,31 @@ def add_annotations(
         _refresh(hierarchy, above, plan, older, image.version)
         names.append(plan.name)
     return tuple(names)
+
+
+def go_beside(layers: Iterable[Any]) -> bool:
+    """Say whether layer data are of the kinds that are saved beside an image only."""
+    kinds = [each[2] for each in layers]
+    return bool(kinds) and all(kind in ANNOTATIONS for kind in kinds)
+
+
+def annotations_there(hierarchy: Hierarchy, names: Iterable[str]) -> tuple[str, ...]:
+    """Say which layers of these names are beside an image already.
+
+    Raises
+    ------
+    NodeNotFoundError, OptionError
+        There is no image, or one of a version that is not written any more.
+    """
+    open_existing(hierarchy)
+    listed = _tables(hierarchy).names()
+    taken = []
+    for name in names:
+        try:
+            _older(hierarchy, folder_name(name, ()), listed, "refuse")
+        except TargetExistsError:
+            taken.append(name)
+    return tuple(taken)
 
 
 def _older(
