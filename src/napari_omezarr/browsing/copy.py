@@ -46,6 +46,7 @@ from napari_omezarr.writing import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from concurrent.futures import Future
 
     from napari_omezarr.location import Location
     from napari_omezarr.pyramid import Pyramid
@@ -240,11 +241,15 @@ class CopyRun:
         if item.size is not None and len(body) != item.size:
             sentence = f"{place} has changed while it was copied."
             raise TruncatedBodyError(sentence, action="Start again.", url=place)
-        if is_md5(item.etag) and md5(body) != item.etag:
-            await self._check_again(item, body, place)
         # A folder writes in the thread that begins, a bucket on this loop.
-        put = await asyncio.to_thread(self._target.begin_put, item.name, body)
-        await asyncio.wrap_future(put)
+        put = await asyncio.to_thread(self._begin_put, item, body)
+        if put is None:
+            await self._check_again(item, body, place)
+            put = await asyncio.to_thread(self._target.begin_put, item.name, body)
+        if put.done():
+            put.result()
+        else:
+            await asyncio.wrap_future(put)
         if self._verify:
             found = await asyncio.to_thread(self._target.read, item.name)
             if found is None or found.body != body:
@@ -252,6 +257,12 @@ class CopyRun:
                 action = "Copy it again; check the disk or the network."
                 raise VerificationError(sentence, action=action, url=place)
         return len(body)
+
+    def _begin_put(self, item: ObjectMeta, body: bytes) -> Future[None] | None:
+        """Begin to put what fits its checksum; None if it does not."""
+        if is_md5(item.etag) and md5(body) != item.etag:
+            return None
+        return self._target.begin_put(item.name, body)
 
     async def _check_again(self, item: ObjectMeta, body: bytes, place: str) -> None:
         """Fetch what does not fit its checksum once more.
