@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -21,11 +22,13 @@ from napari_omezarr.errors import (
 )
 from napari_omezarr.reading import join_path
 from napari_omezarr.store import open_store
+from napari_omezarr.writing import FolderHierarchy
 
 from .versions import bytes_of_unit, storage_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from io import FileIO
     from pathlib import Path
 
     from napari_omezarr.location import Location
@@ -39,6 +42,8 @@ _COPIES = 3
 """How often an object is in memory while it is moved: as it came, joined, sent."""
 _MOST_THREADS = 8
 _AT_ONCE = 4096
+_MOST_MOVED = 2**30
+"""Bytes that the kernel is asked to copy at a time."""
 _CHECK = 4
 """Bytes of the checksum behind an index."""
 
@@ -82,6 +87,15 @@ class StoredChunks:
                     found[chunk] = part
         return found
 
+    def files(self, chunks: Iterable[Chunk]) -> dict[Chunk, Path] | None:
+        """Give the file of each chunk that is one; None if chunks are no files."""
+        if self._folder is None or self.storage.is_sharded:
+            return None
+        return {
+            chunk: self._folder / join_path(self._path, self.storage.key(chunk))
+            for chunk in chunks
+        }
+
     def _objects(self, indices: Sequence[Chunk]) -> dict[Chunk, bytes]:
         keys = {
             index: join_path(self._path, self.storage.key(index)) for index in indices
@@ -113,17 +127,53 @@ def joined(chunks: Mapping[Chunk, bytes], per_unit: Sequence[int]) -> bytes | No
     """Join chunks to a shard with its index at its end; None of none of them."""
     if not chunks:
         return None
+    sizes = {chunk: len(body) for chunk, body in chunks.items()}
+    return b"".join([*chunks.values(), _index(sizes, per_unit)])
+
+
+def _index(sizes: Mapping[Chunk, int], per_unit: Sequence[int]) -> bytes:
+    """Give the index of chunks of these sizes, one behind the other, and its check."""
     table = np.full((*per_unit, 2), _ABSENT, "<u8")
-    parts: list[bytes] = []
     offset = 0
-    for chunk, body in chunks.items():
+    for chunk, size in sizes.items():
         place = tuple(n % p for n, p in zip(chunk, per_unit, strict=True))
-        table[place] = offset, len(body)
-        parts.append(body)
-        offset += len(body)
-    index = table.tobytes()
-    check = google_crc32c.value(index).to_bytes(_CHECK, "little")
-    return b"".join([*parts, index, check])
+        table[place] = offset, size
+        offset += size
+    index: bytes = table.tobytes()
+    check: bytes = google_crc32c.value(index).to_bytes(_CHECK, "little")
+    return index + check
+
+
+def _join_files(
+    files: Mapping[Chunk, Path], per_unit: Sequence[int], shard: Path
+) -> int:
+    """Join files to a shard, and give its size; their bytes stay in the kernel."""
+    sizes: dict[Chunk, int] = {}
+    with shard.open("wb", buffering=0) as out:
+        for chunk, file in files.items():
+            with (
+                suppress(FileNotFoundError, NotADirectoryError),
+                file.open("rb", buffering=0) as body,
+            ):
+                sizes[chunk] = _append(body, out)
+        _write(_index(sizes, per_unit), out)
+        return out.tell()
+
+
+def _append(body: FileIO, out: FileIO) -> int:
+    """Copy a file to the end of another, and give how many bytes that were."""
+    start = out.tell()
+    with suppress(OSError, AttributeError):  # on other disks, and other systems
+        while os.copy_file_range(body.fileno(), out.fileno(), _MOST_MOVED):
+            pass
+    _write(body.read(), out)  # what is left: nothing, or all of it
+    return out.tell() - start
+
+
+def _write(body: bytes, out: FileIO) -> None:
+    left = memoryview(body)
+    while left:
+        left = left[out.write(left) :]
 
 
 def _part(shard: bytes, per_unit: Sequence[int], chunk: Chunk) -> bytes | None:
@@ -201,6 +251,8 @@ class Repack:
         key = join_path(self.path, storage.key(unit))
         if key in self.there:
             return
+        if storage.is_sharded and not self.verify and self._joined(storage, unit, key):
+            return
         chunks = self.source.read(storage.chunks_of(unit))
         if storage.is_sharded:
             body = joined(chunks, storage.per_unit)
@@ -217,5 +269,26 @@ class Repack:
                     action="Do it again; check the disk or the network.",
                     url=self.target.address,
                 )
+        self._tell(len(body))
+
+    def _joined(self, storage: ChunkStorage, unit: Chunk, key: str) -> bool:
+        """Make a file of files; false where it has to be, or went, another way."""
+        files = self.source.files(storage.chunks_of(unit))
+        if files is None or not isinstance(self.target, FolderHierarchy):
+            return False
+        there = {chunk: file for chunk, file in files.items() if file.is_file()}
+        sizes: list[int] = []
+
+        def join(fresh: Path) -> None:
+            sizes.append(_join_files(there, storage.per_unit, fresh))
+
+        if there:
+            with suppress(StoreError):  # who reads and writes by itself says why
+                self.target.make(key, join)
+                self._tell(sizes[0])
+                return True
+        return False
+
+    def _tell(self, size: int) -> None:
         if self.step is not None:
-            self.step(len(body))
+            self.step(size)

@@ -19,7 +19,14 @@ from .engine import Progress
 from .existing import ome_block, open_existing
 from .from_arrays import Channels, Grid, channel_displays, describe_array, finite_number
 from .from_layers import is_array, read_origin
-from .hierarchy import Hierarchy, StoredSize, Target, is_claim, is_document
+from .hierarchy import (
+    FolderHierarchy,
+    Hierarchy,
+    StoredSize,
+    Target,
+    is_claim,
+    is_document,
+)
 from .image_spec import ImageSpec, Resolution, extended
 from .journal import Journal, journal_digest
 from .labels import LabelsThere, discard_labels, labels_there
@@ -41,6 +48,7 @@ from .targets import lies_within, open_hierarchy, open_target, parsed
 __all__ = [
     "OURS",
     "Channels",
+    "FolderHierarchy",
     "Grid",
     "Hierarchy",
     "ImagePlan",

@@ -226,7 +226,7 @@ class FolderHierarchy(Hierarchy):
 
     def put(self, key: str, body: bytes) -> None:
         """Write a document beside its place and rename it."""
-        self._make(key, lambda fresh: fresh.write_bytes(body))
+        self.make(key, lambda fresh: fresh.write_bytes(body))
 
     def replace(self, key: str, body: bytes, expected: GetResult | None) -> None:
         """Write a file under a lock, and wait until it is on the disk."""
@@ -246,7 +246,7 @@ class FolderHierarchy(Hierarchy):
 
     def begin_copy(self, key: str, to: str, size: int) -> Future[None]:
         """Copy a file now."""
-        self._make(to, lambda fresh: shutil.copyfile(self._file(key), fresh))
+        self.make(to, lambda fresh: shutil.copyfile(self._file(key), fresh))
         return DONE
 
     def begin_delete(self, key: str) -> Future[None]:
@@ -280,7 +280,8 @@ class FolderHierarchy(Hierarchy):
             raise StoreError(sentence, action=action, url=self.address)
         return self.path / self.at(key)
 
-    def _make(self, key: str, fill: Callable[[Path], object]) -> None:
+    def make(self, key: str, fill: Callable[[Path], object]) -> None:
+        """Write a file by a function, which is given where; whole or not at all."""
         with explained(self.address), replacing(self._file(key)) as fresh:
             fill(fresh)
 
