@@ -22,7 +22,7 @@ from napari_omezarr.store.error_mapping import (
     sign_in_error,
     translate,
 )
-from quick_retries import IMPATIENT, QUICK, write_image
+from quick_retries import HASTY, QUICK, write_image
 from servers import faults
 from servers.proxy import Proxy
 
@@ -287,7 +287,8 @@ def test_no_secret_is_told(http_server, planted, caplog, fault, protocol, tmp_pa
     location = Location.parse(f"{address}/b?sig={SECRETS['signature']}")
     if protocol == "s3":
         location = Location.parse("s3://b", endpoint=http_server.url)
-    store = open_store(location, retry=IMPATIENT)
+    is_silent = fault == faults.Stalled()
+    store = open_store(location, retry=HASTY if is_silent else QUICK)
     (error,) = store.fetch(["zarr.json"]).values()
     assert isinstance(error, errors.StoreError)
     assert error.__context__ is None

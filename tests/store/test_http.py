@@ -16,7 +16,7 @@ from napari_omezarr import errors
 from napari_omezarr.connections import Profile
 from napari_omezarr.location import Location
 from napari_omezarr.store import open_store, run
-from quick_retries import IMPATIENT, PIXELS, QUICK, write_image
+from quick_retries import HASTY, IMPATIENT, PIXELS, QUICK, write_image
 from servers import faults
 from servers.http import FileServer
 
@@ -270,7 +270,7 @@ def test_missing(store, http_server):
 def test_a_silent_server(http_server, tmp_path):
     (tmp_path / "a").write_bytes(b"a")
     http_server.fault("*", faults.Stalled(), forever=True)
-    store = open_store(Location.parse(http_server.url), retry=IMPATIENT)
+    store = open_store(Location.parse(http_server.url), retry=HASTY)
     (error,) = store.fetch(["a"]).values()
     assert isinstance(error, errors.StoreTimeoutError)
     http_server.wait_for(2)

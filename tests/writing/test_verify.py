@@ -16,7 +16,7 @@ from napari_omezarr.writing.hierarchy import StoreHierarchy
 from napari_omezarr.writing.plan import plan_layers
 from napari_omezarr.writing.save import readers, save
 
-MANY = np.arange(1, 1 + 640 * 64, dtype=np.uint16).reshape(640, 64)
+MANY = np.arange(1, 1 + 320 * 64, dtype=np.uint16).reshape(320, 64)
 TINY = WriteOptions(chunks=(1, 64), memory=1, levels=1, codec="none")
 """A block is one chunk: there are more than may wait to be read back."""
 
@@ -73,11 +73,11 @@ def saved(hierarchy, options=TINY):
 
 def test_reading_back_goes_along_with_writing():
     hierarchy = Recorded("along")
-    assert saved(hierarchy).verified == 640
+    assert saved(hierarchy).verified == 320
     chunks = [(doing, key) for doing, key in hierarchy.puts if "/c/" in key]
-    assert [doing for doing, _ in chunks].count("put") == 640
+    assert [doing for doing, _ in chunks].count("put") == 320
     first_read = [doing for doing, _ in chunks].index("get")
-    assert first_read < 640 - 1
+    assert first_read < 320 - 1
     stored = {key for doing, key in chunks[:first_read] if doing == "put"}
     assert chunks[first_read][1] in stored
 
@@ -86,7 +86,7 @@ def test_a_difference_ends_the_writing_of_more():
     hierarchy = Forgetful("forgetful")
     with pytest.raises(VerificationError, match="differs"):
         saved(hierarchy)
-    assert sum(doing == "put" for doing, _ in hierarchy.puts) < 640
+    assert sum(doing == "put" for doing, _ in hierarchy.puts) < 320
     documents = {key for doing, key in hierarchy.puts if key.endswith("zarr.json")}
     assert not any(("put", key) in hierarchy.puts for key in documents)
 

@@ -22,8 +22,10 @@ from napari_omezarr.connections import (
     key_store,
 )
 from napari_omezarr.demo.server import OWNER, READER
+from napari_omezarr.store import open as opening
 from napari_omezarr.widgets.browser.connection_editor import ConnectionEditor
 from napari_omezarr.widgets.browser.errors import ErrorAction, action_for, bar_texts
+from quick_retries import QUICK
 from servers.faults import Status, page, s3_error
 from servers.proxy import Proxy
 from small_images import put_image
@@ -51,6 +53,11 @@ def proxy(s3_server: S3Server, tmp_path_factory) -> Iterator[Proxy]:
         s3_server.upload(folder, f"{bucket}/{ROOT}")
     with Proxy(s3_server.endpoint) as proxy:
         yield proxy
+
+
+@pytest.fixture(autouse=True)
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "RetryPolicy", lambda: QUICK)
 
 
 @pytest.fixture
@@ -320,7 +327,7 @@ def test_opening_that_failed_is_tried_again(
 ) -> None:
     browser = shown_browser(qtbot, viewer)
     go(qtbot, browser, here)
-    browser.tree.choose(row(browser, IMAGE))
+    choose(qtbot, browser, IMAGE)
     proxy.fault(f"*/{IMAGE}/*", s3_error(400, "RequestTimeTooSkewed"), forever=True)
     browser.row_actions.open.trigger()
     until(qtbot, lambda: not browser.opener.names)

@@ -452,6 +452,7 @@ def test_a_link_is_given_only_where_others_can_read(
 ) -> None:
     go(qtbot, browser, here)
     browser.tree.choose(row(browser, "embryo.zarr"))
+    until(qtbot, lambda: not browser.details.busy)
     before = copied()
     (link, *_) = browser.row_actions.share.links
     proxy.fault("*", Status(403), forever=True)
