@@ -9,7 +9,6 @@ import sys
 import uuid
 from functools import cache
 from importlib.util import find_spec
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,16 +113,6 @@ def manifests_read_once() -> Iterator[None]:
         yield
 
 
-_folders = count()
-
-
-def own_folder(factory: pytest.TempPathFactory) -> Path:
-    """Make a folder; pytest's ``mktemp`` looks through all that there are each time."""
-    folder = factory.getbasetemp() / "folders" / str(next(_folders))
-    folder.mkdir(parents=True)
-    return folder
-
-
 @pytest.fixture(autouse=True)
 def clean_aws_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
@@ -134,7 +123,7 @@ def clean_aws_environment(
     """
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
-    folder = own_folder(tmp_path_factory)
+    folder = tmp_path_factory.mktemp("aws")
     for variable, name in (
         ("AWS_CONFIG_FILE", "config"),
         ("AWS_SHARED_CREDENTIALS_FILE", "credentials"),
@@ -150,9 +139,9 @@ def configuration(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """Our own files (recent places, journals) in empty folders, not in the person's."""
-    folder = own_folder(tmp_path_factory)
+    folder = tmp_path_factory.mktemp("configuration")
     monkeypatch.setenv(FOLDER_VARIABLE, str(folder))
-    monkeypatch.setenv(CACHE_VARIABLE, str(own_folder(tmp_path_factory)))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
     return folder
 
 
