@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -183,7 +184,7 @@ def test_over_a_network_what_was_not_looked_at_is_right_or_an_error(
 
 
 def named(*names, **well):
-    colors = {"DNA": "0000FF", "GFP": "00FF00", "RFP": "FF0000"}
+    colors = {"DNA": "0000FF", "GFP": "00FF00", "RFP": "FF0000", "Cy5": "FF00FF"}
     channels = [{"label": name, "color": colors[name]} for name in names]
     shape = (len(names), 16, 24)
     return {"shape": shape, "extra": {"omero": {"channels": channels}}} | well
@@ -255,6 +256,40 @@ def test_over_a_network_a_channel_without_a_place_is_an_error_once(
     assert [channel.name for channel in plate.channels] == ["DNA", "RFP"]
     expected = np.concatenate(by_name(fields, wells, ["DNA", "RFP"]), axis=-1)
     np.testing.assert_array_equal(plate.levels[0].pixels[...], expected)
+
+
+def test_a_channel_of_a_field_whose_names_were_not_asked_has_no_other_ones_place(
+    http_server, tmp_path
+):
+    # There are not enough requests to ask each of the wells looked at for its names.
+    place, url = own_place(http_server, tmp_path)
+    wells = [named("DNA", "GFP"), named("RFP"), *[named("DNA", "GFP", "Cy5")] * 4]
+    fields = put_plate(place, wells)
+    archive = shutil.make_archive(str(tmp_path / f"{tmp_path.name}.zarr"), "zip", place)
+    every = ["DNA", "GFP", "RFP", "Cy5"]
+    expected = np.concatenate(by_name(fields, wells, every), axis=-1)
+    (near,) = opened(archive).pyramids
+    np.testing.assert_array_equal(near.levels[0].pixels[...], expected)
+    for address in (url, f"{url}.zarr.zip"):
+        for _ in range(3):  # what has no room is an error, and has it the next time
+            (plate,) = opened(address).pyramids
+            with suppress(UnsupportedDataError):
+                shown = plate.levels[0].pixels[...]
+        names = [channel.name for channel in plate.channels]
+        assert sorted(names) == sorted(every)
+        order = [names.index(name) for name in every]
+        np.testing.assert_array_equal(shown[order], expected)
+
+
+def test_a_plate_whose_first_wells_are_missing_takes_no_more_requests(
+    http_server, tmp_path
+):
+    put_plate(tmp_path / "p.zarr", [None, None, *[{"count": 4}] * 3])
+    with http_server.round_count() as rounds:
+        (plate,) = opened(f"{http_server.url}/p.zarr").pyramids
+    assert len(http_server.requests) <= 12
+    assert rounds.count <= 5
+    assert plate.levels[0].pixels[...].any()
 
 
 def test_over_a_network_a_few_wells_are_looked_at(http_server, tmp_path):

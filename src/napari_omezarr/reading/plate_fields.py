@@ -104,7 +104,7 @@ class ExpectedField:
     ) -> tuple[int | None, ...] | None:
         """Say which channel of the field each of the mosaic's is; None: as they are."""
         names = channel_names(multiscale)
-        if self.channel_axis is None or not names or None in self.channels:
+        if self.channel_axis is None or not names or not self.channels:
             return None
         axis = axes[self.channel_axis]
         count = 1 if axis is None else pixels.shape[axis]
@@ -113,6 +113,7 @@ class ExpectedField:
         known = {name: n for n, name in enumerate(names)}
         if more := [name for name in names if name not in self.channels]:
             raise MisfitError(f"has a channel {more[0]}, which the others lack")
+        # One that nobody has named yet is of a field whose names were not asked for.
         matched = tuple(known.get(name or "") for name in self.channels)
         if matched == tuple(range(count)):
             return None

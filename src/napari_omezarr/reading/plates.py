@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from .nodes import Opening
     from .rounds import Answers, Questions
 
-_WELLS_TRIED = (1, 8, 64)
+_WELLS_TRIED = (1, 2, 8, 64)
 """How many wells are asked at once while none before had an image."""
 _REQUESTS = 12
 """How many requests opening a plate over a network may take, whatever its size."""
@@ -380,7 +380,8 @@ def _template(
     names = _label_names(opening, group, answers)
     spare = _REQUESTS - opening.store.requests - len(paths) - 2 * len(names)
     presumes = False
-    if look.siblings and not _is_near(opening) and _has_known_steps(opening, kind):
+    is_short = bool(look.siblings) or spare < 0
+    if is_short and not _is_near(opening) and _has_known_steps(opening, kind):
         presumes = True
         spare += len(paths) - 1
     siblings = _some_siblings(opening, look.siblings, spare)
