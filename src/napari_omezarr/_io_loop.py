@@ -12,7 +12,14 @@ from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+    from collections.abc import (
+        Awaitable,
+        Callable,
+        Coroutine,
+        Iterable,
+        Iterator,
+        Sequence,
+    )
 
     Task = Callable[[], Coroutine[Any, Any, None]]
 
@@ -240,6 +247,40 @@ def start(coroutine: Coroutine[Any, Any, T]) -> Future[T]:
     added to it run on the loop, so they must return at once.
     """
     return asyncio.run_coroutine_threadsafe(coroutine, io_loop())
+
+
+def start_together(coroutines: Sequence[Coroutine[Any, Any, T]]) -> list[Future[T]]:
+    """Begin as `start` does, and wake the loop, which takes a while, once for all."""
+    futures: list[Future[T]] = [Future() for _ in coroutines]
+    loop = io_loop()
+
+    def begin() -> None:
+        for coroutine, future in zip(coroutines, futures, strict=True):
+            task = loop.create_task(coroutine)
+            task.add_done_callback(partial(_hand_on, future))
+            future.add_done_callback(partial(_cancel_too, loop, task))
+
+    loop.call_soon_threadsafe(begin)
+    return futures
+
+
+def _hand_on(future: Future[T], task: asyncio.Task[T]) -> None:
+    if task.cancelled():
+        future.cancel()
+    error = None if task.cancelled() else task.exception()
+    if not future.set_running_or_notify_cancel():
+        return
+    if error is None:
+        future.set_result(task.result())
+    else:
+        future.set_exception(error)
+
+
+def _cancel_too(
+    loop: asyncio.AbstractEventLoop, task: asyncio.Task[T], future: Future[T]
+) -> None:
+    if future.cancelled() and not loop.is_closed():
+        loop.call_soon_threadsafe(task.cancel)
 
 
 async def bounded_gather(

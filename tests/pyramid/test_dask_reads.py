@@ -15,7 +15,7 @@ import dask.array as da
 import numpy as np
 import pytest
 from dask.graph_manipulation import clone
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_omezarr.errors import StoreError
@@ -64,7 +64,7 @@ class MeetingPixels(Readable):
 
 
 class BrokenPixels(MemoryPixels):
-    """The first read is given, one is broken, and those between are never given."""
+    """The first read is given, that of a box is broken, the others are never given."""
 
     def __init__(self, array, chunks, broken):
         super().__init__(array, chunks)
@@ -76,13 +76,30 @@ class BrokenPixels(MemoryPixels):
         self.reads.append(bounds)
         if len(self.reads) == 1:
             return self.array[tuple(slice(*bound) for bound in bounds)]
-        if len(self.reads) == self.broken:
+        if bounds == self.broken:
             raise StoreError("It is broken.", action="Mend it.", url="x")
         try:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
+
+
+class GatedPixels(MemoryPixels):
+    """Nothing is given before all that is wanted was asked for."""
+
+    def __init__(self, array, chunks, wanted):
+        super().__init__(array, chunks)
+        self.wanted = wanted
+        self.concurrency = 64
+        self.gate = asyncio.Event()
+
+    async def read(self, bounds):
+        self.reads.append(bounds)
+        if len(self.reads) == self.wanted:
+            self.gate.set()
+        await asyncio.wait_for(self.gate.wait(), 30)
+        return self.array[tuple(slice(*bound) for bound in bounds)]
 
 
 def chunks_read(pixels):
@@ -290,18 +307,73 @@ def test_reads_end_with_the_graph():
     assert_forgotten(readings)
 
 
-def test_an_error_is_ours_and_ends_the_reads_that_were_begun():
-    ahead = 2 * dask_arrays.EAGERNESS
-    # The second task lets the reads ahead begin, and then waits for its own.
-    pixels = BrokenPixels(volume().array, (1, 10, 10), broken=1 + ahead + 1)
+def test_an_error_is_ours_and_ends_the_reads_that_were_begun(monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(dask_arrays, "AHEAD_BLOCKS", 0)
+        known = volume()
+        to_dask(known).compute(scheduler="sync")
+    # The first task lets the reads ahead begin, and the second waits for one of them.
+    pixels = BrokenPixels(volume().array, (1, 10, 10), broken=known.reads[1])
     with pytest.raises(StoreError, match="broken"):
         to_dask(pixels).compute(scheduler="sync")
     for _ in range(1200):
-        if pixels.cancelled == ahead:
+        if pixels.cancelled == 63:
             break
         threading.Event().wait(0.05)
-    assert pixels.cancelled == ahead
-    assert len(pixels.reads) == 1 + ahead + 1
+    assert pixels.cancelled == 63
+    assert len(pixels.reads) == 1 + 64
+
+
+@pytest.mark.parametrize("use", ["all", "map_blocks", "mean", "sum of an axis"])
+def test_all_that_a_computation_takes_is_asked_for_with_its_first_chunk(use):
+    pixels = GatedPixels(volume().array, (1, 10, 10), wanted=3 * 4 * 2)
+    array = USES[use](to_dask(pixels)[2:5, 5:35, 20:])
+    got = array.compute(scheduler="sync")
+    np.testing.assert_allclose(
+        got, IN_NUMPY.get(use, np.asarray)(pixels.array[2:5, 5:35, 20:])
+    )
+    assert chunks_read(pixels) == chunks_of(pixels, np.s_[2:5, 5:35, 20:])
+
+
+@settings(max_examples=15)
+@given(st.data())
+def test_a_part_of_what_was_culled_reads_only_its_chunks(data):
+    pixels = volume()
+    pixels.concurrency = 64
+    blocks = to_dask(pixels).to_delayed()
+    some = data.draw(st.sets(st.sampled_from(list(np.ndindex(blocks.shape)))))
+    got = dask.compute(*(blocks[place] for place in sorted(some)))
+    assert len(got) == len(some)
+    assert chunks_read(pixels) == Counter(some)
+
+
+def test_computations_that_dask_does_not_announce_are_right():
+    pixels = volume()
+    pixels.concurrency = 64
+    array = to_dask(pixels)
+    got = array.compute(scheduler="threads", num_workers=2, callbacks=())
+    np.testing.assert_array_equal(got, pixels.array)
+    assert chunks_read(pixels) == chunks_of(pixels)
+
+
+def test_two_threads_that_compute_at_a_time_get_what_they_asked_for():
+    pixels = volume()
+    pixels.concurrency = 64
+    (kept,) = dask.optimize(to_dask(pixels))
+    meeting, got = threading.Barrier(2, timeout=60), [None, None]
+
+    def work(number):
+        meeting.wait()
+        array = kept if number else to_dask(pixels)[:, 15:]
+        got[number] = array.compute(scheduler="threads", num_workers=2)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    np.testing.assert_array_equal(got[0], pixels.array[:, 15:])
+    np.testing.assert_array_equal(got[1], pixels.array)
 
 
 def test_a_computation_that_fails_elsewhere_leaves_nothing_behind():

@@ -223,3 +223,16 @@ def test_a_read_that_is_cancelled_before_it_began_leaves_nothing_unawaited():
 
     run(cancelled())
     gc.collect()
+
+
+@pytest.mark.parametrize("compressor", OLD)
+def test_a_chunk_that_was_read_is_the_readers_own(compressor):
+    store = MemoryStore()
+    array = make(store, zarr_format=2, compressors=compressor)
+    pixels = pixels_of(array)
+    before = {key: value.to_bytes() for key, value in store._store_dict.items()}
+    for key in (np.s_[:3, 4:8], np.s_[6:, 4:8], np.s_[:3, :4], np.s_[:2, 4:5]):
+        got = pixels[key]
+        got[...] = 0
+        assert got.base is None or got.base.nbytes <= 3 * 4 * 2
+    assert {k: v.to_bytes() for k, v in store._store_dict.items()} == before

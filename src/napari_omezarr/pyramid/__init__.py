@@ -32,7 +32,7 @@ from .mosaic import (
     mosaic_of,
     sample_of,
 )
-from .pixels import ArrayPixels, Pixels, Readable, findings, reading_at
+from .pixels import ArrayPixels, Pixels, Readable, findings
 from .pyramid import Level, Pyramid
 from .views import Cast, ChannelsLast, Cropped, FixedAxes, LeadingAxes, Resized, fits
 
@@ -71,7 +71,6 @@ __all__ = [
     "nth_box",
     "overlap",
     "pixels_of",
-    "reading_at",
     "sample_number",
     "sample_of",
     "shape_of",

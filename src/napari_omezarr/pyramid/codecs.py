@@ -267,7 +267,7 @@ def _blosc(body: Any, room: Room) -> Any:
     room.check(nbytes)
     if not _BLOSC_HEADER <= cbytes <= len(view):
         raise ValueError("It is shorter than its header says.")
-    return blosc.decompress(view[:cbytes])
+    return blosc.decompress(view[:cbytes], np.empty(nbytes, np.uint8))
 
 
 _BLOSC_HEADER = 16

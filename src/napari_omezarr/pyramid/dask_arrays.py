@@ -8,18 +8,19 @@ from abc import ABC, abstractmethod
 from concurrent.futures import CancelledError
 from functools import cached_property, partial
 from hashlib import sha256
-from itertools import product
+from itertools import islice, product
 from math import ceil, isqrt, prod
 from threading import Lock
 from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary, finalize
+from weakref import WeakSet, WeakValueDictionary, finalize
 
 import dask.array as da
 import numpy as np
 from dask.array.core import getter
+from dask.callbacks import Callback
 from dask.highlevelgraph import HighLevelGraph, Layer
 
-from napari_omezarr._io_loop import awaited, bounded_gather, start
+from napari_omezarr._io_loop import awaited, bounded_gather, start, start_together
 from napari_omezarr.store import run
 
 from .boxes import (
@@ -32,7 +33,6 @@ from .boxes import (
     slices,
     slices_within,
 )
-from .pixels import reading_at
 from .views import Cast, Cropped, FixedAxes
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ AHEAD_BYTES = 2 * BATCH_BYTES
 """So much is read, at most, before a task asks for it."""
 
 EAGERNESS = 4
-"""How many chunks may be read ahead for each that was taken."""
+"""How many chunks may be read ahead for each that was taken, where it is not known
+which will be."""
 
 
 def merged_chunks(
@@ -244,7 +245,7 @@ class ChunkLayer(Layer):
         for number, blocks in enumerate(reading.batches):
             # Named by what it holds, so that the tasks of several graphs can be mixed.
             digest = sha256(repr(blocks).encode()).hexdigest()[:16]
-            opened = (f"read-{self.name}", digest)
+            opened = (f"{_OPENED}{self.name}", digest)
             tasks[opened] = (_open, Batch(self.pixels, blocks, reading, number))
             for block in blocks:
                 # Dask's own getter: a slice that follows becomes part of its key, so
@@ -297,6 +298,9 @@ def _size(pixels: Pixels, shape: Sequence[int]) -> int:
 
 
 # What the tasks do.
+
+_OPENED = "read-"
+"""How the names of the tasks that open a batch begin."""
 
 
 def _read_one(pixels: Pixels, key: tuple[slice, ...]) -> np.ndarray:
@@ -433,8 +437,7 @@ async def _read(pixels: Pixels, piece: Sequence[Block]) -> dict[Block, np.ndarra
     """Read the blocks of a piece; each has its own memory."""
     boxes = [_box(block, pixels) for block in piece]
     around = hull(boxes)
-    with reading_at(pixels.concurrency):
-        found = await pixels.read(around)
+    found = await pixels.read(around)
     if len(piece) == 1:
         return {piece[0]: found}
     return {
@@ -454,32 +457,48 @@ class _ReadAhead:
         self.batches = batches
         size = _size(pixels, pixels.chunks)
         self._most = min(AHEAD_BLOCKS, AHEAD_BYTES // size)
+        # So many are begun together, as each time the I/O loop has to be woken up.
+        self._together = max(1, min(pixels.concurrency, self._most) // 8)
         self._lock = Lock()
         self._begun: dict[Block, Read] = {}
-        self._left = [set(blocks) for blocks in batches]  # neither begun nor taken
+        self._under_way: set[Read] = set()
+        # Neither begun nor taken, and how these are read, the next at the end.
+        self._left = [set(blocks) for blocks in batches]
+        self._pieces: dict[int, list[list[Block]]] = {}
         self._taken = 0
-        self._step = -1  # from a batch to the next; dask begins with the last one
-        self._number = len(batches)
+        # What the computation that runs will take of which batches, in its order.
+        self._wanted: dict[int, set[Block]] = {}
         finalize(self, _end, self._begun).atexit = False
+        _READINGS.add(self)
+        _STARTING.register()
+
+    def expect(self, wanted: dict[int, set[Block]]) -> None:
+        """Take note of the blocks of batches that will be taken, in their order."""
+        with self._lock:
+            self._wanted = wanted
+            for number in wanted:
+                self._left[number].clear()
+            self._begin_again()
 
     def take(self, number: int, box: Bounds) -> np.ndarray:
         """Give the pixels of a box of a block, and let the reads of others begin."""
         block = chunk_index(box, self.pixels.chunks)
         with self._lock:
             begun = self._begun.pop(block, None)
+            own: Future[np.ndarray] | None = None
             if begun is None:
                 if block not in self._left[number]:
                     self._begin_again()
                 self._left[number].discard(block)
+                own = start(self.pixels.read(box))  # before those that nobody waits for
             self._taken += 1
-            if number != self._number:
-                self._step = 1 if number > self._number else -1
-                self._number = number
-            self._read_ahead()
+            self._read_ahead(number)
         try:
-            if begun is None:
-                return self.pixels[slices(box)]
-            return _part(self._whole(begun, block), block, box, self.pixels)
+            if begun is not None:
+                whole = self._whole(begun, block)
+                return _part(whole, block, box, self.pixels)
+            assert own is not None
+            return awaited(own)
         except BaseException:
             # Nobody may come for the others, and the error may hold this for long.
             self._give_up()
@@ -499,36 +518,58 @@ class _ReadAhead:
     def _begin_again(self) -> None:
         """Let all be read once more: a graph was kept, and is computed again."""
         self._taken = 0
-        for blocks, left in zip(self.batches, self._left, strict=True):
-            left.update(block for block in blocks if block not in self._begun)
+        self._pieces.clear()
+        for number, blocks in enumerate(self.batches):
+            again = set(self._wanted.get(number, blocks)).difference(self._begun)
+            self._left[number] |= again
 
     def _give_up(self) -> None:
         with self._lock:
+            self._pieces.clear()
             for blocks, left in zip(self.batches, self._left, strict=True):
                 left.update(block for block in blocks if block in self._begun)
             _end(self._begun)
 
-    def _read_ahead(self) -> None:
+    def _read_ahead(self, number: int) -> None:
         """Begin the next reads, in the batch that is taken from and those that follow.
 
-        One block alone says nothing of the others: a task can be computed by itself.
+        Where nobody knows what will be taken, only as many as what was taken vouches
+        for: a task of a batch can be computed by itself.
         """
-        if self._taken < 2:
+        most, numbers = self._most, [number, *self._wanted]
+        if number not in self._wanted:
+            vouched = EAGERNESS * self._taken if self._taken > 1 else 0
+            most, numbers = min(most, vouched), [number]
+        room = most - len(self._begun)
+        free = self.pixels.concurrency - len(self._under_way)
+        if min(free, room) < self._together:
             return
-        under_way = {id(read) for read in self._begun.values() if not read.done()}
-        free = self.pixels.concurrency - len(under_way)
-        room = min(self._most, EAGERNESS * self._taken) - len(self._begun)
-        number = self._number
-        while free > 0 and room > 0 and 0 <= number < len(self.batches):
+        begun = []
+        for piece in islice(self._next(numbers), free):
+            begun.append(piece)
+            room -= len(piece)
+            if room <= 0:
+                break
+        if not begun:
+            return
+        reads = start_together([_read(self.pixels, piece) for piece in begun])
+        for piece, read in zip(begun, reads, strict=True):
+            self._begun.update(dict.fromkeys(piece, read))
+            self._under_way.add(read)
+            read.add_done_callback(self._under_way.discard)
+
+    def _next(self, numbers: Iterable[int]) -> Iterator[list[Block]]:
+        """Cut what is left of some batches into pieces, which are then begun."""
+        for number in dict.fromkeys(numbers):
             left = self._left[number]
-            for piece in reversed(list(pieces(left, self.pixels))):
-                if free <= 0 or room <= 0:
-                    break
-                left.difference_update(piece)
-                read = start(_read(self.pixels, piece))
-                self._begun.update(dict.fromkeys(piece, read))
-                free, room = free - 1, room - len(piece)
-            number += self._step
+            if left and number not in self._pieces:
+                self._pieces[number] = list(pieces(left, self.pixels))
+            while left:
+                # What was taken by itself meanwhile is not read again.
+                piece = left.intersection(self._pieces[number].pop())
+                if piece:
+                    left -= piece
+                    yield sorted(piece)
 
 
 async def _shared(read: Read) -> dict[Block, np.ndarray]:
@@ -540,3 +581,60 @@ def _end(begun: dict[Block, Read]) -> None:
     while begun:
         _, read = begun.popitem()
         read.cancel()
+
+
+# What a computation will take: a graph that was culled once can be computed in part.
+
+_READINGS: WeakSet[_ReadAhead] = WeakSet()
+
+
+def _started(graph: Mapping[Any, Any], state: Mapping[str, Any]) -> None:
+    """Tell the batches, as a computation on this machine starts, what it takes.
+
+    Dask forgets callbacks where threads compute at the same time. Then reading ahead
+    begins more slowly.
+    """
+    if not _READINGS:
+        return
+    found: dict[_ReadAhead, dict[int, set[Block]]] = {}
+    # The one that is next stands at the end.
+    for key in reversed(state["ready"]):
+        if not (isinstance(key, tuple) and str(key[0]).startswith(_OPENED)):
+            continue
+        for batch in graph[key].args:
+            if isinstance(batch, Batch) and batch.reading is not None:
+                tasks = [graph[dependent] for dependent in state["dependents"][key]]
+                taken = _taken(tasks, key, batch.pixels)
+                if taken is not None:
+                    found.setdefault(batch.reading, {})[batch.number] = taken
+    for reading, wanted in found.items():
+        reading.expect(wanted)
+
+
+def _taken(tasks: Sequence[Any], opened: Any, pixels: Pixels) -> set[Block] | None:
+    """Find the blocks that tasks take from a batch; None if one is not understood."""
+    blocks: set[Block] = set()
+    understood = 0
+    for task in tasks:
+        # Dask fuses tasks into one that holds them.
+        nodes, keys = [task], []
+        while nodes:
+            node = nodes.pop()
+            args = getattr(node, "args", ())
+            if isinstance(node, dict):
+                nodes += node.values()
+            elif args and getattr(args[0], "key", None) == opened:
+                keys.append(getattr(args[1], "value", args[1]))
+            else:
+                nodes += [
+                    arg for arg in args if isinstance(arg, dict) or hasattr(arg, "args")
+                ]
+        understood += bool(keys)
+        boxes = [bounded(key, pixels.shape).bounds for key in keys]
+        blocks.update(
+            chunk_index(box, pixels.chunks) for box in boxes if 0 not in shape_of(box)
+        )
+    return blocks if understood == len(tasks) else None
+
+
+_STARTING = Callback(start_state=_started)

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from contextlib import contextmanager
 from functools import partial
 from itertools import count, product
 from math import prod
-from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from uuid import uuid4
 
@@ -26,43 +24,13 @@ from .decoding import decoding_of
 from .shards import ShardReader, ZarrParts, layout_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
 
     from .boxes import Bounds, ChunkPart
     from .decoding import Decoding
     from .shards import PartSource, ShardLayout
 
 _log = logging.getLogger(__name__)
-
-# How many chunks zarr asks for at a time.
-
-_KEY = "async.concurrency"
-_lock = Lock()
-_reads: list[int] = []
-_outer: list[Any] = []
-
-
-@contextmanager
-def reading_at(concurrency: int) -> Iterator[None]:
-    """Let zarr ask for ``concurrency`` chunks at a time inside the block.
-
-    zarr has one setting for the whole process, which every read looks up anew.
-    While several reads overlap, the highest holds; after the last one the
-    setting is what it was before the first. (A ``with zarr.config.set`` in each
-    thread would end with whichever value was restored last.)
-    """
-    with _lock:
-        if not _reads:
-            _outer.append(zarr.config.get(_KEY))
-        _reads.append(concurrency)
-        zarr.config.set({_KEY: max(*_reads, *_outer)})
-    try:
-        yield
-    finally:
-        with _lock:
-            _reads.remove(concurrency)
-            zarr.config.set({_KEY: max(*_reads, *_outer) if _reads else _outer.pop()})
-
 
 # Pixels, and those of a zarr array.
 
@@ -121,8 +89,7 @@ class Readable:
         sizes = shape_of(selection.bounds)
         if 0 in sizes:
             return selection.taken_from(np.empty(sizes, self.dtype))
-        with reading_at(self.concurrency):
-            box = run(self.read(selection.bounds))
+        box = run(self.read(selection.bounds))
         return selection.taken_from(box)
 
     def __array__(self: Pixels, dtype: Any = None, copy: bool | None = None) -> Any:
@@ -300,8 +267,10 @@ class ArrayPixels(Readable):
             )
             return box
         assert self._decoding is not None
+        parts = list(chunk_parts(bounds, self._decoding.shape))
+        if len(parts) == 1:
+            return await self._part(parts[0], self._decoding)
         box = np.empty(shape_of(bounds), self.dtype)
-        parts = chunk_parts(bounds, self._decoding.shape)
         await bounded_gather(
             (partial(self._place, part, box, self._decoding) for part in parts),
             self.concurrency,
@@ -372,23 +341,49 @@ class ArrayPixels(Readable):
         self, part: ChunkPart, box: np.ndarray, decoding: Decoding
     ) -> None:
         """Read one chunk and put what is wanted of it into its place in the box."""
-        place = self._array.store_path
-        key = self._array.metadata.encode_chunk_key(part.chunk)
-        with at_most(decoding.longest):
-            body = await (place / key).get(buffer_prototype)
-        self._tell(part.chunk, there=body is not None)
+        body, name = await self._stored(part, decoding)
         if body is None:
             box[part.target] = decoding.fill_value
             return
 
         def decode() -> None:
-            pixels = decoding.decode(body.as_numpy_array(), f"{self.address}/{key}")
-            box[part.target] = pixels[part.source]
+            box[part.target] = decoding.decode(body, name)[part.source]
 
         if decoding.is_quick:
             decode()
         else:
             await asyncio.get_running_loop().run_in_executor(None, decode)
+
+    async def _part(self, part: ChunkPart, decoding: Decoding) -> np.ndarray:
+        """Read what is wanted of one chunk: memory of its own, taken once."""
+        body, name = await self._stored(part, decoding)
+        if body is None:
+            box = np.empty(tuple(along.stop for along in part.target), self.dtype)
+            box[...] = decoding.fill_value
+            return box
+
+        def decode() -> np.ndarray:
+            pixels = decoding.decode(body, name)
+            found = pixels[part.source]
+            # What a codec made is nobody else's; without one it is what the store gave.
+            own = pixels.flags.writeable and not np.may_share_memory(pixels, body)
+            whole = found.size == pixels.size and pixels.dtype == self.dtype
+            if own and whole and pixels.flags.c_contiguous:
+                return found
+            return np.array(found, self.dtype, order="C")
+
+        if decoding.is_quick:
+            return decode()
+        return await asyncio.get_running_loop().run_in_executor(None, decode)
+
+    async def _stored(self, part: ChunkPart, decoding: Decoding) -> tuple[Any, str]:
+        """Give the bytes of a chunk, None if it is missing, and its name for errors."""
+        key = self._array.metadata.encode_chunk_key(part.chunk)
+        with at_most(decoding.longest):
+            body = await (self._array.store_path / key).get(buffer_prototype)
+        self._tell(part.chunk, there=body is not None)
+        stored = None if body is None else body.as_numpy_array()
+        return stored, f"{self.address}/{key}"
 
 
 def _respelled(array: zarr.AsyncArray[Any]) -> zarr.AsyncArray[Any] | None:

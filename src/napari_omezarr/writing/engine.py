@@ -16,6 +16,7 @@ from concurrent.futures import (
     ThreadPoolExecutor,
     wait,
 )
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from threading import Lock
@@ -33,7 +34,6 @@ from napari_omezarr.pyramid import (
     coarser_box,
     is_whole,
     nth_box,
-    reading_at,
     sample_number,
     shape_of,
     slices,
@@ -172,9 +172,39 @@ class StoredArray:
         return DONE if self.fresh else self.hierarchy.begin_delete(key)
 
     def _write_through_zarr(self, bounds: Bounds, values: np.ndarray) -> Future[None]:
-        with explained(self.address), reading_at(self.hierarchy.concurrency):
+        with explained(self.address), _storing_at(self.hierarchy.concurrency):
             run(self.opened().setitem(slices(bounds), values))
         return DONE
+
+
+# How many chunks zarr stores at a time, where its own pipeline encodes them.
+
+_KEY = "async.concurrency"
+_lock = Lock()
+_saves: list[int] = []
+_outer: list[Any] = []
+
+
+@contextmanager
+def _storing_at(concurrency: int) -> Iterator[None]:
+    """Let zarr store ``concurrency`` chunks at a time inside the block.
+
+    zarr has one setting for the whole process, which every call looks up anew.
+    While several saves overlap, the highest holds; after the last one the
+    setting is what it was before the first. (A ``with zarr.config.set`` in each
+    thread would end with whichever value was restored last.)
+    """
+    with _lock:
+        if not _saves:
+            _outer.append(zarr.config.get(_KEY))
+        _saves.append(concurrency)
+        zarr.config.set({_KEY: max(*_saves, *_outer)})
+    try:
+        yield
+    finally:
+        with _lock:
+            _saves.remove(concurrency)
+            zarr.config.set({_KEY: max(*_saves, *_outer) if _saves else _outer.pop()})
 
 
 def settled(begun: Iterable[Future[None]], address: str) -> None:
