@@ -417,3 +417,75 @@ def test_an_archive_that_is_replaced_is_read_anew(http_server, tmp_path, inside)
     (tmp_path / "a.zip").write_bytes((tmp_path / "1.zip").read_bytes())
     for name in ("c/1", "c/0", "zarr.json"):
         assert store.fetch([name])[name] == f"{name} of 1".encode() * 9
+
+
+# Archives in archives, and directories that lie.
+
+
+@pytest.mark.parametrize("asked", ["", "/inner.ome.zarr.zip", "/inner.ome.zarr.zip/0"])
+def test_an_archive_in_an_archive_is_read_where_it_is_stored(
+    folder, serve, tmp_path, asked
+):
+    inner = pack(folder, tmp_path / "inner.ome.zarr.zip", zipfile.ZIP_DEFLATED)
+    outer = tmp_path / "outer.zip"
+    with zipfile.ZipFile(outer, "w") as archive:
+        archive.write(inner, inner.name)
+        archive.writestr("README.txt", "an image")
+    store = open_store(serve(outer) / asked.lstrip("/") if asked else serve(outer))
+    key = "zarr.json" if asked.endswith("/0") else "0/zarr.json"
+    found = run(store.get(key, buffer_prototype))
+    assert found is not None
+    assert found.to_bytes() == (folder / "0/zarr.json").read_bytes()
+    assert any("in the archive" in note for note in store.notes)
+
+
+@pytest.mark.parametrize("asked", ["", "inner.ozx"])
+def test_an_archive_that_is_packed_twice_is_to_be_unpacked(folder, tmp_path, asked):
+    inner, outer = pack(folder, tmp_path / "inner.ozx"), tmp_path / "outer.zip"
+    with zipfile.ZipFile(outer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(inner, inner.name)
+    place = Location.parse(outer)
+    store = open_store(place / asked if asked else place)
+    with pytest.raises(errors.StoreError, match="packed a second time") as caught:
+        run(store.get("zarr.json", buffer_prototype))
+    assert "inner.ozx" in caught.value.action
+
+
+def lying(body, field, value, layout="<I"):
+    """Write a value into a field of all entries of the directory."""
+    changed, at = bytearray(body), 0
+    while (at := changed.find(b"PK\x01\x02", at)) >= 0:
+        struct.pack_into(layout, changed, at + field, value)
+        at += 4
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("lie", ["offsets", "directory", "end"])
+def test_a_directory_that_leads_outside_is_damage_at_once(
+    folder, tmp_path, http_server, lie
+):
+    file = pack(folder, tmp_path / "a.ozx")
+    body = file.read_bytes()
+    if lie == "offsets":
+        body = lying(body, 42, 2**31)
+    elif lie == "directory":
+        changed = bytearray(body)
+        struct.pack_into("<I", changed, body.rfind(b"PK\x05\x06") + 16, 2**31)
+        body = bytes(changed)
+    else:
+        body += b"PK\x05\x06" + b"\xff" * 40
+    file.write_bytes(body)
+    # With the patience that people have, of which none is needed.
+    store = open_store(Location.parse(f"{http_server.url}/a.ozx"))
+    with pytest.raises(errors.StoreError, match="not a zip archive"):
+        run(store.get("zarr.json", buffer_prototype))
+    assert len(http_server.requests) <= 4
+
+
+def test_what_is_encrypted_says_so(folder, tmp_path):
+    file = pack(folder, tmp_path / "a.ozx")
+    file.write_bytes(lying(file.read_bytes(), 8, 1, "<H"))
+    store = open_store(Location.parse(file))
+    with pytest.raises(errors.StoreError, match="is encrypted") as caught:
+        run(store.get("zarr.json", buffer_prototype))
+    assert "password" in caught.value.action

@@ -107,20 +107,47 @@ class Directory:
 
     def below(self, path: str) -> tuple[str, ...]:
         """Give the roots that lie below a path, none if it lies in one itself."""
-        parts = path.split("/")
-        within = {"/".join(parts[:count]) for count in range(len(parts) + 1)}
-        if not within.isdisjoint(self.roots):
+        if self._is_in_root(path):
             return ()
         above = f"{path}/" if path else ""
         return tuple(root for root in self.roots if root.startswith(above))
+
+    def _is_in_root(self, path: str) -> bool:
+        parts = path.split("/")
+        within = {"/".join(parts[:count]) for count in range(len(parts) + 1)}
+        return not within.isdisjoint(self.roots)
 
     def _holds(self, path: str) -> bool:
         folder = f"{path}/"
         return path in self.members or any(n.startswith(folder) for n in self.members)
 
     def extent(self, member: ZipInfo) -> int:
-        """Give where the next thing after a member begins."""
+        """Give where the next thing after a member begins.
+
+        Raises
+        ------
+        NotAnArchive
+            The member does not lie in the file.
+        """
+        if not 0 <= member.header_offset < self.starts[-1]:
+            raise NotAnArchive
         return self.starts[bisect_right(self.starts, member.header_offset)]
+
+    def packed(self, path: str) -> tuple[str, str] | None:
+        """Find the archive in the archive that is meant by a path, if one is.
+
+        It is what the path names, or goes on behind, or the only one below it; gives
+        its name, and the rest of the path.
+        """
+        names = [n for n in self.members if n.lower().endswith(_ARCHIVES)]
+        for name in names:
+            if f"{path}/".startswith(f"{name}/"):
+                return name, path[len(name) + 1 :]
+        if self.roots:
+            return None
+        above = f"{path}/" if path else ""
+        below = [name for name in names if name.startswith(above)]
+        return (below[0], "") if len(below) == 1 else None
 
 
 def parse_end(tail: bytes) -> End:
@@ -238,6 +265,7 @@ def data_start(member: ZipInfo, header: bytes) -> int:
 _SLACK = 4096
 _MOST_BEHIND = 3
 _WORTH_A_THREAD = 1 << 16
+_ARCHIVES = (".zip", ".ozx")
 
 
 class ZipBackend(ObjectBackend):
@@ -272,6 +300,7 @@ class ZipBackend(ObjectBackend):
         self._member = member
         self._below = member  # the path of that which is meant, in the archive
         self._directory: Directory | None = None
+        self._looks_inside = True
         self._is_folder = False
         self._opening = asyncio.Lock()
         self._starts: dict[int, int] = {}
@@ -307,7 +336,7 @@ class ZipBackend(ObjectBackend):
             stored = member.compress_type == zipfile.ZIP_STORED
             known = stored or member.compress_type == zipfile.ZIP_DEFLATED
             if member.flag_bits & _ENCRYPTED or not known:
-                raise self._unreadable(path)
+                raise self._unreadable(path, member)
             if stored and wanted is not None:
                 return await self._part(member, wanted)
             if max(member.file_size, member.compress_size) > most_bytes():
@@ -372,12 +401,36 @@ class ZipBackend(ObjectBackend):
             if directory is not None:
                 self._key = key
                 self._member = self._member[len(key) :].lstrip("/")
+                inner = directory.packed(self._member) if self._looks_inside else None
+                if inner is not None:
+                    directory = await self._within(directory, *inner)
                 self._below = directory.base(self._member)
                 self._note(directory)
                 return directory
         if failures:
             raise failures[0]
         return None
+
+    async def _within(self, directory: Directory, name: str, rest: str) -> Directory:
+        """Go on in an archive that lies in this one, and is stored as it is."""
+        member = directory.members[name]
+        if member.flag_bits & _ENCRYPTED or member.compress_type != zipfile.ZIP_STORED:
+            raise StoreError(
+                f"{self._address} holds another archive, {name}, packed a second time.",
+                action=f"Unpack it, and open {name.rpartition('/')[2]}.",
+                url=self._address,
+            )
+        outer = ZipBackend(self._file, self._key, self._address)
+        outer._looks_inside = False
+        outer._directory, outer._key, outer._etag = directory, self._key, self._etag
+        outer._member = outer._below = ""
+        self._file, self._key, self._member = _Packed(outer, name), "", rest
+        self._looks_inside = False
+        found = await self._read_directory("")
+        if found is None:
+            raise NotAnArchive
+        self._notes.add(f"The image lies in an archive in the archive, {name}.")
+        return found
 
     def _note(self, directory: Directory) -> None:
         if self._below != self._member and not self._member:
@@ -402,6 +455,8 @@ class ZipBackend(ObjectBackend):
         self._etag = found.etag
         body = found.body
         end = parse_end(body)
+        if found.size is not None and end.start + end.size > found.size:
+            raise NotAnArchive
         if end.start < end.tail:
             body = (await self._bytes(end.start, end.tail, key)).body + body
         begin = min(end.start, end.tail)
@@ -457,15 +512,39 @@ class ZipBackend(ObjectBackend):
             plain = await asyncio.to_thread(_unpacked, member, stored)
         return GetResult(plain, found.etag, member.file_size)
 
-    def _unreadable(self, path: str) -> StoreError:
-        sentence = (
-            f"{path} is encrypted or compressed in an unusual way in its archive."
-        )
-        return StoreError(sentence, action="Pack the archive without compression.")
+    def _unreadable(self, path: str, member: ZipInfo) -> StoreError:
+        sentence = f"{path} is compressed in an unusual way in {self._address}."
+        action = "Unpack it, or pack it again without compression."
+        if member.flag_bits & _ENCRYPTED:
+            sentence = f"{path} is encrypted in {self._address}."
+            action = "Unpack it with its password, and open what comes out."
+        return StoreError(sentence, action=action, url=self._address)
 
     def _broken(self) -> StoreError:
         sentence = f"{self._address} is not a zip archive, or its end is missing."
         return StoreError(sentence, action="Copy it again.", url=self._address)
+
+
+class _Packed(ObjectBackend):
+    """An archive that is stored in another one: its key ``""``."""
+
+    def __init__(self, outer: ZipBackend, name: str) -> None:
+        self.concurrency, self.stats = outer.concurrency, outer.stats
+        self._outer, self._name = outer, name
+
+    async def read(
+        self, key: str, wanted: ByteRequest | None = None
+    ) -> GetResult | None:
+        """Read a part of it."""
+        return None if key else await self._outer.read(self._name, wanted)
+
+    def verdict(self, failure: RequestFailed) -> RequestFailed | StoreError:
+        """Say what the outer file's place says."""
+        return self._outer.verdict(failure)
+
+    def context(self, url: str, doing: str = "read") -> ErrorContext:
+        """Describe that place."""
+        return self._outer.context(url, doing)
 
 
 def _is_no(failure: RequestFailed) -> bool:
