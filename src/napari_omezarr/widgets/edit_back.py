@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     import napari.viewer
 
+    from napari_omezarr.writing import Rendered
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Edited:
@@ -83,23 +85,25 @@ def update_rendering(viewer: napari.viewer.Viewer) -> Task | None:
     return Task(partial(_update, data)).start(_tell_updated)
 
 
-def _update(layers: Sequence[Any]) -> tuple[str, ...]:
+def _update(layers: Sequence[Any]) -> Rendered:
     from napari_omezarr import writing
 
     return writing.update_rendering(layers)
 
 
-def _tell_updated(outcome: Future[tuple[str, ...]]) -> None:
+def _tell_updated(outcome: Future[Rendered]) -> None:
     error = outcome.exception()
     if error is not None:
         show_error(explained(error))
         return
-    names = ", ".join(outcome.result())
-    show_info(
+    written = outcome.result()
+    names = ", ".join(written)
+    told = (
         f"Their images now say how these look: {names}."
         if names
         else "The images say already how the layers look."
     )
+    show_info(" ".join((told, *written.notes)))
 
 
 # The pixels of a region.

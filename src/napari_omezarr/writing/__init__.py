@@ -5,6 +5,7 @@ from .chunking import default_shards, whole_chunks
 from .claim import claim_of
 from .documents import OURS, dataset_document, inline
 from .editing import (
+    Rendered,
     add_labels,
     add_tables,
     append,
@@ -60,6 +61,7 @@ __all__ = [
     "Plan",
     "PlateField",
     "Progress",
+    "Rendered",
     "Resolution",
     "SaveMode",
     "Saved",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from .cluster import make_executor
 from .engine import Running
 from .existing import Calibration, calibrate_image, open_existing, update_image
 from .from_arrays import Channels
-from .from_layers import describe, is_array, layer_data, listed
+from .from_layers import describe, is_array, layer_data, left_as_they_are, listed
 from .group_lists import GroupList
 from .growing import Growth, grow
 from .labels import labels_of_existing, save_labels
@@ -185,10 +185,20 @@ def add_tables(
     return add_annotations(tuples, open_hierarchy(place), _above(place), existing)
 
 
+class Rendered(tuple[str, ...]):
+    """The names of the layers whose looks were written; ``notes`` say what was not."""
+
+    notes: tuple[str, ...]
+
+    def __new__(cls, names: Iterable[str], notes: Iterable[str] = ()) -> Self:
+        """Make it of names, and of sentences."""
+        made = super().__new__(cls, names)
+        made.notes = tuple(dict.fromkeys(notes))
+        return made
+
+
 @guarded
-def update_rendering(
-    layers: Iterable[Any], address: Address | None = None
-) -> tuple[str, ...]:
+def update_rendering(layers: Iterable[Any], address: Address | None = None) -> Rendered:
     """Write how layers look into the images they were opened from; pixels stay.
 
     Names, colours, contrast, visibility, label colours and features, and what
@@ -203,8 +213,9 @@ def update_rendering(
 
     Returns
     -------
-    tuple of str
-        The names of the layers whose metadata were written.
+    Rendered
+        The names of the layers whose metadata were written, a tuple; its ``notes`` say
+        what of the layers stays as it is in their images: where they lie, say.
 
     Raises
     ------
@@ -231,9 +242,11 @@ def update_rendering(
     'DAPI'
     """
     groups: dict[str, list[ImageSpec]] = {}
+    notes: list[str] = []
     for layer in listed(layers):
         with understood():
             spec = describe(layer)
+            notes += left_as_they_are(layer)
         home = spec.origin.place if spec.origin else ""
         if not home and address is None:
             raise OptionError(
@@ -249,7 +262,7 @@ def update_rendering(
             written += update_labels(specs[0], hierarchy, above)
         else:
             written += update_image(specs, hierarchy, above)
-    return tuple(written)
+    return Rendered(written, notes)
 
 
 @guarded

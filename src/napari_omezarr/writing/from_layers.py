@@ -33,6 +33,8 @@ from .rendering import channel_color, label_colors
 from .source import Converted, as_source
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from napari_omezarr.tables import FeatureSource
 
     from .source import PixelSource
@@ -99,6 +101,78 @@ def original_channel(origin: Origin | None) -> Mapping[str, Any]:
     except (KeyError, IndexError, TypeError):
         return {}
     return channel if isinstance(channel, Mapping) else {}
+
+
+# What of a layer is not how it looks, or has no word there.
+
+_ONLY_HERE: dict[str, Any] = {
+    "depiction": "volume",
+    "experimental_clipping_planes": [],
+    "contour": 0,
+    "iso_gradient_mode": "fast",
+    "custom_interpolation_kernel_2d": [[1]],
+}
+"""What is neither in OME-Zarr nor kept beside it, with napari's defaults."""
+
+
+def left_as_they_are(layer: Any) -> Iterator[str]:
+    """Say what of a layer its image will not say after its looks were written there."""
+    found = layer_data(layer)
+    if not isinstance(found, tuple):
+        return
+    data, options, kind = found
+    name = options.get("name") or "The layer"
+    if options.get("rgb"):
+        yield f"{name} is an RGB image, which has no colours or contrast to write."
+    odd = [
+        key.removeprefix("experimental_").replace("_", " ")
+        for key, usual in _ONLY_HERE.items()
+        if key in options and not _is_usual(options[key], usual)
+    ]
+    if odd:
+        yield f"OME-Zarr has no word for this of {name}: {', '.join(odd)}."
+    if kind == "labels" and isinstance(data, np.ndarray):
+        yield f"The pixels of {name} are not written: patch (Write back) does that."
+    moved = list(_moved(options))
+    if moved:
+        yield (
+            f"The {' and the '.join(moved)} of {name} stay as they are in its image: "
+            "calibrate changes them."
+        )
+
+
+def _is_usual(value: Any, usual: Any) -> bool:
+    value = getattr(value, "value", value)
+    try:
+        return value is None or bool(np.array_equal(value, usual))
+    except (TypeError, ValueError):
+        return False
+
+
+def _moved(options: Mapping[str, Any]) -> Iterator[str]:
+    """Name what of a layer's place differs from what its image said when opened."""
+    origin = layer_origin(options)
+    record = (options.get("metadata") or {}).get("omezarr") or {}
+    names = [str(name) for name in options.get("axis_labels") or ()]
+    if origin is None or not origin.axes or record.get("region") or not names:
+        return
+    if not set(names) <= set(origin.axes):
+        yield "names of the axes"
+        return
+    axes, affine = _placed(options, origin, len(names))
+    if any(axis.unit != origin.axes[axis.name].unit for axis in axes):
+        yield "units"
+    system = record.get("coordinate_system")
+    kind = parse_document(origin.attributes, coordinate_system=system).kind
+    here = [list(origin.axes).index(name) for name in names]
+    places = [
+        dataset.affine.matrix[np.ix_(here, [*here, -1])]
+        for multiscale in (kind.multiscales if isinstance(kind, Image) else ())
+        for dataset in multiscale.datasets
+        if dataset.affine.shape == (len(origin.axes), len(origin.axes) + 1)
+    ]
+    if places and not any(np.allclose(affine.matrix, each, 1e-4) for each in places):
+        yield "place (scale, translation, rotation)"
 
 
 # Layers and pyramids.
