@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from concurrent.futures import CancelledError
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+import napari_omezarr
 from child_process import child_process
 from gui_steps import until
 from napari_omezarr.errors import OMEZarrError, UnexpectedError
@@ -74,3 +77,16 @@ def test_giving_up_is_no_error(qapp: QApplication) -> None:
     task.start()
     with pytest.raises(CancelledError):
         task.future.result(60)
+
+
+def test_signals_carry_objects_and_no_containers() -> None:
+    """PySide makes a map of text of a dict, and drops the call where it cannot."""
+    root = Path(napari_omezarr.__file__).parent
+    found = [
+        f"{file.name}: {signal[0]}"
+        for file in root.rglob("*.py")
+        for signal in re.finditer(
+            r"Signal\([^)]*\b(dict|list|tuple|set)\b", file.read_text()
+        )
+    ]
+    assert not found

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Signal, SignalInstance
+from qtpy.compat import isalive
+from qtpy.QtCore import QEvent, QObject, QRectF, Qt, Signal, SignalInstance
+from qtpy.QtGui import QPainter, QPen
 from qtpy.QtWidgets import (
+    QApplication,
     QCheckBox,
     QComboBox,
     QFileDialog,
@@ -22,14 +25,18 @@ from qtpy.QtWidgets import (
     QSizePolicy,
     QWidget,
 )
+from superqt import QCollapsible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from magicgui.widgets.bases import ValueWidget
+    from qtpy.QtGui import QPaintEvent
 
 _LEAST = 60
 """Of a field, in pixels: many stand in a dock of 300."""
+_LINE = 1.5
+"""Of the ring round what has the keyboard, in pixels."""
 
 
 class TextField(QLineEdit):
@@ -193,6 +200,11 @@ def form_rows(
     return widget, layout
 
 
+def folded(title: str, parent: QWidget | None = None) -> QCollapsible:
+    """Make a part that unfolds; its mark points to the right while it is closed."""
+    return QCollapsible(title, parent, expandedIcon="▾", collapsedIcon="▸")
+
+
 def heading(text: str) -> QLabel:
     """Make the heading of a group of fields."""
     label = QLabel(text)
@@ -200,3 +212,70 @@ def heading(text: str) -> QLabel:
     font.setBold(True)
     label.setFont(font)
     return label
+
+
+# Which widget has the keyboard. napari's stylesheet shows it of none but lines of text.
+
+
+class FocusRing(QWidget):
+    """A line round the widget that it lies on, which nobody can click."""
+
+    def __init__(self, owner: QWidget) -> None:
+        super().__init__(owner)
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        owner.installEventFilter(self)
+        self.setGeometry(owner.rect())
+        self.raise_()
+        self.show()
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Follow the size of the widget."""
+        is_resize = event is not None and event.type() == QEvent.Type.Resize
+        if is_resize and isinstance(watched, QWidget):
+            self.setGeometry(watched.rect())
+        return False
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        """Paint the line, in the colour of the text."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(QPen(self.palette().color(self.foregroundRole()), _LINE))
+        half = _LINE / 2
+        inner = QRectF(self.rect()).adjusted(half, half, -half, -half)
+        painter.drawRoundedRect(inner, 2, 2)
+        painter.end()
+
+
+class FocusFollower(QObject):
+    """Keeps a ring round that widget of ours which has the keyboard."""
+
+    def __init__(self, application: QApplication) -> None:
+        super().__init__(application)
+        self._ring: FocusRing | None = None
+        application.focusChanged.connect(self._follow)
+
+    def _follow(self, _before: QWidget | None, now: QWidget | None) -> None:
+        ring, self._ring = self._ring, None
+        if ring is not None and isalive(ring):  # type: ignore[no-untyped-call]
+            ring.hide()
+            ring.deleteLater()
+        if now is not None and _is_ours(now):
+            self._ring = FocusRing(now)
+
+
+def show_focus() -> None:
+    """Show from now on which widget of ours has the keyboard."""
+    application = QApplication.instance()
+    if isinstance(application, QApplication) and not application.findChildren(
+        FocusFollower, options=Qt.FindChildOption.FindDirectChildrenOnly
+    ):
+        FocusFollower(application)
+
+
+def _is_ours(widget: QWidget | None) -> bool:
+    """Say whether a widget lies in one that this package made."""
+    while widget is not None:
+        if type(widget).__module__.startswith("napari_omezarr."):
+            return True
+        widget = widget.parentWidget()
+    return False

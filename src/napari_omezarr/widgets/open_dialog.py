@@ -38,6 +38,7 @@ from napari_omezarr.location import Location, parse_many
 from napari_omezarr.plain_text import plain
 from napari_omezarr.user_files import Recents
 
+from .fields import show_focus
 from .qt_async import Task, wait_for_import
 
 if TYPE_CHECKING:
@@ -69,12 +70,15 @@ class PlateChoice(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.wells = QLineEdit(self)
+        self.wells.setAccessibleName("Wells of a plate")
         self.wells.setPlaceholderText("Of a plate: wells, like B  or  3  or  B3 C4")
         self.fields = QComboBox(self)
         self.fields.addItems(list(_FIELDS))
         self.fields.setToolTip("Which fields of each well")
+        self.fields.setAccessibleName("Fields of each well")
         self.acquisition = QLineEdit(self)
         self.acquisition.setPlaceholderText("Acquisition")
+        self.acquisition.setAccessibleName("Acquisition of a plate")
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.wells, 3)
@@ -124,6 +128,7 @@ class AddressLine(QLineEdit):
         super().__init__(parent)
         self._lines: tuple[str, ...] = ()
         self.setPlaceholderText("Paste an address, a path, or a link to a viewer")
+        self.setAccessibleName("Address")
         self.setClearButtonEnabled(True)
 
     def address_text(self) -> str:
@@ -190,6 +195,7 @@ class RecentList(QListWidget):
     def __init__(self, recents: Recents, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._recents = recents
+        self.setAccessibleName("Recent places; Enter opens one, Delete forgets it")
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.itemActivated.connect(lambda item: self.chosen.emit(item.data(_ADDRESS)))
@@ -245,6 +251,7 @@ class OpenDialog(QDialog):
         sign_in: SignInDoor | None = None,
     ) -> None:
         super().__init__(parent)
+        show_focus()
         self._viewer = viewer
         self._sign_in = sign_in
         self._tasks: dict[Task, Location] = {}
@@ -262,9 +269,11 @@ class OpenDialog(QDialog):
             "Coordinate system, if not the image's own (0.6)"
         )
         self.system.setClearButtonEnabled(True)
+        self.system.setAccessibleName("Coordinate system")
         self.plate = PlateChoice(self)
         self.images = QListWidget(self)
         self.images.setSelectionMode(QListWidget.SelectionMode.ExtendedSelection)
+        self.images.setAccessibleName("Images of this place")
         self.images.hide()
         self.recent = RecentList(Recents(), self)
         self.message = QLabel(self)

@@ -29,6 +29,7 @@ from napari_omezarr.pyramid import mosaic_of, pixels_of
 from napari_omezarr.reading import ReadOptions
 from napari_omezarr.tables import by_well, stored_tables
 
+from .fields import show_focus
 from .framing import show_box
 from .plate_map import PlateMap, WellColours
 from .qt_async import Task
@@ -57,6 +58,7 @@ class PlateNavigator(QWidget):
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
+        show_focus()
         self._viewer = viewer
         self._mosaic: Mosaic | None = None
         self._layer: Layer | None = None
@@ -83,8 +85,10 @@ class PlateNavigator(QWidget):
         top, middle, bottom = QHBoxLayout(), QHBoxLayout(), QHBoxLayout()
         self.colour.addItems([_STATE, _ROW, _COLUMN])
         self.colour.setToolTip("What the colours of wells say")
+        self.colour.setAccessibleName("Colour by")
         self.filter.setPlaceholderText("Show only, like B  or  B3 C4  or  >0.5")
         self.filter.setClearButtonEnabled(True)
+        self.filter.setAccessibleName("Show only these wells")
         self.only.setToolTip("Show a plate of the wells that the filter leaves")
         self.only.setEnabled(False)
         self.back.setToolTip("From a well or a field back to the whole plate")
@@ -95,6 +99,7 @@ class PlateNavigator(QWidget):
         top.addWidget(QLabel("Colour by", self))
         top.addWidget(self.colour, 1)
         self.which.setToolTip("What a double click, or Enter, opens")
+        self.which.setAccessibleName("What a double click, or Enter, opens")
         middle.addWidget(self.names)
         middle.addStretch()
         middle.addWidget(self.which)

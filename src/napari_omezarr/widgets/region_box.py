@@ -238,7 +238,8 @@ class RegionBox(QObject):
     slice that is shown, in 3-D the six faces of the box.
     """
 
-    drawn = Signal(dict)
+    # PySide makes a map of a dict, whose keys must be text.
+    drawn = Signal(object)
     """The person has drawn or moved it: low and high by axis, in pixels' edges."""
     gone = Signal()
     """It was taken out of the viewer."""

@@ -15,7 +15,7 @@ from napari_omezarr.errors import OMEZarrError
 from napari_omezarr.region import RegionPart, as_placed, estimate, start
 
 from .edit_back import WriteBackPanel
-from .fields import ChoiceField, SwitchField, form_rows
+from .fields import ChoiceField, SwitchField, form_rows, show_focus
 from .qt_async import FutureWatcher, Latest
 from .quantities import bytes_text, lengths_text, shape_text
 from .region_box import (
@@ -178,6 +178,7 @@ class RegionDock(QWidget):
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
+        show_focus()
         self._viewer = napari_viewer
         self._layer: Layer | None = None
         self._loading: FutureWatcher | None = None

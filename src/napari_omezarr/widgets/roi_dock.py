@@ -22,6 +22,7 @@ from napari_omezarr.layers import regions_of, table_layers
 from napari_omezarr.plain_text import plain
 from napari_omezarr.tables import stored_tables
 
+from .fields import show_focus
 from .framing import show_box
 from .qt_async import DebouncedTask, failure
 from .save_widgets import sentence_label
@@ -50,6 +51,7 @@ class RoiDock(QWidget):
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
+        show_focus()
         self._viewer = napari_viewer
         self._tables: tuple[StoredTable, ...] = ()
         self._addresses: tuple[str, ...] = ()
@@ -58,6 +60,7 @@ class RoiDock(QWidget):
         self.table.setAccessibleName("Table of regions")
         self.filter = QLineEdit(self)
         self.filter.setPlaceholderText("Filter by name")
+        self.filter.setAccessibleName("Filter by name")
         self.filter.setClearButtonEnabled(True)
         self.names = QListWidget(self)
         self.names.setAccessibleName("Regions; Enter goes to one")

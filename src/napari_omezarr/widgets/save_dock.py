@@ -17,12 +17,12 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
-from superqt import QCollapsible
 
 from napari_omezarr.errors import OMEZarrError, RefusedChunksError, WriteCancelledError
 from napari_omezarr.user_files import Recents, without_secrets
 
 from .background_save import Saving, explained
+from .fields import folded, show_focus
 from .qt_async import DebouncedTask, Task
 from .save_model import (
     SaveAction,
@@ -110,7 +110,7 @@ class SaveView:
         self.message = sentence_label(self._inner)
         self.open = QPushButton("&Open it", self._inner)
         self.copy = QPushButton("Co&py address", self._inner)
-        self.options = QCollapsible("Options", self._inner)
+        self.options = folded("Options", self._inner)
         self._arrange(owner)
         self.plan.setVisible(True)
         self.progress.hide()
@@ -187,6 +187,8 @@ class SaveView:
         column.addLayout(after)
         column.addStretch()
         scroll, layout = QScrollArea(owner), QVBoxLayout(owner)
+        # Its fields have the keyboard, and it follows them.
+        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         scroll.setWidget(self._inner)
         scroll.setWidgetResizable(True)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -220,6 +222,7 @@ class SaveDock(QWidget):
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
+        show_focus()
         self._viewer = napari_viewer
         self._preview: SavePreview | None = None
         self._saving: Saving | None = None

@@ -25,7 +25,7 @@ from napari_omezarr.display.sign import main_window
 from napari_omezarr.errors import OMEZarrError
 from napari_omezarr.reading import ReadOptions
 
-from .fields import ChoiceField, form_rows
+from .fields import ChoiceField, form_rows, show_focus
 from .open import make_layer, open_place
 from .open_options import OpenOptions, with_options
 from .placement import show_in, systems_of
@@ -64,6 +64,7 @@ class ShowAgainForm(QDialog):
         self, viewer: ViewerModel, layer: Layer, parent: QWidget | None = None
     ) -> None:
         super().__init__(parent)
+        show_focus()
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setMinimumWidth(300)
         self.setWindowTitle("Show differently")

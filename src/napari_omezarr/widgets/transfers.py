@@ -330,6 +330,8 @@ class TransferList(QFrame):
         area.setWidgetResizable(True)
         area.setFrameShape(QFrame.Shape.NoFrame)
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        # Its buttons have the keyboard, and it follows them.
+        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         area.setWidget(self._inner)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(2, 2, 2, 2)

@@ -22,6 +22,7 @@ from superqt import QElidingLabel
 from napari_omezarr.errors import OMEZarrError
 from napari_omezarr.plain_text import plain
 from napari_omezarr.store import brief
+from napari_omezarr.widgets.fields import show_focus
 from napari_omezarr.widgets.open_dialog import copied_text, mime_text
 from napari_omezarr.widgets.preferences import (
     browser_preferences,
@@ -76,6 +77,7 @@ class Browser(QWidget):
         self, viewer: ViewerModel | None = None, parent: QWidget | None = None
     ) -> None:
         super().__init__(parent)
+        show_focus()
         self._viewer = viewer
         self._choices: Task | None = None
         self._region: OpenRequest | None = None

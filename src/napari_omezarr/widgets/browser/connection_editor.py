@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QMenu, QPushButton, QVBoxLayout, QWidget
-from superqt import QCollapsible
 
 from napari_omezarr.browsing import check_list, start
 from napari_omezarr.connections import (
@@ -34,6 +33,7 @@ from napari_omezarr.widgets.fields import (
     SecretField,
     SwitchField,
     TextField,
+    folded,
     form_rows,
 )
 from napari_omezarr.widgets.qt_async import FutureWatcher, Task, failure
@@ -103,7 +103,7 @@ class ConnectionForm:
         seldom, _ = form_rows(
             (self.style, self.ca_file, self.unverified, self.requester_pays)
         )
-        self.more = QCollapsible("More")
+        self.more = folded("More")
         self.more.addWidget(seldom)
         self._explain()
         self.sign_in.changed.connect(self._show_fields)
@@ -468,7 +468,10 @@ class ConnectionEditor(Form):
             column.addWidget(widget)
         column.addStretch()
         layout, above, below = QVBoxLayout(self), QHBoxLayout(), QHBoxLayout()
-        layout.addWidget(scroll_area(body), stretch=1)
+        area = scroll_area(body)
+        # Its fields have the keyboard, and it follows them.
+        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        layout.addWidget(area, stretch=1)
         layout.addWidget(self.message)
         for button in (
             self.test_button,

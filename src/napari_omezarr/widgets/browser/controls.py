@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_omezarr.widgets.fields import show_focus
 from napari_omezarr.widgets.open_dialog import AddressLine
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ class Form(QDialog):
 
     def __init__(self, title: str, parent: QWidget | None) -> None:
         super().__init__(parent)
+        show_focus()
         self.setWindowTitle(title)
         self.setMinimumWidth(MINIMUM_WIDTH)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)

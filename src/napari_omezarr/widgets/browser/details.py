@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
@@ -139,11 +139,16 @@ class DetailsPanel(QWidget):
         self.metadata = MetadataPane(self)
         self._asking = (self.header, self.chunk, self.validation, self.metadata)
         self.tabs = QTabWidget(self)
-        self.tabs.addTab(scroll_area(self.image), "&Image")
-        self.tabs.addTab(scroll_area(self.chunk), "&Chunks")
+        for page, title in ((self.image, "&Image"), (self.chunk, "&Chunks")):
+            area = scroll_area(page)
+            area.setAccessibleName(title.replace("&", ""))
+            self.tabs.addTab(area, title)
         self.tabs.addTab(self.validation, "&Validate")
         self.tabs.addTab(self.metadata, "&Metadata")
         self.tabs.setUsesScrollButtons(True)
+        self.tabs.setAccessibleName("What is known of the row")
+        bar: Any = self.tabs.tabBar()
+        bar.setAccessibleName("What is known of the row")
         self.tabs.setDocumentMode(True)
         self._latest = DebouncedTask(self._receive, self)
         layout = QVBoxLayout(self)

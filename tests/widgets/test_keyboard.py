@@ -1,0 +1,167 @@
+"""Every form by keyboard alone: names for screen readers, Tab, focus seen, Escape."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from napari.qt import get_current_stylesheet
+from qtpy.compat import isalive
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QDialog,
+    QLabel,
+    QWidget,
+)
+
+from browser_steps import go, quiet, row, settled, shown_browser
+from closing_forms import every_form
+from gui_steps import until
+from napari_omezarr.location import Location
+from napari_omezarr.samples import write_cells
+from napari_omezarr.widgets.browser.controls import MINIMUM_WIDTH
+from napari_omezarr.widgets.browser.forms import DeleteForm, folder_form, rename_form
+from napari_omezarr.widgets.fields import FocusRing
+from napari_omezarr.widgets.plate_navigator import PlateNavigator
+from napari_omezarr.widgets.qt_async import pending
+from napari_omezarr.widgets.roi_dock import RoiDock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from napari.components import ViewerModel
+    from pytestqt.qtbot import QtBot
+
+NAMES = (
+    "connection", "open", "copy", "table", "dialog", "browser", "region", "save",
+    "folder", "rename", "delete", "regions of interest", "plate", "rows",
+)  # fmt: skip
+NO_WORDS = " …▾▸✕↵←↑⟳⚙"
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("images") / "cells.ome.zarr"
+    write_cells(path, shape=(4, 64, 64))
+    return path
+
+
+@pytest.fixture(params=NAMES)
+def form(
+    request: pytest.FixtureRequest, qtbot: QtBot, image: Path, viewer_model: ViewerModel
+) -> Iterator[QWidget]:
+    place, owner = Location.parse(str(image)), QWidget()
+    qtbot.addWidget(owner)
+    if request.param == "rows":
+        browser = shown_browser(qtbot)
+        go(qtbot, browser, str(image.parent))
+        browser.tree.choose(row(browser, image.name))
+        until(qtbot, lambda: not browser.details.busy)
+        settled(qtbot, browser)
+        yield browser
+        quiet(qtbot)
+        return
+    made: Any = {
+        **every_form(image),
+        "folder": lambda owner: folder_form(place.parent, owner),
+        "rename": lambda owner: rename_form(place, frozenset(), owner),
+        "delete": lambda owner: DeleteForm([place], frozenset(), owner),
+        "regions of interest": lambda _: RoiDock(viewer_model),
+        "plate": lambda _: PlateNavigator(viewer_model),
+    }
+    form = made[request.param](owner)
+    if form.parent() is None:
+        qtbot.addWidget(form)
+    else:
+        owner.show()
+    with qtbot.waitExposed(form.window()):
+        form.show()
+    until(qtbot, lambda: not pending)
+    yield form
+    if isalive(form) and isinstance(form, QDialog):
+        form.reject()
+    until(qtbot, lambda: not pending)
+
+
+@pytest.fixture
+def viewer_model() -> ViewerModel:
+    from napari.components import ViewerModel
+
+    return ViewerModel()
+
+
+def stops(form: QWidget) -> list[QWidget]:
+    """What Tab goes to."""
+    return [
+        widget
+        for widget in form.findChildren(QWidget)
+        if widget.focusPolicy() & Qt.FocusPolicy.TabFocus
+        and widget.isVisible()
+        and widget.isEnabled()
+        and widget.window() is form.window()
+        and widget.focusProxy() is None
+        and not isinstance(widget.parentWidget(), QAbstractSpinBox | QComboBox)
+    ]
+
+
+def name_of(widget: QWidget) -> str:
+    """What a screen reader says: the name, the text, or the label beside."""
+    if widget.accessibleName():
+        return widget.accessibleName()
+    if isinstance(widget, QAbstractButton):
+        return widget.text()
+    for label in widget.window().findChildren(QLabel):
+        buddy = label.buddy()
+        while buddy is not None:
+            if buddy is widget:
+                return label.text()
+            buddy = buddy.focusProxy()
+    return ""
+
+
+# One test for each form, which takes longer to make than to walk through.
+
+
+def test_a_form_works_by_keyboard_alone(form: QWidget, qtbot: QtBot) -> None:
+    all_have_names(form)
+    tab_reaches_all(form, qtbot)
+    if isinstance(form, QDialog):
+        form.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose, False)
+        qtbot.keyClick(form, Qt.Key.Key_Escape)
+        assert not form.isVisible()
+        form.deleteLater()
+    else:
+        form.window().setStyleSheet(get_current_stylesheet())
+    assert form.minimumSizeHint().width() <= MINIMUM_WIDTH
+
+
+def all_have_names(form: QWidget) -> None:
+    nameless = [w for w in stops(form) if not name_of(w).strip(NO_WORDS)]
+    assert not [(type(w).__name__, w.toolTip()) for w in nameless]
+
+
+def tab_reaches_all(form: QWidget, qtbot: QtBot) -> None:
+    form.window().activateWindow()
+    until(qtbot, form.isActiveWindow)
+    wanted = stops(form)
+    wanted[0].setFocus()
+    reached: list[QWidget] = []
+    for _ in range(len(wanted) + 3):
+        now = QApplication.focusWidget()
+        assert now is not None
+        if now in reached:
+            break
+        reached.append(now)
+        (ring,) = (r for r in now.children() if isinstance(r, FocusRing))
+        assert ring.isVisible()
+        assert ring.geometry() == now.rect()
+        qtbot.keyClick(now, Qt.Key.Key_Tab)
+    missed = [w for w in wanted if w not in reached and w.isVisible()]
+    assert not [(type(w).__name__, name_of(w)) for w in missed]
+    rings = [r for r in form.findChildren(FocusRing) if r.isVisible()]
+    assert len(rings) == 1
