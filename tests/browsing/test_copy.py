@@ -20,7 +20,7 @@ from napari_omezarr.store import presigned, run
 from napari_omezarr.user_files import cache_folder
 from napari_omezarr.writing import open_hierarchy
 from servers import faults
-from servers.proxy import Proxy
+from servers.proxy import Proxy, before_buckets
 from small_images import pixels, put_image, put_labels, put_plate
 
 AT_LEAST_ONE_IS_WRITTEN = 52
@@ -39,9 +39,7 @@ def image(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def proxy(s3_server, image):
-    for bucket in ("public", "private"):
-        s3_server.upload(image, f"{bucket}/test-copy/a b.zarr")
-    with Proxy(s3_server.endpoint) as proxy:
+    with before_buckets(s3_server, image, "test-copy/a b.zarr") as proxy:
         yield proxy
 
 

@@ -44,7 +44,7 @@ from napari_omezarr.user_files import Recents, cache_folder, without_secrets
 from quick_retries import QUICK
 from servers import faults
 from servers.http import FileServer, GuardedServer
-from servers.proxy import Proxy
+from servers.proxy import before_buckets
 from small_images import put_image
 
 
@@ -52,9 +52,7 @@ from small_images import put_image
 def proxy(s3_server, tmp_path_factory):
     folder = tmp_path_factory.mktemp("errors") / "x.zarr"
     put_image(folder)
-    for bucket in ("public", "private"):
-        s3_server.upload(folder, f"{bucket}/test-errors/x.zarr")
-    with Proxy(s3_server.endpoint) as proxy:
+    with before_buckets(s3_server, folder, "test-errors/x.zarr") as proxy:
         yield proxy
 
 

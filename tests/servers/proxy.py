@@ -6,6 +6,7 @@ Heads go through unchanged, ``Host`` included, so that signatures stay valid.
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -13,6 +14,10 @@ from servers.wire import Answer, Request, WireServer, parse_head, read_body
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from napari_omezarr.demo.server import S3Server
 
 _OURS = {"content-length", "transfer-encoding", "connection"}
 
@@ -43,6 +48,15 @@ class Proxy(WireServer):
         )
         kept = {name: value for name, value in headers.items() if name not in _OURS}
         return Answer(status, kept, body, announced)
+
+
+@contextmanager
+def before_buckets(server: S3Server, folder: Path, key: str) -> Iterator[Proxy]:
+    """Put a folder into both buckets of a server, and stand before it."""
+    for bucket in ("public", "private"):
+        server.upload(folder, f"{bucket}/{key}")
+    with Proxy(server.endpoint) as proxy:
+        yield proxy
 
 
 def _framed(request: Request) -> bytes:

@@ -28,7 +28,7 @@ from napari_omezarr.widgets.browser.table_form import TableForm, join_features
 from napari_omezarr.widgets.qt_async import app_events, pending
 from napari_omezarr.widgets.transfers import copied_text, progress_text
 from servers.faults import Stalled
-from servers.proxy import Proxy
+from servers.proxy import Proxy, before_buckets
 from small_images import pixels, put_image, put_labels
 
 if TYPE_CHECKING:
@@ -69,9 +69,7 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def proxy(s3_server, folder: Path) -> Iterator[Proxy]:
-    for bucket in ("public", "private"):
-        s3_server.upload(folder, f"{bucket}/{ROOT}")
-    with Proxy(s3_server.endpoint) as proxy:
+    with before_buckets(s3_server, folder, ROOT) as proxy:
         yield proxy
 
 

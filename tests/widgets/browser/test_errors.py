@@ -27,7 +27,7 @@ from napari_omezarr.widgets.browser.connection_editor import ConnectionEditor
 from napari_omezarr.widgets.browser.errors import ErrorAction, action_for, bar_texts
 from quick_retries import QUICK
 from servers.faults import Status, page, s3_error
-from servers.proxy import Proxy
+from servers.proxy import Proxy, before_buckets
 from small_images import put_image
 
 if TYPE_CHECKING:
@@ -49,27 +49,13 @@ def proxy(s3_server: S3Server, tmp_path_factory) -> Iterator[Proxy]:
     put_image(folder / IMAGE, "0.5")
     (folder / "broken.zarr").mkdir()
     (folder / "broken.zarr" / "zarr.json").write_text('{"attributes": ')
-    for bucket in ("public", "private"):
-        s3_server.upload(folder, f"{bucket}/{ROOT}")
-    with Proxy(s3_server.endpoint) as proxy:
+    with before_buckets(s3_server, folder, ROOT) as proxy:
         yield proxy
 
 
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening, "RetryPolicy", lambda: QUICK)
-
-
-@pytest.fixture
-def here(proxy: Proxy) -> str:
-    proxy.clear()
-    return f"s3+{proxy.url}/public/{ROOT}"
-
-
-@pytest.fixture
-def browser(qtbot: QtBot) -> Iterator[Browser]:
-    yield shown_browser(qtbot)
-    quiet(qtbot)
 
 
 @pytest.fixture

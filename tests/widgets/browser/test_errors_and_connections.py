@@ -57,7 +57,7 @@ from napari_omezarr.widgets.browser.text import accessible_text
 from napari_omezarr.widgets.browser.tree_model import MOST, EntryModel, State, TreeNode
 from napari_omezarr.widgets.qt_async import pending
 from servers.faults import Stalled, Status, page, s3_error
-from servers.proxy import Proxy
+from servers.proxy import Proxy, before_buckets
 from small_images import put_image
 
 if TYPE_CHECKING:
@@ -89,16 +89,8 @@ KEYS = Qt.Key
 def proxy(s3_server: S3Server, tmp_path_factory) -> Iterator[Proxy]:
     folder = tmp_path_factory.mktemp("doors")
     put_image(folder / "embryo.zarr", "0.5")
-    for bucket in ("public", "private"):
-        s3_server.upload(folder, f"{bucket}/{ROOT}")
-    with Proxy(s3_server.endpoint) as proxy:
+    with before_buckets(s3_server, folder, ROOT) as proxy:
         yield proxy
-
-
-@pytest.fixture
-def here(proxy: Proxy) -> str:
-    proxy.clear()
-    return f"s3+{proxy.url}/public/{ROOT}"
 
 
 @pytest.fixture
@@ -112,12 +104,6 @@ def lab(proxy: Proxy) -> Connection:
     ConnectionFile().save(connection)
     key_store().hold("Lab", Keys(OWNER.key, OWNER.secret))
     return connection
-
-
-@pytest.fixture
-def browser(qtbot: QtBot) -> Iterator[Browser]:
-    yield shown_browser(qtbot)
-    quiet(qtbot)
 
 
 def choose_connection(browser: Browser, name: str) -> None:

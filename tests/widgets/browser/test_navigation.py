@@ -8,11 +8,11 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QAbstractItemModelTester
 
-from browser_steps import go, quiet, row, rows, settled, shown_browser
+from browser_steps import go, row, rows, settled
 from gui_steps import until
 from long_bucket import LongBucket
 from napari_omezarr.browsing import EntryKind
-from servers.proxy import Proxy
+from servers.proxy import Proxy, before_buckets
 from small_images import pixels, put_image, put_labels, put_plate, put_series
 
 if TYPE_CHECKING:
@@ -40,22 +40,8 @@ def proxy(s3_server, tmp_path_factory) -> Iterator[Proxy]:
     put_series(folder / "series.zarr", "0.4", count=2)
     (folder / "plain" / "deep").mkdir(parents=True)
     (folder / "plain" / "deep" / "notes.txt").write_text("hello")
-    for bucket in ("public", "private"):
-        s3_server.upload(folder, f"{bucket}/{ROOT}")
-    with Proxy(s3_server.endpoint) as proxy:
+    with before_buckets(s3_server, folder, ROOT) as proxy:
         yield proxy
-
-
-@pytest.fixture
-def here(proxy: Proxy) -> str:
-    proxy.clear()
-    return f"s3+{proxy.url}/public/{ROOT}"
-
-
-@pytest.fixture
-def browser(qtbot: QtBot) -> Iterator[Browser]:
-    yield shown_browser(qtbot)
-    quiet(qtbot)
 
 
 def said(browser: Browser) -> dict[str, str]:

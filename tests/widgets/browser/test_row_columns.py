@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QAbstractItemModelTester
 
-from browser_steps import go, quiet, row, rows, settled, shown_browser
+from browser_steps import go, row, rows, settled, shown_browser
 from long_bucket import LongBucket
 from napari_omezarr.browsing import Entry, EntryKind
 from napari_omezarr.location import Location
@@ -24,7 +24,6 @@ from napari_omezarr.widgets.browser.row_columns import (
 from small_images import put_image, put_series
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from pytestqt.qtbot import QtBot
@@ -45,12 +44,6 @@ ENTRIES = st.builds(
     size=st.none() | st.integers(0, 9),
     modified=st.sampled_from(["", "2026-01-02T03:04:05Z", "2025"]),
 )
-
-
-@pytest.fixture
-def browser(qtbot: QtBot) -> Iterator[Browser]:
-    yield shown_browser(qtbot)
-    quiet(qtbot)
 
 
 @pytest.fixture
