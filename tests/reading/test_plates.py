@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from contextlib import suppress
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import small_images
 from napari_omezarr.errors import AccessDeniedError, OptionError, UnsupportedDataError
@@ -378,6 +381,48 @@ def test_labels_of_wells_are_labels_of_the_plate(http_server, tmp_path, version)
     assert layer[1]["units"] == images[0][1]["units"]
     assert len(opened(tmp_path / "p.zarr", labels=False).pyramids) == 1
     assert len(opened(tmp_path / "p.zarr", labels=("other",)).pyramids) == 1
+
+
+@settings(
+    max_examples=int(os.environ.get("OMEZARR_DRAWN_PLATES", "5")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(data=st.data())
+def test_each_tile_of_a_drawn_plate_is_its_fields_own(data, tmp_path_factory):
+    """Of any sizes, types, depths, channels and levels, with labels or without."""
+    draw, place = data.draw, tmp_path_factory.mktemp("drawn") / "p.zarr"
+    version = draw(st.sampled_from(VERSIONS))
+    sides = st.tuples(*(st.integers(*ends) for ends in SIDES))
+    types = st.sampled_from([np.uint8, np.uint16, np.int16, np.float32])
+    count = st.integers(1, 3)
+    well = st.fixed_dictionaries({"shape": sides, "dtype": types, "count": count})
+    wells = draw(st.lists(st.none() | well, min_size=1, max_size=4).filter(any))
+    fields = put_plate(place, wells, version, names="tczyx")
+    labelled = {}
+    first = next(n for n, well in enumerate(wells) if well)
+    for number, well in enumerate(wells):
+        if well and (number == first or draw(st.booleans())):
+            times, _, *shape = well["shape"]
+            kind = draw(st.sampled_from([np.uint8, np.uint16, np.int32]))
+            values = small_images.pixels((times, *shape), kind, seed=number + 50)
+            put_labels(place / f"A/{number + 1}/0", version, "tzyx", cells=values)
+            labelled[number] = values
+    image, labels = (p.levels[0].pixels for p in opened(place).pyramids)
+    grid = image.fields.grid
+    for number, levels in enumerate(fields):
+        left = grid.corner((0, number))[1]
+        for pixels, own in ((image, levels[:1]), (labels, [labelled.get(number)])):
+            shown = pixels[..., left : left + grid.cell[1]].copy()
+            for values in own:
+                if values is not None:
+                    box = tuple(slice(size) for size in values.shape)
+                    np.testing.assert_array_equal(shown[box], values)
+                    shown[box] = 0
+            assert not shown.any()
+
+
+SIDES = [(1, 2), (1, 3), (1, 2), (8, 24), (8, 30)]
 
 
 def test_coarser_labels_lie_over_the_same_wells(tmp_path):

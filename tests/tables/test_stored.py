@@ -14,11 +14,13 @@ from napari_omezarr.location import Location
 from napari_omezarr.tables import (
     by_well,
     csv_bytes,
+    feature_source,
     feature_table,
     named_table,
     open_table,
     parse_file,
     stored_tables,
+    table_in_words,
     table_of,
 )
 from stored_tables import put_by_ngio, put_group, put_table
@@ -120,3 +122,34 @@ def test_a_document_that_names_very_much_or_leads_elsewhere_is_bounded(tmp_path)
     file.write_text(json.dumps(document))
     (found,) = stored_tables(Location.parse(tmp_path))
     assert list(found.read().columns) == ["label", "n"]
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_rows_about_several_label_images_go_to_each_its_own(zarr_format, tmp_path):
+    columns = {
+        "sample": ["first", "labels/second", "first"],
+        "cell": [2, 2, 7],
+        "area": [1.0, 2.0, 3.0],
+    }
+    put_table(tmp_path, table_of(columns), zarr_format, "", "table")
+    document = (
+        tmp_path / "tables/table" / (".zattrs" if zarr_format == 2 else "zarr.json")
+    )
+    content = json.loads(document.read_text())
+    said = content if zarr_format == 2 else content["attributes"]
+    said |= {"region": ["first", "second"], "region_key": "sample"}
+    said |= {"instance_key": "cell", "spatialdata-encoding-type": "ngff:regions_table"}
+    for name in ("type", "index_key"):
+        said.pop(name, None)
+    document.write_text(json.dumps(content))
+    (table,) = stored_tables(Location.parse(tmp_path))
+    assert (table.regions, table.label, table.key) == (("first", "second"), "", "cell")
+    assert table.read().columns["sample"].tolist() == columns["sample"]
+    assert table_in_words(said) == "features of first, second"
+    for name, cells, areas in (("first", [2, 7], [1, 3]), ("second", [2], [2])):
+        place = Location.parse(tmp_path / "labels" / name)
+        (found,) = feature_source(place).others()
+        features = found.read().features()
+        assert features["index"].tolist() == cells
+        assert features["area"].tolist() == areas
+        assert "sample" not in features

@@ -132,7 +132,8 @@ def mosaics(opening: Opening, template: Template, plate: PlateToLay) -> list[Pyr
         warnings=(*image.warnings, *_differences(template, room)),
     )
     labels = [
-        _label_mosaic(opening, template, path, fields) for path in template.labels
+        _label_mosaic(opening, template, path, (fields, room))
+        for path in template.labels
     ]
     return [_stepping(pyramid, choice.steps) for pyramid in (shown, *labels)]
 
@@ -296,14 +297,26 @@ def _mosaic_levels(
 
 
 def _label_mosaic(
-    opening: Opening, template: Template, path: str, fields: PlateFields
+    opening: Opening,
+    template: Template,
+    path: str,
+    images: tuple[PlateFields, FieldRoom],
 ) -> Pyramid:
-    """Lay the label images of fields out over their mosaic, with its levels."""
-    label = template.labels[path]
+    """Lay the label images of fields out over their mosaic, with its levels.
+
+    Theirs are as deep and as many as the images'; of small types they are 32-bit
+    numbers, as nobody has looked at others.
+    """
+    label, (fields, held) = template.labels[path], images
     image, finest = template.image.levels[0], label.levels[0]
     pixels, size = finest.pixels, image.pixels.shape[-2:]
     # A label image may be coarser than its image: a place is as large in the world.
     ratio = size[0] / pixels.shape[-2], size[1] / pixels.shape[-1]
+    sizes = dict(zip(fields.expected.axes, held.shape, strict=True))
+    names = [axis.name.lower() for axis in label.axes[:-2]]
+    pairs = zip(names, pixels.shape, strict=False)
+    front = [max(size, sizes.get(name, 1)) for name, size in pairs]
+    dtype = np.dtype(np.int32) if pixels.dtype.itemsize < 4 else pixels.dtype
     shapes, shown, paths = [], [], []
     for number, level in enumerate(template.image.levels):
         plane = scaled(pixels.shape[-2:], size, level.pixels.shape[-2:])
@@ -313,14 +326,14 @@ def _label_mosaic(
             size[1] / level.pixels.shape[-1] * ratio[1],
         )
         room = (
-            *pixels.shape[:-2],
+            *front,
             *(
                 max(1, math.ceil(size / by - 1e-6))
                 for size, by in zip(_field_room(fields), factors, strict=True)
             ),
         )
         chunks = tuple(map(min, pixels.chunks, shapes[-1]))
-        shown.append(MosaicLevel(number, factors, room, chunks, pixels.dtype))
+        shown.append(MosaicLevel(number, factors, room, chunks, dtype))
         paths.append(finest.path if number == 0 else level.path)
     expected = ExpectedField(
         template.group.zarr_format,

@@ -216,6 +216,20 @@ _MOST_VALUES = 2**27
 """A matrix of more is left out: it is no table that a person looks at."""
 
 
+def regions_of_table(attributes: Mapping[str, Any]) -> tuple[str, ...]:
+    """Name the label images that a table is about, as ngio or spatialdata says it."""
+    region = attributes.get("region")
+    if isinstance(region, Mapping):
+        region = region.get("path")
+    listed = region if isinstance(region, list) else [region]
+    return tuple(name for each in listed if (name := region_name(each)))
+
+
+def region_name(region: Any) -> str:
+    """Give the name of labels at a path; empty where this is none."""
+    return region.rstrip("/").rpartition("/")[2] if isinstance(region, str) else ""
+
+
 class AnnotatedTable:
     """A table of this kind as its documents describe it; its values are read later.
 
@@ -277,7 +291,8 @@ class AnnotatedTable:
         nodes = self._arrays()
         values = self._documents.values(nodes)
         found: dict[str, np.ndarray] = {}
-        dropped = self._root.attributes.get("region_key")
+        several = len(regions_of_table(self._root.attributes)) > 1
+        dropped = None if several else self._root.attributes.get("region_key")
         for stored, name in zip(self._stored, self.names, strict=True):
             (node,) = self._look(below(self._obs.path, stored))
             column = None if node is None else _column(node, values)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+import numpy as np
+
 from napari_omezarr._io_loop import run
 from napari_omezarr.errors import (
     MetadataError,
@@ -17,7 +19,7 @@ from napari_omezarr.errors import (
 from napari_omezarr.location import Location, is_below
 from napari_omezarr.store import open_lister, open_store
 
-from .annotated import AnnotatedTable
+from .annotated import AnnotatedTable, region_name, regions_of_table
 from .files import PARQUET, TEXT, check_ending, parse_file
 from .geometry import ENCODINGS, GEOMETRY, read_spatial, table_of_geometry
 from .nodes import TableDocuments, TableNode, below
@@ -46,7 +48,10 @@ class StoredTable:
     backend : str
         How it is stored: ``anndata``, ``csv``, ``parquet`` or ``json``.
     label : str
-        The label image that its rows are about; ``""`` if none.
+        The label image that its rows are about; ``""`` if none, or if there are
+        several and none of them is chosen.
+    regions : tuple of str
+        All label images that its rows are about.
     key : str
         The column that says what a row is about.
     attributes : Mapping
@@ -60,6 +65,7 @@ class StoredTable:
     label: str = ""
     key: str = ""
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    regions: tuple[str, ...] = ()
     node: TableNode = field(default=TableNode("", 3, {}), repr=False)
     documents: TableDocuments | None = field(default=None, repr=False, compare=False)
 
@@ -74,10 +80,11 @@ class StoredTable:
             return table.rows, len(table.columns)
         found = self._annotated()
         said = found.names.count(str(self.attributes.get("region_key")))
+        said = said if len(self.regions) < 2 else 0
         return found.rows, len(found.names) + found.width - said
 
     def read(self) -> Table:
-        """Read all of it; blocks.
+        """Read all of it, or the rows about `label` where there are others; blocks.
 
         Raises
         ------
@@ -93,13 +100,22 @@ class StoredTable:
         else:
             columns = self._of_file() if self.backend == "file" else self._columns()
             table = Table(columns, attributes=self.attributes)
-        columns = dict(table.columns)
+        columns = self._about_label(dict(table.columns))
         if self.key in columns and self.attributes.get("index_type") != "str":
             numbers = whole(columns[self.key])
             if numbers is not None:  # ngio stores them as text
                 columns[self.key] = numbers
         key = self.key if self.key in columns else ""
         return replace(table, columns=columns, key=key)
+
+    def _about_label(self, columns: dict[str, Any]) -> dict[str, Any]:
+        """Take the rows of one region of several, where one is chosen."""
+        region_key = str(self.attributes.get("region_key"))
+        if len(self.regions) < 2 or not self.label or region_key not in columns:
+            return columns
+        regions = columns.pop(region_key)
+        mine = np.array([region_name(each) == self.label for each in regions], bool)
+        return {name: column[mine] for name, column in columns.items()}
 
     def _annotated(self) -> AnnotatedTable:
         return AnnotatedTable(self._documents(), self.node)
@@ -261,7 +277,7 @@ def _of_node(
     if said.get("encoding-type") in ENCODINGS:
         places = ENCODINGS[str(said["encoding-type"])]
         return StoredTable(
-            location, name, places, _SPATIAL, "", "", said, node, documents
+            location, name, places, _SPATIAL, "", "", said, (), node, documents
         )
     annotated = said.get("encoding-type") == "anndata"
     backend = said.get("backend") or ("anndata" if annotated else None)
@@ -273,14 +289,16 @@ def _of_node(
     own = said.get(GEOMETRY)
     if isinstance(own, Mapping) and own.get("kind") in _PLACES:
         kind = own["kind"]
-    label = _region(said.get("region"))
-    if kind == "ngff:region_table" or (not kind and label):
+    regions = regions_of_table(said)
+    label = regions[0] if len(regions) == 1 else ""
+    if kind == "ngff:region_table" or (not kind and regions):
         kind = FEATURES
     key = said.get("index_key") or said.get("instance_key")
     if not isinstance(key, str):
         key = LABEL if kind in (FEATURES, "masking_roi_table") else ""
     kind = kind if isinstance(kind, str) else "generic_table"
-    return StoredTable(location, name, kind, backend, label, key, said, node, documents)
+    about = label, key, said, regions
+    return StoredTable(location, name, kind, backend, *about, node, documents)
 
 
 _PLACES = ("points", "shapes", "tracks")
@@ -300,16 +318,13 @@ def table_in_words(attributes: Mapping[str, Any]) -> str:
     if found is None:
         return ""
     kind = _IN_WORDS.get(found.kind, found.kind.replace("_", " "))
-    return f"{kind} of {found.label}" if found.label else kind
+    about = ", ".join(found.regions[:_MOST_NAMED])
+    more = len(found.regions) - _MOST_NAMED
+    about += f" and {more} more" if more > 0 else ""
+    return f"{kind} of {about}" if about else kind
 
 
-def _region(region: Any) -> str:
-    """Name the labels that a table is about, as ngio or spatialdata says it."""
-    if isinstance(region, Mapping):
-        region = region.get("path")
-    if isinstance(region, list):
-        region = region[0] if len(region) == 1 else None
-    return region.rstrip("/").rpartition("/")[2] if isinstance(region, str) else ""
+_MOST_NAMED = 4
 
 
 # The features of a label image.
@@ -361,7 +376,11 @@ class FeatureSource:
             The list cannot be understood, or could not be read.
         """
         found = stored_tables(self.image)
-        return tuple(t for t in found if t.kind == FEATURES and t.label == self.label)
+        return tuple(
+            replace(t, label=self.label)
+            for t in found
+            if t.kind == FEATURES and self.label in (t.label, *t.regions)
+        )
 
 
 def feature_source(labels: Location, named: Any = "") -> FeatureSource:
