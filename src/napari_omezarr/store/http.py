@@ -8,14 +8,14 @@ import os
 import re
 import ssl
 import sys
+import time
 import urllib.request
 import zlib
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
 
 import aiohttp
 from yarl import URL
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest
 
     from .retry import RetryPolicy
+
+    Take = Callable[[aiohttp.ClientResponse, "Arrival"], Awaitable["RawResponse"]]
 
 # Requests over HTTP: one session for all stores, nothing decided about an answer.
 
@@ -116,12 +118,8 @@ class Access:
 
     @cached_property
     def timeout(self) -> aiohttp.ClientTimeout:
-        """The same bounds as aiohttp has them: on silence, not on the whole body."""
-        return aiohttp.ClientTimeout(
-            total=None,
-            sock_connect=self.retry.connect,
-            sock_read=self.retry.silence,
-        )
+        """What aiohttp bounds of a request without a body; `Arrival` does the rest."""
+        return aiohttp.ClientTimeout(total=None, sock_connect=self.retry.connect)
 
     @cached_property
     def whole_bodies(self) -> asyncio.Semaphore:
@@ -152,17 +150,13 @@ _SessionKey = tuple[int, asyncio.AbstractEventLoop, str | None, bool]
 _sessions: dict[_SessionKey, aiohttp.ClientSession] = {}
 
 
-async def take_all(
-    response: aiohttp.ClientResponse, stats: RequestStats
-) -> RawResponse:
+async def take_all(response: aiohttp.ClientResponse, arrival: Arrival) -> RawResponse:
     """Take a whole body, up to what is read at most."""
-    body = await _read(response, most_bytes(), stats)
+    body = await _read(response, most_bytes(), arrival)
     return RawResponse(response.status, response.headers, body)
 
 
-async def _read(
-    response: aiohttp.ClientResponse, most: int, stats: RequestStats
-) -> bytes:
+async def _read(response: aiohttp.ClientResponse, most: int, arrival: Arrival) -> bytes:
     """Take a body that has so many bytes at most, and does not come too slowly.
 
     Of an answer that is an error only the beginning is taken.
@@ -172,15 +166,12 @@ async def _read(
     if not is_error and (response.content_length or 0) > most:
         response.close()
         raise RequestFailed(reason=Reason.TOO_LONG)
-    clock = _clocks.get(response)
     pieces: list[bytes] = []
     size = 0
     async for piece in response.content.iter_any():
         pieces.append(piece)
         size += len(piece)
-        stats.received += len(piece)
-        if clock is not None:
-            clock.came(len(piece))
+        arrival.came(len(piece))
         if size > most:
             response.close()
             if not is_error:
@@ -189,36 +180,70 @@ async def _read(
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-class _Clock:
-    """Bounds how long an answer may take, by how much of it has come.
+class Arrival:
+    """Counts what comes of an answer, and bounds its silences and how long it takes.
 
-    It begins when there is a connection: to wait for one is the fault of nobody.
+    It begins when there is a connection: to wait for one is the fault of nobody. One
+    timer serves both bounds, and is not set anew for each piece that comes: there
+    are several for each small object.
+
+    Parameters
+    ----------
+    stats : RequestStats
+        Where the bytes are counted.
+    silence : float or None
+        Seconds after which nothing more is awaited; None where aiohttp bounds it.
     """
 
-    def __init__(self, silence: float) -> None:
-        self.timeout = asyncio.timeout(None)
+    def __init__(self, stats: RequestStats, silence: float | None) -> None:
+        self._timeout = asyncio.timeout(None)
+        self._stats = stats
         self._silence = silence
-        self._due = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = self._heard = 0.0
+
+    async def __aenter__(self) -> Self:
+        await self._timeout.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        self.pause()
+        await self._timeout.__aexit__(*error)
 
     def begin(self) -> None:
         """Count from now on."""
-        self._due = asyncio.get_running_loop().time() + 2 * self._silence
-        self.timeout.reschedule(self._due)
+        if self._silence is not None:
+            self.pause()
+            loop = asyncio.get_running_loop()
+            self._heard = loop.time()
+            self._due = self._heard + 2 * self._silence
+            self._timer = loop.call_at(self._heard + self._silence, self._look)
 
     def came(self, count: int) -> None:
         """Give the rest as much longer as these bytes may take."""
+        self._stats.received += count
         self._due += count / _SLOWEST_ANSWER
-        if not self.timeout.expired():
-            self.timeout.reschedule(self._due)
+        self._heard = time.monotonic()  # as the loop's clock
 
+    def pause(self) -> None:
+        """Bound nothing until it begins again."""
+        if self._timer is not None:
+            self._timer.cancel()
 
-_clocks: WeakKeyDictionary[aiohttp.ClientResponse, _Clock] = WeakKeyDictionary()
+    def _look(self) -> None:
+        assert self._silence is not None
+        loop = asyncio.get_running_loop()
+        limit = min(self._due, self._heard + self._silence)
+        if loop.time() < limit:
+            self._timer = loop.call_at(limit, self._look)
+        else:
+            self._timeout.reschedule(limit)
 
 
 async def _connected(_: object, context: SimpleNamespace, __: object) -> None:
-    clock = context.trace_request_ctx
-    if isinstance(clock, _Clock):
-        clock.begin()
+    arrival = context.trace_request_ctx
+    if isinstance(arrival, Arrival):
+        arrival.begin()
 
 
 def _tracing() -> aiohttp.TraceConfig:
@@ -229,12 +254,7 @@ def _tracing() -> aiohttp.TraceConfig:
 
 
 async def send(
-    request: Request,
-    access: Access,
-    stats: RequestStats,
-    take: Callable[
-        [aiohttp.ClientResponse, RequestStats], Awaitable[RawResponse]
-    ] = take_all,
+    request: Request, access: Access, stats: RequestStats, take: Take = take_all
 ) -> RawResponse:
     """Send one request and take its answer, whatever its status; on the I/O loop.
 
@@ -244,13 +264,14 @@ async def send(
         There is no whole answer, or `take` refuses it.
     """
     stats.requests += 1
-    url = URL(request.url, encoded=True)
-    host, sign_in = url.origin(), request.sign_in
+    first = url = URL(request.url, encoded=True)
+    sign_in = request.sign_in
+    silence = access.retry.silence if request.body is None else None
     try:
         for _ in range(1 + _REDIRECTS):
-            clock = _Clock(access.retry.silence) if request.body is None else None
+            arrival = Arrival(stats, silence)
             async with (
-                clock.timeout if clock else nullcontext(),
+                arrival,
                 _session(access).request(
                     request.method,
                     url,
@@ -260,20 +281,19 @@ async def send(
                     allow_redirects=access.redirects and not request.sign_in,
                     proxy=access.proxy,
                     timeout=_timeout(request, access),
-                    trace_request_ctx=clock,
+                    trace_request_ctx=arrival,
                 ) as response,
             ):
-                if clock:
-                    _clocks[response] = clock
-                to = response.headers.get("Location")
                 moved = response.status in _REDIRECTED and access.redirects
-                if not (request.sign_in and moved and to):
-                    raw = await take(response, stats)
+                to = response.headers.get("Location") if moved else None
+                if not (request.sign_in and to):
+                    raw = await take(response, arrival)
                     # An object that is sent on keeps its name; a page does not.
-                    there = response.url.name == URL(request.url, encoded=True).name
-                    return raw if there else replace(raw, is_elsewhere=True)
+                    sent_on = bool(response.history) or url is not first
+                    away = sent_on and response.url.name != first.name
+                    return replace(raw, is_elsewhere=True) if away else raw
                 url = url.join(URL(to, encoded=True))
-            if url.origin() != host:
+            if url.origin() != first.origin():
                 sign_in = {}
         raise RequestFailed(reason=Reason.CIRCLES)
     except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -286,7 +306,7 @@ async def take_part(
     wanted: ByteRequest,
     access: Access,
     response: aiohttp.ClientResponse,
-    stats: RequestStats,
+    arrival: Arrival,
 ) -> RawResponse:
     """Take of a whole body that came instead of a part only what memory allows.
 
@@ -294,21 +314,23 @@ async def take_part(
     """
     if response.status != 200:
         start, end = span(wanted, sys.maxsize)
-        body = await _read(response, end - start + _ERROR_BYTES, stats)
+        body = await _read(response, end - start + _ERROR_BYTES, arrival)
         return RawResponse(response.status, response.headers, body)
     size = response.content_length
     if size is not None and size <= _WORTH_A_REQUEST:
-        return await take_all(response, stats)
+        return await take_all(response, arrival)
+    arrival.pause()  # while others are read, this one is silent because of us
     async with access.whole_bodies:
+        arrival.begin()
         if size is None or size <= TAKEN_WHOLE:
-            body = await _read_up_to(response, TAKEN_WHOLE, stats)
+            body = await _read_up_to(response, TAKEN_WHOLE, arrival)
             return RawResponse(response.status, response.headers, body)
         start, end = span(wanted, size)
         # A part of what is encoded cannot be decoded.
         if end > _READ_PAST or is_encoded(response.headers):
             response.close()
             raise RequestFailed(reason=Reason.NO_RANGES)
-        body = await _read_past(response, start, end, stats)
+        body = await _read_past(response, start, end, arrival)
     response.close()  # the rest is not wanted
     return RawResponse(response.status, response.headers, body, start, size)
 
@@ -317,27 +339,27 @@ async def take_small(
     wanted: ByteRequest,
     access: Access,
     response: aiohttp.ClientResponse,
-    stats: RequestStats,
+    arrival: Arrival,
 ) -> RawResponse:
     """Take nothing of a long body that came instead of a part, but its length."""
     size = response.content_length
     if response.status != 200 or size is None or size <= _WORTH_A_REQUEST:
-        return await take_part(wanted, access, response, stats)
+        return await take_part(wanted, access, response, arrival)
     response.close()
     return RawResponse(response.status, response.headers, b"", size, size)
 
 
 async def _read_up_to(
-    response: aiohttp.ClientResponse, limit: int, stats: RequestStats
+    response: aiohttp.ClientResponse, limit: int, arrival: Arrival
 ) -> bytes:
     try:
-        return await _read(response, limit, stats)
+        return await _read(response, limit, arrival)
     except RequestFailed:
         raise RequestFailed(reason=Reason.NO_RANGES) from None
 
 
 async def _read_past(
-    response: aiohttp.ClientResponse, start: int, end: int, stats: RequestStats
+    response: aiohttp.ClientResponse, start: int, end: int, arrival: Arrival
 ) -> bytes:
     """Read a body up to `end`, and keep it from `start` on."""
     body = bytearray()
@@ -346,9 +368,7 @@ async def _read_past(
         piece = await response.content.read(min(_PIECE, end - position))
         if not piece:
             raise RequestFailed(reason=Reason.TRUNCATED)
-        stats.received += len(piece)
-        if (clock := _clocks.get(response)) is not None:
-            clock.came(len(piece))
+        arrival.came(len(piece))
         body += piece[max(0, start - position) :]
         position += len(piece)
     return bytes(body)
@@ -610,10 +630,13 @@ def _described(raw: RawResponse, body: bytes | None = None, **known: Any) -> Res
 
 def _permission(headers: Mapping[str, str]) -> tuple[bool, int | None]:
     """Read whether an answer may be kept, and for how many seconds it is fresh."""
-    said = headers.get("Cache-Control", "").lower().split(",")
+    control, vary = headers.get("Cache-Control"), headers.get("Vary")
+    if not control and not vary:
+        return True, None
+    said = (control or "").lower().split(",")
     pairs = (directive.partition("=") for directive in said)
     directives = {name.strip(): value for name, _, value in pairs}
-    storable = "no-store" not in directives and headers.get("Vary", "").strip() != "*"
+    storable = "no-store" not in directives and (vary or "").strip() != "*"
     if "no-cache" in directives:
         return storable, 0
     seconds = directives.get("max-age", "").strip('" ')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
@@ -25,7 +26,6 @@ from .absence import says_denied, tells_of_all
 from .backend import (
     DOCUMENT_BYTES,
     FIRST_BYTE,
-    OBJECT_BYTES,
     GetResult,
     NoteList,
     Versioned,
@@ -464,7 +464,7 @@ class RemoteStore(Store):
 
     async def _read(self, key: str, wanted: ByteRequest | None) -> GetResult | None:
         document = key.rpartition("/")[2] in DOCUMENTS
-        with at_most(DOCUMENT_BYTES if document else OBJECT_BYTES):
+        with at_most(DOCUMENT_BYTES) if document else nullcontext():
             found = await self._backend.read(key, wanted)
             if found is None:
                 return None
@@ -479,7 +479,8 @@ class RemoteStore(Store):
     def _was_read(self, key: str) -> None:
         """Note what was read: which documents, and what was presumed missing before."""
         self.presumed.pop(key, None)
-        if "" not in self._readable:  # then all keys are below one
+        # With the place itself among them all keys are below one.
+        if "" not in self._readable and key.rpartition("/")[2] in DOCUMENTS:
             self._readable |= _folders([key])
 
     async def _find_readable(self, key: str, failure: Failure) -> None:

@@ -55,13 +55,12 @@ from .http import (
 from .retry import FAILURES, retrying
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    import aiohttp
     from zarr.abc.store import ByteRequest
 
     from .backend import Lister
-    from .http import Access, RawResponse
+    from .http import Access, RawResponse, Take
     from .retry import RetryPolicy
 
 
@@ -290,9 +289,7 @@ class HttpBackend(ObjectBackend):
         method: str,
         key: str,
         headers: Mapping[str, str],
-        take: Callable[
-            [aiohttp.ClientResponse, RequestStats], Awaitable[RawResponse]
-        ] = take_all,
+        take: Take = take_all,
     ) -> RawResponse:
         request = Request(method, self._address(key), headers)
         if self._sign_in is not None:
