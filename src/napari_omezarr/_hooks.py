@@ -169,6 +169,13 @@ def show_differently(viewer: napari.viewer.Viewer) -> None:
     show_differently(viewer)
 
 
+def open_again(viewer: napari.viewer.Viewer, about: str = "") -> None:
+    """Open images anew: of the selected layers, or what an error is about."""
+    from .widgets.show_again import open_again
+
+    open_again(viewer, about)
+
+
 def copy_view(viewer: napari.viewer.Viewer) -> None:
     """Copy what is shown, and how, as one address."""
     from .widgets.sessions import copy_view

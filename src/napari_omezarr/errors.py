@@ -50,6 +50,9 @@ class OMEZarrError(Exception):
     Check the address; the image's own folder is what is needed.
     """
 
+    opening_helps = False
+    """Whether all is right once the image has been opened again."""
+
     def __init__(self, sentence: str, *, action: str = "", url: str = "") -> None:
         super().__init__(sentence)
         self.sentence = sentence
@@ -91,6 +94,12 @@ class OptionError(OMEZarrError, ValueError):
 
 class UnsupportedDataError(OMEZarrError, ValueError):
     """The data are valid, but nothing here can show them (a codec, a dtype)."""
+
+
+class OutgrownError(UnsupportedDataError):
+    """There is more than there was room for when it was opened."""
+
+    opening_helps = True
 
 
 class SourceError(OMEZarrError):
@@ -183,6 +192,8 @@ class TruncatedBodyError(StoreError):
 
 class ObjectChangedError(StoreError):
     """An object was replaced, or deleted, while parts of it were read."""
+
+    opening_helps = True
 
 
 class DamagedDataError(StoreError):

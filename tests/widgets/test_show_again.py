@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Points
 from qtpy.QtCore import Qt
 
 from gui_steps import PLUGIN, until
+from napari_omezarr import _hooks
+from napari_omezarr.display.chunk_queue import FailureNotice
+from napari_omezarr.display.manager import Notifier
+from napari_omezarr.errors import ObjectChangedError, StoreTimeoutError
 from napari_omezarr.widgets.show_again import ShowAgainForm, show_differently
 from small_images import put_image
 
@@ -77,3 +81,35 @@ def test_a_layer_of_no_address_is_told(viewer: Any, notifications: list[Any]) ->
     viewer.add_image(np.zeros((4, 4)))
     assert show_differently(viewer) is None
     assert "not opened from an OME-Zarr" in notifications[-1].message
+
+
+def test_what_has_changed_is_opened_again_in_place(
+    opened: Any, tmp_path: Path, qtbot: QtBot, notifications: list[Any]
+) -> None:
+    """By the button of the error that says so, and from the menu."""
+    opened.add_points(np.zeros((1, 3)))
+    first, second, _ = opened.layers
+    first.colormap, first.opacity, second.name = "viridis", 0.5, "mine"
+    place = tmp_path / "cells.zarr"
+    put_image(place, shape=(2, 9, 32, 48), chunks=(1, 2, 8, 8))
+    error = ObjectChangedError("It has changed.", url=f"{place}/0/c/0/0/0/0")
+    notice = FailureNotice("this computer", error)
+    Notifier().show_failure(notice, retry=lambda: None)
+    (again, act), (retry, _) = notifications[-1].actions
+    assert (again, retry) == ("Open again", "Retry")
+    act(None)
+    until(qtbot, lambda: first not in opened.layers and second not in opened.layers)
+    new, other, points = opened.layers
+    assert new.data[0].shape == other.data[0].shape == (9, 32, 48)
+    assert (new.colormap.name, new.opacity, other.name) == ("viridis", 0.5, "mine")
+    assert isinstance(points, Points)
+    opened.layers.selection = {new}
+    _hooks.open_again(opened)
+    until(qtbot, lambda: new not in opened.layers)
+    assert opened.layers[0].opacity == 0.5
+
+
+def test_other_errors_offer_to_try_again_only(notifications: list[Any]) -> None:
+    error = StoreTimeoutError("It does not answer.", url="https://host/a.zarr")
+    Notifier().show_failure(FailureNotice("host", error), retry=lambda: None)
+    assert [name for name, _ in notifications[-1].actions] == ["Retry"]

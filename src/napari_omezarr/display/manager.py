@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import napari
 import numpy as np
 from napari.settings import get_plugin_settings, get_settings
+from npe2 import PluginManager
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_omezarr.errors import OMEZarrError
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from .chunk_queue import FailureNotice
     from .engine import Engine
     from .layer_view import LayerView
+    from .notifications import Action
 
     # Has a function replace a layer's slice requests; gives what undoes that.
     Hook = Callable[[Layer, Callable[[Any], Any]], Callable[[Layer], None]]
@@ -364,6 +366,12 @@ class StatusText:
         return self.ours if idle else f"{self.theirs} · {self.ours}"
 
 
+def _open_again(url: str) -> None:
+    # By its name: what makes layers stands later than the display.
+    arguments = (napari.current_viewer(), url)
+    PluginManager.instance().commands.execute(f"{PLUGIN}.open_again", args=arguments)
+
+
 class Notifier:
     """Says each thing once; holds viewers weakly."""
 
@@ -427,7 +435,10 @@ class Notifier:
         if not isinstance(notice.error, OMEZarrError):
             said = f"A chunk from {notice.host} cannot be decoded: {said}"
         # napari hands the notification's widget to what a button calls.
-        actions = (("Retry", lambda *_: retry()),)
+        actions: list[Action] = [("Retry", lambda *_: retry())]
+        url = getattr(notice.error, "url", "")
+        if getattr(notice.error, "opening_helps", False) and url:
+            actions.insert(0, ("Open again", lambda *_: _open_again(url)))
         show_error(said, *actions)
 
     def hint_at_async(self) -> None:

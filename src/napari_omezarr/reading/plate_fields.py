@@ -14,6 +14,7 @@ from napari_omezarr.errors import (
     MetadataError,
     NodeNotFoundError,
     OMEZarrError,
+    OutgrownError,
     UnsupportedDataError,
 )
 from napari_omezarr.metadata import Image, Well, fit_axes
@@ -565,7 +566,7 @@ class FieldTile:
         except MisfitError as error:
             raise self.misfit(str(error)) from None
 
-    def misfit(self, said: str) -> UnsupportedDataError:
+    def misfit(self, said: str) -> OutgrownError:
         """Say what has no room, and have room for it when the plate is opened again."""
         opening = self.fields.documents.opening
         plate = misfits.setdefault(opening.location.display, {})
@@ -573,7 +574,7 @@ class FieldTile:
             plate[self.path] = None
         action = "Open the plate again: there is room for it then."
         url = opening.place(self.group).display
-        return UnsupportedDataError(f"{self} {said}.", action=action, url=url)
+        return OutgrownError(f"{self} {said}.", action=action, url=url)
 
 
 reaches: dict[str, tuple[int, int]] = {}

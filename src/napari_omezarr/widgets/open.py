@@ -21,7 +21,11 @@ from qtpy.QtCore import QTimer
 
 from napari_omezarr.claims import place_of
 from napari_omezarr.display import attach
-from napari_omezarr.display.notifications import show_error, show_info, show_warning
+from napari_omezarr.display.notifications import (
+    show_error,
+    show_info,
+    show_warning,
+)
 from napari_omezarr.display.sign import canvas_sign
 from napari_omezarr.errors import (
     ImageChoiceError,

@@ -62,11 +62,12 @@ def show_in(layers: Sequence[Layer], address: str, system: str) -> Task:
     # Those that were opened otherwise, as one level of the image, are read so again.
     options = record_of(wanted[0]).get("options", {}) if wanted else {}
     alike = [w for w in wanted if record_of(w).get("options", {}) == options]
-    read = partial(_read, address, {**options, "coordinate_system": system})
+    read = partial(read_as, address, {**options, "coordinate_system": system})
     return Task(read).start(partial(_place, alike))
 
 
-def _read(address: str, options: Mapping[str, Any]) -> tuple[LayerSpec, ...]:
+def read_as(address: str, options: Mapping[str, Any]) -> tuple[LayerSpec, ...]:
+    """Read what layers of an image are to be, opened with certain options; blocks."""
     from napari_omezarr.reading import ReadOptions
 
     from .open import open_place

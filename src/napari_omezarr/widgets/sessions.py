@@ -68,7 +68,7 @@ def session_of(viewer: ViewerModel) -> tuple[Session, int]:
     kept = [layer for layer in layers if _is_kept(layer)]
     camera, dims = viewer.scene.camera, viewer.dims
     session = Session(
-        tuple(map(_described, kept)),
+        tuple(map(described, kept)),
         {
             "center": [float(at) for at in camera.center],
             "zoom": float(camera.zoom),
@@ -88,7 +88,8 @@ def _is_kept(layer: Layer) -> bool:
     return bool(record.get("address")) and "region" not in record
 
 
-def _described(layer: Layer) -> SessionLayer:
+def described(layer: Layer) -> SessionLayer:
+    """Describe a layer: where it is from, and how it looks."""
     record = record_of(layer)
     looks = {name: _plain(getattr(layer, name)) for name in (*_COMMON, *_PLACED)}
     looks["affine"] = _plain(layer.affine.affine_matrix)
@@ -179,14 +180,14 @@ def _show(
         for layer in layers:
             made.setdefault(_identity(layer, system), []).append(layer)
     missing = 0
-    for described in session.layers:
-        found = made.get(_wanted(described))
+    for wish in session.layers:
+        found = made.get(_wanted(wish))
         layer = found.pop(0) if found else None
         if layer is None:
             missing += 1
             continue
         viewer.add_layer(layer)
-        dress(layer, described.looks)
+        dress(layer, wish.looks)
     _look(viewer, session)
     if missing:
         show_warning(f"{missing} layers of the session are no longer there.")

@@ -28,9 +28,10 @@ from napari_omezarr.reading import ReadOptions
 from .fields import ChoiceField, form_rows, show_focus
 from .open import make_layer, open_place
 from .open_options import OpenOptions, with_options
-from .placement import show_in, systems_of
+from .placement import read_as, show_in, systems_of
 from .qt_async import Task, failure
 from .quantities import shape_text
+from .sessions import described, dress
 from .viewer_layers import (
     bare_layers,
     image_address,
@@ -40,6 +41,7 @@ from .viewer_layers import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from concurrent.futures import Future
 
     import napari.viewer
@@ -235,3 +237,69 @@ def show_differently(viewer: napari.viewer.Viewer) -> ShowAgainForm | None:
     form = ShowAgainForm(viewer, chosen[-1], main_window())
     form.show()
     return form
+
+
+# What has changed since it was opened, in place of the layers that show it.
+
+_PLACE = ("scale", "translate", "rotate", "shear", "affine", "locked_data_level")
+
+
+def open_again(viewer: ViewerModel, about: str = "") -> list[Task]:
+    """Open images anew, in place of their layers and looking as these do; not at once.
+
+    They are those of the selected layers, or that lie at or above an address.
+    """
+    layers = [layer for layer in bare_layers(viewer.layers) if image_address(layer)]
+    if about:
+        chosen = [y for y in layers if f"{about}/".startswith(f"{image_address(y)}/")]
+    else:
+        images = {image_address(y) for y in layers if y in viewer.layers.selection}
+        chosen = [layer for layer in layers if image_address(layer) in images]
+    if not chosen:
+        show_error(_NONE)
+    alike: dict[str, list[Layer]] = {}
+    for layer in chosen:
+        opened = (image_address(layer), record_of(layer).get("options") or {})
+        alike.setdefault(repr(opened), []).append(layer)
+    return [
+        Task(
+            partial(
+                read_as,
+                image_address(some[0]),
+                {
+                    **(record_of(some[0]).get("options") or {}),
+                    "coordinate_system": record_of(some[0]).get("coordinate_system"),
+                },
+            )
+        ).start(partial(_take_places, viewer, some))
+        for some in alike.values()
+    ]
+
+
+def _take_places(
+    viewer: ViewerModel,
+    layers: Sequence[Layer],
+    outcome: Future[tuple[LayerSpec, ...]],
+) -> None:
+    error = failure(outcome)
+    if error is not None:
+        show_error(str(error))
+        return
+    specs = {_identity(_record(spec)): spec for spec in outcome.result()}
+    gone = 0
+    for layer in (layer for layer in layers if layer in viewer.layers):
+        spec = specs.get(_identity(record_of(layer)))
+        if spec is None:
+            gone += 1
+            continue
+        with source_of(place_of(image_address(layer))):
+            new = make_layer(spec)
+        looks = described(layer).looks
+        dress(new, {key: look for key, look in looks.items() if key not in _PLACE})
+        at, selected = viewer.layers.index(layer), layer in viewer.layers.selection
+        viewer.layers.remove(layer)
+        viewer.layers.insert(at, new)
+        if selected:
+            viewer.layers.selection.add(new)
+    if gone:
+        show_error(f"{gone} layers of the image are no longer there.")
