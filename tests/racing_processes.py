@@ -97,6 +97,24 @@ def clasher(number: int, ready: Callable[[], None], options: dict[str, Any]) -> 
     return 0
 
 
+def appender(number: int, ready: Callable[[], None], options: dict[str, Any]) -> Any:
+    """Append planes of its own, again and again; gives what it was refused with."""
+    from napari_omezarr.errors import ConflictError, TargetClaimedError
+    from napari_omezarr.writing import append
+
+    plane, refused = np.full(options["shape"], number + 1, np.uint16), set()
+    ready()
+    for _ in range(options["turns"]):
+        while True:
+            try:
+                append(options["place"], plane)
+                break
+            except (TargetClaimedError, ConflictError) as error:
+                refused.add(type(error).__name__ if error.action else "no action")
+                time.sleep(0.002 * (number + 1))  # no crowd that always meets again
+    return sorted(refused)
+
+
 def annotator(number: int, ready: Callable[[], None], options: dict[str, Any]) -> Any:
     """Add labels of a name of its own, and change how a channel of its own looks."""
     from napari_omezarr.writing import add_labels, parsed, update_rendering
@@ -130,7 +148,9 @@ def saver(number: int, ready: Callable[[], None], options: dict[str, Any]) -> An
     return "saved"
 
 
-RACERS = {each.__name__: each for each in (patcher, clasher, annotator, saver)}
+RACERS = {
+    each.__name__: each for each in (patcher, clasher, appender, annotator, saver)
+}
 
 
 # The process that forks.

@@ -149,3 +149,25 @@ def test_labels_and_looks_of_several_people_are_all_there(version, races, tmp_pa
 def _plain(options):
     kept = ("name", "colormap", "contrast_limits", "metadata", "scale", "translate")
     return {key: options[key] for key in kept if key in options}
+
+
+@pytest.mark.parametrize("where", ["disk", "bucket"])
+def test_of_those_who_append_one_does_at_a_time(where, races, tmp_path, request):
+    """Each is told that another is at it, and whoever was told "done" is there."""
+    place = str(tmp_path / "film.ome.zarr")
+    if where == "bucket":
+        place = request.getfixturevalue("s3_place")
+    turns, side = max(2, TURNS // 6), 32
+    write_image(np.zeros((1, side, side), "u2"), place, "tyx", levels=2, chunks=16)
+    refused = races.run(
+        "appender", PEOPLE, place=place, shape=[side, side], turns=turns
+    )
+    assert all(set(r) <= {"TargetClaimedError", "ConflictError"} for r in refused)
+    finest, coarser = (np.asarray(level) for level in read_layers(place)[0][0])
+    assert finest.shape == (1 + PEOPLE * turns, side, side)
+    for levels in (finest, coarser):
+        assert (levels == levels[:, :1, :1]).all()  # no plane is of two people
+        values, counts = np.unique(levels[1:, 0, 0], return_counts=True)
+        assert list(values) == list(range(1, PEOPLE + 1))
+        assert set(counts) == {turns}
+    assert (finest[:, 0, 0] == coarser[:, 0, 0]).all()

@@ -1,0 +1,61 @@
+"""Make the picture of an edited region that is written back, from the running program.
+
+There must be a display (``scripts/headless`` makes one)::
+
+    scripts/headless .venv/bin/python scripts/pictures_editing.py
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+# First, for it sets what napari must find.
+from pictures import FOLDER, until, wait
+
+# isort: split
+
+import imageio.v3 as imageio
+import napari
+
+from napari_omezarr.samples import write_cells
+
+
+def main() -> None:
+    """Paint into labels of a region, and ask what would be written."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "cells.ome.zarr"
+        write_cells(place, shape=(8, 256, 256))
+        viewer = napari.Viewer(show=False)
+        viewer.window.resize(1250, 820)
+        viewer.show()
+        viewer.open(str(place), plugin="napari-omezarr")
+        until(lambda: len(viewer.layers) == 3)
+        _, dock = viewer.window.add_plugin_dock_widget(
+            "napari-omezarr", "OME-Zarr region"
+        )
+        dock.form.layer.value = viewer.layers["nuclei"]
+        dock.form.level.value = 0
+        dock.load()
+        until(lambda: not dock.busy)
+        layer = viewer.layers["nuclei region"]
+        viewer.layers.selection = {layer}
+        layer.data[:, 90:130, 90:150] = layer.data.max() + 1
+        layer.refresh()
+        press(dock.edits, "&Write back…")
+        until(lambda: "edited pixels" in dock.edits.text.text())
+        wait(1)
+        picture = viewer.screenshot(canvas_only=False, flash=False)[..., :3]
+        imageio.imwrite(FOLDER / "write-back.png", picture)
+        viewer.close()
+
+
+def press(panel: Any, name: str) -> None:
+    """Press a button of the panel once it is there."""
+    until(lambda: name in [button.text() for button in panel.buttons])
+    next(each for each in panel.buttons if each.text() == name).click()
+
+
+if __name__ == "__main__":
+    main()
