@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, Any, Protocol
@@ -178,7 +178,10 @@ class ShardIndex:
     table: np.ndarray  # offset and length, by a chunk's position in C order
     etag: str
     size: int | None  # bytes of the whole object, if they are known
-    layout: ShardLayout
+    # Where chunks can lie, and how long they can be: looked at for each of them.
+    first: int
+    last: int | None
+    longest: int
     name: str
 
     @classmethod
@@ -194,7 +197,11 @@ class ShardIndex:
         except ValueError as error:
             raise _damaged(name) from error
         table = np.frombuffer(body, layout.index_dtype).reshape(-1, 2)
-        return cls(table, etag, size, layout, name)
+        first = 0 if layout.index_at_end else layout.index_size
+        last = size
+        if size is not None and layout.index_at_end:
+            last = size - layout.index_size
+        return cls(table, etag, size, first, last, layout.longest_chunk, name)
 
     def extent(self, position: int) -> tuple[int, int] | None:
         """Give where a chunk begins and ends; None if it is missing.
@@ -204,18 +211,12 @@ class ShardIndex:
         StoreError
             It cannot lie there, or be so long.
         """
-        offset, length = map(int, self.table[position])
+        offset, length = self.table[position].tolist()
         if offset == length == MISSING:
             return None
-        layout = self.layout
         stop = offset + length
-        first, last = 0, self.size
-        if not layout.index_at_end:
-            first = layout.index_size
-        elif last is not None:
-            last -= layout.index_size
-        outside = offset < first or (last is not None and stop > last)
-        if outside or stop >= 2**63 or not 0 < length <= layout.longest_chunk:
+        outside = offset < self.first or (self.last is not None and stop > self.last)
+        if outside or stop >= 2**63 or not 0 < length <= self.longest:
             raise _damaged(self.name)
         return offset, stop
 
@@ -498,8 +499,7 @@ class ShardReader:
         # Without a version nobody could tell later that it is no longer right.
         if etag:
             # A copy: the view would keep all of a shard that was read whole.
-            table = index.table.copy()
-            self._keep(key, ShardIndex(table, etag, size, self.layout, index.name))
+            self._keep(key, replace(index, table=index.table.copy()))
         return index
 
     def _keep(self, key: str, index: ShardIndex | None) -> None:
@@ -560,10 +560,10 @@ class ShardReader:
             reading.left = len(reading.parts)
             for part in reading.parts:
                 wanted.setdefault(part.chunk, []).append((reading, part))
-        chunks = []
+        chunks, grid = [], self.layout.grid
         for chunk, wanting in wanted.items():
             try:
-                position = _position(chunk, self.layout.grid)
+                position = _position(chunk, grid)
                 extent = index.extent(position) if index else None
             except StoreError as error:
                 for reading, _ in wanting:
