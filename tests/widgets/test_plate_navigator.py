@@ -10,6 +10,7 @@ import pytest
 from gui_steps import until
 from napari_omezarr import Location, write_plate
 from napari_omezarr.display import wait_until_sharp
+from napari_omezarr.errors import UnsupportedDataError
 from napari_omezarr.pyramid import WellGrid
 from servers.plates import PlateServer
 
@@ -115,6 +116,28 @@ def test_the_dock_leads_back_to_the_plate_and_opens_what_the_filter_leaves(
     assert navigator.mosaic is plate_of(viewer.layers[-1])
     navigator.filter.clear()
     assert not navigator.only.isEnabled()
+
+
+def test_a_plate_without_room_for_a_well_is_opened_again_by_a_button(
+    make_napari_viewer, qtbot, http_server, tmp_path
+):
+    place, sizes = tmp_path / f"{tmp_path.name}.zarr", [(16, 16)] * 15
+    wells = {f"A{n}": np.ones(size, np.uint8) for n, size in enumerate(sizes, 1)}
+    write_plate(wells | {"A8": np.ones((40, 40), np.uint8)}, place, axes="yx")
+    viewer = make_napari_viewer()
+    address = Location.parse(f"{http_server.url}/{place.name}")
+    add_layers(viewer, open_place(address))
+    navigator = PlateNavigator(viewer)
+    qtbot.addWidget(navigator)
+    assert navigator.again.isHidden()
+    with pytest.raises(UnsupportedDataError, match="Well A/8"):
+        navigator.mosaic[...]
+    until(qtbot, lambda: not navigator.again.isHidden())
+    navigator.again.click()
+    until(qtbot, lambda: len(viewer.layers) == 2)
+    viewer.layers.selection.active = viewer.layers[1]
+    assert navigator.mosaic.fields.grid.cell == (40, 40)
+    assert navigator.mosaic[...].sum() == 40 * 40 + 14 * 16 * 16
 
 
 def test_colours_filter_and_legend_and_a_well_that_is_missing(shown, qtbot):

@@ -225,11 +225,14 @@ class PlateDocuments:
     ----------
     states : dict
         ``loaded``, ``missing`` or ``broken``, by the path of each well looked at.
+    lacks_room : bool
+        Something had no place, and has one when the plate is opened again.
     """
 
     opening: Opening
     zarr_format: int
     states: dict[str, str] = field(default_factory=dict)
+    lacks_room: bool = False
     _wells: Shared[Well | None] = field(default_factory=lambda: _few())
     _images: Shared[Multiscale | None] = field(default_factory=lambda: _few())
     _alike: dict[bytes, Any] = field(default_factory=dict)
@@ -438,6 +441,7 @@ class PlateFields:
         size = self.expected.shapes[0][-2:]
         far = [round(max(o[n] for o in offsets)) + size[n] for n in (0, 1)]
         if any(end > held for end, held in zip(far, self.grid.cell, strict=True)):
+            self.documents.lacks_room = True
             known = reaches.get(self.address, (0, 0))
             reaches[self.address] = max(far[0], known[0]), max(far[1], known[1])
 
@@ -446,6 +450,7 @@ class PlateFields:
         room = len(self.choice.fields)
         most = max(len(images_of(well, a)) for a in self.choice.acquisitions)
         if self.choice.is_whole and most > room:
+            self.documents.lacks_room = True
             field_counts[self.address] = max(most, field_counts.get(self.address, 0))
             said = f"Well {name} has {most} fields, and there is room for {room}: "
             self.documents.note(name, "more", f"{said}open the plate again for all.")
@@ -569,6 +574,7 @@ class FieldTile:
     def misfit(self, said: str) -> OutgrownError:
         """Say what has no room, and have room for it when the plate is opened again."""
         opening = self.fields.documents.opening
+        self.fields.documents.lacks_room = True
         plate = misfits.setdefault(opening.location.display, {})
         if len(plate) < _MOST_MISFITS:
             plate[self.path] = None

@@ -70,13 +70,14 @@ class PlateNavigator(QWidget):
         self.only = QPushButton("Open these", self)
         self.which = QComboBox(self)
         self.names = QCheckBox("Well names", self)
+        self.again = QPushButton("Open again", self)
         self.back = QPushButton("Its plate", self)
         self.save = QPushButton("Save labels", self)
         self.message = QLabel(self)
         self._arrange()
         self._connect()
         self._timer = QTimer(self)
-        self._timer.timeout.connect(self.map.update)
+        self._timer.timeout.connect(self._tick)
         self._timer.start(_LOOK_AGAIN)
         self._look_for_plate()
 
@@ -103,6 +104,9 @@ class PlateNavigator(QWidget):
         middle.addWidget(self.names)
         middle.addStretch()
         middle.addWidget(self.which)
+        self.again.setToolTip("Not all of the plate has room: open it again for that")
+        self.again.hide()
+        bottom.addWidget(self.again)
         bottom.addStretch()
         bottom.addWidget(self.save)
         bottom.addWidget(self.back)
@@ -123,10 +127,17 @@ class PlateNavigator(QWidget):
         self.filter.textChanged.connect(self._refilter)
         self.only.clicked.connect(self.open_filtered)
         self.names.toggled.connect(self.show_names)
+        self.again.clicked.connect(self.open_again)
         self.back.clicked.connect(self.open_plate)
         self.save.clicked.connect(self.save_labels)
         on_layers_changed(self._viewer, self._look_for_plate)
         self._viewer.layers.selection.events.active.connect(self._look_for_plate)
+
+    def _tick(self) -> None:
+        """Show what was found out of the wells that were looked at meanwhile."""
+        self.map.update()
+        documents = _documents(self._mosaic)
+        self.again.setVisible(documents is not None and documents.lacks_room)
 
     # Which plate.
 
@@ -202,8 +213,14 @@ class PlateNavigator(QWidget):
         if self._mosaic is None or not self._kept:
             return
         count = len(self._kept)
-        work = partial(_opened_again, self._mosaic.fields, self._kept)
+        options = {"rows": None, "columns": None, "wells": self._kept}
+        work = partial(_opened_again, self._mosaic.fields, options)
         self._start(work, f"Opening {count:,} well{'' if count == 1 else 's'} …")
+
+    def open_again(self) -> None:
+        """Open the plate again, as it was, with room for what had none."""
+        if self._mosaic is not None:
+            self._start(partial(_opened_again, self._mosaic.fields, {}), "Opening …")
 
     def open_plate(self) -> None:
         """Show the plate that the active layer's well or field belongs to."""
@@ -422,13 +439,12 @@ def _is_number(text: str) -> bool:
     return text.replace(".", "", 1).replace("-", "", 1).isdigit()
 
 
-def _opened_again(fields: Any, wells: tuple[str, ...]) -> Opened:
-    """Open some wells of a plate, with the fields that it was opened with; blocks."""
+def _opened_again(fields: Any, changes: Mapping[str, Any]) -> Opened:
+    """Open a plate as it was opened but for some options; blocks."""
     from .open import open_place
 
     opening = fields.documents.opening
-    options = replace(opening.options, rows=None, columns=None, wells=wells)
-    return open_place(opening.location, options)
+    return open_place(opening.location, replace(opening.options, **changes))
 
 
 def _opened(fields: Any, place: Place, number: int | None) -> Opened:
