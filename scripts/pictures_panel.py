@@ -25,7 +25,11 @@ from qtpy.QtGui import QImage, QPainter
 from napari_omezarr.connections import Connection, ConnectionFile, Profile
 from napari_omezarr.demo.server import S3Server
 from napari_omezarr.location import Location
-from napari_omezarr.user_files import CACHE_VARIABLE, FOLDER_VARIABLE
+from napari_omezarr.user_files import (
+    CACHE_VARIABLE,
+    FOLDER_VARIABLE,
+    configuration_folder,
+)
 from napari_omezarr.widgets.browser.connection_editor import ConnectionEditor
 from napari_omezarr.widgets.browser.forms import CopyForm
 from napari_omezarr.widgets.browser.table_form import TableForm
@@ -101,8 +105,19 @@ def forms(viewer: napari.Viewer, browser: Browser, lab: Profile) -> list[QImage]
     copy = CopyForm(browser.navigation.locate, source=source, parent=browser)
     copy.target.line.set_address(f"/data/{IMAGE}")
     table = TableForm(viewer, browser.navigation.locate, parent=browser)
+    rows = "label_id,area,phase\n" + "".join(
+        f"{n},{900 - 7 * n},G1\n" for n in range(1, 9)
+    )
+    file = configuration_folder() / "nuclei.csv"
+    file.write_text(rows)
+    table.place.take_chosen(str(file))
+    table.look_or_add()
+    until(lambda: not table.busy)
+    # The folder is another at each run; a change of the line forgets the table.
+    table.place.line.blockSignals(True)
+    table.place.line.setText("/data/nuclei.csv")
     made = []
-    for form, height in ((editor, HEIGHT + 80), (copy, 180), (table, 200)):
+    for form, height in ((editor, HEIGHT + 80), (copy, 180), (table, 380)):
         form.show()
         form.resize(WIDTH, height)
         wait(0.5)

@@ -25,7 +25,7 @@ from napari_omezarr.location import Location
 from napari_omezarr.samples import write_cells
 from napari_omezarr.widgets.browser.controls import MINIMUM_WIDTH
 from napari_omezarr.widgets.browser.forms import DeleteForm, folder_form, rename_form
-from napari_omezarr.widgets.fields import FocusRing
+from napari_omezarr.widgets.fields import FocusRing, Folded
 from napari_omezarr.widgets.plate_navigator import PlateNavigator
 from napari_omezarr.widgets.qt_async import pending
 from napari_omezarr.widgets.roi_dock import RoiDock
@@ -165,3 +165,11 @@ def tab_reaches_all(form: QWidget, qtbot: QtBot) -> None:
     assert not [(type(w).__name__, name_of(w)) for w in missed]
     rings = [r for r in form.findChildren(FocusRing) if r.isVisible()]
     assert len(rings) == 1
+
+
+def test_what_unfolds_shows_which_way(qtbot: QtBot) -> None:
+    part = Folded("More")
+    qtbot.addWidget(part)
+    assert part.text() == "▸ More"
+    part.expand(animate=False)
+    assert part.text() == "▾ More"

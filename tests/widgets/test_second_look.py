@@ -41,6 +41,13 @@ def test_details_get_the_room_that_rows_do_not_need(qtbot: QtBot, images: Path) 
     above, below = browser.splitter.sizes()
     assert above <= 120
     assert below > 400
+    # Rows that unfold get theirs.
+    browser.tree.expand(row(browser, "cells.zarr"))
+    settled(qtbot, browser)
+    unfolded, _ = browser.splitter.sizes()
+    assert unfolded > above
+    browser.tree.collapse(row(browser, "cells.zarr"))
+    assert browser.splitter.sizes()[0] == above
     # A folder has little to tell, and leaves the room to the rows.
     browser.tree.choose(row(browser, "empty"))
     above, below = browser.splitter.sizes()

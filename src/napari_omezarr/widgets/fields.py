@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, QRectF, Qt, Signal, SignalInstance
-from qtpy.QtGui import QPainter, QPen
+from qtpy.QtGui import QIcon, QPainter, QPen
 from qtpy.QtWidgets import (
     QApplication,
     QCheckBox,
@@ -200,9 +200,21 @@ def form_rows(
     return widget, layout
 
 
-def folded(title: str, parent: QWidget | None = None) -> QCollapsible:
-    """Make a part that unfolds; its mark points to the right while it is closed."""
-    return QCollapsible(title, parent, expandedIcon="▾", collapsedIcon="▸")
+class Folded(QCollapsible):
+    """A part that unfolds; its mark points to the right while it is closed.
+
+    superqt paints marks in the colour that text had when they were made: another
+    than the theme's. So this one is a letter of the text.
+    """
+
+    def __init__(self, title: str, parent: QWidget | None = None) -> None:
+        super().__init__(title, parent, expandedIcon=QIcon(), collapsedIcon=QIcon())
+        self._title = title
+        self.toggled.connect(self._mark)
+        self._mark(False)
+
+    def _mark(self, is_open: bool) -> None:
+        self.setText(f"{'▾' if is_open else '▸'} {self._title}")
 
 
 def heading(text: str) -> QLabel:

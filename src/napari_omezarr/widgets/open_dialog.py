@@ -13,6 +13,7 @@ from qtpy.QtGui import QGuiApplication, QKeySequence
 from qtpy.QtWidgets import (
     QComboBox,
     QDialog,
+    QGridLayout,
     QHBoxLayout,
     QLabel,
     QLineEdit,
@@ -79,11 +80,11 @@ class PlateChoice(QWidget):
         self.acquisition = QLineEdit(self)
         self.acquisition.setPlaceholderText("Acquisition")
         self.acquisition.setAccessibleName("Acquisition of a plate")
-        layout = QHBoxLayout(self)
+        layout = QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.wells, 3)
-        layout.addWidget(self.fields, 1)
-        layout.addWidget(self.acquisition, 1)
+        layout.addWidget(self.wells, 0, 0, 1, 2)
+        layout.addWidget(self.fields, 1, 0)
+        layout.addWidget(self.acquisition, 1, 1)
 
     def options(self) -> dict[str, Any]:
         """Give what was chosen, as options of reading."""

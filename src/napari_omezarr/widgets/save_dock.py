@@ -22,7 +22,7 @@ from napari_omezarr.errors import OMEZarrError, RefusedChunksError, WriteCancell
 from napari_omezarr.user_files import Recents, without_secrets
 
 from .background_save import Saving, explained
-from .fields import folded, show_focus
+from .fields import Folded, show_focus
 from .qt_async import DebouncedTask, Task
 from .save_model import (
     SaveAction,
@@ -110,7 +110,7 @@ class SaveView:
         self.message = sentence_label(self._inner)
         self.open = QPushButton("&Open it", self._inner)
         self.copy = QPushButton("Co&py address", self._inner)
-        self.options = folded("Options", self._inner)
+        self.options = Folded("Options", self._inner)
         self._arrange(owner)
         self.plan.setVisible(True)
         self.progress.hide()

@@ -7,6 +7,7 @@ import weakref
 
 import numpy as np
 import pytest
+import qtpy
 from napari.components import Dims
 from napari.layers import Image, Labels
 from napari.settings import get_plugin_settings, get_settings
@@ -474,10 +475,21 @@ def test_removing_a_layer_drops_what_it_waits_for_and_adding_it_again_shows_it(
     assert np.array_equal(picture(layer), exact(layer, levels, plane))
 
 
+def napari_lets_go(viewer):
+    """Whether a layer that has nothing to do with us is freed when it is removed."""
+    plain = weakref.ref(viewer.add_image(np.zeros((3, 8, 8))))
+    viewer.layers.remove(plain())
+    gc.collect()
+    return plain() is None
+
+
 def test_a_layer_that_is_gone_leaves_nothing_behind(make_napari_viewer, gate):
     # Not on screen: vispy frees GL buffers when garbage is collected, and with a
     # software renderer the next draw may then crash, whatever the layers are.
     sync_viewer = make_napari_viewer()
+    if not napari_lets_go(sync_viewer):
+        assert qtpy.PYSIDE6
+        pytest.skip("napari keeps every layer that was in a viewer, under this Qt")
     gate.open()
     levels = pyramid(noise(3, 256, 256), (1, 64, 64), gate)
     kept = pyramid(noise(3, 256, 256), (1, 64, 64), gate)

@@ -165,6 +165,8 @@ class Browser(QWidget):
         tree.current.connect(self._show_row)
         tree.chosen.connect(self._open_row)
         tree.selected.connect(self._offer_actions)
+        for signal in (tree.expanded, tree.collapsed, rows.rowsInserted):
+            signal.connect(self._share_height)
         tree.files_wanted.connect(lambda: self.buttons.show_files.setChecked(True))
         tree.customContextMenuRequested.connect(self._show_menu)
         rows.changed.connect(self._show_state)
@@ -221,6 +223,10 @@ class Browser(QWidget):
         else:
             self.details.display(entry)
             self.splitter.share()
+
+    def _share_height(self, *_: object) -> None:
+        """Give rows that came, or went, the height that they need."""
+        self.splitter.share()
 
     def _offer_actions(self) -> None:
         """Offer what can be done with the rows that are chosen."""

@@ -30,10 +30,10 @@ from napari_omezarr.errors import OptionError
 from napari_omezarr.widgets.fields import (
     ChoiceField,
     FileField,
+    Folded,
     SecretField,
     SwitchField,
     TextField,
-    folded,
     form_rows,
 )
 from napari_omezarr.widgets.qt_async import FutureWatcher, Task, failure
@@ -103,7 +103,7 @@ class ConnectionForm:
         seldom, _ = form_rows(
             (self.style, self.ca_file, self.unverified, self.requester_pays)
         )
-        self.more = folded("More")
+        self.more = Folded("More")
         self.more.addWidget(seldom)
         self._explain()
         self.sign_in.changed.connect(self._show_fields)
