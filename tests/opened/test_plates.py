@@ -203,7 +203,7 @@ def test_labels_of_the_picture_go_into_the_fields_they_lie_on(tmp_path):
 def test_a_table_of_files_becomes_a_plate_by_the_command(tmp_path):
     tifffile = pytest.importorskip("tifffile")
     tifffile.imwrite(tmp_path / "one.tif", field(1))
-    write_cells(tmp_path / "two.zarr", shape=(1, 64, 96))
+    write_cells(tmp_path / "two.zarr", shape=(2, 64, 96))
     with (tmp_path / "plate.csv").open("w", newline="") as file:
         table = csv.writer(file)
         table.writerows([["Well", "Path"], ["A01", "one.tif"], ["B02", "two.zarr"]])
