@@ -238,6 +238,8 @@ def test_a_folder_is_served_to_viewers_of_the_web(image, tmp_path):
                 assert answer.status == 206
                 assert answer.headers["Access-Control-Allow-Origin"] == "*"
                 assert len(answer.read()) == 4
+            taken = address.rpartition("/")[0].rpartition(":")[2]
+            assert "--port 0" in run("serve", folder, "--port", taken, code=2)
             for path in ("nothing", "%2e%2e/secret", "..%2fsecret"):
                 with pytest.raises(HTTPError, match="404"):
                     urlopen(f"{address}/{path}", timeout=30)

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 @click.option(
     "--pattern", default="", metavar="'*.tif'", help="Which files of folders."
 )
-@click.option("--merge", metavar="NAMES", help="Like '{name}_t{t}_{c}.tif'; see below.")
+@click.option("--merge", metavar="NAMES", help="Like '{name}_t{t}_{c}.tif'; see above.")
 @click.option("--plate", is_flag=True, help="TARGET is a plate; {well} says where.")
 @click.option(
     "--table",

@@ -38,7 +38,11 @@ def save_options(command: Callable[..., Any]) -> Callable[..., Any]:
     sizes = "AXIS=N,..."
     for option in reversed(
         (
-            click.option("--version", type=click.Choice(["0.4", "0.5", "0.6"])),
+            click.option(
+                "--version",
+                type=click.Choice(["0.4", "0.5", "0.6"]),
+                help="Of OME-Zarr; 0.5 unless the source has another.",
+            ),
             click.option("--chunks", metavar=sizes, help="Like z=1,y=512,x=512."),
             click.option("--shards", metavar=sizes, help="Or yes, or no."),
             click.option("--codec", help="zstd, blosc-zstd, blosc-lz4, gzip, none."),
@@ -52,12 +56,20 @@ def save_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 help="Keep the coarser resolutions of the input.",
             ),
             click.option(
-                "--existing", type=click.Choice(["refuse", "replace", "beside"])
+                "--existing",
+                type=click.Choice(["refuse", "replace", "beside"]),
+                help="What to do where something is there already.",
             ),
             click.option(
-                "--unfinished", type=click.Choice(["refuse", "resume", "remove"])
+                "--unfinished",
+                type=click.Choice(["refuse", "resume", "remove"]),
+                help="What to do with a save there that broke off.",
             ),
-            click.option("--verify", type=click.Choice(["sample", "all", "none"])),
+            click.option(
+                "--verify",
+                type=click.Choice(["sample", "all", "none"]),
+                help="How much is read back and compared.",
+            ),
             click.option("--workers", type=int, help="Blocks in work at a time."),
             click.option(
                 "--accept-losses",

@@ -39,10 +39,18 @@ async def _serve(folder: Path, host: str, port: int) -> None:
 
     from aiohttp import web
 
+    from napari_omezarr.errors import OptionError
+
     runner = web.AppRunner(application(folder))
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise OptionError(
+                f"Port {port} of {host} cannot be served at.",
+                action="Choose another; --port 0 takes a free one.",
+            ) from error
         taken = runner.addresses[0][1]
         for line in _links(folder, f"http://{host}:{taken}/{folder.name}"):
             click.echo(line)

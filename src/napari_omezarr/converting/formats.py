@@ -136,6 +136,12 @@ def _reading(location: Location) -> Iterator[None]:
     except (OMEZarrError, CancelledError):
         raise
     except Exception as error:  # any code can be behind a reader
+        if isinstance(error, ImportError) and error.name:
+            raise UnsupportedDataError(
+                f"What reads {location.display} needs {error.name}.",
+                action=f"Install it, like: pip install {error.name.partition('.')[0]}",
+                url=location.display,
+            ) from error
         raise UnsupportedDataError(
             f"{location.display} could not be read ({type(error).__name__}).",
             action="Look whether other programs open it.",

@@ -176,7 +176,8 @@ def _levels(
             yield Ailment(
                 "shape",
                 node.path,
-                f"The levels of {_named(node)} have different numbers of axes.",
+                f"The levels of {node.path or 'the store'} have different numbers of "
+                "axes.",
                 "Convert it from where it was made.",
             )
 
@@ -267,7 +268,7 @@ def _labels(
             yield Ailment(
                 "unlisted label",
                 node.path,
-                f"{path} are labels that {_named(node)} does not list.",
+                f"{path} are labels that {node.path or 'the store'} does not list.",
                 name=name,
                 change=_with_labels(name, listed=True),
             )
@@ -316,8 +317,8 @@ def _stale(nodes: Mapping[str, StoredNode]) -> Iterator[Ailment]:
             yield Ailment(
                 "stale metadata",
                 node.path,
-                f"The consolidated metadata of {_named(node)} are not those of what is "
-                "in it.",
+                f"The consolidated metadata of {node.path or 'the store'} are not "
+                "those of what is in it.",
                 is_stale=True,
             )
 
