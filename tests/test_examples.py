@@ -197,3 +197,12 @@ def test_the_code_about_tables_runs(embryo: Path, tmp_path: Path) -> None:
     napari_omezarr.add_labels(numbers, place, name="cells", features=table)
     names = run_page("docs/tables.md", embryo, tmp_path)
     assert list(names["columns"]["area"]) == list(table["area"])
+
+
+def test_the_code_of_the_trainings_runs(
+    sample: tuple[Path, Cells], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    run_page("docs/training.md", sample[0], tmp_path)
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "(8, 26, 31)"
+    assert said[2] == "['nuclei', 'bright']"

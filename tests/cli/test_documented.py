@@ -18,7 +18,7 @@ from napari_omezarr.samples import write_cells
 from servers.http import FileServer
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("command-line.md", "converting.md", "upkeep.md")
+PAGES = ("command-line.md", "converting.md", "training.md", "upkeep.md")
 NOT_RUN = {"open", "serve", "connections"}
 """They open a window, run until Ctrl-C, or need a connection of the reader's."""
 
