@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
 import textwrap
 
@@ -488,6 +490,113 @@ def test_a_machine_of_amazon(place, http_server, tmp_path, monkeypatch):
         "SignInNeededError"
     }
     assert http_server.requests == []
+
+
+# AWS's chain, each link of it against a stand-in for the service that gives the keys.
+
+GIVEN = f"""
+    <AccessKeyId>{OWNER.key}</AccessKeyId><SecretAccessKey>{OWNER.secret}
+    </SecretAccessKey><SessionToken>given</SessionToken>
+    <Expiration>2099-01-01T00:00:00Z</Expiration>"""
+
+
+def sts(action):
+    body = f"""<{action}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
+        <{action}Result><Credentials>{GIVEN}</Credentials></{action}Result>
+        </{action}Response>"""
+    return faults.Status(200, body.encode())
+
+
+def as_json(key="AccessKeyId", secret="SecretAccessKey", **further):
+    keys = {key: OWNER.key, secret: OWNER.secret, **further}
+    return json.dumps(keys)
+
+
+def by_process(folder, url, monkeypatch):
+    (folder / "keys.json").write_text(as_json(Version=1, SessionToken="given"))
+    script = "import sys; sys.stdout.write(open(sys.argv[1]).read())"
+    (folder / "give.py").write_text(script)
+    command = f'"{sys.executable}" "{folder / "give.py"}" "{folder / "keys.json"}"'
+    monkeypatch.setenv("AWS_PROFILE", "lab")
+    return f"[profile lab]\ncredential_process = {command}", {}
+
+
+def by_container(folder, url, monkeypatch):
+    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{url}/keys")
+    monkeypatch.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "pass")
+    body = as_json(Token="given", Expiration="2099-01-01T00:00:00Z")
+    return "", {"/keys": faults.Status(200, body.encode())}
+
+
+def by_web_identity(folder, url, monkeypatch):
+    (folder / "token").write_text("who I am")
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(folder / "token"))
+    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/reader")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", url)
+    return "", {"*": sts("AssumeRoleWithWebIdentity")}
+
+
+def by_role(folder, url, monkeypatch):
+    monkeypatch.setenv("AWS_PROFILE", "lab")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", url)
+    config = f"""
+        [profile lab]
+        role_arn = arn:aws:iam::123456789012:role/reader
+        source_profile = me
+        region = us-east-1
+        [profile me]
+        aws_access_key_id = {OWNER.key}
+        aws_secret_access_key = {OWNER.secret}
+        """
+    return config, {"*": sts("AssumeRole")}
+
+
+def by_sso(folder, url, monkeypatch):
+    monkeypatch.setenv("AWS_PROFILE", "lab")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SSO", url)
+    # Botocore finds the folder, which is below the person's home, as it is imported.
+    cache = folder / "cache"
+    cache.mkdir()
+    place = "botocore.credentials.SSOProvider._SSO_TOKEN_CACHE_DIR"
+    monkeypatch.setattr(place, str(cache))
+    start = "https://nothing.invalid/start"
+    name = f"{hashlib.sha1(start.encode()).hexdigest()}.json"
+    token = {"accessToken": "whole", "expiresAt": "2099-01-01T00:00:00Z"}
+    (cache / name).write_text(json.dumps(token | {"startUrl": start}))
+    config = f"""
+        [profile lab]
+        sso_account_id = 123456789012
+        sso_role_name = reader
+        sso_region = eu-central-1
+        sso_start_url = {start}
+        """
+    names = {"key": "accessKeyId", "secret": "secretAccessKey"}
+    keys = as_json(**names, sessionToken="given", expiration=4070908800000)
+    body = f'{{"roleCredentials": {keys}}}'
+    return config, {"*": faults.Status(200, body.encode())}
+
+
+@pytest.mark.parametrize(
+    "link", [by_process, by_container, by_web_identity, by_role, by_sso]
+)
+def test_each_link_of_the_chain_signs(
+    link, place, proxy, http_server, configure, tmp_path, monkeypatch
+):
+    config, answers = link(tmp_path, http_server.url, monkeypatch)
+    configure(config=config)
+    for path, answer in answers.items():
+        http_server.fault(path, answer, forever=True)
+    # The server behind knows no such token: what counts is who asks it.
+    proxy.fault("*", faults.Status(200, b"{}"), forever=True)
+    store = open_store(place("private"), retry=QUICK)
+    assert store.fetch(["zarr.json", "0/zarr.json"]) == dict.fromkeys(
+        ["zarr.json", "0/zarr.json"], b"{}"
+    )
+    assert len(http_server.requests) == bool(answers)
+    assert {r.headers["x-amz-security-token"] for r in proxy.requests} == {"given"}
+    asked = {request.headers["authorization"] for request in proxy.requests}
+    assert all(f"Credential={OWNER.key}/" in text for text in asked)
+    assert "given" not in repr(store) + str(store.notes)
 
 
 # Where the bucket is
