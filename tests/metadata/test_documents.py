@@ -19,6 +19,7 @@ from napari_omezarr.metadata import (
     Series,
     Well,
     fit_axes,
+    names_a_kind,
     parse_document,
 )
 
@@ -373,3 +374,27 @@ def test_the_system_asked_for_may_be_in_one_image_of_several() -> None:
     assert len(document.kind.multiscales) == 1
     with pytest.raises(OptionError):
         parse_document(attributes, coordinate_system="moon")
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {},
+        None,
+        [],
+        {"ome": 5},
+        {"ome": {}},
+        {"ome": {"version": "0.5", "series": ["0"]}},
+        {"image-label": {}},
+        {"labels": ["cells"]},
+        {"multiscales": [{"datasets": [{"path": "0"}]}], "ome": {}},
+        plate(),
+        {"something": "else"},
+    ],
+)
+def test_a_kind_is_named_where_one_is_found(attributes):
+    named = names_a_kind(attributes)
+    if isinstance(attributes, dict):
+        assert named == (parse_document(attributes).kind is not None)
+    else:
+        assert not named

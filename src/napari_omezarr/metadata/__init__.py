@@ -10,7 +10,7 @@ from .axes import (
     unit_size,
 )
 from .channels import ResolvedChannel, is_rgb, resolve_channels
-from .document import KINDS, parse_document
+from .document import KINDS, names_a_kind, parse_document
 from .model import (
     Acquisition,
     Axis,
@@ -69,6 +69,7 @@ __all__ = [
     "is_usable_path",
     "known_unit",
     "load_json",
+    "names_a_kind",
     "normalized_unit",
     "parse_document",
     "resolve_channels",

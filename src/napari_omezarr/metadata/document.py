@@ -336,6 +336,14 @@ def parse_document(
     return Document(version, kind, root.value, notes.collected())
 
 
+def names_a_kind(attributes: Any) -> bool:
+    """Say whether attributes name anything of OME-Zarr, without parsing what."""
+    if not isinstance(attributes, Mapping):
+        return False
+    root = _namespace(JsonNode(attributes, "", DocumentNotes("")))
+    return any(root.child(key).exists for key in KINDS)
+
+
 def _namespace(node: JsonNode) -> JsonNode:
     """Return what holds the metadata: ``ome`` (0.5) where it says something."""
     # Attributes with ``ome`` and older metadata beside it belong to a group that was

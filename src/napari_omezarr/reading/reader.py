@@ -27,6 +27,7 @@ from napari_omezarr.metadata import (
     Series,
     Well,
     channel_axis,
+    names_a_kind,
     parse_document,
     resolve_channels,
 )
@@ -186,7 +187,7 @@ def _look_at(opening: Opening, path: str) -> Questions[Node | None]:
 
 
 def _is_told(node: Node | None) -> bool:
-    return node is not None and (node.zarr_format == 3 or kind_of(node) is not None)
+    return node is not None and (node.zarr_format == 3 or names_a_kind(node.attributes))
 
 
 def _is_bare(node: Node) -> bool:
@@ -391,7 +392,7 @@ def _root(opening: Opening) -> Questions[tuple[Node | None, Answers]]:
 def _says_enough(group: GroupNode) -> bool:
     # A zarr 2 array keeps its attributes in .zattrs too, so only a group that is
     # clearly OME-Zarr (or zarr 3, where one document says all) ends the search.
-    return group.zarr_format == 3 or kind_of(group) is not None
+    return group.zarr_format == 3 or names_a_kind(group.attributes)
 
 
 def _open(
