@@ -1,4 +1,4 @@
-"""Text that others wrote, so that Qt shows it as it is: never as markup."""
+"""Text that others wrote: shown as it is, never as markup; sorted as people do."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ _TAG = re.compile(
     rf"<(?=[\s!]*(?:(?:{_ELEMENTS})(?![a-z0-9])|$)|\s*\?xml|!doc)", re.IGNORECASE
 )
 _ENTITY = re.compile(r"&(?=lt;)")
+_PIECES = re.compile(r"\d+|\D+")
 
 
 def plain(text: str) -> str:
@@ -28,3 +29,20 @@ def plain(text: str) -> str:
     True
     """
     return _ENTITY.sub("\uff06", _TAG.sub("\u2039", text))
+
+
+def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
+    """Give what sorts ``t2`` before ``t10``; nothing of no text.
+
+    Examples
+    --------
+    >>> sorted(["t10", "t2", "t"], key=natural_key)
+    ['t', 't2', 't10']
+    """
+    return tuple(map(_piece, _PIECES.findall(text)))
+
+
+def _piece(piece: str) -> tuple[int, int, str]:
+    # No number is made of it: a name may have hundreds of digits.
+    digits = piece.lstrip("0")
+    return (0, len(digits), digits) if piece[0].isdecimal() else (1, 0, piece)

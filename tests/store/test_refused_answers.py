@@ -87,6 +87,7 @@ def test_transient(failure, busy, transient):
 def test_retry_after_in_both_spellings():
     soon = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=90)
     assert failure_of(503, {"Retry-After": "7"}, b"").retry_after == 7
+    assert failure_of(503, {"Retry-After": "\u00b2"}, b"").retry_after == 0
     dated = failure_of(503, {"Retry-After": format_datetime(soon, usegmt=True)}, b"")
     assert 60 < dated.retry_after <= 90
 

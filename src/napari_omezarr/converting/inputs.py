@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from napari_omezarr.doors import guarded
 from napari_omezarr.errors import NodeNotFoundError
 from napari_omezarr.location import NODE_DOCUMENTS, Location
+from napari_omezarr.plain_text import natural_key
 from napari_omezarr.store import open_lister, open_store, run
 
 from .formats import is_known, is_zarr_name, stem_of
@@ -81,12 +82,6 @@ def find_inputs(
     return list(found.values())
 
 
-def natural(text: str) -> tuple[tuple[int, int, str], ...]:
-    """Give a key that sorts ``a2`` before ``a10``."""
-    parts = re.split(r"(\d+)", text)
-    return tuple((0, int(p), p) if p.isdigit() else (1, 0, p) for p in parts if p)
-
-
 def _split(source: str) -> tuple[str, str]:
     """Part a source into a place and the pattern in its last parts, if it has one."""
     magic = re.compile(r"[*\[]" if "://" in source else r"[*?\[]")
@@ -109,7 +104,7 @@ def _below(
         return
     deep = not pattern.startswith("/") or "**" in pattern
     found = _walk(place, "", _DEEPEST if deep else pattern.count("/") - 1, apart)
-    for name in sorted(found, key=natural):
+    for name in sorted(found, key=natural_key):
         if _matches(name, pattern):
             yield ConvertInput(place / name, name)
 

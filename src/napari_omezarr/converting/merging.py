@@ -16,6 +16,7 @@ import numpy as np
 
 from napari_omezarr.errors import OptionError, UnsupportedDataError
 from napari_omezarr.metadata import Axis
+from napari_omezarr.plain_text import natural_key
 from napari_omezarr.writing import (
     Channels,
     ImageSpec,
@@ -26,7 +27,7 @@ from napari_omezarr.writing import (
 )
 
 from .formats import read_images
-from .inputs import ConvertInput, natural
+from .inputs import ConvertInput
 from .tiff import TiffArray
 
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ def read_merged(merged: MergedInput, choices: ReadChoices) -> list[Any]:
         taken[place] = file
     return [
         _one_field(fields[key], axes, choices, key)
-        for key in sorted(fields, key=natural)
+        for key in sorted(fields, key=natural_key)
     ]
 
 
@@ -219,11 +220,11 @@ def _one_field(
     name: str,
 ) -> ImageSpec:
     values = [
-        sorted({place[i] for place in files}, key=natural) for i in range(len(axes))
+        sorted({place[i] for place in files}, key=natural_key) for i in range(len(axes))
     ]
     first: dict[str, ImageSpec] = {}
     channel = axes.index("c") if "c" in axes else None
-    for place in sorted(files, key=lambda place: [natural(part) for part in place]):
+    for place in sorted(files, key=lambda place: [natural_key(part) for part in place]):
         key = place[channel] if channel is not None else ""
         if key not in first:
             first[key] = _only_image(files[place], choices)
@@ -293,7 +294,7 @@ def _with_channels(
     plain = all(display.color == "FFFFFF" for display in displays)
     labels = [f"channel {index}" for index in range(len(displays))]
     for index, value in enumerate(values if named else ()):
-        labels[index] = labels[index] if value.isdigit() else value
+        labels[index] = labels[index] if value.isdecimal() else value
     usual = channel_displays(Channels(labels), len(displays), spec.name)
     shown = tuple(
         replace(

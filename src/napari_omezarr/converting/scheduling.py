@@ -73,7 +73,7 @@ def queue_cluster(name: str, said: str) -> tuple[Any, int]:
     words: dict[str, Any] = {}
     for part in filter(None, said.split(",")):
         key, equals, value = part.partition("=")
-        if not equals or (key in _NUMBERS and not value.isdigit()):
+        if not equals or (key in _NUMBERS and not value.isdecimal()):
             raise OptionError(
                 f"{part} says nothing about a job.",
                 action="Write names and values, like queue=short,cores=8,memory=16GB.",
@@ -93,7 +93,7 @@ def queue_cluster(name: str, said: str) -> tuple[Any, int]:
 
 def _local(count: str) -> Any:
     distributed = _imported("distributed", "distributed")
-    if count and not count.isdigit():
+    if count and not count.isdecimal():
         raise OptionError(f"{count} is no number of processes.")
     return distributed.LocalCluster(
         n_workers=int(count) if count else None,

@@ -146,7 +146,7 @@ def _elements(body: bytes) -> dict[str, str]:
 
 def _seconds(retry_after: str) -> float:
     """Read a ``Retry-After``: seconds, or a date."""
-    if retry_after.strip().isdigit():
+    if retry_after.strip().isdecimal():
         return float(retry_after)
     try:
         until = parsedate_to_datetime(retry_after)

@@ -245,7 +245,7 @@ class SharedFilesystem:
         names = {cls.__name__ for each in said for cls in type(each).__mro__}
         if (refused := self._refused(names)) is not None:
             return refused
-        if status := next(filter(None, map(_status, said)), 0):
+        if status := next(filter(None, map(status_of, said)), 0):
             return self._answered(status, said)
         for known, reason in _REASONS:
             if isinstance(known, frozenset):
@@ -351,7 +351,7 @@ def is_absence(error: BaseException) -> bool:
     names = {cls.__name__ for each in said for cls in type(each).__mro__}
     if names & (_NO_REPOSITORY | _UNKNOWN_USERS | _NOT_ALLOWED):
         return False
-    return all(says_absent(_status(each) or 404, _code(each)) for each in said)
+    return all(says_absent(status_of(each) or 404, _code(each)) for each in said)
 
 
 def _chain(error: BaseException) -> list[BaseException]:
@@ -364,12 +364,13 @@ def _chain(error: BaseException) -> list[BaseException]:
     return found
 
 
-def _status(error: BaseException) -> int:
+def status_of(error: BaseException) -> int:
+    """Find the HTTP status that the libraries keep under several names; 0 if none."""
     for said in (error, getattr(error, "response", None)):
         for name in ("status", "status_code", "code"):
             value = str(getattr(said, name, ""))
             # SSH has small numbers of its own under these names.
-            if value.isdigit() and 300 <= int(value) < 600:
+            if value.isdecimal() and 300 <= int(value) < 600:
                 return int(value)
     return 0
 

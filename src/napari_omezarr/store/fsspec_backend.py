@@ -40,7 +40,7 @@ from .backend import (
     span,
 )
 from .error_mapping import ErrorContext, Reason, RequestFailed, translate
-from .filesystems import SharedFilesystem, is_absence, shared_filesystem
+from .filesystems import SharedFilesystem, is_absence, shared_filesystem, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Mapping
@@ -248,7 +248,8 @@ class FsspecBackend(WritableBackend):
                 raise answer
             raise self._shared.explain(answer)
         if self._errors and isinstance(answer, self._errors):
-            status = status_of(answer)
+            # Some say it in their text alone.
+            status = status_of(answer) or (403 if "Forbidden" in str(answer) else 0)
             if not status and isinstance(answer, OSError):
                 raise answer
             raise RequestFailed(status, signed=True)
@@ -309,17 +310,6 @@ def _described(row: Mapping[str, Any]) -> ObjectMeta:
     if row.get("type") == "directory":
         return ObjectMeta(name, True)
     return ObjectMeta(name, False, row.get("size"))
-
-
-def status_of(error: Exception) -> int:
-    """Find the HTTP status that the libraries keep under several names."""
-    for name in ("status", "code", "status_code"):
-        for said in (error, getattr(error, "response", None)):
-            value = getattr(said, name, None)
-            # SSH has small numbers of its own under these names.
-            if str(value).isdigit() and 300 <= int(str(value)) < 600:
-                return int(str(value))
-    return 403 if "Forbidden" in str(error) else 0
 
 
 def open_backend(location: Location, retry: RetryPolicy) -> ObjectBackend:

@@ -15,11 +15,7 @@ import google_crc32c
 import numpy as np
 
 from napari_omezarr._io_loop import HeedingPool
-from napari_omezarr.errors import (
-    DamagedDataError,
-    StoreError,
-    VerificationError,
-)
+from napari_omezarr.errors import DamagedDataError, StoreError, VerificationError
 from napari_omezarr.reading import join_path
 from napari_omezarr.store import open_store
 from napari_omezarr.writing import FolderHierarchy

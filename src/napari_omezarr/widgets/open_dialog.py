@@ -89,7 +89,7 @@ class PlateChoice(QWidget):
     def options(self) -> dict[str, Any]:
         """Give what was chosen, as options of reading."""
         acquisition: int | str | None = self.acquisition.text().strip() or None
-        if isinstance(acquisition, str) and acquisition.isdigit():
+        if isinstance(acquisition, str) and acquisition.isdecimal():
             acquisition = int(acquisition)
         return {
             **wells_named(self.wells.text().replace(",", " ").split()),
@@ -101,7 +101,7 @@ class PlateChoice(QWidget):
 def wells_named(words: Sequence[str]) -> dict[str, tuple[str, ...] | None]:
     """Tell rows (letters), columns (digits) and wells (both) apart."""
     rows = tuple(word for word in words if word.isalpha())
-    columns = tuple(word for word in words if word.isdigit())
+    columns = tuple(word for word in words if word.isdecimal())
     wells = tuple(word for word in words if word not in (*rows, *columns))
     return {"rows": rows or None, "columns": columns or None, "wells": wells or None}
 

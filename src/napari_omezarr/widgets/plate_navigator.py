@@ -436,7 +436,7 @@ def filtered(wells: Any, values: Mapping[str, Any], text: str) -> set[str]:
 
 
 def _is_number(text: str) -> bool:
-    return text.replace(".", "", 1).replace("-", "", 1).isdigit()
+    return text.replace(".", "", 1).replace("-", "", 1).isdecimal()
 
 
 def _opened_again(fields: Any, changes: Mapping[str, Any]) -> Opened:

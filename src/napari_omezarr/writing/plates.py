@@ -210,7 +210,7 @@ def _merged(listed: Any, more: Iterable[str]) -> list[str]:
 
 
 def _natural(name: str) -> tuple[int, int, str]:
-    return (0, int(name), name) if name.isdigit() else (1, len(name), name)
+    return (0, int(name), name) if name.isdecimal() else (1, len(name), name)
 
 
 def _is_consolidated(hierarchy: Hierarchy) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ from qtpy.QtGui import QAction, QActionGroup
 from qtpy.QtWidgets import QHeaderView, QMenu
 
 from napari_omezarr.browsing import EntryKind
-from napari_omezarr.plain_text import plain
+from napari_omezarr.plain_text import natural_key, plain
 from napari_omezarr.widgets.preferences import (
     browser_preferences,
     keep_browser_preferences,
@@ -32,7 +31,6 @@ _NAME_LEAST = 140
 """Pixels of the names, however many columns are shown."""
 _PAUSE = 300
 """Milliseconds after which a width that is dragged is remembered."""
-_PIECES = re.compile(r"\d+|\D+")
 _DOWN, _UP = Qt.SortOrder.DescendingOrder, Qt.SortOrder.AscendingOrder
 
 
@@ -49,15 +47,8 @@ class RowColumn:
 
 
 def natural(text: str) -> tuple[tuple[int, int, str], ...] | None:
-    """Sort as people do, ``t2`` before ``t10``; None of no text."""
-    pieces = _PIECES.findall(text.casefold())
-    return tuple(map(_piece, pieces)) or None
-
-
-def _piece(piece: str) -> tuple[int, int, str]:
-    # No number is made of it: a name may have hundreds of digits.
-    digits = piece.lstrip("0")
-    return (0, len(digits), digits) if piece[0].isdecimal() else (1, 0, piece)
+    """Sort as people do, small letters as large ones; None of no text."""
+    return natural_key(text.casefold()) or None
 
 
 def _kind(entry: Entry) -> str:
