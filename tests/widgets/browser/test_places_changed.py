@@ -158,6 +158,8 @@ def test_parts_of_a_bucket_and_of_a_long_name(qtbot: QtBot) -> None:
     assert shown[-1].text() == "c.zarr /"
     assert shown[-2].text() == "a&&b /"
     assert sum(button.width() for button in shown) <= 300
+    bar.show_place(Location.parse("/data"))
+    assert [button.text() for button in bar.buttons] == ["/", "data /"]
 
 
 def test_a_transfer_is_paused_and_outlives_the_dock(

@@ -101,7 +101,8 @@ class PathBar(QWidget):
         width = metrics.averageCharWidth() * _LONGEST
         middle = Qt.TextElideMode.ElideMiddle
         text = metrics.elidedText(_text(part), middle, width)
-        button.setText(f"{text} /".replace("&", "&&"))
+        # The root of a disk is a slash itself.
+        button.setText(f"{text.removesuffix('/')} /".lstrip().replace("&", "&&"))
         button.setAutoRaise(True)
         button.setToolTip(plain(part.display))
         button.setAccessibleName(f"Go to {_text(part)}")
