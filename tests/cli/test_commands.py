@@ -262,6 +262,12 @@ def test_an_error_is_a_sentence_an_action_and_a_code(tmp_path):
     assert "nothing.zarr" in facts["address"]
 
 
+@pytest.mark.parametrize("missing", ["napari", "qtpy.QtWidgets"])
+def test_a_window_that_nothing_can_open_is_no_crash(image, monkeypatch, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
+    assert "napari-omezarr[all]" in run("open", image, code=2)
+
+
 def test_each_error_has_a_code():
     kinds = [
         each

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -158,8 +159,17 @@ def thumbnail(address: str, file: Path, force: bool, **reached: Any) -> None:
 @place_options
 def open_(addresses: tuple[str, ...], **reached: Any) -> None:
     """Show images in napari, each address in layers of its own."""
+    from napari_omezarr.errors import OptionError
+
     places = [location_of(address, **reached) for address in addresses]
-    import napari
+    try:
+        napari = import_module("napari")
+        import_module("qtpy.QtWidgets")  # napari misses it when files are open
+    except ImportError as error:
+        raise OptionError(
+            "napari, or a Qt binding for its window, is not installed.",
+            action='Install both: pip install "napari-omezarr[all]"',
+        ) from error
 
     viewer = napari.Viewer()
     for place in places:
