@@ -410,8 +410,9 @@ def _open(
     )
     document = parse(found.attributes)
     if isinstance(document.kind, Plate) and document.kind.is_cut:
-        found = with_chosen_wells(opening, found, answers)
-        document = parse(found.attributes)
+        chosen = with_chosen_wells(opening, found, answers)
+        if chosen is not found:
+            found, document = chosen, parse(chosen.attributes)
     opening.kind = document.kind
     if isinstance(document.kind, Scene):
         again = partial(parse, found.attributes)
