@@ -159,7 +159,8 @@ class _OpenTiff:
                 mode = 0 if page.is_tiled or size > _PAGE_BYTES else 2
                 whole = self.file.series[series]
                 store = whole.aszarr(level=level, chunkmode=mode)
-                view = zarr.open_array(store, mode="r", zarr_format=2)
+                # Of format 2 or 3, as tifffile has it.
+                view = zarr.open_array(store, mode="r")
                 self._views[series, level] = view
             return self._views[series, level]
 
@@ -330,7 +331,7 @@ def _open(location: Location) -> _OpenTiff:
             remote: Any = ObjectFile(location)
             file = tifffile.TiffFile(remote, name=location.name)
         try:
-            file.series  # noqa: B018 - what is missing is said when they are looked for
+            list(file.series)  # what is missing is said when they are looked for
         except BaseException:
             file.close()
             raise
