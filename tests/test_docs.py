@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,16 @@ def test_all_python_of_the_pages_is_python_and_imports_what_is_there():
         for node in ast.walk(ast.parse(block)):
             if isinstance(node, ast.ImportFrom) and "napari_omezarr" in node.module:
                 face = import_module(node.module)
-                assert all(hasattr(face, each.name) for each in node.names), name
+                assert all(is_there(face, each.name) for each in node.names), name
+
+
+def is_there(face, name):
+    try:
+        return hasattr(face, name)
+    except ModuleNotFoundError:
+        if find_spec("qtpy") is not None:
+            raise
+        return name in face.__all__  # and needs Qt, which is not installed here
 
 
 def test_every_picture_is_shown_and_made_by_a_script():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from .claims import is_claimed, place_of, target_of
 from .errors import (
     LocationError,
     LossError,
+    NodeNotFoundError,
     NotSavedError,
     OptionError,
     TargetInUseError,
@@ -99,9 +101,13 @@ def _saved(layers: Sequence[Any], place: Location) -> list[str]:
     else:
         from .writing import add_tables, go_beside, write_layers
 
+        is_added = False
         if go_beside(layers):
-            add_tables(layers, place)
-        else:
+            # Where no image is that they could lie beside, they are what is refused.
+            with suppress(NodeNotFoundError):
+                add_tables(layers, place)
+                is_added = True
+        if not is_added:
             write_layers(layers, place)
     is_local = place.protocol == "file"
     return [str(place.local_path()) if is_local else without_secrets(place)]

@@ -276,5 +276,5 @@ def test_a_calibration_by_two_at_a_time_is_a_conflict(tmp_path):
 
     overtaken = Overtaken(place, str(place))
     with pytest.raises(ConflictError, match="where"):
-        calibrate_image(overtaken, Calibration(scale=(2, 1, 1)))
+        calibrate_image(overtaken, Calibration(scale=(2, 1, 1)), ())
     assert [o["scale"][0] for _, o, _ in read_layers(place)] == [3]
