@@ -366,7 +366,7 @@ def test_a_table_comes_from_this_computer_the_web_or_a_bucket(
     tmp_path: Path,
     ending: str,
 ) -> None:
-    file = tmp_path / f"cells.{ending}"
+    file = tmp_path / f"measured.{ending}"
     frame = pd.DataFrame({"label": [3, 5], "area": [0.5, 0.7], "kind": ["a", "b"]})
     if ending == "parquet":
         frame.to_parquet(file)

@@ -96,6 +96,7 @@ def proxy(s3_server: S3Server, tmp_path_factory) -> Iterator[Proxy]:
 @pytest.fixture
 def lab(proxy: Proxy) -> Connection:
     """A connection of the person, whose keys were typed."""
+    proxy.clear()
     profile = Profile(
         "Lab", endpoint=proxy.url, sign_in="keys", start=f"s3://private/{ROOT}"
     )
