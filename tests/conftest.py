@@ -103,13 +103,17 @@ def frozen_heap(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def manifests_read_once() -> Iterator[None]:
-    """Let the manifests of all plugins be read once, and not for each viewer."""
-    from npe2 import PluginManifest
+    """Let the manifests of all plugins be read once, and not for each viewer.
+
+    They are known from the first test on, whichever it is.
+    """
+    from npe2 import PluginManager, PluginManifest
 
     discover = PluginManifest.discover
     found = cache(lambda paths: tuple(discover(paths)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PluginManifest, "discover", lambda paths=(): found(tuple(paths)))
+        PluginManager.instance().discover()
         yield
 
 

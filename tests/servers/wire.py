@@ -258,7 +258,7 @@ class WireServer:
                 raise TimeoutError(f"{self._under_way} requests are still under way")
 
     @contextmanager
-    def round_count(self, quiet: float = 0.1) -> Iterator[Rounds]:
+    def round_count(self, quiet: float = 0.2) -> Iterator[Rounds]:
         """Count rounds: a round is all that a client asks before it needs an answer.
 
         Every answer waits until the client has been quiet for `quiet` seconds.
