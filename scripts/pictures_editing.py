@@ -7,7 +7,9 @@ There must be a display (``scripts/headless`` makes one)::
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,12 @@ from napari_omezarr.samples import write_cells
 
 def main() -> None:
     """Paint into labels of a region, and ask what would be written."""
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / "cells.ome.zarr"
+    # The dock says where it is: not in a folder that is called anew each time.
+    folder = Path(tempfile.gettempdir()) / "data"
+    folder.mkdir()
+    with ExitStack() as at_the_end:
+        at_the_end.callback(shutil.rmtree, folder)
+        place = folder / "cells.ome.zarr"
         write_cells(place, shape=(8, 256, 256))
         viewer = napari.Viewer(show=False)
         viewer.window.resize(1250, 820)
