@@ -151,12 +151,18 @@ def _place(
 
 def as_ours(error: BaseException, url: str = "") -> OMEZarrError:
     """Give an error itself if it is ours, else one that says what it means."""
+    return known_failure(error, url) or UnexpectedError.of(error, url)
+
+
+def known_failure(
+    error: BaseException, url: str = "", doing: str = "write to"
+) -> OMEZarrError | None:
+    """Give what an error means wherever it is raised; None of one that says little."""
     if isinstance(error, OMEZarrError):
         return error
     if isinstance(error, MemoryError):
         return not_enough_memory(url)
-    known = said_by_system(error, url) if isinstance(error, OSError) else None
-    return known or UnexpectedError.of(error, url)
+    return said_by_system(error, url, doing) if isinstance(error, OSError) else None
 
 
 def not_enough_memory(url: str) -> NotEnoughMemoryError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import pickle
 
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 
 import napari_omezarr
 from napari_omezarr import Location, errors, read_layers, write_layers
-from napari_omezarr.converting.tiff import close_files
+from napari_omezarr.converting import formats
+from napari_omezarr.converting.tiff import close_files, reading_tiff
 from napari_omezarr.converting.tiff_images import images_of_tiff
 from servers.http import FileServer
 
@@ -317,3 +319,21 @@ def test_the_resolutions_of_a_file_are_kept_if_that_is_chosen(tmp_path, colour):
     for number, level in enumerate(levels):
         expected = np.moveaxis(level, -1, 0) if colour else level
         assert np.array_equal(opened.read(level=number), expected)
+
+
+@pytest.mark.parametrize("reading", [reading_tiff, formats._reading])
+@pytest.mark.parametrize(
+    ("raised", "meant"),
+    [
+        (MemoryError(), errors.NotEnoughMemoryError),
+        (OSError(errno.EACCES, ""), errors.AccessDeniedError),
+        (OSError(errno.EIO, ""), errors.StoreError),
+        (OSError("Not a gzipped file"), errors.UnsupportedDataError),
+        (ValueError(), errors.UnsupportedDataError),
+    ],
+)
+def test_what_the_computer_refuses_is_no_fault_of_the_file(reading, raised, meant):
+    if meant is errors.UnsupportedDataError and reading is reading_tiff:
+        meant = errors.DamagedDataError
+    with pytest.raises(meant), reading(Location.parse("/data/a.tif")):
+        raise raised

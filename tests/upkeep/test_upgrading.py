@@ -6,6 +6,7 @@ import json
 import math
 import os
 import shutil
+import sys
 from itertools import product
 
 import numcodecs
@@ -253,6 +254,22 @@ def test_a_damaged_index_is_never_packed(tmp_path):
     with pytest.raises(errors.DamagedDataError):
         repack_store(
             place(source), place(tmp_path / "b.zarr"), PackChoices(shards=False)
+        )
+    assert not (tmp_path / "b.zarr").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has neither of them")
+@pytest.mark.parametrize("shards", [None, {"y": 8, "x": 8}])
+@pytest.mark.parametrize("make", [lambda file: file.symlink_to(file), os.mkfifo])
+def test_what_is_there_and_no_file_is_no_missing_chunk(tmp_path, make, shards):
+    source = tmp_path / "a.zarr"
+    write_old(source, np.ones((8, 8), "u2"), (4, 4), separator=".", compressors=None)
+    (chunk,) = source.rglob("1.1")
+    chunk.unlink()
+    make(chunk)
+    with pytest.raises(errors.StoreError):
+        repack_store(
+            place(source), place(tmp_path / "b.zarr"), PackChoices(shards=shards)
         )
     assert not (tmp_path / "b.zarr").exists()
 

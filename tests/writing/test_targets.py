@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import threading
 import zipfile
 from concurrent.futures import Future
@@ -15,6 +17,7 @@ from zarr.storage import MemoryStore
 from napari_omezarr.errors import (
     ConflictError,
     DiskFullError,
+    StoreError,
     TargetExistsError,
     TargetInUseError,
     UnfinishedWriteError,
@@ -428,3 +431,16 @@ def test_how_far_a_save_is_is_told_by_objects_and_not_only_by_blocks(tmp_path):
     counts = [progress.read_bytes for progress in told]
     assert counts == sorted(counts)
     assert (told[-1].done, told[-1].read_bytes) == (1, pixels.nbytes)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has neither of them")
+@pytest.mark.parametrize("make", [lambda file: file.symlink_to(file), os.mkfifo])
+def test_what_is_there_and_no_file_is_not_absent_to_who_edits(tmp_path, make):
+    there = FolderHierarchy(tmp_path, "here")
+    make(tmp_path / "odd")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError):
+        there.read("odd")
+    assert there.read("folder") is there.read("none") is there.read("file/x") is None
+    assert there.read("file").body == b""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_omezarr.doors import known_failure
 from napari_omezarr.errors import OMEZarrError, UnsupportedDataError
 from napari_omezarr.layers import read_layers
 from napari_omezarr.reading import ReadOptions, read_current
@@ -136,6 +137,8 @@ def _reading(location: Location) -> Iterator[None]:
     except (OMEZarrError, CancelledError):
         raise
     except Exception as error:  # any code can be behind a reader
+        if known := known_failure(error, location.display, "read"):
+            raise known from error
         if isinstance(error, ImportError) and error.name:
             raise UnsupportedDataError(
                 f"What reads {location.display} needs {error.name}.",

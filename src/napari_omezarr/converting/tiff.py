@@ -18,6 +18,7 @@ import numpy as np
 import zarr
 from zarr.abc.store import RangeByteRequest
 
+from napari_omezarr.doors import known_failure
 from napari_omezarr.errors import (
     DamagedDataError,
     NodeNotFoundError,
@@ -276,6 +277,8 @@ def reading_tiff(location: Location) -> Iterator[None]:
     except (OMEZarrError, CancelledError):
         raise
     except Exception as error:  # any code can be behind a codec
+        if known := known_failure(error, location.display, "read"):
+            raise known from error
         if "imagecodecs" in str(error):
             sentence = (
                 f"{location.display} is compressed in a way that needs a library."

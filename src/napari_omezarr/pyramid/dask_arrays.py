@@ -299,7 +299,7 @@ def _size(pixels: Pixels, shape: Sequence[int]) -> int:
 
 # What the tasks do.
 
-_OPENED = "read-"
+_OPENED = "open-omezarr-"
 """How the names of the tasks that open a batch begin."""
 
 
@@ -601,7 +601,7 @@ def _started(graph: Mapping[Any, Any], state: Mapping[str, Any]) -> None:
     for key in reversed(state["ready"]):
         if not (isinstance(key, tuple) and str(key[0]).startswith(_OPENED)):
             continue
-        for batch in graph[key].args:
+        for batch in getattr(graph[key], "args", ()):
             if isinstance(batch, Batch) and batch.reading is not None:
                 tasks = [graph[dependent] for dependent in state["dependents"][key]]
                 taken = _taken(tasks, key, batch.pixels)

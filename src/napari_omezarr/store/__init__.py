@@ -19,6 +19,7 @@ from .backend import (
 from .cached import DiskCacheFacts, clear_disk_cache, disk_cache_facts, set_disk_cache
 from .error_mapping import RequestFailed, failure_of
 from .foreign import ForeignStore, foreign_store, is_zarr, location_of, store_and_path
+from .local import is_stored
 from .open import (
     is_zip_file,
     open_buckets,
@@ -55,6 +56,7 @@ __all__ = [
     "failure_of",
     "foreign_store",
     "is_quiet",
+    "is_stored",
     "is_zarr",
     "is_zip_file",
     "location_of",

@@ -81,6 +81,27 @@ def _read(file: Path, wanted: ByteRequest | None) -> GetResult | None:
         raise
 
 
+def is_stored(file: Path) -> bool:
+    """Whether there is such a file.
+
+    Not ``Path.is_file``, for which what a disk refuses is not there.
+
+    Raises
+    ------
+    OSError
+        The disk refuses to say it.
+    StoreError
+        It is a pipe or a device, which nobody should open: that waits for who writes.
+    """
+    try:
+        mode = file.stat().st_mode
+    except NO_FILE:
+        return False
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise _no_file(file)
+    return stat.S_ISREG(mode)
+
+
 def _no_file(file: Path) -> StoreError:
     sentence = f"{file} is a device or a pipe, and no file."
     return StoreError(sentence, action="Choose a folder of files.", url=str(file))

@@ -17,7 +17,7 @@ import numpy as np
 from napari_omezarr._io_loop import HeedingPool
 from napari_omezarr.errors import DamagedDataError, StoreError, VerificationError
 from napari_omezarr.reading import join_path
-from napari_omezarr.store import open_store
+from napari_omezarr.store import is_stored, open_store
 from napari_omezarr.writing import FolderHierarchy
 
 from .versions import bytes_of_unit, storage_of
@@ -83,14 +83,13 @@ class StoredChunks:
                     found[chunk] = part
         return found
 
-    def files(self, chunks: Iterable[Chunk]) -> dict[Chunk, Path] | None:
-        """Give the file of each chunk that is one; None if chunks are no files."""
+    def files(self, chunks: Iterable[Chunk]) -> dict[Chunk, Path]:
+        """Give the files of chunks that have one of their own, and are stored."""
         if self._folder is None or self.storage.is_sharded:
-            return None
-        return {
-            chunk: self._folder / join_path(self._path, self.storage.key(chunk))
-            for chunk in chunks
-        }
+            return {}
+        folder = self._folder / self._path
+        named = {chunk: folder / self.storage.key(chunk) for chunk in chunks}
+        return {chunk: file for chunk, file in named.items() if is_stored(file)}
 
     def _objects(self, indices: Sequence[Chunk]) -> dict[Chunk, bytes]:
         keys = {
@@ -114,8 +113,8 @@ def _files(folder: Path, keys: Mapping[Chunk, str]) -> dict[Chunk, bytes]:
     """Read files in this thread: a disk is not worth a trip to the I/O loop."""
     found = {}
     for index, key in keys.items():
-        with suppress(FileNotFoundError, NotADirectoryError):
-            found[index] = (folder / key).read_bytes()
+        if is_stored(file := folder / key):
+            found[index] = file.read_bytes()
     return found
 
 
@@ -147,10 +146,7 @@ def _join_files(
     sizes: dict[Chunk, int] = {}
     with shard.open("wb", buffering=0) as out:
         for chunk, file in files.items():
-            with (
-                suppress(FileNotFoundError, NotADirectoryError),
-                file.open("rb", buffering=0) as body,
-            ):
+            with file.open("rb", buffering=0) as body:
                 sizes[chunk] = _append(body, out)
         _write(_index(sizes, per_unit), out)
         return out.tell()
@@ -269,21 +265,22 @@ class Repack:
 
     def _joined(self, storage: ChunkStorage, unit: Chunk, key: str) -> bool:
         """Make a file of files; false where it has to be, or went, another way."""
-        files = self.source.files(storage.chunks_of(unit))
-        if files is None or not isinstance(self.target, FolderHierarchy):
+        if not isinstance(self.target, FolderHierarchy):
             return False
-        there = {chunk: file for chunk, file in files.items() if file.is_file()}
         sizes: list[int] = []
 
         def join(fresh: Path) -> None:
-            sizes.append(_join_files(there, storage.per_unit, fresh))
+            sizes.append(_join_files(files, storage.per_unit, fresh))
 
-        if there:
-            with suppress(StoreError):  # who reads and writes by itself says why
+        is_made = False
+        with suppress(StoreError, OSError):  # the other way says what is wrong
+            files = self.source.files(storage.chunks_of(unit))
+            if files:
                 self.target.make(key, join)
-                self._tell(sizes[0])
-                return True
-        return False
+                is_made = True
+        if is_made:
+            self._tell(sizes[0])
+        return is_made
 
     def _tell(self, size: int) -> None:
         if self.step is not None:

@@ -30,7 +30,13 @@ from napari_omezarr.errors import (
     TargetClaimedError,
 )
 from napari_omezarr.location import DOCUMENTS, is_below
-from napari_omezarr.store import ForeignStore, GetResult, WritableStore, open_writable
+from napari_omezarr.store import (
+    ForeignStore,
+    GetResult,
+    WritableStore,
+    is_stored,
+    open_writable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
@@ -217,10 +223,13 @@ class FolderHierarchy(Hierarchy):
 
     def read(self, key: str) -> GetResult | None:
         """Read a document; its content stands for its ETag."""
+        file = self._file(key)
         with explained(self.address):
             try:
-                body = self._file(key).read_bytes()
-            except (FileNotFoundError, NotADirectoryError):
+                if not is_stored(file):
+                    return None
+                body = file.read_bytes()
+            except FileNotFoundError:  # it has gone meanwhile
                 return None
         return GetResult(body, digest(body))
 

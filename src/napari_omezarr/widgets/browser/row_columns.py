@@ -148,9 +148,9 @@ class RowHeader(QHeaderView):
     def restore(self) -> None:
         """Show the columns, in the order, in which they were left; first the model."""
         kept = browser_preferences()
-        shown, widths = kept.get("columns"), kept.get("widths")
+        shown, widths = kept.get("columns"), _kept_widths()
         for number, column in enumerate(ROW_COLUMNS[1:], 1):
-            width: Any = widths.get(column.key) if isinstance(widths, dict) else None
+            width: Any = widths.get(column.key)
             is_width = isinstance(width, int) and width >= self.minimumSectionSize()
             self.resizeSection(number, width if is_width else column.width)
             is_shown = isinstance(shown, list) and column.key in shown
