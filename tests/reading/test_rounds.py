@@ -9,6 +9,7 @@ import pytest
 import zarr
 
 import small_images
+from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
 from napari_omezarr.reading import ReadOptions, read
 
@@ -46,6 +47,12 @@ def test_an_image_with_labels_opens_in_three_rounds(http_server, tmp_path, versi
     assert len(reading.pyramids) == 4
     assert rounds == 3
     assert only_gets(requests)
+    with http_server.round_count() as shown:
+        read_layers(f"{http_server.url}/a.zarr")
+    assert shown.count == rounds  # that there are no tables of features is known
+    asked = [request.path for request in http_server.requests]
+    documents = (".json", ".zattrs", ".zarray", ".zmetadata")
+    assert sum(path.endswith(documents) for path in asked) == 2 * len(requests)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -46,14 +46,19 @@ MOST_BYTES = 2**29
 """Tables that would take more memory are read by who asks for them."""
 
 
-def source_of_features(pyramid: Pyramid) -> FeatureSource | None:
-    """Say where the features of a label image may lie, beside its metadata."""
+def source_of_features(pyramid: Pyramid, *, anew: bool = False) -> FeatureSource | None:
+    """Say where the features of a label image may lie, beside its metadata.
+
+    With `anew` also where there were no tables yet when it was opened.
+    """
     if pyramid.label is None or pyramid.label.properties:
         return None
     saved = pyramid.extras.get("napari")
     entry = saved.get("labels") if isinstance(saved, dict) else None
     named = entry.get("table") if isinstance(entry, dict) else None
-    return feature_source(pyramid.location, named)
+    tables = None if anew else pyramid.feature_tables
+    source = feature_source(pyramid.location, named, tables)
+    return source if source.named or tables != () else None
 
 
 def read_features(source: FeatureSource) -> tuple[dict[str, Any], str]:

@@ -146,7 +146,7 @@ class OMEImage(Pyramid):
         OMEZarrError
             The table cannot be understood, or could not be read.
         """
-        source = source_of_features(self)
+        source = source_of_features(self, anew=True)
         if source is None:
             return {} if self.label is None else feature_columns(self.label)
         table = source.find()

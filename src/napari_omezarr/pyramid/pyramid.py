@@ -88,6 +88,9 @@ class Pyramid:
     options : Mapping
         What of `ReadOptions` made it another than the address alone gives: ``level``
         and ``multiscale``.
+    feature_tables : tuple of str or None
+        Of a label image, the tables beside its image, which may hold its features;
+        None where that is not known.
 
     Examples
     --------
@@ -120,6 +123,7 @@ class Pyramid:
     coordinate_system: str | None = None
     coordinate_systems: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    feature_tables: tuple[str, ...] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -115,17 +115,45 @@ def open_image(
     ``name`` is used where the document has none.
     """
     part = opening.part()  # what is said of labels that are not there is the image's
-    parts: list[Questions[Pyramid | None]] = [open_multiscale(part, group, name)]
-    if opening.options.labels is not False:
-        parts += label_images(part, group, answers)
+    wanted = opening.options.labels is not False
+    asked = label_images(part, group, answers) if wanted else []
+    parts: list[Questions[Any]] = [open_multiscale(part, group, name), *asked]
+    if asked:  # their features may lie in tables, which cost no further round here
+        parts.append(_tables_beside(opening, group.path))
     image, *found = yield from together(parts)
-    assert image is not None
-    labels = [pyramid for pyramid in found if pyramid is not None]
+    tables = found.pop() if asked else None
+    labels = [
+        dataclasses.replace(pyramid, feature_tables=tables)
+        for pyramid in found
+        if pyramid is not None
+    ]
     if opening.options.coordinate_system is not None:
         labels = _following(part, group, image, labels)
     warnings = dict.fromkeys((*image.warnings, *part.warnings))
     image = dataclasses.replace(image, warnings=tuple(warnings))
     return [image, *labels]
+
+
+def _tables_beside(opening: Opening, path: str) -> Questions[tuple[str, ...] | None]:
+    """Name the tables beside an image; None where that is not known.
+
+    A refusal is nothing to speak of here: who reads a table asks for it again. Nor are
+    they asked for where consolidated metadata spare this round.
+    """
+    place = join_path(path, "tables")
+    if any(map(opening.consolidated.covers, group_keys(place))):
+        return None
+    answers = yield from ask(group_keys(place))
+    try:
+        node = parse_node(place, answers)
+    except OMEZarrError:
+        return None
+    if node is None:
+        return ()
+    names = node.attributes.get("tables")
+    if not isinstance(names, list):
+        return None
+    return tuple(name for name in names if isinstance(name, str))
 
 
 def _following(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -175,11 +175,14 @@ def _json_columns(node: TableNode | None, address: str) -> dict[str, Any]:
 # Which tables there are.
 
 
-def stored_tables(location: Location) -> tuple[StoredTable, ...]:
+def stored_tables(
+    location: Location, names: Sequence[str] | None = None
+) -> tuple[StoredTable, ...]:
     """Find the tables beside an image, in a well, a plate or a spatialdata; blocks.
 
-    That is one round where their list is stored, as ngio does, and one more for what
-    each is about. What is listed and is no table is left out.
+    That is one round where their list is stored, as ngio does, unless their `names`
+    are known; and one more for what each is about. What is listed and is no table is
+    left out.
 
     Raises
     ------
@@ -187,14 +190,17 @@ def stored_tables(location: Location) -> tuple[StoredTable, ...]:
         The list cannot be understood, or could not be read.
     """
     documents = TableDocuments(open_store(location))
-    (group,) = documents.look([GROUP])
-    if group is None:
-        return ()
-    names = group.attributes.get("tables")
-    if not isinstance(names, list):
-        names = _listed(location / GROUP)
-    names = [name for name in names[:_MOST_TABLES] if is_table_name(name)]
-    return tuple(_stored(documents, location, names, group.zarr_format))
+    zarr_format = None
+    if names is None:
+        (group,) = documents.look([GROUP])
+        if group is None:
+            return ()
+        names = group.attributes.get("tables")
+        if not isinstance(names, list):
+            names = _listed(location / GROUP)
+        zarr_format = group.zarr_format
+    named = [name for name in names[:_MOST_TABLES] if is_table_name(name)]
+    return tuple(_stored(documents, location, named, zarr_format))
 
 
 def named_table(location: Location, name: str) -> StoredTable | None:
@@ -347,11 +353,14 @@ class FeatureSource:
         The labels' name in it.
     named : str
         The table that the labels themselves name; ``""`` if none.
+    tables : tuple of str or None
+        All tables beside the image; None where they are not known yet.
     """
 
     image: Location
     label: str
     named: str = ""
+    tables: tuple[str, ...] | None = None
 
     def find(self, *, others: bool = True) -> StoredTable | None:
         """Find the table; blocks. With ``others`` one that only it says so of, too.
@@ -375,7 +384,7 @@ class FeatureSource:
         MetadataError, StoreError
             The list cannot be understood, or could not be read.
         """
-        found = stored_tables(self.image)
+        found = stored_tables(self.image, self.tables)
         return tuple(
             replace(t, label=self.label)
             for t in found
@@ -383,9 +392,11 @@ class FeatureSource:
         )
 
 
-def feature_source(labels: Location, named: Any = "") -> FeatureSource:
+def feature_source(
+    labels: Location, named: Any = "", tables: tuple[str, ...] | None = None
+) -> FeatureSource:
     """Say where the features of a label image are, by its address; asks nothing."""
     name = named if is_table_name(named) else ""
     if labels.parent.name == "labels":
-        return FeatureSource(labels.parent.parent, labels.name, name)
+        return FeatureSource(labels.parent.parent, labels.name, name, tables)
     return FeatureSource(labels, "", name)
