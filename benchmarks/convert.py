@@ -1,7 +1,8 @@
-"""Converting TIFF: one of 256 MiB, and many small ones; seconds and memory.
+"""Converting TIFF: a large one, and many small ones; seconds and memory.
 
 Contenders run in turn, each time in a fresh process, imports not counted; all write
-OME-Zarr 0.4 with what codec and levels they take by themselves, in the same chunks.
+OME-Zarr with what codec and levels they take by themselves, in the same chunks where
+that can be said. Those that start processes are counted with them.
 """
 
 from __future__ import annotations
@@ -23,20 +24,23 @@ import tifffile
 CHUNK = 512
 
 
-def data(folder: Path, kind: str) -> Path:
-    """Write the TIFF files of a kind, once."""
-    place = folder / kind
+def data(folder: Path, kind: str, size: int) -> Path:
+    """Write the TIFF files of a kind, once: so many MiB, or so many files."""
+    place = folder / f"{kind}-{size}"
     if place.exists():
         return place
     place.mkdir(parents=True)
     rng = np.random.default_rng(1)
     base = rng.poisson(200, (2, 2048, 2048)).astype("u2")
     if kind == "large":
-        stack = np.concatenate([base + i for i in range(16)])
+        planes = size // 8
+        pages = (base[i % 2] + i for i in range(planes))
+        shape = (planes, *base.shape[1:])
         options = {"photometric": "minisblack", "metadata": {"axes": "ZYX"}}
-        tifffile.imwrite(place / "large.tif", stack, **options)
+        name = place / "large.tif"
+        tifffile.imwrite(name, pages, shape=shape, dtype="u2", **options)
     else:
-        for number in range(50):
+        for number in range(size):
             small = np.ascontiguousarray(base[:, :512, :512]) + number
             tifffile.imwrite(place / f"{number:03}.tif", small[0])
     return place
@@ -45,7 +49,9 @@ def data(folder: Path, kind: str) -> Path:
 def ours(source: Path, target: Path) -> None:
     from napari_omezarr.cli import main
 
-    chunks = f"y={CHUNK},x={CHUNK}" + (",z=1" if source.name == "large" else "")
+    chunks = f"y={CHUNK},x={CHUNK}" + (
+        ",z=1" if source.name.startswith("large") else ""
+    )
     words = ["convert", source, target, "--version", "0.4", "--chunks", chunks]
     main([*map(str, words)], standalone_mode=False)
 

@@ -20,12 +20,15 @@ from click.testing import CliRunner
 from PIL import Image
 
 import small_images
+from child_process import child_process
 from commands import assert_equal_pixels, finest, run, run_json
+from long_bucket import LongBucket
 from napari_omezarr import errors, read_layers, write_image
 from napari_omezarr.cli import main
 from napari_omezarr.cli.command import exit_code
 from napari_omezarr.samples import write_cells
 from napari_omezarr.user_files import configuration_folder
+from servers import faults
 from servers.http import FileServer
 
 
@@ -54,6 +57,38 @@ def test_a_folder_is_listed_with_what_each_thing_is(folder):
         "cells.ome.zarr",
         "notes.txt",
     }
+
+
+@pytest.mark.parametrize(("stop", "code"), [("close", 141), ("interrupt", 130)])
+def test_rows_come_page_by_page_and_who_stops_reading_ends_it(stop, code):
+    """The second page is held back: the rows of the first are there before it."""
+    program = "from napari_omezarr.cli import main; main()"
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with LongBucket(3000, ending="") as server:
+        server.fault("*", faults.Proceed(), faults.Stalled())
+        words = ["ls", "s3://bucket/many", "--files", "--anonymous"]
+        command = [sys.executable, "-c", program, *words, "--endpoint", server.url]
+        with child_process(command, **pipes) as listing:
+            lines = [listing.stdout.readline() for _ in range(1000)]
+            assert lines[-1].split() == ["file", "item-000999"]
+            server.wait_for(2)
+            if stop == "interrupt":
+                listing.send_signal(signal.SIGINT)
+            else:
+                listing.stdout.close()
+                server.release()
+            assert listing.wait() == code
+            said = listing.stderr.read()
+    assert said == ("Stopped.\n" if stop == "interrupt" else "")
+
+
+def test_names_of_others_command_no_terminal(tmp_path):
+    name = "\x1b]0;owned\x07\x9b2J"
+    write_image(np.ones((4, 4), "u1"), tmp_path / "a.ome.zarr", "yx", name=name)
+    text = run("info", tmp_path / "a.ome.zarr")
+    assert "]0;owned" in text
+    assert not set(text) & set("\x1b\x07\x9b")
+    assert run_json("info", tmp_path / "a.ome.zarr")["name"] == name
 
 
 def test_a_tree_goes_down_to_the_labels(folder):

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import tifffile
 
+import napari_omezarr
 from commands import finest, run, run_json
-from napari_omezarr import Location, read_layers
+from napari_omezarr import Location, read_layers, write_layers
 from napari_omezarr.converting import (
     ConvertInput,
     ConvertRun,
@@ -152,6 +153,72 @@ def test_files_are_merged_along_axes_that_they_have(tmp_path):
     run("convert", source, tmp_path / "film.ome.zarr", "--merge", "s{t}.tif")
     expected = [0, 1, 2, 10, 11, 12]
     assert pixels(tmp_path / "film.ome.zarr")[:, 0, 0].tolist() == expected
+
+
+def write_pyramid(path, seed, *, count=3, zarr=False):
+    """Write levels of noise, none of which was made of another, and give them."""
+    noise = np.random.default_rng(seed)
+    levels = [
+        noise.integers(1, 60_000, (2, 32 // by, 48 // by), np.uint16)
+        for by in (1, 2, 4)[:count]
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if zarr:
+        layer = (levels, {"multiscale": True, "axis_labels": "zyx"}, "image")
+        write_layers([layer], path, existing_resolutions=True)
+        return levels
+    options = {"tile": (16, 16), "photometric": "minisblack"}
+    with tifffile.TiffWriter(path, ome=True) as file:
+        file.write(levels[0], subifds=count - 1, metadata={"axes": "ZYX"}, **options)
+        for level in levels[1:]:
+            file.write(level, subfiletype=1, **options)
+    return levels
+
+
+def levels_of(place):
+    image = napari_omezarr.open(place)
+    return [image.read(level=number) for number in range(len(image.levels))]
+
+
+@pytest.mark.parametrize("zarr", [False, True])
+@pytest.mark.parametrize(
+    ("names", "join"),
+    [
+        ("s{t}{c}", lambda each: np.stack([np.stack(each[:2]), np.stack(each[2:])])),
+        ("s{z}", np.concatenate),
+        ("s{c}{z}", lambda e: np.stack([np.concatenate(e[:2]), np.concatenate(e[2:])])),
+    ],
+)
+def test_merged_files_keep_the_resolutions_that_all_have(tmp_path, names, join, zarr):
+    ending = ".ome.zarr" if zarr else ".ome.tif"
+    numbers = ("00", "01", "10", "11") if names.count("{") > 1 else ("0", "1")
+    files = [tmp_path / "raw" / f"s{number}{ending}" for number in numbers]
+    given = [write_pyramid(f, seed, zarr=zarr) for seed, f in enumerate(files)]
+    expected = [join(each) for each in zip(*given, strict=True)]
+    words = ("convert", tmp_path / "raw", "--merge", f"{names}{ending}")
+    keep = "--use-existing-resolutions"
+    run(*words, tmp_path / "kept.ome.zarr", keep)
+    found = levels_of(tmp_path / "kept.ome.zarr")
+    assert [level.shape for level in found] == [level.shape for level in expected]
+    assert all(map(np.array_equal, found, expected))
+    place = napari_omezarr.open(tmp_path / "kept.ome.zarr").levels[1].affine
+    assert list(place.scale[-2:]) == [2, 2]
+    if not zarr:  # one that has fewer
+        write_pyramid(files[1], 1, count=2)
+        (row,) = run_json(*words, tmp_path / "out", keep)
+        assert any("differ" in note for note in row["notes"])
+
+
+def test_fields_of_a_plate_keep_their_resolutions(tmp_path):
+    given = [
+        write_pyramid(tmp_path / "raw" / f"A1_{c}.ome.tif", seed)
+        for seed, c in enumerate("ab")
+    ]
+    names = ("--plate", "--merge", "{well}_{c}.ome.tif", "--use-existing-resolutions")
+    run("convert", tmp_path / "raw", tmp_path / "p.ome.zarr", *names)
+    (row,) = run_json("ls", tmp_path / "p.ome.zarr" / "A" / "1")
+    expected = [np.stack(each) for each in zip(*given, strict=True)]
+    assert all(map(np.array_equal, levels_of(row["address"]), expected))
 
 
 def test_fields_become_images_of_a_collection(tmp_path):

@@ -35,7 +35,7 @@ from .entries import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
     from concurrent.futures import Future
 
     from napari_omezarr.connections import Profile
@@ -364,8 +364,13 @@ class Prober:
 
 
 @guarded
-def entries_of(place: Location, *, files: bool = False) -> Iterator[Entry]:
-    """Give the children of a place, each looked at, page by page; blocks.
+def entries_of(
+    place: Location,
+    *,
+    files: bool = False,
+    listed: Callable[[EntryPage], object] | None = None,
+) -> Iterator[Entry]:
+    """Give the children of a place one by one, each looked at; blocks.
 
     Parameters
     ----------
@@ -373,6 +378,8 @@ def entries_of(place: Location, *, files: bool = False) -> Iterator[Entry]:
         Where.
     files : bool, optional
         Plain objects and folders as they are stored, not looked at.
+    listed : callable, optional
+        Is given each page when it has come, before its rows are looked at.
 
     Raises
     ------
@@ -380,16 +387,22 @@ def entries_of(place: Location, *, files: bool = False) -> Iterator[Entry]:
         It may not be listed, nothing is there, or it could not be read.
     """
     pages, prober = Listing(place, files=files), Prober()
-    while True:
+    is_last = False
+    while not is_last:
         page = awaited(pages.more())
+        if listed is not None:
+            listed(page)
         looked_at = [
             None if files or entry.recognised else prober.start(entry)
             for entry in page.entries
         ]
-        for entry, future in zip(page.entries, looked_at, strict=True):
-            yield entry if future is None else awaited(future)
-        if page.is_last:
-            return
+        try:
+            for entry, future in zip(page.entries, looked_at, strict=True):
+                yield entry if future is None else awaited(future)
+        finally:  # who reads no further asks for no more
+            for future in filter(None, looked_at):
+                future.cancel()
+        is_last = page.is_last
 
 
 # The buckets of a connection, for those few sign-ins that may list them.

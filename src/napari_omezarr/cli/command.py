@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from concurrent.futures import CancelledError
 from importlib import import_module
 from typing import Any
@@ -11,6 +13,8 @@ import click
 
 from napari_omezarr import errors
 from napari_omezarr.doors import as_ours
+
+from .output import echo
 
 # Which module has a command; it is imported when the command is run or asked about.
 _HOMES = {
@@ -74,6 +78,8 @@ _SUMMARIES = {
 
 USAGE, MISSING, REFUSED, TAKEN, DAMAGED, UNREACHABLE, STOPPED = 2, 3, 4, 5, 6, 7, 130
 """The exit codes by the kind of error; 1 is any other."""
+UNREAD = 141
+"""What shells give for a program whose output nobody reads any more (SIGPIPE)."""
 
 _CODES: tuple[tuple[int, tuple[type[errors.OMEZarrError], ...]], ...] = (
     (MISSING, (errors.NodeNotFoundError, errors.BucketNotFoundError)),
@@ -145,8 +151,12 @@ class _Commands(click.Group):
             _say(error, as_json=ctx.meta.get(_AS_JSON, False))
             ctx.exit(exit_code(type(error)))
         except (KeyboardInterrupt, CancelledError, click.Abort):
-            click.echo("Stopped.", err=True)
+            echo("Stopped.", err=True)
             ctx.exit(STOPPED)
+        except BrokenPipeError:
+            # What is left to be flushed has to go somewhere when Python ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(UNREAD)
 
     def _invoked(self, ctx: click.Context) -> Any:
         """Run a command, from which no error comes that is neither ours nor click's."""
@@ -171,9 +181,9 @@ def _say(error: errors.OMEZarrError, *, as_json: bool) -> None:
         }
         click.echo(json.dumps(facts, ensure_ascii=False), err=True)
         return
-    click.echo(f"Error: {error.sentence}", err=True)
+    echo(f"Error: {error.sentence}", err=True)
     if error.action:
-        click.echo(error.action, err=True)
+        echo(error.action, err=True)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -184,5 +194,5 @@ def main() -> None:
     A place is a path, an http(s), s3, gs, az or other address, or whatever may be
     pasted into the viewer. Exit codes: 0 done, 2 wrong use, 3 nothing there, 4 not
     allowed, 5 taken by something else, 6 damaged or not understood, 7 not reached, 130
-    stopped, 1 anything else.
+    stopped, 141 its output was not read to the end, 1 anything else.
     """

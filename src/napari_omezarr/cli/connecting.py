@@ -6,15 +6,16 @@ from pathlib import Path
 
 import click
 
-from .output import json_option, print_json, table
+from .output import echo, json_option, print_done, print_json, table
 
 
 @click.group(invoke_without_command=True)
+@json_option
 @click.pass_context
-def connections(ctx: click.Context) -> None:
+def connections(ctx: click.Context, as_json: bool) -> None:
     """List, test, add and import connections; without a command they are listed."""
     if ctx.invoked_subcommand is None:
-        ctx.invoke(list_, as_json=False)
+        ctx.invoke(list_, as_json=as_json)
 
 
 @connections.command("list")
@@ -32,7 +33,7 @@ def list_(as_json: bool) -> None:
         for each in found
     ]
     for line in table(rows) if rows else ():
-        click.echo(line)
+        echo(line)
 
 
 @connections.command("test")
@@ -40,16 +41,22 @@ def list_(as_json: bool) -> None:
 @click.argument("address", default="")
 @json_option
 def test(name: str, address: str, as_json: bool) -> None:
-    """Try what a connection may do: list buckets, list a place, read there."""
+    """Try what a connection may do: list buckets, list a place, read there.
+
+    The exit code is 1 if nothing of what was tried works.
+    """
     from napari_omezarr.browsing import check_connection, start
     from napari_omezarr.connections import find_profile
 
     checks = start(check_connection(find_profile(name), address)).result()
     if as_json:
         print_json(checks)
-        return
-    for check in checks:
-        click.echo(f"{check.what}: {check.sentence} {check.action}".rstrip())
+    else:
+        for check in checks:
+            echo(f"{check.what}: {check.sentence} {check.action}".rstrip())
+    tried = [check.works for check in checks if check.works is not None]
+    if tried and not any(tried):
+        click.get_current_context().exit(1)
 
 
 @connections.command("add")
@@ -59,27 +66,23 @@ def test(name: str, address: str, as_json: bool) -> None:
 @click.option("--profile", metavar="NAME", help="A profile of AWS's files signs in.")
 @click.option("--anonymous", is_flag=True, help="Never sign in.")
 @click.option("--start", default="", metavar="ADDRESS", help="Where to begin.")
+@json_option
 def add(
-    name: str,
-    endpoint: str | None,
-    region: str | None,
-    profile: str | None,
-    anonymous: bool,
-    start: str,
+    name: str, anonymous: bool, start: str, as_json: bool, **reached: str | None
 ) -> None:
     """Add a connection, or replace the one of this name; keys are typed in napari."""
     from napari_omezarr.connections import Connection, ConnectionFile, Profile
 
     made = Profile(
         name,
-        aws_profile=profile,
-        endpoint=endpoint,
-        region=region,
+        aws_profile=reached["profile"],
+        endpoint=reached["endpoint"],
+        region=reached["region"],
         sign_in="anonymous" if anonymous else "automatic",
         start=start,
     )
     ConnectionFile().save(Connection(made))
-    click.echo(f"{name} is kept.")
+    print_done(f"{name} is kept.", {"name": name}, as_json=as_json)
 
 
 @connections.command("import")
@@ -92,7 +95,8 @@ def add(
     flag_value="",
     help="The aliases of the MinIO client; its usual file if none is named.",
 )
-def import_(aws: bool, mc_file: Path | None) -> None:
+@json_option
+def import_(aws: bool, mc_file: Path | None, as_json: bool) -> None:
     """Take over connections of other programs; yours of the same name stay."""
     from napari_omezarr.connections import Connection, ConnectionFile, from_aws, from_mc
 
@@ -101,7 +105,11 @@ def import_(aws: bool, mc_file: Path | None) -> None:
     found = list(from_aws()) if aws else []
     if mc_file is not None:
         found += from_mc(mc_file if str(mc_file) not in ("", ".") else None)
-    for profile in found:
-        if profile.name not in names:
-            kept.save(Connection(profile))
-            click.echo(profile.name)
+    new = [profile for profile in found if profile.name not in names]
+    for profile in new:
+        kept.save(Connection(profile))
+    if as_json:
+        print_json([profile.name for profile in new])
+        return
+    for profile in new:
+        echo(profile.name)

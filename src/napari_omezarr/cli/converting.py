@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .output import json_option, plain, print_json, progress_bar
+from .output import echo, json_option, plain, print_json, progress_bar
 from .place import PLACE, location_of, place_options
 from .saving import (
     by_axis,
@@ -167,7 +167,7 @@ def _write_plate(
         return
     there = len(found) - len(saved)
     before = f", {there} were there before" if there else ""
-    click.echo(f"{target.display}: {len(saved)} fields written{before}.")
+    echo(f"{target.display}: {len(saved)} fields written{before}.")
 
 
 def _carry_out(
@@ -204,7 +204,7 @@ def _carry_out(
         print_json(rows)
     else:
         for line in (*lines, _sum(outcomes)):
-            click.echo(line)
+            echo(line)
     click.get_current_context().exit(_code(outcomes))
 
 

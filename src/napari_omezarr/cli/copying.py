@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .output import json_option, print_json, progress_bar
+from .output import echo, json_option, print_json, progress_bar
 from .place import PLACE, location_of, place_options
 from .saving import interrupted_by, of_target, target_options
 
@@ -45,9 +45,7 @@ def copy(source: str, target: str, verify: bool, as_json: bool, **reached: Any) 
         print_json({"address": done.target.display} | facts)
         return
     before = f", {done.resumed} were there before" if done.resumed else ""
-    click.echo(
-        f"{done.target.display}: {done.objects} objects, {done.bytes} bytes{before}."
-    )
+    echo(f"{done.target.display}: {done.objects} objects, {done.bytes} bytes{before}.")
 
 
 @click.command()
@@ -76,7 +74,7 @@ def mirror(
     plan = start(plan_mirror(here, there)).result()
     extra = len(plan.extra) if delete else 0
     if (plan.changed or extra) and not (yes or dry_run):
-        click.echo(_planned(plan, extra), err=True)
+        echo(_planned(plan, extra), err=True)
         click.confirm(f"Change {there.display}?", abort=True, err=True)
 
     def begin(tell: Callable[[CopyProgress], None]) -> Coroutine[Any, Any, Copied]:
@@ -89,7 +87,7 @@ def mirror(
         facts |= {"deleted": extra, "same": plan.same, "bytes": plan.bytes}
         print_json({"address": there.display, "dry_run": dry_run} | facts)
         return
-    click.echo(f"{there.display}: {_planned(plan, extra)}")
+    echo(f"{there.display}: {_planned(plan, extra)}")
 
 
 def _planned(plan: MirrorPlan, extra: int) -> str:

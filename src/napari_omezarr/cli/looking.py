@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .output import json_option, plain, print_json, table
+from .output import (
+    aligned,
+    echo,
+    json_option,
+    plain,
+    print_done,
+    print_json,
+    print_json_rows,
+)
 from .place import PLACE, location_of, place_options
 
 if TYPE_CHECKING:
@@ -16,6 +24,9 @@ if TYPE_CHECKING:
 
     from napari_omezarr.browsing import AxisDetails, Details, Entry
     from napari_omezarr.location import Location
+
+_KIND, _VERSION = len("label image"), len("0.5")
+"""How wide the first columns of a list are, whatever its first rows hold."""
 
 
 @click.command()
@@ -25,17 +36,21 @@ if TYPE_CHECKING:
 @place_options
 def ls(address: str, files: bool, as_json: bool, **reached: Any) -> None:
     """List what a place holds, with what each thing is."""
+    from napari_omezarr.browsing import EntryPage, entries_of
+
     place = location_of(address, **reached)
-    entries = _entries(place, files=files)
     if as_json:
-        print_json([_row(entry) for entry in entries])
+        print_json_rows(map(_row, entries_of(place, files=files)))
         return
-    rows = [
-        (entry.kind.value, entry.version, entry.name, entry.summary or entry.problem)
-        for entry in entries
-    ]
-    for line in table(rows) if rows else ():
-        click.echo(line)
+    widths = [_KIND, _VERSION, 0, 0]
+
+    def listed(page: EntryPage) -> None:
+        widths[2] = max([widths[2], *(len(entry.name) for entry in page.entries)])
+
+    for entry in entries_of(place, files=files, listed=listed):
+        about = entry.summary or entry.problem
+        cells = (entry.kind.value, entry.version, entry.name, about)
+        echo(aligned(cells, widths))
 
 
 @click.command()
@@ -47,12 +62,12 @@ def tree(address: str, depth: int, as_json: bool, **reached: Any) -> None:
     """List what a place holds, and what is in that."""
     place = location_of(address, **reached)
     if as_json:
-        print_json(_tree(place, depth))
+        print_json_rows(_tree(place, depth))
         return
-    click.echo(place.display)
+    echo(place.display)
     for indent, entry in _walk(place, depth):
         about = "  ".join(filter(None, (entry.kind.value, entry.summary)))
-        click.echo(f"{'  ' * indent}{entry.name}  ({about})")
+        echo(f"{'  ' * indent}{entry.name}  ({about})")
 
 
 @click.command()
@@ -74,7 +89,7 @@ def cat(address: str, as_json: bool, **reached: Any) -> None:
         print_json(dict(found))
         return
     for key, text in found.items():
-        click.echo(f"== {key}\n{text}")
+        echo(f"== {key}\n{text}")
 
 
 @click.command()
@@ -97,9 +112,9 @@ def info(address: str, as_json: bool, **reached: Any) -> None:
         print_json(document)
         return
     for line in _about(place, details):
-        click.echo(line)
+        echo(line)
     for entry in _members(details):
-        click.echo(f"image     {entry.name}  {entry.summary}".rstrip())
+        echo(f"image     {entry.name}  {entry.summary}".rstrip())
 
 
 @click.command()
@@ -116,10 +131,10 @@ def validate(address: str, as_json: bool, **reached: Any) -> None:
     if as_json:
         print_json(outcome)
     else:
-        click.echo(outcome.sentence)
+        echo(outcome.sentence)
         for found in outcome.findings:
             where = "/".join(filter(None, (found.document, found.where)))
-            click.echo(f"  {where}: {found.problem}")
+            echo(f"  {where}: {found.problem}")
     if outcome.findings:
         click.get_current_context().exit(DAMAGED)
 
@@ -128,8 +143,11 @@ def validate(address: str, as_json: bool, **reached: Any) -> None:
 @click.argument("address", type=PLACE)
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--force", is_flag=True, help="Write over a file that is there.")
+@json_option
 @place_options
-def thumbnail(address: str, file: Path, force: bool, **reached: Any) -> None:
+def thumbnail(
+    address: str, file: Path, force: bool, as_json: bool, **reached: Any
+) -> None:
     """Save a small picture of an image as FILE (.png, .jpg)."""
     from PIL import Image
 
@@ -151,7 +169,8 @@ def thumbnail(address: str, file: Path, force: bool, **reached: Any) -> None:
     if picture.pixels is None:
         raise UnsupportedDataError(picture.sentence, url=place.display)
     Image.fromarray(picture.pixels).save(file)
-    click.echo(f"{file}: {picture.sentence}")
+    facts = {"file": file, "address": place.display, "sentence": picture.sentence}
+    print_done(f"{file}: {picture.sentence}", facts, as_json=as_json)
 
 
 @click.command("open")
@@ -177,23 +196,19 @@ def open_(addresses: tuple[str, ...], **reached: Any) -> None:
     napari.run()
 
 
-def _entries(place: Location, *, files: bool = False) -> list[Entry]:
-    from napari_omezarr.browsing import entries_of
-
-    return list(entries_of(place, files=files))
-
-
 def _members(details: Details) -> list[Entry]:
     """Give the images of a series or a scene, of which the details are of the first."""
-    from napari_omezarr.browsing import EntryKind
+    from napari_omezarr.browsing import EntryKind, entries_of
 
     if details.entry.kind not in (EntryKind.SERIES, EntryKind.SCENE):
         return []
-    return _entries(details.entry.location)
+    return list(entries_of(details.entry.location))
 
 
 def _walk(place: Location, depth: int, indent: int = 1) -> Iterator[tuple[int, Entry]]:
-    for entry in _entries(place):
+    from napari_omezarr.browsing import entries_of
+
+    for entry in entries_of(place):
         yield indent, entry
         if depth > 1 and _is_deep(entry):
             yield from _walk(entry.location, depth - 1, indent + 1)
@@ -206,13 +221,13 @@ def _is_deep(entry: Entry) -> bool:
     return not entry.is_leaf and entry.kind is not EntryKind.LEVELS
 
 
-def _tree(place: Location, depth: int) -> list[dict[str, Any]]:
-    rows = []
-    for entry in _entries(place):
+def _tree(place: Location, depth: int) -> Iterator[dict[str, Any]]:
+    from napari_omezarr.browsing import entries_of
+
+    for entry in entries_of(place):
         deeper = depth > 1 and _is_deep(entry)
-        children = {"children": _tree(entry.location, depth - 1)} if deeper else {}
-        rows.append(_row(entry) | children)
-    return rows
+        below = {"children": list(_tree(entry.location, depth - 1))} if deeper else {}
+        yield _row(entry) | below
 
 
 def _row(entry: Entry) -> dict[str, Any]:

@@ -11,13 +11,23 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document."
 )
 
 _STEPS = 1000
+
+
+_SHOWN = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\n\t"}
+_SHOWN |= dict.fromkeys(range(0x7F, 0xA0), "\ufffd")
+"""What stands for characters that a terminal would take for commands."""
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Print text for people; what others wrote in it commands no terminal."""
+    click.echo(text.translate(_SHOWN), err=err)
 
 
 def plain(value: Any) -> Any:
@@ -37,6 +47,31 @@ def plain(value: Any) -> Any:
 def print_json(value: Any) -> None:
     """Print a value as one document."""
     click.echo(json.dumps(plain(value), indent=2, ensure_ascii=False))
+
+
+def print_done(sentence: str, facts: Any, *, as_json: bool) -> None:
+    """Say what was done: a sentence for people, or facts for machines."""
+    if as_json:
+        print_json(facts)
+    else:
+        echo(sentence)
+
+
+def print_json_rows(rows: Iterable[Any]) -> None:
+    """Print a list as one document, each of its rows as soon as it is known."""
+    begun = False
+    for row in rows:
+        text = json.dumps(plain(row), ensure_ascii=False)
+        click.echo(f",\n{text}" if begun else f"[\n{text}", nl=False)
+        begun = True
+    click.echo("\n]" if begun else "[]")
+
+
+def aligned(cells: Sequence[str], widths: list[int]) -> str:
+    """Lay out a row of which later ones are not known yet; `widths` grow with it."""
+    widths[:] = [max(len(c), w) for c, w in zip(cells, widths, strict=True)]
+    line = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+    return "  ".join(line).rstrip()
 
 
 def table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .output import json_option, print_json
-from .place import location_of, place_options
+from .output import echo, json_option, print_json
+from .place import PLACE, location_of, place_options
 from .saving import save_options, saving, split_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from napari_omezarr.converting import ReadChoices
 
 _IMAGE = ("image", "path", "file")
 """What the column of the images' addresses may be called."""
@@ -22,7 +24,7 @@ _IMAGE = ("image", "path", "file")
 
 @click.command("write-plate")
 @click.argument("table", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.argument("plate")
+@click.argument("plate", type=PLACE)
 @click.option("--name", help="Of the plate.")
 @click.option("--axes", help="Of files that do not say them, like cyx.")
 @save_options
@@ -44,20 +46,22 @@ def write_plate(
     goes on with --unfinished resume.
     """
     from napari_omezarr import write_plate as write
+    from napari_omezarr.converting import ReadChoices
 
     choices, reached = split_options(said)
     there = location_of(plate, **reached)
-    rows = list(_rows(table, axes))
+    kept = bool(choices.get("existing_resolutions"))
+    rows = list(_rows(table, ReadChoices(axes=axes, resolutions=kept)))
     with saving(f"Writing {there.name}") as running:
         saved = write(rows, there, name=name, **running, **choices)
     if as_json:
         print_json({"address": there.display, "fields": [s.address for s in saved]})
         return
     fields = "1 field" if len(saved) == 1 else f"{len(saved):,} fields"
-    click.echo(f"{there.display}: {fields} written.")
+    echo(f"{there.display}: {fields} written.")
 
 
-def _rows(table: Path, axes: str | None) -> Iterator[dict[str, Any]]:
+def _rows(table: Path, choices: ReadChoices) -> Iterator[dict[str, Any]]:
     """Give the rows of a table, with what reads each image when its turn comes."""
     from napari_omezarr.errors import OptionError
 
@@ -72,15 +76,15 @@ def _rows(table: Path, axes: str | None) -> Iterator[dict[str, Any]]:
                 raise OptionError(msg, action="Add the column image.")
             is_path = "://" not in image and not Path(image).is_absolute()
             address = str(table.parent / image) if is_path else image
-            yield known | {"image": partial(_read, address, axes)}
+            yield known | {"image": partial(_read, address, choices)}
 
 
-def _read(address: str, axes: str | None) -> Any:
-    from napari_omezarr.converting import ReadChoices, read_images
+def _read(address: str, choices: ReadChoices) -> Any:
+    from napari_omezarr.converting import read_images
     from napari_omezarr.errors import UnsupportedDataError
     from napari_omezarr.location import Location
 
-    images = read_images(Location.parse(address), ReadChoices(axes=axes))
+    images = read_images(Location.parse(address), choices)
     if not images:
         msg = f"There is no image in {address}."
         raise UnsupportedDataError(msg, action="Choose another file.", url=address)

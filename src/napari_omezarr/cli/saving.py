@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .output import print_json, progress_bar
+from .output import echo, print_json, progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -150,6 +150,6 @@ def report(saved: Saved, *, as_json: bool) -> None:
         facts = {"verified": saved.verified, "notes": saved.notes}
         print_json({"address": saved.address} | facts)
         return
-    click.echo(f"{saved.address}: saved.")
+    echo(f"{saved.address}: saved.")
     for note in saved.notes:
-        click.echo(note)
+        echo(note)

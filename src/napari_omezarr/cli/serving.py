@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .output import json_option, print_done
+
 if TYPE_CHECKING:
     from aiohttp import web
 
@@ -23,7 +25,8 @@ _HEADERS = {
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=8000, show_default=True, help="0 takes a free one.")
-def serve(folder: Path, host: str, port: int) -> None:
+@json_option
+def serve(folder: Path, host: str, port: int, as_json: bool) -> None:
     """Serve FOLDER over HTTP, with ranges and CORS, until Ctrl-C.
 
     Prints its address, and links that open it in web viewers if it is an image. Only
@@ -31,10 +34,10 @@ def serve(folder: Path, host: str, port: int) -> None:
     """
     import asyncio
 
-    asyncio.run(_serve(folder.resolve(), host, port))
+    asyncio.run(_serve(folder.resolve(), host, port, as_json=as_json))
 
 
-async def _serve(folder: Path, host: str, port: int) -> None:
+async def _serve(folder: Path, host: str, port: int, *, as_json: bool) -> None:
     import asyncio
 
     from aiohttp import web
@@ -52,8 +55,10 @@ async def _serve(folder: Path, host: str, port: int) -> None:
                 action="Choose another; --port 0 takes a free one.",
             ) from error
         taken = runner.addresses[0][1]
-        for line in _links(folder, f"http://{host}:{taken}/{folder.name}"):
-            click.echo(line)
+        address = f"http://{host}:{taken}/{folder.name}"
+        links = _links(folder, address)
+        text = "\n".join((address, *links))
+        print_done(text, {"address": address, "links": links}, as_json=as_json)
         await asyncio.Event().wait()
     finally:
         await runner.cleanup()
@@ -81,7 +86,6 @@ def _links(folder: Path, address: str) -> list[str]:
     from napari_omezarr.browsing import Viewer, share_link
     from napari_omezarr.claims import is_claimed
 
-    lines = [address]
-    if is_claimed(str(folder)):
-        lines += [share_link(address, viewer) for viewer in Viewer]
-    return lines
+    if not is_claimed(str(folder)):
+        return []
+    return [share_link(address, viewer) for viewer in Viewer]

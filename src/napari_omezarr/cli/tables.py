@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .output import json_option, print_json, table
+from .output import echo, json_option, print_json, table
 from .place import PLACE, location_of, place_options
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def table_(
         click.echo(body, nl=False)
         return
     _write(file, body, force=force)
-    click.echo(f"{file}: {found.rows:,} rows, {len(found.columns):,} columns")
+    echo(f"{file}: {found.rows:,} rows, {len(found.columns):,} columns")
 
 
 def _listed(place: Location) -> tuple[StoredTable, ...] | None:
@@ -101,7 +101,7 @@ def _list(found: tuple[StoredTable, ...], *, as_json: bool) -> None:
         for each, (rows, columns) in zip(found, shapes, strict=True)
     ]
     for line in table(lines) if lines else ("no tables",):
-        click.echo(line)
+        echo(line)
 
 
 def _chosen(place: Location, name: str | None) -> StoredTable:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .output import json_option, plain, print_json, progress_bar
+from .output import echo, json_option, plain, print_json, progress_bar
 from .place import PLACE, location_of, place_options
 from .saving import (
     interrupted_by,
@@ -73,9 +73,9 @@ def upgrade(address: str, target: str | None, as_json: bool, **said: Any) -> Non
     if as_json:
         print_json({"address": done.address, "documents": done.documents})
         return
-    click.echo(f"{done.address}: {done.documents} documents were changed.")
+    echo(f"{done.address}: {done.documents} documents were changed.")
     if done.undo is not None:
-        click.echo("The same command with --undo takes it back.")
+        echo("The same command with --undo takes it back.")
 
 
 def put_back(place: Location, *, as_json: bool) -> None:
@@ -87,7 +87,7 @@ def put_back(place: Location, *, as_json: bool) -> None:
     if as_json:
         print_json({"address": place.display, "documents": len(kept.before)})
         return
-    click.echo(f"{place.display}: {len(kept.before)} documents are as they were.")
+    echo(f"{place.display}: {len(kept.before)} documents are as they were.")
 
 
 @click.command()
@@ -140,7 +140,7 @@ def _pack(
         facts = {"objects": packed.objects, "bytes": packed.bytes}
         print_json({"address": packed.address} | facts)
         return
-    click.echo(f"{packed.address}: {packed.objects} objects, {packed.bytes} bytes.")
+    echo(f"{packed.address}: {packed.objects} objects, {packed.bytes} bytes.")
 
 
 # Whether they are whole, and their end: doctor, remove.
@@ -179,7 +179,7 @@ def doctor(
         print_json({"findings": rows, "mended": len(found) - len(left)})
     else:
         for line in _lines(found, left, fixed=fix):
-            click.echo(line)
+            echo(line)
     if left:
         click.get_current_context().exit(DAMAGED)
 
@@ -245,4 +245,4 @@ def remove(
     if as_json:
         print_json({"address": place.display} | plain(removal.found))
         return
-    click.echo(f"{place.display}: {counted} are removed.")
+    echo(f"{place.display}: {counted} are removed.")

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from .output import json_option, print_json
+from .output import json_option, print_done
 from .place import PLACE, location_of, place_options
 from .saving import by_axis, report, save_options, saving, split_options
 
@@ -57,10 +57,8 @@ def append(source: str, image: str, axis: str, as_json: bool, **reached: Any) ->
     pixels = read(here).pyramids[0].levels[0].pixels
     with saving(f"Appending {here.name}") as running:
         done = grow(there, pixels, axis, **running)
-    if as_json:
-        print_json(done)
-        return
-    click.echo(f"{there.display}: {here.display} appended along {axis}.")
+    sentence = f"{there.display}: {here.display} appended along {axis}."
+    print_done(sentence, done, as_json=as_json)
 
 
 @click.command()
@@ -69,6 +67,7 @@ def append(source: str, image: str, axis: str, as_json: bool, **reached: Any) ->
 @click.option("--translation", metavar="AXIS=PLACE,...", help="Of the first pixel.")
 @click.option("--units", metavar="AXIS=UNIT,...", help="Or one unit for all of space.")
 @click.option("--name", help="Of the image.")
+@json_option
 @place_options
 def calibrate(
     address: str,
@@ -76,6 +75,7 @@ def calibrate(
     translation: str | None,
     units: str | None,
     name: str | None,
+    as_json: bool,
     **reached: Any,
 ) -> None:
     """Say anew how large pixels are, where they lie, and in which unit; pixels stay."""
@@ -87,7 +87,8 @@ def calibrate(
     is_by_axis = units is not None and "=" in units
     unit = by_axis("units", units, str) if units and is_by_axis else units
     place_anew(place, **sizes, units=unit, name=name)
-    click.echo(f"{place.display}: calibrated.")
+    facts = {"address": place.display, **sizes, "units": unit, "name": name}
+    print_done(f"{place.display}: calibrated.", facts, as_json=as_json)
 
 
 @click.command()
@@ -97,6 +98,7 @@ def calibrate(
 @click.option("--color", metavar="RRGGBB", help="Of its highest intensity.")
 @click.option("--contrast", nargs=2, type=float, metavar="LOW HIGH")
 @click.option("--visible/--hidden", default=None)
+@json_option
 @place_options
 def rendering(
     address: str,
@@ -104,14 +106,14 @@ def rendering(
     name: str | None,
     color: str | None,
     contrast: tuple[float, float] | None,
-    visible: bool | None,
-    **reached: Any,
+    **said: Any,
 ) -> None:
     """Change the name, the colour and the contrast of a channel; pixels stay."""
     from napari_omezarr import read_layers, update_rendering
     from napari_omezarr.errors import OptionError
 
-    place = location_of(address, **reached)
+    visible, as_json = said.pop("visible"), said.pop("as_json")
+    place = location_of(address, **said)
     images = [layer for layer in read_layers(place) if layer[2] == "image"]
     if not 0 <= channel < len(images):
         sentence = f"{place.display} has {len(images)} channels, and no {channel}."
@@ -127,7 +129,9 @@ def rendering(
             raise OptionError(sentence, action="Give the lower number first.")
         options.pop("contrast_limits_range", None)
     written = update_rendering([images[channel]])
-    click.echo(f"{place.display}: {', '.join(written)} written.")
+    sentence = f"{place.display}: {', '.join(written)} written."
+    facts = {"address": place.display, "written": written}
+    print_done(sentence, facts, as_json=as_json)
 
 
 def _colormap(color: str) -> Any:

@@ -14,19 +14,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_omezarr._io_loop import HeedingPool
 from napari_omezarr.errors import OptionError, UnsupportedDataError
 from napari_omezarr.metadata import Axis
 from napari_omezarr.plain_text import natural_key
 from napari_omezarr.writing import (
     Channels,
     ImageSpec,
+    Resolution,
     as_source,
     channel_displays,
+    describe,
     extended,
     stack,
 )
 
-from .formats import read_images
+from .formats import is_zarr_name, read_images
 from .inputs import ConvertInput
 from .tiff import TiffArray
 
@@ -47,8 +50,13 @@ _WORDS |= {"row": "[A-Za-z]{1,2}", "well": "[A-Za-z]{1,2}[0-9]+"}
 """What some words of a pattern stand for; others are anything but a slash."""
 _PLACEHOLDER = re.compile(r"\{(\w+)\}|(\*)")
 
+_OPENED_TOGETHER = 8
+"""Files that are opened at a time, for what they hold."""
+
 Index = Mapping[str, str]
 """Where a file belongs: the value of each of t, c, z and field that it has."""
+_Place = tuple[str, ...]
+"""The value of each axis along which files are merged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +195,7 @@ def read_merged(merged: MergedInput, choices: ReadChoices) -> list[Any]:
     """Describe what files make together: an image, or one for each field.
 
     The first file of each channel is opened; the others must be built like it, which
-    is found out when they are read.
+    is found out when they are read. Where resolutions are to be kept all are opened.
 
     Raises
     ------
@@ -214,7 +222,7 @@ def read_merged(merged: MergedInput, choices: ReadChoices) -> list[Any]:
 
 
 def _one_field(
-    files: Mapping[tuple[str, ...], ConvertInput],
+    files: Mapping[_Place, ConvertInput],
     axes: Sequence[str],
     choices: ReadChoices,
     name: str,
@@ -222,67 +230,153 @@ def _one_field(
     values = [
         sorted({place[i] for place in files}, key=natural_key) for i in range(len(axes))
     ]
-    first: dict[str, ImageSpec] = {}
     channel = axes.index("c") if "c" in axes else None
+    first: dict[str, _Place] = {}
     for place in sorted(files, key=lambda place: [natural_key(part) for part in place]):
-        key = place[channel] if channel is not None else ""
-        if key not in first:
-            first[key] = _only_image(files[place], choices)
-    joined = partial(_source, files, choices=choices, values=values, axes=axes)
-    model = next(iter(first.values()))
-    spec = replace(model, source=joined(model, ()), name=name or model.name, coarser=())
-    for axis in reversed(axes):
-        if axis not in [each.name for each in model.axes]:
-            affine = extended(spec.affine, 0)
-            unit_axis = Axis(axis, _AXES[axis])
-            spec = replace(spec, axes=(unit_axis, *spec.axes), affine=affine)
+        first.setdefault(place[channel] if channel is not None else "", place)
+    wanted = files if choices.resolutions else first.values()
+    with HeedingPool(_OPENED_TOGETHER, "omezarr-merge") as pool:
+        opened = pool.map(partial(_only_image, choices=choices), map(files.get, wanted))
+        images = dict(zip(wanted, opened, strict=True))
+    model = images[next(iter(first.values()))]
+    merge = _Merge(axes, values, [each.name for each in model.axes])
+
+    def pixels(place: _Place) -> PixelSource:
+        if place not in files:
+            raise _missing(axes, place)
+        return _of_file(files[place], images.get(place), model, choices)
+
+    spec = replace(model, source=merge.join(pixels), name=name or model.name)
+    spec = replace(spec, coarser=(), origin=None)
+    for axis in reversed(merge.new):
+        affine = extended(spec.affine, 0)
+        spec = replace(spec, axes=(Axis(axis, _AXES[axis]), *spec.axes), affine=affine)
+    if choices.resolutions:
+        spec = _with_resolutions(spec, images, model, merge)
     if channel is not None:
-        spec = _with_channels(spec, values[channel], list(first.values()))
+        firsts = [images[place] for place in first.values()]
+        spec = _with_channels(spec, values[channel], firsts)
     return spec
 
 
 def _only_image(file: ConvertInput, choices: ReadChoices) -> ImageSpec:
-    found = read_images(file.location, choices)
-    if len(found) != 1 or not isinstance(found[0], ImageSpec):
+    # A pyramid is one image, and layers are a channel each.
+    whole = choices.resolutions or is_zarr_name(file.name)
+    found = read_images(
+        file.location, replace(choices, labels=False, resolutions=whole)
+    )
+    if len(found) != 1:
         sentence = f"{file.name} holds {len(found)} images, and one can be merged."
         raise UnsupportedDataError(sentence, action="Choose one, by its series.")
-    return found[0]
+    return describe(found[0])
 
 
-def _source(
-    files: Mapping[tuple[str, ...], ConvertInput],
-    model: ImageSpec,
-    place: tuple[str, ...],
-    *,
-    choices: ReadChoices,
-    values: Sequence[Sequence[str]],
-    axes: Sequence[str],
+def _of_file(
+    file: ConvertInput, image: ImageSpec | None, model: ImageSpec, choices: ReadChoices
 ) -> PixelSource:
-    """Join the sources of all files whose places begin so, axis by axis."""
-    if len(place) == len(axes):
-        if place not in files:
-            said = ", ".join(f"{a} {v}" for a, v in zip(axes, place, strict=True))
-            sentence = f"There is no file for {said}."
-            action = "Add it, or leave out the others that it belongs to."
-            raise OptionError(sentence, action=action)
-        return _of_file(files[place], model, choices)
-    axis = axes[len(place)]
-    parts = [
-        _source(files, model, (*place, v), choices=choices, values=values, axes=axes)
-        for v in values[len(place)]
-    ]
-    names = [each.name for each in model.axes]
-    if axis not in names:
-        return stack(parts, 0)
-    new = sum(other not in names for other in axes[len(place) :])
-    return InARow(parts, names.index(axis) + new)
-
-
-def _of_file(file: ConvertInput, model: ImageSpec, choices: ReadChoices) -> PixelSource:
     array = getattr(model.source, "array", None)
-    if isinstance(array, TiffArray):
+    if image is None and isinstance(array, TiffArray):
         return as_source(array.of(file.location))
-    return _only_image(file, choices).source
+    image = image or _only_image(file, choices)
+    if [each.name for each in image.axes] != [each.name for each in model.axes]:
+        here, there = ("".join(a.name for a in each.axes) for each in (image, model))
+        sentence = f"{file.name} has the axes {here}, and the files beside it {there}."
+        raise UnsupportedDataError(sentence, action="Convert it by itself.")
+    return image.source
+
+
+def _missing(axes: Sequence[str], place: _Place) -> OptionError:
+    said = ", ".join(f"{a} {v}" for a, v in zip(axes, place, strict=True))
+    return OptionError(
+        f"There is no file for {said}.",
+        action="Add it, or leave out the others that it belongs to.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Merge:
+    """How files are joined: along which axes, by which values, to images of `names`."""
+
+    axes: Sequence[str]
+    values: Sequence[Sequence[str]]
+    names: Sequence[str]
+
+    @property
+    def new(self) -> list[str]:
+        """The axes that the files do not have."""
+        return [axis for axis in self.axes if axis not in self.names]
+
+    def join(
+        self, pixels: Callable[[_Place], PixelSource], place: _Place = ()
+    ) -> PixelSource:
+        """Join the pixels of all files whose places begin so, axis by axis."""
+        if len(place) == len(self.axes):
+            return pixels(place)
+        axis = self.axes[len(place)]
+        parts = [self.join(pixels, (*place, v)) for v in self.values[len(place)]]
+        if axis not in self.names:
+            self._check(parts, None)
+            return stack(parts, 0)
+        later = sum(other not in self.names for other in self.axes[len(place) :])
+        along = self.names.index(axis) + later
+        self._check(parts, along)
+        return InARow(parts, along)
+
+    def _check(self, parts: Sequence[PixelSource], along: int | None) -> None:
+        """Refuse parts that differ, but in what they are joined along."""
+        kinds = {
+            (tuple(n for i, n in enumerate(each.shape) if i != along), each.dtype.str)
+            for each in parts
+        }
+        if len(kinds) > 1:
+            told = " and ".join(
+                f"{' x '.join(map(str, shape))} of {np.dtype(kind)}"
+                for shape, kind in sorted(kinds)
+            )
+            raise UnsupportedDataError(
+                f"Files that are to be one image differ: {told}.",
+                action="Leave out those that do not belong to it.",
+            )
+
+
+def _with_resolutions(
+    spec: ImageSpec,
+    images: Mapping[_Place, ImageSpec],
+    model: ImageSpec,
+    merge: _Merge,
+) -> ImageSpec:
+    """Keep the coarser resolutions, if those of all files are alike."""
+    along = [merge.names.index(axis) for axis in merge.axes if axis in merge.names]
+    pyramids = [_pyramid(image, along) for image in images.values()]
+    if pyramids[0] is None or any(each != pyramids[0] for each in pyramids):
+        note = f"The resolutions of the files of {spec.name} differ; new ones are made."
+        return replace(spec, notes=(*spec.notes, note))
+    found = []
+    for number, level in enumerate(model.coarser):
+        place = level.place
+        for _ in merge.new:
+            place = place and extended(place, 0)
+        pixels = {at: image.coarser[number].source for at, image in images.items()}
+        found.append(Resolution(merge.join(pixels.__getitem__), place))
+    return replace(spec, coarser=tuple(found))
+
+
+def _pyramid(image: ImageSpec, along: Sequence[int]) -> list[Any] | None:
+    """Say what the resolutions of a file are: their sizes, and where they lie.
+
+    Along axes on which files lie one behind the other it is by how much each is
+    coarser; None where a file ends within a coarse pixel, which the next would share.
+    """
+    levels = []
+    for level in image.coarser:
+        sizes = list(level.source.shape)
+        for axis in along:
+            if image.shape[axis] % sizes[axis]:
+                return None
+            sizes[axis] = image.shape[axis] // sizes[axis]
+        place = level.place and level.place.matrix.round(9).tolist()
+        levels.append((sizes, place))
+    return levels
 
 
 def _with_channels(

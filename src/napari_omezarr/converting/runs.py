@@ -88,6 +88,12 @@ class ConvertRun:
     progress: Callable[[float], None] | None = None
     cancel: Event = field(default_factory=Event)
 
+    @property
+    def reading(self) -> ReadChoices:
+        """How inputs are read for it: with the resolutions that are to be kept."""
+        kept = bool(self.choices.get("existing_resolutions"))
+        return replace(self.read, resolutions=kept)
+
 
 def is_image_name(name: str) -> bool:
     """Whether a target is called as an image; else it is a folder for images."""
@@ -134,7 +140,10 @@ def convert_one(job: ConvertJob, run: ConvertRun) -> Saved:
     OMEZarrError
         It could not be read or written.
     """
-    return _write(job, run, run.progress)
+    try:
+        return _write(job, run, run.progress)
+    finally:
+        close_files()  # who writes one anew finds it read anew
 
 
 @guarded
@@ -182,7 +191,8 @@ def convert_plate(
     choices: dict[str, Any] = {"unfinished": "resume", "memory": _MEMORY}
     choices |= run.choices
     rows = [
-        {**each.words, "image": partial(read_merged, each, run.read)} for each in fields
+        {**each.words, "image": partial(read_merged, each, run.reading)}
+        for each in fields
     ]
     done = 0.0
 
@@ -230,11 +240,9 @@ def _write(
     job: ConvertJob, run: ConvertRun, show: Callable[[float], None] | None
 ) -> Saved:
     if isinstance(job.source, MergedInput):
-        layers = read_merged(job.source, run.read)
+        layers = read_merged(job.source, run.reading)
     else:
-        kept = bool(run.choices.get("existing_resolutions"))
-        read = replace(run.read, resolutions=kept)
-        layers = read_images(job.source.location, read)
+        layers = read_images(job.source.location, run.reading)
     choices: dict[str, Any] = {"memory": _MEMORY} | dict(run.choices)
     specs = [layer for layer in layers if isinstance(layer, ImageSpec)]
     if specs:

@@ -19,7 +19,7 @@ from .encode import ZarrDocument
 from .engine import Progress
 from .existing import ome_block, open_existing
 from .from_arrays import Channels, Grid, channel_displays, describe_array, finite_number
-from .from_layers import is_array, read_origin
+from .from_layers import describe, is_array, read_origin
 from .hierarchy import (
     FolderHierarchy,
     Hierarchy,
@@ -81,6 +81,7 @@ __all__ = [
     "claim_of",
     "dataset_document",
     "default_shards",
+    "describe",
     "describe_array",
     "discard_labels",
     "extended",
