@@ -109,6 +109,8 @@ def _act(request: dict[str, Any]) -> None:
     if room:
         import resource
 
+        # What is cut off would break the imports of others.
+        sys.dont_write_bytecode = True
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
     try:
         ACTS[request["act"]](target, **choices)

@@ -170,6 +170,7 @@ WRITE = """
     cache = DiskCache(Path(sys.argv[1]), 1 << 30)
     if len(sys.argv) > 2:
         import resource, signal
+        sys.dont_write_bytecode = True
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
     for number in range(1000):
