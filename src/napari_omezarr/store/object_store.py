@@ -186,7 +186,7 @@ def _hmac(key: bytes, text: str) -> bytes:
 
 # Reading: as whoever signs, or as nobody if that turns out to be no good.
 
-_READ_CORRECTIONS = 2  # the region, and how the bucket is named
+_READ_CORRECTIONS = 3  # the region, how the bucket is named, who signs
 
 
 class S3Reader(S3Backend):
@@ -282,10 +282,10 @@ class S3Reader(S3Backend):
     async def _get(
         self, wish: S3Request, credentials: ReadOnlyCredentials | None
     ) -> Response:
-        """Ask for an object, elsewhere if the answer says where."""
+        """Ask for an object, elsewhere if the answer says where, with keys of now."""
         bucket = self._opened()
         for attempt in range(1 + _READ_CORRECTIONS):
-            address = bucket.address
+            address, before = bucket.address, credentials
             url = address.url(wish.path) + (f"?{wish.query}" if wish.query else "")
             request = http.Request("GET", url, wish.headers)
             if credentials is not None:
@@ -298,8 +298,10 @@ class S3Reader(S3Backend):
                 if failure.reason is not Reason.REFUSED:
                     raise
                 refused = replace(failure, signed=credentials is not None)
+            if refused.expired and credentials is not None:
+                credentials = await bucket.renewed(credentials)
             moved = bucket.address != address or bucket.learn(refused)
-            if attempt == _READ_CORRECTIONS or not moved:
+            if attempt == _READ_CORRECTIONS or not (moved or credentials != before):
                 break
         raise refused
 
@@ -542,10 +544,8 @@ class S3Writer(S3Backend, WritableBackend):
                 break
             failure = failure_of(answer.status, answer.headers, answer.body)
             before = credentials
-            if failure.expired:
-                # She may have signed in anew while this goes on.
-                bucket.sign_in_failed(failure)
-                credentials = await bucket.credentials()
+            if failure.expired and credentials is not None:
+                credentials = await bucket.renewed(credentials)
             moved = bucket.address != address or bucket.learn(failure)
             if attempt == _WRITE_CORRECTIONS or not (moved or credentials != before):
                 raise replace(failure, signed=before is not None)

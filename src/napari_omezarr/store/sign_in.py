@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 
 from aiobotocore.session import AioSession
 from botocore.credentials import ReadOnlyCredentials
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError
 
-from napari_omezarr._io_loop import run
+from napari_omezarr._io_loop import outcome, run
 from napari_omezarr.connections import key_store
 from napari_omezarr.errors import SignInNeededError, StoreError
 
@@ -78,6 +78,9 @@ def _reads(file: Path) -> str:
 
 # At DEBUG the signer writes what it signs, session tokens included.
 logging.getLogger("botocore.auth").setLevel(logging.INFO)
+# They warn with the text of whoever gives keys; why there are none is said by us.
+for _module in ("aiobotocore.credentials", "botocore.credentials"):
+    logging.getLogger(_module).setLevel(logging.ERROR)
 
 
 class AwsChain:
@@ -91,6 +94,7 @@ class AwsChain:
         self._asking: asyncio.Lock | None = None
         self._session = self._new_session()
         self._credentials: Any = None
+        self._keys: ReadOnlyCredentials | None = None  # as they were last seen
 
     @property
     def profile(self) -> str | None:
@@ -141,22 +145,32 @@ class AwsChain:
         return str(named) if named else None
 
     async def credentials(self) -> ReadOnlyCredentials | StoreError | None:
-        """Give the keys of now, why they cannot be had, or None if there are none."""
+        """Give the keys of now, why they cannot be had, or None if there are none.
+
+        Those that end are renewed before they do.
+        """
+        if self._keys is not None and not _is_ending(self._credentials):
+            return self._keys
+        # Whoever gives keys may be any program or service, and fail in any way.
+        found = await outcome(self._current())
+        if isinstance(found, Exception):
+            return sign_in_error(found, self.profile)
+        return found
+
+    async def _current(self) -> ReadOnlyCredentials | None:
         self._asking = self._asking or asyncio.Lock()
-        try:
-            async with self._asking:
-                if self._credentials is None:
-                    self._credentials = await self._ask()
+        async with self._asking:
             if self._credentials is None:
-                return None
-            return await self._credentials.get_frozen_credentials()
-        except (BotoCoreError, ClientError, OSError) as error:
-            return sign_in_error(error, self.profile)
+                self._credentials = await self._ask()
+        if self._credentials is None:
+            return None
+        self._keys = await self._credentials.get_frozen_credentials()
+        return self._keys
 
     def forget(self) -> None:
         """Ask anew the next time: the person may have signed in meanwhile."""
         self._session = self._new_session()
-        self._credentials = None
+        self._credentials = self._keys = None
 
     def session(self) -> AioSession:
         """Give what asks everything that may know who signs."""
@@ -192,6 +206,11 @@ class AwsChain:
             services = {}
         service = services.get(scoped.get("services"), {}).get("s3", {})
         return service.get("endpoint_url") or scoped.get("endpoint_url")
+
+
+def _is_ending(credentials: Any) -> bool:
+    """Say whether keys have to be renewed soon; those that never end are not asked."""
+    return hasattr(credentials, "refresh_needed") and credentials.refresh_needed()
 
 
 class KeptKeys(AwsChain):
@@ -330,6 +349,8 @@ class BucketSession:
         self._open: set[str] = set()
         self._automatic = automatic
         self._signed = False
+        self._renewing: asyncio.Task[ReadOnlyCredentials | StoreError | None] | None
+        self._renewing = None
         self._chain = chain
 
     @property
@@ -347,11 +368,35 @@ class BucketSession:
         """Find who signs: keys, the reason why there are none, or nobody."""
         if self.anonymous:
             return None
-        found = await self._chain.credentials()
+        return self._insisted(await self._chain.credentials())
+
+    def _insisted(
+        self, found: ReadOnlyCredentials | StoreError | None
+    ) -> ReadOnlyCredentials | StoreError | None:
         if isinstance(found, StoreError) and not self._automatic:
             self._chain.forget()
             raise found
         return found
+
+    async def renewed(self, ended: ReadOnlyCredentials) -> ReadOnlyCredentials:
+        """Ask for newer keys than those that ended; gives the same if there are none.
+
+        Of many requests that fail together one asks. A program may have signed in
+        anew meanwhile, and keys can end before the time that was said.
+        """
+        found = await self.credentials()
+        if found == ended:
+            if self._renewing is None:
+                self._renewing = asyncio.ensure_future(self._ask_anew())
+            found = self._insisted(await asyncio.shield(self._renewing))
+        return found if isinstance(found, ReadOnlyCredentials) else ended
+
+    async def _ask_anew(self) -> ReadOnlyCredentials | StoreError | None:
+        self._chain.forget()
+        try:
+            return await self._chain.credentials()
+        finally:
+            self._renewing = None
 
     async def sign_in(self, refusal: RequestFailed) -> None:
         """Give up being wary, as nothing is read without a key.
