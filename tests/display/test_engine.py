@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 import weakref
+from itertools import product
 from threading import Condition
 
 import numpy as np
 import pytest
 import zarr
 
+import small_images
 from gated_pixels import LONG, Gate, GatedPixels
 from napari_omezarr.display import ChunkRetryPolicy
 from napari_omezarr.display.chunk_cache import ChunkCache, ChunkGrid
@@ -22,6 +24,7 @@ from napari_omezarr.errors import (
 )
 from napari_omezarr.location import Location
 from napari_omezarr.pyramid import ArrayPixels, FixedAxes
+from napari_omezarr.reading import read
 from napari_omezarr.store import open_store, run
 from quick_retries import PIXELS, QUICK, write_image
 from servers import faults
@@ -298,3 +301,47 @@ def test_a_chunk_that_is_presumed_missing_is_asked_for_again(tmp_path):
             assert [array is not None for array in found] == [kept, True]
             chunk.write_bytes(body)
         np.testing.assert_array_equal(found[0], PIXELS[:2, :2])
+
+
+def test_a_refused_field_of_a_plate_is_asked_for_again(tmp_path):
+    """Also where what was had lies in the same chunk, and where fields are kept."""
+    with Bucket(tmp_path) as bucket:
+        fields = small_images.put_plate(tmp_path / "bucket/p.zarr", rows=2, columns=2)
+        bucket.lists = False
+        chunks = sorted((tmp_path / "bucket/p.zarr/A/2/0/0/c").rglob("*"))
+        bodies = {each: each.read_bytes() for each in chunks if each.is_file()}
+        for each in bodies:
+            each.unlink()
+        plate = read(bucket.place("bucket/p.zarr")).pyramids[0].levels[0].pixels
+        cache = ChunkCache(2**20, doubted=0)
+        fetcher = Watched(cache)
+        grid = ChunkGrid(plate)
+        indices = list(product(*map(range, grid.counts)))
+        for there in (False, True):
+            wanted = [ChunkRequest(grid.chunk(i), Priority.SHARP, 0) for i in indices]
+            fetcher.request({"view": [w for w in wanted if w.chunk.key not in cache]})
+            fetcher.wait_for_all("view")
+            found = cache.get([grid.key(index) for index in indices])  # she looks
+            boxes = [grid.bounds(index) for index in indices]
+            kept = [each is not None for each in found]
+            doubted = [shows(plate, box, (0, 1)) for box in boxes]
+            assert kept == [there or not doubt for doubt in doubted]
+            for each, body in bodies.items():
+                each.write_bytes(body)
+        assert sum(doubted) >= 1
+        assert not all(doubted)
+        top, left = plate.fields.grid.corner((0, 1))
+        expected = fields[0, 1]
+        height, width = expected.shape[-2:]
+        pixels = plate[..., top : top + height, left : left + width]
+        np.testing.assert_array_equal(pixels, expected)
+        assert plate.store.presumed == {}
+
+
+def shows(plate, box, place):
+    """Whether a box holds pixels of a well."""
+    corner, cell = plate.fields.grid.corner(place), plate.fields.grid.cell
+    return all(
+        low < first + size and first < high
+        for (low, high), first, size in zip(box[-2:], corner, cell, strict=True)
+    )

@@ -132,17 +132,6 @@ def notes_of(pixels: Pixels) -> tuple[str, ...]:
     return notes
 
 
-def may_be_refused(pixels: Pixels, values: np.ndarray) -> bool:
-    """Say whether values may stand for chunks that were refused and not empty.
-
-    They are of one value, at a place that answers to both alike (`absence`).
-    """
-    store = getattr(_innermost(pixels), "store", None)
-    if not getattr(store, "presumed", None) or not values.size:
-        return False
-    return bool(values.min() == values.max())
-
-
 def _innermost(pixels: Any) -> Any:
     while hasattr(pixels, "source"):
         pixels = pixels.source

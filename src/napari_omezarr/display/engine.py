@@ -14,9 +14,9 @@ import numpy as np
 
 from napari_omezarr._io_loop import io_loop
 from napari_omezarr.errors import StoreConnectionError, TruncatedBodyError
-from napari_omezarr.store import tried_once
+from napari_omezarr.store import collect_presumptions, tried_once
 
-from .chunk_cache import ChunkCache, may_be_refused
+from .chunk_cache import ChunkCache
 from .chunk_queue import ChunkQueue, QueuedChunk
 from .compose import assemble, hatch
 
@@ -127,7 +127,7 @@ class Fetcher:
         self._loop = loop or io_loop()
         self._queue = ChunkQueue(cache, retry_policy)
         self._lock = Lock()
-        self._tasks: dict[QueuedChunk, asyncio.Task[np.ndarray]] = {}
+        self._tasks: dict[QueuedChunk, asyncio.Task[tuple[np.ndarray, bool]]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._listeners: list[Callable[[], None]] = []
         self.reads_begun = 0
@@ -246,12 +246,13 @@ class Fetcher:
         self.reads_begun += 1
         task.add_done_callback(lambda done: self._finish(queued, done))
 
-    def _finish(self, queued: QueuedChunk, task: asyncio.Task[np.ndarray]) -> None:
+    def _finish(
+        self, queued: QueuedChunk, task: asyncio.Task[tuple[np.ndarray, bool]]
+    ) -> None:
         del self._tasks[queued]
         error = None if task.cancelled() else task.exception()
         if not task.cancelled() and error is None:
-            array = task.result()
-            doubtful = may_be_refused(queued.chunk.pixels, array)
+            array, doubtful = task.result()
             self._cache.put(queued.chunk.key, array, doubtful=doubtful)
         with self._lock:
             if not task.cancelled() and error is None:
@@ -268,16 +269,20 @@ class Fetcher:
             listener()
 
 
-async def _read(chunk: Chunk, *, again: bool) -> np.ndarray:
-    """Read a chunk into memory of its own."""
+async def _read(chunk: Chunk, *, again: bool) -> tuple[np.ndarray, bool]:
+    """Read a chunk into memory of its own, and say whether it rests on a presumption.
+
+    Then some of it may have been refused, and not empty (`store.absence`).
+    """
     # The store tried as often as its policy says; its tries and ours must not multiply.
-    with tried_once() if again else nullcontext():
+    tries = tried_once() if again else nullcontext()
+    with tries, collect_presumptions() as presumed:
         array = np.asarray(await chunk.pixels.read(chunk.bounds))
     if array.shape != chunk.shape:
         msg = f"A chunk has the shape {array.shape} instead of {chunk.shape}."
         raise TruncatedBodyError(msg)
     # A view would keep all of what it was cut from alive, uncounted.
-    return array.copy() if array.base is not None else array
+    return array.copy() if array.base is not None else array, bool(presumed)
 
 
 # The one cache and the one fetcher that all layers and viewers share.

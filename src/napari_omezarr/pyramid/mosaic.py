@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from napari_omezarr._io_loop import bounded_gather
+from napari_omezarr.store import collect_presumptions, take_over_presumptions
 
 from .boxes import chunk_box, chunk_parts, shape_of, slices
 from .decoding import QUICK
@@ -187,7 +188,7 @@ class Shared(Generic[T]):
     """What was found out on the I/O loop, the latest ones kept; each asked for once.
 
     What nobody waits for any more is cancelled. Parts have sizes, of which at most so
-    much is kept.
+    much is kept; nothing is kept that rests on what is only presumed missing.
     """
 
     def __init__(self, most: int, size: Callable[[T], int]) -> None:
@@ -211,29 +212,33 @@ class Shared(Generic[T]):
             return self._kept[key]
         entry = self._asked.get(key)
         if entry is None:
-            task = asyncio.ensure_future(find())
+            task = asyncio.ensure_future(_with_presumptions(find))
             entry = self._asked[key] = [task, 0]
             task.add_done_callback(partial(self._finish, key))
         entry[1] += 1
         try:
-            found: T = await asyncio.shield(entry[0])
+            found: T
+            found, presumed = await asyncio.shield(entry[0])
         finally:
             entry[1] -= 1
             if entry[1] == 0 and not entry[0].done():
                 entry[0].cancel()
                 self._forget(key, entry[0])
+        take_over_presumptions(presumed)
         return found
 
-    def _forget(self, key: Hashable, task: asyncio.Task[T]) -> None:
+    def _forget(self, key: Hashable, task: asyncio.Task[Any]) -> None:
         entry = self._asked.get(key)
         if entry is not None and entry[0] is task:
             del self._asked[key]
 
-    def _finish(self, key: Hashable, task: asyncio.Task[T]) -> None:
+    def _finish(self, key: Hashable, task: asyncio.Task[tuple[T, set[str]]]) -> None:
         self._forget(key, task)
         if task.cancelled() or task.exception() is not None:
             return
-        self._keep(key, task.result())
+        found, presumed = task.result()
+        if not presumed:
+            self._keep(key, found)
 
     def _keep(self, key: Hashable, found: T) -> None:
         self._kept[key] = found
@@ -241,6 +246,13 @@ class Shared(Generic[T]):
         while self._held > self._most and self._kept:
             _, dropped = self._kept.popitem(last=False)
             self._held -= self._size(dropped)
+
+
+async def _with_presumptions(
+    find: Callable[[], Coroutine[Any, Any, T]],
+) -> tuple[T, set[str]]:
+    with collect_presumptions() as presumed:
+        return await find(), presumed
 
 
 def _nbytes(array: np.ndarray) -> int:

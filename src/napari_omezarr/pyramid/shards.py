@@ -26,7 +26,7 @@ from napari_omezarr.errors import (
     StoreError,
     TruncatedBodyError,
 )
-from napari_omezarr.store import GetResult
+from napari_omezarr.store import GetResult, take_over_presumptions
 
 from .boxes import ChunkPart, chunk_parts
 from .codecs import unchecked
@@ -355,6 +355,9 @@ class ShardReader:
         reading = _ShardRead(parts, box[part.target], done)
         self._ask(part.chunk, reading)
         await done
+        # Whoever asked first has found that out, for all who wait.
+        if (key := self._key(part.chunk)) in self._source.presumed:
+            take_over_presumptions([key])
 
     async def stored_size(self, chunk: Sequence[int]) -> int:
         """Give how many bytes a chunk takes in its shard; 0 if it is missing."""

@@ -29,7 +29,12 @@ from .open import (
     presigned,
 )
 from .retry import RetryPolicy, tried_once
-from .store import RemoteStore, refuse_presumed
+from .store import (
+    RemoteStore,
+    collect_presumptions,
+    refuse_presumed,
+    take_over_presumptions,
+)
 from .writable import WritablePlace, WritableStore
 
 __all__ = [
@@ -51,6 +56,7 @@ __all__ = [
     "brief",
     "bucket_address",
     "clear_disk_cache",
+    "collect_presumptions",
     "corrected",
     "disk_cache_facts",
     "failure_of",
@@ -69,5 +75,6 @@ __all__ = [
     "run",
     "set_disk_cache",
     "store_and_path",
+    "take_over_presumptions",
     "tried_once",
 ]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
         Coroutine,
         Hashable,
         Iterable,
+        Iterator,
         Sequence,
     )
 
@@ -430,6 +432,7 @@ class RemoteStore(Store):
             fetch = partial(self._index, key, wanted)
             index = await self._indexes.get((key, wanted), fetch)
             if key in self.presumed:
+                take_over_presumptions([key])
                 self._indexes.forget(lambda kept: kept[0] == key)
             return index
         if isinstance(wanted, RangeByteRequest) and key in self._indexed:
@@ -537,6 +540,7 @@ class RemoteStore(Store):
 
     def _presume(self, key: str) -> None:
         where = self.location.display
+        take_over_presumptions([key])
         if key.rpartition("/")[2] in DOCUMENTS:
             said = f"{where} may not be listed, and answers 403 to what is not there."
             self._notes.add(said)
@@ -647,6 +651,25 @@ class RemoteStore(Store):
 
 
 _stores: WeakValueDictionary[int, RemoteStore] = WeakValueDictionary()
+_presumptions: ContextVar[set[str] | None] = ContextVar("presumptions", default=None)
+
+
+@contextmanager
+def collect_presumptions() -> Iterator[set[str]]:
+    """Collect what is presumed missing by this task, and the ones that it starts."""
+    found: set[str] = set()
+    token = _presumptions.set(found)
+    try:
+        yield found
+    finally:
+        _presumptions.reset(token)
+
+
+def take_over_presumptions(found: Iterable[str]) -> None:
+    """Note for this task what another one, on which it waited, presumed missing."""
+    mine = _presumptions.get()
+    if mine is not None:
+        mine.update(found)
 
 
 def presumed_since(when: float) -> tuple[str, ...]:
