@@ -175,11 +175,13 @@ def show_differently(viewer: napari.viewer.Viewer) -> None:
     show_differently(viewer)
 
 
-def open_again(viewer: napari.viewer.Viewer, about: str = "") -> None:
+def open_again(
+    viewer: napari.viewer.Viewer, about: str = "", by_itself: bool = False
+) -> bool:
     """Open images anew: of the selected layers, or what an error is about."""
     from .widgets.show_again import open_again
 
-    open_again(viewer, about)
+    return bool(open_again(viewer, about, by_itself=by_itself))
 
 
 def copy_view(viewer: napari.viewer.Viewer) -> None:

@@ -11,6 +11,7 @@ from qtpy.QtCore import Qt
 
 from gui_steps import PLUGIN, until
 from napari_omezarr import _hooks
+from napari_omezarr.display import Settings, shared_engine, wait_until_sharp
 from napari_omezarr.display.chunk_queue import FailureNotice
 from napari_omezarr.display.manager import Notifier
 from napari_omezarr.errors import ObjectChangedError, StoreTimeoutError
@@ -113,3 +114,71 @@ def test_other_errors_offer_to_try_again_only(notifications: list[Any]) -> None:
     error = StoreTimeoutError("It does not answer.", url="https://host/a.zarr")
     Notifier().show_failure(FailureNotice("host", error), retry=lambda: None)
     assert [name for name, _ in notifications[-1].actions] == ["Retry"]
+
+
+# What changes behind a layer that is shown.
+
+
+@pytest.fixture
+def shown(viewer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """An image of which only what is looked at was read, and no image before."""
+    engine = shared_engine()
+    few = Settings(True, engine.settings.cache_bytes, 2**24, 0)
+    monkeypatch.setattr(engine, "settings", few)
+    monkeypatch.setattr(engine, "follows_preferences", False)
+    put_image(tmp_path / "cells.zarr", count=1, **FIRST)
+    (layer,) = viewer.open(str(tmp_path / "cells.zarr"), plugin=PLUGIN)
+    viewer.dims.set_point(0, 0)
+    assert wait_until_sharp(layer)
+    return viewer
+
+
+FIRST: dict[str, Any] = {"names": "zyx", "shape": (40, 32, 48), "chunks": (1, 8, 8)}
+THEN: dict[str, Any] = {"names": "zyx", "shape": (40, 64, 48), "chunks": (1, 16, 16)}
+
+
+def look_at_another_plane(viewer: Any, z: int) -> None:
+    viewer.dims.set_point(0, z * float(viewer.layers[0].scale[0]))
+
+
+def test_an_image_that_was_written_anew_is_shown_as_it_is_now(
+    shown: Any, tmp_path: Path, qtbot: QtBot, notifications: list[Any]
+) -> None:
+    (first,) = shown.layers
+    first.colormap, first.name, first.contrast_limits = "viridis", "mine", (3, 70)
+    first.translate = (0, 5, 6)
+    shown.scene.camera.zoom = 3.5
+    levels = put_image(tmp_path / "cells.zarr", count=1, seed=5, **THEN)
+    look_at_another_plane(shown, 30)
+    until(qtbot, lambda: first not in shown.layers)
+    (new,) = shown.layers
+    assert wait_until_sharp(new)
+    assert new.data.shape == (40, 64, 48)
+    np.testing.assert_array_equal(new.data[30], levels[0][30])
+    assert (new.name, new.colormap.name) == ("mine", "viridis")
+    assert tuple(new.contrast_limits) == (3, 70)
+    np.testing.assert_array_equal(new.translate, (0, 5, 6))
+    assert shown.scene.camera.zoom == 3.5
+    assert shown.dims.current_step[0] == 30
+    assert shown.layers.selection == {new}
+    assert "cells.zarr has changed since it was opened" in notifications[-1].message
+    # Where that does not help, it is for the person to say so.
+    put_image(tmp_path / "cells.zarr", count=1, seed=6, **FIRST)
+    notifications.clear()
+    look_at_another_plane(shown, 12)
+    until(qtbot, lambda: notifications)
+    assert [n for n, _ in notifications[-1].actions] == ["Open again", "Retry"]
+    assert list(shown.layers) == [new]
+
+
+def test_what_was_changed_by_hand_is_not_replaced_unasked(
+    shown: Any, tmp_path: Path, qtbot: QtBot, notifications: list[Any]
+) -> None:
+    (layer,) = shown.layers
+    (twin,) = shown.open(str(tmp_path / "cells.zarr"), plugin=PLUGIN)
+    twin.data = np.asarray(twin.data) + 1
+    put_image(tmp_path / "cells.zarr", count=1, seed=5, **THEN)
+    look_at_another_plane(shown, 30)
+    until(qtbot, lambda: notifications)
+    assert [name for name, _ in notifications[-1].actions] == ["Open again", "Retry"]
+    assert list(shown.layers) == [layer, twin]

@@ -140,10 +140,15 @@ class OwnerRequests:
 
 @dataclass(frozen=True, slots=True)
 class FailureNotice:
-    """A host that fails, told once until it is back."""
+    """A host that fails, told once until it is back; or pixels to be opened again.
+
+    `token` names the pixels; only what `is_news` is for the person.
+    """
 
     host: str
     error: BaseException
+    token: str = ""
+    is_news: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -469,8 +474,10 @@ class ChunkQueue:
         if not queued.owners:
             self._settle(queued)
             return
-        if host.is_news(error):
-            self.notices.append(FailureNotice(host.name, error))
+        is_news = host.is_news(error)
+        if is_news or getattr(error, "opening_helps", False):
+            token = queued.chunk.key[0]
+            self.notices.append(FailureNotice(host.name, error, token, is_news))
         queued.attempts += 1
         queued.since = now if queued.error is None else queued.since
         queued.error = error

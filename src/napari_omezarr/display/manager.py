@@ -265,6 +265,11 @@ class LayerRegistry:
         """All layers that were added and still exist."""
         return list(self._displays)
 
+    def showing(self, token: str) -> list[Any]:
+        """Give the layers that show some pixels."""
+        pairs = list(self._displays.items())
+        return [layer for layer, display in pairs if token in display.view.tokens]
+
     def collect_changes(self) -> None:
         """Note which layers have something new to show."""
         changed = self._engine.fetcher.take_changed()
@@ -338,6 +343,13 @@ class LayerRegistry:
             self._engine.remove_user(view.tokens)
 
 
+def _address_of(layers: Iterable[Any]) -> str:
+    """Give the address of what layers show, empty where they do not tell."""
+    records = (layer.metadata.get("omezarr") for layer in layers)
+    known = (r.get("address") for r in records if isinstance(r, dict))
+    return next((str(address) for address in known if address), "")
+
+
 def arrays_of(layer: Any) -> list[Any]:
     """Give the arrays of a layer's levels, finest first."""
     return list(layer.data) if layer.multiscale else [layer.data]
@@ -366,10 +378,15 @@ class StatusText:
         return self.ours if idle else f"{self.theirs} · {self.ours}"
 
 
-def _open_again(url: str) -> None:
+def _open_again(url: str, *, by_itself: bool = False) -> bool:
+    """Open an image anew; by itself only if nothing of the person's would be lost."""
+    viewer = napari.current_viewer()
+    if viewer is None:
+        return False
     # By its name: what makes layers stands later than the display.
-    arguments = (napari.current_viewer(), url)
-    PluginManager.instance().commands.execute(f"{PLUGIN}.open_again", args=arguments)
+    arguments = (viewer, url, by_itself)
+    commands = PluginManager.instance().commands
+    return bool(commands.execute(f"{PLUGIN}.open_again", args=arguments))
 
 
 class Notifier:
@@ -429,14 +446,19 @@ class Notifier:
                 self._noted.add(text)
                 show_info(text)
 
-    def show_failure(self, notice: FailureNotice, retry: Callable[[], None]) -> None:
-        """Say why a host fails, with a button that tries again."""
+    def show_failure(
+        self, notice: FailureNotice, retry: Callable[[], None], about: str = ""
+    ) -> None:
+        """Say why a host fails, with a button that tries again.
+
+        Where an image is to be opened again, `about` is its address.
+        """
         said = str(notice.error)
         if not isinstance(notice.error, OMEZarrError):
             said = f"A chunk from {notice.host} cannot be decoded: {said}"
         # napari hands the notification's widget to what a button calls.
         actions: list[Action] = [("Retry", lambda *_: retry())]
-        url = getattr(notice.error, "url", "")
+        url = about or getattr(notice.error, "url", "")
         if getattr(notice.error, "opening_helps", False) and url:
             actions.insert(0, ("Open again", lambda *_: _open_again(url)))
         show_error(said, *actions)
@@ -492,6 +514,8 @@ class DisplayManager(QObject):
         self.registry = LayerRegistry(engine)
         self.notifier = Notifier()
         self._throttle = Throttle()
+        # What the person was asked to open again herself.
+        self._offered: weakref.WeakSet[Layer] = weakref.WeakSet()
         self._waking = False
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -544,7 +568,20 @@ class DisplayManager(QObject):
         """Note what has arrived and tell the person which places have failed."""
         self.registry.collect_changes()
         for notice in self.engine.fetcher.take_notices():
-            self.notifier.show_failure(notice, self.engine.fetcher.retry)
+            about = ""
+            if getattr(notice.error, "opening_helps", False):
+                layers = self.registry.showing(notice.token)
+                if notice.token and not layers:  # what took their place is right
+                    continue
+                about = _address_of(layers)
+                if self._is_offered(layers) or _open_again(about, by_itself=True):
+                    continue
+                self._offered.update(layers)
+            self.notifier.show_failure(notice, self.engine.fetcher.retry, about)
+
+    def _is_offered(self, layers: list[Layer]) -> bool:
+        """Say whether the person was asked to open all these layers again."""
+        return bool(layers) and all(layer in self._offered for layer in layers)
 
     def _wake(self) -> None:
         self._waking = False

@@ -10,6 +10,12 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import zarr
+
+from napari_omezarr.errors import FOREIGN_ERRORS
+from napari_omezarr.metadata import load_json
+
+from .codecs import tolerated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +41,25 @@ def understood(document: Mapping[str, Any]) -> tuple[dict[str, Any], Notes]:
     else:
         _understand_2(known, notes)
     return known, notes
+
+
+def is_of_document(array: zarr.AsyncArray[Any], body: bytes | None) -> bool:
+    """Say whether an array was opened by a document, or one that means the same."""
+    try:
+        document = None if body is None else load_json(body, shortened=True)
+        if not isinstance(document, dict):
+            return False
+        known, _ = tolerated(understood(document)[0])
+        now = zarr.AsyncArray.from_dict(array.store_path, known).metadata.to_dict()
+    except FOREIGN_ERRORS:
+        return False
+    before = array.metadata.to_dict()
+    # As texts: a fill value may be NaN.
+    return all(repr(before.get(key)) == repr(now[key]) for key in now.keys() - _ASIDE)
+
+
+_ASIDE = {"attributes", "dimension_names", "dimension_separator", "chunk_key_encoding"}
+"""What makes no other array; chunks are looked for under names that nobody wrote."""
 
 
 def _whole(values: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from functools import partial
 from itertools import count, product
 from math import prod
@@ -17,8 +18,11 @@ from zarr.buffer.cpu import buffer_prototype
 from zarr.storage import StorePath
 
 from napari_omezarr._io_loop import bounded_gather
+from napari_omezarr.errors import DamagedDataError, ObjectChangedError, StoreError
+from napari_omezarr.location import ARRAY_DOCUMENT
 from napari_omezarr.store import FIRST_BYTE, RemoteStore, at_most, run
 
+from .array_document import is_of_document
 from .boxes import bounded, chunk_counts, chunk_parts, shape_of, touched
 from .decoding import decoding_of
 from .shards import ShardReader, ZarrParts, layout_of
@@ -127,6 +131,8 @@ def new_token() -> str:
 _PROBES = 3
 _ENOUGH = 8
 """After so many chunks that are not there, or all, it is said that there is none."""
+TRUSTED = 60.0
+"""Seconds for which a document is known to be that of the chunks that are missing."""
 
 
 class ArrayPixels(Readable):
@@ -168,7 +174,8 @@ class ArrayPixels(Readable):
         self.findings: tuple[str, ...] = ()
         self.may_be_empty = False
         self.confirm: Callable[[], Awaitable[None]] | None = None
-        self._found = False
+        self._found = self._missed = False
+        self._known_at, self._checked_at = time.monotonic(), -TRUSTED
         self._absent: set[tuple[int, ...]] = set()
         self._probes = 0
         self._probing = asyncio.Lock()
@@ -179,7 +186,9 @@ class ArrayPixels(Readable):
         other = ArrayPixels.__new__(ArrayPixels)
         fresh = {"token": new_token(), "findings": (), "confirm": None}
         own = {"_array": array, "address": address, "_found": False, "_probes": 0}
-        other.__setstate__(self.__getstate__() | fresh | own | {"_absent": set()})
+        own |= {"_absent": set(), "_missed": False, "_checked_at": -TRUSTED}
+        own |= {"_known_at": time.monotonic()}
+        other.__setstate__(self.__getstate__() | fresh | own)
         return other
 
     def __getstate__(self) -> dict[str, Any]:
@@ -248,14 +257,40 @@ class ArrayPixels(Readable):
             A chunk could not be had, or the document is of an older array.
         """
         array = self._array
-        if self.confirm is None:
-            box = await self._read(bounds)
-        else:
-            box, _ = await asyncio.gather(self._read(bounds), self.confirm())
-            self.confirm = None
+        try:
+            if self.confirm is None:
+                box = await self._read(bounds)
+            else:
+                box, _ = await asyncio.gather(self._read(bounds), self.confirm())
+                self.confirm = None
+        except DamagedDataError as error:
+            await self._raise_if_rewritten(error)
+            raise
+        if self._missed:
+            await self._raise_if_rewritten(None)
         if self._absent and not self._found and await self._is_respelled(bounds, array):
             box = await self._read(bounds)
         return box
+
+    async def _raise_if_rewritten(self, error: DamagedDataError | None) -> None:
+        """Raise `ObjectChangedError` if the array's document is another one by now.
+
+        Chunks that do not fit the document, or are not there, may be of a later array.
+        """
+        now = time.monotonic()
+        known_at = self._checked_at if error else self._known_at
+        if not isinstance(self.store, RemoteStore) or now - known_at < TRUSTED:
+            return
+        self._known_at = self._checked_at = now
+        self._missed = False
+        document = ARRAY_DOCUMENT[self._array.metadata.zarr_format]
+        key = f"{self._array.store_path.path}/{document}".lstrip("/")
+        answer = (await self.store.answers((key,)))[key]
+        if isinstance(answer, StoreError) or is_of_document(self._array, answer):
+            return
+        sentence = f"The array {self.address} was written anew since it was opened."
+        action = "Open the image again."
+        raise ObjectChangedError(sentence, action=action, url=self.address) from error
 
     async def _read(self, bounds: Bounds) -> np.ndarray:
         if self._shard_reader is not None:
@@ -280,6 +315,7 @@ class ArrayPixels(Readable):
     # Whether there are any chunks, and under which names.
 
     def _tell(self, index: tuple[int, ...], *, there: bool) -> None:
+        self._missed |= not there
         if there:
             self._found = True
             self._absent.clear()
@@ -308,6 +344,8 @@ class ArrayPixels(Readable):
                         f"document says {said}: they are read where they are."
                     )
                     return True
+                if isinstance(self.store, RemoteStore):  # a name that nobody gave
+                    self.store.presumed.pop(place, None)
             if not self.may_be_empty and len(self._absent) >= min(
                 _ENOUGH, prod(self.stored_grid)
             ):

@@ -139,7 +139,8 @@ class Confirmation:
                 _KNOWN_OLDER.add(self.place)
                 msg = f"The consolidated metadata of {self.place} are older than {key}."
                 action = "Open it again: the documents themselves are read then."
-                raise ObjectChangedError(msg, action=action, url=self.place)
+                url = f"{self.place}/{key.rpartition('/')[0]}".rstrip("/")
+                raise ObjectChangedError(msg, action=action, url=url)
         self.is_needed = False
 
 

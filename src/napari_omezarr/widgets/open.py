@@ -57,7 +57,14 @@ from napari_omezarr.user_files import Recents
 from .open_options import OpenOptions, asked_of_viewer, with_options
 from .preferences import follow_settings
 from .qt_async import Task, wait_for
-from .viewer_layers import add_dock, host_of, image_address, record_of, source_of
+from .viewer_layers import (
+    add_dock,
+    host_of,
+    image_address,
+    keep_as_made,
+    record_of,
+    source_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -243,6 +250,7 @@ def make_layer(spec: LayerSpec) -> Layer:
     if spec.contrast_range is not None:
         layer.contrast_limits_range = spec.contrast_range
     attach(layer, spec.levels, label=spec.kind == "labels")
+    keep_as_made(layer)
     layer.visible = visible
     if spec.features is not None:
         read_features_later(layer, spec.features)

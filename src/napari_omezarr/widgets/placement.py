@@ -15,7 +15,7 @@ from napari_omezarr.display.sign import main_window
 
 from .background_save import explained
 from .qt_async import Task
-from .viewer_layers import bare_layers, image_address, record_of
+from .viewer_layers import bare_layers, image_address, keep_as_made, record_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -107,3 +107,4 @@ def _move(layer: Layer, options: Mapping[str, Any]) -> None:
         layer.axis_labels = options["axis_labels"]
     record, now = record_of(layer), options["metadata"]["omezarr"]
     record["coordinate_system"] = now["coordinate_system"]
+    keep_as_made(layer)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from napari.layers import Labels, Layer
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_omezarr.claims import place_of
-from napari_omezarr.display.notifications import show_error
+from napari_omezarr.display.notifications import show_error, show_info
 from napari_omezarr.display.sign import main_window
 from napari_omezarr.errors import OMEZarrError
 from napari_omezarr.reading import ReadOptions
@@ -35,6 +35,9 @@ from .sessions import described, dress
 from .viewer_layers import (
     bare_layers,
     image_address,
+    is_edited,
+    is_moved,
+    move_like,
     record_of,
     signed_address,
     source_of,
@@ -205,9 +208,7 @@ class ShowAgainForm(QDialog):
             self._viewer.add_layer(new)
             return new
         at = layers.index(instead_of)
-        for name in ("scale", "translate", "rotate", "shear"):
-            setattr(new, name, getattr(instead_of, name))
-        new.affine = np.asarray(instead_of.affine.affine_matrix)
+        move_like(new, instead_of)
         new.name = instead_of.name
         layers.remove(instead_of)
         layers.insert(at, new)
@@ -242,12 +243,19 @@ def show_differently(viewer: napari.viewer.Viewer) -> ShowAgainForm | None:
 # What has changed since it was opened, in place of the layers that show it.
 
 _PLACE = ("scale", "translate", "rotate", "shear", "affine", "locked_data_level")
+_PAUSE = 60.0
+_opened_again: dict[str, float] = {}
+"""When images were last opened anew by themselves: where it does not help, once."""
 
 
-def open_again(viewer: ViewerModel, about: str = "") -> list[Task]:
+def open_again(
+    viewer: ViewerModel, about: str = "", *, by_itself: bool = False
+) -> list[Task]:
     """Open images anew, in place of their layers and looking as these do; not at once.
 
-    They are those of the selected layers, or that lie at or above an address.
+    They are those of the selected layers, or that lie at or above an address. By itself
+    nothing is opened whose pixels somebody has changed, or that just was: the person
+    is asked then.
     """
     layers = [layer for layer in bare_layers(viewer.layers) if image_address(layer)]
     if about:
@@ -255,6 +263,8 @@ def open_again(viewer: ViewerModel, about: str = "") -> list[Task]:
     else:
         images = {image_address(y) for y in layers if y in viewer.layers.selection}
         chosen = [layer for layer in layers if image_address(layer) in images]
+    if by_itself and not _may_be_replaced(chosen):
+        return []
     if not chosen:
         show_error(_NONE)
     alike: dict[str, list[Layer]] = {}
@@ -271,14 +281,26 @@ def open_again(viewer: ViewerModel, about: str = "") -> list[Task]:
                     "coordinate_system": record_of(some[0]).get("coordinate_system"),
                 },
             )
-        ).start(partial(_take_places, viewer, some))
+        ).start(partial(_take_places, viewer, some, by_itself))
         for some in alike.values()
     ]
+
+
+def _may_be_replaced(layers: Sequence[Layer]) -> bool:
+    """Say whether layers may be made anew unasked, and note that they are."""
+    now = time.monotonic()
+    images = {image_address(layer) for layer in layers}
+    recent = [i for i in images if now - _opened_again.get(i, -_PAUSE) < _PAUSE]
+    if not layers or recent or any(map(is_edited, layers)):
+        return False
+    _opened_again.update(dict.fromkeys(images, now))
+    return True
 
 
 def _take_places(
     viewer: ViewerModel,
     layers: Sequence[Layer],
+    by_itself: bool,
     outcome: Future[tuple[LayerSpec, ...]],
 ) -> None:
     error = failure(outcome)
@@ -286,20 +308,34 @@ def _take_places(
         show_error(str(error))
         return
     specs = {_identity(_record(spec)): spec for spec in outcome.result()}
-    gone = 0
-    for layer in (layer for layer in layers if layer in viewer.layers):
-        spec = specs.get(_identity(record_of(layer)))
-        if spec is None:
-            gone += 1
-            continue
-        with source_of(place_of(image_address(layer))):
-            new = make_layer(spec)
-        looks = described(layer).looks
-        dress(new, {key: look for key, look in looks.items() if key not in _PLACE})
-        at, selected = viewer.layers.index(layer), layer in viewer.layers.selection
-        viewer.layers.remove(layer)
-        viewer.layers.insert(at, new)
-        if selected:
-            viewer.layers.selection.add(new)
-    if gone:
-        show_error(f"{gone} layers of the image are no longer there.")
+    still = [layer for layer in layers if layer in viewer.layers]
+    if by_itself and any(map(is_edited, still)):  # meanwhile
+        return
+    lost = [layer for layer in still if _identity(record_of(layer)) not in specs]
+    for layer in (layer for layer in still if layer not in lost):
+        _replace(viewer, layer, specs[_identity(record_of(layer))])
+    if lost:
+        show_error(f"{len(lost)} layers of the image are no longer there.")
+    elif by_itself and still:
+        name = place_of(image_address(layers[0])).name
+        show_info(f"{name} has changed since it was opened: it is shown as it is now.")
+
+
+def _replace(viewer: ViewerModel, layer: Layer, spec: LayerSpec) -> None:
+    """Show what a specification says in place of a layer, and looking as it does."""
+    with source_of(place_of(image_address(layer))):
+        new = make_layer(spec)
+    looks = described(layer).looks
+    dress(new, {key: look for key, look in looks.items() if key not in _PLACE})
+    if is_moved(layer) and layer.ndim == new.ndim:
+        move_like(new, layer)
+    if isinstance(layer, Labels) and spec.features is None and not len(new.features):
+        new.features = layer.features
+    selection = viewer.layers.selection
+    selected = {new if each is layer else each for each in selection}
+    # Never without a layer: the viewer would forget where one looks.
+    viewer.layers.insert(viewer.layers.index(layer), new)
+    viewer.layers.remove(layer)
+    new.name = layer.name
+    selection.intersection_update(selected)
+    selection.update(selected)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _codec = Blosc(cname="lz4", clevel=1)
 _originals: WeakKeyDictionary[Layer, bytes] = WeakKeyDictionary()
+_as_made: WeakKeyDictionary[Layer, tuple[list[Any], list[Any]]] = WeakKeyDictionary()
 
 
 def bare_layers(layers: Iterable[Any]) -> list[Layer]:
@@ -186,6 +187,44 @@ def _is_painted(layer: Layer) -> bool:
         and layer.editable
         and isinstance(layer.data, np.ndarray)
     )
+
+
+# How layers were made, to tell later what was done to them.
+
+_PLACED = ("scale", "translate", "rotate", "shear")
+
+
+def keep_as_made(layer: Layer) -> None:
+    """Remember a layer's data, and where it lies, as they are now."""
+    _as_made[layer] = _names(layer), _placement(layer)
+
+
+def is_edited(layer: Layer) -> bool:
+    """Say whether a layer has other data than it was made with; they may be painted."""
+    return layer in _as_made and _as_made[layer][0] != _names(layer)
+
+
+def is_moved(layer: Layer) -> bool:
+    """Say whether a layer lies elsewhere than where it was made."""
+    return layer in _as_made and _as_made[layer][1] != _placement(layer)
+
+
+def move_like(layer: Layer, other: Layer) -> None:
+    """Have a layer lie where another one does."""
+    for name in _PLACED:
+        setattr(layer, name, getattr(other, name))
+    layer.affine = np.asarray(other.affine.affine_matrix)
+
+
+def _names(layer: Layer) -> list[Any]:
+    levels = list(layer.data) if layer.multiscale else [layer.data]
+    # A graph of dask's has another name once something was written into it.
+    return [getattr(level, "name", None) for level in levels]
+
+
+def _placement(layer: Layer) -> list[Any]:
+    parts = [np.asarray(getattr(layer, name)).tolist() for name in _PLACED]
+    return [*parts, np.asarray(layer.affine.affine_matrix).tolist()]
 
 
 # The pixels of a region as they were loaded, to tell later what was edited.
