@@ -204,6 +204,12 @@ def put_plate(
     return found
 
 
+def stored(folder: Path) -> dict[Path, bytes]:
+    """Give all files below a folder, by their paths from there."""
+    files = (file for file in folder.rglob("*") if file.is_file())
+    return {file.relative_to(folder): file.read_bytes() for file in files}
+
+
 def put_series(path: Path, version: str = "0.5", count: int = 3) -> list[np.ndarray]:
     """Write a bioformats2raw layout with OME/series and OME-XML."""
     put_group(path, version, {"bioformats2raw.layout": 3})

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import (
+    CancelledError,
+    Executor,
+    Future,
+    InvalidStateError,
+    ThreadPoolExecutor,
+)
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from functools import partial
 from itertools import islice
-from threading import Event, Lock, Thread
+from queue import SimpleQueue
+from threading import Event, Lock, Thread, current_thread
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from weakref import WeakSet
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -22,6 +30,7 @@ if TYPE_CHECKING:
     )
 
     Task = Callable[[], Coroutine[Any, Any, None]]
+    _Work = tuple[Future[Any], Callable[[], Any], "Stop | None"]
 
 # Ending what a thread waits for, from another thread.
 
@@ -53,6 +62,11 @@ class Stop:
             awaited = tuple(self._awaited)
         for future in awaited:
             future.cancel()
+
+    @property
+    def said(self) -> bool:
+        """Whether it was said to end."""
+        return self._said
 
     @contextmanager
     def heeded(self) -> Iterator[None]:
@@ -96,6 +110,108 @@ class HeedingPool(ThreadPoolExecutor):
         return super().submit(copy_context().run, partial(fn, *args, **kwargs))
 
 
+def results(works: Iterable[Future[T]]) -> list[T]:
+    """Wait for work in other threads, to its end; the first failure is raised.
+
+    Where what this thread waits for is told to end, the work is left to itself, and
+    ``concurrent.futures.CancelledError`` raised at once.
+    """
+    ends: list[Future[T]] = []
+    for work in works:
+        ends.append(heeding(Future()))
+        work.add_done_callback(partial(hand_on, ends[-1]))
+    for failure in [end.exception() for end in ends]:
+        if failure is not None:
+            raise failure
+    return [end.result() for end in ends]
+
+
+def hand_on(result: Future[T], work: Future[T]) -> None:
+    """End a future as another has ended, unless it was cancelled."""
+    with suppress(InvalidStateError):
+        if (failure := work.exception()) is not None:
+            result.set_exception(failure)
+        else:
+            result.set_result(work.result())
+
+
+_pools: WeakSet[LeavablePool] = WeakSet()
+
+
+class LeavablePool(Executor):
+    """Threads for other people's code, which may hang: nobody has to wait for them.
+
+    They end with the process. Work that is begun under a `Stop` counts as left behind
+    once that is said: its thread takes no more of it, and another takes its place.
+    """
+
+    def __init__(self, most: int, name: str) -> None:
+        self._max_workers = most  # as dask asks its pools
+        self._name = name
+        self._lock = Lock()
+        self._waiting: SimpleQueue[_Work | None] = SimpleQueue()
+        self._running: dict[Thread, Stop | None] = {}
+        _pools.add(self)
+
+    def submit(
+        self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Future[T]:
+        """Begin some work in a thread, unless who hands it in has been told to end."""
+        stop, future = _heeded.get(), Future[T]()
+        if stop is not None and stop.said:
+            raise CancelledError
+        work = partial(copy_context().run, partial(fn, *args, **kwargs))
+        self._waiting.put((future, work, stop))
+        with self._lock:
+            left = self._left()
+            if len(self._running) - left < self._max_workers:
+                thread = Thread(target=self._serve, name=self._name, daemon=True)
+                self._running[thread] = None
+                thread.start()
+        return future
+
+    def _left(self) -> int:
+        return sum(s is not None and s.said for s in tuple(self._running.values()))
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the threads that have nothing to do; the others when they have done."""
+        with self._lock:
+            for _ in self._running:
+                self._waiting.put(None)
+
+    def _serve(self) -> None:
+        thread, left = current_thread(), False
+        try:
+            while not left and (item := self._waiting.get()) is not None:
+                future, work, stop = item
+                self._running[thread] = stop
+                _do(future, work)
+                self._running[thread] = None
+                left = stop is not None and stop.said
+                del item, future, work
+        finally:
+            with self._lock:
+                del self._running[thread]
+
+
+def left_behind() -> int:
+    """Give how many threads still do what nobody waits for any more."""
+    return sum(pool._left() for pool in tuple(_pools))
+
+
+def _do(future: Future[Any], work: Callable[[], Any]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        result = work()
+    except BaseException as error:
+        future.set_exception(error)
+        if not isinstance(error, Exception):
+            raise
+    else:
+        future.set_result(result)
+
+
 @contextmanager
 def ended_by(cancel: Event | None) -> Iterator[None]:
     """End the requests of the block, and of its pools, once an event is set.
@@ -127,6 +243,12 @@ def ended_by(cancel: Event | None) -> Iterator[None]:
         over.set()
         if outer is not None:
             outer.forget(told)
+
+
+def is_ended() -> bool:
+    """Whether what this thread waits for was told to end."""
+    stop = _heeded.get()
+    return stop is not None and stop.said
 
 
 def end_requests() -> None:

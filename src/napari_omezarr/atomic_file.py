@@ -35,6 +35,9 @@ PARTIAL = ".partial"
 
 
 _LONGEST_NAME = 255
+_NOT_KNOWN = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
+_HERE = -100
+"""What Linux calls the folder that relative names are in."""
 
 
 def beside(file: Path, ending: str, beginning: str = "") -> Path:
@@ -77,6 +80,46 @@ def replacing(
         fresh.unlink(missing_ok=True)
 
 
+def rename_new(old: Path, new: Path) -> None:
+    """Rename a file or a folder to a name that is free.
+
+    To look first and to rename then would replace what came between.
+
+    Raises
+    ------
+    FileExistsError
+        The name is not free; all is as it was.
+    """
+    number = _renamed_alone(old, new)
+    if number == 0:
+        return
+    if number not in _NOT_KNOWN:
+        raise OSError(number, os.strerror(number), str(old), None, str(new))
+    if old.is_file() and not old.is_symlink():
+        with suppress(PermissionError):  # as FAT says that it knows no links
+            os.link(old, new)
+            old.unlink()
+            return
+    if os.path.lexists(new):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(new))
+    old.rename(new)  # a folder with something in it is replaced nowhere
+
+
+def _renamed_alone(old: Path, new: Path) -> int:
+    """Rename in one step that replaces nothing; gives the system's error, or 0."""
+    library = ctypes.CDLL(None, use_errno=True) if os.name == "posix" else None
+    if library is None:
+        return errno.ENOSYS
+    names = os.fsencode(old), os.fsencode(new)
+    if hasattr(library, "renameat2"):  # Linux
+        failed = library.renameat2(_HERE, names[0], _HERE, names[1], 1)
+    elif hasattr(library, "renamex_np"):  # macOS
+        failed = library.renamex_np(*names, 4)
+    else:
+        return errno.ENOSYS
+    return ctypes.get_errno() if failed else 0
+
+
 def flush_to_disk(path: Path) -> None:
     """Wait until a file, or the names in a folder, would survive a loss of power."""
     if sys.platform == "win32" and path.is_dir():
@@ -113,7 +156,6 @@ def flush_below(folder: Path) -> None:
 
 LOCK = ".lock"
 """How the name of a file ends that is there while another is changed."""
-_NOT_KNOWN = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 _LONGEST_WAIT = 60.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.0005, 0.02
 

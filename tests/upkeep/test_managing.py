@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Barrier
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from napari_omezarr import atomic_file
 from napari_omezarr.browsing import Listing
 from napari_omezarr.errors import (
     ConflictError,
@@ -168,3 +172,53 @@ def test_where_somebody_saves_nothing_is_removed_or_renamed(here: Location) -> N
     assert "cells.zarr" in names(here)
     remove(counted)
     assert names(here) == {"notes.txt"}
+
+
+def _not_known(*_: object) -> int:
+    return errno.ENOSYS
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+@pytest.mark.parametrize("known", [True, False], ids=["in one step", "in two"])
+def test_of_two_who_take_one_name_one_gets_it(
+    tmp_path: Path, kind: str, known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever came between, nothing is replaced."""
+    if not known:  # as on systems that have no such call
+        monkeypatch.setattr(atomic_file, "_renamed_alone", _not_known)
+    for turn in range(20):
+        meeting = Barrier(2)
+        names = [f"{kind}-{turn}-{who}" for who in "ab"]
+        for name in names:
+            inner = tmp_path / name / "content" if kind == "folder" else tmp_path / name
+            inner.parent.mkdir(exist_ok=True)
+            inner.write_text(name)
+
+        def take(name: str, meeting: Barrier = meeting, turn: int = turn) -> bool:
+            meeting.wait(60)
+            try:
+                rename(Location.parse(tmp_path / name), f"new-{turn}")
+            except TargetExistsError:
+                return False
+            return True
+
+        with ThreadPoolExecutor(2) as pool:
+            got = list(pool.map(take, names))
+        assert sum(got) == 1
+        found = {
+            file.read_text()
+            for file in tmp_path.rglob("*")
+            if file.is_file() and f"-{turn}" in str(file.relative_to(tmp_path))
+        }
+        assert found >= set(names)
+
+
+def test_a_name_that_something_empty_has_is_not_free(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for name in ("folder", "file", "link"):
+        with pytest.raises(TargetExistsError):
+            rename(Location.parse(tmp_path / "old"), name)
+    assert len(list(tmp_path.iterdir())) == 4

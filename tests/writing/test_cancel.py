@@ -6,16 +6,17 @@ from concurrent.futures import CancelledError
 from fnmatch import fnmatch
 from threading import Event, Thread
 
+import dask.array as da
 import numpy as np
 import pytest
 
 import small_images
 from napari_omezarr import append, read_layers, write_image, write_layers
 from napari_omezarr._io_loop import Stop
-from napari_omezarr.errors import WriteCancelledError
+from napari_omezarr.errors import SourceError, TargetExistsError, WriteCancelledError
 from napari_omezarr.location import Location
 from napari_omezarr.upkeep import PackChoices, repack_store, scan
-from napari_omezarr.writing import claim
+from napari_omezarr.writing import claim, source
 from servers.bucket import Bucket
 from servers.faults import Stalled
 from servers.http import FileServer
@@ -114,6 +115,44 @@ def test_a_save_that_hangs_ends_when_it_is_cancelled(
     np.testing.assert_array_equal(finest(place), PIXELS)
 
 
+def test_a_commit_that_arrives_after_it_was_cancelled_is_our_own(
+    bucket, place, monkeypatch
+):
+    monkeypatch.setattr(claim, "PARTING", 0.2)
+    root = "*/a.ome.zarr/zarr.json"
+    sent = []
+
+    def work(cancel):
+        try:
+            written(place, cancel)
+        finally:
+            sent.extend(r for r in bucket.requests if r.method == "PUT")
+
+    cancelled(bucket, root, "PUT", work)
+    late = next(r.body for r in sent if fnmatch(r.path, root))
+    bucket.objects["a.ome.zarr/zarr.json"] = late
+    written(place, unfinished="resume")
+    assert bucket.objects["a.ome.zarr/zarr.json"] == late
+    with pytest.raises(TargetExistsError):
+        written(place, unfinished="resume")
+
+
+@pytest.mark.parametrize("then", ["resume", "remove"])
+def test_what_others_saved_after_a_cancelled_commit_stays(
+    bucket, place, then, monkeypatch
+):
+    monkeypatch.setattr(claim, "PARTING", 0.2)
+    cancelled(
+        bucket, "*/a.ome.zarr/zarr.json", "PUT", lambda cancel: written(place, cancel)
+    )
+    theirs = {"a.ome.zarr/zarr.json": b'{"node_type": "group", "zarr_format": 3}'}
+    bucket.objects.update(theirs)
+    before = dict(bucket.objects)
+    with pytest.raises(TargetExistsError):
+        written(place, unfinished=then)
+    assert bucket.objects == before
+
+
 def test_nothing_answers_any_more(bucket, place, monkeypatch):
     monkeypatch.setattr(claim, "PARTING", 0.2)
 
@@ -156,6 +195,55 @@ def test_an_append_that_hangs_ends_and_goes_on(bucket, place):
     np.testing.assert_array_equal(finest(film), PIXELS)
     append(film, PIXELS + 1)
     np.testing.assert_array_equal(finest(film), np.concatenate([PIXELS, PIXELS + 1]))
+
+
+@pytest.mark.parametrize("verb", ["save", "append"])
+def test_somebody_elses_code_that_hangs_is_left_behind(tmp_path, verb, monkeypatch):
+    """Nobody waits for it, what it gives later goes nowhere, and it can go on."""
+    began, free, ended = Event(), Event(), Event()
+
+    def hang(block):
+        if block[0, 0, 0] == PIXELS[2, 0, 0]:
+            began.set()
+            assert free.wait(60)
+            ended.set()
+        return block
+
+    lazy = da.from_array(PIXELS, chunks=(1, 32, 32)).map_blocks(hang, dtype="u2")
+    whole, place = tmp_path / "whole.ome.zarr", tmp_path / "a.ome.zarr"
+    choices = {"chunks": (1, 32, 32), "levels": 2, "workers": 3, "name": "a"}
+    if verb == "append":
+        for film in (whole, place):
+            write_image(PIXELS, film, "tyx", **choices)
+
+    def work(pixels, target, cancel=None):
+        if verb == "append":
+            append(target, pixels, cancel=cancel)
+        else:
+            write_image(
+                pixels, target, "tyx", cancel=cancel, unfinished="resume", **choices
+            )
+
+    def stop(cancel):
+        assert began.wait(60)
+        cancel.set()
+
+    work(PIXELS, whole)
+    for _ in range(2):
+        cancel = Event()
+        Thread(target=stop, args=(cancel,), daemon=True).start()
+        with pytest.raises(WriteCancelledError):
+            work(lazy, place, cancel)
+    left = small_images.stored(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(source, "MOST_LEFT", 1)
+        with pytest.raises(SourceError, match="have not ended yet"):
+            work(PIXELS, place if verb == "append" else tmp_path / "b.ome.zarr")
+    free.set()
+    assert ended.wait(60)
+    assert small_images.stored(tmp_path) == left
+    work(lazy, place)
+    assert small_images.stored(place) == small_images.stored(whole)
 
 
 def test_packing_and_scanning_end(bucket, place, files):

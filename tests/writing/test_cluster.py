@@ -6,6 +6,7 @@ import os
 import runpy
 import sys
 import threading
+import time
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from napari_omezarr.samples import write_cells
 from napari_omezarr.store import open_writable, run
 from napari_omezarr.writing import cluster, write_image, write_layers
 from napari_omezarr.writing.cluster import active_client
+from small_images import stored
 
 distributed = pytest.importorskip("distributed")
 
@@ -170,11 +172,6 @@ def test_a_scheduler_that_goes_is_said_and_threads_go_on(frail, tmp_path):
     assert stored(place) == stored(tmp_path / "b.zarr")
 
 
-def stored(place):
-    files = (file for file in place.rglob("*") if file.is_file())
-    return {file.relative_to(place): file.read_bytes() for file in files}
-
-
 def _die(block):
     if block.size > 1:
         os._exit(1)
@@ -202,6 +199,49 @@ def test_what_a_cluster_began_threads_can_finish(client, tmp_path):
     write_image(IMAGE, tmp_path / "a.zarr", "czyx", unfinished="resume", **OPTIONS)
     for index, layer in enumerate(read_layers(tmp_path / "a.zarr")):
         np.testing.assert_array_equal(np.asarray(layer[0][0]), IMAGE[index])
+
+
+def test_what_hangs_on_a_worker_is_left_behind(client, tmp_path):
+    """Nobody waits for it, and what it gives later is not written."""
+    began, free, ended = (tmp_path / name for name in ("began", "free", "ended"))
+
+    def hang(block, block_info=None):
+        if block_info and not any(block_info[0]["chunk-location"]):
+            began.touch()
+            for _ in range(600):
+                if free.exists():
+                    break
+                time.sleep(0.1)
+            ended.touch()
+        return block
+
+    def seen(file):
+        until = time.monotonic() + 60
+        while not file.exists():
+            assert time.monotonic() < until
+            time.sleep(0.02)
+
+    def stop():
+        seen(began)
+        cancel.set()
+
+    place, options = tmp_path / "a.zarr", {"name": "a", **OPTIONS}
+    lazy = da.from_array(IMAGE, chunks=(1, 12, 130, 120)).map_blocks(
+        hang, dtype=IMAGE.dtype
+    )
+    cancel = threading.Event()
+    threading.Thread(target=stop, daemon=True).start()
+    with pytest.raises(WriteCancelledError):
+        write_image(lazy, place, "czyx", client=client, cancel=cancel, **options)
+    assert not free.exists()
+    left = stored(tmp_path / "a.zarr.partial")
+    free.touch()
+    seen(ended)
+    assert client.submit(sum, (1, 2)).result(60) == 3
+    assert stored(tmp_path / "a.zarr.partial") == left
+    write_image(lazy, place, "czyx", unfinished="resume", **options)
+    write_image(IMAGE, tmp_path / "b.zarr", "czyx", **options)
+    assert stored(place) == stored(tmp_path / "b.zarr")
 
 
 def test_the_client_that_is_active_is_found(client):

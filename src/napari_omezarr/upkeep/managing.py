@@ -10,6 +10,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_omezarr.atomic_file import rename_new
 from napari_omezarr.doors import guarded
 from napari_omezarr.errors import (
     ConflictError,
@@ -167,11 +168,10 @@ def rename(place: Location, name: str, in_use: Iterable[str] = ()) -> Location:
 
 
 def _rename_file(place: Location, target: Location) -> None:
-    old, new = place.local_path(), target.local_path()
-    if new.exists():
-        raise _exists(target)
     try:
-        old.rename(new)
+        rename_new(place.local_path(), target.local_path())
+    except FileExistsError:
+        raise _exists(target) from None
     except OSError as error:
         raise _refused(place, error) from error
 

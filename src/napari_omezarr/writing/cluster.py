@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from concurrent.futures import Future
-from contextlib import contextmanager
-from dataclasses import replace
+from concurrent.futures import CancelledError, Future, InvalidStateError
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from .engine import Threads, write_block
 from .source import ArraySource, DaskSource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from napari_omezarr.pyramid import Bounds
 
@@ -57,6 +58,7 @@ class Cluster:
         self._ended = Event()
         self._watched = False
         self._same = False
+        self._wanted = _Wanted(f"omezarr-{uuid4().hex}")
 
     def width(self, image: ImagePlan, write_pass: WritePass) -> int:
         """Give a block for each thread of the workers, and one that waits."""
@@ -67,7 +69,7 @@ class Cluster:
     def start(self, task: BlockTask) -> tuple[Any, PixelSource | None]:
         """Send to all workers what the blocks of a pass have in common."""
         kept = task.source if _stays_here(task.source) else None
-        sent = task if kept is None else replace(task, source=_Absent(task.source))
+        sent = task if kept is None else replace(task, source=_Sent(task.source))
         with _answering():
             if self.client.status != "running":
                 raise _gone("The client of the cluster is closed.")
@@ -89,9 +91,19 @@ class Cluster:
             elif read is not None:
                 values = self.client.scatter(read, hash=False)
             submitted = self.client.submit(
-                write_block, sent, bounds, check=check, values=values, pure=False
+                _write_sent, sent, bounds, values, self._wanted, check, pure=False
             )
-        return self._followed(submitted)
+        tasks = [submitted] if values is None else [submitted, values]
+        return self._followed(submitted, tasks)
+
+    def stop(self) -> None:
+        """Tell the workers that no block is to be written any more."""
+        # A scheduler that does not answer is not waited for.
+        Thread(target=self._say_stop, daemon=True).start()
+
+    def _say_stop(self) -> None:
+        with suppress(ClusterError), _answering():
+            self._wanted.end(self.client)
 
     def close(self) -> None:
         """Leave the client as it was."""
@@ -117,10 +129,12 @@ class Cluster:
             )
         self._same = True
 
-    def _followed(self, task: Any) -> Future[BlockNote]:
-        """Give a future of the standard library that ends as a task does."""
+    def _followed(self, task: Any, tasks: Sequence[Any]) -> Future[BlockNote]:
+        """Give a future of the standard library that ends as a task does.
+
+        If it is cancelled so are the tasks that it needs.
+        """
         future: Future[BlockNote] = Future()
-        future.set_running_or_notify_cancel()
         with self._lock:
             self._pending.add(future)
             if not self._watched:
@@ -134,8 +148,17 @@ class Cluster:
             problem = done.exception() if done.status == "error" else None
             self._end(future, None, _explained(problem))
 
+        def forget(ended: Future[BlockNote]) -> None:
+            if ended.cancelled():
+                Thread(target=self._cancel, args=(tasks,), daemon=True).start()
+
         task.add_done_callback(finish)
+        future.add_done_callback(forget)
         return future
+
+    def _cancel(self, tasks: Sequence[Any]) -> None:
+        with suppress(ClusterError), _answering():
+            self.client.cancel(tasks, force=True)
 
     def _end(
         self, future: Future[BlockNote], result: Any, error: Exception | None
@@ -144,10 +167,11 @@ class Cluster:
             if future not in self._pending:
                 return
             self._pending.discard(future)
-        if error is None:
-            future.set_result(result)
-        else:
-            future.set_exception(error)
+        with suppress(InvalidStateError):  # it was cancelled
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
 
     def _watch(self) -> None:
         """End what is waited for once nobody is left who would do it.
@@ -237,18 +261,50 @@ def _explained(error: BaseException | None) -> Exception:
     return told
 
 
-class _Absent:
-    """A source of which only the shape travels."""
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What blocks of a save ask, on whatever worker, before they write anything."""
 
-    def __init__(self, source: PixelSource) -> None:
+    name: str
+
+    def end(self, client: Any) -> None:
+        """Let them be wanted no more."""
+        sys.modules["distributed"].Event(self.name, client=client).set()
+
+    def __call__(self) -> None:
+        """Raise if that was said."""
+        if sys.modules["distributed"].Event(self.name).is_set():
+            raise CancelledError
+
+
+class _Sent:
+    """A source of which only the shape travels: each block comes with its values."""
+
+    def __init__(self, source: PixelSource, values: np.ndarray | None = None) -> None:
         self.shape = source.shape
         self.dtype = source.dtype
         self.chunks = source.chunks
         self.places = source.places
+        self._values = values
 
     def read(self, bounds: Bounds) -> np.ndarray:
-        """Never: each block comes with its values."""
-        raise RuntimeError(f"the block {bounds} was sent without its values")
+        """Give the values of the block."""
+        if self._values is None:
+            raise RuntimeError(f"the block {bounds} was sent without its values")
+        return self._values
+
+
+def _write_sent(
+    task: BlockTask,
+    bounds: Bounds,
+    values: np.ndarray | None,
+    wanted: _Wanted,
+    check: Verify,
+) -> BlockNote:
+    """Write a block on a worker."""
+    if values is not None:
+        task = replace(task, source=_Sent(task.source, values))
+    return write_block(task, bounds, check=check, begin=wanted)
 
 
 def make_executor(
@@ -266,11 +322,10 @@ def active_client() -> Any | None:
 
     ``distributed`` is not imported for that: who has a client has imported it.
     """
-    distributed = sys.modules.get("distributed")
-    if distributed is None:
+    if "distributed" not in sys.modules:
         return None
     try:
-        return distributed.default_client()
+        return sys.modules["distributed"].default_client()
     except ValueError:  # its word for "no clients found"
         return None
 

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Literal
 from uuid import uuid4
 
-from napari_omezarr.atomic_file import beside, flush_below, flush_to_disk
+from napari_omezarr.atomic_file import beside, flush_below, flush_to_disk, rename_new
 from napari_omezarr.errors import (
     AccessDeniedError,
     ConflictError,
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
     from pathlib import Path
+
+    from napari_omezarr.store import GetResult
 
     from .encode import ZarrDocument
     from .hierarchy import Claim, Hierarchy
@@ -155,7 +157,10 @@ class LocalTarget:
             # A loss of power must not leave an image with chunks that are empty.
             flush_below(self.partial)
             self._give_way(replaced)
-            finished.rename(self.path)
+            try:
+                rename_new(finished, self.path)
+            except FileExistsError:
+                raise self._changed("appeared meanwhile") from None
             flush_to_disk(self.path.parent)
             self._clear()
 
@@ -201,12 +206,15 @@ class LocalTarget:
             return
         if found != replaced:
             said = "has changed since" if replaced else "appeared meanwhile"
-            raise TargetExistsError(
-                f"{self.address} {said}; it was left as it is.",
-                action="Look at it, then resume or save beside it.",
-                url=self.address,
-            )
+            raise self._changed(said)
         self.path.rename(self.partial / "replaced")
+
+    def _changed(self, said: str) -> TargetExistsError:
+        return TargetExistsError(
+            f"{self.address} {said}; it was left as it is.",
+            action="Look at it, then resume or save beside it.",
+            url=self.address,
+        )
 
 
 class ArchiveTarget(LocalTarget):
@@ -461,7 +469,7 @@ class InPlaceTarget:
 
         What an unfinished save of ours has written does not count.
         """
-        if self._committing.is_file() or self.switching:
+        if self.switching or self._is_committing():
             return None
         try:
             holds = self._hierarchy.holds(self.path)
@@ -510,10 +518,12 @@ class InPlaceTarget:
         replacement = self._replacement()
         if self.occupied() != (replacement and replacement.agreed):
             raise self._changed()
-        broken_off = self._committing.is_file()
-        if replacement is None:
-            self._committing.touch()
         *inner, last = documents
+        arrived = self._arrived()
+        if replacement is None:
+            with explained(str(self._committing)):
+                sent = {"key": last.key, "digest": digest(last.body)}
+                write_json(self._committing, sent)
         staged = self.staged
         staged.remove_partials(self.path)
         writing = [staged.begin_put(each.key, each.body) for each in inner]
@@ -525,7 +535,7 @@ class InPlaceTarget:
             replace(replacement, phase="switching", root=old).keep(self._replacing)
             self.finish()
             return
-        self._publish(last, again=broken_off)
+        self._publish(last, arrived)
         self._announce()
         self._forget()
 
@@ -542,14 +552,36 @@ class InPlaceTarget:
         self._hierarchy.remove(replacement.folder)
         self._forget()
 
-    def _publish(self, root: ZarrDocument, *, again: bool) -> None:
+    def _publish(self, root: ZarrDocument, arrived: GetResult | None) -> None:
         """Write the document that makes the image, unless somebody else was first."""
-        before = self._hierarchy.read(root.key) if again else None
         try:
-            self._hierarchy.replace(root.key, root.body, before)
+            self._hierarchy.replace(root.key, root.body, arrived)
         except ConflictError as error:
-            self._committing.unlink(missing_ok=True)
-            raise self._changed() from error
+            found = self._hierarchy.read(root.key)
+            if found is None or found.body != root.body:
+                raise self._changed() from error
+
+    def _is_committing(self) -> bool:
+        """Whether a commit has begun, and nobody else has made an image since."""
+        sent = read_json(self._committing)
+        if not isinstance(sent, dict):
+            return False
+        found = self._root(sent["key"])
+        return found is None or digest(found.body) == sent["digest"]
+
+    def _arrived(self) -> GetResult | None:
+        """Give the root's document as an earlier commit of ours has sent it.
+
+        A request that was given up when a save was cancelled may still arrive.
+        """
+        sent = read_json(self._committing)
+        return self._root(sent["key"]) if self._is_committing() else None
+
+    def _root(self, key: str) -> GetResult | None:
+        try:
+            return self._hierarchy.read(key)
+        except AccessDeniedError:  # how S3 says "not there" to who may not list
+            return None
 
     def _changed(self) -> TargetExistsError:
         return TargetExistsError(

@@ -25,7 +25,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import zarr
 
-from napari_omezarr._io_loop import HeedingPool, end_requests
+from napari_omezarr._io_loop import (
+    HeedingPool,
+    end_requests,
+    hand_on,
+    is_ended,
+)
 from napari_omezarr.errors import DiskFullError, WriteCancelledError
 from napari_omezarr.location import ARRAY_DOCUMENT
 from napari_omezarr.pyramid import (
@@ -51,6 +56,7 @@ from .image_spec import by_times
 from .journal import BlockNote
 from .plan import HELD, held_bytes, level_document, width
 from .read_once import ReadOnce
+from .source import reading_pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -70,6 +76,8 @@ WHOLE = -1
 """Instead of an object's number in a block: all of them."""
 _GLANCE = 0.25
 """Seconds after which it is noticed at the latest that a save is cancelled."""
+_PARTING = 1.0
+"""Seconds that blocks have to end by themselves when a save is cancelled."""
 _SAMPLED = 8
 """About so many blocks of each pass are verified."""
 
@@ -275,21 +283,24 @@ def write_block(
     bounds: Bounds,
     *,
     check: Verify,
-    values: np.ndarray | None = None,
+    begin: Callable[[], None] | None = None,
     encoders: ThreadPoolExecutor | None = None,
     stored: Callable[[int], None] | None = None,
 ) -> BlockNote:
     """Write a block, in pixels of what is read, at all levels of a pass.
 
     Objects are on their way to the store while the next level is made. Checksums are
-    of nothing, of one object of each level, or of everything; ``values`` is the block
-    where it has been read already. ``stored`` is told the bytes of each object of the
-    finest level, raw, once it is there; in any thread.
+    of nothing, of one object of each level, or of everything. ``begin`` is asked before
+    anything is written; it raises if the block is not wanted any more. ``stored`` is
+    told the bytes of each object of the finest level, raw, once it is there; in any
+    thread.
     """
     began = time.monotonic()
-    block = task.source.read(bounds) if values is None else values
+    block = task.source.read(bounds)
     if not task.accept_refused:
         refuse_presumed(began, "saved", AGREE)
+    if begin is not None:
+        begin()
     # Only the source's own pixels say what a window of contrast has to reach.
     ranges = () if task.first else extremes(block, bounds, task.channel_axis)
     checks: list[tuple[int, int, int]] = []
@@ -399,7 +410,14 @@ class Executor(Protocol):
     def submit(
         self, started: Any, bounds: Bounds, *, check: Verify
     ) -> Future[BlockNote]:
-        """Begin a block."""
+        """Begin a block; what it reads is left to itself if the future is cancelled.
+
+        Nothing is written then. A block that is being written cannot be cancelled.
+        """
+        ...
+
+    def stop(self) -> None:
+        """Let no block go on from reading to writing any more."""
         ...
 
     @property
@@ -426,9 +444,10 @@ class Threads:
         processors = os.cpu_count() or 1
         self.most = workers or processors + 2
         self.memory = memory
-        self._pool = HeedingPool(self.most, "omezarr-write")
+        self._pool = reading_pool(self.most, "omezarr-write")
         self._encoders = HeedingPool(processors, "omezarr-encode")
         self._counting = Lock()
+        self._stopped = False
         self.moved = 0
 
     def width(self, image: ImagePlan, write_pass: WritePass) -> int:
@@ -442,23 +461,36 @@ class Threads:
     def submit(
         self, started: BlockTask, bounds: Bounds, *, check: Verify
     ) -> Future[BlockNote]:
-        """Begin a block."""
-        return self._pool.submit(
+        """Begin a block; it is running once it is being written."""
+        block: Future[BlockNote] = Future()
+
+        def begin() -> None:
+            if self._stopped or not block.set_running_or_notify_cancel():
+                raise CancelledError
+
+        work = self._pool.submit(
             write_block,
             started,
             bounds,
             check=check,
+            begin=begin,
             encoders=self._encoders,
             stored=self._move,
         )
+        work.add_done_callback(partial(hand_on, block))
+        return block
+
+    def stop(self) -> None:
+        """Let no block be written that is not yet."""
+        self._stopped = True
 
     def _move(self, count: int) -> None:
         with self._counting:
             self.moved += count
 
     def close(self) -> None:
-        """Wait for what is begun."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        """Let the threads end."""
+        self._pool.shutdown()
         self._encoders.shutdown()
 
 
@@ -500,8 +532,11 @@ def run_plan(
                     _collect(pending, journal, meter, (image, write_pass), running)
             while pending:
                 _collect(pending, journal, meter, (image, write_pass), running)
+        except KeyboardInterrupt:
+            end_requests()
+            raise
         finally:
-            _settle(pending, journal)
+            _settle(pending, journal, executor)
             if once is not None:
                 once.close()
 
@@ -611,12 +646,26 @@ def _give_back() -> None:
 
 
 def _settle(
-    pending: dict[Future[BlockNote], tuple[Key, Bounds]], journal: Journal
+    pending: dict[Future[BlockNote], tuple[Key, Bounds]],
+    journal: Journal,
+    executor: Executor,
 ) -> None:
-    """Note the blocks that still got through after a failure or a cancel."""
-    for future, (key, _) in pending.items():
-        if not future.cancel() and future.exception() is None:
-            journal.add(key, future.result())
+    """Note the blocks that still got through after a failure or a cancel.
+
+    Nobody who has cancelled waits for somebody's code: what is still read then ends
+    whenever it does, and nothing of it is written.
+    """
+    waiting, asked = set(pending), math.inf
+    while waiting:
+        if asked == math.inf and is_ended():
+            asked = time.monotonic()
+            executor.stop()
+        if time.monotonic() - asked > _PARTING:
+            waiting = {block for block in waiting if not block.cancel()}
+        waiting = wait(waiting, _GLANCE).not_done
+    for block, (key, _) in pending.items():
+        if not block.cancelled() and block.exception() is None:
+            journal.add(key, block.result())
 
 
 def _stop_if_asked(running: Running) -> None:
@@ -625,6 +674,8 @@ def _stop_if_asked(running: Running) -> None:
         raise WriteCancelledError(
             "Saving was cancelled.", action="Resume it, or remove what is there."
         )
+    if is_ended():
+        raise CancelledError
 
 
 class _Meter:

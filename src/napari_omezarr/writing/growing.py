@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_omezarr._io_loop import results
 from napari_omezarr.doors import stopped_by
 from napari_omezarr.errors import ConflictError, OptionError
 from napari_omezarr.pyramid import shape_of, slices, slices_within, split_box, whole_box
@@ -30,8 +31,8 @@ from .image_spec import whole_range
 from .journal import BlockNote, Journal, journal_digest
 from .patching import StoredObject, read_whole
 from .rendering import NAPARI, channel_document
-from .source import Stacked
-from .update import Change, in_threads, update
+from .source import Stacked, reading_pool
+from .update import Change, update
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -51,6 +52,8 @@ _AT_ONCE = 32
 """Objects after which it is noted what is done, and looked whether to stop."""
 _LOOKED_AT = 3
 """So many objects that are done show whether the source is still the same."""
+_READERS = 8
+_POOL = "omezarr-append"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +176,11 @@ class _Growing:
             for number, box in enumerate(self._boxes(0))
             for _, _, check in journal.checks((0, 0, number))
         )
-        return all(
-            checksum(self._read(box)) == check
-            for box, check in islice(done, _LOOKED_AT)
-        )
+        with reading_pool(1, _POOL) as pool:
+            return all(
+                checksum(*results([pool.submit(self._read, box)])) == check
+                for box, check in islice(done, _LOOKED_AT)
+            )
 
     def check_source(self, journal: Journal) -> None:
         """Check that an append that goes on has the pixels that it had."""
@@ -258,7 +262,8 @@ class _Growing:
         def made(item: tuple[Any, Bounds]) -> np.ndarray:
             return self._read(item[1]) if level == 0 else self._coarser(level, item[1])
 
-        values = in_threads(hierarchy, made, todo)
+        with reading_pool(min(_READERS, hierarchy.concurrency), _POOL) as pool:
+            values = results([pool.submit(made, item) for item in todo])
         changes = [
             _Deposit(StoredObject(array, box), box, pixels)
             for (_, box), pixels in zip(todo, values, strict=True)

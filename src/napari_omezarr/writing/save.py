@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from napari_omezarr._io_loop import HeedingPool
+from napari_omezarr._io_loop import HeedingPool, results
 from napari_omezarr.doors import stopped_by
 from napari_omezarr.errors import (
     ConflictError,
@@ -29,6 +29,7 @@ from .documents import array_documents, plan_documents
 from .engine import AGREE, Running, checked_box, checksum, run_plan, stored_level
 from .journal import Journal, journal_digest
 from .plan import accepted, with_displays
+from .source import reading_pool
 from .targets import lies_within
 
 if TYPE_CHECKING:
@@ -140,10 +141,11 @@ def source_changed(plan: Plan, journal: Journal, most: int = 3) -> bool:
         )
         if level is image.levels[0]
     )
-    return any(
-        checksum(image.spec.source.read(box)) != expected
-        for image, box, expected in islice(boxes, most)
-    )
+    with reading_pool(1, "omezarr-compare") as pool:
+        return any(
+            checksum(*results([pool.submit(image.spec.source.read, box)])) != expected
+            for image, box, expected in islice(boxes, most)
+        )
 
 
 def _compare(array: StoredArray, box: Bounds, expected: int) -> None:
@@ -292,7 +294,8 @@ class _Guarded:
         self._claim = claim
         self._executor = executor
         self.width, self.start = executor.width, executor.start
-        self.close, self.reads_here = executor.close, executor.reads_here
+        self.close, self.stop = executor.close, executor.stop
+        self.reads_here = executor.reads_here
 
     @property
     def moved(self) -> int:

@@ -18,7 +18,7 @@ import numpy as np
 import zarr
 from dask.base import optimize
 
-from napari_omezarr._io_loop import HeedingPool
+from napari_omezarr._io_loop import LeavablePool, left_behind
 from napari_omezarr.doors import not_enough_memory
 from napari_omezarr.errors import OMEZarrError, SourceError, UnsupportedDataError
 from napari_omezarr.pyramid import (
@@ -46,6 +46,8 @@ _SLAB_CHUNKS = 2**15
 """So many chunks a slab has at most, unless a box needs more: its tasks are kept."""
 _COMPUTED_CHUNKS = 2**11
 """So many are computed at a time: dask keeps some kilobytes for each task."""
+MOST_LEFT = 64
+"""Threads that may hang in other people's code before no more are begun."""
 
 
 class PixelSource(Protocol):
@@ -191,10 +193,26 @@ class DaskSource:
         return box
 
 
+def reading_pool(most: int, name: str) -> LeavablePool:
+    """Give threads that read sources, and may be left behind where one hangs.
+
+    Raises
+    ------
+    SourceError
+        Too many hang already.
+    """
+    if left_behind() >= MOST_LEFT:
+        raise SourceError(
+            f"{left_behind()} computations that were cancelled have not ended yet.",
+            action="Wait for them, or start Python again.",
+        )
+    return LeavablePool(most, name)
+
+
 @cache
-def _graphs(process: int) -> HeedingPool:
+def _graphs(process: int) -> LeavablePool:
     """Give the threads that compute graphs; those of dask heed nobody's `Stop`."""
-    return HeedingPool(os.cpu_count(), f"omezarr-graphs-{process}")
+    return LeavablePool(os.cpu_count() or 1, f"omezarr-graphs-{process}")
 
 
 class Stacked:
