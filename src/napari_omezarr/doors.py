@@ -101,7 +101,20 @@ def _leaving(
     except Exception as error:
         if error in own:
             raise
+        if _is_of_the_call(error):
+            raise OptionError(
+                f"{error}.", action="Compare the call with help()."
+            ) from error
         raise as_ours(error, _place(names, args, options)) from error
+
+
+def _is_of_the_call(error: Exception) -> bool:
+    """Whether the door was never entered: arguments too many, too few, or unknown."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    inside = last is not None and last.tb_frame.f_code.co_filename != __file__
+    return isinstance(error, TypeError) and not inside
 
 
 @contextmanager

@@ -80,6 +80,9 @@ def test_what_to_xarray_gives_is_written_as_it_lies(image, tmp_path):
     assert again.units == image.units
     assert [channel.name for channel in again.channels] == ["marker 0", "marker 1"]
     assert again.transforms[0] == image.crop({"x": (3, 8), "z": (1, 1)}).transforms[0]
+    napari_omezarr.write(array.sel(c="marker 1"), tmp_path / "c.ome.zarr")
+    (channel,) = napari_omezarr.open(tmp_path / "c.ome.zarr").channels
+    assert channel.name == "marker 1"
 
 
 # Parts of it.
@@ -182,7 +185,7 @@ def test_what_cannot_be_selected_is_said(image, where, sentence):
 
 
 @pytest.mark.parametrize(
-    "where", [{"x": 24}, {"x": (9, 9)}, {"x": (0.5, 3)}, {"y": 0.5}]
+    "where", [{"x": 24}, {"x": (9, 9)}, {"x": (0.5, 3)}, {"y": 0.5}, {"z": ...}]
 )
 def test_pixels_that_are_not_there_are_said(image, where):
     with pytest.raises(OptionError):
@@ -203,8 +206,26 @@ def test_one_pixel_may_be_read(image, made):
     assert image.read({"c": 1, "z": 0.5, "y": 2, "x": 3}) == made[1][0][1, 1, 4, 6]
 
 
+def test_a_call_with_other_arguments_says_which(image):
+    for call in (
+        lambda: image.to_dask(chunks=4),
+        lambda: image.crop(),
+        lambda: napari_omezarr.copy("a.zarr"),
+        lambda: napari_omezarr.patch(image, np.ones((2, 2)), {"y": (0, 2)}),
+        lambda: napari_omezarr.write(image.location, "b.zarr"),
+    ):
+        with pytest.raises(
+            OptionError, match=r"chunks|'box'|'target'|not be understood|is a place"
+        ):
+            call()
+
+
+def test_an_image_is_a_key(image):
+    assert {image: 1, image.sel(c=0): 2}[image] == 1
+
+
 def test_a_level_that_is_not_there_is_said(image):
-    for wrong in (3, -4, "x"):
+    for wrong in (3, -4, "x", 1.0):
         with pytest.raises(OptionError, match="There is no level"):
             image.to_dask(wrong)
         with pytest.raises(OptionError, match="There is no level"):

@@ -44,8 +44,14 @@ def test_a_plate_gives_wells_and_fields(places):
     )
     assert plate.image.shape == (2, 32, 144)
     assert "6 wells: A/1, A/2" in repr(plate)
-    with pytest.raises(OptionError, match="no well C/1"):
-        _ = plate["C/1"]
+    assert [each.path for each in plate] == [each.path for each in plate.wells()]
+    assert len(plate) == 6
+    assert plate["b02"].path == plate["B/2"].path == "B/2"
+    assert "B02" in plate
+    assert "C1" not in plate
+    for missing in ("C/1", "C1", "", 0):
+        with pytest.raises(OptionError, match="no well"):
+            _ = plate[missing]
     with pytest.raises(NodeNotFoundError):
         plate["B/3"].fields()
 

@@ -170,6 +170,15 @@ class OMEWell:
         return replace(image, name=f"{self.path}/{path}")
 
 
+def _plain_well(text: str) -> tuple[str, str]:
+    """Give the row in capitals, and the column without zeros before it."""
+    row, _, column = text.strip().upper().partition("/")
+    if not column:
+        column = row.lstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+        row = row.removesuffix(column) if column else row
+    return row, column.lstrip("0") or column
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class OMEPlate:
     """A plate: which wells it has; each is opened when it is asked for.
@@ -238,11 +247,30 @@ class OMEPlate:
         for well in self.wells():
             yield from well.fields(acquisition)
 
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __iter__(self) -> Iterator[OMEWell]:
+        return iter(self.wells())
+
+    def __contains__(self, path: object) -> bool:
+        return self._path(path) is not None
+
     def __getitem__(self, path: str) -> OMEWell:
-        """Give one well, ``plate["B/3"]`` or ``plate["B3"]``."""
-        for each in self.paths:
-            if path in (each, each.replace("/", "")):
-                return OMEWell(self.location / each, each)
-        raise OptionError(
-            f"{self.name} has no well {path}.", action=f"It has {named(self.paths)}."
-        )
+        """Give one well, ``plate["B/3"]``, ``plate["B3"]`` or ``plate["b03"]``."""
+        found = self._path(path)
+        if found is None:
+            raise OptionError(
+                f"{self.name} has no well {path}.",
+                action=f"It has {named(self.paths)}.",
+            )
+        return OMEWell(self.location / found, found)
+
+    def _path(self, text: object) -> str | None:
+        """Find the path of a well, as the plate spells it or as people do."""
+        if not isinstance(text, str):
+            return None
+        wanted = _plain_well(text)
+        spelled = (each for each in self.paths if text in (each, each.replace("/", "")))
+        alike = (each for each in self.paths if _plain_well(each) == wanted)
+        return next(spelled, next(alike, None))

@@ -72,6 +72,10 @@ class OMEImage(Pyramid):
         known = facts(self, list(self.labels), is_part=self.is_part)
         return as_text(self, known)
 
+    def __hash__(self) -> int:
+        # What its documents say are dictionaries, which have no hash.
+        return hash((self.location, self.name, self.shape))
+
     def _repr_html_(self) -> str:
         known = facts(self, list(self.labels), is_part=self.is_part)
         return as_html(self, known)
@@ -293,10 +297,12 @@ class OMEImage(Pyramid):
         return self._cut(part_of(self, where, "pixel", drops=True))
 
     def _level(self, level: int) -> Level:
-        count = len(self.levels)
-        if level not in range(-count, count):
-            raise OptionError(f"There is no level {level}; the image has {count}.")
-        return self.levels[level]
+        try:
+            return self.levels[level]
+        except (IndexError, TypeError):
+            count = len(self.levels)
+            msg = f"There is no level {level!r}; the image has {count}."
+            raise OptionError(msg) from None
 
     def _asked(
         self, box: Box | None, level: int, unit: Unit

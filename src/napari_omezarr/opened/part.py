@@ -241,12 +241,13 @@ def _between(name: str, ends: tuple[Any, Any], size: int) -> tuple[int, int]:
 
 
 def _index(name: str, value: Any, size: int) -> int:
-    if int(value) != value or not -size <= value < size:
+    number = finite_number(value, f"pixel along {name}")
+    if int(number) != number or not -size <= number < size:
         raise OptionError(
             f"There is no pixel {value} along {name}.",
             action=f"There are {size}, from 0.",
         )
-    return int(value) % size
+    return int(number) % size
 
 
 def _channels(image: Pyramid, value: Any) -> tuple[int, int]:

@@ -403,8 +403,9 @@ def undo_patch(patched: Patched) -> Patched:
 def _edit(
     start: Sequence[int], values: np.ndarray, original: np.ndarray | None
 ) -> Edit:
-    before = None if original is None else np.asarray(original)
-    return Edit(tuple(int(first) for first in start), np.asarray(values), before)
+    with understood():
+        before = None if original is None else np.asarray(original)
+        return Edit(tuple(int(first) for first in start), np.asarray(values), before)
 
 
 @guarded

@@ -64,9 +64,20 @@ def known_coordinates(array: Any, names: Sequence[str]) -> Coordinates:
     for dim, axis in zip(dims, typed, strict=True):
         if dim in coords:
             found = _with_axis(found, axis, coords[dim])
-    beside = ", ".join(str(key) for key in coords if key not in dims)
+    left = [key for key in coords if key not in dims]
+    if not any(axis.type == "channel" for axis in typed):
+        # Of one channel alone, as ``array.sel(c="DAPI")`` leaves it.
+        for key in [key for key in left if _is_channel(str(key), coords[key])]:
+            left.remove(key)
+            found = replace(found, channels=(str(coords[key].item()),))
+    beside = ", ".join(map(str, left))
     notes = (f"The coordinates {beside} are not kept.",) if beside else ()
     return replace(found, notes=(*found.notes, *notes))
+
+
+def _is_channel(name: str, coordinate: Any) -> bool:
+    (axis,) = named_axes([name], [None], {})
+    return axis.type == "channel" and coordinate.ndim == 0
 
 
 def _with_axis(found: Coordinates, axis: Axis, coordinate: Any) -> Coordinates:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import zarr
 
 from napari_omezarr.errors import OMEZarrError, OptionError, UnsupportedDataError
 from napari_omezarr.location import Location
@@ -216,6 +218,11 @@ def listed(layers: Any) -> list[Any]:
     alone = isinstance(layers, Pyramid | ImageSpec) or is_array(layers)
     if alone or is_layer_data(layers) or hasattr(layers, "as_layer_data_tuple"):
         return [layers]
+    if isinstance(layers, str | PurePath | Location | zarr.Group):
+        raise OptionError(
+            f"{layers!s} is a place, and an image is saved.",
+            action="Open it first: napari_omezarr.open(…).",
+        )
     if isinstance(layers, str | bytes | Mapping) or not isinstance(layers, Iterable):
         raise OptionError(
             f"{type(layers).__name__} is no list of layers.",

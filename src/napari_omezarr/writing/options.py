@@ -216,7 +216,8 @@ class SaveChoices(ArrayChoices, total=False):
 def _one_of(what: str, value: object, known: Sequence[str]) -> None:
     if not isinstance(value, str) or value not in known:
         raise OptionError(
-            f"{value!r} is no {what}.", action=f"Choose one of {', '.join(known)}."
+            f"{value!r} is no {what}.",
+            action=f"Choose one of {', '.join(map(repr, known))}.",
         )
 
 
