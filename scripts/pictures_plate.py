@@ -26,13 +26,14 @@ from napari_omezarr.display import wait_until_sharp
 from napari_omezarr.samples import cells
 from napari_omezarr.user_files import CACHE_VARIABLE, FOLDER_VARIABLE
 from napari_omezarr.widgets.plate_navigator import PlateNavigator
+from napari_omezarr.widgets.plate_writer import PlateWriter
 
 ROWS, COLUMNS, SIDE = 6, 8, 192
 MISSING = ("C/5", "F/8")
 
 
 def main() -> None:
-    """Make both pictures: the whole plate by dose, and one well."""
+    """Make the pictures: the plate by dose, one well, and the dock that writes."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {FOLDER_VARIABLE: folder, CACHE_VARIABLE: folder}
         place = Path(folder) / "screen.ome.zarr"
@@ -43,8 +44,8 @@ def main() -> None:
         viewer.open(str(place), plugin="napari-omezarr")
         dock = PlateNavigator(viewer)
         viewer.window.add_dock_widget(dock, name="OME-Zarr plate")
-        until(lambda: dock.colour.findText("drug: dose") > 0)
-        dock.colour.setCurrentText("drug: dose")
+        until(lambda: dock.colour.findText("drug: dose_uM") > 0)
+        dock.colour.setCurrentText("drug: dose_uM")
         wait(1)
         viewer.reset_view()
         settle(viewer)
@@ -60,6 +61,26 @@ def main() -> None:
         settle(viewer)
         save(viewer, "plate-well.png")
         viewer.close()
+        show_writer(Path(folder))
+
+
+def show_writer(folder: Path) -> None:
+    """Make the picture of the dock that writes plates."""
+    viewer = napari.Viewer(show=False)
+    viewer.window.resize(1100, 700)
+    viewer.show()
+    made = cells((12, SIDE, SIDE), seed=5)
+    viewer.add_image(made.image[0, 6], name="B03 DAPI", colormap="blue")
+    other = made.image[1, 6]
+    viewer.add_image(other, name="B03 actin", colormap="green", blending="additive")
+    viewer.add_image(made.image[0, 4], name="C03 DAPI", colormap="blue", visible=False)
+    dock = PlateWriter(viewer)
+    viewer.window.add_dock_widget(dock, name="Write OME-Zarr plate")
+    dock.target.line.set_address("s3://screens/plate-7.ome.zarr")
+    dock.name.setText("Plate 7")
+    wait(1)
+    save(viewer, "plate-writer.png")
+    viewer.close()
 
 
 def settle(viewer: napari.Viewer) -> None:
@@ -112,7 +133,7 @@ def make_plate(place: Path) -> None:
         for row in range(ROWS)
         for column in range(COLUMNS)
     ]
-    (table / "table.csv").write_text("\n".join(["row,column,dose", *rows]))
+    (table / "table.csv").write_text("\n".join(["row,column,dose_uM", *rows]))
 
 
 if __name__ == "__main__":

@@ -62,6 +62,19 @@ def test_arrays_become_a_plate_and_wells_are_added(tmp_path, version):
     np.testing.assert_array_equal(second[0][0].compute(), field(3))
 
 
+def test_a_well_has_one_name_however_it_is_written(tmp_path):
+    place = tmp_path / "p.zarr"
+    rows = [{"well": w, "image": field(n)} for n, w in enumerate(("B03", "b3", "C3"))]
+    write_plate(rows, place, axes="yx", levels=1)
+    assert wells_of(place) == ["B/03", "C/03"]
+    write_plate([{"well": "D3", "image": field(4)}], place, axes="yx", levels=1)
+    more = [{"well": "B3", "field": "2", "image": field(5)}]
+    write_plate(more, place, axes="yx", levels=1)
+    assert wells_of(place) == ["B/03", "C/03", "D/03"]
+    document = json.loads((place / "zarr.json").read_text())
+    assert document["attributes"]["ome"]["plate"]["field_count"] == 3
+
+
 def test_images_layers_and_acquisitions_become_fields(tmp_path):
     cells = write_cells(tmp_path / "cells.zarr", shape=(2, 64, 64))
     layers = read_layers(tmp_path / "cells.zarr")

@@ -251,3 +251,24 @@ def test_a_shape_that_is_none_leaves_the_level_out(tmp_path, version, shape):
     with pytest.raises((UnsupportedDataError, MetadataError)) as raised:
         read(Location.parse(path))
     assert len(str(raised.value)) < 600
+
+
+wells_of_json = st.fixed_dictionaries(
+    {"path": texts_of_json},
+    optional={"more": values_of_json, "rowIndex": st.integers()},
+)
+
+
+@settings(max_examples=60)
+@given(st.lists(wells_of_json, min_size=5, max_size=9), st.sampled_from([None, 2]))
+def test_wells_of_a_plate_are_cut_whatever_they_are_called(wells, indent):
+    value = {"plate": {"name": "]}", "wells": wells, "rows": [{"name": "wells: ["}]}}
+    body = json.dumps(value, indent=indent, ensure_ascii=False).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(node, "MOST_WELLS", 3)
+        patch.setattr(node, "MOST_ELEMENTS", 3)
+        patch.setattr(node, "_LARGE", 0)
+        patch.setattr(node, "_size", lambda text: (text == body) << 40)
+        found = load_json(body, shortened=True)
+    assert len(found["plate"]["wells"]) == 4
+    assert cut_short(found) == cut_short(value)

@@ -22,6 +22,7 @@ from napari_omezarr.tables import (
     stored_tables,
     table_in_words,
     table_of,
+    unit_of,
 )
 from stored_tables import put_by_ngio, put_group, put_table
 
@@ -103,6 +104,23 @@ def test_conditions_belong_to_wells(named):
     wells = ["A/1", "B/03", "C/12"]
     assert by_well(table, "dose", wells) == {"B/03": 2.0, "C/12": 10.0}
     assert by_well(table, "drug", wells) == {"B/03": "x"}
+
+
+@pytest.mark.parametrize(
+    ("columns", "unit"),
+    [
+        ({"dose": [1]}, ""),
+        ({"dose (µM)": [1]}, "µM"),
+        ({"dose [ ng/ml ]": [1]}, "ng/ml"),
+        ({"dose_nM": [1]}, "nM"),
+        ({"dose_ug_ml": [1]}, "ug/ml"),
+        ({"mean_intensity": [1]}, ""),
+        ({"dose": [1, 2], "dose_unit": ["mM", "mM"]}, "mM"),
+        ({"dose": [1, 2], "unit": ["mM", "M"]}, ""),
+    ],
+)
+def test_units_are_those_that_a_table_says(columns, unit):
+    assert unit_of(table_of(columns), next(iter(columns))) == unit
 
 
 def test_tables_that_know_no_wells_say_so():

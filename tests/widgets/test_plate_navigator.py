@@ -172,15 +172,17 @@ def test_a_table_colours_wells_and_labels_are_saved_into_fields(
     said = {"attributes": {"type": "condition_table", "backend": "csv"}}
     (place / "tables" / "zarr.json").write_text(json.dumps(group | listed))
     (place / "tables" / "drugs" / "zarr.json").write_text(json.dumps(group | said))
-    rows = "row,column,dose\nA,1,0.5\nB,2,4\n"
+    rows = "row,column,dose_uM\nA,1,0.01\nB,2,4\n"
     (place / "tables" / "drugs" / "table.csv").write_text(rows)
     viewer = make_napari_viewer()
     add_layers(viewer, open_place(Location.parse(place)))
     navigator = PlateNavigator(viewer)
     qtbot.addWidget(navigator)
-    until(qtbot, lambda: navigator.colour.findText("drugs: dose") > 0)
-    navigator.colour.setCurrentText("drugs: dose")
-    assert navigator.map.described((1, 1)) == "B2: 4.0"
+    until(qtbot, lambda: navigator.colour.findText("drugs: dose_uM") > 0)
+    assert navigator.decades.isHidden()
+    navigator.colour.setCurrentText("drugs: dose_uM")
+    assert navigator.map.described((1, 1)) == "B2: 4.0 uM"
+    assert not navigator.decades.isHidden()
     cells = np.zeros(viewer.layers[0].data.shape, np.int32)
     cells[70:80, 100:110] = 3
     navigator.save_labels()
@@ -217,6 +219,20 @@ def test_a_scale_and_classes_have_legends():
     classes = WellColours({"A/1": "drug", "A/2": "none", "B/2": "drug"})
     assert [text for _, text in classes.legend()] == ["drug", "none"]
     assert classes.of("A/1") == classes.of("B/2") != classes.of("A/2")
+
+
+def test_doses_have_a_scale_of_decades_with_their_unit():
+    doses = {"A/1": 0, "A/2": 0.01, "A/3": 1, "A/4": 100}
+    scale = WellColours(doses, "nM")
+    texts = [text for _, text in scale.legend()]
+    assert texts == ["0", "0.01 nM", "1 nM", "100 nM"]
+    assert scale.of("A/3") == shade(0.5)
+    assert scale.of("A/1") not in (shade(0.0), shade(0.5), shade(1.0))
+    assert scale.said("A/4") == "100 nM"
+    linear = WellColours(doses, by_decades=False)
+    assert [text for _, text in linear.legend()] == ["0", "50", "100"]
+    for narrow in ({"A/1": 1, "A/2": 99}, {"A/1": -1, "A/2": 0.1, "A/3": 900}):
+        assert not WellColours(narrow).spans_decades
 
 
 def test_wells_are_filtered_by_name_row_and_value():

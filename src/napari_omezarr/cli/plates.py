@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from .output import echo, json_option, print_json
 from .place import PLACE, location_of, place_options
 from .saving import save_options, saving, split_options
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from napari_omezarr.converting import ReadChoices
-
-_IMAGE = ("image", "path", "file")
-"""What the column of the images' addresses may be called."""
 
 
 @click.command("write-plate")
@@ -46,12 +36,12 @@ def write_plate(
     goes on with --unfinished resume.
     """
     from napari_omezarr import write_plate as write
-    from napari_omezarr.converting import ReadChoices
+    from napari_omezarr.converting import ReadChoices, plate_rows
 
     choices, reached = split_options(said)
     there = location_of(plate, **reached)
     kept = bool(choices.get("existing_resolutions"))
-    rows = list(_rows(table, ReadChoices(axes=axes, resolutions=kept)))
+    rows = plate_rows(table, ReadChoices(axes=axes, resolutions=kept))
     with saving(f"Writing {there.name}") as running:
         saved = write(rows, there, name=name, **running, **choices)
     if as_json:
@@ -59,33 +49,3 @@ def write_plate(
         return
     fields = "1 field" if len(saved) == 1 else f"{len(saved):,} fields"
     echo(f"{there.display}: {fields} written.")
-
-
-def _rows(table: Path, choices: ReadChoices) -> Iterator[dict[str, Any]]:
-    """Give the rows of a table, with what reads each image when its turn comes."""
-    from napari_omezarr.errors import OptionError
-
-    with table.open(newline="", encoding="utf-8-sig") as lines:
-        for row in csv.DictReader(lines):
-            known = {
-                (k or "").strip().lower(): (v or "").strip() for k, v in row.items()
-            }
-            image = next((known[key] for key in _IMAGE if known.get(key)), None)
-            if image is None:
-                msg = f"A row of {table.name} names no image."
-                raise OptionError(msg, action="Add the column image.")
-            is_path = "://" not in image and not Path(image).is_absolute()
-            address = str(table.parent / image) if is_path else image
-            yield known | {"image": partial(_read, address, choices)}
-
-
-def _read(address: str, choices: ReadChoices) -> Any:
-    from napari_omezarr.converting import read_images
-    from napari_omezarr.errors import UnsupportedDataError
-    from napari_omezarr.location import Location
-
-    images = read_images(Location.parse(address), choices)
-    if not images:
-        msg = f"There is no image in {address}."
-        raise UnsupportedDataError(msg, action="Choose another file.", url=address)
-    return images

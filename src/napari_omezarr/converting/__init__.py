@@ -12,6 +12,7 @@ from .runs import (
     convert_plate,
     is_image_name,
     plan_jobs,
+    plate_rows,
 )
 from .scheduling import scheduled
 
@@ -30,6 +31,7 @@ __all__ = [
     "find_inputs",
     "is_image_name",
     "plan_jobs",
+    "plate_rows",
     "read_images",
     "scheduled",
 ]

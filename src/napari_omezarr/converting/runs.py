@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +16,7 @@ from napari_omezarr.errors import (
     NodeNotFoundError,
     OMEZarrError,
     OptionError,
+    UnsupportedDataError,
     WriteCancelledError,
 )
 from napari_omezarr.location import NODE_DOCUMENTS, Location
@@ -26,7 +30,7 @@ from napari_omezarr.writing import (
     write_layers,
 )
 
-from .formats import read_images
+from .formats import ReadChoices, read_images
 from .merging import MergedInput, read_merged
 from .tiff import close_files
 
@@ -35,7 +39,6 @@ if TYPE_CHECKING:
 
     from napari_omezarr.writing import Progress, Saved
 
-    from .formats import ReadChoices
     from .inputs import ConvertInput
 
 _TOGETHER = 2
@@ -173,6 +176,55 @@ def convert_all(jobs: Sequence[ConvertJob], run: ConvertRun) -> list[ConvertOutc
     finally:
         close_files()
     return [outcomes[number] for number in range(len(jobs))]
+
+
+_IMAGE = ("image", "path", "file")
+"""What the column of the images' addresses may be called."""
+
+
+@guarded
+def plate_rows(table: Path, choices: ReadChoices | None = None) -> list[dict[str, Any]]:
+    """Read a table of files for `write_plate`: its rows, by columns, as text.
+
+    Each has what reads its image when its turn comes as ``image``, and where that is
+    as ``address``. Columns are parted by commas, semicolons or tabs.
+
+    Raises
+    ------
+    OptionError
+        The file is no table, or a row names no image.
+    """
+    try:
+        text = table.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        msg = f"{table.name} cannot be read as a table."
+        raise OptionError(msg, action="Save it as CSV.") from None
+    head = text.partition("\n")[0]
+    delimiter = max(",;\t", key=head.count)
+    rows = []
+    for row in csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter):
+        known = {
+            (name or "").strip().lower(): value.strip()
+            for name, value in row.items()
+            if isinstance(value, str)
+        }
+        image = next((known[key] for key in _IMAGE if known.get(key)), None)
+        if image is None:
+            msg = f"A row of {table.name} names no image."
+            raise OptionError(msg, action="Add the column image.")
+        is_path = "://" not in image and not Path(image).is_absolute()
+        address = str(table.parent / image) if is_path else image
+        reading = partial(_read_one, address, choices or ReadChoices())
+        rows.append(known | {"image": reading, "address": address})
+    return rows
+
+
+def _read_one(address: str, choices: ReadChoices) -> Any:
+    images = read_images(Location.parse(address), choices)
+    if not images:
+        msg = f"There is no image in {address}."
+        raise UnsupportedDataError(msg, action="Choose another file.", url=address)
+    return images
 
 
 @guarded

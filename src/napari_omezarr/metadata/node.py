@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 MOST_ELEMENTS = 20_000
 """Of a longer list the first ones are read, where it is not said otherwise."""
+
+MOST_WELLS = 10_000
+"""Of a plate."""
 
 MOST_BYTES = 64 << 20
 MOST_PARSED = 256 << 20
@@ -48,8 +52,13 @@ def load_json(body: bytes, *, shortened: bool = False) -> Any:
     if len(body) > MOST_BYTES:
         size = f"{len(body) / 1e6:.0f} MB long, and {MOST_BYTES / 1e6:.0f}"
         raise DocumentError(f"This document is {size} MB are the most that are read")
-    if _size(body) > MOST_PARSED and shortened and body.lstrip()[:1] == b"{":
-        body = _with_few_wells(body) or _with_short_lists(body)
+    shortened = shortened and body.lstrip()[:1] == b"{"
+    if shortened and len(body) > _LARGE and (few := _with_few_wells(body)):
+        # Where the list ends is a guess, and a wrong one leaves no JSON.
+        with suppress(DocumentError):
+            return load_json(few)
+    if shortened and _size(body) > MOST_PARSED:
+        body = _with_short_lists(body)
     if _size(body) > MOST_PARSED:
         raise DocumentError("This document holds more than can be read at once")
     # Looked at twice, as those in strings nest nothing and are slow to leave out.
@@ -65,14 +74,33 @@ def load_json(body: bytes, *, shortened: bool = False) -> Any:
         raise DocumentError("This document is not JSON") from None
 
 
+_LARGE = 4 << 20
+"""Of larger documents of plates only the first wells are parsed."""
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _OTHERS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 def _size(body: bytes) -> int:
     """Say what values take at least in CPython, without parsing them to find out."""
-    objects, lists, values = map(body.count, (b"{", b"[", b","))
+    objects, lists, values = _counted(body, b"{[,")
     return len(body) + 200 * objects + 64 * lists + 40 * values
+
+
+_COUNTED = 1 << 18
+
+
+def _counted(body: bytes, marks: bytes, begin: int = 0, end: int = -1) -> list[int]:
+    """Count some characters in blocks that a processor's cache holds.
+
+    It takes a fifth of the time of ``bytes.count`` for each of them.
+    """
+    text = np.frombuffer(body, np.uint8)[begin : len(body) if end < 0 else end]
+    counts = [0] * len(marks)
+    for start in range(0, len(text), _COUNTED):
+        block = text[start : start + _COUNTED]
+        for number, mark in enumerate(marks):
+            counts[number] += int(np.count_nonzero(block == mark))
+    return counts
 
 
 def _depth(body: bytes) -> int:
@@ -97,10 +125,10 @@ def with_wells(body: bytes, is_wanted: Callable[[str, str], bool]) -> bytes | No
     `is_wanted` is given the names of both. None where no well is left; as it was
     where wells are not plain.
     """
-    place = _plain_wells(body)
-    if place is None:
+    place = _flat_wells(body)
+    if place is None or not _count_with_paths(body, *place):
         return body
-    begin, end, _ = place
+    begin, end = place
     kept = [
         body[body.rfind(b"{", begin, m.start()) : body.find(b"}", m.end(), end) + 1]
         for m in _PATH.finditer(body, begin, end)
@@ -110,20 +138,24 @@ def with_wells(body: bytes, is_wanted: Callable[[str, str], bool]) -> bytes | No
 
 
 def _with_few_wells(body: bytes) -> bytes | None:
-    """Leave out all but the first wells of a plate, in a tenth of the time."""
-    place = _plain_wells(body)
-    if place is None or place[2] <= MOST_ELEMENTS:
+    """Leave out all but the first wells of a plate, in a hundredth of the time."""
+    place = _flat_wells(body)
+    if place is None:
         return None
-    last, end, _ = place
-    for _ in range(MOST_ELEMENTS + 1):
+    begin, end = place
+    last = begin
+    for _ in range(MOST_WELLS + 1):
         last = body.find(b"}", last, end) + 1
-    return body[:last] + body[end:]
+        if last == 0:  # there are no more
+            return None
+    is_right = _count_with_paths(body, begin, last) == MOST_WELLS + 1
+    return body[:last] + body[end:] if is_right else None
 
 
-def _plain_wells(body: bytes) -> tuple[int, int, int] | None:
-    """Say where the list of wells begins and ends, and how many there are.
+def _flat_wells(body: bytes) -> tuple[int, int] | None:
+    """Say where the list of wells begins and ends, or seems to end.
 
-    None where they are not objects without lists and objects in them.
+    None where that cannot be told without parsing it, as it holds lists.
     """
     found = _WELLS.search(body)
     if found is None:
@@ -131,9 +163,13 @@ def _plain_wells(body: bytes) -> tuple[int, int, int] | None:
     begin = found.end()
     end = body.find(b"]", begin)
     is_flat = body.find(b"[", begin, end) < 0 and body.find(b"\\", begin, end) < 0
-    counts = {body.count(mark, begin, end) for mark in (b"{", b"}", b'"path"')}
-    is_plain = end >= 0 and is_flat and len(counts) == 1
-    return (begin, end, counts.pop()) if is_plain else None
+    return (begin, end) if end >= 0 and is_flat else None
+
+
+def _count_with_paths(body: bytes, begin: int, end: int) -> int:
+    """Count listed objects; 0 unless they hold no others, and each has a path."""
+    (count,) = _counted(body, b"{", begin, end)
+    return count if count == body.count(b'"path"', begin, end) else 0
 
 
 _BLOCK = 4 << 20
@@ -281,15 +317,20 @@ class JsonNode:
         if not isinstance(self.value, list | tuple):
             self.note("is not a list; its value is read as the only element")
             return (self,)
-        if len(self.value) > most:
-            count = f"{len(self.value):,}"
-            if len(self.value) == MOST_ELEMENTS + 1:  # there may have been more
-                count = f"more than {MOST_ELEMENTS:,}"
-            self.note(f"lists {count} entries, of which the first {most:,} are read")
         return tuple(
             JsonNode(value, f"{self.where}/{index}", self.notes)
-            for index, value in enumerate(self.value[:most])
+            for index, value in enumerate(self.first(most))
         )
+
+    def first(self, most: int) -> list[Any]:
+        """Return the first values of a list, with a note where there are more."""
+        values = list(self.value[:most])
+        if len(self.value) > most:
+            count = f"{len(self.value):,}"
+            if len(self.value) in (most + 1, MOST_ELEMENTS + 1):  # there may be more
+                count = f"more than {len(self.value) - 1:,}"
+            self.note(f"lists {count} entries, of which the first {most:,} are read")
+        return values
 
     def text(self) -> str | None:
         """Return a string; a number becomes one, with a note."""

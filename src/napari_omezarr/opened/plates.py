@@ -26,7 +26,7 @@ from napari_omezarr.writing import (
     open_hierarchy,
     parse_well_name,
     patch,
-    plate_version,
+    plate_there,
 )
 
 from .verbs import place_of, write
@@ -113,13 +113,13 @@ def write_plate(
     """
     place = _writable(address)
     hierarchy = open_hierarchy(place)
-    there = plate_version(hierarchy)
+    there, columns = plate_there(hierarchy)
     wanted = choices.pop("version", None)
     if there is not None and wanted not in (None, there):
         msg = f"{place.display} is OME-Zarr {there}, not {wanted}."
         raise OptionError(msg, action=f"Choose {there}, or another place.")
     version: Any = there or wanted or _DEFAULT
-    fields = list(_fields(images))
+    fields = list(_fields(images, columns))
     listed = {w: listed_fields(hierarchy, w) for w in {f.field.well for f in fields}}
     resumes = choices.get("unfinished") == "resume"
     saved, whole = [], []
@@ -175,9 +175,13 @@ def _write(image: Any, target: Location, **choices: Any) -> Saved:
 
 
 def _fields(
-    images: Mapping[str, Any] | Iterable[Mapping[str, Any]],
+    images: Mapping[str, Any] | Iterable[Mapping[str, Any]], columns: Iterable[str]
 ) -> Iterator[FieldToWrite]:
-    """Give the fields of a plate; those without a name are numbered in their well."""
+    """Give the fields of a plate; those without a name are numbered in their well.
+
+    Wells like ``B3`` and ``B03`` are one, called as the plate's columns are.
+    """
+    spelled = {int(name): name for name in columns if name.isdecimal()}
     rows: Iterable[Mapping[str, Any]]
     if isinstance(images, Mapping):
         rows = [
@@ -190,7 +194,10 @@ def _fields(
     counts: dict[tuple[str, str], int] = {}
     seen: set[tuple[str, str]] = set()
     for row in rows:
-        well = _well_of(row)
+        line, column = _well_of(row)
+        if column.isdecimal() and "/" not in str(row.get("well") or "/"):
+            column = spelled.setdefault(int(column), column)
+        well = line, column
         number = counts.get(well, 0)
         counts[well] = number + 1
         said, acquisition = row.get("field"), row.get("acquisition")

@@ -147,6 +147,13 @@ def _with_places(
     columns: Sequence[int],
 ) -> Plate:
     """Give a plate of some wells, with these rows and columns alone."""
+    if list(rows) == list(range(len(rows))) and list(columns) == [*range(len(columns))]:
+        return dataclasses.replace(
+            kind,
+            rows=kind.rows[: len(rows)],
+            columns=kind.columns[: len(columns)],
+            wells=tuple(wells),
+        )
     down = {number: n for n, number in enumerate(rows)}
     along = {number: n for n, number in enumerate(columns)}
     return dataclasses.replace(
@@ -253,7 +260,8 @@ def open_plate(
     kind = chosen_wells(opening, kind)
     choice, well, template = yield from _find_template(opening, group, kind)
     places = {(w.row, w.column): w for w in kind.wells}
-    groups = {p: join_path(group.path, w.path) for p, w in places.items()}
+    below = f"{group.path}/" if group.path else ""
+    groups = {p: f"{below}{w.path}" for p, w in places.items()}
     names = {p: w.path for p, w in places.items()}
     place = join_path(group.path, well)
     sides = len(kind.rows), len(kind.columns)
@@ -347,7 +355,8 @@ def _field(
         return None
     others: Iterable[str] = wells
     if not _is_near(opening):
-        others = (join_path(plate.path, each.path) for each in kind.wells)
+        below = f"{plate.path}/" if plate.path else ""
+        others = [f"{below}{each.path}" for each in kind.wells]
     look = _Look(
         [other for other in others if other != path],
         names[first],

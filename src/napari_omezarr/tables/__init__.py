@@ -25,7 +25,7 @@ from .stored import (
     table_in_words,
 )
 from .table import FEATURES, Table, column_of, table_of, whole
-from .wells import by_well
+from .wells import by_well, unit_of
 
 __all__ = [
     "FEATURES",
@@ -57,5 +57,6 @@ __all__ = [
     "stored_tables",
     "table_in_words",
     "table_of",
+    "unit_of",
     "whole",
 ]

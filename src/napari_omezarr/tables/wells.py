@@ -58,6 +58,26 @@ def by_well(table: Table, column: str, wells: Iterable[str]) -> dict[str, Any]:
     return {path: _one_of(values) for path, values in said.items() if values}
 
 
+_IN_BRACKETS = re.compile(r".*[(\[]\s*([^()\[\]]{1,16}?)\s*[)\]]\s*")
+_AT_THE_END = re.compile(
+    r".*?[_ ]([pnuµμm]?M|[pnuµμm]?g[_/]m?[lL]|[nuµμm][lLgms]|percent|%|min|hours|days)"
+)
+
+
+def unit_of(table: Table, column: str) -> str:
+    """Give the unit of a column as the table spells it; empty where it says none.
+
+    It stands in a column of its own (``dose_unit``, or ``unit``), in brackets behind
+    the name (``dose (nM)``), or at its end (``dose_nM``).
+    """
+    for name in (f"{column}_unit", f"{column}_units", "unit", "units"):
+        said = {*map(str, table.columns.get(name, ()))} - {"", "None", "nan"}
+        if len(said) == 1:
+            return said.pop()
+    found = _IN_BRACKETS.fullmatch(column) or _AT_THE_END.fullmatch(column)
+    return found[1].replace("_", "/") if found else ""
+
+
 def _named(table: Table) -> Iterator[tuple[str, int] | None]:
     """Say for each row which well it is about."""
     names = {name.lower(): name for name in table.columns}

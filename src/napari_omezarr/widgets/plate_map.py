@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import log
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QPointF, QRectF, QSize, Qt, Signal
@@ -38,6 +39,8 @@ _CLASSES = (
 )  # fmt: skip
 """Told apart by who sees fewer colours, too (Paul Tol)."""
 _LOW, _MIDDLE, _HIGH = (68, 1, 84), (33, 145, 140), (253, 231, 37)
+_ZERO = "#b8bcc4"
+_STEPS = (0.0, 0.5, 1.0)
 _HEADER = 22
 _LEGEND = 24
 _FEWEST_PIXELS = 7
@@ -45,14 +48,26 @@ _FEWEST_PIXELS = 7
 
 
 class WellColours:
-    """What colours wells have by their values, and the legend that says so."""
+    """What colours wells have by their values, and the legend that says so.
 
-    def __init__(self, values: Mapping[str, Any]) -> None:
+    Where positive numbers span two decades or more, as doses do, the scale can be
+    logarithmic, and is unless it is said otherwise; zero has a colour of its own then.
+    """
+
+    def __init__(
+        self, values: Mapping[str, Any], unit: str = "", *, by_decades: bool = True
+    ) -> None:
         self.values = dict(values)
+        self.unit = unit
         numbers = [v for v in self.values.values() if isinstance(v, int | float)]
         self.is_scale = bool(numbers) and len(numbers) == len(self.values)
         self.low = min(numbers, default=0)
         self.high = max(numbers, default=0)
+        self._least = min((n for n in numbers if n > 0), default=0)
+        self.spans_decades = (
+            self.is_scale and self.low >= 0 and self.high >= 100 * self._least > 0
+        )
+        self.is_logarithmic = self.spans_decades and by_decades
         texts = () if self.is_scale else sorted({str(v) for v in self.values.values()})
         self.classes = {text: n for n, text in enumerate(texts)}
 
@@ -61,21 +76,35 @@ class WellColours:
         value = self.values.get(well)
         if value is None:
             return None
-        if self.is_scale:
-            span = self.high - self.low
-            return shade((value - self.low) / span if span else 0.5)
-        return QColor(_CLASSES[self.classes[str(value)] % len(_CLASSES)])
+        if not self.is_scale:
+            return QColor(_CLASSES[self.classes[str(value)] % len(_CLASSES)])
+        if self.is_logarithmic:
+            if value == 0:
+                return QColor(_ZERO)
+            return shade(log(value / self._least) / log(self.high / self._least))
+        span = self.high - self.low
+        return shade((value - self.low) / span if span else 0.5)
+
+    def said(self, well: str) -> str | None:
+        """Say the value of a well with its unit; None where it has none."""
+        value = self.values.get(well)
+        return None if value is None else f"{value} {self.unit}".strip()
 
     def legend(self) -> list[tuple[QColor, str]]:
         """Give colours with what they mean."""
-        if self.is_scale:
-            steps = (0.0, 0.5, 1.0)
-            span = self.high - self.low
-            return [(shade(s), f"{self.low + s * span:.4g}") for s in steps]
-        return [
-            (QColor(_CLASSES[n % len(_CLASSES)]), text)
-            for text, n in self.classes.items()
-        ]
+        if not self.is_scale:
+            return [
+                (QColor(_CLASSES[n % len(_CLASSES)]), text)
+                for text, n in self.classes.items()
+            ]
+        if self.is_logarithmic:
+            shown = [self._least * (self.high / self._least) ** s for s in _STEPS]
+            zero = [(QColor(_ZERO), "0")] if self.low == 0 else []
+        else:
+            shown = [self.low + s * (self.high - self.low) for s in _STEPS]
+            zero = []
+        texts = (f"{value:.4g} {self.unit}".strip() for value in shown)
+        return [*zero, *zip(map(shade, _STEPS), texts, strict=True)]
 
 
 def shade(part: float) -> QColor:
@@ -266,8 +295,8 @@ class PlateMap(QWidget):
             return ""
         name = self._grid.wells[place]
         known = _MEANINGS[self._states.get(name, "listed")]
-        if self._colours is not None and name in self._colours.values:
-            known = str(self._colours.values[name])
+        if self._colours is not None:
+            known = self._colours.said(name) or known
         return plain(f"{name.replace('/', '')}: {known}")
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:

@@ -27,7 +27,7 @@ from napari_omezarr.opened import add_plate_labels
 from napari_omezarr.plain_text import plain
 from napari_omezarr.pyramid import mosaic_of, pixels_of
 from napari_omezarr.reading import ReadOptions
-from napari_omezarr.tables import by_well, stored_tables
+from napari_omezarr.tables import by_well, stored_tables, unit_of
 
 from .fields import show_focus
 from .framing import show_box
@@ -64,8 +64,10 @@ class PlateNavigator(QWidget):
         self._layer: Layer | None = None
         self._task: Task | None = None
         self._tables: dict[str, Mapping[str, Any]] = {}
+        self._units: dict[str, str] = {}
         self.map = PlateMap(self)
         self.colour = QComboBox(self)
+        self.decades = QCheckBox("Log", self)
         self.filter = QLineEdit(self)
         self.only = QPushButton("Open these", self)
         self.which = QComboBox(self)
@@ -99,6 +101,10 @@ class PlateNavigator(QWidget):
         self.message.setWordWrap(True)
         top.addWidget(QLabel("Colour by", self))
         top.addWidget(self.colour, 1)
+        self.decades.setToolTip("Equal steps of colour for equal factors of the value")
+        self.decades.setChecked(True)
+        self.decades.hide()
+        top.addWidget(self.decades)
         self.which.setToolTip("What a double click, or Enter, opens")
         self.which.setAccessibleName("What a double click, or Enter, opens")
         middle.addWidget(self.names)
@@ -124,6 +130,7 @@ class PlateNavigator(QWidget):
         self.map.chosen.connect(self.go_to)
         self.map.activated.connect(self.open_well)
         self.colour.currentTextChanged.connect(self._recolour)
+        self.decades.toggled.connect(self._recolour)
         self.filter.textChanged.connect(self._refilter)
         self.only.clicked.connect(self.open_filtered)
         self.names.toggled.connect(self.show_names)
@@ -295,9 +302,9 @@ class PlateNavigator(QWidget):
 
     # Colours and the filter.
 
-    def set_values(self, name: str, values: Mapping[str, Any]) -> None:
+    def set_values(self, name: str, values: Mapping[str, Any], unit: str = "") -> None:
         """Offer a column of a table: a value for each well, by its path."""
-        self._tables[name] = values
+        self._tables[name], self._units[name] = values, unit
         if self.colour.findText(name) < 0:
             self.colour.addItem(name)
 
@@ -312,8 +319,8 @@ class PlateNavigator(QWidget):
     def _receive_tables(self, mosaic: Mosaic, outcome: Future[Any]) -> None:
         if mosaic is not self._mosaic or outcome.exception() is not None:
             return
-        for name, values in outcome.result().items():
-            self.set_values(name, values)
+        for name, (values, unit) in outcome.result().items():
+            self.set_values(name, values, unit)
 
     def _values(self) -> dict[str, Any] | None:
         if self._mosaic is None:
@@ -325,9 +332,14 @@ class PlateNavigator(QWidget):
             return {name: grid.columns[c] for (_, c), name in grid.wells.items()}
         return dict(self._tables[chosen]) if chosen in self._tables else None
 
-    def _recolour(self, _text: str = "") -> None:
-        values = self._values()
-        self.map.show_values(None if values is None else WellColours(values))
+    def _recolour(self, _change: object = None) -> None:
+        values, unit = self._values(), self._units.get(self.colour.currentText(), "")
+        colours = None
+        if values is not None:
+            by_decades = self.decades.isChecked()
+            colours = WellColours(values, unit, by_decades=by_decades)
+        self.decades.setVisible(colours is not None and colours.spans_decades)
+        self.map.show_values(colours)
         self._refilter()
 
     def _refilter(self, _text: str = "") -> None:
@@ -492,16 +504,17 @@ def _plate_above(location: Location) -> Opened:
 
 def _columns_of_wells(
     location: Location, wells: tuple[str, ...]
-) -> dict[str, Mapping[str, Any]]:
-    """Read the tables beside a plate's wells: a value for each well, by column."""
-    found: dict[str, Mapping[str, Any]] = {}
+) -> dict[str, tuple[Mapping[str, Any], str]]:
+    """Read the tables beside a plate: by column values of wells, and their unit."""
+    found: dict[str, tuple[Mapping[str, Any], str]] = {}
     for stored in stored_tables(location):
         try:
             table = stored.read()
             for column in table.columns:
                 values = by_well(table, column, wells)
                 if values:
-                    found[f"{stored.name}: {column}"] = values
+                    unit = unit_of(table, column)
+                    found[f"{stored.name}: {column}"] = values, unit
         except OMEZarrError:  # of cells, or one that cannot be read
             continue
     return found

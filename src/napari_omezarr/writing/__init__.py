@@ -39,7 +39,7 @@ from .plates import (
     list_fields,
     listed_fields,
     parse_well_name,
-    plate_version,
+    plate_there,
 )
 from .save import Saved, check_not_open
 from .source import PixelSource, as_source, stack
@@ -105,7 +105,7 @@ __all__ = [
     "patch",
     "plan_patch",
     "plan_write",
-    "plate_version",
+    "plate_there",
     "read_origin",
     "stack",
     "undo_patch",

@@ -62,8 +62,10 @@ def parse_well_name(text: str) -> tuple[str, str]:
     return (letters.upper(), digits) if letters else (first, second)
 
 
-def plate_version(hierarchy: Hierarchy) -> Version | None:
-    """Say of which version a plate is that is there; None where there is nothing.
+def plate_there(hierarchy: Hierarchy) -> tuple[Version | None, tuple[str, ...]]:
+    """Say of which version a plate is that is there, and what its columns are called.
+
+    The version is None where there is nothing.
 
     Raises
     ------
@@ -72,15 +74,14 @@ def plate_version(hierarchy: Hierarchy) -> Version | None:
     """
     group = read_group(hierarchy, "")
     if group is None:
-        return None
+        return None, ()
     document = parse_document(group.attributes, url=hierarchy.address)
     if not isinstance(document.kind, Plate):
         msg = f"{hierarchy.address} is no plate."
         raise OptionError(msg, action="Choose another place.", url=hierarchy.address)
     for version in get_args(Version):
         if version == document.version:
-            found: Version = version
-            return found
+            return version, document.kind.columns
     msg = f"{hierarchy.address} is OME-Zarr {document.version}, which is not written."
     raise OptionError(msg, action="Write a new plate.", url=hierarchy.address)
 
@@ -111,9 +112,13 @@ def list_fields(
         wells.setdefault(each.well, []).append(each)
     for row in dict.fromkeys(each.row for each in fields):
         _change_group(hierarchy, row, version, lambda _: None)
+    most = 1
     for well, own in wells.items():
-        _change_group(hierarchy, well, version, partial(_list_in_well, own, version))
-    listing = partial(_list_in_plate, fields, version, *names)
+        counts: list[int] = []
+        edit = partial(_list_in_well, own, version, counts)
+        _change_group(hierarchy, well, version, edit)
+        most = max(most, counts[-1])
+    listing = partial(_list_in_plate, (fields, most), version, *names)
     _change_group(hierarchy, "", version, listing)
     if _is_consolidated(hierarchy):
         refresh([(hierarchy, "")], lambda: list(_documents(hierarchy, fields, version)))
@@ -140,8 +145,12 @@ def _change_group(hierarchy: Hierarchy, path: str, version: Version, edit: Any) 
 
 
 def _list_in_well(
-    fields: Iterable[PlateField], version: Version, block: dict[str, Any]
+    fields: Iterable[PlateField],
+    version: Version,
+    counts: list[int],
+    block: dict[str, Any],
 ) -> None:
+    """List fields in their well, and count all that it lists then."""
     well = block.setdefault("well", {"version": version} if version == "0.4" else {})
     images = well.setdefault("images", [])
     there = {str(image.get("path")) for image in images if isinstance(image, dict)}
@@ -151,15 +160,18 @@ def _list_in_well(
                 {} if each.acquisition is None else {"acquisition": each.acquisition}
             )
             images.append({"path": each.path, **number})
+    counts.append(len(images))
 
 
 def _list_in_plate(
-    fields: Sequence[PlateField],
+    new: tuple[Sequence[PlateField], int],
     version: Version,
     name: str | None,
     default: str,
     block: dict[str, Any],
 ) -> None:
+    """List fields in their plate; with them comes the most that a well has."""
+    fields, most = new
     plate = block.setdefault("plate", {"version": version} if version == "0.4" else {})
     if name is not None or "name" not in plate:
         plate["name"] = name or default
@@ -167,8 +179,8 @@ def _list_in_plate(
     columns = _merged(plate.get("columns"), (each.column for each in fields))
     wells = [w for w in plate.get("wells", ()) if isinstance(w, dict) and "path" in w]
     there = {well["path"] for well in wells}
-    new = dict.fromkeys(each.well for each in fields if each.well not in there)
-    wells += [{"path": path} for path in new]
+    added = dict.fromkeys(each.well for each in fields if each.well not in there)
+    wells += [{"path": path} for path in added]
     for well in wells:
         row, _, column = str(well["path"]).partition("/")
         if row in rows and column in columns:
@@ -180,17 +192,13 @@ def _list_in_plate(
     plate["rows"] = [{"name": row} for row in rows]
     plate["columns"] = [{"name": column} for column in columns]
     plate["wells"] = wells
+    # 0.5 "plate": "the maximum number of fields per well across all wells".
+    held = plate.get("field_count")
+    plate["field_count"] = max(most, held) if isinstance(held, int) else most
     _list_acquisitions(plate, fields)
 
 
 def _list_acquisitions(plate: dict[str, Any], fields: Sequence[PlateField]) -> None:
-    counts: dict[tuple[str, int | None], int] = {}
-    for each in fields:
-        key = each.well, each.acquisition
-        counts[key] = counts.get(key, 0) + 1
-    held = plate.get("field_count")
-    most = max(counts.values(), default=1)
-    plate["field_count"] = max(most, held) if isinstance(held, int) else most
     numbers = {each.acquisition for each in fields} - {None}
     listed = list(plate.get("acquisitions", ()))
     there = {a.get("id") for a in listed if isinstance(a, dict)}
