@@ -76,10 +76,11 @@ test-judges: env ## what we write, opened by iohub and ngio
 	@scripts/within $(LIMIT) $(VENV)-judges/bin/python -m pytest tests/writing/test_judges_apart.py $(ARGS)
 
 # Found by running it: a version manager may have put a name on PATH that does not start.
-NEWEST ?= $(shell for name in python3.14 python3.13 python3.12; do \
+NEWEST ?= $(shell for name in python3.14 python3.13 python3.12 \
+  $$(ls -d "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.1[2-9].*/bin/python 2>/dev/null | sort -rV); do \
   "$$name" -c "" 2>/dev/null && { echo "$$name"; break; }; done)
 
-test-newest: ## the same as `make test` on the newest Python that is on PATH
+test-newest: ## the same as `make test` on the newest Python that is on PATH, or pyenv's
 	@test -n "$(NEWEST)" || { echo "No Python newer than 3.11 runs here; set NEWEST=/path/to/python."; exit 1; }
 	@$(MAKE) test PYTHON="$(NEWEST)" VENV=.venv-newest
 

@@ -34,6 +34,9 @@ values = st.one_of(
     st.booleans(), numbers, st.text(max_size=8), st.lists(numbers, max_size=3)
 )
 looks = st.dictionaries(st.text("abc_", min_size=1, max_size=6), values, max_size=4)
+options = st.fixed_dictionaries(
+    {}, optional={"level": st.integers(0, 9), "wells": st.lists(st.text(max_size=3))}
+)
 layers = st.builds(
     SessionLayer,
     st.sampled_from(["https://host/a.zarr", "s3://bucket/b.zarr|profile:Lab"]),
@@ -41,6 +44,7 @@ layers = st.builds(
     st.none() | st.integers(0, 9),
     st.none() | st.text(min_size=1, max_size=5),
     looks,
+    options,
 )
 sessions = st.builds(
     Session,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from zipfile import ZipFile
 
 import pytest
 import qtpy
@@ -20,7 +22,7 @@ from napari_omezarr.location import Location
 from napari_omezarr.samples import write_cells
 from napari_omezarr.user_files import Recents
 from napari_omezarr.widgets.browser.connection_editor import ConnectionEditor
-from napari_omezarr.widgets.browser.errors import fitting_connection
+from napari_omezarr.widgets.browser.errors import bare_address, fitting_connection
 from napari_omezarr.widgets.open_dialog import OpenDialog, show_open_dialog, wells_named
 from napari_omezarr.widgets.qt_async import pending
 from servers.faults import Stalled, Status
@@ -325,12 +327,17 @@ def test_a_refusal_offers_to_sign_in_and_goes_on(
     qtbot: QtBot,
     notifications: list[Any],
 ) -> None:
-    for name in ("a", "b"):
-        write_cells(tmp_path / f"{name}.zarr", shape=(2, 64, 64))
-    s3_server.upload(tmp_path, f"private/{s3_prefix}")
+    lab = tmp_path / "lab"
+    for place in (lab / "a.zarr", tmp_path / "b.zarr"):
+        write_cells(place, shape=(2, 64, 64))
+    # An archive that has no name of one.
+    with ZipFile(lab / "packed", "w") as archive:
+        for file in (f for f in (tmp_path / "b.zarr").rglob("*") if f.is_file()):
+            archive.write(file, file.relative_to(tmp_path))
+    s3_server.upload(lab, f"private/{s3_prefix}")
     above = f"s3+{s3_server.endpoint}/private/{s3_prefix}"
     dialog = show_open_dialog(viewer, _hooks.sign_in)
-    dialog.line.set_address(f"{above}/a.zarr\n{above}/b.zarr")
+    dialog.line.set_address(f"{above}/a.zarr\n{above}/packed|zip:b.zarr")
     assert not dialog.sign_in_button.isVisible()
     dialog.open_address()
     until(qtbot, lambda: not dialog.busy)
@@ -382,6 +389,17 @@ def test_a_web_server_that_wants_a_token_is_signed_in_to(
         with closing(dialog, qtbot):
             editor.save()
         assert names(viewer.layers) == NAMES
+
+
+@pytest.mark.parametrize("start", ["s3+http://host:9/lab/", "https://host/lab/"])
+@pytest.mark.parametrize(
+    "path", ["a.zarr", "packed|zip:in/b c.zarr", "a.zip/b.zarr", "a.ozx", "x|zip:"]
+)
+def test_after_a_sign_in_the_place_is_the_same(start: str, path: str) -> None:
+    place = Location.parse(start + path)
+    again = fitting_connection(place, ()).locate(bare_address(place))
+    assert again.profile
+    assert replace(again, profile=None) == place
 
 
 def test_a_proposed_connection_takes_no_name_that_is_taken() -> None:

@@ -7,25 +7,37 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-from napari.layers import Labels
+from napari.layers import Labels, Layer
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 from gui_steps import PLUGIN, until
-from napari_omezarr.browsing import Viewer, session_in_address, share_link
+from napari_omezarr.browsing import (
+    Session,
+    SessionLayer,
+    Viewer,
+    parse_session,
+    session_in_address,
+    session_text,
+    share_link,
+)
 from napari_omezarr.location import Location
+from napari_omezarr.reading import ReadOptions
 from napari_omezarr.widgets.browser.actions import present_view
+from napari_omezarr.widgets.open import add_layers, open_place
 from napari_omezarr.widgets.open_dialog import OpenDialog
 from napari_omezarr.widgets.qt_async import pending
 from napari_omezarr.widgets.sessions import (
     copy_view,
     dress,
+    open_session,
     read_session,
     session_of,
     write_session,
 )
+from napari_omezarr.widgets.viewer_layers import image_address
 from servers.http import FileServer
-from small_images import put_image, put_labels
+from small_images import put_image, put_labels, put_plate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -76,6 +88,75 @@ def test_a_copied_view_is_shown_again_exactly(
     other.open(address, plugin=PLUGIN)
     until(qtbot, lambda: len(other.layers) == 3 and not pending)
     assert session_of(other)[0] == session
+
+
+def test_what_was_chosen_comes_back(
+    make_napari_viewer: Callable[..., Any], qtbot: QtBot, tmp_path: Path
+) -> None:
+    """Levels, channels, wells, labels of a plate, images as labels and the reverse."""
+    lab = tmp_path / "labels"  # the name of a folder like any other
+    put_image(lab / "a.zarr", shape=(2, 4, 16, 24))
+    put_labels(lab / "a.zarr", cells=np.ones((4, 16, 24), "u2"))
+    put_plate(lab / "plate.zarr")
+    for field in lab.glob("plate.zarr/*/*/0"):
+        put_labels(
+            field,
+            names="yx",
+            cells=np.ones((16, 24), "u2"),
+            nuclei=np.full((16, 24), 2, "u2"),
+        )
+    viewer = make_napari_viewer()
+    image, plate = str(lab / "a.zarr"), str(lab / "plate.zarr")
+    part = ReadOptions(level=1)
+    add_layers(viewer, open_place(Location.parse(image), part, [1]))
+    whole = add_layers(viewer, open_place(Location.parse(image)))
+    viewer.layers.remove(whole[1])
+    viewer.open(image, plugin=PLUGIN, layer_type="labels")
+    viewer.open(f"{image}/labels/cells", plugin=PLUGIN, layer_type="image")
+    viewer.add_layer(Layer.create(*whole[0].as_layer_data_tuple()))
+    chosen = ReadOptions(wells=("B2", "A1"), fields=0)
+    _, _, cells, nuclei = add_layers(viewer, open_place(Location.parse(plate), chosen))
+    viewer.layers.remove(cells)
+    session, left = session_of(viewer)
+    assert not left
+    assert session.layers[0].options == {"level": 1}
+    told = parse_session(session_text(session)).layers[-1].options
+    assert told == {"wells": ["B2", "A1"], "fields": 0, "labels": ["nuclei"]}
+    other = make_napari_viewer()
+    open_session(other, session)
+    until(qtbot, lambda: len(other.layers) == len(viewer.layers) and not pending)
+    assert session_of(other)[0] == session
+    for one, again in zip(viewer.layers, other.layers, strict=True):
+        assert type(one) is type(again)
+        assert one.name == again.name
+        data, same = (
+            each.data if each.multiscale else [each.data] for each in (one, again)
+        )
+        assert [level.shape for level in data] == [level.shape for level in same]
+        np.testing.assert_array_equal(data[-1], same[-1])
+    assert image_address(nuclei) == plate
+
+
+def test_what_a_session_asks_for_in_vain_is_told(
+    viewer: Any, qtbot: QtBot, tmp_path: Path, notifications: list[Any]
+) -> None:
+    put_image(tmp_path / "a.zarr", shape=(2, 4, 16, 24))
+    place = str(tmp_path / "a.zarr")
+    wishes = [
+        SessionLayer(place, channel=0, options={"level": 7}),
+        SessionLayer(place, channel=5),
+        SessionLayer(f"{place}/gone", channel=0),
+        SessionLayer(place, channel=1),
+    ]
+    open_session(viewer, Session(tuple(wishes)))
+    until(qtbot, lambda: len(viewer.layers) == 1 and not pending)
+    told = " ".join(record.message for record in notifications)
+    assert "3 layers of the session are no longer there." in told
+    notifications.clear()
+    odd = Session((SessionLayer(place, channel=0, options={"lens": 2}),))
+    open_session(viewer, odd)
+    until(qtbot, lambda: notifications)
+    assert "opened with lens" in notifications[0].message
 
 
 def test_a_session_is_a_file_without_secrets(

@@ -46,6 +46,9 @@ class SessionLayer:
         The one that it is shown in, where it has several.
     looks : Mapping
         Values of JSON by napari's names: ``visible``, ``contrast_limits``, ...
+    options : Mapping
+        What was chosen when it was opened, by the names of `ReadOptions`: a level, a
+        multiscale; of a plate wells, fields, an acquisition.
     """
 
     address: str
@@ -53,6 +56,7 @@ class SessionLayer:
     channel: int | None = None
     coordinate_system: str | None = None
     looks: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +143,8 @@ def _layer(found: Any) -> SessionLayer:
     # Somebody may have written a signed address by hand.
     clean = without_secrets(Location.parse(address))
     named = system if isinstance(system, str) else None
-    return SessionLayer(clean, kind, channel, named, _mapping(found["looks"]))
+    looks, options = _mapping(found["looks"]), _mapping(found.get("options", {}))
+    return SessionLayer(clean, kind, channel, named, looks, options)
 
 
 def _mapping(found: Any) -> dict[str, Any]:

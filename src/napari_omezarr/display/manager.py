@@ -241,12 +241,14 @@ class LayerRegistry:
             weakref.WeakKeyDictionary()
         )
         self._gone: deque[LayerView] = deque()
+        # The views whose pixels are counted as used.
+        self._used: set[LayerView] = set()
 
     def add(self, layer: Any, view: LayerView, *, label: bool) -> LayerDisplay:
         """Note a layer, whose data are the levels of the view."""
         display = LayerDisplay(layer, arrays_of(layer), view, label=label)
         self._displays[layer] = display
-        self._engine.add_user(view.tokens)
+        self._use(view)
         # Garbage is collected in any thread, even in one that holds a lock of ours:
         # the rest is done by ``purge``.
         weakref.finalize(layer, self._gone.append, view).atexit = False
@@ -334,12 +336,37 @@ class LayerRegistry:
         same = names == [getattr(array, "name", "") for array in arrays_of(parent)]
         return display if same else None
 
+    def enter(self, layer: Any) -> None:
+        """Keep the chunks of a layer that is in a viewer again."""
+        display = self._displays.get(layer)
+        if display is not None:
+            self._use(display.view)
+
+    def leave(self, layer: Any) -> None:
+        """Drop the chunks of a layer that no viewer has, unless another shows them.
+
+        The layer itself may live on: in an undo, or for ever, as under PySide6.
+        """
+        display = self._displays.get(layer)
+        if display is not None:
+            self._drop(display.view)
+
     def purge(self) -> None:
         """Drop all that is kept for layers that are gone."""
         while self._gone:
             view = self._gone.popleft()
-            view.release()
+            self._drop(view)
             self._engine.fetcher.forget(*view.owners)
+
+    def _use(self, view: LayerView) -> None:
+        if view not in self._used:
+            self._used.add(view)
+            self._engine.add_user(view.tokens)
+
+    def _drop(self, view: LayerView) -> None:
+        view.release()
+        if view in self._used:
+            self._used.remove(view)
             self._engine.remove_user(view.tokens)
 
 
@@ -407,6 +434,10 @@ class Notifier:
             # After napari itself, which shows what it is told last.
             viewer.events.status.connect(self._on_status, position="last")
         return not known
+
+    def shows(self, layer: Any) -> bool:
+        """Say whether one of the viewers has a layer."""
+        return any(layer in viewer.layers for viewer in list(self._lines))
 
     def _on_status(self, event: Event) -> None:
         """Add ours to what napari says, be it as often as the mouse moves."""
@@ -623,7 +654,9 @@ class DisplayManager(QObject):
             self._release(event.source)
 
     def _on_removed(self, event: Event) -> None:
-        self._release(event.value)
+        if not self.notifier.shows(event.value):
+            self.registry.leave(event.value)
+            self._wake()
 
     def _release(self, layer: Layer) -> None:
         """Drop what is not to be seen; the layer asks again when it is shown."""
@@ -636,6 +669,7 @@ class DisplayManager(QObject):
         self.detach(event.source)
 
     def _on_inserted(self, event: Event) -> None:
+        self.registry.enter(event.value)
         self._handle_inserted(event.value)
 
 

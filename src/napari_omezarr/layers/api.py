@@ -45,11 +45,16 @@ def layer_data(
     images: list[LayerSpec] = []
     labels: list[LayerSpec] = []
     shown = _with_pixels(pyramids)
+    image: Pyramid | None = None
     for pyramid, units in zip(shown, _units(shown), strict=True):
         metadata = _metadata(pyramid)
         if pyramid.label is None:
+            image = pyramid
             images += image_layers(pyramid, metadata, channels, several=several)
         else:
+            place = _image_of(pyramid, image)
+            metadata["image"] = place.display
+            metadata["image_place"] = without_secrets(place)
             layer = label_layer(pyramid, metadata)
             labels.append(_with_units(layer, units))
     return images + labels
@@ -69,6 +74,17 @@ def _with_pixels(pyramids: Sequence[Pyramid]) -> list[Pyramid]:
         raise UnsupportedDataError(empty[0], action=action, url=url)
     warned = [dataclasses.replace(p, warnings=(*p.warnings, *empty)) for p in shown]
     return warned if empty else shown
+
+
+def _image_of(label: Pyramid, image: Pyramid | None) -> Location:
+    """Say where the image of labels is: the one before, else the one that they lie in.
+
+    They are their own where nothing says that they lie in one.
+    """
+    if image is not None:
+        return image.location
+    above = label.location.parent
+    return above.parent if above.name == "labels" else label.location
 
 
 def _metadata(pyramid: Pyramid) -> dict[str, Any]:

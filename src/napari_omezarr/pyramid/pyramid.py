@@ -87,7 +87,8 @@ class Pyramid:
         place (0.6, SpatialData); None and empty where systems have no names.
     options : Mapping
         What of `ReadOptions` made it another than the address alone gives: ``level``
-        and ``multiscale``.
+        and ``multiscale``; of a plate also ``rows``, ``columns``, ``wells``,
+        ``fields`` and ``acquisition``, and of its labels which ones they are.
     feature_tables : tuple of str or None
         Of a label image, the tables beside its image, which may hold its features;
         None where that is not known.

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
     from .nodes import GroupNode, Opening
 
+_CHOICES = ("rows", "columns", "wells", "fields", "acquisition")
+"""The options that choose what of a plate is shown."""
+
 # What is known of fields before they are looked at.
 
 
@@ -135,7 +138,14 @@ def mosaics(opening: Opening, template: Template, plate: PlateToLay) -> list[Pyr
         _label_mosaic(opening, template, path, (fields, room))
         for path in template.labels
     ]
-    return [_stepping(pyramid, choice.steps) for pyramid in (shown, *labels)]
+    chosen = {name: getattr(opening.options, name) for name in _CHOICES}
+    chosen = {name: part for name, part in chosen.items() if part is not None}
+    return [
+        dataclasses.replace(
+            _stepping(pyramid, choice.steps), options={**pyramid.options, **chosen}
+        )
+        for pyramid in (shown, *labels)
+    ]
 
 
 def _room(template: Template, expected: ExpectedField) -> FieldRoom:
@@ -351,7 +361,10 @@ def _label_mosaic(
     offset[-2:] = (scale[-2:] - image.affine.scale[-2:]) / 2
     matrix = np.hstack([np.diag(scale), offset[:, None]])
     placed = dataclasses.replace(finest, affine=Affine.from_matrix(matrix))
-    label = dataclasses.replace(label, levels=(placed,))
+    # All have the plate's address.
+    label = dataclasses.replace(
+        label, levels=(placed,), options={**label.options, "labels": (path,)}
+    )
     levels = _mosaic_levels(opening, label, own, shown)
     return dataclasses.replace(label, location=opening.location, levels=levels)
 

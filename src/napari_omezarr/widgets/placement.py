@@ -15,7 +15,13 @@ from napari_omezarr.display.sign import main_window
 
 from .background_save import explained
 from .qt_async import Task
-from .viewer_layers import bare_layers, image_address, keep_as_made, record_of
+from .viewer_layers import (
+    bare_layers,
+    image_address,
+    image_place,
+    keep_as_made,
+    record_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,7 +68,8 @@ def show_in(layers: Sequence[Layer], address: str, system: str) -> Task:
     # Those that were opened otherwise, as one level of the image, are read so again.
     options = record_of(wanted[0]).get("options", {}) if wanted else {}
     alike = [w for w in wanted if record_of(w).get("options", {}) == options]
-    read = partial(read_as, address, {**options, "coordinate_system": system})
+    place = image_place(wanted[0]) if wanted else address
+    read = partial(read_as, place, {**options, "coordinate_system": system})
     return Task(read).start(partial(_place, alike))
 
 

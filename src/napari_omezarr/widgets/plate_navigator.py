@@ -21,8 +21,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_omezarr._io_loop import run
+from napari_omezarr.claims import place_of
 from napari_omezarr.errors import NodeNotFoundError, OMEZarrError
-from napari_omezarr.location import Location
 from napari_omezarr.opened import add_plate_labels
 from napari_omezarr.plain_text import plain
 from napari_omezarr.pyramid import mosaic_of, pixels_of
@@ -33,7 +33,7 @@ from .fields import show_focus
 from .framing import show_box
 from .plate_map import PlateMap, WellColours
 from .qt_async import Task
-from .viewer_layers import on_layers_changed, record_of
+from .viewer_layers import on_layers_changed, record_of, signed_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     import napari.viewer
     from napari.layers import Layer
 
+    from napari_omezarr.location import Location
     from napari_omezarr.pyramid import Mosaic, Place
 
     from .open import Opened
@@ -239,7 +240,8 @@ class PlateNavigator(QWidget):
         if own := own or ([] if address else list(plates)):
             self._show_plate(max(own, key=lambda la: len(_wells(plates[la]))))
         elif address:
-            self._start(partial(_plate_above, Location.parse(address)), "Looking …")
+            place = place_of(signed_address(active))
+            self._start(partial(_plate_above, place), "Looking …")
 
     def _show_plate(self, layer: Layer) -> None:
         shown = _documents(plate_of(layer))

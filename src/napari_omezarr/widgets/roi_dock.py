@@ -26,7 +26,7 @@ from .fields import show_focus
 from .framing import show_box
 from .qt_async import DebouncedTask, failure
 from .save_widgets import sentence_label
-from .viewer_layers import bare_layers, image_address, on_layers_changed
+from .viewer_layers import bare_layers, image_address, image_place, on_layers_changed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,8 +98,8 @@ class RoiDock(QWidget):
 
     def _look(self, event: object = None) -> None:
         layers = bare_layers(self._viewer.layers)
-        found = {image_address(each): None for each in layers}
-        addresses = tuple(address for address in found if address)
+        found = {image_place(each): None for each in layers if image_address(each)}
+        addresses = tuple(found)
         if addresses != self._addresses:
             self._addresses = addresses
             self._finding.ask(lambda: partial(_tables_of, addresses))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,12 +28,13 @@ from napari_omezarr.browsing import (
 from napari_omezarr.claims import is_view_address, place_of
 from napari_omezarr.display.notifications import show_error, show_info, show_warning
 from napari_omezarr.display.sign import main_window
-from napari_omezarr.errors import OMEZarrError
+from napari_omezarr.errors import OMEZarrError, OptionError
 from napari_omezarr.metadata import unit_size
 from napari_omezarr.reading import ReadOptions
 from napari_omezarr.user_files import write_json
 
 from .open import explain, make_layers, open_for_viewer, open_place
+from .open_options import OpenOptions, with_options
 from .qt_async import Task, failure
 from .region_box import unit_factors
 from .viewer_layers import bare_layers, record_of, signed_address, source_of
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 
     from napari_omezarr.browsing import ChannelView, ViewState
     from napari_omezarr.errors import ImageChoiceError
+    from napari_omezarr.layers import LayerSpec
     from napari_omezarr.location import Location
 
     from .open import Opened
@@ -104,6 +107,7 @@ def described(layer: Layer) -> SessionLayer:
         channel if isinstance(channel, int) else None,
         str(system) if system else None,
         looks,
+        _chosen(record),
     )
 
 
@@ -134,74 +138,155 @@ def _colormap_value(colormap: Colormap) -> Any:
 
 def open_session(viewer: ViewerModel, session: Session) -> Task:
     """Open the places of a session, and show them as they were shown; not at once."""
-    wanted = dict.fromkeys(
-        (_image(layer.address), layer.coordinate_system) for layer in session.layers
-    )
-    return Task(partial(_read, tuple(wanted))).start(
-        partial(_show, viewer, session, tuple(wanted))
-    )
+    return Task(partial(_read, session)).start(partial(_show, viewer, session))
 
 
-def _image(address: str) -> str:
-    """Give the address of the image that labels lie in, with what names a sign-in."""
-    image, _, below = address.partition("/labels/")
-    _, pipe, sign_in = below.partition("|")
-    return f"{image}{pipe}{sign_in}"
+@dataclass(frozen=True, slots=True)
+class SessionPlace:
+    """What is read at once, for the layers of a session that have these numbers."""
+
+    address: str
+    options: ReadOptions
+    numbers: list[int]
 
 
-def _read(wanted: Sequence[tuple[str, str | None]]) -> list[Opened | OMEZarrError]:
-    found: list[Opened | OMEZarrError] = []
-    for address, system in wanted:
+Found = tuple[SessionPlace, "Opened | OMEZarrError"]
+
+
+def _read(session: Session) -> list[Found]:
+    found: list[Found] = []
+    for place in places_in(session):
+        wanted = {session.layers[number].channel for number in place.numbers}
+        channels = sorted(one for one in wanted if one is not None)
         try:
-            options = ReadOptions(coordinate_system=system)
-            found.append(open_place(place_of(address), options))
+            opened = open_place(place_of(place.address), place.options)
+            # Its channels had been opened one by one.
+            if channels and any(spec.options.get("rgb") for spec in opened.specs):
+                opened = open_place(place_of(place.address), place.options, channels)
+            found.append((place, opened))
         except OMEZarrError as error:
-            found.append(error)
+            found.append((place, error))
     return found
 
 
-def _show(
-    viewer: ViewerModel,
-    session: Session,
-    wanted: Sequence[tuple[str, str | None]],
-    outcome: Future[list[Opened | OMEZarrError]],
-) -> None:
+def places_in(session: Session) -> list[SessionPlace]:
+    """Say what is to be read: labels with their image, where that is shown too.
+
+    Raises
+    ------
+    OMEZarrError
+        A layer was opened with choices that are none.
+    """
+    found: dict[tuple[Any, ...], SessionPlace] = {}
+    images = [layer for layer in session.layers if not _are_labels(layer)]
+    for number, layer in enumerate(session.layers):
+        owner = layer
+        if _are_labels(layer):
+            owner = next((image for image in images if _lie_in(layer, image)), layer)
+        key = owner.address, owner.coordinate_system, _choices(owner)
+        if key not in found:
+            labels = any(_lie_in(o, owner) for o in session.layers if _are_labels(o))
+            options = _options(owner, labels=labels)
+            found[key] = SessionPlace(owner.address, options, [])
+        found[key].numbers.append(number)
+    return list(found.values())
+
+
+def _are_labels(layer: SessionLayer) -> bool:
+    """Tell label images, which have no channels, from an image shown as labels."""
+    return layer.kind == "labels" and layer.channel is None
+
+
+def _lie_in(labels: SessionLayer, image: SessionLayer) -> bool:
+    own, above = (place_of(layer.address) for layer in (labels, image))
+    # Those of a plate have its own address.
+    inside = own.display.startswith(f"{above.display.rstrip('/')}/labels/")
+    return (
+        (inside or own == above)
+        and own.profile == above.profile
+        and labels.coordinate_system == image.coordinate_system
+        and _choices(labels) == _choices(image)
+    )
+
+
+def _choices(layer: SessionLayer) -> str:
+    """Write what was chosen at opening, but for the labels."""
+    kept = {name: one for name, one in layer.options.items() if name != "labels"}
+    return json.dumps(kept, sort_keys=True)
+
+
+def _options(layer: SessionLayer, *, labels: bool) -> ReadOptions:
+    known = {field.name for field in fields(ReadOptions)}
+    if strange := ", ".join(sorted(layer.options.keys() - known)):
+        msg = f"{layer.address} was opened with {strange}, which is not known here."
+        raise OptionError(msg, action="Install the newest napari-omezarr.")
+    chosen: dict[str, Any] = {
+        **{n: tuple(v) if isinstance(v, list) else v for n, v in layer.options.items()},
+        "coordinate_system": layer.coordinate_system,
+        "labels": labels,
+    }
+    return ReadOptions(**chosen)
+
+
+def _show(viewer: ViewerModel, session: Session, outcome: Future[list[Found]]) -> None:
     error = failure(outcome)
     if error is not None:
         show_error(str(error))
         return
-    made: dict[tuple[Any, ...], list[Layer]] = {}
-    for (_, system), opened in zip(wanted, outcome.result(), strict=True):
+    made: dict[int, Layer] = {}
+    for place, opened in outcome.result():
         if isinstance(opened, OMEZarrError):
             show_error(str(opened))
-            continue
-        with source_of(opened.reading.location):
-            layers = make_layers([opened])
-        for layer in layers:
-            made.setdefault(_identity(layer, system), []).append(layer)
-    missing = 0
-    for wish in session.layers:
-        found = made.get(_wanted(wish))
-        layer = found.pop(0) if found else None
-        if layer is None:
-            missing += 1
-            continue
-        viewer.add_layer(layer)
-        dress(layer, wish.looks)
+        else:
+            made |= _made(opened, {n: session.layers[n] for n in place.numbers})
+    for number, wish in enumerate(session.layers):
+        if number in made:
+            viewer.add_layer(made[number])
+            dress(made[number], wish.looks)
     _look(viewer, session)
-    if missing:
+    if missing := len(session.layers) - len(made):
         show_warning(f"{missing} layers of the session are no longer there.")
 
 
-def _identity(layer: Layer, system: str | None) -> tuple[Any, ...]:
-    record = record_of(layer)
-    kind = "labels" if isinstance(layer, Labels) else "image"
-    return signed_address(layer), kind, record.get("channel"), system
+def _made(opened: Opened, wishes: Mapping[int, SessionLayer]) -> dict[int, Layer]:
+    """Make those layers of what was opened that are wished for."""
+    specs = {_identity(_record(spec)): spec for spec in opened.specs}
+    chosen: dict[int, LayerSpec] = {}
+    for number, wish in wishes.items():
+        spec = specs.get(_wanted(wish))
+        if spec is None:
+            continue
+        asked = OpenOptions(layer_type=None if spec.kind == wish.kind else wish.kind)
+        try:
+            chosen[number] = with_options(spec, asked)
+        except OMEZarrError as error:
+            show_error(str(error))
+    if not chosen:
+        return {}
+    with source_of(opened.reading.location):
+        layers = make_layers([replace(opened, specs=tuple(chosen.values()))])
+    return dict(zip(chosen, layers, strict=False))
 
 
-def _wanted(described: SessionLayer) -> tuple[Any, ...]:
-    system = described.coordinate_system
-    return described.address, described.kind, described.channel, system
+def _record(spec: LayerSpec) -> dict[str, Any]:
+    record: dict[str, Any] = spec.options["metadata"]["omezarr"]
+    return record
+
+
+def _identity(record: Mapping[str, Any]) -> tuple[Any, ...]:
+    options = json.dumps(_chosen(record), sort_keys=True)
+    return record["address"], record.get("channel"), options
+
+
+def _wanted(wish: SessionLayer) -> tuple[Any, ...]:
+    options = json.dumps(wish.options, sort_keys=True)
+    return place_of(wish.address).display, wish.channel, options
+
+
+def _chosen(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what was chosen when a layer was opened, as JSON has it."""
+    options = record.get("options") or {}
+    return {name: _plain(value) for name, value in options.items()}
 
 
 def dress(layer: Layer, looks: Mapping[str, Any]) -> None:

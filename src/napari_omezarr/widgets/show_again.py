@@ -23,10 +23,9 @@ from napari_omezarr.claims import place_of
 from napari_omezarr.display.notifications import show_error, show_info
 from napari_omezarr.display.sign import main_window
 from napari_omezarr.errors import OMEZarrError
-from napari_omezarr.reading import ReadOptions
 
 from .fields import ChoiceField, form_rows, show_focus
-from .open import make_layer, open_place
+from .open import make_layer
 from .open_options import OpenOptions, with_options
 from .placement import read_as, show_in, systems_of
 from .qt_async import Task, failure
@@ -35,24 +34,22 @@ from .sessions import described, dress
 from .viewer_layers import (
     bare_layers,
     image_address,
+    image_place,
     is_edited,
     is_moved,
     move_like,
     record_of,
-    signed_address,
     source_of,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Future
 
     import napari.viewer
     from napari.components import ViewerModel
 
     from napari_omezarr.layers import LayerSpec
-
-    from .open import Opened
 
 _CHANNEL = Qt.ItemDataRole.UserRole
 _ON, _OFF = Qt.CheckState.Checked, Qt.CheckState.Unchecked
@@ -97,9 +94,7 @@ class ShowAgainForm(QDialog):
             self.system.value = str(record_of(layer).get("coordinate_system"))
         self.show_button.clicked.connect(self.apply)
         self.close_button.clicked.connect(self.reject)
-        is_image = record_of(layer).get("address") == self._address
-        signed = signed_address(layer) if is_image else self._address
-        self._task: Task | None = Task(partial(_read, signed))
+        self._task: Task | None = Task(_reading_of(layer))
         self._task.start(self._fill, self)
 
     @property
@@ -142,18 +137,18 @@ class ShowAgainForm(QDialog):
         self.channels.hide()
         self.show_button.setDefault(True)
 
-    def _fill(self, outcome: Future[Opened]) -> None:
+    def _fill(self, outcome: Future[tuple[LayerSpec, ...]]) -> None:
         self._task = None
         error = failure(outcome)
         if error is not None:
             self.message.setText(f"✖ {error}")
             return
         self.message.hide()
-        self._every = outcome.result().specs
+        self._every = outcome.result()
         for spec in self._every:
             record = spec.options["metadata"]["omezarr"]
             channel = record.get("channel")
-            if isinstance(channel, int) and "/labels/" not in str(record["address"]):
+            if isinstance(channel, int):
                 self._specs[channel] = spec
         open_now = {record_of(layer).get("channel"): layer for layer in self._layers()}
         for channel, spec in self._specs.items():
@@ -201,7 +196,7 @@ class ShowAgainForm(QDialog):
 
     def _add(self, spec: LayerSpec, instead_of: Layer | None) -> Layer:
         """Add a layer, in the place of another one that goes."""
-        with source_of(place_of(self._address)):
+        with source_of(place_of(image_place(self._layer))):
             new = make_layer(spec)
         layers = self._viewer.layers
         if instead_of is None:
@@ -215,8 +210,14 @@ class ShowAgainForm(QDialog):
         return new
 
 
-def _read(address: str) -> Opened:
-    return open_place(place_of(address), ReadOptions())
+def _reading_of(layer: Layer) -> Callable[[], tuple[LayerSpec, ...]]:
+    """Give what reads the image of a layer again, signed in and chosen as it was."""
+    record = record_of(layer)
+    options = {
+        **(record.get("options") or {}),
+        "coordinate_system": record.get("coordinate_system"),
+    }
+    return partial(read_as, image_place(layer), options)
 
 
 def _record(spec: LayerSpec) -> dict[str, Any]:
@@ -272,16 +273,7 @@ def open_again(
         opened = (image_address(layer), record_of(layer).get("options") or {})
         alike.setdefault(repr(opened), []).append(layer)
     return [
-        Task(
-            partial(
-                read_as,
-                image_address(some[0]),
-                {
-                    **(record_of(some[0]).get("options") or {}),
-                    "coordinate_system": record_of(some[0]).get("coordinate_system"),
-                },
-            )
-        ).start(partial(_take_places, viewer, some, by_itself))
+        Task(_reading_of(some[0])).start(partial(_take_places, viewer, some, by_itself))
         for some in alike.values()
     ]
 
@@ -323,7 +315,7 @@ def _take_places(
 
 def _replace(viewer: ViewerModel, layer: Layer, spec: LayerSpec) -> None:
     """Show what a specification says in place of a layer, and looking as it does."""
-    with source_of(place_of(image_address(layer))):
+    with source_of(place_of(image_place(layer))):
         new = make_layer(spec)
     looks = described(layer).looks
     dress(new, {key: look for key, look in looks.items() if key not in _PLACE})

@@ -115,24 +115,18 @@ def image_address(layer: Layer) -> str:
     record = record_of(layer)
     if "region" in record:
         return ""
-    return str(record.get("address") or "").partition("/labels/")[0]
+    return str(record.get("image") or record.get("address") or "")
+
+
+def image_place(layer: Layer) -> str:
+    """Return the address of a layer's image, with the name of its sign-in."""
+    return str(record_of(layer).get("image_place") or signed_address(layer))
 
 
 def signed_address(layer: Layer) -> str:
-    """Return the address of a layer's image or labels, with the name of its sign-in.
-
-    What a layer remembers of its OME-Zarr names no connection; its source does.
-    """
-    named, path = str(record_of(layer).get("address") or ""), layer.source.path
-    try:
-        place = place_of(str(path))
-    except LocationError:
-        return named
-    known = place.display.rstrip("/")
-    if path is None or not f"{named}/".startswith(f"{known}/"):
-        return named
-    below = named.removeprefix(known).strip("/")
-    return without_secrets(place / below if below else place)
+    """Return the address of a layer's image or labels, with the name of its sign-in."""
+    record = record_of(layer)
+    return str(record.get("place") or record.get("address") or "")
 
 
 def host_of(address: str) -> str:

@@ -475,6 +475,32 @@ def test_removing_a_layer_drops_what_it_waits_for_and_adding_it_again_shows_it(
     assert np.array_equal(picture(layer), exact(layer, levels, plane))
 
 
+def test_chunks_go_with_the_layer_that_leaves_the_viewer(make_napari_viewer, gate):
+    """At once, and not when Python collects the layer: it may live on for ever."""
+    viewer = make_napari_viewer()
+    gate.open()
+    levels = pyramid(noise(3, 256, 256), (1, 64, 64), gate)
+    layer, twin = shown(viewer, levels), shown(viewer, levels)
+    other = shown(viewer, pyramid(noise(3, 256, 256), (1, 64, 64), gate))
+    assert all(wait_until_sharp(each) for each in (layer, twin, other))
+    cache = shared_engine().cache
+    all_of_them = cache.statistics.bytes
+    viewer.layers.remove(layer)
+    assert cache.statistics.bytes == all_of_them  # its twin shows them
+    viewer.layers.remove(twin)
+    left = cache.statistics.bytes
+    assert 0 < left < all_of_them
+    viewer.layers.remove(other)
+    assert cache.statistics.bytes == 0
+    viewer.add_layer(layer)
+    viewer.dims.set_point(0, 0)
+    assert wait_until_sharp(layer)
+    assert np.array_equal(picture(layer), exact(layer, levels, 0))
+    assert cache.statistics.bytes
+    viewer.layers.remove(layer)
+    assert cache.statistics.bytes == 0
+
+
 def napari_lets_go(viewer):
     """Whether a layer that has nothing to do with us is freed when it is removed."""
     plain = weakref.ref(viewer.add_image(np.zeros((3, 8, 8))))

@@ -312,7 +312,7 @@ def _proposed_profile(refused: Location | None) -> Profile:
 
 
 def bare_address(place: Location) -> str:
-    """Give the address of a place without profile, and without endpoint and region."""
+    """Give the address of a place, also in an archive, and nothing to sign in with."""
     bucket = place.as_s3() or place
-    bare = replace(bucket, profile=None, endpoint=None)
-    return without_secrets(bare).partition("|")[0]
+    bare = replace(bucket, profile=None, endpoint=None, region=None, anonymous=None)
+    return without_secrets(bare)
