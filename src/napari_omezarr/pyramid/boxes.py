@@ -188,6 +188,12 @@ class ChunkPart:
     source: tuple[slice, ...]
     target: tuple[slice, ...]
 
+    def within(self, box: np.ndarray) -> np.ndarray:
+        """Give the part of a box's array that lies in the chunk, as a view."""
+        key: Any = (*self.target, ...)  # a view also of a single number
+        view: np.ndarray = box[key]
+        return view
+
 
 def chunk_parts(bounds: Bounds, chunks: Sequence[int]) -> Iterator[ChunkPart]:
     """Split a box at the borders of chunks, in C order."""

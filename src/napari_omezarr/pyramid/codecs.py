@@ -260,14 +260,15 @@ def unchecked(body: Any) -> memoryview:
     return plain
 
 
-def _blosc(body: Any, room: Room) -> Any:
+def _blosc(body: Any, room: Room, out: np.ndarray | None = None) -> Any:
     view = memoryview(body).cast("B")
     # Version, its compressor's, flags, size of a number; then the three sizes.
     nbytes, _, cbytes = struct.unpack_from("<III", view, 4)
     room.check(nbytes)
     if not _BLOSC_HEADER <= cbytes <= len(view):
         raise ValueError("It is shorter than its header says.")
-    return blosc.decompress(view[:cbytes], np.empty(nbytes, np.uint8))
+    made = np.empty(nbytes, np.uint8) if out is None else out
+    return blosc.decompress(view[:cbytes], made)
 
 
 _BLOSC_HEADER = 16
@@ -279,7 +280,7 @@ def _lz4(body: Any, room: Room) -> Any:
     return lz4.decompress(body)
 
 
-def _zstd(body: Any, room: Room) -> Any:
+def _zstd(body: Any, room: Room, out: np.ndarray | None = None) -> Any:
     view = memoryview(body).cast("B")
     said = _zstd_size(view)
     if not room.exact:
@@ -288,7 +289,7 @@ def _zstd(body: Any, room: Room) -> Any:
             raise ValueError("It does not say its size.")
         room.check(said)
         return zstd.decompress(view, np.empty(said, np.uint8))
-    made = np.empty(room.most, np.uint8)
+    made = np.empty(room.most, np.uint8) if out is None else out
     zstd.decompress(view, made)
     if said not in (None, room.most):
         # Several frames. numcodecs does not tell how much of the room they filled.
@@ -363,6 +364,18 @@ _DECOMPRESSORS: dict[str, Callable[..., Any]] = {
     "zlib": _deflate,
     "zstd": _zstd,
 }
+
+
+def made_in_place(step: Step) -> int:
+    """Give how many bytes a step makes in memory that it is given as ``out``.
+
+    0 if it takes none, or does not know beforehand how many there will be.
+    """
+    named: Any = step
+    if not (isinstance(step, partial) and step.func in (_blosc, _zstd)):
+        return 0
+    room: Room = named.keywords["room"]
+    return room.most if room.exact else 0
 
 
 def size_of(shape: Iterable[int], dtype: np.dtype[Any]) -> int:

@@ -9,10 +9,11 @@ undoes only what nobody here knows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
 from math import prod
+from threading import local
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,12 +27,24 @@ from napari_omezarr.errors import (
     UnsupportedDataError,
 )
 
-from .codecs import CHECKSUM, Room, numbers, size_of, unchecked, undo
+from .codecs import (
+    CHECKSUM,
+    Room,
+    made_in_place,
+    numbers,
+    size_of,
+    unchecked,
+    undo,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from .boxes import ChunkPart
     from .codecs import Step
+
+    Place = tuple[np.ndarray, ChunkPart]
+    """The array of a box, and which part of it is a chunk's."""
 
 MOST_BYTES = 4 << 30
 """A chunk that takes more memory is not read."""
@@ -43,6 +56,24 @@ QUICK = 16 << 10
 
 A thread for them costs as much, and Python's lock is waited for twice more.
 """
+
+SCRATCH = 2 << 20
+"""Memory that each thread keeps for what it decodes; longer chunks get their own."""
+
+
+class _Kept(local):
+    memory = np.empty(0, np.uint8)
+
+
+_kept = _Kept()
+
+
+def _scratch(size: int) -> np.ndarray:
+    """Give memory of this thread, which is overwritten by the next who asks."""
+    if _kept.memory.size < size:
+        _kept.memory = np.empty(size, np.uint8)
+    return _kept.memory[:size]
+
 
 ENTRY = 16
 MISSING = 2**64 - 1
@@ -58,6 +89,18 @@ class Decoding:
     fill_value: Any  # what all pixels of a missing chunk are
     steps: tuple[Step, ...]  # each undoes a codec
     longest: int  # bytes that a chunk has at most as stored
+    # What the first step makes in memory that it is given, and whether that are
+    # pixels already: looked at for each chunk.
+    _made: int = field(init=False, repr=False, compare=False)
+    _is_plain: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        made = made_in_place(self.steps[0]) if self.steps else 0
+        last: Any = self.steps[-1] if len(self.steps) == 2 else None
+        plain = isinstance(last, partial) and last.func is numbers
+        alike = plain and last.args == (self.dtype, self.shape, "C")
+        object.__setattr__(self, "_made", made)
+        object.__setattr__(self, "_is_plain", bool(made and alike))
 
     @property
     def is_quick(self) -> bool:
@@ -75,9 +118,34 @@ class Decoding:
         NotEnoughMemoryError
             There is not enough memory for what they would become.
         """
+        return self._decoded(body, name, None)
+
+    def place(self, body: Any, name: str, places: Sequence[Place]) -> None:
+        """Decode one chunk, in any thread, and copy parts of it to where they go.
+
+        What is decoded lies in memory that the thread keeps, as new memory would have
+        to be cleared for each chunk. Raises as `decode` does.
+        """
+        targets = [part.within(box) for box, part in places]
+        if len(places) == 1 and self._is_whole(targets[0]):
+            self._decoded(body, name, targets[0].reshape(-1).view(np.uint8))
+            return
+        out = _scratch(self._made) if 0 < self._made <= SCRATCH else None
+        pixels = self._decoded(body, name, out)
+        for target, (_, part) in zip(targets, places, strict=True):
+            target[...] = pixels[part.source]
+
+    def _is_whole(self, target: np.ndarray) -> bool:
+        """Say whether a target is memory that the first step may fill."""
+        alike = target.shape == self.shape and target.dtype == self.dtype
+        return self._is_plain and alike and target.flags.c_contiguous
+
+    def _decoded(self, body: Any, name: str, out: np.ndarray | None) -> np.ndarray:
         try:
+            if self._is_plain:
+                return self.undone(body, out)
             with np.errstate(all="ignore"):
-                return self.undone(body)
+                return self.undone(body, out)
         except MemoryError as error:
             sentence = f"There is not enough memory to unpack {name}."
             action = "Close other images or programs."
@@ -88,10 +156,14 @@ class Decoding:
             action = "Ask its owner to copy it again."
             raise DamagedDataError(sentence, action=action, url=name) from error
 
-    def undone(self, body: Any) -> np.ndarray:
-        """Do so, and let the codecs raise what they do."""
+    def undone(self, body: Any, out: np.ndarray | None = None) -> np.ndarray:
+        """Do so, and let the codecs raise what they do; the first may fill `out`."""
         made: np.ndarray = body
-        for step in self.steps:
+        steps = self.steps
+        if out is not None:
+            first: Any = steps[0]
+            made, steps = first(body, out=out), steps[1:]
+        for step in steps:
             made = step(made)
         if made.shape != self.shape:
             raise ValueError("Its shape is not that of the array's document.")

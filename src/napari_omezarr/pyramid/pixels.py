@@ -385,7 +385,7 @@ class ArrayPixels(Readable):
             return
 
         def decode() -> None:
-            box[part.target] = decoding.decode(body, name)[part.source]
+            decoding.place(body, name, [(box, part)])
 
         if decoding.is_quick:
             decode()

@@ -10,6 +10,7 @@ bytes as they came.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import OrderedDict
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     import zarr
     from zarr.abc.store import ByteRequest, Store
 
+    from .boxes import Bounds
+
 SMALL = 4 << 20
 """A shard of so many decoded bytes is read whole: its index would cost a round."""
 LARGE = 32 << 20
@@ -52,6 +55,8 @@ TRIES = 3
 _UNDER_WAY = 256 << 20  # bytes that are asked for, or not decoded yet, at a time
 _INDEXES = 32 << 20
 _WORTH_A_THREAD = 1 << 20
+_MOST_CUT = 4096
+_TURNS = 2  # for each thread that decodes, of a shard that is read by itself
 
 
 # What a document says of its shards.
@@ -211,7 +216,10 @@ class ShardIndex:
         StoreError
             It cannot lie there, or be so long.
         """
-        offset, length = self.table[position].tolist()
+        return self.checked(*self.table[position].tolist())
+
+    def checked(self, offset: int, length: int) -> tuple[int, int] | None:
+        """Do so for an entry of the index."""
         if offset == length == MISSING:
             return None
         stop = offset + length
@@ -235,7 +243,7 @@ def _damaged(name: str) -> DamagedDataError:
 class _ShardRead:
     """Chunks of one shard that somebody waits for, and where their pixels go."""
 
-    parts: list[ChunkPart]
+    parts: Sequence[ChunkPart]
     target: np.ndarray
     done: asyncio.Future[None]
     left: int = 0
@@ -338,6 +346,7 @@ class ShardReader:
         self._indexes: OrderedDict[str, ShardIndex | None] = OrderedDict()
         self._index_bytes = 0
         self._budget = _Budget(_UNDER_WAY)
+        self._cut: dict[Bounds, tuple[ChunkPart, ...]] = {}
         # The loop itself keeps no task alive.
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -350,7 +359,7 @@ class ShardReader:
             It could not be had; the box may hold some of it.
         """
         bounds = tuple((along.start, along.stop) for along in part.source)
-        parts = list(chunk_parts(bounds, self.layout.chunks))
+        parts = self._parts(bounds)
         done = asyncio.get_running_loop().create_future()
         reading = _ShardRead(parts, box[part.target], done)
         self._ask(part.chunk, reading)
@@ -358,6 +367,16 @@ class ShardReader:
         # Whoever asked first has found that out, for all who wait.
         if (key := self._key(part.chunk)) in self._source.presumed:
             take_over_presumptions([key])
+
+    def _parts(self, bounds: Bounds) -> Sequence[ChunkPart]:
+        """Cut a part of a shard into those of its chunks, which most shards share."""
+        if bounds not in self._cut:
+            parts = tuple(chunk_parts(bounds, self.layout.chunks))
+            if len(parts) > _MOST_CUT:
+                return parts
+            self._cut.clear()
+            self._cut[bounds] = parts
+        return self._cut[bounds]
 
     async def stored_size(self, chunk: Sequence[int]) -> int:
         """Give how many bytes a chunk takes in its shard; 0 if it is missing."""
@@ -563,11 +582,13 @@ class ShardReader:
             reading.left = len(reading.parts)
             for part in reading.parts:
                 wanted.setdefault(part.chunk, []).append((reading, part))
+        if index is None:
+            return [_InnerChunk(None, wanting) for wanting in wanted.values()]
         chunks, grid = [], self.layout.grid
-        for chunk, wanting in wanted.items():
+        entries = index.table[[_position(chunk, grid) for chunk in wanted]].tolist()
+        for entry, wanting in zip(entries, wanted.values(), strict=True):
             try:
-                position = _position(chunk, grid)
-                extent = index.extent(position) if index else None
+                extent = index.checked(*entry)
             except StoreError as error:
                 for reading, _ in wanting:
                     reading.fail(error)
@@ -600,7 +621,8 @@ class ShardReader:
     ) -> None:
         """Decode chunks out of bytes that begin at `start`, and put them into place."""
         loop = asyncio.get_running_loop()
-        size = max(1, _WORTH_A_THREAD // max(1, self.layout.chunk_size))
+        worth = -(-_WORTH_A_THREAD // max(1, self.layout.chunk_size))
+        size = max(1, worth, len(chunks) // (_TURNS * (os.cpu_count() or 1)))
         groups = [chunks[n : n + size] for n in range(0, len(chunks), size)]
         work = partial(self._place, self._name(key), body, start)
 
@@ -620,23 +642,21 @@ class ShardReader:
     ) -> list[StoreError | None]:
         """Decode some chunks, in any thread; gives for each what was wrong with it."""
         errors: list[StoreError | None] = []
+        decoding = self.layout.decoding
         for chunk in chunks:
+            places = [(reading.target, part) for reading, part in chunk.wanted]
+            if chunk.extent is None:
+                for target, part in places:
+                    target[part.target] = decoding.fill_value
+                errors.append(None)
+                continue
+            first, stop = chunk.extent
             try:
-                pixels = None
-                if chunk.extent is not None:
-                    first, stop = chunk.extent
-                    stored = body[first - start : stop - start]
-                    pixels = self.layout.decoding.decode(stored, name)
+                decoding.place(body[first - start : stop - start], name, places)
             except StoreError as error:
                 errors.append(error)
-                continue
-            for reading, part in chunk.wanted:
-                reading.target[part.target] = (
-                    self.layout.decoding.fill_value
-                    if pixels is None
-                    else pixels[part.source]
-                )
-            errors.append(None)
+            else:
+                errors.append(None)
         return errors
 
     def _name(self, key: str) -> str:
