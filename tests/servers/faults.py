@@ -48,7 +48,14 @@ class Stalled:
     """Hold the answer until the test calls ``server.release()``."""
 
 
-Fault = Proceed | Status | Reset | Truncated | Dropped | Lost | Stalled
+@dataclass(frozen=True, slots=True)
+class Framed:
+    """Send the right answer in one of `frames.FRAMES`."""
+
+    how: str
+
+
+Fault = Proceed | Status | Reset | Truncated | Dropped | Lost | Stalled | Framed
 
 
 def page(

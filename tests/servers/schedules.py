@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TYPE_CHECKING
 
+from servers import frames
 from servers.faults import (
     Dropped,
+    Framed,
     Reset,
     Stalled,
     Status,
@@ -32,7 +34,7 @@ STATUSES = (
     *range(201, 207),
     *range(300, 309),
     *(status for status in range(400, 432) if status != 404),
-    *(451, 500, 501, 502, 503, 504, 507, 520, 599),
+    *(451, 499, 500, 501, 502, 503, 504, 507, 511, 520, 599),
 )
 CODES = (
     (403, "AccessDenied"),
@@ -69,6 +71,12 @@ BENDS = (
 )
 
 
+KINDS = (
+    *("status", "code", "break", "bend", "page", "stall"),
+    *("frame", "packed", "range", "etag", "later", "elsewhere"),
+)
+
+
 @dataclass
 class Schedule:
     """What goes wrong on a day, by its seed.
@@ -88,7 +96,7 @@ class Schedule:
         self.spares_documents = day.random() < 0.7
         self.changes_after = day.choice((None, None, 4, 8, 12))
         self.ends_after = day.choice((None, None, None, 6, 10))
-        self.kinds = day.sample(("status", "code", "break", "bend", "page", "stall"), 3)
+        self.kinds = day.sample(KINDS, 3)
         self._times: dict[str, int] = {}
         self._count = 0
 
@@ -113,25 +121,29 @@ class Schedule:
             chance = Random(zlib.crc32(name.encode()))
         if chance.random() >= self.rate:
             return None
-        return self._fault(chance, chance.choice(self.kinds))
+        return self._fault(request, chance, chance.choice(self.kinds))
 
-    def _fault(self, chance: Random, kind: str) -> Fault | Bent:
-        match kind:
-            case "status":
-                headers = chance.choice(
-                    ({}, {"Retry-After": "0"}, {"ETag": '"x"'}, {"Location": "/x"})
-                )
-                return Status(chance.choice(STATUSES), chance.choice(BODIES), headers)
-            case "code":
-                return s3_error(*chance.choice(CODES))
-            case "break":
-                after = chance.choice((0, 1, 7, 100))
-                return chance.choice((Reset(after), Truncated(after), Dropped()))
-            case "page":
-                return chance.choice((page(), redirect("/page"), redirect("/x", 307)))
-            case "stall":
-                return Stalled() if chance.random() < 0.1 else Dropped()
-        return Bent(chance.choice(BENDS))
+    def _fault(self, request: Request, chance: Random, kind: str) -> Fault | Bent:
+        pick = chance.choice
+        headers = pick(({}, {"Retry-After": "0"}, {"ETag": '"x"'}, {"Location": "/x"}))
+        after = pick((0, 1, 7, 100))
+        to = pick((*frames.PLACES, request.path, "/page"))
+        moment = {"Retry-After": pick(frames.LATER)}
+        kinds: dict[str, tuple[Fault | Bent, ...]] = {
+            "status": (Status(pick(STATUSES), pick(BODIES), headers),),
+            "code": (s3_error(*pick(CODES)),),
+            "break": (Reset(after), Truncated(after), Dropped()),
+            "page": (page(), redirect("/page"), redirect("/x", 307)),
+            "stall": (Stalled(), *[Dropped()] * 9),
+            "bend": tuple(map(Bent, BENDS)),
+            "frame": tuple(map(Framed, frames.FRAMES)),
+            "packed": tuple(Bent(f"packed {how}") for how in frames.PACKED),
+            "range": tuple(Bent(f"range {said}") for said in frames.RANGES),
+            "etag": tuple(Bent(f"etag {said}") for said in frames.ETAGS),
+            "later": (Status(pick((301, 425, 429, 503)), b"", moment),),
+            "elsewhere": (redirect(to, pick((301, 302, 303, 307, 308))),),
+        }
+        return pick(kinds[kind])
 
 
 class BadDay(Bucket):
@@ -180,6 +192,14 @@ class BadDay(Bucket):
             return await super().answer(replace(request, range=""))
         if answer.status not in (200, 206):
             return answer
+        kind, _, what = how.partition(" ")
+        if kind == "packed":
+            return frames.packed(answer, what)
+        if kind in ("range", "etag") and how not in BENDS:
+            name = {"range": "Content-Range", "etag": "ETag"}[kind]
+            headers = answer.headers | {name: what}
+            status = 206 if kind == "range" else answer.status
+            return replace(answer, status=status, headers=headers)
         changes = {
             "another range": {"Content-Range": "bytes 1-2/300"},
             "no range said": {"Content-Range": None},

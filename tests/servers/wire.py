@@ -22,6 +22,7 @@ from urllib.parse import unquote
 from servers.faults import (
     Dropped,
     Fault,
+    Framed,
     Lost,
     Proceed,
     Reset,
@@ -29,6 +30,7 @@ from servers.faults import (
     Status,
     Truncated,
 )
+from servers.frames import FRAMES, GOING_ON
 
 if TYPE_CHECKING:
     import ssl
@@ -432,6 +434,10 @@ async def _send(
     request: Request, answer: Answer, fault: Fault | None, writer: asyncio.StreamWriter
 ) -> bool:
     """Send the answer; true if the connection may be used again."""
+    if isinstance(fault, Framed):
+        writer.write(FRAMES[fault.how](answer))
+        await writer.drain()
+        return fault.how in GOING_ON
     if answer.zeros or not answer.has_length:
         await _send_long(answer, writer)
         return True

@@ -361,11 +361,29 @@ def parse_image_label(node: JsonNode) -> ImageLabel | None:
 def _parse_colors(node: JsonNode) -> dict[int, RGBA]:
     colors: dict[int, RGBA] = {}
     for element in node.elements():
+        plain = _plain_color(element.value, colors)
+        if plain is not None:
+            colors[plain[0]] = plain[1]
+            continue
         value = _label_value(element, colors)
         rgba = _parse_rgba(element.child("rgba"))
         if value is not None and rgba is not None:
             colors[value] = rgba
     return colors
+
+
+def _plain_color(entry: Any, seen: Mapping[int, object]) -> tuple[int, RGBA] | None:
+    """Read an entry of which there is nothing to say, as there may be thousands."""
+    if type(entry) is not dict:
+        return None
+    value, rgba = entry.get(_KEY), entry.get("rgba")
+    if type(value) is not int or not 0 <= value < 2**63 or value in seen:
+        return None
+    if type(rgba) is not list or len(rgba) != 4 or {*map(type, rgba)} != {int}:
+        return None
+    red, green, blue, alpha = rgba
+    is_plain = min(rgba) >= 0 and max(rgba) <= 255
+    return (value, (red, green, blue, alpha)) if is_plain else None
 
 
 def _parse_properties(node: JsonNode) -> dict[int, Mapping[str, Any]]:

@@ -31,6 +31,9 @@ MOST_BYTES = 64 << 20
 MOST_PARSED = 256 << 20
 """A document takes so many bytes at most: as text, and as values in memory."""
 
+_LONG = 64 << 20
+"""A document that would take more has its longest lists cut, where only read."""
+
 MOST_DEPTH = 100
 
 
@@ -57,8 +60,9 @@ def load_json(body: bytes, *, shortened: bool = False) -> Any:
         # Where the list ends is a guess, and a wrong one leaves no JSON.
         with suppress(DocumentError):
             return load_json(few)
-    if shortened and _size(body) > MOST_PARSED:
-        body = _with_short_lists(body)
+    if shortened and _size(body) > _LONG:
+        body = _with_few_entries(body)
+        body = _with_short_lists(body) if _size(body) > _LONG else body
     if _size(body) > MOST_PARSED:
         raise DocumentError("This document holds more than can be read at once")
     # Looked at twice, as those in strings nest nothing and are slow to leave out.
@@ -170,6 +174,42 @@ def _count_with_paths(body: bytes, begin: int, end: int) -> int:
     """Count listed objects; 0 unless they hold no others, and each has a path."""
     (count,) = _counted(body, b"{", begin, end)
     return count if count == body.count(b'"path"', begin, end) else 0
+
+
+_PLAIN = {
+    re.compile(rb'"colors"\s*:\s*\['): b'"label-value"',
+    re.compile(rb'"properties"\s*:\s*\['): b'"label-value"',
+    re.compile(rb'"coordinateTransformations"\s*:\s*\['): b'"type"',
+}
+"""Lists that may be long, by how they begin: a key that each of their objects has."""
+_LAST = re.compile(rb"\}\s*\]")
+_MOST_LISTS = 50  # of one name are looked at
+
+
+def _with_few_entries(body: bytes) -> bytes:
+    """Leave out all but the first colours, properties, transforms: in little time."""
+    for first, key in _PLAIN.items():
+        start = 0
+        for _ in range(_MOST_LISTS):
+            found = first.search(body, start)
+            last = found and _LAST.search(body, found.end())
+            if not found or not last:
+                break
+            start, end = found.end(), last.end() - 1
+            if _count_plain(body, key, start, end) > MOST_ELEMENTS:
+                kept = start
+                for _ in range(MOST_ELEMENTS + 1):
+                    kept = body.find(b"}", kept, end) + 1
+                body = body[:kept] + body[end:]
+    return body
+
+
+def _count_plain(body: bytes, key: bytes, begin: int, end: int) -> int:
+    """Count the objects of a list; 0 unless each has a key, and one list or none."""
+    opened, closed, lists, ends = _counted(body, b"{}[]", begin, end)
+    plain = opened == closed == body.count(key, begin, end)
+    plain &= lists == ends and lists in (0, opened)
+    return opened if plain and body.find(b"\\", begin, end) < 0 else 0
 
 
 _BLOCK = 4 << 20
@@ -304,7 +344,9 @@ class JsonNode:
 
     def child(self, key: str) -> JsonNode:
         """Return the value below ``key``; absent where this is not an object."""
-        value = self.value.get(key) if isinstance(self.value, Mapping) else None
+        # Mapping's own check is slow, and a document may have a million children.
+        known = type(self.value) is dict or isinstance(self.value, Mapping)
+        value = self.value.get(key) if known else None
         return JsonNode(value, f"{self.where}/{key}" if self.where else key, self.notes)
 
     def elements(self, most: int = MOST_ELEMENTS) -> tuple[JsonNode, ...]:

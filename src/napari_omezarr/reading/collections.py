@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree
+from xml.parsers import expat
 
 from napari_omezarr.errors import (
     NodeNotFoundError,
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 # Series: images that are numbered, or listed with their OME-XML.
 
 _PROBED_IMAGES = 8
+_PIECE = 1 << 16
+_MOST_NAMES = 20_000
 """How many numbered images are asked for at once where nothing lists them."""
 
 
@@ -188,13 +190,31 @@ def _names_in_xml(opening: Opening, body: object) -> tuple[str, ...]:
     """Give the images' names of an OME-XML document, in order."""
     if not isinstance(body, bytes):
         return ()
+    names: list[str] = []
+    depth = 0
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        if depth == 1 and tag.rpartition("}")[2] == "Image":
+            names.append(attributes.get("Name", ""))
+        depth += 1
+
+    def end(_: str) -> None:
+        nonlocal depth
+        depth -= 1
+
+    # Not as a tree, which would take many times the document's size.
+    parser = expat.ParserCreate(namespace_separator="}")
+    parser.StartElementHandler, parser.EndElementHandler = start, end
     try:
-        root = ElementTree.fromstring(body)
-    except ElementTree.ParseError as error:
+        for at in range(0, len(body), _PIECE):
+            parser.Parse(body[at : at + _PIECE], at + _PIECE >= len(body))
+            if len(names) > _MOST_NAMES:
+                break
+    except expat.ExpatError as error:
         opening.warnings.append(f"The OME-XML could not be read: {error}.")
         return ()
-    images = [element for element in root if element.tag.rpartition("}")[2] == "Image"]
-    return tuple(element.get("Name", "") for element in images)
+    return tuple(names[: _MOST_NAMES + 1])
 
 
 def _wanted_numbers(opening: Opening, paths: tuple[str, ...]) -> list[int]:

@@ -400,8 +400,13 @@ def _parse_document(
         )
 
     wanted = opening.options.coordinate_system
+    system = wanted or _saved_system(group)
+    if opening.understood and not system:
+        attributes, document = opening.understood
+        if attributes is group.attributes:
+            return document
     try:
-        return parse(wanted or _saved_system(group))
+        return parse(system)
     except OptionError:
         # The choice is meant for the image: its labels may have one system only.
         if wanted and not is_label:

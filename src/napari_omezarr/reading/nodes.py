@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from napari_omezarr.errors import OMEZarrError
     from napari_omezarr.location import Location
-    from napari_omezarr.metadata import Kind
+    from napari_omezarr.metadata import Document, Kind
     from napari_omezarr.pyramid import Pyramid
     from napari_omezarr.store import RemoteStore
 
@@ -283,6 +283,8 @@ class Opening:
     failures: list[OMEZarrError] = field(default_factory=list)  # of parts
     consolidated: Consolidated = field(default_factory=Consolidated)
     kind: Kind | None = None
+    # The attributes of the node that was opened, and what they say: some are long.
+    understood: tuple[Mapping[str, Any], Document] | None = None
 
     def part(self) -> Opening:
         """Give the opening of one part, which keeps its warnings for itself."""

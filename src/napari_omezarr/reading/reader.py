@@ -409,6 +409,7 @@ def _open(
         parameters=parameters,
     )
     document = parse(found.attributes)
+    opening.understood = found.attributes, document
     if isinstance(document.kind, Plate) and document.kind.is_cut:
         chosen = with_chosen_wells(opening, found, answers)
         if chosen is not found:

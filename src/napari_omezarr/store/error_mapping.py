@@ -27,6 +27,7 @@ _ELEMENT = re.compile(
     r"<(Code|Message|AuthenticationErrorDetail|Region|Endpoint|RequestTime|ServerTime)>"
     r"([^<]*)<"
 )
+_REGION = re.compile(r"[a-z0-9][a-z0-9-]{0,40}", re.IGNORECASE)
 _EXPIRED_CODES = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 # S3 and Azure have no code for a signed address whose time is over, only these words.
 _EXPIRED_WORDS = ("Request has expired", "Signature not valid in the specified time")
@@ -55,6 +56,7 @@ class Reason(Enum):
     WRONG_RANGE = "another part than the one that was asked for"
     TOO_LONG = "more bytes than the object can have"
     NO_RANGES = "all of a long object, where a part was asked for"
+    ENCODED = "packed, which nobody asked for"
 
 
 # Not frozen: Python itself sets the traceback of an exception that is raised.
@@ -130,12 +132,17 @@ def failure_of(status: int, headers: Mapping[str, str], body: bytes) -> RequestF
     return RequestFailed(
         status=status,
         code=code,
-        region=headers.get("x-amz-bucket-region") or said.get("Region", ""),
+        region=_region(headers.get("x-amz-bucket-region") or said.get("Region", "")),
         endpoint=said.get("Endpoint", ""),
         retry_after=_seconds(headers.get("Retry-After", "")),
         skew=_skew(said) if code == "RequestTimeTooSkewed" else 0,
         expired=expired,
     )
+
+
+def _region(said: str) -> str:
+    """Take a region only where it is one: it becomes a part of a host's name."""
+    return said if _REGION.fullmatch(said) else ""
 
 
 def _elements(body: bytes) -> dict[str, str]:
@@ -150,7 +157,7 @@ def _seconds(retry_after: str) -> float:
         return float(retry_after)
     try:
         until = parsedate_to_datetime(retry_after)
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0
     if until.tzinfo is None:
         return 0
@@ -451,6 +458,11 @@ _REASONS: dict[Reason, tuple[type[StoreError], str, str]] = {
         errors.DamagedDataError,
         "{url} has more bytes than it can have, and is not read.",
         "Ask its owner to copy it again.",
+    ),
+    Reason.ENCODED: (
+        errors.ServerError,
+        "{host} sends {url} packed (Content-Encoding) in a way that is not read here.",
+        "Ask its owner for a server that sends files as they are.",
     ),
     Reason.NO_RANGES: (
         errors.ServerError,

@@ -411,18 +411,43 @@ def _timeout(request: Request, access: Access) -> aiohttp.ClientTimeout:
     )
 
 
+_WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+_ENCODINGS = {*_WINDOWS, "br", "zstd", "compress", "x-compress", "dcb", "dcz"}
+"""What changes a body. Other words are there by mistake: utf-8, aws-chunked."""
+_MOST_ENCODINGS = 4
+
+
+def _encodings(headers: Mapping[str, str]) -> list[str]:
+    """Give what was done to a body, though nothing was asked for; in order."""
+    every = getattr(headers, "getall", None)  # a header may be there twice
+    said = every("Content-Encoding", ()) if every else ()
+    said = said or (headers.get("Content-Encoding", ""),)
+    words = [word.strip().lower() for word in ",".join(said).split(",")]
+    return [word for word in words if word in _ENCODINGS]
+
+
 def is_encoded(headers: Mapping[str, str]) -> bool:
     """Say whether a body has an encoding, though none was asked for."""
-    return headers.get("Content-Encoding", "").strip().lower() not in ("", "identity")
+    return bool(_encodings(headers))
 
 
 def decoded(raw: RawResponse) -> bytes:
     """Undo a ``Content-Encoding`` that was not asked for: files stored gzipped."""
-    if raw.headers.get("Content-Encoding", "").lower() not in ("gzip", "x-gzip"):
-        return raw.body
-    plain = zlib.decompressobj(wbits=31)
+    encodings = _encodings(raw.headers)
+    body = raw.body
+    if len(encodings) > _MOST_ENCODINGS or not set(encodings) <= _WINDOWS.keys():
+        raise RequestFailed(reason=Reason.ENCODED)
+    for encoding in reversed(encodings):
+        body = _inflated(body, _WINDOWS[encoding])
+    return body
+
+
+def _inflated(body: bytes, window: int) -> bytes:
+    # Some servers send deflate's data without the head that the standard wants.
+    is_bare = window == 15 and int.from_bytes(body[:2]) % 31 != 0
+    plain = zlib.decompressobj(-window if is_bare else window)
     try:
-        body = plain.decompress(raw.body, most_bytes())
+        body = plain.decompress(body, most_bytes())
     except zlib.error:
         raise RequestFailed(reason=Reason.TRUNCATED) from None
     if plain.unconsumed_tail:
@@ -490,8 +515,10 @@ def _close() -> None:
 # What a web server answered about an object, as far as a cache must know it.
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)$")
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)$")
-_UNSATISFIED = re.compile(r"bytes \*/(\d+)$")
+# Longer numbers are none that an object can have, and Python reads not any.
+_NUMBER = r"(\d{1,18})"
+_CONTENT_RANGE = re.compile(rf"bytes {_NUMBER}-{_NUMBER}/(\d{{1,18}}|\*)$")
+_UNSATISFIED = re.compile(rf"bytes \*/{_NUMBER}$")
 _HTTP_DATE = re.compile(r"\w{3}, .* GMT$")
 
 
@@ -584,6 +611,8 @@ def _part(raw: RawResponse, asked: str) -> Response:
     # Without it nobody knows which part came; several parts have one each, inside.
     if said is None:
         raise RequestFailed(reason=Reason.WRONG_RANGE)
+    if is_encoded(raw.headers):  # a part of something else than the object
+        raise RequestFailed(reason=Reason.ENCODED)
     start, end = int(said[1]), int(said[2]) + 1
     total = None if said[3] == "*" else int(said[3])
     # Where the size is not said, only a part that is as long as was asked is whole.
@@ -640,7 +669,12 @@ def _permission(headers: Mapping[str, str]) -> tuple[bool, int | None]:
     if "no-cache" in directives:
         return storable, 0
     seconds = directives.get("max-age", "").strip('" ')
-    return storable, int(seconds) if seconds.isdecimal() else None
+    return storable, size_said(seconds)
+
+
+def size_said(text: str) -> int | None:
+    """Read a number of a header or a list; None if it is none, or beyond all sense."""
+    return int(text) if text.isdecimal() and len(text) <= 18 else None
 
 
 def suffix_understood(raw: RawResponse, asked: str) -> tuple[bool, int | None]:

@@ -362,7 +362,7 @@ async def _begin(writer: S3Writer, path: str) -> str:
     found = _UPLOAD.search(answer.body)
     if found is None:
         raise RequestFailed(reason=Reason.WEB_PAGE)
-    return found[1].decode()
+    return found[1].decode(errors="replace")
 
 
 async def _send(
@@ -592,8 +592,7 @@ def list_page(body: bytes, above: int) -> ListPage:
         if kind == "CommonPrefixes":
             items.append(ObjectMeta(name.removesuffix("/"), True))
             continue
-        size = facts.get("Size", "")
-        number = int(size) if size.isdecimal() else None
+        number = http.size_said(facts.get("Size", ""))
         said = (facts.get("LastModified", ""), facts.get("ETag", "").strip('"'))
         items.append(ObjectMeta(name, False, number, *said))
     more = page.get("IsTruncated") == "true"

@@ -47,6 +47,7 @@ from .http import (
     is_encoded,
     response_of,
     send,
+    size_said,
     suffix_understood,
     take_all,
     take_part,
@@ -279,10 +280,10 @@ class HttpBackend(ObjectBackend):
     async def _announced(self, key: str) -> int:
         """Ask for the length alone, where an answer to a range does not say it."""
         raw = await self._send("HEAD", key, {})
-        length = raw.headers.get("Content-Length", "")
-        if raw.status != 200 or not length.isdecimal() or is_encoded(raw.headers):
+        length = size_said(raw.headers.get("Content-Length", ""))
+        if raw.status != 200 or length is None or is_encoded(raw.headers):
             raise RequestFailed(reason=Reason.WRONG_RANGE)
-        return int(length)
+        return length
 
     async def _send(
         self,
