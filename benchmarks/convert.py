@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import shutil
 import statistics
 import subprocess
@@ -92,12 +93,35 @@ def ngff_zarr(source: Path, target: Path) -> None:
         nz.to_ngff_zarr(str(place), scales, version="0.4")
 
 
+def eubi_bridge(source: Path, target: Path) -> None:
+    from eubi_bridge.ebridge import EuBIBridge
+
+    words = {"zarr_format": 2, "y_chunk": CHUNK, "x_chunk": CHUNK, "z_chunk": 1}
+    EuBIBridge().to_zarr(str(source), output_path=str(target), **words)
+
+
+def bioio_conversion(source: Path, target: Path) -> None:
+    from bioio_conversion import OmeZarrConverter
+
+    for file, place in files(source, target):
+        name = place.name.partition(".")[0]
+        OmeZarrConverter(source=str(file), destination=str(target), name=name).convert()
+
+
 IMPORTED = {
     "napari-omezarr": ("napari_omezarr.converting", "napari_omezarr.cli.converting"),
     "ome-zarr-py": ("dask.array", "ome_zarr.writer", "ome_zarr.format"),
     "ngff-zarr": ("ngff_zarr",),
+    "EuBI-Bridge": ("eubi_bridge.ebridge",),
+    "bioio-conversion": ("bioio_conversion", "bioio_tifffile"),
 }
-WHO = {"napari-omezarr": ours, "ome-zarr-py": ome_zarr_py, "ngff-zarr": ngff_zarr}
+WHO = {
+    "napari-omezarr": ours,
+    "ome-zarr-py": ome_zarr_py,
+    "ngff-zarr": ngff_zarr,
+    "EuBI-Bridge": eubi_bridge,
+    "bioio-conversion": bioio_conversion,
+}
 
 
 def run_one(who: str, source: Path, target: Path) -> None:
@@ -106,11 +130,16 @@ def run_one(who: str, source: Path, target: Path) -> None:
         import_module(module)
     start, processor = time.perf_counter(), time.process_time()
     WHO[who](source, target)
+    seconds, processor = time.perf_counter() - start, time.process_time() - processor
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
     status = Path("/proc/self/status").read_text()
+    own = int(status.partition("VmHWM:")[2].split()[0])
+    made = [*target.rglob(".zattrs"), *target.rglob("zarr.json")]
     found = {
-        "seconds": time.perf_counter() - start,
-        "processor": time.process_time() - processor,
-        "memory": int(status.partition("VmHWM:")[2].split()[0]) / 1024,
+        "seconds": seconds,
+        "processor": processor + children.ru_utime + children.ru_stime,
+        "memory": max(own, children.ru_maxrss) / 1024,
+        "documents": len(made),
     }
     print("RESULT" + json.dumps(found))
 
@@ -120,6 +149,9 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", default=["large", "small"])
     parser.add_argument("--who", nargs="+", default=list(WHO))
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--mebibytes", type=int, default=256, help="of the large one")
+    parser.add_argument("--count", type=int, default=50, help="of the small ones")
+    parser.add_argument("--peers-python", default=sys.executable)
     parser.add_argument("--data", type=Path, default=Path(__file__).parent / "data")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -128,13 +160,16 @@ def main() -> None:
         run_one(who, Path(source), Path(target))
         return
     for kind in args.kinds:
-        source = data(args.data / "tiff", kind)
+        size = args.mebibytes if kind == "large" else args.count
+        source = data(args.data / "tiff", kind, size)
         found: dict[str, list[dict[str, float]]] = {who: [] for who in args.who}
         for _ in range(args.rounds):
             for who in args.who:
                 with tempfile.TemporaryDirectory() as folder:
                     one = ["--one", who, source, Path(folder) / "out"]
-                    command = [sys.executable, "-W", "ignore", __file__, *map(str, one)]
+                    is_ours = who == "napari-omezarr"
+                    python = sys.executable if is_ours else args.peers_python
+                    command = [python, "-W", "ignore", __file__, *map(str, one)]
                     done = subprocess.run(command, capture_output=True, text=True)
                     line = done.stdout.rpartition("RESULT")[2]
                     if not line.startswith("{"):
@@ -145,8 +180,8 @@ def main() -> None:
                 key: statistics.median(row[key] for row in rows) for key in rows[0]
             }
             told = ", ".join(f"{key} {value:.2f}" for key, value in middle.items())
-            print(f"{kind:6} {who:15} {told}")
-        shutil.rmtree(args.data / "tiff" / kind, ignore_errors=True)
+            print(f"{kind:6} {who:17} {told}", flush=True)
+        shutil.rmtree(source, ignore_errors=True)
 
 
 if __name__ == "__main__":
