@@ -249,6 +249,59 @@ def test_what_cannot_be_is_a_sentence(kind, call, tmp_path):
 # One layer, a pyramid, a reading, a path.
 
 
+class Closed:
+    """As a data set of h5py whose file was closed."""
+
+    @property
+    def shape(self):
+        raise RuntimeError("Unable to get dataspace")
+
+
+@pytest.mark.parametrize(
+    ("thing", "said"),
+    [
+        (dask.delayed(np.zeros)((2, 3, 4)), "from_delayed"),
+        (xarray.Dataset({"a": ("y", [1])}), r"what it holds \('a'\)"),
+        ({"a": PIXELS, "b": PIXELS}, r"what it holds \('a', 'b'\)"),
+        ((plane for plane in PIXELS), "generator is no array"),
+        (None, "NoneType is no array"),
+        (Closed(), r"could not be read .*RuntimeError"),
+        (np.arange(5), "two axes or more"),
+        (np.zeros((1,) * 6), "Name its 6 axes[.]"),
+        ([(PIXELS, {}, "image")] * 2, "These are 2 layers"),
+    ],
+    ids=["delayed", "dataset", "dict", "generator", "none", "closed", "1", "6", "two"],
+)
+def test_what_is_no_array_is_told_what_to_give_instead(thing, said, tmp_path):
+    with pytest.raises(OMEZarrError, match=said):
+        write_image(thing, tmp_path / "a.ome.zarr")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_people_have_in_hand_is_understood(image, tmp_path):
+    level = read(image).pyramids[0].levels[0]
+    for n, (thing, choices) in enumerate(
+        [
+            (level, {}),
+            (read_layers(image), {}),
+            (np.ma.array(PIXELS), {"scale": "0.5"}),
+            (PIXELS, {"scale": np.array(0.5), "units": "um"}),
+        ]
+    ):
+        place = tmp_path / f"{n}.ome.zarr"
+        write_image(thing, place, "zyx", **choices)
+        np.testing.assert_array_equal(stored(place), PIXELS)
+        pyramid = read(place).pyramids[0]
+        if "scale" in choices:
+            assert pyramid.levels[0].affine.scale == (0.5, 0.5, 0.5)
+    with pytest.raises(OptionError, match="'auto' does not do for chunks"):
+        write_image(PIXELS, tmp_path / "a.ome.zarr", chunks="auto")
+    with pytest.raises(OptionError, match="does not name"):
+        write_image(PIXELS, tmp_path / "a.ome.zarr", {"z", "y", "x"})
+    saved = write_image(PIXELS, tmp_path / "a.ome.zarr", units="parsnip")
+    assert any("parsnip is no unit" in note for note in saved.plan.notes)
+
+
 def test_one_of_anything_is_as_good_as_a_list(image, tmp_path):
     (layer,) = read_layers(image)
     reading = read(image)

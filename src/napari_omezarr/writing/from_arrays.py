@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
+from dask.delayed import Delayed
 
 from napari_omezarr.errors import OptionError
-from napari_omezarr.metadata import Affine, Axis
+from napari_omezarr.metadata import Affine, Axis, known_unit
 from napari_omezarr.pyramid import Pyramid
 
 from .from_layers import describe, is_array, is_layer_data, listed
 from .image_spec import ChannelDisplay, ImageSpec, named_axes, times_coarser
 from .rendering import NAMED, hex_digits
-from .source import as_source
+from .source import as_source, no_array, read_from
 
 if TYPE_CHECKING:
     from .source import PixelSource
@@ -170,17 +171,19 @@ def describe_array(
 
     It is called `name`, or as it calls itself, or else `unnamed`.
     """
-    known = _known(array)
-    source = known.source if known else as_source(_finest_of(array))
-    names = _axis_names(array, known, source, grid.axes)
-    said = known_coordinates(array, names) if known is None else Coordinates()
+    with read_from(array):
+        known = _known(array)
+        source = known.source if known else as_source(_finest_of(array))
+        names = _axis_names(array, known, source, grid.axes)
+        said = known_coordinates(array, names) if known is None else Coordinates()
     axes = _axes(names, known, grid, said)
     affine = _affine(axes, known, grid, said)
     name = str(name or (known.name if known else _name_of(array)) or unnamed)
     spec = replace(
         known or ImageSpec(name, source, axes, affine), axes=axes, affine=affine
     )
-    spec = replace(spec, name=name, notes=(*spec.notes, *said.notes))
+    notes = (*spec.notes, *said.notes, *_unit_notes(axes))
+    spec = replace(spec, name=name, notes=notes)
     axis = spec.channel_axis
     count = 1 if axis is None else source.shape[axis]
     if spec.displays and channels == Channels():
@@ -190,6 +193,12 @@ def describe_array(
     return replace(spec, displays=channel_displays(channels, count, name))
 
 
+def _unit_notes(axes: Sequence[Axis]) -> Iterator[str]:
+    for unit in sorted({axis.unit for axis in axes if axis.unit}):
+        if known_unit(unit) is None:
+            yield f"{unit} is no unit of OME-Zarr: others may show none."
+
+
 def _known(array: Any) -> ImageSpec | None:
     """Describe what is more than an array: one image with its metadata."""
     if isinstance(array, str | bytes | PurePath):
@@ -197,14 +206,22 @@ def _known(array: Any) -> ImageSpec | None:
             f"{array!r} is no array.",
             action="Open it, with read_layers(…), and save that with write_layers.",
         )
+    if isinstance(array, Delayed):  # which seems to have whatever one asks for
+        raise no_array(array)
     array = listed(array)[0] if hasattr(array, "pyramids") else array
+    if isinstance(array, list) and array and all(map(_is_layer, array)):
+        if len(array) > 1:
+            raise OptionError(
+                f"These are {len(array)} layers, and this saves an image.",
+                action="Use write_layers, or give one of them.",
+            )
+        array = array[0]
     if isinstance(array, zarr.Group | zarr.AsyncGroup):
         raise OptionError(
             "A zarr group is no array.",
             action="Give an array of it; or open it (read_layers), and save that.",
         )
-    is_layer = is_layer_data(array) or hasattr(array, "as_layer_data_tuple")
-    if not is_layer and not isinstance(array, Pyramid | ImageSpec):
+    if not _is_layer(array):
         return None
     spec = describe(array)
     if spec.label is not None:
@@ -213,6 +230,11 @@ def _known(array: Any) -> ImageSpec | None:
             action="Use write_layers, or add_labels.",
         )
     return spec
+
+
+def _is_layer(array: Any) -> bool:
+    of_napari = is_layer_data(array) or hasattr(array, "as_layer_data_tuple")
+    return of_napari or isinstance(array, Pyramid | ImageSpec)
 
 
 def _finest_of(array: Any) -> Any:
@@ -262,14 +284,22 @@ def _axis_names(
     given = axes if axes is not None else getattr(array, "dims", None)
     if known is not None and axes is None:
         given = [axis.name for axis in known.axes]
-    if given is not None and not isinstance(given, Iterable):
+    if given is not None and (
+        not isinstance(given, Iterable) or isinstance(given, Set)
+    ):
         raise OptionError(f"{given!r} does not name {ndim} axes.")
     names = [str(name) for name in given or ()]
     if not names:
+        if ndim < 2:
+            raise OptionError(
+                f"An array of shape {source.shape} is no image.",
+                action="Give it two axes or more.",
+            )
         if ndim not in (2, 3, 5):
+            like = ', like axes="czyx"' if ndim == 4 else ""
             raise OptionError(
                 f"An array of shape {source.shape} can be many things.",
-                action=f'Name its {ndim} axes, like axes="{"tczyx"[-max(2, ndim) :]}".',
+                action=f"Name its {ndim} axes{like}.",
             )
         return list("tczyx"[-ndim:])
     if len(names) != ndim or len(set(names)) < ndim:
@@ -325,19 +355,20 @@ def units_by_axis(
 
 def along(
     what: str,
-    values: ByAxis,
+    values: Any,
     axes: Sequence[Axis],
     usual: Mapping[str, float],
     default: float,
 ) -> list[float]:
     """Give a number for each axis: by name, for all in order, or one for space."""
     names = [axis.name for axis in axes]
+    given: dict[str, Any]
     if isinstance(values, Mapping):
         _only_axes(values, names)
         given = {**usual, **values}
     elif values is None:
         given = dict(usual)
-    elif isinstance(values, int | float | np.number):
+    elif isinstance(values, str) or np.ndim(values) == 0:
         given = {**usual, **{a.name: values for a in axes if a.type == "space"}}
     elif len(values) != len(names):
         raise OptionError(f"{len(values)} numbers do not fit {len(names)} axes.")

@@ -234,7 +234,8 @@ def _values(sizes: Any) -> Sequence[Any]:
         return ()
     if isinstance(sizes, Mapping):
         return tuple(sizes.values())
-    return tuple(sizes) if isinstance(sizes, Sequence) else (sizes,)
+    several = isinstance(sizes, Sequence) and not isinstance(sizes, str)
+    return tuple(sizes) if several else (sizes,)
 
 
 def _whole(what: str, number: Any) -> None:

@@ -6,6 +6,7 @@ import math
 import os
 from bisect import bisect_left, bisect_right
 from collections import deque
+from collections.abc import Mapping
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from functools import cache
@@ -17,6 +18,7 @@ import dask.array as da
 import numpy as np
 import zarr
 from dask.base import optimize
+from dask.delayed import Delayed
 
 from napari_omezarr._io_loop import LeavablePool, left_behind
 from napari_omezarr.doors import not_enough_memory
@@ -25,6 +27,7 @@ from napari_omezarr.pyramid import (
     ChunkLayer,
     Cropped,
     FixedAxes,
+    Level,
     Pixels,
     overlap,
     pixels_of,
@@ -40,10 +43,11 @@ if TYPE_CHECKING:
 
 _WIDEST_FLOAT = 8
 _SLABS = 16
-"""A dask array is looked through about so often, in slabs along one axis."""
-_SLABS_KEPT = 2
-_SLAB_CHUNKS = 2**15
-"""So many chunks a slab has at most, unless a box needs more: its tasks are kept."""
+"""A dask array is looked through so often at least, in slabs."""
+_SLABS_KEPT = 4
+_SLAB_CHUNKS = 2**12
+"""So many chunks a slab has at most, unless a box needs more: its tasks are kept, and
+looked through for each box."""
 _COMPUTED_CHUNKS = 2**11
 """So many are computed at a time: dask keeps some kilobytes for each task."""
 MOST_LEFT = 64
@@ -175,16 +179,26 @@ class DaskSource:
         return box
 
     def _slab_around(self, bounds: Bounds) -> Bounds:
-        """Give a part of the first axis of several chunks, whole along the rest."""
-        region = [(0, size) for size in self.shape]
-        for axis, edges in enumerate(self.edges):
-            if len(edges) > 2:
-                start, stop = bounds[axis]
-                across = math.prod(len(other) - 1 for other in self.edges[axis + 1 :])
-                most = _SLAB_CHUNKS // across * self.chunks[axis]
-                width = min(-(-self.shape[axis] // _SLABS), most)
-                region[axis] = start, min(max(stop, start + width), self.shape[axis])
+        """Give the box with what comes after it, as far as a slab reaches.
+
+        Blocks come in C order: it is whole along the last axes first.
+        """
+        region = list(bounds)
+        counts = [
+            bisect_left(edges, stop) - bisect_right(edges, start) + 1
+            for edges, (start, stop) in zip(self.edges, bounds, strict=True)
+        ]
+        everything = math.prod(len(edges) - 1 for edges in self.edges)
+        most = min(_SLAB_CHUNKS, -(-everything // _SLABS))
+        for axis in reversed(range(len(counts))):
+            edges = self.edges[axis]
+            room = most * counts[axis] // math.prod(counts)
+            if room < len(edges) - 1:
+                first = bisect_right(edges, bounds[axis][0]) - 1
+                end = edges[min(first + room, len(edges) - 1)]
+                region[axis] = bounds[axis][0], max(end, bounds[axis][1])
                 break
+            region[axis], counts[axis] = (0, self.shape[axis]), len(edges) - 1
         return tuple(region)
 
     def lazy(self, bounds: Bounds) -> da.Array:
@@ -278,6 +292,8 @@ def as_source(data: Any, places: frozenset[str] = frozenset()) -> PixelSource:
     in shape, lie side by side along a new first axis.
     """
     array = _unwrapped(data)
+    if isinstance(array, np.ma.MaskedArray) and not np.ma.is_masked(array):
+        array = array.data
     if np.ma.isMaskedArray(getattr(array, "_meta", array)):  # dask's, or numpy's own
         raise UnsupportedDataError(
             "The mask of a masked array has no place in an OME-Zarr.",
@@ -408,7 +424,8 @@ def _in_numpy(box: Any, dtype: np.dtype[Any]) -> np.ndarray:
 def _kind(array: Any) -> str:
     """Say what an array is: ``numpy.ndarray``."""
     kind = type(array)
-    return f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
+    name = f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
+    return name.removeprefix("builtins.")
 
 
 def _unwrapped(data: Any) -> Any:
@@ -416,6 +433,8 @@ def _unwrapped(data: Any) -> Any:
 
     A list of arrays is checked, and stays one.
     """
+    if isinstance(data, Level):
+        return data.pixels
     if hasattr(data, "dims") and hasattr(data, "data"):
         # What xarray reads lazily from a file is read where it is indexed.
         lazy = hasattr(data, "isel") and not getattr(data, "chunks", None)
@@ -431,12 +450,26 @@ def _unwrapped(data: Any) -> Any:
             "Arrays of several shapes are no image.",
             action="Give the finest level alone; the coarser ones are made.",
         )
+    if isinstance(data, Mapping):
+        raise no_array(data)
     try:
-        return np.asarray(data)
+        array = np.asarray(data)
     except (TypeError, ValueError) as error:
-        raise UnsupportedDataError(
-            f"{_kind(data)} is no array.", action="Make a numpy or dask array of it."
-        ) from error
+        raise no_array(data) from error
+    if array.dtype == object and not isinstance(data, np.ndarray):
+        raise no_array(data)
+    return array
+
+
+def no_array(data: Any) -> UnsupportedDataError:
+    """Say what to do with something that is no array."""
+    action = "Make a numpy or dask array of it."
+    if isinstance(data, Delayed):
+        action = "Say its shape and type: dask.array.from_delayed(…, shape, dtype)."
+    elif isinstance(data, Mapping):  # a dataset of xarray, a file of h5py
+        names = ", ".join(map(repr, list(data)[:3])) or "nothing"
+        action = f"Give one of what it holds ({names})."
+    return UnsupportedDataError(f"{_kind(data)} is no array.", action=action)
 
 
 def _is_array(data: Any) -> bool:
