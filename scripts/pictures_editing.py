@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 # First, for it sets what napari must find.
-from pictures import FOLDER, until, wait
+from pictures import keep, until, wait
 
 # isort: split
 
-import imageio.v3 as imageio
 import napari
 
 from napari_omezarr.samples import write_cells
@@ -52,8 +51,7 @@ def main() -> None:
         press(dock.edits, "&Write back…")
         until(lambda: "edited pixels" in dock.edits.text.text())
         wait(1)
-        picture = viewer.screenshot(canvas_only=False, flash=False)[..., :3]
-        imageio.imwrite(FOLDER / "write-back.png", picture)
+        keep("write-back.png", viewer.screenshot(canvas_only=False, flash=False))
         viewer.close()
 
 

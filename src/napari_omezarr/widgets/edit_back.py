@@ -357,6 +357,7 @@ class WriteBackPanel(QWidget):
         self.buttons: list[QPushButton] = []
         self._row = QHBoxLayout()
         column = QVBoxLayout(self)
+        column.setContentsMargins(4, 0, 4, 4)
         column.addWidget(self.text)
         column.addLayout(self._row)
         viewer.layers.selection.events.changed.connect(self.refresh)

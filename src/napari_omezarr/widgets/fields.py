@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
-from qtpy.QtCore import QEvent, QObject, QRectF, Qt, Signal, SignalInstance
-from qtpy.QtGui import QIcon, QPainter, QPen
+from qtpy.QtCore import QEvent, QObject, QRectF, QSize, Qt, Signal, SignalInstance
+from qtpy.QtGui import QIcon, QPainter, QPen, QPixmap
 from qtpy.QtWidgets import (
     QApplication,
     QCheckBox,
@@ -208,8 +208,17 @@ class Folded(QCollapsible):
     """
 
     def __init__(self, title: str, parent: QWidget | None = None) -> None:
-        super().__init__(title, parent, expandedIcon=QIcon(), collapsedIcon=QIcon())
+        # A null icon is false in PySide6, and superqt would then keep none at all.
+        pixel = QPixmap(1, 1)
+        pixel.fill(Qt.GlobalColor.transparent)
+        icons = {"expandedIcon": QIcon(pixel), "collapsedIcon": QIcon(pixel)}
+        super().__init__(title, parent, **icons)
+        self.toggleButton().setIconSize(QSize(1, 1))
         self._title = title
+        # At the left edge of the form that it is a part of, open or not.
+        for layout, above in ((self.layout(), 0), (self.content().layout(), 4)):
+            if layout is not None:
+                layout.setContentsMargins(0, above, 0, 0)
         self.toggled.connect(self._mark)
         self._mark(False)
 

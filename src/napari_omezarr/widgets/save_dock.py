@@ -172,10 +172,6 @@ class SaveView:
     def _arrange(self, owner: QWidget) -> None:
         owner.setMinimumWidth(300)
         self.options.addWidget(self.form.column)
-        self.options.setContentsMargins(0, 0, 0, 0)
-        inner = self.options.content().layout()
-        if inner is not None:
-            inner.setContentsMargins(0, 4, 0, 0)
         after = QHBoxLayout()
         for button in (self.open, self.copy):
             after.addWidget(button)
