@@ -208,6 +208,8 @@ def test_an_image_is_appended_and_calibrated(tmp_path):
     assert finest(read_layers(film)[0])[4].all()
     run("append", more, film, "--axis", "y", code=2)
     run("calibrate", film, "--scale", "y=wide", code=2)
+    (note,) = run_json("calibrate", film, "--units", "y=nm,x=furlong")["notes"]
+    assert note.startswith("furlong is no unit")
 
 
 def test_how_a_channel_looks_is_changed(image, tmp_path):
@@ -295,6 +297,16 @@ def test_an_error_is_a_sentence_an_action_and_a_code(tmp_path):
     assert facts["error"] == "NodeNotFoundError"
     assert facts["action"]
     assert "nothing.zarr" in facts["address"]
+
+
+@pytest.mark.parametrize(
+    "words", [("info",), ("convert", "a", "--version", "9"), ("connections", "import")]
+)
+def test_a_wrong_call_is_an_object_too(words):
+    facts = json.loads(run(*words, "--json", code=2))
+    assert facts["sentence"]
+    assert "--help" in facts["action"]
+    assert "Usage" in run(*words, code=2)
 
 
 @pytest.mark.parametrize("missing", ["napari", "qtpy.QtWidgets"])

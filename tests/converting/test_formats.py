@@ -59,6 +59,19 @@ def test_a_missing_library_is_named(tmp_path, monkeypatch):
         assert caught.value.action.endswith(f"pip install {package}")
 
 
+@pytest.mark.parametrize(("ending", "module"), [(".nd2", "nd2"), (".lif", "bioio")])
+def test_what_an_installed_library_lacks_is_named(
+    tmp_path, monkeypatch, ending, module
+):
+    (tmp_path / f"{module}.py").write_text("import semver_that_is_missing")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    (tmp_path / f"a{ending}").write_bytes(b"x")
+    with pytest.raises(errors.UnsupportedDataError) as caught:
+        read_one(tmp_path / f"a{ending}")
+    assert caught.value.action.endswith("pip install semver_that_is_missing")
+
+
 def test_readers_of_napari_are_asked(tmp_path):
     """napari's own reader takes pictures."""
     pytest.importorskip("napari")

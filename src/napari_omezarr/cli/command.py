@@ -150,6 +150,11 @@ class _Commands(click.Group):
         except errors.OMEZarrError as error:
             _say(error, as_json=ctx.meta.get(_AS_JSON, False))
             ctx.exit(exit_code(type(error)))
+        except click.ClickException as error:
+            if not ctx.meta.get(_AS_JSON, False):
+                raise
+            _say_usage(error)
+            ctx.exit(error.exit_code)
         except (KeyboardInterrupt, CancelledError, click.Abort):
             echo("Stopped.", err=True)
             ctx.exit(STOPPED)
@@ -168,6 +173,17 @@ class _Commands(click.Group):
             raise
         except Exception as error:
             raise as_ours(error) from error
+
+
+def _say_usage(error: click.ClickException) -> None:
+    """Print what is wrong with a call as one object, like any other error."""
+    facts = {
+        "error": type(error).__name__,
+        "sentence": error.format_message(),
+        "action": "Run the command with --help.",
+        "address": "",
+    }
+    click.echo(json.dumps(facts, ensure_ascii=False), err=True)
 
 
 def _say(error: errors.OMEZarrError, *, as_json: bool) -> None:

@@ -100,6 +100,8 @@ def import_(aws: bool, mc_file: Path | None, as_json: bool) -> None:
     """Take over connections of other programs; yours of the same name stay."""
     from napari_omezarr.connections import Connection, ConnectionFile, from_aws, from_mc
 
+    if not aws and mc_file is None:
+        raise click.UsageError("Say whose connections: --aws, --mc, or both.")
     kept = ConnectionFile()
     names = {each.name for each in kept.connections()}
     found = list(from_aws()) if aws else []

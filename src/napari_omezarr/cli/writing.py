@@ -80,6 +80,7 @@ def calibrate(
 ) -> None:
     """Say anew how large pixels are, where they lie, and in which unit; pixels stay."""
     from napari_omezarr import calibrate as place_anew
+    from napari_omezarr.metadata import known_unit
 
     place = location_of(address, **reached)
     said = {"scale": scale, "translation": translation}
@@ -87,8 +88,15 @@ def calibrate(
     is_by_axis = units is not None and "=" in units
     unit = by_axis("units", units, str) if units and is_by_axis else units
     place_anew(place, **sizes, units=unit, name=name)
+    said_units = list(unit.values()) if isinstance(unit, dict) else [unit]
+    notes = [
+        f"{each} is no unit of length or time; readers may show pixels."
+        for each in said_units
+        if each and known_unit(each) is None
+    ]
     facts = {"address": place.display, **sizes, "units": unit, "name": name}
-    print_done(f"{place.display}: calibrated.", facts, as_json=as_json)
+    sentence = "\n".join((f"{place.display}: calibrated.", *notes))
+    print_done(sentence, facts | {"notes": notes}, as_json=as_json)
 
 
 @click.command()

@@ -167,7 +167,9 @@ def _by_reader(location: Location) -> list[Any] | None:
     _, module, read = _READERS[suffix]
     try:
         library = import_module(module)
-    except ImportError:
+    except ImportError as error:
+        if error.name != module:  # it is there, and what it needs is not
+            raise
         return None
     return read(library, location)
 
@@ -285,7 +287,9 @@ def _by_bioio(location: Location) -> list[Any] | None:
     try:
         bioio = import_module("bioio")
         unsupported = import_module("bioio_base.exceptions").UnsupportedFileFormatError
-    except ImportError:
+    except ImportError as error:
+        if error.name != "bioio":
+            raise
         return None
     try:
         image = bioio.BioImage(str(location.local_path()))
