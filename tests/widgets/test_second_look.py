@@ -137,5 +137,10 @@ def test_a_sign_keeps_its_corner_and_takes_no_mouse(viewer: Any, qtbot: QtBot) -
     bottom = canvas.height() - sign.geometry().bottom()
     assert 0 < bottom < 20
     assert sign.testAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+    # All of it is to be read, however narrow the canvas is.
+    sign.say("3 chunks to come, 1.2 MB from " + 40 * "idr ")
+    assert sign.width() <= canvas.width()
+    assert sign.height() >= sign.heightForWidth(sign.width()) > bottom
+    assert canvas.height() - sign.geometry().bottom() == bottom
     sign.say("")
     assert sign.isHidden()

@@ -69,8 +69,15 @@ class CanvasSign(QLabel):
         canvas = self.parentWidget()
         if canvas is None:
             return
-        self.setMaximumWidth(max(50, canvas.width() - 2 * _GAP))
-        self.adjustSize()
+        widest = max(50, canvas.width() - 2 * _GAP)
+        self.setMaximumWidth(widest)
+        # In lines, where the canvas is too narrow for one.
+        self.setWordWrap(False)
+        if self.sizeHint().width() > widest:
+            self.setWordWrap(True)
+            self.resize(widest, self.heightForWidth(widest))
+        else:
+            self.adjustSize()
         top = _GAP if self._at_top else canvas.height() - self.height() - _GAP
         self.move(_GAP, top)
 
