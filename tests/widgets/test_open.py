@@ -20,10 +20,11 @@ from napari_omezarr.location import Location
 from napari_omezarr.reading import Reading
 from napari_omezarr.samples import write_cells
 from napari_omezarr.user_files import Recents
+from napari_omezarr.widgets import qt_async
 from napari_omezarr.widgets.open import MOST, add_layers, open_place, tell
 from napari_omezarr.widgets.open_dialog import show_open_dialog
 from napari_omezarr.widgets.preferences import preferred
-from napari_omezarr.widgets.qt_async import pending
+from napari_omezarr.widgets.qt_async import pending, put_window_first
 from napari_omezarr.widgets.viewer_layers import image_address
 from servers.faults import Stalled, Status
 from small_images import put_image
@@ -59,6 +60,18 @@ def test_an_address_opens_as_layers(viewer: Any, cells: str) -> None:
     assert layers[0].source.reader_plugin == PLUGIN
     assert layers[0].metadata["omezarr"]["address"] == cells
     assert [layer.visible for layer in layers[:2]] == [True, True]
+
+
+def test_other_threads_give_way_to_the_window_for_a_while(
+    monkeypatch: pytest.MonkeyPatch, qtbot: QtBot
+) -> None:
+    before = 0.005
+    sys.setswitchinterval(before)
+    monkeypatch.setattr(qt_async, "_FIRST", 1)
+    put_window_first()
+    put_window_first()
+    assert sys.getswitchinterval() < before
+    until(qtbot, lambda: sys.getswitchinterval() == pytest.approx(before))
 
 
 def test_the_slider_has_the_range_of_the_metadata(viewer: Any, cells: str) -> None:

@@ -37,7 +37,7 @@ def place(s3_server, s3_prefix, tmp_path):
     """The plate, by a connection's name; nobody else may look at it."""
     folder = tmp_path / "p.zarr"
     write_plate(
-        {"A1": PIXELS, "B2": [PIXELS // 2, PIXELS // 3]},
+        {"A1": [PIXELS, PIXELS // 5], "B2": [PIXELS // 2, PIXELS // 3]},
         folder,
         axes="tczyx",
         scale=(3, 1, 2, 0.5, 0.5),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import weakref
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from html import escape
 from importlib import import_module
 from textwrap import shorten
@@ -17,6 +17,7 @@ import pandas as pd  # type: ignore[import-untyped]  # its stubs are a package
 from napari import current_viewer
 from napari.layers import Labels, Layer
 from napari.utils.notifications import notification_manager
+from napari.utils.transforms import Affine
 from qtpy.QtCore import QTimer
 
 from napari_omezarr.claims import place_of
@@ -56,7 +57,7 @@ from napari_omezarr.user_files import Recents
 
 from .open_options import OpenOptions, asked_of_viewer, with_options
 from .preferences import follow_settings
-from .qt_async import Task, wait_for
+from .qt_async import Task, put_window_first, wait_for
 from .viewer_layers import (
     add_dock,
     host_of,
@@ -132,8 +133,19 @@ def open_place(
     return Opened(reading, tuple(specs))
 
 
+@cache
+def load_units() -> None:
+    """Have napari read its table of units, while a place is being opened.
+
+    The first layer that has units takes 0.2 s for that, when the window stands still
+    anyway. Not in another thread: somebody may be making a layer meanwhile.
+    """
+    Affine(ndim=2, units=("micrometer", "micrometer"))
+
+
 def make_layers(opened: Iterable[Opened], asked: OpenOptions = _NOTHING) -> list[Layer]:
     """Make the layers of what was opened, remember the places and tell the notes."""
+    put_window_first()
     parts = [
         replace(part, specs=tuple(with_options(spec, asked) for spec in part.specs))
         for part in opened
@@ -209,6 +221,7 @@ def open_for_viewer(
     try:
         locations = [place_of(address) for address in addresses]
         tasks += [Task(partial(open_place, place)).start() for place in locations]
+        load_units()
         for task, location in zip(tasks, locations, strict=True):
             if not wait_for(task, f"Opening {location.name} …"):
                 return [(None,)]

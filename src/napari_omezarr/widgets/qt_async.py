@@ -38,6 +38,23 @@ PAUSE = 200
 SHOWN_AFTER = 500
 """Milliseconds before the progress dialog shows; most openings are over by then."""
 
+_GIVING_WAY, _FIRST = 0.0005, 2000
+"""How long, in seconds, another thread may make the window wait while it comes first,
+and for how many milliseconds it does."""
+
+
+def put_window_first() -> None:
+    """Let other threads give way to the window's sooner, while layers are added.
+
+    Each call of OpenGL lets go of Python's lock, and a thread that computes keeps that
+    for 5 ms then; a first picture calls hundreds of times.
+    """
+    before = sys.getswitchinterval()
+    if before > _GIVING_WAY:
+        sys.setswitchinterval(_GIVING_WAY)
+        QTimer.singleShot(_FIRST, lambda: sys.setswitchinterval(before))
+
+
 # The hop into the GUI thread. What other threads hold is a number and never anything
 # of Qt: the last of them to let go of an object of Qt would delete it there.
 

@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_omezarr.browsing import EntryKind
 from napari_omezarr.errors import OptionError
 from napari_omezarr.reading import ReadOptions
-from napari_omezarr.widgets.open import Opened, add_layers, open_place
+from napari_omezarr.widgets.open import Opened, add_layers, load_units, open_place
 from napari_omezarr.widgets.qt_async import Task, failure
 from napari_omezarr.widgets.viewer_layers import add_dock
 
@@ -103,6 +103,7 @@ class Opener(QObject):
         self._tasks[task] = request
         task.start(partial(self._receive, task), self)
         self.changed.emit()
+        load_units()
 
     def cancel(self) -> None:
         """Give up what is being opened."""
