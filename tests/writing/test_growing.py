@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import dask
 import numpy as np
 import pytest
 import zarr
@@ -15,6 +16,7 @@ from napari_omezarr.errors import (
     ConflictError,
     OptionError,
     TargetClaimedError,
+    UnsupportedDataError,
     WriteCancelledError,
 )
 from napari_omezarr.layers import read_layers
@@ -202,6 +204,12 @@ def test_who_appends_has_the_image_for_himself(tmp_path):
     np.testing.assert_array_equal(levels(place)[0], FILM[:3])
 
 
+def test_what_is_not_computed_yet_is_no_array(tmp_path):
+    write_image(FILM[:3], tmp_path / "a.zarr", AXES, **CUT)
+    with pytest.raises(UnsupportedDataError, match="from_delayed"):
+        append(tmp_path / "a.zarr", dask.delayed(np.zeros)(FILM.shape))
+
+
 @pytest.mark.parametrize(
     ("values", "axis", "choices", "said"),
     [
@@ -254,6 +262,9 @@ def test_an_image_is_calibrated_as_if_it_was_saved_so(version, tmp_path):
     held = [json.loads((p / ".zmetadata").read_text()) for p in (place, other)
             if version == "0.4"]  # fmt: skip
     assert not held or held[0] == held[1]
+    for none in (0, {"z": 0}, np.nan):
+        with pytest.raises(OptionError):
+            calibrate(place, scale=none)
     calibrate(place, scale={"z": 7}, name="embryo")
     assert [o["scale"][0] for _, o, _ in read_layers(place)] == [7, 7]
     looks = read_layers(place)[1][1] | {"name": "new", "multiscale": False}

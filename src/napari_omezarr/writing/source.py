@@ -291,6 +291,8 @@ def as_source(data: Any, places: frozenset[str] = frozenset()) -> PixelSource:
     A dask array of ours is read through its pixels; arrays in a list, which are equal
     in shape, lie side by side along a new first axis.
     """
+    if isinstance(data, Delayed):  # which seems to have whatever one asks for
+        raise no_array(data)
     array = _unwrapped(data)
     if isinstance(array, np.ma.MaskedArray) and not np.ma.is_masked(array):
         array = array.data
