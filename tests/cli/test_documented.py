@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import shutil
+from contextlib import chdir
 from pathlib import Path
 
 import click
@@ -18,7 +20,10 @@ from napari_omezarr.samples import write_cells
 from servers.http import FileServer
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("command-line.md", "converting.md", "training.md", "upkeep.md")
+PAGES = (
+    *("../README.md", "coming-from.md", "command-line.md", "converting.md"),
+    *("headless.md", "performance.md", "plates.md", "training.md", "upkeep.md"),
+)
 NOT_RUN = {"open", "serve", "connections"}
 """They open a window, run until Ctrl-C, or need a connection of the reader's."""
 
@@ -58,6 +63,8 @@ def prepare():
         write_image(np.ones((2, 32, 32), "u2"), f"{name}.ome.zarr", "tyx")
     Path("bucket/folder").mkdir()
     run("copy", "cells.ome.zarr", "bucket/folder/cells.ome.zarr")
+    for folder in (".", "bucket"):
+        run("copy", "first.ome.zarr", f"{folder}/image.ome.zarr")
     Path("raw").mkdir()
     stack = np.ones((2, 16, 16), "u2")
     options = {"photometric": "minisblack", "metadata": {"axes": "ZYX"}}
@@ -73,11 +80,20 @@ def prepare():
     Path("files.csv").write_text(table.partition("```")[0])
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("documented")
+    with chdir(folder):
+        prepare()
+    return folder
+
+
 @needs_docs
 @pytest.mark.parametrize("page", PAGES)
-def test_each_example_of_the_documentation_runs(page, tmp_path, monkeypatch):
+def test_each_example_of_the_documentation_runs(page, prepared, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    prepare()
+    shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
+    assert documented(page)
     with FileServer(tmp_path) as server:
         for name, *words in documented(page):
             if name in NOT_RUN or "processes:8" in words:
