@@ -362,6 +362,12 @@ def test_images_open_as_labels_and_labels_as_images(viewer: Any, cells: str) -> 
         ({"multiscale": True}, "multiscale=True does not go"),
         ({"colormap": "no such"}, "napari does not make the layer"),
         ({"nonsense": 3, "layer_type": "image"}, "napari does not make the layer"),
+        ({"affine": np.zeros((3, 3))}, "cannot lie where|napari does not make"),
+        ({"scale": (1, float("nan"))}, "cannot lie where"),
+        ({"translate": (0, float("inf"))}, "cannot lie where"),
+        ({"contrast_limits": (0, float("inf"))}, "no number that can be shown"),
+        ({"opacity": "x"}, "no number that can be shown"),
+        ({"gamma": None}, "no number that can be shown"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

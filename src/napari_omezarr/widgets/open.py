@@ -62,6 +62,7 @@ from .viewer_layers import (
     add_dock,
     host_of,
     image_address,
+    is_placed,
     keep_as_made,
     record_of,
     source_of,
@@ -257,9 +258,13 @@ def make_layer(spec: LayerSpec) -> Layer:
         layer = Layer.create(data, {**options, "visible": False}, kind)
     # What a person asked of ``viewer.open``, in napari's own words.
     except (TypeError, ValueError, KeyError) as error:
-        reason = shorten(str(error), 150)
+        reason = shorten(str(error), 150).rstrip(".")
         msg = f"napari does not make the layer {options.get('name')}: {reason}."
         raise OptionError(msg, action="Check the options.") from error
+    if not is_placed(layer):  # napari fails when it is added, and keeps half of it
+        msg = f"{options.get('name')} cannot lie where the options have it."
+        action = "Check scale, translate, rotate, shear and affine."
+        raise OptionError(msg, action=action)
     if spec.contrast_range is not None:
         layer.contrast_limits_range = spec.contrast_range
     attach(layer, spec.levels, label=spec.kind == "labels")

@@ -116,6 +116,19 @@ def _refuse(spec: LayerSpec, asked: OpenOptions) -> None:
         if asked.options.get(key) not in (None, now):
             msg = f"{key}={asked.options[key]} does not go with this image."
             raise OptionError(msg, action=f"Leave {key} out. {_TOLD}", url=url)
+    # napari takes these as they are, and fails when the layer is drawn.
+    for key in ("opacity", "gamma", "contrast_limits"):
+        value = asked.options.get(key, 1)
+        if not (_is_finite(value) or (value is None and key == "contrast_limits")):
+            msg = f"{key} is {str(value)[:40]}, no number that can be shown."
+            raise OptionError(msg, action=f"Leave {key} out, or correct it.", url=url)
+
+
+def _is_finite(value: Any) -> bool:
+    try:
+        return bool(np.isfinite(np.asarray(value, dtype=float)).all())
+    except (TypeError, ValueError):
+        return False
 
 
 def _as_labels(spec: LayerSpec) -> LayerSpec:

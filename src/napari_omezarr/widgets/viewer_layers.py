@@ -203,6 +203,15 @@ def is_moved(layer: Layer) -> bool:
     return layer in _as_made and _as_made[layer][1] != _placement(layer)
 
 
+def is_placed(layer: Layer) -> bool:
+    """Say whether a layer lies somewhere: by numbers, for its axes, and not flat."""
+    affine = np.asarray(layer.affine.affine_matrix)
+    places = [affine, *(np.asarray(getattr(layer, name)) for name in _PLACED)]
+    fits = affine.shape == (layer.ndim + 1, layer.ndim + 1)
+    is_finite = all(np.isfinite(place).all() for place in places)
+    return bool(fits and is_finite and np.linalg.det(affine) != 0)
+
+
 def move_like(layer: Layer, other: Layer) -> None:
     """Have a layer lie where another one does."""
     for name in _PLACED:
