@@ -11,6 +11,8 @@ There must be a display (``scripts/headless`` makes one)::
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import multiprocessing
 import os
 import subprocess
@@ -148,8 +150,9 @@ def look_by_peer(address: str) -> None:
 
     viewer = napari.Viewer()
     begun, spent = time.perf_counter(), time.process_time()
-    # Nothing else happens in the window until the picture is there.
-    viewer.open(address, plugin="napari-ome-zarr")
+    # Nothing else happens in the window until the picture is there. It prints a lot.
+    with contextlib.redirect_stdout(io.StringIO()):
+        viewer.open(address, plugin="napari-ome-zarr")
     viewer.reset_view(margin=0.05)
     QApplication.processEvents()
     picture, spent = time.perf_counter() - begun, time.process_time() - spent
