@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from commands import finest, run
+from microscope_files import write_lif, write_nd2
 from napari_omezarr import Location, errors, read_layers
 from napari_omezarr.converting import ReadChoices
 from napari_omezarr.converting.formats import read_images
@@ -46,6 +47,36 @@ def test_nrrd(tmp_path):
     assert image.affine.scale == (2, 0.6, 0.5)
     assert [axis.unit for axis in image.axes] == ["micrometer"] * 3
     np.testing.assert_array_equal(read_all(image), values)
+
+
+def test_nd2(tmp_path):
+    pytest.importorskip("nd2")
+    values = np.random.default_rng(0).integers(0, 60_000, (3, 2, 20, 30), np.uint16)
+    said = {"micrometers": 0.25, "seconds": 2.0, "names": ("DAPI", "GFP")}
+    write_nd2(tmp_path / "a.nd2", values, **said)
+    image = read_one(tmp_path / "a.nd2")
+    assert image.affine.scale == (2, 1, 0.25, 0.25)
+    assert [axis.name for axis in image.axes] == list("tcyx")
+    assert [axis.unit for axis in image.axes][::2] == ["second", "micrometer"]
+    assert [(each.name, each.color) for each in image.displays] == [
+        ("DAPI", "0000FF"),
+        ("GFP", "00FF00"),
+    ]
+    np.testing.assert_array_equal(read_all(image), values)
+
+
+def test_lif(tmp_path):
+    pytest.importorskip("bioio_lif")
+    rng = np.random.default_rng(0)
+    given = {n: rng.integers(0, 60_000, (2, 3, 20, 30), np.uint16) for n in "ab"}
+    sizes = (1e-6, 5e-7, 5e-7)
+    write_lif(tmp_path / "x.lif", given, meters=sizes, luts=("Green", "Red"))
+    images = read_images(Location.parse(str(tmp_path / "x.lif")), ReadChoices())
+    assert [image.name for image in images] == ["x a", "x b"]
+    for image, values in zip(images, given.values(), strict=True):
+        assert np.allclose(image.affine.scale, (1, 1, 0.5, 0.5))
+        assert [each.name for each in image.displays] == ["Green", "Red"]
+        np.testing.assert_array_equal(read_all(image), values)
 
 
 def test_a_missing_library_is_named(tmp_path, monkeypatch):

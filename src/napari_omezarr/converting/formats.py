@@ -180,6 +180,8 @@ def _nd2(nd2: Any, location: Location) -> list[ImageSpec]:
         array, sizes = file.to_dask(), dict(file.sizes)
         voxel = file.voxel_size()._asdict()
         channels = [each.channel for each in file.metadata.channels or ()]
+        loops = [each for each in file.experiment if each.type == "TimeLoop"]
+    seconds = loops[0].parameters.periodMs / 1000 if loops else 0.0
     names = [channel.name for channel in channels]
     colors = [_nd2_color(channel.color) for channel in channels]
     axes = [{"S": "c"}.get(axis, axis.lower()) for axis in sizes]
@@ -187,13 +189,21 @@ def _nd2(nd2: Any, location: Location) -> list[ImageSpec]:
     scale = {axis: voxel[axis] for axis in "zyx" if axis in axes}
     stem = stem_of(location.name)
     if "p" not in axes:
-        return [_spec(array, axes, scale, stem, known)]
+        return [_timed(_spec(array, axes, scale, stem, known), seconds)]
     where = axes.index("p")
     axes.remove("p")
-    return [
+    specs = (
         _spec(array.take(index, axis=where), axes, scale, f"{stem} {index}", known)
         for index in range(array.shape[where])
-    ]
+    )
+    return [_timed(spec, seconds) for spec in specs]
+
+
+def _timed(spec: ImageSpec, seconds: float) -> ImageSpec:
+    if seconds <= 0 or "t" not in [axis.name for axis in spec.axes]:
+        return spec
+    grid = Grid(None, {"t": seconds}, None, {"t": "second"})
+    return describe_array(spec, grid, None, Channels())
 
 
 def _nd2_color(color: Any) -> str:
