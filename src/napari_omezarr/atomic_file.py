@@ -100,9 +100,15 @@ def rename_new(old: Path, new: Path) -> None:
             os.link(old, new)
             old.unlink()
             return
+    taken = FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(new))
     if os.path.lexists(new):
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(new))
-    old.rename(new)  # a folder with something in it is replaced nowhere
+        raise taken
+    try:
+        old.rename(new)  # a folder with something in it is replaced nowhere
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+            raise taken from error
+        raise
 
 
 def _renamed_alone(old: Path, new: Path) -> int:
@@ -111,6 +117,7 @@ def _renamed_alone(old: Path, new: Path) -> int:
     if library is None:
         return errno.ENOSYS
     names = os.fsencode(old), os.fsencode(new)
+    sys.audit("os.rename", str(old), str(new), -1, -1)  # as Python's own does
     if hasattr(library, "renameat2"):  # Linux
         failed = library.renameat2(_HERE, names[0], _HERE, names[1], 1)
     elif hasattr(library, "renamex_np"):  # macOS
