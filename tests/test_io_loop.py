@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import warnings
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 
-from napari_omezarr._io_loop import Stop
+from napari_omezarr._io_loop import Stop, outcome
 from napari_omezarr.location import Location
 from napari_omezarr.reading import read
 from servers import faults
@@ -49,3 +52,33 @@ def test_others_go_on(http_server: FileServer) -> None:
         pass
     with pytest.raises(FileNotFoundError):
         read(Location.parse(f"{http_server.url}/a.zarr"))
+
+
+async def _answer() -> int:
+    return 1
+
+
+async def _cancelled_at(steps: int) -> None:
+    asking = asyncio.create_task(outcome(_answer()))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_who_is_cancelled_before_work_begins_leaves_none_unawaited(steps: int) -> None:
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        asyncio.run(_cancelled_at(steps))
+        gc.collect()
+    assert not [each for each in said if "never awaited" in str(each.message)]
+
+
+def test_the_outcome_of_work_is_what_it_gives_or_raises() -> None:
+    async def fail() -> int:
+        raise KeyError("key")
+
+    assert asyncio.run(outcome(_answer())) == 1
+    assert isinstance(asyncio.run(outcome(fail())), KeyError)

@@ -352,8 +352,12 @@ LONGEST = 300
 
 async def outcome(work: Awaitable[T]) -> T | Exception:
     """Await what a library does, and give what it raises instead of raising it."""
-    bounded = asyncio.wait_for(work, LONGEST)
-    (answer,) = await asyncio.gather(bounded, return_exceptions=True)
+    try:
+        async with asyncio.timeout(LONGEST):
+            # A task at once: cancelled before it begins, it leaves nothing unawaited.
+            (answer,) = await asyncio.gather(work, return_exceptions=True)
+    except TimeoutError as error:
+        return error
     if isinstance(answer, BaseException) and not isinstance(answer, Exception):
         raise answer
     return answer
