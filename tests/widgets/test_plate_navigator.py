@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -18,9 +19,11 @@ pytest.importorskip("napari")
 
 from qtpy.QtCore import QPoint, Qt
 
+from napari_omezarr.widgets import show_again
 from napari_omezarr.widgets.open import add_layers, open_place
 from napari_omezarr.widgets.plate_map import PlateMap, WellColours, shade
 from napari_omezarr.widgets.plate_navigator import PlateNavigator, filtered, plate_of
+from napari_omezarr.widgets.viewer_layers import image_address
 
 pytestmark = [pytest.mark.gui, pytest.mark.timeout(120, method="thread")]
 
@@ -119,14 +122,18 @@ def test_the_dock_leads_back_to_the_plate_and_opens_what_the_filter_leaves(
 
 
 def test_a_plate_without_room_for_a_well_is_opened_again_by_a_button(
-    make_napari_viewer, qtbot, http_server, tmp_path
+    make_napari_viewer, qtbot, http_server, tmp_path, monkeypatch
 ):
     place, sizes = tmp_path / f"{tmp_path.name}.zarr", [(16, 16)] * 15
     wells = {f"A{n}": np.ones(size, np.uint8) for n, size in enumerate(sizes, 1)}
     write_plate(wells | {"A8": np.ones((40, 40), np.uint8)}, place, axes="yx")
     viewer = make_napari_viewer()
     address = Location.parse(f"{http_server.url}/{place.name}")
+    # By itself it was made anew just now, so that the person is asked.
+    monkeypatch.setattr(show_again, "_PAUSE", math.inf)
+    monkeypatch.setitem(show_again._opened_again, address.display, 0.0)
     add_layers(viewer, open_place(address))
+    assert image_address(viewer.layers[0]) == address.display
     navigator = PlateNavigator(viewer)
     qtbot.addWidget(navigator)
     assert navigator.again.isHidden()
