@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import ssl
+import weakref
 
 import numpy as np
 import pytest
@@ -233,6 +235,20 @@ def test_what_passes_is_asked_again(store, http_server, fault, kind):
     assert type(error) is kind
     assert len(http_server.requests) == 6
     assert error.url == f"{http_server.url}/a.zarr/0/zarr.json"
+
+
+def test_an_open_connection_keeps_nothing_of_its_first_request(store, http_server):
+    http_server.fault("*/zarr.json", faults.Status(403), forever=True)
+
+    def refused():
+        with pytest.raises(errors.AccessDeniedError) as caught:
+            get(store, "zarr.json")
+        return weakref.ref(caught.value)
+
+    refusal = refused()
+    assert isinstance(store.fetch([".zattrs"]), dict)  # the loop has moved on
+    gc.collect()
+    assert refusal() is None
 
 
 def test_a_dropped_connection(store, http_server):

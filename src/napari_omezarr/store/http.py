@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
+from weakref import ReferenceType, ref
 
 import aiohttp
 from yarl import URL
@@ -29,7 +30,6 @@ from .error_mapping import Reason, RequestFailed, failure_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
-    from contextvars import Token
 
     from aiohttp.abc import AbstractStreamWriter
     from aiohttp.connector import Connection
@@ -202,17 +202,18 @@ class Arrival:
         self._stats = stats
         self._silence = silence
         self._timer: asyncio.TimerHandle | None = None
-        self._token: Token[Arrival | None]
+        self._outer: ReferenceType[Arrival] | None = None
         self._due = self._heard = 0.0
 
     async def __aenter__(self) -> Self:
         await self._timeout.__aenter__()
-        self._token = _arriving.set(self)
+        self._outer = _arriving.get()
+        _arriving.set(ref(self))
         return self
 
     async def __aexit__(self, *error: Any) -> None:
         self.pause()
-        _arriving.reset(self._token)
+        _arriving.set(self._outer)
         await self._timeout.__aexit__(*error)
 
     def begin(self) -> None:
@@ -245,9 +246,11 @@ class Arrival:
             self._timeout.reschedule(limit)
 
 
-_arriving: ContextVar[Arrival | None] = ContextVar(
+_arriving: ContextVar[ReferenceType[Arrival] | None] = ContextVar(
     "napari_omezarr_arriving", default=None
 )
+"""Weak: a connection keeps the context in which it was made as long as it is open, and
+so would keep the task of its first request, what that gave, and all that raised."""
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -258,7 +261,8 @@ class _Connector(aiohttp.TCPConnector):
 
     async def connect(self, *args: Any, **options: Any) -> Connection:
         connection = await super().connect(*args, **options)
-        if (arrival := _arriving.get()) is not None:
+        told = _arriving.get()
+        if told is not None and (arrival := told()) is not None:
             arrival.begin()
         return connection
 
