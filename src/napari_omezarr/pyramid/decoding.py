@@ -61,18 +61,18 @@ SCRATCH = 2 << 20
 """Memory that each thread keeps for what it decodes; longer chunks get their own."""
 
 
-class _Kept(local):
-    memory = np.empty(0, np.uint8)
+class _ThreadMemory(local):
+    array = np.empty(0, np.uint8)
 
 
-_kept = _Kept()
+_memory = _ThreadMemory()
 
 
 def _scratch(size: int) -> np.ndarray:
     """Give memory of this thread, which is overwritten by the next who asks."""
-    if _kept.memory.size < size:
-        _kept.memory = np.empty(size, np.uint8)
-    return _kept.memory[:size]
+    if _memory.array.size < size:
+        _memory.array = np.empty(size, np.uint8)
+    return _memory.array[:size]
 
 
 ENTRY = 16
