@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from napari_omezarr.display import Settings, shared_engine, wait_until_sharp
 from napari_omezarr.display.chunk_queue import FailureNotice
 from napari_omezarr.display.manager import Notifier
 from napari_omezarr.errors import ObjectChangedError, StoreTimeoutError
+from napari_omezarr.widgets import show_again
 from napari_omezarr.widgets.show_again import ShowAgainForm, show_differently
 from small_images import put_image
 
@@ -126,6 +128,7 @@ def shown(viewer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     few = Settings(True, engine.settings.cache_bytes, 2**24, 0)
     monkeypatch.setattr(engine, "settings", few)
     monkeypatch.setattr(engine, "follows_preferences", False)
+    monkeypatch.setattr(show_again, "_PAUSE", math.inf)
     put_image(tmp_path / "cells.zarr", count=1, **FIRST)
     (layer,) = viewer.open(str(tmp_path / "cells.zarr"), plugin=PLUGIN)
     viewer.dims.set_point(0, 0)
@@ -182,3 +185,18 @@ def test_what_was_changed_by_hand_is_not_replaced_unasked(
     until(qtbot, lambda: notifications)
     assert [name for name, _ in notifications[-1].actions] == ["Open again", "Retry"]
     assert list(shown.layers) == [layer, twin]
+
+
+def test_a_layer_that_does_not_tell_its_image_has_no_other_replaced(
+    shown: Any, tmp_path: Path, qtbot: QtBot, notifications: list[Any]
+) -> None:
+    (layer,) = shown.layers
+    put_image(tmp_path / "other.zarr", count=1, **FIRST)
+    (other,) = shown.open(str(tmp_path / "other.zarr"), plugin=PLUGIN)
+    layer.metadata = {}
+    shown.layers.selection = {other}
+    put_image(tmp_path / "cells.zarr", count=1, seed=5, **THEN)
+    look_at_another_plane(shown, 30)
+    until(qtbot, lambda: notifications)
+    assert [name for name, _ in notifications[-1].actions] == ["Open again", "Retry"]
+    assert list(shown.layers) == [layer, other]

@@ -605,7 +605,10 @@ class DisplayManager(QObject):
                 if notice.token and not layers:  # what took their place is right
                     continue
                 about = _address_of(layers)
-                if self._is_offered(layers) or _open_again(about, by_itself=True):
+                if self._is_offered(layers):
+                    continue
+                # Without an address those that are selected would be meant.
+                if about and _open_again(about, by_itself=True):
                     continue
                 self._offered.update(layers)
             self.notifier.show_failure(notice, self.engine.fetcher.retry, about)
