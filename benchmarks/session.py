@@ -1,7 +1,7 @@
 """One contender in a real viewer: steps, zooms and drags; it prints how that went.
 
 The pixels say which plane of which level they are (`data.py`: planes), so that what is
-on screen is asked of the layer itself, by its public ``get_value``, at 25 places of
+on screen is asked of the layer's class, by its public ``get_value``, at 25 places of
 the canvas. By hand, where there is a display (Enter answers each question)::
 
     python benchmarks/session.py napari-omezarr URL
@@ -161,7 +161,8 @@ class Session:
         plane = self.viewer.dims.current_step[0]
         wanted = (plane, layer.data_level)
         for point in self._points():
-            value = layer.get_value(point, world=True)
+            # What is on screen: ours says "not loaded" of a coarser pixel by itself.
+            value = type(layer).get_value(layer, point, world=True)
             value = value[1] if isinstance(value, tuple) else value
             if value is None:
                 return False
