@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .output import echo, json_option, plain, print_json, progress_bar
-from .place import PLACE, location_of, place_options
-from .saving import (
+from .options import (
+    PLACE,
     by_axis,
     interrupted_by,
+    location_of,
     of_target,
+    place_options,
     report,
     save_options,
     split_options,
     target_options,
 )
+from .output import echo, json_option, plain, print_json, progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .options import (
+    PLACE,
+    interrupted_by,
+    location_of,
+    of_target,
+    place_options,
+    target_options,
+)
 from .output import echo, json_option, print_json, progress_bar
-from .place import PLACE, location_of, place_options
-from .saving import interrupted_by, of_target, target_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

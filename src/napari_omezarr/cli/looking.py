@@ -1,4 +1,4 @@
-"""Commands that only read: ls, tree, cat, info, validate, thumbnail, open."""
+"""Commands that read: ls, tree, cat, info, validate, thumbnail, table, open, serve."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .options import PLACE, location_of, place_options
 from .output import (
     aligned,
     echo,
@@ -16,14 +17,17 @@ from .output import (
     print_done,
     print_json,
     print_json_rows,
+    table,
 )
-from .place import PLACE, location_of, place_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from aiohttp import web
+
     from napari_omezarr.browsing import AxisDetails, Details, Entry
     from napari_omezarr.location import Location
+    from napari_omezarr.tables import StoredTable
 
 _KIND, _VERSION = len("label image"), len("0.5")
 """How wide the first columns of a list are, whatever its first rows hold."""
@@ -274,3 +278,202 @@ def _about(place: Location, details: Details) -> Iterator[str]:
         yield f"note      {sentence}"
     if details.licence:
         yield f"licence   {details.licence}"
+
+
+@click.command("table")
+@click.argument("address", type=PLACE)
+@click.argument("name", required=False)
+@click.option(
+    "--to",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the CSV into this file.",
+)
+@click.option("--force", is_flag=True, help="Write over a file that is there.")
+@json_option
+@place_options
+def table_(
+    address: str,
+    name: str | None,
+    file: Path | None,
+    force: bool,
+    as_json: bool,
+    **reached: Any,
+) -> None:
+    """List the tables beside an image, or give one of them as CSV.
+
+    ADDRESS is an image, a plate or a spatialdata; NAME one of its tables. The address
+    of a table itself needs no name.
+    """
+    place = location_of(address, **reached)
+    if name is None and file is None and (listed := _listed(place)) is not None:
+        _list(listed, as_json=as_json)
+        return
+    found = _chosen(place, name).read()
+    if as_json:
+        print_json({key: column.tolist() for key, column in found.columns.items()})
+        return
+    from napari_omezarr.tables import csv_bytes
+
+    body = csv_bytes(found.columns)
+    if file is None:
+        click.echo(body, nl=False)
+        return
+    _write(file, body, force=force)
+    echo(f"{file}: {found.rows:,} rows, {len(found.columns):,} columns")
+
+
+def _listed(place: Location) -> tuple[StoredTable, ...] | None:
+    """Give the tables of a place; None where it is a table itself."""
+    from napari_omezarr.errors import NodeNotFoundError, UnsupportedDataError
+    from napari_omezarr.tables import open_table, stored_tables
+
+    found = stored_tables(place)
+    if found:
+        return found
+    try:
+        open_table(place)
+    except NodeNotFoundError as error:
+        sentence = f"There are no tables at {place.display}."
+        raise NodeNotFoundError(
+            sentence, action="Check the address.", url=place.display
+        ) from error
+    except UnsupportedDataError:
+        return ()
+    return None
+
+
+def _list(found: tuple[StoredTable, ...], *, as_json: bool) -> None:
+    shapes = [each.shape() for each in found]
+    if as_json:
+        print_json(
+            [
+                {
+                    "name": each.name,
+                    "kind": each.kind,
+                    "label": each.label,
+                    "backend": each.backend,
+                    "rows": rows,
+                    "columns": columns,
+                    "address": each.location.display,
+                }
+                for each, (rows, columns) in zip(found, shapes, strict=True)
+            ]
+        )
+        return
+    lines = [
+        (each.name, each.kind, each.label, f"{rows:,} x {columns:,}", each.backend)
+        for each, (rows, columns) in zip(found, shapes, strict=True)
+    ]
+    for line in table(lines) if lines else ("no tables",):
+        echo(line)
+
+
+def _chosen(place: Location, name: str | None) -> StoredTable:
+    from napari_omezarr.errors import NodeNotFoundError
+    from napari_omezarr.tables import named_table, open_table
+
+    if name is None:
+        return open_table(place)
+    found = named_table(place, name)
+    if found is None:
+        raise NodeNotFoundError(
+            f"There is no table {name} at {place.display}.",
+            action=f"List them: napari-omezarr table {place.display}",
+            url=place.display,
+        )
+    return found
+
+
+def _write(file: Path, body: bytes, *, force: bool) -> None:
+    from napari_omezarr.atomic_file import replacing
+    from napari_omezarr.errors import StoreError, TargetExistsError
+
+    if file.exists() and not force:
+        sentence = f"{file} is there already."
+        raise TargetExistsError(sentence, action="Choose another name, or --force.")
+    try:
+        with replacing(file) as fresh:
+            fresh.write_bytes(body)
+    except OSError as error:
+        sentence = f"{file} could not be written."
+        raise StoreError(sentence, action="Choose another place.") from error
+
+
+_HEADERS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Headers": "Range",
+    "Access-Control-Expose-Headers": "Content-Range, Content-Length, ETag",
+    # Chrome asks before a page of the web reads from this computer.
+    "Access-Control-Allow-Private-Network": "true",
+}
+
+
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8000, show_default=True, help="0 takes a free one.")
+@json_option
+def serve(folder: Path, host: str, port: int, as_json: bool) -> None:
+    """Serve FOLDER over HTTP, with ranges and CORS, until Ctrl-C.
+
+    Prints its address, and links that open it in web viewers if it is an image. Only
+    programs of this computer reach it, unless --host says more.
+    """
+    import asyncio
+
+    asyncio.run(_serve(folder.resolve(), host, port, as_json=as_json))
+
+
+async def _serve(folder: Path, host: str, port: int, *, as_json: bool) -> None:
+    import asyncio
+
+    from aiohttp import web
+
+    from napari_omezarr.errors import OptionError
+
+    runner = web.AppRunner(application(folder))
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise OptionError(
+                f"Port {port} of {host} cannot be served at.",
+                action="Choose another; --port 0 takes a free one.",
+            ) from error
+        taken = runner.addresses[0][1]
+        address = f"http://{host}:{taken}/{folder.name}"
+        links = _links(folder, address)
+        text = "\n".join((address, *links))
+        print_done(text, {"address": address, "links": links}, as_json=as_json)
+        await asyncio.Event().wait()
+    finally:
+        await runner.cleanup()
+
+
+def application(folder: Path) -> web.Application:
+    """Make the server of one folder, below its name; nothing outside it is given."""
+    from aiohttp import web
+
+    async def give(request: web.Request) -> web.StreamResponse:
+        if request.method == "OPTIONS":
+            return web.Response(headers=_HEADERS)
+        file = (folder / request.match_info["key"]).resolve()
+        if not (file.is_relative_to(folder) and file.is_file()):
+            return web.Response(status=404, headers=_HEADERS)
+        return web.FileResponse(file, headers=_HEADERS)
+
+    app = web.Application()
+    for method in ("GET", "OPTIONS"):
+        app.router.add_route(method, f"/{folder.name}/{{key:.*}}", give)
+    return app
+
+
+def _links(folder: Path, address: str) -> list[str]:
+    from napari_omezarr.browsing import Viewer, share_link
+    from napari_omezarr.claims import is_claimed
+
+    if not is_claimed(str(folder)):
+        return []
+    return [share_link(address, viewer) for viewer in Viewer]

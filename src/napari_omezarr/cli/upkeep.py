@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .output import echo, json_option, plain, print_json, progress_bar
-from .place import PLACE, location_of, place_options
-from .saving import (
+from .options import (
+    PLACE,
     interrupted_by,
+    location_of,
     of_target,
+    place_options,
     report,
     save_options,
     saving,
@@ -18,6 +19,7 @@ from .saving import (
     split_options,
     target_options,
 )
+from .output import echo, json_option, plain, print_json, progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
