@@ -134,8 +134,8 @@ def sign_in(
     """Bring up a sign-in for places that were refused; then go on with them."""
     from .widgets.qt_async import wait_for_import
 
-    if wait_for_import("napari_omezarr.widgets.browser.sign_in"):
-        from .widgets.browser.sign_in import sign_in
+    if wait_for_import("napari_omezarr.widgets.browser.connection_editor"):
+        from .widgets.browser.connection_editor import sign_in
 
         sign_in(refused, parent, go_on)
 
@@ -163,7 +163,7 @@ def undo_write_back() -> None:
 
 def choose_coordinate_system(viewer: napari.viewer.Viewer) -> None:
     """Show the image of the selected layer in another of its coordinate systems."""
-    from .widgets.placement import choose_coordinate_system
+    from .widgets.show_again import choose_coordinate_system
 
     choose_coordinate_system(viewer)
 

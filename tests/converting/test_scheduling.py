@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from napari_omezarr import errors
-from napari_omezarr.converting.scheduling import queue_cluster, scheduled
+from napari_omezarr.converting.runs import queue_cluster, scheduled
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -11,7 +11,7 @@ from napari_omezarr import _hooks
 from napari_omezarr.layers import read_layers
 from napari_omezarr.reading import ReadOptions, read
 from napari_omezarr.widgets.open_dialog import show_open_dialog
-from napari_omezarr.widgets.placement import choose_coordinate_system
+from napari_omezarr.widgets.show_again import choose_coordinate_system
 
 TURNED = [[0, -2, 30], [2, 0, 40]]
 

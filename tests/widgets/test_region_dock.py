@@ -19,8 +19,8 @@ from gated_pixels import Gate, GatedPixels
 from gui_steps import PLUGIN, until
 from napari_omezarr.display import wait_until_sharp
 from napari_omezarr.errors import ServerError
+from napari_omezarr.plain_text import BY, bytes_text, lengths_text
 from napari_omezarr.pyramid import to_dask
-from napari_omezarr.widgets.quantities import BY, bytes_text, lengths_text
 from napari_omezarr.widgets.region_box import BOX_NAME, companions, unit_factors
 from napari_omezarr.widgets.region_dock import RegionDock
 from small_images import put_image, put_labels

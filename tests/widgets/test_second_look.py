@@ -11,10 +11,10 @@ from qtpy.QtCore import Qt
 
 from browser_steps import go, row, settled, shown_browser
 from gui_steps import PLUGIN, dropped, until
-from napari_omezarr.display.sign import CanvasSign, canvas_sign
+from napari_omezarr.display.notifications import CanvasSign, canvas_sign
 from napari_omezarr.location import Location
 from napari_omezarr.user_files import Recents
-from napari_omezarr.widgets import open as opening
+from napari_omezarr.widgets import open
 from small_images import put_image, put_labels
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def test_labels_that_are_read_lazily_say_how_to_paint_them(
     viewer.layers.selection.active = viewer.layers[0]
     viewer.layers.selection.active = labels
     assert sign.isHidden()
-    opening._left.clear()
+    open._left.clear()
 
 
 def test_a_sign_keeps_its_corner_and_takes_no_mouse(viewer: Any, qtbot: QtBot) -> None:

@@ -52,7 +52,7 @@ from .share import (
     view_in_link,
     web_address,
 )
-from .table import LabelTable, read_table
+from .tables import LabelTable, read_table
 from .thumbnails import Thumbnail, set_thumbnail_cache, thumbnail
 
 __all__ = [

@@ -34,7 +34,7 @@ from .entries import (
     probe_keys,
     recognise,
 )
-from .table_rows import in_words, tables_beside, tables_in_words
+from .tables import in_words, tables_beside, tables_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

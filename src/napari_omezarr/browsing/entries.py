@@ -32,7 +32,7 @@ from napari_omezarr.reading import (
 )
 from napari_omezarr.tables import GROUP, table_in_words
 
-from .table_rows import TABLE_KEYS, listed_tables, tables_beside
+from .tables import TABLE_KEYS, listed_tables, tables_beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

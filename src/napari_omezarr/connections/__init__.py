@@ -8,25 +8,23 @@ from .connections import (
     Profile,
     SignIn,
     Style,
+    aws_profiles,
     belongs,
     checked,
+    demo_connection,
     find_profile,
+    from_aws,
+    from_mc,
     is_stranger,
     is_web_home,
     locate,
+    offered,
+    offering,
     recent_places,
+    shipped,
     wished,
 )
 from .secrets import Keys, KeyStore, key_store, sign_in_headers
-from .sources import (
-    aws_profiles,
-    demo_connection,
-    from_aws,
-    from_mc,
-    offered,
-    offering,
-    shipped,
-)
 
 __all__ = [
     "TYPED_SIGN_INS",

@@ -13,8 +13,8 @@ from .runs import (
     is_image_name,
     plan_jobs,
     plate_rows,
+    scheduled,
 )
-from .scheduling import scheduled
 
 __all__ = [
     "ConvertInput",

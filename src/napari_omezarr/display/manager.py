@@ -26,8 +26,7 @@ from napari_omezarr.store import is_quiet
 from .compose import image_mark, label_mark
 from .engine import Settings
 from .layer_view import loading_lines, loading_text, trouble_text
-from .notifications import show_error, show_info
-from .sign import canvas_sign
+from .notifications import canvas_sign, show_error, show_info
 from .wanted import SliceView
 
 if TYPE_CHECKING:

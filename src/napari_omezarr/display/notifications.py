@@ -1,4 +1,4 @@
-"""What napari's notifications say of ours; the only door to them."""
+"""What a person is told: the only door to napari's notifications, and to the canvas."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from napari.utils.notifications import (
     NotificationSeverity,
     notification_manager,
 )
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import QApplication, QLabel, QMainWindow, QWidget
 
 from napari_omezarr.plain_text import plain
 
@@ -35,3 +37,94 @@ def show_error(text: str, *actions: Action) -> None:
 
 def _show(text: str, severity: NotificationSeverity, actions: Sequence[Action]) -> None:
     notification_manager.dispatch(Notification(plain(text), severity, actions))
+
+
+# A small sign in a corner of the canvas, and the window that it lies on.
+
+_GAP = 8
+_STYLE = (
+    "QLabel { background: rgba(0, 0, 0, 150); color: white; border-radius: 3px;"
+    " padding: 2px 6px; } "
+)
+
+
+def main_window() -> QMainWindow | None:
+    """Return the main window that the person works in; None where none is shown."""
+    owner: QObject | None = QApplication.activeWindow()
+    while owner is not None and not isinstance(owner, QMainWindow):
+        owner = owner.parent()
+    # Not every window manager says which window is active.
+    tops = QApplication.topLevelWidgets()
+    shown = (w for w in tops if isinstance(w, QMainWindow) and w.isVisible())
+    return owner or next(shown, None)
+
+
+class CanvasSign(QLabel):
+    """Says something over the canvas; a link in it calls a function.
+
+    It takes no place of anything: it lies above, and goes when nothing is said.
+    """
+
+    def __init__(self, canvas: QWidget, *, at_top: bool = False) -> None:
+        super().__init__(canvas)
+        self._at_top = at_top
+        self._follow: Callable[[str], object] | None = None
+        self.setStyleSheet(_STYLE)
+        self.setAccessibleName("What the canvas is waiting for")
+        self.hide()
+        self.linkActivated.connect(self._activate)
+        canvas.installEventFilter(self)
+
+    def say(self, text: str, follow: Callable[[str], object] | None = None) -> None:
+        """Show a text, in which a link calls `follow`; an empty one hides it."""
+        self._follow = follow
+        rich = Qt.TextFormat.RichText if follow else Qt.TextFormat.PlainText
+        self.setTextFormat(rich)
+        self.setAttribute(
+            Qt.WidgetAttribute.WA_TransparentForMouseEvents, follow is None
+        )
+        if text != self.text():
+            self.setText(text)
+            self._place()
+        self.setVisible(bool(text))
+        if text:
+            self.raise_()
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Stay in the corner."""
+        if event is not None and event.type() == QEvent.Type.Resize:
+            self._place()
+        return False
+
+    def _place(self) -> None:
+        canvas = self.parentWidget()
+        if canvas is None:
+            return
+        widest = max(50, canvas.width() - 2 * _GAP)
+        self.setMaximumWidth(widest)
+        # In lines, where the canvas is too narrow for one.
+        self.setWordWrap(False)
+        if self.sizeHint().width() > widest:
+            self.setWordWrap(True)
+            self.resize(widest, self.heightForWidth(widest))
+        else:
+            self.adjustSize()
+        top = _GAP if self._at_top else canvas.height() - self.height() - _GAP
+        self.move(_GAP, top)
+
+    def _activate(self, link: str) -> None:
+        if self._follow is not None:
+            self._follow(link)
+
+
+def canvas_sign(name: str, *, at_top: bool = False) -> CanvasSign | None:
+    """Give the sign of a name on the canvas that the person sees, made once."""
+    window = main_window()
+    canvas: QWidget | None = window.centralWidget() if window is not None else None
+    if canvas is None:
+        return None
+    found: CanvasSign | None = canvas.findChild(CanvasSign, name)
+    if found is None:
+        found = CanvasSign(canvas, at_top=at_top)
+        found.setObjectName(name)
+    return found

@@ -14,8 +14,7 @@ from napari_omezarr.reading import group_keys, kind_of, parse_node, read_current
 from napari_omezarr.store import open_store
 from napari_omezarr.tables import stored_tables
 
-from .image import OMEImage, refuse_secrets
-from .text import named, printable
+from .image import OMEImage, named, printable, refuse_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

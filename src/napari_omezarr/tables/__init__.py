@@ -1,7 +1,6 @@
 """Tables beside images: what ngio, fractal and spatialdata write, read and written."""
 
 from .annotated import feature_objects, feature_table, geometry_objects, is_own_table
-from .files import csv_bytes, parse_file
 from .geometry import (
     GEOMETRY,
     LOOKS,
@@ -24,8 +23,17 @@ from .stored import (
     stored_tables,
     table_in_words,
 )
-from .table import FEATURES, Table, column_of, table_of, whole
-from .wells import by_well, unit_of
+from .table import (
+    FEATURES,
+    Table,
+    by_well,
+    column_of,
+    csv_bytes,
+    parse_file,
+    table_of,
+    unit_of,
+    whole,
+)
 
 __all__ = [
     "FEATURES",

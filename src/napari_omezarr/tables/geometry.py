@@ -18,9 +18,8 @@ from napari_omezarr.errors import (
 )
 from napari_omezarr.metadata import Affine
 
-from .files import pyarrow_module
 from .nodes import TableDocuments, TableNode, below
-from .table import Table, column_of, free_name, whole
+from .table import Table, column_of, free_name, pyarrow_module, whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -20,10 +20,19 @@ from napari_omezarr.location import Location, is_below
 from napari_omezarr.store import open_lister, open_store
 
 from .annotated import AnnotatedTable, region_name, regions_of_table
-from .files import PARQUET, TEXT, check_ending, parse_file
 from .geometry import ENCODINGS, GEOMETRY, read_spatial, table_of_geometry
 from .nodes import TableDocuments, TableNode, below
-from .table import FEATURES, LABEL, Table, column_of, whole
+from .table import (
+    FEATURES,
+    LABEL,
+    PARQUET,
+    TEXT,
+    Table,
+    check_ending,
+    column_of,
+    parse_file,
+    whole,
+)
 
 GROUP: Final = "tables"
 """The group beside an image, in a well, a plate or a spatialdata, that holds them."""

@@ -1,15 +1,25 @@
-"""A table as values: columns by name, and which of them says what a row is about."""
+"""A table as values: its columns, as files have them, and what each row is about."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_omezarr.errors import OptionError
+from napari_omezarr.errors import MetadataError, OptionError, UnsupportedDataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    Columns = dict[str, np.ndarray]
 
 FEATURES = "feature_table"
 """The type of a table whose rows are about labels."""
@@ -166,3 +176,212 @@ def free_name(wanted: str, taken: Any) -> str:
     while name in taken:
         name, number = f"{wanted}_{number}", number + 1
     return name
+
+
+# Tables as the bytes of a file: CSV and TSV, Parquet, JSON.
+
+TEXT = frozenset({"tsv", "csv", "txt"})
+PARQUET = frozenset({"parquet", "pq"})
+
+
+def parse_file(ending: str, body: bytes, url: str) -> Columns:
+    """Read the columns of a file, by the ending of its name.
+
+    Raises
+    ------
+    UnsupportedDataError
+        It is of no kind that is known, or Parquet without pyarrow.
+    MetadataError
+        It cannot be read as what its name says.
+    """
+    check_ending(ending, url)
+    return _from_text(body, url) if ending in TEXT else _from_parquet(body, url)
+
+
+def check_ending(ending: str, url: str) -> None:
+    """Check that files whose names end so are known.
+
+    Raises
+    ------
+    UnsupportedDataError
+        They are not.
+    """
+    if ending not in TEXT | PARQUET:
+        sentence = f"{url} is no table that is known here."
+        action = "Use a .tsv, .csv or .parquet file."
+        raise UnsupportedDataError(sentence, action=action, url=url)
+
+
+def csv_bytes(columns: Mapping[str, np.ndarray]) -> bytes:
+    """Write columns as CSV; what is missing is an empty field."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    listed = [
+        [_field(value) for value in column.tolist()] for column in columns.values()
+    ]
+    writer.writerows(zip(*listed, strict=True))
+    return out.getvalue().encode()
+
+
+def _field(value: Any) -> Any:
+    return "" if value is None or value != value else value
+
+
+def _from_text(body: bytes, url: str) -> Columns:
+    try:
+        text = body.decode("utf-8-sig")
+        first = text.partition("\n")[0]
+        # Tables called .csv with semicolons or tabs are common.
+        delimiter = max("\t;,", key=first.count)
+        rows = list(csv.reader(io.StringIO(text), delimiter=delimiter, strict=True))
+    except (UnicodeDecodeError, csv.Error):
+        raise MetadataError("This is no table in plain text", url=url) from None
+    rows = [row for row in rows if row]
+    if len(rows) < 2:
+        raise MetadataError("This table has no rows", url=url)
+    names, *data = rows
+    if any(len(row) != len(names) for row in data):
+        raise MetadataError("The rows of this table differ in length", url=url)
+    return {
+        name: _column([row[number] for row in data])
+        for number, name in enumerate(names)
+    }
+
+
+def _column(texts: Sequence[str]) -> np.ndarray:
+    """Read a column as whole numbers, as numbers, or else as text."""
+    stripped = [text.strip() for text in texts]
+    if {text.lower() for text in stripped} <= {"true", "false"}:
+        return np.array([text.lower() == "true" for text in stripped])
+    try:
+        return np.array([int(text) for text in stripped], dtype=np.int64)
+    except (ValueError, OverflowError):
+        pass
+    try:
+        return np.array([float(text or "nan") for text in stripped])
+    except ValueError:
+        return np.array(stripped, dtype=object)
+
+
+def pyarrow_module(name: str, url: str) -> Any:
+    """Import a module of pyarrow, which is optional.
+
+    Raises
+    ------
+    UnsupportedDataError
+        It is not installed.
+    """
+    if find_spec("pyarrow") is None:
+        sentence = "Parquet tables need pyarrow, which is not installed."
+        raise UnsupportedDataError(sentence, action="Run: pip install pyarrow", url=url)
+    return import_module(name)
+
+
+def _from_parquet(body: bytes, url: str) -> Columns:
+    parquet = pyarrow_module("pyarrow.parquet", url)
+    try:
+        table = parquet.read_table(io.BytesIO(body))
+    except (ValueError, OSError):  # pyarrow's errors are both
+        raise MetadataError("This is no Parquet table", url=url) from None
+    names = list(dict.fromkeys(table.column_names))
+    return {name: column_of(table.column(name).to_numpy()) for name in names}
+
+
+# Tables about the wells of a plate: which value belongs to which well.
+
+_WELL = re.compile(r"([A-Za-z]{1,2})[/ _-]?0*(\d{1,3})(?:/.*)?")
+_ROWS, _COLUMNS = ("row", "well_row"), ("column", "col", "well_column")
+_WELLS = ("well", "well_id", "well_name", "path_in_plate", "path")
+
+
+def by_well(table: Table, column: str, wells: Iterable[str]) -> dict[str, Any]:
+    """Give the value of a column for each well of a plate that the table knows.
+
+    A row says its well in ``row`` and ``column`` (as ngio has it), or in ``well``, as
+    ``B03``, ``B/3`` or a path. Of several rows about a well (of its fields, of its
+    cells) numbers are averaged, and of texts the most frequent one is taken.
+
+    Parameters
+    ----------
+    table : Table
+        Of conditions, or any other.
+    column : str
+        Whose values.
+    wells : iterable of str
+        The paths of the wells as the plate has them, like ``B/03``.
+
+    Returns
+    -------
+    dict
+        Values by those paths: float or str; wells without a value are left out.
+
+    Raises
+    ------
+    OptionError
+        The table has no such column, or says nothing of wells.
+    """
+    if column not in table.columns:
+        listed = ", ".join(table.columns)
+        raise OptionError(
+            f"There is no column {column}.", action=f"There are {listed}."
+        )
+    gathered: dict[tuple[str, int], list[Any]] = {}
+    for well, value in zip(_named(table), table.columns[column].tolist(), strict=True):
+        if well is not None and value is not None and value == value:
+            gathered.setdefault(well, []).append(value)
+    said = {path: gathered.get(_well(path) or ("", -1)) for path in wells}
+    return {path: _one_of(values) for path, values in said.items() if values}
+
+
+_IN_BRACKETS = re.compile(r".*[(\[]\s*([^()\[\]]{1,16}?)\s*[)\]]\s*")
+_AT_THE_END = re.compile(
+    r".*?[_ ]([pnuµμm]?M|[pnuµμm]?g[_/]m?[lL]|[nuµμm][lLgms]|percent|%|min|hours|days)"
+)
+
+
+def unit_of(table: Table, column: str) -> str:
+    """Give the unit of a column as the table spells it; empty where it says none.
+
+    It stands in a column of its own (``dose_unit``, or ``unit``), in brackets behind
+    the name (``dose (nM)``), or at its end (``dose_nM``).
+    """
+    for name in (f"{column}_unit", f"{column}_units", "unit", "units"):
+        said = {*map(str, table.columns.get(name, ()))} - {"", "None", "nan"}
+        if len(said) == 1:
+            return said.pop()
+    found = _IN_BRACKETS.fullmatch(column) or _AT_THE_END.fullmatch(column)
+    return found[1].replace("_", "/") if found else ""
+
+
+def _named(table: Table) -> Iterator[tuple[str, int] | None]:
+    """Say for each row which well it is about."""
+    names = {name.lower(): name for name in table.columns}
+    rows = next((names[name] for name in _ROWS if name in names), None)
+    columns = next((names[name] for name in _COLUMNS if name in names), None)
+    if rows is not None and columns is not None:
+        pairs = zip(table.columns[rows], table.columns[columns], strict=True)
+        yield from (_well(f"{row}/{_whole(column)}") for row, column in pairs)
+        return
+    well = next((names[name] for name in _WELLS if name in names), None)
+    if well is None:
+        sentence = "This table says nothing of wells."
+        action = "It needs the columns row and column, or a column well (like B03)."
+        raise OptionError(sentence, action=action)
+    yield from (_well(str(value)) for value in table.columns[well])
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float | np.floating) else value
+
+
+def _well(text: str) -> tuple[str, int] | None:
+    found = _WELL.fullmatch(text.strip().strip("/"))
+    return (found[1].upper(), int(found[2])) if found else None
+
+
+def _one_of(values: list[Any]) -> Any:
+    if all(isinstance(value, int | float) for value in values):
+        return float(np.mean(values))
+    texts = [str(value) for value in values]
+    return max(dict.fromkeys(texts), key=texts.count)

@@ -13,8 +13,7 @@ from napari.utils import cancelable_progress
 from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QApplication
 
-from napari_omezarr.display.notifications import show_error, show_info
-from napari_omezarr.display.sign import main_window
+from napari_omezarr.display.notifications import main_window, show_error, show_info
 from napari_omezarr.errors import (
     OMEZarrError,
     TargetClaimedError,

@@ -26,7 +26,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_omezarr.claims import is_view_address
-from napari_omezarr.display.sign import main_window
+from napari_omezarr.display.notifications import main_window
 from napari_omezarr.errors import (
     AccessDeniedError,
     ImageChoiceError,

@@ -30,10 +30,9 @@ from napari_omezarr.reading import ReadOptions
 from napari_omezarr.tables import by_well, stored_tables, unit_of
 
 from .fields import show_focus
-from .framing import show_box
 from .plate_map import PlateMap, WellColours
 from .qt_async import Task
-from .viewer_layers import on_layers_changed, record_of, signed_address
+from .viewer_layers import on_layers_changed, record_of, show_box, signed_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -20,8 +20,7 @@ from qtpy.QtCore import QEventLoop, QObject, Qt, QThread, QTimer, Signal
 from qtpy.QtWidgets import QApplication, QProgressDialog
 
 from napari_omezarr._io_loop import Stop
-from napari_omezarr.display.notifications import show_error
-from napari_omezarr.display.sign import main_window as main_window
+from napari_omezarr.display.notifications import main_window, show_error
 from napari_omezarr.doors import as_ours
 from napari_omezarr.errors import OMEZarrError
 

@@ -12,12 +12,12 @@ from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, 
 
 from napari_omezarr.display import default_cache_bytes, shared_engine
 from napari_omezarr.errors import OMEZarrError
+from napari_omezarr.plain_text import bytes_text, lengths_text, shape_text
 from napari_omezarr.region import RegionPart, as_placed, estimate, start
 
 from .edit_back import WriteBackPanel
 from .fields import ChoiceField, SwitchField, form_rows, show_focus
 from .qt_async import FutureWatcher, Latest
-from .quantities import bytes_text, lengths_text, shape_text
 from .region_box import (
     AxisRange,
     RegionBox,

@@ -23,10 +23,15 @@ from napari_omezarr.plain_text import plain
 from napari_omezarr.tables import stored_tables
 
 from .fields import show_focus
-from .framing import show_box
 from .qt_async import DebouncedTask, failure
 from .save_widgets import sentence_label
-from .viewer_layers import bare_layers, image_address, image_place, on_layers_changed
+from .viewer_layers import (
+    bare_layers,
+    image_address,
+    image_place,
+    on_layers_changed,
+    show_box,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

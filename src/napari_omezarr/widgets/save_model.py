@@ -9,9 +9,8 @@ from enum import Enum, unique
 from typing import TYPE_CHECKING, Any
 
 from napari_omezarr.errors import OptionError
+from napari_omezarr.plain_text import BY, bytes_text
 from napari_omezarr.user_files import configuration_folder, read_json, write_json
-
-from .quantities import BY, bytes_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

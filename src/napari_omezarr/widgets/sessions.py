@@ -26,15 +26,25 @@ from napari_omezarr.browsing import (
     view_in_link,
 )
 from napari_omezarr.claims import is_view_address, place_of
-from napari_omezarr.display.notifications import show_error, show_info, show_warning
-from napari_omezarr.display.sign import main_window
+from napari_omezarr.display.notifications import (
+    main_window,
+    show_error,
+    show_info,
+    show_warning,
+)
 from napari_omezarr.errors import OMEZarrError, OptionError
 from napari_omezarr.metadata import unit_size
 from napari_omezarr.reading import ReadOptions
 from napari_omezarr.user_files import write_json
 
-from .open import explain, make_layers, open_for_viewer, open_place
-from .open_options import OpenOptions, with_options
+from .open import (
+    OpenOptions,
+    explain,
+    make_layers,
+    open_for_viewer,
+    open_place,
+    with_options,
+)
 from .qt_async import Task, failure
 from .region_box import unit_factors
 from .viewer_layers import bare_layers, record_of, signed_address, source_of

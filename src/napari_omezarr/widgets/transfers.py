@@ -24,11 +24,10 @@ from qtpy.QtWidgets import (
 from superqt import QElidingLabel
 
 from napari_omezarr.browsing import Copied, CopyProgress, copy_store, start
-from napari_omezarr.plain_text import plain
+from napari_omezarr.plain_text import bytes_text, plain
 
 from .background_save import under_way
 from .qt_async import FutureWatcher, Latest, app_events, failure
-from .quantities import bytes_text
 from .save_model import share_text
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from napari.layers._source import layer_source
 from numcodecs import Blosc
 
 from napari_omezarr.claims import is_claimed, place_of
+from napari_omezarr.display.notifications import main_window
 from napari_omezarr.errors import LocationError
 from napari_omezarr.user_files import without_secrets
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from napari_omezarr.layers import LayerData
     from napari_omezarr.location import Location
+
 
 _codec = Blosc(cname="lz4", clevel=1)
 _originals: WeakKeyDictionary[Layer, bytes] = WeakKeyDictionary()
@@ -251,3 +253,21 @@ def original_of(layer: Layer) -> np.ndarray | None:
         return None
     flat = np.frombuffer(_codec.decode(kept), layer.data.dtype)
     return flat.reshape(layer.data.shape)
+
+
+# Let the canvas show a box of the world.
+
+FILLED = 0.9
+"""How much of the canvas the box takes."""
+
+
+def show_box(viewer: ViewerModel, first: Any, last: Any) -> None:
+    """Show a box from one corner to another, along the world's last two axes."""
+    centre, size = np.mean([first, last], axis=0), np.abs(np.subtract(first, last))
+    camera = viewer.scene.camera
+    camera.center = (*camera.center[:-2], *centre)
+    window = main_window()
+    central = None if window is None else window.centralWidget()
+    if central is not None:
+        canvas = np.array([central.height(), central.width()])
+        camera.zoom = FILLED * float(np.min(canvas / np.maximum(size, 1e-12)))

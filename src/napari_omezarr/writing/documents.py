@@ -11,8 +11,8 @@ from napari_omezarr.location import ARRAY_DOCUMENT
 from napari_omezarr.metadata import Affine
 from napari_omezarr.tables import GROUP
 
+from .annotations import TABLE, lists_of_tables
 from .encode import ZarrDocument, group_documents, zarr_format
-from .feature_tables import TABLE, lists_of_tables
 from .plan import level_document
 from .rendering import NAPARI, image_label_document, napari_document, omero_document
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from napari_omezarr.metadata import Axis
 
+    from .annotations import TablePlan
     from .chunking import LevelPlan
-    from .feature_tables import TablePlan
     from .options import Method, Version
     from .plan import ImagePlan, Plan
 

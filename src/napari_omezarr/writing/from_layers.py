@@ -17,7 +17,7 @@ from napari_omezarr.pyramid import Pyramid
 from napari_omezarr.tables import UNREAD, feature_source
 from napari_omezarr.user_files import without_secrets
 
-from .feature_tables import known_of_labels, named_by_labels
+from .annotations import known_of_labels, named_by_labels
 from .image_spec import (
     ChannelDisplay,
     ImageSpec,

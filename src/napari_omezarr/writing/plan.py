@@ -16,7 +16,7 @@ from napari_omezarr.metadata import Affine, normalized_unit
 from napari_omezarr.pyramid import Pyramid
 from napari_omezarr.tables import GROUP, TABLE_RECORD, Table
 
-from .annotations import ANNOTATIONS, geometry
+from .annotations import ANNOTATIONS, TablePlan, geometry, plan_features
 from .chunking import (
     COPIES,
     MANY_FILES,
@@ -31,7 +31,6 @@ from .chunking import (
     write_passes,
 )
 from .encode import Compression, array_document, compression
-from .feature_tables import TablePlan, plan_features
 from .from_arrays import Channels, Grid, describe_array, units_by_axis
 from .from_layers import SAVED, describe, is_array, layer_data, listed
 from .image_spec import ImageSpec, by_times, group, unit_name

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from napari_omezarr.errors import OMEZarrError, OptionError, TargetExistsError
 from napari_omezarr.tables import GEOMETRY, GROUP, FeatureSource, is_own_table
 
-from .annotations import ANNOTATIONS, geometry
+from .annotations import (
+    ANNOTATIONS,
+    TABLE,
+    TablePlan,
+    geometry,
+    named_by_labels,
+    plan_features,
+)
 from .encode import ZarrDocument
 from .existing import (
     attributes_of,
@@ -21,7 +28,6 @@ from .existing import (
     retract,
     update_image,
 )
-from .feature_tables import TABLE, TablePlan, named_by_labels, plan_features
 from .group_lists import GroupList
 from .rendering import NAPARI, folder_name
 

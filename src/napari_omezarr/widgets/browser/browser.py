@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 from superqt import QElidingLabel
 
 from napari_omezarr.errors import OMEZarrError
-from napari_omezarr.plain_text import plain
+from napari_omezarr.plain_text import bytes_text, plain
 from napari_omezarr.store import brief
 from napari_omezarr.widgets.fields import show_focus
 from napari_omezarr.widgets.open_dialog import copied_text, mime_text
@@ -29,7 +29,6 @@ from napari_omezarr.widgets.preferences import (
     keep_browser_preferences,
 )
 from napari_omezarr.widgets.qt_async import Task, app_events, failure
-from napari_omezarr.widgets.quantities import bytes_text
 from napari_omezarr.widgets.sessions import show_view
 from napari_omezarr.widgets.transfers import TransferList
 

@@ -26,6 +26,7 @@ from napari_omezarr.connections import (
     key_store,
     sign_in_headers,
 )
+from napari_omezarr.display.notifications import show_info
 from napari_omezarr.errors import OptionError
 from napari_omezarr.widgets.fields import (
     ChoiceField,
@@ -39,7 +40,7 @@ from napari_omezarr.widgets.fields import (
 from napari_omezarr.widgets.qt_async import FutureWatcher, Task, failure
 
 from .controls import Form, make_action, menu_button, scroll_area
-from .errors import ErrorAction
+from .errors import ErrorAction, bare_address, fitting_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -48,6 +49,9 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QCloseEvent
 
     from napari_omezarr.browsing import Check
+    from napari_omezarr.location import Location
+
+    Places = Sequence[Location]
 
 _SIGN_INS: dict[str, SignIn] = {
     "automatic": "automatic",
@@ -537,3 +541,29 @@ class ConnectionEditor(Form):
     def _clean_up(self) -> None:
         self._drop_test()
         self.form.clear_keys()
+
+
+# Signing in where it is needed, for other windows, too.
+
+
+def sign_in(
+    refused: Places, parent: QWidget, go_on: Callable[[Places], object]
+) -> ConnectionEditor:
+    """Bring up a connection for places that were refused; then go on there."""
+    own = ConnectionFile().connections()
+    connection = fitting_connection(refused[0], own)
+    editor = ConnectionEditor(connection, stored=connection in own, parent=parent)
+    editor.saved.connect(partial(_end, refused, go_on))
+    editor.show()
+    editor.form.focus_field(ErrorAction.SIGN_IN)
+    return editor
+
+
+def _end(
+    refused: Places, go_on: Callable[[Places], object], name: str, done: str
+) -> None:
+    connection = ConnectionFile().find(name)
+    if connection is not None:
+        # Also where its keys are, which may not be for long.
+        show_info(done)
+        go_on([connection.locate(bare_address(place)) for place in refused])

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 from napari_omezarr.browsing import EntryKind, Listing, describe
 from napari_omezarr.errors import OMEZarrError
 from napari_omezarr.location import Location
+from napari_omezarr.plain_text import bytes_text, shape_text
 from napari_omezarr.reading import ReadOptions
 from napari_omezarr.upkeep import make_folder, plan_removal, remove, rename
 from napari_omezarr.widgets.fields import TextField
@@ -28,7 +29,6 @@ from napari_omezarr.widgets.preferences import (
     keep_browser_preferences,
 )
 from napari_omezarr.widgets.qt_async import Task, app_events, failure
-from napari_omezarr.widgets.quantities import bytes_text, shape_text
 from napari_omezarr.widgets.transfers import Transfer, TransferState, transfers
 
 from .controls import Form, PlaceLine, combo_box

@@ -33,12 +33,11 @@ from napari_omezarr.browsing import (
     view_chunk,
 )
 from napari_omezarr.errors import NodeNotFoundError, StoreError
-from napari_omezarr.plain_text import plain
+from napari_omezarr.plain_text import plain, shape_text
 from napari_omezarr.pyramid import chunk_counts
 from napari_omezarr.reading import ReadOptions
 from napari_omezarr.store import open_store
 from napari_omezarr.widgets.qt_async import DebouncedTask, failure
-from napari_omezarr.widgets.quantities import shape_text
 
 from .controls import combo_box, plain_label, show_text
 from .opener import OpenRequest

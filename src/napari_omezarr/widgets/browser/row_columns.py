@@ -10,12 +10,11 @@ from qtpy.QtGui import QAction, QActionGroup
 from qtpy.QtWidgets import QHeaderView, QMenu
 
 from napari_omezarr.browsing import EntryKind
-from napari_omezarr.plain_text import natural_key, plain
+from napari_omezarr.plain_text import bytes_text, natural_key, plain
 from napari_omezarr.widgets.preferences import (
     browser_preferences,
     keep_browser_preferences,
 )
-from napari_omezarr.widgets.quantities import bytes_text
 
 from .text import kind_text
 

@@ -13,8 +13,8 @@ from qtpy.QtSvg import QSvgRenderer
 
 from napari_omezarr.browsing import EntryKind
 from napari_omezarr.location import DOCUMENTS
+from napari_omezarr.plain_text import BY, bytes_text
 from napari_omezarr.store import brief
-from napari_omezarr.widgets.quantities import BY, bytes_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Tables about labels, by their address: TSV, CSV and Parquet."""
+"""Tables: which lie beside an image, what each is about, and one by its address."""
 
 from __future__ import annotations
 
@@ -8,13 +8,73 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_omezarr.doors import guarded
-from napari_omezarr.errors import OptionError
-from napari_omezarr.tables import open_table, whole
+from napari_omezarr.errors import OMEZarrError, OptionError
+from napari_omezarr.reading import GroupNode, group_keys, parse_node
+from napari_omezarr.tables import (
+    GROUP,
+    is_table_name,
+    named_table,
+    open_table,
+    table_in_words,
+    whole,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from napari_omezarr.location import Location
+    from napari_omezarr.reading import Answers
+    from napari_omezarr.tables import StoredTable
+
+TABLE_KEYS = group_keys(GROUP)
+"""What lists the tables of an image, to be asked for together with it."""
+_MOST = 256
+
+
+def listed_tables(group: GroupNode | None) -> tuple[str, ...]:
+    """Give the tables that a group lists, as ngio does; none where it is no such."""
+    names = group.attributes.get(GROUP) if group is not None else None
+    if not isinstance(names, list):
+        return ()
+    return tuple(name for name in names[:_MOST] if is_table_name(name))
+
+
+def tables_beside(answers: Answers, zarr_format: int) -> tuple[str, ...]:
+    """Give the tables of an image, from the answers to `TABLE_KEYS`."""
+    if not all(key in answers for key in group_keys(GROUP, zarr_format)):
+        return ()
+    try:
+        found = parse_node(GROUP, answers, zarr_format)
+    except OMEZarrError:  # they cost themselves, and not the image
+        return ()
+    return listed_tables(found if isinstance(found, GroupNode) else None)
+
+
+def in_words(table: StoredTable) -> str:
+    """Say what a table is, with its size; blocks.
+
+    Raises
+    ------
+    OMEZarrError
+        It cannot be understood, or could not be read.
+    """
+    rows, columns = table.shape()
+    kind = table_in_words(table.attributes)
+    return f"{kind}, {rows:,} rows, {columns:,} columns, {table.backend}"
+
+
+def tables_in_words(location: Location, names: tuple[str, ...]) -> Iterator[str]:
+    """Say what each of the tables beside an image is; blocks."""
+    for name in names:
+        try:
+            table = named_table(location, name)
+            said = in_words(table) if table else "it is listed, but it is not there"
+        except OMEZarrError as error:
+            said = str(error)
+        yield f"{name}: {said}"
+
+
+# One about labels, by its address.
 
 _LABEL_COLUMNS = (
     "label_id",  # MoBIE
