@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_omezarr.location import is_below
+from napari_omezarr.location import is_below, label_name
 
 PIECES = st.sampled_from(
     ["..", ".", "/", "\\", "a", "0", "C:", "c:", " ", "con", "NUL.txt", "\0", "?", ":s"]
@@ -59,3 +59,19 @@ def test_keys_that_are_something_else_on_windows(key):
 def test_keys_of_zarr_are_below(key):
     assert is_below(key, windows=False)
     assert is_below(key, windows=True)
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("s3://bucket/image.zarr/labels/cells/", "cells"),
+        ("C:\\data\\image.zarr\\labels\\cells", "cells"),
+        ("labels/cells", "cells"),
+        ("s3://bucket/labels/study/image.zarr", ""),
+        ("s3://bucket/image.zarr/labels", ""),
+        ("labels", ""),
+        ("", ""),
+    ],
+)
+def test_a_label_image_is_known_by_the_folder_it_lies_in(address, name):
+    assert label_name(address) == name

@@ -12,7 +12,11 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from napari_omezarr.connections import Profile, find_profile
 from napari_omezarr.errors import LocationError
-from napari_omezarr.location import NODE_DOCUMENTS, neuroglancer_link_state
+from napari_omezarr.location import (
+    NODE_DOCUMENTS,
+    label_name,
+    neuroglancer_link_state,
+)
 from napari_omezarr.metadata import unit_size
 from napari_omezarr.store import (
     BucketAddress,
@@ -421,7 +425,6 @@ _UNITS = (
     "meter", "centimeter", "millimeter", "micrometer", "nanometer", "angstrom",
     "second", "millisecond", "microsecond", "minute", "hour",
 )  # fmt: skip
-_LABELS = re.compile(r"/labels/([^/|]+)/?(?:\||$)")
 _COLOR = re.compile(r"#?([0-9a-fA-F]{6})$")
 
 
@@ -520,9 +523,9 @@ def _label_names(layers: Sequence[Any]) -> tuple[str, ...]:
             continue
         source = layer.get("source")
         source = source.get("url") if isinstance(source, dict) else source
-        if found := _LABELS.search(str(source)):
-            names.append(found[1])
-    return tuple(names)
+        # One source may name how it is stored behind it: ``…/labels/nuclei/|zarr3:``.
+        names.append(label_name(str(source).partition("|")[0]))
+    return tuple(filter(None, names))
 
 
 def _of_vizarr(query: Mapping[str, list[str]]) -> ViewState | None:

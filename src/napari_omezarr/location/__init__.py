@@ -21,6 +21,7 @@ from .paths import (
     ZGROUP,
     ZMETADATA,
     is_below,
+    label_name,
 )
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Location",
     "addresses_in_link",
     "is_below",
+    "label_name",
     "neuroglancer_link_state",
     "object_location",
     "parse_many",

@@ -217,3 +217,13 @@ def _without_chunk(parts: list[str]) -> list[str]:
     ):
         return parts[:-1]
     return parts
+
+
+def label_name(address: str) -> str:
+    """Give the name of a label image, by the folder ``labels`` that it lies in.
+
+    Empty where an address is that of something else. Where there are documents, what
+    they say goes before that.
+    """
+    *_, above, name = ("", "", *_EITHER_SLASH.split(address.rstrip("/\\")))
+    return name if above == "labels" else ""

@@ -33,6 +33,7 @@ from napari_omezarr.display.notifications import (
     show_warning,
 )
 from napari_omezarr.errors import OMEZarrError, OptionError
+from napari_omezarr.location import label_name
 from napari_omezarr.metadata import unit_size
 from napari_omezarr.reading import ReadOptions
 from napari_omezarr.user_files import write_json
@@ -387,7 +388,7 @@ def restore_view(viewer: ViewerModel, view: ViewState, layers: Iterable[Layer]) 
             layer.visible = False
     for layer in shown:
         if isinstance(layer, Labels) and view.channels:
-            name = str(record_of(layer).get("address")).rpartition("/labels/")[2]
+            name = label_name(str(record_of(layer).get("address")))
             layer.visible = name in view.labels
     _look_at(viewer, view, (images or shown)[0])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Unpack
 
 from napari_omezarr.doors import guarded
@@ -10,15 +9,23 @@ from napari_omezarr.errors import TargetClaimedError, TargetExistsError
 
 from .cluster import make_executor
 from .engine import Running
-from .from_arrays import Channels, Grid, describe_array, describe_labels
+from .from_arrays import (
+    Channels,
+    Grid,
+    describe_array,
+    describe_labels,
+    labels_with,
+    named_labels,
+)
 from .from_layers import listed
+from .given import opened
 from .options import split_choices, understood
 from .plan import plan_layers
 from .save import check_not_open, save
 from .targets import Foreign, beside, name_of, open_target, parsed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from threading import Event
 
     from napari_omezarr.location import Location
@@ -94,7 +101,8 @@ def write_layers(
     ----------
     layers : iterable
         Napari layers, layer data tuples, pyramids, or arrays; or one of them, or what
-        `read` gives.
+        `open` or `read` gives; or zarr groups or stores, of an OME-Zarr image or of
+        plain arrays.
     address : str, path, Location, or zarr store or group
         Where: a folder, a zip file (``.ozx``), a remote place, or a writable store
         or group of zarr, whose keys are then replaced as they are written. What a
@@ -180,8 +188,9 @@ def write_image(  # noqa: PLR0913 - one verb, all its choices by name
     array : array-like
         Numpy, dask, zarr, tensorstore, h5py, xarray (whose names of dimensions and
         even coordinates are used), or anything with ``shape``, ``dtype`` and basic
-        indexing; the finest of a list of levels; or a layer, or a pyramid, whose
-        metadata hold where nothing else is said.
+        indexing; the finest of a list of levels; or a layer, a pyramid, what `open`
+        or `read` gave, or a zarr group or store, whose metadata hold where nothing
+        else is said.
     address : str, path, Location, or zarr store or group
         Where.
     axes : str or sequence of str, optional
@@ -198,7 +207,8 @@ def write_image(  # noqa: PLR0913 - one verb, all its choices by name
     contrast_limits : sequence of (float, float), optional
         For each channel, or one pair for all; taken from the written pixels if absent.
     labels : Mapping of str to array-like, optional
-        Label images by name, on the same grid, with the image's axes but ``c``; or one.
+        Label images by name, on the same grid, with the image's axes but ``c``; or
+        one. None takes those that the image brings, ``{}`` none.
     **choices
         As for `write_layers`.
 
@@ -219,15 +229,18 @@ def write_image(  # noqa: PLR0913 - one verb, all its choices by name
     """
     known = Channels(channels, colors, contrast_limits)
     grid = Grid(axes, scale, translation, units)
-    named = labels if isinstance(labels, Mapping) else {"labels": labels}
     unnamed = name_of(parsed(address))
     with understood():
-        image = describe_array(array, grid, name, known, unnamed)
-        parts = [
-            describe_labels(pixels, image, str(key))
-            for key, pixels in named.items()
-            if pixels is not None
-        ]
+        given = opened(array)
+        image = describe_array(given, grid, name, known, unnamed)
+        if labels is None:
+            parts = labels_with(given, image, moved=grid != Grid())
+        else:
+            parts = [
+                describe_labels(pixels, image, str(key))
+                for key, pixels in named_labels(labels).items()
+                if pixels is not None
+            ]
     return write_layers([image, *parts], address, **choices)
 
 

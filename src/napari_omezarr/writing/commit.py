@@ -489,10 +489,21 @@ class InPlaceTarget:
         )
 
     def unfinished(self) -> bool:
-        """Whether there is a journal, or who saved from elsewhere is gone."""
-        if self.journal.is_file() or not self.claim.left_behind:
-            return self.journal.is_file()
+        """Whether there is a journal, or who saved from elsewhere is gone.
+
+        A journal of what somebody has taken away since is about nothing.
+        """
+        if self.journal.is_file():
+            return not self._is_emptied()
+        if not self.claim.left_behind:
+            return False
         return not any(self._hierarchy.read_all(root_keys(self.path)))
+
+    def _is_emptied(self) -> bool:
+        try:
+            return self._replacement() is None and not self._hierarchy.holds(self.path)
+        except ListingDeniedError:
+            return False
 
     def agreed(self) -> StoredSize | None:
         """Give what an unfinished save is to replace."""
@@ -507,7 +518,10 @@ class InPlaceTarget:
             probe_write(self._hierarchy, self.path)
         with explained(str(self.journal)):
             self.journal.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if replaced is not None and not self.unfinished():
+        if self.unfinished():
+            return
+        self._forget()
+        if replaced is not None:
             fresh = Replacement(replacement_folder(), replaced.objects, replaced.size)
             fresh.keep(self._replacing)
 

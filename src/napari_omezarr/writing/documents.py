@@ -7,7 +7,7 @@ from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from napari_omezarr.location import ARRAY_DOCUMENT
+from napari_omezarr.location import ARRAY_DOCUMENT, label_name
 from napari_omezarr.metadata import Affine
 from napari_omezarr.tables import GROUP
 
@@ -200,7 +200,7 @@ def image_attributes(plan: Plan, image: ImagePlan) -> dict[str, Any]:
     if "_creator" not in (*block, *extras):  # who made the pixels is kept
         block["_creator"] = {"name": "napari-omezarr", "version": package_version()}
     if spec.label is not None:
-        inside = "labels/" in image.path
+        inside = bool(label_name(image.path))
         block["image-label"] = image_label_document(
             spec.label, version, _mapping(original, "image-label"), of_image=inside
         )

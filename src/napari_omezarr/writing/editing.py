@@ -10,12 +10,20 @@ import numpy as np
 from napari_omezarr.doors import guarded
 from napari_omezarr.errors import OptionError
 from napari_omezarr.location import Location
+from napari_omezarr.pyramid import whole_box
 
 from .cluster import make_executor
 from .engine import Running
 from .existing import Calibration, calibrate_image, open_existing, update_image
-from .from_arrays import Channels
-from .from_layers import describe, is_array, layer_data, left_as_they_are, listed
+from .from_arrays import Channels, one_of, source_of
+from .from_layers import (
+    describe,
+    is_array,
+    is_layer_data,
+    layer_data,
+    left_as_they_are,
+    listed,
+)
 from .group_lists import GroupList
 from .growing import Growth, grow
 from .labels import labels_of_existing, save_labels
@@ -23,7 +31,6 @@ from .options import ArrayChoices, split_choices, understood
 from .patching import Edit, patch_image, plan_edit
 from .rendering import folder_name
 from .save import check_not_open
-from .source import as_source
 from .tables_there import add_annotations, update_labels
 from .targets import open_hierarchy, parsed
 
@@ -64,9 +71,9 @@ def add_labels(  # noqa: PLR0913 - one verb, all its choices by name
 
     Parameters
     ----------
-    layer : napari layer, layer data tuple, or array
+    layer : napari layer, layer data tuple, array, or zarr group or store
         Labels on the image's grid, with its axes or without some (channels). What is
-        plain pixels is taken to lie there.
+        plain pixels is taken to lie there. A pyramid or what `open` gives does, too.
     address : str, path, Location, or zarr store or group
         The image's group.
     name : str or None, optional
@@ -101,7 +108,8 @@ def add_labels(  # noqa: PLR0913 - one verb, all its choices by name
     place = parsed(address)
     hierarchy = open_hierarchy(place)
     with understood():
-        if is_array(layer):
+        layer = (*layer, "labels") if _is_pair(layer) else one_of(layer, labels=True)
+        if is_array(layer) or _is_plain(layer):
             spec = labels_of_existing(layer, hierarchy, name, features)
         elif features is not None:
             raise OptionError(
@@ -109,7 +117,7 @@ def add_labels(  # noqa: PLR0913 - one verb, all its choices by name
                 action="Leave them out, or give the pixels alone.",
             )
         else:
-            spec = describe((*layer, "labels") if _is_pair(layer) else layer)
+            spec = describe(layer)
     if mode.existing != "beside":
         folder = folder_name(name or spec.name, ())
         read = [*spec.source.places, *in_use]
@@ -404,8 +412,16 @@ def _edit(
     start: Sequence[int], values: np.ndarray, original: np.ndarray | None
 ) -> Edit:
     with understood():
-        before = None if original is None else np.asarray(original)
-        return Edit(tuple(int(first) for first in start), np.asarray(values), before)
+        before = None if original is None else _in_memory(original)
+        return Edit(tuple(int(first) for first in start), _in_memory(values), before)
+
+
+def _in_memory(values: Any) -> np.ndarray:
+    """Give the pixels of whatever has them; numpy's own are taken as they are."""
+    if isinstance(values, np.ndarray) and not np.ma.isMaskedArray(values):
+        return values
+    source = source_of(values)
+    return source.read(whole_box(source.shape))
 
 
 @guarded
@@ -432,7 +448,7 @@ def append(  # noqa: PLR0913 - one verb, all its choices by name
         The group of the image, or of a label image.
     values : array-like
         What comes behind: with all axes of the image, or without ``axis`` for one
-        time point or channel. Numpy, dask, zarr, xarray, or as `write_image` takes.
+        time point or channel. All that `write_image` takes, also groups and pyramids.
     axis : str, optional
         The name of the axis.
     channels, colors, contrast_limits : optional
@@ -477,7 +493,7 @@ def append(  # noqa: PLR0913 - one verb, all its choices by name
     image = open_existing(hierarchy)
     method = method or _method(image)
     with understood():
-        source = as_source(values)
+        source = source_of(values)
     growth = Growth(source, axis, method, known, progress, cancel)
     return grow(hierarchy, growth, _above(place))
 
@@ -534,14 +550,18 @@ def calibrate(
     calibrate_image(hierarchy, calibration, labels, _above(place))
 
 
+def _is_plain(layer: Any) -> bool:
+    """Whether something is pixels in a list, or levels, and no layer."""
+    return isinstance(layer, list) and not is_layer_data(layer)
+
+
 def _is_pair(layer: Any) -> bool:
-    return isinstance(layer, tuple | list) and len(layer) == 2
+    return is_layer_data(layer) and len(layer) == 2
 
 
 def _method(image: ExistingImage) -> Method:
-    is_label = image.multiscale.label is not None
     allowed: tuple[Method, ...] = (
-        ("nearest", "mode") if is_label else ("mean", "nearest", "max")
+        ("nearest", "mode") if image.is_label else ("mean", "nearest", "max")
     )
     return next((method for method in allowed if method == image.method), allowed[0])
 

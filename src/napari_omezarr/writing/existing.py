@@ -19,7 +19,13 @@ from napari_omezarr.errors import (
     OMEZarrError,
     OptionError,
 )
-from napari_omezarr.location import ARRAY_DOCUMENT, GROUP_DOCUMENT, ZARR_JSON, ZMETADATA
+from napari_omezarr.location import (
+    ARRAY_DOCUMENT,
+    GROUP_DOCUMENT,
+    ZARR_JSON,
+    ZMETADATA,
+    label_name,
+)
 from napari_omezarr.metadata import (
     Affine,
     DocumentError,
@@ -76,6 +82,34 @@ class ExistingImage:
     worlds: tuple[Affine, ...] = ()
     """Where its finest level lies in each coordinate system that it has (0.6), the one
     first in which it is shown."""
+
+    @property
+    def is_label(self) -> bool:
+        """Whether it is a label image: it says so, or lies among labels as one."""
+        if self.multiscale.label is not None:
+            return True
+        integers = self.levels[0].dtype.kind in "biu"
+        place = f"{self.hierarchy.address}/{self.path}".rstrip("/")
+        return (
+            bool(label_name(place)) and self.multiscale.rendering is None and integers
+        )
+
+    def refuse_labels(self, what: str) -> None:
+        """Refuse what belongs to an image, where this is a label image of one.
+
+        Raises
+        ------
+        OptionError
+            It is.
+        """
+        if self.is_label:
+            address = self.hierarchy.address
+            image = address.rstrip("/").rpartition("/labels/")[0]
+            raise OptionError(
+                f"{address} is a label image, and {what} are added to an image.",
+                action=f"Give {image}." if image else "Give the address of its image.",
+                url=address,
+            )
 
     @property
     def structure(self) -> Structure:
@@ -477,7 +511,7 @@ def _update_labels(group: GroupDocument, spec: ImageSpec, address: str) -> None:
     version: Version = "0.4" if group.zarr_format == 2 else "0.5"
     old = group.block.get("image-label")
     previous = old if isinstance(old, Mapping) else {}
-    inside = "/labels/" in address
+    inside = bool(label_name(address))
     block = image_label_document(spec.label, version, previous, of_image=inside)
     group.block["image-label"] = block
     others = {key: value for key, value in _state(group).items() if key != "labels"}

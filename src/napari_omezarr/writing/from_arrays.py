@@ -10,14 +10,22 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 from dask.delayed import Delayed
 
 from napari_omezarr.errors import OptionError
+from napari_omezarr.location import Location
 from napari_omezarr.metadata import Affine, Axis, known_unit
 from napari_omezarr.pyramid import Pyramid
+from napari_omezarr.store import is_zarr
 
-from .from_layers import describe, is_array, is_layer_data, listed
+from .from_layers import (
+    array_names,
+    describe,
+    is_array,
+    is_layer_data,
+    labels_of,
+)
+from .given import is_coarser, opened, the_image, the_labels
 from .image_spec import ChannelDisplay, ImageSpec, named_axes, times_coarser
 from .rendering import NAMED, hex_digits
 from .source import as_source, no_array, read_from
@@ -172,6 +180,7 @@ def describe_array(
     It is called `name`, or as it calls itself, or else `unnamed`.
     """
     with read_from(array):
+        array = one_of(array)
         known = _known(array)
         source = known.source if known else as_source(_finest_of(array))
         names = _axis_names(array, known, source, grid.axes)
@@ -199,28 +208,45 @@ def _unit_notes(axes: Sequence[Axis]) -> Iterator[str]:
             yield f"{unit} is no unit of OME-Zarr: others may show none."
 
 
-def _known(array: Any) -> ImageSpec | None:
-    """Describe what is more than an array: one image with its metadata."""
-    if isinstance(array, str | bytes | PurePath):
+def one_of(given: Any, *, labels: bool = False) -> Any:
+    """Give the one layer, pyramid or array, or the levels, that something stands for.
+
+    Of an image with its labels that is the image, or (``labels``) the labels.
+    """
+    if isinstance(given, str | bytes | PurePath | Location):
         raise OptionError(
-            f"{array!r} is no array.",
+            f"{given!r} is no array.",
             action="Open it, with read_layers(…), and save that with write_layers.",
         )
-    if isinstance(array, Delayed):  # which seems to have whatever one asks for
-        raise no_array(array)
-    array = listed(array)[0] if hasattr(array, "pyramids") else array
-    if isinstance(array, list) and array and all(map(_is_layer, array)):
-        if len(array) > 1:
+    if isinstance(given, Delayed):  # which seems to have whatever one asks for
+        raise no_array(given)
+    found = opened(given)
+    if hasattr(found, "pyramids"):
+        return (the_labels if labels else the_image)(found.pyramids)
+    if isinstance(found, list) and found and all(map(_is_image, found)):
+        if len(found) > 1:
             raise OptionError(
-                f"These are {len(array)} layers, and this saves an image.",
+                f"These are {len(found)} layers, and one is needed.",
                 action="Use write_layers, or give one of them.",
             )
-        array = array[0]
-    if isinstance(array, zarr.Group | zarr.AsyncGroup):
-        raise OptionError(
-            "A zarr group is no array.",
-            action="Give an array of it; or open it (read_layers), and save that.",
-        )
+        return one_of(found[0], labels=labels)
+    return found
+
+
+def source_of(given: Any) -> PixelSource:
+    """Give the pixels of an array, or of whatever has them: a layer, a group.
+
+    Of several levels they are those of the finest.
+    """
+    found = one_of(given)
+    if _is_layer(found):
+        return describe(found).source
+    with read_from(found):
+        return as_source(_finest_of(found))
+
+
+def _known(array: Any) -> ImageSpec | None:
+    """Describe what is more than an array: one image with its metadata."""
     if not _is_layer(array):
         return None
     spec = describe(array)
@@ -232,6 +258,12 @@ def _known(array: Any) -> ImageSpec | None:
     return spec
 
 
+def _is_image(given: Any) -> bool:
+    """Whether something stands for an image, and not for pixels alone."""
+    in_store = is_zarr(given) and not is_array(given)
+    return in_store or hasattr(given, "pyramids") or _is_layer(given)
+
+
 def _is_layer(array: Any) -> bool:
     of_napari = is_layer_data(array) or hasattr(array, "as_layer_data_tuple")
     return of_napari or isinstance(array, Pyramid | ImageSpec)
@@ -239,21 +271,29 @@ def _is_layer(array: Any) -> bool:
 
 def _finest_of(array: Any) -> Any:
     """Give the finest of several levels, which are arrays of falling size."""
+    return array[0] if is_levels(array) else array
+
+
+def is_levels(array: Any) -> bool:
+    """Whether something is a list of arrays that are levels of one image."""
     if isinstance(array, list | tuple) and len(array) > 1 and all(map(is_array, array)):
-        sizes = [math.prod(each.shape) for each in array]
-        if all(one > other for one, other in itertools.pairwise(sizes)):
-            return array[0]
-    return array
+        return all(is_coarser(*pair) for pair in itertools.pairwise(array))
+    return False
 
 
 def describe_labels(
-    array: Any, image: ImageSpec, name: str, features: Any = None
+    given: Any, image: ImageSpec, name: str, features: Any = None
 ) -> ImageSpec:
-    """Describe an array as the labels of an image, on its grid without channels."""
+    """Describe pixels as the labels of an image, on its grid without channels.
+
+    What more is known of them (colours, features) is kept.
+    """
     axis = image.channel_axis
     kept = [i for i in range(len(image.axes)) if i != axis]
     affine = image.affine if axis is None else image.affine.without(axis)
-    source = as_source(_finest_of(array))
+    array = one_of(given, labels=True)
+    known = describe(array) if _is_layer(array) else None
+    source = known.source if known else as_source(_finest_of(array))
     if len(kept) != len(source.shape):
         raise OptionError(
             f"The labels {name} have {len(source.shape)} axes, and {len(kept)} are "
@@ -269,8 +309,27 @@ def describe_labels(
         "translate": affine.translation,
         "features": features,
     }
-    spec = describe((_finest_of(array), options, "labels"))
+    spec = labels_of(source, options)
+    if known is not None and known.label is not None and features is None:
+        spec = replace(spec, label=known.label, coarser=known.coarser)
     return replace(spec, axes=tuple(image.axes[i] for i in kept))
+
+
+def named_labels(given: Any) -> Mapping[str, Any]:
+    """Give labels by name, as they were given or as they call themselves."""
+    if isinstance(given, Mapping):
+        return given
+    found = opened(given)
+    labels = [each for each in getattr(found, "pyramids", ()) if each.label is not None]
+    return {each.name: each for each in labels} or {"labels": found}
+
+
+def labels_with(given: Any, image: ImageSpec, *, moved: bool) -> list[ImageSpec]:
+    """Describe the labels that an image brings; where it was ``moved``, they follow."""
+    labels = [each for each in getattr(given, "pyramids", ()) if each.label is not None]
+    if moved:
+        return [describe_labels(each, image, each.name) for each in labels]
+    return [describe(each) for each in labels]
 
 
 def _axis_names(
@@ -281,7 +340,9 @@ def _axis_names(
 ) -> list[str]:
     """Name each axis: as given, as xarray does, or as the last of ``tczyx``."""
     ndim = len(source.shape)
-    given = axes if axes is not None else getattr(array, "dims", None)
+    given: Any = axes
+    if axes is None:
+        given = array_names(_finest_of(array)) or None
     if known is not None and axes is None:
         given = [axis.name for axis in known.axes]
     if given is not None and (

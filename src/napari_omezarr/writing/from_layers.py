@@ -14,10 +14,12 @@ from napari_omezarr.errors import OMEZarrError, OptionError, UnsupportedDataErro
 from napari_omezarr.location import Location
 from napari_omezarr.metadata import Affine, Axis, Image, parse_document
 from napari_omezarr.pyramid import Pyramid
+from napari_omezarr.store import location_of
 from napari_omezarr.tables import UNREAD, feature_source
 from napari_omezarr.user_files import without_secrets
 
 from .annotations import known_of_labels, named_by_labels
+from .given import is_closed, opened
 from .image_spec import (
     ChannelDisplay,
     ImageSpec,
@@ -213,23 +215,42 @@ def listed(layers: Any) -> list[Any]:
     OptionError
         These are no layers.
     """
-    if hasattr(layers, "pyramids"):
-        return list(layers.pyramids)
     alone = isinstance(layers, Pyramid | ImageSpec) or is_array(layers)
+    alone |= hasattr(layers, "pyramids") or is_closed(layers)
     if alone or is_layer_data(layers) or hasattr(layers, "as_layer_data_tuple"):
-        return [layers]
-    if isinstance(layers, str | PurePath | Location | zarr.Group):
+        return _parts(layers)
+    if isinstance(layers, str | PurePath | Location):
         raise OptionError(
             f"{layers!s} is a place, and an image is saved.",
             action="Open it first: napari_omezarr.open(…).",
         )
+    layers = getattr(layers, "layers", layers)  # of a viewer
     if isinstance(layers, str | bytes | Mapping) or not isinstance(layers, Iterable):
         raise OptionError(
             f"{type(layers).__name__} is no list of layers.",
             action="Give layers of napari, or what read_layers gives.",
         )
-    # Of an image that brings its labels, they belong to it here too.
-    return [part for each in layers for part in getattr(each, "pyramids", (each,))]
+    return [part for each in layers for part in _parts(each)]
+
+
+def _parts(given: Any) -> list[Any]:
+    """Give the layers of one thing; an image that brings its labels is several."""
+    found = opened(given)
+    if found is not given and isinstance(found, list):  # levels that nothing describes
+        place = location_of(given)
+        options = {"name": place.stem if place.path else "", "multiscale": True}
+        return [(found, {**options, "axis_labels": array_names(found[0])}, "image")]
+    return list(getattr(found, "pyramids", (found,)))
+
+
+def array_names(array: Any) -> tuple[str, ...]:
+    """Give the names that an array has for all its axes: xarray's, or zarr's own."""
+    if not isinstance(array, zarr.Array | zarr.AsyncArray):
+        return getattr(array, "dims", None) or ()
+    said: Any = getattr(array.metadata, "dimension_names", None)
+    said = said or array.attrs.get("_ARRAY_DIMENSIONS") or ()
+    names = tuple(said) if isinstance(said, list | tuple) else ()
+    return names if len(set(names)) == array.ndim and all(names) else ()
 
 
 def is_array(data: Any) -> bool:
@@ -267,7 +288,7 @@ def describe(layer: Any) -> ImageSpec:
     places = frozenset({origin.address} if origin and origin.address else ())
     finest, *coarser = _levels(data, options)
     source = as_source(finest, places)
-    made = _labels if kind == "labels" else _image
+    made = labels_of if kind == "labels" else _image
     spec = made(source, options, origin)
     return replace(spec, coarser=_resolutions(spec, coarser, places))
 
@@ -296,7 +317,8 @@ def _verbatim(options: dict[str, Any]) -> dict[str, Any]:
 def _levels(data: Any, options: Mapping[str, Any]) -> Sequence[Any]:
     levels = options.get("multiscale")
     if levels is None:
-        levels = not hasattr(data, "dtype") and isinstance(data, Sequence)
+        levels = isinstance(data, Sequence) and not isinstance(data, memoryview)
+        levels = levels and not hasattr(data, "dtype")
         levels = levels and len(data) > 0 and hasattr(data[0], "shape")
     return data if levels else (data,)
 
@@ -346,9 +368,10 @@ def _image(
     )
 
 
-def _labels(
-    source: PixelSource, options: dict[str, Any], origin: Origin | None
+def labels_of(
+    source: PixelSource, options: dict[str, Any], origin: Origin | None = None
 ) -> ImageSpec:
+    """Describe pixels as a labels layer of these options."""
     axes, affine = _placed(options, origin, len(source.shape))
     name = str(options.get("name") or (origin and origin.name) or "labels")
     source = _without_booleans(source)

@@ -131,8 +131,8 @@ class _Growing:
     def _displays(self) -> tuple[ChannelDisplay, ...]:
         """Say how new channels are to be shown; none along another axis."""
         channels = self.growth.channels
-        multiscale = self.image.multiscale
-        if multiscale.axes[self.axis].type != "channel" or multiscale.label:
+        axis = self.image.multiscale.axes[self.axis]
+        if axis.type != "channel" or self.image.is_label:
             if channels != Channels():
                 raise OptionError(
                     f"{self.growth.axis} is no axis of channels, which have names."

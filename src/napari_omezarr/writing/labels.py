@@ -88,7 +88,9 @@ def labels_of_existing(
     array: Any, hierarchy: Hierarchy, name: str | None, features: Any
 ) -> ImageSpec:
     """Describe plain pixels as labels on the grid of an image that is there."""
-    image = _spec(open_existing(hierarchy))
+    existing = open_existing(hierarchy)
+    existing.refuse_labels("labels")
+    image = _spec(existing)
     return describe_labels(array, image, name or "labels", features)
 
 
@@ -109,6 +111,7 @@ def save_labels(  # noqa: PLR0913 - what to save, where, and how
     image that may hold consolidated metadata, with the way from there to it.
     """
     image = open_existing(hierarchy)
+    image.refuse_labels("labels")
     labels = GroupList(hierarchy, "labels")
     listed = labels.names()
     listed_tables = GroupList(hierarchy, GROUP)

@@ -196,6 +196,7 @@ def add_annotations(
             action="Choose points, shapes or tracks.",
         )
     image = open_existing(hierarchy)
+    image.refuse_labels("points, shapes and tracks")
     known = {axis.name: axis for axis in image.multiscale.axes}
     names: list[str] = []
     for data, options, kind in layers:
