@@ -5,7 +5,9 @@ drawn at that level, which shows how well so few pixels can say where a disc lie
 all. Needs no server::
 
     .venv/bin/python benchmarks/drift.py --discs 40 --radius 200 320
-    .venv/bin/python benchmarks/drift.py --discs 40 --radius 600 900
+    .venv/bin/python benchmarks/drift.py --discs 40 --pixels 40 48
+
+With ``--pixels`` the radius is so many pixels of the level, at each level.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import numpy as np
 from napari_omezarr.writing.downsample import downsample
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 LEVELS = 5
 
@@ -58,31 +60,46 @@ def drawn(
     return disc
 
 
+def measure(
+    rng: np.random.Generator,
+    radii: Sequence[float],
+    levels: Sequence[int],
+    found: dict[tuple[str, int], list[np.ndarray]],
+) -> None:
+    """Draw a disc of random size at a random place, in an image of odd size."""
+    radius = rng.uniform(*radii)
+    side = 2 * int(radius) + 141
+    middle = side / 2 + rng.uniform(-33, 33, 2)
+    shape = (side, side + 2)
+    disc = drawn(shape, middle, radius)
+    ways = {way: ours(disc, way) for way in ("nearest", "mode")}
+    ways["drawn anew"] = (
+        drawn(shape, middle, radius, 2**n) for n in range(1, LEVELS + 1)
+    )
+    if find_spec("ngff_zarr"):
+        ways["ngff-zarr"] = by_ngff_zarr(disc)
+    for way, made in ways.items():
+        for level, pixels in enumerate(made, 1):
+            if level in levels:
+                at = (middle - (2**level - 1) / 2) / 2**level
+                found[way, level].append(np.argwhere(pixels).mean(axis=0) - at)
+
+
 def main() -> None:
-    """Draw discs of random sizes at random places, in images of odd sizes."""
+    """Measure many discs, and say how far they lie off."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--discs", type=int, default=40)
     parser.add_argument("--radius", type=float, nargs=2, default=(200.0, 320.0))
+    parser.add_argument("--pixels", type=float, nargs=2)
     said = parser.parse_args()
     rng = np.random.default_rng(5)
     found: dict[tuple[str, int], list[np.ndarray]] = defaultdict(list)
     for _ in range(said.discs):
-        radius = rng.uniform(*said.radius)
-        side = 2 * int(radius) + 141
-        middle = side / 2 + rng.uniform(-33, 33, 2)
-        shape = (side, side + 2)
-        disc = drawn(shape, middle, radius)
-        ways = {way: ours(disc, way) for way in ("nearest", "mode")}
-        ways["drawn anew"] = (
-            drawn(shape, middle, radius, 2**n) for n in range(1, LEVELS + 1)
-        )
-        if find_spec("ngff_zarr"):
-            ways["ngff-zarr"] = by_ngff_zarr(disc)
-        for way, levels in ways.items():
-            for level, pixels in enumerate(levels, 1):
-                at = (middle - (2**level - 1) / 2) / 2**level
-                drift = np.argwhere(pixels).mean(axis=0) - at
-                found[way, level].append(drift)
+        if said.pixels:
+            for level in range(1, LEVELS + 1):
+                measure(rng, [by * 2**level for by in said.pixels], [level], found)
+        else:
+            measure(rng, said.radius, range(1, LEVELS + 1), found)
     for (way, level), drifts in found.items():
         off = np.array(drifts)
         sys.stdout.write(
