@@ -1,4 +1,4 @@
-"""Opens and closes every form while another thread allocates and collects.
+"""Opens and closes forms, breaks and mends images, while another thread collects.
 
 Started as a process of its own, with the number of rounds: what goes wrong here ends
 the process, or freezes it.
@@ -10,17 +10,24 @@ import gc
 import os
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from time import sleep
 from typing import TYPE_CHECKING
 
+import zarr
 from napari.components import ViewerModel
+from napari.layers import Image
 from qtpy.QtCore import QEvent, QEventLoop, QTimer
 from qtpy.QtWidgets import QApplication, QDialog, QWidget
 
+from napari_omezarr.display import Engine, attach, use_engine, wait_until_sharp
+from napari_omezarr.errors import DamagedDataError
 from napari_omezarr.location import Location
+from napari_omezarr.pyramid import ArrayPixels, to_dask
 from napari_omezarr.samples import write_cells
+from napari_omezarr.store import open_store, run
 from napari_omezarr.widgets.browser.browser import Browser
 from napari_omezarr.widgets.browser.connection_editor import ConnectionEditor
 from napari_omezarr.widgets.browser.forms import (
@@ -33,6 +40,7 @@ from napari_omezarr.widgets.open_dialog import OpenDialog
 from napari_omezarr.widgets.qt_async import pending
 from napari_omezarr.widgets.region_dock import RegionDock
 from napari_omezarr.widgets.save_dock import SaveDock
+from quick_retries import PIXELS, write_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,6 +100,30 @@ def wait_for_nothing_pending() -> None:
         run_events(10)
 
 
+def break_and_mend(folder: Path) -> None:
+    """Show an image with a damaged chunk, and again when it is whole.
+
+    What went wrong is let go of by the thread that brings the chunk.
+    """
+    engine = Engine()
+    use_engine(engine)
+    chunk = write_image(folder / "image.zarr") / "0" / "c" / "0" / "0"
+    whole = chunk.read_bytes()
+    chunk.write_bytes(b"damaged")
+    place = Location.parse(str(folder / "image.zarr" / "0"))
+    pixels = ArrayPixels(run(zarr.AsyncArray.open(open_store(place))), str(place), 8)
+    layer = Image(to_dask(pixels), contrast_limits=(0, 64), visible=False)
+    attach(layer, [pixels])
+    layer.visible = True
+    with suppress(DamagedDataError):
+        wait_until_sharp(layer)
+        sys.exit("a damaged chunk was shown")
+    chunk.write_bytes(whole)
+    engine.fetcher.retry()
+    if not wait_until_sharp(layer) or layer.get_value((0, 0)) != PIXELS[0, 0]:
+        sys.exit("a chunk that was mended was not shown")
+
+
 def main(rounds: int) -> None:
     application = QApplication.instance() or QApplication([])
     owner = QWidget()
@@ -114,6 +146,7 @@ def main(rounds: int) -> None:
         for _ in range(rounds):
             for make in forms.values():
                 open_and_close(make, owner)
+            break_and_mend(Path(folder))
         wait_for_nothing_pending()
     assert application is not None
     sys.stdout.write("alive\n")

@@ -529,7 +529,9 @@ class Throttle:
 class DisplayManager(QObject):
     """Refreshes layers, in the GUI thread: one throttled tick for all of them.
 
-    `on_inserted` is called with each layer that comes into a viewer.
+    `on_inserted` is called with each layer that comes into a viewer. There is one for
+    the process, which is never deleted: whoever brings chunks holds it too, and PySide
+    deletes in the thread that lets go last, where Qt cannot stop a timer.
     """
 
     _woken = Signal()
@@ -538,12 +540,8 @@ class DisplayManager(QObject):
         self, engine: Engine, hook: Hook, on_inserted: Callable[[Layer], None]
     ) -> None:
         super().__init__()
-        self.engine = engine
         self._hook = hook
         self._handle_inserted = on_inserted
-        self.registry = LayerRegistry(engine)
-        self.notifier = Notifier()
-        self._throttle = Throttle()
         # What the person was asked to open again herself.
         self._offered: weakref.WeakSet[Layer] = weakref.WeakSet()
         self._waking = False
@@ -551,12 +549,19 @@ class DisplayManager(QObject):
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._refresh)
         self._woken.connect(self._wake)
+        self.show_from(engine)
+
+    def show_from(self, engine: Engine) -> None:
+        """Show what an engine brings, in all layers that are attached from now on."""
+        self.engine = engine
+        self.registry = LayerRegistry(engine)
+        self.notifier = Notifier()
+        self._throttle = Throttle()
         engine.fetcher.listen(self._wake_soon)
-        if engine.follows_preferences:
-            self._apply_preferences()
-            options = _options()
-            if options is not None:
-                options.events.connect(self._apply_preferences)
+        self._apply_preferences()
+        options = _options()
+        if options is not None:
+            options.events.connect(self._apply_preferences)
 
     def _wake_soon(self) -> None:
         """Have ``_wake`` run in the GUI thread; for any thread."""
@@ -588,7 +593,9 @@ class DisplayManager(QObject):
         display.release()
 
     def _apply_preferences(self, _event: Event | None = None) -> None:
-        """Go by what the person has set, from now on."""
+        """Go by what the person has set, unless the engine was given its settings."""
+        if not self.engine.follows_preferences:
+            return
         self.engine.settings = Settings.of(_options())
         if not self.engine.settings.enabled:
             for layer in self.registry.layers:

@@ -8,6 +8,7 @@ place, ``attach`` says so and the layer stays an ordinary dask layer.
 from __future__ import annotations
 
 import time
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEventLoop, QTimer
@@ -110,21 +111,41 @@ def wait_until_sharp(layer: Layer, timeout: float = 30.0) -> bool:
     poll.timeout.connect(loop.quit)
     poll.start(5)
     deadline = time.monotonic() + timeout
-    while True:
-        loop.exec()
-        manager = _manager()
-        display = manager.registry.get(layer)
-        if not layer.visible:
-            return True
-        # Before that the errors may be those of the slice that was shown before.
-        if layer.loaded:
-            if display is not None and (errors := display.view.errors):
-                manager.tell_news()
-                raise errors[0]
-            if manager.registry.is_settled(layer):
-                return True
-        if time.monotonic() > deadline:
-            return False
+    try:
+        while True:
+            loop.exec()
+            if (settled := _settled(layer)) or time.monotonic() > deadline:
+                return settled
+    finally:
+        # What is raised holds this frame for as long as somebody looks at it.
+        poll.stop()
+
+
+def _settled(layer: Layer) -> bool:
+    """Say whether a layer is exact, or hidden; raise what it could not have."""
+    if not layer.visible:
+        return True
+    # Before that the errors may be those of the slice that was shown before.
+    if not layer.loaded:
+        return False
+    manager = _manager()
+    display = manager.registry.get(layer)
+    if display is not None and (errors := display.view.errors):
+        manager.tell_news()
+        raise _anew(errors[0])
+    return manager.registry.is_settled(layer)
+
+
+def _anew(error: BaseException) -> BaseException:
+    """Give the same error apart from the one that other threads hold.
+
+    They would hold all frames that it goes through, with what is of Qt in them, and
+    PySide deletes in the thread that lets go last, where Qt cannot stop a timer.
+    """
+    twin = type(error).__new__(type(error), *error.args)
+    twin.__dict__.update(error.__dict__)
+    twin.__cause__ = error.__cause__
+    return twin.with_traceback(error.__traceback__)
 
 
 def _can_hook(layer: Layer) -> bool:
@@ -173,9 +194,6 @@ def _hide_secrets(layer: Layer) -> None:
         private._source = layer.source.model_copy(update={"path": clean})
 
 
-_managers: list[DisplayManager] = []
-
-
 def _on_inserted(layer: Layer) -> None:
     """Let the duplicate of a layer show what that one shows."""
     _hide_secrets(layer)
@@ -184,8 +202,14 @@ def _on_inserted(layer: Layer) -> None:
         attach(layer, original.view.levels, label=original.label)
 
 
+@cache
+def _only_manager() -> DisplayManager:
+    return DisplayManager(shared_engine(), _hook, _on_inserted)
+
+
 def _manager() -> DisplayManager:
     """Give the manager of this process, made in the GUI thread on the first call."""
-    if not _managers or _managers[0].engine is not shared_engine():
-        _managers[:] = [DisplayManager(shared_engine(), _hook, _on_inserted)]
-    return _managers[0]
+    manager, engine = _only_manager(), shared_engine()
+    if manager.engine is not engine:
+        manager.show_from(engine)
+    return manager

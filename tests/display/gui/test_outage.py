@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +24,7 @@ from napari_omezarr.display import (
     wait_until_sharp,
 )
 from napari_omezarr.display.napari_hook import _manager
-from napari_omezarr.errors import StoreError
+from napari_omezarr.errors import AccessDeniedError, StoreError
 from napari_omezarr.pyramid import ArrayPixels, to_dask
 from napari_omezarr.store import RetryPolicy, open_store, run
 from quick_retries import IMPATIENT, PIXELS, QUICK, write_image
@@ -99,6 +101,25 @@ def test_an_outage_is_told_once_and_what_it_owes_comes_when_it_returns(
         assert layer.get_value((y, x)) == PIXELS[y, x]
     np.testing.assert_array_equal(np.asarray(layer.data), PIXELS)
     assert told == [notice]
+
+
+def test_nothing_of_the_window_is_held_by_the_threads_that_bring_chunks(
+    viewer: Any, http_server: FileServer, tmp_path: Path, told: list[Any]
+) -> None:
+    """PySide deletes in the thread that lets go last, where Qt stops no timer."""
+    http_server.fault(CHUNKS, Status(403), forever=True)
+    layer = layer_at(http_server, tmp_path, QUICK)
+    manager = _manager()
+    with pytest.raises(AccessDeniedError) as raised:
+        wait_until_sharp(layer)
+    kept = next(e for e in manager.registry.get(layer).view.errors)
+    assert raised.value is not kept
+    assert str(raised.value) == str(kept)
+    names = {frame.f_code.co_name for frame, _ in walk_tb(kept.__traceback__)}
+    assert not names & {"wait_until_sharp", sys._getframe().f_code.co_name}
+    use_engine(Engine())
+    assert _manager() is manager
+    assert manager.registry.get(layer) is None
 
 
 VOLUME = np.random.default_rng(0).integers(1, 60, (6, 32, 32), "u2")
