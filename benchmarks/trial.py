@@ -10,6 +10,7 @@ all the same. By hand (Enter starts it)::
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import resource
@@ -66,6 +67,9 @@ def main() -> None:
         task = prepared(arguments.kind, arguments.name, arguments.url)
         if arguments.kind == "read":
             _touch_memory()
+        # What the imports left to Python's collector, which runs when many objects
+        # were made, by whoever makes the last of them.
+        gc.collect()
         print(READY, end="", flush=True)
         sys.stdin.readline()
         if arguments.kind == "write":

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import os
 import zipfile
 
 import pytest
+from zarr.abc.store import RangeByteRequest
 
 from napari_omezarr import errors
 from napari_omezarr.location import Location
 from napari_omezarr.pyramid import ArrayPixels
-from napari_omezarr.store import RetryPolicy, at_most, open_store, run
+from napari_omezarr.store import RetryPolicy, for_decoding, open_store, run
 from napari_omezarr.store import http as http_backend
+from napari_omezarr.store.backend import at_most
 from quick_retries import QUICK, write_image
 from servers import faults
 from servers.wire import Answer, WireServer
@@ -77,8 +80,6 @@ def test_the_body_of_an_error_is_not_read_to_its_end(http_server, status, tmp_pa
 
 
 def test_a_part_that_is_longer_than_was_asked_for_is_not_read_to_its_end():
-    from zarr.abc.store import RangeByteRequest
-
     headers = {"Content-Range": "bytes 10-19/100"}
     with Long(has_length=False, **headers) as server:
         store = store_at(server.url)
@@ -189,3 +190,75 @@ def test_a_byte_now_and_then_is_no_answer(head, monkeypatch):
         store = open_store(Location.parse(server.url), retry=patience)
         answer = run(asyncio.wait_for(store.answers(["c/0"]), 20))["c/0"]
         assert isinstance(answer, errors.StoreTimeoutError)
+
+
+# A long body that is only decoded is written once, into memory of its own.
+
+LONG = 5 << 20
+
+
+async def only_decoded(work):
+    with for_decoding():
+        return await work
+
+
+@pytest.fixture
+def long_body(tmp_path):
+    body = os.urandom(LONG)
+    (tmp_path / "long.bin").write_bytes(body)
+    return body
+
+
+@pytest.mark.parametrize("wanted", [None, RangeByteRequest(7, LONG)])
+def test_a_long_body_is_a_view_of_memory_for_decoders_alone(
+    http_server, long_body, wanted
+):
+    expected = long_body if wanted is None else long_body[7:]
+    store = store_at(http_server.url)
+    found = run(only_decoded(store.read("long.bin", wanted)))
+    assert isinstance(found.body, memoryview)
+    assert found.body == expected
+    found = run(store.read("long.bin", wanted))
+    assert isinstance(found.body, bytes)
+    assert found.body == expected
+    assert len(http_server.requests) == 2
+    assert store.bytes_received == 2 * len(expected)
+
+
+@pytest.mark.parametrize("broken", [faults.Truncated(1 << 20), faults.Reset(1 << 20)])
+def test_a_long_body_that_breaks_off_is_asked_for_again(http_server, long_body, broken):
+    http_server.fault("/long.bin", broken)
+    store = store_at(http_server.url)
+    found = run(only_decoded(store.read("long.bin")))
+    assert found.body == long_body
+    assert len(http_server.requests) == 2
+
+
+@pytest.mark.parametrize("has_ranges", [True, False])
+def test_what_lies_in_a_file_is_read_by_decoders_first(
+    http_server, tmp_path, monkeypatch, has_ranges
+):
+    """Its directory is read for them, and is of use to everybody."""
+    monkeypatch.setattr(http_backend, "_LONG", 1)
+    folder = write_image(tmp_path / "source" / "a.zarr")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in folder.rglob("*"):
+            if file.is_file():
+                archive.write(file, file.relative_to(folder).as_posix())
+    body = (tmp_path / "a.zip").read_bytes()
+    if not has_ranges:
+        http_server.fault("/a.zip", faults.Status(200, body), forever=True)
+    store = store_at(f"{http_server.url}/a.zip")
+    chunk = run(only_decoded(store.read("0/c/0/0"))).body
+    assert chunk == (folder / "0/c/0/0").read_bytes()
+    answers = store.fetch(["zarr.json"])
+    assert answers["zarr.json"] == (folder / "zarr.json").read_bytes()
+
+
+def test_references_are_read_by_decoders_first(http_server, tmp_path, monkeypatch):
+    monkeypatch.setattr(http_backend, "_LONG", 1)
+    references = {"version": 1, "refs": {"0/c/0": "base64:AAEC", ".zgroup": "{}"}}
+    (tmp_path / "refs.json").write_text(json.dumps(references))
+    store = store_at(f"reference::{http_server.url}/refs.json")
+    assert run(only_decoded(store.read("0/c/0"))).body == bytes([0, 1, 2])
+    assert store.fetch([".zgroup"])[".zgroup"] == b"{}"

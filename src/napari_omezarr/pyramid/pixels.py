@@ -20,7 +20,7 @@ from zarr.storage import StorePath
 from napari_omezarr._io_loop import bounded_gather
 from napari_omezarr.errors import DamagedDataError, ObjectChangedError, StoreError
 from napari_omezarr.location import ARRAY_DOCUMENT
-from napari_omezarr.store import FIRST_BYTE, RemoteStore, at_most, run
+from napari_omezarr.store import FIRST_BYTE, RemoteStore, for_decoding, run
 
 from .array_document import is_of_document
 from .boxes import bounded, chunk_counts, chunk_parts, shape_of, touched
@@ -416,12 +416,13 @@ class ArrayPixels(Readable):
 
     async def _stored(self, part: ChunkPart, decoding: Decoding) -> tuple[Any, str]:
         """Give the bytes of a chunk, None if it is missing, and its name for errors."""
-        key = self._array.metadata.encode_chunk_key(part.chunk)
-        with at_most(decoding.longest):
-            body = await (self._array.store_path / key).get(buffer_prototype)
+        name = self._array.metadata.encode_chunk_key(part.chunk)
+        key = f"{self._array.store_path.path}/{name}".lstrip("/")
+        with for_decoding(decoding.longest):
+            body = await self.store.get(key, buffer_prototype)
         self._tell(part.chunk, there=body is not None)
         stored = None if body is None else body.as_numpy_array()
-        return stored, f"{self.address}/{key}"
+        return stored, f"{self.address}/{name}"
 
 
 def _respelled(array: zarr.AsyncArray[Any]) -> zarr.AsyncArray[Any] | None:

@@ -27,7 +27,7 @@ from napari_omezarr.errors import (
     StoreError,
     TruncatedBodyError,
 )
-from napari_omezarr.store import GetResult, take_over_presumptions
+from napari_omezarr.store import GetResult, for_decoding, take_over_presumptions
 
 from .boxes import ChunkPart, chunk_parts
 from .codecs import unchecked
@@ -492,7 +492,8 @@ class ShardReader:
         """Read an object and its index at once; None if it is longer than it can be."""
         # A range, as nothing else bounds what would come of an object gone wrong.
         most = self._most(shard)
-        found = await self._source.read(shard.key, RangeByteRequest(0, most))
+        with for_decoding():
+            found = await self._source.read(shard.key, RangeByteRequest(0, most))
         if found is None:
             self._keep(shard.key, None)
             return None, b""
@@ -609,7 +610,10 @@ class ShardReader:
             reading.done.add_done_callback(given_up)
         held = await self._budget.take(span.stop - span.start)
         try:
-            body = await self._source.read_part(key, span.start, span.stop, index.etag)
+            with for_decoding():
+                body = await self._source.read_part(
+                    key, span.start, span.stop, index.etag
+                )
             for reading in readings:
                 reading.done.remove_done_callback(given_up)
             await self._decode(key, memoryview(body), span.start, span.chunks)

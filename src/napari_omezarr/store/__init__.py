@@ -12,8 +12,8 @@ from .backend import (
     ListPage,
     ObjectMeta,
     RequestStats,
-    at_most,
     brief,
+    for_decoding,
     is_quiet,
 )
 from .cached import DiskCacheFacts, clear_disk_cache, disk_cache_facts, set_disk_cache
@@ -52,7 +52,6 @@ __all__ = [
     "RetryPolicy",
     "WritablePlace",
     "WritableStore",
-    "at_most",
     "brief",
     "bucket_address",
     "clear_disk_cache",
@@ -60,6 +59,7 @@ __all__ = [
     "corrected",
     "disk_cache_facts",
     "failure_of",
+    "for_decoding",
     "foreign_store",
     "is_quiet",
     "is_stored",

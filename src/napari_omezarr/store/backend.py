@@ -43,6 +43,7 @@ OBJECT_BYTES = 4 << 30
 # How many bytes what is read whole may have, before and after it is unpacked.
 
 _most: ContextVar[int] = ContextVar("napari_omezarr_most", default=OBJECT_BYTES)
+_decoded: ContextVar[bool] = ContextVar("napari_omezarr_decoded", default=False)
 
 
 @contextmanager
@@ -56,13 +57,34 @@ def at_most(count: int) -> Iterator[None]:
 
 
 @contextmanager
-def bounded_anew() -> Iterator[None]:
-    """Leave the bound of a chunk: what is read inside the block is not the chunk."""
-    token = _most.set(OBJECT_BYTES)
+def for_decoding(count: int = OBJECT_BYTES) -> Iterator[None]:
+    """Read inside the block, of so many bytes at most, what is only decoded.
+
+    A long body of the web is then a view of memory, filled as it comes: it is written
+    once, not twice, and in large pages. Such a view is no `bytes` but for decoders.
+    """
+    tokens = _most.set(min(count, _most.get())), _decoded.set(True)
     try:
         yield
     finally:
-        _most.reset(token)
+        _most.reset(tokens[0])
+        _decoded.reset(tokens[1])
+
+
+@contextmanager
+def bounded_anew() -> Iterator[None]:
+    """Leave what holds for a chunk: what is read inside the block is not the chunk."""
+    tokens = _most.set(OBJECT_BYTES), _decoded.set(False)
+    try:
+        yield
+    finally:
+        _most.reset(tokens[0])
+        _decoded.reset(tokens[1])
+
+
+def is_for_decoding() -> bool:
+    """Say whether what is read is only decoded."""
+    return _decoded.get()
 
 
 def most_bytes() -> int:
@@ -111,7 +133,7 @@ class GetResult:
     """An object, or a part of it, as it was read.
 
     ``etag`` names this state of the object, and ``size`` is the length of all of it in
-    bytes, if they are known.
+    bytes, if they are known. `for_decoding` lets a long body be a view of memory.
     """
 
     body: bytes = field(repr=False)

@@ -207,7 +207,7 @@ class S3Reader(S3Backend):
 
     async def listing(self, query: str) -> bytes:
         """Ask the bucket itself, with a query as it will be sent: what it holds."""
-        body = (await self._signed(S3Request("GET", "", query))).body or b""
+        body = bytes((await self._signed(S3Request("GET", "", query))).body or b"")
         if looks_like_html("", body):
             raise RequestFailed(reason=Reason.WEB_PAGE)
         return body

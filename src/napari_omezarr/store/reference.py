@@ -120,7 +120,7 @@ class ReferenceBackend(ObjectBackend):
             return _NOTHING
         self.stats.received += len(found.body)
         parsed: References | Exception
-        parsed = await outcome(asyncio.to_thread(make, found.body))
+        parsed = await outcome(asyncio.to_thread(make, bytes(found.body)))
         if isinstance(parsed, Exception):
             raise self._damaged()
         return parsed

@@ -133,9 +133,9 @@ def looks_like_html(key: str, body: bytes) -> bool:
     """Say whether a body is a page for people, judged by how it begins."""
     # The declared type is no help: many servers call a .zattrs a page, and some call
     # their pages nothing. JSON never begins with "<".
-    if b"<" not in body[:64]:
+    if b"<" not in bytes(body[:64]):
         return False
-    beginning = body[:512].lstrip().lower()
+    beginning = bytes(body[:512]).lstrip().lower()
     if key.endswith(".json") or key.rpartition("/")[2] in DOCUMENTS:
         return beginning.startswith(b"<")
     return beginning.startswith(_BEGINNINGS)

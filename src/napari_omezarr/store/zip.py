@@ -504,7 +504,7 @@ class ZipBackend(ObjectBackend):
         body = found.body
         begin = data_start(member, body)
         if begin + size > end:
-            body += (await self._bytes(end, begin + size)).body
+            body = b"".join((body, (await self._bytes(end, begin + size)).body))
         stored = body[begin - at :][:size]
         if len(stored) < _WORTH_A_THREAD:
             plain = _unpacked(member, stored)
