@@ -208,7 +208,7 @@ async def _read_view(
     response: aiohttp.ClientResponse, length: int, arrival: Arrival
 ) -> memoryview:
     """Take a body of a length that was said into memory of its own."""
-    memory = memoryview(np.empty(length, np.uint8))
+    memory = np.empty(length, np.uint8).data
     size = 0
     async for piece in response.content.iter_any():
         start, size = size, size + len(piece)
