@@ -77,6 +77,11 @@ def lengths_text(lengths: Sequence[float], units: Sequence[Any]) -> str:
     return ", ".join(f"{BY.join(parts)} {name}".strip() for name, parts in groups)
 
 
+def narrow_shape_text(shape: Sequence[int]) -> str:
+    """Say a shape without the spaces for which a narrow place has no room."""
+    return BY.strip().join(map(str, shape))
+
+
 def shape_text(shape: Sequence[int]) -> str:
     """Say a shape, with its axes in order."""
     return BY.join(f"{size:,}" for size in shape)

@@ -16,7 +16,7 @@ import numpy as np
 from ._io_loop import io_loop
 from .doors import guarded
 from .errors import OptionError
-from .metadata import Affine
+from .metadata import Affine, layer_affine, layer_options
 from .pyramid import (
     ArrayPixels,
     Cast,
@@ -452,37 +452,13 @@ def _matched(
 # Where napari shows a layer.
 
 
-def layer_options(affine: Affine) -> dict[str, Any]:
-    """Give the options that place a napari layer; those left out are napari's own.
-
-    ``scale`` is always the pixel size, so that whoever reads it gets it; what a scale
-    and a translation cannot say (rotation, shear, swapped axes) is in ``affine``,
-    which napari applies after them.
-    """
-    if affine.is_diagonal:
-        return {"scale": affine.scale, "translate": affine.translation}
-    matrix = np.eye(affine.ndim_in + 1)
-    matrix[:-1] = affine.matrix
-    matrix[:-1, :-1] /= affine.scale
-    return {"scale": affine.scale, "affine": matrix}
-
-
-def layer_affine(layer: Any) -> Affine:
+def affine_of_layer(layer: Any) -> Affine:
     """Give the map from an index of a layer's finest level to the world.
 
     Only public transforms of the ``napari.layers.Layer`` are used.
     """
-    ndim = layer.ndim
-    shear = np.asarray(layer.shear, dtype=float)
-    if shear.ndim == 1:
-        matrix = np.eye(ndim)
-        matrix[np.triu_indices(ndim, 1)] = shear
-        shear = matrix
-    scale = Affine.from_scale(np.asarray(layer.scale, dtype=float).tolist())
-    turn = Affine.from_linear(np.asarray(layer.rotate) @ shear)
-    shift = Affine.from_translation(np.asarray(layer.translate, dtype=float).tolist())
-    last = Affine.from_matrix(np.asarray(layer.affine.affine_matrix)[:-1])
-    return last @ shift @ turn @ scale
+    names = ("scale", "shear", "rotate", "translate", "affine")
+    return layer_affine({name: getattr(layer, name) for name in names}, layer.ndim)
 
 
 def napari_levels(
@@ -582,7 +558,7 @@ def as_placed(image: Any) -> Placed:
     arrays = list(image.data) if image.multiscale else [image.data]
     levels = tuple(as_pixels(array) for array in arrays)
     shapes = [pixels.shape for pixels in levels]
-    return Placed(levels, napari_levels(layer_affine(image), shapes))
+    return Placed(levels, napari_levels(affine_of_layer(image), shapes))
 
 
 # A region in one call, for scripts.

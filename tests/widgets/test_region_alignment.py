@@ -9,7 +9,7 @@ import pytest
 from napari.layers import Image
 
 from napari_omezarr.display import wait_until_sharp
-from napari_omezarr.region import as_placed, layer_affine
+from napari_omezarr.region import affine_of_layer, as_placed
 from napari_omezarr.widgets.region_box import Edges, cuts
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def middle(picture: np.ndarray) -> np.ndarray:
 )
 def test_the_place_of_a_layer_is_napari_s(place: dict[str, Any]) -> None:
     layer = Image(np.zeros((3, 4, 5)), **place)
-    affine = layer_affine(layer)
+    affine = affine_of_layer(layer)
     for index in RNG.integers(0, 50, (10, 3)):
         np.testing.assert_allclose(
             affine(index), layer.data_to_world(tuple(index)), rtol=1e-9, atol=1e-9

@@ -77,9 +77,6 @@ class CopyProgress:
     all_bytes: int
 
 
-_AGREE = "Sign in as somebody who may list it, or agree to that (accept_refused)."
-
-
 @dataclass(frozen=True, slots=True)
 class Copied:
     """A finished copy: what was copied now, and how many objects were there before."""
@@ -205,7 +202,7 @@ class CopyRun:
         )
         await self._copy_all(i for i in self._waiting if not is_document(i.name))
         if not accept_refused:
-            refuse_presumed(began, "copied", _AGREE)
+            refuse_presumed(began, "copied")
         # The root's document comes last of all: until then it is no image to a reader.
         documents = [item for item in self._waiting if is_document(item.name)]
         for depth in sorted({d.name.count("/") for d in documents}, reverse=True):

@@ -158,7 +158,6 @@ def thumbnail(
     from napari_omezarr.browsing import thumbnail as drawn
     from napari_omezarr.errors import (
         OptionError,
-        TargetExistsError,
         UnsupportedDataError,
     )
 
@@ -166,9 +165,7 @@ def thumbnail(
     if file.suffix.lower() not in Image.registered_extensions():
         sentence = f"{file.name} is no name of a picture."
         raise OptionError(sentence, action="Choose one that ends in .png.")
-    if file.exists() and not force:
-        sentence = f"{file} is there already."
-        raise TargetExistsError(sentence, action="Choose another name, or --force.")
+    _refuse_existing(file, force=force)
     picture = drawn(place)
     if picture.pixels is None:
         raise UnsupportedDataError(picture.sentence, url=place.display)
@@ -385,13 +382,19 @@ def _chosen(place: Location, name: str | None) -> StoredTable:
     return found
 
 
-def _write(file: Path, body: bytes, *, force: bool) -> None:
-    from napari_omezarr.atomic_file import replacing
-    from napari_omezarr.errors import StoreError, TargetExistsError
+def _refuse_existing(file: Path, *, force: bool) -> None:
+    from napari_omezarr.errors import TargetExistsError
 
     if file.exists() and not force:
         sentence = f"{file} is there already."
         raise TargetExistsError(sentence, action="Choose another name, or --force.")
+
+
+def _write(file: Path, body: bytes, *, force: bool) -> None:
+    from napari_omezarr.atomic_file import replacing
+    from napari_omezarr.errors import StoreError
+
+    _refuse_existing(file, force=force)
     try:
         with replacing(file) as fresh:
             fresh.write_bytes(body)

@@ -210,11 +210,22 @@ def by_axis(name: str, text: str, kind: Callable[[str], Any]) -> dict[str, Any]:
 @contextmanager
 def saving(label: str) -> Iterator[dict[str, Any]]:
     """Give a save its progress bar; Ctrl-C ends it in a state that can be resumed."""
+    with counting(label) as running:
+
+        def tell(progress: Progress) -> None:
+            running["progress"](progress.done, progress.total)
+
+        yield {**running, "progress": tell}
+
+
+@contextmanager
+def counting(label: str) -> Iterator[dict[str, Any]]:
+    """Give what tells how much is done, of how much, a bar; Ctrl-C ends it."""
     cancel = Event()
     with progress_bar(label) as show, interrupted_by(cancel.set):
 
-        def tell(progress: Progress) -> None:
-            show(progress.done / max(1, progress.total))
+        def tell(done: int, of: int) -> None:
+            show(done / max(1, of))
 
         yield {"progress": tell, "cancel": cancel}
 

@@ -8,7 +8,7 @@ import click
 
 from .options import (
     PLACE,
-    interrupted_by,
+    counting,
     location_of,
     of_target,
     place_options,
@@ -19,7 +19,7 @@ from .options import (
     split_options,
     target_options,
 )
-from .output import echo, json_option, plain, print_json, progress_bar
+from .output import echo, json_option, plain, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -127,17 +127,10 @@ def rechunk(source: str, target: str, as_json: bool, **said: Any) -> None:
 def _pack(
     here: Location, there: Location, choices: PackChoices, *, as_json: bool
 ) -> None:
-    from threading import Event
-
     from napari_omezarr.upkeep import repack_store
 
-    cancel = Event()
-    with progress_bar(f"Packing {here.name}") as show, interrupted_by(cancel.set):
-
-        def tell(done: int, of: int) -> None:
-            show(done / max(1, of))
-
-        packed = repack_store(here, there, choices, progress=tell, cancel=cancel)
+    with counting(f"Packing {here.name}") as running:
+        packed = repack_store(here, there, choices, **running)
     if as_json:
         facts = {"objects": packed.objects, "bytes": packed.bytes}
         print_json({"address": packed.address} | facts)
@@ -187,17 +180,10 @@ def doctor(
 
 
 def _scanned(place: Location) -> list[Ailment]:
-    from threading import Event
-
     from napari_omezarr.upkeep import scan
 
-    cancel = Event()
-    with progress_bar(f"Scanning {place.name}") as show, interrupted_by(cancel.set):
-
-        def tell(done: int, of: int) -> None:
-            show(done / max(1, of))
-
-        return scan(place, tell, cancel)
+    with counting(f"Scanning {place.name}") as running:
+        return scan(place, **running)
 
 
 def _row(ailment: Ailment) -> dict[str, Any]:

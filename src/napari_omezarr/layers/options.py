@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_omezarr.errors import OptionError
-from napari_omezarr.metadata import Axis, normalized_unit
+from napari_omezarr.metadata import Axis, layer_options, normalized_unit
 from napari_omezarr.pyramid import (
     Cast,
     ChannelsLast,
@@ -20,7 +20,6 @@ from napari_omezarr.pyramid import (
     fits,
     to_dask,
 )
-from napari_omezarr.region import layer_options
 from napari_omezarr.tables import UNREAD
 
 from .spec import LayerSpec, is_range_of_a_type, label_type, makeshift_limits

@@ -95,14 +95,19 @@ class LayerSpec:
         object.__setattr__(self, "options", options)
 
     @property
+    def record(self) -> dict[str, Any]:
+        """What the layer's metadata know of the image that it shows."""
+        known: dict[str, Any] = self.options.get("metadata", {}).get("omezarr", {})
+        return known
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What had to be tolerated, as the layer's metadata have it."""
-        known = self.options.get("metadata", {}).get("omezarr", {})
-        return tuple(known.get("warnings", ()))
+        return tuple(self.record.get("warnings", ()))
 
     def warned(self, *sentences: str, **options: Any) -> LayerSpec:
         """Give the same layer with other options, and with more to say of it."""
-        metadata = {**self.options["metadata"]["omezarr"]}
+        metadata = {**self.record}
         metadata["warnings"] = list(dict.fromkeys((*self.warnings, *sentences)))
         options["metadata"] = {**self.options["metadata"], "omezarr": metadata}
         return dataclasses.replace(self, options={**self.options, **options})

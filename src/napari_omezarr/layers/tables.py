@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_omezarr.errors import ImageChoiceError, OMEZarrError, OptionError
-from napari_omezarr.metadata import Affine, normalized_unit, unit_size
+from napari_omezarr.metadata import Affine, layer_options, normalized_unit, unit_size
 from napari_omezarr.plain_text import plain
 from napari_omezarr.reading import ReadOptions, read
-from napari_omezarr.region import layer_options
 from napari_omezarr.tables import (
     FEATURES,
     GROUP,
@@ -127,7 +126,7 @@ def _with_features(layer: LayerSpec) -> LayerSpec:
     columns, said = read_features(layer.features)
     if not columns:
         return layer.warned(said) if said else layer
-    metadata = {**layer.options["metadata"]["omezarr"]}
+    metadata = {**layer.record}
     metadata.pop(UNREAD, None)
     options = {
         **layer.options,

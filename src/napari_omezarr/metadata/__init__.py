@@ -1,6 +1,6 @@
 """OME-Zarr documents of every version as frozen values; no I/O, no zarr."""
 
-from .affine import Affine
+from .affine import Affine, layer_affine, layer_options
 from .axes import (
     TIMES,
     channel_axis,
@@ -68,6 +68,8 @@ __all__ = [
     "is_rgb",
     "is_usable_path",
     "known_unit",
+    "layer_affine",
+    "layer_options",
     "load_json",
     "names_a_kind",
     "normalized_unit",

@@ -1,14 +1,14 @@
-"""Affine maps between coordinate systems, as values."""
+"""Affine maps between coordinate systems, and in the words of napari's layers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -187,3 +187,101 @@ class Affine:
             raise ValueError(f"axis {axis} cannot be taken apart from the others")
         matrix = np.delete(np.delete(self.matrix, axis, axis=1), output, axis=0)
         return Affine.from_matrix(matrix)
+
+
+# The words that napari has for the place of a layer.
+
+
+def layer_options(affine: Affine) -> dict[str, Any]:
+    """Give the options that place a napari layer; those left out are napari's own.
+
+    ``scale`` is always the pixel size, so that whoever reads it gets it; what a scale
+    and a translation cannot say (rotation, shear, swapped axes) is in ``affine``,
+    which napari applies after them.
+    """
+    if affine.is_diagonal:
+        return {"scale": affine.scale, "translate": affine.translation}
+    matrix = np.eye(affine.ndim_in + 1)
+    matrix[:-1] = affine.matrix
+    matrix[:-1, :-1] /= affine.scale
+    return {"scale": affine.scale, "affine": matrix}
+
+
+def layer_affine(options: Mapping[str, Any], ndim: int) -> Affine:
+    """Compose the transforms of a layer into one map, N x (N+1).
+
+    ``scale``, ``shear``, ``rotate``, ``translate`` apply in this order, and then
+    ``affine``; each may be absent, or shorter than the layer (whose RGB axis does not
+    count), in which case it is about the last axes.
+    """
+    linear = (
+        _embedded(_rotation(options.get("rotate")), ndim)
+        @ _embedded(_shear(options.get("shear")), ndim)
+        @ _embedded(np.diag(_numbers(options.get("scale"))), ndim)
+    )
+    offset = np.zeros(ndim)
+    translate = _numbers(options.get("translate"))
+    offset[ndim - len(translate) :] = translate
+    own = Affine.from_matrix(np.hstack([linear, offset[:, None]]))
+    outer = _matrix(options.get("affine"), ndim)
+    return own if outer is None else outer @ own
+
+
+def _numbers(value: Any) -> list[float]:
+    return [] if value is None else [float(v) for v in np.ravel(value)]
+
+
+def _rotation(rotate: Any) -> np.ndarray:
+    """Make a matrix: napari takes an angle in degrees, or the matrix itself."""
+    if rotate is None:
+        return np.eye(0)
+    array = np.asarray(rotate, dtype=float)
+    if array.ndim == 2:
+        return array
+    if array.ndim == 1:
+        return _yaw_pitch_roll(array)
+    angle = np.deg2rad(float(array))
+    cosine, sine = np.cos(angle), np.sin(angle)
+    return np.array([[cosine, -sine], [sine, cosine]])
+
+
+def _yaw_pitch_roll(angles: np.ndarray) -> np.ndarray:
+    alpha, beta, gamma = np.deg2rad(angles)
+    yaw, pitch, roll = np.eye(3), np.eye(3), np.eye(3)
+    yaw[:2, :2] = _rotation(np.rad2deg(alpha))
+    turn = _rotation(np.rad2deg(beta))
+    pitch[np.ix_([0, 2], [0, 2])] = turn.T
+    roll[1:, 1:] = _rotation(np.rad2deg(gamma))
+    matrix: np.ndarray = yaw @ pitch @ roll
+    return matrix
+
+
+def _shear(shear: Any) -> np.ndarray:
+    """Make a matrix: napari takes the upper triangle as a vector, or the matrix."""
+    if shear is None:
+        return np.eye(0)
+    array = np.asarray(shear, dtype=float)
+    if array.ndim == 2:
+        return array
+    ndim = (1 + round(np.sqrt(1 + 8 * array.size))) // 2
+    matrix = np.eye(ndim)
+    matrix[np.triu_indices(ndim, 1)] = array
+    return matrix
+
+
+def _embedded(matrix: np.ndarray, ndim: int) -> np.ndarray:
+    full = np.eye(ndim)
+    count = min(len(matrix), ndim)
+    if count:
+        full[ndim - count :, ndim - count :] = matrix[-count:, -count:]
+    return full
+
+
+def _matrix(value: Any, ndim: int) -> Affine | None:
+    if value is None:
+        return None
+    matrix = np.asarray(getattr(value, "affine_matrix", value), dtype=float)
+    count = matrix.shape[1] - 1
+    full = np.eye(ndim + 1)
+    full[ndim - count :, ndim - count :] = matrix[: count + 1][-(count + 1) :]
+    return Affine.from_matrix(full[:-1])

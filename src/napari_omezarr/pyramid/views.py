@@ -16,7 +16,22 @@ if TYPE_CHECKING:
     from .pixels import Pixels
 
 
-class FixedAxes(Readable):
+class _Reshaped(Readable):
+    """Other pixels with more axes of length 1, or fewer; `source_box` says where."""
+
+    source: Pixels
+
+    async def read(self, bounds: Bounds) -> np.ndarray:
+        """Read a box, on the I/O loop."""
+        box = await self.source.read(self.source_box(bounds))
+        return box.reshape(shape_of(bounds))
+
+    def source_box(self, bounds: Bounds) -> Bounds:
+        """Give where a box lies in the source."""
+        raise NotImplementedError
+
+
+class FixedAxes(_Reshaped):
     """Other pixels with some axes held at one index; these vanish from the shape."""
 
     def __init__(self, pixels: Pixels, fixed: dict[int, int]) -> None:
@@ -32,11 +47,6 @@ class FixedAxes(Readable):
 
     def __repr__(self) -> str:
         return f"<FixedAxes {self.fixed} of {self.source!r}>"
-
-    async def read(self, bounds: Bounds) -> np.ndarray:
-        """Read a box of the kept axes, on the I/O loop."""
-        box = await self.source.read(self.source_box(bounds))
-        return box.reshape(shape_of(bounds))
 
     def source_box(self, bounds: Bounds) -> Bounds:
         """Give where a box lies in the source."""
@@ -120,7 +130,7 @@ class ChannelsLast(Readable):
         return (*rest, sizes[self.channel_axis])
 
 
-class LeadingAxes(Readable):
+class LeadingAxes(_Reshaped):
     """Other pixels with axes of length 1 in front, for what shows planes only."""
 
     def __init__(self, pixels: Pixels, count: int) -> None:
@@ -134,11 +144,6 @@ class LeadingAxes(Readable):
 
     def __repr__(self) -> str:
         return f"<LeadingAxes of {self.source!r}>"
-
-    async def read(self, bounds: Bounds) -> np.ndarray:
-        """Read a box, on the I/O loop."""
-        box = await self.source.read(self.source_box(bounds))
-        return box.reshape(shape_of(bounds))
 
     def source_box(self, bounds: Bounds) -> Bounds:
         """Give where a box lies in the source."""

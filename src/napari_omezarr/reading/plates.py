@@ -55,6 +55,7 @@ _WELLS_TRIED = (1, 2, 8, 64)
 """How many wells are asked at once while none before had an image."""
 _REQUESTS = 12
 """How many requests opening a plate over a network may take, whatever its size."""
+_NO_WELL = "The plate lists no well in these rows and columns."
 _MOST_WELLS = 400
 """How many wells are looked at in advance where that takes no requests."""
 _MOST_FIELDS = 1000
@@ -93,8 +94,7 @@ def with_chosen_wells(
 
     kept = with_wells(body, is_wanted)
     if kept is None:
-        msg = "The plate lists no well in these rows and columns."
-        raise OptionError(msg, url=opening.location.display)
+        raise OptionError(_NO_WELL, url=opening.location.display)
     found = parse_node(plate.path, {key: kept}, plate.zarr_format)
     return found if isinstance(found, GroupNode) else plate
 
@@ -121,8 +121,7 @@ def chosen_wells(opening: Opening, kind: Plate) -> Plate:
         rows = sorted({well.row for well in wells})
         columns = sorted({well.column for well in wells})
     if not wells:
-        msg = "The plate lists no well in these rows and columns."
-        raise OptionError(msg, url=opening.location.display)
+        raise OptionError(_NO_WELL, url=opening.location.display)
     return _with_places(kind, wells, rows, columns)
 
 

@@ -22,6 +22,7 @@ from .foreign import ForeignStore, foreign_store, is_zarr, location_of, store_an
 from .local import is_stored
 from .open import (
     is_zip_file,
+    not_writable,
     open_buckets,
     open_lister,
     open_store,
@@ -66,6 +67,7 @@ __all__ = [
     "is_zarr",
     "is_zip_file",
     "location_of",
+    "not_writable",
     "open_buckets",
     "open_lister",
     "open_store",

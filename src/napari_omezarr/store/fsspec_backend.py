@@ -20,7 +20,7 @@ from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteReques
 
 from napari_omezarr._io_loop import outcome
 from napari_omezarr.atomic_file import PARTIAL
-from napari_omezarr.errors import OptionError, SignInNeededError, StoreError
+from napari_omezarr.errors import SignInNeededError, StoreError
 
 from .absence import NO_FILE
 from .backend import (
@@ -40,7 +40,13 @@ from .backend import (
     span,
 )
 from .error_mapping import ErrorContext, Reason, RequestFailed, translate
-from .filesystems import SharedFilesystem, is_absence, shared_filesystem, status_of
+from .filesystems import (
+    SharedFilesystem,
+    is_absence,
+    require,
+    shared_filesystem,
+    status_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Mapping
@@ -377,13 +383,8 @@ def _as_files_on_the_web(location: Location, retry: RetryPolicy) -> ObjectBacken
 
 
 def _signed_in(location: Location) -> Any:
-    driver = DRIVERS[location.protocol]
-    if find_spec(driver) is None:
-        raise OptionError(
-            f"{location.display} needs {driver}, which is not installed.",
-            action=f"Run: pip install 'napari-omezarr[{EXTRAS[location.protocol]}]'",
-            url=location.display,
-        )
+    protocol = location.protocol
+    require(DRIVERS[protocol], EXTRAS[protocol], location.display)
     try:
         return fsspec.filesystem(location.protocol, **_options(location))
     except ValueError:  # adlfs, when nothing names an account

@@ -461,11 +461,7 @@ def _writable_backend(
         return S3Writer(session, bucket.path, access)
     fsspec_writes = ("gs", "az", "memory", "sftp", "webdav+http", "webdav+https")
     if location.protocol not in fsspec_writes or location.through:
-        raise OptionError(
-            f"Nothing can be saved to {location.display}.",
-            action="Choose a folder of this computer, or an object store.",
-            url=location.display,
-        )
+        raise not_writable(location)
     from .fsspec_backend import FsspecBackend, WebdavBackend, filesystem_of
 
     filesystem = filesystem_of(location)
@@ -520,3 +516,12 @@ async def presigned(location: Location, seconds: int = 3600) -> str:
     )
     signer.add_auth(request)
     return str(request.url)
+
+
+def not_writable(address: Location) -> OptionError:
+    """Say that a place takes nothing."""
+    return OptionError(
+        f"Nothing can be saved to {address.display}.",
+        action="Choose a folder of this computer, or an object store.",
+        url=address.display,
+    )

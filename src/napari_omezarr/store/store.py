@@ -686,7 +686,10 @@ def presumed_since(when: float) -> tuple[str, ...]:
     )
 
 
-def refuse_presumed(when: float, doing: str, action: str) -> None:
+AGREE = "Sign in as somebody who may list it, or agree to that (accept_refused)."
+
+
+def refuse_presumed(when: float, doing: str, action: str = AGREE) -> None:
     """Refuse to go on where chunks were presumed missing since a moment.
 
     Raises

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from napari_omezarr.errors import (
 from napari_omezarr.metadata import Affine
 
 from .nodes import TableDocuments, TableNode, below
-from .table import Table, column_of, free_name, pyarrow_module, whole
+from .table import Table, column_of, free_name, parquet_table, pyarrow_module, whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -344,13 +343,7 @@ def _columns(documents: TableDocuments, path: str, url: str) -> dict[str, Any]:
     if not bodies:
         sentence = f"There is no {path.rpartition('/')[2]} in {url}."
         raise NodeNotFoundError(sentence, url=url)
-    parquet = pyarrow_module("pyarrow.parquet", url)
-    arrow = pyarrow_module("pyarrow", url)
-    try:
-        parts = [parquet.read_table(io.BytesIO(body)) for body in bodies if body]
-        table = arrow.concat_tables(parts, promote_options="permissive")
-    except (ValueError, OSError):  # pyarrow's errors are both
-        raise MetadataError("This is no Parquet table", url=url) from None
+    table = parquet_table([body for body in bodies if body], url)
     kept = [n for n in dict.fromkeys(table.column_names) if n not in _AFTER_INDEX]
     return {name: table.column(name).to_numpy() for name in kept}
 

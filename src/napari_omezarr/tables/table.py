@@ -264,6 +264,27 @@ def _column(texts: Sequence[str]) -> np.ndarray:
         return np.array(stripped, dtype=object)
 
 
+def parquet_table(bodies: Sequence[bytes], url: str) -> Any:
+    """Read the files of a Parquet table as one of pyarrow's, one below the other.
+
+    Raises
+    ------
+    UnsupportedDataError
+        There is no pyarrow.
+    MetadataError
+        One cannot be read.
+    """
+    arrow = pyarrow_module("pyarrow", url)
+    parquet = pyarrow_module("pyarrow.parquet", url)
+    try:
+        parts = [parquet.read_table(io.BytesIO(body)) for body in bodies]
+        if len(parts) == 1:
+            return parts[0]
+        return arrow.concat_tables(parts, promote_options="permissive")
+    except (ValueError, OSError):  # pyarrow's errors are both
+        raise MetadataError("This is no Parquet table", url=url) from None
+
+
 def pyarrow_module(name: str, url: str) -> Any:
     """Import a module of pyarrow, which is optional.
 
@@ -279,11 +300,7 @@ def pyarrow_module(name: str, url: str) -> Any:
 
 
 def _from_parquet(body: bytes, url: str) -> Columns:
-    parquet = pyarrow_module("pyarrow.parquet", url)
-    try:
-        table = parquet.read_table(io.BytesIO(body))
-    except (ValueError, OSError):  # pyarrow's errors are both
-        raise MetadataError("This is no Parquet table", url=url) from None
+    table = parquet_table([body], url)
     names = list(dict.fromkeys(table.column_names))
     return {name: column_of(table.column(name).to_numpy()) for name in names}
 

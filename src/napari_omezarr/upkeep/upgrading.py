@@ -28,6 +28,7 @@ from napari_omezarr.writing import (
     check_not_open,
     claim_of,
     default_shards,
+    encoded,
     inline,
     journal_digest,
     open_hierarchy,
@@ -106,7 +107,7 @@ def upgrade(location: Location, version: str = "0.5") -> Upgraded:
     hierarchy = open_hierarchy(location)
     nodes = read_tree(location)
     documents = _documents(location, nodes, version)
-    fresh = {doc.key: _encoded(doc.content) for doc in documents}
+    fresh = {doc.key: encoded(doc.content) for doc in documents}
     old = {
         node.key(name): None
         for node in reversed([*nodes.values()])
@@ -329,7 +330,3 @@ def _axes(nodes: Mapping[str, StoredNode]) -> dict[str, Sequence[Axis]]:
                 for dataset in multiscale.datasets:
                     found[join_path(node.path, dataset.path)] = multiscale.axes
     return found
-
-
-def _encoded(content: Mapping[str, Any]) -> bytes:
-    return json.dumps(content, indent=2, ensure_ascii=False).encode()

@@ -161,8 +161,7 @@ def with_options(spec: LayerSpec, asked: OpenOptions) -> LayerSpec:
 
 def _refuse(spec: LayerSpec, asked: OpenOptions) -> None:
     """Raise for what would need other data, or is no type that there is."""
-    known = spec.options.get("metadata", {}).get("omezarr", {})
-    url = str(known.get("address", ""))
+    url = str(spec.record.get("address", ""))
     if asked.layer_type not in (None, "image", "labels"):
         msg = f"An OME-Zarr holds images and labels and no {asked.layer_type}."
         raise OptionError(msg, action="Leave layer_type out.", url=url)

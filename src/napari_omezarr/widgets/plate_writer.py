@@ -33,6 +33,7 @@ from .background_save import Saving, explained
 from .fields import show_focus
 from .qt_async import Task
 from .save_widgets import SaveProgress, SaveTarget, sentence_label
+from .save_work import open_saved
 from .viewer_layers import bare_layers, image_address, layer_data
 
 if TYPE_CHECKING:
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from napari_omezarr.writing import Progress, Saved
 
     from .background_save import Work
-    from .open import Opened
 
 _COLUMNS = ("Image", "Well", "Field", "Acquisition")
 _AUTOMATIC = "automatic"
@@ -278,7 +278,7 @@ class PlateWriter(QWidget):
     def open_plate(self) -> None:
         """Open the plate that was written."""
         if self._place is not None:
-            self._start(Task(partial(_opened_plate, self._place)), "Opening …")
+            self._start(Task(partial(open_saved, self._place)), "Opening …")
 
     def _say(self, text: str) -> None:
         self.message.setText(plain(text))
@@ -376,9 +376,3 @@ def _file_rows(table: Path) -> tuple[PlateRow, ...]:
         )
         for row in plate_rows(table)
     )
-
-
-def _opened_plate(place: Location) -> Opened:
-    from .open import open_place
-
-    return open_place(place)

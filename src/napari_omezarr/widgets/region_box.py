@@ -18,14 +18,14 @@ from qtpy.QtWidgets import (
 from superqt import QRangeSlider
 
 from napari_omezarr.errors import OptionError
+from napari_omezarr.metadata import layer_options
 from napari_omezarr.plain_text import plain
 from napari_omezarr.region import (
     Placed,
+    affine_of_layer,
     as_placed,
     corners,
     crop_affine,
-    layer_affine,
-    layer_options,
 )
 
 from .viewer_layers import bare_layers, image_address, record_of
@@ -165,7 +165,7 @@ def shown_axes(viewer: ViewerModel, layer: Layer) -> tuple[int, ...]:
 
 def current_index(viewer: ViewerModel, layer: Layer) -> tuple[int, ...]:
     """Return the pixel of a layer's finest level at which its hidden axes are cut."""
-    inverse = layer_affine(layer).inverse()
+    inverse = affine_of_layer(layer).inverse()
     index = np.rint(inverse(_world(viewer, layer, viewer.dims.point))).astype(int)
     return tuple(index.clip(0, np.asarray(finest_shape(layer)) - 1).tolist())
 
@@ -211,7 +211,7 @@ def _canvas_edges(viewer: ViewerModel, layer: Layer) -> np.ndarray:
     points = np.tile(np.asarray(viewer.dims.point, dtype=float), (4, 1))
     for number, signs in enumerate(((-1, -1), (-1, 1), (1, -1), (1, 1))):
         points[number, list(viewer.dims.displayed)] = centre + reach * signs
-    edges = layer_affine(layer).inverse()(_world(viewer, layer, points)) + 0.5
+    edges = affine_of_layer(layer).inverse()(_world(viewer, layer, points)) + 0.5
     ends: np.ndarray = np.stack(
         [np.floor(edges.min(axis=0)), np.ceil(edges.max(axis=0))], axis=1
     )
@@ -511,7 +511,7 @@ def axis_ranges(layer: Layer) -> list[AxisRange]:
     Positions are the world's, as the status bar says them; of an image that is turned
     they are lengths from its corner.
     """
-    affine = layer_affine(layer)
+    affine = affine_of_layer(layer)
     scale = np.asarray(affine.scale)
     origin = np.asarray(affine.translation) - scale / 2
     if not affine.is_diagonal:

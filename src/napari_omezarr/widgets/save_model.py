@@ -9,7 +9,7 @@ from enum import Enum, unique
 from typing import TYPE_CHECKING, Any
 
 from napari_omezarr.errors import OptionError
-from napari_omezarr.plain_text import BY, bytes_text
+from napari_omezarr.plain_text import bytes_text, narrow_shape_text
 from napari_omezarr.user_files import configuration_folder, read_json, write_json
 
 if TYPE_CHECKING:
@@ -172,22 +172,18 @@ def automatic_texts(plan: Plan) -> dict[str, str]:
     """
     image = plan.images[0]
     first = image.levels[0]
-    step = _narrow(image.levels[1].step) if len(image.levels) > 1 else ""
+    step = narrow_shape_text(image.levels[1].step) if len(image.levels) > 1 else ""
     labels = next((one for one in plan.images if one.is_label), None)
     return {
         "levels": str(len(image.levels)),
         "factors": step,
-        "chunks": _narrow(first.chunks),
-        "shards": _narrow(first.shards) if first.shards else NONE,
+        "chunks": narrow_shape_text(first.chunks),
+        "shards": narrow_shape_text(first.shards) if first.shards else NONE,
         "codec": image.codec.name,
         "label_codec": labels.codec.name if labels is not None else "",
         "level": str(image.codec.level),
         "name": image.spec.name,
     }
-
-
-def _narrow(sizes: Sequence[int]) -> str:
-    return BY.strip().join(map(str, sizes))
 
 
 def warnings_text(plan: Plan) -> str:

@@ -261,7 +261,7 @@ def _show(viewer: ViewerModel, session: Session, outcome: Future[list[Found]]) -
 
 def _made(opened: Opened, wishes: Mapping[int, SessionLayer]) -> dict[int, Layer]:
     """Make those layers of what was opened that are wished for."""
-    specs = {_identity(_record(spec)): spec for spec in opened.specs}
+    specs = {_identity(spec.record): spec for spec in opened.specs}
     chosen: dict[int, LayerSpec] = {}
     for number, wish in wishes.items():
         spec = specs.get(_wanted(wish))
@@ -277,11 +277,6 @@ def _made(opened: Opened, wishes: Mapping[int, SessionLayer]) -> dict[int, Layer
     with source_of(opened.reading.location):
         layers = make_layers([replace(opened, specs=tuple(chosen.values()))])
     return dict(zip(chosen, layers, strict=False))
-
-
-def _record(spec: LayerSpec) -> dict[str, Any]:
-    record: dict[str, Any] = spec.options["metadata"]["omezarr"]
-    return record
 
 
 def _identity(record: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -147,7 +147,7 @@ class ShowAgainForm(QDialog):
         self.message.hide()
         self._every = outcome.result()
         for spec in self._every:
-            record = spec.options["metadata"]["omezarr"]
+            record = spec.record
             channel = record.get("channel")
             if isinstance(channel, int):
                 self._specs[channel] = spec
@@ -184,7 +184,7 @@ class ShowAgainForm(QDialog):
         if self.kind.value == is_now or layer not in self._viewer.layers:
             return
         wanted = _identity(record_of(layer))
-        spec = next((s for s in self._every if _identity(_record(s)) == wanted), None)
+        spec = next((s for s in self._every if _identity(s.record) == wanted), None)
         if spec is None:
             return
         try:
@@ -219,11 +219,6 @@ def _reading_of(layer: Layer) -> Callable[[], tuple[LayerSpec, ...]]:
         "coordinate_system": record.get("coordinate_system"),
     }
     return partial(read_as, image_place(layer), options)
-
-
-def _record(spec: LayerSpec) -> dict[str, Any]:
-    record: dict[str, Any] = spec.options["metadata"]["omezarr"]
-    return record
 
 
 def _identity(record: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -301,7 +296,7 @@ def _take_places(
     if error is not None:
         show_error(str(error))
         return
-    specs = {_identity(_record(spec)): spec for spec in outcome.result()}
+    specs = {_identity(spec.record): spec for spec in outcome.result()}
     still = [layer for layer in layers if layer in viewer.layers]
     if by_itself and any(map(is_edited, still)):  # meanwhile
         return
@@ -392,7 +387,7 @@ def _place(layers: Sequence[Layer], outcome: Future[tuple[LayerSpec, ...]]) -> N
     if error is not None:
         show_error(explained(error))
         return
-    specs = {_identity(_record(spec)): spec for spec in outcome.result()}
+    specs = {_identity(spec.record): spec for spec in outcome.result()}
     for layer in layers:
         spec = specs.get(_identity(record_of(layer)))
         if spec is not None:

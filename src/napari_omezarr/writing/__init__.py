@@ -17,7 +17,7 @@ from .editing import (
 )
 from .encode import ZarrDocument
 from .engine import Progress
-from .existing import ome_block, open_existing
+from .existing import encoded, ome_block, open_existing
 from .from_arrays import Channels, Grid, channel_displays, describe_array, finite_number
 from .from_layers import describe, is_array, read_origin
 from .hierarchy import (
@@ -84,6 +84,7 @@ __all__ = [
     "describe",
     "describe_array",
     "discard_labels",
+    "encoded",
     "extended",
     "finite_number",
     "go_beside",

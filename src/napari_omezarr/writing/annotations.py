@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from napari_omezarr.errors import UnsupportedDataError
-from napari_omezarr.metadata import Affine
+from napari_omezarr.metadata import Affine, layer_affine
 from napari_omezarr.tables import (
     GROUP,
     LOOKS,
@@ -29,7 +29,7 @@ from napari_omezarr.tables import (
 
 from .encode import ZarrDocument, group_documents, zarr_format
 from .hierarchy import is_document, root_keys
-from .image_spec import layer_affine, named_axes
+from .image_spec import named_axes
 from .rendering import INDEX, NAPARI, folder_name, label_columns, label_properties
 
 if TYPE_CHECKING:

@@ -108,11 +108,7 @@ class LocalTarget:
                 return None
             if self._is_replaceable():
                 return size_of(self.path)
-        raise TargetExistsError(
-            f"{self.address} is there, and it is no OME-Zarr.",
-            action="Choose another name.",
-            url=self.address,
-        )
+        raise _no_image(self.address)
 
     switching = False
     notes: tuple[str, ...] = ()
@@ -242,6 +238,11 @@ class ArchiveTarget(LocalTarget):
 
     def _is_replaceable(self) -> bool:
         return self.path.is_file()
+
+
+def _no_image(address: str) -> TargetExistsError:
+    sentence = f"{address} is there, and it is no OME-Zarr."
+    return TargetExistsError(sentence, action="Choose another name.", url=address)
 
 
 def _is_there(path: Path) -> bool:
@@ -482,11 +483,7 @@ class InPlaceTarget:
             return StoredSize.of(without_replacements(self._hierarchy.sizes(self.path)))
         if self.unfinished():
             return None
-        raise TargetExistsError(
-            f"{self.address} is there, and it is no OME-Zarr.",
-            action="Choose another name.",
-            url=self.address,
-        )
+        raise _no_image(self.address)
 
     def unfinished(self) -> bool:
         """Whether there is a journal, or who saved from elsewhere is gone.

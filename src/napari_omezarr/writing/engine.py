@@ -275,9 +275,6 @@ class BlockTask:
     accept_refused: bool = False
 
 
-AGREE = "Sign in as somebody who may list it, or agree to that (accept_refused)."
-
-
 def write_block(
     task: BlockTask,
     bounds: Bounds,
@@ -298,7 +295,7 @@ def write_block(
     began = time.monotonic()
     block = task.source.read(bounds)
     if not task.accept_refused:
-        refuse_presumed(began, "saved", AGREE)
+        refuse_presumed(began, "saved")
     if begin is not None:
         begin()
     # Only the source's own pixels say what a window of contrast has to reach.

@@ -166,7 +166,7 @@ def ome_block(content: dict[str, Any], zarr_format: int) -> dict[str, Any]:
     return inner if isinstance(inner, dict) else attributes
 
 
-def encoded(content: dict[str, Any]) -> bytes:
+def encoded(content: Mapping[str, Any]) -> bytes:
     """Give the bytes of a document that was there; it may hold NaN, as it did."""
     return json.dumps(content, indent=2, ensure_ascii=False).encode()
 
@@ -386,6 +386,11 @@ def _with_held(
 # How layers look now, in the metadata of the image that they came from.
 
 
+def _gone(hierarchy: Hierarchy) -> NodeNotFoundError:
+    sentence = f"There is no OME-Zarr image at {hierarchy.address} any more."
+    return NodeNotFoundError(sentence, url=hierarchy.address)
+
+
 def update_image(
     specs: Sequence[ImageSpec],
     hierarchy: Hierarchy,
@@ -398,10 +403,7 @@ def update_image(
     """
     group = read_group(hierarchy, "")
     if group is None or "multiscales" not in group.block:
-        raise NodeNotFoundError(
-            f"There is no OME-Zarr image at {hierarchy.address} any more.",
-            url=hierarchy.address,
-        )
+        raise _gone(hierarchy)
     key, zarr_format = group.key, group.zarr_format
     first = _looks(group, specs)
     done = False
@@ -614,10 +616,7 @@ def _move(
     hierarchy, path = image.hierarchy, image.path
     group = read_group(hierarchy, path)
     if group is None:
-        raise NodeNotFoundError(
-            f"There is no OME-Zarr image at {hierarchy.address} any more.",
-            url=hierarchy.address,
-        )
+        raise _gone(hierarchy)
     zarr_format = group.zarr_format
     before = deepcopy(group.block["multiscales"])
     after = [_moved(before[0], image, moves, name), *before[1:]]

@@ -12,7 +12,7 @@ import zarr
 
 from napari_omezarr.errors import OMEZarrError, OptionError, UnsupportedDataError
 from napari_omezarr.location import Location
-from napari_omezarr.metadata import Affine, Axis, Image, parse_document
+from napari_omezarr.metadata import Affine, Axis, Image, layer_affine, parse_document
 from napari_omezarr.pyramid import Pyramid
 from napari_omezarr.store import location_of
 from napari_omezarr.tables import UNREAD, feature_source
@@ -29,7 +29,6 @@ from .image_spec import (
     are_placeholders,
     extended,
     finite_pair,
-    layer_affine,
     named_axes,
     original_span,
 )

@@ -192,29 +192,6 @@ class ImageSpec:
         return {name: index for name, index in known.items() if index is not None}
 
 
-# Where a layer lies, from the words of its layer data to one affine map.
-
-
-def layer_affine(options: Mapping[str, Any], ndim: int) -> Affine:
-    """Compose the transforms of a layer into one map, N x (N+1).
-
-    ``scale``, ``shear``, ``rotate``, ``translate`` apply in this order, and then
-    ``affine``; each may be absent, or shorter than the layer (whose RGB axis does not
-    count), in which case it is about the last axes.
-    """
-    linear = (
-        _embedded(_rotation(options.get("rotate")), ndim)
-        @ _embedded(_shear(options.get("shear")), ndim)
-        @ _embedded(_diagonal(options.get("scale")), ndim)
-    )
-    offset = np.zeros(ndim)
-    translate = _numbers(options.get("translate"))
-    offset[ndim - len(translate) :] = translate
-    own = Affine.from_matrix(np.hstack([linear, offset[:, None]]))
-    outer = _matrix(options.get("affine"), ndim)
-    return own if outer is None else outer @ own
-
-
 def named_axes(
     names: Sequence[str], units: Sequence[str | None], known: Mapping[str, Axis]
 ) -> tuple[Axis, ...]:
@@ -296,70 +273,6 @@ def unit_name(unit: str | None) -> str | None:
     if text in (None, "", "pixel", "dimensionless"):
         return None
     return known_unit(text) or text
-
-
-def _numbers(value: Any) -> list[float]:
-    return [] if value is None else [float(v) for v in np.ravel(value)]
-
-
-def _diagonal(scale: Any) -> np.ndarray:
-    return np.diag(_numbers(scale)) if scale is not None else np.eye(0)
-
-
-def _rotation(rotate: Any) -> np.ndarray:
-    """Make a matrix: napari takes an angle in degrees, or the matrix itself."""
-    if rotate is None:
-        return np.eye(0)
-    array = np.asarray(rotate, dtype=float)
-    if array.ndim == 2:
-        return array
-    if array.ndim == 1:
-        return _yaw_pitch_roll(array)
-    angle = np.deg2rad(float(array))
-    cosine, sine = np.cos(angle), np.sin(angle)
-    return np.array([[cosine, -sine], [sine, cosine]])
-
-
-def _yaw_pitch_roll(angles: np.ndarray) -> np.ndarray:
-    alpha, beta, gamma = np.deg2rad(angles)
-    yaw, pitch, roll = np.eye(3), np.eye(3), np.eye(3)
-    yaw[:2, :2] = _rotation(np.rad2deg(alpha))
-    turn = _rotation(np.rad2deg(beta))
-    pitch[np.ix_([0, 2], [0, 2])] = turn.T
-    roll[1:, 1:] = _rotation(np.rad2deg(gamma))
-    matrix: np.ndarray = yaw @ pitch @ roll
-    return matrix
-
-
-def _shear(shear: Any) -> np.ndarray:
-    """Make a matrix: napari takes the upper triangle as a vector, or the matrix."""
-    if shear is None:
-        return np.eye(0)
-    array = np.asarray(shear, dtype=float)
-    if array.ndim == 2:
-        return array
-    ndim = (1 + round(np.sqrt(1 + 8 * array.size))) // 2
-    matrix = np.eye(ndim)
-    matrix[np.triu_indices(ndim, 1)] = array
-    return matrix
-
-
-def _embedded(matrix: np.ndarray, ndim: int) -> np.ndarray:
-    full = np.eye(ndim)
-    count = min(len(matrix), ndim)
-    if count:
-        full[ndim - count :, ndim - count :] = matrix[-count:, -count:]
-    return full
-
-
-def _matrix(value: Any, ndim: int) -> Affine | None:
-    if value is None:
-        return None
-    matrix = np.asarray(getattr(value, "affine_matrix", value), dtype=float)
-    count = matrix.shape[1] - 1
-    full = np.eye(ndim + 1)
-    full[ndim - count :, ndim - count :] = matrix[: count + 1][-(count + 1) :]
-    return Affine.from_matrix(full[:-1])
 
 
 # Which layers make one image, and which image labels belong to.

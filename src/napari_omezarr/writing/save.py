@@ -26,7 +26,7 @@ from napari_omezarr.store import refuse_presumed
 
 from .chunking import COPIES
 from .documents import array_documents, plan_documents
-from .engine import AGREE, Running, checked_box, checksum, run_plan, stored_level
+from .engine import Running, checked_box, checksum, run_plan, stored_level
 from .journal import Journal, journal_digest
 from .plan import accepted, with_displays
 from .source import reading_pool
@@ -343,7 +343,7 @@ def _save(
             notes = tuple(_id_notes(plan, journal))
             verified = verification.finish()
     if not plan.options.accept_refused:
-        refuse_presumed(began, "saved", AGREE)
+        refuse_presumed(began, "saved")
     for each in plan.tables:
         each.put(tables or target.staged)
     target.claim.check(thoroughly=True)

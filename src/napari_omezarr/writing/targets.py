@@ -12,7 +12,13 @@ from zarr.storage import LocalStore
 
 from napari_omezarr.errors import LocationError, OptionError
 from napari_omezarr.location import Location
-from napari_omezarr.store import foreign_store, is_zarr, location_of, store_and_path
+from napari_omezarr.store import (
+    foreign_store,
+    is_zarr,
+    location_of,
+    not_writable,
+    store_and_path,
+)
 
 from .commit import ArchiveTarget, InPlaceTarget, LocalTarget
 from .hierarchy import FolderHierarchy, RemoteHierarchy, StoreHierarchy
@@ -49,7 +55,7 @@ def open_target(address: Location | Foreign, version: Version) -> Target:
     if isinstance(address, Foreign):
         return InPlaceTarget(address.hierarchy())
     if address.through:
-        raise _not_writable(address)
+        raise not_writable(address)
     if address.is_archive:
         return _archive(address, version)
     if address.protocol == "file":
@@ -62,11 +68,11 @@ def open_hierarchy(address: Location | Foreign) -> Hierarchy:
     if isinstance(address, Foreign):
         return address.hierarchy()
     if address.through:
-        raise _not_writable(address)
+        raise not_writable(address)
     if address.protocol == "file" and not address.is_archive:
         return FolderHierarchy(address.local_path(), address.display)
     if address.is_archive:
-        raise _not_writable(address)
+        raise not_writable(address)
     return RemoteHierarchy(address)
 
 
@@ -106,7 +112,7 @@ def name_of(address: Location | Foreign) -> str:
 
 def _archive(address: Location, version: Version) -> Target:
     if address.protocol != "file" or address.member:
-        raise _not_writable(address)
+        raise not_writable(address)
     if version == "0.4":
         # RFC-9
         raise OptionError(
@@ -114,14 +120,6 @@ def _archive(address: Location, version: Version) -> Target:
         )
     archive = replace(address, member=None)
     return ArchiveTarget(Path(archive.local_path()), version, address.display)
-
-
-def _not_writable(address: Location) -> OptionError:
-    return OptionError(
-        f"Nothing can be saved to {address.display}.",
-        action="Choose a folder of this computer, or an object store.",
-        url=address.display,
-    )
 
 
 def lies_within(inner: str, outer: str) -> bool:

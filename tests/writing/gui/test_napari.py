@@ -13,8 +13,8 @@ from napari.utils.transforms import CompositeAffine
 
 from napari_omezarr.errors import LossError
 from napari_omezarr.layers import read_layers
+from napari_omezarr.metadata import layer_affine
 from napari_omezarr.writing import update_rendering, write_layers
-from napari_omezarr.writing.image_spec import layer_affine
 
 pytestmark = pytest.mark.gui
 

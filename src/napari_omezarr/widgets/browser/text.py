@@ -13,7 +13,7 @@ from qtpy.QtSvg import QSvgRenderer
 
 from napari_omezarr.browsing import EntryKind
 from napari_omezarr.location import DOCUMENTS
-from napari_omezarr.plain_text import BY, bytes_text
+from napari_omezarr.plain_text import BY, bytes_text, narrow_shape_text
 from napari_omezarr.store import brief
 
 if TYPE_CHECKING:
@@ -181,13 +181,13 @@ def level_row(level: LevelDetails) -> tuple[str, ...]:
     stored = "" if level.stored is None else f"{exact}{bytes_text(level.stored)}"
     return (
         level.path,
-        _compact(level.shape),
-        _compact(level.chunks),
+        narrow_shape_text(level.shape),
+        narrow_shape_text(level.chunks),
         bytes_text(level.raw),
         stored,
         level.dtype,
         level.codec,
-        "" if level.shards is None else _compact(level.shards),
+        "" if level.shards is None else narrow_shape_text(level.shards),
     )
 
 
@@ -259,11 +259,6 @@ def findings_text(validation: Validation) -> str:
 def _join(separator: str, *parts: str) -> str:
     """Join the parts that say something."""
     return separator.join(part for part in parts if part)
-
-
-def _compact(shape: Sequence[int]) -> str:
-    """Say a shape without the spaces for which a narrow table has no room."""
-    return BY.strip().join(map(str, shape))
 
 
 # Icons, drawn in the colour of the text beside them.
