@@ -215,16 +215,16 @@ class FileLock:
 
 
 @contextmanager
-def locked(file: Path, *, longest: float = _LONGEST_WAIT) -> Iterator[None]:
+def locked(file: Path) -> Iterator[None]:
     """Let nobody else be inside such a block for the same file, on any computer.
 
     Raises
     ------
     LockedError
-        Somebody else was for ``longest`` seconds.
+        Somebody else was for a minute.
     """
     lock = FileLock(beside(file, LOCK, "."))
-    until = time.monotonic() + longest
+    until = time.monotonic() + _LONGEST_WAIT
     pause = _FIRST_PAUSE
     while not lock.take():
         if time.monotonic() >= until:

@@ -178,6 +178,19 @@ def known_failure(
     return said_by_system(error, url, doing) if isinstance(error, OSError) else None
 
 
+@contextmanager
+def reading_foreign(
+    url: str, meaning: Callable[[Exception], OMEZarrError]
+) -> Iterator[None]:
+    """Say in our words what a library raises, of which any code may be."""
+    try:
+        yield
+    except (OMEZarrError, CancelledError):
+        raise
+    except Exception as error:
+        raise (known_failure(error, url, "read") or meaning(error)) from error
+
+
 def not_enough_memory(url: str) -> NotEnoughMemoryError:
     """Say that the memory did not suffice for what was to be done at a place."""
     where = f" at {url}" if url else ""

@@ -321,7 +321,7 @@ def test_the_resolutions_of_a_file_are_kept_if_that_is_chosen(tmp_path, colour):
         assert np.array_equal(opened.read(level=number), expected)
 
 
-@pytest.mark.parametrize("reading", [reading_tiff, formats._reading])
+@pytest.mark.parametrize("reading", [reading_tiff, formats.reading_by_others])
 @pytest.mark.parametrize(
     ("raised", "meant"),
     [

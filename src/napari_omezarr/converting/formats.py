@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import CancelledError
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
@@ -11,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_omezarr.doors import known_failure
-from napari_omezarr.errors import OMEZarrError, UnsupportedDataError
+from napari_omezarr.doors import reading_foreign
+from napari_omezarr.errors import UnsupportedDataError
 from napari_omezarr.layers import read_layers
 from napari_omezarr.reading import ReadOptions, read_current
 from napari_omezarr.writing import Channels, Grid, describe_array
@@ -20,7 +18,8 @@ from napari_omezarr.writing import Channels, Grid, describe_array
 from .tiff_images import images_of_tiff
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
     from napari_omezarr.location import Location
     from napari_omezarr.writing import ImageSpec
@@ -101,7 +100,7 @@ def read_images(location: Location, choices: ReadChoices) -> list[Any]:
         sentence = f"{location.display} is read from this computer only."
         action = "Copy the file here first; TIFF and OME-Zarr are read where they are."
         raise UnsupportedDataError(sentence, action=action, url=location.display)
-    with _reading(location):
+    with reading_by_others(location):
         images = _by_reader(location) or _by_bioio(location) or _by_napari(location)
     if images is None:
         raise _unread(location)
@@ -129,27 +128,24 @@ def _unread(location: Location) -> UnsupportedDataError:
     )
 
 
-@contextmanager
-def _reading(location: Location) -> Iterator[None]:
+def reading_by_others(location: Location) -> AbstractContextManager[None]:
     """Say in our words what other libraries raise."""
-    try:
-        yield
-    except (OMEZarrError, CancelledError):
-        raise
-    except Exception as error:  # any code can be behind a reader
-        if known := known_failure(error, location.display, "read"):
-            raise known from error
-        if isinstance(error, ImportError) and error.name:
-            raise UnsupportedDataError(
-                f"What reads {location.display} needs {error.name}.",
-                action=f"Install it, like: pip install {error.name.partition('.')[0]}",
-                url=location.display,
-            ) from error
-        raise UnsupportedDataError(
-            f"{location.display} could not be read ({type(error).__name__}).",
-            action="Look whether other programs open it.",
-            url=location.display,
-        ) from error
+    return reading_foreign(location.display, partial(_failure, location))
+
+
+def _failure(location: Location, error: Exception) -> UnsupportedDataError:
+    place = location.display
+    if isinstance(error, ImportError) and error.name:
+        return UnsupportedDataError(
+            f"What reads {place} needs {error.name}.",
+            action=f"Install it, like: pip install {error.name.partition('.')[0]}",
+            url=place,
+        )
+    return UnsupportedDataError(
+        f"{place} could not be read ({type(error).__name__}).",
+        action="Look whether other programs open it.",
+        url=place,
+    )
 
 
 def _suffix(location: Location) -> str:

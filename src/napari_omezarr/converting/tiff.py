@@ -7,9 +7,9 @@ import io
 import logging
 import math
 from collections import OrderedDict
-from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from threading import Lock, RLock, get_ident
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ import numpy as np
 import zarr
 from zarr.abc.store import RangeByteRequest
 
-from napari_omezarr.doors import known_failure
+from napari_omezarr.doors import reading_foreign
 from napari_omezarr.errors import (
     DamagedDataError,
     NodeNotFoundError,
@@ -29,6 +29,7 @@ from napari_omezarr.store import open_store, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from tifffile import TiffFile, TiffPageSeries
 
@@ -269,24 +270,17 @@ class TiffArray:
                     raise NodeNotFoundError(sentence, action=action, url=self.address)
 
 
-@contextmanager
-def reading_tiff(location: Location) -> Iterator[None]:
+def reading_tiff(location: Location) -> AbstractContextManager[None]:
     """Say in our words what tifffile and its codecs raise."""
-    try:
-        yield
-    except (OMEZarrError, CancelledError):
-        raise
-    except Exception as error:  # any code can be behind a codec
-        if known := known_failure(error, location.display, "read"):
-            raise known from error
-        if "imagecodecs" in str(error):
-            sentence = (
-                f"{location.display} is compressed in a way that needs a library."
-            )
-            action = "Install it: pip install imagecodecs"
-            kind: type[OMEZarrError] = UnsupportedDataError
-            raise kind(sentence, action=action, url=location.display) from error
-        raise _damaged(location) from error
+    return reading_foreign(location.display, partial(_failure, location))
+
+
+def _failure(location: Location, error: Exception) -> OMEZarrError:
+    if "imagecodecs" in str(error):
+        sentence = f"{location.display} is compressed in a way that needs a library."
+        action = "Install it: pip install imagecodecs"
+        return UnsupportedDataError(sentence, action=action, url=location.display)
+    return _damaged(location)
 
 
 @contextmanager

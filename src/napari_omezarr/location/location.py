@@ -173,7 +173,8 @@ def full_text(address: Address) -> str:
     are ``file:`` URIs. How to sign in follows as ``|profile:…``.
     """
     if address.protocol == "file" and not address.through:
-        plain = _with_member(f"{address.root}/{address.path}", address.member)
+        inside = f"/{address.member}" if address.member else ""
+        plain = f"{address.root}/{address.path}{inside}"
         is_named = address.member is None or is_archive_name(address.path)
         if is_named and _PLAIN_PATH.fullmatch(plain) and not plain.startswith("//"):
             return plain
@@ -218,10 +219,6 @@ def _path(address: Address, *, named: bool = False) -> str:
     if address.member and (named or is_archive_name(address.path)):
         return f"{address.path}/{address.member}"
     return address.path
-
-
-def _with_member(path: str, member: str | None) -> str:
-    return f"{path}/{member}" if member else path
 
 
 def _base(address: Address, userinfo: str) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
 from math import prod
+from operator import methodcaller
 from threading import local
 from typing import TYPE_CHECKING, Any
 
@@ -89,8 +90,10 @@ class Decoding:
     fill_value: Any  # what all pixels of a missing chunk are
     steps: tuple[Step, ...]  # each undoes a codec
     longest: int  # bytes that a chunk has at most as stored
-    # What the first step makes in memory that it is given, and whether that are
-    # pixels already: looked at for each chunk.
+    # Looked at for each chunk: whether to decode takes less than to hand it to a thread
+    # and back; what the first step makes in memory that it is given, and whether that
+    # are pixels already.
+    is_quick: bool = field(init=False, repr=False, compare=False)
     _made: int = field(init=False, repr=False, compare=False)
     _is_plain: bool = field(init=False, repr=False, compare=False)
 
@@ -99,14 +102,11 @@ class Decoding:
         last: Any = self.steps[-1] if len(self.steps) == 2 else None
         plain = isinstance(last, partial) and last.func is numbers
         alike = plain and last.args == (self.dtype, self.shape, "C")
+        is_ours = not any(isinstance(step, _ByZarr) for step in self.steps)
+        quick = is_ours and size_of(self.shape, self.dtype) <= QUICK
+        object.__setattr__(self, "is_quick", quick)
         object.__setattr__(self, "_made", made)
         object.__setattr__(self, "_is_plain", bool(made and alike))
-
-    @property
-    def is_quick(self) -> bool:
-        """Whether to decode takes less than to hand it to a thread, and back."""
-        is_ours = not any(isinstance(step, _ByZarr) for step in self.steps)
-        return is_ours and size_of(self.shape, self.dtype) <= QUICK
 
     def decode(self, body: Any, name: str) -> np.ndarray:
         """Decode one chunk, in any thread, to ``dtype`` and ``shape``; may view `body`.
@@ -298,7 +298,7 @@ def _to_bytes(
         if codec["name"] == "transpose":
             order = tuple(config["order"])
             steps.insert(
-                0, partial(_transposed, tuple(map(order.index, range(len(shape)))))
+                0, methodcaller("transpose", tuple(map(order.index, range(len(shape)))))
             )
             shape = tuple(shape[axis] for axis in order)
         elif kind == _ARRAY:
@@ -325,10 +325,6 @@ def _config(codec: Mapping[str, Any]) -> dict[str, Any]:
     """Give the configuration of a codec as numcodecs takes it."""
     name = str(codec["name"]).removeprefix(_PREFIX)
     return {**(codec.get("configuration") or {}), "id": name}
-
-
-def _transposed(order: tuple[int, ...], pixels: np.ndarray) -> np.ndarray:
-    return pixels.transpose(order)
 
 
 def _filtered(

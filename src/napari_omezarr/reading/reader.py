@@ -126,14 +126,8 @@ def plain_group_error(opening: Opening) -> NodeNotFoundError:
         path for name, node in sorted(found.items()) for path in _images(name, node)
     ]
     if images:
-        noun = "image" if len(images) == 1 else "images"
-        listed = ", ".join(images[:_MOST_NAMED])
-        more = len(images) - _MOST_NAMED
-        least = "at least " if len(children) >= _MOST_NAMES else ""
-        sentence = f"{place} holds {least}{len(images)} {noun}: {listed}"
-        sentence += f" and {more} more." if more > 0 else "."
-        action = f"Open one of them, like {(opening.location / images[0]).display}."
-        return ImageChoiceError(sentence, images, action=action, url=place)
+        is_all = len(children) < _MOST_NAMES
+        return _choice_error(opening, images, is_all=is_all)
     sentence = f"{place} is a zarr group without OME-Zarr metadata."
     if not children:
         action = "Type the full address of an image in it."
@@ -310,7 +304,7 @@ def _read(
     store = open_store(location)
     opening = Opening(location, store, options, consolidated=consolidated)
     try:
-        root = _root(opening)
+        root = _root()
         first, answers = run_questions(root, opening.store, opening.consolidated)
         if first is None:
             raise _nothing_there(opening)
@@ -380,7 +374,7 @@ def _nothing_there(opening: Opening) -> NodeNotFoundError:
     return NodeNotFoundError(msg, action=action, url=place)
 
 
-def _root(opening: Opening) -> Questions[tuple[Node | None, Answers]]:
+def _root() -> Questions[tuple[Node | None, Answers]]:
     """Ask for the address itself; both formats and the labels are guessed at."""
     answers = yield from ask((*image_keys(""), ".zmetadata"))
     found = parse_node("", answers)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_left
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
-from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
+from zarr.abc.store import (
+    OffsetByteRequest,
+    RangeByteRequest,
+    Store,
+    SuffixByteRequest,
+)
 
 from napari_omezarr.errors import (
     AccessDeniedError,
@@ -21,6 +27,7 @@ from .error_mapping import Reason, RequestFailed
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 
+    from zarr.abc.buffer import Buffer, BufferPrototype
     from zarr.abc.store import ByteRequest
 
     from napari_omezarr.errors import StoreError
@@ -463,3 +470,17 @@ def is_index(wanted: ByteRequest | None) -> bool:
         case SuffixByteRequest(size) | RangeByteRequest(0, size):
             return size % 16 in (0, 4)
     return False
+
+
+class PartsStore(Store):
+    """A store of zarr's that reads parts of keys by reading each, all at once."""
+
+    async def get_partial_values(
+        self,
+        prototype: BufferPrototype,
+        key_ranges: Iterable[tuple[str, ByteRequest | None]],
+    ) -> list[Buffer | None]:
+        """Read parts of keys, all at once."""
+        return await asyncio.gather(
+            *(self.get(key, prototype, wanted) for key, wanted in key_ranges)
+        )

@@ -25,13 +25,20 @@ from napari_omezarr._io_loop import outcome
 from napari_omezarr.errors import NodeNotFoundError, StoreError
 from napari_omezarr.location import Location
 
-from .backend import REMOTE_CONCURRENCY, GetResult, ObjectBackend, RequestStats, fitted
+from .backend import (
+    REMOTE_CONCURRENCY,
+    GetResult,
+    ObjectBackend,
+    PartsStore,
+    RequestStats,
+    fitted,
+)
 from .error_mapping import ErrorContext, translate
 from .store import RemoteStore
 from .writable import WritableStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     from zarr.abc.buffer import Buffer, BufferPrototype
     from zarr.abc.store import ByteRequest
@@ -163,7 +170,7 @@ async def on_zarr_loop(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work(), loop))
 
 
-class ForeignStore(Store):
+class ForeignStore(PartsStore):
     """A store of somebody else, with its calls on zarr's loop and errors of ours."""
 
     def __init__(self, inner: Store, address: str) -> None:
@@ -181,16 +188,6 @@ class ForeignStore(Store):
         """Read a key, or a part of it."""
         work = partial(self.inner.get, key, prototype, byte_range)
         return await self._do("read", key, work)
-
-    async def get_partial_values(
-        self,
-        prototype: BufferPrototype,
-        key_ranges: Iterable[tuple[str, ByteRequest | None]],
-    ) -> list[Buffer | None]:
-        """Read parts of keys, all at once."""
-        return await asyncio.gather(
-            *(self.get(key, prototype, wanted) for key, wanted in key_ranges)
-        )
 
     async def exists(self, key: str) -> bool:
         """Say whether there is a key."""

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 from weakref import WeakValueDictionary
 
-from zarr.abc.store import RangeByteRequest, Store
+from zarr.abc.store import RangeByteRequest
 
 from napari_omezarr._io_loop import on_io_loop, run
 from napari_omezarr.errors import (
@@ -29,6 +29,7 @@ from .backend import (
     FIRST_BYTE,
     GetResult,
     NoteList,
+    PartsStore,
     Versioned,
     at_most,
     cut,
@@ -40,7 +41,6 @@ from .error_mapping import Reason, RequestFailed, translate
 from .retry import FAILURES, looks_like_html, retrying
 
 if TYPE_CHECKING:
-    import builtins
     from collections.abc import (
         AsyncIterator,
         Callable,
@@ -149,7 +149,7 @@ _INDEX_BYTES = 32 << 20
 _UNKNOWN = 30  # seconds for which nobody asks again whether a bucket may be listed
 
 
-class RemoteStore(Store):
+class RemoteStore(PartsStore):
     """The bytes below a location, read-only; never lists, never asks for a size.
 
     A missing key is None; what counts as missing stands in `absence`, and nowhere else.
@@ -327,16 +327,6 @@ class RemoteStore(Store):
         """Read a key, or a part of it, from any loop; raises `StoreError`."""
         body = await on_io_loop(self._get(key, byte_range))
         return None if body is None else prototype.buffer.from_bytes(body)
-
-    async def get_partial_values(
-        self,
-        prototype: BufferPrototype,
-        key_ranges: Iterable[tuple[str, ByteRequest | None]],
-    ) -> builtins.list[Buffer | None]:
-        """Read parts of keys, all at once."""
-        return await asyncio.gather(
-            *(self.get(key, prototype, wanted) for key, wanted in key_ranges)
-        )
 
     async def get_ranges(
         self, key: str, byte_ranges: Sequence[ByteRequest | None], **options: Any

@@ -9,8 +9,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
-from zarr.abc.store import Store
-
 from napari_omezarr._io_loop import on_io_loop
 from napari_omezarr.errors import (
     AccessDeniedError,
@@ -20,13 +18,13 @@ from napari_omezarr.errors import (
 )
 
 from .absence import says_denied, tells_of_all
-from .backend import PAGE, ListPage, PutMode
+from .backend import PAGE, ListPage, PartsStore, PutMode
 from .error_mapping import RequestFailed, translate
 from .retry import FAILURES, retrying
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from zarr.abc.buffer import Buffer, BufferPrototype
     from zarr.abc.store import ByteRequest
@@ -289,7 +287,7 @@ def _status(failure: Failure) -> int:
 # The same as a zarr store, for the pixels of what is being written.
 
 
-class WritableStore(Store):
+class WritableStore(PartsStore):
     """The objects of a place that can be changed, as zarr wants them; not cached."""
 
     supports_writes = True
@@ -309,16 +307,6 @@ class WritableStore(Store):
         """Read a key, or a part of it, from any loop."""
         found: GetResult | None = await on_io_loop(self.place.read(key, byte_range))
         return None if found is None else prototype.buffer.from_bytes(found.body)
-
-    async def get_partial_values(
-        self,
-        prototype: BufferPrototype,
-        key_ranges: Iterable[tuple[str, ByteRequest | None]],
-    ) -> builtins.list[Buffer | None]:
-        """Read parts of keys, all at once."""
-        return await asyncio.gather(
-            *(self.get(key, prototype, wanted) for key, wanted in key_ranges)
-        )
 
     async def exists(self, key: str) -> bool:
         """Say whether there is a key."""

@@ -64,9 +64,8 @@ def encode(
         "encoding-version": "0.1.0",
         ORDER: list(columns),
     }
-    root = zarr.open_group(
-        store, mode="w", zarr_format=_format(zarr_format), attributes=said
-    )
+    number: Any = zarr_format  # for zarr's types it is 2 or 3
+    root = zarr.open_group(store, mode="w", zarr_format=number, attributes=said)
     rows = table.rows
     keys = columns.get(table.key, np.arange(rows)).tolist()
     frame: dict[str, Any] = {name: columns[name] for name in beside}
@@ -90,10 +89,6 @@ class _Same:
 
     value: str
     rows: int
-
-
-def _format(number: int) -> Any:
-    return number
 
 
 def _matrix_names(columns: Mapping[str, np.ndarray], key: str) -> list[str]:

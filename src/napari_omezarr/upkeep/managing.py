@@ -32,7 +32,7 @@ from napari_omezarr.writing import (
 from .examining import examine, mend
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
     from contextlib import AbstractContextManager
 
     from napari_omezarr.location import Location
@@ -183,7 +183,8 @@ def _move(
     copies = [(key, f"{name}{key.removeprefix(before)}") for key in keys]
     documents = [pair for pair in copies if is_document(pair[0])]
     for pairs in (copies[: len(copies) - len(documents)], documents):
-        for some in _batches(pairs):
+        for at in range(0, len(pairs), _AT_A_TIME):
+            some = pairs[at : at + _AT_A_TIME]
             begun = [hierarchy.begin_copy(old, new, found[old]) for old, new in some]
             for future in begun:
                 future.result()
@@ -224,10 +225,6 @@ def _list_labels(place: Location, name: str = "") -> None:
             or (ailment.name and changed.get(ailment.kind) == ailment.name)
         ]
         mend(image, found)
-
-
-def _batches(pairs: Sequence[tuple[str, str]]) -> list[Sequence[tuple[str, str]]]:
-    return [pairs[at : at + _AT_A_TIME] for at in range(0, len(pairs), _AT_A_TIME)]
 
 
 def _at(place: Location) -> tuple[Hierarchy, str]:

@@ -300,3 +300,9 @@ def _is_ours(widget: QWidget | None) -> bool:
             return True
         widget = widget.parentWidget()
     return False
+
+
+def show_text(label: QLabel, text: str) -> None:
+    """Show a text; no text takes no room."""
+    label.setText(text)
+    label.setVisible(bool(text))

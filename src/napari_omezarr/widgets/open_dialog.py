@@ -39,7 +39,7 @@ from napari_omezarr.location import Location, parse_many
 from napari_omezarr.plain_text import plain
 from napari_omezarr.user_files import Recents
 
-from .fields import show_focus
+from .fields import show_focus, show_text
 from .qt_async import Task, wait_for_import
 
 if TYPE_CHECKING:
@@ -474,8 +474,7 @@ class OpenDialog(QDialog):
         self.sign_in_button.setVisible(may and not busy)
 
     def _say(self, text: str) -> None:
-        self.message.setText(text)
-        self.message.setVisible(bool(text))
+        show_text(self.message, text)
 
 
 def without_own_labels(places: Iterable[Location]) -> list[Location]:

@@ -29,7 +29,7 @@ from napari_omezarr.pyramid import mosaic_of, pixels_of
 from napari_omezarr.reading import ReadOptions
 from napari_omezarr.tables import by_well, stored_tables, unit_of
 
-from .fields import show_focus
+from .fields import show_focus, show_text
 from .plate_map import PlateMap, WellColours
 from .qt_async import Task
 from .viewer_layers import on_layers_changed, record_of, show_box, signed_address
@@ -393,8 +393,7 @@ class PlateNavigator(QWidget):
             self._viewer.layers.selection.active = before
 
     def _say(self, text: str) -> None:
-        self.message.setText(plain(text))
-        self.message.setVisible(bool(text))
+        show_text(self.message, plain(text))
 
 
 def plate_of(layer: Any) -> Mosaic | None:

@@ -30,7 +30,7 @@ from napari_omezarr.errors import OMEZarrError, WriteCancelledError
 from napari_omezarr.plain_text import plain
 
 from .background_save import Saving, explained
-from .fields import show_focus
+from .fields import show_focus, show_text
 from .qt_async import Task
 from .save_widgets import SaveProgress, SaveTarget, sentence_label
 from .save_work import open_saved
@@ -281,8 +281,7 @@ class PlateWriter(QWidget):
             self._start(Task(partial(open_saved, self._place)), "Opening …")
 
     def _say(self, text: str) -> None:
-        self.message.setText(plain(text))
-        self.message.setVisible(bool(text))
+        show_text(self.message, plain(text))
         self.open.hide()
 
 

@@ -16,7 +16,7 @@ from napari_omezarr.plain_text import bytes_text, lengths_text, shape_text
 from napari_omezarr.region import RegionPart, as_placed, estimate, start
 
 from .edit_back import WriteBackPanel
-from .fields import ChoiceField, SwitchField, form_rows, show_focus
+from .fields import ChoiceField, SwitchField, form_rows, show_focus, show_text
 from .qt_async import FutureWatcher, Latest
 from .region_box import (
     AxisRange,
@@ -136,13 +136,11 @@ class RegionForm(QObject):
 
     def say(self, text: str) -> None:
         """Say something below the form, or nothing."""
-        self.message.setText(text)
-        self.message.setVisible(bool(text))
+        show_text(self.message, text)
 
     def warn(self, text: str) -> None:
         """Warn of what would be loaded, or do not."""
-        self.warning.setText(text)
-        self.warning.setVisible(bool(text))
+        show_text(self.warning, text)
         self.load.setText("&Load it anyway" if text else "&Load as new layer")
 
     def _arrange(self) -> None:

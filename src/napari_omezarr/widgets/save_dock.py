@@ -22,7 +22,7 @@ from napari_omezarr.errors import OMEZarrError, RefusedChunksError, WriteCancell
 from napari_omezarr.user_files import Recents, without_secrets
 
 from .background_save import Saving, explained
-from .fields import Folded, show_focus
+from .fields import Folded, show_focus, show_text
 from .qt_async import DebouncedTask, Task
 from .save_model import (
     SaveAction,
@@ -128,10 +128,8 @@ class SaveView:
 
     def warn(self, notes: str, losses: str) -> None:
         """Say what is worth knowing, and what would be lost."""
-        self.warning.setText(notes)
-        self.warning.setVisible(bool(notes))
-        self.loss.setText(f"⚠ {losses}")
-        self.loss.setVisible(bool(losses))
+        show_text(self.warning, notes)
+        show_text(self.loss, losses and f"⚠ {losses}")
         self.accept.setVisible(bool(losses))
         if not losses:
             self.accept.setChecked(False)
@@ -143,8 +141,7 @@ class SaveView:
 
     def say(self, text: str) -> None:
         """Say something below all, or nothing."""
-        self.message.setText(text)
-        self.message.setVisible(bool(text))
+        show_text(self.message, text)
         self.open.hide()
         self.copy.hide()
 

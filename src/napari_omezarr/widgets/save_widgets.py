@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
 from napari_omezarr.plain_text import plain
 from napari_omezarr.user_files import without_secrets
 
-from .fields import form_rows, heading, make_narrow
+from .fields import form_rows, heading, make_narrow, show_text
 from .open_dialog import AddressLine
 from .save_model import AUTO, SaveAction, options_of, progress_text
 
@@ -362,8 +362,7 @@ class SaveTarget(QWidget):
     def show_state(self, text: str, actions: Iterable[SaveAction]) -> None:
         """Say what is at the place, and offer what can be done about it."""
         offered = frozenset(actions)
-        self.state.setText(text)
-        self.state.setVisible(bool(text))
+        show_text(self.state, text)
         for action, button in self.buttons.items():
             button.setVisible(action in offered)
 

@@ -322,14 +322,14 @@ def merged(specs: Sequence[ImageSpec]) -> ImageSpec:
     position = sum(axis.type == "time" for axis in first.axes)
     axes = list(first.axes)
     axes.insert(position, Axis("c", "channel"))
-    origin = _common_origin(specs)
+    origin, shown_at = _common_origin(specs), first.shown_at
     return dataclasses.replace(
         first,
         name=origin.name if origin else "",
         source=stack([spec.source for spec in specs], position),
         axes=tuple(axes),
         affine=extended(first.affine, position),
-        shown_at=_with_more(first.shown_at, position),
+        shown_at=shown_at and (*shown_at[:position], None, *shown_at[position:]),
         coarser=_stacked(specs, position),
         displays=tuple(display for spec in specs for display in spec.displays),
         origin=origin,
@@ -348,12 +348,6 @@ def _stacked(specs: Sequence[ImageSpec], position: int) -> tuple[Resolution, ...
         joined = stack([level.source for level in each], position)
         found.append(Resolution(joined, place and extended(place, position)))
     return tuple(found)
-
-
-def _with_more(
-    shown_at: tuple[int | None, ...], position: int
-) -> tuple[int | None, ...]:
-    return (*shown_at[:position], None, *shown_at[position:]) if shown_at else shown_at
 
 
 def ordered(spec: ImageSpec) -> ImageSpec:

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from .options import SaveMode, Verify
     from .plan import ImagePlan, Plan
 
+_READ_AGAIN = 3
+"""Blocks of an earlier run whose sources are compared."""
 _READERS = 8
 """Threads that read back at most."""
 _COMPARED_BYTES = 2**25
@@ -126,7 +128,7 @@ def readers(plan: Plan, verify: Verify) -> int:
     return max(1, min(_READERS, int(_COMPARED_BYTES / COPIES / max(1, largest))))
 
 
-def source_changed(plan: Plan, journal: Journal, most: int = 3) -> bool:
+def source_changed(plan: Plan, journal: Journal) -> bool:
     """Whether the sources differ from what an earlier, unfinished run has read.
 
     A few of its blocks that went straight from the source to the finest level are
@@ -144,7 +146,7 @@ def source_changed(plan: Plan, journal: Journal, most: int = 3) -> bool:
     with reading_pool(1, "omezarr-compare") as pool:
         return any(
             checksum(*results([pool.submit(image.spec.source.read, box)])) != expected
-            for image, box, expected in islice(boxes, most)
+            for image, box, expected in islice(boxes, _READ_AGAIN)
         )
 
 

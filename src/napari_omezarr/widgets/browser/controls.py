@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_omezarr.widgets.fields import show_focus
+from napari_omezarr.widgets.fields import show_focus, show_text
 from napari_omezarr.widgets.open_dialog import AddressLine
 
 if TYPE_CHECKING:
@@ -43,12 +43,6 @@ def plain_label(parent: QWidget) -> QLabel:
     label.setMinimumWidth(1)
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     return label
-
-
-def show_text(label: QLabel, text: str) -> None:
-    """Show a text; no text takes no room."""
-    label.setText(text)
-    label.setVisible(bool(text))
 
 
 def combo_box(name: str, parent: QWidget) -> QComboBox:

@@ -269,9 +269,9 @@ def kind_icon(kind: EntryKind, color: str, ratio: float) -> QPixmap:
     return _draw(_KIND_PATHS[kind], color, ratio)
 
 
-def button_icon(name: str, color: str, ratio: float = 2.0) -> QIcon:
+def button_icon(name: str, color: str) -> QIcon:
     """Draw the icon of a button: back, up, reload, edit or go."""
-    return QIcon(_draw(_BUTTON_PATHS[name], color, ratio))
+    return QIcon(_draw(_BUTTON_PATHS[name], color, 2.0))
 
 
 @lru_cache(maxsize=256)
