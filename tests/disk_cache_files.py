@@ -6,10 +6,9 @@ import os
 from contextlib import contextmanager
 
 import zarr
-from zarr.buffer.cpu import buffer_prototype
 
 from napari_omezarr.location import Location
-from napari_omezarr.store import open_store, run, set_disk_cache
+from napari_omezarr.store import open_store, set_disk_cache
 from quick_retries import QUICK
 
 SIZE = 64 << 20
@@ -45,8 +44,3 @@ def store_at(address, **options):
 
 def pixels(store):
     return zarr.open_array(store, path="0", mode="r")[...]
-
-
-def get(store, key, wanted=None):
-    buffer = run(store.get(key, buffer_prototype, wanted))
-    return None if buffer is None else buffer.to_bytes()

@@ -115,3 +115,8 @@ def _lif_element(name, number, shape, meters, luts):
         f'</ImageDescription></Image></Data><Memory Size="{whole[0]}" '
         f'MemoryBlockID="MemBlock_{number}"/><Children/></Element>'
     )
+
+
+def read_all(image):
+    """All pixels of what was read."""
+    return image.source.read(tuple((0, size) for size in image.shape))

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import zarr
+from zarr.buffer.cpu import buffer_prototype
 
-from napari_omezarr.store import RetryPolicy
+from napari_omezarr.store import RetryPolicy, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,3 +39,9 @@ def write_image(folder: Path, zarr_format: int = 3, shards: bool = False) -> Pat
     )
     array[...] = PIXELS
     return folder
+
+
+def get(store, key, wanted=None):
+    """The bytes of a key, or of a part of it; None where it is not there."""
+    buffer = run(store.get(key, buffer_prototype, wanted))
+    return None if buffer is None else buffer.to_bytes()

@@ -222,3 +222,12 @@ def put_series(path: Path, version: str = "0.5", count: int = 3) -> list[np.ndar
         put_image(path / str(number), version, seed=number)[0]
         for number in range(count)
     ]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files below a folder, by their paths in it."""
+    return {
+        file.relative_to(folder).as_posix(): file.read_bytes()
+        for file in folder.rglob("*")
+        if file.is_file()
+    }

@@ -17,7 +17,7 @@ from napari_omezarr.store import run as wait_for
 from servers import faults
 from servers.http import FileServer
 from servers.proxy import Proxy
-from small_images import pixels, put_image, put_labels
+from small_images import contents, pixels, put_image, put_labels
 
 DAYS = int(os.environ.get("COPY_DAYS", "6"))
 HASTY = RetryPolicy(
@@ -40,14 +40,6 @@ def source(original, tmp_path):
     return folder
 
 
-def content(folder):
-    return {
-        file.relative_to(folder).as_posix(): file.read_bytes()
-        for file in folder.rglob("*")
-        if file.is_file()
-    }
-
-
 def chunk(folder, number=0):
     return sorted(f for f in (folder / "0" / "c").rglob("*") if f.is_file())[number]
 
@@ -64,21 +56,21 @@ def change(folder):
 def test_a_folder_is_mirrored_by_what_differs(source, tmp_path):
     target = tmp_path / "target.ome.zarr"
     first = run_json("mirror", source, target)
-    assert (first["copied"], first["same"]) == (len(content(source)), 0)
-    assert content(target) == content(source)
+    assert (first["copied"], first["same"]) == (len(contents(source)), 0)
+    assert contents(target) == contents(source)
     again = run_json("mirror", source, target)
     assert (again["copied"], again["same"]) == (0, first["copied"])
     change(source)
     untouched = chunk(target, 3).stat()
     plan = run_json("mirror", source, target, "--dry-run", "--delete")
     assert (plan["copied"], plan["overwritten"], plan["deleted"]) == (2, 1, 1)
-    assert content(target) != content(source)
+    assert contents(target) != contents(source)
     text = run("mirror", source, target, code=130)
     assert "1 are overwritten" in text
     run("mirror", source, target, "--yes", "--verify")
-    assert set(content(target)) - set(content(source))
+    assert set(contents(target)) - set(contents(source))
     run("mirror", source, target, "--yes", "--delete")
-    assert content(target) == content(source)
+    assert contents(target) == contents(source)
     assert chunk(target, 2).stat() == untouched
     run("mirror", source, source / "inside", code=2)
 
@@ -99,7 +91,7 @@ def test_buckets_are_mirrored_by_what_they_list(source, tmp_path, s3_server, s3_
         run("mirror", there, other)
         assert run_json("mirror", there, other)["copied"] == 0
         run("mirror", other, tmp_path / "back.ome.zarr", "--verify")
-    assert content(tmp_path / "back.ome.zarr") == content(source)
+    assert contents(tmp_path / "back.ome.zarr") == contents(source)
 
 
 def test_a_web_server_is_mirrored_by_what_its_metadata_name(source, tmp_path):
@@ -107,12 +99,12 @@ def test_a_web_server_is_mirrored_by_what_its_metadata_name(source, tmp_path):
     with FileServer(source.parent) as server:
         place = f"{server.url}/{source.name}"
         run("mirror", place, target)
-        assert content(target) == content(source)
+        assert contents(target) == contents(source)
         body = bytearray(chunk(source).read_bytes())
         body[-1] ^= 1
         chunk(source).write_bytes(body)
         assert run_json("mirror", place, target, "--yes")["copied"] == 1
-    assert content(target) == content(source)
+    assert contents(target) == contents(source)
 
 
 def test_what_comes_otherwise_than_it_is_listed_is_no_copy(
@@ -130,7 +122,7 @@ def test_what_comes_otherwise_than_it_is_listed_is_no_copy(
         with pytest.raises(errors.ObjectChangedError, match="differently twice"):
             wait_for(copy_store(place, target))
         wait_for(copy_store(place, target))
-    assert content(tmp_path / "t.ome.zarr") == content(original)
+    assert contents(tmp_path / "t.ome.zarr") == contents(original)
 
 
 @pytest.mark.parametrize("seed", range(DAYS))
@@ -150,7 +142,7 @@ def test_copies_on_bad_days_are_equal_or_go_on(
         faults.Status(500),
         faults.s3_error(503, "SlowDown"),
     ]
-    files = sorted(content(original))
+    files = sorted(contents(original))
     with Proxy(s3_server.endpoint) as proxy:
         there = Location.parse(f"s3+{proxy.url}/public/{s3_prefix}/a.ome.zarr")
         back = Location.parse(tmp_path / "back.ome.zarr")
@@ -165,4 +157,4 @@ def test_copies_on_bad_days_are_equal_or_go_on(
                 except errors.StoreError:
                     continue
             proxy.clear()
-    assert content(tmp_path / "back.ome.zarr") == content(original)
+    assert contents(tmp_path / "back.ome.zarr") == contents(original)

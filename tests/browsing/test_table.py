@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import sys
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet
 import pytest
 
 from napari_omezarr import errors
 from napari_omezarr.browsing import read_table
 from napari_omezarr.location import Location
+from stored_tables import parquet
 
 TSV = "label_id\tarea\tclass\tcount\n1\t1.5\tcell\t3\n7\t\tdirt\t4\n"
 
@@ -22,12 +20,6 @@ def table(folder, name, content):
         content if isinstance(content, bytes) else content.encode()
     )
     return read_table(Location.parse(folder / name))
-
-
-def parquet(**columns):
-    stream = io.BytesIO()
-    pyarrow.parquet.write_table(pa.table(columns), stream)
-    return stream.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from commands import finest, run
-from microscope_files import write_lif, write_nd2
+from microscope_files import read_all, write_lif, write_nd2
 from napari_omezarr import Location, errors, read_layers
 from napari_omezarr.converting import ReadChoices
 from napari_omezarr.converting.formats import read_images
@@ -18,10 +18,6 @@ from napari_omezarr.converting.formats import read_images
 def read_one(path):
     (image,) = read_images(Location.parse(str(path)), ReadChoices())
     return image
-
-
-def read_all(image):
-    return image.source.read(tuple((0, size) for size in image.shape))
 
 
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import napari_omezarr
+from microscope_files import read_all
 from napari_omezarr import Location, errors, read_layers, write_layers
 from napari_omezarr.converting import formats
 from napari_omezarr.converting.tiff import close_files, reading_tiff
@@ -28,10 +29,6 @@ def _closed():
 
 def images(path, **choices):
     return images_of_tiff(Location.parse(str(path)), **choices)
-
-
-def read_all(image):
-    return image.source.read(tuple((0, size) for size in image.shape))
 
 
 def about(image):

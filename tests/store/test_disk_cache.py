@@ -11,7 +11,7 @@ import zarr
 from zarr.abc.store import RangeByteRequest, SuffixByteRequest
 
 import small_images
-from disk_cache_files import DAY, SIZE, cache_in, files, get, grow_old, pixels, store_at
+from disk_cache_files import DAY, SIZE, cache_in, files, grow_old, pixels, store_at
 from napari_omezarr import errors
 from napari_omezarr.demo.server import OWNER
 from napari_omezarr.layers import read_layers
@@ -21,7 +21,7 @@ from napari_omezarr.store import (
     open_store,
     set_disk_cache,
 )
-from quick_retries import PIXELS, QUICK, write_image
+from quick_retries import PIXELS, QUICK, get, write_image
 from servers import faults
 from servers.http import Bucket, FileServer
 from servers.proxy import Proxy

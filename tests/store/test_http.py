@@ -12,24 +12,18 @@ import pytest
 import trustme
 import zarr
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
-from zarr.buffer.cpu import buffer_prototype
 
 from napari_omezarr import errors
 from napari_omezarr.connections import Profile
 from napari_omezarr.location import Location
 from napari_omezarr.store import open_store, run
-from quick_retries import HASTY, IMPATIENT, PIXELS, QUICK, write_image
+from quick_retries import HASTY, IMPATIENT, PIXELS, QUICK, get, write_image
 from servers import faults
 from servers.http import FileServer
 
 
 def store_at(address, **options):
     return open_store(Location.parse(address), retry=QUICK, **options)
-
-
-def get(store, key, wanted=None):
-    buffer = run(store.get(key, buffer_prototype, wanted))
-    return None if buffer is None else buffer.to_bytes()
 
 
 @pytest.fixture

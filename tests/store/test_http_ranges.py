@@ -16,7 +16,7 @@ from zarr.buffer.cpu import buffer_prototype
 from napari_omezarr import errors
 from napari_omezarr.location import Location
 from napari_omezarr.store import open_store, run, set_disk_cache
-from quick_retries import PIXELS, QUICK, write_image
+from quick_retries import PIXELS, QUICK, get, write_image
 from servers import faults, habits
 from servers.habits import HabitServer
 from servers.wire import Answer
@@ -51,11 +51,6 @@ LARGE = random.Random(2).randbytes(3 << 20)
 def store_at(server, path="", **options):
     location = Location.parse(f"{server.url}/{path}".rstrip("/"))
     return open_store(location, retry=QUICK, **options)
-
-
-def get(store, key, wanted=None):
-    buffer = run(store.get(key, buffer_prototype, wanted))
-    return None if buffer is None else buffer.to_bytes()
 
 
 def expected(body, wanted):

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import zarr
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
-from zarr.buffer.cpu import buffer_prototype
 
 from napari_omezarr import errors
 from napari_omezarr.location import Location
@@ -21,7 +20,7 @@ from napari_omezarr.store import open_store, run
 from napari_omezarr.store.error_mapping import ErrorContext, RequestFailed
 from napari_omezarr.store.fsspec_backend import FsspecBackend
 from napari_omezarr.store.retry import retrying
-from quick_retries import PIXELS, QUICK, write_image
+from quick_retries import PIXELS, QUICK, get, write_image
 from servers import faults
 
 RANGES = [
@@ -32,11 +31,6 @@ RANGES = [
     (SuffixByteRequest(3), b"hij"),
     (SuffixByteRequest(99), b"abcdefghij"),
 ]
-
-
-def get(store, key, wanted=None):
-    buffer = run(store.get(key, buffer_prototype, wanted))
-    return None if buffer is None else buffer.to_bytes()
 
 
 @pytest.fixture

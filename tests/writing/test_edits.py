@@ -32,7 +32,7 @@ from napari_omezarr.writing.existing import changed, update_image
 from napari_omezarr.writing.from_layers import describe
 from napari_omezarr.writing.group_lists import GroupList
 from napari_omezarr.writing.hierarchy import FolderHierarchy, StoreHierarchy
-from small_images import put_image, put_labels
+from small_images import contents, put_image, put_labels
 
 VERSIONS = ("0.4", "0.5", "0.6")
 every_version = pytest.mark.parametrize("version", VERSIONS)
@@ -52,14 +52,6 @@ def written(tmp_path, version="0.5", **choices):
 
 def labels(name="new", values=LABELS, **options):
     return values, {"name": name, **PLACED, **options}, "labels"
-
-
-def contents(folder):
-    return {
-        file.relative_to(folder).as_posix(): file.read_bytes()
-        for file in folder.rglob("*")
-        if file.is_file()
-    }
 
 
 def changes(before, folder):

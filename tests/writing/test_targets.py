@@ -38,6 +38,7 @@ from napari_omezarr.writing.journal import Journal
 from napari_omezarr.writing.plan import plan_layers
 from napari_omezarr.writing.save import check_not_open, save
 from napari_omezarr.writing.targets import beside
+from small_images import contents
 
 TARGETS = {
     "folder": lambda folder: LocalTarget(folder / "a.ome.zarr"),
@@ -261,14 +262,6 @@ def test_equal_plans_give_equal_objects_whether_or_not_they_broke_off(tmp_path):
             )
     saved(resumed, unfinished="resume")
     assert contents(whole.path) == contents(resumed.path)
-
-
-def contents(folder):
-    return {
-        file.relative_to(folder).as_posix(): file.read_bytes()
-        for file in folder.rglob("*")
-        if file.is_file()
-    }
 
 
 def test_a_folder_that_is_no_zarr_is_never_replaced(tmp_path):
