@@ -19,7 +19,7 @@ from .backend import (
 from .cached import DiskCacheFacts, clear_disk_cache, disk_cache_facts, set_disk_cache
 from .error_mapping import RequestFailed, failure_of
 from .foreign import ForeignStore, foreign_store, is_zarr, location_of, store_and_path
-from .local import is_stored
+from .local import is_stored, open_stored
 from .open import (
     is_zip_file,
     not_writable,
@@ -71,6 +71,7 @@ __all__ = [
     "open_buckets",
     "open_lister",
     "open_store",
+    "open_stored",
     "open_writable",
     "presigned",
     "refuse_presumed",

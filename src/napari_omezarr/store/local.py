@@ -7,6 +7,7 @@ import os
 import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from zarr.abc.store import ByteRequest
+
+# Not blocking: to open a pipe waits for who writes into it.
+_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 class LocalBackend(ObjectBackend):
@@ -58,9 +62,7 @@ class LocalBackend(ObjectBackend):
 
 def _read(file: Path, wanted: ByteRequest | None) -> GetResult | None:
     try:
-        # Not blocking: to open a pipe waits for who writes into it.
-        flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
-        with os.fdopen(os.open(file, flags), "rb") as opened:
+        with os.fdopen(os.open(file, _FLAGS), "rb") as opened:
             facts = os.fstat(opened.fileno())
             if stat.S_ISDIR(facts.st_mode):
                 return None
@@ -79,6 +81,27 @@ def _read(file: Path, wanted: ByteRequest | None) -> GetResult | None:
         if file.is_dir():  # how Windows refuses to open a folder as a file
             return None
         raise
+
+
+def open_stored(file: str) -> tuple[FileIO, int] | None:
+    """Open a file to read it, and give its size too; None where there is none.
+
+    Raises
+    ------
+    OSError
+        The disk refuses it.
+    StoreError
+        It is a pipe or a device.
+    """
+    try:
+        opened = FileIO(os.open(file, _FLAGS))
+    except NO_FILE:
+        return None
+    facts = os.fstat(opened.fileno())
+    if stat.S_ISREG(facts.st_mode):
+        return opened, facts.st_size
+    opened.close()
+    raise _no_file(Path(file))
 
 
 def is_stored(file: Path) -> bool:

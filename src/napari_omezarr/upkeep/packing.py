@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from threading import Event
+from pathlib import Path
+from threading import Event, local
 from typing import TYPE_CHECKING, Any
 
 import google_crc32c
@@ -17,7 +17,7 @@ import numpy as np
 from napari_omezarr._io_loop import HeedingPool
 from napari_omezarr.errors import DamagedDataError, StoreError, VerificationError
 from napari_omezarr.reading import join_path
-from napari_omezarr.store import is_stored, open_store
+from napari_omezarr.store import is_stored, open_store, open_stored
 from napari_omezarr.writing import FolderHierarchy
 
 from .versions import bytes_of_unit, storage_of
@@ -25,7 +25,6 @@ from .versions import bytes_of_unit, storage_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from io import FileIO
-    from pathlib import Path
 
     from napari_omezarr.location import Location
     from napari_omezarr.writing import Hierarchy
@@ -38,8 +37,8 @@ _COPIES = 3
 """How often an object is in memory while it is moved: as it came, joined, sent."""
 _MOST_THREADS = 8
 _AT_ONCE = 4096
-_MOST_MOVED = 2**30
-"""Bytes that the kernel is asked to copy at a time."""
+_ROOM = 2**20
+"""Bytes that are written at a time: few enough to stay in the processor's cache."""
 _CHECK = 4
 """Bytes of the checksum behind an index."""
 
@@ -83,13 +82,15 @@ class StoredChunks:
                     found[chunk] = part
         return found
 
-    def files(self, chunks: Iterable[Chunk]) -> dict[Chunk, Path]:
-        """Give the files of chunks that have one of their own, and are stored."""
+    def files(self, chunks: Iterable[Chunk]) -> dict[Chunk, str]:
+        """Give where chunks would be that have files of their own; none if none is."""
         if self._folder is None or self.storage.is_sharded:
             return {}
-        folder = self._folder / self._path
-        named = {chunk: folder / self.storage.key(chunk) for chunk in chunks}
-        return {chunk: file for chunk, file in named.items() if is_stored(file)}
+        key = self.storage.key
+        # Not paths: to make one takes longer than to open its file.
+        folder = str(self._folder / self._path)
+        named = {chunk: f"{folder}/{key(chunk)}" for chunk in chunks}
+        return named if any(is_stored(Path(file)) for file in named.values()) else {}
 
     def _objects(self, indices: Sequence[Chunk]) -> dict[Chunk, bytes]:
         keys = {
@@ -129,40 +130,52 @@ def joined(chunks: Mapping[Chunk, bytes], per_unit: Sequence[int]) -> bytes | No
 def _index(sizes: Mapping[Chunk, int], per_unit: Sequence[int]) -> bytes:
     """Give the index of chunks of these sizes, one behind the other, and its check."""
     table = np.full((*per_unit, 2), _ABSENT, "<u8")
-    offset = 0
-    for chunk, size in sizes.items():
-        place = tuple(n % p for n, p in zip(chunk, per_unit, strict=True))
-        table[place] = offset, size
-        offset += size
+    lengths = np.array([*sizes.values()], np.int64)
+    offsets = np.cumsum(lengths) - lengths
+    places = np.array([*sizes], int).reshape(len(sizes), len(per_unit)) % per_unit
+    table[(*places.T,)] = np.stack([offsets, lengths], axis=-1)
     index: bytes = table.tobytes()
     check: bytes = google_crc32c.value(index).to_bytes(_CHECK, "little")
     return index + check
 
 
+class _Room(local):
+    """Memory of a thread, through which bytes pass from many files into one."""
+
+    def __init__(self) -> None:
+        self.bytes = memoryview(bytearray(_ROOM))
+
+
+_room = _Room()
+
+
 def _join_files(
-    files: Mapping[Chunk, Path], per_unit: Sequence[int], shard: Path
+    files: Mapping[Chunk, str], per_unit: Sequence[int], shard: Path
 ) -> int:
-    """Join files to a shard, and give its size; their bytes stay in the kernel."""
+    """Join those files that there are to a shard, and give its size."""
     sizes: dict[Chunk, int] = {}
+    room, held = _room.bytes, 0
     with shard.open("wb", buffering=0) as out:
         for chunk, file in files.items():
-            with file.open("rb", buffering=0) as body:
-                sizes[chunk] = _append(body, out)
+            if (opened := open_stored(file)) is None:
+                continue
+            body, left = opened
+            sizes[chunk] = left
+            with body:
+                while left:
+                    if held == len(room):
+                        _write(room, out)
+                        held = 0
+                    count = body.readinto(room[held : held + left])
+                    if not count:
+                        raise EOFError
+                    held, left = held + count, left - count
+        _write(room[:held], out)
         _write(_index(sizes, per_unit), out)
         return out.tell()
 
 
-def _append(body: FileIO, out: FileIO) -> int:
-    """Copy a file to the end of another, and give how many bytes that were."""
-    start = out.tell()
-    with suppress(OSError, AttributeError):  # on other disks, and other systems
-        while os.copy_file_range(body.fileno(), out.fileno(), _MOST_MOVED):
-            pass
-    _write(body.read(), out)  # what is left: nothing, or all of it
-    return out.tell() - start
-
-
-def _write(body: bytes, out: FileIO) -> None:
+def _write(body: bytes | memoryview, out: FileIO) -> None:
     left = memoryview(body)
     while left:
         left = left[out.write(left) :]
@@ -273,7 +286,9 @@ class Repack:
             sizes.append(_join_files(files, storage.per_unit, fresh))
 
         is_made = False
-        with suppress(StoreError, OSError):  # the other way says what is wrong
+        with suppress(
+            StoreError, OSError, EOFError
+        ):  # the other way says what is wrong
             files = self.source.files(storage.chunks_of(unit))
             if files:
                 self.target.make(key, join)
