@@ -42,14 +42,14 @@ def main() -> None:
         look_by_peer(arguments.peer)
     context = multiprocessing.get_context("spawn")
     head = "wells | open, ms | processor, ms | requests | picture, s"
-    print(f"{head} | requests | processor, s | block, ms | its floor, ms")
+    print(f"{head} | requests | processor, s | block, ms | its floor, ms | cold")
     for wells in arguments.wells:
         options = (*SIZES[wells], arguments.fields, arguments.rtt)
         ours, served = context.Pipe()
         server = context.Process(target=serve, args=(served, *options), daemon=True)
         server.start()
         address = ours.recv()
-        for work in (look, look_at_memory):
+        for work in (look, look_at_memory, look_at_memory_first):
             run_alone(context, work, (address, ours))
         if arguments.peers_python:
             ours.send(True)
@@ -123,23 +123,33 @@ def look(address: str, server: Any) -> None:
     os._exit(0)
 
 
-def look_at_memory(address: str, _server: Any) -> None:
+def look_at_memory_first(address: str, _server: Any) -> None:
+    """Show levels in memory as the first layer, for which napari reads its units."""
+    look_at_memory(address, _server, has_units=False)
+
+
+def look_at_memory(address: str, _server: Any, *, has_units: bool = True) -> None:
     """Show levels of the same shapes that are in memory: the floor of the block."""
     import napari
     import numpy as np
 
     from napari_omezarr import Location, read
+    from napari_omezarr.widgets.open import load_units
 
     levels = read(Location.parse(address)).pyramids[0].levels
     shapes = [level.shape for level in levels if max(level.shape) <= _LARGEST]
     arrays = [np.add.outer(*map(np.arange, shape)).astype("u2") for shape in shapes]
     viewer = napari.Viewer()
     block = LongestBlock()
+    if has_units:
+        load_units()
+        block.wait(0.2)
     options = {"scale": (1, 1), "units": ("micrometer", "micrometer")}
     viewer.add_image(arrays, multiscale=True, contrast_limits=(0, 1200), **options)
     viewer.reset_view(margin=0.05)
     block.wait(_FLOOR)
-    print(f"{1000 * block.longest:.0f}", flush=True)
+    end = " | " if has_units else "\n"
+    print(f"{1000 * block.longest:.0f}", end=end, flush=True)
     os._exit(0)
 
 

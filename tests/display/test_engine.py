@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import weakref
 from itertools import product
@@ -100,6 +101,21 @@ def test_the_nearest_is_read_first_and_not_more_at_a_time_than_allowed(fetcher, 
     gate.wait_for(lambda: gate.asked[pixels, (5,)])
     gate.open()
     fetcher.wait_for_all("view")
+
+
+def test_no_read_begins_while_they_are_held(fetcher, gate):
+    pixels = pixels_of(gate)
+    gate.open()
+    fetcher.hold(3600)
+    fetcher.request({"view": ask(pixels, 3)})
+    run(asyncio.sleep(0))  # what the request put on the loop came before
+    assert (fetcher.reads_begun, fetcher.progress("view").pending) == (0, 1)
+    fetcher.hold(0)
+    fetcher.wait_for_all("view")
+    fetcher.hold(0.01)  # it ends by itself as well
+    fetcher.request({"view": ask(pixels, 4)})
+    fetcher.wait_for_all("view")
+    assert fetcher.reads_begun == 2
 
 
 def test_each_chunk_is_read_once_however_many_want_it(fetcher, gate):

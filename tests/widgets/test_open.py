@@ -74,6 +74,34 @@ def test_other_threads_give_way_to_the_window_for_a_while(
     until(qtbot, lambda: sys.getswitchinterval() == pytest.approx(before))
 
 
+class Collector:
+    """Python's collector of garbage, for one test alone."""
+
+    def __init__(self) -> None:
+        self.is_on = True
+
+    def isenabled(self) -> bool:
+        return self.is_on
+
+    def disable(self) -> None:
+        self.is_on = False
+
+    def enable(self) -> None:
+        self.is_on = True
+
+
+@pytest.mark.parametrize("late", ["_PAINTED", "_AT_LATEST"])
+def test_garbage_waits_for_the_paint_and_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch, qtbot: QtBot, late: str
+) -> None:
+    collector = Collector()
+    monkeypatch.setattr(qt_async, "gc", collector)
+    monkeypatch.setattr(qt_async, late, 3600)
+    put_window_first()
+    put_window_first()
+    until(qtbot, lambda: collector.is_on)
+
+
 def test_the_slider_has_the_range_of_the_metadata(viewer: Any, cells: str) -> None:
     nuclei = viewer.open(cells, plugin=PLUGIN)[0]
     assert tuple(nuclei.contrast_limits) == (120, 2600)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
 import math
 
@@ -10,16 +12,17 @@ import pytest
 
 from gui_steps import until
 from napari_omezarr import Location, write_plate
-from napari_omezarr.display import wait_until_sharp
+from napari_omezarr.display import shared_engine, wait_until_sharp
 from napari_omezarr.errors import UnsupportedDataError
 from napari_omezarr.pyramid import WellGrid
+from napari_omezarr.store import run
 from servers.plates import PlateServer
 
 pytest.importorskip("napari")
 
 from qtpy.QtCore import QPoint, Qt
 
-from napari_omezarr.widgets import show_again
+from napari_omezarr.widgets import qt_async, show_again
 from napari_omezarr.widgets.open import add_layers, open_place
 from napari_omezarr.widgets.plate_map import PlateMap, WellColours, shade
 from napari_omezarr.widgets.plate_navigator import PlateNavigator, filtered, plate_of
@@ -43,6 +46,25 @@ def shown(plate, make_napari_viewer, qtbot):
     viewer.window.add_dock_widget(navigator)
     assert wait_until_sharp(viewer.layers[0])
     return viewer, navigator
+
+
+def test_wells_are_asked_for_once_the_layers_are_painted(
+    plate, make_napari_viewer, monkeypatch
+):
+    monkeypatch.setattr(qt_async, "_PAINTED", 3_600_000)
+    monkeypatch.setattr(qt_async, "_AT_LATEST", 3600)
+    viewer = make_napari_viewer()
+    opened = open_place(Location.parse(plate.address))
+    before = len(plate.requests)
+    try:
+        add_layers(viewer, opened)
+        run(asyncio.sleep(0.05))  # time for requests, if there were any
+        assert len(plate.requests) == before
+        shared_engine().fetcher.hold(0)  # as the paint does
+        assert wait_until_sharp(viewer.layers[0])
+        assert len(plate.requests) > before
+    finally:
+        gc.enable()
 
 
 def test_the_dock_shows_goes_to_and_opens_wells(plate, shown, qtbot):

@@ -130,6 +130,7 @@ class Fetcher:
         self._tasks: dict[QueuedChunk, asyncio.Task[tuple[np.ndarray, bool]]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._listeners: list[Callable[[], None]] = []
+        self._held_until = 0.0
         self.reads_begun = 0
 
     def request(
@@ -162,6 +163,11 @@ class Fetcher:
         """Ask again, now, for all that was given up."""
         with self._lock:
             self._queue.retry()
+        self._pump_soon()
+
+    def hold(self, seconds: float) -> None:
+        """Begin no read for so long, as the window is busy; 0 ends that."""
+        self._held_until = time.monotonic() + seconds if seconds else 0.0
         self._pump_soon()
 
     def listen(self, listener: Callable[[], None]) -> None:
@@ -225,6 +231,10 @@ class Fetcher:
             unwanted = self._queue.take_unwanted()
         for queued in unwanted:
             self._tasks[queued].cancel()
+        held = self._held_until - time.monotonic()
+        if held > 0:
+            self._timer = self._loop.call_later(held, self._pump)
+            return
         while True:
             now = time.monotonic()
             with self._lock:

@@ -54,7 +54,7 @@ from napari_omezarr.layers import (
     with_checked_window,
 )
 from napari_omezarr.plain_text import plain
-from napari_omezarr.pyramid import Cast, to_dask
+from napari_omezarr.pyramid import Cast, mosaic_of, to_dask
 from napari_omezarr.reading import Reading, ReadOptions, read_current
 from napari_omezarr.store import is_quiet
 from napari_omezarr.tables import UNREAD
@@ -292,7 +292,9 @@ def load_units() -> None:
 
 def make_layers(opened: Iterable[Opened], asked: OpenOptions = _NOTHING) -> list[Layer]:
     """Make the layers of what was opened, remember the places and tell the notes."""
-    put_window_first()
+    opened = list(opened)
+    levels = (spec.levels[0] for part in opened for spec in part.specs)
+    put_window_first(holds_reads=any(map(mosaic_of, levels)))
     parts = [
         replace(part, specs=tuple(with_options(spec, asked) for spec in part.specs))
         for part in opened

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 from concurrent.futures import CancelledError, Future
@@ -19,7 +20,8 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QEventLoop, QObject, Qt, QThread, QTimer, Signal
 from qtpy.QtWidgets import QApplication, QProgressDialog
 
-from napari_omezarr._io_loop import Stop
+from napari_omezarr._io_loop import Stop, io_loop
+from napari_omezarr.display import shared_engine
 from napari_omezarr.display.notifications import main_window, show_error
 from napari_omezarr.doors import as_ours
 from napari_omezarr.errors import OMEZarrError
@@ -40,18 +42,34 @@ SHOWN_AFTER = 500
 _GIVING_WAY, _FIRST = 0.0005, 2000
 """How long, in seconds, another thread may make the window wait while it comes first,
 and for how many milliseconds it does."""
+_PAINTED = 1
+"""Milliseconds of a timer that ends after the paint events that wait already."""
+_AT_LATEST = 1.0
+"""Seconds after which what waits for that goes on, even if no event loop runs."""
 
 
-def put_window_first() -> None:
+def put_window_first(*, holds_reads: bool = False) -> None:
     """Let other threads give way to the window's sooner, while layers are added.
 
     Each call of OpenGL lets go of Python's lock, and a thread that computes keeps that
-    for 5 ms then; a first picture calls hundreds of times.
+    for 5 ms then; a first picture calls hundreds of times. Garbage is not collected
+    before the layers are painted: all threads stand still for 0.2 s when Python goes
+    through all of napari's objects. With `holds_reads` no chunks are asked for until
+    then either, as of a plate, whose hundreds of wells keep a processor busy.
     """
     before = sys.getswitchinterval()
     if before > _GIVING_WAY:
         sys.setswitchinterval(_GIVING_WAY)
         QTimer.singleShot(_FIRST, lambda: sys.setswitchinterval(before))
+    if gc.isenabled():
+        gc.disable()
+        QTimer.singleShot(_PAINTED, lambda: gc.enable())
+        loop = io_loop()
+        loop.call_soon_threadsafe(loop.call_later, _AT_LATEST, gc.enable)
+    if holds_reads:
+        fetcher = shared_engine().fetcher
+        fetcher.hold(_AT_LATEST)
+        QTimer.singleShot(_PAINTED, lambda: fetcher.hold(0))
 
 
 # The hop into the GUI thread. What other threads hold is a number and never anything
