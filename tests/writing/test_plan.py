@@ -137,7 +137,10 @@ def test_objects_of_every_level_are_of_a_sensible_size(
         assert level.objects <= max(4, 8 * whole / 2**20)
     counts = [level.objects for level in found.images[0].levels]
     assert found.objects_by_level == tuple(counts)
-    assert len(counts) == 1 or f"({counts[0]:,} + {counts[1]:,}" in found.summary()
+    if len(counts) > 1:
+        rest = found.objects - sum(counts)
+        each = " + ".join(f"{count:,}" for count in counts)
+        assert f"({each} by level and {rest:,} of metadata)" in found.summary()
 
 
 def test_shards_are_proposed_where_a_disk_would_get_very_many_files():

@@ -208,7 +208,10 @@ class Plan:
         """Say it in one line, for a person."""
         levels = len(self.objects_by_level)
         counts = " + ".join(f"{count:,}" for count in self.objects_by_level)
-        kinds = [f"{self.objects:,} objects{f' ({counts})' if levels > 1 else ''}"]
+        rest = self.objects - sum(self.objects_by_level)
+        others = f"{rest:,} of metadata{' and tables' if self.tables else ''}"
+        split = f" ({counts} by level and {others})" if levels > 1 else ""
+        kinds = [f"{self.objects:,} objects{split}"]
         kinds.append(f"about {_size(self.estimated_bytes)}")
         kinds.append(f"{levels} level{'s' if levels > 1 else ''}")
         return ", ".join(kinds)

@@ -69,10 +69,14 @@ def open_hierarchy(address: Location | Foreign) -> Hierarchy:
         return address.hierarchy()
     if address.through:
         raise not_writable(address)
-    if address.protocol == "file" and not address.is_archive:
-        return FolderHierarchy(address.local_path(), address.display)
     if address.is_archive:
-        raise not_writable(address)
+        raise OptionError(
+            f"{address.display} lies in a zip file, and those are not edited.",
+            action="Unpack it first, or save what is changed as another image.",
+            url=address.display,
+        )
+    if address.protocol == "file":
+        return FolderHierarchy(address.local_path(), address.display)
     return RemoteHierarchy(address)
 
 
