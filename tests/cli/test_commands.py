@@ -62,12 +62,12 @@ def test_a_folder_is_listed_with_what_each_thing_is(folder):
 @pytest.mark.parametrize(("stop", "code"), [("close", 141), ("interrupt", 130)])
 def test_rows_come_page_by_page_and_who_stops_reading_ends_it(stop, code):
     """The second page is held back: the rows of the first are there before it."""
-    program = "from napari_omezarr.cli import main; main()"
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with LongBucket(3000, ending="") as server:
         server.fault("*", faults.Proceed(), faults.Stalled())
         words = ["ls", "s3://bucket/many", "--files", "--anonymous"]
-        command = [sys.executable, "-c", program, *words, "--endpoint", server.url]
+        program = [sys.executable, "-m", "napari_omezarr"]
+        command = [*program, *words, "--endpoint", server.url]
         with child_process(command, **pipes) as listing:
             lines = [listing.stdout.readline() for _ in range(1000)]
             assert lines[-1].split() == ["file", "item-000999"]
@@ -80,6 +80,18 @@ def test_rows_come_page_by_page_and_who_stops_reading_ends_it(stop, code):
             assert listing.wait() == code
             said = listing.stderr.read()
     assert said == ("Stopped.\n" if stop == "interrupt" else "")
+
+
+def test_a_list_that_breaks_off_is_a_whole_document():
+    words = ["ls", "s3://bucket/many", "--files", "--anonymous", "--json"]
+    with LongBucket(3000, ending="") as server:
+        server.fault("*", faults.Proceed(), faults.Status(403))
+        answer = CliRunner().invoke(main, [*words, "--endpoint", server.url])
+    assert answer.exit_code == 4
+    *rows, last = json.loads(answer.stdout)
+    assert [row["name"] for row in rows] == server.names[:1000]
+    assert last == json.loads(answer.stderr)
+    assert last["error"] == "ListingDeniedError"
 
 
 def test_names_of_others_command_no_terminal(tmp_path):

@@ -14,7 +14,7 @@ import click
 from napari_omezarr import errors
 from napari_omezarr.doors import as_ours
 
-from .output import echo
+from .output import echo, error_facts
 
 # Which module has a command; it is imported when the command is run or asked about.
 _HOMES = {
@@ -189,13 +189,7 @@ def _say_usage(error: click.ClickException) -> None:
 def _say(error: errors.OMEZarrError, *, as_json: bool) -> None:
     """Print an error: two lines, or one object where ``--json`` was said."""
     if as_json:
-        facts = {
-            "error": type(error).__name__,
-            "sentence": error.sentence,
-            "action": error.action,
-            "address": error.url,
-        }
-        click.echo(json.dumps(facts, ensure_ascii=False), err=True)
+        click.echo(json.dumps(error_facts(error), ensure_ascii=False), err=True)
         return
     echo(f"Error: {error.sentence}", err=True)
     if error.action:

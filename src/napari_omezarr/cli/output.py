@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from napari_omezarr.errors import OMEZarrError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -58,13 +60,40 @@ def print_done(sentence: str, facts: Any, *, as_json: bool) -> None:
 
 
 def print_json_rows(rows: Iterable[Any]) -> None:
-    """Print a list as one document, each of its rows as soon as it is known."""
+    """Print a list as one document, each of its rows as soon as it is known.
+
+    Where it breaks off after some rows, the list ends with what went wrong.
+    """
     begun = False
-    for row in rows:
-        text = json.dumps(plain(row), ensure_ascii=False)
+
+    def tell(value: Any) -> None:
+        text = json.dumps(plain(value), ensure_ascii=False)
         click.echo(f",\n{text}" if begun else f"[\n{text}", nl=False)
-        begun = True
+
+    try:
+        for row in rows:
+            tell(row)
+            begun = True
+    except OMEZarrError as error:
+        if begun:
+            tell(error_facts(error))
+            click.echo("\n]")
+        raise
+    except KeyboardInterrupt:
+        if begun:
+            click.echo("\n]")
+        raise
     click.echo("\n]" if begun else "[]")
+
+
+def error_facts(error: OMEZarrError) -> dict[str, str]:
+    """Give an error as an object for machines."""
+    return {
+        "error": type(error).__name__,
+        "sentence": error.sentence,
+        "action": error.action,
+        "address": error.url,
+    }
 
 
 def aligned(cells: Sequence[str], widths: list[int]) -> str:

@@ -250,7 +250,8 @@ def _there(place: Location, hierarchy: Hierarchy, name: str) -> dict[str, int]:
     is_folder = place.protocol == "file" and place.local_path().is_dir()
     if not found and not is_folder:
         sentence = f"Nothing is at {place.display}."
-        raise NodeNotFoundError(sentence, action="Reload.", url=place.display)
+        action = "Check the address, or reload the list that it is from."
+        raise NodeNotFoundError(sentence, action=action, url=place.display)
     return found
 
 
