@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from metadata_documents import plate
 from napari_omezarr.errors import MetadataError
-from napari_omezarr.metadata import Acquisition, PlateWell, WellImage, parse_document
+from napari_omezarr.metadata import (
+    Acquisition,
+    PlateWell,
+    WellImage,
+    parse_document,
+    with_wells,
+)
+
+NAMES = st.text('AB1.(|+*é"\\/', min_size=1, max_size=2)
+SOME = st.none() | st.sets(NAMES, max_size=3)
 
 
 def parsed(*wells, **more):
@@ -149,3 +162,19 @@ def test_a_well_lists_its_fields_in_order() -> None:
 def test_a_well_without_fields_is_refused(images) -> None:
     with pytest.raises(MetadataError, match="lists no field of view"):
         parse_document({"well": {"images": images}})
+
+
+@given(paths=st.lists(st.tuples(NAMES, NAMES)), rows=SOME, columns=SOME)
+def test_wells_are_chosen_in_the_text_as_in_what_is_parsed(paths, rows, columns):
+    listed = ["/".join(path) for path in paths]
+    text = json.dumps({"wells": [{"path": p} for p in listed]}, ensure_ascii=False)
+    kept = with_wells(text.encode(), rows, columns)
+    if not listed or any(set(p) & set('"\\') or p.count("/") > 1 for p in listed):
+        return  # such wells are not plain: they may all be left, to be parsed
+    wanted = [
+        path
+        for path, (row, column) in zip(listed, paths, strict=True)
+        if (rows is None or row in rows) and (columns is None or column in columns)
+    ]
+    found = [] if kept is None else json.loads(kept)["wells"]
+    assert [well["path"] for well in found] == wanted

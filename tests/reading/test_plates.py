@@ -17,6 +17,7 @@ from napari_omezarr.errors import AccessDeniedError, OptionError, UnsupportedDat
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
 from napari_omezarr.reading import ReadOptions, read
+from napari_omezarr.store import run
 from servers.faults import Status
 from small_images import put_group, put_image, put_labels
 
@@ -616,6 +617,9 @@ def test_wells_with_more_fields_than_the_first_have_room_for_them(place, tmp_pat
     if place != tmp_path:
         said = "Well A/2 has 3 fields, and there is room for 1: open the plate again"
         assert any(said in note for note in first.store.notes)
+    assert first.fields.most_fields == 3
+    assert run(first.fields.field_path((0, 1), 2)).endswith("A/2/2")
+    assert run(first.fields.field_path((0, 0), 1)) is None
     (plate,) = opened(f"{place}/p.zarr").pyramids
     pixels = plate.levels[0].pixels
     expected = np.zeros(pixels.shape, np.uint16)

@@ -67,6 +67,24 @@ def test_wells_are_asked_for_once_the_layers_are_painted(
         gc.enable()
 
 
+def test_fields_that_a_later_well_turns_out_to_have_can_be_opened(
+    http_server, tmp_path, make_napari_viewer, qtbot
+):
+    field = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
+    wells = {"A1": [field], "A2": [field, field + 1, field + 2]}
+    write_plate(wells, tmp_path / "p.zarr")
+    viewer = make_napari_viewer()
+    add_layers(viewer, open_place(Location.parse(f"{http_server.url}/p.zarr")))
+    navigator = PlateNavigator(viewer)
+    viewer.window.add_dock_widget(navigator)
+    navigator.mosaic[...]
+    until(qtbot, lambda: navigator.which.count() == 4)
+    navigator.which.setCurrentIndex(3)
+    navigator.open_well((0, 1))
+    until(qtbot, lambda: len(viewer.layers) == 2)
+    np.testing.assert_array_equal(np.asarray(viewer.layers[1].data), field + 2)
+
+
 def test_the_dock_shows_goes_to_and_opens_wells(plate, shown, qtbot):
     viewer, navigator = shown
     grid = navigator.mosaic.fields.grid

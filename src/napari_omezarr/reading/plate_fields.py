@@ -340,6 +340,21 @@ class PlateFields:
         return self.documents.opening.store
 
     @property
+    def most_fields(self) -> int:
+        """How many fields a well has at most, as far as wells were looked at."""
+        held = len(self.choice.fields)
+        learnt = field_counts.get(self.address, 0) if self.choice.is_whole else 0
+        return max(held, learnt)
+
+    async def field_path(self, place: Place, number: int) -> str | None:
+        """Give the path of a field by its number in its well; None if there is none."""
+        group = self.groups[place]
+        well = await self.documents.well(group)
+        listed = [] if well is None else images_of(well, self.choice.acquisitions[0])
+        more = number < len(listed)
+        return join_path(group, listed[number].path) if more else None
+
+    @property
     def address(self) -> str:
         """The plate's address, without secrets."""
         return self.documents.opening.location.display

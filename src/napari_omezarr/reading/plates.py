@@ -84,15 +84,7 @@ def with_chosen_wells(
         for names in (options.rows, options.columns)
     )
     wells = {name.replace("/", "").upper() for name in options.wells or ()}
-
-    def is_wanted(row: str, column: str) -> bool:
-        return (
-            (rows is None or row in rows)
-            and (columns is None or column in columns)
-            and (not wells or f"{row}{column}".upper() in wells)
-        )
-
-    kept = with_wells(body, is_wanted)
+    kept = with_wells(body, rows, columns, wells)
     if kept is None:
         raise OptionError(_NO_WELL, url=opening.location.display)
     found = parse_node(plate.path, {key: kept}, plate.zarr_format)

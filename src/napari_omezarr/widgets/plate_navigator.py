@@ -145,6 +145,18 @@ class PlateNavigator(QWidget):
         self.map.update()
         documents = _documents(self._mosaic)
         self.again.setVisible(documents is not None and documents.lacks_room)
+        self._offer_fields()
+
+    def _offer_fields(self) -> None:
+        """Offer the fields of wells, those too that wells turn out to have later on."""
+        if self._mosaic is None:
+            return
+        fields: Any = self._mosaic.fields
+        shown = fields.choice.fields
+        numbers = (*shown, *range(len(shown), fields.most_fields))[:_MOST_FIELDS]
+        for number in numbers[self.which.count() - 1 :]:
+            self.which.addItem(f"opens field {number}")
+        self.which.setVisible(len(numbers) > 1)
 
     # Which plate.
 
@@ -165,12 +177,9 @@ class PlateNavigator(QWidget):
         ):
             self._mosaic = mosaic
             self.map.show_plate(mosaic.fields.grid, _states(mosaic))
-            fields: Any = mosaic.fields
             self.which.clear()
             self.which.addItem("opens all fields")
-            for number in fields.choice.fields[:_MOST_FIELDS]:
-                self.which.addItem(f"opens field {number}")
-            self.which.setVisible(len(fields.choice.fields) > 1)
+            self._offer_fields()
             self._recolour()
             self._find_tables(mosaic)
         elif mosaic is None:
@@ -468,18 +477,32 @@ def _opened(fields: Any, place: Place, number: int | None) -> Opened:
 
     opening, name = fields.documents.opening, fields.grid.wells[place]
     choice = fields.choice
+    if number is not None and number >= len(choice.fields):  # it was learnt later
+        return open_place(opening.place(_path_in(fields, place, number)))
     step = [0] * len(choice.steps)
     if number is not None and "field" in choice.steps:
         step[-1] = number
     tiles = run(fields.tiles(place, tuple(step)))
     wanted = 0 if number is None or "field" in choice.steps else number
     if wanted >= len(tiles):
-        msg = f"Well {name} has no such field."
-        raise NodeNotFoundError(msg, url=opening.place(fields.groups[place]).display)
-    if number is None and len(choice.fields) > 1:
+        raise _no_field(fields, place)
+    if number is None and fields.most_fields > 1:
         options = ReadOptions(wells=(name,), fields="all")
         return open_place(opening.location, options)
     return open_place(opening.place(tiles[wanted].path))
+
+
+def _path_in(fields: Any, place: Place, number: int) -> str:
+    path: str | None = run(fields.field_path(place, number))
+    if path is None:
+        raise _no_field(fields, place)
+    return path
+
+
+def _no_field(fields: Any, place: Place) -> NodeNotFoundError:
+    msg = f"Well {fields.grid.wells[place]} has no such field."
+    url = fields.documents.opening.place(fields.groups[place]).display
+    return NodeNotFoundError(msg, url=url)
 
 
 def _plate_above(location: Location) -> Opened:
