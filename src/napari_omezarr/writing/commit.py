@@ -38,6 +38,7 @@ from .hierarchy import (
     size_of,
     without_replacements,
 )
+from .journal import notes_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -498,9 +499,12 @@ class InPlaceTarget:
 
     def _is_emptied(self) -> bool:
         try:
-            return self._replacement() is None and not self._hierarchy.holds(self.path)
+            if self._replacement() is not None or self._hierarchy.holds(self.path):
+                return False
         except ListingDeniedError:
             return False
+        # What was stopped before its first block has nothing that could be missing.
+        return notes_blocks(self.journal)
 
     def agreed(self) -> StoredSize | None:
         """Give what an unfinished save is to replace."""

@@ -143,6 +143,11 @@ def journal_digest(path: Path) -> str | None:
     return digest if isinstance(digest, str) else None
 
 
+def notes_blocks(path: Path) -> bool:
+    """Whether a journal says of any block that it is stored."""
+    return any("block" in line for line in _lines(path))
+
+
 def _complete(path: Path) -> list[str]:
     """Give the lines up to the first that is not JSON."""
     try:
