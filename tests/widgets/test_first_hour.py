@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from napari.layers import Labels
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
 
 from browser_steps import rows, settled
 from gui_steps import PLUGIN, until
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytestqt.qtbot import QtBot
+    from qtpy.QtWidgets import QLineEdit
 
     from napari_omezarr.demo.server import S3Server
 
@@ -58,7 +60,7 @@ def test_the_first_hour(
     address = f"s3+{s3_server.endpoint}/private/{s3_prefix}"
     paste_a_wrong_address(qtbot, browser)
     sign_in_where_it_is_needed(qtbot, browser, address, s3_server.endpoint)
-    open_and_step(qtbot, browser, viewer)
+    open_and_play(qtbot, browser, viewer)
     (first, *_) = session_of(viewer)[0].layers
     assert "profile:Lab" in first.address  # named, not contained
     paint_write_back_and_undo(qtbot, viewer)
@@ -70,16 +72,26 @@ def test_the_first_hour(
 
 def paste_a_wrong_address(qtbot: QtBot, browser: Browser) -> None:
     bar = browser.header.address
-    bar.set_address("ftp://nowhere.invalid/a.zarr")
+    paste(qtbot, bar, "ftp://nowhere.invalid/a.zarr")
     qtbot.keyClick(bar, KEYS.Key_Return)
     until(qtbot, lambda: browser.errors.isVisible() and not pending)
     assert browser.errors.button.text() == "Type an address"
 
 
+def paste(qtbot: QtBot, line: QLineEdit, text: str) -> None:
+    """Put a text in the place of what a line holds, as people do."""
+    clipboard = QApplication.clipboard()
+    assert clipboard is not None
+    clipboard.setText(text)
+    qtbot.keyClick(line, KEYS.Key_A, Qt.KeyboardModifier.ControlModifier)
+    qtbot.keyClick(line, KEYS.Key_V, Qt.KeyboardModifier.ControlModifier)
+    assert line.text() == text
+
+
 def sign_in_where_it_is_needed(
     qtbot: QtBot, browser: Browser, address: str, endpoint: str
 ) -> None:
-    browser.header.address.set_address(address)
+    paste(qtbot, browser.header.address, address)
     qtbot.keyClick(browser.header.address, KEYS.Key_Return)
     until(qtbot, lambda: browser.errors.button.text() == "Sign in…" and not pending)
     browser.errors.button.click()
@@ -98,11 +110,18 @@ def sign_in_where_it_is_needed(
     settled(qtbot, browser)
 
 
-def open_and_step(qtbot: QtBot, browser: Browser, viewer: Any) -> None:
+def open_and_play(qtbot: QtBot, browser: Browser, viewer: Any) -> None:
     qtbot.keyClick(browser.tree, KEYS.Key_Down)
     assert browser.tree.entry.name == "film.zarr"
     qtbot.keyClick(browser.tree, KEYS.Key_Return)
     until(qtbot, lambda: len(viewer.layers) == 3 and not pending)
+    viewer.dims.set_current_step(0, 0)
+    player = viewer.window._qt_viewer.dims
+    player.play(0, fps=10, loop_mode="once")
+    until(qtbot, lambda: viewer.dims.current_step[0] != 0)
+    player.stop()
+    until(qtbot, lambda: not player.is_playing)
+    # napari leaves frames out where it is too slow.
     for step in range(SHAPE[0]):
         viewer.dims.set_current_step(0, step)
         assert all(wait_until_sharp(layer) for layer in viewer.layers)
@@ -118,7 +137,9 @@ def paint_write_back_and_undo(qtbot: QtBot, viewer: Any) -> None:
     region.load()
     until(qtbot, lambda: not region.busy)
     painted = viewer.layers[-1]
-    painted.data[0, :4, :4] = 7
+    painted.brush_size, painted.n_edit_dimensions = 1, 2
+    for y, x in np.ndindex(4, 4):
+        painted.paint((0, y, x), 7)
     viewer.layers.selection.active = painted
     place = Location.parse(str(labels.metadata["omezarr"]["place"]))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 
 import numpy as np
 import pytest
@@ -19,7 +18,7 @@ from qtpy.QtWidgets import QAbstractButton, QFileDialog
 import small_images
 from gui_steps import PLUGIN, every_turn, until
 from napari_omezarr import add_labels, read_layers, write_image, write_layers
-from napari_omezarr.errors import WriteCancelledError
+from napari_omezarr.errors import DiskFullError
 from napari_omezarr.user_files import Recents
 from napari_omezarr.widgets.background_save import under_way
 from napari_omezarr.widgets.qt_async import pending
@@ -297,13 +296,23 @@ def test_adding_labels_that_broke_off_is_offered_again(dock, filled, tmp_path, q
     for row, text in enumerate(texts(dock)):
         if not text.startswith(("cells", "arrows")):
             toggle(dock, qtbot, row)
-    cancel = threading.Event()
-    cancel.set()
+    cells, options, kind = filled.layers["cells"].as_layer_data_tuple()
+
+    class Failing:
+        """Fails when it is read, which is when something was begun."""
+
+        shape, dtype, ndim = cells.shape, cells.dtype, cells.ndim
+
+        def __getitem__(self, key):
+            raise DiskFullError("no more")
+
     for action in (SaveAction.REMOVE_LABELS, SaveAction.RESUME_LABELS):
-        with pytest.raises(WriteCancelledError):
-            add_labels(
-                filled.layers["cells"], target, cancel=cancel, accept_losses=True
-            )
+        with pytest.raises(DiskFullError):
+            add_labels((Failing(), options, kind), target, accept_losses=True)
+        # Where there is nothing at all, there is nothing to go on with.
+        begun = target / "labels" / "cells" / "0" / "c" / "0" / "0.abc.partial"
+        begun.parent.mkdir(parents=True, exist_ok=True)
+        begun.write_bytes(b"what a killed process leaves")
         aim(dock, qtbot, target)
         assert offered(dock) == {SaveAction.RESUME_LABELS, SaveAction.REMOVE_LABELS}
         press(dock, qtbot, dock.view.target.buttons[action])

@@ -112,6 +112,22 @@ def test_what_has_changed_is_opened_again_in_place(
     assert opened.layers[0].opacity == 0.5
 
 
+def test_a_place_that_was_asked_for_outlives_opening_again(
+    viewer: Any, tmp_path: Path, qtbot: QtBot
+) -> None:
+    put_image(tmp_path / "cells.zarr", shape=(2, 6, 32, 48))
+    place = {"scale": (5, 1, 1), "translate": (1, 2, 3)}
+    layer, other = viewer.open(str(tmp_path / "cells.zarr"), plugin=PLUGIN, **place)
+    viewer.layers.remove(other)
+    for _ in range(2):
+        viewer.layers.selection = {layer}
+        _hooks.open_again(viewer)
+        until(qtbot, lambda gone=layer: gone not in viewer.layers)
+        (layer,) = viewer.layers
+        np.testing.assert_array_equal(layer.scale, place["scale"])
+        np.testing.assert_array_equal(layer.translate, place["translate"])
+
+
 def test_other_errors_offer_to_try_again_only(notifications: list[Any]) -> None:
     error = StoreTimeoutError("It does not answer.", url="https://host/a.zarr")
     Notifier().show_failure(FailureNotice("host", error), retry=lambda: None)

@@ -7,6 +7,7 @@ another thread, PySide deletes them there. Forms that come and go are made of th
 
 from __future__ import annotations
 
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
@@ -171,6 +172,10 @@ class FileField(QWidget):
 Field = TextField | ChoiceField | SwitchField | FileField
 
 
+_LONGEST = 17
+"""Characters in a line of a label: in a narrow dock, fields need the room."""
+
+
 def make_narrow(field: QWidget) -> None:
     """Let a field be as narrow as a dock needs it."""
     if isinstance(field, QLineEdit):
@@ -196,7 +201,7 @@ def form_rows(
         if isinstance(field, QLabel) or isinstance(native, QCheckBox):
             layout.addRow(native)
         else:
-            layout.addRow(field.label, native)
+            layout.addRow(fill(field.label, _LONGEST), native)
     return widget, layout
 
 

@@ -68,6 +68,7 @@ from .viewer_layers import (
     image_address,
     is_placed,
     keep_as_made,
+    keep_as_moved,
     record_of,
     source_of,
 )
@@ -306,6 +307,8 @@ def make_layers(opened: Iterable[Opened], asked: OpenOptions = _NOTHING) -> list
     # Some of what is odd is found out only when layers are made.
     tell((p.reading for p in parts), (text for s in specs for text in s.warnings))
     layers = [make_layer(spec) for spec in specs]
+    for layer in layers:
+        keep_as_moved(layer, asked.options)
     beside_later([p for part in parts for p in part.reading.pyramids], layers)
     return layers + [Layer.create(*data) for part in parts for data in part.beside]
 

@@ -20,7 +20,7 @@ from napari_omezarr.user_files import without_secrets
 from .preferences import PLUGIN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from contextlib import AbstractContextManager
 
     import napari.viewer
@@ -193,6 +193,12 @@ _PLACED = ("scale", "translate", "rotate", "shear")
 def keep_as_made(layer: Layer) -> None:
     """Remember a layer's data, and where it lies, as they are now."""
     _as_made[layer] = _names(layer), _placement(layer)
+
+
+def keep_as_moved(layer: Layer, options: Mapping[str, Any]) -> None:
+    """Remember that a person has said where a layer lies, if her options do."""
+    if any(options.get(name) is not None for name in (*_PLACED, "affine")):
+        _as_made[layer] = _names(layer), []
 
 
 def is_edited(layer: Layer) -> bool:

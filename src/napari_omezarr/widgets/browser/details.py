@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt import QElidingLabel
 
 from napari_omezarr.browsing import (
     EntryKind,
@@ -66,10 +67,14 @@ class DetailsHeader(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.name, self.facts, self.address = (plain_label(self) for _ in range(3))
+        self.name, self.address = (QElidingLabel(parent=self) for _ in range(2))
+        self.facts = plain_label(self)
         font = self.name.font()
         font.setBold(True)
         self.name.setFont(font)
+        for label in (self.name, self.address):
+            label.setTextFormat(Qt.TextFormat.PlainText)
+            label.setElideMode(Qt.TextElideMode.ElideMiddle)
         self.thumbnail = QLabel(self)
         self._latest = DebouncedTask(self._receive, self)
         layout = QGridLayout(self)
@@ -86,6 +91,13 @@ class DetailsHeader(QWidget):
     def busy(self) -> bool:
         """Whether the thumbnail is to come."""
         return self._latest.busy
+
+    def show_place(self, name: str, address: str) -> None:
+        """Show, in a line each, how something is called and where it is."""
+        for label, text in ((self.name, name), (self.address, address)):
+            label.setText(text)
+            label.setToolTip(plain(text))
+            label.setAccessibleName(text)
 
     def clear_thumbnail(self) -> None:
         """Show no thumbnail, and want none."""
@@ -193,9 +205,8 @@ class DetailsPanel(QWidget):
             return
         self.stop()
         self.image.show_details(None)
-        self.header.name.setText(entry.name)
+        self.header.show_place(entry.name, entry.location.display)
         self.header.facts.setText(entry_text(entry))
-        self.header.address.setText(entry.location.display)
         self.metadata.set_file(is_readable(entry))
         self._show_tabs(entry)
         for pane in (self.metadata, self.validation, self.chunk):
