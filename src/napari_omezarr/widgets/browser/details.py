@@ -72,9 +72,9 @@ class DetailsHeader(QWidget):
         font = self.name.font()
         font.setBold(True)
         self.name.setFont(font)
-        for label in (self.name, self.address):
-            label.setTextFormat(Qt.TextFormat.PlainText)
-            label.setElideMode(Qt.TextElideMode.ElideMiddle)
+        for line in (self.name, self.address):
+            line.setTextFormat(Qt.TextFormat.PlainText)
+            line.setElideMode(Qt.TextElideMode.ElideMiddle)
         self.thumbnail = QLabel(self)
         self._latest = DebouncedTask(self._receive, self)
         layout = QGridLayout(self)
