@@ -37,3 +37,10 @@ def test_a_missing_package_is_named(monkeypatch):
     with pytest.raises(errors.OptionError) as caught, scheduled("slurm:cores=1"):
         pass
     assert caught.value.action == "Install it: pip install dask-jobqueue"
+
+
+def test_where_no_jobs_are_submitted_it_is_said(monkeypatch, tmp_path):
+    pytest.importorskip("dask_jobqueue")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(errors.OptionError, match="no sbatch"), scheduled("slurm:"):
+        pass

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import shlex
+import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
@@ -360,6 +363,10 @@ class _Bar:
 
 _PATIENCE = 30
 """Seconds that a scheduler may take to answer."""
+_SUBMITTING = 30
+"""Seconds that a batch system may take to accept a job."""
+_PAUSE = 1
+"""Seconds between looks at what became of the jobs."""
 _NUMBERS = ("cores", "processes", "jobs")
 QUEUES = {
     "slurm": "SLURMCluster",
@@ -384,9 +391,9 @@ def scheduled(text: str) -> Iterator[Any]:
     Raises
     ------
     OptionError
-        It is nothing of these, or a package is missing.
+        It is nothing of these, or a package or the batch system is missing.
     ClusterError
-        The scheduler does not answer.
+        The scheduler does not answer, or the batch system took no job.
     """
     name, _, rest = text.partition(":")
     with ExitStack() as stack:
@@ -395,10 +402,7 @@ def scheduled(text: str) -> Iterator[Any]:
         elif name == "processes":
             yield stack.enter_context(_client(stack.enter_context(_local(rest))))
         elif name in QUEUES:
-            cluster, jobs = queue_cluster(name, rest)
-            stack.enter_context(cluster)
-            cluster.scale(jobs=jobs)
-            yield stack.enter_context(_client(cluster))
+            yield stack.enter_context(_queued(name, rest))
         elif "://" in text:
             yield stack.enter_context(_client(text))
         elif text.endswith(".json"):
@@ -408,6 +412,41 @@ def scheduled(text: str) -> Iterator[Any]:
                 f"{text} is no scheduler.",
                 action="Say threads, processes, an address like tcp://host:8786, or "
                 "slurm:queue=NAME,cores=8,memory=16GB.",
+            )
+
+
+@contextmanager
+def _queued(name: str, said: str) -> Iterator[Any]:
+    """Submit jobs, and give a client once one of them runs."""
+    cluster, jobs = queue_cluster(name, said)
+    try:
+        command = shlex.split(cluster.job_cls.submit_command)[0]
+        if shutil.which(command) is None:
+            raise OptionError(
+                f"There is no {command} on this computer.",
+                action="Start it where jobs are submitted, on a login node.",
+            )
+        cluster.scale(jobs=jobs)
+        with _client(cluster) as client:
+            _wait_for_job(client, cluster)
+            yield client
+    finally:
+        with suppress(AssertionError):  # distributed's, of a job that was never taken
+            cluster.close()
+
+
+def _wait_for_job(client: Any, cluster: Any) -> None:
+    """Wait until a job runs: it may stand in its queue for hours."""
+    until = time.monotonic() + _SUBMITTING
+    while True:
+        with suppress(TimeoutError):
+            client.wait_for_workers(1, timeout=_PAUSE)
+            return
+        jobs = list(cluster.workers.values())
+        if not any(job.job_id for job in jobs) and time.monotonic() > until:
+            raise ClusterError(
+                "The batch system took no job.",
+                action="Try its own command here, and whether it gives such jobs.",
             )
 
 
