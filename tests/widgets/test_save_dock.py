@@ -309,10 +309,6 @@ def test_adding_labels_that_broke_off_is_offered_again(dock, filled, tmp_path, q
     for action in (SaveAction.REMOVE_LABELS, SaveAction.RESUME_LABELS):
         with pytest.raises(DiskFullError):
             add_labels((Failing(), options, kind), target, accept_losses=True)
-        # Where there is nothing at all, there is nothing to go on with.
-        begun = target / "labels" / "cells" / "0" / "c" / "0" / "0.abc.partial"
-        begun.parent.mkdir(parents=True, exist_ok=True)
-        begun.write_bytes(b"what a killed process leaves")
         aim(dock, qtbot, target)
         assert offered(dock) == {SaveAction.RESUME_LABELS, SaveAction.REMOVE_LABELS}
         press(dock, qtbot, dock.view.target.buttons[action])
