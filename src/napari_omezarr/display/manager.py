@@ -549,10 +549,18 @@ class DisplayManager(QObject):
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._refresh)
         self._woken.connect(self._wake)
+        self.registry = LayerRegistry(engine)
         self.show_from(engine)
 
     def show_from(self, engine: Engine) -> None:
-        """Show what an engine brings, in all layers that are attached from now on."""
+        """Show what an engine brings, in all layers that are attached from now on.
+
+        Those that showed what another one brings are ordinary layers then.
+        """
+        for layer in self.registry.layers:
+            self.detach(layer)
+        # The other one would ask for what they lack for ever.
+        self.registry.purge()
         self.engine = engine
         self.registry = LayerRegistry(engine)
         self.notifier = Notifier()

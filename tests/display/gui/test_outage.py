@@ -117,9 +117,12 @@ def test_nothing_of_the_window_is_held_by_the_threads_that_bring_chunks(
     assert str(raised.value) == str(kept)
     names = {frame.f_code.co_name for frame, _ in walk_tb(kept.__traceback__)}
     assert not names & {"wait_until_sharp", sys._getframe().f_code.co_name}
+    fetcher, view = manager.engine.fetcher, manager.registry.get(layer).view
+    assert fetcher.progress(*view.owners).troubles
     use_engine(Engine())
     assert _manager() is manager
     assert manager.registry.get(layer) is None
+    assert not fetcher.progress(*view.owners).troubles, "it asks for ever"
 
 
 VOLUME = np.random.default_rng(0).integers(1, 60, (6, 32, 32), "u2")
