@@ -15,6 +15,7 @@ from urllib.request import Request, urlopen
 import click
 import numpy as np
 import pytest
+import tifffile
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 from PIL import Image
@@ -206,6 +207,23 @@ def test_labels_are_added(image, tmp_path):
         "again",
     ]
     run("add-labels", image.replace("cells", "none"), target, code=3)
+
+
+def test_files_of_others_are_added_and_appended(tmp_path):
+    film, file = tmp_path / "film.ome.zarr", tmp_path / "more.tif"
+    values = np.arange(4 * 24 * 20, dtype="u2").reshape(4, 24, 20)
+    write_image(values[None, None], film, "tczyx", scale=0.5)
+    tifffile.imwrite(file, values + 1, photometric="minisblack")
+    run("add-labels", file, film)
+    run("append", file, film)
+    image, labels = read_layers(film)
+    np.testing.assert_array_equal(finest(image), [values, values + 1])
+    np.testing.assert_array_equal(finest(labels), values + 1)
+    assert labels[1]["name"] == "more"
+    run("add-labels", tmp_path / "none.tif", film, code=3)
+    answer = CliRunner().invoke(main, ["append", str(film / "x.tif"), str(film)])
+    assert answer.exit_code == 3
+    assert "no file" in answer.stderr
 
 
 def test_an_image_is_appended_and_calibrated(tmp_path):

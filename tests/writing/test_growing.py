@@ -112,6 +112,15 @@ def test_channels_come_behind_with_their_looks(version, tmp_path):
     assert 0 <= low < high <= 1000
 
 
+@pytest.mark.parametrize("lacking", [(0,), (1,), (0, 1), ()])
+def test_axes_of_one_pixel_may_be_left_out(lacking, tmp_path):
+    """A volume from a camera has no axis of channels, and the film has one of one."""
+    film, place = FILM[:, :1], tmp_path / "a.zarr"
+    write_image(film[:3], place, AXES, levels=1)
+    append(place, film[3:4].squeeze(lacking))
+    np.testing.assert_array_equal(levels(place)[0], film[:4])
+
+
 def test_labels_grow_by_themselves(tmp_path):
     place = tmp_path / "a.zarr"
     film, cells = FILM[:, 0, 0], (FILM[:, 0, 0] // 100).astype(np.uint8)

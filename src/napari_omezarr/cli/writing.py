@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +20,11 @@ from .options import (
 )
 from .output import echo, json_option, print_done, print_json
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari_omezarr.location import Location
+
 
 @click.command("add-labels")
 @click.argument("labels", type=PLACE)
@@ -30,21 +36,43 @@ from .output import echo, json_option, print_done, print_json
 def add_labels(
     labels: str, image: str, name: str | None, as_json: bool, **said: Any
 ) -> None:
-    """Save the label image at LABELS into the image at IMAGE."""
+    """Save the label image at LABELS into the image at IMAGE.
+
+    LABELS is of an OME-Zarr, or a TIFF or another file that convert reads, of which the
+    pixels are taken to lie on those of the image.
+    """
+    from napari_omezarr import Pyramid
     from napari_omezarr import add_labels as save
-    from napari_omezarr import read_layers
     from napari_omezarr.errors import OptionError
 
     choices, reached = split_options(said)
     choices.pop("version", None)
     here, there = location_of(labels, **reached), location_of(image, **reached)
-    found = [layer for layer in read_layers(here) if layer[2] == "labels"]
-    if len(found) != 1:
-        sentence = f"There are {len(found)} label images at {here.display}, not one."
-        raise OptionError(sentence, action="Give the address of one.", url=here.display)
-    with saving(f"Writing labels {name or here.name}") as running:
-        saved = save(found[0], there, name=name, **running, **choices)
+    with _images_at(here) as images:
+        found = [image for image in images if image.label is not None]
+        if not any(isinstance(image, Pyramid) for image in images):
+            found = images  # files do not say which of their images are labels
+        if len(found) != 1:
+            raise OptionError(
+                f"There are {len(found)} label images at {here.display}, not one.",
+                action="Give the address of one.",
+                url=here.display,
+            )
+        name = name or found[0].name
+        with saving(f"Writing labels {name}") as running:
+            saved = save(found[0], there, name=name, **running, **choices)
     report(saved, as_json=as_json)
+
+
+@contextmanager
+def _images_at(place: Location) -> Iterator[list[Any]]:
+    """Give what lies at a place: pyramids of an OME-Zarr, or specs of another file."""
+    from napari_omezarr.converting import ReadChoices, close_files, read_images
+
+    try:
+        yield read_images(place, ReadChoices(resolutions=True))
+    finally:
+        close_files()
 
 
 @click.command()
@@ -56,16 +84,16 @@ def add_labels(
 def append(source: str, image: str, axis: str, as_json: bool, **reached: Any) -> None:
     """Append the image at SOURCE to the one at IMAGE, along an axis but space.
 
+    SOURCE is an OME-Zarr, or a TIFF or another file that convert reads.
+
     Readers see the image as it was until all is there; what breaks off goes on when
     the same command is given again.
     """
     from napari_omezarr import append as grow
-    from napari_omezarr import read
 
     here, there = location_of(source, **reached), location_of(image, **reached)
-    pixels = read(here).pyramids[0].levels[0].pixels
-    with saving(f"Appending {here.name}") as running:
-        done = grow(there, pixels, axis, **running)
+    with _images_at(here) as images, saving(f"Appending {here.name}") as running:
+        done = grow(there, images[0], axis, **running)
     sentence = f"{there.display}: {here.display} appended along {axis}."
     print_done(sentence, done, as_json=as_json)
 

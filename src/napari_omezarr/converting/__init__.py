@@ -15,6 +15,7 @@ from .runs import (
     plate_rows,
     scheduled,
 )
+from .tiff import close_files
 
 __all__ = [
     "ConvertInput",
@@ -25,6 +26,7 @@ __all__ = [
     "ReadChoices",
     "by_pattern",
     "by_table",
+    "close_files",
     "convert_all",
     "convert_one",
     "convert_plate",

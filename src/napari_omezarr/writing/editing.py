@@ -26,6 +26,7 @@ from .from_layers import (
 )
 from .group_lists import GroupList
 from .growing import Growth, grow
+from .image_spec import ImageSpec
 from .labels import labels_of_existing, save_labels
 from .options import ArrayChoices, split_choices, understood
 from .patching import Edit, patch_image, plan_edit
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from .from_arrays import ByAxis, UnitsByAxis
     from .growing import Appended
     from .hierarchy import Hierarchy
-    from .image_spec import ImageSpec
     from .options import Method
     from .patching import Patched, PatchPlan
     from .save import Saved
@@ -72,8 +72,9 @@ def add_labels(  # noqa: PLR0913 - one verb, all its choices by name
     Parameters
     ----------
     layer : napari layer, layer data tuple, array, or zarr group or store
-        Labels on the image's grid, with its axes or without some (channels). What is
-        plain pixels is taken to lie there. A pyramid or what `open` gives does, too.
+        Labels on the image's grid, with its axes or without some (channels, and first
+        ones of one pixel). What is plain pixels is taken to lie there. A pyramid or
+        what `open` gives does, too.
     address : str, path, Location, or zarr store or group
         The image's group.
     name : str or None, optional
@@ -109,7 +110,7 @@ def add_labels(  # noqa: PLR0913 - one verb, all its choices by name
     hierarchy = open_hierarchy(place)
     with understood():
         layer = (*layer, "labels") if _is_pair(layer) else one_of(layer, labels=True)
-        if is_array(layer) or _is_plain(layer):
+        if is_array(layer) or _is_plain(layer) or _is_file(layer):
             spec = labels_of_existing(layer, hierarchy, name, features)
         elif features is not None:
             raise OptionError(
@@ -448,7 +449,8 @@ def append(  # noqa: PLR0913 - one verb, all its choices by name
         The group of the image, or of a label image.
     values : array-like
         What comes behind: with all axes of the image, or without ``axis`` for one
-        time point or channel. All that `write_image` takes, also groups and pyramids.
+        time point or channel; others of one pixel may be left out, too. All that
+        `write_image` takes, also groups and pyramids.
     axis : str, optional
         The name of the axis.
     channels, colors, contrast_limits : optional
@@ -553,6 +555,11 @@ def calibrate(
 def _is_plain(layer: Any) -> bool:
     """Whether something is pixels in a list, or levels, and no layer."""
     return isinstance(layer, list) and not is_layer_data(layer)
+
+
+def _is_file(layer: Any) -> bool:
+    """Whether something is an image of a file, which may hold labels unsaid."""
+    return isinstance(layer, ImageSpec) and layer.label is None
 
 
 def _is_pair(layer: Any) -> bool:

@@ -288,12 +288,15 @@ def describe_labels(
 
     What more is known of them (colours, features) is kept.
     """
-    axis = image.channel_axis
-    kept = [i for i in range(len(image.axes)) if i != axis]
-    affine = image.affine if axis is None else image.affine.without(axis)
     array = one_of(given, labels=True)
     known = describe(array) if _is_layer(array) else None
     source = known.source if known else as_source(_finest_of(array))
+    kept = [i for i in range(len(image.axes)) if i != image.channel_axis]
+    while len(kept) > len(source.shape) and image.shape[kept[0]] == 1:
+        del kept[0]
+    affine = image.affine
+    for axis in reversed(range(len(image.axes))):
+        affine = affine if axis in kept else affine.without(axis)
     if len(kept) != len(source.shape):
         raise OptionError(
             f"The labels {name} have {len(source.shape)} axes, and {len(kept)} are "

@@ -10,7 +10,7 @@ from concurrent.futures import CancelledError
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice
+from itertools import combinations, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -371,8 +371,7 @@ def _axis(image: ExistingImage, name: str) -> int:
 
 def _fitting(source: PixelSource, image: ExistingImage, axis: int) -> PixelSource:
     shape = image.levels[0].shape
-    if len(source.shape) == len(shape) - 1:
-        source = Stacked([source], axis)
+    source = _with_all_axes(source, shape, axis)
     others = [size for i, size in enumerate(source.shape) if i != axis]
     if others != [size for i, size in enumerate(shape) if i != axis] or (
         len(source.shape) != len(shape)
@@ -387,6 +386,20 @@ def _fitting(source: PixelSource, image: ExistingImage, axis: int) -> PixelSourc
             f"{source.dtype} does not go into an image of {dtype}.",
             action="Convert it first.",
         )
+    return source
+
+
+def _with_all_axes(source: PixelSource, shape: Sequence[int], axis: int) -> PixelSource:
+    """Give pixels the axes that they lack: the growing one, and those of one pixel."""
+    lacking = len(shape) - len(source.shape)
+    alone = [i for i, size in enumerate(shape) if size == 1 and i != axis]
+    for missing in combinations([axis, *alone], max(0, lacking)):
+        whole = source
+        for position in sorted(missing):
+            whole = Stacked([whole], position)
+        pairs = zip(whole.shape, shape, strict=False)
+        if all(size == full or i == axis for i, (size, full) in enumerate(pairs)):
+            return whole
     return source
 
 
