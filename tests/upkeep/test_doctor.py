@@ -228,6 +228,7 @@ def test_a_store_is_removed_after_it_was_agreed_to(store, tmp_path):
     text = run("remove", store, code=130)
     assert f"{count:,} objects" in text
     assert store.exists()
+    assert json.loads(run("remove", store, "--json", code=2))["error"] == "OptionError"
     facts = run_json("remove", store, "--yes")
     assert facts["objects"] == count
     assert not store.exists()

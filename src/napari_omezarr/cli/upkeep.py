@@ -227,6 +227,9 @@ def remove(
     if not removal.is_zarr and not whatever:
         sentence = f"{place.display} is no zarr ({counted})."
         raise OptionError(sentence, action="Say --any to remove it all the same.")
+    if as_json and not yes:
+        sentence = f"{place.display} ({counted}) is not removed unasked."
+        raise OptionError(sentence, action="Say --yes, too.", url=place.display)
     if not yes:
         click.confirm(f"Remove {place.display} ({counted})?", abort=True, err=True)
     remove_counted(removal)
