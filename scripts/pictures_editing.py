@@ -1,4 +1,4 @@
-"""Make the picture of an edited region that is written back, from the running program.
+"""Make the pictures of an edited region that is written back, from the running program.
 
 There must be a display (``scripts/headless`` makes one)::
 
@@ -19,12 +19,17 @@ from pictures import keep, until, wait
 # isort: split
 
 import napari
+import numpy as np
 
+from napari_omezarr import patch
 from napari_omezarr.samples import write_cells
 
 
 def main() -> None:
-    """Paint into labels of a region, and ask what would be written."""
+    """Paint into labels of a region, and ask what would be written; then write it.
+
+    Somebody else was faster, which is the second picture.
+    """
     # The dock says where it is: not in a folder that is called anew each time.
     folder = Path(tempfile.gettempdir()) / "data"
     folder.mkdir()
@@ -52,6 +57,12 @@ def main() -> None:
         until(lambda: "edited pixels" in dock.edits.text.text())
         wait(1)
         keep("write-back.png", viewer.screenshot(canvas_only=False, flash=False))
+        theirs = np.full((2, 20, 20), layer.data.max(), layer.data.dtype)
+        patch(place / "labels" / "nuclei", (3, 100, 100), theirs - 1)
+        press(dock.edits, "&Write them")
+        until(lambda: "somebody else" in dock.edits.text.text())
+        wait(1)
+        keep("conflict.png", viewer.screenshot(canvas_only=False, flash=False))
         viewer.close()
 
 

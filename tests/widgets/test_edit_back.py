@@ -158,8 +158,13 @@ def test_the_dock_says_what_will_be_written_and_takes_it_back(viewer, image, qtb
     patch(image / "labels" / "cells", (0, 2, 4), np.full((1, 1, 1), 5, np.uint16))
     press("&Undo", "were written")
     assert (level(image, "cells") == 777).sum() == 399
+    assert "changed by somebody else, at z 0, y 2, x 4" in panel.text.text()
+    press("&Load what is there now", "cells region now can be edited")
+    assert viewer.layers["cells region now"].data[0, 2, 4] == 5
+    viewer.layers.selection.active = layer
     patch(image / "labels" / "cells", (0, 2, 4), np.full((1, 1, 1), 777, np.uint16))
     press("&Undo", "can be edited")
+    assert "somebody else" not in panel.text.text()
     np.testing.assert_array_equal(level(image, "cells"), CELLS)
     viewer.layers.selection.active = viewer.layers["cells"]
     assert panel.isHidden()

@@ -63,6 +63,8 @@ class Written:
 
 _last: list[tuple[Edited, Written]] = []
 """What was last written back, for the GUI thread; none, or one."""
+_refused: list[tuple[Edited, str]] = []
+"""What somebody else's change has kept from being written since, and what was said."""
 
 
 # How layers look.
@@ -122,6 +124,7 @@ def write_back(viewer: napari.viewer.Viewer) -> Task | None:
 
 def write(viewer: napari.viewer.Viewer, edited: Edited, *_: object) -> Task:
     """Write the edited pixels of a region back; notifications tell."""
+    _refused.clear()
     return Task(partial(write_edit, edited)).start(
         partial(_tell_patched, viewer, edited)
     )
@@ -142,6 +145,7 @@ def undo_last() -> Task | None:
 
 def undo(edited: Edited, written: Written, *_: object) -> Task:
     """Take back what was written, if nobody has changed it since."""
+    _refused.clear()
     return Task(partial(undo_edit, written)).start(partial(_tell_undone, edited))
 
 
@@ -234,6 +238,7 @@ def _tell_undone(edited: Edited, outcome: Future[Any]) -> None:
     if error is None:
         _last.clear()
         keep_original(edited.layer, edited.original)
+    _note_conflict(edited, error)
     app_events().edited.emit()
     if error is not None:
         show_error(explained(error))
@@ -248,6 +253,7 @@ def _tell_patched(
     if error is None:
         keep_original(edited.layer, edited.values)
         _last[:] = [(edited, outcome.result())]
+    _note_conflict(edited, error)
     app_events().edited.emit()
     if isinstance(error, ConflictError):
         action = ("Load what is there now", partial(load_present, viewer, edited))
@@ -262,6 +268,12 @@ def _tell_patched(
         "coarser levels. Open it again to see them there.",
         ("Undo", partial(undo, edited, written)),
     )
+
+
+def _note_conflict(edited: Edited, error: BaseException | None) -> None:
+    """Keep what the dock says of a conflict longer than a notification is there."""
+    if isinstance(error, ConflictError):
+        _refused[:] = [(edited, str(error))]
 
 
 # What is done with pixels in threads.
@@ -375,11 +387,18 @@ class WriteBackPanel(QWidget):
         text = f"{layer.name} can be edited and written back to its OME-Zarr."
         if not at_full:
             text = f"{layer.name} is of a coarser level: load it at level 0 to edit it."
-        actions = {"&Write back…": self.ask} if at_full else {}
+        actions: dict[str, Callable[..., object]] = {}
+        if at_full:
+            actions["&Write back…"] = self.ask
         done = last_written()
         if done is not None and done[0].layer is layer:
             text = f"{done[1].pixels:,} edited pixels of {layer.name} were written."
             actions["&Undo"] = partial(self._begin, "Taking them back…", undo, *done)
+        for edited, told in _refused:
+            if edited.layer is layer:
+                text = f"{text}\n✖ {told}" if "&Undo" in actions else f"✖ {told}"
+                load = partial(load_present, self._viewer, edited)
+                actions["&Load what is there now"] = load
         self._say(text, **actions)
 
     def ask(self, *_: object) -> None:
