@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import yaozarrs
+import zarr
 
 from napari_omezarr.errors import OptionError
 from napari_omezarr.layers import read_layers
@@ -48,9 +50,19 @@ def test_labels_of_a_level_are_labels_of_the_image(level, shifted, image, tmp_pa
         for label in labels:
             np.testing.assert_array_equal(label.levels[0].pixels[...], cells)
             shapes = [each.pixels.shape for each in label.levels]
-            assert shapes == [each.pixels.shape for each in pyramid.levels[level:]]
+            known = [each.pixels.shape for each in pyramid.levels[level:]]
+            assert shapes[: len(known)] == known
+            assert len(shapes) == len(pyramid.levels)
             expected = pyramid.levels[level].affine.scale
             np.testing.assert_allclose(label.levels[0].affine.scale, expected)
+
+
+def test_validators_accept_the_image_with_such_labels(image):
+    """They want as many levels of labels as there are of the image."""
+    add_labels(segmented(image, 2), image)
+    yaozarrs.validate_zarr_store(image)
+    models = pytest.importorskip("ome_zarr_models")
+    models.open_ome_zarr(zarr.open_group(image, mode="r"))
 
 
 def test_labels_as_coarse_as_no_level_have_levels_of_their_own(image, tmp_path):
@@ -61,6 +73,10 @@ def test_labels_as_coarse_as_no_level_have_levels_of_their_own(image, tmp_path):
     assert [each.path for each in plan.images] == ["", "labels/labels"]
     shapes = [level.shape for level in plan.images[1].levels]
     assert shapes == [(6, 167, 144), (3, 84, 72)]
+    for count in (None, 1, 5):
+        plan = plan_write(layers, tmp_path / "copy.ome.zarr", levels=count)
+        of_image, of_labels = [len(each.levels) for each in plan.images]
+        assert of_labels == of_image == (count or of_image)
 
 
 @pytest.mark.parametrize(

@@ -400,24 +400,26 @@ def level_shapes(
     """Decide on the shape of each level, and by how much it shrinks.
 
     Labels take both from their image; an image halves until it is small, or goes
-    by the options.
+    by the options. Labels of a coarser level go on as an image does, for of levels they
+    "MUST have the same number ... as the original unlabeled image" (0.4, "labels").
     """
-    if structure is not None and (levels := _like(spec, structure)) is not None:
-        return levels
-    fixed = options.factors
-    spacing = spec.affine.scale
+    fixed, levels = options.factors, options.levels
     ones = (1,) * len(spec.shape)
-    chosen = steps(
+    shapes, chosen = [spec.shape], [ones]
+    if structure is not None:
+        shapes, chosen = _like(spec, structure) or (shapes, chosen)
+        levels = len(structure.shapes) - len(shapes) + 1
+    by = map(math.prod, zip(*chosen, strict=True))
+    more = steps(
         spec.axes,
-        spec.shape,
-        spacing,
-        options.levels,
+        shapes[-1],
+        [size * factor for size, factor in zip(spec.affine.scale, by, strict=True)],
+        levels,
         named_sizes(fixed, spec.axes, ones) if isinstance(fixed, Mapping) else None,
     )
-    shapes = [spec.shape]
-    for step in chosen[1:]:
+    for step in more[1:]:
         shapes.append(coarser_shape(shapes[-1], step))
-    return shapes, list(chosen)
+    return shapes, [*chosen, *more[1:]]
 
 
 def kept_levels(
