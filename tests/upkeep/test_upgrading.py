@@ -110,7 +110,9 @@ def test_chunks_are_packed_byte_by_byte(tmp_path, data):
     choices = PackChoices(shards=along, verify=data.draw(st.booleans()))
     with pytest.MonkeyPatch.context() as system:
         # Less than a chunk, and than a shard, passes through the memory at a time.
-        system.setattr(packing, "_ROOM", data.draw(st.sampled_from([7, 100, 2**20])))
+        system.setattr(
+            packing, "_AT_A_TIME", data.draw(st.sampled_from([7, 100, 2**20]))
+        )
         repack_store(place(old), place(new), choices)
     assert parts_of(new) == stored
     packed = zarr.open_array(new / "0", mode="r")

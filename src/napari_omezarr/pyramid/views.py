@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,9 +27,9 @@ class _Reshaped(Readable):
         box = await self.source.read(self.source_box(bounds))
         return box.reshape(shape_of(bounds))
 
+    @abstractmethod
     def source_box(self, bounds: Bounds) -> Bounds:
         """Give where a box lies in the source."""
-        raise NotImplementedError
 
 
 class FixedAxes(_Reshaped):

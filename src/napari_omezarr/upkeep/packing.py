@@ -37,7 +37,7 @@ _COPIES = 3
 """How often an object is in memory while it is moved: as it came, joined, sent."""
 _MOST_THREADS = 8
 _AT_ONCE = 4096
-_ROOM = 2**20
+_AT_A_TIME = 2**20
 """Bytes that are written at a time: few enough to stay in the processor's cache."""
 _CHECK = 4
 """Bytes of the checksum behind an index."""
@@ -139,14 +139,14 @@ def _index(sizes: Mapping[Chunk, int], per_unit: Sequence[int]) -> bytes:
     return index + check
 
 
-class _Room(local):
+class _ThreadBuffer(local):
     """Memory of a thread, through which bytes pass from many files into one."""
 
     def __init__(self) -> None:
-        self.bytes = memoryview(bytearray(_ROOM))
+        self.bytes = memoryview(bytearray(_AT_A_TIME))
 
 
-_room = _Room()
+_buffer = _ThreadBuffer()
 
 
 def _join_files(
@@ -154,7 +154,7 @@ def _join_files(
 ) -> int:
     """Join those files that there are to a shard, and give its size."""
     sizes: dict[Chunk, int] = {}
-    room, held = _room.bytes, 0
+    buffer, held = _buffer.bytes, 0
     with shard.open("wb", buffering=0) as out:
         for chunk, file in files.items():
             if (opened := open_stored(file)) is None:
@@ -163,14 +163,14 @@ def _join_files(
             sizes[chunk] = left
             with body:
                 while left:
-                    if held == len(room):
-                        _write(room, out)
+                    if held == len(buffer):
+                        _write(buffer, out)
                         held = 0
-                    count = body.readinto(room[held : held + left])
+                    count = body.readinto(buffer[held : held + left])
                     if not count:
                         raise EOFError
                     held, left = held + count, left - count
-        _write(room[:held], out)
+        _write(buffer[:held], out)
         _write(_index(sizes, per_unit), out)
         return out.tell()
 
@@ -286,9 +286,8 @@ class Repack:
             sizes.append(_join_files(files, storage.per_unit, fresh))
 
         is_made = False
-        with suppress(
-            StoreError, OSError, EOFError
-        ):  # the other way says what is wrong
+        # Else the other way says what is wrong.
+        with suppress(StoreError, OSError, EOFError):
             files = self.source.files(storage.chunks_of(unit))
             if files:
                 self.target.make(key, join)
