@@ -182,6 +182,21 @@ def test_what_an_open_layer_reads_is_never_offered_to_be_replaced(tmp_path):
     assert state.actions == (SaveAction.ADD_LABELS, SaveAction.BESIDE)
 
 
+def test_what_adding_labels_comes_to_is_said_before(tmp_path):
+    from napari_omezarr import write_layers
+
+    place = tmp_path / "a.ome.zarr"
+    write_layers([layer("a")], place, levels=2)
+    cells = [layer("cells", "labels")]
+    for in_use in ([], [str(place)]):
+        state = target_state(asked(tmp_path, cells, in_use=in_use))
+        assert "Adding the labels to it: 5 objects (1 + 1 by level" in state.text
+    data, options, kind = layer("cells", "labels")
+    state = target_state(asked(tmp_path, [(data[..., :-3], options, kind)]))
+    assert "These labels do not fit the image" in state.text
+    assert SaveAction.ADD_LABELS not in state.actions
+
+
 @pytest.mark.parametrize(
     ("name", "layers", "options", "said"),
     [

@@ -81,9 +81,17 @@ def target_state(preview: SavePreview) -> TargetState:
         return _broken_off(preview)
     if preview.found is None:
         return TargetState(" ".join(("✔ free", *preview.notes)), free=True)
-    add = (SaveAction.ADD_LABELS,) if preview.labels_only else ()
     text = f"✖ exists: {stored_text(preview.found)}"
-    return TargetState(text, (*add, SaveAction.REPLACE, SaveAction.BESIDE))
+    return _with_adding(preview, text, SaveAction.REPLACE, SaveAction.BESIDE)
+
+
+def _with_adding(preview: SavePreview, text: str, *actions: SaveAction) -> TargetState:
+    """Offer to add labels to the image that is there, too, or say why that is not."""
+    if not preview.labels_only or preview.misfit:
+        return TargetState(" ".join(filter(None, (text, preview.misfit))), actions)
+    if preview.adding:
+        text = f"{text} Adding the labels to it: {preview.adding}."
+    return TargetState(text, (SaveAction.ADD_LABELS, *actions))
 
 
 def _additions(preview: SavePreview) -> TargetState:
@@ -104,7 +112,7 @@ def _problem(preview: SavePreview) -> TargetState:
         return TargetState(f"✖ {preview.problem}")
     if preview.labels_only:
         text = "An open layer reads this image."
-        return TargetState(text, (SaveAction.ADD_LABELS, SaveAction.BESIDE))
+        return _with_adding(preview, text, SaveAction.BESIDE)
     return TargetState(f"✖ {preview.problem}", (SaveAction.BESIDE,))
 
 

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from napari_omezarr.claims import target_of
 from napari_omezarr.errors import (
+    MetadataError,
     NodeNotFoundError,
     OMEZarrError,
+    OptionError,
     StoreError,
     TargetClaimedError,
     TargetExistsError,
@@ -96,6 +98,10 @@ class SavePreview:
         The save has broken off while the new image, which is whole, took its place.
     labels : LabelsThere or None
         What stands in the way of adding them; None where nothing does.
+    adding : str
+        What adding them comes to.
+    misfit : str
+        Why they cannot be added, in a sentence and an action.
     beside : tuple of str
         Points, shapes and tracks, if there is nothing else to be saved: they go beside
         an image that is there.
@@ -114,6 +120,8 @@ class SavePreview:
     labels_only: bool = False
     switching: bool = False
     labels: LabelsThere | None = None
+    adding: str = ""
+    misfit: str = ""
     beside: tuple[str, ...] = ()
     taken: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -179,13 +187,17 @@ def _look_at_target(plan: Plan, place: Location, request: SaveRequest) -> SavePr
         problem = str(error)
     if found is None and not problem and not target.unfinished():
         target.try_writing()
-    there = None
+    there, adding, misfit = None, "", ""
     taken: tuple[str, ...] = ()
     if labels_only and found is not None:
         labels = labels_there(open_hierarchy(place), request.labels)
         others = [name for name in request.names if name not in request.labels]
         taken = annotations_there(open_hierarchy(place), others) if others else ()
         there = labels if labels.taken or labels.unfinished or taken else None
+        try:
+            adding = _plan_adding(place, request)
+        except (MetadataError, NodeNotFoundError, OptionError) as error:
+            misfit = str(error)
     return SavePreview(
         plan,
         place,
@@ -196,9 +208,23 @@ def _look_at_target(plan: Plan, place: Location, request: SaveRequest) -> SavePr
         labels_only=labels_only,
         switching=target.switching,
         labels=there,
+        adding=adding,
+        misfit=misfit,
         taken=taken,
         notes=target.notes,
     )
+
+
+def _plan_adding(place: Location, request: SaveRequest) -> str:
+    """Say what adding the labels to the image at a place comes to."""
+    from napari_omezarr.writing import WriteOptions, open_hierarchy, plan_added
+
+    known = ("label_codec", "label_level", "label_method")
+    options = {key: request.options[key] for key in known if key in request.options}
+    labels = [layer for layer in request.layers if layer[2] == "labels"]
+    if not labels:
+        return ""
+    return plan_added(labels, open_hierarchy(place), WriteOptions(**options)).summary()
 
 
 def remove_unfinished(place: Location, request: SaveRequest) -> SavePreview:

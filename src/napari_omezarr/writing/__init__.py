@@ -30,7 +30,7 @@ from .hierarchy import (
 )
 from .image_spec import ImageSpec, Resolution, extended
 from .journal import Journal, journal_digest
-from .labels import LabelsThere, discard_labels, labels_there
+from .labels import LabelsThere, discard_labels, labels_there, plan_added
 from .options import SaveMode, WriteOptions
 from .patching import PatchConflictError
 from .plan import ImagePlan, Plan, accepted
@@ -104,6 +104,7 @@ __all__ = [
     "parse_well_name",
     "parsed",
     "patch",
+    "plan_added",
     "plan_patch",
     "plan_write",
     "plate_there",

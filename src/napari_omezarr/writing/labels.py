@@ -58,6 +58,19 @@ def plan_labels(
     return Plan((planned,), options, name, losses=spec.losses, notes=spec.notes)
 
 
+def plan_added(
+    layers: Iterable[Any], hierarchy: Hierarchy, options: WriteOptions
+) -> Plan:
+    """Decide how labels, one or several, are added to an image; reads its documents."""
+    image = open_existing(hierarchy)
+    image.refuse_labels("labels")
+    plans = [
+        plan_labels(spec, image, folder_name(spec.name, ()), options)
+        for spec in map(describe, layers)
+    ]
+    return replace(plans[0], images=tuple(plan.images[0] for plan in plans))
+
+
 def _placed(labels: ImageSpec, there: ImageSpec, worlds: Sequence[Affine]) -> ImageSpec:
     """Give labels where their image is shown, in whichever of its systems they lie.
 
