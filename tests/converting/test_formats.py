@@ -12,7 +12,7 @@ from commands import finest, run
 from microscope_files import read_all, write_lif, write_nd2
 from napari_omezarr import Location, errors, read_layers
 from napari_omezarr.converting import ReadChoices
-from napari_omezarr.converting.formats import read_images
+from napari_omezarr.converting.inputs import read_images
 
 
 def read_one(path):

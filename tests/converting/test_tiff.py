@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import napari_omezarr
 from microscope_files import read_all
 from napari_omezarr import Location, errors, read_layers, write_layers
-from napari_omezarr.converting import formats
+from napari_omezarr.converting import inputs
 from napari_omezarr.converting.tiff import close_files, reading_tiff
 from napari_omezarr.converting.tiff_images import images_of_tiff
 from servers.http import FileServer
@@ -318,7 +318,7 @@ def test_the_resolutions_of_a_file_are_kept_if_that_is_chosen(tmp_path, colour):
         assert np.array_equal(opened.read(level=number), expected)
 
 
-@pytest.mark.parametrize("reading", [reading_tiff, formats.reading_by_others])
+@pytest.mark.parametrize("reading", [reading_tiff, inputs.reading_by_others])
 @pytest.mark.parametrize(
     ("raised", "meant"),
     [

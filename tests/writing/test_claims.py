@@ -23,7 +23,7 @@ from napari_omezarr.errors import (
 )
 from napari_omezarr.layers import read_layers
 from napari_omezarr.writing import add_labels, claim, open_target, parsed, write_image
-from napari_omezarr.writing.targets import open_hierarchy
+from napari_omezarr.writing.given import open_hierarchy
 from racing_processes import Races
 from servers.bucket import Bucket
 

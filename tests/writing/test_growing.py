@@ -29,7 +29,7 @@ from napari_omezarr.writing import (
     write_image,
 )
 from napari_omezarr.writing.existing import Calibration, calibrate_image
-from napari_omezarr.writing.targets import open_hierarchy, parsed
+from napari_omezarr.writing.given import open_hierarchy, parsed
 
 RNG = np.random.default_rng(3)
 FILM = RNG.integers(0, 999, (7, 2, 5, 50, 44)).astype(np.uint16)

@@ -29,6 +29,7 @@ from napari_omezarr.location import Location
 from napari_omezarr.writing import SaveMode, WriteOptions, write_image, write_layers
 from napari_omezarr.writing.commit import ArchiveTarget, InPlaceTarget, LocalTarget
 from napari_omezarr.writing.engine import Running, Threads, run_plan
+from napari_omezarr.writing.given import beside
 from napari_omezarr.writing.hierarchy import (
     FolderHierarchy,
     RemoteHierarchy,
@@ -37,7 +38,6 @@ from napari_omezarr.writing.hierarchy import (
 from napari_omezarr.writing.journal import Journal
 from napari_omezarr.writing.plan import plan_layers
 from napari_omezarr.writing.save import check_not_open, save
-from napari_omezarr.writing.targets import beside
 from small_images import contents
 
 TARGETS = {

@@ -1,7 +1,6 @@
 """Other formats to OME-Zarr: one input, many, or many merged into one."""
 
-from .formats import ReadChoices, read_images
-from .inputs import ConvertInput, find_inputs
+from .inputs import ConvertInput, ReadChoices, find_inputs, read_images
 from .merging import MergedInput, by_pattern, by_table
 from .runs import (
     ConvertJob,

@@ -29,8 +29,7 @@ from napari_omezarr.writing import (
     stack,
 )
 
-from .formats import is_zarr_name, read_images
-from .inputs import ConvertInput
+from .inputs import ConvertInput, is_zarr_name, read_images
 from .tiff import TiffArray
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from napari_omezarr.pyramid import Bounds
     from napari_omezarr.writing import PixelSource
 
-    from .formats import ReadChoices
+    from .inputs import ReadChoices
 
 _AXES = {"t": "time", "c": "channel", "z": "space"}
 """What files are merged along, in the order of OME-Zarr, with the axis's type."""

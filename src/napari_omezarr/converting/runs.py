@@ -36,7 +36,7 @@ from napari_omezarr.writing import (
     write_layers,
 )
 
-from .formats import ReadChoices, read_images
+from .inputs import ReadChoices, read_images
 from .merging import MergedInput, read_merged
 from .tiff import close_files
 

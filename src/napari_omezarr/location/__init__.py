@@ -8,9 +8,7 @@ Examples
 
 from __future__ import annotations
 
-from .location import Location, object_location, parse_many
-from .parse import addresses_in_link, neuroglancer_link_state
-from .paths import (
+from .address import (
     ARRAY_DOCUMENT,
     DOCUMENTS,
     GROUP_DOCUMENT,
@@ -23,6 +21,8 @@ from .paths import (
     is_below,
     label_name,
 )
+from .location import Location, object_location, parse_many
+from .parse import addresses_in_link, neuroglancer_link_state
 
 __all__ = [
     "ARRAY_DOCUMENT",

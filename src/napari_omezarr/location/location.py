@@ -16,8 +16,12 @@ from .address import (
     encode,
     encode_address,
     encode_rest,
+    is_archive_name,
     join,
+    owner_paths,
+    parse_path,
     readable,
+    split_archive,
 )
 from .hosts import as_bucket, parse_endpoint
 from .parse import (
@@ -29,7 +33,6 @@ from .parse import (
     parse_scheme,
     with_options,
 )
-from .paths import is_archive_name, owner_paths, parse_path, split_archive
 
 if TYPE_CHECKING:
     from collections.abc import Callable

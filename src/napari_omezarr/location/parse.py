@@ -10,7 +10,16 @@ from urllib.parse import unquote
 
 from napari_omezarr.errors import LocationError
 
-from .address import Address, as_unicode, decode, join
+from .address import (
+    Address,
+    as_unicode,
+    decode,
+    join,
+    node_path,
+    parse_file_uri,
+    parse_path,
+    split_archive,
+)
 from .hosts import (
     guess_protocol,
     is_endpoint,
@@ -21,7 +30,6 @@ from .hosts import (
     parse_webdav,
     parse_with_endpoint,
 )
-from .paths import node_path, parse_file_uri, parse_path, split_archive
 
 if TYPE_CHECKING:
     from collections.abc import Callable

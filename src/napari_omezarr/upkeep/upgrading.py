@@ -37,8 +37,7 @@ from napari_omezarr.writing import (
 )
 
 from .packing import Repack, StoredChunks
-from .tree import OLD_DOCUMENTS, read_tree
-from .undo import apply
+from .tree import OLD_DOCUMENTS, apply, read_tree
 from .versions import (
     as_zarr3,
     check_version,
@@ -56,8 +55,7 @@ if TYPE_CHECKING:
     from napari_omezarr.location import Location
     from napari_omezarr.writing import Target
 
-    from .tree import StoredNode
-    from .undo import UndoCopy
+    from .tree import StoredNode, UndoCopy
 
 _AGREE = "Sign in as somebody who may list it."
 Shards = bool | Mapping[str, int] | None

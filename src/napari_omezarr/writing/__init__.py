@@ -20,6 +20,7 @@ from .engine import Progress
 from .existing import encoded, ome_block, open_existing
 from .from_arrays import Channels, Grid, channel_displays, describe_array, finite_number
 from .from_layers import describe, is_array, read_origin
+from .given import lies_within, open_hierarchy, open_target, parsed
 from .hierarchy import (
     FolderHierarchy,
     Hierarchy,
@@ -28,6 +29,7 @@ from .hierarchy import (
     is_claim,
     is_document,
 )
+from .image_lists import annotations_there, go_beside
 from .image_spec import ImageSpec, Resolution, extended
 from .journal import Journal, journal_digest
 from .labels import LabelsThere, discard_labels, labels_there, plan_added
@@ -43,8 +45,6 @@ from .plates import (
 )
 from .save import Saved, check_not_open
 from .source import PixelSource, as_source, stack
-from .tables_there import annotations_there, go_beside
-from .targets import lies_within, open_hierarchy, open_target, parsed
 
 __all__ = [
     "OURS",

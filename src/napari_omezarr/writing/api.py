@@ -18,11 +18,10 @@ from .from_arrays import (
     named_labels,
 )
 from .from_layers import listed
-from .given import opened
+from .given import Foreign, beside, name_of, open_target, opened, parsed
 from .options import split_choices, understood
 from .plan import plan_layers
 from .save import check_not_open, save
-from .targets import Foreign, beside, name_of, open_target, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,11 +31,11 @@ if TYPE_CHECKING:
 
     from .engine import Progress
     from .from_arrays import ByAxis, UnitsByAxis
+    from .given import Address
     from .hierarchy import Target
     from .options import ArrayChoices, SaveChoices, SaveMode, WriteOptions
     from .plan import Plan
     from .save import Saved
-    from .targets import Address
 
 
 @guarded

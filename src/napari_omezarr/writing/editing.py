@@ -24,16 +24,15 @@ from .from_layers import (
     left_as_they_are,
     listed,
 )
-from .group_lists import GroupList
+from .given import open_hierarchy, parsed
 from .growing import Growth, grow
+from .image_lists import GroupList, add_annotations, update_labels
 from .image_spec import ImageSpec
 from .labels import labels_of_existing, save_labels
 from .options import ArrayChoices, split_choices, understood
 from .patching import Edit, patch_image, plan_edit
 from .rendering import folder_name
 from .save import check_not_open
-from .tables_there import add_annotations, update_labels
-from .targets import open_hierarchy, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -42,13 +41,13 @@ if TYPE_CHECKING:
     from .engine import Progress
     from .existing import ExistingImage
     from .from_arrays import ByAxis, UnitsByAxis
+    from .given import Address, Foreign
     from .growing import Appended
     from .hierarchy import Hierarchy
+    from .image_lists import TableMode
     from .options import Method
     from .patching import Patched, PatchPlan
     from .save import Saved
-    from .tables_there import TableMode
-    from .targets import Address, Foreign
 
 _HEIGHT = 5
 """How far up consolidated metadata are looked for: plate, row, well, image, labels."""

@@ -15,13 +15,12 @@ from .documents import plan_documents
 from .existing import ExistingImage, open_existing, refresh, retract
 from .from_arrays import describe_labels
 from .from_layers import describe
-from .group_lists import GroupList
 from .hierarchy import StoredSize, without_replacements
+from .image_lists import GroupList, drop_older, with_free_name
 from .image_spec import ImageSpec, adopted, ordered, same_grid
 from .plan import Plan, plan_image
 from .rendering import folder_name
 from .save import save
-from .tables_there import drop_older, with_free_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -27,10 +27,10 @@ from napari_omezarr.store import refuse_presumed
 from .chunking import COPIES
 from .documents import array_documents, plan_documents
 from .engine import Running, checked_box, checksum, run_plan, stored_level
+from .given import lies_within
 from .journal import Journal, journal_digest
 from .plan import accepted, with_displays
 from .source import reading_pool
-from .targets import lies_within
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
