@@ -414,15 +414,8 @@ async def bounded_gather(
 ) -> None:
     """Await coroutines, at most some at a time, each begun as another ends.
 
-    The first that fails ends the others, and its exception is raised.
-
-    Parameters
-    ----------
-    work : iterable of callables
-        Each gives a coroutine, when there is room for it: none is made that a
-        cancellation would leave unawaited.
-    most : int
-        How many are under way at most.
+    Each is made when there is room for it: none that a cancellation would leave
+    unawaited. The first that fails ends the others, and its exception is raised.
     """
     left = iter(work)
 

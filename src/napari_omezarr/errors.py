@@ -71,14 +71,8 @@ class LocationError(OMEZarrError, ValueError):
 class MetadataError(OMEZarrError, ValueError):
     """A document cannot be understood as OME-Zarr, even with tolerance.
 
-    Parameters
-    ----------
-    problem : str
-        What is wrong, in words.
-    where : str
-        The path inside the document, like ``multiscales/0/datasets``.
-    url : str, optional
-        The address of the document.
+    ``problem`` is what is wrong, in words; ``where`` the path inside the document, like
+    ``multiscales/0/datasets``; ``url`` the address of the document.
     """
 
     def __init__(self, problem: str, *, where: str = "", url: str = "") -> None:
@@ -111,13 +105,7 @@ class NodeNotFoundError(OMEZarrError, FileNotFoundError):
 
 
 class ImageChoiceError(NodeNotFoundError):
-    """A group is no image, but holds some: one of them is to be opened.
-
-    Parameters
-    ----------
-    paths : sequence of str
-        The paths of the images below the address, in order.
-    """
+    """A group is no image, but holds some, at `paths`: one of them is to be opened."""
 
     def __init__(
         self, sentence: str, paths: Sequence[str], *, action: str = "", url: str = ""

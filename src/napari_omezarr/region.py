@@ -66,21 +66,14 @@ class RegionPart:
 
 @dataclass(frozen=True, slots=True)
 class ReadTogether:
-    """Parts that lie in the same stored chunks, and are read together.
-
-    Attributes
-    ----------
-    pixels : Pixels
-        What is read: the array behind the channels that are cut out of it.
-    bounds : Bounds
-        A box of it that holds all members.
-    members : tuple of (int, Bounds)
-        The number of each part, and where it lies in `pixels`.
-    """
+    """Parts that lie in the same stored chunks, and are read together."""
 
     pixels: Pixels
+    """What is read: the array behind the channels that are cut out of it."""
     bounds: Bounds
+    """A box of it that holds all members."""
     members: tuple[tuple[int, Bounds], ...]
+    """The number of each part, and where it lies in `pixels`."""
 
     @property
     def nbytes(self) -> int:
@@ -146,23 +139,16 @@ def stored(pixels: Pixels, bounds: Bounds) -> tuple[Pixels, Bounds]:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What reading parts costs.
-
-    Attributes
-    ----------
-    nbytes : int
-        The memory that the result takes.
-    requests : int
-        How many requests are sent: one for each stored chunk, whether or not there
-        is something at its place.
-    is_exact : bool
-        False where `requests` is the most that there can be: near chunks of a shard
-        are fetched together, and tiles that do not exist are not asked for.
-    """
+    """What reading parts costs."""
 
     nbytes: int
+    """The memory that the result takes."""
     requests: int
+    """How many requests are sent: one for each stored chunk, whether or not there is
+    something at its place."""
     is_exact: bool
+    """False where `requests` is the most that there can be: near chunks of a shard are
+    fetched together, and tiles that do not exist are not asked for."""
 
 
 def estimate(parts: Sequence[RegionPart]) -> Estimate:
@@ -215,13 +201,8 @@ def start(
 
     Each stored chunk is asked for once, also when several parts lie in it.
 
-    Parameters
-    ----------
-    parts : sequence of RegionPart
-        What to read.
-    progress : callable, optional
-        Called on the I/O loop after each piece with the bytes read and all bytes;
-        must return at once.
+    ``progress`` is called on the I/O loop after each piece with the bytes read and all
+    bytes, and must return at once.
 
     Returns
     -------
@@ -481,20 +462,14 @@ def napari_levels(
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """The levels of an image, finest first, each with its place in the world.
-
-    Parameters
-    ----------
-    levels : tuple of Pixels
-        At least one. They may have one axis more than `affines`: the last, of the
-        colours of an RGB picture.
-    affines : tuple of Affine
-        For each level, from an index (0 is the centre of the first pixel) to the
-        world, N x (N+1).
-    """
+    """The levels of an image, finest first, each with its place in the world."""
 
     levels: tuple[Pixels, ...]
+    """At least one. They may have one axis more than `affines`: the last, of the
+    colours of an RGB picture."""
     affines: tuple[Affine, ...]
+    """For each level, from an index (0 is the centre of the first pixel) to the world,
+    N x (N+1)."""
 
     def region(self, level: int, points: ArrayLike) -> Region:
         """Give the pixels of a level that cover points of the world, K x M.
@@ -566,21 +541,14 @@ def as_placed(image: Any) -> Placed:
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """A region that was read.
-
-    Attributes
-    ----------
-    data : numpy.ndarray
-        In memory, with all axes of the image it was read from.
-    region : Region
-        Which pixels of which level.
-    affine : Affine
-        From an index of `data` to the world.
-    """
+    """A region that was read."""
 
     data: np.ndarray
+    """In memory, with all axes of the image it was read from."""
     region: Region
+    """Which pixels of which level."""
     affine: Affine
+    """From an index of `data` to the world."""
 
     @property
     def placement(self) -> dict[str, Any]:

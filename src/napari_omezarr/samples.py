@@ -40,21 +40,14 @@ FAR = 1e4
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """Two channels and the labels of one of them.
-
-    Attributes
-    ----------
-    image : array of uint16, shape (2, z, y, x)
-        Nuclei, then membranes, as counts of a 12-bit camera.
-    labels : array of uint16, shape (z, y, x)
-        The nuclei, numbered from 1; 0 is background.
-    mitotic : frozenset of int
-        The labels of the nuclei that divide.
-    """
+    """Two channels and the labels of one of them."""
 
     image: NDArray[np.uint16]
+    """Nuclei, then membranes, as counts of a 12-bit camera."""
     labels: NDArray[np.uint16]
+    """The nuclei, numbered from 1; 0 is background."""
     mitotic: frozenset[int]
+    """The labels of the nuclei that divide."""
 
 
 def cells(shape: tuple[int, int, int] = (32, 512, 512), *, seed: int = 1) -> Cells:

@@ -98,25 +98,18 @@ async def copy_store(
 ) -> Copied:
     """Copy all objects below a place, on the I/O loop.
 
-    What is cancelled goes on where it was when it is started again.
+    What is cancelled goes on where it was when it is started again. The source is in a
+    bucket, on this computer or in an archive; where nothing is listed, as on web
+    servers, an image and its labels are copied, named after their metadata, and the
+    bytes of it all are not known before they are there. At the target, a folder of this
+    computer or a place in a bucket, nothing may be but what an earlier copy from the
+    same source left.
 
-    Parameters
-    ----------
-    source : Location
-        A place in a bucket, on this computer, in an archive. Where nothing is listed,
-        as on web servers, an image and its labels, named after their metadata; the
-        bytes of it all are not known then before they are there.
-    target : Location
-        A folder of this computer or a place in a bucket. Nothing may be there but
-        what an earlier copy from the same source left.
-    progress : callable, optional
-        Called on the I/O loop after each object; must return at once.
-    accept_refused : bool, optional
-        Leave out what a bucket that may not be listed refuses: nobody can tell whether
-        such chunks were never written.
-    verify : bool, optional
-        Read back what was written and compare it. What a bucket is sent carries its
-        checksum in any case, and what it lists by one is compared when it comes.
+    With ``accept_refused`` is left out what a bucket that may not be listed refuses:
+    nobody can tell whether such chunks were never written. With ``verify`` what was
+    written is read back and compared; what a bucket is sent carries its checksum in any
+    case, and what it lists by one is compared when it comes. ``progress`` is called on
+    the loop after each object, and must return at once.
 
     Raises
     ------
@@ -539,18 +532,11 @@ async def mirror_store(
     verify: bool = False,
     progress: Callable[[CopyProgress], None] | None = None,
 ) -> Copied:
-    """Copy what differs, documents last, on the I/O loop; started again it goes on.
+    """Copy what differs, as a person agreed; documents last. Started again it goes on.
 
-    Parameters
-    ----------
-    plan : MirrorPlan
-        What a person agreed to.
-    delete : bool, optional
-        Delete at the target what the source has not.
-    verify : bool, optional
-        Read back what was written and compare it.
-    progress : callable, optional
-        Called on the I/O loop after each object; must return at once.
+    With ``delete`` what the source has not is deleted at the target; with ``verify``
+    what was written is read back and compared. All is called on the I/O loop,
+    ``progress`` after each object: it must return at once.
 
     Raises
     ------

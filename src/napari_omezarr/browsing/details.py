@@ -54,31 +54,21 @@ _INDEX_ENTRY, _CHECKSUM = 16, 4
 
 @dataclass(frozen=True, slots=True)
 class ChunkPreview:
-    """One chunk, as it was read.
-
-    Attributes
-    ----------
-    key : str
-        The object that it lies in, below the image.
-    index : tuple of int
-        Which chunk, along each axis.
-    pixels : numpy.ndarray
-        Without what juts out over the image's edge; the fill value if `is_missing`.
-    stored, raw : int
-        Bytes in the store, 0 if nothing is stored, and bytes without compression.
-    seconds : float
-        From asking to decoded pixels.
-    is_missing : bool
-        Whether nothing is stored, which is how fill values are kept.
-    """
+    """One chunk, as it was read."""
 
     key: str
+    """The object that it lies in, below the image."""
     index: tuple[int, ...]
+    """Which chunk, along each axis."""
     pixels: np.ndarray
+    """Without what juts out over the image's edge; the fill value if `is_missing`."""
     stored: int
     raw: int
+    """Bytes in the store, 0 if nothing is stored, and bytes without compression."""
     seconds: float
+    """From asking to decoded pixels."""
     is_missing: bool
+    """Whether nothing is stored, which is how fill values are kept."""
 
     @property
     def ratio(self) -> float | None:
@@ -266,76 +256,51 @@ class AxisDetails:
 
 @dataclass(frozen=True, slots=True)
 class LevelDetails:
-    """One level of an image.
-
-    Attributes
-    ----------
-    path : str
-        Below the image.
-    shape, chunks : tuple of int
-        In pixels, in the order of the axes.
-    shards : tuple of int or None
-        The shape of a stored object that holds several chunks.
-    dtype : str
-        As numpy calls it.
-    codec : str
-        What the chunks go through, like ``blosc(zstd)``; ``none`` is nothing.
-    raw : int
-        Bytes without compression.
-    stored : int or None
-        Bytes in the store, estimated after one chunk; exact without compression.
-    """
+    """One level of an image."""
 
     path: str
+    """Below the image."""
     shape: tuple[int, ...]
     chunks: tuple[int, ...]
+    """In pixels, in the order of the axes."""
     shards: tuple[int, ...] | None
+    """The shape of a stored object that holds several chunks."""
     dtype: str
+    """As numpy calls it."""
     codec: str
+    """What the chunks go through, like ``blosc(zstd)``; ``none`` is nothing."""
     raw: int
+    """Bytes without compression."""
     stored: int | None
+    """Bytes in the store, estimated after one chunk; exact without compression."""
 
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """What is known of one place.
-
-    Attributes
-    ----------
-    entry : Entry
-        Where it is, its kind, version and summary.
-    name : str
-        What the image calls itself.
-    axes : tuple of AxisDetails
-        In the order of the arrays; empty for what is no image.
-    levels : tuple of LevelDetails
-        Finest first.
-    channels : tuple of ResolvedChannel
-        With their names and colours.
-    labels : tuple of str
-        The paths of its label images, below ``labels``.
-    tables : tuple of str
-        A sentence each: its name, kind, rows and columns.
-    plate : tuple of str
-        What a plate lists: wells, and what its first well says of fields.
-    warnings, notes : tuple of str
-        What was tolerated, and how the place was reached.
-    licence, description : str
-        What somebody wrote about it, in its attributes or in an RO-Crate.
-    """
+    """What is known of one place."""
 
     entry: Entry
+    """Where it is, its kind, version and summary."""
     name: str
+    """What the image calls itself."""
     axes: tuple[AxisDetails, ...] = ()
+    """In the order of the arrays; empty for what is no image."""
     levels: tuple[LevelDetails, ...] = ()
+    """Finest first."""
     channels: tuple[ResolvedChannel, ...] = ()
+    """With their names and colours."""
     labels: tuple[str, ...] = ()
+    """The paths of its label images, below ``labels``."""
     tables: tuple[str, ...] = ()
+    """A sentence each: its name, kind, rows and columns."""
     plate: tuple[str, ...] = ()
+    """What a plate lists: wells, and what its first well says of fields."""
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    """What was tolerated, and how the place was reached."""
     licence: str = ""
     description: str = ""
+    """What somebody wrote about it, in its attributes or in an RO-Crate."""
 
 
 @guarded

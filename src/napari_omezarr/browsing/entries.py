@@ -92,42 +92,28 @@ _OPENABLE = frozenset(EntryKind) - {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What lies at a place; small, as there may be a hundred thousand of them.
-
-    Attributes
-    ----------
-    parent : Location
-        The place it was found in.
-    path : str
-        Its path from there; ``""`` if it is that place.
-    kind : EntryKind
-        What it is, or what its name makes one expect until it is recognised.
-    recognised : bool
-        Whether somebody looked: `kind` is then sure.
-    summary : str
-        A few words for the row, like ``z236 275 x 271`` or ``8 x 12, 3 fields``.
-    version : str
-        The OME-Zarr version, ``""`` if it has none.
-    label : str
-        What to call it instead of the last part of its path.
-    size : int or None
-        Bytes of an object.
-    modified : str
-        When the object was written (ISO 8601, UTC).
-    problem : str
-        Why it could not be looked at: a sentence.
-    """
+    """What lies at a place; small, as there may be a hundred thousand of them."""
 
     parent: Location
+    """The place it was found in."""
     path: str
+    """Its path from there; ``""`` if it is that place."""
     kind: EntryKind = EntryKind.FOLDER
+    """What it is, or what its name makes one expect until it is recognised."""
     recognised: bool = False
+    """Whether somebody looked: `kind` is then sure."""
     summary: str = ""
+    """A few words for the row, like ``z236 275 x 271`` or ``8 x 12, 3 fields``."""
     version: str = ""
+    """The OME-Zarr version, ``""`` if it has none."""
     label: str = ""
+    """What to call it instead of the last part of its path."""
     size: int | None = None
+    """Bytes of an object."""
     modified: str = ""
+    """When the object was written (ISO 8601, UTC)."""
     problem: str = ""
+    """Why it could not be looked at: a sentence."""
 
     @property
     def location(self) -> Location:

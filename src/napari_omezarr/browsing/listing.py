@@ -54,47 +54,27 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class EntryPage:
-    """Some children of a place.
-
-    Attributes
-    ----------
-    entries : tuple of Entry
-        The rows.
-    is_last : bool
-        Whether there are no more.
-    hidden : int
-        How many objects of this page are not shown, as they are no images.
-    here : Entry
-        What the place itself is, as far as it is known.
-    notes : tuple of str
-        How the place was reached, a sentence each.
-    """
+    """Some children of a place."""
 
     entries: tuple[Entry, ...]
+    """The rows."""
     is_last: bool
+    """Whether there are no more."""
     hidden: int
+    """How many objects of this page are not shown, as they are no images."""
     here: Entry
+    """What the place itself is, as far as it is known."""
     notes: tuple[str, ...] = ()
+    """How the place was reached, a sentence each."""
 
 
 class Listing:
-    """The children of one place, asked for page by page.
+    """The children of one place, asked for page by page, ``size`` rows at most.
 
     The children of an image (or of labels, a plate, a series, a scene) are in its
-    metadata; everything else is listed. Nothing is kept but where the next page begins.
-
-    Parameters
-    ----------
-    place : Location or Entry
-        An entry that was recognised is not probed again.
-    prefix : str, optional
-        Only what begins so; the server selects.
-    files : bool, optional
-        Show plain objects: every key, as it is stored.
-    size : int, optional
-        How many rows a page has at most.
-    retry : RetryPolicy, optional
-        How long to wait, and how often to ask.
+    metadata; everything else is listed, with ``prefix`` only what begins so (the server
+    selects), with ``files`` every key as it is stored. An entry that was recognised is
+    not probed again. Nothing is kept but where the next page begins.
     """
 
     def __init__(
@@ -372,14 +352,8 @@ def entries_of(
 ) -> Iterator[Entry]:
     """Give the children of a place one by one, each looked at; blocks.
 
-    Parameters
-    ----------
-    place : Location
-        Where.
-    files : bool, optional
-        Plain objects and folders as they are stored, not looked at.
-    listed : callable, optional
-        Is given each page when it has come, before its rows are looked at.
+    With ``files`` they are plain objects and folders as they are stored, not looked at.
+    ``listed`` is given each page when it has come, before its rows are looked at.
 
     Raises
     ------

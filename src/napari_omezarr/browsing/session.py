@@ -32,50 +32,33 @@ _MOST = 4 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class SessionLayer:
-    """One layer that came from an address, and how it looks.
-
-    Attributes
-    ----------
-    address : str
-        Of the image or labels, without secrets.
-    kind : str
-        ``image`` or ``labels``.
-    channel : int or None
-        Of the image; None where its layer shows all of it.
-    coordinate_system : str or None
-        The one that it is shown in, where it has several.
-    looks : Mapping
-        Values of JSON by napari's names: ``visible``, ``contrast_limits``, ...
-    options : Mapping
-        What was chosen when it was opened, by the names of `ReadOptions`: a level, a
-        multiscale; of a plate wells, fields, an acquisition.
-    """
+    """One layer that came from an address, and how it looks."""
 
     address: str
+    """Of the image or labels, without secrets."""
     kind: str = "image"
+    """``image`` or ``labels``."""
     channel: int | None = None
+    """Of the image; None where its layer shows all of it."""
     coordinate_system: str | None = None
+    """The one that it is shown in, where it has several."""
     looks: Mapping[str, Any] = field(default_factory=dict)
+    """Values of JSON by napari's names: ``visible``, ``contrast_limits``, ..."""
     options: Mapping[str, Any] = field(default_factory=dict)
+    """What was chosen when it was opened, by the names of `ReadOptions`: a level, a
+    multiscale; of a plate wells, fields, an acquisition."""
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Layers, bottom first, and where one looks.
-
-    Attributes
-    ----------
-    layers : tuple of SessionLayer
-        Those that came from addresses.
-    camera : Mapping
-        ``center``, ``zoom`` and ``angles`` of napari's camera.
-    dims : Mapping
-        ``point``, ``order`` and ``ndisplay`` of napari's sliders.
-    """
+    """Layers, bottom first, and where one looks."""
 
     layers: tuple[SessionLayer, ...] = ()
+    """Those that came from addresses."""
     camera: Mapping[str, Any] = field(default_factory=dict)
+    """``center``, ``zoom`` and ``angles`` of napari's camera."""
     dims: Mapping[str, Any] = field(default_factory=dict)
+    """``point``, ``order`` and ``ndisplay`` of napari's sliders."""
 
 
 def session_text(session: Session, *, indent: int | None = 2) -> str:

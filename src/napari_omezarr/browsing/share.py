@@ -40,63 +40,42 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ChannelView:
-    """How one channel is shown.
-
-    Attributes
-    ----------
-    index : int
-        Along the channel axis; 0 for an image without one.
-    name : str
-        What it is called.
-    color : str
-        Six hex digits.
-    contrast : tuple of float
-        The values that are shown as black and as the full colour; the first is the
-        larger one where dark is much.
-    visible : bool
-        Whether it is shown.
-    """
+    """How one channel is shown."""
 
     index: int
+    """Along the channel axis; 0 for an image without one."""
     name: str
+    """What it is called."""
     color: str
+    """Six hex digits."""
     contrast: tuple[float, float]
+    """The values that are shown as black and as the full colour; the first is the
+    larger one where dark is much."""
     visible: bool = True
+    """Whether it is shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class ViewState:
-    """Where one looks and how.
-
-    Attributes
-    ----------
-    center : Mapping
-        The middle of the screen by the names of the axes, in world units.
-    zoom : float
-        Pixels of the screen for one world unit.
-    units : Mapping
-        The unit of each axis as OME-Zarr spells it; what is missing has none.
-    channels : tuple of ChannelView
-        In the order in which they are drawn.
-    labels : tuple of str
-        The names of the label images that are shown with it.
-    displayed : tuple of str
-        The axes of the screen: down and to the right, or three for a volume.
-    channel_axis : str
-        The name of the axis of the channels; empty if there is none.
-    grid : Mapping
-        Along each axis the size of a pixel and the place of the first one's centre, at
-        the finest level, in world units.
-    """
+    """Where one looks and how."""
 
     center: Mapping[str, float]
+    """The middle of the screen by the names of the axes, in world units."""
     zoom: float
+    """Pixels of the screen for one world unit."""
     units: Mapping[str, str] = field(default_factory=dict)
+    """The unit of each axis as OME-Zarr spells it; what is missing has none."""
     channels: tuple[ChannelView, ...] = ()
+    """In the order in which they are drawn."""
     labels: tuple[str, ...] = ()
+    """The names of the label images that are shown with it."""
     displayed: tuple[str, ...] = ("y", "x")
+    """The axes of the screen: down and to the right, or three for a volume."""
     channel_axis: str = ""
+    """The name of the axis of the channels; empty if there is none."""
     grid: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Along each axis the size of a pixel and the place of the first one's centre, at
+    the finest level, in world units."""
 
     @property
     def is_3d(self) -> bool:
@@ -272,22 +251,15 @@ _LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 
 @dataclass(frozen=True, slots=True)
 class PublicAccess:
-    """Whether others can open a place in their browsers.
-
-    Attributes
-    ----------
-    address : str
-        The https address that everybody may have; ``""`` if there is none.
-    works : bool
-        Whether a viewer in a browser can read it.
-    sentence, action : str
-        What is missing, and what to do about it; empty if nothing is.
-    """
+    """Whether others can open a place in their browsers."""
 
     address: str
+    """The https address that everybody may have; ``""`` if there is none."""
     works: bool
+    """Whether a viewer in a browser can read it."""
     sentence: str = ""
     action: str = ""
+    """What is missing, and what to do about it; empty if nothing is."""
 
 
 def web_address(location: Location) -> str:

@@ -96,21 +96,14 @@ _LABEL_COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class LabelTable:
-    """A table, row by row about label values.
-
-    Attributes
-    ----------
-    columns : Mapping
-        By their names, in order: arrays of whole numbers, numbers, or text.
-    label_column : str
-        The one that says which label a row is about; ``""`` if none was found.
-    candidates : tuple of str
-        The columns that could be it: those of whole numbers.
-    """
+    """A table, row by row about label values."""
 
     columns: Mapping[str, np.ndarray]
+    """By their names, in order: arrays of whole numbers, numbers, or text."""
     label_column: str
+    """The one that says which label a row is about; ``""`` if none was found."""
     candidates: tuple[str, ...]
+    """The columns that could be it: those of whole numbers."""
 
     def features(self, label_column: str = "") -> dict[str, np.ndarray]:
         """Give the columns as napari takes them: ``index`` is the label value.

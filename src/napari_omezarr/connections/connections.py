@@ -45,44 +45,31 @@ class Profile:
 
     It is what a `Location` names and what a store signs in with; a `Connection` adds
     the places that the person keeps for it. No secret is in it.
-
-    Attributes
-    ----------
-    name : str
-        What the person calls it.
-    aws_profile : str or None
-        The AWS profile that signs in; None leaves it to the environment.
-    endpoint : str or None
-        ``https://host[:port]`` of an S3-compatible service; None is AWS.
-    region : str or None
-        Where the buckets live, if it is known.
-    style : {"auto", "path", "virtual"}
-        Whether buckets are named in the path or in the host.
-    sign_in : {"automatic", "anonymous", "profile", "environment", "keys", "header"}
-        As whom. With an `aws_profile`, "automatic" is "profile". Keys are looked
-        up in the key store under the connection's name; so are a token or headers,
-        which go to the web server at `endpoint` and nowhere else.
-    ca_file : str or None
-        Certificates to trust besides those that this computer trusts.
-    unverified : bool
-        Take whatever certificate the endpoint shows: whoever is in between can read
-        along. It counts for that endpoint only, and never for AWS.
-    requester_pays : bool
-        Agree to pay for what is read, where the owner asks for that.
-    start : str
-        The address to begin at; ``""`` if there is none.
     """
 
     name: str
+    """What the person calls it."""
     aws_profile: str | None = None
+    """The AWS profile that signs in; None leaves it to the environment."""
     endpoint: str | None = None
+    """``https://host[:port]`` of an S3-compatible service; None is AWS."""
     region: str | None = None
+    """Where the buckets live, if it is known."""
     style: Style = "auto"
+    """Whether buckets are named in the path or in the host."""
     sign_in: SignIn = "automatic"
+    """As whom. With an `aws_profile`, "automatic" is "profile". Keys are looked up in
+    the key store under the connection's name; so are a token or headers, which go to
+    the web server at `endpoint` and nowhere else."""
     ca_file: str | None = None
+    """Certificates to trust besides those that this computer trusts."""
     unverified: bool = False
+    """Take whatever certificate the endpoint shows: whoever is in between can read
+    along. It counts for that endpoint only, and never for AWS."""
     requester_pays: bool = False
+    """Agree to pay for what is read, where the owner asks for that."""
     start: str = ""
+    """The address to begin at; ``""`` if there is none."""
 
     def __post_init__(self) -> None:
         if self.aws_profile and self.sign_in == "automatic":

@@ -400,18 +400,10 @@ def find_inputs(
 ) -> list[ConvertInput]:
     """Find all inputs at some places, in natural order of each.
 
-    Parameters
-    ----------
-    sources : Iterable of str
-        Files, OME-Zarr, folders or prefixes (looked through at any depth), or any of
-        them with ``*``, ``?`` and ``[...]`` in their last parts.
-    parse : callable
-        Makes a location of an address.
-    pattern : str, optional
-        Which files of folders; their name or, with a slash, their path below. All that
-        can be read if empty.
-    apart : Location, optional
-        What lies there is left out: where the results go.
+    Sources are files, OME-Zarr, folders or prefixes (looked through at any depth), or
+    any of them with ``*``, ``?`` and ``[...]`` in their last parts. Of folders
+    ``pattern`` chooses files by their name or, with a slash, their path below; what
+    lies ``apart``, where the results go, is left out.
 
     Raises
     ------

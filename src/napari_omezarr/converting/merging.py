@@ -79,20 +79,13 @@ class _Group:
 def by_pattern(
     inputs: Iterable[ConvertInput], pattern: str, *, of_plate: bool = False
 ) -> list[MergedInput]:
-    """Put files together by their names.
+    """Put files together by their names; those that do not fit are left out.
 
-    Parameters
-    ----------
-    inputs : Iterable of ConvertInput
-        Those whose names do not fit are left out.
-    pattern : str
-        Like ``{plate}_t{t}_{c}.tif``: ``{t}``, ``{c}`` and ``{z}`` say where in an
-        image a file belongs, ``{field}`` in which image of a collection; what else is
-        in braces tells images apart and names them. ``*`` is anything. With a slash it
-        is about the path below the folder that was named.
-    of_plate : bool
-        Whether ``{field}`` tells images apart, as ``{well}`` does, or ``{row}`` and
-        ``{column}``.
+    In ``{plate}_t{t}_{c}.tif``, ``{t}``, ``{c}`` and ``{z}`` say where in an image a
+    file belongs, ``{field}`` in which image of a collection (of a plate it tells images
+    apart, as ``{well}`` does, or ``{row}`` and ``{column}``); what else is in braces
+    tells images apart and names them. ``*`` is anything. With a slash it is about the
+    path below the folder that was named.
 
     Raises
     ------
@@ -148,17 +141,11 @@ def _compiled(pattern: str) -> tuple[re.Pattern[str], list[str]]:
 def by_table(
     text: str, home: Location, parse: Callable[[str], Location]
 ) -> list[MergedInput]:
-    """Put files together as a table says.
+    """Put files together as comma-separated text says, with a header.
 
-    Parameters
-    ----------
-    text : str
-        Comma-separated, with a header: ``file``, and any of ``image`` (what it is
-        called), ``t``, ``c``, ``z``, ``field``.
-    home : Location
-        The folder that files are named from; addresses and absolute paths stay.
-    parse : callable
-        Makes a location of an address.
+    ``file`` is named from the folder ``home``, unless it is an address or an absolute
+    path; any of ``image`` (what it is called), ``t``, ``c``, ``z`` and ``field`` may
+    stand beside it.
 
     Raises
     ------

@@ -381,12 +381,10 @@ QUEUES = {
 def scheduled(text: str) -> Iterator[Any]:
     """Give a client of dask.distributed, or None for threads of this process.
 
-    Parameters
-    ----------
-    text : str
-        ``threads``; ``processes`` or ``processes:4``; the address of a scheduler
-        (``tcp://host:8786``) or its file (``.json``); or a batch system with what a job
-        takes, like ``slurm:queue=short,cores=8,memory=16GB,walltime=01:00:00,jobs=4``.
+    The text is ``threads``; ``processes`` or ``processes:4``; the address of a
+    scheduler (``tcp://host:8786``) or its file (``.json``); or a batch system with what
+    a job takes, like
+    ``slurm:queue=short,cores=8,memory=16GB,walltime=01:00:00,jobs=4``.
 
     Raises
     ------

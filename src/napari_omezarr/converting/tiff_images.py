@@ -203,17 +203,10 @@ def images_of_tiff(
 ) -> list[ImageSpec]:
     """Describe the images of a TIFF file; no pixel is read.
 
-    Parameters
-    ----------
-    location : Location
-        Where the file lies.
-    axes : str, optional
-        A letter for each axis longer than 1, like ``"tyx"``, where the file does not
-        say it or is wrong.
-    series : int, optional
-        Which image; None gives all of an OME-TIFF and the first of any other.
-    resolutions : bool, optional
-        Describe the coarser resolutions that the file has, too.
+    ``axes`` has a letter for each axis longer than 1, like ``"tyx"``, where the file
+    does not say it or is wrong. Without ``series`` all images of an OME-TIFF are
+    described and the first of any other; with ``resolutions`` the coarser ones that the
+    file has, too.
 
     Raises
     ------

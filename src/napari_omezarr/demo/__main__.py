@@ -59,13 +59,7 @@ class StopSignal:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve the samples, open one in napari, and stay until its window is closed.
-
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        The command line's without the program; ``--help`` explains them.
-    """
+    """Serve the samples, open one in napari, and stay until its window is closed."""
     options = _parse(arguments)
     with StopSignal() as stop:
         try:

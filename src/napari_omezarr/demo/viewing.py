@@ -54,19 +54,8 @@ def save(
 ) -> tuple[Path, Path]:
     """Save pictures once the finest pixels are there, and close the viewer.
 
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        One that is shown.
-    folder : Path
-        Where they go; made if it is not there.
-    check : callable
-        Called again and again; it raises to give up.
-
-    Returns
-    -------
-    tuple of Path
-        The picture of the whole window, and that of its canvas alone.
+    They go into a folder, which is made if it is not there: the whole window, and the
+    canvas alone. ``check`` is called again and again; it raises to give up.
     """
     folder.mkdir(parents=True, exist_ok=True)
     window, canvas = folder / "window.png", folder / "canvas.png"

@@ -47,24 +47,16 @@ GIGABYTE = 2**30
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How the display spends memory and requests; sizes in bytes.
-
-    Attributes
-    ----------
-    enabled : bool
-        False leaves every layer an ordinary dask layer.
-    cache_bytes : int
-        How much the decoded chunks of all layers may take together.
-    volume_bytes : int
-        How large the volume of one layer may be in 3-D.
-    prefetch_bytes : int
-        How much may be fetched ahead of each view; 0 fetches nothing ahead.
-    """
+    """How the display spends memory and requests; sizes in bytes."""
 
     enabled: bool
+    """False leaves every layer an ordinary dask layer."""
     cache_bytes: int
+    """How much the decoded chunks of all layers may take together."""
     volume_bytes: int
+    """How large the volume of one layer may be in 3-D."""
     prefetch_bytes: int
+    """How much may be fetched ahead of each view; 0 fetches nothing ahead."""
 
     @classmethod
     def of(cls, options: Any = None) -> Settings:

@@ -56,36 +56,24 @@ LARGEST_THUMBNAIL = 64 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How far a layer is.
-
-    Attributes
-    ----------
-    pending : int
-        Chunks that its picture still waits for.
-    failed : int
-        Chunks of it that could not be had so far.
-    bytes : int
-        Decoded bytes that arrived for it since it was last sharp.
-    host : str
-        Where it comes from: a host, a bucket, or this computer.
-    arrived : int
-        Chunks that arrived for it since it was last sharp.
-    level : int
-        The level that is looked at.
-    late : int
-        How many of the chunks that could not be had are asked for again.
-    troubles : tuple of Trouble
-        Why chunks could not be had, and since when.
-    """
+    """How far a layer is."""
 
     pending: int = 0
+    """Chunks that its picture still waits for."""
     failed: int = 0
+    """Chunks of it that could not be had so far."""
     bytes: int = 0
+    """Decoded bytes that arrived for it since it was last sharp."""
     host: str = ""
+    """Where it comes from: a host, a bucket, or this computer."""
     arrived: int = 0
+    """Chunks that arrived for it since it was last sharp."""
     level: int = 0
+    """The level that is looked at."""
     late: int = 0
+    """How many of the chunks that could not be had are asked for again."""
     troubles: tuple[Trouble, ...] = ()
+    """Why chunks could not be had, and since when."""
 
     @property
     def sharp(self) -> bool:

@@ -31,25 +31,14 @@ _METHOD = "_make_slice_request_internal"
 def attach(layer: Layer, levels: Sequence[Pixels], *, label: bool = False) -> bool:
     """Let a layer show its levels progressively, without ever blocking.
 
-    Call it in the GUI thread, best on a layer that was constructed with
-    ``visible=False``: a visible one has read its first slice in its constructor.
-    ``layer.data`` stays what it is, for everybody else; when it is replaced, the
-    layer becomes an ordinary one again.
+    Call it in the GUI thread, best on an Image or Labels layer that was constructed
+    with ``visible=False``: a visible one has read its first slice in its constructor.
+    Its data are the dask arrays of the levels, finest first, and stay what they are,
+    for everybody else; when ``layer.data`` is replaced, the layer becomes an ordinary
+    one again.
 
-    Parameters
-    ----------
-    layer : napari.layers.Layer
-        An Image or Labels layer whose data are the dask arrays of `levels`.
-    levels : sequence of Pixels
-        Finest first.
-    label : bool, optional
-        The layer shows labels.
-
-    Returns
-    -------
-    bool
-        False when the display is switched off, no Qt application runs, or this
-        napari lacks the place to hook into.
+    False when the display is switched off, no Qt application runs, or this napari lacks
+    the place to hook into.
 
     Raises
     ------
@@ -86,21 +75,10 @@ def status(layer: Layer) -> Status:
 
 
 def wait_until_sharp(layer: Layer, timeout: float = 30.0) -> bool:
-    """Wait until a layer shows its exact pixels: for screenshots, scripts, tests.
+    """Wait so many seconds until a layer shows its exact pixels; False if it did not.
 
-    Processes Qt events while it waits, so call it in the GUI thread.
-
-    Parameters
-    ----------
-    layer : napari.layers.Layer
-        Any layer; one that is hidden has nothing to wait for.
-    timeout : float, optional
-        Seconds.
-
-    Returns
-    -------
-    bool
-        False when the time was up before.
+    It is for screenshots, scripts and tests, and processes Qt events while it waits, so
+    call it in the GUI thread. A layer that is hidden has nothing to wait for.
 
     Raises
     ------

@@ -40,31 +40,21 @@ ones down."""
 
 @dataclass(frozen=True, slots=True)
 class SliceView:
-    """What napari asks to see of a layer.
-
-    Attributes
-    ----------
-    level, thumbnail : int
-        The levels of the picture and of the thumbnail.
-    displayed : tuple of int
-        The axes on screen, two or three.
-    point : tuple of float or None
-        Where the other axes are cut, in pixels of the finest level.
-    centre : tuple of float
-        The middle of the canvas, in pixels of `level`.
-    mark : scalar
-        What is drawn over chunks that could not be had.
-    refines : bool
-        The volume is to be shown at finer levels as they come.
-    """
+    """What napari asks to see of a layer."""
 
     level: int
     thumbnail: int
+    """The levels of the picture and of the thumbnail."""
     displayed: tuple[int, ...]
+    """The axes on screen, two or three."""
     point: tuple[float | None, ...]
+    """Where the other axes are cut, in pixels of the finest level."""
     centre: tuple[float, ...]
+    """The middle of the canvas, in pixels of `level`."""
     mark: Any = 0
+    """What is drawn over chunks that could not be had."""
     refines: bool = False
+    """The volume is to be shown at finer levels as they come."""
 
 
 # Which chunks a view needs, and how urgently.

@@ -47,38 +47,26 @@ _REACH, _MOST_NEAR = 3, 2000
 
 @dataclass(frozen=True, slots=True)
 class LayerSpec:
-    """All that makes a napari layer, without napari.
-
-    Parameters
-    ----------
-    kind : {"image", "labels"}
-        The layer type.
-    data : tuple of dask.array.Array
-        The levels, finest first; lazy. RGB channels are the last axis.
-    levels : tuple of Pixels
-        The same levels, for a display that reads without blocking.
-    options : Mapping
-        Keyword arguments for the layer's constructor, ``multiscale`` among them.
-    contrast_range : tuple of float or None
-        The ends of the contrast slider; no constructor takes them.
-    needs_contrast : bool
-        The metadata give no window: ``options`` hold a makeshift, to be replaced
-        by ``estimate_contrast``.
-    checks_window : bool
-        The metadata give a window that may not fit the pixels: see
-        ``fitting_contrast``.
-    features : FeatureSource or None
-        Where the features of labels may lie; nothing was asked yet.
-    """
+    """All that makes a napari layer, without napari."""
 
     kind: str
+    """``image`` or ``labels``."""
     data: tuple[da.Array, ...]
+    """The levels, finest first; lazy. RGB channels are the last axis."""
     levels: tuple[Pixels, ...]
+    """The same levels, for a display that reads without blocking."""
     options: Mapping[str, Any] = field(default_factory=dict)
+    """Keyword arguments for the layer's constructor, ``multiscale`` among them."""
     contrast_range: tuple[float, float] | None = None
+    """The ends of the contrast slider; no constructor takes them."""
     needs_contrast: bool = False
+    """The metadata give no window: ``options`` hold a makeshift, to be replaced by
+    ``estimate_contrast``."""
     checks_window: bool = False
+    """The metadata give a window that may not fit the pixels: see
+    ``fitting_contrast``."""
     features: FeatureSource | None = None
+    """Where the features of labels may lie; nothing was asked yet."""
 
     def __post_init__(self) -> None:
         # napari shows these as its widgets take them; a save takes what was written.

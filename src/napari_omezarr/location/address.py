@@ -19,61 +19,45 @@ class Address:
     """Where something lies, and how to sign in there; all parts decoded.
 
     The parser builds these; `Location` is the same value with its behaviour.
-
-    Attributes
-    ----------
-    protocol : str
-        ``file``, ``http``, ``https``, ``s3``, ``gs``, ``az`` or ``memory``; of what
-        fsspec alone knows ``sftp``, ``webdav+http``, ``webdav+https``, ``hf``,
-        ``github``, ``ipfs`` or ``ipns``; ``store`` for a zarr store that a script
-        handed over, which no text parses to.
-    root : str
-        ``host[:port]`` of a web or SFTP address; the bucket or container; the
-        repository (``datasets/owner/name@revision``, ``org:repo@revision``); the
-        identifier of content; for files the drive (``C:``), the share
-        (``//server/share``) or nothing.
-    path : str
-        Below the root, parts separated by ``/``, none at the ends.
-    member : str or None
-        The path inside the archive that `path` is; ``""`` is the archive's own
-        root and None says that `path` is not an archive. With ``reference`` in
-        `through` it is the path among the references that `path` holds.
-    query : str
-        What followed ``?``, percent-encoding as pasted; it belongs to every key.
-    userinfo : str
-        ``user:password`` of a web or SFTP address, percent-encoding as pasted.
-    endpoint : str or None
-        ``https://host[:port]`` of the service that holds the bucket; None is the
-        protocol's own one, or what the environment says.
-    region, profile : str or None
-        The bucket's region; the connection (or AWS profile) to sign in with.
-    anonymous : bool or None
-        Whether to sign in at all; None decides by trying.
-    through : tuple of str
-        fsspec's filesystems that stand before the address, outermost first:
-        ``reference`` (kerchunk), ``simplecache``, ``filecache``, ``blockcache``.
-    is_pasted : bool
-        Whether the endpoint stood in the text itself: whoever wrote that may not be
-        the person, so that nobody signs in there unasked. It does not count when
-        places are compared.
-    notes : tuple of str
-        Sentences worth telling once, like "moved to …"; they hold no secret and
-        do not count when places are compared.
     """
 
     protocol: str
+    """``file``, ``http``, ``https``, ``s3``, ``gs``, ``az`` or ``memory``; of what
+    fsspec alone knows ``sftp``, ``webdav+http``, ``webdav+https``, ``hf``, ``github``,
+    ``ipfs`` or ``ipns``; ``store`` for a zarr store that a script handed over, which no
+    text parses to."""
     root: str
+    """``host[:port]`` of a web or SFTP address; the bucket or container; the repository
+    (``datasets/owner/name@revision``, ``org:repo@revision``); the identifier of
+    content; for files the drive (``C:``), the share (``//server/share``) or nothing."""
     path: str
+    """Below the root, parts separated by ``/``, none at the ends."""
     member: str | None = None
+    """The path inside the archive that `path` is; ``""`` is the archive's own root and
+    None says that `path` is not an archive. With ``reference`` in `through` it is the
+    path among the references that `path` holds."""
     query: str = field(default="", repr=False)
+    """What followed ``?``, percent-encoding as pasted; it belongs to every key."""
     userinfo: str = field(default="", repr=False)
+    """``user:password`` of a web or SFTP address, percent-encoding as pasted."""
     endpoint: str | None = None
+    """``https://host[:port]`` of the service that holds the bucket; None is the
+    protocol's own one, or what the environment says."""
     region: str | None = None
     profile: str | None = None
+    """The bucket's region; the connection (or AWS profile) to sign in with."""
     anonymous: bool | None = None
+    """Whether to sign in at all; None decides by trying."""
     through: tuple[str, ...] = ()
+    """fsspec's filesystems that stand before the address, outermost first:
+    ``reference`` (kerchunk), ``simplecache``, ``filecache``, ``blockcache``."""
     is_pasted: bool = field(default=False, compare=False, repr=False)
+    """Whether the endpoint stood in the text itself: whoever wrote that may not be the
+    person, so that nobody signs in there unasked. It does not count when places are
+    compared."""
     notes: tuple[str, ...] = field(default=(), compare=False)
+    """Sentences worth telling once, like "moved to …"; they hold no secret and do not
+    count when places are compared."""
 
 
 # Percent-encoding: once, never twice, and without losing a byte.

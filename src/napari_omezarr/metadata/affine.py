@@ -15,16 +15,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Affine:
-    """A map from N to M coordinates: ``output = linear @ input + offset``.
-
-    Parameters
-    ----------
-    rows : tuple of tuple of float
-        M rows of N + 1 numbers, row-major; the last column is the offset, in the
-        unit of the output (0.6, "affine"). Equal values compare and hash equal.
-    """
+    """A map from N to M coordinates: ``output = linear @ input + offset``."""
 
     rows: tuple[tuple[float, ...], ...]
+    """M rows of N + 1 numbers, row-major; the last column is the offset, in the unit of
+    the output (0.6, "affine"). Equal values compare and hash equal."""
 
     @classmethod
     def from_matrix(cls, matrix: ArrayLike) -> Affine:

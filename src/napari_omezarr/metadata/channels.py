@@ -32,31 +32,21 @@ _RGB = ("FF0000", "00FF00", "0000FF")
 
 @dataclass(frozen=True, slots=True)
 class ResolvedChannel:
-    """One channel as it is to be shown.
-
-    Parameters
-    ----------
-    name : str
-        The document's label, else ``channel 0``, ...; empty for the only channel of
-        an image, which goes by the image's name.
-    color : str
-        Six hex digits: the colour of the highest intensity, on black.
-    contrast_limits : tuple of float or None
-        Lower and upper, the lower one smaller; None where pixels must decide.
-    contrast_range : tuple of float or None
-        The range that limits are offered in; contains the limits. None: no opinion.
-    visible : bool
-        Whether it is shown at first.
-    inverted : bool
-        Whether the colour is that of the lowest intensity instead.
-    """
+    """One channel as it is to be shown."""
 
     name: str
+    """The document's label, else ``channel 0``, ...; empty for the only channel of an
+    image, which goes by the image's name."""
     color: str
+    """Six hex digits: the colour of the highest intensity, on black."""
     contrast_limits: tuple[float, float] | None
+    """Lower and upper, the lower one smaller; None where pixels must decide."""
     contrast_range: tuple[float, float] | None
+    """The range that limits are offered in; contains the limits. None: no opinion."""
     visible: bool = True
+    """Whether it is shown at first."""
     inverted: bool = False
+    """Whether the colour is that of the lowest intensity instead."""
 
 
 def resolve_channels(

@@ -217,27 +217,18 @@ Kind = Image | Labels | Plate | Well | Series | Scene
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """The outcome of parsing one group's attributes.
-
-    Parameters
-    ----------
-    version : str or None
-        The version the document was read as, like ``0.4``; None for a group that
-        says nothing of OME-Zarr, or has no place for a version (labels groups and
-        bioformats2raw roots up to 0.4).
-    kind : Kind or None
-        What the group is; None where it is no OME-Zarr node.
-    attributes : Mapping
-        The group's attributes as they were found (below ``ome`` from 0.5).
-    warnings : tuple of str
-        One sentence each for everything that had to be tolerated.
-    label : ImageLabel or None
-        The ``image-label`` block of a group that has no multiscales to go with it
-        (``kind`` is None then); else it is with each multiscale.
-    """
+    """The outcome of parsing one group's attributes."""
 
     version: str | None
+    """The version the document was read as, like ``0.4``; None for a group that says
+    nothing of OME-Zarr, or has no place for a version (labels groups and bioformats2raw
+    roots up to 0.4)."""
     kind: Kind | None
+    """What the group is; None where it is no OME-Zarr node."""
     attributes: Mapping[str, Any]
+    """The group's attributes as they were found (below ``ome`` from 0.5)."""
     warnings: tuple[str, ...] = ()
+    """One sentence each for everything that had to be tolerated."""
     label: ImageLabel | None = None
+    """The ``image-label`` block of a group that has no multiscales to go with it
+    (``kind`` is None then); else it is with each multiscale."""

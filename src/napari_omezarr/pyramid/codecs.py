@@ -148,14 +148,8 @@ def undo(
 ) -> tuple[Step, Room, np.dtype[Any]]:
     """Give what undoes a codec of numcodecs, how much it is to be given, and of what.
 
-    Parameters
-    ----------
-    config : Mapping
-        As zarr 2's documents have it.
-    dtype : numpy.dtype
-        What the codec was given when it encoded, where it does not say so itself.
-    room : Room
-        How many bytes it was given then.
+    It is named as in zarr 2's documents; it was given so many bytes (``room``) when it
+    encoded, of ``dtype`` where it does not say so itself.
 
     Raises
     ------

@@ -56,26 +56,18 @@ _MOST_CHUNKS = 400
 
 @dataclass(frozen=True, slots=True)
 class WellGrid:
-    """Where the wells of a plate lie, in pixels of the finest level.
-
-    Attributes
-    ----------
-    size : tuple of int
-        Rows and columns.
-    cell, pitch : tuple of int
-        Height and width of a well, and from one well to the next.
-    wells : Mapping
-        The names of the wells that are listed, like ``B/3``, by row and column.
-    rows, columns : tuple of str
-        Their names.
-    """
+    """Where the wells of a plate lie, in pixels of the finest level."""
 
     size: tuple[int, int]
+    """Rows and columns."""
     cell: tuple[int, int]
     pitch: tuple[int, int]
+    """Height and width of a well, and from one well to the next."""
     wells: Mapping[Place, str] = field(default_factory=dict, repr=False)
+    """The names of the wells that are listed, like ``B/3``, by row and column."""
     rows: tuple[str, ...] = field(default=(), repr=False)
     columns: tuple[str, ...] = field(default=(), repr=False)
+    """Their names."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -155,30 +147,20 @@ class TileSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MosaicLevel:
-    """One resolution of a mosaic.
-
-    Attributes
-    ----------
-    number : int
-        Of the fields' levels.
-    factors : tuple of float
-        How many pixels of the finest level a pixel is high and wide.
-    room : tuple of int
-        The shape that each field has room for, at the fields' level.
-    chunks : tuple of int
-        The shape of the fields' chunks there.
-    dtype : numpy.dtype
-        The type of all pixels.
-    shrunk : tuple of float
-        How much coarser than the fields' own level it is, (1, 1) if it is that one.
-    """
+    """One resolution of a mosaic."""
 
     number: int
+    """Of the fields' levels."""
     factors: tuple[float, float]
+    """How many pixels of the finest level a pixel is high and wide."""
     room: tuple[int, ...]
+    """The shape that each field has room for, at the fields' level."""
     chunks: tuple[int, ...]
+    """The shape of the fields' chunks there."""
     dtype: np.dtype[Any]
+    """The type of all pixels."""
     shrunk: tuple[float, float] = (1, 1)
+    """How much coarser than the fields' own level it is, (1, 1) if it is that one."""
 
 
 # What is asked for by many at once, and once.

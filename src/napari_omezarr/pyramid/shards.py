@@ -315,18 +315,8 @@ class _Budget:
 class ShardReader:
     """Reads the chunks of one array's shards, on the I/O loop.
 
-    Parameters
-    ----------
-    source : PartSource
-        Where the objects are.
-    layout : ShardLayout
-        What the array's document says.
-    key : callable
-        Gives the key of a shard by its numbers along each axis.
-    address : str
-        What to call the array in an error.
-    told : callable
-        Called with the numbers of a shard, and whether it is there.
+    ``key`` gives the key of a shard by its numbers along each axis; ``told`` is called
+    with these, and whether the shard is there.
     """
 
     def __init__(

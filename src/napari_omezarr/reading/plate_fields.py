@@ -52,31 +52,21 @@ class MisfitError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ExpectedField:
-    """What fields are presumed to be like until they are looked at.
-
-    Attributes
-    ----------
-    zarr_format : int
-        Of their documents.
-    axes : tuple of str
-        The names of the mosaic's axes, without those that step.
-    paths, shapes : tuple
-        The paths of the levels, and their shapes.
-    channel_axis : int or None
-        Which axis is the channel axis.
-    channels : tuple of str or None
-        The mosaic's channels, in order; None where they have no names.
-    inside : str
-        The path of the image below a field: empty, or of a label image.
-    """
+    """What fields are presumed to be like until they are looked at."""
 
     zarr_format: int
+    """Of their documents."""
     axes: tuple[str, ...]
+    """The names of the mosaic's axes, without those that step."""
     paths: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
+    """The paths of the levels, and their shapes."""
     channel_axis: int | None = None
+    """Which axis is the channel axis."""
     channels: tuple[str | None, ...] = ()
+    """The mosaic's channels, in order; None where they have no names."""
     inside: str = ""
+    """The path of the image below a field: empty, or of a label image."""
 
     def arranged(self, pixels: Pixels, multiscale: Multiscale | None) -> Pixels:
         """Give pixels of a field with the mosaic's axes and channels.
@@ -161,30 +151,20 @@ def scaled(
 
 @dataclass(frozen=True, slots=True)
 class FieldChoice:
-    """Which fields of wells are shown, and where in a well each lies.
-
-    Attributes
-    ----------
-    acquisitions : tuple of int or None
-        Their numbers; None stands for any.
-    fields : tuple of int or str
-        Numbers among a well's fields of an acquisition, or paths.
-    steps : tuple of str
-        What is stepped through: ``acquisition``, ``field``.
-    offsets : tuple
-        Where each field lies in its well, in pixels (y, x); None if not known.
-    by_position : bool
-        Fields lie where their own translations say.
-    is_whole : bool
-        All fields of a well are wanted, however many another one has.
-    """
+    """Which fields of wells are shown, and where in a well each lies."""
 
     acquisitions: tuple[int | None, ...] = (None,)
+    """Their numbers; None stands for any."""
     fields: tuple[int | str, ...] = (0,)
+    """Numbers among a well's fields of an acquisition, or paths."""
     steps: tuple[str, ...] = ()
+    """What is stepped through: ``acquisition``, ``field``."""
     offsets: tuple[tuple[float, float] | None, ...] = ((0, 0),)
+    """Where each field lies in its well, in pixels (y, x); None if not known."""
     by_position: bool = False
+    """Fields lie where their own translations say."""
     is_whole: bool = False
+    """All fields of a well are wanted, however many another one has."""
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -221,18 +201,17 @@ def images_of(well: Well, acquisition: int | None) -> list[WellImage]:
 class PlateDocuments:
     """The documents of wells and fields that were looked at; each is asked for once.
 
-    Attributes
-    ----------
-    states : dict
-        ``loaded``, ``missing`` or ``broken``, by the path of each well looked at.
-    lacks_room : bool
-        Something had no place, and has one when the plate is opened again.
+    ``states`` says ``loaded``, ``missing`` or ``broken`` by the path of each well
+    looked at; where ``lacks_room``, something had no place, and has one when the plate
+    is opened again.
     """
 
     opening: Opening
     zarr_format: int
     states: dict[str, str] = field(default_factory=dict)
+    """``loaded``, ``missing`` or ``broken``, by the path of each well looked at."""
     lacks_room: bool = False
+    """Something had no place, and has one when the plate is opened again."""
     _wells: Shared[Well | None] = field(default_factory=lambda: _few())
     _images: Shared[Multiscale | None] = field(default_factory=lambda: _few())
     _alike: dict[bytes, Any] = field(default_factory=dict)
@@ -312,20 +291,18 @@ def _one(_: object) -> int:
 class PlateFields:
     """The fields of a plate, or of one well, as a mosaic asks for them.
 
-    Attributes
-    ----------
-    sample : Pixels
-        One field's coarsest level, with the mosaic's axes.
-    groups : Mapping
-        The paths of the wells by row and column.
+    ``sample`` is one field's coarsest level, with the mosaic's axes; ``groups`` are the
+    paths of the wells by row and column.
     """
 
     documents: PlateDocuments
     grid: WellGrid
     groups: Mapping[Place, str]
+    """The paths of the wells by row and column."""
     choice: FieldChoice
     expected: ExpectedField
     sample: Pixels | None = None
+    """One field's coarsest level, with the mosaic's axes."""
     _levels: Shared[Pixels | None] = field(default_factory=lambda: _few())
     _shown: dict[Any, list[FieldTile]] = field(default_factory=dict)
 

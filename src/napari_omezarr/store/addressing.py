@@ -46,32 +46,22 @@ _VIRTUAL_CODES = {
 
 @dataclass(frozen=True, slots=True)
 class BucketAddress:
-    """Where a bucket answers.
-
-    Attributes
-    ----------
-    bucket : str
-        Its name; of an access point ``name-account``.
-    region : str
-        Where it lives, and what signatures are made for.
-    endpoint : str or None
-        ``http(s)://host[:port]``; None is AWS.
-    virtual : bool
-        Whether it is ``bucket.host/key`` instead of ``host/bucket/key``.
-    kind : str
-        How AWS calls the service: ``s3``, ``s3-accesspoint``, ``s3-object-lambda``, or
-        ``s3express`` with a zone.
-    fips, dual_stack : bool
-        Which of AWS's hosts to ask.
-    """
+    """Where a bucket answers."""
 
     bucket: str
+    """Its name; of an access point ``name-account``."""
     region: str = DEFAULT_REGION
+    """Where it lives, and what signatures are made for."""
     endpoint: str | None = None
+    """``http(s)://host[:port]``; None is AWS."""
     virtual: bool = False
+    """Whether it is ``bucket.host/key`` instead of ``host/bucket/key``."""
     kind: str = "s3"
+    """How AWS calls the service: ``s3``, ``s3-accesspoint``, ``s3-object-lambda``, or
+    ``s3express`` with a zone."""
     fips: bool = False
     dual_stack: bool = False
+    """Which of AWS's hosts to ask."""
 
     @property
     def host(self) -> str:

@@ -104,27 +104,18 @@ def most_bytes() -> int:
 
 @dataclass(frozen=True, slots=True)
 class ObjectMeta:
-    """A folder or an object that was listed.
-
-    Attributes
-    ----------
-    name : str
-        Its path below the place that was listed, without a slash at its end.
-    is_folder : bool
-        Whether it is a common prefix of keys, or a folder.
-    size : int or None
-        Bytes of an object, if they are known.
-    modified : str
-        When the object was written, ISO 8601 in UTC; ``""`` if nobody says.
-    etag : str
-        What names its content, as the list says; ``""`` if that says nothing.
-    """
+    """A folder or an object that was listed."""
 
     name: str
+    """Its path below the place that was listed, without a slash at its end."""
     is_folder: bool
+    """Whether it is a common prefix of keys, or a folder."""
     size: int | None = None
+    """Bytes of an object, if they are known."""
     modified: str = ""
+    """When the object was written, ISO 8601 in UTC; ``""`` if nobody says."""
     etag: str = ""
+    """What names its content, as the list says; ``""`` if that says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,21 +156,14 @@ class PutMode:
 
 @dataclass(slots=True)
 class RequestStats:
-    """Counters of one store, written on the I/O loop only.
-
-    Attributes
-    ----------
-    rounds : int
-        Sets of keys that were asked for at once.
-    requests : int
-        GETs sent, repeated ones and those that failed included.
-    received : int
-        Bytes of bodies that arrived.
-    """
+    """Counters of one store, written on the I/O loop only."""
 
     rounds: int = 0
+    """Sets of keys that were asked for at once."""
     requests: int = 0
+    """GETs sent, repeated ones and those that failed included."""
     received: int = 0
+    """Bytes of bodies that arrived."""
 
 
 PUBLIC = "A public bucket"

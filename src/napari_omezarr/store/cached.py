@@ -108,21 +108,11 @@ class CacheableBackend(ObjectBackend, Protocol):
 class CachedBackend(ObjectBackend):
     """The keys below a place, whose answers are kept on disk and taken from there.
 
-    An answer is fresh for a while, or for as long as the server says if that is
-    less. Then the place is asked whether it is still the same; if nobody is there
-    to be asked it is taken as it is, and a note says so. Failures and refusals are
-    never kept.
-
-    Parameters
-    ----------
-    source : CacheableBackend
-        The way to the place.
-    cache : DiskCache
-        Where answers are kept.
-    max_age : float
-        For how many seconds an answer is fresh.
-    sign_in : str
-        As whom the place is read, in words that are no secret.
+    An answer is fresh for ``max_age`` seconds, or for as long as the server says if
+    that is less. Then the place is asked whether it is still the same; if nobody is
+    there to be asked it is taken as it is, and a note says so. Failures and refusals
+    are never kept. ``sign_in`` says as whom the place is read, in words that are no
+    secret.
     """
 
     def __init__(
@@ -229,27 +219,19 @@ HOUR = 3600
 
 @dataclass(frozen=True, slots=True)
 class DiskCacheFacts:
-    """What can be said about the disk cache.
-
-    Attributes
-    ----------
-    folder : Path
-        Where its files are, whether it is on or off.
-    bytes : int
-        What they take on disk, estimated.
-    entries : int
-        How many there are.
-    hits, confirmed, misses : int
-        How many answers this process took from it without asking anybody, took
-        after the place said that they are current, and had to fetch.
-    """
+    """What can be said about the disk cache."""
 
     folder: Path
+    """Where its files are, whether it is on or off."""
     bytes: int
+    """What they take on disk, estimated."""
     entries: int
+    """How many there are."""
     hits: int
     confirmed: int
     misses: int
+    """How many answers this process took from it without asking anybody, took after the
+    place said that they are current, and had to fetch."""
 
 
 class _ProcessDiskCache:
@@ -274,18 +256,10 @@ def set_disk_cache(
 ) -> None:
     """Keep what remote places send in a folder, for all stores opened from now on.
 
-    Nothing is read or written yet.
-
-    Parameters
-    ----------
-    folder : path-like, optional
-        Our files go into a folder of their own in there, which several processes
-        may share. By default it is `default_disk_cache_folder`.
-    size : int
-        How many bytes they may take; 0 turns the cache off and leaves them alone.
-    max_age : float
-        For how many seconds something is shown without asking whether it has
-        changed; 0 asks each time.
+    Nothing is read or written yet. Our files take ``size`` bytes at most (0 turns the
+    cache off and leaves them alone), in a folder of their own below, which several
+    processes may share; by default it is `default_disk_cache_folder`. For ``max_age``
+    seconds something is shown without asking whether it has changed; 0 asks each time.
     """
     where = _chosen(folder)
     before = _in_use.cache

@@ -53,15 +53,8 @@ def cache_key(address: str, sign_in: str = "") -> str:
     """Name an object by 32 hexadecimal digits, alike however its address is signed.
 
     Neither the address nor anything in it can be had from them; passwords and
-    signatures do not even enter.
-
-    Parameters
-    ----------
-    address : str
-        The whole web address of the object.
-    sign_in : str, optional
-        As whom it is read, without any secret: what one sign-in was shown is not
-        shown to another.
+    signatures do not even enter. As whom it is read does, without any secret: what one
+    sign-in was shown is not shown to another.
     """
     parts = urlsplit(address)
     user, _, host = parts.netloc.rpartition("@")
@@ -99,16 +92,11 @@ _ABSENT = re.compile(r"([0-9a-f]{32})-absent(?:-(\d+))?")
 
 @dataclass(frozen=True, slots=True)
 class CachedRange:
-    """Bytes `start` to `stop` of an object that has `total`.
-
-    Attributes
-    ----------
-    version : str
-        A digest of the object's etag: only parts of one version fit together.
-    """
+    """Bytes `start` to `stop` of an object that has `total`."""
 
     key: str
     version: str
+    """A digest of the object's etag: only parts of one version fit together."""
     start: int
     stop: int
     total: int
@@ -197,20 +185,14 @@ class _File(NamedTuple):
 
 
 class CacheFolder:
-    """Files of a folder, the least recently used deleted when there are too many.
+    """Files below a folder, the least recently used deleted when there are too many.
 
     A process looks what is there when it writes first, and again whenever it has
-    written a thirty-second of the size, and makes an eighth of the size free. It
-    does so in a thread, and waits for that only when it has written as much again.
-    So two processes that write at once keep within the size; of more, each may go
-    beyond by a sixteenth until it has looked.
-
-    Parameters
-    ----------
-    folder : Path
-        Our files go into a folder of their own in there.
-    size : int
-        Bytes on disk at most, with what a file system needs besides, estimated.
+    written a thirty-second of the size, and makes an eighth of the size free. It does
+    so in a thread, and waits for that only when it has written as much again. So two
+    processes that write at once keep within the size, which counts what a file system
+    needs besides, estimated; of more, each may go beyond by a sixteenth until it has
+    looked.
     """
 
     def __init__(self, folder: Path, size: int) -> None:
@@ -332,27 +314,18 @@ class DamagedRecord(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the first line of a file says.
-
-    Attributes
-    ----------
-    name : str
-        What the file is called.
-    etag : str
-        Which version of the object the bytes are of.
-    lifetime : int or None
-        For how many seconds the server lets them be used; None if it did not say.
-    size : int
-        How many bytes follow.
-    checks : list of int
-        The CRC-32 of each block.
-    """
+    """What the first line of a file says."""
 
     name: str
+    """What the file is called."""
     etag: str
+    """Which version of the object the bytes are of."""
     lifetime: int | None
+    """For how many seconds the server lets them be used; None if it did not say."""
     size: int
+    """How many bytes follow."""
     checks: list[int]
+    """The CRC-32 of each block."""
 
 
 def header_for(name: str, body: bytes, etag: str, lifetime: int | None) -> Header:
@@ -410,30 +383,20 @@ def _checks(body: bytes) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class CacheHit:
-    """An answer from the cache.
-
-    Attributes
-    ----------
-    body : bytes or None
-        What was asked for; None: there was no such object.
-    checked : float
-        When it was last known to be current, in seconds since 1970.
-    files : tuple of Path
-        Where it was read from.
-    etag : str
-        Which version of the object it is of.
-    lifetime : int or None
-        For how many seconds the server let it be used without asking again.
-    size : int or None
-        Bytes of the whole object.
-    """
+    """An answer from the cache."""
 
     body: bytes | None
+    """What was asked for; None: there was no such object."""
     checked: float
+    """When it was last known to be current, in seconds since 1970."""
     files: tuple[Path, ...]
+    """Where it was read from."""
     etag: str = ""
+    """Which version of the object it is of."""
     lifetime: int | None = None
+    """For how many seconds the server let it be used without asking again."""
     size: int | None = None
+    """Bytes of the whole object."""
 
     @property
     def result(self) -> GetResult | None:
@@ -443,43 +406,22 @@ class CacheHit:
 
 @dataclass(slots=True)
 class Uses:
-    """What this process did with a cache, counted on the I/O loop only.
-
-    Attributes
-    ----------
-    hits : int
-        Answers that were taken without asking the place.
-    confirmed : int
-        Answers that were taken after the place said that they are current.
-    misses : int
-        Answers that had to be fetched.
-    """
+    """What this process did with a cache, counted on the I/O loop only."""
 
     hits: int = 0
+    """Answers that were taken without asking the place."""
     confirmed: int = 0
+    """Answers that were taken after the place said that they are current."""
     misses: int = 0
+    """Answers that had to be fetched."""
 
 
 class DiskCache:
     """Answers in the files below a folder, the least recently used dropped first.
 
-    All methods may be called from any thread. They raise nothing: what cannot be
-    read is not there, what cannot be written is not kept.
-
-    Parameters
-    ----------
-    folder : Path
-        Our files go into a folder of their own in there.
-    size : int
-        Bytes on disk at most; see `CacheFolder`.
-
-    Attributes
-    ----------
-    trouble : str
-        Why the last answer could not be kept, in the system's words; ``""`` if it
-        was.
-    uses : Uses
-        How often answers were found.
+    All methods may be called from any thread. They raise nothing: what cannot be read
+    is not there; what cannot be written is not kept, and ``trouble`` then says why in
+    the system's words.
     """
 
     def __init__(self, folder: Path, size: int) -> None:

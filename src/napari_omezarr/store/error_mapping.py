@@ -62,43 +62,30 @@ class Reason(Enum):
 # Not frozen: Python itself sets the traceback of an exception that is raised.
 @dataclass(unsafe_hash=True)
 class RequestFailed(Exception):
-    """One request brought no bytes; holds no text of a server or a library.
-
-    Attributes
-    ----------
-    status : int
-        The HTTP status; 0 if there was no whole answer.
-    code : str
-        The code of S3's (or Azure's) error document, ``""`` if there is none.
-    reason : Reason
-        Why there was no whole answer, or `Reason.REFUSED`.
-    region, endpoint : str
-        Where the bucket lives instead, if the answer says so.
-    retry_after : float
-        Seconds that the server asks to wait, 0 if it does not ask.
-    skew : float
-        Seconds by which the clocks differ, if that is what is wrong.
-    expired : bool
-        Whether a sign-in or a signed address has ended.
-    signed : bool
-        Whether the request was signed with somebody's key.
-    signed_failure : RequestFailed, StoreError or None
-        What was wrong with signing in, if this is the answer to a second request
-        that was sent without.
-    """
+    """One request brought no bytes; holds no text of a server or a library."""
 
     status: int = 0
+    """The HTTP status; 0 if there was no whole answer."""
     code: str = ""
+    """The code of S3's (or Azure's) error document, ``""`` if there is none."""
     reason: Reason = Reason.REFUSED
+    """Why there was no whole answer, or `Reason.REFUSED`."""
     region: str = ""
     endpoint: str = ""
+    """Where the bucket lives instead, if the answer says so."""
     retry_after: float = 0
+    """Seconds that the server asks to wait, 0 if it does not ask."""
     skew: float = 0
+    """Seconds by which the clocks differ, if that is what is wrong."""
     expired: bool = False
+    """Whether a sign-in or a signed address has ended."""
     signed: bool = False
+    """Whether the request was signed with somebody's key."""
     signed_failure: RequestFailed | StoreError | None = field(
         default=None, compare=False
     )
+    """What was wrong with signing in, if this is the answer to a second request that
+    was sent without."""
 
     @property
     def busy(self) -> bool:
@@ -184,29 +171,20 @@ _CHECK = "Check the address, and whether this computer is online."
 
 @dataclass(frozen=True, slots=True)
 class ErrorContext:
-    """Where something went wrong, in words that hold no secret.
-
-    Attributes
-    ----------
-    url : str
-        The address of the key, without query and sign-in.
-    host : str
-        Who was asked.
-    has_query : bool
-        Whether the address carries a query, which may be a signature.
-    extra : str
-        Our extra dependency that could sign in there; it is not installed.
-    doing : str
-        What was tried: "read", "write to", "list" or "delete".
-    """
+    """Where something went wrong, in words that hold no secret."""
 
     url: str
+    """The address of the key, without query and sign-in."""
     host: str = ""
+    """Who was asked."""
     bucket: str = ""
     profile: str | None = None
     has_query: bool = False
+    """Whether the address carries a query, which may be a signature."""
     extra: str = ""
+    """Our extra dependency that could sign in there; it is not installed."""
     doing: str = "read"
+    """What was tried: "read", "write to", "list" or "delete"."""
 
 
 Failure = RequestFailed | errors.StoreError | OSError

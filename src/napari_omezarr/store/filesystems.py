@@ -51,37 +51,25 @@ _CONNECT = 15
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a kind of filesystem needs, and how far its words can be taken.
-
-    Attributes
-    ----------
-    package, extra : str
-        What must be installed, and our extra that brings it.
-    is_parallel : bool
-        Whether many requests at a time do well.
-    cuts_ranges : bool
-        Whether its ``cat_file`` cuts a part right.
-    renames : bool
-        Whether a file is written under another name first, and renamed.
-    makes_folders : bool
-        Whether the folder of a file must be made before it.
-    file_options : Mapping
-        How to open a file to read a part of it, and no more than that.
-    host : str
-        Who is asked, if the address does not say.
-    sign_in : str
-        What to do where signing in fails.
-    """
+    """What a kind of filesystem needs, and how far its words can be taken."""
 
     package: str = ""
     extra: str = ""
+    """What must be installed, and our extra that brings it."""
     is_parallel: bool = False
+    """Whether many requests at a time do well."""
     cuts_ranges: bool = False
+    """Whether its ``cat_file`` cuts a part right."""
     renames: bool = False
+    """Whether a file is written under another name first, and renamed."""
     makes_folders: bool = False
+    """Whether the folder of a file must be made before it."""
     file_options: Mapping[str, Any] = field(default_factory=dict)
+    """How to open a file to read a part of it, and no more than that."""
     host: str = ""
+    """Who is asked, if the address does not say."""
     sign_in: str = "Say in fsspec's configuration how to sign in."
+    """What to do where signing in fails."""
 
 
 _WEBDAV = Kind(
@@ -147,18 +135,8 @@ _shared: dict[tuple[str, ...], asyncio.Task[Any]] = {}
 class SharedFilesystem:
     """A filesystem that is made at the first use, and anew after it broke.
 
-    Parameters
-    ----------
-    place : ErrorContext
-        Whom to name in an error.
-    kind : Kind
-        What is known of it.
-    make : callable
-        Makes it; in a thread, as it may connect.
-    key : tuple of str
-        What it is made from: who asks for the same gets the same.
-    made : fsspec.AbstractFileSystem, optional
-        It itself, where it was made already.
+    It is made in a thread, as that may connect. ``key`` is what it is made from: who
+    asks for the same gets the same.
     """
 
     def __init__(

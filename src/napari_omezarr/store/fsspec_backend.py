@@ -77,18 +77,10 @@ class FsspecBackend(WritableBackend):
 
     It names no versions and knows no conditions: who writes on one has to look before.
     A part has the bytes that were asked for, or is an error: filesystems differ in what
-    they make of a range, and some give the whole file without a word.
-
-    Parameters
-    ----------
-    filesystem : fsspec.AbstractFileSystem or SharedFilesystem
-        If it is asynchronous, it must belong to fsspec's own loop, as by default.
-    path : str or callable
-        The path in its terms, or what gives that of a key.
-    place : ErrorContext
-        Whom to name in an error.
-    foreign : tuple of types, optional
-        The filesystem's own exceptions that are no OSErrors.
+    they make of a range, and some give the whole file without a word. An asynchronous
+    filesystem must belong to fsspec's own loop, as by default. The path is in its
+    terms, or what gives that of a key; ``foreign`` are its own exceptions that are no
+    OSErrors.
     """
 
     def __init__(

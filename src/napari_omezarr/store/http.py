@@ -81,23 +81,17 @@ they were joined to.
 
 @dataclass(frozen=True, slots=True)
 class RawResponse:
-    """An answer with its body as it came.
-
-    Attributes
-    ----------
-    start, total : int, int or None
-        Of a whole body of `total` bytes only a part was taken, from `start` on; a
-        total of None: all of it.
-    is_elsewhere : bool
-        It is of something of another name, to which the request was sent on.
-    """
+    """An answer with its body as it came."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     start: int = 0
     total: int | None = None
+    """Of a whole body of `total` bytes only a part was taken, from `start` on; a total
+    of None: all of it."""
     is_elsewhere: bool = False
+    """It is of something of another name, to which the request was sent on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,22 +111,15 @@ class Request:
 
 @dataclass(frozen=True)
 class Access:
-    """How to reach the hosts of one store.
-
-    Attributes
-    ----------
-    ca_file : str or None
-        Certificates to trust besides those that this computer trusts.
-    unverified : bool
-        Take any certificate, because the person said so of this host.
-    proxy : str or None
-        The proxy that the environment or the system names for the host.
-    """
+    """How to reach the hosts of one store."""
 
     retry: RetryPolicy
     ca_file: str | None = None
+    """Certificates to trust besides those that this computer trusts."""
     unverified: bool = False
+    """Take any certificate, because the person said so of this host."""
     proxy: str | None = field(default=None, repr=False)
+    """The proxy that the environment or the system names for the host."""
     redirects: bool = True
 
     @cached_property
@@ -224,15 +211,9 @@ class Arrival:
     """Counts what comes of an answer, and bounds its silences and how long it takes.
 
     It begins when there is a connection: to wait for one is the fault of nobody. One
-    timer serves both bounds, and is not set anew for each piece that comes: there
-    are several for each small object.
-
-    Parameters
-    ----------
-    stats : RequestStats
-        Where the bytes are counted.
-    silence : float or None
-        Seconds after which nothing more is awaited; None where aiohttp bounds it.
+    timer serves both bounds, and is not set anew for each piece that comes: there are
+    several for each small object. Where ``silence`` (in seconds) is None, aiohttp
+    bounds it.
     """
 
     def __init__(self, stats: RequestStats, silence: float | None) -> None:
@@ -575,35 +556,24 @@ _HTTP_DATE = re.compile(r"\w{3}, .* GMT$")
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """The bytes of an object, or that there is none, or that it has not changed.
-
-    Attributes
-    ----------
-    body : bytes or None
-        What came; None if there is no such object, or if it is unchanged.
-    start, total : int
-        Where in the object the body begins, and the object's size.
-    partial : bool
-        Whether the body is a part, and not the object.
-    etag : str
-        The ``ETag``, else ``Last-Modified``; ``""`` if the server gives neither.
-    lifetime : int or None
-        For how many seconds the server lets the answer be used without asking
-        again; None if it says nothing.
-    storable : bool
-        Whether the answer may be kept.
-    unchanged : bool
-        Whether the object is still the one whose etag was sent.
-    """
+    """The bytes of an object, or that there is none, or that it has not changed."""
 
     body: bytes | None
+    """What came; None if there is no such object, or if it is unchanged."""
     start: int = 0
     total: int = 0
+    """Where in the object the body begins, and the object's size."""
     partial: bool = False
+    """Whether the body is a part, and not the object."""
     etag: str = ""
+    """The ``ETag``, else ``Last-Modified``; ``""`` if the server gives neither."""
     lifetime: int | None = None
+    """For how many seconds the server lets the answer be used without asking again;
+    None if it says nothing."""
     storable: bool = True
+    """Whether the answer may be kept."""
     unchanged: bool = False
+    """Whether the object is still the one whose etag was sent."""
 
     def result(self, wanted: ByteRequest | None) -> GetResult | None:
         """Give what was asked for, also where more came."""
@@ -625,12 +595,7 @@ def headers_for(wanted: ByteRequest | None, etag: str = "") -> dict[str, str]:
 def response_of(raw: RawResponse, asked: Mapping[str, str]) -> Response:
     """Reduce the answer to a GET to what it says about the object.
 
-    Parameters
-    ----------
-    raw : RawResponse
-        The answer.
-    asked : Mapping
-        The headers of the GET, as `headers_for` makes them.
+    ``asked`` are the headers that the GET had.
 
     Raises
     ------

@@ -77,17 +77,8 @@ def query_of(wishes: Mapping[str, str]) -> str:
 class S3Backend(ObjectBackend):
     """The objects below a prefix of a bucket, to be read or written.
 
-    Nothing is found out about the bucket before the first request.
-
-    Parameters
-    ----------
-    bucket : callable
-        Gives what is known of the bucket; called with the first request, on the I/O
-        loop, as it may read AWS's configuration files.
-    prefix : str
-        The key below which the keys are; ``""`` for the whole bucket.
-    access : Access
-        What to trust and how long to wait.
+    Nothing is found out about the bucket before the first request: ``bucket`` is called
+    with it, on the I/O loop, as it may read AWS's configuration files.
     """
 
     def __init__(
@@ -602,18 +593,8 @@ def list_page(body: bytes, above: int) -> ListPage:
 class BucketLister:
     """What lies below a prefix of a bucket: one request for each page.
 
-    A bucket that is not listed for this sign-in, or is none, is a ListingDeniedError.
-
-    Parameters
-    ----------
-    reader : S3Reader
-        The bucket.
-    prefix : str
-        The key of the place, without ``/`` at its end.
-    url : str
-        The address of the place for people.
-    retry : RetryPolicy
-        How long to wait, and how often to ask.
+    The prefix has no slash at its end, and ``url`` is the address for people. A bucket
+    that is not listed for this sign-in, or is none, is a ListingDeniedError.
     """
 
     def __init__(

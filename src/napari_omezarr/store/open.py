@@ -93,19 +93,10 @@ def open_store(
 ) -> RemoteStore:
     """Make the store of a location; usable from every thread and loop, and picklable.
 
-    What is learnt of a bucket (how to sign in, its region) is shared by all stores
-    in it, and so are the connections.
-
-    Parameters
-    ----------
-    location : Location
-        A folder or archive on this computer, the web or an object store.
-    concurrency : int, optional
-        How many keys are asked for at a time; 64 for remote places, 8 for local.
-    profile : Profile, optional
-        How to sign in; what the location says itself goes before.
-    retry : RetryPolicy, optional
-        How long to wait, and how often to ask.
+    What is learnt of a bucket (how to sign in, its region) is shared by all stores in
+    it, and so are the connections. ``concurrency`` keys are asked for at a time: 64 of
+    remote places and 8 of local ones, if nothing is said. What the location says of
+    signing in goes before ``profile``.
     """
     retry = retry or RetryPolicy()
     backend: ObjectBackend

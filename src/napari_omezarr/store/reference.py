@@ -42,16 +42,10 @@ _PARQUET = (".parq", ".parquet")
 
 
 class ReferenceBackend(ObjectBackend):
-    """The keys that a file of references holds below a path.
+    """The keys that references hold below a path, `member`.
 
-    Parameters
-    ----------
-    files : RemoteStore
-        The file of references, with the key ``""``, or the folder of Parquet files.
-    member : str
-        The path among the keys.
-    opener : callable
-        Opens the file that a reference points to.
+    They are in one file, with the key ``""`` of `files`, or in a folder of Parquet
+    files; ``opener`` opens the file that a reference points to.
     """
 
     def __init__(

@@ -24,40 +24,26 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Bounds on waiting and asking again; all times in seconds.
-
-    Attributes
-    ----------
-    connect, silence : float
-        How long a connection may take, and how long one may be silent.
-    tries : int
-        How often a key is asked for at most.
-    total : float
-        No further try begins after this time.
-    first_pause, longest_pause : float
-        The pause before the second try is drawn from zero to `first_pause`; the
-        bound doubles with each further try, up to `longest_pause`. A server's own
-        ``Retry-After`` is kept up to `longest_pause` too.
-    """
+    """Bounds on waiting and asking again; all times in seconds."""
 
     connect: float = 15
     silence: float = 20
+    """How long a connection may take, and how long one may be silent."""
     tries: int = 6
+    """How often a key is asked for at most."""
     total: float = 60
+    """No further try begins after this time."""
     first_pause: float = 0.25
     longest_pause: float = 10
+    """The pause before the second try is drawn from zero to `first_pause`; the bound
+    doubles with each further try, up to `longest_pause`. A server's own ``Retry-After``
+    is kept up to `longest_pause` too."""
 
     def pause(self, failures: int, elapsed: float, asked: float = 0) -> float | None:
-        """Decide how many seconds to wait before asking again; None to give up.
+        """Decide how many seconds to wait after so many failures; None to give up.
 
-        Parameters
-        ----------
-        failures : int
-            How many tries have failed, at least 1.
-        elapsed : float
-            Seconds since the first try began.
-        asked : float
-            The server's ``Retry-After`` in seconds, 0 if it gave none.
+        ``elapsed`` counts from the beginning of the first try; ``asked`` is the
+        server's ``Retry-After``, 0 if it gave none.
         """
         if failures >= self.tries:
             return None
@@ -90,19 +76,8 @@ async def retrying(
 ) -> T | Failure:
     """Try until there is an answer or a lasting failure, or the policy ends.
 
-    Parameters
-    ----------
-    attempt : callable
-        One try, which raises a `Failure`.
-    retry : RetryPolicy
-        How often, and how long.
-    slots : asyncio.Semaphore
-        Bounds how many tries are under way; a pause takes no slot.
-
-    Returns
-    -------
-    T or Failure
-        The answer, or what stood in the way at the last try.
+    One try raises a `Failure`; the last one is given. ``slots`` bounds how many tries
+    are under way; a pause takes none.
     """
     clock = asyncio.get_running_loop().time
     begin = clock()

@@ -51,12 +51,7 @@ def knows_instance_metadata(
 ) -> bool:
     """Say whether to ask the instance metadata service for a sign-in.
 
-    Parameters
-    ----------
-    environment : Mapping
-        Environment variables.
-    system : Path
-        Where Linux describes the hardware.
+    Below ``system`` Linux describes the hardware.
     """
     # "false" is how to insist where the computer does not tell (Windows).
     disabled = environment.get("AWS_EC2_METADATA_DISABLED", "").lower()

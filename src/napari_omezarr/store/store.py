@@ -199,27 +199,10 @@ class RemoteStore(PartsStore):
     was read with the key, after a 403, a bucket is asked once more without signing in,
     if the sign-in was found by itself.
 
-    Parameters
-    ----------
-    location : Location
-        Where.
-    backend : ObjectBackend
-        The way there.
-    retry : RetryPolicy
-        How long to wait, and how often to ask.
-    concurrency : int
-        How many keys are asked for at a time.
-    again : callable
-        Opens the same store in another process, without arguments; picklable.
-    refuses_listing : callable, optional
-        Asks whether this sign-in may not list what is below the location, None where
-        that cannot be found out; only of a bucket, whose objects may then be presumed
-        missing.
-
-    Attributes
-    ----------
-    presumed : dict of str to float
-        The chunks that are presumed missing, and when that was concluded.
+    ``again`` opens the same store in another process, without arguments, and is
+    picklable. ``refuses_listing`` asks whether this sign-in may not list what is below
+    the location, None where that cannot be found out; only of a bucket, whose objects
+    may then be presumed missing: ``presumed`` has these, and when that was concluded.
     """
 
     def __init__(
@@ -293,15 +276,10 @@ class RemoteStore(PartsStore):
     async def answers(
         self, keys: Iterable[str], *, apart: bool = False
     ) -> dict[str, bytes | StoreError | None]:
-        """Ask as `fetch` does, for callers that run on the I/O loop.
+        """Ask for whole objects as `fetch` does, for callers that run on the I/O loop.
 
-        Parameters
-        ----------
-        keys : Iterable of str
-            Whole objects.
-        apart : bool, optional
-            Whether they are to be judged by themselves: that something else can be
-            read here then makes no refusal a key that is presumed missing.
+        Answers ``apart`` are judged by themselves: that something else can be read here
+        then makes no refusal a key that is presumed missing.
         """
         wanted = tuple(dict.fromkeys(keys))
         self._backend.stats.rounds += bool(wanted)

@@ -130,18 +130,9 @@ class HeaderSignIn:
 class HttpBackend(ObjectBackend):
     """The keys below a web address.
 
-    Parameters
-    ----------
-    address : callable
-        From a key to its whole address, encoded and with the query.
-    access : Access
-        What to trust and how long to wait.
-    bucket : str, optional
-        The bucket behind the address, if it is one.
-    extra : str, optional
-        Our extra dependency that could sign in here.
-    sign_in : HeaderSignIn, optional
-        What signs in at the host of these addresses.
+    ``address`` gives the whole address of a key, encoded and with the query; ``bucket``
+    is the bucket behind it, if it is one; ``extra`` our extra dependency that could
+    sign in here; ``sign_in`` what signs in at the host of these addresses.
     """
 
     def __init__(
@@ -426,16 +417,7 @@ def _size(text: str) -> int | None:
 class IndexItems:
     """The items of a place on a web server, from its index page: one request.
 
-    Parameters
-    ----------
-    backend : ObjectBackend
-        The keys below the place.
-    address : str
-        Of the place, with a slash at its end and without a query.
-    display : str
-        The same for people.
-    retry : RetryPolicy
-        How long to wait, and how often to ask.
+    The address has a slash at its end and no query.
     """
 
     def __init__(

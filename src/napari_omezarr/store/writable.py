@@ -57,18 +57,8 @@ def _turn(service: str) -> asyncio.Lock:
 class WritablePlace:
     """The objects below a location, for who changes them.
 
-    All methods run on the I/O loop and raise `StoreError`.
-
-    Parameters
-    ----------
-    location : Location
-        Where.
-    backend : WritableBackend
-        The way there.
-    retry : RetryPolicy
-        How long to wait, and how often to try.
-    again : callable
-        Opens the same in another process, without arguments; picklable.
+    All methods run on the I/O loop and raise `StoreError`. ``again`` opens the same in
+    another process, without arguments, and is picklable.
     """
 
     def __init__(

@@ -60,39 +60,26 @@ class NotAnArchive(Exception):
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Where the directory is, as the end of the file says.
-
-    Attributes
-    ----------
-    start, size : int
-        The directory, in bytes from the beginning of the file.
-    tail : int
-        Where in the file the bytes begin that this was read from.
-    """
+    """Where the directory is, as the end of the file says."""
 
     start: int
     size: int
+    """The directory, in bytes from the beginning of the file."""
     tail: int
+    """Where in the file the bytes begin that this was read from."""
 
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """All members by name, and where each may end at most.
-
-    Attributes
-    ----------
-    members : Mapping
-        By their paths, with ``/``; folders are none.
-    starts : tuple of int
-        Where members begin, ascending; the directory's own beginning is last.
-    roots : tuple of str
-        The folders that have Zarr metadata and lie in no other such folder; ``""`` is
-        the archive itself.
-    """
+    """All members by name, and where each may end at most."""
 
     members: Mapping[str, ZipInfo]
+    """By their paths, with ``/``; folders are none."""
     starts: tuple[int, ...]
+    """Where members begin, ascending; the directory's own beginning is last."""
     roots: tuple[str, ...]
+    """The folders that have Zarr metadata and lie in no other such folder; ``""`` is
+    the archive itself."""
 
     def base(self, path: str) -> str:
         """Give the folder that is meant by a path inside.
@@ -197,14 +184,10 @@ class _FileEnd(io.BytesIO):
 
 
 def parse_directory(body: bytes, begin: int, start: int) -> Directory:
-    """Read the directory.
+    """Read the directory from the end of the file, with as much as a comment may take.
 
-    Parameters
-    ----------
-    body : bytes
-        The end of the file: the directory, and as much as a comment may take.
-    begin, start : int
-        Where in the file these bytes and the directory begin.
+    ``begin`` is where in the file these bytes begin, and ``start`` where the directory
+    does.
 
     Raises
     ------
@@ -269,24 +252,15 @@ _ARCHIVES = (".zip", ".ozx")
 
 
 class ZipBackend(ObjectBackend):
-    """The members of a zip file below a path inside it.
+    """The members of a zip file (the key ``""`` of `file`) below a path inside it.
 
-    The directory costs one request at the first read, two if it is large. Then a
-    member costs one; a part of an uncompressed member one, and one more the first
-    time, to find where the member begins.
+    The directory costs one request at the first read, two if it is large. Then a member
+    costs one; a part of an uncompressed member one, and one more the first time, to
+    find where the member begins.
 
-    Where no archive lies at the key ``""`` of `file`, the path may go on behind the
-    file's name (``cells.zip/content``, as repositories have it): then it is looked for
-    there. A folder whose name is that of an archive is read as the folder that it is.
-
-    Parameters
-    ----------
-    file : ObjectBackend
-        The zip file: its key ``""``.
-    member : str
-        The path inside.
-    address : str, optional
-        What the file is called in errors.
+    Where no archive lies there, the path may go on behind the file's name
+    (``cells.zip/content``, as repositories have it): then it is looked for there. A
+    folder whose name is that of an archive is read as the folder that it is.
     """
 
     def __init__(

@@ -50,39 +50,26 @@ _TRACKS = (TRACK, "track", "trackid", "particle")
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """What a layer of points, shapes or tracks holds.
-
-    Attributes
-    ----------
-    kind : {"points", "shapes", "tracks"}
-        What the rows are.
-    axes : tuple of str
-        The axes of the coordinates, as an image's: the last one is x.
-    coordinates : numpy.ndarray
-        M x D: of points, of the vertices of shapes one after the other, of tracks.
-    owner : numpy.ndarray or None
-        For each row, which shape (0, 1, ...) or track it is part of; None of points.
-    types : tuple of str
-        Of each shape: rectangle, ellipse, polygon, path or line.
-    features : Mapping
-        Columns by name: a value for each point, shape, or row of a track.
-    affine : Affine or None
-        From the coordinates to the world; None: they are in it.
-    units : tuple of str
-        Of the world's axes; empty where nobody said.
-    looks : Mapping
-        How it is shown, in JSON: names of napari's options.
-    """
+    """What a layer of points, shapes or tracks holds."""
 
     kind: GeometryKind
+    """What the rows are."""
     axes: tuple[str, ...]
+    """The axes of the coordinates, as an image's: the last one is x."""
     coordinates: np.ndarray
+    """M x D: of points, of the vertices of shapes one after the other, of tracks."""
     owner: np.ndarray | None = None
+    """For each row, which shape (0, 1, ...) or track it is part of; None of points."""
     types: tuple[str, ...] = ()
+    """Of each shape: rectangle, ellipse, polygon, path or line."""
     features: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Columns by name: a value for each point, shape, or row of a track."""
     affine: Affine | None = None
+    """From the coordinates to the world; None: they are in it."""
     units: tuple[str, ...] = ()
+    """Of the world's axes; empty where nobody said."""
     looks: Mapping[str, Any] = field(default_factory=dict)
+    """How it is shown, in JSON: names of napari's options."""
 
 
 # To a table: a row for each point, vertex, or place of a track.

@@ -43,38 +43,26 @@ _FILES = {"csv": "table.csv", "parquet": "table.parquet"}
 
 @dataclass(frozen=True, slots=True)
 class StoredTable:
-    """A table where it is stored; its values are read when they are asked for.
-
-    Attributes
-    ----------
-    location : Location
-        Its group, or its file.
-    name : str
-        What it is called.
-    kind : str
-        As ngio names them: ``feature_table``, ``roi_table``, ``masking_roi_table``,
-        ``condition_table``, ``generic_table``.
-    backend : str
-        How it is stored: ``anndata``, ``csv``, ``parquet`` or ``json``.
-    label : str
-        The label image that its rows are about; ``""`` if none, or if there are
-        several and none of them is chosen.
-    regions : tuple of str
-        All label images that its rows are about.
-    key : str
-        The column that says what a row is about.
-    attributes : Mapping
-        All that is said with it.
-    """
+    """A table where it is stored; its values are read when they are asked for."""
 
     location: Location
+    """Its group, or its file."""
     name: str
+    """What it is called."""
     kind: str
+    """As ngio names them: ``feature_table``, ``roi_table``, ``masking_roi_table``,
+    ``condition_table``, ``generic_table``."""
     backend: str
+    """How it is stored: ``anndata``, ``csv``, ``parquet`` or ``json``."""
     label: str = ""
+    """The label image that its rows are about; ``""`` if none, or if there are several
+    and none of them is chosen."""
     key: str = ""
+    """The column that says what a row is about."""
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    """All that is said with it."""
     regions: tuple[str, ...] = ()
+    """All label images that its rows are about."""
     node: TableNode = field(default=TableNode("", 3, {}), repr=False)
     documents: TableDocuments | None = field(default=None, repr=False, compare=False)
 
@@ -352,24 +340,16 @@ UNREAD = "table"
 
 @dataclass(frozen=True, slots=True)
 class FeatureSource:
-    """Where the features of a label image may lie; nothing was asked yet.
-
-    Attributes
-    ----------
-    image : Location
-        The image that the labels belong to: its tables are theirs.
-    label : str
-        The labels' name in it.
-    named : str
-        The table that the labels themselves name; ``""`` if none.
-    tables : tuple of str or None
-        All tables beside the image; None where they are not known yet.
-    """
+    """Where the features of a label image may lie; nothing was asked yet."""
 
     image: Location
+    """The image that the labels belong to: its tables are theirs."""
     label: str
+    """The labels' name in it."""
     named: str = ""
+    """The table that the labels themselves name; ``""`` if none."""
     tables: tuple[str, ...] | None = None
+    """All tables beside the image; None where they are not known yet."""
 
     def find(self, *, others: bool = True) -> StoredTable | None:
         """Find the table; blocks. With ``others`` one that only it says so of, too.

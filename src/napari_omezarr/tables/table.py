@@ -29,22 +29,15 @@ LABEL = "label"
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Columns of one length, in order.
-
-    Attributes
-    ----------
-    columns : Mapping
-        By their names: arrays of numbers, booleans or objects (text; what is missing is
-        None).
-    key : str
-        The column that says what each row is about; ``""`` if none does.
-    attributes : Mapping
-        What is stored with the table: its kind, its region.
-    """
+    """Columns of one length, in order."""
 
     columns: Mapping[str, np.ndarray]
+    """By their names: arrays of numbers, booleans or objects (text; what is missing is
+    None)."""
     key: str = ""
+    """The column that says what each row is about; ``""`` if none does."""
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    """What is stored with the table: its kind, its region."""
 
     @property
     def rows(self) -> int:
@@ -317,21 +310,9 @@ def by_well(table: Table, column: str, wells: Iterable[str]) -> dict[str, Any]:
 
     A row says its well in ``row`` and ``column`` (as ngio has it), or in ``well``, as
     ``B03``, ``B/3`` or a path. Of several rows about a well (of its fields, of its
-    cells) numbers are averaged, and of texts the most frequent one is taken.
-
-    Parameters
-    ----------
-    table : Table
-        Of conditions, or any other.
-    column : str
-        Whose values.
-    wells : iterable of str
-        The paths of the wells as the plate has them, like ``B/03``.
-
-    Returns
-    -------
-    dict
-        Values by those paths: float or str; wells without a value are left out.
+    cells) numbers are averaged, and of texts the most frequent one is taken. Wells go
+    by their paths as the plate has them, like ``B/03``; those without a value are left
+    out.
 
     Raises
     ------

@@ -105,12 +105,7 @@ def plan_removal(place: Location) -> Removal:
 def remove(removal: Removal, in_use: Iterable[str] = ()) -> None:
     """Remove what was counted: its root's documents first, so that nobody opens half.
 
-    Parameters
-    ----------
-    removal : Removal
-        What `plan_removal` has counted, and the person has agreed to.
-    in_use : iterable of str
-        Addresses that open layers read.
+    The person has agreed to it; ``in_use`` are the addresses that open layers read.
 
     Raises
     ------

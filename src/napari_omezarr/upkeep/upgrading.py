@@ -75,17 +75,10 @@ class Upgraded:
 
 @guarded
 def upgrade(location: Location, version: str = "0.5") -> Upgraded:
-    """Upgrade the metadata of a store where it is; its chunks stay as they are.
+    """Upgrade the metadata of a store to 0.5 or 0.6; its chunks stay as they are.
 
-    What the documents held before is kept on this computer, and `take_back` puts it
-    back.
-
-    Parameters
-    ----------
-    location : Location
-        A whole store: an image, a plate, a collection.
-    version : {"0.5", "0.6"}
-        The version of OME-Zarr.
+    It is a whole store: an image, a plate, a collection. What the documents held before
+    is kept on this computer, and `take_back` puts it back.
 
     Raises
     ------
@@ -143,18 +136,8 @@ def repack_store(
 ) -> Upgraded:
     """Write a store with the same chunks in other containers; none is decoded.
 
-    Started again after it broke off it goes on.
-
-    Parameters
-    ----------
-    source, target : Location
-        From where, to where nothing is yet.
-    choices : PackChoices
-        Which version and which containers.
-    progress : callable, optional
-        Is told how many objects are done, of how many at most.
-    cancel : Event, optional
-        Set it to stop.
+    Nothing is at the target yet; started again after it broke off it goes on.
+    ``progress`` is told how many objects are done, of how many at most.
 
     Raises
     ------

@@ -181,12 +181,7 @@ class ChunkStorage:
 
 
 def storage_of(document: Mapping[str, Any]) -> ChunkStorage:
-    """Find where an array's chunks are.
-
-    Parameters
-    ----------
-    document : Mapping
-        Of zarr 3, as it is stored or as `as_zarr3` gives it.
+    """Find where an array's chunks are, by its document of zarr 3.
 
     Raises
     ------
@@ -217,14 +212,7 @@ def storage_of(document: Mapping[str, Any]) -> ChunkStorage:
 
 
 def as_zarr3(document: Mapping[str, Any], names: Sequence[str] = ()) -> dict[str, Any]:
-    """Describe an array of zarr 2 in zarr 3, its chunks where and as they are.
-
-    Parameters
-    ----------
-    document : Mapping
-        Of ``.zarray``.
-    names : sequence of str
-        The axes, if they are known.
+    """Describe an array by its ``.zarray`` in zarr 3, its chunks where and as they are.
 
     Raises
     ------

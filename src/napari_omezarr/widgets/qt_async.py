@@ -267,11 +267,8 @@ class DebouncedTask(QObject):
     def ask(self, prepare: Callable[[], Callable[[], Any] | None]) -> None:
         """Ask, in place of what was asked before.
 
-        Parameters
-        ----------
-        prepare : callable
-            Gives the question, in the GUI thread and only when it is time to ask:
-            a person types faster than layers are described. None asks nothing.
+        ``prepare`` gives the question, in the GUI thread and only when it is time to
+        ask: a person types faster than layers are described. None asks nothing.
         """
         self.forget()
         self._prepare = prepare

@@ -41,24 +41,16 @@ _OF_LABELS = (
 
 @dataclass(frozen=True, slots=True)
 class SaveRequest:
-    """What the save dock asks for, as values for a thread.
-
-    Parameters
-    ----------
-    layers : tuple of (data, options, type)
-        Those to be saved.
-    address : str
-        As it was typed; it may hold secrets.
-    options : Mapping
-        Keyword arguments of ``write_layers``.
-    in_use : frozenset of str
-        The addresses that open layers read.
-    """
+    """What the save dock asks for, as values for a thread."""
 
     layers: tuple[LayerData, ...]
+    """Those to be saved."""
     address: str
+    """As it was typed; it may hold secrets."""
     options: Mapping[str, Any]
+    """Keyword arguments of ``write_layers``."""
     in_use: frozenset[str]
+    """The addresses that open layers read."""
 
     @property
     def names(self) -> list[str]:
@@ -76,55 +68,37 @@ class SaveRequest:
 
 @dataclass(frozen=True, slots=True)
 class SavePreview:
-    """What a save would write, and what is in its way.
-
-    Parameters
-    ----------
-    plan : Plan or None
-        What would be written; None where it cannot be.
-    place : Location or None
-        Where; None where there is no address yet.
-    found : StoredSize or None
-        What is there already, and may be replaced.
-    unfinished : bool
-        A save to this place has broken off.
-    problem : str
-        Why it cannot be saved there, in a sentence and an action.
-    is_used : bool
-        The problem is that an open layer reads what is there.
-    labels_only : bool
-        What is to be saved are labels, which could be added to what is there.
-    switching : bool
-        The save has broken off while the new image, which is whole, took its place.
-    labels : LabelsThere or None
-        What stands in the way of adding them; None where nothing does.
-    adding : str
-        What adding them comes to.
-    misfit : str
-        Why they cannot be added, in a sentence and an action.
-    beside : tuple of str
-        Points, shapes and tracks, if there is nothing else to be saved: they go beside
-        an image that is there.
-    taken : tuple of str
-        Which of these are there already.
-    notes : tuple of str
-        What could not be found out about the place.
-    """
+    """What a save would write, and what is in its way."""
 
     plan: Plan | None = None
+    """What would be written; None where it cannot be."""
     place: Location | None = None
+    """Where; None where there is no address yet."""
     found: StoredSize | None = None
+    """What is there already, and may be replaced."""
     unfinished: bool = False
+    """A save to this place has broken off."""
     problem: str = ""
+    """Why it cannot be saved there, in a sentence and an action."""
     is_used: bool = False
+    """The problem is that an open layer reads what is there."""
     labels_only: bool = False
+    """What is to be saved are labels, which could be added to what is there."""
     switching: bool = False
+    """The save has broken off while the new image, which is whole, took its place."""
     labels: LabelsThere | None = None
+    """What stands in the way of adding them; None where nothing does."""
     adding: str = ""
+    """What adding them comes to."""
     misfit: str = ""
+    """Why they cannot be added, in a sentence and an action."""
     beside: tuple[str, ...] = ()
+    """Points, shapes and tracks, if there is nothing else to be saved: they go beside
+    an image that is there."""
     taken: tuple[str, ...] = ()
+    """Which of these are there already."""
     notes: tuple[str, ...] = ()
+    """What could not be found out about the place."""
 
 
 def preview_save(request: SaveRequest) -> SavePreview:

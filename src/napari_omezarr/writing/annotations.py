@@ -75,27 +75,18 @@ def named_by_labels(attributes: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)  # no slots: what is computed is kept
 class TablePlan:
-    """A table that is written beside an image, or its labels.
-
-    Attributes
-    ----------
-    image : str
-        The path of the group that holds ``tables``.
-    name : str
-        What it will be called there.
-    label : str
-        What the labels are called; ``""`` if they lie in no image.
-    version : str
-        Of OME-Zarr.
-    table : Table, FeatureSource or Geometry
-        The features, or where they are to be read, once that is needed; or places.
-    """
+    """A table that is written beside an image, or its labels."""
 
     image: str
+    """The path of the group that holds ``tables``."""
     name: str
+    """What it will be called there."""
     label: str
+    """What the labels are called; ``""`` if they lie in no image."""
     version: Version
+    """Of OME-Zarr."""
     table: Table | FeatureSource | Geometry
+    """The features, or where they are to be read, once that is needed; or places."""
 
     @property
     def is_known(self) -> bool:

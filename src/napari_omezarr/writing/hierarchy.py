@@ -97,17 +97,9 @@ def digest(body: bytes) -> str:
 class Hierarchy(ABC):
     """The objects of a zarr hierarchy, by keys that are relative to it, with ``/``.
 
-    All methods block, may be called from any thread but that of the I/O loop, and
-    raise ``StoreError``.
-
-    Parameters
-    ----------
-    store : zarr.abc.store.Store
-        As zarr finds it; picklable if the place can be shared.
-    address : str
-        What to call it, without secrets.
-    concurrency : int, optional
-        How many objects may be written at a time.
+    All methods block, may be called from any thread but that of the I/O loop, and raise
+    ``StoreError``. The store is as zarr finds it, picklable if the place can be shared;
+    the address holds no secrets.
     """
 
     folder: Path | None = None

@@ -150,24 +150,16 @@ class WriteOptions:
 
 @dataclass(frozen=True, slots=True)
 class SaveMode:
-    """How it is written, and what gives way.
-
-    Parameters
-    ----------
-    existing : {"refuse", "replace", "beside"}
-        What to do with something that is at the target already.
-    unfinished : {"refuse", "resume", "remove"}
-        What to do with a save to the same target that broke off.
-    verify : {"sample", "all", "none"}
-        How much is read back and compared.
-    workers : int or None
-        Blocks in work at a time; None goes by the memory and the processors.
-    """
+    """How it is written, and what gives way."""
 
     existing: Existing = "refuse"
+    """What to do with something that is at the target already."""
     unfinished: Unfinished = "refuse"
+    """What to do with a save to the same target that broke off."""
     verify: Verify = "sample"
+    """How much is read back and compared."""
     workers: int | None = None
+    """Blocks in work at a time; None goes by the memory and the processors."""
 
     def __post_init__(self) -> None:
         _one_of("choice for an existing target", self.existing, get_args(Existing))
