@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,13 @@ from napari_omezarr import read_layers
 from napari_omezarr.errors import MetadataError, NodeNotFoundError, OptionError
 from napari_omezarr.layers import regions_of
 from napari_omezarr.location import Location
-from napari_omezarr.tables import csv_bytes, geometry_of, stored_tables, table_of
+from napari_omezarr.tables import (
+    GEOMETRY,
+    csv_bytes,
+    geometry_of,
+    stored_tables,
+    table_of,
+)
 from napari_omezarr.tables.geometry import parse_wkb
 from napari_omezarr.writing import write_image
 from stored_tables import parquet, put_group, put_regions
@@ -88,6 +95,58 @@ def test_a_csv_of_places_in_time_is_tracks(tmp_path):
     assert kind == "tracks"
     np.testing.assert_array_equal(data, [[1, 0, 3, 1], [1, 1, 4, 2], [2, 0, 8, 9]])
     assert list(options["features"]["speed"]) == [0.3, 0.2, 0.1]
+
+
+def test_spots_of_trackmate_and_detections_of_qupath_have_places(tmp_path):
+    lines = ["LABEL,TRACK_ID,POSITION_X,POSITION_Y,FRAME", "Label,Track ID,X,Y,Frame"]
+    lines += [lines[-1], ",,(micron),(micron),", "ID1,4,1.5,2.5,0", "ID2,4,2,3,1"]
+    (tmp_path / "spots.csv").write_text("\n".join(lines))
+    ((data, _, kind),) = read_layers(tmp_path / "spots.csv")
+    assert (kind, data.tolist()) == ("tracks", [[4, 0, 2.5, 1.5], [4, 1, 3, 2]])
+    (tmp_path / "cells.tsv").write_text("Centroid X µm\tCentroid Y µm\n1\t2\n")
+    ((data, options, kind),) = read_layers(tmp_path / "cells.tsv")
+    assert (kind, data.tolist()) == ("points", [[2, 1]])
+    assert options["units"] == ("micrometer", "micrometer")
+
+
+def test_rows_that_lie_nowhere_are_left_out_and_said(tmp_path):
+    (tmp_path / "a.csv").write_text("x,y,kind\n1,2,a\n,3,b\n4,inf,c\n5,6,d\n")
+    ((data, options, _),) = read_layers(tmp_path / "a.csv")
+    assert data.tolist() == [[2, 1], [6, 5]]
+    assert options["features"]["kind"] == ["a", "d"]
+    assert "2 rows of a.csv" in options["metadata"]["warnings"][0]
+    place = tmp_path / "a.zarr"
+    write_image(np.ones((40, 80), np.uint8), place, "yx")
+    put_regions(place, ["F1", "F2"], [(0, 0, 10, np.nan), (10, 0, 10, 20)])
+    ((shapes, options, _),) = read_layers(place / "tables" / "FOV_ROI_table")
+    assert (len(shapes), options["shape_type"]) == (1, ["rectangle"])
+    assert list(options["features"]["name"]) == ["F2"]
+
+
+COLUMNS = {"y": [1.0, 2.0], "x": [1.0, 2.0], "shape": [1, 0], "track_id": [0.5, 1]}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"axes": 5},
+        {"axes": []},
+        {"axes": ["nowhere"]},
+        {"units": 5},
+        {"features": [1]},
+        {"looks": [1]},
+        {"affine": "x"},
+        {"affine": [[1, 0, 0], [0, 1, "a"]]},
+        {"kind": None},
+        {"kind": "shapes"},
+        {"kind": "tracks"},
+    ],
+)
+def test_a_layer_that_is_described_wrongly_is_one_of_our_errors(said):
+    described = {"kind": "points", "axes": ["y", "x"], **said}
+    table = replace(table_of(COLUMNS), attributes={GEOMETRY: described})
+    with pytest.raises(OptionError, match="where its rows are"):
+        geometry_of(table)
 
 
 def test_tables_of_nothing_that_has_a_place_say_so(tmp_path):

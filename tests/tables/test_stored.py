@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_omezarr.errors import OptionError, UnsupportedDataError
+from napari_omezarr.errors import MetadataError, OptionError, UnsupportedDataError
 from napari_omezarr.location import Location
 from napari_omezarr.tables import (
     by_well,
@@ -121,6 +122,61 @@ def test_conditions_belong_to_wells(named):
 )
 def test_units_are_those_that_a_table_says(columns, unit):
     assert unit_of(table_of(columns), next(iter(columns))) == unit
+
+
+@pytest.mark.parametrize(
+    ("columns", "wells"),
+    [
+        ({"row": ["ABCDEF", "AAA"], "column": [1, 2000]}, ["ABCDEF/1", "AAA/2000"]),
+        ({"well": ["abcdef1", " AAA 2000 "]}, ["ABCDEF/1", "AAA/2000"]),
+        ({"row": [1.0, 2.0], "column": [2, 3]}, ["1/02", "2/3"]),
+        ({"Well ": ["1/b", "2/C"]}, ["1/B", "2/C"]),
+        ({"row": ["A", "B", "C"], "column": [1, 2, np.nan]}, ["A/1", "B/2"]),
+        ({"row": ["A", "B", None], "column": [1.0, 2.0, np.inf]}, ["A/1", "B/2"]),
+    ],
+)
+def test_wells_of_any_name_have_conditions_and_rows_without_one_cost_themselves(
+    columns, wells
+):
+    said = ["5 µM of 薬", "no drug", "?"][: len(next(iter(columns.values())))]
+    found = by_well(table_of({**columns, "the drug": said}), "the drug", wells)
+    assert found == dict(zip(wells, said, strict=False))
+
+
+@pytest.mark.parametrize(
+    ("body", "columns"),
+    [
+        ("id,x\n1_0,2\n2_1,3\n", {"id": ["1_0", "2_1"], "x": [2, 3]}),
+        ("x,x,y\n1,2,3\n", {"x": [1], "x_2": [2], "y": [3]}),
+        ("a;y\n1,5;x\n2;z\n", {"a": [1.5, 2.0], "y": ["x", "z"]}),
+        ("dose,n\n5 µM,1\n".encode("cp1252"), {"dose": ["5 µM"], "n": [1]}),
+        ("dose\tn\n5 µM\t1\n".encode("utf-16"), {"dose": ["5 µM"], "n": [1]}),
+    ],
+)
+def test_text_of_other_programs_is_read_as_it_is_meant(body, columns):
+    bytes_ = body if isinstance(body, bytes) else body.encode()
+    found = parse_file("csv", bytes_, "a.csv")
+    assert {name: column.tolist() for name, column in found.items()} == columns
+
+
+def test_rows_of_several_label_images_without_a_column_for_them_are_refused(tmp_path):
+    said = {"region": ["cells", "nuclei"], "region_key": "which"}
+    said |= {"type": "feature_table", "index_key": "label", "backend": "csv"}
+    put_group(tmp_path / "tables", {"tables": ["t"]}, 3)
+    put_group(tmp_path / "tables" / "t", said, 3)
+    (tmp_path / "tables" / "t" / "table.csv").write_text("label,area\n1,2\n")
+    (table,) = stored_tables(Location.parse(tmp_path))
+    with pytest.raises(MetadataError, match="which rows are about which labels"):
+        replace(table, label="cells").read()
+
+
+@pytest.mark.parametrize("labels", [[1.5, 2], [1, np.nan], [1e300, 1], [np.inf, 1]])
+def test_what_is_no_label_is_refused(labels):
+    table = table_of({"label": labels, "area": [1, 2]}, "label")
+    with pytest.raises(OptionError, match="no whole numbers"):
+        table.features()
+    whole = table_of({"label": [1.0, 1.0], "area": [1, 2]}, "label").features()
+    assert whole["index"].tolist() == [1, 1]
 
 
 def test_tables_that_know_no_wells_say_so():

@@ -15,13 +15,17 @@ from napari_omezarr.metadata import Affine, layer_options, normalized_unit, unit
 from napari_omezarr.plain_text import plain
 from napari_omezarr.reading import ReadOptions, read
 from napari_omezarr.tables import (
+    COMMON_LOOKS,
     FEATURES,
     GROUP,
     LOOKS,
+    LOOKS_OF_ALL,
+    LOOKS_OF_EACH,
     TABLE_RECORD,
     UNREAD,
     column_of,
     feature_source,
+    free_name,
     geometry_of,
     named_table,
     open_table,
@@ -177,7 +181,9 @@ def layers_beside(
         for name in named_annotations(pyramid):
             try:
                 table = named_table(pyramid.location, name)
-                found += [_layer(table, pyramid)] if table else []
+                layer = _layer(table, pyramid) if table else None
+                found += [layer] if layer else []
+                said += layer[1]["metadata"].get("warnings", ()) if layer else ()
             except OMEZarrError as error:
                 said.append(f"The layer {name} could not be read. {error}")
     return found, said
@@ -211,8 +217,15 @@ def _layer(table: StoredTable, image: Pyramid | None) -> LayerData:
     features = {n: c for n, c in geometry.features.items() if n not in own}
     if features:
         options["features"] = plain_columns(features)
-    options |= {key: v for key, v in geometry.looks.items() if key != "name"}
-    options |= {n.removeprefix(LOOKS): _of_each(n, c) for n, c in own.items()}
+    # What another program, or a later version, says there napari may not know.
+    known = COMMON_LOOKS + LOOKS_OF_ALL[geometry.kind] + LOOKS_OF_EACH[geometry.kind]
+    known += ("graph",) if geometry.kind == "tracks" else ()
+    options |= {key: v for key, v in geometry.looks.items() if key in known}
+    of_each = {n.removeprefix(LOOKS): _of_each(n, c) for n, c in own.items()}
+    options |= {key: v for key, v in of_each.items() if key in known}
+    if geometry.left_out:
+        said = f"{geometry.left_out:,} rows of {table.name} say no place: they are"
+        options["metadata"]["warnings"] = [f"{said} left out."]
     for key in _COLORS:
         if isinstance(options.get(key), list):
             options[key] = np.asarray(options[key], float)
@@ -246,7 +259,10 @@ def _shapes(
 
 def _of_each(name: str, column: np.ndarray) -> Any:
     if any(name.endswith(color) for color in _COLORS):
-        return [json.loads(value) for value in column]
+        try:
+            return [json.loads(value) for value in column]
+        except (TypeError, ValueError):
+            raise OptionError(f"The column {name} holds no colours.") from None
     return column.tolist()
 
 
@@ -316,5 +332,8 @@ def regions_of(table: StoredTable) -> Mapping[str, tuple[slice, slice]]:
     for name, corners in zip(names, shapes_of(geometry), strict=True):
         placed = corners if moved is None else moved(corners)
         low, high = placed.min(axis=0).tolist(), placed.max(axis=0).tolist()
-        found[str(name)] = slice(low[0], high[0]), slice(low[1], high[1])
+        found[free_name(str(name), found)] = (
+            slice(low[0], high[0]),
+            slice(low[1], high[1]),
+        )
     return found

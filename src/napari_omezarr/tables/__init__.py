@@ -2,8 +2,11 @@
 
 from .annotated import feature_objects, feature_table, geometry_objects, is_own_table
 from .geometry import (
+    COMMON_LOOKS,
     GEOMETRY,
     LOOKS,
+    LOOKS_OF_ALL,
+    LOOKS_OF_EACH,
     Geometry,
     GeometryKind,
     geometry_of,
@@ -29,6 +32,7 @@ from .table import (
     by_well,
     column_of,
     csv_bytes,
+    free_name,
     parse_file,
     table_of,
     unit_of,
@@ -36,10 +40,13 @@ from .table import (
 )
 
 __all__ = [
+    "COMMON_LOOKS",
     "FEATURES",
     "GEOMETRY",
     "GROUP",
     "LOOKS",
+    "LOOKS_OF_ALL",
+    "LOOKS_OF_EACH",
     "TABLE_RECORD",
     "UNREAD",
     "FeatureSource",
@@ -53,6 +60,7 @@ __all__ = [
     "feature_objects",
     "feature_source",
     "feature_table",
+    "free_name",
     "geometry_objects",
     "geometry_of",
     "is_own_table",

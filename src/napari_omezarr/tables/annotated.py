@@ -436,7 +436,10 @@ def _dense(node: TableNode, values: Mapping[str, np.ndarray]) -> np.ndarray | No
     data, inner, pointers = parts
     if data is None or inner is None or pointers is None:
         return None
-    outer = np.repeat(np.arange(len(pointers) - 1), np.diff(pointers))
+    counts = np.diff(pointers)
+    if data.shape != inner.shape or min([*shape, *counts.tolist()], default=0) < 0:
+        return None
+    outer = np.repeat(np.arange(len(counts)), counts)
     matrix = np.zeros(shape, data.dtype)
     by_row = _SPARSE[kind] == 0
     places = (outer, inner) if by_row else (inner, outer)

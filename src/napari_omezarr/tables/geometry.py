@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,6 +30,21 @@ GEOMETRY = "napari_layer"
 """Our attribute of a table: which kind of layer it is, and how that looks."""
 LOOKS = "napari_"
 """How a column is called that says how each point or shape is shown."""
+LOOKS_OF_EACH: dict[str, tuple[str, ...]] = {
+    "points": ("size", "symbol", "face_color", "border_color", "border_width", "shown"),
+    "shapes": ("edge_width", "edge_color", "face_color", "z_index"),
+    "tracks": (),
+}
+"""What each point or shape may have of its own."""
+LOOKS_OF_ALL: dict[str, tuple[str, ...]] = {
+    "points": ("border_width_is_relative", "out_of_slice_display", "shading"),
+    "shapes": (),
+    "tracks": (
+        *("tail_width", "tail_length", "head_length", "color_by", "colormap"),
+        "hide_completed_tracks",
+    ),
+}
+COMMON_LOOKS = ("opacity", "blending", "visible")
 SHAPE, SHAPE_TYPE, TRACK = "shape", "shape_type", "track_id"
 _PIXEL = "_pixel"
 """What follows the name of an axis, for the place in pixels beside that in units."""
@@ -43,6 +60,9 @@ _SYNONYMS = (
     "position_{}",
     "pos_{}",
     "{}_location",
+    "location_center_{}",
+    "centroid_{}_um",
+    "centroid_{}_px",
 )
 _TIMES = ("t", "frame", "time", "timepoint")
 _TRACKS = (TRACK, "track", "trackid", "particle")
@@ -70,6 +90,8 @@ class Geometry:
     """Of the world's axes; empty where nobody said."""
     looks: Mapping[str, Any] = field(default_factory=dict)
     """How it is shown, in JSON: names of napari's options."""
+    left_out: int = 0
+    """How many points or shapes the table has beside them that lie at no numbers."""
 
 
 # To a table: a row for each point, vertex, or place of a track.
@@ -122,26 +144,57 @@ def geometry_of(table: Table) -> Geometry:
     """
     said = table.attributes.get(GEOMETRY)
     if isinstance(said, Mapping):
-        return _ours(table, said)
-    if f"len_x{_MICROMETER}" in table.columns:
-        return _regions(table)
-    return _by_columns(table)
+        try:
+            found = _ours(table, said)
+        except (TypeError, ValueError, LookupError, AttributeError):
+            raise OptionError(_NO_PLACES) from None
+    elif f"len_x{_MICROMETER}" in table.columns:
+        found = _regions(table)
+    else:
+        found = _by_columns(table)
+    return _with_places_only(found)
+
+
+_NO_PLACES = "This table does not say where its rows are."
+
+
+def _with_places_only(geometry: Geometry) -> Geometry:
+    """Leave out what lies nowhere: napari cannot show it, nor anything beside it."""
+    lost = ~np.isfinite(geometry.coordinates).all(axis=1)
+    if not lost.any():
+        return geometry
+    owner, types, of_each = geometry.owner, geometry.types, ~lost
+    if geometry.kind == "shapes" and owner is not None:
+        _, shape = np.unique(owner, return_inverse=True)
+        of_each = np.ones(len(types), bool)
+        of_each[shape[lost]] = False
+        lost = ~of_each[shape]
+        types = tuple(t for t, kept in zip(types, of_each, strict=True) if kept)
+    return dataclasses.replace(
+        geometry,
+        coordinates=geometry.coordinates[~lost],
+        owner=None if owner is None else owner[~lost],
+        types=types,
+        features={n: column[of_each] for n, column in geometry.features.items()},
+        left_out=int((~of_each).sum()),
+    )
 
 
 def _ours(table: Table, said: Mapping[str, Any]) -> Geometry:
-    axes = tuple(str(axis) for axis in said.get("axes") or ())
+    axes = tuple(str(axis) for axis in said["axes"])
     rows = said.get("affine")
     names = [f"{axis}{_PIXEL}" if rows else axis for axis in axes]
-    kind = said.get("kind")
-    missing = [name for name in names if name not in table.columns]
-    if kind not in ("points", "shapes", "tracks") or missing or not axes:
-        raise OptionError("This table does not say where its rows are.")
-    coordinates = np.column_stack([table.columns[name] for name in names])
+    kind = said["kind"]
+    if kind not in ("points", "shapes", "tracks") or not axes:
+        raise OptionError(_NO_PLACES)
+    coordinates = np.column_stack([_floats(table.columns[name]) for name in names])
     owner: np.ndarray | None = None
     first: np.ndarray | slice = slice(None)
     types: tuple[str, ...] = ()
     if kind != "points":
-        owner = table.columns[SHAPE if kind == "shapes" else TRACK]
+        owner = whole(table.columns[SHAPE if kind == "shapes" else TRACK])
+        if owner is None or (kind == "shapes" and (np.diff(owner) < 0).any()):
+            raise OptionError(_NO_PLACES)
     if kind == "shapes" and owner is not None:
         _, first = np.unique(owner, return_index=True)
         types = tuple(str(value) for value in table.columns[SHAPE_TYPE][first])
@@ -158,8 +211,8 @@ def _ours(table: Table, said: Mapping[str, Any]) -> Geometry:
             if key in table.columns
         },
         Affine.from_matrix(rows) if rows else None,
-        tuple(said.get("units") or ()),
-        said.get("looks") or {},
+        tuple(str(unit) for unit in said.get("units") or ()),
+        dict(said.get("looks") or {}),
     )
 
 
@@ -196,7 +249,7 @@ def _regions(table: Table) -> Geometry:
 
 def _by_columns(table: Table) -> Geometry:
     """Take the columns that are called like axes, as many programs write them."""
-    names = {name.lower(): name for name in table.columns}
+    names = {_plain_name(name): name for name in table.columns}
     axes = {axis: found for axis in _AXES if (found := _column(names, axis))}
     numbered = [name for n in range(5) if (name := names.get(f"axis-{n}"))]
     if numbered:  # as napari writes CSV
@@ -215,7 +268,7 @@ def _by_columns(table: Table) -> Geometry:
         coordinates, owner = coordinates[order], owner[order]
         features = {name: column[order] for name, column in features.items()}
     micrometers = [
-        name.lower().endswith((_MICROMETER, "_um")) for name in axes.values()
+        _plain_name(name).endswith((_MICROMETER, "_um")) for name in axes.values()
     ]
     return Geometry(
         "tracks" if is_track else "points",
@@ -225,6 +278,11 @@ def _by_columns(table: Table) -> Geometry:
         features=features,
         units=tuple("micrometer" if m else "pixel" for m in micrometers),
     )
+
+
+def _plain_name(name: str) -> str:
+    """Spell a column's name as most do: ``Centroid X µm`` of QuPath."""
+    return re.sub(r"[µμ]m\b", "um", name.strip().lower()).replace(" ", "_")
 
 
 def _column(names: Mapping[str, str], axis: str) -> str:

@@ -107,9 +107,12 @@ class StoredTable:
 
     def _about_label(self, columns: dict[str, Any]) -> dict[str, Any]:
         """Take the rows of one region of several, where one is chosen."""
-        region_key = str(self.attributes.get("region_key"))
-        if len(self.regions) < 2 or not self.label or region_key not in columns:
+        if len(self.regions) < 2 or not self.label:
             return columns
+        region_key = str(self.attributes.get("region_key"))
+        if region_key not in columns:
+            sentence = "This table does not say which rows are about which labels"
+            raise MetadataError(sentence, url=self.location.display)
         regions = columns.pop(region_key)
         mine = np.array([region_name(each) == self.label for each in regions], bool)
         return {name: column[mine] for name, column in columns.items()}

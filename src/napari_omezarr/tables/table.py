@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -158,9 +159,13 @@ def whole(column: np.ndarray) -> np.ndarray | None:
             return None
     if column.dtype.kind in "iu":
         return column
-    if column.dtype.kind != "f" or not np.isfinite(column).all():
+    if column.dtype.kind != "f" or not (np.abs(column) <= _LARGEST_WHOLE).all():
         return None
     return column.astype(np.int64) if (np.mod(column, 1) == 0).all() else None
+
+
+_LARGEST_WHOLE = 2.0**53
+"""Above it floats skip whole numbers: no label can be told by them."""
 
 
 def free_name(wanted: str, taken: Any) -> str:
@@ -223,7 +228,7 @@ def _field(value: Any) -> Any:
 
 def _from_text(body: bytes, url: str) -> Columns:
     try:
-        text = body.decode("utf-8-sig")
+        text = _decoded(body)
         first = text.partition("\n")[0]
         # Tables called .csv with semicolons or tabs are common.
         delimiter = max("\t;,", key=first.count)
@@ -236,17 +241,44 @@ def _from_text(body: bytes, url: str) -> Columns:
     names, *data = rows
     if any(len(row) != len(names) for row in data):
         raise MetadataError("The rows of this table differ in length", url=url)
-    return {
-        name: _column([row[number] for row in data])
-        for number, name in enumerate(names)
-    }
+    if names[0] == "LABEL" and data[0][0] == "Label":
+        # TrackMate says below the names what they are in words, and their units.
+        data = data[3:]
+    columns: Columns = {}
+    for number, name in enumerate(names):
+        texts = [row[number].strip() for row in data]
+        if delimiter == ";" and all(map(_WITH_COMMA, texts)):
+            texts = [text.replace(",", ".") for text in texts]
+        columns[free_name(name, columns)] = _column(texts)
+    return columns
 
 
-def _column(texts: Sequence[str]) -> np.ndarray:
+_WITH_COMMA = re.compile(r"([-+]?\d*,?\d*(e[-+]?\d+)?)", re.IGNORECASE).fullmatch
+"""A number as German or French programs write it, or nothing."""
+
+
+def _decoded(body: bytes) -> str:
+    """Decode a text; Excel writes UTF-16 or, with a µ in it, Windows-1252."""
+    is_wide = body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    if is_wide and body[2:]:
+        return body.decode("utf-16")
+    try:
+        return body.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        if is_wide or _CONTROL.search(body):  # no text
+            raise
+        return body.decode("cp1252")
+
+
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+
+
+def _column(stripped: Sequence[str]) -> np.ndarray:
     """Read a column as whole numbers, as numbers, or else as text."""
-    stripped = [text.strip() for text in texts]
     if {text.lower() for text in stripped} <= {"true", "false"}:
         return np.array([text.lower() == "true" for text in stripped])
+    if any("_" in text for text in stripped):  # Python would read 1_0 as 10
+        return np.array(stripped, dtype=object)
     try:
         return np.array([int(text) for text in stripped], dtype=np.int64)
     except (ValueError, OverflowError):
@@ -300,7 +332,9 @@ def _from_parquet(body: bytes, url: str) -> Columns:
 
 # Tables about the wells of a plate: which value belongs to which well.
 
-_WELL = re.compile(r"([A-Za-z]{1,2})[/ _-]?0*(\d{1,3})(?:/.*)?")
+_WELL = re.compile(
+    r"([A-Za-z]+)[/ _-]?0*(\d+)(?:/.*)?|([A-Za-z0-9]+)/0*([A-Za-z0-9]+)(?:/.*)?"
+)
 _ROWS, _COLUMNS = ("row", "well_row"), ("column", "col", "well_column")
 _WELLS = ("well", "well_id", "well_name", "path_in_plate", "path")
 
@@ -324,11 +358,11 @@ def by_well(table: Table, column: str, wells: Iterable[str]) -> dict[str, Any]:
         raise OptionError(
             f"There is no column {column}.", action=f"There are {listed}."
         )
-    gathered: dict[tuple[str, int], list[Any]] = {}
+    gathered: dict[tuple[str, str], list[Any]] = {}
     for well, value in zip(_named(table), table.columns[column].tolist(), strict=True):
         if well is not None and value is not None and value == value:
             gathered.setdefault(well, []).append(value)
-    said = {path: gathered.get(_well(path) or ("", -1)) for path in wells}
+    said = {path: gathered.get(_well(path) or ("", "")) for path in wells}
     return {path: _one_of(values) for path, values in said.items() if values}
 
 
@@ -352,14 +386,14 @@ def unit_of(table: Table, column: str) -> str:
     return found[1].replace("_", "/") if found else ""
 
 
-def _named(table: Table) -> Iterator[tuple[str, int] | None]:
+def _named(table: Table) -> Iterator[tuple[str, str] | None]:
     """Say for each row which well it is about."""
-    names = {name.lower(): name for name in table.columns}
+    names = {name.strip().lower(): name for name in table.columns}
     rows = next((names[name] for name in _ROWS if name in names), None)
     columns = next((names[name] for name in _COLUMNS if name in names), None)
     if rows is not None and columns is not None:
         pairs = zip(table.columns[rows], table.columns[columns], strict=True)
-        yield from (_well(f"{row}/{_whole(column)}") for row, column in pairs)
+        yield from (_well(f"{_whole(row)}/{_whole(column)}") for row, column in pairs)
         return
     well = next((names[name] for name in _WELLS if name in names), None)
     if well is None:
@@ -370,12 +404,17 @@ def _named(table: Table) -> Iterator[tuple[str, int] | None]:
 
 
 def _whole(value: Any) -> Any:
-    return int(value) if isinstance(value, float | np.floating) else value
+    if isinstance(value, float | np.floating):
+        return int(value) if np.isfinite(value) else ""
+    return str(value).strip()
 
 
-def _well(text: str) -> tuple[str, int] | None:
+def _well(text: str) -> tuple[str, str] | None:
     found = _WELL.fullmatch(text.strip().strip("/"))
-    return (found[1].upper(), int(found[2])) if found else None
+    if found is None:
+        return None
+    row, column = found[1] or found[3], found[2] or found[4]
+    return row.upper(), column.upper()
 
 
 def _one_of(values: list[Any]) -> Any:

@@ -273,8 +273,9 @@ def open_place(
     try:
         reading = read_current(location, options or ReadOptions())
     except (NodeNotFoundError, MetadataError, UnsupportedDataError) as error:
-        table = table_at(location, error)
-        return Opened(Reading(location, ()), (), tuple(table_layers(table)))
+        layers = tuple(table_layers(table_at(location, error)))
+        said = tuple(layers[0][1]["metadata"].get("warnings", ()))
+        return Opened(Reading(location, (), said), (), layers)
     specs = layer_data(reading.pyramids, channels=channels)
     if not reading.location.is_remote:
         specs = [with_checked_window(spec) for spec in specs]
@@ -310,7 +311,8 @@ def make_layers(opened: Iterable[Opened], asked: OpenOptions = _NOTHING) -> list
     for layer in layers:
         keep_as_moved(layer, asked.options)
     beside_later([p for part in parts for p in part.reading.pyramids], layers)
-    return layers + [Layer.create(*data) for part in parts for data in part.beside]
+    beside = [data for part in parts for data in part.beside]
+    return layers + [made for data in beside for made in _layers_of(data)]
 
 
 def add_layers(viewer: ViewerModel, opened: Opened) -> list[Layer]:
@@ -482,7 +484,17 @@ def _add_beside(
     for sentence in said:
         show_warning(sentence)
     for data in beside:
-        viewer.add_layer(Layer.create(*data))
+        for made in _layers_of(data):
+            viewer.add_layer(made)
+
+
+def _layers_of(data: LayerData) -> list[Layer]:
+    """Make the layer of a table; none if napari refuses what is stored of its looks."""
+    try:
+        return [Layer.create(*data)]
+    except (TypeError, ValueError, LookupError, AttributeError):
+        show_warning(f"napari cannot show the layer {data[1]['name']}.")
+        return []
 
 
 # Contrast limits that no metadata give: estimated in a thread, set by signal.

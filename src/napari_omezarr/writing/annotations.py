@@ -13,8 +13,11 @@ import numpy as np
 from napari_omezarr.errors import UnsupportedDataError
 from napari_omezarr.metadata import Affine, layer_affine
 from napari_omezarr.tables import (
+    COMMON_LOOKS,
     GROUP,
     LOOKS,
+    LOOKS_OF_ALL,
+    LOOKS_OF_EACH,
     FeatureSource,
     Geometry,
     Table,
@@ -174,21 +177,6 @@ def lists_of_tables(plans: Sequence[TablePlan], version: Version) -> list[ZarrDo
 
 ANNOTATIONS = ("points", "shapes", "tracks")
 """The layer types that become a table."""
-_COMMON = ("opacity", "blending", "visible")
-_LOOKS: dict[str, tuple[str, ...]] = {
-    "points": ("border_width_is_relative", "out_of_slice_display", "shading"),
-    "shapes": (),
-    "tracks": (
-        *("tail_width", "tail_length", "head_length", "color_by", "colormap"),
-        "hide_completed_tracks",
-    ),
-}
-_OF_EACH: dict[str, tuple[str, ...]] = {
-    "points": ("size", "symbol", "face_color", "border_color", "border_width", "shown"),
-    "shapes": ("edge_width", "edge_color", "face_color", "z_index"),
-    "tracks": (),
-}
-"""What each point or shape may have of its own."""
 
 
 def geometry(
@@ -312,14 +300,14 @@ def _looks(
     options: Mapping[str, Any], kind: str, count: int
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     found: dict[str, Any] = {"name": str(options.get("name") or kind)}
-    for key in (*_COMMON, *_LOOKS[kind]):
+    for key in (*COMMON_LOOKS, *LOOKS_OF_ALL[kind]):
         value = getattr(options.get(key), "value", options.get(key))
         if isinstance(value, str | bool | int | float):
             found[key] = value
     if kind == "tracks":
         found["graph"] = _graph(options.get("graph"))
     own: dict[str, np.ndarray] = {}
-    for key in _OF_EACH[kind]:
+    for key in LOOKS_OF_EACH[kind]:
         values = _of_each(options.get(key), count)
         if values and all(value == values[0] for value in values):
             found[key] = values[0]
