@@ -328,7 +328,7 @@ def regions_of(table: StoredTable) -> Mapping[str, tuple[slice, slice]]:
         raise OptionError(f"{table.name} holds no regions.")
     image = _image_of(table.location)
     moved = _of_image(geometry.axes, image)[0] if image else None
-    found = {}
+    found: dict[str, tuple[slice, slice]] = {}
     for name, corners in zip(names, shapes_of(geometry), strict=True):
         placed = corners if moved is None else moved(corners)
         low, high = placed.min(axis=0).tolist(), placed.max(axis=0).tolist()
