@@ -15,6 +15,7 @@ from commands import finest, run
 from napari_omezarr import Location, add_plate_labels, read, read_layers, write_plate
 from napari_omezarr.errors import OptionError, TargetExistsError
 from napari_omezarr.samples import write_cells
+from stored_tables import put_group
 
 VERSIONS = ["0.4", "0.5", "0.6"]
 
@@ -98,6 +99,13 @@ def test_images_layers_and_acquisitions_become_fields(tmp_path):
         ([{"well": "A1"}], "names no image"),
         ([{"image": np.ones((2, 2))}], "does not say its well"),
         ([{"well": "A1", "image": 1, "acquisition": "x"}], "is no acquisition"),
+        ([{"well": "A1", "image": 1, "acquisition": -1}], "is no acquisition"),
+        ([{"well": "A1", "image": 1, "acquisition": 2.7}], "is no acquisition"),
+        ([{"row": "A", "column": np.nan, "image": 1}], "does not say its well"),
+        *(
+            ([{"well": "A1", "image": 1, "field": name}], "no name of a field")
+            for name in ("..", "../../../x", "/x", "a/b", ".zattrs", "zarr.json", "é")
+        ),
         ([{"well": "A1", "image": 1, "field": "0"}] * 2, "named twice"),
     ],
 )
@@ -107,6 +115,79 @@ def test_what_says_no_place_is_refused_before_anything_is_written(
     with pytest.raises(OptionError, match=said):
         write_plate(images, tmp_path / "p.zarr")
     assert not (tmp_path / "p.zarr").exists()
+
+
+def test_names_of_fields_are_those_that_the_version_has(tmp_path):
+    rows = [{"well": "A1", "image": field(1), "field": "0_mip", "acquisition": 0}]
+    with pytest.raises(OptionError, match="letters and digits"):
+        write_plate(rows, tmp_path / "p.zarr", axes="yx", levels=1)
+    write_plate(rows, tmp_path / "p.zarr", axes="yx", levels=1, version="0.6")
+    for name in ("..", "__x", "zarr.json", "a/b"):
+        rows[0]["field"] = name
+        with pytest.raises(OptionError, match="no name of a field"):
+            write_plate(rows, tmp_path / "p.zarr", axes="yx", levels=1)
+
+
+def test_rows_of_pandas_have_floats_where_some_are_missing(tmp_path):
+    place = tmp_path / "p.zarr"
+    rows = [
+        {"row": "A", "column": 1.0, "field": 3.0, "acquisition": 2.0},
+        {"row": "A", "column": 2.0, "field": np.nan, "acquisition": np.nan},
+    ]
+    rows = [{**row, "well": np.nan, "image": field(1)} for row in rows]
+    write_plate(rows, place, axes="yx", levels=1)
+    assert wells_of(place) == ["A/1", "A/2"]
+    well = json.loads((place / "A" / "1" / "zarr.json").read_text())
+    listed = well["attributes"]["ome"]["well"]["images"]
+    assert listed == [{"path": "3", "acquisition": 2}]
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_plate_that_was_made_to_be_filled_is(tmp_path, version):
+    place = tmp_path / "p.zarr"
+    plate = {"rows": [], "columns": [{"name": "01"}], "wells": [], "name": "empty"}
+    if version == "0.4":
+        put_group(place, {"plate": {**plate, "version": "0.4"}}, 2)
+    else:
+        put_group(place, {"ome": {"version": "0.5", "plate": plate}}, 3)
+    write_plate({"B1": field(4)}, place, axes="yx", levels=1)
+    shown = read(Location.parse(place))
+    assert (shown.kind.name, shown.kind.rows, shown.kind.columns) == (
+        "empty",
+        ("B",),
+        ("01",),
+    )
+    values = read_layers(place)[0][0].compute()
+    np.testing.assert_array_equal(values, field(4))
+    assert (place / "B" / "01" / "0").is_dir()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"rows": None, "columns": None},
+        {"rows": ["A"], "columns": [{"name": "9"}]},
+        {"acquisitions": None},
+        {"acquisitions": [None], "field_count": None},
+        {"wells": [None, {"path": "A/1"}]},
+    ],
+)
+def test_a_plate_of_others_that_lists_things_wrongly_gets_a_well(tmp_path, changed):
+    place = tmp_path / "p.zarr"
+    write_plate({"A1": field(1)}, place, axes="yx", levels=1)
+    document = json.loads((place / "zarr.json").read_text())
+    document["attributes"]["ome"]["plate"] |= changed
+    (place / "zarr.json").write_text(json.dumps(document))
+    write_plate({"B2": field(2)}, place, axes="yx", levels=1)
+    plate = json.loads((place / "zarr.json").read_text())["attributes"]["ome"]["plate"]
+    names = {kind: [e["name"] for e in plate[kind]] for kind in ("rows", "columns")}
+    for well in plate["wells"]:
+        row, column = (
+            names["rows"][well["rowIndex"]],
+            names["columns"][well["columnIndex"]],
+        )
+        assert well["path"] == f"{row}/{column}"
+    assert [well["path"] for well in plate["wells"]] == ["A/1", "B/2"]
 
 
 def test_what_is_there_stays_unless_it_is_to_be_replaced_or_gone_on(tmp_path):

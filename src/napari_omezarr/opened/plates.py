@@ -19,6 +19,7 @@ from napari_omezarr.store import is_zarr
 from napari_omezarr.writing import (
     PlateField,
     add_labels,
+    check_field_names,
     is_array,
     labels_there,
     list_fields,
@@ -121,6 +122,7 @@ def write_plate(
     version: Any = there or wanted or _DEFAULT
     fields = list(_fields(images, columns))
     listed = {w: listed_fields(hierarchy, w) for w in {f.field.well for f in fields}}
+    check_field_names((each.field for each in fields), listed, version)
     resumes = choices.get("unfinished") == "resume"
     saved, whole = [], []
     try:
@@ -200,9 +202,8 @@ def _fields(
         well = line, column
         number = counts.get(well, 0)
         counts[well] = number + 1
-        said, acquisition = row.get("field"), row.get("acquisition")
-        path = str(number if said in (None, "") else said)
-        field = PlateField(*well, path, _whole(acquisition))
+        path = _text(row.get("field")) or str(number)
+        field = PlateField(*well, path, _acquisition(row.get("acquisition")))
         if (field.well, path) in seen:
             msg = f"Field {path} of well {field.well} is named twice."
             raise OptionError(msg, action="Give each field of a well its own name.")
@@ -227,24 +228,28 @@ def _is_several(held: Any) -> bool:
 def _well_of(row: Mapping[str, Any]) -> tuple[str, str]:
     if "image" not in row:
         raise OptionError("A row names no image.", action="Add the column image.")
-    if row.get("well"):
-        return parse_well_name(str(row["well"]))
-    try:
-        return parse_well_name(f"{row['row']}/{row['column']}")
-    except KeyError:
+    well, line, column = (_text(row.get(n)) for n in ("well", "row", "column"))
+    if not well and not (line and column):
         msg = "A row does not say its well."
         action = "It needs well, or row and column."
-        raise OptionError(msg, action=action) from None
+        raise OptionError(msg, action=action)
+    return parse_well_name(well or f"{line}/{column}")
 
 
-def _whole(value: Any) -> int | None:
-    if value in (None, ""):
-        return None
-    try:
-        return int(value)
-    except (TypeError, ValueError):
-        msg = f"{value} is no acquisition."
-        raise OptionError(msg, action="Number acquisitions from 0 on.") from None
+def _text(value: Any) -> str:
+    """Give an entry of a table as text: pandas makes floats of numbers with gaps."""
+    if value is None or value != value:
+        return ""
+    is_whole = isinstance(value, float | np.floating) and value == value // 1
+    return str(int(value) if is_whole else value).strip()
+
+
+def _acquisition(value: Any) -> int | None:
+    text = _text(value).removesuffix(".0")
+    if text and not (text.isascii() and text.isdecimal()):
+        msg = f"{text} is no acquisition."
+        raise OptionError(msg, action="Number acquisitions from 0 on.")
+    return int(text) if text else None
 
 
 # Labels of a mosaic, back into the images of its fields.

@@ -38,6 +38,7 @@ from .patching import PatchConflictError
 from .plan import ImagePlan, Plan, accepted
 from .plates import (
     PlateField,
+    check_field_names,
     list_fields,
     listed_fields,
     parse_well_name,
@@ -77,6 +78,7 @@ __all__ = [
     "as_source",
     "calibrate",
     "channel_displays",
+    "check_field_names",
     "check_not_open",
     "claim_of",
     "dataset_document",

@@ -24,11 +24,15 @@ from .existing import (
 from .options import Version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from .hierarchy import Hierarchy
 
 _WELL = re.compile(r"([A-Za-z0-9]+)/([A-Za-z0-9]+)|([A-Za-z]+)[ _-]?([0-9]+)")
+# 0.4, 0.5 "well": the path "MUST contain only alphanumeric characters"; 0.6 takes any
+# name of a Zarr node.
+_FIELD = {"0.6": re.compile(r"(?!__)(?!\.+$)(?!zarr\.json$)[A-Za-z0-9._-]+")}
+_PLAIN_FIELD = re.compile(r"[A-Za-z0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,26 @@ def parse_well_name(text: str) -> tuple[str, str]:
     return (letters.upper(), digits) if letters else (first, second)
 
 
+def check_field_names(
+    fields: Iterable[PlateField],
+    listed: Mapping[str, Collection[str]],
+    version: Version,
+) -> None:
+    """Check what fields are to be called that their wells do not list yet.
+
+    Raises
+    ------
+    OptionError
+        OME-Zarr of this version has no such names.
+    """
+    named = _FIELD.get(version, _PLAIN_FIELD).fullmatch
+    for each in fields:
+        if each.path not in listed[each.well] and named(each.path) is None:
+            signs = "letters, digits, -, _ and ." if version in _FIELD else ""
+            msg = f"{each.path} is no name of a field in OME-Zarr {version}."
+            raise OptionError(msg, action=f"Use {signs or 'letters and digits'}.")
+
+
 def plate_there(hierarchy: Hierarchy) -> tuple[Version | None, tuple[str, ...]]:
     """Say of which version a plate is that is there, and what its columns are called.
 
@@ -75,6 +99,13 @@ def plate_there(hierarchy: Hierarchy) -> tuple[Version | None, tuple[str, ...]]:
     group = read_group(hierarchy, "")
     if group is None:
         return None, ()
+    block = group.block.get("plate")
+    if isinstance(block, dict) and not _listed(block, "wells"):  # made to be filled
+        said = block.get("version") or group.block.get("version")
+        names = tuple(str(e.get("name")) for e in _listed(block, "columns"))
+        for version in get_args(Version):
+            if version == said:
+                return version, names
     document = parse_document(group.attributes, url=hierarchy.address)
     if not isinstance(document.kind, Plate):
         msg = f"{hierarchy.address} is no plate."
@@ -90,9 +121,15 @@ def listed_fields(hierarchy: Hierarchy, well: str) -> frozenset[str]:
     """Give the names of the fields that a well lists; none where it is not there."""
     group = read_group(hierarchy, well)
     block = {} if group is None else group.block.get("well")
-    images = block.get("images") if isinstance(block, dict) else None
-    entries = images if isinstance(images, list) else []
-    return frozenset(str(e["path"]) for e in entries if isinstance(e, dict))
+    entries = _listed(block, "images") if isinstance(block, dict) else []
+    return frozenset(str(e.get("path")) for e in entries)
+
+
+def _listed(block: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """Give the objects of a list; none where it holds others, or is none."""
+    entries = block.get(name)
+    every = entries if isinstance(entries, list) else []
+    return [entry for entry in every if isinstance(entry, dict)]
 
 
 def list_fields(
@@ -152,8 +189,8 @@ def _list_in_well(
 ) -> None:
     """List fields in their well, and count all that it lists then."""
     well = block.setdefault("well", {"version": version} if version == "0.4" else {})
-    images = well.setdefault("images", [])
-    there = {str(image.get("path")) for image in images if isinstance(image, dict)}
+    images = well["images"] = _listed(well, "images")
+    there = {str(image.get("path")) for image in images}
     for each in fields:
         if each.path not in there:
             number = (
@@ -175,10 +212,13 @@ def _list_in_plate(
     plate = block.setdefault("plate", {"version": version} if version == "0.4" else {})
     if name is not None or "name" not in plate:
         plate["name"] = name or default
-    rows = _merged(plate.get("rows"), (each.row for each in fields))
-    columns = _merged(plate.get("columns"), (each.column for each in fields))
-    wells = [w for w in plate.get("wells", ()) if isinstance(w, dict) and "path" in w]
-    there = {well["path"] for well in wells}
+    wells = [w for w in _listed(plate, "wells") if "path" in w]
+    there = {str(well["path"]) for well in wells}
+    # A plate of others may list fewer rows and columns than its wells have.
+    named = [path.split("/") for path in there if path.count("/") == 1]
+    rows = _merged(plate, "rows", [each.row for each in fields] + [n[0] for n in named])
+    more = [each.column for each in fields] + [n[1] for n in named]
+    columns = _merged(plate, "columns", more)
     added = dict.fromkeys(each.well for each in fields if each.well not in there)
     wells += [{"path": path} for path in added]
     for well in wells:
@@ -200,17 +240,16 @@ def _list_in_plate(
 
 def _list_acquisitions(plate: dict[str, Any], fields: Sequence[PlateField]) -> None:
     numbers = {each.acquisition for each in fields} - {None}
-    listed = list(plate.get("acquisitions", ()))
-    there = {a.get("id") for a in listed if isinstance(a, dict)}
+    listed = _listed(plate, "acquisitions")
+    there = {a.get("id") for a in listed}
     listed += [{"id": n} for n in sorted(numbers - there, key=str)]
     if listed:
         plate["acquisitions"] = listed
 
 
-def _merged(listed: Any, more: Iterable[str]) -> list[str]:
+def _merged(plate: dict[str, Any], listed: str, more: Iterable[str]) -> list[str]:
     """Give names in their natural order, unless those that are listed have another."""
-    entries = listed if isinstance(listed, list) else []
-    names = [str(e["name"]) for e in entries if isinstance(e, dict) and "name" in e]
+    names = [str(e["name"]) for e in _listed(plate, listed) if "name" in e]
     new = [name for name in dict.fromkeys(more) if name not in names]
     if names != sorted(names, key=_natural):
         return [*names, *sorted(new, key=_natural)]
