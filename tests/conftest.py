@@ -198,6 +198,16 @@ def owner(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def told() -> Iterator[list[Any]]:
+    """What napari's notifications have said since the test began."""
+    from napari.utils.notifications import notification_manager
+
+    notification_manager.records.clear()
+    yield notification_manager.records
+    notification_manager.records.clear()
+
+
+@pytest.fixture
 def s3_prefix() -> str:
     """A prefix that no other test has, to be put below a bucket."""
     return f"test-{uuid.uuid4().hex[:12]}"

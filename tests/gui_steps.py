@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QMimeData, QPointF, Qt, QTimer, QUrl
-from qtpy.QtGui import QDropEvent
+import qtpy
+from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QTimer, QUrl
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtWidgets import QApplication
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytestqt.qtbot import QtBot
+    from qtpy.QtWidgets import QWidget
 
 PLUGIN = "napari-omezarr"
 NAMES = ["Nuclei", "Membranes", "nuclei"]
@@ -36,6 +39,22 @@ def dropped(mime: QMimeData) -> QDropEvent:
         Qt.MouseButton.LeftButton,
         Qt.KeyboardModifier.NoModifier,
     )
+
+
+def drag_onto(widget: QWidget, mime: QMimeData) -> None:
+    """Drag something onto a widget, which takes it, and let it go there."""
+    enter = QDragEnterEvent(
+        # PyQt6 knows only the one, PySide6 warns that it is deprecated.
+        QPointF(5, 5) if qtpy.PYSIDE6 else QPoint(5, 5),
+        Qt.DropAction.CopyAction,
+        mime,
+        Qt.MouseButton.LeftButton,
+        Qt.KeyboardModifier.NoModifier,
+    )
+    enter.ignore()
+    QApplication.sendEvent(widget, enter)
+    assert enter.isAccepted()
+    QApplication.sendEvent(widget, dropped(mime))
 
 
 def drop(viewer: Any, *addresses: str) -> None:

@@ -23,7 +23,7 @@ from .errors import (
     TargetInUseError,
     UnsupportedDataError,
 )
-from .user_files import without_secrets
+from .location import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ import platformdirs
 
 from .atomic_file import replacing
 from .errors import LocationError
-from .location import Location
+from .location import Location, without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -118,12 +118,6 @@ class Recents:
         except OSError as error:
             # A read-only home is no reason to fail at opening an image.
             _log.info("Recent places were not kept: %s", error)
-
-
-def without_secrets(location: Location) -> str:
-    """Give the address without query and sign-in; names of profile and user stay."""
-    userinfo = location.public_userinfo
-    return str(replace(location, query="", userinfo=userinfo, notes=()))
 
 
 def _entry(row: Any) -> Recent | None:

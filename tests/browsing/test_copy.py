@@ -14,7 +14,6 @@ import pytest
 from child_process import child_process
 from napari_omezarr import errors
 from napari_omezarr.browsing import copy_store, start
-from napari_omezarr.demo.server import OWNER
 from napari_omezarr.location import Location
 from napari_omezarr.store import presigned, run
 from napari_omezarr.user_files import cache_folder
@@ -47,12 +46,6 @@ def proxy(s3_server, image):
 def source(proxy):
     proxy.clear()
     return Location.parse("s3://public/test-copy/a b.zarr", endpoint=proxy.url)
-
-
-@pytest.fixture
-def owner(monkeypatch):
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", OWNER.key)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", OWNER.secret)
 
 
 def content(folder):

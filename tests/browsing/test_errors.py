@@ -38,9 +38,9 @@ from napari_omezarr.connections import (
 )
 from napari_omezarr.demo.server import READER
 from napari_omezarr.layers import read_layers
-from napari_omezarr.location import Location
+from napari_omezarr.location import Location, without_secrets
 from napari_omezarr.store import open_store, run
-from napari_omezarr.user_files import Recents, cache_folder, without_secrets
+from napari_omezarr.user_files import Recents, cache_folder
 from quick_retries import QUICK
 from servers import faults
 from servers.http import FileServer, GuardedServer

@@ -20,9 +20,8 @@ from napari_omezarr.browsing import (
     web_address,
 )
 from napari_omezarr.connections import Connection, ConnectionFile, Profile
-from napari_omezarr.location import Location
+from napari_omezarr.location import Location, without_secrets
 from napari_omezarr.store import run
-from napari_omezarr.user_files import without_secrets
 from servers import faults
 from servers.proxy import Proxy
 from small_images import put_image

@@ -7,18 +7,11 @@ import re
 import numpy as np
 import pytest
 
-from disk_cache_files import cache_in, files, pixels, store_at
+from disk_cache_files import files, pixels, store_at
 from napari_omezarr.demo.server import OWNER
 from napari_omezarr.store import disk_cache_facts
 from napari_omezarr.store.disk_cache import cache_key
 from quick_retries import PIXELS, write_image
-
-
-@pytest.fixture
-def cache(tmp_path_factory):
-    with cache_in(tmp_path_factory.mktemp("cache")) as folder:
-        yield folder
-
 
 SECRETS = {
     "user": "//ann:PLANTED@",

@@ -11,7 +11,7 @@ import zarr
 from zarr.abc.store import RangeByteRequest, SuffixByteRequest
 
 import small_images
-from disk_cache_files import DAY, SIZE, cache_in, files, grow_old, pixels, store_at
+from disk_cache_files import DAY, SIZE, files, grow_old, pixels, store_at
 from napari_omezarr import errors
 from napari_omezarr.demo.server import OWNER
 from napari_omezarr.layers import read_layers
@@ -27,12 +27,6 @@ from servers.http import Bucket, FileServer
 from servers.proxy import Proxy
 
 OFFLINE = "You are offline; shown from the cache."
-
-
-@pytest.fixture
-def cache(tmp_path_factory):
-    with cache_in(tmp_path_factory.mktemp("cache")) as folder:
-        yield folder
 
 
 def statuses(server):

@@ -16,18 +16,12 @@ from hypothesis import strategies as st
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
 
 from child_process import child_process
-from disk_cache_files import SIZE, cache_in, files, grow_old, pixels, store_at
+from disk_cache_files import SIZE, files, grow_old, pixels, store_at
 from napari_omezarr.store import clear_disk_cache, disk_cache_facts, set_disk_cache
 from napari_omezarr.store.backend import cut
 from napari_omezarr.store.disk_cache import CachedRange, DiskCache, cache_key, covering
 from napari_omezarr.store.http import Response
 from quick_retries import PIXELS, get, write_image
-
-
-@pytest.fixture
-def cache(tmp_path_factory):
-    with cache_in(tmp_path_factory.mktemp("cache")) as folder:
-        yield folder
 
 
 def cut_off(bodies):

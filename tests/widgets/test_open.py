@@ -30,7 +30,6 @@ from servers.faults import Stalled, Status
 from small_images import put_image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from pytestqt.qtbot import QtBot
@@ -43,14 +42,6 @@ def cells(tmp_path: Path, http_server: FileServer) -> str:
     """The address of an image with two channels and labels."""
     write_cells(tmp_path / "cells.ome.zarr", shape=(2, 64, 64))
     return f"{http_server.url}/cells.ome.zarr"
-
-
-@pytest.fixture
-def told() -> Iterator[list[Any]]:
-    """What napari's notifications have said since the test began."""
-    notification_manager.records.clear()
-    yield notification_manager.records
-    notification_manager.records.clear()
 
 
 def test_an_address_opens_as_layers(viewer: Any, cells: str) -> None:

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 from zipfile import ZipFile
 
 import pytest
-import qtpy
 from napari._app_model import get_app_model
-from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
-from qtpy.QtGui import QDragEnterEvent, QGuiApplication
+from qtpy.QtCore import QMimeData, Qt, QUrl
+from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QApplication, QMainWindow
 
-from gui_steps import NAMES, dropped, every_turn, names, until
+from gui_steps import NAMES, drag_onto, every_turn, names, until
 from napari_omezarr import _hooks
 from napari_omezarr.connections import Connection, ConnectionFile, Profile
 from napari_omezarr.demo.server import OWNER
@@ -139,18 +138,7 @@ def test_text_and_links_can_be_dropped_on_the_line(
     else:
         local = kind == "file"
         mime.setUrls([QUrl.fromLocalFile(address) if local else QUrl(address)])
-    enter = QDragEnterEvent(
-        # PyQt6 knows only the one, PySide6 warns that it is deprecated.
-        QPointF(5, 5) if qtpy.PYSIDE6 else QPoint(5, 5),
-        Qt.DropAction.CopyAction,
-        mime,
-        Qt.MouseButton.LeftButton,
-        Qt.KeyboardModifier.NoModifier,
-    )
-    enter.ignore()
-    QApplication.sendEvent(dialog.line, enter)
-    assert enter.isAccepted()
-    QApplication.sendEvent(dialog.line, dropped(mime))
+    drag_onto(dialog.line, mime)
     assert dialog.line.address_text() == address
 
 

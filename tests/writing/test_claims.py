@@ -14,7 +14,7 @@ import pytest
 from zarr.storage import MemoryStore
 
 from interrupted_save import OPTIONS
-from killed_saves import KilledSaves, small
+from killed_saves import small
 from napari_omezarr.errors import (
     ConflictError,
     TargetClaimedError,
@@ -37,12 +37,6 @@ PLACES = ["folder", "zip", "bucket", "forgetful bucket"]
 def races():
     with Races() as races:
         yield races
-
-
-@pytest.fixture(scope="module")
-def killed_saves():
-    with KilledSaves() as saves:
-        yield saves
 
 
 @pytest.fixture(params=PLACES)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from interrupted_save import OPTIONS
-from killed_saves import ACTS, KilledSaves, small
+from killed_saves import ACTS, small
 from napari_omezarr import errors
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
@@ -40,12 +40,6 @@ POINTS = 4
 """How many points of a run are tried."""
 CHANGES = int(os.environ.get("OMEZARR_KILLS", "4"))
 """How many of an edit, and of an append."""
-
-
-@pytest.fixture(scope="module")
-def killed_saves():
-    with KilledSaves() as saves:
-        yield saves
 
 
 @pytest.fixture
@@ -104,6 +98,14 @@ def saved(place, values=NEW, **mode):
         return save(plan, target, SaveMode(**mode), executor)
     finally:
         executor.close()
+
+
+def saved_after_all(place, existing):
+    """Do what a person does after a save broke off: go on, or save anew."""
+    if target_of(place).unfinished():
+        saved(place, existing=existing, unfinished="resume")
+    elif not is_one_of(shown(place), NEW):
+        saved(place, existing=existing)
 
 
 def target_of(place):
@@ -199,10 +201,7 @@ def test_a_save_to_s3_that_is_cut_off_loses_nothing_and_resumes(prepared, proxy,
             saved(place, existing=existing)
         proxy.clear()
         assert is_one_of(shown(place), old, None, NEW), point
-        if target_of(place).unfinished():
-            saved(place, existing=existing, unfinished="resume")
-        elif not is_one_of(shown(place), NEW):
-            saved(place, existing=existing)
+        saved_after_all(place, existing)
         assert contents(place) == whole, point
 
 
@@ -221,10 +220,7 @@ def test_a_killed_save_to_s3_loses_nothing_and_resumes(
         proxy.clear()
         proxy.wait_until_idle()
         assert is_one_of(shown(place), old, None, NEW), point
-        if target_of(place).unfinished():
-            saved(place, existing=existing, unfinished="resume")
-        elif not is_one_of(shown(place), NEW):
-            saved(place, existing=existing)
+        saved_after_all(place, existing)
         assert contents(place) == whole, point
 
 

@@ -14,8 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from napari_omezarr.errors import LocationError, OMEZarrError, OptionError
-from napari_omezarr.location import Location
-from napari_omezarr.user_files import without_secrets
+from napari_omezarr.location import Location, without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

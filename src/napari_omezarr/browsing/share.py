@@ -16,6 +16,7 @@ from napari_omezarr.location import (
     NODE_DOCUMENTS,
     label_name,
     neuroglancer_link_state,
+    without_secrets,
 )
 from napari_omezarr.metadata import unit_size
 from napari_omezarr.store import (
@@ -28,7 +29,6 @@ from napari_omezarr.store import (
     failure_of,
     http,
 )
-from napari_omezarr.user_files import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

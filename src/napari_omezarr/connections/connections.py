@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from napari_omezarr.errors import LocationError
-from napari_omezarr.location import Location
+from napari_omezarr.location import Location, without_secrets
 from napari_omezarr.user_files import (
     Recents,
     configuration_folder,
     read_json,
-    without_secrets,
     write_json,
 )
 

@@ -66,11 +66,6 @@ def is_zarr_name(name: str) -> bool:
     return name.lower().endswith(_ZARR)
 
 
-def is_tiff_name(name: str) -> bool:
-    """Whether something is called as files are that tifffile reads."""
-    return name.lower().endswith(_TIFF)
-
-
 def is_known(name: str) -> bool:
     """Whether something is called as what is converted when a folder is named."""
     return is_zarr_name(name) or name.lower().endswith((*_TIFF, *_READERS, *_BIOIO))
@@ -96,7 +91,7 @@ def read_images(location: Location, choices: ReadChoices) -> list[Any]:
         It could not be read.
     """
     name = location.name
-    if is_tiff_name(name):
+    if name.lower().endswith(_TIFF):
         return images_of_tiff(
             location,
             axes=choices.axes,

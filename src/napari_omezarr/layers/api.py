@@ -13,11 +13,10 @@ from napari_omezarr.errors import (
     OptionError,
     UnsupportedDataError,
 )
-from napari_omezarr.location import Location
+from napari_omezarr.location import Location, without_secrets
 from napari_omezarr.metadata import normalized_unit
 from napari_omezarr.reading import ReadOptions, read_current
 from napari_omezarr.store import is_zarr, location_of
-from napari_omezarr.user_files import without_secrets
 
 from .options import image_layers, label_layer, viewable
 from .spec import with_contrast

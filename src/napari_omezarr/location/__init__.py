@@ -21,7 +21,7 @@ from .address import (
     is_below,
     label_name,
 )
-from .location import Location, object_location, parse_many
+from .location import Location, object_location, parse_many, without_secrets
 from .parse import addresses_in_link, neuroglancer_link_state
 
 __all__ = [
@@ -41,4 +41,5 @@ __all__ = [
     "neuroglancer_link_state",
     "object_location",
     "parse_many",
+    "without_secrets",
 ]

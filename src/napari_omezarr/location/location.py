@@ -407,11 +407,6 @@ class Location(Address):
         return REFERENCE in self.through
 
     @property
-    def public_userinfo(self) -> str:
-        """The part of the sign-in that is no secret: who signs in over SFTP."""
-        return public_userinfo(self)
-
-    @property
     def owners(self) -> tuple[Location, ...]:
         """The places that may have the array here as a level, nearest first.
 
@@ -518,6 +513,12 @@ def object_location(address: str) -> Location:
     """
     text = as_unicode(address)
     return _location(parse_scheme(text) if SCHEME.match(text) else parse_path(text))
+
+
+def without_secrets(location: Location) -> str:
+    """Give the address without query and sign-in; names of profile and user stay."""
+    userinfo = public_userinfo(location)
+    return str(replace(location, query="", userinfo=userinfo, notes=()))
 
 
 def _addresses(text: str | os.PathLike[str]) -> tuple[Address, ...]:

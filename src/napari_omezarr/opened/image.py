@@ -15,10 +15,10 @@ from napari_omezarr import region
 from napari_omezarr.doors import guarded
 from napari_omezarr.errors import OptionError, UnsupportedDataError
 from napari_omezarr.layers import feature_columns, source_of_features
+from napari_omezarr.location import without_secrets
 from napari_omezarr.pyramid import Cropped, FixedAxes, Level, Pyramid, to_dask
 from napari_omezarr.region import RegionPart, crop_affine
 from napari_omezarr.tables import stored_tables
-from napari_omezarr.user_files import without_secrets
 
 from .part import Part, part_of
 

@@ -130,11 +130,6 @@ def write(viewer: napari.viewer.Viewer, edited: Edited, *_: object) -> Task:
     )
 
 
-def last_written() -> tuple[Edited, Written] | None:
-    """Give what was last written back, and can be undone."""
-    return _last[-1] if _last else None
-
-
 def undo_last() -> Task | None:
     """Take back what was last written in this session."""
     if not _last:
@@ -390,7 +385,7 @@ class WriteBackPanel(QWidget):
         actions: dict[str, Callable[..., object]] = {}
         if at_full:
             actions["&Write back…"] = self.ask
-        done = last_written()
+        done = _last[-1] if _last else None
         if done is not None and done[0].layer is layer:
             text = f"{done[1].pixels:,} edited pixels of {layer.name} were written."
             actions["&Undo"] = partial(self._begin, "Taking them back…", undo, *done)

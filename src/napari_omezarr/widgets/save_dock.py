@@ -19,7 +19,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_omezarr.errors import OMEZarrError, RefusedChunksError, WriteCancelledError
-from napari_omezarr.user_files import Recents, without_secrets
+from napari_omezarr.location import without_secrets
+from napari_omezarr.user_files import Recents
 
 from .background_save import Saving, explained
 from .fields import Folded, show_focus, show_text
@@ -270,7 +271,8 @@ class SaveDock(QWidget):
         saving.progressed.connect(self.view.progress.show_progress)
         saving.ended.connect(self._end)
         self._saving = saving
-        self._remember(place)
+        folder = without_secrets(place.parent)
+        remember({**self.view.form.to_remember(), "folder": folder})
         self.view.set_busy(True)
 
     def cancel(self) -> None:
@@ -427,7 +429,3 @@ class SaveDock(QWidget):
         from .open import add_layers
 
         add_layers(self._viewer, outcome.result())
-
-    def _remember(self, place: Location) -> None:
-        folder = without_secrets(place.parent)
-        remember({**self.view.form.to_remember(), "folder": folder})

@@ -21,8 +21,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_omezarr.location import without_secrets
 from napari_omezarr.plain_text import plain
-from napari_omezarr.user_files import without_secrets
 
 from .fields import form_rows, heading, make_narrow, show_text
 from .open_dialog import AddressLine

@@ -15,7 +15,7 @@ from numcodecs import Blosc
 from napari_omezarr.claims import is_claimed, place_of
 from napari_omezarr.display.notifications import main_window
 from napari_omezarr.errors import LocationError
-from napari_omezarr.user_files import without_secrets
+from napari_omezarr.location import without_secrets
 
 from .preferences import PLUGIN
 

@@ -11,12 +11,11 @@ import numpy as np
 import zarr
 
 from napari_omezarr.errors import OMEZarrError, OptionError, UnsupportedDataError
-from napari_omezarr.location import Location
+from napari_omezarr.location import Location, without_secrets
 from napari_omezarr.metadata import Affine, Axis, Image, layer_affine, parse_document
 from napari_omezarr.pyramid import Pyramid
 from napari_omezarr.store import location_of
 from napari_omezarr.tables import UNREAD, feature_source
-from napari_omezarr.user_files import without_secrets
 
 from .annotations import known_of_labels, named_by_labels
 from .given import is_closed, opened

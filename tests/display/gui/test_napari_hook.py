@@ -11,7 +11,6 @@ import qtpy
 from napari.components import Dims
 from napari.layers import Image, Labels
 from napari.settings import get_plugin_settings, get_settings
-from napari.utils.notifications import notification_manager
 from npe2 import PluginManifest
 from qtpy.QtWidgets import QApplication
 
@@ -64,13 +63,6 @@ def sync_viewer(make_napari_viewer):
 @pytest.fixture
 def gate():
     return Gate()
-
-
-@pytest.fixture
-def told():
-    notification_manager.records.clear()
-    yield notification_manager.records
-    notification_manager.records.clear()
 
 
 def noise(*shape, dtype=np.uint16, high=1000):

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import zarr
 from napari.layers import Image, Labels
-from napari.utils.notifications import notification_manager
 
 from gui_steps import every_turn, until
 from napari_omezarr import Location, _hooks
@@ -48,13 +47,6 @@ def engine() -> Iterator[None]:
     use_engine(Engine(retry_policy=ChunkRetryPolicy(tries=2, first=0, longest=0.2)))
     yield
     use_engine(Engine())
-
-
-@pytest.fixture
-def told() -> Iterator[list[Any]]:
-    notification_manager.records.clear()
-    yield notification_manager.records
-    notification_manager.records.clear()
 
 
 def opened(server: FileServer, path: str, retry: RetryPolicy) -> ArrayPixels:

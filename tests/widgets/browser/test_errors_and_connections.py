@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-import qtpy
 from napari.components import ViewerModel
-from qtpy.QtCore import QMimeData, QObject, QPoint, QPointF, Qt, QUrl
-from qtpy.QtGui import QDragEnterEvent, QGuiApplication
+from qtpy.QtCore import QMimeData, QObject, QPoint, Qt, QUrl
+from qtpy.QtGui import QGuiApplication
 from qtpy.QtTest import QAbstractItemModelTester
 from qtpy.QtWidgets import (
     QAbstractButton,
@@ -26,7 +25,7 @@ from qtpy.QtWidgets import (
 )
 
 from browser_steps import go, quiet, row, rows, said, settled, shown_browser
-from gui_steps import dropped, until
+from gui_steps import drag_onto, until
 from napari_omezarr import errors
 from napari_omezarr.browsing import Entry, EntryKind
 from napari_omezarr.connections import (
@@ -382,17 +381,7 @@ def test_text_links_and_files_can_be_dropped(
         local = kind == "file"
         url = QUrl.fromLocalFile(str(tmp_path)) if local else QUrl(here)
         mime.setUrls([url])
-    enter = QDragEnterEvent(
-        QPointF(5, 5) if qtpy.PYSIDE6 else QPoint(5, 5),
-        Qt.DropAction.CopyAction,
-        mime,
-        Qt.MouseButton.LeftButton,
-        Qt.KeyboardModifier.NoModifier,
-    )
-    enter.ignore()
-    QApplication.sendEvent(browser, enter)
-    assert enter.isAccepted()
-    QApplication.sendEvent(browser, dropped(mime))
+    drag_onto(browser, mime)
     settled(qtbot, browser)
     assert rows(browser) == ["embryo.zarr"]
 

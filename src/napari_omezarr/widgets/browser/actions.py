@@ -26,9 +26,8 @@ from napari_omezarr.browsing import (
     web_address,
 )
 from napari_omezarr.errors import OptionError
-from napari_omezarr.location import Location
+from napari_omezarr.location import Location, without_secrets
 from napari_omezarr.store import presigned
-from napari_omezarr.user_files import without_secrets
 from napari_omezarr.widgets.preferences import keep_browser_preferences
 from napari_omezarr.widgets.qt_async import FutureWatcher, failure
 from napari_omezarr.widgets.region_box import unit_factors

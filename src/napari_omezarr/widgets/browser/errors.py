@@ -34,7 +34,7 @@ from napari_omezarr.errors import (
     WebPageError,
     WrongRegionError,
 )
-from napari_omezarr.user_files import without_secrets
+from napari_omezarr.location import without_secrets
 
 from .controls import copy_to_clipboard, plain_label
 

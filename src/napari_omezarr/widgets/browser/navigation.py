@@ -11,9 +11,9 @@ from napari_omezarr.browsing import Entry, EntryKind, start
 from napari_omezarr.claims import is_view_address
 from napari_omezarr.connections import Bookmark, ConnectionFile
 from napari_omezarr.errors import LocationError
-from napari_omezarr.location import Location, parse_many
+from napari_omezarr.location import Location, parse_many, without_secrets
 from napari_omezarr.store import open_buckets
-from napari_omezarr.user_files import Recents, without_secrets
+from napari_omezarr.user_files import Recents
 from napari_omezarr.widgets.qt_async import FutureWatcher, failure
 
 from .start_page import read_known_places, start_of

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QAbstractItemModel, QMimeData, QModelIndex, Qt, QUrl, Signal
 
 from napari_omezarr.browsing import Entry, EntryKind, Listing, Prober
+from napari_omezarr.location import without_secrets
 from napari_omezarr.plain_text import plain
-from napari_omezarr.user_files import without_secrets
 from napari_omezarr.widgets.qt_async import FutureWatcher, failure
 
 from .text import ROW_COLUMNS, accessible_text, permutation, tooltip
