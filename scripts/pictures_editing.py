@@ -20,6 +20,7 @@ from pictures import keep, until, wait
 
 import napari
 import numpy as np
+from qtpy.QtCore import Qt
 
 from napari_omezarr import patch
 from napari_omezarr.samples import write_cells
@@ -28,7 +29,8 @@ from napari_omezarr.samples import write_cells
 def main() -> None:
     """Paint into labels of a region, and ask what would be written; then write it.
 
-    Somebody else was faster, which is the second picture.
+    Somebody else was faster, which is the second picture; the third is of new labels
+    in the dock that saves.
     """
     # The dock says where it is: not in a folder that is called anew each time.
     folder = Path(tempfile.gettempdir()) / "data"
@@ -64,6 +66,32 @@ def main() -> None:
         wait(1)
         keep("conflict.png", viewer.screenshot(canvas_only=False, flash=False))
         viewer.close()
+        keep("add-labels.png", adding_labels(place))
+
+
+def adding_labels(place: Path) -> np.ndarray:
+    """Draw labels over an image that is open, and give its address in the save dock."""
+    viewer = napari.Viewer(show=False)
+    viewer.window.resize(1250, 820)
+    viewer.show()
+    viewer.open(str(place), plugin="napari-omezarr")
+    until(lambda: len(viewer.layers) == 3)
+    drawn = np.zeros((8, 256, 256), np.uint8)
+    drawn[:, 60:150, 40:130], drawn[:, 120:220, 140:230] = 1, 2
+    nuclei = viewer.layers["nuclei"]
+    viewer.add_labels(drawn, name="regions", scale=nuclei.scale, units=nuclei.units)
+    _, dock = viewer.window.add_plugin_dock_widget(
+        "napari-omezarr", "Save as OME-Zarr…"
+    )
+    rows = dock.view.layers
+    for row in range(1, rows.count()):  # all but the uppermost
+        rows.item(row).setCheckState(Qt.CheckState.Unchecked)
+    dock.view.target.line.set_address(str(place))
+    until(lambda: "Adding the labels" in dock.view.target.state.text())
+    wait(1)
+    picture = viewer.screenshot(canvas_only=False, flash=False)
+    viewer.close()
+    return picture
 
 
 def press(panel: Any, name: str) -> None:

@@ -66,6 +66,11 @@ def bytes_text(count: float) -> str:
     return f"{count:,.3g} TB"
 
 
+def counted(number: int, word: str) -> str:
+    """Say a number of things: ``1 field``, ``1,204 fields``."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
 def lengths_text(lengths: Sequence[float], units: Sequence[Any]) -> str:
     """Say lengths along axes, with a pint unit for each; equal units come together."""
     groups: list[tuple[str, list[str]]] = []

@@ -66,7 +66,7 @@ def test_a_folder_is_mirrored_by_what_differs(source, tmp_path):
     assert (plan["copied"], plan["overwritten"], plan["deleted"]) == (2, 1, 1)
     assert contents(target) != contents(source)
     text = run("mirror", source, target, code=130)
-    assert "1 are overwritten" in text
+    assert "1 overwritten" in text
     run("mirror", source, target, "--yes", "--verify")
     assert set(contents(target)) - set(contents(source))
     run("mirror", source, target, "--yes", "--delete")

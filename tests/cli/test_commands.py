@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -224,6 +225,22 @@ def test_files_of_others_are_added_and_appended(tmp_path):
     answer = CliRunner().invoke(main, ["append", str(film / "x.tif"), str(film)])
     assert answer.exit_code == 3
     assert "no file" in answer.stderr
+
+
+def test_an_error_says_with_which_option_its_action_is_chosen(tmp_path):
+    file = tmp_path / "x.tif"
+    tifffile.imwrite(file, np.ones((2, 32, 32), "u1"))
+    place = tmp_path / "film.ome.zarr"
+    run("convert", file, place, "--axes", "tyx")
+    answer = CliRunner().invoke(main, ["convert", str(file), str(place)])
+    assert "--existing replace or --existing beside" in answer.output
+    half = tmp_path / "half.ome.zarr"
+    stopped = threading.Event()
+    stopped.set()
+    with pytest.raises(errors.WriteCancelledError):
+        write_image(np.zeros((9, 9), "u1"), half, "yx", cancel=stopped)
+    answer = CliRunner().invoke(main, ["convert", str(file), str(half)])
+    assert "--unfinished resume or --unfinished remove" in answer.output
 
 
 def test_an_image_is_appended_and_calibrated(tmp_path):

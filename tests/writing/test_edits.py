@@ -293,6 +293,34 @@ def test_rendering_keeps_what_the_document_says_beyond_us(tmp_path):
     assert attributes["lab"] == "ours"
 
 
+@pytest.mark.parametrize("names", [None, ["DAPI", "GFP"]])
+def test_names_that_nobody_changed_are_not_made_longer(names, tmp_path):
+    """The image's name before a channel's is for the list of layers alone."""
+    place = tmp_path / "cells.ome.zarr"
+    limits = [(0, 9)] * 2
+    pixels = np.zeros((2, 32, 32), "u1")
+    write_image(pixels, place, "cyx", channels=names, contrast_limits=limits)
+    file = place / "zarr.json"
+    document = json.loads(file.read_text())
+    channels = document["attributes"]["ome"]["omero"]["channels"]
+    for channel in channels:
+        channel.pop("label") if names is None else None
+    file.write_text(json.dumps(document))
+    before = [options["name"] for _, options, _ in read_layers(place)]
+    looks = read_layers(place)
+    for _, options, _ in looks:
+        options |= {"colormap": "red", "gamma": 2.0, "name": f"{options['name']} [1]"}
+    looks[1][1]["name"] = "mine"
+    update_rendering(looks)
+    document = json.loads(file.read_text())
+    channels = document["attributes"]["ome"]["omero"]["channels"]
+    first = "DAPI" if names else None
+    assert [channel.get("label") for channel in channels] == [first, "mine"]
+    found = [options for _, options, _ in read_layers(place)]
+    assert [options["name"] for options in found] == [before[0], "mine"]
+    assert [(o["colormap"], o["gamma"]) for o in found] == [("red", 2.0)] * 2
+
+
 def test_rendering_in_a_collection_reaches_its_consolidated_metadata(tmp_path):
     layers = [
         (np.zeros((8, 9), np.uint8), {"name": "a", "contrast_limits": (0, 1)}, "image"),

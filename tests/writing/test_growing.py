@@ -20,6 +20,7 @@ from napari_omezarr.errors import (
     WriteCancelledError,
 )
 from napari_omezarr.layers import read_layers
+from napari_omezarr.reading import read
 from napari_omezarr.writing import (
     add_labels,
     append,
@@ -110,6 +111,26 @@ def test_channels_come_behind_with_their_looks(version, tmp_path):
     np.testing.assert_array_equal(np.asarray(found[2][0][0]), more[:, 0])
     low, high = found[2][1]["contrast_limits"]
     assert 0 <= low < high <= 1000
+
+
+def test_channels_look_as_the_image_that_is_appended_says(tmp_path):
+    place, more = tmp_path / "a.zarr", tmp_path / "more.zarr"
+    write_image(FILM[:, :1], place, AXES, channels=["DAPI"], **CUT)
+    limits = [(100, 900), (200, 800)]
+    looks = {"channels": ["RFP", "Cy5"], "colors": ["FF0000", "FFFF00"]}
+    write_image(FILM[:, :2], more, AXES, **looks, contrast_limits=limits, **CUT)
+    append(place, read(more), "c")
+    append(place, read_layers(more)[1], "c", channels=["dye"])
+    write_image(FILM[:, :2], tmp_path / "plain.zarr", AXES, **CUT)
+    append(place, read(tmp_path / "plain.zarr"), "c", colors=["00FF00", "0000FF"])
+    found = [options for _, options, _ in read_layers(place)]
+    assert [(options["name"], options["colormap"]) for options in found] == [
+        ("DAPI", "gray"), ("RFP", "red"), ("Cy5", "yellow"), ("dye", "yellow"),
+        ("a channel 4", "green"), ("a channel 5", "blue"),
+    ]  # fmt: skip
+    assert [tuple(options["contrast_limits"]) for options in found[1:4]] == [
+        *limits, limits[1],
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("lacking", [(0,), (1,), (0, 1), ()])

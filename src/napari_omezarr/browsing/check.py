@@ -26,6 +26,7 @@ from napari_omezarr.errors import (
     UnsupportedDataError,
 )
 from napari_omezarr.metadata import parse_document
+from napari_omezarr.plain_text import counted
 from napari_omezarr.pyramid import chunk_box, chunk_counts
 from napari_omezarr.reading import (
     GroupNode,
@@ -43,7 +44,7 @@ from napari_omezarr.store import (
 )
 
 from .details import array_of
-from .entries import CHILD_KEYS, counted, probe_keys
+from .entries import CHILD_KEYS, probe_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,6 +13,7 @@ from napari_omezarr.doors import guarded
 from napari_omezarr.errors import OMEZarrError, OptionError, UnsupportedDataError
 from napari_omezarr.location import DOCUMENTS
 from napari_omezarr.metadata import Labels, is_usable_path, parse_document
+from napari_omezarr.plain_text import counted
 from napari_omezarr.pyramid import ArrayPixels, chunk_box, chunk_counts, mosaic_of
 from napari_omezarr.reading import (
     GroupNode,
@@ -29,7 +30,6 @@ from .entries import (
     CHILD_KEYS,
     Entry,
     EntryKind,
-    counted,
     json_object,
     probe_keys,
     recognise,

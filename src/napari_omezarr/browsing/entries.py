@@ -18,6 +18,7 @@ from napari_omezarr.metadata import (
     load_json,
     parse_document,
 )
+from napari_omezarr.plain_text import counted
 from napari_omezarr.reading import (
     ArrayNode,
     GroupNode,
@@ -288,11 +289,6 @@ def _plate_text(plate: Plate) -> str:
     fields = plate.field_count
     size = f"{len(plate.rows)}{TIMES}{len(plate.columns)}"
     return f"{size}, {counted(fields, 'field')}" if fields else size
-
-
-def counted(number: int, word: str) -> str:
-    """Say a number of things: ``1 field``, ``2 fields``."""
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def _shape(document: Any) -> tuple[int, ...]:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from napari_omezarr.plain_text import counted
+
 from .options import (
     PLACE,
     counting,
@@ -135,7 +137,8 @@ def _pack(
         facts = {"objects": packed.objects, "bytes": packed.bytes}
         print_json({"address": packed.address} | facts)
         return
-    echo(f"{packed.address}: {packed.objects} objects, {packed.bytes} bytes.")
+    objects = counted(packed.objects, "object")
+    echo(f"{packed.address}: {objects}, {packed.bytes:,} bytes.")
 
 
 # Whether they are whole, and their end: doctor, remove.
@@ -219,21 +222,21 @@ def remove(
     """Remove a store, or labels of an image, after it was counted and asked."""
     from napari_omezarr.errors import OptionError
     from napari_omezarr.upkeep import plan_removal
-    from napari_omezarr.upkeep import remove as remove_counted
+    from napari_omezarr.upkeep import remove as remove_those
 
     place = location_of(address, **reached)
     removal = plan_removal(place)
-    counted = f"{removal.found.objects:,} objects, {removal.found.size:,} bytes"
+    found = f"{counted(removal.found.objects, 'object')}, {removal.found.size:,} bytes"
     if not removal.is_zarr and not whatever:
-        sentence = f"{place.display} is no zarr ({counted})."
+        sentence = f"{place.display} is no zarr ({found})."
         raise OptionError(sentence, action="Say --any to remove it all the same.")
     if as_json and not yes:
-        sentence = f"{place.display} ({counted}) is not removed unasked."
+        sentence = f"{place.display} ({found}) is not removed unasked."
         raise OptionError(sentence, action="Say --yes, too.", url=place.display)
     if not yes:
-        click.confirm(f"Remove {place.display} ({counted})?", abort=True, err=True)
-    remove_counted(removal)
+        click.confirm(f"Remove {place.display} ({found})?", abort=True, err=True)
+    remove_those(removal)
     if as_json:
         print_json({"address": place.display} | plain(removal.found))
         return
-    echo(f"{place.display}: {counted} are removed.")
+    echo(f"{place.display}: removed, {found}.")

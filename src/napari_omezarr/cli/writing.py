@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from napari_omezarr.plain_text import counted
+
 from .options import (
     PLACE,
     by_axis,
@@ -84,9 +86,19 @@ def _images_at(place: Location) -> Iterator[list[Any]]:
 @click.argument("source", type=PLACE)
 @click.argument("image", type=PLACE)
 @click.option("--axis", default="t", show_default=True, help="Along which axis.")
+@click.option(
+    "--channels", metavar="NAME,...", help="Of new channels; SOURCE's if absent."
+)
 @json_option
 @place_options
-def append(source: str, image: str, axis: str, as_json: bool, **reached: Any) -> None:
+def append(
+    source: str,
+    image: str,
+    axis: str,
+    channels: str | None,
+    as_json: bool,
+    **reached: Any,
+) -> None:
     """Append the image at SOURCE to the one at IMAGE, along an axis but space.
 
     SOURCE is an OME-Zarr, or a TIFF or another file that convert reads.
@@ -98,7 +110,8 @@ def append(source: str, image: str, axis: str, as_json: bool, **reached: Any) ->
 
     here, there = location_of(source, **reached), location_of(image, **reached)
     with _images_at(here) as images, saving(f"Appending {here.name}") as running:
-        done = grow(there, images[0], axis, **running)
+        names = [name.strip() for name in channels.split(",")] if channels else None
+        done = grow(there, images[0], axis, channels=names, **running)
     sentence = f"{there.display}: {here.display} appended along {axis}."
     print_done(sentence, done, as_json=as_json)
 
@@ -267,8 +280,9 @@ def copy(source: str, target: str, verify: bool, as_json: bool, **reached: Any) 
         facts = {"objects": done.objects, "bytes": done.bytes, "before": done.resumed}
         print_json({"address": done.target.display} | facts)
         return
-    before = f", {done.resumed} were there before" if done.resumed else ""
-    echo(f"{done.target.display}: {done.objects} objects, {done.bytes} bytes{before}.")
+    before = f", {done.resumed:,} there before" if done.resumed else ""
+    objects = counted(done.objects, "object")
+    echo(f"{done.target.display}: {objects}, {done.bytes:,} bytes{before}.")
 
 
 @click.command()
@@ -316,13 +330,13 @@ def mirror(
 def _planned(plan: MirrorPlan, extra: int) -> str:
     new = len(plan.items) - len(plan.changed)
     parts = [
-        f"{new} objects are new",
-        f"{len(plan.changed)} are overwritten",
-        f"{extra} are deleted",
-        f"{plan.same} are equal",
+        f"{counted(new, 'object')} new",
+        f"{len(plan.changed):,} overwritten",
+        f"{extra:,} deleted",
+        f"{plan.same:,} equal",
     ]
     left = len(plan.extra) - extra
-    parts += [f"{left} are at the target only"] if left else []
+    parts += [f"{left:,} at the target only"] if left else []
     return f"{', '.join(parts)}."
 
 

@@ -377,9 +377,13 @@ def _saved_channel(pyramid: Pyramid, number: int) -> dict[str, Any]:
     if not isinstance(entries, list) or len(entries) != len(pyramid.channels):
         return {}
     entry, channel = entries[number], pyramid.channels[number]
-    if not isinstance(entry, Mapping) or entry.get("label") != channel.name:
+    if not isinstance(entry, Mapping):
         return {}
-    options = {"name": channel.name, **_valid(entry)}
+    named = "label" in entry
+    if named and entry["label"] != channel.name:
+        return {}
+    options = {"name": channel.name} if named else {}
+    options |= _valid(entry)
     same_color = entry.get("color") == channel.color.upper()
     if same_color and _is_colormap(entry.get("colormap")):
         options["colormap"] = entry["colormap"]

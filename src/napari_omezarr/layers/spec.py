@@ -76,9 +76,11 @@ class LayerSpec:
             options["name"] = _shown(options["name"], changed)
         if "features" in options:
             options["features"] = plain_columns(options["features"], changed)
-        if changed and "omezarr" in options.get("metadata", {}):
-            record = options["metadata"]["omezarr"]
-            record = {**record, "verbatim": {**record.get("verbatim", {}), **changed}}
+        if "omezarr" in options.get("metadata", {}):
+            record = dict(options["metadata"]["omezarr"])
+            record["layer_name"] = options.get("name")
+            if changed:
+                record["verbatim"] = {**record.get("verbatim", {}), **changed}
             options["metadata"] = {**options["metadata"], "omezarr": record}
         object.__setattr__(self, "options", options)
 

@@ -20,6 +20,7 @@ from napari_omezarr.errors import (
 )
 from napari_omezarr.location import ZARR_JSON
 from napari_omezarr.metadata import Axis, Image, parse_document
+from napari_omezarr.plain_text import counted
 from napari_omezarr.reading import join_path
 from napari_omezarr.store import refuse_presumed
 from napari_omezarr.writing import (
@@ -215,7 +216,7 @@ def _begun(
     found = None if goes_on else place.occupied()
     if found is not None:
         raise TargetExistsError(
-            f"{place.address} exists already ({found.objects:,} objects).",
+            f"{place.address} exists already ({counted(found.objects, 'object')}).",
             action="Choose another name.",
             url=place.address,
         )

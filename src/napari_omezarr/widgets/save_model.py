@@ -9,7 +9,7 @@ from enum import Enum, unique
 from typing import TYPE_CHECKING, Any
 
 from napari_omezarr.errors import OptionError
-from napari_omezarr.plain_text import bytes_text, narrow_shape_text
+from napari_omezarr.plain_text import bytes_text, counted, narrow_shape_text
 from napari_omezarr.user_files import configuration_folder, read_json, write_json
 
 if TYPE_CHECKING:
@@ -227,8 +227,7 @@ def roles(plan: Plan) -> dict[str, str]:
 
 def stored_text(stored: StoredSize) -> str:
     """Say what lies somewhere: ``120 objects, 2.1 GB``."""
-    plural = "" if stored.objects == 1 else "s"
-    return f"{stored.objects:,} object{plural}, {bytes_text(stored.size)}"
+    return f"{counted(stored.objects, 'object')}, {bytes_text(stored.size)}"
 
 
 def progress_text(now: Progress, first: Progress, seconds: float) -> str:

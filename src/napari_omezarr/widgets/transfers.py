@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
 from superqt import QElidingLabel
 
 from napari_omezarr.browsing import Copied, CopyProgress, copy_store, start
-from napari_omezarr.plain_text import bytes_text, plain
+from napari_omezarr.plain_text import bytes_text, counted, plain
 
 from .background_save import under_way
 from .qt_async import FutureWatcher, Latest, app_events, failure
@@ -231,7 +231,7 @@ def transfers() -> Transfers:
 
 def progress_text(progress: CopyProgress, seconds: float) -> str:
     """Say how far a copy is, and how fast; a total of no bytes is not known."""
-    objects = f"{progress.objects:,} of {progress.all_objects:,} objects"
+    objects = f"{progress.objects:,} of {counted(progress.all_objects, 'object')}"
     done = bytes_text(progress.bytes)
     if progress.all_bytes:
         done = f"{done} of {bytes_text(progress.all_bytes)}"
@@ -241,8 +241,8 @@ def progress_text(progress: CopyProgress, seconds: float) -> str:
 
 def copied_text(copied: Copied) -> str:
     """Say what a copy has done."""
-    text = f"Copied {copied.objects:,} objects, {bytes_text(copied.bytes)}"
-    before = f"; {copied.resumed:,} were there from before" if copied.resumed else ""
+    text = f"Copied {counted(copied.objects, 'object')}, {bytes_text(copied.bytes)}"
+    before = f"; {copied.resumed:,} there from before" if copied.resumed else ""
     return f"{text}, to {copied.target.display}{before}."
 
 

@@ -15,7 +15,7 @@ from napari_omezarr.pyramid import whole_box
 from .cluster import make_executor
 from .engine import Running
 from .existing import Calibration, calibrate_image, open_existing, update_image
-from .from_arrays import Channels, one_of, source_of
+from .from_arrays import Channels, displays_of, one_of, source_of
 from .from_layers import (
     describe,
     is_array,
@@ -453,7 +453,8 @@ def append(  # noqa: PLR0913 - one verb, all its choices by name
     axis : str, optional
         The name of the axis.
     channels, colors, contrast_limits : optional
-        Of new channels, as for `write_image`; for ``axis="c"`` only.
+        Of new channels, as for `write_image`; for ``axis="c"`` only. None: as the
+        image that is appended says.
     method : {"mean", "nearest", "max", "mode"} or None, optional
         How coarser pixels are made; as for `patch`.
     progress : callable or None, optional
@@ -494,8 +495,9 @@ def append(  # noqa: PLR0913 - one verb, all its choices by name
     image = open_existing(hierarchy)
     method = method or _method(image)
     with understood():
-        source = source_of(values)
-    growth = Growth(source, axis, method, known, progress, cancel)
+        given = one_of(values)
+        source, shown = source_of(given), displays_of(given)
+    growth = Growth(source, axis, method, known, shown, progress, cancel)
     return grow(hierarchy, growth, _above(place))
 
 

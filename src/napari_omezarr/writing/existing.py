@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 
     from .from_arrays import ByAxis, UnitsByAxis
     from .hierarchy import Hierarchy
-    from .image_spec import ChannelDisplay, ImageSpec
+    from .image_spec import ImageSpec
 
     DocumentEdit = Callable[[dict[str, Any] | None], dict[str, Any] | None]
 
@@ -477,28 +477,36 @@ def _update_channel(group: GroupDocument, spec: ImageSpec) -> None:
     while len(channels) <= index:
         channels.append({})
     before = channels[index] if isinstance(channels[index], Mapping) else {}
-    channels[index] = {**before, **channel_document(display)}
+    entry = channel_document(display)
+    if keeps_name := spec.origin is not None and spec.origin.keeps_name:
+        # Of the layer's name the image's may be a part, or all.
+        del entry["label"]
+    channels[index] = {**before, **entry}
     if any("window" not in channel for channel in channels):
         raise OptionError(
             "The image says nothing of its other channels, and all are needed.",
             action="Update all channels together.",
         )
     omero["rdefs"] = rdefs_document(omero.get("rdefs") or {}, spec.planes)
-    _update_state(group, display, index, len(channels))
+    said = {"color": display.color, **display.state}
+    if not keeps_name:
+        said["label"] = display.name
+    _update_state(group, said, index, len(channels))
 
 
 def _update_state(
-    group: GroupDocument, display: ChannelDisplay, index: int, count: int
+    group: GroupDocument, said: Mapping[str, Any], index: int, count: int
 ) -> None:
     """Write what only napari knows of a channel; entries go by their position."""
     state = _state(group)
     held = state.get("channels")
     entries = list(held) if isinstance(held, list) and len(held) == count else []
-    if not entries and not display.state:
+    if not entries and not said.keys() - {"label", "color"}:
         return
     while len(entries) < count:
         entries.append({})
-    entries[index] = {"label": display.name, "color": display.color, **display.state}
+    entry = entries[index] if isinstance(entries[index], Mapping) else {}
+    entries[index] = {k: entry[k] for k in ("label",) if k in entry} | dict(said)
     group.attributes[NAPARI] = {**state, "channels": entries}
 
 
@@ -517,6 +525,10 @@ def _update_labels(group: GroupDocument, spec: ImageSpec, address: str) -> None:
     block = image_label_document(spec.label, version, previous, of_image=inside)
     group.block["image-label"] = block
     others = {key: value for key, value in _state(group).items() if key != "labels"}
+    if spec.origin is not None and spec.origin.keeps_name:
+        named = _state(group).get("labels")
+        named = named.get("name") if isinstance(named, Mapping) else None
+        spec = replace(spec, name=named or address.rpartition("/")[2])
     state = {**others, **napari_document(spec, address)}
     if state:
         group.attributes[NAPARI] = state

@@ -245,6 +245,12 @@ def source_of(given: Any) -> PixelSource:
         return as_source(_finest_of(found))
 
 
+def displays_of(given: Any) -> tuple[ChannelDisplay, ...]:
+    """Say how the channels of an image are shown; of pixels alone nobody knows."""
+    found = one_of(given)
+    return describe(found).displays if _is_layer(found) else ()
+
+
 def _known(array: Any) -> ImageSpec | None:
     """Describe what is more than an array: one image with its metadata."""
     if not _is_layer(array):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePath
@@ -61,6 +62,7 @@ _LABEL_STATE: dict[str, Any] = {
 }
 _RGB = ("FF0000", "00FF00", "0000FF", "FFFFFF")
 _RGB_NAMES = ("red", "green", "blue", "alpha")
+_NUMBER = re.compile(r"( \[\d+\])?")
 SAVED = ("image", "labels")
 """The layer types that OME-Zarr has a place for."""
 
@@ -71,7 +73,12 @@ def layer_origin(options: Mapping[str, Any]) -> Origin | None:
     """Give the image that a layer was read from, as its metadata say; else None."""
     metadata = options.get("metadata")
     record = metadata.get("omezarr") if isinstance(metadata, Mapping) else None
-    return read_origin(record) if isinstance(record, Mapping) else None
+    if not isinstance(record, Mapping):
+        return None
+    name, usual = str(options.get("name")), str(record.get("layer_name"))
+    # napari puts a number behind the name of a second layer that is called the same.
+    same = name.startswith(usual) and _NUMBER.fullmatch(name.removeprefix(usual))
+    return replace(read_origin(record), keeps_name=bool(same))
 
 
 def read_origin(record: Mapping[str, Any]) -> Origin:
@@ -138,8 +145,8 @@ def left_as_they_are(layer: Any) -> Iterator[str]:
     moved = list(_moved(options))
     if moved:
         yield (
-            f"The {' and the '.join(moved)} of {name} stay as they are in its image: "
-            "calibrate changes them."
+            f"Calibrate is for this of {name}, which its image keeps as it was: "
+            f"{', '.join(moved)}."
         )
 
 

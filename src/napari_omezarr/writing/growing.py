@@ -74,6 +74,8 @@ class Growth:
     axis: str
     method: Method
     channels: Channels = field(default_factory=Channels)
+    shown: tuple[ChannelDisplay, ...] = ()
+    """How the source says that its channels are shown, if it does."""
     progress: Callable[[Progress], None] | None = None
     cancel: Event | None = None
 
@@ -138,10 +140,25 @@ class _Growing:
                     f"{self.growth.axis} is no axis of channels, which have names."
                 )
             return ()
-        if channels.names is None:
-            names = [f"channel {number}" for number in range(self.old, self.new)]
-            channels = replace(channels, names=names)
-        return channel_displays(channels, self.new - self.old, "")
+        names = [f"channel {number}" for number in range(self.old, self.new)]
+        made = channel_displays(
+            channels if channels.names else replace(channels, names=names),
+            self.new - self.old,
+            "",
+        )
+        if len(self.growth.shown) != len(made):
+            return made
+        pairs = zip(made, self.growth.shown, strict=True)
+        return tuple(
+            replace(
+                known,
+                name=usual.name if channels.names or _is_number(known) else known.name,
+                color=usual.color if channels.colors else known.color,
+                limits=usual.limits or known.limits,
+                span=None if usual.limits else known.span,
+            )
+            for usual, known in pairs
+        )
 
     def before(self) -> _Growing | None:
         """Give the same as it was before, if all its pixels are there by now."""
@@ -305,7 +322,7 @@ class _Growing:
             values = values[np.isfinite(values)]
             low, high = float(values.min(initial=0)), float(values.max(initial=0))
             limits = display.limits or (low, high if high > low else low + 1)
-            span = whole_range(pixels.dtype, limits)
+            span = display.span or whole_range(pixels.dtype, limits)
             limited.append(replace(display, limits=limits, span=span))
         return limited
 
@@ -321,7 +338,9 @@ class _Growing:
         channels = omero.get("channels") if isinstance(omero, Mapping) else None
         if not isinstance(channels, list) or len(channels) != self.old:
             return None
-        channels += [channel_document(display) for display in displays]
+        channels += [
+            {**display.original, **channel_document(display)} for display in displays
+        ]
         attributes = document or {}
         if zarr_format == 3:
             attributes = attributes.setdefault("attributes", {})
@@ -329,7 +348,8 @@ class _Growing:
         states = held.get("channels") if isinstance(held, Mapping) else None
         if isinstance(states, list) and len(states) == self.old:
             states += [
-                {"label": display.name, "color": display.color} for display in displays
+                {"label": display.name, "color": display.color, **display.state}
+                for display in displays
             ]
         return document
 
@@ -352,6 +372,11 @@ class _Deposit(Change):
         whole = self._stored.decode(found)
         whole[slices_within(self._box, self._stored.unit)] = self._values
         return self._stored.encode(whole)
+
+
+def _is_number(display: ChannelDisplay) -> bool:
+    """Whether a channel has no name but its number, which is another one here."""
+    return display.name.removeprefix("channel ").isdecimal()
 
 
 def _axis(image: ExistingImage, name: str) -> int:

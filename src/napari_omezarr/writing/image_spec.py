@@ -107,6 +107,7 @@ class Origin:
     ``place`` is the address with the name of a connection, if it has one;
     ``attributes`` are the group's metadata, ``extras`` those that are none of
     OME-Zarr's, ``axes`` are by name, and ``name`` (may be empty) is the multiscale's.
+    ``keeps_name``: nobody has called the layer otherwise since.
     """
 
     address: str
@@ -116,6 +117,7 @@ class Origin:
     axes: Mapping[str, Axis] = field(default_factory=dict)
     name: str = ""
     place: str = ""
+    keeps_name: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from zarr.buffer import default_buffer_prototype
 from zarr.storage import MemoryStore, StorePath
 
 from napari_omezarr.errors import ConflictError, OptionError
+from napari_omezarr.plain_text import counted
 from napari_omezarr.pyramid import (
     ArrayPixels,
     chunk_box,
@@ -90,11 +91,11 @@ class PatchConflictError(ConflictError):
         names = [axis.name for axis in image.multiscale.axes]
         shown = "; ".join(box_text(names, box) for box in self.boxes[:_SHOWN])
         more = len(self.boxes) - _SHOWN
-        several = "s" if more > 1 else ""
-        rest = f"; and in {more:,} more chunk{several}" if more > 0 else ""
+        rest = f"; and in {counted(more, 'more chunk')}" if more > 0 else ""
+        have = "has" if self.pixels == 1 else "have"
         super().__init__(
-            f"{self.pixels:,} edited pixels of {address} have been changed by somebody "
-            f"else, at {shown}{rest}{_world_text(image, self.boxes[0])}.",
+            f"{counted(self.pixels, 'edited pixel')} of {address} {have} been changed "
+            f"by somebody else, at {shown}{rest}{_world_text(image, self.boxes[0])}.",
             action="Load the region again and repeat the edit, or save it as labels or "
             "an image of another name.",
             url=address,
@@ -152,17 +153,11 @@ class PatchPlan:
     def summary(self) -> str:
         """Say it in one line, for a person."""
         finest, *coarser = self.objects
-        text = f"{self.pixels:,} edited pixel{_s(self.pixels)} in {finest:,} chunk"
-        text += _s(finest)
+        text = f"{counted(self.pixels, 'edited pixel')} in {counted(finest, 'chunk')}"
         if coarser:
-            count = sum(coarser)
-            text += f", and {count:,} chunk{_s(count)} of {len(coarser)} coarser level"
-            text += _s(len(coarser))
+            levels = counted(len(coarser), "coarser level")
+            text += f", and {counted(sum(coarser), 'chunk')} of {levels}"
         return text
-
-
-def _s(count: int) -> str:
-    return "" if count == 1 else "s"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from napari_omezarr.errors import LossError, OptionError
 from napari_omezarr.metadata import Affine, normalized_unit
+from napari_omezarr.plain_text import counted
 from napari_omezarr.pyramid import Pyramid
 from napari_omezarr.tables import GROUP, TABLE_RECORD, Table
 
@@ -211,9 +212,9 @@ class Plan:
         rest = self.objects - sum(self.objects_by_level)
         others = f"{rest:,} of metadata{' and tables' if self.tables else ''}"
         split = f" ({counts} by level and {others})" if levels > 1 else ""
-        kinds = [f"{self.objects:,} objects{split}"]
+        kinds = [f"{counted(self.objects, 'object')}{split}"]
         kinds.append(f"about {_size(self.estimated_bytes)}")
-        kinds.append(f"{levels} level{'s' if levels > 1 else ''}")
+        kinds.append(counted(levels, "level"))
         return ", ".join(kinds)
 
     def all_blocks(self) -> Iterator[tuple[Key, ImagePlan, WritePass, Bounds]]:

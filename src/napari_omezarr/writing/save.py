@@ -21,6 +21,7 @@ from napari_omezarr.errors import (
     UnfinishedWriteError,
     VerificationError,
 )
+from napari_omezarr.plain_text import counted
 from napari_omezarr.pyramid import coarser_box
 from napari_omezarr.store import refuse_presumed
 
@@ -377,7 +378,7 @@ def _replaceable(target: Target, mode: SaveMode) -> StoredSize | None:
     found = target.occupied()
     if found is not None and mode.existing != "replace":
         raise TargetExistsError(
-            f"{target.address} exists already ({found.objects:,} objects).",
+            f"{target.address} exists already ({counted(found.objects, 'object')}).",
             action="Choose another name, or replace it.",
             url=target.address,
         )

@@ -540,7 +540,7 @@ def test_words_of_a_copy(tmp_path: Path) -> None:
     assert known == "2 of 10 objects, 1 MB of 4 MB, 500 kB/s"
     assert progress_text(CopyProgress(2, 10, 5000, 0), 0.0) == "2 of 10 objects, 5 kB"
     done = Copied(Location.parse(str(tmp_path)), 3, 1000, 7)
-    assert copied_text(done).endswith(f"to {tmp_path}; 7 were there from before.")
+    assert copied_text(done).endswith(f"to {tmp_path}; 7 there from before.")
 
 
 @pytest.mark.parametrize("folders", [True, False])
