@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from child_process import child_process
-from napari_omezarr import errors
+from napari_omezarr import errors, plan_write, write_image
 from napari_omezarr.browsing import copy_store, start
 from napari_omezarr.location import Location
 from napari_omezarr.store import presigned, run
@@ -239,6 +239,29 @@ def test_what_is_no_image_is_not_copied_from_where_nothing_is_listed(
     where = Location.parse(f"{http_server.url}/x.zarr")
     with pytest.raises(errors.ListingDeniedError):
         copied(where, tmp_path / "copy.zarr")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such names there")
+@pytest.mark.parametrize("odd", ["a\\b", "a\tb", "a\x7f"])
+def test_names_that_services_take_for_others_do_not_go_up(tmp_path, proxy, owner, odd):
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / odd).touch()
+    bucket = Location.parse("s3://private/names", endpoint=proxy.url)
+    proxy.clear()
+    for source, target in (("x", bucket / "x"), ("x", bucket / odd)):
+        with pytest.raises(errors.OMEZarrError, match="services take for") as raised:
+            copied(Location.parse(tmp_path / source), target)
+        assert raised.value.action
+    for write in (write_image, plan_one):
+        with pytest.raises(errors.OptionError, match="services take for"):
+            write(pixels((8, 8)), bucket / f"{odd}.ome.zarr", axes="yx")
+    assert not [one for one in proxy.requests if one.method != "GET"]
+    copied(Location.parse(tmp_path / "x"), tmp_path / "y")
+    assert [file.name for file in (tmp_path / "y").iterdir()] == [odd]
+
+
+def plan_one(image, address, axes):
+    return plan_write([(image, {"metadata": {}}, "image")], address)
 
 
 def test_a_place_is_not_copied_into_itself(image):

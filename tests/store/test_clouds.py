@@ -69,6 +69,13 @@ def test_an_image_is_one_row_of_its_bucket(cloud):
     assert [entry.name for entry in page.entries] == ["one.zarr"]
 
 
+def test_what_is_listed_is_what_is_there_now(cloud):
+    for count in (1, 2):
+        write_image(PIXELS[0], f"{cloud}/now/{count}.zarr", axes="zyx")
+        page = Listing(Location.parse(f"{cloud}/now")).more().result(30)
+        assert len(page.entries) == count
+
+
 def test_nothing_there_is_no_refusal(cloud):
     with pytest.raises(NodeNotFoundError):
         read_layers(f"{cloud}/nothing.zarr")

@@ -12,6 +12,7 @@ import fsspec
 import numpy as np
 import pytest
 import zarr
+from fsspec.implementations.memory import MemoryFileSystem
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
 
 from napari_omezarr import errors
@@ -99,6 +100,30 @@ def test_ranges_in_memory(memory, wanted, expected):
 
 def test_missing_in_memory(memory):
     assert memory.fetch(["none", "a"]) == {"none": None, "a": b"abcdefghij"}
+
+
+class RememberingFileSystem(MemoryFileSystem):
+    """Gives again what it has listed once, as those of Google and Azure do."""
+
+    cachable = False
+
+    def ls(self, path, detail=True, **options):
+        if path not in self.dircache:
+            self.dircache[path] = super().ls(path, detail=detail, **options)
+        return self.dircache[path]
+
+    def invalidate_cache(self, path=None):
+        self.dircache.pop(path, None)
+
+
+def test_what_a_filesystem_has_listed_before_is_listed_anew(tmp_path):
+    filesystem = RememberingFileSystem()
+    place = ErrorContext("", "host", bucket="b")
+    backend = FsspecBackend(filesystem, tmp_path.name, place, (LookupError,))
+    for count in (1, 2):
+        filesystem.pipe_file(f"{tmp_path.name}/{count}", b"")
+        assert len(run(backend.list_folder())) == count
+    filesystem.rm(tmp_path.name, recursive=True)
 
 
 @pytest.fixture

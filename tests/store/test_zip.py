@@ -193,6 +193,8 @@ def test_names_of_other_systems(tmp_path):
     assert open_store(Location.parse(tmp_path / "a.zip")).fetch(["0/c/0"]) == {
         "0/c/0": b"chunk"
     }
+    inside = Location.parse(tmp_path / "a.zip") / "0\\c"
+    assert open_store(inside).fetch(["0"]) == {"0": b"chunk"}
 
 
 @pytest.mark.parametrize(

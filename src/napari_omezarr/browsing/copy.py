@@ -31,12 +31,18 @@ from napari_omezarr.errors import (
     TruncatedBodyError,
     VerificationError,
 )
-from napari_omezarr.location import DOCUMENTS, NODE_DOCUMENTS, is_below
+from napari_omezarr.location import (
+    DOCUMENTS,
+    NODE_DOCUMENTS,
+    is_below,
+    is_plain_key,
+)
 from napari_omezarr.pyramid import ArrayPixels
 from napari_omezarr.reading import join_path, read_current
 from napari_omezarr.store import ObjectMeta, open_lister, open_store, refuse_presumed
 from napari_omezarr.user_files import cache_folder, read_json, write_json
 from napari_omezarr.writing import (
+    check_new_name,
     claim_of,
     is_claim,
     is_document,
@@ -154,6 +160,7 @@ def open_copy_target(target: Location) -> Hierarchy:
     if target.is_archive:
         sentence = f"Nothing is copied into an archive: {target.display}."
         raise OptionError(sentence, action="Choose a folder.", url=target.display)
+    check_new_name(target)
     return open_hierarchy(target)
 
 
@@ -296,9 +303,14 @@ def check_names(
 ) -> None:
     """Refuse names that lead out of the target before anything is written."""
     windows = os.name == "nt" and not target.is_remote
-    wrong = (item.name for item in items if not is_below(item.name, windows=windows))
-    if (name := next(wrong, None)) is not None:
-        sentence = f"{source.display} holds {name!r}, which is no name below a folder."
+    for name in (item.name for item in items):
+        if not is_below(name, windows=windows):
+            what = "which is no name below a folder"
+        elif target.is_remote and not is_plain_key(name):
+            what = "which services take for another name"
+        else:
+            continue
+        sentence = f"{source.display} holds {name!r}, {what}."
         action = "Ask its owner to pack it again."
         raise StoreError(sentence, action=action, url=source.display)
 

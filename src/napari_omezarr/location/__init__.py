@@ -19,6 +19,7 @@ from .address import (
     ZGROUP,
     ZMETADATA,
     is_below,
+    is_plain_key,
     label_name,
 )
 from .location import Location, object_location, parse_many, without_secrets
@@ -37,6 +38,7 @@ __all__ = [
     "Location",
     "addresses_in_link",
     "is_below",
+    "is_plain_key",
     "label_name",
     "neuroglancer_link_state",
     "object_location",

@@ -236,6 +236,21 @@ def is_below(key: str, *, windows: bool = os.name == "nt") -> bool:
     )
 
 
+# Services take a backslash for a slash, and what is in a list of XML is printable.
+_ODD_IN_KEYS = re.compile(r"[\\\x00-\x1f\x7f]")
+
+
+def is_plain_key(key: str) -> bool:
+    r"""Say whether each object store keeps an object of this name by this name.
+
+    Examples
+    --------
+    >>> is_plain_key("a b+c/%20"), is_plain_key("a\b")
+    (True, False)
+    """
+    return not _ODD_IN_KEYS.search(key)
+
+
 # Paths inside stores: archives, files of a node, chunks, and who owns a level.
 
 ZARR_JSON = "zarr.json"

@@ -157,6 +157,8 @@ class FsspecBackend(WritableBackend):
     async def list_folder(self) -> list[dict[str, Any]]:
         """List what lies directly below the path, as fsspec describes it."""
         self.stats.requests += 1
+        if self._errors:  # gcsfs and adlfs keep what they have listed before
+            self._shared.made.invalidate_cache(self._path)
         return list(await self._call("ls", self._path, detail=True))
 
     async def write(

@@ -87,6 +87,9 @@ class Directory:
         Where it has no Zarr metadata and only one folder below it has, it is that
         one; paths are also understood from the only such folder of the archive.
         """
+        if path and not self._holds(path):
+            # Members are called so, whatever they are called in the file.
+            path = path.replace("\\", "/")
         if path and len(self.roots) == 1 and not self._holds(path):
             path = f"{self.roots[0]}/{path}".lstrip("/")
         below = self.below(path)

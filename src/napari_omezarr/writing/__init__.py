@@ -20,7 +20,13 @@ from .engine import Progress
 from .existing import encoded, ome_block, open_existing
 from .from_arrays import Channels, Grid, channel_displays, describe_array, finite_number
 from .from_layers import describe, is_array, read_origin
-from .given import lies_within, open_hierarchy, open_target, parsed
+from .given import (
+    check_new_name,
+    lies_within,
+    open_hierarchy,
+    open_target,
+    parsed,
+)
 from .hierarchy import (
     FolderHierarchy,
     Hierarchy,
@@ -79,6 +85,7 @@ __all__ = [
     "calibrate",
     "channel_displays",
     "check_field_names",
+    "check_new_name",
     "check_not_open",
     "claim_of",
     "dataset_document",

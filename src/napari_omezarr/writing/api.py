@@ -18,7 +18,15 @@ from .from_arrays import (
     named_labels,
 )
 from .from_layers import listed
-from .given import Foreign, beside, name_of, open_target, opened, parsed
+from .given import (
+    Foreign,
+    beside,
+    check_new_name,
+    name_of,
+    open_target,
+    opened,
+    parsed,
+)
 from .options import split_choices, understood
 from .plan import plan_layers
 from .save import check_not_open, save
@@ -70,6 +78,7 @@ def plan_write(
     """
     options, _ = split_choices(choices)
     place = parsed(address)
+    check_new_name(place)
     target = open_target(place, options.version)
     return plan_layers(
         listed(layers),
@@ -247,6 +256,7 @@ def _chosen_place(
     place: Location | Foreign, options: WriteOptions, mode: SaveMode
 ) -> tuple[Location | Foreign, Target]:
     """Give the target, or the first free one beside it if that is wanted."""
+    check_new_name(place)
     target = open_target(place, options.version)
     if mode.existing != "beside" or isinstance(place, Foreign):
         return place, target

@@ -19,7 +19,7 @@ from napari_omezarr.errors import (
     NodeNotFoundError,
     OptionError,
 )
-from napari_omezarr.location import Location
+from napari_omezarr.location import Location, is_plain_key
 from napari_omezarr.metadata import Plate, Well
 from napari_omezarr.reading import read_current
 from napari_omezarr.store import (
@@ -180,6 +180,19 @@ class Foreign:
         if type(self.store) is LocalStore and not self.store.read_only:
             hierarchy = FolderHierarchy(Path(self.store.root), self.address)
         return hierarchy.below(self.path) if self.path else hierarchy
+
+
+def check_new_name(address: Location | Foreign) -> None:
+    """Refuse to make what a service would keep by another name: nobody finds it."""
+    if isinstance(address, Foreign) or not address.is_remote:
+        return
+    if not is_plain_key(address.path):
+        raise OptionError(
+            f"{address.display} has a backslash or a control character in its name, "
+            "which services take for something else.",
+            action="Choose another name.",
+            url=address.display,
+        )
 
 
 def open_target(address: Location | Foreign, version: Version) -> Target:
