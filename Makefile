@@ -114,7 +114,7 @@ docs: env ## the documentation site, in build/site; a warning is an error
 
 pictures: env system ## every picture of the documentation, from the running program; Chromium for two
 	@echo "== pictures: docs/pictures, on a display of its own"
-	@for script in $$(ls scripts/pictures*.py | grep -v _web); do $(HEADLESS) $(BIN)/python $$script; done
+	@for script in $$(ls scripts/pictures*.py | grep -v _web); do PYTHONPATH=tests $(HEADLESS) $(BIN)/python $$script; done
 	@scripts/browsers "$(BIN)" "$(VENV)-browsers"
 	@PYTHONPATH=tests $(HEADLESS) $(VENV)-browsers/bin/python scripts/pictures_web.py
 

@@ -200,7 +200,12 @@ def on_screen(widget: QWidget) -> np.ndarray:
     box = widget.frameGeometry()
     screen: Any = QGuiApplication.primaryScreen()
     shot = screen.grabWindow(0, box.x(), box.y(), box.width(), box.height())
-    image = shot.toImage().convertToFormat(QImage.Format.Format_RGB888)
+    return pixels(shot.toImage())
+
+
+def pixels(image: QImage) -> np.ndarray:
+    """Give a picture of Qt as y, x, RGB."""
+    image = image.convertToFormat(QImage.Format.Format_RGB888)
     bits = image.constBits()
     if hasattr(bits, "setsize"):
         bits.setsize(image.sizeInBytes())

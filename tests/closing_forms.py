@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING
 
 import zarr
 from napari.components import ViewerModel
-from napari.layers import Image
+from napari.layers import Image, Layer
 from qtpy.QtCore import QEvent, QEventLoop, QTimer
 from qtpy.QtWidgets import QApplication, QDialog, QWidget
 
 from napari_omezarr.display import Engine, attach, use_engine, wait_until_sharp
 from napari_omezarr.errors import DamagedDataError
+from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
 from napari_omezarr.pyramid import ArrayPixels, to_dask
 from napari_omezarr.samples import write_cells
@@ -32,14 +33,21 @@ from napari_omezarr.widgets.browser.browser import Browser
 from napari_omezarr.widgets.browser.connection_editor import ConnectionEditor
 from napari_omezarr.widgets.browser.forms import (
     CopyForm,
+    DeleteForm,
     OpenForm,
     find_choices,
+    folder_form,
+    rename_form,
 )
 from napari_omezarr.widgets.browser.table_form import TableForm
 from napari_omezarr.widgets.open_dialog import OpenDialog
+from napari_omezarr.widgets.plate_navigator import PlateNavigator
+from napari_omezarr.widgets.plate_writer import PlateWriter
 from napari_omezarr.widgets.qt_async import pending
 from napari_omezarr.widgets.region_dock import RegionDock
+from napari_omezarr.widgets.roi_dock import RoiDock
 from napari_omezarr.widgets.save_dock import SaveDock
+from napari_omezarr.widgets.show_again import ShowAgainForm
 from quick_retries import PIXELS, write_image
 
 if TYPE_CHECKING:
@@ -47,14 +55,23 @@ if TYPE_CHECKING:
 
     Forms = dict[str, Callable[[QWidget], QWidget]]
 
+NAMES = (
+    "connection", "open", "copy", "table", "folder", "rename", "delete", "dialog",
+    "show differently", "browser", "region", "save", "plate", "write plate",
+    "regions of interest",
+)  # fmt: skip
+"""Of all forms: the dialogs, then the docks."""
 STARTED = 20
 """Milliseconds for which a form is open: what it asks for is under way by then."""
 
 
 def every_form(image: Path) -> Forms:
     """How each form is made, with the widget that it belongs to."""
-    choices = find_choices(Location.parse(str(image)))
+    place = Location.parse(str(image))
+    choices = find_choices(place)
     model = ViewerModel()
+    for data in read_layers(image):
+        model.add_layer(Layer.create(*data))
 
     def parented(form: QWidget, owner: QWidget) -> QWidget:
         form.setParent(owner)
@@ -65,10 +82,17 @@ def every_form(image: Path) -> Forms:
         "open": lambda owner: OpenForm(choices, owner),
         "copy": lambda owner: CopyForm(Location.parse, parent=owner),
         "table": lambda owner: TableForm(model, Location.parse, parent=owner),
+        "folder": lambda owner: folder_form(place.parent, owner),
+        "rename": lambda owner: rename_form(place, frozenset(), owner),
+        "delete": lambda owner: DeleteForm([place], frozenset(), owner),
         "dialog": lambda owner: OpenDialog(model, owner),
+        "show differently": lambda owner: ShowAgainForm(model, model.layers[0], owner),
         "browser": lambda owner: Browser(model, owner),
         "region": lambda owner: parented(RegionDock(model), owner),
         "save": lambda owner: parented(SaveDock(model), owner),
+        "plate": lambda owner: parented(PlateNavigator(model), owner),
+        "write plate": lambda owner: parented(PlateWriter(model), owner),
+        "regions of interest": lambda owner: parented(RoiDock(model), owner),
     }
 
 

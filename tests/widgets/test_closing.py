@@ -6,16 +6,20 @@ import gc
 import os
 import subprocess
 import sys
+from importlib import import_module
+from pkgutil import walk_packages
 from typing import TYPE_CHECKING
 
 import pytest
+from npe2 import PluginManifest
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QDialog, QWidget
 
 import closing_forms
 from child_process import child_process
-from closing_forms import every_form, open_and_close, wait_for_nothing_pending
+from closing_forms import NAMES, every_form, open_and_close, wait_for_nothing_pending
+from napari_omezarr import widgets
 from napari_omezarr.samples import write_cells
 
 if TYPE_CHECKING:
@@ -26,7 +30,6 @@ if TYPE_CHECKING:
 
 ROUNDS = os.environ.get("CLOSING_ROUNDS", "3")
 """How often each form is opened and closed; ``make test-pyside`` takes 200."""
-NAMES = ("connection", "open", "copy", "table", "dialog", "browser", "region", "save")
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +68,32 @@ def test_nothing_of_qt_is_left_to_the_collector(
     gc.collect()
     left = [one for one in collector_keeps if isinstance(one, QObject) and isalive(one)]
     assert left == []
+
+
+def test_every_form_is_among_them(qtbot: QtBot, image: Path) -> None:
+    for module in walk_packages(widgets.__path__, f"{widgets.__name__}."):
+        import_module(module.name)
+    dialogs = {each.__name__ for each in leaves(QDialog) if each is not QDialog}
+    contributions = PluginManifest.from_distribution("napari-omezarr").contributions
+    shown = {widget.command for widget in contributions.widgets or ()}
+    docks = {
+        str(command.python_name).rpartition(":")[2]
+        for command in contributions.commands or ()
+        if command.id in shown
+    }
+    owner = QWidget()
+    qtbot.addWidget(owner)
+    made = [make(owner) for make in every_form(image).values()]
+    names = {type(form).__name__ for form in made}
+    # The dock of the browser only waits until that can be made.
+    assert dialogs | docks == names - {"Browser"} | {"BrowserDock"}
+    wait_for_nothing_pending()
+
+
+def leaves(kind: type) -> set[type]:
+    """Our classes below one that have none below them."""
+    below = [each for each in kind.__subclasses__() if "omezarr" in each.__module__]
+    return set().union(*map(leaves, below)) if below else {kind}
 
 
 @pytest.mark.timeout(2000, method="thread")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from napari.qt import get_current_stylesheet
@@ -19,28 +19,19 @@ from qtpy.QtWidgets import (
 )
 
 from browser_steps import go, quiet, row, settled, shown_browser
-from closing_forms import every_form
+from closing_forms import NAMES, every_form
 from gui_steps import until
-from napari_omezarr.location import Location
 from napari_omezarr.samples import write_cells
 from napari_omezarr.widgets.browser.controls import MINIMUM_WIDTH
-from napari_omezarr.widgets.browser.forms import DeleteForm, folder_form, rename_form
 from napari_omezarr.widgets.fields import FocusRing, Folded
-from napari_omezarr.widgets.plate_navigator import PlateNavigator
 from napari_omezarr.widgets.qt_async import pending
-from napari_omezarr.widgets.roi_dock import RoiDock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from napari.components import ViewerModel
     from pytestqt.qtbot import QtBot
 
-NAMES = (
-    "connection", "open", "copy", "table", "dialog", "browser", "region", "save",
-    "folder", "rename", "delete", "regions of interest", "plate", "rows",
-)  # fmt: skip
 NO_WORDS = " …▾▸✕↵←↑⟳⚙"
 
 
@@ -51,11 +42,11 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=[*NAMES, "rows"])
 def form(
-    request: pytest.FixtureRequest, qtbot: QtBot, image: Path, viewer_model: ViewerModel
+    request: pytest.FixtureRequest, qtbot: QtBot, image: Path
 ) -> Iterator[QWidget]:
-    place, owner = Location.parse(str(image)), QWidget()
+    owner = QWidget()
     qtbot.addWidget(owner)
     if request.param == "rows":
         browser = shown_browser(qtbot)
@@ -66,19 +57,8 @@ def form(
         yield browser
         quiet(qtbot)
         return
-    made: Any = {
-        **every_form(image),
-        "folder": lambda owner: folder_form(place.parent, owner),
-        "rename": lambda owner: rename_form(place, frozenset(), owner),
-        "delete": lambda owner: DeleteForm([place], frozenset(), owner),
-        "regions of interest": lambda _: RoiDock(viewer_model),
-        "plate": lambda _: PlateNavigator(viewer_model),
-    }
-    form = made[request.param](owner)
-    if form.parent() is None:
-        qtbot.addWidget(form)
-    else:
-        owner.show()
+    form = every_form(image)[request.param](owner)
+    owner.show()
     with qtbot.waitExposed(form.window()):
         form.show()
     until(qtbot, lambda: not pending)
@@ -86,13 +66,6 @@ def form(
     if isalive(form) and isinstance(form, QDialog):
         form.reject()
     until(qtbot, lambda: not pending)
-
-
-@pytest.fixture
-def viewer_model() -> ViewerModel:
-    from napari.components import ViewerModel
-
-    return ViewerModel()
 
 
 def stops(form: QWidget) -> list[QWidget]:

@@ -43,6 +43,7 @@ def dock(model, qtbot):
 def test_one_goes_to_a_region_by_its_name(dock, model, qtbot):
     assert names(dock) == ["FOV_1", "FOV_2", "well"]
     assert dock.said.text() == "3 regions."
+    assert not dock.said.isHidden()
     dock.names.itemActivated.emit(dock.names.item(1))
     # Ten micrometers down, and half a pixel before the centre of the first one.
     np.testing.assert_allclose(model.scene.camera.center[-2:], (14.75, 9.75))
@@ -65,6 +66,7 @@ def test_without_regions_it_says_so(qtbot):
     dock = RoiDock(ViewerModel())
     qtbot.addWidget(dock)
     assert dock.said.text().startswith("No image")
+    assert not dock.said.isHidden()
     assert not dock.outlines.isEnabled()
 
 

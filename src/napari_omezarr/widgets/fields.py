@@ -283,7 +283,8 @@ class FocusFollower(QObject):
     def _follow(self, _before: QWidget | None, now: QWidget | None) -> None:
         ring, self._ring = self._ring, None
         if ring is not None and isalive(ring):  # type: ignore[no-untyped-call]
-            ring.hide()
+            # At once: until events are handled there would be two of them.
+            ring.setParent(None)
             ring.deleteLater()
         if now is not None and _is_ours(now):
             self._ring = FocusRing(now)

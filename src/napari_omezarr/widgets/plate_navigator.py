@@ -172,6 +172,8 @@ class PlateNavigator(QWidget):
             self._layer = active
         mosaic = None if self._layer is None else found[self._layer]
         self.back.setEnabled(active is not None and bool(record_of(active)))
+        for widget in (self.colour, self.filter, self.names, self.which, self.save):
+            widget.setEnabled(mosaic is not None)
         if mosaic is not None and (
             self._mosaic is None or mosaic.fields is not self._mosaic.fields
         ):

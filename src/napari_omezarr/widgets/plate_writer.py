@@ -112,6 +112,7 @@ class PlateWriter(QWidget):
         self.setMinimumWidth(300)
         self.form.setHorizontalHeaderLabels(list(_COLUMNS))
         self.form.setAccessibleName("Images and their wells")
+        self.form.setTabKeyNavigation(False)  # Tab leaves it, the arrows move in it
         header = self.form.horizontalHeader()
         if header is not None:
             header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)

@@ -22,7 +22,7 @@ from napari_omezarr.layers import regions_of, table_layers
 from napari_omezarr.plain_text import plain
 from napari_omezarr.tables import stored_tables
 
-from .fields import show_focus
+from .fields import show_focus, show_text
 from .qt_async import DebouncedTask, failure
 from .save_widgets import sentence_label
 from .viewer_layers import (
@@ -97,7 +97,7 @@ class RoiDock(QWidget):
         if name in self._regions:
             y, x = self._regions[name]
             show_box(self._viewer, (y.start, x.start), (y.stop, x.stop))
-            self.said.setText(plain(f"{name} is shown."))
+            show_text(self.said, plain(f"{name} is shown."))
 
     # Which tables there are.
 
@@ -116,7 +116,7 @@ class RoiDock(QWidget):
         self._tables = () if error else outcome.result()
         self._fill()
         if error is not None:
-            self.said.setText(plain(str(error)))
+            show_text(self.said, plain(str(error)))
 
     def _fill(self) -> None:
         """Offer the tables, and layers whose shapes have names."""
@@ -145,7 +145,7 @@ class RoiDock(QWidget):
         elif is_layer:
             self._show(_of_layer(chosen))
         else:
-            self.said.setText("Reading …")
+            show_text(self.said, "Reading …")
             self._reading.ask(lambda: partial(regions_of, chosen))
 
     def _receive_regions(self, outcome: Future[Regions]) -> None:
@@ -158,7 +158,7 @@ class RoiDock(QWidget):
     def _show(self, regions: Regions, said: str = "") -> None:
         self._regions = {plain(name): box for name, box in regions.items()}
         count = len(regions)
-        self.said.setText(plain(said) or f"{count:,} region{'s' * (count != 1)}.")
+        show_text(self.said, plain(said) or f"{count:,} region{'s' * (count != 1)}.")
         self._list()
 
     def _list(self) -> None:
@@ -175,7 +175,7 @@ class RoiDock(QWidget):
     def _receive_layers(self, outcome: Future[list[LayerData]]) -> None:
         error = failure(outcome)
         if error is not None:
-            self.said.setText(plain(str(error)))
+            show_text(self.said, plain(str(error)))
             return
         for data in outcome.result():
             self._viewer.add_layer(Layer.create(*data))

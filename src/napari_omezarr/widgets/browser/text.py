@@ -308,8 +308,10 @@ def _draw(path: str, color: str, ratio: float) -> QPixmap:
 
 # The columns of the rows: what each says, by what it sorts, and which are shown.
 
-_NAME_LEAST = 140
-"""Pixels of the names, however many columns are shown."""
+_NAME_SHARE = 0.7
+"""Of the room, for the names at least: what other columns lack is scrolled to."""
+_NARROW = 300
+"""Pixels of a dock that is as narrow as it may be: wider, more columns are seen."""
 _PAUSE = 300
 """Milliseconds after which a width that is dragged is remembered."""
 _DOWN, _UP = Qt.SortOrder.DescendingOrder, Qt.SortOrder.AscendingOrder
@@ -450,7 +452,8 @@ class RowHeader(QHeaderView):
         """Give the names the width that the other columns leave."""
         room: Any = self._tree.viewport()
         others = sum(map(self.sectionSize, range(1, len(ROW_COLUMNS))))
-        self.resizeSection(0, max(_NAME_LEAST, room.width() - others))
+        least = int(_NAME_SHARE * min(room.width(), _NARROW))
+        self.resizeSection(0, max(least, room.width() - others))
 
     @property
     def _sorted(self) -> int:
