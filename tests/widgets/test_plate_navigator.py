@@ -67,6 +67,19 @@ def test_wells_are_asked_for_once_the_layers_are_painted(
         gc.enable()
 
 
+def test_old_garbage_waits_for_the_first_picture_of_a_plate(
+    plate, make_napari_viewer, monkeypatch, qtbot
+):
+    said = []
+    monkeypatch.setattr(qt_async, "_FILLING", 0)
+    monkeypatch.setattr(gc, "get_threshold", lambda: (700, 10, 10))
+    monkeypatch.setattr(gc, "set_threshold", lambda *counts: said.append(counts))
+    viewer = make_napari_viewer()
+    add_layers(viewer, open_place(Location.parse(plate.address)))
+    until(qtbot, lambda: len(said) == 2)
+    assert said == [(700, 10, qt_async._RARELY), (700, 10, 10)]
+
+
 def test_fields_that_a_later_well_turns_out_to_have_can_be_opened(
     http_server, tmp_path, make_napari_viewer, qtbot
 ):

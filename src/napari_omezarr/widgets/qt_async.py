@@ -46,6 +46,8 @@ _PAINTED = 1
 """Milliseconds of a timer that ends after the paint events that wait already."""
 _AT_LATEST = 1.0
 """Seconds after which what waits for that goes on, even if no event loop runs."""
+_FILLING, _RARELY = 10.0, 1000
+"""For how many seconds of a plate's first picture Python's oldest garbage waits."""
 
 
 def put_window_first(*, holds_reads: bool = False) -> None:
@@ -55,7 +57,9 @@ def put_window_first(*, holds_reads: bool = False) -> None:
     for 5 ms then; a first picture calls hundreds of times. Garbage is not collected
     before the layers are painted: all threads stand still for 0.2 s when Python goes
     through all of napari's objects. With `holds_reads` no chunks are asked for until
-    then either, as of a plate, whose hundreds of wells keep a processor busy.
+    then either, as of a plate, whose hundreds of wells keep a processor busy; and as
+    these make so many objects that Python would go through all of napari's again and
+    again, only young garbage is collected while they come.
     """
     before = sys.getswitchinterval()
     if before > _GIVING_WAY:
@@ -70,6 +74,11 @@ def put_window_first(*, holds_reads: bool = False) -> None:
         fetcher = shared_engine().fetcher
         fetcher.hold(_AT_LATEST)
         QTimer.singleShot(_PAINTED, lambda: fetcher.hold(0))
+        young, middle, old = gc.get_threshold()
+        if old < _RARELY:
+            gc.set_threshold(young, middle, _RARELY)
+            again = partial(gc.set_threshold, young, middle, old)
+            io_loop().call_soon_threadsafe(io_loop().call_later, _FILLING, again)
 
 
 # The hop into the GUI thread. What other threads hold is a number and never anything
