@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import pytest
@@ -44,3 +45,26 @@ def test_where_no_jobs_are_submitted_it_is_said(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(errors.OptionError, match="no sbatch"), scheduled("slurm:"):
         pass
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="batch systems run on Unix")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_job_in_its_queue_is_named_and_taken_back_on_ctrl_c(monkeypatch, tmp_path):
+    pytest.importorskip("dask_jobqueue")
+    for name, line in (
+        ("sbatch", "echo Submitted batch job 4711"),
+        ("scancel", f'echo "$@" >> {tmp_path}/cancelled'),
+    ):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    told = []
+
+    def tell(sentence):
+        told.append(sentence)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), scheduled("slurm:cores=1", tell):
+        pass
+    assert told == ["Waiting until job 4711 begins to run. Ctrl-C takes it back."]
+    assert "4711" in (tmp_path / "cancelled").read_text()

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import zarr
 from zarr.storage import MemoryStore
 
 from napari_omezarr.errors import DamagedDataError, VerificationError
+from napari_omezarr.location import ARRAY_DOCUMENT
+from napari_omezarr.pyramid import slices
 from napari_omezarr.writing import SaveMode, WriteOptions
 from napari_omezarr.writing.commit import InPlaceTarget
-from napari_omezarr.writing.engine import Running, Threads
-from napari_omezarr.writing.hierarchy import StoreHierarchy
+from napari_omezarr.writing.engine import Running, StoredArray, Threads
+from napari_omezarr.writing.hierarchy import FolderHierarchy, StoreHierarchy
 from napari_omezarr.writing.plan import plan_layers
 from napari_omezarr.writing.save import readers, save
 
@@ -109,3 +113,34 @@ def test_damage_is_a_difference(codec):
         saved(hierarchy, replace(TINY, codec=codec))
     assert isinstance(raised.value.__cause__, DamagedDataError)
     assert hierarchy.read("zarr.json") is None
+
+
+BOXES = {
+    "a chunk": ((0, 4), (0, 4)),
+    "within a chunk": ((1, 3), (2, 4)),
+    "the last one, cut": ((8, 10), (4, 6)),
+    "several chunks": ((2, 9), (1, 6)),
+    "one that is not stored": ((4, 8), (4, 6)),
+}
+
+
+@pytest.mark.parametrize(("zarr_format", "shards"), [(2, None), (3, None), (3, (8, 8))])
+def test_any_box_of_a_folder_is_read_as_zarr_reads_it(tmp_path, zarr_format, shards):
+    pixels = np.arange(1, 61, dtype="u2").reshape(10, 6)
+    pixels[4:8, 4:6] = 0
+    store = tmp_path / "a.zarr"
+    zarr.create_array(
+        store, name="0", data=pixels, chunks=(4, 4), shards=shards, fill_value=0,
+        zarr_format=zarr_format, config={"write_empty_chunks": False},
+    )  # fmt: skip
+    document = (store / "0" / ARRAY_DOCUMENT[zarr_format]).read_bytes()
+    array = StoredArray(FolderHierarchy(store, "here"), "0", json.loads(document))
+    for name, box in BOXES.items():
+        found = array.read(box)
+        assert np.array_equal(found, pixels[slices(box)]), name
+        found[...] = 7  # it is memory of its own
+    first = next(f for f in sorted(store.rglob("*0")) if f.is_file())
+    first.write_bytes(first.read_bytes()[:9])
+    for name in ("a chunk", "several chunks"):
+        with pytest.raises(DamagedDataError):
+            array.read(BOXES[name])

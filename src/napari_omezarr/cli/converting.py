@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -114,7 +115,8 @@ def convert(
         _write_plate(found, there, run, as_json=as_json)
         return
     jobs = plan_jobs(found, there)
-    with scheduled(scheduler) as client:
+    waiting = partial(echo, err=True) if sys.stderr.isatty() else None
+    with scheduled(scheduler, waiting) as client:
         is_image = is_image_name(there.name)
         _carry_out(jobs, run, client, file, is_image=is_image, as_json=as_json)
 

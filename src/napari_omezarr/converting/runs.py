@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import shlex
 import shutil
 import time
@@ -285,6 +286,8 @@ def _outcome(
 
 def _is_whole(target: Location) -> bool:
     """Whether there is an image: its root's document comes last."""
+    if target.protocol == "file" and not target.local_path().exists():
+        return False  # known without a request
     answers = open_store(target).fetch(NODE_DOCUMENTS).values()
     for answer in answers:
         if isinstance(answer, OMEZarrError) and not isinstance(
@@ -378,13 +381,14 @@ QUEUES = {
 
 
 @contextmanager
-def scheduled(text: str) -> Iterator[Any]:
+def scheduled(text: str, tell: Callable[[str], object] | None = None) -> Iterator[Any]:
     """Give a client of dask.distributed, or None for threads of this process.
 
     The text is ``threads``; ``processes`` or ``processes:4``; the address of a
     scheduler (``tcp://host:8786``) or its file (``.json``); or a batch system with what
     a job takes, like
     ``slurm:queue=short,cores=8,memory=16GB,walltime=01:00:00,jobs=4``.
+    ``tell`` is given a sentence, once, where a job stands in its queue.
 
     Raises
     ------
@@ -400,7 +404,7 @@ def scheduled(text: str) -> Iterator[Any]:
         elif name == "processes":
             yield stack.enter_context(_client(stack.enter_context(_local(rest))))
         elif name in QUEUES:
-            yield stack.enter_context(_queued(name, rest))
+            yield stack.enter_context(_queued(name, rest, tell))
         elif "://" in text:
             yield stack.enter_context(_client(text))
         elif text.endswith(".json"):
@@ -414,7 +418,9 @@ def scheduled(text: str) -> Iterator[Any]:
 
 
 @contextmanager
-def _queued(name: str, said: str) -> Iterator[Any]:
+def _queued(
+    name: str, said: str, tell: Callable[[str], object] | None
+) -> Iterator[Any]:
     """Submit jobs, and give a client once one of them runs."""
     cluster, jobs = queue_cluster(name, said)
     try:
@@ -426,22 +432,29 @@ def _queued(name: str, said: str) -> Iterator[Any]:
             )
         cluster.scale(jobs=jobs)
         with _client(cluster) as client:
-            _wait_for_job(client, cluster)
+            _wait_for_job(client, cluster, tell)
             yield client
     finally:
         with suppress(AssertionError):  # distributed's, of a job that was never taken
             cluster.close()
 
 
-def _wait_for_job(client: Any, cluster: Any) -> None:
+def _wait_for_job(
+    client: Any, cluster: Any, tell: Callable[[str], object] | None
+) -> None:
     """Wait until a job runs: it may stand in its queue for hours."""
     until = time.monotonic() + _SUBMITTING
     while True:
         with suppress(TimeoutError):
             client.wait_for_workers(1, timeout=_PAUSE)
             return
-        jobs = list(cluster.workers.values())
-        if not any(job.job_id for job in jobs) and time.monotonic() > until:
+        numbers = [job.job_id for job in cluster.workers.values() if job.job_id]
+        if numbers and tell is not None:
+            jobs = "job " if len(numbers) == 1 else "one of the jobs "
+            jobs += ", ".join(map(str, numbers))
+            tell(f"Waiting until {jobs} begins to run. Ctrl-C takes it back.")
+            tell = None
+        if not numbers and time.monotonic() > until:
             raise ClusterError(
                 "The batch system took no job.",
                 action="Try its own command here, and whether it gives such jobs.",
@@ -484,6 +497,8 @@ def _local(count: str) -> Any:
         threads_per_worker=1,
         processes=True,
         dashboard_address=None,
+        # What its processes warn of while they end concerns nobody who waits here.
+        silence_logs=logging.ERROR,
         # Without it even no dashboard asks for a port that another cluster may have.
         scheduler_kwargs={"dashboard_address": ":0"},
     )

@@ -14,7 +14,7 @@ import lzma
 import struct
 import zlib
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from importlib.util import find_spec
 from math import prod
@@ -100,12 +100,21 @@ def _tolerated_config(config: Any, notes: list[str]) -> Any:
         _register_imagecodecs()
     if name not in codec_registry:
         return config
-    parameters = inspect.signature(codec_registry[name]).parameters
-    if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+    parameters = _parameters(codec_registry[name])
+    if parameters is None:
         return config
     known = dict(config)
     _drop(name, known, {"id", *parameters}, notes)
     return known
+
+
+@cache
+def _parameters(codec: Any) -> frozenset[str] | None:
+    """Give the names that a codec's configuration may have; None for any."""
+    parameters = inspect.signature(codec).parameters
+    if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+        return None
+    return frozenset(parameters)
 
 
 def _drop(name: str, config: dict[str, Any], known: set[str], notes: list[str]) -> None:

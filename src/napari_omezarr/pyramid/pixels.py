@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from functools import partial
-from itertools import count, product
+from itertools import count, islice, product
 from math import prod
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from uuid import uuid4
@@ -395,24 +395,45 @@ class ArrayPixels(Readable):
     async def _part(self, part: ChunkPart, decoding: Decoding) -> np.ndarray:
         """Read what is wanted of one chunk: memory of its own, taken once."""
         body, name = await self._stored(part, decoding)
+        decode = partial(self._decoded, body, name, part, decoding)
+        if body is None or decoding.is_quick:
+            return decode()
+        return await asyncio.get_running_loop().run_in_executor(None, decode)
+
+    def _decoded(
+        self, body: Any, name: str, part: ChunkPart, decoding: Decoding
+    ) -> np.ndarray:
+        """Decode what is wanted of one chunk, which is fill value where it is None."""
         if body is None:
             box = np.empty(tuple(along.stop for along in part.target), self.dtype)
             box[...] = decoding.fill_value
             return box
+        pixels = decoding.decode(body, name)
+        found = pixels[part.source]
+        # What a codec made is nobody else's; without one it is what the store gave.
+        own = pixels.flags.writeable and not np.may_share_memory(pixels, body)
+        whole = found.size == pixels.size and pixels.dtype == self.dtype
+        if own and whole and pixels.flags.c_contiguous:
+            return found
+        return np.array(found, self.dtype, order="C")
 
-        def decode() -> np.ndarray:
-            pixels = decoding.decode(body, name)
-            found = pixels[part.source]
-            # What a codec made is nobody else's; without one it is what the store gave.
-            own = pixels.flags.writeable and not np.may_share_memory(pixels, body)
-            whole = found.size == pixels.size and pixels.dtype == self.dtype
-            if own and whole and pixels.flags.c_contiguous:
-                return found
-            return np.array(found, self.dtype, order="C")
+    def read_here(
+        self, bounds: Bounds, get: Callable[[str], bytes | None]
+    ) -> np.ndarray | None:
+        """Read a box of one chunk in the calling thread; None if it is not of one.
 
-        if decoding.is_quick:
-            return decode()
-        return await asyncio.get_running_loop().run_in_executor(None, decode)
+        ``get`` gives the bytes that are stored under a key of the array, None where
+        there are none. Asking by the I/O loop takes longer where nothing is waited for.
+        """
+        if self._decoding is None or 0 in shape_of(bounds):
+            return None
+        first, *more = islice(chunk_parts(bounds, self._decoding.shape), 2)
+        if more:
+            return None
+        key = self._array.metadata.encode_chunk_key(first.chunk)
+        body = get(key)
+        stored = None if body is None else np.frombuffer(body, np.uint8)
+        return self._decoded(stored, f"{self.address}/{key}", first, self._decoding)
 
     async def _stored(self, part: ChunkPart, decoding: Decoding) -> tuple[Any, str]:
         """Give the bytes of a chunk, None if it is missing, and its name for errors."""

@@ -51,7 +51,7 @@ from napari_omezarr.store import refuse_presumed, run
 
 from .downsample import downsample
 from .encode import encoding_of
-from .hierarchy import DONE, explained
+from .hierarchy import DONE, FolderHierarchy, explained
 from .image_spec import by_times
 from .journal import BlockNote
 from .plan import HELD, held_bytes, level_document, width
@@ -78,6 +78,9 @@ _GLANCE = 0.25
 """Seconds after which it is noticed at the latest that a save is cancelled."""
 _PARTING = 1.0
 """Seconds that blocks have to end by themselves when a save is cancelled."""
+_SMALL = 2**20
+"""Bytes of a block that is encoded where it was read, and for which no memory is given
+back: to hand it to other threads takes longer."""
 _SAMPLED = 8
 """About so many blocks of each pass are verified."""
 
@@ -106,6 +109,8 @@ class StoredArray:
     @cached_property
     def chunks(self) -> tuple[int, ...]:
         """What is read at a time, and stored as one object: a shard, or a chunk."""
+        if self._encoding is not None:
+            return self._encoding.unit
         array = self.opened()
         return array.shards or array.chunks
 
@@ -136,6 +141,10 @@ class StoredArray:
             name = f"{self.address}/{self.path}"
             pixels = ArrayPixels(self.opened(), name, self.hierarchy.concurrency)
             pixels.may_be_empty = True  # what is all fill value is not written
+            if isinstance(self.hierarchy, FolderHierarchy):
+                get = partial(self.hierarchy.content, below=self.path)
+                if (box := pixels.read_here(bounds, get)) is not None:
+                    return box
             return pixels[slices(bounds)]
 
     def write(self, bounds: Bounds, values: np.ndarray) -> None:
@@ -313,7 +322,8 @@ def write_block(
             block = block[slices(whole_box(shape_of(bounds)))]
             if block.size == 0:
                 break
-            objects = output.begin(bounds, block, encoders)
+            others = encoders if block.nbytes > _SMALL else None
+            objects = output.begin(bounds, block, others)
             begun += objects
             if stored is not None and number == 0:
                 for each in objects:
@@ -627,7 +637,8 @@ def _collect(
         finished, _ = wait(pending, _GLANCE, return_when=FIRST_COMPLETED)
         if not finished:
             meter.glance()
-    _give_back()
+    if any(_box_bytes(pending[each][1], where[0]) > _SMALL for each in finished):
+        _give_back()
     for future in finished:
         key, bounds = pending.pop(future)
         journal.add(key, future.result())

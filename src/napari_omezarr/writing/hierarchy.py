@@ -215,15 +215,17 @@ class FolderHierarchy(Hierarchy):
 
     def read(self, key: str) -> GetResult | None:
         """Read a document; its content stands for its ETag."""
-        file = self._file(key)
+        body = self.content(key)
+        return None if body is None else GetResult(body, digest(body))
+
+    def content(self, key: str, below: str = "") -> bytes | None:
+        """Give what a file holds, below a path; None where there is none."""
+        file = self._file(f"{below}/{key}" if below else key)
         with explained(self.address):
             try:
-                if not is_stored(file):
-                    return None
-                body = file.read_bytes()
+                return file.read_bytes() if is_stored(file) else None
             except FileNotFoundError:  # it has gone meanwhile
                 return None
-        return GetResult(body, digest(body))
 
     def put(self, key: str, body: bytes) -> None:
         """Write a document beside its place and rename it."""
