@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import pickle
 
 import numpy as np
@@ -334,3 +335,23 @@ def test_what_the_computer_refuses_is_no_fault_of_the_file(reading, raised, mean
         meant = errors.DamagedDataError
     with pytest.raises(meant), reading(Location.parse("/data/a.tif")):
         raise raised
+
+
+def test_names_that_are_no_unicode_are_saved_and_edited(tmp_path):
+    file = tmp_path / os.fsdecode(b"caf\xe9.tif")
+    try:
+        file.touch()
+    except OSError:
+        pytest.skip("such a name cannot be here")
+    tifffile.imwrite(file, numbers(8, 9))
+    place = tmp_path / "a.ome.zarr"
+    write_layers(images(file), place)
+    document = place / "zarr.json"
+    text = document.read_text("utf-8")
+    assert '"name": "caf?"' in text
+    # Others escape what UTF-8 cannot say, which JSON allows; it stays what it was.
+    document.write_text(text.replace("caf?", "caf\\udce9"), "utf-8")
+    napari_omezarr.calibrate(place, scale={"x": 0.5})
+    assert "caf\\udce9" in document.read_text("utf-8")
+    pixels = napari_omezarr.open(place).read()
+    np.testing.assert_array_equal(pixels, numbers(8, 9))

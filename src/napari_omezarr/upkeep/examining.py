@@ -31,6 +31,7 @@ from napari_omezarr.store import open_lister, run
 from napari_omezarr.writing import (
     ZarrDocument,
     claim_of,
+    encoded,
     inline,
     ome_block,
     open_hierarchy,
@@ -409,10 +410,7 @@ def _with_consolidated(
         contents[key] = content
     # What is deeper is written first, the root's last.
     keys = sorted(contents, key=lambda key: -key.count("/"))
-    return {
-        key: json.dumps(contents[key], indent=2, ensure_ascii=False).encode()
-        for key in keys
-    }
+    return {key: encoded(contents[key]) for key in keys}
 
 
 def _named(node: StoredNode) -> str:

@@ -264,9 +264,8 @@ class ZarrDocument:
     @property
     def body(self) -> bytes:
         """Its bytes, the same for equal documents."""
-        return json.dumps(
-            self.content, indent=2, allow_nan=False, ensure_ascii=False
-        ).encode()
+        text = json.dumps(self.content, indent=2, allow_nan=False, ensure_ascii=False)
+        return text.encode(errors="replace")  # a file's name may be no Unicode
 
 
 def compression(

@@ -168,7 +168,10 @@ def ome_block(content: dict[str, Any], zarr_format: int) -> dict[str, Any]:
 
 def encoded(content: Mapping[str, Any]) -> bytes:
     """Give the bytes of a document that was there; it may hold NaN, as it did."""
-    return json.dumps(content, indent=2, ensure_ascii=False).encode()
+    try:
+        return json.dumps(content, indent=2, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # a lone surrogate, which JSON can only escape
+        return json.dumps(content, indent=2).encode()
 
 
 def read_group(hierarchy: Hierarchy, path: str) -> GroupDocument | None:
