@@ -123,7 +123,7 @@ def test_a_patch_on_s3_touches_only_what_was_painted(place):
     assert changed == {"0/c/0/1/1", "1/c/0/0/0"}
     np.testing.assert_array_equal(pixels(place)[:2, 130:140, 130:150], painted)
     painted[1, 3, 4] = 8
-    with pytest.raises(errors.ConflictError, match="1 edited pixels"):
+    with pytest.raises(errors.ConflictError, match="1 edited pixel of"):
         patch(place, (0, 130, 130), painted, original=original)
 
 

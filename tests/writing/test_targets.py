@@ -34,6 +34,7 @@ from napari_omezarr.writing.hierarchy import (
     FolderHierarchy,
     RemoteHierarchy,
     StoreHierarchy,
+    digest,
 )
 from napari_omezarr.writing.journal import Journal
 from napari_omezarr.writing.plan import plan_layers
@@ -185,6 +186,25 @@ def test_discarding_leaves_nothing(target):
     np.testing.assert_array_equal(opened(target), IMAGE)
 
 
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_a_root_that_arrives_after_the_removal_goes_too(is_ours, tmp_path, monkeypatch):
+    """It was sent by a commit that was given up; somebody else's is left alone."""
+    target = TARGETS["store"](tmp_path)
+    broken_off(target)
+    hierarchy = target.staged
+    ours, theirs = (json.dumps({"zarr_format": 3, "n": n}).encode() for n in (1, 2))
+    sent = {"key": "zarr.json", "digest": digest(ours)}
+    target.journal.with_suffix(".committing").write_text(json.dumps(sent))
+    late = ours if is_ours else theirs
+    monkeypatch.setattr(
+        "napari_omezarr.writing.commit.sleep",
+        lambda _: hierarchy.put("zarr.json", late),
+    )
+    target.discard()
+    assert hierarchy.holds("") != is_ours
+    assert not target.journal.with_suffix(".committing").exists()
+
+
 def test_resuming_with_other_pixels_is_noticed(target):
     broken_off(target)
     with pytest.raises(ConflictError, match="changed"):
@@ -210,7 +230,7 @@ def test_a_line_of_the_journal_that_was_cut_off_does_not_count(target):
 
 def test_an_existing_image_is_refused_and_left_alone(target):
     saved(target)
-    with pytest.raises(TargetExistsError, match="objects"):
+    with pytest.raises(TargetExistsError, match="exists already"):
         saved(target, IMAGE + np.uint16(1))
     np.testing.assert_array_equal(opened(target), IMAGE)
 

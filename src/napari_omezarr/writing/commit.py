@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum, auto
 from itertools import islice
+from time import sleep
 from typing import TYPE_CHECKING, Literal
 from uuid import uuid4
 
@@ -24,6 +25,7 @@ from napari_omezarr.errors import (
 from napari_omezarr.location import DOCUMENTS, NODE_DOCUMENTS
 from napari_omezarr.user_files import cache_folder, read_json, write_json
 
+from . import update
 from .claim import FileClaim, claim_of
 from .hierarchy import (
     FolderHierarchy,
@@ -618,6 +620,11 @@ class InPlaceTarget:
             self.staged.remove("")
         elif self.unfinished() and self.occupied() is None:
             self._hierarchy.remove(self.path)
+            if self._is_committing() and self._hierarchy.folder is None:
+                # The root's document may still be on its way, and would stand alone.
+                sleep(update.LOOK_AGAIN)
+                if self._arrived() is not None:
+                    self._hierarchy.remove(self.path)
         self._forget()
 
     def _replacement(self) -> Replacement | None:
