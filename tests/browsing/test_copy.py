@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import urllib.request
 import zipfile
@@ -10,7 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import zarr
+from zarr.storage import MemoryStore
 
+import napari_omezarr
 from child_process import child_process
 from napari_omezarr import errors, plan_write, write_image
 from napari_omezarr.browsing import copy_store, start
@@ -230,6 +234,25 @@ def test_a_copy_from_where_nothing_is_listed_goes_on(http_server, tmp_path):
     done = copied(where, tmp_path / "copy.zarr")
     assert done.resumed > 0
     assert content(tmp_path / "copy.zarr") == content(tmp_path / "x.zarr")
+
+
+@pytest.mark.parametrize("level", ["1", "labels/cells/0"])
+def test_a_level_is_copied_whole_from_where_nothing_is_listed(
+    level, http_server, image, tmp_path
+):
+    shutil.copytree(image, tmp_path / "x.zarr")
+    copied(Location.parse(f"{http_server.url}/x.zarr/{level}"), tmp_path / "copy.zarr")
+    assert content(tmp_path / "copy.zarr") == content(image / level)
+    assert len(content(image / level)) > 2
+
+
+def test_an_array_of_a_store_is_copied_whole(tmp_path):
+    store = MemoryStore()
+    write_image(pixels((2, 16, 24)) + 1, store, axes="zyx")
+    level = zarr.open_group(store)["0"]
+    napari_omezarr.copy(level, tmp_path / "copy.zarr")
+    found = zarr.open_array(tmp_path / "copy.zarr")
+    assert (found[:] == level[:]).all()
 
 
 def test_what_is_no_image_is_not_copied_from_where_nothing_is_listed(

@@ -357,16 +357,24 @@ async def expected_keys(source: Location) -> list[ObjectMeta]:
 
     Their sizes are not known, and some may be missing: chunks that are all fill value
     are not stored. Whatever else lies beside them is left out. There are none for what
-    is no image of arrays, and for one of more than a million objects.
+    is no image of arrays, and for one of more than a million objects. Of a level they
+    are its own, though the whole image opens at its address.
     """
     reading = await asyncio.to_thread(read_current, source)
+    above = f"{reading.location.path}/".lstrip("/")
+    is_part = source != reading.location and source.path.startswith(above)
+    root = reading.location if is_part else source
     keys: dict[str, None] = {}
     for image in reading.pyramids:
         if any(not isinstance(level.pixels, ArrayPixels) for level in image.levels):
             return []
         if _count_chunks(image) + len(keys) > _MOST:
             return []
-        keys |= dict.fromkeys(_keys(source, image))
+        keys |= dict.fromkeys(_keys(root, image))
+    if is_part:
+        part = f"{source.path.removeprefix(above)}/"
+        below = (key.removeprefix(part) for key in keys if key.startswith(part))
+        keys = dict.fromkeys(below)
     for path in ("", "labels"):
         keys |= dict.fromkeys(join_path(path, name) for name in DOCUMENTS)
     return [ObjectMeta(key, False) for key in sorted(keys)]
@@ -377,8 +385,8 @@ def _count_chunks(image: Pyramid) -> int:
     return sum(prod(a.stored_grid) for a in arrays if isinstance(a, ArrayPixels))
 
 
-def _keys(source: Location, image: Pyramid) -> Iterable[str]:
-    path = image.location.path.removeprefix(source.path).strip("/")
+def _keys(root: Location, image: Pyramid) -> Iterable[str]:
+    path = image.location.path.removeprefix(root.path).strip("/")
     yield from (join_path(path, name) for name in NODE_DOCUMENTS)
     for level in image.levels:
         inside = join_path(path, level.path)
