@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from gui_steps import until
-from napari_omezarr import Location, write_plate
+from napari_omezarr import Location, read_layers, write_plate
 from napari_omezarr.display import shared_engine, wait_until_sharp
 from napari_omezarr.errors import UnsupportedDataError
 from napari_omezarr.pyramid import WellGrid
@@ -251,6 +251,29 @@ def test_a_table_colours_wells_and_labels_are_saved_into_fields(
     navigator.save.click()
     until(qtbot, lambda: navigator.message.text() == "Saved into 1 field.")
     assert (place / "B" / "2" / "0" / "labels" / "cells").is_dir()
+
+
+def test_labels_of_a_well_that_is_open_by_itself_go_into_its_fields(
+    make_napari_viewer, qtbot, tmp_path
+):
+    place, field = tmp_path / "p.zarr", np.ones((64, 96), np.uint8)
+    write_plate({"A1": field, "B2": [field, field]}, place, axes="yx")
+    viewer = make_napari_viewer()
+    add_layers(viewer, open_place(Location.parse(place)))
+    navigator = PlateNavigator(viewer)
+    qtbot.addWidget(navigator)
+    navigator.open_well((1, 1))
+    until(qtbot, lambda: len(viewer.layers) == 2)
+    well = viewer.layers[1].data
+    cells = np.zeros((well[0] if viewer.layers[1].multiscale else well).shape, np.int32)
+    cells[7:9, 100:110] = 3  # of the second field
+    viewer.add_labels(cells, name="cells")
+    navigator.save.click()
+    until(qtbot, lambda: navigator.message.text() == "Saved into 1 field.")
+    saved = read_layers(place / "B" / "2" / "1" / "labels" / "cells")[0][0]
+    finest = np.asarray(saved[0] if isinstance(saved, list) else saved)
+    np.testing.assert_array_equal(finest, cells[:64, 97:])
+    assert not (place / "A" / "1" / "0" / "labels").exists()
 
 
 def test_keys_go_from_well_to_listed_well(qtbot):

@@ -296,7 +296,11 @@ class PlateNavigator(QWidget):
             self._say("Select labels that were made on the plate.")
             return
         values, name = np.array(active.data), active.name
-        work = partial(add_plate_labels, values, self._layer, name=name)
+        # A well that is open by itself is a plate of one.
+        shown = [la for la in self._viewer.layers if la.visible and plate_of(la)]
+        alike = [la for la in shown if _finest_shape(la) == values.shape]
+        plate = alike[0] if alike else self._layer
+        work = partial(add_plate_labels, values, plate, name=name)
         if self._task is not None:
             self._task.abandon()
         self._say(f"Saving {name} …")
@@ -414,6 +418,11 @@ def plate_of(layer: Any) -> Mosaic | None:
     pixels = pixels_of(finest) if hasattr(finest, "dask") else None
     mosaic = None if pixels is None else mosaic_of(pixels)
     return mosaic if mosaic is not None and mosaic.fields.grid.rows else None
+
+
+def _finest_shape(layer: Layer) -> tuple[int, ...]:
+    data: Any = layer.data
+    return tuple((data[0] if getattr(layer, "multiscale", False) else data).shape)
 
 
 def _address(mosaic: Mosaic | None) -> str:
