@@ -91,7 +91,7 @@ def put_back(place: Location, *, as_json: bool) -> None:
     if as_json:
         print_json({"address": place.display, "documents": len(kept.before)})
         return
-    echo(f"{place.display}: {len(kept.before)} documents are as they were.")
+    echo(f"What was last changed at {place.display} is as it was before.")
 
 
 @click.command()
