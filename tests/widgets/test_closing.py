@@ -96,11 +96,11 @@ def leaves(kind: type) -> set[type]:
     return set().union(*map(leaves, below)) if below else {kind}
 
 
-@pytest.mark.timeout(2000, method="thread")
+@pytest.mark.timeout(2500, method="thread")
 def test_forms_live_beside_a_thread_that_collects() -> None:
     command = [sys.executable, closing_forms.__file__, ROUNDS]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with child_process(command, limit=1800, **pipes) as process:
+    with child_process(command, limit=2400, **pipes) as process:
         said, told = process.communicate()
     assert process.returncode == 0, told
     assert said == "alive\n"
