@@ -258,7 +258,7 @@ def test_a_store_without_ranges_gives_the_right_parts():
 
 def test_a_read_only_store_is_not_written(tmp_path):
     store = MemoryStore().with_read_only(True)
-    with pytest.raises(StoreError):
+    with pytest.raises(StoreError, match="read only"):
         write_image(IMAGE, store, axes="czyx")
 
 
@@ -284,5 +284,5 @@ def test_a_session_of_icechunk_is_written_and_its_owner_commits(repository):
 
 def test_a_read_only_session_of_icechunk_is_not_written(repository):
     session = repository.readonly_session("main")
-    with pytest.raises(StoreError):
+    with pytest.raises(StoreError, match="read only"):
         write_image(IMAGE, session.store, axes="czyx")

@@ -246,6 +246,10 @@ class ForeignStore(PartsStore):
         failure = SharedFilesystem(place, made=self.inner).explain(answer)
         if type(failure) is StoreError:
             # Nothing is known of it but its type, which is no text of a server.
+            if doing not in ("read", "list") and self.inner.read_only:
+                sentence = f"{self.address} was opened to be read only."
+                action = "Open the store so that it can be written."
+                raise StoreError(sentence, action=action, url=url)
             verb = {"read": "read", "list": "listed", "delete": "deleted"}.get(doing)
             sentence = f"{url} cannot be {verb or 'written'} ({type(answer).__name__})."
             raise StoreError(sentence, action="Ask who made the store.", url=url)
