@@ -445,7 +445,7 @@ def _looks(group: GroupDocument, specs: Sequence[ImageSpec]) -> str:
     """Give what a group's document says of how these are shown, to be compared."""
     if any(spec.label is not None for spec in specs):
         said = [group.block.get("image-label"), group.attributes.get(NAPARI)]
-        return json.dumps(said)
+        return json.dumps(said, sort_keys=True)
     omero, state = group.block.get("omero"), group.attributes.get(NAPARI)
     parts = [
         held[spec.origin.channel] or None
@@ -455,7 +455,7 @@ def _looks(group: GroupDocument, specs: Sequence[ImageSpec]) -> str:
         if spec.origin and spec.origin.channel is not None
         for held in (_channels(omero), _channels(state))
     ]
-    return json.dumps(parts)
+    return json.dumps(parts, sort_keys=True)
 
 
 def _channels(block: Any) -> Any:
