@@ -27,10 +27,9 @@ from napari_omezarr.samples import write_cells
 
 
 def main() -> None:
-    """Paint into labels of a region, and ask what would be written; then write it.
+    """Write an edited region back, which can be undone; also where others were faster.
 
-    Somebody else was faster, which is the second picture; the third is of new labels
-    in the dock that saves.
+    The last picture is of new labels in the dock that saves.
     """
     # The dock says where it is: not in a folder that is called anew each time.
     folder = Path(tempfile.gettempdir()) / "data"
@@ -39,34 +38,43 @@ def main() -> None:
         at_the_end.callback(shutil.rmtree, folder)
         place = folder / "cells.ome.zarr"
         write_cells(place, shape=(8, 256, 256))
-        viewer = napari.Viewer(show=False)
-        viewer.window.resize(1250, 820)
-        viewer.show()
-        viewer.open(str(place), plugin="napari-omezarr")
-        until(lambda: len(viewer.layers) == 3)
-        _, dock = viewer.window.add_plugin_dock_widget(
-            "napari-omezarr", "OME-Zarr region"
-        )
-        dock.form.layer.value = viewer.layers["nuclei"]
-        dock.form.level.value = 0
-        dock.load()
-        until(lambda: not dock.busy)
-        layer = viewer.layers["nuclei region"]
-        viewer.layers.selection = {layer}
-        layer.data[:, 90:130, 90:150] = layer.data.max() + 1
-        layer.refresh()
-        press(dock.edits, "&Write back…")
-        until(lambda: "edited pixels" in dock.edits.text.text())
-        wait(1)
+        viewer, panel = edited_region(place)
         keep("write-back.png", viewer.screenshot(canvas_only=False, flash=False))
-        theirs = np.full((2, 20, 20), layer.data.max(), layer.data.dtype)
-        patch(place / "labels" / "nuclei", (3, 100, 100), theirs - 1)
-        press(dock.edits, "&Write them")
-        until(lambda: "somebody else" in dock.edits.text.text())
+        press(panel, "&Write them")
+        until(lambda: "&Undo" in [button.text() for button in panel.buttons])
+        wait(1)
+        keep("undo.png", viewer.screenshot(canvas_only=False, flash=False))
+        viewer.close()
+        viewer, panel = edited_region(place)
+        patch(place / "labels" / "nuclei", (3, 100, 100), np.ones((2, 20, 20), "u2"))
+        press(panel, "&Write them")
+        until(lambda: "somebody else" in panel.text.text())
         wait(1)
         keep("conflict.png", viewer.screenshot(canvas_only=False, flash=False))
         viewer.close()
         keep("add-labels.png", adding_labels(place))
+
+
+def edited_region(place: Path) -> tuple[napari.Viewer, Any]:
+    """Paint into labels of a region, and ask what would be written."""
+    viewer = napari.Viewer(show=False)
+    viewer.window.resize(1250, 820)
+    viewer.show()
+    viewer.open(str(place), plugin="napari-omezarr")
+    until(lambda: len(viewer.layers) == 3)
+    _, dock = viewer.window.add_plugin_dock_widget("napari-omezarr", "OME-Zarr region")
+    dock.form.layer.value = viewer.layers["nuclei"]
+    dock.form.level.value = 0
+    dock.load()
+    until(lambda: not dock.busy)
+    layer = viewer.layers["nuclei region"]
+    viewer.layers.selection = {layer}
+    layer.data[:, 90:130, 90:150] = layer.data.max() + 1
+    layer.refresh()
+    press(dock.edits, "&Write back…")
+    until(lambda: "edited pixels" in dock.edits.text.text())
+    wait(1)
+    return viewer, dock.edits
 
 
 def adding_labels(place: Path) -> np.ndarray:

@@ -312,6 +312,7 @@ def test_names_that_nobody_changed_are_not_made_longer(names, tmp_path):
         options |= {"colormap": "red", "gamma": 2.0, "name": f"{options['name']} [1]"}
     looks[1][1]["name"] = "mine"
     update_rendering(looks)
+    assert update_rendering(looks) == ()  # which say already what was written
     document = json.loads(file.read_text())
     channels = document["attributes"]["ome"]["omero"]["channels"]
     first = "DAPI" if names else None

@@ -491,9 +491,8 @@ def _update_channel(group: GroupDocument, spec: ImageSpec) -> None:
             action="Update all channels together.",
         )
     omero["rdefs"] = rdefs_document(omero.get("rdefs") or {}, spec.planes)
-    said = {"color": display.color, **display.state}
-    if not keeps_name:
-        said["label"] = display.name
+    label = {} if keeps_name else {"label": display.name}
+    said = {**label, "color": display.color, **display.state}
     _update_state(group, said, index, len(channels))
 
 
@@ -509,7 +508,8 @@ def _update_state(
     while len(entries) < count:
         entries.append({})
     entry = entries[index] if isinstance(entries[index], Mapping) else {}
-    entries[index] = {k: entry[k] for k in ("label",) if k in entry} | dict(said)
+    label = {"label": entry["label"]} if "label" in entry else {}
+    entries[index] = {**label, **said}
     group.attributes[NAPARI] = {**state, "channels": entries}
 
 
