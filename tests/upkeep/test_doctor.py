@@ -124,6 +124,87 @@ def test_a_unit_that_is_none_is_left_to_the_person(store):
     assert "calibrate" in text
 
 
+def test_a_unit_of_another_kind_than_its_axis_is_told(store):
+    def spoil(block):
+        multiscale = block["multiscales"][0]
+        systems = multiscale.get("coordinateSystems") or [multiscale]
+        systems[0]["axes"][-1]["unit"] = "second"
+
+    edit(store, "", spoil)
+    assert "unit" in kinds(store, "--fix")
+
+
+def document_of(store, level):
+    array = store / level
+    new = array / "zarr.json"
+    return new if new.exists() else array / ".zarray"
+
+
+def as_group(store):
+    file = document_of(store, "1")
+    number = 3 if file.name == "zarr.json" else 2
+    file.unlink()
+    content = {"zarr_format": number, "node_type": "group", "attributes": {}}
+    name = "zarr.json" if number == 3 else ".zgroup"
+    (store / "1" / name).write_text(json.dumps(content))
+
+
+def without_shape(store):
+    file = document_of(store, "1")
+    content = json.loads(file.read_text())
+    del content["shape"]
+    file.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("spoil", [as_group, without_shape])
+def test_what_is_no_array_is_a_missing_level(store, spoil):
+    spoil(store)
+
+    def without():
+        assert len(run_json("info", store)["levels"]) == 2
+
+    assert_mended(store, "missing level", without)
+
+
+@pytest.mark.parametrize("spoiled", ["shape", "type", "order"])
+def test_levels_that_are_not_of_one_image(store, spoiled):
+    if spoiled == "order":
+        edit(store, "", lambda block: block["multiscales"][0]["datasets"].reverse())
+    else:
+        file = document_of(store, "1")
+        content = json.loads(file.read_text())
+        if spoiled == "shape":
+            content["shape"] = [size * 9 for size in content["shape"]]
+        elif "data_type" in content:
+            content["data_type"] = "float32"
+        else:
+            content["dtype"] = "<f4"
+        file.write_text(json.dumps(content))
+    assert "shape" in kinds(store, "--fix")
+
+
+def test_what_is_tolerated_is_told(store):
+    def spoil(block):
+        datasets = block["multiscales"][0]["datasets"]
+        datasets.append(datasets[1])
+
+    edit(store, "", spoil)
+    assert "tolerated" in kinds(store)
+
+
+def test_a_document_that_is_broken_hides_nothing_else(store):
+    whole = document_of(store, "1").read_text()
+    document_of(store, "1").write_text(whole[:40])
+    edit(store, "labels", lambda block: block["labels"].clear())
+    before = documents(store)
+    assert {"broken document", "unlisted label"} <= set(kinds(store, "--fix"))
+    # What is consolidated may be the only copy that is left of it.
+    assert documents(store) == before
+    document_of(store, "1").write_text(whole)
+    run("doctor", store, "--fix")
+    assert "Nothing is wrong" in run("doctor", store)
+
+
 def test_labels_that_nobody_lists(store):
     edit(store, "labels", lambda block: block["labels"].clear())
 

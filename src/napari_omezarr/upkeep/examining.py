@@ -6,9 +6,9 @@ import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice, product
+from itertools import islice, pairwise, product
 from math import prod
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -20,11 +20,18 @@ from napari_omezarr.doors import guarded, stopped_by
 from napari_omezarr.errors import (
     DamagedDataError,
     ListingDeniedError,
+    MetadataError,
     OMEZarrError,
     TruncatedBodyError,
 )
 from napari_omezarr.location import GROUP_DOCUMENT, ZARR_JSON, ZGROUP, ZMETADATA
-from napari_omezarr.metadata import Image, Labels, known_unit, parse_document
+from napari_omezarr.metadata import (
+    Axis,
+    Image,
+    Labels,
+    normalized_unit,
+    parse_document,
+)
 from napari_omezarr.pyramid import ArrayPixels, chunk_box
 from napari_omezarr.reading import join_path, read_current
 from napari_omezarr.store import open_lister, run
@@ -40,7 +47,7 @@ from napari_omezarr.writing import (
 from .tree import OLD_DOCUMENTS, apply, document, read_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from threading import Event
 
     from napari_omezarr.location import Location
@@ -50,6 +57,8 @@ if TYPE_CHECKING:
 
 _MANY_ROWS = 1000
 """From so many rows on features weigh on who only opens the image."""
+
+_CALIBRATE = "Say the right one: napari-omezarr calibrate --units"
 
 Block = dict[str, Any]
 Mend = Callable[[Block], None]
@@ -89,11 +98,23 @@ def examine(location: Location) -> list[Ailment]:
     NodeNotFoundError
         There is no zarr.
     MetadataError, StoreError
-        A document is no JSON object, or could not be read.
+        The root's document is no JSON object, or one could not be read.
     """
-    nodes = read_tree(location, undocumented=True)
+    broken: list[MetadataError] = []
+    nodes = read_tree(location, undocumented=True, broken=broken)
     found = [ailment for node in nodes.values() for ailment in _of_node(node, nodes)]
-    return [*found, *_stale(nodes)]
+    if not broken:
+        return [*found, *_stale(nodes)]
+    # Consolidated metadata may hold the only copy that is left of what is broken, so
+    # that nothing is mended around it.
+    left = [replace(ailment, change=None) for ailment in found]
+    return [*map(_unreadable, broken), *left]
+
+
+def _unreadable(error: MetadataError) -> Ailment:
+    path, _, name = error.where.rpartition("/")
+    action = "Copy this document again from where it was made; the rest is mended then."
+    return Ailment("broken document", path, error.sentence, action, name)
 
 
 @guarded
@@ -156,14 +177,20 @@ def _of_node(node: StoredNode, nodes: Mapping[str, StoredNode]) -> Iterator[Ailm
     if node.is_array:
         return
     try:
-        kind = parse_document(node.attributes).kind
+        parsed = parse_document(node.attributes)
     except OMEZarrError as error:
         yield Ailment("metadata", node.path, error.sentence, error.action)
         return
+    kind = parsed.kind
     if isinstance(kind, Image):
         yield from _levels(node, kind, nodes)
         yield from _units(node)
         yield from _features(node, kind)
+    for warning in parsed.warnings:
+        is_unit = "/unit: " in warning
+        told = f"{_named(node)}: {warning}."
+        action = _CALIBRATE if is_unit else "Ask who made it; it is read all the same."
+        yield Ailment("unit" if is_unit else "tolerated", node.path, told, action)
     names = kind.paths if isinstance(kind, Labels) else None
     if node.path.rpartition("/")[2] == "labels":
         yield from _labels(node, names or (), nodes)
@@ -174,7 +201,9 @@ def _levels(
 ) -> Iterator[Ailment]:
     for number, multiscale in enumerate(image.multiscales):
         paths = [dataset.path for dataset in multiscale.datasets]
-        missing = [p for p in paths if join_path(node.path, p) not in nodes]
+        found = {p: nodes.get(join_path(node.path, p)) for p in paths}
+        shapes = {p: s for p in paths if (s := _shape(found[p])) is not None}
+        missing = [p for p in paths if p not in shapes]
         there = [p for p in paths if p not in missing]
         if missing:
             told = f"{_named(node)} speaks of level {', '.join(missing)}, not there."
@@ -187,15 +216,36 @@ def _levels(
                 "" if safe else "Copy it again from where it was made.",
                 change=_without_levels(number, missing) if safe else None,
             )
-        shapes = [nodes[join_path(node.path, path)].content["shape"] for path in there]
-        if any(len(shape) != len(shapes[0]) for shape in shapes):
-            yield Ailment(
-                "shape",
-                node.path,
-                f"The levels of {node.path or 'the store'} have different numbers of "
-                "axes.",
-                "Convert it from where it was made.",
-            )
+        wrong = _unlike(shapes, [found[p] for p in there])
+        if wrong:
+            of = node.path or "the store"
+            action = "Convert it from where it was made."
+            yield Ailment("shape", node.path, f"The levels of {of} {wrong}.", action)
+
+
+def _shape(node: StoredNode | None) -> tuple[int, ...] | None:
+    """Give the shape of a level; None if nothing is there that could be one."""
+    shape = node.content.get("shape") if node is not None and node.is_array else None
+    if isinstance(shape, list) and all(isinstance(size, int) for size in shape):
+        return tuple(shape)
+    return None
+
+
+def _unlike(
+    shapes: Mapping[str, tuple[int, ...]], levels: Sequence[StoredNode | None]
+) -> str:
+    """Say in which way levels are not those of one image; nothing if they are."""
+    kinds = {
+        str(each.content.get("data_type") or each.content.get("dtype"))
+        for each in levels
+        if each
+    }
+    if len({len(shape) for shape in shapes.values()}) > 1:
+        return "have different numbers of axes"
+    for (fine, large), (coarse, small) in pairwise(shapes.items()):
+        if any(s > n for s, n in zip(small, large, strict=True)):
+            return f"are not from fine to coarse: {coarse} is larger than {fine}"
+    return "have different types of pixels" if len(kinds) > 1 else ""
 
 
 def _without_levels(number: int, missing: list[str]) -> Mend:
@@ -221,21 +271,21 @@ def _axis_lists(block: Block) -> Iterator[list[Any]]:
 
 def _units(node: StoredNode) -> Iterator[Ailment]:
     block = ome_block({"attributes": node.attributes}, 3)
-    wrong: dict[str, str | None] = {}
+    wrong: dict[str, str] = {}
     for axes in _axis_lists(block):
         for axis in axes:
             unit = axis.get("unit")
-            if unit is not None and known_unit(str(unit)) != unit:
-                wrong[str(unit)] = known_unit(str(unit))
+            if not isinstance(unit, str):
+                continue
+            kind, name = axis.get("type"), str(axis.get("name"))
+            right = normalized_unit(
+                Axis(name, kind if isinstance(kind, str) else None, unit)
+            )
+            if right is not None and right != unit:
+                wrong[unit] = right
     for unit, right in wrong.items():
-        yield Ailment(
-            "unit",
-            node.path,
-            f"{_named(node)} has the unit {unit[:40]!r}"
-            + (f", which is written {right}." if right else ", which is none."),
-            "" if right else "Say the right one: napari-omezarr calibrate --units",
-            change=_with_unit(unit, right) if right else None,
-        )
+        told = f"{_named(node)} has the unit {unit[:40]!r}, which is written {right}."
+        yield Ailment("unit", node.path, told, change=_with_unit(unit, right))
 
 
 def _with_unit(wrong: str, right: str) -> Mend:

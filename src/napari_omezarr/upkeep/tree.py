@@ -68,12 +68,17 @@ class StoredNode:
 
 
 def read_tree(
-    location: Location, *, undocumented: bool = False
+    location: Location,
+    *,
+    undocumented: bool = False,
+    broken: list[MetadataError] | None = None,
 ) -> dict[str, StoredNode]:
     """Read the documents of all nodes below a place; blocks.
 
     Folders are listed; where that is refused, what documents name is looked for. With
-    ``undocumented`` folders called labels are groups even without a document.
+    ``undocumented`` folders called labels are groups even without a document. What has
+    a document that cannot be parsed is left out where ``broken`` takes the error,
+    unless nothing else is there.
 
     Returns
     -------
@@ -89,18 +94,20 @@ def read_tree(
     StoreError
         Something could not be read.
     """
-    return run(_read_tree(location, undocumented=undocumented))
+    return run(_read_tree(location, undocumented=undocumented, broken=broken))
 
 
 async def _read_tree(
-    location: Location, *, undocumented: bool
+    location: Location, *, undocumented: bool, broken: list[MetadataError] | None
 ) -> dict[str, StoredNode]:
     store = open_store(location)
     nodes: dict[str, StoredNode] = {}
     paths = [""]
     while paths:
-        found = await _read_nodes(store, paths)
+        found = await _read_nodes(store, paths, broken)
         if not nodes and not found:
+            if broken:
+                raise broken[0]
             sentence = f"There is no Zarr at {location.display}."
             action = "Check the address."
             raise NodeNotFoundError(sentence, action=action, url=location.display)
@@ -131,7 +138,9 @@ def _undocumented(
     return made
 
 
-async def _read_nodes(store: RemoteStore, paths: Sequence[str]) -> list[StoredNode]:
+async def _read_nodes(
+    store: RemoteStore, paths: Sequence[str], broken: list[MetadataError] | None
+) -> list[StoredNode]:
     names = (ZARR_JSON, *OLD_DOCUMENTS)
     found = await store.answers(join_path(p, name) for p in paths for name in names)
     nodes = []
@@ -145,7 +154,13 @@ async def _read_nodes(store: RemoteStore, paths: Sequence[str]) -> list[StoredNo
                 raise body
             if isinstance(body, bytes):
                 bodies[name] = body
-        node = node_of(path, bodies)
+        try:
+            node = node_of(path, bodies)
+        except MetadataError as error:
+            if broken is None:
+                raise
+            broken.append(error)
+            continue
         if node is not None:
             nodes.append(node)
     return nodes
