@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from qtpy.QtTest import QAbstractItemModelTester
+
 from gui_steps import until
 from napari_omezarr.widgets.browser.browser import Browser
 from napari_omezarr.widgets.qt_async import pending
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
-    from qtpy.QtCore import QModelIndex
+    from qtpy.QtCore import QAbstractItemModel, QModelIndex
 
 
 def shown_browser(qtbot: QtBot, viewer: Any = None) -> Browser:
@@ -58,3 +60,13 @@ def go(qtbot: QtBot, browser: Browser, address: str) -> None:
     """Go to an address, as by a paste, and wait for its rows."""
     browser.navigation.go_to_pasted(address)
     settled(qtbot, browser)
+
+
+def check_always(model: QAbstractItemModel) -> None:
+    """Let Qt check a model whenever it changes; pytest-qt fails what it warns of."""
+    # The mode that it has of itself tells only a test that Qt runs.
+    warning = QAbstractItemModelTester.FailureReportingMode.Warning
+    # It goes with the model: one that nobody keeps is deleted at once.
+    tester = QAbstractItemModelTester(model, warning, model)
+    # It would ask for rows in the middle of what it is told.
+    tester.setUseFetchMore(False)

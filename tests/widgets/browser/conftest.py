@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from browser_steps import quiet, shown_browser
+from browser_steps import check_always, quiet, shown_browser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,3 +28,9 @@ def here(proxy: Proxy, request: pytest.FixtureRequest) -> str:
 def browser(qtbot: QtBot) -> Iterator[Browser]:
     yield shown_browser(qtbot)
     quiet(qtbot)
+
+
+@pytest.fixture
+def checked_rows(browser: Browser) -> None:
+    """Let Qt check the rows of the browser whenever they change."""
+    check_always(browser.tree.rows)

@@ -8,7 +8,6 @@ import pytest
 from napari.components import ViewerModel
 from qtpy.QtCore import QMimeData, QObject, QPoint, Qt, QUrl
 from qtpy.QtGui import QGuiApplication
-from qtpy.QtTest import QAbstractItemModelTester
 from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractItemView,
@@ -41,6 +40,7 @@ from napari_omezarr.connections import (
 from napari_omezarr.demo.server import OWNER
 from napari_omezarr.location import Location
 from napari_omezarr.user_files import Recents
+from napari_omezarr.widgets.browser import tree_model
 from napari_omezarr.widgets.browser.browser import status_text
 from napari_omezarr.widgets.browser.connection_editor import ConnectionEditor
 from napari_omezarr.widgets.browser.forms import (
@@ -553,12 +553,14 @@ def test_after_many_rows_only_the_last_one_asks_for_more() -> None:
     assert node.tail_text() == "… look further (4,000 files so far)"
 
 
+@pytest.mark.usefixtures("checked_rows")
 def test_rows_that_go_take_what_was_opened_below_them_along(
-    browser: Browser, qtbot: QtBot, here: str
+    browser: Browser, qtbot: QtBot, here: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    most = 20
+    monkeypatch.setattr(tree_model, "MOST", most)
     go(qtbot, browser, here)
     model = browser.tree.rows
-    QAbstractItemModelTester(model)
     root = model.root
     assert root is not None
     browser.tree.expand(row(browser, "embryo.zarr"))
@@ -566,15 +568,15 @@ def test_rows_that_go_take_what_was_opened_below_them_along(
     browser.tree.expand(model.index(0, 0, row(browser, "embryo.zarr")))
     settled(qtbot, browser)
     assert len(model.nodes) == 3
-    model.append(root, [Entry(root.entry.location, f"{n:05}") for n in range(MOST)])
+    model.append(root, [Entry(root.entry.location, f"{n:05}") for n in range(most)])
     root.state = State.MORE
     model.update_tail(root)
     # There is no more: the page that comes in place of these is empty.
-    assert model.load_more(model.index(MOST + 1))
+    assert model.load_more(model.index(most + 1))
     assert set(model.nodes) == {root.key}
     assert rows(browser) == ["Loading …"]
     settled(qtbot, browser)
-    assert root.before == MOST + 1
+    assert root.before == most + 1
     assert not root.entries
 
 

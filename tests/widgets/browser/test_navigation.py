@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtTest import QAbstractItemModelTester
 
 from browser_steps import go, row, rows, settled
 from gui_steps import until
@@ -54,10 +53,10 @@ def said(browser: Browser) -> dict[str, str]:
     }
 
 
+@pytest.mark.usefixtures("checked_rows")
 def test_an_address_shows_images_and_folders_and_what_they_are(
     browser: Browser, qtbot: QtBot, proxy: Proxy, here: str
 ) -> None:
-    QAbstractItemModelTester(browser.tree.rows)
     qtbot.keyClicks(browser.header.address, here)
     qtbot.keyClick(browser.header.address, KEYS.Key_Return)
     assert browser.tree.rows.busy
@@ -80,6 +79,7 @@ def test_an_address_shows_images_and_folders_and_what_they_are(
     )
 
 
+@pytest.mark.usefixtures("checked_rows")
 def test_parts_of_an_image_are_its_children_and_chunks_are_none(
     browser: Browser, qtbot: QtBot, here: str
 ) -> None:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from qtpy.QtCore import Qt
-from qtpy.QtTest import QAbstractItemModelTester
+from qtpy.QtCore import QModelIndex, QObject, Qt
 
-from browser_steps import go, row, rows, settled, shown_browser
+from browser_steps import (
+    check_always,
+    go,
+    row,
+    rows,
+    settled,
+    shown_browser,
+)
 from long_bucket import LongBucket
 from napari_omezarr.browsing import Entry, EntryKind
 from napari_omezarr.location import Location
 from napari_omezarr.user_files import read_json, write_json
 from napari_omezarr.widgets.browser.text import ROW_COLUMNS, natural, permutation
+from napari_omezarr.widgets.browser.tree_model import EntryModel
 from small_images import put_image, put_series
 
 if TYPE_CHECKING:
@@ -84,11 +91,25 @@ def test_an_order_has_each_row_once_and_what_is_not_known_last(
         assert ranks == sorted(ranks, reverse=down)
 
 
+def test_qt_tells_of_rows_that_are_not_there(
+    qtbot: QtBot, qtlog: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    owner = QObject()
+    model = EntryModel(owner)
+    model.show_entries([Entry(HERE, "a")])
+    check_always(model)
+    # Else pytest-qt would fail this test, as it does the others.
+    with qtlog.disabled():
+        model.beginInsertRows(QModelIndex(), 0, 0)
+        model.endInsertRows()
+    assert "FAIL!" in capfd.readouterr().err
+
+
+@pytest.mark.usefixtures("checked_rows")
 def test_titles_sort_what_is_there_and_what_is_open_stays_so(
     browser: Browser, qtbot: QtBot, folder: Path
 ) -> None:
     model, tree = browser.tree.rows, browser.tree
-    QAbstractItemModelTester(model)
     go(qtbot, browser, str(folder))
     assert rows(browser) == ["t1.zarr", "t10.zarr", "t2.zarr"]  # as any list of keys
     tree.choose(row(browser, "t10.zarr"))
@@ -179,6 +200,7 @@ def test_sorting_a_long_place_asks_for_nothing_and_says_what_is_sorted(
         assert len(rows(browser)) == 2500
 
 
+@pytest.mark.usefixtures("checked_rows")
 def test_what_metadata_name_keeps_its_order(
     browser: Browser, qtbot: QtBot, tmp_path: Path
 ) -> None:
