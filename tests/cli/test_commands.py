@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
+from html import escape
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -26,6 +28,7 @@ from child_process import child_process
 from commands import assert_equal_pixels, finest, run, run_json
 from long_bucket import LongBucket
 from napari_omezarr import errors, read_layers, write_image
+from napari_omezarr.browsing import Viewer, share_link
 from napari_omezarr.cli import main
 from napari_omezarr.cli.command import exit_code
 from napari_omezarr.samples import write_cells
@@ -306,31 +309,65 @@ def test_aliases_of_the_minio_client_are_taken_over(tmp_path):
 # Serving.
 
 
-def test_a_folder_is_served_to_viewers_of_the_web(image, tmp_path):
-    (tmp_path / "secret").write_text("s3cr3t")
-    folder = tmp_path / "cells.ome.zarr"
-    run("copy", image, folder)
+@contextmanager
+def served(folder, *words):
+    """Run the command as a program until it is stopped as Ctrl-C does."""
     program = "from napari_omezarr.cli import main; main()"
     command = [sys.executable, "-c", program, "serve", str(folder), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen(
+        [*command, *words], stdout=subprocess.PIPE, text=True
+    ) as server:
         try:
-            address = server.stdout.readline().strip()
-            assert "vizarr" in server.stdout.readline() + server.stdout.readline()
-            assert_equal_pixels(address, image)
-            request = Request(f"{address}/zarr.json", headers={"Range": "bytes=2-5"})
-            with urlopen(request, timeout=30) as answer:
-                assert answer.status == 206
-                assert answer.headers["Access-Control-Allow-Origin"] == "*"
-                assert len(answer.read()) == 4
-            taken = address.rpartition("/")[0].rpartition(":")[2]
-            assert "--port 0" in run("serve", folder, "--port", taken, code=2)
-            for path in ("nothing", "%2e%2e/secret", "..%2fsecret"):
-                with pytest.raises(HTTPError, match="404"):
-                    urlopen(f"{address}/{path}", timeout=30)
+            yield server
         finally:
             server.send_signal(signal.SIGINT)
             code = server.wait(60)
     assert code == 130
+
+
+def test_an_image_is_served_to_viewers_of_the_web(image, tmp_path):
+    (tmp_path / "secret").write_text("s3cr3t")
+    folder = tmp_path / "cells.ome.zarr"
+    run("copy", image, folder)
+    with served(folder) as server:
+        address = server.stdout.readline().strip()
+        assert "vizarr" in server.stdout.readline() + server.stdout.readline()
+        assert_equal_pixels(address, image)
+        request = Request(f"{address}/zarr.json", headers={"Range": "bytes=2-5"})
+        with urlopen(request, timeout=30) as answer:
+            assert answer.status == 206
+            assert answer.headers["Access-Control-Allow-Origin"] == "*"
+            assert len(answer.read()) == 4
+        taken = address.rpartition("/")[0].rpartition(":")[2]
+        assert "--port 0" in run("serve", folder, "--port", taken, code=2)
+        for path in ("nothing", "%2e%2e/secret", "..%2fsecret"):
+            with pytest.raises(HTTPError, match="404"):
+                urlopen(f"{address}/{path}", timeout=30)
+
+
+def test_a_folder_of_images_is_served_with_a_page(image, tmp_path):
+    folder = tmp_path / "my images & more"
+    folder.mkdir()
+    run("copy", image, folder / "a #1.ome.zarr")
+    (folder / "notes.txt").write_text("hello")
+    (folder / "out").symlink_to(tmp_path)
+    with served(folder) as server:
+        address, first, *links = (
+            server.stdout.readline().strip() for _ in range(2 + len(Viewer))
+        )
+        assert first == f"{address}/a%20%231.ome.zarr"
+        assert all(share_link(first, v) in links for v in Viewer)
+        with urlopen(address, timeout=30) as answer:  # led to the page
+            page = answer.read().decode()
+        assert all(escape(link) in page for link in links)
+        # Others ask for the size before they read, and our browser walks the page.
+        size = (folder / "notes.txt").stat().st_size
+        with urlopen(Request(f"{address}/notes.txt", method="HEAD"), timeout=30) as a:
+            assert int(a.headers["Content-Length"]) == size
+            assert a.headers["Access-Control-Allow-Origin"] == "*"
+        rows = {row["name"]: row["kind"] for row in run_json("ls", f"{address}/")}
+        assert rows == {"a #1.ome.zarr": "image"}
+        assert_equal_pixels(first, image)
 
 
 # How commands end.
