@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import qtpy
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QTimer, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QLabel, QPushButton
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,3 +70,25 @@ def every_turn(action: Callable[[], object]) -> QTimer:
     timer.timeout.connect(action)
     timer.start(1)
     return timer
+
+
+def cut_off(form: QWidget) -> list[str]:
+    """The buttons that are shown without all of their text, and sentences likewise.
+
+    What a form scrolls to is shown; nothing is that lies beside what it lies in.
+    """
+    shown = [each for each in form.findChildren(QPushButton) if each.isVisible()]
+    buttons = [
+        each.text()
+        for each in shown
+        if each.width() < each.sizeHint().width()
+        or each.geometry().right() >= each.parentWidget().width()
+        or each.mapTo(form, QPoint(each.width(), 0)).x() > form.width()
+    ]
+    return buttons + [
+        label.text()
+        for label in form.findChildren(QLabel)
+        if label.isVisible()
+        and label.wordWrap()
+        and label.height() < label.heightForWidth(label.width())
+    ]

@@ -377,6 +377,11 @@ def test_an_error_is_a_sentence_an_action_and_a_code(tmp_path):
     text = run("info", tmp_path / "nothing.zarr", code=3)
     assert text.startswith("Error: There is no folder")
     assert "Check" in text
+    (tmp_path / "some.tif").write_bytes(b"II*")
+    text = run("info", tmp_path / "some.tif", code=3)
+    assert "some.tif is a file, and no OME-Zarr.\nConvert" in text
+    text = run("info", tmp_path / "some.tif" / "0", code=3)
+    assert text.startswith("Error: There is no folder")
     facts = json.loads(run("info", tmp_path / "nothing.zarr", "--json", code=3))
     assert facts["error"] == "NodeNotFoundError"
     assert facts["action"]

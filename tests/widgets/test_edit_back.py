@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Layer
+from napari.qt import get_current_stylesheet
 from napari.utils.notifications import NotificationSeverity
 
-from gui_steps import PLUGIN, until
+from gui_steps import PLUGIN, cut_off, until
 from napari_omezarr import _hooks, patch, read_layers, write_image
 from napari_omezarr.errors import OptionError
 from napari_omezarr.widgets import edit_back
@@ -159,6 +160,13 @@ def test_the_dock_says_what_will_be_written_and_takes_it_back(viewer, image, qtb
     press("&Undo", "were written")
     assert (level(image, "cells") == 777).sum() == 399
     assert "changed by somebody else, at z 0, y 2, x 4" in panel.text.text()
+    # All of that fits into a narrow dock, which scrolls where it is low.
+    dock.setStyleSheet(get_current_stylesheet())
+    dock.setFixedSize(290, 300)
+    with qtbot.waitExposed(dock):
+        dock.show()
+    assert len(panel.buttons) == 3
+    until(qtbot, lambda: not cut_off(dock))
     press("&Load what is there now", "cells region now can be edited")
     assert viewer.layers["cells region now"].data[0, 2, 4] == 5
     viewer.layers.selection.active = layer

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 
 from browser_steps import go, quiet, row, settled, shown_browser
 from closing_forms import NAMES, every_form
-from gui_steps import until
+from gui_steps import cut_off, until
 from napari_omezarr.samples import write_cells
 from napari_omezarr.widgets.browser.controls import MINIMUM_WIDTH
 from napari_omezarr.widgets.fields import FocusRing, Folded
@@ -103,13 +103,14 @@ def name_of(widget: QWidget) -> str:
 def test_a_form_works_by_keyboard_alone(form: QWidget, qtbot: QtBot) -> None:
     all_have_names(form)
     tab_reaches_all(form, qtbot)
+    form.window().setStyleSheet(get_current_stylesheet())
+    form.resize(MINIMUM_WIDTH, form.height())
+    until(qtbot, lambda: not cut_off(form))
     if isinstance(form, QDialog):
         form.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose, False)
         qtbot.keyClick(form, Qt.Key.Key_Escape)
         assert not form.isVisible()
         form.deleteLater()
-    else:
-        form.window().setStyleSheet(get_current_stylesheet())
     assert form.minimumSizeHint().width() <= MINIMUM_WIDTH
 
 

@@ -10,13 +10,14 @@ import pytest
 import zarr
 from napari.components import ViewerModel
 from napari.layers import Layer
+from napari.qt import get_current_stylesheet
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QAbstractButton, QFileDialog
 
 import small_images
-from gui_steps import PLUGIN, every_turn, until
+from gui_steps import PLUGIN, cut_off, every_turn, until
 from napari_omezarr import add_labels, read_layers, write_image, write_layers
 from napari_omezarr.errors import DiskFullError
 from napari_omezarr.user_files import Recents
@@ -486,7 +487,7 @@ def test_a_secret_in_the_target_is_kept_nowhere(
     assert not any(secret in text for text in shown)
 
 
-def test_all_can_be_reached_by_name_and_fits_300_pixels(dock):
+def test_all_can_be_reached_by_name_and_fits_300_pixels(dock, qtbot):
     assert dock.minimumWidth() == 300
     assert dock.view._inner.minimumSizeHint().width() <= 300
     for button in dock.findChildren(QAbstractButton):
@@ -494,6 +495,12 @@ def test_all_can_be_reached_by_name_and_fits_300_pixels(dock):
             assert button.text() or button.accessibleName() or button.toolTip()
     assert dock.view.layers.accessibleName()
     assert dock.view.target.line.accessibleName()
+    # More than are ever offered at a time.
+    dock.setStyleSheet(get_current_stylesheet())
+    dock.setFixedWidth(290)
+    dock.view.target.show_state("Labels of this name are there.", SaveAction)
+    assert all(button.isVisible() for button in dock.view.target.buttons.values())
+    until(qtbot, lambda: not cut_off(dock))
 
 
 def test_labels_that_are_lazy_or_locked_are_left_alone(filled):

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from napari_omezarr.plain_text import counted
+
 from .options import (
     PLACE,
     by_axis,
@@ -162,7 +164,7 @@ def _write_plate(
 
     from napari_omezarr.converting import convert_plate
 
-    label = f"Writing {len(found)} fields"
+    label = f"Writing {counted(len(found), 'field')}"
     with progress_bar(label) as show, interrupted_by(run.cancel.set):
         saved = convert_plate(found, target, replace(run, progress=show))
     if as_json:
@@ -170,8 +172,9 @@ def _write_plate(
         print_json({"address": target.display, "fields": rows})
         return
     there = len(found) - len(saved)
-    before = f", {there} were there before" if there else ""
-    echo(f"{target.display}: {len(saved)} fields written{before}.")
+    were = "was" if there == 1 else "were"
+    before = f", {there:,} {were} there before" if there else ""
+    echo(f"{target.display}: {counted(len(saved), 'field')} written{before}.")
 
 
 def _carry_out(

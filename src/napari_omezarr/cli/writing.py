@@ -247,8 +247,7 @@ def write_plate(
     if as_json:
         print_json({"address": there.display, "fields": [s.address for s in saved]})
         return
-    fields = "1 field" if len(saved) == 1 else f"{len(saved):,} fields"
-    echo(f"{there.display}: {fields} written.")
+    echo(f"{there.display}: {counted(len(saved), 'field')} written.")
 
 
 # Commands that move stored bytes from place to place: copy, mirror.

@@ -147,6 +147,9 @@ class FolderItems:
         except (FileNotFoundError, NotADirectoryError):
             sentence = f"There is no folder {self.url}."
             action = "Check the address."
+            if await asyncio.to_thread(self.folder.is_file):
+                sentence = f"{self.url} is a file, and no OME-Zarr."
+                action = "Convert it first, or choose the folder that it lies in."
             raise NodeNotFoundError(sentence, action=action, url=self.url) from None
         except OSError as error:
             raise translate(error, ErrorContext(self.url)) from None

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Labels, Layer
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_omezarr.display.notifications import show_error, show_info
 from napari_omezarr.errors import ConflictError, OMEZarrError, OptionError
 from napari_omezarr.plain_text import plain
 
 from .background_save import explained
+from .fields import flowing_row
 from .qt_async import Task, app_events
 from .viewer_layers import (
     bare_layers,
@@ -361,8 +362,10 @@ class WriteBackPanel(QWidget):
         self.text = QLabel()
         self.text.setWordWrap(True)
         self.text.setTextFormat(Qt.TextFormat.PlainText)
+        # A long word of an address does not push the buttons out of the dock.
+        self.text.setMinimumWidth(1)
         self.buttons: list[QPushButton] = []
-        self._row = QHBoxLayout()
+        self._row = flowing_row()
         column = QVBoxLayout(self)
         column.setContentsMargins(4, 0, 4, 4)
         column.addWidget(self.text)

@@ -23,10 +23,12 @@ from qtpy.QtWidgets import (
     QLabel,
     QLineEdit,
     QPushButton,
+    QScrollArea,
     QSizePolicy,
+    QVBoxLayout,
     QWidget,
 )
-from superqt import QCollapsible
+from superqt import QCollapsible, QFlowLayout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 
 _LEAST = 60
 """Of a field, in pixels: many stand in a dock of 300."""
+_GAP = 4
+"""Between the parts of a row that goes on below, in pixels."""
 _LINE = 1.5
 """Of the ring round what has the keyboard, in pixels."""
 
@@ -203,6 +207,28 @@ def form_rows(
         else:
             layout.addRow(fill(field.label, _LONGEST), native)
     return widget, layout
+
+
+def flowing_row() -> QFlowLayout:
+    """Make a row that goes on below where a dock is too narrow for it."""
+    row = QFlowLayout()
+    # Style sheets know no distance of their own.
+    row.setHorizontalSpacing(_GAP)
+    row.setVerticalSpacing(_GAP)
+    return row
+
+
+def scroll_in(owner: QWidget, inner: QWidget) -> None:
+    """Let a form scroll in a dock that is not as tall as it, and never sideways."""
+    scroll, layout = QScrollArea(owner), QVBoxLayout(owner)
+    # Its fields have the keyboard, and it follows them.
+    scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    scroll.setWidget(inner)
+    scroll.setWidgetResizable(True)
+    scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    inner.setMinimumWidth(0)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.addWidget(scroll)
 
 
 class Folded(QCollapsible):

@@ -16,7 +16,14 @@ from napari_omezarr.plain_text import bytes_text, lengths_text, shape_text
 from napari_omezarr.region import RegionPart, as_placed, estimate, start
 
 from .edit_back import WriteBackPanel
-from .fields import ChoiceField, SwitchField, form_rows, show_focus, show_text
+from .fields import (
+    ChoiceField,
+    SwitchField,
+    form_rows,
+    scroll_in,
+    show_focus,
+    show_text,
+)
 from .qt_async import FutureWatcher, Latest
 from .region_box import (
     AxisRange,
@@ -186,12 +193,14 @@ class RegionDock(QWidget):
         self.box = RegionBox(napari_viewer, self)
         self._timer = QTimer(self)
         self.setMinimumWidth(300)
-        layout = QVBoxLayout(self)
+        inner = QWidget(self)
+        layout = QVBoxLayout(inner)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.form.column)
         self.edits = WriteBackPanel(napari_viewer, self)
         layout.addWidget(self.edits)
         layout.addStretch()
+        scroll_in(self, inner)
         self._connect()
         self.form.set_loadable(False)
         self.reset_choices()

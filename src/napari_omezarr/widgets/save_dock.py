@@ -13,7 +13,6 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
-    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
@@ -23,7 +22,7 @@ from napari_omezarr.location import without_secrets
 from napari_omezarr.user_files import Recents
 
 from .background_save import Saving, explained
-from .fields import Folded, show_focus, show_text
+from .fields import Folded, scroll_in, show_focus, show_text
 from .qt_async import DebouncedTask, Task
 from .save_model import (
     SaveAction,
@@ -180,15 +179,7 @@ class SaveView:
             column.addWidget(part)
         column.addLayout(after)
         column.addStretch()
-        scroll, layout = QScrollArea(owner), QVBoxLayout(owner)
-        # Its fields have the keyboard, and it follows them.
-        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        scroll.setWidget(self._inner)
-        scroll.setWidgetResizable(True)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self._inner.setMinimumWidth(0)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(scroll)
+        scroll_in(owner, self._inner)
 
     def _parts(self) -> Iterable[QWidget]:
         yield QLabel("Layers", self._inner)

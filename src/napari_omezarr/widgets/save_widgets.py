@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
 from napari_omezarr.location import without_secrets
 from napari_omezarr.plain_text import plain
 
-from .fields import form_rows, heading, make_narrow, show_text
+from .fields import flowing_row, form_rows, heading, make_narrow, show_text
 from .open_dialog import AddressLine
 from .save_model import AUTO, SaveAction, options_of, progress_text
 
@@ -329,6 +329,7 @@ class SaveTarget(QWidget):
         self.browse.setToolTip("Choose a folder of this computer")
         self.state = sentence_label(self)
         self.buttons = {a: QPushButton(a.value, self) for a in SaveAction}
+        self._row = flowing_row()
         self._name = "image.ome.zarr"
         self._arrange()
         self.line.textChanged.connect(self.changed)
@@ -364,18 +365,17 @@ class SaveTarget(QWidget):
         offered = frozenset(actions)
         show_text(self.state, text)
         for action, button in self.buttons.items():
+            self._row.removeWidget(button)
             button.setVisible(action in offered)
+            if action in offered:
+                self._row.addWidget(button)
 
     def _arrange(self) -> None:
-        line, row, layout = QHBoxLayout(), QHBoxLayout(), QVBoxLayout(self)
+        line, layout = QHBoxLayout(), QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         line.addWidget(self.line)
         line.addWidget(self.browse)
         self.browse.setFixedWidth(28)
-        for button in self.buttons.values():
-            button.setMinimumWidth(0)
-            row.addWidget(button)
-        row.addStretch()
         layout.addLayout(line)
         layout.addWidget(self.state)
-        layout.addLayout(row)
+        layout.addLayout(self._row)

@@ -22,7 +22,6 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
-from superqt import QFlowLayout
 
 from napari_omezarr.browsing import (
     ChunkPreview,
@@ -37,7 +36,7 @@ from napari_omezarr.plain_text import plain, shape_text
 from napari_omezarr.pyramid import chunk_counts
 from napari_omezarr.reading import ReadOptions
 from napari_omezarr.store import open_store
-from napari_omezarr.widgets.fields import show_text
+from napari_omezarr.widgets.fields import flowing_row, show_text
 from napari_omezarr.widgets.qt_async import DebouncedTask, failure
 
 from .controls import combo_box, plain_label
@@ -293,7 +292,7 @@ class ChunkPane(Pane):
         self.picture.show()
 
     def _arrange(self) -> None:
-        layout, self._line = QVBoxLayout(self), QFlowLayout()
+        layout, self._line = QVBoxLayout(self), flowing_row()
         layout.setContentsMargins(2, 2, 2, 2)
         layout.addWidget(self.level)
         layout.addLayout(self._line)
