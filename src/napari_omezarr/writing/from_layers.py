@@ -145,8 +145,8 @@ def left_as_they_are(layer: Any) -> Iterator[str]:
     moved = list(_moved(options))
     if moved:
         yield (
-            f"Calibrate is for this of {name}, which its image keeps as it was: "
-            f"{', '.join(moved)}."
+            f"The image of {name} has its {' and its '.join(moved)} as before: "
+            "calibrate changes scale, translation and units."
         )
 
 
