@@ -292,6 +292,12 @@ def test_labels_of_the_picture_go_into_the_fields_they_lie_on(tmp_path):
         add_plate_labels(cells[:3, :3], place, name="cells")
     with pytest.raises(OptionError, match="no plate"):
         add_plate_labels(cells, place / "A" / "2" / "0", name="cells")
+    # A well of one field is that image: where its labels go is said.
+    well = place / "A" / "2"
+    for image in (well, read_layers(well)[0]):
+        with pytest.raises(OptionError, match="add_labels") as caught:
+            add_plate_labels(cells, image, name="cells")
+        assert str(well / "0") in str(caught.value)
 
 
 def test_a_table_of_files_becomes_a_plate_by_the_command(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from threading import get_ident
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from napari_omezarr.errors import OptionError
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
-from napari_omezarr.reading import ReadOptions, read
+from napari_omezarr.reading import ReadOptions, read, reader
 from servers.plates import PlateServer
 
 SIZES = [(1, 1), (8, 12), (16, 24), (32, 48)]
@@ -74,6 +75,25 @@ def test_the_whole_plate_asks_each_well_once_for_little():
         np.testing.assert_array_equal(layer[0][-1].compute(), shown)
         elsewhere = pickle.loads(pickle.dumps(layer[0][-1]))  # on a cluster's worker
         np.testing.assert_array_equal(elsewhere.compute(), shown)
+
+
+def test_pythons_oldest_garbage_waits_while_a_place_is_opened(monkeypatch):
+    said, here = [], get_ident()
+
+    def note(*counts):
+        if get_ident() == here:
+            said.append((counts, len(server.requests)))
+
+    monkeypatch.setattr(reader, "get_threshold", lambda: (700, 10, 10))
+    monkeypatch.setattr(reader, "set_threshold", note)
+    with PlateServer(2, 2) as server:
+        read(Location.parse(server.address))
+        with pytest.raises(OptionError):
+            read(Location.parse(server.address), ReadOptions(rows=("Z",)))
+    (first, none), (again, some), *_, (last, _) = said
+    assert (first, none) == ((700, 10, 1000), 0)
+    assert again == last == (700, 10, 10)
+    assert some > 0
 
 
 def test_a_million_wells_open_as_others_do():

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import warnings
 from contextlib import suppress
 
 import numpy as np
 import pytest
+import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -730,3 +732,43 @@ def test_a_refused_well_is_an_error(http_server, tmp_path):
         pixels[:, 98:194]
     http_server.clear()
     assert pixels[:, 98:194].any()
+
+
+# Consolidated metadata of a plate.
+
+
+def put_consolidated(path, version, wells):
+    fields = put_plate(path, wells, version)
+    put_group(path / "A", version, {})  # or what is below is not consolidated
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        zarr.consolidate_metadata(str(path), zarr_format=2 if version < "0.5" else 3)
+    return laid_out(fields, (2, 16, 24), np.uint16)
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_well_removed_below_consolidated_metadata_is_a_hole(
+    http_server, tmp_path, version
+):
+    every = put_consolidated(tmp_path / "p.zarr", version, [{}] * 3)
+    shutil.rmtree(tmp_path / "p.zarr" / "A" / "2")
+    pixels = opened(f"{http_server.url}/p.zarr").pyramids[0].levels[0].pixels
+    every[..., 24:48] = 0
+    np.testing.assert_array_equal(pixels[...], every)
+    assert pixels.fields.documents.states["A/2"] == "missing"
+    assert pixels.store.notes == (
+        "Well A/2 is listed, and is not there: it stays empty.",
+    )
+
+
+@pytest.mark.parametrize("where", ["local", "http"])
+def test_a_plate_of_which_only_zmetadata_is_served_is_shown(where, request, tmp_path):
+    every = put_consolidated(tmp_path / "p.zarr", "0.4", [{}, None, {}])
+    for name in (".zgroup", ".zattrs", ".zarray"):
+        for document in (tmp_path / "p.zarr").rglob(name):
+            document.unlink()
+    root = tmp_path if where == "local" else request.getfixturevalue("http_server").url
+    pixels = opened(f"{root}/p.zarr").pyramids[0].levels[0].pixels
+    np.testing.assert_array_equal(pixels[...], every)
+    states = pixels.fields.documents.states
+    assert states == {"A/1": "loaded", "A/2": "missing", "A/3": "loaded"}

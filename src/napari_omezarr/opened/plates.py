@@ -351,13 +351,20 @@ def _mosaic(plate: Any) -> Mosaic:
     data = plate[0] if isinstance(plate, tuple) else getattr(plate, "data", None)
     if data is None:
         options = ReadOptions(labels=False)
-        pixels: Any = (
-            read_current(place_of(plate), options).pyramids[0].levels[0].pixels
-        )
+        image = read_current(place_of(plate), options).pyramids[0]
+        pixels: Any = image.levels[0].pixels
+        address = image.location.display
     else:
         finest = data[0] if isinstance(data, list) or hasattr(data, "_data") else data
         pixels = pixels_of(finest) if hasattr(finest, "dask") else None
+        is_data = isinstance(plate, tuple)
+        known = plate[1].get("metadata") if is_data else plate.metadata
+        address = (known or {}).get("omezarr", {}).get("address", "")
     found = mosaic_of(pixels)
+    if found is None and address:
+        msg = f"This is no plate's picture, but one image: {address}."
+        action = "Save the labels into that image, with add_labels and this address."
+        raise OptionError(msg, action=action)
     if found is None:
         msg = "This is no plate."
         raise OptionError(msg, action="Give a layer of a plate, or its address.")

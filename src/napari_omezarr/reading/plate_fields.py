@@ -268,7 +268,9 @@ class PlateDocuments:
 
     async def _document(self, key: str) -> bytes | None:
         buffer = await self.opening.store.get(key, buffer_prototype)
-        return None if buffer is None else buffer.to_bytes()
+        if buffer is None:
+            return self.opening.consolidated.alone(key)
+        return buffer.to_bytes()
 
     def note(self, well: str, state: str, said: str) -> None:
         """Note what a well is; of each kind only the first is said."""

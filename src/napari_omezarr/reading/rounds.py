@@ -215,8 +215,15 @@ class Consolidated:
             if not self._agrees(key, answers[key]):
                 self.is_older = True
             elif answers[key] is None:
-                found[key] = json.dumps(self._documents[key]).encode()
+                found[key] = self.alone(key)
         return found
+
+    def alone(self, key: str) -> bytes | None:
+        """Give the document at a key that is served in no other place, if it is so."""
+        document = self._documents.get(key)
+        if document is None or not self._is_alone(key):
+            return None
+        return json.dumps(document).encode()
 
     def is_current(self, store: RemoteStore) -> bool:
         """Ask for what was answered without a request, in one round; blocks.
