@@ -61,6 +61,8 @@ NAMES = (
     "regions of interest",
 )  # fmt: skip
 """Of all forms: the dialogs, then the docks."""
+PAUSE = 0.01
+"""Seconds between collections: several in the life of each form, and time for forms."""
 SURELY_MENDED = 4
 """Rounds at first in which an image is broken and mended, then one in as many."""
 STARTED = 20
@@ -163,7 +165,7 @@ def main(rounds: int) -> None:
             while True:
                 held = [{"a": [number]} for number in range(2000)]
                 gc.collect()
-                sleep(0.002 if held else 0)
+                sleep(PAUSE if held else 0)
 
         # What is there stays: looked at each time, it would take all the time.
         gc.collect()
