@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shlex
@@ -31,6 +32,8 @@ from napari_omezarr import errors, read_layers, write_image
 from napari_omezarr.browsing import Viewer, share_link
 from napari_omezarr.cli import main
 from napari_omezarr.cli.command import exit_code
+from napari_omezarr.cli.writing import carried_out
+from napari_omezarr.location import Location
 from napari_omezarr.samples import write_cells
 from napari_omezarr.user_files import configuration_folder
 from servers import faults
@@ -371,6 +374,26 @@ def test_a_folder_of_images_is_served_with_a_page(image, tmp_path):
 
 
 # How commands end.
+
+
+def test_a_copy_that_is_stopped_has_ended(tmp_path):
+    before, ended = signal.getsignal(signal.SIGINT), []
+
+    async def copying(_tell):
+        while signal.getsignal(signal.SIGINT) == before:  # it is not listened to yet
+            await asyncio.sleep(0.001)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(100):
+                await asyncio.sleep(0)
+            ended.append(True)
+
+    with pytest.raises(errors.WriteCancelledError):
+        carried_out(Location.parse(str(tmp_path)), copying)
+    assert ended == [True]
+    assert signal.getsignal(signal.SIGINT) == before
 
 
 def test_an_error_is_a_sentence_an_action_and_a_code(tmp_path):

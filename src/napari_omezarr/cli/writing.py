@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
     from napari_omezarr.browsing import Copied, CopyProgress, MirrorPlan
     from napari_omezarr.location import Location
+
+_ENDING = 60
+"""Seconds that a copy may take to end after Ctrl-C; a second one ends it at once."""
 
 
 @click.command("add-labels")
@@ -274,7 +277,7 @@ def copy(source: str, target: str, verify: bool, as_json: bool, **reached: Any) 
     def begin(tell: Callable[[CopyProgress], None]) -> Coroutine[Any, Any, Copied]:
         return copy_store(here, there, progress=tell, verify=verify)
 
-    done = _carried_out(here, begin)
+    done = carried_out(here, begin)
     if as_json:
         facts = {"objects": done.objects, "bytes": done.bytes, "before": done.resumed}
         print_json({"address": done.target.display} | facts)
@@ -317,7 +320,7 @@ def mirror(
         return mirror_store(plan, delete=delete, verify=verify, progress=tell)
 
     if not dry_run:
-        _carried_out(here, begin)
+        carried_out(here, begin)
     if as_json:
         facts = {"copied": len(plan.items), "overwritten": len(plan.changed)}
         facts |= {"deleted": extra, "same": plan.same, "bytes": plan.bytes}
@@ -339,11 +342,13 @@ def _planned(plan: MirrorPlan, extra: int) -> str:
     return f"{', '.join(parts)}."
 
 
-def _carried_out(
+def carried_out(
     source: Location,
     begin: Callable[[Callable[[CopyProgress], None]], Coroutine[Any, Any, Copied]],
 ) -> Copied:
     """Wait for a copy, show how far it is, and let Ctrl-C end it."""
+    import asyncio
+
     from napari_omezarr.browsing import start
     from napari_omezarr.errors import WriteCancelledError
 
@@ -352,11 +357,24 @@ def _carried_out(
         def tell(progress: CopyProgress) -> None:
             show(progress.objects / max(1, progress.all_objects))
 
-        copying = start(begin(tell))
+        tasks: list[asyncio.Task[Any] | None] = []
+
+        async def copied() -> Copied:
+            tasks.append(asyncio.current_task())
+            return await begin(tell)
+
+        async def over() -> None:
+            await asyncio.gather(*filter(None, tasks), return_exceptions=True)
+
+        copying = start(copied())
         with interrupted_by(copying.cancel):
             try:
                 return copying.result()
             except CancelledError:
+                # It is cancelled before its task has noticed, which would go on while
+                # the program ends below it.
+                with suppress(TimeoutError):
+                    start(over()).result(_ENDING)
                 sentence = f"The copy of {source.display} was stopped."
                 action = "The same command goes on where it was."
                 raise WriteCancelledError(sentence, action=action) from None
