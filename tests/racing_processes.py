@@ -122,7 +122,7 @@ def annotator(number: int, ready: Callable[[], None], options: dict[str, Any]) -
     shape = options["shape"]
     layer = (np.full(shape, number + 1, np.uint8), {"name": f"by {number}"}, "labels")
     channel = options["layers"][number]
-    channel[1]["colormap"] = "red"
+    channel[1]["colormap"] = "blue"
     place = parsed(options["place"])
     ready()
     add_labels(layer, place)

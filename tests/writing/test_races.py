@@ -132,6 +132,8 @@ def test_labels_and_looks_of_several_people_are_all_there(version, races, tmp_pa
     limits = [(0, 9)] * PEOPLE
     write_image(pixels, place, "cyx", version=version, contrast_limits=limits)
     layers = read_layers(place)
+    # What looks so already is not written.
+    assert all(options["colormap"] != "blue" for _, options, _ in layers)
     told = [[None, _plain(options), kind] for _, options, kind in layers]
     done = races.run("annotator", PEOPLE, place=place, shape=[32, 32], layers=told)
     assert done == [[options["name"]] for _, options, _ in layers]
@@ -139,7 +141,7 @@ def test_labels_and_looks_of_several_people_are_all_there(version, races, tmp_pa
     assert {o["name"] for _, o, k in found if k == "labels"} == {
         f"by {number}" for number in range(PEOPLE)
     }
-    assert [o["colormap"] for _, o, k in found if k == "image"] == ["red"] * PEOPLE
+    assert [o["colormap"] for _, o, k in found if k == "image"] == ["blue"] * PEOPLE
     (group,) = [zarr.open_group(place, mode="r", use_consolidated=True)]
     listed = group["labels"].attrs.asdict()
     plain = zarr.open_group(place, mode="r", use_consolidated=False)["labels"]

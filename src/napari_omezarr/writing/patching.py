@@ -227,10 +227,15 @@ def patch_image(image: ExistingImage, edit: Edit, method: Method) -> Patched:
 
 
 def _fitting(edit: Edit, array: StoredArray) -> Edit:
+    axes = len(array.shape)
+    if (len(edit.start), edit.values.ndim) != (axes, axes):
+        raise OptionError(
+            f"The image has {axes} axes, the pixels have {edit.values.ndim}, and where "
+            f"they begin {len(edit.start)}.",
+            action="Give all axes to both; one that is not wanted is one pixel long.",
+        )
     pairs = zip(edit.bounds, array.shape, strict=True)
-    if len(edit.start) != len(array.shape) or any(
-        start < 0 or stop > size for (start, stop), size in pairs
-    ):
+    if any(start < 0 or stop > size for (start, stop), size in pairs):
         raise OptionError("The edited region lies outside of the image.")
     if not np.can_cast(edit.values.dtype, array.dtype, "same_kind"):
         raise OptionError(
