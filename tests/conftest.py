@@ -101,6 +101,20 @@ def frozen_heap(request: pytest.FixtureRequest) -> None:
         gc.freeze()
 
 
+@pytest.fixture(autouse=True)
+def no_context_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No context of a canvas is current any more; one that is shown lets go itself.
+
+    It is Python's: with PySide, the thread that collects it deletes it there, and Qt
+    would read it, in the next tests, wherever the GUI thread deletes a window.
+    """
+    yield
+    if "make_napari_viewer" in request.fixturenames and "PySide6" in sys.modules:
+        from gui_steps import make_none_current
+
+        make_none_current()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def manifests_read_once() -> Iterator[None]:
     """Let the manifests of all plugins be read once, and not for each viewer.

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import qtpy
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QTimer, QUrl
-from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtGui import (
+    QDragEnterEvent,
+    QDropEvent,
+    QOffscreenSurface,
+    QOpenGLContext,
+)
 from qtpy.QtWidgets import QApplication, QLabel, QPushButton
 
 if TYPE_CHECKING:
@@ -92,3 +98,20 @@ def cut_off(form: QWidget) -> list[str]:
         and label.wordWrap()
         and label.height() < label.heightForWidth(label.width())
     ]
+
+
+@cache
+def spare_context() -> tuple[QOpenGLContext, QOffscreenSurface]:
+    """Return a context of OpenGL that is never deleted, and where it draws."""
+    context, surface = QOpenGLContext(), QOffscreenSurface()
+    context.create()
+    surface.create()
+    return context, surface
+
+
+def make_none_current() -> None:
+    """Let no context of OpenGL be current; vispy leaves that of each canvas so."""
+    # In place of the other one, which may be gone: it must not be looked at.
+    context, surface = spare_context()
+    if context.makeCurrent(surface):
+        context.doneCurrent()

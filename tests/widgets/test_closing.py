@@ -8,22 +8,24 @@ import subprocess
 import sys
 from importlib import import_module
 from pkgutil import walk_packages
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from npe2 import PluginManifest
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject
+from qtpy.QtGui import QOpenGLContext
 from qtpy.QtWidgets import QDialog, QWidget
 
 import closing_forms
 from child_process import child_process
 from closing_forms import NAMES, every_form, open_and_close, wait_for_nothing_pending
+from gui_steps import make_none_current
 from napari_omezarr import widgets
 from napari_omezarr.samples import write_cells
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from pytestqt.qtbot import QtBot
@@ -88,6 +90,14 @@ def test_every_form_is_among_them(qtbot: QtBot, image: Path) -> None:
     # The dock of the browser only waits until that can be made.
     assert dialogs | docks == names - {"Browser"} | {"BrowserDock"}
     wait_for_nothing_pending()
+
+
+def test_no_context_of_a_hidden_viewer_stays_current(
+    make_napari_viewer: Callable[[], Any],
+) -> None:
+    make_napari_viewer()
+    make_none_current()
+    assert QOpenGLContext.currentContext() is None
 
 
 def leaves(kind: type) -> set[type]:
