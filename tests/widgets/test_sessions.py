@@ -82,7 +82,7 @@ def test_a_copied_view_is_shown_again_exactly(
     assert (len(session.layers), left) == (3, 1)
     address = copy_view(dressed)
     assert QApplication.clipboard().text() == address
-    assert "1 layers came from no address" in notifications[-1].message
+    assert "Left out: 1 layer without an address" in notifications[-1].message
     assert session_in_address(address) == session
     other = make_napari_viewer()
     other.open(address, plugin=PLUGIN)
@@ -151,7 +151,7 @@ def test_what_a_session_asks_for_in_vain_is_told(
     open_session(viewer, Session(tuple(wishes)))
     until(qtbot, lambda: len(viewer.layers) == 1 and not pending)
     told = " ".join(record.message for record in notifications)
-    assert "3 layers of the session are no longer there." in told
+    assert "No longer there: 3 layers of the session." in told
     notifications.clear()
     odd = Session((SessionLayer(place, channel=0, options={"lens": 2}),))
     open_session(viewer, odd)

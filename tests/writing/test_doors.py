@@ -20,10 +20,12 @@ from napari_omezarr.errors import (
     OMEZarrError,
     OptionError,
     SourceError,
+    UnexpectedError,
     UnsupportedDataError,
 )
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
+from napari_omezarr.opened import write
 from napari_omezarr.reading import read
 from napari_omezarr.writing import (
     SaveMode,
@@ -275,6 +277,22 @@ class Closed:
 def test_what_is_no_array_is_told_what_to_give_instead(thing, said, tmp_path):
     with pytest.raises(OMEZarrError, match=said):
         write_image(thing, tmp_path / "a.ome.zarr")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "save",
+    [
+        lambda place, thing: write_layers([(thing, {}, "image")], place),
+        lambda place, thing: write_image(PIXELS, place, labels={"a": thing}),
+        lambda place, thing: write(thing, place),
+    ],
+    ids=["write_layers", "labels", "write"],
+)
+def test_a_closed_data_set_is_told_in_our_words_at_every_door(save, tmp_path):
+    with pytest.raises(OMEZarrError, match="RuntimeError") as error:
+        save(tmp_path / "a.ome.zarr", Closed())
+    assert not isinstance(error.value, UnexpectedError)
     assert not list(tmp_path.iterdir())
 
 

@@ -462,6 +462,8 @@ def test_a_patch_that_broke_off_is_mended_by_doing_it_again(tmp_path):
         ((0, 0), np.zeros((1, 5, 5), np.int32), "3 axes, .* begin 2"),
         ((0, 0, 0), np.int32(7), "3 axes, the pixels have 0"),
         ((0, 0, -1), np.zeros((1, 1, 1), np.int32), "outside"),
+        ((0, 0.5, 0), np.zeros((1, 1, 1), np.int32), "begins at a pixel"),
+        (0, np.zeros((1, 1, 1), np.int32), "begins at a pixel"),
         ((0, 0, 0), np.full((1, 1, 1), 0.5), "does not go into"),
         ((0, 0, 0), np.full((1, 1, 1), 2**40), "do not fit"),
     ],

@@ -35,6 +35,7 @@ from napari_omezarr.display.notifications import (
 from napari_omezarr.errors import OMEZarrError, OptionError
 from napari_omezarr.location import label_name
 from napari_omezarr.metadata import unit_size
+from napari_omezarr.plain_text import counted
 from napari_omezarr.reading import ReadOptions
 from napari_omezarr.user_files import write_json
 
@@ -256,7 +257,7 @@ def _show(viewer: ViewerModel, session: Session, outcome: Future[list[Found]]) -
             dress(made[number], wish.looks)
     _look(viewer, session)
     if missing := len(session.layers) - len(made):
-        show_warning(f"{missing} layers of the session are no longer there.")
+        show_warning(f"No longer there: {counted(missing, 'layer')} of the session.")
 
 
 def _made(opened: Opened, wishes: Mapping[int, SessionLayer]) -> dict[int, Layer]:
@@ -484,7 +485,8 @@ def write_session(viewer: ViewerModel, path: str) -> None:
     except OSError as error:
         show_error(f"The session could not be written ({error.strerror}).")
         return
-    show_info(f"{len(session.layers)} layers are kept in {path}.{_left(left)}")
+    kept = counted(len(session.layers), "layer")
+    show_info(f"Kept in {path}: {kept}.{_left(left)}")
 
 
 def read_session(viewer: ViewerModel, path: str) -> Task | None:
@@ -501,4 +503,5 @@ def read_session(viewer: ViewerModel, path: str) -> Task | None:
 def _left(count: int) -> str:
     if not count:
         return ""
-    return f" {count} layers came from no address and are not in it: save them first."
+    left = counted(count, "layer")
+    return f" Left out: {left} without an address, to be saved first."

@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
 from napari_omezarr.claims import place_of
 from napari_omezarr.display.notifications import main_window, show_error, show_info
 from napari_omezarr.errors import OMEZarrError
-from napari_omezarr.plain_text import shape_text
+from napari_omezarr.plain_text import counted, shape_text
 
 from .background_save import explained
 from .fields import ChoiceField, form_rows, show_focus
@@ -304,7 +304,7 @@ def _take_places(
     for layer in (layer for layer in still if layer not in lost):
         _replace(viewer, layer, specs[_identity(record_of(layer))])
     if lost:
-        show_error(f"{len(lost)} layers of the image are no longer there.")
+        show_error(f"No longer there: {counted(len(lost), 'layer')} of the image.")
     elif by_itself and still:
         name = place_of(image_address(layers[0])).name
         show_info(f"{name} has changed since it was opened: it is shown as it is now.")

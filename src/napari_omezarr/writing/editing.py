@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
@@ -411,9 +412,15 @@ def undo_patch(patched: Patched) -> Patched:
 def _edit(
     start: Sequence[int], values: np.ndarray, original: np.ndarray | None
 ) -> Edit:
+    try:
+        begin = tuple(map(operator.index, start))
+    except TypeError:
+        raise OptionError(
+            "A patch begins at a pixel.", action="Give whole numbers, one an axis."
+        ) from None
     with understood():
         before = None if original is None else _in_memory(original)
-        return Edit(tuple(int(first) for first in start), _in_memory(values), before)
+        return Edit(begin, _in_memory(values), before)
 
 
 def _in_memory(values: Any) -> np.ndarray:

@@ -32,6 +32,7 @@ from .image_spec import (
     named_axes,
     original_span,
 )
+from .options import understood
 from .rendering import channel_color, label_colors
 from .source import Converted, as_source
 
@@ -262,7 +263,8 @@ def is_array(data: Any) -> bool:
     """Whether something has pixels of its own, of whatever library it is."""
     if isinstance(data, Pyramid):
         return False
-    return hasattr(data, "shape") and hasattr(data, "dtype")
+    with understood():  # a closed data set raises for its shape
+        return hasattr(data, "shape") and hasattr(data, "dtype")
 
 
 def is_layer_data(layer: Any) -> bool:

@@ -262,6 +262,16 @@ def split_choices(choices: Mapping[str, Any]) -> tuple[WriteOptions, SaveMode]:
         return WriteOptions(**options), SaveMode(**mode)
 
 
+_NOT_AS_IT_SEEMS = (
+    TypeError,
+    ValueError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    RuntimeError,  # h5py's, of a data set whose file was closed
+)
+
+
 @contextmanager
 def understood() -> Iterator[None]:
     """Say in our words where something that was handed over is not what it seems."""
@@ -269,7 +279,7 @@ def understood() -> Iterator[None]:
         yield
     except OMEZarrError:
         raise
-    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as e:
+    except _NOT_AS_IT_SEEMS as e:
         raise OptionError(
             f"What is to be saved, or an option, could not be understood "
             f"({type(e).__name__}).",
