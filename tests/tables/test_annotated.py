@@ -122,6 +122,7 @@ def test_ngio_finds_our_features_by_their_labels(zarr_format, tmp_path):
 
 
 @both_formats
+@pytest.mark.filterwarnings("default")  # its own, of what it is built on
 def test_spatialdata_validates_our_features(zarr_format, tmp_path):
     spatialdata = pytest.importorskip("spatialdata")
     put_table(tmp_path, feature_table({"area": [1.5, 2.5]}, [3, 7]), zarr_format)
