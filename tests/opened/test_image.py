@@ -215,7 +215,7 @@ def test_a_call_with_other_arguments_says_which(image):
         lambda: napari_omezarr.write(image.location, "b.zarr"),
     ):
         with pytest.raises(
-            OptionError, match=r"chunks|'box'|'target'|not be understood|is a place"
+            OptionError, match=r"chunks|'box'|'target'|begins at a pixel|is a place"
         ):
             call()
 
