@@ -12,7 +12,7 @@ import os
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 # Before napari is imported: the pictures show napari as it comes.
 os.environ["NAPARI_CONFIG"] = ""
@@ -200,6 +200,16 @@ def region(place: Path) -> np.ndarray:
     picture = viewer.screenshot(canvas_only=False, flash=False)[..., :3]
     viewer.close()
     return picture
+
+
+def loaded_region(viewer: napari.Viewer) -> tuple[Any, Any]:
+    """Load the nuclei at full resolution, and give the dock and its layer."""
+    _, dock = viewer.window.add_plugin_dock_widget("napari-omezarr", "OME-Zarr region")
+    dock.form.layer.value = viewer.layers["nuclei"]
+    dock.form.level.value = 0
+    dock.load()
+    until(lambda: not dock.busy)
+    return dock, viewer.layers["nuclei region"]
 
 
 def save(place: Path) -> np.ndarray:

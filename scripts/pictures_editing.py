@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 # First, for it sets what napari must find.
-from pictures import keep, until, wait
+from pictures import keep, loaded_region, until, wait
 
 # isort: split
 
@@ -62,12 +62,7 @@ def edited_region(place: Path) -> tuple[napari.Viewer, Any]:
     viewer.show()
     viewer.open(str(place), plugin="napari-omezarr")
     until(lambda: len(viewer.layers) == 3)
-    _, dock = viewer.window.add_plugin_dock_widget("napari-omezarr", "OME-Zarr region")
-    dock.form.layer.value = viewer.layers["nuclei"]
-    dock.form.level.value = 0
-    dock.load()
-    until(lambda: not dock.busy)
-    layer = viewer.layers["nuclei region"]
+    dock, layer = loaded_region(viewer)
     viewer.layers.selection = {layer}
     layer.data[:, 90:130, 90:150] = layer.data.max() + 1
     layer.refresh()

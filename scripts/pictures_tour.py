@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 # First, for it sets what napari must find.
-from pictures import COLOURS, keep, until, wait
+from pictures import COLOURS, keep, loaded_region, until, wait
 from pictures_browser import IMAGE, choose, publish, resize, settle
 
 # isort: split
@@ -121,12 +121,7 @@ def paint(image: Path) -> None:
     until(lambda: len(viewer.layers) == len(COLOURS) + 1)
     for layer in viewer.layers:
         wait_until_sharp(layer)
-    _, dock = viewer.window.add_plugin_dock_widget("napari-omezarr", "OME-Zarr region")
-    dock.form.layer.value = viewer.layers["nuclei"]
-    dock.form.level.value = 0
-    dock.load()
-    until(lambda: not dock.busy)
-    layer = viewer.layers["nuclei region"]
+    _, layer = loaded_region(viewer)
     layer.contour = 2
     viewer.layers.selection = {layer}
     layer.mode, layer.brush_size = "paint", 14

@@ -66,20 +66,18 @@ def replacing(
     ``alone``: nobody else writes the file meanwhile, and what was left behind of it is
     written over.
     """
-    if not file.parent.is_dir():
-        file.parent.mkdir(parents=True, exist_ok=True)
-    own = beside(file, PARTIAL, ".") if alone else None
-    fresh = own or file.with_name(f".{uuid4().hex}{PARTIAL}")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    own = beside(file, PARTIAL, ".")
+    fresh = own if alone else file.with_name(f".{uuid4().hex}{PARTIAL}")
     try:
         yield fresh
         if durable:
             flush_to_disk(fresh)
         fresh.replace(file)
-    except BaseException:
+        if durable:
+            flush_to_disk(file.parent)
+    finally:
         fresh.unlink(missing_ok=True)
-        raise
-    if durable:
-        flush_to_disk(file.parent)
 
 
 def rename_new(old: Path, new: Path) -> None:

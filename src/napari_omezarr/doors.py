@@ -119,18 +119,21 @@ def _is_of_the_call(error: Exception) -> bool:
 
 @contextmanager
 def stopped_by(
-    cancel: Event | None,
-    what: str = "Saving",
-    action: str = "Resume it, or remove what is there.",
+    cancel: Event | None, what: str, action: str, option: str = ""
 ) -> Iterator[None]:
-    """End the block's requests once an event is set, and say that it was cancelled."""
+    """End the block's requests once an event is set, and say that it was cancelled.
+
+    The action is chosen by an option of a save, where one is given.
+    """
     try:
         with ended_by(cancel):
             yield
     except CancelledError:
         if cancel is None or not cancel.is_set():
             raise
-        raise WriteCancelledError(f"{what} was cancelled.", action=action) from None
+        raise WriteCancelledError(
+            f"{what} was cancelled.", action=action, option=option
+        ) from None
 
 
 def _listening(

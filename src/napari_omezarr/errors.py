@@ -39,6 +39,9 @@ class OMEZarrError(Exception):
         What she can do about it, as an imperative sentence.
     url : str, optional
         The address that the error is about, without query and sign-in.
+    option : str, optional
+        Which option of a save chooses what the action says: ``existing``,
+        ``unfinished``.
 
     Examples
     --------
@@ -53,11 +56,14 @@ class OMEZarrError(Exception):
     opening_helps = False
     """Whether all is right once the image has been opened again."""
 
-    def __init__(self, sentence: str, *, action: str = "", url: str = "") -> None:
+    def __init__(
+        self, sentence: str, *, action: str = "", url: str = "", option: str = ""
+    ) -> None:
         super().__init__(sentence)
         self.sentence = sentence
         self.action = action
         self.url = url
+        self.option = option
 
     def __str__(self) -> str:
         # Names that others chose stand in it, and who shows it may not know.

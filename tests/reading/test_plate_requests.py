@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
-from threading import get_ident
 
 import numpy as np
 import pytest
 
+from napari_omezarr import garbage
 from napari_omezarr.errors import OptionError
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
-from napari_omezarr.reading import ReadOptions, read, reader
+from napari_omezarr.reading import ReadOptions, read
 from servers.plates import PlateServer
 
 SIZES = [(1, 1), (8, 12), (16, 24), (32, 48)]
@@ -78,19 +79,21 @@ def test_the_whole_plate_asks_each_well_once_for_little():
 
 
 def test_pythons_oldest_garbage_waits_while_a_place_is_opened(monkeypatch):
-    said, here = [], get_ident()
+    said = [((700, 10, 10), 0)]
 
     def note(*counts):
-        if get_ident() == here:
-            said.append((counts, len(server.requests)))
+        said.append((counts, len(server.requests)))
 
-    monkeypatch.setattr(reader, "get_threshold", lambda: (700, 10, 10))
-    monkeypatch.setattr(reader, "set_threshold", note)
+    monkeypatch.setattr(
+        garbage, "_waiting", garbage._Waiting()
+    )  # not what others began
+    monkeypatch.setattr(gc, "get_threshold", lambda: said[-1][0])
+    monkeypatch.setattr(gc, "set_threshold", note)
     with PlateServer(2, 2) as server:
         read(Location.parse(server.address))
         with pytest.raises(OptionError):
             read(Location.parse(server.address), ReadOptions(rows=("Z",)))
-    (first, none), (again, some), *_, (last, _) = said
+    _, (first, none), (again, some), *_, (last, _) = said
     assert (first, none) == ((700, 10, 1000), 0)
     assert again == last == (700, 10, 10)
     assert some > 0

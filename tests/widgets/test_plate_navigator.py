@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from gui_steps import until
-from napari_omezarr import Location, read_layers, write_plate
+from napari_omezarr import Location, garbage, read_layers, write_plate
 from napari_omezarr.display import shared_engine, wait_until_sharp
 from napari_omezarr.errors import UnsupportedDataError
 from napari_omezarr.pyramid import WellGrid
@@ -70,14 +70,18 @@ def test_wells_are_asked_for_once_the_layers_are_painted(
 def test_old_garbage_waits_for_the_first_picture_of_a_plate(
     plate, make_napari_viewer, monkeypatch, qtbot
 ):
-    said = []
-    monkeypatch.setattr(qt_async, "_FILLING", 0)
-    monkeypatch.setattr(gc, "get_threshold", lambda: (700, 10, 10))
-    monkeypatch.setattr(gc, "set_threshold", lambda *counts: said.append(counts))
+    said = [(700, 10, 10)]
     viewer = make_napari_viewer()
-    add_layers(viewer, open_place(Location.parse(plate.address)))
-    until(qtbot, lambda: len(said) == 2)
-    assert said == [(700, 10, qt_async._RARELY), (700, 10, 10)]
+    opened = open_place(Location.parse(plate.address))
+    monkeypatch.setattr(qt_async, "_FILLING", 0)
+    monkeypatch.setattr(
+        garbage, "_waiting", garbage._Waiting()
+    )  # not what others began
+    monkeypatch.setattr(gc, "get_threshold", lambda: said[-1])
+    monkeypatch.setattr(gc, "set_threshold", lambda *counts: said.append(counts))
+    add_layers(viewer, opened)
+    until(qtbot, lambda: len(said) == 3)
+    assert said[1:] == [(700, 10, 1000), (700, 10, 10)]
 
 
 def test_fields_that_a_later_well_turns_out_to_have_can_be_opened(

@@ -111,8 +111,6 @@ _CODES: tuple[tuple[int, tuple[type[errors.OMEZarrError], ...]], ...] = (
 
 
 _AS_JSON = f"{__name__}.as_json"
-_OPTIONS = {"unfinished": "Resume it", "existing": "replace it"}
-"""The options that choose what an error tells to do, by words of that."""
 
 
 def exit_code(kind: type[errors.OMEZarrError]) -> int:
@@ -150,7 +148,7 @@ class _Commands(click.Group):
         try:
             return self._invoked(ctx)
         except errors.OMEZarrError as error:
-            error.action = self._with_options(ctx, error.action)
+            error.action += self._choices(ctx, error.option)
             _say(error, as_json=ctx.meta.get(_AS_JSON, False))
             ctx.exit(exit_code(type(error)))
         except click.ClickException as error:
@@ -166,15 +164,14 @@ class _Commands(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(UNREAD)
 
-    def _with_options(self, ctx: click.Context, action: str) -> str:
-        """Say with which options of the command that ran an action is chosen."""
+    def _choices(self, ctx: click.Context, name: str) -> str:
+        """Say how an action is chosen, where the command that ran has that option."""
         command = self.get_command(ctx, ctx.invoked_subcommand or "")
         for option in command.params if command is not None else ():
-            if option.name in _OPTIONS and _OPTIONS[option.name] in action:
-                choices = getattr(option.type, "choices", ())
-                said = [f"{option.opts[0]} {c}" for c in choices if c != "refuse"]
-                action = f"{action.removesuffix('.')}: {' or '.join(said)}."
-        return action
+            if option.name == name and isinstance(option.type, click.Choice):
+                said = [c for c in option.type.choices if c != "refuse"]
+                return f" Say {' or '.join(f'{option.opts[0]} {c}' for c in said)}."
+        return ""
 
     def _invoked(self, ctx: click.Context) -> Any:
         """Run a command, from which no error comes that is neither ours nor click's."""

@@ -20,6 +20,7 @@ from napari_omezarr.errors import (
     StoreTimeoutError,
     WebPageError,
 )
+from napari_omezarr.plain_text import counted
 from napari_omezarr.pyramid import mosaic_of
 
 from .chunk_cache import ChunkGrid, host_of, notes_of
@@ -105,8 +106,7 @@ def loading_lines(statuses: Iterable[Status]) -> list[str]:
         theirs = [status for status in busy if status.host == host]
         count = sum(status.pending - status.late for status in theirs)
         size = sum(status.bytes for status in theirs) / 1e6
-        noun = "chunk" if count == 1 else "chunks"
-        lines.append(f"{count:,} {noun} to come, {size:.1f} MB from {host}")
+        lines.append(f"{counted(count, 'chunk')} to come, {size:.1f} MB from {host}")
     return lines
 
 

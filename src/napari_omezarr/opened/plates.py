@@ -134,7 +134,9 @@ def write_plate(
                 if choices.get("existing") != "replace":
                     msg = f"Well {field.well} has a field {field.path} already."
                     action = "Name the field otherwise, or choose to replace it."
-                    raise TargetExistsError(msg, action=action, url=place.display)
+                    raise TargetExistsError(
+                        msg, action=action, url=place.display, option="existing"
+                    )
             target = place / field.row / field.column / field.path
             options = {"progress": progress, "cancel": cancel, "version": version}
             if is_array(each.image):

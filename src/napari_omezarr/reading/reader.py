@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from gc import get_threshold, set_threshold
 from typing import TYPE_CHECKING, Any
 
 from napari_omezarr._io_loop import run
@@ -18,6 +16,7 @@ from napari_omezarr.errors import (
     OMEZarrError,
     WebPageError,
 )
+from napari_omezarr.garbage import oldest_garbage_waits
 from napari_omezarr.location import ZARRAY, ZGROUP, Location
 from napari_omezarr.metadata import (
     Affine,
@@ -63,7 +62,7 @@ from .rounds import Consolidated, ask, run_questions, together
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from napari_omezarr.metadata import Kind
 
@@ -295,29 +294,8 @@ def _place(source: str | os.PathLike[str] | Location | Any) -> Location:
     return location_of(source) if is_zarr(source) else Location.parse(source)
 
 
-_RARELY = 1000
-
-
-@contextmanager
-def _oldest_garbage_waits() -> Iterator[None]:
-    """Let Python go through all objects of the process later than in an opening.
-
-    Imports and documents make so many that it would, for 0.07 s of a script and 0.2 s
-    of napari, in which all threads stand. Young garbage is collected as ever.
-    """
-    young, middle, old = get_threshold()
-    if not 0 < old < _RARELY:  # it waits already
-        yield
-        return
-    set_threshold(young, middle, _RARELY)
-    try:
-        yield
-    finally:
-        set_threshold(young, middle, old)
-
-
 @guarded
-@_oldest_garbage_waits()
+@oldest_garbage_waits()
 def _read(
     location: Location, options: ReadOptions, *, believes: bool = True
 ) -> tuple[Reading, Opening]:

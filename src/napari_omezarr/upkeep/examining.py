@@ -32,6 +32,7 @@ from napari_omezarr.metadata import (
     normalized_unit,
     parse_document,
 )
+from napari_omezarr.plain_text import counted
 from napari_omezarr.pyramid import ArrayPixels, chunk_box
 from napari_omezarr.reading import join_path, read_current
 from napari_omezarr.store import open_lister, run
@@ -578,13 +579,12 @@ class _Scan:
         what = "shard" if self.pixels.shards else "chunk"
         for kind, names in (("damaged", damaged), ("lost", lost)):
             if names:
-                several = len(names) > 1
-                are = "are" if several else "is"
+                are = "are" if len(names) > 1 else "is"
                 named = ", ".join(names[:_NAMED]) + ", ..." * (len(names) > _NAMED)
                 yield Ailment(
                     f"{kind} chunks",
                     path,
-                    f"{len(names)} {what}{'s' * several} of level {self.level} {are} "
+                    f"{counted(len(names), what)} of level {self.level} {are} "
                     f"{kind}: {named}.",
                     "Copy it again from where it was made (mirror does what differs).",
                 )

@@ -24,7 +24,7 @@ from napari_omezarr._io_loop import run
 from napari_omezarr.claims import place_of
 from napari_omezarr.errors import NodeNotFoundError, OMEZarrError
 from napari_omezarr.opened import add_plate_labels
-from napari_omezarr.plain_text import plain
+from napari_omezarr.plain_text import counted, plain
 from napari_omezarr.pyramid import mosaic_of, pixels_of
 from napari_omezarr.reading import ReadOptions
 from napari_omezarr.tables import by_well, stored_tables, unit_of
@@ -230,10 +230,9 @@ class PlateNavigator(QWidget):
         """Open the plate again with the wells that the filter leaves."""
         if self._mosaic is None or not self._kept:
             return
-        count = len(self._kept)
         options = {"rows": None, "columns": None, "wells": self._kept}
         work = partial(_opened_again, self._mosaic.fields, options)
-        self._start(work, f"Opening {count:,} well{'' if count == 1 else 's'} …")
+        self._start(work, f"Opening {counted(len(self._kept), 'well')} …")
 
     def open_again(self) -> None:
         """Open the plate again, as it was, with room for what had none."""
@@ -313,8 +312,7 @@ class PlateNavigator(QWidget):
         if isinstance(error, OMEZarrError):
             self._say(str(error))
         else:
-            count = len(outcome.result())
-            self._say(f"Saved into {count:,} field{'' if count == 1 else 's'}.")
+            self._say(f"Saved into {counted(len(outcome.result()), 'field')}.")
 
     # Colours and the filter.
 

@@ -27,7 +27,7 @@ from qtpy.QtWidgets import (
 
 from napari_omezarr.claims import target_of
 from napari_omezarr.errors import OMEZarrError, WriteCancelledError
-from napari_omezarr.plain_text import plain
+from napari_omezarr.plain_text import counted, plain
 
 from .background_save import Saving, explained
 from .fields import show_focus, show_text
@@ -267,8 +267,7 @@ class PlateWriter(QWidget):
         self._changed()
         error = outcome.exception()
         if error is None:
-            count = len(outcome.result())
-            fields = f"{count:,} field{'' if count == 1 else 's'}"
+            fields = counted(len(outcome.result()), "field")
             self._say(f"Wrote {fields} to {place.display}.")
             self._place = place
             self.open.show()

@@ -25,6 +25,7 @@ from napari_omezarr.display import shared_engine
 from napari_omezarr.display.notifications import main_window, show_error
 from napari_omezarr.doors import as_ours
 from napari_omezarr.errors import OMEZarrError
+from napari_omezarr.garbage import oldest_garbage_waits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +47,7 @@ _PAINTED = 1
 """Milliseconds of a timer that ends after the paint events that wait already."""
 _AT_LATEST = 1.0
 """Seconds after which what waits for that goes on, even if no event loop runs."""
-_FILLING, _RARELY = 10.0, 1000
+_FILLING = 10.0
 """For how many seconds of a plate's first picture Python's oldest garbage waits."""
 
 
@@ -74,11 +75,9 @@ def put_window_first(*, holds_reads: bool = False) -> None:
         fetcher = shared_engine().fetcher
         fetcher.hold(_AT_LATEST)
         QTimer.singleShot(_PAINTED, lambda: fetcher.hold(0))
-        young, middle, old = gc.get_threshold()
-        if old < _RARELY:
-            gc.set_threshold(young, middle, _RARELY)
-            again = partial(gc.set_threshold, young, middle, old)
-            io_loop().call_soon_threadsafe(io_loop().call_later, _FILLING, again)
+        filled = ExitStack()
+        filled.enter_context(oldest_garbage_waits())
+        io_loop().call_soon_threadsafe(io_loop().call_later, _FILLING, filled.close)
 
 
 # The hop into the GUI thread. What other threads hold is a number and never anything

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, 
 
 from napari_omezarr.display import default_cache_bytes, shared_engine
 from napari_omezarr.errors import OMEZarrError
-from napari_omezarr.plain_text import bytes_text, lengths_text, shape_text
+from napari_omezarr.plain_text import bytes_text, counted, lengths_text, shape_text
 from napari_omezarr.region import RegionPart, as_placed, estimate, start
 
 from .edit_back import WriteBackPanel
@@ -125,8 +125,7 @@ class RegionForm(QObject):
 
     def set_companions(self, count: int) -> None:
         """Offer to take other layers of the image too."""
-        layers = "layer" if count == 1 else "layers"
-        self.together.setText(f"with {count} more visible {layers} of it")
+        self.together.setText(f"with {counted(count, 'more visible layer')} of it")
         self.together.setVisible(count > 0)
 
     def set_loadable(self, loadable: bool) -> None:
@@ -345,7 +344,7 @@ class RegionDock(QWidget):
         most = "" if cost.is_exact else "at most "
         form.cost.setText(
             f"{several}{shape} · {bytes_text(cost.nbytes)} · "
-            f"{most}{cost.requests:,} request{'s' if cost.requests != 1 else ''}"
+            f"{most}{counted(cost.requests, 'request')}"
         )
         if cost.nbytes > default_cache_bytes():
             form.warn(

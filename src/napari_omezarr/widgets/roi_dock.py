@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 from napari_omezarr.claims import place_of
 from napari_omezarr.errors import OMEZarrError
 from napari_omezarr.layers import regions_of, table_layers
-from napari_omezarr.plain_text import plain
+from napari_omezarr.plain_text import counted, plain
 from napari_omezarr.tables import stored_tables
 
 from .fields import show_focus, show_text
@@ -157,8 +157,7 @@ class RoiDock(QWidget):
 
     def _show(self, regions: Regions, said: str = "") -> None:
         self._regions = {plain(name): box for name, box in regions.items()}
-        count = len(regions)
-        show_text(self.said, plain(said) or f"{count:,} region{'s' * (count != 1)}.")
+        show_text(self.said, plain(said) or f"{counted(len(regions), 'region')}.")
         self._list()
 
     def _list(self) -> None:

@@ -680,7 +680,9 @@ def _stop_if_asked(running: Running) -> None:
     if running.cancel is not None and running.cancel.is_set():
         end_requests()
         raise WriteCancelledError(
-            "Saving was cancelled.", action="Resume it, or remove what is there."
+            "Saving was cancelled.",
+            action="Resume it, or remove what is there.",
+            option="unfinished",
         )
     if is_ended():
         raise CancelledError

@@ -345,6 +345,7 @@ def _taken(hierarchy: Hierarchy, name: str) -> TargetExistsError:
         f"There is a table {name} beside the image.",
         action="Choose another name, or replace it if it was saved from a layer.",
         url=place,
+        option="existing",
     )
 
 

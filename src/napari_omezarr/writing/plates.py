@@ -31,8 +31,11 @@ if TYPE_CHECKING:
 _WELL = re.compile(r"([A-Za-z0-9]+)/([A-Za-z0-9]+)|([A-Za-z]+)[ _-]?([0-9]+)")
 # 0.4, 0.5 "well": the path "MUST contain only alphanumeric characters"; 0.6 takes any
 # name of a Zarr node.
-_FIELD = {"0.6": re.compile(r"(?!__)(?!\.+$)(?!zarr\.json$)[A-Za-z0-9._-]+")}
-_PLAIN_FIELD = re.compile(r"[A-Za-z0-9]+")
+_FIELD = re.compile(r"[A-Za-z0-9]+"), "letters and digits"
+_FIELD_06 = (
+    re.compile(r"(?!__)(?!\.+$)(?!zarr\.json$)[A-Za-z0-9._-]+"),
+    "letters, digits, -, _ and .",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +81,11 @@ def check_field_names(
     OptionError
         OME-Zarr of this version has no such names.
     """
-    named = _FIELD.get(version, _PLAIN_FIELD).fullmatch
+    known, signs = _FIELD_06 if version == "0.6" else _FIELD
     for each in fields:
-        if each.path not in listed[each.well] and named(each.path) is None:
-            signs = "letters, digits, -, _ and ." if version in _FIELD else ""
+        if each.path not in listed[each.well] and not known.fullmatch(each.path):
             msg = f"{each.path} is no name of a field in OME-Zarr {version}."
-            raise OptionError(msg, action=f"Use {signs or 'letters and digits'}.")
+            raise OptionError(msg, action=f"Use {signs}.")
 
 
 def plate_there(hierarchy: Hierarchy) -> tuple[Version | None, tuple[str, ...]]:

@@ -285,7 +285,9 @@ def save(
     """
     accepted(plan)
     running = running or Running(verify=mode.verify)
-    with stopped_by(running.cancel), target.claim.held():
+    action = "Resume it, or remove what is there."
+    stopped = stopped_by(running.cancel, "Saving", action, "unfinished")
+    with stopped, target.claim.held():
         guarded = _Guarded(executor, target.claim)
         return _save(plan, target, mode, guarded, running, tables)
 
@@ -381,6 +383,7 @@ def _replaceable(target: Target, mode: SaveMode) -> StoredSize | None:
             f"{target.address} exists already ({counted(found.objects, 'object')}).",
             action="Choose another name, or replace it.",
             url=target.address,
+            option="existing",
         )
     return found
 
@@ -399,12 +402,14 @@ def _resumed(target: Target, plan: Plan, mode: SaveMode) -> bool:
             f"A save to {target.address} has broken off.",
             action="Resume it, or remove it.",
             url=target.address,
+            option="unfinished",
         )
     if journal_digest(target.journal) != plan.digest:
         raise UnfinishedWriteError(
             f"The save to {target.address} that broke off had other options.",
             action="Choose the same ones again, or remove it.",
             url=target.address,
+            option="unfinished",
         )
     return True
 

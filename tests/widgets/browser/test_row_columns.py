@@ -22,7 +22,11 @@ from long_bucket import LongBucket
 from napari_omezarr.browsing import Entry, EntryKind
 from napari_omezarr.location import Location
 from napari_omezarr.user_files import read_json, write_json
-from napari_omezarr.widgets.browser.text import ROW_COLUMNS, natural, permutation
+from napari_omezarr.widgets.browser.row_columns import (
+    ROW_COLUMNS,
+    natural,
+    permutation,
+)
 from napari_omezarr.widgets.browser.tree_model import EntryModel
 from small_images import put_image, put_series
 

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 from superqt import QElidingLabel
 
 from napari_omezarr.errors import OMEZarrError
-from napari_omezarr.plain_text import bytes_text, plain
+from napari_omezarr.plain_text import bytes_text, counted, plain
 from napari_omezarr.store import brief
 from napari_omezarr.widgets.fields import show_focus
 from napari_omezarr.widgets.open_dialog import copied_text, mime_text
@@ -441,7 +441,7 @@ def status_text(
     if opening:
         return f"Opening {', '.join(opening)} …"
     requests, received = spent
-    parts = [f"{requests:,} request{'s' if requests != 1 else ''}"] if requests else []
+    parts = [counted(requests, "request")] if requests else []
     if received:
         parts.append(bytes_text(received))
     if seconds is not None:

@@ -28,6 +28,7 @@ from napari_omezarr.connections import (
 )
 from napari_omezarr.display.notifications import show_info
 from napari_omezarr.errors import OptionError
+from napari_omezarr.plain_text import counted
 from napari_omezarr.widgets.fields import (
     ChoiceField,
     FileField,
@@ -341,8 +342,7 @@ def _import(profiles: Sequence[Profile]) -> str:
             file.save(Connection(profile))
     left = len(profiles) - len(new)
     rest = f" {left} had a name that is taken." if left else ""
-    noun = "connection" if len(new) == 1 else "connections"
-    return f"Took over {len(new)} {noun}.{rest}"
+    return f"Took over {counted(len(new), 'connection')}.{rest}"
 
 
 @contextmanager

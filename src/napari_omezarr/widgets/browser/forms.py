@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 from napari_omezarr.browsing import EntryKind, Listing, describe
 from napari_omezarr.errors import OMEZarrError
 from napari_omezarr.location import Location
-from napari_omezarr.plain_text import bytes_text, shape_text
+from napari_omezarr.plain_text import bytes_text, counted, shape_text
 from napari_omezarr.reading import ReadOptions
 from napari_omezarr.upkeep import make_folder, plan_removal, remove, rename
 from napari_omezarr.widgets.fields import TextField
@@ -404,10 +404,8 @@ class DeleteForm(Form):
         objects = sum(each.found.objects for each in self._counted)
         size = bytes_text(sum(each.found.size for each in self._counted))
         names = ", ".join(place.name for place in self._places)
-        noun = "object" if objects == 1 else "objects"
-        self.show_message(
-            f"Delete {names}: {objects:,} {noun}, {size}? This cannot be undone."
-        )
+        things = f"{counted(objects, 'object')}, {size}"
+        self.show_message(f"Delete {names}: {things}? This cannot be undone.")
         self.delete_button.setEnabled(True)
 
     def _end(self, outcome: Future[None]) -> None:

@@ -12,10 +12,11 @@ from qtpy.QtCore import QAbstractItemModel, QMimeData, QModelIndex, Qt, QUrl, Si
 
 from napari_omezarr.browsing import Entry, EntryKind, Listing, Prober
 from napari_omezarr.location import without_secrets
-from napari_omezarr.plain_text import plain
+from napari_omezarr.plain_text import counted, plain
 from napari_omezarr.widgets.qt_async import FutureWatcher, failure
 
-from .text import ROW_COLUMNS, accessible_text, permutation, tooltip
+from .row_columns import ROW_COLUMNS, permutation
+from .text import accessible_text, tooltip
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence, Set
@@ -174,8 +175,7 @@ class TreeNode:
         if self.prefix:
             return f"Nothing begins with “{self.prefix}”."
         if self.hidden:
-            files = "1 file" if self.hidden == 1 else f"{self.hidden:,} files"
-            return f"No image, but {files}. Show files"
+            return f"No image, but {counted(self.hidden, 'file')}. Show files"
         return "Nothing is here."
 
     def stop(self) -> None:

@@ -29,7 +29,8 @@ from qtpy.QtWidgets import (
 
 from napari_omezarr.browsing import EntryKind
 
-from .text import SIDE, RowHeader, kind_icon, right_text
+from .row_columns import RowHeader
+from .text import SIDE, kind_icon, right_text
 from .tree_model import EntryModel
 
 if TYPE_CHECKING:
