@@ -32,6 +32,7 @@ from napari_omezarr import errors, read_layers, write_image
 from napari_omezarr.browsing import Viewer, share_link
 from napari_omezarr.cli import main
 from napari_omezarr.cli.command import exit_code
+from napari_omezarr.cli.options import interrupted_by
 from napari_omezarr.cli.writing import carried_out
 from napari_omezarr.location import Location
 from napari_omezarr.samples import write_cells
@@ -394,6 +395,17 @@ def test_a_copy_that_is_stopped_has_ended(tmp_path):
         carried_out(Location.parse(str(tmp_path)), copying)
     assert ended == [True]
     assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_ctrl_c_asks_for_no_lock_in_the_thread_that_it_interrupts():
+    lock, locked = threading.Lock(), []
+
+    def stop():
+        locked.append(lock.acquire(timeout=60))
+
+    with interrupted_by(stop), lock:
+        signal.raise_signal(signal.SIGINT)
+    assert locked == [True]
 
 
 def test_an_error_is_a_sentence_an_action_and_a_code(tmp_path):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 from contextlib import contextmanager
-from threading import Event
+from queue import SimpleQueue
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -233,16 +234,30 @@ def counting(label: str) -> Iterator[dict[str, Any]]:
 @contextmanager
 def interrupted_by(stop: Callable[[], object]) -> Iterator[None]:
     """Let the first Ctrl-C call `stop`, which raises nothing; a second one ends all."""
+    # A handler runs between any two steps of the thread that waits. Were it to call
+    # `stop` itself, it could ask for a lock that this thread holds, or wake it just
+    # before it begins to wait, and nothing would wake it again. To put into this queue
+    # is safe there: https://docs.python.org/3/library/queue.html#queue.SimpleQueue.put
+    asked: SimpleQueue[bool] = SimpleQueue()
+
+    def obey() -> None:
+        if asked.get():
+            stop()
 
     def interrupt(*_: object) -> None:
         signal.signal(signal.SIGINT, before)
-        stop()
+        asked.put(True)
 
-    before = signal.signal(signal.SIGINT, interrupt)
+    listener = Thread(target=obey, name="omezarr-interrupt", daemon=True)
+    listener.start()
+    before = signal.getsignal(signal.SIGINT)
     try:
+        signal.signal(signal.SIGINT, interrupt)
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+        asked.put(False)
+        listener.join()
 
 
 def report(saved: Saved, *, as_json: bool) -> None:

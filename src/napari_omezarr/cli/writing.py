@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, wait
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from napari_omezarr.browsing import Copied, CopyProgress, MirrorPlan
     from napari_omezarr.location import Location
 
+_GLANCE = 0.5
+"""Seconds between two looks whether a copy has ended."""
 _ENDING = 60
 """Seconds that a copy may take to end after Ctrl-C; a second one ends it at once."""
 
@@ -369,6 +371,8 @@ def carried_out(
         copying = start(copied())
         with interrupted_by(copying.cancel):
             try:
+                while not wait([copying], _GLANCE).done:
+                    pass  # Windows hears of Ctrl-C between two waits only
                 return copying.result()
             except CancelledError:
                 # It is cancelled before its task has noticed, which would go on while
