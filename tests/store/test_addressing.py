@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from functools import cache
+from contextlib import suppress
+from functools import cache, partial
 from io import BytesIO
+from urllib.parse import urlsplit
 
 import botocore.session
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
+from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_omezarr.connections import Profile
+from napari_omezarr.errors import OptionError, StoreError
 from napari_omezarr.location import Location
+from napari_omezarr.store import open_lister, open_store, open_writable, run
 from napari_omezarr.store.addressing import bucket_address, corrected
 from napari_omezarr.store.error_mapping import RequestFailed
 from napari_omezarr.store.sign_in import shared_bucket
+from quick_retries import QUICK
+from servers.http import FileServer
 
 
 @pytest.mark.parametrize(
@@ -43,6 +50,7 @@ from napari_omezarr.store.sign_in import shared_bucket
         ("idr", None, "https://s3.embl.de/", "auto", "https://s3.embl.de/idr/a/b"),
         ("idr", None, "s3.embl.de", "auto", "https://s3.embl.de/idr/a/b"),
         ("idr", None, "http://h:90", "virtual", "http://idr.h:90/a/b"),
+        ("idr", None, "http://[::1]:90", "virtual", "http://[::1]:90/idr/a/b"),
     ],
 )
 def test_addresses(bucket, region, endpoint, style, url):
@@ -114,6 +122,128 @@ def aws():
         )
 
     return client
+
+
+OTHER_HOST = "http://objects.invalid"
+CHINA = "arn:aws-cn:s3:cn-north-1:123456789012:accesspoint/my-ap"
+GOVERNMENT = "arn:aws-us-gov:s3:us-gov-west-1:123456789012:accesspoint/my-ap"
+
+
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory):
+    """A proxy that knows every host, and has nothing."""
+    with FileServer(tmp_path_factory.mktemp("hosts")) as server:
+        yield server
+
+
+def asked_by_botocore(point, region):
+    """What botocore sends to read, list, write and copy, as the environment says."""
+    asked = []
+
+    def answer(request, **_):
+        asked.append(request)
+        return AWSResponse(request.url, 404, {}, BytesIO())
+
+    session = botocore.session.Session()
+    client = session.create_client("s3", region_name=region)
+    client.meta.events.register("before-send.s3", answer)
+    copied = {"Bucket": point, "Key": "a b.zarr/0"}
+    for ask in (
+        partial(client.get_object, Key="a b.zarr/0"),
+        partial(client.list_objects_v2, Prefix="a b.zarr/"),
+        partial(client.put_object, Key="a b.zarr/0", Body=b"x"),
+        partial(client.copy_object, Key="a b.zarr/1", CopySource=copied),
+    ):
+        # It takes an answer without a text for one that it cannot read.
+        with suppress(ClientError, AttributeError):
+            ask(Bucket=point)
+    client.close()
+    assert len(asked) == 4
+    return {told(each.method, each.url, each.headers) for each in asked}
+
+
+def told(method, url, headers):
+    """Say what decides where a request goes, and who answers for it."""
+    parts = urlsplit(url)
+    words = {
+        name.lower(): text.decode() if isinstance(text, bytes) else text
+        for name, text in headers.items()
+    }
+    scope = words["authorization"].split("/")[2:4]
+    # Both spellings of the name are right.
+    source = words.get("x-amz-copy-source", "").replace("point%3A", "point/")
+    return method, parts.netloc, parts.path, *scope, source
+
+
+@pytest.mark.parametrize(
+    ("point", "said", "style"),
+    [
+        (ACCESS_POINT, "argument", "auto"),
+        (ACCESS_POINT, "text", "path"),
+        (LAMBDA, "connection", "auto"),
+        (f"{ACCESS_POINT}".replace("/", ":"), "AWS_ENDPOINT_URL", "auto"),
+        (LAMBDA, "AWS_ENDPOINT_URL_S3", "path"),
+        (ACCESS_POINT, "config", "virtual"),
+        (CHINA, "argument", "auto"),
+        (GOVERNMENT, "config", "auto"),
+    ],
+)
+def test_an_access_point_at_an_endpoint_is_asked_as_by_botocore(
+    point, said, style, hosts, clean_aws_environment, monkeypatch
+):
+    monkeypatch.setenv("http_proxy", hosts.url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    lines = [f"s3 =\n  addressing_style = {style}\n"]
+    if said == "config":
+        lines.append(f"endpoint_url = {OTHER_HOST}\n")
+    elif said.startswith("AWS"):
+        monkeypatch.setenv(said, OTHER_HOST)
+    (clean_aws_environment / "config").write_text("[default]\n" + "".join(lines))
+    text = f"s3+{OTHER_HOST}/{point}" if said == "text" else f"s3://{point}"
+    location = Location.parse(
+        f"{text}/a b.zarr", endpoint=OTHER_HOST if said == "argument" else None
+    )
+    assert Location.parse(str(location)) == location
+    endpoint = OTHER_HOST if said in ("connection", "text") else None
+    # The access point's own region counts, whatever else is said.
+    profile = Profile("", endpoint=endpoint, region="eu-central-1", style=style)
+    hosts.clear()
+    place = open_writable(location, profile=profile, retry=QUICK)
+    lister = open_lister(location, profile=profile, retry=QUICK)
+    open_store(location, profile=profile, retry=QUICK).fetch(["0"])
+    for work in (lister.page(""), place.put("0", b"x"), place.copy("0", "1", 1)):
+        with suppress(StoreError):
+            run(work)
+    ours = {
+        told(request.method, request.raw.split(b" ")[1].decode(), request.headers)
+        for request in hosts.requests
+        if "authorization" in request.headers
+    }
+    if not said.startswith("AWS"):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", OTHER_HOST)
+    region = point.split(":")[3]
+    assert ours == asked_by_botocore(point, region)
+
+
+@pytest.mark.parametrize("point", [ACCESS_POINT, LAMBDA, CHINA, GOVERNMENT])
+def test_an_access_point_is_known_by_its_whole_name(point):
+    # Another region may have one with the same name and account.
+    address = bucket_address(Location.parse(point).root, None, None)
+    assert address.name == point
+
+
+def test_an_endpoint_that_is_no_address_is_told(monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://[::zz]:9000")
+    store = open_store(Location.parse("s3://cells/a.zarr"))
+    with pytest.raises(OptionError, match="no web address"):
+        store.fetch(["zarr.json"])
+
+
+def test_the_region_of_a_host_of_aws_counts():
+    place = Location.parse("s3+https://s3-accesspoint.eu-west-1.amazonaws.com/ap-1/x")
+    address = bucket_address(place.root, "us-east-1", place.endpoint)
+    assert address.url("x") == "https://ap-1.s3-accesspoint.eu-west-1.amazonaws.com/x"
 
 
 @pytest.mark.parametrize(

@@ -290,6 +290,12 @@ _BUCKET = re.compile(r"^//?([^/]*)(.*)$", re.DOTALL)
 _ENDPOINT_AND_BUCKET = re.compile(r"^//?([^/]+)/([^/]+)(.*)$", re.DOTALL)
 _ENDPOINT_ALONE = re.compile(r"^//?([^/?#@]+)/*$")
 _NAME = re.compile(r"^\$?[\w.:-]+$", re.ASCII)
+# An access point, by the name that AWS gives it; tools write a key behind it.
+_ACCESS_POINT = re.compile(
+    r"^(arn:aws[\w-]*:s3(?:-object-lambda)?:[a-z][a-z0-9-]*:\d{12}:accesspoint)[:/]"
+    r"([a-z0-9-]+)(?=/|$)",
+    re.IGNORECASE | re.ASCII,
+)
 _HOST_WITH_PORT = re.compile(r"^[\w.-]+:\d{1,5}$", re.ASCII)
 _AZURE = re.compile(r"^([\w$-]+)@([\w-]+)\.(?:dfs|blob)\.([\w.-]+)$", re.ASCII)
 _SIGNATURE = re.compile(
@@ -334,6 +340,10 @@ def parse_with_endpoint(protocol: str, scheme: str, rest: str) -> Address:
 
 def _address(protocol: str, place: str, key: str) -> Address:
     endpoint, query = None, ""
+    point = _ACCESS_POINT.match(place + key) if protocol == "s3" else None
+    if point:
+        key = point.string[point.end() :]
+        place = f"{point[1].lower()}:{point[2]}"  # spelled without a slash
     if protocol == "az":
         key, _, query = key.partition("?")
         if account := _AZURE.match(place):
@@ -344,7 +354,8 @@ def _address(protocol: str, place: str, key: str) -> Address:
             f"A signature does not work with {protocol}:// addresses.",
             action="Paste the https:// address that was signed.",
         )
-    if "@" in place or (":" in place and "@" in key):  # secrets may hold a slash
+    # Secrets may hold a slash.
+    if "@" in place or (":" in place and "@" in key and not point):
         raise _secret_in_address()
     if not _NAME.match(place):
         raise _no_bucket(protocol)

@@ -259,11 +259,11 @@ CACHES = ("simplecache", "filecache", "blockcache")
 # What a scheme may look like; a single letter is a Windows drive.
 SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):(.*)$", re.DOTALL)
 _ARN = re.compile(r"^arn:aws[\w-]*:s3:::", re.IGNORECASE)
-# An access point, by the name that AWS gives it; tools write a key behind it.
-_ACCESS_POINT = re.compile(
-    r"^(s3:/{1,2})?arn:aws([\w-]*):(s3|s3-object-lambda):([a-z][a-z0-9-]*):(\d{12}):"
-    r"accesspoint[:/]([a-z0-9-]+)(/object(?=/))?(?=/|$)",
-    re.IGNORECASE,
+# The name of an access point, or of an object behind one, without a scheme.
+_POINT = re.compile(
+    r"^(arn:aws[\w-]*:s3(?:-object-lambda)?:[\w-]+:\d{12}:accesspoint[:/][a-z0-9-]+)"
+    r"(?:/object(?=/))?(?=/|$)",
+    re.IGNORECASE | re.ASCII,
 )
 _HOST_AND_PORT = re.compile(r"^([\w-][\w.-]+:\d{1,5})(?=/|$)", re.ASCII)
 _BARE_HOST = re.compile(r"^([\w-]+(?:\.[\w-]+)+)/", re.ASCII)
@@ -307,7 +307,7 @@ def recover(text: str) -> str:
 
 def parse_scheme(text: str) -> Address:
     """Parse one address, by its scheme or as a path of this computer."""
-    text = _ARN.sub("s3://", _ACCESS_POINT.sub(_access_point, text))
+    text = _ARN.sub("s3://", _POINT.sub(r"s3://\1", text))
     if host := _HOST_AND_PORT.match(text):
         return parse_web(guess_protocol(host[1]), f"//{text}")
     found = SCHEME.match(text)
@@ -317,16 +317,6 @@ def parse_scheme(text: str) -> Address:
     if bare and (is_endpoint(bare[1]) or bare[1].startswith("www.")):
         return parse_web("https", f"//{text}")
     return parse_path(text)
-
-
-def _access_point(found: re.Match[str]) -> str:
-    """Write an access point as a bucket at a host of AWS."""
-    scheme, partition, service, region, account, name, of_object = found.groups()
-    service = "s3-accesspoint" if service.lower() == "s3" else service.lower()
-    end = "amazonaws.com.cn" if partition.lower() == "-cn" else "amazonaws.com"
-    # Between the colons of a key's own name it is no part of the key.
-    key = of_object if scheme and of_object else ""
-    return f"s3+https://{service}.{region.lower()}.{end}/{name}-{account}{key}"
 
 
 def _parse_known(scheme: str, rest: str) -> Address:

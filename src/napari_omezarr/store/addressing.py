@@ -26,6 +26,10 @@ _AWS = re.compile(
 )
 # A directory bucket (S3 Express), or an access point of one, names its zone.
 _ZONE = re.compile(r".+--([a-z]+\d)(-az\d)--xa?-s3")
+# An access point, as a `Location` spells its name.
+_POINT = re.compile(
+    r"arn:aws[\w-]*:(s3|s3-object-lambda):([a-z0-9-]+):(\d{12}):accesspoint:([\w-]+)"
+)
 _REGIONS_OF_ZONES = {
     "apne1": "ap-northeast-1",
     "aps1": "ap-south-1",
@@ -83,6 +87,19 @@ class BucketAddress:
             return "s3express"
         return self.kind if self.kind == "s3-object-lambda" else "s3"
 
+    @property
+    def name(self) -> str:
+        """How AWS calls it from outside: an access point by its ARN."""
+        point, _, account = self.bucket.rpartition("-")
+        known = self.kind in ("s3-accesspoint", "s3-object-lambda")
+        if not (known and account.isdecimal()):
+            return self.bucket
+        partition = {"cn": "aws-cn", "us-gov": "aws-us-gov"}.get(
+            self.region.rsplit("-", 2)[0], "aws"
+        )
+        service = self.kind.removesuffix("-accesspoint")
+        return f"arn:{partition}:{service}:{self.region}:{account}:accesspoint/{point}"
+
     def url(self, key: str) -> str:
         """Return the address of an object, encoded as S3 signs it.
 
@@ -108,17 +125,25 @@ def bucket_address(
 ) -> BucketAddress:
     """Choose how to address a bucket, in the style path, virtual or auto.
 
-    `fips` and `dual_stack` are wishes about AWS's hosts, and say nothing of others.
+    `fips` and `dual_stack` are wishes about AWS's hosts, and say nothing of others. An
+    access point that is named by its ARN is asked at an endpoint as AWS's libraries do:
+    its name stands before the host, and its own region is what is signed for.
     """
     if endpoint and "://" not in endpoint:
         endpoint = f"https://{endpoint}"
     scheme, _, host = (endpoint or "").rstrip("/").lower().partition("://")
+    if point := _POINT.fullmatch(bucket):
+        kind = "s3-accesspoint" if point[1] == "s3" else point[1]
+        name = f"{point[4]}-{point[3]}"
+        fips, dual_stack = fips and not endpoint, dual_stack and not endpoint
+        virtual = not host.startswith("[")
+        return BucketAddress(name, point[2], endpoint, virtual, kind, fips, dual_stack)
     kind, found = "s3", _AWS.fullmatch(host)
     if found and scheme == "https" and "-accelerate" not in host:
         # One of AWS's hosts is made anew, so that it follows the region.
         kind = f"{found[1]}{found[3] or ''}"
         fips, dual_stack = fips or bool(found[2]), dual_stack or bool(found[4])
-        region, endpoint = region or found[5], None
+        region, endpoint = found[5] or region, None
     elif endpoint:
         fips = dual_stack = False
     if endpoint is None and (zone := _ZONE.fullmatch(bucket)):
@@ -129,6 +154,7 @@ def bucket_address(
     fits = _HOST_LABEL.fullmatch(bucket) is not None
     virtual = style == "virtual" or (style != "path" and not endpoint and fits)
     virtual |= kind != "s3" or "s3-accelerate." in host  # which know no other way
+    virtual &= not host.startswith("[")  # no name can stand before a number
     region = region or DEFAULT_REGION
     return BucketAddress(bucket, region, endpoint, virtual, kind, fips, dual_stack)
 

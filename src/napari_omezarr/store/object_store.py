@@ -220,7 +220,7 @@ class S3Reader(S3Backend):
         """Give an address of the object, whatever is learnt of its bucket's."""
         address = self._opened().address
         path = quote(self.path(key))
-        return f"{address.endpoint or 's3:/'}/{address.bucket}/{path}"
+        return f"{address.endpoint or 's3:/'}/{address.name}/{path}"
 
     def verdict(self, failure: RequestFailed) -> RequestFailed | StoreError:
         """Give the failure that counts: the anonymous one only if those are read."""
@@ -490,7 +490,8 @@ class S3Writer(S3Backend, WritableBackend):
 
     def source(self, key: str) -> Mapping[str, str]:
         """Say in a header which object is to be copied."""
-        name = f"/{self._opened().address.bucket}/{self.path(key)}"
+        name, path = self._opened().address.name, self.path(key)
+        name = f"{name}/object/{path}" if ":" in name else f"/{name}/{path}"
         return {"x-amz-copy-source": quote(name, safe="/-_.~")}
 
     async def delete(self, key: str) -> None:

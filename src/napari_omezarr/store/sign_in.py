@@ -20,7 +20,7 @@ from botocore.exceptions import BotoCoreError
 
 from napari_omezarr._io_loop import outcome, run
 from napari_omezarr.connections import key_store
-from napari_omezarr.errors import SignInNeededError, StoreError
+from napari_omezarr.errors import OptionError, SignInNeededError, StoreError
 
 from .addressing import BucketAddress, bucket_address, corrected
 from .backend import PUBLIC, NoteList
@@ -105,13 +105,27 @@ class AwsChain:
 
     @property
     def endpoint(self) -> str | None:
-        """The endpoint that the environment or the configuration names for S3."""
+        """The endpoint that the environment or the configuration names for S3.
+
+        Raises
+        ------
+        OptionError
+            It is no address.
+        """
         if os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
             return None
         environment = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get(
             "AWS_ENDPOINT_URL"
         )
-        return environment or self._configured_endpoint()
+        named = environment or self._configured_endpoint()
+        try:
+            urlsplit(named or "")
+        except ValueError:
+            raise OptionError(
+                "The endpoint that the AWS configuration names is no web address.",
+                action="Correct AWS_ENDPOINT_URL, or endpoint_url in ~/.aws/config.",
+            ) from None
+        return named
 
     @property
     def style(self) -> str:
