@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -187,6 +188,104 @@ def test_a_scheduler_that_goes_is_said_and_threads_go_on(short, tmp_path):
     write_image(source, place, "czyx", unfinished="resume", **options)
     write_image(source, tmp_path / "b.zarr", "czyx", **options)
     assert stored(place) == stored(tmp_path / "b.zarr")
+
+
+@pytest.fixture
+def mortal(client):
+    """End one of the workers of the cluster; there are two again afterwards."""
+
+    def end(address):
+        client.run(os._exit, 1, workers=[address], nanny=False, on_error="ignore")
+        until(lambda: address not in client.nthreads())
+
+    client.wait_for_workers(2, timeout=60)
+    yield end
+    client.wait_for_workers(2, timeout=60)
+
+
+def test_an_answer_that_goes_with_its_worker_is_made_again(client, mortal, tmp_path):
+    """All callbacks of futures share a thread; it is held until the answer is lost."""
+    named = {"name": "a", **OPTIONS}
+    looked, free = threading.Event(), distributed.Event(f"{tmp_path}", client=client)
+    client.submit(int).add_done_callback(lambda _: looked.wait(60))
+    source = zarr.create_array(tmp_path / "a", data=IMAGE)
+
+    def end():
+        try:
+            one, *_ = until(lambda: answers(client))
+            (other,) = {*client.nthreads()} - {one}
+            held = client.submit(_wait, free, workers=[other], pure=False)
+            until(lambda: held.key in client.processing()[other])
+            mortal(one)
+            until(lambda: "lost" in states(client) or len(client.nthreads()) == 2)
+        finally:
+            looked.set()
+            free.set()
+
+    with ThreadPoolExecutor() as pool:
+        ending = pool.submit(end)
+        write_image(source, tmp_path / "a.zarr", "czyx", client=client, **named)
+        ending.result()
+    write_image(IMAGE, tmp_path / "b.zarr", "czyx", **named)
+    assert stored(tmp_path / "a.zarr") == stored(tmp_path / "b.zarr")
+
+
+def answers(client):
+    """The workers that have answers of blocks."""
+    found = client.who_has().items()
+    return [place for key, places in found if "_write_sent" in key for place in places]
+
+
+def states(client):
+    """How far the blocks are."""
+    found = [*client.futures.items()]
+    return [state.status for key, state in found if "_write_sent" in key]
+
+
+def until(true):
+    """Wait for something, and give it."""
+    ending = time.monotonic() + 60
+    while not (found := true()):
+        assert time.monotonic() < ending
+        time.sleep(0.02)
+    return found
+
+
+def test_values_that_go_with_their_worker_are_sent_again(client, mortal, tmp_path):
+    """They are there, and wait for threads that are held, when the worker ends."""
+    named = {"name": "a", **OPTIONS}
+    free = distributed.Event(f"free-{tmp_path}", client=client)
+    workers = list(client.nthreads())
+    held = [
+        client.submit(_wait, free, pure=False, workers=[each], allow_other_workers=True)
+        for each in workers
+    ]
+    until(lambda: all(client.processing().values()))
+
+    def end():
+        try:
+            until(lambda: {*workers} <= {*arrays(client)})
+            mortal(workers[0])
+        finally:
+            free.set()
+
+    with ThreadPoolExecutor() as pool:
+        ending = pool.submit(end)
+        write_image(IMAGE, tmp_path / "a.zarr", "czyx", client=client, **named)
+        ending.result()
+    client.gather(held)
+    write_image(IMAGE, tmp_path / "b.zarr", "czyx", **named)
+    assert stored(tmp_path / "a.zarr") == stored(tmp_path / "b.zarr")
+
+
+def _wait(event):
+    event.wait(60)
+
+
+def arrays(client):
+    """The workers that have values of blocks."""
+    found = client.who_has().items()
+    return [place for key, places in found if "ndarray-" in key for place in places]
 
 
 def _die(block):

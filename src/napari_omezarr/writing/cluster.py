@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 import time
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,8 @@ _PACKAGE = "napari-omezarr"
 _FAILURES = (OSError, RuntimeError, ValueError, AttributeError, TimeoutError)
 """What a client raises that is closed, or whose scheduler does not answer."""
 _GLANCE = 1.0
+_TRIES = 3
+"""How often what was lost with a worker is sent once more."""
 PATIENCE = 60.0
 """Seconds that a cluster may be without workers: some grow only when there is work."""
 
@@ -67,34 +70,30 @@ class Cluster:
         return 2 * max(1, threads)
 
     def start(self, task: BlockTask) -> tuple[Any, PixelSource | None]:
-        """Send to all workers what the blocks of a pass have in common."""
+        """Send to the workers what the blocks of a pass have in common."""
         kept = task.source if _stays_here(task.source) else None
         sent = task if kept is None else replace(task, source=_Sent(task.source))
         with _answering():
             if self.client.status != "running":
                 raise _gone("The client of the cluster is closed.")
             self._check_workers()
-            return self.client.scatter(sent, broadcast=True, hash=False), kept
+            # The result of a task is made again if it is lost; scattered data is not.
+            # Bytes can be taken in even by a worker that lacks the source's module.
+            packed = sys.modules["distributed"].protocol.pickle.dumps(sent)
+            return self.client.submit(pickle.loads, packed, pure=False), kept
 
     def submit(
         self, started: tuple[Any, PixelSource | None], bounds: Bounds, *, check: Verify
     ) -> Future[BlockNote]:
         """Begin a block on some worker."""
-        sent, kept = started
-        values = None
-        read = (
-            None if kept is None or isinstance(kept, DaskSource) else kept.read(bounds)
-        )
-        with _answering():
-            if isinstance(kept, DaskSource):
-                values = self.client.compute(kept.lazy(bounds))
-            elif read is not None:
-                values = self.client.scatter(read, hash=False)
-            submitted = self.client.submit(
-                _write_sent, sent, bounds, values, self._wanted, check, pure=False
-            )
-        tasks = [submitted] if values is None else [submitted, values]
-        return self._followed(submitted, tasks)
+        block = _Block(*started, bounds, check)
+        with self._lock:
+            self._pending.add(block.future)
+            if not self._watched:
+                self._watched = True
+                Thread(target=self._watch, daemon=True).start()
+        self._begin(block)
+        return block.future
 
     def stop(self) -> None:
         """Tell the workers that no block is to be written any more."""
@@ -115,12 +114,16 @@ class Cluster:
             return
         if not self.client.nthreads():
             raise _gone("The cluster has no workers.")
+        # A worker may end of a task whose function it cannot import.
+        found = self.client.run(exec, f"import {__name__}", on_error="return")
+        if any(isinstance(each, ImportError) for each in found.values()):
+            raise _lacking()
         mine = own_version()
-        if not mine:
-            return
-        theirs = self.client.run(version, _PACKAGE, on_error="return")
-        others = {str(found) for found in theirs.values() if found != mine}
-        lacking = any(isinstance(found, Exception) for found in theirs.values())
+        found = self.client.run(version, _PACKAGE, on_error="return") if mine else {}
+        # A worker that is ending gives an OSError; it will write nothing.
+        theirs = [each for each in found.values() if not isinstance(each, OSError)]
+        others = {str(each) for each in theirs if each != mine}
+        lacking = any(isinstance(each, Exception) for each in theirs)
         if others:
             said = "lack it" if lacking else f"have {', '.join(sorted(others))}"
             raise ClusterError(
@@ -129,32 +132,77 @@ class Cluster:
             )
         self._same = True
 
-    def _followed(self, task: Any, tasks: Sequence[Any]) -> Future[BlockNote]:
-        """Give a future of the standard library that ends as a task does.
-
-        If it is cancelled so are the tasks that it needs.
-        """
-        future: Future[BlockNote] = Future()
-        with self._lock:
-            self._pending.add(future)
-            if not self._watched:
-                self._watched = True
-                Thread(target=self._watch, daemon=True).start()
-
-        def finish(done: Any) -> None:
-            if done.status == "finished":
-                self._end(future, done.result(), None)
-                return
-            problem = done.exception() if done.status == "error" else None
-            self._end(future, None, _explained(problem))
+    def _begin(self, block: _Block) -> None:
+        """Give a block to the workers. If it is cancelled so is all that it needs."""
+        kept, values = block.kept, None
+        if kept is not None and not isinstance(kept, DaskSource):
+            values = self._scattered(kept.read(block.bounds))
+        with _answering():
+            if isinstance(kept, DaskSource):
+                values = self.client.compute(kept.lazy(block.bounds))
+            written = self.client.submit(
+                _write_sent,
+                block.sent,
+                block.bounds,
+                values,
+                self._wanted,
+                block.check,
+                pure=False,
+            )
+        tasks = [written] if values is None else [written, values]
 
         def forget(ended: Future[BlockNote]) -> None:
             if ended.cancelled():
                 Thread(target=self._cancel, args=(tasks,), daemon=True).start()
 
-        task.add_done_callback(finish)
-        future.add_done_callback(forget)
-        return future
+        def finish(written: Any) -> None:
+            # What follows a loss waits or sends, and all callbacks share one thread.
+            if written.status in ("lost", "cancelled"):
+                Thread(target=self._finish, args=(block, written), daemon=True).start()
+            else:
+                self._finish(block, written)
+
+        written.add_done_callback(finish)
+        block.future.add_done_callback(forget)
+
+    def _scattered(self, values: np.ndarray) -> Any:
+        """Send values to a worker; to another one if that ends meanwhile."""
+        with _answering():
+            for _ in range(_TRIES):
+                try:
+                    return self.client.scatter(values, hash=False)
+                except TimeoutError:  # nobody is there who could take them
+                    raise
+                except OSError:
+                    self._ended.wait(_GLANCE)
+            return self.client.scatter(values, hash=False)
+
+    def _finish(self, block: _Block, written: Any) -> None:
+        """End a block as its task has ended, or begin it again if it was lost."""
+        result = None
+        try:
+            with _answering():
+                # Both wait while an answer that went with its worker is made again.
+                problem = written.exception()
+                with suppress(CancelledError):
+                    result = written.result() if problem is None else None
+            if problem is not None:
+                self._end(block.future, None, _explained(problem))
+            elif result is not None:
+                self._end(block.future, result, None)
+            else:
+                self._begin_again(block)
+        except OMEZarrError as error:
+            self._end(block.future, None, error)
+
+    def _begin_again(self, block: _Block) -> None:
+        """Begin a block whose values went with the worker that had them."""
+        block.lost += 1
+        # Nobody waits any more for what was cancelled here.
+        alone = block.future.done() or self.client.status != "running"
+        if alone or block.lost > _TRIES:
+            raise _lost()
+        self._begin(block)
 
     def _cancel(self, tasks: Sequence[Any]) -> None:
         with suppress(ClusterError), _answering():
@@ -229,17 +277,19 @@ def _lacking() -> ClusterError:
     )
 
 
-def _explained(error: BaseException | None) -> Exception:
+def _lost() -> ClusterError:
+    return ClusterError(
+        "The cluster has lost what it was to write: workers have ended, or it was "
+        "closed.",
+        action="Start it again, with more memory or less for each block (memory=…), "
+        "and resume.",
+    )
+
+
+def _explained(error: BaseException) -> Exception:
     """Say what became of a block, in our words."""
     if isinstance(error, OMEZarrError):
         return error
-    if error is None:  # cancelled, or lost with a worker or the scheduler
-        return ClusterError(
-            "The cluster has lost what it was to write: workers have ended, or it was "
-            "closed.",
-            action="Start it again, with more memory or less for each block "
-            "(memory=…), and resume.",
-        )
     chain: list[BaseException] = [error]
     while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
         chain.append(cause)
@@ -259,6 +309,21 @@ def _explained(error: BaseException | None) -> Exception:
         )
     told.__cause__ = error
     return told
+
+
+@dataclass(eq=False, slots=True)
+class _Block:
+    """A block that is to be written, whoever does it in the end.
+
+    ``sent`` is on the workers. ``kept`` is the source if only this process has it.
+    """
+
+    sent: Any
+    kept: PixelSource | None
+    bounds: Bounds
+    check: Verify
+    future: Future[BlockNote] = field(default_factory=Future)
+    lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)
