@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import warnings
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import pytest
@@ -52,6 +53,21 @@ def test_others_go_on(http_server: FileServer) -> None:
         pass
     with pytest.raises(FileNotFoundError):
         read(Location.parse(f"{http_server.url}/a.zarr"))
+
+
+def test_a_future_may_end_where_garbage_is_collected() -> None:
+    # Which happens in any thread, also in one that holds the lock.
+    stop, future = Stop(), Future[None]()
+    stop.watch(future)
+
+    def collected() -> None:
+        with stop._lock:
+            future.cancel()
+
+    thread = Thread(target=collected, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive()
 
 
 async def _answer() -> int:

@@ -15,9 +15,9 @@ from contextvars import ContextVar, copy_context
 from functools import partial
 from itertools import islice
 from queue import SimpleQueue
-from threading import Event, Lock, Thread, current_thread
+from threading import Event, Lock, RLock, Thread, current_thread
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -51,7 +51,9 @@ class Stop:
     """
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        # Garbage is collected in any thread, also inside the blocks below, and its end
+        # may cancel a future that is watched here.
+        self._lock = RLock()
         self._said = False
         self._awaited: set[Future[Any]] = set()
 
@@ -135,7 +137,7 @@ def hand_on(result: Future[T], work: Future[T]) -> None:
             result.set_result(work.result())
 
 
-_pools: WeakSet[LeavablePool] = WeakSet()
+_pools: WeakValueDictionary[int, LeavablePool] = WeakValueDictionary()
 
 
 class LeavablePool(Executor):
@@ -151,7 +153,7 @@ class LeavablePool(Executor):
         self._lock = Lock()
         self._waiting: SimpleQueue[_Work | None] = SimpleQueue()
         self._running: dict[Thread, Stop | None] = {}
-        _pools.add(self)
+        _pools[id(self)] = self
 
     def submit(
         self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
@@ -196,7 +198,9 @@ class LeavablePool(Executor):
 
 def left_behind() -> int:
     """Give how many threads still do what nobody waits for any more."""
-    return sum(pool._left() for pool in tuple(_pools))
+    # The references at once: another thread may make a pool meanwhile.
+    pools = [reference() for reference in _pools.valuerefs()]
+    return sum(pool._left() for pool in pools if pool is not None)
 
 
 def _do(future: Future[Any], work: Callable[[], Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from contextlib import contextmanager
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,14 +18,15 @@ class _Waiting:
     """How many wait, in any thread, and what the threshold was before the first."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        # Garbage is collected inside the blocks below, too, and may end a wait.
+        self._lock = RLock()
         self._count = self._before = 0
 
     def begin(self) -> None:
         """Raise the threshold, where nobody has done so."""
         with self._lock:
-            self._count += 1
             young, middle, oldest = gc.get_threshold()
+            self._count += 1
             if self._count == 1:
                 self._before = oldest
             if 0 < oldest < _RARELY:
@@ -34,8 +35,8 @@ class _Waiting:
     def end(self) -> None:
         """Put the threshold back after the last, unless others have set it since."""
         with self._lock:
-            self._count -= 1
             young, middle, oldest = gc.get_threshold()
+            self._count -= 1
             if self._count == 0 and oldest == _RARELY:
                 gc.set_threshold(young, middle, self._before)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import pickle
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -97,6 +98,31 @@ def test_pythons_oldest_garbage_waits_while_a_place_is_opened(monkeypatch):
     assert (first, none) == ((700, 10, 1000), 0)
     assert again == last == (700, 10, 10)
     assert some > 0
+
+
+def test_a_wait_may_end_where_garbage_is_collected(monkeypatch):
+    waiting, said, ends = garbage._Waiting(), [(700, 10, 10)], []
+
+    def threshold():
+        while ends:
+            ends.pop()()
+        return said[-1]
+
+    monkeypatch.setattr(gc, "get_threshold", threshold)
+    monkeypatch.setattr(gc, "set_threshold", lambda *counts: said.append(counts))
+
+    def waits():
+        waiting.begin()
+        ends.append(waiting.end)
+        waiting.begin()  # which is where the first one ends
+        assert said[-1] == (700, 10, 1000)
+        waiting.end()
+
+    thread = Thread(target=waits, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert said[-1] == (700, 10, 10)
 
 
 def test_a_million_wells_open_as_others_do():

@@ -305,12 +305,12 @@ class Prober:
     @property
     def requests(self) -> int:
         """How many requests were sent so far."""
-        return sum(store.requests for store in self._stores.values())
+        return sum(store.requests for store in list(self._stores.values()))
 
     @property
     def bytes_received(self) -> int:
         """How many bytes of answers came so far."""
-        return sum(store.bytes_received for store in self._stores.values())
+        return sum(store.bytes_received for store in list(self._stores.values()))
 
     def start(self, entry: Entry) -> Future[Entry]:
         """Begin to recognise an entry; returns at once.

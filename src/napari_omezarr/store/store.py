@@ -646,9 +646,12 @@ def presumed_since(when: float) -> tuple[str, ...]:
     Of all stores of this process: who reads through a graph of dask's or a view knows
     no better from where.
     """
+    # The references at once: another thread may open a store meanwhile.
+    stores = [reference() for reference in _stores.valuerefs()]
     return tuple(
         (store.location / key).display
-        for store in list(_stores.values())
+        for store in stores
+        if store is not None
         for key, concluded in list(store.presumed.items())
         if concluded >= when
     )
