@@ -66,18 +66,21 @@ def replacing(
     ``alone``: nobody else writes the file meanwhile, and what was left behind of it is
     written over.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    own = beside(file, PARTIAL, ".")
-    fresh = own if alone else file.with_name(f".{uuid4().hex}{PARTIAL}")
+    folder = file.parent
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+    own = f".{uuid4().hex}{PARTIAL}"
+    fresh = beside(file, PARTIAL, ".") if alone else folder / own
     try:
         yield fresh
         if durable:
             flush_to_disk(fresh)
         fresh.replace(file)
-        if durable:
-            flush_to_disk(file.parent)
-    finally:
+    except BaseException:
         fresh.unlink(missing_ok=True)
+        raise
+    if durable:
+        flush_to_disk(folder)
 
 
 def rename_new(old: Path, new: Path) -> None:

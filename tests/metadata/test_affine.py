@@ -120,3 +120,21 @@ def test_without_drops_an_axis_and_its_output() -> None:
         Affine.from_linear([[1, 0, 0], [0, 1, 1], [0, 0, 1]]).without(1)
     with pytest.raises(ValueError, match="axis 0"):
         Affine.identity(1).without(0)
+
+
+@given(
+    matrix=arrays(float, (3, 4), elements=st.floats(-100, 100)),
+    factors=st.lists(st.integers(1, 8), min_size=3, max_size=3),
+)
+def test_coarser_is_a_shift_and_a_scale_before_the_map(matrix, factors):
+    affine = Affine.from_matrix(matrix)
+    shift = Affine.from_translation([(by - 1) / 2 for by in factors])
+    expected = affine @ shift @ Affine.from_scale(factors)
+    np.testing.assert_allclose(
+        affine.coarser(factors).matrix, expected.matrix, atol=1e-9
+    )
+
+
+def test_coarser_takes_a_factor_for_each_axis():
+    with pytest.raises(ValueError, match="2 factors"):
+        Affine.identity(2).coarser([2])

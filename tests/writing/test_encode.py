@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,6 +14,7 @@ from napari_omezarr.errors import DiskFullError
 from napari_omezarr.pyramid import is_whole, nth_box, sample_number, split_box
 from napari_omezarr.writing.encode import (
     Compression,
+    ZarrDocument,
     array_document,
     compression,
     encoding_of,
@@ -220,3 +223,32 @@ def test_the_sample_of_a_block_is_one_of_its_objects():
 )
 def test_bytes_are_shuffled_where_that_makes_less(dtype, version, level, codec):
     assert compression("auto", level, version, np.dtype(dtype)) == codec
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.tuples(inner)
+        | st.dictionaries(st.text(max_size=5), inner, max_size=4)
+    ),
+    max_leaves=20,
+)
+
+
+@given(content=st.dictionaries(st.text(max_size=5), JSON, max_size=4))
+@settings(max_examples=60)
+def test_documents_are_laid_out_as_by_json(content):
+    told = json.dumps(content, indent=2, ensure_ascii=False)
+    body = ZarrDocument(".zattrs", content).body
+    assert body == told.encode(errors="replace")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_no_document_holds_what_is_no_json(value):
+    with pytest.raises(ValueError, match="JSON"):
+        ZarrDocument(".zattrs", {"a": [value]}).body  # noqa: B018

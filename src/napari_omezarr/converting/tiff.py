@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from tifffile import TiffFile, TiffPageSeries
+    from tifffile import TiffFile, TiffPage, TiffPageSeries
 
     from napari_omezarr.location import Location
 
@@ -143,6 +143,7 @@ class _OpenTiff:
         self._location = location
         self._views: dict[tuple[int, int], Any] = {}
         self._lock = Lock()
+        file.filehandle.set_lock(True)  # threads read at the same time
 
     def level(self, series: int, level: int) -> TiffPageSeries:
         """Give a level of a series."""
@@ -155,10 +156,8 @@ class _OpenTiff:
         """Give a level as a zarr array."""
         with self._lock:
             if (series, level) not in self._views:
-                # A page of strips is decoded as a whole, unless it is large.
-                page: Any = self.level(series, level).keyframe
-                size = math.prod(page.shape) * page.dtype.itemsize
-                mode = 0 if page.is_tiled or size > _PAGE_BYTES else 2
+                page = self.level(series, level).keyframe
+                mode = 2 if _is_decoded_whole(page) else 0
                 whole = self.file.series[series]
                 store = whole.aszarr(level=level, chunkmode=mode)
                 # Of format 2 or 3, as tifffile has it.
@@ -166,11 +165,39 @@ class _OpenTiff:
                 self._views[series, level] = view
             return self._views[series, level]
 
+    def pixels(self, series: int, level: int) -> _OnePage | Any:
+        """Give a level as what it is: one page, or anything else by its view."""
+        found = self.level(series, level)
+        page: Any = found.keyframe
+        alone = len(found) == 1 and found.shape == page.shape and not found.transform
+        if alone and _is_decoded_whole(page):
+            return _OnePage(page)
+        return self.view(series, level)
+
     def close(self) -> None:
         """Close it; there are no readers."""
         for view in self._views.values():
             view.store.close()
         self.file.close()
+
+
+class _OnePage:
+    """A page as an array, for which nothing of zarr is needed."""
+
+    def __init__(self, page: TiffPage) -> None:
+        self._page = page
+        self.shape = self.chunks = page.shape
+        self.dtype = np.dtype(page.dtype)
+
+    def __getitem__(self, box: tuple[slice, ...]) -> np.ndarray:
+        values: np.ndarray = self._page.asarray()[box]
+        return values
+
+
+def _is_decoded_whole(page: TiffPage) -> bool:
+    """Whether it is a page of strips, and not large."""
+    size = math.prod(page.shape) * np.dtype(page.dtype).itemsize
+    return not page.is_tiled and size <= _PAGE_BYTES
 
 
 class _OpenFiles:
@@ -199,6 +226,8 @@ class _OpenFiles:
     def close(self, kept: int = 0) -> None:
         """Close the files that nobody reads, the oldest first, until so many stay."""
         with self._lock:
+            if len(self._open) <= kept:
+                return
             idle = [place for place, each in self._open.items() if not each.users]
             for place in idle[: max(0, len(self._open) - kept)]:
                 self._open.pop(place).close()
@@ -239,7 +268,7 @@ class TiffArray:
 
     def __getitem__(self, box: tuple[slice, ...]) -> np.ndarray:
         with reading_tiff(self.location), _files.using(self.location) as opened:
-            view = opened.view(self.series, self.level)
+            view = opened.pixels(self.series, self.level)
             if view.shape != self.shape or view.dtype != self.dtype:
                 sentence = (
                     f"{self.address} holds {_about(view)}, and the files beside it "
@@ -303,7 +332,7 @@ def open_tiff(location: Location) -> Iterator[TiffFile]:
 def array_of(location: Location, series: int, level: int = 0) -> TiffArray:
     """Give a series as an array; nothing but metadata is read."""
     with reading_tiff(location), _files.using(location) as opened:
-        view = opened.view(series, level)
+        view = opened.pixels(series, level)
         axes = opened.level(series, level).axes
         parts = (view.shape, view.dtype, view.chunks)
         return TiffArray(location, axes, *parts, series, level)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import mul
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,8 +57,18 @@ class Affine:
 
         Its index 0 lies (factor - 1) / 2 finer pixels from theirs (0.6, "multiscales").
         """
-        shift = Affine.from_translation([(by - 1) / 2 for by in factors])
-        return self @ shift @ Affine.from_scale(factors)
+        if len(factors) != self.ndim_in:
+            raise ValueError(f"expected {self.ndim_in} factors, but got {len(factors)}")
+        shifts = [(float(by) - 1) / 2 for by in factors]
+        return Affine(
+            tuple(
+                (
+                    *(size * float(by) for size, by in zip(row, factors, strict=False)),
+                    sum(map(mul, row, shifts)) + row[-1],
+                )
+                for row in self.rows
+            )
+        )
 
     @property
     def ndim_in(self) -> int:
@@ -110,9 +121,9 @@ class Affine:
     @property
     def is_diagonal(self) -> bool:
         """Whether scale and translation say all: no rotation, shear, permutation."""
-        linear = self.linear
-        return linear.shape[0] == linear.shape[1] and not np.any(
-            linear[~np.eye(len(linear), dtype=bool)]
+        return self.ndim_in == self.ndim_out and not any(
+            any(row[:index]) or any(row[index + 1 : -1])
+            for index, row in enumerate(self.rows)
         )
 
     @property
@@ -126,6 +137,8 @@ class Affine:
         lengths = np.abs(self.scale)
         if not (np.isfinite(lengths) & (lengths > 0)).all():
             return False
+        if self.is_diagonal:
+            return True
         return bool(np.linalg.cond(linear / lengths) < 1e12)
 
     def __matmul__(self, first: Affine) -> Affine:

@@ -10,6 +10,7 @@ import uuid
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from threading import Event, Lock, Thread, Timer
 from typing import TYPE_CHECKING, Any
@@ -243,6 +244,7 @@ def _entry(owner: str) -> dict[str, Any]:
     }
 
 
+@cache
 def _machine() -> str:
     """Name this computer, as far as processes of it can see each other."""
     facts = [socket.gethostname(), str(uuid.getnode())]

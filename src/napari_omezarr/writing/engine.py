@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import math
 import os
 import shutil
@@ -18,12 +19,13 @@ from concurrent.futures import (
 )
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import zarr
+from zarr.storage import MemoryStore, StorePath
 
 from napari_omezarr._io_loop import (
     HeedingPool,
@@ -132,7 +134,7 @@ class StoredArray:
     def opened(self) -> zarr.AsyncArray[Any]:
         """Make the zarr array."""
         place = self.hierarchy.node(self.path)
-        return zarr.AsyncArray.from_dict(place, tolerated(self.document)[0])
+        return zarr.AsyncArray(_understood(json.dumps(self.document)), place)
 
     def read(self, bounds: Bounds) -> np.ndarray:
         """Read a box."""
@@ -192,6 +194,13 @@ class StoredArray:
         with explained(self.address), _storing_at(self.hierarchy.concurrency):
             run(self.opened().setitem(slices(bounds), values))
         return DONE
+
+
+@lru_cache
+def _understood(document: str) -> Any:
+    """Let zarr parse a document; images that are converted in a row have the same."""
+    known, _ = tolerated(json.loads(document))
+    return zarr.AsyncArray.from_dict(StorePath(MemoryStore()), known).metadata
 
 
 # How many chunks zarr stores at a time, where its own pipeline encodes them.
