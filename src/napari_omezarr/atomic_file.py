@@ -76,11 +76,10 @@ def replacing(
         if durable:
             flush_to_disk(fresh)
         fresh.replace(file)
-    except BaseException:
+        if durable:
+            flush_to_disk(folder)
+    finally:
         fresh.unlink(missing_ok=True)
-        raise
-    if durable:
-        flush_to_disk(folder)
 
 
 def rename_new(old: Path, new: Path) -> None:
