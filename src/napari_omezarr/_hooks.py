@@ -176,12 +176,21 @@ def show_differently(viewer: napari.viewer.Viewer) -> None:
 
 
 def open_again(
-    viewer: napari.viewer.Viewer, about: str = "", by_itself: bool = False
+    viewer: napari.viewer.Viewer,
+    about: str = "",
+    by_itself: bool = False,
+    channels: Sequence[str] = (),
 ) -> bool:
-    """Open images anew: of the selected layers, or what an error is about."""
+    """Open images anew: of the selected layers, or what an error is about.
+
+    Where that is only that it has channels of which there are no layers yet, by itself
+    these are added.
+    """
+    from .widgets.plate_channels import show_channels
     from .widgets.show_again import open_again
 
-    return bool(open_again(viewer, about, by_itself=by_itself))
+    added = by_itself and show_channels(viewer, about, channels)
+    return added or bool(open_again(viewer, about, by_itself=by_itself))
 
 
 def copy_view(viewer: napari.viewer.Viewer) -> None:

@@ -97,9 +97,13 @@ class UnsupportedDataError(OMEZarrError, ValueError):
 
 
 class OutgrownError(UnsupportedDataError):
-    """There is more than there was room for when it was opened."""
+    """There is more than there was room for when it was opened.
+
+    ``channels`` are the names of the channels that had no place, where that is all.
+    """
 
     opening_helps = True
+    channels: tuple[str, ...] = ()
 
 
 class SourceError(OMEZarrError):

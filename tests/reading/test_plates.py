@@ -15,10 +15,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import small_images
-from napari_omezarr.errors import AccessDeniedError, OptionError, UnsupportedDataError
+from napari_omezarr.errors import (
+    AccessDeniedError,
+    OptionError,
+    OutgrownError,
+    UnsupportedDataError,
+)
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
-from napari_omezarr.reading import ReadOptions, read
+from napari_omezarr.reading import ReadOptions, plates, read
 from napari_omezarr.store import run
 from servers.faults import Status
 from small_images import put_group, put_image, put_labels
@@ -262,6 +267,23 @@ def test_over_a_network_a_channel_without_a_place_is_an_error_once(
     assert [channel.name for channel in plate.channels] == ["DNA", "RFP"]
     expected = np.concatenate(by_name(fields, wells, ["DNA", "RFP"]), axis=-1)
     np.testing.assert_array_equal(plate.levels[0].pixels[...], expected)
+
+
+def test_of_more_wells_than_are_looked_at_nearby_a_channel_has_its_place_again(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(plates, "_MOST_WELLS", 4)
+    wells = [named("DNA")] * 3 + [named("RFP")] + [named("DNA")] * 4
+    fields = put_plate(tmp_path / "p.zarr", wells)
+    with pytest.raises(OutgrownError, match="Well A/4 has a channel RFP") as raised:
+        opened(tmp_path / "p.zarr").pyramids[0].levels[0].pixels[...]
+    assert raised.value.channels == ("RFP",)
+    (plate,) = opened(tmp_path / "p.zarr").pyramids
+    expected = np.concatenate(by_name(fields, wells, ["DNA", "RFP"]), axis=-1)
+    np.testing.assert_array_equal(plate.levels[0].pixels[...], expected)
+    # A plate of other wells alone does not have it.
+    (plate,) = opened(tmp_path / "p.zarr", wells=("A1", "A2")).pyramids
+    assert [channel.name for channel in plate.channels] == ["DNA"]
 
 
 def test_a_channel_of_a_field_whose_names_were_not_asked_has_no_other_ones_place(

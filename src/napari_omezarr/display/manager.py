@@ -30,7 +30,7 @@ from .notifications import canvas_sign, show_error, show_info
 from .wanted import SliceView
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from napari.layers import Layer
     from napari.utils.events import Event
@@ -404,13 +404,15 @@ class StatusText:
         return self.ours if idle else f"{self.theirs} · {self.ours}"
 
 
-def _open_again(url: str, *, by_itself: bool = False) -> bool:
+def _open_again(
+    url: str, *, by_itself: bool = False, channels: Sequence[str] = ()
+) -> bool:
     """Open an image anew; by itself only if nothing of the person's would be lost."""
     viewer = napari.current_viewer()
     if viewer is None:
         return False
     # By its name: what makes layers stands later than the display.
-    arguments = (viewer, url, by_itself)
+    arguments = (viewer, url, by_itself, channels)
     commands = PluginManager.instance().commands
     return bool(commands.execute(f"{PLUGIN}.open_again", args=arguments))
 
@@ -621,8 +623,9 @@ class DisplayManager(QObject):
                 about = _address_of(layers)
                 if self._is_offered(layers):
                     continue
+                more = getattr(notice.error, "channels", ())
                 # Without an address those that are selected would be meant.
-                if about and _open_again(about, by_itself=True):
+                if about and _open_again(about, by_itself=True, channels=more):
                     continue
                 self._offered.update(layers)
             self.notifier.show_failure(notice, self.engine.fetcher.retry, about)

@@ -636,15 +636,19 @@ def mosaic_of(pixels: Any) -> Mosaic | None:
 def sample_of(pixels: Pixels) -> Pixels:
     """Give pixels that stand for others: of a plate one field, which is surely there.
 
-    The middle of a plate may be a well that holds nothing.
+    The middle of a plate may be a well that holds nothing. Of a channel it is a field
+    that has it.
     """
     mosaic = mosaic_of(pixels)
-    sample = getattr(mosaic.fields, "sample", None) if mosaic is not None else None
+    fields: Any = None if mosaic is None else mosaic.fields
+    sample = getattr(fields, "sample", None)
     if mosaic is None or sample is None:
         return pixels
     count = len(mosaic.fields.steps)
     if isinstance(pixels, FixedAxes) and pixels.source is mosaic:
         fixed = {axis - count: n for axis, n in pixels.fixed.items() if axis >= count}
+        channel = fixed.get(fields.expected.channel_axis)
+        sample = fields.samples.get(channel, sample)
         held = all(n < sample.shape[axis] for axis, n in fixed.items())
         return FixedAxes(sample, fixed) if held else pixels
     return sample if pixels is mosaic else pixels

@@ -25,7 +25,7 @@ from .nodes import ArrayNode, array_key, group_keys, join_path, kind_of, parse_j
 from .nodes import parse_node as parse_group
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from napari_omezarr.metadata import Multiscale, WellImage
     from napari_omezarr.pyramid import ArrayPixels, Pixels, Place, WellGrid
@@ -44,7 +44,14 @@ _MOST_MISFITS = 64
 
 
 class MisfitError(ValueError):
-    """A field has no room in its mosaic: what it is, as the end of a sentence."""
+    """A field has no room in its mosaic: what it is, as the end of a sentence.
+
+    ``channels`` are those that it has and the mosaic lacks, where they are named.
+    """
+
+    def __init__(self, said: str, channels: tuple[str, ...] = ()) -> None:
+        super().__init__(said)
+        self.channels = channels
 
 
 # What is expected of fields.
@@ -68,8 +75,15 @@ class ExpectedField:
     inside: str = ""
     """The path of the image below a field: empty, or of a label image."""
 
-    def arranged(self, pixels: Pixels, multiscale: Multiscale | None) -> Pixels:
+    def arranged(
+        self,
+        pixels: Pixels,
+        multiscale: Multiscale | None,
+        elsewhere: Collection[str] = (),
+    ) -> Pixels:
         """Give pixels of a field with the mosaic's axes and channels.
+
+        Those of its channels that are shown `elsewhere` are left out.
 
         Raises
         ------
@@ -81,7 +95,7 @@ class ExpectedField:
         if axes is None:
             raise MisfitError(f"has {len(pixels.shape)} axes, and others have {count}")
         identical = axes == tuple(range(count)) and len(pixels.shape) == count
-        channels = self._channels(pixels, axes, multiscale)
+        channels = self._channels(pixels, axes, multiscale, elsewhere)
         if identical and channels is None:
             return pixels
         axis = self.channel_axis if channels is not None else None
@@ -92,6 +106,7 @@ class ExpectedField:
         pixels: Pixels,
         axes: Sequence[int | None],
         multiscale: Multiscale | None,
+        elsewhere: Collection[str],
     ) -> tuple[int | None, ...] | None:
         """Say which channel of the field each of the mosaic's is; None: as they are."""
         names = channel_names(multiscale)
@@ -102,8 +117,9 @@ class ExpectedField:
         if len(names) != count:
             return None
         known = {name: n for n, name in enumerate(names)}
-        if more := [name for name in names if name not in self.channels]:
-            raise MisfitError(f"has a channel {more[0]}, which the others lack")
+        placed = {*self.channels, *elsewhere}
+        if more := tuple(name for name in names if name not in placed):
+            raise MisfitError(f"has a channel {more[0]}, which the others lack", more)
         # One that nobody has named yet is of a field whose names were not asked for.
         matched = tuple(known.get(name or "") for name in self.channels)
         if matched == tuple(range(count)):
@@ -202,16 +218,16 @@ class PlateDocuments:
     """The documents of wells and fields that were looked at; each is asked for once.
 
     ``states`` says ``loaded``, ``missing`` or ``broken`` by the path of each well
-    looked at; where ``lacks_room``, something had no place, and has one when the plate
-    is opened again.
+    looked at.
     """
 
     opening: Opening
     zarr_format: int
     states: dict[str, str] = field(default_factory=dict)
     """``loaded``, ``missing`` or ``broken``, by the path of each well looked at."""
-    lacks_room: bool = False
-    """Something had no place, and has one when the plate is opened again."""
+    elsewhere: set[str] = field(default_factory=set)
+    """Channels that have no place here, and that other layers show."""
+    _lacking: set[str] = field(default_factory=set)
     _wells: Shared[Well | None] = field(default_factory=lambda: _few())
     _images: Shared[Multiscale | None] = field(default_factory=lambda: _few())
     _alike: dict[bytes, Any] = field(default_factory=dict)
@@ -223,6 +239,21 @@ class PlateDocuments:
             self._wells.put(path, said)
         else:
             self._images.put(path, said)
+
+    @property
+    def lacks_room(self) -> bool:
+        """Something had no place, and has one when the plate is opened again."""
+        return bool(self._lacking - self.elsewhere)
+
+    def lack(self, *channels: str) -> None:
+        """Note that something has no place, be it channels of these names."""
+        self._lacking.update(channels or ("",))
+
+    def join(self, other: PlateDocuments) -> None:
+        """Share what is known of wells and fields with what was opened before."""
+        self.states = other.states
+        self._wells, self._images = other._wells, other._images
+        self._alike = other._alike
 
     async def well(self, path: str) -> Well | None:
         """Read what a well lists; None where there is none."""
@@ -305,6 +336,8 @@ class PlateFields:
     expected: ExpectedField
     sample: Pixels | None = None
     """One field's coarsest level, with the mosaic's axes."""
+    samples: Mapping[int, Pixels] = field(default_factory=dict)
+    """The same of fields that have channels which it lacks, by channel."""
     _levels: Shared[Pixels | None] = field(default_factory=lambda: _few())
     _shown: dict[Any, list[FieldTile]] = field(default_factory=dict)
 
@@ -435,7 +468,7 @@ class PlateFields:
         size = self.expected.shapes[0][-2:]
         far = [round(max(o[n] for o in offsets)) + size[n] for n in (0, 1)]
         if any(end > held for end, held in zip(far, self.grid.cell, strict=True)):
-            self.documents.lacks_room = True
+            self.documents.lack()
             known = reaches.get(self.address, (0, 0))
             reaches[self.address] = max(far[0], known[0]), max(far[1], known[1])
 
@@ -444,7 +477,7 @@ class PlateFields:
         room = len(self.choice.fields)
         most = max(len(images_of(well, a)) for a in self.choice.acquisitions)
         if self.choice.is_whole and most > room:
-            self.documents.lacks_room = True
+            self.documents.lack()
             field_counts[self.address] = max(most, field_counts.get(self.address, 0))
             said = f"Well {name} has {most} fields, and there is room for {room}: "
             self.documents.note(name, "more", f"{said}open the plate again for all.")
@@ -497,7 +530,7 @@ class PlateFields:
         names = [] if image is None else [d.path for d in image.datasets]
         is_listed = not names or self.expected.paths[number] in names
         if first is not None and is_listed:
-            shown = self.expected.arranged(first, image)
+            shown = self._arranged(first, image)
             if finest == level or self._plane(shown.shape) == level:
                 return shown
             whole = await self.documents.array(
@@ -505,7 +538,7 @@ class PlateFields:
             )
             if whole is None:
                 return shown
-            all_of_it = self._plane(self.expected.arranged(whole, image).shape)
+            all_of_it = self._plane(self._arranged(whole, image).shape)
             pairs = zip(self._plane(shown.shape), all_of_it, strict=True)
             if all(
                 abs(s - size * coarse / fine) < 1
@@ -524,7 +557,7 @@ class PlateFields:
         """Show a level by the nearest pixels of those that the field lists itself."""
         paths = (join_path(path, name) for name in names[:_MOST_LEVELS])
         found = await asyncio.gather(*map(self.documents.array, paths))
-        levels = [self.expected.arranged(p, image) for p in found if p is not None]
+        levels = [self._arranged(p, image) for p in found if p is not None]
         if not levels:
             return None
         shapes = self.expected.shapes
@@ -536,6 +569,9 @@ class PlateFields:
         fine = [p for p in levels if all(p.shape[n] >= wanted[n] for n in axes)]
         chosen = fine[-1] if fine else levels[0]
         return chosen if chosen.shape == wanted else Resized(chosen, wanted)
+
+    def _arranged(self, pixels: Pixels, image: Multiscale | None) -> Pixels:
+        return self.expected.arranged(pixels, image, self.documents.elsewhere)
 
     def _plane(self, shape: Sequence[int]) -> tuple[int, ...]:
         """Give a shape without its channels, of which there may be any number."""
@@ -563,28 +599,31 @@ class FieldTile:
         try:
             return await self.fields.level(self, number)
         except MisfitError as error:
-            raise self.misfit(str(error)) from None
+            raise self.misfit(str(error), error.channels) from None
 
-    def misfit(self, said: str) -> OutgrownError:
+    def misfit(self, said: str, channels: tuple[str, ...] = ()) -> OutgrownError:
         """Say what has no room, and have room for it when the plate is opened again."""
         opening = self.fields.documents.opening
-        self.fields.documents.lacks_room = True
+        self.fields.documents.lack(*channels)
         plate = misfits.setdefault(opening.location.display, {})
         if len(plate) < _MOST_MISFITS:
-            plate[self.path] = None
+            plate.setdefault(said, self.path)
         action = "Open the plate again: there is room for it then."
         url = opening.place(self.group).display
-        return OutgrownError(f"{self} {said}.", action=action, url=url)
+        error = OutgrownError(f"{self} {said}.", action=action, url=url)
+        error.channels = channels
+        return error
 
 
 reaches: dict[str, tuple[int, int]] = {}
 """How far fields of wells reach, in pixels, where there was no room for that."""
 field_counts: dict[str, int] = {}
 """How many fields wells have, by the plate's address, where there was no room."""
-misfits: dict[str, dict[str, None]] = {}
-"""The fields that had no room, by the plate's address, and their paths.
+misfits: dict[str, dict[str, str]] = {}
+"""Fields that had no room, by the plate's address: the first one of each kind.
 
-They are looked at when their plate is opened again, which then has room for them.
+Their paths, by why they had none. They are looked at when their plate is opened again,
+which then has room for them.
 """
 
 

@@ -77,6 +77,8 @@ class FieldRoom:
     dtype: np.dtype
     channels: tuple[str | None, ...] = ()
     rendering: list[Channel] = field(default_factory=list)
+    firsts: dict[str, SeenField] = field(default_factory=dict)
+    """Of channels that the first field lacks, the first ones that have them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,13 @@ def mosaics(opening: Opening, template: Template, plate: PlateToLay) -> list[Pyr
             documents.know(seen.path, seen.image)
     last = image.levels[-1].pixels
     sample = image.levels[0].pixels if isinstance(last, Resized) else last
-    fields = PlateFields(documents, grid, plate.groups, choice, expected, sample)
+    samples = {
+        room.channels.index(name): expected.arranged(seen.pixels, seen.image)
+        for name, seen in room.firsts.items()
+    }
+    fields = PlateFields(
+        documents, grid, plate.groups, choice, expected, sample, samples
+    )
     levels = _levels(opening, template.image, fields, room)
     shown = dataclasses.replace(
         _with_room(image, room),
@@ -157,6 +165,7 @@ def _room(template: Template, expected: ExpectedField) -> FieldRoom:
     names: list[str | None] = list(channel_names(template.multiscale))
     shape, dtype = list(finest.shape), finest.dtype
     named = bool(names) and axis is not None and len(names) == finest.shape[axis]
+    firsts: dict[str, SeenField] = {}
     for seen in template.others:
         own = channel_names(seen.image)
         if named and own:
@@ -164,17 +173,20 @@ def _room(template: Template, expected: ExpectedField) -> FieldRoom:
                 if name not in names:
                     names.append(name)
                     channels.append(channel)
+                    firsts[name] = seen
         try:
             pixels = dataclasses.replace(
                 expected, channels=tuple(names) if named else ()
             ).arranged(seen.pixels, seen.image)
         except MisfitError:  # said when it is looked at
+            firsts = {name: each for name, each in firsts.items() if each is not seen}
             continue
         shape = list(map(max, shape, pixels.shape))
         dtype = np.result_type(dtype, pixels.dtype)
     if axis is not None:
         names += [None] * (shape[axis] - len(names))
-    return FieldRoom(tuple(shape), dtype, tuple(names) if named else (), channels)
+    known = tuple(names) if named else ()
+    return FieldRoom(tuple(shape), dtype, known, channels, firsts)
 
 
 def _rendered(seen: SeenField) -> tuple[Channel, ...]:
@@ -243,7 +255,9 @@ def _differences(template: Template, room: FieldRoom) -> list[str]:
     every = [finest, *(seen.pixels for seen in template.others)]
     said = []
     shapes = dict.fromkeys(" x ".join(map(str, p.shape)) for p in every)
-    if len(shapes) > 1:
+    axis = template.image.channel_axis if room.channels else None
+    planes = {tuple(n for at, n in enumerate(p.shape) if at != axis) for p in every}
+    if len(planes) > 1:
         sides = " x ".join(map(str, room.shape))
         some = ", ".join(list(shapes)[:4])
         said.append(

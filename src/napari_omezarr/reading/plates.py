@@ -344,16 +344,16 @@ def _field(
     group = parse_node(field, answers, plate.zarr_format)
     if not isinstance(group, GroupNode):
         return None
-    others: Iterable[str] = wells
-    if not _is_near(opening):
-        below = f"{plate.path}/" if plate.path else ""
-        others = [f"{below}{each.path}" for each in kind.wells]
+    below = f"{plate.path}/" if plate.path else ""
+    every = [f"{below}{each.path}" for each in kind.wells]
+    others: Iterable[str] = wells if _is_near(opening) else every
     look = _Look(
         [other for other in others if other != path],
         names[first],
         choice,
         {n: join_path(path, name) for n, name in names.items() if n != first},
         wells,
+        _unlike(opening, every),
     )
     return (yield from _template(opening, group, answers, look))
 
@@ -367,6 +367,7 @@ class _Look:
     choice: FieldChoice
     siblings: Mapping[int, str]  # by their numbers
     wells: Mapping[str, Well]  # that were read
+    unlike: Sequence[str] = ()  # the fields that had no room before
 
 
 def _template(
@@ -397,7 +398,7 @@ def _template(
         known.extend((yield from questions))
 
     def look_beside() -> Questions[None]:
-        found = yield from _images(opening, siblings.values(), group.zarr_format)
+        found = yield from _ask_images(opening, siblings.values(), group.zarr_format)
         beside.update({n: found[p] for n, p in siblings.items() if p in found})
 
     parts: list[Questions[Pyramid | None]] = [
@@ -518,6 +519,17 @@ def _label(
 # A look at other wells, as far as it is free.
 
 
+def _unlike(opening: Opening, wells: Iterable[str]) -> list[str]:
+    """Give the fields of some wells that had no room when the plate was opened before.
+
+    They are looked at after all others: channels keep their places when more become
+    known.
+    """
+    fields = dict.fromkeys(misfits.get(opening.location.display, {}).values())
+    shown = set(wells) if fields else set()
+    return [path for path in fields if path.rpartition("/")[0] in shown]
+
+
 def _is_near(opening: Opening) -> bool:
     """Whether documents of wells take no request over a network."""
     local = opening.location.protocol == "file"
@@ -559,25 +571,28 @@ def _look_around(
     """
     number = template.zarr_format
     if not _is_near(opening):
-        unlike = misfits.get(opening.location.display, {})
         usual = [join_path(group, look.field) for group in groups]
-        paths = list(dict.fromkeys((*unlike, *usual)))
-        asked = paths if told else [path for path in paths if path in unlike]
+        paths = list(dict.fromkeys((*usual, *look.unlike)))
+        asked = paths if told else [path for path in paths if path in look.unlike]
         documents = [group_keys(path, number)[0] for path in asked]
         finest = [array_key(join_path(path, level), number) for path in paths]
-        held = yield from _ask_held(opening, (*documents, *finest))
-        named = _arrays(opening, paths, [level] * len(paths), number)
-        arrays = yield from primed(named, held)
-        images = yield from primed(_images(opening, asked, number), held)
+        answers = yield from _ask_held(opening, (*documents, *finest))
+        arrays = _arrays(opening, answers, dict(zip(paths, finest, strict=True)))
+        images = _images(answers, asked, number)
         return [SeenField(path, arrays[path], images.get(path)) for path in arrays]
     paths = list(look.siblings.values())
     for group in groups:
         known = look.wells.get(group)
         shown = [] if known is None else _shown_in(known, look.choice)
         paths += [join_path(group, name) for name in shown] if look.field else [group]
-    images = yield from _images(opening, paths[:_MOST_FIELDS], number)
-    levels = [image.datasets[0].path for image in images.values()]
-    arrays = yield from _arrays(opening, list(images), levels, number)
+    paths = list(dict.fromkeys((*paths[:_MOST_FIELDS], *look.unlike)))
+    images = yield from _ask_images(opening, paths, number)
+    keys = {
+        path: array_key(join_path(path, image.datasets[0].path), number)
+        for path, image in images.items()
+    }
+    answers = yield from _ask_held(opening, keys.values())
+    arrays = _arrays(opening, answers, keys)
     return [SeenField(path, found, images[path]) for path, found in arrays.items()]
 
 
@@ -595,14 +610,21 @@ def _listed(group: str, answers: Answers, zarr_format: int) -> Well | None:
     return well if isinstance(well, Well) else None
 
 
-def _images(
+def _ask_images(
     opening: Opening, paths: Iterable[str], zarr_format: int
 ) -> Questions[dict[str, Multiscale]]:
     """Read what images say of themselves, by their paths; those that can be read."""
-    keys = {path: group_keys(path, zarr_format)[0] for path in paths}
-    answers = yield from _ask_held(opening, keys.values())
+    paths = list(paths)
+    keys = [group_keys(path, zarr_format)[0] for path in paths]
+    answers = yield from _ask_held(opening, keys)
+    return _images(answers, paths, zarr_format)
+
+
+def _images(
+    answers: Answers, paths: Iterable[str], zarr_format: int
+) -> dict[str, Multiscale]:
     found: dict[str, Multiscale] = {}
-    for path in keys:
+    for path in paths:
         try:
             node = parse_node(path, answers, zarr_format)
             kind = None if node is None else kind_of(node)
@@ -614,13 +636,9 @@ def _images(
 
 
 def _arrays(
-    opening: Opening, paths: Sequence[str], levels: Sequence[str], zarr_format: int
-) -> Questions[dict[str, Pixels]]:
-    keys = {
-        path: array_key(join_path(path, level), zarr_format)
-        for path, level in zip(paths, levels, strict=True)
-    }
-    answers = yield from _ask_held(opening, keys.values())
+    opening: Opening, answers: Answers, keys: Mapping[str, str]
+) -> dict[str, Pixels]:
+    """Give arrays by the paths of their images; those that can be read."""
     part, known = opening.part(), dict[bytes, "Pixels | None"]()
     found: dict[str, Pixels] = {}
     for path, key in keys.items():
@@ -628,7 +646,7 @@ def _arrays(
         if not isinstance(body, bytes):
             continue
         if body not in known:  # most wells are alike
-            known[body] = _array(part, key, body, zarr_format)
+            known[body] = _array(part, key, body)
         pixels = known[body]
         if pixels is not None:
             found[path] = pixels
@@ -643,8 +661,9 @@ def _ask_held(opening: Opening, keys: Iterable[str]) -> Questions[Answers]:
     return {**dict.fromkeys(every), **answers}
 
 
-def _array(opening: Opening, key: str, body: bytes, zarr_format: int) -> Pixels | None:
-    path = key.rpartition("/")[0]
+def _array(opening: Opening, key: str, body: bytes) -> Pixels | None:
+    path, _, name = key.rpartition("/")
+    zarr_format = 3 if name == "zarr.json" else 2
     try:
         node = ArrayNode(path, zarr_format, parse_json(body, key), {})
         return open_array(opening, node)

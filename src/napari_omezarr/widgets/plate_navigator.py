@@ -253,11 +253,11 @@ class PlateNavigator(QWidget):
             self._start(partial(_plate_above, place), "Looking …")
 
     def _show_plate(self, layer: Layer) -> None:
-        shown = _documents(plate_of(layer))
+        shown = plate_of(layer)
         box = []
         for other in self._viewer.layers:
-            own = _documents(plate_of(other))
-            other.visible = own is not None and own is shown
+            own = plate_of(other)
+            other.visible = bool(own and shown and _states(own) is _states(shown))
             box += [np.asarray(other.extent.world)[:, -2:]] if other.visible else []
         self._viewer.layers.selection.active = layer
         show_box(self._viewer, np.min(box, axis=0)[0], np.max(box, axis=0)[1])
@@ -428,7 +428,7 @@ def _address(mosaic: Mosaic | None) -> str:
 
 
 def _documents(mosaic: Mosaic | None) -> Any:
-    """Give what the layers of one opening of a plate share."""
+    """Give what is known of a plate's wells and fields, and of their room."""
     return None if mosaic is None else getattr(mosaic.fields, "documents", None)
 
 
@@ -437,6 +437,7 @@ def _wells(mosaic: Mosaic) -> Mapping[Place, str]:
 
 
 def _states(mosaic: Mosaic) -> Mapping[str, str]:
+    """Give what is known of wells, which the layers of one plate share."""
     fields: Any = mosaic.fields
     states: Mapping[str, str] = fields.documents.states
     return states

@@ -95,7 +95,7 @@ class ShowAgainForm(QDialog):
             self.system.value = str(record_of(layer).get("coordinate_system"))
         self.show_button.clicked.connect(self.apply)
         self.close_button.clicked.connect(self.reject)
-        self._task: Task | None = Task(_reading_of(layer))
+        self._task: Task | None = Task(reading_of(layer))
         self._task.start(self._fill, self)
 
     @property
@@ -211,7 +211,7 @@ class ShowAgainForm(QDialog):
         return new
 
 
-def _reading_of(layer: Layer) -> Callable[[], tuple[LayerSpec, ...]]:
+def reading_of(layer: Layer) -> Callable[[], tuple[LayerSpec, ...]]:
     """Give what reads the image of a layer again, signed in and chosen as it was."""
     record = record_of(layer)
     options = {
@@ -270,7 +270,7 @@ def open_again(
         opened = (image_address(layer), record_of(layer).get("options") or {})
         alike.setdefault(repr(opened), []).append(layer)
     return [
-        Task(_reading_of(some[0])).start(partial(_take_places, viewer, some, by_itself))
+        Task(reading_of(some[0])).start(partial(_take_places, viewer, some, by_itself))
         for some in alike.values()
     ]
 
@@ -302,7 +302,7 @@ def _take_places(
         return
     lost = [layer for layer in still if _identity(record_of(layer)) not in specs]
     for layer in (layer for layer in still if layer not in lost):
-        _replace(viewer, layer, specs[_identity(record_of(layer))])
+        replace_layer(viewer, layer, specs[_identity(record_of(layer))])
     if lost:
         show_error(f"No longer there: {counted(len(lost), 'layer')} of the image.")
     elif by_itself and still:
@@ -310,7 +310,7 @@ def _take_places(
         show_info(f"{name} has changed since it was opened: it is shown as it is now.")
 
 
-def _replace(viewer: ViewerModel, layer: Layer, spec: LayerSpec) -> None:
+def replace_layer(viewer: ViewerModel, layer: Layer, spec: LayerSpec) -> Layer:
     """Show what a specification says in place of a layer, and looking as it does."""
     with source_of(place_of(image_place(layer))):
         new = make_layer(spec)
@@ -325,9 +325,11 @@ def _replace(viewer: ViewerModel, layer: Layer, spec: LayerSpec) -> None:
     # Never without a layer: the viewer would forget where one looks.
     viewer.layers.insert(viewer.layers.index(layer), new)
     viewer.layers.remove(layer)
-    new.name = layer.name
+    is_named = layer.name != record_of(layer).get("layer_name")
+    new.name = layer.name if is_named else spec.options["name"]
     selection.intersection_update(selected)
     selection.update(selected)
+    return new
 
 
 # Where the layers of an image lie: in another of its coordinate systems.
