@@ -18,6 +18,7 @@ from napari_omezarr.connections import checked, key_store, locate
 from napari_omezarr.doors import guarded
 from napari_omezarr.errors import (
     CertificateError,
+    KeyNotAcceptedError,
     MetadataError,
     NodeNotFoundError,
     OMEZarrError,
@@ -274,7 +275,7 @@ async def _reach(place: Location, profile: Profile, retry: RetryPolicy | None) -
     try:
         await _batch(place, profile, retry)
     except (CertificateError, StoreConnectionError, StoreTimeoutError) as error:
-        return Check("reach", False, error.sentence, error.action)
+        return _failed("reach", error, profile)
     except OMEZarrError:
         pass  # what it says is said by another check; it answers
     return Check("reach", True, f"Reaches {where}.")
@@ -291,8 +292,15 @@ async def _write(place: Location, profile: Profile, retry: RetryPolicy | None) -
         await writable.put(name, b"")
         await writable.delete(name)
     except OMEZarrError as error:
-        return Check("write", False, error.sentence, error.action)
+        return _failed("write", error, profile)
     return Check("write", True, f"Writes to {folder.display}.")
+
+
+def _failed(what: str, error: OMEZarrError, profile: Profile) -> Check:
+    action = error.action
+    if isinstance(error, KeyNotAcceptedError) and profile.sign_in == "keys":
+        action = "Correct them in this connection."
+    return Check(what, False, error.sentence, action)
 
 
 @contextmanager
@@ -315,7 +323,7 @@ async def _buckets(profile: Profile, retry: RetryPolicy | None) -> Check:
     try:
         found = await open_buckets(profile, retry=retry).buckets()
     except OMEZarrError as error:
-        return Check("list buckets", False, error.sentence, error.action)
+        return _failed("list buckets", error, profile)
     return Check("list buckets", True, f"Lists {counted(len(found), 'bucket')}.")
 
 
@@ -325,7 +333,7 @@ async def _list_here(
     try:
         batch = await _batch(place, profile, retry)
     except OMEZarrError as error:
-        return Check("list here", False, error.sentence, error.action)
+        return _failed("list here", error, profile)
     if not batch.items:
         return Check("list here", True, f"{place.display} is empty.")
     return Check("list here", True, f"Lists {place.display}.")
@@ -352,7 +360,7 @@ async def _read(place: Location, profile: Profile, retry: RetryPolicy | None) ->
     except OMEZarrError as error:
         problem = problem or error
     if problem is not None:
-        return Check("read", False, problem.sentence, problem.action)
+        return _failed("read", problem, profile)
     return Check("read", None, "There is nothing here to be read.")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -48,8 +49,41 @@ def fresh_engine():
     use_engine(Engine(SETTINGS, AT_ONCE))
 
 
+@pytest.fixture
+def kept_calls(monkeypatch):
+    """What superqt calls from thread to thread is let go of when a test ends, here.
+
+    napari's slicing thread would let go of a call that nobody keeps. There PySide6
+    disconnects it, with a mutex of Qt in its hand, and waits for the interpreter; the
+    GUI thread, which has that, may wait for the mutex: neither goes on.
+    """
+    kept = []
+    if qtpy.PYSIDE6:
+        module = import_module("superqt.utils._ensure_thread")
+        future, begin = module.Future, module.CallCallable.__init__
+
+        def begin_kept(call, *called):
+            kept.append(call)
+            once = [called]
+
+            def run():
+                function, args, kwargs = once.pop()  # the viewer is not kept
+                return function(*args, **kwargs)
+
+            begin(call, run, (), {})
+
+        def kept_future():
+            kept.append(future())
+            return kept[-1]
+
+        monkeypatch.setattr(module, "Future", kept_future)
+        monkeypatch.setattr(module.CallCallable, "__init__", begin_kept)
+    return kept
+
+
+# The viewer is gone before them.
 @pytest.fixture(params=["sync", "async"])
-def viewer(make_napari_viewer, request):
+def viewer(kept_calls, make_napari_viewer, request):
     viewer = make_napari_viewer(show=True)
     get_settings().experimental.async_ = request.param == "async"
     return viewer

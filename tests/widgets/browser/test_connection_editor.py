@@ -131,7 +131,12 @@ def test_a_secret_is_shown_nowhere_and_does_not_stay(
         assert field.displayText() != PLANTED
     lines = checks_of(qtbot, editor)
     assert [line[0] for line in lines] == ["✔", "✖", "✖", "✖", "✖"]
-    assert "does not accept the key or its secret" in lines[2]
+    assert "does not accept the key or its secret. Correct them in this" in lines[1]
+    # The reason is said once.
+    assert lines[2:] == [
+        f"✖ Does not {what}, for the same reason."
+        for what in ("read", "write", "list buckets")
+    ]
     shown = (*map(repr, form.fields), repr(form.keys()), *lines)
     qtbot.keyClick(form.secret, KEYS.Key_Escape)
     assert not editor.isVisible()

@@ -34,10 +34,11 @@ from napari_omezarr.widgets.browser.text import (
 )
 from napari_omezarr.widgets.qt_async import pending
 from servers.proxy import Proxy
-from small_images import pixels, put_group, put_image, put_labels
+from small_images import pixels, put_group, put_image, put_labels, put_plate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from pytestqt.qtbot import QtBot
 
@@ -119,6 +120,23 @@ def test_an_image_is_described_at_300_pixels_wide(
     )
     assert panel.width() == 300
     assert panel.minimumSizeHint().width() <= 300
+
+
+def test_a_plate_has_a_picture_of_its_wells(
+    panel: DetailsPanel, qtbot: QtBot, tmp_path: Path
+) -> None:
+    put_plate(tmp_path / "screen.zarr", missing=("A/1",))
+    shown(qtbot, panel, Location.parse(tmp_path / "screen.zarr"), EntryKind.PLATE)
+    thumbnail = panel.header.thumbnail
+    assert thumbnail.accessibleName() == "The 6 wells that are listed."
+    picture = thumbnail.pixmap().toImage()
+    assert picture.width() == 96 > picture.height()
+    first, second = (
+        {picture.pixelColor(x, 8).name() for x in range(left, left + 20)}
+        for left in (4, 38)
+    )
+    assert first == {"#000000"}  # listed, and not there
+    assert len(second) > 10
 
 
 def test_enter_opens_a_level(panel: DetailsPanel, qtbot: QtBot, proxy: Proxy) -> None:

@@ -401,6 +401,11 @@ def test_the_address_completes_from_what_is_known(
     qtbot.keyClick(bar, KEYS.Key_Return)
     settled(qtbot, browser)
     assert rows(browser) == ["embryo.zarr"]
+    # What was begun and left says again where one is.
+    place = bar.text()
+    bar.setText("begun")
+    qtbot.keyClick(bar, KEYS.Key_Escape)
+    assert bar.text() == place
 
 
 def test_addresses_and_python_are_copied_without_secrets(

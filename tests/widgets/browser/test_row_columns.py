@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from qtpy.QtCore import QModelIndex, QObject, Qt, qInstallMessageHandler
+from qtpy.QtCore import QModelIndex, QObject, QRect, Qt, qInstallMessageHandler
 
 from browser_steps import (
     check_always,
@@ -18,6 +18,7 @@ from browser_steps import (
     settled,
     shown_browser,
 )
+from gui_steps import until
 from long_bucket import LongBucket
 from napari_omezarr.browsing import Entry, EntryKind
 from napari_omezarr.location import Location
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytestqt.qtbot import QtBot
+    from qtpy.QtGui import QImage
+    from qtpy.QtWidgets import QAbstractItemView
 
     from napari_omezarr.widgets.browser.browser import Browser
 
@@ -176,6 +179,36 @@ def test_columns_are_chosen_in_the_menu_and_remembered(
     third = shown_browser(qtbot)
     assert third.tree.columns.shown == frozenset()
     assert third.tree.columns.sortIndicatorSection() == -1
+
+
+def test_names_stay_when_columns_are_scrolled_to(
+    browser: Browser, qtbot: QtBot, folder: Path
+) -> None:
+    go(qtbot, browser, str(folder))
+    tree, columns = browser.tree, browser.tree.columns
+    for switch in columns.columns.values():
+        switch.trigger()
+    bar = tree.horizontalScrollBar()
+    until(qtbot, bar.maximum)
+    assert columns.held_width == 0
+    bar.setValue(bar.maximum() // 2)
+    held = columns.held_width
+    assert 0 < held < tree.viewport().width()
+
+    def left_of(view: QAbstractItemView) -> QImage:
+        room = QRect(0, 0, held, view.viewport().height())
+        return view.viewport().grab(room).toImage()
+
+    names, title = left_of(tree), left_of(columns)
+    assert len({names.pixel(x, 8) for x in range(held)}) > 1
+    bar.setValue(bar.maximum())
+    assert (left_of(tree), left_of(columns)) == (names, title)
+    # A press on their title goes back to all of them, and sorts.
+    center = columns.rect().center()
+    center.setX(12)
+    qtbot.mouseClick(columns.viewport(), Qt.MouseButton.LeftButton, pos=center)
+    assert (bar.value(), columns.sortIndicatorSection()) == (0, NAME)
+    assert rows(browser) == ["t1.zarr", "t2.zarr", "t10.zarr"]
 
 
 def test_sorting_a_long_place_asks_for_nothing_and_says_what_is_sorted(

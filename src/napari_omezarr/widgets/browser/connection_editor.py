@@ -44,7 +44,7 @@ from .controls import Form, make_action, menu_button, scroll_area
 from .errors import ErrorAction, bare_address, fitting_connection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
     from qtpy.QtGui import QCloseEvent
@@ -71,6 +71,13 @@ _STYLES: dict[str, Style] = {
 _KEPT = "kept; type to replace it"
 _REMOVE, _REALLY = "&Remove", "&Really remove?"
 _MARKS = {True: "✔", False: "✖", None: "?"}
+_FAILED = {
+    "reach": "Does not reach it",
+    "list here": "Does not list",
+    "read": "Does not read",
+    "write": "Does not write",
+    "list buckets": "Does not list buckets",
+}
 
 # The fields of a connection.
 
@@ -527,11 +534,7 @@ class ConnectionEditor(Form):
         if error is not None:
             self.show_error(error)
             return
-        lines = (
-            f"{_MARKS[check.works]} {check.sentence} {check.action}".rstrip()
-            for check in outcome.result()
-        )
-        self.show_message("\n".join(lines))
+        self.show_message("\n".join(_lines(outcome.result())))
 
     def _drop_test(self) -> None:
         if self._test is not None:
@@ -541,6 +544,19 @@ class ConnectionEditor(Form):
     def _clean_up(self) -> None:
         self._drop_test()
         self.form.clear_keys()
+
+
+def _lines(checks: Iterable[Check]) -> Iterator[str]:
+    """Say what came of each check; the reason that several have is said once."""
+    reasons: set[str] = set()
+    for check in checks:
+        text = f"{check.sentence} {check.action}".rstrip()
+        if check.works is False:
+            reason = "for the same reason." if text in reasons else text
+            reasons.add(text)
+            between = "," if reason != text else ":"
+            text = f"{_FAILED[check.what]}{between} {reason}"
+        yield f"{_MARKS[check.works]} {text}"
 
 
 # Signing in where it is needed, for other windows, too.

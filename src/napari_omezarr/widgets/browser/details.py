@@ -48,10 +48,10 @@ _WITH_THUMBNAIL = frozenset(
         EntryKind.SERIES,
         EntryKind.SCENE,
         EntryKind.ARRAY,
+        EntryKind.PLATE,
     }
 )
 _DESCRIBED = _WITH_THUMBNAIL | {
-    EntryKind.PLATE,
     EntryKind.WELL,
     EntryKind.LABELS,
     EntryKind.TABLE,

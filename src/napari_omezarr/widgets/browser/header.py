@@ -180,6 +180,16 @@ class AddressBar(AddressLine):
         popup = completer.popup() if completer is not None else None
         if popup is not None:
             popup.setStyleSheet(get_current_stylesheet())
+            # Addresses differ at their ends.
+            popup.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:
+        """Say again on Esc where one is; all else as any line of addresses."""
+        is_escape = event is not None and event.key() == Qt.Key.Key_Escape
+        if is_escape and self._here is not None:
+            self.show_place(self._here)
+        else:
+            super().keyPressEvent(event)
 
     def complete_from(self, places: Mapping[str, Location]) -> None:
         """Complete from these places, by what people see of their addresses."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt, QTimer, Signal
-from qtpy.QtGui import QAction, QActionGroup
+from qtpy.QtCore import QRect, Qt, QTimer, Signal
+from qtpy.QtGui import QAction, QActionGroup, QPainter
 from qtpy.QtWidgets import QHeaderView, QMenu
 
 from napari_omezarr.browsing import EntryKind
@@ -22,12 +22,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from qtpy.QtCore import QPoint
+    from qtpy.QtGui import QMouseEvent, QPaintEvent
     from qtpy.QtWidgets import QTreeView
 
     from napari_omezarr.browsing import Entry
 
 _NAME_SHARE = 0.7
 """Of the room, for the names at least: what other columns lack is scrolled to."""
+_HELD_SHARE = 0.6
+"""Of the width, for names that others are scrolled over."""
 _NARROW = 300
 """Pixels of a dock that is as narrow as it may be: wider, more columns are seen."""
 _PAUSE = 300
@@ -172,6 +175,29 @@ class RowHeader(QHeaderView):
         others = sum(map(self.sectionSize, range(1, len(ROW_COLUMNS))))
         least = int(_NAME_SHARE * min(room.width(), _NARROW))
         self.resizeSection(0, max(least, room.width() - others))
+
+    @property
+    def held_width(self) -> int:
+        """How wide names are that stay, as others are scrolled over them; else 0."""
+        if not self.offset():
+            return 0
+        room: Any = self._tree.viewport()
+        return min(self.sectionSize(0), int(_HELD_SHARE * room.width()))
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        """Paint the titles, the first one also where others are scrolled over it."""
+        super().paintEvent(event)
+        if width := self.held_width:
+            painter = QPainter(self.viewport())
+            self.paintSection(painter, QRect(0, 0, width, self.height()), 0)
+            painter.end()
+
+    def mousePressEvent(self, event: QMouseEvent | None) -> None:
+        """Go back to the names at a press on their title."""
+        bar = self._tree.horizontalScrollBar()
+        if event is not None and bar and event.position().x() < self.held_width:
+            bar.setValue(0)
+        super().mousePressEvent(event)
 
     @property
     def _sorted(self) -> int:

@@ -336,15 +336,29 @@ class EntryTree(QTreeView):
         self.columns.fit()
         self.settle()
 
+    def scrollContentsBy(self, dx: int, dy: int) -> None:
+        """Paint all anew after a step sideways: names stay where they are."""
+        super().scrollContentsBy(dx, dy)
+        if dx:
+            for part in (self.viewport(), self.columns.viewport()):
+                part.update()  # type: ignore[union-attr]
+
     def drawRow(
         self,
         painter: QPainter | None,
         options: QStyleOptionViewItem,
         index: QModelIndex,
     ) -> None:
-        """Paint a row; what comes after the rows is said over all columns."""
+        """Paint a row, its name also where others are scrolled over it.
+
+        What comes after the rows is said over all columns.
+        """
         super().drawRow(painter, options, index)
-        if painter is not None and self.rows.entry(index) is None:
+        if painter is None:
+            return
+        if self.rows.entry(index) is not None:
+            self._draw_name_in_place(painter, options, index)
+        else:
             first = index.siblingAtColumn(0)
             left = self.visualRect(first).left() + _GAP // 2
             room = QRect(options.rect)
@@ -357,6 +371,22 @@ class EntryTree(QTreeView):
             )
             painter.drawText(room, _MIDDLE | Qt.AlignmentFlag.AlignLeft, text)
             painter.restore()
+
+    def _draw_name_in_place(
+        self, painter: QPainter, options: QStyleOptionViewItem, index: QModelIndex
+    ) -> None:
+        width = self.columns.held_width
+        if not width:
+            return
+        first = index.siblingAtColumn(0)
+        held = QStyleOptionViewItem(options)
+        held.rect = QRect(0, options.rect.top(), width, options.rect.height())
+        painter.fillRect(held.rect, self.palette().brush(QPalette.ColorRole.Base))
+        selection = self.selectionModel()
+        if selection is not None and selection.isSelected(first):
+            held.state |= QStyle.StateFlag.State_Selected
+        held.rect.setLeft(self.visualRect(first).left() + self.columns.offset())
+        self.delegate.paint(painter, held, first)
 
     def _open_dropped(self) -> None:
         for index in self.chosen_rows():
