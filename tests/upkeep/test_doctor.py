@@ -193,12 +193,16 @@ def test_what_is_tolerated_is_told(store):
 
 
 def test_a_document_that_is_broken_hides_nothing_else(store):
+    (store / ".zmetadata").unlink(missing_ok=True)  # nothing holds a copy of it
+    if (root := store / "zarr.json").exists():
+        content = json.loads(root.read_text())
+        del content["consolidated_metadata"]
+        root.write_text(json.dumps(content))
     whole = document_of(store, "1").read_text()
     document_of(store, "1").write_text(whole[:40])
     edit(store, "labels", lambda block: block["labels"].clear())
     before = documents(store)
     assert {"broken document", "unlisted label"} <= set(kinds(store, "--fix"))
-    # What is consolidated may be the only copy that is left of it.
     assert documents(store) == before
     document_of(store, "1").write_text(whole)
     run("doctor", store, "--fix")
@@ -264,6 +268,128 @@ def test_documents_of_two_formats(store):
     (store / "zarr.json").exists() or pytest.skip("has none of zarr 3")
     (store / ".zgroup").write_text('{"zarr_format": 2}')
     assert kinds(store) == ["two formats"]
+
+
+def fractional(store):
+    file = document_of(store, "labels/nuclei/0")
+    content = json.loads(file.read_text())
+    name = "data_type" if "data_type" in content else "dtype"
+    content[name] = "float32" if name == "data_type" else "<f4"
+    file.write_text(json.dumps(content))
+
+
+def of_another(store):
+    def spoil(block):
+        block["image-label"]["source"] = {"image": "../../../other.ome.zarr"}
+
+    edit(store, "labels/nuclei", spoil)
+
+
+def more_channels(store):
+    edit(store, "", lambda b: b["omero"]["channels"].append({"label": "ghost"}))
+
+
+def unlisted_level(store):
+    edit(store, "", lambda block: block["multiscales"][0]["datasets"].pop())
+    edit(store, "labels/nuclei", lambda b: b["multiscales"][0]["datasets"].pop())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "kind"),
+    [
+        (fractional, "label type"),
+        (of_another, "label source"),
+        (more_channels, "channels"),
+        (unlisted_level, "unlisted level"),
+    ],
+)
+def test_what_only_a_person_can_decide_is_told(store, spoil, kind):
+    spoil(store)
+    assert kind in kinds(store, "--fix")
+
+
+def lost_source(store):
+    edit(
+        store,
+        "labels/nuclei",
+        lambda b: b["image-label"].update(source={"image": "../../x"}),
+    )
+
+
+def unsaid(store):
+    edit(store, "labels/nuclei", lambda block: block.pop("image-label"))
+
+
+def twice(store):
+    edit(store, "labels", lambda block: block["labels"].append("nuclei"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "kind"),
+    [
+        (lost_source, "label source"),
+        (unsaid, "label"),
+        (twice, "label listed twice"),
+    ],
+)
+def test_labels_that_do_not_fit_their_image_are_mended(store, spoil, kind):
+    spoil(store)
+
+    def shown():
+        assert [each for _, _, each in read_layers(store)][-1] == "labels"
+
+    assert_mended(store, kind, shown)
+
+
+def test_a_label_that_is_listed_by_no_name_is_taken_out(store):
+    edit(store, "labels", lambda block: block.update(labels=[1]))
+    assert {"absent label", "unlisted label"} <= set(kinds(store))
+    run("doctor", store, "--fix", code=6)  # that it is no name is left in words
+    assert "Nothing is wrong" in run("doctor", store)
+
+
+@pytest.mark.parametrize("value", [1.5, [1], {}])
+def test_labels_that_say_nonsense_of_themselves_are_mended(store, value):
+    edit(store, "labels/nuclei", lambda b: b.update({"image-label": value}))
+    run("doctor", store, "--fix", code=6 if value else 0)
+    assert "Nothing is wrong" in run("doctor", store)
+
+
+def held(store):
+    """The documents that consolidated metadata hold whole, but those of the root."""
+    return [key for key in documents(store) if "/" in key]
+
+
+def test_broken_documents_come_back_out_of_consolidated_metadata(store):
+    whole = documents(store)
+    for key in held(store):
+        (store / key).write_bytes(whole[key][:-9])
+    broken = documents(store)
+    assert set(kinds(store)) == {"broken document"}
+    run("doctor", store, "--fix")
+    assert "Nothing is wrong" in run("doctor", store, "--scan")
+    for key, body in documents(store).items():
+        assert json.loads(body) == json.loads(whole[key])
+    run("doctor", store, "--undo")
+    assert documents(store) == broken
+
+
+def test_the_roots_own_documents_come_back_where_they_are_held_beside(store):
+    (store / ".zmetadata").exists() or pytest.skip("they are held in it")
+    whole = documents(store)
+    for name in (".zattrs", ".zgroup"):
+        (store / name).write_text("{")
+    assert kinds(store) == ["broken document"] * 2
+    run("doctor", store, "--fix")
+    assert {k: json.loads(v) for k, v in documents(store).items()} == {
+        key: json.loads(body) for key, body in whole.items()
+    }
+
+
+def test_consolidated_metadata_that_are_no_json_are_made_anew(store):
+    (store / ".zmetadata").exists() or pytest.skip("they are in the root's document")
+    (store / ".zmetadata").write_text('{"metadata"')
+    assert_mended(store, "stale metadata", lambda: None)
 
 
 def chunk_files(store, level="0"):

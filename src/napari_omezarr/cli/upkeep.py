@@ -156,8 +156,9 @@ def doctor(
 ) -> None:
     """Look for what is wrong in a store; exit code 6 if something is left.
 
-    Levels and labels that are missing or not listed, units, consolidated metadata that
-    are stale, features that weigh on every reader; with --scan damaged and lost chunks.
+    Levels and labels that are missing or not listed, labels that do not fit their
+    image, units, documents that are broken, consolidated metadata that are stale,
+    features that weigh on every reader; with --scan damaged and lost chunks.
     """
     from napari_omezarr.upkeep import examine, mend
 

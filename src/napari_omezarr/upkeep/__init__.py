@@ -1,7 +1,8 @@
 """What is done with what is there: upgraded, repacked, mended, renamed, removed."""
 
-from .examining import Ailment, examine, mend, scan
+from .examining import Ailment, examine, mend
 from .managing import Removal, make_folder, plan_removal, remove, rename
+from .scanning import scan
 from .tree import take_back
 from .upgrading import PackChoices, Upgraded, repack_store, upgrade
 

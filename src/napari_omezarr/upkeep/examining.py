@@ -1,41 +1,31 @@
-"""What is wrong with a store: its metadata, mended where safe, and its chunks."""
+"""What is wrong with the metadata of a store, mended where that is safe."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from concurrent.futures import CancelledError
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from functools import partial
-from itertools import islice, pairwise, product
-from math import prod
-from threading import Lock
+from itertools import pairwise
+from posixpath import join, normpath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_omezarr._io_loop import HeedingPool
-from napari_omezarr.doors import guarded, stopped_by
-from napari_omezarr.errors import (
-    DamagedDataError,
-    ListingDeniedError,
-    MetadataError,
-    OMEZarrError,
-    TruncatedBodyError,
-)
+from napari_omezarr.doors import guarded
+from napari_omezarr.errors import MetadataError, OMEZarrError
 from napari_omezarr.location import GROUP_DOCUMENT, ZARR_JSON, ZGROUP, ZMETADATA
 from napari_omezarr.metadata import (
     Axis,
     Image,
+    ImageLabel,
     Labels,
     normalized_unit,
     parse_document,
 )
-from napari_omezarr.plain_text import counted
-from napari_omezarr.pyramid import ArrayPixels, chunk_box
-from napari_omezarr.reading import join_path, read_current
-from napari_omezarr.store import open_lister, run
+from napari_omezarr.plain_text import counted, plain
+from napari_omezarr.reading import join_path
 from napari_omezarr.writing import (
     ZarrDocument,
     claim_of,
@@ -45,14 +35,12 @@ from napari_omezarr.writing import (
     open_hierarchy,
 )
 
-from .tree import OLD_DOCUMENTS, apply, document, read_tree
+from .tree import OLD_DOCUMENTS, apply, document, held_documents, read_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from threading import Event
 
     from napari_omezarr.location import Location
-    from napari_omezarr.pyramid import Bounds
 
     from .tree import StoredNode, UndoCopy
 
@@ -83,11 +71,13 @@ class Ailment:
     change: Mend | None = field(default=None, repr=False, compare=False)
     is_stale: bool = False
     """Whether it is about consolidated metadata, which are made anew."""
+    is_held: bool = False
+    """Whether it is about a document that consolidated metadata hold whole."""
 
     @property
     def can_be_mended(self) -> bool:
         """Whether it can be mended without a loss."""
-        return self.change is not None or self.is_stale
+        return self.change is not None or self.is_stale or self.is_held
 
 
 @guarded
@@ -103,19 +93,22 @@ def examine(location: Location) -> list[Ailment]:
     """
     broken: list[MetadataError] = []
     nodes = read_tree(location, undocumented=True, broken=broken)
+    held = {node.key(name) for node in nodes.values() for name in node.restored}
+    told = [_unreadable(error, is_held=error.where in held) for error in broken]
     found = [ailment for node in nodes.values() for ailment in _of_node(node, nodes)]
-    if not broken:
-        return [*found, *_stale(nodes)]
-    # Consolidated metadata may hold the only copy that is left of what is broken, so
-    # that nothing is mended around it.
-    left = [replace(ailment, change=None) for ailment in found]
-    return [*map(_unreadable, broken), *left]
+    if all(each.is_held for each in told):
+        return [*told, *found, *_stale(nodes)]
+    # Nothing is mended around what cannot be read: it may be spoken of elsewhere.
+    return [replace(each, change=None, is_held=False) for each in (*told, *found)]
 
 
-def _unreadable(error: MetadataError) -> Ailment:
+def _unreadable(error: MetadataError, *, is_held: bool) -> Ailment:
     path, _, name = error.where.rpartition("/")
     action = "Copy this document again from where it was made; the rest is mended then."
-    return Ailment("broken document", path, error.sentence, action, name)
+    if is_held:
+        action = "The consolidated metadata hold it whole."
+    sentence, kind = error.sentence, "broken document"
+    return Ailment(kind, path, sentence, action, name, is_held=is_held)
 
 
 @guarded
@@ -139,9 +132,17 @@ def mend(location: Location, ailments: Iterable[Ailment]) -> UndoCopy | None:
         return None
     hierarchy = open_hierarchy(location)
     with claim_of(hierarchy, "", hierarchy.address).held():
-        nodes = read_tree(location, undocumented=True)
+        broken: list[MetadataError] = []
+        nodes = read_tree(location, undocumented=True, broken=broken)
         version = next(filter(None, map(_version, nodes.values())), "0.5")
-        contents: dict[str, dict[str, Any]] = {}
+        contents = {
+            node.key(name): document(node.bodies[name], node.key(name))
+            for node in nodes.values()
+            for name in node.restored
+        }
+        for error in broken:
+            if error.where not in contents:
+                raise error
         for ailment in chosen:
             node = nodes.get(ailment.path)
             if ailment.change is None or node is None:
@@ -150,7 +151,9 @@ def mend(location: Location, ailments: Iterable[Ailment]) -> UndoCopy | None:
             before = node.content if node.zarr_format == 3 else node.attributes
             content = contents.setdefault(key, deepcopy(before))
             if node.zarr_format == 3:
-                attributes = content.setdefault("attributes", {})
+                if not isinstance(content.get("attributes"), dict):
+                    content["attributes"] = {}
+                attributes = content["attributes"]
                 attributes.setdefault("ome", {"version": version})
             elif ZGROUP not in node.bodies:
                 contents[node.key(ZGROUP)] = {"zarr_format": 2}
@@ -185,6 +188,8 @@ def _of_node(node: StoredNode, nodes: Mapping[str, StoredNode]) -> Iterator[Ailm
     kind = parsed.kind
     if isinstance(kind, Image):
         yield from _levels(node, kind, nodes)
+        yield from _unlisted(node, kind, nodes)
+        yield from _channels(node, kind, nodes)
         yield from _units(node)
         yield from _features(node, kind)
     for warning in parsed.warnings:
@@ -222,6 +227,42 @@ def _levels(
             of = node.path or "the store"
             action = "Convert it from where it was made."
             yield Ailment("shape", node.path, f"The levels of {of} {wrong}.", action)
+
+
+def _unlisted(
+    node: StoredNode, image: Image, nodes: Mapping[str, StoredNode]
+) -> Iterator[Ailment]:
+    """Look for arrays beside the levels that no multiscale speaks of."""
+    listed = {dataset.path for each in image.multiscales for dataset in each.datasets}
+    for path, other in nodes.items():
+        above, _, name = path.rpartition("/")
+        is_beside = bool(path) and above == node.path and name not in listed
+        if is_beside and other.is_array and _shape(other) is not None:
+            told = f"{_named(node)} has an array {name} that is none of its levels."
+            action = "Remove it if nobody needs it, or convert the image anew."
+            yield Ailment("unlisted level", node.path, told, action, name)
+
+
+def _channels(
+    node: StoredNode, image: Image, nodes: Mapping[str, StoredNode]
+) -> Iterator[Ailment]:
+    """Compare how many channels are described with how many there are."""
+    block = ome_block({"attributes": node.attributes}, 3)
+    omero = block.get("omero")
+    described = omero.get("channels") if isinstance(omero, Mapping) else None
+    multiscale = image.multiscales[0]
+    first = nodes.get(join_path(node.path, multiscale.datasets[0].path))
+    shape = _shape(first) or ()
+    if not isinstance(described, list) or len(shape) != len(multiscale.axes):
+        return
+    sizes = [n for n, a in zip(shape, multiscale.axes, strict=True) if a.name == "c"]
+    count = sizes[0] if sizes else 1
+    if described and len(described) != count:
+        told = (
+            f"{_named(node)} describes {counted(len(described), 'channel')} of {count}."
+        )
+        action = "Describe each: napari-omezarr rendering"
+        yield Ailment("channels", node.path, told, action)
 
 
 def _shape(node: StoredNode | None) -> tuple[int, ...] | None:
@@ -263,11 +304,13 @@ def _without_levels(number: int, missing: list[str]) -> Mend:
 
 def _axis_lists(block: Block) -> Iterator[list[Any]]:
     """Give the lists of axes of all multiscales, of whichever version."""
-    for multiscale in block.get("multiscales") or ():
-        for holder in (multiscale, *(multiscale.get("coordinateSystems") or ())):
-            axes = holder.get("axes") if isinstance(holder, Mapping) else None
-            if isinstance(axes, list):
-                yield [axis for axis in axes if isinstance(axis, dict)]
+    for multiscale in _objects(block.get("multiscales")):
+        for holder in (multiscale, *_objects(multiscale.get("coordinateSystems"))):
+            yield _objects(holder.get("axes"))
+
+
+def _objects(said: Any) -> list[Block]:
+    return [e for e in said if isinstance(e, dict)] if isinstance(said, list) else []
 
 
 def _units(node: StoredNode) -> Iterator[Ailment]:
@@ -316,8 +359,17 @@ def _labels(
     node: StoredNode, names: Iterable[str], nodes: Mapping[str, StoredNode]
 ) -> Iterator[Ailment]:
     listed = list(names)
+    parent = nodes.get(node.path.rpartition("/")[0])
+    raw = ome_block({"attributes": node.attributes}, 3).get("labels")
     for name in listed:
-        if join_path(node.path, name) not in nodes:
+        if isinstance(raw, list) and raw.count(name) > 1:
+            told = f"{_named(node)} lists {name} {raw.count(name)} times."
+            once = _listed_once
+            yield Ailment("label listed twice", node.path, told, name=name, change=once)
+        label = nodes.get(join_path(node.path, name))
+        if label is not None and parent is not None:
+            yield from _label(label, parent, nodes)
+        if label is None:
             yield Ailment(
                 "absent label",
                 node.path,
@@ -339,7 +391,6 @@ def _labels(
                 name=name,
                 change=_with_labels(name, listed=True),
             )
-    parent = nodes.get(node.path.rpartition("/")[0])
     if parent is not None and parent is not node:
         block = ome_block({"attributes": parent.attributes}, 3)
         if "multiscales" not in block:
@@ -351,11 +402,75 @@ def _labels(
             )
 
 
+def _listed_once(block: Block) -> None:
+    names = block["labels"]
+    block["labels"] = [n for i, n in enumerate(names) if n not in names[:i]]
+
+
+def _label(
+    node: StoredNode, parent: StoredNode, nodes: Mapping[str, StoredNode]
+) -> Iterator[Ailment]:
+    """Look at an image that is listed as labels of another."""
+    image = _image_of(node)
+    if image is None:
+        return
+    multiscale = image.multiscales[0]
+    array = nodes.get(join_path(node.path, multiscale.datasets[0].path))
+    said = array.content.get("data_type") or array.content.get("dtype") if array else ""
+    if _is_fractional(said):
+        told = f"{node.path} are labels of {said}, and labels are whole numbers."
+        action = "Save them anew as integers: napari-omezarr add-labels"
+        yield Ailment("label type", node.path, told, action)
+    block = ome_block({"attributes": node.attributes}, 3)
+    described = block.get("image-label")
+    if multiscale.label is None or not isinstance(described, Mapping):
+        told = f"{node.path} are listed as labels, and do not say that they are some."
+        yield Ailment("label", node.path, told, change=_as_label)
+        return
+    place = _source(node, multiscale.label.source)
+    if described.get("source") and place != parent.path:
+        is_lost = place is not None and place not in nodes
+        told = f"{node.path} say that they are labels of another image"
+        told = f"{told} ({plain(multiscale.label.source)[:60]})."
+        action = "" if is_lost else "Copy them into the image that they belong to."
+        change = _as_label if is_lost else None
+        yield Ailment("label source", node.path, told, action, change=change)
+
+
+def _image_of(node: StoredNode) -> Image | None:
+    try:
+        kind = parse_document(node.attributes).kind
+    except OMEZarrError:
+        return None
+    return kind if isinstance(kind, Image) else None
+
+
+def _is_fractional(said: Any) -> bool:
+    try:
+        return np.dtype(said).kind in "fc" if isinstance(said, str) and said else False
+    except TypeError:
+        return False
+
+
+def _source(node: StoredNode, said: str) -> str | None:
+    """Give the path that labels say their image has; None outside of the store."""
+    place = normpath(join(node.path, said))
+    return None if place.startswith(("..", "/")) else "" if place == "." else place
+
+
+def _as_label(block: Block) -> None:
+    described = block.get("image-label")
+    described = described if isinstance(described, dict) else {}
+    block["image-label"] = {**described, "source": {"image": ImageLabel().source}}
+
+
 def _with_labels(name: str, *, listed: bool) -> Mend:
     """Put a name into the list, or take it out."""
 
     def change(block: Block) -> None:
-        names = [each for each in block.get("labels") or () if each != name]
+        said = block.get("labels")
+        said = said if isinstance(said, list) else []
+        names = [each for each in said if str(each).strip("/") != name]
         block["labels"] = [*names, name] if listed else names
 
     return change
@@ -364,23 +479,18 @@ def _with_labels(name: str, *, listed: bool) -> Mend:
 # Consolidated metadata: a copy of all documents in the root's, which readers believe.
 
 
-def _held(node: StoredNode) -> dict[str, Any] | None:
-    """Give the documents that a node holds of those below it, by path or by key."""
-    if node.zarr_format == 3:
-        held = node.content.get("consolidated_metadata")
-        found = held.get("metadata") if isinstance(held, Mapping) else None
-    elif ZMETADATA in node.bodies:
-        found = document(node.bodies[ZMETADATA], node.key(ZMETADATA)).get("metadata")
-    else:
-        return None
-    return found if isinstance(found, dict) else None
-
-
 def _stale(nodes: Mapping[str, StoredNode]) -> Iterator[Ailment]:
     for node in nodes.values():
-        if node.is_array or (held := _held(node)) is None:
+        if node.is_array:
             continue
-        if _plain(held) != _plain(_consolidated(node, nodes, {})):
+        try:
+            held = held_documents(node.path, node.bodies)
+        except MetadataError:
+            of = node.path or "the store"
+            told = f"The consolidated metadata of {of} are no JSON."
+            yield Ailment("stale metadata", node.path, told, is_stale=True)
+            continue
+        if held is not None and _plain(held) != _plain(_consolidated(node, nodes, {})):
             yield Ailment(
                 "stale metadata",
                 node.path,
@@ -443,12 +553,17 @@ def _with_consolidated(
 ) -> dict[str, bytes | None]:
     """Give the documents to write: changed ones, and what holds copies of them."""
     for node in reversed([*nodes.values()]):
-        if node.is_array or (held := _held(node)) is None:
+        held: dict[str, Any] | None = {}
+        content: dict[str, Any] = {"zarr_consolidated_format": 1}
+        with suppress(MetadataError):  # then it is made anew
+            held = None if node.is_array else held_documents(node.path, node.bodies)
+            if held is not None and node.zarr_format == 2:
+                content = document(node.bodies[ZMETADATA], node.key(ZMETADATA))
+        if held is None:
             continue
         fresh = _consolidated(node, nodes, contents)
         if node.zarr_format == 2:
             key = node.key(ZMETADATA)
-            content = document(node.bodies[ZMETADATA], key)
         else:
             key = node.key(ZARR_JSON)
             content = contents.get(key, deepcopy(node.content))
@@ -466,192 +581,3 @@ def _with_consolidated(
 
 def _named(node: StoredNode) -> str:
     return node.path or "The store"
-
-
-# A scan of all chunks: which cannot be decoded, and which seem to be lost.
-
-_THREADS = 4
-_AT_ONCE = 1024
-_NAMED = 5
-"""So many chunks are named, and the others counted."""
-
-
-@guarded
-def scan(
-    location: Location,
-    progress: Callable[[int, int], None] | None = None,
-    cancel: Event | None = None,
-) -> list[Ailment]:
-    """Decode every chunk of all images below a place; blocks, and takes its time.
-
-    A chunk that is not stored stands for its fill value, so that it is no fault by
-    itself. It counts as lost where another level has something else there.
-
-    Raises
-    ------
-    WriteCancelledError
-        It was cancelled.
-    StoreError
-        Something could not be read at all.
-    """
-    with stopped_by(cancel, "Scanning", "Start it again."):
-        return _found(location, progress, cancel)
-
-
-def _found(
-    location: Location,
-    progress: Callable[[int, int], None] | None,
-    cancel: Event | None,
-) -> list[Ailment]:
-    levels: list[tuple[str, list[_Scan]]] = []
-    done = _Counted(progress)
-    for node in read_tree(location).values():
-        if node.is_array or not isinstance(parse_document(node.attributes).kind, Image):
-            continue
-        place = location / node.path if node.path else location
-        image = read_current(place).pyramids[0]
-        scans = [
-            _Scan(place / level.path, level.path, level.pixels, done, cancel)
-            for level in image.levels
-            if isinstance(level.pixels, ArrayPixels)
-        ]
-        done.all += sum(prod(each.pixels.stored_grid) for each in scans)
-        levels.append((node.path, scans))
-    found: list[Ailment] = []
-    for path, scans in levels:
-        for number, each in enumerate(scans):
-            others = [
-                other.pixels for i, other in enumerate(scans) if abs(i - number) == 1
-            ]
-            found += each.ailments(path, others)
-    return found
-
-
-class _Counted:
-    """How many objects were looked at, of how many."""
-
-    def __init__(self, progress: Callable[[int, int], None] | None) -> None:
-        self.done = self.all = 0
-        self._progress = progress
-        self._lock = Lock()
-
-    def step(self) -> None:
-        """Count one."""
-        with self._lock:
-            self.done += 1
-            if self._progress is not None:
-                self._progress(self.done, self.all)
-
-
-class _Scan:
-    """The chunks (or shards) of one level."""
-
-    def __init__(
-        self,
-        place: Location,
-        level: str,
-        pixels: ArrayPixels,
-        counted: _Counted,
-        cancel: Event | None,
-    ) -> None:
-        self.place = place
-        self.level = level
-        self.pixels = pixels
-        self._counted = counted
-        self._cancel = cancel
-
-    def ailments(self, path: str, others: list[ArrayPixels]) -> Iterator[Ailment]:
-        """Decode all, and look at other levels where something is not stored."""
-        damaged: list[str] = []
-        lost: list[str] = []
-        stored = self._names()
-        indices = product(*map(range, self.pixels.stored_grid))
-        with HeedingPool(_THREADS, "omezarr-scan") as pool:
-            while some := list(islice(indices, _AT_ONCE)):
-                for index, state in zip(
-                    some,
-                    pool.map(partial(self._state, stored, others), some),
-                    strict=True,
-                ):
-                    if state:
-                        names = damaged if state == "damaged" else lost
-                        names.append(".".join(map(str, index)))
-        what = "shard" if self.pixels.shards else "chunk"
-        for kind, names in (("damaged", damaged), ("lost", lost)):
-            if names:
-                are = "are" if len(names) > 1 else "is"
-                named = ", ".join(names[:_NAMED]) + ", ..." * (len(names) > _NAMED)
-                yield Ailment(
-                    f"{kind} chunks",
-                    path,
-                    f"{counted(len(names), what)} of level {self.level} {are} "
-                    f"{kind}: {named}.",
-                    "Copy it again from where it was made (mirror does what differs).",
-                )
-
-    def _names(self) -> set[str] | None:
-        """Give the keys that are stored, below the level; None where nobody tells."""
-        lister = open_lister(self.place)
-
-        async def all_pages() -> set[str]:
-            page = await lister.deep_page()
-            names = {item.name for item in page.items}
-            while page.token:
-                page = await lister.deep_page(page.token)
-                names |= {item.name for item in page.items}
-            return names
-
-        try:
-            return run(all_pages())
-        except ListingDeniedError:
-            return None
-
-    def _state(
-        self,
-        stored: set[str] | None,
-        others: list[ArrayPixels],
-        index: tuple[int, ...],
-    ) -> str:
-        if self._cancel is not None and self._cancel.is_set():
-            raise CancelledError
-        self._counted.step()
-        unit = self.pixels.shards or self.pixels.stored_chunks
-        box = chunk_box(index, unit, self.pixels.shape)
-        chunk = tuple(
-            i * u // c
-            for i, u, c in zip(index, unit, self.pixels.stored_chunks, strict=True)
-        )
-        # Keys of the array begin at the store's root, the listed ones at the level.
-        key = self.pixels.stored_key(chunk)
-        is_there = stored is None or any(
-            name in stored for name in _endings(key, self.place.name)
-        )
-        try:
-            if is_there:
-                run(self.pixels.read(box))
-                return ""
-            return (
-                "lost" if any(_is_filled(o, self.pixels, box) for o in others) else ""
-            )
-        except (DamagedDataError, TruncatedBodyError):
-            return "damaged" if is_there else ""
-
-
-def _endings(key: str, name: str) -> Iterator[str]:
-    """Give what may stand behind the name of a level in a key, and the key itself."""
-    parts = key.split("/")
-    yield key
-    for number, part in enumerate(parts[:-1], 1):
-        if part == name:
-            yield "/".join(parts[number:])
-
-
-def _is_filled(other: ArrayPixels, pixels: ArrayPixels, box: Bounds) -> bool:
-    """Whether another level has more than its fill value in the same region."""
-    there = []
-    for (start, stop), size, full in zip(box, pixels.shape, other.shape, strict=True):
-        first = start * full // size
-        there.append((first, max(first + 1, -(-stop * full // size))))
-    values: np.ndarray = run(other.read(tuple(there)))
-    fill = other.document.get("fill_value") or 0
-    return bool((values != np.asarray(fill).astype(values.dtype)).any())

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from dataclasses import dataclass, field
+import json
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +55,8 @@ class StoredNode:
 
     ``bodies`` are its documents by name, ``content`` is what makes it what it is
     (``zarr.json``, ``.zarray`` or ``.zgroup``), ``attributes`` what somebody added.
+    ``restored`` are the names of documents that are broken where they should be, and
+    are taken from consolidated metadata.
     """
 
     path: str
@@ -61,6 +65,7 @@ class StoredNode:
     bodies: Mapping[str, bytes] = field(repr=False)
     content: dict[str, Any] = field(repr=False)
     attributes: dict[str, Any] = field(repr=False)
+    restored: tuple[str, ...] = ()
 
     def key(self, name: str) -> str:
         """Give the key of one of its documents."""
@@ -78,7 +83,7 @@ def read_tree(
     Folders are listed; where that is refused, what documents name is looked for. With
     ``undocumented`` folders called labels are groups even without a document. What has
     a document that cannot be parsed is left out where ``broken`` takes the error,
-    unless nothing else is there.
+    unless nothing else is there, or consolidated metadata above it hold the document.
 
     Returns
     -------
@@ -104,7 +109,7 @@ async def _read_tree(
     nodes: dict[str, StoredNode] = {}
     paths = [""]
     while paths:
-        found = await _read_nodes(store, paths, broken)
+        found = await _read_nodes(store, paths, nodes, broken)
         if not nodes and not found:
             if broken:
                 raise broken[0]
@@ -139,7 +144,10 @@ def _undocumented(
 
 
 async def _read_nodes(
-    store: RemoteStore, paths: Sequence[str], broken: list[MetadataError] | None
+    store: RemoteStore,
+    paths: Sequence[str],
+    above: Mapping[str, StoredNode],
+    broken: list[MetadataError] | None,
 ) -> list[StoredNode]:
     names = (ZARR_JSON, *OLD_DOCUMENTS)
     found = await store.answers(join_path(p, name) for p in paths for name in names)
@@ -160,10 +168,77 @@ async def _read_nodes(
             if broken is None:
                 raise
             broken.append(error)
-            continue
+            node = _restored(path, bodies, above, broken)
         if node is not None:
             nodes.append(node)
     return nodes
+
+
+def _restored(
+    path: str,
+    bodies: dict[str, bytes],
+    above: Mapping[str, StoredNode],
+    broken: list[MetadataError],
+) -> StoredNode | None:
+    """Make a node whose broken documents are held above it, or beside (``.zmetadata``).
+
+    None if they are not; ``broken`` ends with the first error, and is given others.
+    """
+    copies: dict[str, bytes] = {}
+    while True:
+        key = broken[-1].where
+        name = key.rpartition("/")[2]
+        copy = None if name in copies else _copy_of(key, bodies, above)
+        if copy is None:
+            return None
+        copies[name] = copy
+        try:
+            node = node_of(path, bodies | copies)
+        except MetadataError as error:
+            broken.append(error)
+            continue
+        return node and replace(node, restored=tuple(copies))
+
+
+def _copy_of(
+    key: str, bodies: Mapping[str, bytes], above: Mapping[str, StoredNode]
+) -> bytes | None:
+    """Look for a document in consolidated metadata, the nearest first."""
+    path, _, name = key.rpartition("/")
+    place, holder = path, bodies
+    while True:
+        inner = key.removeprefix(f"{place}/") if place else key
+        with suppress(MetadataError):
+            held = held_documents(place, holder) or {}
+            is_new = name == ZARR_JSON
+            found = held.get(inner.removesuffix(f"/{name}") if is_new else inner)
+            if isinstance(found, dict) and found:
+                return json.dumps(found, ensure_ascii=False).encode()
+        if not place:
+            return None
+        place = place.rpartition("/")[0]
+        holder = above[place].bodies
+
+
+def held_documents(path: str, bodies: Mapping[str, bytes]) -> dict[str, Any] | None:
+    """Give the documents that a node holds of those below it, by path or by key.
+
+    None if it holds none.
+
+    Raises
+    ------
+    MetadataError
+        What holds them is no JSON object.
+    """
+    if ZARR_JSON in bodies:
+        content = document(bodies[ZARR_JSON], join_path(path, ZARR_JSON))
+        content = content.get("consolidated_metadata") or {}
+    elif ZMETADATA in bodies:
+        content = document(bodies[ZMETADATA], join_path(path, ZMETADATA))
+    else:
+        return None
+    found = content.get("metadata") if isinstance(content, dict) else None
+    return found if isinstance(found, dict) else None
 
 
 def node_of(path: str, bodies: Mapping[str, bytes]) -> StoredNode | None:
