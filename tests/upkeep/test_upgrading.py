@@ -16,6 +16,7 @@ import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import small_images
 from commands import assert_equal_pixels, run, run_json
 from napari_omezarr import Location, errors, read_layers, write_image, write_layers
 from napari_omezarr.browsing import validate
@@ -153,6 +154,74 @@ def test_what_would_be_other_bytes_is_left(tmp_path, options, why):
     assert why in run("upgrade", old, code=6)
     assert not new.exists()
     assert not (old / "zarr.json").exists()
+
+
+def spoiled(folder, said):
+    """Write an image, and say in the document of its array what it cannot say."""
+    name, key, *value = said.split(" ", 2)
+    path = folder / "old.zarr"
+    small_images.put_image(path, "0.4" if name == ".zarray" else "0.5")
+    file = path / "0" / name
+    content = json.loads(file.read_bytes())
+    content.pop(key, None)
+    for text in value:
+        try:
+            content[key] = json.loads(text)
+        except ValueError:
+            content[key] = text
+    file.write_text(json.dumps(content))
+    return path
+
+
+SHARDING = {
+    "name": "sharding_indexed",
+    "configuration": {"chunk_shape": [1, 1, 16, 16], "codecs": [{"name": "bytes"}]},
+}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        ".zarray dtype",
+        ".zarray dtype |O",
+        ".zarray chunks",
+        ".zarray chunks [0, 0, 0]",
+        ".zarray chunks ab",
+        ".zarray shape [-1, 4, 16, 16]",
+        ".zarray compressor zstd",
+        '.zarray compressor {"id": "blosc", "shuffle": 7}',
+        '.zarray compressor {"id": "blosc", "cname": 3}',
+        ".zarray node_type array",
+        ".zarray dimension_separator 4",
+        "zarr.json chunk_key_encoding 1",
+        'zarr.json chunk_key_encoding {"name": "v2", "configuration": 4}',
+        "zarr.json chunk_grid regular",
+        'zarr.json chunk_grid {"name": "regular", "configuration": {}}',
+        "zarr.json codecs 1",
+        "zarr.json codecs [{}]",
+        f"zarr.json codecs {json.dumps([{**SHARDING, 'configuration': {}}])}",
+        f"zarr.json codecs {json.dumps([{**SHARDING, 'configuration': 1e400}])}",
+        "zarr.json data_type [1]",
+        'zarr.json attributes {"x": NaN}',
+    ],
+)
+def test_a_document_that_is_none_is_refused_and_nothing_written(tmp_path, said):
+    old, new = spoiled(tmp_path, said), tmp_path / "new.zarr"
+    before = contents(old, documents=True)
+    with pytest.raises(errors.UnsupportedDataError):
+        repack_store(place(old), place(new), PackChoices(shards=True))
+    assert not new.exists()
+    assert contents(old, documents=True) == before
+
+
+@pytest.mark.parametrize(
+    "said",
+    [".zarray fill_value x", "zarr.json zarr_format 2", "zarr.json attributes"],
+)
+def test_what_is_understood_where_it_is_read_is_packed(tmp_path, said):
+    old, new = spoiled(tmp_path, said), tmp_path / "new.zarr"
+    repack_store(place(old), place(new), PackChoices(shards=True))
+    assert_equal_pixels(old, new)
 
 
 @pytest.fixture

@@ -44,6 +44,7 @@ from .versions import (
     check_version,
     contained,
     itemsize_of,
+    known_array,
     storage_of,
     upgraded,
     version_of,
@@ -159,7 +160,15 @@ def repack_store(
     check_not_open(target.display, [source.display])
     documents = _documents(source, nodes, version, shards=choices.shards)
     contents = {doc.key: doc.content for doc in documents}
-    body = json.dumps([source.display, *contents.items()], sort_keys=True)
+    said = [source.display, *contents.items()]
+    try:
+        body = json.dumps(said, sort_keys=True, allow_nan=False)
+    except ValueError as error:
+        raise UnsupportedDataError(
+            f"The metadata of {source.display} hold a number that JSON does not have.",
+            action="Correct the NaN or infinite number in them.",
+            url=source.display,
+        ) from error
     digest = hashlib.blake2b(body.encode(), digest_size=16).hexdigest()
     place = open_target(target, "0.5")
     done = _Done(contents, progress)
@@ -236,7 +245,8 @@ def _version(nodes: Mapping[str, StoredNode]) -> str | None:
 
 
 def _as_zarr3(node: StoredNode, names: Sequence[str] = ()) -> dict[str, Any]:
-    return node.content if node.zarr_format == 3 else as_zarr3(node.content, names)
+    known = known_array(node.content, node.zarr_format)
+    return known if node.zarr_format == 3 else as_zarr3(known, names)
 
 
 def _documents(
@@ -289,7 +299,9 @@ def _array(
     if not shards:
         return contained(document, None)
     if len(axes) != len(storage.shape):
-        axes = [Axis(name, "space") for name in "tczyx"[-len(storage.shape) :]]
+        count = len(storage.shape)
+        names = list("tczyx"[-count:] if 0 < count <= 5 else map(str, range(count)))
+        axes = [Axis(name, "space") for name in names]
     if isinstance(shards, Mapping):
         wanted = [
             shards.get(axis.name, chunk)

@@ -9,9 +9,12 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import zarr
+from zarr.storage import MemoryStore, StorePath
 
-from napari_omezarr.errors import OptionError, UnsupportedDataError
+from napari_omezarr.errors import FOREIGN_ERRORS, OptionError, UnsupportedDataError
 from napari_omezarr.metadata import Image, parse_document
+from napari_omezarr.pyramid import tolerated, understood
 from napari_omezarr.writing import OURS, dataset_document
 
 if TYPE_CHECKING:
@@ -180,6 +183,59 @@ class ChunkStorage:
         return product(*ranges)
 
 
+def known_array(document: Mapping[str, Any], zarr_format: int) -> dict[str, Any]:
+    """Give an array's document in the words of its zarr format.
+
+    Of its codecs only that they have names, and what shards are, has to be understood:
+    chunks are moved, and never decoded.
+
+    Raises
+    ------
+    UnsupportedDataError
+        It is none that zarr understands.
+    """
+    try:
+        known = tolerated(understood(document)[0])[0]
+        try:
+            _check(_with_plain_codecs(known))
+        except FOREIGN_ERRORS:
+            _check(known)  # a type of pixels may want a codec of its own
+        said = known["zarr_format"]
+    except FOREIGN_ERRORS as error:
+        raise _not_understood() from error
+    if said != zarr_format:
+        raise _not_understood()
+    return known
+
+
+def _check(document: dict[str, Any]) -> None:
+    """Let zarr look whether it understands an array's document."""
+    zarr.AsyncArray.from_dict(StorePath(MemoryStore()), document)
+
+
+def _with_plain_codecs(known: Mapping[str, Any]) -> dict[str, Any]:
+    if known["zarr_format"] == 2:
+        return {**known, "compressor": None, "filters": None}
+    plain = [{"name": "bytes", "configuration": {"endian": "little"}}]
+    codecs = plain
+    steps = list(known["codecs"])
+    for codec in known["codecs"]:
+        if codec["name"] == _SHARDING:
+            steps += codec["configuration"]["codecs"]
+            shards = {**codec["configuration"], "codecs": plain}
+            codecs = [{**codec, "configuration": shards}]
+    if not all(isinstance(step["name"], str) for step in steps):
+        raise TypeError
+    return {**known, "codecs": codecs}
+
+
+def _not_understood() -> UnsupportedDataError:
+    return UnsupportedDataError(
+        "Its document is none of an array that zarr understands.",
+        action="Look for what is wrong with it: napari-omezarr doctor.",
+    )
+
+
 def storage_of(document: Mapping[str, Any]) -> ChunkStorage:
     """Find where an array's chunks are, by its document of zarr 3.
 
@@ -195,13 +251,14 @@ def storage_of(document: Mapping[str, Any]) -> ChunkStorage:
     if grid["name"] != "regular" or keys["name"] not in ("default", "v2"):
         raise _unusual("Its chunks lie on an unusual grid, or are called unusually")
     usual = "." if keys["name"] == "v2" else "/"
-    separator = keys.get("configuration", {}).get("separator", usual)
+    separator = (keys.get("configuration") or {}).get("separator", usual)
     unit = chunks = tuple(grid["configuration"]["chunk_shape"])
     name = keys["name"]
     if codecs and codecs[0]["name"] == _SHARDING:
         sharding = codecs[0]["configuration"]
         at_end = sharding.get("index_location", "end") == "end"
-        if len(codecs) > 1 or list(sharding["index_codecs"]) != _INDEX_CODECS:
+        index_codecs = list(sharding.get("index_codecs", _INDEX_CODECS))
+        if len(codecs) > 1 or index_codecs != _INDEX_CODECS:
             raise _unusual("The index of its shards is an unusual one")
         if not at_end:
             raise _unusual("The index of its shards does not lie at their end")
@@ -213,6 +270,8 @@ def storage_of(document: Mapping[str, Any]) -> ChunkStorage:
 
 def as_zarr3(document: Mapping[str, Any], names: Sequence[str] = ()) -> dict[str, Any]:
     """Describe an array by its ``.zarray`` in zarr 3, its chunks where and as they are.
+
+    The document is one that `known_array` gave.
 
     Raises
     ------
@@ -234,7 +293,7 @@ def as_zarr3(document: Mapping[str, Any], names: Sequence[str] = ()) -> dict[str
     if document.get("compressor") is not None:
         codecs.append(_compressor(document["compressor"], dtype))
     separator = document.get("dimension_separator") or "."
-    return {
+    described = {
         "zarr_format": 3,
         "node_type": "array",
         "shape": shape,
@@ -253,6 +312,11 @@ def as_zarr3(document: Mapping[str, Any], names: Sequence[str] = ()) -> dict[str
         **({"dimension_names": list(names)} if len(names) == len(shape) else {}),
         "storage_transformers": [],
     }
+    try:
+        _check(described)
+    except FOREIGN_ERRORS as error:
+        raise _not_understood() from error
+    return described
 
 
 def contained(
@@ -304,7 +368,9 @@ def _dtype(name: Any) -> np.dtype[Any]:
     return dtype
 
 
-def _compressor(said: Mapping[str, Any], dtype: np.dtype[Any]) -> dict[str, Any]:
+def _compressor(said: Any, dtype: np.dtype[Any]) -> dict[str, Any]:
+    if not isinstance(said, Mapping):
+        raise _not_understood()
     match said.get("id"):
         case "blosc":
             shuffle = said.get("shuffle", 1)
@@ -315,7 +381,7 @@ def _compressor(said: Mapping[str, Any], dtype: np.dtype[Any]) -> dict[str, Any]
                 "configuration": {
                     "cname": said.get("cname", "lz4"),
                     "clevel": said.get("clevel", 5),
-                    "shuffle": _SHUFFLES[shuffle],
+                    "shuffle": _SHUFFLES.get(shuffle, ""),
                     "typesize": dtype.itemsize,
                     "blocksize": said.get("blocksize", 0),
                 },
