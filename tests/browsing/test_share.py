@@ -54,6 +54,11 @@ def neuroglancer(view):
     return json.loads(unquote(link.partition("#!")[2]))
 
 
+def test_neuroglancer_calls_an_image_as_it_is_called():
+    (layer,) = neuroglancer(None)["layers"]
+    assert layer["name"] == "a b.zarr"
+
+
 def test_neuroglancer_is_told_where_and_how_to_look():
     state = neuroglancer(VIEW)
     assert state["dimensions"] == {

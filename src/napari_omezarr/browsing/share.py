@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from napari_omezarr.connections import Profile, find_profile
 from napari_omezarr.errors import LocationError
@@ -167,7 +167,7 @@ _SPATIAL = ("x", "y", "z")
 def neuroglancer_state(address: str, view: ViewState | None = None) -> dict[str, Any]:
     """Make the state for an image at a web address; neuroglancer decides the rest."""
     source = f"zarr://{address.rstrip('/')}/"
-    name = address.rstrip("/").rpartition("/")[2]
+    name = unquote(address.rstrip("/").rpartition("/")[2])
     whole = {"type": "auto", "source": source, "name": name}
     if view is None:
         return {"layers": [whole]}
