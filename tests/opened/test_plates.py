@@ -300,6 +300,26 @@ def test_labels_of_the_picture_go_into_the_fields_they_lie_on(tmp_path):
         assert str(well / "0") in str(caught.value)
 
 
+@pytest.mark.parametrize("inside", ["A/2", "A/2/0"])
+def test_labels_made_on_the_one_field_of_a_well_go_into_it(tmp_path, inside):
+    place = tmp_path / "p.zarr"
+    write_plate({"A1": field(1), "A2": field(2)}, place, axes="yx")
+    image, *_ = read_layers(place / inside)
+    finest = image[0][0] if isinstance(image[0], list) else image[0]
+    cells = np.zeros(finest.shape, np.int32)
+    assert add_plate_labels(cells, image, name="cells") == ()
+    cells[3:5, 7:9] = 4
+    assert add_plate_labels(cells, image, name="cells") == ("A/2/0",)
+    edited = cells.copy()
+    edited[3, 7] = 0
+    said = add_plate_labels(edited, image, name="cells", original=cells)
+    assert said == ("A/2/0",)
+    stored = read_layers(place / "A" / "2" / "0" / "labels" / "cells")[0][0]
+    finest = np.asarray(stored[0] if isinstance(stored, list) else stored)
+    np.testing.assert_array_equal(finest, edited)
+    assert not (place / "A" / "1" / "0" / "labels").exists()
+
+
 def test_a_table_of_files_becomes_a_plate_by_the_command(tmp_path):
     tifffile = pytest.importorskip("tifffile")
     tifffile.imwrite(tmp_path / "one.tif", field(1))

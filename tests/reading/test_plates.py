@@ -238,6 +238,16 @@ def test_channels_of_wells_go_by_their_names(tmp_path, version):
     assert any("(DNA, GFP, RFP)" in said for said in reading.warnings)
 
 
+def test_channels_of_other_wells_differ_in_colour(tmp_path):
+    same = [{"label": name, "color": "00ff00"} for name in ("Cy3", "Cy5")]
+    other = named("DNA", "GFP") | {"extra": {"omero": {"channels": same}}}
+    put_plate(tmp_path / "p.zarr", [named("DNA", "GFP"), other])
+    (plate,) = opened(tmp_path / "p.zarr").pyramids
+    assert [channel.name for channel in plate.channels] == ["DNA", "GFP", "Cy3", "Cy5"]
+    colors = [channel.color for channel in plate.channels]
+    assert colors == ["0000FF", "00FF00", "FF0000", "00FFFF"]
+
+
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_over_a_network_a_field_is_asked_once_for_its_channels(
     http_server, tmp_path, version

@@ -100,7 +100,7 @@ def test_a_channel_of_a_later_well_becomes_a_layer_by_itself(
     assert viewer.layers[0] is first[0]  # what was there is there
     assert (first[0].opacity, viewer.layers.selection) == (0.5, {first[0]})
     assert {said.severity.name for said in notifications} <= {"INFO"}
-    added = any("added: " in said.message for said in notifications)
+    added = any("Added " in said.message for said in notifications)
     assert added is (kind != "seen, and not named")  # there it has got its name
     # A value that is only a guess would have the new layer saturated.
     until(qtbot, lambda: all(la.contrast_limits[1] > 1000 for la in viewer.layers))

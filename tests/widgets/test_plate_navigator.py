@@ -278,6 +278,14 @@ def test_labels_of_a_well_that_is_open_by_itself_go_into_its_fields(
     finest = np.asarray(saved[0] if isinstance(saved, list) else saved)
     np.testing.assert_array_equal(finest, cells[:64, 97:])
     assert not (place / "A" / "1" / "0" / "labels").exists()
+    navigator.open_well((0, 0))  # it has one field, which is an image
+    until(qtbot, lambda: len(viewer.layers) == 4)
+    viewer.add_labels(np.full((64, 96), 7, np.int32), name="cells of A1")
+    navigator.save.click()
+    until(qtbot, lambda: (place / "A" / "1" / "0" / "labels").exists())
+    until(qtbot, lambda: navigator.message.text() == "Saved into 1 field.")
+    saved = read_layers(place / "A" / "1" / "0" / "labels" / "cells of A1")[0][0]
+    assert (np.asarray(saved[0] if isinstance(saved, list) else saved) == 7).all()
 
 
 def test_keys_go_from_well_to_listed_well(qtbot):

@@ -279,7 +279,7 @@ def add_plate_labels(
         Of the shape of the plate's finest level, without channels; read field by field.
     plate : napari layer, layer data, or address
         What the labels were made on: a layer of the plate as it was opened (with its
-        choice of wells and fields), or the plate's address.
+        choice of wells and fields), or of one field; or the plate's address.
     name : str
         Of the label image of each field.
     original : array-like or None, optional
@@ -314,15 +314,19 @@ def add_plate_labels(
     >>> add_plate_labels(cells, plate, name="cells")
     ('B/2/0',)
     """
-    mosaic = _mosaic(plate)
     values, before = _pixels(labels), None if original is None else _pixels(original)
+    choices |= {"progress": progress, "cancel": cancel}
+    if (field := _field_of(plate, tuple(values.shape))) is not None:
+        part, old = np.asarray(values), None if before is None else np.asarray(before)
+        is_saved = _save_part(part, old, field, name, choices)
+        return ("/".join(field.path.split("/")[-3:]),) if is_saved else ()
+    mosaic = _mosaic(plate)
     expected = _without_channels(mosaic)
     if tuple(values.shape) != expected:
         shape, wanted = (" x ".join(map(str, s)) for s in (values.shape, expected))
         msg = f"The labels are {shape}, and the plate is {wanted}."
         raise OptionError(msg, action="Make them on the plate's finest level.")
     written = []
-    choices |= {"progress": progress, "cancel": cancel}
     for path, box in _boxes(mosaic):
         part = np.asarray(values[box])
         old = None if before is None else np.asarray(before[box])
@@ -347,6 +351,23 @@ def _save_part(
     else:
         patch(place / "labels" / name, (0,) * part.ndim, part, original=old)
     return True
+
+
+def _field_of(plate: Any, shape: tuple[int, ...]) -> Location | None:
+    """Give the image that a layer shows which is no plate's picture.
+
+    None where it is one, and where the labels were not made on it.
+    """
+    data = plate[0] if isinstance(plate, tuple) else getattr(plate, "data", None)
+    known = plate[1].get("metadata") if isinstance(plate, tuple) else None
+    record = (known or getattr(plate, "metadata", None) or {}).get("omezarr", {})
+    if data is None or "channel" not in record or "region" in record:
+        return None
+    finest = data if hasattr(data, "dask") else data[0]
+    if not hasattr(finest, "dask") or mosaic_of(pixels_of(finest)) is not None:
+        return None
+    place = record.get("place") or record["address"]
+    return place_of(place) if tuple(finest.shape) == shape else None
 
 
 def _mosaic(plate: Any) -> Mosaic:

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 _CHOICES = ("rows", "columns", "wells", "fields", "acquisition")
 """The options that choose what of a plate is shown."""
+_COLORS = ("FF0000", "00FFFF", "FFFF00", "0000FF", "00FF00", "FF00FF", "FFFFFF")
+"""For channels whose own colour another one of the plate has."""
 
 # What is known of fields before they are looked at.
 
@@ -245,8 +247,14 @@ def _with_room(image: Pyramid, room: FieldRoom) -> Pyramid:
         return dataclasses.replace(image, rgb=image.rgb and room.dtype == finest.dtype)
     rendering = Rendering(tuple(room.rendering[:count]))
     more, _ = resolve_channels(rendering if room.rendering else None, count, room.dtype)
-    channels = (*image.channels, *more[len(image.channels) :])
-    return dataclasses.replace(image, channels=channels, rgb=False)
+    channels = list(image.channels)
+    for channel in more[len(channels) :]:
+        # Wells that have other channels may have coloured them as these are.
+        taken = {each.color.upper() for each in channels}
+        free = next((each for each in _COLORS if each not in taken), channel.color)
+        color = free if channel.color.upper() in taken else channel.color
+        channels.append(dataclasses.replace(channel, color=color))
+    return dataclasses.replace(image, channels=tuple(channels), rgb=False)
 
 
 def _differences(template: Template, room: FieldRoom) -> list[str]:

@@ -141,7 +141,7 @@ def _receive(
     if added:
         name = place_of(image_address(last)).name
         some = ", ".join(added)
-        show_info(f"Not all wells of {name} have the same channels; added: {some}.")
+        show_info(f"Added {some}: not all wells of {name} have the same channels.")
     shared_engine().fetcher.retry()
 
 

@@ -295,8 +295,12 @@ class PlateNavigator(QWidget):
             self._say("Select labels that were made on the plate.")
             return
         values, name = np.array(active.data), active.name
-        # A well that is open by itself is a plate of one.
-        shown = [la for la in self._viewer.layers if la.visible and plate_of(la)]
+        # A well that is open by itself is a plate of one, or its one field.
+        shown = [
+            layer
+            for layer in self._viewer.layers
+            if layer.visible and (plate_of(layer) or "channel" in record_of(layer))
+        ]
         alike = [la for la in shown if _finest_shape(la) == values.shape]
         plate = alike[0] if alike else self._layer
         work = partial(add_plate_labels, values, plate, name=name)
