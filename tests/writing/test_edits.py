@@ -15,12 +15,16 @@ from napari_omezarr.errors import (
     ConflictError,
     DiskFullError,
     NodeNotFoundError,
+    OMEZarrError,
     OptionError,
     TargetExistsError,
+    UnexpectedError,
 )
 from napari_omezarr.layers import read_layers
 from napari_omezarr.writing import (
     add_labels,
+    append,
+    calibrate,
     open_existing,
     patch,
     update_rendering,
@@ -481,3 +485,49 @@ def test_put_labels_of_the_tests_are_read_as_listed(tmp_path):
     assert GroupList(FolderHierarchy(tmp_path / "a.zarr", ""), "labels").names() == (
         "x",
     )
+
+
+EDITS = {
+    "calibrate": lambda place: calibrate(place, scale={"x": 3.0}),
+    "append": lambda place: append(place, np.ones((1, 4, 16, 24), "u2"), "c"),
+    "patch": lambda place: patch(place, (0, 0, 0, 0), np.ones((1, 1, 1, 1), "u2")),
+    "labels": lambda place: add_labels(np.ones((4, 16, 24), "u1"), place, name="new"),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("shape", None),
+        ("shape", 0.5),
+        ("shape", [2, 4, 16, "x"]),
+        ("shape", [2, 4, 16, -24]),
+        ("shape", [2, 4, 16]),
+        ("zarr_format", [1]),
+        ("codecs", 1),
+        ("codecs", [{}]),
+        ("chunk_grid", True),
+        ("chunk_grid", {"name": "regular", "configuration": {"chunk_shape": [0] * 4}}),
+        ("chunk_key_encoding", 7),
+        ("data_type", "x"),
+        ("dimension_names", [[]]),
+        ("storage_transformers", 0.5),
+    ],
+)
+def test_an_array_that_is_none_is_told_and_left(tmp_path, key, value, edit):
+    place = tmp_path / "a.ome.zarr"
+    put_image(place, "0.5")
+    file = place / "0" / "zarr.json"
+    file.write_text(json.dumps(json.loads(file.read_bytes()) | {key: value}))
+    before = contents(place)
+    failure = None
+    try:
+        EDITS[edit](place)
+    except OMEZarrError as error:
+        failure = error
+    assert type(failure) is not UnexpectedError, failure.__cause__
+    if failure is not None:
+        assert contents(place) == before
+    else:  # who needs no pixel needs no more than the shape
+        assert edit in ("calibrate", "labels")

@@ -33,7 +33,12 @@ from napari_omezarr._io_loop import (
     hand_on,
     is_ended,
 )
-from napari_omezarr.errors import DiskFullError, WriteCancelledError
+from napari_omezarr.errors import (
+    FOREIGN_ERRORS,
+    DiskFullError,
+    UnsupportedDataError,
+    WriteCancelledError,
+)
 from napari_omezarr.location import ARRAY_DOCUMENT
 from napari_omezarr.pyramid import (
     ArrayPixels,
@@ -179,7 +184,13 @@ class StoredArray:
 
     @cached_property
     def _encoding(self) -> Encoding | None:
-        return encoding_of(self.document)
+        if self.fresh:
+            return encoding_of(self.document)
+        _understood(json.dumps(self.document))  # it is of others, and may be none
+        try:
+            return encoding_of(self.document)
+        except FOREIGN_ERRORS:
+            return None  # zarr knows what stands there if nothing is said
 
     def _deposit(
         self, encoding: Encoding, box: Bounds, bounds: Bounds, values: np.ndarray
@@ -199,8 +210,17 @@ class StoredArray:
 @lru_cache
 def _understood(document: str) -> Any:
     """Let zarr parse a document; images that are converted in a row have the same."""
-    known, _ = tolerated(json.loads(document))
-    return zarr.AsyncArray.from_dict(StorePath(MemoryStore()), known).metadata
+    try:
+        known, _ = tolerated(json.loads(document))
+        array = zarr.AsyncArray.from_dict(StorePath(MemoryStore()), known)
+        if 0 in (*array.chunks, *(array.shards or ())):
+            raise ValueError(array.chunks)  # which zarr lets pass
+    except FOREIGN_ERRORS as error:
+        raise UnsupportedDataError(
+            "The document of an array is none that zarr understands.",
+            action="Look for what is wrong with it: napari-omezarr doctor.",
+        ) from error
+    return array.metadata
 
 
 # How many chunks zarr stores at a time, where its own pipeline encodes them.

@@ -270,6 +270,12 @@ def _level(hierarchy: Hierarchy, path: str, name: str, zarr_format: int) -> Stor
             f"Level {name} of {hierarchy.address} is not there.", url=hierarchy.address
         )
     document: Mapping[str, Any] = document_of(stored, key)
+    shape = document.get("shape")
+    known = isinstance(shape, list) and all(
+        type(size) is int and size >= 0 for size in shape
+    )
+    if not known or document.get("zarr_format") != zarr_format:
+        raise MetadataError("This is no document of an array", where=key)
     return StoredArray(hierarchy, place, document)
 
 
@@ -278,9 +284,9 @@ def _step(
 ) -> tuple[int, ...]:
     """Find by how much a level shrank; odd sizes may have been cut or kept."""
     step = []
-    for large, small in zip(finer, coarser, strict=True):
-        factor = max(1, round(large / small))
-        if small not in (large // factor, -(-large // factor)):
+    for large, small in itertools.zip_longest(finer, coarser, fillvalue=0):
+        factor = max(1, round(large / small)) if small else 0
+        if not factor or small not in (large // factor, -(-large // factor)):
             raise OptionError(
                 f"The levels of {address} do not shrink by whole numbers, so that "
                 "nothing can be added that matches them.",
@@ -663,6 +669,8 @@ def _moved(
     axes = [moved.get("axes") or []]
     axes += [system.get("axes") or [] for system in moved.get("coordinateSystems", ())]
     for axis in chain.from_iterable(axes):
+        if not isinstance(axis, dict):  # of a version that had names alone
+            continue
         unit = moves[axis["name"]].unit if axis.get("name") in moves else None
         if unit is not None:
             axis["unit"] = unit
