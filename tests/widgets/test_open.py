@@ -183,7 +183,9 @@ def test_a_stalled_opening_can_be_cancelled(
     timer.stop()
     assert layers == []
     assert not viewer.layers
-    assert told == []
+    # Layers of tests before may still say that their server has gone.
+    host = http_server.url.removeprefix("http://")
+    assert [each for each in told if host in each.message] == []
     until(qtbot, lambda: not pending)  # though the server does not answer
 
 

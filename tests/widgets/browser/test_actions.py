@@ -422,10 +422,11 @@ def test_an_image_is_downloaded_byte_for_byte_and_resumed(
     assert "anonymous" not in copy.source.line.text()
     copy.target.take_chosen(str(tmp_path))
     assert copy.target.line.text() == f"{tmp_path}/embryo.zarr"
-    proxy.fault("*/0/c/1/*", Stalled(), forever=True)
+    proxy.fault("*/0/c/0/0/1/*", Stalled(), forever=True)
     copy.start_button.click()
     # Sixteen go at a time, so some of them are there while others stall.
     until(qtbot, lambda: list(tmp_path.rglob("c/0/*")))
+    until(qtbot, lambda: any("/0/c/0/0/1/" in r.path for r in proxy.requests))
     assert copy.cancel_button.text() == "Cancel"
     qtbot.keyClick(copy, Qt.Key.Key_Escape)
     assert copy.isVisible()
