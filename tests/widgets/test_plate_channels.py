@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from napari_omezarr.display import wait_until_sharp
 from napari_omezarr.errors import OutgrownError
 from napari_omezarr.widgets.open import add_layers, open_place
 from napari_omezarr.widgets.plate_navigator import PlateNavigator
+from servers.http import FileServer
 from small_images import put_group
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytestqt.qtbot import QtBot
+
+    from servers.wire import Answer, Request
 
 pytestmark = [pytest.mark.gui, pytest.mark.timeout(120, method="thread")]
 
@@ -113,6 +117,39 @@ def test_a_channel_of_a_later_well_becomes_a_layer_by_itself(
     viewer.layers.selection.active = first[0]
     dock.open_plate()
     assert all(layer.visible for layer in viewer.layers)
+
+
+class HeldServer(FileServer):
+    """Gives what a field says of itself when it is told to."""
+
+    held = ""
+
+    async def answer(self, request: Request) -> Answer:
+        while self.held and request.path.endswith(self.held):
+            await asyncio.sleep(0.01)
+        return await super().answer(request)
+
+
+def test_channels_that_come_one_after_another_are_added_once_each(
+    tmp_path: Path, make_napari_viewer: Any, qtbot: QtBot, notifications: list[Any]
+) -> None:
+    wells = [["DNA"]] * 5 + [["RFP"]] + [["DNA"]] * 3 + [["Cy5"]] + [["DNA"]] * 6
+    put_plate(tmp_path / "p.zarr", wells)
+    viewer = make_napari_viewer()
+    with HeldServer(tmp_path) as server:
+        opened = open_place(Location.parse(f"{server.url}/p.zarr"))
+        server.held = "/A/10/0/zarr.json"
+        add_layers(viewer, opened)
+        until(qtbot, lambda: "RFP" in viewer.layers)
+        assert "Cy5" not in viewer.layers
+        server.held = ""
+        until(qtbot, lambda: "Cy5" in viewer.layers)
+        until(qtbot, lambda: all(map(wait_until_sharp, viewer.layers)))
+        assert sorted(layer.name for layer in viewer.layers) == ["Cy5", "DNA", "RFP"]
+        assert {said.severity.name for said in notifications} <= {"INFO"}
+        for layer, well in (("RFP", 5), ("Cy5", 9)):
+            pixels = np.asarray(viewer.layers[layer].data).any(axis=0)
+            assert pixels.reshape(16, WIDTH).any(axis=1).nonzero()[0].tolist() == [well]
 
 
 def test_outside_a_viewer_no_channel_is_left_out_without_a_word(

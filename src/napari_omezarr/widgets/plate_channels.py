@@ -58,7 +58,7 @@ def show_channels(viewer: ViewerModel, about: str, channels: Collection[str]) ->
     again = [la for la in lacking if not names <= _sought.get(la, set())]
     alike: dict[int, list[Layer]] = {}
     for layer in again:
-        alike.setdefault(id(_fields(layer).documents), []).append(layer)
+        alike.setdefault(id(_fields(layer).documents.states), []).append(layer)
     for layers in alike.values():
         _under_way.update(layers)
         for layer in layers:
@@ -92,8 +92,12 @@ def _fields(layer: Layer) -> Any:
 
 def _name(layer: Layer) -> str | None:
     """Give the name of a layer's channel, where the plate knows one."""
-    names: Sequence[str | None] = _fields(layer).expected.channels
-    return next(iter(names[_channel(layer) :]), None)
+    return _named(_fields(layer), _channel(layer))
+
+
+def _named(fields: Any, number: int) -> str | None:
+    names: Sequence[str | None] = fields.expected.channels
+    return next(iter(names[number:]), None)
 
 
 def _placed(layer: Layer) -> set[str | None]:
@@ -118,7 +122,7 @@ def _receive(
         return
     found = [spec for spec in outcome.result() if _number(spec.record) is not None]
     specs = {_number(spec.record): spec for spec in found}
-    held = len(_fields(still[0]).expected.channels)
+    lacking = _lacking(still, found)
     kept = [layer for layer in still if _stays(layer, specs.get(_channel(layer)))]
     _share(kept, found)
     added, last = [], still[-1]
@@ -134,15 +138,30 @@ def _receive(
         else:
             new = replace_layer(viewer, layer, spec)
         last = new if layer is last else last
-    for number, spec in specs.items():
-        if number is not None and number >= held:
-            last = _add_behind(viewer, last, spec)
-            added.append(last.name)
+    for spec in lacking:
+        last = _add_behind(viewer, last, spec)
+        added.append(last.name)
     if added:
         name = place_of(image_address(last)).name
         some = ", ".join(added)
         show_info(f"Added {some}: not all wells of {name} have the same channels.")
     shared_engine().fetcher.retry()
+
+
+def _lacking(layers: Sequence[Layer], found: Sequence[LayerSpec]) -> list[LayerSpec]:
+    """Choose the channels that the plate of these layers had no place for."""
+    placed = set[str | None]().union(*map(_placed, layers))
+    held = max(len(_fields(layer).expected.channels) for layer in layers)
+    shown = {_channel(layer) for layer in layers}
+    lacking = []
+    for spec in found:
+        number, mosaic = _number(spec.record), mosaic_of(spec.levels[0])
+        if number is None or mosaic is None or number in shown:
+            continue
+        name = _named(mosaic.fields, number)
+        if number >= held if name is None else name not in placed:
+            lacking.append(spec)
+    return lacking
 
 
 def _stays(layer: Layer, spec: LayerSpec | None) -> bool:
@@ -156,7 +175,7 @@ def _stays(layer: Layer, spec: LayerSpec | None) -> bool:
     shapes = [level.shape for level in (data if layer.multiscale else [data])]
     return (
         name is not None
-        and name in then.expected.channels[_channel(layer) :][:1]
+        and name == _named(then, _channel(layer))
         and own.choice == then.choice
         and mosaic.dtype == new.dtype
         and shapes == [level.shape for level in spec.levels]
