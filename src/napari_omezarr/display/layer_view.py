@@ -492,6 +492,11 @@ class LayerView:
         return not picture.troubles and not self.status().pending
 
     @property
+    def picture_is_whole(self) -> bool:
+        """Whether no chunk of what is on screen is waited for."""
+        return not self._engine.fetcher.progress(self._picture).pending
+
+    @property
     def errors(self) -> tuple[BaseException, ...]:
         """Why chunks could not be had; empty while they are about to be tried again."""
         return self._engine.fetcher.progress(self._picture, self.refiner.owner).errors

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from math import isnan
+from math import inf, isnan
 from typing import TYPE_CHECKING, Any
 
 import napari
@@ -283,6 +283,11 @@ class LayerRegistry:
         pairs = list(self._displays.items())
         return [layer for layer, display in pairs if display.dirty and layer.visible]
 
+    def is_last(self) -> bool:
+        """Say whether what is to be refreshed is whole then."""
+        views = [self._displays[layer].view for layer in self.to_refresh()]
+        return bool(views) and all(view.picture_is_whole for view in views)
+
     def refine_one(self) -> bool:
         """Let one layer show a finer volume, and say whether others still wait.
 
@@ -513,16 +518,20 @@ class Throttle:
     rest: float = 3.0
     # The least time between two refreshes.
     shortest: float = 0.03
-    ready_at: float = 0.0
+    cost: float = 0.0
+    ended: float = -inf
 
-    def wait(self, now: float) -> float:
-        """Give the time until the next refresh may begin."""
-        return max(0.0, self.ready_at - now)
+    def wait(self, now: float, *, last: bool = False) -> float:
+        """Give the time until the next refresh may begin.
+
+        The last one of a picture comes sooner: no others follow.
+        """
+        usual = max(self.shortest - self.cost, self.rest * self.cost)
+        return max(0.0, self.ended + (self.cost if last else usual) - now)
 
     def spent(self, began: float, ended: float) -> None:
         """Note what a refresh took."""
-        cost = ended - began
-        self.ready_at = ended + max(self.shortest - cost, self.rest * cost)
+        self.cost, self.ended = ended - began, ended
 
 
 # Where the display meets Qt: layers are refreshed and watched in the GUI thread.
@@ -638,8 +647,10 @@ class DisplayManager(QObject):
         self._waking = False
         self.tell_news()
         self.registry.purge()
-        if not self._timer.isActive():
-            self._timer.start(int(1000 * self._throttle.wait(time.monotonic())))
+        last = self.registry.is_last()
+        wait = int(1000 * self._throttle.wait(time.monotonic(), last=last))
+        if not self._timer.isActive() or wait < self._timer.remainingTime():
+            self._timer.start(wait)
 
     def _refresh(self) -> None:
         began = time.monotonic()

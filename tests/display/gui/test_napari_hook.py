@@ -29,6 +29,7 @@ from napari_omezarr.display import (
     use_engine,
     wait_until_sharp,
 )
+from napari_omezarr.display.manager import Throttle
 from napari_omezarr.display.napari_hook import _manager
 from napari_omezarr.errors import AccessDeniedError, ServerError, StoreConnectionError
 from napari_omezarr.pyramid import ChannelsLast, FixedAxes, to_dask
@@ -169,6 +170,21 @@ def test_adding_a_layer_waits_for_nothing_then_it_is_exact(viewer, gate):
     plane = int(viewer.dims.point[0])
     assert np.array_equal(picture(layer), exact(layer, levels, plane))
     assert status(layer).pending == 0
+
+
+def test_the_last_chunk_of_a_picture_is_shown_at_once(
+    sync_viewer, gate, qtbot, monkeypatch
+):
+    levels = pyramid(noise(1, 128, 128), (1, 64, 64), gate, levels=1)
+    layer = shown(sync_viewer, levels)
+    gate.wait_for(lambda: len(gate.waiting) == 4)
+    settle(sync_viewer, layer)
+    until(qtbot, lambda: not _manager()._timer.isActive())
+    monkeypatch.setattr(_manager(), "_throttle", Throttle(shortest=3600))
+    for seen in (1, 1, 1, 4):  # the ones between the first and the last come together
+        gate.release(next(iter(gate.waiting)))
+        until(qtbot, lambda seen=seen: np.count_nonzero(picture(layer)) == seen * 4096)
+    assert np.array_equal(picture(layer), exact(layer, levels, 0))
 
 
 def test_the_coarse_picture_comes_first_then_the_sharp_one(viewer, gate):

@@ -19,3 +19,11 @@ def test_cheap_refreshes_keep_a_least_distance():
     throttle = Throttle(rest=3, shortest=0.03)
     throttle.spent(100, 100.001)
     assert throttle.wait(100.001) == pytest.approx(0.029)
+
+
+def test_the_last_refresh_of_a_picture_leaves_what_it_costs():
+    throttle = Throttle(rest=3, shortest=0.03)
+    throttle.spent(100, 101)
+    assert throttle.wait(101, last=True) == 1
+    throttle.spent(200, 200.001)
+    assert throttle.wait(200.001, last=True) == pytest.approx(0.001)
