@@ -7,7 +7,14 @@ import json
 import numpy as np
 import pytest
 
-from napari_omezarr.browsing import Entry, EntryKind, Listing, Prober, describe
+from napari_omezarr.browsing import (
+    Entry,
+    EntryKind,
+    Listing,
+    Prober,
+    describe,
+    python_snippet,
+)
 from napari_omezarr.location import Location
 from napari_omezarr.writing import write_layers
 from servers.http import FileServer
@@ -42,6 +49,9 @@ def test_tables_are_rows_of_their_image(image):
     assert found.summary == "features of cells"
     assert found.is_leaf
     assert found.is_openable
+    names: dict = {}
+    exec(python_snippet(found.location, is_table=True), names)
+    assert names["image"].tables[found.name].read().columns["area"][-1] == 999 / 2
 
 
 def test_a_web_server_that_lists_nothing_shows_them_too(image):

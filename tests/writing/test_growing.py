@@ -14,6 +14,7 @@ from zarr.storage import MemoryStore
 
 from napari_omezarr.errors import (
     ConflictError,
+    MetadataError,
     OptionError,
     TargetClaimedError,
     UnsupportedDataError,
@@ -299,6 +300,39 @@ def test_an_image_is_calibrated_as_if_it_was_saved_so(version, tmp_path):
     assert [o["scale"][0] for _, o, _ in read_layers(place)] == [7, 7]
     looks = read_layers(place)[1][1] | {"name": "new", "multiscale": False}
     add_labels((cells, looks, "labels"), place)  # on the same grid
+
+
+def _left_out(levels):
+    del levels[1]["coordinateTransformations"]
+
+
+def _put_twice(levels):
+    levels.append(levels[0])
+
+
+def _put_in(levels):
+    levels.append(7)
+
+
+@VERSIONS
+@pytest.mark.parametrize("spoil", [_left_out, _put_twice, _put_in])
+def test_levels_of_which_not_all_is_right_are_calibrated_or_refused(
+    spoil, version, tmp_path
+):
+    place = tmp_path / "a.zarr"
+    write_image(FILM[0, 0], place, "zyx", version=version, levels=2)
+    file = place / (".zattrs" if version == "0.4" else "zarr.json")
+    content = json.loads(file.read_text())
+    block = content if version == "0.4" else content["attributes"]["ome"]
+    spoil(block["multiscales"][0]["datasets"])
+    file.write_text(json.dumps(content))
+    if spoil is _left_out:
+        calibrate(place, scale=3)
+        assert read_layers(place)[0][1]["scale"][0] == 3
+        return
+    with pytest.raises(MetadataError, match="levels"):
+        calibrate(place, scale=3)
+    assert json.loads(file.read_text()) == content
 
 
 def test_a_calibration_by_two_at_a_time_is_a_conflict(tmp_path):

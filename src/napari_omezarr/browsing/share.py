@@ -371,8 +371,14 @@ def s3_address(location: Location) -> str:
     return f"s3://{bucket.root}/{bucket.path}".rstrip("/")
 
 
-def python_snippet(location: Location) -> str:
-    """Write Python that opens a place: the profile by its name, and no secret."""
+def python_snippet(location: Location, *, is_table: bool = False) -> str:
+    """Write Python that opens a place: the profile by its name, and no secret.
+
+    A table is opened from what it lies beside, as ``tables/NAME``.
+    """
+    name = location.name
+    if is_table:
+        location = location.parent.parent
     names = ("endpoint", "region", "profile", "anonymous")
     options = {name: getattr(location, name) for name in names}
     given = [f"    {k}={v!r},\n" for k, v in options.items() if v is not None]
@@ -382,10 +388,10 @@ def python_snippet(location: Location) -> str:
         place = f"\n    {place},\n{''.join(given)}"
     left_out = location.query or location.userinfo
     note = "# The address was signed; the signature is left out.\n" if left_out else ""
-    return (
-        f"import napari_omezarr\n\n{note}image = napari_omezarr.open({place})\n"
-        "print(image)  # nothing is read of the pixels yet\n"
-    )
+    opened = f"import napari_omezarr\n\n{note}image = napari_omezarr.open({place})\n"
+    if is_table:
+        return f"{opened}print(image.tables[{name!r}].read())\n"
+    return f"{opened}print(image)  # nothing is read of the pixels yet\n"
 
 
 # The view that a link to a viewer on the web holds: where it looks, and how.

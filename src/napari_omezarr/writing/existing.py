@@ -683,12 +683,18 @@ def _moved(
     if image.version != "0.6":
         # What it says of all levels is in what each of them says now.
         moved.pop("coordinateTransformations", None)
-    levels = zip(moved["datasets"], image.multiscale.datasets, strict=True)
-    for entry, dataset in levels:
-        old = entry["coordinateTransformations"]
+    entries, datasets = moved["datasets"], image.multiscale.datasets
+    if len(entries) != len(datasets):
+        raise MetadataError(
+            "Not all levels can be understood",
+            where="multiscales/0/datasets",
+            url=image.hierarchy.address,
+        )
+    for entry, dataset in zip(entries, datasets, strict=True):
+        old = entry.get("coordinateTransformations")
         fresh = dataset_document(image.version, entry["path"], mapping @ dataset.affine)
         new = fresh["coordinateTransformations"]
-        if image.version == "0.6":
+        if image.version == "0.6" and old:
             new[0] |= {end: old[0][end] for end in ("input", "output") if end in old[0]}
         entry["coordinateTransformations"] = new
     return moved

@@ -274,11 +274,13 @@ def _hex(color: np.ndarray) -> str:
 
 # The actions of a row, and the bar of their buttons.
 
-_COPIES: dict[str, Callable[[Location], str]] = {
-    "Address": without_secrets,
-    "s3:// address": s3_address,
-    "Web address": web_address,
-    "Python": python_snippet,
+_COPIES: dict[str, Callable[[OpenRequest], str]] = {
+    "Address": lambda request: without_secrets(request.location),
+    "s3:// address": lambda request: s3_address(request.location),
+    "Web address": lambda request: web_address(request.location),
+    "Python": lambda request: python_snippet(
+        request.location, is_table=request.is_table
+    ),
 }
 _WITH_LABELS = (
     EntryKind.IMAGE,
@@ -371,7 +373,7 @@ class RowActions(QObject):
             action.setEnabled(opens)
         self.labels.setEnabled(entry is not None and entry.kind in _WITH_LABELS)
         for action, name in zip(self.copies, _COPIES, strict=True):
-            action.setEnabled(bool(request and _COPIES[name](request.location)))
+            action.setEnabled(bool(request and _COPIES[name](request)))
         self.copy_menu.setEnabled(request is not None)
         shared = request if opens or is_file else None
         self.share.set_location(shared.location if shared else None, is_file=is_file)
@@ -411,7 +413,7 @@ class RowActions(QObject):
             self.region_wanted.emit(self._request)
 
     def _copy(self, name: str) -> None:
-        texts = [_COPIES[name](request.location) for request in self._every]
+        texts = [_COPIES[name](request) for request in self._every]
         found = [text for text in texts if text]
         if found:
             copy_to_clipboard("\n".join(found))

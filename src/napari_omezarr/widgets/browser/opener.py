@@ -51,6 +51,7 @@ class OpenRequest:
     labels_only: bool = False
     # The person has seen what she chose from, and is not asked again.
     is_chosen: bool = False
+    is_table: bool = False
 
 
 def open_request(entry: Entry, above: Entry | None, row: int) -> OpenRequest:
@@ -59,7 +60,7 @@ def open_request(entry: Entry, above: Entry | None, row: int) -> OpenRequest:
     if above is not None and is_below_levels and entry.kind is EntryKind.ARRAY:
         options = ReadOptions(labels=False, level=row)
         return OpenRequest(above.location, options, is_chosen=True)
-    return OpenRequest(entry.location)
+    return OpenRequest(entry.location, is_table=entry.kind is EntryKind.TABLE)
 
 
 class Opener(QObject):
