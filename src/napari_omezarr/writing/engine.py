@@ -212,9 +212,12 @@ def _understood(document: str) -> Any:
     """Let zarr parse a document; images that are converted in a row have the same."""
     try:
         known, _ = tolerated(json.loads(document))
+        grid = known.get("chunk_grid", {}).get("configuration") or {}
+        if 0 in (grid.get("chunk_shape") or known.get("chunks") or ()):
+            raise ValueError(grid)  # which zarr lets pass, or reads as 1
         array = zarr.AsyncArray.from_dict(StorePath(MemoryStore()), known)
         if 0 in (*array.chunks, *(array.shards or ())):
-            raise ValueError(array.chunks)  # which zarr lets pass
+            raise ValueError(array.chunks)
     except FOREIGN_ERRORS as error:
         raise UnsupportedDataError(
             "The document of an array is none that zarr understands.",
