@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from html import escape
 from pathlib import Path
 from urllib.error import HTTPError
@@ -30,7 +31,7 @@ from commands import assert_equal_pixels, finest, run, run_json
 from long_bucket import LongBucket
 from napari_omezarr import errors, read_layers, write_image
 from napari_omezarr.browsing import Viewer, share_link
-from napari_omezarr.cli import main
+from napari_omezarr.cli import main, writing
 from napari_omezarr.cli.command import exit_code
 from napari_omezarr.cli.options import interrupted_by
 from napari_omezarr.cli.writing import carried_out
@@ -395,6 +396,23 @@ def test_a_copy_that_is_stopped_has_ended(tmp_path):
         carried_out(Location.parse(str(tmp_path)), copying)
     assert ended == [True]
     assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_a_copy_that_does_not_end_is_left_after_a_while(tmp_path, monkeypatch):
+    monkeypatch.setattr(writing, "_ENDING", 0.01)
+    before, stuck = signal.getsignal(signal.SIGINT), Future()
+
+    async def copying(_tell):
+        while signal.getsignal(signal.SIGINT) == before:  # it is not listened to yet
+            await asyncio.sleep(0.001)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.wrap_future(stuck)
+
+    with pytest.raises(errors.WriteCancelledError):
+        carried_out(Location.parse(str(tmp_path)), copying)
+    stuck.set_result(None)
 
 
 def test_ctrl_c_asks_for_no_lock_in_the_thread_that_it_interrupts():

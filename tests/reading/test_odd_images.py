@@ -12,7 +12,11 @@ import pytest
 import zarr
 
 import small_images
-from napari_omezarr.errors import NodeNotFoundError, ObjectChangedError
+from napari_omezarr.errors import (
+    NodeNotFoundError,
+    ObjectChangedError,
+    UnsupportedDataError,
+)
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
 from napari_omezarr.reading import ReadOptions, read
@@ -462,6 +466,25 @@ def test_an_odd_array_document_is_understood(tmp_path, version, odd):
     change(document, (ODD_3 if version == "0.5" else ODD_2)[odd])
     reading = opened(path)
     np.testing.assert_array_equal(reading.pyramids[0].levels[0].pixels[...], data)
+
+
+def of_no_size(document):
+    document["chunk_grid"]["configuration"]["chunk_shape"] = [0, 8]
+
+
+def of_no_size_inside(document):
+    inner = {"chunk_shape": [8, 0], "codecs": [{"name": "bytes"}]}
+    document["codecs"] = [{"name": "sharding_indexed", "configuration": inner}]
+
+
+@pytest.mark.parametrize("edit", [of_no_size, of_no_size_inside])
+def test_chunks_of_no_size_are_refused(tmp_path, edit):
+    """The newest zarr reads them as others, with a warning."""
+    path = tmp_path / "a.zarr"
+    small_images.put_image(path, names="yx", shape=(16, 24), count=1)
+    change(path / "0" / "zarr.json", edit)
+    with pytest.raises(UnsupportedDataError, match="chunks is none"):
+        opened(path)
 
 
 @pytest.mark.parametrize("order", ["<", ">"])

@@ -177,6 +177,8 @@ SHARDING = {
     "name": "sharding_indexed",
     "configuration": {"chunk_shape": [1, 1, 16, 16], "codecs": [{"name": "bytes"}]},
 }
+EMPTY_GRID = {"name": "regular", "configuration": {"chunk_shape": [1, 1, 0, 16]}}
+EMPTY = {"chunk_shape": [1, 1, 0, 16], "codecs": [{"name": "bytes"}]}
 
 
 @pytest.mark.parametrize(
@@ -197,10 +199,12 @@ SHARDING = {
         'zarr.json chunk_key_encoding {"name": "v2", "configuration": 4}',
         "zarr.json chunk_grid regular",
         'zarr.json chunk_grid {"name": "regular", "configuration": {}}',
+        f"zarr.json chunk_grid {json.dumps(EMPTY_GRID)}",
         "zarr.json codecs 1",
         "zarr.json codecs [{}]",
         f"zarr.json codecs {json.dumps([{**SHARDING, 'configuration': {}}])}",
         f"zarr.json codecs {json.dumps([{**SHARDING, 'configuration': 1e400}])}",
+        f"zarr.json codecs {json.dumps([{**SHARDING, 'configuration': EMPTY}])}",
         "zarr.json data_type [1]",
         'zarr.json attributes {"x": NaN}',
     ],

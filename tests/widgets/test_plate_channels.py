@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -127,13 +128,17 @@ def test_a_channel_of_a_later_well_becomes_a_layer_by_itself(
 
 
 class HeldServer(FileServer):
-    """Gives what a field says of itself when it is told to."""
+    """Gives what a field says of itself once that is free."""
 
     held = ""
 
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.free = threading.Event()
+
     async def answer(self, request: Request) -> Answer:
-        while self.held and request.path.endswith(self.held):
-            await asyncio.sleep(0.01)
+        if self.held and request.path.endswith(self.held):
+            await asyncio.to_thread(self.free.wait, 60)
         return await super().answer(request)
 
 
@@ -149,7 +154,7 @@ def test_channels_that_come_one_after_another_are_added_once_each(
         add_layers(viewer, opened)
         until(qtbot, lambda: "RFP" in viewer.layers)
         assert "Cy5" not in viewer.layers
-        server.held = ""
+        server.free.set()
         until(qtbot, lambda: "Cy5" in viewer.layers)
         until(qtbot, lambda: are_sharp(viewer))
         assert sorted(layer.name for layer in viewer.layers) == ["Cy5", "DNA", "RFP"]

@@ -495,6 +495,16 @@ EDITS = {
 }
 
 
+EMPTY_SHARDS = {
+    "name": "sharding_indexed",
+    "configuration": {
+        "chunk_shape": [0] * 4,
+        "codecs": [{"name": "bytes"}],
+        "index_codecs": [{"name": "bytes"}, {"name": "crc32c"}],
+    },
+}
+
+
 @pytest.mark.parametrize("edit", EDITS)
 @pytest.mark.parametrize(
     ("key", "value"),
@@ -509,6 +519,7 @@ EDITS = {
         ("codecs", [{}]),
         ("chunk_grid", True),
         ("chunk_grid", {"name": "regular", "configuration": {"chunk_shape": [0] * 4}}),
+        ("codecs", [EMPTY_SHARDS]),
         ("chunk_key_encoding", 7),
         ("data_type", "x"),
         ("dimension_names", [[]]),

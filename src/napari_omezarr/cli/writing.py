@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import CancelledError, wait
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -371,8 +371,10 @@ def carried_out(
         copying = start(copied())
         with interrupted_by(copying.cancel):
             try:
-                while not wait([copying], _GLANCE).done:
-                    pass  # Windows hears of Ctrl-C between two waits only
+                while not copying.done():
+                    with suppress(TimeoutError):
+                        # Windows hears of Ctrl-C between two waits only.
+                        copying.exception(_GLANCE)
                 return copying.result()
             except CancelledError:
                 # It is cancelled before its task has noticed, which would go on while

@@ -291,7 +291,7 @@ _ENDPOINT_AND_BUCKET = re.compile(r"^//?([^/]+)/([^/]+)(.*)$", re.DOTALL)
 _ENDPOINT_ALONE = re.compile(r"^//?([^/?#@]+)/*$")
 _NAME = re.compile(r"^\$?[\w.:-]+$", re.ASCII)
 # An access point, by the name that AWS gives it; tools write a key behind it.
-_ACCESS_POINT = re.compile(
+ACCESS_POINT = re.compile(
     r"^(arn:aws[\w-]*:s3(?:-object-lambda)?:[a-z][a-z0-9-]*:\d{12}:accesspoint)[:/]"
     r"([a-z0-9-]+)(?=/|$)",
     re.IGNORECASE | re.ASCII,
@@ -340,7 +340,7 @@ def parse_with_endpoint(protocol: str, scheme: str, rest: str) -> Address:
 
 def _address(protocol: str, place: str, key: str) -> Address:
     endpoint, query = None, ""
-    point = _ACCESS_POINT.match(place + key) if protocol == "s3" else None
+    point = ACCESS_POINT.match(place + key) if protocol == "s3" else None
     if point:
         key = point.string[point.end() :]
         place = f"{point[1].lower()}:{point[2]}"  # spelled without a slash

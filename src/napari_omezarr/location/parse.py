@@ -21,6 +21,7 @@ from .address import (
     split_archive,
 )
 from .hosts import (
+    ACCESS_POINT,
     guess_protocol,
     is_endpoint,
     parse_bucket,
@@ -259,12 +260,8 @@ CACHES = ("simplecache", "filecache", "blockcache")
 # What a scheme may look like; a single letter is a Windows drive.
 SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):(.*)$", re.DOTALL)
 _ARN = re.compile(r"^arn:aws[\w-]*:s3:::", re.IGNORECASE)
-# The name of an access point, or of an object behind one, without a scheme.
-_POINT = re.compile(
-    r"^(arn:aws[\w-]*:s3(?:-object-lambda)?:[\w-]+:\d{12}:accesspoint[:/][a-z0-9-]+)"
-    r"(?:/object(?=/))?(?=/|$)",
-    re.IGNORECASE | re.ASCII,
-)
+# What AWS writes between an access point's name and a key, where no scheme is.
+_OF_OBJECT = re.compile(r"^/object(?=/)")
 _HOST_AND_PORT = re.compile(r"^([\w-][\w.-]+:\d{1,5})(?=/|$)", re.ASCII)
 _BARE_HOST = re.compile(r"^([\w-]+(?:\.[\w-]+)+)/", re.ASCII)
 # What pathlib and Qt's save dialog leave of an address: a folder of ours before
@@ -307,7 +304,9 @@ def recover(text: str) -> str:
 
 def parse_scheme(text: str) -> Address:
     """Parse one address, by its scheme or as a path of this computer."""
-    text = _ARN.sub("s3://", _POINT.sub(r"s3://\1", text))
+    if point := ACCESS_POINT.match(text):
+        text = f"s3://{point[0]}{_OF_OBJECT.sub('', text[point.end() :])}"
+    text = _ARN.sub("s3://", text)
     if host := _HOST_AND_PORT.match(text):
         return parse_web(guess_protocol(host[1]), f"//{text}")
     found = SCHEME.match(text)

@@ -1,6 +1,6 @@
 """An image as napari, a script or a writer needs it: metadata and lazy levels."""
 
-from .array_document import understood
+from .array_document import array_metadata, check_grid, not_understood, understood
 from .boxes import (
     Bounds,
     bounded,
@@ -56,7 +56,9 @@ __all__ = [
     "Resized",
     "Shared",
     "WellGrid",
+    "array_metadata",
     "bounded",
+    "check_grid",
     "chunk_box",
     "chunk_counts",
     "chunk_index",
@@ -68,6 +70,7 @@ __all__ = [
     "is_whole",
     "merged_chunks",
     "mosaic_of",
+    "not_understood",
     "nth_box",
     "overlap",
     "pixels_of",

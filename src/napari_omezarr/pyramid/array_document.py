@@ -7,18 +7,20 @@ rest is left to be refused.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
+from zarr.storage import MemoryStore, StorePath
 
-from napari_omezarr.errors import FOREIGN_ERRORS
+from napari_omezarr.errors import FOREIGN_ERRORS, UnsupportedDataError
 from napari_omezarr.metadata import load_json
 
 from .codecs import tolerated
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
 Notes = list[str]
 
@@ -27,6 +29,7 @@ _OF_BYTES = {"blosc", "crc32c", "gzip", "zstd"} | {
     for name in ("blosc", "bz2", "gzip", "lz4", "lzma", "shuffle", "zlib", "zstd")
 }
 _SHUFFLES = ("noshuffle", "shuffle", "bitshuffle")
+_MOST_AXES = 32
 _OLD_TYPE = re.compile(r"([<>|=])?([biuf])(\d+)")
 
 
@@ -41,6 +44,62 @@ def understood(document: Mapping[str, Any]) -> tuple[dict[str, Any], Notes]:
     else:
         _understand_2(known, notes)
     return known, notes
+
+
+def check_grid(document: Mapping[str, Any]) -> None:
+    """Check that what a document says of sizes is a shape and chunks.
+
+    zarr makes very much of others, and its newest reads a chunk of no size as one.
+
+    Raises
+    ------
+    UnsupportedDataError
+        It is not.
+    """
+    grid = document.get("chunk_grid")
+    settings = grid.get("configuration") if isinstance(grid, Mapping) else None
+    chunks = settings.get("chunk_shape") if isinstance(settings, Mapping) else None
+    chunks = document.get("chunks") if chunks is None else chunks
+    every = [(document.get("shape"), 0), (chunks, 1)]
+    every += [(inner, 1) for inner in _inner_chunks(document.get("codecs"))]
+    for sizes, least in every:
+        if not isinstance(sizes, list | tuple) or len(sizes) > _MOST_AXES:
+            raise UnsupportedDataError("Its shape or that of its chunks is none")
+        if not all(type(size) is int and size >= least for size in sizes):
+            raise UnsupportedDataError("Its shape or that of its chunks is none")
+
+
+def _inner_chunks(steps: Any) -> Iterator[Any]:
+    """Give what shards say of the chunks inside them."""
+    for step in steps if isinstance(steps, list | tuple) else ():
+        settings = step.get("configuration") if isinstance(step, Mapping) else None
+        if isinstance(settings, Mapping) and step.get("name") == "sharding_indexed":
+            yield settings.get("chunk_shape")
+            yield from _inner_chunks(settings.get("codecs"))
+
+
+def array_metadata(document: Mapping[str, Any]) -> Any:
+    """Let zarr parse an array's document in the words of its format.
+
+    Raises
+    ------
+    UnsupportedDataError
+        It is none that zarr understands.
+    """
+    try:
+        known, _ = tolerated(document)
+        check_grid(known)
+        return zarr.AsyncArray.from_dict(StorePath(MemoryStore()), known).metadata
+    except FOREIGN_ERRORS as error:
+        raise not_understood() from error
+
+
+def not_understood() -> UnsupportedDataError:
+    """Say that a document is none of an array."""
+    return UnsupportedDataError(
+        "The document of an array is none that zarr understands.",
+        action="Look for what is wrong with it: napari-omezarr doctor.",
+    )
 
 
 def is_of_document(array: zarr.AsyncArray[Any], body: bytes | None) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,13 @@ from napari_omezarr.errors import (
     UnsupportedDataError,
 )
 from napari_omezarr.metadata import channel_axis, fit_axes
-from napari_omezarr.pyramid import ArrayPixels, Level, tolerated, understood
+from napari_omezarr.pyramid import (
+    ArrayPixels,
+    Level,
+    check_grid,
+    tolerated,
+    understood,
+)
 
 from .nodes import ArrayNode, array_key, find_array, group_keys, join_path
 from .rounds import together
@@ -89,7 +94,7 @@ def open_array(
     try:
         known, odd = understood(node.document)
         document, notes = tolerated(known)
-        _check_grid(document)
+        check_grid(document)
         opened = zarr.AsyncArray.from_dict(
             StorePath(opening.store, node.path), document
         )
@@ -117,21 +122,6 @@ def _confirmed(opening: Opening, node: ArrayNode, pixels: ArrayPixels) -> ArrayP
 
 
 _REASON = 200  # characters
-_MOST_AXES = 32
-
-
-def _check_grid(document: Mapping[str, Any]) -> None:
-    """Raise UnsupportedDataError for what is no grid, of which zarr makes very much."""
-    grid = document.get("chunk_grid")
-    settings = grid.get("configuration") if isinstance(grid, Mapping) else None
-    chunks = settings.get("chunk_shape") if isinstance(settings, Mapping) else None
-    chunks = document.get("chunks") if chunks is None else chunks
-    shape = document.get("shape")
-    for sizes, least in ((shape, 0), (chunks, 1)):
-        if not isinstance(sizes, list | tuple) or len(sizes) > _MOST_AXES:
-            raise UnsupportedDataError("Its shape or that of its chunks is none")
-        if not all(type(size) is int and size >= least for size in sizes):
-            raise UnsupportedDataError("Its shape or that of its chunks is none")
 
 
 def _check_size(array: zarr.AsyncArray[Any]) -> None:
@@ -139,8 +129,6 @@ def _check_size(array: zarr.AsyncArray[Any]) -> None:
     dtype = np.dtype(array.dtype)
     if dtype.kind not in "biuf":
         raise UnsupportedDataError(f"It holds {dtype}, not an image")
-    if len(array.shape) > _MOST_AXES:
-        raise UnsupportedDataError(f"It has {len(array.shape)} axes")
     if math.prod(array.shape) * dtype.itemsize >= 2**63:
         raise UnsupportedDataError("It is larger than can be")
 

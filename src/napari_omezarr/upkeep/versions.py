@@ -9,12 +9,15 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
-from zarr.storage import MemoryStore, StorePath
 
 from napari_omezarr.errors import FOREIGN_ERRORS, OptionError, UnsupportedDataError
 from napari_omezarr.metadata import Image, parse_document
-from napari_omezarr.pyramid import tolerated, understood
+from napari_omezarr.pyramid import (
+    array_metadata,
+    not_understood,
+    tolerated,
+    understood,
+)
 from napari_omezarr.writing import OURS, dataset_document
 
 if TYPE_CHECKING:
@@ -197,20 +200,15 @@ def known_array(document: Mapping[str, Any], zarr_format: int) -> dict[str, Any]
     try:
         known = tolerated(understood(document)[0])[0]
         try:
-            _check(_with_plain_codecs(known))
+            array_metadata(_with_plain_codecs(known))
         except FOREIGN_ERRORS:
-            _check(known)  # a type of pixels may want a codec of its own
+            array_metadata(known)  # a type of pixels may want a codec of its own
         said = known["zarr_format"]
     except FOREIGN_ERRORS as error:
-        raise _not_understood() from error
+        raise not_understood() from error
     if said != zarr_format:
-        raise _not_understood()
+        raise not_understood()
     return known
-
-
-def _check(document: dict[str, Any]) -> None:
-    """Let zarr look whether it understands an array's document."""
-    zarr.AsyncArray.from_dict(StorePath(MemoryStore()), document)
 
 
 def _with_plain_codecs(known: Mapping[str, Any]) -> dict[str, Any]:
@@ -227,13 +225,6 @@ def _with_plain_codecs(known: Mapping[str, Any]) -> dict[str, Any]:
     if not all(isinstance(step["name"], str) for step in steps):
         raise TypeError
     return {**known, "codecs": codecs}
-
-
-def _not_understood() -> UnsupportedDataError:
-    return UnsupportedDataError(
-        "Its document is none of an array that zarr understands.",
-        action="Look for what is wrong with it: napari-omezarr doctor.",
-    )
 
 
 def storage_of(document: Mapping[str, Any]) -> ChunkStorage:
@@ -312,10 +303,7 @@ def as_zarr3(document: Mapping[str, Any], names: Sequence[str] = ()) -> dict[str
         **({"dimension_names": list(names)} if len(names) == len(shape) else {}),
         "storage_transformers": [],
     }
-    try:
-        _check(described)
-    except FOREIGN_ERRORS as error:
-        raise _not_understood() from error
+    array_metadata(described)
     return described
 
 
@@ -370,7 +358,7 @@ def _dtype(name: Any) -> np.dtype[Any]:
 
 def _compressor(said: Any, dtype: np.dtype[Any]) -> dict[str, Any]:
     if not isinstance(said, Mapping):
-        raise _not_understood()
+        raise not_understood()
     match said.get("id"):
         case "blosc":
             shuffle = said.get("shuffle", 1)

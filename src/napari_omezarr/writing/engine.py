@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import zarr
-from zarr.storage import MemoryStore, StorePath
 
 from napari_omezarr._io_loop import (
     HeedingPool,
@@ -33,15 +32,11 @@ from napari_omezarr._io_loop import (
     hand_on,
     is_ended,
 )
-from napari_omezarr.errors import (
-    FOREIGN_ERRORS,
-    DiskFullError,
-    UnsupportedDataError,
-    WriteCancelledError,
-)
+from napari_omezarr.errors import FOREIGN_ERRORS, DiskFullError, WriteCancelledError
 from napari_omezarr.location import ARRAY_DOCUMENT
 from napari_omezarr.pyramid import (
     ArrayPixels,
+    array_metadata,
     chunk_index,
     coarser_box,
     is_whole,
@@ -51,7 +46,6 @@ from napari_omezarr.pyramid import (
     slices,
     slices_within,
     split_box,
-    tolerated,
     whole_box,
 )
 from napari_omezarr.store import refuse_presumed, run
@@ -210,20 +204,7 @@ class StoredArray:
 @lru_cache
 def _understood(document: str) -> Any:
     """Let zarr parse a document; images that are converted in a row have the same."""
-    try:
-        known, _ = tolerated(json.loads(document))
-        grid = known.get("chunk_grid", {}).get("configuration") or {}
-        if 0 in (grid.get("chunk_shape") or known.get("chunks") or ()):
-            raise ValueError(grid)  # which zarr lets pass, or reads as 1
-        array = zarr.AsyncArray.from_dict(StorePath(MemoryStore()), known)
-        if 0 in (*array.chunks, *(array.shards or ())):
-            raise ValueError(array.chunks)
-    except FOREIGN_ERRORS as error:
-        raise UnsupportedDataError(
-            "The document of an array is none that zarr understands.",
-            action="Look for what is wrong with it: napari-omezarr doctor.",
-        ) from error
-    return array.metadata
+    return array_metadata(json.loads(document))
 
 
 # How many chunks zarr stores at a time, where its own pipeline encodes them.
