@@ -245,7 +245,7 @@ def test_channels_of_other_wells_differ_in_colour(tmp_path):
     (plate,) = opened(tmp_path / "p.zarr").pyramids
     assert [channel.name for channel in plate.channels] == ["DNA", "GFP", "Cy3", "Cy5"]
     colors = [channel.color for channel in plate.channels]
-    assert colors == ["0000FF", "00FF00", "FF0000", "00FFFF"]
+    assert colors == ["0000FF", "00FF00", "00FFFF", "FFFF00"]
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])

@@ -9,7 +9,7 @@ from .axes import (
     normalized_unit,
     unit_size,
 )
-from .channels import ResolvedChannel, is_rgb, resolve_channels
+from .channels import ResolvedChannel, is_rgb, resolve_channels, usual_colors
 from .document import KINDS, names_a_kind, parse_document
 from .model import (
     Acquisition,
@@ -77,5 +77,6 @@ __all__ = [
     "resolve_channels",
     "stored_parameters",
     "unit_size",
+    "usual_colors",
     "with_wells",
 ]

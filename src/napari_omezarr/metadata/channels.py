@@ -21,13 +21,18 @@ if TYPE_CHECKING:
 
 # How each channel is shown.
 
-# As napari colours the channels of one image: white for one, magenta and green for
-# two, and these in turn for more.
 _ONE = ("FFFFFF",)
 _TWO = ("FF00FF", "00FF00")
 _MORE = ("00FFFF", "FFFF00", "FF00FF", "FF0000", "00FF00", "0000FF")
-
 _RGB = ("FF0000", "00FF00", "0000FF")
+
+
+def usual_colors(count: int) -> tuple[str, ...]:
+    """Give the colours of so many channels, in turn, as napari colours those of one.
+
+    White for one, magenta and green for two, and six others for more.
+    """
+    return _ONE if count == 1 else _TWO if count == 2 else _MORE
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +118,7 @@ def _is_plain(channel: Channel) -> bool:
 
 
 def _default_color(index: int, count: int) -> str:
-    cycle = _ONE if count == 1 else _TWO if count == 2 else _MORE
+    cycle = usual_colors(count)
     return cycle[index % len(cycle)]
 
 

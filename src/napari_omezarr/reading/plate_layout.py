@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_omezarr.metadata import Affine, Axis, Channel, Rendering, resolve_channels
+from napari_omezarr.metadata import (
+    Affine,
+    Axis,
+    Channel,
+    Rendering,
+    resolve_channels,
+    usual_colors,
+)
 from napari_omezarr.pyramid import (
     Level,
     Mosaic,
@@ -43,8 +50,6 @@ if TYPE_CHECKING:
 
 _CHOICES = ("rows", "columns", "wells", "fields", "acquisition")
 """The options that choose what of a plate is shown."""
-_COLORS = ("FF0000", "00FFFF", "FFFF00", "0000FF", "00FF00", "FF00FF", "FFFFFF")
-"""For channels whose own colour another one of the plate has."""
 
 # What is known of fields before they are looked at.
 
@@ -251,8 +256,9 @@ def _with_room(image: Pyramid, room: FieldRoom) -> Pyramid:
     for channel in more[len(channels) :]:
         # Wells that have other channels may have coloured them as these are.
         taken = {each.color.upper() for each in channels}
-        free = next((each for each in _COLORS if each not in taken), channel.color)
-        color = free if channel.color.upper() in taken else channel.color
+        free = [each for each in usual_colors(count) if each not in taken]
+        is_taken = channel.color.upper() in taken
+        color = free[0] if free and is_taken else channel.color
         channels.append(dataclasses.replace(channel, color=color))
     return dataclasses.replace(image, channels=tuple(channels), rgb=False)
 

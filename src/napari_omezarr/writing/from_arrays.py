@@ -14,7 +14,7 @@ from dask.delayed import Delayed
 
 from napari_omezarr.errors import OptionError
 from napari_omezarr.location import Location
-from napari_omezarr.metadata import Affine, Axis, known_unit
+from napari_omezarr.metadata import Affine, Axis, known_unit, usual_colors
 from napari_omezarr.pyramid import Pyramid
 from napari_omezarr.store import is_zarr
 
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from .source import PixelSource
 
 UNNAMED = "image"
-_ONE = ("FFFFFF",)
-_TWO = ("FF00FF", "00FF00")
-_MORE = ("00FFFF", "FFFF00", "FF00FF", "FF0000", "00FF00", "0000FF")
 
 # The coordinates that xarray's arrays carry.
 
@@ -470,7 +467,7 @@ def channel_displays(
     channels: Channels, count: int, name: str
 ) -> tuple[ChannelDisplay, ...]:
     """Say how each channel is shown; colours are napari's where none are given."""
-    usual = _ONE if count == 1 else _TWO if count == 2 else _MORE
+    usual = usual_colors(count)
     ranges: Any = channels.limits
     if ranges is not None and np.shape(np.asarray(ranges, object)) == (2,):
         ranges = [_pair(ranges)] * count  # one pair for all
