@@ -17,6 +17,7 @@ import napari
 import numpy as np
 from napari.settings import get_plugin_settings, get_settings
 from npe2 import PluginManager
+from qtpy import PYSIDE6
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_omezarr.errors import OMEZarrError
@@ -62,9 +63,15 @@ REQUEST_FIELDS = frozenset(
 )
 """What is read from, or replaced in, the slice requests of napari's layers."""
 
+_ASYNC = "Preferences > Experimental > Render Layers Asynchronously"
 _ASYNC_HINT = (
-    "This napari does not let OME-Zarr layers load step by step. Preferences > "
-    "Experimental > Render Images Asynchronously keeps its window responsive."
+    "This napari does not let OME-Zarr layers load step by step. "
+    f"{_ASYNC} keeps its window responsive under PyQt6."
+)
+# napari's slicing thread lets go of objects of Qt there (docs/decisions/033).
+_ASYNC_FREEZES = (
+    f"Under PySide6 napari may freeze with {_ASYNC}. "
+    "Turn it off: OME-Zarr layers load without it."
 )
 
 
@@ -430,7 +437,6 @@ class Notifier:
             weakref.WeakKeyDictionary()
         )
         self._noted: set[str] = set()
-        self._hinted = False
 
     def add_viewer(self, viewer: Any) -> bool:
         """Write in the status line of a viewer from now on; False if it does."""
@@ -500,11 +506,13 @@ class Notifier:
             actions.insert(0, ("Open again", lambda *_: _open_again(url)))
         show_error(said, *actions)
 
-    def hint_at_async(self) -> None:
-        """Say what helps where the display cannot, unless it is set."""
-        if not self._hinted and not get_settings().experimental.async_:
-            self._hinted = True
-            show_info(_ASYNC_HINT)
+    def advise_on_async(self, *, hooked: bool) -> None:
+        """Say when napari's asynchronous slicing helps, and when it may freeze it."""
+        is_set = get_settings().experimental.async_
+        if is_set and PYSIDE6:
+            self.show_notes([_ASYNC_FREEZES])
+        elif not (is_set or hooked):
+            self.show_notes([_ASYNC_HINT])
 
 
 # When layers are refreshed: often enough to see progress, rarely enough to work.

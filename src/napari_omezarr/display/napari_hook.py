@@ -56,8 +56,9 @@ def attach(layer: Layer, levels: Sequence[Pixels], *, label: bool = False) -> bo
     manager.detach(layer)
     if not manager.engine.settings.enabled:
         return False
-    if not _can_hook(layer):
-        manager.notifier.hint_at_async()
+    hooked = _can_hook(layer)
+    manager.notifier.advise_on_async(hooked=hooked)
+    if not hooked:
         return False
     manager.attach(layer, LayerView(levels, manager.engine), label=label)
     return True

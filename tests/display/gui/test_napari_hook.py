@@ -29,7 +29,7 @@ from napari_omezarr.display import (
     use_engine,
     wait_until_sharp,
 )
-from napari_omezarr.display.manager import Throttle
+from napari_omezarr.display.manager import Notifier, Throttle
 from napari_omezarr.display.napari_hook import _manager
 from napari_omezarr.errors import AccessDeniedError, ServerError, StoreConnectionError
 from napari_omezarr.pyramid import ChannelsLast, FixedAxes, to_dask
@@ -44,7 +44,7 @@ AT_ONCE = ChunkRetryPolicy(tries=3, first=0, longest=3600, silence=3600)
 
 
 @pytest.fixture(autouse=True)
-def fresh_engine():
+def fresh_engine(qapp):
     use_engine(Engine(SETTINGS, AT_ONCE))
     yield
     use_engine(Engine(SETTINGS, AT_ONCE))
@@ -788,7 +788,7 @@ def test_switched_off_layers_are_ordinary_ones(gate):
     assert status(layer).host == ""
 
 
-def test_what_a_person_sets_is_followed(plugin_settings, npe2pm, qapp, gate):
+def test_what_a_person_sets_is_followed(plugin_settings, npe2pm, gate):
     npe2pm.register(PluginManifest.from_distribution("napari-omezarr"))
     options = get_plugin_settings("napari-omezarr").display
     use_engine(Engine())
@@ -836,4 +836,18 @@ def test_a_napari_without_the_place_leaves_ordinary_layers(gate, told):
     assert not attach(layer, levels)
     assert not attach(layer, levels)
     (notice,) = told
-    assert "Asynchronously" in notice.message
+    assert "Asynchronously keeps" in notice.message
+
+
+@pytest.mark.parametrize("is_set", [False, True])
+@pytest.mark.parametrize("hooked", [False, True])
+def test_asynchronous_slices_are_advised_where_they_help(
+    told, monkeypatch, is_set, hooked
+):
+    monkeypatch.setattr(get_settings().experimental, "async_", is_set)
+    notifier = Notifier()
+    for _ in range(2):
+        notifier.advise_on_async(hooked=hooked)
+    freezes, helps = is_set and qtpy.PYSIDE6, not (is_set or hooked)
+    said = ["Turn it off" in one.message for one in told]
+    assert said == [True] * freezes + [False] * helps
