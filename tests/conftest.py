@@ -230,17 +230,10 @@ def s3_prefix() -> str:
 @pytest.fixture(scope="module")
 def client() -> Iterator[Any]:
     """A dask cluster of two processes, for the tests of one module."""
-    distributed = pytest.importorskip("distributed")
-    with (
-        distributed.LocalCluster(
-            n_workers=2,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address=None,
-            scheduler_kwargs={"dashboard_address": ":0"},
-        ) as cluster,
-        distributed.Client(cluster, set_as_default=False) as client,
-    ):
+    pytest.importorskip("distributed")
+    from napari_omezarr.converting import scheduled
+
+    with scheduled("processes:2") as client:
         yield client
 
 

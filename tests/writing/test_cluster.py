@@ -20,6 +20,7 @@ import zarr
 
 import napari_omezarr
 from child_process import child_process
+from napari_omezarr.converting import scheduled
 from napari_omezarr.errors import ClusterError, SourceError, WriteCancelledError
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
@@ -126,32 +127,28 @@ def test_a_client_that_is_closed_is_said_and_threads_go_on(when, client, tmp_pat
 
 @pytest.fixture
 def frail(monkeypatch):
-    """A cluster of one worker, on which nothing is tried again."""
+    """A cluster of one worker, on which nothing is tried again.
+
+    A place whose worker is gone would stay empty at once, if that were left to dask.
+    """
     monkeypatch.setattr(cluster, "PATIENCE", 1.0)
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),
-        distributed.LocalCluster(
-            n_workers=1,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address=None,
-            scheduler_kwargs={"dashboard_address": ":0"},
-        ) as own,
-        distributed.Client(own, set_as_default=False) as client,
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "0 s"}),
+        scheduled("processes:1") as client,
     ):
-        yield own, client
+        yield client
 
 
 def test_workers_that_end_are_said_and_threads_go_on(frail, tmp_path):
-    _, client = frail
     options = {"name": "a", **OPTIONS}
     source = da.from_array(IMAGE, chunks=(1, 12, 130, 120))
     deadly = source.map_blocks(_die, dtype=IMAGE.dtype)
     with pytest.raises(ClusterError, match=r"[Ww]orkers .*ended") as caught:
-        write_image(deadly, tmp_path / "deadly.zarr", "czyx", client=client, **options)
+        write_image(deadly, tmp_path / "deadly.zarr", "czyx", client=frail, **options)
     assert "more memory" in str(caught.value)
     assert "resume" in str(caught.value)
-    client.wait_for_workers(1, timeout=60)
+    frail.wait_for_workers(1, timeout=60)
     threads = {"unfinished": "resume", **options}
     write_image(source, tmp_path / "deadly.zarr", "czyx", **threads)
 

@@ -17,6 +17,8 @@ from pathlib import Path
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
 
+import dask
+
 from napari_omezarr.doors import guarded
 from napari_omezarr.errors import (
     ClusterError,
@@ -402,7 +404,7 @@ def scheduled(text: str, tell: Callable[[str], object] | None = None) -> Iterato
         if name == "threads":
             yield None
         elif name == "processes":
-            yield stack.enter_context(_client(stack.enter_context(_local(rest))))
+            yield stack.enter_context(_local(rest))
         elif name in QUEUES:
             yield stack.enter_context(_queued(name, rest, tell))
         elif "://" in text:
@@ -488,20 +490,29 @@ def queue_cluster(name: str, said: str) -> tuple[Any, int]:
         ) from error
 
 
-def _local(count: str) -> Any:
+@contextmanager
+def _local(count: str) -> Iterator[Any]:
+    """Start processes here, and give a client."""
     distributed = _imported("distributed", "distributed")
     if count and not count.isdecimal():
         raise OptionError(f"{count} is no number of processes.")
-    return distributed.LocalCluster(
-        n_workers=int(count) if count else None,
-        threads_per_worker=1,
-        processes=True,
-        dashboard_address=None,
-        # What its processes warn of while they end concerns nobody who waits here.
-        silence_logs=logging.ERROR,
-        # Without it even no dashboard asks for a port that another cluster may have.
-        scheduler_kwargs={"dashboard_address": ":0"},
-    )
+    with (
+        # A process that died is begun again, which takes more than the usual 15 s where
+        # others have the processors; after that its place would stay empty.
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "10 minutes"}),
+        distributed.LocalCluster(
+            n_workers=int(count) if count else None,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            # What its processes warn of while they end concerns nobody who waits here.
+            silence_logs=logging.ERROR,
+            # Without it even no dashboard asks for a port that another may have.
+            scheduler_kwargs={"dashboard_address": ":0"},
+        ) as cluster,
+        _client(cluster) as client,
+    ):
+        yield client
 
 
 def _client(cluster: Any, **options: Any) -> Any:
