@@ -16,8 +16,12 @@ from napari_omezarr import errors
 from napari_omezarr.location import Location
 from napari_omezarr.pyramid import ArrayPixels
 from napari_omezarr.store import clear_disk_cache, open_store, run
-from napari_omezarr.store.absence import says_absent, says_denied, tells_of_all
-from napari_omezarr.store.error_mapping import RequestFailed
+from napari_omezarr.store.error_mapping import (
+    RequestFailed,
+    says_absent,
+    says_denied,
+    tells_of_all,
+)
 from quick_retries import PIXELS, QUICK, write_image
 from servers import faults
 from servers.http import Bucket

@@ -274,7 +274,7 @@ class Fetcher:
 async def _read(chunk: Chunk, *, again: bool) -> tuple[np.ndarray, bool]:
     """Read a chunk into memory of its own, and say whether it rests on a presumption.
 
-    Then some of it may have been refused, and not empty (`store.absence`).
+    Then some of it may have been refused, and not empty (`store.error_mapping`).
     """
     # The store tried as often as its policy says; its tries and ours must not multiply.
     tries = tried_once() if again else nullcontext()

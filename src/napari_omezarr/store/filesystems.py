@@ -31,8 +31,7 @@ from napari_omezarr.errors import (
     StoreError,
 )
 
-from .absence import says_absent
-from .error_mapping import ErrorContext, Reason, RequestFailed
+from .error_mapping import ErrorContext, Reason, RequestFailed, says_absent
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,7 +22,6 @@ from napari_omezarr._io_loop import outcome
 from napari_omezarr.atomic_file import PARTIAL
 from napari_omezarr.errors import SignInNeededError, StoreError
 
-from .absence import NO_FILE
 from .backend import (
     LOCAL_CONCURRENCY,
     PAGE,
@@ -39,7 +38,7 @@ from .backend import (
     not_listed,
     span,
 )
-from .error_mapping import ErrorContext, Reason, RequestFailed, translate
+from .error_mapping import NO_FILE, ErrorContext, Reason, RequestFailed, translate
 from .filesystems import (
     SharedFilesystem,
     is_absence,

@@ -25,7 +25,6 @@ from yarl import URL
 
 from napari_omezarr._io_loop import io_loop
 
-from .absence import says_absent
 from .backend import (
     GetResult,
     RequestStats,
@@ -35,7 +34,7 @@ from .backend import (
     range_header,
     span,
 )
-from .error_mapping import Reason, RequestFailed, failure_of
+from .error_mapping import Reason, RequestFailed, failure_of, says_absent
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from napari_omezarr.errors import NodeNotFoundError, StoreError
 from napari_omezarr.location import is_below
 
-from .absence import NO_FILE
 from .backend import (
     LOCAL_CONCURRENCY,
     GetResult,
@@ -24,7 +23,7 @@ from .backend import (
     most_bytes,
     span,
 )
-from .error_mapping import ErrorContext, Reason, RequestFailed, translate
+from .error_mapping import NO_FILE, ErrorContext, Reason, RequestFailed, translate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

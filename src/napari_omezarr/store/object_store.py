@@ -21,7 +21,6 @@ from xml.etree import ElementTree
 from napari_omezarr.errors import StoreError
 
 from . import http
-from .absence import says_denied
 from .backend import (
     FIRST_BYTE,
     PAGE,
@@ -37,7 +36,7 @@ from .backend import (
     not_listed,
     range_header,
 )
-from .error_mapping import Reason, RequestFailed, failure_of, translate
+from .error_mapping import Reason, RequestFailed, failure_of, says_denied, translate
 from .http import headers_for, response_of
 from .retry import FAILURES, looks_like_html, retrying
 

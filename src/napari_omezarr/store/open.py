@@ -132,7 +132,7 @@ def open_store(
 def _listing_probe(
     location: Location, profile: Profile | None, retry: RetryPolicy
 ) -> Callable[[], Coroutine[Any, Any, bool | None]] | None:
-    """Give what asks whether a place may be listed, as whoever reads it; see `absence`.
+    """Give what asks whether a place may be listed, as whoever reads it.
 
     None of what is no object of a bucket, or is asked for by a signed address.
     """

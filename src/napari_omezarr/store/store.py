@@ -23,7 +23,6 @@ from napari_omezarr.errors import (
 )
 from napari_omezarr.location import DOCUMENTS, NODE_DOCUMENTS
 
-from .absence import says_denied, tells_of_all
 from .backend import (
     DOCUMENT_BYTES,
     FIRST_BYTE,
@@ -37,7 +36,7 @@ from .backend import (
     is_index,
     most_bytes,
 )
-from .error_mapping import Reason, RequestFailed, translate
+from .error_mapping import Reason, RequestFailed, says_denied, tells_of_all, translate
 from .retry import FAILURES, looks_like_html, retrying
 
 if TYPE_CHECKING:
@@ -152,7 +151,7 @@ _UNKNOWN = 30  # seconds for which nobody asks again whether a bucket may be lis
 class RemoteStore(PartsStore):
     """The bytes below a location, read-only; never lists, never asks for a size.
 
-    A missing key is None; what counts as missing stands in `absence`, and nowhere else.
+    A missing key is None; what counts as missing stands in `error_mapping` alone.
     What a place refuses or fails to give is one of our errors, raised where it is read:
     for chunks that is late, and a chunk is never taken for empty because something
     failed.
@@ -331,7 +330,7 @@ class RemoteStore(PartsStore):
     ) -> GetResult | None:
         """Read a key, or a part of it that tells whether it is there; on the I/O loop.
 
-        None if it is missing, by the rules of `absence`.
+        None if it is missing, by the table of `error_mapping`.
         """
         answer = await self._result(key, wanted)
         if isinstance(answer, GetResult):
@@ -445,7 +444,7 @@ class RemoteStore(PartsStore):
             raise RequestFailed(reason=Reason.WEB_PAGE)
         return found
 
-    # What is missing, by the rules of `absence`.
+    # What is missing, by the table of `error_mapping`.
 
     def _was_read(self, key: str) -> None:
         """Note what was read: which documents, and what was presumed missing before."""

@@ -17,9 +17,8 @@ from napari_omezarr.errors import (
     StoreError,
 )
 
-from .absence import says_denied, tells_of_all
 from .backend import PAGE, ListPage, PartsStore, PutMode
-from .error_mapping import RequestFailed, translate
+from .error_mapping import RequestFailed, says_denied, tells_of_all, translate
 from .retry import FAILURES, retrying
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ class WritablePlace:
         """Read an object, or a part of it; None if there is none.
 
         Once one was read, S3's "denied" means that there is none, if it is known that
-        nothing may be listed here; see `absence`.
+        nothing may be listed here; see `error_mapping`.
         """
         answer = await self._tried(partial(self._backend.read, key, wanted))
         if isinstance(answer, FAILURES):
