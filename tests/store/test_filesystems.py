@@ -420,8 +420,8 @@ class LibraryError(Exception):
     ids=repr,
 )
 def test_a_foreign_exception_is_ours_and_quotes_nothing(error):
+    from napari_omezarr.store.backend import FAILURES
     from napari_omezarr.store.error_mapping import translate
-    from napari_omezarr.store.retry import FAILURES
 
     backend = _backend(Faulty(error))
     with pytest.raises(FAILURES) as raised:

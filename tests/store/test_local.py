@@ -18,9 +18,9 @@ from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteReques
 from napari_omezarr import errors
 from napari_omezarr.location import Location
 from napari_omezarr.store import open_store, run
+from napari_omezarr.store.backend import retrying
 from napari_omezarr.store.error_mapping import ErrorContext, RequestFailed
 from napari_omezarr.store.fsspec_backend import FsspecBackend
-from napari_omezarr.store.retry import retrying
 from quick_retries import PIXELS, QUICK, get, write_image
 from servers import faults
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -283,3 +284,17 @@ def test_importing_the_store_waits_for_no_network_library():
     command = [sys.executable, "-c", code]
     found = subprocess.run(command, capture_output=True, text=True, check=True)
     assert not {"aiohttp", "aiobotocore", "botocore"} & set(found.stdout.split())
+
+
+@pytest.mark.parametrize("scheme", ["https", "gs", "s3"])
+def test_a_name_of_any_bytes_is_asked_for_by_each_of_the_ways_alike(
+    http_server, scheme
+):
+    if scheme == "https":
+        place = Location.parse(f"{http_server.url}/a")
+    else:
+        place = Location.parse(f"{scheme}://a", endpoint=http_server.url)
+        place = replace(place, anonymous=True)
+    store = open_store(place / "b+c %é\udcff", retry=QUICK)
+    assert store.fetch(["d"]) == {"d": None}
+    assert http_server.requests[-1].path == "/a/b+c %é\N{REPLACEMENT CHARACTER}/d"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -89,12 +90,11 @@ def decode(text: str) -> str:
     return as_unicode(unquote(text, errors="surrogateescape"))
 
 
-def encode(text: str) -> str:
-    """Encode a path for a URL; only letters, digits and ``/-._~`` stay.
+encode = partial(quote, safe="/", errors="surrogateescape")
+"""Encode a path for a URL; only letters, digits and ``/-._~`` stay.
 
-    ``+`` is encoded too: some object stores take a bare one for a blank.
-    """
-    return quote(text, safe="/", errors="surrogateescape")
+``+`` is encoded too: some object stores take a bare one for a blank.
+"""
 
 
 def encode_address(path: str) -> str:

@@ -14,7 +14,6 @@ from uuid import uuid4
 
 import numpy as np
 import zarr
-from zarr.buffer.cpu import buffer_prototype
 from zarr.storage import StorePath
 
 from napari_omezarr._io_loop import bounded_gather
@@ -167,6 +166,7 @@ class ArrayPixels(Readable):
         self.shards: tuple[int, ...] | None = (
             None if array.shards is None else tuple(array.shards)
         )
+        self._source = _source_of(self.store)
         self._shard_reader = self._reader_of_shards()
         self._decoding = None if self._shard_reader else decoding_of(array)
         # Unique for each opening: what lies at the address may have changed since.
@@ -193,21 +193,21 @@ class ArrayPixels(Readable):
 
     def __getstate__(self) -> dict[str, Any]:
         # A lock that somebody has waited for belongs to a loop; readers hold tasks.
-        own = {"_probing", "_shard_reader"}
+        own = {"_probing", "_source", "_shard_reader"}
         return {name: value for name, value in vars(self).items() if name not in own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._probing = asyncio.Lock()
+        self._source = _source_of(self.store)
         self._shard_reader = self._reader_of_shards()
 
     def _reader_of_shards(self) -> ShardReader | None:
         layout = layout_of(self._array)
         if layout is None:
             return None
-        parts = _parts_of(self._array.store_path.store)
         name, told = self._object_key, self._tell
-        return ShardReader(parts, layout, name, self.address, told)
+        return ShardReader(self._source, layout, name, self.address, told)
 
     def __repr__(self) -> str:
         return f"<ArrayPixels {self.address} {self.shape} {self.dtype}>"
@@ -336,7 +336,7 @@ class ArrayPixels(Readable):
                 key = other.metadata.encode_chunk_key(index)
                 said = array.metadata.encode_chunk_key(index)
                 place = f"{array.store_path.path}/{key}".lstrip("/")
-                if await _parts_of(self.store).read(place, FIRST_BYTE) is not None:
+                if await self._source.read(place, FIRST_BYTE) is not None:
                     self._array = other
                     self._absent.clear()
                     self._say(
@@ -440,9 +440,9 @@ class ArrayPixels(Readable):
         name = self._array.metadata.encode_chunk_key(part.chunk)
         key = f"{self._array.store_path.path}/{name}".lstrip("/")
         with for_decoding(decoding.longest):
-            body = await self.store.get(key, buffer_prototype)
-        self._tell(part.chunk, there=body is not None)
-        stored = None if body is None else body.as_numpy_array()
+            found = await self._source.read(key)
+        self._tell(part.chunk, there=found is not None)
+        stored = None if found is None else np.frombuffer(found.body, np.uint8)
         return stored, f"{self.address}/{name}"
 
 
@@ -471,5 +471,5 @@ def _respelled(array: zarr.AsyncArray[Any]) -> zarr.AsyncArray[Any] | None:
 _OTHER = {".": "/", "/": "."}
 
 
-def _parts_of(store: Any) -> PartSource:
+def _source_of(store: Any) -> PartSource:
     return store if isinstance(store, RemoteStore) else ZarrParts(store)

@@ -15,7 +15,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from math import prod
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 from zarr.abc.store import RangeByteRequest, SuffixByteRequest
@@ -158,7 +158,9 @@ class ZarrParts:
     ) -> GetResult | None:
         """Read an object, or a part of it."""
         found = await self._store.get(key, buffer_prototype, wanted)
-        return None if found is None else GetResult(found.to_bytes())
+        if found is None:
+            return None
+        return GetResult(cast("bytes", found.as_numpy_array().data))
 
     async def read_part(self, key: str, start: int, stop: int, etag: str) -> bytes:
         """Read a part of an object that is there."""

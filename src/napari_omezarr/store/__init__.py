@@ -12,9 +12,11 @@ from .backend import (
     ListPage,
     ObjectMeta,
     RequestStats,
+    RetryPolicy,
     brief,
     for_decoding,
     is_quiet,
+    tried_once,
 )
 from .cached import DiskCacheFacts, clear_disk_cache, disk_cache_facts, set_disk_cache
 from .error_mapping import RequestFailed, failure_of
@@ -29,7 +31,6 @@ from .open import (
     open_writable,
     presigned,
 )
-from .retry import RetryPolicy, tried_once
 from .store import (
     RemoteStore,
     collect_presumptions,

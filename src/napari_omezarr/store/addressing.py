@@ -9,7 +9,9 @@ import re
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
+
+from napari_omezarr.location import encode
 
 if TYPE_CHECKING:
     from .error_mapping import RequestFailed
@@ -107,9 +109,9 @@ class BucketAddress:
         """
         if not self.bucket:
             return f"{self.host}/"
-        path = quote(key, safe="/")
+        path = encode(key)
         if not self.virtual:
-            return f"{self.host}/{quote(self.bucket)}/{path}"
+            return f"{self.host}/{encode(self.bucket)}/{path}"
         scheme, _, rest = self.host.partition("://")
         return f"{scheme}://{self.bucket}.{rest}/{path}"
 

@@ -12,10 +12,9 @@ import platformdirs
 
 from napari_omezarr.errors import ObjectChangedError, StoreConnectionError, StoreError
 
-from .backend import FIRST_BYTE, GetResult, NoteList, ObjectBackend
+from .backend import FIRST_BYTE, GetResult, NoteList, ObjectBackend, looks_like_html
 from .disk_cache import CacheFolder, DiskCache, Uses, cache_key
 from .error_mapping import Reason, RequestFailed
-from .retry import looks_like_html
 
 if TYPE_CHECKING:
     import os

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from zarr.abc.buffer import Buffer, BufferPrototype
     from zarr.abc.store import ByteRequest
 
-    from .retry import RetryPolicy
+    from .backend import RetryPolicy
 
 T = TypeVar("T")
 

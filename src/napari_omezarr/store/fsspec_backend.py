@@ -12,7 +12,6 @@ from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote
 from uuid import uuid4
 
 import fsspec
@@ -21,6 +20,7 @@ from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteReques
 from napari_omezarr._io_loop import outcome
 from napari_omezarr.atomic_file import PARTIAL
 from napari_omezarr.errors import SignInNeededError, StoreError
+from napari_omezarr.location import encode, encode_rest
 
 from .backend import (
     LOCAL_CONCURRENCY,
@@ -54,8 +54,7 @@ if TYPE_CHECKING:
 
     from napari_omezarr.location import Location
 
-    from .backend import Attempts
-    from .retry import RetryPolicy
+    from .backend import Attempts, RetryPolicy
 
 T = TypeVar("T")
 
@@ -365,14 +364,11 @@ def _as_files_on_the_web(location: Location, retry: RetryPolicy) -> ObjectBacken
 
     endpoint = location.endpoint or "https://storage.googleapis.com"
     path = f"{location.root}/{location.path}".rstrip("/")
-    query = f"?{location.query}" if location.query else ""
-
-    def address(key: str) -> str:
-        below = f"{path}/{key}" if key else path
-        return f"{endpoint}/{quote(below, safe='/')}{query}"
-
+    query = f"?{encode_rest(location.query)}" if location.query else ""
     access = Access(retry, proxy=proxy_for(endpoint))
-    return HttpBackend(address, access, extra=EXTRAS[location.protocol])
+    return HttpBackend(
+        f"{endpoint}/{encode(path)}{query}", access, extra=EXTRAS[location.protocol]
+    )
 
 
 def _signed_in(location: Location) -> Any:

@@ -23,8 +23,6 @@ import aiohttp
 import numpy as np
 from yarl import URL
 
-from napari_omezarr._io_loop import io_loop
-
 from .backend import (
     GetResult,
     RequestStats,
@@ -43,7 +41,7 @@ if TYPE_CHECKING:
     from aiohttp.connector import Connection
     from zarr.abc.store import ByteRequest
 
-    from .retry import RetryPolicy
+    from .backend import RetryPolicy
 
     Take = Callable[[aiohttp.ClientResponse, "Arrival"], Awaitable["RawResponse"]]
 
@@ -495,7 +493,8 @@ def _session(access: Access, url: URL) -> aiohttp.ClientSession:
     own = bool(access.ca_file or access.unverified or access.proxy)
     trusts = own or url.scheme != "http"
     # A fork has a loop of its own.
-    key = (os.getpid(), io_loop(), access.ca_file, access.unverified, trusts)
+    loop = asyncio.get_running_loop()
+    key = (os.getpid(), loop, access.ca_file, access.unverified, trusts)
     if key not in _sessions:
         _sessions[key] = aiohttp.ClientSession(
             connector=_Connector(

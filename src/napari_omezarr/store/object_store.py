@@ -19,9 +19,11 @@ from urllib.parse import quote, unquote_plus
 from xml.etree import ElementTree
 
 from napari_omezarr.errors import StoreError
+from napari_omezarr.location import encode
 
 from . import http
 from .backend import (
+    FAILURES,
     FIRST_BYTE,
     PAGE,
     REMOTE_CONCURRENCY,
@@ -33,12 +35,13 @@ from .backend import (
     RequestStats,
     WritableBackend,
     about_listing,
+    looks_like_html,
     not_listed,
     range_header,
+    retrying,
 )
 from .error_mapping import Reason, RequestFailed, failure_of, says_denied, translate
 from .http import headers_for, response_of
-from .retry import FAILURES, looks_like_html, retrying
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -47,10 +50,9 @@ if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest
 
     from .addressing import BucketAddress
-    from .backend import Attempts
+    from .backend import Attempts, RetryPolicy
     from .error_mapping import ErrorContext, Failure
     from .http import Request, Response
-    from .retry import RetryPolicy
     from .sign_in import BucketSession
 
 # A prefix of a bucket, and what is asked of it.
@@ -218,7 +220,7 @@ class S3Reader(S3Backend):
     def identity(self, key: str) -> str:
         """Give an address of the object, whatever is learnt of its bucket's."""
         address = self._opened().address
-        path = quote(self.path(key))
+        path = encode(self.path(key))
         return f"{address.endpoint or 's3:/'}/{address.name}/{path}"
 
     def verdict(self, failure: RequestFailed) -> RequestFailed | StoreError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from zarr.abc.store import RangeByteRequest
 
@@ -18,19 +17,19 @@ from napari_omezarr.connections import (
     wished,
 )
 from napari_omezarr.errors import BucketNotFoundError, OptionError, StoreError
-from napari_omezarr.location import Location
+from napari_omezarr.location import Location, encode
 
 from .backend import (
     REMOTE_CONCURRENCY,
     ObjectBackend,
     ObjectMeta,
     RequestStats,
+    RetryPolicy,
     WholeLister,
     not_listed,
 )
 from .cached import with_disk_cache
 from .error_mapping import ErrorContext
-from .retry import RetryPolicy
 from .store import RemoteStore
 from .writable import WritablePlace
 
@@ -241,7 +240,7 @@ def _web_lister(
     if location.query:
         raise not_listed(location.display)
     address = f"{location.url().rstrip('/')}/"
-    backend = _web_backend(location, profile, retry, address=lambda _: address)
+    backend = _web_backend(location, profile, retry, address)
     items = IndexItems(backend, address, location.display, retry)
     return IndexedLister(bucket, WholeLister(items, backend.stats), location.display)
 
@@ -333,36 +332,31 @@ def _backend_on_the_web(
         return _web_backend(as_web(location), profile, retry)
     gateway = gateway_of(location)
     path = f"{location.protocol}/{location.root}/{location.path}".rstrip("/")
-
-    def address(key: str) -> str:
-        below = f"{path}/{key}" if key else path
-        return f"{gateway}/{quote(below, safe='/')}"
-
-    return HttpBackend(address, Access(retry, proxy=proxy_for(gateway)))
+    access = Access(retry, proxy=proxy_for(gateway))
+    return HttpBackend(f"{gateway}/{encode(path)}", access)
 
 
 def _web_backend(
     location: Location,
     profile: Profile | None,
     retry: RetryPolicy,
-    address: Callable[[str], str] | None = None,
+    address: str = "",
 ) -> ObjectBackend:
     from .http import Access, proxy_for
     from .web_server import HeaderSignIn, HttpBackend
 
-    of_key = address or location.url
-
+    address = address or location.url()
     if named := _header_profile(location, profile):
         access = Access(
             retry,
             ca_file=named.ca_file,
             unverified=named.unverified and is_web_home(location, named),
-            proxy=proxy_for(location.url()),
+            proxy=proxy_for(address),
         )
         if is_web_home(location, named):
             sign_in = HeaderSignIn(named.name, str(named.endpoint))
-            return HttpBackend(of_key, access, sign_in=sign_in)
-        backend = HttpBackend(of_key, access)
+            return HttpBackend(address, access, sign_in=sign_in)
+        backend = HttpBackend(address, access)
         if not (location.userinfo or location.anonymous):
             backend.say_not_signed(named.name)
         return backend
@@ -371,8 +365,8 @@ def _web_backend(
         return _s3_reader(bucket, profile, retry)
     named = find_profile(location.profile) if location.profile else profile
     ca_file = named.ca_file if named else None
-    access = Access(retry, ca_file=ca_file, proxy=proxy_for(location.url()))
-    return HttpBackend(of_key, access, bucket=bucket.root if bucket else "")
+    access = Access(retry, ca_file=ca_file, proxy=proxy_for(address))
+    return HttpBackend(address, access, bucket=bucket.root if bucket else "")
 
 
 def _header_profile(location: Location, profile: Profile | None) -> Profile | None:

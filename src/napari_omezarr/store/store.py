@@ -25,6 +25,7 @@ from napari_omezarr.location import DOCUMENTS, NODE_DOCUMENTS
 
 from .backend import (
     DOCUMENT_BYTES,
+    FAILURES,
     FIRST_BYTE,
     GetResult,
     NoteList,
@@ -34,10 +35,11 @@ from .backend import (
     cut,
     is_empty,
     is_index,
+    looks_like_html,
     most_bytes,
+    retrying,
 )
 from .error_mapping import Reason, RequestFailed, says_denied, tells_of_all, translate
-from .retry import FAILURES, looks_like_html, retrying
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -56,9 +58,8 @@ if TYPE_CHECKING:
 
     from napari_omezarr.location import Location
 
-    from .backend import ObjectBackend
+    from .backend import ObjectBackend, RetryPolicy
     from .error_mapping import Failure
-    from .retry import RetryPolicy
 
 # Small answers that are asked for again and again: the indexes of shards.
 

@@ -23,8 +23,10 @@ from napari_omezarr.errors import (
     SignInNeededError,
     WebPageError,
 )
+from napari_omezarr.location import encode
 
 from .backend import (
+    FAILURES,
     FIRST_BYTE,
     PAGE,
     REMOTE_CONCURRENCY,
@@ -36,6 +38,7 @@ from .backend import (
     RequestStats,
     WholeLister,
     not_listed,
+    retrying,
     span,
 )
 from .error_mapping import ErrorContext, Reason, RequestFailed, translate
@@ -53,16 +56,14 @@ from .http import (
     take_part,
     take_small,
 )
-from .retry import FAILURES, retrying
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from zarr.abc.store import ByteRequest
 
-    from .backend import Lister
+    from .backend import Lister, RetryPolicy
     from .http import Access, RawResponse, Take
-    from .retry import RetryPolicy
 
 
 class _WholeBodies:
@@ -130,14 +131,14 @@ class HeaderSignIn:
 class HttpBackend(ObjectBackend):
     """The keys below a web address.
 
-    ``address`` gives the whole address of a key, encoded and with the query; ``bucket``
-    is the bucket behind it, if it is one; ``extra`` our extra dependency that could
-    sign in here; ``sign_in`` what signs in at the host of these addresses.
+    ``address`` is that of the place, encoded and with the query; ``bucket`` is the
+    bucket behind it, if it is one; ``extra`` our extra dependency that could sign in
+    here; ``sign_in`` what signs in at the host of these addresses.
     """
 
     def __init__(
         self,
-        address: Callable[[str], str],
+        address: str,
         access: Access,
         *,
         bucket: str = "",
@@ -150,6 +151,8 @@ class HttpBackend(ObjectBackend):
         self._extra = extra
         self._sign_in = sign_in
         self._address = address
+        place, mark, query = address.partition("?")
+        self._below, self._query = f"{place.removesuffix('/')}/", mark + query
         self._access = access
         self._notes = NoteList()
         self._has_ranges = True
@@ -283,7 +286,7 @@ class HttpBackend(ObjectBackend):
         headers: Mapping[str, str],
         take: Take = take_all,
     ) -> RawResponse:
-        request = Request(method, self._address(key), headers)
+        request = Request(method, self.identity(key), headers)
         if self._sign_in is not None:
             request = replace(request, sign_in=await self._sign_in.headers())
         try:
@@ -304,11 +307,13 @@ class HttpBackend(ObjectBackend):
 
     def identity(self, key: str) -> str:
         """Give the address, with whatever signs it."""
-        return self._address(key)
+        if not key:
+            return self._address
+        return f"{self._below}{encode(key.strip('/'))}{self._query}"
 
     def context(self, url: str, doing: str = "read") -> ErrorContext:
         """Describe this place for the words of an error about `url`."""
-        parts = urlsplit(self._address(""))
+        parts = urlsplit(self._address)
         return ErrorContext(
             url,
             parts.netloc.rpartition("@")[2],

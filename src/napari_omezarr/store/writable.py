@@ -17,9 +17,8 @@ from napari_omezarr.errors import (
     StoreError,
 )
 
-from .backend import PAGE, ListPage, PartsStore, PutMode
+from .backend import FAILURES, PAGE, ListPage, PartsStore, PutMode, retrying
 from .error_mapping import RequestFailed, says_denied, tells_of_all, translate
-from .retry import FAILURES, retrying
 
 if TYPE_CHECKING:
     import builtins
@@ -30,9 +29,8 @@ if TYPE_CHECKING:
 
     from napari_omezarr.location import Location
 
-    from .backend import GetResult, ObjectMeta, WritableBackend
+    from .backend import GetResult, ObjectMeta, RetryPolicy, WritableBackend
     from .error_mapping import Failure
-    from .retry import RetryPolicy
 
 T = TypeVar("T")
 

@@ -19,6 +19,7 @@ from napari_omezarr.errors import StoreError
 from napari_omezarr.location import DOCUMENTS
 
 from .backend import (
+    FAILURES,
     GetResult,
     NoteList,
     ObjectBackend,
@@ -26,10 +27,10 @@ from .backend import (
     bounded_anew,
     cut,
     most_bytes,
+    retrying,
     span,
 )
 from .error_mapping import Reason, RequestFailed, translate
-from .retry import FAILURES, retrying
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
 
     from zarr.abc.store import ByteRequest
 
+    from .backend import RetryPolicy
     from .error_mapping import ErrorContext
-    from .retry import RetryPolicy
 
 # The directory of a zip file, read by Python's zipfile from bytes that are here.
 #
