@@ -10,7 +10,7 @@ from .axes import (
     unit_size,
 )
 from .channels import ResolvedChannel, is_rgb, resolve_channels, usual_colors
-from .document import KINDS, names_a_kind, parse_document
+from .document import KINDS, fit_axes, names_a_kind, parse_document
 from .model import (
     Acquisition,
     Axis,
@@ -32,7 +32,6 @@ from .model import (
     WellImage,
     Window,
 )
-from .multiscale import fit_axes
 from .node import DocumentError, is_usable_path, load_json, with_wells
 from .transforms import in_order, stored_parameters
 
