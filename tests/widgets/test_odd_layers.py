@@ -14,7 +14,7 @@ from napari.layers import Layer
 
 import small_images
 from napari_omezarr.errors import DamagedDataError, UnsupportedDataError
-from napari_omezarr.layers import options, read_layers
+from napari_omezarr.layers import api, read_layers
 from napari_omezarr.pyramid import Cast
 from pixel_sources import MemoryPixels
 
@@ -291,7 +291,7 @@ def test_ids_of_every_type_are_taken_with_their_colours(tmp_path, dtype):
 def test_colours_that_need_numba_are_left_out_without_it(
     tmp_path, monkeypatch, installed, listed, kept
 ):
-    monkeypatch.setattr(options, "_LARGE_IDS", ("numpy",) if installed else ("nobody",))
+    monkeypatch.setattr(api, "_LARGE_IDS", ("numpy",) if installed else ("nobody",))
     put_labelled(tmp_path / "a.zarr", np.zeros((16, 24), np.int32), listed)
     layer = read_layers(tmp_path / "a.zarr")[-1]
     colors = layer[1].get("colormap", {}).keys() & set(listed)

@@ -1,7 +1,6 @@
 """Pyramids as napari layer data; napari's words live only here."""
 
-from .api import layer_data, read_layers
-from .options import feature_columns
+from .api import feature_columns, layer_data, read_layers
 from .spec import (
     LayerData,
     LayerSpec,

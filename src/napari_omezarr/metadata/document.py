@@ -1,4 +1,4 @@
-"""A group's attributes, of any kind and version, as a document: images, plates, wells."""
+"""A group's attributes as a document: images, plates, wells; of any version."""
 
 from __future__ import annotations
 
