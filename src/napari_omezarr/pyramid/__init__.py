@@ -1,6 +1,5 @@
 """An image as napari, a script or a writer needs it: metadata and lazy levels."""
 
-from .array_document import array_metadata, check_grid, not_understood, understood
 from .boxes import (
     Bounds,
     bounded,
@@ -21,6 +20,7 @@ from .boxes import (
 )
 from .codecs import tolerated
 from .dask_arrays import ChunkLayer, merged_chunks, pixels_of, to_dask
+from .decoding import array_metadata, check_grid, not_understood, understood
 from .mosaic import (
     Arranged,
     Mosaic,

@@ -21,9 +21,8 @@ from napari_omezarr.errors import DamagedDataError, ObjectChangedError, StoreErr
 from napari_omezarr.location import ARRAY_DOCUMENT
 from napari_omezarr.store import FIRST_BYTE, RemoteStore, for_decoding, run
 
-from .array_document import is_of_document
 from .boxes import bounded, chunk_counts, chunk_parts, shape_of, touched
-from .decoding import decoding_of
+from .decoding import decoding_of, is_of_document
 from .shards import ShardReader, ZarrParts, layout_of
 
 if TYPE_CHECKING:
@@ -203,7 +202,7 @@ class ArrayPixels(Readable):
         self._shard_reader = self._reader_of_shards()
 
     def _reader_of_shards(self) -> ShardReader | None:
-        layout = layout_of(self._array)
+        layout = layout_of(self._array) if self.shards else None
         if layout is None:
             return None
         name, told = self._object_key, self._tell

@@ -20,7 +20,7 @@ from napari_omezarr.errors import (
 from napari_omezarr.metadata import Image, Well, fit_axes
 from napari_omezarr.pyramid import Arranged, Resized, Shared
 
-from .levels import open_array
+from .image import open_array
 from .nodes import ArrayNode, array_key, group_keys, join_path, kind_of, parse_json
 from .nodes import parse_node as parse_group
 

@@ -26,8 +26,14 @@ from napari_omezarr.metadata import (
 )
 from napari_omezarr.pyramid import Level, Pyramid, Resized
 
-from .image import image_keys, make_pyramid, open_image, open_multiscale
-from .levels import find_levels, open_array
+from .image import (
+    find_levels,
+    image_keys,
+    make_pyramid,
+    open_array,
+    open_image,
+    open_multiscale,
+)
 from .nodes import (
     ArrayNode,
     GroupNode,

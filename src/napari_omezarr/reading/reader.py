@@ -42,8 +42,7 @@ from napari_omezarr.store import (
 )
 
 from .collections import open_scene, open_series
-from .image import find_parameters, image_keys, open_image, open_labels
-from .levels import open_array
+from .image import find_parameters, image_keys, open_array, open_image, open_labels
 from .nodes import (
     ArrayNode,
     GroupNode,
