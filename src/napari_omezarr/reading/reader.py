@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from napari_omezarr._io_loop import run
+from napari_omezarr._io_loop import oldest_garbage_waits, run
 from napari_omezarr.doors import guarded
 from napari_omezarr.errors import (
     AccessDeniedError,
@@ -16,7 +16,6 @@ from napari_omezarr.errors import (
     OMEZarrError,
     WebPageError,
 )
-from napari_omezarr.garbage import oldest_garbage_waits
 from napari_omezarr.location import ZARRAY, ZGROUP, Location
 from napari_omezarr.metadata import (
     Affine,

@@ -20,12 +20,11 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QEventLoop, QObject, Qt, QThread, QTimer, Signal
 from qtpy.QtWidgets import QApplication, QProgressDialog
 
-from napari_omezarr._io_loop import Stop, io_loop
+from napari_omezarr._io_loop import Stop, io_loop, oldest_garbage_waits
 from napari_omezarr.display import shared_engine
 from napari_omezarr.display.notifications import main_window, show_error
 from napari_omezarr.doors import as_ours
 from napari_omezarr.errors import OMEZarrError
-from napari_omezarr.garbage import oldest_garbage_waits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
