@@ -2,7 +2,6 @@
 
 from .api import plan_write, write_image, write_layers
 from .chunking import default_shards, whole_chunks
-from .claim import claim_of
 from .documents import OURS, dataset_document, inline
 from .editing import (
     Rendered,
@@ -37,7 +36,7 @@ from .hierarchy import (
 )
 from .image_lists import annotations_there, go_beside
 from .image_spec import ImageSpec, Resolution, extended
-from .journal import Journal, journal_digest
+from .journal import Journal, claim_of, journal_digest
 from .labels import LabelsThere, discard_labels, labels_there, plan_added
 from .options import SaveMode, WriteOptions
 from .patching import PatchConflictError

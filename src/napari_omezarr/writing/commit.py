@@ -26,7 +26,6 @@ from napari_omezarr.location import DOCUMENTS, NODE_DOCUMENTS
 from napari_omezarr.user_files import cache_folder, read_json, write_json
 
 from . import update
-from .claim import FileClaim, claim_of
 from .hierarchy import (
     FolderHierarchy,
     StoredSize,
@@ -40,7 +39,7 @@ from .hierarchy import (
     size_of,
     without_replacements,
 )
-from .journal import notes_blocks
+from .journal import FileClaim, claim_of, notes_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -20,7 +20,6 @@ from napari_omezarr.doors import stopped_by
 from napari_omezarr.errors import ConflictError, OptionError
 from napari_omezarr.pyramid import shape_of, slices, slices_within, split_box, whole_box
 
-from .claim import claim_of
 from .commit import journal_path
 from .downsample import downsample
 from .encode import ZarrDocument
@@ -28,7 +27,7 @@ from .engine import WHOLE, Progress, checksum
 from .existing import changed, ome_block, open_existing, read_group, refresh
 from .from_arrays import Channels, channel_displays
 from .image_spec import whole_range
-from .journal import BlockNote, Journal, journal_digest
+from .journal import BlockNote, Journal, claim_of, journal_digest
 from .patching import StoredObject, read_whole
 from .rendering import NAPARI, channel_document
 from .source import Stacked, reading_pool
