@@ -18,8 +18,7 @@ from napari_omezarr.errors import DiskFullError, SourceError, WriteCancelledErro
 from napari_omezarr.layers import read_layers
 from napari_omezarr.reading import read
 from napari_omezarr.writing import plan_write, write_image, write_layers
-from napari_omezarr.writing.read_once import ReadOnce
-from napari_omezarr.writing.source import as_source
+from napari_omezarr.writing.source import ReadOnce, as_source
 
 SHAPE = (40, 90, 110)
 PIXELS = np.random.default_rng(0).integers(0, 9999, SHAPE).astype("uint16")

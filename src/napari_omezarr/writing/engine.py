@@ -56,8 +56,7 @@ from .hierarchy import DONE, FolderHierarchy, explained
 from .image_spec import by_times
 from .journal import BlockNote
 from .plan import HELD, held_bytes, level_document, width
-from .read_once import ReadOnce
-from .source import reading_pool
+from .source import ReadOnce, reading_pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
