@@ -12,6 +12,7 @@ from napari_omezarr.errors import LocationError
 
 from .address import (
     Address,
+    as_bucket,
     as_unicode,
     encode,
     encode_address,
@@ -19,11 +20,11 @@ from .address import (
     is_archive_name,
     join,
     owner_paths,
+    parse_endpoint,
     parse_path,
     readable,
     split_archive,
 )
-from .hosts import as_bucket, parse_endpoint
 from .parse import (
     REFERENCE,
     SCHEME,

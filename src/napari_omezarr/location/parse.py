@@ -11,25 +11,23 @@ from urllib.parse import unquote
 from napari_omezarr.errors import LocationError
 
 from .address import (
+    ACCESS_POINT,
     Address,
     as_unicode,
     decode,
-    join,
-    node_path,
-    parse_file_uri,
-    parse_path,
-    split_archive,
-)
-from .hosts import (
-    ACCESS_POINT,
     guess_protocol,
     is_endpoint,
+    join,
+    node_path,
     parse_bucket,
+    parse_file_uri,
     parse_named,
+    parse_path,
     parse_sftp,
     parse_web,
     parse_webdav,
     parse_with_endpoint,
+    split_archive,
 )
 
 if TYPE_CHECKING:
