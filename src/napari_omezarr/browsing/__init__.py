@@ -30,7 +30,7 @@ from .details import (
     raw_documents,
     view_chunk,
 )
-from .entries import Entry, EntryKind
+from .entries import Entry, EntryKind, LabelTable, read_table
 from .listing import EntryPage, Listing, Prober, entries_of, list_buckets
 from .session import (
     Session,
@@ -52,7 +52,6 @@ from .share import (
     view_in_link,
     web_address,
 )
-from .tables import LabelTable, read_table
 from .thumbnails import Thumbnail, set_thumbnail_cache, thumbnail
 
 __all__ = [

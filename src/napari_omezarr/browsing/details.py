@@ -30,11 +30,13 @@ from .entries import (
     CHILD_KEYS,
     Entry,
     EntryKind,
+    in_words,
     json_object,
     probe_keys,
     recognise,
+    tables_beside,
+    tables_in_words,
 )
-from .tables import in_words, tables_beside, tables_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
