@@ -24,13 +24,12 @@ from napari_omezarr.errors import MetadataError
 from napari_omezarr.location import is_below
 
 from .geometry import Geometry, table_of_geometry
-from .nodes import below
-from .table import FEATURES, LABEL, Table, column_of, free_name, table_of
+from .table import FEATURES, LABEL, Table, below, column_of, free_name, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .nodes import TableDocuments, TableNode
+    from .table import TableDocuments, TableNode
 
 NAMES, ORDER = "napari_names", "napari_columns"
 """Our attributes: columns whose names no folder can have, and the order of all."""

@@ -19,8 +19,17 @@ from napari_omezarr.errors import (
 )
 from napari_omezarr.metadata import Affine
 
-from .nodes import TableDocuments, TableNode, below
-from .table import Table, column_of, free_name, parquet_table, pyarrow_module, whole
+from .table import (
+    Table,
+    TableDocuments,
+    TableNode,
+    below,
+    column_of,
+    free_name,
+    parquet_table,
+    pyarrow_module,
+    whole,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

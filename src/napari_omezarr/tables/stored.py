@@ -21,13 +21,15 @@ from napari_omezarr.store import open_lister, open_store
 
 from .annotated import AnnotatedTable, region_name, regions_of_table
 from .geometry import ENCODINGS, GEOMETRY, read_spatial, table_of_geometry
-from .nodes import TableDocuments, TableNode, below
 from .table import (
     FEATURES,
     LABEL,
     PARQUET,
     TEXT,
     Table,
+    TableDocuments,
+    TableNode,
+    below,
     check_ending,
     column_of,
     parse_file,
