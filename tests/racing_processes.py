@@ -49,12 +49,12 @@ class Waiting:
     def __init__(self, options: dict[str, Any]) -> None:
         import fcntl  # Windows has none, and no fork either
 
-        from napari_omezarr.writing import claim, update
+        from napari_omezarr.writing import journal, update
 
         self._lock = partial(fcntl.flock, os.open(options["lock"], os.O_RDONLY))
         self.may_read = partial(self._lock, fcntl.LOCK_SH)
         # Who has a claim is done with reading it; who has changed something is not.
-        for module, then in ((claim, fcntl.LOCK_UN), (update, fcntl.LOCK_SH)):
+        for module, then in ((journal, fcntl.LOCK_UN), (update, fcntl.LOCK_SH)):
             wait = partial(self._wait, fcntl.LOCK_EX, then)
             module.time = SimpleNamespace(**vars(time) | {"sleep": wait})
         self._seconds = update.LOOK_AGAIN

@@ -9,7 +9,7 @@ from threading import Thread
 import numpy as np
 import pytest
 
-from napari_omezarr import garbage
+from napari_omezarr import _io_loop
 from napari_omezarr.errors import OptionError
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
@@ -86,7 +86,7 @@ def test_pythons_oldest_garbage_waits_while_a_place_is_opened(monkeypatch):
         said.append((counts, len(server.requests)))
 
     monkeypatch.setattr(
-        garbage, "_waiting", garbage._Waiting()
+        _io_loop, "_waiting", _io_loop._Waiting()
     )  # not what others began
     monkeypatch.setattr(gc, "get_threshold", lambda: said[-1][0])
     monkeypatch.setattr(gc, "set_threshold", note)
@@ -101,7 +101,7 @@ def test_pythons_oldest_garbage_waits_while_a_place_is_opened(monkeypatch):
 
 
 def test_a_wait_may_end_where_garbage_is_collected(monkeypatch):
-    waiting, said, ends = garbage._Waiting(), [(700, 10, 10)], []
+    waiting, said, ends = _io_loop._Waiting(), [(700, 10, 10)], []
 
     def threshold():
         while ends:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from gui_steps import until
-from napari_omezarr import Location, garbage, read_layers, write_plate
+from napari_omezarr import Location, _io_loop, read_layers, write_plate
 from napari_omezarr.display import shared_engine, wait_until_sharp
 from napari_omezarr.errors import UnsupportedDataError
 from napari_omezarr.pyramid import WellGrid
@@ -75,7 +75,7 @@ def test_old_garbage_waits_for_the_first_picture_of_a_plate(
     opened = open_place(Location.parse(plate.address))
     monkeypatch.setattr(qt_async, "_FILLING", 0)
     monkeypatch.setattr(
-        garbage, "_waiting", garbage._Waiting()
+        _io_loop, "_waiting", _io_loop._Waiting()
     )  # not what others began
     monkeypatch.setattr(gc, "get_threshold", lambda: said[-1])
     monkeypatch.setattr(gc, "set_threshold", lambda *counts: said.append(counts))

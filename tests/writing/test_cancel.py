@@ -16,7 +16,7 @@ from napari_omezarr._io_loop import Stop
 from napari_omezarr.errors import SourceError, TargetExistsError, WriteCancelledError
 from napari_omezarr.location import Location
 from napari_omezarr.upkeep import PackChoices, repack_store, scan
-from napari_omezarr.writing import claim, source
+from napari_omezarr.writing import journal, source
 from servers.bucket import Bucket
 from servers.faults import Stalled
 from servers.http import FileServer
@@ -106,7 +106,7 @@ def finest(place):
 def test_a_save_that_hangs_ends_when_it_is_cancelled(
     bucket, place, pattern, method, monkeypatch
 ):
-    monkeypatch.setattr(claim, "PARTING", 0.2)
+    monkeypatch.setattr(journal, "PARTING", 0.2)
     cancelled(
         bucket, pattern, method, lambda cancel: written(place, cancel, verify="all")
     )
@@ -118,7 +118,7 @@ def test_a_save_that_hangs_ends_when_it_is_cancelled(
 def test_a_commit_that_arrives_after_it_was_cancelled_is_our_own(
     bucket, place, monkeypatch
 ):
-    monkeypatch.setattr(claim, "PARTING", 0.2)
+    monkeypatch.setattr(journal, "PARTING", 0.2)
     root = "*/a.ome.zarr/zarr.json"
     sent = []
 
@@ -141,7 +141,7 @@ def test_a_commit_that_arrives_after_it_was_cancelled_is_our_own(
 def test_what_others_saved_after_a_cancelled_commit_stays(
     bucket, place, then, monkeypatch
 ):
-    monkeypatch.setattr(claim, "PARTING", 0.2)
+    monkeypatch.setattr(journal, "PARTING", 0.2)
     cancelled(
         bucket, "*/a.ome.zarr/zarr.json", "PUT", lambda cancel: written(place, cancel)
     )
@@ -154,7 +154,7 @@ def test_what_others_saved_after_a_cancelled_commit_stays(
 
 
 def test_nothing_answers_any_more(bucket, place, monkeypatch):
-    monkeypatch.setattr(claim, "PARTING", 0.2)
+    monkeypatch.setattr(journal, "PARTING", 0.2)
 
     cancel = Event()
 

@@ -22,7 +22,7 @@ from napari_omezarr.errors import (
     UnfinishedWriteError,
 )
 from napari_omezarr.layers import read_layers
-from napari_omezarr.writing import add_labels, claim, open_target, parsed, write_image
+from napari_omezarr.writing import add_labels, journal, open_target, parsed, write_image
 from napari_omezarr.writing.given import open_hierarchy
 from racing_processes import Races
 from servers.bucket import Bucket
@@ -148,7 +148,7 @@ KEY = "a.ome.zarr/.saving"
 
 def claimed(bucket, **facts):
     """Somebody on another computer has claimed the place."""
-    said = {"owner": "x", "machine": "another", "process": 1, "since": claim._now()}
+    said = {"owner": "x", "machine": "another", "process": 1, "since": journal._now()}
     said["renewed"] = "2020-01-01T00:00:00+00:00"
     bucket.objects[KEY] = json.dumps(said | facts).encode()
 
@@ -174,7 +174,7 @@ def test_a_claim_from_elsewhere_that_is_not_renewed_is_taken_over(bucket):
 
 
 def test_a_claim_from_elsewhere_that_is_renewed_is_left_alone(bucket):
-    claimed(bucket, renewed=claim._now())
+    claimed(bucket, renewed=journal._now())
     before = dict(bucket.objects)
     with pytest.raises(TargetClaimedError, match=SAID):
         write_image(image(), "s3://private/a.ome.zarr", "zyx", unfinished="remove")
@@ -186,7 +186,7 @@ def test_who_has_lost_the_claim_stops_before_there_is_an_image(bucket):
     place = "s3://private/a.ome.zarr"
 
     def somebody_takes_it():
-        claimed(bucket, renewed=claim._now())
+        claimed(bucket, renewed=journal._now())
 
     with pytest.raises(ConflictError, match="Somebody else has begun"):
         in_the_middle(place, somebody_takes_it)
@@ -195,7 +195,7 @@ def test_who_has_lost_the_claim_stops_before_there_is_an_image(bucket):
 
 
 def test_a_claim_is_renewed_while_it_lasts(bucket, monkeypatch):
-    monkeypatch.setattr(claim, "RENEWED", 0.01)
+    monkeypatch.setattr(journal, "RENEWED", 0.01)
 
     def until_renewed():
         for _ in range(12_000):
@@ -225,5 +225,5 @@ def test_labels_are_claimed_too(where, tmp_path):
     add_labels(layer, place, progress=somebody_comes)
     assert seen
     assert [kind for *_, kind in read_layers(place)] == ["image", "labels"]
-    claimed = claim.claim_of(open_hierarchy(parsed(place)), "labels/cells", "here")
+    claimed = journal.claim_of(open_hierarchy(parsed(place)), "labels/cells", "here")
     claimed.refuse_others()

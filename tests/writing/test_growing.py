@@ -26,7 +26,7 @@ from napari_omezarr.writing import (
     add_labels,
     append,
     calibrate,
-    claim,
+    journal,
     update_rendering,
     write_image,
 )
@@ -229,7 +229,7 @@ def test_an_end_that_broke_off_is_brought_to_it_and_not_done_twice(
 def test_who_appends_has_the_image_for_himself(tmp_path):
     place = tmp_path / "a.zarr"
     write_image(FILM[:3], place, AXES, **CUT)
-    mine = claim.claim_of(open_hierarchy(parsed(place)), "", str(place))
+    mine = journal.claim_of(open_hierarchy(parsed(place)), "", str(place))
     with mine.held(), pytest.raises(TargetClaimedError):
         append(place, FILM[3:])
     np.testing.assert_array_equal(levels(place)[0], FILM[:3])
