@@ -1,6 +1,5 @@
 """From a location to pyramids: which documents to ask for, in which round."""
 
-from .collections import listed_images
 from .nodes import (
     ArrayNode,
     GroupNode,
@@ -15,7 +14,7 @@ from .nodes import (
     parse_node,
     raise_failures,
 )
-from .reader import read, read_current
+from .reader import listed_images, read, read_current
 from .rounds import Answers, Questions, ask, run_questions_async
 
 __all__ = [
