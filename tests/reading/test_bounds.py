@@ -240,7 +240,7 @@ def test_of_many_images_in_xml_the_first_names_are_read(tmp_path, monkeypatch):
     (path / "OME/METADATA.ome.xml").write_text(
         f"<o:OME xmlns:o='x'>{inner}{'<Image/>' * 9000}</o:OME>"
     )
-    monkeypatch.setattr(reader, "_MOST_NAMES", 3)
+    monkeypatch.setattr(reader, "_MOST_LISTED", 3)
     (image,) = read(Location.parse(path)).pyramids
     assert image.name == "first"
     assert [f"image {n} " in " ".join(image.warnings) for n in (3, 4)] == [True, False]

@@ -35,7 +35,7 @@ from napari_omezarr.writing.downsample import downsample
 from napari_omezarr.writing.existing import changed, update_image
 from napari_omezarr.writing.from_layers import describe
 from napari_omezarr.writing.hierarchy import FolderHierarchy, StoreHierarchy
-from napari_omezarr.writing.image_lists import GroupList
+from napari_omezarr.writing.labels import GroupList
 from small_images import contents, put_image, put_labels
 
 VERSIONS = ("0.4", "0.5", "0.6")

@@ -28,7 +28,7 @@ from napari_omezarr.writing import (
 from napari_omezarr.writing.commit import InPlaceTarget
 from napari_omezarr.writing.engine import Running, Threads
 from napari_omezarr.writing.hierarchy import RemoteHierarchy
-from napari_omezarr.writing.image_lists import GroupList
+from napari_omezarr.writing.labels import GroupList
 from napari_omezarr.writing.plan import plan_layers
 from napari_omezarr.writing.save import save
 from quick_retries import QUICK

@@ -15,7 +15,7 @@ from napari_omezarr.store.object_store import copy_in_parts
 from napari_omezarr.writing import add_labels, write_image
 from napari_omezarr.writing.commit import InPlaceTarget
 from napari_omezarr.writing.hierarchy import RemoteHierarchy
-from napari_omezarr.writing.image_lists import GroupList
+from napari_omezarr.writing.labels import GroupList
 from quick_retries import QUICK
 from servers import faults
 

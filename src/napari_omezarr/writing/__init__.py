@@ -34,10 +34,16 @@ from .hierarchy import (
     is_claim,
     is_document,
 )
-from .image_lists import annotations_there, go_beside
 from .image_spec import ImageSpec, Resolution, extended
 from .journal import Journal, claim_of, journal_digest
-from .labels import LabelsThere, discard_labels, labels_there, plan_added
+from .labels import (
+    LabelsThere,
+    annotations_there,
+    discard_labels,
+    go_beside,
+    labels_there,
+    plan_added,
+)
 from .options import SaveMode, WriteOptions
 from .patching import PatchConflictError
 from .plan import ImagePlan, Plan, accepted

@@ -27,9 +27,14 @@ from .from_layers import (
 )
 from .given import open_hierarchy, parsed
 from .growing import Growth, grow
-from .image_lists import GroupList, add_annotations, update_labels
 from .image_spec import ImageSpec
-from .labels import labels_of_existing, save_labels
+from .labels import (
+    GroupList,
+    add_annotations,
+    labels_of_existing,
+    save_labels,
+    update_labels,
+)
 from .options import ArrayChoices, split_choices, understood
 from .patching import Edit, patch_image, plan_edit
 from .rendering import folder_name
@@ -45,7 +50,7 @@ if TYPE_CHECKING:
     from .given import Address, Foreign
     from .growing import Appended
     from .hierarchy import Hierarchy
-    from .image_lists import TableMode
+    from .labels import TableMode
     from .options import Method
     from .patching import Patched, PatchPlan
     from .save import Saved
