@@ -163,7 +163,7 @@ def test_the_errors_of_asynchronous_filesystems(asynchronous, http_server, tmp_p
 
 def test_a_public_bucket_of_google_needs_no_library():
     store = open_store(Location.parse("gs://bucket/a b.zarr", anonymous=True))
-    assert store._backend._address("0/c") == (
+    assert store._backend.identity("0/c") == (
         "https://storage.googleapis.com/bucket/a%20b.zarr/0/c"
     )
 
@@ -171,7 +171,7 @@ def test_a_public_bucket_of_google_needs_no_library():
 def test_a_shared_access_signature_of_azure_needs_no_library():
     address = "abfs://images@lab.dfs.core.windows.net/a.zarr?sv=1&sig=a%2Fb"
     store = open_store(Location.parse(address))
-    assert store._backend._address("0/c") == (
+    assert store._backend.identity("0/c") == (
         "https://lab.blob.core.windows.net/images/a.zarr/0/c?sv=1&sig=a%2Fb"
     )
 
