@@ -13,7 +13,7 @@ from qtpy.QtGui import (
     QOffscreenSurface,
     QOpenGLContext,
 )
-from qtpy.QtWidgets import QApplication, QLabel, QPushButton
+from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QLabel, QPushButton
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +79,7 @@ def every_turn(action: Callable[[], object]) -> QTimer:
 
 
 def cut_off(form: QWidget) -> list[str]:
-    """The buttons that are shown without all of their text, and sentences likewise.
+    """The buttons, numbers and sentences that are shown without all of their text.
 
     What a form scrolls to is shown; nothing is that lies beside what it lies in.
     """
@@ -91,7 +91,16 @@ def cut_off(form: QWidget) -> list[str]:
         or each.geometry().right() >= each.parentWidget().width()
         or each.mapTo(form, QPoint(each.width(), 0)).x() > form.width()
     ]
-    return buttons + [
+    numbers = [
+        box.text()
+        for box in form.findChildren(QAbstractSpinBox)
+        if box.isVisible()
+        and not (
+            box.rect().contains(box.lineEdit().geometry())
+            and box.fontMetrics().horizontalAdvance(box.text()) < box.lineEdit().width()
+        )
+    ]
+    return [*buttons, *numbers] + [
         label.text()
         for label in form.findChildren(QLabel)
         if label.isVisible()

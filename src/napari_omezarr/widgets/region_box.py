@@ -8,7 +8,6 @@ import numpy as np
 from napari.layers import Image, Labels, Layer, Shapes
 from qtpy.QtCore import QObject, Qt, QTimer, Signal, SignalInstance
 from qtpy.QtWidgets import (
-    QAbstractSpinBox,
     QDoubleSpinBox,
     QGridLayout,
     QLabel,
@@ -382,7 +381,14 @@ def _rectangle(
 # A range along an axis: a slider, and numbers in pixels and in the world.
 
 # napari's style makes numbers wider than a dock has room for.
-_NARROW = "min-width: 48px; max-width: 60px; padding: 1px 2px;"
+# Buttons of no width, for where there are none Qt 6.12 puts the text beside the box.
+_NARROW = """
+QAbstractSpinBox { min-width: 48px; max-width: 60px; padding: 1px 2px; }
+QAbstractSpinBox::up-button, QAbstractSpinBox::down-button {
+  subcontrol-origin: content; width: 0px;
+}
+QAbstractSpinBox::up-arrow, QAbstractSpinBox::down-arrow { image: none; }
+"""
 
 
 class AxisRange(QWidget):
@@ -436,7 +442,6 @@ class AxisRange(QWidget):
     def _number(
         self, box: QSpinBox | QDoubleSpinBox, end: str
     ) -> QSpinBox | QDoubleSpinBox:
-        box.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
         box.setKeyboardTracking(False)
         box.setStyleSheet(_NARROW)
         box.setAlignment(Qt.AlignmentFlag.AlignRight)
