@@ -31,8 +31,7 @@ from napari_omezarr.user_files import (
     configuration_folder,
 )
 from napari_omezarr.widgets.browser.connection_editor import ConnectionEditor
-from napari_omezarr.widgets.browser.forms import CopyForm
-from napari_omezarr.widgets.browser.table_form import TableForm
+from napari_omezarr.widgets.browser.forms import CopyForm, TableForm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

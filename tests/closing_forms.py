@@ -35,11 +35,11 @@ from napari_omezarr.widgets.browser.forms import (
     CopyForm,
     DeleteForm,
     OpenForm,
+    TableForm,
     find_choices,
     folder_form,
     rename_form,
 )
-from napari_omezarr.widgets.browser.table_form import TableForm
 from napari_omezarr.widgets.open_dialog import OpenDialog
 from napari_omezarr.widgets.plate_navigator import PlateNavigator
 from napari_omezarr.widgets.plate_writer import PlateWriter

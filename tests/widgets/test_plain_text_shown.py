@@ -23,8 +23,7 @@ from napari_omezarr.connections import Bookmark, Connection, ConnectionFile, Pro
 from napari_omezarr.display import wait_until_sharp
 from napari_omezarr.errors import MetadataError
 from napari_omezarr.location import Location
-from napari_omezarr.widgets.browser.forms import CopyForm
-from napari_omezarr.widgets.browser.table_form import TableForm
+from napari_omezarr.widgets.browser.forms import CopyForm, TableForm
 from napari_omezarr.widgets.open_dialog import OpenDialog
 from napari_omezarr.widgets.region_dock import RegionDock
 from napari_omezarr.widgets.save_dock import SaveDock

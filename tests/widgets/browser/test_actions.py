@@ -23,8 +23,7 @@ from napari_omezarr.browsing import Copied, CopyProgress, Viewer
 from napari_omezarr.demo.server import OWNER
 from napari_omezarr.location import Location
 from napari_omezarr.widgets.browser.controls import PlaceLine
-from napari_omezarr.widgets.browser.forms import CopyForm
-from napari_omezarr.widgets.browser.table_form import TableForm, join_features
+from napari_omezarr.widgets.browser.forms import CopyForm, TableForm, join_features
 from napari_omezarr.widgets.qt_async import app_events, pending
 from napari_omezarr.widgets.transfers import copied_text, progress_text
 from servers.faults import Stalled

@@ -46,12 +46,12 @@ from napari_omezarr.widgets.browser.connection_editor import ConnectionEditor
 from napari_omezarr.widgets.browser.forms import (
     CopyForm,
     OpenForm,
+    TableForm,
     find_choices,
 )
 from napari_omezarr.widgets.browser.navigation import History, above
 from napari_omezarr.widgets.browser.opener import folder_for
 from napari_omezarr.widgets.browser.start_page import read_known_places
-from napari_omezarr.widgets.browser.table_form import TableForm
 from napari_omezarr.widgets.browser.text import accessible_text
 from napari_omezarr.widgets.browser.tree_model import MOST, EntryModel, State, TreeNode
 from napari_omezarr.widgets.qt_async import pending

@@ -35,9 +35,8 @@ from napari_omezarr.widgets.transfers import transfers
 from napari_omezarr.widgets.viewer_layers import places_of
 
 from .controls import choose_folder, copy_to_clipboard, make_action, menu_button
-from .forms import CopyForm, DeleteForm, folder_form, rename_form
+from .forms import CopyForm, DeleteForm, TableForm, folder_form, rename_form
 from .opener import folder_for
-from .table_form import TableForm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
