@@ -23,7 +23,7 @@ from long_bucket import LongBucket
 from napari_omezarr.browsing import Entry, EntryKind
 from napari_omezarr.location import Location
 from napari_omezarr.user_files import read_json, write_json
-from napari_omezarr.widgets.browser.row_columns import (
+from napari_omezarr.widgets.browser.text import (
     ROW_COLUMNS,
     natural,
     permutation,

@@ -15,8 +15,7 @@ from napari_omezarr.location import without_secrets
 from napari_omezarr.plain_text import counted, plain
 from napari_omezarr.widgets.qt_async import FutureWatcher, failure
 
-from .row_columns import ROW_COLUMNS, permutation
-from .text import accessible_text, tooltip
+from .text import ROW_COLUMNS, accessible_text, permutation, tooltip
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence, Set

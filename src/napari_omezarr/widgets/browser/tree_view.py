@@ -29,8 +29,7 @@ from qtpy.QtWidgets import (
 
 from napari_omezarr.browsing import EntryKind
 
-from .row_columns import RowHeader
-from .text import SIDE, kind_icon, right_text
+from .text import SIDE, RowHeader, kind_icon, right_text
 from .tree_model import EntryModel
 
 if TYPE_CHECKING:
