@@ -21,8 +21,12 @@ from napari_omezarr.browsing import (
 )
 from napari_omezarr.location import Location
 from napari_omezarr.metadata import ResolvedChannel
-from napari_omezarr.widgets.browser.details import DetailsPanel
-from napari_omezarr.widgets.browser.panes import grey, planes_of, to_pixmap
+from napari_omezarr.widgets.browser.details import (
+    DetailsPanel,
+    grey,
+    planes_of,
+    to_pixmap,
+)
 from napari_omezarr.widgets.browser.text import (
     about_text,
     axes_text,
