@@ -9,6 +9,11 @@ import pytest
 
 from napari_omezarr.errors import OptionError
 from napari_omezarr.location import Location
+from napari_omezarr.widgets.background_save import (
+    SavePreview,
+    SaveRequest,
+    preview_save,
+)
 from napari_omezarr.widgets.save_model import (
     SaveAction,
     confirmation,
@@ -22,7 +27,6 @@ from napari_omezarr.widgets.save_model import (
     target_state,
     warnings_text,
 )
-from napari_omezarr.widgets.save_work import SavePreview, SaveRequest, preview_save
 from napari_omezarr.writing import Progress, StoredSize, plan_write
 
 DATA = np.zeros((4, 30, 40), np.uint8)

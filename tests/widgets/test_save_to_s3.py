@@ -14,10 +14,9 @@ from gui_steps import until
 from napari_omezarr import read_layers
 from napari_omezarr.demo.server import READER
 from napari_omezarr.errors import AccessDeniedError, TargetExistsError
-from napari_omezarr.widgets.background_save import under_way
+from napari_omezarr.widgets.background_save import SaveRequest, preview_save, under_way
 from napari_omezarr.widgets.save_dock import SaveDock
 from napari_omezarr.widgets.save_model import SaveAction, target_state
-from napari_omezarr.widgets.save_work import SaveRequest, preview_save
 
 DATA = np.random.default_rng(8).integers(1, 250, (3, 40, 50)).astype(np.uint8)
 PLACED = {"scale": (2, 0.5, 0.5), "units": ("um",) * 3, "axis_labels": ("z", "y", "x")}

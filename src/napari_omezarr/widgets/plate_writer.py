@@ -29,11 +29,10 @@ from napari_omezarr.claims import target_of
 from napari_omezarr.errors import OMEZarrError, WriteCancelledError
 from napari_omezarr.plain_text import counted, plain
 
-from .background_save import Saving, explained
+from .background_save import Saving, explained, open_saved
 from .fields import show_focus, show_text
 from .qt_async import Task
 from .save_widgets import SaveProgress, SaveTarget, sentence_label
-from .save_work import open_saved
 from .viewer_layers import bare_layers, image_address, layer_data
 
 if TYPE_CHECKING:

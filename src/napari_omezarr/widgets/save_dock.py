@@ -21,7 +21,17 @@ from napari_omezarr.errors import OMEZarrError, RefusedChunksError, WriteCancell
 from napari_omezarr.location import without_secrets
 from napari_omezarr.user_files import Recents
 
-from .background_save import Saving, explained
+from .background_save import (
+    SaveRequest,
+    Saving,
+    explained,
+    open_saved,
+    preview_save,
+    remove_labels,
+    remove_unfinished,
+    save_into,
+    save_new,
+)
 from .fields import Folded, scroll_in, show_focus, show_text
 from .qt_async import DebouncedTask, Task
 from .save_model import (
@@ -38,15 +48,6 @@ from .save_model import (
     warnings_text,
 )
 from .save_widgets import SaveForm, SaveLayers, SaveProgress, SaveTarget, sentence_label
-from .save_work import (
-    SaveRequest,
-    open_saved,
-    preview_save,
-    remove_labels,
-    remove_unfinished,
-    save_into,
-    save_new,
-)
 from .viewer_layers import bare_layers, layer_data, on_layers_changed, places_of
 
 if TYPE_CHECKING:
@@ -59,8 +60,8 @@ if TYPE_CHECKING:
 
     from napari_omezarr.location import Location
 
+    from .background_save import SavePreview
     from .open import Opened
-    from .save_work import SavePreview
 
 SAVE_MODES: Mapping[SaveAction, Mapping[str, Any]] = {
     SaveAction.CONFIRM_REPLACE: {"existing": "replace"},

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         StoredSize,
     )
 
-    from .save_work import SavePreview
+    from .background_save import SavePreview
 
 AUTO = "auto"
 NONE = "none"
