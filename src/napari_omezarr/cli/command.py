@@ -14,7 +14,7 @@ import click
 from napari_omezarr import errors
 from napari_omezarr.doors import as_ours
 
-from .output import echo, error_facts
+from .options import echo, error_facts
 
 # Which module has a command; it is imported when the command is run or asked about.
 _HOMES = {

@@ -16,16 +16,20 @@ from napari_omezarr.plain_text import counted
 from .options import (
     PLACE,
     by_axis,
+    echo,
     interrupted_by,
+    json_option,
     location_of,
     of_target,
     place_options,
+    plain,
+    print_json,
+    progress_bar,
     report,
     save_options,
     split_options,
     target_options,
 )
-from .output import echo, json_option, plain, print_json, progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

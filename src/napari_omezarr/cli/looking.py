@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import PLACE, location_of, place_options
-from .output import (
+from .options import (
+    PLACE,
     aligned,
     echo,
     json_option,
+    location_of,
+    place_options,
     plain,
     print_done,
     print_json,

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import click
 
-from .output import json_option, print_done
+from .options import json_option, print_done
 
 if TYPE_CHECKING:
     from aiohttp import web

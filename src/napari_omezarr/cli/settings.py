@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .output import echo, json_option, print_done, print_json, table
+from .options import echo, json_option, print_done, print_json, table
 
 _KEPT = ("cache", "recent", "undo")
 

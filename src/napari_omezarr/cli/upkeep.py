@@ -11,9 +11,13 @@ from napari_omezarr.plain_text import counted
 from .options import (
     PLACE,
     counting,
+    echo,
+    json_option,
     location_of,
     of_target,
     place_options,
+    plain,
+    print_json,
     report,
     save_options,
     saving,
@@ -21,7 +25,6 @@ from .options import (
     split_options,
     target_options,
 )
-from .output import echo, json_option, plain, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
