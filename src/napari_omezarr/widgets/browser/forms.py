@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
+import pandas as pd  # type: ignore[import-untyped]  # its stubs are a package
 from napari.layers import Labels
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QStandardPaths, Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
