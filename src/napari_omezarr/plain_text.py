@@ -87,6 +87,11 @@ def narrow_shape_text(shape: Sequence[int]) -> str:
     return BY.strip().join(map(str, shape))
 
 
+def by_times(sizes: Sequence[int]) -> str:
+    """Say a shape where only plain letters are sure to be shown: ``3 x 4``."""
+    return " x ".join(map(str, sizes))
+
+
 def shape_text(shape: Sequence[int]) -> str:
     """Say a shape, with its axes in order."""
     return BY.join(f"{size:,}" for size in shape)

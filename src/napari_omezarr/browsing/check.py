@@ -27,7 +27,7 @@ from napari_omezarr.errors import (
     UnsupportedDataError,
 )
 from napari_omezarr.metadata import parse_document
-from napari_omezarr.plain_text import counted
+from napari_omezarr.plain_text import bytes_text, counted
 from napari_omezarr.pyramid import chunk_box, chunk_counts
 from napari_omezarr.reading import (
     GroupNode,
@@ -397,8 +397,8 @@ class Speed:
         milliseconds = f"{self.latency * 1000:.0f} ms for an answer"
         if not self.received:
             return f"{milliseconds}; nothing is stored that could be read."
-        megabytes = f"{self.rate / 1e6:.1f} MB/s"
-        return f"{milliseconds}, {megabytes} over {self.requests} requests."
+        rate = bytes_text(self.rate)
+        return f"{milliseconds}, {rate}/s over {self.requests} requests."
 
 
 def measure_speed(location: Location) -> Speed:

@@ -20,6 +20,7 @@ from napari_omezarr.atomic_file import PARTIAL, replacing
 from napari_omezarr.doors import guarded
 from napari_omezarr.errors import FOREIGN_ERRORS
 from napari_omezarr.metadata import is_usable_path
+from napari_omezarr.plain_text import bytes_text
 from napari_omezarr.pyramid import ArrayPixels, Mosaic, chunk_counts
 from napari_omezarr.reading import ReadOptions, read_current
 from napari_omezarr.store import open_store, run
@@ -295,10 +296,8 @@ def _from_level(
     planes = len(image.channels) if image.rgb else len(shown)
     size = _chunked_size(image, pixels) * planes
     if size > most_bytes:
-        megabytes = f"{size / 1e6:.0f} MB"
-        return Thumbnail(
-            None, f"Its coarsest plane is too large to preview: {megabytes}."
-        )
+        said = f"Its coarsest plane is too large to preview: {bytes_text(size)}."
+        return Thumbnail(None, said)
     sentence = "The middle of the coarsest level."
     counts = chunk_counts(pixels.shape, pixels.chunks)
     if prod(sorted(counts)[-2:]) * planes > _MOST_CHUNKS:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from napari_omezarr.plain_text import by_times
+
 from .options import (
     PLACE,
     aligned,
@@ -259,8 +261,8 @@ def _about(place: Location, details: Details) -> Iterator[str]:
     for said in details.plate:
         yield f"plate     {said}"
     for number, level in enumerate(details.levels):
-        sides = " x ".join(map(str, level.shape))
-        chunks = " x ".join(map(str, level.chunks))
+        sides = by_times(level.shape)
+        chunks = by_times(level.chunks)
         yield f"level {number:<3} {sides}  {level.dtype}  chunks {chunks}"
     for number, channel in enumerate(details.channels):
         limits = channel.contrast_limits

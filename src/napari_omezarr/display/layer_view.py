@@ -20,7 +20,7 @@ from napari_omezarr.errors import (
     StoreTimeoutError,
     WebPageError,
 )
-from napari_omezarr.plain_text import counted
+from napari_omezarr.plain_text import bytes_text, counted
 from napari_omezarr.pyramid import mosaic_of
 
 from .chunk_cache import ChunkGrid, host_of, notes_of
@@ -93,9 +93,9 @@ def loading_text(statuses: Iterable[Status]) -> str:
     levels = ", ".join(str(level) for level in sorted({s.level for s in busy}))
     arrived = sum(status.arrived for status in busy)
     total = arrived + sum(status.pending - status.late for status in busy)
-    size = sum(status.bytes for status in busy) / 1e6
+    size = bytes_text(sum(status.bytes for status in busy))
     hosts = ", ".join(sorted({status.host for status in busy}))
-    return f"loading level {levels}: {arrived} of {total}, {size:.1f} MB from {hosts}"
+    return f"loading level {levels}: {arrived} of {total}, {size} from {hosts}"
 
 
 def loading_lines(statuses: Iterable[Status]) -> list[str]:
@@ -105,8 +105,8 @@ def loading_lines(statuses: Iterable[Status]) -> list[str]:
     for host in sorted({status.host for status in busy}):
         theirs = [status for status in busy if status.host == host]
         count = sum(status.pending - status.late for status in theirs)
-        size = sum(status.bytes for status in theirs) / 1e6
-        lines.append(f"{counted(count, 'chunk')} to come, {size:.1f} MB from {host}")
+        size = bytes_text(sum(status.bytes for status in theirs))
+        lines.append(f"{counted(count, 'chunk')} to come, {size} from {host}")
     return lines
 
 

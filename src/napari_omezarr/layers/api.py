@@ -29,7 +29,7 @@ from napari_omezarr.pyramid import (
     to_dask,
 )
 from napari_omezarr.reading import ReadOptions, read_current
-from napari_omezarr.store import is_zarr, location_of
+from napari_omezarr.store import given_place
 from napari_omezarr.tables import UNREAD
 
 from .spec import (
@@ -653,16 +653,13 @@ def read_layers(  # noqa: PLR0913 - one verb, all its choices by name
         layers = layer_data(address.pyramids, channels=channels)
         layers = with_contrast(with_features(layers) if features else layers)
         return [layer.layer_data for layer in layers]
-    if is_zarr(address):
-        location = location_of(address)
-    else:
-        location = Location.parse(
-            address,
-            endpoint=endpoint,
-            region=region,
-            profile=profile,
-            anonymous=anonymous,
-        )
+    location = given_place(
+        address,
+        endpoint=endpoint,
+        region=region,
+        profile=profile,
+        anonymous=anonymous,
+    )
     options = ReadOptions(
         labels=labels if isinstance(labels, bool) else _names(labels) or (),
         level=level,

@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_omezarr.errors import ImageChoiceError, OMEZarrError, OptionError
 from napari_omezarr.metadata import Affine, layer_options, normalized_unit, unit_size
-from napari_omezarr.plain_text import plain
+from napari_omezarr.plain_text import bytes_text, plain
 from napari_omezarr.reading import ReadOptions, read
 from napari_omezarr.tables import (
     COMMON_LOOKS,
@@ -83,7 +83,7 @@ def read_features(source: FeatureSource) -> tuple[dict[str, Any], str]:
         try:
             size = table.size()
             if size > MOST_BYTES:
-                size_text = f"{size / 1e9:.1f} GB"
+                size_text = bytes_text(size)
                 said.append(f"The table {table.name}, of {size_text}, was not read.")
                 continue
             found = joined_features(found, table.read().features())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_omezarr.errors import MetadataError
+from napari_omezarr.plain_text import bytes_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -53,8 +54,8 @@ def load_json(body: bytes, *, shortened: bool = False) -> Any:
         It is not JSON, too long, or nested too deep.
     """
     if len(body) > MOST_BYTES:
-        size = f"{len(body) / 1e6:.0f} MB long, and {MOST_BYTES / 1e6:.0f}"
-        raise DocumentError(f"This document is {size} MB are the most that are read")
+        size = f"{bytes_text(len(body))} long, and {bytes_text(MOST_BYTES)}"
+        raise DocumentError(f"This document is {size} are the most that are read")
     shortened = shortened and body.lstrip()[:1] == b"{"
     if shortened and len(body) > _LARGE and (few := _with_few_wells(body)):
         # Where the list ends is a guess, and a wrong one leaves no JSON.

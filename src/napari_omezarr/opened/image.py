@@ -16,6 +16,7 @@ from napari_omezarr.doors import guarded
 from napari_omezarr.errors import OptionError, UnsupportedDataError
 from napari_omezarr.layers import feature_columns, source_of_features
 from napari_omezarr.location import without_secrets
+from napari_omezarr.plain_text import by_times
 from napari_omezarr.pyramid import Cropped, FixedAxes, Level, Pyramid, to_dask
 from napari_omezarr.region import RegionPart, crop_affine
 from napari_omezarr.tables import stored_tables
@@ -463,7 +464,7 @@ def facts(image: Pyramid, labels: Sequence[str], *, is_part: bool) -> Facts:
         f"{printable(axis.name)} {size}" + _step(step, units.get(axis.name))
         for axis, size, step in steps
     )
-    sizes = [" x ".join(map(str, level.shape)) for level in image.levels]
+    sizes = [by_times(level.shape) for level in image.levels]
     said = [
         ("version", f"OME-Zarr {printable(image.version)}" if image.version else ""),
         ("address", f"a part of {place}" if is_part else place),

@@ -13,6 +13,7 @@ from napari_omezarr.doors import guarded
 from napari_omezarr.errors import OptionError, TargetExistsError
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
+from napari_omezarr.plain_text import by_times
 from napari_omezarr.pyramid import mosaic_of, pixels_of
 from napari_omezarr.reading import ReadOptions, read_current
 from napari_omezarr.store import is_zarr
@@ -323,7 +324,7 @@ def add_plate_labels(
     mosaic = _mosaic(plate)
     expected = _without_channels(mosaic)
     if tuple(values.shape) != expected:
-        shape, wanted = (" x ".join(map(str, s)) for s in (values.shape, expected))
+        shape, wanted = by_times(values.shape), by_times(expected)
         msg = f"The labels are {shape}, and the plate is {wanted}."
         raise OptionError(msg, action="Make them on the plate's finest level.")
     written = []

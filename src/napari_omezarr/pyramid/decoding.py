@@ -24,6 +24,7 @@ from napari_omezarr.errors import (
     UnsupportedDataError,
 )
 from napari_omezarr.metadata import load_json
+from napari_omezarr.plain_text import bytes_text
 
 from .codecs import (
     CHECKSUM,
@@ -458,7 +459,9 @@ def _room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Room:
     if min(shape, default=1) < 1:
         raise UnsupportedDataError("A chunk holds nothing")
     if size > MOST_BYTES:
-        msg = f"A chunk takes {size / 1e9:.3g} GB of memory, and {MOST_BYTES / 1e9:.3g}"
+        msg = (
+            f"A chunk takes {bytes_text(size)} of memory, and {bytes_text(MOST_BYTES)}"
+        )
         raise UnsupportedDataError(f"{msg} are the most that are read")
     return Room(size)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from napari_omezarr._io_loop import bounded_gather
+from napari_omezarr.plain_text import by_times
 from napari_omezarr.store import collect_presumptions, take_over_presumptions
 
 from .boxes import chunk_box, chunk_parts, shape_of, slices
@@ -542,9 +543,7 @@ class Mosaic(Readable):
             return None
         pairs = zip(found.shape, self.level.room, strict=True)
         if any(size > held for size, held in pairs):
-            sides, held = (
-                " x ".join(map(str, s)) for s in (found.shape, self.level.room)
-            )
+            sides, held = by_times(found.shape), by_times(self.level.room)
             raise tile.misfit(f"is {sides}, and its place {held}")
         ends = zip(tile.origin, self._finest_room(), self.fields.grid.cell, strict=True)
         if any(first < 0 or first + size > end for first, size, end in ends):

@@ -17,6 +17,7 @@ from napari_omezarr.metadata import (
     resolve_channels,
     usual_colors,
 )
+from napari_omezarr.plain_text import by_times
 from napari_omezarr.pyramid import (
     Level,
     Mosaic,
@@ -268,11 +269,11 @@ def _differences(template: Template, room: FieldRoom) -> list[str]:
     finest = template.image.levels[0].pixels
     every = [finest, *(seen.pixels for seen in template.others)]
     said = []
-    shapes = dict.fromkeys(" x ".join(map(str, p.shape)) for p in every)
+    shapes = dict.fromkeys(by_times(p.shape) for p in every)
     axis = template.image.channel_axis if room.channels else None
     planes = {tuple(n for at, n in enumerate(p.shape) if at != axis) for p in every}
     if len(planes) > 1:
-        sides = " x ".join(map(str, room.shape))
+        sides = by_times(room.shape)
         some = ", ".join(list(shapes)[:4])
         said.append(
             f"The fields are not of one size ({some}): each has room for {sides}, "

@@ -38,9 +38,8 @@ from napari_omezarr.metadata import (
 )
 from napari_omezarr.pyramid import LeadingAxes, Level, Pyramid
 from napari_omezarr.store import (
-    is_zarr,
+    given_place,
     is_zip_file,
-    location_of,
     open_lister,
     open_store,
 )
@@ -506,7 +505,7 @@ def read(
     >>> [pyramid.name for pyramid in read("cells.ome.zarr").pyramids]
     ['Epithelium', 'nuclei']
     """
-    return _read(_place(source), options or ReadOptions())[0]
+    return _read(given_place(source), options or ReadOptions())[0]
 
 
 @guarded
@@ -517,7 +516,7 @@ def read_current(
 
     As `read`; where those answered, one round more asks whether they are older.
     """
-    place, options = _place(source), options or ReadOptions()
+    place, options = given_place(source), options or ReadOptions()
     reading, opening = _read(place, options)
     if opening.consolidated.is_current(opening.store):
         return reading
@@ -525,10 +524,6 @@ def read_current(
 
 
 @guarded
-def _place(source: str | os.PathLike[str] | Location | Any) -> Location:
-    return location_of(source) if is_zarr(source) else Location.parse(source)
-
-
 @guarded
 @oldest_garbage_waits()
 def _read(

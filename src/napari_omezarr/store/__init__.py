@@ -20,7 +20,14 @@ from .backend import (
 )
 from .cached import DiskCacheFacts, clear_disk_cache, disk_cache_facts, set_disk_cache
 from .error_mapping import RequestFailed, failure_of
-from .foreign import ForeignStore, foreign_store, is_zarr, location_of, store_and_path
+from .foreign import (
+    ForeignStore,
+    foreign_store,
+    given_place,
+    is_zarr,
+    location_of,
+    store_and_path,
+)
 from .local import is_stored, open_stored
 from .open import (
     is_zip_file,
@@ -63,6 +70,7 @@ __all__ = [
     "failure_of",
     "for_decoding",
     "foreign_store",
+    "given_place",
     "is_quiet",
     "is_stored",
     "is_zarr",

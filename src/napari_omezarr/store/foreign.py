@@ -64,6 +64,11 @@ def is_zarr(source: object) -> bool:
     return isinstance(source, (Store, *ZarrNode))
 
 
+def given_place(source: Any, **said: Any) -> Location:
+    """Give the place of an address, which may say how to sign in, or of a store."""
+    return location_of(source) if is_zarr(source) else Location.parse(source, **said)
+
+
 def store_and_path(source: Any) -> tuple[Store, str]:
     """Give the store of a store, a group or an array, and the path in it."""
     if isinstance(source, Store):

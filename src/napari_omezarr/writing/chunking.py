@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_omezarr.errors import OptionError
+from napari_omezarr.plain_text import by_times
 from napari_omezarr.pyramid import chunk_counts, split_box, whole_box
 
 from .downsample import coarser_shape
-from .image_spec import by_times
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -34,6 +34,7 @@ from napari_omezarr._io_loop import (
 )
 from napari_omezarr.errors import FOREIGN_ERRORS, DiskFullError, WriteCancelledError
 from napari_omezarr.location import ARRAY_DOCUMENT
+from napari_omezarr.plain_text import by_times, bytes_text
 from napari_omezarr.pyramid import (
     ArrayPixels,
     array_metadata,
@@ -53,7 +54,6 @@ from napari_omezarr.store import refuse_presumed, run
 from .downsample import downsample
 from .encode import encoding_of
 from .hierarchy import DONE, FolderHierarchy, explained
-from .image_spec import by_times
 from .journal import BlockNote
 from .plan import HELD, held_bytes, level_document, width
 from .source import ReadOnce, reading_pool
@@ -583,7 +583,7 @@ def _once(
     folder = journal.path.parent if size > plan.options.memory // HELD else None
     if folder is not None and shutil.disk_usage(folder).free < size:
         raise DiskFullError(
-            f"{size / 1e9:.1f} GB of room are needed in {folder} while this is saved, "
+            f"{bytes_text(size)} of room are needed in {folder} while this is saved, "
             "as it is stored in other chunks than it is read in.",
             action=f"Make room, or choose chunks like {by_times(source.chunks)}.",
         )

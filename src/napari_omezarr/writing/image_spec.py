@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_omezarr.metadata import TIMES, Affine, Axis, known_unit
+from napari_omezarr.plain_text import by_times
 
 from .source import Transposed, stack
 
@@ -492,11 +493,6 @@ def _common_origin(specs: Sequence[ImageSpec]) -> Origin | None:
     """Give the image that all come from, if there is one."""
     addresses = {p.origin.address if p.origin else "" for p in specs}
     return specs[0].origin if len(addresses) == 1 else None
-
-
-def by_times(sizes: Sequence[int]) -> str:
-    """Say a shape: ``3 x 4``."""
-    return " x ".join(map(str, sizes))
 
 
 def _once(sentences: Iterable[str]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from napari_omezarr.errors import LossError, OptionError
 from napari_omezarr.metadata import Affine, normalized_unit
-from napari_omezarr.plain_text import counted
+from napari_omezarr.plain_text import by_times, counted
 from napari_omezarr.pyramid import Pyramid
 from napari_omezarr.tables import GROUP, TABLE_RECORD, Table
 
@@ -34,7 +34,7 @@ from .chunking import (
 from .encode import Compression, array_document, compression
 from .from_arrays import Channels, Grid, describe_array, units_by_axis
 from .from_layers import SAVED, describe, is_array, layer_data, listed
-from .image_spec import ImageSpec, by_times, group, unit_name
+from .image_spec import ImageSpec, group, unit_name
 from .rendering import folder_name
 from .source import empty_is_nan
 
