@@ -32,22 +32,20 @@ from .details import (
 )
 from .entries import Entry, EntryKind, LabelTable, read_table
 from .listing import EntryPage, Listing, Prober, entries_of, list_buckets
-from .session import (
-    Session,
-    SessionLayer,
-    parse_session,
-    session_address,
-    session_in_address,
-    session_text,
-)
 from .share import (
     ChannelView,
     PublicAccess,
+    Session,
+    SessionLayer,
     Viewer,
     ViewState,
     check_public,
+    parse_session,
     python_snippet,
     s3_address,
+    session_address,
+    session_in_address,
+    session_text,
     share_link,
     view_in_link,
     web_address,
