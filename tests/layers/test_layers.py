@@ -282,6 +282,10 @@ def test_without_a_window_contrast_comes_from_the_coarsest_level(tmp_path):
         (np.full((8, 8), np.nan), (0, 1)),
         (np.where(np.eye(8, dtype=bool), np.inf, 5.0), (5, 6)),
         (np.zeros((0, 8)), (0, 1)),
+        (np.full((8, 8), 1e20), (1e20, 1e20 + 2**14)),
+        (np.array([[-128] * 2, [127] * 2], np.int8), (-128, 127)),
+        (np.array([[-30_000, 30_000]] * 2, np.int16), (-30_000, 30_000)),
+        (np.array([[0] + [100] * 9], np.int8) - 28, (-28, 72)),
     ],
 )
 def test_contrast_of_odd_values_is_still_a_range(values, expected):

@@ -19,7 +19,7 @@ from PIL import Image, UnidentifiedImageError
 from napari_omezarr.atomic_file import PARTIAL, replacing
 from napari_omezarr.doors import guarded
 from napari_omezarr.errors import FOREIGN_ERRORS
-from napari_omezarr.metadata import is_usable_path
+from napari_omezarr.metadata import is_usable_path, limits_of
 from napari_omezarr.plain_text import bytes_text
 from napari_omezarr.pyramid import ArrayPixels, Mosaic, chunk_counts
 from napari_omezarr.reading import ReadOptions, read_current
@@ -47,7 +47,6 @@ _MOST_CHUNKS = 4000
 _MOST_CHANNELS = 6
 _MOST_PIXELS = 64 * 2**20
 
-_PERCENTILES = (0.1, 99.9)
 _GOLDEN = 0.618033988749895
 """Steps of the golden ratio round the colour circle give neighbours far colours."""
 
@@ -96,8 +95,7 @@ def _limits(
     if stated is not None and values.max() > stated[0] and values.min() < stated[1]:
         return stated
     # No limits, or nothing that is seen lies within them.
-    low, high = (float(v) for v in np.percentile(values, _PERCENTILES))
-    return (low, high) if low < high else (low, low + 1)
+    return limits_of(values)
 
 
 def _rgb(color: str) -> np.ndarray:

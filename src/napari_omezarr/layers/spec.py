@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_omezarr.errors import DamagedDataError, OMEZarrError
+from napari_omezarr.metadata import limits_of
 from napari_omezarr.plain_text import plain
 from napari_omezarr.pyramid import (
     chunk_box,
@@ -37,7 +38,6 @@ LayerData = tuple[Any, dict[str, Any], str]
 
 _MOST_CHUNKS = 8
 _MOST_BYTES = 16 * 2**20
-_PERCENTILES = (0.1, 99.9)
 _FEWEST_SHADES = 2
 
 _MOST_TRIES = 24
@@ -211,7 +211,7 @@ def estimate_contrast(levels: Sequence[Pixels]) -> tuple[float, float]:
     values = _sample(levels)
     if values is None:
         return makeshift_limits(levels[-1].dtype)
-    return _spread(values[np.isfinite(values)])
+    return limits_of(values)
 
 
 def fitting_contrast(
@@ -245,7 +245,7 @@ def fitting_contrast(
     ends = np.array([values.min(), values.max()], np.float64)
     low, high = window
     shades = np.clip((ends - low) / (high - low), 0, 1) * 255
-    return _spread(values) if shades[1] - shades[0] < _FEWEST_SHADES else None
+    return limits_of(values) if shades[1] - shades[0] < _FEWEST_SHADES else None
 
 
 def is_range_of_a_type(window: tuple[float, float]) -> bool:
@@ -256,15 +256,6 @@ def is_range_of_a_type(window: tuple[float, float]) -> bool:
     end, start = int(high), int(low)
     power = end if end & (end - 1) == 0 else end + 1
     return power & (power - 1) == 0 and start in (0, -power)
-
-
-def _spread(values: np.ndarray) -> tuple[float, float]:
-    if values.size == 0:
-        return 0.0, 1.0
-    low, high = (float(v) for v in np.percentile(values, _PERCENTILES))
-    if low == high:
-        low, high = float(values.min()), float(values.max())
-    return (low, high) if low < high else (low, low + 1)
 
 
 _EXACT = 2**24

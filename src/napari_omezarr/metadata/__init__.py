@@ -9,7 +9,7 @@ from .axes import (
     normalized_unit,
     unit_size,
 )
-from .channels import ResolvedChannel, is_rgb, resolve_channels, usual_colors
+from .channels import ResolvedChannel, is_rgb, limits_of, resolve_channels, usual_colors
 from .document import KINDS, fit_axes, names_a_kind, parse_document
 from .model import (
     Acquisition,
@@ -69,6 +69,7 @@ __all__ = [
     "known_unit",
     "layer_affine",
     "layer_options",
+    "limits_of",
     "load_json",
     "names_a_kind",
     "normalized_unit",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -133,6 +134,29 @@ def _contrast(
         return None, None, []
     limits, repairs = _limits(window, _bounds(dtype))
     return limits, _range(window, limits, dtype), repairs
+
+
+_PERCENTILES = (0.1, 99.9)
+
+
+def limits_of(values: np.ndarray) -> tuple[float, float]:
+    """Give contrast limits for some pixels, low < high: (0, 1) of none that is finite.
+
+    They are the 0.1 and the 99.9 percentile, or the extremes where those are equal; of
+    integers the whole numbers around them.
+    """
+    found = values
+    if values.dtype.kind != "u":  # numpy takes differences, which overflow elsewhere
+        found = values[np.isfinite(values)].astype(np.float64)
+    if found.size == 0:
+        return 0.0, 1.0
+    low, high = (float(v) for v in np.percentile(found, _PERCENTILES))
+    if low == high:
+        low, high = float(found.min()), float(found.max())
+    if values.dtype.kind in "biu":
+        low, high = float(math.floor(low)), float(math.ceil(high))
+    # 1 more is nothing where floats are far apart.
+    return low, high if low < high else max(low + 1, math.nextafter(low, math.inf))
 
 
 def _limits(

@@ -21,6 +21,7 @@ from napari_omezarr.errors import (
     UnfinishedWriteError,
     VerificationError,
 )
+from napari_omezarr.metadata import limits_of
 from napari_omezarr.plain_text import counted
 from napari_omezarr.pyramid import coarser_box
 from napari_omezarr.store import refuse_presumed
@@ -58,7 +59,6 @@ _WAITING = 256
 
 _CONTRAST_BYTES = 2**20
 """What is read of a level to find its contrast."""
-_PERCENTILES = (0.1, 99.9)
 _MOST_BITS, _MOST_EXACT = 2**32, 2**53
 
 
@@ -204,7 +204,7 @@ def with_contrast(plan: Plan, staged: Hierarchy, journal: Journal) -> Plan:
         if any(display.limits is None for display in displays):
             parts = _middle_of_channels(plan, staged, image)
             displays = [
-                replace(display, limits=display.limits or _limits(part))
+                replace(display, limits=display.limits or limits_of(part))
                 for display, part in zip(displays, parts, strict=True)
             ]
         found = journal.ranges(number)
@@ -230,20 +230,6 @@ def _reaching(
     known = [each for each in (display.span, display.limits, found) if each]
     low, high = min(low for low, _ in known), max(high for _, high in known)
     return replace(display, span=(low, high))
-
-
-def _limits(values: np.ndarray) -> tuple[float, float]:
-    # Differences of integers without a sign do not overflow while numpy interpolates.
-    plain = values.dtype.kind == "u"
-    finite = values if plain else values[np.isfinite(values)].astype(float)
-    if finite.size == 0:
-        return 0.0, 1.0
-    low, high = (float(v) for v in np.percentile(finite, _PERCENTILES))
-    if low == high:
-        low, high = float(finite.min()), float(finite.max())
-    if values.dtype.kind in "biu":
-        low, high = math.floor(low), math.ceil(high)
-    return (low, high) if low < high else (low, low + 1)
 
 
 def _middle(
