@@ -406,17 +406,13 @@ def _look_at(opening: Opening, path: str) -> Questions[Node | None]:
     answers = {**dict.fromkeys(keys), **answers}
     try:
         found = parse_node(path, answers)
-        if isinstance(answers.get(array), bytes) and not _is_told(found):
+        if isinstance(answers.get(array), bytes) and not _says_enough(found):
             return parse_array(path, answers, 2)
     except OMEZarrError:
         return None
     if found is None and isinstance(answers.get(group), bytes):
         return GroupNode(path, 2, {})
     return found
-
-
-def _is_told(node: Node | None) -> bool:
-    return node is not None and (node.zarr_format == 3 or names_a_kind(node.attributes))
 
 
 def _is_bare(node: Node) -> bool:
@@ -615,10 +611,10 @@ def _root() -> Questions[tuple[Node | None, Answers]]:
     return found, answers
 
 
-def _says_enough(group: GroupNode) -> bool:
+def _says_enough(node: Node | None) -> bool:
     # A zarr 2 array keeps its attributes in .zattrs too, so only a group that is
     # clearly OME-Zarr (or zarr 3, where one document says all) ends the search.
-    return group.zarr_format == 3 or names_a_kind(group.attributes)
+    return node is not None and (node.zarr_format == 3 or names_a_kind(node.attributes))
 
 
 def _open(

@@ -24,7 +24,14 @@ from .commit import journal_path
 from .downsample import downsample
 from .encode import ZarrDocument
 from .engine import WHOLE, Progress, checksum
-from .existing import changed, ome_block, open_existing, read_group, refresh
+from .existing import (
+    changed,
+    document_of,
+    ome_block,
+    open_existing,
+    read_group,
+    refresh,
+)
 from .from_arrays import Channels, channel_displays
 from .image_spec import whole_range
 from .journal import BlockNote, Journal, claim_of, journal_digest
@@ -253,7 +260,7 @@ class _Growing:
             found = hierarchy.read_all(keys)
             contents = zip(keys, found, strict=True)
             now = read_group(hierarchy, "")
-            grown = [ZarrDocument(k, json.loads(f.body)) for k, f in contents if f]
+            grown = [ZarrDocument(k, document_of(f, k)) for k, f in contents if f]
             return [*grown, ZarrDocument(now.key, now.content)] if now else grown
 
         refresh(around, documents)
