@@ -29,7 +29,7 @@ from napari_omezarr.display import (
     use_engine,
     wait_until_sharp,
 )
-from napari_omezarr.display.manager import Notifier, Throttle
+from napari_omezarr.display.manager import _ASYNC_FREEZES, Notifier, Throttle
 from napari_omezarr.display.napari_hook import _manager
 from napari_omezarr.errors import AccessDeniedError, ServerError, StoreConnectionError
 from napari_omezarr.pyramid import ChannelsLast, FixedAxes, to_dask
@@ -87,6 +87,8 @@ def kept_calls(monkeypatch):
 def viewer(kept_calls, make_napari_viewer, request):
     viewer = make_napari_viewer(show=True)
     get_settings().experimental.async_ = request.param == "async"
+    # PySide6 brings it, and it is no news here.
+    _manager().notifier.mark_said([_ASYNC_FREEZES])
     return viewer
 
 
