@@ -117,6 +117,7 @@ def test_what_was_chosen_comes_back(
     chosen = ReadOptions(wells=("B2", "A1"), fields=0)
     _, _, cells, nuclei = add_layers(viewer, open_place(Location.parse(plate), chosen))
     viewer.layers.remove(cells)
+    until(qtbot, lambda: not pending)  # contrasts are estimated later
     session, left = session_of(viewer)
     assert not left
     assert session.layers[0].options == {"level": 1}
