@@ -1,21 +1,24 @@
 """From a location to pyramids: which documents to ask for, in which round."""
 
 from .nodes import (
+    Answers,
     ArrayNode,
     GroupNode,
     Node,
     Opening,
+    Questions,
     Reading,
     ReadOptions,
     array_key,
+    ask,
     group_keys,
     join_path,
     kind_of,
     parse_node,
     raise_failures,
+    run_questions_async,
 )
 from .reader import listed_images, read, read_current
-from .rounds import Answers, Questions, ask, run_questions_async
 
 __all__ = [
     "Answers",

@@ -47,20 +47,20 @@ from .nodes import (
     ArrayNode,
     GroupNode,
     array_key,
+    ask,
     find_array,
     find_group,
     group_keys,
     join_path,
     other_format,
     parse_node,
+    together,
 )
-from .rounds import ask, together
 
 if TYPE_CHECKING:
     from napari_omezarr.metadata import Affine, Dataset, Document, Multiscale
 
-    from .nodes import Node, Opening
-    from .rounds import Answers, Questions
+    from .nodes import Answers, Node, Opening, Questions
 
 
 def find_levels(

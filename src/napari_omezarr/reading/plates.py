@@ -38,15 +38,17 @@ from .nodes import (
     ArrayNode,
     GroupNode,
     array_key,
+    ask,
     group_keys,
     join_path,
     kind_of,
     parse_json,
     parse_node,
+    primed,
+    together,
 )
 from .plate_fields import UNREADABLE, FieldChoice, field_counts, images_of, misfits
 from .plate_layout import PlateToLay, SeenField, Template, mosaics
-from .rounds import ask, primed, together
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -54,8 +56,7 @@ if TYPE_CHECKING:
     from napari_omezarr.metadata import Multiscale, PlateWell
     from napari_omezarr.pyramid import Pixels
 
-    from .nodes import Opening
-    from .rounds import Answers, Questions
+    from .nodes import Answers, Opening, Questions
 
 _WELLS_TRIED = (1, 2, 8, 64)
 """How many wells are asked at once while none before had an image."""

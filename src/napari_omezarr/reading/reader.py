@@ -55,19 +55,22 @@ from .image import (
 )
 from .nodes import (
     ArrayNode,
+    Consolidated,
     GroupNode,
     Opening,
     Reading,
     ReadOptions,
+    ask,
     find_node,
     group_keys,
     join_path,
     kind_of,
     parse_array,
     parse_node,
+    run_questions,
+    together,
 )
 from .plates import open_plate, open_well, with_chosen_wells
-from .rounds import Consolidated, ask, run_questions, together
 
 if TYPE_CHECKING:
     import os
@@ -75,8 +78,7 @@ if TYPE_CHECKING:
 
     from napari_omezarr.metadata import Document, Kind, SceneImage
 
-    from .nodes import Node
-    from .rounds import Answers, Questions
+    from .nodes import Answers, Node, Questions
 
 
 # Series: images that are numbered, or listed with their OME-XML.
