@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import tokenize
+from collections import Counter
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -22,6 +23,19 @@ WITHOUT_FACE = {
     "napari_omezarr.widgets.browser": "the dock is imported when it is opened",
 }
 """Packages whose modules are imported one by one, and why."""
+
+SAME_NAME = {
+    "__main__": "what `python -m` looks for",
+    "api": "the verbs of a package for scripts",
+    "details": "what a place is, and the panel that shows it",
+    "engine": "what does the work: of the display, of a save",
+    "errors": "what goes wrong, and how the browser shows it",
+    "image": "as it is read, and as a script holds it",
+    "open": "a store, and layers in a viewer",
+    "options": "of a save, and of commands",
+    "plates": "read, written, and as a script holds them",
+}
+"""Names that several modules have, and what each means in its package."""
 
 
 def modules(root: Path) -> dict[str, Path]:
@@ -126,6 +140,20 @@ def test_packages_do_not_import_in_a_circle():
         others = {package_of(target, known) for target in targets(name, known)}
         graph.setdefault(package, set()).update(others - {package, ROOT.name})
     assert circle(graph) == []
+
+
+def test_a_class_has_a_name_of_its_own_and_so_has_a_module_but_for_reasons():
+    known = modules(ROOT)
+    names = Counter(path.stem for path in known.values())
+    twice = {name for name, count in names.items() if count > 1}
+    assert twice - {"__init__"} == SAME_NAME.keys()
+    classes = Counter(
+        statement.name
+        for path in known.values()
+        for statement in statements(path)
+        if isinstance(statement, ast.ClassDef)
+    )
+    assert [name for name, count in classes.items() if count > 1] == []
 
 
 def test_packages_are_imported_by_their_faces():

@@ -531,7 +531,8 @@ def _finite(value: Any) -> float:
     return number
 
 
-# Which images are shown, how they look and where one looks: as a value, as JSON.
+# Which images are shown, how they look and where one looks: as a value, as JSON. It
+# holds addresses and no secrets: who opens it signs in as herself.
 
 SCHEME = "napari-omezarr://view/"
 """How the address of a view begins; napari takes what has no ``://`` for a file."""

@@ -1,4 +1,7 @@
-"""What addresses are made of: fields, percent-encoding, paths and hosts."""
+"""What addresses are made of: fields, percent-encoding, paths and hosts.
+
+Paths are those of this computer, and those inside stores with zarr's names.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""Nodes of zarr: their documents, asked for in rounds, and what they say."""
+"""Nodes of zarr: their documents, asked for in rounds, and what they say.
+
+What must be known to open something is written as generators: each yields the
+keys it needs next and is sent their answers. ``together`` joins generators so
+that all of one depth ask at once, and ``run_questions`` runs one against a store:
+one round of requests for each depth, however many images, labels or wells there are.
+"""
 
 from __future__ import annotations
 

@@ -257,7 +257,8 @@ def _again(
         show_error(str(error))
 
 
-# What the save dock does in threads: plan, look at the target, tidy it, save.
+# What the save dock does in threads: plan, look at the target, tidy it, save. zarr and
+# the rest are imported inside the functions, so that the dock opens at once.
 
 _NOWHERE = "image.ome.zarr"
 """Where a save is planned for while there is no address."""
