@@ -178,3 +178,10 @@ def test_wells_are_chosen_in_the_text_as_in_what_is_parsed(paths, rows, columns)
     ]
     found = [] if kept is None else json.loads(kept)["wells"]
     assert [well["path"] for well in found] == wanted
+
+
+@pytest.mark.parametrize("name", ["B03", "b3", "B/3", "b/03"])
+def test_a_well_in_the_text_is_found_however_it_is_written(name) -> None:
+    wells = [{"path": path} for path in ("A/03", "B/03", "B/13", "BB/3")]
+    kept = with_wells(json.dumps({"wells": wells}).encode(), None, None, [name])
+    assert json.loads(kept)["wells"] == wells[1:2]

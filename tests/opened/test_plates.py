@@ -74,6 +74,11 @@ def test_a_well_has_one_name_however_it_is_written(tmp_path):
     assert wells_of(place) == ["B/03", "C/03", "D/03"]
     document = json.loads((place / "zarr.json").read_text())
     assert document["attributes"]["ome"]["plate"]["field_count"] == 3
+    for name in ("B03", "b3", "B/3", "b/03"):
+        (layer,) = read_layers(place, wells=[name], fields=0)
+        np.testing.assert_array_equal(np.asarray(layer[0]), field(0))
+    with pytest.raises(OptionError, match="no well B4"):
+        read_layers(place, wells=["B4"])
 
 
 def test_images_layers_and_acquisitions_become_fields(tmp_path):

@@ -32,7 +32,7 @@ from .model import (
     WellImage,
     Window,
 )
-from .node import DocumentError, is_usable_path, load_json, with_wells
+from .node import DocumentError, is_usable_path, load_json, well_key, with_wells
 from .transforms import in_order, stored_parameters
 
 __all__ = [
@@ -78,5 +78,6 @@ __all__ = [
     "stored_parameters",
     "unit_size",
     "usual_colors",
+    "well_key",
     "with_wells",
 ]

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -121,6 +122,18 @@ def _depth(body: bytes) -> int:
 _WELLS = re.compile(rb'"wells"\s*:\s*\[')
 
 
+def well_key(text: str) -> tuple[str, str]:
+    """Give the row in capitals, and the column without zeros before it.
+
+    People write ``B3``, ``b03`` or ``B/3`` of one well, however its plate spells it.
+    """
+    row, slash, column = text.strip().upper().partition("/")
+    if not slash:
+        column = row.lstrip(ascii_uppercase)
+        row = row.removesuffix(column) if column else row
+    return row, column.lstrip("0") or column
+
+
 def with_wells(
     body: bytes,
     rows: Iterable[str] | None,
@@ -129,8 +142,8 @@ def with_wells(
 ) -> bytes | None:
     """Leave out of a plate's document all wells but those of some rows and columns.
 
-    None stands for all of them; `wells` are names like ``B3``, in capitals, none for
-    all. None where no well is left; as it was where wells are not plain.
+    None stands for all of them; `wells` are names as people write them, none for all.
+    None where no well is left; as it was where wells are not plain.
     """
     place = _flat_wells(body)
     if place is None or not _count_with_paths(body, *place):
@@ -138,11 +151,15 @@ def with_wells(
     begin, end = place
     # What is not wanted is passed over in C, of a million wells nearly all.
     row, column = map(_one_of, (rows, columns))
+    spelled = {name.replace("/", "").upper().encode() for name in wells}
+    alike = {tuple(part.encode() for part in well_key(name)) for name in wells}
     path = re.compile(rb'"path"\s*:\s*"(%b)/(%b)/?"' % (row, column))
     kept = [
         body[body.rfind(b"{", begin, m.start()) : body.find(b"}", m.end(), end) + 1]
         for m in path.finditer(body, begin, end)
-        if not wells or (m[1] + m[2]).decode(errors="replace").upper() in wells
+        if not wells
+        or (m[1] + m[2]).upper() in spelled
+        or (m[1].upper(), m[2].upper().lstrip(b"0") or m[2]) in alike
     ]
     return body[:begin] + b", ".join(kept) + body[end:] if kept else None
 

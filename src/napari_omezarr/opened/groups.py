@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, overload
 
 from napari_omezarr.doors import guarded
 from napari_omezarr.errors import NodeNotFoundError, OptionError
-from napari_omezarr.metadata import Acquisition, Well
+from napari_omezarr.metadata import Acquisition, Well, well_key
 from napari_omezarr.reading import group_keys, kind_of, parse_node, read_current
 from napari_omezarr.store import open_store
 from napari_omezarr.tables import stored_tables
@@ -169,15 +169,6 @@ class OMEWell:
         return replace(image, name=f"{self.path}/{path}")
 
 
-def _plain_well(text: str) -> tuple[str, str]:
-    """Give the row in capitals, and the column without zeros before it."""
-    row, _, column = text.strip().upper().partition("/")
-    if not column:
-        column = row.lstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-        row = row.removesuffix(column) if column else row
-    return row, column.lstrip("0") or column
-
-
 @dataclass(frozen=True, slots=True, repr=False)
 class OMEPlate:
     """A plate: which wells it has; each is opened when it is asked for.
@@ -269,7 +260,7 @@ class OMEPlate:
         """Find the path of a well, as the plate spells it or as people do."""
         if not isinstance(text, str):
             return None
-        wanted = _plain_well(text)
+        wanted = well_key(text)
         spelled = (each for each in self.paths if text in (each, each.replace("/", "")))
-        alike = (each for each in self.paths if _plain_well(each) == wanted)
+        alike = (each for each in self.paths if well_key(each) == wanted)
         return next(spelled, next(alike, None))

@@ -22,6 +22,7 @@ from napari_omezarr.metadata import (
     Plate,
     Well,
     parse_document,
+    well_key,
     with_wells,
 )
 from napari_omezarr.pyramid import Level, Pyramid, Resized
@@ -90,8 +91,7 @@ def with_chosen_wells(
         None if names is None else {str(name) for name in names}
         for names in (options.rows, options.columns)
     )
-    wells = {name.replace("/", "").upper() for name in options.wells or ()}
-    kept = with_wells(body, rows, columns, wells)
+    kept = with_wells(body, rows, columns, options.wells or ())
     if kept is None:
         raise OptionError(_NO_WELL, url=opening.location.display)
     found = parse_node(plate.path, {key: kept}, plate.zarr_format)
@@ -111,12 +111,7 @@ def chosen_wells(opening: Opening, kind: Plate) -> Plate:
     columns = _named(opening, "column", options.columns, kind.columns)
     wells = [w for w in kind.wells if w.row in rows and w.column in columns]
     if options.wells is not None:
-        names = {_well_name(kind, well): well for well in wells}
-        wanted = [name.replace("/", "").upper() for name in options.wells]
-        if missing := [name for name in wanted if name not in names]:
-            msg = f"The plate lists no well {missing[0]}."
-            raise OptionError(msg, url=opening.location.display)
-        wells = [names[name] for name in dict.fromkeys(wanted)]
+        wells = _wells_named(opening, kind, wells, options.wells)
         rows = sorted({well.row for well in wells})
         columns = sorted({well.column for well in wells})
     if not wells:
@@ -165,8 +160,25 @@ def _with_places(
     )
 
 
-def _well_name(kind: Plate, well: PlateWell) -> str:
-    return f"{kind.rows[well.row]}{kind.columns[well.column]}".upper()
+def _wells_named(
+    opening: Opening, kind: Plate, wells: Sequence[PlateWell], names: Sequence[str]
+) -> list[PlateWell]:
+    """Give the wells of some names, as the plate spells them or as people do."""
+    paths = [f"{kind.rows[well.row]}/{kind.columns[well.column]}" for well in wells]
+    alike = dict(zip(map(well_key, reversed(paths)), reversed(wells), strict=True))
+    spelled = {
+        path.replace("/", "").upper(): well
+        for path, well in zip(paths, wells, strict=True)
+    }
+    found = []
+    for name in names:
+        short = name.replace("/", "").upper()
+        well = spelled.get(short) or alike.get(well_key(name))
+        if well is None:
+            msg = f"The plate lists no well {short}."
+            raise OptionError(msg, url=opening.location.display)
+        found.append(well)
+    return list(dict.fromkeys(found))
 
 
 def _named(
