@@ -51,7 +51,9 @@ class Stop:
     ``concurrent.futures.CancelledError``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, event: Any = None) -> None:
+        self.event = event
+        """What says it, if that is an event."""
         # Garbage is collected in any thread, also inside the blocks below, and its end
         # may cancel a future that is watched here.
         self._lock = RLock()
@@ -188,7 +190,7 @@ class LeavablePool(Executor):
             while not left and (item := self._waiting.get()) is not None:
                 future, work, stop = item
                 self._running[thread] = stop
-                _do(future, work)
+                carry_out(future, work)
                 self._running[thread] = None
                 left = stop is not None and stop.said
                 del item, future, work
@@ -204,7 +206,8 @@ def left_behind() -> int:
     return sum(pool._left() for pool in pools if pool is not None)
 
 
-def _do(future: Future[Any], work: Callable[[], Any]) -> None:
+def carry_out(future: Future[Any], work: Callable[[], Any]) -> None:
+    """Do some work in this thread, and let a future end as that does."""
     if not future.set_running_or_notify_cancel():
         return
     try:
@@ -223,7 +226,10 @@ def ended_by(cancel: Event | None) -> Iterator[None]:
 
     Then ``concurrent.futures.CancelledError`` comes out of what waited for them.
     """
-    outer, stop, over = _heeded.get(), Stop(), Event()
+    outer, stop, over = _heeded.get(), Stop(cancel), Event()
+    if outer is not None and outer.event is cancel is not None:
+        yield  # as one of many that an event ends: it is watched already
+        return
 
     def watch() -> None:
         while not over.is_set():

@@ -9,12 +9,17 @@ import os
 import sys
 import time
 from contextlib import contextmanager, suppress
+from functools import cache, partial
+from io import FileIO
+from itertools import count
+from pathlib import Path
+from threading import Condition
 from typing import TYPE_CHECKING
 from uuid import uuid4
+from weakref import WeakValueDictionary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 if sys.platform == "win32":
     import msvcrt
@@ -33,6 +38,8 @@ else:
 PARTIAL = ".partial"
 """How the name of a file ends that is being written."""
 
+_PROCESS = uuid4().hex[:16]
+_numbers = count()
 
 _LONGEST_NAME = 255
 _NOT_KNOWN = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
@@ -66,20 +73,53 @@ def replacing(
     ``alone``: nobody else writes the file meanwhile, and what was left behind of it is
     written over.
     """
-    folder = file.parent
-    if not folder.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-    own = f".{uuid4().hex}{PARTIAL}"
-    fresh = beside(file, PARTIAL, ".") if alone else folder / own
+    fresh = beside(file, PARTIAL, ".") if alone else file.with_name(_own_name())
     try:
+        if not fresh.parent.is_dir():
+            fresh.parent.mkdir(parents=True, exist_ok=True)
         yield fresh
         if durable:
             flush_to_disk(fresh)
         fresh.replace(file)
-        if durable:
-            flush_to_disk(folder)
-    finally:
+    except BaseException:
         fresh.unlink(missing_ok=True)
+        raise
+    if durable:
+        flush_to_disk(file.parent)
+
+
+def put_whole(root: str, key: str, body: bytes) -> None:
+    """Write a file below a folder as `replacing` does: one of many, and mostly small.
+
+    Names are strings here: to make a path takes as long as to write such a file.
+    """
+    file = f"{root}/{key}"
+    folder = file.rpartition("/")[0]
+    fresh = f"{folder}/{_own_name()}"
+    try:
+        try:
+            out = FileIO(fresh, "wb")
+        except FileNotFoundError:
+            os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+            out = FileIO(fresh, "wb")
+        with out:
+            write_all(out, body)
+        os.replace(fresh, file)  # noqa: PTH105
+    except BaseException:
+        Path(fresh).unlink(missing_ok=True)
+        raise
+
+
+def write_all(out: FileIO, body: bytes | memoryview) -> None:
+    """Write all of a body: the system takes what it likes at a time."""
+    left = memoryview(body)
+    while left:
+        left = left[out.write(left) :]
+
+
+def _own_name() -> str:
+    """Name a file that is being written, as nobody else does."""
+    return f".{_PROCESS}-{os.getpid():x}-{next(_numbers):x}{PARTIAL}"
 
 
 def rename_new(old: Path, new: Path) -> None:
@@ -115,7 +155,7 @@ def rename_new(old: Path, new: Path) -> None:
 
 def _renamed_alone(old: Path, new: Path) -> int:
     """Rename in one step that replaces nothing; gives the system's error, or 0."""
-    library = ctypes.CDLL(None, use_errno=True) if os.name == "posix" else None
+    library = system_library()
     if library is None:
         return errno.ENOSYS
     names = os.fsencode(old), os.fsencode(new)
@@ -129,13 +169,24 @@ def _renamed_alone(old: Path, new: Path) -> int:
     return ctypes.get_errno() if failed else 0
 
 
+@cache
+def system_library() -> ctypes.CDLL | None:
+    """Give the system's functions, where there are those of C; they set `errno`."""
+    return ctypes.CDLL(None, use_errno=True) if os.name == "posix" else None
+
+
 def flush_to_disk(path: Path) -> None:
     """Wait until a file, or the names in a folder, would survive a loss of power."""
     if sys.platform == "win32" and path.is_dir():
         return  # a folder cannot be opened there
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    is_folder = path.is_dir()
+    descriptor = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
     try:
-        os.fsync(descriptor)
+        if is_folder:
+            facts = os.fstat(descriptor)
+            done_once((facts.st_dev, facts.st_ino), partial(os.fsync, descriptor))
+        else:
+            os.fsync(descriptor)
     except OSError as error:
         if error.errno not in _NOT_KNOWN:
             raise
@@ -148,15 +199,56 @@ def flush_below(folder: Path) -> None:
 
     Linux does it in one step, for all of a file system; elsewhere each file is done.
     """
-    if sys.platform == "linux":
+    library = system_library() if sys.platform == "linux" else None
+    if library is not None:
         descriptor = os.open(folder, os.O_RDONLY)
         try:
-            if ctypes.CDLL(None).syncfs(descriptor) == 0:
+            device = os.fstat(descriptor).st_dev
+            if done_once((device,), partial(library.syncfs, descriptor)) == 0:
                 return
         finally:
             os.close(descriptor)
     for path in (*folder.rglob("*"), folder):
         flush_to_disk(path)
+
+
+# Threads that save small images wait for the disk most of the time, and all for the
+# same: one wait that begins after all have written is enough for all of them.
+
+
+class _Wait:
+    """Something that is waited for again and again, one time after the other."""
+
+    def __init__(self) -> None:
+        self.changed = Condition()
+        self.begun = self.ended = self.succeeded = 0
+        self.outcome: int | None = None
+
+
+_waits: WeakValueDictionary[tuple[int, ...], _Wait] = WeakValueDictionary()
+
+
+def done_once(what: tuple[int, ...], wait: Callable[[], int | None]) -> int | None:
+    """Wait for something, or for who waits for the same and began after this call.
+
+    What another's wait has raised is found out by waiting once more.
+    """
+    shared = _waits.setdefault(what, _Wait())
+    with shared.changed:
+        wanted = shared.begun + 1
+        while shared.begun > shared.ended and shared.succeeded < wanted:
+            shared.changed.wait()
+        if shared.succeeded >= wanted:
+            return shared.outcome
+        shared.begun = number = shared.begun + 1
+    try:
+        shared.outcome = wait()
+        shared.succeeded = number
+        return shared.outcome
+    finally:
+        with shared.changed:
+            shared.ended = number
+            shared.changed.notify_all()
 
 
 # One process at a time, wherever it runs: the system's own lock of a file, which ends

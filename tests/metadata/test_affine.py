@@ -28,6 +28,21 @@ def test_builders_make_what_they_say() -> None:
     assert Affine.from_linear([[0, 1], [1, 0], [0, 0]]).shape == (3, 3)
 
 
+@given(st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=5))
+def test_a_diagonal_map_scales_and_then_shifts(pairs) -> None:
+    factors, offsets = zip(*pairs, strict=True)
+    one_by_one = Affine.from_translation(offsets) @ Affine.from_scale(factors)
+    diagonal = Affine.from_diagonal(factors, offsets)
+    assert diagonal == one_by_one
+    assert diagonal.is_invertible == all(factors)
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_a_map_that_is_not_finite_has_no_inverse(odd) -> None:
+    assert not Affine.from_diagonal([1, odd], [0, 0]).is_invertible
+    assert not Affine.from_diagonal([1, 2], [0, odd]).is_invertible
+
+
 @pytest.mark.parametrize("matrix", [[1.0, 2.0], [[1.0]], np.zeros((0, 3)), [[[1.0]]]])
 def test_what_is_no_matrix_makes_no_affine(matrix) -> None:
     with pytest.raises(ValueError, match="expected an M x"):

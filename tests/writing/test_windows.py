@@ -95,3 +95,15 @@ def test_who_made_an_image_is_said(tmp_path):
     creator = content["attributes"]["ome"]["_creator"]
     assert creator["name"] == "napari-omezarr"
     assert creator["version"]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.uint32])
+@pytest.mark.parametrize("top", [2, 7, 256])
+def test_limits_are_the_percentiles_of_the_pixels(tmp_path, dtype, top):
+    """Numbers of which there are few are counted and not sorted."""
+    pixels = np.random.default_rng(top).integers(0, top, (53, 61)).astype(dtype)
+    pixels[7] = min(40 * top, np.iinfo(dtype).max)
+    write_image(pixels, tmp_path / "a.ome.zarr", levels=1)
+    (window,) = windows(tmp_path / "a.ome.zarr")
+    low, high = np.percentile(pixels, (0.1, 99.9))
+    assert (window["start"], window["end"]) == (np.floor(low), np.ceil(high))

@@ -8,17 +8,19 @@ import logging
 import shlex
 import shutil
 import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack, contextmanager, suppress
+from concurrent.futures import as_completed
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from threading import Event, Lock
+from stat import S_ISREG
+from threading import Event, Lock, Semaphore
 from typing import TYPE_CHECKING, Any
 
 import dask
 
+from napari_omezarr._io_loop import HeedingPool, ended_by
 from napari_omezarr.doors import guarded
 from napari_omezarr.errors import (
     ClusterError,
@@ -52,6 +54,10 @@ if TYPE_CHECKING:
 
 _TOGETHER = 2
 """Inputs in work at a time: one is read while the documents of another are put."""
+_SMALL_TOGETHER = 16
+"""The same of small files, which wait for the disk: it brings all of them at once."""
+_SMALL = 2**21
+"""Bytes of a file up to which it is small."""
 _MEMORY = 32 * 2**20
 """What each may use of memory above what its source holds."""
 
@@ -170,9 +176,13 @@ def convert_all(jobs: Sequence[ConvertJob], run: ConvertRun) -> list[ConvertOutc
     run = replace(run, choices=usual)
     outcomes: dict[int, ConvertOutcome] = {}
     try:
-        with ThreadPoolExecutor(_TOGETHER, "omezarr-convert") as pool:
+        with (
+            ended_by(run.cancel),
+            HeedingPool(_SMALL_TOGETHER, "omezarr-convert") as pool,
+        ):
+            room = Semaphore(_TOGETHER)
             futures = {
-                pool.submit(_outcome, job, run, partial(bar.show, number)): number
+                pool.submit(_outcome, job, run, partial(bar.show, number), room): number
                 for number, job in enumerate(jobs)
             }
             try:
@@ -270,20 +280,34 @@ def convert_plate(
 
 
 def _outcome(
-    job: ConvertJob, run: ConvertRun, show: Callable[[float], None]
+    job: ConvertJob, run: ConvertRun, show: Callable[[float], None], room: Semaphore
 ) -> ConvertOutcome:
     tell = partial(ConvertOutcome, job.inputs, job.target.display)
-    if run.cancel.is_set():
-        return tell("stopped")
     try:
-        if "existing" not in run.choices and _is_whole(job.target):
-            return tell("there")
-        saved = _write(job, run, show)
+        with nullcontext() if _is_small(job) else room:
+            if run.cancel.is_set():
+                return tell("stopped")
+            if "existing" not in run.choices and _is_whole(job.target):
+                return tell("there")
+            saved = _write(job, run, show)
     except WriteCancelledError:
         return tell("stopped")
     except OMEZarrError as error:
         return tell("failed", error.sentence, error.action, type(error))
     return tell("written", notes=saved.plan.notes + saved.notes)
+
+
+def _is_small(job: ConvertJob) -> bool:
+    """Whether it mostly waits for the disk: a small file of this computer, to it."""
+    source = job.source
+    if isinstance(source, MergedInput) or job.target.protocol != "file":
+        return False
+    if source.location.protocol != "file":
+        return False
+    with suppress(OSError):
+        facts = source.location.local_path().stat()
+        return S_ISREG(facts.st_mode) and facts.st_size <= _SMALL
+    return False
 
 
 def _is_whole(target: Location) -> bool:

@@ -262,6 +262,11 @@ class TiffArray:
         """Where the file lies."""
         return self.location.display
 
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether it lies on this computer."""
+        return self.location.protocol == "file"
+
     def of(self, location: Location) -> TiffArray:
         """Give another file that is built as this one; reading it finds out if not."""
         return replace(self, location=location)

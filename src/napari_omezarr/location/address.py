@@ -111,12 +111,13 @@ def encode_rest(text: str, safe: str = QUERY_SAFE) -> str:
 
 def readable(path: str, special: str) -> str:
     """Encode only what cannot be read or, in `special`, would be misread."""
-    path = "".join(
-        quote(character, safe="", errors="surrogateescape")
-        if character in special or not character.isprintable()
-        else character
-        for character in path
-    )
+    if not path.isprintable() or any(character in path for character in special):
+        path = "".join(
+            quote(character, safe="", errors="surrogateescape")
+            if character in special or not character.isprintable()
+            else character
+            for character in path
+        )
     return _MISREAD_MARK.sub(_escape, path) if special else path
 
 

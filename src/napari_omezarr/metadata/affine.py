@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from itertools import chain
 from operator import mul
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +48,18 @@ class Affine:
         """Shift each of N axes by its offset."""
         offset = np.asarray(offsets, dtype=float)[:, None]
         return cls.from_matrix(np.hstack([np.eye(len(offset)), offset]))
+
+    @classmethod
+    def from_diagonal(
+        cls, factors: Sequence[float], offsets: Sequence[float]
+    ) -> Affine:
+        """Scale each of N axes by its factor, and then shift it by its offset."""
+        none = [0.0] * len(factors)
+        rows = (
+            (*none[:axis], float(factor), *none[axis + 1 :], float(offset))
+            for axis, (factor, offset) in enumerate(zip(factors, offsets, strict=True))
+        )
+        return cls(tuple(rows))
 
     @classmethod
     def identity(cls, ndim: int) -> Affine:
@@ -129,16 +143,16 @@ class Affine:
     @property
     def is_invertible(self) -> bool:
         """Whether it is square, finite and has an inverse in double precision."""
-        linear = self.linear
-        if linear.shape[0] != linear.shape[1] or not np.isfinite(self.matrix).all():
-            return False
-        # Axes of very unequal scale (nm next to s) are no singularity: compare
-        # directions, not lengths, as a plain condition number would.
-        lengths = np.abs(self.scale)
-        if not (np.isfinite(lengths) & (lengths > 0)).all():
+        square = self.ndim_in == self.ndim_out
+        if not square or not all(map(math.isfinite, chain(*self.rows))):
             return False
         if self.is_diagonal:
-            return True
+            return all(self.scale)
+        # Axes of very unequal scale (nm next to s) are no singularity: compare
+        # directions, not lengths, as a plain condition number would.
+        linear, lengths = self.linear, np.abs(self.scale)
+        if not (np.isfinite(lengths) & (lengths > 0)).all():
+            return False
         return bool(np.linalg.cond(linear / lengths) < 1e12)
 
     def __matmul__(self, first: Affine) -> Affine:

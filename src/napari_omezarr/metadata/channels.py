@@ -150,13 +150,30 @@ def limits_of(values: np.ndarray) -> tuple[float, float]:
         found = values[np.isfinite(values)].astype(np.float64)
     if found.size == 0:
         return 0.0, 1.0
-    low, high = (float(v) for v in np.percentile(found, _PERCENTILES))
+    if values.dtype.kind == "u" and values.itemsize <= 2:
+        low, high = _counted(found)
+    else:
+        low, high = (float(v) for v in np.percentile(found, _PERCENTILES))
     if low == high:
         low, high = float(found.min()), float(found.max())
     if values.dtype.kind in "biu":
         low, high = float(math.floor(low)), float(math.ceil(high))
     # 1 more is nothing where floats are far apart.
     return low, high if low < high else max(low + 1, math.nextafter(low, math.inf))
+
+
+def _counted(values: np.ndarray) -> tuple[float, float]:
+    """Give percentiles of small numbers: to count takes a tenth of sorting."""
+    sums = np.cumsum(np.bincount(values.reshape(-1)))
+    last = int(sums[-1]) - 1
+    wanted = [part / 100 * last for part in _PERCENTILES]
+    ranks = [[int(place), min(int(place) + 1, last)] for place in wanted]
+    pairs = np.searchsorted(sums, ranks, side="right").tolist()
+    low, high = (
+        first + (second - first) * (place % 1)
+        for (first, second), place in zip(pairs, wanted, strict=True)
+    )
+    return low, high
 
 
 def _limits(

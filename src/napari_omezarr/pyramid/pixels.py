@@ -417,12 +417,13 @@ class ArrayPixels(Readable):
         return np.array(found, self.dtype, order="C")
 
     def read_here(
-        self, bounds: Bounds, get: Callable[[str], bytes | None]
+        self, bounds: Bounds, get: Callable[[str], bytes | None], name: str
     ) -> np.ndarray | None:
         """Read a box of one chunk in the calling thread; None if it is not of one.
 
-        ``get`` gives the bytes that are stored under a key of the array, None where
-        there are none. Asking by the I/O loop takes longer where nothing is waited for.
+        ``get`` gives the bytes that are stored under a key of the array that has the
+        ``name``, None where there are none. Asking by the I/O loop takes longer where
+        nothing is waited for.
         """
         if self._decoding is None or 0 in shape_of(bounds):
             return None
@@ -432,7 +433,7 @@ class ArrayPixels(Readable):
         key = self._array.metadata.encode_chunk_key(first.chunk)
         body = get(key)
         stored = None if body is None else np.frombuffer(body, np.uint8)
-        return self._decoded(stored, f"{self.address}/{key}", first, self._decoding)
+        return self._decoded(stored, f"{name}/{key}", first, self._decoding)
 
     async def _stored(self, part: ChunkPart, decoding: Decoding) -> tuple[Any, str]:
         """Give the bytes of a chunk, None if it is missing, and its name for errors."""

@@ -93,13 +93,19 @@ def open_stored(file: str) -> tuple[FileIO, int] | None:
         It is a pipe or a device.
     """
     try:
-        opened = FileIO(os.open(file, _FLAGS))
+        descriptor = os.open(file, _FLAGS)
     except NO_FILE:
         return None
-    facts = os.fstat(opened.fileno())
+    except PermissionError:
+        if Path(file).is_dir():  # how Windows refuses to open a folder as a file
+            return None
+        raise
+    facts = os.fstat(descriptor)
     if stat.S_ISREG(facts.st_mode):
-        return opened, facts.st_size
-    opened.close()
+        return FileIO(descriptor), facts.st_size
+    os.close(descriptor)
+    if stat.S_ISDIR(facts.st_mode):
+        return None
     raise _no_file(Path(file))
 
 

@@ -15,6 +15,7 @@ import google_crc32c
 import numpy as np
 
 from napari_omezarr._io_loop import HeedingPool
+from napari_omezarr.atomic_file import write_all
 from napari_omezarr.errors import DamagedDataError, StoreError, VerificationError
 from napari_omezarr.reading import join_path
 from napari_omezarr.store import is_stored, open_store, open_stored
@@ -24,7 +25,6 @@ from .versions import bytes_of_unit, storage_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-    from io import FileIO
 
     from napari_omezarr.location import Location
     from napari_omezarr.writing import Hierarchy
@@ -164,21 +164,15 @@ def _join_files(
             with body:
                 while left:
                     if held == len(buffer):
-                        _write(buffer, out)
+                        write_all(out, buffer)
                         held = 0
                     count = body.readinto(buffer[held : held + left])
                     if not count:
                         raise EOFError
                     held, left = held + count, left - count
-        _write(buffer[:held], out)
-        _write(_index(sizes, per_unit), out)
+        write_all(out, buffer[:held])
+        write_all(out, _index(sizes, per_unit))
         return out.tell()
-
-
-def _write(body: bytes | memoryview, out: FileIO) -> None:
-    left = memoryview(body)
-    while left:
-        left = left[out.write(left) :]
 
 
 def _part(shard: bytes, per_unit: Sequence[int], chunk: Chunk) -> bytes | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from napari_omezarr.errors import OptionError
@@ -56,11 +57,12 @@ def spatial(axes: Sequence[Axis], shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(i for i in range(max(0, len(axes) - 2), len(axes)) if shape[i] > 1)
 
 
+@lru_cache  # images that are converted in a row are often alike
 def default_chunks(
-    axes: Sequence[Axis],
-    shape: Sequence[int],
+    axes: tuple[Axis, ...],
+    shape: tuple[int, ...],
     itemsize: int,
-    spacing: Sequence[float],
+    spacing: tuple[float, ...],
     layout: Layout = "auto",
     *,
     coarse: bool = False,
@@ -537,7 +539,9 @@ def _chunks_of_level(
     layout: Layout = "volume" if volume else "plane"
     spacing = [size * by for size, by in zip(finest, factors, strict=True)]
     coarse = max(factors) > 1
-    chunks = default_chunks(axes, shape, itemsize, spacing, layout, coarse=coarse)
+    chunks = default_chunks(
+        tuple(axes), shape, itemsize, tuple(spacing), layout, coarse=coarse
+    )
     if isinstance(options.chunks, Mapping):
         chunks = named_sizes(options.chunks, axes, chunks)
     return tuple(min(c, max(1, s)) for c, s in zip(chunks, shape, strict=True))

@@ -97,11 +97,8 @@ class LocalTarget:
         self.partial = beside(path, ".partial")
         self.journal = self.partial / "journal"
         self.claim: Claim = FileClaim(path, self.address)
-
-    @property
-    def staged(self) -> Hierarchy:
+        self.staged: Hierarchy = FolderHierarchy(self.partial / "data", self.address)
         """The folder that will be renamed."""
-        return FolderHierarchy(self.partial / "data", self.address)
 
     def occupied(self) -> StoredSize | None:
         """Say what is at the place; None where it is free."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import math
 import os
@@ -25,13 +24,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import zarr
+from zarr.storage import MemoryStore, StorePath
 
 from napari_omezarr._io_loop import (
     HeedingPool,
+    carry_out,
     end_requests,
     hand_on,
     is_ended,
 )
+from napari_omezarr.atomic_file import system_library
 from napari_omezarr.errors import FOREIGN_ERRORS, DiskFullError, WriteCancelledError
 from napari_omezarr.location import ARRAY_DOCUMENT
 from napari_omezarr.plain_text import by_times, bytes_text
@@ -55,8 +57,8 @@ from .downsample import downsample
 from .encode import encoding_of
 from .hierarchy import DONE, FolderHierarchy, explained
 from .journal import BlockNote
-from .plan import HELD, held_bytes, level_document, width
-from .source import ReadOnce, reading_pool
+from .plan import HELD, block_bytes, held_bytes, level_document, width
+from .source import ReadOnce, is_at_hand, reading_pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -120,6 +122,11 @@ class StoredArray:
         return np.dtype(self.opened().dtype).newbyteorder("=")
 
     @property
+    def is_at_hand(self) -> bool:
+        """Whether it lies on this computer."""
+        return self.hierarchy.folder is not None
+
+    @property
     def places(self) -> frozenset[str]:
         """The address of the array."""
         return frozenset({f"{self.address}/{self.path}"})
@@ -131,20 +138,21 @@ class StoredArray:
 
     def opened(self) -> zarr.AsyncArray[Any]:
         """Make the zarr array."""
-        place = self.hierarchy.node(self.path)
-        return zarr.AsyncArray(_understood(json.dumps(self.document)), place)
+        return zarr.AsyncArray(_understood(self._text), self.hierarchy.node(self.path))
 
     def read(self, bounds: Bounds) -> np.ndarray:
         """Read a box."""
+        name = f"{self.address}/{self.path}"
         with explained(self.address):
-            # Made anew: the index of a shard that is being written is not kept.
-            name = f"{self.address}/{self.path}"
-            pixels = ArrayPixels(self.opened(), name, self.hierarchy.concurrency)
-            pixels.may_be_empty = True  # what is all fill value is not written
             if isinstance(self.hierarchy, FolderHierarchy):
                 get = partial(self.hierarchy.content, below=self.path)
-                if (box := pixels.read_here(bounds, get)) is not None:
+                if (
+                    box := _nowhere(self._text).read_here(bounds, get, name)
+                ) is not None:
                     return box
+            # Made anew: the index of a shard that is being written is not kept.
+            pixels = ArrayPixels(self.opened(), name, self.hierarchy.concurrency)
+            pixels.may_be_empty = True  # what is all fill value is not written
             return pixels[slices(bounds)]
 
     def write(self, bounds: Bounds, values: np.ndarray) -> None:
@@ -176,10 +184,14 @@ class StoredArray:
         return begun
 
     @cached_property
+    def _text(self) -> str:
+        return json.dumps(self.document)
+
+    @cached_property
     def _encoding(self) -> Encoding | None:
         if self.fresh:
             return encoding_of(self.document)
-        _understood(json.dumps(self.document))  # it is of others, and may be none
+        _understood(self._text)  # it is of others, and may be none
         try:
             return encoding_of(self.document)
         except FOREIGN_ERRORS:
@@ -204,6 +216,13 @@ class StoredArray:
 def _understood(document: str) -> Any:
     """Let zarr parse a document; images that are converted in a row have the same."""
     return array_metadata(json.loads(document))
+
+
+@lru_cache
+def _nowhere(document: str) -> ArrayPixels:
+    """Give pixels that decode what is brought to them, alike for equal documents."""
+    array = zarr.AsyncArray(_understood(document), StorePath(MemoryStore()))
+    return ArrayPixels(array, "", 1)
 
 
 # How many chunks zarr stores at a time, where its own pipeline encodes them.
@@ -294,6 +313,8 @@ class BlockTask:
     first: int
     channel_axis: int | None = None
     accept_refused: bool = False
+    is_done_here: bool = False
+    """Whether its only object is sooner written than handed to another thread."""
 
 
 def write_block(
@@ -487,7 +508,7 @@ class Threads:
             if self._stopped or not block.set_running_or_notify_cancel():
                 raise CancelledError
 
-        work = self._pool.submit(
+        write = partial(
             write_block,
             started,
             bounds,
@@ -496,6 +517,11 @@ class Threads:
             encoders=self._encoders,
             stored=self._move,
         )
+        if started.is_done_here:
+            work: Future[BlockNote] = Future()
+            carry_out(work, write)
+        else:
+            work = self._pool.submit(write)
         work.add_done_callback(partial(hand_on, block))
         return block
 
@@ -608,23 +634,31 @@ def task_of(
     return BlockTask(
         source=source,
         outputs=tuple(
-            replace(stored_level(plan, staged, image, level), fresh=fresh)
-            for level in levels
+            stored_level(plan, staged, image, level, fresh=fresh) for level in levels
         ),
         steps=tuple(level.step for level in levels),
         method=image.method,
         first=write_pass.first,
         channel_axis=image.spec.channel_axis,
         accept_refused=plan.options.accept_refused,
+        is_done_here=staged.folder is not None
+        and levels[0].objects == 1
+        and block_bytes(image, write_pass) <= _SMALL
+        and is_at_hand(source),
     )
 
 
 def stored_level(
-    plan: Plan, staged: Hierarchy, image: ImagePlan, level: LevelPlan
+    plan: Plan,
+    staged: Hierarchy,
+    image: ImagePlan,
+    level: LevelPlan,
+    *,
+    fresh: bool = False,
 ) -> StoredArray:
     """Give the array of a level, as it will be or as it was written."""
     document = level_document(plan, image, level)
-    return StoredArray(staged, image.array_path(level), document)
+    return StoredArray(staged, image.array_path(level), document, fresh)
 
 
 def checked_blocks(write_pass: WritePass, verify: Verify) -> Callable[[int], Verify]:
@@ -661,7 +695,8 @@ def _collect(
 
 def _give_back() -> None:
     """Let the C library give memory back that it keeps for each thread (glibc)."""
-    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "malloc_trim"):
+    library = system_library() if sys.platform == "linux" else None
+    if library is not None and hasattr(library, "malloc_trim"):
         library.malloc_trim(0)
 
 

@@ -397,7 +397,7 @@ def _affine(
         translation = dict(zip(names, known.affine.translation, strict=True))
     sizes = along("scale", grid.scale, axes, scale, 1.0)
     offsets = along("translation", grid.translation, axes, translation, 0.0)
-    return Affine.from_translation(offsets) @ Affine.from_scale(sizes)
+    return Affine.from_diagonal(sizes, offsets)
 
 
 def units_by_axis(

@@ -20,7 +20,13 @@ from zarr.buffer import default_buffer_prototype
 from zarr.storage import LocalStore, MemoryStore, StorePath
 
 from napari_omezarr._io_loop import heeding, run, start
-from napari_omezarr.atomic_file import PARTIAL, LockedError, locked, replacing
+from napari_omezarr.atomic_file import (
+    PARTIAL,
+    LockedError,
+    locked,
+    put_whole,
+    replacing,
+)
 from napari_omezarr.doors import said_by_system
 from napari_omezarr.errors import (
     ConflictError,
@@ -34,7 +40,7 @@ from napari_omezarr.store import (
     ForeignStore,
     GetResult,
     WritableStore,
-    is_stored,
+    open_stored,
     open_writable,
 )
 
@@ -212,6 +218,7 @@ class FolderHierarchy(Hierarchy):
     def __init__(self, path: Path, address: str) -> None:
         super().__init__(LocalStore(path), address)
         self.path = self.folder = path
+        self._root = str(path)
 
     def read(self, key: str) -> GetResult | None:
         """Read a document; its content stands for its ETag."""
@@ -220,16 +227,19 @@ class FolderHierarchy(Hierarchy):
 
     def content(self, key: str, below: str = "") -> bytes | None:
         """Give what a file holds, below a path; None where there is none."""
-        file = self._file(f"{below}/{key}" if below else key)
+        inside = self._inside(f"{below}/{key}" if below else key)
         with explained(self.address):
-            try:
-                return file.read_bytes() if is_stored(file) else None
-            except FileNotFoundError:  # it has gone meanwhile
+            found = open_stored(f"{self._root}/{inside}")
+            if found is None:
                 return None
+            with found[0] as file:
+                return file.readall()
 
     def put(self, key: str, body: bytes) -> None:
         """Write a document beside its place and rename it."""
-        self.make(key, lambda fresh: fresh.write_bytes(body))
+        inside = self._inside(key)
+        with explained(self.address):
+            put_whole(self._root, inside, body)
 
     def replace(self, key: str, body: bytes, expected: GetResult | None) -> None:
         """Write a file under a lock, and wait until it is on the disk."""
@@ -272,16 +282,23 @@ class FolderHierarchy(Hierarchy):
     def remove_partials(self, path: str) -> None:
         """Remove the files into which zarr, or `put`, was writing."""
         with explained(self.address):
-            for partial in self._file(path).rglob(f"*{PARTIAL}"):
-                partial.unlink()
+            top = f"{self._root}/{self._inside(path)}"
+            for folder, _, names in os.walk(top):
+                for name in names:
+                    if name.endswith(PARTIAL):
+                        Path(folder, name).unlink()
 
     def _file(self, key: str) -> Path:
+        return self.path / self._inside(key)
+
+    def _inside(self, key: str) -> str:
         # The one place that makes files after names that others chose.
-        if not is_below(self.at(key)):
+        inside = self.at(key)
+        if not is_below(inside):
             sentence = f"{key!r} is no name for a file below {self.address}."
             action = "Ask the owner to give it another name."
             raise StoreError(sentence, action=action, url=self.address)
-        return self.path / self.at(key)
+        return inside
 
     def make(self, key: str, fill: Callable[[Path], object]) -> None:
         """Write a file by a function, which is given where; whole or not at all."""

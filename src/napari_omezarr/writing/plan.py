@@ -311,9 +311,7 @@ def checked(spec: ImageSpec, options: WriteOptions) -> ImageSpec:
             f"OME-Zarr {options.version} cannot hold the rotation or shear of "
             f"{spec.name}; 0.6 can."
         )
-        affine = Affine.from_translation(affine.translation) @ Affine.from_scale(
-            affine.scale
-        )
+        affine = Affine.from_diagonal(affine.scale, affine.translation)
     elif options.version != "0.6" and min(affine.scale) < 0:
         notes.append(
             f"{spec.name} is mirrored, which is said by a negative scale up to 0.5; "

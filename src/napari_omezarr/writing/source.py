@@ -319,13 +319,24 @@ def as_source(data: Any, places: frozenset[str] = frozenset()) -> PixelSource:
     return ArraySource(array, places | _known_places(array))
 
 
-def empty_is_nan(source: Any) -> bool:
-    """Whether what a source does not store is NaN, as far as can be known."""
+def is_at_hand(source: Any) -> bool:
+    """Whether nobody waits to read a source: memory, or a file of this computer."""
+    if known := _inner(source):
+        return all(map(is_at_hand, known))
+    return type(source) is np.ndarray or getattr(source, "is_at_hand", False) is True
+
+
+def _inner(source: Any) -> list[Any]:
+    """Give what a source is made of, if it says that."""
     inner = getattr(source, "sources", None) or (
         getattr(source, name, None) for name in ("source", "array")
     )
-    known = [part for part in inner if part is not None]
-    if known:
+    return [part for part in inner if part is not None]
+
+
+def empty_is_nan(source: Any) -> bool:
+    """Whether what a source does not store is NaN, as far as can be known."""
+    if known := _inner(source):
         return all(map(empty_is_nan, known))
     fill = getattr(source, "fill_value", getattr(source, "fillvalue", None))
     if fill is None:
