@@ -53,9 +53,10 @@ def beside(file: Path, ending: str, beginning: str = "") -> Path:
     Names are of at most 255 bytes nearly everywhere.
     """
     name = f"{beginning}{file.name}{ending}"
-    if len(name.encode()) > _LONGEST_NAME:
-        digest = hashlib.blake2b(file.name.encode(), digest_size=8).hexdigest()
-        kept = file.name.encode()[: _LONGEST_NAME // 2].decode(errors="ignore")
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        whole = os.fsencode(file.name)
+        digest = hashlib.blake2b(whole, digest_size=8).hexdigest()
+        kept = whole[: _LONGEST_NAME // 2].decode(errors="ignore")
         name = f"{beginning}{kept}-{digest}{ending}"
     return file.with_name(name)
 

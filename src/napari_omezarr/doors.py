@@ -298,6 +298,12 @@ def _complete(error: OMEZarrError, about: str, url: str) -> None:
     error.url = error.url or url
     if about not in error.sentence:
         error.sentence = f"{error.sentence.rstrip('.')} ({about})."
+    with_action(error)
+
+
+def with_action(error: OMEZarrError) -> OMEZarrError:
+    """Give an error something to do if it says nothing itself."""
     if not error.action:
         kinds = (kind for kind in type(error).__mro__ if kind in _ACTIONS)
         error.action = _ACTIONS.get(next(kinds, OMEZarrError), "")
+    return error

@@ -191,7 +191,7 @@ def test_a_link_to_nowhere_is_passed_over(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
     assert names(listed(Location.parse(tmp_path), files=True)) == ["real"]
-    assert list(run(FolderItems(tmp_path, "here").deep())) == []
+    assert list(run(FolderItems(Location.parse(tmp_path)).deep())) == []
 
 
 def test_a_local_listing_goes_on_page_by_page(tmp_path):

@@ -39,7 +39,13 @@ from napari_omezarr.location import (
 )
 from napari_omezarr.pyramid import ArrayPixels
 from napari_omezarr.reading import join_path, read_current
-from napari_omezarr.store import ObjectMeta, open_lister, open_store, refuse_presumed
+from napari_omezarr.store import (
+    ObjectMeta,
+    nothing_at,
+    open_lister,
+    open_store,
+    refuse_presumed,
+)
 from napari_omezarr.user_files import cache_folder, read_json, write_json
 from napari_omezarr.writing import (
     check_new_name,
@@ -161,6 +167,10 @@ def open_copy_target(target: Location) -> Hierarchy:
         sentence = f"Nothing is copied into an archive: {target.display}."
         raise OptionError(sentence, action="Choose a folder.", url=target.display)
     check_new_name(target)
+    if target.protocol == "file" and target.local_path().is_file():
+        sentence = f"A file is at {target.display}, and no folder."
+        action = "Choose another name."
+        raise TargetExistsError(sentence, action=action, url=target.display)
     return open_hierarchy(target)
 
 
@@ -348,7 +358,7 @@ async def listed(source: Location) -> list[ObjectMeta]:
         items += page.items
     if not items:
         sentence = f"Nothing is at {source.display}."
-        raise NodeNotFoundError(sentence, url=source.display)
+        raise nothing_at(source, sentence, "Check the address.")
     return items
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from napari_omezarr import errors
-from napari_omezarr.doors import as_ours
+from napari_omezarr.doors import as_ours, with_action
 
 from .options import echo, error_facts
 
@@ -148,7 +148,7 @@ class _Commands(click.Group):
         try:
             return self._invoked(ctx)
         except errors.OMEZarrError as error:
-            error.action += self._choices(ctx, error.option)
+            with_action(error).action += self._choices(ctx, error.option)
             _say(error, as_json=ctx.meta.get(_AS_JSON, False))
             ctx.exit(exit_code(type(error)))
         except click.ClickException as error:

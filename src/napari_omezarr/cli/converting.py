@@ -144,7 +144,7 @@ def _found(
                 "A table says all the files.", action="Name only the target with it."
             )
         home = parse(str(table.absolute().parent))
-        return by_table(table.read_text(encoding="utf-8"), home, parse)
+        return by_table(table, home, parse)
     if not sources:
         raise OptionError(
             "What to convert, or its target, is missing.",

@@ -83,14 +83,13 @@ def tree(address: str, depth: int, as_json: bool, **reached: Any) -> None:
 def cat(address: str, as_json: bool, **reached: Any) -> None:
     """Print the metadata documents of a place, its levels and its labels."""
     from napari_omezarr.browsing import raw_documents
-    from napari_omezarr.errors import NodeNotFoundError
+    from napari_omezarr.store import nothing_at
 
     place = location_of(address, **reached)
     found = raw_documents(place)
     if not found:
         sentence = f"There is no Zarr at {place.display}."
-        action = "Check the address."
-        raise NodeNotFoundError(sentence, action=action, url=place.display)
+        raise nothing_at(place, sentence, "Check the address.")
     if as_json:
         print_json(dict(found))
         return
@@ -325,6 +324,7 @@ def table_(
 def _listed(place: Location) -> tuple[StoredTable, ...] | None:
     """Give the tables of a place; None where it is a table itself."""
     from napari_omezarr.errors import NodeNotFoundError, UnsupportedDataError
+    from napari_omezarr.store import nothing_at
     from napari_omezarr.tables import open_table, stored_tables
 
     found = stored_tables(place)
@@ -334,10 +334,10 @@ def _listed(place: Location) -> tuple[StoredTable, ...] | None:
         open_table(place)
     except NodeNotFoundError as error:
         sentence = f"There are no tables at {place.display}."
-        raise NodeNotFoundError(
-            sentence, action="Check the address.", url=place.display
-        ) from error
+        raise nothing_at(place, sentence, "Check the address.") from error
     except UnsupportedDataError:
+        if place.protocol == "file" and place.local_path().is_file():
+            raise
         return ()
     return None
 

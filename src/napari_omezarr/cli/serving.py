@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from contextlib import suppress
 from html import escape
-from pathlib import Path
+from socket import gethostname
 from time import gmtime, strftime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
 
-from .options import json_option, print_done
+from .options import PLACE, json_option, location_of, print_done
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from aiohttp import web
+
+    from napari_omezarr.location import Location
 
 _HEADERS = {
     "Access-Control-Allow-Origin": "*",
@@ -24,26 +28,50 @@ _HEADERS = {
     # Chrome asks before a page of the web reads from this computer.
     "Access-Control-Allow-Private-Network": "true",
 }
+_ANY = ("0.0.0.0", "::", "")
+"""Under these a server is found by all its addresses, and itself is at none."""
 _DOCUMENTS = ("zarr.json", ".zattrs", ".zgroup")
 _PRINTED = 10
 """So many images of a folder are printed with their links; the page has all."""
 
 
 @click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=PLACE)
 @click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=8000, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="0 takes a free one.",
+)
 @json_option
-def serve(folder: Path, host: str, port: int, as_json: bool) -> None:
+def serve(folder: str, host: str, port: int, as_json: bool) -> None:
     """Serve FOLDER over HTTP, with ranges and CORS, until Ctrl-C.
 
     FOLDER is an image or a folder of images. Prints its address, and links that open
     the images in web viewers; its address in a web browser has them, too. Only
-    programs of this computer reach it, unless --host says more.
+    programs of this computer reach it, unless --host says more: --host 0.0.0.0 lets all
+    that reach this computer.
     """
     import asyncio
 
-    asyncio.run(_serve(folder.resolve(), host, port, as_json=as_json))
+    served = _folder(location_of(folder)).resolve()
+    asyncio.run(_serve(served, host, port, as_json=as_json))
+
+
+def _folder(place: Location) -> Path:
+    from napari_omezarr.errors import OptionError
+    from napari_omezarr.store import nothing_at
+
+    if place.protocol != "file":
+        sentence = f"{place.display} is no folder of this computer."
+        raise OptionError(sentence, action="Copy it here first, or share its address.")
+    folder = place.local_path()
+    if not folder.is_dir():
+        sentence = f"There is no folder {place.display}."
+        raise nothing_at(place, sentence, "Check the address.")
+    return folder
 
 
 async def _serve(folder: Path, host: str, port: int, *, as_json: bool) -> None:
@@ -63,8 +91,11 @@ async def _serve(folder: Path, host: str, port: int, *, as_json: bool) -> None:
                 f"Port {port} of {host} cannot be served at.",
                 action="Choose another; --port 0 takes a free one.",
             ) from error
-        named = f"[{host}]" if ":" in host else host
-        address = f"http://{named}:{runner.addresses[0][1]}/{quote(folder.name)}"
+        end = f":{runner.addresses[0][1]}/{quote(folder.name)}"
+        is_open = host in _ANY
+        named = "127.0.0.1" if is_open else f"[{host}]" if ":" in host else host
+        address = f"http://{named}{end}"
+        elsewhere = f"http://{gethostname()}{end}" if is_open else None
         links = _links(address) if _is_store(folder) else []
         images = {} if links else _images(folder, address)
         lines = [address, *links]
@@ -73,7 +104,10 @@ async def _serve(folder: Path, host: str, port: int, *, as_json: bool) -> None:
         if len(images) > _PRINTED:
             more = len(images) - _PRINTED
             lines.append(f"The page {address}/ has the links of {more} more.")
-        facts = {"address": address, "links": links, "images": images}
+        if elsewhere is not None:
+            lines.append(f"On other computers it is {elsewhere}")
+        facts: dict[str, Any] = {"address": address, "links": links, "images": images}
+        facts["elsewhere"] = elsewhere
         print_done("\n".join(lines), facts, as_json=as_json)
         await asyncio.Event().wait()
     finally:

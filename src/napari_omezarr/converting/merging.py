@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import accumulate
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -138,10 +138,42 @@ def _compiled(pattern: str) -> tuple[re.Pattern[str], list[str]]:
     return re.compile(text + re.escape(pattern[last:])), names
 
 
+def table_rows(table: Path) -> list[dict[str, str]]:
+    """Read a file of rows below a header; names of columns are in small letters.
+
+    Columns are parted by commas, semicolons or tabs.
+
+    Raises
+    ------
+    OptionError
+        It cannot be read as that, or there are no rows.
+    """
+    try:
+        text = table.read_text(encoding="utf-8-sig")
+        head = text.partition("\n")[0]
+        delimiter = max(",;\t", key=head.count)
+        found = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+        rows = [
+            {
+                (name or "").strip().lower(): value.strip()
+                for name, value in row.items()
+                if isinstance(value, str)
+            }
+            for row in found
+        ]
+    except (OSError, UnicodeDecodeError, csv.Error):
+        sentence = f"{table.name} cannot be read as a table."
+        raise OptionError(sentence, action="Save it as CSV.") from None
+    if not rows:
+        sentence = f"{table.name} has no rows."
+        raise OptionError(sentence, action="Give it a header, and a row for each file.")
+    return rows
+
+
 def by_table(
-    text: str, home: Location, parse: Callable[[str], Location]
+    table: Path, home: Location, parse: Callable[[str], Location]
 ) -> list[MergedInput]:
-    """Put files together as comma-separated text says, with a header.
+    """Put files together as a table says, with a header.
 
     ``file`` is named from the folder ``home``, unless it is an address or an absolute
     path; any of ``image`` (what it is called), ``t``, ``c``, ``z`` and ``field`` may
@@ -150,14 +182,12 @@ def by_table(
     Raises
     ------
     OptionError
-        There is no such column, or no row.
+        It is no table, or there is no such column, or no row.
     """
-    rows = list(csv.DictReader(io.StringIO(text.removeprefix("\ufeff"))))
     groups: dict[str, _Group] = {}
-    for row in rows:
-        said = {str(k).strip().lower(): (v or "").strip() for k, v in row.items() if k}
+    for said in table_rows(table):
         if not said.get("file"):
-            sentence = "A row of the table names no file."
+            sentence = f"A row of {table.name} names no file."
             action = "Give it a header with the column file, and fill it in each row."
             raise OptionError(sentence, action=action)
         file = said["file"]
@@ -169,8 +199,6 @@ def by_table(
         groups.setdefault(name, _Group()).files.append(
             (ConvertInput(location, location.name), index)
         )
-    if not groups:
-        raise OptionError("The table has no rows.", action="Name a file in each row.")
     return [MergedInput(name, tuple(found.files)) for name, found in groups.items()]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import shlex
 import shutil
@@ -42,7 +40,7 @@ from napari_omezarr.writing import (
 )
 
 from .inputs import ReadChoices, read_images
-from .merging import MergedInput, read_merged
+from .merging import MergedInput, read_merged, table_rows
 from .tiff import close_files
 
 if TYPE_CHECKING:
@@ -206,27 +204,15 @@ def plate_rows(table: Path, choices: ReadChoices | None = None) -> list[dict[str
     """Read a table of files for `write_plate`: its rows, by columns, as text.
 
     Each has what reads its image when its turn comes as ``image``, and where that is
-    as ``address``. Columns are parted by commas, semicolons or tabs.
+    as ``address``.
 
     Raises
     ------
     OptionError
         The file is no table, or a row names no image.
     """
-    try:
-        text = table.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError):
-        msg = f"{table.name} cannot be read as a table."
-        raise OptionError(msg, action="Save it as CSV.") from None
-    head = text.partition("\n")[0]
-    delimiter = max(",;\t", key=head.count)
-    rows = []
-    for row in csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter):
-        known = {
-            (name or "").strip().lower(): value.strip()
-            for name, value in row.items()
-            if isinstance(value, str)
-        }
+    rows: list[dict[str, Any]] = []
+    for known in table_rows(table):
         image = next((known[key] for key in _IMAGE if known.get(key)), None)
         if image is None:
             msg = f"A row of {table.name} names no image."

@@ -40,6 +40,7 @@ from napari_omezarr.pyramid import LeadingAxes, Level, Pyramid
 from napari_omezarr.store import (
     given_place,
     is_zip_file,
+    nothing_at,
     open_lister,
     open_store,
 )
@@ -598,10 +599,9 @@ def _nothing_there(opening: Opening) -> NodeNotFoundError:
         error = plain_group_error(opening)
         if isinstance(error, ImageChoiceError):
             return error
-    place = opening.location.display
-    msg = f"There is no OME-Zarr at {place}."
+    sentence = f"There is no OME-Zarr at {opening.location.display}."
     action = "Check the address; the image's own folder is what is needed."
-    return NodeNotFoundError(msg, action=action, url=place)
+    return nothing_at(opening.location, sentence, action)
 
 
 def _root() -> Questions[tuple[Node | None, Answers]]:

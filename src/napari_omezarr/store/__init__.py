@@ -28,7 +28,7 @@ from .foreign import (
     location_of,
     store_and_path,
 )
-from .local import is_stored, open_stored
+from .local import is_stored, nothing_at, open_stored
 from .open import (
     is_zip_file,
     not_writable,
@@ -77,6 +77,7 @@ __all__ = [
     "is_zip_file",
     "location_of",
     "not_writable",
+    "nothing_at",
     "open_buckets",
     "open_lister",
     "open_store",

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from zarr.abc.store import ByteRequest
 
+    from napari_omezarr.location import Location
+
 # Not blocking: to open a pipe waits for who writes into it.
 _FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 
@@ -138,26 +140,37 @@ def _no_file(file: Path) -> StoreError:
 # What lies in a folder.
 
 
+def nothing_at(location: Location, sentence: str, action: str) -> NodeNotFoundError:
+    """Say that a place is not what was looked for; of a file, what can be done."""
+    where = location.display
+    if location.protocol == "file" and location.local_path().is_file():
+        sentence = f"{where} is a file, and no OME-Zarr."
+        action = "Convert it first, or choose the folder that it lies in."
+    return NodeNotFoundError(sentence, action=action, url=where)
+
+
 @dataclass(frozen=True, slots=True)
 class FolderItems:
     """The items of a folder of this computer."""
 
-    folder: Path
-    url: str
+    location: Location
+
+    @property
+    def folder(self) -> Path:
+        """Its path."""
+        return self.location.local_path()
 
     async def __call__(self) -> Iterable[ObjectMeta]:
         """Look into the folder, in a thread."""
         try:
             return await asyncio.to_thread(_in_folder, self.folder)
         except (FileNotFoundError, NotADirectoryError):
-            sentence = f"There is no folder {self.url}."
-            action = "Check the address."
-            if await asyncio.to_thread(self.folder.is_file):
-                sentence = f"{self.url} is a file, and no OME-Zarr."
-                action = "Convert it first, or choose the folder that it lies in."
-            raise NodeNotFoundError(sentence, action=action, url=self.url) from None
+            sentence = f"There is no folder {self.location.display}."
+            raise await asyncio.to_thread(
+                nothing_at, self.location, sentence, "Check the address."
+            ) from None
         except OSError as error:
-            raise translate(error, ErrorContext(self.url)) from None
+            raise translate(error, ErrorContext(self.location.display)) from None
 
     async def deep(self) -> Iterable[ObjectMeta]:
         """Walk the folder, in a thread; links to folders are not followed."""

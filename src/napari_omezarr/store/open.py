@@ -209,7 +209,7 @@ def open_lister(
     if location.protocol == "file":
         from .local import FolderItems
 
-        return WholeLister(FolderItems(location.local_path(), location.display))
+        return WholeLister(FolderItems(location))
     if location.protocol in ("http", "https"):
         return _web_lister(location, profile, retry)
     if location.protocol == "s3":

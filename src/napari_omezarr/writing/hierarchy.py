@@ -34,6 +34,7 @@ from napari_omezarr.errors import (
     OMEZarrError,
     StoreError,
     TargetClaimedError,
+    TargetExistsError,
 )
 from napari_omezarr.location import DOCUMENTS, is_below
 from napari_omezarr.store import (
@@ -685,9 +686,13 @@ def explained(address: str) -> Iterator[None]:
         raise _explanation(problem, address) from group
 
 
-def _explanation(error: OSError, address: str) -> StoreError:
+def _explanation(error: OSError, address: str) -> OMEZarrError:
     if known := said_by_system(error, address):
         return known
+    if isinstance(error, (FileExistsError, NotADirectoryError, IsADirectoryError)):
+        sentence = f"{address} could not be written: a file is in the way."
+        action = "Choose another place."
+        return TargetExistsError(sentence, action=action, url=address)
     reason = error.strerror or type(error).__name__
     sentence = f"{address} could not be written: {reason}."
     return StoreError(sentence, action="Choose another place.", url=address)
