@@ -139,20 +139,25 @@ def put_image(
 
 
 def put_labels(
-    image: Path, version: str = "0.5", names: str = "zyx", **labels: np.ndarray
+    image: Path,
+    version: str = "0.5",
+    names: str = "zyx",
+    *,
+    levels: int = 2,
+    **labels: np.ndarray,
 ) -> None:
-    """Write label images below an image, each of two levels, and list them."""
+    """Write label images below an image, and list them."""
     put_group(image / "labels", version, {"labels": list(labels)})
     for name, data in labels.items():
         attributes = {
-            "multiscales": multiscales(version, names, 2, name=name),
+            "multiscales": multiscales(version, names, levels, name=name),
             "image-label": {
                 "colors": [{"label-value": 1, "rgba": [255, 0, 0, 255]}],
                 "properties": [{"label-value": 1, "area": 12, "class": "cell"}],
             },
         }
         put_group(image / "labels" / name, version, attributes)
-        for number, level in enumerate(levels_of(data, 2)):
+        for number, level in enumerate(levels_of(data, levels)):
             put_array(image / "labels" / name / str(number), version, level, names)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_omezarr import errors
+from napari_omezarr import errors, write_layers
 from napari_omezarr.browsing import (
     EntryKind,
     check_connection,
@@ -35,7 +35,7 @@ from small_images import pixels, put_group, put_image, put_labels, put_plate, pu
 def tree(tmp_path_factory):
     folder = tmp_path_factory.mktemp("details")
     put_image(folder / "new.zarr", "0.5", shape=(2, 4, 64, 64), chunks=(1, 2, 32, 32))
-    put_labels(folder / "new.zarr", cells=pixels((4, 64, 64)))
+    put_labels(folder / "new.zarr", levels=3, cells=pixels((4, 64, 64)))
     put_image(folder / "old.zarr", "0.4", compressors=None)
     put_image(folder / "shards.zarr", "0.5", chunks=(1, 2, 8, 8), shards=(2, 4, 16, 24))
     put_plate(folder / "plate.zarr", rows=1, columns=2)
@@ -235,6 +235,30 @@ def test_findings_name_their_place_in_the_document(tmp_path):
     assert ("", "multiscales/0/axes") in where
     assert "labels" in {document for document, _ in where}
     assert "against OME-Zarr 0.5" in outcome.sentence
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_labels_are_checked_and_compared_with_their_image(tmp_path, version):
+    layers = [
+        (pixels((16, 16)), {"name": "a"}, "image"),
+        (np.ones((16, 16), np.uint8), {"name": "cells"}, "labels"),
+    ]
+    where = tmp_path / "x.zarr"
+    write_layers(layers, where, version=version, levels=3)
+    assert not validate(Location.parse(where)).findings
+    new = version == "0.5"
+    file = where / "labels" / "cells" / ("zarr.json" if new else ".zattrs")
+    content = json.loads(file.read_text())
+    block = content["attributes"]["ome"] if new else content
+    block["multiscales"][0]["datasets"].pop()
+    file.write_text(json.dumps(content))
+    (found,) = validate(Location.parse(where)).findings
+    assert found.document == "labels/cells"
+    assert "2 resolution levels, and their image has 3" in found.problem
+    block["multiscales"][0]["name"] = float("nan")
+    file.write_text(json.dumps(content))
+    found, *_ = validate(Location.parse(where)).findings
+    assert (found.where, "NaN" in found.problem) == ("multiscales/0/name", True)
 
 
 def test_what_the_validator_does_not_know_is_not_called_valid(tmp_path, tree):

@@ -44,6 +44,15 @@ def edit(store, path, change):
     file.write_text(json.dumps(content))
 
 
+def forget_copies(store):
+    """Let no consolidated metadata hold what documents say."""
+    (store / ".zmetadata").unlink(missing_ok=True)
+    if (root := store / "zarr.json").exists():
+        content = json.loads(root.read_text())
+        del content["consolidated_metadata"]
+        root.write_text(json.dumps(content))
+
+
 def kinds(place, *words, code=6):
     return [
         row["kind"] for row in run_json("doctor", place, *words, code=code)["findings"]
@@ -59,12 +68,12 @@ def documents(store):
     }
 
 
-def assert_mended(store, kind, expected):
+def assert_mended(store, kind, expected, left=()):
     """It is found, mended, gone, and can be taken back."""
     before = documents(store)
     assert kind in kinds(store)
     run("doctor", store, "--fix")
-    assert "Nothing is wrong" in run("doctor", store)
+    assert kinds(store, code=6 if left else 0) == list(left)
     expected()
     run("doctor", store, "--undo")
     assert documents(store) == before
@@ -91,7 +100,7 @@ def test_a_missing_level(store):
     def without():
         assert len(run_json("info", store)["levels"]) == 2
 
-    assert_mended(store, "missing level", without)
+    assert_mended(store, "missing level", without, ["label levels"])
     shutil.rmtree(store / "0")
     assert "missing level" in kinds(store, "--fix")
 
@@ -163,7 +172,7 @@ def test_what_is_no_array_is_a_missing_level(store, spoil):
     def without():
         assert len(run_json("info", store)["levels"]) == 2
 
-    assert_mended(store, "missing level", without)
+    assert_mended(store, "missing level", without, ["label levels"])
 
 
 @pytest.mark.parametrize("spoiled", ["shape", "type", "order"])
@@ -193,11 +202,7 @@ def test_what_is_tolerated_is_told(store):
 
 
 def test_a_document_that_is_broken_hides_nothing_else(store):
-    (store / ".zmetadata").unlink(missing_ok=True)  # nothing holds a copy of it
-    if (root := store / "zarr.json").exists():
-        content = json.loads(root.read_text())
-        del content["consolidated_metadata"]
-        root.write_text(json.dumps(content))
+    forget_copies(store)
     whole = document_of(store, "1").read_text()
     document_of(store, "1").write_text(whole[:40])
     edit(store, "labels", lambda block: block["labels"].clear())
@@ -219,6 +224,7 @@ def test_labels_that_nobody_lists(store):
 
 
 def test_a_labels_folder_that_nobody_described(store):
+    forget_copies(store)
     for name in ("zarr.json", ".zattrs", ".zgroup"):
         (store / "labels" / name).unlink(missing_ok=True)
 
@@ -294,9 +300,14 @@ def unlisted_level(store):
     edit(store, "labels/nuclei", lambda b: b["multiscales"][0]["datasets"].pop())
 
 
+def fewer_levels(store):
+    edit(store, "labels/nuclei", lambda b: b["multiscales"][0]["datasets"].pop())
+
+
 @pytest.mark.parametrize(
     ("spoil", "kind"),
     [
+        (fewer_levels, "label levels"),
         (fractional, "label type"),
         (of_another, "label source"),
         (more_channels, "channels"),
@@ -360,12 +371,16 @@ def held(store):
     return [key for key in documents(store) if "/" in key]
 
 
-def test_broken_documents_come_back_out_of_consolidated_metadata(store):
+@pytest.mark.parametrize("state", ["broken", "gone"])
+def test_documents_come_back_out_of_consolidated_metadata(store, state):
     whole = documents(store)
     for key in held(store):
-        (store / key).write_bytes(whole[key][:-9])
+        if state == "gone":
+            (store / key).unlink()
+        else:
+            (store / key).write_bytes(whole[key][:-9])
     broken = documents(store)
-    assert set(kinds(store)) == {"broken document"}
+    assert set(kinds(store)) == {f"{state} document"}
     run("doctor", store, "--fix")
     assert "Nothing is wrong" in run("doctor", store, "--scan")
     for key, body in documents(store).items():
@@ -374,12 +389,42 @@ def test_broken_documents_come_back_out_of_consolidated_metadata(store):
     assert documents(store) == broken
 
 
-def test_the_roots_own_documents_come_back_where_they_are_held_beside(store):
+def test_one_document_that_is_gone_comes_back(store):
+    whole = documents(store)
+    for key in held(store):
+        (store / key).unlink()
+        assert kinds(store) == ["gone document"]
+        run("doctor", store, "--fix")
+        assert json.loads(documents(store)[key]) == json.loads(whole[key])
+
+
+@pytest.mark.parametrize("label", ["nuclei", "labels"])
+def test_what_is_gone_with_its_pixels_leaves_the_consolidated_metadata(store, label):
+    # Held by them alone, an array without its chunks would read as zeros.
+    gone = store / "labels" if label == "labels" else store / "labels" / label
+    for file in [file for file in gone.rglob("*") if file.is_file()]:
+        file.unlink()
+    if label == "labels":  # and its folder
+        shutil.rmtree(gone)
+    before = documents(store)
+    path = gone.relative_to(store).as_posix()
+    assert f"Nothing is left of {path}." in run("doctor", store, code=6)
+    run("doctor", store, "--fix")
+    assert "Nothing is wrong" in run("doctor", store)
+    assert run_json("info", store)["labels"] == []
+    run("doctor", store, "--undo")
+    assert documents(store) == before
+
+
+@pytest.mark.parametrize("state", ["broken", "gone"])
+def test_the_roots_own_documents_come_back_where_they_are_held_beside(store, state):
     (store / ".zmetadata").exists() or pytest.skip("they are held in it")
     whole = documents(store)
     for name in (".zattrs", ".zgroup"):
         (store / name).write_text("{")
-    assert kinds(store) == ["broken document"] * 2
+        if state == "gone":
+            (store / name).unlink()
+    assert kinds(store) == [f"{state} document"] * 2
     run("doctor", store, "--fix")
     assert {k: json.loads(v) for k, v in documents(store).items()} == {
         key: json.loads(body) for key, body in whole.items()
@@ -466,7 +511,7 @@ def test_a_bucket_is_examined_mended_and_emptied(sound, s3_server, s3_prefix):
     run("remove", f"{place}/2", "--yes")
     assert kinds(place) == ["missing level", "stale metadata"]
     run("doctor", place, "--fix")
-    assert "Nothing is wrong" in run("doctor", place)
+    assert kinds(place) == ["label levels"]
     run("doctor", place, "--undo")
     assert_equal_pixels(place, sound / "0.5.ome.zarr")
     run("remove", place, "--yes")

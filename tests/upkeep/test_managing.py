@@ -148,7 +148,7 @@ def test_what_has_no_folder_or_lies_in_an_archive_stays() -> None:
 def test_labels_with_another_name_are_listed_by_it(tmp_path: Path) -> None:
     put_image(tmp_path / "cells.zarr", "0.5")
     data = np.ones((4, 16, 16), np.uint8)
-    put_labels(tmp_path / "cells.zarr", nuclei=data, cells=data)
+    put_labels(tmp_path / "cells.zarr", levels=3, nuclei=data, cells=data)
     image = Location.parse(tmp_path / "cells.zarr")
     moved = rename(image / "labels" / "nuclei", "nuclei_v2")
     assert sorted(open_image(image).labels) == ["cells", "nuclei_v2"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import islice, product
-from math import prod
+from math import isfinite, prod
 from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -20,23 +20,24 @@ from napari_omezarr.errors import (
     CertificateError,
     KeyNotAcceptedError,
     MetadataError,
-    NodeNotFoundError,
     OMEZarrError,
     StoreConnectionError,
     StoreTimeoutError,
     UnsupportedDataError,
 )
-from napari_omezarr.metadata import parse_document
+from napari_omezarr.metadata import Image, Labels, parse_document, unlike_levels
 from napari_omezarr.plain_text import bytes_text, counted
 from napari_omezarr.pyramid import chunk_box, chunk_counts
 from napari_omezarr.reading import (
     GroupNode,
     ReadOptions,
     group_keys,
+    join_path,
     parse_node,
     read_current,
 )
 from napari_omezarr.store import (
+    nothing_at,
     open_buckets,
     open_lister,
     open_store,
@@ -52,14 +53,18 @@ if TYPE_CHECKING:
 
     from napari_omezarr.connections import Keys, Profile
     from napari_omezarr.location import Location
+    from napari_omezarr.metadata import Kind
     from napari_omezarr.pyramid import ArrayPixels
-    from napari_omezarr.store import ListPage, RetryPolicy
+    from napari_omezarr.store import ListPage, RemoteStore, RetryPolicy
 
 # A second opinion on the metadata: our own reader tolerates what is against the
 # specification; yaozarrs, an optional package, does not.
 
 COVERED = ("0.4", "0.5")
 """The versions that the validator knows."""
+
+_LABELS = 100
+"""So many of the labels that are listed are looked at."""
 
 _MODELS = (
     ("plate", "Plate"),
@@ -102,7 +107,7 @@ class Validation:
 
 @guarded
 def validate(location: Location) -> Validation:
-    """Check the metadata of a group, and of its labels group; blocks.
+    """Check the metadata of a group, of its labels group and what that lists; blocks.
 
     Raises
     ------
@@ -117,12 +122,13 @@ def validate(location: Location) -> Validation:
         sentence = "The validator is not installed."
         action = "Run: pip install 'napari-omezarr[validate]'"
         raise UnsupportedDataError(sentence, action=action)
-    answers = open_store(location).fetch((*group_keys(""), *CHILD_KEYS))
+    store = open_store(location)
+    answers = store.fetch((*group_keys(""), *CHILD_KEYS))
     root = parse_node("", answers)
     version = _version(root) if isinstance(root, GroupNode) else None
     if not isinstance(root, GroupNode) or version is None:
         sentence = f"{location.display} says nothing of OME-Zarr."
-        raise NodeNotFoundError(sentence, url=location.display)
+        raise nothing_at(location, sentence, "Check the address.")
     if version not in COVERED:
         sentence = (
             f"The validator does not know OME-Zarr {version}; nothing is checked."
@@ -132,12 +138,40 @@ def validate(location: Location) -> Validation:
     labels = parse_node("labels", answers)
     if isinstance(labels, GroupNode):
         findings += _findings("labels", labels)
+        findings += _of_labels(store, root, labels)
     count = len(findings)
     sentence = f"Valid OME-Zarr {version}."
     if count:
         things = "thing is" if count == 1 else "things are"
         sentence = f"{count} {things} against OME-Zarr {version}."
     return Validation(version, True, sentence, tuple(findings))
+
+
+def _of_labels(
+    store: RemoteStore, root: GroupNode, labels: GroupNode
+) -> Iterator[Finding]:
+    """Check the labels that are listed, by themselves and against their image."""
+    listed, image = _kind(labels), _kind(root)
+    names = listed.paths[:_LABELS] if isinstance(listed, Labels) else ()
+    paths = [join_path("labels", name) for name in names]
+    answers = store.fetch([key for path in paths for key in group_keys(path)])
+    for path in paths:
+        node = parse_node(path, answers)
+        if not isinstance(node, GroupNode):  # doctor tells what is not there
+            continue
+        yield from _findings(path, node)
+        found = _kind(node)
+        if isinstance(found, Image) and isinstance(image, Image):
+            told = unlike_levels(found, image)
+            if told:
+                yield Finding(path, "multiscales/0/datasets", f"The labels {told}")
+
+
+def _kind(group: GroupNode) -> Kind | None:
+    try:
+        return parse_document(group.attributes, zarr_format=group.zarr_format).kind
+    except MetadataError:
+        return None
 
 
 def _version(group: GroupNode) -> str | None:
@@ -157,6 +191,11 @@ def _findings(path: str, group: GroupNode) -> tuple[Finding, ...]:
     document = namespaced if group.zarr_format == 3 else dict(group.attributes)
     if not isinstance(document, dict):
         return (Finding(path, "", "The attributes have no ome object"),)
+    if odd := tuple(_unnumbered(document)):
+        return tuple(
+            Finding(path, where, "JSON has no number that is NaN or infinite")
+            for where in odd
+        )
     try:
         yaozarrs.validate_ome_object(document, node_type)
     except ValueError as error:  # pydantic's ValidationError is one
@@ -165,6 +204,18 @@ def _findings(path: str, group: GroupNode) -> tuple[Finding, ...]:
         return ()
     every = (Finding(path, _where(row["loc"]), str(row["msg"])) for row in rows)
     return tuple(dict.fromkeys(every))
+
+
+def _unnumbered(document: dict[str, Any]) -> Iterator[str]:
+    """Give the paths of numbers that Python's JSON has, and JSON has not."""
+    left: list[tuple[str, Any]] = [("", document)]
+    while left:
+        where, value = left.pop()
+        if isinstance(value, float) and not isfinite(value):
+            yield where
+        elif isinstance(value, dict | list):
+            rows = value.items() if isinstance(value, dict) else enumerate(value)
+            left += [(f"{where}/{key}".lstrip("/"), each) for key, each in rows]
 
 
 def _node_type(yaozarrs: Any, group: GroupNode) -> Any:

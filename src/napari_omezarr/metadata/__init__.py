@@ -10,7 +10,13 @@ from .axes import (
     unit_size,
 )
 from .channels import ResolvedChannel, is_rgb, limits_of, resolve_channels, usual_colors
-from .document import KINDS, fit_axes, names_a_kind, parse_document
+from .document import (
+    KINDS,
+    fit_axes,
+    names_a_kind,
+    parse_document,
+    unlike_levels,
+)
 from .model import (
     Acquisition,
     Axis,
@@ -77,6 +83,7 @@ __all__ = [
     "resolve_channels",
     "stored_parameters",
     "unit_size",
+    "unlike_levels",
     "usual_colors",
     "well_key",
     "with_wells",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from napari_omezarr.errors import MetadataError, OptionError
+from napari_omezarr.plain_text import counted
 
 from .affine import Affine
 from .axes import default_axes, note_unusual_axes, parse_axes
@@ -189,6 +190,19 @@ def parse_image(root: JsonNode, options: ParseOptions) -> Image:
 
 
 # Multiscales made to fit their arrays.
+
+
+def unlike_levels(labels: Image, image: Image) -> str:
+    """Say how the levels of labels are not those of their image; nothing if they are.
+
+    0.5: "Within the multiscales object, the JSON array associated with the datasets key
+    MUST have the same number of entries (scale levels) as the original unlabeled
+    image."
+    """
+    ours, theirs = (len(each.multiscales[0].datasets) for each in (labels, image))
+    if ours == theirs:
+        return ""
+    return f"have {counted(ours, 'resolution level')}, and their image has {theirs}"
 
 
 def fit_axes(multiscale: Multiscale, ndim: int) -> tuple[Multiscale, tuple[str, ...]]:

@@ -23,6 +23,7 @@ from napari_omezarr.metadata import (
     Labels,
     normalized_unit,
     parse_document,
+    unlike_levels,
 )
 from napari_omezarr.plain_text import counted, plain
 from napari_omezarr.reading import join_path
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
 
 _MANY_ROWS = 1000
 """From so many rows on features weigh on who only opens the image."""
+
+_NAMED = 5
+"""So many names are said of many."""
 
 _CALIBRATE = "Say the right one: napari-omezarr calibrate --units"
 
@@ -95,6 +99,8 @@ def examine(location: Location) -> list[Ailment]:
     nodes = read_tree(location, undocumented=True, broken=broken)
     held = {node.key(name) for node in nodes.values() for name in node.restored}
     told = [_unreadable(error, is_held=error.where in held) for error in broken]
+    gone = held - {error.where for error in broken}
+    told += [_absent(key) for key in sorted(gone)]
     found = [ailment for node in nodes.values() for ailment in _of_node(node, nodes)]
     if all(each.is_held for each in told):
         return [*told, *found, *_stale(nodes)]
@@ -109,6 +115,13 @@ def _unreadable(error: MetadataError, *, is_held: bool) -> Ailment:
         action = "The consolidated metadata hold it whole."
     sentence, kind = error.sentence, "broken document"
     return Ailment(kind, path, sentence, action, name, is_held=is_held)
+
+
+def _absent(key: str) -> Ailment:
+    path, _, name = key.rpartition("/")
+    sentence = f"{key} is not there, and what it describes is."
+    action = "The consolidated metadata hold it whole."
+    return Ailment("gone document", path, sentence, action, name, is_held=True)
 
 
 @guarded
@@ -421,6 +434,10 @@ def _label(
         told = f"{node.path} are labels of {said}, and labels are whole numbers."
         action = "Save them anew as integers: napari-omezarr add-labels"
         yield Ailment("label type", node.path, told, action)
+    beside = _image_of(parent)
+    if beside is not None and (told := unlike_levels(image, beside)):
+        action = "Save them anew: napari-omezarr add-labels"
+        yield Ailment("label levels", node.path, f"{node.path} {told}.", action)
     block = ome_block({"attributes": node.attributes}, 3)
     described = block.get("image-label")
     if multiscale.label is None or not isinstance(described, Mapping):
@@ -490,14 +507,27 @@ def _stale(nodes: Mapping[str, StoredNode]) -> Iterator[Ailment]:
             told = f"The consolidated metadata of {of} are no JSON."
             yield Ailment("stale metadata", node.path, told, is_stale=True)
             continue
-        if held is not None and _plain(held) != _plain(_consolidated(node, nodes, {})):
-            yield Ailment(
-                "stale metadata",
-                node.path,
+        if held is None:
+            continue
+        now = _plain(_consolidated(node, nodes, {}))
+        before = _plain(held)
+        if before != now:
+            told = (
                 f"The consolidated metadata of {node.path or 'the store'} are not "
-                "those of what is in it.",
-                is_stale=True,
+                "those of what is in it."
             )
+            if lost := _outermost(before.keys() - now.keys()):
+                named = ", ".join(lost[:_NAMED]) + ", ..." * (len(lost) > _NAMED)
+                told += f" Nothing is left of {named}."
+            yield Ailment("stale metadata", node.path, told, is_stale=True)
+
+
+def _outermost(keys: Iterable[str]) -> list[str]:
+    """Give the nodes of keys or paths, without those that lie in another of them."""
+    paths = {
+        key.rpartition("/")[0] if key.endswith(OLD_DOCUMENTS) else key for key in keys
+    }
+    return sorted(path for path in paths if path.rpartition("/")[0] not in paths)
 
 
 def _plain(held: Mapping[str, Any]) -> dict[str, str]:

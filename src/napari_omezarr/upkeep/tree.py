@@ -33,7 +33,7 @@ from napari_omezarr.metadata import (
     parse_document,
 )
 from napari_omezarr.reading import join_path
-from napari_omezarr.store import open_lister, open_store, run
+from napari_omezarr.store import nothing_at, open_lister, open_store, run
 from napari_omezarr.user_files import configuration_folder, read_json, write_json
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ class StoredNode:
 
     ``bodies`` are its documents by name, ``content`` is what makes it what it is
     (``zarr.json``, ``.zarray`` or ``.zgroup``), ``attributes`` what somebody added.
-    ``restored`` are the names of documents that are broken where they should be, and
-    are taken from consolidated metadata.
+    ``restored`` are the names of documents that are broken or gone where they should
+    be, and are taken from consolidated metadata.
     """
 
     path: str
@@ -84,6 +84,8 @@ def read_tree(
     ``undocumented`` folders called labels are groups even without a document. What has
     a document that cannot be parsed is left out where ``broken`` takes the error,
     unless nothing else is there, or consolidated metadata above it hold the document.
+    Then a document that they hold is taken from them, too, where it is gone and
+    something else of its node is there.
 
     Returns
     -------
@@ -109,13 +111,12 @@ async def _read_tree(
     nodes: dict[str, StoredNode] = {}
     paths = [""]
     while paths:
-        found = await _read_nodes(store, paths, nodes, broken)
+        found = await _read_nodes(location, store, paths, nodes, broken)
         if not nodes and not found:
             if broken:
                 raise broken[0]
             sentence = f"There is no Zarr at {location.display}."
-            action = "Check the address."
-            raise NodeNotFoundError(sentence, action=action, url=location.display)
+            raise nothing_at(location, sentence, "Check the address.")
         if undocumented:
             found += _undocumented(paths, found, nodes)
         nodes |= {node.path: node for node in found}
@@ -144,6 +145,7 @@ def _undocumented(
 
 
 async def _read_nodes(
+    location: Location,
     store: RemoteStore,
     paths: Sequence[str],
     above: Mapping[str, StoredNode],
@@ -169,6 +171,10 @@ async def _read_nodes(
                 raise
             broken.append(error)
             node = _restored(path, bodies, above, broken)
+            if node is None:
+                continue
+        if broken is not None:
+            node = await _with_gone(location, path, bodies, above, node)
         if node is not None:
             nodes.append(node)
     return nodes
@@ -218,6 +224,59 @@ def _copy_of(
             return None
         place = place.rpartition("/")[0]
         holder = above[place].bodies
+
+
+async def _with_gone(
+    location: Location,
+    path: str,
+    bodies: dict[str, bytes],
+    above: Mapping[str, StoredNode],
+    node: StoredNode | None,
+) -> StoredNode | None:
+    """Take documents that are gone from consolidated metadata, where the rest is there.
+
+    Of what nothing is left no document is taken: an array without its chunks would
+    read as its fill value.
+    """
+    copies = _gone(path, bodies, above)
+    if copies and await _has_more(location, path):
+        with suppress(MetadataError):  # what is held is no document either
+            whole = node_of(path, (dict(node.bodies) if node else bodies) | copies)
+            before = node.restored if node else ()
+            return whole and replace(whole, restored=(*before, *copies))
+    return node
+
+
+def _gone(
+    path: str, bodies: Mapping[str, bytes], above: Mapping[str, StoredNode]
+) -> dict[str, bytes]:
+    """Give the documents of a node that are held, and are not where they should be."""
+    names = [ZARR_JSON, ZARRAY, ZGROUP, ZATTRS]
+    if ZARR_JSON in bodies:
+        return {}
+    if not bodies.keys().isdisjoint((ZARRAY, ZGROUP)):
+        names = [ZATTRS]
+    copies = (
+        (name, _copy_of(join_path(path, name), bodies, above))
+        for name in names
+        if name not in bodies
+    )
+    return {name: copy for name, copy in copies if copy is not None}
+
+
+async def _has_more(location: Location, path: str) -> bool:
+    """Whether an object but its documents lies at a node, as far as may be listed."""
+    lister = open_lister(location / path if path else location)
+    documents = {ZARR_JSON, *OLD_DOCUMENTS}
+    token = ""
+    with suppress(ListingDeniedError, NodeNotFoundError):
+        while True:
+            page = await lister.deep_page(token)
+            if any(item.name not in documents for item in page.items):
+                return True
+            if not (token := page.token):
+                break
+    return False
 
 
 def held_documents(path: str, bodies: Mapping[str, bytes]) -> dict[str, Any] | None:
@@ -343,7 +402,9 @@ def apply(hierarchy: Hierarchy, changes: Mapping[str, bytes | None]) -> UndoCopy
     """
     found = dict(zip(changes, hierarchy.read_all(list(changes)), strict=True))
     before = {key: stored.body if stored else None for key, stored in found.items()}
-    wanted = {key: body for key, body in changes.items() if body != before[key]}
+    wanted = {
+        key: body for key, body in changes.items() if not _is_same(body, before[key])
+    }
     if not wanted:
         return None
     kept = UndoCopy(
@@ -359,6 +420,17 @@ def apply(hierarchy: Hierarchy, changes: Mapping[str, bytes | None]) -> UndoCopy
         else:
             hierarchy.replace(key, body, found[key])
     return kept
+
+
+def _is_same(body: bytes | None, before: bytes | None) -> bool:
+    """Whether a document says what it said, however it is laid out."""
+    if body is None or before is None:
+        return body is before
+    try:
+        said = [json.dumps(load_json(each), sort_keys=True) for each in (body, before)]
+    except DocumentError:  # what is broken is made anew
+        return body == before
+    return said[0] == said[1]
 
 
 @guarded
