@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import platformdirs
 
 from .atomic_file import replacing
-from .errors import LocationError
+from .errors import LocationError, ReadOnlyError
 from .location import Location, without_secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 # Small JSON files in the person's configuration folder; never for secrets.
 
@@ -51,12 +53,48 @@ def read_json(file: Path) -> Any:
 
 
 def write_json(file: Path, value: Any) -> None:
-    """Write a file so that a reader finds the old one or the new one, never half."""
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with replacing(file) as fresh:
-        # Only this person may read it: addresses tell what she works on.
-        fresh.touch(mode=0o600)
-        fresh.write_text(json.dumps(value, indent=1), encoding="utf-8")
+    """Write a file so that a reader finds the old one or the new one, never half.
+
+    Raises
+    ------
+    OSError
+        It cannot be written; of a file of ours a ReadOnlyError that says what helps.
+    """
+    with kept_files(file):
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with replacing(file) as fresh:
+            # Only this person may read it: addresses tell what she works on.
+            fresh.touch(mode=0o600)
+            fresh.write_text(json.dumps(value, indent=1), encoding="utf-8")
+
+
+@contextmanager
+def kept_files(file: Path) -> Iterator[None]:
+    """Say of a file in one of our folders, which no home has to let us write, so."""
+    try:
+        yield
+    except OSError as error:
+        refused = error.errno in _REFUSED and _refusal(file)
+        if not refused:
+            raise
+        raise refused from error
+
+
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR)
+
+
+def _refusal(file: Path) -> ReadOnlyError | None:
+    for variable, folder in (
+        (FOLDER_VARIABLE, configuration_folder()),
+        (CACHE_VARIABLE, cache_folder()),
+    ):
+        if file.is_relative_to(folder):
+            return ReadOnlyError(
+                f"The folder {folder}, where this program keeps its own files, cannot "
+                "be written to.",
+                action=f"Let the variable {variable} name one that can.",
+            )
+    return None
 
 
 # The places that were opened last, newest first, without anything secret.

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -120,6 +121,19 @@ def exit_code(kind: type[errors.OMEZarrError]) -> int:
 
 class _Commands(click.Group):
     """The commands, each imported when it is needed; our errors end one in words."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run as a program, also where a stream is closed or takes nothing."""
+        for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+            if getattr(sys, name) is None:  # closed by who started us
+                nothing = os.open(os.devnull, os.O_RDWR)
+                setattr(sys, name, os.fdopen(nothing, mode, encoding="utf-8"))
+        try:
+            return super().main(*args, **options)
+        except OSError as error:  # of the help, or of what click itself says
+            with suppress(OSError):
+                _say(as_ours(error), as_json=False)
+            sys.exit(exit_code(type(as_ours(error))))
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_HOMES)

@@ -102,6 +102,7 @@ def convert(
         plan_jobs,
         scheduled,
     )
+    from napari_omezarr.errors import OptionError
 
     there = location_of(places[-1], **of_target(said))
     read = ReadChoices(said.pop("axes"), said.pop("series"), not said.pop("no_labels"))
@@ -120,6 +121,9 @@ def convert(
     if of_plate:
         _write_plate(found, there, run, as_json=as_json)
         return
+    if file is not None and not file.absolute().parent.is_dir():
+        sentence = f"There is no folder for the report {file}."
+        raise OptionError(sentence, action="Make it, or choose another.")
     jobs = plan_jobs(found, there)
     waiting = partial(echo, err=True) if sys.stderr.isatty() else None
     with scheduled(scheduler, waiting) as client:

@@ -61,7 +61,13 @@ def ls(address: str, files: bool, as_json: bool, **reached: Any) -> None:
 
 @click.command()
 @click.argument("address", type=PLACE)
-@click.option("--depth", default=3, show_default=True, help="How far down to look.")
+@click.option(
+    "--depth",
+    type=click.IntRange(1),
+    default=3,
+    show_default=True,
+    help="How far down to look.",
+)
 @json_option
 @place_options
 def tree(address: str, depth: int, as_json: bool, **reached: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import signal
 import sys
 from contextlib import contextmanager
@@ -28,6 +29,9 @@ json_option = click.option(
 )
 
 _STEPS = 1000
+_SHORTEST_BAR, _LONGEST_BAR = 4, 36
+_USUAL_COLUMNS = 80
+_BESIDE_BAR = len("  []  100%  00:00:00")
 
 
 _SHOWN = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\n\t"}
@@ -119,11 +123,27 @@ def table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
         yield "  ".join(cells).rstrip()
 
 
+def _columns() -> int:
+    """How wide the terminal is that progress is shown on."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or _USUAL_COLUMNS
+    except (OSError, ValueError):  # it is none
+        return _USUAL_COLUMNS
+
+
 @contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[float], None]]:
     """Show on a terminal how much is done, from 0 to 1; a pipe gets nothing."""
+    # A line that is wider than the terminal would be written below the last one.
+    columns = max(_columns() - _BESIDE_BAR, 0)
+    label = label[: max(columns - _SHORTEST_BAR, 0)]
+    width = max(min(columns - len(label), _LONGEST_BAR), 1)
     with click.progressbar(
-        length=_STEPS, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()
+        length=_STEPS,
+        label=label,
+        width=width,
+        file=sys.stderr,
+        hidden=not sys.stderr.isatty(),
     ) as bar:
         done = 0
 
@@ -320,12 +340,15 @@ def by_axis(name: str, text: str, kind: Callable[[str], Any]) -> dict[str, Any]:
     from napari_omezarr.errors import OptionError
 
     try:
-        pairs = (part.split("=") for part in text.split(","))
-        return {axis.strip(): kind(value) for axis, value in pairs}
+        pairs = [part.split("=") for part in text.split(",")]
+        found = {axis.strip(): kind(value) for axis, value in pairs}
     except ValueError:
-        sentence = f"{text} says no {name}."
-        action = "Write a value for each axis, like z=1,y=512,x=512."
-        raise OptionError(sentence, action=action) from None
+        found = {}
+    if not found or "" in found or len(found) < len(pairs):
+        sentence = f"{text!r} says no {name}."
+        action = "Write a value for each axis, once, like z=1,y=512,x=512."
+        raise OptionError(sentence, action=action)
+    return found
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .options import echo, json_option, print_done, print_json, table
+from .options import PLACE, echo, json_option, print_done, print_json, table
 
 _KEPT = ("cache", "recent", "undo")
 
@@ -155,17 +155,19 @@ def add(
     name: str, anonymous: bool, start: str, as_json: bool, **reached: str | None
 ) -> None:
     """Add a connection, or replace the one of this name; keys are typed in napari."""
-    from napari_omezarr.connections import Connection, ConnectionFile, Profile
+    from napari_omezarr.connections import Connection, ConnectionFile, Profile, checked
 
+    if not name.strip():
+        raise click.UsageError("A connection needs a name.")
     made = Profile(
-        name,
+        name.strip(),
         aws_profile=reached["profile"],
         endpoint=reached["endpoint"],
         region=reached["region"],
         sign_in="anonymous" if anonymous else "automatic",
         start=start,
     )
-    ConnectionFile().save(Connection(made))
+    ConnectionFile().save(Connection(checked(made)))
     print_done(f"{name} is kept.", {"name": name}, as_json=as_json)
 
 
@@ -174,23 +176,27 @@ def add(
 @click.option(
     "--mc",
     "mc_file",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=PLACE,
     is_flag=False,
     flag_value="",
     help="The aliases of the MinIO client; its usual file if none is named.",
 )
 @json_option
-def import_(aws: bool, mc_file: Path | None, as_json: bool) -> None:
+def import_(aws: bool, mc_file: str | None, as_json: bool) -> None:
     """Take over connections of other programs; yours of the same name stay."""
     from napari_omezarr.connections import Connection, ConnectionFile, from_aws, from_mc
+    from napari_omezarr.errors import NodeNotFoundError
 
     if not aws and mc_file is None:
         raise click.UsageError("Say whose connections: --aws, --mc, or both.")
+    if mc_file and not Path(mc_file).is_file():
+        sentence = f"There is no file {mc_file}."
+        raise NodeNotFoundError(sentence, action="Name the config.json of mc.")
     kept = ConnectionFile()
     names = {each.name for each in kept.connections()}
     found = list(from_aws()) if aws else []
     if mc_file is not None:
-        found += from_mc(mc_file if str(mc_file) not in ("", ".") else None)
+        found += from_mc(Path(mc_file) if mc_file else None)
     new = [profile for profile in found if profile.name not in names]
     for profile in new:
         kept.save(Connection(profile))

@@ -147,8 +147,10 @@ def calibrate(
     from napari_omezarr.metadata import known_unit
 
     place = location_of(address, **reached)
+    if all(each is None for each in (scale, translation, units, name)):
+        raise click.UsageError("Say what to change: --scale, --translation, ...")
     said = {"scale": scale, "translation": translation}
-    sizes = {key: by_axis(key, text, float) for key, text in said.items() if text}
+    sizes = {k: by_axis(k, text, float) for k, text in said.items() if text is not None}
     is_by_axis = units is not None and "=" in units
     unit = by_axis("units", units, str) if units and is_by_axis else units
     place_anew(place, **sizes, units=unit, name=name)
@@ -186,6 +188,8 @@ def rendering(
 
     visible, as_json = said.pop("visible"), said.pop("as_json")
     place = location_of(address, **said)
+    if all(each is None for each in (name, color, contrast, visible)):
+        raise click.UsageError("Say what to change: --name, --color, --contrast, ...")
     images = [layer for layer in read_layers(place) if layer[2] == "image"]
     if not 0 <= channel < len(images):
         sentence = f"{place.display} has {len(images)} channels, and no {channel}."

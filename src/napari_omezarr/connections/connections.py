@@ -184,11 +184,12 @@ def checked(profile: Profile) -> Profile:
     Raises
     ------
     LocationError
-        The endpoint is no address of a service, or the start is none of a place.
+        The endpoint is no address of a service, the region none that can exist, or the
+        start no address of a place.
     """
-    endpoint = profile.endpoint
-    if endpoint:
-        endpoint = Location.parse("s3://bucket", endpoint=endpoint.rstrip("/")).endpoint
+    endpoint = (profile.endpoint or "").rstrip("/")
+    there = Location.parse("s3://bucket", endpoint=endpoint, region=profile.region)
+    endpoint = there.endpoint or ""
     spelled = replace(profile, endpoint=endpoint or None, region=profile.region or None)
     if not spelled.start:
         return spelled

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_omezarr.doors import guarded, reading_foreign
-from napari_omezarr.errors import NodeNotFoundError, UnsupportedDataError
+from napari_omezarr.errors import NodeNotFoundError, OptionError, UnsupportedDataError
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import NODE_DOCUMENTS, Location
 from napari_omezarr.plain_text import natural_key
@@ -59,6 +59,17 @@ class ReadChoices:
     series: int | None = None
     labels: bool = True
     resolutions: bool = False
+
+    def __post_init__(self) -> None:
+        axes = self.axes
+        if axes is not None and not (
+            axes.isascii() and axes.isalpha() and len(set(axes.lower())) == len(axes)
+        ):
+            sentence = f"{axes!r} names no axes."
+            raise OptionError(sentence, action="Write a letter for each, like tcyx.")
+        if self.series is not None and self.series < 0:
+            sentence = f"There is no image {self.series} in any file."
+            raise OptionError(sentence, action="Count them from 0.")
 
 
 def is_zarr_name(name: str) -> bool:

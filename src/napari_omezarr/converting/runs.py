@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 import shutil
 import time
@@ -56,6 +57,8 @@ _SMALL_TOGETHER = 16
 """The same of small files, which wait for the disk: it brings all of them at once."""
 _SMALL = 2**21
 """Bytes of a file up to which it is small."""
+_MOST_PROCESSES = 64
+"""So many processes may be asked for even of a computer with few processors."""
 _MEMORY = 32 * 2**20
 """What each may use of memory above what its source holds."""
 
@@ -482,7 +485,7 @@ def queue_cluster(name: str, said: str) -> tuple[Any, int]:
     words: dict[str, Any] = {}
     for part in filter(None, said.split(",")):
         key, equals, value = part.partition("=")
-        if not equals or (key in _NUMBERS and not value.isdecimal()):
+        if not equals or (key in _NUMBERS and not _is_count(value)):
             raise OptionError(
                 f"{part} says nothing about a job.",
                 action="Write names and values, like queue=short,cores=8,memory=16GB.",
@@ -500,12 +503,18 @@ def queue_cluster(name: str, said: str) -> tuple[Any, int]:
         ) from error
 
 
+def _is_count(text: str) -> bool:
+    return text.isdecimal() and int(text[:9]) > 0
+
+
 @contextmanager
 def _local(count: str) -> Iterator[Any]:
     """Start processes here, and give a client."""
     distributed = _imported("distributed", "distributed")
-    if count and not count.isdecimal():
-        raise OptionError(f"{count} is no number of processes.")
+    most = max(_MOST_PROCESSES, 4 * (os.cpu_count() or 1))
+    if count and not (_is_count(count) and int(count[:9]) <= most):
+        sentence = f"{count[:20]} is no number of processes for this computer."
+        raise OptionError(sentence, action=f"Say one up to {most}, or none.")
     with (
         # A process that died is begun again, which takes more than the usual 15 s where
         # others have the processors; after that its place would stay empty.

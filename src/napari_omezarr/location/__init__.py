@@ -22,6 +22,7 @@ from .address import (
     encode_rest,
     is_below,
     is_plain_key,
+    is_region,
     label_name,
 )
 from .location import Location, object_location, parse_many, without_secrets
@@ -43,6 +44,7 @@ __all__ = [
     "encode_rest",
     "is_below",
     "is_plain_key",
+    "is_region",
     "label_name",
     "neuroglancer_link_state",
     "object_location",

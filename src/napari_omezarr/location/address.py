@@ -15,6 +15,13 @@ from urllib.parse import quote, unquote
 
 from napari_omezarr.errors import LocationError
 
+_REGION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+
+
+def is_region(name: str) -> bool:
+    """Whether it can name a region: it becomes a part of a host's name."""
+    return _REGION.fullmatch(name) is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Address:

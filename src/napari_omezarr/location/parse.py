@@ -17,6 +17,7 @@ from .address import (
     decode,
     guess_protocol,
     is_endpoint,
+    is_region,
     join,
     node_path,
     parse_bucket,
@@ -585,6 +586,11 @@ def with_options(
             endpoint=address.endpoint or endpoint,
             region=address.region or region or None,
         )
+        if address.region and not is_region(address.region):
+            raise LocationError(
+                "The address names no region that can exist.",
+                action="Write one like us-east-1, or leave it out.",
+            )
     anonymous = anonymous if address.anonymous is None else address.anonymous
     profile = address.profile or profile or None
     return _follow_move(replace(address, profile=profile, anonymous=anonymous))

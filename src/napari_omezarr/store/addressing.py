@@ -13,6 +13,9 @@ from urllib.parse import urlsplit
 
 from napari_omezarr.location import encode
 
+from napari_omezarr.errors import OptionError
+from napari_omezarr.location import is_region
+
 if TYPE_CHECKING:
     from .error_mapping import RequestFailed
 
@@ -158,6 +161,9 @@ def bucket_address(
     virtual |= kind != "s3" or "s3-accelerate." in host  # which know no other way
     virtual &= not host.startswith("[")  # no name can stand before a number
     region = region or DEFAULT_REGION
+    if not is_region(region):  # of the environment, or of AWS's files
+        sentence = "What AWS's configuration names is no region."
+        raise OptionError(sentence, action="Correct AWS_REGION, or the profile.")
     return BucketAddress(bucket, region, endpoint, virtual, kind, fips, dual_stack)
 
 
@@ -166,7 +172,7 @@ def corrected(address: BucketAddress, failure: RequestFailed) -> BucketAddress |
     if asks_for_virtual_host(address, failure):
         return replace(address, virtual=True)
     region = _region(failure)
-    if region and region != address.region:
+    if region and is_region(region) and region != address.region:
         return replace(address, region=region)
     return None
 

@@ -126,6 +126,12 @@ class PackChoices:
     shards: Shards = None
     verify: bool = False
 
+    def __post_init__(self) -> None:
+        sizes = self.shards.values() if isinstance(self.shards, Mapping) else ()
+        if any(size < 1 for size in sizes):
+            sentence = "A shard has one pixel at least along each axis."
+            raise OptionError(sentence, action="Give sizes above 0.")
+
 
 @guarded
 def repack_store(
@@ -261,6 +267,8 @@ def _documents(
         sentence = f"{location.display} is an array, and no OME-Zarr."
         raise OptionError(sentence, action="Name the image.", url=location.display)
     axes = _axes(nodes)
+    if isinstance(shards, Mapping):
+        _check_axes(shards, axes)
     arrays, groups = [], []
     for node in nodes.values():
         try:
@@ -312,6 +320,14 @@ def _array(
         itemsize = itemsize_of(document)
         unit = default_shards(axes, storage.shape, storage.chunks, itemsize)
     return contained(document, None if unit == storage.chunks else unit)
+
+
+def _check_axes(shards: Mapping[str, int], axes: Mapping[str, Sequence[Axis]]) -> None:
+    known = dict.fromkeys(axis.name for each in axes.values() for axis in each)
+    unknown = [name for name in shards if name not in known]
+    if known and unknown:
+        sentence = f"No image there has an axis {', '.join(unknown)}."
+        raise OptionError(sentence, action=f"Name some of {', '.join(known)}.")
 
 
 def _axes(nodes: Mapping[str, StoredNode]) -> dict[str, Sequence[Axis]]:

@@ -24,6 +24,7 @@ from napari_omezarr.errors import (
     OMEZarrError,
     StoreError,
 )
+from napari_omezarr.user_files import kept_files
 
 from . import update
 from .hierarchy import CLAIM, Claim, digest, explained
@@ -130,7 +131,7 @@ class Journal:
     @contextmanager
     def _noting(self) -> Iterator[None]:
         try:
-            with explained(str(self.path)):
+            with explained(str(self.path)), kept_files(self.path):
                 yield
         except DiskFullError as error:
             raise DiskFullError(

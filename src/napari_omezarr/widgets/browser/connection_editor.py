@@ -27,7 +27,7 @@ from napari_omezarr.connections import (
     sign_in_headers,
 )
 from napari_omezarr.display.notifications import show_info
-from napari_omezarr.errors import OptionError
+from napari_omezarr.errors import OptionError, ReadOnlyError
 from napari_omezarr.plain_text import counted
 from napari_omezarr.widgets.fields import (
     ChoiceField,
@@ -359,6 +359,8 @@ def _writing() -> Iterator[None]:
     except OSError as error:
         sentence = f"The connections could not be written ({error.strerror})."
         action = "Check the folder of the configuration."
+        if isinstance(error, ReadOnlyError):
+            sentence, action = error.sentence, error.action
         raise OptionError(sentence, action=action) from None
 
 
