@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zipfile
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -349,6 +350,22 @@ def test_folders_above_the_image_can_be_named(folder, tmp_path):
     for above in ("data", "data/exp1", "data/exp1/a.zarr"):
         store = open_store(Location.parse(file) / above)
         assert store.fetch(["zarr.json"])["zarr.json"] is not None
+
+
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
+@pytest.mark.parametrize("asked", ["NFC", "NFD"])
+def test_accents_are_understood_in_either_spelling(folder, tmp_path, stored, asked):
+    file = tmp_path / "a.zip"
+    for name in ("Zellüberstände", "zwölf"):  # so that neither is the only image
+        path = pack(
+            folder, tmp_path / f"{name}.zip", inside=f"{normalize(stored, name)}/"
+        )
+        with zipfile.ZipFile(path) as one, zipfile.ZipFile(file, "a") as archive:
+            for member in one.namelist():
+                archive.writestr(member, one.read(member))
+    place = Location.parse(f"{file}/{normalize(asked, 'Zellüberstände')}")
+    body = open_store(place, retry=QUICK).fetch(["zarr.json"])["zarr.json"]
+    assert body == (folder / "zarr.json").read_bytes()
 
 
 def test_of_several_images_one_is_chosen(folder, tmp_path):

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, NoReturn
+from unicodedata import normalize
 
 from zarr.abc.store import RangeByteRequest, SuffixByteRequest
 
@@ -75,7 +76,7 @@ class Directory:
     """All members by name, and where each may end at most."""
 
     members: Mapping[str, ZipInfo]
-    """By their paths, with ``/``; folders are none."""
+    """By their paths, with ``/``, in composed letters; folders are none."""
     starts: tuple[int, ...]
     """Where members begin, ascending; the directory's own beginning is last."""
     roots: tuple[str, ...]
@@ -90,7 +91,7 @@ class Directory:
         """
         if path and not self._holds(path):
             # Members are called so, whatever they are called in the file.
-            path = path.replace("\\", "/")
+            path = composed(path.replace("\\", "/"))
         if path and len(self.roots) == 1 and not self._holds(path):
             path = f"{self.roots[0]}/{path}".lstrip("/")
         below = self.below(path)
@@ -203,11 +204,19 @@ def parse_directory(body: bytes, begin: int, start: int) -> Directory:
             infos = archive.infolist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error):
         raise NotAnArchive from None
+    named = {name: info for info in infos if not (name := _name_of(info)).endswith("/")}
+    # macOS takes letters and their accents apart, and whoever pastes a name does not.
     members = {
-        name: info for info in infos if not (name := _name_of(info)).endswith("/")
+        name if composed(name) in named else composed(name): info
+        for name, info in named.items()
     }
     starts = sorted({info.header_offset for info in members.values()} | {start})
     return Directory(members, tuple(starts), _roots(members))
+
+
+def composed(name: str) -> str:
+    """Give a name with letters and their accents in one (NFC)."""
+    return name if name.isascii() else normalize("NFC", name)
 
 
 def _name_of(info: ZipInfo) -> str:
@@ -308,7 +317,8 @@ class ZipBackend(ObjectBackend):
             path = "/".join(part for part in (self._below, key) if part)
             if directory is None:
                 return await self._file.read(path, wanted) if path else None
-            member = directory.members.get(path)
+            members = directory.members
+            member = members.get(path) or members.get(composed(path))
             if member is None:
                 return None
             stored = member.compress_type == zipfile.ZIP_STORED
@@ -379,7 +389,8 @@ class ZipBackend(ObjectBackend):
             if directory is not None:
                 self._key = key
                 self._member = self._member[len(key) :].lstrip("/")
-                inner = directory.packed(self._member) if self._looks_inside else None
+                member = composed(self._member)
+                inner = directory.packed(member) if self._looks_inside else None
                 if inner is not None:
                     directory = await self._within(directory, *inner)
                 self._below = directory.base(self._member)
