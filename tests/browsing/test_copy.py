@@ -309,7 +309,7 @@ def test_what_cannot_be_listed_written_or_found_is_said(
     with pytest.raises(errors.NodeNotFoundError, match="Nothing is at"):
         copied(source / "nowhere", tmp_path / "copy.zarr")
     (tmp_path / "file").write_text("")
-    with pytest.raises(errors.StoreError, match="could not be written"):
+    with pytest.raises(errors.TargetExistsError, match="could not be written"):
         copied(source, tmp_path / "file" / "copy.zarr")
 
 

@@ -641,3 +641,19 @@ def test_what_only_fsspec_knows_is_refused_with_its_form(address):
     with pytest.raises(LocationError) as raised:
         Location.parse(address)
     assert raised.value.action
+
+
+@pytest.mark.parametrize(
+    ("address", "helps"),
+    [
+        ("ftp://host/a.zarr", "sftp://"),
+        ("ftps://me:pw@host/a.zarr", "sftp://"),
+        ("smb://server/share/a.zarr", "Mount the share"),
+        ("tar://a.zarr::https://host/b.tar", "as zip"),
+        ("foo://host/a.zarr", "s3://"),
+    ],
+)
+def test_what_is_not_opened_says_what_helps(address, helps):
+    with pytest.raises(LocationError) as caught:
+        Location.parse(address)
+    assert helps in caught.value.action

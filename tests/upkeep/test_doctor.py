@@ -453,6 +453,19 @@ def test_damaged_and_lost_chunks_are_found_by_a_scan(store):
     assert kinds(store, "--scan") == ["lost chunks"]
 
 
+@pytest.mark.parametrize(
+    ("size", "kind"), [(2**28, "too many chunks"), (2**40, "array")]
+)
+def test_a_level_that_claims_to_be_endless_is_not_scanned(store, size, kind):
+    forget_copies(store)
+    for level in ("0", "1"):
+        file = document_of(store, level)
+        content = json.loads(file.read_text())
+        content["shape"] = [*content["shape"][:-2], size, size]
+        file.write_text(json.dumps(content))
+    assert kind in kinds(store, "--scan")
+
+
 def test_damaged_shards_are_found(tmp_path):
     place = tmp_path / "a.ome.zarr"
     values = np.random.default_rng(0).integers(1, 99, (64, 64), dtype="u2")

@@ -17,6 +17,7 @@ from napari_omezarr.errors import (
     DiskFullError,
     ReadOnlyError,
     StoreError,
+    TargetExistsError,
 )
 from napari_omezarr.layers import read_layers
 from napari_omezarr.writing import journal as journal_module
@@ -61,7 +62,7 @@ def test_a_place_without_permission_is_said(tmp_path):
 
 def test_a_file_in_the_way_of_a_folder_is_said(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError):
+    with pytest.raises(TargetExistsError, match="a file is in the way"):
         write_image(image(), tmp_path / "file" / "a.zarr", "zyx")
 
 

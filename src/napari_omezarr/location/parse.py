@@ -330,11 +330,25 @@ def _parse_known(scheme: str, rest: str) -> Address:
     # The scheme is told only if it looks like one: it might be half of a secret.
     what = f"{scheme}:// addresses" if rest.startswith("//") else "This address"
     verb = "cannot" if rest.startswith("//") else "is of no kind that can"
-    raise LocationError(
-        f"{what} {verb} be opened.",
-        action="Use a local path, or an http(s)://, s3://, gs://, az:// or sftp:// "
-        "address.",
+    usual = (
+        "Use a local path, or an http(s)://, s3://, gs://, az:// or sftp:// address."
     )
+    why, action = _NOT_OPENED.get(scheme, ("", usual))
+    raise LocationError(f"{what} {verb} be opened{why}.", action=action)
+
+
+_OF_FTP = (
+    ": there a broken transfer looks like a missing file",
+    "Ask for the same by https:// or sftp://, or copy it here with an FTP program.",
+)
+_OF_SHARES = "", "Mount the share, and open its path: //server/share/image.ome.zarr"
+_OF_TAR = "", "Unpack it, or pack it anew as zip."
+_NOT_OPENED = {
+    **dict.fromkeys(("ftp", "ftps"), _OF_FTP),
+    **dict.fromkeys(("smb", "cifs", "nfs"), _OF_SHARES),
+    "tar": _OF_TAR,
+}
+"""Why what fsspec knows is not opened, and what to do; decision 044."""
 
 
 # What stands around an address: ``zarr://``, ``zip::``, ``|zip:inner|zarr3:``.

@@ -21,7 +21,7 @@ from napari_omezarr.errors import (
 from napari_omezarr.metadata import Image, parse_document
 from napari_omezarr.plain_text import counted
 from napari_omezarr.pyramid import ArrayPixels, chunk_box
-from napari_omezarr.reading import read_current
+from napari_omezarr.reading import ReadOptions, read_current
 from napari_omezarr.store import open_lister, run
 
 from .examining import Ailment
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 _THREADS = 4
 _AT_ONCE = 1024
+_MOST = 10_000_000
+"""A level of more chunks than this is told, and not scanned: it would take days."""
 _NAMED = 5
 """So many chunks are named, and the others counted."""
 
@@ -49,7 +51,8 @@ def scan(
     """Decode every chunk of all images below a place; blocks, and takes its time.
 
     A chunk that is not stored stands for its fill value, so that it is no fault by
-    itself. It counts as lost where another level has something else there.
+    itself. It counts as lost where another level has something else there. A level that
+    claims more than ten million chunks is told, and left out.
 
     Raises
     ------
@@ -68,20 +71,30 @@ def _found(
     cancel: Event | None,
 ) -> list[Ailment]:
     levels: list[tuple[str, list[_Scan]]] = []
+    found: list[Ailment] = []
     done = _Counted(progress)
     for node in read_tree(location).values():
-        if node.is_array or not isinstance(parse_document(node.attributes).kind, Image):
+        parsed = None if node.is_array else parse_document(node.attributes)
+        if parsed is None or not isinstance(parsed.kind, Image):
             continue
         place = location / node.path if node.path else location
-        image = read_current(place).pyramids[0]
+        reading = read_current(place, ReadOptions(labels=False))
+        image = reading.pyramids[0]
+        # What its own document is tolerated for is told without a scan.
+        found += [
+            Ailment(
+                "array", node.path, warning, "Copy it again from where it was made."
+            )
+            for warning in reading.warnings
+            if warning not in parsed.warnings
+        ]
         scans = [
             _Scan(place / level.path, level.path, level.pixels, done, cancel)
             for level in image.levels
             if isinstance(level.pixels, ArrayPixels)
         ]
-        done.all += sum(prod(each.pixels.stored_grid) for each in scans)
+        done.all += sum(each.count for each in scans if each.count <= _MOST)
         levels.append((node.path, scans))
-    found: list[Ailment] = []
     for path, scans in levels:
         for number, each in enumerate(scans):
             others = [
@@ -121,11 +134,18 @@ class _Scan:
         self.place = place
         self.level = level
         self.pixels = pixels
+        self.count = prod(pixels.stored_grid)
         self._counted = counted
         self._cancel = cancel
 
     def ailments(self, path: str, others: list[ArrayPixels]) -> Iterator[Ailment]:
         """Decode all, and look at other levels where something is not stored."""
+        if self.count > _MOST:
+            what = "shards" if self.pixels.shards else "chunks"
+            told = f"Level {self.level} has {self.count:,} {what}, and is not scanned."
+            action = "Ask who made it whether it is as large as its metadata say."
+            yield Ailment("too many chunks", path, told, action)
+            return
         damaged: list[str] = []
         lost: list[str] = []
         stored = self._names()

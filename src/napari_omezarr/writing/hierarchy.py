@@ -669,7 +669,7 @@ def remove(path: Path) -> None:
 
 @contextmanager
 def explained(address: str) -> Iterator[None]:
-    """Turn an ``OSError`` inside the block into a ``StoreError`` about an address."""
+    """Turn an ``OSError`` inside the block into an error of ours about an address."""
     try:
         yield
     except OMEZarrError:
