@@ -11,10 +11,8 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from napari_omezarr.location import encode
-
 from napari_omezarr.errors import OptionError
-from napari_omezarr.location import is_region
+from napari_omezarr.location import encode, is_region
 
 if TYPE_CHECKING:
     from .error_mapping import RequestFailed
