@@ -114,4 +114,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    # What is here for the module's own use is no name to be completed.
+    return sorted({*(n for n in globals() if n.startswith("__")), *__all__})

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from napari_omezarr.errors import LossError, OptionError, UnsupportedDataError
 from napari_omezarr.metadata import Affine, Axis
 from napari_omezarr.pyramid import coarser_box
-from napari_omezarr.writing import WriteOptions, plan_write, write_layers
+from napari_omezarr.writing import WriteOptions, plan_write, write_image, write_layers
 from napari_omezarr.writing.chunking import (
     CHUNK_BYTES,
     LevelPlan,
@@ -397,3 +397,37 @@ def test_axes_know_their_types():
         Axis("y", "space", "micrometer"),
         Axis("x", "space", "micrometer"),
     )
+
+
+@pytest.mark.parametrize(
+    ("said", "plain"),
+    [
+        ({"chunks": np.int64(8)}, {"chunks": 8}),
+        ({"chunks": np.array([1, 8, 8])}, {"chunks": [1, 8, 8]}),
+        ({"shards": np.int16(16), "chunks": 8}, {"shards": 16, "chunks": 8}),
+        ({"levels": np.int64(2)}, {"levels": 2}),
+        ({"codec": "zstd", "level": np.int8(3)}, {"codec": "zstd", "level": 3}),
+        ({"factors": np.array([1, 2, 2])}, {"factors": [1, 2, 2]}),
+        ({"chunks": {"y": np.int64(8)}}, {"chunks": {"y": 8}}),
+        ({"scale": np.array([1, 2, 3])}, {"scale": [1, 2, 3]}),
+        ({"translation": np.float32(2)}, {"translation": 2}),
+        ({"units": np.array(["nm"] * 3)}, {"units": ["nm"] * 3}),
+        ({"axes": np.array(list("zyx"))}, {"axes": "zyx"}),
+        ({"version": 0.4}, {"version": "0.4"}),
+    ],
+)
+def test_numbers_and_lists_of_numpy_are_as_those_of_python(tmp_path, said, plain):
+    pixels = np.arange(768, dtype="u2").reshape(3, 16, 16)
+    for name, options in (("numpy", said), ("python", plain)):
+        saved = write_image(
+            pixels, tmp_path / f"{name}.zarr", **{"axes": "zyx", **options}
+        )
+        assert len(repr(saved)) < 300  # it is what a notebook shows
+    stored = []
+    for root in (tmp_path / "numpy.zarr", tmp_path / "python.zarr"):
+        files = [file for file in root.rglob("*") if file.is_file()]
+        stored.append({file.relative_to(root): file.read_bytes() for file in files})
+    metadata, others = stored
+    assert [*map(str, metadata)] == [*map(str, others)]
+    for file, body in metadata.items():
+        assert body.replace(b"numpy", b"python") == others[file], file

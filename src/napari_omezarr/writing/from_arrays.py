@@ -27,6 +27,7 @@ from .from_layers import (
 )
 from .given import is_coarser, opened, the_image, the_labels
 from .image_spec import ChannelDisplay, ImageSpec, named_axes, times_coarser
+from .options import make_plain
 from .rendering import NAMED, hex_digits
 from .source import as_source, no_array, read_from
 
@@ -154,6 +155,9 @@ class Grid:
     scale: ByAxis = None
     translation: ByAxis = None
     units: UnitsByAxis = None
+
+    def __post_init__(self) -> None:
+        make_plain(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,6 +121,10 @@ class WriteOptions:
     memory: int = 128 * 2**20
 
     def __post_init__(self) -> None:
+        make_plain(self)
+        version: Any = self.version
+        if isinstance(version, float):  # files of settings write it so
+            object.__setattr__(self, "version", str(version))
         _one_of("version", self.version, get_args(Version))
         _one_of("layout", self.layout, get_args(Layout))
         _one_of("image method", self.image_method, get_args(ImageMethod))
@@ -162,6 +166,7 @@ class SaveMode:
     """Blocks in work at a time; None goes by the memory and the processors."""
 
     def __post_init__(self) -> None:
+        make_plain(self)
         _one_of("choice for an existing target", self.existing, get_args(Existing))
         _one_of("choice for an unfinished save", self.unfinished, get_args(Unfinished))
         _one_of("amount to verify", self.verify, get_args(Verify))
@@ -203,6 +208,24 @@ class SaveChoices(ArrayChoices, total=False):
 
     name: str | None
     units: Units | None
+
+
+def make_plain(options: object) -> None:
+    """Make numbers and lists of numpy's in frozen options those of Python."""
+    for each in fields(options):  # type: ignore[arg-type]
+        value = getattr(options, each.name)
+        if (fresh := _plain(value)) is not value:
+            object.__setattr__(options, each.name, fresh)
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, Mapping) and any(hasattr(v, "tolist") for v in value.values()):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple) and any(hasattr(v, "tolist") for v in value):
+        return type(value)(map(_plain, value))
+    return value
 
 
 def _one_of(what: str, value: object, known: Sequence[str]) -> None:

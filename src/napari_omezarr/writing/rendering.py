@@ -170,7 +170,7 @@ def napari_document(
 
 def folder_name(name: str, taken: Sequence[str]) -> str:
     """Make a name that every store and file system takes, and that is free."""
-    safe = _SAFE_NAME.sub("_", name).strip(" .") or "labels"
+    safe = _SAFE_NAME.sub("_", str(name)).strip(" .") or "labels"
     # Room is left for a number, and for what lies beside it while it is saved.
     if len(safe.encode()) > _LONGEST_NAME:
         kept = safe.encode()[:_LONGEST_NAME].decode(errors="ignore").strip(" .")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
@@ -259,7 +259,7 @@ class Saved:
     """
 
     address: str
-    plan: Plan
+    plan: Plan = field(repr=False)
     verified: int
     notes: tuple[str, ...] = ()
 
