@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import threading
 import urllib.error
 import urllib.request
 
 import pytest
 
+from napari_omezarr.demo import server
 from servers import faults
 from servers.proxy import Proxy
 
@@ -132,3 +134,21 @@ def test_a_proxy_is_transparent_and_breaks_on_demand(s3_server, s3_prefix):
 def test_the_private_bucket_is_private(s3_server, s3_prefix):
     s3_server.put(f"private/{s3_prefix}", b"x")
     assert fetch(f"{s3_server.endpoint}/private/{s3_prefix}")[0] == 403
+
+
+def test_a_port_that_somebody_takes_meanwhile_is_exchanged(monkeypatch):
+    """It was free when it was looked for, and is not when SeaweedFS asks for it."""
+    find = server._free_ports
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = {"volume": other.getsockname()[1]}
+        found = iter([dict(find()) | taken])
+        monkeypatch.setattr(server, "_free_ports", lambda: next(found, None) or find())
+        with server.S3Server() as started:
+            started.put("public/a", b"a")
+            assert next(found, None) is None
+            with urllib.request.urlopen(
+                f"{started.endpoint}/public/a", timeout=60
+            ) as a:
+                assert a.read() == b"a"

@@ -27,6 +27,15 @@ if TYPE_CHECKING:
 
 _ADDRESS = "127.0.0.1"
 _PORTS = ("master", "volume", "filer", "s3")
+_ATTEMPTS = 5
+"""How often it is started: between the moment in which a port is found free and that in
+which SeaweedFS takes it, another program may have taken it."""
+_TAKEN = ("address already in use", "Only one usage of each socket address")
+"""What SeaweedFS says then, before it ends; the other on Windows."""
+
+
+class _PortTakenError(TimeoutError):
+    """Another program has taken a port that was free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +89,13 @@ class S3Server:
         return f"http://{_ADDRESS}:{self._ports['s3']}"
 
     def __enter__(self) -> Self:
-        with self._closing as closing:
+        for _ in range(_ATTEMPTS - 1):
+            with contextlib.suppress(_PortTakenError):
+                return self._start()
+        return self._start()
+
+    def _start(self) -> Self:
+        with contextlib.ExitStack() as closing:
             folder = Path(
                 closing.enter_context(
                     tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
@@ -136,8 +151,10 @@ class S3Server:
         deadline = time.monotonic() + self._timeout
         while not self._answers():
             if process.poll() is not None or time.monotonic() > deadline:
-                last = log.read_text(errors="replace")[-2000:]
-                raise TimeoutError(f"SeaweedFS did not start. Its last words:\n{last}")
+                words = log.read_text(errors="replace")
+                taken = any(each in words for each in _TAKEN)
+                kind = _PortTakenError if taken else TimeoutError
+                raise kind(f"SeaweedFS did not start. Its last words:\n{words[-2000:]}")
             time.sleep(0.1)
 
     def _answers(self) -> bool:
