@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
     QComboBox,
     QDialog,
     QLabel,
+    QPushButton,
     QWidget,
 )
 
@@ -23,7 +24,7 @@ from closing_forms import NAMES, every_form
 from gui_steps import cut_off, until
 from napari_omezarr.samples import write_cells
 from napari_omezarr.widgets.browser.controls import MINIMUM_WIDTH
-from napari_omezarr.widgets.fields import FocusRing, Folded
+from napari_omezarr.widgets.fields import FlowingRow, FocusRing, Folded
 from napari_omezarr.widgets.qt_async import pending
 
 if TYPE_CHECKING:
@@ -147,3 +148,19 @@ def test_what_unfolds_shows_which_way(qtbot: QtBot) -> None:
     assert part.text() == "▸ More"
     part.expand(animate=False)
     assert part.text() == "▾ More"
+
+
+def test_what_comes_into_a_row_that_is_shown_has_its_place(qtbot: QtBot) -> None:
+    owner, row = QWidget(), FlowingRow()
+    qtbot.addWidget(owner)
+    owner.setLayout(row)
+    owner.resize(200, 200)
+    with qtbot.waitExposed(owner):
+        owner.show()
+    buttons = [QPushButton(text, owner) for text in ("Replace…", "Add labels to it")]
+    for button in buttons:
+        button.show()
+        row.addWidget(button)
+        QApplication.processEvents()
+    first, last = (each.geometry() for each in buttons)
+    assert not first.intersects(last)

@@ -19,7 +19,7 @@ from napari_omezarr.errors import ConflictError, OMEZarrError, OptionError
 from napari_omezarr.plain_text import plain
 
 from .background_save import explained
-from .fields import flowing_row
+from .fields import FlowingRow
 from .qt_async import Task, app_events
 from .viewer_layers import (
     bare_layers,
@@ -365,7 +365,7 @@ class WriteBackPanel(QWidget):
         # A long word of an address does not push the buttons out of the dock.
         self.text.setMinimumWidth(1)
         self.buttons: list[QPushButton] = []
-        self._row = flowing_row()
+        self._row = FlowingRow()
         column = QVBoxLayout(self)
         column.setContentsMargins(4, 0, 4, 4)
         column.addWidget(self.text)

@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QHBoxLayout,
     QLabel,
+    QLayoutItem,
     QLineEdit,
     QPushButton,
     QScrollArea,
@@ -209,13 +210,19 @@ def form_rows(
     return widget, layout
 
 
-def flowing_row() -> QFlowLayout:
-    """Make a row that goes on below where a dock is too narrow for it."""
-    row = QFlowLayout()
-    # Style sheets know no distance of their own.
-    row.setHorizontalSpacing(_GAP)
-    row.setVerticalSpacing(_GAP)
-    return row
+class FlowingRow(QFlowLayout):
+    """A row that goes on below where a dock is too narrow for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Style sheets know no distance of their own.
+        self.setHorizontalSpacing(_GAP)
+        self.setVerticalSpacing(_GAP)
+
+    def addItem(self, item: QLayoutItem | None) -> None:
+        """Give the item its place, also when the row is shown already."""
+        super().addItem(item)
+        self.invalidate()
 
 
 def scroll_in(owner: QWidget, inner: QWidget) -> None:

@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
 from napari_omezarr.location import without_secrets
 from napari_omezarr.plain_text import plain
 
-from .fields import flowing_row, form_rows, heading, make_narrow, show_text
+from .fields import FlowingRow, form_rows, heading, make_narrow, show_text
 from .open_dialog import AddressLine
 from .save_model import AUTO, SaveAction, options_of, progress_text
 
@@ -329,7 +329,7 @@ class SaveTarget(QWidget):
         self.browse.setToolTip("Choose a folder of this computer")
         self.state = sentence_label(self)
         self.buttons = {a: QPushButton(a.value, self) for a in SaveAction}
-        self._row = flowing_row()
+        self._row = FlowingRow()
         self._name = "image.ome.zarr"
         self._arrange()
         self.line.textChanged.connect(self.changed)

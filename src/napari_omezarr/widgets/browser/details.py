@@ -45,7 +45,7 @@ from napari_omezarr.plain_text import plain, shape_text
 from napari_omezarr.pyramid import chunk_counts
 from napari_omezarr.reading import ReadOptions
 from napari_omezarr.store import open_store
-from napari_omezarr.widgets.fields import flowing_row, show_text
+from napari_omezarr.widgets.fields import FlowingRow, show_text
 from napari_omezarr.widgets.preferences import thumbnail_room
 from napari_omezarr.widgets.qt_async import DebouncedTask, failure
 
@@ -306,7 +306,7 @@ class ChunkPane(Pane):
         self.picture.show()
 
     def _arrange(self) -> None:
-        layout, self._line = QVBoxLayout(self), flowing_row()
+        layout, self._line = QVBoxLayout(self), FlowingRow()
         layout.setContentsMargins(2, 2, 2, 2)
         layout.addWidget(self.level)
         layout.addLayout(self._line)
