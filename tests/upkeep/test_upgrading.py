@@ -21,7 +21,7 @@ from commands import assert_equal_pixels, run, run_json
 from napari_omezarr import Location, errors, read_layers, write_image, write_layers
 from napari_omezarr.browsing import validate
 from napari_omezarr.samples import write_cells
-from napari_omezarr.upkeep import PackChoices, packing, repack_store
+from napari_omezarr.upkeep import PackChoices, repack_store, upgrading
 
 COMPRESSORS = {
     "none": None,
@@ -112,7 +112,7 @@ def test_chunks_are_packed_byte_by_byte(tmp_path, data):
     with pytest.MonkeyPatch.context() as system:
         # Less than a chunk, and than a shard, passes through the memory at a time.
         system.setattr(
-            packing, "_AT_A_TIME", data.draw(st.sampled_from([7, 100, 2**20]))
+            upgrading, "_AT_A_TIME", data.draw(st.sampled_from([7, 100, 2**20]))
         )
         repack_store(place(old), place(new), choices)
     assert parts_of(new) == stored
