@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import pickle
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -355,3 +356,18 @@ def test_names_that_are_no_unicode_are_saved_and_edited(tmp_path):
     assert "caf\\udce9" in document.read_text("utf-8")
     pixels = napari_omezarr.open(place).read()
     np.testing.assert_array_equal(pixels, numbers(8, 9))
+
+
+@pytest.mark.parametrize("compression", [5, 7, 34887, 50000, 50002])
+def test_what_a_missing_library_would_decode_is_not_called_damaged(
+    tmp_path, compression
+):
+    """LZW, JPEG, LERC, Zstandard and JPEG XL: tifffile leaves them to others."""
+    if find_spec("imagecodecs") or (compression == 50000 and find_spec("compression")):
+        pytest.skip("they can be decoded here")
+    file = tmp_path / "a.tif"
+    tifffile.imwrite(file, numbers(8, 8), compression="zlib")
+    with tifffile.TiffFile(file, mode="r+") as opened:
+        opened.pages[0].tags["Compression"].overwrite(compression)
+    with pytest.raises(errors.UnsupportedDataError, match="needs a library"):
+        read_all(images(file)[0])

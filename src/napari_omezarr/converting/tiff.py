@@ -310,7 +310,8 @@ def reading_tiff(location: Location) -> AbstractContextManager[None]:
 
 
 def _failure(location: Location, error: Exception) -> OMEZarrError:
-    if "imagecodecs" in str(error):
+    # For Zstandard it asks for what Python has from 3.14 on.
+    if isinstance(error, ImportError) or "imagecodecs" in str(error):
         sentence = f"{location.display} is compressed in a way that needs a library."
         action = "Install it: pip install imagecodecs"
         return UnsupportedDataError(sentence, action=action, url=location.display)
