@@ -55,7 +55,7 @@ KEYS = Qt.Key
 def proxy(s3_server, tmp_path_factory) -> Iterator[Proxy]:
     folder = tmp_path_factory.mktemp("images")
     put_image(folder / "embryo", "0.5")
-    put_labels(folder / "embryo", "0.5", cells=pixels((4, 16, 24)))
+    put_labels(folder / "embryo", "0.5", levels=3, cells=pixels((4, 16, 24)))
     put_image(folder / "old.zarr", "0.4")
     wrong = {"multiscales": [{"axes": [], "datasets": []}]}
     put_group(folder / "broken.zarr", "0.5", wrong)
