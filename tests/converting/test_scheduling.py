@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -68,3 +69,18 @@ def test_a_job_in_its_queue_is_named_and_taken_back_on_ctrl_c(monkeypatch, tmp_p
         pass
     assert told == ["Waiting until job 4711 begins to run. Ctrl-C takes it back."]
     assert "4711" in (tmp_path / "cancelled").read_text()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="batch systems run on Unix")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_job_that_is_not_taken_says_why(monkeypatch, tmp_path, caplog):
+    pytest.importorskip("dask_jobqueue")
+    (tmp_path / "sbatch").write_text("#!/bin/sh\necho no such partition >&2\nexit 1\n")
+    (tmp_path / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(errors.ClusterError) as caught, scheduled("slurm:cores=1"):
+        pass
+    assert caught.value.sentence == "The batch system took no job: no such partition."
+    assert not [record for record in caplog.records if record.exc_info]
+    del caught
+    gc.collect()  # distributed complains of a cluster that never began

@@ -31,6 +31,7 @@ from napari_omezarr.errors import (
 )
 from napari_omezarr.location import NODE_DOCUMENTS, Location
 from napari_omezarr.opened import write_plate
+from napari_omezarr.plain_text import plain
 from napari_omezarr.store import open_store
 from napari_omezarr.writing import (
     Channels,
@@ -445,17 +446,47 @@ def _queued(
                 f"There is no {command} on this computer.",
                 action="Start it where jobs are submitted, on a login node.",
             )
-        cluster.scale(jobs=jobs)
-        with _client(cluster) as client:
-            _wait_for_job(client, cluster, tell)
-            yield client
+        with _hearing_refusals() as refused:
+            cluster.scale(jobs=jobs)
+            with _client(cluster) as client:
+                _wait_for_job(client, cluster, refused, tell)
+                yield client
     finally:
         with suppress(AssertionError):  # distributed's, of a job that was never taken
             cluster.close()
 
 
+@contextmanager
+def _hearing_refusals() -> Iterator[list[str]]:
+    """Give what the batch system says of jobs that it does not take.
+
+    dask-jobqueue submits them in tasks that nobody waits for, so that it is logged,
+    with a traceback for each, and nothing else.
+    """
+    said: list[str] = []
+
+    def heard(record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, RuntimeError) or "Exit code" not in str(error):
+            return True
+        said.append(plain(str(error).strip().splitlines()[-1])[:200])
+        return False
+
+    loggers = [logging.getLogger(name) for name in ("tornado.application", "asyncio")]
+    for logger in loggers:
+        logger.addFilter(heard)
+    try:
+        yield said
+    finally:
+        for logger in loggers:
+            logger.removeFilter(heard)
+
+
 def _wait_for_job(
-    client: Any, cluster: Any, tell: Callable[[str], object] | None
+    client: Any,
+    cluster: Any,
+    refused: Sequence[str],
+    tell: Callable[[str], object] | None,
 ) -> None:
     """Wait until a job runs: it may stand in its queue for hours."""
     until = time.monotonic() + _SUBMITTING
@@ -469,9 +500,10 @@ def _wait_for_job(
             jobs += ", ".join(map(str, numbers))
             tell(f"Waiting until {jobs} begins to run. Ctrl-C takes it back.")
             tell = None
-        if not numbers and time.monotonic() > until:
+        if not numbers and (refused or time.monotonic() > until):
+            why = f": {refused[-1].rstrip('.')}" if refused else ""
             raise ClusterError(
-                "The batch system took no job.",
+                f"The batch system took no job{why}.",
                 action="Try its own command here, and whether it gives such jobs.",
             )
 
