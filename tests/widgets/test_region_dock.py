@@ -260,12 +260,10 @@ def test_with_no_image_there_is_nothing_to_set(viewer: Any, dock: RegionDock) ->
     assert len(form.axes) == 0
 
 
-def test_it_begins_with_the_image_of_the_active_layer(
-    far: list[np.ndarray], viewer: Any
-) -> None:
-    labels = next(layer for layer in viewer.layers if isinstance(layer, Labels))
-    viewer.layers.selection.active = labels
-    assert isinstance(RegionDock(viewer).form.layer.value, Image)
+def test_it_begins_with_the_active_layer(far: list[np.ndarray], viewer: Any) -> None:
+    for layer in viewer.layers:
+        viewer.layers.selection.active = layer
+        assert RegionDock(viewer).form.layer.value is layer
     own = viewer.add_labels(np.ones((5, 5), "u1"))
     viewer.layers.selection.active = own
     assert RegionDock(viewer).form.layer.value is own

@@ -60,10 +60,10 @@ from napari_omezarr.store import is_quiet
 from napari_omezarr.tables import UNREAD
 from napari_omezarr.user_files import Recents
 
+from .docks import add_dock
 from .preferences import follow_settings
 from .qt_async import Task, put_window_first, wait_for
 from .viewer_layers import (
-    add_dock,
     host_of,
     image_address,
     is_placed,
@@ -347,7 +347,9 @@ def _offer_to_edit(viewer: ViewerModel, layer: Layer | None) -> None:
     def follow(link: str) -> None:
         sign.say("")
         if link == "edit":
-            add_dock(viewer, "OME-Zarr region")
+            dock = add_dock(viewer, "OME-Zarr region")
+            if dock is not None:
+                dock.propose(viewer.layers.selection.active, level=0)
         else:
             _left.add(image_address(layer))
 

@@ -17,7 +17,6 @@ from qtpy.QtWidgets import (
     QLineEdit,
     QPushButton,
     QVBoxLayout,
-    QWidget,
 )
 
 from napari_omezarr._io_loop import run
@@ -29,7 +28,8 @@ from napari_omezarr.pyramid import mosaic_of, pixels_of
 from napari_omezarr.reading import ReadOptions
 from napari_omezarr.tables import by_well, stored_tables, unit_of
 
-from .fields import show_focus, show_text
+from .docks import Dock
+from .fields import show_text
 from .plate_map import PlateMap, WellColours
 from .qt_async import Task
 from .viewer_layers import on_layers_changed, record_of, show_box, signed_address
@@ -53,12 +53,13 @@ _MOST_FIELDS = 100
 _STATE, _ROW, _COLUMN = "what is loaded", "row", "column"
 
 
-class PlateNavigator(QWidget):
+class PlateNavigator(Dock):
     """Shows the plate of the layers of a viewer, and goes where one clicks."""
+
+    tab = "Plate (OME-Zarr)"
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
-        show_focus()
         self._viewer = viewer
         self._mosaic: Mosaic | None = None
         self._layer: Layer | None = None

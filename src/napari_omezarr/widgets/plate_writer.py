@@ -22,7 +22,6 @@ from qtpy.QtWidgets import (
     QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
-    QWidget,
 )
 
 from napari_omezarr.claims import target_of
@@ -30,7 +29,8 @@ from napari_omezarr.errors import OMEZarrError, WriteCancelledError
 from napari_omezarr.plain_text import counted, plain
 
 from .background_save import Saving, explained, open_saved
-from .fields import show_focus, show_text
+from .docks import Dock
+from .fields import show_text
 from .qt_async import Task
 from .save_widgets import SaveProgress, SaveTarget, sentence_label
 from .viewer_layers import bare_layers, image_address, layer_data
@@ -72,15 +72,16 @@ class PlateRow:
     image: Any = None  # what reads a file
 
 
-class PlateWriter(QWidget):
+class PlateWriter(Dock):
     """Writes layers, or the files of a table, as the fields of a plate's wells.
 
     What is at the target stays: a plate that is there gets more wells.
     """
 
+    tab = "Write plate (OME-Zarr)"
+
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
-        show_focus()
         self._viewer = napari_viewer
         self._rows: tuple[PlateRow, ...] = ()
         self._saving: Saving | None = None

@@ -6,7 +6,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
-from napari.layers import Image
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
@@ -15,13 +14,13 @@ from napari_omezarr.errors import OMEZarrError
 from napari_omezarr.plain_text import bytes_text, counted, lengths_text, shape_text
 from napari_omezarr.region import RegionPart, as_placed, estimate, start
 
+from .docks import Dock
 from .edit_back import WriteBackPanel
 from .fields import (
     ChoiceField,
     SwitchField,
     form_rows,
     scroll_in,
-    show_focus,
     show_text,
 )
 from .qt_async import FutureWatcher, Latest
@@ -173,16 +172,17 @@ class RegionForm(QObject):
         column.addWidget(self.message)
 
 
-class RegionDock(QWidget):
+class RegionDock(Dock):
     """Loads a box of an image at a level into memory, as new layers.
 
     The box is drawn in the viewer, taken from the view or set by sliders. Loading
     runs in the background; Esc, or the button, cancels it.
     """
 
+    tab = "Region (OME-Zarr)"
+
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
-        show_focus()
         self._viewer = napari_viewer
         self._layer: Layer | None = None
         self._loading: FutureWatcher | None = None
@@ -203,7 +203,7 @@ class RegionDock(QWidget):
         self._connect()
         self.form.set_loadable(False)
         self.reset_choices()
-        self._begin_with(napari_viewer.layers.selection.active)
+        self.propose(napari_viewer.layers.selection.active)
 
     @property
     def busy(self) -> bool:
@@ -215,6 +215,13 @@ class RegionDock(QWidget):
         layers = croppable(self._viewer.layers)
         self.form.set_layers(layers)
         self._adopt(self.form.layer.value)
+
+    def propose(self, layer: Layer | None, level: int | None = None) -> None:
+        """Choose a layer, if a box can be cut from it, and one of its levels."""
+        for chosen in croppable([] if layer is None else [layer]):
+            self.form.layer.value = chosen
+            if level is not None:
+                self.form.level.value = level
 
     def use_view(self) -> None:
         """Set the box to what the canvas shows."""
@@ -270,9 +277,10 @@ class RegionDock(QWidget):
         form = self.form
         on_layers_changed(self._viewer, self.reset_choices)
         form.layer.changed.connect(lambda: self._adopt(form.layer.value))
-        form.together.changed.connect(self._refresh)
-        form.level.changed.connect(self._refresh)
-        form.edges_changed.connect(self._refresh)
+        for edited in (form.together.changed, form.level.changed, form.edges_changed):
+            edited.connect(self._refresh)
+            # What was said was about another box.
+            edited.connect(partial(form.say, ""))
         form.view.clicked.connect(self.use_view)
         form.whole.clicked.connect(self.use_whole)
         form.load.clicked.connect(self.load)
@@ -281,13 +289,6 @@ class RegionDock(QWidget):
         self.box.drawn.connect(self._take)
         self.box.gone.connect(partial(form.draw.setChecked, False))
         self._timer.timeout.connect(self._show_progress)
-
-    def _begin_with(self, active: Layer | None) -> None:
-        """Choose the active layer, or the image that it is the labels of."""
-        for layer in croppable([] if active is None else [active]):
-            others = companions(layer, croppable(self._viewer.layers))
-            images = [other for other in (layer, *others) if isinstance(other, Image)]
-            self.form.layer.value = (images or [layer])[0]
 
     def _adopt(self, layer: Layer | None) -> None:
         """Offer the ranges and levels of another layer."""

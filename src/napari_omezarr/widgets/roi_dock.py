@@ -13,7 +13,6 @@ from qtpy.QtWidgets import (
     QListWidget,
     QPushButton,
     QVBoxLayout,
-    QWidget,
 )
 
 from napari_omezarr.claims import place_of
@@ -22,7 +21,8 @@ from napari_omezarr.layers import regions_of, table_layers
 from napari_omezarr.plain_text import counted, plain
 from napari_omezarr.tables import stored_tables
 
-from .fields import show_focus, show_text
+from .docks import Dock
+from .fields import show_text
 from .qt_async import DebouncedTask, failure
 from .save_widgets import sentence_label
 from .viewer_layers import (
@@ -47,16 +47,17 @@ if TYPE_CHECKING:
 _NONE = "No image that is open has regions of interest beside it."
 
 
-class RoiDock(QWidget):
+class RoiDock(Dock):
     """Lists the regions of a table beside an open image, or of a layer, and goes there.
 
     Which tables there are is asked in a thread when the images change, and what a
     table holds when it is chosen.
     """
 
+    tab = "Regions of interest (OME-Zarr)"
+
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
-        show_focus()
         self._viewer = napari_viewer
         self._tables: tuple[StoredTable, ...] = ()
         self._addresses: tuple[str, ...] = ()

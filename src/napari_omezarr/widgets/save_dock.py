@@ -32,7 +32,8 @@ from .background_save import (
     save_into,
     save_new,
 )
-from .fields import Folded, scroll_in, show_focus, show_text
+from .docks import Dock
+from .fields import Folded, scroll_in, show_text
 from .qt_async import DebouncedTask, Task
 from .save_model import (
     SaveAction,
@@ -198,7 +199,7 @@ class SaveView:
         yield self.message
 
 
-class SaveDock(QWidget):
+class SaveDock(Dock):
     """Saves layers as an OME-Zarr, on this computer or at a remote place.
 
     What would be written, and what is at the target, is found out in a thread and
@@ -206,9 +207,10 @@ class SaveDock(QWidget):
     button, cancels it.
     """
 
+    tab = "Save (OME-Zarr)"
+
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
-        show_focus()
         self._viewer = napari_viewer
         self._preview: SavePreview | None = None
         self._saving: Saving | None = None

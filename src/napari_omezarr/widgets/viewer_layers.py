@@ -80,12 +80,6 @@ def on_layers_changed(
         event.connect(callback)
 
 
-def add_dock(viewer: ViewerModel | None, name: str) -> Any:
-    """Bring up a dock of ours by its name; None where a viewer has no window."""
-    window = getattr(viewer, "window", None)
-    return window.add_plugin_dock_widget(PLUGIN, name)[1] if window else None
-
-
 # Where layers come from.
 
 

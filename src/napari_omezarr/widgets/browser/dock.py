@@ -6,8 +6,9 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout
 
+from napari_omezarr.widgets.docks import Dock
 from napari_omezarr.widgets.qt_async import Task
 
 if TYPE_CHECKING:
@@ -27,8 +28,10 @@ CORE = (
 _EXPANDING = (QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
 
 
-class BrowserDock(QWidget):
+class BrowserDock(Dock):
     """The dock "OME-Zarr browser"; it has no browser while the core is imported."""
+
+    tab = "Browser (OME-Zarr)"
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()

@@ -11,9 +11,9 @@ from qtpy.QtCore import QObject, Signal
 from napari_omezarr.browsing import EntryKind
 from napari_omezarr.errors import OptionError
 from napari_omezarr.reading import ReadOptions
+from napari_omezarr.widgets.docks import add_dock
 from napari_omezarr.widgets.open import Opened, add_layers, load_units, open_place
 from napari_omezarr.widgets.qt_async import Task, failure
-from napari_omezarr.widgets.viewer_layers import add_dock
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -155,7 +155,9 @@ def folder_for(entry: Entry | None, shown: Places) -> Location | None:
 
 def show_region(viewer: ViewerModel | None) -> None:
     """Bring up the dock that cuts a region out of the layer that is chosen."""
-    add_dock(viewer, _REGION_DOCK)
+    dock = add_dock(viewer, _REGION_DOCK)
+    if dock is not None and viewer is not None:
+        dock.propose(viewer.layers.selection.active)
 
 
 def save_into(viewer: ViewerModel | None, place: Location) -> None:
