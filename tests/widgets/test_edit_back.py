@@ -153,11 +153,11 @@ def test_the_dock_says_what_will_be_written_and_takes_it_back(viewer, image, qtb
     np.testing.assert_array_equal(level(image, "cells"), CELLS)
     press("&Not now", "can be edited")
     press("&Write back…", "400 edited pixels")
-    press("&Write them", "were written")
+    press("&Write them", "written back")
     assert (level(image, "cells") == 777).sum() == 400
     # Somebody else changes one of them: it is not taken back, and the button stays.
     patch(image / "labels" / "cells", (0, 2, 4), np.full((1, 1, 1), 5, np.uint16))
-    press("&Undo", "were written")
+    press("&Undo", "written back")
     assert (level(image, "cells") == 777).sum() == 399
     assert "changed by somebody else, at z 0, y 2, x 4" in panel.text.text()
     # All of that fits into a narrow dock, which scrolls where it is low.
@@ -188,9 +188,13 @@ def test_painted_labels_go_back_and_into_the_coarser_level(
     said = "200 edited pixels in 2 chunks, and 2 chunks of 1 coarser level of "
     asked = done(qtbot, notifications)
     assert said in asked.message
+    # napari shows the first line until it is unfolded, in half of its 400 pixels.
+    assert asked.message.splitlines()[0] == "Write 200 edited pixels back?"
+    assert asked.source == "OME-Zarr"
     np.testing.assert_array_equal(level(image, "cells"), CELLS)
     notifications.clear()
-    assert "200 edited pixels" in write_back(opened, qtbot, notifications).message
+    told = write_back(opened, qtbot, notifications).message
+    assert told.splitlines()[0] == "200 edited pixels written back."
     wanted = CELLS.copy()
     wanted[1:3, 10:20, 14:24] = 777
     np.testing.assert_array_equal(level(image, "cells"), wanted)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from napari.layers import Labels
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPoint, Qt
 
 from browser_steps import go, row, settled, shown_browser
 from gui_steps import PLUGIN, dropped, until
@@ -15,12 +15,15 @@ from napari_omezarr.display.notifications import CanvasSign, canvas_sign
 from napari_omezarr.location import Location
 from napari_omezarr.user_files import Recents
 from napari_omezarr.widgets import open
+from servers.faults import Stalled
 from small_images import put_image, put_labels
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pytestqt.qtbot import QtBot
+
+    from servers.http import FileServer
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +121,9 @@ def test_labels_that_are_read_lazily_say_how_to_paint_them(
     sign.linkActivated.emit("edit")
     assert sign.isHidden()
     docks = viewer.window.dock_widgets
-    assert any("region" in name for name in docks)
+    (region,) = (dock for name, dock in docks.items() if "region" in name)
+    assert region.form.layer.value is labels
+    assert region.form.level.value == 0
     # Who does not want it is not told again.
     viewer.layers.selection.active = viewer.layers[0]
     viewer.layers.selection.active = labels
@@ -127,6 +132,29 @@ def test_labels_that_are_read_lazily_say_how_to_paint_them(
     viewer.layers.selection.active = labels
     assert sign.isHidden()
     open._left.clear()
+
+
+def test_what_is_to_come_is_said_before_the_first_of_it_comes(
+    viewer: Any, qtbot: QtBot, tmp_path: Path, http_server: FileServer
+) -> None:
+    put_image(tmp_path / "b c.zarr", shape=(1, 6, 32, 48), chunks=(1, 1, 32, 48))
+    viewer.show()
+    http_server.fault("*/c/*", Stalled(), forever=True)
+    viewer.open(f"{http_server.url}/b%20c.zarr", plugin=PLUGIN)
+    sign = canvas_sign("omezarr loading")
+    assert sign is not None
+    until(qtbot, sign.isVisible)
+    assert "to come, 0.0 MB from 127.0.0.1" in sign.text()
+    # It lies on the picture: the sliders below that are free.
+    slider = viewer.window._qt_viewer.dims
+    assert slider.isVisible()
+    assert sign.geometry().bottom() < slider.mapTo(sign.parent(), QPoint(0, 0)).y()
+    http_server.clear()
+    until(qtbot, sign.isHidden)
+    # And napari names the image as people do.
+    (layer,) = viewer.layers
+    assert layer.source.path == f"{http_server.url}/b c.zarr"
+    assert layer.get_status((0, 0, 0), world=True)["layer_base"] == "b c.zarr"
 
 
 def test_a_sign_keeps_its_corner_and_takes_no_mouse(viewer: Any, qtbot: QtBot) -> None:

@@ -458,12 +458,12 @@ class LayerView:
         return any(all(i[axis] == n for axis, n in inside) for i in missing)
 
     def named(self, point: Sequence[float]) -> str:
-        """Say which well and field of a plate lie at a point; empty of other images.
+        """Say which well and field of a plate lie at a point; nothing of other images.
 
         `point` is as for `lacks`.
         """
         mosaic = mosaic_of(self.levels[0])
-        return "" if mosaic is None else mosaic.named(point)
+        return "" if mosaic is None else mosaic.named(point) or "no well"
 
     def status(self) -> Status:
         """Say how far this view is."""

@@ -74,7 +74,8 @@ _ASYNC_FREEZES = (
     "Turn it off: OME-Zarr layers load without it."
 )
 
-
+_LOOK = 200
+"""Milliseconds after which is said what a view waits for; most is there by then."""
 _RETRY_HINT = " (Layers > Visualize > Try again)"
 """Where to find what a notification's button did, which fades."""
 
@@ -568,6 +569,10 @@ class DisplayManager(QObject):
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._refresh)
         self._woken.connect(self._wake)
+        self._look = QTimer(self)
+        self._look.setSingleShot(True)
+        self._look.setInterval(_LOOK)
+        self._look.timeout.connect(self._show_status)
         self.registry = LayerRegistry(engine)
         self.show_from(engine)
 
@@ -602,11 +607,20 @@ class DisplayManager(QObject):
     def attach(self, layer: Layer, view: LayerView, *, label: bool) -> None:
         """Let a layer show what a view gives, from now on."""
         display = self.registry.add(layer, view, label=label)
-        display.unhook = self._hook(layer, display.replace_levels)
+        display.unhook = self._hook(layer, partial(self._replace_levels, display))
         display.cover_values()
         layer.events.visible.connect(self._on_visible)
         layer.events.data.connect(self._on_data)
         self.notifier.mark_said(view.notes)
+
+    def _replace_levels(self, display: LayerDisplay, request: Any) -> Any:
+        """Have a layer show what is there; what is to come is said a moment later.
+
+        Not only with the first chunk that comes: from a slow place that takes seconds.
+        """
+        if not self._look.isActive():
+            self._look.start()
+        return display.replace_levels(request)
 
     def detach(self, layer: Layer) -> None:
         """Make a layer an ordinary one again; nothing if it is one."""

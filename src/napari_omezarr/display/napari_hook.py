@@ -139,7 +139,7 @@ def _hook(layer: Layer, replace: Callable[[Any], Any]) -> Callable[[Layer], None
     """Have a layer's slice requests replaced; returns what undoes it.
 
     All that is private of napari is touched here, in ``_can_hook`` and in
-    ``_hide_secrets``.
+    ``_name_source``.
     """
     state: Any = layer._slicing_state
     original = getattr(state, _METHOD)
@@ -159,15 +159,20 @@ def _hook(layer: Layer, replace: Callable[[Any], Any]) -> Callable[[Layer], None
     return undo
 
 
-def _hide_secrets(layer: Layer) -> None:
-    """Have a layer's source name the image without what one signs in with.
+def _name_source(layer: Layer) -> None:
+    """Have a layer's source name the image as people read it, without secrets.
 
-    napari notes there, and shows in the layer list, the very address that was given,
-    signature included.
+    napari notes there, and shows in the layer list and the status line, the very
+    address that was given: signature included, and ``b%20c`` for a blank.
     """
     record = layer.metadata.get("omezarr")
     path = layer.source.path
-    if isinstance(record, dict) and path and set(path) & set("?@"):
+    is_remote = path is not None and "://" in path
+    if (
+        isinstance(record, dict)
+        and path
+        and set(path) & set("?@%" if is_remote else "?@")
+    ):
         clean = record.get("address")
         private: Any = layer
         private._source = layer.source.model_copy(update={"path": clean})
@@ -175,7 +180,7 @@ def _hide_secrets(layer: Layer) -> None:
 
 def _on_inserted(layer: Layer) -> None:
     """Let the duplicate of a layer show what that one shows."""
-    _hide_secrets(layer)
+    _name_source(layer)
     original = _manager().registry.original(layer)
     if original is not None:
         attach(layer, original.view.levels, label=original.label)

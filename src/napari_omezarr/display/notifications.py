@@ -9,7 +9,8 @@ from napari.utils.notifications import (
     NotificationSeverity,
     notification_manager,
 )
-from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtCore import QEvent, QObject, QPoint, Qt
+from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QApplication, QLabel, QMainWindow, QWidget
 
 from napari_omezarr.plain_text import plain
@@ -18,6 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     Action = tuple[str, Callable[..., Any]]
+
+
+class _Said(Notification):  # type: ignore[misc]  # napari is not typed there
+    """What this plugin says: napari shows from whom it is beside its buttons."""
+
+    @property
+    def source(self) -> str:
+        """The name, in the place of the object that passes it on."""
+        return "OME-Zarr"
 
 
 def show_info(text: str, *actions: Action) -> None:
@@ -36,7 +46,8 @@ def show_error(text: str, *actions: Action) -> None:
 
 
 def _show(text: str, severity: NotificationSeverity, actions: Sequence[Action]) -> None:
-    notification_manager.dispatch(Notification(plain(text), severity, actions))
+    """Show a notification: its first line, and all of it when it is unfolded."""
+    notification_manager.dispatch(_Said(plain(text), severity, actions))
 
 
 # A small sign in a corner of the canvas, and the window that it lies on.
@@ -60,20 +71,23 @@ def main_window() -> QMainWindow | None:
 
 
 class CanvasSign(QLabel):
-    """Says something over the canvas; a link in it calls a function.
+    """Says something over the picture; a link in it calls a function.
 
-    It takes no place of anything: it lies above, and goes when nothing is said.
+    It takes no place of anything: it lies above, and goes when nothing is said. What
+    `canvas` holds beside the picture, like the sliders below it, stays free.
     """
 
     def __init__(self, canvas: QWidget, *, at_top: bool = False) -> None:
         super().__init__(canvas)
         self._at_top = at_top
         self._follow: Callable[[str], object] | None = None
+        picture: QWidget | None = canvas.findChild(QOpenGLWidget)
+        self._picture = canvas if picture is None else picture
         self.setStyleSheet(_STYLE)
         self.setAccessibleName("What the canvas is waiting for")
         self.hide()
         self.linkActivated.connect(self._activate)
-        canvas.installEventFilter(self)
+        self._picture.installEventFilter(self)
 
     def say(self, text: str, follow: Callable[[str], object] | None = None) -> None:
         """Show a text, in which a link calls `follow`; an empty one hides it."""
@@ -83,6 +97,10 @@ class CanvasSign(QLabel):
         self.setAttribute(
             Qt.WidgetAttribute.WA_TransparentForMouseEvents, follow is None
         )
+        # Tab comes here too, where there is a link to be followed.
+        flags = Qt.TextInteractionFlag
+        links = flags.LinksAccessibleByMouse | flags.LinksAccessibleByKeyboard
+        self.setTextInteractionFlags(links if follow else flags.NoTextInteraction)
         if text != self.text():
             self.setText(text)
             self._place()
@@ -97,10 +115,10 @@ class CanvasSign(QLabel):
         return False
 
     def _place(self) -> None:
-        canvas = self.parentWidget()
+        canvas, picture = self.parentWidget(), self._picture
         if canvas is None:
             return
-        widest = max(50, canvas.width() - 2 * _GAP)
+        widest = max(50, picture.width() - 2 * _GAP)
         self.setMaximumWidth(widest)
         # In lines, where the canvas is too narrow for one.
         self.setWordWrap(False)
@@ -109,8 +127,9 @@ class CanvasSign(QLabel):
             self.resize(widest, self.heightForWidth(widest))
         else:
             self.adjustSize()
-        top = _GAP if self._at_top else canvas.height() - self.height() - _GAP
-        self.move(_GAP, top)
+        top = _GAP if self._at_top else picture.height() - self.height() - _GAP
+        corner = QPoint(_GAP, top)
+        self.move(corner if picture is canvas else picture.mapTo(canvas, corner))
 
     def _activate(self, link: str) -> None:
         if self._follow is not None:

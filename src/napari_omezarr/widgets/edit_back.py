@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_omezarr.display.notifications import show_error, show_info
 from napari_omezarr.errors import ConflictError, OMEZarrError, OptionError
-from napari_omezarr.plain_text import plain
+from napari_omezarr.plain_text import counted, plain
 
 from .background_save import explained
 from .fields import FlowingRow
@@ -61,6 +61,8 @@ class Written:
     address: str
     patched: Any
 
+
+_SEEN = "Open the image again to see them there."
 
 _last: list[tuple[Edited, Written]] = []
 """What was last written back, for the GUI thread; none, or one."""
@@ -222,11 +224,8 @@ def _ask(
         show_info("Nothing was edited.")
         return
     action = ("Write them", partial(write, viewer, edited))
-    _offer(f"{plan.summary()} of {address} are to be written.", action)
-
-
-def _offer(text: str, action: tuple[str, Callable[..., object]]) -> None:
-    show_info(text, action)
+    said = f"Write {counted(plan.pixels, 'edited pixel')} back?"
+    show_info(f"{said}\n{plan.summary()} of {address}.", action)
 
 
 def _tell_undone(edited: Edited, outcome: Future[Any]) -> None:
@@ -239,7 +238,7 @@ def _tell_undone(edited: Edited, outcome: Future[Any]) -> None:
     if error is not None:
         show_error(explained(error))
         return
-    show_info("What was written is taken back; the layer still shows the edit.")
+    show_info("What was written is taken back.\nThe layer still shows the edit.")
 
 
 def _tell_patched(
@@ -259,11 +258,9 @@ def _tell_patched(
         show_error(explained(error))
         return
     written = outcome.result()
-    _offer(
-        f"{written.pixels:,} edited pixels are now in {written.address}, and in its "
-        "coarser levels. Open it again to see them there.",
-        ("Undo", partial(undo, edited, written)),
-    )
+    said = f"{counted(written.pixels, 'edited pixel')} written back."
+    more = f"They are in {written.address}, and in its coarser levels. {_SEEN}"
+    show_info(f"{said}\n{more}", ("Undo", partial(undo, edited, written)))
 
 
 def _note_conflict(edited: Edited, error: BaseException | None) -> None:
@@ -390,7 +387,8 @@ class WriteBackPanel(QWidget):
             actions["&Write back…"] = self.ask
         done = _last[-1] if _last else None
         if done is not None and done[0].layer is layer:
-            text = f"{done[1].pixels:,} edited pixels of {layer.name} were written."
+            count = counted(done[1].pixels, "edited pixel")
+            text = f"{count} of {layer.name} written back. {_SEEN}"
             actions["&Undo"] = partial(self._begin, "Taking them back…", undo, *done)
         for edited, told in _refused:
             if edited.layer is layer:
