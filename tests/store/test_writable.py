@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -16,6 +18,7 @@ from napari_omezarr.store import (
     open_writable,
     run,
 )
+from napari_omezarr.store.writable import SendingRoom
 from quick_retries import QUICK
 from servers import faults
 
@@ -299,3 +302,52 @@ def test_a_zarr_store_over_a_writable_place_lists_and_refuses_when_read_only(wri
     with pytest.raises(ValueError, match="reading only"):
         run(closed.delete("zarr.json"))
     assert len({store, WritableStore(writable)}) == 1
+
+
+async def put_all(writable, size, count):
+    body = bytes(size)
+    await asyncio.gather(*(writable.put(f"c/{i}", body) for i in range(count)))
+
+
+def test_few_large_objects_are_sent_at_first_and_small_ones_at_once(writable, proxy):
+    """Sixty on a slow line would all end too late, and none before."""
+    for size, first in ((1 << 20, 4), (10_000, 24)):
+        with proxy.round_count() as rounds:
+            run(put_all(writable, size, 24))
+        assert rounds.sizes[0] == first
+        assert sum(rounds.sizes) == 24
+
+
+def test_slow_objects_leave_room_for_fewer_and_fast_ones_for_more():
+    async def learned(*ended):
+        room = SendingRoom()
+        async with AsyncExitStack() as under_way:
+            for _ in range(4):
+                await under_way.enter_async_context(room.taken(1 << 20))
+            for size, seconds in ended:
+                room.learn(size, seconds)
+            return room.most >> 20
+
+    assert run(learned()) == 4
+    assert run(learned((1 << 20, 0.1), (1 << 20, 0.1))) == 10
+    assert run(learned((8 << 20, 3))) == 5
+    assert run(learned((1 << 20, 10))) == 2
+    assert run(learned((16 << 20, 10))) == 6  # a long one is not slow for that
+
+
+def test_what_waits_for_room_can_be_given_up(writable, proxy):
+    async def give_up_all():
+        proxy.fault("*", faults.Stalled(), method="PUT", forever=True)
+        tasks = [
+            asyncio.ensure_future(writable.put(f"c/{i}", bytes(1 << 20)))
+            for i in range(12)
+        ]
+        await asyncio.to_thread(proxy.wait_for, 4)
+        for task in tasks[3:9]:
+            task.cancel()
+        await asyncio.gather(*tasks[3:9], return_exceptions=True)
+        proxy.clear()
+        await asyncio.gather(*tasks[:3], *tasks[9:])
+        return len([key async for key in writable.objects("c")])
+
+    assert run(give_up_all()) == 6

@@ -117,7 +117,7 @@ def test_progress_has_a_rate_and_the_time_left():
     assert progress_text(now, first, 10.0) == "54 % · 500 kB/s · 0:10 left"
     assert progress_text(first, first, 0.0) == "9 %"
     begun = Progress(10, 110, 3 * 10**6, 11 * 10**6)
-    assert progress_text(begun, first, 4.0) == "9 % · 3 MB · 500 kB/s"
+    assert progress_text(begun, first, 4.0) == "24 % · 500 kB/s · 0:20 left"
     assert progress_text(now, first, 40000.0).endswith("11:06:40 left")
     again = Progress(61, 110, 6 * 10**6, 0)
     assert progress_text(again, now, 1.0) == "55 % · 0:49 left"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import suppress
+import time
+from collections import deque
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
@@ -40,6 +42,14 @@ _UNKNOWN = 501
 _GLANCE = 8
 """Keys that are listed to see whether a folder holds any."""
 _NO_ETAG = '"00000000000000000000000000000000"'
+_LARGEST = 16 << 20
+"""Bytes that are sent at a time: of longer objects, parts."""
+_FIRST_ROOM, _GROWTH, _MOST_ROOM = 4 << 20, 3, 1 << 30
+"""Bytes that may be on their way at first, by how many times what was sent that
+grows, and up to where."""
+_SHORT, _LONG, _SLOW = 1.0, 4.0, 256_000
+"""An object is fast before the first of these many seconds, and slow after the second
+if so few bytes a second were sent."""
 _holding: dict[str, bool] = {}
 """Whether the services, or their buckets, that were written to hold to conditions."""
 _turns: dict[tuple[int, str], asyncio.Lock] = {}
@@ -49,6 +59,67 @@ def _turn(service: str) -> asyncio.Lock:
     """Give what lets one of this process after the other; a loop has its own."""
     key = id(asyncio.get_running_loop()), service
     return _turns.setdefault(key, asyncio.Lock())
+
+
+class SendingRoom:
+    """How many bytes may be on their way at a time: as many as get through.
+
+    Dozens of large objects that share a slow line all end after the time that is waited
+    for each, and none before: nothing would be stored, and all be sent again. So few
+    are sent at first, and more as they turn out to be fast.
+    """
+
+    def __init__(self) -> None:
+        self.most = _FIRST_ROOM
+        self._under_way = 0
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    @asynccontextmanager
+    async def taken(self, size: int) -> AsyncIterator[None]:
+        """Send an object, or a part, of so many bytes, when there is room for it."""
+        await self._take(size)
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self.learn(size, time.monotonic() - begun)
+            self._give(size)
+
+    def learn(self, size: int, seconds: float) -> None:
+        """Give more room where so many bytes were sent fast, and less where slowly."""
+        if seconds > _LONG and size < _SLOW * seconds:
+            self.most = max(1, self._under_way // 2)
+        else:
+            more = _GROWTH * size if seconds < _SHORT else size // 8
+            self.most = min(_MOST_ROOM, self.most + more)
+
+    async def _take(self, size: int) -> None:
+        if not self._waiting and self._fits(size):
+            self._under_way += size
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((size, turn))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():
+                self._give(size)
+            raise
+
+    def _give(self, size: int) -> None:
+        self._under_way -= size
+        while self._waiting:
+            size, turn = self._waiting[0]
+            if not (turn.done() or self._fits(size)):
+                return
+            self._waiting.popleft()
+            if not turn.done():
+                self._under_way += size
+                turn.set_result(None)
+
+    def _fits(self, size: int) -> bool:
+        """Say whether there is room; one goes in any case."""
+        return not self._under_way or self._under_way + size <= self.most
 
 
 class WritablePlace:
@@ -71,6 +142,7 @@ class WritablePlace:
         self._retry = retry
         self._again = again
         self._slots = asyncio.Semaphore(backend.concurrency)
+        self._sending = SendingRoom()
         self._was_read = False
         self._unlisted: bool | None = None
         named = (os.environ.get(f"AWS_ENDPOINT_URL{end}") for end in ("_S3", ""))
@@ -106,9 +178,14 @@ class WritablePlace:
 
     async def put(self, key: str, body: bytes) -> None:
         """Write an object, whole or not at all, over whatever is there."""
+        size = min(len(body), _LARGEST)
+
+        async def sent(attempt: Callable[[], Awaitable[T]]) -> T:
+            async with self._sending.taken(size):
+                return await attempt()
 
         async def attempts(attempt: Callable[[], Awaitable[T]]) -> T:
-            return await self._answer(attempt, key, "write to")
+            return await self._answer(partial(sent, attempt), key, "write to")
 
         await self._backend.put(key, body, attempts)
 

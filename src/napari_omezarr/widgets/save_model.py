@@ -230,29 +230,38 @@ def stored_text(stored: StoredSize) -> str:
     return f"{counted(stored.objects, 'object')}, {bytes_text(stored.size)}"
 
 
+_OF_FINEST = 0.9
+"""The part of a save that its finest level is, about."""
+
+
 def progress_text(now: Progress, first: Progress, seconds: float) -> str:
     """Say how far, how fast and how long still: ``61 % · 84 MB/s · 0:14 left``.
 
     `first` was told `seconds` before `now`; a resumed save does not begin at zero.
     """
     share = share_text(now)
-    done = now.done - first.done
-    if seconds <= 0:
+    gained = share_of(now) - share_of(first)
+    if seconds <= 0 or gained <= 0:
         return share
     rate = (now.read_bytes - first.read_bytes) / seconds
     speed = f" · {bytes_text(rate)}/s" if rate > 0 else ""
-    if done <= 0:  # no block yet, but objects of it
-        known = f" · {bytes_text(now.read_bytes)}" if rate > 0 else ""
-        return f"{share}{known}{speed}"
-    left = round(seconds * (now.total - now.done) / done)
+    left = round(seconds * (1 - share_of(now)) / gained)
     return f"{share}{speed} · {_clock(left)} left"
+
+
+def share_of(now: Progress) -> float:
+    """Give how much is done, from 0 to 1: by objects while no block is whole.
+
+    Blocks of coarser levels may follow when all of the finest one is stored.
+    """
+    blocks = now.done / max(1, now.total)
+    finest = now.read_bytes / now.total_bytes if now.total_bytes else 0.0
+    return max(blocks, _OF_FINEST * min(1.0, finest))
 
 
 def share_text(now: Progress | None) -> str:
     """Say how much is done; of one that has told nothing that it begins."""
-    if now is None:
-        return "Starting …"
-    return f"{100 * now.done // max(1, now.total)} %"
+    return "Starting …" if now is None else f"{int(100 * share_of(now))} %"
 
 
 def _clock(seconds: int) -> str:

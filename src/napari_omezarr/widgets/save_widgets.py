@@ -26,7 +26,7 @@ from napari_omezarr.plain_text import plain
 
 from .fields import FlowingRow, form_rows, heading, make_narrow, show_text
 from .open_dialog import AddressLine
-from .save_model import AUTO, SaveAction, options_of, progress_text
+from .save_model import AUTO, SaveAction, options_of, progress_text, share_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -298,8 +298,8 @@ class SaveProgress(QWidget):
         """Show how far it is."""
         now = perf_counter()
         first, since = self._first = self._first or (progress, now)
-        self.bar.setRange(0, progress.total)
-        self.bar.setValue(progress.done)
+        self.bar.setRange(0, 1000)
+        self.bar.setValue(int(1000 * share_of(progress)))
         self.text.setText(progress_text(progress, first, now - since))
 
     def stopping(self) -> None:

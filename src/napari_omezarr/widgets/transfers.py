@@ -28,7 +28,7 @@ from napari_omezarr.plain_text import bytes_text, counted, plain
 
 from .background_save import under_way
 from .qt_async import FutureWatcher, Latest, app_events, failure
-from .save_model import share_text
+from .save_model import share_of, share_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -292,7 +292,7 @@ class TransferRow(QWidget):
     def show_saving(self, saving: Saving) -> None:
         """Say how far a save is."""
         told = saving.progress
-        fraction = told.done / max(1, told.total) if told is not None else 0.0
+        fraction = share_of(told) if told is not None else 0.0
         name = saving.address.rpartition("/")[2]
         self._say(f"Saving {name}", share_text(told), fraction)
         self.go.hide()
