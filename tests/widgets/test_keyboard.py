@@ -83,6 +83,11 @@ def stops(form: QWidget) -> list[QWidget]:
     ]
 
 
+def is_seen(widget: QWidget) -> bool:
+    """Say whether a widget has a size; a form may have to be scrolled to it."""
+    return min(widget.width(), widget.height()) > 2
+
+
 def name_of(widget: QWidget) -> str:
     """What a screen reader says: the name, the text, or the label beside."""
     if widget.accessibleName():
@@ -102,8 +107,14 @@ def name_of(widget: QWidget) -> str:
 
 
 def test_a_form_works_by_keyboard_alone(form: QWidget, qtbot: QtBot) -> None:
-    all_have_names(form)
     tab_reaches_all(form, qtbot)
+    folded = [part for part in form.findChildren(Folded) if not part.isExpanded()]
+    for part in folded:
+        part.expand(animate=False)
+    if folded:
+        until(qtbot, lambda: all(is_seen(each) for each in stops(form)))
+        tab_reaches_all(form, qtbot)
+    all_have_names(form)
     form.window().setStyleSheet(get_current_stylesheet())
     form.resize(MINIMUM_WIDTH, form.height())
     until(qtbot, lambda: not cut_off(form))
@@ -135,6 +146,7 @@ def tab_reaches_all(form: QWidget, qtbot: QtBot) -> None:
         (ring,) = (r for r in now.children() if isinstance(r, FocusRing))
         assert ring.isVisible()
         assert ring.geometry() == now.rect()
+        assert is_seen(now), name_of(now)
         qtbot.keyClick(now, Qt.Key.Key_Tab)
     missed = [w for w in wanted if w not in reached and w.isVisible()]
     assert not [(type(w).__name__, name_of(w)) for w in missed]

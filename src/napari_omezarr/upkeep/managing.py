@@ -80,11 +80,16 @@ class Removal:
 
 
 @guarded
-def plan_removal(place: Location) -> Removal:
+def plan_removal(place: Location, in_use: Iterable[str] = ()) -> Removal:
     """Count what lies at a place, a folder or one object; nothing is removed.
+
+    Nobody is asked about what is not removed then: what is read by open layers, whose
+    addresses are ``in_use``.
 
     Raises
     ------
+    TargetInUseError
+        It is open, or a part of what is open.
     NodeNotFoundError
         Nothing is there.
     OptionError
@@ -94,6 +99,7 @@ def plan_removal(place: Location) -> Removal:
     StoreError
         It could not be listed.
     """
+    _check_unused(place, in_use)
     hierarchy, name = _at(place)
     open_target(place, "0.5").claim.refuse_others()
     found = _there(place, hierarchy, name)

@@ -262,6 +262,8 @@ class Folded(QCollapsible):
 
     def _mark(self, is_open: bool) -> None:
         self.setText(f"{'▾' if is_open else '▸'} {self._title}")
+        # superqt only makes it low, and Tab would go through what nobody sees.
+        self.content().setEnabled(is_open)
 
 
 def heading(text: str) -> QLabel:

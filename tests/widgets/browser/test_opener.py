@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Labels
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QItemSelectionModel, Qt
 
 from browser_steps import go, quiet, row, rows, settled, shown_browser
 from gui_steps import until
@@ -80,6 +80,20 @@ def test_enter_opens_an_image_with_its_labels(
     assert address in browser.navigation.known_places.addresses()
     settled(qtbot, browser)
     assert not browser.status.cancel.isVisible()
+
+
+def test_enter_opens_all_rows_that_are_chosen(
+    browser: Browser, qtbot: QtBot, viewer: ViewerModel
+) -> None:
+    browser.tree.choose(row(browser, "embryo.zarr"))
+    qtbot.keyClick(browser.tree, KEYS.Key_A, Qt.KeyboardModifier.ControlModifier)
+    browser.tree.selectionModel().select(
+        row(browser, "many.zarr"), QItemSelectionModel.SelectionFlag.Deselect
+    )
+    qtbot.keyClick(browser.tree, KEYS.Key_Return)
+    assert set(browser.opener.names) == {"embryo.zarr", "series.zarr"}
+    until(qtbot, lambda: not browser.opener.names)
+    assert len(viewer.layers) > 3
 
 
 def test_a_double_click_opens_and_a_click_does_not(

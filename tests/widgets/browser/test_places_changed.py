@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -122,9 +123,9 @@ def test_what_is_open_is_not_deleted(viewer: Any, qtbot: QtBot, folder: Path) ->
     browser.row_actions.delete.trigger()
     asked: DeleteForm = form(browser, DeleteForm)
     until(qtbot, lambda: not asked.busy)
-    asked.delete_button.click()
-    until(qtbot, lambda: not asked.busy)
+    # It is not asked about first, and then refused.
     assert "is open in napari" in asked.message.text()
+    assert not asked.delete_button.isEnabled()
     assert (folder / "a.zarr").is_dir()
     browser.stop()
 
@@ -134,6 +135,10 @@ def test_the_path_is_clicked_part_by_part(
 ) -> None:
     path = browser.header.path
     assert path.buttons[-1].isVisible()
+    # Tab goes through the parts from left to right, though they were made last.
+    around = [path.more, *path.buttons]
+    for here, after in pairwise(around):
+        assert here.nextInFocusChain() is after
     assert path.more.isVisible()
     path.buttons[-2].click()
     settled(qtbot, browser)

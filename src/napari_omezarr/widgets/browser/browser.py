@@ -247,9 +247,12 @@ class Browser(QWidget):
         return open_request(entry, rows.parent_entry(index), rows.number(index))
 
     def _open_row(self, index: QModelIndex) -> None:
-        request = self._request(index)
-        if request is not None:
-            self.opener.open(request)
+        """Open a row, or all that are chosen together with it."""
+        chosen = self.tree.chosen_rows()
+        for each in chosen if index.siblingAtColumn(0) in chosen else [index]:
+            request = self._request(each)
+            if request is not None:
+                self.opener.open(request)
 
     def _show_menu(self, position: QPoint) -> None:
         viewport: Any = self.tree.viewport()

@@ -366,6 +366,10 @@ class NameForm(Form):
         self.accept()
 
 
+_NAMED = 5
+"""Of things to be deleted so many are named, and the others counted."""
+
+
 class DeleteForm(Form):
     """Counts what would go, asks, and deletes it in a thread."""
 
@@ -387,7 +391,7 @@ class DeleteForm(Form):
         self.delete_button.clicked.connect(self.begin)
         self.cancel_button.clicked.connect(self.reject)
         self.show_message("Counting …")
-        self._task: Task | None = Task(partial(_count, self._places))
+        self._task: Task | None = Task(partial(_count, self._places, in_use))
         self._task.start(self._ask, self)
 
     @property
@@ -411,7 +415,9 @@ class DeleteForm(Form):
         self._counted = outcome.result()
         objects = sum(each.found.objects for each in self._counted)
         size = bytes_text(sum(each.found.size for each in self._counted))
-        names = ", ".join(place.name for place in self._places)
+        names = ", ".join(place.name for place in self._places[:_NAMED])
+        more = len(self._places) - _NAMED
+        names += f" and {more:,} more" if more > 0 else ""
         things = f"{counted(objects, 'object')}, {size}"
         self.show_message(f"Delete {names}: {things}? This cannot be undone.")
         self.delete_button.setEnabled(True)
@@ -444,8 +450,8 @@ def _renamed(place: Location, in_use: frozenset[str], name: str) -> Location:
     return rename(place, name, in_use)
 
 
-def _count(places: Sequence[Location]) -> tuple[Removal, ...]:
-    return tuple(map(plan_removal, places))
+def _count(places: Sequence[Location], in_use: frozenset[str]) -> tuple[Removal, ...]:
+    return tuple(plan_removal(place, in_use) for place in places)
 
 
 def _delete(counted: Sequence[Removal], in_use: frozenset[str]) -> None:

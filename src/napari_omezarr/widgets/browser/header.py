@@ -85,8 +85,12 @@ class PathBar(QWidget):
             button.deleteLater()
         self._places = parts_of(place) if place is not None else ()
         self.buttons = [self._button(part) for part in self._places]
+        before: QWidget = self.more
         for number, button in enumerate(self.buttons):
             self._row.insertWidget(1 + number, button)
+            # Else Tab comes to it last, for it was made last.
+            self.setTabOrder(before, button)
+            before = button
         self.setVisible(bool(self.buttons))
         self._fit()
 
