@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from pytestqt.qtbot import QtBot
 
+ROW = 12
+"""Pixels that the middles of what stands in one row may lie above each other."""
 NO_WORDS = " …▾▸✕↵←↑⟳⚙"
 
 
@@ -148,6 +150,16 @@ def tab_reaches_all(form: QWidget, qtbot: QtBot) -> None:
         assert ring.geometry() == now.rect()
         assert is_seen(now), name_of(now)
         qtbot.keyClick(now, Qt.Key.Key_Tab)
+    # As one reads, with one way back to the top; what scrolls comes before its content.
+    places = [w.mapTo(form, w.rect().center()).y() for w in reached]
+    pairs = zip(reached, [*reached[1:], reached[0]], strict=True)
+    at = dict(zip(reached, places, strict=True))
+    back = [
+        name_of(here)
+        for here, after in pairs
+        if at[after] < at[here] - ROW and not here.isAncestorOf(after)
+    ]
+    assert len(back) <= 1, back
     missed = [w for w in wanted if w not in reached and w.isVisible()]
     assert not [(type(w).__name__, name_of(w)) for w in missed]
     rings = [r for r in form.findChildren(FocusRing) if r.isVisible()]

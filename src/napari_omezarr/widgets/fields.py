@@ -7,6 +7,7 @@ another thread, PySide deletes them there. Forms that come and go are made of th
 
 from __future__ import annotations
 
+from itertools import pairwise
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
     QFormLayout,
+    QGridLayout,
     QHBoxLayout,
     QLabel,
     QLayoutItem,
@@ -32,10 +34,11 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible, QFlowLayout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from magicgui.widgets.bases import ValueWidget
     from qtpy.QtGui import QPaintEvent
+    from qtpy.QtWidgets import QLayout
 
 _LEAST = 60
 """Of a field, in pixels: many stand in a dock of 300."""
@@ -276,6 +279,33 @@ def heading(text: str) -> QLabel:
 
 
 # Which widget has the keyboard. napari's stylesheet shows it of none but lines of text.
+
+
+def tab_as_laid_out(owner: QWidget) -> None:
+    """Let Tab go through what is laid out in the order in which it is read.
+
+    Qt goes through it as it was made, and what is made anew comes last.
+    """
+    layout = owner.layout()
+    stops = [] if layout is None else list(_laid_out(layout))
+    for before, after in pairwise(stops):
+        QWidget.setTabOrder(before, after)
+
+
+def _laid_out(layout: QLayout) -> Iterator[QWidget]:
+    numbers: Iterable[int] = range(layout.count())
+    if isinstance(layout, QGridLayout):
+        numbers = sorted(numbers, key=layout.getItemPosition)
+    for number in numbers:
+        item = layout.itemAt(number)
+        widget = item.widget() if item is not None else None
+        if widget is not None and widget.focusPolicy() != Qt.FocusPolicy.NoFocus:
+            yield widget
+        below = widget.layout() if widget is not None else None
+        if widget is None and item is not None:
+            below = item.layout()
+        if below is not None:
+            yield from _laid_out(below)
 
 
 class FocusRing(QWidget):

@@ -39,7 +39,7 @@ from napari_omezarr.location import Location, parse_many
 from napari_omezarr.plain_text import plain
 from napari_omezarr.user_files import Recents
 
-from .fields import show_focus, show_text
+from .fields import show_focus, show_text, tab_as_laid_out
 from .qt_async import Task, wait_for_import
 
 if TYPE_CHECKING:
@@ -422,6 +422,7 @@ class OpenDialog(QDialog):
         self.open_button.setDefault(True)
         for button in (self.paste_button, self.cancel_button, self.sign_in_button):
             button.setAutoDefault(False)
+        tab_as_laid_out(self)
 
     def _connect(self) -> None:
         self.paste_button.clicked.connect(self.line.paste_address)

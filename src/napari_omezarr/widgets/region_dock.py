@@ -22,6 +22,7 @@ from .fields import (
     form_rows,
     scroll_in,
     show_text,
+    tab_as_laid_out,
 )
 from .qt_async import FutureWatcher, Latest
 from .region_box import (
@@ -100,6 +101,7 @@ class RegionForm(QObject):
             axis.value = edge
             axis.changed.connect(self.edges_changed)
             self._ranges.addWidget(axis)
+        tab_as_laid_out(self.column)
 
     def set_edges(self, ranges: Iterable[tuple[int, tuple[float, float]]]) -> None:
         """Set the ranges along some axes; tells of it once."""

@@ -285,7 +285,7 @@ class TransferRow(QWidget):
         retries = state is TransferState.FAILED
         again = "Retry" if retries else "Resume"
         text = again if state.can_begin else "Pause"
-        self.go.setText({"Retry": "↻", "Resume": "▶", "Pause": "⏸"}[text])
+        self.go.setText({"Retry": "↻", "Resume": "▶", "Pause": "▮▮"}[text])
         self.go.setToolTip(plain(text))
         self.go.setAccessibleName(f"{text} {transfer.source.name}")
 

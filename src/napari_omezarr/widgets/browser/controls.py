@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_omezarr.widgets.fields import show_focus, show_text
+from napari_omezarr.widgets.fields import show_focus, show_text, tab_as_laid_out
 from napari_omezarr.widgets.open_dialog import AddressLine
 
 if TYPE_CHECKING:
@@ -136,6 +136,7 @@ class Form(QDialog):
         for button in buttons:
             line.addWidget(button)
         layout.addLayout(line)
+        tab_as_laid_out(self)
         self.set_default(buttons[0])
 
     def set_default(self, default: QPushButton) -> None:

@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
 
 from napari_omezarr.location import Location, parse_many
 from napari_omezarr.plain_text import plain
+from napari_omezarr.widgets.fields import tab_as_laid_out
 from napari_omezarr.widgets.open_dialog import AddressLine
 
 from .text import SIDE, button_icon
@@ -85,12 +86,9 @@ class PathBar(QWidget):
             button.deleteLater()
         self._places = parts_of(place) if place is not None else ()
         self.buttons = [self._button(part) for part in self._places]
-        before: QWidget = self.more
         for number, button in enumerate(self.buttons):
             self._row.insertWidget(1 + number, button)
-            # Else Tab comes to it last, for it was made last.
-            self.setTabOrder(before, button)
-            before = button
+        tab_as_laid_out(self)
         self.setVisible(bool(self.buttons))
         self._fit()
 
@@ -336,6 +334,7 @@ class BrowserHeader(QWidget):
         layout.addLayout(_line([self.chooser, *buttons, self.filter]))
         layout.addLayout(_line([self.address, self.buttons["go"]]))
         layout.addWidget(self.path)
+        tab_as_laid_out(self)
         self.address.wanted.connect(self.go_wanted)
 
     def enable_buttons(self, *, back: bool, up: bool) -> None:
