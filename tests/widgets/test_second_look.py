@@ -144,7 +144,7 @@ def test_what_is_to_come_is_said_before_the_first_of_it_comes(
     sign = canvas_sign("omezarr loading")
     assert sign is not None
     until(qtbot, sign.isVisible)
-    assert "to come, 0.0 MB from 127.0.0.1" in sign.text()
+    assert "to come, 0 bytes from 127.0.0.1" in sign.text()
     # It lies on the picture: the sliders below that are free.
     slider = viewer.window._qt_viewer.dims
     assert slider.isVisible()

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from napari_omezarr.demo.server import S3Server
     from napari_omezarr.widgets.browser.browser import Browser
 
-ROOT = "test-errors"
+ROOT = "test-browser-errors"
 IMAGE = "embryo.zarr"
 
 
