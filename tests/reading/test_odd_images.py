@@ -255,10 +255,11 @@ def test_an_archive_is_known_by_its_content(http_server, tmp_path, name, served)
 
 def test_what_is_not_there_is_no_archive_either(http_server, tmp_path):
     (tmp_path / "words").write_text("PK is not enough")
-    for name in ("words", "nothing"):
+    said = {"words": "is a file, and no OME-Zarr", "nothing": "There is no OME-Zarr"}
+    for name, here in said.items():
         with pytest.raises(NodeNotFoundError, match="There is no OME-Zarr"):
             opened(f"{http_server.url}/{name}")
-        with pytest.raises(NodeNotFoundError, match="There is no OME-Zarr"):
+        with pytest.raises(NodeNotFoundError, match=here):
             opened(tmp_path / name)
 
 

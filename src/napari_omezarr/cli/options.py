@@ -306,7 +306,7 @@ def save_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "--accept-losses",
                 is_flag=True,
                 default=None,
-                help="Write even what the version cannot hold.",
+                help="Write even what the version cannot hold, or lacks a level.",
             ),
         )
     ):

@@ -532,6 +532,7 @@ def _metadata(pyramid: Pyramid) -> dict[str, Any]:
         "attributes": dict(pyramid.attributes or {}),
         "extras": dict(pyramid.extras),
         "warnings": list(pyramid.warnings),
+        "lost_levels": list(pyramid.lost_levels),
     }
 
 

@@ -89,6 +89,8 @@ class Pyramid:
         What of `ReadOptions` made it another than the address alone gives: ``level``
         and ``multiscale``; of a plate also ``rows``, ``columns``, ``wells``,
         ``fields`` and ``acquisition``, and of its labels which ones they are.
+    lost_levels : tuple of str
+        The paths of finer levels that are listed, and could not be had.
     feature_tables : tuple of str or None
         Of a label image, the tables beside its image, which may hold its features;
         None where that is not known.
@@ -124,6 +126,7 @@ class Pyramid:
     coordinate_system: str | None = None
     coordinate_systems: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    lost_levels: tuple[str, ...] = ()
     feature_tables: tuple[str, ...] | None = None
 
     @property

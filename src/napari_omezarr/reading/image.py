@@ -575,7 +575,15 @@ def make_pyramid(
         coordinate_system=multiscale.coordinate_system,
         coordinate_systems=multiscale.coordinate_systems,
         options={name: part for name, part in options.items() if part is not None},
+        lost_levels=() if chosen.level is not None else _lost(multiscale, levels),
     )
+
+
+def _lost(multiscale: Multiscale, levels: tuple[Level, ...]) -> tuple[str, ...]:
+    """Say which levels that are listed are finer than the finest that is there."""
+    listed = [dataset.path for dataset in multiscale.datasets]
+    first, last = (listed.index(levels[number].path) for number in (0, -1))
+    return tuple(listed[:first] if first <= last else listed[:first:-1])
 
 
 def _parse_document(

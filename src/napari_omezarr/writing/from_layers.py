@@ -99,6 +99,8 @@ def read_origin(record: Mapping[str, Any]) -> Origin:
         axes={axis.name: axis for axis in first.axes} if first else {},
         name=first.name if first else "",
         place=str(record.get("place") or record.get("address") or ""),
+        # Of a region it was said which level it is cut out of.
+        lost_levels=() if "region" in record else tuple(record.get("lost_levels", ())),
     )
 
 
@@ -427,6 +429,7 @@ def _pyramid(pyramid: Pyramid) -> ImageSpec:
             "place": without_secrets(pyramid.location),
             "attributes": pyramid.attributes or {},
             "extras": pyramid.extras,
+            "lost_levels": pyramid.lost_levels,
         }
     )
     places = frozenset({pyramid.location.display})

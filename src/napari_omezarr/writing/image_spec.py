@@ -108,7 +108,8 @@ class Origin:
     ``place`` is the address with the name of a connection, if it has one;
     ``attributes`` are the group's metadata, ``extras`` those that are none of
     OME-Zarr's, ``axes`` are by name, and ``name`` (may be empty) is the multiscale's.
-    ``keeps_name``: nobody has called the layer otherwise since.
+    ``keeps_name``: nobody has called the layer otherwise since. ``lost_levels`` are its
+    finer levels that could not be had.
     """
 
     address: str
@@ -119,6 +120,7 @@ class Origin:
     name: str = ""
     place: str = ""
     keeps_name: bool = False
+    lost_levels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,8 @@ class WriteOptions:
     consolidated : bool
         Put all metadata into the root's document as well.
     accept_losses : bool
-        Write even what this version cannot hold completely.
+        Write even what this version cannot hold completely, and images whose finest
+        level could not be had.
     accept_refused : bool
         Write as empty what a bucket that may not be listed refuses: nobody can tell
         whether such chunks were never written.

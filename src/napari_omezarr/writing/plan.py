@@ -304,6 +304,9 @@ def checked(spec: ImageSpec, options: WriteOptions) -> ImageSpec:
     affine = spec.affine
     if 0 in spec.shape:
         raise OptionError(f"{spec.name} has no pixels: it is empty along an axis.")
+    if spec.origin is not None and spec.origin.lost_levels:
+        finer = ", ".join(spec.origin.lost_levels)
+        losses.append(f"{spec.name} is coarser than it was: level {finer} is lost.")
     if not affine.is_invertible:
         raise OptionError(f"{spec.name} has a pixel of no size along some axis.")
     if not affine.is_diagonal and options.version != "0.6":
@@ -505,7 +508,7 @@ def accepted(plan: Plan) -> None:
     if plan.losses and not plan.options.accept_losses:
         raise LossError(
             " ".join(plan.losses),
-            action="Agree to that (accept_losses), or choose another version.",
+            action="Agree to that (accept_losses), or choose another version or image.",
         )
 
 
