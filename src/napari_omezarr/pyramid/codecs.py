@@ -26,6 +26,7 @@ import numpy as np
 from numcodecs import blosc, lz4, zstd
 from numcodecs.registry import codec_registry
 
+from napari_omezarr.apart import Apart
 from napari_omezarr.errors import UnsupportedDataError
 
 if TYPE_CHECKING:
@@ -186,7 +187,9 @@ def undo(
     codec = numcodecs.get_codec(dict(config))
     inside = Room(room.most + _ADDED[name], room.exact) if name in _ADDED else None
     kept = dtype if name == "bitround" else octets
-    return partial(_numcodecs, codec, room, inside), inside or room.compressed(), kept
+    checked: Step = partial(_numcodecs, codec, room, inside)
+    undone = checked if name in _ADDED else Apart(checked, room.most)
+    return undone, inside or room.compressed(), kept
 
 
 _FILTERS = {"astype", "delta", "fixedscaleoffset", "packbits", "quantize"}

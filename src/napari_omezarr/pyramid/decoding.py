@@ -24,9 +24,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
+import zarr.registry
 from zarr.buffer.cpu import buffer_prototype
 from zarr.storage import MemoryStore, StorePath
 
+from napari_omezarr.apart import Apart
 from napari_omezarr.errors import (
     FOREIGN_ERRORS,
     DamagedDataError,
@@ -365,7 +367,7 @@ class Decoding:
         last: Any = self.steps[-1] if len(self.steps) == 2 else None
         plain = isinstance(last, partial) and last.func is numbers
         alike = plain and last.args == (self.dtype, self.shape, "C")
-        is_ours = not any(isinstance(step, _ByZarr) for step in self.steps)
+        is_ours = not any(isinstance(step, Apart) for step in self.steps)
         quick = is_ours and size_of(self.shape, self.dtype) <= QUICK
         object.__setattr__(self, "is_quick", quick)
         object.__setattr__(self, "_made", made)
@@ -521,8 +523,11 @@ def chain(
     foreign = _foreign_part(codecs)
     if foreign:
         room = Room(size_of(shape, dtype)).compressed()
-        by_zarr = _ByZarr(codecs[:foreign], shape, dtype, fill_value, data_type)
-        steps: list[Step] = [by_zarr]
+        names = {str(codec["name"]) for codec in codecs[:foreign]}
+        known = {name: zarr.registry.get_codec_class(name) for name in names}
+        by_zarr = _ByZarr(codecs[:foreign], known, shape, dtype, data_type)
+        made = partial(numbers, dtype, shape, "C")
+        steps: list[Step] = [Apart(by_zarr, size_of(shape, dtype)), made]
     else:
         foreign, room, steps = _to_bytes(codecs, dtype, shape, fill_value, data_type)
     for codec in codecs[foreign:]:
@@ -603,12 +608,14 @@ class _ByZarr:
     """Lets zarr undo what is not known here: an array that is this one chunk."""
 
     codecs: Sequence[Mapping[str, Any]]
+    known: Mapping[str, type]  # what zarr found them to be, which goes along
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    fill_value: Any
     data_type: Any
 
     def __call__(self, body: Any) -> np.ndarray:
+        for name, codec in self.known.items():
+            zarr.registry.register_codec(name, codec)
         document = {
             "zarr_format": 3,
             "node_type": "array",
@@ -626,7 +633,7 @@ class _ByZarr:
         key = "c" + "/0" * len(self.shape)
         content = {key: buffer_prototype.buffer.from_bytes(bytes(body))}
         array = zarr.Array.from_dict(StorePath(MemoryStore(content)), document)
-        return np.asarray(array[...], self.dtype)
+        return np.asarray(array[...], self.dtype, order="C").reshape(-1).view(np.uint8)
 
 
 # Shards: arrays of chunks, and an index of where each lies.
