@@ -26,7 +26,7 @@ import numpy as np
 from numcodecs import blosc, lz4, zstd
 from numcodecs.registry import codec_registry
 
-from napari_omezarr.apart import Apart
+from napari_omezarr.apart import Apart, is_installed
 from napari_omezarr.errors import UnsupportedDataError
 
 if TYPE_CHECKING:
@@ -188,7 +188,8 @@ def undo(
     inside = Room(room.most + _ADDED[name], room.exact) if name in _ADDED else None
     kept = dtype if name == "bitround" else octets
     checked: Step = partial(_numcodecs, codec, room, inside)
-    undone = checked if name in _ADDED else Apart(checked, room.most)
+    risky = name not in _ADDED and is_installed(type(codec))
+    undone = Apart(checked, room.most) if risky else checked
     return undone, inside or room.compressed(), kept
 
 
