@@ -26,7 +26,7 @@ import numpy as np
 from numcodecs import blosc, lz4, zstd
 from numcodecs.registry import codec_registry
 
-from napari_omezarr.apart import Apart, is_installed
+from napari_omezarr.codec_processes import CodecInProcess, is_installed
 from napari_omezarr.errors import UnsupportedDataError
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def undo(
     kept = dtype if name == "bitround" else octets
     checked: Step = partial(_numcodecs, codec, room, inside)
     risky = name not in _ADDED and is_installed(type(codec))
-    undone = Apart(checked, room.most) if risky else checked
+    undone = CodecInProcess(checked, room.most) if risky else checked
     return undone, inside or room.compressed(), kept
 
 

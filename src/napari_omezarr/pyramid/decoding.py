@@ -28,7 +28,7 @@ import zarr.registry
 from zarr.buffer.cpu import buffer_prototype
 from zarr.storage import MemoryStore, StorePath
 
-from napari_omezarr.apart import Apart, is_installed
+from napari_omezarr.codec_processes import CodecInProcess, is_installed
 from napari_omezarr.errors import (
     FOREIGN_ERRORS,
     DamagedDataError,
@@ -367,7 +367,8 @@ class Decoding:
         last: Any = self.steps[-1] if len(self.steps) == 2 else None
         plain = isinstance(last, partial) and last.func is numbers
         alike = plain and last.args == (self.dtype, self.shape, "C")
-        is_ours = not any(isinstance(step, (Apart, _ByZarr)) for step in self.steps)
+        foreign = CodecInProcess, _ByZarr
+        is_ours = not any(isinstance(step, foreign) for step in self.steps)
         quick = is_ours and size_of(self.shape, self.dtype) <= QUICK
         object.__setattr__(self, "is_quick", quick)
         object.__setattr__(self, "_made", made)
@@ -528,7 +529,7 @@ def chain(
         by_zarr = _ByZarr(codecs[:foreign], known, shape, dtype, data_type)
         made = partial(numbers, dtype, shape, "C")
         risky = all(map(is_installed, known.values()))
-        undone = Apart(by_zarr, size_of(shape, dtype)) if risky else by_zarr
+        undone = CodecInProcess(by_zarr, size_of(shape, dtype)) if risky else by_zarr
         steps: list[Step] = [undone, made]
     else:
         foreign, room, steps = _to_bytes(codecs, dtype, shape, fill_value, data_type)

@@ -32,11 +32,11 @@ _FAILED, _UNKNOWN = -1, -2
 _LONGEST = 60.0  # seconds, the imports of a new process included
 _FASTEST = 1 << 20  # bytes of pixels, for each of which it has a second more
 _MEMORY = 1 << 30  # bytes that a codec may take beyond four times its pixels
-_BEGIN = "from napari_omezarr.apart import serve; serve()"
+_BEGIN = "from napari_omezarr.codec_processes import serve; serve()"
 
 
 @dataclass(frozen=True, slots=True)
-class Apart:
+class CodecInProcess:
     """Undoes one codec of another package; gives its bytes, `most` at most."""
 
     step: Step

@@ -14,51 +14,51 @@ import zarr
 from zarr.storage import MemoryStore
 
 import bad_codecs
-from napari_omezarr import apart
-from napari_omezarr.apart import Apart
+from napari_omezarr import codec_processes
+from napari_omezarr.codec_processes import CodecInProcess
 from napari_omezarr.errors import DamagedDataError
 from napari_omezarr.pyramid import ArrayPixels
 
 
 @pytest.fixture(autouse=True)
 def _processes_end():
-    apart._end_idle()
+    codec_processes._end_idle()
     yield
-    apart._end_idle()
+    codec_processes._end_idle()
 
 
 def test_a_codec_runs_in_another_process_which_is_kept():
-    told = {Apart(bad_codecs.tell_process, 99)(b"") for _ in range(2)}
+    told = {CodecInProcess(bad_codecs.tell_process, 99)(b"") for _ in range(2)}
     assert len(told) == 1
     assert told != {str(os.getpid()).encode()}
 
 
 def test_several_run_at_a_time():
-    step = Apart(bad_codecs.print_much, 9)
+    step = CodecInProcess(bad_codecs.print_much, 9)
     with ThreadPoolExecutor(2) as threads:
         found = list(threads.map(step, [b"%d-" % n for n in range(20)]))
     assert found == [(b"%d-" % n)[::-1] for n in range(20)]
-    assert len(apart._idle) <= 2
+    assert len(codec_processes._idle) <= 2
 
 
 def test_whatever_it_does_is_an_error_like_others(monkeypatch):
-    right = Apart(bad_codecs.print_much, 9)
+    right = CodecInProcess(bad_codecs.print_much, 9)
     works = [bad_codecs.fail, bad_codecs.crash, bad_codecs.give_too_much]
     if Path("/proc/self/statm").exists():  # elsewhere nothing bounds it
         works.insert(0, bad_codecs.take_all_memory)
     for work in [*works, bad_codecs.hang]:
         assert right(b"ab") == b"ba"  # a process is there, whatever that takes
         if work is bad_codecs.hang:
-            monkeypatch.setattr(apart, "_LONGEST", 0.2)
+            monkeypatch.setattr(codec_processes, "_LONGEST", 0.2)
         with pytest.raises(ValueError, match=r"has crashed|cannot be decoded"):
-            Apart(work, 9)(b"x")
+            CodecInProcess(work, 9)(b"x")
 
 
 def test_a_codec_of_who_runs_this_stays_here():
     def own(body):
         return b"here"
 
-    assert Apart(own, 9)(b"") == b"here"
+    assert CodecInProcess(own, 9)(b"") == b"here"
 
 
 def test_pixels_of_a_crashing_codec_are_damaged():
@@ -74,7 +74,7 @@ def test_pixels_of_a_crashing_codec_are_damaged():
     array[...] = 1
     pixels = ArrayPixels(array.async_array, "memory://a", 3)
     last = pixels._decoding.steps[-1]
-    crashing = (Apart(bad_codecs.crash, 32), last)
+    crashing = (CodecInProcess(bad_codecs.crash, 32), last)
     object.__setattr__(pixels._decoding, "steps", crashing)
     object.__setattr__(pixels._decoding, "_made", 0)
     object.__setattr__(pixels._decoding, "is_quick", False)
@@ -102,7 +102,7 @@ def test_damaged_bodies_of_imagecodecs(name, monkeypatch):
     np.testing.assert_array_equal(pixels[...], values)
     whole = contents["0.0"].to_bytes()
     noise = np.random.default_rng(0)
-    monkeypatch.setattr(apart, "_LONGEST", 3.0)
+    monkeypatch.setattr(codec_processes, "_LONGEST", 3.0)
     for _ in range(10):
         body = bytearray(whole[: noise.integers(1, len(whole) + 1)])
         for at in noise.integers(0, len(body), 3):
