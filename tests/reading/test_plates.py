@@ -530,6 +530,16 @@ def test_a_broken_field_of_a_well_costs_itself(tmp_path):
     np.testing.assert_array_equal(pixels[:, :16, 24:48], fields[1][0])
 
 
+def test_a_field_without_its_finest_level_lies_where_it_lay(tmp_path):
+    put_plate(tmp_path / "p.zarr", [{}, {}, {}])
+    whole = opened(tmp_path / "p.zarr").pyramids[0].levels[0].pixels[...]
+    shutil.rmtree(tmp_path / "p.zarr" / "A" / "2" / "0" / "0")
+    shown = opened(tmp_path / "p.zarr").pyramids[0].levels[0].pixels[...]
+    lost = (shown != whole).any(axis=(0, 1))
+    np.testing.assert_array_equal(np.flatnonzero(lost) // (lost.size // 3), 1)
+    np.testing.assert_array_equal(shown[..., ::2, ::2], whole[..., ::2, ::2])
+
+
 # Several fields in a well, several acquisitions.
 
 

@@ -85,7 +85,9 @@ def test_layers_and_what_open_gives_know_it(lost, told, turned, tmp_path):
             shutil.rmtree(target)
 
 
-def test_a_level_that_was_chosen_is_no_loss(tmp_path):
-    place = put(tmp_path / "a.zarr", "0")
-    write_layers(read_layers(place, level=0), tmp_path / "b.zarr")
-    assert napari_omezarr.open(tmp_path / "b.zarr").shape == (2, 4, 8, 12)
+def test_a_coarser_level_that_was_chosen_is_no_loss(tmp_path):
+    place, target = put(tmp_path / "a.zarr", "0"), tmp_path / "b.zarr"
+    with pytest.raises(LossError):
+        write_layers(read_layers(place, level=0), target)
+    write_layers(read_layers(place, level=1), target)
+    assert napari_omezarr.open(target).shape == (2, 4, 4, 6)

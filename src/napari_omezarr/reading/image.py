@@ -575,7 +575,7 @@ def make_pyramid(
         coordinate_system=multiscale.coordinate_system,
         coordinate_systems=multiscale.coordinate_systems,
         options={name: part for name, part in options.items() if part is not None},
-        lost_levels=() if chosen.level is not None else _lost(multiscale, levels),
+        lost_levels=() if chosen.level else _lost(multiscale, levels),
     )
 
 

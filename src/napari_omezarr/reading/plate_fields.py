@@ -562,13 +562,30 @@ class PlateFields:
             return None
         shapes = self.expected.shapes
         own, axis = levels[0].shape, self.expected.channel_axis
-        wanted = scaled(own, shapes[0], shapes[number])
+        whole = own if found[0] is not None else self._finest_of(path, own, names[0])
+        wanted = scaled(whole, shapes[0], shapes[number])
         if axis is not None:
             wanted = (*wanted[:axis], own[axis], *wanted[axis + 1 :])
         axes = [n for n in range(len(own)) if n != axis]
         fine = [p for p in levels if all(p.shape[n] >= wanted[n] for n in axes)]
         chosen = fine[-1] if fine else levels[0]
         return chosen if chosen.shape == wanted else Resized(chosen, wanted)
+
+    def _finest_of(self, path: str, own: tuple[int, ...], lost: str) -> tuple[int, ...]:
+        """Say how large a field is whose finest level is lost, if it is as others are.
+
+        Raises
+        ------
+        NodeNotFoundError
+            Nobody can tell.
+        """
+        url = self.documents.opening.place(path).display
+        said = f"Level {lost} of {url} is listed, and is not there"
+        finest, *coarser = self.expected.shapes
+        if self._plane(own) not in map(self._plane, coarser):
+            raise NodeNotFoundError(said, url=url)
+        self.documents.note(path, "coarse", f"{said}: a coarser one is shown for it.")
+        return finest
 
     def _arranged(self, pixels: Pixels, image: Multiscale | None) -> Pixels:
         return self.expected.arranged(pixels, image, self.documents.elsewhere)
