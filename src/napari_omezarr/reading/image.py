@@ -582,7 +582,9 @@ def make_pyramid(
 def _lost(multiscale: Multiscale, levels: tuple[Level, ...]) -> tuple[str, ...]:
     """Say which levels that are listed are finer than the finest that is there."""
     listed = [dataset.path for dataset in multiscale.datasets]
-    first, last = (listed.index(levels[number].path) for number in (0, -1))
+    # Of a plate's field the coarser ones may be presumed, and are not listed here.
+    known = [listed.index(level.path) for level in levels if level.path in listed]
+    first, last = known[0], known[-1]
     return tuple(listed[:first] if first <= last else listed[:first:-1])
 
 
