@@ -31,6 +31,15 @@ def until(qtbot: QtBot, condition: Callable[[], object]) -> None:
     qtbot.waitUntil(lambda: bool(condition()), timeout=60_000)
 
 
+def until_all_came(qtbot: QtBot, layer: Any) -> None:
+    """Wait until nothing of a layer is on its way, what is read ahead included."""
+    from napari_omezarr.display import shared_engine
+    from napari_omezarr.display.napari_hook import _manager
+
+    owners = _manager().registry.get(layer).view.owners
+    until(qtbot, lambda: not shared_engine().fetcher.progress(*owners).pending)
+
+
 def names(layers: Any) -> list[str]:
     """The first word of each layer's name."""
     return [layer.name.split()[0] for layer in layers]

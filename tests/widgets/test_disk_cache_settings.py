@@ -6,7 +6,7 @@ import pytest
 from napari.settings import get_plugin_settings
 
 import small_images
-from gui_steps import until
+from gui_steps import until, until_all_came
 from napari_omezarr.store import disk_cache_facts, set_disk_cache
 from napari_omezarr.user_files import cache_folder
 from napari_omezarr.widgets.preferences import clear, thumbnail_room
@@ -38,6 +38,8 @@ def test_what_is_opened_is_kept_where_it_is_switched_on(
 ):
     settings.enabled = True
     assert seen(viewer, http_server, tmp_path) > 0
+    for layer in viewer.layers:  # what came later would be kept
+        until_all_came(qtbot, layer)
     task = clear()
     until(qtbot, task.future.done)
     assert disk_cache_facts(tmp_path / "cache").entries == 0

@@ -16,7 +16,7 @@ from npe2 import PluginManifest
 from qtpy.QtWidgets import QApplication
 
 from gated_pixels import Gate, pyramid
-from gui_steps import until
+from gui_steps import until, until_all_came
 from napari_omezarr.display import (
     MEGABYTE,
     ChunkRetryPolicy,
@@ -136,11 +136,6 @@ def picture(layer):
     return layer._slice.image.raw
 
 
-def all_owners(layer):
-    """What the layer's view wants chunks as, its prefetch included."""
-    return _manager().registry.get(layer).view.owners
-
-
 def exact(layer, levels, *index):
     """The pixels that the screen should show at a non-displayed index."""
     level = layer.data_level
@@ -224,8 +219,7 @@ def test_a_step_in_z_shows_the_right_plane_coarsely_at_once(sync_viewer, gate, q
     assert wait_until_sharp(layer)
     coarsest = levels[3]
     gate.wait_for(lambda: len(gate.chunks_of(coarsest)) == 10)
-    fetcher = shared_engine().fetcher
-    until(qtbot, lambda: not fetcher.progress(*all_owners(layer)).pending)
+    until_all_came(qtbot, layer)
     gate.shut()
     sync_viewer.dims.set_point(0, 2)
     # No event has been processed: the step itself left the plane on screen.

@@ -11,13 +11,12 @@ import pytest
 import zarr
 from napari.layers import Image, Labels
 
-from gui_steps import every_turn, until
+from gui_steps import every_turn, until, until_all_came
 from napari_omezarr import Location, _hooks
 from napari_omezarr.display import (
     ChunkRetryPolicy,
     Engine,
     attach,
-    shared_engine,
     status,
     use_engine,
     wait_until_sharp,
@@ -164,7 +163,7 @@ def test_a_server_goes_away_and_comes_back(
     coarsest = "/volume.zarr/1/c/"
     # Each once: one may have been left while the plane changed, and come again.
     until(qtbot, lambda: len(paths_of(http_server, coarsest)) == 6)
-    until(qtbot, lambda: shared_engine().fetcher.progress(*owners(layer)).pending == 0)
+    until_all_came(qtbot, layer)
     http_server.go_away()
     for plane in (1, 5, 4):
         viewer.dims.set_point(0, plane)
@@ -273,8 +272,3 @@ def test_retry_is_in_the_menu_when_its_notification_has_faded(
     assert wait_until_sharp(layer)
     np.testing.assert_array_equal(layer._slice.image.raw, PIXELS)
     assert "Try again" not in str(viewer.status)
-
-
-def owners(layer: Layer) -> tuple[Any, ...]:
-    """Under which names the layer wants chunks, those read ahead included."""
-    return _manager().registry.get(layer).view.owners
