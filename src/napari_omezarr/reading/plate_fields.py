@@ -218,13 +218,12 @@ class PlateDocuments:
     """The documents of wells and fields that were looked at; each is asked for once.
 
     ``states`` says ``loaded``, ``missing`` or ``broken`` by the path of each well
-    looked at.
+    looked at, and ``coarse`` by that of a field that has lost its finest level.
     """
 
     opening: Opening
     zarr_format: int
     states: dict[str, str] = field(default_factory=dict)
-    """``loaded``, ``missing`` or ``broken``, by the path of each well looked at."""
     elsewhere: set[str] = field(default_factory=set)
     """Channels that have no place here, and that other layers show."""
     _lacking: set[str] = field(default_factory=set)

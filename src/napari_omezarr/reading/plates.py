@@ -268,7 +268,8 @@ def open_plate(
     in advance, and make room for themselves.
     """
     kind = chosen_wells(opening, kind)
-    choice, well, template = yield from _find_template(opening, group, kind)
+    choice, well, template, said = yield from _find_template(opening, group, kind)
+    opening.warnings.extend(said)
     places = {(w.row, w.column): w for w in kind.wells}
     below = f"{group.path}/" if group.path else ""
     groups = {p: f"{below}{w.path}" for p, w in places.items()}
@@ -292,9 +293,14 @@ def open_plate(
 
 def _find_template(
     opening: Opening, group: GroupNode, kind: Plate
-) -> Questions[tuple[FieldChoice, str, Template]]:
-    """Find one well with an image; the first one nearly always has it."""
+) -> Questions[tuple[FieldChoice, str, Template, Sequence[str]]]:
+    """Find one well with an image, and what there is to say of its fields.
+
+    The first one nearly always has it. One that has lost its finest level is taken
+    where none of the first ones has it.
+    """
     failure: OMEZarrError | None = None
+    coarse: tuple[FieldChoice, str, Template, Sequence[str]] | None = None
     held = yield from _near_wells(opening, group, kind)
     known = _wells_listed(held, group.zarr_format)
     begin = 0
@@ -316,9 +322,14 @@ def _find_template(
                 failure = failure or error
                 opening.warnings.append(f"Well {well} cannot be shown. {error}")
                 continue
-            if template is not None:
-                opening.warnings.extend(said)
-                return choice, well, template
+            if template is None:
+                continue
+            found = choice, well, template, said
+            if not template.image.lost_levels:
+                return found
+            coarse = coarse or found
+    if coarse is not None:
+        return coarse
     if failure is not None:
         raise failure
     msg = "This plate lists wells, but none of the first ones is there."
