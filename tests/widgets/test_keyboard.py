@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,8 +15,13 @@ from qtpy.QtWidgets import (
     QApplication,
     QComboBox,
     QDialog,
+    QGridLayout,
     QLabel,
+    QLayout,
+    QLayoutItem,
+    QLineEdit,
     QPushButton,
+    QVBoxLayout,
     QWidget,
 )
 
@@ -24,7 +30,12 @@ from closing_forms import NAMES, every_form
 from gui_steps import cut_off, until
 from napari_omezarr.samples import write_cells
 from napari_omezarr.widgets.browser.controls import MINIMUM_WIDTH
-from napari_omezarr.widgets.fields import FlowingRow, FocusRing, Folded
+from napari_omezarr.widgets.fields import (
+    FlowingRow,
+    FocusRing,
+    Folded,
+    tab_as_laid_out,
+)
 from napari_omezarr.widgets.qt_async import pending
 
 if TYPE_CHECKING:
@@ -172,6 +183,40 @@ def test_what_unfolds_shows_which_way(qtbot: QtBot) -> None:
     assert part.text() == "▸ More"
     part.expand(animate=False)
     assert part.text() == "▾ More"
+
+
+def test_the_order_of_tab_is_found_without_keeping_an_item_of_a_layout(
+    qtbot: QtBot,
+) -> None:
+    """Such an item would outlive its widget in PySide, and be taken for what is new."""
+    owner, grid, row = QWidget(), QGridLayout(), FlowingRow()
+    qtbot.addWidget(owner)
+    column = QVBoxLayout(owner)
+    fields = [QLineEdit(str(number), owner) for number in range(6)]
+    column.addWidget(fields[0])
+    column.addLayout(grid)
+    column.addStretch()
+    # What is made first may lie below what is made later.
+    for number, cell in ((3, (1, 0)), (1, (0, 0)), (2, (0, 1))):
+        grid.addWidget(fields[number], *cell)
+    column.addLayout(row)
+    row.addWidget(fields[4])
+    column.addWidget(fields[5])
+    known = layout_items()
+    tab_as_laid_out(owner)
+    assert layout_items() == known
+    stops, now = [], fields[0]
+    while now not in stops:
+        stops.append(now)
+        now = now.nextInFocusChain()
+    assert [stop for stop in stops if stop in fields] == fields
+
+
+def layout_items() -> list[int]:
+    """The items of layouts that Python holds, but layouts themselves."""
+    gc.collect()
+    found = [each for each in gc.get_objects() if isinstance(each, QLayoutItem)]
+    return sorted(id(each) for each in found if not isinstance(each, QLayout))
 
 
 def test_what_comes_into_a_row_that_is_shown_has_its_place(qtbot: QtBot) -> None:

@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QLabel,
+    QLayout,
     QLayoutItem,
     QLineEdit,
     QPushButton,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
     from magicgui.widgets.bases import ValueWidget
     from qtpy.QtGui import QPaintEvent
-    from qtpy.QtWidgets import QLayout
 
 _LEAST = 60
 """Of a field, in pixels: many stand in a dock of 300."""
@@ -293,19 +293,31 @@ def tab_as_laid_out(owner: QWidget) -> None:
 
 
 def _laid_out(layout: QLayout) -> Iterator[QWidget]:
-    numbers: Iterable[int] = range(layout.count())
-    if isinstance(layout, QGridLayout):
-        numbers = sorted(numbers, key=layout.getItemPosition)
-    for number in numbers:
-        item = layout.itemAt(number)
-        widget = item.widget() if item is not None else None
-        if widget is not None and widget.focusPolicy() != Qt.FocusPolicy.NoFocus:
-            yield widget
-        below = widget.layout() if widget is not None else None
-        if widget is None and item is not None:
-            below = item.layout()
+    for part in _parts(layout):
+        if isinstance(part, QLayout):
+            yield from _laid_out(part)
+            continue
+        if part.focusPolicy() != Qt.FocusPolicy.NoFocus:
+            yield part
+        below = part.layout()
         if below is not None:
             yield from _laid_out(below)
+
+
+def _parts(layout: QLayout) -> list[QWidget | QLayout]:
+    """Give what lies directly in a layout, in the order in which it is read.
+
+    Not by ``itemAt``: PySide keeps the item that it gives beyond the item's own end,
+    and takes what Qt makes next at its address for it.
+    """
+    owner = layout.parentWidget()
+    near: list[QObject] = [*layout.children(), *(owner.children() if owner else ())]
+    some = [part for part in near if isinstance(part, QWidget | QLayout)]
+    found = [part for part in some if layout.indexOf(part) >= 0]
+    if not isinstance(layout, QGridLayout):
+        return sorted(found, key=layout.indexOf)
+    cell = layout.getItemPosition
+    return sorted(found, key=lambda part: cell(layout.indexOf(part)))
 
 
 class FocusRing(QWidget):
