@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from contextlib import suppress
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +64,7 @@ def read(path: str | Sequence[str]) -> list[Any]:
         from .widgets.open_dialog import offer_images
         from .widgets.sessions import open_addresses
 
-        return open_addresses(_addresses(path), partial(offer_images, sign_in=sign_in))
+        return open_addresses(_addresses(path), offer_images)
     from .layers import read_layers
 
     places = [place_of(address) for address in _addresses(path)]
@@ -123,7 +123,7 @@ def open_dialog(viewer: napari.viewer.Viewer) -> None:
     """Show the dialog that opens any address."""
     from .widgets.open_dialog import show_open_dialog
 
-    show_open_dialog(viewer, sign_in)
+    show_open_dialog(viewer)
 
 
 def sign_in(

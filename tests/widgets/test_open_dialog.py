@@ -324,7 +324,7 @@ def test_a_refusal_offers_to_sign_in_and_goes_on(
             archive.write(file, file.relative_to(tmp_path))
     s3_server.upload(lab, f"private/{s3_prefix}")
     above = f"s3+{s3_server.endpoint}/private/{s3_prefix}"
-    dialog = show_open_dialog(viewer, _hooks.sign_in)
+    dialog = show_open_dialog(viewer)
     dialog.line.set_address(f"{above}/a.zarr\n{above}/packed|zip:b.zarr")
     assert not dialog.sign_in_button.isVisible()
     dialog.open_address()
@@ -363,7 +363,7 @@ def test_a_web_server_that_wants_a_token_is_signed_in_to(
 ) -> None:
     write_cells(tmp_path / "cells.zarr", shape=(2, 64, 64))
     with GuardedServer(tmp_path, ("authorization", "Bearer hush")) as server:
-        dialog = show_open_dialog(viewer, _hooks.sign_in)
+        dialog = show_open_dialog(viewer)
         dialog.line.set_address(f"{server.url}/cells.zarr")
         dialog.open_address()
         until(qtbot, lambda: not dialog.busy)

@@ -19,9 +19,11 @@ from qtpy.QtWidgets import QAbstractButton, QFileDialog
 import small_images
 from gui_steps import PLUGIN, cut_off, every_turn, until
 from napari_omezarr import add_labels, read_layers, write_image, write_layers
+from napari_omezarr.demo.server import OWNER
 from napari_omezarr.errors import DiskFullError
 from napari_omezarr.user_files import Recents
 from napari_omezarr.widgets.background_save import under_way
+from napari_omezarr.widgets.browser.connection_editor import ConnectionEditor
 from napari_omezarr.widgets.qt_async import pending
 from napari_omezarr.widgets.save_dock import SaveDock
 from napari_omezarr.widgets.save_model import SaveAction
@@ -415,6 +417,41 @@ def test_what_a_bucket_refuses_is_saved_as_empty_only_when_agreed_to(tmp_path, q
     saved = np.asarray(finest(read_layers(target)[0]))
     assert not saved[:, 8:, :8].any()
     assert saved[:, 8:, 8:].any()
+
+
+@pytest.mark.parametrize("kind", ["image", "points"])
+def test_a_target_that_refuses_is_signed_in_to_and_saved_to(
+    s3_server, s3_prefix, tmp_path, qtbot, kind
+):
+    viewer = ViewerModel()
+    if kind == "image":
+        viewer.add_image(DATA, name="DAPI")
+    else:
+        viewer.add_points([[1, 2, 3]], name="spots")
+    write_image(DATA, tmp_path / "there.ome.zarr", "zyx")
+    s3_server.upload(tmp_path, f"private/{s3_prefix}")
+    name = "new.ome.zarr" if kind == "image" else "there.ome.zarr"
+    dock = SaveDock(viewer)
+    qtbot.addWidget(dock)
+    dock.show()
+    aim(dock, qtbot, f"s3+{s3_server.endpoint}/private/{s3_prefix}/{name}")
+    assert not dock.view.save.isEnabled()
+    assert offered(dock) == {SaveAction.SIGN_IN}
+    qtbot.mouseClick(dock.view.target.buttons[SaveAction.SIGN_IN], LEFT)
+    editor = dock.findChild(ConnectionEditor)
+    until(qtbot, lambda: not editor.busy)
+    editor.form.access_key.value = OWNER.key
+    editor.form.secret.value = OWNER.secret
+    editor.save()
+    until(qtbot, lambda: SaveAction.SIGN_IN not in offered(dock))
+    looked(dock, qtbot)
+    is_free = kind == "image"
+    buttons = dock.view.target.buttons
+    press(dock, qtbot, dock.view.save if is_free else buttons[SaveAction.ADD_TABLES])
+    assert "Saved to " in dock.view.message.text()
+    address = dock.view.target.line.address_text()
+    assert OWNER.secret not in address
+    assert {kind for *_, kind in read_layers(address)} == {"image", kind}
 
 
 def test_a_target_that_appears_meanwhile_is_left_alone(stuck, slow, tmp_path, qtbot):

@@ -20,6 +20,7 @@ from napari_omezarr.writing import (
     SaveMode,
     WriteOptions,
     add_labels,
+    open_target,
     patch,
     update_rendering,
     write_image,
@@ -330,6 +331,21 @@ def test_who_may_not_list_saves_after_looking_for_the_documents(
             write_image(IMAGE, place, "czyx", existing=choice, **SMALL)
     depositor(OWNER)
     assert not any("probe" in key for key in contents(place))
+
+
+def test_who_may_not_write_is_told_of_the_place_and_not_of_what_was_tried(
+    s3_server, s3_prefix, monkeypatch
+):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", READER.key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", READER.secret)
+    address = f"s3+{s3_server.endpoint}/public/{s3_prefix}/a.ome.zarr"
+    target = open_target(Location.parse(address), "0.5")
+    assert target.occupied() is None
+    with pytest.raises(errors.AccessDeniedError) as denied:
+        target.try_writing()
+    assert address in denied.value.sentence
+    assert "probe" not in str(denied.value)
+    assert denied.value.url == address
 
 
 def test_who_may_neither_list_nor_read_is_refused(place, proxy, depositor):

@@ -22,6 +22,7 @@ from .connections import (
     offering,
     recent_places,
     shipped,
+    sign_in_helps,
     wished,
 )
 from .secrets import Keys, KeyStore, key_store, sign_in_headers
@@ -52,5 +53,6 @@ __all__ = [
     "recent_places",
     "shipped",
     "sign_in_headers",
+    "sign_in_helps",
     "wished",
 ]

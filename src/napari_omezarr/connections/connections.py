@@ -11,7 +11,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from napari_omezarr.errors import LocationError
+from napari_omezarr.errors import (
+    AccessDeniedError,
+    ClockSkewError,
+    LocationError,
+    ReadOnlyError,
+)
 from napari_omezarr.location import Location, without_secrets
 from napari_omezarr.user_files import (
     Recents,
@@ -296,6 +301,17 @@ def belongs(location: Location, profile: Profile) -> bool:
     bucket = Location.parse(profile.start).root if profile.start else location.root
     where = profile.endpoint is not None or location.root == bucket
     return location.protocol == "s3" and bool(location.anonymous) and same and where
+
+
+def sign_in_helps(error: BaseException | None, place: Location) -> bool:
+    """Say whether a connection could lift what refuses a place.
+
+    Not a wrong clock, a store that nobody writes, nor a place that no connection signs
+    in to, as a folder of this computer.
+    """
+    refused = isinstance(error, AccessDeniedError)
+    beyond = isinstance(error, ClockSkewError | ReadOnlyError)
+    return refused and not beyond and place.protocol in ("s3", "http", "https")
 
 
 def recent_places(

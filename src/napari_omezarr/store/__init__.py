@@ -44,7 +44,7 @@ from .store import (
     refuse_presumed,
     take_over_presumptions,
 )
-from .writable import WritablePlace, WritableStore
+from .writable import WritablePlace, WritableStore, probe_key
 
 __all__ = [
     "FIRST_BYTE",
@@ -84,6 +84,7 @@ __all__ = [
     "open_stored",
     "open_writable",
     "presigned",
+    "probe_key",
     "refuse_presumed",
     "run",
     "set_disk_cache",

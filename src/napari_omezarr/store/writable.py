@@ -50,9 +50,15 @@ grows, and up to where."""
 _SHORT, _LONG, _SLOW = 1.0, 4.0, 256_000
 """An object is fast before the first of these many seconds, and slow after the second
 if so few bytes a second were sent."""
+_PROBE = ".probe-"
 _holding: dict[str, bool] = {}
 """Whether the services, or their buckets, that were written to hold to conditions."""
 _turns: dict[tuple[int, str], asyncio.Lock] = {}
+
+
+def probe_key(folder: str = "") -> str:
+    """Make up the key of an object that shows whether one may write in a folder."""
+    return f"{folder}/{_PROBE}{uuid4().hex[:12]}".lstrip("/")
 
 
 def _turn(service: str) -> asyncio.Lock:
@@ -258,7 +264,7 @@ class WritablePlace:
         return all(refusals)
 
     async def _probe(self) -> bool:
-        key = f".probe-{uuid4().hex[:12]}"
+        key = probe_key()
         try:
             if not await self._conditional(key, b"", PutMode()):
                 return False
@@ -327,7 +333,10 @@ class WritablePlace:
         return await retrying(attempt, self._retry, self._slots)
 
     def _error(self, failure: Failure, key: str, doing: str) -> StoreError:
-        url = (self.location / key).display if key else self.location.display
+        folder, _, name = key.rpartition("/")
+        # A person knows the folder where it was tried, and no such object.
+        about = folder if name.startswith(_PROBE) else key
+        url = (self.location / about).display if about else self.location.display
         error = translate(failure, self._backend.context(url, doing))
         if doing == "list" and type(error) is AccessDeniedError:
             return ListingDeniedError(error.sentence, action=error.action, url=url)

@@ -15,8 +15,10 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QApplication
 
 from napari_omezarr.claims import target_of
+from napari_omezarr.connections import sign_in_helps
 from napari_omezarr.display.notifications import main_window, show_error, show_info
 from napari_omezarr.errors import (
+    AccessDeniedError,
     MetadataError,
     NodeNotFoundError,
     OMEZarrError,
@@ -312,6 +314,8 @@ class SavePreview:
     """Why it cannot be saved there, in a sentence and an action."""
     is_used: bool = False
     """The problem is that an open layer reads what is there."""
+    is_refused: bool = False
+    """The problem is one that signing in could solve."""
     labels_only: bool = False
     """What is to be saved are labels, which could be added to what is there."""
     switching: bool = False
@@ -348,7 +352,8 @@ def preview_save(request: SaveRequest) -> SavePreview:
     try:
         return _look_at_target(plan, place, request)
     except (TargetExistsError, TargetClaimedError, StoreError) as error:
-        return SavePreview(plan, place, problem=str(error))
+        is_refused = sign_in_helps(error, place)
+        return SavePreview(plan, place, problem=str(error), is_refused=is_refused)
 
 
 def _look_beside(place: Location | None, request: SaveRequest) -> SavePreview:
@@ -366,6 +371,11 @@ def _look_beside(place: Location | None, request: SaveRequest) -> SavePreview:
             "beside one. Check an image, too, or give the address of one."
         )
         return SavePreview(place=place, beside=names, problem=problem)
+    except AccessDeniedError as error:
+        said, is_refused = str(error), sign_in_helps(error, place)
+        return SavePreview(
+            place=place, beside=names, problem=said, is_refused=is_refused
+        )
     found = StoredSize(0, 0)
     return SavePreview(place=place, beside=names, taken=taken, found=found)
 

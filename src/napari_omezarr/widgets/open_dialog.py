@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari import current_viewer
 from napari.qt import get_current_stylesheet
+from npe2 import PluginManager
 from qtpy.compat import isalive
 from qtpy.QtCore import QMimeData, Qt, Signal
 from qtpy.QtGui import QGuiApplication, QKeySequence
@@ -26,20 +27,15 @@ from qtpy.QtWidgets import (
 )
 
 from napari_omezarr.claims import is_view_address
+from napari_omezarr.connections import sign_in_helps
 from napari_omezarr.display.notifications import main_window
-from napari_omezarr.errors import (
-    AccessDeniedError,
-    ImageChoiceError,
-    KeyNotAcceptedError,
-    OMEZarrError,
-    SignInExpiredError,
-    SignInNeededError,
-)
+from napari_omezarr.errors import ImageChoiceError, OMEZarrError
 from napari_omezarr.location import Location, parse_many
 from napari_omezarr.plain_text import plain
 from napari_omezarr.user_files import Recents
 
 from .fields import show_focus, show_text, tab_as_laid_out
+from .preferences import PLUGIN
 from .qt_async import Task, wait_for_import
 
 if TYPE_CHECKING:
@@ -50,10 +46,6 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeyEvent
 
     from .open import Opened
-
-    # Brings up a sign-in for places over a window, and goes on with them then.
-    Places = Sequence[Location]
-    SignInDoor = Callable[[Places, QWidget, Callable[[Places], object]], object]
 
 # What of a plate is opened: wells, fields, an acquisition, in one row of a form.
 
@@ -109,12 +101,6 @@ def wells_named(words: Sequence[str]) -> dict[str, tuple[str, ...] | None]:
 SEPARATOR = "  ·  "
 """Between the lines of a paste; shown only, for the lines are kept as they came."""
 
-_REFUSALS = (
-    AccessDeniedError,
-    KeyNotAcceptedError,
-    SignInExpiredError,
-    SignInNeededError,
-)
 _ADDRESS = Qt.ItemDataRole.UserRole
 _shown: dict[QWidget | None, OpenDialog] = {}
 """By the window they lie on. Python would drop one that lies on none."""
@@ -249,12 +235,10 @@ class OpenDialog(QDialog):
         self,
         viewer: ViewerModel,
         parent: QWidget | None = None,
-        sign_in: SignInDoor | None = None,
     ) -> None:
         super().__init__(parent)
         show_focus()
         self._viewer = viewer
-        self._sign_in = sign_in
         self._tasks: dict[Task, Location] = {}
         self._failures: list[str] = []
         self._offered: list[Location] = []
@@ -318,10 +302,10 @@ class OpenDialog(QDialog):
 
     def sign_in(self) -> None:
         """Sign in for what was refused; then go on there."""
-        if self._refused and self._sign_in is not None:
+        if self._refused:
             # As they stand in the line, however the answers came.
             refused = [place for place in self._asked if place in self._refused]
-            self._sign_in(refused, self, self._start)
+            sign_in(refused, self, self._start)
 
     def _open_view(self, address: str) -> None:
         if not wait_for_import("napari_omezarr.widgets.sessions"):
@@ -450,7 +434,7 @@ class OpenDialog(QDialog):
             self.offer(place, error)
         elif isinstance(error, OMEZarrError):
             self._failures.append(str(error))
-            if isinstance(error, _REFUSALS):
+            if sign_in_helps(error, place):
                 self._refused.append(place)
         else:
             from .open import add_layers
@@ -471,8 +455,7 @@ class OpenDialog(QDialog):
         self.open_button.setEnabled(not busy)
         self.recent.setEnabled(not busy)
         self.cancel_button.setText("Cancel" if busy else "Close")
-        may = bool(self._refused) and self._sign_in is not None
-        self.sign_in_button.setVisible(may and not busy)
+        self.sign_in_button.setVisible(bool(self._refused) and not busy)
 
     def _say(self, text: str) -> None:
         show_text(self.message, text)
@@ -485,14 +468,23 @@ def without_own_labels(places: Iterable[Location]) -> list[Location]:
     return [p for p in found if not any(map(p.display.startswith, images))]
 
 
-def show_open_dialog(
-    viewer: ViewerModel, sign_in: SignInDoor | None = None
-) -> OpenDialog:
+def sign_in(
+    refused: Sequence[Location],
+    parent: QWidget,
+    go_on: Callable[[Sequence[Location]], object],
+) -> None:
+    """Bring up a sign-in for places that were refused; then go on with them."""
+    # By its name: the form of connections is the browser's, which stands on this one.
+    commands = PluginManager.instance().commands
+    commands.execute(f"{PLUGIN}.sign_in", args=(refused, parent, go_on))
+
+
+def show_open_dialog(viewer: ViewerModel) -> OpenDialog:
     """Show the dialog over the viewer's window, or bring back the one that is open."""
     window = main_window()
     dialog = _shown.get(window)
     if dialog is None or not isalive(dialog):  # type: ignore[no-untyped-call]
-        dialog = _shown[window] = OpenDialog(viewer, window, sign_in)
+        dialog = _shown[window] = OpenDialog(viewer, window)
         if window is None:
             dialog.setStyleSheet(get_current_stylesheet())
     dialog.show()
@@ -502,14 +494,12 @@ def show_open_dialog(
     return dialog
 
 
-def offer_images(
-    place: Location, error: ImageChoiceError, sign_in: SignInDoor | None = None
-) -> bool:
+def offer_images(place: Location, error: ImageChoiceError) -> bool:
     """Show the images of a place in the dialog, if there is a viewer to open them."""
     viewer = current_viewer()
     if viewer is None:
         return False
-    show_open_dialog(viewer, sign_in).offer(place, error)
+    show_open_dialog(viewer).offer(place, error)
     return True
 
 

@@ -34,6 +34,7 @@ from .background_save import (
 )
 from .docks import Dock
 from .fields import Folded, scroll_in, show_text
+from .open_dialog import sign_in
 from .qt_async import DebouncedTask, Task
 from .save_model import (
     SaveAction,
@@ -52,7 +53,7 @@ from .save_widgets import SaveForm, SaveLayers, SaveProgress, SaveTarget, senten
 from .viewer_layers import bare_layers, layer_data, on_layers_changed, places_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from concurrent.futures import Future
 
     import napari.viewer
@@ -355,7 +356,7 @@ class SaveDock(Dock):
             return
         self._preview = preview = outcome.result()
         plan = preview.plan
-        if preview.beside and not preview.problem:
+        if preview.beside and (preview.is_refused or not preview.problem):
             self.view.plan.setText("Tables beside an image that is there.")
             role = "table beside the image"
             self.view.layers.set_roles(dict.fromkeys(preview.beside, role))
@@ -394,10 +395,17 @@ class SaveDock(Dock):
             request = self._request(self.view.layers.layers())
             removal = partial(REMOVALS[action], preview.place, request)
             self._planning.ask(lambda: removal)
+        elif action is SaveAction.SIGN_IN:
+            sign_in([preview.place], self, self._aim)
         elif action in ADD_MODES:
             self.save(ADD_MODES[action], work=save_into)
         else:
             self.save(SAVE_MODES[action])
+
+    def _aim(self, places: Sequence[Location]) -> None:
+        """Go on with a place as somebody who has signed in there."""
+        self.view.target.line.set_address(without_secrets(places[0]))
+        self._changed()
 
     def _end(self, outcome: Future[Location]) -> None:
         """Say how it ended; where it failed, look at what is there now."""

@@ -58,6 +58,7 @@ class SaveAction(Enum):
     ADD_TABLES = "&Add to this image"
     REPLACE_TABLES = "Replace these &tables"
     RENAME_TABLES = "Add them under another &name"
+    SIGN_IN = "Sign &in…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,8 @@ class TargetState:
 
 def target_state(preview: SavePreview) -> TargetState:
     """Decide what to say of the target, and what to offer."""
-    if preview.beside or preview.labels is not None:
+    is_added = bool(preview.beside) or preview.labels is not None
+    if is_added and not preview.is_refused:
         return _additions(preview)
     if preview.problem:
         return _problem(preview)
@@ -109,7 +111,8 @@ def _additions(preview: SavePreview) -> TargetState:
 
 def _problem(preview: SavePreview) -> TargetState:
     if not preview.is_used or preview.found is None:
-        return TargetState(f"✖ {preview.problem}")
+        actions = (SaveAction.SIGN_IN,) if preview.is_refused else ()
+        return TargetState(f"✖ {preview.problem}", actions)
     if preview.labels_only:
         text = "An open layer reads this image."
         return _with_adding(preview, text, SaveAction.BESIDE)

@@ -12,7 +12,6 @@ from enum import Enum, auto
 from itertools import islice
 from time import sleep
 from typing import TYPE_CHECKING, Literal
-from uuid import uuid4
 
 from napari_omezarr.atomic_file import beside, flush_below, flush_to_disk, rename_new
 from napari_omezarr.errors import (
@@ -23,6 +22,7 @@ from napari_omezarr.errors import (
     VerificationError,
 )
 from napari_omezarr.location import DOCUMENTS, NODE_DOCUMENTS
+from napari_omezarr.store import probe_key
 from napari_omezarr.user_files import cache_folder, read_json, write_json
 
 from . import update
@@ -400,7 +400,7 @@ def find_documents(
 
 def probe_write(hierarchy: Hierarchy, path: str) -> None:
     """Write and read an object: from then on "denied" means "not there"."""
-    key = f"{path}/.probe-{uuid4().hex[:12]}".lstrip("/")
+    key = probe_key(path)
     hierarchy.put(key, b"")
     hierarchy.read(key)
     with suppress(AccessDeniedError):

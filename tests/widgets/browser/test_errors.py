@@ -20,8 +20,10 @@ from napari_omezarr.connections import (
     Keys,
     Profile,
     key_store,
+    sign_in_helps,
 )
 from napari_omezarr.demo.server import OWNER, READER
+from napari_omezarr.location import Location
 from napari_omezarr.store import open as opening
 from napari_omezarr.widgets.browser.connection_editor import ConnectionEditor
 from napari_omezarr.widgets.browser.errors import ErrorAction, action_for, bar_texts
@@ -367,6 +369,26 @@ def test_each_error_has_its_action(
     said, button = bar_texts(error, action)
     assert said == (sentence or error.sentence)
     assert bool(button) == (action is not ErrorAction.NONE)
+
+
+@pytest.mark.parametrize(
+    ("address", "kind", "helps"),
+    [
+        ("s3://lab/a.zarr", errors.AccessDeniedError, True),
+        ("https://host/a.zarr", errors.SignInNeededError, True),
+        ("s3://lab/a.zarr", errors.ReadOnlyError, False),
+        ("s3://lab/a.zarr", errors.ClockSkewError, False),
+        ("/lab/a.zarr", errors.AccessDeniedError, False),
+        ("sftp://host/a.zarr", errors.SignInNeededError, False),
+    ],
+)
+def test_a_sign_in_is_offered_only_where_a_connection_can_help(
+    address: str, kind: type[errors.OMEZarrError], helps: bool
+) -> None:
+    place, error = Location.parse(address), kind("No.")
+    assert sign_in_helps(error, place) is helps
+    offered = action_for(error, place)
+    assert offered is (ErrorAction.SIGN_IN if helps else ErrorAction.RETRY)
 
 
 def test_every_error_of_a_place_has_a_button() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFrame, QGridLayout, QPushButton, QToolButton, QWidget
 
-from napari_omezarr.connections import Connection, Profile, belongs
+from napari_omezarr.connections import Connection, Profile, belongs, sign_in_helps
 from napari_omezarr.errors import (
     AccessDeniedError,
     BucketNotFoundError,
@@ -24,6 +24,7 @@ from napari_omezarr.errors import (
     NodeNotFoundError,
     NotEnoughMemoryError,
     ObjectChangedError,
+    ReadOnlyError,
     ServerBusyError,
     ServerError,
     SignInExpiredError,
@@ -78,6 +79,7 @@ class ErrorAction(Enum):
 _BY_ERROR: tuple[tuple[type[OMEZarrError], ErrorAction], ...] = (
     (ListingDeniedError, ErrorAction.ADDRESS),
     (ClockSkewError, ErrorAction.RETRY),
+    (ReadOnlyError, ErrorAction.RETRY),
     (SignInExpiredError, ErrorAction.RETRY),
     (SignInNeededError, ErrorAction.SIGN_IN),
     (KeyNotAcceptedError, ErrorAction.EDIT),
@@ -107,8 +109,10 @@ _SAME_ADVICE = (
 """Buttons that take in another way the action that the error names."""
 
 
-def action_for(error: OMEZarrError, *, is_named: bool = False) -> ErrorAction:
-    """Say what is most likely to help.
+def action_for(
+    error: OMEZarrError, place: Location | None = None, *, is_named: bool = False
+) -> ErrorAction:
+    """Say what is most likely to help at a place.
 
     `is_named`: the address names an AWS profile, and nothing else was tried.
     """
@@ -122,7 +126,11 @@ def action_for(error: OMEZarrError, *, is_named: bool = False) -> ErrorAction:
     if isinstance(error, ListingDeniedError) and "sign-in" in error.action:
         return ErrorAction.SIGN_IN
     fitting = (action for kind, action in _BY_ERROR if isinstance(error, kind))
-    return next(fitting, ErrorAction.NONE)
+    found = next(fitting, ErrorAction.NONE)
+    is_beyond = place is not None and not sign_in_helps(error, place)
+    if found is ErrorAction.SIGN_IN and is_beyond:
+        return ErrorAction.RETRY
+    return found
 
 
 def command(error: OMEZarrError) -> str:
@@ -215,7 +223,7 @@ class ErrorPanel(QFrame):
         self._is_of_details = False
         # Nobody but an AWS profile of the address was to sign in.
         is_named = bool(self._place and self._place.profile) and self._own() is None
-        self._show(error, action_for(error, is_named=is_named))
+        self._show(error, action_for(error, self._place, is_named=is_named))
 
     def clear(self) -> None:
         """Show no error any more."""
