@@ -190,6 +190,8 @@ def test_turning_round_drops_what_was_ahead(gate):
     view = LayerView(levels, watch.engine)
     see(view, slice_view_at(9))
     see(view, slice_view_at(10))
+    # What was asked for the view before is given up a moment later.
+    gate.wait_for(lambda: {index[0] for _, index in gate.waiting} == {10})
     gate.open()
     watch.sharp(view)
     gate.shut()
