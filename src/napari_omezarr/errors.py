@@ -92,6 +92,10 @@ class OptionError(OMEZarrError, ValueError):
     """An option asks for something that this image does not have."""
 
 
+class UnknownNameError(OptionError, KeyError):
+    """There is nothing of this name; the action names what there is."""
+
+
 class UnsupportedDataError(OMEZarrError, ValueError):
     """The data are valid, but nothing here can show them (a codec, a dtype)."""
 

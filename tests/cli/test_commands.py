@@ -468,6 +468,7 @@ def test_each_error_has_a_code():
     assert {kind for kind, code in codes.items() if code == 1} == others
     assert codes[errors.SignInExpiredError] == 4
     assert codes[errors.StoreTimeoutError] == 7
+    assert codes[errors.DiskFullError] == codes[errors.NotEnoughMemoryError] == 8
 
 
 def test_no_secret_is_printed(tmp_path):

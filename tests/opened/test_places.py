@@ -9,7 +9,7 @@ import pytest
 
 import napari_omezarr
 import small_images
-from napari_omezarr.errors import NodeNotFoundError, OptionError
+from napari_omezarr.errors import NodeNotFoundError, OptionError, UnknownNameError
 from napari_omezarr.opened import OMECollection, OMEImage, OMEPlate, OMEWell
 
 
@@ -54,6 +54,31 @@ def test_a_plate_gives_wells_and_fields(places):
             _ = plate[missing]
     with pytest.raises(NodeNotFoundError):
         plate["B/3"].fields()
+
+
+NAMED = {
+    "labels": ("image.ome.zarr", lambda image: image.labels),
+    "labels of a part": ("image.ome.zarr", lambda image: image.isel(y=(0, 4)).labels),
+    "labels that were sent": (
+        "image.ome.zarr",
+        lambda image: pickle.loads(pickle.dumps(image)).labels,
+    ),
+    "tables": ("image.ome.zarr", lambda image: image.tables),
+    "wells": ("plate.ome.zarr", lambda plate: plate),
+    "tables of a plate": ("plate.ome.zarr", lambda plate: plate.tables),
+    "images of a series": ("series.ome.zarr", lambda series: series),
+}
+
+
+@pytest.mark.parametrize("kind", NAMED)
+def test_a_name_that_is_not_there_is_said_with_those_that_are(places, kind):
+    place, part = NAMED[kind]
+    found = part(napari_omezarr.open(places / place))
+    with pytest.raises(UnknownNameError, match="nix") as unknown:
+        _ = found["nix"]
+    assert isinstance(unknown.value, KeyError)
+    named = [getattr(each, "path", getattr(each, "name", each)) for each in found]
+    assert all(name in unknown.value.action for name in named)
 
 
 def test_a_well_opens_by_itself_and_travels(places):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 import napari_omezarr
 import small_images
 from commands import run
-from napari_omezarr import read_layers, write_layers
+from napari_omezarr import append, patch, read_layers, write_image, write_layers
 from napari_omezarr.errors import LossError
 
 
@@ -83,6 +84,25 @@ def test_layers_and_what_open_gives_know_it(lost, told, turned, tmp_path):
         else:
             save(given, target)
             shutil.rmtree(target)
+
+
+@pytest.mark.parametrize("kind", ["image", "layer"])
+def test_what_has_lost_its_finest_level_is_not_appended(kind, tmp_path):
+    """To an image that is as coarse as what is left, it would fit."""
+    place, film = put(tmp_path / "a.zarr", "0"), tmp_path / "film.zarr"
+    given = napari_omezarr.open(place) if kind == "image" else read_layers(place)[0]
+    shape = napari_omezarr.open(place).shape if kind == "image" else given[0][0].shape
+    axes = "tczyx" if kind == "image" else "tzyx"
+    write_image(np.zeros((1, *shape), np.uint16), film, axes)
+    with pytest.raises(LossError, match="level 0 is lost"):
+        append(film, given)
+    with pytest.raises(LossError, match="level 0 is lost"):
+        patch(film, (0,) * len(axes), given)
+    if kind == "image":
+        assert "level 0 is lost" in run("append", place, film, code=2)
+    assert not np.asarray(napari_omezarr.open(film).levels[0].pixels).any()
+    pixels = given.levels[0].pixels if kind == "image" else given[0][0]
+    assert append(film, pixels).stop == 2
 
 
 def test_a_coarser_level_that_was_chosen_is_no_loss(tmp_path):

@@ -77,7 +77,8 @@ _SUMMARIES = {
     "completion": "Print what makes a shell complete commands.",
 }
 
-USAGE, MISSING, REFUSED, TAKEN, DAMAGED, UNREACHABLE, STOPPED = 2, 3, 4, 5, 6, 7, 130
+USAGE, MISSING, REFUSED, TAKEN, DAMAGED, UNREACHABLE, NO_ROOM = 2, 3, 4, 5, 6, 7, 8
+STOPPED = 130
 """The exit codes by the kind of error; 1 is any other."""
 UNREAD = 141
 """What shells give for a program whose output nobody reads any more (SIGPIPE)."""
@@ -105,6 +106,7 @@ _CODES: tuple[tuple[int, tuple[type[errors.OMEZarrError], ...]], ...] = (
             errors.VerificationError,
         ),
     ),
+    (NO_ROOM, (errors.DiskFullError, errors.NotEnoughMemoryError)),
     (UNREACHABLE, (errors.ClusterError, errors.StoreError)),
     (STOPPED, (errors.WriteCancelledError,)),
     (USAGE, (errors.LocationError, errors.OptionError)),

@@ -11,6 +11,8 @@ from urllib.parse import quote
 
 import click
 
+from napari_omezarr.location import NODE_DOCUMENTS
+
 from .options import PLACE, json_option, location_of, print_done
 
 if TYPE_CHECKING:
@@ -30,7 +32,6 @@ _HEADERS = {
 }
 _ANY = ("0.0.0.0", "::", "")
 """Under these a server is found by all its addresses, and itself is at none."""
-_DOCUMENTS = ("zarr.json", ".zattrs", ".zgroup")
 _PRINTED = 10
 """So many images of a folder are printed with their links; the page has all."""
 
@@ -185,7 +186,7 @@ def _viewers(address: str) -> str:
 
 def _is_store(folder: Path) -> bool:
     try:
-        return any((folder / name).is_file() for name in _DOCUMENTS)
+        return any((folder / name).is_file() for name in NODE_DOCUMENTS)
     except OSError:  # not ours to read
         return False
 

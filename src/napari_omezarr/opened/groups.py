@@ -8,13 +8,20 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, overload
 
 from napari_omezarr.doors import guarded
-from napari_omezarr.errors import NodeNotFoundError, OptionError
+from napari_omezarr.errors import NodeNotFoundError, UnknownNameError
 from napari_omezarr.metadata import Acquisition, Well, well_key
 from napari_omezarr.reading import group_keys, kind_of, parse_node, read_current
 from napari_omezarr.store import open_store
 from napari_omezarr.tables import stored_tables
 
-from .image import OMEImage, named, printable, refuse_secrets
+from .image import (
+    Named,
+    OMEImage,
+    named,
+    printable,
+    refuse_secrets,
+    unknown_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +48,7 @@ def images_of(pyramids: Sequence[Pyramid]) -> tuple[OMEImage, ...]:
 
 def _image(pyramid: Pyramid, labels: Sequence[Pyramid] = ()) -> OMEImage:
     values: dict[str, Any] = {f.name: getattr(pyramid, f.name) for f in fields(pyramid)}
-    by_name: dict[str, OMEImage] = {}
+    by_name: Named[OMEImage] = Named()
     for label in labels:
         name = label.name if label.name not in by_name else label.location.name
         by_name[name] = _image(label)
@@ -96,7 +103,7 @@ class OMECollection(Sequence[OMEImage]):
         for image in self.images:
             if key in (image.name, image.location.name):
                 return image
-        raise KeyError(key)
+        raise unknown_name(key, [image.name for image in self.images])
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -227,9 +234,9 @@ class OMEPlate:
 
     @property
     @guarded
-    def tables(self) -> dict[str, StoredTable]:
+    def tables(self) -> Named[StoredTable]:
         """The tables of the plate, by name; see `OMEImage.tables`."""
-        return {table.name: table for table in stored_tables(self.location)}
+        return Named({table.name: table for table in stored_tables(self.location)})
 
     @guarded
     def fields(self, acquisition: int | None = None) -> Iterator[OMEImage]:
@@ -250,7 +257,7 @@ class OMEPlate:
         """Give one well, ``plate["B/3"]``, ``plate["B3"]`` or ``plate["b03"]``."""
         found = self._path(path)
         if found is None:
-            raise OptionError(
+            raise UnknownNameError(
                 f"{self.name} has no well {path}.",
                 action=f"It has {named(self.paths)}.",
             )

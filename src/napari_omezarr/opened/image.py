@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from html import escape
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from napari_omezarr import region
 from napari_omezarr.doors import guarded
-from napari_omezarr.errors import OptionError, UnsupportedDataError
+from napari_omezarr.errors import OptionError, UnknownNameError, UnsupportedDataError
 from napari_omezarr.layers import feature_columns, source_of_features
 from napari_omezarr.location import without_secrets
 from napari_omezarr.plain_text import by_times
@@ -37,6 +37,23 @@ if TYPE_CHECKING:
     from .part import Box, Unit
 
     Facts = Sequence[tuple[str, str]]
+
+T = TypeVar("T")
+
+
+class Named(dict[str, T]):
+    """What belongs to an image, by name; another name is an `UnknownNameError`."""
+
+    def __missing__(self, name: object) -> T:
+        raise unknown_name(name, list(self))
+
+
+def unknown_name(name: object, known: Sequence[str]) -> UnknownNameError:
+    """Say that there is nothing of a name, and what there is."""
+    return UnknownNameError(
+        f"There is nothing called {printable(str(name))}.",
+        action=f"There is {named(known)}." if known else "",
+    )
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -70,7 +87,7 @@ class OMEImage(Pyramid):
     (5, 32, 17)
     """
 
-    labels: Mapping[str, OMEImage] = field(default_factory=dict)
+    labels: Mapping[str, OMEImage] = field(default_factory=Named)
     is_part: bool = False
 
     def __repr__(self) -> str:
@@ -133,7 +150,7 @@ class OMEImage(Pyramid):
 
     @property
     @guarded
-    def tables(self) -> dict[str, StoredTable]:
+    def tables(self) -> Named[StoredTable]:
         """The tables beside the image, by name; asks for their list, not their values.
 
         Raises
@@ -141,7 +158,7 @@ class OMEImage(Pyramid):
         MetadataError, StoreError
             The list cannot be understood, or could not be read.
         """
-        return {table.name: table for table in stored_tables(self.location)}
+        return Named({table.name: table for table in stored_tables(self.location)})
 
     @guarded
     def features(self) -> dict[str, Any]:
@@ -339,7 +356,8 @@ class OMEImage(Pyramid):
 
     def _cut(self, part: Part) -> OMEImage:
         image = _cut(self, part)
-        labels, notes = {}, []
+        labels: Named[OMEImage] = Named()
+        notes = []
         for name, label in self.labels.items():
             try:
                 labels[name] = _cut(label, part)

@@ -482,7 +482,8 @@ def append(  # noqa: PLR0913 - one verb, all its choices by name
     Raises
     ------
     OptionError
-        The pixels do not fit, or the axis is of space or not there.
+        The pixels do not fit, or the axis is of space or not there. As a `LossError`:
+        the finest level of what is to be appended is lost.
     TargetClaimedError
         Somebody else is appending, or saving, there right now.
     ConflictError

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from dask.delayed import Delayed
 
-from napari_omezarr.errors import OptionError
+from napari_omezarr.errors import LossError, OptionError
 from napari_omezarr.location import Location
 from napari_omezarr.metadata import Affine, Axis, known_unit, usual_colors
 from napari_omezarr.pyramid import Pyramid
@@ -237,11 +237,16 @@ def one_of(given: Any, *, labels: bool = False) -> Any:
 def source_of(given: Any) -> PixelSource:
     """Give the pixels of an array, or of whatever has them: a layer, a group.
 
-    Of several levels they are those of the finest.
+    Of several levels they are those of the finest; a LossError if that is lost.
     """
     found = one_of(given)
     if _is_layer(found):
-        return describe(found).source
+        spec = describe(found)
+        if spec.lost:
+            raise LossError(
+                spec.lost, action="Mend it first, or give the pixels of a level."
+            )
+        return spec.source
     with read_from(found):
         return as_source(_finest_of(found))
 

@@ -174,6 +174,14 @@ class ImageSpec:
         return types.index("channel") if "channel" in types else None
 
     @property
+    def lost(self) -> str:
+        """Says that its finest level is lost, of which it came; empty if none is."""
+        if self.origin is None or not self.origin.lost_levels:
+            return ""
+        finer = ", ".join(self.origin.lost_levels)
+        return f"{self.name} is coarser than it was: level {finer} is lost."
+
+    @property
     def planes(self) -> dict[str, int]:
         """How many planes there are along time (``t``) and depth (``z``)."""
         types = [axis.type for axis in self.axes]

@@ -304,9 +304,7 @@ def checked(spec: ImageSpec, options: WriteOptions) -> ImageSpec:
     affine = spec.affine
     if 0 in spec.shape:
         raise OptionError(f"{spec.name} has no pixels: it is empty along an axis.")
-    if spec.origin is not None and spec.origin.lost_levels:
-        finer = ", ".join(spec.origin.lost_levels)
-        losses.append(f"{spec.name} is coarser than it was: level {finer} is lost.")
+    losses += [spec.lost] if spec.lost else []
     if not affine.is_invertible:
         raise OptionError(f"{spec.name} has a pixel of no size along some axis.")
     if not affine.is_diagonal and options.version != "0.6":
