@@ -15,6 +15,8 @@ from napari_omezarr.location import Location
 from napari_omezarr.user_files import Recents
 from napari_omezarr.widgets.browser.forms import OpenForm, find_choices
 from napari_omezarr.widgets.browser.opener import MANY
+from napari_omezarr.widgets.qt_async import pending
+from napari_omezarr.widgets.sessions import copy_view
 from servers.faults import Stalled, Status
 from servers.http import FileServer
 from small_images import pixels, put_image, put_labels, put_series
@@ -80,6 +82,27 @@ def test_enter_opens_an_image_with_its_labels(
     assert address in browser.navigation.known_places.addresses()
     settled(qtbot, browser)
     assert not browser.status.cancel.isVisible()
+
+
+def test_a_pasted_view_is_shown_and_the_line_says_again_where_one_is(
+    browser: Browser, qtbot: QtBot, viewer: ViewerModel, folder: Path
+) -> None:
+    browser.tree.choose(row(browser, "embryo.zarr"))
+    qtbot.keyClick(browser.tree, KEYS.Key_Return)
+    until(qtbot, lambda: len(viewer.layers) == 3)
+    address = copy_view(viewer)
+    viewer.layers.clear()
+    bar = browser.header.address
+    damaged = "napari-omezarr://view/nothing"
+    bar.setText(damaged)
+    qtbot.keyClick(bar, KEYS.Key_Return)
+    # It stays, to be mended.
+    assert bar.text() == damaged
+    assert browser.errors.isVisible()
+    bar.setText(address)
+    qtbot.keyClick(bar, KEYS.Key_Return)
+    assert bar.text() == str(folder)
+    until(qtbot, lambda: len(viewer.layers) == 3 and not pending)
 
 
 def test_enter_opens_all_rows_that_are_chosen(

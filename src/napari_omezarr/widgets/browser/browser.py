@@ -319,6 +319,8 @@ class Browser(QWidget):
                 show_view(self._viewer, address)
             except OMEZarrError as error:
                 self.errors.show_error(error)
+            else:
+                self.header.address.show_again()
 
     def _choose_folder(self) -> None:
         choose_folder(self, "Folder", self.navigation.go_to_pasted)

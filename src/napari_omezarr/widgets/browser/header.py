@@ -189,7 +189,7 @@ class AddressBar(AddressLine):
         """Say again on Esc where one is; all else as any line of addresses."""
         is_escape = event is not None and event.key() == Qt.Key.Key_Escape
         if is_escape and self._here is not None:
-            self.show_place(self._here)
+            self.show_again()
         else:
             super().keyPressEvent(event)
 
@@ -203,6 +203,10 @@ class AddressBar(AddressLine):
         self._here = place
         self.set_address(place.display if place else "")
         self.setCursorPosition(0)
+
+    def show_again(self) -> None:
+        """Say again where one is, in place of what was typed."""
+        self.show_place(self._here)
 
     def places(self, parse: Callable[[str], Location]) -> tuple[Location, ...]:
         """Give the places that the line names; `parse` makes one of one address.
