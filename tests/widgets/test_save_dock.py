@@ -437,6 +437,9 @@ def test_a_target_that_refuses_is_signed_in_to_and_saved_to(
     aim(dock, qtbot, f"s3+{s3_server.endpoint}/private/{s3_prefix}/{name}")
     assert not dock.view.save.isEnabled()
     assert offered(dock) == {SaveAction.SIGN_IN}
+    said = dock.view.target.state.text()
+    assert name in said
+    assert "/." not in said.partition(name)[2]
     qtbot.mouseClick(dock.view.target.buttons[SaveAction.SIGN_IN], LEFT)
     editor = dock.findChild(ConnectionEditor)
     until(qtbot, lambda: not editor.busy)

@@ -44,9 +44,10 @@ from .store import (
     refuse_presumed,
     take_over_presumptions,
 )
-from .writable import WritablePlace, WritableStore, probe_key
+from .writable import CLAIM, WritablePlace, WritableStore, probe_key
 
 __all__ = [
+    "CLAIM",
     "FIRST_BYTE",
     "BucketAddress",
     "DiskCacheFacts",

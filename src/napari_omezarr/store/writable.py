@@ -50,6 +50,8 @@ grows, and up to where."""
 _SHORT, _LONG, _SLOW = 1.0, 4.0, 256_000
 """An object is fast before the first of these many seconds, and slow after the second
 if so few bytes a second were sent."""
+CLAIM = ".saving"
+"""The name of the object, or how that of the file ends, which claims a place."""
 _PROBE = ".probe-"
 _holding: dict[str, bool] = {}
 """Whether the services, or their buckets, that were written to hold to conditions."""
@@ -334,8 +336,8 @@ class WritablePlace:
 
     def _error(self, failure: Failure, key: str, doing: str) -> StoreError:
         folder, _, name = key.rpartition("/")
-        # A person knows the folder where it was tried, and no such object.
-        about = folder if name.startswith(_PROBE) else key
+        # A person knows the folder, and no such object.
+        about = folder if name.startswith((_PROBE, CLAIM)) else key
         url = (self.location / about).display if about else self.location.display
         error = translate(failure, self._backend.context(url, doing))
         if doing == "list" and type(error) is AccessDeniedError:

@@ -352,8 +352,7 @@ def preview_save(request: SaveRequest) -> SavePreview:
     try:
         return _look_at_target(plan, place, request)
     except (TargetExistsError, TargetClaimedError, StoreError) as error:
-        is_refused = sign_in_helps(error, place)
-        return SavePreview(plan, place, problem=str(error), is_refused=is_refused)
+        return SavePreview(plan, place, **_problem(error, place))
 
 
 def _look_beside(place: Location | None, request: SaveRequest) -> SavePreview:
@@ -372,12 +371,18 @@ def _look_beside(place: Location | None, request: SaveRequest) -> SavePreview:
         )
         return SavePreview(place=place, beside=names, problem=problem)
     except AccessDeniedError as error:
-        said, is_refused = str(error), sign_in_helps(error, place)
-        return SavePreview(
-            place=place, beside=names, problem=said, is_refused=is_refused
-        )
+        return SavePreview(place=place, beside=names, **_problem(error, place))
     found = StoredSize(0, 0)
     return SavePreview(place=place, beside=names, taken=taken, found=found)
+
+
+def _problem(error: OMEZarrError, place: Location) -> dict[str, Any]:
+    """Say why nothing can be saved at a place; what a button does is not said too."""
+    is_refused = sign_in_helps(error, place)
+    return {
+        "problem": error.sentence if is_refused else str(error),
+        "is_refused": is_refused,
+    }
 
 
 def _look_at_target(plan: Plan, place: Location, request: SaveRequest) -> SavePreview:

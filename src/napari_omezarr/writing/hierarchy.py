@@ -38,6 +38,7 @@ from napari_omezarr.errors import (
 )
 from napari_omezarr.location import DOCUMENTS, is_below
 from napari_omezarr.store import (
+    CLAIM,
     ForeignStore,
     GetResult,
     WritableStore,
@@ -61,8 +62,6 @@ DONE.set_result(None)
 
 _one_of_this_process = Lock()
 _REPLACEMENT = ".replacement-"
-CLAIM = ".saving"
-"""The name of the object, or how that of the file ends, which claims a place."""
 
 
 @dataclass(frozen=True, slots=True)

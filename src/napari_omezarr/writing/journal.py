@@ -24,10 +24,11 @@ from napari_omezarr.errors import (
     OMEZarrError,
     StoreError,
 )
+from napari_omezarr.store import CLAIM
 from napari_omezarr.user_files import kept_files
 
 from . import update
-from .hierarchy import CLAIM, Claim, digest, explained
+from .hierarchy import Claim, digest, explained
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
