@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_omezarr.claims import is_claimed, place_of, target_of
+from napari_omezarr.errors import LocationError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,6 +128,16 @@ def test_what_the_save_dialog_makes_of_an_address_is_undone(
     place = target_of(text)
     local = place.protocol == "file"
     assert (str(place.local_path()) if local else str(place)) == target
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["s3://b", "s3://b/", "s3+http://h:9/b", "/", ".", "..", "/data/..", "~", "~/"],
+)
+def test_where_an_image_could_lie_is_no_name_of_one(text: str) -> None:
+    with pytest.raises(LocationError, match="names none") as refused:
+        target_of(text)
+    assert target_of(refused.value.action.split()[-1].rstrip(".")).name
 
 
 @pytest.mark.parametrize(

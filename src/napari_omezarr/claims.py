@@ -86,12 +86,20 @@ def target_of(address: str) -> Location:
 
     Its file dialog puts the folder of before in front of what is typed, and may
     leave one slash of two: ``/home/me/s3:/bucket/cells.zarr``. A name without one
-    of our suffixes (only the dialog's filter said OME-Zarr) gets ``.ome.zarr``.
+    of our suffixes (only the dialog's filter said OME-Zarr) gets ``.ome.zarr``. A
+    LocationError if nothing is named but where it could lie, as a bucket or ``..``.
     """
     text = address if _URL.match(address) else Path(address)
     place = Location.parse(text)
     if place.is_archive or _STORE.search(place.name):
         return place
+    last = address.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    if place.parent == place or last.strip() in ("", ".", "..", "~"):
+        raise LocationError(
+            f"{place.display} is where an image could lie, and names none.",
+            action=f"Add a name: {place.display.rstrip('/')}/image.ome.zarr.",
+            url=place.display,
+        )
     return place.parent / f"{place.name}.ome.zarr"
 
 

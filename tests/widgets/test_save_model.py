@@ -27,7 +27,7 @@ from napari_omezarr.widgets.save_model import (
     target_state,
     warnings_text,
 )
-from napari_omezarr.writing import Progress, StoredSize, plan_write
+from napari_omezarr.writing import Progress, StoredSize, plan_write, write_image
 
 DATA = np.zeros((4, 30, 40), np.uint8)
 NAMES = {"axis_labels": ("z", "y", "x")}
@@ -224,6 +224,18 @@ def test_a_place_that_is_no_zarr_is_said(tmp_path):
     assert "no OME-Zarr" in state.text
     assert state.actions == ()
     assert target_state(SavePreview()).text == ""
+
+
+def test_the_name_that_an_image_gets_is_said_where_it_is_another(tmp_path):
+    """An existing folder that is typed is not where it goes, but what it is called."""
+    (tmp_path / "data").mkdir()
+    typed = asked(tmp_path, [layer("a")], name="data")
+    assert target_state(typed).text == "✔ data.ome.zarr is free"
+    write_image(np.ones((4, 4), np.uint8), tmp_path / "data.ome.zarr", "yx")
+    typed = asked(tmp_path, [layer("a")], name="data")
+    assert target_state(typed).text.startswith("✖ data.ome.zarr exists: ")
+    named = asked(tmp_path, [layer("a")], name="b.ome.zarr")
+    assert target_state(named).text == "✔ free"
 
 
 def test_a_replacement_that_broke_off_can_only_be_finished(tmp_path):

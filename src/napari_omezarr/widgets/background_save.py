@@ -306,6 +306,8 @@ class SavePreview:
     """What would be written; None where it cannot be."""
     place: Location | None = None
     """Where; None where there is no address yet."""
+    named: str = ""
+    """What it will be called, where that was typed without a suffix."""
     found: StoredSize | None = None
     """What is there already, and may be replaced."""
     unfinished: bool = False
@@ -420,6 +422,7 @@ def _look_at_target(plan: Plan, place: Location, request: SaveRequest) -> SavePr
     return SavePreview(
         plan,
         place,
+        "" if place.name in request.address else place.name,
         found,
         target.unfinished(),
         problem,

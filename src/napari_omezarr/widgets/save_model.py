@@ -82,8 +82,10 @@ def target_state(preview: SavePreview) -> TargetState:
     if preview.unfinished:
         return _broken_off(preview)
     if preview.found is None:
-        return TargetState(" ".join(("✔ free", *preview.notes)), free=True)
-    text = f"✖ exists: {stored_text(preview.found)}"
+        free = f"✔ {preview.named} is free" if preview.named else "✔ free"
+        return TargetState(" ".join((free, *preview.notes)), free=True)
+    exists = f"{preview.named} exists" if preview.named else "exists"
+    text = f"✖ {exists}: {stored_text(preview.found)}"
     return _with_adding(preview, text, SaveAction.REPLACE, SaveAction.BESIDE)
 
 
