@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import errno
 import hashlib
 import os
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import cache, partial
 from io import FileIO
 from itertools import count
@@ -19,7 +20,7 @@ from uuid import uuid4
 from weakref import WeakValueDictionary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 if sys.platform == "win32":
     import msvcrt
@@ -89,6 +90,19 @@ def replacing(
         flush_to_disk(file.parent)
 
 
+@asynccontextmanager
+async def replacing_in_threads(file: Path) -> AsyncIterator[Path]:
+    """Do as `replacing` for who runs on an event loop, which waits for no disk."""
+    making = replacing(file)
+    fresh = await asyncio.to_thread(making.__enter__)
+    try:
+        yield fresh
+    except BaseException as error:
+        await asyncio.to_thread(making.__exit__, type(error), error, None)
+        raise
+    await asyncio.to_thread(making.__exit__, None, None, None)
+
+
 def put_whole(root: str, key: str, body: bytes) -> None:
     """Write a file below a folder as `replacing` does: one of many, and mostly small.
 
@@ -116,6 +130,14 @@ def write_all(out: FileIO, body: bytes | memoryview) -> None:
     left = memoryview(body)
     while left:
         left = left[out.write(left) :]
+
+
+def write_at(file: Path, start: int, body: bytes) -> None:
+    """Write a body at its place in a file, which is made if it is not there."""
+    flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
+    with FileIO(os.open(file, flags, 0o666), "wb") as out:
+        out.seek(start)
+        write_all(out, body)
 
 
 def _own_name() -> str:

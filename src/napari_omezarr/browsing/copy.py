@@ -40,10 +40,12 @@ from napari_omezarr.location import (
 from napari_omezarr.pyramid import ArrayPixels
 from napari_omezarr.reading import join_path, read_current
 from napari_omezarr.store import (
+    FIRST_BYTE,
     ObjectMeta,
     nothing_at,
     open_lister,
     open_store,
+    pieces_of,
     refuse_presumed,
 )
 from napari_omezarr.user_files import cache_folder, read_json, write_json
@@ -70,7 +72,9 @@ _MEDIUM_AT_A_TIME = 16
 _MEDIUM = 2**20
 """From how many bytes on fewer objects are copied at a time."""
 _LARGE = 64 * 2**20
-"""From how many bytes an object is copied alone, so that memory stays bounded."""
+"""From how many bytes an object is copied alone, and piece by piece where that can be,
+so that memory stays bounded."""
+_WEB = ("http", "https")
 
 _MOST = 1_000_000
 """How many expected objects are asked for at most: so many keys are held in memory."""
@@ -226,11 +230,32 @@ class CopyRun:
         size = _MEDIUM if item.size is None else item.size
         alone = self._alone if size >= _LARGE else nullcontext()
         async with alone, self._few if size >= _MEDIUM else nullcontext():
-            copied = await self._copy(item)
+            if is_long(self._source, item):
+                copied: int | None = await self._copy_pieces(item)
+            else:
+                copied = await self._copy(item)
         self.objects += copied is not None
         self.bytes += copied or 0
         self._passed += 1
         self._tell()
+
+    async def _copy_pieces(self, item: ObjectMeta) -> int:
+        """Copy a long object by its pieces, each of which is told of when it comes."""
+        long = LongObject(self._source, item, self._verify)
+
+        async def piece(start: int, stop: int) -> bytes:
+            body = await long.piece(start, stop)
+            self.bytes += len(body)
+            self._tell()
+            return body
+
+        await long.open()
+        await self._target.put_pieces(item.name, long.size, piece)
+        for (start, stop), digest in long.digests.items():
+            found = await self._target.read_piece(item.name, start, stop)
+            if await asyncio.to_thread(_digest, found) != digest:
+                raise _read_back_differs(item.name, long.place)
+        return 0  # they are counted
 
     async def _copy(self, item: ObjectMeta) -> int | None:
         """Copy an object and give its size; None if it may be missing, and is."""
@@ -243,11 +268,9 @@ class CopyRun:
         if body is None and not listed:
             return None
         if body is None:
-            sentence = f"{place} has gone while it was copied."
-            raise NodeNotFoundError(sentence, action="Start again.", url=place)
+            raise _gone(place)
         if item.size is not None and len(body) != item.size:
-            sentence = f"{place} has changed while it was copied."
-            raise TruncatedBodyError(sentence, action="Start again.", url=place)
+            raise _of_another_size(place)
         # A folder writes in the thread that begins, a bucket on this loop.
         put = await asyncio.to_thread(self._begin_put, item, body)
         if put is None:
@@ -260,9 +283,7 @@ class CopyRun:
         if self._verify:
             found = await asyncio.to_thread(self._target.read, item.name)
             if found is None or found.body != body:
-                sentence = f"What was read back of {item.name} differs."
-                action = "Copy it again; check the disk or the network."
-                raise VerificationError(sentence, action=action, url=place)
+                raise _read_back_differs(item.name, place)
         return len(body)
 
     def _begin_put(self, item: ObjectMeta, body: bytes) -> Future[None] | None:
@@ -280,14 +301,120 @@ class CopyRun:
         self._source.forget(item.name)
         again = (await self._source.answers([item.name], apart=True))[item.name]
         if again != body:
-            sentence = f"{place} came differently twice."
-            action = "Start again; check the network."
-            raise ObjectChangedError(sentence, action=action, url=place)
+            raise _differs(place)
 
     def _tell(self) -> None:
         if self._progress is not None:
             objects, size = self._done[0] + self._passed, self._done[1] + self.bytes
             self._progress(CopyProgress(objects, self._all[0], size, self._all[1]))
+
+
+# A long object, of which a few pieces are in memory at a time.
+
+
+def is_long(store: RemoteStore, item: ObjectMeta) -> bool:
+    """Whether an object is copied piece by piece.
+
+    Not out of an archive, where a piece may cost as much as all before it, nor from a
+    web server, which may send no pieces at all.
+    """
+    place = store.location
+    apart = not place.is_archive and place.protocol not in _WEB
+    return apart and item.size is not None and item.size >= _LARGE
+
+
+class LongObject:
+    """A long object as it was when its first piece came.
+
+    The pieces are asked for in their order, several at a time, and hashed in it where
+    the listing tells what the hash of all should be.
+    """
+
+    def __init__(
+        self, store: RemoteStore, item: ObjectMeta, keeps_digests: bool = False
+    ) -> None:
+        self.size = item.size or 0
+        self.digests: dict[tuple[int, int], bytes] = {}
+        """Of each piece, for who compares what was written; if that is wished."""
+        self._store = store
+        self._item = item
+        self.place = (store.location / item.name).display
+        self._wanted = item.etag if is_md5(item.etag) else None
+        self._keeps_digests = keeps_digests
+        self._etag = ""
+        self._hash = hashlib.md5(usedforsecurity=False)
+        self._hashed = 0
+        self._turn = asyncio.Condition()
+
+    async def open(self) -> None:
+        """Find out which state of the object is copied."""
+        found = await self._store.read(self._item.name, FIRST_BYTE)
+        if found is None:
+            raise _gone(self.place)
+        if found.size not in (None, self.size):
+            raise _of_another_size(self.place)
+        self._etag = found.etag
+
+    async def piece(self, start: int, stop: int) -> bytes:
+        """Give a piece; the last one only if all fit their checksum."""
+        body = await self._read(start, stop)
+        if self._keeps_digests:
+            self.digests[start, stop] = await asyncio.to_thread(_digest, body)
+        if self._wanted is not None:
+            await self._hash_in_turn(start, body)
+            if stop == self.size and self._hash.hexdigest() != self._wanted:
+                await self._check_again()
+        return body
+
+    async def md5(self) -> str:
+        """Give the checksum of all."""
+        await self.open()
+        for start, stop in pieces_of(self.size):
+            await self._hash_in_turn(start, await self._read(start, stop))
+        return self._hash.hexdigest()
+
+    async def _read(self, start: int, stop: int) -> bytes:
+        return await self._store.read_part(self._item.name, start, stop, self._etag)
+
+    async def _hash_in_turn(self, start: int, body: bytes) -> None:
+        async with self._turn:
+            await self._turn.wait_for(lambda: self._hashed == start)
+            await asyncio.to_thread(self._hash.update, body)
+            self._hashed += len(body)
+            self._turn.notify_all()
+
+    async def _check_again(self) -> None:
+        """Read all once more; what is no checksum of it comes twice the same."""
+        self._store.forget(self._item.name)
+        again = LongObject(self._store, self._item)
+        if await again.md5() != self._hash.hexdigest():
+            raise _differs(self.place)
+
+
+def _digest(body: bytes) -> bytes:
+    return hashlib.blake2b(body, digest_size=16).digest()
+
+
+def _gone(place: str) -> NodeNotFoundError:
+    sentence = f"{place} has gone while it was copied."
+    return NodeNotFoundError(sentence, action="Start again.", url=place)
+
+
+def _of_another_size(place: str) -> TruncatedBodyError:
+    sentence = f"{place} has changed while it was copied."
+    return TruncatedBodyError(sentence, action="Start again.", url=place)
+
+
+def _differs(place: str) -> ObjectChangedError:
+    sentence = f"{place} came differently twice."
+    action = "Start again; check the network."
+    return ObjectChangedError(sentence, action=action, url=place)
+
+
+def _read_back_differs(name: str, place: str) -> VerificationError:
+    sentence = f"What was read back of {name} differs."
+    action = "Copy it again; check the disk or the network."
+    return VerificationError(sentence, action=action, url=place)
 
 
 def md5(body: bytes) -> str:
@@ -548,6 +675,8 @@ class _Comparing:
     async def _checksum(self, store: RemoteStore, item: ObjectMeta) -> str | None:
         if is_md5(item.etag):
             return item.etag
+        if is_long(store, item):
+            return await LongObject(store, item).md5()
         body = (await store.answers([item.name]))[item.name]
         if isinstance(body, StoreError):
             raise body

@@ -7,15 +7,18 @@ from napari_omezarr._io_loop import run
 from .addressing import BucketAddress, bucket_address, corrected
 from .backend import (
     FIRST_BYTE,
+    PIECES_AT_A_TIME,
     GetResult,
     Lister,
     ListPage,
     ObjectMeta,
+    Piece,
     RequestStats,
     RetryPolicy,
     brief,
     for_decoding,
     is_quiet,
+    pieces_of,
     tried_once,
 )
 from .cached import DiskCacheFacts, clear_disk_cache, disk_cache_facts, set_disk_cache
@@ -49,6 +52,7 @@ from .writable import CLAIM, WritablePlace, WritableStore, probe_key
 __all__ = [
     "CLAIM",
     "FIRST_BYTE",
+    "PIECES_AT_A_TIME",
     "BucketAddress",
     "DiskCacheFacts",
     "ForeignStore",
@@ -56,6 +60,7 @@ __all__ = [
     "ListPage",
     "Lister",
     "ObjectMeta",
+    "Piece",
     "RemoteStore",
     "RequestFailed",
     "RequestStats",
@@ -84,6 +89,7 @@ __all__ = [
     "open_store",
     "open_stored",
     "open_writable",
+    "pieces_of",
     "presigned",
     "probe_key",
     "refuse_presumed",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from bisect import bisect_left
+from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from napari_omezarr.location import DOCUMENTS
 from .error_mapping import Failure, Reason, RequestFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from zarr.abc.buffer import Buffer, BufferPrototype
     from zarr.abc.store import ByteRequest
@@ -39,6 +40,9 @@ PAGE = 1000
 FIRST_BYTE = RangeByteRequest(0, 1)
 
 T = TypeVar("T")
+
+Piece = Callable[[int, int], Awaitable[bytes]]
+"""Gives the bytes of a long object from one offset to before another."""
 
 DOCUMENT_BYTES = 64 << 20
 """A document of zarr is no longer than this."""
@@ -264,6 +268,21 @@ class Attempts(Protocol):
         ...
 
 
+PIECE = 16 << 20
+"""So many bytes of a long object are sent, or copied, at a time."""
+PIECES_AT_A_TIME = 6
+"""So many of these are on their way, and in memory."""
+
+
+def pieces_of(size: int) -> list[tuple[int, int]]:
+    """Say where to cut a long object: S3 takes 10,000 parts, each of 5 MiB or more.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+    """
+    step = max(PIECE, -(-size // 10_000))
+    return [(start, min(start + step, size)) for start in range(0, size, step)]
+
+
 class WritableBackend(ObjectBackend, Protocol):
     """Changes what lies below a location, too."""
 
@@ -275,6 +294,12 @@ class WritableBackend(ObjectBackend, Protocol):
 
     async def put(self, key: str, body: bytes, attempts: Attempts) -> None:
         """Write an object, in several requests if it is long: each by `attempts`."""
+        ...
+
+    async def put_pieces(
+        self, key: str, size: int, piece: Piece, attempts: Attempts
+    ) -> None:
+        """Write a long object by `pieces_of` it, of which few are in memory."""
         ...
 
     async def copy(self, key: str, to: str, size: int, attempts: Attempts) -> None:

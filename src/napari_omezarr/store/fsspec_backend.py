@@ -36,6 +36,7 @@ from .backend import (
     about_listing,
     fitted,
     not_listed,
+    pieces_of,
     span,
 )
 from .error_mapping import NO_FILE, ErrorContext, Reason, RequestFailed, translate
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
 
     from napari_omezarr.location import Location
 
-    from .backend import Attempts, RetryPolicy
+    from .backend import Attempts, Piece, RetryPolicy
 
 T = TypeVar("T")
 
@@ -183,6 +184,13 @@ class FsspecBackend(WritableBackend):
     async def put(self, key: str, body: bytes, attempts: Attempts) -> None:
         """Write a key; the filesystem itself cuts what is long."""
         await attempts(partial(self.write, key, body))
+
+    async def put_pieces(
+        self, key: str, size: int, piece: Piece, attempts: Attempts
+    ) -> None:
+        """Write an object whole: filesystems say nothing of parts of one."""
+        body = b"".join([await piece(*span) for span in pieces_of(size)])
+        await self.put(key, body, attempts)
 
     async def copy(self, key: str, to: str, size: int, attempts: Attempts) -> None:
         """Let the filesystem copy a key, within its service where it can."""

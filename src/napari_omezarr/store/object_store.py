@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, unquote_plus
 from xml.etree import ElementTree
 
@@ -26,6 +26,8 @@ from .backend import (
     FAILURES,
     FIRST_BYTE,
     PAGE,
+    PIECE,
+    PIECES_AT_A_TIME,
     REMOTE_CONCURRENCY,
     GetResult,
     ListPage,
@@ -37,6 +39,7 @@ from .backend import (
     about_listing,
     looks_like_html,
     not_listed,
+    pieces_of,
     range_header,
     retrying,
 )
@@ -44,13 +47,13 @@ from .error_mapping import Reason, RequestFailed, failure_of, says_denied, trans
 from .http import headers_for, response_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from botocore.credentials import ReadOnlyCredentials
     from zarr.abc.store import ByteRequest
 
     from .addressing import BucketAddress
-    from .backend import Attempts, RetryPolicy
+    from .backend import Attempts, Piece, RetryPolicy
     from .error_mapping import ErrorContext, Failure
     from .http import Request, Response
     from .sign_in import BucketSession
@@ -304,7 +307,6 @@ Part = TypeVar("Part")
 
 LONG = 32 << 20
 """From so many bytes on an object is sent in parts."""
-PART = 16 << 20
 _UPLOAD = re.compile(rb"<UploadId>([^<]+)</UploadId>")
 
 
@@ -313,15 +315,34 @@ async def put_in_parts(
 ) -> None:
     """Write a long object, whole or not at all."""
     whole = memoryview(body)
-    parts = [whole[start : start + PART] for start in range(0, len(whole), PART)]
+    parts = [whole[start : start + PIECE] for start in range(0, len(whole), PIECE)]
     path = writer.path(key)
-    await assemble(writer, path, partial(_send, writer, path), parts, attempts)
+
+    async def send(upload: str, number: int, part: memoryview) -> str:
+        return await attempts(partial(_send, writer, path, upload, number, part))
+
+    await assemble(writer, path, send, parts, attempts)
+
+
+async def send_pieces(
+    writer: S3Writer, key: str, size: int, piece: Piece, attempts: Attempts
+) -> None:
+    """Write a long object of pieces, each of which is had when it is its turn."""
+    path = writer.path(key)
+    few = asyncio.Semaphore(PIECES_AT_A_TIME)
+
+    async def send(upload: str, number: int, span: tuple[int, int]) -> str:
+        async with few:
+            part = memoryview(await piece(*span))
+            return await attempts(partial(_send, writer, path, upload, number, part))
+
+    await assemble(writer, path, send, pieces_of(size), attempts)
 
 
 async def assemble(
     writer: S3Writer,
     path: str,
-    send: Callable[[str, int, Part], Awaitable[str]],
+    send: Callable[[str, int, Part], Coroutine[Any, Any, str]],
     parts: Sequence[Part],
     attempts: Attempts,
 ) -> None:
@@ -331,7 +352,7 @@ async def assemble(
     """
     upload = await attempts(partial(_begin, writer, path))
     sending = [
-        asyncio.ensure_future(attempts(partial(send, upload, number, part)))
+        asyncio.ensure_future(send(upload, number, part))
         for number, part in enumerate(parts, 1)
     ]
     try:
@@ -401,7 +422,11 @@ async def copy_in_parts(
     """Copy a long object over another, whole or not at all; S3 wants 5 MiB a part."""
     ranges = [(start, min(start + part, size)) for start in range(0, size, part)]
     path = writer.path(to)
-    send = partial(_copy_part, writer, key, path)
+
+    async def send(upload: str, number: int, span: tuple[int, int]) -> str:
+        attempt = partial(_copy_part, writer, key, path, upload, number, span)
+        return await attempts(attempt)
+
     await assemble(writer, path, send, ranges, attempts)
 
 
@@ -475,6 +500,12 @@ class S3Writer(S3Backend, WritableBackend):
             await put_in_parts(self, key, body, attempts)
         else:
             await attempts(partial(self.write, key, body))
+
+    async def put_pieces(
+        self, key: str, size: int, piece: Piece, attempts: Attempts
+    ) -> None:
+        """Write an object of pieces, as they come."""
+        await send_pieces(self, key, size, piece, attempts)
 
     async def copy(self, key: str, to: str, size: int, attempts: Attempts) -> None:
         """Let the service copy an object; a long one in parts."""

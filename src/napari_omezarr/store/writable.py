@@ -19,7 +19,15 @@ from napari_omezarr.errors import (
     StoreError,
 )
 
-from .backend import FAILURES, PAGE, ListPage, PartsStore, PutMode, retrying
+from .backend import (
+    FAILURES,
+    PAGE,
+    PIECE,
+    ListPage,
+    PartsStore,
+    PutMode,
+    retrying,
+)
 from .error_mapping import RequestFailed, says_denied, tells_of_all, translate
 
 if TYPE_CHECKING:
@@ -31,7 +39,14 @@ if TYPE_CHECKING:
 
     from napari_omezarr.location import Location
 
-    from .backend import GetResult, ObjectMeta, RetryPolicy, WritableBackend
+    from .backend import (
+        Attempts,
+        GetResult,
+        ObjectMeta,
+        Piece,
+        RetryPolicy,
+        WritableBackend,
+    )
     from .error_mapping import Failure
 
 T = TypeVar("T")
@@ -42,8 +57,6 @@ _UNKNOWN = 501
 _GLANCE = 8
 """Keys that are listed to see whether a folder holds any."""
 _NO_ETAG = '"00000000000000000000000000000000"'
-_LARGEST = 16 << 20
-"""Bytes that are sent at a time: of longer objects, parts."""
 _FIRST_ROOM, _GROWTH, _MOST_ROOM = 4 << 20, 3, 1 << 30
 """Bytes that may be on their way at first, by how many times what was sent that
 grows, and up to where."""
@@ -186,7 +199,16 @@ class WritablePlace:
 
     async def put(self, key: str, body: bytes) -> None:
         """Write an object, whole or not at all, over whatever is there."""
-        size = min(len(body), _LARGEST)
+        attempts = self._attempts(key, min(len(body), PIECE))
+        await self._backend.put(key, body, attempts)
+
+    async def put_pieces(self, key: str, size: int, piece: Piece) -> None:
+        """Write a long object of the pieces that `pieces_of` names, as they come."""
+        attempts = self._attempts(key, PIECE)
+        await self._backend.put_pieces(key, size, piece, attempts)
+
+    def _attempts(self, key: str, size: int) -> Attempts:
+        """Make what sends so many bytes of an object when there is room for them."""
 
         async def sent(attempt: Callable[[], Awaitable[T]]) -> T:
             async with self._sending.taken(size):
@@ -195,7 +217,7 @@ class WritablePlace:
         async def attempts(attempt: Callable[[], Awaitable[T]]) -> T:
             return await self._answer(partial(sent, attempt), key, "write to")
 
-        await self._backend.put(key, body, attempts)
+        return attempts
 
     async def replace(self, key: str, body: bytes, expected: GetResult | None) -> bool:
         """Write an object if it is still as it was read (None: not there).

@@ -11,21 +11,25 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, Self
 from uuid import uuid4
 
+from zarr.abc.store import RangeByteRequest
 from zarr.buffer import default_buffer_prototype
 from zarr.storage import LocalStore, MemoryStore, StorePath
 
-from napari_omezarr._io_loop import heeding, run, start
+from napari_omezarr._io_loop import bounded_gather, heeding, in_thread, run, start
 from napari_omezarr.atomic_file import (
     PARTIAL,
     LockedError,
     locked,
     put_whole,
     replacing,
+    replacing_in_threads,
+    write_at,
 )
 from napari_omezarr.doors import said_by_system
 from napari_omezarr.errors import (
@@ -39,11 +43,13 @@ from napari_omezarr.errors import (
 from napari_omezarr.location import DOCUMENTS, is_below
 from napari_omezarr.store import (
     CLAIM,
+    PIECES_AT_A_TIME,
     ForeignStore,
     GetResult,
     WritableStore,
     open_stored,
     open_writable,
+    pieces_of,
 )
 
 if TYPE_CHECKING:
@@ -52,7 +58,7 @@ if TYPE_CHECKING:
     from zarr.abc.store import Store
 
     from napari_omezarr.location import Location
-    from napari_omezarr.store import WritablePlace
+    from napari_omezarr.store import Piece, WritablePlace
 
     from .encode import ZarrDocument
 
@@ -103,9 +109,9 @@ def digest(body: bytes) -> str:
 class Hierarchy(ABC):
     """The objects of a zarr hierarchy, by keys that are relative to it, with ``/``.
 
-    All methods block, may be called from any thread but that of the I/O loop, and raise
-    ``StoreError``. The store is as zarr finds it, picklable if the place can be shared;
-    the address holds no secrets.
+    All methods but coroutines block, may be called from any thread but that of the I/O
+    loop, and raise ``StoreError``; coroutines run there. The store is as zarr finds it,
+    picklable if the place can be shared; the address holds no secrets.
     """
 
     folder: Path | None = None
@@ -150,6 +156,19 @@ class Hierarchy(ABC):
     @abstractmethod
     def begin_put(self, key: str, body: bytes) -> Future[None]:
         """Begin to write an object, whole or not at all; `body` is not changed."""
+
+    async def put_pieces(self, key: str, size: int, piece: Piece) -> None:
+        """Write a long object by `pieces_of` it, as they come; whole or not at all.
+
+        Few are in memory at a time where the place takes parts of an object.
+        """
+        body = b"".join([await piece(*span) for span in pieces_of(size)])
+        await asyncio.wrap_future(await asyncio.to_thread(self.begin_put, key, body))
+
+    async def read_piece(self, key: str, start: int, stop: int) -> bytes:
+        """Read a part of an object; less, or nothing, where it is not there."""
+        found = await asyncio.to_thread(self.read, key)
+        return found.body[start:stop] if found else b""
 
     @abstractmethod
     def begin_copy(self, key: str, to: str, size: int) -> Future[None]:
@@ -257,6 +276,35 @@ class FolderHierarchy(Hierarchy):
         self.put(key, body)
         return DONE
 
+    async def put_pieces(self, key: str, size: int, piece: Piece) -> None:
+        """Write a file piece by piece; it gets its name when all are there."""
+        turn = asyncio.Lock()
+
+        async def write(fresh: Path, span: tuple[int, int]) -> None:
+            body = await piece(*span)
+            async with turn:
+                work = partial(write_at, fresh, span[0], body)
+                # Once it is given up none is written any more.
+                await in_thread(work, lambda: None)
+
+        with explained(self.address):
+            async with replacing_in_threads(self._file(key)) as fresh:
+                works = (partial(write, fresh, span) for span in pieces_of(size))
+                await bounded_gather(works, PIECES_AT_A_TIME)
+
+    async def read_piece(self, key: str, start: int, stop: int) -> bytes:
+        """Read a part of a file."""
+        return await asyncio.to_thread(self._read_piece, key, start, stop)
+
+    def _read_piece(self, key: str, start: int, stop: int) -> bytes:
+        with explained(self.address):
+            found = open_stored(f"{self._root}/{self._inside(key)}")
+            if found is None:
+                return b""
+            with found[0] as file:
+                file.seek(start)
+                return file.read(stop - start)
+
     def begin_copy(self, key: str, to: str, size: int) -> Future[None]:
         """Copy a file now."""
         self.make(to, lambda fresh: shutil.copyfile(self._file(key), fresh))
@@ -350,6 +398,16 @@ class RemoteHierarchy(Hierarchy):
     def begin_put(self, key: str, body: bytes) -> Future[None]:
         """Begin to write an object."""
         return _begun(self.writable.put(self.at(key), body))
+
+    async def put_pieces(self, key: str, size: int, piece: Piece) -> None:
+        """Write an object in parts."""
+        await self.writable.put_pieces(self.at(key), size, piece)
+
+    async def read_piece(self, key: str, start: int, stop: int) -> bytes:
+        """Read a part of an object."""
+        wanted = RangeByteRequest(start, stop)
+        found = await self.writable.read(self.at(key), wanted)
+        return found.body if found else b""
 
     def begin_copy(self, key: str, to: str, size: int) -> Future[None]:
         """Begin to copy an object, within the service where it knows how to."""
