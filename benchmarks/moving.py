@@ -112,9 +112,11 @@ def run_one(who: str, source: str, target: Path) -> None:
         import_module(module)
     start, processor = time.perf_counter(), time.process_time()
     ALL[who](source, target)
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
     found = {
         "seconds": time.perf_counter() - start,
         "processor": time.process_time() - processor,
+        "MB at most": int(status.partition("VmHWM:")[2].split()[0]) / 1024,
     }
     print("RESULT" + json.dumps(found))
 
@@ -140,6 +142,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["copy", "pack"], nargs="?")
     parser.add_argument("--objects", type=int, default=5000)
+    parser.add_argument("--size", type=int, default=20_000, help="of an object")
     parser.add_argument("--rtt", type=float, default=30)
     parser.add_argument("--mebibytes", type=int, default=256)
     parser.add_argument("--codec", default="blosc-zstd", help="of what is packed")
@@ -154,7 +157,7 @@ def main() -> None:
 
         with tempfile.TemporaryDirectory() as folder, S3Server() as s3:
             many = Path(folder) / "many.zarr"
-            body = np.random.default_rng(0).bytes(20_000)
+            body = np.random.default_rng(0).bytes(args.size)
             for number in range(args.objects):
                 file = many / str(number // 100) / str(number)
                 file.parent.mkdir(parents=True, exist_ok=True)
