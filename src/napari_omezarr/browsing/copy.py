@@ -125,7 +125,8 @@ async def copy_store(
     nobody can tell whether such chunks were never written. With ``verify`` what was
     written is read back and compared; what a bucket is sent carries its checksum in any
     case, and what it lists by one is compared when it comes. ``progress`` is called on
-    the loop after each object, and must return at once.
+    the loop after each object, and each piece of 16 MB of a long one; it must return
+    at once.
 
     Raises
     ------
@@ -695,7 +696,7 @@ async def mirror_store(
 
     With ``delete`` what the source has not is deleted at the target; with ``verify``
     what was written is read back and compared. All is called on the I/O loop,
-    ``progress`` after each object: it must return at once.
+    ``progress`` as by `copy_store`: it must return at once.
 
     Raises
     ------

@@ -223,7 +223,8 @@ def copy(
         A folder, a bucket, a web server or an archive; and a folder or a bucket,
         where nothing else may be.
     progress : callable, optional
-        Is given a `CopyProgress` after each object, in another thread.
+        Is given a `CopyProgress` after each object, and each piece of 16 MB of a long
+        one, in another thread.
     accept_refused : bool, optional
         Leave out what a bucket refuses that may not be listed.
 
