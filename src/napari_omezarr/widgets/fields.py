@@ -385,6 +385,17 @@ def _is_ours(widget: QWidget | None) -> bool:
     return False
 
 
+def plain_label(parent: QWidget) -> QLabel:
+    """Make a label for text that somebody else wrote; it may be copied by mouse."""
+    label = QLabel(parent)
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setWordWrap(True)
+    # A name may be one long word, which must not make the dock wide.
+    label.setMinimumWidth(1)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label
+
+
 def show_text(label: QLabel, text: str) -> None:
     """Show a text; no text takes no room."""
     label.setText(text)

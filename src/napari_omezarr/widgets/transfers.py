@@ -27,12 +27,15 @@ from napari_omezarr.browsing import Copied, CopyProgress, copy_store, start
 from napari_omezarr.plain_text import bytes_text, counted, plain
 
 from .background_save import under_way
+from .fields import plain_label, show_text
 from .qt_async import FutureWatcher, Latest, app_events, failure
 from .save_model import share_of, share_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
+
+    from qtpy.QtGui import QResizeEvent
 
     from napari_omezarr.errors import OMEZarrError
     from napari_omezarr.location import Location
@@ -233,10 +236,12 @@ def progress_text(progress: CopyProgress, seconds: float) -> str:
     """Say how far a copy is, and how fast; a total of no bytes is not known."""
     objects = f"{progress.objects:,} of {counted(progress.all_objects, 'object')}"
     done = bytes_text(progress.bytes)
-    if progress.all_bytes:
-        done = f"{done} of {bytes_text(progress.all_bytes)}"
     rate = f"{bytes_text(progress.bytes / seconds)}/s" if seconds > 0 else ""
-    return ", ".join(part for part in (objects, done, rate) if part)
+    said = [objects, done, rate]
+    if progress.all_bytes:
+        # First what moves while one long object is copied, too.
+        said = [f"{done} of {bytes_text(progress.all_bytes)}", rate, objects]
+    return ", ".join(part for part in said if part)
 
 
 def copied_text(copied: Copied) -> str:
@@ -260,6 +265,7 @@ class TransferRow(QWidget):
         self.name.setElideMode(Qt.TextElideMode.ElideMiddle)
         for label in (self.name, self.text):
             label.setTextFormat(Qt.TextFormat.PlainText)
+        self.reason = plain_label(self)
         self.bar = QProgressBar(self)
         self.bar.setTextVisible(False)
         self.bar.setRange(0, 1000)
@@ -274,6 +280,7 @@ class TransferRow(QWidget):
         layout.addWidget(self.name, 0, 0)
         layout.addWidget(self.bar, 1, 0)
         layout.addWidget(self.text, 2, 0)
+        layout.addWidget(self.reason, 3, 0, 1, 3)
         layout.addWidget(self.go, 0, 1, 3, 1)
         layout.addWidget(self.remove, 0, 2, 3, 1)
 
@@ -281,9 +288,12 @@ class TransferRow(QWidget):
         """Say how far a copy is."""
         self._say(transfer.name, transfer.text, transfer.fraction)
         state = transfer.state
+        # Cut off to a line it would be an address without the reason.
+        has_failed = state is TransferState.FAILED
+        show_text(self.reason, transfer.text if has_failed else "")
+        self.text.setVisible(not has_failed)
         self.go.setVisible(state is not TransferState.DONE)
-        retries = state is TransferState.FAILED
-        again = "Retry" if retries else "Resume"
+        again = "Retry" if has_failed else "Resume"
         text = again if state.can_begin else "Pause"
         self.go.setText({"Retry": "↻", "Resume": "▶", "Pause": "▮▮"}[text])
         self.go.setToolTip(plain(text))
@@ -360,8 +370,18 @@ class TransferList(QFrame):
             row.hide()
             row.deleteLater()
         self.setVisible(bool(self._rows))
-        height = self._inner.sizeHint().height() + 8
-        self.setFixedHeight(min(height, _MOST_HEIGHT))
+        self._fit()
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Be as tall as the sentences are now."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        height = self._inner.sizeHint().height()
+        if self._column.hasHeightForWidth():
+            height = self._column.heightForWidth(self._inner.width())
+        self.setFixedHeight(min(height + 8, _MOST_HEIGHT))
 
     def _add(
         self, shown: Transfer | Saving, remove: Callable[[], object]

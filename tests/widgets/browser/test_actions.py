@@ -537,7 +537,7 @@ def test_what_is_no_address_is_said_and_no_signature_is_shown(
 
 def test_words_of_a_copy(tmp_path: Path) -> None:
     known = progress_text(CopyProgress(2, 10, 1_000_000, 4_000_000), 2.0)
-    assert known == "2 of 10 objects, 1 MB of 4 MB, 500 kB/s"
+    assert known == "1 MB of 4 MB, 500 kB/s, 2 of 10 objects"
     assert progress_text(CopyProgress(2, 10, 5000, 0), 0.0) == "2 of 10 objects, 5 kB"
     done = Copied(Location.parse(str(tmp_path)), 3, 1000, 7)
     assert copied_text(done).endswith(f"to {tmp_path}; 7 there from before.")

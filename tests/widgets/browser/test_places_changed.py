@@ -196,13 +196,21 @@ def test_a_transfer_is_paused_and_outlives_the_dock(
 def test_one_that_fails_says_why_and_is_tried_again(
     qtbot: QtBot, tmp_path: Path
 ) -> None:
+    browser = shown_browser(qtbot)
     source = Location.parse(tmp_path / "none.zarr")
     transfer = transfers().add(source, Location.parse(tmp_path / "copy.zarr"))
     until(qtbot, lambda: transfer.state is TransferState.FAILED)
     assert transfer.text.startswith("✖ ")
+    (shown,) = browser.transfers.rows
+    until(qtbot, lambda: shown.reason.text() == transfer.text)
+    # All of it is read without a tooltip.
+    needed = shown.reason.heightForWidth
+    until(qtbot, lambda: shown.reason.height() >= needed(shown.reason.width()))
+    assert not shown.text.isVisible()
     put_image(tmp_path / "none.zarr", "0.5")
-    transfers().resume(transfer)
+    qtbot.mouseClick(shown.go, Qt.MouseButton.LeftButton)
     until(qtbot, lambda: transfer.state is TransferState.DONE)
+    until(qtbot, lambda: shown.text.isVisible() and not shown.reason.isVisible())
 
 
 def test_two_run_at_a_time(qtbot: QtBot, folder: Path, tmp_path: Path) -> None:

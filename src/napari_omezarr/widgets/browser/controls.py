@@ -13,7 +13,6 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QFrame,
     QHBoxLayout,
-    QLabel,
     QMenu,
     QPushButton,
     QScrollArea,
@@ -21,7 +20,12 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_omezarr.widgets.fields import show_focus, show_text, tab_as_laid_out
+from napari_omezarr.widgets.fields import (
+    plain_label,
+    show_focus,
+    show_text,
+    tab_as_laid_out,
+)
 from napari_omezarr.widgets.open_dialog import AddressLine
 
 if TYPE_CHECKING:
@@ -32,17 +36,6 @@ if TYPE_CHECKING:
 
 MINIMUM_WIDTH = 300
 """Of the dock and its dialogs, in pixels."""
-
-
-def plain_label(parent: QWidget) -> QLabel:
-    """Make a label for text that somebody else wrote; it may be copied by mouse."""
-    label = QLabel(parent)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setWordWrap(True)
-    # A name may be one long word, which must not make the dock wide.
-    label.setMinimumWidth(1)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    return label
 
 
 def combo_box(name: str, parent: QWidget) -> QComboBox:

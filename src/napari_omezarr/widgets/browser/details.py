@@ -45,11 +45,11 @@ from napari_omezarr.plain_text import plain, shape_text
 from napari_omezarr.pyramid import chunk_counts
 from napari_omezarr.reading import ReadOptions
 from napari_omezarr.store import open_store
-from napari_omezarr.widgets.fields import FlowingRow, show_text
+from napari_omezarr.widgets.fields import FlowingRow, plain_label, show_text
 from napari_omezarr.widgets.preferences import thumbnail_room
 from napari_omezarr.widgets.qt_async import DebouncedTask, failure
 
-from .controls import combo_box, plain_label, scroll_area
+from .controls import combo_box, scroll_area
 from .opener import OpenRequest
 from .text import (
     COLUMNS,

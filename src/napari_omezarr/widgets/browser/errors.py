@@ -36,8 +36,9 @@ from napari_omezarr.errors import (
     WrongRegionError,
 )
 from napari_omezarr.location import without_secrets
+from napari_omezarr.widgets.fields import plain_label
 
-from .controls import copy_to_clipboard, plain_label
+from .controls import copy_to_clipboard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
