@@ -126,12 +126,11 @@ def test_a_client_that_is_closed_is_said_and_threads_go_on(when, client, tmp_pat
 
 
 @pytest.fixture
-def frail(monkeypatch):
+def frail():
     """A cluster of one worker, on which nothing is tried again.
 
     A place whose worker is gone would stay empty at once, if that were left to dask.
     """
-    monkeypatch.setattr(cluster, "PATIENCE", 1.0)
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),
         dask.config.set({"distributed.deploy.lost-worker-timeout": "0 s"}),
