@@ -97,10 +97,8 @@ async def replacing_in_threads(file: Path) -> AsyncIterator[Path]:
     fresh = await asyncio.to_thread(making.__enter__)
     try:
         yield fresh
-    except BaseException as error:
-        await asyncio.to_thread(making.__exit__, type(error), error, None)
-        raise
-    await asyncio.to_thread(making.__exit__, None, None, None)
+    finally:
+        await asyncio.to_thread(making.__exit__, *sys.exc_info())
 
 
 def put_whole(root: str, key: str, body: bytes) -> None:

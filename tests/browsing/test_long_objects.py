@@ -137,6 +137,19 @@ def test_a_piece_that_came_wrong_is_found_by_the_checksum(source, proxy, tmp_pat
     assert SHARD not in content(tmp_path / "copy.zarr")
 
 
+def test_what_is_read_back_otherwise_is_said(folder, proxy, owner, s3_prefix):
+    first = place(proxy, s3_prefix)
+    run(copy_store(Location.parse(folder), first))
+    etag = run(open_store(first).read(SHARD)).etag
+    # The same parts have the same ETag at another place.
+    said = {"ETag": etag, "Content-Range": f"bytes 0-{PIECE - 1}/{SIZE}"}
+    wrong = faults.Status(206, BODY[1 : PIECE + 1], said)
+    proxy.fault(f"*/b.zarr/{SHARD}", faults.Proceed(), wrong, method="GET")
+    second = place(proxy, s3_prefix, "b.zarr")
+    with pytest.raises(errors.VerificationError, match="read back"):
+        run(copy_store(Location.parse(folder), second, verify=True))
+
+
 def test_what_only_looks_like_a_checksum_is_found_out_by_reading_twice(source):
     """As the ETag of an object that the service encrypts."""
     item = ObjectMeta(SHARD, is_folder=False, size=SIZE, etag="0" * 32)

@@ -12,7 +12,7 @@ import os
 import re
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from math import prod
@@ -34,6 +34,7 @@ from napari_omezarr.errors import (
 from napari_omezarr.location import (
     DOCUMENTS,
     NODE_DOCUMENTS,
+    WEB,
     is_below,
     is_plain_key,
 )
@@ -74,7 +75,6 @@ _MEDIUM = 2**20
 _LARGE = 64 * 2**20
 """From how many bytes an object is copied alone, and piece by piece where that can be,
 so that memory stays bounded."""
-_WEB = ("http", "https")
 
 _MOST = 1_000_000
 """How many expected objects are asked for at most: so many keys are held in memory."""
@@ -161,7 +161,8 @@ async def copy_store(
         await asyncio.to_thread(hierarchy.begin_delete, key)
     done = [item for item in items if same and _is_there(item, there)]
     copying = CopyRun(open_store(source), hierarchy, items, done, progress)
-    await copying.run(accept_refused=accept_refused, verify=verify)
+    written = open_store(target) if verify else None
+    await copying.run(accept_refused=accept_refused, written=written)
     await asyncio.to_thread(journal.end)
     return Copied(target, copying.objects, copying.bytes, len(done))
 
@@ -202,11 +203,16 @@ class CopyRun:
         self._waiting = [item for item in items if item.name not in finished]
         self._alone = asyncio.Lock()
         self._few = asyncio.Semaphore(_MEDIUM_AT_A_TIME)
-        self._verify = False
+        self._written: RemoteStore | None = None
 
-    async def run(self, *, accept_refused: bool, verify: bool = False) -> None:
-        """Copy them, the root's document last."""
-        self._verify = verify
+    async def run(
+        self, *, accept_refused: bool, written: RemoteStore | None = None
+    ) -> None:
+        """Copy them, the root's document last.
+
+        With ``written``, the target as who reads it finds it, all is read back.
+        """
+        self._written = written
         self._tell()
         began = time.monotonic()
         # Where nothing is listed, what a refusal means depends on what can be read.
@@ -242,7 +248,7 @@ class CopyRun:
 
     async def _copy_pieces(self, item: ObjectMeta) -> int:
         """Copy a long object by its pieces, each of which is told of when it comes."""
-        long = LongObject(self._source, item, self._verify)
+        long = LongObject(self._source, item, hashes=self._written is not None)
 
         async def piece(start: int, stop: int) -> bytes:
             body = await long.piece(start, stop)
@@ -252,9 +258,9 @@ class CopyRun:
 
         await long.open()
         await self._target.put_pieces(item.name, long.size, piece)
-        for (start, stop), digest in long.digests.items():
-            found = await self._target.read_piece(item.name, start, stop)
-            if await asyncio.to_thread(_digest, found) != digest:
+        if self._written is not None:
+            written = LongObject(self._written, replace(item, etag=""))
+            if await written.md5() != long.hash.hexdigest():
                 raise _read_back_differs(item.name, long.place)
         return 0  # they are counted
 
@@ -281,7 +287,7 @@ class CopyRun:
             put.result()
         else:
             await asyncio.wrap_future(put)
-        if self._verify:
+        if self._written is not None:
             found = await asyncio.to_thread(self._target.read, item.name)
             if found is None or found.body != body:
                 raise _read_back_differs(item.name, place)
@@ -320,30 +326,28 @@ def is_long(store: RemoteStore, item: ObjectMeta) -> bool:
     web server, which may send no pieces at all.
     """
     place = store.location
-    apart = not place.is_archive and place.protocol not in _WEB
+    apart = not place.is_archive and place.protocol not in WEB
     return apart and item.size is not None and item.size >= _LARGE
 
 
 class LongObject:
     """A long object as it was when its first piece came.
 
-    The pieces are asked for in their order, several at a time, and hashed in it where
-    the listing tells what the hash of all should be.
+    The pieces are asked for in their order, several at a time. They are hashed in it
+    where the listing tells what the hash of all should be, or where that is wished.
     """
 
     def __init__(
-        self, store: RemoteStore, item: ObjectMeta, keeps_digests: bool = False
+        self, store: RemoteStore, item: ObjectMeta, *, hashes: bool = False
     ) -> None:
         self.size = item.size or 0
-        self.digests: dict[tuple[int, int], bytes] = {}
-        """Of each piece, for who compares what was written; if that is wished."""
+        self.place = (store.location / item.name).display
+        self.hash = hashlib.md5(usedforsecurity=False)
         self._store = store
         self._item = item
-        self.place = (store.location / item.name).display
         self._wanted = item.etag if is_md5(item.etag) else None
-        self._keeps_digests = keeps_digests
+        self._hashes = hashes or self._wanted is not None
         self._etag = ""
-        self._hash = hashlib.md5(usedforsecurity=False)
         self._hashed = 0
         self._turn = asyncio.Condition()
 
@@ -359,12 +363,11 @@ class LongObject:
     async def piece(self, start: int, stop: int) -> bytes:
         """Give a piece; the last one only if all fit their checksum."""
         body = await self._read(start, stop)
-        if self._keeps_digests:
-            self.digests[start, stop] = await asyncio.to_thread(_digest, body)
-        if self._wanted is not None:
+        if self._hashes:
             await self._hash_in_turn(start, body)
-            if stop == self.size and self._hash.hexdigest() != self._wanted:
-                await self._check_again()
+        differs = self._wanted not in (None, self.hash.hexdigest())
+        if differs and stop == self.size:
+            await self._check_again()
         return body
 
     async def md5(self) -> str:
@@ -372,7 +375,7 @@ class LongObject:
         await self.open()
         for start, stop in pieces_of(self.size):
             await self._hash_in_turn(start, await self._read(start, stop))
-        return self._hash.hexdigest()
+        return self.hash.hexdigest()
 
     async def _read(self, start: int, stop: int) -> bytes:
         return await self._store.read_part(self._item.name, start, stop, self._etag)
@@ -380,7 +383,7 @@ class LongObject:
     async def _hash_in_turn(self, start: int, body: bytes) -> None:
         async with self._turn:
             await self._turn.wait_for(lambda: self._hashed == start)
-            await asyncio.to_thread(self._hash.update, body)
+            await asyncio.to_thread(self.hash.update, body)
             self._hashed += len(body)
             self._turn.notify_all()
 
@@ -388,12 +391,8 @@ class LongObject:
         """Read all once more; what is no checksum of it comes twice the same."""
         self._store.forget(self._item.name)
         again = LongObject(self._store, self._item)
-        if await again.md5() != self._hash.hexdigest():
+        if await again.md5() != self.hash.hexdigest():
             raise _differs(self.place)
-
-
-def _digest(body: bytes) -> bytes:
-    return hashlib.blake2b(body, digest_size=16).digest()
 
 
 def _gone(place: str) -> NodeNotFoundError:
@@ -713,7 +712,8 @@ async def mirror_store(
     try:
         store = open_store(plan.source)
         copying = CopyRun(store, hierarchy, plan.items, [], progress)
-        await copying.run(accept_refused=False, verify=verify)
+        written = open_store(plan.target) if verify else None
+        await copying.run(accept_refused=False, written=written)
         await asyncio.to_thread(claim.check)
         # A document first: what is gone by half is nothing to a reader.
         extra = sorted(plan.extra if delete else (), key=lambda k: not is_document(k))

@@ -15,7 +15,7 @@ from napari_omezarr.errors import (
     OMEZarrError,
     StoreError,
 )
-from napari_omezarr.location import Location
+from napari_omezarr.location import WEB, Location
 from napari_omezarr.reading import (
     GroupNode,
     group_keys,
@@ -255,7 +255,7 @@ class Listing:
 
     def _is_listable(self) -> bool:
         """Whether to ask for a listing before one knows that it is needed."""
-        if self.location.protocol in ("http", "https"):
+        if self.location.protocol in WEB:
             return self.location.as_s3() is not None and not self.location.query
         return True
 

@@ -17,6 +17,7 @@ from napari_omezarr.connections import Profile, find_profile
 from napari_omezarr.errors import LocationError, OMEZarrError, OptionError
 from napari_omezarr.location import (
     NODE_DOCUMENTS,
+    WEB,
     Location,
     label_name,
     neuroglancer_link_state,
@@ -273,7 +274,7 @@ def web_address(location: Location) -> str:
     """
     if location.query or location.userinfo or location.is_archive:
         return ""
-    if location.protocol in ("http", "https"):
+    if location.protocol in WEB:
         return location.url()
     if location.protocol == "gs":
         bucket = BucketAddress(location.root, endpoint="https://storage.googleapis.com")

@@ -1,6 +1,7 @@
 """Named connections, their keys and their bookmarks; nothing here asks a server."""
 
 from .connections import (
+    SERVED,
     TYPED_SIGN_INS,
     Bookmark,
     Connection,
@@ -28,6 +29,7 @@ from .connections import (
 from .secrets import Keys, KeyStore, key_store, sign_in_headers
 
 __all__ = [
+    "SERVED",
     "TYPED_SIGN_INS",
     "Bookmark",
     "Connection",

@@ -17,7 +17,7 @@ from napari_omezarr.errors import (
     LocationError,
     ReadOnlyError,
 )
-from napari_omezarr.location import Location, without_secrets
+from napari_omezarr.location import WEB, Location, without_secrets
 from napari_omezarr.user_files import (
     Recents,
     configuration_folder,
@@ -41,6 +41,8 @@ SignIn = Literal["automatic", "anonymous", "profile", "environment", "keys", "he
 with what the environment has, with keys that the person typed, or at a web server with
 a token or headers that she typed."""
 TYPED_SIGN_INS = ("keys", "header")
+SERVED = ("s3", *WEB)
+"""The protocols of places that a connection can be for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +253,7 @@ def locate(text: str, profile: Profile) -> Location:
     without a name leaves its settings in the address.
     """
     location = _parsed(text, profile)
-    if location.profile or location.protocol not in ("s3", "http", "https"):
+    if location.profile or location.protocol not in SERVED:
         return location
     if profile.sign_in == "header":
         at_home = is_web_home(location, profile)
@@ -278,7 +280,7 @@ def is_web_home(location: Location, profile: Profile) -> bool:
     Not where the address signs in by itself, nor by another protocol or port.
     """
     origin = f"{location.protocol}://{location.root}"
-    own = location.protocol in ("http", "https") and origin == profile.endpoint
+    own = location.protocol in WEB and origin == profile.endpoint
     return own and not (location.userinfo or location.anonymous)
 
 
@@ -303,7 +305,7 @@ def belongs(location: Location, profile: Profile) -> bool:
     return location.protocol == "s3" and bool(location.anonymous) and same and where
 
 
-def sign_in_helps(error: BaseException | None, place: Location) -> bool:
+def sign_in_helps(error: Exception, place: Location) -> bool:
     """Say whether a connection could lift what refuses a place.
 
     Not a wrong clock, a store that nobody writes, nor a place that no connection signs
@@ -311,7 +313,7 @@ def sign_in_helps(error: BaseException | None, place: Location) -> bool:
     """
     refused = isinstance(error, AccessDeniedError)
     beyond = isinstance(error, ClockSkewError | ReadOnlyError)
-    return refused and not beyond and place.protocol in ("s3", "http", "https")
+    return refused and not beyond and place.protocol in SERVED
 
 
 def recent_places(

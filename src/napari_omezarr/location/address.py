@@ -262,6 +262,7 @@ def is_plain_key(key: str) -> bool:
 
 # Paths inside stores: archives, files of a node, chunks, and who owns a level.
 
+WEB = ("http", "https")
 ZARR_JSON = "zarr.json"
 ZGROUP = ".zgroup"
 ZARRAY = ".zarray"
@@ -551,7 +552,7 @@ def parse_endpoint(text: str) -> str:
     scheme, separator, rest = text.strip().partition("://")
     if not separator:
         scheme, rest = guess_protocol(scheme), scheme
-    if scheme.lower() not in ("http", "https"):
+    if scheme.lower() not in WEB:
         raise LocationError(
             "The endpoint is not a web address.",
             action="Write it as https://host or https://host:port.",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from napari_omezarr.errors import LocationError
 
 from .address import (
+    WEB,
     Address,
     as_bucket,
     as_unicode,
@@ -28,7 +29,6 @@ from .address import (
 from .parse import (
     REFERENCE,
     SCHEME,
-    WEB,
     parse_all,
     parse_file,
     parse_scheme,

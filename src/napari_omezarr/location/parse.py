@@ -12,6 +12,7 @@ from napari_omezarr.errors import LocationError
 
 from .address import (
     ACCESS_POINT,
+    WEB,
     Address,
     as_unicode,
     decode,
@@ -253,7 +254,6 @@ BUCKETS = {
     "abfs": "az",
     "abfss": "az",
 }
-WEB = ("http", "https")
 REFERENCE = "reference"
 CACHES = ("simplecache", "filecache", "blockcache")
 # What a scheme may look like; a single letter is a Windows drive.

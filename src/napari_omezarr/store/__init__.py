@@ -18,6 +18,7 @@ from .backend import (
     brief,
     for_decoding,
     is_quiet,
+    joined,
     pieces_of,
     tried_once,
 )
@@ -81,6 +82,7 @@ __all__ = [
     "is_stored",
     "is_zarr",
     "is_zip_file",
+    "joined",
     "location_of",
     "not_writable",
     "nothing_at",

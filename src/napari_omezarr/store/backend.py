@@ -283,6 +283,11 @@ def pieces_of(size: int) -> list[tuple[int, int]]:
     return [(start, min(start + step, size)) for start in range(0, size, step)]
 
 
+async def joined(size: int, piece: Piece) -> bytes:
+    """Give all of a long object, for who can only be given it whole."""
+    return b"".join([await piece(*span) for span in pieces_of(size)])
+
+
 class WritableBackend(ObjectBackend, Protocol):
     """Changes what lies below a location, too."""
 

@@ -35,8 +35,8 @@ from .backend import (
     WritableBackend,
     about_listing,
     fitted,
+    joined,
     not_listed,
-    pieces_of,
     span,
 )
 from .error_mapping import NO_FILE, ErrorContext, Reason, RequestFailed, translate
@@ -189,8 +189,7 @@ class FsspecBackend(WritableBackend):
         self, key: str, size: int, piece: Piece, attempts: Attempts
     ) -> None:
         """Write an object whole: filesystems say nothing of parts of one."""
-        body = b"".join([await piece(*span) for span in pieces_of(size)])
-        await self.put(key, body, attempts)
+        await self.put(key, await joined(size, piece), attempts)
 
     async def copy(self, key: str, to: str, size: int, attempts: Attempts) -> None:
         """Let the filesystem copy a key, within its service where it can."""

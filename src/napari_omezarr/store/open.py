@@ -17,7 +17,7 @@ from napari_omezarr.connections import (
     wished,
 )
 from napari_omezarr.errors import BucketNotFoundError, OptionError, StoreError
-from napari_omezarr.location import Location, encode
+from napari_omezarr.location import WEB, Location, encode
 
 from .backend import (
     REMOTE_CONCURRENCY,
@@ -210,7 +210,7 @@ def open_lister(
         from .local import FolderItems
 
         return WholeLister(FolderItems(location))
-    if location.protocol in ("http", "https"):
+    if location.protocol in WEB:
         return _web_lister(location, profile, retry)
     if location.protocol == "s3":
         return _in_buckets(location, profile, retry)
@@ -371,7 +371,7 @@ def _web_backend(
 
 def _header_profile(location: Location, profile: Profile | None) -> Profile | None:
     """Give the connection whose token or headers sign in at a web address, if any."""
-    if location.protocol not in ("http", "https"):
+    if location.protocol not in WEB:
         return None
     named = find_profile(location.profile) if location.profile else profile
     return named if named and named.sign_in == "header" else None

@@ -17,7 +17,6 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, Self
 from uuid import uuid4
 
-from zarr.abc.store import RangeByteRequest
 from zarr.buffer import default_buffer_prototype
 from zarr.storage import LocalStore, MemoryStore, StorePath
 
@@ -47,6 +46,7 @@ from napari_omezarr.store import (
     ForeignStore,
     GetResult,
     WritableStore,
+    joined,
     open_stored,
     open_writable,
     pieces_of,
@@ -162,13 +162,8 @@ class Hierarchy(ABC):
 
         Few are in memory at a time where the place takes parts of an object.
         """
-        body = b"".join([await piece(*span) for span in pieces_of(size)])
+        body = await joined(size, piece)
         await asyncio.wrap_future(await asyncio.to_thread(self.begin_put, key, body))
-
-    async def read_piece(self, key: str, start: int, stop: int) -> bytes:
-        """Read a part of an object; less, or nothing, where it is not there."""
-        found = await asyncio.to_thread(self.read, key)
-        return found.body[start:stop] if found else b""
 
     @abstractmethod
     def begin_copy(self, key: str, to: str, size: int) -> Future[None]:
@@ -292,19 +287,6 @@ class FolderHierarchy(Hierarchy):
                 works = (partial(write, fresh, span) for span in pieces_of(size))
                 await bounded_gather(works, PIECES_AT_A_TIME)
 
-    async def read_piece(self, key: str, start: int, stop: int) -> bytes:
-        """Read a part of a file."""
-        return await asyncio.to_thread(self._read_piece, key, start, stop)
-
-    def _read_piece(self, key: str, start: int, stop: int) -> bytes:
-        with explained(self.address):
-            found = open_stored(f"{self._root}/{self._inside(key)}")
-            if found is None:
-                return b""
-            with found[0] as file:
-                file.seek(start)
-                return file.read(stop - start)
-
     def begin_copy(self, key: str, to: str, size: int) -> Future[None]:
         """Copy a file now."""
         self.make(to, lambda fresh: shutil.copyfile(self._file(key), fresh))
@@ -402,12 +384,6 @@ class RemoteHierarchy(Hierarchy):
     async def put_pieces(self, key: str, size: int, piece: Piece) -> None:
         """Write an object in parts."""
         await self.writable.put_pieces(self.at(key), size, piece)
-
-    async def read_piece(self, key: str, start: int, stop: int) -> bytes:
-        """Read a part of an object."""
-        wanted = RangeByteRequest(start, stop)
-        found = await self.writable.read(self.at(key), wanted)
-        return found.body if found else b""
 
     def begin_copy(self, key: str, to: str, size: int) -> Future[None]:
         """Begin to copy an object, within the service where it knows how to."""

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QElidingLabel
 
+from napari_omezarr.connections import SERVED
 from napari_omezarr.errors import OMEZarrError
 from napari_omezarr.plain_text import bytes_text, counted, plain
 from napari_omezarr.store import brief
@@ -307,7 +308,7 @@ class Browser(QWidget):
         connection = self.navigation.known_places.find(name)
         if connection is not None:
             self.header.chooser.select(connection)
-            if refused is not None and refused.protocol in ("s3", "http", "https"):
+            if refused is not None and refused.protocol in SERVED:
                 self.navigation.go(connection.locate(bare_address(refused)))
             else:
                 self.navigation.go_to_connection(connection)

@@ -35,7 +35,7 @@ from napari_omezarr.errors import (
     WebPageError,
     WrongRegionError,
 )
-from napari_omezarr.location import without_secrets
+from napari_omezarr.location import WEB, without_secrets
 from napari_omezarr.widgets.fields import plain_label
 
 from .controls import copy_to_clipboard
@@ -55,7 +55,6 @@ _LONGEST = 34
 """Letters of an action that says no more than its button."""
 
 _RUN = "Run: "
-_WEB = ("http", "https")
 _SAID_BY_BUTTON = ("Check", "Choose", "Open", "Type")
 
 
@@ -313,7 +312,7 @@ def _proposed_profile(refused: Location | None) -> Profile:
             region=place.region,
             start=bare_address(place),
         )
-    if refused is not None and refused.protocol in _WEB:
+    if refused is not None and refused.protocol in WEB:
         origin, start = f"{refused.protocol}://{refused.root}", bare_address(refused)
         host = refused.root.partition(":")[0]
         return Profile(host, endpoint=origin, sign_in="header", start=start)
