@@ -10,7 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_omezarr.pyramid import merged_chunks, to_dask
+from napari_omezarr.pyramid.dask_arrays import (
+    BATCH_BYTES,
+    BLOCK_BYTES,
+    MANY_CHUNKS,
+    MOST_BLOCKS,
+    blocks_of,
+)
 from pixel_sources import MemoryPixels
+
+
+class OnlyShapes:
+    """Pixels of one byte that are never read."""
+
+    def __init__(self, shape, chunks):
+        self.shape, self.chunks, self.dtype = shape, chunks, np.dtype(np.uint8)
+
 
 SIZES = st.lists(
     st.tuples(st.integers(1, 5000), st.integers(1, 64)), min_size=1, max_size=5
@@ -26,6 +41,44 @@ def test_blocks_are_few_and_made_of_whole_chunks(sizes, most):
     assert prod(counts) <= most
     for size, chunk, block in zip(shape, chunks, blocks, strict=True):
         assert block == size or block % chunk == 0
+
+
+@given(SIZES, st.lists(st.integers(1, 40), min_size=5, max_size=5), st.booleans())
+def test_blocks_are_as_large_as_dask_likes_and_cut_no_shard(sizes, per_shard, sharded):
+    shape = tuple(size for size, _ in sizes)
+    chunks = tuple(min(size, chunk) for size, chunk in sizes)
+    pixels = OnlyShapes(shape, chunks)
+    if sharded:
+        by = zip(chunks, per_shard, strict=False)
+        pixels.shards = tuple(chunk * count for chunk, count in by)
+    blocks = blocks_of(pixels)
+    count = prod(ceil(size / block) for size, block in zip(shape, blocks, strict=True))
+    assert count <= MOST_BLOCKS
+    for size, chunk, block in zip(shape, chunks, blocks, strict=True):
+        assert block == size or block % chunk == 0
+    stored = prod(ceil(s / c) for s, c in zip(shape, chunks, strict=True))
+    if stored <= MANY_CHUNKS:
+        assert blocks == chunks
+    elif stored <= MOST_BLOCKS:
+        assert prod(blocks) <= max(BLOCK_BYTES, prod(chunks), BATCH_BYTES * sharded)
+    if sharded:
+        for size, shard, block in zip(shape, pixels.shards, blocks, strict=True):
+            assert block == size or shard % block == 0 or block % shard == 0
+
+
+@pytest.mark.parametrize(
+    ("shape", "chunks", "blocks"),
+    [
+        ((2, 64, 1024, 1024), (1, 1, 512, 512), (1, 8, 1024, 1024)),
+        ((40, 5120, 5120), (1, 512, 512), (1, 2560, 2560)),
+        ((900, 512, 512), (1, 512, 512), (32, 512, 512)),
+        ((512, 512, 512), (64, 64, 64), (64, 256, 512)),
+        ((300, 4096, 4096), (1, 4096, 4096), (1, 4096, 4096)),
+    ],
+    ids=["small planes", "large planes", "planes", "cubes", "large chunks"],
+)
+def test_blocks_fill_a_plane_and_then_a_few_planes(shape, chunks, blocks):
+    assert blocks_of(OnlyShapes(shape, chunks)) == blocks
 
 
 def test_few_chunks_stay_as_they_are():

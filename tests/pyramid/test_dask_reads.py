@@ -8,6 +8,7 @@ import pickle
 import threading
 import weakref
 from collections import Counter
+from contextlib import contextmanager
 from itertools import product
 
 import dask
@@ -114,12 +115,21 @@ def chunks_read(pixels):
     return found
 
 
-def chunks_of(pixels, key=...):
-    """The chunks that a key needs."""
+def chunks_of(pixels, key=..., blocks=None):
+    """The chunks that a key needs, or all those of the blocks that it needs."""
     numbers = np.indices(pixels.shape)
-    by = np.array(pixels.chunks).reshape(-1, *[1] * len(pixels.shape))
-    places = (numbers // by)[(slice(None), *(key if key is not ... else (key,)))]
-    return Counter(map(tuple, {tuple(p) for p in places.reshape(len(by), -1).T}))
+    by, of = (
+        np.array(sizes).reshape(-1, *[1] * len(pixels.shape))
+        for sizes in (pixels.chunks, blocks or pixels.chunks)
+    )
+    wanted = (numbers // of)[(slice(None), *(key if key is not ... else (key,)))]
+    found = {tuple(place) for place in wanted.reshape(len(by), -1).T}
+    pairs = zip(
+        (numbers // of).reshape(len(by), -1).T,
+        (numbers // by).reshape(len(by), -1).T,
+        strict=True,
+    )
+    return Counter({tuple(chunk): 1 for block, chunk in pairs if tuple(block) in found})
 
 
 @st.composite
@@ -171,28 +181,56 @@ IN_NUMPY = {
 }
 
 
-@given(sources(), st.sampled_from(sorted(USES)), st.data())
-def test_any_use_equals_numpy_and_reads_each_chunk_once(pixels, use, data):
-    got = USES[use](to_dask(pixels)).compute(scheduler="threads", num_workers=2)
+MERGED = {"MANY_CHUNKS": 2, "BLOCK_BYTES": 600, "BATCH_BYTES": 1500, "MOST_BLOCKS": 200}
+AS_STORED = {"MANY_CHUNKS": 24**3}
+BLOCKS = pytest.mark.parametrize("sizes", [AS_STORED, MERGED], ids=["stored", "merged"])
+
+
+@contextmanager
+def blocks_by(sizes):
+    """What is many and large: a test has small numbers for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, size in sizes.items():
+            patch.setattr(dask_arrays, name, size)
+        yield
+
+
+@BLOCKS
+@given(pixels=sources(), use=st.sampled_from(sorted(USES)))
+def test_any_use_equals_numpy_and_reads_each_chunk_once(sizes, pixels, use):
+    with blocks_by(sizes):
+        array = to_dask(pixels)
+        got = USES[use](array).compute(scheduler="threads", num_workers=2)
     np.testing.assert_allclose(got, IN_NUMPY.get(use, np.asarray)(pixels.array))
     assert chunks_read(pixels) == chunks_of(pixels)
 
 
-@given(sources(), st.data())
-def test_any_slice_equals_numpy_and_reads_only_its_chunks(pixels, data):
+@BLOCKS
+@given(pixels=sources(), data=st.data())
+def test_any_slice_equals_numpy_and_reads_only_its_chunks(sizes, pixels, data):
     key = data.draw(keys(pixels.shape))
-    got = to_dask(pixels)[key].compute(scheduler="threads", num_workers=2)
+    with blocks_by(sizes):
+        got = to_dask(pixels)[key].compute(scheduler="threads", num_workers=2)
     np.testing.assert_array_equal(got, pixels.array[key])
     assert chunks_read(pixels) == chunks_of(pixels, key)
 
 
-@given(sources(), st.data())
-def test_a_slice_without_fusion_equals_numpy(pixels, data):
+@BLOCKS
+@given(pixels=sources(), data=st.data())
+def test_a_slice_without_fusion_equals_numpy_and_reads_its_blocks(sizes, pixels, data):
     key = data.draw(keys(pixels.shape))
-    with dask.config.set({"optimization.fuse.active": False}):
-        got = to_dask(pixels)[key].compute()
+    with blocks_by(sizes), dask.config.set({"optimization.fuse.active": False}):
+        array = to_dask(pixels)
+        got = array[key].compute()
     np.testing.assert_array_equal(got, pixels.array[key])
-    assert chunks_read(pixels) == chunks_of(pixels, key)
+    # Dask also takes blocks out of which a step takes nothing.
+    steps_of_1 = tuple(
+        slice(part.start, part.stop) if isinstance(part, slice) else part
+        for part in key
+    )
+    blocks = array.chunksize
+    assert chunks_read(pixels) >= chunks_of(pixels, key, blocks)
+    assert chunks_read(pixels) <= chunks_of(pixels, steps_of_1, blocks)
 
 
 def volume(**options):
@@ -266,16 +304,47 @@ def test_what_is_read_ahead_is_bounded(monkeypatch):
     assert max(held) <= 12 + 2
 
 
-def test_a_part_of_a_chunk_does_not_keep_the_chunk():
-    pixels = volume()
-    kept = to_dask(pixels)[:, :, 3].persist()
+class CopiedPixels(MemoryPixels):
+    """Each box has memory of its own, as what is decoded has."""
+
+    async def read(self, bounds):
+        return (await super().read(bounds)).copy()
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_part_of_a_chunk_does_not_keep_the_chunk(announced):
+    pixels = CopiedPixels(volume().array, (1, 10, 10))
+    how = {} if announced else {"callbacks": ()}
+    kept = to_dask(pixels)[:, :, 3].persist(**how)
     blocks = [kept.dask[key] for key in sorted(kept.dask)]
     arrays = [getattr(block, "value", block) for block in blocks]
     assert len(arrays) == 24
-    # What a task read for itself is a view of the pixels in memory.
-    ahead = [a for a in arrays if not np.shares_memory(a, pixels.array)]
-    assert len(ahead) > 10
-    assert all(a.base is None or a.base.nbytes <= 40 for a in ahead)
+    assert all(a.base is None or a.base.nbytes <= 40 for a in arrays)
+    # Not announced, whole chunks are read ahead.
+    whole = [box for box in pixels.reads if box[2] == (0, 10)]
+    assert bool(whole) is not announced
+
+
+def test_a_part_of_a_merged_block_is_read_alone_also_if_not_announced():
+    array = np.arange(64 * 40 * 40, dtype=np.int32).reshape(64, 40, 40)
+    pixels = MemoryPixels(array, (1, 10, 10))
+    whole = to_dask(pixels)
+    assert whole.chunksize == (4, 40, 40)
+    got = whole[:, 5, 12:31].compute(callbacks=())
+    np.testing.assert_array_equal(got, array[:, 5, 12:31])
+    assert chunks_read(pixels) == chunks_of(pixels, np.s_[:, 5, 12:31])
+
+
+def test_what_two_computations_of_a_graph_take_of_a_block_may_differ():
+    array = np.arange(32 * 16, dtype=np.int32).reshape(32, 16)
+    pixels = MemoryPixels(array, (1, 1))
+    pixels.concurrency = 64
+    (whole,) = dask.optimize(to_dask(pixels))
+    (half,) = dask.optimize(to_dask(pixels)[:, :5])
+    for _ in range(2):
+        got = dask.compute(whole, half)
+        np.testing.assert_array_equal(got[0], array)
+        np.testing.assert_array_equal(got[1], array[:, :5])
 
 
 def readings_of(pixels):

@@ -10,6 +10,7 @@ import pytest
 
 from napari_omezarr.errors import StoreError
 from napari_omezarr.location import Location
+from napari_omezarr.pyramid import dask_arrays
 from napari_omezarr.reading import read
 from servers.faults import Status
 from small_images import put_image
@@ -25,6 +26,14 @@ def image(http_server, tmp_path):
     (pyramid,) = read(Location.parse(f"{http_server.url}/a.zarr")).pyramids
     http_server.clear_log()
     return level, pyramid
+
+
+@pytest.fixture(params=["chunks", "merged chunks"])
+def blocks(request, monkeypatch):
+    """Whether blocks are merged: of a few small chunks, as of very many large ones."""
+    if request.param == "merged chunks":
+        monkeypatch.setattr(dask_arrays, "MANY_CHUNKS", 8)
+        monkeypatch.setattr(dask_arrays, "BLOCK_BYTES", 2000)
 
 
 def asked(server):
@@ -60,6 +69,7 @@ USES = {
 }
 
 
+@pytest.mark.usefixtures("blocks")
 @pytest.mark.parametrize("use", USES)
 def test_each_chunk_that_is_needed_is_asked_for_once(use, image, http_server):
     level, pyramid = image
@@ -84,6 +94,7 @@ def test_a_chunk_that_is_refused_is_our_error(image, http_server):
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("blocks")
 @pytest.mark.parametrize("use", ["compute", "box", "map_blocks", "mean", "rechunk"])
 def test_a_cluster_asks_for_each_chunk_once(use, image, http_server, client):
     level, pyramid = image

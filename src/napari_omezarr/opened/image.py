@@ -184,6 +184,9 @@ class OMEImage(Pyramid):
     def to_dask(self, level: int = 0) -> da.Array:
         """Give a level as a dask array with all axes; nothing is read.
 
+        Its blocks are the chunks. Of more than 256 chunks they are some that lie
+        together, of about 8 MiB, or whole shards; a slice still reads only its chunks.
+
         Raises
         ------
         OptionError

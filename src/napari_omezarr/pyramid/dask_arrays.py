@@ -10,6 +10,7 @@ from functools import cached_property, partial
 from hashlib import sha256
 from itertools import islice, product
 from math import ceil, isqrt, prod
+from operator import mod, mul
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet, WeakValueDictionary, finalize
@@ -29,11 +30,12 @@ from .boxes import (
     chunk_counts,
     chunk_index,
     hull,
+    overlap,
     shape_of,
     slices,
     slices_within,
 )
-from .views import Cast, Cropped, FixedAxes
+from .views import Cast, Cropped, FixedAxes, Merged
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -43,10 +45,17 @@ if TYPE_CHECKING:
     from .pixels import Pixels
 
     Block = tuple[int, ...]
-    Read = Future[dict[Block, np.ndarray]]
+    Boxes = dict[Block, Bounds]
+    Found = tuple[Bounds, np.ndarray]
+    Read = Future[dict[Block, Found]]
 
 _PIXELS: WeakValueDictionary[str, Pixels] = WeakValueDictionary()
 """The pixels behind each array of `to_dask`, as long as somebody holds them."""
+
+MANY_CHUNKS = 256
+BLOCK_BYTES = 8 * 2**20
+"""Where there are more chunks than these, blocks are as large as this: dask takes a
+third of a millisecond for a block, and two on a cluster."""
 
 MOST_BLOCKS = 10_000
 """Dask's own cost grows with the blocks of an array, so a level has no more."""
@@ -62,6 +71,57 @@ AHEAD_BYTES = 2 * BATCH_BYTES
 EAGERNESS = 4
 """How many chunks may be read ahead for each that was taken, where it is not known
 which will be."""
+
+
+def blocks_of(pixels: Pixels) -> tuple[int, ...]:
+    """Give the shape of the blocks in which dask reads pixels.
+
+    They are the chunks, unless these are many; then they are whole shards, or some
+    chunks that lie together, of one shard if there are shards. There are at most
+    `MOST_BLOCKS` of them.
+    """
+    shape, chunks = pixels.shape, tuple(max(1, chunk) for chunk in pixels.chunks)
+    if prod(chunk_counts(shape, chunks)) <= MANY_CHUNKS:
+        return chunks
+    shards = shards_of(pixels)
+    if shards is not None and _size(pixels, shards) <= BATCH_BYTES:
+        blocks = shards
+    else:
+        room = chunk_counts(shards or shape, chunks)
+        together = min(BATCH_BLOCKS, BLOCK_BYTES // _size(pixels, chunks))
+        by = _together(room, together, evenly=shards is not None)
+        blocks = tuple(map(mul, by, chunks))
+    units = shards or chunks
+    together = min(BATCH_BLOCKS, BATCH_BYTES // _size(pixels, units))
+    if prod(chunk_counts(shape, blocks)) > MOST_BLOCKS:
+        blocks = merged_chunks(shape, units, together=together)
+    return tuple(min(b, max(1, s)) for b, s in zip(blocks, shape, strict=True))
+
+
+def _together(counts: Sequence[int], most: int, *, evenly: bool) -> tuple[int, ...]:
+    """Say how many chunks along each axis, ``most`` in all, lie together.
+
+    They are a square of the last two axes, along which one looks at a plane, and where
+    that is less a few planes. ``evenly`` leaves no rest along any axis.
+    """
+    by = [1] * len(counts)
+    plane = [axis for axis in range(len(counts))[-2:] if counts[axis] > 1]
+    if len(plane) == 2:
+        by[plane[0]] = _share(counts[plane[0]], isqrt(most), evenly=evenly)
+    for axis in [*reversed(plane), *reversed(range(len(counts)))]:
+        left = most * by[axis] // prod(by)
+        by[axis] = max(by[axis], _share(counts[axis], left, evenly=evenly))
+        if axis not in plane and by[axis] > 1:
+            break
+    return tuple(by)
+
+
+def _share(count: int, most: int, *, evenly: bool) -> int:
+    """Cut a count into shares of at most so much, of much the same size."""
+    share = -(-count // -(-count // max(1, min(count, most))))
+    while evenly and count % share:
+        share -= 1
+    return share
 
 
 def merged_chunks(
@@ -97,9 +157,9 @@ def merged_chunks(
 def to_dask(pixels: Pixels) -> da.Array:
     """Give pixels as a dask array of the same shape, dtype and axes; nothing is read.
 
-    Its blocks are the chunks. Those that a computation wants are read many at a time.
-    Where there are too many chunks a block is several of them, and is read when it is
-    computed, whole or only the part that a slice asks for.
+    Its blocks are the chunks, or several of them where they are many (`blocks_of`).
+    Those that a computation wants are read many at a time, whole or only the part that
+    a slice asks for.
 
     Raises
     ------
@@ -113,20 +173,17 @@ def to_dask(pixels: Pixels) -> da.Array:
     # A name of our own: dask would hash the whole object to make one.
     name = f"omezarr-{pixels.token}"
     _PIXELS[name] = pixels
-    shape, chunks = pixels.shape, tuple(max(1, chunk) for chunk in pixels.chunks)
+    shape, blocks = pixels.shape, blocks_of(pixels)
     meta = np.empty((0,) * len(shape), pixels.dtype)
     array: da.Array
-    if 0 < prod(chunk_counts(shape, chunks)) <= MOST_BLOCKS:
-        graph = HighLevelGraph.from_collections(name, ChunkLayer(name, pixels))
-        sizes = da.core.normalize_chunks(chunks, shape, dtype=pixels.dtype)
-        array = da.Array(graph, name, sizes, meta=meta)
+    if 0 in shape:
+        array = da.from_array(np.empty(shape, pixels.dtype), name=name)
     else:
-        units = shards_of(pixels) or chunks
-        together = min(BATCH_BLOCKS, BATCH_BYTES // _size(pixels, units))
-        blocks = merged_chunks(shape, units, together=together)
-        array = da.from_array(
-            pixels, chunks=blocks, name=name, meta=meta, inline_array=True
-        )
+        as_stored = blocks == tuple(pixels.chunks)
+        layer = ChunkLayer(name, pixels if as_stored else Merged(pixels, blocks))
+        graph = HighLevelGraph.from_collections(name, layer)
+        sizes = da.core.normalize_chunks(blocks, shape, dtype=pixels.dtype)
+        array = da.Array(graph, name, sizes, meta=meta)
     return array
 
 
@@ -144,13 +201,18 @@ def shards_of(pixels: Pixels) -> tuple[int, ...] | None:
     match pixels:
         case Cast():
             return shards_of(pixels.source)
+        case Merged():
+            shards = shards_of(pixels.source)
+            cut = shards and any(map(mod, shards, pixels.chunks))
+            return None if cut else shards
         case FixedAxes():
             shards = shards_of(pixels.source)
             return shards and tuple(shards[axis] for axis in pixels.kept)
     return shards
 
 
-# The graph: a task for each chunk, and one for each batch of chunks that lie together.
+# The graph: a task for each block, and one for each batch of blocks that lie together.
+# Blocks are the chunks of the pixels of the graph: those of the image, or merged ones.
 #
 # Dask runs as many tasks at a time as there are processors, which is far too few for
 # chunks that are a round trip away. So the task of a batch only opens it, and the
@@ -311,9 +373,11 @@ def _open(batch: Batch) -> Batch | _Chunks:
     """Read a batch where its blocks are then taken on the same worker, else show it.
 
     The workers of a cluster know nothing of each other's reads. There each batch is
-    read whole by one of them, and dask computes where the pixels are.
+    read whole by one of them, and dask computes where the pixels are. Of a merged block
+    a task may want a part; it has chunks enough to be read by itself.
     """
-    if batch.reading is None and _on_a_cluster():
+    merged = isinstance(batch.pixels, Merged)
+    if batch.reading is None and not merged and _on_a_cluster():
         return batch.read()
     return batch
 
@@ -345,9 +409,10 @@ class _Taking(ABC):
         """Give the pixels of a box that lies in one block."""
 
 
-def _part(whole: np.ndarray, block: Block, box: Bounds, pixels: Pixels) -> np.ndarray:
-    part = whole[slices_within(box, _box(block, pixels))]
-    # A view would keep the whole chunk in memory.
+def _part(found: Found, box: Bounds) -> np.ndarray:
+    around, whole = found
+    part = whole[slices_within(box, around)]
+    # A view would keep all that was read in memory.
     return part if 2 * part.nbytes > whole.nbytes else part.copy()
 
 
@@ -383,10 +448,11 @@ class Batch(_Taking):
 
     def read(self) -> _Chunks:
         """Read all of its blocks at once."""
-        found: dict[Block, np.ndarray] = {}
+        found: dict[Block, Found] = {}
 
         async def read(piece: Sequence[Block]) -> None:
-            found.update(await _read(self.pixels, piece))
+            boxes = {block: _box(block, self.pixels) for block in piece}
+            found.update(await _read(self.pixels, boxes))
 
         work = (partial(read, piece) for piece in pieces(self.blocks, self.pixels))
         run(bounded_gather(work, self.pixels.concurrency))
@@ -396,29 +462,34 @@ class Batch(_Taking):
 class _Chunks(_Taking):
     """The pixels of blocks, on the worker of a cluster that read them."""
 
-    def __init__(self, pixels: Pixels, found: dict[Block, np.ndarray]) -> None:
+    def __init__(self, pixels: Pixels, found: dict[Block, Found]) -> None:
         self.pixels = pixels
         self.found = found
 
     def __sizeof__(self) -> int:
         # What the worker counts as its memory.
-        return sum(chunk.nbytes for chunk in self.found.values())
+        return sum(chunk.nbytes for _, chunk in self.found.values())
 
     def take(self, box: Bounds) -> np.ndarray:
         block = chunk_index(box, self.pixels.chunks)
-        return _part(self.found[block], block, box, self.pixels)
+        return _part(self.found[block], box)
 
 
-def pieces(blocks: Iterable[Block], pixels: Pixels) -> Iterator[list[Block]]:
+def pieces(
+    blocks: Iterable[Block], pixels: Pixels, wanted: Boxes | None = None
+) -> Iterator[list[Block]]:
     """Cut blocks into the boxes that are read in one go: single chunks, but of shards.
 
-    The chunks of a shard that lie side by side need fewer requests together.
+    The chunks of a shard that lie side by side need fewer requests together, where all
+    of them is wanted.
     """
     left = sorted(blocks)
     if shards_of(pixels) is None:
         yield from ([block] for block in left)
         return
-    rest = set(left)
+    whole = {b for b in left if _is_wanted_whole(b, pixels, wanted or {})}
+    yield from ([block] for block in left if block not in whole)
+    rest = whole
     while rest:
         box = [(number, number + 1) for number in min(rest)]
         for axis in reversed(range(len(box))):
@@ -433,16 +504,23 @@ def pieces(blocks: Iterable[Block], pixels: Pixels) -> Iterator[list[Block]]:
         yield piece
 
 
-async def _read(pixels: Pixels, piece: Sequence[Block]) -> dict[Block, np.ndarray]:
-    """Read the blocks of a piece; each has its own memory."""
-    boxes = [_box(block, pixels) for block in piece]
-    around = hull(boxes)
+def _is_wanted_whole(block: Block, pixels: Pixels, wanted: Boxes) -> bool:
+    # Of a chunk all is read; only of a merged one a part can be.
+    return not isinstance(pixels, Merged) or wanted.get(block) in {
+        None,
+        _box(block, pixels),
+    }
+
+
+async def _read(pixels: Pixels, boxes: Boxes) -> dict[Block, Found]:
+    """Read a box of each block of a piece; each has its own memory."""
+    around = hull(boxes.values())
     found = await pixels.read(around)
-    if len(piece) == 1:
-        return {piece[0]: found}
+    if len(boxes) == 1:
+        return dict.fromkeys(boxes, (around, found))
     return {
-        block: found[slices_within(box, around)].copy()
-        for block, box in zip(piece, boxes, strict=True)
+        block: (box, found[slices_within(box, around)].copy())
+        for block, box in boxes.items()
     }
 
 
@@ -467,13 +545,13 @@ class _ReadAhead:
         self._pieces: dict[int, list[list[Block]]] = {}
         self._taken = 0
         # What the computation that runs will take of which batches, in its order.
-        self._wanted: dict[int, set[Block]] = {}
+        self._wanted: dict[int, Boxes] = {}
         finalize(self, _end, self._begun).atexit = False
         _READINGS.add(self)
         _STARTING.register()
 
-    def expect(self, wanted: dict[int, set[Block]]) -> None:
-        """Take note of the blocks of batches that will be taken, in their order."""
+    def expect(self, wanted: dict[int, Boxes]) -> None:
+        """Take note of what will be taken of the blocks of batches, in their order."""
         with self._lock:
             self._wanted = wanted
             for number in wanted:
@@ -495,8 +573,7 @@ class _ReadAhead:
             self._read_ahead(number)
         try:
             if begun is not None:
-                whole = self._whole(begun, block)
-                return _part(whole, block, box, self.pixels)
+                return self._begun_before(begun, block, box)
             assert own is not None
             return awaited(own)
         except BaseException:
@@ -504,16 +581,21 @@ class _ReadAhead:
             self._give_up()
             raise
 
-    def _whole(self, read: Read, block: Block) -> np.ndarray:
+    def _begun_before(self, read: Read, block: Block, box: Bounds) -> np.ndarray:
         """Wait for a read, which goes on without us if others wait for it too."""
         shared = shards_of(self.pixels) is not None
         try:
-            return (run(_shared(read)) if shared else awaited(read)).pop(block)
+            found = _found(read, shared=shared).pop(block)
         except CancelledError:
             if not (shared and read.cancelled()):
                 raise
             # Given up because of another block, by a task that failed.
-            return self.pixels[slices(_box(block, self.pixels))]
+            return self.pixels[slices(box)]
+        around, _ = found
+        if overlap(box, around) == box:
+            return _part(found, box)
+        # Another computation of the same graph had said how much it takes.
+        return self.pixels[slices(box)]
 
     def _begin_again(self) -> None:
         """Let all be read once more: a graph was kept, and is computed again."""
@@ -534,17 +616,19 @@ class _ReadAhead:
         """Begin the next reads, in the batch that is taken from and those that follow.
 
         Where nobody knows what will be taken, only as many as what was taken vouches
-        for: a task of a batch can be computed by itself.
+        for: a task of a batch can be computed by itself. How much is wanted of a merged
+        block nothing vouches for.
         """
         most, numbers = self._most, [number, *self._wanted]
         if number not in self._wanted:
             vouched = EAGERNESS * self._taken if self._taken > 1 else 0
+            vouched = 0 if isinstance(self.pixels, Merged) else vouched
             most, numbers = min(most, vouched), [number]
         room = most - len(self._begun)
         free = self.pixels.concurrency - len(self._under_way)
         if min(free, room) < self._together:
             return
-        begun = []
+        begun: list[Boxes] = []
         for piece in islice(self._next(numbers), free):
             begun.append(piece)
             room -= len(piece)
@@ -558,21 +642,28 @@ class _ReadAhead:
             self._under_way.add(read)
             read.add_done_callback(self._under_way.discard)
 
-    def _next(self, numbers: Iterable[int]) -> Iterator[list[Block]]:
+    def _next(self, numbers: Iterable[int]) -> Iterator[Boxes]:
         """Cut what is left of some batches into pieces, which are then begun."""
         for number in dict.fromkeys(numbers):
-            left = self._left[number]
+            left, wanted = self._left[number], self._wanted.get(number, {})
             if left and number not in self._pieces:
-                self._pieces[number] = list(pieces(left, self.pixels))
+                self._pieces[number] = list(pieces(left, self.pixels, wanted))
             while left:
                 # What was taken by itself meanwhile is not read again.
                 piece = left.intersection(self._pieces[number].pop())
                 if piece:
                     left -= piece
-                    yield sorted(piece)
+                    yield {
+                        block: wanted.get(block) or _box(block, self.pixels)
+                        for block in sorted(piece)
+                    }
 
 
-async def _shared(read: Read) -> dict[Block, np.ndarray]:
+def _found(read: Read, *, shared: bool) -> dict[Block, Found]:
+    return run(_shared(read)) if shared else awaited(read)
+
+
+async def _shared(read: Read) -> dict[Block, Found]:
     return await asyncio.shield(asyncio.wrap_future(read))
 
 
@@ -596,7 +687,7 @@ def _started(graph: Mapping[Any, Any], state: Mapping[str, Any]) -> None:
     """
     if not _READINGS:
         return
-    found: dict[_ReadAhead, dict[int, set[Block]]] = {}
+    found: dict[_ReadAhead, dict[int, Boxes]] = {}
     # The one that is next stands at the end.
     for key in reversed(state["ready"]):
         if not (isinstance(key, tuple) and str(key[0]).startswith(_OPENED)):
@@ -611,9 +702,9 @@ def _started(graph: Mapping[Any, Any], state: Mapping[str, Any]) -> None:
         reading.expect(wanted)
 
 
-def _taken(tasks: Sequence[Any], opened: Any, pixels: Pixels) -> set[Block] | None:
-    """Find the blocks that tasks take from a batch; None if one is not understood."""
-    blocks: set[Block] = set()
+def _taken(tasks: Sequence[Any], opened: Any, pixels: Pixels) -> Boxes | None:
+    """Find what tasks take of the blocks of a batch; None if one is not understood."""
+    taken: Boxes = {}
     understood = 0
     for task in tasks:
         # Dask fuses tasks into one that holds them.
@@ -630,11 +721,11 @@ def _taken(tasks: Sequence[Any], opened: Any, pixels: Pixels) -> set[Block] | No
                     arg for arg in args if isinstance(arg, dict) or hasattr(arg, "args")
                 ]
         understood += bool(keys)
-        boxes = [bounded(key, pixels.shape).bounds for key in keys]
-        blocks.update(
-            chunk_index(box, pixels.chunks) for box in boxes if 0 not in shape_of(box)
-        )
-    return blocks if understood == len(tasks) else None
+        for box in (bounded(key, pixels.shape).bounds for key in keys):
+            if 0 not in shape_of(box):
+                block = chunk_index(box, pixels.chunks)
+                taken[block] = hull([box, taken.get(block, box)])
+    return taken if understood == len(tasks) else None
 
 
 _STARTING = Callback(start_state=_started)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_omezarr.errors import DamagedDataError
 
-from .boxes import shape_of
+from .boxes import chunk_counts, shape_of
 from .pixels import Readable
 
 if TYPE_CHECKING:
@@ -225,6 +226,27 @@ def _ends(dtype: np.dtype[Any]) -> tuple[int, int]:
 def _number(value: Any) -> int | float:
     found: int | float = value.item()
     return found
+
+
+class Merged(Readable):
+    """Other pixels in larger chunks, each of them several of theirs."""
+
+    def __init__(self, pixels: Pixels, chunks: tuple[int, ...]) -> None:
+        self.source = pixels
+        self.shape = pixels.shape
+        self.chunks = chunks
+        self.dtype = pixels.dtype
+        each = prod(chunk_counts(chunks, pixels.chunks))
+        # One more than what is read at a time: the last chunks of one leave room.
+        self.concurrency = 1 + -(-pixels.concurrency // max(1, each))
+        self.token = f"{pixels.token}-{chunks}"
+
+    def __repr__(self) -> str:
+        return f"<{self.source!r} in chunks of {self.chunks}>"
+
+    async def read(self, bounds: Bounds) -> np.ndarray:
+        """Read a box, on the I/O loop: only the chunks of the source in it."""
+        return await self.source.read(bounds)
 
 
 class Resized(Readable):
