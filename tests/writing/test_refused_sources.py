@@ -11,7 +11,7 @@ from napari_omezarr.errors import LossError, StoreError
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
 from napari_omezarr.store import run
-from napari_omezarr.writing import write_layers
+from napari_omezarr.writing import append, patch, write_image, write_layers
 from servers import faults
 from servers.http import Bucket
 
@@ -95,3 +95,24 @@ def test_a_refusal_ends_a_save_and_a_copy(bucket, tmp_path, fault):
     with pytest.raises(StoreError):
         run(copy_store(source, Location.parse(tmp_path / "copied.ome.zarr")))
     assert not (tmp_path / "copied.ome.zarr/zarr.json").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda film, pixels: append(film, pixels, "t"),
+        lambda film, pixels: patch(film, (0, 0, 0, 0), pixels[None]),
+    ],
+    ids=["append", "patch"],
+)
+def test_a_part_of_an_image_is_not_made_of_what_is_refused(change, bucket, tmp_path):
+    (tmp_path / "bucket/a.ome.zarr/0/c/0/1/0").unlink()
+    pixels = first(read_layers(bucket.place("bucket/a.ome.zarr")))
+    film = tmp_path / "film.ome.zarr"
+    write_image(np.ones((1, *pixels.shape), np.uint16), film, "tzyx")
+    with pytest.raises(LossError, match="nobody can tell") as told:
+        change(film, pixels)
+    assert "accept" not in told.value.action
+    now = np.asarray(first(read_layers(film)))
+    assert now.shape in {(1, *pixels.shape), pixels.shape}
+    assert (now == 1).all()

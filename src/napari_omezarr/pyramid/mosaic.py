@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
@@ -162,6 +164,29 @@ class MosaicLevel:
     """The type of all pixels."""
     shrunk: tuple[float, float] = (1, 1)
     """How much coarser than the fields' own level it is, (1, 1) if it is that one."""
+
+
+# What is left out because it cannot be read: shown as a hole, and never saved as one.
+
+_left_out: ContextVar[set[str] | None] = ContextVar("left_out", default=None)
+
+
+@contextmanager
+def collect_left_out() -> Iterator[set[str]]:
+    """Collect what is left out by this task and those that it starts, in sentences."""
+    found: set[str] = set()
+    token = _left_out.set(found)
+    try:
+        yield found
+    finally:
+        _left_out.reset(token)
+
+
+def leave_out(said: str) -> None:
+    """Note that something is there, and is not among the pixels that are given."""
+    mine = _left_out.get()
+    if mine is not None:
+        mine.add(said)
 
 
 # What is asked for by many at once, and once.

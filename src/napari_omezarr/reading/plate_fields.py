@@ -18,7 +18,7 @@ from napari_omezarr.errors import (
     UnsupportedDataError,
 )
 from napari_omezarr.metadata import Image, Well, fit_axes
-from napari_omezarr.pyramid import Arranged, Resized, Shared
+from napari_omezarr.pyramid import Arranged, Resized, Shared, leave_out
 
 from .image import open_array
 from .nodes import ArrayNode, array_key, group_keys, join_path, kind_of, parse_json
@@ -224,6 +224,8 @@ class PlateDocuments:
     opening: Opening
     zarr_format: int
     states: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Why the pixels of a field, by its path, are not those that it has."""
     elsewhere: set[str] = field(default_factory=set)
     """Channels that have no place here, and that other layers show."""
     _lacking: set[str] = field(default_factory=set)
@@ -250,7 +252,7 @@ class PlateDocuments:
 
     def join(self, other: PlateDocuments) -> None:
         """Share what is known of wells and fields with what was opened before."""
-        self.states = other.states
+        self.states, self.left_out = other.states, other.left_out
         self._wells, self._images = other._wells, other._images
         self._alike = other._alike
 
@@ -389,7 +391,7 @@ class PlateFields:
             paths = [join_path(well_path, image.path) for _, image in chosen]
             origins = await self._origins([n for n, _ in chosen], paths)
         except BROKEN as error:
-            self._note_broken(name, error)
+            leave_out(self._note_broken(name, error))
             return ()
         several = len(self.choice.fields) > 1
         self._note_others(name, well)
@@ -481,16 +483,21 @@ class PlateFields:
             said = f"Well {name} has {most} fields, and there is room for {room}: "
             self.documents.note(name, "more", f"{said}open the plate again for all.")
 
-    def _note_broken(self, name: str, error: OMEZarrError) -> None:
+    def _note_broken(self, name: str, error: OMEZarrError) -> str:
         said = f"Well {name} cannot be shown: it stays empty. {error}"
         self.documents.note(name, "broken", said)
+        return said
 
     # One level of one field.
 
     async def level(self, tile: FieldTile, number: int) -> Pixels | None:
         """Find the pixels of a field as fine as a level; None where there are none."""
         key = tile.path, number
-        return await self._levels.get(key, partial(self._find, tile, number))
+        found = await self._levels.get(key, partial(self._find, tile, number))
+        path = join_path(tile.path, self.expected.inside)
+        if said := self.documents.left_out.get(path):
+            leave_out(said)
+        return found
 
     async def _find(self, tile: FieldTile, number: int) -> Pixels | None:
         expected = self.expected
@@ -512,7 +519,7 @@ class PlateFields:
             if shown is None and isinstance(pixels, BaseException):
                 raise pixels
         except BROKEN as error:
-            self._note_broken(tile.well, error)
+            self.documents.left_out[path] = self._note_broken(tile.well, error)
             return None
         if shown is not None:
             self.documents.note(tile.well, "loaded", "")
@@ -583,7 +590,9 @@ class PlateFields:
         finest, *coarser = self.expected.shapes
         if self._plane(own) not in map(self._plane, coarser):
             raise NodeNotFoundError(said, url=url)
-        self.documents.note(path, "coarse", f"{said}: a coarser one is shown for it.")
+        said = f"{said}: a coarser one is shown for it."
+        self.documents.note(path, "coarse", said)
+        self.documents.left_out[path] = said
         return finest
 
     def _arranged(self, pixels: Pixels, image: Multiscale | None) -> Pixels:

@@ -43,6 +43,8 @@ from .open import (
     presigned,
 )
 from .store import (
+    AGREE,
+    SIGN_IN,
     RemoteStore,
     collect_presumptions,
     refuse_presumed,
@@ -51,9 +53,11 @@ from .store import (
 from .writable import CLAIM, WritablePlace, WritableStore, probe_key
 
 __all__ = [
+    "AGREE",
     "CLAIM",
     "FIRST_BYTE",
     "PIECES_AT_A_TIME",
+    "SIGN_IN",
     "BucketAddress",
     "DiskCacheFacts",
     "ForeignStore",

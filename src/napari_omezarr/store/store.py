@@ -657,7 +657,8 @@ def presumed_since(when: float) -> tuple[str, ...]:
     )
 
 
-AGREE = "Sign in as somebody who may list it, or agree to that (accept_refused)."
+SIGN_IN = "Sign in as somebody who may list it."
+AGREE = f"{SIGN_IN[:-1]}, or agree to that (accept_refused)."
 
 
 def refuse_presumed(when: float, doing: str, action: str = AGREE) -> None:

@@ -38,7 +38,13 @@ from napari_omezarr.location import ZARR_JSON
 from napari_omezarr.metadata import Axis, Image, parse_document
 from napari_omezarr.plain_text import counted
 from napari_omezarr.reading import join_path
-from napari_omezarr.store import is_stored, open_store, open_stored, refuse_presumed
+from napari_omezarr.store import (
+    SIGN_IN,
+    is_stored,
+    open_store,
+    open_stored,
+    refuse_presumed,
+)
 from napari_omezarr.writing import (
     FolderHierarchy,
     Journal,
@@ -343,7 +349,6 @@ class Repack:
 
 # Stores in a later version.
 
-_AGREE = "Sign in as somebody who may list it."
 Shards = bool | Mapping[str, int] | None
 """True chooses them, False takes them away, None leaves the container as it is."""
 
@@ -472,7 +477,7 @@ def repack_store(
                     parts = (chunks, document, place.staged, node.path)
                     run = (there, choices.verify, done.step, cancel)
                     Repack(*parts, *run).run()
-        refuse_presumed(began, "packed", _AGREE)
+        refuse_presumed(began, "packed", SIGN_IN)
         place.claim.check(thoroughly=True)
         place.commit(documents)
     return Upgraded(target.display, done.objects, done.bytes, len(documents))

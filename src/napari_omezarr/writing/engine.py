@@ -51,14 +51,14 @@ from napari_omezarr.pyramid import (
     split_box,
     whole_box,
 )
-from napari_omezarr.store import refuse_presumed, run
+from napari_omezarr.store import run
 
 from .downsample import downsample
 from .encode import encoding_of
 from .hierarchy import DONE, FolderHierarchy, explained
 from .journal import BlockNote
 from .plan import HELD, block_bytes, held_bytes, level_document, width
-from .source import ReadOnce, is_at_hand, reading_pool
+from .source import ReadOnce, is_at_hand, known_pixels, reading_pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -312,6 +312,7 @@ class BlockTask:
     method: Method
     first: int
     channel_axis: int | None = None
+    accept_losses: bool = False
     accept_refused: bool = False
     is_done_here: bool = False
     """Whether its only object is sooner written than handed to another thread."""
@@ -334,10 +335,12 @@ def write_block(
     told the bytes of each object of the finest level, raw, once it is there; in any
     thread.
     """
-    began = time.monotonic()
-    block = task.source.read(bounds)
-    if not task.accept_refused:
-        refuse_presumed(began, "saved")
+    block = known_pixels(
+        task.source,
+        bounds,
+        accept_losses=task.accept_losses,
+        accept_refused=task.accept_refused,
+    )
     if begin is not None:
         begin()
     # Only the source's own pixels say what a window of contrast has to reach.
@@ -640,6 +643,7 @@ def task_of(
         method=image.method,
         first=write_pass.first,
         channel_axis=image.spec.channel_axis,
+        accept_losses=plan.options.accept_losses,
         accept_refused=plan.options.accept_refused,
         is_done_here=staged.folder is not None
         and levels[0].objects == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
+import time
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Mapping
@@ -23,7 +24,12 @@ from dask.delayed import Delayed
 
 from napari_omezarr._io_loop import LeavablePool, left_behind
 from napari_omezarr.doors import not_enough_memory
-from napari_omezarr.errors import OMEZarrError, SourceError, UnsupportedDataError
+from napari_omezarr.errors import (
+    LossError,
+    OMEZarrError,
+    SourceError,
+    UnsupportedDataError,
+)
 from napari_omezarr.pyramid import (
     ChunkLayer,
     Cropped,
@@ -31,6 +37,7 @@ from napari_omezarr.pyramid import (
     Level,
     Pixels,
     chunk_index,
+    collect_left_out,
     overlap,
     pixels_of,
     shape_of,
@@ -38,6 +45,7 @@ from napari_omezarr.pyramid import (
     slices_within,
     split_box,
 )
+from napari_omezarr.store import AGREE, SIGN_IN, refuse_presumed
 
 from .hierarchy import explained
 
@@ -87,6 +95,37 @@ class PixelSource(Protocol):
     def read(self, bounds: Bounds) -> np.ndarray:
         """Read a box in the calling thread; C-contiguous or not, never masked."""
         ...
+
+
+def known_pixels(
+    source: PixelSource,
+    bounds: Bounds,
+    *,
+    accept_losses: bool | None = None,
+    accept_refused: bool | None = None,
+) -> np.ndarray:
+    """Read a box of a source for a place where it is kept: no pixel may be a guess.
+
+    What is None, nobody is asked to agree to.
+
+    Raises
+    ------
+    LossError
+        A part of it is shown as empty, or as coarser, because it cannot be read.
+    RefusedChunksError
+        Chunks are refused, and nobody can tell whether they were ever written.
+    """
+    began = time.monotonic()
+    with collect_left_out() as left_out:
+        box = source.read(bounds)
+    if not accept_refused:
+        asked = SIGN_IN if accept_refused is None else AGREE
+        refuse_presumed(began, "saved", asked)
+    if left_out and not accept_losses:
+        mend = "Mend it, or save other wells"
+        agree = "" if accept_losses is None else ", or agree to that (accept_losses)"
+        raise LossError(min(left_out), action=f"{mend}{agree}.")
+    return box
 
 
 class ArraySource:
