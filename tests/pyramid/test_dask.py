@@ -36,7 +36,7 @@ SIZES = st.lists(
 def test_blocks_are_few_and_made_of_whole_chunks(sizes, most):
     shape = [size for size, _ in sizes]
     chunks = [min(size, chunk) for size, chunk in sizes]
-    blocks = merged_chunks(shape, chunks, most)
+    blocks = merged_chunks(shape, chunks, most, 64)
     counts = [ceil(size / block) for size, block in zip(shape, blocks, strict=True)]
     assert prod(counts) <= most
     for size, chunk, block in zip(shape, chunks, blocks, strict=True):
@@ -82,13 +82,18 @@ def test_blocks_fill_a_plane_and_then_a_few_planes(shape, chunks, blocks):
 
 
 def test_few_chunks_stay_as_they_are():
-    assert merged_chunks((4, 512, 512), (1, 256, 256)) == (1, 256, 256)
+    assert merged_chunks((4, 512, 512), (1, 256, 256), MOST_BLOCKS, 64) == (1, 256, 256)
 
 
 def test_planes_are_merged_first_and_then_the_first_axis():
-    blocks = merged_chunks((2000, 5120, 5120), (1, 64, 64), 10_000)
+    blocks = merged_chunks((2000, 5120, 5120), (1, 64, 64), 10_000, 64)
     assert blocks[1:] == (512, 512)
-    assert merged_chunks((100, 4, 300, 640), (1, 1, 64, 64), 1000) == (1, 1, 300, 512)
+    assert merged_chunks((100, 4, 300, 640), (1, 1, 64, 64), 1000, 64) == (
+        1,
+        1,
+        300,
+        512,
+    )
 
 
 @pytest.mark.parametrize("key", [(5, slice(2, 9)), (slice(None, None, -3), 4)])

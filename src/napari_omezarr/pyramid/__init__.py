@@ -9,6 +9,7 @@ from .boxes import (
     coarser_box,
     hull,
     is_whole,
+    merged_chunks,
     nth_box,
     overlap,
     sample_number,
@@ -19,7 +20,7 @@ from .boxes import (
     whole_box,
 )
 from .codecs import tolerated
-from .dask_arrays import ChunkLayer, merged_chunks, pixels_of, to_dask
+from .dask_arrays import ChunkLayer, pixels_of, to_dask
 from .decoding import array_metadata, check_grid, not_understood, understood
 from .mosaic import (
     Arranged,

@@ -212,6 +212,67 @@ def chunk_parts(bounds: Bounds, chunks: Sequence[int]) -> Iterator[ChunkPart]:
         yield ChunkPart(*(zip(*pieces, strict=True) if pieces else ((), (), ())))
 
 
+# Chunks that lie together.
+
+
+def lying_together(
+    counts: Sequence[int], most: int, *, evenly: bool
+) -> tuple[int, ...]:
+    """Say how many chunks along each axis, ``most`` in all, lie together.
+
+    They are a square of the last two axes, along which one looks at a plane, and where
+    that is less a few planes. ``evenly`` leaves no rest along any axis.
+    """
+    by = [1] * len(counts)
+    plane = [axis for axis in range(len(counts))[-2:] if counts[axis] > 1]
+    if len(plane) == 2:
+        by[plane[0]] = _share(counts[plane[0]], math.isqrt(most), evenly=evenly)
+    for axis in [*reversed(plane), *reversed(range(len(counts)))]:
+        left = most * by[axis] // math.prod(by)
+        by[axis] = max(by[axis], _share(counts[axis], left, evenly=evenly))
+        if axis not in plane and by[axis] > 1:
+            break
+    return tuple(by)
+
+
+def _share(count: int, most: int, *, evenly: bool) -> int:
+    """Cut a count into shares of at most so much, of much the same size."""
+    share = -(-count // -(-count // max(1, min(count, most))))
+    while evenly and count % share:
+        share -= 1
+    return share
+
+
+def merged_chunks(
+    shape: Sequence[int],
+    chunks: Sequence[int],
+    most: int,
+    together: int,
+) -> tuple[int, ...]:
+    """Merge chunks into blocks until there are at most ``most`` of them.
+
+    Along each axis a block is a multiple of the chunk, or the whole axis. Up to
+    ``together`` chunks are merged along the last two axes that are cut: a task then
+    asks for many chunks of a plane at once. What is still too much is merged along the
+    first axes, the ones that a viewer steps through.
+    """
+    blocks = [max(1, chunk) for chunk in chunks]
+    counts = list(chunk_counts(shape, blocks))
+    if math.prod(counts) > most:
+        plane = [axis for axis, count in enumerate(counts) if count > 1][-2:]
+        for axis in plane:
+            blocks[axis] *= max(1, min(math.isqrt(together), counts[axis]))
+    for axis in range(len(blocks)):
+        counts = list(chunk_counts(shape, blocks))
+        total = math.prod(counts)
+        if total <= most:
+            break
+        others = total // max(1, counts[axis])
+        wanted = max(1, most // max(1, others))
+        blocks[axis] *= math.ceil(counts[axis] / wanted)
+    return tuple(min(b, max(1, s)) for b, s in zip(blocks, shape, strict=True))
+
+
 # A box cut at the borders of what is stored as one object, a chunk or a shard.
 
 

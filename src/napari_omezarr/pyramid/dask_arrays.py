@@ -9,7 +9,7 @@ from concurrent.futures import CancelledError
 from functools import cached_property, partial
 from hashlib import sha256
 from itertools import islice, product
-from math import ceil, isqrt, prod
+from math import prod
 from operator import mod, mul
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,8 @@ from .boxes import (
     chunk_counts,
     chunk_index,
     hull,
+    lying_together,
+    merged_chunks,
     overlap,
     shape_of,
     slices,
@@ -68,6 +70,11 @@ AHEAD_BLOCKS = 4 * BATCH_BLOCKS
 AHEAD_BYTES = 2 * BATCH_BYTES
 """So much is read, at most, before a task asks for it."""
 
+MOST_AWAY = 4
+AWAY_BYTES = 32 * 2**20
+"""So many tasks of a cluster's worker, for so many bytes, wait beside those in its
+threads; one does, however much it waits for."""
+
 EAGERNESS = 4
 """How many chunks may be read ahead for each that was taken, where it is not known
 which will be."""
@@ -89,68 +96,12 @@ def blocks_of(pixels: Pixels) -> tuple[int, ...]:
     else:
         room = chunk_counts(shards or shape, chunks)
         together = min(BATCH_BLOCKS, BLOCK_BYTES // _size(pixels, chunks))
-        by = _together(room, together, evenly=shards is not None)
+        by = lying_together(room, together, evenly=shards is not None)
         blocks = tuple(map(mul, by, chunks))
     units = shards or chunks
     together = min(BATCH_BLOCKS, BATCH_BYTES // _size(pixels, units))
     if prod(chunk_counts(shape, blocks)) > MOST_BLOCKS:
-        blocks = merged_chunks(shape, units, together=together)
-    return tuple(min(b, max(1, s)) for b, s in zip(blocks, shape, strict=True))
-
-
-def _together(counts: Sequence[int], most: int, *, evenly: bool) -> tuple[int, ...]:
-    """Say how many chunks along each axis, ``most`` in all, lie together.
-
-    They are a square of the last two axes, along which one looks at a plane, and where
-    that is less a few planes. ``evenly`` leaves no rest along any axis.
-    """
-    by = [1] * len(counts)
-    plane = [axis for axis in range(len(counts))[-2:] if counts[axis] > 1]
-    if len(plane) == 2:
-        by[plane[0]] = _share(counts[plane[0]], isqrt(most), evenly=evenly)
-    for axis in [*reversed(plane), *reversed(range(len(counts)))]:
-        left = most * by[axis] // prod(by)
-        by[axis] = max(by[axis], _share(counts[axis], left, evenly=evenly))
-        if axis not in plane and by[axis] > 1:
-            break
-    return tuple(by)
-
-
-def _share(count: int, most: int, *, evenly: bool) -> int:
-    """Cut a count into shares of at most so much, of much the same size."""
-    share = -(-count // -(-count // max(1, min(count, most))))
-    while evenly and count % share:
-        share -= 1
-    return share
-
-
-def merged_chunks(
-    shape: Sequence[int],
-    chunks: Sequence[int],
-    most: int = MOST_BLOCKS,
-    together: int = BATCH_BLOCKS,
-) -> tuple[int, ...]:
-    """Merge chunks into blocks until there are at most ``most`` of them.
-
-    Along each axis a block is a multiple of the chunk, or the whole axis. Up to
-    ``together`` chunks are merged along the last two axes that are cut: a task then
-    asks for many chunks of a plane at once. What is still too much is merged along the
-    first axes, the ones that a viewer steps through.
-    """
-    blocks = [max(1, chunk) for chunk in chunks]
-    counts = list(chunk_counts(shape, blocks))
-    if prod(counts) > most:
-        plane = [axis for axis, count in enumerate(counts) if count > 1][-2:]
-        for axis in plane:
-            blocks[axis] *= max(1, min(isqrt(together), counts[axis]))
-    for axis in range(len(blocks)):
-        counts = list(chunk_counts(shape, blocks))
-        total = prod(counts)
-        if total <= most:
-            break
-        others = total // max(1, counts[axis])
-        wanted = max(1, most // max(1, others))
-        blocks[axis] *= ceil(counts[axis] / wanted)
+        blocks = merged_chunks(shape, units, MOST_BLOCKS, together)
     return tuple(min(b, max(1, s)) for b, s in zip(blocks, shape, strict=True))
 
 
@@ -393,6 +344,45 @@ def _on_a_cluster() -> bool:
     return True
 
 
+class _Away:
+    """The tasks of a worker that wait for pixels, so that others run meanwhile.
+
+    A worker has as many threads as processors, and a block is a round trip away.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._held: list[int] = []
+
+    def read(self, pixels: Pixels, box: Bounds) -> np.ndarray:
+        """Read a box of a block, outside the worker's threads if there is room."""
+        size = _size(pixels, shape_of(box))
+        with self._lock:
+            room = len(self._held) < MOST_AWAY and sum(self._held) + size <= AWAY_BYTES
+            is_away = (room or not self._held) and _leave()
+            if is_away:
+                self._held.append(size)
+        try:
+            return pixels[slices(box)]
+        finally:
+            if is_away:
+                with self._lock:
+                    self._held.remove(size)
+                sys.modules["distributed"].rejoin()
+
+
+def _leave() -> bool:
+    """Give this thread's place to another task; False if it is no task of a worker."""
+    try:
+        sys.modules["distributed"].secede()
+    except AttributeError:  # of a thread that a task, or a program, has started itself
+        return False
+    return True
+
+
+_AWAY = _Away()
+
+
 class _Taking(ABC):
     """Something that `getter` indexes with a key of one block, or a part of it."""
 
@@ -443,6 +433,8 @@ class Batch(_Taking):
     def take(self, box: Bounds) -> np.ndarray:
         """Give the pixels of a box of a block, and let the reads of others begin."""
         if self.reading is None:
+            if _on_a_cluster():
+                return _AWAY.read(self.pixels, box)
             return self.pixels[slices(box)]
         return self.reading.take(self.number, box)
 
