@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import shutil
 import statistics
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import time
 from importlib import import_module
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -163,18 +165,21 @@ def main() -> None:
         size = args.mebibytes if kind == "large" else args.count
         source = data(args.data / "tiff", kind, size)
         found: dict[str, list[dict[str, float]]] = {who: [] for who in args.who}
-        for _ in range(args.rounds):
-            for who in args.who:
-                with tempfile.TemporaryDirectory() as folder:
-                    one = ["--one", who, source, Path(folder) / "out"]
-                    is_ours = who == "napari-omezarr"
-                    python = sys.executable if is_ours else args.peers_python
-                    command = [python, "-W", "ignore", __file__, *map(str, one)]
-                    done = subprocess.run(command, capture_output=True, text=True)
-                    line = done.stdout.rpartition("RESULT")[2]
-                    if not line.startswith("{"):
-                        sys.exit(done.stderr[-2000:])
-                    found[who].append(json.loads(line))
+        # Removed at the end: ext4 looks for an inode that was not deleted just now.
+        with tempfile.TemporaryDirectory() as folder:
+            for number, who in product(range(args.rounds), args.who):
+                one = ["--one", who, source, Path(folder) / f"{number}-{who}"]
+                is_ours = who == "napari-omezarr"
+                python = sys.executable if is_ours else args.peers_python
+                command = [python, "-W", "ignore", __file__, *map(str, one)]
+                done = subprocess.run(command, capture_output=True, text=True)
+                line = done.stdout.rpartition("RESULT")[2]
+                if not line.startswith("{"):
+                    sys.exit(done.stderr[-2000:])
+                found[who].append(json.loads(line))
+                if kind == "large":
+                    shutil.rmtree(one[-1])
+                os.sync()
         for who, rows in found.items():
             middle = {
                 key: statistics.median(row[key] for row in rows) for key in rows[0]

@@ -10,11 +10,12 @@ import os
 import sys
 import time
 from contextlib import asynccontextmanager, contextmanager, suppress
+from contextvars import ContextVar
 from functools import cache, partial
 from io import FileIO
 from itertools import count
 from pathlib import Path
-from threading import Condition
+from threading import Condition, Semaphore
 from typing import TYPE_CHECKING
 from uuid import uuid4
 from weakref import WeakValueDictionary
@@ -249,11 +250,39 @@ class _Wait:
 _waits: WeakValueDictionary[tuple[int, ...], _Wait] = WeakValueDictionary()
 
 
+_turn: ContextVar[Semaphore | None] = ContextVar("turn", default=None)
+
+
+@contextmanager
+def taking_turns(turns: Semaphore) -> Iterator[None]:
+    """Work in turn with other threads; while one waits for the disk it is another's.
+
+    More threads than processors, all at work, take Python's lock from each other.
+    """
+    with turns:
+        token = _turn.set(turns)
+        try:
+            yield
+        finally:
+            _turn.reset(token)
+
+
 def done_once(what: tuple[int, ...], wait: Callable[[], int | None]) -> int | None:
     """Wait for something, or for who waits for the same and began after this call.
 
     What another's wait has raised is found out by waiting once more.
     """
+    turns = _turn.get()
+    if turns is None:
+        return _done_once(what, wait)
+    turns.release()
+    try:
+        return _done_once(what, wait)
+    finally:
+        turns.acquire()
+
+
+def _done_once(what: tuple[int, ...], wait: Callable[[], int | None]) -> int | None:
     shared = _waits.setdefault(what, _Wait())
     with shared.changed:
         wanted = shared.begun + 1

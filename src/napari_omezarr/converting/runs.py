@@ -8,7 +8,7 @@ import shlex
 import shutil
 import time
 from concurrent.futures import as_completed
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import dask
 
 from napari_omezarr._io_loop import HeedingPool, ended_by
+from napari_omezarr.atomic_file import taking_turns
 from napari_omezarr.doors import guarded
 from napari_omezarr.errors import (
     ClusterError,
@@ -47,6 +48,7 @@ from .tiff import close_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from napari_omezarr.writing import Progress, Saved
 
@@ -55,7 +57,8 @@ if TYPE_CHECKING:
 _TOGETHER = 2
 """Inputs in work at a time: one is read while the documents of another are put."""
 _SMALL_TOGETHER = 16
-"""The same of small files, which wait for the disk: it brings all of them at once."""
+"""The same of small files, of which as few are at work, and the others wait for the
+disk: it brings all of them at once."""
 _SMALL = 2**21
 """Bytes of a file up to which it is small."""
 _MOST_PROCESSES = 64
@@ -182,7 +185,7 @@ def convert_all(jobs: Sequence[ConvertJob], run: ConvertRun) -> list[ConvertOutc
             ended_by(run.cancel),
             HeedingPool(_SMALL_TOGETHER, "omezarr-convert") as pool,
         ):
-            room = Semaphore(_TOGETHER)
+            room = _Room()
             futures = {
                 pool.submit(_outcome, job, run, partial(bar.show, number), room): number
                 for number, job in enumerate(jobs)
@@ -270,11 +273,11 @@ def convert_plate(
 
 
 def _outcome(
-    job: ConvertJob, run: ConvertRun, show: Callable[[float], None], room: Semaphore
+    job: ConvertJob, run: ConvertRun, show: Callable[[float], None], room: _Room
 ) -> ConvertOutcome:
     tell = partial(ConvertOutcome, job.inputs, job.target.display)
     try:
-        with nullcontext() if _is_small(job) else room:
+        with room.of(job):
             if run.cancel.is_set():
                 return tell("stopped")
             if "existing" not in run.choices and _is_whole(job.target):
@@ -285,6 +288,17 @@ def _outcome(
     except OMEZarrError as error:
         return tell("failed", error.sentence, error.action, type(error))
     return tell("written", notes=saved.plan.notes + saved.notes)
+
+
+class _Room:
+    """How many jobs are at work at a time."""
+
+    def __init__(self) -> None:
+        self._large, self._small = Semaphore(_TOGETHER), Semaphore(_TOGETHER)
+
+    def of(self, job: ConvertJob) -> AbstractContextManager[Any]:
+        """Wait for room for a job; a small one lets others in while it waits."""
+        return taking_turns(self._small) if _is_small(job) else self._large
 
 
 def _is_small(job: ConvertJob) -> bool:
