@@ -17,7 +17,7 @@ HEADLESS = scripts/headless
 LIMIT ?= 2700
 SUITE = scripts/within $(LIMIT) $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: help env system lint format test coverage test-core test-clouds test-filesystems test-judges test-newest test-pyside test-browsers demo docs pictures build clean
+.PHONY: help env system lint format test coverage test-core test-clouds test-filesystems test-formats test-judges test-newest test-pyside test-browsers demo docs pictures build clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -70,10 +70,15 @@ test-filesystems: env ## SFTP, WebDAV, Hugging Face, IPFS, icechunk: what fsspec
 	@scripts/filesystems-environment "$(BIN)" "$(VENV)-filesystems"
 	@scripts/within $(LIMIT) $(VENV)-filesystems/bin/python -m pytest $(FILESYSTEMS) $(ARGS)
 
-test-judges: env ## what we write, opened by iohub and ngio
-	@echo "== test-judges: iohub and ngio, in an environment of their own"
+test-formats: env ## ND2, LIF, NIfTI, NRRD, compressed TIFF by their libraries, and the jobs of batch systems
+	@echo "== test-formats: what the extras of convert bring"
+	@scripts/formats-environment "$(BIN)" "$(VENV)-formats"
+	@scripts/within $(LIMIT) $(VENV)-formats/bin/python -m pytest tests/converting tests/test_codec_processes.py $(ARGS)
+
+test-judges: env ## what we write, opened by iohub, ngio, anndata and spatialdata
+	@echo "== test-judges: iohub, ngio, anndata and spatialdata, in an environment of their own"
 	@scripts/judges-environment "$(BIN)" "$(VENV)-judges"
-	@scripts/within $(LIMIT) $(VENV)-judges/bin/python -m pytest tests/writing/test_judges_apart.py $(ARGS)
+	@scripts/within $(LIMIT) $(VENV)-judges/bin/python -m pytest tests/writing/test_judges_apart.py tests/tables/test_annotated.py $(ARGS)
 
 # Found by running it: a version manager may have put a name on PATH that does not start.
 NEWEST ?= $(shell for name in python3.14 python3.13 python3.12 \

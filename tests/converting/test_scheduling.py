@@ -11,8 +11,18 @@ import pytest
 from napari_omezarr import errors
 from napari_omezarr.converting.runs import queue_cluster, scheduled
 
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+@pytest.fixture(autouse=True)
+def _clusters_that_never_began():
+    """Let distributed complain of them here, and not in whatever test comes next."""
+    yield
+    gc.collect()
+
+
 def test_a_job_of_slurm_says_what_was_asked_for():
     pytest.importorskip("dask_jobqueue")
     said = "queue=short,cores=4,memory=16GB,walltime=02:00:00,jobs=3"
@@ -49,7 +59,6 @@ def test_where_no_jobs_are_submitted_it_is_said(monkeypatch, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="batch systems run on Unix")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_job_in_its_queue_is_named_and_taken_back_on_ctrl_c(monkeypatch, tmp_path):
     pytest.importorskip("dask_jobqueue")
     for name, line in (
@@ -72,7 +81,6 @@ def test_a_job_in_its_queue_is_named_and_taken_back_on_ctrl_c(monkeypatch, tmp_p
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="batch systems run on Unix")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_job_that_is_not_taken_says_why(monkeypatch, tmp_path, caplog):
     pytest.importorskip("dask_jobqueue")
     (tmp_path / "sbatch").write_text("#!/bin/sh\necho no such partition >&2\nexit 1\n")
@@ -82,5 +90,3 @@ def test_a_job_that_is_not_taken_says_why(monkeypatch, tmp_path, caplog):
         pass
     assert caught.value.sentence == "The batch system took no job: no such partition."
     assert not [record for record in caplog.records if record.exc_info]
-    del caught
-    gc.collect()  # distributed complains of a cluster that never began

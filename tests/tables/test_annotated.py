@@ -100,7 +100,7 @@ def test_columns_of_pandas_and_lists_become_plain_columns():
 
 @both_formats
 def test_others_read_what_we_write(zarr_format, tmp_path):
-    """In an environment that has them; the suite's has not."""
+    """In an environment that has them, as those below: make test-judges."""
     anndata = pytest.importorskip("anndata")
     columns = {"area": np.array([1.5, 2.5]), "class": ["a", None], "n": [1, 2]}
     put_table(tmp_path, feature_table(columns, [3, 7]), zarr_format)
