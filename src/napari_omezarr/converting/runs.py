@@ -185,9 +185,11 @@ def convert_all(jobs: Sequence[ConvertJob], run: ConvertRun) -> list[ConvertOutc
             ended_by(run.cancel),
             HeedingPool(_SMALL_TOGETHER, "omezarr-convert") as pool,
         ):
-            room = _Room()
+            turns = _Turns()
             futures = {
-                pool.submit(_outcome, job, run, partial(bar.show, number), room): number
+                pool.submit(
+                    _outcome, job, run, partial(bar.show, number), turns
+                ): number
                 for number, job in enumerate(jobs)
             }
             try:
@@ -273,11 +275,11 @@ def convert_plate(
 
 
 def _outcome(
-    job: ConvertJob, run: ConvertRun, show: Callable[[float], None], room: _Room
+    job: ConvertJob, run: ConvertRun, show: Callable[[float], None], turns: _Turns
 ) -> ConvertOutcome:
     tell = partial(ConvertOutcome, job.inputs, job.target.display)
     try:
-        with room.of(job):
+        with turns.of(job):
             if run.cancel.is_set():
                 return tell("stopped")
             if "existing" not in run.choices and _is_whole(job.target):
@@ -290,14 +292,14 @@ def _outcome(
     return tell("written", notes=saved.plan.notes + saved.notes)
 
 
-class _Room:
+class _Turns:
     """How many jobs are at work at a time."""
 
     def __init__(self) -> None:
         self._large, self._small = Semaphore(_TOGETHER), Semaphore(_TOGETHER)
 
     def of(self, job: ConvertJob) -> AbstractContextManager[Any]:
-        """Wait for room for a job; a small one lets others in while it waits."""
+        """Give what a job waits for; a small one lets others in while it waits for the disk."""
         return taking_turns(self._small) if _is_small(job) else self._large
 
 
