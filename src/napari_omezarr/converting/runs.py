@@ -299,7 +299,7 @@ class _Turns:
         self._large, self._small = Semaphore(_TOGETHER), Semaphore(_TOGETHER)
 
     def of(self, job: ConvertJob) -> AbstractContextManager[Any]:
-        """Give what a job waits for; a small one lets others in while it waits for the disk."""
+        """Give what a job waits for; a small one lets others in while it waits."""
         return taking_turns(self._small) if _is_small(job) else self._large
 
 
