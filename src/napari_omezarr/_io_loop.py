@@ -443,6 +443,36 @@ async def bounded_gather(
             task.cancel()
 
 
+# What work finds out on its way, for whoever has begun it and wants to know.
+
+
+class Noted:
+    """Sentences or names that are noted for who collects them, if anybody does.
+
+    Whatever begins in the block of `collected` notes there: tasks of the loop, and
+    work in threads of `HeedingPool` and `LeavablePool`. An inner block keeps its own.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._found: ContextVar[set[str] | None] = ContextVar(name, default=None)
+
+    @contextmanager
+    def collected(self) -> Iterator[set[str]]:
+        """Collect what is noted from now on."""
+        found: set[str] = set()
+        token = self._found.set(found)
+        try:
+            yield found
+        finally:
+            self._found.reset(token)
+
+    def add(self, *said: str) -> None:
+        """Note something."""
+        mine = self._found.get()
+        if mine is not None:
+            mine.update(said)
+
+
 # When Python looks for its oldest garbage: not while somebody waits for a picture.
 
 _RARELY = 1000

@@ -351,7 +351,7 @@ def test_a_refused_field_of_a_plate_is_asked_for_again(tmp_path):
         height, width = expected.shape[-2:]
         pixels = plate[..., top : top + height, left : left + width]
         np.testing.assert_array_equal(pixels, expected)
-        assert plate.store.presumed == {}
+        assert plate.store.presumed == set()
 
 
 def shows(plate, box, place):

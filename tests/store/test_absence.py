@@ -179,7 +179,7 @@ def test_a_chunk_of_a_shard_is_there(bucket, tmp_path, fault, lists):
             run(store.read("0/c/0/0", wanted))
     with pytest.raises(errors.StoreError):
         run(store.read_part("0/c/0/0", 0, 8, index.etag))
-    assert store.presumed == {}
+    assert store.presumed == set()
 
 
 def test_a_web_page_at_404_is_a_missing_key(http_server, tmp_path):
@@ -214,7 +214,7 @@ def test_what_is_denied_where_nothing_is_listed_is_presumed_missing(
     store = open_store(bucket.place("bucket/a.zarr"), retry=QUICK)
     array = zarr.open_group(store, mode="r")["0"]
     pixels = ArrayPixels(array._async_array, "a", 8)
-    assert store.presumed == {}
+    assert store.presumed == set()
     for read in (lambda: array[...], lambda: pixels[...]):
         np.testing.assert_array_equal(read(), expected)
         assert list(store.presumed) == [f"0/{name}"]
@@ -227,7 +227,7 @@ def test_what_is_denied_where_nothing_is_listed_is_presumed_missing(
     (folder / "0" / name).write_bytes(body)
     for read in (lambda: array[...], lambda: pixels[...]):
         np.testing.assert_array_equal(read(), PIXELS)
-        assert store.presumed == {}
+        assert store.presumed == set()
 
 
 UNKNOWN = {
@@ -252,7 +252,7 @@ def test_it_must_be_known_that_nothing_is_listed(bucket, tmp_path, answer):
     for _ in range(2):
         with pytest.raises(errors.AccessDeniedError):
             pixels[...]
-    assert pixels.store.presumed == {}
+    assert pixels.store.presumed == set()
     listings = [r for r in bucket.requests if "list-type" in r.query]
     assert len(listings) == (3 if answer and answer.code == 503 else 1)
 
@@ -280,7 +280,7 @@ def test_documents_that_are_denied_beside_others_are_missing(bucket, tmp_path):
         type(None),
         type(None),
     ]
-    assert store.presumed == {}
+    assert store.presumed == set()
     assert any("403" in note for note in store.notes)
 
 

@@ -419,6 +419,34 @@ def test_what_a_bucket_refuses_is_saved_as_empty_only_when_agreed_to(tmp_path, q
     assert saved[:, 8:, 8:].any()
 
 
+def test_a_field_that_cannot_be_read_is_left_out_only_when_agreed_to(tmp_path, qtbot):
+    small_images.put_plate(tmp_path / "p.zarr", rows=1, columns=3)
+    (tmp_path / "p.zarr/A/2/0/zarr.json").write_text("{")
+    viewer = ViewerModel()
+    for layer in read_layers(tmp_path / "p.zarr"):
+        viewer.add_layer(Layer.create(*layer))
+    dock = SaveDock(viewer)
+    qtbot.addWidget(dock)
+    dock.show()
+    looked(dock, qtbot)
+    target = tmp_path / "saved.ome.zarr"
+    aim(dock, qtbot, target)
+    assert not dock.view.accept.isVisible()
+    press(dock, qtbot, dock.view.save)
+    assert "A/2 cannot be shown" in dock.view.message.text()
+    assert not target.exists()
+    assert dock.view.accept.isVisible()
+    assert not dock.view.accept.isChecked()
+    assert not dock.view.refused.isVisible()
+    qtbot.mouseClick(dock.view.accept, LEFT, pos=QPoint(8, 8))
+    press(dock, qtbot, dock.view.target.buttons[SaveAction.RESUME])
+    assert "Saved" in dock.view.message.text()
+    assert not dock.view.accept.isVisible()
+    saved = np.asarray(finest(read_layers(target)[0]))
+    assert not saved[:, 24:48].any()
+    assert saved[:, :24].any()
+
+
 @pytest.mark.parametrize("kind", ["image", "points"])
 def test_a_target_that_refuses_is_signed_in_to_and_saved_to(
     s3_server, s3_prefix, tmp_path, qtbot, kind

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from threading import Thread
+
 import numpy as np
 import pytest
+import xarray
 
 import small_images
 from napari_omezarr.browsing import copy_store, thumbnail
@@ -37,6 +40,35 @@ def derived(layers):
     """What a plugin makes of a layer: a graph of dask's over ours."""
     (data, options, kind), *_ = layers
     return [([level + 0 for level in data], options, kind)]
+
+
+class Lazy:
+    """An array of somebody's own that computes ours with dask's own threads."""
+
+    def __init__(self, array):
+        self.array = array
+        self.shape, self.dtype, self.ndim = array.shape, array.dtype, array.ndim
+
+    def __getitem__(self, key):
+        return self.array[key].compute()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda data: xarray.DataArray(data, dims=list("zyx")),
+        lambda data: xarray.DataArray(data, dims=list("zyx")) + 0,
+        Lazy,
+        lambda data: Lazy(data + 0),
+    ],
+    ids=["xarray", "xarray, computed", "lazy", "lazy, computed"],
+)
+def test_it_does_not_matter_who_computes_what_is_saved(make, bucket, tmp_path):
+    (tmp_path / "bucket/a.ome.zarr/0/c/0/1/0").unlink()
+    data = make(first(read_layers(bucket.place("bucket/a.ome.zarr"))))
+    with pytest.raises(LossError, match="nobody can tell"):
+        write_image(data, tmp_path / "saved.ome.zarr", "zyx")
+    assert not (tmp_path / "saved.ome.zarr").exists()
 
 
 @pytest.mark.parametrize("make", [list, derived], ids=["read", "computed"])
@@ -116,3 +148,31 @@ def test_a_part_of_an_image_is_not_made_of_what_is_refused(change, bucket, tmp_p
     now = np.asarray(first(read_layers(film)))
     assert now.shape in {(1, *pixels.shape), pixels.shape}
     assert (now == 1).all()
+
+
+class LookedAtMeanwhile:
+    """An array; while it is read, somebody else looks at other pixels."""
+
+    def __init__(self, array, others):
+        self.array, self.others = array, others
+        self.shape, self.dtype, self.ndim = array.shape, array.dtype, array.ndim
+
+    def __getitem__(self, key):
+        looking = Thread(target=lambda: np.asarray(self.others))
+        looking.start()
+        looking.join(60)
+        return self.array[key]
+
+
+def test_what_others_look_at_meanwhile_is_not_what_is_saved(bucket, tmp_path):
+    (tmp_path / "bucket/a.ome.zarr/0/c/0/1/0").unlink()
+    refused = first(read_layers(bucket.place("bucket/a.ome.zarr")))
+    film = tmp_path / "film.ome.zarr"
+    pixels = np.ones((1, 2, 16, 16), np.uint16)
+    write_image(LookedAtMeanwhile(pixels, refused), film, "tzyx")
+    append(film, LookedAtMeanwhile(pixels[0], refused), "t")
+    patch(film, (0, 0, 0, 0), LookedAtMeanwhile(2 * pixels, refused))
+    now = np.asarray(first(read_layers(film)))
+    assert now.shape == (2, 2, 16, 16)
+    assert (now[0] == 2).all()
+    assert (now[1] == 1).all()

@@ -10,7 +10,6 @@ import asyncio
 import hashlib
 import os
 import re
-import time
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -47,7 +46,7 @@ from napari_omezarr.store import (
     open_lister,
     open_store,
     pieces_of,
-    refuse_presumed,
+    refusing_presumptions,
 )
 from napari_omezarr.user_files import cache_folder, read_json, write_json
 from napari_omezarr.writing import (
@@ -214,16 +213,14 @@ class CopyRun:
         """
         self._written = written
         self._tell()
-        began = time.monotonic()
         # Where nothing is listed, what a refusal means depends on what can be read.
         await self._source.answers(
             item.name
             for item in self._waiting
             if item.size is None and item.name in NODE_DOCUMENTS
         )
-        await self._copy_all(i for i in self._waiting if not is_document(i.name))
-        if not accept_refused:
-            refuse_presumed(began, "copied")
+        with nullcontext() if accept_refused else refusing_presumptions("copied"):
+            await self._copy_all(i for i in self._waiting if not is_document(i.name))
         # The root's document comes last of all: until then it is no image to a reader.
         documents = [item for item in self._waiting if is_document(item.name)]
         for depth in sorted({d.name.count("/") for d in documents}, reverse=True):

@@ -14,7 +14,7 @@ import numpy as np
 
 from napari_omezarr._io_loop import io_loop
 from napari_omezarr.errors import StoreConnectionError, TruncatedBodyError
-from napari_omezarr.store import collect_presumptions, tried_once
+from napari_omezarr.store import presumptions, tried_once
 
 from .chunk_cache import ChunkCache
 from .chunk_queue import ChunkQueue, QueuedChunk
@@ -278,7 +278,7 @@ async def _read(chunk: Chunk, *, again: bool) -> tuple[np.ndarray, bool]:
     """
     # The store tried as often as its policy says; its tries and ours must not multiply.
     tries = tried_once() if again else nullcontext()
-    with tries, collect_presumptions() as presumed:
+    with tries, presumptions.collected() as presumed:
         array = np.asarray(await chunk.pixels.read(chunk.bounds))
     if array.shape != chunk.shape:
         msg = f"A chunk has the shape {array.shape} instead of {chunk.shape}."

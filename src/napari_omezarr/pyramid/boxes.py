@@ -6,6 +6,7 @@ import math
 import zlib
 from dataclasses import dataclass
 from itertools import product
+from operator import mul
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -251,19 +252,17 @@ def merged_chunks(
 ) -> tuple[int, ...]:
     """Merge chunks into blocks until there are at most ``most`` of them.
 
-    Along each axis a block is a multiple of the chunk, or the whole axis. Up to
-    ``together`` chunks are merged along the last two axes that are cut: a task then
-    asks for many chunks of a plane at once. What is still too much is merged along the
-    first axes, the ones that a viewer steps through.
+    Along each axis a block is a multiple of the chunk, or the whole axis. First
+    ``together`` chunks are merged that lie together; what is still too much is merged
+    along the first axes, the ones that a viewer steps through.
     """
     blocks = [max(1, chunk) for chunk in chunks]
-    counts = list(chunk_counts(shape, blocks))
+    counts = chunk_counts(shape, blocks)
     if math.prod(counts) > most:
-        plane = [axis for axis, count in enumerate(counts) if count > 1][-2:]
-        for axis in plane:
-            blocks[axis] *= max(1, min(math.isqrt(together), counts[axis]))
+        by = lying_together(counts, together, evenly=False)
+        blocks = [*map(mul, by, blocks)]
     for axis in range(len(blocks)):
-        counts = list(chunk_counts(shape, blocks))
+        counts = chunk_counts(shape, blocks)
         total = math.prod(counts)
         if total <= most:
             break

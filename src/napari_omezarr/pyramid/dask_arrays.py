@@ -6,13 +6,14 @@ import asyncio
 import sys
 from abc import ABC, abstractmethod
 from concurrent.futures import CancelledError
+from contextvars import Context, copy_context
 from functools import cached_property, partial
 from hashlib import sha256
 from itertools import islice, product
 from math import prod
 from operator import mod, mul
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet, WeakValueDictionary, finalize
 
 import dask.array as da
@@ -40,7 +41,14 @@ from .boxes import (
 from .views import Cast, Cropped, FixedAxes, Merged
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import (
+        Callable,
+        Collection,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
     from concurrent.futures import Future
 
     from .boxes import Bounds
@@ -50,6 +58,9 @@ if TYPE_CHECKING:
     Boxes = dict[Block, Bounds]
     Found = tuple[Bounds, np.ndarray]
     Read = Future[dict[Block, Found]]
+
+W = TypeVar("W")
+R = TypeVar("R")
 
 _PIXELS: WeakValueDictionary[str, Pixels] = WeakValueDictionary()
 """The pixels behind each array of `to_dask`, as long as somebody holds them."""
@@ -538,6 +549,8 @@ class _ReadAhead:
         self._taken = 0
         # What the computation that runs will take of which batches, in its order.
         self._wanted: dict[int, Boxes] = {}
+        # Of who computes: the threads of dask 2026.1 know nothing of it.
+        self._context: Context | None = None
         finalize(self, _end, self._begun).atexit = False
         _READINGS.add(self)
         _STARTING.register()
@@ -545,7 +558,7 @@ class _ReadAhead:
     def expect(self, wanted: dict[int, Boxes]) -> None:
         """Take note of what will be taken of the blocks of batches, in their order."""
         with self._lock:
-            self._wanted = wanted
+            self._wanted, self._context = wanted, copy_context()
             for number in wanted:
                 self._left[number].clear()
             self._begin_again()
@@ -560,7 +573,8 @@ class _ReadAhead:
                 if block not in self._left[number]:
                     self._begin_again()
                 self._left[number].discard(block)
-                own = start(self.pixels.read(box))  # before those that nobody waits for
+                # Before those that nobody waits for.
+                own = self._begun_for(start, self.pixels.read(box))
             self._taken += 1
             self._read_ahead(number)
         try:
@@ -628,11 +642,17 @@ class _ReadAhead:
                 break
         if not begun:
             return
-        reads = start_together([_read(self.pixels, piece) for piece in begun])
+        works = [_read(self.pixels, piece) for piece in begun]
+        reads = self._begun_for(start_together, works)
         for piece, read in zip(begun, reads, strict=True):
             self._begun.update(dict.fromkeys(piece, read))
             self._under_way.add(read)
             read.add_done_callback(self._under_way.discard)
+
+    def _begun_for(self, begin: Callable[[W], R], work: W) -> R:
+        """Begin reads for whoever computes: what they note is noted there."""
+        context = copy_context() if self._context is None else self._context.copy()
+        return context.run(begin, work)
 
     def _next(self, numbers: Iterable[int]) -> Iterator[Boxes]:
         """Cut what is left of some batches into pieces, which are then begun."""

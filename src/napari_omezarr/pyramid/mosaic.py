@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
@@ -14,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from napari_omezarr._io_loop import bounded_gather
+from napari_omezarr._io_loop import Noted, bounded_gather
 from napari_omezarr.plain_text import by_times
-from napari_omezarr.store import collect_presumptions, take_over_presumptions
+from napari_omezarr.store import presumptions
 
 from .boxes import chunk_box, chunk_parts, shape_of, slices
 from .decoding import QUICK
@@ -168,25 +166,7 @@ class MosaicLevel:
 
 # What is left out because it cannot be read: shown as a hole, and never saved as one.
 
-_left_out: ContextVar[set[str] | None] = ContextVar("left_out", default=None)
-
-
-@contextmanager
-def collect_left_out() -> Iterator[set[str]]:
-    """Collect what is left out by this task and those that it starts, in sentences."""
-    found: set[str] = set()
-    token = _left_out.set(found)
-    try:
-        yield found
-    finally:
-        _left_out.reset(token)
-
-
-def leave_out(said: str) -> None:
-    """Note that something is there, and is not among the pixels that are given."""
-    mine = _left_out.get()
-    if mine is not None:
-        mine.add(said)
+left_out = Noted("left out")
 
 
 # What is asked for by many at once, and once.
@@ -232,7 +212,7 @@ class Shared(Generic[T]):
             if entry[1] == 0 and not entry[0].done():
                 entry[0].cancel()
                 self._forget(key, entry[0])
-        take_over_presumptions(presumed)
+        presumptions.add(*presumed)
         return found
 
     def _forget(self, key: Hashable, task: asyncio.Task[Any]) -> None:
@@ -259,7 +239,7 @@ class Shared(Generic[T]):
 async def _with_presumptions(
     find: Callable[[], Coroutine[Any, Any, T]],
 ) -> tuple[T, set[str]]:
-    with collect_presumptions() as presumed:
+    with presumptions.collected() as presumed:
         return await find(), presumed
 
 

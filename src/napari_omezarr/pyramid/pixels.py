@@ -344,7 +344,7 @@ class ArrayPixels(Readable):
                     )
                     return True
                 if isinstance(self.store, RemoteStore):  # a name that nobody gave
-                    self.store.presumed.pop(place, None)
+                    self.store.presumed.discard(place)
             if not self.may_be_empty and len(self._absent) >= min(
                 _ENOUGH, prod(self.stored_grid)
             ):

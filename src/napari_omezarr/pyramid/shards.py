@@ -27,14 +27,14 @@ from napari_omezarr.errors import (
     StoreError,
     TruncatedBodyError,
 )
-from napari_omezarr.store import GetResult, for_decoding, take_over_presumptions
+from napari_omezarr.store import GetResult, for_decoding
 
 from .boxes import ChunkPart, chunk_parts
 from .codecs import unchecked
 from .decoding import MISSING, Sharding, sharding_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import zarr
     from zarr.abc.store import ByteRequest, Store
@@ -122,12 +122,11 @@ def layout_of(array: zarr.AsyncArray[Any]) -> ShardLayout | None:
 class PartSource(Protocol):
     """Reads objects and parts of them, as `RemoteStore` does.
 
-    What is only `presumed` to be missing is asked for again each time.
+    What is only presumed to be missing is asked for again each time.
     """
 
-    @property
-    def presumed(self) -> Collection[str]:
-        """The keys that are presumed to be missing."""
+    def is_presumed(self, key: str) -> bool:
+        """Say whether a key is presumed missing; this task then rests on that."""
         ...
 
     async def read(
@@ -148,10 +147,12 @@ class PartSource(Protocol):
 class ZarrParts:
     """A store of zarr's that says nothing of versions."""
 
-    presumed = ()
-
     def __init__(self, store: Store) -> None:
         self._store = store
+
+    def is_presumed(self, key: str) -> bool:
+        """Presume nothing."""
+        return False
 
     async def read(
         self, key: str, wanted: ByteRequest | None = None
@@ -357,8 +358,7 @@ class ShardReader:
         self._ask(part.chunk, reading)
         await done
         # Whoever asked first has found that out, for all who wait.
-        if (key := self._key(part.chunk)) in self._source.presumed:
-            take_over_presumptions([key])
+        self._source.is_presumed(self._key(part.chunk))
 
     def _parts(self, bounds: Bounds) -> Sequence[ChunkPart]:
         """Cut a part of a shard into those of its chunks, which most shards share."""
@@ -519,7 +519,7 @@ class ShardReader:
 
     def _keep(self, key: str, index: ShardIndex | None) -> None:
         self._forget(key)
-        if index is None and key in self._source.presumed:
+        if index is None and self._source.is_presumed(key):
             return
         self._indexes[key] = index
         self._index_bytes += self.layout.index_size

@@ -18,7 +18,7 @@ from napari_omezarr.errors import (
     UnsupportedDataError,
 )
 from napari_omezarr.metadata import Image, Well, fit_axes
-from napari_omezarr.pyramid import Arranged, Resized, Shared, leave_out
+from napari_omezarr.pyramid import Arranged, Resized, Shared, left_out
 
 from .image import open_array
 from .nodes import ArrayNode, array_key, group_keys, join_path, kind_of, parse_json
@@ -391,7 +391,7 @@ class PlateFields:
             paths = [join_path(well_path, image.path) for _, image in chosen]
             origins = await self._origins([n for n, _ in chosen], paths)
         except BROKEN as error:
-            leave_out(self._note_broken(name, error))
+            left_out.add(self._note_broken(name, error))
             return ()
         several = len(self.choice.fields) > 1
         self._note_others(name, well)
@@ -496,7 +496,7 @@ class PlateFields:
         found = await self._levels.get(key, partial(self._find, tile, number))
         path = join_path(tile.path, self.expected.inside)
         if said := self.documents.left_out.get(path):
-            leave_out(said)
+            left_out.add(said)
         return found
 
     async def _find(self, tile: FieldTile, number: int) -> Pixels | None:

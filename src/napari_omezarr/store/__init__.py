@@ -44,11 +44,10 @@ from .open import (
 )
 from .store import (
     AGREE,
-    SIGN_IN,
+    SIGN_IN_TO_LIST,
     RemoteStore,
-    collect_presumptions,
-    refuse_presumed,
-    take_over_presumptions,
+    presumptions,
+    refusing_presumptions,
 )
 from .writable import CLAIM, WritablePlace, WritableStore, probe_key
 
@@ -57,7 +56,7 @@ __all__ = [
     "CLAIM",
     "FIRST_BYTE",
     "PIECES_AT_A_TIME",
-    "SIGN_IN",
+    "SIGN_IN_TO_LIST",
     "BucketAddress",
     "DiskCacheFacts",
     "ForeignStore",
@@ -75,7 +74,6 @@ __all__ = [
     "brief",
     "bucket_address",
     "clear_disk_cache",
-    "collect_presumptions",
     "corrected",
     "disk_cache_facts",
     "failure_of",
@@ -97,11 +95,11 @@ __all__ = [
     "open_writable",
     "pieces_of",
     "presigned",
+    "presumptions",
     "probe_key",
-    "refuse_presumed",
+    "refusing_presumptions",
     "run",
     "set_disk_cache",
     "store_and_path",
-    "take_over_presumptions",
     "tried_once",
 ]

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import OrderedDict
 from contextlib import contextmanager, nullcontext
-from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
-from weakref import WeakValueDictionary
 
 from zarr.abc.store import RangeByteRequest
 
-from napari_omezarr._io_loop import on_io_loop, run
+from napari_omezarr._io_loop import Noted, on_io_loop, run
 from napari_omezarr.errors import (
     ObjectChangedError,
     RefusedChunksError,
@@ -202,7 +199,7 @@ class RemoteStore(PartsStore):
     ``again`` opens the same store in another process, without arguments, and is
     picklable. ``refuses_listing`` asks whether this sign-in may not list what is below
     the location, None where that cannot be found out; only of a bucket, whose objects
-    may then be presumed missing: ``presumed`` has these, and when that was concluded.
+    may then be presumed missing: ``presumed`` has these.
     """
 
     def __init__(
@@ -233,8 +230,7 @@ class RemoteStore(PartsStore):
         self._refuses_listing = refuses_listing
         self._listing: asyncio.Future[bool | None] | None = None
         self._listing_asked = 0.0
-        self.presumed: dict[str, float] = {}
-        _stores[id(self)] = self
+        self.presumed: set[str] = set()
 
     @property
     def rounds(self) -> int:
@@ -338,7 +334,7 @@ class RemoteStore(PartsStore):
             self._was_read(key)
             return answer
         if answer is None and tells_of_all(wanted):
-            self.presumed.pop(key, None)
+            self.presumed.discard(key)
             return None
         if answer is None:
             raise self._changed(key)
@@ -399,8 +395,7 @@ class RemoteStore(PartsStore):
         if is_index(wanted):
             fetch = partial(self._index, key, wanted)
             index = await self._indexes.get((key, wanted), fetch)
-            if key in self.presumed:
-                take_over_presumptions([key])
+            if self.is_presumed(key):
                 self._indexes.forget(lambda kept: kept[0] == key)
             return index
         if isinstance(wanted, RangeByteRequest) and key in self._indexed:
@@ -449,7 +444,7 @@ class RemoteStore(PartsStore):
 
     def _was_read(self, key: str) -> None:
         """Note what was read: which documents, and what was presumed missing before."""
-        self.presumed.pop(key, None)
+        self.presumed.discard(key)
         # With the place itself among them all keys are below one.
         if "" not in self._readable and key.rpartition("/")[2] in DOCUMENTS:
             self._readable |= _folders([key])
@@ -498,6 +493,12 @@ class RemoteStore(PartsStore):
             self._listing_asked = now
         return bool(await asyncio.shield(self._listing))
 
+    def is_presumed(self, key: str) -> bool:
+        """Say whether a key is presumed missing; this task then rests on that."""
+        if key in self.presumed:
+            presumptions.add((self.location / key).display)
+        return key in self.presumed
+
     async def _presumed(self, key: str, wanted: ByteRequest | None) -> GetResult | None:
         """Take a key for missing, of which all was asked for; ask for all else."""
         if wanted is not None:
@@ -508,12 +509,12 @@ class RemoteStore(PartsStore):
 
     def _presume(self, key: str) -> None:
         where = self.location.display
-        take_over_presumptions([key])
+        presumptions.add((self.location / key).display)
         if key.rpartition("/")[2] in DOCUMENTS:
             said = f"{where} may not be listed, and answers 403 to what is not there."
             self._notes.add(said)
             return
-        self.presumed[key] = time.monotonic()
+        self.presumed.add(key)
         self._notes.add(
             f"{where} may not be listed, and answers 403 to parts of the image: nobody "
             "can tell whether they were never written or are refused. They count as "
@@ -525,7 +526,7 @@ class RemoteStore(PartsStore):
     ) -> bytes | StoreError | None:
         """Decide what the answer to a whole key means."""
         if answer is None:
-            self.presumed.pop(key, None)
+            self.presumed.discard(key)
             return None
         if isinstance(answer, GetResult):
             return answer.body
@@ -618,64 +619,32 @@ class RemoteStore(PartsStore):
         self.list()
 
 
-_stores: WeakValueDictionary[int, RemoteStore] = WeakValueDictionary()
-_presumptions: ContextVar[set[str] | None] = ContextVar("presumptions", default=None)
+presumptions = Noted("presumptions")
+"""The addresses of what is presumed missing, by the tasks whose answers rest on it."""
+
+SIGN_IN_TO_LIST = "Sign in as somebody who may list it."
+AGREE = f"{SIGN_IN_TO_LIST[:-1]}, or agree to that (accept_refused)."
 
 
 @contextmanager
-def collect_presumptions() -> Iterator[set[str]]:
-    """Collect what is presumed missing by this task, and the ones that it starts."""
-    found: set[str] = set()
-    token = _presumptions.set(found)
-    try:
-        yield found
-    finally:
-        _presumptions.reset(token)
-
-
-def take_over_presumptions(found: Iterable[str]) -> None:
-    """Note for this task what another one, on which it waited, presumed missing."""
-    mine = _presumptions.get()
-    if mine is not None:
-        mine.update(found)
-
-
-def presumed_since(when: float) -> tuple[str, ...]:
-    """Give the addresses of the chunks that were presumed missing since a moment.
-
-    Of all stores of this process: who reads through a graph of dask's or a view knows
-    no better from where.
-    """
-    # The references at once: another thread may open a store meanwhile.
-    stores = [reference() for reference in _stores.valuerefs()]
-    return tuple(
-        (store.location / key).display
-        for store in stores
-        if store is not None
-        for key, concluded in list(store.presumed.items())
-        if concluded >= when
-    )
-
-
-SIGN_IN = "Sign in as somebody who may list it."
-AGREE = f"{SIGN_IN[:-1]}, or agree to that (accept_refused)."
-
-
-def refuse_presumed(when: float, doing: str, action: str = AGREE) -> None:
-    """Refuse to go on where chunks were presumed missing since a moment.
+def refusing_presumptions(doing: str, action: str = AGREE) -> Iterator[None]:
+    """Refuse what rests on chunks that are presumed missing.
 
     Raises
     ------
     RefusedChunksError
-        There are some.
+        At the end of the block, if some were.
     """
-    found = presumed_since(when)
-    if found:
+    with presumptions.collected() as found:
+        yield
+    chunks = [each for each in found if each.rpartition("/")[2] not in DOCUMENTS]
+    if chunks:
+        first = min(chunks)
         raise RefusedChunksError(
-            f"{found[0]} is refused, and nobody can tell whether it was ever written; "
-            f"{len(found)} chunks would be {doing} as empty.",
+            f"{first} is refused, and nobody can tell whether it was ever written; "
+            f"{len(chunks)} chunks would be {doing} as empty.",
             action=action,
-            url=found[0],
+            url=first,
         )
 
 

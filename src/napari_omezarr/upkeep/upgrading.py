@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Mapping
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, suppress
@@ -39,11 +38,11 @@ from napari_omezarr.metadata import Axis, Image, parse_document
 from napari_omezarr.plain_text import counted
 from napari_omezarr.reading import join_path
 from napari_omezarr.store import (
-    SIGN_IN,
+    SIGN_IN_TO_LIST,
     is_stored,
     open_store,
     open_stored,
-    refuse_presumed,
+    refusing_presumptions,
 )
 from napari_omezarr.writing import (
     FolderHierarchy,
@@ -447,7 +446,6 @@ def repack_store(
     OMEZarrError
         As `upgrade`.
     """
-    began = time.monotonic()
     nodes = read_tree(source)
     version = choices.version or _version(nodes)
     version = "0.5" if version in (None, "0.4") else version
@@ -469,7 +467,8 @@ def repack_store(
     done = _Done(contents, progress)
     with stopped_by(cancel, "Packing", "Start it again."), place.claim.held():
         there = _begun(place, digest, documents)
-        with Journal(place.journal, digest):
+        refusing = refusing_presumptions("packed", SIGN_IN_TO_LIST)
+        with refusing, Journal(place.journal, digest):
             for node in nodes.values():
                 if node.is_array:
                     chunks = StoredChunks(source, node.path, _as_zarr3(node))
@@ -477,7 +476,6 @@ def repack_store(
                     parts = (chunks, document, place.staged, node.path)
                     run = (there, choices.verify, done.step, cancel)
                     Repack(*parts, *run).run()
-        refuse_presumed(began, "packed", SIGN_IN)
         place.claim.check(thoroughly=True)
         place.commit(documents)
     return Upgraded(target.display, done.objects, done.bytes, len(documents))

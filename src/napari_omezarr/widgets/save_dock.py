@@ -17,7 +17,12 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_omezarr.errors import OMEZarrError, RefusedChunksError, WriteCancelledError
+from napari_omezarr.errors import (
+    LossError,
+    OMEZarrError,
+    RefusedChunksError,
+    WriteCancelledError,
+)
 from napari_omezarr.location import without_secrets
 from napari_omezarr.user_files import Recents
 
@@ -117,7 +122,7 @@ class SaveView:
         self._arrange(owner)
         self.plan.setVisible(True)
         self.progress.hide()
-        self.offer_refused(offered=False)
+        self.offer(None)
         self.clear()
 
     def clear(self) -> None:
@@ -133,13 +138,16 @@ class SaveView:
         """Say what is worth knowing, and what would be lost."""
         show_text(self.warning, notes)
         show_text(self.loss, losses and f"⚠ {losses}")
-        self.accept.setVisible(bool(losses))
+        self.accept.setVisible(bool(losses) or self._stopped)
         if not losses:
             self.accept.setChecked(False)
 
-    def offer_refused(self, *, offered: bool) -> None:
+    def offer(self, error: BaseException | None) -> None:
         """Let the person agree to what a save has stopped at, and to nothing before."""
-        self.refused.setVisible(offered)
+        is_refused = isinstance(error, RefusedChunksError)
+        self._stopped = isinstance(error, LossError) and not is_refused
+        self.accept.setVisible(self._stopped or bool(self.loss.text()))
+        self.refused.setVisible(is_refused)
         self.refused.setChecked(False)
 
     def say(self, text: str) -> None:
@@ -412,7 +420,7 @@ class SaveDock(Dock):
         self._saving = None
         self.view.set_busy(False)
         error = outcome.exception()
-        self.view.offer_refused(offered=isinstance(error, RefusedChunksError))
+        self.view.offer(error)
         if error is None:
             self._saved_to = outcome.result()
             Recents().add(self._saved_to, saved=True)

@@ -17,7 +17,7 @@ import numpy as np
 
 from napari_omezarr.errors import ClusterError, OMEZarrError, SourceError
 
-from .engine import Threads, write_block
+from .engine import Threads, read_block, write_block
 from .source import ArraySource, DaskSource
 
 if TYPE_CHECKING:
@@ -69,9 +69,9 @@ class Cluster:
             threads: int = sum(self.client.nthreads().values())
         return 2 * max(1, threads)
 
-    def start(self, task: BlockTask) -> tuple[Any, PixelSource | None]:
+    def start(self, task: BlockTask) -> tuple[Any, BlockTask | None]:
         """Send to the workers what the blocks of a pass have in common."""
-        kept = task.source if _stays_here(task.source) else None
+        kept = task if _stays_here(task.source) else None
         sent = task if kept is None else replace(task, source=_Sent(task.source))
         with _answering():
             if self.client.status != "running":
@@ -83,7 +83,7 @@ class Cluster:
             return self.client.submit(pickle.loads, packed, pure=False), kept
 
     def submit(
-        self, started: tuple[Any, PixelSource | None], bounds: Bounds, *, check: Verify
+        self, started: tuple[Any, BlockTask | None], bounds: Bounds, *, check: Verify
     ) -> Future[BlockNote]:
         """Begin a block on some worker."""
         block = _Block(*started, bounds, check)
@@ -135,11 +135,12 @@ class Cluster:
     def _begin(self, block: _Block) -> None:
         """Give a block to the workers. If it is cancelled so is all that it needs."""
         kept, values = block.kept, None
-        if kept is not None and not isinstance(kept, DaskSource):
-            values = self._scattered(kept.read(block.bounds))
+        source = None if kept is None else kept.source
+        if kept is not None and not isinstance(source, DaskSource):
+            values = self._scattered(read_block(kept, block.bounds))
         with _answering():
-            if isinstance(kept, DaskSource):
-                values = self.client.compute(kept.lazy(block.bounds))
+            if isinstance(source, DaskSource):
+                values = self.client.compute(source.lazy(block.bounds))
             written = self.client.submit(
                 _write_sent,
                 block.sent,
@@ -315,11 +316,11 @@ def _explained(error: BaseException) -> Exception:
 class _Block:
     """A block that is to be written, whoever does it in the end.
 
-    ``sent`` is on the workers. ``kept`` is the source if only this process has it.
+    ``sent`` is on the workers. ``kept`` is the task, if its source is only here.
     """
 
     sent: Any
-    kept: PixelSource | None
+    kept: BlockTask | None
     bounds: Bounds
     check: Verify
     future: Future[BlockNote] = field(default_factory=Future)

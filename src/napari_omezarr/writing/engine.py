@@ -318,6 +318,16 @@ class BlockTask:
     """Whether its only object is sooner written than handed to another thread."""
 
 
+def read_block(task: BlockTask, bounds: Bounds) -> np.ndarray:
+    """Read a block of a pass; raises a `LossError` at what nobody has agreed to."""
+    return known_pixels(
+        task.source,
+        bounds,
+        accept_losses=task.accept_losses,
+        accept_refused=task.accept_refused,
+    )
+
+
 def write_block(
     task: BlockTask,
     bounds: Bounds,
@@ -335,12 +345,7 @@ def write_block(
     told the bytes of each object of the finest level, raw, once it is there; in any
     thread.
     """
-    block = known_pixels(
-        task.source,
-        bounds,
-        accept_losses=task.accept_losses,
-        accept_refused=task.accept_refused,
-    )
+    block = read_block(task, bounds)
     if begin is not None:
         begin()
     # Only the source's own pixels say what a window of contrast has to reach.

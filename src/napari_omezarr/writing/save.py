@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -24,7 +23,6 @@ from napari_omezarr.errors import (
 from napari_omezarr.metadata import limits_of
 from napari_omezarr.plain_text import counted
 from napari_omezarr.pyramid import coarser_box
-from napari_omezarr.store import refuse_presumed
 
 from .chunking import COPIES
 from .documents import array_documents, plan_documents
@@ -317,7 +315,6 @@ def _save(
     running: Running,
     tables: Hierarchy | None,
 ) -> Saved:
-    began = time.monotonic()
     resumed = _resumed(target, plan, mode)
     if resumed and target.switching:
         target.finish()
@@ -341,8 +338,6 @@ def _save(
             plan = with_contrast(plan, target.staged, journal)
             notes = tuple(_id_notes(plan, journal))
             verified = verification.finish()
-    if not plan.options.accept_refused:
-        refuse_presumed(began, "saved")
     for each in plan.tables:
         each.put(tables or target.staged)
     target.claim.check(thoroughly=True)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-import time
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import CancelledError, Future
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cache
 from itertools import accumulate, pairwise, product
 from threading import Lock, Semaphore
@@ -37,7 +36,7 @@ from napari_omezarr.pyramid import (
     Level,
     Pixels,
     chunk_index,
-    collect_left_out,
+    left_out,
     overlap,
     pixels_of,
     shape_of,
@@ -45,7 +44,7 @@ from napari_omezarr.pyramid import (
     slices_within,
     split_box,
 )
-from napari_omezarr.store import AGREE, SIGN_IN, refuse_presumed
+from napari_omezarr.store import AGREE, SIGN_IN_TO_LIST, refusing_presumptions
 
 from .hierarchy import explained
 
@@ -115,16 +114,14 @@ def known_pixels(
     RefusedChunksError
         Chunks are refused, and nobody can tell whether they were ever written.
     """
-    began = time.monotonic()
-    with collect_left_out() as left_out:
+    ask = SIGN_IN_TO_LIST if accept_refused is None else AGREE
+    refusing = nullcontext() if accept_refused else refusing_presumptions("saved", ask)
+    with refusing, left_out.collected() as found:
         box = source.read(bounds)
-    if not accept_refused:
-        asked = SIGN_IN if accept_refused is None else AGREE
-        refuse_presumed(began, "saved", asked)
-    if left_out and not accept_losses:
+    if found and not accept_losses:
         mend = "Mend it, or save other wells"
         agree = "" if accept_losses is None else ", or agree to that (accept_losses)"
-        raise LossError(min(left_out), action=f"{mend}{agree}.")
+        raise LossError(min(found), action=f"{mend}{agree}.")
     return box
 
 
