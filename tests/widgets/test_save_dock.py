@@ -389,6 +389,19 @@ def test_what_would_be_lost_is_said_and_agreed_to_before(dock, filled, tmp_path,
     assert "Saved" in dock.view.message.text()
 
 
+def opened_dock(source, target, qtbot):
+    """A dock over the layers of an image, which are to go to a target."""
+    viewer = ViewerModel()
+    for layer in read_layers(source):
+        viewer.add_layer(Layer.create(*layer))
+    dock = SaveDock(viewer)
+    qtbot.addWidget(dock)
+    dock.show()
+    looked(dock, qtbot)
+    aim(dock, qtbot, target)
+    return dock
+
+
 def test_what_a_bucket_refuses_is_saved_as_empty_only_when_agreed_to(tmp_path, qtbot):
     (tmp_path / "bucket").mkdir()
     small_images.put_image(
@@ -396,15 +409,8 @@ def test_what_a_bucket_refuses_is_saved_as_empty_only_when_agreed_to(tmp_path, q
     )
     (tmp_path / "bucket/a.ome.zarr/0/c/0/1/0").unlink()
     with Bucket(tmp_path) as bucket:
-        viewer = ViewerModel()
-        for layer in read_layers(bucket.place("bucket/a.ome.zarr")):
-            viewer.add_layer(Layer.create(*layer))
-        dock = SaveDock(viewer)
-        qtbot.addWidget(dock)
-        dock.show()
-        looked(dock, qtbot)
         target = tmp_path / "saved.ome.zarr"
-        aim(dock, qtbot, target)
+        dock = opened_dock(bucket.place("bucket/a.ome.zarr"), target, qtbot)
         assert not dock.view.refused.isVisible()
         press(dock, qtbot, dock.view.save)
         assert "nobody can tell" in dock.view.message.text()
@@ -422,15 +428,8 @@ def test_what_a_bucket_refuses_is_saved_as_empty_only_when_agreed_to(tmp_path, q
 def test_a_field_that_cannot_be_read_is_left_out_only_when_agreed_to(tmp_path, qtbot):
     small_images.put_plate(tmp_path / "p.zarr", rows=1, columns=3)
     (tmp_path / "p.zarr/A/2/0/zarr.json").write_text("{")
-    viewer = ViewerModel()
-    for layer in read_layers(tmp_path / "p.zarr"):
-        viewer.add_layer(Layer.create(*layer))
-    dock = SaveDock(viewer)
-    qtbot.addWidget(dock)
-    dock.show()
-    looked(dock, qtbot)
     target = tmp_path / "saved.ome.zarr"
-    aim(dock, qtbot, target)
+    dock = opened_dock(tmp_path / "p.zarr", target, qtbot)
     assert not dock.view.accept.isVisible()
     press(dock, qtbot, dock.view.save)
     assert "A/2 cannot be shown" in dock.view.message.text()
