@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urljoin, urlsplit
 from weakref import WeakValueDictionary
 
@@ -94,6 +94,22 @@ class _WholeBodies:
             self._size -= before.total
 
 
+class SignIn(Protocol):
+    """Signs in at one web host; ``name`` is what people call it by."""
+
+    name: str
+
+    async def headers(self, request: Request) -> Mapping[str, str]:
+        """Give the headers that sign a request in, on the I/O loop.
+
+        Raises
+        ------
+        StoreError
+            Nobody can sign it.
+        """
+        ...
+
+
 class HeaderSignIn:
     """The headers that sign in at one web host: a person's own, from the key store."""
 
@@ -104,7 +120,7 @@ class HeaderSignIn:
         self._revision = -1
         self._finding = asyncio.Lock()
 
-    async def headers(self) -> Mapping[str, str]:
+    async def headers(self, request: Request) -> Mapping[str, str]:
         """Find them; a keychain may have to ask the person, so not on the loop.
 
         Raises
@@ -143,7 +159,7 @@ class HttpBackend(ObjectBackend):
         *,
         bucket: str = "",
         extra: str = "",
-        sign_in: HeaderSignIn | None = None,
+        sign_in: SignIn | None = None,
     ) -> None:
         self.concurrency = REMOTE_CONCURRENCY
         self.stats = RequestStats()
@@ -288,7 +304,8 @@ class HttpBackend(ObjectBackend):
     ) -> RawResponse:
         request = Request(method, self.identity(key), headers)
         if self._sign_in is not None:
-            request = replace(request, sign_in=await self._sign_in.headers())
+            sign_in = await self._sign_in.headers(request)
+            request = replace(request, sign_in=sign_in)
         try:
             return await send(request, self._access, self.stats, take)
         except RequestFailed as failure:
