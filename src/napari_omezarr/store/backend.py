@@ -8,7 +8,8 @@ from bisect import bisect_left
 from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
@@ -20,7 +21,7 @@ from napari_omezarr.errors import (
 )
 from napari_omezarr.location import DOCUMENTS
 
-from .error_mapping import Failure, Reason, RequestFailed
+from .error_mapping import Failure, Reason, RequestFailed, translate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 REMOTE_CONCURRENCY = 64
 LOCAL_CONCURRENCY = 8
+_LISTS_AT_A_TIME = 4
 PAGE = 1000
 """How many keys S3 gives at most with one request."""
 FIRST_BYTE = RangeByteRequest(0, 1)
@@ -382,6 +384,87 @@ class WholeLister:
         more = len(matching) > size
         items = tuple(matching[:size])
         return ListPage(items, items[-1].name if more else "")
+
+
+class PageReader(Protocol):
+    """Asks a service for pages of what lies below a place, by one attempt each."""
+
+    stats: RequestStats
+
+    async def listed(
+        self, prefix: str, token: str = "", size: int = PAGE, delimiter: str = ""
+    ) -> ListPage | None:
+        """Give a page of the objects whose keys begin so; None: it is no list.
+
+        What has the delimiter behind the prefix is given once, as a folder.
+        """
+        ...
+
+    def verdict(self, failure: RequestFailed) -> RequestFailed | StoreError:
+        """Say which of its problems a failure stands for."""
+        ...
+
+    def context(self, url: str, doing: str = "read") -> ErrorContext:
+        """Describe the place for the words of an error about `url`."""
+        ...
+
+
+class PagedLister:
+    """What lies below a place of an object store: one request for each page.
+
+    ``url`` is the address for people. What is not listed for this sign-in, or is no
+    such place, is a ListingDeniedError.
+    """
+
+    def __init__(self, pages: PageReader, url: str, retry: RetryPolicy) -> None:
+        self.stats: RequestStats = pages.stats
+        self.url = url
+        self._pages = pages
+        self._retry = retry
+        self._slots = asyncio.Semaphore(_LISTS_AT_A_TIME)
+
+    async def page(
+        self, prefix: str = "", token: str = "", size: int = PAGE
+    ) -> ListPage:
+        """Give a page of what lies directly below; `token` is the server's own."""
+        page = await self._page(partial(self._pages.listed, prefix, token, size, "/"))
+        items = tuple(item for item in page.items if "/" not in item.name)
+        return replace(page, items=items)
+
+    async def deep_page(self, token: str = "") -> ListPage:
+        """Give a page of all objects below, at any depth: names are whole paths."""
+        return await self._page(partial(self._pages.listed, "", token))
+
+    async def _page(
+        self, attempt: Callable[[], Awaitable[ListPage | None]]
+    ) -> ListPage:
+        page = await self.answer(attempt)
+        if page is None:
+            raise not_listed(self.url)
+        # Keys may hold empty parts and dots, which lead nowhere.
+        items = (i for i in page.items if not {"", ".", ".."} & set(i.name.split("/")))
+        return replace(page, items=tuple(sorted(items, key=_name)))
+
+    async def tried(self, attempt: Callable[[], Awaitable[T]]) -> T | Failure:
+        """Try until there is an answer, or a failure that lasts."""
+        return await retrying(attempt, self._retry, self._slots)
+
+    async def answer(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Try until there is an answer, and raise our errors."""
+        answer = await self.tried(attempt)
+        if isinstance(answer, FAILURES):
+            raise self._error(answer)
+        return answer
+
+    def _error(self, failure: Failure) -> StoreError:
+        context = self._pages.context(self.url)
+        if not isinstance(failure, RequestFailed):
+            return translate(failure, context)
+        verdict = self._pages.verdict(failure)
+        error = translate(verdict, context)
+        # Who is not known at all may sign in: that is not about the listing.
+        known = isinstance(verdict, RequestFailed) and verdict.status not in (0, 401)
+        return about_listing(error, self.url) if known else error
 
 
 def about_listing(error: StoreError, url: str) -> StoreError:

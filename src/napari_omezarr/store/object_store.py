@@ -33,17 +33,16 @@ from .backend import (
     ListPage,
     ObjectBackend,
     ObjectMeta,
+    PagedLister,
     PutMode,
     RequestStats,
     WritableBackend,
-    about_listing,
     looks_like_html,
     not_listed,
     pieces_of,
     range_header,
-    retrying,
 )
-from .error_mapping import Reason, RequestFailed, failure_of, says_denied, translate
+from .error_mapping import Reason, RequestFailed, failure_of, says_denied
 from .http import headers_for, response_of
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ if TYPE_CHECKING:
 
     from .addressing import BucketAddress
     from .backend import Attempts, Piece, RetryPolicy
-    from .error_mapping import ErrorContext, Failure
+    from .error_mapping import ErrorContext
     from .http import Request, Response
     from .sign_in import BucketSession
 
@@ -98,6 +97,25 @@ class S3Backend(ObjectBackend):
     def path(self, key: str) -> str:
         """Give the whole key of an object."""
         return f"{self._prefix}/{key}".strip("/")
+
+    @property
+    def above(self) -> str:
+        """With what all keys here begin."""
+        return f"{self._prefix}/" if self._prefix else ""
+
+    def page_query(
+        self, prefix: str, token: str = "", size: int = PAGE, delimiter: str = ""
+    ) -> str:
+        """Ask for a page of ListObjectsV2; `token` is the server's own."""
+        wishes = {
+            "continuation-token": token,
+            "delimiter": delimiter,
+            "encoding-type": "url",
+            "list-type": "2",
+            "max-keys": str(min(size, PAGE)),
+            "prefix": self.above + prefix,
+        }
+        return query_of(wishes)
 
     def context(self, url: str, doing: str = "read") -> ErrorContext:
         """Describe this place for the words of an error about `url`."""
@@ -206,6 +224,16 @@ class S3Reader(S3Backend):
         if looks_like_html("", body):
             raise RequestFailed(reason=Reason.WEB_PAGE)
         return body
+
+    async def listed(
+        self, prefix: str, token: str = "", size: int = PAGE, delimiter: str = ""
+    ) -> ListPage | None:
+        """Give a page of the objects whose keys begin so; None: it is no list."""
+        body = await self.listing(self.page_query(prefix, token, size, delimiter))
+        try:
+            return list_page(body, len(self.above))
+        except RequestFailed:
+            return None
 
     async def sign_in(self) -> bool:
         """Sign from now on where nobody did, if somebody can; say whether it is so."""
@@ -537,15 +565,9 @@ class S3Writer(S3Backend, WritableBackend):
         self, prefix: str, token: str = "", size: int = PAGE
     ) -> ListPage:
         """Ask for a page of ListObjectsV2, without a delimiter."""
-        wishes = {
-            "continuation-token": token,
-            "encoding-type": "url",
-            "list-type": "2",
-            "max-keys": str(size),
-            "prefix": f"{self.path(prefix)}/".lstrip("/"),
-        }
-        answer = await self.done(S3Request("GET", "", query_of(wishes)))
-        return list_page(answer.body, len(f"{self._prefix}/".lstrip("/")))
+        query = self.page_query(f"{prefix}/" if prefix else "", token, size)
+        answer = await self.done(S3Request("GET", "", query))
+        return list_page(answer.body, len(self.above))
 
     async def done(self, wish: S3Request) -> http.RawResponse:
         """Send a request that must succeed."""
@@ -590,8 +612,6 @@ def _accept(answer: http.RawResponse) -> http.RawResponse:
 
 # Lists: pages of ListObjectsV2, and the buckets of a service.
 
-_AT_A_TIME = 4
-
 
 def list_page(body: bytes, above: int) -> ListPage:
     """Read a page of ListObjectsV2, whose keys have `above` characters too many.
@@ -623,46 +643,16 @@ def list_page(body: bytes, above: int) -> ListPage:
     return ListPage(tuple(items), page.get("NextContinuationToken", "") if more else "")
 
 
-class BucketLister:
-    """What lies below a prefix of a bucket: one request for each page.
+class BucketLister(PagedLister):
+    """What lies below a prefix of a bucket, and the buckets of its service."""
 
-    The prefix has no slash at its end, and ``url`` is the address for people. A bucket
-    that is not listed for this sign-in, or is none, is a ListingDeniedError.
-    """
-
-    def __init__(
-        self, reader: S3Reader, prefix: str, url: str, retry: RetryPolicy
-    ) -> None:
-        self.stats: RequestStats = reader.stats
+    def __init__(self, reader: S3Reader, url: str, retry: RetryPolicy) -> None:
+        super().__init__(reader, url, retry)
         self._reader = reader
-        self._retry = retry
-        self._slots = asyncio.Semaphore(_AT_A_TIME)
-        self._above = f"{prefix}/" if prefix else ""
-        self._url = url
-
-    async def page(
-        self, prefix: str = "", token: str = "", size: int = PAGE
-    ) -> ListPage:
-        """Give a page of what lies directly below; `token` is the server's own."""
-        wishes = {
-            "continuation-token": token,
-            "delimiter": "/",
-            "max-keys": str(min(size, PAGE)),
-            "prefix": self._above + prefix,
-        }
-        page = await self._page(wishes)
-        items = tuple(item for item in page.items if "/" not in item.name)
-        return replace(page, items=items)
-
-    async def deep_page(self, token: str = "") -> ListPage:
-        """Give a page of all objects below, at any depth: names are whole paths."""
-        return await self._page({"continuation-token": token, "prefix": self._above})
 
     async def is_refused(self) -> bool | None:
         """Say whether S3 itself lets nobody list here who signs so; None: unknown."""
-        query = query_of({"list-type": "2", "max-keys": "1", "prefix": self._above})
-        attempt = partial(self._reader.listing, query)
-        answer = await retrying(attempt, self._retry, self._slots)
+        answer = await self.tried(partial(self._reader.listed, "", size=1))
         if not isinstance(answer, FAILURES):
             return False
         if isinstance(answer, RequestFailed):
@@ -680,45 +670,17 @@ class BucketLister:
         return found
 
     async def _buckets(self) -> tuple[ObjectMeta, ...]:
-        body = await self._ask("")
+        body = await self.answer(partial(self._reader.listing, ""))
         try:
             root = _parsed(body, "ListAllMyBucketsResult")
         except RequestFailed:
-            raise not_listed(self._url) from None
+            raise not_listed(self.url) from None
         found = (element for element in root.iter() if _tag(element) == "Bucket")
         return tuple(
             ObjectMeta(said["Name"], True, modified=said.get("CreationDate", ""))
             for said in map(_said, found)
             if said.get("Name")
         )
-
-    async def _page(self, wishes: Mapping[str, str]) -> ListPage:
-        usual = {"encoding-type": "url", "list-type": "2"}
-        body = await self._ask(query_of({**wishes, **usual}))
-        try:
-            page = list_page(body, len(self._above))
-        except RequestFailed:
-            raise not_listed(self._url) from None
-        # Keys may hold empty parts and dots, which lead nowhere.
-        items = (i for i in page.items if not {"", ".", ".."} & set(i.name.split("/")))
-        return replace(page, items=tuple(sorted(items, key=lambda item: item.name)))
-
-    async def _ask(self, query: str) -> bytes:
-        attempt = partial(self._reader.listing, query)
-        answer = await retrying(attempt, self._retry, self._slots)
-        if isinstance(answer, FAILURES):
-            raise self._error(answer)
-        return answer
-
-    def _error(self, failure: Failure) -> StoreError:
-        context = self._reader.context(self._url)
-        if not isinstance(failure, RequestFailed):
-            return translate(failure, context)
-        verdict = self._reader.verdict(failure)
-        error = translate(verdict, context)
-        # Who is not known at all may sign in: that is not about the listing.
-        known = isinstance(verdict, RequestFailed) and verdict.status not in (0, 401)
-        return about_listing(error, self._url) if known else error
 
 
 def _parsed(body: bytes, expected: str) -> ElementTree.Element:

@@ -259,7 +259,7 @@ def _bucket_lister(
     if bucket is None:
         raise not_listed(location.display)
     reader = _s3_reader(bucket, profile, retry)
-    return BucketLister(reader, bucket.path, location.display, retry)
+    return BucketLister(reader, location.display, retry)
 
 
 def _fsspec_lister(location: Location, retry: RetryPolicy) -> Lister:
