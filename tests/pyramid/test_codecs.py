@@ -8,6 +8,7 @@ import lzma
 import struct
 import zlib
 from contextlib import suppress
+from itertools import pairwise
 
 import numcodecs
 import numpy as np
@@ -18,8 +19,10 @@ from hypothesis import strategies as st
 from zarr.storage import MemoryStore
 
 from napari_omezarr.errors import DamagedDataError, UnsupportedDataError
-from napari_omezarr.pyramid import ArrayPixels, tolerated
+from napari_omezarr.pyramid import ArrayPixels, codecs, tolerated
+from napari_omezarr.pyramid.boxes import ChunkPart
 from napari_omezarr.pyramid.codecs import Room, undo
+from napari_omezarr.pyramid.decoding import chain
 
 SHAPE = (32, 32)
 # Half of it compresses, half does not.
@@ -182,6 +185,93 @@ def test_several_frames_are_one_chunk():
         undoing(numcodecs.Zstd())(halves[0] + numcodecs.Zstd().encode(PIXELS[:3]))
     streams = [numcodecs.GZip().encode(half) for half in (PIXELS[:16], PIXELS[16:])]
     assert bytes(undoing(numcodecs.GZip())(b"".join(streams))) == PIXELS.tobytes()
+
+
+FRAME = PIXELS[8:24, :16].copy()
+FRAMES = {
+    "zstd": numcodecs.Zstd(1).encode(FRAME),
+    "with a checksum": numcodecs.Zstd(1, checksum=True).encode(FRAME),
+    "one number": numcodecs.Zstd(1).encode(np.zeros_like(FRAME)),
+    "not compressed": numcodecs.Zstd(-100).encode(FRAME),
+    "two frames": b"".join(
+        numcodecs.Zstd(1).encode(half) for half in (FRAME[:8], FRAME[8:])
+    ),
+    "another size": numcodecs.Zstd(1).encode(FRAME[:8]),
+    "nothing": b"",
+    "no frame": b"none of it",
+}
+
+
+def one_in_another():
+    """A frame that is not compressed, whose pixels look like another; and where."""
+    head = FRAMES["zstd"][:7]
+    pixels = bytearray(FRAME.tobytes())
+    pixels[100 : 100 + len(FRAMES["one number"])] = FRAMES["one number"]
+    block = (len(pixels) << 3 | 1).to_bytes(3, "little")
+    return head + block + pixels, len(head + block) + 100
+
+
+FRAMES["one in another"], INSIDE = one_in_another()
+
+
+def damaged(body, place, value):
+    """The bytes with another value at a place."""
+    return body[:place] + bytes([value]) + body[place + 1 :]
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(st.sampled_from(sorted(FRAMES)), min_size=1, max_size=9),
+    st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), max_size=2),
+    st.lists(st.tuples(st.integers(0, 9), st.integers(-6, 6)), max_size=2),
+)
+def test_chunks_in_a_row_are_decoded_as_each_by_itself(names, damages, shifts):
+    body = b"".join(FRAMES[name] for name in names)
+    for place, value in damages:
+        body = damaged(body, place % len(body), value) if body else body
+    cuts = np.cumsum([0, *(len(FRAMES[name]) for name in names)]).tolist()
+    if names[0] == "one in another":
+        cuts[1] = INSIDE
+    for number, by in shifts:  # an index that says another border
+        cuts[number % len(cuts)] += by
+    cuts = sorted(min(max(cut, 0), len(body)) for cut in cuts)
+    codecs = [{"name": "bytes"}, {"name": "zstd", "configuration": {"level": 1}}]
+    decoding = chain(codecs, FRAME.dtype, FRAME.shape, 0, "uint16")
+    view, whole = memoryview(body), (slice(None),) * 2
+    part = ChunkPart((0, 0), whole, whole)
+    together = np.zeros((len(names), *FRAME.shape), FRAME.dtype)
+    extents = list(pairwise(cuts))
+    found = decoding.place_each(
+        view,
+        "name",
+        [
+            (extent, [(box, part)])
+            for extent, box in zip(extents, together, strict=True)
+        ],
+    )
+    for (start, stop), made, error in zip(extents, together, found, strict=True):
+        if error is None:
+            alone = decoding.decode(view[start:stop], "name")
+            np.testing.assert_array_equal(made, alone)
+        else:
+            with pytest.raises(DamagedDataError):
+                decoding.decode(view[start:stop], "name")
+
+
+def test_small_chunks_in_a_row_are_one_call(monkeypatch):
+    calls = []
+    undone = codecs.zstd.decompress
+    monkeypatch.setattr(
+        codecs.zstd, "decompress", lambda *given: calls.append(1) or undone(*given)
+    )
+    array = zarr.create_array(
+        MemoryStore(), shape=(64, 64), chunks=(8, 8), shards=(64, 64), dtype="u2"
+    )
+    array[...] = pixels = np.arange(64 * 64, dtype="u2").reshape(64, 64)
+    np.testing.assert_array_equal(
+        ArrayPixels(array.async_array, "memory://a", 1)[...], pixels
+    )
+    assert len(calls) <= 2
 
 
 def test_zlib_that_is_called_gzip_is_undone():

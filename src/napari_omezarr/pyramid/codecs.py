@@ -308,20 +308,63 @@ def _zstd(body: Any, room: Room, out: np.ndarray | None = None) -> Any:
 
 
 _ZSTD_MAGIC = 0xFD2FB528
+_ZSTD_BLOCK = 128 << 10  # bytes that come out of a block at most
+_RLE, _RESERVED = 1, 3  # types of blocks
 
 
 def _zstd_size(view: memoryview) -> int | None:
     """Give what the first frame says of its size; None if it says nothing."""
+    return _zstd_header(view)[1]
+
+
+def _zstd_header(view: memoryview) -> tuple[int, int | None, bool]:
+    """Give a frame's bytes before its first block, its size, whether it has a checksum.
+
+    https://www.rfc-editor.org/rfc/rfc8878#section-3.1.1.1
+    """
     magic, flags = struct.unpack_from("<IB", view)
     if magic != _ZSTD_MAGIC:
-        return -1
+        return 0, -1, False
     single = flags >> 5 & 1
     start = 5 + (1 - single) + (0, 1, 2, 4)[flags & 3]
     width = (single, 2, 4, 8)[flags >> 6]
-    if not width:
-        return None
     said = view[start : start + width]
-    return int.from_bytes(said, "little") + (256 if width == 2 else 0)
+    size = int.from_bytes(said, "little") + (256 if width == 2 else 0)
+    return start + width, size if width else None, bool(flags & 4)
+
+
+def are_frames(body: memoryview, extents: np.ndarray, size: int) -> np.ndarray:
+    """Say which parts of a body are one zstd frame each, of so many decoded bytes.
+
+    ``extents`` has the start and stop of each part, in the body. Frames that begin
+    unlike the first one, as no writer's do within an array, are not looked at.
+    """
+    octets = np.frombuffer(body, np.uint8)
+    start, stop = extents.T
+    none = np.zeros(len(extents), bool)
+    if stop.max() > octets.size or (stop - start).min() < _ZSTD_LEAST:
+        return none
+    length, said, checked = _zstd_header(body[start[0] : stop[0]])
+    if said != size:
+        return none
+    heads = octets[start[:, None] + np.arange(length)]
+    whole: np.ndarray = (heads == heads[0]).all(1)
+    at, going_on = start + length, whole.copy()
+    for _ in range(2 + size // _ZSTD_BLOCK):
+        whole &= ~going_on | (at + 3 <= stop)
+        going_on &= whole
+        if not going_on.any():
+            break
+        here = at[going_on]
+        block = octets[here[:, None] + np.arange(3)] @ np.array([1, 1 << 8, 1 << 16])
+        kind = block >> 1 & 3
+        at[going_on] += 3 + np.where(kind == _RLE, 1, block >> 3)
+        whole[going_on] = kind != _RESERVED
+        going_on[going_on] = block & 1 == 0
+    return whole & ~going_on & (at + CHECKSUM * checked == stop)
+
+
+_ZSTD_LEAST = 18  # the longest header
 
 
 def _streamed(make: Callable[[], Any], magic: bytes, body: Any, room: Room) -> bytes:
@@ -383,6 +426,23 @@ def made_in_place(step: Step) -> int:
         return 0
     room: Room = named.keywords["room"]
     return room.most if room.exact else 0
+
+
+def is_zstd(step: Step) -> bool:
+    """Say whether a step undoes zstd alone."""
+    return isinstance(step, partial) and step.func is _zstd
+
+
+def unpacked_frames(body: memoryview, out: np.ndarray) -> bool:
+    """Undo frames of zstd that follow each other by one call; False if one is damaged.
+
+    What they are must have been found by `are_frames`.
+    """
+    try:
+        zstd.decompress(body, out)
+    except (RuntimeError, ValueError):
+        return False
+    return True
 
 
 def size_of(shape: Iterable[int], dtype: np.dtype[Any]) -> int:

@@ -33,6 +33,7 @@ from napari_omezarr.errors import (
     FOREIGN_ERRORS,
     DamagedDataError,
     NotEnoughMemoryError,
+    StoreError,
     UnsupportedDataError,
 )
 from napari_omezarr.metadata import load_json
@@ -41,12 +42,15 @@ from napari_omezarr.plain_text import bytes_text
 from .codecs import (
     CHECKSUM,
     Room,
+    are_frames,
+    is_zstd,
     made_in_place,
     numbers,
     size_of,
     tolerated,
     unchecked,
     undo,
+    unpacked_frames,
 )
 
 if TYPE_CHECKING:
@@ -327,6 +331,10 @@ SCRATCH = 2 << 20
 """Memory that each thread keeps for what it decodes; longer chunks get their own."""
 
 
+TOGETHER = 512 << 10
+"""So many bytes of small chunks are decoded by one call."""
+
+
 class _ThreadMemory(local):
     array = np.empty(0, np.uint8)
 
@@ -400,6 +408,66 @@ class Decoding:
         pixels = self._decoded(body, name, out)
         for target, (_, part) in zip(targets, places, strict=True):
             target[...] = pixels[part.source]
+
+    def place_each(
+        self,
+        body: memoryview,
+        name: str,
+        chunks: Sequence[tuple[tuple[int, int], Sequence[Place]]],
+    ) -> list[StoreError | None]:
+        """Do so for chunks of one body, and give for each what was wrong with it.
+
+        Each has its start and stop in the body. Small ones that follow each other are
+        decoded by one call: to give Python's lock away and back for each of them would
+        take half as long as to decode it (docs/decisions/041).
+        """
+        errors: list[StoreError | None] = []
+        for run in self._runs(body, [extent for extent, _ in chunks]):
+            members = chunks[run]
+            if len(members) > 1 and self._placed_together(body, members):
+                errors += [None] * len(members)
+                continue
+            for (start, stop), places in members:
+                try:
+                    self.place(body[start:stop], name, places)
+                except StoreError as error:
+                    errors.append(error)
+                else:
+                    errors.append(None)
+        return errors
+
+    def _runs(
+        self, body: memoryview, extents: Sequence[tuple[int, int]]
+    ) -> Iterator[slice]:
+        """Cut a row of chunks into those that one call may decode."""
+        most = TOGETHER // self._made if self._made and self._is_plain else 1
+        count = len(extents)
+        follows = [False] * count  # whether the next chunk does, and both are frames
+        if most > 1 and count > 1 and is_zstd(self.steps[0]):
+            table = np.array(extents)
+            alike = are_frames(body, table, self._made)
+            lying = table[1:, 0] == table[:-1, 1]
+            follows[:-1] = (alike[1:] & alike[:-1] & lying).tolist()
+        start = 0
+        for end, on in enumerate(follows, 1):
+            if not on or end - start == most:
+                yield slice(start, end)
+                start = end
+
+    def _placed_together(
+        self,
+        body: memoryview,
+        chunks: Sequence[tuple[tuple[int, int], Sequence[Place]]],
+    ) -> bool:
+        start, stop = chunks[0][0][0], chunks[-1][0][1]
+        out = _scratch(len(chunks) * self._made)
+        if not unpacked_frames(body[start:stop], out):
+            return False
+        pixels = out.view(self.dtype).reshape(-1, *self.shape)
+        for made, (_, places) in zip(pixels, chunks, strict=True):
+            for box, part in places:
+                part.within(box)[...] = made[part.source]
+        return True
 
     def _is_whole(self, target: np.ndarray) -> bool:
         """Say whether a target is memory that the first step may fill."""

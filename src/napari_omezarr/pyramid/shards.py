@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest, Store
 
     from .boxes import Bounds
+    from .decoding import Place
 
 SMALL = 4 << 20
 """A shard of so many decoded bytes is read whole: its index would cost a round."""
@@ -617,6 +618,8 @@ class ShardReader:
     ) -> None:
         """Decode chunks out of bytes that begin at `start`, and put them into place."""
         loop = asyncio.get_running_loop()
+        # Those that are missing, and then in the order of the bytes.
+        chunks = sorted(chunks, key=lambda chunk: chunk.extent or (-1, -1))
         worth = -(-_WORTH_A_THREAD // max(1, self.layout.chunk_size))
         size = max(1, worth, len(chunks) // (_TURNS * (os.cpu_count() or 1)))
         groups = [chunks[n : n + size] for n in range(0, len(chunks), size)]
@@ -637,23 +640,18 @@ class ShardReader:
         self, name: str, body: memoryview, start: int, chunks: Sequence[_InnerChunk]
     ) -> list[StoreError | None]:
         """Decode some chunks, in any thread; gives for each what was wrong with it."""
-        errors: list[StoreError | None] = []
-        decoding = self.layout.decoding
+        decoding, absent = self.layout.decoding, 0
+        located: list[tuple[tuple[int, int], list[Place]]] = []
         for chunk in chunks:
             places = [(reading.target, part) for reading, part in chunk.wanted]
-            if chunk.extent is None:
-                for target, part in places:
-                    target[part.target] = decoding.fill_value
-                errors.append(None)
+            if chunk.extent is not None:
+                first, stop = chunk.extent
+                located.append(((first - start, stop - start), places))
                 continue
-            first, stop = chunk.extent
-            try:
-                decoding.place(body[first - start : stop - start], name, places)
-            except StoreError as error:
-                errors.append(error)
-            else:
-                errors.append(None)
-        return errors
+            absent += 1
+            for target, part in places:
+                target[part.target] = decoding.fill_value
+        return [None] * absent + decoding.place_each(body, name, located)
 
     def _name(self, key: str) -> str:
         """Name an object as an error does."""
