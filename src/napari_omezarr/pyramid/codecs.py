@@ -361,7 +361,8 @@ def are_frames(body: memoryview, extents: np.ndarray, size: int) -> np.ndarray:
         at[going_on] += 3 + np.where(kind == _RLE, 1, block >> 3)
         whole[going_on] = kind != _RESERVED
         going_on[going_on] = block & 1 == 0
-    return whole & ~going_on & (at + CHECKSUM * checked == stop)
+    whole &= ~going_on & (at + CHECKSUM * checked == stop)
+    return whole
 
 
 _ZSTD_LEAST = 18  # the longest header
