@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 from concurrent.futures import (
     CancelledError,
     Executor,
@@ -12,11 +13,12 @@ from concurrent.futures import (
     ThreadPoolExecutor,
 )
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar, copy_context
+from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from itertools import islice
 from queue import SimpleQueue
 from threading import Event, Lock, RLock, Thread, current_thread
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from weakref import WeakValueDictionary
 
@@ -24,9 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import (
         Awaitable,
         Callable,
+        Collection,
         Coroutine,
         Iterable,
         Iterator,
+        Mapping,
         Sequence,
     )
 
@@ -383,7 +387,8 @@ def start(coroutine: Coroutine[Any, Any, T]) -> Future[T]:
     The future's ``cancel`` ends the requests that are under way; callbacks that are
     added to it run on the loop, so they must return at once.
     """
-    return asyncio.run_coroutine_threadsafe(coroutine, io_loop())
+    begin = asyncio.run_coroutine_threadsafe
+    return context_here().run(begin, coroutine, io_loop())
 
 
 def start_together(coroutines: Sequence[Coroutine[Any, Any, T]]) -> list[Future[T]]:
@@ -445,15 +450,26 @@ async def bounded_gather(
 
 # What work finds out on its way, for whoever has begun it and wants to know.
 
+_TOLD = "napari-omezarr"
+"""The annotation by which dask tells tasks of a cluster what they are to refuse."""
+_refused: ContextVar[Mapping[str, str]] = ContextVar(
+    "refused", default=MappingProxyType({})
+)
+"""What to do about what is refused here, by the names of what is noted."""
+
 
 class Noted:
     """Sentences or names that are noted for who collects them, if anybody does.
 
     Whatever begins in the block of `collected` notes there: tasks of the loop, and
     work in threads of `HeedingPool` and `LeavablePool`. An inner block keeps its own.
+    ``failure`` makes an error of what is noted, and of what can be done about it.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(
+        self, name: str, failure: Callable[[Collection[str], str], Exception | None]
+    ) -> None:
+        self._name, self._failure = name, failure
         self._found: ContextVar[set[str] | None] = ContextVar(name, default=None)
 
     @contextmanager
@@ -466,11 +482,67 @@ class Noted:
         finally:
             self._found.reset(token)
 
+    @contextmanager
+    def refused(self, action: str) -> Iterator[None]:
+        """Raise at the end of the block if something was noted.
+
+        A task of a cluster that is sent in a block of `told_to_workers` raises itself.
+        """
+        token = _refused.set({**_refused.get(), self._name: action})
+        try:
+            with self.collected() as found:
+                yield
+        finally:
+            _refused.reset(token)
+        self._refuse(found, action)
+
     def add(self, *said: str) -> None:
-        """Note something."""
+        """Note something.
+
+        Nobody collects what a task on a cluster reads: there it is refused at once.
+        """
         mine = self._found.get()
         if mine is not None:
             mine.update(said)
+        elif (action := _refused.get().get(self._name)) is not None:
+            self._refuse(said, action)
+
+    def _refuse(self, said: Collection[str], action: str) -> None:
+        if said and (failure := self._failure(said, action)) is not None:
+            raise failure
+
+
+@contextmanager
+def told_to_workers() -> Iterator[None]:
+    """Let what is sent to a cluster in the block refuse what is refused here."""
+    refused = _refused.get()
+    if not refused or "distributed" not in sys.modules:
+        yield
+        return
+    with sys.modules["dask"].annotate(**{_TOLD: dict(refused)}):
+        yield
+
+
+def context_here() -> Context:
+    """Copy the context; in a task of a cluster it knows what that was told."""
+    context = copy_context()
+    if told := _told():
+        context.run(_refused.set, told)
+    return context
+
+
+def _told() -> Mapping[str, str]:
+    """Give what the task that runs in this thread was told by `told_to_workers`."""
+    distributed = sys.modules.get("distributed")
+    if distributed is None:
+        return {}
+    try:
+        worker = distributed.get_worker()
+        task = worker.state.tasks[worker.get_current_task()]
+    except (ValueError, KeyError):  # no worker, or a thread that a task has started
+        return {}
+    told: Mapping[str, str] = (task.annotations or {}).get(_TOLD, {})
+    return told
 
 
 # When Python looks for its oldest garbage: not while somebody waits for a picture.

@@ -40,13 +40,14 @@ from napari_omezarr.location import (
 from napari_omezarr.pyramid import ArrayPixels
 from napari_omezarr.reading import join_path, read_current
 from napari_omezarr.store import (
+    AGREE,
     FIRST_BYTE,
     ObjectMeta,
     nothing_at,
     open_lister,
     open_store,
     pieces_of,
-    refusing_presumptions,
+    presumptions,
 )
 from napari_omezarr.user_files import cache_folder, read_json, write_json
 from napari_omezarr.writing import (
@@ -219,7 +220,7 @@ class CopyRun:
             for item in self._waiting
             if item.size is None and item.name in NODE_DOCUMENTS
         )
-        with nullcontext() if accept_refused else refusing_presumptions("copied"):
+        with nullcontext() if accept_refused else presumptions.refused(AGREE):
             await self._copy_all(i for i in self._waiting if not is_document(i.name))
         # The root's document comes last of all: until then it is no image to a reader.
         documents = [item for item in self._waiting if is_document(item.name)]

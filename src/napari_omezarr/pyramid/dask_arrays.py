@@ -22,7 +22,13 @@ from dask.array.core import getter
 from dask.callbacks import Callback
 from dask.highlevelgraph import HighLevelGraph, Layer
 
-from napari_omezarr._io_loop import awaited, bounded_gather, start, start_together
+from napari_omezarr._io_loop import (
+    awaited,
+    bounded_gather,
+    context_here,
+    start,
+    start_together,
+)
 from napari_omezarr.store import run
 
 from .boxes import (
@@ -558,7 +564,7 @@ class _ReadAhead:
     def expect(self, wanted: dict[int, Boxes]) -> None:
         """Take note of what will be taken of the blocks of batches, in their order."""
         with self._lock:
-            self._wanted, self._context = wanted, copy_context()
+            self._wanted, self._context = wanted, context_here()
             for number in wanted:
                 self._left[number].clear()
             self._begin_again()

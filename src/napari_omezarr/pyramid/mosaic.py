@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from napari_omezarr._io_loop import Noted, bounded_gather
+from napari_omezarr.errors import LossError
 from napari_omezarr.plain_text import by_times
 from napari_omezarr.store import presumptions
 
@@ -24,6 +25,7 @@ from .views import FixedAxes
 if TYPE_CHECKING:
     from collections.abc import (
         Callable,
+        Collection,
         Coroutine,
         Hashable,
         Iterator,
@@ -166,7 +168,12 @@ class MosaicLevel:
 
 # What is left out because it cannot be read: shown as a hole, and never saved as one.
 
-left_out = Noted("left out")
+
+def _loss(found: Collection[str], action: str) -> LossError:
+    return LossError(min(found), action=action)
+
+
+left_out = Noted("left out", _loss)
 
 
 # What is asked for by many at once, and once.

@@ -47,7 +47,6 @@ from .store import (
     SIGN_IN_TO_LIST,
     RemoteStore,
     presumptions,
-    refusing_presumptions,
 )
 from .writable import CLAIM, WritablePlace, WritableStore, probe_key
 
@@ -97,7 +96,6 @@ __all__ = [
     "presigned",
     "presumptions",
     "probe_key",
-    "refusing_presumptions",
     "run",
     "set_disk_cache",
     "store_and_path",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
@@ -19,6 +19,7 @@ from napari_omezarr.errors import (
     TruncatedBodyError,
 )
 from napari_omezarr.location import DOCUMENTS, NODE_DOCUMENTS
+from napari_omezarr.plain_text import counted
 
 from .backend import (
     DOCUMENT_BYTES,
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
         Coroutine,
         Hashable,
         Iterable,
-        Iterator,
         Sequence,
     )
 
@@ -619,33 +619,26 @@ class RemoteStore(PartsStore):
         self.list()
 
 
-presumptions = Noted("presumptions")
-"""The addresses of what is presumed missing, by the tasks whose answers rest on it."""
-
 SIGN_IN_TO_LIST = "Sign in as somebody who may list it."
 AGREE = f"{SIGN_IN_TO_LIST[:-1]}, or agree to that (accept_refused)."
 
 
-@contextmanager
-def refusing_presumptions(doing: str, action: str = AGREE) -> Iterator[None]:
-    """Refuse what rests on chunks that are presumed missing.
-
-    Raises
-    ------
-    RefusedChunksError
-        At the end of the block, if some were.
-    """
-    with presumptions.collected() as found:
-        yield
+def _refused_chunks(found: Collection[str], action: str) -> RefusedChunksError | None:
+    """Give the error that some chunks are presumed missing; documents may be."""
     chunks = [each for each in found if each.rpartition("/")[2] not in DOCUMENTS]
-    if chunks:
-        first = min(chunks)
-        raise RefusedChunksError(
-            f"{first} is refused, and nobody can tell whether it was ever written; "
-            f"{len(chunks)} chunks would be {doing} as empty.",
-            action=action,
-            url=first,
-        )
+    if not chunks:
+        return None
+    first, so_many = min(chunks), counted(len(chunks), "chunk")
+    return RefusedChunksError(
+        f"{first} is refused, and nobody can tell whether it was ever written; "
+        f"{so_many} would be written as empty.",
+        action=action,
+        url=first,
+    )
+
+
+presumptions = Noted("presumptions", _refused_chunks)
+"""The addresses of what is presumed missing, by the tasks whose answers rest on it."""
 
 
 def _folders(keys: Iterable[str]) -> set[str]:

@@ -42,7 +42,7 @@ from napari_omezarr.store import (
     is_stored,
     open_store,
     open_stored,
-    refusing_presumptions,
+    presumptions,
 )
 from napari_omezarr.writing import (
     FolderHierarchy,
@@ -467,7 +467,7 @@ def repack_store(
     done = _Done(contents, progress)
     with stopped_by(cancel, "Packing", "Start it again."), place.claim.held():
         there = _begun(place, digest, documents)
-        refusing = refusing_presumptions("packed", SIGN_IN_TO_LIST)
+        refusing = presumptions.refused(SIGN_IN_TO_LIST)
         with refusing, Journal(place.journal, digest):
             for node in nodes.values():
                 if node.is_array:

@@ -15,9 +15,10 @@ from uuid import uuid4
 
 import numpy as np
 
+from napari_omezarr._io_loop import told_to_workers
 from napari_omezarr.errors import ClusterError, OMEZarrError, SourceError
 
-from .engine import Threads, read_block, write_block
+from .engine import Threads, known_for, read_block, write_block
 from .source import ArraySource, DaskSource
 
 if TYPE_CHECKING:
@@ -139,8 +140,10 @@ class Cluster:
         if kept is not None and not isinstance(source, DaskSource):
             values = self._scattered(read_block(kept, block.bounds))
         with _answering():
-            if isinstance(source, DaskSource):
-                values = self.client.compute(source.lazy(block.bounds))
+            if kept is not None and isinstance(source, DaskSource):
+                # Its tasks say themselves what they cannot read.
+                with known_for(kept), told_to_workers():
+                    values = self.client.compute(source.lazy(block.bounds))
             written = self.client.submit(
                 _write_sent,
                 block.sent,
@@ -155,6 +158,9 @@ class Cluster:
         def forget(ended: Future[BlockNote]) -> None:
             if ended.cancelled():
                 Thread(target=self._cancel, args=(tasks,), daemon=True).start()
+            # The next try is not to find this one's errors under the same names.
+            for each in tasks:
+                each.release()
 
         def finish(written: Any) -> None:
             # What follows a loss waits or sends, and all callbacks share one thread.

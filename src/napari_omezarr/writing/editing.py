@@ -39,7 +39,7 @@ from .options import ArrayChoices, split_choices, understood
 from .patching import Edit, patch_image, plan_edit
 from .rendering import folder_name
 from .save import check_not_open
-from .source import known_pixels
+from .source import known
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -434,7 +434,8 @@ def _in_memory(values: Any) -> np.ndarray:
     if isinstance(values, np.ndarray) and not np.ma.isMaskedArray(values):
         return values
     source = source_of(values)
-    return known_pixels(source, whole_box(source.shape))
+    with known():
+        return source.read(whole_box(source.shape))
 
 
 @guarded

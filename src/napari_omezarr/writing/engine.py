@@ -58,10 +58,11 @@ from .encode import encoding_of
 from .hierarchy import DONE, FolderHierarchy, explained
 from .journal import BlockNote
 from .plan import HELD, block_bytes, held_bytes, level_document, width
-from .source import ReadOnce, is_at_hand, known_pixels, reading_pool
+from .source import ReadOnce, is_at_hand, known, reading_pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from threading import Event
 
     from napari_omezarr.pyramid import Bounds
@@ -320,12 +321,13 @@ class BlockTask:
 
 def read_block(task: BlockTask, bounds: Bounds) -> np.ndarray:
     """Read a block of a pass; raises a `LossError` at what nobody has agreed to."""
-    return known_pixels(
-        task.source,
-        bounds,
-        accept_losses=task.accept_losses,
-        accept_refused=task.accept_refused,
-    )
+    with known_for(task):
+        return task.source.read(bounds)
+
+
+def known_for(task: BlockTask) -> AbstractContextManager[None]:
+    """Refuse in a block what nobody has agreed to."""
+    return known(accept_losses=task.accept_losses, accept_refused=task.accept_refused)
 
 
 def write_block(

@@ -37,7 +37,7 @@ from .image_spec import whole_range
 from .journal import BlockNote, Journal, claim_of, journal_digest
 from .patching import StoredObject, read_whole
 from .rendering import NAPARI, channel_document
-from .source import Stacked, known_pixels, reading_pool
+from .source import Stacked, known, reading_pool
 from .update import Change, update
 
 if TYPE_CHECKING:
@@ -273,7 +273,8 @@ class _Growing:
         inner = list(box)
         start, stop = inner[self.axis]
         inner[self.axis] = start - self.old, stop - self.old
-        values = known_pixels(self.source, tuple(inner))
+        with known():
+            values = self.source.read(tuple(inner))
         return np.asarray(values).astype(self.levels[0].dtype)
 
     def _write_some(

@@ -9,7 +9,7 @@ from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import CancelledError, Future
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from itertools import accumulate, pairwise, product
 from threading import Lock, Semaphore
@@ -21,10 +21,9 @@ import zarr
 from dask.base import optimize
 from dask.delayed import Delayed
 
-from napari_omezarr._io_loop import LeavablePool, left_behind
+from napari_omezarr._io_loop import LeavablePool, left_behind, told_to_workers
 from napari_omezarr.doors import not_enough_memory
 from napari_omezarr.errors import (
-    LossError,
     OMEZarrError,
     SourceError,
     UnsupportedDataError,
@@ -44,7 +43,7 @@ from napari_omezarr.pyramid import (
     slices_within,
     split_box,
 )
-from napari_omezarr.store import AGREE, SIGN_IN_TO_LIST, refusing_presumptions
+from napari_omezarr.store import AGREE, SIGN_IN_TO_LIST, presumptions
 
 from .hierarchy import explained
 
@@ -96,33 +95,31 @@ class PixelSource(Protocol):
         ...
 
 
-def known_pixels(
-    source: PixelSource,
-    bounds: Bounds,
-    *,
-    accept_losses: bool | None = None,
-    accept_refused: bool | None = None,
-) -> np.ndarray:
-    """Read a box of a source for a place where it is kept: no pixel may be a guess.
+@contextmanager
+def known(
+    *, accept_losses: bool | None = None, accept_refused: bool | None = None
+) -> Iterator[None]:
+    """Refuse pixels that are a guess, where they are read for a place that keeps them.
 
-    What is None, nobody is asked to agree to.
+    So do tasks that are sent to a cluster in a block of `told_to_workers` in it. What
+    is None, nobody is asked to agree to.
 
     Raises
     ------
     LossError
-        A part of it is shown as empty, or as coarser, because it cannot be read.
+        A part is shown as empty, or as coarser, because it cannot be read.
     RefusedChunksError
         Chunks are refused, and nobody can tell whether they were ever written.
     """
-    ask = SIGN_IN_TO_LIST if accept_refused is None else AGREE
-    refusing = nullcontext() if accept_refused else refusing_presumptions("saved", ask)
-    with refusing, left_out.collected() as found:
-        box = source.read(bounds)
-    if found and not accept_losses:
-        mend = "Mend it, or save other wells"
-        agree = "" if accept_losses is None else ", or agree to that (accept_losses)"
-        raise LossError(min(found), action=f"{mend}{agree}.")
-    return box
+    with ExitStack() as refusing:
+        if not accept_refused:
+            ask = SIGN_IN_TO_LIST if accept_refused is None else AGREE
+            refusing.enter_context(presumptions.refused(ask))
+        if not accept_losses:
+            mend = "Mend it, or save other wells"
+            ask = "" if accept_losses is None else ", or agree to that (accept_losses)"
+            refusing.enter_context(left_out.refused(f"{mend}{ask}."))
+        yield
 
 
 class ArraySource:
@@ -141,7 +138,8 @@ class ArraySource:
 
     def read(self, bounds: Bounds) -> np.ndarray:
         """Read a box."""
-        with read_from(self.array):
+        # Whoever's array it is may be computed by the client that is active.
+        with read_from(self.array), told_to_workers():
             box = _in_numpy(self.array[slices(bounds)], self.dtype)
         if box.shape != shape_of(bounds):
             raise SourceError(
