@@ -21,7 +21,7 @@ from napari_omezarr.errors import (
 )
 from napari_omezarr.location import DOCUMENTS
 
-from .error_mapping import Failure, Reason, RequestFailed, translate
+from .error_mapping import Failure, Reason, RequestFailed, says_denied, translate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -434,6 +434,17 @@ class PagedLister:
     async def deep_page(self, token: str = "") -> ListPage:
         """Give a page of all objects below, at any depth: names are whole paths."""
         return await self._page(partial(self._pages.listed, "", token))
+
+    async def is_refused(self) -> bool | None:
+        """Say whether the service lets nobody list here who signs so; None: unknown."""
+        answer = await self.tried(partial(self._pages.listed, "", size=1))
+        if not isinstance(answer, FAILURES):
+            return False
+        if isinstance(answer, RequestFailed):
+            verdict = self._pages.verdict(answer)
+            if isinstance(verdict, RequestFailed) and says_denied(verdict):
+                return True
+        return None
 
     async def _page(
         self, attempt: Callable[[], Awaitable[ListPage | None]]

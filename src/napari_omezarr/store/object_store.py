@@ -42,7 +42,7 @@ from .backend import (
     pieces_of,
     range_header,
 )
-from .error_mapping import Reason, RequestFailed, failure_of, says_denied
+from .error_mapping import Reason, RequestFailed, failure_of
 from .http import headers_for, response_of
 
 if TYPE_CHECKING:
@@ -649,17 +649,6 @@ class BucketLister(PagedLister):
     def __init__(self, reader: S3Reader, url: str, retry: RetryPolicy) -> None:
         super().__init__(reader, url, retry)
         self._reader = reader
-
-    async def is_refused(self) -> bool | None:
-        """Say whether S3 itself lets nobody list here who signs so; None: unknown."""
-        answer = await self.tried(partial(self._reader.listed, "", size=1))
-        if not isinstance(answer, FAILURES):
-            return False
-        if isinstance(answer, RequestFailed):
-            verdict = self._reader.verdict(answer)
-            if isinstance(verdict, RequestFailed) and says_denied(verdict):
-                return True
-        return None
 
     async def buckets(self) -> tuple[ObjectMeta, ...]:
         """List the buckets of the service, which few sign-ins may."""
