@@ -158,9 +158,9 @@ class Odd(WireServer):
         return Answer(200, {"Content-Type": "application/xml"}, body)
 
 
-def test_public_buckets_of_google_are_asked_as_s3():
+def test_keys_that_no_path_has_are_not_listed():
     with Odd() as server:
-        where = Location.parse("gs://bucket/x", endpoint=server.url, anonymous=True)
+        where = Location.parse("s3://bucket/x", endpoint=server.url, anonymous=True)
         assert names(listed(where, files=True)) == ["a"]
         (request,) = server.requests
         assert request.path == "/bucket/"

@@ -59,7 +59,7 @@ class FileServer(WireServer):
         }
         if request.headers.get("if-none-match") == headers["ETag"]:
             return Answer(304, headers)
-        return _cut(body, request.range, headers)
+        return cut(body, request.range, headers)
 
 
 class Bucket(FileServer):
@@ -125,7 +125,7 @@ class GuardedServer(FileServer):
         return await super().answer(request)
 
 
-def _cut(body: bytes, wanted: str, headers: dict[str, str]) -> Answer:
+def cut(body: bytes, wanted: str, headers: dict[str, str]) -> Answer:
     """The answer for a ``Range`` header: 200, 206 or 416."""
     match = _RANGE.match(wanted)
     if not match or match.group() == "bytes=-":

@@ -1,4 +1,4 @@
-"""Google's and Azure's storage, signed in through gcsfs and adlfs, on emulators.
+"""Google's and Azure's storage, signed in as gcsfs and adlfs do, on emulators.
 
 They run with ``make test-clouds``, which gets the emulators; elsewhere they are
 skipped and say what is missing.
@@ -6,20 +6,33 @@ skipped and say what is missing.
 
 from __future__ import annotations
 
+import json
+from importlib import import_module
+
 import fsspec
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
 
 from napari_omezarr import read_layers, write_image
 from napari_omezarr.browsing import Listing
 from napari_omezarr.errors import (
     AccessDeniedError,
     NodeNotFoundError,
+    SignInExpiredError,
     SignInNeededError,
     TargetExistsError,
 )
 from napari_omezarr.location import Location
+from napari_omezarr.store import open_writable, run
 from servers import clouds
+from servers.google import GoogleStorage
+from servers.wire import Answer, WireServer
 
 PIXELS = np.random.default_rng(0).integers(0, 999, (2, 6, 60, 80)).astype("u2")
 
@@ -95,3 +108,102 @@ def test_without_an_account_azure_says_how_to_name_it():
     fsspec.get_filesystem_class("az").clear_instance_cache()
     with pytest.raises(SignInNeededError, match="which account"):
         read_layers(f"az://{clouds.BUCKET}/a.zarr")
+
+
+# Google's own ways of signing in, at a service that gives tokens.
+
+
+class TokenService(WireServer):
+    """Gives a token to who comes with a signed statement; each is another one."""
+
+    def __init__(self):
+        self.given = 0
+        self.refuses = False
+        super().__init__()
+
+    async def answer(self, request):
+        if self.refuses:
+            return Answer(400, {}, b'{"error": "invalid_grant"}')
+        self.given += 1
+        said = {"access_token": f"token-{self.given}", "expires_in": 3600}
+        return Answer(
+            200, {"Content-Type": "application/json"}, json.dumps(said).encode()
+        )
+
+
+@pytest.fixture
+def tokens():
+    with TokenService() as service:
+        yield service
+
+
+@pytest.fixture
+def guarded(tokens, tmp_path, monkeypatch):
+    """A bucket for a service account, whose key lies in a file that fsspec is told."""
+    if clouds.MISSING_GOOGLE:
+        pytest.skip(clouds.MISSING_GOOGLE)
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    account = {
+        "type": "service_account",
+        "client_email": "who@example.org",
+        "private_key": text.decode(),
+        "token_uri": f"{tokens.url}/token",
+    }
+    file = tmp_path / "key.json"
+    file.write_text(json.dumps(account))
+    with GoogleStorage() as server:
+        server.tokens = {"token-1": "rwl"}
+        told = {"token": str(file), "endpoint_url": server.url}
+        monkeypatch.setitem(fsspec.config.conf, "gs", told)
+        yield server
+
+
+def test_the_key_of_a_service_account_signs_in_once_for_all(guarded, tokens):
+    place = guarded.place("a.zarr")
+    write_image(PIXELS[0], place, axes="zyx")
+    ((data, _, _),) = read_layers(place)
+    np.testing.assert_array_equal(np.asarray(data), PIXELS[0])
+    assert tokens.given == 1
+    sent = {request.headers.get("authorization") for request in guarded.requests}
+    assert sent == {"Bearer token-1"}
+
+
+def test_a_token_that_is_refused_is_renewed_once(guarded, tokens):
+    place = guarded.place("a.zarr")
+    write_image(PIXELS[0], place, axes="zyx")
+    guarded.tokens = {"token-2": "rwl"}
+    read_layers(place)
+    assert tokens.given == 2
+    guarded.tokens, tokens.refuses = {}, True
+    with pytest.raises(SignInExpiredError, match="Your Google sign-in has ended"):
+        read_layers(place)
+
+
+def test_a_sign_in_that_fails_is_no_way_round_what_is_open(guarded, tokens):
+    place = guarded.place("a.zarr")
+    write_image(PIXELS[0], place, axes="zyx")
+    guarded.tokens, tokens.refuses = {"": "r"}, True
+    ((data, _, _),) = read_layers(place)
+    np.testing.assert_array_equal(np.asarray(data), PIXELS[0])
+    with pytest.raises(SignInExpiredError):
+        write_image(PIXELS[0], guarded.place("b.zarr"), axes="zyx")
+
+
+def test_gcsfs_and_we_read_what_the_other_has_written(google, monkeypatch):
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", google.rstrip("/"))
+    # The class that fsspec names asks first, for a minute, what no emulator answers.
+    core = import_module("gcsfs.core")
+    theirs = core.GCSFileSystem(token="anon", skip_instance_cache=True)
+    place = Location.parse(f"gs://{clouds.BUCKET}/both ü")
+    ours = open_writable(place)
+    for key in ("a b", "c+d/%41", "e#f?g", "ü/漢"):
+        run(ours.put(key, key.encode()))
+        assert theirs.cat_file(f"{clouds.BUCKET}/both ü/{key}") == key.encode()
+        theirs.pipe_file(f"{clouds.BUCKET}/both ü/{key}", b"theirs")
+        assert run(ours.read(key)).body == b"theirs"
+    long = bytes(33 << 20) + b"end"
+    run(ours.put("long", long))
+    assert theirs.info(f"{clouds.BUCKET}/both ü/long")["size"] == len(long)
+    run(ours.copy("long", "copied", len(long)))
+    assert theirs.cat_file(f"{clouds.BUCKET}/both ü/copied") == long

@@ -164,7 +164,8 @@ def test_the_errors_of_asynchronous_filesystems(asynchronous, http_server, tmp_p
 def test_a_public_bucket_of_google_needs_no_library():
     store = open_store(Location.parse("gs://bucket/a b.zarr", anonymous=True))
     assert store._backend.identity("0/c") == (
-        "https://storage.googleapis.com/bucket/a%20b.zarr/0/c"
+        "https://storage.googleapis.com/storage/v1/b/bucket/o/a%20b.zarr%2F0%2Fc"
+        "?alt=media"
     )
 
 

@@ -26,11 +26,12 @@ from napari_omezarr.writing import add_labels, journal, open_target, parsed, wri
 from napari_omezarr.writing.given import open_hierarchy
 from racing_processes import Races
 from servers.bucket import Bucket
+from servers.google import GoogleStorage
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="needs fork")
 PEOPLE = 3
 SAID = re.compile(r"Somebody has been saving to .* since (\d\d:\d\d|a moment ago)\.")
-PLACES = ["folder", "zip", "bucket", "forgetful bucket"]
+PLACES = ["folder", "zip", "bucket", "forgetful bucket", "google"]
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +43,14 @@ def races():
 @pytest.fixture(params=PLACES)
 def place(request, tmp_path, owner, monkeypatch):
     monkeypatch.setattr("napari_omezarr.writing.update.LOOK_AGAIN", 0.01)
-    if "bucket" not in request.param:
+    if request.param in ("folder", "zip"):
         name = "a.ozx" if request.param == "zip" else "a.ome.zarr"
         yield str(tmp_path / name)
+        return
+    if request.param == "google":
+        with GoogleStorage() as google:
+            monkeypatch.setenv("STORAGE_EMULATOR_HOST", google.url)
+            yield google.place("a.ome.zarr")
         return
     with Bucket(knows_conditions=request.param == "bucket") as bucket:
         monkeypatch.setenv("AWS_ENDPOINT_URL", bucket.url)

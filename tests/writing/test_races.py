@@ -18,6 +18,7 @@ from napari_omezarr.writing import write_image
 from napari_omezarr.writing.downsample import downsample
 from racing_processes import Races
 from servers.bucket import Bucket
+from servers.google import GoogleStorage
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs fork")
 
@@ -43,6 +44,13 @@ def races():
 def s3_place(s3_server, s3_prefix, owner, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server.endpoint)
     return f"s3://private/{s3_prefix}/a.ome.zarr"
+
+
+@pytest.fixture
+def google_place(monkeypatch):
+    with GoogleStorage() as server:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
+        yield server.place("a.ome.zarr")
 
 
 @pytest.fixture
@@ -89,13 +97,14 @@ def test_no_edit_on_a_disk_is_lost(cut, races, tmp_path):
     assert not list(tmp_path.rglob("*.lock"))
 
 
-def test_no_edit_in_a_bucket_is_lost(races, s3_place):
-    cut = CUTS["neighbours in a shard"]
-    write_image(np.zeros((SIDE, SIDE), "u2"), s3_place, "yx", levels=3, **cut)
+@pytest.mark.parametrize("where", ["s3_place", "google_place"])
+def test_no_edit_in_a_bucket_is_lost(where, races, request):
+    cut, place = CUTS["neighbours in a shard"], request.getfixturevalue(where)
+    write_image(np.zeros((SIDE, SIDE), "u2"), place, "yx", levels=3, **cut)
     theirs = boxes()
-    done = races.run("patcher", PEOPLE, place=s3_place, boxes=theirs)
+    done = races.run("patcher", PEOPLE, place=place, boxes=theirs)
     assert done == [TURNS] * PEOPLE
-    check(s3_place, theirs)
+    check(place, theirs)
 
 
 def test_no_edit_is_lost_where_the_service_knows_no_conditions(races, forgetful_place):

@@ -165,6 +165,44 @@ def failure_of(status: int, headers: Mapping[str, str], body: bytes) -> RequestF
     )
 
 
+# What Google's storage says in JSON, or in a sentence where bytes were asked for, in
+# the codes of its (and S3's) documents in XML.
+_GOOGLE_CODES = {
+    "backendError": "InternalError",
+    "forbidden": "AccessDenied",
+    "insufficientPermissions": "AccessDenied",
+    "internalError": "InternalError",
+    "quotaExceeded": "QuotaExceeded",
+    "rateLimitExceeded": "SlowDown",
+    "userRateLimitExceeded": "SlowDown",
+}
+_GOOGLE_REASON = re.compile(rb'"reason"\s*:\s*"(\w+)"')
+_GOOGLE_WORDS = (
+    (b"bucket does not exist", "NoSuchBucket"),
+    (b"requester pays bucket", "UserProjectMissing"),
+    (b" does not have storage.", "AccessDenied"),
+)
+
+
+def google_failure(
+    status: int, headers: Mapping[str, str], body: bytes, *, signed: bool
+) -> RequestFailed:
+    """Reduce an answer of Google's JSON API that is an error to its facts.
+
+    It answers 401 to who has not signed in, whatever is there, where S3 answers 403.
+    """
+    reason = _GOOGLE_REASON.search(bytes(body[:8192]))
+    code = _GOOGLE_CODES.get(reason[1].decode() if reason else "", "")
+    for words, means in _GOOGLE_WORDS:
+        code = means if words in body[:8192] else code
+    if status == 401 and not signed:
+        status, code = 403, code or "AccessDenied"
+    if code == "SlowDown":
+        status = 429
+    waiting = _seconds(headers.get("Retry-After", ""))
+    return RequestFailed(status, code, retry_after=waiting, signed=signed)
+
+
 def _region(said: str) -> str:
     """Take a region only where it is one: it becomes a part of a host's name."""
     return said if _REGION.fullmatch(said) else ""
@@ -221,6 +259,8 @@ class ErrorContext:
     """Whether the address carries a query, which may be a signature."""
     extra: str = ""
     """Our extra dependency that could sign in there; it is not installed."""
+    sign_in: str = ""
+    """What to do to sign in there, or as somebody else, if that is not AWS's."""
     doing: str = "read"
     """What was tried: "read", "write to", "list" or "delete"."""
 
@@ -251,13 +291,14 @@ def translate(failure: Failure, place: ErrorContext) -> StoreError:
 def _denied(failure: RequestFailed, place: ErrorContext) -> StoreError:
     if failure.signed:
         sentence = f"This key may not {place.doing} {place.url}."
-        action = "Choose another profile."
+        action = place.sign_in or "Choose another profile."
         return errors.AccessDeniedError(sentence, action=action, url=place.url)
     if place.bucket and not place.has_query:
         sentence = f"{place.url} is not open to everybody."
         if place.doing != "read":
             sentence = f"Nobody may {place.doing} {place.url} without signing in."
-        return errors.SignInNeededError(sentence, action=_SIGN_IN, url=place.url)
+        action = place.sign_in or _SIGN_IN
+        return errors.SignInNeededError(sentence, action=action, url=place.url)
     sentence = f"{place.host} does not let {place.url} be read."
     action = "Check the address."
     if place.extra:
@@ -311,6 +352,12 @@ def _no_bucket(_: RequestFailed, place: ErrorContext) -> StoreError:
     sentence = f"There is no bucket {place.bucket or place.url} at {place.host}."
     action = "Check its name and the endpoint."
     return errors.BucketNotFoundError(sentence, action=action, url=place.url)
+
+
+def _payer_needed(_: RequestFailed, place: ErrorContext) -> StoreError:
+    sentence = f"Who reads {place.bucket or place.url} pays for it."
+    action = "Name your project as requester_pays of gs in fsspec's configuration."
+    return errors.AccessDeniedError(sentence, action=action, url=place.url)
 
 
 def _elsewhere(failure: RequestFailed, place: ErrorContext) -> StoreError:
@@ -386,6 +433,7 @@ _CODES: dict[str, Callable[[RequestFailed, ErrorContext], StoreError]] = {
     "SignatureDoesNotMatch": _key_not_accepted,
     "TemporaryRedirect": _elsewhere,
     "TokenRefreshRequired": _expired,
+    "UserProjectMissing": _payer_needed,
     "XMinioStorageFull": _full,
 }
 _STATUSES: dict[int, Callable[[RequestFailed, ErrorContext], StoreError]] = {
@@ -529,6 +577,23 @@ def sign_in_error(error: Exception, profile: str | None) -> StoreError:
     sentence = "Your AWS sign-in fails."
     action = "Run: aws sts get-caller-identity"
     return errors.SignInNeededError(sentence, action=action)
+
+
+GOOGLE_SIGN_IN = "Run: gcloud auth application-default login"
+
+
+def google_sign_in_error(error: Exception) -> StoreError:
+    """Say why gcsfs or google-auth could not sign in."""
+    kinds = {each.__name__ for each in type(error).__mro__}  # they may not be there
+    if "TransportError" in kinds:
+        sentence = "The service that signs you in with Google does not answer."
+        action = "Check your connection to the network."
+        return errors.StoreConnectionError(sentence, action=action)
+    if "RefreshError" in kinds:
+        sentence = "Your Google sign-in has ended."
+        return errors.SignInExpiredError(sentence, action=GOOGLE_SIGN_IN)
+    sentence = "Your Google sign-in fails."
+    return errors.SignInNeededError(sentence, action=GOOGLE_SIGN_IN)
 
 
 def sign_in_problem(

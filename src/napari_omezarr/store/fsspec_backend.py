@@ -1,6 +1,6 @@
 """Everything that fsspec knows and we have no way of our own for.
 
-Google's and Azure's storage, memory, SFTP, WebDAV's lists and writes, Hugging Face,
+Azure's storage, memory, SFTP, WebDAV's lists and writes, Hugging Face,
 GitHub, IPFS, and fsspec's caches before any place.
 """
 
@@ -59,14 +59,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-DRIVERS = {"gs": "gcsfs", "az": "adlfs"}
-EXTRAS = {"gs": "gcs", "az": "azure"}
+DRIVERS = {"az": "adlfs"}
+EXTRAS = {"az": "azure"}
 _NAME_THE_ACCOUNT = (
     "Use az://container@account.blob.core.windows.net/…, or set "
     "AZURE_STORAGE_ACCOUNT_NAME or AZURE_STORAGE_CONNECTION_STRING."
 )
 _FOREIGN_ERRORS = {
-    "gs": (("gcsfs.retry", "HttpError"), ("google.auth.exceptions", "GoogleAuthError")),
     "az": (("azure.core.exceptions", "AzureError"),),
 }
 
@@ -369,7 +368,7 @@ def _as_files_on_the_web(location: Location, retry: RetryPolicy) -> ObjectBacken
     from .http import Access, proxy_for
     from .web_server import HttpBackend
 
-    endpoint = location.endpoint or "https://storage.googleapis.com"
+    endpoint = location.endpoint or ""
     path = f"{location.root}/{location.path}".rstrip("/")
     query = f"?{encode_rest(location.query)}" if location.query else ""
     access = Access(retry, proxy=proxy_for(endpoint))
@@ -390,8 +389,6 @@ def _signed_in(location: Location) -> Any:
 
 def _options(location: Location) -> dict[str, Any]:
     """Say the wishes of a location as gcsfs and adlfs call them."""
-    if location.protocol == "gs":
-        return {"endpoint_url": location.endpoint} if location.endpoint else {}
     account = (location.endpoint or "").removeprefix("https://").partition(".")[0]
     return {"account_name": account} if account else {}
 

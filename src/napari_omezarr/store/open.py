@@ -23,6 +23,7 @@ from .backend import (
     REMOTE_CONCURRENCY,
     ObjectBackend,
     ObjectMeta,
+    PagedLister,
     RequestStats,
     RetryPolicy,
     WholeLister,
@@ -139,10 +140,8 @@ def _listing_probe(
     if not whole or location.is_service or _header_profile(location, profile):
         return None
     bucket: Location | None = None
-    if location.protocol == "s3":
+    if location.protocol in ("s3", "gs"):
         bucket = location
-    elif location.protocol == "gs" and _is_read_on_the_web(location):
-        bucket = _google(location)
     elif (found := location.as_s3()) is not None:
         signs = location.profile or (profile and profile.aws_profile)
         bucket = found if signs else replace(found, anonymous=True)
@@ -150,15 +149,9 @@ def _listing_probe(
         return None
 
     async def is_refused() -> bool | None:
-        return await _bucket_lister(bucket, profile, retry).is_refused()
+        return await _pages(bucket, profile, retry).is_refused()
 
     return is_refused
-
-
-def _is_read_on_the_web(location: Location) -> bool:
-    from .fsspec_backend import web_is_enough
-
-    return web_is_enough(location)
 
 
 def is_zip_file(store: RemoteStore) -> bool:
@@ -212,19 +205,29 @@ def open_lister(
         return WholeLister(FolderItems(location))
     if location.protocol in WEB:
         return _web_lister(location, profile, retry)
-    if location.protocol == "s3":
+    if location.protocol in ("s3", "gs"):
         return _in_buckets(location, profile, retry)
     return _fsspec_lister(location, retry)
+
+
+def _pages(
+    location: Location, profile: Profile | None, retry: RetryPolicy
+) -> PagedLister:
+    if location.protocol != "gs":
+        return _bucket_lister(location, profile, retry)
+    from .google_storage import google_reader
+
+    return PagedLister(google_reader(location, retry), location.display, retry)
 
 
 def _in_buckets(
     location: Location, profile: Profile | None, retry: RetryPolicy
 ) -> Lister:
     """List a bucket, or the buckets of a service."""
+    if not location.is_service:
+        return _pages(location, profile, retry)
     lister = _bucket_lister(location, profile, retry)
-    if location.is_service:
-        return WholeLister(BucketItems(lister), lister.stats)
-    return lister
+    return WholeLister(BucketItems(lister), lister.stats)
 
 
 def _web_lister(
@@ -268,19 +271,7 @@ def _fsspec_lister(location: Location, retry: RetryPolicy) -> Lister:
     backend = open_backend(location, retry)
     if isinstance(backend, FsspecBackend):
         return WholeLister(FsspecItems(backend, location.display), backend.stats)
-    if location.protocol != "gs":
-        raise not_listed(location.display)
-    return _bucket_lister(_google(location), None, retry)
-
-
-def _google(location: Location) -> Location:
-    """Ask Google's public buckets as those of S3, as which they answer."""
-    return replace(
-        location,
-        protocol="s3",
-        endpoint=location.endpoint or "https://storage.googleapis.com",
-        anonymous=True,
-    )
+    raise not_listed(location.display)
 
 
 def _backend(
@@ -296,8 +287,8 @@ def _backend(
             return _web_backend(location, profile, retry)
         case "s3" if location.is_service:
             return NoBucketBackend(location.display)
-        case "s3":
-            return _s3_reader(location, profile, retry)
+        case "s3" | "gs":
+            return _bucket_reader(location, profile, retry)
         case "webdav+http" | "webdav+https" | "ipfs" | "ipns":
             return _backend_on_the_web(location, profile, retry)
     from .fsspec_backend import open_backend
@@ -377,6 +368,16 @@ def _header_profile(location: Location, profile: Profile | None) -> Profile | No
     return named if named and named.sign_in == "header" else None
 
 
+def _bucket_reader(
+    location: Location, profile: Profile | None, retry: RetryPolicy
+) -> ObjectBackend:
+    if location.protocol == "s3":
+        return _s3_reader(location, profile, retry)
+    from .google_storage import google_reader
+
+    return google_reader(location, retry)
+
+
 def _s3_reader(
     location: Location, profile: Profile | None, retry: RetryPolicy
 ) -> S3Reader:
@@ -444,9 +445,13 @@ def _writable_backend(
         session = partial(shared_bucket, bucket.root, named, automatic=False)
         access = Access(retry, named.ca_file, named.unverified)
         return S3Writer(session, bucket.path, access)
-    fsspec_writes = ("gs", "az", "memory", "sftp", "webdav+http", "webdav+https")
-    if location.protocol not in fsspec_writes or location.through:
+    fsspec_writes = ("az", "memory", "sftp", "webdav+http", "webdav+https")
+    if location.through or location.protocol not in ("gs", *fsspec_writes):
         raise not_writable(location)
+    if location.protocol == "gs":
+        from .google_storage import google_writer
+
+        return google_writer(location, retry)
     from .fsspec_backend import FsspecBackend, WebdavBackend, filesystem_of
 
     filesystem = filesystem_of(location)

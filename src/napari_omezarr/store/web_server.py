@@ -62,6 +62,8 @@ if TYPE_CHECKING:
 
     from zarr.abc.store import ByteRequest
 
+    from napari_omezarr.errors import StoreError
+
     from .backend import Lister, RetryPolicy
     from .http import Access, RawResponse, Take
 
@@ -317,7 +319,7 @@ class HttpBackend(ObjectBackend):
         """Say that a connection was named whose token is for another host."""
         self._notes.add(f"{name} signs in at another host, and was not used here.")
 
-    def verdict(self, failure: RequestFailed) -> RequestFailed:
+    def verdict(self, failure: RequestFailed) -> RequestFailed | StoreError:
         """Say of a refusal whether somebody had signed in."""
         signed = self._sign_in is not None and failure.reason is Reason.REFUSED
         return replace(failure, signed=True) if signed else failure

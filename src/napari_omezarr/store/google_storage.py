@@ -1,0 +1,399 @@
+"""Objects of Google Cloud Storage, by its JSON API: one request each; no HEAD.
+
+The requests go through our own session; gcsfs only finds who signs in. Why so, and
+what this API makes of versions and conditions: docs/decisions/047.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from napari_omezarr.errors import SignInExpiredError, StoreError
+
+from .backend import (
+    FAILURES,
+    PAGE,
+    PIECE,
+    GetResult,
+    ListPage,
+    ObjectMeta,
+    PutMode,
+    WritableBackend,
+)
+from .error_mapping import (
+    GOOGLE_SIGN_IN,
+    Reason,
+    RequestFailed,
+    google_failure,
+    says_absent,
+)
+from .filesystems import require
+from .google_sign_in import GoogleSignIn, google_endpoint, google_sign_in
+from .http import Access, Request, proxy_for, send, size_said, take_all
+from .web_server import HttpBackend
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from zarr.abc.store import ByteRequest
+
+    from napari_omezarr.location import Location
+
+    from .backend import Attempts, Piece, RetryPolicy
+    from .error_mapping import ErrorContext
+    from .http import RawResponse, Take
+
+# Reading and listing.
+
+_FIELDS = "kind,nextPageToken,prefixes,items(name,size,updated,generation)"
+
+
+class GoogleReader(HttpBackend):
+    """Reads and lists the objects below a prefix of a bucket.
+
+    The etag of an object is its generation, which conditions for writing name.
+    """
+
+    _insists = False
+    """Whether nothing is asked as nobody, where signing in fails."""
+
+    def __init__(
+        self, location: Location, retry: RetryPolicy, sign_in: GoogleSignIn | None
+    ) -> None:
+        self._endpoint = location.endpoint or google_endpoint()
+        access = Access(retry, proxy=proxy_for(self._endpoint), redirects=False)
+        super().__init__(self._endpoint, access, bucket=location.root)
+        self._who = sign_in
+        self._prefix = location.path
+        self._objects = f"/storage/v1/b/{location.root}/o"
+        self._is_open = False
+
+    async def listed(
+        self, prefix: str, token: str = "", size: int = PAGE, delimiter: str = ""
+    ) -> ListPage | None:
+        """Give a page of the objects whose keys begin so; None: it is no list."""
+        above = f"{self._prefix}/" if self._prefix else ""
+        wishes = {
+            "delimiter": delimiter,
+            "fields": _FIELDS,
+            "maxResults": str(min(size, PAGE)),
+            "pageToken": token,
+            "prefix": above + prefix,
+        }
+        raw = await self.done("GET", f"{self._objects}?{_query(wishes)}")
+        return _page(raw.body, len(above))
+
+    def path(self, key: str) -> str:
+        """Give the name of an object as a part of an address."""
+        name = f"{self._prefix}/{key}".strip("/")
+        return quote(name, safe="", errors="surrogateescape")
+
+    def identity(self, key: str) -> str:
+        """Give the address of an object."""
+        return f"{self._endpoint}{self._objects}/{self.path(key)}?alt=media"
+
+    def context(self, url: str, doing: str = "read") -> ErrorContext:
+        """Describe this bucket for the words of an error about `url`."""
+        missing = self._who is None and find_spec("gcsfs") is None
+        said = "To sign in, run: pip install 'napari-omezarr[gcs]'"
+        sign_in = said if missing else GOOGLE_SIGN_IN
+        return replace(super().context(url, doing), sign_in=sign_in)
+
+    def verdict(self, failure: RequestFailed) -> RequestFailed | StoreError:
+        """Give the failure that counts: the anonymous one only if that reads here."""
+        problem = failure.signed_failure
+        return failure if problem is None or self._is_open else problem
+
+    async def _send(
+        self,
+        method: str,
+        key: str,
+        headers: Mapping[str, str],
+        take: Take = take_all,
+    ) -> RawResponse:
+        url, known = self.identity(key), headers.get("If-None-Match", "")
+        if known.isdecimal():
+            headers = {n: text for n, text in headers.items() if n != "If-None-Match"}
+            url = f"{url}&ifGenerationNotMatch={known}"
+        raw = await self.ask(Request(method, url, headers), take)
+        generation = raw.headers.get("x-goog-generation")
+        if generation is None:
+            return raw
+        said: Any = raw.headers
+        said = said.copy()
+        said["ETag"] = generation
+        return replace(raw, headers=said)
+
+    async def ask(self, request: Request, take: Take = take_all) -> RawResponse:
+        """Send a request as whoever signs in; as nobody, where that is no good.
+
+        Raises
+        ------
+        RequestFailed
+            The answer is an error, and not that there is no such object.
+        """
+        problem = None
+        try:
+            raw, signed = await self._signed(request, take)
+        except StoreError as error:
+            if self._insists:
+                raise
+            problem = error
+            raw, signed = await self._sent(request, take), False
+        failure = _failure(raw, signed=signed)
+        if failure is not None:
+            refused = problem if failure.denied else None
+            raise replace(failure, signed_failure=refused)
+        if problem is not None:
+            self._is_open = True
+            said = f"The bucket {self._bucket} is read without signing in."
+            self._notes.add(f"{problem.sentence} {said}")
+        return raw
+
+    async def _signed(self, request: Request, take: Take) -> tuple[RawResponse, bool]:
+        """Send a request with the token of now, or a newer one; say whether with any.
+
+        Raises
+        ------
+        StoreError
+            There is none that is accepted.
+        """
+        who = None if self._is_open else self._who
+        signs = await who.headers(request) if who else {}
+        raw = await self._sent(replace(request, sign_in=signs), take)
+        if who is not None and signs and raw.status == 401:
+            if await who.renewed(signs):
+                signs = await who.headers(request)
+                raw = await self._sent(replace(request, sign_in=signs), take)
+            if raw.status == 401:
+                sentence = "Your Google sign-in has ended, or is not accepted."
+                raise SignInExpiredError(sentence, action=GOOGLE_SIGN_IN)
+        return raw, bool(signs)
+
+    async def _sent(self, request: Request, take: Take) -> RawResponse:
+        return await send(request, self._access, self.stats, take)
+
+    async def done(
+        self,
+        method: str,
+        target: str,
+        body: bytes | memoryview | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> RawResponse:
+        """Send a request that must succeed, to what follows the endpoint."""
+        url = f"{self._endpoint}{target}"
+        raw = await self.ask(Request(method, url, headers or {}, body))
+        if raw.status >= 400:
+            raise google_failure(raw.status, raw.headers, raw.body, signed=False)
+        return raw
+
+
+def _failure(raw: RawResponse, *, signed: bool) -> RequestFailed | None:
+    """Give what an answer says that is an error; none that an object is not there."""
+    # 308 without an address means that the next piece is awaited.
+    goes_on = raw.status == 308 and "Location" not in raw.headers
+    if raw.status < 300 or raw.status in (304, 416) or goes_on:
+        return None
+    failure = google_failure(raw.status, raw.headers, raw.body, signed=signed)
+    return None if says_absent(failure.status, failure.code) else failure
+
+
+def _query(wishes: Mapping[str, str]) -> str:
+    pairs = ((name, quote(text, safe="")) for name, text in wishes.items())
+    return "&".join(f"{name}={text}" for name, text in pairs if text)
+
+
+def _page(body: bytes, above: int) -> ListPage | None:
+    """Read a page of a list, whose names have `above` characters too many."""
+    said = _document(body)
+    if said.get("kind") != "storage#objects":
+        return None
+    items = [
+        ObjectMeta(name[above:].removesuffix("/"), True)
+        for name in said.get("prefixes", ())
+    ]
+    items += [
+        ObjectMeta(
+            each["name"][above:],
+            False,
+            size_said(str(each.get("size", ""))),
+            each.get("updated", ""),
+            each.get("generation", ""),
+        )
+        for each in said.get("items", ())
+    ]
+    return ListPage(tuple(items), said.get("nextPageToken", ""))
+
+
+def _document(body: bytes) -> dict[str, Any]:
+    """Read a JSON object; an empty one if it is none."""
+    try:
+        said = json.loads(bytes(body))
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def google_reader(location: Location, retry: RetryPolicy) -> GoogleReader:
+    """Make what reads and lists a place; nothing is asked yet."""
+    return GoogleReader(location, retry, google_sign_in(location))
+
+
+# Writing, each object under a condition on its generation where one is wished.
+
+LONG = 32 << 20
+"""From so many bytes on an object is sent in pieces."""
+_UPLOAD = re.compile(r"[?&]upload_id=([^&]+)")
+_SENT = re.compile(r"bytes=0-(\d{1,18})$")
+_NO_GENERATION = "1"
+_BINARY: Mapping[str, str] = {"Content-Type": "application/octet-stream"}
+_BINARY_TO_COME: Mapping[str, str] = {"X-Upload-Content-Type": _BINARY["Content-Type"]}
+
+
+class GoogleWriter(GoogleReader, WritableBackend):
+    """Writes the objects below a prefix of a bucket: who may read is not who may."""
+
+    _insists = True
+
+    async def read(
+        self, key: str, wanted: ByteRequest | None = None
+    ) -> GetResult | None:
+        """Read an object as it is now; its etag is one that conditions can name."""
+        found = await super().read(key, wanted)
+        is_generation = found is not None and found.etag.isdecimal()
+        return found if is_generation or found is None else replace(found, etag="")
+
+    async def _send(
+        self,
+        method: str,
+        key: str,
+        headers: Mapping[str, str],
+        take: Take = take_all,
+    ) -> RawResponse:
+        # What everybody may read comes out of caches, for an hour.
+        fresh = {**headers, "Cache-Control": "no-cache"}
+        return await super()._send(method, key, fresh, take)
+
+    async def write(
+        self, key: str, body: bytes, condition: PutMode | None = None
+    ) -> None:
+        """Write an object by one POST."""
+        match = f"&ifGenerationMatch={_generation(condition)}" if condition else ""
+        await self.done("POST", self._upload("media", key) + match, body, _BINARY)
+
+    def _upload(self, kind: str, key: str) -> str:
+        return f"/upload{self._objects}?uploadType={kind}&name={self.path(key)}"
+
+    async def put(self, key: str, body: bytes, attempts: Attempts) -> None:
+        """Write an object; a long one in pieces."""
+        if len(body) < LONG:
+            await attempts(partial(self.write, key, body))
+            return
+        whole = memoryview(body)
+
+        async def piece(start: int, stop: int) -> Any:
+            return whole[start:stop]
+
+        await self.put_pieces(key, len(body), piece, attempts)
+
+    async def put_pieces(
+        self, key: str, size: int, piece: Piece, attempts: Attempts
+    ) -> None:
+        """Write an object of pieces, one after another: it is there after the last."""
+        upload = await attempts(partial(self._begin, key))
+        try:
+            for start in range(0, size, PIECE):
+                body = await piece(start, min(start + PIECE, size))
+                send = partial(self._send_piece, upload, start, size, body)
+                await attempts(send)
+        except BaseException:
+            # What was sent is given up, so that it does not lie there for a week.
+            with suppress(*FAILURES):
+                await self.done("DELETE", upload)
+            raise
+
+    async def _begin(self, key: str) -> str:
+        target = self._upload("resumable", key)
+        raw = await self.done("POST", target, b"", _BINARY_TO_COME)
+        # Whoever has its number may go on with it, so it is told to nobody else.
+        found = _UPLOAD.search(raw.headers.get("Location", ""))
+        if found is None:
+            raise RequestFailed(reason=Reason.WEB_PAGE)
+        return f"{target}&upload_id={found[1]}"
+
+    async def _send_piece(
+        self, upload: str, start: int, size: int, body: bytes
+    ) -> None:
+        """Send a piece; of one that is sent again what has arrived is passed over."""
+        stop = start + len(body)
+        headers = {"Content-Range": f"bytes {start}-{stop - 1}/{size}"}
+        raw = await self.done("PUT", upload, body, headers)
+        if raw.status < 300:
+            return
+        sent = _SENT.match(raw.headers.get("Range", ""))
+        if stop == size or sent is None or int(sent[1]) + 1 < stop:
+            raise RequestFailed(reason=Reason.TRUNCATED)
+
+    async def copy(self, key: str, to: str, size: int, attempts: Attempts) -> None:
+        """Let the service copy an object, in as many steps as it says."""
+        token = ""
+        while True:
+            said = await attempts(partial(self._rewrite, key, to, token))
+            token = said.get("rewriteToken", "")
+            if not token:
+                return
+
+    async def _rewrite(self, key: str, to: str, token: str) -> dict[str, Any]:
+        there = f"rewriteTo{self._objects.removeprefix('/storage/v1')}"
+        target = f"{self._objects}/{self.path(key)}/{there}/{self.path(to)}"
+        query = _query({"rewriteToken": token, "fields": "done,rewriteToken"})
+        said = _document((await self.done("POST", f"{target}?{query}", b"")).body)
+        if not (said.get("done") or said.get("rewriteToken")):
+            raise RequestFailed(reason=Reason.WEB_PAGE)
+        return said
+
+    async def delete(self, key: str) -> None:
+        """Delete an object by one DELETE."""
+        url = self.identity(key).partition("?")[0]
+        await self.ask(Request("DELETE", url, {}))
+
+    async def list_all(
+        self, prefix: str, token: str = "", size: int = PAGE
+    ) -> ListPage:
+        """Ask for a page without a delimiter."""
+        page = await self.listed(f"{prefix}/" if prefix else "", token, size)
+        if page is None:
+            raise RequestFailed(reason=Reason.WEB_PAGE)
+        return page
+
+
+def _generation(condition: PutMode) -> str:
+    """Give the generation that an object must have: 0 of one that is not there."""
+    said = condition.etag.strip('"')
+    if not said:
+        return "0"
+    # An etag that is none of ours stands for a state that is not there.
+    return said if said.isdecimal() and int(said) else _NO_GENERATION
+
+
+def google_writer(location: Location, retry: RetryPolicy) -> GoogleWriter:
+    """Make what changes a place.
+
+    Raises
+    ------
+    OptionError
+        What could sign in there is not installed.
+    """
+    sign_in = google_sign_in(location)
+    if sign_in is None and (location.endpoint or google_endpoint()).startswith(
+        "https:"
+    ):
+        require("gcsfs", "gcs", location.display)
+    return GoogleWriter(location, retry, sign_in)
