@@ -36,6 +36,8 @@ FIELDS = 2
 VOLUME_SHAPE = (2, 64, 1024, 1024)
 VOLUME_CHUNKS = (1, 1, 512, 512)
 """512 chunks of 512 KiB each, 256 MiB in all."""
+SMALL_CHUNKS = (1, 8, 64, 64)
+"""4,096 of 64 KiB."""
 
 SHARDS = (1, 64, 256, 512)
 """16 MiB: the volume is 16 shards, each of 32 chunks of 512 KiB or 256 of 64 KiB."""
@@ -191,11 +193,15 @@ def _plate_384(path: Path) -> None:
     _plate(path, 16, 24)
 
 
-def _volume(path: Path) -> None:
+def _volume(path: Path, chunks: tuple[int, ...] = VOLUME_CHUNKS) -> None:
     """Write what is read in full: noise and cells, of which zstd saves a half."""
-    _image(path, shape=VOLUME_SHAPE, chunks=VOLUME_CHUNKS, levels=1)
+    _image(path, shape=VOLUME_SHAPE, chunks=chunks, levels=1)
     array = zarr.open_array(path / "0", mode="r+")
     array[...] = cells(VOLUME_SHAPE[1:]).image
+
+
+def _volume_64(path: Path) -> None:
+    _volume(path, SMALL_CHUNKS)
 
 
 def _sharded(path: Path, chunks: tuple[int, ...], shape: tuple[int, ...]) -> None:
@@ -219,7 +225,7 @@ def _sharded_512(path: Path) -> None:
 
 
 def _sharded_64(path: Path) -> None:
-    _sharded(path, (1, 8, 64, 64), VOLUME_SHAPE)
+    _sharded(path, SMALL_CHUNKS, VOLUME_SHAPE)
 
 
 def _sharded_patch(path: Path) -> None:
@@ -263,6 +269,7 @@ STORES: dict[str, Callable[[Path], None]] = {
     "plate-96": _plate_96,
     "plate-384": _plate_384,
     "volume": _volume,
+    "volume-64": _volume_64,
     "patch": _patch,
     "sharded-512": _sharded_512,
     "sharded-64": _sharded_64,

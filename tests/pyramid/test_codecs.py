@@ -22,7 +22,7 @@ from napari_omezarr.errors import DamagedDataError, UnsupportedDataError
 from napari_omezarr.pyramid import ArrayPixels, codecs, tolerated
 from napari_omezarr.pyramid.boxes import ChunkPart
 from napari_omezarr.pyramid.codecs import Room, undo
-from napari_omezarr.pyramid.decoding import chain
+from napari_omezarr.pyramid.decoding import StoredChunk, chain
 
 SHAPE = (32, 32)
 # Half of it compresses, half does not.
@@ -241,14 +241,11 @@ def test_chunks_in_a_row_are_decoded_as_each_by_itself(names, damages, shifts):
     part = ChunkPart((0, 0), whole, whole)
     together = np.zeros((len(names), *FRAME.shape), FRAME.dtype)
     extents = list(pairwise(cuts))
-    found = decoding.place_each(
-        view,
-        "name",
-        [
-            (extent, [(box, part)])
-            for extent, box in zip(extents, together, strict=True)
-        ],
-    )
+    chunks = [
+        StoredChunk(start, stop, "name", [(box, part)])
+        for (start, stop), box in zip(extents, together, strict=True)
+    ]
+    found = decoding.place_each(view, chunks)
     for (start, stop), made, error in zip(extents, together, found, strict=True):
         if error is None:
             alone = decoding.decode(view[start:stop], "name")

@@ -25,7 +25,7 @@ from zarr.storage import MemoryStore
 
 from napari_omezarr._io_loop import bounded_gather
 from napari_omezarr.errors import DamagedDataError, StoreError, UnsupportedDataError
-from napari_omezarr.pyramid import ArrayPixels
+from napari_omezarr.pyramid import ArrayPixels, codecs, decoding
 from napari_omezarr.pyramid.pixels import decoding_of
 from napari_omezarr.store import run
 
@@ -51,8 +51,15 @@ def make(store, **options):
     return array
 
 
-def pixels_of(array):
-    return ArrayPixels(array.async_array, "memory://a", 3)
+def pixels_of(array, *, in_threads=False):
+    """The pixels of an array, which is small enough to be decoded without threads."""
+    with pytest.MonkeyPatch.context() as patch:
+        if in_threads:
+            patch.setattr(decoding, "QUICK", -1)
+        return ArrayPixels(array.async_array, "memory://a", 3)
+
+
+in_threads = pytest.mark.parametrize("in_threads", [False, True])
 
 
 @st.composite
@@ -70,10 +77,10 @@ def arrays(draw):
     return make(MemoryStore(), zarr_format=3, compressors=compressor, **options)
 
 
-@given(arrays(), st.data())
-@settings(max_examples=60, deadline=None)
-def test_any_box_is_what_zarr_reads(array, data):
-    pixels = pixels_of(array)
+@given(arrays(), st.data(), st.booleans())
+@settings(max_examples=120, deadline=None)
+def test_any_box_is_what_zarr_reads(array, data, in_threads):
+    pixels = pixels_of(array, in_threads=in_threads)
     box = tuple(
         slice(*sorted((data.draw(st.integers(0, n)), data.draw(st.integers(0, n)))))
         for n in array.shape
@@ -176,16 +183,32 @@ def foreign_codec():
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
 @pytest.mark.parametrize("compressor", [None, "zstd"])
-def test_a_damaged_chunk_is_an_error_that_names_it(zarr_format, compressor):
+@in_threads
+def test_a_damaged_chunk_is_an_error_that_names_it(zarr_format, compressor, in_threads):
     codec = {2: numcodecs.Zstd(), 3: ZstdCodec()}[zarr_format] if compressor else None
     contents = {}
     array = make(MemoryStore(contents), zarr_format=zarr_format, compressors=codec)
     key = array.metadata.encode_chunk_key((1, 1))
     contents[key] = type(contents[key]).from_bytes(b"not pixels at all")
-    pixels = pixels_of(array)
+    pixels = pixels_of(array, in_threads=in_threads)
     with pytest.raises(DamagedDataError, match=f"memory://a/{key} is damaged"):
         pixels[...]
     np.testing.assert_array_equal(pixels[:3], array[:3])
+
+
+def test_small_chunks_that_came_together_are_decoded_together(monkeypatch):
+    calls = []
+    undone = codecs.zstd.decompress
+    monkeypatch.setattr(
+        codecs.zstd, "decompress", lambda *given: calls.append(1) or undone(*given)
+    )
+    pixels = np.arange(64 * 64, dtype="u2").reshape(64, 64)
+    array = zarr.create_array(MemoryStore(), shape=(64, 64), chunks=(8, 8), dtype="u2")
+    array[...] = pixels
+    monkeypatch.setattr(decoding, "QUICK", -1)
+    read = ArrayPixels(array.async_array, "memory://a", 64)[...]
+    np.testing.assert_array_equal(read, pixels)
+    assert len(calls) <= 8
 
 
 def test_work_is_done_some_at_a_time():

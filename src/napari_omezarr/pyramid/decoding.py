@@ -332,7 +332,7 @@ SCRATCH = 2 << 20
 
 
 TOGETHER = 512 << 10
-"""So many bytes of small chunks are decoded by one call."""
+"""So many bytes of small chunks are handed to a thread, and decoded by one call."""
 
 
 class _ThreadMemory(local):
@@ -355,6 +355,16 @@ MISSING = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True)
+class StoredChunk:
+    """Where a chunk lies in some bytes, its name, and where its pixels go."""
+
+    start: int
+    stop: int
+    name: str
+    places: Sequence[Place]
+
+
+@dataclass(frozen=True, slots=True)
 class Decoding:
     """How the bytes of a chunk become its pixels."""
 
@@ -364,9 +374,12 @@ class Decoding:
     steps: tuple[Step, ...]  # each undoes a codec
     longest: int  # bytes that a chunk has at most as stored
     # Looked at for each chunk: whether to decode takes less than to hand it to a thread
-    # and back; what the first step makes in memory that it is given, and whether that
-    # are pixels already.
+    # and back; how many are handed over together, and whether these are decoded by one
+    # call where they follow each other; what the first step makes in memory that it is
+    # given, and whether that are pixels already.
     is_quick: bool = field(init=False, repr=False, compare=False)
+    together: int = field(init=False, repr=False, compare=False)
+    in_a_row: bool = field(init=False, repr=False, compare=False)
     _made: int = field(init=False, repr=False, compare=False)
     _is_plain: bool = field(init=False, repr=False, compare=False)
 
@@ -377,8 +390,12 @@ class Decoding:
         alike = plain and last.args == (self.dtype, self.shape, "C")
         foreign = CodecInProcess, _ByZarr
         is_ours = not any(isinstance(step, foreign) for step in self.steps)
-        quick = is_ours and size_of(self.shape, self.dtype) <= QUICK
-        object.__setattr__(self, "is_quick", quick)
+        size = size_of(self.shape, self.dtype)
+        object.__setattr__(self, "is_quick", is_ours and size <= QUICK)
+        together = TOGETHER // max(1, size) if is_ours else 1
+        object.__setattr__(self, "together", max(1, together))
+        in_a_row = bool(made and alike) and is_zstd(self.steps[0])
+        object.__setattr__(self, "in_a_row", in_a_row)
         object.__setattr__(self, "_made", made)
         object.__setattr__(self, "_is_plain", bool(made and alike))
 
@@ -410,62 +427,50 @@ class Decoding:
             target[...] = pixels[part.source]
 
     def place_each(
-        self,
-        body: memoryview,
-        name: str,
-        chunks: Sequence[tuple[tuple[int, int], Sequence[Place]]],
+        self, body: memoryview, chunks: Sequence[StoredChunk]
     ) -> list[StoreError | None]:
         """Do so for chunks of one body, and give for each what was wrong with it.
 
-        Each has its start and stop in the body. Small ones that follow each other are
-        decoded by one call: to give Python's lock away and back for each of them would
-        take half as long as to decode it (docs/decisions/041).
+        Small ones that follow each other are decoded by one call: to give Python's lock
+        away and back for each takes half as long as to decode it (decision 041).
         """
         errors: list[StoreError | None] = []
-        for run in self._runs(body, [extent for extent, _ in chunks]):
+        for run in self._runs(body, chunks):
             members = chunks[run]
             if len(members) > 1 and self._placed_together(body, members):
                 errors += [None] * len(members)
                 continue
-            for (start, stop), places in members:
+            for chunk in members:
                 try:
-                    self.place(body[start:stop], name, places)
+                    self.place(body[chunk.start : chunk.stop], chunk.name, chunk.places)
                 except StoreError as error:
                     errors.append(error)
                 else:
                     errors.append(None)
         return errors
 
-    def _runs(
-        self, body: memoryview, extents: Sequence[tuple[int, int]]
-    ) -> Iterator[slice]:
+    def _runs(self, body: memoryview, chunks: Sequence[StoredChunk]) -> Iterator[slice]:
         """Cut a row of chunks into those that one call may decode."""
-        most = TOGETHER // self._made if self._made and self._is_plain else 1
-        count = len(extents)
+        count = len(chunks)
         follows = [False] * count  # whether the next chunk does, and both are frames
-        if most > 1 and count > 1 and is_zstd(self.steps[0]):
-            table = np.array(extents)
-            alike = are_frames(body, table, self._made)
-            lying = table[1:, 0] == table[:-1, 1]
+        if self.in_a_row and self.together > 1 and count > 1:
+            extents = np.array([(chunk.start, chunk.stop) for chunk in chunks])
+            alike = are_frames(body, extents, self._made)
+            lying = extents[1:, 0] == extents[:-1, 1]
             follows[:-1] = (alike[1:] & alike[:-1] & lying).tolist()
         start = 0
         for end, on in enumerate(follows, 1):
-            if not on or end - start == most:
+            if not on or end - start == self.together:
                 yield slice(start, end)
                 start = end
 
-    def _placed_together(
-        self,
-        body: memoryview,
-        chunks: Sequence[tuple[tuple[int, int], Sequence[Place]]],
-    ) -> bool:
-        start, stop = chunks[0][0][0], chunks[-1][0][1]
+    def _placed_together(self, body: memoryview, chunks: Sequence[StoredChunk]) -> bool:
         out = _scratch(len(chunks) * self._made)
-        if not unpacked_frames(body[start:stop], out):
+        if not unpacked_frames(body[chunks[0].start : chunks[-1].stop], out):
             return False
         pixels = out.view(self.dtype).reshape(-1, *self.shape)
-        for made, (_, places) in zip(pixels, chunks, strict=True):
-            for box, part in places:
+        for made, chunk in zip(pixels, chunks, strict=True):
+            for box, part in chunk.places:
                 part.within(box)[...] = made[part.source]
         return True
 

@@ -6,8 +6,10 @@ import asyncio
 import logging
 import os
 import time
+from collections import deque
+from dataclasses import dataclass
 from functools import partial
-from itertools import count, islice, product
+from itertools import accumulate, chain, count, islice, pairwise, product
 from math import prod
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from uuid import uuid4
@@ -16,20 +18,20 @@ import numpy as np
 import zarr
 from zarr.storage import StorePath
 
-from napari_omezarr._io_loop import bounded_gather
+from napari_omezarr._io_loop import bounded_gather, oldest_garbage_waits
 from napari_omezarr.errors import DamagedDataError, ObjectChangedError, StoreError
 from napari_omezarr.location import ARRAY_DOCUMENT
 from napari_omezarr.store import FIRST_BYTE, RemoteStore, for_decoding, run
 
 from .boxes import bounded, chunk_counts, chunk_parts, shape_of, touched
-from .decoding import decoding_of, is_of_document
+from .decoding import StoredChunk, decoding_of, is_of_document
 from .shards import ShardReader, ZarrParts, layout_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from .boxes import Bounds, ChunkPart
-    from .decoding import Decoding
+    from .decoding import Decoding, Place
     from .shards import PartSource, ShardLayout
 
 _log = logging.getLogger(__name__)
@@ -129,6 +131,8 @@ def new_token() -> str:
 _PROBES = 3
 _ENOUGH = 8
 """After so many chunks that are not there, or all, it is said that there is none."""
+_DECODERS = 2 + (os.cpu_count() or 1)
+"""So many threads decode the chunks of a box at most."""
 TRUSTED = 60.0
 """Seconds for which a document is known to be that of the chunks that are missing."""
 
@@ -301,14 +305,16 @@ class ArrayPixels(Readable):
             )
             return box
         assert self._decoding is not None
-        parts = list(chunk_parts(bounds, self._decoding.shape))
-        if len(parts) == 1:
-            return await self._part(parts[0], self._decoding)
+        # Made as they are asked for: a list of thousands lets Python look for garbage.
+        parts = chunk_parts(bounds, self._decoding.shape)
+        first = list(islice(parts, 2))
+        if len(first) == 1:
+            return await self._part(first[0], self._decoding)
         box = np.empty(shape_of(bounds), self.dtype)
-        await bounded_gather(
-            (partial(self._place, part, box, self._decoding) for part in parts),
-            self.concurrency,
-        )
+        queue = DecodeQueue(self._decoding)
+        work = (partial(self._place, part, box, queue) for part in chain(first, parts))
+        with oldest_garbage_waits():
+            await bounded_gather(work, self.concurrency)
         return box
 
     # Whether there are any chunks, and under which names.
@@ -375,21 +381,20 @@ class ArrayPixels(Readable):
         )
 
     async def _place(
-        self, part: ChunkPart, box: np.ndarray, decoding: Decoding
+        self, part: ChunkPart, box: np.ndarray, queue: DecodeQueue
     ) -> None:
         """Read one chunk and put what is wanted of it into its place in the box."""
+        decoding = queue.decoding
         body, name = await self._stored(part, decoding)
         if body is None:
             box[part.target] = decoding.fill_value
-            return
-
-        def decode() -> None:
+        elif decoding.is_quick:
             decoding.place(body, name, [(box, part)])
-
-        if decoding.is_quick:
-            decode()
-        else:
+        elif decoding.together == 1:
+            decode = partial(decoding.place, body, name, [(box, part)])
             await asyncio.get_running_loop().run_in_executor(None, decode)
+        else:
+            await queue.place(body, name, (box, part))
 
     async def _part(self, part: ChunkPart, decoding: Decoding) -> np.ndarray:
         """Read what is wanted of one chunk: memory of its own, taken once."""
@@ -444,6 +449,78 @@ class ArrayPixels(Readable):
         self._tell(part.chunk, there=found is not None)
         stored = None if found is None else np.frombuffer(found.body, np.uint8)
         return stored, f"{self.address}/{name}"
+
+
+@dataclass(eq=False, slots=True)
+class _Arrived:
+    """A chunk that has come, and who waits until it is in its place."""
+
+    body: np.ndarray
+    name: str
+    place: Place
+    done: asyncio.Future[None]
+
+
+class DecodeQueue:
+    """The chunks of a box that have come and are not decoded yet; on the I/O loop.
+
+    A thread takes those that came while all were busy, as many as one call decodes: to
+    hand over each small chunk takes as long as to decode it.
+    """
+
+    def __init__(self, decoding: Decoding) -> None:
+        self.decoding = decoding
+        self._waiting: deque[_Arrived] = deque()
+        self._busy = 0
+
+    async def place(self, body: np.ndarray, name: str, place: Place) -> None:
+        """Decode a chunk into its place, with others of the box.
+
+        Raises
+        ------
+        StoreError
+            As `Decoding.place` does.
+        """
+        loop = asyncio.get_running_loop()
+        arrived = _Arrived(body, name, place, loop.create_future())
+        self._waiting.append(arrived)
+        if self._busy < _DECODERS:
+            self._busy += 1
+            try:
+                await asyncio.sleep(0)  # what comes in this turn is decoded together
+                while self._waiting:
+                    count = min(len(self._waiting), self.decoding.together)
+                    chunks = [self._waiting.popleft() for _ in range(count)]
+                    errors = await loop.run_in_executor(None, self._decode, chunks)
+                    for chunk, error in zip(chunks, errors, strict=True):
+                        if chunk.done.done():
+                            continue
+                        if error is None:
+                            chunk.done.set_result(None)
+                        else:
+                            chunk.done.set_exception(error)
+            finally:
+                self._busy -= 1
+        await arrived.done
+
+    def _decode(self, chunks: Sequence[_Arrived]) -> list[StoreError | None]:
+        """Decode some chunks, in any thread; gives for each what was wrong with it."""
+        in_a_row = self.decoding.in_a_row
+        groups = [chunks] if in_a_row else [[chunk] for chunk in chunks]
+        found = (self.decoding.place_each(*_in_a_row(group)) for group in groups)
+        return [error for errors in found for error in errors]
+
+
+def _in_a_row(chunks: Sequence[_Arrived]) -> tuple[memoryview, list[StoredChunk]]:
+    """Lay the bytes of chunks one after the other."""
+    ends = list(accumulate(chunk.body.nbytes for chunk in chunks))
+    located = [
+        StoredChunk(start, stop, chunk.name, [chunk.place])
+        for chunk, (start, stop) in zip(chunks, pairwise([0, *ends]), strict=True)
+    ]
+    if len(chunks) == 1:
+        return chunks[0].body.data, located
+    return memoryview(b"".join([chunk.body.data for chunk in chunks])), located
 
 
 def _respelled(array: zarr.AsyncArray[Any]) -> zarr.AsyncArray[Any] | None:

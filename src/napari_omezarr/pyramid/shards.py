@@ -31,7 +31,7 @@ from napari_omezarr.store import GetResult, for_decoding
 
 from .boxes import ChunkPart, chunk_parts
 from .codecs import unchecked
-from .decoding import MISSING, Sharding, sharding_of
+from .decoding import MISSING, Sharding, StoredChunk, sharding_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest, Store
 
     from .boxes import Bounds
-    from .decoding import Place
 
 SMALL = 4 << 20
 """A shard of so many decoded bytes is read whole: its index would cost a round."""
@@ -641,17 +640,17 @@ class ShardReader:
     ) -> list[StoreError | None]:
         """Decode some chunks, in any thread; gives for each what was wrong with it."""
         decoding, absent = self.layout.decoding, 0
-        located: list[tuple[tuple[int, int], list[Place]]] = []
+        located: list[StoredChunk] = []
         for chunk in chunks:
             places = [(reading.target, part) for reading, part in chunk.wanted]
             if chunk.extent is not None:
                 first, stop = chunk.extent
-                located.append(((first - start, stop - start), places))
+                located.append(StoredChunk(first - start, stop - start, name, places))
                 continue
             absent += 1
             for target, part in places:
                 target[part.target] = decoding.fill_value
-        return [None] * absent + decoding.place_each(body, name, located)
+        return [None] * absent + decoding.place_each(body, located)
 
     def _name(self, key: str) -> str:
         """Name an object as an error does."""
