@@ -139,7 +139,7 @@ def clean_aws_environment(
 
     A test that wants profiles writes them to ``config`` and ``credentials`` there.
     """
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
+    for name in [name for name in os.environ if name.startswith(("AWS_", "AZURE_"))]:
         monkeypatch.delenv(name)
     folder = tmp_path_factory.mktemp("aws")
     for variable, name in (

@@ -45,7 +45,7 @@ class ForkingProcess:
 
     def ask(self, **request: Any) -> str:
         """Send a request, with this process's own sign-in; gives the next line."""
-        own = ("AWS_", "NAPARI_", "STORAGE_")
+        own = ("AWS_", "AZURE_", "NAPARI_", "STORAGE_")
         names = [name for name in os.environ if name.startswith(own)]
         request["environment"] = {name: os.environ[name] for name in names}
         self._process.stdin.write(f"{json.dumps(request)}\n")

@@ -138,13 +138,6 @@ def test_a_place_in_memory_is_listed():
         memory.rm("/listing", recursive=True)
 
 
-def test_public_containers_of_azure_are_not_listed():
-    with pytest.raises(errors.ListingDeniedError, match="does not tell"):
-        open_lister(
-            Location.parse("az://c@account.blob.core.windows.net/x", anonymous=True)
-        )
-
-
 class Odd(WireServer):
     """A listing with keys that no path of ours has."""
 

@@ -272,7 +272,6 @@ def test_other_object_stores_are_written_through_fsspec(tmp_path):
             "one object to be read",
         ),
         ("gs://bucket/a.zarr", "gcsfs"),
-        ("az://container/a.zarr", "adlfs"),
     ],
 )
 def test_places_that_cannot_be_written_to_say_so_at_once(address, said):

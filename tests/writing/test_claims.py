@@ -25,13 +25,14 @@ from napari_omezarr.layers import read_layers
 from napari_omezarr.writing import add_labels, journal, open_target, parsed, write_image
 from napari_omezarr.writing.given import open_hierarchy
 from racing_processes import Races
+from servers.azure import BOX, AzureAccount
 from servers.bucket import Bucket
 from servers.google import GoogleStorage
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="needs fork")
 PEOPLE = 3
 SAID = re.compile(r"Somebody has been saving to .* since (\d\d:\d\d|a moment ago)\.")
-PLACES = ["folder", "zip", "bucket", "forgetful bucket", "google"]
+PLACES = ["folder", "zip", "bucket", "forgetful bucket", "google", "azure"]
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,12 @@ def races():
 @pytest.fixture(params=PLACES)
 def place(request, tmp_path, owner, monkeypatch):
     monkeypatch.setattr("napari_omezarr.writing.update.LOOK_AGAIN", 0.01)
+    if request.param == "azure":
+        with AzureAccount() as azure:
+            sign_in = azure.connection_string()
+            monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", sign_in)
+            yield f"az://{BOX}/a.ome.zarr"
+        return
     if request.param in ("folder", "zip"):
         name = "a.ozx" if request.param == "zip" else "a.ome.zarr"
         yield str(tmp_path / name)

@@ -17,6 +17,7 @@ from napari_omezarr.layers import read_layers
 from napari_omezarr.writing import write_image
 from napari_omezarr.writing.downsample import downsample
 from racing_processes import Races
+from servers.azure import BOX, AzureAccount
 from servers.bucket import Bucket
 from servers.google import GoogleStorage
 
@@ -51,6 +52,14 @@ def google_place(monkeypatch):
     with GoogleStorage() as server:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
         yield server.place("a.ome.zarr")
+
+
+@pytest.fixture
+def az_place(monkeypatch):
+    with AzureAccount() as azure:
+        sign_in = azure.connection_string()
+        monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", sign_in)
+        yield f"az://{BOX}/a.ome.zarr"
 
 
 @pytest.fixture
@@ -97,7 +106,7 @@ def test_no_edit_on_a_disk_is_lost(cut, races, tmp_path):
     assert not list(tmp_path.rglob("*.lock"))
 
 
-@pytest.mark.parametrize("where", ["s3_place", "google_place"])
+@pytest.mark.parametrize("where", ["s3_place", "google_place", "az_place"])
 def test_no_edit_in_a_bucket_is_lost(where, races, request):
     cut, place = CUTS["neighbours in a shard"], request.getfixturevalue(where)
     write_image(np.zeros((SIDE, SIDE), "u2"), place, "yx", levels=3, **cut)

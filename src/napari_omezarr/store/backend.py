@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
 
@@ -24,7 +24,7 @@ from napari_omezarr.location import DOCUMENTS
 from .error_mapping import Failure, Reason, RequestFailed, says_denied, translate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Coroutine, Iterable, Iterator, Mapping
 
     from zarr.abc.buffer import Buffer, BufferPrototype
     from zarr.abc.store import ByteRequest
@@ -288,6 +288,18 @@ def pieces_of(size: int) -> list[tuple[int, int]]:
 async def joined(size: int, piece: Piece) -> bytes:
     """Give all of a long object, for who can only be given it whole."""
     return b"".join([await piece(*span) for span in pieces_of(size)])
+
+
+async def all_of(sending: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Await all at once; where one fails, or nobody waits any more, all have ended."""
+    tasks = [asyncio.ensure_future(each) for each in sending]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
 
 
 class WritableBackend(ObjectBackend, Protocol):

@@ -314,7 +314,7 @@ def _sign_in_needed(failure: RequestFailed, place: ErrorContext) -> StoreError:
         action = "Type it again in the connection."
         return errors.KeyNotAcceptedError(sentence, action=action, url=place.url)
     sentence = f"{place.host} answers only those who have signed in."
-    action = _SIGN_IN if place.bucket else _TOKEN
+    action = place.sign_in or (_SIGN_IN if place.bucket else _TOKEN)
     return errors.SignInNeededError(sentence, action=action, url=place.url)
 
 
@@ -322,6 +322,10 @@ def _expired(_: RequestFailed, place: ErrorContext) -> StoreError:
     if place.has_query:
         sentence = "The signature of this address has ended."
         action = "Ask for a new link."
+        return errors.SignInExpiredError(sentence, action=action, url=place.url)
+    if place.sign_in:
+        sentence = f"Your sign-in at {place.host} has ended."
+        action = place.sign_in
         return errors.SignInExpiredError(sentence, action=action, url=place.url)
     return _sign_in_ended(place.profile, place.url)
 
@@ -335,10 +339,18 @@ def _sign_in_ended(profile: str | None, url: str = "") -> StoreError:
     return errors.SignInExpiredError(sentence, action=action, url=url)
 
 
-def _key_not_accepted(_: RequestFailed, place: ErrorContext) -> StoreError:
+def _key_not_accepted(failure: RequestFailed, place: ErrorContext) -> StoreError:
+    if place.has_query:
+        return _denied(failure, place)
     sentence = f"{place.host} does not accept the key or its secret."
-    action = "Edit the profile, or the AWS_ variables that hold the key."
+    edit = "Edit the profile, or the AWS_ variables that hold the key."
+    action = place.sign_in or edit
     return errors.KeyNotAcceptedError(sentence, action=action, url=place.url)
+
+
+def _private(_: RequestFailed, place: ErrorContext) -> StoreError:
+    """Of Azure's: whoever is unknown is not told whether there is a container."""
+    return _denied(RequestFailed(403), place)
 
 
 def _clock(failure: RequestFailed, place: ErrorContext) -> StoreError:
@@ -416,20 +428,29 @@ _CODES: dict[str, Callable[[RequestFailed, ErrorContext], StoreError]] = {
     "AccessDenied": _denied,
     "AllAccessDisabled": _denied,
     "AuthFailure": _key_not_accepted,
+    "AuthenticationFailed": _key_not_accepted,
     "AuthorizationHeaderMalformed": _elsewhere,
+    "BlobArchived": _archived,
+    "BlobBeingRehydrated": _archived,
+    "BlobImmutableDueToPolicy": _takes_none,
+    "ContainerBeingDeleted": _no_bucket,
     "ContainerNotFound": _no_bucket,
     "ExpiredToken": _expired,
     "IllegalLocationConstraintException": _elsewhere,
     "InvalidAccessKeyId": _key_not_accepted,
+    "InvalidAuthenticationInfo": _key_not_accepted,
     "InvalidClientTokenId": _key_not_accepted,
     "InvalidObjectState": _archived,
     "InvalidSecurity": _key_not_accepted,
     "InvalidToken": _key_not_accepted,
     "InsufficientStorage": _full,
+    "LeaseIdMissing": _takes_none,
     "NoSuchBucket": _no_bucket,
     "PermanentRedirect": _elsewhere,
+    "PublicAccessNotPermitted": _private,
     "QuotaExceeded": _full,
     "RequestTimeTooSkewed": _clock,
+    "ResourceNotFound": _private,
     "SignatureDoesNotMatch": _key_not_accepted,
     "TemporaryRedirect": _elsewhere,
     "TokenRefreshRequired": _expired,
@@ -633,6 +654,17 @@ def says_denied(failure: RequestFailed) -> bool:
     """Say whether an answer is S3's own "you may not", with a sign-in that is right."""
     refused = failure.status == 403 and failure.code == "AccessDenied"
     return refused and not failure.expired
+
+
+def says_changed(failure: Failure) -> bool:
+    """Say whether an object was not written because it is not as it was expected.
+
+    S3 answers 409 where two conditional requests meet, and 412 afterwards; Azure 409
+    where something is there that should not be. Either has reasons of its own too.
+    """
+    if not isinstance(failure, RequestFailed) or failure.code in _CODES:
+        return False
+    return failure.status in (409, 412)
 
 
 def tells_of_all(wanted: ByteRequest | None) -> bool:

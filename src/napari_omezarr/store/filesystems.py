@@ -102,6 +102,7 @@ KINDS: dict[str, Kind] = {
         host="github.com",
         sign_in="Put username and token of github into fsspec's configuration.",
     ),
+    "az": Kind("adlfs", cuts_ranges=True),  # behind a cache of fsspec's
     "ipfs": Kind("ipfsspec", "ipfs", is_parallel=True, host="the IPFS gateway"),
     "ipns": Kind("ipfsspec", "ipfs", is_parallel=True, host="the IPFS gateway"),
 }
@@ -118,9 +119,10 @@ def require(package: str, extra: str, url: str) -> None:
         It is not installed.
     """
     if package and find_spec(package) is None:
+        install = f"'napari-omezarr[{extra}]'" if extra else package
         raise OptionError(
             f"{url} needs {package}, which is not installed.",
-            action=f"Run: pip install 'napari-omezarr[{extra}]'",
+            action=f"Run: pip install {install}",
             url=url,
         )
 
@@ -506,6 +508,12 @@ def _s3(location: Location) -> Any:
     return s3_filesystem(profile, conf.get("s3", {}))
 
 
+def _az(location: Location) -> dict[str, Any]:
+    host = (location.endpoint or "").rpartition("/")[2]
+    said = {"account_name": host.partition(".")[0], "account_host": host}
+    return (said if host else {}) | ({"anon": True} if location.anonymous else {})
+
+
 def _gs(location: Location) -> dict[str, Any]:
     return {"token": "anon"} if location.anonymous else {}
 
@@ -515,6 +523,7 @@ _OPTIONS: dict[str, Callable[[Location], dict[str, Any]]] = {
     "webdav+http": _webdav,
     "webdav+https": _webdav,
     "github": _github,
+    "az": _az,
     "gs": _gs,
 }
 

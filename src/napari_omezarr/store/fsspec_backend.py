@@ -1,7 +1,7 @@
 """Everything that fsspec knows and we have no way of our own for.
 
-Azure's storage, memory, SFTP, WebDAV's lists and writes, Hugging Face,
-GitHub, IPFS, and fsspec's caches before any place.
+Memory, SFTP, WebDAV's lists and writes, Hugging Face, GitHub, IPFS, and fsspec's caches
+before any place.
 """
 
 from __future__ import annotations
@@ -9,18 +9,14 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
-import fsspec
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
 
 from napari_omezarr._io_loop import outcome
 from napari_omezarr.atomic_file import PARTIAL
-from napari_omezarr.errors import SignInNeededError, StoreError
-from napari_omezarr.location import encode, encode_rest
+from napari_omezarr.errors import StoreError
 
 from .backend import (
     LOCAL_CONCURRENCY,
@@ -43,9 +39,7 @@ from .error_mapping import NO_FILE, ErrorContext, Reason, RequestFailed, transla
 from .filesystems import (
     SharedFilesystem,
     is_absence,
-    require,
     shared_filesystem,
-    status_of,
 )
 
 if TYPE_CHECKING:
@@ -55,19 +49,9 @@ if TYPE_CHECKING:
 
     from napari_omezarr.location import Location
 
-    from .backend import Attempts, Piece, RetryPolicy
+    from .backend import Attempts, Piece
 
 T = TypeVar("T")
-
-DRIVERS = {"az": "adlfs"}
-EXTRAS = {"az": "azure"}
-_NAME_THE_ACCOUNT = (
-    "Use az://container@account.blob.core.windows.net/…, or set "
-    "AZURE_STORAGE_ACCOUNT_NAME or AZURE_STORAGE_CONNECTION_STRING."
-)
-_FOREIGN_ERRORS = {
-    "az": (("azure.core.exceptions", "AzureError"),),
-}
 
 
 class FsspecBackend(WritableBackend):
@@ -77,17 +61,10 @@ class FsspecBackend(WritableBackend):
     A part has the bytes that were asked for, or is an error: filesystems differ in what
     they make of a range, and some give the whole file without a word. An asynchronous
     filesystem must belong to fsspec's own loop, as by default. The path is in its
-    terms, or what gives that of a key; ``foreign`` are its own exceptions that are no
-    OSErrors.
+    terms, or what gives that of a key.
     """
 
-    def __init__(
-        self,
-        filesystem: Any,
-        path: Any,
-        place: ErrorContext,
-        foreign: tuple[type[Exception], ...] = (),
-    ) -> None:
+    def __init__(self, filesystem: Any, path: Any, place: ErrorContext) -> None:
         if not isinstance(filesystem, SharedFilesystem):
             filesystem = SharedFilesystem(place, made=filesystem)
         self.concurrency = (
@@ -98,10 +75,6 @@ class FsspecBackend(WritableBackend):
         self._path = path
         self._folders: set[str] = set()
         self._place = place
-        # Of libraries whose failures are known by their types.
-        self._errors: tuple[type[Exception], ...] = ()
-        if foreign:
-            self._errors = (OSError, *foreign)
 
     async def read(
         self, key: str, wanted: ByteRequest | None = None
@@ -155,8 +128,6 @@ class FsspecBackend(WritableBackend):
     async def list_folder(self) -> list[dict[str, Any]]:
         """List what lies directly below the path, as fsspec describes it."""
         self.stats.requests += 1
-        if self._errors:  # gcsfs and adlfs keep what they have listed before
-            self._shared.made.invalidate_cache(self._path)
         return list(await self._call("ls", self._path, detail=True))
 
     async def write(
@@ -251,12 +222,6 @@ class FsspecBackend(WritableBackend):
             if is_absence(answer):
                 raise answer
             raise self._shared.explain(answer)
-        if self._errors and isinstance(answer, self._errors):
-            # Some say it in their text alone.
-            status = status_of(answer) or (403 if "Forbidden" in str(answer) else 0)
-            if not status and isinstance(answer, OSError):
-                raise answer
-            raise RequestFailed(status, signed=True)
         failure = self._shared.explain(answer)
         if isinstance(failure, RequestFailed) and failure.reason is Reason.BROKEN:
             self._shared.drop(filesystem)
@@ -316,86 +281,21 @@ def _described(row: Mapping[str, Any]) -> ObjectMeta:
     return ObjectMeta(name, False, row.get("size"))
 
 
-def open_backend(location: Location, retry: RetryPolicy) -> ObjectBackend:
-    """Choose how to read a place that is neither local, on the web nor in S3.
-
-    Public objects of Google and Azure are read as what they are, files on the web,
-    and so are those with a shared access signature. The libraries that sign in
-    there are extras.
-    """
-    is_plain = location.protocol in DRIVERS and not location.through
-    if is_plain and web_is_enough(location):
-        return _as_files_on_the_web(location, retry)
-    return FsspecBackend(*filesystem_of(location))
-
-
-def filesystem_of(
-    location: Location,
-) -> tuple[Any, Any, ErrorContext, tuple[type[Exception], ...]]:
+def filesystem_of(location: Location) -> tuple[SharedFilesystem, Any, ErrorContext]:
     """Make the filesystem of a place that fsspec knows.
 
     Returns
     -------
     tuple
-        The filesystem, the path in its terms, whom to name in an error, and the
-        filesystem's own exceptions that are no OSErrors.
+        The filesystem, the path in its terms, and whom to name in an error.
 
     Raises
     ------
     OptionError
         The library that knows the place is not installed.
-    SignInNeededError
-        Azure's does not know which account is meant.
     """
-    if location.protocol not in DRIVERS or location.through:
-        shared, path = shared_filesystem(location)
-        return shared, path, shared.place, ()
-    filesystem = _signed_in(location)
-    place = ErrorContext("", location.protocol, bucket=location.root)
-    path = f"{location.root}/{location.path}".rstrip("/")
-    return filesystem, path, place, _foreign(location.protocol)
-
-
-def web_is_enough(location: Location) -> bool:
-    """Say whether objects of Google's or Azure's are read as files on the web."""
-    if location.protocol == "az" and not location.endpoint:
-        return False
-    public = location.anonymous or bool(location.query)
-    return public or find_spec(DRIVERS[location.protocol]) is None
-
-
-def _as_files_on_the_web(location: Location, retry: RetryPolicy) -> ObjectBackend:
-    from .http import Access, proxy_for
-    from .web_server import HttpBackend
-
-    endpoint = location.endpoint or ""
-    path = f"{location.root}/{location.path}".rstrip("/")
-    query = f"?{encode_rest(location.query)}" if location.query else ""
-    access = Access(retry, proxy=proxy_for(endpoint))
-    return HttpBackend(
-        f"{endpoint}/{encode(path)}{query}", access, extra=EXTRAS[location.protocol]
-    )
-
-
-def _signed_in(location: Location) -> Any:
-    protocol = location.protocol
-    require(DRIVERS[protocol], EXTRAS[protocol], location.display)
-    try:
-        return fsspec.filesystem(location.protocol, **_options(location))
-    except ValueError:  # adlfs, when nothing names an account
-        sentence = f"Nothing says which account {location.display} is of."
-    raise SignInNeededError(sentence, action=_NAME_THE_ACCOUNT, url=location.display)
-
-
-def _options(location: Location) -> dict[str, Any]:
-    """Say the wishes of a location as gcsfs and adlfs call them."""
-    account = (location.endpoint or "").removeprefix("https://").partition(".")[0]
-    return {"account_name": account} if account else {}
-
-
-def _foreign(protocol: str) -> tuple[type[Exception], ...]:
-    names = _FOREIGN_ERRORS[protocol]
-    return tuple(getattr(import_module(module), name) for module, name in names)
+    shared, path = shared_filesystem(location)
+    return shared, path, shared.place
 
 
 def bounds_of(wanted: ByteRequest | None) -> tuple[int | None, int | None]:

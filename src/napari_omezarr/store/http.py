@@ -153,6 +153,13 @@ _SessionKey = tuple[int, asyncio.AbstractEventLoop, str | None, bool, bool]
 _sessions: dict[_SessionKey, aiohttp.ClientSession] = {}
 
 
+def content_type(key: str) -> str:
+    """Say of which type an object is: a document of zarr's, or bytes."""
+    name = key.rpartition("/")[2]
+    is_json = name.endswith("json") or name.startswith(".z")
+    return "application/json" if is_json else "application/octet-stream"
+
+
 async def take_all(response: aiohttp.ClientResponse, arrival: Arrival) -> RawResponse:
     """Take a whole body, up to what is read at most."""
     body = await _read(response, most_bytes(), arrival, view=is_for_decoding())

@@ -37,13 +37,14 @@ from .backend import (
     PutMode,
     RequestStats,
     WritableBackend,
+    all_of,
     looks_like_html,
     not_listed,
     pieces_of,
     range_header,
 )
 from .error_mapping import Reason, RequestFailed, failure_of
-from .http import headers_for, response_of
+from .http import content_type, headers_for, response_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -379,18 +380,11 @@ async def assemble(
     `send` is given the upload's name, a part's number and the part; it gives its ETag.
     """
     upload = await attempts(partial(_begin, writer, path))
-    sending = [
-        asyncio.ensure_future(send(upload, number, part))
-        for number, part in enumerate(parts, 1)
-    ]
     try:
-        etags = await asyncio.gather(*sending)
+        etags = await all_of(send(upload, *part) for part in enumerate(parts, 1))
         await attempts(partial(_finish, writer, path, upload, etags))
     except BaseException:
         # What was sent is given up, so that it does not lie there unseen and paid for.
-        for part in sending:
-            part.cancel()
-        await asyncio.gather(*sending, return_exceptions=True)
         with suppress(*FAILURES):
             query = query_of({"uploadId": upload})
             await writer.done(S3Request("DELETE", path, query))
@@ -492,8 +486,6 @@ async def _copy_part(
 _WRITE_CORRECTIONS = 3  # the region, how the bucket is named, who signs
 _LONG = 1 << 21
 """From so many bytes on, hashing takes longer than going to a thread and back."""
-_BINARY: Mapping[str, str] = {"Content-Type": "application/octet-stream"}
-_JSON: Mapping[str, str] = {"Content-Type": "application/json"}
 
 
 class S3Writer(S3Backend, WritableBackend):
@@ -517,9 +509,8 @@ class S3Writer(S3Backend, WritableBackend):
         self, key: str, body: bytes, condition: PutMode | None = None
     ) -> None:
         """Write an object by one PUT."""
-        name = key.rpartition("/")[2]
-        kind = _JSON if name.endswith("json") or name.startswith(".z") else _BINARY
-        headers = {**kind, **(condition.headers if condition else {})}
+        conditions = condition.headers if condition else {}
+        headers = {"Content-Type": content_type(key), **conditions}
         await self.done(S3Request("PUT", self.path(key), headers=headers, body=body))
 
     async def put(self, key: str, body: bytes, attempts: Attempts) -> None:
@@ -621,16 +612,16 @@ def list_page(body: bytes, above: int) -> ListPage:
     RequestFailed
         It is none.
     """
-    root = _parsed(body, "ListBucketResult")
-    page = _said(root)
+    root = parsed_xml(body, "ListBucketResult")
+    page = texts_of(root)
     encoded = page.get("EncodingType") == "url"
     kinds = {"CommonPrefixes": "Prefix", "Contents": "Key"}
     items = []
     for element in root:
-        kind = _tag(element)
+        kind = tag_of(element)
         if kind not in kinds:
             continue
-        facts = _said(element)
+        facts = texts_of(element)
         key = facts.get(kinds[kind], "")
         name = (unquote_plus(key) if encoded else key)[above:]
         if kind == "CommonPrefixes":
@@ -661,31 +652,39 @@ class BucketLister(PagedLister):
     async def _buckets(self) -> tuple[ObjectMeta, ...]:
         body = await self.answer(partial(self._reader.listing, ""))
         try:
-            root = _parsed(body, "ListAllMyBucketsResult")
+            root = parsed_xml(body, "ListAllMyBucketsResult")
         except RequestFailed:
             raise not_listed(self.url) from None
-        found = (element for element in root.iter() if _tag(element) == "Bucket")
+        found = (element for element in root.iter() if tag_of(element) == "Bucket")
         return tuple(
             ObjectMeta(said["Name"], True, modified=said.get("CreationDate", ""))
-            for said in map(_said, found)
+            for said in map(texts_of, found)
             if said.get("Name")
         )
 
 
-def _parsed(body: bytes, expected: str) -> ElementTree.Element:
+def parsed_xml(body: bytes, expected: str) -> ElementTree.Element:
+    """Read a document whose root is called so.
+
+    Raises
+    ------
+    RequestFailed
+        It is none.
+    """
     try:
         root = ElementTree.fromstring(body)
     except ElementTree.ParseError:
         raise RequestFailed(reason=Reason.WEB_PAGE) from None
-    if _tag(root) != expected:
+    if tag_of(root) != expected:
         raise RequestFailed(reason=Reason.WEB_PAGE)
     return root
 
 
-def _said(element: ElementTree.Element) -> dict[str, str]:
-    return {_tag(child): child.text or "" for child in element}
+def texts_of(element: ElementTree.Element) -> dict[str, str]:
+    """Give the texts of an element's children by their names."""
+    return {tag_of(child): child.text or "" for child in element}
 
 
-def _tag(element: ElementTree.Element) -> str:
+def tag_of(element: ElementTree.Element) -> str:
     """Give the name without the namespace, which not every server sends."""
     return element.tag.rpartition("}")[2]

@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 
     from zarr.abc.store import ByteRequest
 
+    from .azure_storage import AzureBackend
     from .backend import GetResult, Lister, WritableBackend
+    from .google_storage import GoogleReader
     from .object_store import BucketLister, S3Reader
 
 _ZIP = b"PK\x03\x04"
@@ -198,26 +200,24 @@ def open_lister(
         )
         return WholeLister(ZipItems(archive, location.display, retry), archive.stats)
     if location.through:
-        return _fsspec_lister(location, retry)
+        return _fsspec_lister(location)
     if location.protocol == "file":
         from .local import FolderItems
 
         return WholeLister(FolderItems(location))
     if location.protocol in WEB:
         return _web_lister(location, profile, retry)
-    if location.protocol in ("s3", "gs"):
+    if location.protocol in ("s3", "gs", "az"):
         return _in_buckets(location, profile, retry)
-    return _fsspec_lister(location, retry)
+    return _fsspec_lister(location)
 
 
 def _pages(
     location: Location, profile: Profile | None, retry: RetryPolicy
 ) -> PagedLister:
-    if location.protocol != "gs":
+    if location.protocol not in ("gs", "az"):
         return _bucket_lister(location, profile, retry)
-    from .google_storage import google_reader
-
-    return PagedLister(google_reader(location, retry), location.display, retry)
+    return PagedLister(_other_bucket(location, retry), location.display, retry)
 
 
 def _in_buckets(
@@ -265,13 +265,11 @@ def _bucket_lister(
     return BucketLister(reader, location.display, retry)
 
 
-def _fsspec_lister(location: Location, retry: RetryPolicy) -> Lister:
-    from .fsspec_backend import FsspecBackend, FsspecItems, open_backend
+def _fsspec_lister(location: Location) -> Lister:
+    from .fsspec_backend import FsspecBackend, FsspecItems, filesystem_of
 
-    backend = open_backend(location, retry)
-    if isinstance(backend, FsspecBackend):
-        return WholeLister(FsspecItems(backend, location.display), backend.stats)
-    raise not_listed(location.display)
+    backend = FsspecBackend(*filesystem_of(location))
+    return WholeLister(FsspecItems(backend, location.display), backend.stats)
 
 
 def _backend(
@@ -287,13 +285,13 @@ def _backend(
             return _web_backend(location, profile, retry)
         case "s3" if location.is_service:
             return NoBucketBackend(location.display)
-        case "s3" | "gs":
+        case "s3" | "gs" | "az":
             return _bucket_reader(location, profile, retry)
         case "webdav+http" | "webdav+https" | "ipfs" | "ipns":
             return _backend_on_the_web(location, profile, retry)
-    from .fsspec_backend import open_backend
+    from .fsspec_backend import FsspecBackend, filesystem_of
 
-    return open_backend(location, retry)
+    return FsspecBackend(*filesystem_of(location))
 
 
 def _references(
@@ -373,6 +371,17 @@ def _bucket_reader(
 ) -> ObjectBackend:
     if location.protocol == "s3":
         return _s3_reader(location, profile, retry)
+    return _other_bucket(location, retry)
+
+
+def _other_bucket(
+    location: Location, retry: RetryPolicy
+) -> GoogleReader | AzureBackend:
+    """Read, and list, a bucket of Google's or a container of Azure's."""
+    if location.protocol == "az":
+        from .azure_storage import azure_backend
+
+        return azure_backend(location, retry)
     from .google_storage import google_reader
 
     return google_reader(location, retry)
@@ -445,13 +454,17 @@ def _writable_backend(
         session = partial(shared_bucket, bucket.root, named, automatic=False)
         access = Access(retry, named.ca_file, named.unverified)
         return S3Writer(session, bucket.path, access)
-    fsspec_writes = ("az", "memory", "sftp", "webdav+http", "webdav+https")
-    if location.through or location.protocol not in ("gs", *fsspec_writes):
+    fsspec_writes = ("memory", "sftp", "webdav+http", "webdav+https")
+    if location.through or location.protocol not in ("gs", "az", *fsspec_writes):
         raise not_writable(location)
     if location.protocol == "gs":
         from .google_storage import google_writer
 
         return google_writer(location, retry)
+    if location.protocol == "az":
+        from .azure_storage import azure_backend
+
+        return azure_backend(location, retry, writes=True)
     from .fsspec_backend import FsspecBackend, WebdavBackend, filesystem_of
 
     filesystem = filesystem_of(location)

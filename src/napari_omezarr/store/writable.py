@@ -28,7 +28,13 @@ from .backend import (
     PutMode,
     retrying,
 )
-from .error_mapping import RequestFailed, says_denied, tells_of_all, translate
+from .error_mapping import (
+    RequestFailed,
+    says_changed,
+    says_denied,
+    tells_of_all,
+    translate,
+)
 
 if TYPE_CHECKING:
     import builtins
@@ -51,8 +57,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_CHANGED = (409, 412)
-"""S3 answers 409 where two conditional requests meet, and 412 afterwards."""
 _UNKNOWN = 501
 _GLANCE = 8
 """Keys that are listed to see whether a folder holds any."""
@@ -254,10 +258,9 @@ class WritablePlace:
         answer = await self._tried(write)
         if not isinstance(answer, FAILURES):
             return True
-        status = _status(answer)
-        if status == _UNKNOWN:
+        if _status(answer) == _UNKNOWN:
             return None
-        if status not in _CHANGED:
+        if not says_changed(answer):
             raise self._error(answer, key, "write to")
         return False
 
@@ -361,6 +364,8 @@ class WritablePlace:
         # A person knows the folder, and no such object.
         about = folder if name.startswith((_PROBE, CLAIM)) else key
         url = (self.location / about).display if about else self.location.display
+        if isinstance(failure, RequestFailed):
+            failure = self._backend.verdict(failure)
         error = translate(failure, self._backend.context(url, doing))
         if doing == "list" and type(error) is AccessDeniedError:
             return ListingDeniedError(error.sentence, action=error.action, url=url)
