@@ -5,6 +5,8 @@ https://cloud.google.com/storage/docs/json_api/v1
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from dataclasses import dataclass, field
 from itertools import count
@@ -171,15 +173,8 @@ class GoogleStorage(WireServer):
     def _uploaded(
         self, request: Request, objects: dict[str, Stored], wishes: dict[str, str]
     ) -> Answer | Status:
-        number = wishes.get("upload_id")
-        if number is not None:
-            upload = self.uploads.get(number)
-            if upload is None:
-                return google_error(404, "notFound", "Not Found")
-            if request.method == "DELETE":
-                del self.uploads[number]
-                return Answer(499)
-            return self._taken(request, objects, number, upload)
+        if "upload_id" in wishes:
+            return self._piece(request, objects, wishes["upload_id"])
         key = wishes["name"]
         if wishes["uploadType"] == "resumable":
             number = f"upload-{next(self._numbers)}"
@@ -190,16 +185,23 @@ class GoogleStorage(WireServer):
         expected = wishes.get("ifGenerationMatch")
         if expected not in (None, str(before.generation if before else 0)):
             return google_error(412, "conditionNotMet")
-        return self._store(objects, key, request.body, request.headers["content-type"])
+        assert wishes["uploadType"] == "multipart"
+        about, kind, body = _parts(request)
+        made = hashlib.md5(body, usedforsecurity=False).digest()
+        if about["md5Hash"] != base64.b64encode(made).decode():
+            return google_error(400, "invalid", "Provided MD5 hash does not match")
+        return self._store(objects, key, body, kind)
 
-    def _taken(
-        self,
-        request: Request,
-        objects: dict[str, Stored],
-        number: str,
-        upload: Upload,
+    def _piece(
+        self, request: Request, objects: dict[str, Stored], number: str
     ) -> Answer | Status:
         """Take a piece: of what is there already nothing, of the rest what is kept."""
+        upload = self.uploads.get(number)
+        if upload is None:
+            return google_error(404, "notFound", "Not Found")
+        if request.method == "DELETE":
+            del self.uploads[number]
+            return Answer(499)
         span, _, total = request.headers["content-range"][6:].partition("/")
         start, end = (int(text) for text in span.split("-"))
         have, is_last = len(upload.body), end + 1 == int(total)
@@ -233,6 +235,17 @@ class GoogleStorage(WireServer):
         objects[key] = Stored(body, next(self._numbers), kind)
         generation = str(objects[key].generation)
         return _json({"name": key, "generation": generation, "size": str(len(body))})
+
+
+def _parts(request: Request) -> tuple[dict[str, str], str, bytes]:
+    """Take what is said of an object, its type and its bytes from the two parts."""
+    edge = request.headers["content-type"].partition("boundary=")[2].encode()
+    first, second = request.body.split(b"--" + edge + b"\r\n")[1:]
+    about = json.loads(first.partition(b"\r\n\r\n")[2])
+    head, _, rest = second.partition(b"\r\n\r\n")
+    body, _, end = rest.rpartition(b"\r\n--" + edge + b"--")
+    assert end == b"\r\n"
+    return about, head.decode().partition(": ")[2], body
 
 
 def _token(request: Request) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import pickle
 import threading
@@ -27,6 +26,7 @@ from napari_omezarr.store import (
     set_disk_cache,
 )
 from napari_omezarr.store.backend import PIECE, PutMode
+from napari_omezarr.store.error_mapping import google_failure
 from napari_omezarr.store.google_sign_in import GoogleSignIn
 from napari_omezarr.store.google_storage import GoogleReader, GoogleWriter
 from napari_omezarr.store.store import RemoteStore
@@ -435,24 +435,12 @@ def test_passing_failures_are_tried_again(fault, writable, google):
     assert run(keys(writable)) == []
 
 
-def test_as_long_is_waited_as_the_service_asks(place, google):
-    patient = QUICK.__class__(**{**vars_of(QUICK), "longest_pause": 0.3})
+def test_what_the_service_says_of_waiting_is_heard():
     busy = google_error(429, "rateLimitExceeded")
-    busy.headers["Retry-After"] = "1"
-    google.fault("*", busy)
-    writable = open_writable(place, retry=patient)
-
-    async def timed():
-        clock = asyncio.get_running_loop().time
-        begin = clock()
-        await writable.put("a", BODY)
-        return clock() - begin
-
-    assert run(timed()) >= 0.3
-
-
-def vars_of(policy):
-    return {name: getattr(policy, name) for name in policy.__dataclass_fields__}
+    headers = {"Retry-After": "7"}
+    failure = google_failure(busy.code, headers, busy.body, signed=True)
+    assert failure.transient
+    assert failure.retry_after == 7
 
 
 # Conditions: by generations, as no other is known here for writing.

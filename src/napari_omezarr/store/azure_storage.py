@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -31,7 +30,16 @@ from .backend import (
     pieces_of,
 )
 from .error_mapping import ErrorContext, Reason, RequestFailed, failure_of, says_absent
-from .http import Access, Request, content_type, proxy_for, send, size_said, take_all
+from .http import (
+    Access,
+    Request,
+    content_md5,
+    content_type,
+    proxy_for,
+    send,
+    size_said,
+    take_all,
+)
 from .object_store import LONG, parsed_xml, query_of, tag_of, texts_of
 from .web_server import HttpBackend
 
@@ -44,8 +52,6 @@ if TYPE_CHECKING:
     from .http import RawResponse, Take
 
 _COPY_PAUSE = 0.5
-_HASHED_AT_ONCE = 1 << 21
-"""From so many bytes on, hashing takes longer than going to a thread and back."""
 
 
 class AzureBackend(HttpBackend, WritableBackend):
@@ -94,27 +100,29 @@ class AzureBackend(HttpBackend, WritableBackend):
         """Send a request as whoever signs; a token is given up where it is no good."""
         if not self._is_trying:
             return await self._signed(request, self._account, take)
-        refused: RawResponse | StoreError
+        refused: RawResponse | None = None
+        problem: StoreError | None = None
         try:
             refused = await self._signed(request, self._account, take)
             if refused.status not in (401, 403):
                 self._is_trying = refused.status >= 300
                 return refused
         except SignInNeededError as error:
-            refused = error
+            problem = error
         public = Account(self._account.endpoint)
         answer = await self._signed(request, public, take)
         code = answer.headers.get("x-ms-error-code")
         if answer.status < 300 or code == "BlobNotFound":
             self._account, self._is_trying = public, False
             note = f"{PUBLIC} is read without signing in: {self._bucket}."
-            if not isinstance(refused, StoreError):
+            if problem is None:
                 note = f"Your sign-in with Azure gives no access here. {note}"
             self._notes.add(note)
             return answer
-        if isinstance(refused, StoreError):
-            raise refused
-        return refused
+        if refused is not None:
+            return refused
+        assert problem is not None
+        raise problem
 
     async def _signed(
         self, request: Request, account: Account, take: Take
@@ -140,7 +148,7 @@ class AzureBackend(HttpBackend, WritableBackend):
         """Write a blob by one PUT, which the service checks with a hash."""
         headers = {
             "Content-Type": content_type(key),
-            **await _hashed(body),
+            "Content-MD5": await content_md5(body),
             **(condition.headers if condition else {}),
             "x-ms-blob-type": "BlockBlob",
         }
@@ -182,7 +190,8 @@ class AzureBackend(HttpBackend, WritableBackend):
 
     async def _put_block(self, key: str, name: str, block: bytes) -> None:
         query = query_of({"blockid": name, "comp": "block"})
-        headers = {"Content-Type": "application/octet-stream", **await _hashed(block)}
+        kind, md5 = "application/octet-stream", await content_md5(block)
+        headers = {"Content-Type": kind, "Content-MD5": md5}
         await self._done("PUT", key, query, headers, block)
 
     async def _put_list(self, key: str, names: list[str]) -> None:
@@ -221,7 +230,7 @@ class AzureBackend(HttpBackend, WritableBackend):
         self, prefix: str, token: str = "", size: int = PAGE
     ) -> ListPage:
         """Ask for a page of all blobs below a folder."""
-        page = await self.listed(f"{prefix}/" * bool(prefix), token, size)
+        page = await self.listed(f"{prefix}/" if prefix else "", token, size)
         if page is None:
             raise RequestFailed(reason=Reason.WEB_PAGE)
         return page
@@ -230,24 +239,22 @@ class AzureBackend(HttpBackend, WritableBackend):
         self, prefix: str, token: str = "", size: int = PAGE, delimiter: str = ""
     ) -> ListPage | None:
         """Give a page of List Blobs; None: it is no list."""
-        page = ListPage((), token)
-        while not page.items:  # Azure gives empty pages, too
-            wishes = {
-                "comp": "list",
-                "delimiter": delimiter,
-                "marker": page.token,
-                "maxresults": str(size),
-                "prefix": self._above + prefix,
-                "restype": "container",
-            }
-            url = _asking(f"{self._container}{self._query}", query_of(wishes))
-            answer = _accept(await self._sent(Request("GET", url, {})))
-            try:
-                page = list_page(answer.body, len(self._above))
-            except RequestFailed:
-                return None
-            if not page.token:
-                break
+        wishes = {
+            "comp": "list",
+            "delimiter": delimiter,
+            "marker": token,
+            "maxresults": str(size),
+            "prefix": self._above + prefix,
+            "restype": "container",
+        }
+        url = _asking(f"{self._container}{self._query}", query_of(wishes))
+        answer = _accept(await self._sent(Request("GET", url, {})))
+        try:
+            page = list_page(answer.body, len(self._above))
+        except RequestFailed:
+            return None
+        if page.token and not page.items:  # Azure gives such, too
+            return await self.listed(prefix, page.token, size, delimiter)
         return page
 
 
@@ -259,15 +266,6 @@ def _accept(answer: RawResponse) -> RawResponse:
     if answer.status >= 300:
         raise failure_of(answer.status, answer.headers, answer.body)
     return answer
-
-
-async def _hashed(body: bytes) -> Mapping[str, str]:
-    made = hashlib.md5(usedforsecurity=False)
-    if len(body) < _HASHED_AT_ONCE:
-        made.update(body)
-    else:
-        await asyncio.to_thread(made.update, body)
-    return {"Content-MD5": base64.b64encode(made.digest()).decode()}
 
 
 def list_page(body: bytes, above: int) -> ListPage:

@@ -14,6 +14,7 @@ from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+from uuid import uuid4
 
 from napari_omezarr.errors import SignInExpiredError, StoreError
 
@@ -36,7 +37,16 @@ from .error_mapping import (
 )
 from .filesystems import require
 from .google_sign_in import GoogleSignIn, google_endpoint, google_sign_in
-from .http import Access, Request, proxy_for, send, size_said, take_all
+from .http import (
+    Access,
+    Request,
+    content_md5,
+    content_type,
+    proxy_for,
+    send,
+    size_said,
+    take_all,
+)
 from .web_server import HttpBackend
 
 if TYPE_CHECKING:
@@ -146,7 +156,7 @@ class GoogleReader(HttpBackend):
             if self._insists:
                 raise
             problem = error
-            raw, signed = await self._sent(request, take), False
+            raw, signed = await self._sent(request, {}, take), False
         failure = _failure(raw, signed=signed)
         if failure is not None:
             refused = problem if failure.denied else None
@@ -167,18 +177,21 @@ class GoogleReader(HttpBackend):
         """
         who = None if self._is_open else self._who
         signs = await who.headers(request) if who else {}
-        raw = await self._sent(replace(request, sign_in=signs), take)
+        raw = await self._sent(request, signs, take)
         if who is not None and signs and raw.status == 401:
             if await who.renewed(signs):
                 signs = await who.headers(request)
-                raw = await self._sent(replace(request, sign_in=signs), take)
+                raw = await self._sent(request, signs, take)
             if raw.status == 401:
                 sentence = "Your Google sign-in has ended, or is not accepted."
                 raise SignInExpiredError(sentence, action=GOOGLE_SIGN_IN)
         return raw, bool(signs)
 
-    async def _sent(self, request: Request, take: Take) -> RawResponse:
-        return await send(request, self._access, self.stats, take)
+    async def _sent(
+        self, request: Request, signs: Mapping[str, str], take: Take
+    ) -> RawResponse:
+        asked = replace(request, sign_in=signs) if signs else request
+        return await send(asked, self._access, self.stats, take)
 
     async def done(
         self,
@@ -186,12 +199,17 @@ class GoogleReader(HttpBackend):
         target: str,
         body: bytes | memoryview | None = None,
         headers: Mapping[str, str] | None = None,
+        *,
+        missing: str = "NoSuchBucket",
     ) -> RawResponse:
-        """Send a request that must succeed, to what follows the endpoint."""
+        """Send a request that must succeed, to what follows the endpoint.
+
+        ``missing`` is the code of what is not there, if it is answered 404.
+        """
         url = f"{self._endpoint}{target}"
         raw = await self.ask(Request(method, url, headers or {}, body))
-        if raw.status >= 400:
-            raise google_failure(raw.status, raw.headers, raw.body, signed=False)
+        if raw.status == 404:
+            raise RequestFailed(404, missing)
         return raw
 
 
@@ -253,8 +271,6 @@ LONG = 32 << 20
 _UPLOAD = re.compile(r"[?&]upload_id=([^&]+)")
 _SENT = re.compile(r"bytes=0-(\d{1,18})$")
 _NO_GENERATION = "1"
-_BINARY: Mapping[str, str] = {"Content-Type": "application/octet-stream"}
-_BINARY_TO_COME: Mapping[str, str] = {"X-Upload-Content-Type": _BINARY["Content-Type"]}
 
 
 class GoogleWriter(GoogleReader, WritableBackend):
@@ -284,9 +300,19 @@ class GoogleWriter(GoogleReader, WritableBackend):
     async def write(
         self, key: str, body: bytes, condition: PutMode | None = None
     ) -> None:
-        """Write an object by one POST."""
+        """Write an object by one POST, of what it is and of its bytes.
+
+        Emulators hold to conditions of this kind of upload alone.
+        """
         match = f"&ifGenerationMatch={_generation(condition)}" if condition else ""
-        await self.done("POST", self._upload("media", key) + match, body, _BINARY)
+        edge, md5 = uuid4().hex, await content_md5(body)
+        about = f'Content-Type: application/json\r\n\r\n{{"md5Hash": "{md5}"}}'
+        head = f"--{edge}\r\n{about}\r\n--{edge}\r\n"
+        kind = f"Content-Type: {content_type(key)}\r\n\r\n"
+        end = f"\r\n--{edge}--\r\n"
+        whole = b"".join([f"{head}{kind}".encode(), body, end.encode()])
+        headers = {"Content-Type": f"multipart/related; boundary={edge}"}
+        await self.done("POST", self._upload("multipart", key) + match, whole, headers)
 
     def _upload(self, kind: str, key: str) -> str:
         return f"/upload{self._objects}?uploadType={kind}&name={self.path(key)}"
@@ -316,12 +342,13 @@ class GoogleWriter(GoogleReader, WritableBackend):
         except BaseException:
             # What was sent is given up, so that it does not lie there for a week.
             with suppress(*FAILURES):
-                await self.done("DELETE", upload)
+                await self.done("DELETE", upload, missing="NoSuchUpload")
             raise
 
     async def _begin(self, key: str) -> str:
         target = self._upload("resumable", key)
-        raw = await self.done("POST", target, b"", _BINARY_TO_COME)
+        headers = {"X-Upload-Content-Type": content_type(key)}
+        raw = await self.done("POST", target, b"", headers)
         # Whoever has its number may go on with it, so it is told to nobody else.
         found = _UPLOAD.search(raw.headers.get("Location", ""))
         if found is None:
@@ -334,7 +361,7 @@ class GoogleWriter(GoogleReader, WritableBackend):
         """Send a piece; of one that is sent again what has arrived is passed over."""
         stop = start + len(body)
         headers = {"Content-Range": f"bytes {start}-{stop - 1}/{size}"}
-        raw = await self.done("PUT", upload, body, headers)
+        raw = await self.done("PUT", upload, body, headers, missing="NoSuchUpload")
         if raw.status < 300:
             return
         sent = _SENT.match(raw.headers.get("Range", ""))
@@ -354,7 +381,8 @@ class GoogleWriter(GoogleReader, WritableBackend):
         there = f"rewriteTo{self._objects.removeprefix('/storage/v1')}"
         target = f"{self._objects}/{self.path(key)}/{there}/{self.path(to)}"
         query = _query({"rewriteToken": token, "fields": "done,rewriteToken"})
-        said = _document((await self.done("POST", f"{target}?{query}", b"")).body)
+        raw = await self.done("POST", f"{target}?{query}", b"", missing="NoSuchKey")
+        said = _document(raw.body)
         if not (said.get("done") or said.get("rewriteToken")):
             raise RequestFailed(reason=Reason.WEB_PAGE)
         return said

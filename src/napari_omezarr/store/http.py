@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import base64
+import hashlib
 import os
 import re
 import ssl
@@ -14,7 +16,7 @@ import zlib
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self, cast
 from urllib.parse import urlsplit
 from weakref import ReferenceType, ref
@@ -56,6 +58,7 @@ _ERROR_BYTES = 1 << 20
 _KEEP_ALIVE = 20
 _REMEMBER_ADDRESS = 300
 _REDIRECTS = 10
+_HASHED_LATE = 1 << 21  # from there on it takes longer than to a thread and back
 _REDIRECTED = (301, 302, 303, 307, 308)
 
 
@@ -158,6 +161,14 @@ def content_type(key: str) -> str:
     name = key.rpartition("/")[2]
     is_json = name.endswith("json") or name.startswith(".z")
     return "application/json" if is_json else "application/octet-stream"
+
+
+async def content_md5(body: bytes) -> str:
+    """Hash a body as services do to see whether all of it came as it was sent."""
+    md5 = partial(hashlib.md5, usedforsecurity=False)
+    late = len(body) >= _HASHED_LATE
+    made = await asyncio.to_thread(md5, body) if late else md5(body)
+    return base64.b64encode(made.digest()).decode()
 
 
 async def take_all(response: aiohttp.ClientResponse, arrival: Arrival) -> RawResponse:
