@@ -8,6 +8,7 @@ import pickle
 import random
 import sys
 import traceback
+from importlib.util import find_spec
 from types import SimpleNamespace
 
 import numpy as np
@@ -547,6 +548,13 @@ def test_without_an_account_it_is_said_how_to_name_it():
     for opening in (open_store, open_writable, open_lister):
         with pytest.raises(errors.SignInNeededError, match="which account"):
             opening(Location.parse("az://container/a.zarr"))
+
+
+@pytest.mark.skipif(bool(find_spec("adlfs")), reason="adlfs is installed")
+def test_a_cache_of_fsspecs_says_what_it_needs():
+    with pytest.raises(errors.OptionError, match="needs adlfs") as raised:
+        open_store(Location.parse(f"simplecache::az://{BOX}/x"))
+    assert raised.value.action == "Run: pip install adlfs"
 
 
 # What goes wrong

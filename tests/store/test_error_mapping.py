@@ -61,11 +61,17 @@ SIGNED_LINK = ErrorContext("https://h/k", "h", has_query=True)
             "Ask for a new link: the signature in this one is not accepted.",
         ),
         (
-            RequestFailed(403),
-            ErrorContext("gs://b/k", "h", extra="gcs"),
+            RequestFailed(409, "PublicAccessNotPermitted"),
+            ErrorContext("az://b/k", "h", bucket="b", sign_in="Sign in so."),
+            errors.SignInNeededError,
+            "az://b/k is not open to everybody. Sign in so.",
+        ),
+        (
+            RequestFailed(403, "AuthenticationFailed"),
+            SIGNED_LINK,
             errors.AccessDeniedError,
-            "h does not let gs://b/k be read. "
-            "To sign in, run: pip install 'napari-omezarr[gcs]'",
+            "h does not let https://h/k be read. "
+            "Ask for a new link: the signature in this one is not accepted.",
         ),
         (
             RequestFailed(401),

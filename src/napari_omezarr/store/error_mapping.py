@@ -257,8 +257,6 @@ class ErrorContext:
     profile: str | None = None
     has_query: bool = False
     """Whether the address carries a query, which may be a signature."""
-    extra: str = ""
-    """Our extra dependency that could sign in there; it is not installed."""
     sign_in: str = ""
     """What to do to sign in there, or as somebody else, if that is not AWS's."""
     doing: str = "read"
@@ -301,8 +299,6 @@ def _denied(failure: RequestFailed, place: ErrorContext) -> StoreError:
         return errors.SignInNeededError(sentence, action=action, url=place.url)
     sentence = f"{place.host} does not let {place.url} be read."
     action = "Check the address."
-    if place.extra:
-        action = f"To sign in, run: pip install 'napari-omezarr[{place.extra}]'"
     if place.has_query:
         action = "Ask for a new link: the signature in this one is not accepted."
     return errors.AccessDeniedError(sentence, action=action, url=place.url)

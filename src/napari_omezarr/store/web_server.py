@@ -150,8 +150,8 @@ class HttpBackend(ObjectBackend):
     """The keys below a web address.
 
     ``address`` is that of the place, encoded and with the query; ``bucket`` is the
-    bucket behind it, if it is one; ``extra`` our extra dependency that could sign in
-    here; ``sign_in`` what signs in at the host of these addresses.
+    bucket behind it, if it is one; ``sign_in`` what signs in at the host of these
+    addresses.
     """
 
     def __init__(
@@ -160,13 +160,11 @@ class HttpBackend(ObjectBackend):
         access: Access,
         *,
         bucket: str = "",
-        extra: str = "",
         sign_in: SignIn | None = None,
     ) -> None:
         self.concurrency = REMOTE_CONCURRENCY
         self.stats = RequestStats()
         self._bucket = bucket
-        self._extra = extra
         self._sign_in = sign_in
         self._address = address
         place, mark, query = address.partition("?")
@@ -339,7 +337,6 @@ class HttpBackend(ObjectBackend):
             bucket=self._bucket,
             profile=self._sign_in.name if self._sign_in else None,
             has_query=bool(parts.query),
-            extra=self._extra,
             doing=doing,
         )
 
