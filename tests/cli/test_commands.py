@@ -169,6 +169,25 @@ def test_a_small_picture_is_saved_and_none_is_overwritten(image, tmp_path):
     run("thumbnail", image, tmp_path / "small.odd", code=2)
 
 
+def test_a_file_that_cannot_be_written_is_said(image, tmp_path):
+    (tmp_path / "file").write_text("x")
+    long = tmp_path / f"{'x' * 300}.png"
+    report = ("convert", image, tmp_path / "out", "--report")
+    assert "could not be written" in run(
+        "thumbnail", image, tmp_path / "file" / "a.png", code=7
+    )
+    for words in (("thumbnail", image, long), (*report, long)):
+        assert f"{long} has a longer name" in run(*words, code=7)
+    assert "no name of a picture" in run("thumbnail", image, "a.psd", code=2)
+
+
+def test_without_a_screen_no_window_is_tried(image, monkeypatch):
+    monkeypatch.setattr(sys, "platform", "linux")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.delenv(name, raising=False)
+    assert "no screen here" in run("open", image, code=2)
+
+
 def test_an_address_of_the_web_is_as_good(folder):
     with FileServer(folder) as server:
         assert "Nuclei" in run("info", f"{server.url}/cells.ome.zarr")
@@ -265,6 +284,13 @@ def test_an_image_is_appended_and_calibrated(tmp_path):
     run("calibrate", film, "--scale", "y=wide", code=2)
     (note,) = run_json("calibrate", film, "--units", "y=nm,x=furlong")["notes"]
     assert note.startswith("furlong is no unit")
+
+
+@pytest.mark.parametrize("units", ["second", "z=second", "c=micrometer"])
+def test_a_unit_of_another_kind_is_refused(image, units):
+    before = run("info", image)
+    assert "is no unit" in run("calibrate", image, "--units", units, code=2)
+    assert run("info", image) == before
 
 
 def test_how_a_channel_looks_is_changed(image, tmp_path):

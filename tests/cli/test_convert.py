@@ -113,6 +113,70 @@ def test_a_pattern_chooses_and_a_list_is_taken(folder, tmp_path):
     run("convert", folder, tmp_path / "4.ome.zarr", code=2)
 
 
+def write_several(folder, home):
+    """Write one image as two OME-TIFF; who says so is each, the first, or a third."""
+    values = np.arange(2 * 24 * 32, dtype="u2").reshape(2, 24, 32)
+    files = ["p0.ome.tif", "p1.ome.tif"]
+    planes = "".join(
+        f'<TiffData FirstC="{c}" IFD="0" PlaneCount="1">'
+        f'<UUID FileName="{file}">urn:uuid:{c}</UUID></TiffData>'
+        for c, file in enumerate(files)
+    )
+    schema = 'xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"'
+    whole = (
+        f'<OME {schema} UUID="urn:uuid:{{}}"><Image ID="Image:0" Name="both">'
+        '<Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" SizeX="32" '
+        'SizeY="24" SizeZ="1" SizeC="2" SizeT="1" PhysicalSizeX="0.5" '
+        'PhysicalSizeY="0.5"><Channel ID="Channel:0" Name="red"/>'
+        f'<Channel ID="Channel:1" Name="blue"/>{planes}</Pixels></Image></OME>'
+    )
+    part = (
+        f'<OME {schema} UUID="urn:uuid:{{}}"><BinaryOnly MetadataFile="{home}"/></OME>'
+    )
+    for c, file in enumerate(files):
+        said = whole if home in (None, file) else part
+        write_tiff(folder / file, values[c], description=said.format(c), metadata=None)
+    if home and home not in files:
+        (folder / home).write_text(whole.format(9))
+    return values
+
+
+@pytest.mark.parametrize("home", [None, "p0.ome.tif", "both.companion.ome"])
+def test_an_image_of_several_files_is_converted_once(home, tmp_path):
+    values = write_several(tmp_path / "raw", home)
+    rows = run_json("convert", tmp_path / "raw", tmp_path / "out")
+    assert sorted(states(rows)) == ["joined"] * (len(rows) - 1) + ["written"]
+    (place,) = (row["target"] for row in rows if row["state"] == "written")
+    image = napari_omezarr.open(place)
+    np.testing.assert_array_equal(image.read(), values)
+    assert [channel.name for channel in image.channels] == ["red", "blue"]
+    assert image.scale["x"] == 0.5
+    assert sorted(f.name for f in (tmp_path / "out").iterdir()) == [
+        place.rpartition("/")[2]
+    ]
+    last = tmp_path / "one.ome.zarr"
+    run("convert", tmp_path / "raw" / "p1.ome.tif", last)  # any of them is all
+    np.testing.assert_array_equal(napari_omezarr.open(last).read(), values)
+    told = run(
+        *("convert", tmp_path / "raw", tmp_path / "merged"),
+        *("--merge", "p{c}.ome.tif"),
+        code=6,
+    )
+    assert "parts of one image" in told
+
+
+def test_metadata_that_lie_in_an_absent_file_are_missed(tmp_path):
+    write_several(tmp_path / "raw", "both.companion.ome")
+    (tmp_path / "raw/both.companion.ome").unlink()
+    told = run("convert", tmp_path / "raw" / "p1.ome.tif", tmp_path / "a.zarr")
+    assert "Its metadata lie in both.companion.ome" in told
+    (tmp_path / "raw/both.companion.ome").write_text("<OME/>")
+    told = run(
+        *("convert", tmp_path / "raw/both.companion.ome", tmp_path / "b.zarr"), code=6
+    )
+    assert "names no files" in told
+
+
 def test_files_are_merged_by_their_names(tmp_path):
     source = tmp_path / "raw"
     for well in ("A1", "B2"):
@@ -263,6 +327,23 @@ def test_files_are_merged_by_a_table(tmp_path):
     assert (pixels(tmp_path / "out" / "z.ome.zarr") == 3).all()
     table.write_text("image\npair\n")
     run("convert", "--table", table, tmp_path / "out", code=2)
+
+
+@pytest.mark.parametrize("name", ["../b", "a/../../b", "/b"])
+def test_no_image_lies_outside_of_its_folder(name, folder, tmp_path):
+    table = tmp_path / "files.csv"
+    table.write_text(f"file,image,c\nraw/a1.tif,{name},red\n")
+    told = run("convert", "--table", table, tmp_path / "out" / "in", code=2)
+    assert "no name of an image" in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_worth_knowing_of_one_image_is_printed(tmp_path):
+    write_tiff(tmp_path / "a.tif", plane(1, 3, 24, 32), compression="zlib")
+    target = tmp_path / "a.ome.zarr"
+    assert "taken for z" in run("convert", tmp_path / "a.tif", target)
+    rows = run_json("convert", tmp_path / "a.tif", tmp_path / "b.ome.zarr")
+    assert "taken for z" in rows["notes"][0]
 
 
 def test_ome_zarr_among_files_are_converted_as_well(folder, tmp_path):

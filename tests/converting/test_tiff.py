@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import os
 import pickle
 from importlib.util import find_spec
@@ -186,6 +187,15 @@ def test_white_is_zero_and_a_camera_of_centimetres(tmp_path):
     (image,) = images(file)
     assert image.displays[0].inverted
     assert about(image) == {"y": (1, "micrometer"), "x": (0.5, "micrometer")}
+
+
+def test_micro_manager_says_the_size_and_the_channel_of_a_plane(tmp_path):
+    said = json.dumps({"PixelSizeUm": 0.325, "Channel": "DAPI", "Width": 9})
+    tags = [(51123, 2, len(said) + 1, f"{said}\0", True)]
+    tifffile.imwrite(tmp_path / "a.tif", numbers(8, 9), extratags=tags, metadata=None)
+    (image,) = images(tmp_path / "a.tif")
+    assert about(image) == dict.fromkeys("yx", (0.325, "micrometer"))
+    assert image.displays[0].name == "DAPI"
 
 
 def test_channels_of_colours_are_so_many_channels(tmp_path):

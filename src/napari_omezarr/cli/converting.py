@@ -26,9 +26,11 @@ from .options import (
     print_json,
     progress_bar,
     report,
+    report_fields,
     save_options,
     split_options,
     target_options,
+    write_file,
 )
 
 if TYPE_CHECKING:
@@ -175,14 +177,10 @@ def _write_plate(
     label = f"Writing {counted(len(found), 'field')}"
     with progress_bar(label) as show, interrupted_by(run.cancel.set):
         saved = convert_plate(found, target, replace(run, progress=show))
-    if as_json:
-        rows = [each.address for each in saved]
-        print_json({"address": target.display, "fields": rows})
-        return
     there = len(found) - len(saved)
     were = "was" if there == 1 else "were"
     before = f", {there:,} {were} there before" if there else ""
-    echo(f"{target.display}: {counted(len(saved), 'field')} written{before}.")
+    report_fields(target.display, saved, before, as_json=as_json)
 
 
 def _carry_out(
@@ -214,7 +212,8 @@ def _carry_out(
     if file is not None:
         text = json.dumps(plain(rows), indent=2, ensure_ascii=False)
         is_json = file.suffix.lower() == ".json"
-        file.write_text(text if is_json else "\n".join(lines) + "\n", encoding="utf-8")
+        text = text if is_json else "\n".join(lines)
+        write_file(file, f"{text}\n".encode(), force=True)
     if as_json:
         print_json(rows)
     else:
@@ -239,7 +238,9 @@ def _lines(outcome: ConvertOutcome) -> list[str]:
 
 def _sum(outcomes: Sequence[ConvertOutcome]) -> str:
     counts = Counter(outcome.state for outcome in outcomes)
-    told = (f"{counts[s]} {s}" for s in ("written", "there", "failed", "stopped"))
+    told = (
+        f"{counts[s]} {s}" for s in ("written", "there", "joined", "failed", "stopped")
+    )
     return ", ".join(each for each in told if not each.startswith("0 ")) + "."
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import os
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +24,9 @@ from .options import (
     print_done,
     print_json,
     print_json_rows,
+    refuse_existing,
     table,
+    write_file,
 )
 
 if TYPE_CHECKING:
@@ -33,6 +38,9 @@ if TYPE_CHECKING:
 
 _KIND, _VERSION = len("label image"), len("0.5")
 """How wide the first columns of a list are, whatever its first rows hold."""
+_PICTURES = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
+_SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+"""What is set where Qt finds something to draw on."""
 
 
 @click.command()
@@ -169,14 +177,17 @@ def thumbnail(
     )
 
     place = location_of(address, **reached)
-    if file.suffix.lower() not in Image.registered_extensions():
+    kind = Image.registered_extensions().get(file.suffix.lower())
+    if kind not in _PICTURES or kind not in Image.SAVE:
         sentence = f"{file.name} is no name of a picture."
         raise OptionError(sentence, action="Choose one that ends in .png.")
-    _refuse_existing(file, force=force)
+    refuse_existing(file, force=force)
     picture = drawn(place)
     if picture.pixels is None:
         raise UnsupportedDataError(picture.sentence, url=place.display)
-    Image.fromarray(picture.pixels).save(file)
+    body = io.BytesIO()
+    Image.fromarray(picture.pixels).save(body, kind)
+    write_file(file, body.getvalue(), force=force)
     facts = {"file": file, "address": place.display, "sentence": picture.sentence}
     print_done(f"{file}: {picture.sentence}", facts, as_json=as_json)
 
@@ -198,6 +209,11 @@ def open_(addresses: tuple[str, ...], **reached: Any) -> None:
             action='Install both: pip install "napari-omezarr[all]"',
         ) from error
 
+    if sys.platform == "linux" and not any(map(os.environ.get, _SCREENS)):
+        raise OptionError(  # Qt would end the process
+            "There is no screen here.",
+            action="Open it on a computer with a screen, or connect by ssh -X.",
+        )
     viewer = napari.Viewer()
     for place in places:
         viewer.open(str(place), plugin="napari-omezarr")
@@ -252,7 +268,7 @@ def _row(entry: Entry) -> dict[str, Any]:
 
 
 def _of_axis(axis: AxisDetails) -> str:
-    size = f"{axis.pixel:.6g}" if axis.unit else ""
+    size = f"{axis.pixel:.6g}" if axis.unit or axis.pixel not in (None, 1) else ""
     return " ".join(filter(None, (axis.name, axis.type, size, axis.unit)))
 
 
@@ -323,7 +339,7 @@ def table_(
     if file is None:
         click.echo(body, nl=False)
         return
-    _write(file, body, force=force)
+    write_file(file, body, force=force)
     echo(f"{file}: {found.rows:,} rows, {len(found.columns):,} columns")
 
 
@@ -388,24 +404,3 @@ def _chosen(place: Location, name: str | None) -> StoredTable:
             url=place.display,
         )
     return found
-
-
-def _refuse_existing(file: Path, *, force: bool) -> None:
-    from napari_omezarr.errors import TargetExistsError
-
-    if file.exists() and not force:
-        sentence = f"{file} is there already."
-        raise TargetExistsError(sentence, action="Choose another name, or --force.")
-
-
-def _write(file: Path, body: bytes, *, force: bool) -> None:
-    from napari_omezarr.atomic_file import replacing
-    from napari_omezarr.errors import StoreError
-
-    _refuse_existing(file, force=force)
-    try:
-        with replacing(file) as fresh:
-            fresh.write_bytes(body)
-    except OSError as error:
-        sentence = f"{file} could not be written."
-        raise StoreError(sentence, action="Choose another place.") from error

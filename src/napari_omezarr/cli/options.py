@@ -16,9 +16,11 @@ import click
 from click.shell_completion import CompletionItem
 
 from napari_omezarr.errors import OMEZarrError
+from napari_omezarr.plain_text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from napari_omezarr.location import Location
     from napari_omezarr.writing import Progress, Saved
@@ -406,9 +408,58 @@ def interrupted_by(stop: Callable[[], object]) -> Iterator[None]:
 def report(saved: Saved, *, as_json: bool) -> None:
     """Print what was saved."""
     if as_json:
-        facts = {"verified": saved.verified, "notes": saved.notes}
+        facts = {"verified": saved.verified, "notes": saved.told}
         print_json({"address": saved.address} | facts)
         return
     echo(f"{saved.address}: saved.")
-    for note in saved.notes:
-        echo(note)
+    for note in saved.told:
+        echo(f"  {note}")
+
+
+def report_fields(
+    address: str, saved: Sequence[Saved], before: str = "", *, as_json: bool
+) -> None:
+    """Print which fields of a plate were written."""
+    notes = list(dict.fromkeys(note for each in saved for note in each.told))
+    if as_json:
+        fields = [each.address for each in saved]
+        print_json({"address": address, "fields": fields, "notes": notes})
+        return
+    echo(f"{address}: {counted(len(saved), 'field')} written{before}.")
+    for note in notes:
+        echo(f"  {note}")
+
+
+def refuse_existing(file: Path, *, force: bool) -> None:
+    """Refuse to write over a file, unless that was said."""
+    from napari_omezarr.errors import TargetExistsError
+
+    with _writing(file):
+        if file.exists() and not force:
+            sentence = f"{file} is there already."
+            raise TargetExistsError(sentence, action="Choose another name, or --force.")
+
+
+def write_file(file: Path, body: bytes, *, force: bool) -> None:
+    """Write a file whole, or not at all."""
+    from napari_omezarr.atomic_file import replacing
+
+    refuse_existing(file, force=force)
+    with _writing(file), replacing(file) as fresh:
+        fresh.write_bytes(body)
+
+
+@contextmanager
+def _writing(file: Path) -> Iterator[None]:
+    from napari_omezarr.doors import said_by_system
+    from napari_omezarr.errors import StoreError
+
+    try:
+        yield
+    except OMEZarrError:
+        raise
+    except OSError as error:
+        sentence = f"{file} could not be written."
+        raise said_by_system(error, str(file)) or StoreError(
+            sentence, action="Choose another place.", url=str(file)
+        ) from error

@@ -24,6 +24,7 @@ from .options import (
     print_json,
     progress_bar,
     report,
+    report_fields,
     save_options,
     saving,
     split_options,
@@ -257,10 +258,7 @@ def write_plate(
     rows = plate_rows(table, ReadChoices(axes=axes, resolutions=kept))
     with saving(f"Writing {there.name}") as running:
         saved = write(rows, there, name=name, **running, **choices)
-    if as_json:
-        print_json({"address": there.display, "fields": [s.address for s in saved]})
-        return
-    echo(f"{there.display}: {counted(len(saved), 'field')} written.")
+    report_fields(there.display, saved, as_json=as_json)
 
 
 # Commands that move stored bytes from place to place: copy, mirror.

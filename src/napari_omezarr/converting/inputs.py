@@ -25,6 +25,7 @@ from napari_omezarr.reading import ReadOptions, read_current
 from napari_omezarr.store import open_lister, open_store, run
 from napari_omezarr.writing import Channels, Grid, describe_array
 
+from .tiff import COMPANION, SUFFIXES, first_tiff
 from .tiff_images import images_of_tiff
 
 if TYPE_CHECKING:
@@ -37,10 +38,7 @@ if TYPE_CHECKING:
 # Which library reads a file: ours, tifffile, or another that is installed.
 
 _ZARR = (".zarr", ".ozx", ".zarr.zip")
-_TIFF = (
-    *(".tif", ".tiff", ".tf2", ".tf8", ".btf", ".lsm", ".stk", ".svs"),
-    *(".ndpi", ".scn", ".qptiff"),
-)
+_TIFF = (*SUFFIXES, COMPANION)
 _BIOIO = {".czi": "bioio-czi", ".lif": "bioio-lif", ".dv": "bioio-dv"}
 _BIOIO |= {".vsi": "bioio-vsi", ".sldy": "bioio-sldy"}
 """Formats that bioio reads, and with what."""
@@ -104,7 +102,7 @@ def read_images(location: Location, choices: ReadChoices) -> list[Any]:
     name = location.name
     if name.lower().endswith(_TIFF):
         return images_of_tiff(
-            location,
+            first_tiff(location),
             axes=choices.axes,
             series=choices.series,
             resolutions=choices.resolutions,

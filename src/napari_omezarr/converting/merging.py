@@ -30,7 +30,7 @@ from napari_omezarr.writing import (
 )
 
 from .inputs import ConvertInput, is_zarr_name, read_images
-from .tiff import TiffArray
+from .tiff import TiffArray, files_of_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -230,7 +230,7 @@ def read_merged(merged: MergedInput, choices: ReadChoices) -> list[Any]:
             raise OptionError(sentence, action="Say in the pattern how they differ.")
         taken[place] = file
     return [
-        _one_field(fields[key], axes, choices, key)
+        _one_field(fields[key], axes, choices, key or merged.name)
         for key in sorted(fields, key=natural_key)
     ]
 
@@ -252,6 +252,7 @@ def _one_field(
     with HeedingPool(_OPENED_TOGETHER, "omezarr-merge") as pool:
         opened = pool.map(partial(_only_image, choices=choices), map(files.get, wanted))
         images = dict(zip(wanted, opened, strict=True))
+    _refuse_parts([files[place] for place in wanted], files.values())
     model = images[next(iter(first.values()))]
     merge = _Merge(axes, values, [each.name for each in model.axes])
 
@@ -260,7 +261,12 @@ def _one_field(
             raise _missing(axes, place)
         return _of_file(files[place], images.get(place), model, choices)
 
-    spec = replace(model, source=merge.join(pixels), name=name or model.name)
+    name = name or model.name
+    displays = tuple(
+        replace(each, name=name) if each.name == model.name else each
+        for each in model.displays
+    )
+    spec = replace(model, source=merge.join(pixels), name=name, displays=displays)
     spec = replace(spec, coarser=(), origin=None)
     for axis in reversed(merge.new):
         affine = extended(spec.affine, 0)
@@ -271,6 +277,16 @@ def _one_field(
         firsts = [images[place] for place in first.values()]
         spec = _with_channels(spec, values[channel], firsts)
     return spec
+
+
+def _refuse_parts(some: Iterable[ConvertInput], files: Iterable[ConvertInput]) -> None:
+    """Refuse files each of which is read as all of them, as its metadata say."""
+    places = {file.location for file in files}
+    for file in some:
+        if places.intersection(files_of_image(file.location)) - {file.location}:
+            sentence = f"{file.name} and files beside it are parts of one image already"
+            action = "Convert them without merging them."
+            raise UnsupportedDataError(f"{sentence}, as they say.", action=action)
 
 
 def _only_image(file: ConvertInput, choices: ReadChoices) -> ImageSpec:

@@ -30,7 +30,7 @@ from napari_omezarr.errors import (
     UnsupportedDataError,
     WriteCancelledError,
 )
-from napari_omezarr.location import NODE_DOCUMENTS, Location
+from napari_omezarr.location import NODE_DOCUMENTS, Location, is_below
 from napari_omezarr.opened import write_plate
 from napari_omezarr.plain_text import plain
 from napari_omezarr.store import open_store
@@ -42,17 +42,15 @@ from napari_omezarr.writing import (
     write_layers,
 )
 
-from .inputs import ReadChoices, read_images
+from .inputs import ConvertInput, ReadChoices, read_images
 from .merging import MergedInput, read_merged, table_rows
-from .tiff import close_files
+from .tiff import close_files, whole_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from napari_omezarr.writing import Progress, Saved
-
-    from .inputs import ConvertInput
 
 _TOGETHER = 2
 """Inputs in work at a time: one is read while the documents of another are put."""
@@ -84,7 +82,10 @@ class ConvertJob:
 
 @dataclass(frozen=True, slots=True)
 class ConvertOutcome:
-    """What became of a job: ``written``, ``there``, ``failed`` or ``stopped``."""
+    """What became of a job: ``written``, ``there``, ``failed`` or ``stopped``.
+
+    A file of an image of several is ``joined``: it was read with another one.
+    """
 
     inputs: tuple[str, ...]
     target: str
@@ -142,6 +143,10 @@ def plan_jobs(
             name = name if name.endswith(".zarr") else f"{name}.ome.zarr"
         else:
             name = source.target_name
+        if not (is_image or is_below(name)):
+            sentence = f"{name} is no name of an image in {target.display}."
+            action = "Leave out .. and what else leads out of that folder."
+            raise OptionError(sentence, action=action, url=target.display)
         place = target if is_image else target / name
         if place in jobs and not is_image:
             name = getattr(source, "name", name)
@@ -185,10 +190,10 @@ def convert_all(jobs: Sequence[ConvertJob], run: ConvertRun) -> list[ConvertOutc
             ended_by(run.cancel),
             HeedingPool(_SMALL_TOGETHER, "omezarr-convert") as pool,
         ):
-            turns = _Turns()
+            turns, places = _Turns(), _places(jobs)
             futures = {
                 pool.submit(
-                    _outcome, job, run, partial(bar.show, number), turns
+                    _outcome, job, run, partial(bar.show, number), turns, places
                 ): number
                 for number, job in enumerate(jobs)
             }
@@ -274,14 +279,29 @@ def convert_plate(
         close_files()
 
 
+def _places(jobs: Sequence[ConvertJob]) -> frozenset[Location]:
+    """Give the files that are converted by themselves; none if there is only one."""
+    sources = [job.source for job in jobs]
+    found = {each.location for each in sources if isinstance(each, ConvertInput)}
+    return frozenset(found if len(found) > 1 else ())
+
+
 def _outcome(
-    job: ConvertJob, run: ConvertRun, show: Callable[[float], None], turns: _Turns
+    job: ConvertJob,
+    run: ConvertRun,
+    show: Callable[[float], None],
+    turns: _Turns,
+    places: Collection[Location],
 ) -> ConvertOutcome:
     tell = partial(ConvertOutcome, job.inputs, job.target.display)
     try:
         with turns.of(job):
             if run.cancel.is_set():
                 return tell("stopped")
+            if places and isinstance(job.source, ConvertInput):
+                whole = whole_of(job.source.location, places)
+                if whole is not None:
+                    return tell("joined", notes=(f"It is a part of {whole.display}.",))
             if "existing" not in run.choices and _is_whole(job.target):
                 return tell("there")
             saved = _write(job, run, show)
@@ -289,7 +309,7 @@ def _outcome(
         return tell("stopped")
     except OMEZarrError as error:
         return tell("failed", error.sentence, error.action, type(error))
-    return tell("written", notes=saved.plan.notes + saved.notes)
+    return tell("written", notes=saved.told)
 
 
 class _Turns:
@@ -333,7 +353,8 @@ def _write(
     job: ConvertJob, run: ConvertRun, show: Callable[[float], None] | None
 ) -> Saved:
     if isinstance(job.source, MergedInput):
-        layers = read_merged(job.source, run.reading)
+        source = replace(job.source, name=job.source.name or job.target.stem)
+        layers = read_merged(source, run.reading)
     else:
         layers = read_images(job.source.location, run.reading)
     choices: dict[str, Any] = {"memory": _MEMORY} | dict(run.choices)

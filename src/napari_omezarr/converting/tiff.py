@@ -6,10 +6,12 @@ import asyncio
 import io
 import logging
 import math
+import re
 from collections import OrderedDict
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from html import unescape
 from itertools import product
 from threading import Lock, RLock, get_ident
 from typing import TYPE_CHECKING, Any
@@ -28,8 +30,9 @@ from napari_omezarr.errors import (
 from napari_omezarr.store import open_store, run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from tifffile import TiffFile, TiffPage, TiffPageSeries
 
@@ -123,6 +126,100 @@ class ObjectFile(io.RawIOBase):
                 for n in numbers
             )
         )
+
+
+# Images of several files: OME-XML names them, and may be a file of its own.
+
+SUFFIXES = (
+    *(".tif", ".tiff", ".tf2", ".tf8", ".btf", ".lsm", ".stk", ".svs"),
+    *(".ndpi", ".scn", ".qptiff"),
+)
+COMPANION = ".companion.ome"
+_ELSEWHERE = re.compile(r"""<(?:\w+:)?BinaryOnly\b[^>]*?\bMetadataFile=(["'])(.*?)\1""")
+_FILE = re.compile(r"""\bFileName=(["'])(.*?)\1""")
+
+
+def files_of_image(location: Location) -> tuple[Location, ...]:
+    """Give the files of an OME-TIFF of several, as its metadata list them.
+
+    If these lie in a file of their own, that is the first one. Nothing is given of any
+    other file, and of one that cannot be read, which who opens it finds out.
+    """
+    if not location.name.lower().endswith((*SUFFIXES, COMPANION)):
+        return ()
+    text = _ome_xml(location)
+    home = metadata_file(location, text)
+    if home is not None:
+        return (home, *files_of_image(home)) if home != location else ()
+    names = dict.fromkeys(unescape(found[1]) for found in _FILE.findall(text))
+    files = tuple(location.parent / name for name in names if _is_beside(name))
+    return (location, *files) if files and _is_companion(location) else files
+
+
+def metadata_file(location: Location, text: str) -> Location | None:
+    """Give the file beside one that its OME-XML says to hold all the metadata."""
+    found = _ELSEWHERE.search(text)
+    if found is None or not _is_beside(name := unescape(found[2])):
+        return None
+    return location.parent / name
+
+
+def whole_of(location: Location, others: Collection[Location]) -> Location | None:
+    """Give the one of some files with which an image of several is read as a whole.
+
+    It is the first of them that the image's metadata list; None for that one itself,
+    and where its own metadata say otherwise.
+    """
+    first = next((f for f in files_of_image(location) if f in others), location)
+    if first == location:
+        return None
+    same = [file for file in files_of_image(first) if file in others]
+    return first if location in same and same[0] == first else None
+
+
+def first_tiff(location: Location) -> Location:
+    """Give a file itself; of OME-XML in a file of its own the first that it names.
+
+    Raises
+    ------
+    UnsupportedDataError
+        It names none.
+    """
+    if not _is_companion(location):
+        return location
+    _, *files = files_of_image(location) or (location,)
+    if not files:
+        sentence = f"{location.display} names no files of an image."
+        action = "Name the files that hold the pixels."
+        raise UnsupportedDataError(sentence, action=action, url=location.display)
+    return files[0]
+
+
+def _is_companion(location: Location) -> bool:
+    return location.name.lower().endswith(COMPANION)
+
+
+def _is_beside(name: str) -> bool:
+    return not {"/", "\\"} & set(name) and name not in ("", ".", "..")
+
+
+def _ome_xml(location: Location) -> str:
+    import tifffile
+
+    try:
+        with reading_tiff(location):
+            if location.protocol != "file":
+                if _is_companion(location):
+                    return ObjectFile(location).readall().decode(errors="replace")
+                with open_tiff(location) as file:
+                    return file.ome_metadata or ""
+            path = location.local_path()
+            if _is_companion(location):
+                return path.read_text("utf-8", errors="replace")
+            with tifffile.TiffFile(path) as file:  # its series would open all the files
+                return file.ome_metadata or ""
+    except OMEZarrError:
+        return ""
 
 
 # TIFF files that are open, and their arrays.
@@ -300,7 +397,11 @@ class TiffArray:
                     sentence = (
                         f"A part of {self.address} lies in a file that is absent."
                     )
-                    action = "Put all the files of the image beside each other."
+                    action = (
+                        "Put all the files of the image beside each other."
+                        if self.is_at_hand
+                        else "Copy all the files of the image to this computer first."
+                    )
                     raise NodeNotFoundError(sentence, action=action, url=self.address)
 
 
@@ -359,6 +460,10 @@ def _open(location: Location) -> _OpenTiff:
                     sentence, action="Check its name.", url=location.display
                 )
             file = tifffile.TiffFile(path)
+            home = metadata_file(location, file.ome_metadata or "")
+            if home is not None and location in files_of_image(home):
+                file.close()
+                file = _as_said_in(home, path)
         else:
             remote: Any = ObjectFile(location)
             file = tifffile.TiffFile(remote, name=location.name)
@@ -370,6 +475,15 @@ def _open(location: Location) -> _OpenTiff:
     finally:
         logger.removeHandler(heard)
     return _OpenTiff(location, file, damaged=heard.damage)
+
+
+def _as_said_in(home: Location, path: Path) -> TiffFile:
+    """Open an image of several files by what one of them, or none, says of it all."""
+    import tifffile
+
+    if _is_companion(home):
+        return tifffile.TiffFile(path, omexml=_ome_xml(home).strip())
+    return tifffile.TiffFile(home.local_path())
 
 
 class _Heard(logging.Handler):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -13,12 +14,13 @@ import numpy as np
 
 from napari_omezarr.errors import OptionError
 from napari_omezarr.metadata import known_unit
+from napari_omezarr.plain_text import counted
 from napari_omezarr.writing import Channels, Grid, Resolution, describe_array
 
-from .tiff import array_of, open_tiff
+from .tiff import array_of, metadata_file, open_tiff
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from tifffile import TiffFile, TiffPage
 
@@ -218,7 +220,8 @@ def images_of_tiff(
     with open_tiff(location) as file:
         count = len(file.series)
         if series is not None and not 0 <= series < count:
-            sentence = f"{location.display} has {count} images, and no {series}."
+            images = counted(count, "image")
+            sentence = f"{location.display} has {images}, and no {series}."
             raise OptionError(sentence, url=location.display)
         numbers = range(count) if file.is_ome else range(1)
         numbers = numbers if series is None else range(series, series + 1)
@@ -264,7 +267,7 @@ def _images_of_level(
     page = file.series[number].keyframe
     letters = array.axes
     name = PurePosixPath(location.name).stem.removesuffix(".ome")
-    said = _described(file, number, page, letters)
+    said = _described(location, file, number, page, letters)
     if page.photometric == _PALETTE and page.colormap is not None:
         array, letters, said = _with_palette(array, letters, said, page, file)
     parts = [(array, letters, said)]
@@ -311,7 +314,7 @@ def _image(
             )
     elif len(axes) != len(letters):
         raise OptionError(
-            f"{axes} names {len(axes)} axes, and {name} has {len(letters)} "
+            f"{axes} names {_axes(len(axes))}, and {name} has {_axes(len(letters))} "
             f"({letters.lower()}).",
             action="Leave out axes of length 1.",
         )
@@ -322,6 +325,10 @@ def _image(
     if rgb:
         said = _as_rgb(said, array.shape[samples], array.dtype)
     return _spec(array, names, said, name, notes, rgb=rgb)
+
+
+def _axes(count: int) -> str:
+    return "one axis" if count == 1 else f"{count} axes"
 
 
 def _spec(
@@ -405,7 +412,7 @@ def _as_rgb(said: DescribedImage, count: int, dtype: np.dtype[Any]) -> Described
 
 
 def _described(
-    file: TiffFile, number: int, page: TiffPage, letters: str
+    location: Location, file: TiffFile, number: int, page: TiffPage, letters: str
 ) -> DescribedImage:
     if file.is_ome:
         images = images_of_xml(file.ome_metadata or "")
@@ -417,7 +424,10 @@ def _described(
         named = [image for image in images if image.name == file.series[number].name]
         if len(named) == 1:
             return named[0]
+        home = metadata_file(location, file.ome_metadata or "")
         note = "Which of the images of its metadata this is could not be told."
+        if home is not None:
+            note = f"Its metadata lie in {home.name}, which could not be read."
         return DescribedImage(notes=(note,))
     if file.is_imagej:
         return _by_imagej(file.imagej_metadata or {}, page, letters)
@@ -466,12 +476,24 @@ def _by_lsm(said: Mapping[str, Any]) -> DescribedImage:
     return DescribedImage("", sizes, units, names, digits)
 
 
+def _by_micromanager(said: Mapping[str, Any]) -> DescribedImage:
+    """Take what Micro-Manager says of a plane; of OME-TIFF it says more elsewhere."""
+    size = size_in(said.get("PixelSizeUm"), None, "micrometer")
+    sizes = dict.fromkeys("yx", size[0]) if size else {}
+    channel = said.get("Channel")
+    names = (channel,) if isinstance(channel, str) and channel else ()
+    return DescribedImage("", sizes, dict.fromkeys(sizes, "micrometer"), names)
+
+
 _NUMBERED = re.compile(r"Image:? ?\d*")
 _MICRONS_PER_PIXEL = re.compile(r"\|\s*MPP\s*=\s*([\d.]+)")
 
 
 def _by_page(page: TiffPage) -> DescribedImage:
     """Take resolution per centimetre; what is per inch is of screens and printers."""
+    tag = page.tags.get("MicroManagerMetadata")
+    if tag is not None and isinstance(tag.value, Mapping):
+        return _by_micromanager(tag.value)
     slide = _MICRONS_PER_PIXEL.search(page.description or "")
     if slide and (size := size_in(slide[1], None, "micrometer")):
         sizes = {"x": size[0], "y": size[0]}

@@ -32,7 +32,9 @@ from napari_omezarr.metadata import (
     Image,
     Multiscale,
     fit_axes,
+    known_unit,
     load_json,
+    normalized_unit,
     parse_document,
 )
 
@@ -623,6 +625,11 @@ def _moves(image: ExistingImage, calibration: Calibration) -> dict[str, _AxisMov
     units = [axis.unit for axis in axes]
     if calibration.units is not None:
         units = units_by_axis(calibration.units, axes, usual)
+        for axis, unit in zip(axes, units, strict=True):
+            anew = unit != axis.unit and known_unit(unit) is not None
+            if anew and normalized_unit(replace(axis, unit=unit)) is None:
+                msg = f"{unit} is no unit for {axis.name} ({axis.type})."
+                raise OptionError(msg, action="Choose another, or leave it out.")
     found = {}
     for name, size, to, unit in zip(names, scale, translation, units, strict=True):
         by = size / sizes[name]

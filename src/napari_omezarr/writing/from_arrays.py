@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,13 @@ from dask.delayed import Delayed
 
 from napari_omezarr.errors import LossError, OptionError
 from napari_omezarr.location import Location
-from napari_omezarr.metadata import Affine, Axis, known_unit, usual_colors
+from napari_omezarr.metadata import (
+    TIMES,
+    Affine,
+    Axis,
+    known_unit,
+    usual_colors,
+)
 from napari_omezarr.pyramid import Pyramid
 from napari_omezarr.store import is_zarr
 
@@ -192,7 +198,7 @@ def describe_array(
     spec = replace(
         known or ImageSpec(name, source, axes, affine), axes=axes, affine=affine
     )
-    notes = (*spec.notes, *said.notes, *_unit_notes(axes))
+    notes = (*spec.notes, *said.notes)
     spec = replace(spec, name=name, notes=notes)
     axis = spec.channel_axis
     count = 1 if axis is None else source.shape[axis]
@@ -201,12 +207,6 @@ def describe_array(
     if channels.names is None and len(said.channels) == count:
         channels = replace(channels, names=said.channels)
     return replace(spec, displays=channel_displays(channels, count, name))
-
-
-def _unit_notes(axes: Sequence[Axis]) -> Iterator[str]:
-    for unit in sorted({axis.unit for axis in axes if axis.unit}):
-        if known_unit(unit) is None:
-            yield f"{unit} is no unit of OME-Zarr: others may show none."
 
 
 def one_of(given: Any, *, labels: bool = False) -> Any:
@@ -417,6 +417,11 @@ def units_by_axis(
     """Give the unit of each axis: by name, for all in order, or one for space."""
     names = [axis.name for axis in axes]
     if isinstance(units, str):
+        if known_unit(units) in TIMES:
+            raise OptionError(
+                f"{units} is no unit of length.",
+                action="Say it of the axis of time, like t=second.",
+            )
         space = [axis.type == "space" for axis in axes]
         pairs = zip(space, names, strict=True)
         return [units if is_space else usual.get(name) for is_space, name in pairs]

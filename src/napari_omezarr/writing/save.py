@@ -261,6 +261,11 @@ class Saved:
     verified: int
     notes: tuple[str, ...] = ()
 
+    @property
+    def told(self) -> tuple[str, ...]:
+        """All that is worth telling: what was planned, and what was found out."""
+        return self.plan.notes + self.notes
+
 
 def save(
     plan: Plan,
