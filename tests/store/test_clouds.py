@@ -7,13 +7,18 @@ skipped and say what is missing.
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import time
+from dataclasses import replace
 from importlib import import_module
+from types import SimpleNamespace
 from uuid import uuid4
 
 import fsspec
 import numpy as np
 import pytest
+import trustme
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -32,7 +37,11 @@ from napari_omezarr.errors import (
     TargetExistsError,
 )
 from napari_omezarr.location import Location
-from napari_omezarr.store import open_lister, open_writable, run
+from napari_omezarr.store import RequestFailed, open_lister, open_writable, run
+from napari_omezarr.store.azure_sign_in import Account, Tokens
+from napari_omezarr.store.azure_storage import AzureBackend
+from napari_omezarr.store.http import Request
+from quick_retries import QUICK
 from servers import clouds
 from servers.google import GoogleStorage
 from servers.wire import Answer, WireServer
@@ -158,6 +167,52 @@ def test_azures_blobs_are_long_conditional_and_listed_in_pages(container):
         rows += [(row.name, row.size) for row in page.items]
         token = page.token
     assert rows == [("long", len(body)), ("raced", 1)]
+
+
+PUBLIC = {"x-ms-blob-public-access": "blob"}
+
+
+def a_token(seconds):
+    """Make what azurite takes for a token of Azure's; nobody has signed it."""
+    now = int(time.time())
+    said = {"iat": now - 60, "nbf": now - 60, "exp": now + seconds}
+    said |= {"iss": "https://sts.windows.net/t/", "aud": "https://storage.azure.com"}
+    parts = ({"alg": "none", "typ": "JWT"}, said)
+    coded = (base64.urlsafe_b64encode(json.dumps(part).encode()) for part in parts)
+    token = ".".join(each.decode().rstrip("=") for each in coded) + ".x"
+    return SimpleNamespace(token=token, expires_on=now + seconds)
+
+
+@pytest.mark.skipif(bool(clouds.MISSING_AZURE), reason=clouds.MISSING_AZURE or "there")
+def test_azure_takes_our_tokens_and_what_is_public_needs_none(tmp_path):
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    chain, key, ca = (str(tmp_path / name) for name in ("chain.pem", "key.pem", "ca"))
+    certificate.cert_chain_pems[0].write_to_path(chain)
+    certificate.private_key_pem.write_to_path(key)
+    authority.cert_pem.write_to_path(ca)
+    options = ("--cert", chain, "--key", key, "--oauth", "basic")
+    with clouds.azure_storage(tmp_path, *options) as address:
+
+        def signed(seconds, container, **how):
+            credential = SimpleNamespace(get_token=lambda _: a_token(seconds))
+            account = Account(address, tokens=Tokens(credential))
+            backend = AzureBackend(account, Location("az", container, ""), QUICK, **how)
+            backend._access = replace(backend._access, ca_file=ca)
+            return backend
+
+        for name, more in (("private", {}), ("public", PUBLIC)):
+            writer = signed(3600, name, writes=True)
+            url = f"{writer._container}?restype=container"
+            headers = {"Content-Type": "application/octet-stream", **more}
+            run(writer._sent(Request("PUT", url, headers, b"")))
+            run(writer.write("a b", b"abc"))
+            assert run(signed(3600, name).read("a b")).body == b"abc"
+        assert [item.name for item in run(writer.listed("")).items] == ["a b"]
+        assert run(signed(-30, "public").read("a b")).body == b"abc"
+        with pytest.raises(RequestFailed) as raised:
+            run(signed(-30, "private").read("a b"))
+        assert raised.value.status in (401, 403)
 
 
 def test_azure_is_read_through_a_cache_of_fsspecs_by_adlfs(container):

@@ -100,29 +100,27 @@ class AzureBackend(HttpBackend, WritableBackend):
         """Send a request as whoever signs; a token is given up where it is no good."""
         if not self._is_trying:
             return await self._signed(request, self._account, take)
-        refused: RawResponse | None = None
-        problem: StoreError | None = None
+        refused: RawResponse | StoreError
         try:
             refused = await self._signed(request, self._account, take)
             if refused.status not in (401, 403):
                 self._is_trying = refused.status >= 300
                 return refused
         except SignInNeededError as error:
-            problem = error
+            refused = error
         public = Account(self._account.endpoint)
         answer = await self._signed(request, public, take)
         code = answer.headers.get("x-ms-error-code")
         if answer.status < 300 or code == "BlobNotFound":
             self._account, self._is_trying = public, False
             note = f"{PUBLIC} is read without signing in: {self._bucket}."
-            if problem is None:
+            if not isinstance(refused, StoreError):
                 note = f"Your sign-in with Azure gives no access here. {note}"
             self._notes.add(note)
             return answer
-        if refused is not None:
-            return refused
-        assert problem is not None
-        raise problem
+        if isinstance(refused, StoreError):
+            raise refused
+        return refused
 
     async def _signed(
         self, request: Request, account: Account, take: Take
@@ -230,7 +228,7 @@ class AzureBackend(HttpBackend, WritableBackend):
         self, prefix: str, token: str = "", size: int = PAGE
     ) -> ListPage:
         """Ask for a page of all blobs below a folder."""
-        page = await self.listed(f"{prefix}/" if prefix else "", token, size)
+        page = await self.listed(f"{prefix}/" * bool(prefix), token, size)
         if page is None:
             raise RequestFailed(reason=Reason.WEB_PAGE)
         return page
@@ -239,22 +237,24 @@ class AzureBackend(HttpBackend, WritableBackend):
         self, prefix: str, token: str = "", size: int = PAGE, delimiter: str = ""
     ) -> ListPage | None:
         """Give a page of List Blobs; None: it is no list."""
-        wishes = {
-            "comp": "list",
-            "delimiter": delimiter,
-            "marker": token,
-            "maxresults": str(size),
-            "prefix": self._above + prefix,
-            "restype": "container",
-        }
-        url = _asking(f"{self._container}{self._query}", query_of(wishes))
-        answer = _accept(await self._sent(Request("GET", url, {})))
-        try:
-            page = list_page(answer.body, len(self._above))
-        except RequestFailed:
-            return None
-        if page.token and not page.items:  # Azure gives such, too
-            return await self.listed(prefix, page.token, size, delimiter)
+        page = ListPage((), token)
+        while not page.items:  # Azure gives empty pages, too
+            wishes = {
+                "comp": "list",
+                "delimiter": delimiter,
+                "marker": page.token,
+                "maxresults": str(size),
+                "prefix": self._above + prefix,
+                "restype": "container",
+            }
+            url = _asking(f"{self._container}{self._query}", query_of(wishes))
+            answer = _accept(await self._sent(Request("GET", url, {})))
+            try:
+                page = list_page(answer.body, len(self._above))
+            except RequestFailed:
+                return None
+            if not page.token:
+                break
         return page
 
 
