@@ -40,6 +40,7 @@ from napari_omezarr.location import Location
 from napari_omezarr.store import RequestFailed, open_lister, open_writable, run
 from napari_omezarr.store.azure_sign_in import Account, Tokens
 from napari_omezarr.store.azure_storage import AzureBackend
+from napari_omezarr.store.google_sign_in import google_sign_in
 from napari_omezarr.store.http import Request
 from quick_retries import QUICK
 from servers import clouds
@@ -295,6 +296,30 @@ def test_the_key_of_a_service_account_signs_in_once_for_all(guarded, tokens):
     assert tokens.given == 1
     sent = {request.headers.get("authorization") for request in guarded.requests}
     assert sent == {"Bearer token-1"}
+
+
+def test_the_default_sign_in_is_found_where_gcloud_leaves_it(
+    guarded, tokens, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
+    monkeypatch.setitem(fsspec.config.conf, "gs", {"requester_pays": "payer"})
+    sign_in = google_sign_in(Location.parse("gs://bucket/a.zarr"))
+    headers = run(sign_in.headers(None))
+    assert headers["authorization"] == "Bearer token-1"
+    assert headers["x-goog-user-project"] == "payer"
+    assert google_sign_in(Location.parse("gs://other/b")) is sign_in
+    (tmp_path / "key.json").touch()
+    assert google_sign_in(Location.parse("gs://other/b")) is not sign_in
+    assert "token-1" not in repr(sign_in)
+
+
+def test_nobody_is_asked_for_who_has_never_signed_in(tmp_path, monkeypatch):
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    if clouds.MISSING_GOOGLE:
+        pytest.skip(clouds.MISSING_GOOGLE)
+    sign_in = google_sign_in(Location.parse("gs://bucket/a.zarr"))
+    assert run(sign_in.headers(None)) == {}
 
 
 def test_a_token_that_is_refused_is_renewed_once(guarded, tokens):

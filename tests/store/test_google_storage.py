@@ -443,6 +443,33 @@ def test_what_the_service_says_of_waiting_is_heard():
     assert failure.retry_after == 7
 
 
+@pytest.mark.parametrize("code", [300, 301, 304, 308, 404, 410, 412, 416, 418, 499])
+def test_what_is_no_success_is_none(code, writable, google):
+    """Nothing is taken for written or deleted because of an answer that is odd."""
+    run(writable.put("a", BODY))
+    google.fault("*", faults.Status(code), forever=True)
+    works = [
+        writable.put("a", b"2"),
+        writable.put("a", LONG),
+        writable.copy("a", "b", 1),
+    ]
+    works += [] if code == 404 else [writable.delete("a")]
+    for work in works:
+        with pytest.raises(errors.StoreError):
+            run(work)
+    google.clear()
+    assert google.keys() == ["ä b/a.zarr/a"]
+
+
+def test_a_copy_that_never_ends_does(writable, google, monkeypatch):
+    monkeypatch.setattr("napari_omezarr.store.google_storage._MOST_STEPS", 9)
+    run(writable.put("a", BODY))
+    again = faults.Status(200, b'{"done": false, "rewriteToken": "x"}')
+    google.fault("*", again, forever=True)
+    with pytest.raises(errors.ServerError):
+        run(writable.copy("a", "b", 1))
+
+
 # Conditions: by generations, as no other is known here for writing.
 
 
@@ -571,7 +598,21 @@ def test_a_bucket_that_is_not_listed_says_so(who, place, google):
         run(open_lister(location, retry=QUICK).page())
 
 
-@pytest.mark.parametrize("body", [b"<html></html>", b"[]", b"{}", b"", b'{"kind":1}'])
+NO_LISTS = [
+    b"<html></html>",
+    b"[]",
+    b"{}",
+    b"",
+    b'{"kind":1}',
+    b"[" * 100_000,
+    *(
+        b'{"kind":"storage#objects",' + rest + b"}"
+        for rest in (b'"items":[{}]', b'"items":5', b'"items":["a"]', b'"prefixes":1')
+    ),
+]
+
+
+@pytest.mark.parametrize("body", NO_LISTS)
 def test_an_answer_that_is_no_list(body, place, writable, google):
     google.fault("*", faults.Status(200, body), forever=True)
     with pytest.raises(errors.ListingDeniedError):

@@ -208,9 +208,9 @@ class GoogleReader(HttpBackend):
         """
         url = f"{self._endpoint}{target}"
         raw = await self.ask(Request(method, url, headers or {}, body))
-        if raw.status == 404:
-            raise RequestFailed(404, missing)
-        return raw
+        if raw.status < 300 or (raw.status == 308 and method == "PUT"):
+            return raw
+        raise RequestFailed(raw.status, missing if raw.status == 404 else "")
 
 
 def _failure(raw: RawResponse, *, signed: bool) -> RequestFailed | None:
@@ -233,28 +233,31 @@ def _page(body: bytes, above: int) -> ListPage | None:
     said = _document(body)
     if said.get("kind") != "storage#objects":
         return None
-    items = [
-        ObjectMeta(name[above:].removesuffix("/"), True)
-        for name in said.get("prefixes", ())
-    ]
-    items += [
-        ObjectMeta(
-            each["name"][above:],
-            False,
-            size_said(str(each.get("size", ""))),
-            each.get("updated", ""),
-            each.get("generation", ""),
-        )
-        for each in said.get("items", ())
-    ]
-    return ListPage(tuple(items), said.get("nextPageToken", ""))
+    try:
+        items = [
+            ObjectMeta(str(name)[above:].removesuffix("/"), True)
+            for name in said.get("prefixes", ())
+        ]
+        items += [
+            ObjectMeta(
+                str(each["name"])[above:],
+                False,
+                size_said(str(each.get("size", ""))),
+                str(each.get("updated", "")),
+                str(each.get("generation", "")),
+            )
+            for each in said.get("items", ())
+        ]
+    except (AttributeError, KeyError, TypeError):
+        return None
+    return ListPage(tuple(items), str(said.get("nextPageToken", "")))
 
 
 def _document(body: bytes) -> dict[str, Any]:
     """Read a JSON object; an empty one if it is none."""
     try:
         said = json.loads(bytes(body))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return said if isinstance(said, dict) else {}
 
@@ -268,9 +271,10 @@ def google_reader(location: Location, retry: RetryPolicy) -> GoogleReader:
 
 LONG = 32 << 20
 """From so many bytes on an object is sent in pieces."""
-_UPLOAD = re.compile(r"[?&]upload_id=([^&]+)")
+_UPLOAD = re.compile(r"[?&]upload_id=([\w%.~+/=-]+)", re.ASCII)
 _SENT = re.compile(r"bytes=0-(\d{1,18})$")
 _NO_GENERATION = "1"
+_MOST_STEPS = 10_000
 
 
 class GoogleWriter(GoogleReader, WritableBackend):
@@ -370,27 +374,31 @@ class GoogleWriter(GoogleReader, WritableBackend):
 
     async def copy(self, key: str, to: str, size: int, attempts: Attempts) -> None:
         """Let the service copy an object, in as many steps as it says."""
-        token = ""
-        while True:
-            said = await attempts(partial(self._rewrite, key, to, token))
-            token = said.get("rewriteToken", "")
-            if not token:
-                return
+        token, step = "", 0
+        while token or not step:
+            token = await attempts(partial(self._rewrite, key, to, token, step))
+            step += 1
 
-    async def _rewrite(self, key: str, to: str, token: str) -> dict[str, Any]:
+    async def _rewrite(self, key: str, to: str, token: str, step: int) -> str:
+        """Copy some more; gives what asks for the rest, or ``""``."""
+        if step == _MOST_STEPS:
+            raise RequestFailed(reason=Reason.CIRCLES)
         there = f"rewriteTo{self._objects.removeprefix('/storage/v1')}"
         target = f"{self._objects}/{self.path(key)}/{there}/{self.path(to)}"
         query = _query({"rewriteToken": token, "fields": "done,rewriteToken"})
         raw = await self.done("POST", f"{target}?{query}", b"", missing="NoSuchKey")
         said = _document(raw.body)
-        if not (said.get("done") or said.get("rewriteToken")):
+        rest = str(said.get("rewriteToken", ""))
+        if not (said.get("done") or rest):
             raise RequestFailed(reason=Reason.WEB_PAGE)
-        return said
+        return rest
 
     async def delete(self, key: str) -> None:
         """Delete an object by one DELETE."""
         url = self.identity(key).partition("?")[0]
-        await self.ask(Request("DELETE", url, {}))
+        raw = await self.ask(Request("DELETE", url, {}))
+        if raw.status >= 300 and raw.status != 404:
+            raise RequestFailed(raw.status)
 
     async def list_all(
         self, prefix: str, token: str = "", size: int = PAGE
@@ -408,7 +416,7 @@ def _generation(condition: PutMode) -> str:
     if not said:
         return "0"
     # An etag that is none of ours stands for a state that is not there.
-    return said if said.isdecimal() and int(said) else _NO_GENERATION
+    return said if said.isdecimal() and said.strip("0") else _NO_GENERATION
 
 
 def google_writer(location: Location, retry: RetryPolicy) -> GoogleWriter:
