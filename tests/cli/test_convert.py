@@ -18,9 +18,13 @@ from napari_omezarr.converting import (
     ConvertInput,
     ConvertRun,
     ReadChoices,
+    by_pattern,
     convert_one,
+    convert_plate,
+    find_inputs,
     plan_jobs,
 )
+from napari_omezarr.errors import ClusterError
 from napari_omezarr.samples import write_cells
 
 
@@ -312,6 +316,53 @@ def test_files_become_a_plate_and_more_wells_are_added(tmp_path):
     assert "1 field written, 4 were there before" in run(*words)
     assert "0 fields written, 5 were there before" in run(*words)
     run(*words[:4], code=2)
+
+
+@pytest.mark.parametrize("by_table", [False, True])
+def test_a_field_that_fails_ends_no_other(by_table, tmp_path):
+    source, plate = tmp_path / "raw", tmp_path / "plate.ome.zarr"
+    for well in ("A1", "A2", "A3"):
+        write_tiff(source / f"{well}_f1.tif", plane(1))
+    (source / "A2_f1.tif").write_bytes(b"no TIFF")
+    report, rows = tmp_path / "report.json", None
+    if by_table:
+        table = tmp_path / "plate.csv"
+        wells = "\n".join(f"raw/A{n}_f1.tif,A{n}" for n in (1, 2, 3))
+        table.write_text(f"image,well\n{wells}\n")
+        words = ("write-plate", table, plate, "--unfinished", "resume")
+    else:
+        words = ("convert", source, plate, "--plate", "--merge", "{well}_f{field}.tif")
+        words += ("--scale", "y=0.5", "--units", "nm", "--report", report)
+    facts = run_json(*words, code=6)
+    assert len(facts["fields"]) == 2
+    assert "no whole TIFF" in facts["failed"][0]["sentence"]
+    wells = [well.path for well in napari_omezarr.open(plate).wells()]
+    assert wells == ["A/1", "A/3"]
+    if not by_table:
+        rows = json.loads(report.read_text())
+        assert states(rows) == ["written", "failed", "written"]
+        image = napari_omezarr.open(facts["fields"][0])
+        assert (image.scale["y"], image.units["y"]) == (0.5, "nanometer")
+    write_tiff(source / "A2_f1.tif", plane(2))
+    assert "1 field written, 2 were there before" in run(*words)
+
+
+def test_a_plate_is_written_by_the_cluster_that_was_named(client, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    write_tiff(tmp_path / "A1.tif", plane(1))
+    found = by_pattern(
+        find_inputs([str(tmp_path)], Location.parse), "{well}.tif", of_plate=True
+    )
+    other = distributed.Client(client.scheduler.address, set_as_default=False)
+    other.close()
+    place = Location.parse(tmp_path / "plate.ome.zarr")
+    run_ = ConvertRun(ReadChoices(), {"unfinished": "resume"}, client=other)
+    (outcome,) = convert_plate(found, place, run_)
+    assert outcome.error is ClusterError
+    run_ = ConvertRun(ReadChoices(), {"unfinished": "resume"}, client=client)
+    (outcome,) = convert_plate(found, place, run_)
+    assert outcome.state == "written"
+    assert (pixels(place / "A" / "1" / "0") == 1).all()
 
 
 def test_files_are_merged_by_a_table(tmp_path):

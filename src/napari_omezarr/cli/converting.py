@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,6 @@ from .options import (
     print_json,
     progress_bar,
     report,
-    report_fields,
     save_options,
     split_options,
     target_options,
@@ -120,17 +120,19 @@ def convert(
         by_axis("scale", scale, float) if scale else None,
         by_axis("units", units, str) if units and "=" in units else units,
     )
-    if of_plate:
-        _write_plate(found, there, run, as_json=as_json)
-        return
     if file is not None and not file.absolute().parent.is_dir():
         sentence = f"There is no folder for the report {file}."
         raise OptionError(sentence, action="Make it, or choose another.")
-    jobs = plan_jobs(found, there)
+    jobs = [] if of_plate else plan_jobs(found, there)
     waiting = partial(echo, err=True) if sys.stderr.isatty() else None
     with scheduled(scheduler, waiting) as client:
-        is_image = is_image_name(there.name)
-        _carry_out(jobs, run, client, file, is_image=is_image, as_json=as_json)
+        run = replace(run, client=client)
+        if of_plate:
+            run = replace(run, choices={"unfinished": "resume"} | choices)
+            carry_out_plate(found, there, run, file, as_json=as_json)
+        else:
+            is_image = is_image_name(there.name)
+            _carry_out(jobs, run, file, is_image=is_image, as_json=as_json)
 
 
 def _found(
@@ -167,39 +169,72 @@ def _found(
     return by_pattern(inputs, merge, of_plate=of_plate)
 
 
-def _write_plate(
-    found: Sequence[Any], target: Location, run: ConvertRun, *, as_json: bool
+def carry_out_plate(
+    fields: Sequence[Any],
+    target: Location,
+    run: ConvertRun,
+    file: Path | None = None,
+    *,
+    name: str | None = None,
+    as_json: bool,
 ) -> None:
-    from dataclasses import replace
-
+    """Write fields of a plate, and say what became of them."""
     from napari_omezarr.converting import convert_plate
 
-    label = f"Writing {counted(len(found), 'field')}"
+    label = f"Writing {counted(len(fields), 'field')}"
     with progress_bar(label) as show, interrupted_by(run.cancel.set):
-        saved = convert_plate(found, target, replace(run, progress=show))
-    there = len(found) - len(saved)
-    were = "was" if there == 1 else "were"
-    before = f", {there:,} {were} there before" if there else ""
-    report_fields(target.display, saved, before, as_json=as_json)
+        run = replace(run, progress=show)
+        outcomes = convert_plate(fields, target, run, name)
+    _write_report(file, outcomes)
+    failed = [outcome for outcome in outcomes if outcome.state == "failed"]
+    written = [outcome for outcome in outcomes if outcome.state == "written"]
+    notes = list(dict.fromkeys(note for each in written for note in each.notes))
+    if as_json:
+        facts: dict[str, Any] = {"fields": [each.target for each in written]}
+        facts |= {"notes": notes, "failed": list(map(_row, failed))}
+        print_json({"address": target.display} | facts)
+    else:
+        for line in [line for outcome in failed for line in _lines(outcome)]:
+            echo(line)
+        echo(f"{target.display}: {_fields_sum(outcomes)}.")
+        for note in notes:
+            echo(f"  {note}")
+    click.get_current_context().exit(_code(outcomes))
+
+
+def _fields_sum(outcomes: Sequence[ConvertOutcome]) -> str:
+    counts = Counter(outcome.state for outcome in outcomes)
+    told = f"{counted(counts['written'], 'field')} written"
+    if there := counts["there"]:
+        told += f", {there:,} {'was' if there == 1 else 'were'} there before"
+    return told + (f", {counts['failed']:,} failed" if counts["failed"] else "")
+
+
+def _write_report(file: Path | None, outcomes: Sequence[ConvertOutcome]) -> None:
+    """Write what became of each input, if a file for that is named."""
+    if file is None:
+        return
+    text = "\n".join(line for outcome in outcomes for line in _lines(outcome))
+    if file.suffix.lower() == ".json":
+        rows = plain(list(map(_row, outcomes)))
+        text = json.dumps(rows, indent=2, ensure_ascii=False)
+    write_file(file, f"{text}\n".encode(), force=True)
 
 
 def _carry_out(
     jobs: Sequence[ConvertJob],
     run: ConvertRun,
-    client: Any,
     file: Path | None,
     *,
     is_image: bool,
     as_json: bool,
 ) -> None:
-    from dataclasses import replace
-
     from napari_omezarr.converting import convert_all, convert_one
 
     alone = len(jobs) == 1 and file is None and is_image
     label = f"Writing {jobs[0].target.name if alone else f'{len(jobs)} images'}"
     with progress_bar(label) as show, interrupted_by(run.cancel.set):
-        run = replace(run, client=client, progress=show)
+        run = replace(run, progress=show)
         if alone:
             saved = convert_one(jobs[0], run)
         else:
@@ -207,16 +242,11 @@ def _carry_out(
     if alone:
         report(saved, as_json=as_json)
         return
-    rows = [_row(outcome) for outcome in outcomes]
-    lines = [line for outcome in outcomes for line in _lines(outcome)]
-    if file is not None:
-        text = json.dumps(plain(rows), indent=2, ensure_ascii=False)
-        is_json = file.suffix.lower() == ".json"
-        text = text if is_json else "\n".join(lines)
-        write_file(file, f"{text}\n".encode(), force=True)
+    _write_report(file, outcomes)
     if as_json:
-        print_json(rows)
+        print_json(list(map(_row, outcomes)))
     else:
+        lines = [line for outcome in outcomes for line in _lines(outcome)]
         for line in (*lines, _sum(outcomes)):
             echo(line)
     click.get_current_context().exit(_code(outcomes))

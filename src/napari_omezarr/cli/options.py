@@ -16,7 +16,6 @@ import click
 from click.shell_completion import CompletionItem
 
 from napari_omezarr.errors import OMEZarrError
-from napari_omezarr.plain_text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -413,20 +412,6 @@ def report(saved: Saved, *, as_json: bool) -> None:
         return
     echo(f"{saved.address}: saved.")
     for note in saved.told:
-        echo(f"  {note}")
-
-
-def report_fields(
-    address: str, saved: Sequence[Saved], before: str = "", *, as_json: bool
-) -> None:
-    """Print which fields of a plate were written."""
-    notes = list(dict.fromkeys(note for each in saved for note in each.told))
-    if as_json:
-        fields = [each.address for each in saved]
-        print_json({"address": address, "fields": fields, "notes": notes})
-        return
-    echo(f"{address}: {counted(len(saved), 'field')} written{before}.")
-    for note in notes:
         echo(f"  {note}")
 
 

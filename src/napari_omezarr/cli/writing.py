@@ -11,6 +11,7 @@ import click
 
 from napari_omezarr.plain_text import counted
 
+from .converting import carry_out_plate
 from .options import (
     PLACE,
     by_axis,
@@ -24,7 +25,6 @@ from .options import (
     print_json,
     progress_bar,
     report,
-    report_fields,
     save_options,
     saving,
     split_options,
@@ -249,16 +249,13 @@ def write_plate(
     there are several. Several commands may add to one plate at once; what broke off
     goes on with --unfinished resume.
     """
-    from napari_omezarr import write_plate as write
-    from napari_omezarr.converting import ReadChoices, plate_rows
+    from napari_omezarr.converting import ConvertRun, ReadChoices, plate_rows
 
     choices, reached = split_options(said)
     there = location_of(plate, **reached)
-    kept = bool(choices.get("existing_resolutions"))
-    rows = plate_rows(table, ReadChoices(axes=axes, resolutions=kept))
-    with saving(f"Writing {there.name}") as running:
-        saved = write(rows, there, name=name, **running, **choices)
-    report_fields(there.display, saved, as_json=as_json)
+    run = ConvertRun(ReadChoices(axes=axes), choices)
+    rows = plate_rows(table, run.reading)
+    carry_out_plate(rows, there, run, name=name, as_json=as_json)
 
 
 # Commands that move stored bytes from place to place: copy, mirror.

@@ -7,8 +7,9 @@ import os
 import shlex
 import shutil
 import time
+from collections.abc import Mapping
 from concurrent.futures import as_completed
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
@@ -31,7 +32,7 @@ from napari_omezarr.errors import (
     WriteCancelledError,
 )
 from napari_omezarr.location import NODE_DOCUMENTS, Location, is_below
-from napari_omezarr.opened import write_plate
+from napari_omezarr.opened import write_fields
 from napari_omezarr.plain_text import plain
 from napari_omezarr.store import open_store
 from napari_omezarr.writing import (
@@ -47,7 +48,7 @@ from .merging import MergedInput, read_merged, table_rows
 from .tiff import close_files, whole_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from napari_omezarr.writing import Progress, Saved
@@ -218,7 +219,7 @@ def plate_rows(table: Path, choices: ReadChoices | None = None) -> list[dict[str
     """Read a table of files for `write_plate`: its rows, by columns, as text.
 
     Each has what reads its image when its turn comes as ``image``, and where that is
-    as ``address``.
+    as ``inputs``.
 
     Raises
     ------
@@ -234,7 +235,7 @@ def plate_rows(table: Path, choices: ReadChoices | None = None) -> list[dict[str
         is_path = "://" not in image and not Path(image).is_absolute()
         address = str(table.parent / image) if is_path else image
         reading = partial(_read_one, address, choices or ReadChoices())
-        rows.append(known | {"image": reading, "address": address})
+        rows.append(known | {"image": reading, "inputs": (address,)})
     return rows
 
 
@@ -248,22 +249,23 @@ def _read_one(address: str, choices: ReadChoices) -> Any:
 
 @guarded
 def convert_plate(
-    fields: Sequence[MergedInput], target: Location, run: ConvertRun
-) -> tuple[Saved, ...]:
-    """Write a plate, or more wells of one; fields that it lists are left.
+    fields: Sequence[MergedInput] | Sequence[Mapping[str, Any]],
+    target: Location,
+    run: ConvertRun,
+    name: str | None = None,
+) -> list[ConvertOutcome]:
+    """Write a plate, or more wells of one; what fails does not end the others.
 
-    ``words`` of each field say its ``well``, or ``row`` and ``column``, and ``field``.
+    Fields are rows of `plate_rows`, or files whose ``words`` say the ``well``, or
+    ``row`` and ``column``, and the ``field``.
 
     Raises
     ------
     OMEZarrError
-        A field could not be read or written; what is whole is in the plate.
+        They make no plate, or its place is taken by something else.
     """
-    choices: dict[str, Any] = {"unfinished": "resume", "memory": _MEMORY}
-    choices |= run.choices
     rows = [
-        {**each.words, "image": partial(read_merged, each, run.reading)}
-        for each in fields
+        each if isinstance(each, Mapping) else _row_of(each, run) for each in fields
     ]
     done = 0.0
 
@@ -273,10 +275,34 @@ def convert_plate(
         if run.progress is not None:
             run.progress(min(1.0, done))
 
+    choices = {"memory": _MEMORY} | dict(run.choices)
+    if run.client is not None:
+        choices["client"] = run.client
+    said: dict[str, Any] = {"name": name, "progress": tell, "cancel": run.cancel}
+    writing = write_fields(rows, target, **said, **choices)
+    outcomes: list[ConvertOutcome] = []
     try:
-        return write_plate(rows, target, progress=tell, cancel=run.cancel, **choices)
+        with closing(writing):
+            for row, field in zip(rows, writing, strict=True):
+                about = partial(ConvertOutcome, row["inputs"], field.address)
+                if field.error is not None:
+                    outcomes.append(_failed(about, field.error))
+                elif field.saved is not None:
+                    outcomes.append(about("written", notes=field.saved.told))
+                else:
+                    outcomes.append(about("there"))
     finally:
         close_files()
+    return outcomes
+
+
+def _row_of(merged: MergedInput, run: ConvertRun) -> dict[str, Any]:
+    files = tuple(each.location.display for each, _ in merged.files)
+    return {**merged.words, "image": partial(_read, merged, run), "inputs": files}
+
+
+def _failed(tell: Callable[..., ConvertOutcome], error: OMEZarrError) -> ConvertOutcome:
+    return tell("failed", error.sentence, error.action, type(error))
 
 
 def _places(jobs: Sequence[ConvertJob]) -> frozenset[Location]:
@@ -308,7 +334,7 @@ def _outcome(
     except WriteCancelledError:
         return tell("stopped")
     except OMEZarrError as error:
-        return tell("failed", error.sentence, error.action, type(error))
+        return _failed(tell, error)
     return tell("written", notes=saved.told)
 
 
@@ -352,11 +378,10 @@ def _is_whole(target: Location) -> bool:
 def _write(
     job: ConvertJob, run: ConvertRun, show: Callable[[float], None] | None
 ) -> Saved:
-    if isinstance(job.source, MergedInput):
-        source = replace(job.source, name=job.source.name or job.target.stem)
-        layers = read_merged(source, run.reading)
-    else:
-        layers = read_images(job.source.location, run.reading)
+    source = job.source
+    if isinstance(source, MergedInput):
+        source = replace(source, name=source.name or job.target.stem)
+    layers = _read(source, run)
     choices: dict[str, Any] = {"memory": _MEMORY} | dict(run.choices)
     specs = [layer for layer in layers if isinstance(layer, ImageSpec)]
     if specs:
@@ -365,8 +390,6 @@ def _write(
     for name in ("chunks", "shards", "factors"):
         if isinstance(choices.get(name), dict):
             choices[name] = _of_axes(choices[name], specs)
-    if run.scale or run.units:
-        layers = [_placed(layer, run) for layer in layers]
 
     def tell(progress: Progress) -> None:
         if show is not None:
@@ -380,6 +403,17 @@ def _write(
         cancel=run.cancel,
         **choices,
     )
+
+
+def _read(source: ConvertInput | MergedInput, run: ConvertRun) -> list[Any]:
+    """Read an input; sizes and units that the run says stand above its own."""
+    if isinstance(source, MergedInput):
+        layers = read_merged(source, run.reading)
+    else:
+        layers = read_images(source.location, run.reading)
+    if run.scale or run.units:
+        return [_placed(layer, run) for layer in layers]
+    return layers
 
 
 def _of_axes(sizes: dict[str, int], specs: Sequence[ImageSpec]) -> dict[str, int]:

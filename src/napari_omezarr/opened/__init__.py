@@ -2,7 +2,7 @@
 
 from .groups import OMECollection, OMEPlate, OMEWell
 from .image import OMEImage
-from .plates import add_plate_labels, write_plate
+from .plates import add_plate_labels, write_fields, write_plate
 from .verbs import copy, listing, open, validate, write
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
     "open",
     "validate",
     "write",
+    "write_fields",
     "write_plate",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,12 @@ import numpy as np
 
 from napari_omezarr._io_loop import run
 from napari_omezarr.doors import guarded
-from napari_omezarr.errors import OptionError, TargetExistsError
+from napari_omezarr.errors import (
+    OMEZarrError,
+    OptionError,
+    TargetExistsError,
+    WriteCancelledError,
+)
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
 from napari_omezarr.plain_text import by_times
@@ -35,7 +41,7 @@ from .verbs import place_of, write
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from threading import Event
 
     from napari_omezarr.pyramid import Mosaic, Place
@@ -113,6 +119,41 @@ def write_plate(
     >>> len(saved), read_layers("p.zarr")[0][0].shape
     (3, (130, 260))
     """
+    saved: list[Saved] = []
+    options: dict[str, Any] = {"name": name, "progress": progress, "cancel": cancel}
+    with closing(write_fields(images, address, **options, **choices)) as fields:
+        for field in fields:
+            if field.error is not None:
+                raise field.error
+            saved += [field.saved] if field.saved else []
+    return tuple(saved)
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenField:
+    """What became of a field: saved, in error, or else it was there before."""
+
+    address: str
+    saved: Saved | None = None
+    error: OMEZarrError | None = None
+
+
+def write_fields(
+    images: Mapping[str, Any] | Iterable[Mapping[str, Any]],
+    address: Any,
+    *,
+    name: str | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    cancel: Event | None = None,
+    **choices: Any,
+) -> Generator[WrittenField]:
+    """Write the fields of a plate one by one, as `write_plate`; an error ends only one.
+
+    Raises
+    ------
+    OptionError, TargetExistsError, WriteCancelledError
+        As `write_plate`.
+    """
     place = _writable(address)
     hierarchy = open_hierarchy(place)
     there, columns = plate_there(hierarchy)
@@ -124,26 +165,27 @@ def write_plate(
     fields = list(_fields(images, columns))
     listed = {w: listed_fields(hierarchy, w) for w in {f.field.well for f in fields}}
     check_field_names((each.field for each in fields), listed, version)
-    resumes = choices.get("unfinished") == "resume"
-    saved, whole = [], []
+    whole: list[PlateField] = []
     try:
         for each in fields:
             field = each.field
-            if field.path in listed[field.well]:
-                if resumes:
-                    continue
-                if choices.get("existing") != "replace":
-                    msg = f"Well {field.well} has a field {field.path} already."
-                    action = "Name the field otherwise, or choose to replace it."
-                    raise TargetExistsError(
-                        msg, action=action, url=place.display, option="existing"
-                    )
             target = place / field.row / field.column / field.path
+            is_there = field.path in listed[field.well]
+            if is_there and _is_left(field, place, choices):
+                yield WrittenField(target.display)
+                continue
             options = {"progress": progress, "cancel": cancel, "version": version}
             if is_array(each.image):
                 options["name"] = name or place.stem
-            saved.append(_write(each.image, target, **(options | choices)))
+            try:
+                saved = _write(each.image, target, **(options | choices))
+            except WriteCancelledError:
+                raise
+            except OMEZarrError as error:
+                yield WrittenField(target.display, error=error)
+                continue
             whole.append(field)
+            yield WrittenField(target.display, saved)
             if len(whole) == _LISTED_TOGETHER:
                 list_fields(hierarchy, whole, version, (name, place.stem))
                 whole.clear()
@@ -151,7 +193,19 @@ def write_plate(
         # What is whole is seen, whatever became of the others.
         if whole:
             list_fields(hierarchy, whole, version, (name, place.stem))
-    return tuple(saved)
+
+
+def _is_left(field: PlateField, place: Location, choices: Mapping[str, Any]) -> bool:
+    """Whether a field that is there stays; it is refused unless that was chosen."""
+    if choices.get("unfinished") == "resume":
+        return True
+    if choices.get("existing") != "replace":
+        msg = f"Well {field.well} has a field {field.path} already."
+        action = "Name the field otherwise, or choose to replace it."
+        raise TargetExistsError(
+            msg, action=action, url=place.display, option="existing"
+        )
+    return False
 
 
 def _writable(address: Any) -> Location:

@@ -367,7 +367,7 @@ def _file_rows(table: Path) -> tuple[PlateRow, ...]:
 
     return tuple(
         PlateRow(
-            row["address"],
+            row["inputs"][0],
             row.get("well") or f"{row.get('row', '')}/{row.get('column', '')}",
             row.get("field", ""),
             row.get("acquisition", ""),
