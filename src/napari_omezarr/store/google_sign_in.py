@@ -103,18 +103,21 @@ class _Finder:
     def _find(self) -> tuple[Any, str]:
         """Give google-auth's credentials, a token or None; and who pays."""
         wishes, token = self._wishes, self._wishes.get("token")
-        project = wishes.get("project") or os.environ.get("GCSFS_DEFAULT_PROJECT")
+        project = wishes.get("project") or os.environ.get("GCSFS_DEFAULT_PROJECT", "")
+        access = wishes.get("access", "full_control")
         if token is None and (_credentials_file().is_file() or _is_at_google()):
             token = "google_default"
         is_name = isinstance(token, str) and (token in _METHODS or _is_file(token))
-        if is_name or isinstance(token, dict):
+        if token == "google_default":
+            import google.auth
+
+            scopes = [f"https://www.googleapis.com/auth/devstorage.{access}"]
+            token, found = google.auth.default(scopes=scopes)
+            project = project or found
+        elif is_name or isinstance(token, dict):
             from gcsfs.credentials import GoogleCredentials  # late: it takes a second
 
-            # It refuses a default sign-in of another project than is named.
-            about = "" if token == "google_default" else project or ""
-            access = wishes.get("access", "full_control")
-            found = GoogleCredentials(about, access, token)
-            token, project = found.credentials, project or found.project
+            token = GoogleCredentials(project, access, token).credentials
         payer = wishes.get("requester_pays") or ""
         return token, str(payer if isinstance(payer, str) else project or "")
 

@@ -71,8 +71,8 @@ class GoogleReader(HttpBackend):
     The etag of an object is its generation, which conditions for writing name.
     """
 
-    _insists = False
-    """Whether nothing is asked as nobody, where signing in fails."""
+    _writes = False
+    """Whether all is asked as who signs in, and must be as it is now."""
 
     def __init__(
         self, location: Location, retry: RetryPolicy, sign_in: GoogleSignIn | None
@@ -129,6 +129,8 @@ class GoogleReader(HttpBackend):
         take: Take = take_all,
     ) -> RawResponse:
         url, known = self.identity(key), headers.get("If-None-Match", "")
+        if self._writes:  # what everybody may read comes out of caches, for an hour
+            headers = {**headers, "Cache-Control": "no-cache"}
         if known.isdecimal():
             headers = {n: text for n, text in headers.items() if n != "If-None-Match"}
             url = f"{url}&ifGenerationNotMatch={known}"
@@ -153,7 +155,7 @@ class GoogleReader(HttpBackend):
         try:
             raw, signed = await self._signed(request, take)
         except StoreError as error:
-            if self._insists:
+            if self._writes:
                 raise
             problem = error
             raw, signed = await self._sent(request, {}, take), False
@@ -280,7 +282,7 @@ _MOST_STEPS = 10_000
 class GoogleWriter(GoogleReader, WritableBackend):
     """Writes the objects below a prefix of a bucket: who may read is not who may."""
 
-    _insists = True
+    _writes = True
 
     async def read(
         self, key: str, wanted: ByteRequest | None = None
@@ -289,17 +291,6 @@ class GoogleWriter(GoogleReader, WritableBackend):
         found = await super().read(key, wanted)
         is_generation = found is not None and found.etag.isdecimal()
         return found if is_generation or found is None else replace(found, etag="")
-
-    async def _send(
-        self,
-        method: str,
-        key: str,
-        headers: Mapping[str, str],
-        take: Take = take_all,
-    ) -> RawResponse:
-        # What everybody may read comes out of caches, for an hour.
-        fresh = {**headers, "Cache-Control": "no-cache"}
-        return await super()._send(method, key, fresh, take)
 
     async def write(
         self, key: str, body: bytes, condition: PutMode | None = None
