@@ -6,6 +6,8 @@ import math
 import pickle
 import threading
 from concurrent.futures import CancelledError
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import zarr
@@ -19,6 +21,7 @@ from napari_omezarr.browsing import Listing
 from napari_omezarr.location import Location
 from napari_omezarr.store import (
     WritablePlace,
+    google_sign_in,
     open_lister,
     open_store,
     open_writable,
@@ -264,6 +267,60 @@ def test_the_payer_is_named_only_if_that_was_configured(google, image):
     for payer in (True, "p"):
         conf["gs"] = {**conf["gs"], "requester_pays": payer}
         assert isinstance(fetched(image), bytes)
+
+
+@pytest.mark.parametrize(
+    ("set_to", "expected"),
+    [
+        ({"GOOGLE_APPLICATION_CREDENTIALS": "/a/key.json"}, "/a/key.json"),
+        ({"CLOUDSDK_CONFIG": "/b"}, "/b/application_default_credentials.json"),
+    ],
+)
+def test_where_a_sign_in_of_programs_lies(set_to, expected, monkeypatch):
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    for name, value in set_to.items():
+        monkeypatch.setenv(name, value)
+    assert google_sign_in._credentials_file() == Path(expected)
+
+
+@pytest.mark.parametrize(
+    ("product", "set_to", "expected"),
+    [
+        ("Google Compute Engine\n", {}, True),
+        ("Google Compute Engine\n", {"NO_GCE_CHECK": "true"}, False),
+        ("Latitude 7490\n", {}, False),
+        ("Latitude 7490\n", {"GCE_METADATA_HOST": "127.0.0.1"}, True),
+        (None, {"K_SERVICE": "service"}, True),
+        (None, {}, False),
+    ],
+)
+def test_only_computers_of_google_know_who_they_are(
+    product, set_to, expected, tmp_path, monkeypatch
+):
+    for name in ("GCE_METADATA_HOST", "K_SERVICE", "NO_GCE_CHECK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in set_to.items():
+        monkeypatch.setenv(name, value)
+    file = tmp_path / "product_name"
+    if product:
+        file.write_text(product)
+    monkeypatch.setattr(google_sign_in, "_PRODUCT", file)
+    assert google_sign_in._is_at_google() is expected
+
+
+class Credentials:
+    """As google-auth has them, while they are valid."""
+
+    valid = True
+    expiry = datetime.now(UTC).replace(tzinfo=None) + timedelta(hours=1)
+
+    def apply(self, headers):
+        headers["authorization"] = f"Bearer {TOKEN}"
+
+
+def test_credentials_of_a_script_sign_in(google, image):
+    conf["gs"] = {**conf["gs"], "token": Credentials()}
+    assert isinstance(fetched(image), bytes)
 
 
 class Tokens:

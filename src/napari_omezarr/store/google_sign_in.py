@@ -187,7 +187,7 @@ def google_sign_in(location: Location) -> GoogleSignIn | None:
     is_open = token is None and not own.startswith("https://")
     if location.anonymous or is_stranger or is_open or token == "anon":
         return None
-    if find_spec("gcsfs") is None and not isinstance(token, str):
+    if find_spec("gcsfs") is None and (token is None or isinstance(token, dict)):
         return None
     file, written = _credentials_file(), 0
     with suppress(OSError):
