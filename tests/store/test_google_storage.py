@@ -574,6 +574,32 @@ def test_a_long_object_goes_in_pieces(writable, google):
     assert len(spans) == math.ceil(len(LONG) / PIECE)
 
 
+def test_while_a_piece_is_sent_the_next_is_had(writable, google):
+    size, had = 3 * PIECE - 5, []
+
+    async def piece(start, stop):
+        (upload,) = google.uploads.values()
+        had.append((start, stop, len(upload.body)))
+        return LONG[:1] * (stop - start)
+
+    run(writable.put_pieces("long", size, piece))
+    assert [stop for _, stop, _ in had] == [PIECE, 2 * PIECE, size]
+    assert all(arrived < start for start, _, arrived in had[1:])
+    assert len(body_of(writable, "long")) == size
+
+
+def test_a_piece_that_cannot_be_had_leaves_nothing(writable, google):
+    async def piece(start, stop):
+        if start:
+            raise errors.DamagedDataError("It is damaged.")
+        return bytes(stop)
+
+    with pytest.raises(errors.DamagedDataError):
+        run(writable.put_pieces("long", 3 * PIECE, piece))
+    assert google.uploads == {}
+    assert google.keys() == []
+
+
 def test_of_a_piece_that_was_not_kept_whole_the_rest_is_sent_again(writable, google):
     google.keeps = PIECE - (3 << 20)
     run(writable.put("long", LONG))

@@ -6,12 +6,14 @@ what this API makes of versions and conditions: docs/decisions/047.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from uuid import uuid4
@@ -327,14 +329,22 @@ class GoogleWriter(GoogleReader, WritableBackend):
     async def put_pieces(
         self, key: str, size: int, piece: Piece, attempts: Attempts
     ) -> None:
-        """Write an object of pieces, one after another: it is there after the last."""
+        """Write an object of pieces, one after another: it is there after the last.
+
+        While one is sent, the next is had.
+        """
         upload = await attempts(partial(self._begin, key))
+        spans = [(start, min(start + PIECE, size)) for start in range(0, size, PIECE)]
+        coming = asyncio.ensure_future(piece(*spans[0]))
         try:
-            for start in range(0, size, PIECE):
-                body = await piece(start, min(start + PIECE, size))
-                send = partial(self._send_piece, upload, start, size, body)
-                await attempts(send)
+            for (start, _), following in zip_longest(spans, spans[1:]):
+                body = await coming
+                if following is not None:
+                    coming = asyncio.ensure_future(piece(*following))
+                await attempts(partial(self._send_piece, upload, start, size, body))
         except BaseException:
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
             # What was sent is given up, so that it does not lie there for a week.
             with suppress(*FAILURES):
                 await self.done("DELETE", upload, missing="NoSuchUpload")
