@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from concurrent.futures import CancelledError
 from dataclasses import replace
 from itertools import pairwise
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from napari_omezarr import errors
-from napari_omezarr.browsing import copy, copy_store, mirror_store, plan_mirror, start
+from napari_omezarr.browsing import copy, copy_store, mirror_store, plan_mirror
 from napari_omezarr.browsing.copy import LongObject
 from napari_omezarr.location import Location
 from napari_omezarr.store import ObjectMeta, backend, open_store, pieces_of, run
@@ -100,12 +100,18 @@ def test_what_ends_half_way_leaves_nothing_and_goes_on(source, proxy, tmp_path, 
     stop = faults.Stalled() if ends == "cancelled" else faults.s3_error(403, "Denied")
     begun = [faults.Proceed()] * 2
     proxy.fault(f"*/{SHARD}", *begun, *[stop] * 9, method="GET")
-    future = start(copy_store(source, Location.parse(target)))
-    if ends == "cancelled":
-        proxy.wait_for(6)
-        future.cancel()
-    with pytest.raises((CancelledError, errors.AccessDeniedError)):
-        future.result(60)
+    copying = copy_store(source, Location.parse(target))
+
+    async def half_way():
+        task = asyncio.ensure_future(copying)
+        if ends == "cancelled":
+            await asyncio.to_thread(proxy.wait_for, 6)
+            task.cancel()
+        (ended,) = await asyncio.gather(task, return_exceptions=True)
+        return ended
+
+    ended = asyncio.CancelledError, errors.AccessDeniedError
+    assert isinstance(run(half_way()), ended)
     assert set(content(target)) <= {"0/c/0/1"}
     proxy.release()
     proxy.clear()
