@@ -399,6 +399,9 @@ def test_a_folder_of_images_is_served_with_a_page(image, tmp_path):
         rows = {row["name"]: row["kind"] for row in run_json("ls", f"{address}/")}
         assert rows == {"a #1.ome.zarr": "image"}
         assert_equal_pixels(first, image)
+        # Pages are no lists of a bucket: the metadata name what is copied.
+        run("copy", first, tmp_path / "again.ome.zarr", "--verify")
+        assert_equal_pixels(tmp_path / "again.ome.zarr", image)
 
 
 # How commands end.

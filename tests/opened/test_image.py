@@ -184,8 +184,18 @@ def test_what_cannot_be_selected_is_said(image, where, sentence):
         image.sel(**where)
 
 
+def test_a_list_is_of_pixels_as_in_xarray(made):
+    image, values = napari_omezarr.open(made[0]), made[1][0]
+    for some in ([1], [1, 2], [0, 1, 2]):
+        np.testing.assert_array_equal(image.isel(z=some).read(), values[:, some])
+
+
 @pytest.mark.parametrize(
-    "where", [{"x": 24}, {"x": (9, 9)}, {"x": (0.5, 3)}, {"y": 0.5}, {"z": ...}]
+    "where",
+    [
+        *({"x": 24}, {"x": (9, 9)}, {"x": (0.5, 3)}, {"y": 0.5}, {"z": ...}),
+        *({"z": [0, 2]}, {"z": []}, {"z": ["a"]}, {"z": [0.5, 1.5]}, {"c": [0.5]}),
+    ],
 )
 def test_pixels_that_are_not_there_are_said(image, where):
     with pytest.raises(OptionError):

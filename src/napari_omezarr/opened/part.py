@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -211,6 +212,20 @@ def _range(
     )
 
 
+def _side_by_side(
+    what: str, said: list[Any], numbers: Sequence[Any]
+) -> tuple[int, int]:
+    """Give the range of a list of numbers: these and no others, as in xarray."""
+    whole = numbers and all(isinstance(each, Integral) for each in numbers)
+    first = int(numbers[0]) if whole else 0
+    if not whole or list(numbers) != list(range(first, first + len(numbers))):
+        raise OptionError(
+            f"The {what} {said!r} do not lie side by side.",
+            action="Take them one by one.",
+        )
+    return first, first + len(numbers)
+
+
 def _edges(image: Pyramid, wanted: Mapping[str, Any]) -> list[tuple[float, float]]:
     """Give the ends of a box of pixels, from the edge of the first one."""
     edges: list[tuple[float, float]] = []
@@ -220,6 +235,8 @@ def _edges(image: Pyramid, wanted: Mapping[str, Any]) -> list[tuple[float, float
             index = _index(axis.name, value, size)
             edges.append((index + 0.5, index + 0.5))
             continue
+        if isinstance(value, list):
+            value = _side_by_side(f"pixels along {axis.name}", value, value)
         ends = (None, None) if value is None else _ends(axis.name, value)
         edges.append(_between(axis.name, ends, size))
     return edges
@@ -269,13 +286,7 @@ def _channels(image: Pyramid, value: Any) -> tuple[int, int]:
         first = _index("the channels", number(value), count)
         return first, first + 1
     if isinstance(value, list):
-        numbers = [number(each) for each in value]
-        if not numbers or numbers != list(range(numbers[0], numbers[0] + len(numbers))):
-            raise OptionError(
-                f"The channels {value!r} do not lie side by side.",
-                action="Take them one by one.",
-            )
-        value = (numbers[0], numbers[-1] + 1)
+        value = _side_by_side("channels", value, [number(each) for each in value])
     low, high = _ends("the channels", value)
     # Of names the last one is taken too, as xarray does.
     end = number(high) + 1 if isinstance(high, str) else high

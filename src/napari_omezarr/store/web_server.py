@@ -495,7 +495,10 @@ class IndexedLister:
 
     async def deep_page(self, token: str = "") -> ListPage:
         """Give all objects at any depth, which an index page does not."""
-        return await self._lister.deep_page(token)
+        try:
+            return await self._lister.deep_page(token)
+        except WebPageError as error:  # of a server that is no bucket
+            raise not_listed(self._display) from error
 
     def _is_no_bucket(self, error: ListingDeniedError | WebPageError) -> bool:
         return error.sentence == not_listed(self._display).sentence
