@@ -151,7 +151,9 @@ def test_what_would_be_other_bytes_is_left(tmp_path, options, why):
     options = {"separator": "/", "compressors": None, **options}
     write_old(old, np.ones((8, 9), "u2"), (4, 4), **options)
     assert why in run("upgrade", old, new, code=6)
-    assert why in run("upgrade", old, code=6)
+    told = run("upgrade", old, code=6)
+    assert why in told
+    assert f"{old / '0'} stays as it is" in told
     assert not new.exists()
     assert not (old / "zarr.json").exists()
 

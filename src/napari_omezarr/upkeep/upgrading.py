@@ -568,7 +568,7 @@ def _documents(
                 content = {**head, "attributes": attributes}
                 groups.append(ZarrDocument(node.key(ZARR_JSON), content))
         except UnsupportedDataError as error:
-            place = join_path(location.display, node.path)
+            place = (location / node.path).display
             raise UnsupportedDataError(
                 f"{place} stays as it is: {error.sentence}",
                 action=error.action,
