@@ -12,6 +12,7 @@ import pytest
 import tifffile
 
 import napari_omezarr
+import small_images
 from commands import finest, run, run_json
 from napari_omezarr import Location, read_layers, write_layers
 from napari_omezarr.converting import (
@@ -395,6 +396,41 @@ def test_what_is_worth_knowing_of_one_image_is_printed(tmp_path):
     assert "taken for z" in run("convert", tmp_path / "a.tif", target)
     rows = run_json("convert", tmp_path / "a.tif", tmp_path / "b.ome.zarr")
     assert "taken for z" in rows["notes"][0]
+
+
+ANEW = [("convert",), ("convert", "--use-existing-resolutions"), ("rechunk",)]
+
+
+@pytest.mark.parametrize("words", ANEW)
+def test_an_ome_zarr_stays_what_it_is(words, tmp_path):
+    places = [tmp_path / "a.zarr", tmp_path / "b.zarr"]
+    two = [(plane(n), {"name": f"field {n}"}, "image") for n in (1, 2)]
+    write_layers(two, places[0], merge=False)
+    image = (plane(3), {"name": "cells", "axis_labels": "yx"}, "image")
+    spots = ([[3, 4], [5, 6]], {"name": "spots"}, "points")
+    write_layers([image, spots], places[1], name="late")
+    for place, count in zip(places, (2, 1), strict=True):
+        target = tmp_path / f"new {place.name}"
+        # Other chunks: shards alone would be packed as they are.
+        run(words[0], place, target, *words[1:], "--chunks", "y=16,x=16")
+        before, now = napari_omezarr.read(place), napari_omezarr.read(target)
+        assert [p.name for p in now.pyramids] == [p.name for p in before.pyramids]
+        assert len(now.pyramids) == count
+        kinds = [layer[2] for layer in read_layers(place)]
+        assert [layer[2] for layer in read_layers(target)] == kinds
+
+
+@pytest.mark.parametrize("words", ANEW)
+def test_a_plate_becomes_no_image(words, tmp_path):
+    small_images.put_plate(tmp_path / "p.zarr", rows=1, columns=2)
+    for place in (tmp_path / "p.zarr", tmp_path / "p.zarr/A/1"):
+        told = run(
+            *(words[0], place, tmp_path / "new.zarr", *words[1:]),
+            *("--chunks", "y=8,x=8"),
+            code=2,
+        )
+        assert "is not one image" in told
+    assert not (tmp_path / "new.zarr").exists()
 
 
 def test_ome_zarr_among_files_are_converted_as_well(folder, tmp_path):

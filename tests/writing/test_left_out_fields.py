@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 
 import numpy as np
@@ -11,7 +10,6 @@ import pytest
 
 import napari_omezarr
 import small_images
-from commands import run
 from napari_omezarr import append, patch, read_layers, write_image, write_layers
 from napari_omezarr.errors import LossError
 
@@ -72,15 +70,6 @@ def test_a_save_needs_an_agreement(spoil, make, plate, tmp_path):
     saved = np.asarray(napari_omezarr.open(target).levels[0].pixels)
     assert saved[..., :WIDTH].any()
     assert saved[..., -WIDTH:].any()
-
-
-@pytest.mark.parametrize("spoil", SPOIL)
-def test_a_command_needs_an_agreement(spoil, plate, tmp_path):
-    spoil(plate)
-    target = tmp_path / "b.zarr"
-    told = run("convert", plate, target, code=2)
-    assert re.search(SAID, told)
-    assert not target.exists()
 
 
 @pytest.mark.parametrize("spoil", SPOIL)

@@ -109,21 +109,22 @@ def rechunk(source: str, target: str, as_json: bool, **said: Any) -> None:
 
     Where only shards are said, chunks are packed by their stored bytes.
     """
-    from napari_omezarr import read, read_layers, write_layers
+    from napari_omezarr import read, write_layers
+    from napari_omezarr.opened import all_of
     from napari_omezarr.upkeep import PackChoices
 
     there = location_of(target, **of_target(said))
     choices, reached = split_options(said)
     here = location_of(source, **reached)
-    pyramids = read(here).pyramids
-    version = pyramids[0].version
+    reading = read(here)
+    version = reading.pyramids[0].version
     if choices.keys() <= _IN_CONTAINERS and "shards" in choices and version != "0.4":
         packing = PackChoices(None, choices["shards"], choices.get("verify") == "all")
         _pack(here, there, packing, as_json=as_json)
         return
     choices.setdefault("version", version if version in ("0.4", "0.6") else "0.5")
-    kept = "existing_resolutions" in choices
-    layers = list(pyramids) if kept else read_layers(here)
+    layers = all_of(reading)
+    choices.setdefault("merge", False)
     with saving(f"Writing {there.name}") as running:
         saved = write_layers(layers, there, **running, **choices)
     report(saved, as_json=as_json)

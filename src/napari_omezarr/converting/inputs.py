@@ -18,8 +18,8 @@ import numpy as np
 
 from napari_omezarr.doors import guarded, reading_foreign
 from napari_omezarr.errors import NodeNotFoundError, OptionError, UnsupportedDataError
-from napari_omezarr.layers import read_layers
 from napari_omezarr.location import NODE_DOCUMENTS, Location
+from napari_omezarr.opened import all_of
 from napari_omezarr.plain_text import natural_key
 from napari_omezarr.reading import ReadOptions, read_current
 from napari_omezarr.store import open_lister, open_store, run
@@ -126,10 +126,9 @@ def read_images(location: Location, choices: ReadChoices) -> list[Any]:
 
 
 def _of_zarr(location: Location, choices: ReadChoices) -> list[Any]:
-    if choices.resolutions:  # pyramids say where each of their levels lies
-        options = ReadOptions(labels=choices.labels)
-        return list(read_current(location, options).pyramids)
-    return read_layers(location, labels=choices.labels)
+    # Pyramids say of which image they are, and where each of their levels lies.
+    reading = read_current(location, ReadOptions(labels=choices.labels))
+    return all_of(reading, beside=choices.labels)
 
 
 def _unread(location: Location) -> UnsupportedDataError:

@@ -384,7 +384,8 @@ def _write(
     layers = _read(source, run)
     choices: dict[str, Any] = {"memory": _MEMORY} | dict(run.choices)
     specs = [layer for layer in layers if isinstance(layer, ImageSpec)]
-    if specs:
+    kinds = {layer[2] for layer in layers if isinstance(layer, tuple)}
+    if not kinds & {"image", "labels"}:
         # Series of a file stay apart, even those that could be channels of one image.
         choices.setdefault("merge", False)
     for name in ("chunks", "shards", "factors"):

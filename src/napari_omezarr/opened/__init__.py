@@ -3,7 +3,7 @@
 from .groups import OMECollection, OMEPlate, OMEWell
 from .image import OMEImage
 from .plates import add_plate_labels, write_fields, write_plate
-from .verbs import copy, listing, open, validate, write
+from .verbs import all_of, copy, listing, open, validate, write
 
 __all__ = [
     "OMECollection",
@@ -11,6 +11,7 @@ __all__ = [
     "OMEPlate",
     "OMEWell",
     "add_plate_labels",
+    "all_of",
     "copy",
     "listing",
     "open",

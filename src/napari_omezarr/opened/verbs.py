@@ -10,6 +10,7 @@ from napari_omezarr.browsing import copy_store, entries_of
 from napari_omezarr.browsing import validate as check
 from napari_omezarr.doors import guarded
 from napari_omezarr.errors import OptionError
+from napari_omezarr.layers import layers_beside
 from napari_omezarr.location import Location
 from napari_omezarr.metadata import Image, Plate, Well
 from napari_omezarr.reading import ReadOptions, read_current
@@ -198,13 +199,32 @@ def write(image: Any, address: Address, **choices: Any) -> Saved:
     (('y', 'x'), {'y': 0.2, 'x': 0.2}, ['nuclei'])
     """
     if isinstance(image, OMEPlate | OMEWell):
-        raise OptionError(
-            f"A {'plate' if isinstance(image, OMEPlate) else 'well'} is not one image.",
-            action="Copy it, or write its mosaic or its fields.",
-        )
+        raise no_image("plate" if isinstance(image, OMEPlate) else "well")
     if is_array(image):
         return write_image(image, address, **choices)
     return write_layers(image, address, **choices)
+
+
+def all_of(reading: Reading, *, beside: bool = True) -> list[Any]:
+    """Give what `write` takes to write a place as it is: images, labels, annotations.
+
+    The points, shapes and tracks that lie ``beside`` images are read.
+
+    Raises
+    ------
+    OptionError
+        It is a plate, or a well of one, whose fields would become one image.
+    """
+    if isinstance(reading.kind, Plate | Well):
+        raise no_image(type(reading.kind).__name__.lower())
+    annotations = layers_beside(reading.pyramids)[0] if beside else []
+    return [*reading.pyramids, *annotations]
+
+
+def no_image(kind: str) -> OptionError:
+    """Say that a plate, or a well, is not written as an image."""
+    action = "Copy or upgrade it, or write its fields one by one."
+    return OptionError(f"A {kind} is not one image.", action=action)
 
 
 @guarded
