@@ -418,6 +418,12 @@ def test_an_ome_zarr_stays_what_it_is(words, tmp_path):
         assert len(now.pyramids) == count
         kinds = [layer[2] for layer in read_layers(place)]
         assert [layer[2] for layer in read_layers(target)] == kinds
+    for file in (places[1] / "tables" / "spots").rglob("zarr.json"):
+        file.write_text("{")
+    target = tmp_path / "lost.zarr"
+    told = run(words[0], places[1], target, *words[1:], "--chunks", "y=16", code=2)
+    assert "spots could not be read" in told
+    assert not target.exists()
 
 
 @pytest.mark.parametrize("words", ANEW)

@@ -9,7 +9,7 @@ from napari_omezarr._io_loop import run
 from napari_omezarr.browsing import copy_store, entries_of
 from napari_omezarr.browsing import validate as check
 from napari_omezarr.doors import guarded
-from napari_omezarr.errors import OptionError
+from napari_omezarr.errors import LossError, OptionError
 from napari_omezarr.layers import layers_beside
 from napari_omezarr.location import Location
 from napari_omezarr.metadata import Image, Plate, Well
@@ -214,10 +214,14 @@ def all_of(reading: Reading, *, beside: bool = True) -> list[Any]:
     ------
     OptionError
         It is a plate, or a well of one, whose fields would become one image.
+    LossError
+        An annotation cannot be read.
     """
     if isinstance(reading.kind, Plate | Well):
         raise no_image(type(reading.kind).__name__.lower())
-    annotations = layers_beside(reading.pyramids)[0] if beside else []
+    annotations, unread = layers_beside(reading.pyramids) if beside else ([], [])
+    if unread:
+        raise LossError(unread[0], action="Mend or remove its table, and try again.")
     return [*reading.pyramids, *annotations]
 
 
