@@ -10,12 +10,13 @@ from napari_omezarr.browsing import copy_store, entries_of
 from napari_omezarr.browsing import validate as check
 from napari_omezarr.doors import guarded
 from napari_omezarr.errors import LossError, OptionError
-from napari_omezarr.layers import layers_beside
+from napari_omezarr.layers import layers_beside, named_annotations
 from napari_omezarr.location import Location
 from napari_omezarr.metadata import Image, Plate, Well
 from napari_omezarr.reading import ReadOptions, read_current
 from napari_omezarr.store import is_zarr, location_of
-from napari_omezarr.writing import is_array, write_image, write_layers
+from napari_omezarr.tables import stored_tables
+from napari_omezarr.writing import describe, is_array, write_image, write_layers
 
 from .groups import OMECollection, OMEPlate, OMEWell, images_of
 
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from napari_omezarr.browsing import Copied, CopyProgress, Entry, Validation
+    from napari_omezarr.pyramid import Pyramid
     from napari_omezarr.reading import Reading
-    from napari_omezarr.writing import Saved
+    from napari_omezarr.writing import ImageSpec, Saved
 
     from .image import OMEImage
 
@@ -222,7 +224,21 @@ def all_of(reading: Reading, *, beside: bool = True) -> list[Any]:
     annotations, unread = layers_beside(reading.pyramids) if beside else ([], [])
     if unread:
         raise LossError(unread[0], action="Mend or remove its table, and try again.")
-    return [*reading.pyramids, *annotations]
+    return [*map(_with_note_of_tables, reading.pyramids), *annotations]
+
+
+def _with_note_of_tables(pyramid: Pyramid) -> Pyramid | ImageSpec:
+    """Say of an image which tables beside it are not written with it, if any."""
+    if pyramid.label is not None:
+        return pyramid
+    known = named_annotations(pyramid)
+    tables = stored_tables(pyramid.location)
+    left = [t.name for t in tables if t.name not in known and not t.label]
+    if not left:
+        return pyramid
+    spec = describe(pyramid)
+    note = f"What lies in tables of {spec.name} is not taken over: {', '.join(left)}."
+    return replace(spec, notes=(*spec.notes, note))
 
 
 def no_image(kind: str) -> OptionError:
