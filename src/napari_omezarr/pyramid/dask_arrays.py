@@ -87,10 +87,11 @@ AHEAD_BLOCKS = 4 * BATCH_BLOCKS
 AHEAD_BYTES = 2 * BATCH_BYTES
 """So much is read, at most, before a task asks for it."""
 
-MOST_AWAY = 4
-AWAY_BYTES = 32 * 2**20
+MOST_AWAY = 8
+AWAY_BYTES = 64 * 2**20
 """So many tasks of a cluster's worker, for so many bytes, wait beside those in its
-threads; one does, however much it waits for."""
+threads: enough for more chunks than are asked for at a time. One does, however much it
+waits for."""
 
 EAGERNESS = 4
 """How many chunks may be read ahead for each that was taken, where it is not known
