@@ -88,7 +88,8 @@ def in_words(table: StoredTable) -> str:
     """
     rows, columns = table.shape()
     kind = table_in_words(table.attributes)
-    return f"{kind}, {rows:,} rows, {columns:,} columns, {table.backend}"
+    size = f"{counted(rows, 'row')}, {counted(columns, 'column')}"
+    return f"{kind}, {size}, {table.backend}"
 
 
 def tables_in_words(location: Location, names: tuple[str, ...]) -> Iterator[str]:

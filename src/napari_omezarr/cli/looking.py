@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from napari_omezarr.plain_text import by_times
+from napari_omezarr.plain_text import by_times, counted
 
 from .options import (
     PLACE,
@@ -340,7 +340,8 @@ def table_(
         click.echo(body, nl=False)
         return
     write_file(file, body, force=force)
-    echo(f"{file}: {found.rows:,} rows, {len(found.columns):,} columns")
+    columns = counted(len(found.columns), "column")
+    echo(f"{file}: {counted(found.rows, 'row')}, {columns}")
 
 
 def _listed(place: Location) -> tuple[StoredTable, ...] | None:

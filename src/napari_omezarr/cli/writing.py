@@ -193,7 +193,9 @@ def rendering(
         raise click.UsageError("Say what to change: --name, --color, --contrast, ...")
     images = [layer for layer in read_layers(place) if layer[2] == "image"]
     if not 0 <= channel < len(images):
-        sentence = f"{place.display} has {len(images)} channels, and no {channel}."
+        sentence = (
+            f"{place.display} has {counted(len(images), 'channel')}, and no {channel}."
+        )
         raise OptionError(sentence, url=place.display)
     options = images[channel][1]
     chosen = {"name": name, "contrast_limits": contrast, "visible": visible}

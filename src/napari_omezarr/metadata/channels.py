@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_omezarr.errors import MetadataError
+from napari_omezarr.plain_text import counted
 
 from .model import Channel, ImageLabel, Labels, Rendering, Window
 from .node import relative_path, short_text
@@ -67,7 +68,8 @@ def resolve_channels(
     warnings = []
     if rendering is not None and len(listed) != count:
         warnings.append(
-            f"The document describes {len(listed)} channels and the image has {count}."
+            f"The document describes {counted(len(listed), 'channel')} and the image "
+            f"has {count}."
         )
     channels = (*listed[:count], *[Channel()] * (count - len(listed)))
     grey = rendering is not None and rendering.model == "greyscale"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_omezarr.errors import MetadataError
+from napari_omezarr.plain_text import counted
 
 from .affine import Affine
 from .axes import MOST_AXES
@@ -485,7 +486,9 @@ def _match_last_axes(
 ) -> list[float]:
     if ndim is None or len(numbers) == ndim:
         return list(numbers[-MOST_AXES:])
-    node.note(f"has {len(numbers)} numbers for {ndim} axes; the last axes are matched")
+    node.note(
+        f"has {counted(len(numbers), 'number')} for {ndim} axes; the last are matched"
+    )
     return [neutral] * (ndim - len(numbers)) + list(numbers[-ndim:] if numbers else [])
 
 

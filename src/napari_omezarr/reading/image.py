@@ -34,6 +34,7 @@ from napari_omezarr.metadata import (
     resolve_channels,
     stored_parameters,
 )
+from napari_omezarr.plain_text import counted
 from napari_omezarr.pyramid import (
     ArrayPixels,
     Level,
@@ -193,7 +194,8 @@ def _with_all_channels(
         held = level.pixels.shape[axis]
         if held != count:
             opening.warnings.append(
-                f"Level {level.path} has {held} channels, not {count}; left out."
+                f"Level {level.path} has {counted(held, 'channel')}, not {count}; left "
+                "out."
             )
     return [level for level in levels if level.pixels.shape[axis] == count]
 

@@ -18,6 +18,7 @@ from napari_omezarr.errors import (
     UnsupportedDataError,
 )
 from napari_omezarr.metadata import Image, Well, fit_axes
+from napari_omezarr.plain_text import counted
 from napari_omezarr.pyramid import Arranged, Resized, Shared, left_out
 
 from .image import open_array
@@ -480,7 +481,8 @@ class PlateFields:
         if self.choice.is_whole and most > room:
             self.documents.lack()
             field_counts[self.address] = max(most, field_counts.get(self.address, 0))
-            said = f"Well {name} has {most} fields, and there is room for {room}: "
+            there = counted(most, "field")
+            said = f"Well {name} has {there}, and there is room for {room}: "
             self.documents.note(name, "more", f"{said}open the plate again for all.")
 
     def _note_broken(self, name: str, error: OMEZarrError) -> str:

@@ -344,7 +344,8 @@ def _axis_notes(spec: ImageSpec) -> list[str]:
     if spec.label is not None and isinstance(spec.label.table, Table):
         rows = spec.label.table.rows
         notes.append(
-            f"The features of {name} ({rows:,} rows) become a table beside the labels."
+            f"The features of {name} ({counted(rows, 'row')}) become a table beside "
+            "the labels."
         )
     dtype = spec.source.dtype
     if spec.label is not None and dtype.itemsize > 4:

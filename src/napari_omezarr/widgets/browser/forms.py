@@ -573,8 +573,9 @@ class TableForm(Form):
         self.add_button.setText("&Add")
         if table.label_column:
             rows = len(table.columns[table.label_column])
+            columns = counted(len(table.columns), "column")
             self.show_message(
-                f"{rows:,} rows, {len(table.columns)} columns. Add takes all of them,"
+                f"{counted(rows, 'row')}, {columns}. Add takes all of them,"
                 " or those that are chosen by their titles."
             )
         elif table.candidates:
@@ -596,7 +597,8 @@ class TableForm(Form):
         columns = {n: c for n, c in columns.items() if n == ID or n in chosen}
         layer.features = join_features(layer.features, plain_columns(columns))
         rows, count = len(columns[ID]), len(columns) - 1
-        text = f"Added {count} columns about {rows:,} labels to {layer.name}."
+        about = f"{counted(count, 'column')} about {counted(rows, 'label')}"
+        text = f"Added {about} to {layer.name}."
         self.show_message(text)
 
     def _chosen(self) -> set[str]:
