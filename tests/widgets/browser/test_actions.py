@@ -277,7 +277,7 @@ def test_a_table_goes_to_the_labels_that_it_is_about(
     assert texts == [["1", "10"], ["7", "70"]]
     assert table.preview.rowHeight(0) > table.fontMetrics().height() + 4
     qtbot.keyClick(table.place.line, Qt.Key.Key_Return)
-    assert table.message.text() == "Added 1 columns about 2 labels to cells."
+    assert table.message.text() == "Added 1 column about 2 labels to cells."
     assert table.column.currentText() == "label_id"
     got = model.layers["cells"].features.set_index("index")
     assert list(got.columns) == ["kind", "area"]
