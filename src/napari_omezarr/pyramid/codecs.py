@@ -289,7 +289,7 @@ def _lz4(body: Any, room: Room) -> Any:
 
 def _zstd(body: Any, room: Room, out: np.ndarray | None = None) -> Any:
     view = memoryview(body).cast("B")
-    said = _zstd_size(view)
+    _, said, _ = _zstd_header(view)
     if not room.exact:
         # Without a size only an exact one can bound it; zarr's writers give it.
         if said is None:
@@ -308,13 +308,9 @@ def _zstd(body: Any, room: Room, out: np.ndarray | None = None) -> Any:
 
 
 _ZSTD_MAGIC = 0xFD2FB528
+_ZSTD_BEGINS = 5  # bytes that say how many more a header has
 _ZSTD_BLOCK = 128 << 10  # bytes that come out of a block at most
 _RLE, _RESERVED = 1, 3  # types of blocks
-
-
-def _zstd_size(view: memoryview) -> int | None:
-    """Give what the first frame says of its size; None if it says nothing."""
-    return _zstd_header(view)[1]
 
 
 def _zstd_header(view: memoryview) -> tuple[int, int | None, bool]:
@@ -342,10 +338,11 @@ def are_frames(body: memoryview, extents: np.ndarray, size: int) -> np.ndarray:
     octets = np.frombuffer(body, np.uint8)
     start, stop = extents.T
     none = np.zeros(len(extents), bool)
-    if stop.max() > octets.size or (stop - start).min() < _ZSTD_LEAST:
+    least = (stop - start).min()
+    if stop.max() > octets.size or least < _ZSTD_BEGINS:
         return none
     length, said, checked = _zstd_header(body[start[0] : stop[0]])
-    if said != size:
+    if said != size or least < length:
         return none
     heads = octets[start[:, None] + np.arange(length)]
     whole: np.ndarray = (heads == heads[0]).all(1)
@@ -363,9 +360,6 @@ def are_frames(body: memoryview, extents: np.ndarray, size: int) -> np.ndarray:
         going_on[going_on] = block & 1 == 0
     whole &= ~going_on & (at + CHECKSUM * checked == stop)
     return whole
-
-
-_ZSTD_LEAST = 18  # the longest header
 
 
 def _streamed(make: Callable[[], Any], magic: bytes, body: Any, room: Room) -> bytes:

@@ -117,13 +117,16 @@ class Tokens:
         return self._credential.get_token(_SCOPE)
 
 
-_shared = cache(Tokens)
+@cache
+def _shared(process: int, credential: Any, *principal: str) -> Tokens:
+    """Give the tokens that all places of a process share: a fork has its own loop."""
+    return Tokens(credential, *principal)
 
 
 # An account, and its key.
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Account:
     """An account of Azure's storage, and what signs requests to it, if anything."""
 
@@ -210,10 +213,10 @@ def account_of(location: Location) -> Account:
         return Account(endpoint)
     credential = said.get("credential")
     if hasattr(credential, "get_token"):
-        return Account(endpoint, tokens=_shared(credential))
+        return Account(endpoint, tokens=_shared(os.getpid(), credential))
     principal = [said[name] for name in ("tenant_id", "client_id", "client_secret")]
     names = principal if said["client_id"] else ()
-    return Account(endpoint, tokens=_shared(None, *names))
+    return Account(endpoint, tokens=_shared(os.getpid(), None, *names))
 
 
 def _named(said: Mapping[str, Any], asked: str) -> Account:

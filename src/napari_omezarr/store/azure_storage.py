@@ -19,6 +19,7 @@ from napari_omezarr.location import encode, encode_rest
 
 from .azure_sign_in import SIGN_IN, Account, account_of
 from .backend import (
+    LONG,
     PAGE,
     PIECES_AT_A_TIME,
     PUBLIC,
@@ -27,12 +28,15 @@ from .backend import (
     PutMode,
     WritableBackend,
     all_of,
+    page_below,
+    piece_of,
     pieces_of,
 )
 from .error_mapping import ErrorContext, Reason, RequestFailed, failure_of, says_absent
 from .http import (
     Access,
     Request,
+    accepted,
     content_md5,
     content_type,
     proxy_for,
@@ -40,7 +44,7 @@ from .http import (
     size_said,
     take_all,
 )
-from .object_store import LONG, parsed_xml, query_of, tag_of, texts_of
+from .object_store import parsed_xml, query_of, tag_of, texts_of
 from .web_server import HttpBackend
 
 if TYPE_CHECKING:
@@ -138,7 +142,7 @@ class AzureBackend(HttpBackend, WritableBackend):
     ) -> RawResponse:
         """Send a request that must succeed."""
         url = _asking(self.identity(key), query)
-        return _accept(await self._sent(Request(method, url, headers or {}, body)))
+        return accepted(await self._sent(Request(method, url, headers or {}, body)))
 
     async def write(
         self, key: str, body: bytes, condition: PutMode | None = None
@@ -154,14 +158,10 @@ class AzureBackend(HttpBackend, WritableBackend):
 
     async def put(self, key: str, body: bytes, attempts: Attempts) -> None:
         """Write a blob; a long one in blocks."""
-
-        async def piece(start: int, stop: int) -> bytes:
-            return body[start:stop]
-
         if len(body) < LONG:
             await attempts(partial(self.write, key, body))
         else:
-            await self.put_pieces(key, len(body), piece, attempts)
+            await self.put_pieces(key, len(body), piece_of(body), attempts)
 
     async def put_pieces(
         self, key: str, size: int, piece: Piece, attempts: Attempts
@@ -228,10 +228,7 @@ class AzureBackend(HttpBackend, WritableBackend):
         self, prefix: str, token: str = "", size: int = PAGE
     ) -> ListPage:
         """Ask for a page of all blobs below a folder."""
-        page = await self.listed(f"{prefix}/" * bool(prefix), token, size)
-        if page is None:
-            raise RequestFailed(reason=Reason.WEB_PAGE)
-        return page
+        return await page_below(self, prefix, token, size)
 
     async def listed(
         self, prefix: str, token: str = "", size: int = PAGE, delimiter: str = ""
@@ -248,7 +245,7 @@ class AzureBackend(HttpBackend, WritableBackend):
                 "restype": "container",
             }
             url = _asking(f"{self._container}{self._query}", query_of(wishes))
-            answer = _accept(await self._sent(Request("GET", url, {})))
+            answer = accepted(await self._sent(Request("GET", url, {})))
             try:
                 page = list_page(answer.body, len(self._above))
             except RequestFailed:
@@ -260,12 +257,6 @@ class AzureBackend(HttpBackend, WritableBackend):
 
 def _asking(url: str, query: str) -> str:
     return f"{url}{'&' if '?' in url else '?'}{query}" if query else url
-
-
-def _accept(answer: RawResponse) -> RawResponse:
-    if answer.status >= 300:
-        raise failure_of(answer.status, answer.headers, answer.body)
-    return answer
 
 
 def list_page(body: bytes, above: int) -> ListPage:

@@ -272,6 +272,8 @@ class Attempts(Protocol):
 
 PIECE = 16 << 20
 """So many bytes of a long object are sent, or copied, at a time."""
+LONG = 2 * PIECE
+"""From so many bytes on an object is sent in pieces."""
 PIECES_AT_A_TIME = 6
 """So many of these are on their way, and in memory."""
 
@@ -285,6 +287,16 @@ def pieces_of(size: int) -> list[tuple[int, int]]:
     return [(start, min(start + step, size)) for start in range(0, size, step)]
 
 
+def piece_of(body: bytes | memoryview) -> Piece:
+    """Give what cuts pieces out of a body that is in memory."""
+    whole = memoryview(body)
+
+    async def piece(start: int, stop: int) -> Any:
+        return whole[start:stop]
+
+    return piece
+
+
 async def joined(size: int, piece: Piece) -> bytes:
     """Give all of a long object, for who can only be given it whole."""
     return b"".join([await piece(*span) for span in pieces_of(size)])
@@ -295,11 +307,10 @@ async def all_of(sending: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     tasks = [asyncio.ensure_future(each) for each in sending]
     try:
         return await asyncio.gather(*tasks)
-    except BaseException:
+    finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        raise
 
 
 class WritableBackend(ObjectBackend, Protocol):
@@ -419,6 +430,14 @@ class PageReader(Protocol):
     def context(self, url: str, doing: str = "read") -> ErrorContext:
         """Describe the place for the words of an error about `url`."""
         ...
+
+
+async def page_below(pages: PageReader, folder: str, token: str, size: int) -> ListPage:
+    """Give a page of all objects below a folder; a `RequestFailed` if it is none."""
+    page = await pages.listed(f"{folder}/" if folder else "", token, size)
+    if page is None:
+        raise RequestFailed(reason=Reason.WEB_PAGE)
+    return page
 
 
 class PagedLister:

@@ -22,6 +22,7 @@ from napari_omezarr.errors import SignInExpiredError, StoreError
 
 from .backend import (
     FAILURES,
+    LONG,
     PAGE,
     PIECE,
     GetResult,
@@ -29,6 +30,8 @@ from .backend import (
     ObjectMeta,
     PutMode,
     WritableBackend,
+    page_below,
+    piece_of,
 )
 from .error_mapping import (
     GOOGLE_SIGN_IN,
@@ -273,8 +276,6 @@ def google_reader(location: Location, retry: RetryPolicy) -> GoogleReader:
 
 # Writing, each object under a condition on its generation where one is wished.
 
-LONG = 32 << 20
-"""From so many bytes on an object is sent in pieces."""
 _UPLOAD = re.compile(r"[?&]upload_id=([\w%.~+/=-]+)", re.ASCII)
 _SENT = re.compile(r"bytes=0-(\d{1,18})$")
 _NO_GENERATION = "1"
@@ -318,13 +319,8 @@ class GoogleWriter(GoogleReader, WritableBackend):
         """Write an object; a long one in pieces."""
         if len(body) < LONG:
             await attempts(partial(self.write, key, body))
-            return
-        whole = memoryview(body)
-
-        async def piece(start: int, stop: int) -> Any:
-            return whole[start:stop]
-
-        await self.put_pieces(key, len(body), piece, attempts)
+        else:
+            await self.put_pieces(key, len(body), piece_of(body), attempts)
 
     async def put_pieces(
         self, key: str, size: int, piece: Piece, attempts: Attempts
@@ -334,6 +330,7 @@ class GoogleWriter(GoogleReader, WritableBackend):
         While one is sent, the next is had.
         """
         upload = await attempts(partial(self._begin, key))
+        # Not `pieces_of`: each must have a multiple of 256 KiB, and none are too many.
         spans = [(start, min(start + PIECE, size)) for start in range(0, size, PIECE)]
         coming = asyncio.ensure_future(piece(*spans[0]))
         try:
@@ -405,10 +402,7 @@ class GoogleWriter(GoogleReader, WritableBackend):
         self, prefix: str, token: str = "", size: int = PAGE
     ) -> ListPage:
         """Ask for a page without a delimiter."""
-        page = await self.listed(f"{prefix}/" if prefix else "", token, size)
-        if page is None:
-            raise RequestFailed(reason=Reason.WEB_PAGE)
-        return page
+        return await page_below(self, prefix, token, size)
 
 
 def _generation(condition: PutMode) -> str:

@@ -163,12 +163,25 @@ def content_type(key: str) -> str:
     return "application/json" if is_json else "application/octet-stream"
 
 
-async def content_md5(body: bytes) -> str:
-    """Hash a body as services do to see whether all of it came as it was sent."""
-    md5 = partial(hashlib.md5, usedforsecurity=False)
+async def hashed(make: Callable[[bytes | memoryview], Any], body: Any) -> bytes:
+    """Give a digest of a body; of a long one in a thread."""
     late = len(body) >= _HASHED_LATE
-    made = await asyncio.to_thread(md5, body) if late else md5(body)
-    return base64.b64encode(made.digest()).decode()
+    made = await asyncio.to_thread(make, body) if late else make(body)
+    digest: bytes = made.digest()
+    return digest
+
+
+async def content_md5(body: bytes | memoryview) -> str:
+    """Hash a body as services do to see whether all of it came as it was sent."""
+    digest = await hashed(partial(hashlib.md5, usedforsecurity=False), body)
+    return base64.b64encode(digest).decode()
+
+
+def accepted(answer: RawResponse) -> RawResponse:
+    """Give an answer that says that something was done; raises `RequestFailed`."""
+    if answer.status >= 300:
+        raise failure_of(answer.status, answer.headers, answer.body)
+    return answer
 
 
 async def take_all(response: aiohttp.ClientResponse, arrival: Arrival) -> RawResponse:

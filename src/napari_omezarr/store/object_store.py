@@ -25,6 +25,7 @@ from . import http
 from .backend import (
     FAILURES,
     FIRST_BYTE,
+    LONG,
     PAGE,
     PIECE,
     PIECES_AT_A_TIME,
@@ -334,8 +335,6 @@ class S3Reader(S3Backend):
 
 Part = TypeVar("Part")
 
-LONG = 32 << 20
-"""From so many bytes on an object is sent in parts."""
 _UPLOAD = re.compile(rb"<UploadId>([^<]+)</UploadId>")
 
 
@@ -484,8 +483,6 @@ async def _copy_part(
 # Objects of a bucket, put, deleted and listed: signed with their bodies.
 
 _WRITE_CORRECTIONS = 3  # the region, how the bucket is named, who signs
-_LONG = 1 << 21
-"""From so many bytes on, hashing takes longer than going to a thread and back."""
 
 
 class S3Writer(S3Backend, WritableBackend):
@@ -550,7 +547,7 @@ class S3Writer(S3Backend, WritableBackend):
         answer = await self.send(S3Request("DELETE", self.path(key)))
         failure = failure_of(answer.status, answer.headers, answer.body)
         if answer.status != 404 or failure.code == "NoSuchBucket":
-            _accept(answer)
+            http.accepted(answer)
 
     async def list_all(
         self, prefix: str, token: str = "", size: int = PAGE
@@ -562,13 +559,13 @@ class S3Writer(S3Backend, WritableBackend):
 
     async def done(self, wish: S3Request) -> http.RawResponse:
         """Send a request that must succeed."""
-        return _accept(await self.send(wish))
+        return http.accepted(await self.send(wish))
 
     async def send(self, wish: S3Request) -> http.RawResponse:
         """Send a request, elsewhere if the answer says where, as whoever signs now."""
         bucket = self._opened()
         credentials = await bucket.credentials()
-        digest = await _digest(wish.body)
+        digest = (await http.hashed(hashlib.sha256, wish.body or b"")).hex()
         for attempt in range(1 + _WRITE_CORRECTIONS):
             address = bucket.address
             url = address.url(wish.path) + (f"?{wish.query}" if wish.query else "")
@@ -587,18 +584,6 @@ class S3Writer(S3Backend, WritableBackend):
             if attempt == _WRITE_CORRECTIONS or not (moved or credentials != before):
                 raise replace(failure, signed=before is not None)
         return answer
-
-
-async def _digest(body: bytes | memoryview | None) -> str:
-    if body is None or len(body) < _LONG:
-        return hashlib.sha256(body or b"").hexdigest()
-    return (await asyncio.to_thread(hashlib.sha256, body)).hexdigest()
-
-
-def _accept(answer: http.RawResponse) -> http.RawResponse:
-    if answer.status >= 300:
-        raise failure_of(answer.status, answer.headers, answer.body)
-    return answer
 
 
 # Lists: pages of ListObjectsV2, and the buckets of a service.

@@ -70,7 +70,10 @@ if so few bytes a second were sent."""
 CLAIM = ".saving"
 """The name of the object, or how that of the file ends, which claims a place."""
 _PROBE = ".probe-"
-_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "STORAGE_EMULATOR_HOST")
+_ENDPOINTS = {
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+    "gs": ("STORAGE_EMULATOR_HOST",),
+}
 _holding: dict[str, bool] = {}
 """Whether the services, or their buckets, that were written to hold to conditions."""
 _turns: dict[tuple[int, str], asyncio.Lock] = {}
@@ -171,7 +174,7 @@ class WritablePlace:
         self._sending = SendingRoom()
         self._was_read = False
         self._unlisted: bool | None = None
-        named = map(os.environ.get, _ENDPOINTS)
+        named = map(os.environ.get, _ENDPOINTS.get(location.protocol, ()))
         where = (location.protocol, location.endpoint or next(filter(None, named), ""))
         self._service = "/".join((*where, location.root))
 
