@@ -24,15 +24,19 @@ def _element(name, value):
     return f'<{name} runtype="{_TYPES[type(value)]}" value="{text}"/>'
 
 
-def write_nd2(path, values, *, micrometers, seconds, names):
-    """Write time points x channels x y x x, one chunk a time point, and the map."""
+def write_nd2(path, values, *, micrometers, seconds, names, measured=0.0, samples=1):
+    """Write time points x channels x y x x, one chunk a time point, and the map.
+
+    Each name is of a channel of so many samples; without a size of pixels they are
+    calibrated by nobody.
+    """
     count, channels, height, width = values.shape
     spectrum = {"uiCount": 1, "pPoint": {"a": {"dWavelength": 400.0, "dTValue": 1.0}}}
     probe = {"m_ExcitationSpectrum": spectrum, "m_EmissionSpectrum": spectrum}
     planes = {
         f"a{number}": {
-            "uiCompCount": 1,
-            "uiSampleIndex": number,
+            "uiCompCount": samples,
+            "uiSampleIndex": number * samples,
             "sDescription": name,
             "uiColor": 0xFF << 8 * (2 - number),
             "pFluorescentProbe": probe,
@@ -42,11 +46,13 @@ def write_nd2(path, values, *, micrometers, seconds, names):
     size = {"uiWidth": width, "uiHeight": height, "uiWidthBytes": 2 * channels * width}
     bits = {"uiBpcInMemory": 16, "uiBpcSignificant": 16, "eCompression": 2}
     counts = {"uiComp": channels, "uiSequenceCount": count}
-    places = {"sPicturePlanes": {"uiCount": channels, "sPlane": planes}}
-    sizes = {"dCalibration": micrometers, "bCalibrated": True}
+    places = {"sPicturePlanes": {"uiCount": len(names), "sPlane": planes}}
+    sizes = {"dCalibration": micrometers or 1.0, "bCalibrated": bool(micrometers)}
     period = {"uiCount": count, "dPeriod": 1000.0 * seconds}
-    names = ("Start", "Duration", "MinPeriodDiff", "MaxPeriodDiff", "AvgPeriodDiff")
-    period |= {f"d{name}": 0.0 for name in names}
+    period |= {"dStart": 0.0, "dDuration": 0.0}
+    period |= {
+        f"d{name}PeriodDiff": 1000.0 * measured for name in ("Min", "Max", "Avg")
+    }
     loop = {"eType": 1, "uiLoopSize": count, "uLoopPars": period}
     documents = {
         "ImageAttributesLV!": {"SLxImageAttributes": size | bits | counts},

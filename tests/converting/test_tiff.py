@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import napari_omezarr
 from microscope_files import read_all
 from napari_omezarr import Location, errors, read_layers, write_layers
-from napari_omezarr.converting import inputs
+from napari_omezarr.converting import formats
 from napari_omezarr.converting.tiff import close_files, reading_tiff
 from napari_omezarr.converting.tiff_images import images_of_tiff
 from servers.http import FileServer
@@ -180,6 +180,29 @@ def test_a_palette_becomes_its_colours_or_that_of_a_ramp(tmp_path):
     np.testing.assert_array_equal(read_all(image), indices)
 
 
+def test_a_palette_of_two_colours(tmp_path):
+    """As scanners write it: a bit for each pixel."""
+    bits = np.random.default_rng(0).integers(0, 2, (24, 32)).astype(bool)
+    table = np.array([[0, 65535], [25700, 257], [65535, 0]], "u2")
+    file = tmp_path / "a.tif"
+    tags = [(320, 3, 6, tuple(map(int, table.ravel())), True)]
+    tifffile.imwrite(file, bits, photometric="minisblack", extratags=tags)
+    with tifffile.TiffFile(file, mode="r+") as opened:
+        opened.pages[0].tags["PhotometricInterpretation"].overwrite(3)
+    (image,) = images(file)
+    assert image.rgb
+    np.testing.assert_array_equal(read_all(image), (table.T >> 8)[bits.astype(int)])
+
+
+def test_a_compression_that_nobody_knows_is_no_damage(tmp_path):
+    file = tmp_path / "a.tif"
+    tifffile.imwrite(file, numbers(8, 9))
+    with tifffile.TiffFile(file, mode="r+") as opened:
+        opened.pages[0].tags["Compression"].overwrite(52479)
+    with pytest.raises(errors.UnsupportedDataError, match="52479"):
+        images(file)
+
+
 def test_white_is_zero_and_a_camera_of_centimetres(tmp_path):
     file = tmp_path / "white.tif"
     options = {"resolution": (20000, 10000), "resolutionunit": "CENTIMETER"}
@@ -330,7 +353,7 @@ def test_the_resolutions_of_a_file_are_kept_if_that_is_chosen(tmp_path, colour):
         assert np.array_equal(opened.read(level=number), expected)
 
 
-@pytest.mark.parametrize("reading", [reading_tiff, inputs.reading_by_others])
+@pytest.mark.parametrize("reading", [reading_tiff, formats.reading_by_others])
 @pytest.mark.parametrize(
     ("raised", "meant"),
     [

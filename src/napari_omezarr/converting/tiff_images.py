@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 
-from napari_omezarr.errors import OptionError
+from napari_omezarr.errors import OptionError, UnsupportedDataError
 from napari_omezarr.metadata import known_unit
 from napari_omezarr.plain_text import counted
 from napari_omezarr.writing import Channels, Grid, Resolution, describe_array
@@ -145,7 +145,9 @@ class PaletteArray:
         self.address = array.address
 
     def __getitem__(self, box: tuple[slice, ...]) -> np.ndarray:
-        colors: np.ndarray = self.palette[self.array[box[:-1]]]
+        # Pages of one bit are read as truth values, which do not count.
+        indices = np.asarray(self.array[box[:-1]]).astype(np.intp)
+        colors: np.ndarray = self.palette[indices]
         return colors[..., box[-1]]
 
 
@@ -220,9 +222,7 @@ def images_of_tiff(
     with open_tiff(location) as file:
         count = len(file.series)
         if series is not None and not 0 <= series < count:
-            images = counted(count, "image")
-            sentence = f"{location.display} has {images}, and no {series}."
-            raise OptionError(sentence, url=location.display)
+            raise no_such_image(location, series, count)
         numbers = range(count) if file.is_ome else range(1)
         numbers = numbers if series is None else range(series, series + 1)
         found = [
@@ -234,6 +234,13 @@ def images_of_tiff(
             note = f"{location.name} has {count} images, of which the first is taken."
             found[0] = replace(found[0], notes=(*found[0].notes, note))
     return found
+
+
+def no_such_image(location: Location, series: int, count: int) -> OptionError:
+    """Say that a file has fewer images than one was asked for."""
+    sentence = f"{location.display} has {counted(count, 'image')}, and no {series}."
+    action = "Count them from 0." if count > 1 else "Leave out --series."
+    return OptionError(sentence, action=action, url=location.display)
 
 
 def _images(
@@ -263,12 +270,22 @@ def _images_of_level(
     level: int,
     axes: str | None,
 ) -> list[ImageSpec]:
+    import tifffile
+
     array: Any = array_of(location, number, level)
     page = file.series[number].keyframe
+    if page.compression not in list(tifffile.COMPRESSION):
+        raise UnsupportedDataError(
+            f"{location.display} is compressed by {int(page.compression)}, which "
+            "tifffile does not know.",
+            action="Save it again without compression, in the program that made it.",
+            url=location.display,
+        )
     letters = array.axes
     name = PurePosixPath(location.name).stem.removesuffix(".ome")
     said = _described(location, file, number, page, letters)
-    if page.photometric == _PALETTE and page.colormap is not None:
+    has_palette = page.photometric == _PALETTE and page.colormap is not None
+    if has_palette and "S" not in letters:
         array, letters, said = _with_palette(array, letters, said, page, file)
     parts = [(array, letters, said)]
     if axes is None and letters[:1] in _POSITIONS and len(letters) > 2:
@@ -402,10 +419,19 @@ def _ramp_color(table: np.ndarray) -> str | None:
     return "".join(f"{round(part / top.max() * 255):02X}" for part in top)
 
 
+def rgb_channels(count: int, dtype: np.dtype[Any]) -> Channels:
+    """Say what the samples of a colour are, and that all of their range is seen."""
+    return Channels(_RGB[:count], _RGB_COLORS[:count], _whole_range(count, dtype))
+
+
 def _as_rgb(said: DescribedImage, count: int, dtype: np.dtype[Any]) -> DescribedImage:
-    top = float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0
-    limits = ((0.0, top),) * count
+    limits = _whole_range(count, dtype)
     return replace(said, names=_RGB[:count], colors=_RGB_COLORS[:count], limits=limits)
+
+
+def _whole_range(count: int, dtype: np.dtype[Any]) -> tuple[tuple[float, float], ...]:
+    top = float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0
+    return ((0.0, top),) * count
 
 
 # What each kind of file says.
