@@ -16,6 +16,7 @@ import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from zarr.buffer.cpu import buffer_prototype
 from zarr.storage import MemoryStore
 
 from napari_omezarr.errors import DamagedDataError, UnsupportedDataError
@@ -273,6 +274,29 @@ def test_small_chunks_in_a_row_are_one_call(monkeypatch, value):
         ArrayPixels(array.async_array, "memory://a", 1)[...], pixels
     )
     assert len(calls) <= 2
+
+
+@pytest.mark.parametrize("concurrency", [1, 5, 64])
+def test_small_objects_are_decoded_together(monkeypatch, concurrency):
+    calls = []
+    undone = codecs.zstd.decompress
+    monkeypatch.setattr(
+        codecs.zstd, "decompress", lambda *given: calls.append(1) or undone(*given)
+    )
+    stored = {}
+    store, shape, chunks = MemoryStore(stored), (520, 512), (128, 128)
+    array = zarr.create_array(
+        store, shape=shape, chunks=chunks, dtype="u2", fill_value=3
+    )
+    pixels = np.arange(520 * 512, dtype="u2").reshape(520, 512)
+    pixels[:128, :128] = 3  # a chunk that is not stored
+    array[...] = pixels
+    found = ArrayPixels(array.async_array, "memory://a", concurrency)
+    np.testing.assert_array_equal(found[...], pixels)
+    assert len(calls) == 2  # of nineteen chunks, as one call decodes sixteen
+    stored["c/4/3"] = buffer_prototype.buffer.from_bytes(b"nothing of the kind")
+    with pytest.raises(DamagedDataError, match="c/4/3 is damaged"):
+        found[...]
 
 
 def test_zlib_that_is_called_gzip_is_undone():

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import time
-from collections import deque
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate, chain, count, islice, pairwise, product
@@ -131,8 +130,6 @@ def new_token() -> str:
 _PROBES = 3
 _ENOUGH = 8
 """After so many chunks that are not there, or all, it is said that there is none."""
-_DECODERS = 2 + (os.cpu_count() or 1)
-"""So many threads decode the chunks of a box at most."""
 TRUSTED = 60.0
 """Seconds for which a document is known to be that of the chunks that are missing."""
 
@@ -299,10 +296,11 @@ class ArrayPixels(Readable):
         if self._shard_reader is not None:
             box = np.empty(shape_of(bounds), self.dtype)
             shards = chunk_parts(bounds, self._shard_reader.layout.shards)
-            await bounded_gather(
-                (partial(self._shard_reader.fill, part, box) for part in shards),
-                self.concurrency,
-            )
+            fill = self._shard_reader.fill
+            with oldest_garbage_waits():
+                await bounded_gather(
+                    (partial(fill, part, box) for part in shards), self.concurrency
+                )
             return box
         assert self._decoding is not None
         # Made as they are asked for: a list of thousands lets Python look for garbage.
@@ -315,6 +313,7 @@ class ArrayPixels(Readable):
         work = (partial(self._place, part, box, queue) for part in chain(first, parts))
         with oldest_garbage_waits():
             await bounded_gather(work, self.concurrency)
+            await queue.finish()
         return box
 
     # Whether there are any chunks, and under which names.
@@ -390,9 +389,6 @@ class ArrayPixels(Readable):
             box[part.target] = decoding.fill_value
         elif decoding.is_quick:
             decoding.place(body, name, [(box, part)])
-        elif decoding.together == 1:
-            decode = partial(decoding.place, body, name, [(box, part)])
-            await asyncio.get_running_loop().run_in_executor(None, decode)
         else:
             await queue.place(body, name, (box, part))
 
@@ -451,64 +447,51 @@ class ArrayPixels(Readable):
         return stored, f"{self.address}/{name}"
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(frozen=True, slots=True)
 class _Arrived:
-    """A chunk that has come, and who waits until it is in its place."""
+    """A chunk that has come, its name, and where its pixels go."""
 
     body: np.ndarray
     name: str
     place: Place
-    done: asyncio.Future[None]
 
 
 class DecodeQueue:
     """The chunks of a box that have come and are not decoded yet; on the I/O loop.
 
-    A thread takes those that came while all were busy, as many as one call decodes: to
-    hand over each small chunk takes as long as to decode it.
+    They wait until there are as many as one call decodes, or no more come: to hand over
+    each small chunk to a thread takes as long as to decode it.
     """
 
     def __init__(self, decoding: Decoding) -> None:
         self.decoding = decoding
-        self._waiting: deque[_Arrived] = deque()
-        self._busy = 0
+        self._waiting: list[_Arrived] = []
 
     async def place(self, body: np.ndarray, name: str, place: Place) -> None:
-        """Decode a chunk into its place, with others of the box.
+        """Decode a chunk into its place together with others, by now or later.
 
         Raises
         ------
         StoreError
-            As `Decoding.place` does.
+            As `Decoding.place` does, for any of them.
         """
-        loop = asyncio.get_running_loop()
-        arrived = _Arrived(body, name, place, loop.create_future())
-        self._waiting.append(arrived)
-        if self._busy < _DECODERS:
-            self._busy += 1
-            try:
-                await asyncio.sleep(0)  # what comes in this turn is decoded together
-                while self._waiting:
-                    count = min(len(self._waiting), self.decoding.together)
-                    chunks = [self._waiting.popleft() for _ in range(count)]
-                    errors = await loop.run_in_executor(None, self._decode, chunks)
-                    for chunk, error in zip(chunks, errors, strict=True):
-                        if chunk.done.done():
-                            continue
-                        if error is None:
-                            chunk.done.set_result(None)
-                        else:
-                            chunk.done.set_exception(error)
-            finally:
-                self._busy -= 1
-        await arrived.done
+        self._waiting.append(_Arrived(body, name, place))
+        if len(self._waiting) >= self.decoding.together:
+            await self.finish()
 
-    def _decode(self, chunks: Sequence[_Arrived]) -> list[StoreError | None]:
-        """Decode some chunks, in any thread; gives for each what was wrong with it."""
+    async def finish(self) -> None:
+        """Decode what waits. Raises as `place` does."""
+        chunks, self._waiting = self._waiting, []
+        if chunks:
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(None, self._decode, chunks)
+
+    def _decode(self, chunks: Sequence[_Arrived]) -> None:
         in_a_row = self.decoding.in_a_row
-        groups = [chunks] if in_a_row else [[chunk] for chunk in chunks]
-        found = (self.decoding.place_each(*_in_a_row(group)) for group in groups)
-        return [error for errors in found for error in errors]
+        for group in [chunks] if in_a_row else [[chunk] for chunk in chunks]:
+            for error in self.decoding.place_each(*_in_a_row(group)):
+                if error is not None:
+                    raise error
 
 
 def _in_a_row(chunks: Sequence[_Arrived]) -> tuple[memoryview, list[StoredChunk]]:
