@@ -52,6 +52,7 @@ REFUSALS = {
         (404, "BlobNotFound", True),
         (404, "NoSuchBucket", False),
         (404, "ContainerNotFound", False),
+        (404, "ResourceNotFound", False),
         (404, "NoSuchUpload", False),
         (410, "", False),
         (403, "NoSuchKey", False),

@@ -432,6 +432,22 @@ def test_what_is_public_is_read_though_no_token_is_good(azure, answer):
     assert "without signing in" in note
 
 
+def test_a_container_that_is_not_open_any_more_is_not_empty(azure, tmp_path):
+    write_array(tmp_path / "a.zarr")
+    for file in tmp_path.rglob("*"):
+        if file.is_file():
+            key = str(file.relative_to(tmp_path))
+            azure.blobs[key], azure.etags[key] = file.read_bytes(), f'"{key}"'
+    azure.public = "blob"
+    place = Location.parse(f"az://{BOX}/a.zarr|anonymous:true")
+    array = zarr.open_array(open_store(place, retry=QUICK), path="0", mode="r")
+    del azure.blobs["a.zarr/0/c/0/0"]
+    assert array[:2, :2].max() == 0
+    azure.public = ""
+    with pytest.raises(errors.SignInNeededError, match="not open to everybody"):
+        array[...]
+
+
 def test_what_is_private_needs_a_sign_in(azure):
     backend = with_tokens(azure, Credential(OSError(TOKEN)))
     with pytest.raises(errors.SignInNeededError, match="Nobody is") as raised:

@@ -432,11 +432,26 @@ def test_what_was_never_written_where_nobody_may_list(who, image, google):
     assert len(lists) == 1  # to learn that nothing may be listed
 
 
-def test_what_is_refused_is_no_pixels(image, google):
-    store = open_store(image, retry=QUICK)
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        google_error(403, "forbidden", "Request is prohibited by a policy."),
+        google_error(403, "insufficientPermissions", "Insufficient scopes."),
+        google_error(401, "required", "Login Required"),
+        faults.Status(401, b"<html>Sign in to the network</html>"),
+        faults.Status(403, b"<html>Blocked</html>"),
+    ],
+    ids=["policy", "scopes", "nobody", "portal", "firewall"],
+)
+@pytest.mark.parametrize("who", ["", TOKEN])
+def test_what_is_refused_is_no_pixels(refusal, who, image, google):
+    """Not even where missing objects are refused, too: that is said in other words."""
+    google.tokens = {who: "r"}
+    location = image if who else Location.parse(image, anonymous=True)
+    store = open_store(location, retry=QUICK)
     array = zarr.open_array(store, path="0", mode="r")
-    google.fault("*/c/*", google_error(403, "forbidden"), forever=True)
-    with pytest.raises(errors.AccessDeniedError):
+    google.fault("*/c/*", refusal, forever=True)
+    with pytest.raises((errors.AccessDeniedError, errors.SignInNeededError)):
         array[...]
 
 
@@ -449,6 +464,8 @@ def test_what_is_refused_is_no_pixels(image, google):
         (google_error(500, "backendError"), errors.ServerError),
         (google_error(403, "forbidden"), errors.AccessDeniedError),
         (google_error(403, "quotaExceeded"), errors.DiskFullError),
+        (google_error(403, "retentionPolicyNotMet"), errors.ReadOnlyError),
+        (google_error(403, "objectUnderActiveHold"), errors.ReadOnlyError),
         (google_error(400, "invalid"), errors.ServerError),
         (faults.Dropped(), errors.StoreConnectionError),
         (faults.Status(502, b"<html>planted</html>"), errors.ServerError),

@@ -16,7 +16,8 @@ with one of an object     whole: all of it, its end, or its beginning (an index)
 404 of something of       an error: a portal, a sign-in page
 another name, after a
 redirect
-404 with another code     an error: the bucket, the account or the upload is not there
+404 with another code     an error: the bucket, the account or the upload is not
+                          there, or is not open to who asks
 the same for a part from  an error: who asks for that knows that the object is there
 the middle of an object   (a chunk of a shard, a member of an archive)
 ``ENOENT``, ``ENOTDIR``,  never written: there is no such file. A path that is a folder
@@ -169,17 +170,18 @@ def failure_of(status: int, headers: Mapping[str, str], body: bytes) -> RequestF
 # the codes of its (and S3's) documents in XML.
 _GOOGLE_CODES = {
     "backendError": "InternalError",
-    "forbidden": "AccessDenied",
-    "insufficientPermissions": "AccessDenied",
     "internalError": "InternalError",
+    "objectUnderActiveHold": "BlobImmutableDueToPolicy",
     "quotaExceeded": "QuotaExceeded",
     "rateLimitExceeded": "SlowDown",
+    "retentionPolicyNotMet": "BlobImmutableDueToPolicy",
     "userRateLimitExceeded": "SlowDown",
 }
 _GOOGLE_REASON = re.compile(rb'"reason"\s*:\s*"(\w+)"')
 _GOOGLE_WORDS = (
     (b"bucket does not exist", "NoSuchBucket"),
     (b"requester pays bucket", "UserProjectMissing"),
+    # Of who may not. "forbidden" is said of much else too: policies, scopes, bills.
     (b" does not have storage.", "AccessDenied"),
 )
 
@@ -196,7 +198,7 @@ def google_failure(
     for words, means in _GOOGLE_WORDS:
         code = means if words in body[:8192] else code
     if status == 401 and not signed:
-        status, code = 403, code or "AccessDenied"
+        status = 403
     if code == "SlowDown":
         status = 429
     waiting = _seconds(headers.get("Retry-After", ""))
@@ -636,9 +638,11 @@ _OBJECT_CODES = {
     "NoSuchKey",
     "NoSuchObject",
     "NotFound",
-    "ResourceNotFound",
 }
-"""The codes, of S3, Azure and others, that are about one object and nothing else."""
+"""The codes, of S3, Azure and others, that are about one object and nothing else.
+
+Not Azure's ``ResourceNotFound``: so it calls a container that is not open to whom it
+does not know, whatever is in there."""
 
 
 def says_absent(status: int, code: str = "") -> bool:
