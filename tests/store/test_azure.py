@@ -325,11 +325,15 @@ def test_what_may_not_be_deleted_is_said(azure, writable):
 
 
 def test_what_is_no_list_is_said(azure, writable):
+    listing = open_lister(Location.parse(PLACE)).page
     azure.fault("*", faults.page(), forever=True)
-    with pytest.raises(errors.WebPageError):
-        run(writable.holds())
+    for work in (writable.holds(), listing()):
+        with pytest.raises(errors.WebPageError):
+            run(work)
+    azure.clear()
+    azure.fault("*", faults.Status(200, b"<Error/>"), forever=True)
     with pytest.raises(errors.ListingDeniedError):
-        run(open_lister(Location.parse(PLACE)).page())
+        run(listing())
 
 
 def test_pages_follow_each_other_though_some_are_empty(azure, writable):

@@ -354,6 +354,7 @@ def test_a_private_dataset_is_read_by_its_token(hub, monkeypatch):
         ("sftp://host/a.zarr", "sshfs", "sftp"),
         ("hf://datasets/owner/name/a.zarr", "huggingface_hub", "hf"),
         ("ipfs://bafy/a.zarr", "ipfsspec", "ipfs"),
+        ("simplecache::gs://bucket/a.zarr", "gcsfs", "gcs"),
         ("github://org:repo@main/a.zarr", "requests", "github"),
         ("reference::/refs.parq", "pyarrow", "kerchunk"),
     ],

@@ -227,15 +227,27 @@ def test_a_long_object_goes_in_parts(writable, proxy):
     assert methods(proxy).count("POST") == 2
 
 
-@pytest.mark.parametrize("where", ["part", "end"])
-def test_a_long_object_that_fails_leaves_nothing(where, writable, proxy):
+@pytest.mark.parametrize(
+    "end",
+    [
+        None,
+        faults.s3_error(200, "InternalError"),
+        faults.Status(
+            200, b"<?xml version='1.0'?>\n\n <Error xmlns='x'><Code>A</Code>"
+        ),
+        faults.Status(200, b"  \n "),
+        faults.Status(200, b"OK"),
+        faults.page(),
+    ],
+    ids=["part", "error", "late error", "blanks", "garbage", "page"],
+)
+def test_a_long_object_that_fails_leaves_nothing(end, writable, proxy):
+    """S3 says "200 OK" before it knows whether it is."""
     body = bytes(33 << 20)
-    denied = faults.s3_error(403, "AccessDenied")
-    if where == "part":
-        proxy.fault("*", denied, method="PUT")
+    if end is None:
+        proxy.fault("*", faults.s3_error(403, "AccessDenied"), method="PUT")
     else:
-        accident = faults.s3_error(200, "InternalError")
-        proxy.fault("*", faults.Proceed(), accident, accident, accident, method="POST")
+        proxy.fault("*", faults.Proceed(), end, end, end, method="POST")
     with pytest.raises(errors.StoreError):
         run(writable.put("long", body))
     assert proxy.requests[-1].method == "DELETE"

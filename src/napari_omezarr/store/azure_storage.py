@@ -221,8 +221,8 @@ class AzureBackend(HttpBackend, WritableBackend):
         """Delete a blob by one DELETE."""
         raw = await self._sent(Request("DELETE", self.identity(key), {}))
         failure = failure_of(raw.status, raw.headers, raw.body)
-        if raw.status >= 300 and not says_absent(raw.status, failure.code):
-            raise failure
+        if not says_absent(raw.status, failure.code):
+            accepted(raw)
 
     async def list_all(
         self, prefix: str, token: str = "", size: int = PAGE
@@ -234,25 +234,20 @@ class AzureBackend(HttpBackend, WritableBackend):
         self, prefix: str, token: str = "", size: int = PAGE, delimiter: str = ""
     ) -> ListPage | None:
         """Give a page of List Blobs; None: it is no list."""
-        page = ListPage((), token)
-        while not page.items:  # Azure gives empty pages, too
-            wishes = {
-                "comp": "list",
-                "delimiter": delimiter,
-                "marker": page.token,
-                "maxresults": str(size),
-                "prefix": self._above + prefix,
-                "restype": "container",
-            }
-            url = _asking(f"{self._container}{self._query}", query_of(wishes))
-            answer = accepted(await self._sent(Request("GET", url, {})))
-            try:
-                page = list_page(answer.body, len(self._above))
-            except RequestFailed:
-                return None
-            if not page.token:
-                break
-        return page
+        wishes = {
+            "comp": "list",
+            "delimiter": delimiter,
+            "marker": token,
+            "maxresults": str(size),
+            "prefix": self._above + prefix,
+            "restype": "container",
+        }
+        url = _asking(f"{self._container}{self._query}", query_of(wishes))
+        answer = accepted(await self._sent(Request("GET", url, {})))
+        try:
+            return list_page(answer.body, len(self._above))
+        except RequestFailed:
+            return None
 
 
 def _asking(url: str, query: str) -> str:

@@ -458,13 +458,13 @@ class PagedLister:
         self, prefix: str = "", token: str = "", size: int = PAGE
     ) -> ListPage:
         """Give a page of what lies directly below; `token` is the server's own."""
-        page = await self._page(partial(self._pages.listed, prefix, token, size, "/"))
+        page = await self._page(prefix, token, size, "/")
         items = tuple(item for item in page.items if "/" not in item.name)
         return replace(page, items=items)
 
     async def deep_page(self, token: str = "") -> ListPage:
         """Give a page of all objects below, at any depth: names are whole paths."""
-        return await self._page(partial(self._pages.listed, "", token))
+        return await self._page("", token, PAGE)
 
     async def is_refused(self) -> bool | None:
         """Say whether the service lets nobody list here who signs so; None: unknown."""
@@ -478,14 +478,22 @@ class PagedLister:
         return None
 
     async def _page(
-        self, attempt: Callable[[], Awaitable[ListPage | None]]
+        self, prefix: str, token: str, size: int, delimiter: str = ""
     ) -> ListPage:
-        page = await self.answer(attempt)
-        if page is None:
-            raise not_listed(self.url)
-        # Keys may hold empty parts and dots, which lead nowhere.
-        items = (i for i in page.items if not {"", ".", ".."} & set(i.name.split("/")))
-        return replace(page, items=tuple(sorted(items, key=_name)))
+        while True:
+            ask = partial(self._pages.listed, prefix, token, size, delimiter)
+            page = await self.answer(ask)
+            if page is None:
+                raise not_listed(self.url)
+            if page.token and page.token == token:
+                raise self._error(RequestFailed(reason=Reason.CIRCLES))
+            # Keys may hold empty parts and dots, which lead nowhere.
+            nowhere = {"", ".", ".."}
+            found = (i for i in page.items if not nowhere & set(i.name.split("/")))
+            items = tuple(sorted(found, key=_name))
+            token = page.token
+            if items or not token:  # a page may be empty, and not the last
+                return ListPage(items, token)
 
     async def tried(self, attempt: Callable[[], Awaitable[T]]) -> T | Failure:
         """Try until there is an answer, or a failure that lasts."""

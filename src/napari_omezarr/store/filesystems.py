@@ -102,7 +102,9 @@ KINDS: dict[str, Kind] = {
         host="github.com",
         sign_in="Put username and token of github into fsspec's configuration.",
     ),
-    "az": Kind("adlfs", cuts_ranges=True),  # behind a cache of fsspec's
+    # These two behind a cache of fsspec's.
+    "az": Kind("adlfs", cuts_ranges=True, host="Azure's storage"),
+    "gs": Kind("gcsfs", "gcs", cuts_ranges=True, host="Google's storage"),
     "ipfs": Kind("ipfsspec", "ipfs", is_parallel=True, host="the IPFS gateway"),
     "ipns": Kind("ipfsspec", "ipfs", is_parallel=True, host="the IPFS gateway"),
 }
@@ -398,7 +400,7 @@ _HOSTS = ("sftp", "webdav+http", "webdav+https", "http", "https")
 
 
 def _identity(location: Location) -> tuple[str, ...]:
-    names = ("root", "userinfo", "endpoint", "region", "profile", "anonymous")
+    names = ("root", "userinfo", "endpoint", "region", "profile", "anonymous", "query")
     said = tuple(str(getattr(location, name)) for name in names)
     if location.protocol != "s3":
         return said
@@ -511,7 +513,8 @@ def _s3(location: Location) -> Any:
 def _az(location: Location) -> dict[str, Any]:
     host = (location.endpoint or "").rpartition("/")[2]
     said = {"account_name": host.partition(".")[0], "account_host": host}
-    return (said if host else {}) | ({"anon": True} if location.anonymous else {})
+    signs = {"sas_token": location.query} if location.query else {}
+    return (said if host else {}) | ({"anon": True} if location.anonymous else signs)
 
 
 def _gs(location: Location) -> dict[str, Any]:

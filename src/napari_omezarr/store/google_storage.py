@@ -45,6 +45,7 @@ from .google_sign_in import GoogleSignIn, google_endpoint, google_sign_in
 from .http import (
     Access,
     Request,
+    accepted,
     content_md5,
     content_type,
     proxy_for,
@@ -215,9 +216,9 @@ class GoogleReader(HttpBackend):
         """
         url = f"{self._endpoint}{target}"
         raw = await self.ask(Request(method, url, headers or {}, body))
-        if raw.status < 300 or (raw.status == 308 and method == "PUT"):
-            return raw
-        raise RequestFailed(raw.status, missing if raw.status == 404 else "")
+        if raw.status == 404:
+            raise RequestFailed(404, missing)
+        return raw if raw.status == 308 and method == "PUT" else accepted(raw)
 
 
 def _failure(raw: RawResponse, *, signed: bool) -> RequestFailed | None:
@@ -395,8 +396,8 @@ class GoogleWriter(GoogleReader, WritableBackend):
         """Delete an object by one DELETE."""
         url = self.identity(key).partition("?")[0]
         raw = await self.ask(Request("DELETE", url, {}))
-        if raw.status >= 300 and raw.status != 404:
-            raise RequestFailed(raw.status)
+        if raw.status != 404:
+            accepted(raw)
 
     async def list_all(
         self, prefix: str, token: str = "", size: int = PAGE

@@ -30,6 +30,7 @@ from .backend import (
     RequestStats,
     cut,
     is_for_decoding,
+    looks_like_html,
     most_bytes,
     range_header,
     span,
@@ -178,9 +179,17 @@ async def content_md5(body: bytes | memoryview) -> str:
 
 
 def accepted(answer: RawResponse) -> RawResponse:
-    """Give an answer that says that something was done; raises `RequestFailed`."""
+    """Give an answer that says that something was done.
+
+    Raises
+    ------
+    RequestFailed
+        It says that it was not, or is a page of somebody who stands between.
+    """
     if answer.status >= 300:
         raise failure_of(answer.status, answer.headers, answer.body)
+    if looks_like_html("", answer.body):
+        raise RequestFailed(reason=Reason.WEB_PAGE)
     return answer
 
 

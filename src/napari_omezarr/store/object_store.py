@@ -336,6 +336,7 @@ class S3Reader(S3Backend):
 Part = TypeVar("Part")
 
 _UPLOAD = re.compile(rb"<UploadId>([^<]+)</UploadId>")
+_COMPLETED = re.compile(rb"<(CompleteMultipartUploadResult)[\s>]")
 
 
 async def put_in_parts(
@@ -419,9 +420,7 @@ async def _finish(
     headers = {"Content-Type": "application/xml"}
     query = query_of({"uploadId": upload})
     answer = await writer.done(S3Request("POST", path, query, headers, body))
-    # "200 OK" is sent at once, and what went wrong afterwards stands in the body.
-    if b"<Error>" in answer.body:
-        raise failure_of(500, answer.headers, answer.body)
+    made_of(answer, _COMPLETED)
 
 
 # Long objects copied within a bucket, in parts: one request copies 5 GB at most.
@@ -453,10 +452,16 @@ async def copy_in_parts(
 
 def copied(answer: http.RawResponse) -> bytes:
     """Give the ETag of what was copied."""
-    found = _ETAG.search(answer.body)
+    return made_of(answer, _ETAG)
+
+
+def made_of(answer: http.RawResponse, pattern: re.Pattern[bytes]) -> bytes:
+    """Give from a document that something was made what it says of that."""
     # "200 OK" is sent at once, and what went wrong afterwards stands in the body.
-    if b"<Error>" in answer.body:
-        raise failure_of(500, answer.headers, answer.body)
+    failure = failure_of(500, answer.headers, answer.body)
+    if failure.code:
+        raise failure
+    found = pattern.search(answer.body)
     if found is None:
         raise RequestFailed(reason=Reason.WEB_PAGE)
     return found[1]

@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections import deque
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
@@ -29,6 +29,7 @@ from .backend import (
     retrying,
 )
 from .error_mapping import (
+    Reason,
     RequestFailed,
     says_changed,
     says_denied,
@@ -38,7 +39,7 @@ from .error_mapping import (
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
     from zarr.abc.buffer import Buffer, BufferPrototype
     from zarr.abc.store import ByteRequest
@@ -330,27 +331,31 @@ class WritablePlace:
         """Delete an object; none there is as good."""
         await self._answer(partial(self._backend.delete, key), key, "delete")
 
-    async def objects(self, prefix: str = "") -> AsyncIterator[ObjectMeta]:
-        """List all that lies below a folder, at any depth."""
-        token = ""
-        while True:
-            page = await self._page(prefix, token)
+    async def objects(
+        self, prefix: str = "", size: int = PAGE
+    ) -> AsyncGenerator[ObjectMeta]:
+        """List all that lies below a folder, at any depth; so many at a time."""
+        token, before = "", None
+        while token != before:
+            ask = partial(self._backend.list_all, prefix, token, size)
+            page = await self._answer(ask, prefix, "list")
             for each in page.items:
                 yield each
-            token = page.token
-            if not token:
+            if not page.token:
                 return
+            token, before = page.token, token
+        circles = RequestFailed(reason=Reason.CIRCLES)
+        raise self._error(circles, prefix, "list")
 
     async def holds(
         self, prefix: str = "", but: Callable[[str], bool] = lambda _: False
     ) -> bool:
         """Say whether anything lies below a folder, but for certain keys."""
-        found = (await self._page(prefix, size=_GLANCE)).items
-        return any(not but(each.name) for each in found)
-
-    async def _page(self, prefix: str, token: str = "", size: int = PAGE) -> ListPage:
-        ask = partial(self._backend.list_all, prefix, token, size)
-        return await self._answer(ask, prefix, "list")
+        async with aclosing(self.objects(prefix, _GLANCE)) as found:
+            async for each in found:
+                if not but(each.name):
+                    return True
+        return False
 
     async def _answer(
         self, attempt: Callable[[], Awaitable[T]], key: str, doing: str
