@@ -12,7 +12,7 @@ import hmac
 import re
 from itertools import count
 from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote, unquote_plus, urlsplit
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
@@ -126,9 +126,7 @@ class AzureAccount(WireServer):
         if "content-md5" in said and said["content-md5"] != _md5(request.body):
             return _error(400, "Md5Mismatch")
         if wishes.get("comp") == "block":
-            blocks = self.waiting.setdefault(key, {})
-            blocks[wishes["blockid"]] = request.body
-            return Answer(201)
+            return self._keep_block(key, wishes["blockid"], request.body)
         kinds = {"x-ms-blob-type", "x-ms-copy-source", "x-ms-blob-content-type"}
         if len(kinds & said.keys()) != 1:  # put, copied, or made of blocks
             return _error(400, "MissingRequiredHeader")
@@ -137,6 +135,13 @@ class AzureAccount(WireServer):
         if said.get("if-match", self.etags.get(key)) != self.etags.get(key):
             return _error(412, "ConditionNotMet")
         return self._store(request, wishes, key)
+
+    def _keep_block(self, key: str, name: str, body: bytes) -> Answer:
+        blocks = self.waiting.setdefault(key, {})
+        if any(len(other) != len(name) for other in blocks):
+            return _error(400, "InvalidBlobOrBlock")
+        blocks[name] = body
+        return Answer(201)
 
     def _store(self, request: Request, wishes: dict[str, str], key: str) -> Answer:
         body, headers = request.body, {}
@@ -211,7 +216,7 @@ def _cut(body: bytes, wanted: str, headers: dict[str, str]) -> Answer:
 
 def _pairs(query: str) -> list[tuple[str, str]]:
     pairs = (pair.partition("=") for pair in query.split("&") if pair)
-    return [(name, unquote(text)) for name, _, text in pairs]
+    return [(name, unquote_plus(text)) for name, _, text in pairs]
 
 
 def _md5(body: bytes) -> str:

@@ -10,6 +10,7 @@ import sys
 import traceback
 from importlib.util import find_spec
 from types import SimpleNamespace
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -87,7 +88,9 @@ odd_keys = st.text(
 ).filter(lambda key: key == key.strip("/"))
 
 
-@pytest.mark.parametrize("how", [{}, {"sas": SAS}, {"sas": f"?{SAS}"}])
+@pytest.mark.parametrize(
+    "how", [{}, {"sas": SAS}, {"sas": f"?{SAS}"}, {"sas": f" ?{unquote(SAS)}\n"}]
+)
 def test_objects_come_and_go(azure, monkeypatch, how):
     sign_in(monkeypatch, azure, **how)
     writable = open_writable(Location.parse(PLACE), retry=QUICK)
@@ -292,6 +295,52 @@ def test_of_a_long_blob_that_breaks_off_nothing_is_seen(azure, writable):
     assert body_of(writable, "c") == BODY
 
 
+def test_of_two_who_write_one_long_blob_one_is_told(azure, writable):
+    """Who is done drops the other's blocks."""
+    halves = []
+
+    async def piece(start, stop):
+        if start:
+            halves.append(start)
+            await writable.put("c", bytes(33 << 20))
+        return bytes(stop - start)
+
+    with pytest.raises(errors.StoreError, match="Somebody else writes"):
+        run(writable.put_pieces("c", (16 << 20) + 1, piece))
+    assert halves
+    assert azure.blobs["ä b/c"] == bytes(33 << 20)
+    azure.waiting["ä b/c"] = {"c2hvcnQ=": b"of another program"}
+    with pytest.raises(errors.StoreError, match="did not finish"):
+        run(writable.put("c", bytes(33 << 20)))
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "said"),
+    [
+        (412, "LeaseIdMissing", "locked by a lease"),
+        (409, "SnapshotsPresent", "has snapshots"),
+        (409, "InvalidBlobType", "does not let .* be changed"),
+        (403, "KeyBasedAuthenticationNotPermitted", "does not accept the key"),
+    ],
+)
+def test_what_may_not_be_changed_is_said(status, code, said, azure, writable):
+    run(writable.put("a", BODY))
+    azure.fault("*/a", faults.s3_error(status, code), forever=True)
+    for work in (writable.put("a", b"2"), writable.delete("a")):
+        with pytest.raises(errors.AccessDeniedError, match=said):
+            run(work)
+
+
+def test_clocks_that_differ(azure, writable):
+    detail = "Request date header too old: 'Fri, 27 Nov 2026 20:00:00 GMT'"
+    said = {"AuthenticationErrorDetail": detail}
+    fault = faults.s3_error(403, "AuthenticationFailed", **said)
+    azure.fault("*", fault, forever=True)
+    for work in (writable.put("a", BODY), writable.read("a")):
+        with pytest.raises(errors.ClockSkewError, match="clock of this computer"):
+            run(work)
+
+
 def test_the_service_checks_what_arrived(azure, writable):
     run(writable.put("a", BODY))
     assert azure.requests[-1].headers["content-md5"]
@@ -301,7 +350,11 @@ def test_a_copy_is_waited_for(azure, writable, monkeypatch):
     monkeypatch.setattr("napari_omezarr.store.azure_storage._COPY_PAUSE", 0)
     run(writable.put("a", BODY))
     azure.pending = 3
+    busy = faults.Status(503, headers={"Retry-After": "0"})
+    azure.fault("*/b", busy, faults.Dropped(), method="HEAD")
+    azure.clear_log()
     run(writable.copy("a", "b", len(BODY)))
+    assert methods(azure).count("PUT") == 1
     assert body_of(writable, "b") == BODY
     assert azure.pending == 0
     with pytest.raises(errors.StoreError):
@@ -504,6 +557,30 @@ HOST = "https://lab.blob.core.windows.net"
             "az://c/x",
             ("http://lab.blob.core.chinacloudapi.cn", "key"),
         ),
+        ({"ACCOUNT": "lab", "KEY": f"{KEY}\n"}, "az://c/x", (HOST, "key")),
+        (
+            {"CONNECTION_STRING": f"BlobEndpoint={HOST}/;;SharedAccessSignature={SAS}"},
+            "az://c/x",
+            (HOST, "sas"),
+        ),
+        (
+            {
+                "CONNECTION_STRING": f"AccountName=lab;BlobEndpoint=https://Lab.blob.core"
+                f".windows.net/ ; AccountKey={KEY}"
+            },
+            "az://c@lab.blob.core.windows.net/x",
+            (HOST, "key"),
+        ),
+        (
+            {"ACCOUNT_NAME": "lab", "ACCOUNT_KEY": KEY},
+            "az://c@lab-secondary.blob.core.windows.net/x",
+            ("https://lab-secondary.blob.core.windows.net", "key"),
+        ),
+        (
+            {"ACCOUNT_NAME": "lab", "ACCOUNT_KEY": KEY},
+            "az://c@lab.z07.blob.storage.azure.net/x",
+            ("https://lab.z07.blob.storage.azure.net", "tokens"),
+        ),
         ({}, "az://c@lab.blob.core.windows.net/x", (HOST, "tokens")),
         (
             {"ACCOUNT_KEY": KEY},
@@ -560,6 +637,8 @@ def test_who_signs_where(environment, address, expected, monkeypatch):
     assert not any(secret in repr(account) for secret in SECRETS)
     if account.sas:
         assert account.sas == SAS
+    if account.key:
+        assert account.name == "lab"
 
 
 @pytest.mark.parametrize("name", ["az", "abfs"])
@@ -578,7 +657,12 @@ def test_what_is_configured_for_fsspec_signs(name, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("CONNECTION_STRING", TOKEN), ("ACCOUNT_KEY", f"{TOKEN}!")]
+    ("name", "text"),
+    [
+        ("CONNECTION_STRING", TOKEN),
+        ("CONNECTION_STRING", f"UseDevelopmentStorage=true;AccountKey={TOKEN}"),
+        ("ACCOUNT_KEY", f"{TOKEN}!"),
+    ],
 )
 def test_a_sign_in_that_is_none_is_said_and_not_shown(name, text, monkeypatch):
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "lab")
@@ -586,6 +670,14 @@ def test_a_sign_in_that_is_none_is_said_and_not_shown(name, text, monkeypatch):
     with pytest.raises(errors.OptionError) as raised:
         open_store(Location.parse("az://c/x"))
     assert TOKEN not in told(raised.value)
+
+
+def test_who_writes_by_a_link_is_told_where_its_signature_belongs():
+    link = Location.parse(f"az://c@lab.blob.core.windows.net/x?{SAS}")
+    with pytest.raises(errors.OptionError) as raised:
+        open_writable(link)
+    assert "AZURE_STORAGE_SAS_TOKEN" in raised.value.action
+    assert not any(secret in told(raised.value) for secret in SECRETS)
 
 
 def test_without_an_account_it_is_said_how_to_name_it():

@@ -671,7 +671,9 @@ ACCESS_POINT = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _HOST_WITH_PORT = re.compile(r"^[\w.-]+:\d{1,5}$", re.ASCII)
-_AZURE = re.compile(r"^([\w$-]+)@([\w-]+)\.(?:dfs|blob)\.([\w.-]+)$", re.ASCII)
+_AZURE = re.compile(
+    r"^([\w$-]+)@([\w-]+(?:\.z\d+)?)\.(?:dfs|blob)\.([\w.-]+)$", re.ASCII
+)
 _SIGNATURE = re.compile(
     r"X-Amz-|X-Goog-|Signature=|AWSAccessKeyId=|Policy=|sig=|token=", re.IGNORECASE
 )

@@ -45,8 +45,14 @@ _NAMES = (
     *("account_host", "account_key", "account_name", "anon", "client_id"),
     *("client_secret", "connection_string", "sas_token", "tenant_id"),
 )
+_OTHERWISE = {
+    "account_name": "AZURE_STORAGE_ACCOUNT",
+    "account_key": "AZURE_STORAGE_KEY",
+}
+"""What Azure's own programs call them."""
 _AZURE = re.compile(
-    r"https://([\w-]+)\.blob\.core\.(?:windows\.net|chinacloudapi\.cn|usgovcloudapi\.net)"
+    r"https://([\w-]+?)(?:-secondary)?(?:\.z\d+)?\.blob\.(?:storage\.azure\.net"
+    r"|core\.(?:windows\.net|chinacloudapi\.cn|usgovcloudapi\.net))"
 )
 
 # Tokens of a person, a service or a computer.
@@ -192,6 +198,8 @@ def account_of(location: Location) -> Account:
         The settings are malformed.
     """
     said = {name: os.environ.get(f"AZURE_STORAGE_{name.upper()}") for name in _NAMES}
+    for name, otherwise in _OTHERWISE.items():
+        said[name] = said[name] or os.environ.get(otherwise)
     said |= {**conf.get("abfs", {}), **conf.get("az", {})}
     try:
         own = _named(said, location.endpoint or "")
@@ -237,23 +245,33 @@ def _named(said: Mapping[str, Any], asked: str) -> Account:
     key = credential if isinstance(credential, str) else said["account_key"]
     if credential and key is not credential:
         return Account(endpoint, name)
-    return _signing(
-        asked if azure and not named else endpoint, name, key, said["sas_token"]
-    )
+    if azure and (not named or asked.replace("-secondary.", ".", 1) == endpoint):
+        endpoint = asked
+    return _signing(endpoint, name, key, said["sas_token"])
 
 
 def _connected(text: str) -> Account:
-    pairs = dict(pair.split("=", 1) for pair in text.strip("; ").split(";"))
-    said = {name.strip().lower(): value for name, value in pairs.items()}
+    pairs = (pair.split("=", 1) for pair in text.split(";") if pair.strip())
+    said = {name.strip().lower(): value.strip() for name, value in pairs}
     name, suffix = said.get("accountname", ""), said.get("endpointsuffix")
     scheme = said.get("defaultendpointsprotocol", "https")
-    endpoint = f"{scheme}://{name}.blob.{suffix or 'core.windows.net'}"
-    endpoint = said.get("blobendpoint") or endpoint
+    if not (endpoint := said.get("blobendpoint")):
+        if not name:
+            raise ValueError("It names no account.")
+        endpoint = f"{scheme}://{name}.blob.{suffix or 'core.windows.net'}"
     sas = said.get("sharedaccesssignature")
-    return _signing(endpoint, name, said.get("accountkey"), sas)
+    return _signing(endpoint.lower(), name, said.get("accountkey"), sas)
 
 
 def _signing(endpoint: str, name: str, key: str | None, sas: str | None) -> Account:
-    secret = base64.b64decode(key or "", validate=True)
-    query = "" if secret else encode_rest((sas or "").removeprefix("?"))
+    secret = base64.b64decode((key or "").strip(), validate=True)
+    query = "" if secret else signature_of(sas or "")
     return Account(endpoint.rstrip("/"), name, secret, query)
+
+
+def signature_of(text: str) -> str:
+    """Give a shared access signature as the query of an address.
+
+    A plus sign in it is one: it has no blanks, and some programs print it bare.
+    """
+    return encode_rest(text.strip().removeprefix("?")).replace("+", "%2B")

@@ -15,9 +15,9 @@ from urllib.parse import unquote
 from uuid import uuid4
 
 from napari_omezarr.errors import SignInNeededError, StoreError
-from napari_omezarr.location import encode, encode_rest
+from napari_omezarr.location import encode
 
-from .azure_sign_in import SIGN_IN, Account, account_of
+from .azure_sign_in import SIGN_IN, Account, account_of, signature_of
 from .backend import (
     LONG,
     PAGE,
@@ -78,7 +78,7 @@ class AzureBackend(HttpBackend, WritableBackend):
         self._is_link = bool(location.query)
         self._container = f"{account.endpoint}/{encode(location.root)}"
         self._above = f"{location.path}/".lstrip("/")
-        query = encode_rest(location.query) or account.sas
+        query = signature_of(location.query) or account.sas
         place = f"{self._container}/{encode(location.path)}".rstrip("/")
         access = Access(retry, proxy=proxy_for(account.endpoint), redirects=False)
         super().__init__(_asking(place, query), access, bucket=location.root)
@@ -203,19 +203,29 @@ class AzureBackend(HttpBackend, WritableBackend):
 
     async def copy(self, key: str, to: str, size: int, attempts: Attempts) -> None:
         """Let the service copy a blob, however long it takes."""
-        await attempts(partial(self._copy, key, to))
-
-    async def _copy(self, key: str, to: str) -> None:
-        headers = {
+        source = {
             "Content-Type": content_type(to),
             "x-ms-copy-source": self.identity(key),
         }
-        answer = await self._done("PUT", to, headers=headers, body=b"")
-        while (state := answer.headers.get("x-ms-copy-status")) == "pending":
+        begin = partial(self._copy_state, "PUT", to, source, b"")
+        is_pending = await attempts(begin)
+        while is_pending:
             await asyncio.sleep(_COPY_PAUSE)
-            answer = await self._done("HEAD", to)
-        if state != "success":
+            is_pending = await attempts(partial(self._copy_state, "HEAD", to, {}))
+
+    async def _copy_state(
+        self,
+        method: str,
+        to: str,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+    ) -> bool:
+        """Begin a copy, or ask for its state; say whether it goes on."""
+        answer = await self._done(method, to, headers=headers, body=body)
+        state = answer.headers.get("x-ms-copy-status")
+        if state not in ("pending", "success"):
             raise RequestFailed(500)
+        return state == "pending"
 
     async def delete(self, key: str) -> None:
         """Delete a blob by one DELETE."""

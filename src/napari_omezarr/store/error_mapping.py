@@ -68,8 +68,10 @@ _ELEMENT = re.compile(
 )
 _REGION = re.compile(r"[a-z0-9][a-z0-9-]{0,40}", re.IGNORECASE)
 _EXPIRED_CODES = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
-# S3 and Azure have no code for a signed address whose time is over, only these words.
+# S3 and Azure have no code for a signed address whose time is over, only these words;
+# Azure none for clocks that differ.
 _EXPIRED_WORDS = ("Request has expired", "Signature not valid in the specified time")
+_CLOCK_WORDS = "Request date header"
 _BUSY_CODES = {"SlowDown", "ServiceUnavailable", "ServerBusy", "Throttling"}
 _DENIED_CODES = {"", "AccessDenied", "AllAccessDisabled", "Forbidden"}
 _FAILED_CODES = {"InternalError", "RequestTimeout", "OperationTimedOut"}
@@ -155,6 +157,8 @@ def failure_of(status: int, headers: Mapping[str, str], body: bytes) -> RequestF
     code = said.get("Code") or headers.get("x-ms-error-code", "")
     message = said.get("Message", "") + said.get("AuthenticationErrorDetail", "")
     expired = code in _EXPIRED_CODES or any(word in message for word in _EXPIRED_WORDS)
+    if code == "AuthenticationFailed" and _CLOCK_WORDS in message:
+        code = "RequestTimeTooSkewed"
     return RequestFailed(
         status=status,
         code=code,
@@ -399,6 +403,24 @@ def _takes_none(_: RequestFailed, place: ErrorContext) -> StoreError:
     return errors.ReadOnlyError(sentence, action=action, url=place.url)
 
 
+def _leased(_: RequestFailed, place: ErrorContext) -> StoreError:
+    sentence = f"{place.url} is locked by a lease that somebody holds at {place.host}."
+    action = "Wait until it ends, or let it be broken in Azure's portal."
+    return errors.ReadOnlyError(sentence, action=action, url=place.url)
+
+
+def _has_snapshots(_: RequestFailed, place: ErrorContext) -> StoreError:
+    sentence = f"{place.url} has snapshots, and is not deleted without them."
+    action = "Delete its snapshots first, in Azure's portal."
+    return errors.ReadOnlyError(sentence, action=action, url=place.url)
+
+
+def _met(_: RequestFailed, place: ErrorContext) -> StoreError:
+    sentence = f"Somebody else writes {place.url} at the same time, or did not finish."
+    action = "Write it again when nobody else does."
+    return errors.StoreError(sentence, action=action, url=place.url)
+
+
 def _archived(_: RequestFailed, place: ErrorContext) -> StoreError:
     sentence = f"{place.url} is in cold storage."
     action = "Ask its owner to restore it."
@@ -437,12 +459,16 @@ _CODES: dict[str, Callable[[RequestFailed, ErrorContext], StoreError]] = {
     "IllegalLocationConstraintException": _elsewhere,
     "InvalidAccessKeyId": _key_not_accepted,
     "InvalidAuthenticationInfo": _key_not_accepted,
+    "InvalidBlobOrBlock": _met,
+    "InvalidBlobType": _takes_none,
+    "InvalidBlockList": _met,
     "InvalidClientTokenId": _key_not_accepted,
     "InvalidObjectState": _archived,
     "InvalidSecurity": _key_not_accepted,
     "InvalidToken": _key_not_accepted,
     "InsufficientStorage": _full,
-    "LeaseIdMissing": _takes_none,
+    "KeyBasedAuthenticationNotPermitted": _key_not_accepted,
+    "LeaseIdMissing": _leased,
     "NoSuchBucket": _no_bucket,
     "PermanentRedirect": _elsewhere,
     "PublicAccessNotPermitted": _private,
@@ -450,6 +476,7 @@ _CODES: dict[str, Callable[[RequestFailed, ErrorContext], StoreError]] = {
     "RequestTimeTooSkewed": _clock,
     "ResourceNotFound": _private,
     "SignatureDoesNotMatch": _key_not_accepted,
+    "SnapshotsPresent": _has_snapshots,
     "TemporaryRedirect": _elsewhere,
     "TokenRefreshRequired": _expired,
     "UserProjectMissing": _payer_needed,
