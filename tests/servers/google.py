@@ -6,6 +6,7 @@ https://cloud.google.com/storage/docs/json_api/v1
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ class Stored:
     body: bytes
     generation: int
     kind: str
+    is_packed: bool = False
+    """Whether it is stored with ``Content-Encoding: gzip``."""
 
 
 @dataclass
@@ -41,6 +44,7 @@ class Upload:
     key: str
     kind: str
     body: bytearray = field(default_factory=bytearray)
+    is_done: bool = False
 
 
 class GoogleStorage(WireServer):
@@ -187,8 +191,7 @@ class GoogleStorage(WireServer):
             return google_error(412, "conditionNotMet")
         assert wishes["uploadType"] == "multipart"
         about, kind, body = _parts(request)
-        made = hashlib.md5(body, usedforsecurity=False).digest()
-        if about["md5Hash"] != base64.b64encode(made).decode():
+        if about["md5Hash"] != _md5(body):
             return google_error(400, "invalid", "Provided MD5 hash does not match")
         return self._store(objects, key, body, kind)
 
@@ -199,9 +202,18 @@ class GoogleStorage(WireServer):
         upload = self.uploads.get(number)
         if upload is None:
             return google_error(404, "notFound", "Not Found")
+        if "content-length" not in request.headers:
+            return google_error(411, "required", "Length Required")
         if request.method == "DELETE":
             del self.uploads[number]
             return Answer(499)
+        if upload.is_done:  # its answer was lost
+            return _described(upload.key, objects[upload.key])
+        return self._taken(request, objects, upload)
+
+    def _taken(
+        self, request: Request, objects: dict[str, Stored], upload: Upload
+    ) -> Answer | Status:
         span, _, total = request.headers["content-range"][6:].partition("/")
         start, end = (int(text) for text in span.split("-"))
         have, is_last = len(upload.body), end + 1 == int(total)
@@ -212,7 +224,9 @@ class GoogleStorage(WireServer):
         if not is_last:
             said = {"Range": f"bytes=0-{len(upload.body) - 1}"} if upload.body else {}
             return Answer(308, said)
-        del self.uploads[number]
+        if request.headers["x-goog-hash"] != f"md5={_md5(upload.body)}":
+            return google_error(400, "invalid", "Provided MD5 hash does not match")
+        upload.is_done = True
         return self._store(objects, upload.key, bytes(upload.body), upload.kind)
 
     def _rewritten(
@@ -233,8 +247,7 @@ class GoogleStorage(WireServer):
         self, objects: dict[str, Stored], key: str, body: bytes, kind: str
     ) -> Answer:
         objects[key] = Stored(body, next(self._numbers), kind)
-        generation = str(objects[key].generation)
-        return _json({"name": key, "generation": generation, "size": str(len(body))})
+        return _described(key, objects[key])
 
 
 def _parts(request: Request) -> tuple[dict[str, str], str, bytes]:
@@ -246,6 +259,16 @@ def _parts(request: Request) -> tuple[dict[str, str], str, bytes]:
     body, _, end = rest.rpartition(b"\r\n--" + edge + b"--")
     assert end == b"\r\n"
     return about, head.decode().partition(": ")[2], body
+
+
+def _described(key: str, found: Stored) -> Answer:
+    size, generation = str(len(found.body)), str(found.generation)
+    return _json({"name": key, "generation": generation, "size": size})
+
+
+def _md5(body: bytes | bytearray) -> str:
+    made = hashlib.md5(body, usedforsecurity=False).digest()
+    return base64.b64encode(made).decode()
 
 
 def _token(request: Request) -> str:
@@ -260,6 +283,10 @@ def _read(request: Request, found: Stored, wishes: dict[str, str]) -> Answer:
         "ETag": "CJj+planted==",
         "X-Goog-Generation": str(found.generation),
     }
+    if found.is_packed:  # unpacked for who takes no gzip, and then never cut
+        headers["X-Goog-Stored-Content-Encoding"] = "gzip"
+        body = gzip.decompress(found.body)
+        return Answer(200, headers, body, has_length=False)
     return cut(found.body, request.range, headers)
 
 

@@ -40,7 +40,7 @@ from napari_omezarr.location import Location
 from napari_omezarr.store import RequestFailed, open_lister, open_writable, run
 from napari_omezarr.store.azure_sign_in import Account, Tokens
 from napari_omezarr.store.azure_storage import AzureBackend
-from napari_omezarr.store.google_sign_in import google_sign_in
+from napari_omezarr.store.google_sign_in import _Finder, google_sign_in
 from napari_omezarr.store.http import Request
 from quick_retries import QUICK
 from servers import clouds
@@ -311,6 +311,46 @@ def test_the_default_sign_in_is_found_where_gcloud_leaves_it(
     (tmp_path / "key.json").touch()
     assert google_sign_in(Location.parse("gs://other/b")) is not sign_in
     assert "token-1" not in repr(sign_in)
+
+
+PERSON = {"client_id": "764086051850-x", "client_secret": "x", "refresh_token": "x"}
+AUDIENCE = "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/a"
+WORKFORCE = "//iam.googleapis.com/locations/global/workforcePools/a/providers/b"
+TOKENS = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts"
+PROGRAM_SIGN_INS = {
+    "authorized_user": PERSON,
+    "external_account": {
+        "audience": f"{AUDIENCE}/providers/b",
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+        "token_url": "https://sts.googleapis.com/v1/token",
+        "credential_source": {"file": "/nowhere"},
+    },
+    "external_account_authorized_user": {
+        **PERSON,
+        "audience": WORKFORCE,
+        "token_url": "https://sts.googleapis.com/v1/oauthtoken",
+    },
+    "impersonated_service_account": {
+        "service_account_impersonation_url": f"{TOKENS}/a@b.c:generateAccessToken",
+        "source_credentials": {**PERSON, "type": "authorized_user"},
+    },
+}
+
+
+@pytest.mark.parametrize("kind", PROGRAM_SIGN_INS)
+def test_each_kind_of_file_that_gcloud_leaves_is_read_in_silence(
+    kind, tmp_path, monkeypatch
+):
+    """napari shows warnings, and google-auth warns all whom gcloud has signed in."""
+    if clouds.MISSING_GOOGLE:
+        pytest.skip(clouds.MISSING_GOOGLE)
+    file = tmp_path / "adc.json"
+    file.write_text(json.dumps({"type": kind, **PROGRAM_SIGN_INS[kind]}))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "p")
+    who, payer = _Finder({})._find()
+    assert callable(who.apply)
+    assert payer == ""
 
 
 def test_nobody_is_asked_for_who_has_never_signed_in(tmp_path, monkeypatch):

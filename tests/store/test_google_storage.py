@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 import pickle
 import threading
@@ -9,6 +10,7 @@ from concurrent.futures import CancelledError
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 import zarr
 from fsspec.config import conf
@@ -177,6 +179,22 @@ def test_parts_of_an_object_are_of_one_generation(image, google):
         array[2:4, :2]
 
 
+def test_what_is_stored_packed_is_read_right(image, google):
+    """Google unpacks it, and then sends it whole, whatever part is asked for."""
+    (objects,) = google.buckets.values()
+    packed = [f"{image.path}/zarr.json", f"{image.path}/0/c/0/0"]
+    for key in packed:
+        objects[key].body = gzip.compress(objects[key].body)
+        objects[key].is_packed = True
+    store = open_store(image, retry=QUICK)
+    array = zarr.open_array(store, path="0", mode="r")
+    for part in (np.s_[:2, :2], np.s_[...]):
+        np.testing.assert_array_equal(array[part], PIXELS[part])
+    part = run(store.read("zarr.json", zarr.abc.store.RangeByteRequest(1, 5)))
+    assert store.fetch(["zarr.json"])["zarr.json"][1:5] == part.body
+    assert store.notes == ()  # that this host knew no parts
+
+
 def test_the_version_of_an_object_is_its_generation(image, google):
     store = open_store(image, retry=QUICK)
     (objects,) = google.buckets.values()
@@ -291,13 +309,14 @@ def test_where_a_sign_in_of_programs_lies(set_to, expected, monkeypatch):
         ("Latitude 7490\n", {}, False),
         ("Latitude 7490\n", {"GCE_METADATA_HOST": "127.0.0.1"}, True),
         (None, {"K_SERVICE": "service"}, True),
+        (None, {"CLOUD_RUN_JOB": "job"}, True),
         (None, {}, False),
     ],
 )
 def test_only_computers_of_google_know_who_they_are(
     product, set_to, expected, tmp_path, monkeypatch
 ):
-    for name in ("GCE_METADATA_HOST", "K_SERVICE", "NO_GCE_CHECK"):
+    for name in (*google_sign_in._GOOGLES, "NO_GCE_CHECK"):
         monkeypatch.delenv(name, raising=False)
     for name, value in set_to.items():
         monkeypatch.setenv(name, value)
@@ -396,6 +415,25 @@ def test_a_sign_in_that_fails(failure, kind, image, google):
     assert google.requests == []
 
 
+def test_who_has_no_access_reads_what_is_open_to_everybody(image, google):
+    google.tokens = {TOKEN: "", "": "rl"}
+    store = open_store(image, retry=QUICK)
+    array = zarr.open_array(store, path="0", mode="r")
+    assert (array[...] == PIXELS).all()
+    (note,) = store.notes
+    assert "gives no access here" in note
+    assert "is read without signing in" in note
+    assert sum(map(signed, google.requests)) < 4
+    google.tokens = {TOKEN: "r", "": "r"}
+    found = open_store(image, retry=QUICK)
+    assert isinstance(found.fetch(["zarr.json"])["zarr.json"], bytes)
+    google.tokens = {TOKEN: "", "": "rl"}
+    error = found.fetch(["0/zarr.json"])["0/zarr.json"]
+    assert isinstance(error, errors.AccessDeniedError)  # what is known is not doubted
+    google.tokens = {TOKEN: "", "": ""}
+    assert type(fetched(image)) is errors.AccessDeniedError
+
+
 def test_no_token_is_shown(image, google, writable):
     store = open_store(image, retry=QUICK)
     google.tokens = {TOKEN: ""}
@@ -429,7 +467,7 @@ def test_what_was_never_written_where_nobody_may_list(who, image, google):
     expected[4:, 4:] = 0
     assert (array[...] == expected).all()
     lists = [request for request in google.requests if request.path.endswith("/o")]
-    assert len(lists) == 1  # to learn that nothing may be listed
+    assert len(lists) == 1 + bool(who)  # to learn that nothing may be listed
 
 
 @pytest.mark.parametrize(
@@ -586,9 +624,33 @@ def test_a_long_object_goes_in_pieces(writable, google):
     google.fault("*", busy, method="PUT")
     run(writable.put("long", LONG))
     assert body_of(writable, "long") == LONG
-    assert google.uploads == {}
+    assert [upload.is_done for upload in google.uploads.values()] == [True]
     spans = {r.headers["content-range"] for r in google.requests if r.method == "PUT"}
     assert len(spans) == math.ceil(len(LONG) / PIECE)
+
+
+@pytest.mark.parametrize("code", [404, 410])
+@pytest.mark.parametrize("lasts", [False, True])
+def test_what_the_service_has_lost_of_an_upload_is_sent_anew(
+    code, lasts, writable, google
+):
+    lost = google_error(code, "notFound")
+    google.fault("*", faults.Proceed(), *[lost] * (9 if lasts else 1), method="PUT")
+    if lasts:
+        with pytest.raises(errors.StoreError, match="has lost"):
+            run(writable.put("long", LONG))
+        assert google.keys() == []
+    else:
+        run(writable.put("long", LONG))
+        assert body_of(writable, "long") == LONG
+
+
+def test_the_answer_to_the_last_piece_may_be_lost(writable, google):
+    last = math.ceil(len(LONG) / PIECE)
+    google.fault("*", *[faults.Proceed()] * (last - 1), faults.Lost(), method="PUT")
+    run(writable.put("long", LONG))
+    assert body_of(writable, "long") == LONG
+    assert len([r for r in google.requests if r.method == "PUT"]) == last + 1
 
 
 def test_while_a_piece_is_sent_the_next_is_had(writable, google):

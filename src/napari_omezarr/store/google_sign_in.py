@@ -9,6 +9,7 @@ import asyncio
 import math
 import os
 import time
+import warnings
 from contextlib import suppress
 from datetime import UTC
 from importlib.util import find_spec
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _METHODS = {"anon", "browser", "cache", "cloud", "google_default"}
 _PRODUCT = Path("/sys/class/dmi/id/product_name")
+_GOOGLES = ("GCE_METADATA_HOST", "K_SERVICE", "CLOUD_RUN_JOB", "GAE_RUNTIME")
 _PAYER = "x-goog-user-project"
 _EARLY = 180  # seconds before a token ends; google-auth itself takes 225
 _PAUSE = 60  # seconds until a sign-in that failed is tried again
@@ -65,7 +67,7 @@ def _is_at_google() -> bool:
 
     Elsewhere the service that tells does not exist, and asking takes many seconds.
     """
-    named = any(name in os.environ for name in ("GCE_METADATA_HOST", "K_SERVICE"))
+    named = any(name in os.environ for name in _GOOGLES)
     with suppress(OSError):
         named = named or _PRODUCT.read_text(errors="replace").startswith("Google")
     return named and os.environ.get("NO_GCE_CHECK", "").lower() != "true"
@@ -111,6 +113,8 @@ class _Finder:
         if token == "google_default":
             import google.auth
 
+            # It warns everybody whom gcloud has signed in, and napari shows warnings.
+            warnings.filterwarnings("ignore", module=r"google\.auth\.")
             scopes = [f"https://www.googleapis.com/auth/devstorage.{access}"]
             token, found = google.auth.default(scopes=scopes)
             project = project or found

@@ -7,6 +7,8 @@ what this API makes of versions and conditions: docs/decisions/047.
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import json
 import re
 from contextlib import suppress
@@ -79,6 +81,8 @@ class GoogleReader(HttpBackend):
 
     _writes = False
     """Whether all is asked as who signs in, and must be as it is now."""
+    _is_known = False
+    """Whether something was read by who signs in."""
 
     def __init__(
         self, location: Location, retry: RetryPolicy, sign_in: GoogleSignIn | None
@@ -157,22 +161,27 @@ class GoogleReader(HttpBackend):
         RequestFailed
             The answer is an error, and not that there is no such object.
         """
-        problem = None
+        problem: RequestFailed | StoreError
         try:
             raw, signed = await self._signed(request, take)
         except StoreError as error:
-            if self._writes:
-                raise
-            problem = error
-            raw, signed = await self._sent(request, {}, take), False
-        failure = _failure(raw, signed=signed)
+            problem, said = error, error.sentence
+        else:
+            failure = _failure(raw, signed=signed)
+            if failure is None:
+                self._is_known |= signed and raw.status < 300
+                return raw
+            if self._is_known or not (signed and failure.denied):
+                raise failure
+            problem, said = failure, "Your Google sign-in gives no access here."
+        if self._writes:
+            raise problem
+        raw = await self._sent(request, {}, take)
+        failure = _failure(raw, signed=False)
         if failure is not None:
-            refused = problem if failure.denied else None
-            raise replace(failure, signed_failure=refused)
-        if problem is not None:
-            self._is_open = True
-            said = f"The bucket {self._bucket} is read without signing in."
-            self._notes.add(f"{problem.sentence} {said}")
+            raise replace(failure, signed_failure=problem if failure.denied else None)
+        self._is_open = True
+        self._notes.add(f"{said} The bucket {self._bucket} is read without signing in.")
         return raw
 
     async def _signed(self, request: Request, take: Take) -> tuple[RawResponse, bool]:
@@ -281,6 +290,11 @@ _UPLOAD = re.compile(r"[?&]upload_id=([\w%.~+/=-]+)", re.ASCII)
 _SENT = re.compile(r"bytes=0-(\d{1,18})$")
 _NO_GENERATION = "1"
 _MOST_STEPS = 10_000
+_UPLOADS = 3
+
+
+class _UploadLostError(StoreError):
+    """An upload is not known any more, and must be begun anew."""
 
 
 class GoogleWriter(GoogleReader, WritableBackend):
@@ -328,24 +342,44 @@ class GoogleWriter(GoogleReader, WritableBackend):
     ) -> None:
         """Write an object of pieces, one after another: it is there after the last.
 
-        While one is sent, the next is had.
+        What the service has lost of it is begun anew, as it asks for.
         """
+        for left in reversed(range(_UPLOADS)):
+            try:
+                await self._put_pieces(key, size, piece, attempts)
+            except _UploadLostError:
+                if not left:
+                    raise
+            else:
+                return
+
+    async def _put_pieces(
+        self, key: str, size: int, piece: Piece, attempts: Attempts
+    ) -> None:
+        """Send all pieces once; while one is sent, the next is had."""
         upload = await attempts(partial(self._begin, key))
         # Not `pieces_of`: each must have a multiple of 256 KiB, and none are too many.
         spans = [(start, min(start + PIECE, size)) for start in range(0, size, PIECE)]
         coming = asyncio.ensure_future(piece(*spans[0]))
+        whole = hashlib.md5(usedforsecurity=False)
         try:
-            for (start, _), following in zip_longest(spans, spans[1:]):
+            for (start, stop), following in zip_longest(spans, spans[1:]):
                 body = await coming
                 if following is not None:
                     coming = asyncio.ensure_future(piece(*following))
-                await attempts(partial(self._send_piece, upload, start, size, body))
+                await asyncio.to_thread(whole.update, body)
+                headers = {"Content-Range": f"bytes {start}-{stop - 1}/{size}"}
+                if following is None:  # so that nothing else is made of them
+                    md5 = base64.b64encode(whole.digest()).decode()
+                    headers["x-goog-hash"] = f"md5={md5}"
+                send = partial(self._send_piece, upload, stop, size, headers, body)
+                await attempts(send)
         except BaseException:
             coming.cancel()
             await asyncio.gather(coming, return_exceptions=True)
             # What was sent is given up, so that it does not lie there for a week.
             with suppress(*FAILURES):
-                await self.done("DELETE", upload, missing="NoSuchUpload")
+                await self.done("DELETE", upload, b"", missing="NoSuchUpload")
             raise
 
     async def _begin(self, key: str) -> str:
@@ -359,12 +393,16 @@ class GoogleWriter(GoogleReader, WritableBackend):
         return f"{target}&upload_id={found[1]}"
 
     async def _send_piece(
-        self, upload: str, start: int, size: int, body: bytes
+        self, upload: str, stop: int, size: int, headers: Mapping[str, str], body: bytes
     ) -> None:
         """Send a piece; of one that is sent again what has arrived is passed over."""
-        stop = start + len(body)
-        headers = {"Content-Range": f"bytes {start}-{stop - 1}/{size}"}
-        raw = await self.done("PUT", upload, body, headers, missing="NoSuchUpload")
+        try:
+            raw = await self.done("PUT", upload, body, headers, missing="NoSuchUpload")
+        except RequestFailed as failure:
+            if failure.status in (404, 410) and failure.code != "NoSuchBucket":
+                sentence = "Google's storage has lost what was sent of an object."
+                raise _UploadLostError(sentence, action="Save it again.") from None
+            raise
         if raw.status < 300:
             return
         sent = _SENT.match(raw.headers.get("Range", ""))

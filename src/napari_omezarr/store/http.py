@@ -497,8 +497,12 @@ def _encodings(headers: Mapping[str, str]) -> list[str]:
 
 
 def is_encoded(headers: Mapping[str, str]) -> bool:
-    """Say whether a body has an encoding, though none was asked for."""
-    return bool(_encodings(headers))
+    """Say whether a body has an encoding, though none was asked for.
+
+    Or had one: Google undoes it, and sends such objects only whole.
+    """
+    stored = headers.get("x-goog-stored-content-encoding", "identity")
+    return stored != "identity" or bool(_encodings(headers))
 
 
 def decoded(raw: RawResponse) -> bytes:

@@ -435,13 +435,13 @@ def _writable_backend(
     location: Location, profile: Profile | None, retry: RetryPolicy
 ) -> WritableBackend:
     if location.query:
-        named = "sign in with a connection or a profile."
+        how = "sign in with a connection or a profile."
         if location.protocol == "az":
-            named = "put what follows the question mark into AZURE_STORAGE_SAS_TOKEN."
+            how = "put what follows the question mark into AZURE_STORAGE_SAS_TOKEN."
         raise OptionError(
             f"A link to {location.display} is signed for one object to be read, and an "
             "image is many that are written.",
-            action=f"Use the plain address, and {named}",
+            action=f"Use the plain address, and {how}",
             url=location.display,
         )
     bucket = location if location.protocol == "s3" else location.as_s3()
