@@ -27,7 +27,9 @@ from napari_omezarr.errors import (
     StoreError,
 )
 from napari_omezarr.location import Location
-from napari_omezarr.store import open_store
+from napari_omezarr.store import WritablePlace, open_store
+from napari_omezarr.store.error_mapping import ErrorContext
+from napari_omezarr.store.filesystems import KINDS, SharedFilesystem
 from napari_omezarr.store.fsspec_backend import FsspecBackend, filesystem_of
 from quick_retries import PIXELS, QUICK
 from quick_retries import write_image as write_array
@@ -382,6 +384,18 @@ class Faulty(fsspec.AbstractFileSystem):
     def cat_file(self, path, start=None, end=None, **_):
         raise self.error
 
+    def makedirs(self, path, exist_ok=False):
+        raise self.error
+
+    def find(self, path, **_):
+        raise self.error
+
+    def rm_file(self, path):
+        raise self.error
+
+    def _open(self, path, **_):
+        raise self.error
+
 
 class Careless(Faulty):
     """A filesystem that gives the whole file for any range, as fsspec's HTTP may."""
@@ -399,7 +413,6 @@ class Careless(Faulty):
 
 
 def _backend(filesystem):
-    from napari_omezarr.store.error_mapping import ErrorContext
 
     return FsspecBackend(filesystem, "x", ErrorContext("odd://x", "odd"))
 
@@ -430,6 +443,32 @@ def test_a_foreign_exception_is_ours_and_quotes_nothing(error):
     said = translate(raised.value, backend.context("odd://x/key"))
     assert isinstance(said, StoreError)
     assert "s3cr3t" not in f"{said}{said.__cause__}{said.__context__}"
+    assert "s3cr3t" not in repr(raised.value)
+
+
+@pytest.mark.parametrize("work", ["put", "copy", "delete", "objects", "read"])
+@pytest.mark.parametrize(
+    "error", [LibraryError("s3cr3t"), PermissionError("s3cr3t"), ConnectionError()]
+)
+def test_whatever_is_done_no_foreign_exception_comes_out(work, error):
+    place = Location.parse("webdav+http://host/a.zarr")
+    shown = ErrorContext("odd://x", "odd")
+    made = SharedFilesystem(shown, KINDS[place.protocol], made=Faulty(error))
+    backend = FsspecBackend(made, "x", shown)
+    writable = WritablePlace(place, backend, QUICK, lambda: None)
+
+    async def objects():
+        return [each async for each in writable.objects()]
+
+    works = {
+        "put": lambda: writable.put("b/c", BODY),
+        "copy": lambda: writable.copy("b/c", "d/e", len(BODY)),
+        "delete": lambda: writable.delete("b/c"),
+        "objects": objects,
+        "read": lambda: writable.read("b/c"),
+    }
+    with pytest.raises(StoreError) as raised:
+        run(works[work]())
     assert "s3cr3t" not in repr(raised.value)
 
 

@@ -163,7 +163,8 @@ class FsspecBackend(WritableBackend):
 
     async def copy(self, key: str, to: str, size: int, attempts: Attempts) -> None:
         """Let the filesystem copy a key, within its service where it can."""
-        await self._make_folder(self._at(to))
+        # Each is tried, as what either raises is not ours yet.
+        await attempts(partial(self._make_folder, self._at(to)))
         await attempts(partial(self._call, "cp_file", self._at(key), self._at(to)))
 
     async def delete(self, key: str) -> None:
