@@ -295,8 +295,9 @@ _ACTIONS: dict[type[OMEZarrError], str] = {
 
 def _complete(error: OMEZarrError, about: str, url: str) -> None:
     """Give an error the address, and something to do, if it has none of its own."""
+    own = error.url and error.url in error.sentence  # it is about another place
     error.url = error.url or url
-    if about not in error.sentence:
+    if not own and about not in error.sentence:
         error.sentence = f"{error.sentence.rstrip('.')} ({about})."
     with_action(error)
 

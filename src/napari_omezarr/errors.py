@@ -100,6 +100,10 @@ class UnsupportedDataError(OMEZarrError, ValueError):
     """The data are valid, but nothing here can show them (a codec, a dtype)."""
 
 
+class MissingPackageError(UnsupportedDataError):
+    """A package that is needed for this is not installed."""
+
+
 class OutgrownError(UnsupportedDataError):
     """There is more than there was room for when it was opened.
 

@@ -9,7 +9,7 @@ import dask.array as da
 import numpy as np
 from dask.base import compute, persist
 
-from .errors import OptionError, UnsupportedDataError
+from .errors import MissingPackageError, OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,7 @@ def label_objects(mask: da.Array) -> tuple[da.Array, int]:
 
     Raises
     ------
-    UnsupportedDataError
+    MissingPackageError
         scipy is not installed.
 
     Examples
@@ -47,7 +47,7 @@ def label_objects(mask: da.Array) -> tuple[da.Array, int]:
     (3, [[1, 1, 1, 0], [0, 0, 0, 0], [2, 0, 3, 3]])
     """
     if find_spec("scipy") is None:
-        raise UnsupportedDataError(
+        raise MissingPackageError(
             "scipy is not installed.",
             action="Run: pip install 'napari-omezarr[analysis]'",
         )

@@ -135,6 +135,26 @@ def called(words, place):
     return [place if word == "P" else word for word in words]
 
 
+def test_slips_are_understood(here):
+    """Of the name of a command, and of a folder beside which its own lies."""
+    for name in main.list_commands(click.Context(main)):
+        for slip in (name[:-1], name[1] + name[0] + name[2:], f"{name}s"):
+            outcome = CliRunner().invoke(main, [slip])
+            if outcome.exit_code == 2 and "No such command" in outcome.output:
+                assert len(name) == 2 or "Is it " in outcome.output, slip
+    for slip in ("cells.ome.zar", "cels.ome.zarr", "Cells.ome.zarr"):
+        if not Path(slip).exists():
+            assert "Beside it lies cells.ome.zarr." in ended("info", slip)[1]
+    assert "lies" not in ended("info", "quite-another-thing")[1]
+
+
+def test_what_is_not_installed_is_no_damage(here, monkeypatch):
+    monkeypatch.setattr("napari_omezarr.browsing.check.find_spec", lambda _: None)
+    code, said = ended("validate", "cells.ome.zarr")
+    assert code == 2
+    assert json.loads(said)["error"] == "MissingPackageError"
+
+
 @pytest.mark.parametrize("name", FROM)
 def test_a_place_that_is_none_is_said_by_its_kind(here, name):
     for place, code in {**NONE, **WORDLESS, **DEAD}.items():

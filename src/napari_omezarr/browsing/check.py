@@ -20,10 +20,10 @@ from napari_omezarr.errors import (
     CertificateError,
     KeyNotAcceptedError,
     MetadataError,
+    MissingPackageError,
     OMEZarrError,
     StoreConnectionError,
     StoreTimeoutError,
-    UnsupportedDataError,
 )
 from napari_omezarr.metadata import Image, Labels, parse_document, unlike_levels
 from napari_omezarr.plain_text import bytes_text, counted
@@ -111,7 +111,7 @@ def validate(location: Location) -> Validation:
 
     Raises
     ------
-    UnsupportedDataError
+    MissingPackageError
         The validator is not installed.
     NodeNotFoundError
         There is no group of OME-Zarr.
@@ -121,7 +121,7 @@ def validate(location: Location) -> Validation:
     if find_spec("yaozarrs") is None:
         sentence = "The validator is not installed."
         action = "Run: pip install 'napari-omezarr[validate]'"
-        raise UnsupportedDataError(sentence, action=action)
+        raise MissingPackageError(sentence, action=action)
     store = open_store(location)
     answers = store.fetch((*group_keys(""), *CHILD_KEYS))
     root = parse_node("", answers)

@@ -7,6 +7,7 @@ import os
 import sys
 from concurrent.futures import CancelledError
 from contextlib import suppress
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -84,6 +85,7 @@ UNREAD = 141
 """What shells give for a program whose output nobody reads any more (SIGPIPE)."""
 
 _CODES: tuple[tuple[int, tuple[type[errors.OMEZarrError], ...]], ...] = (
+    (USAGE, (errors.MissingPackageError,)),
     (MISSING, (errors.NodeNotFoundError, errors.BucketNotFoundError)),
     (REFUSED, (errors.AccessDeniedError,)),
     (
@@ -158,7 +160,12 @@ class _Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         ctx.meta[_AS_JSON] = "--json" in args
-        return super().resolve_command(ctx, args)
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = get_close_matches(args[0], _HOMES, 1)
+            meant = f" Is it {near[0]}?" if near and args[0] not in _HOMES else ""
+            raise click.UsageError(f"{error.message}{meant}", ctx) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -228,7 +235,8 @@ def main() -> None:
     """Look at, copy, convert and edit OME-Zarr, wherever it lies.
 
     A place is a path, an http(s), s3, gs, az or other address, or whatever may be
-    pasted into the viewer. Exit codes: 0 done, 2 wrong use, 3 nothing there, 4 not
-    allowed, 5 taken by something else, 6 damaged or not understood, 7 not reached, 130
-    stopped, 141 its output was not read to the end, 1 anything else.
+    pasted into the viewer. Exit codes: 0 done, 2 wrong use, or a package is missing, 3
+    nothing there, 4 not allowed, 5 taken by something else, 6 damaged or not
+    understood, 7 not reached, 8 no room, 130 stopped, 141 its output was not read to
+    the end, 1 anything else.
     """

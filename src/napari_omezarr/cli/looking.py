@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import shlex
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -105,10 +107,18 @@ def cat(address: str, as_json: bool, **reached: Any) -> None:
         sentence = f"There is no Zarr at {place.display}."
         raise nothing_at(place, sentence, "Check the address.")
     if as_json:
-        print_json(dict(found))
+        print_json({key: _parsed(text) for key, text in found.items()})
         return
     for key, text in found.items():
         echo(f"== {key}\n{text}")
+
+
+def _parsed(document: str) -> Any:
+    """Give a document as what it says; one that is no JSON as its text."""
+    try:
+        return json.loads(document)
+    except ValueError:
+        return document
 
 
 @click.command()
@@ -134,27 +144,39 @@ def info(address: str, as_json: bool, **reached: Any) -> None:
         echo(line)
     for entry in _members(details):
         echo(f"image     {entry.name}  {entry.summary}".rstrip())
+    if details.entry.kind is EntryKind.FOLDER:
+        echo(f"Look into it: napari-omezarr ls {shlex.quote(address)}")
 
 
 @click.command()
-@click.argument("address", type=PLACE)
+@click.argument("addresses", type=PLACE, nargs=-1, required=True)
 @json_option
 @place_options
-def validate(address: str, as_json: bool, **reached: Any) -> None:
-    """Check the metadata against the specification; exit code 6 if it is not kept."""
+def validate(addresses: tuple[str, ...], as_json: bool, **reached: Any) -> None:
+    """Check the metadata against the specification; exit code 6 if it is not kept.
+
+    Of several places --json prints a list.
+    """
     from napari_omezarr.browsing import validate as checked
 
     from .command import DAMAGED
 
-    outcome = checked(location_of(address, **reached))
-    if as_json:
-        print_json(outcome)
-    else:
-        echo(outcome.sentence)
+    places = [location_of(address, **reached) for address in addresses]
+    several, outcomes = len(places) > 1, []
+    for place in places:
+        outcome = checked(place)
+        outcomes.append(outcome)
+        if as_json:
+            continue
+        echo(f"{place.display}: {outcome.sentence}" if several else outcome.sentence)
         for found in outcome.findings:
             where = "/".join(filter(None, (found.document, found.where)))
             echo(f"  {where}: {found.problem}")
-    if outcome.findings:
+    if as_json:
+        named = zip(places, outcomes, strict=True)
+        rows = [{"address": each.display} | plain(outcome) for each, outcome in named]
+        print_json(rows if several else outcomes[0])
+    if any(outcome.findings for outcome in outcomes):
         click.get_current_context().exit(DAMAGED)
 
 

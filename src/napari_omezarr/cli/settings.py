@@ -116,7 +116,7 @@ def list_(as_json: bool) -> None:
         (each.name, each.profile.endpoint or "AWS", each.profile.sign_in)
         for each in found
     ]
-    for line in table(rows) if rows else ():
+    for line in table(rows) if rows else ("no connections",):
         echo(line)
 
 

@@ -80,7 +80,10 @@ def upgrade(address: str, target: str | None, as_json: bool, **said: Any) -> Non
     if as_json:
         print_json({"address": done.address, "documents": done.documents})
         return
-    echo(f"{done.address}: {done.documents} documents were changed.")
+    if not done.documents:
+        echo(f"{done.address}: all is of {version or '0.5'} or later; it was left.")
+        return
+    echo(f"{done.address}: {counted(done.documents, 'document')} changed.")
     if done.undo is not None:
         echo("The same command with --undo takes it back.")
 

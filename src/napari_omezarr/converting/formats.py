@@ -17,7 +17,7 @@ import dask.array as da
 import numpy as np
 
 from napari_omezarr.doors import reading_foreign
-from napari_omezarr.errors import UnsupportedDataError
+from napari_omezarr.errors import MissingPackageError, UnsupportedDataError
 from napari_omezarr.writing import Channels, Grid, describe_array
 
 from .tiff_images import rgb_channels
@@ -40,7 +40,7 @@ def images_of_file(location: Location, stem: str) -> list[Any]:
 
     Raises
     ------
-    UnsupportedDataError
+    MissingPackageError
         No installed library reads it.
     OMEZarrError
         It could not be read.
@@ -57,7 +57,8 @@ def images_of_file(location: Location, stem: str) -> list[Any]:
     package = _READERS[suffix].package if suffix in _READERS else "bioio"
     if suffix in _BIOIO:
         package = f"bioio {_BIOIO[suffix]}"
-    raise UnsupportedDataError(
+    kind = MissingPackageError if suffix else UnsupportedDataError
+    raise kind(
         f"Nothing that is installed reads {location.display}.",
         action=f"Install what does, like: pip install {package}",
         url=location.display,
@@ -67,7 +68,7 @@ def images_of_file(location: Location, stem: str) -> list[Any]:
 def _failure(location: Location, error: Exception) -> UnsupportedDataError:
     place = location.display
     if isinstance(error, ImportError) and error.name:
-        return UnsupportedDataError(
+        return MissingPackageError(
             f"What reads {place} needs {error.name}.",
             action=f"Install it, like: pip install {error.name.partition('.')[0]}",
             url=place,

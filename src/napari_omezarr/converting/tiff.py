@@ -23,6 +23,7 @@ from zarr.abc.store import RangeByteRequest
 from napari_omezarr.doors import reading_foreign
 from napari_omezarr.errors import (
     DamagedDataError,
+    MissingPackageError,
     NodeNotFoundError,
     OMEZarrError,
     UnsupportedDataError,
@@ -415,7 +416,7 @@ def _failure(location: Location, error: Exception) -> OMEZarrError:
     if isinstance(error, ImportError) or "imagecodecs" in str(error):
         sentence = f"{location.display} is compressed in a way that needs a library."
         action = "Install it: pip install imagecodecs"
-        return UnsupportedDataError(sentence, action=action, url=location.display)
+        return MissingPackageError(sentence, action=action, url=location.display)
     return _damaged(location)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_omezarr import region
 from napari_omezarr.doors import guarded
-from napari_omezarr.errors import OptionError, UnknownNameError, UnsupportedDataError
+from napari_omezarr.errors import MissingPackageError, OptionError, UnknownNameError
 from napari_omezarr.layers import feature_columns, source_of_features
 from napari_omezarr.location import without_secrets
 from napari_omezarr.plain_text import by_times
@@ -206,13 +206,13 @@ class OMEImage(Pyramid):
         ------
         OptionError
             There is no such level.
-        UnsupportedDataError
+        MissingPackageError
             xarray is not installed.
         """
         try:
             import xarray
         except ImportError:
-            raise UnsupportedDataError(
+            raise MissingPackageError(
                 "xarray is not installed.",
                 action="Run: pip install 'napari-omezarr[xarray]'",
             ) from None

@@ -317,7 +317,7 @@ def validate(address: Address) -> Validation:
 
     Raises
     ------
-    UnsupportedDataError
+    MissingPackageError
         The validator is not installed.
     NodeNotFoundError, StoreError
         There is no OME-Zarr, or it could not be read.

@@ -7,7 +7,9 @@ import os
 import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from io import FileIO
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +36,11 @@ if TYPE_CHECKING:
 
 # Not blocking: to open a pipe waits for who writes into it.
 _FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+
+
+_LOOKED_AT = 2_000
+_ALIKE = 0.8
+"""Names that are compared with one that is not there, and how alike a slip is."""
 
 
 class LocalBackend(ObjectBackend):
@@ -146,7 +153,20 @@ def nothing_at(location: Location, sentence: str, action: str) -> NodeNotFoundEr
     if location.protocol == "file" and location.local_path().is_file():
         sentence = f"{where} is a file, and no OME-Zarr."
         action = "Convert it first, or choose the folder that it lies in."
+    elif location.protocol == "file" and (near := _alike(location.local_path())):
+        action = f"{action} Beside it lies {near}."
     return NodeNotFoundError(sentence, action=action, url=where)
+
+
+def _alike(path: Path) -> str:
+    """Give the name that lies beside a missing path and is nearly its own, or none."""
+    try:
+        if path.exists():
+            return ""
+        names = islice((each.name for each in path.parent.iterdir()), _LOOKED_AT)
+        return next(iter(get_close_matches(path.name, names, 1, _ALIKE)), "")
+    except OSError:
+        return ""
 
 
 @dataclass(frozen=True, slots=True)

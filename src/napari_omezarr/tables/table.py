@@ -24,6 +24,7 @@ from napari_omezarr.errors import (
     FOREIGN_ERRORS,
     DamagedDataError,
     MetadataError,
+    MissingPackageError,
     OMEZarrError,
     OptionError,
     StoreError,
@@ -477,12 +478,12 @@ def pyarrow_module(name: str, url: str) -> Any:
 
     Raises
     ------
-    UnsupportedDataError
+    MissingPackageError
         It is not installed.
     """
     if find_spec("pyarrow") is None:
         sentence = "Parquet tables need pyarrow, which is not installed."
-        raise UnsupportedDataError(sentence, action="Run: pip install pyarrow", url=url)
+        raise MissingPackageError(sentence, action="Run: pip install pyarrow", url=url)
     return import_module(name)
 
 
