@@ -148,6 +148,18 @@ def test_an_image_is_described(image):
     assert [channel["name"] for channel in facts["channels"]] == ["Nuclei", "Membranes"]
 
 
+def test_each_option_is_explained():
+    """By a sentence of its own: one that begins with "of" leaves out of what."""
+    top = click.Context(main)
+    commands = {name: main.get_command(top, name) for name in main.list_commands(top)}
+    commands |= commands["connections"].commands
+    for name, command in commands.items():
+        for option in command.params:
+            if isinstance(option, click.Option) and not option.hidden:
+                first = (option.help or "").partition(" ")[0]
+                assert first not in ("", "Of", "Or", "Which"), (name, option.name)
+
+
 def test_metadata_are_checked(image, tmp_path):
     assert "Valid" in run("validate", image)
     broken = tmp_path / "broken.ome.zarr"

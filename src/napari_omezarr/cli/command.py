@@ -229,7 +229,20 @@ def _say(error: errors.OMEZarrError, *, as_json: bool) -> None:
         echo(error.action, err=True)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+_EXAMPLES = """\b
+Examples:
+  napari-omezarr info https://host/cells.ome.zarr
+  napari-omezarr open ~/data/cells.ome.zarr
+  napari-omezarr copy s3://bucket/cells.ome.zarr here.ome.zarr
+  napari-omezarr convert raw/ converted/ --pattern '*.tif'
+"""
+
+
+@click.group(
+    cls=_Commands,
+    epilog=_EXAMPLES,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="napari-omezarr")
 def main() -> None:
     """Look at, copy, convert and edit OME-Zarr, wherever it lies.

@@ -51,30 +51,54 @@ if TYPE_CHECKING:
     "places", type=PLACE, nargs=-1, required=True, metavar="SOURCE... TARGET"
 )
 @click.option(
-    "--pattern", default="", metavar="'*.tif'", help="Which files of folders."
+    "--pattern",
+    default="",
+    metavar="'*.tif'",
+    help="In folders, take the files whose names fit.",
 )
-@click.option("--merge", metavar="NAMES", help="Like '{name}_t{t}_{c}.tif'; see above.")
-@click.option("--plate", is_flag=True, help="TARGET is a plate; {well} says where.")
+@click.option(
+    "--merge",
+    metavar="NAMES",
+    help="Names of files that make one image, like '{name}_t{t}_{c}.tif'; see above.",
+)
+@click.option(
+    "--plate",
+    is_flag=True,
+    help="Make TARGET a plate; {well} in --merge says which well.",
+)
 @click.option(
     "--table",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="CSV with the columns file, image, t, c, z, field; only TARGET is named then.",
+    help="CSV with the columns file, image, t, c, z, field, in place of SOURCE.",
 )
-@click.option("--axes", metavar="tyx", help="Of files that do not say their axes.")
-@click.option("--series", type=int, help="Only this image of files with several.")
-@click.option("--scale", metavar="AXIS=SIZE,...", help="Of a pixel, like z=2,y=0.5.")
-@click.option("--units", metavar="AXIS=UNIT,...", help="Or one unit for all of space.")
+@click.option(
+    "--axes", metavar="tyx", help="Names of the axes, where files do not say them."
+)
+@click.option(
+    "--series",
+    type=int,
+    help="Number of one image, from 0, in files that hold several.",
+)
+@click.option(
+    "--scale", metavar="AXIS=SIZE,...", help="Size of a pixel, like z=2,y=0.5."
+)
+@click.option(
+    "--units",
+    metavar="AXIS=UNIT,...",
+    help="Units of that size, like t=second; one alone is for z, y and x.",
+)
 @click.option("--no-labels", is_flag=True, help="Leave the labels of OME-Zarr out.")
 @click.option(
     "--scheduler",
     default="threads",
-    help="threads, processes, tcp://host:8786, or slurm:queue=q,cores=8,memory=16GB.",
+    help="Who does the work: threads, processes, tcp://host:8786 (a dask cluster), or "
+    "slurm:queue=q,cores=8,memory=16GB.",
 )
 @click.option(
     "--report",
     "file",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    help="Where to write what became of each input (.json, else text).",
+    help="File that tells what became of each input (.json, else text).",
 )
 @save_options
 @json_option

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON document."
+    "--json", "as_json", is_flag=True, help="Print JSON, for programs."
 )
 
 _STEPS = 1000
@@ -190,11 +190,17 @@ _OPTIONS = (
         "--connection",
         metavar="NAME",
         shell_complete=_connection_names,
-        help="One of your connections.",
+        help="Saved connection to use; napari-omezarr connections lists them.",
     ),
-    click.option("--endpoint", metavar="URL", help="Of an S3-compatible service."),
-    click.option("--region", metavar="NAME", help="Where the buckets live."),
-    click.option("--profile", metavar="NAME", help="A profile of AWS's files."),
+    click.option(
+        "--endpoint", metavar="URL", help="Web address of an S3-compatible service."
+    ),
+    click.option(
+        "--region", metavar="NAME", help="Region of the bucket, like eu-west-1."
+    ),
+    click.option(
+        "--profile", metavar="NAME", help="Profile in AWS's configuration files."
+    ),
     click.option("--anonymous", is_flag=True, help="Do not sign in."),
 )
 
@@ -256,9 +262,15 @@ def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say how the target is reached, where it is another."""
     for option in reversed(
         (
-            click.option("--to-connection", metavar="NAME", help="Of the target."),
-            click.option("--to-endpoint", metavar="URL", help="Of the target."),
-            click.option("--to-profile", metavar="NAME", help="Of the target."),
+            click.option(
+                "--to-connection", metavar="NAME", help="Like --connection, for TARGET."
+            ),
+            click.option(
+                "--to-endpoint", metavar="URL", help="Like --endpoint, for TARGET."
+            ),
+            click.option(
+                "--to-profile", metavar="NAME", help="Like --profile, for TARGET."
+            ),
         )
     ):
         command = option(command)
@@ -273,13 +285,23 @@ def save_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--version",
                 type=click.Choice(["0.4", "0.5", "0.6"]),
-                help="Of OME-Zarr; 0.5 unless the source has another.",
+                help="Version of OME-Zarr to write: that of the source, or 0.5.",
             ),
-            click.option("--chunks", metavar=sizes, help="Like z=1,y=512,x=512."),
-            click.option("--shards", metavar=sizes, help="Or yes, or no."),
-            click.option("--codec", help="zstd, blosc-zstd, blosc-lz4, gzip, none."),
-            click.option("--level", type=int, help="Of the codec."),
-            click.option("--levels", type=int, help="How many resolution levels."),
+            click.option(
+                "--chunks",
+                metavar=sizes,
+                help="Size of a chunk in pixels, like z=1,y=512,x=512.",
+            ),
+            click.option(
+                "--shards",
+                metavar=sizes,
+                help="Size of a shard in pixels; yes chooses one, no writes none.",
+            ),
+            click.option(
+                "--codec", help="Compression: zstd, blosc-zstd, blosc-lz4, gzip, none."
+            ),
+            click.option("--level", type=int, help="Strength of the compression."),
+            click.option("--levels", type=int, help="Number of resolution levels."),
             click.option(
                 "--use-existing-resolutions",
                 "existing_resolutions",
@@ -290,24 +312,28 @@ def save_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--existing",
                 type=click.Choice(["refuse", "replace", "beside"]),
-                help="What to do where something is there already.",
+                help="What to do if something is there: a free name is beside it.",
             ),
             click.option(
                 "--unfinished",
                 type=click.Choice(["refuse", "resume", "remove"]),
-                help="What to do with a save there that broke off.",
+                help="What to do if a save there broke off.",
             ),
             click.option(
                 "--verify",
                 type=click.Choice(["sample", "all", "none"]),
                 help="How much is read back and compared.",
             ),
-            click.option("--workers", type=int, help="Blocks in work at a time."),
+            click.option(
+                "--workers",
+                type=int,
+                help="Number of blocks that are in work at a time.",
+            ),
             click.option(
                 "--accept-losses",
                 is_flag=True,
                 default=None,
-                help="Write even what the version cannot hold, or lacks a level.",
+                help="Write it though not all can be kept, or a level is missing.",
             ),
         )
     ):

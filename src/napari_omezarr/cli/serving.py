@@ -38,13 +38,15 @@ _PRINTED = 10
 
 @click.command()
 @click.argument("folder", type=PLACE)
-@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Address to listen at."
+)
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=8000,
     show_default=True,
-    help="0 takes a free one.",
+    help="Port to listen at; 0 takes a free one.",
 )
 @json_option
 def serve(folder: str, host: str, port: int, as_json: bool) -> None:

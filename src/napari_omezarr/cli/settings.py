@@ -145,11 +145,19 @@ def test(name: str, address: str, as_json: bool) -> None:
 
 @connections.command("add")
 @click.argument("name")
-@click.option("--endpoint", metavar="URL", help="Of an S3-compatible service.")
-@click.option("--region", metavar="NAME")
-@click.option("--profile", metavar="NAME", help="A profile of AWS's files signs in.")
+@click.option(
+    "--endpoint", metavar="URL", help="Web address of an S3-compatible service."
+)
+@click.option("--region", metavar="NAME", help="Region of the buckets.")
+@click.option(
+    "--profile",
+    metavar="NAME",
+    help="Profile in AWS's configuration files that signs in.",
+)
 @click.option("--anonymous", is_flag=True, help="Never sign in.")
-@click.option("--start", default="", metavar="ADDRESS", help="Where to begin.")
+@click.option(
+    "--start", default="", metavar="ADDRESS", help="Address where browsing begins."
+)
 @json_option
 def add(
     name: str, anonymous: bool, start: str, as_json: bool, **reached: str | None
@@ -172,14 +180,16 @@ def add(
 
 
 @connections.command("import")
-@click.option("--aws", is_flag=True, help="The profiles of AWS's files.")
+@click.option(
+    "--aws", is_flag=True, help="Take the profiles in AWS's configuration files."
+)
 @click.option(
     "--mc",
     "mc_file",
     type=PLACE,
     is_flag=False,
     flag_value="",
-    help="The aliases of the MinIO client; its usual file if none is named.",
+    help="Take the aliases of the MinIO client; its usual file if none is named.",
 )
 @json_option
 def import_(aws: bool, mc_file: str | None, as_json: bool) -> None:

@@ -41,9 +41,15 @@ _IN_CONTAINERS = {"shards", "verify"}
 @click.command()
 @click.argument("address", type=PLACE)
 @click.argument("target", type=PLACE, required=False)
-@click.option("--version", type=click.Choice(["0.5", "0.6"]), help="Usually 0.5.")
 @click.option(
-    "--shards", metavar="AXIS=N,...", help="Or yes: chunks packed into shards."
+    "--version",
+    type=click.Choice(["0.5", "0.6"]),
+    help="Version to write; 0.5 if absent.",
+)
+@click.option(
+    "--shards",
+    metavar="AXIS=N,...",
+    help="Size of the shards into which chunks are packed; yes chooses one.",
 )
 @click.option("--verify", is_flag=True, help="Read back all that was written.")
 @click.option("--undo", is_flag=True, help="Put the last changed metadata back.")
@@ -221,7 +227,9 @@ def _lines(
 @click.command()
 @click.argument("address", type=PLACE)
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--any", "whatever", is_flag=True, help="Even what is no zarr.")
+@click.option(
+    "--any", "whatever", is_flag=True, help="Remove it even if it is no Zarr."
+)
 @json_option
 @place_options
 def remove(

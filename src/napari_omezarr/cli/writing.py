@@ -46,7 +46,7 @@ _ENDING = 60
 @click.command("add-labels")
 @click.argument("labels", type=PLACE)
 @click.argument("image", type=PLACE)
-@click.option("--name", help="Of the label image; its own name if absent.")
+@click.option("--name", help="Name of the label image; its own if absent.")
 @save_options
 @json_option
 @place_options
@@ -95,9 +95,13 @@ def _images_at(place: Location) -> Iterator[list[Any]]:
 @click.command()
 @click.argument("source", type=PLACE)
 @click.argument("image", type=PLACE)
-@click.option("--axis", default="t", show_default=True, help="Along which axis.")
 @click.option(
-    "--channels", metavar="NAME,...", help="Of new channels; SOURCE's if absent."
+    "--axis", default="t", show_default=True, help="Axis along which it is put behind."
+)
+@click.option(
+    "--channels",
+    metavar="NAME,...",
+    help="Names of new channels; those of SOURCE if absent.",
 )
 @json_option
 @place_options
@@ -128,10 +132,20 @@ def append(
 
 @click.command()
 @click.argument("address", type=PLACE)
-@click.option("--scale", metavar="AXIS=SIZE,...", help="Of a pixel, like z=2,y=0.5.")
-@click.option("--translation", metavar="AXIS=PLACE,...", help="Of the first pixel.")
-@click.option("--units", metavar="AXIS=UNIT,...", help="Or one unit for all of space.")
-@click.option("--name", help="Of the image.")
+@click.option(
+    "--scale", metavar="AXIS=SIZE,...", help="Size of a pixel, like z=2,y=0.5."
+)
+@click.option(
+    "--translation",
+    metavar="AXIS=PLACE,...",
+    help="Place of the first pixel, like y=10,x=20.",
+)
+@click.option(
+    "--units",
+    metavar="AXIS=UNIT,...",
+    help="Units of that size, like t=second; one alone is for z, y and x.",
+)
+@click.option("--name", help="Name of the image.")
 @json_option
 @place_options
 def calibrate(
@@ -168,11 +182,23 @@ def calibrate(
 
 @click.command()
 @click.argument("address", type=PLACE)
-@click.option("--channel", type=int, default=0, show_default=True, help="Which one.")
-@click.option("--name", help="What to call the channel.")
-@click.option("--color", metavar="RRGGBB", help="Of its highest intensity.")
-@click.option("--contrast", nargs=2, type=float, metavar="LOW HIGH")
-@click.option("--visible/--hidden", default=None)
+@click.option(
+    "--channel", type=int, default=0, show_default=True, help="Number of the channel."
+)
+@click.option("--name", help="New name of the channel.")
+@click.option(
+    "--color", metavar="RRGGBB", help="Colour of its highest intensity, like 00FF00."
+)
+@click.option(
+    "--contrast",
+    nargs=2,
+    type=float,
+    metavar="LOW HIGH",
+    help="Intensities that are shown black and brightest.",
+)
+@click.option(
+    "--visible/--hidden", default=None, help="Whether viewers show it at first."
+)
 @json_option
 @place_options
 def rendering(
@@ -231,8 +257,10 @@ def _colormap(color: str) -> Any:
 @click.command("write-plate")
 @click.argument("table", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("plate", type=PLACE)
-@click.option("--name", help="Of the plate.")
-@click.option("--axes", help="Of files that do not say them, like cyx.")
+@click.option("--name", help="Name of the plate.")
+@click.option(
+    "--axes", help="Names of the axes, where files do not say them, like cyx."
+)
 @save_options
 @json_option
 @place_options
