@@ -10,7 +10,7 @@ import pytest
 import zarr
 
 from commands import assert_equal_pixels, run, run_json
-from napari_omezarr import read_layers, write_image, write_layers
+from napari_omezarr import read_layers, write_image, write_layers, write_plate
 from napari_omezarr.samples import write_cells
 
 
@@ -246,6 +246,13 @@ def test_labels_that_are_not_there(store):
 def test_labels_beside_no_image(store):
     edit(store, "", lambda block: block.pop("multiscales"))
     assert "orphan labels" in kinds(store)
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_what_fields_of_a_plate_hold_is_sound(version, tmp_path):
+    plane = np.ones((8, 9), "u2")
+    write_plate({"A1": plane}, tmp_path / "p.zarr", axes="yx", version=version)
+    assert kinds(tmp_path / "p.zarr", code=0) == []
 
 
 def test_stale_consolidated_metadata(store):

@@ -554,9 +554,9 @@ def _consolidated(
     below = f"{node.path}/" if node.path else ""
     found: dict[str, Any] = {}
     for path, other in nodes.items():
-        if not path.startswith(below):
+        if other is not node and not path.startswith(below):
             continue
-        inner = path.removeprefix(below)
+        inner = "" if other is node else path.removeprefix(below)
         if node.zarr_format == 3:
             if other is not node:
                 key = other.key(ZARR_JSON)
