@@ -122,7 +122,7 @@ def image_label_document(
     the ``labels`` group of their image.
     """
     block: dict[str, Any] = dict(previous or {})
-    for key in ("colors", "properties"):
+    for key in ("colors", "properties", "version"):
         block.pop(key, None)
     if version == "0.4":
         block["version"] = version
