@@ -32,6 +32,7 @@ def test_the_public_names_are_these():
         "plan_write",
         "read",
         "read_layers",
+        "rewrite_plate",
         "undo_patch",
         "update_rendering",
         "validate",

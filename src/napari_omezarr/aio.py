@@ -51,6 +51,7 @@ __all__ = [
     "plan_write",
     "read",
     "read_layers",
+    "rewrite_plate",
     "to_thread",
     "undo_patch",
     "update_rendering",
@@ -140,6 +141,7 @@ validate = _read(opened.validate)
 add_labels = _saved(writing.add_labels)
 add_plate_labels = _saved(opened.add_plate_labels)
 append = _saved(writing.append)
+rewrite_plate = _saved(opened.rewrite_plate)
 write = _saved(opened.write)
 write_image = _saved(writing.write_image)
 write_layers = _saved(writing.write_layers)

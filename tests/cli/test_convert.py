@@ -432,16 +432,17 @@ def test_an_ome_zarr_stays_what_it_is(words, tmp_path):
 
 
 @pytest.mark.parametrize("words", ANEW)
-def test_a_plate_becomes_no_image(words, tmp_path):
+def test_a_well_becomes_no_image_and_a_plate_no_part_of_one(words, tmp_path):
     small_images.put_plate(tmp_path / "p.zarr", rows=1, columns=2)
-    for place in (tmp_path / "p.zarr", tmp_path / "p.zarr/A/1"):
-        told = run(
-            *(words[0], place, tmp_path / "new.zarr", *words[1:]),
-            *("--chunks", "y=8,x=8"),
-            code=2,
-        )
-        assert "is not one image" in told
-    assert not (tmp_path / "new.zarr").exists()
+    target = tmp_path / "new.zarr"
+    chunks = ("--chunks", "y=8,x=8")
+    told = run(words[0], tmp_path / "p.zarr/A/1", target, *words[1:], *chunks, code=2)
+    assert "is not one image" in told
+    if words[0] == "convert":
+        (tmp_path / "p.zarr").rename(tmp_path / "a_t1.zarr")
+        merged = (tmp_path, target, "--pattern", "*.zarr", "--merge", "{n}_t{t}.zarr")
+        assert "is not one image" in run(*words[:1], *merged, *words[1:], code=2)
+    assert not target.exists()
 
 
 def test_ome_zarr_among_files_are_converted_as_well(folder, tmp_path):

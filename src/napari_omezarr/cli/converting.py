@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -34,7 +35,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from napari_omezarr.converting import (
         ConvertInput,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
         MergedInput,
     )
     from napari_omezarr.location import Location
+    from napari_omezarr.opened import StoredPlate
 
 
 @click.command()
@@ -126,6 +128,8 @@ def convert(
         ReadChoices,
         is_image_name,
         plan_jobs,
+        plate_of,
+        resuming,
         scheduled,
     )
     from napari_omezarr.errors import OptionError
@@ -151,11 +155,12 @@ def convert(
     waiting = partial(echo, err=True) if sys.stderr.isatty() else None
     with scheduled(scheduler, waiting) as client:
         run = replace(run, client=client)
-        if of_plate:
-            run = replace(run, choices={"unfinished": "resume"} | choices)
-            carry_out_plate(found, there, run, file, as_json=as_json)
+        is_image = is_image_name(there.name)
+        plate = plate_of(found[0]) if len(jobs) == 1 and is_image else None
+        fields = found if of_plate else plate
+        if fields is not None:
+            carry_out_plate(fields, there, resuming(run), file, as_json=as_json)
         else:
-            is_image = is_image_name(there.name)
             _carry_out(jobs, run, file, is_image=is_image, as_json=as_json)
 
 
@@ -194,7 +199,7 @@ def _found(
 
 
 def carry_out_plate(
-    fields: Sequence[Any],
+    fields: Sequence[Any] | StoredPlate,
     target: Location,
     run: ConvertRun,
     file: Path | None = None,
@@ -205,17 +210,22 @@ def carry_out_plate(
     """Write fields of a plate, and say what became of them."""
     from napari_omezarr.converting import convert_plate
 
-    label = f"Writing {counted(len(fields), 'field')}"
+    rows = fields if isinstance(fields, Sequence) else fields.fields
+    label = f"Writing {counted(len(rows), 'field')}"
     with progress_bar(label) as show, interrupted_by(run.cancel.set):
         run = replace(run, progress=show)
         outcomes = convert_plate(fields, target, run, name)
     _write_report(file, outcomes)
     failed = [outcome for outcome in outcomes if outcome.state == "failed"]
     written = [outcome for outcome in outcomes if outcome.state == "written"]
-    notes = list(dict.fromkeys(note for each in written for note in each.notes))
+    absent = [outcome for outcome in outcomes if outcome.state == "absent"]
+    notes = list(dict.fromkeys(note for each in outcomes for note in each.notes))
+    notes += [f"{each.target}: {each.sentence}" for each in absent]
     if as_json:
         facts: dict[str, Any] = {"fields": [each.target for each in written]}
         facts |= {"notes": notes, "failed": list(map(_row, failed))}
+        if absent:
+            facts["absent"] = [each.target for each in absent]
         print_json({"address": target.display} | facts)
     else:
         for line in [line for outcome in failed for line in _lines(outcome)]:
@@ -231,7 +241,9 @@ def _fields_sum(outcomes: Sequence[ConvertOutcome]) -> str:
     told = f"{counted(counts['written'], 'field')} written"
     if there := counts["there"]:
         told += f", {there:,} {'was' if there == 1 else 'were'} there before"
-    return told + (f", {counts['failed']:,} failed" if counts["failed"] else "")
+    told += f", {counts['absent']:,} listed and not there" if counts["absent"] else ""
+    told += f", {counts['failed']:,} failed" if counts["failed"] else ""
+    return told + (", and then it was stopped" if counts["stopped"] else "")
 
 
 def _write_report(file: Path | None, outcomes: Sequence[ConvertOutcome]) -> None:
@@ -282,10 +294,10 @@ def _row(outcome: ConvertOutcome) -> dict[str, Any]:
 
 
 def _lines(outcome: ConvertOutcome) -> list[str]:
-    of = outcome.inputs[0]
+    of = f", of {outcome.inputs[0]}" if outcome.inputs else ""
     if len(outcome.inputs) > 1:
         of = f"{of} and {len(outcome.inputs) - 1} more"
-    about = [f"{outcome.target}: {outcome.state}, of {of}"]
+    about = [f"{outcome.target}: {outcome.state}{of}"]
     told = f"{outcome.sentence} {outcome.action}".strip()
     return about + [f"  {each}" for each in (told, *outcome.notes) if each]
 
@@ -293,7 +305,8 @@ def _lines(outcome: ConvertOutcome) -> list[str]:
 def _sum(outcomes: Sequence[ConvertOutcome]) -> str:
     counts = Counter(outcome.state for outcome in outcomes)
     told = (
-        f"{counts[s]} {s}" for s in ("written", "there", "joined", "failed", "stopped")
+        f"{counts[state]} {state}"
+        for state in ("written", "there", "joined", "absent", "failed", "stopped")
     )
     return ", ".join(each for each in told if not each.startswith("0 ")) + "."
 

@@ -8,6 +8,7 @@ import click
 
 from napari_omezarr.plain_text import counted
 
+from .converting import carry_out_plate
 from .options import (
     PLACE,
     counting,
@@ -116,23 +117,31 @@ def put_back(place: Location, *, as_json: bool) -> None:
 def rechunk(source: str, target: str, as_json: bool, **said: Any) -> None:
     """Write an OME-Zarr with other chunks or shards, and else as it is.
 
-    Where only shards are said, chunks are packed by their stored bytes.
+    Where only shards are said, chunks are packed by their stored bytes. Of a plate all
+    fields are written; what fails does not end the others, and the same command goes
+    on.
     """
     from napari_omezarr import read, write_layers
-    from napari_omezarr.opened import all_of
+    from napari_omezarr.converting import ConvertRun, ReadChoices, resuming
+    from napari_omezarr.opened import StoredPlate, all_of, stored_plate
     from napari_omezarr.upkeep import PackChoices
 
     there = location_of(target, **of_target(said))
     choices, reached = split_options(said)
     here = location_of(source, **reached)
-    reading = read(here)
-    version = reading.pyramids[0].version
+    opened = stored_plate(here) or read(here)
+    first = opened if isinstance(opened, StoredPlate) else opened.pyramids[0]
+    version = first.version
     if choices.keys() <= _IN_CONTAINERS and "shards" in choices and version != "0.4":
         packing = PackChoices(None, choices["shards"], choices.get("verify") == "all")
         _pack(here, there, packing, as_json=as_json)
         return
     choices.setdefault("version", version if version in ("0.4", "0.6") else "0.5")
-    layers = all_of(reading)
+    if isinstance(opened, StoredPlate):
+        run = resuming(ConvertRun(ReadChoices(), choices))
+        carry_out_plate(opened, there, run, as_json=as_json)
+        return
+    layers = all_of(opened)
     choices.setdefault("merge", False)
     with saving(f"Writing {there.name}") as running:
         saved = write_layers(layers, there, **running, **choices)

@@ -1,6 +1,6 @@
 """Other formats to OME-Zarr: one input, many, or many merged into one."""
 
-from .inputs import ConvertInput, ReadChoices, find_inputs, read_images
+from .inputs import ConvertInput, ReadChoices, find_inputs, plate_of, read_images
 from .merging import MergedInput, by_pattern, by_table
 from .runs import (
     ConvertJob,
@@ -12,6 +12,7 @@ from .runs import (
     is_image_name,
     plan_jobs,
     plate_rows,
+    resuming,
     scheduled,
 )
 from .tiff import close_files
@@ -32,7 +33,9 @@ __all__ = [
     "find_inputs",
     "is_image_name",
     "plan_jobs",
+    "plate_of",
     "plate_rows",
     "read_images",
+    "resuming",
     "scheduled",
 ]

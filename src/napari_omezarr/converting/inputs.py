@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from napari_omezarr.doors import guarded
 from napari_omezarr.errors import NodeNotFoundError, OptionError, UnsupportedDataError
 from napari_omezarr.location import NODE_DOCUMENTS, Location
-from napari_omezarr.opened import all_of
+from napari_omezarr.opened import all_of, stored_plate
 from napari_omezarr.plain_text import natural_key
 from napari_omezarr.reading import ReadOptions, read_current
 from napari_omezarr.store import open_lister, open_store, run
@@ -28,6 +28,7 @@ from .tiff_images import images_of_tiff, no_such_image
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from napari_omezarr.opened import StoredPlate
     from napari_omezarr.store import ListPage, ObjectMeta
 
 # Which library reads a file: ours, tifffile, or another that is installed.
@@ -91,29 +92,47 @@ def read_images(location: Location, choices: ReadChoices) -> list[Any]:
     OMEZarrError
         It could not be read.
     """
-    name = location.name
-    if name.lower().endswith(_TIFF):
+    if location.name.lower().endswith(_TIFF):
         return images_of_tiff(
             first_tiff(location),
             axes=choices.axes,
             series=choices.series,
             resolutions=choices.resolutions,
         )
-    is_file = location.protocol == "file" and location.local_path().is_file()
-    if location.is_archive or (not is_file and is_zarr_name(name)):
+    if _is_ome_zarr(location):
         return _of_zarr(location, choices)
-    if not is_file:
-        if not name.lower().endswith(OTHERS):
-            return _of_zarr(location, choices)
+    if not _is_file(location):
         sentence = f"{location.display} is read from this computer only."
         action = "Copy the file here first; TIFF and OME-Zarr are read where they are."
         raise UnsupportedDataError(sentence, action=action, url=location.display)
-    images = images_of_file(location, stem_of(name))
+    images = images_of_file(location, stem_of(location.name))
     if choices.series is None:
         return images
     if choices.series >= len(images):
         raise no_such_image(location, choices.series, len(images))
     return images[choices.series : choices.series + 1]
+
+
+def plate_of(source: ConvertInput | Any) -> StoredPlate | None:
+    """Read what a plate says that is to be converted; None where it is none.
+
+    Raises
+    ------
+    OMEZarrError
+        As `stored_plate`.
+    """
+    location = source.location if isinstance(source, ConvertInput) else None
+    if location is None or location.name.lower().endswith(_TIFF):
+        return None
+    return stored_plate(location) if _is_ome_zarr(location) else None
+
+
+def _is_ome_zarr(location: Location) -> bool:
+    """Whether it is to be read as OME-Zarr, as far as its name says."""
+    if location.is_archive or _is_file(location):
+        return location.is_archive
+    name = location.name
+    return is_zarr_name(name) or not name.lower().endswith(OTHERS)
 
 
 def _of_zarr(location: Location, choices: ReadChoices) -> list[Any]:

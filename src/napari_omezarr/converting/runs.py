@@ -32,7 +32,7 @@ from napari_omezarr.errors import (
     WriteCancelledError,
 )
 from napari_omezarr.location import NODE_DOCUMENTS, Location, is_below
-from napari_omezarr.opened import write_fields
+from napari_omezarr.opened import StoredPlate, rewrite_fields, write_fields
 from napari_omezarr.plain_text import plain
 from napari_omezarr.store import open_store
 from napari_omezarr.writing import (
@@ -43,7 +43,7 @@ from napari_omezarr.writing import (
     write_layers,
 )
 
-from .inputs import ConvertInput, ReadChoices, read_images
+from .inputs import ConvertInput, ReadChoices, plate_of, read_images
 from .merging import MergedInput, read_merged, table_rows
 from .tiff import close_files, whole_of
 
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
     from contextlib import AbstractContextManager
 
+    from napari_omezarr.opened import WrittenField
     from napari_omezarr.writing import Progress, Saved
 
 _TOGETHER = 2
@@ -85,7 +86,8 @@ class ConvertJob:
 class ConvertOutcome:
     """What became of a job: ``written``, ``there``, ``failed`` or ``stopped``.
 
-    A file of an image of several is ``joined``: it was read with another one.
+    A file of an image of several is ``joined``: it was read with another one. What a
+    plate lists and is not there is ``absent``.
     """
 
     inputs: tuple[str, ...]
@@ -183,9 +185,8 @@ def convert_all(jobs: Sequence[ConvertJob], run: ConvertRun) -> list[ConvertOutc
     not begun are ``stopped``.
     """
     bar = _Bar(len(jobs), run.progress)
-    usual = {"unfinished": "resume"} | dict(run.choices)
-    run = replace(run, choices=usual)
-    outcomes: dict[int, ConvertOutcome] = {}
+    run = resuming(run)
+    outcomes: dict[int, list[ConvertOutcome]] = {}
     try:
         with (
             ended_by(run.cancel),
@@ -194,7 +195,7 @@ def convert_all(jobs: Sequence[ConvertJob], run: ConvertRun) -> list[ConvertOutc
             turns, places = _Turns(), _places(jobs)
             futures = {
                 pool.submit(
-                    _outcome, job, run, partial(bar.show, number), turns, places
+                    _outcomes, job, run, partial(bar.show, number), turns, places
                 ): number
                 for number, job in enumerate(jobs)
             }
@@ -207,7 +208,12 @@ def convert_all(jobs: Sequence[ConvertJob], run: ConvertRun) -> list[ConvertOutc
                 raise
     finally:
         close_files()
-    return [outcomes[number] for number in range(len(jobs))]
+    return [each for number in range(len(jobs)) for each in outcomes[number]]
+
+
+def resuming(run: ConvertRun) -> ConvertRun:
+    """Give a run that goes on with what broke off, unless it says otherwise."""
+    return replace(run, choices={"unfinished": "resume"} | dict(run.choices))
 
 
 _IMAGE = ("image", "path", "file")
@@ -249,51 +255,68 @@ def _read_one(address: str, choices: ReadChoices) -> Any:
 
 @guarded
 def convert_plate(
-    fields: Sequence[MergedInput] | Sequence[Mapping[str, Any]],
+    fields: Sequence[MergedInput] | Sequence[Mapping[str, Any]] | StoredPlate,
     target: Location,
     run: ConvertRun,
     name: str | None = None,
 ) -> list[ConvertOutcome]:
     """Write a plate, or more wells of one; what fails does not end the others.
 
-    Fields are rows of `plate_rows`, or files whose ``words`` say the ``well``, or
-    ``row`` and ``column``, and the ``field``.
+    Fields are those of a plate that is stored, rows of `plate_rows`, or files whose
+    ``words`` say the ``well``, or ``row`` and ``column``, and the ``field``. After a
+    cancel the last outcome is ``stopped``.
 
     Raises
     ------
     OMEZarrError
         They make no plate, or its place is taken by something else.
     """
-    rows = [
-        each if isinstance(each, Mapping) else _row_of(each, run) for each in fields
-    ]
+    choices: dict[str, Any] = {"memory": _MEMORY} | dict(run.choices)
+    if run.client is not None:
+        choices["client"] = run.client
+    count = len(fields.fields if isinstance(fields, StoredPlate) else fields)
     done = 0.0
 
     def tell(progress: Progress) -> None:
         nonlocal done
-        done += 1 / max(1, progress.total) / len(rows)
+        done += 1 / max(1, progress.total) / max(1, count)
         if run.progress is not None:
             run.progress(min(1.0, done))
 
-    choices = {"memory": _MEMORY} | dict(run.choices)
-    if run.client is not None:
-        choices["client"] = run.client
-    said: dict[str, Any] = {"name": name, "progress": tell, "cancel": run.cancel}
-    writing = write_fields(rows, target, **said, **choices)
+    choices |= {"progress": tell, "cancel": run.cancel}
+    notes: tuple[str, ...] = ()
+    if isinstance(fields, StoredPlate):
+        _refuse_placing(run)
+        notes = fields.notes
+        labels = run.read.labels
+        writing = rewrite_fields(fields, target, labels=labels, **choices)
+    else:
+        rows = [f if isinstance(f, Mapping) else _row_of(f, run) for f in fields]
+        writing = write_fields(rows, target, name=name, **choices)
     outcomes: list[ConvertOutcome] = []
     try:
         with closing(writing):
-            for row, field in zip(rows, writing, strict=True):
-                about = partial(ConvertOutcome, row["inputs"], field.address)
-                if field.error is not None:
-                    outcomes.append(_failed(about, field.error))
-                elif field.saved is not None:
-                    outcomes.append(about("written", notes=field.saved.told))
-                else:
-                    outcomes.append(about("there"))
+            for field in writing:
+                outcomes.append(_of_field(field, notes))
+                notes = ()
+    except WriteCancelledError as error:
+        stopped = partial(ConvertOutcome, (), target.display, "stopped")
+        outcomes.append(stopped(error.sentence, "The same command goes on."))
     finally:
         close_files()
     return outcomes
+
+
+def _of_field(field: WrittenField, notes: tuple[str, ...] = ()) -> ConvertOutcome:
+    """Say what became of a field, and what there is to say of its whole plate."""
+    about = partial(ConvertOutcome, field.inputs, field.address, notes=notes)
+    if field.error is not None:
+        return _failed(about, field.error)
+    if field.absent:
+        return about("absent", field.absent)
+    if field.saved is not None:
+        return replace(about("written"), notes=notes + field.saved.told)
+    return about("there")
 
 
 def _row_of(merged: MergedInput, run: ConvertRun) -> dict[str, Any]:
@@ -312,30 +335,43 @@ def _places(jobs: Sequence[ConvertJob]) -> frozenset[Location]:
     return frozenset(found if len(found) > 1 else ())
 
 
-def _outcome(
+def _outcomes(
     job: ConvertJob,
     run: ConvertRun,
     show: Callable[[float], None],
     turns: _Turns,
     places: Collection[Location],
-) -> ConvertOutcome:
+) -> list[ConvertOutcome]:
+    """Do a job and say what became of it; of a plate, of each of its fields."""
     tell = partial(ConvertOutcome, job.inputs, job.target.display)
     try:
         with turns.of(job):
             if run.cancel.is_set():
-                return tell("stopped")
-            if places and isinstance(job.source, ConvertInput):
-                whole = whole_of(job.source.location, places)
-                if whole is not None:
-                    return tell("joined", notes=(f"It is a part of {whole.display}.",))
-            if "existing" not in run.choices and _is_whole(job.target):
-                return tell("there")
-            saved = _write(job, run, show)
+                return [tell("stopped")]
+            plate = plate_of(job.source)
+            if plate is not None:
+                return convert_plate(plate, job.target, replace(run, progress=show))
+            return [_outcome(job, run, show, places)]
     except WriteCancelledError:
-        return tell("stopped")
+        return [tell("stopped")]
     except OMEZarrError as error:
-        return _failed(tell, error)
-    return tell("written", notes=saved.told)
+        return [_failed(tell, error)]
+
+
+def _outcome(
+    job: ConvertJob,
+    run: ConvertRun,
+    show: Callable[[float], None],
+    places: Collection[Location],
+) -> ConvertOutcome:
+    tell = partial(ConvertOutcome, job.inputs, job.target.display)
+    if places and isinstance(job.source, ConvertInput):
+        whole = whole_of(job.source.location, places)
+        if whole is not None:
+            return tell("joined", notes=(f"It is a part of {whole.display}.",))
+    if "existing" not in run.choices and _is_whole(job.target):
+        return tell("there")
+    return tell("written", notes=_write(job, run, show).told)
 
 
 class _Turns:
@@ -425,11 +461,16 @@ def _of_axes(sizes: dict[str, int], specs: Sequence[ImageSpec]) -> dict[str, int
     return {n: size for n, size in sizes.items() if n in names or n not in "tcz"}
 
 
-def _placed(layer: Any, run: ConvertRun) -> Any:
-    if not isinstance(layer, ImageSpec):
+def _refuse_placing(run: ConvertRun) -> None:
+    if run.scale or run.units:
         sentence = "Pixel sizes of OME-Zarr are not said anew while it is converted."
         action = "Convert it, and calibrate the result."
         raise OptionError(sentence, action=action)
+
+
+def _placed(layer: Any, run: ConvertRun) -> Any:
+    if not isinstance(layer, ImageSpec):
+        _refuse_placing(run)
     grid = Grid(None, run.scale, None, run.units)
     return describe_array(layer, grid, None, Channels())
 

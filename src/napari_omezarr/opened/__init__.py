@@ -2,7 +2,8 @@
 
 from .groups import OMECollection, OMEPlate, OMEWell
 from .image import OMEImage
-from .plates import add_plate_labels, write_fields, write_plate
+from .plates import WrittenField, add_plate_labels, write_fields, write_plate
+from .rewriting import StoredPlate, rewrite_fields, rewrite_plate, stored_plate
 from .verbs import all_of, copy, listing, open, validate, write
 
 __all__ = [
@@ -10,11 +11,16 @@ __all__ = [
     "OMEImage",
     "OMEPlate",
     "OMEWell",
+    "StoredPlate",
+    "WrittenField",
     "add_plate_labels",
     "all_of",
     "copy",
     "listing",
     "open",
+    "rewrite_fields",
+    "rewrite_plate",
+    "stored_plate",
     "validate",
     "write",
     "write_fields",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from napari_omezarr._io_loop import run
 from napari_omezarr.doors import guarded
 from napari_omezarr.errors import (
+    NodeNotFoundError,
     OMEZarrError,
     OptionError,
     TargetExistsError,
@@ -35,17 +37,18 @@ from napari_omezarr.writing import (
     parse_well_name,
     patch,
     plate_there,
+    read_group,
 )
 
 from .verbs import place_of, write
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Collection, Generator, Iterator, Sequence
     from threading import Event
 
     from napari_omezarr.pyramid import Mosaic, Place
-    from napari_omezarr.writing import Progress, Saved
+    from napari_omezarr.writing import Hierarchy, Progress, Saved
 
 _LISTED_TOGETHER = 24
 """After so many fields the plate lists those that are whole."""
@@ -54,10 +57,15 @@ _DEFAULT = "0.5"
 
 @dataclass(frozen=True, slots=True)
 class FieldToWrite:
-    """A field of a plate, and the image that it is to become."""
+    """A field of a plate, the image that it is to become, and where that comes from."""
 
     field: PlateField
     image: Any
+    inputs: tuple[str, ...] = ()
+
+
+class AbsentFieldError(NodeNotFoundError):
+    """The image of a field that is listed and is not there: its place stays empty."""
 
 
 @guarded
@@ -131,11 +139,27 @@ def write_plate(
 
 @dataclass(frozen=True, slots=True)
 class WrittenField:
-    """What became of a field: saved, in error, or else it was there before."""
+    """What became of a field: saved, in error, absent, or else it was there before.
+
+    Attributes
+    ----------
+    address : str
+        Where it is, or would be.
+    saved : Saved or None
+        What was written.
+    error : OMEZarrError or None
+        Why it was not.
+    absent : str
+        Why its place stays empty: it was listed, and not there, where it comes from.
+    inputs : tuple of str
+        Where it comes from, if that is known.
+    """
 
     address: str
     saved: Saved | None = None
     error: OMEZarrError | None = None
+    absent: str = ""
+    inputs: tuple[str, ...] = ()
 
 
 def write_fields(
@@ -154,61 +178,120 @@ def write_fields(
     OptionError, TargetExistsError, WriteCancelledError
         As `write_plate`.
     """
-    place = _writable(address)
+    place = writable_plate(address)
     hierarchy = open_hierarchy(place)
-    there, columns = plate_there(hierarchy)
-    wanted = choices.pop("version", None)
-    if there is not None and wanted not in (None, there):
-        msg = f"{place.display} is OME-Zarr {there}, not {wanted}."
-        raise OptionError(msg, action=f"Choose {there}, or another place.")
-    version: Any = there or wanted or _DEFAULT
+    _, columns, version = plate_begun(hierarchy, choices.pop("version", None))
     fields = list(_fields(images, columns))
-    listed = {w: listed_fields(hierarchy, w) for w in {f.field.well for f in fields}}
+    listed = listed_fields(hierarchy, {each.field.well for each in fields})
     check_field_names((each.field for each in fields), listed, version)
+    names = name, place.stem
+    listing = partial(list_fields, hierarchy, version=version, names=names)
+    choices = {"progress": progress, "cancel": cancel, "version": version} | choices
+    yield from write_each(fields, place, listed, listing, choices, name or place.stem)
+
+
+def plate_begun(
+    hierarchy: Hierarchy, wanted: str | None
+) -> tuple[str | None, tuple[str, ...], Any]:
+    """Give the version of a plate that is there (None), its columns, and what is meant.
+
+    Raises
+    ------
+    OptionError
+        It is of another version than is wanted, or something else is there.
+    """
+    there, columns = plate_there(hierarchy)
+    if there is not None and wanted not in (None, there):
+        msg = f"{hierarchy.address} is OME-Zarr {there}, not {wanted}."
+        raise OptionError(msg, action=f"Choose {there}, or another place.")
+    return there, columns, there or wanted or _DEFAULT
+
+
+def write_each(
+    fields: Iterable[FieldToWrite],
+    place: Location,
+    listed: Mapping[str, Collection[str]],
+    listing: Callable[[Sequence[PlateField]], None],
+    choices: Mapping[str, Any],
+    name: str = "",
+) -> Generator[WrittenField]:
+    """Write fields to wells, which may have ``listed`` some; an error ends only one.
+
+    What is whole is listed after some fields, and at the end however that comes. Plain
+    arrays become images of that name.
+
+    Raises
+    ------
+    TargetExistsError
+        A field is listed, and neither to be left nor replaced.
+    WriteCancelledError
+        It was cancelled.
+    """
     whole: list[PlateField] = []
     try:
         for each in fields:
             field = each.field
             target = place / field.row / field.column / field.path
-            is_there = field.path in listed[field.well]
-            if is_there and _is_left(field, place, choices):
-                yield WrittenField(target.display)
+            tell = partial(WrittenField, target.display, inputs=each.inputs)
+            is_listed = field.path in listed.get(field.well, ())
+            if is_listed and _is_left(field, place, choices):
+                yield tell()
                 continue
-            options = {"progress": progress, "cancel": cancel, "version": version}
-            if is_array(each.image):
-                options["name"] = name or place.stem
+            own = {"name": name} if is_array(each.image) else {}
             try:
-                saved = _write(each.image, target, **(options | choices))
+                told = tell(saved=_write(each.image, target, **{**own, **choices}))
             except WriteCancelledError:
                 raise
+            except AbsentFieldError as error:
+                told = tell(absent=error.sentence)
             except OMEZarrError as error:
-                yield WrittenField(target.display, error=error)
-                continue
+                if not _is_whole(target, error, choices):
+                    yield tell(error=error)
+                    continue
+                told = tell()
             whole.append(field)
-            yield WrittenField(target.display, saved)
+            yield told
             if len(whole) == _LISTED_TOGETHER:
-                list_fields(hierarchy, whole, version, (name, place.stem))
+                listing(whole)
                 whole.clear()
     finally:
         # What is whole is seen, whatever became of the others.
         if whole:
-            list_fields(hierarchy, whole, version, (name, place.stem))
+            listing(whole)
+
+
+def _resumes(choices: Mapping[str, Any]) -> bool:
+    return choices.get("unfinished") == "resume"
+
+
+def _is_whole(
+    target: Location, error: OMEZarrError, choices: Mapping[str, Any]
+) -> bool:
+    """Whether a run that goes on finds a field that the last one had yet to list."""
+    if not _resumes(choices) or not isinstance(error, TargetExistsError):
+        return False
+    return read_group(open_hierarchy(target), "") is not None
 
 
 def _is_left(field: PlateField, place: Location, choices: Mapping[str, Any]) -> bool:
     """Whether a field that is there stays; it is refused unless that was chosen."""
-    if choices.get("unfinished") == "resume":
+    if choices.get("existing") == "replace":
+        return False
+    if _resumes(choices):
         return True
-    if choices.get("existing") != "replace":
-        msg = f"Well {field.well} has a field {field.path} already."
-        action = "Name the field otherwise, or choose to replace it."
-        raise TargetExistsError(
-            msg, action=action, url=place.display, option="existing"
-        )
-    return False
+    msg = f"Well {field.well} has a field {field.path} already."
+    action = "Name the field otherwise, or choose to replace it."
+    raise TargetExistsError(msg, action=action, url=place.display, option="existing")
 
 
-def _writable(address: Any) -> Location:
+def writable_plate(address: Any) -> Location:
+    """Give the place of a plate that is written.
+
+    Raises
+    ------
+    OptionError
+        It is a store of zarr, or a zip file.
+    """
     if is_zarr(address):
         msg = "A plate is written to an address, not into a store of zarr."
         raise OptionError(msg, action="Give the address of a folder or a bucket.")
@@ -265,7 +348,7 @@ def _fields(
             msg = f"Field {path} of well {field.well} is named twice."
             raise OptionError(msg, action="Give each field of a well its own name.")
         seen.add((field.well, path))
-        yield FieldToWrite(field, row["image"])
+        yield FieldToWrite(field, row["image"], row.get("inputs", ()))
 
 
 def _is_several(held: Any) -> bool:

@@ -185,7 +185,8 @@ def write(image: Any, address: Address, **choices: Any) -> Saved:
     Raises
     ------
     OptionError
-        It cannot be done like this; so it is with plates and wells.
+        It cannot be done like this; so it is with wells, and plates have
+        `rewrite_plate`.
     OMEZarrError
         As `write_layers`.
 
@@ -243,7 +244,7 @@ def _with_note_of_tables(pyramid: Pyramid) -> Pyramid | ImageSpec:
 
 def no_image(kind: str) -> OptionError:
     """Say that a plate, or a well, is not written as an image."""
-    action = "Copy or upgrade it, or write its fields one by one."
+    action = "Rewrite the whole plate, or write its fields one by one."
     return OptionError(f"A {kind} is not one image.", action=action)
 
 

@@ -18,14 +18,13 @@ from napari_omezarr.pyramid import (
     tolerated,
     understood,
 )
-from napari_omezarr.writing import OURS, dataset_document
+from napari_omezarr.writing import dataset_document, parted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 ORDER = ("0.4", "0.5", "0.6")
 """The versions that can be upgraded, and upgraded to."""
-_ALSO_INSIDE = ("_creator", "omero")
 
 
 def version_of(attributes: Mapping[str, Any]) -> str | None:
@@ -45,15 +44,9 @@ def upgraded(attributes: Mapping[str, Any], version: str) -> dict[str, Any]:
     MetadataError
         They cannot be understood.
     """
-    result = dict(attributes)
-    inner = attributes.get("ome")
-    block = dict(inner) if isinstance(inner, Mapping) else {}
+    block, others = parted(attributes)
     if not block:
-        keys = [key for key in attributes if key in OURS or key in _ALSO_INSIDE]
-        keys = keys if any(key in OURS for key in keys) else []
-        block = {key: result.pop(key) for key in keys}
-    if not block:
-        return result
+        return dict(attributes)
     now = parse_document(attributes).version or "0.4"
     if now not in ORDER:
         raise UnsupportedDataError(
@@ -66,7 +59,7 @@ def upgraded(attributes: Mapping[str, Any], version: str) -> dict[str, Any]:
     if version == "0.6" and "multiscales" in block:
         block["multiscales"] = _multiscales(attributes, block["multiscales"])
     block.pop("version", None)
-    return {**result, "ome": {"version": version, **block}}
+    return {**others, "ome": {"version": version, **block}}
 
 
 def check_version(version: str) -> None:

@@ -1,8 +1,8 @@
 """Save layers as OME-Zarr: plan, write in one pass, commit, change what is there."""
 
-from .api import plan_write, write_image, write_layers
+from .api import free_place, plan_write, write_image, write_layers
 from .chunking import default_shards, whole_chunks
-from .documents import OURS, dataset_document, inline
+from .documents import dataset_document, inline, parted
 from .editing import (
     Rendered,
     add_labels,
@@ -16,7 +16,7 @@ from .editing import (
 )
 from .encode import ZarrDocument
 from .engine import Progress
-from .existing import encoded, ome_block, open_existing
+from .existing import encoded, ome_block, open_existing, read_group
 from .from_arrays import Channels, Grid, channel_displays, describe_array, finite_number
 from .from_layers import describe, is_array, read_origin
 from .given import (
@@ -49,17 +49,18 @@ from .patching import PatchConflictError
 from .plan import ImagePlan, Plan, accepted
 from .plates import (
     PlateField,
+    PlateModel,
     check_field_names,
     list_fields,
     listed_fields,
     parse_well_name,
     plate_there,
+    refuse_other_plate,
 )
 from .save import Saved, check_not_open
 from .source import PixelSource, as_source, stack
 
 __all__ = [
-    "OURS",
     "Channels",
     "FolderHierarchy",
     "Grid",
@@ -72,6 +73,7 @@ __all__ = [
     "PixelSource",
     "Plan",
     "PlateField",
+    "PlateModel",
     "Progress",
     "Rendered",
     "Resolution",
@@ -101,6 +103,7 @@ __all__ = [
     "encoded",
     "extended",
     "finite_number",
+    "free_place",
     "go_beside",
     "inline",
     "is_array",
@@ -117,12 +120,15 @@ __all__ = [
     "open_target",
     "parse_well_name",
     "parsed",
+    "parted",
     "patch",
     "plan_added",
     "plan_patch",
     "plan_write",
     "plate_there",
+    "read_group",
     "read_origin",
+    "refuse_other_plate",
     "stack",
     "undo_patch",
     "update_rendering",

@@ -160,7 +160,7 @@ def write_layers(
     ['Nuclei', 'Membranes', 'nuclei']
     """
     options, mode = split_choices(choices)
-    here, target = _chosen_place(parsed(address), options, mode)
+    here, target = free_place(parsed(address), options, mode)
     many = target.staged.is_object_store
     with understood():
         plan = plan_layers(layers, name_of(here), options, object_store=many)
@@ -252,7 +252,7 @@ def write_image(  # noqa: PLR0913 - one verb, all its choices by name
     return write_layers([image, *parts], address, **choices)
 
 
-def _chosen_place(
+def free_place(
     place: Location | Foreign, options: WriteOptions, mode: SaveMode
 ) -> tuple[Location | Foreign, Target]:
     """Give the target, or the first free one beside it if that is wanted."""

@@ -45,6 +45,8 @@ OURS = frozenset(
     }
 )  # fmt: skip
 """Keys of OME-Zarr: what is saved says them anew."""
+_CREATOR = "_creator"
+"""It lies beside those up to 0.4, and among them from 0.5 on."""
 
 
 # The ``multiscales`` of a group, as each version writes them.
@@ -197,8 +199,8 @@ def image_attributes(plan: Plan, image: ImagePlan) -> dict[str, Any]:
         version, spec.name or plan.name, spec.axes, image.levels, image.method
     )
     block["multiscales"] = [multiscale]
-    if "_creator" not in (*block, *extras):  # who made the pixels is kept
-        block["_creator"] = {"name": "napari-omezarr", "version": package_version()}
+    if _CREATOR not in (*block, *extras):  # who made the pixels is kept
+        block[_CREATOR] = {"name": "napari-omezarr", "version": package_version()}
     if spec.label is not None:
         inside = bool(label_name(image.path))
         block["image-label"] = image_label_document(
@@ -209,7 +211,9 @@ def image_attributes(plan: Plan, image: ImagePlan) -> dict[str, Any]:
         position = {**spec.position, **(plan.options.position or {})}
         omero = omero_document(spec.displays, previous, spec.planes, position)
         if omero is not None:
-            block["omero"] = omero
+            is_said = "version" in omero  # from 0.5 on it stands once, beside all of it
+            stated = {"version": version} if is_said and version == "0.4" else {}
+            block["omero"] = {k: v for k, v in omero.items() if k != "version"} | stated
     extras.pop(NAPARI, None)
     state = napari_document(spec, image.path, named=plan.collection)
     if image.features is not None and image.features.objects:
@@ -221,6 +225,18 @@ def image_attributes(plan: Plan, image: ImagePlan) -> dict[str, Any]:
         # Others show the intrinsic system; here it comes back where it was.
         state["coordinate_system"] = WORLD
     return namespaced(version, block, extras | ({NAPARI: state} if state else {}))
+
+
+def parted(attributes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Part a group's attributes into OME-Zarr's, and those that others added."""
+    inner = attributes.get("ome")
+    if isinstance(inner, Mapping) and inner:
+        others = {key: value for key, value in attributes.items() if key != "ome"}
+        return dict(inner), others
+    ours = OURS if OURS.isdisjoint(attributes) else OURS | {_CREATOR}
+    keys = [key for key in attributes if key in ours]
+    others = {key: value for key, value in attributes.items() if key not in keys}
+    return {key: attributes[key] for key in keys}, others
 
 
 @cache
