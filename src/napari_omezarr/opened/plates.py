@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_omezarr._io_loop import run
+from napari_omezarr._io_loop import HeedingPool, run
 from napari_omezarr.doors import guarded
 from napari_omezarr.errors import (
     NodeNotFoundError,
@@ -45,7 +47,7 @@ from .verbs import place_of, write
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Collection, Generator, Iterator, Sequence
-    from threading import Event
+    from concurrent.futures import Future
 
     from napari_omezarr.pyramid import Mosaic, Place
     from napari_omezarr.writing import Hierarchy, Progress, Saved
@@ -57,11 +59,15 @@ _DEFAULT = "0.5"
 
 @dataclass(frozen=True, slots=True)
 class FieldToWrite:
-    """A field of a plate, the image that it is to become, and where that comes from."""
+    """A field of a plate, the image that it is to become, and where that comes from.
+
+    Plain arrays become an image of that ``name``.
+    """
 
     field: PlateField
     image: Any
     inputs: tuple[str, ...] = ()
+    name: str = ""
 
 
 class AbsentFieldError(NodeNotFoundError):
@@ -187,7 +193,8 @@ def write_fields(
     names = name, place.stem
     listing = partial(list_fields, hierarchy, version=version, names=names)
     choices = {"progress": progress, "cancel": cancel, "version": version} | choices
-    yield from write_each(fields, place, listed, listing, choices, name or place.stem)
+    fields = [replace(each, name=name or place.stem) for each in fields]
+    yield from write_each(fields, place, listed, listing, choices)
 
 
 def plate_begun(
@@ -213,12 +220,12 @@ def write_each(
     listed: Mapping[str, Collection[str]],
     listing: Callable[[Sequence[PlateField]], None],
     choices: Mapping[str, Any],
-    name: str = "",
+    together: int = 1,
 ) -> Generator[WrittenField]:
     """Write fields to wells, which may have ``listed`` some; an error ends only one.
 
-    What is whole is listed after some fields, and at the end however that comes. Plain
-    arrays become images of that name.
+    So many are in work ``together``. What is whole is listed after some fields, and at
+    the end however that comes.
 
     Raises
     ------
@@ -228,36 +235,76 @@ def write_each(
         It was cancelled.
     """
     whole: list[PlateField] = []
+
+    def list_whole() -> None:
+        some = whole[:]
+        if some:
+            listing(some)
+            del whole[: len(some)]
+
+    def work(each: FieldToWrite) -> WrittenField:
+        is_listed = each.field.path in listed.get(each.field.well, ())
+        told = _written(each, place, choices, is_listed=is_listed)
+        if told.saved or told.absent or not (is_listed or told.error):
+            whole.append(each.field)
+        return told
+
     try:
-        for each in fields:
-            field = each.field
-            target = place / field.row / field.column / field.path
-            tell = partial(WrittenField, target.display, inputs=each.inputs)
-            is_listed = field.path in listed.get(field.well, ())
-            if is_listed and _is_left(field, place, choices):
-                yield tell()
-                continue
-            own = {"name": name} if is_array(each.image) else {}
-            try:
-                told = tell(saved=_write(each.image, target, **{**own, **choices}))
-            except WriteCancelledError:
-                raise
-            except AbsentFieldError as error:
-                told = tell(absent=error.sentence)
-            except OMEZarrError as error:
-                if not _is_whole(target, error, choices):
-                    yield tell(error=error)
-                    continue
-                told = tell()
-            whole.append(field)
+        for told in _in_turn(work, fields, together, choices.get("cancel")):
             yield told
-            if len(whole) == _LISTED_TOGETHER:
-                listing(whole)
-                whole.clear()
+            if len(whole) >= _LISTED_TOGETHER:
+                list_whole()
     finally:
         # What is whole is seen, whatever became of the others.
-        if whole:
-            listing(whole)
+        list_whole()
+
+
+def _in_turn(
+    work: Callable[[FieldToWrite], WrittenField],
+    fields: Iterable[FieldToWrite],
+    together: int,
+    cancel: Any,
+) -> Iterator[WrittenField]:
+    """Do some fields at a time, and tell of each in its turn.
+
+    What ends it ends those that are in work as well.
+    """
+    if together == 1:  # in the thread of who asks
+        yield from map(work, fields)
+        return
+    waiting: deque[Future[WrittenField]] = deque()
+    with HeedingPool(together, "omezarr-plate") as pool:
+        try:
+            for each in fields:
+                waiting.append(pool.submit(work, each))
+                if len(waiting) == 2 * together:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            if isinstance(cancel, Event):
+                cancel.set()
+            raise
+
+
+def _written(
+    each: FieldToWrite, place: Location, choices: Mapping[str, Any], *, is_listed: bool
+) -> WrittenField:
+    field = each.field
+    target = place / field.row / field.column / field.path
+    tell = partial(WrittenField, target.display, inputs=each.inputs)
+    if is_listed and _is_left(field, place, choices):
+        return tell()
+    own = {"name": each.name} if is_array(each.image) else {}
+    try:
+        return tell(saved=_write(each.image, target, **{**own, **choices}))
+    except WriteCancelledError:
+        raise
+    except AbsentFieldError as error:
+        return tell(absent=error.sentence)
+    except OMEZarrError as error:
+        return tell() if _is_whole(target, error, choices) else tell(error=error)
 
 
 def _resumes(choices: Mapping[str, Any]) -> bool:

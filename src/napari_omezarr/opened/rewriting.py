@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
 
 from napari_omezarr._io_loop import run
@@ -63,7 +64,6 @@ if TYPE_CHECKING:
         Mapping,
         Sequence,
     )
-    from threading import Event
 
     from napari_omezarr.reading import Node
     from napari_omezarr.writing import Hierarchy, Progress
@@ -72,6 +72,10 @@ if TYPE_CHECKING:
 
 _ASKED_TOGETHER = 256
 """Groups of which the documents are asked for at a time."""
+_TOGETHER = 4
+"""Fields in work at a time: while the documents of some are put others are read."""
+_MEMORY = 32 * 2**20
+"""What each may use of memory above what its source holds."""
 _SERIES = "OME"
 """A group beside rows, of bioformats2raw: in which order its images were."""
 _XML = f"{_SERIES}/METADATA.ome.xml"
@@ -258,9 +262,10 @@ def rewrite_fields(
     wells = {field.well for field in plate.fields}
     listed = listed_fields(hierarchy, wells if there else ())
     listing = partial(list_fields, hierarchy, version=version, model=plate.model)
-    said = {"progress": progress, "cancel": cancel, "version": version, "merge": False}
+    said: dict[str, Any] = {"version": version, "merge": False, "memory": _MEMORY}
+    said |= choices | {"progress": _by_turns(progress), "cancel": cancel or Event()}
     fields = [_to_write(plate.location, field, labels) for field in plate.fields]
-    yield from write_each(fields, place, listed, listing, said | choices)
+    yield from write_each(fields, place, listed, listing, said, _TOGETHER)
     for path, error in plate.lost.items():
         tell = partial(WrittenField, inputs=((plate.location / path).display,))
         yield tell((place / path).display, error=error)
@@ -268,6 +273,21 @@ def rewrite_fields(
         tell = partial(WrittenField, inputs=((plate.location / path).display,))
         yield tell((place / path).display, absent=_absent("well").sentence)
     yield from _copy_series(plate, hierarchy)
+
+
+def _by_turns(
+    progress: Callable[[Progress], None] | None,
+) -> Callable[[Progress], None] | None:
+    """Let fields tell how far they are one after another."""
+    if progress is None:
+        return None
+    lock = Lock()
+
+    def tell(step: Progress) -> None:
+        with lock:
+            progress(step)
+
+    return tell
 
 
 def _refuse_there(
