@@ -228,7 +228,8 @@ def carry_out_plate(
             facts["absent"] = [each.target for each in absent]
         print_json({"address": target.display} | facts)
     else:
-        for line in [line for outcome in failed for line in _lines(outcome)]:
+        stopped = [outcome for outcome in outcomes if outcome.state == "stopped"]
+        for line in [line for each in (*failed, *stopped) for line in _lines(each)]:
             echo(line)
         echo(f"{target.display}: {_fields_sum(outcomes)}.")
         for note in notes:
