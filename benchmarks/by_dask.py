@@ -17,6 +17,7 @@ import os
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy as np
+    from distributed import Client
 
     from napari_omezarr.pyramid import Pixels
 
@@ -93,8 +95,12 @@ def main() -> None:
     for where in arguments.where:
         with ExitStack() as stack:
             server, url = _place(where, stack)
-            ways = WAYS | (_on_a_cluster(stack) if arguments.cluster else {})
-            seconds = _measure(server, url, ways, arguments)
+            ways, collect = dict(WAYS), gc.collect
+            if arguments.cluster:
+                client = _cluster(stack)
+                ways["mean, cluster"] = _on_a_cluster(client)
+                collect = partial(_collect, client)
+            seconds = _measure(server, url, ways, collect, arguments)
         for name, way in ways.items():
             took, cpu, requests = seconds[name]
             ratios = [seconds[to][0] / took for to in (way.direct, way.same)]
@@ -109,6 +115,7 @@ def _measure(
     server: Latency,
     url: str,
     ways: dict[str, Way],
+    collect: Callable[[], object],
     arguments: argparse.Namespace,
 ) -> dict[str, tuple[float, float, int]]:
     """Give the median of seconds, the least of the processor's, and requests."""
@@ -122,7 +129,7 @@ def _measure(
     for _ in range(arguments.rounds):
         for name, way in ways.items():
             server.reset(arguments.rtt)
-            gc.collect()  # or a way pays for what the one before has left
+            collect()  # or a way pays for what the one before has left
             begin, cpu = time.perf_counter(), time.process_time()
             way.read(pixels)
             taken[name].append(time.perf_counter() - begin)
@@ -148,8 +155,7 @@ def _place(where: str, stack: ExitStack) -> tuple[Latency, str]:
     return server, f"s3://{bucket}/{VOLUME}"
 
 
-def _on_a_cluster(stack: ExitStack) -> dict[str, Way]:
-    """The mean, so that what is measured is not the way of the pixels back."""
+def _cluster(stack: ExitStack) -> Client:
     import distributed
 
     cluster = stack.enter_context(
@@ -157,13 +163,21 @@ def _on_a_cluster(stack: ExitStack) -> dict[str, Way]:
             n_workers=2, threads_per_worker=1, dashboard_address=None
         )
     )
-    client = stack.enter_context(distributed.Client(cluster, set_as_default=False))
-    return {
-        "mean, cluster": Way(
-            lambda pixels: client.compute(to_dask(pixels).mean()).result(),
-            same="direct, mean",
-        )
-    }
+    client = distributed.Client(cluster, set_as_default=False)
+    return stack.enter_context(client)
+
+
+def _on_a_cluster(client: Client) -> Way:
+    """The mean, so that what is measured is not the way of the pixels back."""
+    return Way(
+        lambda pixels: client.compute(to_dask(pixels).mean()).result(),
+        same="direct, mean",
+    )
+
+
+def _collect(client: Client) -> None:
+    gc.collect()
+    client.run(gc.collect)
 
 
 if __name__ == "__main__":
