@@ -332,7 +332,9 @@ SCRATCH = 2 << 20
 
 
 TOGETHER = 512 << 10
-"""So many bytes of small chunks are handed to a thread, and decoded by one call."""
+"""So many bytes of small chunks are decoded by one call."""
+HANDED_OVER = 4 << 20
+"""So many bytes of chunks are handed to a thread: each time others wait for it."""
 
 
 class _ThreadMemory(local):
@@ -374,10 +376,11 @@ class Decoding:
     steps: tuple[Step, ...]  # each undoes a codec
     longest: int  # bytes that a chunk has at most as stored
     # Looked at for each chunk: whether to decode takes less than to hand it to a thread
-    # and back; how many are handed over together, and whether these are decoded by one
-    # call where they follow each other; what the first step makes in memory that it is
-    # given, and whether that are pixels already.
+    # and back; how many are handed over, and how many of these are decoded by one call
+    # if they follow each other, and can be; what the first step makes in memory that it
+    # is given, and whether that are pixels already.
     is_quick: bool = field(init=False, repr=False, compare=False)
+    handed_over: int = field(init=False, repr=False, compare=False)
     together: int = field(init=False, repr=False, compare=False)
     in_a_row: bool = field(init=False, repr=False, compare=False)
     _made: int = field(init=False, repr=False, compare=False)
@@ -392,8 +395,9 @@ class Decoding:
         is_ours = not any(isinstance(step, foreign) for step in self.steps)
         size = size_of(self.shape, self.dtype)
         object.__setattr__(self, "is_quick", is_ours and size <= QUICK)
-        together = TOGETHER // max(1, size) if is_ours else 1
-        object.__setattr__(self, "together", max(1, together))
+        handed, together = (most // max(1, size) for most in (HANDED_OVER, TOGETHER))
+        object.__setattr__(self, "handed_over", max(1, handed) if is_ours else 1)
+        object.__setattr__(self, "together", max(1, together) if is_ours else 1)
         in_a_row = bool(made and alike) and is_zstd(self.steps[0])
         object.__setattr__(self, "in_a_row", in_a_row)
         object.__setattr__(self, "_made", made)

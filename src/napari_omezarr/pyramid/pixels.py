@@ -459,8 +459,7 @@ class _Arrived:
 class DecodeQueue:
     """The chunks of a box that have come and are not decoded yet; on the I/O loop.
 
-    They wait until there are as many as one call decodes, or no more come: to hand over
-    each small chunk to a thread takes as long as to decode it.
+    They wait until there are enough to hand over to a thread, or no more come.
     """
 
     def __init__(self, decoding: Decoding) -> None:
@@ -476,7 +475,7 @@ class DecodeQueue:
             As `Decoding.place` does, for any of them.
         """
         self._waiting.append(_Arrived(body, name, place))
-        if len(self._waiting) >= self.decoding.together:
+        if len(self._waiting) >= self.decoding.handed_over:
             await self.finish()
 
     async def finish(self) -> None:
@@ -487,7 +486,7 @@ class DecodeQueue:
             await loop.run_in_executor(None, self._decode, chunks)
 
     def _decode(self, chunks: Sequence[_Arrived]) -> None:
-        in_a_row = self.decoding.in_a_row
+        in_a_row = self.decoding.in_a_row and self.decoding.together > 1
         for group in [chunks] if in_a_row else [[chunk] for chunk in chunks]:
             for error in self.decoding.place_each(*_in_a_row(group)):
                 if error is not None:
