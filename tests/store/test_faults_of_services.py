@@ -155,6 +155,17 @@ def test_what_is_broken_is_no_pixels(service, tmp_path):
         np.testing.assert_array_equal(pixels[...], PIXELS)
 
 
+@pytest.mark.parametrize("service", [gs, az], indirect=True)
+def test_parts_of_two_states_are_not_mixed(service, tmp_path):
+    service.fill(write_image(tmp_path / "a.zarr", shards=True))
+    store = open_store(service.place, retry=QUICK)
+    array = zarr.open_array(store, path="0", mode="r")
+    np.testing.assert_array_equal(array[:2, :2], PIXELS[:2, :2])
+    service.fill(tmp_path / "a.zarr")
+    with pytest.raises(errors.ObjectChangedError):
+        array[2:4, :2]
+
+
 def test_a_service_that_says_nothing_is_given_up(service):
     writable = open_writable(service.place, retry=HASTY)
     run(writable.put("b", BODY))

@@ -25,15 +25,16 @@ from napari_omezarr.errors import (
     SignInNeededError,
     StoreConnectionError,
     StoreError,
+    WebPageError,
 )
 from napari_omezarr.location import Location
-from napari_omezarr.store import WritablePlace, open_store
+from napari_omezarr.store import WritablePlace, open_store, open_writable
 from napari_omezarr.store.error_mapping import ErrorContext
 from napari_omezarr.store.filesystems import KINDS, SharedFilesystem
 from napari_omezarr.store.fsspec_backend import FsspecBackend, filesystem_of
 from quick_retries import PIXELS, QUICK
 from quick_retries import write_image as write_array
-from servers import filesystems, hubs
+from servers import faults, filesystems, hubs
 from servers.filesystems import PASSWORD, USER, missing
 from servers.http import FileServer
 
@@ -211,6 +212,22 @@ def test_a_home_directory_is_a_path(sftp):
 
 
 # WebDAV.
+
+
+@pytest.mark.skipif(bool(missing("webdav4")), reason=missing("webdav4") or "there")
+def test_a_portal_before_webdav_has_written_nothing(tmp_path):
+    with FileServer(tmp_path) as server:
+        server.fault("*", faults.page(), forever=True)
+        place = Location.parse(f"webdav+{server.url}/a.zarr")
+        writable = open_writable(place, retry=QUICK)
+        for work in (
+            writable.put("b", BODY),
+            writable.copy("b", "c", len(BODY)),
+            writable.delete("b"),
+            writable.holds(),
+        ):
+            with pytest.raises(WebPageError):
+                run(work)
 
 
 def test_webdav_says_who_may_read(webdav):

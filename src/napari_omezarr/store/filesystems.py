@@ -485,13 +485,23 @@ def _remote_path(location: Location) -> str:
 
 def _webdav(location: Location) -> dict[str, Any]:
     transport = location.protocol.removeprefix("webdav+")
-    options: dict[str, Any] = {"base_url": f"{transport}://{location.root}"}
+    options: dict[str, Any] = {
+        "base_url": f"{transport}://{location.root}",
+        "event_hooks": {"response": [_refuse_page]},
+    }
     user, password = _signs_in(location)
     if user:
         options["auth"] = (user, password)
     elif auth := conf.get("webdav", {}).get("auth"):
         options["auth"] = tuple(auth)  # JSON has lists
     return options
+
+
+def _refuse_page(response: Any) -> None:
+    """Take no page of a portal for an answer; what was made is 201, page or not."""
+    is_page = response.headers.get("Content-Type", "").startswith("text/html")
+    if is_page and response.status_code == 200 and response.request.method != "GET":
+        raise RequestFailed(reason=Reason.WEB_PAGE)
 
 
 def _github(location: Location) -> dict[str, Any]:
