@@ -395,9 +395,11 @@ class Decoding:
         is_ours = not any(isinstance(step, foreign) for step in self.steps)
         size = size_of(self.shape, self.dtype)
         object.__setattr__(self, "is_quick", is_ours and size <= QUICK)
-        handed, together = (most // max(1, size) for most in (HANDED_OVER, TOGETHER))
-        object.__setattr__(self, "handed_over", max(1, handed) if is_ours else 1)
-        object.__setattr__(self, "together", max(1, together) if is_ours else 1)
+        together = TOGETHER // max(1, size) if is_ours else 1
+        object.__setattr__(self, "together", max(1, together))
+        # What a slow codec undoes is worth a thread sooner.
+        handed = HANDED_OVER // max(1, size) if made else together
+        object.__setattr__(self, "handed_over", max(1, handed))
         in_a_row = bool(made and alike) and is_zstd(self.steps[0])
         object.__setattr__(self, "in_a_row", in_a_row)
         object.__setattr__(self, "_made", made)

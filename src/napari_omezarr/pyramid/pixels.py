@@ -130,6 +130,8 @@ def new_token() -> str:
 _PROBES = 3
 _ENOUGH = 8
 """After so many chunks that are not there, or all, it is said that there is none."""
+_REST = 4
+"""So many threads take what would be handed to one if more came."""
 TRUSTED = 60.0
 """Seconds for which a document is known to be that of the chunks that are missing."""
 
@@ -476,14 +478,19 @@ class DecodeQueue:
         """
         self._waiting.append(_Arrived(body, name, place))
         if len(self._waiting) >= self.decoding.handed_over:
-            await self.finish()
+            chunks, self._waiting = self._waiting, []
+            await self._hand_over(chunks)
 
     async def finish(self) -> None:
-        """Decode what waits. Raises as `place` does."""
+        """Decode what waits, in several threads. Raises as `place` does."""
         chunks, self._waiting = self._waiting, []
-        if chunks:
-            loop = asyncio.get_running_loop()
-            await loop.run_in_executor(None, self._decode, chunks)
+        size = max(1, self.decoding.handed_over // _REST)
+        groups = (chunks[n : n + size] for n in range(0, len(chunks), size))
+        await asyncio.gather(*map(self._hand_over, groups))
+
+    async def _hand_over(self, chunks: Sequence[_Arrived]) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, self._decode, chunks)
 
     def _decode(self, chunks: Sequence[_Arrived]) -> None:
         in_a_row = self.decoding.in_a_row and self.decoding.together > 1
