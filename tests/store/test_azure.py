@@ -331,6 +331,22 @@ def test_what_may_not_be_changed_is_said(status, code, said, azure, writable):
             run(work)
 
 
+@pytest.mark.parametrize(
+    ("code", "reading", "writing"),
+    [
+        ("AuthorizationFailure", "your network", "your network"),
+        ("AuthorizationPermissionMismatch", "Data Reader", "Data Contributor"),
+    ],
+)
+def test_what_may_help_who_is_refused(code, reading, writing, azure, writable):
+    azure.fault("*", faults.s3_error(403, code), forever=True)
+    works = (reading, writable.read("a")), (writing, writable.put("a", BODY))
+    for said, work in works:
+        with pytest.raises(errors.AccessDeniedError) as raised:
+            run(work)
+        assert said in raised.value.action
+
+
 def test_clocks_that_differ(azure, writable):
     detail = "Request date header too old: 'Fri, 27 Nov 2026 20:00:00 GMT'"
     said = {"AuthenticationErrorDetail": detail}

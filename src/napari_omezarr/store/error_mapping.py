@@ -403,6 +403,21 @@ def _takes_none(_: RequestFailed, place: ErrorContext) -> StoreError:
     return errors.ReadOnlyError(sentence, action=action, url=place.url)
 
 
+def _walled(failure: RequestFailed, place: ErrorContext) -> StoreError:
+    """Of Azure's: mostly a firewall, of which nobody is told more."""
+    said = _denied(failure, place)
+    action = "Ask its owner whether your network is let through, and what you may do."
+    return type(said)(said.sentence, action=action, url=place.url)
+
+
+def _without_role(failure: RequestFailed, place: ErrorContext) -> StoreError:
+    """Of Azure's: who owns an account may not read it, without a role for that."""
+    said = _denied(failure, place)
+    role = "Storage Blob Data " + ("Reader" if place.doing == "read" else "Contributor")
+    action = f"Ask its owner for the role {role}, or for a signature that allows it."
+    return type(said)(said.sentence, action=action, url=place.url)
+
+
 def _leased(_: RequestFailed, place: ErrorContext) -> StoreError:
     sentence = f"{place.url} is locked by a lease that somebody holds at {place.host}."
     action = "Wait until it ends, or let it be broken in Azure's portal."
@@ -449,7 +464,9 @@ _CODES: dict[str, Callable[[RequestFailed, ErrorContext], StoreError]] = {
     "AllAccessDisabled": _denied,
     "AuthFailure": _key_not_accepted,
     "AuthenticationFailed": _key_not_accepted,
+    "AuthorizationFailure": _walled,
     "AuthorizationHeaderMalformed": _elsewhere,
+    "AuthorizationPermissionMismatch": _without_role,
     "BlobArchived": _archived,
     "BlobBeingRehydrated": _archived,
     "BlobImmutableDueToPolicy": _takes_none,
