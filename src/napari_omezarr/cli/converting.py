@@ -48,6 +48,14 @@ if TYPE_CHECKING:
     from napari_omezarr.opened import StoredPlate
 
 
+scheduler_option = click.option(
+    "--scheduler",
+    default="threads",
+    help="Who does the work: threads, processes, tcp://host:8786 (a dask cluster), or "
+    "slurm:queue=q,cores=8,memory=16GB.",
+)
+
+
 @click.command()
 @click.argument(
     "places", type=PLACE, nargs=-1, required=True, metavar="SOURCE... TARGET"
@@ -90,12 +98,7 @@ if TYPE_CHECKING:
     help="Units of that size, like t=second; one alone is for z, y and x.",
 )
 @click.option("--no-labels", is_flag=True, help="Leave the labels of OME-Zarr out.")
-@click.option(
-    "--scheduler",
-    default="threads",
-    help="Who does the work: threads, processes, tcp://host:8786 (a dask cluster), or "
-    "slurm:queue=q,cores=8,memory=16GB.",
-)
+@scheduler_option
 @click.option(
     "--report",
     "file",
@@ -152,8 +155,7 @@ def convert(
         sentence = f"There is no folder for the report {file}."
         raise OptionError(sentence, action="Make it, or choose another.")
     jobs = [] if of_plate else plan_jobs(found, there)
-    waiting = partial(echo, err=True) if sys.stderr.isatty() else None
-    with scheduled(scheduler, waiting) as client:
+    with scheduled(scheduler, waiting()) as client:
         run = replace(run, client=client)
         is_image = is_image_name(there.name)
         plate = plate_of(found[0]) if len(jobs) == 1 and is_image else None
@@ -162,6 +164,11 @@ def convert(
             carry_out_plate(fields, there, resuming(run), file, as_json=as_json)
         else:
             _carry_out(jobs, run, file, is_image=is_image, as_json=as_json)
+
+
+def waiting() -> Callable[[str], object] | None:
+    """Give what tells a person where a job stands in its queue; a pipe gets nothing."""
+    return partial(echo, err=True) if sys.stderr.isatty() else None
 
 
 def _found(

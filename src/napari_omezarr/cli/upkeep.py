@@ -8,7 +8,7 @@ import click
 
 from napari_omezarr.plain_text import counted
 
-from .converting import carry_out_plate
+from .converting import carry_out_plate, scheduler_option, waiting
 from .options import (
     PLACE,
     counting,
@@ -110,11 +110,14 @@ def put_back(place: Location, *, as_json: bool) -> None:
 @click.command()
 @click.argument("source", type=PLACE)
 @click.argument("target", type=PLACE)
+@scheduler_option
 @save_options
 @json_option
 @place_options
 @target_options
-def rechunk(source: str, target: str, as_json: bool, **said: Any) -> None:
+def rechunk(
+    source: str, target: str, scheduler: str, as_json: bool, **said: Any
+) -> None:
     """Write an OME-Zarr with other chunks or shards, and else as it is.
 
     Where only shards are said, chunks are packed by their stored bytes. Of a plate all
@@ -122,7 +125,7 @@ def rechunk(source: str, target: str, as_json: bool, **said: Any) -> None:
     on.
     """
     from napari_omezarr import read, write_layers
-    from napari_omezarr.converting import ConvertRun, ReadChoices, resuming
+    from napari_omezarr.converting import ConvertRun, ReadChoices, resuming, scheduled
     from napari_omezarr.opened import StoredPlate, all_of, stored_plate
     from napari_omezarr.upkeep import PackChoices
 
@@ -137,14 +140,15 @@ def rechunk(source: str, target: str, as_json: bool, **said: Any) -> None:
         _pack(here, there, packing, as_json=as_json)
         return
     choices.setdefault("version", version if version in ("0.4", "0.6") else "0.5")
-    if isinstance(opened, StoredPlate):
-        run = resuming(ConvertRun(ReadChoices(), choices))
-        carry_out_plate(opened, there, run, as_json=as_json)
-        return
-    layers = all_of(opened)
+    layers = [] if isinstance(opened, StoredPlate) else all_of(opened)
     choices.setdefault("merge", False)
-    with saving(f"Writing {there.name}") as running:
-        saved = write_layers(layers, there, **running, **choices)
+    with scheduled(scheduler, waiting()) as client:
+        if isinstance(opened, StoredPlate):
+            run = resuming(ConvertRun(ReadChoices(), choices, client=client))
+            carry_out_plate(opened, there, run, as_json=as_json)
+            return
+        with saving(f"Writing {there.name}") as running:
+            saved = write_layers(layers, there, client=client, **running, **choices)
     report(saved, as_json=as_json)
 
 

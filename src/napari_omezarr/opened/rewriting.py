@@ -76,6 +76,7 @@ _TOGETHER = 4
 """Fields in work at a time: while the documents of some are put others are read."""
 _MEMORY = 32 * 2**20
 """What each may use of memory above what its source holds."""
+_ABSENT = "This {} is listed, and not there; so it stays."
 _SERIES = "OME"
 """A group beside rows, of bioformats2raw: in which order its images were."""
 _XML = f"{_SERIES}/METADATA.ome.xml"
@@ -212,12 +213,8 @@ def _image_of(place: Location, *, labels: bool) -> list[Any]:
         if any(answer is not None for answer in answers):
             raise
         _refuse_remains(place)
-        raise _absent("field") from None
+        raise AbsentFieldError(_ABSENT.format("field"), url=place.display) from None
     return all_of(reading, beside=labels)
-
-
-def _absent(what: str) -> AbsentFieldError:
-    return AbsentFieldError(f"This {what} is listed, and not there; so it stays.")
 
 
 def _no_field() -> list[Any]:
@@ -271,7 +268,7 @@ def rewrite_fields(
         yield tell((place / path).display, error=error)
     for path in plate.model.absent:
         tell = partial(WrittenField, inputs=((plate.location / path).display,))
-        yield tell((place / path).display, absent=_absent("well").sentence)
+        yield tell((place / path).display, absent=_ABSENT.format("well"))
     yield from _copy_series(plate, hierarchy)
 
 
