@@ -146,6 +146,12 @@ def test_places_have_web_addresses(text, address):
     assert web_address(Location.parse(text)) == address
 
 
+def test_the_environment_says_where_buckets_are(monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "https://minio.lab:9000")
+    for text in ("s3://data/a.zarr", "s3://data/a.zarr|region:us-west-2"):
+        assert web_address(Location.parse(text)) == "https://minio.lab:9000/data/a.zarr"
+
+
 def test_a_connection_says_where_its_buckets_are():
     profile = Profile("lab", endpoint="https://minio.lab", style="virtual")
     ConnectionFile().save(Connection(profile))

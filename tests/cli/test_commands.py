@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from html import escape
 from pathlib import Path
 from urllib.error import HTTPError
+from urllib.parse import unquote
 from urllib.request import Request, urlopen
 
 import click
@@ -146,6 +147,31 @@ def test_an_image_is_described(image):
     assert [axis["name"] for axis in facts["axes"]] == list("czyx")
     assert facts["levels"][0]["shape"] == [2, 4, 32, 32]
     assert [channel["name"] for channel in facts["channels"]] == ["Nuclei", "Membranes"]
+
+
+def test_what_a_place_holds_is_counted(image, tmp_path):
+    folder = tmp_path / "a"
+    for name, sizes in {"x": (3, 5), "y/z": (7,)}.items():
+        (folder / name).mkdir(parents=True)
+        for number, size in enumerate(sizes):
+            (folder / name / f"{number}").write_bytes(bytes(size))
+    found = run_json("du", folder)
+    assert (found["objects"], found["bytes"]) == (3, 15)
+    rows = [(row["name"], row["objects"], row["bytes"]) for row in found["below"]]
+    assert rows == [("x", 2, 8), ("y", 1, 7)]
+    assert run("du", folder).splitlines()[-1].startswith("15 bytes  3 objects")
+    levels = {row["name"]: row["bytes"] for row in run_json("du", image)["below"]}
+    assert levels["0"] > levels["1"] > 0
+
+
+def test_links_say_whether_others_may_read(http_server, tmp_path):
+    everybody = {"Access-Control-Allow-Origin": "*"}
+    http_server.fault("/x.zarr/*", faults.Status(200, b"{}", everybody))
+    found = run_json("links", f"{http_server.url}/x.zarr")
+    assert found["works"]
+    assert all("/x.zarr" in unquote(link) for link in found["links"].values())
+    assert "No image is at" in run("links", f"{http_server.url}/y.zarr")
+    assert "lies on this computer" in run("links", tmp_path, code=2)
 
 
 def test_each_option_is_explained():

@@ -87,6 +87,7 @@ FROM = {
     "ls": ["P"],
     "tree": ["P"],
     "cat": ["P"],
+    "du": ["P"],
     "info": ["P"],
     "validate": ["P"],
     "thumbnail": ["P", "a.png"],
@@ -116,8 +117,8 @@ TO = {
     "write-plate": ["wells.csv", "P"],
 }
 """Each command that writes to a place."""
-NO_PLACE = {"open", "write-plate", "connections", "settings", "completion"}
-"""They are asked for other things, or open a window."""
+NO_PLACE = {"open", "links", "write-plate", "connections", "settings", "completion"}
+"""They are asked for other things, open a window, or tell that others read nothing."""
 
 NONE = {"nothing.ome.zarr": 3, "nothing/at/all.zarr": 3, "%zz%": 3, "a\udcff.zarr": 3}
 WORDLESS = {"": 2, " ": 2, "foo://a/b": 2, "a\0b": 2, "s3://": 2, "http://h:99999/a": 2}
@@ -177,14 +178,14 @@ def test_what_is_damaged_or_something_else_is_said(here, name):
         shutil.rmtree(NEW, ignore_errors=True)
         code, _ = ended(name, *called(FROM[name], place))
         whole = place == "texts" and name in ("copy", "mirror")
-        folder = place != "some.tif" and name in ("ls", "tree", "info")
+        folder = place != "some.tif" and name in ("ls", "tree", "du", "info")
         assert code in ((0,) if whole or folder else (3, 6)), place
     shutil.rmtree(NEW, ignore_errors=True)
     code, _ = ended(name, *called(FROM[name], "a b ü%20#?.ome.zarr"))
     assert code in (0, 2, 5), "it is an image"
 
 
-BY_BYTES = {"ls", "tree", "cat", "copy", "mirror"}
+BY_BYTES = {"ls", "tree", "du", "cat", "copy", "mirror"}
 """They ask nothing of what a document says."""
 
 

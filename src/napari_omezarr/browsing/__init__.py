@@ -31,7 +31,14 @@ from .details import (
     view_chunk,
 )
 from .entries import Entry, EntryKind, LabelTable, read_table
-from .listing import EntryPage, Listing, Prober, entries_of, list_buckets
+from .listing import (
+    EntryPage,
+    Listing,
+    Prober,
+    entries_of,
+    list_buckets,
+    stored_below,
+)
 from .share import (
     ChannelView,
     PublicAccess,
@@ -99,6 +106,7 @@ __all__ = [
     "set_thumbnail_cache",
     "share_link",
     "start",
+    "stored_below",
     "thumbnail",
     "validate",
     "view_chunk",

@@ -22,7 +22,13 @@ from napari_omezarr.reading import (
     parse_node,
     run_questions_async,
 )
-from napari_omezarr.store import ListPage, open_buckets, open_lister, open_store
+from napari_omezarr.store import (
+    ListPage,
+    nothing_at,
+    open_buckets,
+    open_lister,
+    open_store,
+)
 
 from .entries import (
     CHILD_KEYS,
@@ -341,6 +347,31 @@ class Prober:
         if place not in self._stores:
             self._stores[place] = open_store(place, retry=self._retry)
         return self._stores[place], path
+
+
+@guarded
+def stored_below(place: Location) -> dict[str, tuple[int, int]]:
+    """Count the objects and the bytes of each thing directly below a place; blocks.
+
+    Raises
+    ------
+    ListingDeniedError, NodeNotFoundError, StoreError
+        It may not be listed, nothing is there, or it could not be read.
+    """
+    lister, found = open_lister(place), dict[str, tuple[int, int]]()
+    token, is_last = "", False
+    while not is_last:
+        page = awaited(start(lister.deep_page(token)))
+        for item in page.items:
+            name = item.name.partition("/")[0]
+            objects, size = found.get(name, (0, 0))
+            found[name] = objects + 1, size + (item.size or 0)
+        token, is_last = page.token, not page.token
+    is_folder = place.protocol == "file" and place.local_path().is_dir()
+    if not found and not is_folder:
+        sentence = f"Nothing is at {place.display}."
+        raise nothing_at(place, sentence, "Check the address.")
+    return found
 
 
 @guarded

@@ -13,7 +13,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from napari_omezarr.connections import Profile, find_profile
 from napari_omezarr.errors import LocationError, OMEZarrError, OptionError
 from napari_omezarr.location import (
     NODE_DOCUMENTS,
@@ -29,7 +28,7 @@ from napari_omezarr.store import (
     RequestFailed,
     RequestStats,
     RetryPolicy,
-    bucket_address,
+    bucket_of,
     corrected,
     failure_of,
     http,
@@ -280,7 +279,7 @@ def web_address(location: Location) -> str:
         bucket = BucketAddress(location.root, endpoint="https://storage.googleapis.com")
         return bucket.url(location.path)
     if location.protocol == "s3":
-        return _bucket(location).url(location.path)
+        return bucket_of(location).url(location.path)
     return ""
 
 
@@ -296,7 +295,7 @@ async def check_public(location: Location, viewer: str = "") -> PublicAccess:
     page = urlsplit(viewer)
     origin = f"{page.scheme}://{page.netloc}" if viewer else "https://example.org"
     access = http.Access(RetryPolicy(), proxy=http.proxy_for(address))
-    bucket = _bucket(location) if location.protocol == "s3" else None
+    bucket = bucket_of(location) if location.protocol == "s3" else None
     denied = False
     for name in NODE_DOCUMENTS:
         try:
@@ -352,16 +351,6 @@ def _unreachable(location: Location) -> PublicAccess:
     elif location.protocol == "file":
         sentence = f"{location.display} lies on this computer."
     return PublicAccess("", False, sentence, action)
-
-
-def _bucket(location: Location) -> BucketAddress:
-    named = find_profile(location.profile) if location.profile else Profile("")
-    return bucket_address(
-        location.root,
-        location.region or named.region,
-        location.endpoint or named.endpoint,
-        named.style,
-    )
 
 
 # Addresses and Python for the clipboard; never with a secret.

@@ -1,4 +1,4 @@
-"""Commands that read: ls, tree, cat, info, validate, thumbnail, table, open."""
+"""Commands that read: ls, tree, du, cat, info, validate, thumbnail, links, open."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from napari_omezarr.plain_text import by_times, counted
+from napari_omezarr.plain_text import by_times, bytes_text, counted
 
 from .options import (
     PLACE,
@@ -90,6 +90,64 @@ def tree(address: str, depth: int, as_json: bool, **reached: Any) -> None:
     for indent, entry in _walk(place, depth):
         about = "  ".join(filter(None, (entry.kind.value, entry.summary)))
         echo(f"{'  ' * indent}{entry.name}  ({about})")
+
+
+@click.command()
+@click.argument("address", type=PLACE)
+@json_option
+@place_options
+def du(address: str, as_json: bool, **reached: Any) -> None:
+    """Count objects and bytes of what lies directly in a place, and of all of it."""
+    from napari_omezarr.browsing import stored_below
+
+    place = location_of(address, **reached)
+    found = stored_below(place)
+    objects = sum(count for count, _ in found.values())
+    size = sum(stored for _, stored in found.values())
+    if as_json:
+        rows = [
+            {"name": name, "objects": count, "bytes": stored}
+            for name, (count, stored) in found.items()
+        ]
+        facts = {"address": place.display, "objects": objects, "bytes": size}
+        print_json(facts | {"below": rows})
+        return
+    lines = [*found.items(), (place.display, (objects, size))]
+    for line in table(
+        [
+            (bytes_text(stored), counted(count, "object"), name)
+            for name, (count, stored) in lines
+        ]
+    ):
+        echo(line)
+
+
+@click.command()
+@click.argument("address", type=PLACE)
+@json_option
+@place_options
+def links(address: str, as_json: bool, **reached: Any) -> None:
+    """Print links that open a public image in web viewers.
+
+    It is asked for as a viewer would: what keeps others from it is told. To show what
+    lies on this computer, serve it.
+    """
+    from napari_omezarr.browsing import Viewer, check_public, share_link
+    from napari_omezarr.errors import OptionError
+    from napari_omezarr.store import run
+
+    place = location_of(address, **reached)
+    access = run(check_public(place))
+    if not access.address:
+        raise OptionError(access.sentence, action=access.action, url=place.display)
+    found = {str(viewer): share_link(access.address, viewer) for viewer in Viewer}
+    if as_json:
+        print_json(plain(access) | {"links": found})
+        return
+    for line in table(list(found.items())):
+        echo(line)
+    if access.sentence:
+        echo(f"{access.sentence} {access.action}".rstrip(), err=True)
 
 
 @click.command()

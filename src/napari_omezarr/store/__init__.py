@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from napari_omezarr._io_loop import run
 
-from .addressing import BucketAddress, bucket_address, corrected
+from .addressing import BucketAddress, corrected
 from .backend import (
     FIRST_BYTE,
     PIECES_AT_A_TIME,
@@ -34,6 +34,7 @@ from .foreign import (
 )
 from .local import is_stored, nothing_at, open_stored
 from .open import (
+    bucket_of,
     is_zip_file,
     not_writable,
     open_buckets,
@@ -71,7 +72,7 @@ __all__ = [
     "WritablePlace",
     "WritableStore",
     "brief",
-    "bucket_address",
+    "bucket_of",
     "clear_disk_cache",
     "corrected",
     "disk_cache_facts",

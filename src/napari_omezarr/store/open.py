@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from zarr.abc.store import ByteRequest
 
+    from .addressing import BucketAddress
     from .azure_storage import AzureBackend
     from .backend import GetResult, Lister, WritableBackend
     from .google_storage import GoogleReader
@@ -405,6 +406,13 @@ def _s3_reader(
     )
     access = Access(retry, named.ca_file, named.unverified)
     return S3Reader(bucket, location.path, access)
+
+
+def bucket_of(location: Location) -> BucketAddress:
+    """Give where a bucket of S3 lies, by all that says it; nothing is asked."""
+    from .sign_in import shared_bucket
+
+    return shared_bucket(location.root, wished(location, None), automatic=False).address
 
 
 # From a location to what changes it.
