@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from napari_omezarr import errors
-from napari_omezarr.browsing import copy, copy_store, mirror_store, plan_mirror
-from napari_omezarr.browsing.copy import LongObject
+from napari_omezarr.browsing import copy_store, mirror_store, plan_mirror
 from napari_omezarr.location import Location
 from napari_omezarr.store import ObjectMeta, backend, open_store, pieces_of, run
+from napari_omezarr.writing import LongObject, moving
 from servers import faults
 from servers.proxy import Proxy
 
@@ -28,7 +28,7 @@ SHARD = "0/c/0/0"
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch):
     monkeypatch.setattr(backend, "PIECE", PIECE)
-    monkeypatch.setattr(copy, "_LARGE", 2 * PIECE)
+    monkeypatch.setattr(moving, "_LARGE", 2 * PIECE)
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ import tifffile
 
 import napari_omezarr
 import small_images
-import stored_tables
 from commands import finest, run, run_json
 from napari_omezarr import Location, read_layers, write_layers
 from napari_omezarr.converting import (
@@ -419,10 +418,6 @@ def test_an_ome_zarr_stays_what_it_is(words, tmp_path):
         assert len(now.pyramids) == count
         kinds = [layer[2] for layer in read_layers(place)]
         assert [layer[2] for layer in read_layers(target)] == kinds
-    stored_tables.put_regions(places[0] / "0", ["one"], [(0, 0, 4, 4)])
-    target = tmp_path / "noted.zarr"
-    told = run(words[0], places[0], target, *words[1:], "--chunks", "y=16")
-    assert "not taken over: FOV_ROI_table" in told
     for file in (places[1] / "tables" / "spots").rglob("zarr.json"):
         file.write_text("{")
     target = tmp_path / "lost.zarr"

@@ -1,6 +1,7 @@
 """Browsing places: their children page by page, what each is, copies and links."""
 
 from napari_omezarr._io_loop import start
+from napari_omezarr.writing import CopyProgress
 
 from .check import (
     Check,
@@ -14,7 +15,6 @@ from .check import (
 )
 from .copy import (
     Copied,
-    CopyProgress,
     MirrorPlan,
     copy_store,
     mirror_store,

@@ -267,7 +267,11 @@ def _one_field(
         for each in model.displays
     )
     spec = replace(model, source=merge.join(pixels), name=name, displays=displays)
-    spec = replace(spec, coarser=(), origin=None)
+    spec = replace(spec, coarser=(), origin=None, beside=())
+    lost = dict.fromkeys(u for i in images.values() for b in i.beside for u in b.told)
+    if lost:
+        note = f"What lies beside merged images is not taken over: {', '.join(lost)}."
+        spec = replace(spec, notes=(*spec.notes, note))
     for axis in reversed(merge.new):
         affine = extended(spec.affine, 0)
         spec = replace(spec, axes=(Axis(axis, _AXES[axis]), *spec.axes), affine=affine)

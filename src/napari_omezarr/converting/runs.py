@@ -469,7 +469,7 @@ def _refuse_placing(run: ConvertRun) -> None:
 
 
 def _placed(layer: Any, run: ConvertRun) -> Any:
-    if not isinstance(layer, ImageSpec):
+    if not isinstance(layer, ImageSpec) or layer.origin is not None:
         _refuse_placing(run)
     grid = Grid(None, run.scale, None, run.units)
     return describe_array(layer, grid, None, Channels())

@@ -12,11 +12,20 @@ from napari_omezarr.doors import guarded
 from napari_omezarr.errors import LossError, OptionError
 from napari_omezarr.layers import layers_beside, named_annotations
 from napari_omezarr.location import Location
-from napari_omezarr.metadata import Image, Plate, Well
+from napari_omezarr.metadata import Image, Plate, Series, Well
 from napari_omezarr.reading import ReadOptions, read_current
 from napari_omezarr.store import is_zarr, location_of
-from napari_omezarr.tables import stored_tables
-from napari_omezarr.writing import describe, is_array, write_image, write_layers
+from napari_omezarr.tables import GROUP, stored_tables
+from napari_omezarr.writing import (
+    Beside,
+    describe,
+    find_beside,
+    is_array,
+    levels_of,
+    named_by_labels,
+    write_image,
+    write_layers,
+)
 
 from .groups import OMECollection, OMEPlate, OMEWell, images_of
 
@@ -225,21 +234,42 @@ def all_of(reading: Reading, *, beside: bool = True) -> list[Any]:
     annotations, unread = layers_beside(reading.pyramids) if beside else ([], [])
     if unread:
         raise LossError(unread[0], action="Mend or remove its table, and try again.")
-    return [*map(_with_note_of_tables, reading.pyramids), *annotations]
+    images = [_with_beside(each, reading, beside=beside) for each in reading.pyramids]
+    if isinstance(reading.kind, Series):
+        paths = {_path(each, reading.location) for each in reading.pyramids}
+        above = find_beside(reading.location, paths, is_above=True)
+        if above:
+            images[0] = _with(images[0], above)
+    return [*images, *annotations]
 
 
-def _with_note_of_tables(pyramid: Pyramid) -> Pyramid | ImageSpec:
-    """Say of an image which tables beside it are not written with it, if any."""
-    if pyramid.label is not None:
+def _with_beside(
+    pyramid: Pyramid, reading: Reading, *, beside: bool
+) -> Pyramid | ImageSpec:
+    """Take along what lies beside an image, or say of its tables that they are not."""
+    place = pyramid.location
+    home = f"{place.path}/labels/"
+    labels = [e for e in reading.pyramids if e.location.path.startswith(home)]
+    own = [named_by_labels(each.extras) for each in labels]
+    own += named_annotations(pyramid) if beside else ()
+    known = {f"{GROUP}/{name}" for name in own if name}
+    known |= {_path(each, place) for each in labels} | levels_of(pyramid)
+    if "" in known:  # its only level is the image itself
         return pyramid
-    known = named_annotations(pyramid)
-    tables = stored_tables(pyramid.location)
-    left = [t.name for t in tables if t.name not in known and not t.label]
-    if not left:
-        return pyramid
-    spec = describe(pyramid)
-    note = f"What lies in tables of {spec.name} is not taken over: {', '.join(left)}."
-    return replace(spec, notes=(*spec.notes, note))
+    found = find_beside(place, known, without=() if beside else ("labels", GROUP))
+    if found is None:
+        tables = {f"{GROUP}/{each.name}" for each in stored_tables(place)}
+        found = Beside(place, left=tuple(sorted(tables - known)))
+    return _with(pyramid, found) if found else pyramid
+
+
+def _with(image: Pyramid | ImageSpec, beside: Beside) -> ImageSpec:
+    spec = describe(image)
+    return replace(spec, beside=(*spec.beside, beside))
+
+
+def _path(pyramid: Pyramid, above: Location) -> str:
+    return pyramid.location.path.removeprefix(above.path).strip("/")
 
 
 def no_image(kind: str) -> OptionError:

@@ -35,13 +35,14 @@ from napari_omezarr.metadata import (
 from napari_omezarr.reading import join_path
 from napari_omezarr.store import nothing_at, open_lister, open_store, run
 from napari_omezarr.user_files import configuration_folder, read_json, write_json
+from napari_omezarr.writing import is_document, is_ours, objects_below
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from napari_omezarr.location import Location
-    from napari_omezarr.store import RemoteStore
+    from napari_omezarr.store import ObjectMeta, RemoteStore
     from napari_omezarr.writing import Hierarchy
 
 OLD_DOCUMENTS = (ZARRAY, ZGROUP, ZATTRS, ZMETADATA)
@@ -77,6 +78,7 @@ def read_tree(
     *,
     undocumented: bool = False,
     broken: list[MetadataError] | None = None,
+    files: list[ObjectMeta] | None = None,
 ) -> dict[str, StoredNode]:
     """Read the documents of all nodes below a place; blocks.
 
@@ -85,7 +87,8 @@ def read_tree(
     a document that cannot be parsed is left out where ``broken`` takes the error,
     unless nothing else is there, or consolidated metadata above it hold the document.
     Then a document that they hold is taken from them, too, where it is gone and
-    something else of its node is there.
+    something else of its node is there. ``files`` takes what lies in groups and is
+    neither a document nor a node, where that can be listed.
 
     Returns
     -------
@@ -101,11 +104,16 @@ def read_tree(
     StoreError
         Something could not be read.
     """
-    return run(_read_tree(location, undocumented=undocumented, broken=broken))
+    reading = _read_tree(location, files, undocumented=undocumented, broken=broken)
+    return run(reading)
 
 
 async def _read_tree(
-    location: Location, *, undocumented: bool, broken: list[MetadataError] | None
+    location: Location,
+    files: list[ObjectMeta] | None,
+    *,
+    undocumented: bool,
+    broken: list[MetadataError] | None,
 ) -> dict[str, StoredNode]:
     store = open_store(location)
     nodes: dict[str, StoredNode] = {}
@@ -122,8 +130,12 @@ async def _read_tree(
         nodes |= {node.path: node for node in found}
         groups = [node for node in found if not node.is_array]
         slots = asyncio.Semaphore(_AT_A_TIME)
-        below = await asyncio.gather(*(_children(location, g, slots) for g in groups))
-        paths = [path for some in below for path in some]
+        if files is not None:
+            for path in sorted(set(paths) - nodes.keys()):
+                below = await objects_below(location, path)
+                files += [each for each in below if not is_ours(each.name)]
+        children = (_children(location, group, slots, files) for group in groups)
+        paths = [path for some in await asyncio.gather(*children) for path in some]
     return nodes
 
 
@@ -330,7 +342,10 @@ def document(body: bytes, key: str) -> dict[str, Any]:
 
 
 async def _children(
-    location: Location, node: StoredNode, slots: asyncio.Semaphore
+    location: Location,
+    node: StoredNode,
+    slots: asyncio.Semaphore,
+    files: list[ObjectMeta] | None,
 ) -> list[str]:
     place = location / node.path if node.path else location
     names: list[str] = []
@@ -341,12 +356,22 @@ async def _children(
             while True:
                 page = await lister.page(token=token)
                 names += [item.name for item in page.items if item.is_folder]
+                if files is not None:
+                    files += [
+                        replace(item, name=node.key(item.name))
+                        for item in page.items
+                        if not (item.is_folder or _is_known(item.name))
+                    ]
                 token = page.token
                 if not token:
                     break
         except ListingDeniedError:
             names = list(children_said(node))
     return [join_path(node.path, name) for name in names if not name.startswith(".")]
+
+
+def _is_known(name: str) -> bool:
+    return is_document(name) or is_ours(name)
 
 
 def children_said(node: StoredNode) -> Iterable[str]:

@@ -22,6 +22,7 @@ import google_crc32c
 import numpy as np
 
 from napari_omezarr._io_loop import HeedingPool
+from napari_omezarr._io_loop import run as run_io
 from napari_omezarr.atomic_file import write_all
 from napari_omezarr.doors import guarded, stopped_by
 from napari_omezarr.errors import (
@@ -45,41 +46,38 @@ from napari_omezarr.store import (
     presumptions,
 )
 from napari_omezarr.writing import (
+    CopyRun,
     FolderHierarchy,
     Journal,
     ZarrDocument,
+    as_zarr3,
+    bytes_of_unit,
     check_not_open,
     claim_of,
+    contained,
     default_shards,
     encoded,
     inline,
+    itemsize_of,
     journal_digest,
+    known_array,
     open_hierarchy,
     open_target,
+    storage_of,
     whole_chunks,
 )
 
 from .tree import OLD_DOCUMENTS, apply, read_tree
-from .versions import (
-    as_zarr3,
-    bytes_of_unit,
-    check_version,
-    contained,
-    itemsize_of,
-    known_array,
-    storage_of,
-    upgraded,
-    version_of,
-)
+from .versions import check_version, upgraded, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
     from napari_omezarr.location import Location
-    from napari_omezarr.writing import Hierarchy, Target
+    from napari_omezarr.store import ObjectMeta
+    from napari_omezarr.writing import ChunkStorage, Hierarchy, Target
 
     from .tree import StoredNode, UndoCopy
-    from .versions import ChunkStorage
 
 
 _ABSENT = 2**64 - 1
@@ -446,7 +444,8 @@ def repack_store(
     OMEZarrError
         As `upgrade`.
     """
-    nodes = read_tree(source)
+    files: list[ObjectMeta] = []
+    nodes = read_tree(source, files=files)
     version = choices.version or _version(nodes)
     version = "0.5" if version in (None, "0.4") else version
     check_version(version)
@@ -476,9 +475,14 @@ def repack_store(
                     parts = (chunks, document, place.staged, node.path)
                     run = (there, choices.verify, done.step, cancel)
                     Repack(*parts, *run).run()
+            done_before = [each for each in files if there.get(each.name) == each.size]
+            whole = open_store(source), place.staged, files, done_before, None
+            copying = CopyRun(*whole)
+            run_io(copying.run(accept_refused=False))
         place.claim.check(thoroughly=True)
         place.commit(documents)
-    return Upgraded(target.display, done.objects, done.bytes, len(documents))
+    objects, size = done.objects + copying.objects, done.bytes + copying.bytes
+    return Upgraded(target.display, objects, size, len(documents))
 
 
 class _Done:

@@ -1,8 +1,19 @@
 """Save layers as OME-Zarr: plan, write in one pass, commit, change what is there."""
 
+from .annotations import named_by_labels
 from .api import free_place, plan_write, write_image, write_layers
+from .carrying import Beside, find_beside, levels_of, objects_below
 from .chunking import default_shards, whole_chunks
-from .documents import dataset_document, inline, parted
+from .containers import (
+    ChunkStorage,
+    as_zarr3,
+    bytes_of_unit,
+    contained,
+    itemsize_of,
+    known_array,
+    storage_of,
+)
+from .documents import dataset_document, parted
 from .editing import (
     Rendered,
     add_labels,
@@ -14,9 +25,9 @@ from .editing import (
     undo_patch,
     update_rendering,
 )
-from .encode import ZarrDocument
+from .encode import ZarrDocument, encoded, inline
 from .engine import Progress
-from .existing import encoded, ome_block, open_existing, read_group
+from .existing import ome_block, open_existing, read_group
 from .from_arrays import Channels, Grid, channel_displays, describe_array, finite_number
 from .from_layers import describe, is_array, read_origin
 from .given import (
@@ -33,6 +44,7 @@ from .hierarchy import (
     Target,
     is_claim,
     is_document,
+    is_ours,
 )
 from .image_spec import ImageSpec, Resolution, extended
 from .journal import Journal, claim_of, journal_digest
@@ -43,6 +55,15 @@ from .labels import (
     go_beside,
     labels_there,
     plan_added,
+)
+from .moving import (
+    CopyJournal,
+    CopyProgress,
+    CopyRun,
+    LongObject,
+    is_long,
+    is_md5,
+    md5,
 )
 from .options import SaveMode, WriteOptions
 from .patching import PatchConflictError
@@ -61,7 +82,12 @@ from .save import Saved, check_not_open
 from .source import PixelSource, as_source, stack
 
 __all__ = [
+    "Beside",
     "Channels",
+    "ChunkStorage",
+    "CopyJournal",
+    "CopyProgress",
+    "CopyRun",
     "FolderHierarchy",
     "Grid",
     "Hierarchy",
@@ -69,6 +95,7 @@ __all__ = [
     "ImageSpec",
     "Journal",
     "LabelsThere",
+    "LongObject",
     "PatchConflictError",
     "PixelSource",
     "Plan",
@@ -89,12 +116,15 @@ __all__ = [
     "annotations_there",
     "append",
     "as_source",
+    "as_zarr3",
+    "bytes_of_unit",
     "calibrate",
     "channel_displays",
     "check_field_names",
     "check_new_name",
     "check_not_open",
     "claim_of",
+    "contained",
     "dataset_document",
     "default_shards",
     "describe",
@@ -102,6 +132,7 @@ __all__ = [
     "discard_labels",
     "encoded",
     "extended",
+    "find_beside",
     "finite_number",
     "free_place",
     "go_beside",
@@ -109,11 +140,20 @@ __all__ = [
     "is_array",
     "is_claim",
     "is_document",
+    "is_long",
+    "is_md5",
+    "is_ours",
+    "itemsize_of",
     "journal_digest",
+    "known_array",
     "labels_there",
+    "levels_of",
     "lies_within",
     "list_fields",
     "listed_fields",
+    "md5",
+    "named_by_labels",
+    "objects_below",
     "ome_block",
     "open_existing",
     "open_hierarchy",
@@ -130,6 +170,7 @@ __all__ = [
     "read_origin",
     "refuse_other_plate",
     "stack",
+    "storage_of",
     "undo_patch",
     "update_rendering",
     "whole_chunks",

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from napari_omezarr.metadata import Axis
     from napari_omezarr.tables import GeometryKind
 
+    from .carrying import CarryPlan
     from .hierarchy import Hierarchy
     from .image_spec import ImageSpec
     from .options import Version
@@ -160,19 +161,33 @@ def plan_features(spec: ImageSpec, path: str, version: Version) -> TablePlan | N
     return TablePlan(image, name, label, version, table)
 
 
-def lists_of_tables(plans: Sequence[TablePlan], version: Version) -> list[ZarrDocument]:
-    """Give the documents of the groups that list these tables."""
+def lists_of_tables(
+    plans: Sequence[TablePlan], version: Version, carried: Sequence[CarryPlan] = ()
+) -> list[ZarrDocument]:
+    """Give the documents of the groups that list these tables, and carried ones."""
     names: dict[str, list[str]] = {}
+    said: dict[str, Mapping[str, Any]] = {}
+    for there in carried:
+        if GROUP in there.extras:
+            said[there.image] = there.extras[GROUP]
+        if there.tables:
+            names.setdefault(there.image, []).extend(there.tables)
     for each in plans:
         if each.objects:
             names.setdefault(each.image, []).append(each.name)
     return [
         document
-        for image, held in names.items()
+        for image in {**said, **names}
         for document in group_documents(
-            f"{image}/{GROUP}".lstrip("/"), {GROUP: held}, version
+            f"{image}/{GROUP}".lstrip("/"),
+            {**said.get(image, {}), **_listing(names.get(image))},
+            version,
         )
     ]
+
+
+def _listing(names: Sequence[str] | None) -> dict[str, list[str]]:
+    return {GROUP: [*dict.fromkeys(names)]} if names else {}
 
 
 ANNOTATIONS = ("points", "shapes", "tracks")

@@ -12,12 +12,13 @@ from napari_omezarr.metadata import Affine
 from napari_omezarr.tables import GROUP
 
 from .annotations import TABLE, lists_of_tables
-from .encode import ZarrDocument, group_documents, zarr_format
+from .carrying import LABELS, parents
+from .encode import ZarrDocument, group_documents, inline, zarr_format
 from .plan import level_document
 from .rendering import NAPARI, image_label_document, napari_document, omero_document
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from napari_omezarr.metadata import Axis
 
@@ -163,19 +164,33 @@ def plan_documents(plan: Plan) -> tuple[ZarrDocument, ...]:
     version = plan.options.version
     arrays = array_documents(plan)
     groups: list[ZarrDocument] = []
-    groups += lists_of_tables(_lists(plan), version)
+    groups += lists_of_tables(_lists(plan), version, plan.carried)
+    of_labels = {e.image: e.extras[LABELS] for e in plan.carried if LABELS in e.extras}
     # Labels stand behind their image in the plan, and are written before it.
     for image in reversed(plan.images):
-        if image.labels:
-            groups += _labels_group(image.path, image.labels, version)
+        if image.labels or image.path in of_labels:
+            kept = of_labels.get(image.path, {})
+            groups += _labels_group(image.path, image.labels, version, kept)
         groups += group_documents(image.path, image_attributes(plan, image), version)
     if plan.collection:
         groups += _collection(plan)
-    documents = (*arrays, *groups)
+    others = [document for each in plan.tables for document in each.documents]
+    others += [each for held in plan.carried for each in held.consolidated(version)]
+    documents = (*arrays, *_implicit(version, *arrays, *groups, *others), *groups)
     if not plan.options.consolidated:
         return documents
-    tables = [document for each in plan.tables for document in each.documents]
-    return consolidated(documents, version, tables)
+    return consolidated(documents, version, others)
+
+
+def _implicit(version: Version, *documents: ZarrDocument) -> list[ZarrDocument]:
+    """Give the groups above what is carried of which nobody has written a document.
+
+    Without them in consolidated metadata zarr opens nothing at all.
+    """
+    known = {each.key.rpartition("/")[0] for each in documents}
+    above = {path for key in known for path in parents(key)}
+    missing = sorted(above - known - {""})
+    return [each for path in missing for each in group_documents(path, {}, version)]
 
 
 def _lists(plan: Plan) -> list[TablePlan]:
@@ -269,10 +284,10 @@ def consolidated(
     last: by itself it makes an image visible. ``others`` are written elsewhere.
     """
     if version == "0.4":
-        content = {
-            "zarr_consolidated_format": 1,
-            "metadata": {each.key: each.content for each in (*documents, *others)},
-        }
+        # zarr looks for what is in a group in one go: it has to stand together.
+        held = {each.key: each.content for each in (*documents, *others)}
+        metadata = dict(sorted(held.items()))
+        content = {"zarr_consolidated_format": 1, "metadata": metadata}
         return (*documents, ZarrDocument(".zmetadata", content))
     *below, root = documents
     return (
@@ -281,39 +296,27 @@ def consolidated(
     )
 
 
-def inline(documents: Iterable[ZarrDocument]) -> dict[str, Any]:
-    """Give the part of a Zarr v3 group document that holds those below it."""
-    entries = {
-        document.key.removesuffix("/zarr.json"): document.content
-        for document in documents
-    }
-    return {
-        "consolidated_metadata": {
-            "kind": "inline",
-            "must_understand": False,
-            "metadata": dict(sorted(entries.items())),
-        }
-    }
-
-
 def labels_attributes(version: Version, names: Sequence[str]) -> dict[str, Any]:
     """Give the attributes of a ``labels`` group."""
     return namespaced(version, {"labels": list(names)})
 
 
 def _labels_group(
-    path: str, names: Sequence[str], version: Version
+    path: str, names: Sequence[str], version: Version, others: Mapping[str, Any]
 ) -> tuple[ZarrDocument, ...]:
     place = f"{path}/labels" if path else "labels"
-    return group_documents(place, labels_attributes(version, names), version)
+    attributes = {**others, **labels_attributes(version, names)}
+    return group_documents(place, attributes, version)
 
 
 def _collection(plan: Plan) -> list[ZarrDocument]:
     """Give the groups of several images side by side (0.4, bioformats2raw.layout)."""
     version = plan.options.version
     paths = [image.path for image in plan.images if "/" not in image.path]
-    series = namespaced(version, {"series": paths})
-    layout = namespaced(version, {"bioformats2raw.layout": 3})
+    above = [each.extras for each in plan.carried if not each.image]
+    kept = {path: said for each in above for path, said in each.items()}
+    series = namespaced(version, {"series": paths}, kept.get("OME"))
+    layout = namespaced(version, {"bioformats2raw.layout": 3}, kept.get(""))
     return [
         *group_documents("OME", series, version),
         *group_documents("", layout, version),

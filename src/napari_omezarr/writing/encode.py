@@ -26,7 +26,7 @@ from napari_omezarr.pyramid import (
 from .options import LEVELS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from napari_omezarr.pyramid import Bounds
 
@@ -379,6 +379,29 @@ def group_documents(
         )
     content = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
     return (ZarrDocument(f"{below}{ZARR_JSON}", content),)
+
+
+def encoded(content: Mapping[str, Any]) -> bytes:
+    """Give the bytes of a document that was there; it may hold NaN, as it did."""
+    try:
+        return json.dumps(content, indent=2, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # a lone surrogate, which JSON can only escape
+        return json.dumps(content, indent=2).encode()
+
+
+def inline(documents: Iterable[ZarrDocument]) -> dict[str, Any]:
+    """Give the part of a Zarr v3 group document that holds those below it."""
+    entries = {
+        document.key.removesuffix("/zarr.json"): document.content
+        for document in documents
+    }
+    return {
+        "consolidated_metadata": {
+            "kind": "inline",
+            "must_understand": False,
+            "metadata": dict(sorted(entries.items())),
+        }
+    }
 
 
 def _fill(dtype: np.dtype[Any], fill: float) -> bool | int | float | str:

@@ -40,7 +40,7 @@ from napari_omezarr.metadata import (
 
 from .chunking import Structure
 from .documents import dataset_document
-from .encode import ZarrDocument
+from .encode import ZarrDocument, encoded
 from .engine import StoredArray
 from .from_arrays import along, units_by_axis
 from .image_spec import whole_range
@@ -166,14 +166,6 @@ def ome_block(content: dict[str, Any], zarr_format: int) -> dict[str, Any]:
     attributes = attributes_of(content, zarr_format)
     inner = attributes.get("ome")
     return inner if isinstance(inner, dict) else attributes
-
-
-def encoded(content: Mapping[str, Any]) -> bytes:
-    """Give the bytes of a document that was there; it may hold NaN, as it did."""
-    try:
-        return json.dumps(content, indent=2, ensure_ascii=False).encode()
-    except UnicodeEncodeError:  # a lone surrogate, which JSON can only escape
-        return json.dumps(content, indent=2).encode()
 
 
 def read_group(hierarchy: Hierarchy, path: str) -> GroupDocument | None:

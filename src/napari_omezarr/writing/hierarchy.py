@@ -93,6 +93,11 @@ def is_claim(key: str) -> bool:
     return key.rpartition("/")[2] == CLAIM
 
 
+def is_ours(key: str) -> bool:
+    """Say whether an object is no part of what is stored: a claim, or half written."""
+    return is_claim(key) or key.endswith(PARTIAL)
+
+
 def root_keys(path: str) -> list[str]:
     """Give the keys that a group's documents have, in the order of writing them."""
     return [f"{path}/{name}" if path else name for name in DOCUMENTS]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from napari_omezarr.tables import FeatureSource, Table
 
+    from .carrying import Beside
     from .source import PixelSource
 
 _TYPES = {
@@ -146,6 +147,7 @@ class ImageSpec:
     ``shown_at`` says which index is shown, for each axis of which that is known.
     ``coarser`` are the resolutions that are there already, the finest of them first.
     ``losses`` is what cannot be kept, ``notes`` what is worth knowing, a sentence each.
+    What lies ``beside`` it goes with it as it is stored.
     """
 
     name: str
@@ -161,6 +163,7 @@ class ImageSpec:
     coarser: tuple[Resolution, ...] = ()
     losses: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    beside: tuple[Beside, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -348,6 +351,7 @@ def merged(specs: Sequence[ImageSpec]) -> ImageSpec:
         origin=origin,
         losses=_once(loss for spec in specs for loss in spec.losses),
         notes=_once(note for spec in specs for note in spec.notes),
+        beside=tuple(each for spec in specs for each in spec.beside),
     )
 
 

@@ -18,6 +18,7 @@ from napari_omezarr.pyramid import Pyramid
 from napari_omezarr.tables import GROUP, TABLE_RECORD, Table
 
 from .annotations import ANNOTATIONS, TablePlan, geometry, plan_features
+from .carrying import CarryPlan, plan_carried
 from .chunking import (
     COPIES,
     MANY_FILES,
@@ -141,6 +142,8 @@ class Plan:
     notes: tuple[str, ...] = ()
     annotations: tuple[TablePlan, ...] = ()
     """Points, shapes and tracks, which are tables beside their image."""
+    carried: tuple[CarryPlan, ...] = ()
+    """What lies beside images where they are read, and goes with them as it is."""
 
     @property
     def objects(self) -> int:
@@ -153,7 +156,9 @@ class Plan:
         if self.options.version == "0.4" and self.options.consolidated:
             documents += 1
         documents += sum(len(each.objects) for each in self.tables if each.is_known)
-        documents += per_group * len({each.image for each in self.tables})
+        listing = {e.image for e in self.carried if GROUP in e.extras or e.tables}
+        documents += per_group * len(listing | {each.image for each in self.tables})
+        documents += sum(len(e.objects) + len(e.documents) for e in self.carried)
         return documents + sum(image.objects for image in self.images)
 
     @property
@@ -384,7 +389,34 @@ def plan_layers(
         object_store=object_store,
         losses=losses,
     )
-    return _with_annotations(plan, beside) if beside else plan
+    plan = _with_annotations(plan, beside) if beside else plan
+    return _with_carried(plan)
+
+
+def _with_carried(plan: Plan) -> Plan:
+    """Take along what lies beside the images that are written anew."""
+    carried: list[CarryPlan] = []
+    taken = {f"{each.image}/{GROUP}/{each.name}".lstrip("/") for each in plan.tables}
+    for image in plan.images:
+        below = f"{image.path}/" if image.path else ""
+        taken |= {f"{image.path}/{level.path}".lstrip("/") for level in image.levels}
+        taken |= {f"{below}labels/{name}" for name in image.labels}
+        taken |= {image.path} - {""}
+    for image in plan.images:
+        for each in image.spec.beside:
+            path = "" if each.is_above else image.path
+            below = f"{path}/" if path else ""
+            here = {t.removeprefix(below) for t in taken if t.startswith(below)}
+            name = image.spec.name or plan.name
+            made = plan_carried(each, path, name, plan.options.version, here)
+            taken |= {f"{below}{unit}" for unit in made.units}
+            carried.append(made)
+    return replace(
+        plan,
+        carried=tuple(carried),
+        losses=(*plan.losses, *(loss for e in carried for loss in e.losses)),
+        notes=(*plan.notes, *(note for e in carried for note in e.notes)),
+    )
 
 
 def _is_annotation(layer: Any) -> TypeGuard[LayerData]:
@@ -397,6 +429,10 @@ def _with_annotations(plan: Plan, layers: Sequence[LayerData]) -> Plan:
     taken: dict[str, list[str]] = {}
     for each in plan.tables:
         taken.setdefault(each.image, []).append(each.name)
+    for image in images:
+        there = taken.setdefault(image.path, [])
+        units = [unit for each in image.spec.beside for unit in each.units]
+        there += [u.partition("/")[2] for u in units if u.startswith(f"{GROUP}/")]
     found: list[TablePlan] = []
     for data, options, kind in layers:
         read = str((options.get("metadata") or {}).get(TABLE_RECORD) or "")

@@ -345,6 +345,8 @@ def _save(
             verified = verification.finish()
     for each in plan.tables:
         each.put(tables or target.staged)
+    for beside in plan.carried:
+        beside.put(target.staged, resumed=resumed, verify=running.verify == "all")
     target.claim.check(thoroughly=True)
     target.commit(plan_documents(plan), replaced)
     return Saved(target.address, plan, verified, (*target.notes, *notes))
