@@ -174,23 +174,26 @@ def plan_documents(plan: Plan) -> tuple[ZarrDocument, ...]:
         groups += group_documents(image.path, image_attributes(plan, image), version)
     if plan.collection:
         groups += _collection(plan)
+    carried = [each for held in plan.carried for each in held.consolidated(version)]
     others = [document for each in plan.tables for document in each.documents]
-    others += [each for held in plan.carried for each in held.consolidated(version)]
-    documents = (*arrays, *_implicit(version, *arrays, *groups, *others), *groups)
+    others += carried
+    above = _undescribed(carried, [*arrays, *groups, *others])
+    documents = (*arrays, *(d for p in above for d in group_documents(p, {}, version)))
+    documents += tuple(groups)
     if not plan.options.consolidated:
         return documents
     return consolidated(documents, version, others)
 
 
-def _implicit(version: Version, *documents: ZarrDocument) -> list[ZarrDocument]:
+def _undescribed(
+    carried: Sequence[ZarrDocument], known: Sequence[ZarrDocument]
+) -> list[str]:
     """Give the groups above what is carried of which nobody has written a document.
 
     Without them in consolidated metadata zarr opens nothing at all.
     """
-    known = {each.key.rpartition("/")[0] for each in documents}
-    above = {path for key in known for path in parents(key)}
-    missing = sorted(above - known - {""})
-    return [each for path in missing for each in group_documents(path, {}, version)]
+    above = {path for each in carried for path in parents(each.key)}
+    return sorted(above - {each.key.rpartition("/")[0] for each in known} - {""})
 
 
 def _lists(plan: Plan) -> list[TablePlan]:
