@@ -170,6 +170,35 @@ def test_an_image_of_several_files_is_converted_once(home, tmp_path):
     assert "parts of one image" in told
 
 
+@pytest.mark.parametrize("home", [None, "p0.ome.tif", "both.companion.ome"])
+def test_an_image_of_several_files_is_read_where_it_lies(
+    home, proxy, s3_server, s3_prefix, owner, http_server, tmp_path
+):
+    values = write_several(tmp_path / "raw", home)
+    s3_server.upload(tmp_path / "raw", f"private/{s3_prefix}/raw")
+    source = f"s3://private/{s3_prefix}/raw"
+    rows = run_json("convert", source, tmp_path / "out", "--endpoint", proxy.url)
+    assert sorted(states(rows)) == ["joined"] * (len(rows) - 1) + ["written"]
+    (place,) = (row["target"] for row in rows if row["state"] == "written")
+    image = napari_omezarr.open(place)
+    np.testing.assert_array_equal(image.read(), values)
+    assert [channel.name for channel in image.channels] == ["red", "blue"]
+    asked = [r.path.rpartition("/")[2] for r in proxy.requests if not r.query]
+    # Once as itself, once as a part, and once more where another is asked about it.
+    assert max(asked.count(name) for name in ("p0.ome.tif", "p1.ome.tif")) <= 3
+    assert len([r for r in proxy.requests if "list-type" in r.query]) == 1
+    web = f"{http_server.url}/raw/p1.ome.tif"
+    run("convert", web, tmp_path / "web.ome.zarr")
+    found = napari_omezarr.open(tmp_path / "web.ome.zarr")
+    np.testing.assert_array_equal(found.read(), values)
+    assert {request.method for request in http_server.requests} == {"GET"}
+    (tmp_path / "raw" / "p1.ome.tif").unlink()
+    web = web.replace("p1", "p0")
+    told = run("convert", web, tmp_path / "less.ome.zarr", code=3)
+    assert "lies in p1.ome.tif, which is not" in told
+    assert not (tmp_path / "less.ome.zarr").exists()
+
+
 def test_metadata_that_lie_in_an_absent_file_are_missed(tmp_path):
     write_several(tmp_path / "raw", "both.companion.ome")
     (tmp_path / "raw/both.companion.ome").unlink()

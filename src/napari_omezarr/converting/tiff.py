@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import io
 import logging
 import math
 import re
@@ -13,12 +11,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from html import unescape
 from itertools import product
-from threading import Lock, RLock, get_ident
+from threading import RLock, get_ident
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
-from zarr.abc.store import RangeByteRequest
 
 from napari_omezarr.doors import reading_foreign
 from napari_omezarr.errors import (
@@ -28,106 +25,15 @@ from napari_omezarr.errors import (
     OMEZarrError,
     UnsupportedDataError,
 )
-from napari_omezarr.store import open_store, run
+from napari_omezarr.location import is_beside
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from tifffile import TiffFile, TiffPage, TiffPageSeries
 
     from napari_omezarr.location import Location
-
-# A remote object as a file that libraries can seek in.
-
-_BLOCK = 2**20
-_KEPT = 16
-"""Blocks in memory: headers lie at the beginning and at the end of files."""
-
-
-class ObjectFile(io.RawIOBase):
-    """An object of a remote place, read in blocks of 1 MiB that are kept for a while.
-
-    All blocks of one read are asked for at once. Should the object change meanwhile,
-    reading ends with an error.
-    """
-
-    def __init__(self, location: Location) -> None:
-        self.name = location.name
-        self._store = open_store(location)
-        self._kept: OrderedDict[int, bytes] = OrderedDict()
-        self._lock = Lock()
-        self._place = 0
-        first = run(self._store.read("", RangeByteRequest(0, _BLOCK)))
-        if first is not None and first.size is None:
-            # Some places do not tell how long an object is, whose part is asked for.
-            first = run(self._store.read(""))
-        if first is None:
-            sentence = f"There is no file at {location.display}."
-            raise NodeNotFoundError(
-                sentence, action="Check the address.", url=location.display
-            )
-        self._size, self._etag = first.size or len(first.body), first.etag
-        for start in range(0, len(first.body), _BLOCK):
-            self._kept[start // _BLOCK] = first.body[start : start + _BLOCK]
-        self._most = max(_KEPT, len(self._kept))
-
-    def readable(self) -> bool:
-        """Say that it can be read."""
-        return True
-
-    def seekable(self) -> bool:
-        """Say that any place of it can be read."""
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a place."""
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}
-        self._place = max(0, start[whence] + offset)
-        return self._place
-
-    def tell(self) -> int:
-        """Give the place."""
-        return self._place
-
-    def readinto(self, buffer: object) -> int:
-        """Fill a buffer from here on, as far as the object goes."""
-        view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
-        start, stop = self._place, min(self._size, self._place + len(view))
-        if stop <= start:
-            return 0
-        with self._lock:
-            numbers = range(start // _BLOCK, -(-stop // _BLOCK))
-            blocks = self._blocks(numbers)
-        for number in numbers:
-            first, body = number * _BLOCK, blocks[number]
-            low, high = max(start, first), min(stop, first + len(body))
-            view[low - start : high - start] = body[low - first : high - first]
-        self._place = stop
-        return stop - start
-
-    def _blocks(self, numbers: range) -> dict[int, bytes]:
-        found = {n: self._kept[n] for n in numbers if n in self._kept}
-        missing = [number for number in numbers if number not in found]
-        found |= zip(missing, run(self._fetched(missing)), strict=True)
-        for number in numbers:
-            self._kept[number] = found[number]
-            self._kept.move_to_end(number)
-        while len(self._kept) > self._most:
-            self._kept.popitem(last=False)
-        return found
-
-    async def _fetched(self, numbers: list[int]) -> list[bytes]:
-        return await asyncio.gather(
-            *(
-                self._store.read_part(
-                    "", n * _BLOCK, min(self._size, (n + 1) * _BLOCK), self._etag
-                )
-                for n in numbers
-            )
-        )
-
 
 # Images of several files: OME-XML names them, and may be a file of its own.
 
@@ -151,16 +57,20 @@ def files_of_image(location: Location) -> tuple[Location, ...]:
     text = _ome_xml(location)
     home = metadata_file(location, text)
     if home is not None:
-        return (home, *files_of_image(home)) if home != location else ()
+        return (home, *_listed(home, _ome_xml(home))) if home != location else ()
+    return _listed(location, text)
+
+
+def _listed(location: Location, text: str) -> tuple[Location, ...]:
     names = dict.fromkeys(unescape(found[1]) for found in _FILE.findall(text))
-    files = tuple(location.parent / name for name in names if _is_beside(name))
+    files = tuple(location.parent / name for name in names if is_beside(name))
     return (location, *files) if files and _is_companion(location) else files
 
 
 def metadata_file(location: Location, text: str) -> Location | None:
     """Give the file beside one that its OME-XML says to hold all the metadata."""
     found = _ELSEWHERE.search(text)
-    if found is None or not _is_beside(name := unescape(found[2])):
+    if found is None or not is_beside(name := unescape(found[2])):
         return None
     return location.parent / name
 
@@ -200,27 +110,24 @@ def _is_companion(location: Location) -> bool:
     return location.name.lower().endswith(COMPANION)
 
 
-def _is_beside(name: str) -> bool:
-    return not {"/", "\\"} & set(name) and name not in ("", ".", "..")
-
-
 def _ome_xml(location: Location) -> str:
-    import tifffile
-
     try:
         with reading_tiff(location):
-            if location.protocol != "file":
-                if _is_companion(location):
-                    return ObjectFile(location).readall().decode(errors="replace")
-                with open_tiff(location) as file:
-                    return file.ome_metadata or ""
-            path = location.local_path()
-            if _is_companion(location):
-                return path.read_text("utf-8", errors="replace")
-            with tifffile.TiffFile(path) as file:  # its series would open all the files
-                return file.ome_metadata or ""
+            if not _is_companion(location):
+                with _files.using(location) as opened:
+                    return opened.text
+            if _is_here(location):
+                return location.local_path().read_text("utf-8", errors="replace")
+            # It is made of tifffile's, which is loaded where a file is opened.
+            from .remote_tiff import ObjectFile
+
+            return ObjectFile(location).readall().decode(errors="replace")
     except OMEZarrError:
         return ""
+
+
+def _is_here(location: Location) -> bool:
+    return location.protocol == "file" and location.member is None
 
 
 # TIFF files that are open, and their arrays.
@@ -234,14 +141,35 @@ _PAGE_BYTES = 32 * 2**20
 class _OpenTiff:
     """A file that is open, and its views so far, by series and level."""
 
-    def __init__(self, location: Location, file: TiffFile, *, damaged: bool) -> None:
-        self.file = file
-        self.damaged = damaged
+    def __init__(self, location: Location) -> None:
         self.users = 0
         self._location = location
         self._views: dict[tuple[int, int], Any] = {}
-        self._lock = Lock()
-        file.filehandle.set_lock(True)  # threads read at the same time
+        self._lock = RLock()
+        with _hearing() as self._heard:
+            self._file = _open(location)
+        self.text = self._file.ome_metadata or ""
+        self._is_whole = False
+
+    @property
+    def damaged(self) -> bool:
+        """Whether something was wrong with it when it was looked at."""
+        return self._heard.damage
+
+    @property
+    def file(self) -> TiffFile:
+        """The file with its series, for which all files of its image are opened."""
+        with self._lock:
+            if not self._is_whole:
+                with _hearing(self._heard):
+                    home = metadata_file(self._location, self.text)
+                    if home is not None and self._location in files_of_image(home):
+                        self._file.close()
+                        self._file = _as_said_in(home, self._location)
+                    list(self._file.series)
+                self._file.filehandle.set_lock(True)  # threads read at the same time
+                self._is_whole = True
+            return self._file
 
     def level(self, series: int, level: int) -> TiffPageSeries:
         """Give a level of a series."""
@@ -276,7 +204,7 @@ class _OpenTiff:
         """Close it; there are no readers."""
         for view in self._views.values():
             view.store.close()
-        self.file.close()
+        self._file.close()
 
 
 class _OnePage:
@@ -311,7 +239,7 @@ class _OpenFiles:
         with self._lock:
             found = self._open.get(location)
             if found is None:
-                found = self._open[location] = _open(location)
+                found = self._open[location] = _OpenTiff(location)
             self._open.move_to_end(location)
             found.users += 1
         try:
@@ -395,15 +323,26 @@ class TiffArray:
             for index in product(*wanted):
                 number = int(np.ravel_multi_index(index, frames)) if frames else 0
                 if series[number] is None:
-                    sentence = (
-                        f"A part of {self.address} lies in a file that is absent."
-                    )
-                    action = (
-                        "Put all the files of the image beside each other."
-                        if self.is_at_hand
-                        else "Copy all the files of the image to this computer first."
-                    )
-                    raise NodeNotFoundError(sentence, action=action, url=self.address)
+                    raise _missing(self.location)
+
+
+def _missing(location: Location) -> NodeNotFoundError:
+    """Say which files of an image are not there, of one of them."""
+    absent = [file.name for file in files_of_image(location) if not _is_there(file)]
+    where = ", ".join(absent[:8]) or "a file"
+    return NodeNotFoundError(
+        f"A part of {location.display} lies in {where}, which is not beside it.",
+        action="Put all the files of the image beside each other.",
+        url=location.display,
+    )
+
+
+def _is_there(location: Location) -> bool:
+    try:
+        with reading_tiff(location), _files.using(location):
+            return True
+    except OMEZarrError as error:
+        return not isinstance(error, NodeNotFoundError)
 
 
 def reading_tiff(location: Location) -> AbstractContextManager[None]:
@@ -432,9 +371,10 @@ def open_tiff(location: Location) -> Iterator[TiffFile]:
         It is not there, or could not be read.
     """
     with reading_tiff(location), _files.using(location) as opened:
+        file = opened.file
         if opened.damaged:
             raise _damaged(location)
-        yield opened.file
+        yield file
 
 
 def array_of(location: Location, series: int, level: int = 0) -> TiffArray:
@@ -446,45 +386,41 @@ def array_of(location: Location, series: int, level: int = 0) -> TiffArray:
         return TiffArray(location, axes, *parts, series, level)
 
 
-def _open(location: Location) -> _OpenTiff:
+def _open(location: Location, omexml: str | None = None) -> TiffFile:
+    """Open a file where it is; its series are not looked for."""
+    if not _is_here(location):
+        # tifffile is loaded where a file is opened.
+        from .remote_tiff import RemoteTiff
+
+        return RemoteTiff(location, omexml)
     import tifffile
 
-    heard = _Heard()
+    path = location.local_path()
+    if not path.is_file():
+        sentence = f"There is no file {location.display}."
+        action = "Check its name."
+        raise NodeNotFoundError(sentence, action=action, url=location.display)
+    return tifffile.TiffFile(path, omexml=omexml)
+
+
+def _as_said_in(home: Location, location: Location) -> TiffFile:
+    """Open an image of several files by what one of them, or none, says of it all."""
+    if _is_companion(home):
+        return _open(location, _ome_xml(home).strip())
+    return _open(home)
+
+
+@contextmanager
+def _hearing(heard: _Heard | None = None) -> Iterator[_Heard]:
+    """Listen to tifffile in this thread."""
     logger = logging.getLogger("tifffile")
+    heard = heard or _Heard()
+    heard.thread = get_ident()
     logger.addHandler(heard)
     try:
-        if location.protocol == "file" and location.member is None:
-            path = location.local_path()
-            if not path.is_file():
-                sentence = f"There is no file {location.display}."
-                raise NodeNotFoundError(
-                    sentence, action="Check its name.", url=location.display
-                )
-            file = tifffile.TiffFile(path)
-            home = metadata_file(location, file.ome_metadata or "")
-            if home is not None and location in files_of_image(home):
-                file.close()
-                file = _as_said_in(home, path)
-        else:
-            remote: Any = ObjectFile(location)
-            file = tifffile.TiffFile(remote, name=location.name)
-        try:
-            list(file.series)  # what is missing is said when they are looked for
-        except BaseException:
-            file.close()
-            raise
+        yield heard
     finally:
         logger.removeHandler(heard)
-    return _OpenTiff(location, file, damaged=heard.damage)
-
-
-def _as_said_in(home: Location, path: Path) -> TiffFile:
-    """Open an image of several files by what one of them, or none, says of it all."""
-    import tifffile
-
-    if _is_companion(home):
-        return tifffile.TiffFile(path, omexml=_ome_xml(home).strip())
-    return tifffile.TiffFile(home.local_path())
 
 
 class _Heard(logging.Handler):
@@ -493,11 +429,11 @@ class _Heard(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.damage = False
-        self._thread = get_ident()
+        self.thread = get_ident()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take an error for damage."""
-        if record.thread == self._thread:
+        if record.thread == self.thread:
             corrupted = "corrupted file" in record.getMessage()
             self.damage |= record.levelno >= logging.ERROR or corrupted
 

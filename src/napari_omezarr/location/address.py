@@ -245,6 +245,17 @@ def is_below(key: str, *, windows: bool = os.name == "nt") -> bool:
     )
 
 
+def is_beside(name: str) -> bool:
+    r"""Say whether it names a file of the same folder, whoever's slashes it has.
+
+    Examples
+    --------
+    >>> is_beside("a.ome.tif"), is_beside("../a.ome.tif"), is_beside(r"C:\a.tif")
+    (True, False, False)
+    """
+    return not {"/", "\\"} & set(name) and name not in ("", ".", "..")
+
+
 # Services take a backslash for a slash, and what is in a list of XML is printable.
 _ODD_IN_KEYS = re.compile(r"[\\\x00-\x1f\x7f]")
 
