@@ -10,11 +10,13 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
+import tifffile
 import xarray
 import zarr
 from dask.callbacks import Callback
 from zarr.storage import MemoryStore
 
+from commands import run
 from napari_omezarr.errors import (
     LocationError,
     OMEZarrError,
@@ -25,12 +27,14 @@ from napari_omezarr.errors import (
 )
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
-from napari_omezarr.opened import write
+from napari_omezarr.opened import write, write_plate
 from napari_omezarr.reading import read
 from napari_omezarr.writing import (
     SaveMode,
     WriteOptions,
     add_labels,
+    add_tables,
+    calibrate,
     plan_write,
     source,
     update_rendering,
@@ -501,3 +505,38 @@ def test_of_very_many_chunks_some_are_computed_at_a_time(tmp_path, monkeypatch):
     assert max(computed) <= 4 * 40  # a few tasks make a chunk
     found = zarr.open_array(tmp_path / "a.zarr" / "0", mode="r")[:]
     np.testing.assert_array_equal(found, pixels + 1)
+
+
+@pytest.mark.parametrize("size", [0, -0.5, np.nan, np.inf, -np.inf, 1e-40, 1e40])
+def test_no_door_takes_what_is_no_size_of_a_pixel(size, tmp_path):
+    there, new = tmp_path / "a.zarr", tmp_path / "b.zarr"
+    write_image(PIXELS[0], there, "yx", scale=0.5)
+    before = (there / "zarr.json").read_bytes()
+    file = tmp_path / "a.tif"
+    tifffile.imwrite(file, PIXELS[0])
+    spots = ([[1, 2]], {"scale": (size, 1), "name": "spots"}, "points")
+    well = {"image": PIXELS[0], "axes": "yx", "well": "A1"}
+    doors = [
+        lambda: calibrate(there, scale={"y": size}),
+        lambda: calibrate(there, scale=(1, size)),
+        lambda: write_image(PIXELS[0], new, "yx", scale=size),
+        lambda: write_plate([well], new, scale=size),
+    ]
+    if not size < 0:  # layers may be mirrored
+        image = (PIXELS[0], {"scale": (1, size)}, "image")
+        doors.append(lambda: write_layers([image], new))
+        doors.append(lambda: add_tables([spots], there))
+    for door in doors:
+        with pytest.raises(OptionError, match=r"no (size|number)"):
+            door()
+    for command in (("calibrate", there), ("convert", file, new)):
+        run(*command, "--scale", f"y={size}", code=2)
+    assert (there / "zarr.json").read_bytes() == before
+    assert not (new / "zarr.json").exists()
+
+
+def test_what_is_mirrored_stays_so(tmp_path):
+    mirrored = (PIXELS[0], {"scale": (-1, 1), "axis_labels": "yx"}, "image")
+    write_layers([mirrored], tmp_path / "a.zarr")
+    calibrate(tmp_path / "a.zarr", scale={"x": 0.5})
+    assert read_layers(tmp_path / "a.zarr")[0][1]["scale"] == (-1, 0.5)

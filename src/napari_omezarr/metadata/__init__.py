@@ -1,6 +1,6 @@
 """OME-Zarr documents of every version as frozen values; no I/O, no zarr."""
 
-from .affine import Affine, layer_affine, layer_options
+from .affine import Affine, is_size, layer_affine, layer_options
 from .axes import (
     TIMES,
     channel_axis,
@@ -71,6 +71,7 @@ __all__ = [
     "fit_axes",
     "in_order",
     "is_rgb",
+    "is_size",
     "is_usable_path",
     "known_unit",
     "layer_affine",

@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
+# Beyond these no microscope and no telescope measures, and products overflow.
+SMALLEST, LARGEST = 1e-30, 1e30
+
+
+def is_size(number: float) -> bool:
+    """Whether a number can be the size of a pixel; below 0 it is mirrored."""
+    return SMALLEST <= abs(number) <= LARGEST
+
+
 @dataclass(frozen=True, slots=True)
 class Affine:
     """A map from N to M coordinates: ``output = linear @ input + offset``."""
@@ -155,6 +164,11 @@ class Affine:
             return False
         return bool(np.linalg.cond(linear / lengths) < 1e12)
 
+    @property
+    def has_sizes(self) -> bool:
+        """Whether a pixel has a size along each axis, mirrored or not."""
+        return self.is_invertible and all(map(is_size, self.scale))
+
     def __matmul__(self, first: Affine) -> Affine:
         """Return the map that applies ``first`` and then this one."""
         if first.ndim_out != self.ndim_in:
@@ -236,11 +250,12 @@ def layer_affine(options: Mapping[str, Any], ndim: int) -> Affine:
     ``affine``; each may be absent, or shorter than the layer (whose RGB axis does not
     count), in which case it is about the last axes.
     """
-    linear = (
-        _embedded(_rotation(options.get("rotate")), ndim)
-        @ _embedded(_shear(options.get("shear")), ndim)
-        @ _embedded(np.diag(_numbers(options.get("scale"))), ndim)
-    )
+    with np.errstate(invalid="ignore", over="ignore"):  # a scale may be infinite
+        linear = (
+            _embedded(_rotation(options.get("rotate")), ndim)
+            @ _embedded(_shear(options.get("shear")), ndim)
+            @ _embedded(np.diag(_numbers(options.get("scale"))), ndim)
+        )
     offset = np.zeros(ndim)
     translate = _numbers(options.get("translate"))
     offset[ndim - len(translate) :] = translate

@@ -11,7 +11,7 @@ import numpy as np
 from napari_omezarr.errors import MetadataError
 from napari_omezarr.plain_text import counted
 
-from .affine import Affine
+from .affine import LARGEST, Affine, is_size
 from .axes import MOST_AXES
 from .node import DocumentNotes, JsonNode, relative_path, short_text
 
@@ -25,10 +25,6 @@ DEEPEST = 32
 
 _STORABLE = ("affine", "rotation", "scale", "translation")
 _KEEPING_AXES = ("identity", "scale", "translation")
-
-# Beyond these no microscope and no telescope measures, and products overflow.
-_SMALLEST, _LARGEST = 1e-30, 1e30
-
 
 # The map of one transform, by its type.
 
@@ -461,7 +457,7 @@ def scale_factors(node: JsonNode, ndim: int | None) -> list[float]:
     factors = []
     for element in node.elements():
         factor = element.number()
-        if factor is not None and not _SMALLEST <= abs(factor) <= _LARGEST:
+        if factor is not None and not is_size(factor):
             element.note(f"a scale of {factor:g} is impossible; read as 1")
             factor = None
         # Negative ones are kept: they flip an axis.
@@ -474,7 +470,7 @@ def offsets(node: JsonNode, ndim: int | None) -> list[float]:
     values = []
     for element in node.elements():
         value = element.number()
-        if value is not None and abs(value) > _LARGEST:
+        if value is not None and abs(value) > LARGEST:
             element.note(f"a translation of {value:g} is impossible; read as 0")
             value = None
         values.append(value or 0.0)
@@ -499,7 +495,7 @@ def matrix(node: JsonNode) -> NDArray[np.float64] | None:
     if len(widths) != 1 or not 1 <= len(rows) <= MOST_AXES:
         node.note("is no matrix; the transform is ignored")
         return None
-    if any(value is None or abs(value) > _LARGEST for row in rows for value in row):
+    if any(value is None or abs(value) > LARGEST for row in rows for value in row):
         node.note("holds impossible numbers; the transform is ignored")
         return None
     return np.array(rows, dtype=float)

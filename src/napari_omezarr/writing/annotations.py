@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from napari_omezarr.errors import UnsupportedDataError
+from napari_omezarr.errors import OptionError, UnsupportedDataError
 from napari_omezarr.metadata import Affine, layer_affine
 from napari_omezarr.tables import (
     COMMON_LOOKS,
@@ -213,6 +213,9 @@ def geometry(
         ) from error
     ndim = places.shape[1]
     affine = layer_affine(options, ndim)
+    if not affine.has_sizes:
+        name = options.get("name") or f"The {kind}"
+        raise OptionError(f"{name} has a pixel of no size along some axis.")
     axes = _axes(options, ndim, kind, known)
     count = len(types) if kind == "shapes" else len(places)
     features = table_of(label_columns(options.get("features"))).columns

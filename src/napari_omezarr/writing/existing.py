@@ -603,12 +603,6 @@ def _moves(image: ExistingImage, calibration: Calibration) -> dict[str, _AxisMov
     scale = along("scale", calibration.scale, axes, sizes, 1.0)
     translation = along("translation", calibration.translation, axes, place, 0.0)
     usual = {axis.name: axis.unit for axis in axes}
-    if 0 in (*scale, *affine.scale):
-        raise OptionError(
-            "A pixel of no size along some axis can neither be said nor changed.",
-            action="Give sizes above 0, or save it anew.",
-            url=image.hierarchy.address,
-        )
     if image.version == "0.6" and min(scale) < 0:
         raise OptionError(
             "Pixel sizes are above 0 in OME-Zarr 0.6.",

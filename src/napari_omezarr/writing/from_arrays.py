@@ -18,6 +18,7 @@ from napari_omezarr.metadata import (
     TIMES,
     Affine,
     Axis,
+    is_size,
     known_unit,
     usual_colors,
 )
@@ -441,24 +442,29 @@ def along(
     usual: Mapping[str, float],
     default: float,
 ) -> list[float]:
-    """Give a number for each axis: by name, for all in order, or one for space."""
+    """Give a number for each axis: by name, for all in order, or one for space.
+
+    Those of a scale are sizes of pixels; what is mirrored already may stay so.
+    """
     names = [axis.name for axis in axes]
     given: dict[str, Any]
     if isinstance(values, Mapping):
         _only_axes(values, names)
-        given = {**usual, **values}
+        given = dict(values)
     elif values is None:
-        given = dict(usual)
+        given = {}
     elif isinstance(values, str) or np.ndim(values) == 0:
-        given = {**usual, **{a.name: values for a in axes if a.type == "space"}}
+        given = {a.name: values for a in axes if a.type == "space"}
     elif len(values) != len(names):
         raise OptionError(f"{len(values)} numbers do not fit {len(names)} axes.")
     else:
         given = dict(zip(names, values, strict=True))
-    return [
-        finite_number(given.get(name, default), f"number for a {what}")
-        for name in names
-    ]
+    numbers = {n: finite_number(v, f"number for a {what}") for n, v in given.items()}
+    for name, number in numbers.items() if what == "scale" else ():
+        if number < 0 or not is_size(number):
+            sentence = f"{number:g} is no size of a pixel along {name}."
+            raise OptionError(sentence, action="Give a size above 0.")
+    return [numbers.get(name, usual.get(name, default)) for name in names]
 
 
 def _only_axes(values: Mapping[str, Any], names: Sequence[str]) -> None:

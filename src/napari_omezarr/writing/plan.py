@@ -310,7 +310,7 @@ def checked(spec: ImageSpec, options: WriteOptions) -> ImageSpec:
     if 0 in spec.shape:
         raise OptionError(f"{spec.name} has no pixels: it is empty along an axis.")
     losses += [spec.lost] if spec.lost else []
-    if not affine.is_invertible:
+    if not affine.has_sizes:
         raise OptionError(f"{spec.name} has a pixel of no size along some axis.")
     if not affine.is_diagonal and options.version != "0.6":
         losses.append(
