@@ -256,11 +256,21 @@ def _with_beside(
     known |= {_path(each, place) for each in labels} | levels_of(pyramid)
     if "" in known:  # its only level is the image itself
         return pyramid
-    found = find_beside(place, known, without=() if beside else ("labels", GROUP))
+    is_old = pyramid.version is not None and pyramid.version <= "0.4"
+    paths = {level.path.strip("/") for level in pyramid.levels} if is_old else ()
+    without = () if beside else ("labels", GROUP)
+    found = find_beside(place, known, without=without, levels=paths)
     if found is None:
         tables = {f"{GROUP}/{each.name}" for each in stored_tables(place)}
         found = Beside(place, left=tuple(sorted(tables - known)))
-    return _with(pyramid, found) if found else pyramid
+    if not found:
+        return pyramid
+    spec = _with(pyramid, found)
+    if spec.origin is None or not found.arrays:
+        return spec
+    shapes = {level.path.strip("/"): level.pixels.shape for level in pyramid.levels}
+    said = {shapes[path]: each for path, each in found.arrays.items()}
+    return replace(spec, origin=replace(spec.origin, arrays=said))
 
 
 def _with(image: Pyramid | ImageSpec, beside: Beside) -> ImageSpec:

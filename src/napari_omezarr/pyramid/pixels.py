@@ -182,6 +182,11 @@ class ArrayPixels(Readable):
         self._probes = 0
         self._probing = asyncio.Lock()
 
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What somebody added to the array's document."""
+        return dict(self._array.attrs)
+
     def at(self, path: str, address: str) -> ArrayPixels:
         """Give the pixels of another array of the same store and the same document."""
         array = zarr.AsyncArray(self._array.metadata, StorePath(self.store, path))

@@ -131,9 +131,10 @@ async def _read_tree(
         groups = [node for node in found if not node.is_array]
         slots = asyncio.Semaphore(_AT_A_TIME)
         if files is not None:
-            for path in sorted(set(paths) - nodes.keys()):
-                below = await objects_below(location, path)
-                files += [each for each in below if not is_ours(each.name)]
+            with suppress(ListingDeniedError):
+                for path in sorted(set(paths) - nodes.keys()):
+                    below = await objects_below(location, path)
+                    files += [each for each in below if not is_ours(each.name)]
         children = (_children(location, group, slots, files) for group in groups)
         paths = [path for some in await asyncio.gather(*children) for path in some]
     return nodes

@@ -60,7 +60,8 @@ class Beside:
     ``documents`` are those of zarr, as they are stored, ``objects`` all else, and
     ``groups`` the attributes of the groups that are written anew, by their path.
     ``left`` names what is there and is not carried. ``is_above``: the place is no
-    image, but what holds a series of them.
+    image, but what holds a series of them. ``arrays`` are the attributes of levels in
+    zarr 2, where they are no part of the document, by their paths.
     """
 
     source: Location
@@ -69,10 +70,12 @@ class Beside:
     groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     left: tuple[str, ...] = ()
     is_above: bool = False
+    arrays: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 
     def __bool__(self) -> bool:
         """Whether there is something."""
-        return bool(self.objects or self.documents or self.groups or self.left)
+        several = (self.objects, self.documents, self.groups, self.left, self.arrays)
+        return any(several)
 
     @property
     def told(self) -> tuple[str, ...]:
@@ -102,11 +105,13 @@ def find_beside(
     known: Collection[str],
     *,
     without: Collection[str] = (),
+    levels: Collection[str] = (),
     is_above: bool = False,
 ) -> Beside | None:
     """List what lies at a place beside the ``known`` paths, and read its documents.
 
-    Of ``without`` it is only said that it is there. None if the place is not listed.
+    Of ``without`` it is only said that it is there; of ``levels``, of zarr 2, the
+    attributes are read. None if the place is not listed.
 
     Raises
     ------
@@ -114,7 +119,7 @@ def find_beside(
         It could not be read.
     """
     try:
-        return run(_find(source, known, without, is_above=is_above))
+        return run(_find(source, known, without, levels, is_above=is_above))
     except ListingDeniedError:
         return None
 
@@ -131,6 +136,7 @@ async def _find(
     source: Location,
     known: Collection[str],
     without: Collection[str],
+    levels: Collection[str],
     *,
     is_above: bool,
 ) -> Beside:
@@ -163,14 +169,18 @@ async def _find(
     store = open_store(source)
     small = [e.name for e in objects if (e.size or 0) <= _LARGEST_DOCUMENT]
     anew = {key for key in anew if key.rpartition("/")[0] or is_above}
-    bodies = await _bodies(store, [*filter(is_document, small), *sorted(anew)])
+    of_levels = {join_path(path, ZATTRS) for path in levels}
+    asked = [*filter(is_document, small), *sorted(anew | of_levels)]
+    bodies = await _bodies(store, asked)
+    said = dict(_attributes({k: bodies[k] for k in anew | of_levels if k in bodies}))
     return Beside(
         source,
         tuple(each for each in objects if each.name not in bodies),
-        {key: body for key, body in bodies.items() if key not in anew},
-        dict(_attributes({key: bodies[key] for key in anew if key in bodies})),
+        {key: body for key, body in bodies.items() if key not in anew | of_levels},
+        {path: each for path, each in said.items() if path not in levels},
         tuple(left),
         is_above,
+        {path: each for path, each in said.items() if path in levels},
     )
 
 

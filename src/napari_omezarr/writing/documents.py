@@ -7,7 +7,7 @@ from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from napari_omezarr.location import ARRAY_DOCUMENT, label_name
+from napari_omezarr.location import ARRAY_DOCUMENT, ZATTRS, label_name
 from napari_omezarr.metadata import Affine
 from napari_omezarr.tables import GROUP
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from .annotations import TablePlan
     from .chunking import LevelPlan
+    from .image_spec import ImageSpec
     from .options import Method, Version
     from .plan import ImagePlan, Plan
 
@@ -53,26 +54,32 @@ _CREATOR = "_creator"
 # The ``multiscales`` of a group, as each version writes them.
 
 
-def multiscale_document(
+def multiscale_document(  # noqa: PLR0913 - what a multiscale says, by name
     version: Version,
     name: str,
     axes: Sequence[Axis],
     levels: Sequence[LevelPlan],
     method: Method,
+    before: Mapping[str, Any] | None = None,
+    *,
+    is_kept: bool = False,
 ) -> dict[str, Any]:
     """Describe one image as a pyramid.
 
     Up to 0.5 only scale and translation can be said, so that each level's affine has
     to be diagonal; 0.6 gets a second system for the rest, and for what is mirrored.
     """
-    document: dict[str, Any] = {"name": name}
+    old = before or {}
+    document: dict[str, Any] = {k: v for k, v in old.items() if k not in _SAID_ANEW}
+    document["name"] = name
     if version == "0.4":
         document = {"version": version, **document}
     affine = levels[0].affine
     # 0.6: the numbers of a scale have to be above 0 (its schema).
     plain = affine.is_diagonal and (version != "0.6" or min(affine.scale) > 0)
     outer = None if plain else _outer(affine)
-    described = [axis_document(axis) for axis in axes]
+    known = _axes_said(old)
+    described = [{**known.get(axis.name, {}), **axis_document(axis)} for axis in axes]
     if version == "0.6":
         document |= _systems(described, outer)
     else:
@@ -86,14 +93,41 @@ def multiscale_document(
         dataset_document(version, level.path, finest.coarser(level.factors))
         for level in levels
     ]
+    if is_kept:  # its levels are made as they were
+        document |= {key: old[key] for key in _OF_LEVELS if key in old}
+        return document
     document["type"] = method
     document["metadata"] = {"description": _METHODS[method]}
     return document
 
 
-def axis_document(axis: Axis) -> dict[str, str]:
+_OF_LEVELS = ("type", "metadata")
+"""Says how coarser levels are made."""
+_SAID_ANEW = frozenset(
+    {
+        "version", "name", "axes", "datasets", "coordinateTransformations",
+        "coordinateSystems", *_OF_LEVELS,
+    }
+)  # fmt: skip
+
+
+def _axes_said(multiscale: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Give what a multiscale says of its axes beyond what is said anew, by name."""
+    axes: Any = multiscale.get("axes")
+    systems = multiscale.get("coordinateSystems")
+    if isinstance(systems, list) and systems and isinstance(systems[0], Mapping):
+        axes = systems[0].get("axes")
+    said = [a for a in axes or () if isinstance(a, Mapping)] if axes else []
+    anew = ("name", "type", "unit")
+    return {
+        str(axis.get("name")): {k: v for k, v in axis.items() if k not in anew}
+        for axis in said
+    }
+
+
+def axis_document(axis: Axis) -> dict[str, Any]:
     """Describe an axis; what is not known is left out."""
-    document = {"name": axis.name}
+    document: dict[str, Any] = {"name": axis.name}
     if axis.type:
         document["type"] = axis.type
     if axis.unit and axis.type != "channel":
@@ -107,7 +141,7 @@ def _outer(affine: Affine) -> Affine:
     return affine @ sizes.inverse()
 
 
-def _systems(axes: list[dict[str, str]], outer: Affine | None) -> dict[str, Any]:
+def _systems(axes: list[dict[str, Any]], outer: Affine | None) -> dict[str, Any]:
     systems: list[dict[str, Any]] = [{"name": INTRINSIC, "axes": axes}]
     if outer is None:
         return {"coordinateSystems": systems}
@@ -145,13 +179,25 @@ def _sequence(path: str, steps: list[dict[str, Any]]) -> dict[str, Any]:
 def array_documents(plan: Plan) -> list[ZarrDocument]:
     """Give the documents of all arrays."""
     name = ARRAY_DOCUMENT[zarr_format(plan.options.version)]
-    return [
-        ZarrDocument(
-            f"{image.array_path(level)}/{name}", level_document(plan, image, level)
-        )
-        for image in plan.images
-        for level in image.levels
-    ]
+    found = []
+    for image in plan.images:
+        for level in image.levels:
+            path, attributes = image.array_path(level), _of_array(image.spec, level)
+            content = level_document(plan, image, level)
+            if "attributes" in content:
+                content["attributes"] = attributes
+            elif attributes:
+                found.append(ZarrDocument(f"{path}/{ZATTRS}", attributes))
+            found.append(ZarrDocument(f"{path}/{name}", content))
+    return found
+
+
+def _of_array(spec: ImageSpec, level: LevelPlan) -> dict[str, Any]:
+    """Give the attributes of the array that a level was, if it was one."""
+    origin = spec.origin
+    if origin is None or list(origin.axes) != [axis.name for axis in spec.axes]:
+        return {}
+    return dict(origin.arrays.get(level.shape, {}))
 
 
 def plan_documents(plan: Plan) -> tuple[ZarrDocument, ...]:
@@ -214,7 +260,13 @@ def image_attributes(plan: Plan, image: ImagePlan) -> dict[str, Any]:
         if key not in OURS and key not in extras  # up to 0.4 they lie side by side
     }
     multiscale = multiscale_document(
-        version, spec.name or plan.name, spec.axes, image.levels, image.method
+        version,
+        spec.name or plan.name,
+        spec.axes,
+        image.levels,
+        image.method,
+        _only_multiscale(original),
+        is_kept=bool(image.kept),
     )
     block["multiscales"] = [multiscale]
     if _CREATOR not in (*block, *extras):  # who made the pixels is kept
@@ -255,6 +307,13 @@ def parted(attributes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any
     keys = [key for key in attributes if key in ours]
     others = {key: value for key, value in attributes.items() if key not in keys}
     return {key: attributes[key] for key in keys}, others
+
+
+def _only_multiscale(original: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    several = original.get("multiscales")
+    if not isinstance(several, list) or len(several) != 1:
+        return None
+    return several[0] if isinstance(several[0], Mapping) else None
 
 
 @cache

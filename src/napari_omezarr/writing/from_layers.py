@@ -432,6 +432,11 @@ def _pyramid(pyramid: Pyramid) -> ImageSpec:
             "lost_levels": pyramid.lost_levels,
         }
     )
+    said = (
+        (e.pixels.shape, getattr(e.pixels, "attributes", {})) for e in pyramid.levels
+    )
+    origin = replace(origin, arrays={shape: each for shape, each in said if each})
+    notes = _several(pyramid)
     places = frozenset({pyramid.location.display})
     source = as_source(finest.pixels, places)
     parts = (pyramid.name, source, pyramid.axes, finest.affine)
@@ -443,6 +448,7 @@ def _pyramid(pyramid: Pyramid) -> ImageSpec:
             pyramid.label.colors, pyramid.label.properties, table=known
         )
         spec = ImageSpec(pyramid.name, source, *parts[2:], label=display, origin=origin)
+        spec = replace(spec, notes=notes)
         return _with_levels(spec, pyramid, places)
     displays = tuple(
         ChannelDisplay(
@@ -456,8 +462,16 @@ def _pyramid(pyramid: Pyramid) -> ImageSpec:
         )
         for number, channel in enumerate(pyramid.channels)
     )
-    spec = ImageSpec(*parts, displays, rgb=pyramid.rgb, origin=origin)
+    spec = ImageSpec(*parts, displays, rgb=pyramid.rgb, origin=origin, notes=notes)
     return _with_levels(spec, pyramid, places)
+
+
+def _several(pyramid: Pyramid) -> tuple[str, ...]:
+    """Say that a group holds more than the one multiscale that is written."""
+    several = (pyramid.attributes or {}).get("multiscales")
+    count = len(several) if isinstance(several, list) else 1
+    said = f"{pyramid.name} holds {count} multiscales, of which one is written."
+    return (said,) if count > 1 else ()
 
 
 def _with_levels(

@@ -110,7 +110,8 @@ class Origin:
     ``attributes`` are the group's metadata, ``extras`` those that are none of
     OME-Zarr's, ``axes`` are by name, and ``name`` (may be empty) is the multiscale's.
     ``keeps_name``: nobody has called the layer otherwise since. ``lost_levels`` are its
-    finer levels that could not be had.
+    finer levels that could not be had, ``arrays`` are the attributes of its arrays, by
+    their shapes.
     """
 
     address: str
@@ -122,6 +123,7 @@ class Origin:
     place: str = ""
     keeps_name: bool = False
     lost_levels: tuple[str, ...] = ()
+    arrays: Mapping[tuple[int, ...], Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +312,8 @@ def group(specs: Sequence[ImageSpec], *, merge: bool = True) -> tuple[ImageGroup
     """Put layers together as OME-Zarr wants them.
 
     Images on one grid become the channels of one image, in their order. Labels
-    join the image that they were read with, else the first whose grid they have.
+    join the image that they were read with, else the first whose grid they have. Where
+    nothing is merged, they stay with their image even if they do not fit it.
     """
     images: list[list[ImageSpec]] = []
     reasons: list[str] = []
@@ -326,7 +329,7 @@ def group(specs: Sequence[ImageSpec], *, merge: bool = True) -> tuple[ImageGroup
         for members, reason in zip(images, reasons, strict=True)
     ]
     for spec in (p for p in specs if p.label is not None):
-        _attach(ordered(spec), groups)
+        _attach(ordered(spec), groups, stays=not merge)
     return tuple(groups)
 
 
@@ -479,7 +482,7 @@ def _difference(one: ImageSpec, other: ImageSpec) -> str:
     return ""
 
 
-def _attach(label: ImageSpec, groups: list[ImageGroup]) -> None:
+def _attach(label: ImageSpec, groups: list[ImageGroup], *, stays: bool) -> None:
     candidates = [
         (index, owner) for index, owner in enumerate(groups) if owner.image.displays
     ]
@@ -489,7 +492,7 @@ def _attach(label: ImageSpec, groups: list[ImageGroup]) -> None:
     for index, owner in candidates:
         fitted = adopted(label, owner.image)
         difference = same_grid(fitted, owner.image)
-        if not difference:
+        if not difference or (stays and _read_with(label, owner.image)):
             labels = (*owner.labels, fitted)
             groups[index] = dataclasses.replace(owner, labels=labels)
             return

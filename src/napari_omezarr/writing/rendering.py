@@ -33,7 +33,7 @@ NAMED = {
     "yellow": "FFFF00",
 }
 """napari's colormaps that run from black to one colour."""
-_BLACK = "000000"
+_BLACK, _WHITE = "000000", "FFFFFF"
 UNLISTED = (153, 153, 153, 255)
 """How the reader shows label values that have no colour of their own."""
 _LONGEST_NAME = 200
@@ -62,13 +62,18 @@ def omero_document(
     old = previous if isinstance(previous, Mapping) else {}
     rdefs = old.get("rdefs")
     kept = dict(rdefs) if isinstance(rdefs, Mapping) else {}
-    return {
-        **old,
-        "channels": [
-            {**display.original, **channel_document(display)} for display in displays
-        ],
-        "rdefs": rdefs_document(kept, planes or {}, position),
-    }
+    shown = rdefs_document(kept, planes or {}, position)
+    channels = [channel_document(display) for display in displays]
+    if _is_grey(kept) and all(display.color == _WHITE for display in displays):
+        # As it was, and with the colours that it has where it is shown in colour.
+        shown["model"] = kept["model"]
+        for display, channel in zip(displays, channels, strict=True):
+            channel["color"] = display.original.get("color", _WHITE)
+    return {**old, "channels": channels, "rdefs": shown}
+
+
+def _is_grey(rdefs: Mapping[str, Any]) -> bool:
+    return rdefs.get("model") in ("greyscale", "grayscale")
 
 
 def rdefs_document(
@@ -94,18 +99,23 @@ def rdefs_document(
 
 
 def channel_document(display: ChannelDisplay) -> dict[str, Any]:
-    """Describe one channel whose contrast is known."""
+    """Describe one channel whose contrast is known; what it said beyond is kept."""
     start, end = display.limits or (0.0, 1.0)
     low, high = display.span or (start, end)
     window = {"start": start, "end": end, "min": low, "max": high}
+    before = display.original.get("window")
     return {
+        "coefficient": 1,
+        "family": "linear",
+        **display.original,
         "label": display.name,
         "color": display.color,
         "active": display.visible,
         "inverted": display.inverted,
-        "coefficient": 1,
-        "family": "linear",
-        "window": {key: _number(value) for key, value in window.items()},
+        "window": {
+            **(before if isinstance(before, Mapping) else {}),
+            **{key: _number(value) for key, value in window.items()},
+        },
     }
 
 
@@ -122,13 +132,14 @@ def image_label_document(
     the ``labels`` group of their image.
     """
     block: dict[str, Any] = dict(previous or {})
-    for key in ("colors", "properties", "version"):
+    before = _by_label(block.pop("colors", None))
+    for key in ("properties", "version"):
         block.pop(key, None)
     if version == "0.4":
         block["version"] = version
     if display.colors:
         block["colors"] = [
-            {"label-value": value, "rgba": list(rgba)}
+            {**before.get(value, {}), "label-value": value, "rgba": list(rgba)}
             for value, rgba in display.colors.items()
         ]
     if display.properties:
@@ -139,6 +150,14 @@ def image_label_document(
     if of_image:
         block.setdefault("source", {"image": "../../"})
     return block
+
+
+def _by_label(entries: Any) -> dict[Any, Mapping[str, Any]]:
+    """Give what was said of colours, by the label that each is of."""
+    listed = entries if isinstance(entries, list) else []
+    known = [each for each in listed if isinstance(each, Mapping)]
+    numbers = [(each.get("label-value"), each) for each in known]
+    return {number: each for number, each in numbers if isinstance(number, int)}
 
 
 def napari_document(
