@@ -67,6 +67,7 @@ def say_more(image, version):
     def of_labels(others, ome):
         others |= {"foreign": 2}
         ome["image-label"] = json.loads(json.dumps(OF_LABELS))
+        ome["multiscales"][0]["name"] = "Cells, by hand"
 
     change(image, version, of_image)
     change(image / "labels" / "cells", version, of_labels)

@@ -261,7 +261,7 @@ def image_attributes(plan: Plan, image: ImagePlan) -> dict[str, Any]:
     }
     multiscale = multiscale_document(
         version,
-        spec.name or plan.name,
+        _name(spec) or plan.name,
         spec.axes,
         image.levels,
         image.method,
@@ -307,6 +307,15 @@ def parted(attributes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any
     keys = [key for key in attributes if key in ours]
     others = {key: value for key, value in attributes.items() if key not in keys}
     return {key: attributes[key] for key in keys}, others
+
+
+def _name(spec: ImageSpec) -> str:
+    """Give what an image is called; labels go by their folder, and keep their name."""
+    origin = spec.origin
+    if spec.label is None or origin is None:
+        return spec.name
+    is_folder = origin.address.rstrip("/").rpartition("/")[2] == spec.name
+    return origin.name if is_folder and origin.name else spec.name
 
 
 def _only_multiscale(original: Mapping[str, Any]) -> Mapping[str, Any] | None:
