@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from commands import run
 from napari_omezarr import read_layers, write_plate
 from napari_omezarr.writing import append, write_image, write_layers
 
@@ -53,6 +54,33 @@ def test_iohub_reads_pixels_scale_axes_and_channels(axes, version, shards, tmp_p
         assert found.scale == scale
         assert [axis.name for axis in found.axes] == list(axes)
         assert found.channel_names == (NAMES if "c" in axes else ["one"])
+
+
+@pytest.mark.parametrize("ends", [("0.4", "0.4"), ("0.4", "0.5"), ("0.5", "0.5")])
+def test_a_table_of_anndata_goes_with_its_image(ends, tmp_path):
+    anndata = pytest.importorskip("anndata")
+    ngio, pandas = pytest.importorskip("ngio"), pytest.importorskip("pandas")
+    source, target = tmp_path / "a.ome.zarr", tmp_path / "b.ome.zarr"
+    written(source, "tczyx", ends[0], None)
+    numbers = np.arange(1, 9)
+    columns = {"label": numbers, "said": [f"é{number}" for number in numbers]}
+    rows = pandas.DataFrame(columns, index=list(map(str, numbers)))
+    table = anndata.AnnData(X=np.random.default_rng(0).random((8, 3)), obs=rows)
+    anndata.settings.zarr_write_format = 2 if ends[0] == "0.4" else 3
+    container = ngio.open_ome_zarr_container(str(source))
+    container.add_table("measured", ngio.tables.FeatureTable(table), backend="anndata")
+    told = run("convert", source, target, "--version", ends[1])
+    assert "measured" not in told
+    before, now = (
+        ngio.open_ome_zarr_container(str(each)).get_table("measured").dataframe
+        for each in (source, target)
+    )
+    pandas.testing.assert_frame_equal(now, before)
+    read = [
+        anndata.read_zarr(each / "tables" / "measured") for each in (source, target)
+    ]
+    np.testing.assert_array_equal(read[1].X, read[0].X)
+    assert list(read[1].obs["said"]) == list(columns["said"])
 
 
 @stored
