@@ -382,6 +382,16 @@ def test_a_source_that_fails_leaves_what_is_done_to_be_resumed(tmp_path):
     np.testing.assert_array_equal(opened(target), IMAGE)
 
 
+def test_what_was_being_written_when_a_save_was_killed_is_in_nobodys_way(tmp_path):
+    partial = tmp_path / "a.zarr.partial"
+    (partial / "data").mkdir(parents=True)
+    (partial / ".26b5739f9b57483a-5c1d-21.partial").touch()  # of the journal
+    target = LocalTarget(tmp_path / "a.zarr")
+    saved(target, IMAGE)
+    np.testing.assert_array_equal(opened(target), IMAGE)
+    assert not partial.exists()
+
+
 def test_a_folder_that_only_looks_like_an_unfinished_save_is_left_alone(tmp_path):
     (tmp_path / "a.zarr.partial").mkdir()
     (tmp_path / "a.zarr.partial" / "notes.txt").write_text("mine")

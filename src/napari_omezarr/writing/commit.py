@@ -13,7 +13,13 @@ from itertools import islice
 from time import sleep
 from typing import TYPE_CHECKING, Literal
 
-from napari_omezarr.atomic_file import beside, flush_below, flush_to_disk, rename_new
+from napari_omezarr.atomic_file import (
+    PARTIAL,
+    beside,
+    flush_below,
+    flush_to_disk,
+    rename_new,
+)
 from napari_omezarr.errors import (
     AccessDeniedError,
     ConflictError,
@@ -171,8 +177,10 @@ class LocalTarget:
         """Remove the folder beside the place, if it is one of ours."""
         if not self.partial.exists():
             return
-        ours = self.partial.is_dir() and {p.name for p in self.partial.iterdir()} <= (
-            _OURS
+        ours = self.partial.is_dir() and all(
+            # A file that was being written when a process was killed is ours, too.
+            name in _OURS or (name.startswith(".") and name.endswith(PARTIAL))
+            for name in (each.name for each in self.partial.iterdir())
         )
         if not ours:
             raise TargetExistsError(
