@@ -199,8 +199,13 @@ def test_from_bucket_to_bucket_each_object_is_asked_for_once_and_not_again(
     proxy.fault("*/b.zarr/extra/deep/er/c/1/1", faults.Status(501), forever=True)
     run("convert", *ends, *at, code=UNREACHABLE)
     proxy.clear()
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "theirs.txt").write_text("somebody's")
+    s3_server.upload(tmp_path / "more", f"private/{s3_prefix}/b.zarr/extra")
     again = run("convert", *ends, *at, "--unfinished", "resume")
     assert "saved" in again
+    there = run("ls", f"{ends[1]}/extra", "--files", "--endpoint", proxy.url)
+    assert "theirs.txt" in there
     sent = [r.path.partition(".zarr/")[2] for r in proxy.requests if r.method == "PUT"]
     whole = chunks(beside(tmp_path / "a.zarr")).keys()
     assert "extra/deep/er/c/1/1" in sent

@@ -288,7 +288,8 @@ class CarryPlan:
             there |= target.sizes(unit)
         done = [e for e in self.objects if same and there.get(e.name, -1) == e.size]
         names = {each.name for each in self.objects}
-        for key in there.keys() - names - self.documents.keys():
+        # Of what the source held before; where it is the same the rest is somebody's.
+        for key in () if same else there.keys() - names - self.documents.keys():
             target.begin_delete(key).result()
         if target.needs_arrays_first:
             self._put_documents(target)
