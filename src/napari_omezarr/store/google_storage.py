@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from uuid import uuid4
 
-from napari_omezarr.errors import SignInExpiredError, StoreError
+from napari_omezarr.errors import ServerError, SignInExpiredError, StoreError
 
 from .backend import (
     FAILURES,
@@ -293,7 +293,7 @@ _MOST_STEPS = 10_000
 _UPLOADS = 3
 
 
-class _UploadLostError(StoreError):
+class _UploadLostError(ServerError):
     """An upload is not known any more, and must be begun anew."""
 
 
