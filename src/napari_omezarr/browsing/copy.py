@@ -34,6 +34,7 @@ from napari_omezarr.pyramid import ArrayPixels
 from napari_omezarr.reading import join_path, read_current
 from napari_omezarr.store import (
     ObjectMeta,
+    all_items,
     nothing_at,
     open_lister,
     open_store,
@@ -206,12 +207,7 @@ async def objects_of(source: Location) -> list[ObjectMeta]:
 
 async def listed(source: Location) -> list[ObjectMeta]:
     """List all objects of a place; NodeNotFoundError if there are none."""
-    lister = open_lister(source)
-    page = await lister.deep_page("")
-    items = [*page.items]
-    while page.token:
-        page = await lister.deep_page(page.token)
-        items += page.items
+    items = await all_items(open_lister(source).deep_page)
     if not items:
         sentence = f"Nothing is at {source.display}."
         raise nothing_at(source, sentence, "Check the address.")

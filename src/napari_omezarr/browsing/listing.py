@@ -24,6 +24,7 @@ from napari_omezarr.reading import (
 )
 from napari_omezarr.store import (
     ListPage,
+    all_pages,
     nothing_at,
     open_buckets,
     open_lister,
@@ -358,15 +359,16 @@ def stored_below(place: Location) -> dict[str, tuple[int, int]]:
     ListingDeniedError, NodeNotFoundError, StoreError
         It may not be listed, nothing is there, or it could not be read.
     """
-    lister, found = open_lister(place), dict[str, tuple[int, int]]()
-    token, is_last = "", False
-    while not is_last:
-        page = awaited(start(lister.deep_page(token)))
-        for item in page.items:
-            name = item.name.partition("/")[0]
-            objects, size = found.get(name, (0, 0))
-            found[name] = objects + 1, size + (item.size or 0)
-        token, is_last = page.token, not page.token
+    found: dict[str, tuple[int, int]] = {}
+
+    async def count() -> None:
+        async for page in all_pages(open_lister(place).deep_page):
+            for item in page.items:
+                name = item.name.partition("/")[0]
+                objects, size = found.get(name, (0, 0))
+                found[name] = objects + 1, size + (item.size or 0)
+
+    awaited(start(count()))
     is_folder = place.protocol == "file" and place.local_path().is_dir()
     if not found and not is_folder:
         sentence = f"Nothing is at {place.display}."

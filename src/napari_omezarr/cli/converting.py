@@ -29,8 +29,10 @@ from .options import (
     progress_bar,
     report,
     save_options,
+    scale_option,
     split_options,
     target_options,
+    units_option,
     write_file,
 )
 
@@ -89,14 +91,8 @@ scheduler_option = click.option(
     type=int,
     help="Number of one image, from 0, in files that hold several.",
 )
-@click.option(
-    "--scale", metavar="AXIS=SIZE,...", help="Size of a pixel, like z=2,y=0.5."
-)
-@click.option(
-    "--units",
-    metavar="AXIS=UNIT,...",
-    help="Units of that size, like t=second; one alone is for z, y and x.",
-)
+@scale_option
+@units_option
 @click.option("--no-labels", is_flag=True, help="Leave the labels of OME-Zarr out.")
 @scheduler_option
 @click.option(

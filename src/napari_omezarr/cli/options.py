@@ -185,6 +185,15 @@ def _connection_names(
     return [name for name in names if name.startswith(incomplete)]
 
 
+scale_option = click.option(
+    "--scale", metavar="AXIS=SIZE,...", help="Size of a pixel, like z=2,y=0.5."
+)
+units_option = click.option(
+    "--units",
+    metavar="AXIS=UNIT,...",
+    help="Units of that size, like t=second; one alone is for z, y and x.",
+)
+
 _OPTIONS = (
     click.option(
         "--connection",

@@ -27,8 +27,10 @@ from .options import (
     report,
     save_options,
     saving,
+    scale_option,
     split_options,
     target_options,
+    units_option,
 )
 
 if TYPE_CHECKING:
@@ -132,19 +134,13 @@ def append(
 
 @click.command()
 @click.argument("address", type=PLACE)
-@click.option(
-    "--scale", metavar="AXIS=SIZE,...", help="Size of a pixel, like z=2,y=0.5."
-)
+@scale_option
 @click.option(
     "--translation",
     metavar="AXIS=PLACE,...",
     help="Place of the first pixel, like y=10,x=20.",
 )
-@click.option(
-    "--units",
-    metavar="AXIS=UNIT,...",
-    help="Units of that size, like t=second; one alone is for z, y and x.",
-)
+@units_option
 @click.option("--name", help="Name of the image.")
 @json_option
 @place_options

@@ -18,7 +18,7 @@ from napari_omezarr.location import NODE_DOCUMENTS, Location
 from napari_omezarr.opened import all_of, stored_plate
 from napari_omezarr.plain_text import natural_key
 from napari_omezarr.reading import ReadOptions, read_current
-from napari_omezarr.store import open_lister, open_store, run
+from napari_omezarr.store import all_items, open_lister, open_store, run
 
 from .formats import SUFFIXES as OTHERS
 from .formats import images_of_file
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from napari_omezarr.opened import StoredPlate
-    from napari_omezarr.store import ListPage, ObjectMeta
+    from napari_omezarr.store import ObjectMeta
 
 # Which library reads a file: ours, tifffile, or another that is installed.
 
@@ -258,17 +258,7 @@ def _walk(
 
 
 def _items(place: Location) -> Sequence[ObjectMeta]:
-    lister = open_lister(place)
-
-    async def all_pages() -> list[ObjectMeta]:
-        page: ListPage = await lister.page()
-        items = [*page.items]
-        while page.token:
-            page = await lister.page(token=page.token)
-            items += page.items
-        return items
-
-    return run(all_pages())
+    return run(all_items(open_lister(place).page))
 
 
 def _is_file(place: Location) -> bool:

@@ -278,14 +278,20 @@ def _in_turn(
             for each in fields:
                 waiting.append(pool.submit(work, each))
                 if len(waiting) == 2 * together:
-                    yield waiting.popleft().result()
+                    yield _next_of(waiting)
             while waiting:
-                yield waiting.popleft().result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            if isinstance(cancel, Event):
-                cancel.set()
-            raise
+                yield _next_of(waiting)
+        finally:
+            if waiting:  # something has ended it before
+                pool.shutdown(wait=False, cancel_futures=True)
+                if isinstance(cancel, Event):
+                    cancel.set()
+
+
+def _next_of(waiting: deque[Future[WrittenField]]) -> WrittenField:
+    told = waiting[0].result()
+    waiting.popleft()
+    return told
 
 
 def _written(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -367,6 +367,20 @@ class Lister(Protocol):
     async def deep_page(self, token: str = "") -> ListPage:
         """Give all objects below, at any depth: names are whole paths."""
         ...
+
+
+async def all_pages(ask: Callable[..., Awaitable[ListPage]]) -> AsyncIterator[ListPage]:
+    """Give page after page; ``ask`` is a lister's ``page`` or ``deep_page``."""
+    page = await ask()
+    yield page
+    while page.token:
+        page = await ask(token=page.token)
+        yield page
+
+
+async def all_items(ask: Callable[..., Awaitable[ListPage]]) -> list[ObjectMeta]:
+    """Give what is on all pages."""
+    return [item async for page in all_pages(ask) for item in page.items]
 
 
 class Items(Protocol):

@@ -22,7 +22,7 @@ from napari_omezarr.metadata import Image, parse_document
 from napari_omezarr.plain_text import counted
 from napari_omezarr.pyramid import ArrayPixels, chunk_box
 from napari_omezarr.reading import ReadOptions, read_current
-from napari_omezarr.store import open_lister, run
+from napari_omezarr.store import all_pages, open_lister, run
 
 from .examining import Ailment
 from .tree import read_tree
@@ -175,18 +175,13 @@ class _Scan:
 
     def _names(self) -> set[str] | None:
         """Give the keys that are stored, below the level; None where nobody tells."""
-        lister = open_lister(self.place)
+        pages = all_pages(open_lister(self.place).deep_page)
 
-        async def all_pages() -> set[str]:
-            page = await lister.deep_page()
-            names = {item.name for item in page.items}
-            while page.token:
-                page = await lister.deep_page(page.token)
-                names |= {item.name for item in page.items}
-            return names
+        async def names() -> set[str]:
+            return {item.name async for page in pages for item in page.items}
 
         try:
-            return run(all_pages())
+            return run(names())
         except ListingDeniedError:
             return None
 

@@ -33,7 +33,14 @@ from napari_omezarr.metadata import (
     parse_document,
 )
 from napari_omezarr.reading import join_path
-from napari_omezarr.store import nothing_at, open_lister, open_store, run
+from napari_omezarr.store import (
+    all_items,
+    all_pages,
+    nothing_at,
+    open_lister,
+    open_store,
+    run,
+)
 from napari_omezarr.user_files import configuration_folder, read_json, write_json
 from napari_omezarr.writing import is_document, is_ours, objects_below
 
@@ -281,14 +288,10 @@ async def _has_more(location: Location, path: str) -> bool:
     """Whether an object but its documents lies at a node, as far as may be listed."""
     lister = open_lister(location / path if path else location)
     documents = {ZARR_JSON, *OLD_DOCUMENTS}
-    token = ""
     with suppress(ListingDeniedError, NodeNotFoundError):
-        while True:
-            page = await lister.deep_page(token)
+        async for page in all_pages(lister.deep_page):
             if any(item.name not in documents for item in page.items):
                 return True
-            if not (token := page.token):
-                break
     return False
 
 
@@ -349,23 +352,16 @@ async def _children(
     files: list[ObjectMeta] | None,
 ) -> list[str]:
     place = location / node.path if node.path else location
-    names: list[str] = []
     async with slots:
         try:
-            lister = open_lister(place)
-            token = ""
-            while True:
-                page = await lister.page(token=token)
-                names += [item.name for item in page.items if item.is_folder]
-                if files is not None:
-                    files += [
-                        replace(item, name=node.key(item.name))
-                        for item in page.items
-                        if not (item.is_folder or _is_known(item.name))
-                    ]
-                token = page.token
-                if not token:
-                    break
+            items = await all_items(open_lister(place).page)
+            names = [item.name for item in items if item.is_folder]
+            if files is not None:
+                files += [
+                    replace(item, name=node.key(item.name))
+                    for item in items
+                    if not (item.is_folder or _is_known(item.name))
+                ]
         except ListingDeniedError:
             names = list(children_said(node))
     return [join_path(node.path, name) for name in names if not name.startswith(".")]

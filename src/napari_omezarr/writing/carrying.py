@@ -29,7 +29,7 @@ from napari_omezarr.location import (
 )
 from napari_omezarr.metadata import DocumentError, Image, load_json, parse_document
 from napari_omezarr.reading import join_path
-from napari_omezarr.store import open_lister, open_store
+from napari_omezarr.store import all_items, open_lister, open_store
 from napari_omezarr.tables import GROUP
 
 from .containers import as_zarr3, known_array
@@ -38,10 +38,10 @@ from .hierarchy import FolderHierarchy, RemoteHierarchy, is_document, is_ours
 from .moving import CopyJournal, CopyRun
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from napari_omezarr.pyramid import Pyramid
-    from napari_omezarr.store import ListPage, ObjectMeta, RemoteStore
+    from napari_omezarr.store import ObjectMeta, RemoteStore
 
     from .hierarchy import Hierarchy
     from .options import Version
@@ -149,7 +149,7 @@ async def _find(
     while waiting:
         path = waiting.pop()
         place = source / path if path else source
-        for item in await _items(open_lister(place).page):
+        for item in await all_items(open_lister(place).page):
             key = join_path(path, item.name)
             if key in without:
                 left.append(key)
@@ -196,17 +196,8 @@ def parents(key: str) -> Iterator[str]:
 
 async def objects_below(place: Location, path: str) -> list[ObjectMeta]:
     """List all objects below a path, by keys from the place on."""
-    items = await _items(open_lister(place / path).deep_page)
+    items = await all_items(open_lister(place / path).deep_page)
     return [replace(item, name=join_path(path, item.name)) for item in items]
-
-
-async def _items(page: Callable[..., Any]) -> list[ObjectMeta]:
-    found: ListPage = await page()
-    items = [*found.items]
-    while found.token:
-        found = await page(token=found.token)
-        items += found.items
-    return items
 
 
 async def _bodies(store: RemoteStore, keys: Iterable[str]) -> dict[str, bytes]:
