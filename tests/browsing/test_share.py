@@ -21,7 +21,7 @@ from napari_omezarr.browsing import (
 )
 from napari_omezarr.connections import Connection, ConnectionFile, Profile
 from napari_omezarr.location import Location, without_secrets
-from napari_omezarr.store import run
+from napari_omezarr.store import open_lister, run
 from servers import faults
 from servers.proxy import Proxy
 from small_images import put_image
@@ -150,6 +150,15 @@ def test_the_environment_says_where_buckets_are(monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "https://minio.lab:9000")
     for text in ("s3://data/a.zarr", "s3://data/a.zarr|region:us-west-2"):
         assert web_address(Location.parse(text)) == "https://minio.lab:9000/data/a.zarr"
+
+
+def test_the_address_of_what_is_listed_takes_no_configuration(s3_server, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server.endpoint)
+    bucket = Location.parse("s3://public")
+    run(open_lister(bucket).page())
+    # A row of the browser asks for it in the window's thread.
+    monkeypatch.setattr("napari_omezarr.store.sign_in.BucketSession", None)
+    assert web_address(bucket / "a.zarr") == f"{s3_server.endpoint}/public/a.zarr"
 
 
 def test_a_connection_says_where_its_buckets_are():

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from .backend import GetResult, Lister, WritableBackend
     from .google_storage import GoogleReader
     from .object_store import BucketLister, S3Reader
+    from .sign_in import BucketSession
 
 _ZIP = b"PK\x03\x04"
 
@@ -393,26 +394,33 @@ def _s3_reader(
 ) -> S3Reader:
     from .http import Access
     from .object_store import S3Reader
+
+    named = wished(location, profile)
+    access = Access(retry, named.ca_file, named.unverified)
+    return S3Reader(partial(_bucket, location, profile), location.path, access)
+
+
+def _bucket(location: Location, profile: Profile | None) -> BucketSession:
+    """Give the bucket of a place as who reads there sees it."""
     from .sign_in import shared_bucket
 
     named = wished(location, profile)
     automatic = named.sign_in == "automatic" and location.anonymous is None
-    bucket = partial(
-        shared_bucket,
-        location.root,
-        named,
-        automatic=automatic,
-        wary=automatic and is_stranger(location, profile),
-    )
-    access = Access(retry, named.ca_file, named.unverified)
-    return S3Reader(bucket, location.path, access)
+    wary = automatic and is_stranger(location, profile)
+    return shared_bucket(location.root, named, automatic=automatic, wary=wary)
 
 
 def bucket_of(location: Location) -> BucketAddress:
-    """Give where a bucket of S3 lies, by all that says it; nothing is asked."""
-    from .sign_in import shared_bucket
+    """Give where a bucket of S3 lies, by all that says it; nothing is asked.
 
-    return shared_bucket(location.root, wished(location, None), automatic=False).address
+    Where it was read, what was found out then is known, and no file is looked at.
+
+    Raises
+    ------
+    OptionError
+        The AWS configuration names an endpoint that is no address.
+    """
+    return _bucket(location, None).address
 
 
 # From a location to what changes it.

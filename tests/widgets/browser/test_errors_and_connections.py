@@ -50,7 +50,7 @@ from napari_omezarr.widgets.browser.forms import (
     find_choices,
 )
 from napari_omezarr.widgets.browser.navigation import History, above
-from napari_omezarr.widgets.browser.opener import folder_for
+from napari_omezarr.widgets.browser.opener import OpenRequest, folder_for
 from napari_omezarr.widgets.browser.start_page import read_known_places
 from napari_omezarr.widgets.browser.text import accessible_text
 from napari_omezarr.widgets.browser.tree_model import MOST, EntryModel, State, TreeNode
@@ -426,6 +426,17 @@ def test_addresses_and_python_are_copied_without_secrets(
     assert web == f"{proxy.url}/public/{ROOT}/embryo.zarr"
     assert compile(python, "snippet", "exec")
     assert browser.status.label.text() == "Python copied."
+
+
+def test_a_row_can_be_chosen_where_the_configuration_names_no_address(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://[lab")
+    place = Location.parse("s3://b/x")
+    entry = Entry(place, "x", EntryKind.IMAGE, True)
+    browser.row_actions.set_row(entry, OpenRequest(place), ())
+    enabled = [action.isEnabled() for action in browser.row_actions.copies]
+    assert enabled == [True, True, False, True]
 
 
 def test_a_link_is_given_only_where_others_can_read(

@@ -273,10 +273,18 @@ def _hex(color: np.ndarray) -> str:
 
 # The actions of a row, and the bar of their buttons.
 
+
+def _web_address(request: OpenRequest) -> str:
+    try:
+        return web_address(request.location)
+    except OptionError:  # what is configured is no address, so that there is none
+        return ""
+
+
 _COPIES: dict[str, Callable[[OpenRequest], str]] = {
     "Address": lambda request: without_secrets(request.location),
     "s3:// address": lambda request: s3_address(request.location),
-    "Web address": lambda request: web_address(request.location),
+    "Web address": _web_address,
     "Python": lambda request: python_snippet(
         request.location, is_table=request.is_table
     ),
