@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import gzip
 import ssl
+import time
 import weakref
 
 import numpy as np
@@ -17,6 +19,7 @@ from napari_omezarr import errors
 from napari_omezarr.connections import Profile
 from napari_omezarr.location import Location
 from napari_omezarr.store import open_store, run
+from napari_omezarr.store.http import CONNECTIONS, NEAR_CONNECTIONS, HostQueue
 from quick_retries import HASTY, IMPATIENT, PIXELS, QUICK, get, write_image
 from servers import faults
 from servers.http import FileServer
@@ -372,3 +375,54 @@ def test_a_redirect_to_something_else_that_is_not_there_is_no_absence(
     answers = store.fetch(["0/c/0/0", "0/c/0/1"])
     assert isinstance(answers["0/c/0/0"], errors.StoreError)
     assert answers["0/c/0/1"] is None
+
+
+def test_a_far_host_is_asked_over_many_connections(http_server, tmp_path):
+    keys = [f"c/{number}" for number in range(100)]
+    (tmp_path / "c").mkdir()
+    for key in keys:
+        (tmp_path / key).write_bytes(key.encode())
+    store = store_at(http_server.url)
+    with http_server.round_count() as rounds:
+        answers = store.fetch(keys)
+    assert rounds.sizes == [CONNECTIONS, 100 - CONNECTIONS]
+    assert all(answers[key] == key.encode() for key in keys)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "taken"), [(0.0001, NEAR_CONNECTIONS), (0.1, CONNECTIONS)]
+)
+def test_a_host_takes_many_requests_where_their_heads_take_long(seconds, taken):
+    host = HostQueue()
+    host.answered(seconds)
+    host.heard = time.monotonic() + 3600  # as if something came all the time
+    assert run(_taken(host)) == taken
+
+
+def test_a_near_host_takes_many_requests_as_soon_as_nothing_comes():
+    host = HostQueue()
+    host.answered(0.0001)
+    assert run(_taken(host, at_least=CONNECTIONS)) == CONNECTIONS
+
+
+async def _taken(host, at_least=0):
+    """How many requests are sent at a time, of more than may be."""
+    taken = asyncio.Semaphore(0)
+    count = 0
+
+    async def ask():
+        nonlocal count
+        async with host.turn():
+            count += 1
+            taken.release()
+            await asyncio.Event().wait()
+
+    asking = [asyncio.ensure_future(ask()) for _ in range(2 * CONNECTIONS)]
+    for _ in range(at_least):
+        await taken.acquire()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    for task in asking:
+        task.cancel()
+    await asyncio.gather(*asking, return_exceptions=True)
+    return count

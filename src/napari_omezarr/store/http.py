@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import base64
 import hashlib
+import math
 import os
 import re
 import ssl
@@ -13,6 +14,7 @@ import sys
 import time
 import urllib.request
 import zlib
+from collections import defaultdict
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -51,6 +53,9 @@ if TYPE_CHECKING:
 # Requests over HTTP: one session for all stores, nothing decided about an answer.
 
 CONNECTIONS = 64
+NEAR_CONNECTIONS = 8
+_FAR = 0.002  # seconds
+_NOTHING_CAME = 0.01
 _READ_BUFFER = 1 << 20
 _PIECE = 1 << 18
 _SLOWEST = 20_000  # bytes per second that a connection takes at least
@@ -154,7 +159,7 @@ _REASONS: tuple[tuple[tuple[type[Exception], ...], Reason], ...] = (
     ((Exception,), Reason.BROKEN),
 )
 _SessionKey = tuple[int, asyncio.AbstractEventLoop, str | None, bool, bool]
-_sessions: dict[_SessionKey, aiohttp.ClientSession] = {}
+_sessions: dict[_SessionKey, _Connections] = {}
 
 
 def content_type(key: str) -> str:
@@ -253,9 +258,12 @@ class Arrival:
     bounds it.
     """
 
-    def __init__(self, stats: RequestStats, silence: float | None) -> None:
+    def __init__(
+        self, stats: RequestStats, silence: float | None, host: HostQueue
+    ) -> None:
         self._timeout = asyncio.timeout(None)
         self._stats = stats
+        self._host = host
         self._silence = silence
         self._timer: asyncio.TimerHandle | None = None
         self._outer: ReferenceType[Arrival] | None = None
@@ -274,18 +282,22 @@ class Arrival:
 
     def begin(self) -> None:
         """Count from now on."""
+        self._heard = self._host.heard = time.monotonic()
         if self._silence is not None:
             self.pause()
             loop = asyncio.get_running_loop()
-            self._heard = loop.time()
             self._due = self._heard + 2 * self._silence
             self._timer = loop.call_at(self._heard + self._silence, self._look)
+
+    def answered(self) -> None:
+        """Hear that the head of the answer is there."""
+        self._host.answered(time.monotonic() - self._heard)
 
     def came(self, count: int) -> None:
         """Give the rest as much longer as these bytes may take."""
         self._stats.received += count
         self._due += count / _SLOWEST_ANSWER
-        self._heard = time.monotonic()  # as the loop's clock
+        self._heard = self._host.heard = time.monotonic()  # as the loop's clock
 
     def pause(self) -> None:
         """Bound nothing until it begins again."""
@@ -323,6 +335,64 @@ class _Connector(aiohttp.TCPConnector):
         return connection
 
 
+class HostQueue:
+    """The requests that one host is sent, a few or many at a time; on the I/O loop.
+
+    A few keep a near host busy, and more would only cost connections. There may be many
+    as soon as it is known to be far, or nothing has come for a while (from a disk that
+    seeks) while requests stood in line.
+    """
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Semaphore(NEAR_CONNECTIONS)
+        self.heard = 0.0
+        self._least = math.inf
+        self._takes_many = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def turn(self) -> asyncio.Semaphore:
+        """Give what a request waits for, and is in while it is on its way."""
+        if not self._takes_many and self._turn.locked():
+            if _FAR < self._least < math.inf:
+                self._take_many()
+            elif self._timer is None:
+                self._look_at(time.monotonic() + _NOTHING_CAME)
+        return self._turn
+
+    def answered(self, seconds: float) -> None:
+        """Hear how long the head of an answer took."""
+        self._least = min(self._least, seconds)
+
+    def _look_at(self, when: float) -> None:
+        loop = asyncio.get_running_loop()
+        # Once more round the loop: what has come by then has been told of.
+        self._timer = loop.call_at(when, loop.call_soon, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        due = self.heard + _NOTHING_CAME
+        if self._takes_many or not self._turn.locked():
+            return
+        if time.monotonic() < due:
+            self._look_at(due)
+        else:
+            self._take_many()
+
+    def _take_many(self) -> None:
+        self._takes_many = True
+        for _ in range(CONNECTIONS - NEAR_CONNECTIONS):
+            self._turn.release()
+
+
+@dataclass(frozen=True, slots=True)
+class _Connections:
+    """Connections that are trusted in the same way, to any hosts."""
+
+    session: aiohttp.ClientSession
+    hosts: defaultdict[tuple[str, str], HostQueue]
+    """By protocol, and name and port."""
+
+
 async def send(
     request: Request, access: Access, stats: RequestStats, take: Take = take_all
 ) -> RawResponse:
@@ -339,10 +409,12 @@ async def send(
     silence = access.retry.silence if request.body is None else None
     try:
         for _ in range(1 + _REDIRECTS):
-            arrival = Arrival(stats, silence)
+            shared = _connections(access, url)
+            host = shared.hosts[url.scheme, url.raw_authority]
             async with (
-                arrival,
-                _session(access, url).request(
+                host.turn(),
+                Arrival(stats, silence, host) as arrival,
+                shared.session.request(
                     request.method,
                     url,
                     headers={**request.headers, **sign_in},
@@ -353,6 +425,7 @@ async def send(
                     timeout=_timeout(request, access),
                 ) as response,
             ):
+                arrival.answered()
                 moved = response.status in _REDIRECTED and access.redirects
                 to = response.headers.get("Location") if moved else None
                 if not (request.sign_in and to):
@@ -531,7 +604,7 @@ def _inflated(body: bytes, window: int) -> bytes:
     return body
 
 
-def _session(access: Access, url: URL) -> aiohttp.ClientSession:
+def _connections(access: Access, url: URL) -> _Connections:
     # Where nothing is to be trusted, nobody reads which certificates are: it takes
     # 0.03 s. If a request is sent on to https, those count that aiohttp has read.
     own = bool(access.ca_file or access.unverified or access.proxy)
@@ -540,7 +613,7 @@ def _session(access: Access, url: URL) -> aiohttp.ClientSession:
     loop = asyncio.get_running_loop()
     key = (os.getpid(), loop, access.ca_file, access.unverified, trusts)
     if key not in _sessions:
-        _sessions[key] = aiohttp.ClientSession(
+        session = aiohttp.ClientSession(
             connector=_Connector(
                 limit=0,
                 limit_per_host=CONNECTIONS,
@@ -554,6 +627,7 @@ def _session(access: Access, url: URL) -> aiohttp.ClientSession:
             read_bufsize=_READ_BUFFER,
             requote_redirect_url=False,
         )
+        _sessions[key] = _Connections(session, defaultdict(HostQueue))
     return _sessions[key]
 
 
@@ -583,9 +657,9 @@ def proxy_for(url: str) -> str | None:
 @atexit.register
 def _close() -> None:
     """Close the sessions while their loop still turns, so that nothing warns."""
-    for (process, loop, *_), session in _sessions.items():
+    for (process, loop, *_), shared in _sessions.items():
         if process == os.getpid() and loop.is_running():
-            closing = asyncio.run_coroutine_threadsafe(session.close(), loop)
+            closing = asyncio.run_coroutine_threadsafe(shared.session.close(), loop)
             with suppress(TimeoutError):
                 closing.result(5)
 
