@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 TOUCHED = 800 << 20
-"""More bytes than any way of reading the image of 256 MiB takes; dask makes it twice."""
+"""More bytes than any way of reading an image of 256 MiB takes: dask makes it twice."""
 
 
 def prepared(
