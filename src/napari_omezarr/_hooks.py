@@ -94,6 +94,10 @@ def write_layers(
 def _saved(layers: Sequence[Any], place: Location) -> list[str]:
     """Save, or begin to; empty if the person cancelled before it began."""
     if _in_gui_of_viewer():
+        from .widgets.qt_async import wait_for_import
+
+        if not wait_for_import("napari_omezarr.widgets.background_save"):
+            return []
         from .widgets.background_save import save_for_viewer
 
         if not save_for_viewer(layers, place):
@@ -209,9 +213,12 @@ def save_session(viewer: napari.viewer.Viewer) -> None:
 
 def open_session(viewer: napari.viewer.Viewer) -> None:
     """Show what a small file holds."""
-    from .widgets.sessions import load_session
+    from .widgets.qt_async import wait_for_import
 
-    load_session(viewer)
+    if wait_for_import("napari_omezarr.widgets.sessions"):
+        from .widgets.sessions import load_session
+
+        load_session(viewer)
 
 
 def retry() -> None:

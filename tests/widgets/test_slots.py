@@ -90,3 +90,14 @@ def test_signals_carry_objects_and_no_containers() -> None:
         )
     ]
     assert not found
+
+
+def test_what_a_window_begins_with_is_there_before_what_reads() -> None:
+    """The GUI thread imports it; the second for zarr and dask passes in another."""
+    first = ["widgets.qt_async", "widgets.open_dialog", "widgets.browser.dock"]
+    modules = ", ".join(f"napari_omezarr.{name}" for name in first)
+    code = f"import sys, napari, {modules}; print(*sys.modules)"
+    command = [sys.executable, "-c", code]
+    run = subprocess.run(command, capture_output=True, check=True, timeout=120)
+    found = set(run.stdout.decode().split())
+    assert not {"zarr", "dask.array", "aiohttp", "botocore"} & found

@@ -21,7 +21,6 @@ from qtpy.QtCore import QEventLoop, QObject, Qt, QThread, QTimer, Signal
 from qtpy.QtWidgets import QApplication, QProgressDialog
 
 from napari_omezarr._io_loop import Stop, io_loop, oldest_garbage_waits
-from napari_omezarr.display import shared_engine
 from napari_omezarr.display.notifications import main_window, show_error
 from napari_omezarr.doors import as_ours
 from napari_omezarr.errors import OMEZarrError
@@ -71,6 +70,9 @@ def put_window_first(*, holds_reads: bool = False) -> None:
         loop = io_loop()
         loop.call_soon_threadsafe(loop.call_later, _AT_LATEST, gc.enable)
     if holds_reads:
+        # It imports zarr and dask, which a first wait for them must not wait for.
+        from napari_omezarr.display import shared_engine
+
         fetcher = shared_engine().fetcher
         fetcher.hold(_AT_LATEST)
         QTimer.singleShot(_PAINTED, lambda: fetcher.hold(0))
