@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from napari_omezarr import read_layers
 from napari_omezarr.errors import OptionError
 from napari_omezarr.layers.tables import joined_features
-from napari_omezarr.writing import write_image
+from napari_omezarr.writing import write_image, write_layers
 from stored_tables import put_by_ngio
 
 
@@ -27,6 +28,23 @@ def image(tmp_path):
 def features(image):
     (found,) = [o for _, o, kind in read_layers(image) if kind == "labels"]
     return found.get("features"), found["metadata"]["omezarr"]["warnings"]
+
+
+def test_columns_keep_their_types_where_values_are_missing(tmp_path):
+    whole = {"float": [1.5, 2.0, -3.0], "int": [1, 2, 3], "text": ["a", "b", "c"]}
+    whole |= {"bool": [True, False, True], "box": [(1, 2), (3, 4), (5, 6)]}
+    given = pd.DataFrame({"index": [1, 2, 7], **whole})
+    for name in ("float", "int", "text"):
+        given[f"some of {name}"] = given[name].mask(given["index"] == 2)
+    layer = (np.array([[1, 2, 7]]), {"name": "cells", "features": given}, "labels")
+    write_layers([layer], tmp_path / "a.zarr")
+    found, _ = features(tmp_path / "a.zarr")
+    assert found is not None
+    shown = pd.DataFrame(found)
+    assert sorted(shown) == sorted(given)
+    assert dict(shown.dtypes) == dict(given.dtypes)
+    assert [tuple(box) for box in shown.pop("box")] == list(given.pop("box"))
+    pd.testing.assert_frame_equal(shown, given, check_like=True)
 
 
 def test_a_table_of_ngio_becomes_the_features_of_its_labels(image):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from importlib.util import find_spec
@@ -337,8 +338,16 @@ def feature_columns(label: ImageLabel) -> dict[str, Any]:
     rows = label.properties
     names = dict.fromkeys(name for row in rows.values() for name in row)
     names.pop("index", None)
-    columns = {name: [row.get(name) for row in rows.values()] for name in names}
+    columns = {name: _known([r.get(name) for r in rows.values()]) for name in names}
     return {"index": list(rows), **columns}
+
+
+def _known(values: list[Any]) -> list[Any]:
+    """Give NaN for a number that is missing: else nothing computes with the column."""
+    kinds = {type(value) for value in values if value is not None}
+    if kinds and kinds <= {int, float}:
+        return [math.nan if value is None else value for value in values]
+    return values
 
 
 # Where a layer lies: scale, translate, affine, units and axis labels.
