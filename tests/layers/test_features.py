@@ -36,15 +36,32 @@ def test_columns_keep_their_types_where_values_are_missing(tmp_path):
     given = pd.DataFrame({"index": [1, 2, 7], **whole})
     for name in ("float", "int", "text"):
         given[f"some of {name}"] = given[name].mask(given["index"] == 2)
+    given["nullable"] = given["some of int"].astype("Int64")
     layer = (np.array([[1, 2, 7]]), {"name": "cells", "features": given}, "labels")
     write_layers([layer], tmp_path / "a.zarr")
     found, _ = features(tmp_path / "a.zarr")
     assert found is not None
     shown = pd.DataFrame(found)
     assert sorted(shown) == sorted(given)
+    given["nullable"] = given["some of int"]  # of pandas alone
     assert dict(shown.dtypes) == dict(given.dtypes)
     assert [tuple(box) for box in shown.pop("box")] == list(given.pop("box"))
     pd.testing.assert_frame_equal(shown, given, check_like=True)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"index": [1, 2, 1], "t": [0, 0, 1], "area": [1.5, 2.5, 3.5]},
+        {"index": [1, 2], "aspect": [np.inf, 1.5]},
+    ],
+)
+def test_few_rows_that_no_property_can_hold_come_back_from_a_table(tmp_path, given):
+    layer = (np.array([[1, 2]]), {"name": "cells", "features": given}, "labels")
+    write_layers([layer], tmp_path / "a.zarr")
+    found, _ = features(tmp_path / "a.zarr")
+    assert found is not None
+    assert {name: list(column) for name, column in found.items()} == given
 
 
 def test_a_table_of_ngio_becomes_the_features_of_its_labels(image):

@@ -58,15 +58,27 @@ TABLE = "table"
 def known_of_labels(*tables: Any) -> tuple[dict[int, dict[str, Any]], Table | None]:
     """Give what is known of label values: in JSON, or as a table if that is much.
 
-    The first of the tables that has a column counts.
+    So it is where JSON would lose some: of several rows about a label (a film has one
+    for each time point) properties hold one, and no infinite number. The first of the
+    tables that has a column counts.
     """
     columns = label_columns(*tables)
     count = max(map(len, columns.values()), default=0)
-    if count <= MOST_ROWS and count * len(columns) <= MOST_VALUES:
-        return label_properties(columns), None
-    index = columns.pop(INDEX, None)
+    index = columns.get(INDEX)
     values = range(count) if index is None else [int(value) for value in index]
+    is_little = count <= MOST_ROWS and count * len(columns) <= MOST_VALUES
+    if is_little and len(set(values)) == count and not _any_infinite(columns):
+        return label_properties(columns), None
+    columns.pop(INDEX, None)
     return {}, feature_table(columns, values)
+
+
+def _any_infinite(columns: Mapping[str, Any]) -> bool:
+    return any(
+        isinstance(value, float | np.floating) and np.isinf(value)
+        for column in columns.values()
+        for value in column
+    )
 
 
 def named_by_labels(attributes: Mapping[str, Any]) -> str:

@@ -356,6 +356,8 @@ def _rows(given: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
 def _plain(value: Any) -> Any:
     """Give a JSON value: numpy's scalars become Python's, other things text."""
     value = value.item() if hasattr(value, "item") else value
+    if type(value).__name__ in ("NAType", "NaTType"):  # what pandas has for missing
+        return None
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):
