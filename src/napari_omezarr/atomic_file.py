@@ -7,6 +7,7 @@ import ctypes
 import errno
 import hashlib
 import os
+import re
 import sys
 import time
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -39,6 +40,9 @@ else:
 
 PARTIAL = ".partial"
 """How the name of a file ends that is being written."""
+_IS_PARTIAL = re.compile(
+    rf"(\..+|.+\.([0-9a-f]{{8}}|[0-9a-f]{{32}})){re.escape(PARTIAL)}", re.DOTALL
+)
 
 _PROCESS = uuid4().hex[:16]
 _numbers = count()
@@ -142,6 +146,17 @@ def write_at(file: Path, start: int, body: bytes) -> None:
 def _own_name() -> str:
     """Name a file that is being written, as nobody else does."""
     return f".{_PROCESS}-{os.getpid():x}-{next(_numbers):x}{PARTIAL}"
+
+
+def is_partial(name: str) -> bool:
+    """Say whether a file is one that was being written: by us, by zarr or fsspec.
+
+    What a person calls so is her own, and stays.
+
+    >>> is_partial(".0-1f-3.partial"), is_partial("results.partial")
+    (True, False)
+    """
+    return _IS_PARTIAL.fullmatch(name) is not None
 
 
 def rename_new(old: Path, new: Path) -> None:

@@ -159,6 +159,44 @@ def test_nothing_is_overwritten(source, owner, proxy, tmp_path):
     assert done.resumed == 0
 
 
+def test_only_what_was_being_written_gives_way(source, tmp_path):
+    target = tmp_path / "copy.zarr"
+    target.mkdir()
+    (target / "results.partial").write_text("mine")
+    with pytest.raises(errors.TargetExistsError):
+        copied(source, target)
+    assert content(target) == {"results.partial": b"mine"}
+
+
+def test_whatever_its_name_is_it_is_copied(
+    image, owner, tmp_path, s3_server, s3_prefix
+):
+    here = tmp_path / "odd.zarr"
+    shutil.copytree(image, here)
+    for name in (
+        ".notes",
+        ".a/.b/c",
+        "results.partial",
+        "0/.stats",
+        "..a",
+        "labels/.x",
+    ):
+        (here / name).parent.mkdir(parents=True, exist_ok=True)
+        (here / name).write_text(name)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "table").write_text("far away")
+    (here / "linked").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    wanted = content(here) | {"linked/table": b"far away"}
+    up = Location.parse(f"s3://private/{s3_prefix}/o", endpoint=s3_server.endpoint)
+    run(copy_store(Location.parse(here), up))
+    copied(up, tmp_path / "down.zarr")
+    copied(Location.parse(here), tmp_path / "copy.zarr")
+    assert content(tmp_path / "down.zarr") == content(tmp_path / "copy.zarr") == wanted
+    (here / "0" / "broken").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(errors.StoreError, match="leads to is not there"):
+        copied(Location.parse(here), tmp_path / "other.zarr")
+
+
 def test_a_copy_goes_on_after_a_kill(source, proxy, image, tmp_path):
     target = tmp_path / "copy.zarr"
     proxy.fault("*/labels/*/c/*", faults.Stalled(), forever=True)

@@ -12,7 +12,7 @@ from napari_omezarr import errors
 from napari_omezarr.browsing import Entry, EntryKind, Listing, Prober, raw_documents
 from napari_omezarr.browsing.entries import size_text
 from napari_omezarr.location import Location
-from napari_omezarr.store import open_lister, run
+from napari_omezarr.store import open_lister, open_store, run
 from napari_omezarr.store.local import FolderItems
 from quick_retries import QUICK
 from servers import faults
@@ -180,11 +180,27 @@ def test_an_archive_behind_a_refusal_says_so(http_server):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need leave on Windows")
-def test_a_link_to_nowhere_is_passed_over(tmp_path):
+def test_a_link_to_nowhere_is_listed_and_is_no_missing_object(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
-    assert names(listed(Location.parse(tmp_path), files=True)) == ["real"]
-    assert list(run(FolderItems(Location.parse(tmp_path)).deep())) == []
+    place = Location.parse(tmp_path)
+    assert names(listed(place, files=True)) == ["gone", "real"]
+    assert [item.name for item in run(FolderItems(place).deep())] == ["gone"]
+    with pytest.raises(errors.StoreError, match="leads to is not there"):
+        run(open_store(place).read("gone"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need leave on Windows")
+def test_all_that_links_lead_to_is_listed_without_end(tmp_path):
+    for name in ("a/b/file", "c/.file"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"1")
+    for link, to in (("a/c", "c"), ("c/a", "a"), ("a/up", ""), ("a/self", "a/self")):
+        (tmp_path / link).symlink_to(tmp_path / to)
+    found = {item.name for item in run(FolderItems(Location.parse(tmp_path)).deep())}
+    assert found == {"a/b/file", "a/c/.file", "a/self", "c/.file", "c/a/b/file"} | {
+        "c/a/self"
+    }
 
 
 def test_a_local_listing_goes_on_page_by_page(tmp_path):

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 import small_images
 from commands import assert_equal_pixels, run, run_json
 from napari_omezarr import Location, errors, read_layers, write_image, write_layers
+from napari_omezarr.atomic_file import PARTIAL
 from napari_omezarr.browsing import validate
 from napari_omezarr.samples import write_cells
 from napari_omezarr.upkeep import PackChoices, repack_store, upgrading
@@ -294,6 +295,34 @@ def test_an_image_is_packed_into_shards_with_its_labels(cells, tmp_path):
     run("upgrade", cells, target, code=5)
     run("upgrade", cells, "--shards", "yes", code=2)
     run("upgrade", tmp_path / "nothing.zarr", code=3)
+
+
+def test_whatever_its_name_is_it_is_packed(cells, tmp_path):
+    odd = (
+        ".notes",
+        ".a/.b/c",
+        "results.partial",
+        "0/.stats",
+        ".b/.zattrs",
+        "labels/.x",
+    )
+    for name in odd:
+        (cells / name).parent.mkdir(parents=True, exist_ok=True)
+        (cells / name).write_text('{"a": 1}')
+    zarr.create_array(cells / ".mine", data=np.arange(9), chunks=(2,), zarr_format=2)
+    (cells / "0.0.partial").mkdir()
+    (cells / "0" / f".1-2-3{PARTIAL}").write_text("half written")
+    (cells / ".replacement-abc").mkdir()
+    (cells / ".replacement-abc" / "0").write_text("half written")
+    target = tmp_path / "packed.ome.zarr"
+    repack_store(place(cells), place(target), PackChoices(shards=True))
+    for name in set(odd) - {".b/.zattrs"}:
+        assert (target / name).read_text() == '{"a": 1}'
+    assert zarr.open_group(target / ".b", mode="r").attrs["a"] == 1
+    packed = zarr.open_array(target / ".mine", mode="r")
+    np.testing.assert_array_equal(packed[:], np.arange(9))
+    stored = [file.name for file in target.rglob("*")]
+    assert not [name for name in stored if name.startswith((".1-2", ".replacement"))]
 
 
 def test_a_container_alone_is_changed_without_decoding(tmp_path):

@@ -163,7 +163,7 @@ def test_labels_that_broke_off_are_not_listed_and_can_be_resumed(tmp_path):
         add_labels(labels(values=source), place, **choices)
     assert [layer[1]["name"] for layer in read_layers(place)[2:]] == ["old"]
     source.broken = False
-    half = place / "labels" / "new" / "0" / "c" / "0" / "0" / "0.abc.partial"
+    half = place / "labels" / "new" / "0" / "c" / "0" / "0" / f"0.{32 * 'a'}.partial"
     half.write_bytes(b"what a killed process leaves")
     add_labels(labels(values=source), place, unfinished="resume", **choices)
     assert not half.exists()

@@ -15,7 +15,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from napari_omezarr._io_loop import bounded_gather
-from napari_omezarr.atomic_file import PARTIAL
+from napari_omezarr.atomic_file import is_partial
 from napari_omezarr.doors import guarded
 from napari_omezarr.errors import (
     ListingDeniedError,
@@ -46,10 +46,10 @@ from napari_omezarr.writing import (
     LongObject,
     check_new_name,
     claim_of,
-    is_claim,
     is_document,
     is_long,
     is_md5,
+    is_ours,
     lies_within,
     md5,
     open_hierarchy,
@@ -66,8 +66,8 @@ if TYPE_CHECKING:
 _MOST = 1_000_000
 """How many expected objects are asked for at most: so many keys are held in memory."""
 
-_PARTIALS = (PARTIAL, ".copy-part")
-"""How a file ends that was being written; the second is of earlier versions."""
+_OLD_PARTIAL = ".copy-part"
+"""How a file ended that an earlier version was writing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ async def copy_store(
     there = await asyncio.to_thread(hierarchy.sizes, "")
     partials = set()
     if not hierarchy.is_object_store:
-        partials = {key for key in there if key.endswith(_PARTIALS)}
+        partials = set(filter(_is_partial, there))
     if there.keys() - partials and not await asyncio.to_thread(journal.is_known):
         sentence = f"Something is already at {target.display}."
         action = "Choose another name."
@@ -180,6 +180,10 @@ def check_names(
         sentence = f"{source.display} holds {name!r}, {what}."
         action = "Ask its owner to pack it again."
         raise StoreError(sentence, action=action, url=source.display)
+
+
+def _is_partial(key: str) -> bool:
+    return is_partial(key.rpartition("/")[2]) or key.endswith(_OLD_PARTIAL)
 
 
 def _is_there(item: ObjectMeta, there: Mapping[str, int]) -> bool:
@@ -314,11 +318,7 @@ async def plan_mirror(source: Location, target: Location) -> MirrorPlan:
         there = {item.name: item for item in await listed(target)}
     except NodeNotFoundError:
         there = {}
-    there = {
-        name: item
-        for name, item in there.items()
-        if not is_claim(name) and not name.endswith(PARTIAL)
-    }
+    there = {name: item for name, item in there.items() if not is_ours(name)}
     comparing = _Comparing(open_store(source), open_store(target), there)
     await comparing.run(items)
     wanted = {item.name for item in items} - comparing.absent

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -84,6 +85,7 @@ def _read(file: Path, wanted: ByteRequest | None) -> GetResult | None:
             etag = f"{facts.st_ino:x}-{facts.st_mtime_ns:x}-{facts.st_size:x}"
             return GetResult(body, etag, facts.st_size)
     except NO_FILE:
+        _refuse_broken(file)
         return None
     except PermissionError:
         if file.is_dir():  # how Windows refuses to open a folder as a file
@@ -104,6 +106,7 @@ def open_stored(file: str) -> tuple[FileIO, int] | None:
     try:
         descriptor = os.open(file, _FLAGS)
     except NO_FILE:
+        _refuse_broken(file)
         return None
     except PermissionError:
         if Path(file).is_dir():  # how Windows refuses to open a folder as a file
@@ -133,10 +136,19 @@ def is_stored(file: Path) -> bool:
     try:
         mode = file.stat().st_mode
     except NO_FILE:
+        _refuse_broken(file)
         return False
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise _no_file(file)
     return stat.S_ISREG(mode)
+
+
+def _refuse_broken(file: str | Path) -> None:
+    """Refuse a link to what is not there: a chunk that was not fetched is no zeros."""
+    if Path(file).is_symlink() and not Path(file).exists():
+        sentence = f"{file} is a link, and the file that it leads to is not there."
+        action = "Fetch the file, as with datalad get, or remove the link."
+        raise StoreError(sentence, action=action, url=str(file))
 
 
 def _no_file(file: Path) -> StoreError:
@@ -193,16 +205,18 @@ class FolderItems:
             raise translate(error, ErrorContext(self.location.display)) from None
 
     async def deep(self) -> Iterable[ObjectMeta]:
-        """Walk the folder, in a thread; links to folders are not followed."""
-        return await asyncio.to_thread(_below, self.folder)
+        """Walk the folder, in a thread, and folders that it has links to."""
+        try:
+            return await asyncio.to_thread(_below, self.folder)
+        except OSError as error:
+            raise translate(error, ErrorContext(self.location.display)) from None
 
 
 def _in_folder(folder: Path) -> list[ObjectMeta]:
     items = []
     for path in folder.iterdir():
-        try:
-            known = path.stat()
-        except OSError:  # a link to nowhere
+        known = _facts(path)
+        if known is None:
             continue
         when = datetime.fromtimestamp(known.st_mtime, UTC)
         written = when.isoformat(timespec="seconds").replace("+00:00", "Z")
@@ -213,16 +227,37 @@ def _in_folder(folder: Path) -> list[ObjectMeta]:
 
 
 def _below(folder: Path) -> list[ObjectMeta]:
-    return [
-        ObjectMeta((Path(root) / name).relative_to(folder).as_posix(), False, size)
-        for root, _, names in os.walk(folder)
-        for name in names
-        if (size := _size(Path(root) / name)) is not None
-    ]
+    found = []
+    waiting: list[tuple[str, str, tuple[str, ...]]]
+    waiting = [("", os.path.realpath(folder), ())]
+    while waiting:
+        inside, here, links = waiting.pop()
+        for entry in _entries(here):
+            name, is_link = f"{inside}{entry.name}", entry.is_symlink()
+            if is_link and Path(entry.path).is_dir():
+                there, seen = os.path.realpath(entry.path), (*links, here)
+                # One that leads to what it lies in has no end.
+                if not any(Path(each).is_relative_to(there) for each in seen):
+                    waiting.append((f"{name}/", there, seen))
+            elif not is_link and entry.is_dir():
+                waiting.append((f"{name}/", entry.path, links))
+            elif (known := _facts(entry)) is not None:
+                found.append(ObjectMeta(name, False, known.st_size))
+    return found
 
 
-def _size(file: Path) -> int | None:
+def _entries(folder: str) -> list[os.DirEntry[str]]:
     try:
-        return file.stat().st_size
-    except OSError:  # a link to nowhere
-        return None
+        with os.scandir(folder) as entries:
+            return [*entries]
+    except NO_FILE:  # it has gone meanwhile
+        return []
+
+
+def _facts(file: Path | os.DirEntry[str]) -> os.stat_result | None:
+    """Give what is known of a file, or of a link to nowhere; None if it has gone."""
+    with suppress(OSError):
+        return file.stat()
+    with suppress(OSError):
+        return os.lstat(file)
+    return None

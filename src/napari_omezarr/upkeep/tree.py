@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
 OLD_DOCUMENTS = (ZARRAY, ZGROUP, ZATTRS, ZMETADATA)
 """Of zarr 2, each beside its node."""
 _AT_A_TIME = 32
+_CHUNK = re.compile(r"c|(c\.)?-?\d+(\.-?\d+)*")
+"""What the chunks of an array are called, or the folders that they lie in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,14 +138,13 @@ async def _read_tree(
         if undocumented:
             found += _undocumented(paths, found, nodes)
         nodes |= {node.path: node for node in found}
-        groups = [node for node in found if not node.is_array]
         slots = asyncio.Semaphore(_AT_A_TIME)
         if files is not None:
             with suppress(ListingDeniedError):
                 for path in sorted(set(paths) - nodes.keys()):
                     below = await objects_below(location, path)
                     files += [each for each in below if not is_ours(each.name)]
-        children = (_children(location, group, slots, files) for group in groups)
+        children = (_children(location, node, slots, files) for node in found)
         paths = [path for some in await asyncio.gather(*children) for path in some]
     return nodes
 
@@ -351,10 +353,14 @@ async def _children(
     slots: asyncio.Semaphore,
     files: list[ObjectMeta] | None,
 ) -> list[str]:
+    if node.is_array and files is None:
+        return []
     place = location / node.path if node.path else location
     async with slots:
         try:
             items = await all_items(open_lister(place).page)
+            if node.is_array:
+                items = [item for item in items if not _CHUNK.fullmatch(item.name)]
             names = [item.name for item in items if item.is_folder]
             if files is not None:
                 files += [
@@ -363,8 +369,8 @@ async def _children(
                     if not (item.is_folder or _is_known(item.name))
                 ]
         except ListingDeniedError:
-            names = list(children_said(node))
-    return [join_path(node.path, name) for name in names if not name.startswith(".")]
+            names = [] if node.is_array else list(children_said(node))
+    return [join_path(node.path, name) for name in names if not is_ours(f"{name}/")]
 
 
 def _is_known(name: str) -> bool:

@@ -14,10 +14,10 @@ from time import sleep
 from typing import TYPE_CHECKING, Literal
 
 from napari_omezarr.atomic_file import (
-    PARTIAL,
     beside,
     flush_below,
     flush_to_disk,
+    is_partial,
     rename_new,
 )
 from napari_omezarr.errors import (
@@ -179,7 +179,7 @@ class LocalTarget:
             return
         ours = self.partial.is_dir() and all(
             # A file that was being written when a process was killed is ours, too.
-            name in _OURS or (name.startswith(".") and name.endswith(PARTIAL))
+            name in _OURS or is_partial(name)
             for name in (each.name for each in self.partial.iterdir())
         )
         if not ours:

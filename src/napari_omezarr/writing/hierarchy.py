@@ -22,8 +22,8 @@ from zarr.storage import LocalStore, MemoryStore, StorePath
 
 from napari_omezarr._io_loop import bounded_gather, heeding, in_thread, run, start
 from napari_omezarr.atomic_file import (
-    PARTIAL,
     LockedError,
+    is_partial,
     locked,
     put_whole,
     replacing,
@@ -95,7 +95,9 @@ def is_claim(key: str) -> bool:
 
 def is_ours(key: str) -> bool:
     """Say whether an object is no part of what is stored: a claim, or half written."""
-    return is_claim(key) or key.endswith(PARTIAL)
+    *folders, name = key.split("/")
+    is_fresh = any(each.startswith(_REPLACEMENT) for each in folders)
+    return is_fresh or name == CLAIM or is_partial(name)
 
 
 def root_keys(path: str) -> list[str]:
@@ -320,7 +322,7 @@ class FolderHierarchy(Hierarchy):
             top = f"{self._root}/{self._inside(path)}"
             for folder, _, names in os.walk(top):
                 for name in names:
-                    if name.endswith(PARTIAL):
+                    if is_partial(name):
                         Path(folder, name).unlink()
 
     def _file(self, key: str) -> Path:
