@@ -188,8 +188,44 @@ def test_levels_are_made_anew_and_labels_left_out(tmp_path):
     stored_tables.put_regions(place, ["A/1"], [(0, 0, 4, 4)])
     told = run("convert", place, target, "--levels", "1", "--no-labels")
     assert "12 fields written" in told
-    assert "tables of the plate is not taken over: FOV_ROI_table" in told
+    assert "beside p.zarr is not taken over: tables" in told
     assert pixels(target).keys() == {f"{field}/0" for field in FIELDS}
+
+
+@pytest.mark.parametrize(
+    ("version", "wanted"), [("0.4", "0.4"), ("0.4", "0.5"), ("0.5", "0.6")]
+)
+def test_what_lies_beside_the_rows_goes_with_the_plate(version, wanted, tmp_path):
+    place, target = tmp_path / "p.zarr", tmp_path / "new.zarr"
+    put_plate(place, version)
+    tables = zarr.open_group(place, mode="r+").create_group(
+        "tables", attributes={"tables": ["mine"], "kept": True}
+    )
+    mine = tables.create_group("mine", attributes={"type": "roi"})
+    mine.create_array("X", data=np.arange(6, dtype="f4"), chunks=(2,))
+    (place / "notes").mkdir()
+    (place / "notes" / ".day 1.txt").write_text("wet")
+    words = ("convert", place, target, "--version", wanted)
+    assert "not taken over" not in run(*words)
+    there = zarr.open_group(target / "tables", mode="r")
+    assert dict(there.attrs) == {"tables": ["mine"], "kept": True}
+    assert dict(there["mine"].attrs) == {"type": "roi"}
+    np.testing.assert_array_equal(there["mine/X"][:], np.arange(6))
+    assert there.metadata.zarr_format == (2 if wanted == "0.4" else 3)
+    assert (target / "notes" / ".day 1.txt").read_text() == "wet"
+    assert (target / XML).read_text() == "<OME/>"
+    before = small_images.contents(target)
+    run(*words)
+    assert small_images.contents(target) == before
+    # What went on at the new plate stays, and what is not whole is made so.
+    added = zarr.open_group(target / "tables", mode="r+")
+    added.attrs["tables"] = ["other", "mine"]
+    chunk = next(f for f in (target / "tables/mine/X").rglob("*") if "." not in f.name)
+    chunk.unlink() if chunk.is_file() else shutil.rmtree(chunk)
+    run(*words)
+    there = zarr.open_group(target / "tables", mode="r")
+    assert there.attrs["tables"] == ["other", "mine"]
+    np.testing.assert_array_equal(there["mine/X"][:], np.arange(6))
 
 
 def test_a_plate_among_other_inputs_becomes_a_plate_among_images(tmp_path):

@@ -284,10 +284,8 @@ def convert_plate(
             run.progress(min(1.0, done))
 
     choices |= {"progress": tell, "cancel": run.cancel}
-    notes: tuple[str, ...] = ()
     if isinstance(fields, StoredPlate):
         _refuse_placing(run)
-        notes = fields.notes
         labels = run.read.labels
         writing = rewrite_fields(fields, target, labels=labels, **choices)
     else:
@@ -296,9 +294,7 @@ def convert_plate(
     outcomes: list[ConvertOutcome] = []
     try:
         with closing(writing):
-            for field in writing:
-                outcomes.append(_of_field(field, notes))
-                notes = ()
+            outcomes.extend(map(_of_field, writing))
     except WriteCancelledError as error:
         stopped = partial(ConvertOutcome, (), target.display, "stopped")
         outcomes.append(stopped(error.sentence, "The same command goes on."))
@@ -307,15 +303,15 @@ def convert_plate(
     return outcomes
 
 
-def _of_field(field: WrittenField, notes: tuple[str, ...] = ()) -> ConvertOutcome:
+def _of_field(field: WrittenField) -> ConvertOutcome:
     """Say what became of a field, and what there is to say of its whole plate."""
-    about = partial(ConvertOutcome, field.inputs, field.address, notes=notes)
+    about = partial(ConvertOutcome, field.inputs, field.address, notes=field.notes)
     if field.error is not None:
         return _failed(about, field.error)
     if field.absent:
         return about("absent", field.absent)
     if field.saved is not None:
-        return replace(about("written"), notes=notes + field.saved.told)
+        return replace(about("written"), notes=field.notes + field.saved.told)
     return about("there")
 
 

@@ -159,6 +159,8 @@ class WrittenField:
         Why its place stays empty: it was listed, and not there, where it comes from.
     inputs : tuple of str
         Where it comes from, if that is known.
+    notes : tuple of str
+        What there is to say of the whole plate, with the first field.
     """
 
     address: str
@@ -166,6 +168,7 @@ class WrittenField:
     error: OMEZarrError | None = None
     absent: str = ""
     inputs: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def write_fields(

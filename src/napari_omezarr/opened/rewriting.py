@@ -29,18 +29,22 @@ from napari_omezarr.reading import (
     read_current,
 )
 from napari_omezarr.store import open_lister, open_store
-from napari_omezarr.tables import stored_tables
+from napari_omezarr.tables import GROUP, stored_tables
 from napari_omezarr.writing import (
+    Beside,
     PlateField,
     PlateModel,
     SaveMode,
     WriteOptions,
     check_not_open,
+    find_beside,
     free_place,
     list_fields,
+    list_tables,
     listed_fields,
     open_hierarchy,
     parted,
+    plan_carried,
     read_group,
     refuse_other_plate,
 )
@@ -66,7 +70,7 @@ if TYPE_CHECKING:
     )
 
     from napari_omezarr.reading import Node
-    from napari_omezarr.writing import Hierarchy, Progress
+    from napari_omezarr.writing import CarryPlan, Hierarchy, Progress
 
     from .groups import OMEPlate
 
@@ -79,15 +83,13 @@ _MEMORY = 32 * 2**20
 _ABSENT = "This {} is listed, and not there; so it stays."
 _SERIES = "OME"
 """A group beside rows, of bioformats2raw: in which order its images were."""
-_XML = f"{_SERIES}/METADATA.ome.xml"
 
 
 @dataclass(frozen=True, slots=True)
 class StoredPlate:
     """A plate as it is stored: what its groups say, and which fields its wells list.
 
-    ``lost`` are wells, and fields of some, that could not be read, with the reason;
-    ``notes`` say what of the plate is not written with it.
+    ``lost`` are wells, and fields of some, that could not be read, with the reason.
     """
 
     location: Location
@@ -95,7 +97,6 @@ class StoredPlate:
     model: PlateModel
     fields: tuple[PlateField, ...]
     lost: Mapping[str, OMEZarrError]
-    notes: tuple[str, ...] = ()
 
 
 @guarded
@@ -136,17 +137,12 @@ def stored_plate(location: Location) -> StoredPlate | None:
         for name in model.listed(path).keys() - known if found else ():
             sentence = f"Well {path} lists {name}, which is not read."
             lost[f"{path}/{name}"] = UnsupportedDataError(sentence)
-    left = ""
-    with suppress(OMEZarrError):  # what cannot be listed is not missed
-        left = ", ".join(table.name for table in stored_tables(location))
-    note = f"What lies in tables of the plate is not taken over: {left}."
     return StoredPlate(
         location,
         document.version,
         replace(model, absent=tuple(absent)),
         tuple(fields),
         lost,
-        (note,) if left else (),
     )
 
 
@@ -262,14 +258,18 @@ def rewrite_fields(
     said: dict[str, Any] = {"version": version, "merge": False, "memory": _MEMORY}
     said |= choices | {"progress": _by_turns(progress), "cancel": cancel or Event()}
     fields = [_to_write(plate.location, field, labels) for field in plate.fields]
-    yield from write_each(fields, place, listed, listing, said, _TOGETHER)
+    carried = _beside(plate, version, labels=labels)
+    notes = carried.notes
+    for told in write_each(fields, place, listed, listing, said, _TOGETHER):
+        yield replace(told, notes=notes)
+        notes = ()
     for path, error in plate.lost.items():
         tell = partial(WrittenField, inputs=((plate.location / path).display,))
         yield tell((place / path).display, error=error)
     for path in plate.model.absent:
         tell = partial(WrittenField, inputs=((plate.location / path).display,))
         yield tell((place / path).display, absent=_ABSENT.format("well"))
-    yield from _copy_series(plate, hierarchy)
+    yield from _carry(carried, hierarchy, version, said)
 
 
 def _by_turns(
@@ -310,18 +310,36 @@ def _to_write(location: Location, field: PlateField, labels: bool) -> FieldToWri
     )
 
 
-def _copy_series(plate: StoredPlate, hierarchy: Hierarchy) -> Iterator[WrittenField]:
-    """Copy what bioformats2raw keeps of the file that a plate was made of."""
-    if _SERIES not in plate.model.attributes or hierarchy.read(_XML) is not None:
-        return
+def _beside(plate: StoredPlate, version: Any, *, labels: bool) -> CarryPlan:
+    """Find what lies beside the rows of a plate: tables, and whatever others keep."""
+    location = plate.location
+    rows = {field.row for field in plate.fields}
+    listed = (path.partition("/")[0] for path in plate.model.listed(""))
+    known = {*rows, *listed}
+    found = find_beside(
+        location, known, without=() if labels else (GROUP,), kind="plate"
+    )
+    if found is None:
+        with suppress(OMEZarrError):  # what cannot be listed is not missed
+            names = [f"{GROUP}/{each.name}" for each in stored_tables(location)]
+            found = Beside(location, left=tuple(names))
+    return plan_carried(found or Beside(location), "", location.name, version, ())
+
+
+def _carry(
+    plan: CarryPlan, hierarchy: Hierarchy, version: Any, said: Mapping[str, Any]
+) -> Iterator[WrittenField]:
+    """Put what lies beside the rows to a plate of which a field is written."""
     try:
-        body = open_store(plate.location).fetch([_XML])[_XML]
-        if isinstance(body, OMEZarrError):
-            raise body
-        if body is not None and read_group(hierarchy, "") is not None:
-            hierarchy.put(_XML, body)
+        if read_group(hierarchy, "") is None:
+            return
+        verify = said.get("verify") == "all"
+        left = plan.left_by(hierarchy)
+        if left.units:
+            left.put(hierarchy, resumed=True, verify=verify)
+        list_tables(hierarchy, plan, version)
     except OMEZarrError as error:
-        yield WrittenField(f"{hierarchy.address}/{_XML}", error=error)
+        yield WrittenField(hierarchy.address, error=error)
 
 
 @guarded

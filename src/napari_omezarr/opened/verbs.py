@@ -237,7 +237,7 @@ def all_of(reading: Reading, *, beside: bool = True) -> list[Any]:
     images = [_with_beside(each, reading, beside=beside) for each in reading.pyramids]
     if isinstance(reading.kind, Series):
         paths = {_path(each, reading.location) for each in reading.pyramids}
-        above = find_beside(reading.location, paths, is_above=True)
+        above = find_beside(reading.location, paths, kind="series")
         if above:
             images[0] = _with(images[0], above)
     return [*images, *annotations]

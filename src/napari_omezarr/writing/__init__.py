@@ -2,7 +2,14 @@
 
 from .annotations import named_by_labels
 from .api import free_place, plan_write, write_image, write_layers
-from .carrying import Beside, find_beside, levels_of, objects_below
+from .carrying import (
+    Beside,
+    CarryPlan,
+    find_beside,
+    levels_of,
+    objects_below,
+    plan_carried,
+)
 from .chunking import default_shards, whole_chunks
 from .containers import (
     ChunkStorage,
@@ -73,6 +80,7 @@ from .plates import (
     PlateModel,
     check_field_names,
     list_fields,
+    list_tables,
     listed_fields,
     parse_well_name,
     plate_there,
@@ -83,6 +91,7 @@ from .source import PixelSource, as_source, stack
 
 __all__ = [
     "Beside",
+    "CarryPlan",
     "Channels",
     "ChunkStorage",
     "CopyJournal",
@@ -150,6 +159,7 @@ __all__ = [
     "levels_of",
     "lies_within",
     "list_fields",
+    "list_tables",
     "listed_fields",
     "md5",
     "named_by_labels",
@@ -163,6 +173,7 @@ __all__ = [
     "parted",
     "patch",
     "plan_added",
+    "plan_carried",
     "plan_patch",
     "plan_write",
     "plate_there",

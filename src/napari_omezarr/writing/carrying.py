@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from napari_omezarr._io_loop import run
 from napari_omezarr.errors import (
@@ -48,8 +48,9 @@ if TYPE_CHECKING:
 
 LABELS = "labels"
 _SAID_ANEW = ("ome", "series", "bioformats2raw.layout")
-_MADE_ANEW = (GROUP, LABELS)
+_MADE_ANEW = {"image": (GROUP, LABELS), "series": ("OME",), "plate": (GROUP, "OME")}
 """Groups whose documents are written anew, and may hold what is carried."""
+_UNITS_IN = _MADE_ANEW["image"]
 _LARGEST_DOCUMENT = 2**24
 
 
@@ -94,7 +95,7 @@ class Beside:
 def _unit(key: str) -> str:
     first, _, rest = key.partition("/")
     second, inside, _ = rest.partition("/")
-    return f"{first}/{second}" if first in _MADE_ANEW and inside else first
+    return f"{first}/{second}" if first in _UNITS_IN and inside else first
 
 
 # Finding it: folders are listed, and but those of which all is carried only one deep.
@@ -106,7 +107,7 @@ def find_beside(
     *,
     without: Collection[str] = (),
     levels: Collection[str] = (),
-    is_above: bool = False,
+    kind: Literal["image", "series", "plate"] = "image",
 ) -> Beside | None:
     """List what lies at a place beside the ``known`` paths, and read its documents.
 
@@ -119,7 +120,7 @@ def find_beside(
         It could not be read.
     """
     try:
-        return run(_find(source, known, without, levels, is_above=is_above))
+        return run(_find(source, known, without, levels, kind))
     except ListingDeniedError:
         return None
 
@@ -137,14 +138,14 @@ async def _find(
     known: Collection[str],
     without: Collection[str],
     levels: Collection[str],
-    *,
-    is_above: bool,
+    kind: str,
 ) -> Beside:
+    is_above = kind == "series"
     objects: list[ObjectMeta] = []
     left: list[str] = []
     shallow = {path for key in known for path in parents(key)} - {GROUP}
-    shallow |= {"OME"} if is_above else {LABELS}
-    made_anew = {"", "OME"} if is_above else {"", *_MADE_ANEW}
+    made_anew = {"", *_MADE_ANEW[kind]}
+    shallow |= made_anew - {"", GROUP}
     waiting = [""]
     while waiting:
         path = waiting.pop()
@@ -267,6 +268,27 @@ class CarryPlan:
                 document = ZarrDocument(join_path(self.image, key), content)
                 json.dumps(content, allow_nan=False)
                 yield document
+
+    def left_by(self, hierarchy: Hierarchy) -> CarryPlan:
+        """Give what is not there, or not whole, of what an earlier run has put."""
+        there: dict[str, int] = {}
+        for unit in self.units:
+            there |= hierarchy.sizes(unit)
+            if unit not in there and (own := hierarchy.read(unit)) is not None:
+                there[unit] = len(own.body)
+        held = {each.name: each.size for each in self.objects}
+        held |= dict.fromkeys(self.documents)
+        lacking = {
+            _unit(key)
+            for key, size in held.items()
+            if key not in there or size not in (None, there[key])
+        }
+        return replace(
+            self,
+            units=tuple(unit for unit in self.units if unit in lacking),
+            objects=tuple(e for e in self.objects if _unit(e.name) in lacking),
+            documents={k: b for k, b in self.documents.items() if _unit(k) in lacking},
+        )
 
     def put(self, hierarchy: Hierarchy, *, resumed: bool, verify: bool) -> None:
         """Copy it, the documents last; what an earlier run has put there is left."""

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, get_args
 from napari_omezarr.errors import NodeNotFoundError, OptionError, TargetExistsError
 from napari_omezarr.location import ARRAY_DOCUMENT, GROUP_DOCUMENT, ZGROUP
 from napari_omezarr.metadata import Plate, parse_document
+from napari_omezarr.tables import GROUP
 
+from .annotations import lists_of_tables
 from .documents import namespaced, parted
 from .encode import ZarrDocument, group_documents, zarr_format
 from .existing import (
@@ -28,6 +30,7 @@ from .options import Version
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+    from .carrying import CarryPlan
     from .hierarchy import Hierarchy
 
 _WELL = re.compile(r"([A-Za-z0-9]+)/([A-Za-z0-9]+)|([A-Za-z]+)[ _-]?([0-9]+)")
@@ -375,6 +378,25 @@ def _merged(plate: dict[str, Any], listed: str, more: Iterable[str]) -> list[str
 
 def _natural(name: str) -> tuple[int, int, str]:
     return (0, int(name), name) if name.isdecimal() else (1, len(name), name)
+
+
+def list_tables(hierarchy: Hierarchy, plan: CarryPlan, version: Version) -> None:
+    """List tables that are carried to a plate, beside those that it lists by now."""
+    number = zarr_format(version)
+
+    def merged(new: Mapping[str, Any], old: dict[str, Any] | None) -> dict[str, Any]:
+        if old is None:
+            return dict(new)
+        known, more = old, new
+        if number == 3:
+            known, more = old.setdefault("attributes", {}), new.get("attributes", {})
+        names = [*known.get(GROUP, ()), *more.get(GROUP, ())]
+        if names:
+            known[GROUP] = [*dict.fromkeys(names)]
+        return old
+
+    for document in lists_of_tables((), version, [plan]):
+        changed(hierarchy, document.key, partial(merged, document.content))
 
 
 def _is_consolidated(hierarchy: Hierarchy) -> bool:
