@@ -193,6 +193,27 @@ def test_levels_are_made_anew_and_labels_left_out(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (("--chunks", "y=999,x=8", "--codec", "auto", "--shards", "no"), ""),
+        (("--chunks", "y=5"), "chunks of 2 x 16 x 8,"),
+        (("--shards", "y=32,x=16", "--codec", "gzip"), "no shards, the codec blosc-"),
+    ],
+)
+def test_what_is_there_otherwise_is_told(said, told, tmp_path):
+    place, target, images = (tmp_path / name for name in ("p.zarr", "new.zarr", "out"))
+    put_plate(place, "0.5")
+    run("convert", place, target, *CHUNKS)
+    run("convert", place / "A/1/0", images, *CHUNKS)
+    before = small_images.contents(tmp_path)
+    for words in ((place, target), (place / "A/1/0", images)):
+        again = run("convert", *words, *said)
+        assert ("was there before has " in again) == bool(told)
+        assert told in again
+    assert small_images.contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(
     ("version", "wanted"), [("0.4", "0.4"), ("0.4", "0.5"), ("0.5", "0.6")]
 )
 def test_what_lies_beside_the_rows_goes_with_the_plate(version, wanted, tmp_path):

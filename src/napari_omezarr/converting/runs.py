@@ -40,6 +40,8 @@ from napari_omezarr.writing import (
     Grid,
     ImageSpec,
     describe_array,
+    open_hierarchy,
+    stored_otherwise,
     write_layers,
 )
 
@@ -366,8 +368,14 @@ def _outcome(
         if whole is not None:
             return tell("joined", notes=(f"It is a part of {whole.display}.",))
     if "existing" not in run.choices and _is_whole(job.target):
-        return tell("there")
+        return tell("there", notes=_otherwise(job.target, run))
     return tell("written", notes=_write(job, run, show).told)
+
+
+def _otherwise(target: Location, run: ConvertRun) -> tuple[str, ...]:
+    with suppress(OptionError):  # it is a zip file
+        return stored_otherwise(open_hierarchy(target), run.choices)
+    return ()
 
 
 class _Turns:

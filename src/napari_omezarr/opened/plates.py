@@ -40,6 +40,7 @@ from napari_omezarr.writing import (
     patch,
     plate_there,
     read_group,
+    stored_otherwise,
 )
 
 from .verbs import place_of, write
@@ -303,8 +304,12 @@ def _written(
     field = each.field
     target = place / field.row / field.column / field.path
     tell = partial(WrittenField, target.display, inputs=each.inputs)
+
+    def left() -> WrittenField:
+        return tell(notes=stored_otherwise(open_hierarchy(target), choices))
+
     if is_listed and _is_left(field, place, choices):
-        return tell()
+        return left()
     own = {"name": each.name} if is_array(each.image) else {}
     try:
         return tell(saved=_write(each.image, target, **{**own, **choices}))
@@ -313,7 +318,7 @@ def _written(
     except AbsentFieldError as error:
         return tell(absent=error.sentence)
     except OMEZarrError as error:
-        return tell() if _is_whole(target, error, choices) else tell(error=error)
+        return left() if _is_whole(target, error, choices) else tell(error=error)
 
 
 def _resumes(choices: Mapping[str, Any]) -> bool:

@@ -261,7 +261,7 @@ def rewrite_fields(
     carried = _beside(plate, version, labels=labels)
     notes = carried.notes
     for told in write_each(fields, place, listed, listing, said, _TOGETHER):
-        yield replace(told, notes=notes)
+        yield replace(told, notes=(*notes, *told.notes))
         notes = ()
     for path, error in plate.lost.items():
         tell = partial(WrittenField, inputs=((plate.location / path).display,))

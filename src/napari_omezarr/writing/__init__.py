@@ -34,7 +34,7 @@ from .editing import (
 )
 from .encode import ZarrDocument, encoded, inline
 from .engine import Progress
-from .existing import ome_block, open_existing, read_group
+from .existing import ome_block, open_existing, read_group, stored_otherwise
 from .from_arrays import Channels, Grid, channel_displays, describe_array, finite_number
 from .from_layers import describe, is_array, read_origin
 from .given import (
@@ -182,6 +182,7 @@ __all__ = [
     "refuse_other_plate",
     "stack",
     "storage_of",
+    "stored_otherwise",
     "undo_patch",
     "update_rendering",
     "whole_chunks",

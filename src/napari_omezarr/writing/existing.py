@@ -37,8 +37,10 @@ from napari_omezarr.metadata import (
     normalized_unit,
     parse_document,
 )
+from napari_omezarr.plain_text import by_times
 
-from .chunking import Structure
+from .chunking import Structure, default_shards, named_sizes, whole_chunks
+from .containers import as_zarr3, itemsize_of, known_array, storage_of
 from .documents import dataset_document
 from .encode import ZarrDocument, encoded
 from .engine import StoredArray
@@ -60,11 +62,14 @@ if TYPE_CHECKING:
     from napari_omezarr.metadata import Axis
     from napari_omezarr.store import GetResult
 
+    from .containers import ChunkStorage
     from .from_arrays import ByAxis, UnitsByAxis
     from .hierarchy import Hierarchy
     from .image_spec import ImageSpec
 
     DocumentEdit = Callable[[dict[str, Any] | None], dict[str, Any] | None]
+
+_SIZES = ("chunks", "shards")
 
 # An image that is there: read its documents, change them, put them back.
 
@@ -231,6 +236,79 @@ def open_existing(hierarchy: Hierarchy, path: str = "") -> ExistingImage:
     said = group.block["multiscales"][0].get("type")
     worlds = tuple(_worlds(group, multiscale))
     return ExistingImage(hierarchy, path, version, multiscale, levels, said, worlds)
+
+
+def stored_otherwise(
+    hierarchy: Hierarchy, choices: Mapping[str, Any]
+) -> tuple[str, ...]:
+    """Say in what an image that is there differs from what is asked for anew.
+
+    Its version, chunks, shards and codec are compared, as far as the ``choices`` of
+    `write_layers` say them, by the documents of its finest level; no pixel is read.
+    What cannot be told is passed over.
+    """
+    asked = {n: choices[n] for n in ("version", "codec") if choices.get(n)}
+    asked |= {n: choices[n] for n in _SIZES if choices.get(n) is not None}
+    if not asked:
+        return ()
+    with suppress(OMEZarrError):
+        group = read_group(hierarchy, "")
+        document = parse_document(group.attributes) if group else None
+        if group is None or not document or not isinstance(document.kind, Image):
+            return ()
+        multiscale = document.kind.multiscales[0]
+        first = multiscale.datasets[0].path
+        array = _level(hierarchy, "", first, group.zarr_format).document
+        known = known_array(array, group.zarr_format)
+        known = as_zarr3(known) if group.zarr_format == 2 else known
+        there = storage_of(known)
+        axes = fit_axes(multiscale, len(there.shape))[0].axes
+        told = [*_units_otherwise(there, axes, itemsize_of(known), asked)]
+        if asked.get("version") not in (None, document.version):
+            told.append(f"OME-Zarr {document.version}")
+        if asked.get("codec") not in (None, "auto", name := _codec_of(there)):
+            told.append(f"the codec {name}")
+        if told:
+            return (
+                f"What was there before has {', '.join(told)}, and stays as it is. "
+                "Choose to replace it where it should be otherwise.",
+            )
+    return ()
+
+
+def _units_otherwise(
+    there: ChunkStorage, axes: Sequence[Axis], itemsize: int, asked: Mapping[str, Any]
+) -> Iterator[str]:
+    names = {axis.name for axis in axes}
+    chunks, shards = (
+        {n: size for n, size in each.items() if n in names}
+        if isinstance(each, Mapping)
+        else each
+        for each in map(asked.get, _SIZES)
+    )
+    if isinstance(chunks, dict):
+        sizes = named_sizes(chunks, axes, there.chunks)
+        fitting = (min(n, max(1, s)) for n, s in zip(sizes, there.shape, strict=True))
+        if tuple(fitting) != there.chunks:
+            yield f"chunks of {by_times(there.chunks)}"
+    unit = there.unit
+    if shards is False:
+        unit = there.chunks
+    elif shards is True and not there.is_sharded:
+        unit = default_shards(axes, there.shape, there.chunks, itemsize)
+    elif isinstance(shards, dict):
+        sizes = named_sizes(shards, axes, there.chunks)
+        unit = whole_chunks(sizes, there.chunks, there.shape)
+    if unit != there.unit:
+        yield f"shards of {by_times(there.unit)}" if there.is_sharded else "no shards"
+
+
+def _codec_of(there: ChunkStorage) -> str:
+    """Name the codec of chunks as the options do."""
+    last = there.codecs[-1]
+    if last["name"] == "blosc":
+        return f"blosc-{last['configuration']['cname']}"
+    return "none" if last["name"] == "bytes" else str(last["name"])
 
 
 def _worlds(group: GroupDocument, multiscale: Multiscale) -> Iterator[Affine]:
