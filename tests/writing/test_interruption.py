@@ -49,6 +49,30 @@ def test_a_full_disk_is_said_and_leaves_nothing_visible(tmp_path):
     np.testing.assert_array_equal(np.asarray(read_layers(target)[0][0][0]), image())
 
 
+@POSIX
+def test_a_place_is_free_again_once_a_full_disk_has_room(tmp_path):
+    """The claim is the first file that has no room; the process goes on, as napari."""
+    script = """
+import resource, sys, numpy as np
+from napari_omezarr import errors, write_image
+_, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, most))
+try:
+    write_image(np.ones((4, 4), "u1"), sys.argv[1], "yx")
+except errors.DiskFullError:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    write_image(np.ones((4, 4), "u1"), sys.argv[1], "yx", unfinished="resume")
+"""
+    target = tmp_path / "a.ome.zarr"
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    process = subprocess.run(
+        [sys.executable, "-c", script, str(target)],
+        capture_output=True, text=True, env=environment, check=False, timeout=120,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["a.ome.zarr"]
+
+
 @pytest.mark.skipif(
     os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere"
 )

@@ -8,7 +8,7 @@ import socket
 import time
 import uuid
 from concurrent.futures import CancelledError
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -244,7 +244,10 @@ class FileClaim(Claim):
             lock = FileLock(self.file)
             if not lock.take():
                 raise self.taken(_said(self._content().get("since")))
-            lock.write(json.dumps(_entry("")).encode())
+            with ExitStack() as failing:
+                failing.callback(lock.release)
+                lock.write(json.dumps(_entry("")).encode())  # the disk may be full
+                failing.pop_all()
         self._lock = lock
 
     def release(self) -> None:
