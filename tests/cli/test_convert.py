@@ -58,6 +58,25 @@ def states(rows):
     return [row["state"] for row in rows]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode elsewhere")
+def test_what_is_called_by_no_unicode_is_told_of(tmp_path):
+    name = "bad\udcff.tif"
+    write_tiff(tmp_path / "raw" / name, plane(1))
+    (tmp_path / "raw" / "bro\udcffken.tif").write_bytes(b"II*")
+    words = ("convert", tmp_path / "raw", tmp_path / "out", "--report")
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    for report in (["told.json", "--json"], ["told.txt"]):
+        said = [*map(str, words), str(tmp_path / report[0]), *report[1:]]
+        command = [sys.executable, "-m", "napari_omezarr", *said]
+        done = subprocess.run(command, env=environment, capture_output=True)
+        assert done.returncode == 6, done.stderr
+        assert b"should not" not in done.stderr
+    rows = json.loads((tmp_path / "told.json").read_text())
+    assert sorted(states(rows)) == ["failed", "written"]
+    assert "there" in (tmp_path / "told.txt").read_text()
+    run("ls", tmp_path / "out")
+
+
 def test_one_file_becomes_an_image(folder, tmp_path):
     target = tmp_path / "one.ome.zarr"
     said = ("--scale", "y=0.5,x=0.25", "--units", "nm", "--chunks", "y=16,x=16")

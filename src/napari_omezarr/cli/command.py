@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from concurrent.futures import CancelledError
@@ -16,7 +15,7 @@ import click
 from napari_omezarr import errors
 from napari_omezarr.doors import as_ours, with_action
 
-from .options import echo, error_facts
+from .options import echo, error_facts, json_text
 
 # Which module has a command; it is imported when the command is run or asked about.
 _HOMES = {
@@ -220,13 +219,13 @@ def _say_usage(error: click.ClickException) -> None:
         "action": "Run the command with --help.",
         "address": "",
     }
-    click.echo(json.dumps(facts, ensure_ascii=False), err=True)
+    click.echo(json_text(facts), err=True)
 
 
 def _say(error: errors.OMEZarrError, *, as_json: bool) -> None:
     """Print an error: two lines, or one object where ``--json`` was said."""
     if as_json:
-        click.echo(json.dumps(error_facts(error), ensure_ascii=False), err=True)
+        click.echo(json_text(error_facts(error)), err=True)
         return
     echo(f"Error: {error.sentence}", err=True)
     if error.action:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from .options import (
     echo,
     interrupted_by,
     json_option,
+    json_text,
     location_of,
     of_target,
     place_options,
@@ -256,9 +256,8 @@ def _write_report(file: Path | None, outcomes: Sequence[ConvertOutcome]) -> None
         return
     text = "\n".join(line for outcome in outcomes for line in _lines(outcome))
     if file.suffix.lower() == ".json":
-        rows = plain(list(map(_row, outcomes)))
-        text = json.dumps(rows, indent=2, ensure_ascii=False)
-    write_file(file, f"{text}\n".encode(), force=True)
+        text = json_text(list(map(_row, outcomes)), indent=2)
+    write_file(file, f"{text}\n".encode(errors="backslashreplace"), force=True)
 
 
 def _carry_out(

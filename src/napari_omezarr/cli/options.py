@@ -36,8 +36,9 @@ _BESIDE_BAR = len("  []  100%  00:00:00")
 
 
 _SHOWN = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\n\t"}
-_SHOWN |= dict.fromkeys(range(0x7F, 0xA0), "\ufffd")
-"""What stands for characters that a terminal would take for commands."""
+_SHOWN |= dict.fromkeys((*range(0x7F, 0xA0), *range(0xD800, 0xE000)), "\ufffd")
+"""What stands for characters that a terminal would take for commands, and for bytes of
+names that are no Unicode."""
 
 
 def echo(text: str, *, err: bool = False) -> None:
@@ -61,7 +62,13 @@ def plain(value: Any) -> Any:
 
 def print_json(value: Any) -> None:
     """Print a value as one document."""
-    click.echo(json.dumps(plain(value), indent=2, ensure_ascii=False))
+    click.echo(json_text(value, indent=2))
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """Write a value as JSON; what is no Unicode is escaped, and reads as it was."""
+    text = json.dumps(plain(value), indent=indent, ensure_ascii=False)
+    return text.encode(errors="backslashreplace").decode()
 
 
 def print_done(sentence: str, facts: Any, *, as_json: bool) -> None:
@@ -80,7 +87,7 @@ def print_json_rows(rows: Iterable[Any]) -> None:
     begun = False
 
     def tell(value: Any) -> None:
-        text = json.dumps(plain(value), ensure_ascii=False)
+        text = json_text(value)
         click.echo(f",\n{text}" if begun else f"[\n{text}", nl=False)
 
     try:

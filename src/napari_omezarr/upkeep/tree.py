@@ -43,7 +43,7 @@ from napari_omezarr.store import (
     run,
 )
 from napari_omezarr.user_files import configuration_folder, read_json, write_json
-from napari_omezarr.writing import is_document, is_ours, objects_below
+from napari_omezarr.writing import encoded, is_document, is_ours, objects_below
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -241,7 +241,7 @@ def _copy_of(
             is_new = name == ZARR_JSON
             found = held.get(inner.removesuffix(f"/{name}") if is_new else inner)
             if isinstance(found, dict) and found:
-                return json.dumps(found, ensure_ascii=False).encode()
+                return encoded(found)
         if not place:
             return None
         place = place.rpartition("/")[0]
