@@ -197,6 +197,18 @@ def test_whatever_its_name_is_it_is_copied(
         copied(Location.parse(here), tmp_path / "other.zarr")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode elsewhere")
+def test_a_name_that_is_no_unicode_is_copied_or_refused(tmp_path, s3_server):
+    here = tmp_path / "odd.zarr"
+    here.mkdir()
+    (here / "bad\udcff").write_text("1")
+    copied(Location.parse(here), tmp_path / "copy.zarr")
+    assert content(tmp_path / "copy.zarr") == {"bad\udcff": b"1"}
+    up = Location.parse("s3://private/odd.zarr", endpoint=s3_server.endpoint)
+    with pytest.raises(errors.StoreError, match="services take for another name"):
+        run(copy_store(Location.parse(here), up))
+
+
 def test_a_copy_goes_on_after_a_kill(source, proxy, image, tmp_path):
     target = tmp_path / "copy.zarr"
     proxy.fault("*/labels/*/c/*", faults.Stalled(), forever=True)

@@ -256,8 +256,9 @@ def is_beside(name: str) -> bool:
     return not {"/", "\\"} & set(name) and name not in ("", ".", "..")
 
 
-# Services take a backslash for a slash, and what is in a list of XML is printable.
-_ODD_IN_KEYS = re.compile(r"[\\\x00-\x1f\x7f]")
+# Services take a backslash for a slash, and what is in a list of XML is printable
+# Unicode.
+_ODD_IN_KEYS = re.compile(r"[\\\x00-\x1f\x7f\ud800-\udfff]")
 
 
 def is_plain_key(key: str) -> bool:

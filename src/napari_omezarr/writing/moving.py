@@ -322,7 +322,9 @@ class CopyJournal:
         """
         digest = hashlib.sha256()
         for item in items:
-            digest.update(f"{item.name}\n{item.size}\n{item.modified}\n".encode())
+            told = f"{item.name}\n{item.size}\n{item.modified}\n"
+            # A file's name may be no Unicode.
+            digest.update(told.encode(errors="backslashreplace"))
         content = {**self._ends, "listing": digest.hexdigest()}
         before = read_json(self._file)
         if before == content:
