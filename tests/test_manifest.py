@@ -48,6 +48,8 @@ def is_matched(manager: PluginManager, path: str) -> bool:
         "gs://bucket/prefix",
         "az://container/prefix",
         "s3+https://host/bucket/prefix%7Canonymous:true",
+        "gs+http://host/bucket/prefix",
+        "az+https://host/container/prefix",
         "s3://bucket/prefix|profile:lab|auto:",
         "https://host/prefix%7Cauto:",
         "cells.zarr.zip",

@@ -8,10 +8,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from .errors import LocationError
-from .location import NODE_DOCUMENTS, Location, addresses_in_link
+from .location import NODE_DOCUMENTS, WEB, Location, addresses_in_link
 
 # Whoever names one of these means data, not a page: no other reader opens them.
-_DATA_SCHEMES = frozenset({"s3", "s3+http", "s3+https", "gs", "gcs", "az", "abfs"}) | {
+_DATA_SCHEMES = frozenset({"s3", "gs", "gcs", "az", "abfs", "abfss"}) | {
+    *(f"{service}+{web}" for service in ("s3", "gs", "az") for web in WEB),
     *("sftp", "ssh", "hf", "github", "ipfs", "ipns", "dav", "davs"),
     *("webdav", "webdavs", "webdav+http", "webdav+https"),
 }

@@ -226,6 +226,39 @@ def test_an_azure_address_names_its_account_and_keeps_its_signature():
 
 
 @pytest.mark.parametrize(
+    ("text", "endpoint"),
+    [
+        ("az+http://127.0.0.1:10000/lab/box/a", "http://127.0.0.1:10000/lab"),
+        ("az://127.0.0.1:10000/lab/box/a", "http://127.0.0.1:10000/lab"),
+        ("az+http://[::1]:9/lab/box/a", "http://[::1]:9/lab"),
+        ("az+http://localhost/lab/box/a", "http://localhost/lab"),
+        ("az+http://azurite:9/lab/box/a", "http://azurite:9/lab"),
+        ("az+https://azure.lab.org:10000/lab/box/a", "https://azure.lab.org:10000/lab"),
+        ("az+https://files.lab.org/box/a", "https://files.lab.org"),
+        (
+            "az+https://lab.blob.core.windows.net/box/a",
+            "https://lab.blob.core.windows.net",
+        ),
+        (
+            "az+https://lab.dfs.core.windows.net/box/a",
+            "https://lab.blob.core.windows.net",
+        ),
+        (
+            "az+https://lab.blob.local.azurestack.external/box/a",
+            "https://lab.blob.local.azurestack.external",
+        ),
+    ],
+)
+def test_the_account_is_the_hosts_name_or_the_first_folder(text, endpoint):
+    location = Location.parse(text)
+    assert fields(location) == ("az", "box", "a")
+    assert location.endpoint == endpoint
+    assert Location.parse(str(location / "b")) == location / "b"
+    with pytest.raises(LocationError, match="names no bucket"):
+        Location.parse(text.removesuffix("/box/a"))
+
+
+@pytest.mark.parametrize(
     "text",
     [
         f"s3://AKIAEXAMPLE:{SECRET}@bucket/x",
@@ -475,6 +508,7 @@ roots = st.sampled_from(
         "s3+http://localhost:8333/",
         "gs://bucket/",
         "az://container/",
+        "az+http://127.0.0.1:10000/account/container/",
         "memory://",
         "file:///",
         "C:\\",

@@ -40,7 +40,7 @@ from napari_omezarr.location import Location
 from napari_omezarr.store import RequestFailed, open_lister, open_writable, run
 from napari_omezarr.store.azure_sign_in import Account, Tokens
 from napari_omezarr.store.azure_storage import AzureBackend
-from napari_omezarr.store.google_sign_in import _Finder, google_sign_in
+from napari_omezarr.store.google_sign_in import _Finder, google_endpoint, google_sign_in
 from napari_omezarr.store.http import Request
 from quick_retries import QUICK
 from servers import clouds
@@ -311,6 +311,19 @@ def test_the_default_sign_in_is_found_where_gcloud_leaves_it(
     (tmp_path / "key.json").touch()
     assert google_sign_in(Location.parse("gs://other/b")) is not sign_in
     assert "token-1" not in repr(sign_in)
+
+
+def test_a_key_of_another_cloud_signs_for_that_one(guarded, tokens, tmp_path):
+    file = tmp_path / "key.json"
+    said = {**json.loads(file.read_text()), "universe_domain": "cloud.example"}
+    file.write_text(json.dumps(said))
+    fsspec.config.conf["gs"] = {"token": str(file)}
+    assert google_endpoint() == "https://storage.cloud.example"
+    sign_in = google_sign_in(Location.parse("gs://bucket/a.zarr"))
+    signs, middle = run(sign_in.headers(None))["authorization"].split(".")[:2]
+    assert signs.startswith("Bearer ")
+    assert b"devstorage" in base64.urlsafe_b64decode(f"{middle}===")
+    assert tokens.given == 0
 
 
 PERSON = {"client_id": "764086051850-x", "client_secret": "x", "refresh_token": "x"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import math
 import pickle
 import threading
@@ -299,6 +300,30 @@ def test_where_a_sign_in_of_programs_lies(set_to, expected, monkeypatch):
     for name, value in set_to.items():
         monkeypatch.setenv(name, value)
     assert google_sign_in._credentials_file() == Path(expected)
+
+
+@pytest.mark.parametrize(
+    ("said", "endpoint"),
+    [
+        ({"universe_domain": "cloud.example"}, "https://storage.cloud.example"),
+        ({"universe_domain": None}, "https://storage.googleapis.com"),
+        ([], "https://storage.googleapis.com"),
+        ("no key at all", "https://storage.googleapis.com"),
+    ],
+)
+@pytest.mark.parametrize("how", ["default", "file", "dict"])
+def test_the_cloud_is_the_one_that_the_key_is_of(
+    how, said, endpoint, tmp_path, monkeypatch
+):
+    file = tmp_path / "key.json"
+    file.write_text(json.dumps(said))
+    token = {"default": None, "file": str(file), "dict": said}[how]
+    if how == "default":
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+    monkeypatch.setitem(conf, "gs", {"token": token})
+    assert google_sign_in.google_endpoint() == endpoint
+    monkeypatch.setenv("GOOGLE_CLOUD_UNIVERSE_DOMAIN", "other.example")
+    assert google_sign_in.google_endpoint() == "https://storage.other.example"
 
 
 @pytest.mark.parametrize(

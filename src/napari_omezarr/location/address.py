@@ -673,7 +673,14 @@ def _is_valid(host: str, port: str | None) -> bool:
 # Addresses in buckets: ``s3://``, ``gs://``, ``az://`` and those with an endpoint.
 
 _BUCKET = re.compile(r"^//?([^/]*)(.*)$", re.DOTALL)
-_ENDPOINT_AND_BUCKET = re.compile(r"^//?([^/]+)/([^/]+)(.*)$", re.DOTALL)
+_ENDPOINT_AND_BUCKET = re.compile(r"^//?([^/]+)()/([^/]+)(.*)$", re.DOTALL)
+# Where the host has no name of its own, as that of Azure's emulator, the account stands
+# before the container; elsewhere the host's name says it.
+_ACCOUNT_AND_BUCKET = re.compile(r"^//?([^/]+)(/[\w-]+)/([^/]+)(.*)$", re.DOTALL)
+_NAMELESS = re.compile(
+    r"^//?(?:[\w-]+(?::\d*)?|\d+(?:\.\d+){3}(?::\d*)?|\[[^/]*|[^/]+:10000)(?:/|$)",
+    re.ASCII,
+)
 _ENDPOINT_ALONE = re.compile(r"^//?([^/?#@]+)/*$")
 _NAME = re.compile(r"^\$?[\w.:-]+$", re.ASCII)
 # An access point, by the name that AWS gives it; tools write a key behind it.
@@ -711,18 +718,24 @@ def parse_bucket(protocol: str, rest: str) -> Address:
 def parse_with_endpoint(protocol: str, scheme: str, rest: str) -> Address:
     """Parse what follows ``s3+https:``: ``//host[:port]/bucket/key``.
 
-    Without a bucket it is the service itself, whose buckets are listed.
+    Without a bucket it is the service itself, whose buckets are listed. Of Azure's
+    storage it may be ``//host[:port]/account/container/key``.
     """
     if protocol == "s3" and (alone := _ENDPOINT_ALONE.match(rest)):
         endpoint = parse_endpoint(f"{scheme}://{alone[1]}")
         return Address(protocol, "", "", endpoint=endpoint, is_pasted=True)
-    found = _ENDPOINT_AND_BUCKET.match(rest)
+    pattern, form = _ENDPOINT_AND_BUCKET, "host/bucket"
+    if protocol == "az" and _NAMELESS.match(rest):
+        pattern, form = _ACCOUNT_AND_BUCKET, "host/account/container"
+    found = pattern.match(rest)
     if "@" in (rest if not found else found[1]):
         raise _secret_in_address()
     if not found:
-        raise _no_bucket(f"{protocol}+{scheme}", "host/bucket")
-    endpoint = parse_endpoint(f"{scheme}://{found[1]}")
-    address = _address(protocol, found[2], found[3])
+        raise _no_bucket(f"{protocol}+{scheme}", form)
+    endpoint = parse_endpoint(f"{scheme}://{found[1]}") + found[2]
+    if protocol == "az":  # the other name of the same account
+        endpoint = endpoint.replace(".dfs.", ".blob.", 1)
+    address = _address(protocol, found[3], found[4])
     return replace(address, endpoint=endpoint, is_pasted=True)
 
 

@@ -6,6 +6,7 @@ What the person has configured for gcsfs in fsspec's files holds here as well.
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import os
 import time
@@ -45,10 +46,21 @@ def _wishes() -> dict[str, Any]:
 
 def google_endpoint() -> str:
     """Give the address of Google's storage, or of what she has in its place."""
-    universe = os.environ.get("GOOGLE_CLOUD_UNIVERSE_DOMAIN", "googleapis.com")
     named = _wishes().get("endpoint_url") or os.environ.get("STORAGE_EMULATOR_HOST")
-    address = str(named or f"https://storage.{universe}").rstrip("/")
+    address = str(named or f"https://storage.{_universe()}").rstrip("/")
     return address if "://" in address else f"http://{address}"
+
+
+def _universe() -> str:
+    """Give the domain of the cloud that she signs in at: a key's file may say which."""
+    named, said = os.environ.get("GOOGLE_CLOUD_UNIVERSE_DOMAIN"), _wishes().get("token")
+    if not (named or isinstance(said, dict)):
+        is_name = isinstance(said, str) and said not in _METHODS
+        file = Path(str(said)) if is_name else _credentials_file()
+        with suppress(OSError, ValueError):  # a token may be no name of a file at all
+            said = json.loads(file.read_bytes())
+    named = named or (said.get("universe_domain") if isinstance(said, dict) else "")
+    return str(named or "googleapis.com")
 
 
 def _credentials_file() -> Path:
