@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
+from email.utils import formatdate
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,11 @@ def page(
 def redirect(to: str, code: int = 302) -> Status:
     """The address is elsewhere."""
     return Status(code, b"", {"Location": to})
+
+
+def time_ahead(minutes: float) -> dict[str, str]:
+    """What a server says of the time whose clock is so many minutes ahead."""
+    return {"Date": formatdate(time.time() + 60 * minutes, usegmt=True)}
 
 
 def s3_error(

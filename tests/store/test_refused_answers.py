@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from email.utils import format_datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_omezarr.store.error_mapping import RequestFailed, failure_of
+from napari_omezarr.errors import AccessDeniedError, SignInExpiredError
+from napari_omezarr.store.error_mapping import (
+    ErrorContext,
+    RequestFailed,
+    failure_of,
+    says_denied,
+    translate,
+)
+from servers.faults import time_ahead
 
 
 def xml(**elements: str) -> bytes:
@@ -93,17 +102,84 @@ def test_retry_after_in_both_spellings():
 
 
 def test_the_skew_of_the_clocks():
-    body = xml(
-        Code="RequestTimeTooSkewed",
-        RequestTime="20260101T120000Z",
-        ServerTime="2026-01-01T12:20:00Z",
-    )
-    assert failure_of(403, {}, body).skew == 20 * 60
-    assert failure_of(403, {}, xml(Code="RequestTimeTooSkewed")).skew == 0
+    body = xml(Code="RequestTimeTooSkewed")
+    for minutes in (20, -20):
+        failure = failure_of(403, time_ahead(minutes), body)
+        assert round(failure.skew / 60) == minutes
+    for said in ({}, {"Date": ""}, {"Date": "Thu, 01 Jan 2026 00:00:00"}):
+        assert failure_of(403, said, body).skew == 0
+    assert failure_of(403, time_ahead(20), xml(Code="AccessDenied")).skew == 0
+
+
+def frame(start, now):
+    said = f"Start [{start}] - Expiry [Fri, 27 Nov 2026 20:00:00 GMT] - Current [{now}]"
+    text = f"Signature not valid in the specified time frame: {said}"
+    return xml(Code="AuthenticationFailed", AuthenticationErrorDetail=text)
+
+
+@pytest.mark.parametrize(
+    ("start", "now", "begins"),
+    [
+        (10, 9, "2026-11-27 10:00 UTC"),
+        (9, 10, ""),
+        ("no date", 9, ""),
+        (10, "no date", ""),
+    ],
+)
+@pytest.mark.parametrize("query", [True, False])
+def test_a_signature_may_begin_later(start, now, begins, query):
+    hours = [
+        f"Fri, 27 Nov 2026 {each:02}:00:00 GMT" if isinstance(each, int) else each
+        for each in (start, now)
+    ]
+    failure = failure_of(403, {}, frame(*hours))
+    assert failure.begins == begins
+    place = ErrorContext("u", "h", bucket="b", has_query=query, sign_in="Sign in.")
+    error = translate(failure, place)
+    assert isinstance(error, SignInExpiredError)
+    assert ("ended" in error.sentence) is not bool(begins)
+    assert begins in error.sentence
+
+
+DENIED = "User: a is not authorized to perform: {} on resource: b because of c"
+
+
+@pytest.mark.parametrize(
+    ("message", "denied", "said"),
+    [
+        ("Access Denied", True, "This key may not read u."),
+        (DENIED.format("s3:ListBucket"), True, "This key may not read u."),
+        (DENIED.format("s3:GetObject"), False, "This key may not read u."),
+        (DENIED.format("kms:Decrypt"), False, "u is encrypted with a key"),
+    ],
+)
+def test_what_is_denied_for_another_reason_is_not_missing(message, denied, said):
+    """Who may not list is told so of a key that is missing, and of nothing else."""
+    failure = failure_of(403, {}, xml(Code="AccessDenied", Message=message))
+    assert says_denied(failure) is denied
+    error = translate(replace(failure, signed=True), ErrorContext("u", "h", bucket="b"))
+    assert isinstance(error, AccessDeniedError)
+    assert error.sentence.startswith(said)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"Code": "KMS.DisabledException"},
+        {
+            "Code": "InvalidRequest",
+            "Message": "The object was stored using a form of Server Side Encryption. "
+            "The correct parameters must be provided to retrieve the object.",
+        },
+    ],
+)
+def test_what_needs_a_key_says_so(said):
+    error = translate(failure_of(400, {}, xml(**said)), ErrorContext("u", "h"))
+    assert error.sentence.startswith("u is encrypted with a key")
 
 
 @given(st.integers(300, 599), st.binary(max_size=200), st.text(max_size=40))
 def test_nothing_that_a_server_says_is_too_much(status, body, header):
-    failure = failure_of(status, {"Retry-After": header}, body)
+    failure = failure_of(status, {"Retry-After": header, "Date": header}, body)
     assert failure.status == status
     assert failure.retry_after >= 0

@@ -6,6 +6,7 @@ import hashlib
 import json
 import sys
 import textwrap
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from napari_omezarr.connections import (
 )
 from napari_omezarr.demo.server import OWNER, READER
 from napari_omezarr.location import Location
-from napari_omezarr.store import brief, open_lister, open_store, run
+from napari_omezarr.store import brief, open_lister, open_store, open_writable, run
 from quick_retries import PIXELS, QUICK, write_image
 from servers import faults
 
@@ -288,15 +289,37 @@ def test_no_such_bucket(place, sign_in):
 
 def test_clocks_that_differ(place, proxy, sign_in):
     sign_in(OWNER)
-    times = {
-        "RequestTime": "20260101T120000Z",
-        "ServerTime": "2026-01-01T12:20:00Z",
-    }
-    skewed = faults.s3_error(403, "RequestTimeTooSkewed", **times)
-    proxy.fault("*/zarr.json", skewed, faults.Proceed())
-    answers = open_store(place("private"), retry=QUICK).fetch(["zarr.json"])
+    ahead = faults.time_ahead(20)
+    skewed = faults.s3_error(403, "RequestTimeTooSkewed", headers=ahead)
+    proxy.fault("*/zarr.json", *[skewed] * 3)
+    store = open_store(place("private"), retry=QUICK)
+    answers = store.fetch(["zarr.json"])
     assert kinds(answers) == ["ClockSkewError"]
     assert "differs by 20 min" in answers["zarr.json"].sentence
+
+
+def test_a_clock_that_differs_is_made_up_for_in_reading(place, proxy, sign_in):
+    """Told a wrong time, we are refused by a service that then says the right one."""
+    sign_in(OWNER)
+    behind = faults.time_ahead(-40)
+    proxy.fault("*", faults.s3_error(403, "RequestTimeTooSkewed", headers=behind))
+    store = open_store(place("private"), retry=QUICK)
+    assert kinds(store.fetch(["zarr.json"])) == ["bytes"]
+    assert all("clock of this computer differs" in each for each in store.notes)
+    dates = [request.headers["x-amz-date"] for request in proxy.requests]
+    times = [datetime.strptime(date, "%Y%m%dT%H%M%SZ") for date in dates]
+    assert [round((each - times[0]).total_seconds() / 600) for each in times] == [
+        *(0, -4, 0)
+    ]
+
+
+def test_who_writes_must_have_a_clock_that_is_right(place, proxy, sign_in):
+    """A claim holds until a time, which others compare with theirs."""
+    sign_in(OWNER)
+    ahead = faults.time_ahead(20)
+    proxy.fault("*", faults.s3_error(403, "RequestTimeTooSkewed", headers=ahead))
+    with pytest.raises(errors.ClockSkewError):
+        run(open_writable(place("private"), retry=QUICK).put("new", b"a"))
 
 
 # Profiles and configuration files

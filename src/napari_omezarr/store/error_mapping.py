@@ -28,9 +28,9 @@ a key that references or
 a store do not know
 403 that is S3's own      *presumed* never written, if it was all of an object of a
 ``AccessDenied``          bucket that was asked for, without a signed address; if the
-document                  bucket has said that this sign-in may not list below the
-                          location (S3 then answers so for keys that are missing); and
-                          if a document above the key could be read with the same
+document, and names no    bucket has said that this sign-in may not list below the
+other action than         location (S3 then answers so for keys that are missing); and
+listing                   if a document above the key could be read with the same
                           sign-in. Else an error
 any other 403, and 400,   an error, whatever the body is: a page, JSON, nothing
 401, 407, 410, 429, 451
@@ -42,7 +42,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -63,8 +63,7 @@ if TYPE_CHECKING:
 
 _DOCUMENT = re.compile(rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*\?>\s*)?<Error[\s>]")
 _ELEMENT = re.compile(
-    r"<(Code|Message|AuthenticationErrorDetail|Region|Endpoint|RequestTime|ServerTime)>"
-    r"([^<]*)<"
+    r"<(Code|Message|AuthenticationErrorDetail|Region|Endpoint)>([^<]*)<"
 )
 _REGION = re.compile(r"[a-z0-9][a-z0-9-]{0,40}", re.IGNORECASE)
 _EXPIRED_CODES = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
@@ -72,6 +71,11 @@ _EXPIRED_CODES = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 # Azure none for clocks that differ.
 _EXPIRED_WORDS = ("Request has expired", "Signature not valid in the specified time")
 _CLOCK_WORDS = "Request date header"
+# How Azure says from when on a signature holds.
+_FRAME = re.compile(r"Start \[([^]]{1,40})\].*Current \[([^]]{1,40})\]")
+# What AWS says that somebody may not, where it says more than "AccessDenied".
+_ACTION = re.compile(r"not authorized to perform: (kms:|s3:(?!ListBucket\b))")
+_SEALED = "object was stored using a form of Server Side Encryption"
 _BUSY_CODES = {"SlowDown", "ServiceUnavailable", "ServerBusy", "Throttling"}
 _DENIED_CODES = {"", "AccessDenied", "AllAccessDisabled", "Forbidden"}
 _FAILED_CODES = {"InternalError", "RequestTimeout", "OperationTimedOut"}
@@ -117,7 +121,9 @@ class RequestFailed(Exception):
     retry_after: float = 0
     """Seconds that the server asks to wait, 0 if it does not ask."""
     skew: float = 0
-    """Seconds by which the clocks differ, if that is what is wrong."""
+    """Seconds by which its clock is ahead of ours, if that is what is wrong."""
+    begins: str = ""
+    """From when on a signed address holds, if it does not yet."""
     expired: bool = False
     """Whether a sign-in or a signed address has ended."""
     signed: bool = False
@@ -159,13 +165,22 @@ def failure_of(status: int, headers: Mapping[str, str], body: bytes) -> RequestF
     expired = code in _EXPIRED_CODES or any(word in message for word in _EXPIRED_WORDS)
     if code == "AuthenticationFailed" and _CLOCK_WORDS in message:
         code = "RequestTimeTooSkewed"
+    elif code == "AccessDenied" and (action := _ACTION.search(message)):
+        # Not of a key that is missing: who may not list is told so of that action.
+        code = "Sealed" if action[1] == "kms:" else "Forbidden"
+    elif code.startswith("KMS.") or _SEALED in message:
+        code = "Sealed"
+    server = _date(headers.get("Date", ""))
+    ahead = server - datetime.now(UTC) if server else timedelta()
+    is_skewed = code == "RequestTimeTooSkewed"
     return RequestFailed(
         status=status,
         code=code,
         region=_region(headers.get("x-amz-bucket-region") or said.get("Region", "")),
         endpoint=said.get("Endpoint", ""),
         retry_after=_seconds(headers.get("Retry-After", "")),
-        skew=_skew(said) if code == "RequestTimeTooSkewed" else 0,
+        skew=ahead.total_seconds() if is_skewed else 0,
+        begins=_begins(message),
         expired=expired,
     )
 
@@ -224,23 +239,24 @@ def _seconds(retry_after: str) -> float:
     """Read a ``Retry-After``: seconds, or a date."""
     if retry_after.strip().isdecimal():
         return float(retry_after)
+    until = _date(retry_after)
+    return max(0.0, (until - datetime.now(UTC)).total_seconds()) if until else 0
+
+
+def _begins(message: str) -> str:
+    """Read from when on a signature holds, if it is said that it does not yet."""
+    found = _FRAME.search(message)
+    start, now = map(_date, found.groups()) if found else (None, None)
+    return f"{start:%Y-%m-%d %H:%M} UTC" if start and now and start > now else ""
+
+
+def _date(text: str) -> datetime | None:
+    """Read a date as HTTP writes it; None if it is none."""
     try:
-        until = parsedate_to_datetime(retry_after)
+        found = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
-        return 0
-    if until.tzinfo is None:
-        return 0
-    return max(0.0, (until - datetime.now(UTC)).total_seconds())
-
-
-def _skew(said: Mapping[str, str]) -> float:
-    """Compare the two clocks that S3 names, in two spellings of the time."""
-    try:
-        ours = datetime.strptime(said["RequestTime"], "%Y%m%dT%H%M%SZ")
-        theirs = datetime.strptime(said["ServerTime"], "%Y-%m-%dT%H:%M:%SZ")
-    except (KeyError, ValueError):
-        return 0
-    return abs((theirs - ours).total_seconds())
+        return None
+    return found if found.tzinfo else None
 
 
 # The sentences and actions.
@@ -320,7 +336,11 @@ def _sign_in_needed(failure: RequestFailed, place: ErrorContext) -> StoreError:
     return errors.SignInNeededError(sentence, action=action, url=place.url)
 
 
-def _expired(_: RequestFailed, place: ErrorContext) -> StoreError:
+def _expired(failure: RequestFailed, place: ErrorContext) -> StoreError:
+    if failure.begins:
+        sentence = f"The signature for {place.host} holds from {failure.begins} on."
+        action = "Wait until then, or ask for a new one."
+        return errors.SignInExpiredError(sentence, action=action, url=place.url)
     if place.has_query:
         sentence = "The signature of this address has ended."
         action = "Ask for a new link."
@@ -356,7 +376,7 @@ def _private(_: RequestFailed, place: ErrorContext) -> StoreError:
 
 
 def _clock(failure: RequestFailed, place: ErrorContext) -> StoreError:
-    minutes = round(failure.skew / 60)
+    minutes = round(abs(failure.skew) / 60)
     by = f" by {minutes} min" if minutes else ""
     sentence = f"The clock of this computer differs{by} from that of {place.host}."
     return errors.ClockSkewError(sentence, action="Set the clock.", url=place.url)
@@ -436,6 +456,12 @@ def _met(_: RequestFailed, place: ErrorContext) -> StoreError:
     return errors.StoreError(sentence, action=action, url=place.url)
 
 
+def _sealed(_: RequestFailed, place: ErrorContext) -> StoreError:
+    sentence = f"{place.url} is encrypted with a key that you have not, or may not use."
+    action = "Ask its owner to let you use the key, or for a copy without it."
+    return errors.AccessDeniedError(sentence, action=action, url=place.url)
+
+
 def _archived(_: RequestFailed, place: ErrorContext) -> StoreError:
     sentence = f"{place.url} is in cold storage."
     action = "Ask its owner to restore it."
@@ -492,6 +518,7 @@ _CODES: dict[str, Callable[[RequestFailed, ErrorContext], StoreError]] = {
     "QuotaExceeded": _full,
     "RequestTimeTooSkewed": _clock,
     "ResourceNotFound": _private,
+    "Sealed": _sealed,
     "SignatureDoesNotMatch": _key_not_accepted,
     "SnapshotsPresent": _has_snapshots,
     "TemporaryRedirect": _elsewhere,

@@ -148,17 +148,19 @@ def signed(
     credentials: ReadOnlyCredentials,
     address: BucketAddress,
     digest: str = _EMPTY,
+    ahead: float = 0,
 ) -> Request:
     """Sign a request with all its headers, and with its body's hash.
 
     Its query must be sorted, as `query_of` writes it. `digest` is the SHA-256 of the
-    body in hexadecimal digits: the service checks what came.
+    body in hexadecimal digits: the service checks what came. Its clock is so many
+    seconds `ahead` of ours.
     """
     scheme, _, rest = request.url.partition("://")
     host, _, target = rest.partition("/")
     path, _, query = target.partition("?")
     host = host.rpartition("@")[2].removesuffix(_DEFAULT_PORTS.get(scheme, ""))
-    now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() + ahead))
     headers = {
         **request.headers,
         "x-amz-content-sha256": digest,
@@ -201,7 +203,7 @@ def _hmac(key: bytes, text: str) -> bytes:
 
 # Reading: as whoever signs, or as nobody if that turns out to be no good.
 
-_READ_CORRECTIONS = 3  # the region, how the bucket is named, who signs
+_CORRECTIONS = 4  # the region, how the bucket is named, who signs, what time it is
 
 
 class S3Reader(S3Backend):
@@ -309,13 +311,13 @@ class S3Reader(S3Backend):
     ) -> Response:
         """Ask for an object, elsewhere if the answer says where, with keys of now."""
         bucket = self._opened()
-        for attempt in range(1 + _READ_CORRECTIONS):
-            address, before = bucket.address, credentials
+        for attempt in range(1 + _CORRECTIONS):
+            address, before, ahead = bucket.address, credentials, bucket.ahead
             url = address.url(wish.path) + (f"?{wish.query}" if wish.query else "")
             request = http.Request("GET", url, wish.headers)
             if credentials is not None:
                 asked = http.Request("GET", url, {**wish.headers, **bucket.headers})
-                request = signed(asked, credentials, address)
+                request = signed(asked, credentials, address, ahead=ahead)
             raw = await http.send(request, self._access, self.stats)
             try:
                 return response_of(raw, wish.headers)
@@ -325,8 +327,9 @@ class S3Reader(S3Backend):
                 refused = replace(failure, signed=credentials is not None)
             if refused.expired and credentials is not None:
                 credentials = await bucket.renewed(credentials)
-            moved = bucket.address != address or bucket.learn(refused)
-            if attempt == _READ_CORRECTIONS or not (moved or credentials != before):
+            known = bucket.address != address or bucket.ahead != ahead
+            moved = known or bucket.learn(refused) or bucket.learn_time(refused)
+            if attempt == _CORRECTIONS or not (moved or credentials != before):
                 break
         raise refused
 
@@ -487,8 +490,6 @@ async def _copy_part(
 
 # Objects of a bucket, put, deleted and listed: signed with their bodies.
 
-_WRITE_CORRECTIONS = 3  # the region, how the bucket is named, who signs
-
 
 class S3Writer(S3Backend, WritableBackend):
     """Writes the objects below a prefix of a bucket.
@@ -571,7 +572,7 @@ class S3Writer(S3Backend, WritableBackend):
         bucket = self._opened()
         credentials = await bucket.credentials()
         digest = (await http.hashed(hashlib.sha256, wish.body or b"")).hex()
-        for attempt in range(1 + _WRITE_CORRECTIONS):
+        for attempt in range(1 + _CORRECTIONS):
             address = bucket.address
             url = address.url(wish.path) + (f"?{wish.query}" if wish.query else "")
             headers = {**wish.headers, **bucket.headers}
@@ -586,7 +587,7 @@ class S3Writer(S3Backend, WritableBackend):
             if failure.expired and credentials is not None:
                 credentials = await bucket.renewed(credentials)
             moved = bucket.address != address or bucket.learn(failure)
-            if attempt == _WRITE_CORRECTIONS or not (moved or credentials != before):
+            if attempt == _CORRECTIONS or not (moved or credentials != before):
                 raise replace(failure, signed=before is not None)
         return answer
 

@@ -24,7 +24,7 @@ from napari_omezarr.errors import OptionError, SignInNeededError, StoreError
 
 from .addressing import BucketAddress, bucket_address, corrected
 from .backend import PUBLIC, NoteList
-from .error_mapping import ErrorContext, sign_in_error, sign_in_problem
+from .error_mapping import ErrorContext, sign_in_error, sign_in_problem, translate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -311,6 +311,7 @@ def _said(options: Mapping[str, Any]) -> dict[str, Any]:
 # Where it is, who signs, and how that turned out. Lives on the I/O loop, so that
 # nothing here needs a lock.
 
+_SAME_TIME = 60  # seconds that no service minds
 _PAYS: Mapping[str, str] = {"x-amz-request-payer": "requester"}
 _BAD_SIGN_IN = {
     "AuthFailure",
@@ -338,6 +339,7 @@ class BucketSession:
         chain = _chain(profile)
         style = profile.style if profile.style != "auto" else chain.style
         self.notes = NoteList()
+        self.ahead = 0.0  # seconds by which its clock is ahead of ours
         self.address: BucketAddress = bucket_address(
             name,
             profile.region or chain.region,
@@ -470,6 +472,18 @@ class BucketSession:
         if better.virtual != self.address.virtual:
             self.notes.add(f"{better.bucket} is addressed by its own host name.")
         self.address = better
+        return True
+
+    def learn_time(self, failure: RequestFailed) -> bool:
+        """Take from a failure what time it is there; true if that is new.
+
+        For who reads: whoever writes claims a place until a time that others compare
+        with theirs, so that her clock must be right.
+        """
+        if not failure.skew or abs(failure.skew - self.ahead) < _SAME_TIME:
+            return False
+        self.ahead = failure.skew
+        self.notes.add(translate(failure, self.context("")).sentence)
         return True
 
     def sign_in_failed(self, problem: RequestFailed | StoreError) -> None:
