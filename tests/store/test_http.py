@@ -147,8 +147,10 @@ def test_a_body_that_is_stored_gzipped_is_unpacked(http_server):
     assert isinstance(answers["b"], errors.TruncatedBodyError)
 
 
-def test_a_proxy_of_the_environment_is_used(http_server, tmp_path, monkeypatch):
-    monkeypatch.setenv("http_proxy", http_server.url)
+@pytest.mark.parametrize("scheme", ["http://", ""])
+def test_a_proxy_of_the_environment_is_used(scheme, http_server, tmp_path, monkeypatch):
+    url = http_server.url.removeprefix("http://")
+    monkeypatch.setenv("http_proxy", f"{scheme}{url}")
     http_server.fault("http://data.invalid/x/a", faults.Status(200, b"by proxy"))
     assert store_at("http://data.invalid/x").fetch(["a"]) == {"a": b"by proxy"}
     monkeypatch.setenv("no_proxy", "127.0.0.1")

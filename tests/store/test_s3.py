@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import json
 import sys
@@ -22,6 +23,7 @@ from napari_omezarr.connections import (
 from napari_omezarr.demo.server import OWNER, READER
 from napari_omezarr.location import Location
 from napari_omezarr.store import brief, open_lister, open_store, open_writable, run
+from napari_omezarr.store.sign_in import AwsChain
 from quick_retries import PIXELS, QUICK, write_image
 from servers import faults
 
@@ -453,6 +455,52 @@ def test_a_broken_configuration(place, configure):
     store = open_store(place("public"), retry=QUICK)
     assert kinds(store.fetch(KEYS)) == FOUND
     assert store.notes[0].startswith("Your AWS sign-in fails.")
+
+
+def test_a_role_that_wants_a_code_is_said_and_nobody_waits_for_it(
+    place, configure, monkeypatch
+):
+    """Botocore would ask in the terminal, and hold all other requests meanwhile."""
+    monkeypatch.setattr(getpass, "getpass", None)
+    configure(
+        config="""
+        [profile lab]
+        role_arn = arn:aws:iam::123456789012:role/reader
+        source_profile = me
+        mfa_serial = arn:aws:iam::123456789012:mfa/me
+        region = us-east-1
+        [profile me]
+        aws_access_key_id = key
+        aws_secret_access_key = secret
+        """
+    )
+    store = open_store(place("private", profile="lab"), retry=QUICK)
+    (error,) = store.fetch(["zarr.json"]).values()
+    assert isinstance(error, errors.SignInNeededError)
+    assert "asks for a code" in error.sentence
+    assert "--profile lab" in error.action
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "[profile lab]\nservices = local\n[services local]\ns3 = text",
+        "[profile lab]\nservices = missing",
+        "services = text\n[profile lab]\nservices = local",
+        "[profile lab]\nendpoint_url = http://h\n"
+        "ignore_configured_endpoint_urls = true",
+    ],
+)
+def test_sections_that_name_no_endpoint_leave_it_to_aws(config, configure):
+    configure(config=config)
+    assert AwsChain("lab").endpoint is None
+
+
+@pytest.mark.parametrize("endpoint", ["http://[::1", "ftp://host", "s3://bucket"])
+def test_an_endpoint_that_is_no_web_address_is_said(endpoint, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
+    with pytest.raises(errors.OptionError, match="no web address"):
+        open_store(Location.parse("s3://bucket/x")).fetch(["zarr.json"])
 
 
 @pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"])

@@ -21,6 +21,7 @@ from napari_omezarr.store import (
 from napari_omezarr.store.writable import SendingRoom
 from quick_retries import QUICK
 from servers import faults
+from servers.bucket import Bucket
 
 BODY = b"some bytes"
 
@@ -113,6 +114,54 @@ def test_the_service_is_asked_to_hold_to_the_condition(condition, writable, prox
     assert not run(writable.replace("a", b"2", held))
     put = next(request for request in proxy.requests if request.method == "PUT")
     assert put.headers[condition] == (held.etag if held else "*")
+
+
+@pytest.fixture
+def bucket():
+    with Bucket(knows_conditions=True) as bucket:
+        yield bucket
+
+
+def below(bucket, path):
+    place = Location.parse(f"s3://bucket/{path}", endpoint=bucket.url, anonymous=True)
+    return open_writable(place, retry=QUICK)
+
+
+def test_what_is_gone_has_changed(writable):
+    """S3 answers 404 where the object of a condition is not there any more."""
+    run(writable.put("a", b"1"))
+    held = run(writable.read("a"))
+    assert run(writable.holds_conditions())
+    run(writable.delete("a"))
+    assert not run(writable.replace("a", b"2", held))
+    assert body_of(writable, "a") is None
+
+
+def test_what_marks_a_folder_is_no_other_object(bucket):
+    """Programs put objects whose keys end in a slash; others have the same name."""
+    files = {"f": b"1", "f/a": b"2", "f/a/b": b"3"}
+    bucket.objects = {**files, "f/": b"", "f/a/": b"", "e/": b""}
+    writable = below(bucket, "f")
+    assert run(keys(writable)) == [("a", 1), ("a/", 0), ("a/b", 1)]
+    store = WritableStore(writable)
+    assert run(all_of_store(store)) == ["a", "a/b"]
+    run(writable.delete("a/"))
+    assert bucket.objects.keys() == files.keys() | {"f/", "e/"}
+    assert not run(below(bucket, "e").holds())
+    assert not run(below(bucket, "").holds("e"))
+    assert run(below(bucket, "").holds("f"))
+
+
+async def all_of_store(store):
+    return [key async for key in store.list()]
+
+
+def test_a_list_that_breaks_off_is_an_error(writable, proxy):
+    more = b"<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>"
+    proxy.fault("*", faults.Status(200, more), forever=True)
+    for work in (keys(writable), writable.holds()):
+        with pytest.raises(errors.ServerError, match="breaks its list"):
+            run(work)
 
 
 @pytest.mark.parametrize("known", [True, False])

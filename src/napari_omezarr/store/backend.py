@@ -446,6 +446,11 @@ class PageReader(Protocol):
         ...
 
 
+def whole_key(prefix: str, key: str) -> str:
+    """Give the key of an object below a prefix; slashes at its ends are parts of it."""
+    return f"{prefix}/{key}" if prefix and key else prefix or key
+
+
 async def page_below(pages: PageReader, folder: str, token: str, size: int) -> ListPage:
     """Give a page of all objects below a folder; a `RequestFailed` if it is none."""
     page = await pages.listed(f"{folder}/" if folder else "", token, size)

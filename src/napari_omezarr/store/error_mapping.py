@@ -98,6 +98,7 @@ class Reason(Enum):
     WEB_PAGE = "a page for people"
     PORTAL = "a page for people, where there were data before"
     PROXY = "the proxy takes no connection, or refuses it"
+    BROKEN_OFF = "a list that has more, and does not say how to ask for that"
     WRONG_RANGE = "another part than the one that was asked for"
     TOO_LONG = "more bytes than the object can have"
     NO_RANGES = "all of a long object, where a part was asked for"
@@ -603,6 +604,11 @@ _REASONS: dict[Reason, tuple[type[StoreError], str, str]] = {
         "The proxy that this computer names for {host} does not let it be reached.",
         "Check HTTPS_PROXY and HTTP_PROXY, or the proxy in the system's settings.",
     ),
+    Reason.BROKEN_OFF: (
+        errors.ServerError,
+        "{host} breaks its list of {url} off, and does not say how it goes on.",
+        "Ask its owner for a server that knows ListObjectsV2.",
+    ),
     Reason.WRONG_RANGE: (
         errors.ServerError,
         "{host} sends another part of {url} than was asked for.",
@@ -647,6 +653,8 @@ def sign_in_error(error: Exception, profile: str | None) -> StoreError:
     """Say why AWS's chain could not sign in: a BotoCoreError, ClientError, OSError."""
     from botocore import exceptions as aws  # late: only who signs in needs it
 
+    if isinstance(error, errors.StoreError):
+        return error
     if isinstance(error, aws.ProfileNotFound):
         sentence = f"There is no AWS profile {profile}."
         action = "Choose another, or run: aws configure"
@@ -665,7 +673,8 @@ def sign_in_error(error: Exception, profile: str | None) -> StoreError:
         action = "Check your connection to the network."
         return errors.StoreConnectionError(sentence, action=action)
     sentence = "Your AWS sign-in fails."
-    action = "Run: aws sts get-caller-identity"
+    named = f" --profile {profile}" if profile else ""
+    action = f"Run: aws sts get-caller-identity{named}"
     return errors.SignInNeededError(sentence, action=action)
 
 
@@ -727,14 +736,17 @@ def says_denied(failure: RequestFailed) -> bool:
     return refused and not failure.expired
 
 
-def says_changed(failure: Failure) -> bool:
+def says_changed(failure: Failure, *, was_there: bool = True) -> bool:
     """Say whether an object was not written because it is not as it was expected.
 
-    S3 answers 409 where two conditional requests meet, and 412 afterwards; Azure 409
-    where something is there that should not be. Either has reasons of its own too.
+    S3 answers 409 where two conditional requests meet, and 412 afterwards, or 404 where
+    what ``was_there`` is gone; Azure 409 where something is there that should not be.
+    Each has reasons of its own too.
     """
     if not isinstance(failure, RequestFailed) or failure.code in _CODES:
         return False
+    if was_there and says_absent(failure.status, failure.code):
+        return True
     return failure.status in (409, 412)
 
 

@@ -34,6 +34,7 @@ from .backend import (
     WritableBackend,
     page_below,
     piece_of,
+    whole_key,
 )
 from .error_mapping import (
     GOOGLE_SIGN_IN,
@@ -112,8 +113,7 @@ class GoogleReader(HttpBackend):
 
     def path(self, key: str) -> str:
         """Give the name of an object as a part of an address."""
-        name = f"{self._prefix}/{key}".strip("/")
-        return quote(name, safe="", errors="surrogateescape")
+        return quote(whole_key(self._prefix, key), safe="", errors="surrogateescape")
 
     def identity(self, key: str) -> str:
         """Give the address of an object."""

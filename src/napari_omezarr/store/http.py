@@ -651,7 +651,7 @@ def proxy_for(url: str) -> str | None:
     found = proxies.get(parts.scheme) or proxies.get("all")
     if not found or urllib.request.proxy_bypass(parts.hostname or ""):
         return None
-    return found
+    return found if "://" in found else f"http://{found}"
 
 
 @atexit.register

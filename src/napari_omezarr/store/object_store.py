@@ -43,6 +43,7 @@ from .backend import (
     not_listed,
     pieces_of,
     range_header,
+    whole_key,
 )
 from .error_mapping import Reason, RequestFailed, failure_of
 from .http import content_type, headers_for, response_of
@@ -98,7 +99,7 @@ class S3Backend(ObjectBackend):
 
     def path(self, key: str) -> str:
         """Give the whole key of an object."""
-        return f"{self._prefix}/{key}".strip("/")
+        return whole_key(self._prefix, key)
 
     @property
     def above(self) -> str:
@@ -622,7 +623,10 @@ def list_page(body: bytes, above: int) -> ListPage:
         said = (facts.get("LastModified", ""), facts.get("ETag", "").strip('"'))
         items.append(ObjectMeta(name, False, number, *said))
     more = page.get("IsTruncated") == "true"
-    return ListPage(tuple(items), page.get("NextContinuationToken", "") if more else "")
+    token = page.get("NextContinuationToken", "") if more else ""
+    if more and not token:
+        raise RequestFailed(reason=Reason.BROKEN_OFF)
+    return ListPage(tuple(items), token)
 
 
 class BucketLister(PagedLister):

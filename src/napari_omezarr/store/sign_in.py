@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from botocore.exceptions import BotoCoreError
 from napari_omezarr._io_loop import outcome, run
 from napari_omezarr.connections import key_store
 from napari_omezarr.errors import OptionError, SignInNeededError, StoreError
+from napari_omezarr.location import WEB
 
 from .addressing import BucketAddress, bucket_address, corrected
 from .backend import PUBLIC, NoteList
@@ -74,8 +76,9 @@ def _reads(file: Path) -> str:
 # At DEBUG the signer writes what it signs, session tokens included.
 logging.getLogger("botocore.auth").setLevel(logging.INFO)
 # They warn with the text of whoever gives keys; why there are none is said by us.
-for _module in ("aiobotocore.credentials", "botocore.credentials"):
-    logging.getLogger(_module).setLevel(logging.ERROR)
+for _module in ("credentials", "tokens"):
+    logging.getLogger(f"aiobotocore.{_module}").setLevel(logging.ERROR)
+    logging.getLogger(f"botocore.{_module}").setLevel(logging.ERROR)
 
 
 class AwsChain:
@@ -112,20 +115,19 @@ class AwsChain:
         OptionError
             It is no address.
         """
-        if os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
+        if self._setting("ignore_configured_endpoint_urls"):
             return None
         environment = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get(
             "AWS_ENDPOINT_URL"
         )
         named = environment or self._configured_endpoint()
-        try:
-            urlsplit(named or "")
-        except ValueError:
-            raise OptionError(
-                "The endpoint that the AWS configuration names is no web address.",
-                action="Correct AWS_ENDPOINT_URL, or endpoint_url in ~/.aws/config.",
-            ) from None
-        return named
+        with suppress(ValueError):
+            if not named or "://" not in named or urlsplit(named).scheme in WEB:
+                return named
+        raise OptionError(
+            "The endpoint that the AWS configuration names is no web address.",
+            action="Correct AWS_ENDPOINT_URL, or endpoint_url in ~/.aws/config.",
+        )
 
     @property
     def style(self) -> str:
@@ -183,9 +185,20 @@ class AwsChain:
 
     def session(self) -> AioSession:
         """Give what asks everything that may know who signs."""
+        chain = self._session.get_component("credential_provider")
         if not knows_instance_metadata(os.environ):
-            self._session.get_component("credential_provider").remove("iam-role")
+            chain.remove("iam-role")
+        # It would ask in the terminal, and everything would wait for the answer.
+        chain.get_provider("assume-role")._prompter = self._no_code
         return self._session
+
+    def _no_code(self, _: str) -> str:
+        sentence = f"The AWS profile {self.profile} asks for a code of a device (MFA)."
+        action = (
+            "Set the keys that this prints: aws configure export-credentials "
+            f"--profile {self.profile} --format env"
+        )
+        raise SignInNeededError(sentence, action=action)
 
     async def _ask(self) -> Any:
         return await self.session().get_credentials()
@@ -213,8 +226,9 @@ class AwsChain:
             services = self._session.full_config.get("services", {})
         except BotoCoreError:
             services = {}
-        service = services.get(scoped.get("services"), {}).get("s3", {})
-        return service.get("endpoint_url") or scoped.get("endpoint_url")
+        service = services.get(scoped.get("services"), {}).get("s3")
+        own = service.get("endpoint_url") if isinstance(service, dict) else None
+        return own or scoped.get("endpoint_url")
 
 
 def _is_ending(credentials: Any) -> bool:

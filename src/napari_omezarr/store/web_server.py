@@ -326,7 +326,7 @@ class HttpBackend(ObjectBackend):
         """Give the address, with whatever signs it."""
         if not key:
             return self._address
-        return f"{self._below}{encode(key.strip('/'))}{self._query}"
+        return f"{self._below}{encode(key)}{self._query}"
 
     def context(self, url: str, doing: str = "read") -> ErrorContext:
         """Describe this place for the words of an error about `url`."""

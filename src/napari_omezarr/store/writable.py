@@ -265,7 +265,7 @@ class WritablePlace:
             return True
         if _status(answer) == _UNKNOWN:
             return None
-        if not says_changed(answer):
+        if not says_changed(answer, was_there=bool(condition.etag)):
             raise self._error(answer, key, "write to")
         return False
 
@@ -334,13 +334,18 @@ class WritablePlace:
     async def objects(
         self, prefix: str = "", size: int = PAGE
     ) -> AsyncGenerator[ObjectMeta]:
-        """List all that lies below a folder, at any depth; so many at a time."""
+        """List all that lies below a folder, at any depth; so many at a time.
+
+        A name that ends in a slash is an object that some programs put for a folder;
+        the one of the place itself is left out.
+        """
         token, before = "", None
         while token != before:
             ask = partial(self._backend.list_all, prefix, token, size)
             page = await self._answer(ask, prefix, "list")
             for each in page.items:
-                yield each
+                if each.name:
+                    yield each
             if not page.token:
                 return
             token, before = page.token, token
@@ -353,7 +358,7 @@ class WritablePlace:
         """Say whether anything lies below a folder, but for certain keys."""
         async with aclosing(self.objects(prefix, _GLANCE)) as found:
             async for each in found:
-                if not but(each.name):
+                if not (each.name.endswith("/") or but(each.name)):
                     return True
         return False
 
@@ -453,7 +458,8 @@ class WritableStore(PartsStore):
             yield name
 
     async def _keys(self, folder: str) -> builtins.list[str]:
-        return [each.name async for each in self.place.objects(folder)]
+        names = [each.name async for each in self.place.objects(folder)]
+        return [name for name in names if not name.endswith("/")]
 
     def with_read_only(self, read_only: bool = False) -> WritableStore:
         """Return a store of the same objects."""
