@@ -127,12 +127,27 @@ def below(bucket, path):
     return open_writable(place, retry=QUICK)
 
 
-def test_what_is_gone_has_changed(writable):
+@pytest.mark.parametrize("code", ["OperationAborted", "ConditionalRequestConflict"])
+def test_writes_that_meet_are_sent_again(code, writable, proxy):
+    met = faults.s3_error(409, code)
+    proxy.fault("*", met, method="PUT")
+    run(writable.put("a", b"1"))
+    held = run(writable.read("a"))
+    assert run(writable.holds_conditions())
+    proxy.fault("*", met, method="PUT")
+    assert run(writable.replace("a", b"2", held))
+    proxy.fault("*", met, method="PUT")
+    assert not run(writable.replace("a", b"3", held))
+    assert body_of(writable, "a") == b"2"
+
+
+def test_what_is_gone_has_changed(writable, proxy):
     """S3 answers 404 where the object of a condition is not there any more."""
     run(writable.put("a", b"1"))
     held = run(writable.read("a"))
     assert run(writable.holds_conditions())
     run(writable.delete("a"))
+    proxy.fault("*", faults.s3_error(404, "NoSuchKey"), method="PUT")
     assert not run(writable.replace("a", b"2", held))
     assert body_of(writable, "a") is None
 

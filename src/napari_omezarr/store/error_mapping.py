@@ -78,7 +78,11 @@ _ACTION = re.compile(r"not authorized to perform: (kms:|s3:(?!ListBucket\b))")
 _SEALED = "object was stored using a form of Server Side Encryption"
 _BUSY_CODES = {"SlowDown", "ServiceUnavailable", "ServerBusy", "Throttling"}
 _DENIED_CODES = {"", "AccessDenied", "AllAccessDisabled", "Forbidden"}
-_FAILED_CODES = {"InternalError", "RequestTimeout", "OperationTimedOut"}
+_FAILED_CODES = {
+    *("InternalError", "RequestTimeout", "OperationTimedOut"),
+    # Of two writes that meet, a condition or not: S3 asks to send them again.
+    *("OperationAborted", "ConditionalRequestConflict"),
+}
 
 
 class Reason(Enum):
@@ -304,7 +308,7 @@ def translate(failure: Failure, place: ErrorContext) -> StoreError:
     say = _CODES.get(code) or _STATUSES.get(failure.status)
     if say is None and failure.busy:
         say = _busy
-    elif say is None and failure.status >= 500:
+    elif say is None and failure.status >= 500 and failure.transient:
         say = _server_failed
     return (say or _odd)(failure, place)
 
