@@ -385,11 +385,11 @@ CAME_OF_IT = {
         "405",
         "owner",
     ): "ReadOnlyError 1/1 | ReadOnlyError 1/1 | ReadOnlyError 1/1 | ReadOnlyError 1/1",
-    ("409", "nobody"): "ServerError 1/0 | ServerError 1/0",
+    ("409", "nobody"): "ServerError 3/0 | ServerError 3/0",
     (
         "409",
         "owner",
-    ): "ServerError 1/1 | ServerError 1/1 | ServerError 1/1 | ServerError 1/1",
+    ): "ServerError 3/3 | ServerError 3/3 | ServerError 3/3 | ServerError 3/3",
     ("410", "nobody"): "StoreError 1/0 | StoreError 1/0",
     (
         "410",
