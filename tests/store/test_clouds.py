@@ -97,6 +97,13 @@ def test_what_is_written_is_what_is_read(cloud):
         write_image(PIXELS, address, axes="czyx")
 
 
+@pytest.mark.parametrize("cloud", ["azure"], indirect=True)
+def test_the_emulator_is_known_by_its_whole_address(cloud, azure):
+    write_image(PIXELS[0], f"{cloud}/whole.zarr", axes="zyx")
+    ((data, _, _),) = read_layers(f"az+{azure}/{clouds.BUCKET}/whole.zarr")
+    np.testing.assert_array_equal(np.asarray(data), PIXELS[0])
+
+
 def test_an_image_is_one_row_of_its_bucket(cloud):
     write_image(PIXELS, f"{cloud}/rows/one.zarr", axes="czyx")
     page = Listing(Location.parse(f"{cloud}/rows")).more().result(30)
