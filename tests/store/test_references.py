@@ -151,6 +151,93 @@ def test_a_damaged_table_is_never_black(image, tmp_path):
         np.asarray(data[20:, 40:])
 
 
+# All chunks are as long, and follow each other by rows.
+GENERATED = {
+    "key": "0/{{y}}/{{x}}",
+    "url": "{{ u }}",
+    "offset": "{{100 + SIZE * (y * 3 + x)}}",
+    "length": "SIZE",
+    "dimensions": {"y": {"stop": 2}, "x": [0, 1, 2]},
+}
+
+
+def test_generated_references_are_pixels_too(image, tmp_path):
+    size = image["0/0/0"][2]
+    rule = {k: str(v).replace("SIZE", str(size)) for k, v in GENERATED.items()}
+    rule["dimensions"] = GENERATED["dimensions"]
+    documents = {k: v for k, v in image.items() if isinstance(v, str)}
+    document = {
+        "version": 1,
+        "templates": {"u": str(tmp_path / "packed.bin")},
+        "gen": [rule],
+        "refs": documents,
+    }
+    (tmp_path / "refs.json").write_text(json.dumps(document))
+    np.testing.assert_array_equal(shown(f"reference::{tmp_path}/refs.json"), PIXELS)
+
+
+def test_a_template_may_be_called(image, tmp_path):
+    for said in image.values():
+        if isinstance(said, list):
+            said[0] = "{{ f(name='packed') }}"
+    templates = {"f": f"{tmp_path}/{{{{name}}}}.bin"}
+    document = {"version": 1, "templates": templates, "refs": image}
+    (tmp_path / "refs.json").write_text(json.dumps(document))
+    np.testing.assert_array_equal(shown(f"reference::{tmp_path}/refs.json"), PIXELS)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{f.__globals__[os].environ[SECRET]}}",
+        "{{u.__class__.__mro__}}",
+        "{{f(c=u.__class__)}}",
+        "{{__import__('os').environ['SECRET']}}",
+        "{{unknown}}",
+        "{{9 ** 9 ** 9}}",
+        "{{9 * " + "9" * 400 + "}}",
+        "{{'a' * 9999999999}}",
+        "{{" + "(" * 5000 + "}}",
+    ],
+)
+def test_nothing_in_references_is_run(image, tmp_path, http_server, monkeypatch, text):
+    monkeypatch.setenv("SECRET", "hunter2")
+    image["0/0/0"][0] = f"{http_server.url}/{text}"
+    templates = {"u": f"{http_server.url}/packed.bin", "f": "{{c}}"}
+    document = {"version": 1, "templates": templates, "refs": image}
+    (tmp_path / "refs.json").write_text(json.dumps(document))
+    ((data, _, _),) = read_layers(f"reference::{tmp_path}/refs.json")
+    http_server.clear_log()
+    with pytest.raises(StoreError, match="no references that can be read"):
+        np.asarray(data[:20, :20])
+    assert http_server.requests == []
+
+
+@pytest.mark.parametrize("stops", [[10**12], [10**8, 10**8], [10**12, 0], [10**30]])
+@pytest.mark.parametrize("count", [1, 1000])
+def test_generated_references_have_an_end(tmp_path, stops, count):
+    dimensions = {f"i{n}": {"stop": stop // count} for n, stop in enumerate(stops)}
+    rule = {"key": "a", "url": "b", "dimensions": dimensions}
+    document = {"version": 1, "refs": {}, "gen": [rule] * count}
+    (tmp_path / "refs.json").write_text(json.dumps(document))
+    with pytest.raises(StoreError, match="no references that can be read"):
+        read_layers(f"reference::{tmp_path}/refs.json")
+
+
+@pytest.mark.parametrize("scheme", ["webdav+http", "webdav+https", "sftp"])
+def test_references_sign_nobody_in_at_hosts_of_others(
+    image, tmp_path, http_server, monkeypatch, scheme
+):
+    monkeypatch.setitem(conf, "webdav", {"auth": ["ada", "hunter2"]})
+    monkeypatch.setitem(conf, "sftp", {"password": "hunter2", "known_hosts": None})
+    host = http_server.url.removeprefix("http://")
+    write_json(tmp_path / "refs.json", image, f"{scheme}://{host}/packed.bin")
+    ((data, _, _),) = read_layers(f"reference::{tmp_path}/refs.json")
+    with pytest.raises(StoreError, match="a host that others chose"):
+        np.asarray(data[:20, :20])
+    assert http_server.requests == []
+
+
 def test_a_key_without_a_reference_is_the_fill_value(image, tmp_path):
     del image["0/1/2"]
     write_json(tmp_path / "refs.json", image, str(tmp_path / "packed.bin"))

@@ -1,22 +1,25 @@
 """Images by references into other files, as kerchunk and VirtualiZarr write them.
 
-fsspec makes references of JSON, templates and generated ones included. Those in Parquet
-are read here, as fsspec takes a table that it cannot read for one without references.
-The bytes that they point to are read as any other place is: with its sign-in, its
-retries, and parts that are checked.
+They are read here and not by fsspec: it takes a table that it cannot read for one
+without references, leaves generated references out, and fills templates by Python's
+``format``, which hands this process's memory to whoever wrote them. The bytes that they
+point to are read as any other place is: with its sign-in, its retries, and parts that
+are checked.
 """
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import itertools
 import json
+import math
+import operator
 import re
 from collections import OrderedDict
-from collections.abc import Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
-from fsspec.implementations.reference import ReferenceFileSystem
 from zarr.abc.store import RangeByteRequest
 
 from napari_omezarr._io_loop import outcome
@@ -28,7 +31,7 @@ from .error_mapping import ErrorContext
 from .filesystems import require
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from zarr.abc.store import ByteRequest
 
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
 _MOST_TARGETS = 1000
 _TABLES = 32
 _PARQUET = (".parq", ".parquet")
+_SIGNED_ANYWHERE = ("sftp", "webdav+http", "webdav+https")
+"""Where SSH's keys and fsspec's configuration sign in at whatever host is named."""
 
 
 class ReferenceBackend(ObjectBackend):
@@ -57,6 +62,7 @@ class ReferenceBackend(ObjectBackend):
         self._member = member
         self._opener = opener
         self._references: References | None = None
+        self._is_read = False
         self._reading = asyncio.Lock()
         self._targets: OrderedDict[str, RemoteStore] = OrderedDict()
 
@@ -72,9 +78,10 @@ class ReferenceBackend(ObjectBackend):
             never a missing key.
         """
         async with self._reading:
-            if self._references is None:
+            if not self._is_read:
                 self._references = await self._load()
-        if self._references is _NOTHING:
+                self._is_read = True
+        if self._references is None:
             return None
         path = "/".join(part for part in (self._member, key) if part)
         found = await outcome(self._find(self._references, path))
@@ -98,7 +105,7 @@ class ReferenceBackend(ObjectBackend):
         stores = (self._files, *self._targets.values())
         return tuple(dict.fromkeys(note for store in stores for note in store.notes))
 
-    async def _load(self) -> References:
+    async def _load(self) -> References | None:
         make: Callable[[bytes], References]
         location = self._files.location
         if location.path.lower().rstrip("/").endswith(_PARQUET):
@@ -109,9 +116,9 @@ class ReferenceBackend(ObjectBackend):
         else:
             self.stats.requests += 1
             found = await self._files.read("")
-            make = _parsed
+            make = JsonReferences
         if found is None:
-            return _NOTHING
+            return None
         self.stats.received += len(found.body)
         parsed: References | Exception
         parsed = await outcome(asyncio.to_thread(make, bytes(found.body)))
@@ -122,10 +129,7 @@ class ReferenceBackend(ObjectBackend):
     async def _find(
         self, references: References, path: str
     ) -> bytes | list[Any] | None:
-        if isinstance(references, ParquetReferences):
-            said = await references.find(path)
-        else:
-            said = references.get(path)
+        said = await references.find(path)
         return None if said is None else _checked(said)
 
     async def _target(self, said: list[Any], wanted: ByteRequest | None) -> GetResult:
@@ -159,6 +163,13 @@ class ReferenceBackend(ObjectBackend):
                 target = object_location(address)
             except LocationError:
                 raise self._damaged() from None
+            if target.protocol in _SIGNED_ANYWHERE:
+                raise StoreError(
+                    f"{self._files.location.display} refers to {target.display}, where "
+                    "your own sign-in would go to a host that others chose.",
+                    action="Copy that file to this computer, or to the web.",
+                    url=self._files.location.display,
+                )
             if self._files.location.is_remote and not target.is_remote:
                 # Who wrote them does not know this computer, or should not.
                 raise StoreError(
@@ -184,8 +195,97 @@ class ReferenceBackend(ObjectBackend):
         return StoreError(sentence, action=action, url=url)
 
 
-_NOTHING: dict[str, Any] = {}
-"""What there is to refer to where the file is missing."""
+class JsonReferences:
+    """References in JSON, as kerchunk's versions 0 and 1 have them.
+
+    Texts of version 1 have expressions in double braces: names of ``templates``, calls
+    of those that have braces themselves, and sums of whole numbers. ``gen`` writes many
+    references in one.
+    """
+
+    def __init__(self, body: bytes) -> None:
+        said = json.loads(body)
+        version = said.get("version")
+        if version not in (None, 1):
+            raise ValueError
+        self._templates: dict[str, str] = said.get("templates") or {} if version else {}
+        self._references: dict[str, Any] = said.get("refs") or {} if version else said
+        if version:
+            rules = [(rule, _dimensions(rule)) for rule in said.get("gen") or ()]
+            counts = (math.prod(max(1, len(d)) for d in dims) for _, dims in rules)
+            if sum(counts) > _MOST_GENERATED:
+                raise ValueError
+            for rule, dimensions in rules:
+                self._references.update(self._generate(rule, dimensions))
+
+    async def find(self, key: str) -> Any:
+        """Find what a key refers to; None if it is not there."""
+        said = self._references.get(key)
+        if isinstance(said, list) and self._templates:
+            return [self._filled(said[0], self._templates), *said[1:]]
+        return said
+
+    def _generate(
+        self, rule: Mapping[str, Any], dimensions: list[Sequence[Any]]
+    ) -> Iterator[tuple[str, list[Any]]]:
+        parts = ("url", "offset", "length") if "offset" in rule else ("url",)
+        for at in itertools.product(*dimensions):
+            named = zip(rule["dimensions"], at, strict=True)
+            known = {**self._templates, **dict(named)}
+            key, *reference = (
+                self._filled(str(rule[part]), known) for part in ("key", *parts)
+            )
+            yield key, reference
+
+    def _filled(self, text: str, known: Mapping[str, Any]) -> str:
+        def value(found: re.Match[str]) -> str:
+            return str(self._value(_expression(found[1].strip()), known))
+
+        return _BRACES.sub(value, text)
+
+    def _value(self, node: ast.expr, known: Mapping[str, Any]) -> int | str:
+        """Count an expression; it is never run, as others wrote it."""
+        match node:
+            case ast.Constant(value=int() | str() as value):
+                return value
+            case ast.Name(name):
+                value = known[name]
+                return value if isinstance(value, int) else str(value)
+            case ast.Call(ast.Name(name), [], keywords):
+                given = {str(k.arg): self._value(k.value, known) for k in keywords}
+                return self._filled(self._templates[name], given)
+            case ast.BinOp(left, operation, right):
+                a, b = self._value(left, known), self._value(right, known)
+                value = _OPERATIONS[type(operation)](int(a), int(b))
+                if abs(value) < _BEYOND:
+                    return value
+        raise ValueError
+
+
+_BRACES = re.compile(r"\{\{(.*?)\}\}")
+_OPERATIONS: dict[type[ast.operator], Callable[[int, int], int]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+}
+_BEYOND = 2**63
+_MOST_GENERATED = 1_000_000
+
+
+@lru_cache(1000)
+def _expression(text: str) -> ast.expr:
+    return ast.parse(text, mode="eval").body
+
+
+def _dimensions(rule: Mapping[str, Any]) -> list[Sequence[Any]]:
+    return [
+        said
+        if isinstance(said, list)
+        else range(said.get("start", 0), said["stop"], said.get("step", 1))
+        for said in rule["dimensions"].values()
+    ]
 
 
 class ParquetReferences:
@@ -275,7 +375,7 @@ class ParquetReferences:
         return await asyncio.to_thread(_parquet, answer)
 
 
-References = ParquetReferences | Mapping[str, Any]
+References = JsonReferences | ParquetReferences
 
 
 def _parquet(body: bytes) -> Any:
@@ -284,18 +384,13 @@ def _parquet(body: bytes) -> Any:
     return parquet.read_table(BufferReader(body))
 
 
-def _parsed(body: bytes) -> Mapping[str, Any]:
-    """Make references of JSON, templates and generated ones included."""
-    filesystem = ReferenceFileSystem(json.loads(body), skip_instance_cache=True)
-    found: Mapping[str, Any] = filesystem.references
-    return found
-
-
 def _checked(found: Any) -> bytes | list[Any]:
     """Give the bytes of a reference, or its address, and perhaps offset and size.
 
     Raises any exception where it is none of that.
     """
+    if isinstance(found, dict):
+        return json.dumps(found).encode()
     if isinstance(found, str):
         return _decoded(found)
     if isinstance(found, (bytes, bytearray, memoryview)):
