@@ -34,6 +34,7 @@ from napari_omezarr.errors import (
     TargetInUseError,
 )
 from napari_omezarr.store import open_store
+from napari_omezarr.store.foreign import location_of
 
 IMAGE = np.random.default_rng(3).integers(0, 999, (2, 6, 60, 80)).astype("u2")
 
@@ -180,6 +181,16 @@ def test_layers_are_read_in_another_process(tmp_path):
 def test_a_store_that_is_gone_is_said():
     with pytest.raises(NodeNotFoundError, match="gone"):
         read(Location("store", "MemoryStore-0", ""))
+
+
+def test_no_store_takes_the_place_of_one_that_is_gone():
+    places = set()
+    for _ in range(50):  # the memory of the last one is mostly taken again
+        store = MemoryStore()
+        places.add(location_of(store))
+        assert location_of(store) in places
+        del store
+    assert len(places) == 50
 
 
 class Recorded(MemoryStore):

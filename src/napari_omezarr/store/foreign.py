@@ -13,6 +13,7 @@ import os
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import uuid4
 from weakref import WeakValueDictionary
 
 import zarr
@@ -113,8 +114,10 @@ def foreign_store(location: Location) -> Store:
 
 
 def _registered(store: Store, name: str = "") -> Location:
-    # What a store says of itself may hold its sign-in; its type does not.
-    name = name or f"{type(store).__name__}-{id(store):x}"
+    known = (name for name, each in list(_known.items()) if each is store)
+    # What a store says of itself may hold its sign-in; its type does not. Its id is
+    # given again once it is gone, and a name never.
+    name = name or next(known, f"{type(store).__name__}-{uuid4().hex[:12]}")
     _known[name] = store
     zarr_loop()  # now, in the caller's thread: the I/O loop would wait for it
     return Location(PROTOCOL, name, "")
