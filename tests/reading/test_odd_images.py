@@ -7,6 +7,7 @@ import shutil
 import warnings
 import zipfile
 
+import numcodecs
 import numpy as np
 import pytest
 import zarr
@@ -271,10 +272,14 @@ def put_consolidated(path, version):
     levels = small_images.put_image(path, version)
     cells = small_images.pixels((4, 16, 24), np.uint8)
     small_images.put_labels(path, version, cells=cells)
+    consolidate(path, version)
+    return levels, cells
+
+
+def consolidate(path, version):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         zarr.consolidate_metadata(str(path), zarr_format=2 if version < "0.5" else 3)
-    return levels, cells
 
 
 @pytest.fixture(params=["local", "http"])
@@ -331,6 +336,48 @@ def test_pixels_of_an_outdated_document_are_an_error_and_then_right(
     assert address in str(caught.value)
     reading = read(address)
     np.testing.assert_array_equal(reading.pyramids[number].levels[0].pixels[...], grown)
+    assert [text for text in reading.warnings if "consolidated metadata" in text]
+
+
+_BIG = {"name": "bytes", "configuration": {"endian": "big"}}
+_TRANSPOSED = {"name": "transpose", "configuration": {"order": [0, 1, 3, 2]}}
+OTHERWISE = {
+    "order": ("0.4", {"order": "F"}),
+    "filters": ("0.4", {"filters": [numcodecs.Delta(dtype="u2")]}),
+    "compressor": ("0.4", {"compressors": [numcodecs.GZip()]}),
+    "type": ("0.4", {"dtype": ">u2"}),
+    "fill value 2": ("0.4", {"fill_value": 7}),
+    "fill value 3": ("0.5", {"fill_value": 7}),
+    "byte order": ("0.5", {"serializer": _BIG}),
+    "transposed": ("0.5", {"filters": [_TRANSPOSED]}),
+    "codec": (
+        "0.5",
+        {"compressors": [{"name": "gzip", "configuration": {"level": 1}}]},
+    ),
+    "chunks": ("0.5", {"chunks": (1, 1, 8, 8)}),
+}
+
+
+@pytest.mark.parametrize("otherwise", OTHERWISE)
+def test_pixels_are_never_decoded_by_an_outdated_document(
+    tmp_path, http_server, otherwise
+):
+    version, options = OTHERWISE[otherwise]
+    plain = {"compressors": None, "fill_value": 0}
+    path = tmp_path / "a.zarr"
+    (data,) = small_images.put_image(path, version, count=1, **plain)
+    consolidate(path, version)
+    options = {"dtype": data.dtype} | plain | options
+    dtype = options.pop("dtype")
+    data[0, 0] = options["fill_value"]
+    shutil.rmtree(path / "0")
+    small_images.put_array(path / "0", version, data.astype(dtype), "czyx", **options)
+    address = f"{http_server.url}/a.zarr"
+    pixels = read(address).pyramids[0].levels[0].pixels
+    with pytest.raises(ObjectChangedError):
+        pixels[...]
+    reading = read(address)
+    np.testing.assert_array_equal(reading.pyramids[0].levels[0].pixels[...], data)
     assert [text for text in reading.warnings if "consolidated metadata" in text]
 
 

@@ -21,7 +21,13 @@ from .boxes import (
 )
 from .codecs import tolerated
 from .dask_arrays import ChunkLayer, pixels_of, to_dask
-from .decoding import array_metadata, check_grid, not_understood, understood
+from .decoding import (
+    array_metadata,
+    check_grid,
+    mean_the_same,
+    not_understood,
+    understood,
+)
 from .mosaic import (
     Arranged,
     Mosaic,
@@ -71,6 +77,7 @@ __all__ = [
     "hull",
     "is_whole",
     "left_out",
+    "mean_the_same",
     "merged_chunks",
     "mosaic_of",
     "not_understood",

@@ -29,6 +29,7 @@ from napari_omezarr.location import (
     ZGROUP,
 )
 from napari_omezarr.metadata import KINDS, DocumentError, load_json, parse_document
+from napari_omezarr.pyramid import mean_the_same
 
 if TYPE_CHECKING:
     from napari_omezarr.errors import OMEZarrError
@@ -143,7 +144,7 @@ class Confirmation:
 
     place: str
     store: RemoteStore
-    said: Mapping[str, str]  # by key, what the document means
+    said: Mapping[str, Any]  # by key, the document
     is_needed: bool = True
 
     async def settle(self) -> None:
@@ -154,7 +155,7 @@ class Confirmation:
         for key, body in answers.items():
             if isinstance(body, StoreError):  # whoever reads the pixels will know
                 continue
-            if body is None or _meaning_of(body) != self.said[key]:
+            if body is None or not _means(body, self.said[key]):
                 _KNOWN_OLDER.add(self.place)
                 msg = f"The consolidated metadata of {self.place} are older than {key}."
                 action = "Open it again: the documents themselves are read then."
@@ -260,7 +261,7 @@ class Consolidated:
     ) -> Confirmation | None:
         """Give what is to be asked of some documents, if they were not asked for."""
         said = {
-            key: _meaning(self._claims[key])
+            key: self._claims[key]
             for key in keys
             if key in self._claims and not self._is_alone(key)
         }
@@ -278,26 +279,24 @@ class Consolidated:
             return True
         if body is None:
             return self._is_alone(key)
-        return _meaning_of(body) == _meaning(self._documents[key])
+        return _means(body, self._documents[key])
 
 
-def _meaning_of(body: bytes) -> str | None:
+def _means(body: bytes, document: Any) -> bool:
+    """Say whether a document is one that means the same, in whatever way written."""
     try:
-        return _meaning(load_json(body, shortened=True))
+        found = load_json(body, shortened=True)
     except DocumentError:
-        return None
-
-
-def _meaning(document: Any) -> str:
-    """Give what a document says of pixels; the rest may be written in many ways."""
+        return False
     if isinstance(document, dict) and "shape" in document:
-        document = {key: document.get(key) for key in _OF_PIXELS}
-    elif isinstance(document, dict) and "node_type" in document:
+        return mean_the_same(found, document)
+    return _attributes(found) == _attributes(document)
+
+
+def _attributes(document: Any) -> str:
+    if isinstance(document, dict) and "node_type" in document:
         document = document.get("attributes")
     return json.dumps(document, sort_keys=True)
-
-
-_OF_PIXELS = ("shape", "chunks", "chunk_grid", "dtype", "data_type", "compressor")
 
 
 def _entries(body: bytes, *path: str) -> dict[str, Any]:
