@@ -25,13 +25,14 @@ from napari_omezarr.errors import (
     ListingDeniedError,
     NodeNotFoundError,
     OptionError,
+    SignInNeededError,
     StoreError,
 )
 from napari_omezarr.location import Location
 from napari_omezarr.reading import read
 from napari_omezarr.store import open_lister, open_store
 from quick_retries import QUICK
-from servers.http import FileServer
+from servers.http import FileServer, GuardedServer
 from servers.proxy import Proxy
 
 PIXELS = np.random.default_rng(1).integers(1, 999, (40, 60)).astype("u2")
@@ -235,6 +236,35 @@ def test_references_sign_nobody_in_at_hosts_of_others(
     ((data, _, _),) = read_layers(f"reference::{tmp_path}/refs.json")
     with pytest.raises(StoreError, match="a host that others chose"):
         np.asarray(data[:20, :20])
+    assert http_server.requests == []
+
+
+@pytest.mark.parametrize("target", ["here", "elsewhere"])
+@pytest.mark.parametrize("references", ["here", "elsewhere"])
+def test_a_token_goes_along_to_its_own_host_and_from_there(
+    image, tmp_path, http_server, references, target
+):
+    with GuardedServer(tmp_path, ("authorization", "Bearer T0KEN")) as server:
+        profile = Profile("Lab", endpoint=server.url, sign_in="header")
+        ConnectionFile().save(Connection(profile))
+        key_store().keep("Lab", Keys(server.url, "T0KEN"))
+        hosts = {"here": server.url, "elsewhere": http_server.url}
+        write_json(tmp_path / "refs.json", image, f"{hosts[target]}/packed.bin")
+        address = f"reference::{hosts[references]}/refs.json|profile:Lab"
+        if (references, target) == ("elsewhere", "here"):
+            with pytest.raises(SignInNeededError):
+                shown(address)
+        else:
+            np.testing.assert_array_equal(shown(address), PIXELS)
+        assert not any(b"T0KEN" in each.raw for each in http_server.requests)
+
+
+def test_a_token_is_not_given_to_a_cache_of_fsspec(tmp_path, http_server):
+    profile = Profile("Lab", endpoint=http_server.url, sign_in="header")
+    ConnectionFile().save(Connection(profile))
+    with pytest.raises(OptionError, match="The token of Lab is not given") as said:
+        read_layers(f"simplecache::{http_server.url}/a.zarr|profile:Lab")
+    assert "own disk cache" in str(said.value)
     assert http_server.requests == []
 
 

@@ -22,7 +22,12 @@ import fsspec
 from fsspec.config import conf
 
 from napari_omezarr._io_loop import outcome
-from napari_omezarr.connections import is_stranger, key_store, wished
+from napari_omezarr.connections import (
+    find_profile,
+    is_stranger,
+    key_store,
+    wished,
+)
 from napari_omezarr.errors import (
     AccessDeniedError,
     CertificateError,
@@ -30,6 +35,7 @@ from napari_omezarr.errors import (
     SignInNeededError,
     StoreError,
 )
+from napari_omezarr.location import WEB
 
 from .error_mapping import ErrorContext, Reason, RequestFailed, says_absent
 
@@ -384,6 +390,15 @@ def shared_filesystem(
     """
     caches = [name for name in location.through if name != "reference"]
     inner = replace(location, through=(), notes=())
+    named = inner.profile if caches and inner.protocol in WEB else None
+    if named and find_profile(named).sign_in == "header":
+        # It would send headers along to wherever a server sends it on.
+        raise OptionError(
+            f"The token of {named} is not given to fsspec's {caches[0]}.",
+            action=f"Leave {caches[0]}:: out; the plugin's own disk cache keeps what "
+            "was read.",
+            url=location.display,
+        )
     kind = KINDS.get(location.protocol, _PLAIN)
     require(kind.package, kind.extra, location.display)
     make, path = _maker(inner)

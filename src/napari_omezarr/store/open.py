@@ -304,7 +304,15 @@ def _references(
     caches = tuple(name for name in location.through if name != "reference")
     file = replace(location, member=None, through=caches, notes=())
     files = open_store(file, profile=profile, retry=retry)
-    opener = partial(open_store, profile=None, retry=retry)
+    named = find_profile(location.profile) if location.profile else profile
+    signs_web = named is not None and named.sign_in == "header"
+    is_own = not signs_web or (named is not None and is_web_home(file, named))
+
+    def opener(target: Location) -> RemoteStore:
+        """Open as whoever reads the references, where that connection is for it."""
+        fits = is_own and target.protocol in (WEB if signs_web else ("s3",))
+        return open_store(target, profile=named if fits else None, retry=retry)
+
     return ReferenceBackend(files, location.member or "", opener)
 
 
