@@ -77,6 +77,23 @@ def test_what_is_called_by_no_unicode_is_told_of(tmp_path):
     run("ls", tmp_path / "out")
 
 
+def test_what_a_kill_left_beside_whole_images_is_removed(tmp_path):
+    for name in "abcd":
+        write_tiff(tmp_path / "raw" / f"{name}.tif", plane(1))
+    run("convert", tmp_path / "raw", out := tmp_path / "out")
+    whole = small_images.contents(out)
+    for name in ("a.ome.zarr.partial/journal", ".a.ome.zarr.saving"):
+        (out / name).parent.mkdir(exist_ok=True)
+        (out / name).write_text("{}")  # killed between the rename and the rest
+    others = ("b.ome.zarr.partial/journal", "b.ome.zarr.partial/data/0", "c.partial/x")
+    others = (*others, "d.ome.zarr.partial/mine.txt")
+    for name in others:
+        (out / name).parent.mkdir(exist_ok=True, parents=True)
+        (out / name).write_text("{}")
+    assert "4 there" in run("convert", tmp_path / "raw", out)
+    assert {*small_images.contents(out)} == {*whole, *others}
+
+
 def test_one_file_becomes_an_image(folder, tmp_path):
     target = tmp_path / "one.ome.zarr"
     said = ("--scale", "y=0.5,x=0.25", "--units", "nm", "--chunks", "y=16,x=16")

@@ -301,7 +301,7 @@ def save_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--version",
                 type=click.Choice(["0.4", "0.5", "0.6"]),
-                help="Version of OME-Zarr to write: that of the source, or 0.5.",
+                help="Version of OME-Zarr to write: 0.5; rechunk keeps that of SOURCE.",
             ),
             click.option(
                 "--chunks",

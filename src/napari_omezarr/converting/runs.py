@@ -42,6 +42,7 @@ from napari_omezarr.writing import (
     describe_array,
     open_hierarchy,
     stored_otherwise,
+    tidy,
     write_layers,
 )
 
@@ -368,6 +369,7 @@ def _outcome(
         if whole is not None:
             return tell("joined", notes=(f"It is a part of {whole.display}.",))
     if "existing" not in run.choices and _is_whole(job.target):
+        tidy(job.target)
         return tell("there", notes=_otherwise(job.target, run))
     return tell("written", notes=_write(job, run, show).told)
 

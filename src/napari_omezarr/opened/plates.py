@@ -41,6 +41,7 @@ from napari_omezarr.writing import (
     plate_there,
     read_group,
     stored_otherwise,
+    tidy,
 )
 
 from .verbs import place_of, write
@@ -306,6 +307,7 @@ def _written(
     tell = partial(WrittenField, target.display, inputs=each.inputs)
 
     def left() -> WrittenField:
+        tidy(target)
         return tell(notes=stored_otherwise(open_hierarchy(target), choices))
 
     if is_listed and _is_left(field, place, choices):

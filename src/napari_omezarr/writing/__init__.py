@@ -43,6 +43,7 @@ from .given import (
     open_hierarchy,
     open_target,
     parsed,
+    tidy,
 )
 from .hierarchy import (
     FolderHierarchy,
@@ -183,6 +184,7 @@ __all__ = [
     "stack",
     "storage_of",
     "stored_otherwise",
+    "tidy",
     "undo_patch",
     "update_rendering",
     "whole_chunks",

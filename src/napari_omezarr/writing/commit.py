@@ -24,6 +24,7 @@ from napari_omezarr.errors import (
     AccessDeniedError,
     ConflictError,
     ListingDeniedError,
+    TargetClaimedError,
     TargetExistsError,
     VerificationError,
 )
@@ -172,6 +173,17 @@ class LocalTarget:
         """Remove the folder beside the place; what had given way comes back."""
         with explained(self.address):
             self._clear()
+
+    def tidy(self) -> None:
+        """Remove what a save has left that was killed once its image was whole.
+
+        What goes on, is somebody else's, or is no save stays.
+        """
+        if self.unfinished() or not self.partial.is_dir():
+            return
+        with suppress(TargetClaimedError, TargetExistsError), self.claim.held():
+            if _is_there(self.path) and not self.unfinished():
+                self.discard()
 
     def _clear(self) -> None:
         """Remove the folder beside the place, if it is one of ours."""

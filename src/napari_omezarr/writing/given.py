@@ -195,6 +195,14 @@ def check_new_name(address: Location | Foreign) -> None:
         )
 
 
+def tidy(place: Location) -> None:
+    """Remove what a killed save left beside a place of this computer that is whole."""
+    if place.protocol == "file":
+        target = open_target(place, "0.5")
+        if isinstance(target, LocalTarget):
+            target.tidy()
+
+
 def open_target(address: Location | Foreign, version: Version) -> Target:
     """Give the target of an address (a store is written to as it is); asks nothing."""
     if isinstance(address, Foreign):
