@@ -497,7 +497,8 @@ class BucketSession:
         if not failure.skew or abs(failure.skew - self.ahead) < _SAME_TIME:
             return False
         self.ahead = failure.skew
-        self.notes.add(translate(failure, self.context("")).sentence)
+        if abs(failure.skew) > _SAME_TIME:  # else ours was set meanwhile
+            self.notes.add(translate(failure, self.context("")).sentence)
         return True
 
     def sign_in_failed(self, problem: RequestFailed | StoreError) -> None:
