@@ -167,6 +167,14 @@ def test_what_marks_a_folder_is_no_other_object(bucket):
     assert run(below(bucket, "").holds("f"))
 
 
+def test_what_marks_a_folder_is_copied(writable):
+    run(writable.put("f/", b""))
+    run(writable.put("f/a", b"1"))
+    for name, size in (("", 0), ("a", 1)):
+        run(writable.copy(f"f/{name}", f"g/{name}", size))
+    assert run(keys(writable)) == [("f/", 0), ("f/a", 1), ("g/", 0), ("g/a", 1)]
+
+
 async def all_of_store(store):
     return [key async for key in store.list()]
 

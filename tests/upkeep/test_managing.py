@@ -24,6 +24,7 @@ from napari_omezarr.errors import (
 from napari_omezarr.layers import read_layers
 from napari_omezarr.location import Location
 from napari_omezarr.opened import open as open_image
+from napari_omezarr.store import WritablePlace, open_writable, run
 from napari_omezarr.upkeep import examine, make_folder, plan_removal, remove, rename
 from napari_omezarr.writing import open_target
 from quick_retries import QUICK
@@ -99,6 +100,25 @@ def test_an_image_is_renamed_and_deleted_whole(here: Location) -> None:
     assert (found.objects, found.size) == (1, 5)
     remove(plan_removal(rename(note, "n.txt")))
     assert names(here) == set()
+
+
+def test_a_folder_that_a_console_made_is_renamed_and_deleted(
+    s3_server: S3Server, s3_prefix: str, owner: None
+) -> None:
+    """It is an object whose key ends in a slash; without that it is another one."""
+    text = f"s3://private/{s3_prefix}"
+    here = Location.parse(text, endpoint=s3_server.endpoint)
+    place = open_writable(here, retry=QUICK)
+    for key in ("made/", "made/in/", "made/in/a"):
+        run(place.put(key, b"a" if key.endswith("a") else b""))
+    moved = rename(here / "made", "other")
+    assert run(keys_in(place)) == ["other/", "other/in/", "other/in/a"]
+    remove(plan_removal(moved))
+    assert run(keys_in(place)) == []
+
+
+async def keys_in(place: WritablePlace) -> list[str]:
+    return [each.name async for each in place.objects()]
 
 
 def elsewhere(image: Location) -> str:

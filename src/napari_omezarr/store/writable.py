@@ -309,6 +309,8 @@ class WritablePlace:
 
     async def copy(self, key: str, to: str, size: int) -> None:
         """Copy an object of so many bytes over another, by the service if it can."""
+        if key.endswith("/") and not size:  # which SeaweedFS does not copy
+            return await self.put(to, b"")
 
         async def attempts(attempt: Callable[[], Awaitable[T]]) -> T:
             answer = await self._tried(attempt)

@@ -394,11 +394,15 @@ class RemoteHierarchy(Hierarchy):
 
     def begin_copy(self, key: str, to: str, size: int) -> Future[None]:
         """Begin to copy an object, within the service where it knows how to."""
-        return _begun(self.writable.copy(self.at(key), self.at(to), size))
+        return _begun(self.writable.copy(self._object(key), self._object(to), size))
 
     def begin_delete(self, key: str) -> Future[None]:
         """Begin to delete an object."""
-        return _begun(self.writable.delete(self.at(key)))
+        return _begun(self.writable.delete(self._object(key)))
+
+    def _object(self, key: str) -> str:
+        """Give the key of what is there; one that marks a folder ends in a slash."""
+        return self.at(key) + ("/" if key.endswith("/") else "")
 
     def holds_conditions(self, there: tuple[str, bytes] | None = None) -> bool:
         """Whether the service holds to conditions; it is tried once."""
