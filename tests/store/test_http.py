@@ -265,6 +265,7 @@ def test_a_dropped_connection(store, http_server):
         (faults.Status(400), errors.ServerError),
         (faults.Status(401), errors.SignInNeededError),
         (faults.Status(403), errors.AccessDeniedError),
+        (faults.Status(405), errors.ServerError),
         (faults.Status(501), errors.ServerError),
         (faults.page(), errors.WebPageError),
         (faults.page("  \n<html>portal</html>"), errors.WebPageError),

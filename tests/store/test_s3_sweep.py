@@ -380,11 +380,11 @@ CAME_OF_IT = {
         "404 bucket",
         "owner",
     ): "BucketNotFoundError 1/1 | BucketNotFoundError 1/1 | BucketNotFoundError 1/1 | BucketNotFoundError 1/1",
-    ("405", "nobody"): "ReadOnlyError 1/0 | ReadOnlyError 1/0",
+    ("405", "nobody"): "ServerError 1/0 | ServerError 1/0",
     (
         "405",
         "owner",
-    ): "ReadOnlyError 1/1 | ReadOnlyError 1/1 | ReadOnlyError 1/1 | ReadOnlyError 1/1",
+    ): "ServerError 1/1 | ServerError 1/1 | ReadOnlyError 1/1 | ReadOnlyError 1/1",
     ("409", "nobody"): "ServerError 3/0 | ServerError 3/0",
     (
         "409",

@@ -422,7 +422,9 @@ def _full(_: RequestFailed, place: ErrorContext) -> StoreError:
     return errors.DiskFullError(sentence, action=action, url=place.url)
 
 
-def _takes_none(_: RequestFailed, place: ErrorContext) -> StoreError:
+def _takes_none(failure: RequestFailed, place: ErrorContext) -> StoreError:
+    if place.doing == "read":  # as some answer to a range
+        return _odd(failure, place)
     sentence = f"{place.host} does not let {place.url} be changed."
     action = "Choose another place."
     return errors.ReadOnlyError(sentence, action=action, url=place.url)
