@@ -9,12 +9,14 @@ import pytest
 from napari.utils.notifications import NotificationSeverity
 from npe2 import PluginManager
 from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QApplication
 
 from gui_steps import until
 from napari_omezarr import read_layers
-from napari_omezarr.demo.server import READER
+from napari_omezarr.demo.server import OWNER, READER
 from napari_omezarr.errors import AccessDeniedError, TargetExistsError
 from napari_omezarr.widgets.background_save import SaveRequest, preview_save, under_way
+from napari_omezarr.widgets.browser.connection_editor import ConnectionEditor
 from napari_omezarr.widgets.save_dock import SaveDock
 from napari_omezarr.widgets.save_model import SaveAction, target_state
 
@@ -103,6 +105,31 @@ def test_a_key_that_may_only_read_is_said_and_nothing_is_there(
         assert bucket in text
         assert SECRET not in text
         assert READER.secret not in text
+
+
+@pytest.mark.usefixtures("configuration")
+def test_who_signs_in_at_a_refusal_saves_there(
+    filled, s3_server, s3_prefix, qtbot, notifications, monkeypatch
+):
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    address = f"s3+{s3_server.endpoint}/private/{s3_prefix}/a.ome.zarr"
+    record = in_background(qtbot, notifications, lambda: filled.layers.save(address))
+    ((text, sign_in),) = record.actions
+    assert text == "Sign in…"
+    sign_in()
+    (editor,) = filter(is_editor, QApplication.topLevelWidgets())
+    qtbot.addWidget(editor)
+    form = editor.form
+    form.name.value, form.sign_in.value = "Lab", "keys"
+    form.access_key.value, form.secret.value = OWNER.key, OWNER.secret
+    until(qtbot, lambda: not editor.busy)
+    QTimer.singleShot(0, editor.save)
+    until(qtbot, lambda: notifications[-1].message.startswith("Saved to"))
+    assert summary(f"{address}|profile:Lab") == BOTH
+
+
+def is_editor(widget):
+    return isinstance(widget, ConnectionEditor) and widget.isVisible()
 
 
 def test_the_dock_saves_replaces_and_opens_in_a_bucket(

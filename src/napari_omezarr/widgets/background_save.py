@@ -31,6 +31,7 @@ from napari_omezarr.errors import (
     WriteCancelledError,
 )
 
+from .open_dialog import sign_in
 from .qt_async import (
     Latest,
     Task,
@@ -195,16 +196,16 @@ def save_for_viewer(layers: Sequence[Any], place: Location, **mode: Any) -> bool
     work = partial(_save, layers, place, in_use, mode)
     saving = Saving(place.display, work, shown)
     saving.start()
-    again = partial(_again, [ref(layer) for layer in shown], place)
-    saving.ended.connect(partial(_tell_end, place.display, again))
+    again = partial(_again, [ref(layer) for layer in shown])
+    saving.ended.connect(partial(_tell_end, place, again))
     return True
 
 
 def _tell_end(
-    address: str, again: Callable[..., object], outcome: Future[Saved | None]
+    place: Location, again: Callable[..., object], outcome: Future[Saved | None]
 ) -> None:
     """Notify of a save's end, with buttons to save again if something is in the way."""
-    error = outcome.exception()
+    error, address = outcome.exception(), place.display
     if error is None:
         saved = outcome.result()
         said = ("It is beside the image.",) if saved is None else saved.notes
@@ -214,10 +215,23 @@ def _tell_end(
         show_info(f"Saving to {address} was cancelled. {error.action}")
     else:
         answers = _ANSWERS.get(type(error), {})
-        actions = tuple(
-            (text, partial(again, **mode)) for text, mode in answers.items()
-        )
+        actions: list[tuple[str, Callable[..., object]]] = [
+            (text, partial(again, place, **mode)) for text, mode in answers.items()
+        ]
+        if isinstance(error, OMEZarrError) and sign_in_helps(error, place):
+            # napari asks by what a name ends with, so it names no connection.
+            go_on = partial(_signed_in, again)
+            actions.append(("Sign in…", partial(_sign_in, place, go_on)))
         show_error(explained(error), *actions)
+
+
+def _sign_in(place: Location, go_on: Callable[..., object], *_: object) -> None:
+    sign_in([place], main_window(), go_on)
+
+
+def _signed_in(again: Callable[..., object], places: Sequence[Location]) -> None:
+    """Save once more, as who has signed in."""
+    again(*places)
 
 
 def explained(error: BaseException) -> str:
