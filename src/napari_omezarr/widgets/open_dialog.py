@@ -470,7 +470,7 @@ def without_own_labels(places: Iterable[Location]) -> list[Location]:
 
 def sign_in(
     refused: Sequence[Location],
-    parent: QWidget,
+    parent: QWidget | None,
     go_on: Callable[[Sequence[Location]], object],
 ) -> None:
     """Bring up a sign-in for places that were refused; then go on with them."""

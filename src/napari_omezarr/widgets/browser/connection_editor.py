@@ -565,7 +565,7 @@ def _lines(checks: Iterable[Check]) -> Iterator[str]:
 
 
 def sign_in(
-    refused: Places, parent: QWidget, go_on: Callable[[Places], object]
+    refused: Places, parent: QWidget | None, go_on: Callable[[Places], object]
 ) -> ConnectionEditor:
     """Bring up a connection for places that were refused; then go on there."""
     own = ConnectionFile().connections()
