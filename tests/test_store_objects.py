@@ -76,11 +76,33 @@ def test_shards_are_read_by_their_parts(store):
 def test_a_group_is_the_place_in_its_store(store):
     root = zarr.create_group(store)
     group = root.create_group("deep/image")
-    write_image(IMAGE, group, axes="czyx", existing="replace")
+    write_image(IMAGE, group, axes="czyx")
     check(read_layers(group))
     check(read_layers(zarr.open_group(store, path="deep/image", mode="r")))
     with pytest.raises(NodeNotFoundError):
         read_layers(store)
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_a_group_that_was_only_just_made_is_written_into(store, zarr_format):
+    root = zarr.open_group(store, zarr_format=zarr_format)
+    write_image(IMAGE, root, axes="czyx")
+    check(read_layers(root))
+
+
+@pytest.mark.parametrize("holds", ["attributes", "an array", "a group"])
+def test_a_group_that_holds_anything_is_left(store, holds):
+    root = zarr.open_group(store)
+    if holds == "attributes":
+        root.attrs["mine"] = 1
+    elif holds == "an array":
+        root.create_array("mine", shape=(2,), dtype="u1")
+    else:
+        root.create_group("mine")
+    with pytest.raises(TargetExistsError, match="exists already"):
+        write_image(IMAGE, root, axes="czyx")
+    assert root.attrs.asdict() == ({"mine": 1} if holds == "attributes" else {})
+    assert list(root.keys()) == ([] if holds == "attributes" else ["mine"])
 
 
 def test_an_array_opens_the_image_that_it_is_a_level_of(store):

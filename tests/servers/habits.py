@@ -127,6 +127,15 @@ def lies_about_the_length(answer: Answer, request: Request, body: bytes) -> Answ
     return replace(answer, body=answer.body[:-1])
 
 
+def says_bytes_in_capitals(answer: Answer, request: Request, body: bytes) -> Answer:
+    """Write the unit of a range as few do, and all may."""
+    said = answer.headers.get("Content-Range")
+    if said is None:
+        return answer
+    capital = {"Content-Range": said.replace("bytes", "Bytes")}
+    return replace(answer, headers=answer.headers | capital)
+
+
 def says_no_range(answer: Answer, request: Request, body: bytes) -> Answer:
     """Send a part without saying which."""
     return replace(answer, headers={})

@@ -34,6 +34,7 @@ RIGHT = {
     "no ranges, no length": habits.has_no_ranges_and_no_length,
     "gzip": habits.gzips_wholes,
     "gzip with ranges": habits.gzips_parts,
+    "unit in capitals": habits.says_bytes_in_capitals,
 }
 WRONG = {
     "shifted": habits.shifts,

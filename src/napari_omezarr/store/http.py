@@ -669,8 +669,9 @@ def _close() -> None:
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)$")
 # Longer numbers are none that an object can have, and Python reads not any.
 _NUMBER = r"(\d{1,18})"
-_CONTENT_RANGE = re.compile(rf"bytes {_NUMBER}-{_NUMBER}/(\d{{1,18}}|\*)$")
-_UNSATISFIED = re.compile(rf"bytes \*/{_NUMBER}$")
+# The unit's name is no matter of case (RFC 9110, 14.1).
+_CONTENT_RANGE = re.compile(rf"(?i:bytes) {_NUMBER}-{_NUMBER}/(\d{{1,18}}|\*)$")
+_UNSATISFIED = re.compile(rf"(?i:bytes) \*/{_NUMBER}$")
 _HTTP_DATE = re.compile(r"\w{3}, .* GMT$")
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import Enum, auto
 from itertools import islice
 from time import sleep
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from napari_omezarr.atomic_file import (
     beside,
@@ -115,6 +115,10 @@ class LocalTarget:
             if self._is_replaceable():
                 return size_of(self.path)
         raise _no_image(self.address)
+
+    def holds_bare_group(self, found: StoredSize) -> bool:
+        """Say whether what is at the place is a group with nothing in it."""
+        return _is_bare(FolderHierarchy(self.path, self.address), "", found)
 
     switching = False
     notes: tuple[str, ...] = ()
@@ -258,10 +262,39 @@ class ArchiveTarget(LocalTarget):
     def _is_replaceable(self) -> bool:
         return self.path.is_file()
 
+    def holds_bare_group(self, found: StoredSize) -> bool:
+        """Say that an archive is never taken for one."""
+        return False
+
 
 def _no_image(address: str) -> TargetExistsError:
     sentence = f"{address} is there, and it is no OME-Zarr."
     return TargetExistsError(sentence, action="Choose another name.", url=address)
+
+
+def _is_bare(hierarchy: Hierarchy, path: str, found: StoredSize) -> bool:
+    documents = [each for each in hierarchy.read_all(root_keys(path)) if each]
+    if found.objects != len(documents):
+        return False
+    try:
+        said = [json.loads(document.body) for document in documents]
+    except ValueError:
+        return False
+    return all(isinstance(each, dict) and _says_nothing(each) for each in said)
+
+
+def _says_nothing(document: Mapping[str, Any]) -> bool:
+    """Say whether a document makes a group, without attributes, and no more."""
+    inner = document.get("consolidated_metadata") or {}
+    return (
+        document.keys() <= _OF_ANY_GROUP
+        and document.get("node_type") in (None, "group")
+        and not document.get("attributes")
+        and not inner.get("metadata")
+    )
+
+
+_OF_ANY_GROUP = {"zarr_format", "node_type", "attributes", "consolidated_metadata"}
 
 
 def _is_there(path: Path) -> bool:
@@ -503,6 +536,10 @@ class InPlaceTarget:
         if self.unfinished():
             return None
         raise _no_image(self.address)
+
+    def holds_bare_group(self, found: StoredSize) -> bool:
+        """Say whether what is at the place is a group with nothing in it."""
+        return _is_bare(self._hierarchy, self.path, found)
 
     def unfinished(self) -> bool:
         """Whether there is a journal, or who saved from elsewhere is gone.

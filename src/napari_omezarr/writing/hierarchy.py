@@ -631,6 +631,13 @@ class Target(Protocol):
         """
         ...
 
+    def holds_bare_group(self, found: StoredSize) -> bool:
+        """Say whether what is at the place is a group with nothing in it.
+
+        Nobody loses anything if it is replaced: scripts make one and write into it.
+        """
+        ...
+
     def unfinished(self) -> bool:
         """Whether there is a journal, and what it is about."""
         ...

@@ -374,7 +374,9 @@ def _id_notes(plan: Plan, journal: Journal) -> Iterator[str]:
 def _replaceable(target: Target, mode: SaveMode) -> StoredSize | None:
     """Give what may be replaced; None where the place is free."""
     found = target.occupied()
-    if found is not None and mode.existing != "replace":
+    if found is None or mode.existing == "replace":
+        return found
+    if not target.holds_bare_group(found):
         raise TargetExistsError(
             f"{target.address} exists already ({counted(found.objects, 'object')}).",
             action="Choose another name, or replace it.",
