@@ -423,7 +423,7 @@ def _full(_: RequestFailed, place: ErrorContext) -> StoreError:
 
 
 def _takes_none(failure: RequestFailed, place: ErrorContext) -> StoreError:
-    if place.doing == "read":  # as some answer to a range
+    if failure.status == 405 and place.doing == "read":  # as some answer to a range
         return _odd(failure, place)
     sentence = f"{place.host} does not let {place.url} be changed."
     action = "Choose another place."
