@@ -285,16 +285,11 @@ def _is_bare(hierarchy: Hierarchy, path: str, found: StoredSize) -> bool:
 
 def _says_nothing(document: Mapping[str, Any]) -> bool:
     """Say whether a document makes a group, without attributes, and no more."""
-    inner = document.get("consolidated_metadata") or {}
     return (
-        document.keys() <= _OF_ANY_GROUP
+        document.keys() <= {"zarr_format", "node_type", "attributes"}
         and document.get("node_type") in (None, "group")
         and not document.get("attributes")
-        and not inner.get("metadata")
     )
-
-
-_OF_ANY_GROUP = {"zarr_format", "node_type", "attributes", "consolidated_metadata"}
 
 
 def _is_there(path: Path) -> bool:
