@@ -54,6 +54,7 @@ def test_columns_keep_their_types_where_values_are_missing(tmp_path):
     [
         {"index": [1, 2, 1], "t": [0, 0, 1], "area": [1.5, 2.5, 3.5]},
         {"index": [1, 2], "aspect": [np.inf, 1.5]},
+        {"index": [1, 2], "area": [1.5, 2.5], "later": [None, None]},
     ],
 )
 def test_few_rows_that_no_property_can_hold_come_back_from_a_table(tmp_path, given):

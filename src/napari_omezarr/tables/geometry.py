@@ -46,7 +46,10 @@ LOOKS_OF_EACH: dict[str, tuple[str, ...]] = {
 }
 """What each point or shape may have of its own."""
 LOOKS_OF_ALL: dict[str, tuple[str, ...]] = {
-    "points": ("border_width_is_relative", "out_of_slice_display", "shading"),
+    "points": (
+        *("border_width_is_relative", "out_of_slice_display", "shading"),
+        *("projection_mode", "antialiasing"),
+    ),
     "shapes": (),
     "tracks": (
         *("tail_width", "tail_length", "head_length", "color_by", "colormap"),

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -59,8 +60,8 @@ def known_of_labels(*tables: Any) -> tuple[dict[int, dict[str, Any]], Table | No
     """Give what is known of label values: in JSON, or as a table if that is much.
 
     So it is where JSON would lose some: of several rows about a label (a film has one
-    for each time point) properties hold one, and no infinite number. The first of the
-    tables that has a column counts.
+    for each time point) properties hold one, and no infinite number, nor a column
+    without any value. The first of the tables that has a column counts.
     """
     columns = label_columns(*tables)
     count = max(map(len, columns.values()), default=0)
@@ -68,7 +69,9 @@ def known_of_labels(*tables: Any) -> tuple[dict[int, dict[str, Any]], Table | No
     values = range(count) if index is None else [int(value) for value in index]
     is_little = count <= MOST_ROWS and count * len(columns) <= MOST_VALUES
     if is_little and len(set(values)) == count and not _any_infinite(columns):
-        return label_properties(columns), None
+        properties = label_properties(columns)
+        if {*columns} <= {INDEX, *chain.from_iterable(properties.values())}:
+            return properties, None
     columns.pop(INDEX, None)
     return {}, feature_table(columns, values)
 

@@ -52,7 +52,7 @@ _IMAGE_STATE: dict[str, Any] = {
     "rendering": "mip",
     "iso_threshold": None,
     "attenuation": 0.05,
-    "projection_mode": "none",
+    "projection_mode": None,
 }
 """What OME-Zarr has no word for, with what napari assumes if nobody says."""
 _LABEL_STATE: dict[str, Any] = {
