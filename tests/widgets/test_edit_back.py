@@ -123,6 +123,30 @@ def test_the_dock_keeps_what_labels_were_when_they_were_loaded(viewer, image, qt
     assert edited_region([layer]).values[0, 0, 0] == 9
 
 
+def test_labels_that_were_painted_as_they_are_read_go_back_by_a_region(
+    viewer, tmp_path, qtbot, notifications
+):
+    place = tmp_path / "one level.ome.zarr"
+    write_image(DATA[0], place, "zyx", labels={"cells": CELLS}, levels=1)
+    viewer.open(str(place), plugin=PLUGIN)
+    cells = viewer.layers["cells"]
+    cells.brush_size = 6
+    cells.paint((1, 20, 20), 77)
+    expected = np.array(cells.data)
+    assert 0 < np.count_nonzero(expected != CELLS) < 100
+    dock = RegionDock(viewer)
+    qtbot.addWidget(dock)
+    dock.form.layer.value = cells
+    dock.form.level.value = 0
+    dock.load()
+    until(qtbot, lambda: not (dock.busy or pending))
+    viewer.layers.selection = {viewer.layers["cells region"]}
+    notifications.clear()
+    write_back(viewer, qtbot, notifications)
+    (stored,) = [d for d, o, _ in read_layers(place) if o["name"] == "cells"]
+    np.testing.assert_array_equal(np.asarray(stored), expected)
+
+
 def test_the_dock_says_what_will_be_written_and_takes_it_back(viewer, image, qtbot):
     viewer.open(str(image), plugin=PLUGIN)
     dock = RegionDock(viewer)

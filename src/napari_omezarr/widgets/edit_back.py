@@ -154,6 +154,19 @@ def load_present(viewer: napari.viewer.Viewer, edited: Edited, *_: object) -> Ta
     )
 
 
+def keep_stored(layer: Layer) -> Task:
+    """Remember what the image holds where a region lies that was painted before."""
+    pixels = np.asarray(layer.data)
+    edited = Edited(layer, record_of(layer), pixels, pixels)
+    return Task(partial(read_present, edited)).start(partial(_keep_present, layer))
+
+
+def _keep_present(layer: Layer, outcome: Future[np.ndarray]) -> None:
+    # Without it, write back says that nobody knows what there was.
+    if outcome.exception() is None:
+        keep_original(layer, outcome.result())
+
+
 def edited_region(layers: Sequence[Layer]) -> Edited:
     """Find out what was edited.
 

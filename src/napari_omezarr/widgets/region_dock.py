@@ -15,7 +15,7 @@ from napari_omezarr.plain_text import bytes_text, counted, lengths_text, shape_t
 from napari_omezarr.region import RegionPart, as_placed, estimate, start
 
 from .docks import Dock
-from .edit_back import WriteBackPanel
+from .edit_back import WriteBackPanel, keep_stored
 from .fields import (
     ChoiceField,
     SwitchField,
@@ -36,7 +36,13 @@ from .region_box import (
     visible_edges,
 )
 from .save_widgets import sentence_label
-from .viewer_layers import image_address, keep_original, on_layers_changed, source_of
+from .viewer_layers import (
+    image_address,
+    is_edited,
+    keep_original,
+    on_layers_changed,
+    source_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -379,7 +385,12 @@ class RegionDock(Dock):
         for cut, array in zip(wanted, outcome.result(), strict=True):
             with source_of(image_address(cut.layer)):
                 layer = cut.new_layer(array)
-            keep_original(layer)
+            # Labels of one level can be painted as they are read, and a region of them
+            # then has what was painted.
+            if is_edited(cut.layer):
+                keep_stored(layer)
+            else:
+                keep_original(layer)
             self._viewer.add_layer(layer)
         if self.form.hide.value:
             self._hide([cut.layer for cut in wanted])
