@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(autouse=True)
+def application(qapp: object) -> None:
+    """Have Qt's application for each test: without one a picture ends the process."""
+
+
+@pytest.fixture(autouse=True)
 def no_transfers() -> Iterator[None]:
     """No copy of another test in the list of transfers."""
     yield
