@@ -22,6 +22,7 @@ from napari_omezarr.connections import (
 )
 from napari_omezarr.demo.server import OWNER
 from napari_omezarr.errors import (
+    AccessDeniedError,
     ListingDeniedError,
     NodeNotFoundError,
     OptionError,
@@ -32,6 +33,7 @@ from napari_omezarr.location import Location
 from napari_omezarr.reading import read
 from napari_omezarr.store import open_lister, open_store
 from quick_retries import QUICK
+from servers import faults
 from servers.http import FileServer, GuardedServer
 from servers.proxy import Proxy
 
@@ -199,12 +201,18 @@ def test_a_template_may_be_called(image, tmp_path):
         "{{9 * " + "9" * 400 + "}}",
         "{{'a' * 9999999999}}",
         "{{" + "(" * 5000 + "}}",
+        "{{" + "-" * 100_000 + "1}}",
+        "{{g()}}",
+        ("{{f(c='" + "a" * 900 + "')}}") * 100,
     ],
 )
 def test_nothing_in_references_is_run(image, tmp_path, http_server, monkeypatch, text):
     monkeypatch.setenv("SECRET", "hunter2")
     image["0/0/0"][0] = f"{http_server.url}/{text}"
-    templates = {"u": f"{http_server.url}/packed.bin", "f": "{{c}}"}
+    # Each of which calls the one before twice, as far as that goes.
+    templates = {f"g{n}": f"{{{{g{n - 1}()}}}}" * 2 for n in range(1, 60)}
+    templates |= {"u": f"{http_server.url}/packed.bin", "f": "{{c}}"}
+    templates |= {"g0": "a", "g": "{{g59()}}"}
     document = {"version": 1, "templates": templates, "refs": image}
     (tmp_path / "refs.json").write_text(json.dumps(document))
     ((data, _, _),) = read_layers(f"reference::{tmp_path}/refs.json")
@@ -237,6 +245,58 @@ def test_references_sign_nobody_in_at_hosts_of_others(
     with pytest.raises(StoreError, match="a host that others chose"):
         np.asarray(data[:20, :20])
     assert http_server.requests == []
+
+
+@pytest.fixture
+def lab(s3_server, s3_prefix):
+    """Give a function that puts a file to a private bucket of a connection with keys,
+    and says where it is.
+    """
+    profile = Profile("Lab", endpoint=s3_server.endpoint, sign_in="keys")
+    ConnectionFile().save(Connection(profile))
+    key_store().keep("Lab", Keys(OWNER.key, OWNER.secret))
+
+    def put(file):
+        s3_server.put(f"private/{s3_prefix}/{file.name}", file.read_bytes())
+        return f"s3://private/{s3_prefix}/{file.name}"
+
+    return put
+
+
+@pytest.mark.parametrize("who", ["environment", "connection"])
+def test_references_get_no_key_for_an_endpoint_that_they_name(
+    image, tmp_path, http_server, lab, monkeypatch, who
+):
+    file, location = tmp_path / "refs.json", f"reference::{tmp_path}/refs.json"
+    write_json(file, image, f"s3+{http_server.url}/b/packed.bin")
+    http_server.fault("*", faults.s3_error(403, "AccessDenied"), forever=True)
+    if who == "connection":
+        location = Location.parse(f"reference::{lab(file)}", profile="Lab")
+    else:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", OWNER.key)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", OWNER.secret)
+        monkeypatch.setenv("AWS_SESSION_TOKEN", "T0KEN")
+    pixels = read(Location.parse(location)).pyramids[0].levels[0].pixels
+    with pytest.raises((AccessDeniedError, SignInNeededError)):
+        pixels[:20, :20]
+    assert http_server.requests
+    asked = b"".join(each.raw for each in http_server.requests)
+    assert not any(said in asked for said in (OWNER.key.encode(), b"T0KEN"))
+
+
+@pytest.mark.parametrize("names_endpoint", [False, True])
+def test_the_keys_of_a_connection_go_along_to_its_own_endpoint(
+    image, tmp_path, s3_server, lab, names_endpoint
+):
+    target = lab(tmp_path / "packed.bin")
+    if names_endpoint:
+        target = target.replace("s3:/", f"s3+{s3_server.endpoint}")
+    write_json(tmp_path / "refs.json", image, target)
+    location = Location.parse(
+        f"reference::{lab(tmp_path / 'refs.json')}", profile="Lab"
+    )
+    pixels = read(location).pyramids[0].levels[0].pixels
+    np.testing.assert_array_equal(pixels[...], PIXELS)
 
 
 @pytest.mark.parametrize("target", ["here", "elsewhere"])

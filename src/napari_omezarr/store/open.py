@@ -307,9 +307,15 @@ def _references(
     named = find_profile(location.profile) if location.profile else profile
     signs_web = named is not None and named.sign_in == "header"
     is_own = not signs_web or (named is not None and is_web_home(file, named))
+    endpoints = {None, file.endpoint, named.endpoint if named else None}
 
     def opener(target: Location) -> RemoteStore:
-        """Open as whoever reads the references, where that connection is for it."""
+        """Open as whoever reads the references, where that connection is for it.
+
+        Who wrote them chose its endpoint: one that she did not name gets no key.
+        """
+        if target.endpoint not in endpoints:
+            target = replace(target, anonymous=True)
         fits = is_own and target.protocol in (WEB if signs_web else ("s3",))
         return open_store(target, profile=named if fits else None, retry=retry)
 

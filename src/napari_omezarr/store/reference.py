@@ -237,13 +237,21 @@ class JsonReferences:
             )
             yield key, reference
 
-    def _filled(self, text: str, known: Mapping[str, Any]) -> str:
-        def value(found: re.Match[str]) -> str:
-            return str(self._value(_expression(found[1].strip()), known))
+    def _filled(self, text: str, known: Mapping[str, Any], calls: bool = True) -> str:
+        """Fill what stands in braces; the text of a template calls no other."""
+        *parts, last = _BRACES.split(text)
+        filled, size = "", len(text)
+        for plain, expression in zip(parts[::2], parts[1::2], strict=True):
+            value = str(self._value(_expression(expression.strip()), known, calls))
+            size += len(value)
+            if size > _LONGEST:
+                raise ValueError
+            filled += plain + value
+        return filled + last
 
-        return _BRACES.sub(value, text)
-
-    def _value(self, node: ast.expr, known: Mapping[str, Any]) -> int | str:
+    def _value(
+        self, node: ast.expr, known: Mapping[str, Any], calls: bool
+    ) -> int | str:
         """Count an expression; it is never run, as others wrote it."""
         match node:
             case ast.Constant(value=int() | str() as value):
@@ -251,11 +259,12 @@ class JsonReferences:
             case ast.Name(name):
                 value = known[name]
                 return value if isinstance(value, int) else str(value)
-            case ast.Call(ast.Name(name), [], keywords):
-                given = {str(k.arg): self._value(k.value, known) for k in keywords}
-                return self._filled(self._templates[name], given)
+            case ast.Call(ast.Name(name), [], keywords) if calls:
+                values = (self._value(k.value, known, calls) for k in keywords)
+                given = dict(zip((str(k.arg) for k in keywords), values, strict=True))
+                return self._filled(self._templates[name], given, calls=False)
             case ast.BinOp(left, operation, right):
-                a, b = self._value(left, known), self._value(right, known)
+                a, b = (self._value(each, known, calls) for each in (left, right))
                 value = _OPERATIONS[type(operation)](int(a), int(b))
                 if abs(value) < _BEYOND:
                     return value
@@ -271,11 +280,17 @@ _OPERATIONS: dict[type[ast.operator], Callable[[int, int], int]] = {
     ast.Mod: operator.mod,
 }
 _BEYOND = 2**63
+_LONGEST = 1 << 16
+"""Characters of what is filled, each an address."""
+_LONGEST_EXPRESSION = 1000
+"""Python's parser has no bound of its own: long texts can end the process."""
 _MOST_GENERATED = 1_000_000
 
 
 @lru_cache(1000)
 def _expression(text: str) -> ast.expr:
+    if len(text) > _LONGEST_EXPRESSION:
+        raise ValueError
     return ast.parse(text, mode="eval").body
 
 
