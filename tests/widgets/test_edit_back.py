@@ -293,7 +293,7 @@ def test_what_is_no_edited_region_is_said(opened, region, notifications):
     for layers, said in (
         ([], "Select a region"),
         ([opened.layers["DAPI"]], "Select a region"),
-        ([opened.layers["cells"]], "cannot be painted as they are. Load a region"),
+        ([opened.layers["cells"]], "cannot be written back as they are. Load a region"),
         ([crop, cells], "Select a region"),
         ([crop], "is not known"),
         ([crop, other], "another shape"),

@@ -42,7 +42,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -175,8 +175,6 @@ def failure_of(status: int, headers: Mapping[str, str], body: bytes) -> RequestF
         code = "Sealed" if action[1] == "kms:" else "Forbidden"
     elif code.startswith("KMS.") or _SEALED in message:
         code = "Sealed"
-    server = _date(headers.get("Date", ""))
-    ahead = server - datetime.now(UTC) if server else timedelta()
     is_skewed = code == "RequestTimeTooSkewed"
     return RequestFailed(
         status=status,
@@ -184,7 +182,7 @@ def failure_of(status: int, headers: Mapping[str, str], body: bytes) -> RequestF
         region=_region(headers.get("x-amz-bucket-region") or said.get("Region", "")),
         endpoint=said.get("Endpoint", ""),
         retry_after=_seconds(headers.get("Retry-After", "")),
-        skew=ahead.total_seconds() if is_skewed else 0,
+        skew=_ahead(headers.get("Date", "")) if is_skewed else 0,
         begins=_begins(message),
         expired=expired,
     )
@@ -244,8 +242,13 @@ def _seconds(retry_after: str) -> float:
     """Read a ``Retry-After``: seconds, or a date."""
     if retry_after.strip().isdecimal():
         return float(retry_after)
-    until = _date(retry_after)
-    return max(0.0, (until - datetime.now(UTC)).total_seconds()) if until else 0
+    return max(0.0, _ahead(retry_after))
+
+
+def _ahead(text: str) -> float:
+    """Say by how many seconds a date is ahead of now; 0 if it is none."""
+    date = _date(text)
+    return (date - datetime.now(UTC)).total_seconds() if date else 0
 
 
 def _begins(message: str) -> str:

@@ -159,7 +159,7 @@ _REASONS: tuple[tuple[tuple[type[Exception], ...], Reason], ...] = (
     ((Exception,), Reason.BROKEN),
 )
 _SessionKey = tuple[int, asyncio.AbstractEventLoop, str | None, bool, bool]
-_sessions: dict[_SessionKey, _Connections] = {}
+_sessions: dict[_SessionKey, _Session] = {}
 
 
 def content_type(key: str) -> str:
@@ -385,10 +385,10 @@ class HostQueue:
 
 
 @dataclass(frozen=True, slots=True)
-class _Connections:
-    """Connections that are trusted in the same way, to any hosts."""
+class _Session:
+    """What aiohttp keeps for all hosts that are trusted in the same way."""
 
-    session: aiohttp.ClientSession
+    client: aiohttp.ClientSession
     hosts: defaultdict[tuple[str, str], HostQueue]
     """By protocol, and name and port."""
 
@@ -409,12 +409,12 @@ async def send(
     silence = access.retry.silence if request.body is None else None
     try:
         for _ in range(1 + _REDIRECTS):
-            shared = _connections(access, url)
-            host = shared.hosts[url.scheme, url.raw_authority]
+            session = _session(access, url)
+            host = session.hosts[url.scheme, url.raw_authority]
             async with (
                 host.turn(),
                 Arrival(stats, silence, host) as arrival,
-                shared.session.request(
+                session.client.request(
                     request.method,
                     url,
                     headers={**request.headers, **sign_in},
@@ -604,7 +604,7 @@ def _inflated(body: bytes, window: int) -> bytes:
     return body
 
 
-def _connections(access: Access, url: URL) -> _Connections:
+def _session(access: Access, url: URL) -> _Session:
     # Where nothing is to be trusted, nobody reads which certificates are: it takes
     # 0.03 s. If a request is sent on to https, those count that aiohttp has read.
     own = bool(access.ca_file or access.unverified or access.proxy)
@@ -613,7 +613,7 @@ def _connections(access: Access, url: URL) -> _Connections:
     loop = asyncio.get_running_loop()
     key = (os.getpid(), loop, access.ca_file, access.unverified, trusts)
     if key not in _sessions:
-        session = aiohttp.ClientSession(
+        client = aiohttp.ClientSession(
             connector=_Connector(
                 limit=0,
                 limit_per_host=CONNECTIONS,
@@ -627,7 +627,7 @@ def _connections(access: Access, url: URL) -> _Connections:
             read_bufsize=_READ_BUFFER,
             requote_redirect_url=False,
         )
-        _sessions[key] = _Connections(session, defaultdict(HostQueue))
+        _sessions[key] = _Session(client, defaultdict(HostQueue))
     return _sessions[key]
 
 
@@ -657,9 +657,9 @@ def proxy_for(url: str) -> str | None:
 @atexit.register
 def _close() -> None:
     """Close the sessions while their loop still turns, so that nothing warns."""
-    for (process, loop, *_), shared in _sessions.items():
+    for (process, loop, *_), session in _sessions.items():
         if process == os.getpid() and loop.is_running():
-            closing = asyncio.run_coroutine_threadsafe(shared.session.close(), loop)
+            closing = asyncio.run_coroutine_threadsafe(session.client.close(), loop)
             with suppress(TimeoutError):
                 closing.result(5)
 

@@ -154,11 +154,12 @@ def load_present(viewer: napari.viewer.Viewer, edited: Edited, *_: object) -> Ta
     )
 
 
-def keep_stored(layer: Layer) -> Task:
-    """Remember what the image holds where a region lies that was painted before."""
-    pixels = np.asarray(layer.data)
-    edited = Edited(layer, record_of(layer), pixels, pixels)
-    return Task(partial(read_present, edited)).start(partial(_keep_present, layer))
+def keep_stored(layer: Layer) -> None:
+    """Remember what is stored where a region of labels lies that were painted."""
+    if isinstance(layer, Labels):
+        pixels = np.asarray(layer.data)
+        edited = Edited(layer, record_of(layer), pixels, pixels)
+        Task(partial(read_present, edited)).start(partial(_keep_present, layer))
 
 
 def _keep_present(layer: Layer, outcome: Future[np.ndarray]) -> None:
@@ -178,7 +179,7 @@ def edited_region(layers: Sequence[Layer]) -> Edited:
     lazy = [layer for layer in others if image_address(layer)]
     if not regions and any(isinstance(layer, Labels) for layer in lazy):
         raise OptionError(
-            "Labels that are read from an OME-Zarr cannot be painted as they are.",
+            "Labels that are read from an OME-Zarr cannot be written back as they are.",
             action="Load a region of them at level 0 in the dock OME-Zarr region, "
             "paint that, and write it back.",
         )

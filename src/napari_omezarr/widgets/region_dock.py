@@ -387,10 +387,7 @@ class RegionDock(Dock):
                 layer = cut.new_layer(array)
             # Labels of one level can be painted as they are read, and a region of them
             # then has what was painted.
-            if is_edited(cut.layer):
-                keep_stored(layer)
-            else:
-                keep_original(layer)
+            (keep_stored if is_edited(cut.layer) else keep_original)(layer)
             self._viewer.add_layer(layer)
         if self.form.hide.value:
             self._hide([cut.layer for cut in wanted])
