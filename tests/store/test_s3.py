@@ -17,8 +17,10 @@ from napari_omezarr import errors
 from napari_omezarr.connections import (
     Connection,
     ConnectionFile,
+    Keys,
     Profile,
     aws_profiles,
+    key_store,
 )
 from napari_omezarr.demo.server import OWNER, READER
 from napari_omezarr.location import Location
@@ -155,6 +157,19 @@ def test_an_endpoint_that_the_person_names_gets_the_key(
     store = open_store(location, profile=profile, retry=QUICK)
     assert kinds(store.fetch(KEYS)) == FOUND
     assert all(signed(request) for request in proxy.requests)
+
+
+@pytest.mark.parametrize("endpoint", ["http://lab.example", None])
+def test_keys_that_were_typed_for_an_endpoint_go_to_no_other(endpoint, images, proxy):
+    """Whoever wrote an address can name a connection and any endpoint."""
+    profile = Profile("lab", endpoint=endpoint, sign_in="keys")
+    ConnectionFile().save(Connection(profile))
+    key_store().keep("lab", Keys(OWNER.key, OWNER.secret))
+    store = open_store(pasted("private", images, proxy, profile="lab"), retry=QUICK)
+    found = store.fetch(KEYS[:1])[KEYS[0]]
+    assert isinstance(found, errors.SignInNeededError)
+    assert proxy.requests
+    assert not any(signed(request) for request in proxy.requests)
 
 
 NO_BUCKETS = b"<ListAllMyBucketsResult><Buckets/></ListAllMyBucketsResult>"
