@@ -224,8 +224,8 @@ def wished(location: Location, profile: Profile | None) -> Profile:
         region=location.region or named.region,
         unverified=named.unverified and _is_at(location, named.endpoint),
     )
-    # A token for a web server signs nothing for a bucket, and keys that were typed for a
-    # connection are for its endpoint: who wrote an address can name any other beside it.
+    # A token for a web server signs nothing for a bucket, and keys that were typed for
+    # a connection are for its endpoint: an address can name any other beside it.
     elsewhere = location.is_pasted and location.endpoint != named.endpoint
     is_other = named.sign_in == "header" or (named.sign_in == "keys" and elsewhere)
     if location.anonymous or is_other:
