@@ -264,13 +264,17 @@ class ArrayPixels(Readable):
             A chunk could not be had, or the document is of an older array.
         """
         array = self._array
+        confirming = self.confirm and asyncio.ensure_future(self.confirm())
         try:
-            if self.confirm is None:
+            if confirming is None:
                 box = await self._read(bounds)
             else:
-                box, _ = await asyncio.gather(self._read(bounds), self.confirm())
+                box, _ = await asyncio.gather(self._read(bounds), confirming)
                 self.confirm = None
         except DamagedDataError as error:
+            # An outdated document is why, and is to be known when it is opened again.
+            if confirming is not None:
+                await confirming
             await self._raise_if_rewritten(error)
             raise
         if self._missed:

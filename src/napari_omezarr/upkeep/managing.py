@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from napari_omezarr.atomic_file import rename_new
@@ -180,16 +181,24 @@ def _rename_file(place: Location, target: Location) -> None:
 def _move(
     hierarchy: Hierarchy, before: str, name: str, found: Mapping[str, int]
 ) -> None:
-    keys = sorted(found, key=lambda key: (is_document(key), key))
-    copies = [(key, f"{name}{key.removeprefix(before)}") for key in keys]
-    documents = [pair for pair in copies if is_document(pair[0])]
-    for pairs in (copies[: len(copies) - len(documents)], documents):
-        for at in range(0, len(pairs), _AT_A_TIME):
-            some = pairs[at : at + _AT_A_TIME]
+    for _, turn in groupby(sorted(sorted(found), key=_turn), key=_turn):
+        copies = [(key, f"{name}{key.removeprefix(before)}") for key in turn]
+        for at in range(0, len(copies), _AT_A_TIME):
+            some = copies[at : at + _AT_A_TIME]
             begun = [hierarchy.begin_copy(old, new, found[old]) for old, new in some]
             for future in begun:
                 future.result()
     _remove(hierarchy, before, found)
+
+
+def _turn(key: str) -> tuple[bool, bool, int]:
+    """Say when an object is copied: what marks a folder first, the documents last.
+
+    Folders go from above downwards: SeaweedFS may forget what marks one in which
+    something is put at the same time.
+    """
+    marks = key.endswith("/")
+    return is_document(key), not marks, key.count("/") if marks else 0
 
 
 def _remove(hierarchy: Hierarchy, name: str, found: Mapping[str, int]) -> None:
